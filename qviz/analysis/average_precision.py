@@ -1,0 +1,237 @@
+"""Mean average precision and its loss by class, computed by pycocotools.
+
+AP, AP50, AP75, small, medium, large and AR are COCOeval's twelve numbers' first six and its AR at 100 detections, in
+[0, 1]; a class without truths has none (None, not 0 and not -1). Loss is reference minus variant: positive is worse.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qviz.errors import DatasetError
+from qviz.structures import Category, Dataset, Detections
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class ClassAP:
+    """truths: annotated objects that are no crowd; images: those that show one."""
+
+    label: str
+    ap: float | None
+    ap50: float | None
+    truths: int
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class AveragePrecision:
+    """One model on one dataset."""
+
+    name: str
+    ap: float | None
+    ap50: float | None
+    ap75: float | None
+    ap_small: float | None
+    ap_medium: float | None
+    ap_large: float | None
+    ar: float | None
+    per_class: tuple[ClassAP, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a class."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(row) for row in self.per_class])
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Reference minus variant, in AP; the interval and its verdict are None until they are computed."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    significant: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLoss:
+    """The loss of one class."""
+
+    label: str
+    loss: Loss
+    truths: int
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class VariantLoss:
+    """All losses of one variant, the worst class first."""
+
+    variant: str
+    ap: Loss
+    per_class: tuple[ClassLoss, ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a class."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {"label": row.label, **asdict(row.loss), "truths": row.truths, "images": row.images}
+                for row in self.per_class
+            ]
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        rows = [
+            {"label": row.label, **asdict(row.loss), "truths": row.truths, "images": row.images}
+            for row in self.per_class
+        ]
+        return {"variant": self.variant, "ap": asdict(self.ap), "per_class": rows}
+
+
+def category_ids(labels: Sequence[str], categories: Sequence[Category]) -> dict[int, int]:
+    """class id -> category id: by name where names are known, else class 0 is the lowest category id and so on.
+
+    Raises DatasetError where nothing fits.
+    """
+    by_name = {_plain(category.name): category.id for category in categories}
+    named = {i: by_name[_plain(label)] for i, label in enumerate(labels) if _plain(label) in by_name}
+    if named:
+        return named
+    if labels and any(label != "???" for label in labels):
+        raise DatasetError(
+            f"None of the model's {len(labels)} labels ({labels[0]}, ...) is a category of the annotations"
+            f" ({', '.join(category.name for category in categories[:3])}, ...). Give the right label file."
+        )
+    return dict(enumerate(sorted(category.id for category in categories)))
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("_", " ")
+
+
+def average_precision(
+    name: str,
+    dataset: Dataset,
+    detections: Mapping[int, Detections],
+    classes: Mapping[int, int],
+) -> AveragePrecision:
+    """One model's AP. detections: by image id, in pixels of the original; classes: class id -> category id."""
+    evaluation = _evaluate(dataset, detections, classes)
+    known = [_known(value) for value in evaluation.stats]
+    ap, ap50, ap75, small, medium, large = known[:6]
+    return AveragePrecision(
+        name, ap, ap50, ap75, small, medium, large, known[8], tuple(_per_class(dataset, evaluation))
+    )
+
+
+def _known(value: float) -> float | None:
+    """pycocotools says -1 where there is nothing to average."""
+    return float(value) if value > -1 else None
+
+
+def _evaluate(dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int]) -> Any:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        truths = COCO()
+        truths.dataset = _as_coco(dataset)
+        truths.createIndex()
+        rows = _results(detections, classes)
+        found = truths.loadRes(rows) if len(rows) else _no_results(truths)
+        evaluation = COCOeval(truths, found, "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation
+
+
+def _no_results(truths: Any) -> Any:
+    """pycocotools' loadRes fails on an empty list."""
+    from pycocotools.coco import COCO
+
+    found = COCO()
+    found.dataset = {**truths.dataset, "annotations": []}
+    found.createIndex()
+    return found
+
+
+def _as_coco(dataset: Dataset) -> dict[str, Any]:
+    annotations: list[dict[str, Any]] = []
+    for image in dataset.images:
+        for box, category, crowd, area in zip(
+            image.boxes, image.category_ids, image.is_crowd, image.areas, strict=True
+        ):
+            x1, y1, x2, y2 = (float(value) for value in box)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,  # 0 would read as "no match" in COCOeval
+                    "image_id": image.id,
+                    "category_id": int(category),
+                    "bbox": [x1, y1, x2 - x1, y2 - y1],
+                    "area": float(area),
+                    "iscrowd": int(crowd),
+                }
+            )
+    return {
+        "info": {},
+        "images": [{"id": image.id} for image in dataset.images],
+        "annotations": annotations,
+        "categories": [{"id": category.id, "name": category.name} for category in dataset.categories],
+    }
+
+
+def _results(detections: Mapping[int, Detections], classes: Mapping[int, int]) -> np.ndarray:
+    """(n, 7) image id, x, y, w, h, score, category id, as `COCO.loadRes` takes them; unknown classes left out."""
+    rows = [np.empty((0, 7))]
+    for image_id, found in detections.items():
+        found = found[np.isin(found.class_ids, list(classes))]
+        boxes = found.boxes.astype(np.float64)
+        categories = [classes[int(class_id)] for class_id in found.class_ids]
+        block = np.column_stack([np.full(len(found), image_id), boxes, found.scores, categories])
+        block[:, 3:5] -= block[:, 1:3]
+        rows.append(block)
+    return np.concatenate(rows)
+
+
+def _per_class(dataset: Dataset, evaluation: Any) -> list[ClassAP]:
+    precision = evaluation.eval["precision"]  # [10 IoUs, 101 recalls, classes, 4 areas, 3 maxDets]
+    names = {category.id: category.name for category in dataset.categories}
+    rows = []
+    for k, category in enumerate(evaluation.params.catIds):
+        counts = [int(np.sum((image.category_ids == category) & ~image.is_crowd)) for image in dataset.images]
+        ap, ap50 = _mean(precision[:, :, k, 0, -1]), _mean(precision[0, :, k, 0, -1])
+        rows.append(ClassAP(names[category], ap, ap50, sum(counts), sum(count > 0 for count in counts)))
+    return rows
+
+
+def _mean(values: np.ndarray) -> float | None:
+    known = values[values > -1]
+    return float(known.mean()) if known.size else None
+
+
+def ap_loss(reference: AveragePrecision, variant: AveragePrecision) -> VariantLoss:
+    """Reference minus variant, overall and for each class with truths, the worst first."""
+    rows = [
+        ClassLoss(first.label, Loss(_difference(first.ap, second.ap)), first.truths, first.images)
+        for first, second in zip(reference.per_class, variant.per_class, strict=True)
+        if first.truths
+    ]
+    rows.sort(key=lambda row: -(row.loss.value or 0.0))
+    return VariantLoss(variant.name, Loss(_difference(reference.ap, variant.ap)), tuple(rows))
+
+
+def _difference(first: float | None, second: float | None) -> float | None:
+    return first - second if first is not None and second is not None else None

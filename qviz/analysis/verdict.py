@@ -1,0 +1,74 @@
+"""The finding in one sentence: what the reader should know before any chart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from qviz.analysis.average_precision import VariantLoss
+from qviz.analysis.changes import Summary
+
+LEVELS = ((0.98, "unchanged"), (0.85, "slightly changed"), (0.6, "damaged"), (0.0, "broken"))
+"""From this agreement on, a variant counts as ..."""
+
+
+def level(agreement: float) -> str:
+    """The word for an agreement in [0, 1]."""
+    return next(word for least, word in LEVELS if agreement >= least)
+
+
+def damage_verdict(reference: str, summaries: Mapping[str, Summary], images: int) -> str:
+    """What became of the reference's objects, the worst variant first."""
+    if not summaries:
+        return f"{reference} stands alone: add a quantized variant of it to compare."
+    if not images:
+        return "No image has been run yet."
+    ranked = sorted(summaries.items(), key=lambda item: item[1].agreement)
+    (name, worst), others = ranked[0], ranked[1:]
+    said = f"{name} is {level(worst.agreement)}: {_counts(worst)} (agreement {worst.agreement:.2f})."
+    if others:
+        low = others[0][1].agreement
+        rest = "The other" if len(others) == 1 else f"The other {len(others)}"
+        verb = "agrees" if len(others) == 1 else "agree"
+        said += f" {rest} {verb} with {reference} by {low:.2f}{' or more' if len(others) > 1 else ''}."
+    return said
+
+
+def image_verdict(variant: str, summary: Summary) -> str:
+    """What one variant did to one image."""
+    if summary.agreement == 1 and summary.kept + summary.shifted == 0:
+        return f"neither the reference nor {variant} finds an object."
+    return f"{variant}: {_counts(summary)} (agreement {summary.agreement:.2f})."
+
+
+def _counts(summary: Summary) -> str:
+    total = summary.kept + summary.shifted + summary.relabelled + summary.lost
+    if total == 0:
+        return f"the reference finds nothing where it shows {_objects(summary.spurious)}"
+    parts = [
+        f"{count} {word}"
+        for count, word in (
+            (summary.lost, "lost"),
+            (summary.relabelled, "relabelled"),
+            (summary.shifted, "shifted"),
+        )
+        if count
+    ]
+    told = ", ".join(parts) if parts else "none lost, relabelled or shifted"
+    extra = f", and {summary.spurious} spurious" if summary.spurious else ""
+    return f"of {_objects(total)} {told}{extra}"
+
+
+def _objects(count: int) -> str:
+    return f"{count} object" if count == 1 else f"{count} objects"
+
+
+def loss_verdict(reference: str, ap: float | None, losses: Mapping[str, VariantLoss]) -> str:
+    """The AP of the reference and the largest loss."""
+    if ap is None or not losses:
+        return "Annotated images and at least one variant are needed to tell a loss."
+    name, worst = max(losses.items(), key=lambda item: item[1].ap.value or 0.0)
+    value = 100 * (worst.ap.value or 0.0)
+    change = f"{name} loses {value:.1f} AP points" if value > 0.05 else "no variant loses AP"
+    top = next((row for row in worst.per_class if (row.loss.value or 0) > 0), None)
+    where = f", most in {top.label} ({100 * (top.loss.value or 0):.1f})" if top and value > 0.05 else ""
+    return f"{reference} reaches {100 * ap:.1f} AP; {change}{where}."

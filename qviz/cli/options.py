@@ -1,0 +1,117 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qviz.errors import SettingsError
+from qviz.structures.settings import CHANNELS, RESIZES, Settings, triple
+
+if TYPE_CHECKING:
+    from qviz.engine import LocalEngine
+
+
+def add_models(parser: argparse.ArgumentParser, variants: bool = True) -> None:
+    """REF VARIANT..."""
+    parser.add_argument("reference", type=Path, metavar="REF", help="the reference, a .tflite file (mostly float32)")
+    if variants:
+        parser.add_argument("variants", type=Path, nargs="+", metavar="VARIANT", help="quantized variants of it")
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--images", type=Path, nargs="+", required=True, metavar="PATH", help="images, folders or zip archives of them"
+    )
+
+
+def add_settings(parser: argparse.ArgumentParser, score: float) -> None:
+    """What models need beyond their files, and how objects are counted."""
+    group = parser.add_argument_group("settings (for all models of the call; what one alone needs: FILE.qviz.json)")
+    group.add_argument("--labels", type=Path, metavar="FILE", help="class names, one a line")
+    group.add_argument("--decoder", metavar="NAME", help="how outputs become boxes (found from the file)")
+    group.add_argument("--mean", metavar="A[,B,C]", help="x -> (x - mean) / std on pixel values 0..255")
+    group.add_argument("--std", metavar="A[,B,C]")
+    group.add_argument("--channels", choices=CHANNELS)
+    group.add_argument("--resize", choices=RESIZES)
+    group.add_argument("--class-offset", type=int, metavar="N", help="1 where the file counts background as class 0")
+    group.add_argument("--nms-iou", type=float, metavar="X", help="overlap from which NMS suppresses a box")
+    group.add_argument("--max-detections", type=int, metavar="N", help="objects kept an image")
+    group.add_argument("--score", type=float, default=score, metavar="X", help=f"least confidence (default {score})")
+
+
+def add_iou(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--iou", type=float, default=0.5, metavar="X", help="least overlap of a pair (default 0.5)")
+
+
+def add_work(parser: argparse.ArgumentParser) -> None:
+    """Where and how wide the work runs."""
+    group = parser.add_argument_group("work")
+    group.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one a core)")
+    group.add_argument("--threads", type=int, default=1, metavar="N", help="threads an interpreter (default 1)")
+
+
+def add_output(parser: argparse.ArgumentParser, csv: bool = True) -> None:
+    """--json, --csv."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    if csv:
+        group.add_argument("--csv", action="store_true", help="rows with commas on standard output")
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """The settings that the call names. Raises SettingsError, LabelsError."""
+    labels = None
+    if args.labels is not None:
+        from qviz.datasets.labels import read_labels
+
+        labels = read_labels(args.labels)
+    return Settings(
+        mean=triple(args.mean.split(","), "--mean", "The call") if args.mean else None,
+        std=triple(args.std.split(","), "--std", "The call") if args.std else None,
+        channels=args.channels,
+        resize=args.resize,
+        decoder=args.decoder,
+        nms_iou=args.nms_iou,
+        max_detections=args.max_detections,
+        class_offset=args.class_offset,
+        labels=labels,
+    )
+
+
+def check_fraction(name: str, value: float) -> float:
+    """A share in (0, 1] or [0, 1]. Raises SettingsError."""
+    if not 0 <= value <= 1 or (name == "--iou" and value == 0):
+        raise SettingsError(f"{name} is {value:g}; give a number between 0 and 1, e.g. 0.5.")
+    return value
+
+
+@contextlib.contextmanager
+def engine_of(args: argparse.Namespace) -> Iterator[LocalEngine]:
+    """The worker processes of one call."""
+    from qviz.detector import warm_up
+    from qviz.engine import LocalEngine
+
+    if args.workers is not None and not 1 <= args.workers <= 256:
+        raise SettingsError(f"--workers is {args.workers}; give a number between 1 and 256.")
+    if not 1 <= args.threads <= 256:
+        raise SettingsError(f"--threads is {args.threads}; give a number between 1 and 256.")
+    with LocalEngine(args.workers, warm_up=warm_up) as engine:
+        yield engine
+
+
+def show_progress(done: int, total: int) -> None:
+    """On standard error, where a person watches it."""
+    if sys.stderr.isatty():
+        end = "\n" if done >= total else ""
+        print(f"\r{done} / {total} images", end=end, file=sys.stderr, flush=True)
+
+
+def remark(sentences: list[str] | tuple[str, ...]) -> None:
+    """Sentences that go beside the result, on standard error."""
+    for sentence in sentences:
+        print(f"qviz: {sentence}", file=sys.stderr)

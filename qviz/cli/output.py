@@ -1,0 +1,89 @@
+"""Results on standard output: tables for people, one JSON document or CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """One document; numbers unrounded, unknown is null, never NaN."""
+    print(json.dumps(_plain(document), ensure_ascii=False, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_encodable(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str):
+        return _encodable(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _encodable(text: str) -> str:
+    """File names may hold bytes that are no UTF-8; they are shown as question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Rows with a header; unknown is empty."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([("" if cell is None else _plain(cell)) for cell in row] for row in rows)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Columns aligned, numbers to the right, unknown as a dash."""
+    texts = [[_text(cell) for cell in row] for row in rows]
+    widths = [max(len(name), *(len(row[i]) for row in texts), 0) for i, name in enumerate(columns)]
+    numeric = [all(_is_number(row[i]) for row in texts) for i in range(len(columns))]
+    for row in [list(columns), *texts]:
+        cells = [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        ]
+        print("  ".join(cells).rstrip())
+
+
+def _text(cell: Any) -> str:
+    """Printable on one line: names come from files and may hold control characters."""
+    text = "–" if cell is None else str(cell)
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def _is_number(text: str) -> bool:
+    return text == "–" or text.lstrip("+-−[").replace(".", "", 1).rstrip("% MBms").isdigit()
+
+
+def score(value: float | None) -> str | None:
+    """A confidence, two decimals."""
+    return None if value is None else f"{value:.2f}"
+
+
+def signed(value: float | None) -> str | None:
+    """A difference of confidences."""
+    return None if value is None else f"{value:+.2f}"
+
+
+def ap(value: float | None) -> str | None:
+    """AP x100, one decimal."""
+    return None if value is None else f"{100 * value:.1f}"
+
+
+def signed_ap(value: float | None) -> str | None:
+    """A difference of AP x100."""
+    return None if value is None else f"{100 * value:+.1f}"
+
+
+def megabytes(size: int) -> str:
+    """Three significant figures."""
+    return f"{size / 1e6:.3g} MB"

@@ -1,0 +1,142 @@
+"""COCO instances JSON: images, annotations (bbox x, y, w, h in pixels) and categories.
+
+What is broken is left out with a sentence, and the rest is read: an image without its file, a box that is no box, an
+unknown category or image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from qviz.errors import DatasetError
+from qviz.structures import Category, Dataset, DatasetImage
+
+MAX_BYTES = 1 << 30
+MAX_NUMBER = 1e12
+"""Coordinates, areas and ids from here on are no such thing (and overflow further on)."""
+
+
+def read_coco(path: Path, folder: Path | None = None) -> Dataset:
+    """A COCO file with its images in `folder` (else beside it, or in `images/` beside it). Raises DatasetError."""
+    if not path.is_file():
+        raise DatasetError(f"{path} is not there; give a COCO annotation file (JSON).")
+    folders = [folder] if folder is not None else [path.parent, path.parent / "images"]
+    names = {str(image["file_name"]) for image in _parsed(path.read_bytes(), path.name)["images"]}
+    files = {name: found for name in names if (found := _find(folders, name)) is not None}
+    return parse_coco(path.read_bytes(), path.name, files)
+
+
+def _find(folders: list[Path], name: str) -> Path | None:
+    """The image below one of the folders, by its path there or by its bare name; never outside them."""
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts:
+        return None
+    candidates = (folder / part for folder in folders for part in (name, pure.name))
+    try:
+        return next((path for path in candidates if path.is_file()), None)
+    except OSError:  # a name longer than the file system allows
+        return None
+
+
+def parse_coco(data: bytes, name: str, files: Mapping[str, Path | bytes]) -> Dataset:
+    """A COCO file whose images are given by file name (the path in the file, or its last part). Raises DatasetError."""
+    content = _parsed(data, name)
+    categories = tuple(Category(int(c["id"]), str(c["name"])) for c in content["categories"])
+    skipped: Counter[str] = Counter(content["skipped"])
+    by_image = _boxes_by_image(content, {category.id for category in categories}, skipped)
+    images: list[DatasetImage] = []
+    for entry in content["images"]:
+        file_name = str(entry["file_name"])
+        source = files.get(file_name, files.get(PurePosixPath(file_name).name))
+        if source is None:
+            skipped["images whose file is missing"] += 1
+        else:
+            images.append(_image(len(images) + 1, entry, source, by_image.get(entry["id"], [])))
+    if not images:
+        raise DatasetError(
+            f"{name} names {len(content['images'])} images and none of them is there; give their folder with --images."
+        )
+    return Dataset(name, tuple(images), categories, tuple(f"{count} {what}" for what, count in skipped.items()))
+
+
+def _parsed(data: bytes, name: str) -> dict[str, Any]:
+    if len(data) > MAX_BYTES:
+        raise DatasetError(f"{name} has {len(data) >> 20} MB; annotation files of up to {MAX_BYTES >> 20} are read.")
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{name} is no valid JSON ({error}).") from error
+    parts = ("images", "annotations", "categories")
+    if not isinstance(content, dict) or not all(isinstance(content.get(part), list) for part in parts):
+        raise DatasetError(f"{name} is no COCO annotation file: it needs lists named images, annotations, categories.")
+    images = [i for i in content["images"] if _has(i, "id", "file_name")]
+    categories = [c for c in content["categories"] if _has(c, "id", "name") and _is_id(c["id"])]
+    skipped = {
+        "images without an id or a file name": len(content["images"]) - len(images),
+        "categories without a number or a name": len(content["categories"]) - len(categories),
+    }
+    return {
+        "images": images,
+        "categories": categories,
+        "annotations": content["annotations"],
+        "skipped": {what: count for what, count in skipped.items() if count},
+    }
+
+
+def _has(entry: Any, *names: str) -> bool:
+    return isinstance(entry, dict) and all(isinstance(entry.get(name), (str, int)) for name in names)
+
+
+def _boxes_by_image(content: dict[str, Any], known: set[int], skipped: Counter[str]) -> dict[Any, list[dict[str, Any]]]:
+    images = {image["id"] for image in content["images"]}
+    rows: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for entry in content["annotations"]:
+        reason = _broken(entry, images, known)
+        if reason:
+            skipped[f"annotations {reason}"] += 1
+        else:
+            rows[entry["image_id"]].append(entry)
+    return rows
+
+
+def _broken(entry: Any, images: set[Any], known: set[int]) -> str | None:
+    if not _has(entry, "image_id", "category_id"):
+        return "without an image or a category"
+    if entry["image_id"] not in images:
+        return "of an unknown image"
+    if entry["category_id"] not in known:
+        return "of an unknown category"
+    box = entry.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(_finite(value) for value in box):
+        return "whose box is not four numbers"
+    return "whose box has no area" if box[2] <= 0 or box[3] <= 0 else None
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and _finite(value)
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and -MAX_NUMBER < value < MAX_NUMBER
+
+
+def _image(number: int, entry: dict[str, Any], source: Path | bytes, rows: list[dict[str, Any]]) -> DatasetImage:
+    boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    sizes = [row["area"] if _finite(row.get("area")) else row["bbox"][2] * row["bbox"][3] for row in rows]
+    return DatasetImage(
+        id=number,  # files also number by strings, and pycocotools wants numbers
+        name=PurePosixPath(str(entry["file_name"])).name,
+        path=source if isinstance(source, Path) else None,
+        data=source if isinstance(source, bytes) else None,
+        boxes=boxes,
+        category_ids=np.array([row["category_id"] for row in rows], np.int64),
+        is_crowd=np.array([bool(row.get("iscrowd")) for row in rows], bool),
+        areas=np.array(sizes, np.float64),
+    )

@@ -1,0 +1,76 @@
+"""The image files that a path, a folder or a zip archive holds."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from qviz.datasets.images import MAX_BYTES, SUFFIXES
+from qviz.errors import ImageError
+from qviz.structures import EncodedImage
+
+MAX_ENTRIES = 20_000
+MAX_UNPACKED = 2 << 30
+"""Bytes that one archive may hold unpacked."""
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, EOFError, ValueError)
+"""What zipfile and its decompressors raise; RuntimeError also where it is locked or packed in an unknown way."""
+
+
+def is_image_name(name: str) -> bool:
+    """By its ending; dot files and the shadows that macOS leaves in archives are none."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts
+
+
+def find_images(paths: Iterable[Path]) -> list[Path]:
+    """Image files and archives: files as they are named, folders searched through, sorted by name.
+
+    Raises ImageError where a path is not there or a folder holds no image.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(entry for entry in path.rglob("*") if entry.is_file() and is_image_name(entry.name))
+            if not inside:
+                raise ImageError(f"{path} holds no image; files ending in {', '.join(SUFFIXES)} are looked for.")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise ImageError(f"{path} is not there; give an image, a folder of images or a zip archive of them.")
+    return found
+
+
+def load_images(paths: Iterable[Path]) -> Iterator[EncodedImage]:
+    """The encoded images behind `find_images(paths)`, archives opened."""
+    for path in find_images(paths):
+        if path.suffix.lower() == ".zip":
+            yield from unzip_images(path.name, path.read_bytes())
+        else:
+            yield EncodedImage(path.name, path.read_bytes())
+
+
+def unzip_images(name: str, data: bytes) -> list[EncodedImage]:
+    """The images of a zip archive. Raises ImageError where it is damaged, empty or a bomb."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = [entry for entry in archive.infolist() if is_image_name(entry.filename)]
+            _check_archive(name, entries)
+            return [EncodedImage(PurePosixPath(e.filename).name, archive.read(e)) for e in entries]
+    except DAMAGED as error:
+        raise ImageError(f"{name} is a damaged or locked zip archive ({error}); pack it again.") from error
+
+
+def _check_archive(name: str, entries: list[zipfile.ZipInfo]) -> None:
+    if not entries:
+        raise ImageError(f"{name} holds no image; files ending in {', '.join(SUFFIXES)} are looked for.")
+    total = sum(entry.file_size for entry in entries)
+    if len(entries) > MAX_ENTRIES or total > MAX_UNPACKED or any(e.file_size > MAX_BYTES for e in entries):
+        raise ImageError(
+            f"{name} would unpack to {len(entries)} images and {total >> 20} MB; archives of up to {MAX_ENTRIES}"
+            f" images and {MAX_UNPACKED >> 20} MB are opened. Split it."
+        )

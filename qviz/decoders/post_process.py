@@ -1,0 +1,148 @@
+"""The four tensors of TFLite_Detection_PostProcess: boxes, classes, scores and, mostly, a count.
+
+Source: tensorflow/lite/kernels/detection_postprocess.cc. boxes (1, n, 4) ymin, xmin, ymax, xmax normalised to [0, 1];
+classes (1, n) zero-based without background; scores (1, n); count (1,). The exporters put them in any order, some
+leave the count out; where the operator is in the file its own outputs decide, else names, else the values.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from qviz.decoders.head import Decoded, Head, Limits
+from qviz.decoders.ssd_boxes import candidates_of, decode_boxes
+from qviz.structures import Detections, Graph, Op, Settings, Tensor
+
+KIND = "TFLite_Detection_PostProcess"
+MEANINGS = {"boxes": r"box|location", "classes": r"class|label|categor", "scores": r"score|conf|prob"}
+
+
+class PostProcess:
+    """NMS is inside the file; candidates are read at the operator's inputs."""
+
+    expects = "boxes [1, n, 4], classes [1, n], scores [1, n] and perhaps a count [1], in any order"
+    defaults = Settings(
+        mean=(127.5,) * 3, std=(127.5,) * 3, channels="rgb", resize="stretch", nms_iou=0.6, max_detections=100
+    )
+
+    def matches(self, graph: Graph) -> bool:
+        return _by_operator(graph) is not None or _by_shape(graph) is not None
+
+    def reads(self, graph: Graph) -> tuple[int, ...]:
+        op = _op(graph)
+        return tuple(index for index in op.inputs if index is not None) if op else ()
+
+    def class_count(self, graph: Graph) -> int | None:
+        op = _op(graph)
+        count = op.options.get("num_classes") if op else None
+        return int(count) if isinstance(count, (int, float)) else None
+
+    def decode(self, head: Head, limits: Limits) -> Decoded:
+        part = _parts(head)
+        count = round(float(part["count"].reshape(-1)[0])) if "count" in part else None
+        boxes = part["boxes"].reshape(-1, 4)[:count][:, [1, 0, 3, 2]] * _size(head)
+        found = Detections.of(
+            boxes, np.clip(part["scores"].reshape(-1)[:count], 0, 1), np.rint(part["classes"].reshape(-1)[:count])
+        )
+        found = found.above(max(limits.score, 1e-9)).by_score()[: limits.max_detections]  # unused rows score 0
+        return Decoded(_shifted(found, limits.class_offset), _candidates(head))
+
+
+def _size(head: Head) -> np.ndarray:
+    return np.array([head.width, head.height] * 2, np.float32)
+
+
+def _op(graph: Graph) -> Op | None:
+    return next((op for op in graph.ops if op.kind == KIND), None)
+
+
+def _shifted(found: Detections, offset: int) -> Detections:
+    """Classes counted from zero where the file counts background as class 0."""
+    shifted = Detections(found.boxes, found.scores, found.class_ids - np.int32(offset))
+    return shifted[shifted.class_ids >= 0]
+
+
+def _parts(head: Head) -> dict[str, np.ndarray]:
+    """boxes, classes, scores and perhaps count, told apart by the strongest evidence there is."""
+    known = _by_operator(head.graph)
+    if known is None:
+        shaped = _by_shape(head.graph)
+        assert shaped is not None, "matches() came first"
+        boxes, rows, count = shaped
+        known = {"boxes": boxes.index, **(_by_name(head.graph, rows) or _by_value(head, rows))}
+        known |= {"count": count.index} if count is not None else {}
+    return {name: head.values[index] for name, index in known.items()}
+
+
+def _by_operator(graph: Graph) -> dict[str, int] | None:
+    """The operator's outputs have a fixed order (and mostly no shape); a conversion behind them is followed."""
+    op = _op(graph)
+    if op is None or len(op.outputs) < 3:
+        return None
+    behind = {t: t for t in op.outputs}
+    for later in graph.ops[op.order + 1 :]:
+        if later.kind in ("QUANTIZE", "DEQUANTIZE"):
+            behind = {first: later.outputs[0] if last == later.inputs[0] else last for first, last in behind.items()}
+    names = ("boxes", "classes", "scores", "count")
+    known = {name: behind[t] for name, t in zip(names, op.outputs, strict=False) if behind[t] in graph.outputs}
+    return known if {"boxes", "classes", "scores"} <= set(known) else None
+
+
+def _by_shape(graph: Graph) -> tuple[Tensor, list[Tensor], Tensor | None] | None:
+    """(boxes, the two rows, count or None) of a file without the operator."""
+    outputs = graph.output_tensors()
+    boxes = [t for t in outputs if len(t.shape) == 3 and t.shape[0] == 1 and t.shape[-1] == 4]
+    if len(boxes) != 1:
+        return None
+    rows = [t for t in outputs if len(t.shape) == 2 and t.shape[-1] == boxes[0].shape[-2]]
+    rest = [t for t in outputs if t is not boxes[0] and t not in rows]
+    if len(rows) != 2 or len(rest) > 1 or any(int(np.prod(t.shape)) != 1 for t in rest):
+        return None
+    return boxes[0], rows, rest[0] if rest else None
+
+
+def _by_name(graph: Graph, rows: list[Tensor]) -> dict[str, int] | None:
+    names = {index: name for name, index in graph.signature.items()}
+    known: dict[str, int] = {}
+    for tensor in rows:
+        text = f"{tensor.name} {names.get(tensor.index, '')}".lower()
+        meanings = [meaning for meaning in ("classes", "scores") if re.search(MEANINGS[meaning], text)]
+        if len(meanings) == 1:
+            known[meanings[0]] = tensor.index
+    return known if len(known) == 2 else None
+
+
+def _by_value(head: Head, rows: list[Tensor]) -> dict[str, int]:
+    """Classes are whole numbers; scores lie in [0, 1], fall, and are hardly ever whole."""
+    first, second = (head.values[t.index].reshape(-1) for t in rows)
+    first_is_classes = _whole(first) and (not _whole(second) or first.max(initial=0) > 1)
+    classes, scores = rows if first_is_classes else reversed(rows)
+    return {"classes": classes.index, "scores": scores.index}
+
+
+def _whole(values: np.ndarray) -> bool:
+    return bool(np.all(values == np.rint(values)))
+
+
+def _candidates(head: Head) -> Detections | None:
+    """The operator's inputs (encodings, class scores, anchors), decoded as it decodes them."""
+    op = _op(head.graph)
+    if op is None or len(op.inputs) != 3 or any(index not in head.values for index in op.inputs):
+        return None
+    encodings, scores, anchors = (head.values[index] for index in op.inputs if index is not None)
+    scores = scores.reshape(-1, scores.shape[-1])
+    if scores.shape[-1] == _option(op, "num_classes", 0) + 1:
+        scores = scores[:, 1:]  # background first
+    scales = tuple(_option(op, f"{side}_scale", default) for side, default in _SCALES.items())
+    boxes = decode_boxes(encodings.reshape(-1, encodings.shape[-1])[:, :4], anchors, (head.width, head.height), scales)
+    return candidates_of(boxes, scores)
+
+
+def _option(op: Op, name: str, default: float) -> float:
+    value = op.options.get(name)
+    return float(value) if isinstance(value, (int, float)) and value else default
+
+
+_SCALES = {"y": 10.0, "x": 10.0, "h": 5.0, "w": 5.0}

@@ -1,0 +1,125 @@
+"""A raw SSD head: box encodings (1, n, 4) and class scores (1, n, classes), with anchors.
+
+Anchors, in this order: a third output or a constant (n, 4) of the file; else those of the OD API's
+`ssd_anchor_generator` for MobileNet, if they come to n. Scores are taken as probabilities where a LOGISTIC or SOFTMAX
+ends the head, else they go through a sigmoid.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from qviz.decoders.head import Decoded, Head, Limits
+from qviz.decoders.nms import suppress
+from qviz.decoders.ssd_boxes import candidates_of, decode_boxes
+from qviz.errors import ModelError
+from qviz.structures import Graph, Settings, Tensor
+from qviz.structures.detections import CANDIDATE_FLOOR
+
+WITH_BACKGROUND = frozenset({91, 81, 21})
+"""COCO's 90, COCO's 80 and VOC's 20 classes with the background column first."""
+
+
+class RawSSD:
+    """NMS is ours."""
+
+    expects = "encodings [1, n, 4] and class scores [1, n, classes], with anchors [n, 4] as an output or a constant"
+    defaults = Settings(
+        mean=(127.5,) * 3, std=(127.5,) * 3, channels="rgb", resize="stretch", nms_iou=0.6, max_detections=100
+    )
+
+    def matches(self, graph: Graph) -> bool:
+        pair = _pair(graph)
+        return pair is not None and (_anchors_tensor(graph, pair[0].shape[1]) is not None or _standard(pair[0]))
+
+    def reads(self, graph: Graph) -> tuple[int, ...]:
+        pair = _pair(graph)
+        anchors = _anchors_tensor(graph, pair[0].shape[1]) if pair else None
+        return (anchors.index,) if anchors is not None else ()
+
+    def class_count(self, graph: Graph) -> int | None:
+        pair = _pair(graph)
+        return _classes(pair[1].shape[-1]) if pair else None
+
+    def decode(self, head: Head, limits: Limits) -> Decoded:
+        pair = _pair(head.graph)
+        if pair is None:
+            raise ModelError("has no pair of box encodings and class scores.")
+        encodings, scores = (head.values[t.index][0] for t in pair)
+        if not _ends_in_probabilities(head.graph, pair[1]):
+            scores = 1 / (1 + np.exp(-np.clip(scores, -60, 60)))
+        scores = scores[:, scores.shape[-1] - _classes(scores.shape[-1]) :]
+        boxes = decode_boxes(encodings, _anchors(head, pair[0]), (head.width, head.height))
+        candidates = candidates_of(boxes, scores, min(limits.score, CANDIDATE_FLOOR))
+        found = suppress(candidates.above(limits.score), limits.nms_iou, limits.max_detections)
+        return Decoded(found, candidates.above(CANDIDATE_FLOOR))
+
+
+def _classes(columns: int) -> int:
+    return columns - 1 if columns in WITH_BACKGROUND else columns
+
+
+def _pair(graph: Graph) -> tuple[Tensor, Tensor] | None:
+    """(encodings, scores), or None. Two outputs of four columns are told apart by name or not at all."""
+    outputs = [t for t in graph.output_tensors() if len(t.shape) == 3 and t.shape[0] == 1]
+    fours = [t for t in outputs if t.shape[-1] == 4]
+    if len(fours) == 2:
+        fours = [t for t in fours if re.search(r"box|loc|encod|regress", t.name.lower())]
+    if len(outputs) != 2 or len(fours) != 1:
+        return None
+    scores = next(t for t in outputs if t is not fours[0])
+    same = scores.shape[1] == fours[0].shape[1] and scores.shape[-1] >= 2
+    return (fours[0], scores) if same else None
+
+
+def _anchors_tensor(graph: Graph, count: int) -> Tensor | None:
+    """(n, 4) or (1, n, 4): an output first, else the one constant of that shape."""
+    shapes = ((count, 4), (1, count, 4))
+    outputs = [t for t in graph.output_tensors() if t.shape == (count, 4)]
+    constants = [t for t in graph.tensors if t.constant and t.shape in shapes and t.dtype == "float32"]
+    return outputs[0] if outputs else constants[0] if len(constants) == 1 else None
+
+
+def _ends_in_probabilities(graph: Graph, tensor: Tensor) -> bool:
+    """Whether a LOGISTIC or SOFTMAX made the scores, seen through operators that only move values."""
+    op = graph.producer(tensor.index)
+    while op is not None and op.kind in ("RESHAPE", "CONCATENATION", "QUANTIZE", "DEQUANTIZE", "TRANSPOSE", "SQUEEZE"):
+        op = graph.producer(op.inputs[0]) if op.inputs[0] is not None else None
+    return op is not None and op.kind in ("LOGISTIC", "SOFTMAX")
+
+
+def _anchors(head: Head, encodings: Tensor) -> np.ndarray:
+    tensor = _anchors_tensor(head.graph, encodings.shape[1])
+    if tensor is not None and tensor.index in head.values:
+        return head.values[tensor.index].reshape(-1, 4)
+    return mobilenet_anchors()
+
+
+def _standard(encodings: Tensor) -> bool:
+    return encodings.shape[1] == len(mobilenet_anchors())
+
+
+def mobilenet_anchors() -> np.ndarray:
+    """(1917, 4) cy, cx, h, w of the OD API's SSD MobileNet at 300 x 300.
+
+    Source: object_detection/anchor_generators/multiple_grid_anchor_generator.py with 6 layers, scales .2 to .95,
+    reduce_boxes_in_lowest_layer and the interpolated scale; the zoo's pipelines write the last ratio as 0.3333.
+    """
+    scales = [0.2 + 0.15 * layer for layer in range(6)] + [1.0]
+    layers = [_layer(grid, scales[i], scales[i + 1], lowest=i == 0) for i, grid in enumerate((19, 10, 5, 3, 2, 1))]
+    return np.concatenate(layers).astype(np.float32)
+
+
+def _layer(grid: int, scale: float, following: float, lowest: bool) -> np.ndarray:
+    """Anchors of one square feature map, cell by cell in row order."""
+    if lowest:
+        shapes = [(0.1, 1.0), (scale, 2.0), (scale, 0.5)]
+    else:
+        shapes = [(scale, ratio) for ratio in (1.0, 2.0, 0.5, 3.0, 0.3333)] + [((scale * following) ** 0.5, 1.0)]
+    sides = np.array([(size / ratio**0.5, size * ratio**0.5) for size, ratio in shapes])  # [shapes, (h, w)]
+    centres = (np.arange(grid) + 0.5) / grid
+    cy, cx = np.meshgrid(centres, centres, indexing="ij")
+    cells = np.stack([cy, cx], axis=-1).reshape(-1, 1, 2).repeat(len(shapes), axis=1)
+    return np.concatenate([cells, np.broadcast_to(sides, (*cells.shape[:2], 2))], axis=-1).reshape(-1, 4)

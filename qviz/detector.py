@@ -1,0 +1,235 @@
+"""Detector = Runner + InputSpec + Decoder: an image in, detections out; and the functions that workers run.
+
+A model's settings come from five places, the first that speaks wins, field by field: what the user said (command line
+or page), the sidecar beside the file, what the file says of itself (labels, quantized input), the reference of the
+comparison, the decoder's defaults. `Inspection.sources` tells which.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from qviz.datasets.images import preview, read_image
+from qviz.datasets.labels import label_of, labels_by_count, parse_labels
+from qviz.decoders import Head, Limits, choose, fitting
+from qviz.decoders.post_process import KIND as POST_PROCESS
+from qviz.engine import Blob
+from qviz.errors import LabelsError, ModelError, QvizError
+from qviz.structures import EncodedImage, Graph, Image, Inference, Settings, Tensor
+from qviz.tflite.inputs import InputSpec, fill, input_size
+from qviz.tflite.metadata import label_file
+from qviz.tflite.runner import Runner
+from qviz.tflite.schema import read_graph
+from qviz.tflite.scheme import SchemeFacts, scheme_facts
+
+T = TypeVar("T")
+
+PAGE_SCORE = 0.25
+"""Score threshold where people look."""
+AP_SCORE = 0.001
+"""Score threshold where AP is computed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inspection:
+    """What a .tflite file is, found without running it.
+
+    settings: complete. sources: field -> who said it. post_process: the options of NMS inside the file, {} if outside.
+    """
+
+    graph: Graph
+    facts: SchemeFacts
+    decoder: str
+    decoders: tuple[str, ...]
+    settings: Settings
+    sources: dict[str, str]
+    post_process: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.settings.labels or ()
+
+    def label(self, class_id: int) -> str:
+        """The class's name, or `class 17`."""
+        return label_of(self.labels, class_id)
+
+    def following(self, reference: Inspection) -> Inspection:
+        """A variant's inspection: where nobody said how to prepare the input or name classes, as the reference does."""
+        taken = {
+            name: value
+            for name in FOLLOWED
+            if self.sources.get(name) in (None, "default", "class count")
+            and (value := getattr(reference.settings, name)) is not None
+        }
+        settings = replace(self.settings, **taken)
+        return replace(self, settings=settings, sources={**self.sources, **dict.fromkeys(taken, "reference")})
+
+
+FOLLOWED = ("mean", "std", "channels", "resize", "labels")
+"""The settings that a variant takes over from its reference."""
+
+
+def inspect(data: bytes, said: Settings, sidecar: Settings) -> Inspection:
+    """Read a file and complete its settings. Raises ModelError, NoDecoderError, SettingsError."""
+    graph = read_graph(data)
+    image_input(graph)
+    name, decoder = choose(graph, said.decoder or sidecar.decoder)
+    layers = {
+        "given": said,
+        "sidecar": sidecar,
+        "file": _own_settings(data, graph),
+        "default": replace(decoder.defaults, decoder=name, class_offset=0),
+        "class count": Settings(labels=labels_by_count(decoder.class_count(graph)) or None),
+    }
+    settings = Settings()
+    sources: dict[str, str] = {}
+    for source, layer in layers.items():
+        sources |= {field_name: source for field_name in layer.said() if field_name not in sources}
+        settings = settings.over(layer)
+    return Inspection(graph, scheme_facts(graph), name, fitting(graph), settings, sources, _post_process(graph))
+
+
+def image_input(graph: Graph) -> Tensor:
+    """The one image input. Raises ModelError where there are more, or none of a fixed size."""
+    if len(graph.inputs) != 1:
+        names = ", ".join(repr(tensor.name) for tensor in graph.input_tensors())
+        raise ModelError(f"has {len(graph.inputs)} inputs ({names}); a detector of one image is expected.")
+    tensor = graph.input_tensors()[0]
+    input_size(tensor)
+    return tensor
+
+
+def _own_settings(data: bytes, graph: Graph) -> Settings:
+    """What the file says of itself: labels appended to it, and a range that its quantized input can hold."""
+    tensor, said = image_input(graph), Settings()
+    if tensor.quantized and tensor.quantization is not None:
+        low, high = tensor.quantization.real_range(tensor.dtype)
+        mean, std = next(
+            (pair for pair, span in _RANGES.items() if abs(low - span[0]) + abs(high - span[1]) < 0.05 * (high - low)),
+            (None, None),
+        )
+        if mean is not None and std is not None:
+            said = Settings(mean=(mean,) * 3, std=(std,) * 3)
+    try:
+        content = label_file(data)
+        return replace(said, labels=parse_labels(content, "labels") if content else None)
+    except LabelsError:
+        return said  # an odd text file in the appendix is not worth refusing the model
+
+
+_RANGES = {(127.5, 127.5): (-1.0, 1.0), (0.0, 255.0): (0.0, 1.0), (0.0, 1.0): (0.0, 255.0)}
+"""(mean, std) -> the real range of the input that it fills."""
+
+
+def _post_process(graph: Graph) -> dict[str, float]:
+    op = next((op for op in graph.ops if op.kind == POST_PROCESS), None)
+    options = op.options if op else {}
+    return {name: float(value) for name, value in sorted(options.items()) if isinstance(value, (int, float))}
+
+
+class Detector:
+    """Runs one model. Lives in one worker process; not thread-safe."""
+
+    def __init__(self, data: bytes, settings: Settings, threads: int = 1) -> None:
+        self.graph = read_graph(data)
+        self.settings = settings
+        self._input = image_input(self.graph)
+        self._decoder = choose(self.graph, settings.decoder)[1]
+        self._runner = Runner(data, threads)
+        self._width, self._height = input_size(self._input)
+
+    @property
+    def spec(self) -> InputSpec:
+        said = self.settings
+        assert said.mean and said.std and said.channels and said.resize, "settings are complete"
+        return InputSpec(said.mean, said.std, said.channels, said.resize)
+
+    def detect(self, image: Image, score: float) -> Inference:
+        """Detections of at least `score`, in pixels of the image."""
+        values, placement = fill(image, self.spec, self._input)
+        outputs = self._runner.run([values])
+        milliseconds = self._runner.milliseconds
+        head = Head(self.graph, self._real(outputs), self._width, self._height)
+        decoded = self._decoder.decode(head, self._limits(score))
+
+        def back(found: Any) -> Any:
+            # not clipped to the image: pycocotools scores boxes as the model gives them
+            boxes = placement.to_original(found.boxes)
+            return replace(found, boxes=boxes)[np.isfinite(boxes).all(axis=1)]
+
+        candidates = back(decoded.candidates) if decoded.candidates is not None else None
+        return Inference(back(decoded.detections), candidates, image.width, image.height, milliseconds)
+
+    def _limits(self, score: float) -> Limits:
+        said = self.settings
+        assert said.nms_iou is not None and said.max_detections is not None, "settings are complete"
+        return Limits(score, said.nms_iou, said.max_detections, said.class_offset or 0)
+
+    def _real(self, outputs: list[np.ndarray]) -> dict[int, np.ndarray]:
+        """Outputs, and what else the decoder reads, as real numbers by tensor index."""
+        raw = dict(zip(self.graph.outputs, outputs, strict=True))
+        for index in self._decoder.reads(self.graph):
+            if index not in raw:
+                try:
+                    raw[index] = self._runner.tensor(index)
+                except QvizError:
+                    continue  # a decoder does without what is not kept
+        return {index: _dequantized(values, self.graph.tensors[index]) for index, values in raw.items()}
+
+
+def _dequantized(values: np.ndarray, tensor: Tensor) -> np.ndarray:
+    if tensor.quantized and tensor.quantization is not None:
+        return tensor.quantization.dequantize(values)
+    return np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=1e9, neginf=-1e9)
+
+
+# ---- what runs in the workers -------------------------------------------------------------------------------------
+
+
+class _Warm:
+    """The latest few values by key, kept for the life of the worker."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._values = size, OrderedDict[Any, Any]()
+
+    def get(self, key: Any, make: Callable[[], T]) -> T:
+        if key not in self._values:
+            self._values[key] = make()
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
+        self._values.move_to_end(key)
+        value: T = self._values[key]
+        return value
+
+
+_DETECTORS, _IMAGES = _Warm(8), _Warm(4)
+
+
+def warm_up() -> None:
+    """Run in a new worker: what is slow to import has been imported with this module."""
+    # all tensors are kept to read the head before NMS; the interpreter warns of the memory at each start
+    warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors.*")
+
+
+def inspect_job(model: Blob, said: Settings, sidecar: Settings) -> Inspection:
+    """`inspect` in a worker: the bytes are untrusted."""
+    return inspect(model.read(), said, sidecar)
+
+
+def detect_job(model: Blob, settings: Settings, image: EncodedImage, score: float, threads: int = 1) -> Inference:
+    """One model on one image. The interpreter stays warm, the decoded image is shared by the models that follow."""
+    decoded = _IMAGES.get(image.digest, lambda: read_image(image))
+    detector = _DETECTORS.get((model.digest, settings, threads), lambda: Detector(model.read(), settings, threads))
+    return detector.detect(decoded, score)
+
+
+def preview_job(image: EncodedImage, longest: int) -> tuple[int, int, bytes]:
+    """(width, height, JPEG for the screen of at most `longest` pixels a side) of one image."""
+    decoded = _IMAGES.get(image.digest, lambda: read_image(image))
+    return decoded.width, decoded.height, preview(decoded, longest)

@@ -1,0 +1,249 @@
+"""Where work runs: worker processes on this machine.
+
+One single-worker executor a slot and one job in flight each, so that a crash, a hang or a memory blow-up fails that
+job alone: its worker is killed and replaced while the job beside it goes on. Workers stay alive between jobs, so what
+a job keeps in its process (interpreters by digest) is warm for the next.
+
+Large bytes go to the workers as a `Blob`: written once to a private folder, named by their digest.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import os
+import queue
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, TimeoutError
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from qviz.errors import Cancelled, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
+
+P = ParamSpec("P")
+R = TypeVar("R")
+WarmUp = Callable[[], None] | None
+
+TIME_LIMIT = 60.0
+"""Seconds a job may take, the worker's start not counted."""
+MEMORY_LIMIT = 4 << 30
+"""Bytes of resident memory a worker may take."""
+STARTUP_LIMIT = 60.0
+LOOK_EVERY = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Bytes that every worker can read, known by their digest."""
+
+    digest: str
+    path: Path
+
+    def read(self) -> bytes:
+        return self.path.read_bytes()
+
+
+class Engine(Protocol):
+    """Runs functions elsewhere. Functions and arguments must pickle."""
+
+    workers: int
+
+    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Queue a job. Its future raises what the function raised, or a WorkerError."""
+        ...
+
+    def submit_urgent(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Queue a job before all that are not urgent: somebody is looking at the screen."""
+        ...
+
+    def share(self, data: bytes, digest: str) -> Blob:
+        """Make bytes readable to the workers."""
+        ...
+
+    def close(self) -> None:
+        """Stop all workers at once; queued jobs are cancelled."""
+        ...
+
+
+@dataclass(order=True, slots=True)
+class _Job:
+    rank: tuple[int, int]
+    function: Callable[[], Any] = field(compare=False)
+    future: Future[Any] = field(compare=False)
+
+
+class LocalEngine:
+    """`workers` processes of this machine. `warm_up` runs in each as it starts (imports, mostly)."""
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        time_limit: float = TIME_LIMIT,
+        memory_limit: int = MEMORY_LIMIT,
+        warm_up: WarmUp = None,
+    ) -> None:
+        self.workers = workers or os.cpu_count() or 1
+        self._jobs: queue.PriorityQueue[_Job] = queue.PriorityQueue()
+        self._count = itertools.count()
+        self._closed = False
+        self._folder = Path(tempfile.mkdtemp(prefix="qviz-"))  # mode 0700: only this user reads the models
+        self._slots = [_Slot(self._jobs, time_limit, memory_limit, warm_up) for _ in range(self.workers)]
+        atexit.register(self.close)
+
+    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        return self._queue(1, lambda: (function, args, kwargs))
+
+    def submit_urgent(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        return self._queue(0, lambda: (function, args, kwargs))
+
+    def _queue(self, urgency: int, call: Callable[[], Any]) -> Future[Any]:
+        if self._closed:
+            raise RuntimeError("the engine is closed")
+        future: Future[Any] = Future()
+        self._jobs.put(_Job((urgency, next(self._count)), call, future))
+        return future
+
+    def share(self, data: bytes, digest: str) -> Blob:
+        path = self._folder / digest
+        if not path.exists():
+            part = self._folder / f"{digest}.{next(self._count)}.part"
+            part.write_bytes(data)
+            part.replace(path)  # a worker never sees half a file
+        return Blob(digest, path)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        for slot in self._slots:
+            slot.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> LocalEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Slot:
+    """A thread that takes jobs and one worker process that runs them."""
+
+    def __init__(self, jobs: queue.PriorityQueue[_Job], time_limit: float, memory_limit: int, warm_up: WarmUp) -> None:
+        self._jobs, self._time_limit, self._memory_limit, self._warm_up = jobs, time_limit, memory_limit, warm_up
+        self._stopped = threading.Event()
+        self._executor: Any = None
+        threading.Thread(target=self._work, name="qviz-slot", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._kill()
+
+    def _work(self) -> None:
+        with contextlib.suppress(Exception):  # a worker that cannot start says so at its first job
+            self._start()
+        while not (self._stopped.is_set() and self._jobs.empty()):
+            try:
+                job = self._jobs.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            if self._stopped.is_set():
+                job.future.cancel()
+            elif job.future.set_running_or_notify_cancel():
+                self._run(job)
+
+    def _run(self, job: _Job) -> None:
+        function, args, kwargs = job.function()
+        try:
+            if self._executor is None:
+                self._start()
+            result = self._watch(self._executor.submit(function, *args, **kwargs))
+        except BaseException as raised:
+            stopped = self._stopped.is_set()
+            error = Cancelled("The work was stopped before it was done.") if stopped else raised
+            if _is_broken(error):
+                self._kill()
+                error = WorkerCrashed(
+                    "The model's worker process crashed. The file is damaged, or an operator of it fails on this input;"
+                    " the other models and images are not touched."
+                )
+            job.future.set_exception(error)
+        else:
+            job.future.set_result(result)
+
+    def _start(self) -> None:
+        """A worker that answers. Its start-up time is nobody's job's time."""
+        # loky starts fresh interpreters (no fork of a threaded server) and does not run the main script again
+        from loky.process_executor import ProcessPoolExecutor
+
+        self._executor = ProcessPoolExecutor(
+            max_workers=1,
+            # interpreters are kept on purpose: loky must not take that for a leak and restart the worker
+            env={"LOKY_MAX_MEMORY_LEAK_SIZE": str(self._memory_limit), "OMP_NUM_THREADS": "1"},
+        )
+        self._executor.submit(_first_job, self._warm_up, 2 * self._memory_limit).result(timeout=STARTUP_LIMIT)
+
+    def _watch(self, running: Future[R]) -> R:
+        """The job's result, unless it takes too long or too much."""
+        end = time.monotonic() + self._time_limit
+        while self._memory() <= self._memory_limit:
+            try:
+                return running.result(timeout=LOOK_EVERY)
+            except MemoryError:
+                break  # the hard limit refused an allocation
+            except TimeoutError:
+                if running.done():
+                    return running.result()  # it ended just now, or raised a TimeoutError of its own
+            if time.monotonic() > end:
+                self._kill()
+                raise WorkerTimeout(
+                    f"The model took longer than {self._time_limit:.3g} s on one job and was stopped."
+                    " Its file is damaged, or it needs a larger limit."
+                )
+        self._kill()
+        raise WorkerOutOfMemory(
+            f"The model took more than {self._memory_limit / 2**30:.3g} GB of memory and was stopped."
+            " Its file is damaged, or it needs a larger limit."
+        )
+
+    def _memory(self) -> int:
+        """Resident bytes of the worker."""
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            return sum(psutil.Process(pid).memory_info().rss for pid in list(self._executor._processes))
+        return 0
+
+    def _kill(self) -> None:
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            with contextlib.suppress(Exception):
+                executor.shutdown(wait=False, kill_workers=True)
+
+
+def _first_job(warm_up: WarmUp, hard_limit: int) -> None:
+    """Runs in the new worker. One allocation faster than the watch's look fails on the hard limit."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (hard_limit, hard_limit))
+    if "QVIZ_DEBUG" not in os.environ:  # delegates and crashes talk there; the job's error says what a user needs
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    if warm_up is not None:
+        warm_up()
+
+
+def _is_broken(error: BaseException) -> bool:
+    """Whether the worker process is gone, in loky's words."""
+    from concurrent.futures.process import BrokenProcessPool
+
+    from loky.process_executor import ShutdownExecutorError
+
+    return isinstance(error, (BrokenProcessPool, ShutdownExecutorError))

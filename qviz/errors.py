@@ -1,0 +1,71 @@
+"""The one error tree. A front door (page, command line) catches `QvizError` and shows its sentence.
+
+    QvizError
+    ├── InputError          what the user gave cannot be used
+    │   ├── ImageError      an image file
+    │   ├── ModelError      a model file
+    │   │   └── NoDecoderError   the model runs, but its outputs are no head that is known
+    │   ├── SettingsError   a setting or an option
+    │   ├── LabelsError     a label file
+    │   └── DatasetError    an annotation file
+    ├── WorkerError         a job failed in its worker process; other jobs go on
+    │   ├── WorkerCrashed
+    │   ├── WorkerTimeout
+    │   └── WorkerOutOfMemory
+    └── Cancelled
+
+A message is one or two sentences: what was seen, what was expected, the likely fix. Anything else that is
+raised is a bug and may be loud.
+"""
+
+
+class QvizError(Exception):
+    """Base of every error that a user may see."""
+
+
+class InputError(QvizError):
+    """What the user gave cannot be used."""
+
+
+class ImageError(InputError):
+    """An image file cannot be read."""
+
+
+class ModelError(InputError):
+    """A model file cannot be read or run."""
+
+
+class NoDecoderError(ModelError):
+    """No decoder knows the model's outputs."""
+
+
+class SettingsError(InputError):
+    """A setting is unknown or out of its range."""
+
+
+class LabelsError(InputError):
+    """A label file cannot be read."""
+
+
+class DatasetError(InputError):
+    """An annotation file cannot be read."""
+
+
+class WorkerError(QvizError):
+    """A job failed in its worker process; the jobs beside it go on."""
+
+
+class WorkerCrashed(WorkerError):
+    """The worker process died."""
+
+
+class WorkerTimeout(WorkerError):
+    """The job took longer than its time limit."""
+
+
+class WorkerOutOfMemory(WorkerError):
+    """The job took more memory than its limit."""
+
+
+class Cancelled(QvizError):
+    """The user cancelled the job."""

@@ -1,0 +1,1 @@
+"""Result -> go.Figure. A figure computes nothing and sets nothing global."""

@@ -1,0 +1,54 @@
+"""Images with annotated objects, whatever file format they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A class as the annotations know it: their own id and its name."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DatasetImage:
+    """One image and its truths: boxes (n, 4) xyxy pixels, category_ids (n,) of the dataset, is_crowd (n,), areas (n,).
+
+    `areas` are the annotation's own (a segmentation's area is smaller than its box); COCO's size classes use them.
+    """
+
+    id: int
+    name: str
+    path: Path | None
+    data: bytes | None = field(repr=False)
+    boxes: np.ndarray
+    category_ids: np.ndarray
+    is_crowd: np.ndarray
+    areas: np.ndarray
+
+    def read(self) -> bytes:
+        """The encoded image."""
+        if self.data is not None:
+            return self.data
+        assert self.path is not None, "an image has its bytes or its path"
+        return self.path.read_bytes()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Annotated images; `skipped` says in one sentence each what was left out and why."""
+
+    name: str
+    images: tuple[DatasetImage, ...]
+    categories: tuple[Category, ...]
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def annotations(self) -> int:
+        return sum(len(image.category_ids) for image in self.images)

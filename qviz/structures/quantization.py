@@ -1,0 +1,51 @@
+"""Affine quantization as TensorFlow Lite defines it: real = scale * (q - zero_point).
+
+Source: the TensorFlow Lite 8-bit quantization specification. Per-channel quantization has one scale a slice along
+`axis`; rounding is to nearest, half away from zero (TFLite's `TfLiteRound`), never truncation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quantization:
+    """scales (k,) float32 and zero_points (k,) int64; axis is None where k == 1 (per tensor)."""
+
+    scales: np.ndarray
+    zero_points: np.ndarray
+    axis: int | None = None
+
+    @property
+    def per_channel(self) -> bool:
+        return self.axis is not None
+
+    def _broadcast(self, values: np.ndarray, ndim: int) -> np.ndarray:
+        if self.axis is None:
+            return values.reshape(())
+        shape = [1] * ndim
+        shape[self.axis] = -1
+        return values.reshape(shape)
+
+    def quantize(self, values: np.ndarray, dtype: str) -> np.ndarray:
+        """Real values to `dtype`, rounded to nearest and saturated at its ends."""
+        limits = np.iinfo(dtype)
+        scaled = values / self._broadcast(self.scales, values.ndim).astype(np.float32)
+        whole = np.trunc(scaled)  # adding 0.5 first would round 0.49999997 up
+        rounded = whole + np.where(np.abs(scaled - whole) >= 0.5, np.sign(scaled), 0)
+        shifted = rounded + self._broadcast(self.zero_points, values.ndim)
+        return np.clip(shifted, limits.min, limits.max).astype(dtype)
+
+    def dequantize(self, values: np.ndarray) -> np.ndarray:
+        """Integers to real values, float32."""
+        shifted = values.astype(np.float32) - self._broadcast(self.zero_points, values.ndim).astype(np.float32)
+        return (shifted * self._broadcast(self.scales, values.ndim)).astype(np.float32)
+
+    def real_range(self, dtype: str) -> tuple[float, float]:
+        """The smallest and largest real value that a per-tensor quantization can hold."""
+        limits = np.iinfo(dtype)
+        scale, zero = float(self.scales[0]), int(self.zero_points[0])
+        return scale * (limits.min - zero), scale * (limits.max - zero)

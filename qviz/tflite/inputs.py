@@ -1,0 +1,105 @@
+"""An image to the tensor a model reads, and the way back for its boxes.
+
+resize     stretch            both sides to the model's, aspect ratio lost (bilinear)
+           letterbox          aspect ratio kept, grey 114 on both sides
+           letterbox-top-left aspect ratio kept, grey 114 at the right or below
+normalise  (x - mean) / std on pixel values 0..255, in the model's channel order
+quantize   by rounding to nearest with the input's own scale and zero point (truncation costs accuracy)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from qviz.errors import ModelError
+from qviz.structures import Image, Tensor
+
+PAD = 114
+"""Grey of the letterbox's bars, as YOLO's preprocessing fills them."""
+
+MAX_SIDE = 8192
+"""Pixels a side that a model's input may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """How pixels become the input tensor: everything said, nothing left open."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    channels: str
+    resize: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the image lies in the model's input: input = original * scale + offset, in x and in y."""
+
+    scale: tuple[float, float]
+    offset: tuple[float, float]
+
+    def to_original(self, boxes: np.ndarray) -> np.ndarray:
+        """(n, 4) boxes in input pixels to pixels of the original image."""
+        offset = np.array(self.offset * 2, np.float32)
+        return (boxes - offset) / np.array(self.scale * 2, np.float32)
+
+
+def channels_last(tensor: Tensor) -> bool:
+    """NHWC, and not NCHW."""
+    return tensor.shape[-1] in (1, 3)
+
+
+def input_size(tensor: Tensor) -> tuple[int, int]:
+    """(width, height) of an image input. Raises ModelError where the tensor is no image of a fixed size."""
+    if len(tensor.shape) != 4 or tensor.shape[0] != 1 or not {tensor.shape[1], tensor.shape[-1]} & {1, 3}:
+        raise ModelError(
+            f"reads {tensor.name!r} of shape {list(tensor.shape)}; one image is expected, as [1, height, width, 3]"
+            " or [1, 3, height, width]. Export the model with a fixed size and batch 1."
+        )
+    height, width = tensor.shape[1:3] if channels_last(tensor) else tensor.shape[2:4]
+    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+        raise ModelError(f"reads an image of {width} x {height}; export it with a fixed size up to {MAX_SIDE} a side.")
+    return width, height
+
+
+def fill(image: Image, spec: InputSpec, tensor: Tensor) -> tuple[np.ndarray, Placement]:
+    """The input tensor (1, h, w, c) or (1, c, h, w) in its dtype, and where the image lies in it."""
+    pixels, placement = _resize(image.pixels, spec.resize, *input_size(tensor))
+    values = _normalise(pixels[..., ::-1] if spec.channels == "bgr" else pixels, spec)
+    last = channels_last(tensor)
+    if tensor.shape[-1 if last else 1] == 1:
+        values = values.mean(axis=-1, keepdims=True)
+    return _typed((values if last else values.transpose(2, 0, 1))[None], tensor), placement
+
+
+def _resize(pixels: np.ndarray, resize: str, width: int, height: int) -> tuple[np.ndarray, Placement]:
+    tall, wide = pixels.shape[:2]
+    if resize == "stretch":
+        stretched = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+        return stretched, Placement((width / wide, height / tall), (0.0, 0.0))
+    ratio = min(width / wide, height / tall)
+    inner = max(1, round(wide * ratio)), max(1, round(tall * ratio))
+    left = 0 if resize == "letterbox-top-left" else (width - inner[0]) // 2
+    top = 0 if resize == "letterbox-top-left" else (height - inner[1]) // 2
+    canvas = np.full((height, width, 3), PAD, np.uint8)
+    canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(pixels, inner, interpolation=cv2.INTER_LINEAR)
+    return canvas, Placement((inner[0] / wide, inner[1] / tall), (float(left), float(top)))
+
+
+def _normalise(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
+    mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
+    return (pixels.astype(np.float32) - mean) / std
+
+
+def _typed(values: np.ndarray, tensor: Tensor) -> np.ndarray:
+    """Real values in the tensor's dtype; an integer input without a scale takes them rounded."""
+    values = np.ascontiguousarray(values)
+    if tensor.dtype in ("float32", "float16"):
+        return values.astype(tensor.dtype, copy=False)
+    if tensor.quantization is not None:
+        return tensor.quantization.quantize(values, tensor.dtype)
+    limits = np.iinfo(tensor.dtype)
+    return np.clip(np.rint(values), limits.min, limits.max).astype(tensor.dtype)

@@ -1,0 +1,70 @@
+"""One interpreter, used by one thread of one worker process.
+
+Tensors go in and out as the file types them; reading any inner tensor is possible because all are kept
+(`experimental_preserve_all_tensors` leaves the default delegate, XNNPACK, switched on).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from qviz.errors import ModelError
+
+
+class Runner:
+    """Runs one .tflite file. Raises ModelError where the file cannot be prepared or run."""
+
+    def __init__(self, data: bytes, threads: int = 1, keep_all: bool = True) -> None:
+        try:
+            self._interpreter, self.reference_kernels = _prepare(data, threads, keep_all)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise ModelError(f"cannot be run by TensorFlow Lite: {_first_line(error)}") from error
+        self._inputs = [detail["index"] for detail in self._interpreter.get_input_details()]
+        self._outputs = [detail["index"] for detail in self._interpreter.get_output_details()]
+        self.milliseconds = 0.0
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs, in the file's order, copied. `milliseconds` then tells how long the model took."""
+        try:
+            for index, values in zip(self._inputs, inputs, strict=True):
+                self._interpreter.set_tensor(index, values)
+            start = time.perf_counter()
+            self._interpreter.invoke()
+            self.milliseconds = (time.perf_counter() - start) * 1e3
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"failed while it ran: {_first_line(error)}") from error
+        return [self.tensor(index) for index in self._outputs]
+
+    def tensor(self, index: int) -> np.ndarray:
+        """A copy of any tensor of the last run. Raises ModelError where it was not kept."""
+        try:
+            return np.array(self._interpreter.get_tensor(index))
+        except ValueError as error:
+            raise ModelError(f"does not give tensor {index} away: {_first_line(error)}") from error
+
+
+def _prepare(data: bytes, threads: int, keep_all: bool) -> tuple[Interpreter, bool]:
+    """An interpreter ready to run, and whether it had to do without the default delegate."""
+    for resolver in (OpResolverType.AUTO, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES):
+        plain = resolver is not OpResolverType.AUTO
+        try:
+            interpreter = Interpreter(
+                model_content=data,
+                num_threads=threads,
+                experimental_op_resolver_type=resolver,
+                experimental_preserve_all_tensors=keep_all,
+            )
+            interpreter.allocate_tensors()
+            return interpreter, plain
+        except (RuntimeError, ValueError):
+            if plain:  # refused by the delegate may still run on the reference kernels; refused by both is final
+                raise
+    raise AssertionError("unreachable")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[0][:300]

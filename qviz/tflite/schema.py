@@ -1,0 +1,159 @@
+"""A .tflite flatbuffer to a `Graph`.
+
+Source of the format: tensorflow/lite/schema/schema.fbs, read with the accessors that ai-edge-litert generates from it
+(they copy nothing, so the weights stay where they are). The bytes are untrusted: a wrong offset or index ends in a
+`ModelError`, never in another exception.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as fb
+from flatbuffers import flexbuffers
+
+from qviz.errors import ModelError
+from qviz.structures import Graph, Op, Quantization, Tensor
+
+IDENTIFIER = b"TFL3"
+MAX_TENSORS = 200_000
+
+_KINDS = {code: name for name, code in vars(fb.BuiltinOperator).items() if isinstance(code, int)}
+_DTYPES = {code: name.lower() for name, code in vars(fb.TensorType).items() if isinstance(code, int)}
+
+
+def read_graph(data: bytes) -> Graph:
+    """The main subgraph of a .tflite file. Raises ModelError where the bytes are none."""
+    if data[4:8] != IDENTIFIER:
+        raise ModelError(
+            "is no TensorFlow Lite file: bytes 4 to 8 should read TFL3"
+            f" and read {data[4:8]!r}. Was it exported with another tool, or cut while copying?"
+        )
+    try:
+        return _graph(fb.Model.GetRootAs(data))
+    except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+        raise ModelError(f"is damaged: its flatbuffer cannot be read ({error}). Copy or export it again.") from error
+
+
+def _graph(model: Any) -> Graph:
+    if model.SubgraphsLength() < 1:
+        raise ModelError("holds no subgraph, so there is nothing to run.")
+    subgraph = model.Subgraphs(0)
+    if subgraph.TensorsLength() > MAX_TENSORS:
+        raise ModelError(f"claims {subgraph.TensorsLength()} tensors; files of more than {MAX_TENSORS} are refused.")
+    codes = [_kind(model.OperatorCodes(i)) for i in range(model.OperatorCodesLength())]
+    tensors = tuple(_tensor(model, i, subgraph.Tensors(i)) for i in range(subgraph.TensorsLength()))
+    graph = Graph(
+        tensors=tensors,
+        ops=tuple(_op(codes, i, subgraph.Operators(i)) for i in range(subgraph.OperatorsLength())),
+        inputs=tuple(_integers(subgraph.InputsAsNumpy())),
+        outputs=tuple(_integers(subgraph.OutputsAsNumpy())),
+        subgraphs=model.SubgraphsLength(),
+        description=_text(model.Description()),
+        signature=_signature(model),
+    )
+    _check_indices(graph)
+    return graph
+
+
+def _check_indices(graph: Graph) -> None:
+    used = [*graph.inputs, *graph.outputs]
+    for op in graph.ops:
+        used += [index for index in (*op.inputs, *op.outputs) if index is not None]
+    if any(not 0 <= index < len(graph.tensors) for index in used):
+        raise ModelError(f"is damaged: an operator names a tensor that is not among its {len(graph.tensors)}.")
+
+
+def _kind(code: Any) -> tuple[str, bool]:
+    """(name, custom). Files before schema 3a hold the code in a byte; the larger of the two is meant."""
+    number = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
+    if number == fb.BuiltinOperator.CUSTOM:
+        return _text(code.CustomCode()) or "CUSTOM", True
+    return _KINDS.get(number, f"BUILTIN_{number}"), False
+
+
+def _tensor(model: Any, index: int, tensor: Any) -> Tensor:
+    signature = tensor.ShapeSignatureAsNumpy()
+    shape = _integers(tensor.ShapeAsNumpy())
+    open_shape = _integers(signature)
+    size = _buffer_bytes(model, tensor.Buffer())
+    return Tensor(
+        index=index,
+        name=_text(tensor.Name()),
+        shape=tuple(open_shape if len(open_shape) == len(shape) else shape),
+        dtype=_DTYPES.get(tensor.Type(), f"type_{tensor.Type()}"),
+        quantization=_quantization(tensor.Quantization()),
+        constant=size > 0 and not tensor.IsVariable(),
+        bytes=size,
+    )
+
+
+def _buffer_bytes(model: Any, index: int) -> int:
+    """Bytes of a constant; files over 2 GB keep them outside the flatbuffer, with offset and size."""
+    if not 0 < index < model.BuffersLength():
+        return 0
+    buffer = model.Buffers(index)
+    return int(buffer.DataLength() or (buffer.Size() if buffer.Offset() > 1 else 0))
+
+
+def _quantization(quantization: Any) -> Quantization | None:
+    if quantization is None or quantization.ScaleLength() == 0:
+        return None
+    scales = np.array(quantization.ScaleAsNumpy(), np.float32)
+    zeros = np.zeros(len(scales), np.int64)
+    if quantization.ZeroPointLength():
+        zeros[:] = quantization.ZeroPointAsNumpy()[: len(scales)]  # a single one holds for every channel
+    axis = quantization.QuantizedDimension() if len(scales) > 1 else None
+    return Quantization(scales, zeros, axis)
+
+
+def _op(codes: list[tuple[str, bool]], order: int, op: Any) -> Op:
+    kind, custom = codes[op.OpcodeIndex()]
+    return Op(
+        order=order,
+        kind=kind,
+        inputs=tuple(None if index < 0 else index for index in _integers(op.InputsAsNumpy())),
+        outputs=tuple(_integers(op.OutputsAsNumpy())),
+        custom=custom,
+        options=_custom_options(op) if kind == "TFLite_Detection_PostProcess" else {},
+    )
+
+
+def _custom_options(op: Any) -> dict[str, object]:
+    """The flexbuffer map of a custom operator."""
+    if op.CustomOptionsLength() == 0:
+        return {}
+    options = _guarded(lambda: flexbuffers.Loads(bytes(op.CustomOptionsAsNumpy())))
+    return dict(options) if isinstance(options, dict) else {}
+
+
+def _signature(model: Any) -> dict[str, int]:
+    """The names that the first signature gives to inputs and outputs: name -> tensor."""
+    names: dict[str, int] = {}
+    if model.SignatureDefsLength():
+        signature = model.SignatureDefs(0)
+        for length, item in (
+            (signature.InputsLength(), signature.Inputs),
+            (signature.OutputsLength(), signature.Outputs),
+        ):
+            names |= {_text(item(i).Name()): item(i).TensorIndex() for i in range(length)}
+    return names
+
+
+def _guarded(read: Callable[[], object]) -> object:
+    try:
+        return read()
+    except Exception as error:  # flexbuffers raises whatever its reader stumbles over
+        raise ModelError(f"is damaged: the options of a custom operator cannot be read ({error}).") from error
+
+
+def _integers(array: Any) -> list[int]:
+    """A vector of the file; the accessors give the number 0 for an absent one."""
+    return [] if isinstance(array, int) else [int(value) for value in array]
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "replace")

@@ -1,0 +1,149 @@
+"""What a file really is: how it is quantized, judged by its tensors and operators.
+
+Rules (cli.md of the house; the terms are TensorFlow's own):
+float16        float16 constants, brought to float32 by DEQUANTIZE, or float16 throughout
+int8           every operator that has an int8 kernel computes on integers; those without are float islands
+int16x8        as int8, with 16-bit activations
+dynamic_range  float activations, integer weights read straight by the kernels
+weight_only    integer weights brought to float by DEQUANTIZE before the kernels
+mixed          more than one of these in one file
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from qviz.structures import Graph, Op, Scheme, Tensor
+
+CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
+
+WEIGHT_KINDS = frozenset(
+    {
+        "CONV_2D",
+        "DEPTHWISE_CONV_2D",
+        "FULLY_CONNECTED",
+        "TRANSPOSE_CONV",
+        "CONV_3D",
+        "BATCH_MATMUL",
+        "EMBEDDING_LOOKUP",
+        "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    }
+)
+"""Operators with weights: those that dynamic-range quantization touches."""
+
+_FLOAT_ONLY = """ADD_N CAST CEIL COS CUMSUM ELU EXP FLOOR FLOOR_DIV FLOOR_MOD L2_POOL_2D LOCAL_RESPONSE_NORMALIZATION
+MATRIX_DIAG NON_MAX_SUPPRESSION_V4 NON_MAX_SUPPRESSION_V5 ROUND SEGMENT_SUM SIN SQUARE TOPK_V2 UNIQUE WHERE GATHER_ND
+RANGE RANK SHAPE SPARSE_TO_DENSE"""
+WITHOUT_INT8 = frozenset(_FLOAT_ONLY.split())
+"""Builtin operators that stay float in a full-integer file (no int8 kernel, or they handle indices)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemeFacts:
+    """weight_bits: of the weights with most bytes; operators: all but constants' DEQUANTIZE; islands: orders."""
+
+    scheme: Scheme
+    weight_bits: int
+    operators: int
+    quantized_operators: int
+    float_islands: tuple[tuple[int, ...], ...]
+    per_channel: bool
+
+
+def scheme_facts(graph: Graph) -> SchemeFacts:
+    """Scheme, share of quantized operators and float islands of a graph."""
+    ops = [op for op in graph.ops if not _unpacks_constant(graph, op)]
+    quantized = [op for op in ops if op.kind not in CONVERSIONS and _computes_integers(graph, op)]
+    floating = [op for op in ops if op.kind not in CONVERSIONS and _computes_floats(graph, op)]
+    return SchemeFacts(
+        scheme=_scheme(graph, quantized, floating),
+        weight_bits=_weight_bits(graph),
+        operators=len(ops),
+        quantized_operators=len(quantized),
+        float_islands=_runs([op.order for op in floating], graph) if quantized else (),
+        per_channel=any(
+            t.constant and t.quantization is not None and t.quantization.per_channel for t in graph.tensors
+        ),
+    )
+
+
+def _scheme(graph: Graph, quantized: list[Op], floating: list[Op]) -> Scheme:
+    if quantized:
+        able = [op for op in floating if not op.custom and op.kind not in WITHOUT_INT8]
+        wide = any(t.dtype == "int16" and t.quantized for op in quantized for t in graph.op_outputs(op))
+        if len(able) > 0.02 * (len(quantized) + len(able)):  # a stray reshape between islands makes no mixture
+            return Scheme.MIXED
+        return Scheme.INT16X8 if wide else Scheme.INT8
+    kinds = set(_weight_schemes(graph))
+    return kinds.pop() if len(kinds) == 1 else Scheme.MIXED if kinds else Scheme.FLOAT32
+
+
+def _weight_schemes(graph: Graph) -> Iterator[Scheme]:
+    """How each compressed weight of a float network is kept: one scheme a weight."""
+    unpacked = {op.inputs[0]: op.outputs[0] for op in graph.ops if _unpacks_constant(graph, op)}
+    for op in graph.ops:
+        if op.kind in WEIGHT_KINDS and any(t.constant and t.quantized for t in graph.op_inputs(op)):
+            yield Scheme.DYNAMIC_RANGE
+    for index in unpacked:
+        assert index is not None
+        packed = graph.tensors[index]
+        yield Scheme.FLOAT16 if packed.dtype == "float16" else Scheme.WEIGHT_ONLY
+    if not unpacked and any(t.dtype == "float16" and not t.constant for t in graph.tensors):
+        yield Scheme.FLOAT16
+
+
+def _unpacks_constant(graph: Graph, op: Op) -> bool:
+    """DEQUANTIZE of a constant: how float16 and weight-only files keep their weights."""
+    first = op.inputs[0] if op.inputs else None
+    return op.kind == "DEQUANTIZE" and first is not None and graph.tensors[first].constant
+
+
+def _computes_integers(graph: Graph, op: Op) -> bool:
+    """Quantized activations in, quantized activations out (a detection post-process gives floats)."""
+    activations = [t for t in graph.op_inputs(op) if not t.constant]
+    return any(t.quantized for t in activations) and any(t.quantized for t in graph.op_outputs(op))
+
+
+def _computes_floats(graph: Graph, op: Op) -> bool:
+    return any(t.dtype in ("float32", "float16") for t in graph.op_outputs(op))
+
+
+def _weight_bits(graph: Graph) -> int:
+    """Bits a weight, of the kind of constant that fills most of the file."""
+    sizes: dict[int, int] = {}
+    for tensor in graph.tensors:
+        bits = _BITS.get(tensor.dtype)
+        if tensor.constant and bits and (bits >= 16 or tensor.quantized):
+            sizes[bits] = sizes.get(bits, 0) + tensor.bytes
+    return max(sizes, key=lambda bits: sizes[bits], default=32)
+
+
+_BITS = {"float64": 64, "float32": 32, "bfloat16": 16, "float16": 16, "int8": 8, "uint8": 8, "int4": 4, "int2": 2}
+
+
+def _runs(orders: list[int], graph: Graph) -> tuple[tuple[int, ...], ...]:
+    """Neighbouring float operators are one island (nothing but conversions ends one)."""
+    islands: list[list[int]] = []
+    reached: dict[int, int] = {}  # float tensor -> its island
+    for order in orders:
+        op = graph.ops[order]
+        home = next((reached[t.index] for t in graph.op_inputs(op) if t.index in reached), None)
+        if home is None:
+            home = len(islands)
+            islands.append([])
+        islands[home].append(order)
+        reached |= dict.fromkeys(op.outputs, home)
+    return tuple(tuple(island) for island in islands)
+
+
+def io_facts(tensor: Tensor) -> dict[str, object]:
+    """One input or output as `qviz info` gives it."""
+    scale = tensor.quantization
+    return {
+        "name": tensor.name,
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "scale": float(scale.scales[0]) if scale is not None and tensor.quantized else None,
+        "zero_point": int(scale.zero_points[0]) if scale is not None and tensor.quantized else None,
+    }

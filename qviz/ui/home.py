@@ -1,0 +1,168 @@
+"""The parts of the overview."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+
+from qviz.analysis.changes import Summary
+from qviz.analysis.comparison import ComparedVariant
+from qviz.analysis.models import LoadedModel
+from qviz.plots.colours import REFERENCE, variant_colour
+from qviz.ui import calls, cards, workspace
+from qviz.ui.calls import Models
+from qviz.ui.page import Page
+from qviz.ui.results import Preview
+
+THUMB = 360
+"""Pixels of a thumbnail's longest side."""
+WORST = 8
+BEAT = 0.6
+"""Seconds between two looks at work that is under way."""
+
+
+FIRST = 12
+"""Images that are run before the rest: enough for first figures within seconds."""
+
+
+def start(here: Page) -> None:
+    """Queue what the page needs: a dozen images whole, with their pictures, then the rest."""
+    results, images = calls.results(), here.workspace.images
+    for part in (images[:FIRST], images[FIRST:]):
+        results.want(_models(here).all, part)
+        results.want_previews(part, THUMB)
+
+
+def beat(here: Page) -> float | None:
+    """How often to look again: not at all once everything is there."""
+    return BEAT if _models(here) and _pending(here) else None
+
+
+def _models(here: Page) -> Models:
+    assert here.models is not None, "pages without a model stop before"
+    return here.models
+
+
+def reference_name(here: Page) -> str:
+    """The reference's short name."""
+    return _models(here).name(_models(here).reference)
+
+
+def _pending(here: Page) -> int:
+    return calls.results().pending(_models(here).all, here.workspace.images)
+
+
+def _compared(here: Page) -> dict[str, ComparedVariant]:
+    found = _models(here)
+    return {
+        found.name(variant): calls.compared(found, variant, here.workspace.images, here.view.score)
+        for variant in found.variants
+    }
+
+
+def summaries(here: Page) -> tuple[dict[str, Summary], int]:
+    """(short name -> damage over the images run so far, how many images all models have run)."""
+    compared = _compared(here)
+    done = min((len(variant.images) for variant in compared.values()), default=0)
+    return {name: variant.summary for name, variant in compared.items()}, done
+
+
+def progress_note(here: Page, done: int) -> str:
+    """What the figures stand on."""
+    total = len(here.workspace.images)
+    said = f"At confidence {here.view.score:.2f} and above, over {done} of {total} images"
+    if not _pending(here):
+        return f"At confidence {here.view.score:.2f} and above, over {done} images. Agreement 1.00 is best."
+    return said + "; the rest is running."
+
+
+def finish(here: Page, done: int) -> None:
+    """When the last answer has come, the page is drawn once more, without the timer."""
+    key = "qviz_home_running"
+    running = bool(_pending(here))
+    if st.session_state.get(key) and not running:
+        st.session_state[key] = False
+        st.rerun()
+    st.session_state[key] = running
+
+
+def model_cards(here: Page, damage: dict[str, Summary]) -> str:
+    """A card a model, the reference first."""
+    found = _models(here)
+    remarks = calls.warnings(found)
+
+    def card(model: LoadedModel, colour: str) -> str:
+        own = [warning for warning in remarks if warning.model == model.name]
+        name = found.name(model)
+        return cards.model_card(model, name, colour, found.reference, damage.get(name), own)
+
+    rows = [card(found.reference, REFERENCE)]
+    return cards.cards(rows + [card(variant, variant_colour(i)) for i, variant in enumerate(found.variants)])
+
+
+def worst_images(here: Page) -> None:
+    """The images most hit by any variant; a click opens them on Compare."""
+    ranked = sorted(
+        ((image.summary.damage, image, name) for name, variant in _compared(here).items() for image in variant.images),
+        key=lambda row: -row[0],
+    )
+    seen: set[str] = set()
+    shown = []
+    for damage, image, name in ranked:
+        if damage and image.digest not in seen:
+            seen.add(image.digest)
+            shown.append((image, name))
+    if not shown:
+        st.caption("No image is hit: every object of the reference is there in every variant.")
+    columns = st.columns(4)
+    for i, (image, name) in enumerate(shown[:WORST]):
+        encoded = next(m for m in here.workspace.images if m.digest == image.digest)
+        picture = calls.results().preview(encoded, THUMB)
+        with columns[i % len(columns)]:
+            if isinstance(picture, Preview):
+                st.html(cards.worst_card(picture.jpeg, encoded.name, name, image.summary))
+            st.page_link(
+                "pages/compare.py",
+                label=f"Compare {encoded.name}",
+                query_params={"image": encoded.name, "variant": name},
+            )
+
+
+def failures(here: Page) -> None:
+    """What could not be run, a sentence each."""
+    said = calls.failures(_models(here), here.workspace.images)
+    if said:
+        with st.expander(f"{len(said)} could not be run", expanded=True):
+            for sentence in said[:20]:
+                st.text(sentence)
+
+
+def manage(here: Page) -> None:
+    """Choose the reference, remove models."""
+    found = _models(here)
+    with st.expander("Models: reference and settings"):
+        names = {model.digest: found.name(model) for model in found.all}
+        chosen = st.selectbox(
+            "Reference (chosen by scheme: the least quantized)",
+            list(names),
+            format_func=lambda digest: names[digest],
+            key="qviz_reference",
+        )
+        if chosen != found.reference.digest:
+            workspace.keep(replace(here.workspace, reference=chosen))
+            st.rerun()
+        for model in found.all:
+            _settings_row(here, model, names[model.digest])
+
+
+def _settings_row(here: Page, model: LoadedModel, name: str) -> None:
+    from qviz.ui import settings_form
+
+    left, middle, right = st.columns([5, 1, 1], vertical_alignment="center")
+    left.text(f"{name}: {settings_form.in_words(model)}")
+    with middle.popover("Settings"):
+        settings_form.form(here.workspace, model)
+    if right.button("Remove", key=f"remove-{model.digest}", disabled=len(_models(here).all) < 2):
+        workspace.keep(here.workspace.without_model(model.digest))
+        st.rerun()

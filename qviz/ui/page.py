@@ -1,0 +1,104 @@
+"""The frame of every page: title, style, menu, the session's models, notices; and the one place that shows errors.
+
+Pages are found by Streamlit in `pages/`; its own menu is off (`.streamlit/config.toml`) and drawn here, so that a deep
+link on a fresh server gets the same frame as a visit through the home page.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+
+import streamlit as st
+
+from qviz.errors import QvizError
+from qviz.plots.colours import REFERENCE, variant_colour
+from qviz.ui import calls, sample, view, workspace
+from qviz.ui.calls import Models
+
+MENU = (
+    ("app.py", "Overview", "What was lost, and on which images."),
+    ("pages/compare.py", "Compare", "One image: boxes side by side."),
+    ("pages/accuracy.py", "Accuracy", "AP and its loss by class."),
+)
+STYLE = Path(__file__).with_name("style.css")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Page:
+    """What a page begins with."""
+
+    workspace: workspace.Workspace
+    models: Models | None
+    view: view.View
+
+
+@contextlib.contextmanager
+def begin(title: str) -> Iterator[Page]:
+    """Draw the frame and hand out the session; an error inside becomes its sentence."""
+    st.set_page_config(page_title=f"{title} · qviz", page_icon="🔬", layout="wide")
+    st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
+    if workspace.KEY not in st.session_state:
+        workspace.keep(sample.opening())
+    held = workspace.current()
+    try:
+        found = calls.models(held)
+        _sidebar(held, found)
+        _notices(held, found)
+        yield Page(held, found, view.current())
+    except QvizError as error:
+        st.error(str(error))
+
+
+def verdict(sentence: str, note: str = "") -> None:
+    """The finding, before everything else on the page."""
+    st.html(f'<p class="qviz qviz-verdict">{escape(sentence)}</p>')
+    if note:
+        st.html(f'<p class="qviz qviz-note">{escape(note)}</p>')
+
+
+def _sidebar(held: workspace.Workspace, found: Models | None) -> None:
+    with st.sidebar:
+        st.html('<div class="qviz-brand">qviz<small>what quantization does to a detector</small></div>')
+        for path, label, text in MENU:
+            st.page_link(path, label=label, help=text)
+        if found is not None:
+            st.html(_legend(found))
+            images = f"{len(held.images)} images" + (" · bundled sample" if held.is_sample else "")
+            st.caption(images)
+        if not held.is_sample and st.button("Back to the sample", width="stretch"):
+            workspace.keep(sample.sample())
+            view.change(image=None, variants=(), classes=())
+            st.rerun()
+
+
+def _legend(found: Models) -> str:
+    rows = [(REFERENCE, f"{found.name(found.reference)} · reference")]
+    rows += [(variant_colour(i), found.name(variant)) for i, variant in enumerate(found.variants)]
+    spans = "".join(f'<span style="--swatch:{colour}">{escape(text)}</span>' for colour, text in rows)
+    return f'<div class="qviz qviz-legend">{spans}</div>'
+
+
+def _notices(held: workspace.Workspace, found: Models | None) -> None:
+    """Sentences about files that could not be taken in; they stay until they are read."""
+    sentences = [*held.notices, *(found.failed if found is not None else ())]
+    if not sentences:
+        return
+    with st.container(border=True):
+        for sentence in sentences[:8]:
+            st.warning(_as_text(sentence))
+        if len(sentences) > 8:
+            st.caption(f"and {len(sentences) - 8} more")
+        if held.notices and st.button("Understood"):
+            workspace.keep(replace(held, notices=()))
+            st.rerun()
+
+
+def _as_text(sentence: str) -> str:
+    """Streamlit's messages read Markdown; names come from files."""
+    for character in "\\`*_{}[]<>()#+-.!|~$:":
+        sentence = sentence.replace(character, "\\" + character)
+    return sentence

@@ -1,0 +1,64 @@
+"""What the dashboard opens on: the files that `qviz app` names, else the bundled sample."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import streamlit as st
+
+from qviz.analysis.models import ModelSource, read_source
+from qviz.datasets.coco import read_coco
+from qviz.datasets.files import load_images
+from qviz.errors import QvizError
+from qviz.structures import Dataset, EncodedImage
+from qviz.ui.workspace import Workspace
+
+FOLDER = Path(__file__).resolve().parents[2] / "sample_data"
+STEM = "ssdlite_mobilenet_v2_"
+ORDER = ("float32", "int8", "int8_wrong_range", "dynamic_range", "float16")
+
+
+def opening() -> Workspace:
+    """A first visit's workspace."""
+    asked = json.loads(os.environ.get("QVIZ_OPEN", "{}"))
+    if not asked.get("models"):
+        workspace = sample()
+        return _with_images(workspace, asked["images"]) if asked.get("images") else workspace
+    workspace = Workspace()
+    for path in asked["models"]:
+        try:
+            workspace = workspace.with_models([read_source(Path(path))])
+        except QvizError as error:
+            workspace = workspace.with_notices([str(error)])
+    if not asked.get("images"):
+        return workspace.with_images(_sample_images())
+    return _with_images(workspace, asked["images"])
+
+
+def _with_images(workspace: Workspace, paths: list[str]) -> Workspace:
+    try:
+        return workspace.with_images(list(load_images(Path(path) for path in paths)))
+    except QvizError as error:
+        return workspace.with_notices([str(error)])
+
+
+def sample() -> Workspace:
+    """The bundled models, images and boxes."""
+    return Workspace(models=_sample_models(), images=tuple(_sample_images()), dataset=_sample_dataset(), is_sample=True)
+
+
+@st.cache_resource(show_spinner=False)
+def _sample_models() -> tuple[ModelSource, ...]:
+    return tuple(read_source(FOLDER / "models" / f"{STEM}{name}.tflite") for name in ORDER)
+
+
+@st.cache_resource(show_spinner=False)
+def _sample_images() -> list[EncodedImage]:
+    return list(load_images([FOLDER / "images"]))
+
+
+@st.cache_resource(show_spinner=False)
+def _sample_dataset() -> Dataset:
+    return read_coco(FOLDER / "annotations.json", FOLDER / "images")

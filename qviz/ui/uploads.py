@@ -1,0 +1,137 @@
+"""Dropped files into the workspace: models, images, archives, annotations, labels and settings, told apart by content.
+
+Each bad file gets its sentence; the others go on. The drop zone empties itself, so that a file is taken in once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+
+import streamlit as st
+
+from qviz.analysis.models import MAX_MODEL, ModelSource
+from qviz.datasets.coco import parse_coco
+from qviz.datasets.files import is_image_name, unzip_images
+from qviz.datasets.labels import parse_labels
+from qviz.datasets.sidecar import SUFFIX, parse_sidecar
+from qviz.errors import QvizError
+from qviz.structures import EncodedImage, Settings
+from qviz.ui import calls, view, workspace
+
+ENDINGS = ["tflite", "jpg", "jpeg", "png", "webp", "zip", "json", "txt"]
+COUNT = "qviz_drops"
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """The files of one drop by what they are."""
+
+    models: list[ModelSource] = field(default_factory=list)
+    images: list[EncodedImage] = field(default_factory=list)
+    annotations: list[tuple[str, bytes]] = field(default_factory=list)
+    sidecars: dict[str, Settings] = field(default_factory=dict)
+    labels: tuple[str, ...] | None = None
+    notices: list[str] = field(default_factory=list)
+
+
+def drop_zone(label: str, key: str) -> None:
+    """A drop zone for everything; what is dropped is taken in before the page is drawn."""
+    count = st.session_state.get(COUNT, 0)
+    widget = f"{key}-{count}"
+    st.file_uploader(
+        label,
+        type=ENDINGS,
+        accept_multiple_files=True,
+        key=widget,
+        on_change=_taken_in,
+        args=(widget,),
+        label_visibility="collapsed",
+    )
+
+
+def _taken_in(widget: str) -> None:
+    files = st.session_state.get(widget) or []
+    if files:
+        st.session_state[COUNT] = st.session_state.get(COUNT, 0) + 1  # a new key: the zone is empty again
+        take_in([(file.name, file.getvalue()) for file in files])
+
+
+def take_in(files: Sequence[tuple[str, bytes]]) -> None:
+    """Put files into the session's workspace; the first new image comes into view."""
+    found = _sort(files)
+    held = workspace.current()
+    held = held.with_notices(found.notices)
+    if found.models and held.is_sample:
+        held = replace(held, models=(), reference=None, is_sample=False)  # one's own models replace the sample's
+    models = [replace(m, sidecar=found.sidecars.pop(m.name, m.sidecar)) for m in found.models]
+    loading, failed = calls.load_sources(models)
+    good = {model.digest for model in loading}
+    held = held.with_models([model for model in models if model.digest in good]).with_notices(failed)
+    held = _with_labels(_with_sidecars(held, found), found.labels)
+    held = held.with_images(found.images)
+    workspace.keep(_with_annotations(held, found.annotations))
+    if found.images:
+        view.change(image=held.images[0].name)
+
+
+def _sort(files: Sequence[tuple[str, bytes]]) -> _Sorted:
+    found = _Sorted()
+    for name, data in files:
+        try:
+            _sort_one(found, PurePosixPath(name).name, data)
+        except QvizError as error:
+            found.notices.append(str(error))
+    return found
+
+
+def _sort_one(found: _Sorted, name: str, data: bytes) -> None:
+    ending = PurePosixPath(name).suffix.lower()
+    if ending == ".tflite" or data[4:8] == b"TFL3":
+        if len(data) > MAX_MODEL:
+            raise QvizError(f"{name} has {len(data) >> 20} MB; models of up to {MAX_MODEL >> 20} are read.")
+        found.models.append(ModelSource(name, data))
+    elif ending == ".zip":
+        found.images += unzip_images(name, data)
+    elif name.endswith(SUFFIX):
+        found.sidecars[name.removesuffix(SUFFIX)] = parse_sidecar(data, name)
+    elif ending == ".json":
+        found.annotations.append((name, data))
+    elif ending == ".txt":
+        found.labels = parse_labels(data, name)
+    elif is_image_name(name):
+        found.images.append(EncodedImage(name, data))
+    else:
+        found.notices.append(f"{name} is no model, image, archive, annotation or label file.")
+
+
+def _with_sidecars(held: workspace.Workspace, found: _Sorted) -> workspace.Workspace:
+    """Settings dropped alone go to the model of that name."""
+    for name, settings in found.sidecars.items():
+        if not any(model.name == name for model in held.models):
+            held = held.with_notices([f"{name}{SUFFIX} belongs to {name}, which is not loaded."])
+        models = tuple(replace(m, sidecar=settings) if m.name == name else m for m in held.models)
+        held = replace(held, models=models)
+    return held
+
+
+def _with_labels(held: workspace.Workspace, labels: tuple[str, ...] | None) -> workspace.Workspace:
+    """A label file holds for all models."""
+    if labels is None:
+        return held
+    models = tuple(replace(model, said=replace(model.said, labels=labels)) for model in held.models)
+    return replace(held, models=models)
+
+
+def _with_annotations(held: workspace.Workspace, dropped: Sequence[tuple[str, bytes]]) -> workspace.Workspace:
+    """COCO annotations find their images among those loaded."""
+    for name, data in dropped:
+        try:
+            files = {image.name: image.data for image in held.images}
+            dataset = parse_coco(data, name, files)
+            held = replace(held, dataset=dataset).with_notices([f"{name}: {said}" for said in dataset.skipped])
+        except (QvizError, json.JSONDecodeError) as error:
+            held = held.with_notices([str(error)])
+    return held

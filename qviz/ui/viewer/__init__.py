@@ -1,0 +1,77 @@
+"""The overlay viewer: detections of the reference and of its variants over one image, in the browser.
+
+Threshold, filters, zoom and swipe are answered in the browser; Python hears of them when the user lets go. Conventions:
+boxes are xyxy pixels of the original image, scores and IoU in [0, 1], class ids zero-based. A selection is named
+``variant id:reference index:variant index`` with -1 where there is no box.
+
+Every report carries the ``rev`` it was made on and a stamp that only grows. The first drops a selection that belongs to
+an image no longer shown; the second tells a click made *now* from a value that is merely remembered (``acted``).
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from streamlit.components.v2.types import ComponentRenderer
+
+HERE = Path(__file__).parent
+# One ES module: plain functions, joined in this order; the last file holds the `export default`.
+SCRIPTS = (
+    "dom.js", "rows.js", "panes.js", "tags.js", "zoom.js", "swipe.js", "tooltip.js", "controls.js", "toolbar.js",
+    "png.js", "keys.js", "viewer.js",
+)  # fmt: skip
+FIELDS = ("threshold", "selected", "mode", "changes", "classes", "truth", "focus")
+
+
+@dataclass(frozen=True, slots=True)
+class ViewerState:
+    """What the user set in the viewer. None: not touched (or, for `selected`, touched on another `rev`)."""
+
+    threshold: float | None = None
+    selected: str | None = None  # "" after the user deselected
+    mode: str | None = None  # side | swipe
+    changes: tuple[str, ...] | None = None
+    classes: tuple[int, ...] | None = None  # () is all
+    truth: bool | None = None
+    step: int = 0  # -1 or +1 in the one run that follows the key or the button
+    focus: str | None = None  # variant picked in swipe mode
+    acted: frozenset[str] = frozenset()  # fields the user changed since the last run
+
+
+def viewer(data: dict[str, Any], *, key: str) -> ViewerState:
+    """Mount the viewer and return what the user did. `data` is documented in viewer.js."""
+    callbacks: dict[str, Any] = {f"on_{name}_change": _nothing for name in (*FIELDS, "step")}
+    result = _component()(key=key, data=data, **callbacks)
+    reports = {name: result.get(name) for name in FIELDS}
+    return ViewerState(
+        **{name: _value(name, report, data["rev"]) for name, report in reports.items() if report},
+        step=int(result.get("step") or 0),
+        acted=_acted(reports, f"{key}:seen"),
+    )
+
+
+@cache
+def _component() -> ComponentRenderer:
+    script = "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    css = (HERE / "viewer.css").read_text(encoding="utf-8")
+    return st.components.v2.component("qviz_viewer", html='<div class="qviz-viewer"></div>', css=css, js=script)
+
+
+def _value(name: str, report: dict[str, Any], rev: str) -> Any:
+    value = report["value"]
+    if name == "selected":
+        return (value or "") if report["rev"] == rev else None
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _acted(reports: dict[str, Any], memory: str) -> frozenset[str]:
+    stamps = {name: report["at"] for name, report in reports.items() if report}
+    seen = st.session_state.get(memory, {})
+    st.session_state[memory] = stamps
+    return frozenset(name for name, stamp in stamps.items() if seen.get(name) != stamp)
+
+
+def _nothing() -> None:
+    """Streamlit names a state in the result only if it has a callback."""
