@@ -17,15 +17,19 @@ def suppress(candidates: Detections, iou: float, max_detections: int) -> Detecti
     kept = np.ones(len(candidates), bool)
     for class_id in np.unique(candidates.class_ids):
         members = np.flatnonzero(candidates.class_ids == class_id)
-        kept[members] = _survivors(candidates.boxes[members], iou)
+        kept[members] = _survivors(candidates.boxes[members], iou, max_detections)
     return candidates[kept][:max_detections]
 
 
-def _survivors(boxes: np.ndarray, iou: float) -> np.ndarray:
-    """(n,) bool, boxes sorted by falling score."""
-    overlaps = iou_matrix(boxes, boxes) > iou
+def _survivors(boxes: np.ndarray, iou: float, most: int) -> np.ndarray:
+    """(n,) bool of boxes sorted by falling score; the search ends with the `most`-th survivor."""
     alive = np.ones(len(boxes), bool)
+    kept = 0
     for best in range(len(boxes)):
         if alive[best]:
-            alive[best + 1 :] &= ~overlaps[best, best + 1 :]
+            kept += 1
+            if kept == most:
+                alive[best + 1 :] = False
+                break
+            alive[best + 1 :] &= iou_matrix(boxes[best : best + 1], boxes[best + 1 :])[0] <= iou
     return alive

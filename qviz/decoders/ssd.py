@@ -8,15 +8,15 @@ ends the head, else they go through a sigmoid.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 
 from qviz.decoders.head import Decoded, Head, Limits
-from qviz.decoders.nms import suppress
-from qviz.decoders.ssd_boxes import candidates_of, decode_boxes
+from qviz.decoders.scores import decoded, ends_in_probabilities, sigmoid
+from qviz.decoders.ssd_boxes import decode_boxes
 from qviz.errors import ModelError
 from qviz.structures import Graph, Settings, Tensor
-from qviz.structures.detections import CANDIDATE_FLOOR
 
 WITH_BACKGROUND = frozenset({91, 81, 21})
 """COCO's 90, COCO's 80 and VOC's 20 classes with the background column first."""
@@ -48,13 +48,11 @@ class RawSSD:
         if pair is None:
             raise ModelError("has no pair of box encodings and class scores.")
         encodings, scores = (head.values[t.index][0] for t in pair)
-        if not _ends_in_probabilities(head.graph, pair[1]):
-            scores = 1 / (1 + np.exp(-np.clip(scores, -60, 60)))
-        scores = scores[:, scores.shape[-1] - _classes(scores.shape[-1]) :]
+        if not ends_in_probabilities(head.graph, pair[1]):
+            scores = sigmoid(scores)
+        background = max(limits.class_offset, scores.shape[-1] - _classes(scores.shape[-1]))
         boxes = decode_boxes(encodings, _anchors(head, pair[0]), (head.width, head.height))
-        candidates = candidates_of(boxes, scores, min(limits.score, CANDIDATE_FLOOR))
-        found = suppress(candidates.above(limits.score), limits.nms_iou, limits.max_detections)
-        return Decoded(found, candidates.above(CANDIDATE_FLOOR))
+        return decoded(boxes, scores[:, background:], replace(limits, class_offset=0))
 
 
 def _classes(columns: int) -> int:
@@ -80,14 +78,6 @@ def _anchors_tensor(graph: Graph, count: int) -> Tensor | None:
     outputs = [t for t in graph.output_tensors() if t.shape == (count, 4)]
     constants = [t for t in graph.tensors if t.constant and t.shape in shapes and t.dtype == "float32"]
     return outputs[0] if outputs else constants[0] if len(constants) == 1 else None
-
-
-def _ends_in_probabilities(graph: Graph, tensor: Tensor) -> bool:
-    """Whether a LOGISTIC or SOFTMAX made the scores, seen through operators that only move values."""
-    op = graph.producer(tensor.index)
-    while op is not None and op.kind in ("RESHAPE", "CONCATENATION", "QUANTIZE", "DEQUANTIZE", "TRANSPOSE", "SQUEEZE"):
-        op = graph.producer(op.inputs[0]) if op.inputs[0] is not None else None
-    return op is not None and op.kind in ("LOGISTIC", "SOFTMAX")
 
 
 def _anchors(head: Head, encodings: Tensor) -> np.ndarray:

@@ -129,44 +129,41 @@ def heed(state: ViewerState, order: Sequence[EncodedImage], image: EncodedImage)
 
 def object_table(objects: Sequence[ComparedObject], variant_id: str, key: str) -> None:
     """A row an object; a selected row is selected in the viewer, and the other way round."""
-    frame = pd.DataFrame(
-        [
-            {
-                "change": row.change,
-                "class": row.label,
-                "now": row.variant_label if row.change == "relabelled" else None,
-                "reference": row.reference_score,
-                "variant": row.variant_score,
-                "Δ confidence": row.score_delta,
-                "IoU": row.iou,
-                "Δ IoU": row.iou - 1 if row.iou is not None else None,
-                "lost because": _because(row.lost_because),
-            }
-            for row in objects
-        ]
-    )
+    frame = pd.DataFrame([_table_row(row) for row in objects])
+    if not any(row.change == "relabelled" for row in objects):
+        frame = frame.drop(columns="now", errors="ignore")
     names = [_key(variant_id, row) for row in objects]
     event = st.dataframe(
         frame,
         hide_index=True,
         width="stretch",
-        height=min(38 + 35 * max(len(objects), 1), 420),
         on_select="rerun",
         selection_mode="single-row",
         key=key,
         placeholder="–",
         column_config={
-            name: st.column_config.NumberColumn(format=style)
-            for name, style in (
-                ("reference", "%.2f"),
-                ("variant", "%.2f"),
-                ("Δ confidence", "%+.2f"),
-                ("IoU", "%.2f"),
-                ("Δ IoU", "%+.2f"),
-            )
+            name: st.column_config.NumberColumn(format=style, width="small") for name, style in TABLE_FORMATS.items()
         },
     )
     _select(names, event.selection.rows, key)
+
+
+TABLE_FORMATS = {"reference": "%.2f", "variant": "%.2f", "Δ conf.": "%+.2f", "IoU": "%.2f", "Δ IoU": "%+.2f"}
+
+
+def _table_row(row: ComparedObject) -> dict[str, object]:
+    """Δ conf. is variant minus reference; Δ IoU is what the box lost against the reference's own (IoU 1)."""
+    return {
+        "change": row.change,
+        "class": row.label,
+        "now": row.variant_label if row.change == "relabelled" else None,
+        "reference": row.reference_score,
+        "variant": row.variant_score,
+        "Δ conf.": row.score_delta,
+        "IoU": row.iou,
+        "Δ IoU": row.iou - 1 if row.iou is not None else None,
+        "lost because": _because(row.lost_because),
+    }
 
 
 def _select(names: Sequence[str], rows: Sequence[int], key: str) -> None:

@@ -22,6 +22,7 @@ THUMB = 160
 STRIP = 200
 """Images in the strip."""
 BEAT = 0.7
+FILLING = "qviz_strip_filling"
 
 
 def ordered(images: Sequence[EncodedImage], compared: ComparedVariant | None) -> list[EncodedImage]:
@@ -43,6 +44,10 @@ def image_strip(
 
     @st.fragment(run_every=BEAT if pending() else None)
     def pictures() -> None:
+        if st.session_state.get(FILLING) and not pending():
+            st.session_state[FILLING] = False
+            st.rerun()  # all answers are there: draw the page once more, in the order of damage
+        st.session_state[FILLING] = pending()
         compared = calls.compared(found, variants[0], shown, here.view.score) if variants else None
         picked = strip(_strip_rows(shown, compared), current.name, key="strip")
         if picked is not None and picked != current.name:

@@ -63,13 +63,13 @@ def take_in(files: Sequence[tuple[str, bytes]]) -> None:
     """Put files into the session's workspace; the first new image comes into view."""
     found = _sort(files)
     held = workspace.current()
-    held = held.with_notices(found.notices)
-    if found.models and held.is_sample:
-        held = replace(held, models=(), reference=None, is_sample=False)  # one's own models replace the sample's
     models = [replace(m, sidecar=found.sidecars.pop(m.name, m.sidecar)) for m in found.models]
     loading, failed = calls.load_sources(models)
     good = {model.digest for model in loading}
-    held = held.with_models([model for model in models if model.digest in good]).with_notices(failed)
+    if good and held.is_sample:
+        held = replace(held, models=(), reference=None, is_sample=False)  # one's own models replace the sample's
+    held = held.with_models([model for model in models if model.digest in good])
+    held = held.with_notices([*found.notices, *failed])
     held = _with_labels(_with_sidecars(held, found), found.labels)
     held = held.with_images(found.images)
     workspace.keep(_with_annotations(held, found.annotations))

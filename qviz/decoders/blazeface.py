@@ -1,0 +1,106 @@
+"""BlazeFace and its kin of MediaPipe (palm, pose): boxes relative to anchors without a size, one class.
+
+Regressors [1, n, 4 + 2 * keypoints]: x, y of the centre relative to the anchor, w, h, in pixels of the input, then the
+keypoints, which are not read; scores [1, n, 1], logits. Both may be split by stride. An anchor is its cell's centre,
+each cell having as many as its stride has layers:
+    cx = x + anchor's    cy = y + anchor's    w, h as they are      (pixels)    score = sigmoid(logit)
+Source: mediapipe/calculators/tflite/ssd_anchors_calculator.cc (fixed_anchor_size) and
+tflite_tensors_to_detections_calculator.cc. NMS is the plain one; MediaPipe blends overlapping boxes instead.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qviz.decoders.grid import Levels, cell_count, cells, levels_of
+from qviz.decoders.head import Decoded, Head, Limits
+from qviz.decoders.scores import decoded, ends_in_probabilities, probabilities, strong_rows
+from qviz.errors import ModelError
+from qviz.structures import Graph, Settings, Tensor
+from qviz.structures.boxes import from_centres
+
+LAYERS: tuple[dict[int, int], ...] = (
+    {8: 2, 16: 6},  # front and short range (128), palm (192)
+    {16: 2, 32: 6},  # back (256)
+    {4: 1},  # full range (192)
+    {8: 2, 16: 2, 32: 6},  # pose (224), the first palm (256)
+)
+"""stride -> anchors a cell."""
+
+
+class BlazeFace:
+    """NMS is ours."""
+
+    expects = "regressors [1, n, 4 + 2 * keypoints] and scores [1, n, 1] with the anchors of MediaPipe's detectors"
+    defaults = Settings(
+        mean=(127.5,) * 3, std=(127.5,) * 3, channels="rgb", resize="letterbox", nms_iou=0.3, max_detections=100
+    )
+
+    def matches(self, graph: Graph) -> bool:
+        return _parts(graph) is not None
+
+    def reads(self, graph: Graph) -> tuple[int, ...]:
+        return ()
+
+    def class_count(self, graph: Graph) -> int | None:
+        return 1
+
+    def decode(self, head: Head, limits: Limits) -> Decoded:
+        parts = _parts(head.graph)
+        if parts is None:
+            raise ModelError("has no regressors and scores for the anchors of MediaPipe's detectors.")
+        regressors, scored = parts
+        known = all(ends_in_probabilities(head.graph, tensor) for tensor in scored)
+        scores = probabilities(_rows(head, scored), known)
+        strong = strong_rows(scores, limits)
+        centres = _rows(head, regressors)[strong, :4]
+        centres[:, :2] += anchors(head.graph)[strong]
+        return decoded(from_centres(centres), scores[strong], limits)
+
+
+def _rows(head: Head, tensors: list[Tensor]) -> np.ndarray:
+    """(n, columns), copied."""
+    return np.concatenate([head.values[tensor.index].reshape(-1, tensor.shape[-1]) for tensor in tensors])
+
+
+def _parts(graph: Graph) -> tuple[list[Tensor], list[Tensor]] | None:
+    """(regressors, scores), each in the order of the strides, finer first; None where they are not such."""
+    tensors = graph.output_tensors()
+    if len(tensors) % 2 or any(len(t.shape) != 3 or t.shape[0] not in (1, -1) for t in tensors):
+        return None
+    scores = [t for t in tensors if t.shape[-1] == 1]
+    regressors = [t for t in tensors if t.shape[-1] >= 6 and t.shape[-1] % 2 == 0]
+    if not scores or len(scores) + len(regressors) != len(tensors) or len({t.shape[-1] for t in regressors}) != 1:
+        return None
+    scores, regressors = (sorted(part, key=lambda t: -t.shape[1]) for part in (scores, regressors))
+    counts = [t.shape[1] for t in scores]
+    if counts != [t.shape[1] for t in regressors] or counts not in _counts(graph):
+        return None
+    return regressors, scores
+
+
+def _counts(graph: Graph) -> list[list[int]]:
+    """Rows of the outputs that MediaPipe's detectors have: all on end, or a tensor a stride."""
+    known = []
+    for layers in LAYERS:
+        split = [cell_count(levels) * layers[levels[0].stride] for levels in _single_levels(graph, layers)]
+        known += [[sum(split)], split]
+    return known
+
+
+def _single_levels(graph: Graph, layers: dict[int, int]) -> list[Levels]:
+    return [levels for stride in layers if (levels := levels_of(graph, (stride,)))]
+
+
+def anchors(graph: Graph) -> np.ndarray:
+    """(n, 2) x, y of every anchor in pixels. The number of scores tells which detector it is."""
+    parts = _parts(graph)
+    count = sum(tensor.shape[1] for tensor in parts[1]) if parts else 0
+    for layers in LAYERS:
+        blocks = [
+            ((cells(levels)[:, :2] + np.float32(0.5)) * cells(levels)[:, 2:]).repeat(layers[levels[0].stride], axis=0)
+            for levels in _single_levels(graph, layers)
+        ]
+        if blocks and sum(map(len, blocks)) == count:
+            return np.concatenate(blocks)
+    raise ModelError(f"has {count} anchors, and no detector of MediaPipe has so many at this input size.")

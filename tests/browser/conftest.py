@@ -1,0 +1,147 @@
+"""A fresh server and a real headless Chromium that can reach nobody outside."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    if CHROMIUM is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI has no Chromium: .ci/run installs it")
+        pytest.skip("no Chromium is installed (Debian: apt-get install chromium fonts-liberation)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    """Call it for the address of a fresh server; all of them end with the session."""
+    servers: list[subprocess.Popen[bytes]] = []
+
+    def start() -> str:
+        port = _free_port()
+        log = (tmp_path_factory.mktemp("server") / "log").open("wb")
+        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+        servers.append(
+            subprocess.Popen([*command, "--server.headless", "true"], cwd=ROOT, stdout=log, stderr=log)
+        )
+        address = f"http://127.0.0.1:{port}"
+        _wait_until_healthy(address)
+        return address
+
+    yield start
+    for server in servers:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+def _wait_until_healthy(address: str) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.2)
+    raise TimeoutError(f"{address} did not come up")
+
+
+@pytest.fixture(scope="session")
+def server(start_server: Callable[[], str]) -> str:
+    return start_server()
+
+
+class Visit:
+    """One page in one browser context, with every request to anybody else noted."""
+
+    def __init__(self, browser: object, address: str, **context: object) -> None:
+        self._context = browser.new_context(viewport={"width": 1280, "height": 900}, **context)  # type: ignore[attr-defined]
+        self.page = self._context.new_page()
+        self.address = address
+        self.outside: list[str] = []
+        self.dialogs: list[str] = []
+        self.page.on("request", lambda request: self._note(request.url))
+        self.page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
+
+    def _note(self, url: str) -> None:
+        if not url.startswith((self.address, "data:", "blob:", self.address.replace("http", "ws"))):
+            self.outside.append(url)
+
+    def open(self, path: str = "/") -> None:
+        self.page.goto(self.address + path)
+        self.settle()
+
+    def settle(self) -> None:
+        """Until the script has run."""
+        self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=40_000)
+
+    def painted(self, name: str | None = None) -> object:
+        """The viewer, once its image and boxes are there (of that image, if named)."""
+        viewer = self.page.locator('.qviz-viewer[data-painted="true"]')
+        viewer.wait_for(timeout=40_000)
+        if name is not None:
+            self.page.get_by_text(f"{name}, ", exact=False).first.wait_for(timeout=40_000)
+        return viewer
+
+    def drop(self, files: dict[str, bytes], zone: int = 0) -> None:
+        """Real drag and drop: a DataTransfer made in the page, dragged over the drop zone and let go."""
+        rows = [[name, base64.b64encode(data).decode()] for name, data in files.items()]
+        transfer = self.page.evaluate_handle(
+            """rows => { const t = new DataTransfer();
+            for (const [name, text] of rows)
+              t.items.add(new File([Uint8Array.from(atob(text), c => c.charCodeAt(0))], name));
+            return t; }""",
+            rows,
+        )
+        target = self.page.locator('[data-testid="stFileUploaderDropzone"]').nth(zone)
+        for kind in ("dragenter", "dragover", "drop"):
+            target.dispatch_event(kind, {"dataTransfer": transfer})
+
+    def close(self) -> None:
+        self._context.close()
+
+
+@pytest.fixture
+def visit(browser: object, server: str) -> Iterator[Visit]:
+    page = Visit(browser, server)
+    yield page
+    page.close()
+    assert page.outside == [], "the page asked somebody outside"
+    assert page.dialogs == [], "a script from a file ran"

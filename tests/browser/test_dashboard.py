@@ -1,0 +1,177 @@
+"""The dashboard as a person uses it, in a real browser."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from tests.browser.conftest import ROOT, Visit
+
+MODELS = ROOT / "sample_data" / "models"
+IMAGES = ROOT / "sample_data" / "images"
+STEM = "ssdlite_mobilenet_v2_"
+
+
+def photo(name: str, flip: bool = False) -> bytes:
+    """A sample photograph as new bytes: mirrored, or encoded again."""
+    with Image.open(IMAGES / name) as opened:
+        pixels = np.asarray(opened.convert("RGB"))
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[:, ::-1] if flip else pixels).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def transforms(visit: Visit) -> list[str]:
+    return visit.page.locator(".qviz-layer").evaluate_all("layers => layers.map(layer => layer.style.transform)")
+
+
+def test_a_first_visit_shows_the_damage_on_the_sample(visit: Visit) -> None:
+    visit.open()
+    broken = visit.page.locator(".qviz-card", has_text="int8_wrong_range")
+    broken.get_by_text("broken").wait_for(timeout=30_000)
+    assert "Wrong range" in broken.inner_text()
+    for name in ("dynamic_range", "float16"):
+        assert "broken" not in visit.page.locator(".qviz-card", has_text=name).inner_text()
+    visit.page.get_by_text(re.compile("over 27 images")).wait_for(timeout=60_000)
+    assert "int8_wrong_range is broken" in visit.page.locator(".qviz-verdict").first.inner_text()
+    assert visit.page.locator(".qviz-worst img").count() == 8
+
+
+def test_a_dropped_photo_is_shown_side_by_side(visit: Visit) -> None:
+    visit.open("/compare?variant=int8_wrong_range")
+    visit.painted()
+    visit.drop({"my dog.jpg": photo("dog_shepherd.jpg", flip=True)})
+    visit.painted("my dog.jpg")
+    panes = visit.page.locator(".qviz-pane").evaluate_all("panes => panes.map(pane => pane.dataset.id)")
+    assert panes == ["reference", "v1"]
+    assert visit.page.locator('.qviz-pane[data-id="reference"] g.qviz-box').count() > 0
+    visit.page.get_by_text("28 images").wait_for()
+
+
+def test_swipe_and_zoom_in_step(visit: Visit) -> None:
+    visit.open("/compare?image=cat_chelsea.jpg&variant=int8,int8_wrong_range")
+    viewer = visit.painted()
+    assert len(transforms(visit)) == 3
+    stage = visit.page.locator(".qviz-pane").first
+    stage.click(position={"x": 200, "y": 200})
+    stage.hover(position={"x": 200, "y": 200})
+    visit.page.keyboard.down("Control")
+    visit.page.mouse.wheel(0, -400)
+    visit.page.keyboard.up("Control")
+    visit.page.wait_for_timeout(400)
+    zoomed = transforms(visit)
+    assert len(set(zoomed)) == 1 and zoomed[0] != "", zoomed
+    visit.page.keyboard.press("0")
+    visit.page.wait_for_timeout(300)
+    assert transforms(visit) != zoomed
+    visit.page.keyboard.press("s")
+    visit.page.locator('.qviz-viewer[data-mode="swipe"]').wait_for()
+    assert viewer.get_attribute("data-mode") == "swipe"
+    visit.page.wait_for_url(re.compile("mode=swipe"))
+
+
+def test_the_threshold_filters_without_a_round_trip_and_ends_in_the_url(visit: Visit) -> None:
+    visit.open("/compare?image=mariachi.jpg&variant=int8")
+    viewer = visit.painted()
+    before = visit.page.locator('.qviz-pane[data-id="reference"] g.qviz-box:visible').count()
+    visit.page.locator("input.qviz-threshold").evaluate(
+        """slider => { slider.value = 0.8; slider.dispatchEvent(new Event('input', {bubbles: true})); }"""
+    )
+    visit.page.wait_for_timeout(200)
+    assert viewer.get_attribute("data-threshold") == "0.80"
+    assert visit.page.locator('.qviz-pane[data-id="reference"] g.qviz-box:visible').count() < before
+    assert "score=" not in visit.page.url
+    visit.page.locator("input.qviz-threshold").evaluate(
+        "slider => slider.dispatchEvent(new Event('change', {bubbles: true}))"
+    )
+    visit.page.wait_for_url(re.compile(r"score=0\.80"))
+
+
+def test_arrow_keys_step_through_the_strip(visit: Visit) -> None:
+    visit.open("/compare?image=hens.jpg&variant=int8")
+    visit.painted("hens.jpg")
+    visit.page.keyboard.press("ArrowRight")
+    visit.page.wait_for_url(lambda url: "image=" in url and "hens.jpg" not in url)
+    visit.page.keyboard.press("ArrowLeft")
+    visit.page.wait_for_url(re.compile("hens.jpg"))
+
+
+def test_a_click_on_a_box_selects_its_row(visit: Visit) -> None:
+    visit.open("/compare?image=polar_bear.jpg&variant=float16")
+    visit.painted("polar_bear.jpg")
+    visit.page.locator('.qviz-pane[data-id="reference"] g.qviz-box').first.click(force=True)
+    visit.page.get_by_text(re.compile("^Selected: ")).wait_for()
+
+
+def test_a_deep_link_on_a_fresh_server(browser: object, start_server: Callable[[], str]) -> None:
+    visit = Visit(browser, start_server())
+    visit.open("/compare?image=kitten.jpg&variant=int8_wrong_range&score=0.40")
+    viewer = visit.painted("kitten.jpg")
+    assert viewer.get_attribute("data-threshold") == "0.40"
+    assert visit.page.locator('[data-testid="stSidebar"]').get_by_role("link", name="Accuracy").count() == 1
+    visit.page.get_by_role("link", name="Overview").click()
+    visit.page.locator(".qviz-card").first.wait_for(timeout=30_000)
+    assert visit.outside == []
+    visit.close()
+
+
+def test_accuracy_shows_loss_by_class(visit: Visit) -> None:
+    visit.open("/accuracy")
+    visit.page.get_by_text("Loss by class").wait_for(timeout=90_000)
+    assert "AP" in visit.page.locator(".qviz-verdict").first.inner_text()
+    visit.page.locator('[data-testid="stPlotlyChart"] .bars').first.wait_for()
+
+
+def test_own_models_and_a_hostile_label(visit: Visit) -> None:
+    visit.open()
+    visit.page.locator(".qviz-card").first.wait_for(timeout=30_000)
+    files = {f"{STEM}{name}.tflite": (MODELS / f"{STEM}{name}.tflite").read_bytes() for name in ("int8", "dynamic_range")}
+    hostile = "\n".join(["<img src=x onerror=alert(1)>"] * 90).encode()
+    visit.drop(files | {"labels.txt": hostile})
+    visit.page.get_by_role("button", name="Back to the sample").wait_for(timeout=60_000)
+    visit.settle()
+    assert visit.page.locator(".qviz-card").count() == 2
+    visit.page.get_by_role("link", name="Compare", exact=True).first.click()
+    visit.painted()
+    assert visit.page.locator(".qviz-viewer img").count() == visit.page.locator(".qviz-pane").count()
+    assert visit.page.get_by_text("<img src=x onerror=alert(1)>").count() > 0
+
+
+def test_a_broken_image_among_good_ones(visit: Visit) -> None:
+    visit.open("/compare?variant=int8")
+    visit.painted()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("good one.jpg", photo("coffee.jpg", flip=True))
+        archive.writestr("cut short.jpg", photo("hens.jpg")[:2000])
+    visit.drop({"photos.zip": buffer.getvalue(), "empty.png": b""})
+    visit.page.get_by_text("30 images").wait_for(timeout=30_000)
+    visit.page.get_by_role("link", name="Overview").click()
+    visit.page.get_by_text(re.compile("cut short.jpg is damaged or cut short")).wait_for(timeout=60_000)
+    visit.page.get_by_text(re.compile("empty.png is empty")).wait_for(timeout=60_000)
+    visit.open("/compare?variant=int8&image=coffee.jpg")
+    visit.painted("coffee.jpg")
+
+
+def test_a_broken_model_takes_nothing_away(visit: Visit) -> None:
+    visit.open()
+    visit.page.locator(".qviz-card").first.wait_for(timeout=30_000)
+    data = bytearray((MODELS / f"{STEM}int8.tflite").read_bytes()[:400_000])
+    visit.drop({"broken.tflite": bytes(data), "text.tflite": b"this is no model at all"})
+    visit.page.get_by_text(re.compile("text.tflite is no TensorFlow Lite file")).wait_for(timeout=60_000)
+    visit.page.locator(".qviz-card").nth(4).wait_for(timeout=30_000)
+    assert visit.page.locator(".qviz-card").count() == 5
+
+
+def test_dark_mode_follows_the_system(browser: object, server: str) -> None:
+    visit = Visit(browser, server, color_scheme="dark")
+    visit.open("/compare?image=hens.jpg&variant=int8")
+    visit.painted()
+    background = visit.page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
+    assert sum(int(part) for part in re.findall(r"\d+", background)[:3]) < 150
+    visit.close()

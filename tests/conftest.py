@@ -1,0 +1,56 @@
+"""What the tests share: the sample's files, one engine of two workers, the sample's models loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from qviz.analysis.models import LoadedModel
+from qviz.api import load
+from qviz.detector import warm_up
+from qviz.engine import LocalEngine
+
+ROOT = Path(__file__).resolve().parents[1]
+SCHEMES = ("float32", "float16", "dynamic_range", "int8", "int8_wrong_range")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: loads TensorFlow or runs many images")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Where the bundled files are; models by what their names say."""
+
+    folder: Path
+
+    @property
+    def models(self) -> dict[str, Path]:
+        return {name: self.folder / "models" / f"ssdlite_mobilenet_v2_{name}.tflite" for name in SCHEMES}
+
+    @property
+    def images(self) -> Path:
+        return self.folder / "images"
+
+    @property
+    def annotations(self) -> Path:
+        return self.folder / "annotations.json"
+
+
+@pytest.fixture(scope="session")
+def sample() -> Sample:
+    return Sample(ROOT / "sample_data")
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[LocalEngine]:
+    with LocalEngine(2, warm_up=warm_up) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def loaded(sample: Sample, engine: LocalEngine) -> dict[str, LoadedModel]:
+    return dict(zip(SCHEMES, load(sample.models.values(), engine), strict=True))

@@ -1,0 +1,58 @@
+"""Graphs that end in a given head, and the arrays that it gives, made by hand.
+
+All heads read a picture of 96 x 64 unless a test says otherwise: 12 x 8 cells of stride 8, 6 x 4 of 16, 3 x 2 of 32,
+that is 96 + 24 + 6 = 126 (and 2 x 1 of 64: 128). One object is planted: class 2 at BOX.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from qviz.decoders import Decoded, Head, Limits
+from qviz.structures import Graph, Op, Tensor
+
+WIDTH, HEIGHT = 96, 64
+CELLS = 126
+BOX = (30.0, 10.0, 62.0, 34.0)
+CENTRE_X, CENTRE_Y, BOX_WIDTH, BOX_HEIGHT = 46.0, 22.0, 32.0, 24.0
+CLASS = 2
+LIMITS = Limits(score=0.25, nms_iou=0.6, max_detections=100)
+
+CELL = 96 + 1 * 6 + 2
+"""The planted object's cell of stride 16: row 22 // 16 = 1, column 46 // 16 = 2."""
+
+
+def graph_of(
+    *outputs: Sequence[int],
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    names: Sequence[str] = (),
+    ends: Sequence[str] = (),
+    nchw: bool = False,
+) -> Graph:
+    """A graph with outputs of these shapes; ends: the kind of the operator that makes each."""
+    width, height = size
+    image = (1, 3, height, width) if nchw else (1, height, width, 3)
+    named = [*names, *(f"Identity_{i}" for i in range(len(names), len(outputs)))]
+    shapes = [("image", image), *zip(named, outputs, strict=True)]
+    tensors = tuple(Tensor(i, name, tuple(shape), "float32", None, False) for i, (name, shape) in enumerate(shapes))
+    ops = tuple(Op(i, kind, (0,), (i + 1,)) for i, kind in enumerate(ends))
+    return Graph(tensors, ops, (0,), tuple(range(1, len(tensors))))
+
+
+def head_of(graph: Graph, *values: np.ndarray) -> Head:
+    """The head with the values of its outputs, in their order."""
+    shape = graph.input_tensors()[0].shape
+    height, width = shape[1:3] if shape[-1] == 3 else shape[2:]
+    of = {index: np.asarray(value, np.float32) for index, value in zip(graph.outputs, values, strict=True)}
+    assert all(of[tensor.index].shape == tensor.shape for tensor in graph.output_tensors())
+    return Head(graph, of, width, height)
+
+
+def assert_planted(found: Decoded, score: float, box: Sequence[float] = BOX, candidates: int | None = 1) -> None:
+    """One object at `box`, of CLASS, and so many candidates (None: hidden)."""
+    np.testing.assert_allclose(found.detections.boxes, [box], atol=0.01)
+    np.testing.assert_array_equal(found.detections.class_ids, [CLASS])
+    np.testing.assert_allclose(found.detections.scores, [score], atol=1e-4)
+    assert (None if found.candidates is None else len(found.candidates)) == candidates

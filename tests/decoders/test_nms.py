@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qviz.decoders.nms import suppress
+from qviz.structures import Detections
+
+
+def slow_iou(a: list[float], b: list[float]) -> float:
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
+def slow(found: Detections, iou: float) -> list[int]:
+    """Indices that stay: the textbook's loop."""
+    boxes, kept = found.boxes.astype(float).tolist(), []
+    for i in sorted(range(len(found)), key=lambda i: -found.scores[i]):
+        rivals = [k for k in kept if found.class_ids[k] == found.class_ids[i]]
+        if all(slow_iou(boxes[k], boxes[i]) <= iou for k in rivals):
+            kept.append(i)
+    return kept
+
+
+def crowd(seed: int, count: int) -> Detections:
+    rng = np.random.default_rng(seed)
+    corner = rng.integers(0, 60, (count, 2))
+    boxes = np.concatenate([corner, corner + rng.integers(5, 60, (count, 2))], axis=1)
+    return Detections.of(boxes, rng.permutation(count) / count, rng.integers(0, 4, count))
+
+
+@pytest.mark.parametrize("iou", [0.0, 0.3, 0.6, 1.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_against_the_textbook(seed: int, iou: float) -> None:
+    found = crowd(seed, 120)
+    expected = found[slow(found, iou)]
+    kept = suppress(found, iou, 1000)
+    assert kept.scores.tolist() == expected.scores.tolist()
+    assert kept.boxes.tolist() == expected.boxes.tolist()
+    assert (len(kept) < 120) == (iou < 1)
+
+
+TABLE = [
+    # boxes, scores, classes, IoU limit, scores that stay
+    ([[0, 0, 10, 10], [0, 0, 10, 10]], [0.5, 0.75], [1, 1], 0.5, [0.75]),
+    ([[0, 0, 10, 10], [0, 0, 10, 10]], [0.5, 0.75], [1, 2], 0.5, [0.75, 0.5]),  # another class
+    ([[0, 0, 10, 10], [0, 5, 10, 15]], [0.75, 0.5], [1, 1], 1 / 3 + 1e-6, [0.75, 0.5]),
+    ([[0, 0, 10, 10], [0, 5, 10, 15]], [0.75, 0.5], [1, 1], 1 / 3 - 1e-6, [0.75]),
+    # a box that is suppressed suppresses nothing: the third is far enough from the first
+    ([[0, 0, 10, 10], [0, 4, 10, 14], [0, 8, 10, 18]], [0.75, 0.5, 0.25], [1, 1, 1], 0.3, [0.75, 0.25]),
+    ([], [], [], 0.5, []),
+]
+
+
+@pytest.mark.parametrize(("boxes", "scores", "classes", "iou", "expected"), TABLE)
+def test_by_hand(boxes: list, scores: list[float], classes: list[int], iou: float, expected: list[float]) -> None:
+    assert suppress(Detections.of(boxes, scores, classes), iou, 100).scores.tolist() == expected
+
+
+def test_the_best_are_kept_of_too_many() -> None:
+    found = crowd(0, 50)
+    assert suppress(found, 1.0, 3).scores.tolist() == sorted(found.scores.tolist(), reverse=True)[:3]
