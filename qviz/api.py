@@ -7,7 +7,9 @@ models warm over several calls.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 
@@ -15,15 +17,17 @@ from qviz.analysis.comparison import Comparison, compare_variant, with_remarks
 from qviz.analysis.detecting import detect_images
 from qviz.analysis.evaluation import Evaluation
 from qviz.analysis.evaluation import evaluate as evaluate_models
-from qviz.analysis.lint import lint_comparison, lint_model
+from qviz.analysis.lint import lint_all
 from qviz.analysis.models import LoadedModel, load_models, read_source
-from qviz.datasets.coco import read_coco
+from qviz.analysis.settings_guess import IMAGES as GUESS_IMAGES
+from qviz.analysis.settings_guess import a_few, guess_all
+from qviz.datasets.annotated import read_dataset
 from qviz.datasets.files import find_images, load_images
-from qviz.detector import AP_SCORE, PAGE_SCORE, warm_up
-from qviz.engine import Engine, LocalEngine
+from qviz.detector import AP_SCORE, PAGE_SCORE
+from qviz.engine import Engine, LocalEngine, importing
 from qviz.errors import DatasetError, ImageError
 from qviz.progress import OnProgress, silent
-from qviz.structures import Detections, Settings
+from qviz.structures import Detections, EncodedImage, Settings
 
 PathIn = str | PathLike[str]
 
@@ -34,7 +38,7 @@ def engine_or_own(engine: Engine | None) -> Iterator[Engine]:
     if engine is not None:
         yield engine
         return
-    with LocalEngine(warm_up=warm_up) as own:
+    with LocalEngine(warm_up=importing("qviz.detector")) as own:
         yield own
 
 
@@ -54,17 +58,28 @@ def detect(
     """model name -> image name -> detections of at least `score`. Raises ImageError where no image can be read."""
     paths = find_images(Path(path) for path in images)
     with engine_or_own(engine) as running:
+        models = guess_all(running, models, first_images(paths))
         found = detect_images(running, models, load_images(paths), len(paths), score, on_progress, threads)
     if not found.images:
         raise ImageError(" ".join(found.skipped[:3]))
     return {
         model.name: {
             name: found.inferences[model.digest, digest].detections
-            for name, digest in found.images
+            for name, (_, digest) in zip(_told_apart([name for name, _ in found.images]), found.images, strict=True)
             if (model.digest, digest) in found.inferences
         }
         for model in models
     }
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """The names, a number behind those that came before: two folders may hold the same one."""
+    seen: Counter[str] = Counter()
+    told = []
+    for name in names:
+        seen[name] += 1
+        told.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return told
 
 
 def compare(
@@ -80,6 +95,7 @@ def compare(
     paths = find_images(Path(path) for path in images)
     low = min(score, SEEN_FROM)
     with engine_or_own(engine) as running:
+        models = guess_all(running, models, first_images(paths))
         found = detect_images(running, models, load_images(paths), len(paths), low, on_progress, threads)
     if not found.images:
         raise ImageError(" ".join(found.skipped[:3]))
@@ -87,8 +103,13 @@ def compare(
     compared = tuple(
         compare_variant(reference, variant, found.images, found.inferences, score, iou) for variant in variants
     )
-    remarks = [warning for model in models for warning in lint_model(model)] + lint_comparison(reference, variants)
+    remarks = lint_all(models)
     return with_remarks(Comparison(reference.name, compared), [r.to_json() for r in remarks], found.skipped)
+
+
+def first_images(paths: Sequence[Path]) -> list[EncodedImage]:
+    """The few images that unknown settings are guessed on."""
+    return list(islice(load_images(a_few(paths)), GUESS_IMAGES))
 
 
 SEEN_FROM = 0.05
@@ -104,10 +125,10 @@ def evaluate(
     on_progress: OnProgress = silent,
     threads: int = 1,
 ) -> Evaluation:
-    """AP and its loss on a COCO annotation file; `images` is their folder. Raises DatasetError."""
+    """AP and its loss on COCO annotations (`images` is their folder) or a TFRecord file. Raises DatasetError."""
     folder = Path(images) if images is not None else None
     if folder is not None and not folder.is_dir():
         raise DatasetError(f"{folder} is no folder; give the one that holds the annotated images.")
-    annotated = read_coco(Path(dataset), folder)
+    annotated = read_dataset(Path(dataset), folder)
     with engine_or_own(engine) as running:
         return evaluate_models(running, models, annotated, score, on_progress, threads)

@@ -7,7 +7,6 @@ comparison, the decoder's defaults. `Inspection.sources` tells which.
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -16,14 +15,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from qviz.datasets.images import preview, read_image
-from qviz.datasets.labels import label_of, labels_by_count, parse_labels
+from qviz.datasets.labels import label_of, labels_by_count, labels_by_id, numbered, parse_labels
 from qviz.decoders import Head, Limits, choose, fitting
 from qviz.decoders.post_process import KIND as POST_PROCESS
 from qviz.engine import Blob
 from qviz.errors import LabelsError, ModelError, QvizError
 from qviz.structures import EncodedImage, Graph, Image, Inference, Settings, Tensor
+from qviz.tensorflow_models import TENSORFLOW, SavedModelDetector
 from qviz.tflite.inputs import InputSpec, fill, input_size
-from qviz.tflite.metadata import label_file
+from qviz.tflite.metadata import exporter_notes, label_file, own_settings
 from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
 from qviz.tflite.scheme import SchemeFacts, scheme_facts
@@ -78,12 +78,12 @@ FOLLOWED = ("mean", "std", "channels", "resize", "labels")
 def inspect(data: bytes, said: Settings, sidecar: Settings) -> Inspection:
     """Read a file and complete its settings. Raises ModelError, NoDecoderError, SettingsError."""
     graph = read_graph(data)
-    image_input(graph)
+    own = _own_settings(data, graph)  # first: it says more of a model of another task than its outputs do
     name, decoder = choose(graph, said.decoder or sidecar.decoder)
     layers = {
         "given": said,
         "sidecar": sidecar,
-        "file": _own_settings(data, graph),
+        "file": own,
         "default": replace(decoder.defaults, decoder=name, class_offset=0),
         "class count": Settings(labels=labels_by_count(decoder.class_count(graph)) or None),
     }
@@ -106,25 +106,19 @@ def image_input(graph: Graph) -> Tensor:
 
 
 def _own_settings(data: bytes, graph: Graph) -> Settings:
-    """What the file says of itself: labels appended to it, and a range that its quantized input can hold."""
-    tensor, said = image_input(graph), Settings()
-    if tensor.quantized and tensor.quantization is not None:
-        low, high = tensor.quantization.real_range(tensor.dtype)
-        mean, std = next(
-            (pair for pair, span in _RANGES.items() if abs(low - span[0]) + abs(high - span[1]) < 0.05 * (high - low)),
-            (None, None),
-        )
-        if mean is not None and std is not None:
-            said = Settings(mean=(mean,) * 3, std=(std,) * 3)
+    """What the file says of itself (see `qviz.tflite.metadata`). Raises ModelError where it says: no detector."""
+    return replace(own_settings(data, image_input(graph)), labels=_own_labels(data))
+
+
+def _own_labels(data: bytes) -> tuple[str, ...] | None:
+    """The names that its exporter noted, else those of a label file appended to it."""
     try:
+        if notes := exporter_notes(data):
+            return labels_by_id(numbered(notes["names"], "the metadata"), "the metadata")
         content = label_file(data)
-        return replace(said, labels=parse_labels(content, "labels") if content else None)
+        return parse_labels(content, "labels") if content else None
     except LabelsError:
-        return said  # an odd text file in the appendix is not worth refusing the model
-
-
-_RANGES = {(127.5, 127.5): (-1.0, 1.0), (0.0, 255.0): (0.0, 1.0), (0.0, 1.0): (0.0, 255.0)}
-"""(mean, std) -> the real range of the input that it fills."""
+        return None  # an odd text file in the appendix is not worth refusing the model
 
 
 def _post_process(graph: Graph) -> dict[str, float]:
@@ -211,12 +205,6 @@ class _Warm:
 _DETECTORS, _IMAGES = _Warm(8), _Warm(4)
 
 
-def warm_up() -> None:
-    """Run in a new worker: what is slow to import has been imported with this module."""
-    # all tensors are kept to read the head before NMS; the interpreter warns of the memory at each start
-    warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors.*")
-
-
 def inspect_job(model: Blob, said: Settings, sidecar: Settings) -> Inspection:
     """`inspect` in a worker: the bytes are untrusted."""
     return inspect(model.read(), said, sidecar)
@@ -225,8 +213,14 @@ def inspect_job(model: Blob, said: Settings, sidecar: Settings) -> Inspection:
 def detect_job(model: Blob, settings: Settings, image: EncodedImage, score: float, threads: int = 1) -> Inference:
     """One model on one image. The interpreter stays warm, the decoded image is shared by the models that follow."""
     decoded = _IMAGES.get(image.digest, lambda: read_image(image))
-    detector = _DETECTORS.get((model.digest, settings, threads), lambda: Detector(model.read(), settings, threads))
+    detector = _DETECTORS.get((model.digest, settings, threads), lambda: _detector(model.read(), settings, threads))
     return detector.detect(decoded, score)
+
+
+def _detector(data: bytes, settings: Settings, threads: int) -> Detector | SavedModelDetector:
+    """TensorFlow itself runs what TensorFlow Lite cannot express."""
+    kind = SavedModelDetector if settings.decoder == TENSORFLOW else Detector
+    return kind(data, settings, threads)
 
 
 def preview_job(image: EncodedImage, longest: int) -> tuple[int, int, bytes]:

@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, TimeoutError
 from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -28,7 +30,7 @@ from qviz.errors import Cancelled, WorkerCrashed, WorkerOutOfMemory, WorkerTimeo
 
 P = ParamSpec("P")
 R = TypeVar("R")
-WarmUp = Callable[[], None] | None
+WarmUp = Callable[[], object] | None
 
 TIME_LIMIT = 60.0
 """Seconds a job may take, the worker's start not counted."""
@@ -56,19 +58,15 @@ class Engine(Protocol):
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Queue a job. Its future raises what the function raised, or a WorkerError."""
-        ...
 
     def submit_urgent(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Queue a job before all that are not urgent: somebody is looking at the screen."""
-        ...
 
     def share(self, data: bytes, digest: str) -> Blob:
         """Make bytes readable to the workers."""
-        ...
 
     def close(self) -> None:
         """Stop all workers at once; queued jobs are cancelled."""
-        ...
 
 
 @dataclass(order=True, slots=True)
@@ -97,10 +95,10 @@ class LocalEngine:
         atexit.register(self.close)
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        return self._queue(1, lambda: (function, args, kwargs))
+        return self._queue(1, partial(function, *args, **kwargs))
 
     def submit_urgent(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        return self._queue(0, lambda: (function, args, kwargs))
+        return self._queue(0, partial(function, *args, **kwargs))
 
     def _queue(self, urgency: int, call: Callable[[], Any]) -> Future[Any]:
         if self._closed:
@@ -156,15 +154,14 @@ class _Slot:
                 continue
             if self._stopped.is_set():
                 job.future.cancel()
-            elif job.future.set_running_or_notify_cancel():
+            if job.future.set_running_or_notify_cancel():
                 self._run(job)
 
     def _run(self, job: _Job) -> None:
-        function, args, kwargs = job.function()
         try:
             if self._executor is None:
                 self._start()
-            result = self._watch(self._executor.submit(function, *args, **kwargs))
+            result = self._watch(self._executor.submit(job.function))
         except BaseException as raised:
             stopped = self._stopped.is_set()
             error = Cancelled("The work was stopped before it was done.") if stopped else raised
@@ -228,6 +225,11 @@ class _Slot:
                 executor.shutdown(wait=False, kill_workers=True)
 
 
+def importing(module: str) -> Callable[[], object]:
+    """A warm-up that imports a room in the worker, while the caller need not have imported it yet."""
+    return partial(import_module, module)
+
+
 def _first_job(warm_up: WarmUp, hard_limit: int) -> None:
     """Runs in the new worker. One allocation faster than the watch's look fails on the hard limit."""
     with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
@@ -242,8 +244,6 @@ def _first_job(warm_up: WarmUp, hard_limit: int) -> None:
 
 def _is_broken(error: BaseException) -> bool:
     """Whether the worker process is gone, in loky's words."""
-    from concurrent.futures.process import BrokenProcessPool
-
-    from loky.process_executor import ShutdownExecutorError
+    from loky.process_executor import BrokenProcessPool, ShutdownExecutorError
 
     return isinstance(error, (BrokenProcessPool, ShutdownExecutorError))

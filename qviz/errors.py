@@ -4,7 +4,8 @@
     ├── InputError          what the user gave cannot be used
     │   ├── ImageError      an image file
     │   ├── ModelError      a model file
-    │   │   └── NoDecoderError   the model runs, but its outputs are no head that is known
+    │   │   ├── NoDecoderError   the model runs, but its outputs are no head that is known
+    │   │   └── NeedsTensorFlow  TensorFlow Lite cannot express the model; TensorFlow itself can run it
     │   ├── SettingsError   a setting or an option
     │   ├── LabelsError     a label file
     │   └── DatasetError    an annotation file
@@ -37,6 +38,10 @@ class ModelError(InputError):
 
 class NoDecoderError(ModelError):
     """No decoder knows the model's outputs."""
+
+
+class NeedsTensorFlow(ModelError):
+    """TensorFlow Lite cannot express the model; as a reference, TensorFlow itself can run it."""
 
 
 class SettingsError(InputError):

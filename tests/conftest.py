@@ -10,8 +10,7 @@ import pytest
 
 from qviz.analysis.models import LoadedModel
 from qviz.api import load
-from qviz.detector import warm_up
-from qviz.engine import LocalEngine
+from qviz.engine import LocalEngine, importing
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMES = ("float32", "float16", "dynamic_range", "int8", "int8_wrong_range")
@@ -47,7 +46,7 @@ def sample() -> Sample:
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[LocalEngine]:
-    with LocalEngine(2, warm_up=warm_up) as running:
+    with LocalEngine(2, warm_up=importing("qviz.detector")) as running:
         yield running
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from qviz.analysis.average_precision import AveragePrecision, VariantLoss, ap_loss, average_precision, category_ids
 from qviz.analysis.detecting import Detected, detect_images
+from qviz.analysis.lint import lint_all
 from qviz.analysis.models import LoadedModel
+from qviz.analysis.settings_guess import a_few, guess_all, unknown_settings
 from qviz.detector import AP_SCORE
 from qviz.engine import Engine
-from qviz.errors import DatasetError
+from qviz.errors import DatasetError, ImageError
 from qviz.progress import OnProgress, silent
 from qviz.structures import Dataset, DatasetImage, Detections, EncodedImage, GroundTruth
 
@@ -33,6 +35,7 @@ class Evaluation:
     models: tuple[AveragePrecision, ...]
     losses: tuple[VariantLoss, ...]
     images_per_second: float
+    warnings: tuple[dict[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As `qviz evaluate --json` prints it, the gate left out."""
@@ -46,6 +49,7 @@ class Evaluation:
             "models": [asdict(model) for model in self.models],
             "losses": [loss.to_json() for loss in self.losses],
             "images_per_second": self.images_per_second,
+            "warnings": list(self.warnings),
         }
 
     def to_frame(self) -> pd.DataFrame:
@@ -65,16 +69,24 @@ def evaluate(
     threads: int = 1,
 ) -> Evaluation:
     """AP of every model and the loss of every variant (all but the first). Raises DatasetError, QvizError."""
+    if unknown_settings(models[0]):
+        models = guess_all(engine, models, [image.encoded() for image in a_few(dataset.images)])
     digests: dict[int, str] = {}  # filled while the images are read: two files may share a name
+    unread: list[str] = []
 
     def encoded() -> Iterator[EncodedImage]:
         for image in dataset.images:
-            read = EncodedImage(image.name, image.read())
+            try:
+                read = image.encoded()
+            except ImageError as error:
+                unread.append(str(error))
+                continue
             digests[image.id] = read.digest
             yield read
 
     start = time.monotonic()
     detected = detect_images(engine, models, encoded(), len(dataset.images), score, on_progress, threads)
+    detected.skipped.extend(unread)
     return _evaluation(models, dataset, digests, detected, time.monotonic() - start)
 
 
@@ -84,7 +96,7 @@ def _evaluation(
     complete = [
         image
         for image in dataset.images
-        if all((model.digest, digests[image.id]) in detected.inferences for model in models)
+        if all((model.digest, digests.get(image.id, "")) in detected.inferences for model in models)
     ]
     if not complete:
         raise DatasetError("No image could be run by every model. " + " ".join(detected.skipped[:3]))
@@ -95,6 +107,7 @@ def _evaluation(
         images=len(complete),
         annotations=judged.annotations,
         skipped=(*dataset.skipped, *detected.skipped),
+        warnings=tuple(warning.to_json() for warning in lint_all(models)),
         models=tuple(results),
         losses=tuple(ap_loss(results[0], variant) for variant in results[1:]),
         images_per_second=len(complete) / seconds if seconds > 0 else 0.0,

@@ -29,16 +29,54 @@ class Warning:
 
 def lint_model(model: LoadedModel) -> list[Warning]:
     """Warnings of one model."""
-    return [*_input_range(model), *_name_lies(model)]
+    return [*_origin(model), *_guessed(model), *_input_range(model), *_name_lies(model)]
+
+
+def lint_all(models: Sequence[LoadedModel]) -> list[Warning]:
+    """Warnings of each model and of the comparison; the first model is the reference."""
+    own = [warning for model in models for warning in lint_model(model)]
+    return own + lint_comparison(models[0], models[1:])
 
 
 def lint_comparison(reference: LoadedModel, variants: Sequence[LoadedModel]) -> list[Warning]:
     """Every difference beside quantization, before any damage is blamed on it."""
     found = []
     for variant in variants:
-        found += [*_settings_differ(reference, variant), *_post_process_differ(reference, variant)]
+        if variant.layers_available and reference.layers_available:  # TensorFlow prepares and suppresses by itself
+            found += [*_settings_differ(reference, variant), *_post_process_differ(reference, variant)]
         found += _labels_differ(reference, variant)
     return found
+
+
+def _origin(model: LoadedModel) -> Iterator[Warning]:
+    """The model is not the file that was given, or not run as one."""
+    if model.converted_from:
+        yield Warning(
+            "converted",
+            f"The {model.converted_from} given was converted on the fly to an FP32 .tflite.",
+            "Size, times and layers are those of the converted model; nothing needs to be done.",
+            model.name,
+        )
+    if not model.layers_available:
+        yield Warning(
+            "tensorflow_reference",
+            f"The model {model.refusal}",
+            "Its resizing and NMS are TensorFlow's own too: small differences are not quantization's.",
+            model.name,
+        )
+
+
+def _guessed(model: LoadedModel) -> Iterator[Warning]:
+    """Some settings are nobody's word."""
+    names = [name for name, source in model.inspection.sources.items() if source == "guess"]
+    if names:
+        told = ", ".join(f"{name} {_plain(getattr(model.settings, name))}" for name in names)
+        yield Warning(
+            "guessed",
+            f"{model.name} does not say how to prepare images: {told} gave the surest detections on a few of them.",
+            "Say so in its settings if you know better.",
+            model.name,
+        )
 
 
 def _input_range(model: LoadedModel) -> Iterator[Warning]:

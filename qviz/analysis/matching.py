@@ -45,6 +45,11 @@ def match_detections(reference: Detections, candidate: Detections, iou: float = 
     )
 
 
+def prepare_matching() -> None:
+    """Import ahead what the first ambiguous assignment needs (0.2 s)."""
+    import scipy.optimize  # noqa: F401
+
+
 def _assign(gains: np.ndarray) -> np.ndarray:
     """(k, 2) row, column of the assignment with the largest sum; entries of 0 are no pairs."""
     rows, columns = _lone_pairs(gains)

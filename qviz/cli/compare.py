@@ -24,14 +24,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from qviz import api
-
     options.check_fraction("--score", args.score)
     options.check_fraction("--iou", args.iou)
     with options.engine_of(args) as engine:
+        from qviz import api  # imported while the workers start
+
         models = api.load([args.reference, *args.variants], engine, options.settings_of(args))
         result = api.compare(models, args.images, engine, args.score, args.iou, options.show_progress, args.threads)
-    options.remark([f"{warning['model']}: {warning['message']} {warning['cure']}" for warning in result.warnings])
+    options.remark_warnings(result.warnings)
     options.remark(result.skipped)
     if args.json:
         output.print_json(result.to_json())

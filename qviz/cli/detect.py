@@ -23,17 +23,21 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from qviz.analysis.detecting import detect_images
+    from qviz.analysis.lint import lint_model
     from qviz.analysis.models import load_model, read_source
+    from qviz.analysis.settings_guess import guess_settings
+    from qviz.api import first_images
     from qviz.datasets.files import find_images, load_images
 
     options.check_fraction("--score", args.score)
     paths = find_images(args.images)
     source = read_source(args.model, options.settings_of(args))
     with options.engine_of(args) as engine:
-        model = load_model(engine, source)
+        model = guess_settings(engine, load_model(engine, source), first_images(paths))
         found = detect_images(
             engine, [model], load_images(paths), len(paths), args.score, options.show_progress, args.threads
         )
+    options.remark_warnings(tuple(warning.to_json() for warning in lint_model(model)))
     options.remark(found.skipped)
     if not found.images:
         raise ImageError("No image could be run.")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def add(parser: argparse.ArgumentParser) -> None:
     options.add_models(parser)
-    parser.add_argument("--dataset", type=Path, required=True, metavar="FILE", help="COCO annotations (JSON)")
+    parser.add_argument("--dataset", type=Path, required=True, metavar="FILE", help="COCO annotations or a TFRecord")
     parser.add_argument("--images", type=Path, metavar="DIR", help="their images (default: beside FILE, or in images/)")
     parser.add_argument(
         "--max-ap-loss", type=float, metavar="X", help="exit with 1 when a variant loses more AP (0..1) than this"
@@ -29,16 +29,17 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from qviz import api
-
     options.check_fraction("--score", args.score)
     if args.max_ap_loss is not None and not -1 <= args.max_ap_loss <= 1:
         raise SettingsError(f"--max-ap-loss is {args.max_ap_loss:g}; AP lies in [0, 1], so give e.g. 0.01 for a point.")
     with options.engine_of(args) as engine:
+        from qviz import api  # imported while the workers start
+
         models = api.load([args.reference, *args.variants], engine, options.settings_of(args))
         result = api.evaluate(
             models, args.dataset, args.images, engine, args.score, options.show_progress, args.threads
         )
+    options.remark_warnings(result.warnings)
     options.remark(result.skipped)
     gate = _gate(result, args.max_ap_loss)
     if args.json:

@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qviz.errors import SettingsError
-from qviz.structures.settings import CHANNELS, RESIZES, Settings, triple
 
 if TYPE_CHECKING:
     from qviz.engine import LocalEngine
+    from qviz.structures import Settings
 
 
 def add_models(parser: argparse.ArgumentParser, variants: bool = True) -> None:
     """REF VARIANT..."""
-    parser.add_argument("reference", type=Path, metavar="REF", help="the reference, a .tflite file (mostly float32)")
+    parser.add_argument(
+        "reference",
+        type=Path,
+        metavar="REF",
+        help=".tflite file, SavedModel, .keras or .h5",
+    )
     if variants:
         parser.add_argument("variants", type=Path, nargs="+", metavar="VARIANT", help="quantized variants of it")
 
@@ -36,8 +41,8 @@ def add_settings(parser: argparse.ArgumentParser, score: float) -> None:
     group.add_argument("--decoder", metavar="NAME", help="how outputs become boxes (found from the file)")
     group.add_argument("--mean", metavar="A[,B,C]", help="x -> (x - mean) / std on pixel values 0..255")
     group.add_argument("--std", metavar="A[,B,C]")
-    group.add_argument("--channels", choices=CHANNELS)
-    group.add_argument("--resize", choices=RESIZES)
+    group.add_argument("--channels", metavar="rgb|bgr")
+    group.add_argument("--resize", metavar="stretch|letterbox|letterbox-top-left")
     group.add_argument("--class-offset", type=int, metavar="N", help="1 where the file counts background as class 0")
     group.add_argument("--nms-iou", type=float, metavar="X", help="overlap from which NMS suppresses a box")
     group.add_argument("--max-detections", type=int, metavar="N", help="objects kept an image")
@@ -65,6 +70,8 @@ def add_output(parser: argparse.ArgumentParser, csv: bool = True) -> None:
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """The settings that the call names. Raises SettingsError, LabelsError."""
+    from qviz.structures.settings import Settings, triple  # numpy: 0.15 s that --help does without
+
     labels = None
     if args.labels is not None:
         from qviz.datasets.labels import read_labels
@@ -93,14 +100,13 @@ def check_fraction(name: str, value: float) -> float:
 @contextlib.contextmanager
 def engine_of(args: argparse.Namespace) -> Iterator[LocalEngine]:
     """The worker processes of one call."""
-    from qviz.detector import warm_up
-    from qviz.engine import LocalEngine
+    from qviz.engine import LocalEngine, importing
 
     if args.workers is not None and not 1 <= args.workers <= 256:
         raise SettingsError(f"--workers is {args.workers}; give a number between 1 and 256.")
     if not 1 <= args.threads <= 256:
         raise SettingsError(f"--threads is {args.threads}; give a number between 1 and 256.")
-    with LocalEngine(args.workers, warm_up=warm_up) as engine:
+    with LocalEngine(args.workers, warm_up=importing("qviz.detector")) as engine:
         yield engine
 
 
@@ -109,6 +115,11 @@ def show_progress(done: int, total: int) -> None:
     if sys.stderr.isatty():
         end = "\n" if done >= total else ""
         print(f"\r{done} / {total} images", end=end, file=sys.stderr, flush=True)
+
+
+def remark_warnings(warnings: tuple[dict[str, str], ...]) -> None:
+    """Warnings of lint, on standard error."""
+    remark([f"{warning['message']} {warning['cure']}" for warning in warnings])
 
 
 def remark(sentences: list[str] | tuple[str, ...]) -> None:

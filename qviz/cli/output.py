@@ -9,8 +9,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 
 def print_json(document: dict[str, Any]) -> None:
     """One document; numbers unrounded, unknown is null, never NaN."""
@@ -22,7 +20,7 @@ def _plain(value: Any) -> Any:
         return {_encodable(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
+    if hasattr(value, "item"):  # a numpy number
         value = value.item()
     if isinstance(value, str):
         return _encodable(value)

@@ -1,5 +1,7 @@
 """COCO instances JSON: images, annotations (bbox x, y, w, h in pixels) and categories.
 
+Boxes lie in the pixels that an image's width and height say: COCO's own were drawn without EXIF orientation.
+
 What is broken is left out with a sentence, and the rest is read: an image without its file, a box that is no box, an
 unknown category or image.
 """
@@ -20,6 +22,7 @@ from qviz.structures import Category, Dataset, DatasetImage
 MAX_BYTES = 1 << 30
 MAX_NUMBER = 1e12
 """Coordinates, areas and ids from here on are no such thing (and overflow further on)."""
+MAX_SIDE = 1 << 20
 
 
 def read_coco(path: Path, folder: Path | None = None) -> Dataset:
@@ -139,4 +142,12 @@ def _image(number: int, entry: dict[str, Any], source: Path | bytes, rows: list[
         category_ids=np.array([row["category_id"] for row in rows], np.int64),
         is_crowd=np.array([bool(row.get("iscrowd")) for row in rows], bool),
         areas=np.array(sizes, np.float64),
+        size=_size(entry),
     )
+
+
+def _size(entry: dict[str, Any]) -> tuple[int, int] | None:
+    width, height = entry.get("width"), entry.get("height")
+    if isinstance(width, int) and isinstance(height, int) and 0 < width < MAX_SIDE and 0 < height < MAX_SIDE:
+        return width, height
+    return None

@@ -21,7 +21,8 @@ def decode_distances(
     """scores (n, classes) probabilities, distances (n, 4 * bins) logits, grid (n, 3) column, row, stride."""
     strong = strong_rows(scores, limits)
     grid = grid[strong]
-    sides = _expected(distances[strong].reshape(len(strong), 4, -1)) * grid[:, 2:]  # [n, left top right bottom]
+    bins = distances[strong].reshape(len(strong), 4, distances.shape[-1] // 4)
+    sides = _expected(bins) * grid[:, 2:]  # [n, left top right bottom]
     centres = (grid[:, :2] + np.float32(shift)) * grid[:, 2:]
     boxes = np.concatenate([centres - sides[:, :2], centres + sides[:, 2:]], axis=1)
     return decoded(boxes, scores[strong], limits)

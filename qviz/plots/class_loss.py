@@ -26,7 +26,7 @@ def class_loss_bars(loss: VariantLoss, colour: str, most: int = 30) -> go.Figure
             textposition="outside",
             cliponaxis=False,
             customdata=[[row.truths, row.images] for row in rows],
-            hovertemplate="%{y}: %{x:+.1f} AP points<br>%{customdata[0]} objects, %{customdata[1]} images<extra></extra>",
+            hovertemplate="%{y}: %{x:+.1f} points<br>%{customdata[0]} objects, %{customdata[1]} images<extra></extra>",
         )
     )
     figure.update_xaxes(title="AP points lost (×100; right is worse)", zeroline=True, zerolinecolor="#8a9299")

@@ -1,11 +1,12 @@
 """Value types that every room shares, and the conventions they keep.
 
-* Boxes are xyxy (left, top, right, bottom), float32, in pixels of the *original* image (EXIF orientation applied).
+* Boxes are xyxy (left, top, right, bottom), float32, in pixels of the *original* image (EXIF orientation applied,
+  except where annotations were drawn without it: `EncodedImage.size`).
 * Images are (h, w, 3) uint8 RGB.
 * Class ids are zero-based indices into the model's labels.
 * Scores (confidences) lie in [0, 1]; AP lies in [0, 1] (x100 only where it is shown).
 * Times are milliseconds, sizes bytes.
-* A digest is the sha256 of the file's bytes, in hexadecimal.
+* A digest is the sha256 of the file's bytes, in hexadecimal; an image's also names that size, if it has one.
 
 All types are frozen. Those that hold arrays compare by identity (`eq=False`).
 """

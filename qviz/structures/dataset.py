@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from qviz.errors import ImageError
+from qviz.structures.image import EncodedImage
+
 
 @dataclass(frozen=True, slots=True)
 class Category:
@@ -21,6 +24,7 @@ class DatasetImage:
     """One image and its truths: boxes (n, 4) xyxy pixels, category_ids (n,) of the dataset, is_crowd (n,), areas (n,).
 
     `areas` are the annotation's own (a segmentation's area is smaller than its box); COCO's size classes use them.
+    `size` is the (width, height) that the boxes refer to, where the annotations tell.
     """
 
     id: int
@@ -31,13 +35,21 @@ class DatasetImage:
     category_ids: np.ndarray
     is_crowd: np.ndarray
     areas: np.ndarray
+    size: tuple[int, int] | None = None
 
     def read(self) -> bytes:
-        """The encoded image."""
+        """The encoded image's bytes. Raises ImageError."""
         if self.data is not None:
             return self.data
         assert self.path is not None, "an image has its bytes or its path"
-        return self.path.read_bytes()
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise ImageError(f"{self.name} cannot be read ({error.strerror}).") from error
+
+    def encoded(self) -> EncodedImage:
+        """The image as the workers take it. Raises ImageError."""
+        return EncodedImage(self.name, self.read(), size=self.size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,15 +15,21 @@ def digest_of(data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """A file that claims to be an image: not decoded yet, and not trusted."""
+    """A file that claims to be an image: not decoded yet, and not trusted.
+
+    size: (width, height) that its boxes refer to, where annotations say so; it decides whether EXIF orientation is
+    applied, and so it is part of the digest.
+    """
 
     name: str
     data: bytes = field(repr=False)
     digest: str = ""
+    size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not self.digest:
-            object.__setattr__(self, "digest", digest_of(self.data))
+            suffix = f"@{self.size[0]}x{self.size[1]}" if self.size else ""
+            object.__setattr__(self, "digest", digest_of(self.data) + suffix)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

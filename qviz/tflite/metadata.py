@@ -1,17 +1,98 @@
-"""What exporters append to a .tflite file: a zip archive with label files.
+"""What a .tflite file says of its input and its classes, besides the graph: three places, the first that speaks wins.
 
-Source: TensorFlow Lite metadata ("associated files", packed as a zip behind the flatbuffer).
+TFLite metadata   the buffer named TFLITE_METADATA: normalisation of the input (on pixel values 0..255) and its colours
+exporter's notes  what Ultralytics appends as a zip: a dict of names, task, imgsz, stride, ..., in YOLOv5 as `meta.txt`
+                  and up to 8.3 as `temp_meta.txt`, both the text of a Python dict, later as `metadata.json`. Its models
+                  take RGB divided by 255, letterboxed
+quantized input   the real range that its integers can hold: -1..1, 0..1 or 0..255
+
+Label files are in that zip too ("associated files"). Sources: tflite-support's metadata_schema.fbs, version 1.1.0;
+ultralytics/engine/exporter.py. All of it is untrusted: what cannot be read says nothing.
 """
 
 from __future__ import annotations
 
+import ast
 import io
+import json
 import lzma
+import math
+import struct
 import zipfile
 import zlib
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as fb
+from flatbuffers import number_types
+from flatbuffers.table import Table
+
+from qviz.errors import ModelError
+from qviz.structures import Settings, Tensor
 
 MAX_FILE = 1 << 20
 """A label file of more than a mebibyte is none."""
+MAX_NOTES = 256 << 10
+MAX_ENTRIES = 16
+"""Of a list in the metadata buffer that are looked at."""
+BUFFER, IDENTIFIER = b"TFLITE_METADATA", b"M001"
+
+SUBGRAPHS, INPUTS, PROCESS_UNITS, CONTENT = 3, 2, 4, 3
+"""Field numbers: ModelMetadata.subgraph_metadata, SubGraphMetadata.input_tensor_metadata, TensorMetadata's two."""
+MEAN, STD = 0, 1
+"""NormalizationOptions."""
+UNION_TYPE, UNION = 0, 1
+"""ProcessUnit.options and Content.content_properties: a union takes two fields, its type and its value."""
+NORMALIZATION, IMAGE, COLOR_SPACE, RGB = 1, 2, 0, 1
+"""ProcessUnitOptions.NormalizationOptions; ContentProperties.ImageProperties, its field color_space; ColorSpaceType."""
+
+_RANGES = {(127.5, 127.5): (-1.0, 1.0), (0.0, 255.0): (0.0, 1.0), (0.0, 1.0): (0.0, 255.0)}
+"""(mean, std) -> the real range of the input that it fills."""
+_TASKS = {
+    "segment": "a segmentation model",
+    "classify": "a classification model",
+    "pose": "a pose model",
+    "obb": "a model of turned boxes",
+}
+
+
+def own_settings(data: bytes, tensor: Tensor) -> Settings:
+    """What the file says of its image input `tensor`. Raises ModelError where it says that it is no detector."""
+    notes = exporter_notes(data)
+    _check_task(notes.get("task"))
+    told = Settings()
+    if notes:
+        told = Settings(mean=(0.0,) * 3, std=(255.0,) * 3, channels="rgb", resize="letterbox")
+    told = _from_buffer(data).over(told)
+    ranged = _from_range(tensor)
+    raw = told.mean == (0.0,) * 3 and told.std == (1.0,) * 3
+    if tensor.dtype not in ("float32", "float16") and (tensor.quantization is None or (raw and ranged.said())):
+        # an integer input takes the pixels as they are, and its scale says what they stand for
+        told = Settings(channels=told.channels, resize=told.resize)
+    return told.over(ranged)
+
+
+def _check_task(task: Any) -> None:
+    if isinstance(task, str) and task != "detect":
+        kind = _TASKS.get(task, "no detector")
+        raise ModelError(
+            f"is {kind} (its metadata says task {task[:40]!r}); qviz shows detectors of upright boxes: export one"
+            " trained for the task 'detect'."
+        )
+
+
+def _from_range(tensor: Tensor) -> Settings:
+    """The normalisation that fills a quantized input, where its range is one of those in use."""
+    if not tensor.quantized or tensor.quantization is None:
+        return Settings()
+    low, high = tensor.quantization.real_range(tensor.dtype)
+    for (mean, std), span in _RANGES.items():
+        if abs(low - span[0]) + abs(high - span[1]) < 0.05 * (high - low):
+            return Settings(mean=(mean,) * 3, std=(std,) * 3)
+    return Settings()
+
+
+# ---- files appended as a zip --------------------------------------------------------------------------------------
 
 
 def associated_files(data: bytes) -> dict[str, bytes]:
@@ -27,6 +108,100 @@ def associated_files(data: bytes) -> dict[str, bytes]:
 
 
 def label_file(data: bytes) -> bytes | None:
-    """The label file among them: the .txt with most lines."""
+    """The label file among them: the .txt with most lines, an exporter's notes left out."""
     texts = [content for name, content in associated_files(data).items() if name.endswith(".txt")]
-    return max(texts, key=lambda content: content.count(b"\n"), default=None)
+    return max((text for text in texts if not _notes(text)), key=lambda content: content.count(b"\n"), default=None)
+
+
+def exporter_notes(data: bytes) -> dict[str, Any]:
+    """What Ultralytics notes of a model, `names` and `stride` always among it; empty where there is none."""
+    files = associated_files(data)
+    texts = (content for name, content in files.items() if name.endswith((".txt", ".json")))
+    return next((notes for text in texts if (notes := _notes(text))), {})
+
+
+def _notes(content: bytes) -> dict[str, Any]:
+    if not content.lstrip().startswith(b"{") or len(content) > MAX_NOTES:
+        return {}
+    for parse in (json.loads, ast.literal_eval):  # the latter reads constants only, and runs nothing
+        try:
+            said = parse(content.decode().strip())
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            continue
+        return said if isinstance(said, dict) and "names" in said and "stride" in said else {}
+    return {}
+
+
+# ---- the metadata buffer ------------------------------------------------------------------------------------------
+
+
+def _from_buffer(data: bytes) -> Settings:
+    """Normalisation and colours of the first input, as far as they are said."""
+    try:
+        content = _buffer(fb.Model.GetRootAs(data))
+        if content[4:8] != IDENTIFIER:
+            return Settings()
+        root = Table(content, struct.unpack_from("<I", content)[0])
+        inputs = [tensor for graph in _children(root, SUBGRAPHS)[:1] for tensor in _children(graph, INPUTS)[:1]]
+        return _input_settings(inputs[0]) if inputs else Settings()
+    except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError):
+        return Settings()
+
+
+def _buffer(model: Any) -> bytes:
+    for index in range(min(model.MetadataLength(), MAX_ENTRIES)):
+        entry = model.Metadata(index)
+        if entry.Name() == BUFFER and entry.Buffer() < model.BuffersLength():
+            buffer = model.Buffers(entry.Buffer())
+            return bytes(buffer.DataAsNumpy()) if buffer.DataLength() else b""
+    return b""
+
+
+def _input_settings(tensor: Table) -> Settings:
+    units = [unit for unit in _children(tensor, PROCESS_UNITS) if _byte(unit, UNION_TYPE) == NORMALIZATION]
+    options = _child(units[0], UNION) if units else None
+    mean, std = (_triple(options, MEAN), _triple(options, STD)) if options else (None, None)
+    if mean is None or std is None or 0 in std:
+        mean = std = None
+    return Settings(mean=mean, std=std, channels="rgb" if _is_rgb(tensor) else None)
+
+
+def _is_rgb(tensor: Table) -> bool:
+    content = _child(tensor, CONTENT)
+    if content is None or _byte(content, UNION_TYPE) != IMAGE:
+        return False
+    image = _child(content, UNION)
+    return image is not None and _byte(image, COLOR_SPACE) == RGB
+
+
+def _triple(table: Table, field: int) -> tuple[float, float, float] | None:
+    """One number for all channels, or one each."""
+    at = _offset(table, field)
+    count = table.VectorLen(at) if at else 0
+    if count not in (1, 3):
+        return None
+    values = np.frombuffer(table.Bytes, "<f4", count, table.Vector(at)).tolist() * (3 // count)
+    return (values[0], values[1], values[2]) if all(math.isfinite(v) and abs(v) < 1e6 for v in values) else None
+
+
+def _offset(table: Table, field: int) -> int:
+    """Where the field lies, counted from the table; 0 where it is left out. A vtable begins with two sizes."""
+    return int(table.Offset(4 + 2 * field))
+
+
+def _byte(table: Table, field: int) -> int:
+    at = _offset(table, field)
+    return int(table.Get(number_types.Uint8Flags, at + table.Pos)) if at else 0
+
+
+def _child(table: Table, field: int) -> Table | None:
+    at = _offset(table, field)
+    return Table(table.Bytes, table.Indirect(at + table.Pos)) if at else None
+
+
+def _children(table: Table, field: int) -> list[Table]:
+    """The first tables of a vector."""
+    at = _offset(table, field)
+    count = min(table.VectorLen(at), MAX_ENTRIES) if at else 0
+    start = table.Vector(at) if count else 0
+    return [Table(table.Bytes, table.Indirect(start + 4 * index)) for index in range(count)]

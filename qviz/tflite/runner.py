@@ -7,6 +7,7 @@ Tensors go in and out as the file types them; reading any inner tensor is possib
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,12 +53,14 @@ def _prepare(data: bytes, threads: int, keep_all: bool) -> tuple[Interpreter, bo
     for resolver in (OpResolverType.AUTO, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES):
         plain = resolver is not OpResolverType.AUTO
         try:
-            interpreter = Interpreter(
-                model_content=data,
-                num_threads=threads,
-                experimental_op_resolver_type=resolver,
-                experimental_preserve_all_tensors=keep_all,
-            )
+            with warnings.catch_warnings():  # keep_all warns of its memory at each start; that is what it is for
+                warnings.simplefilter("ignore")
+                interpreter = Interpreter(
+                    model_content=data,
+                    num_threads=threads,
+                    experimental_op_resolver_type=resolver,
+                    experimental_preserve_all_tensors=keep_all,
+                )
             interpreter.allocate_tensors()
             return interpreter, plain
         except (RuntimeError, ValueError):

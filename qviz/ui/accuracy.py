@@ -38,7 +38,13 @@ def evaluated(here: Page, dataset: Dataset) -> Evaluation | None:
 def _digest(dataset: Dataset) -> str:
     """Known by its annotations and the names of its images; their bytes are keyed in the results themselves."""
     rows = [
-        (image.name, image.path, digest_of(image.data) if image.data is not None else "", image.boxes.tobytes())
+        (
+            image.name,
+            image.path,
+            image.size,
+            digest_of(image.data) if image.data is not None else "",
+            image.boxes.tobytes(),
+        )
         for image in dataset.images
     ]
     return digest_of(repr((dataset.name, rows, dataset.categories)).encode())

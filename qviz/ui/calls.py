@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Generic, TypeVar
 
 import streamlit as st
 
-from qviz.analysis.comparison import ComparedVariant, compare_variant
+from qviz.analysis.comparison import ComparedImage, ComparedVariant, compare_image
 from qviz.analysis.evaluation import Evaluation, evaluate
-from qviz.analysis.lint import Warning, lint_comparison, lint_model
+from qviz.analysis.lint import Warning, lint_all
+from qviz.analysis.matching import prepare_matching
 from qviz.analysis.models import (
     LoadedModel,
     ModelSource,
@@ -21,18 +25,25 @@ from qviz.analysis.models import (
     short_names,
     start_loading,
 )
-from qviz.detector import Inspection, warm_up
-from qviz.engine import LocalEngine
+from qviz.analysis.settings_guess import a_few, guess_settings, unknown_settings
+from qviz.detector import Inspection
+from qviz.engine import LocalEngine, importing
 from qviz.errors import QvizError
-from qviz.structures import Dataset, EncodedImage, Inference, Settings
+from qviz.structures import Dataset, EncodedImage, Inference
 from qviz.ui.results import Results
 from qviz.ui.workspace import Workspace
+
+T = TypeVar("T")
+
+GUESS_PATIENCE = 30.0
+"""Seconds that a page waits for guessed settings; then it goes on with the usual ones."""
 
 
 @st.cache_resource(show_spinner=False)
 def engine() -> LocalEngine:
     """The server's worker processes."""
-    return LocalEngine(warm_up=warm_up)
+    threading.Thread(target=prepare_matching, daemon=True).start()  # the workers take longer to start
+    return LocalEngine(warm_up=importing("qviz.detector"))
 
 
 @st.cache_resource(show_spinner=False)
@@ -41,15 +52,37 @@ def results() -> Results:
     return Results(engine())
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
-def _inspection(digest: str, said: Settings, sidecar: Settings, _source: ModelSource) -> Future[Inspection]:
-    """The inspection of a file with these settings, done once for the server."""
-    return start_loading(engine(), _source)
+class Kept(Generic[T]):
+    """The latest `size` values by key, for all sessions of this server. Streamlit's own caches hash their arguments
+    anew at each call; these keys are digests already."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._lock, self._values = size, threading.Lock(), OrderedDict[Hashable, T]()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The value, made on first use. `make` runs under the lock: let it be quick, or a submission."""
+        with self._lock:
+            if key not in self._values:
+                self._values[key] = make()
+                while len(self._values) > self._size:
+                    self._values.popitem(last=False)
+            self._values.move_to_end(key)
+            return self._values[key]
+
+
+@st.cache_resource(show_spinner=False)
+def _inspections() -> Kept[Future[Inspection]]:
+    return Kept(64)
+
+
+@st.cache_resource(show_spinner=False)
+def _compared() -> Kept[ComparedImage]:
+    return Kept(20_000)
 
 
 def load_sources(sources: Sequence[ModelSource]) -> tuple[list[LoadedModel], list[str]]:
     """The models that load, and a sentence for each that does not."""
-    jobs = [_inspection(source.digest, source.said, source.sidecar, source) for source in sources]
+    jobs = [_inspections().get((s.digest, s.said, s.sidecar), partial(start_loading, engine(), s)) for s in sources]
     found, failed = [], []
     for source, job in zip(sources, jobs, strict=True):
         try:
@@ -82,34 +115,61 @@ class Models:
 
 def models(workspace: Workspace) -> Models | None:
     """The workspace's models with the reference chosen, or None where there is none that loads."""
-    found, failed = load_sources(workspace.models)
+    found, failed = load_sources([source for source in workspace.models if source.is_ready])
     if not found:
         return None
     chosen = next((model for model in found if model.digest == workspace.reference), None)
-    reference = chosen or choose_reference(found)
+    reference = _guessed(chosen or choose_reference(found), workspace.images)
     variants = [follow(model, reference) for model in found if model.digest != reference.digest]
     return Models(reference, tuple(variants), short_names([reference, *variants]), tuple(failed))
 
 
+@st.cache_resource(show_spinner=False)
+def _guesses() -> Kept[Future[LoadedModel]]:
+    return Kept(64)
+
+
+def _guessed(model: LoadedModel, images: Sequence[EncodedImage]) -> LoadedModel:
+    """The model with settings that nobody knows guessed, once for the server, on the first images that came."""
+    if not images or not unknown_settings(model):
+        return model
+    start = partial(threads().submit, guess_settings, engine(), model, a_few(images))
+    job = _guesses().get((model.digest, model.settings), start)
+    try:
+        with st.spinner(f"Finding out how {model.name} wants its images prepared …"):
+            return job.result(timeout=GUESS_PATIENCE)
+    except TimeoutError:
+        return model
+
+
 def warnings(found: Models) -> list[Warning]:
     """All that lint has to say of them."""
-    own = [warning for model in found.all for warning in lint_model(model)]
-    return own + lint_comparison(found.reference, found.variants)
+    return lint_all(found.all)
 
 
 def compared(
     found: Models, variant: LoadedModel, images: Sequence[EncodedImage], score: float, iou: float = 0.5
 ) -> ComparedVariant:
     """One variant against the reference over those images that both have run."""
-    inferences: dict[tuple[str, str], Inference] = {}
-    for image in images:
-        for model in (found.reference, variant):
-            answer = results().found(model, image)
-            if isinstance(answer, Inference):
-                inferences[model.digest, image.digest] = answer
-    pairs = [(image.name, image.digest) for image in images]
-    done = compare_variant(found.reference, variant, pairs, inferences, score, iou)
-    return replace(done, name=found.name(variant))
+    rows = (_compared_image(found, variant, image, score, iou) for image in images)
+    done = tuple(row for row in rows if row is not None)
+    return ComparedVariant(found.name(variant), str(variant.scheme), variant.digest, done)
+
+
+def _compared_image(
+    found: Models, variant: LoadedModel, image: EncodedImage, score: float, iou: float
+) -> ComparedImage | None:
+    """One image, or None where one of the two has not run it."""
+    runs = [results().found(model, image) for model in (found.reference, variant)]
+    first, second = runs
+    if not isinstance(first, Inference) or not isinstance(second, Inference):
+        return None
+    labels = found.reference.inspection.labels, variant.inspection.labels
+    models = tuple((model.digest, model.settings) for model in (found.reference, variant))
+    return _compared().get(
+        (models, image.digest, image.name, score, iou),
+        lambda: compare_image(image.name, image.digest, first, second, labels, score, iou),
+    )
 
 
 def failures(found: Models, images: Sequence[EncodedImage]) -> list[str]:
@@ -139,27 +199,23 @@ class EvaluationJob:
 
 
 @st.cache_resource(show_spinner=False)
-def _threads() -> ThreadPoolExecutor:
+def threads() -> ThreadPoolExecutor:
+    """For jobs that wait for workers: evaluations, conversions."""
     return ThreadPoolExecutor(2, thread_name_prefix="qviz-evaluation")
 
 
-_starting = threading.Lock()
+@st.cache_resource(show_spinner=False)
+def _evaluations() -> Kept[EvaluationJob]:
+    return Kept(32)
 
 
 def evaluation(found: Models, dataset: Dataset, digest: str) -> EvaluationJob:
     """The evaluation of these models on this dataset (known by `digest`), started once for the server."""
+
+    def start() -> EvaluationJob:
+        job = EvaluationJob(len(dataset.images))
+        job.future = threads().submit(evaluate, engine(), found.all, dataset, on_progress=job.report)
+        return job
+
     key = (digest, tuple((model.digest, model.settings) for model in found.all))
-    with _starting:
-        jobs = _evaluations()
-        if key not in jobs:
-            job = EvaluationJob(len(dataset.images))
-            job.future = _threads().submit(evaluate, engine(), found.all, dataset, on_progress=job.report)
-            jobs[key] = job
-            while len(jobs) > 32:
-                jobs.pop(next(iter(jobs)))
-        return jobs[key]
-
-
-@st.cache_resource(show_spinner=False)
-def _evaluations() -> dict[object, EvaluationJob]:
-    return {}
+    return _evaluations().get(key, start)

@@ -68,12 +68,12 @@ def run_now(here: Page, image: EncodedImage, variants: Sequence[LoadedModel]) ->
     return picture, [answer for answer in answers if isinstance(answer, Inference)]
 
 
-def truth_of(here: Page, image: EncodedImage) -> GroundTruth | None:
+def truth_of(here: Page, image: EncodedImage, shown: tuple[int, int]) -> GroundTruth | None:
     """The annotations of an image in the reference's classes, where there are any."""
     dataset = here.workspace.dataset
     row = next((row for row in dataset.images if row.name == image.name), None) if dataset else None
-    if dataset is None or row is None or here.models is None:
-        return None
+    if dataset is None or row is None or here.models is None or (row.size and row.size != shown):
+        return None  # no truth, or boxes in stored pixels of an image that is shown turned
     try:
         return truths_as_labelled(row, dataset, here.models.reference.inspection.labels)
     except DatasetError:
@@ -97,7 +97,7 @@ def show_viewer(
         here.models,
         runs[0],
         panes,
-        truth_of(here, image),
+        truth_of(here, image, (picture.width, picture.height)),
         here.view,
         view.selected(),
         position,
@@ -132,6 +132,8 @@ def object_table(objects: Sequence[ComparedObject], variant_id: str, key: str) -
     frame = pd.DataFrame([_table_row(row) for row in objects])
     if not any(row.change == "relabelled" for row in objects):
         frame = frame.drop(columns="now", errors="ignore")
+    if not any(row.lost_because for row in objects):
+        frame = frame.drop(columns="why", errors="ignore")
     names = [_key(variant_id, row) for row in objects]
     event = st.dataframe(
         frame,
@@ -148,6 +150,7 @@ def object_table(objects: Sequence[ComparedObject], variant_id: str, key: str) -
     _select(names, event.selection.rows, key)
 
 
+BECAUSE = {"gone": "gone from the head", "threshold": "below threshold", "nms": "taken by NMS", "unknown": "unknown"}
 TABLE_FORMATS = {"reference": "%.2f", "variant": "%.2f", "Δ conf.": "%+.2f", "IoU": "%.2f", "Δ IoU": "%+.2f"}
 
 
@@ -155,6 +158,7 @@ def _table_row(row: ComparedObject) -> dict[str, object]:
     """Δ conf. is variant minus reference; Δ IoU is what the box lost against the reference's own (IoU 1)."""
     return {
         "change": row.change,
+        "why": BECAUSE.get(row.lost_because or ""),
         "class": row.label,
         "now": row.variant_label if row.change == "relabelled" else None,
         "reference": row.reference_score,
@@ -162,7 +166,6 @@ def _table_row(row: ComparedObject) -> dict[str, object]:
         "Δ conf.": row.score_delta,
         "IoU": row.iou,
         "Δ IoU": row.iou - 1 if row.iou is not None else None,
-        "lost because": _because(row.lost_because),
     }
 
 
@@ -189,18 +192,9 @@ def selected_text(objects: Sequence[ComparedObject], variant_id: str) -> str | N
     if row is None:
         return None
     scores = f"{_score(row.reference_score)} → {_score(row.variant_score)}"
-    why = f": {_because(row.lost_because)}" if row.lost_because else ""
+    why = f": {BECAUSE[row.lost_because]}" if row.lost_because else ""
     return f"Selected: {row.label}, {row.change}{why}, confidence {scores}."
 
 
 def _score(value: float | None) -> str:
     return "none" if value is None else f"{value:.2f}"
-
-
-def _because(reason: str | None) -> str | None:
-    return {
-        "gone": "no candidate left in the head",
-        "threshold": "fell below the threshold",
-        "nms": "taken by NMS",
-        "unknown": "unknown",
-    }.get(reason or "")

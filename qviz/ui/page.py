@@ -16,7 +16,7 @@ import streamlit as st
 
 from qviz.errors import QvizError
 from qviz.plots.colours import REFERENCE, variant_colour
-from qviz.ui import calls, sample, view, workspace
+from qviz.ui import calls, conversions, sample, view, workspace
 from qviz.ui.calls import Models
 
 MENU = (
@@ -43,11 +43,12 @@ def begin(title: str) -> Iterator[Page]:
     st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
     if workspace.KEY not in st.session_state:
         workspace.keep(sample.opening())
-    held = workspace.current()
+    held = conversions.settled(workspace.current())
     try:
         found = calls.models(held)
         _sidebar(held, found)
         _notices(held, found)
+        conversions.show_pending(held)
         yield Page(held, found, view.current())
     except QvizError as error:
         st.error(str(error))

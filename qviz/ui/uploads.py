@@ -13,15 +13,15 @@ from pathlib import PurePosixPath
 import streamlit as st
 
 from qviz.analysis.models import MAX_MODEL, ModelSource
-from qviz.datasets.coco import parse_coco
+from qviz.datasets.annotated import is_annotation, parse_dataset
 from qviz.datasets.files import is_image_name, unzip_images
-from qviz.datasets.labels import parse_labels
+from qviz.datasets.labels import LABEL_SUFFIXES, parse_labels
 from qviz.datasets.sidecar import SUFFIX, parse_sidecar
 from qviz.errors import QvizError
 from qviz.structures import EncodedImage, Settings
+from qviz.tensorflow_models import kind_of_bytes
 from qviz.ui import calls, view, workspace
 
-ENDINGS = ["tflite", "jpg", "jpeg", "png", "webp", "zip", "json", "txt"]
 COUNT = "qviz_drops"
 
 
@@ -43,7 +43,6 @@ def drop_zone(label: str, key: str) -> None:
     widget = f"{key}-{count}"
     st.file_uploader(
         label,
-        type=ENDINGS,
         accept_multiple_files=True,
         key=widget,
         on_change=_taken_in,
@@ -64,8 +63,8 @@ def take_in(files: Sequence[tuple[str, bytes]]) -> None:
     found = _sort(files)
     held = workspace.current()
     models = [replace(m, sidecar=found.sidecars.pop(m.name, m.sidecar)) for m in found.models]
-    loading, failed = calls.load_sources(models)
-    good = {model.digest for model in loading}
+    loading, failed = calls.load_sources([source for source in models if source.is_ready])
+    good = {model.digest for model in loading} | {source.digest for source in models if not source.is_ready}
     if good and held.is_sample:
         held = replace(held, models=(), reference=None, is_sample=False)  # one's own models replace the sample's
     held = held.with_models([model for model in models if model.digest in good])
@@ -93,13 +92,15 @@ def _sort_one(found: _Sorted, name: str, data: bytes) -> None:
         if len(data) > MAX_MODEL:
             raise QvizError(f"{name} has {len(data) >> 20} MB; models of up to {MAX_MODEL >> 20} are read.")
         found.models.append(ModelSource(name, data))
+    elif kind := kind_of_bytes(name, data):
+        found.models.append(ModelSource(name, data, kind=kind))
     elif ending == ".zip":
         found.images += unzip_images(name, data)
     elif name.endswith(SUFFIX):
         found.sidecars[name.removesuffix(SUFFIX)] = parse_sidecar(data, name)
-    elif ending == ".json":
+    elif is_annotation(data):
         found.annotations.append((name, data))
-    elif ending == ".txt":
+    elif ending in LABEL_SUFFIXES:
         found.labels = parse_labels(data, name)
     elif is_image_name(name):
         found.images.append(EncodedImage(name, data))
@@ -130,7 +131,8 @@ def _with_annotations(held: workspace.Workspace, dropped: Sequence[tuple[str, by
     for name, data in dropped:
         try:
             files = {image.name: image.data for image in held.images}
-            dataset = parse_coco(data, name, files)
+            labels = next((model.said.labels for model in held.models if model.said.labels), ())
+            dataset = parse_dataset(data, name, files, labels)
             held = replace(held, dataset=dataset).with_notices([f"{name}: {said}" for said in dataset.skipped])
         except (QvizError, json.JSONDecodeError) as error:
             held = held.with_notices([str(error)])

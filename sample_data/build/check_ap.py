@@ -51,7 +51,7 @@ def detections(found: dict[str, np.ndarray], image: dict[str, Any]) -> list[dict
 
 def average_precision(model: Path, images: Path, truth: COCO) -> tuple[float, float]:
     """(AP, AP50) of the model, each in 0..1."""
-    detect = Interpreter(str(model), num_threads=2).get_signature_runner("serving_default")
+    detect = Interpreter(str(model), num_threads=1).get_signature_runner("serving_default")
     results: list[dict[str, Any]] = []
     for image in truth.loadImgs(sorted(truth.getImgIds())):
         found = detect(input=network_input(images / image["file_name"]))

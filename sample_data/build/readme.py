@@ -49,7 +49,9 @@ def digest(path: Path) -> str:
 
 
 def main() -> None:
-    files = sorted(path for path in SAMPLE.rglob("*") if path.is_file() and "build" not in path.relative_to(SAMPLE).parts)
+    files = sorted(
+        path for path in SAMPLE.rglob("*") if path.is_file() and "build" not in path.relative_to(SAMPLE).parts
+    )
     rows = [
         f"| `{path.relative_to(SAMPLE)}` | {path.stat().st_size:,} | `{digest(path)}` |"
         for path in files

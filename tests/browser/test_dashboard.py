@@ -130,7 +130,9 @@ def test_accuracy_shows_loss_by_class(visit: Visit) -> None:
 def test_own_models_and_a_hostile_label(visit: Visit) -> None:
     visit.open()
     visit.page.locator(".qviz-card").first.wait_for(timeout=30_000)
-    files = {f"{STEM}{name}.tflite": (MODELS / f"{STEM}{name}.tflite").read_bytes() for name in ("int8", "dynamic_range")}
+    files = {
+        f"{STEM}{name}.tflite": (MODELS / f"{STEM}{name}.tflite").read_bytes() for name in ("int8", "dynamic_range")
+    }
     hostile = "\n".join(["<img src=x onerror=alert(1)>"] * 90).encode()
     visit.drop(files | {"labels.txt": hostile})
     visit.page.get_by_role("button", name="Back to the sample").wait_for(timeout=60_000)

@@ -18,7 +18,9 @@ def test_an_unknown_head_is_refused_with_its_shapes_and_all_known_decoders() -> 
 
 
 def test_a_decoder_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(NoDecoderError, match=r"does not fit the decoder 'ssd_raw': its outputs are 'logits' \[1, 1000\]"):
+    with pytest.raises(
+        NoDecoderError, match=r"does not fit the decoder 'ssd_raw': its outputs are 'logits' \[1, 1000\]"
+    ):
         choose(ODD, "ssd_raw")
 
 

@@ -1,0 +1,1 @@
+"""Measurements, never timed tests. Each prints ours, the peer's and the limit's figures side by side."""

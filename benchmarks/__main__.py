@@ -1,0 +1,16 @@
+"""`python -m benchmarks [NAME...]`: run all measurements, or some."""
+
+import sys
+from importlib import import_module
+
+ALL = ("startup", "dropped_image")
+
+
+def main() -> None:
+    for name in sys.argv[1:] or ALL:
+        print(f"\n== {name}")
+        import_module(f"benchmarks.{name}").main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Whole analyses on the sample: what is compared, what is skipped, and that the rest goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qviz.analysis.changes import summarise
+from qviz.analysis.comparison import compare_image
+from qviz.analysis.detecting import detect_images
+from qviz.analysis.models import LoadedModel
+from qviz.api import compare, detect, evaluate
+from qviz.engine import LocalEngine
+from qviz.errors import DatasetError, ImageError
+from qviz.structures import Detections, EncodedImage, Inference
+from tests.conftest import Sample
+
+NAMES = ("astronaut.jpg", "berlin_street.jpg", "horses_nokota.jpg")
+
+
+@pytest.fixture(scope="module")
+def images(sample: Sample) -> list[EncodedImage]:
+    return [EncodedImage(name, (sample.images / name).read_bytes()) for name in NAMES]
+
+
+def run(*objects: tuple[float, int, float]) -> Inference:
+    boxes = [[left, 0, left + 100, 100] for left, *_ in objects]
+    found = Detections.of(boxes, [score for *_, score in objects], [class_id for _, class_id, _ in objects])
+    return Inference(found, None, 400, 100, 1.0)
+
+
+def test_an_object_tells_both_sides() -> None:
+    reference, variant = run((0, 0, 0.75), (200, 1, 0.5)), run((0, 1, 0.5), (300, 0, 0.25))
+    found = compare_image("x", "d", reference, variant, (("cat", "dog"), ("Katze", "Hund")), 0.25, 0.5)
+    relabelled, lost, spurious = found.objects
+    assert (relabelled.change, relabelled.label, relabelled.variant_label) == ("relabelled", "cat", "Hund")
+    assert (relabelled.reference_score, relabelled.variant_score, relabelled.score_delta) == (0.75, 0.5, -0.25)
+    assert (relabelled.reference_box, relabelled.iou) == ((0, 0, 100, 100), 1.0)
+    assert (lost.change, lost.label, lost.variant_label, lost.score_delta) == ("lost", "dog", None, None)
+    assert (lost.variant_box, lost.lost_because) == (None, "unknown")
+    assert (spurious.change, spurious.label, spurious.variant_label) == ("spurious", "Katze", "Katze")
+    assert (spurious.reference_box, spurious.reference_score, spurious.score_delta) == (None, None, None)
+    assert found.summary == summarise(["relabelled", "lost", "spurious"], [])  # type: ignore[list-item]
+
+
+def test_a_model_compared_with_itself_keeps_everything(
+    loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine
+) -> None:
+    paths = [sample.images / name for name in NAMES]
+    (variant,) = compare([loaded["float32"]] * 2, paths, engine).variants
+    assert variant.summary.kept > 8
+    assert variant.summary == summarise(["kept"] * variant.summary.kept, [0.0])  # type: ignore[list-item]
+
+
+def test_the_samples_fault_shows(loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine) -> None:
+    models = [loaded[name] for name in ("float32", "int8", "int8_wrong_range")]
+    seen: list[tuple[int, int]] = []
+    paths = [sample.images / name for name in NAMES]
+    found = compare(models, paths, engine, on_progress=lambda *done: seen.append(done))
+    good, bad = (variant.summary for variant in found.variants)
+    assert good.agreement > 0.8
+    assert bad.agreement < 0.65
+    assert bad.lost > good.lost
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert [image.image for image in found.variants[0].images] == list(NAMES)
+    assert [warning["code"] for warning in found.warnings] == ["input_range"]
+    lost = [row for variant in found.variants for image in variant.images for row in image.objects if row.lost_because]
+    assert {row.lost_because for row in lost} <= {"gone", "threshold", "nms"}  # the head can be read in all of these
+    frame = found.to_frame()
+    assert len(frame) == sum(len(image.objects) for variant in found.variants for image in variant.images)
+    assert json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_a_broken_image_is_skipped_with_a_sentence_and_the_others_go_on(
+    loaded: dict[str, LoadedModel], images: list[EncodedImage], engine: LocalEngine
+) -> None:
+    broken = EncodedImage("broken.jpg", images[0].data[:500])
+    text = EncodedImage("text.jpg", b"{}")
+    given = [broken, images[0], text, images[1]]
+    found = detect_images(engine, [loaded["float32"], loaded["int8"]], iter(given), len(given), 0.25)
+    assert [name for name, _ in found.images] == list(NAMES[:2])
+    assert len(found.inferences) == 4
+    assert [sentence.split()[0] for sentence in found.skipped] == ["broken.jpg", "text.jpg"]  # once, not once a model
+
+
+def test_a_broken_model_is_skipped_and_the_other_goes_on(
+    loaded: dict[str, LoadedModel], images: list[EncodedImage], engine: LocalEngine
+) -> None:
+    good, other = loaded["float32"], loaded["int8"]
+    gone = engine.share(b"no model", "digest of a damaged file")
+    damaged = replace(other, blob=gone, model=replace(other.model, name="damaged.tflite", digest=gone.digest))
+    found = detect_images(engine, [good, damaged], images[:2], 2, 0.25)
+    assert len(found.inferences) == 2
+    assert [sentence.split(":")[0] for sentence in found.skipped] == [f"damaged.tflite on {name}" for name in NAMES[:2]]
+
+
+def test_more_images_than_are_held_at_a_time_stay_in_order(
+    loaded: dict[str, LoadedModel], images: list[EncodedImage], engine: LocalEngine
+) -> None:
+    given = [EncodedImage(f"{i}.jpg", images[i % 3].data) for i in range(14)]
+    found = detect_images(engine, [loaded["int8"]], iter(given), 14, 0.25)
+    assert [name for name, _ in found.images] == [image.name for image in given]
+    assert len(found.inferences) == 3  # by what they show, not by name
+
+
+def test_no_image_that_can_be_read_is_an_error(
+    loaded: dict[str, LoadedModel], engine: LocalEngine, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    for call in (detect, compare):
+        with pytest.raises(ImageError, match=r"a\.jpg is empty"):
+            call([loaded["int8"]] * 2, [tmp_path / "a.jpg"], engine)
+
+
+def annotated(folder: Path, sample: Sample, *broken: str) -> Path:
+    """Three images of the sample, of which those named are damaged."""
+    document = json.loads(sample.annotations.read_text())
+    document["images"] = [image for image in document["images"] if image["file_name"] in NAMES]
+    for name in NAMES:
+        data = (sample.images / name).read_bytes()
+        (folder / name).write_bytes(data[:500] if name in broken else data)
+    (folder / "annotations.json").write_text(json.dumps(document))
+    return folder / "annotations.json"
+
+
+def test_a_broken_image_of_a_dataset_is_left_out(
+    loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine, tmp_path: Path
+) -> None:
+    found = evaluate([loaded["float32"]], annotated(tmp_path, sample, NAMES[0]), engine=engine)
+    assert found.images == 2
+    assert any(sentence.startswith("astronaut.jpg is damaged") for sentence in found.skipped)
+    assert any("annotations of an unknown image" in sentence for sentence in found.skipped)
+    alone = evaluate([loaded["float32"]], annotated(tmp_path, sample), engine=engine)
+    assert alone.images == 3
+
+
+def test_a_dataset_without_one_readable_image_is_an_error(
+    loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine, tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match="No image could be run by every model"):
+        evaluate([loaded["float32"]], annotated(tmp_path, sample, *NAMES), engine=engine)
+    with pytest.raises(DatasetError, match="is no folder"):
+        evaluate([loaded["float32"]], sample.annotations, tmp_path / "nowhere", engine)

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from qviz.analysis.matching import match_detections
+from qviz.structures import Detections
+from qviz.structures.boxes import iou_matrix
+
+
+def row(*objects: tuple[float, int]) -> Detections:
+    """Boxes 10 x 10 on one line: (left edge, class)."""
+    boxes = [[left, 0, left + 10, 10] for left, _ in objects]
+    return Detections.of(boxes, [0.9] * len(objects), [class_id for _, class_id in objects])
+
+
+TABLE = [
+    # reference, candidate, pairs: an offset of 2 is IoU .67, of 3 .54, of 4 .43
+    (row(), row(), []),
+    (row((0, 1)), row(), []),
+    (row((0, 1)), row((0, 1)), [(0, 0)]),
+    (row((0, 1)), row((3, 1)), [(0, 0)]),
+    (row((0, 1)), row((4, 1)), []),
+    (row((0, 1)), row((0, 2)), [(0, 0)]),  # another class is a partner too
+    (row((0, 1)), row((0, 2), (3, 1)), [(0, 1)]),  # but only after its own, however much better it lies
+    (row((0, 1)), row((0, 2), (4, 1)), [(0, 0)]),  # its own overlaps too little
+    (row((0, 1), (0, 2)), row((0, 2), (0, 1)), [(0, 1), (1, 0)]),
+    (row((0, 1), (2, 1)), row((1, 1)), [(0, 0)]),  # one to one
+    (row((0, 1)), row((1, 1), (-1, 1), (0, 1)), [(0, 2)]),
+    # greedy would give 1 its best, 0, and leave 0 alone: 0 reaches only 0, 1 reaches both
+    (row((0, 1), (2, 1)), row((2, 1), (5, 1)), [(0, 0), (1, 1)]),
+    # the second class takes what the first left, not what it had
+    (row((0, 1), (0, 2)), row((0, 1)), [(0, 0)]),
+]
+
+
+@pytest.mark.parametrize(("reference", "candidate", "pairs"), TABLE)
+def test_pairs(reference: Detections, candidate: Detections, pairs: list[tuple[int, int]]) -> None:
+    found = match_detections(reference, candidate)
+    assert [tuple(pair) for pair in found.pairs.tolist()] == pairs
+    assert found.only_reference.tolist() == [i for i in range(len(reference)) if i not in [p[0] for p in pairs]]
+    assert found.only_candidate.tolist() == [j for j in range(len(candidate)) if j not in [p[1] for p in pairs]]
+    overlaps = iou_matrix(reference.boxes, candidate.boxes)
+    assert found.ious.tolist() == [overlaps[pair] for pair in pairs]
+
+
+def best_sum(overlaps: np.ndarray, iou: float) -> float:
+    """By trying every assignment."""
+    gains = np.where(overlaps >= iou, overlaps, 0)
+    wide = gains if gains.shape[0] <= gains.shape[1] else gains.T
+    columns = itertools.permutations(range(wide.shape[1]), wide.shape[0])
+    return max(sum(wide[i, j] for i, j in enumerate(order)) for order in columns)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_sum_of_overlaps_is_the_largest_there_is(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = (row(*((left, 1) for left in rng.uniform(0, 12, count))) for count in rng.integers(2, 6, 2))
+    found = match_detections(first, second, iou=0.3)
+    assert found.ious.sum() == pytest.approx(best_sum(iou_matrix(first.boxes, second.boxes), 0.3), abs=1e-5)
+    assert (found.ious >= 0.3).all()
+    assert len(set(found.pairs[:, 0])) == len(set(found.pairs[:, 1])) == len(found.pairs)
+
+
+@pytest.mark.parametrize("iou", [0, -0.5, 50, float("nan")])
+def test_a_threshold_that_is_no_overlap(iou: float) -> None:
+    with pytest.raises(ValueError, match="above 0 and up to 1"):
+        match_detections(row(), row(), iou)
+
+
+def test_at_a_threshold_of_one_only_the_same_box_will_do() -> None:
+    assert len(match_detections(row((0, 1), (20, 1)), row((0, 1), (20.1, 1)), 1.0).pairs) == 1

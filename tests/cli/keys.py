@@ -1,0 +1,114 @@
+"""The keys of each command's JSON, as promised to those who read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+IO = {"name": str, "shape": list, "dtype": str, "scale": (float, None), "zero_point": (int, None)}
+INTERVAL = {"value": (float, None), "low": (float, None), "high": (float, None), "significant": (bool, None)}
+WARNING = {"code": str, "message": str, "cure": str}
+
+INFO = {
+    "models": [
+        {
+            "name": str,
+            "sha256": str,
+            "bytes": int,
+            "scheme": str,
+            "weight_bits": int,
+            "inputs": [IO],
+            "outputs": [IO],
+            "operators": int,
+            "quantized_operators": int,
+            "float_islands": list,
+            "decoder": str,
+            "settings": {"mean": list, "std": list, "channels": str, "resize": str, "nms_iou": float},
+            "labels": list,
+            "warnings": [WARNING],
+        }
+    ]
+}
+
+DETECT = {
+    "images": [
+        {
+            "image": str,
+            "width": int,
+            "height": int,
+            "detections": [{"label": str, "class_id": int, "score": float, "box": list}],
+        }
+    ]
+}
+
+COMPARE = {
+    "reference": str,
+    "variants": [
+        {
+            "name": str,
+            "scheme": str,
+            "images": [
+                {
+                    "image": str,
+                    "objects": [
+                        {
+                            "change": str,
+                            "label": str,
+                            "variant_label": (str, None),
+                            "reference_score": (float, None),
+                            "variant_score": (float, None),
+                            "score_delta": (float, None),
+                            "iou": (float, None),
+                            "reference_box": (list, None),
+                            "variant_box": (list, None),
+                            "lost_because": (str, None),
+                        }
+                    ],
+                }
+            ],
+            "summary": {
+                "kept": int,
+                "shifted": int,
+                "relabelled": int,
+                "lost": int,
+                "spurious": int,
+                "agreement": float,
+                "mean_score_delta": (float, None),
+            },
+        }
+    ],
+    "warnings": [WARNING],
+}
+
+APS = dict.fromkeys(("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar"), (float, None))
+CLASS = {"label": str, "ap": (float, None), "ap50": (float, None), "truths": int, "images": int}
+
+EVALUATE = {
+    "dataset": {"images": int, "annotations": int, "skipped": list},
+    "models": [{"name": str, **APS, "per_class": [CLASS]}],
+    "losses": [
+        {"variant": str, "ap": INTERVAL, "per_class": [{"label": str, **INTERVAL, "truths": int, "images": int}]}
+    ],
+    "images_per_second": float,
+    "gate": (dict, None),
+}
+
+
+def missing(promised: Any, found: Any, where: str = "") -> list[str]:
+    """What `found` lacks of what was promised; more than that is welcome. A list's every entry is looked at."""
+    if isinstance(promised, dict):
+        if not isinstance(found, dict):
+            return [f"{where} is no object"]
+        return [
+            sentence
+            for key, kind in promised.items()
+            for sentence in (
+                missing(kind, found[key], f"{where}.{key}") if key in found else [f"{where}.{key} is missing"]
+            )
+        ]
+    if isinstance(promised, list):
+        if not isinstance(found, list):
+            return [f"{where} is no list"]
+        return [sentence for i, item in enumerate(found) for sentence in missing(promised[0], item, f"{where}[{i}]")]
+    kinds = promised if isinstance(promised, tuple) else (promised,)
+    fits = found is None if None in kinds and found is None else isinstance(found, tuple(k for k in kinds if k))
+    return [] if fits else [f"{where} is {found!r}"]

@@ -1,0 +1,161 @@
+"""Bad input: status 2, one sentence that says what to do, no traceback. Nothing on standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qviz.cli import COMMANDS
+from tests.cli.conftest import Run
+from tests.conftest import ROOT, Sample
+
+
+@pytest.fixture
+def folder(tmp_path: Path, sample: Sample) -> Path:
+    """A good model and a good image, and what may stand beside them."""
+    shutil.copy(sample.models["int8"], tmp_path / "good.tflite")
+    shutil.copy(sample.images / "astronaut.jpg", tmp_path / "good.jpg")
+    (tmp_path / "text.tflite").write_text("this is no model, it is a text")
+    (tmp_path / "cut.tflite").write_bytes((tmp_path / "good.tflite").read_bytes()[:100_000])
+    shutil.copy(sample.models["int8"], tmp_path / "odd.tflite")
+    (tmp_path / "odd.tflite.qviz.json").write_text('{"maen": 127.5}')
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.jpg").write_bytes(b"<html>")
+    (tmp_path / "bad.zip").write_bytes(b"PK but no more")
+    (tmp_path / "bad.json").write_text('{"images": [')
+    (tmp_path / "other.json").write_text('{"name": "no annotations"}')
+    (tmp_path / "labels.txt").write_bytes(b"\xff\xd8\xff")
+    return tmp_path
+
+
+BAD = [
+    ("info nowhere.tflite", "nowhere.tflite is not there; give a"),
+    ("info text.tflite", "text.tflite is no TensorFlow Lite file"),
+    ("info cut.tflite", "cut.tflite is damaged"),
+    ("info odd.tflite", "odd.tflite.qviz.json names 'maen', which is no setting. Known: channels"),
+    ("info good.tflite --decoder yolo99", "good.tflite: decoder is 'yolo99'; known are"),
+    ("info good.tflite --decoder ssd_raw", "good.tflite does not fit the decoder 'ssd_raw'"),
+    ("info good.tflite --mean grey", "--mean is ['grey']; give one number, or three"),
+    ("info good.tflite --std 0", "std is 0 for a channel"),
+    ("info good.tflite --resize crop", "resize is 'crop'; choose one of stretch, letterbox"),
+    ("info good.tflite --nms-iou 60", "nms_iou is 60.0; it is an overlap between 0 and 1"),
+    ("info good.tflite --labels labels.txt", "labels.txt is no UTF-8 text"),
+    ("info good.tflite --labels none.txt", "none.txt is not there"),
+    ("info good.tflite --workers 0", "--workers is 0; give a number between 1 and 256."),
+    ("detect good.tflite --images nowhere.jpg", "nowhere.jpg is not there"),
+    ("detect good.tflite --images empty", "holds no image; files ending in .jpg"),
+    ("detect good.tflite --images bad.zip", "bad.zip is a damaged or locked zip archive"),
+    ("detect good.tflite --images bad.jpg", "bad.jpg is no JPEG, PNG, WebP"),
+    ("detect good.tflite --images good.jpg --score 25", "--score is 25; give a number between 0 and 1"),
+    ("detect empty --images good.jpg", "empty is "),
+    ("compare good.tflite text.tflite --images good.jpg", "text.tflite is no TensorFlow Lite file"),
+    ("compare good.tflite good.tflite --images bad.jpg", "bad.jpg is no JPEG, PNG, WebP"),
+    ("compare good.tflite good.tflite --images good.jpg --iou 50", "--iou is 50; give a number between 0 and 1"),
+    ("compare good.tflite good.tflite --images good.jpg --iou 0", "--iou is 0; give a number between 0 and 1"),
+    ("compare good.tflite good.tflite --images good.jpg --iou nan", "--iou is nan; give a number"),
+    ("evaluate good.tflite good.tflite --dataset none.json", "none.json is not there; give"),
+    ("evaluate good.tflite good.tflite --dataset bad.json", "bad.json is no valid JSON"),
+    ("evaluate good.tflite good.tflite --dataset other.json", "it needs lists named images, annotations, categories"),
+    ("evaluate good.tflite good.tflite --dataset bad.json --images none", "none is no folder"),
+    ("evaluate good.tflite good.tflite --dataset bad.json --max-ap-loss 5", "--max-ap-loss is 5; AP lies in [0, 1]"),
+    ("app nowhere.tflite", "nowhere.tflite is not there"),
+]
+
+
+@pytest.mark.parametrize(("line", "sentence"), BAD, ids=[line for line, _ in BAD])
+def test_bad_input(line: str, sentence: str, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if line.startswith("app") and not (ROOT / "app.py").is_file():
+        pytest.skip("the dashboard is not there yet")
+    monkeypatch.chdir(folder)
+    found = run(*line.split())
+    assert (found.status, found.out) == (2, "")
+    assert sentence in found.err
+    assert "Traceback" not in found.err
+    assert all(told.startswith("qviz: ") for told in found.err.splitlines())
+
+
+USAGE = ["", "frobnicate", "detect good.tflite", "compare good.tflite --images good.jpg", "info x --json --csv"]
+
+
+@pytest.mark.parametrize("line", USAGE)
+def test_bad_usage(line: str, run: Run) -> None:
+    found = run(*line.split())
+    assert (found.status, found.out) == (2, "")
+    assert found.err.startswith("usage: qviz")
+
+
+def test_info_tells_of_the_good_beside_the_bad(run: Run, folder: Path) -> None:
+    found = run("info", folder / "text.tflite", folder / "good.tflite", "--json", "--workers", "1")
+    assert found.status == 2
+    assert [model["name"] for model in found.json["models"]] == ["good.tflite"]
+    assert found.json["errors"][0].startswith("text.tflite is no TensorFlow Lite file")
+
+
+def test_a_bad_image_beside_a_good_one_is_only_said(run: Run, folder: Path) -> None:
+    call = ("detect", folder / "good.tflite", "--images", folder / "bad.jpg", folder / "good.jpg", "--json")
+    found = run(*call, "--workers", "1")
+    assert (found.status, [image["image"] for image in found.json["images"]]) == (0, ["good.jpg"])
+    assert found.err.startswith("qviz: bad.jpg is no JPEG, PNG, WebP")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there may a name be no text")
+@pytest.mark.parametrize("form", ["--json", "--csv", None])
+def test_a_name_that_is_no_text(form: str | None, folder: Path) -> None:
+    name = os.fsencode(folder) + b"/caf\xe9.jpg"
+    shutil.copy(folder / "good.jpg", name)
+    call = [sys.executable, "-m", "qviz", "detect", str(folder / "good.tflite"), "--images", name]
+    shown = subprocess.run([*call, *([form] if form else [])], cwd=ROOT, capture_output=True, check=False)
+    assert (shown.returncode, b"Traceback" in shown.stderr) == (0, False)
+    assert "person" in shown.stdout.decode()  # it is valid UTF-8
+
+
+def shell(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    call = [sys.executable, "-m", "qviz", *map(str, arguments)]
+    return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_from_a_shell(folder: Path) -> None:
+    bad = shell("info", folder / "text.tflite")
+    assert (bad.returncode, bad.stdout, bad.stderr.count("\n")) == (2, "", 1)
+    assert bad.stderr.startswith("qviz: text.tflite is no TensorFlow Lite file")
+    good = shell("detect", folder / "good.tflite", "--images", folder / "good.jpg", "--json")
+    assert (good.returncode, good.stderr) == (0, "")
+    assert json.loads(good.stdout)["images"][0]["detections"][0]["label"] == "person"
+    assert shell("--version").stdout.startswith("qviz 0.")
+
+
+def test_a_closed_pipe_is_no_error(folder: Path) -> None:
+    call = f'"{sys.executable}" -m qviz detect good.tflite --images {"good.jpg " * 40} --csv | head -n 1'
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    shown = subprocess.run(call, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    assert (shown.stdout, shown.stderr) == ("image,label,class_id,score,x1,y1,x2,y2\n", "")
+
+
+def test_compare_never_loads_tensorflow(folder: Path) -> None:
+    code = """
+import sys
+from qviz.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    heavy = {"tensorflow", "keras", "tf_keras", "streamlit", "plotly"} & set(sys.modules)
+    print(sorted(heavy), file=sys.stderr)
+"""
+    models = (folder / "good.tflite",) * 2
+    call = [sys.executable, "-c", code, "compare", *models, "--images", folder / "good.jpg", "--json"]
+    shown = subprocess.run([str(part) for part in call], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert shown.stderr.splitlines()[-1] == "[]"
+    assert json.loads(shown.stdout)["variants"][0]["summary"]["agreement"] == 1
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_explained(name: str, run: Run) -> None:
+    assert f"qviz {name}" in (ROOT / "README.md").read_text()
+    shown = run(name, "--help")
+    assert (shown.status, shown.out.startswith(f"usage: qviz {name}")) == (0, True)

@@ -1,0 +1,139 @@
+"""Every command's JSON has the keys it promises, and its tables and CSV tell the same numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qviz.structures import digest_of
+from tests.cli import keys
+from tests.cli.conftest import Run
+from tests.conftest import Sample
+
+NAMES = ("astronaut.jpg", "berlin_street.jpg")
+
+
+@pytest.fixture
+def photographs(sample: Sample) -> list[Path]:
+    return [sample.images / name for name in NAMES]
+
+
+@pytest.fixture
+def dataset(sample: Sample, tmp_path: Path) -> Path:
+    """Two annotated images of the sample."""
+    document = json.loads(sample.annotations.read_text())
+    images = [image for image in document["images"] if image["file_name"] in NAMES]
+    known = {image["id"] for image in images}
+    document |= {"images": images, "annotations": [a for a in document["annotations"] if a["image_id"] in known]}
+    path = tmp_path / "two.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+KINDS = [
+    ({"a": int}, {"a": 1, "b": 2}, []),
+    ({"a": int}, {"b": 2}, [".a is missing"]),
+    ({"a": [{"b": str}]}, {"a": [{"b": "x"}, {}]}, [".a[1].b is missing"]),
+    ({"a": (float, None)}, {"a": None}, []),
+    ({"a": float}, {"a": None}, [".a is None"]),
+    ({"a": list}, {"a": "x"}, [".a is 'x'"]),
+]
+
+
+@pytest.mark.parametrize(("promised", "found", "expected"), KINDS)
+def test_the_check_itself(promised: Any, found: Any, expected: list[str]) -> None:
+    assert keys.missing(promised, found) == expected
+
+
+def test_info(run: Run, sample: Sample) -> None:
+    wrong = sample.models["int8_wrong_range"]
+    found = run("info", sample.models["float16"], wrong, "--json", "--workers", "1")
+    assert found.status == 0
+    assert keys.missing(keys.INFO, found.json) == []
+    first, second = found.json["models"]
+    assert (first["scheme"], first["weight_bits"], first["operators"], first["warnings"]) == ("float16", 16, 125, [])
+    assert second["sha256"] == digest_of(wrong.read_bytes())
+    assert (second["bytes"], second["scheme"], second["quantized_operators"]) == (wrong.stat().st_size, "int8", 114)
+    assert [warning["code"] for warning in second["warnings"]] == ["input_range"]
+
+
+def test_detect(run: Run, sample: Sample, photographs: list[Path]) -> None:
+    call = ("detect", sample.models["float32"], "--images", *photographs, "--workers", "1", "--score", "0.3")
+    found = run(*call, "--json")
+    assert (found.status, keys.missing(keys.DETECT, found.json)) == (0, [])
+    assert [image["image"] for image in found.json["images"]] == list(NAMES)
+    first = found.json["images"][0]
+    assert (first["width"], first["height"], first["detections"][0]["label"]) == (512, 512, "person")
+    objects = [row for image in found.json["images"] for row in image["detections"]]
+    assert all(row["score"] >= 0.3 and len(row["box"]) == 4 for row in objects)
+    rows = list(csv.DictReader(io.StringIO(run(*call, "--csv").out)))
+    assert [float(row["score"]) for row in rows] == [row["score"] for row in objects]
+    assert [float(rows[0][side]) for side in ("x1", "y1", "x2", "y2")] == objects[0]["box"]
+    assert run(*call).out.splitlines()[1].split()[:3] == ["astronaut.jpg", "person", "0"]
+
+
+def test_compare(run: Run, sample: Sample, photographs: list[Path]) -> None:
+    models = [sample.models[name] for name in ("float32", "int8", "int8_wrong_range")]
+    call = ("compare", *models, "--images", *photographs, "--workers", "2")
+    found = run(*call, "--json")
+    assert (found.status, keys.missing(keys.COMPARE, found.json)) == (0, [])
+    assert found.json["reference"] == models[0].name
+    assert [variant["name"] for variant in found.json["variants"]] == [path.name for path in models[1:]]
+    objects = [row for v in found.json["variants"] for image in v["images"] for row in image["objects"]]
+    assert {"kept", "lost"} <= {row["change"] for row in objects}
+    assert all((row["change"] == "lost") == (row["lost_because"] is not None) for row in objects)
+    assert [warning["code"] for warning in found.json["warnings"]] == ["input_range"]
+    assert "Wrong range" in found.err
+    rows = list(csv.DictReader(io.StringIO(run(*call, "--csv").out)))
+    assert [row["change"] for row in rows] == [row["change"] for row in objects]
+    assert [row["iou"] for row in rows] == ["" if row["iou"] is None else str(row["iou"]) for row in objects]
+    assert "every object that is not kept" in run(*call).out
+
+
+def test_evaluate(run: Run, sample: Sample, dataset: Path) -> None:
+    models = [sample.models[name] for name in ("float32", "int8")]
+    call = ("evaluate", *models, "--dataset", dataset, "--images", sample.images, "--workers", "2")
+    found = run(*call, "--json")
+    assert (found.status, keys.missing(keys.EVALUATE, found.json)) == (0, [])
+    assert (found.json["dataset"]["images"], found.json["gate"]) == (2, None)
+    reference, variant = found.json["models"]
+    assert found.json["losses"][0]["ap"]["value"] == pytest.approx(reference["ap"] - variant["ap"])
+    assert all(row["truths"] > 0 for row in found.json["losses"][0]["per_class"])
+    assert any(row["ap"] is None for row in reference["per_class"])  # most classes have no truths in two images
+    rows = list(csv.DictReader(io.StringIO(run(*call, "--csv").out)))
+    assert [(row["model"], row["label"], row["ap"]) for row in rows] == [
+        (model["name"], row["label"], "" if row["ap"] is None else str(row["ap"]))
+        for model in found.json["models"]
+        for row in model["per_class"]
+    ]
+
+
+@pytest.mark.parametrize(("limit", "status"), [("-1", 1), ("1", 0)])
+def test_the_gate(limit: str, status: int, run: Run, sample: Sample, dataset: Path) -> None:
+    model = sample.models["int8"]
+    call = ("evaluate", model, model, "--dataset", dataset, "--images", sample.images, "--max-ap-loss", limit)
+    found = run(*call, "--json", "--workers", "1")
+    assert found.status == status
+    assert found.json["gate"]["passed"] is (status == 0)
+    assert found.json["gate"]["failed"] == [model.name] * status
+
+
+def test_a_loss_of_exactly_the_limit_passes(run: Run, sample: Sample, dataset: Path) -> None:
+    model = sample.models["int8"]
+    call = ("evaluate", model, model, "--dataset", dataset, "--images", sample.images, "--max-ap-loss", "0")
+    found = run(*call, "--workers", "1")
+    assert (found.status, "gate: at most 0.0 AP points lost: passed" in found.out) == (0, True)
+
+
+def test_settings_of_the_call_reach_every_model(run: Run, sample: Sample) -> None:
+    given = ("--mean", "1,2,3", "--resize", "letterbox", "--nms-iou", "0.4", "--max-detections", "7")
+    found = run("info", sample.models["int8"], sample.models["float32"], *given, "--json", "--workers", "1")
+    for model in found.json["models"]:
+        assert (model["settings"]["mean"], model["settings"]["resize"]) == ([1, 2, 3], "letterbox")
+        assert (model["settings"]["nms_iou"], model["settings"]["max_detections"]) == (0.4, 7)
+        assert (model["settings_from"]["mean"], model["settings_from"]["std"]) == ("given", "sidecar")

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qviz.datasets.coco import parse_coco, read_coco
+from qviz.errors import DatasetError
+
+CAT = {"id": 3, "name": "cat"}
+IMAGE = {"id": 10, "file_name": "a.jpg"}
+GOOD = {"image_id": 10, "category_id": 3, "bbox": [1, 2, 30, 40]}
+
+
+def document(images: Any = (IMAGE,), annotations: Any = (), categories: Any = (CAT,)) -> bytes:
+    return json.dumps(
+        {"images": list(images), "annotations": list(annotations), "categories": list(categories)}
+    ).encode()
+
+
+def test_a_box_becomes_corners_and_keeps_its_own_area() -> None:
+    rows = [GOOD, {**GOOD, "area": 500.5, "iscrowd": 1}]
+    (image,) = parse_coco(document(annotations=rows), "x.json", {"a.jpg": b"pixels"}).images
+    assert image.boxes.tolist() == [[1, 2, 31, 42]] * 2
+    assert (image.areas.tolist(), image.is_crowd.tolist()) == ([1200, 500.5], [False, True])
+    assert (image.category_ids.tolist(), image.read(), image.name) == ([3, 3], b"pixels", "a.jpg")
+
+
+BROKEN: list[tuple[Any, str]] = [
+    ("nonsense", "annotations without an image or a category"),
+    ({"image_id": 10, "bbox": [1, 2, 3, 4]}, "annotations without an image or a category"),
+    ({**GOOD, "image_id": [10]}, "annotations without an image or a category"),
+    ({**GOOD, "image_id": 99}, "annotations of an unknown image"),
+    ({**GOOD, "image_id": "10"}, "annotations of an unknown image"),
+    ({**GOOD, "category_id": 99}, "annotations of an unknown category"),
+    ({**GOOD, "bbox": None}, "annotations whose box is not four numbers"),
+    ({**GOOD, "bbox": [1, 2, 3]}, "annotations whose box is not four numbers"),
+    ({**GOOD, "bbox": [1, 2, "3", 4]}, "annotations whose box is not four numbers"),
+    ({**GOOD, "bbox": [1, 2, float("nan"), 4]}, "annotations whose box is not four numbers"),
+    ({**GOOD, "bbox": [1, 2, 10**400, 4]}, "annotations whose box is not four numbers"),
+    ({**GOOD, "bbox": [1, 2, 0, 4]}, "annotations whose box has no area"),
+    ({**GOOD, "bbox": [1, 2, 3, -4]}, "annotations whose box has no area"),
+]
+
+
+@pytest.mark.parametrize(("broken", "what"), BROKEN)
+def test_a_broken_annotation_is_counted_and_the_rest_is_read(broken: Any, what: str) -> None:
+    found = parse_coco(document(annotations=[broken, GOOD, broken]), "x.json", {"a.jpg": b""})
+    assert found.skipped == (f"2 {what}",)
+    assert found.annotations == 1
+
+
+@pytest.mark.parametrize("entry", ["a.jpg", {"id": 11}, {"file_name": "b.jpg"}, {"id": None, "file_name": "b.jpg"}])
+def test_a_broken_image_entry_is_counted(entry: Any) -> None:
+    found = parse_coco(document(images=[entry, IMAGE]), "x.json", {"a.jpg": b"", "b.jpg": b""})
+    assert (len(found.images), found.skipped) == (1, ("1 images without an id or a file name",))
+
+
+@pytest.mark.parametrize("entry", ["cat", {"id": 4}, {"id": "4", "name": "dog"}, {"id": 10**30, "name": "dog"}])
+def test_a_broken_category_is_counted(entry: Any) -> None:
+    found = parse_coco(document(categories=[entry, CAT]), "x.json", {"a.jpg": b""})
+    assert [category.name for category in found.categories] == ["cat"]
+    assert found.skipped == ("1 categories without a number or a name",)
+
+
+def test_a_missing_image_is_counted_and_takes_its_boxes_along() -> None:
+    images = [IMAGE, {"id": 11, "file_name": "gone.jpg"}]
+    found = parse_coco(document(images, [GOOD, {**GOOD, "image_id": 11}]), "x.json", {"a.jpg": b""})
+    assert (len(found.images), found.annotations) == (1, 1)
+    assert found.skipped == ("1 images whose file is missing",)
+
+
+def test_ids_may_be_strings() -> None:
+    images = [{"id": "night/01", "file_name": "a.jpg"}, {"id": "night/02", "file_name": "b.jpg"}]
+    rows = [{**GOOD, "image_id": "night/02"}]
+    found = parse_coco(document(images, rows), "x.json", {"a.jpg": b"", "b.jpg": b""})
+    assert [image.id for image in found.images] == [1, 2]  # pycocotools wants numbers
+    assert [len(image.boxes) for image in found.images] == [0, 1]
+
+
+REFUSED = [
+    (b"", "is no valid JSON"),
+    (b"\xff\xd8", "is no valid JSON"),
+    (b"[" * 100_000, "is no valid JSON"),
+    (b"[]", "it needs lists named images, annotations, categories"),
+    (b'{"images": [], "annotations": {}, "categories": []}', "it needs lists named"),
+    (document(images=[]), "names 0 images and none of them is there"),
+    (document(), "names 1 images and none of them is there; give their folder with --images"),
+]
+
+
+@pytest.mark.parametrize(("data", "sentence"), REFUSED)
+def test_refused(data: bytes, sentence: str) -> None:
+    with pytest.raises(DatasetError) as caught:
+        parse_coco(data, "x.json", {})
+    assert str(caught.value).startswith("x.json ")
+    assert sentence in str(caught.value)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("set/beside.jpg", "set/images/inside.jpg", "set/images/val/deep.jpg", "secret.jpg", "other/far.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    return tmp_path
+
+
+def found_in(folder: Path, name: object, images: Path | None = None) -> bytes:
+    path = folder / "set" / "x.json"
+    path.write_bytes(document(images=[{"id": 10, "file_name": name}]))
+    return read_coco(path, images).images[0].read()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("beside.jpg", b"set/beside.jpg"),
+        ("inside.jpg", b"set/images/inside.jpg"),
+        ("val/deep.jpg", b"set/images/val/deep.jpg"),
+        ("somewhere/else/inside.jpg", b"set/images/inside.jpg"),
+    ],
+)
+def test_images_are_found_beside_the_file(folder: Path, name: str, expected: bytes) -> None:
+    assert found_in(folder, name) == expected
+
+
+def test_a_folder_given_is_the_only_one_searched(folder: Path) -> None:
+    assert found_in(folder, "far.jpg", folder / "other") == b"other/far.jpg"
+    with pytest.raises(DatasetError, match="none of them is there"):
+        found_in(folder, "beside.jpg", folder / "other")
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "images/../../secret.jpg", "a" * 400 + ".jpg", "a\0.jpg", 5])
+def test_a_name_is_never_followed_outside(folder: Path, name: object) -> None:
+    with pytest.raises(DatasetError, match="none of them is there"):
+        found_in(folder, name)
+
+
+def test_an_absolute_name_is_never_followed(folder: Path) -> None:
+    with pytest.raises(DatasetError, match="none of them is there"):
+        found_in(folder, str(folder / "secret.jpg"))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="is not there"):
+        read_coco(tmp_path / "x.json")

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import io
+import random
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from qviz.datasets import files
+from qviz.datasets.files import find_images, is_image_name, load_images, unzip_images
+from qviz.errors import ImageError
+
+CONTENT = bytes(range(200)) * 20
+
+NAMES = [
+    ("a.jpg", True),
+    ("deep/er/A.JPEG", True),
+    ("a.png", True),
+    ("a.webp", True),
+    ("a.tiff", True),
+    ("a.svg", False),
+    ("jpg", False),
+    ("a.jpg.txt", False),
+    (".hidden.jpg", False),
+    ("folder/._a.jpg", False),  # the shadow that macOS packs beside each file
+    ("__MACOSX/a.jpg", False),
+]
+
+
+@pytest.mark.parametrize(("name", "expected"), NAMES)
+def test_image_names(name: str, expected: bool) -> None:
+    assert is_image_name(name) is expected
+
+
+def packed(*names: str, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name in names:
+            archive.writestr(name, CONTENT)
+    return buffer.getvalue()
+
+
+def test_an_archive_gives_its_images_and_nothing_else() -> None:
+    found = unzip_images("x.zip", packed("b/2.png", "notes.txt", "a/1.jpg", ".dot.jpg", "__MACOSX/a/._1.jpg"))
+    assert [image.name for image in found] == ["2.png", "1.jpg"]
+    assert {image.data for image in found} == {CONTENT}
+
+
+def test_a_path_that_leaves_the_archive_is_only_a_name() -> None:
+    assert [image.name for image in unzip_images("x.zip", packed("../../etc/1.jpg", "/2.jpg"))] == ["1.jpg", "2.jpg"]
+
+
+def locked() -> bytes:
+    """The flag that says: encrypted."""
+    data = bytearray(packed("1.jpg"))
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(data)
+
+
+def bomb() -> bytes:
+    """One image that claims 4 GB, in a few bytes."""
+    data = bytearray(packed("1.jpg"))
+    central = data.index(b"PK\x01\x02")
+    data[central + 24 : central + 28] = (0xFFFFFFF0).to_bytes(4, "little")
+    return bytes(data)
+
+
+REFUSED = [
+    (b"", "damaged or locked"),
+    (b"not a zip at all", "damaged or locked"),
+    (packed("1.jpg")[:-30], "damaged or locked"),
+    (packed("1.jpg")[30:], "damaged or locked"),
+    (locked(), "damaged or locked"),
+    (packed("notes.txt", ".dot.jpg"), "holds no image; files ending in .jpg, .jpeg, .png"),
+    (bomb(), "would unpack to 1 images and 4095 MB"),
+]
+
+
+@pytest.mark.parametrize(("data", "sentence"), REFUSED)
+def test_refused(data: bytes, sentence: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        unzip_images("x.zip", data)
+    assert str(caught.value).startswith("x.zip ")
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(("limit", "value"), [("MAX_ENTRIES", 2), ("MAX_UNPACKED", 2 * len(CONTENT))])
+def test_an_archive_of_too_much(limit: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, limit, value)
+    assert len(unzip_images("x.zip", packed("1.jpg", "2.jpg"))) == 2
+    with pytest.raises(ImageError, match="would unpack to 3 images"):
+        unzip_images("x.zip", packed("1.jpg", "2.jpg", "3.jpg"))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_archive_is_an_image_error_whatever_packed_it(method: int) -> None:
+    whole, rng = packed("1.jpg", "2.jpg", method=method), random.Random(0)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[rng.randrange(len(damaged))] ^= rng.randrange(1, 256)
+        try:
+            unzip_images("x.zip", bytes(damaged))
+        except ImageError:
+            refused += 1
+    assert refused > 50
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.jpg", "a.PNG", "sub/c.webp", "notes.txt", ".d.jpg"):
+        path = tmp_path / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "x.zip").write_bytes(packed("in/1.jpg"))
+    return tmp_path
+
+
+def test_a_folder_is_searched_and_sorted(folder: Path) -> None:
+    assert [path.name for path in find_images([folder / "images"])] == ["a.PNG", "b.jpg", "c.webp"]
+
+
+def test_files_and_archives_keep_the_order_given(folder: Path) -> None:
+    given = [folder / "x.zip", folder / "images" / "notes.txt", folder / "images" / "sub"]
+    assert [(image.name, image.data) for image in load_images(given)] == [
+        ("1.jpg", CONTENT),
+        ("notes.txt", b"notes.txt"),  # what is named is tried: decoding tells
+        ("c.webp", b"sub/c.webp"),
+    ]
+
+
+@pytest.mark.parametrize(("name", "sentence"), [("empty", "holds no image"), ("nowhere.jpg", "is not there")])
+def test_nothing_found_is_said(folder: Path, name: str, sentence: str) -> None:
+    with pytest.raises(ImageError, match=sentence):
+        find_images([folder / "images", folder / name])

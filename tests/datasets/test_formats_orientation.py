@@ -1,0 +1,91 @@
+"""Boxes drawn without EXIF orientation (COCO's own) meet the image as they were drawn."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from qviz import api
+from qviz.analysis.models import LoadedModel
+from qviz.datasets.coco import parse_coco
+from qviz.datasets.images import read_image
+from qviz.engine import Engine
+from qviz.structures import EncodedImage
+from tests.conftest import Sample
+
+
+def tagged(picture: Pillow.Image, orientation: int) -> bytes:
+    exif, buffer = Pillow.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    picture.save(buffer, "JPEG", exif=exif, quality="keep" if picture.format == "JPEG" else 95)
+    return buffer.getvalue()
+
+
+SIZES = [
+    (6, (30, 20), (20, 30)),  # (width, height) of the annotations fits the stored pixels: not turned
+    (6, (20, 30), (30, 20)),  # fits them turned
+    (6, None, (30, 20)),
+    (6, (77, 99), (30, 20)),  # fits neither: a viewer turns it
+    (1, (30, 20), (20, 30)),
+    (3, (30, 20), (20, 30)),  # upside down: its size cannot tell, so it is turned
+]
+
+
+@pytest.mark.parametrize(("orientation", "size", "shape"), SIZES)
+def test_the_annotations_size_decides(orientation: int, size: tuple[int, int] | None, shape: tuple[int, int]) -> None:
+    data = tagged(Pillow.new("RGB", (30, 20), "red"), orientation)
+    assert read_image(EncodedImage("x", data, size=size)).pixels.shape[:2] == shape
+
+
+def test_upside_down_is_always_turned() -> None:
+    picture = Pillow.new("RGB", (32, 16), "red")
+    picture.paste("blue", (0, 0, 16, 16))
+    found = read_image(EncodedImage("x", tagged(picture, 3), size=(32, 16))).pixels
+    assert found[8, 28].argmax() == 2
+
+
+def test_caches_tell_the_two_readings_apart() -> None:
+    digests = {EncodedImage("x", b"1", size=size).digest for size in (None, (3, 4), (4, 3))}
+    assert len(digests) == 3
+    assert EncodedImage("x", b"1").digest in EncodedImage("x", b"1", size=(3, 4)).digest
+
+
+ODD = [{}, {"width": 4}, {"width": 4, "height": 0}, {"width": "4", "height": 3}, {"width": 4, "height": 1 << 40}]
+
+
+@pytest.mark.parametrize("said", ODD)
+def test_an_odd_size_is_none(said: dict[str, object]) -> None:
+    content = {"images": [{"id": 1, "file_name": "a.jpg", **said}], "annotations": [], "categories": []}
+    (image,) = parse_coco(json.dumps(content).encode(), "x.json", {"a.jpg": b""}).images
+    assert image.size is None
+
+
+def test_ap_is_that_of_the_image_without_the_tag(
+    sample: Sample, loaded: dict[str, LoadedModel], engine: Engine, tmp_path: Path
+) -> None:
+    """The same photographs, each with a tag that says: turn it. Their boxes were drawn on the stored pixels."""
+    content = json.loads(sample.annotations.read_bytes())
+    content["images"] = [image for image in content["images"] if image["width"] != image["height"]][:4]
+    kept = {image["id"] for image in content["images"]}
+    content["annotations"] = [row for row in content["annotations"] if row["image_id"] in kept]
+    for folder, orientation in (("as_drawn", None), ("tagged", 6)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.json").write_text(json.dumps(content))
+        for image in content["images"]:
+            data = (sample.images / image["file_name"]).read_bytes()
+            if orientation:
+                with Pillow.open(io.BytesIO(data)) as picture:
+                    data = tagged(picture, orientation)
+            (tmp_path / folder / image["file_name"]).write_bytes(data)
+    scores = [
+        api.evaluate([loaded["float32"]], tmp_path / folder / "x.json", engine=engine).models[0].ap
+        for folder in ("as_drawn", "tagged")
+    ]
+    assert scores[0] is not None
+    assert np.isclose(scores[0], scores[1], atol=1e-9)
+    assert scores[0] > 0.2

@@ -1,0 +1,200 @@
+"""TFRecord files of the Object Detection API: what is read of them, and what is left out with a sentence."""
+
+from __future__ import annotations
+
+import random
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qviz.datasets.example import MAX_VALUES, parse_example
+from qviz.datasets.records import MAX_RECORD, masked_crc32c
+from qviz.datasets.tfrecord import parse_tfrecord, read_tfrecord
+from qviz.errors import DatasetError
+from qviz.structures import Dataset
+from tests.datasets.tfrecords import WRITTEN_BY_TENSORFLOW, annotated, example, frame, message, png, varint
+
+
+def read(*records: bytes, labels: tuple[str, ...] = ()) -> Dataset:
+    return parse_tfrecord(b"".join(frame(record) for record in records), "x.record", labels)
+
+
+def test_the_checksum_is_the_one_of_the_standard() -> None:
+    crc = 0xE3069283  # of "123456789", as every table of CRCs gives it
+    masked = (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+    assert masked_crc32c(b"123456789") == masked
+
+
+def test_what_tensorflow_wrote() -> None:
+    found = parse_tfrecord(WRITTEN_BY_TENSORFLOW, "x.record")
+    (image,) = found.images
+    assert (image.name, image.size, found.skipped) == ("a.png", (4, 2), ())
+    assert image.boxes.tolist() == [[1, 0, 3, 1]]
+    assert [(category.id, category.name) for category in found.categories] == [(3, "cat")]
+    assert (image.category_ids.tolist(), image.areas.tolist(), image.is_crowd.tolist()) == ([3], [2], [False])
+
+
+def test_a_record_with_all_it_may_have() -> None:
+    boxes = [(0.25, 0.0, 0.75, 0.5), (0.0, 0.0, 1.0, 1.0)]
+    found = read(annotated(boxes, object__area=[55.0, -1.0], object__is_crowd=[0, 1], width=40, height=20))
+    (image,) = found.images
+    assert image.boxes.tolist() == [[10, 0, 30, 10], [0, 0, 40, 20]]
+    assert (image.areas.tolist(), image.is_crowd.tolist()) == ([55, 800], [False, True])
+    assert (image.name, image.read()) == ("a.png", png())
+
+
+def test_an_image_without_objects_counts() -> None:
+    assert [len(image.boxes) for image in read(annotated([]), annotated()).images] == [0, 1]
+
+
+def test_numbers_need_not_be_packed() -> None:
+    loose = message(1, message(1, message(1, b"x") + message(2, message(2, b"\x0d" + struct.pack("<f", 0.5)))))
+    assert parse_example(loose, {"x"})["x"].tolist() == [0.5]  # type: ignore[union-attr]
+    loose = message(1, message(1, message(1, b"x") + message(2, message(3, b"\x08" + varint(-7) + b"\x08\x05"))))
+    assert parse_example(loose, {"x"})["x"].tolist() == [-7, 5]  # type: ignore[union-attr]
+
+
+NAMED = [
+    ({}, (), {"cat": 3}),
+    ({"object__class__text": None}, ("a", "b", "dog"), {"dog": 3}),
+    ({"object__class__text": None}, (), {"class 2": 3}),
+    ({"object__class__text": None}, ("a", "b", "???"), {"class 2": 3}),
+    ({"object__class__label": None}, (), {"cat": 1}),
+]
+
+
+@pytest.mark.parametrize(("others", "labels", "expected"), NAMED)
+def test_where_names_come_from(others: dict[str, Any], labels: tuple[str, ...], expected: dict[str, int]) -> None:
+    found = read(annotated(**others), labels=labels)
+    assert {category.name: category.id for category in found.categories} == expected
+
+
+def test_a_label_that_means_two_things_becomes_two_categories() -> None:
+    found = read(annotated(), annotated(object__class__text=[b"dog"]), annotated(object__class__label=[9]))
+    assert {category.name: category.id for category in found.categories} == {"cat": 3, "dog": 4}
+    assert [image.category_ids.tolist() for image in found.images] == [[3], [4], [3]]
+
+
+SIZED = [
+    (1, (40, 20), (40, 20)),
+    (6, (40, 20), (40, 20)),  # TensorFlow's decoders do not turn
+    (6, (20, 40), (20, 40)),  # but this one was annotated turned
+    (1, (20, 40), (40, 20)),  # width and height exchanged by whoever wrote it
+    (1, (4000, 2000), (40, 20)),  # scaled down since
+]
+
+
+@pytest.mark.parametrize(("orientation", "said", "size"), SIZED)
+def test_the_size_that_boxes_refer_to(orientation: int, said: tuple[int, int], size: tuple[int, int]) -> None:
+    (image,) = read(annotated(encoded=png(orientation=orientation), width=said[0], height=said[1])).images
+    assert (image.size, image.boxes[0].tolist()) == (size, [size[0] / 4, 0, size[0] * 3 / 4, size[1] / 2])
+
+
+BROKEN_BOXES: list[tuple[tuple[float, ...], dict[str, Any], str]] = [
+    ((0.5, 0, 0.5, 1), {}, "annotations whose box has no area"),
+    ((0.5, 1, 0.6, 0), {}, "annotations whose box has no area"),
+    ((10, 10, 30, 20), {}, "annotations whose box is no share of the image (0..1)"),
+    ((float("nan"), 0, 1, 1), {}, "annotations whose box is no share of the image (0..1)"),
+    ((0, 0, float("inf"), 1), {}, "annotations whose box is no share of the image (0..1)"),
+    (
+        (0, 0, 1, 1),
+        {"object__class__label": [0, 3], "object__class__text": [b"", b"cat"]},
+        "annotations without a class",
+    ),
+    ((0, 0, 1, 1), {"object__class__label": [-4, 3], "object__class__text": None}, "annotations without a class"),
+    ((0, 0, 1, 1), {"object__class__label": [1 << 50, 3], "object__class__text": None}, "annotations without a class"),
+]
+
+
+@pytest.mark.parametrize(("box", "others", "what"), BROKEN_BOXES)
+def test_a_broken_annotation_is_counted_and_the_rest_is_read(
+    box: tuple[float, ...], others: dict[str, Any], what: str
+) -> None:
+    found = read(annotated([box, (0, 0, 1, 1)], **others))
+    assert (found.skipped, found.annotations) == ((f"1 {what}",), 1)
+
+
+BROKEN_RECORDS = [
+    (b"", "records that are no annotated image"),
+    (b"text of no kind", "records that are no annotated image"),
+    (example({"feature": 1}), "records that are no annotated image"),
+    (annotated(encoded=None), "records that are no annotated image"),
+    (annotated(encoded=[png(), png()]), "records that are no annotated image"),
+    (annotated(object__bbox__xmin=[0.0, 0.1]), "records that are no annotated image"),
+    (annotated(object__bbox__xmin=None), "records that are no annotated image"),
+    (annotated(object__class__text=[b"a", b"b"]), "records that are no annotated image"),
+    (annotated(object__class__label=[1, 2]), "records that are no annotated image"),
+    (annotated(width=b"40"), "records that are no annotated image"),
+    (annotated(width=[float("inf")]), "records that are no annotated image"),
+    (annotated(object__class__label=[1] * (MAX_VALUES + 1)), "records that are no annotated image"),
+    (annotated(encoded=b"no image"), "records whose image cannot be read"),
+    (annotated(encoded=png()[:30]), "records whose image cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("record", "what"), BROKEN_RECORDS, ids=range(len(BROKEN_RECORDS)))
+def test_a_broken_record_is_counted_and_the_rest_is_read(record: bytes, what: str) -> None:
+    found = read(annotated(), record, annotated())
+    assert (len(found.images), found.skipped) == (2, (f"1 {what}",))
+
+
+def test_a_damaged_length_ends_the_file_and_is_said() -> None:
+    good = frame(annotated())
+    bad = bytearray(good)
+    bad[3] ^= 1
+    found = parse_tfrecord(good + bytes(bad) + good, "x", ())
+    assert (len(found.images), found.skipped) == (1, (f"{2 * len(good)} bytes behind a damaged record length",))
+
+
+def test_a_file_that_was_cut() -> None:
+    good = frame(annotated())
+    assert parse_tfrecord(good + good[:-40], "x").skipped == ("1 records cut short",)
+    assert parse_tfrecord(good + good[:5], "x").skipped == ("5 bytes behind a damaged record length",)
+
+
+def test_a_length_beyond_all_bounds_is_not_read() -> None:
+    length = struct.pack("<Q", 1 << 62)
+    data = frame(annotated()) + length + struct.pack("<I", masked_crc32c(length))
+    assert parse_tfrecord(data, "x").skipped == ("1 records cut short",)
+
+
+def test_a_huge_record_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "x.record"
+    length = struct.pack("<Q", MAX_RECORD + 1)
+    with path.open("wb") as file:
+        file.write(length + struct.pack("<I", masked_crc32c(length)))
+        file.seek(MAX_RECORD + 1 + 4, 1)  # a hole: it takes no space
+        file.write(frame(annotated()))
+    found = read_tfrecord(path)
+    assert (len(found.images), found.skipped) == (1, ("1 records of more than 128 MB",))
+
+
+REFUSED = [
+    (frame(b"nothing"), "holds no annotated image (1 records that are no annotated image)"),
+    (b"", "holds no annotated image (no record)"),
+    (b"\0" * 100, "holds no annotated image (100 bytes behind a damaged record length)"),
+]
+
+
+@pytest.mark.parametrize(("data", "sentence"), REFUSED)
+def test_refused(data: bytes, sentence: str) -> None:
+    with pytest.raises(DatasetError) as caught:
+        parse_tfrecord(data, "x.record")
+    assert sentence in str(caught.value)
+
+
+def test_a_damaged_file_is_a_dataset_or_a_dataset_error() -> None:
+    whole, rng = WRITTEN_BY_TENSORFLOW, random.Random(0)
+    outcomes = {"read": 0, "refused": 0}
+    for _ in range(3000):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice([1, 4])):
+            damaged[rng.randrange(12, len(damaged))] = rng.randrange(256)
+        try:
+            parse_tfrecord(bytes(damaged), "x")
+            outcomes["read"] += 1
+        except DatasetError:
+            outcomes["refused"] += 1
+    assert min(outcomes.values()) > 300

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qviz.datasets.labels import COCO_80, MAX_LABELS, coco_90, label_of, labels_by_count, parse_labels, read_labels
+from qviz.errors import LabelsError
+
+READ = [
+    (b"person\nbicycle\n", ("person", "bicycle")),
+    (b"person\r\nbicycle", ("person", "bicycle")),
+    (b"\xef\xbb\xbfperson\nbicycle", ("person", "bicycle")),  # Windows writes a mark in front
+    (b"  person \n\n bicycle\n\n\n", ("person", "???", "bicycle")),  # an empty line still counts a class
+    (b"???\nperson\n???\nbicycle", ("person", "???", "bicycle")),  # only the first stands for the background
+    (b"Background\nperson", ("person",)),
+    (b"__background__\nperson", ("person",)),
+    (b"background radiation\nperson", ("background radiation", "person")),
+    ("Füße\n人".encode(), ("Füße", "人")),
+    (b"a" * 300, ("a" * 100,)),
+]
+
+
+@pytest.mark.parametrize(("data", "expected"), READ)
+def test_read(data: bytes, expected: tuple[str, ...]) -> None:
+    assert parse_labels(data, "labels.txt") == expected
+
+
+REFUSED = [
+    (b"", "has 0 lines"),
+    (b"\n\n \n", "has 0 lines"),
+    (b"\xff\xd8\xff\xe0JFIF", "is no UTF-8 text"),
+    (b"TFL3\0\0\0\0", "labels are one name a line"),
+    (b"x\n" * (MAX_LABELS + 1), f"has {MAX_LABELS + 1} lines"),
+]
+
+
+@pytest.mark.parametrize(("data", "sentence"), REFUSED)
+def test_refused(data: bytes, sentence: str) -> None:
+    with pytest.raises(LabelsError) as caught:
+        parse_labels(data, "labels.txt")
+    assert str(caught.value).startswith("labels.txt ")
+    assert sentence in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(LabelsError, match="is not there"):
+        read_labels(tmp_path / "labels.txt")
+
+
+def test_cocos_names_stand_where_its_ids_say() -> None:
+    names = coco_90()
+    assert (len(names), names.count("???")) == (90, 10)
+    # category ids by the dataset's own list, one from each stretch between unused ids
+    ids = {1: "person", 13: "stop sign", 27: "backpack", 31: "handbag", 46: "wine glass", 67: "dining table"}
+    ids |= {70: "toilet", 72: "tv", 84: "book", 90: "toothbrush"}
+    assert {number: names[number - 1] for number in ids} == ids
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"), [(80, COCO_80), (90, coco_90()), (91, coco_90()), (20, ()), (None, ())]
+)
+def test_names_by_count(classes: int | None, expected: tuple[str, ...]) -> None:
+    assert labels_by_count(classes) == expected
+
+
+@pytest.mark.parametrize(("class_id", "expected"), [(0, "a"), (1, "class 1"), (2, "class 2"), (-1, "class -1")])
+def test_a_class_without_a_name_has_a_number(class_id: int, expected: str) -> None:
+    assert label_of(("a", "???"), class_id) == expected

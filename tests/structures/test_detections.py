@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qviz.structures import Detections, GroundTruth
+
+BOXES = [[0, 0, 1, 1], [0, 0, 2, 2], [0, 0, 3, 3]]
+THREE = Detections.of(BOXES, [0.2, 0.9, 0.5], [7, 8, 9])
+
+
+def test_fields_are_filtered_together() -> None:
+    found = THREE[THREE.scores > 0.4]
+    assert (found.boxes[:, 2].tolist(), found.class_ids.tolist()) == ([2, 3], [8, 9])
+    assert found.scores == pytest.approx([0.9, 0.5])
+
+
+def test_a_score_at_the_threshold_stays() -> None:
+    half = Detections.of(BOXES, [0.25, 0.5, 0.75], [0, 1, 2])  # exact in float32
+    assert half.above(0.5).class_ids.tolist() == [1, 2]
+
+
+def test_by_score_falls_and_keeps_the_order_of_equals() -> None:
+    assert THREE.by_score().class_ids.tolist() == [8, 9, 7]
+    assert Detections.of(BOXES, [0.5, 0.5, 0.5], [3, 1, 2]).by_score().class_ids.tolist() == [3, 1, 2]
+
+
+def test_types_are_those_of_the_conventions() -> None:
+    for found in (THREE, Detections.none(), THREE.above(2)):
+        assert (found.boxes.dtype, found.scores.dtype, found.class_ids.dtype) == (np.float32, np.float32, np.int32)
+        assert found.boxes.shape == (len(found), 4)
+
+
+def test_ground_truth_is_filtered_like_detections() -> None:
+    truth = GroundTruth(np.array(BOXES, np.float32), np.array([1, 2, 3]), np.array([False, True, False]))
+    kept = truth[~truth.is_crowd]
+    assert (len(kept), kept.class_ids.tolist()) == (2, [1, 3])

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from qviz.errors import SettingsError
+from qviz.structures import Settings
+
+REFUSED: list[tuple[Any, str]] = [
+    ([], "not a JSON object"),
+    ("mean", "not a JSON object"),
+    ({"maen": 127.5}, "'maen', which is no setting. Known: channels, class_offset"),
+    ({"mean": "grey"}, "mean is 'grey'; give one number, or three"),
+    ({"mean": [1, 2]}, "give one number, or three"),
+    ({"mean": [1, 2, 3, 4]}, "give one number, or three"),
+    ({"mean": []}, "give one number, or three"),
+    ({"mean": math.nan}, "give one number, or three"),
+    ({"mean": 10**400}, "give one number, or three"),
+    ({"std": [1, {}, 2]}, "give one number, or three"),
+    ({"std": 0}, "std is 0 for a channel"),
+    ({"std": [1, 0, 1]}, "std is 0 for a channel"),
+    ({"channels": "grb"}, "channels is 'grb'; choose one of rgb, bgr"),
+    ({"channels": ["rgb"]}, "choose one of rgb, bgr"),
+    ({"resize": "crop"}, "choose one of stretch, letterbox, letterbox-top-left"),
+    ({"nms_iou": 60}, "nms_iou is 60.0; it is an overlap between 0 and 1"),
+    ({"nms_iou": math.nan}, "it is an overlap between 0 and 1"),
+    ({"nms_iou": "much"}, "nms_iou is 'much'; a number is needed"),
+    ({"nms_iou": [0.5]}, "a number is needed"),
+    ({"max_detections": 0}, "must be at least 1"),
+    ({"max_detections": 2.7}, "max_detections is 2.7; a whole number is needed"),
+    ({"max_detections": math.inf}, "a whole number is needed"),
+    ({"class_offset": 2}, "it is 1 where class 0 is background, else 0"),
+    ({"labels": "person"}, "labels must be a list of names"),
+]
+
+
+@pytest.mark.parametrize(("said", "sentence"), REFUSED)
+def test_refused_with_what_was_seen_and_where(said: Any, sentence: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_json(said, "model.tflite.qviz.json")
+    assert sentence in str(caught.value)
+
+
+def test_the_file_is_named_where_a_value_does_not_parse() -> None:
+    with pytest.raises(SettingsError, match=r"^model\.json: mean is"):
+        Settings.from_json({"mean": "x"}, "model.json")
+
+
+READ: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, {}),
+    ({"mean": None}, {}),  # null says nothing
+    ({"mean": 127.5}, {"mean": (127.5, 127.5, 127.5)}),
+    ({"std": [1, 2, 3]}, {"std": (1.0, 2.0, 3.0)}),
+    ({"std": ["58.4"]}, {"std": (58.4, 58.4, 58.4)}),
+    ({"nms_iou": 1}, {"nms_iou": 1.0}),
+    ({"max_detections": 12.0}, {"max_detections": 12}),
+    ({"class_offset": 0}, {"class_offset": 0}),  # zero is said
+    ({"labels": ["a", 5]}, {"labels": ("a", "5")}),
+    ({"labels": []}, {"labels": ()}),
+]
+
+
+@pytest.mark.parametrize(("said", "expected"), READ)
+def test_read(said: dict[str, Any], expected: dict[str, Any]) -> None:
+    found = Settings.from_json(said, "x").said()
+    assert found == expected
+    assert [type(value) for value in found.values()] == [type(value) for value in expected.values()]
+
+
+def test_over_takes_field_by_field() -> None:
+    first = Settings(channels="bgr", class_offset=0)
+    second = Settings(channels="rgb", class_offset=1, nms_iou=0.4)
+    assert first.over(second) == Settings(channels="bgr", class_offset=0, nms_iou=0.4)
+    assert second.over(first) == second
+    assert first.over(Settings()) == first
+
+
+def test_json_goes_there_and_back_but_for_the_labels() -> None:
+    said = Settings(mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0), channels="bgr", max_detections=7)
+    assert Settings.from_json(said.to_json(), "x") == said
+    assert "labels" not in Settings(labels=("a",)).to_json()

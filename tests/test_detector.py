@@ -1,0 +1,127 @@
+"""Who says how a model is run: the call, the sidecar, the file, the reference, the decoder; the first that speaks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qviz.datasets.images import read_image
+from qviz.detector import Detector, detect_job, image_input, inspect
+from qviz.engine import LocalEngine
+from qviz.errors import ImageError, ModelError, NoDecoderError, SettingsError
+from qviz.structures import EncodedImage, Image, Settings, digest_of
+from qviz.structures.boxes import iou_matrix
+from tests.conftest import Sample
+from tests.graphs import graph, image_tensor, tensor
+from tests.tflite.files import relu
+
+NOTHING = Settings()
+
+
+def grey(value: float) -> Settings:
+    return Settings(mean=(value,) * 3)
+
+
+FIRST_TO_SPEAK = [
+    (grey(1), grey(2), grey(3), 1.0, "given"),
+    (NOTHING, grey(2), grey(3), 2.0, "sidecar"),
+    (NOTHING, NOTHING, grey(3), 3.0, "reference"),
+    (NOTHING, NOTHING, NOTHING, 127.5, "default"),
+]
+
+
+@pytest.mark.parametrize(("said", "sidecar", "reference", "mean", "source"), FIRST_TO_SPEAK)
+def test_the_first_that_speaks_wins(
+    said: Settings, sidecar: Settings, reference: Settings, mean: float, source: str, sample: Sample
+) -> None:
+    data = sample.models["int8"].read_bytes()
+    found = inspect(data, said, sidecar)
+    if reference.said():
+        found = found.following(inspect(data, reference, NOTHING))
+    assert (found.settings.mean, found.sources["mean"]) == ((mean,) * 3, source)
+
+
+def test_field_by_field(sample: Sample) -> None:
+    said, sidecar = Settings(channels="bgr", class_offset=0), Settings(channels="rgb", class_offset=1, nms_iou=0.4)
+    found = inspect(sample.models["int8"].read_bytes(), said, sidecar)
+    assert {name: found.sources[name] for name in ("channels", "class_offset", "nms_iou", "std", "labels")} == {
+        "channels": "given",
+        "class_offset": "given",
+        "nms_iou": "sidecar",
+        "std": "default",
+        "labels": "class count",
+    }
+    assert (found.settings.channels, found.settings.class_offset, found.settings.nms_iou) == ("bgr", 0, 0.4)
+
+
+def test_a_variant_follows_its_reference_in_the_input_only(sample: Sample) -> None:
+    said = Settings(mean=(9.0,) * 3, resize="letterbox", labels=("a",), nms_iou=0.4, max_detections=7, class_offset=1)
+    data = sample.models["int8"].read_bytes()
+    found = inspect(data, NOTHING, NOTHING).following(inspect(data, said, NOTHING)).settings
+    assert (found.mean, found.resize, found.labels) == ((9.0,) * 3, "letterbox", ("a",))
+    assert (found.nms_iou, found.max_detections, found.class_offset) == (0.6, 100, 0)
+
+
+REFUSED: list[tuple[bytes, Settings, type[Exception], str]] = [
+    (b"text", NOTHING, ModelError, "is no TensorFlow Lite file"),
+    (relu((1, 4)), NOTHING, ModelError, "reads 'in' of shape [1, 4]; one image is expected"),
+    (relu((1, 8, 8, 3)), NOTHING, NoDecoderError, "'out' [1, 8, 8, 3] float32"),
+    (relu((1, 8, 8, 3)), Settings(decoder="ssd_raw"), NoDecoderError, "does not fit the decoder 'ssd_raw'"),
+    (relu((1, 8, 8, 3)), Settings(decoder="ssd"), SettingsError, "decoder is 'ssd'; known are"),
+]
+
+
+@pytest.mark.parametrize(("data", "said", "error", "sentence"), REFUSED)
+def test_refused(data: bytes, said: Settings, error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error) as caught:
+        inspect(data, said, NOTHING)
+    assert sentence in str(caught.value)
+
+
+def test_two_inputs_are_named() -> None:
+    of = graph([image_tensor(), tensor(1, "anchors")], [1])
+    two: Any = type(of)(of.tensors, of.ops, (0, 1), of.outputs)
+    with pytest.raises(ModelError, match=r"has 2 inputs \('image', 'anchors'\); a detector of one image"):
+        image_input(two)
+
+
+@pytest.fixture(scope="module")
+def horses(sample: Sample) -> EncodedImage:
+    path = sample.images / "horses_nokota.jpg"
+    return EncodedImage(path.name, path.read_bytes())
+
+
+def test_a_job_sees_what_is_there(engine: LocalEngine, sample: Sample, horses: EncodedImage) -> None:
+    data = sample.models["float32"].read_bytes()
+    blob, settings = engine.share(data, digest_of(data)), inspect(data, NOTHING, NOTHING).settings
+    found = engine.submit(detect_job, blob, settings, horses, 0.5).result(timeout=60)
+    assert settings.labels[found.detections.class_ids[0]] == "horse"
+    boxes = found.detections.boxes
+    assert (boxes[:, 2] <= found.width + 5).all()
+    assert (boxes[:, 3] <= found.height + 5).all()
+    assert (boxes[:, 2:] - boxes[:, :2] > 20).all()  # in pixels of the original
+    assert len(found.candidates) > len(boxes) > 0
+    assert found.milliseconds > 0
+    with pytest.raises(ImageError, match=r"bad\.jpg is empty"):
+        engine.submit(detect_job, blob, settings, EncodedImage("bad.jpg", b""), 0.5).result(timeout=60)
+
+
+@pytest.mark.parametrize("resize", ["stretch", "letterbox", "letterbox-top-left"])
+@pytest.mark.parametrize("beside", [(512, 0), (0, 512)], ids=["at the right", "below"])
+def test_boxes_are_those_of_the_original_whatever_the_resize(
+    resize: str, beside: tuple[int, int], sample: Sample
+) -> None:
+    """The astronaut (512 x 512) in a grey picture twice as wide or twice as high."""
+    data, name = sample.models["float32"].read_bytes(), "astronaut.jpg"
+    person = read_image(EncodedImage(name, (sample.images / name).read_bytes())).pixels
+    x, y = beside
+    pixels = np.full((512 + y, 512 + x, 3), 114, np.uint8)
+    pixels[y:, x:] = person
+    settings = Settings(resize=resize).over(inspect(data, NOTHING, NOTHING).settings)
+    found = Detector(data, settings).detect(Image(name, pixels, ""), 0.3)
+    assert settings.labels[found.detections.class_ids[0]] == "person"
+    annotated = np.array([[19 + x, 15 + y, 362 + x, 512 + y]], np.float32)
+    assert iou_matrix(annotated, found.detections.boxes[:1])[0, 0] > 0.75
+    assert iou_matrix(annotated, found.candidates.by_score().boxes[:1])[0, 0] > 0.75

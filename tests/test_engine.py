@@ -1,0 +1,154 @@
+"""A job that goes wrong takes nobody along. Jobs are made inside the tests, so they travel to the workers by value."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qviz.engine import Blob, LocalEngine
+from qviz.errors import Cancelled, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
+from qviz.structures import digest_of
+
+TIME_LIMIT, MEMORY_LIMIT = 2.5, 400 << 20
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[LocalEngine]:
+    """Two workers with tight limits."""
+    with LocalEngine(2, time_limit=TIME_LIMIT, memory_limit=MEMORY_LIMIT) as running:
+        yield running
+
+
+@pytest.fixture
+def single() -> Iterator[LocalEngine]:
+    with LocalEngine(1) as running:
+        assert running.submit(len, "warm").result(timeout=30) == 4
+        yield running
+
+
+def neighbour() -> Callable[[], int]:
+    """Runs while the job beside it goes wrong, and tells its process."""
+
+    def work() -> int:
+        time.sleep(0.4)
+        return os.getpid()
+
+    return work
+
+
+def grow() -> Callable[[], int]:
+    def work() -> int:
+        held = []
+        while True:  # touched, so that it is resident
+            held.append(b"x" * (20 << 20))
+
+    return work
+
+
+WRONG: list[tuple[Callable[[], Any], tuple[Any, ...], type[Exception], str]] = [
+    (os.abort, (), WorkerCrashed, "worker process crashed"),
+    (os._exit, (0,), WorkerCrashed, "worker process crashed"),
+    (time.sleep, (60,), WorkerTimeout, "took longer than 2.5 s"),
+    (grow(), (), WorkerOutOfMemory, "took more than 0.391 GB"),
+    (bytearray, (8 << 30,), WorkerOutOfMemory, "took more than 0.391 GB"),  # all at once: no time to look
+]
+
+
+@pytest.mark.parametrize(("wrong", "arguments", "error", "sentence"), WRONG)
+def test_the_neighbour_finishes_and_the_worker_is_replaced(
+    pair: LocalEngine, wrong: Any, arguments: tuple[Any, ...], error: type[Exception], sentence: str
+) -> None:
+    for job in [pair.submit(neighbour()) for _ in range(2)]:  # both slots are up
+        job.result(timeout=30)
+    beside, failing = pair.submit(neighbour()), pair.submit(wrong, *arguments)
+    with pytest.raises(error) as caught:
+        failing.result(timeout=10)
+    assert sentence in str(caught.value)
+    assert beside.result(timeout=10) > 0
+    after = [pair.submit(neighbour()) for _ in range(2)]
+    assert len({job.result(timeout=30) for job in after}) == 2  # two processes work side by side again
+
+
+def test_an_error_of_the_job_is_the_jobs_own(single: LocalEngine) -> None:
+    first = single.submit(os.getpid).result(timeout=10)
+    with pytest.raises(ValueError, match="invalid literal"):
+        single.submit(int, "x").result(timeout=10)
+
+    def slow_peer() -> None:
+        raise TimeoutError("of my own")
+
+    with pytest.raises(TimeoutError, match="of my own"):
+        single.submit(slow_peer).result(timeout=10)
+    assert single.submit(os.getpid).result(timeout=10) == first  # the worker is kept, and what it holds is warm
+
+
+def finished_in_order(jobs: dict[str, Future[Any]]) -> list[str]:
+    order: list[str] = []
+    for name, job in jobs.items():
+        job.add_done_callback(lambda _, name=name: order.append(name))
+    wait(jobs.values(), timeout=20)
+    return order
+
+
+def test_urgent_jobs_go_before_the_queued(single: LocalEngine) -> None:
+    jobs = {"running": single.submit(time.sleep, 0.4)}
+    while not jobs["running"].running():
+        time.sleep(0.01)
+    jobs |= {name: single.submit(time.sleep, 0) for name in ("queued 1", "queued 2")}
+    jobs |= {name: single.submit_urgent(time.sleep, 0) for name in ("urgent 1", "urgent 2")}
+    assert finished_in_order(jobs) == ["running", "urgent 1", "urgent 2", "queued 1", "queued 2"]
+
+
+def test_a_queued_job_can_be_cancelled(single: LocalEngine, tmp_path: Path) -> None:
+    running = single.submit(time.sleep, 0.3)
+    queued, after = single.submit(os.mkdir, str(tmp_path / "made")), single.submit(len, "abc")
+    assert queued.cancel()
+    assert (running.result(timeout=10), after.result(timeout=10)) == (None, 3)
+    assert not (tmp_path / "made").exists()
+
+
+def test_closing_ends_every_job_at_once() -> None:
+    engine = LocalEngine(1)
+    running = engine.submit(time.sleep, 60)
+    queued = [engine.submit(len, "abc") for _ in range(3)]
+    while not running.running():
+        time.sleep(0.01)
+    start = time.monotonic()
+    engine.close()
+    engine.close()  # twice does no harm
+    with pytest.raises(Cancelled, match="was stopped"):
+        running.result(timeout=5)
+    assert not wait(queued, timeout=5).not_done
+    assert all(job.cancelled() for job in queued)
+    assert time.monotonic() - start < 5
+    with pytest.raises(RuntimeError, match="closed"):
+        engine.submit(len, "abc")
+
+
+def test_warm_up_runs_in_each_worker_before_its_first_job() -> None:
+    def warm_up() -> None:
+        os.environ["WARM"] = "yes"
+
+    with LocalEngine(2, warm_up=warm_up) as engine:
+        assert [engine.submit(os.getenv, "WARM").result(timeout=30) for _ in range(4)] == ["yes"] * 4
+    assert "WARM" not in os.environ
+
+
+def test_shared_bytes_are_written_once_into_a_private_folder() -> None:
+    data = b"weights" * 1000
+    with LocalEngine(1) as engine:
+        first = engine.share(data, digest_of(data))
+        written = first.path.stat().st_mtime_ns
+        assert engine.share(data, digest_of(data)) == first
+        assert first.path.stat().st_mtime_ns == written
+        assert stat.S_IMODE(first.path.parent.stat().st_mode) == 0o700
+        assert [path.name for path in first.path.parent.iterdir()] == [digest_of(data)]  # no part is left
+        assert engine.submit(Blob.read, first).result(timeout=30) == data
+    assert not first.path.parent.exists()

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from qviz.errors import ModelError
+from qviz.tflite.runner import Runner
+from tests.conftest import Sample
+from tests.tflite.files import code, operator, packed, relu, tensor
+
+VALUES = np.array([[-1, 2, -3, 4]], np.float32)
+
+
+def test_one_operator() -> None:
+    runner = Runner(relu())
+    (found,) = runner.run([VALUES])
+    assert found.tolist() == [[0, 2, 0, 4]]
+    assert runner.milliseconds > 0
+
+
+def test_results_are_copies() -> None:
+    runner = Runner(relu())
+    (first,) = runner.run([VALUES])
+    runner.run([-VALUES])
+    assert first.tolist() == [[0, 2, 0, 4]]
+
+
+@pytest.mark.parametrize("name", ["float32", "int8"])
+def test_bit_for_bit_as_the_plain_interpreter(name: str, sample: Sample) -> None:
+    """That all tensors are kept changes nothing."""
+    data = sample.models[name].read_bytes()
+    values = np.random.default_rng(0).uniform(-1, 1, (1, 300, 300, 3)).astype(np.float32)
+    plain = Interpreter(model_content=data, num_threads=1)
+    plain.allocate_tensors()
+    plain.set_tensor(plain.get_input_details()[0]["index"], values)
+    plain.invoke()
+    found = Runner(data).run([values])
+    for detail, output in zip(plain.get_output_details(), found, strict=True):
+        assert output.tobytes() == plain.get_tensor(detail["index"]).tobytes()
+
+
+def test_inner_tensors_can_be_read() -> None:
+    tensors = [tensor(name, [1, 4]) for name in ("in", "out", "inner")]
+    data = packed(tensors, [operator(0, [0], [2]), operator(1, [2], [1])], [code(19), code(59)])  # RELU, NEG
+    runner = Runner(data)
+    assert runner.run([VALUES])[0].tolist() == [[0, -2, 0, -4]]
+    assert runner.tensor(2).tolist() == [[0, 2, 0, 4]]
+    with pytest.raises(ModelError, match="does not give tensor 99 away"):
+        runner.tensor(99)
+
+
+@pytest.mark.parametrize(
+    "values", [VALUES.astype(np.int8), VALUES[:, :3], VALUES[0]], ids=["other type", "other shape", "no batch"]
+)
+def test_what_does_not_fit_is_refused(values: np.ndarray) -> None:
+    with pytest.raises(ModelError, match="failed while it ran"):
+        Runner(relu()).run([values])
+
+
+UNRUNNABLE = [
+    (b"", "cannot be run by TensorFlow Lite"),
+    (b"hello, this is no model", "cannot be run by TensorFlow Lite"),
+    (
+        packed([tensor("in", [1]), tensor("out", [1])], [operator(0, [0], [1])], [code(32, custom="MyOp")]),
+        "custom op: MyOp",
+    ),
+]
+
+
+@pytest.mark.parametrize(("data", "sentence"), UNRUNNABLE)
+def test_a_file_that_cannot_be_prepared(data: bytes, sentence: str) -> None:
+    with pytest.raises(ModelError, match=sentence):
+        Runner(data)

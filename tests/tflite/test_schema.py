@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as fb
+
+from qviz.errors import ModelError
+from qviz.tflite.schema import read_graph
+from tests.conftest import SCHEMES, Sample
+from tests.tflite.files import code, operator, packed, relu, tensor
+
+BUILTIN = fb.BuiltinOperator
+
+COMMON = {"CONV_2D": 55, "DEPTHWISE_CONV_2D": 33, "RESHAPE": 13, "ADD_N": 10, "ADD": 10, "CONCATENATION": 2}
+COMMON |= {"LOGISTIC": 1, "TFLite_Detection_PostProcess": 1}
+OPERATORS = {
+    "float32": COMMON,
+    "float16": COMMON | {"DEQUANTIZE": 182},
+    "dynamic_range": COMMON,
+    "int8": COMMON | {"DEQUANTIZE": 22, "QUANTIZE": 11},
+    "int8_wrong_range": COMMON | {"DEQUANTIZE": 22, "QUANTIZE": 11},
+}
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_the_samples_graphs(name: str, sample: Sample) -> None:
+    graph = read_graph(sample.models[name].read_bytes())
+    assert Counter(op.kind for op in graph.ops) == OPERATORS[name]
+    assert [op.order for op in graph.ops] == list(range(len(graph.ops)))
+    assert [(t.shape, t.dtype) for t in graph.input_tensors()] == [((1, 300, 300, 3), "float32")]
+    assert [op.kind for op in graph.ops if op.custom] == ["TFLite_Detection_PostProcess"]
+    outputs = {graph.signature[f"detection_{part}"] for part in ("boxes", "classes", "scores")}
+    assert outputs | {graph.signature["num_detections"]} == set(graph.outputs)
+
+
+def test_the_options_of_the_post_process(sample: Sample) -> None:
+    options = read_graph(sample.models["float32"].read_bytes()).ops[-1].options
+    assert {name: options[name] for name in ("num_classes", "max_detections", "y_scale", "h_scale")} == {
+        "num_classes": 90,
+        "max_detections": 25,
+        "y_scale": 10.0,
+        "h_scale": 5.0,
+    }
+    assert options["nms_iou_threshold"] == pytest.approx(0.6)
+
+
+def test_the_smallest_file() -> None:
+    graph = read_graph(relu())
+    assert [(op.kind, op.inputs, op.outputs, op.custom) for op in graph.ops] == [("RELU", (0,), (1,), False)]
+    assert [(t.name, t.shape, t.dtype, t.quantization, t.constant) for t in graph.tensors] == [
+        ("in", (1, 4), "float32", None, False),
+        ("out", (1, 4), "float32", None, False),
+    ]
+
+
+def test_an_absent_optional_input_is_none() -> None:
+    data = packed([tensor("in", [1]), tensor("out", [1])], [operator(0, [0, -1], [1])], [code(BUILTIN.FULLY_CONNECTED)])
+    assert read_graph(data).ops[0].inputs == (0, None)
+
+
+CODES = [
+    (code(BUILTIN.ADD), "ADD", False),
+    (code(0, deprecated=BUILTIN.LOGISTIC), "LOGISTIC", False),  # before schema 3a the code was a byte
+    (code(BUILTIN.GELU, deprecated=127), "GELU", False),  # 127 is the placeholder of those above it
+    (code(BUILTIN.CUSTOM, custom="MyOp"), "MyOp", True),
+    (code(BUILTIN.CUSTOM), "CUSTOM", True),
+    (code(5000), "BUILTIN_5000", False),  # younger than this schema
+]
+
+
+@pytest.mark.parametrize(("operator_code", "kind", "custom"), CODES)
+def test_kinds_of_operators(operator_code: fb.OperatorCodeT, kind: str, custom: bool) -> None:
+    data = packed([tensor("in", [1]), tensor("out", [1])], [operator(0, [0], [1])], [operator_code])
+    assert [(op.kind, op.custom) for op in read_graph(data).ops] == [(kind, custom)]
+
+
+QUANTIZED = [
+    # scales, zero points, axis -> what is read
+    ([], [], 0, None),
+    ([0.5], [3], 0, ([0.5], [3], None)),
+    ([0.5], [], 0, ([0.5], [0], None)),
+    ([0.5, 0.25], [0, 1], 1, ([0.5, 0.25], [0, 1], 1)),
+    ([0.5, 0.25], [7], 1, ([0.5, 0.25], [7, 7], 1)),  # one zero point for all channels
+]
+
+
+@pytest.mark.parametrize(("scales", "zeros", "axis", "expected"), QUANTIZED)
+def test_quantization(scales: list[float], zeros: list[int], axis: int, expected: tuple | None) -> None:
+    values = np.arange(4, dtype=np.int8)
+    weights = tensor("w", [2, 2], fb.TensorType.INT8, 1, scales, zeros, axis)
+    data = packed(
+        [tensor("in", [2, 2]), tensor("out", [2, 2]), weights],
+        [operator(0, [0, 2], [1])],
+        [code(0)],
+        constants=[values],
+    )
+    found = read_graph(data).tensors[2]
+    assert (found.dtype, found.constant, found.bytes) == ("int8", True, 4)
+    if expected is None:
+        assert found.quantization is None
+    else:
+        seen = found.quantization
+        assert (seen.scales.tolist(), seen.zero_points.tolist(), seen.axis) == expected
+
+
+def test_open_dimensions_are_kept_open() -> None:
+    entry = tensor("in", [1, 1, 1, 3])
+    entry.shapeSignature = [1, -1, -1, 3]
+    data = packed([entry, tensor("out", [1])], [operator(0, [0], [1])], [code(BUILTIN.RELU)])
+    assert read_graph(data).tensors[0].shape == (1, -1, -1, 3)
+
+
+PAIR = [tensor("in", [1]), tensor("out", [1])]
+RELU = [code(BUILTIN.RELU)]
+
+REFUSED = [
+    (b"", "is no TensorFlow Lite file: bytes 4 to 8 should read TFL3 and read b''"),
+    (b"hello, this is a text file", "and read b'o, t'. Was it exported with another tool"),
+    (b"\0\0\0\0TFL3", "holds no subgraph"),
+    (b"\xff" * 4 + b"TFL3" + b"\xff" * 100, "is damaged"),
+    (packed(PAIR, [], RELU, subgraphs=0), "holds no subgraph"),
+    (packed(PAIR, [operator(0, [0], [5])], RELU), "an operator names a tensor that is not among its 2"),
+    (packed(PAIR, [operator(0, [9], [1])], RELU), "names a tensor that is not among its 2"),
+    (packed(PAIR, [operator(0, [0], [1])], RELU, outputs=[2]), "names a tensor that is not among its 2"),
+    (packed(PAIR, [operator(0, [0], [1])], RELU, inputs=[-1]), "names a tensor that is not among its 2"),
+    (packed(PAIR, [operator(3, [0], [1])], RELU), "is damaged"),
+]
+
+
+@pytest.mark.parametrize(("data", "sentence"), REFUSED)
+def test_refused(data: bytes, sentence: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        read_graph(data)
+    assert sentence in str(caught.value)
+
+
+def outcome(data: bytes) -> str:
+    """Any exception but ModelError fails the test that asks."""
+    try:
+        return f"{len(read_graph(data).ops)} operators"
+    except ModelError:
+        return "ModelError"
+
+
+def test_cut_at_any_place(sample: Sample) -> None:
+    whole, rng = sample.models["int8"].read_bytes(), random.Random(0)
+    cuts = [rng.randrange(len(whole)) for _ in range(20)]
+    assert {outcome(whole[:cut]) for cut in cuts} == {"ModelError"}
+
+
+@pytest.mark.parametrize("where", ["head", "tail"])
+def test_flipped_bytes_end_in_a_graph_or_a_model_error(where: str, sample: Sample) -> None:
+    """The head holds the offsets of the tables, the tail (behind the weights) tensors and operators."""
+    whole, rng = sample.models["int8"].read_bytes(), random.Random(1)
+    places = range(4000) if where == "head" else range(len(whole) - 60_000, len(whole))
+    outcomes = set()
+    for _ in range(100):
+        damaged = bytearray(whole)
+        for _ in range(rng.choice([1, 2, 8])):
+            damaged[rng.choice(places)] ^= rng.randrange(1, 256)
+        outcomes.add(outcome(bytes(damaged)))
+    assert {"ModelError", "158 operators"} <= outcomes
+
+
+def test_every_byte_of_the_smallest_file() -> None:
+    whole = relu()
+    outcomes = Counter()
+    for place in range(len(whole)):
+        for bits in (0x01, 0x80, 0xFF):
+            damaged = bytearray(whole)
+            damaged[place] ^= bits
+            outcomes[outcome(bytes(damaged))] += 1
+    assert outcomes["ModelError"] > 50
+    assert outcomes["1 operators"] > 50

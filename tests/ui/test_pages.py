@@ -1,0 +1,46 @@
+"""Every page runs on the sample without an exception and shows what it is for."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.conftest import ROOT
+
+PAGES = {
+    "app.py": "Worst images first",
+    "pages/compare.py": "Confidence",
+    "pages/accuracy.py": None,  # evaluates for longer than a test waits
+}
+
+
+@pytest.fixture(scope="module")
+def app() -> AppTest:
+    running = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    return running.run()
+
+
+@pytest.mark.parametrize(("page", "heading"), PAGES.items())
+def test_a_page_runs_on_the_sample(app: AppTest, page: str, heading: str | None) -> None:
+    app.switch_page(page)
+    app.run()
+    assert not app.exception
+    assert not app.error
+    if heading is not None:
+        for _ in range(20):  # the answers come from the workers
+            if heading in [item.value for item in app.subheader]:
+                break
+            app.run()
+        assert heading in [item.value for item in app.subheader]
+
+
+def test_the_view_survives_a_page_switch(app: AppTest) -> None:
+    app.switch_page("pages/compare.py")
+    app.query_params["score"] = "0.40"
+    app.query_params["image"] = "hens.jpg"
+    app.run()
+    app.query_params.clear()
+    app.switch_page("app.py")
+    app.run()
+    assert app.session_state["qviz_view"].score == 0.40
+    assert app.session_state["qviz_view"].image == "hens.jpg"
