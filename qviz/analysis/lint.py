@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from qviz.analysis.models import LoadedModel
-from qviz.structures import Graph, Scheme, Tensor
+from qviz.structures import Graph, Scheme, Settings, Tensor
 
 COMPARED_SETTINGS = ("mean", "std", "channels", "resize", "nms_iou", "max_detections", "class_offset")
 CLIPPED = 0.02
@@ -81,16 +81,11 @@ def _guessed(model: LoadedModel) -> Iterator[Warning]:
 
 def _input_range(model: LoadedModel) -> Iterator[Warning]:
     """The first quantizer behind the input cannot hold what normalised pixels span."""
-    graph, said = model.inspection.graph, model.settings
-    held = input_quantizer(graph)
-    if held is None or held.quantization is None or said.mean is None or said.std is None:
-        return
-    low, high = held.quantization.real_range(held.dtype)
-    ends = [(edge - mean) / std for mean, std in zip(said.mean, said.std, strict=True) for edge in (0, 255)]
-    first, last = min(ends), max(ends)
-    inside = max(0.0, min(high, last) - max(low, first))
-    clipped = 1 - inside / (last - first)
-    if clipped > CLIPPED:
+    clipped = clipped_share(model.inspection.graph, model.settings)
+    held = input_quantizer(model.inspection.graph)
+    if clipped > CLIPPED and held is not None and held.quantization is not None:
+        low, high = held.quantization.real_range(held.dtype)
+        first, last = pixel_span(model.settings)
         yield Warning(
             "input_range",
             f"Wrong range: the input quantizer holds [{low:.3g}, {high:.3g}], but images normalised as set span"
@@ -98,6 +93,23 @@ def _input_range(model: LoadedModel) -> Iterator[Warning]:
             "Calibrate with real images prepared as for inference, or correct mean and std if they are wrong.",
             model.name,
         )
+
+
+def pixel_span(settings: Settings) -> tuple[float, float]:
+    """The smallest and largest value that pixels 0..255 take when normalised as set, over the channels."""
+    assert settings.mean and settings.std, "settings are complete"
+    ends = [(edge - mean) / std for mean, std in zip(settings.mean, settings.std, strict=True) for edge in (0, 255)]
+    return min(ends), max(ends)
+
+
+def clipped_share(graph: Graph, settings: Settings) -> float:
+    """The share of the pixels' span that the first quantizer cannot hold; 0 where there is none."""
+    held = input_quantizer(graph)
+    if held is None or held.quantization is None or settings.mean is None or settings.std is None:
+        return 0.0
+    low, high = held.quantization.real_range(held.dtype)
+    first, last = pixel_span(settings)
+    return 1 - max(0.0, min(high, last) - max(low, first)) / (last - first)
 
 
 def input_quantizer(graph: Graph) -> Tensor | None:

@@ -2,7 +2,8 @@
 
 A wrong normalisation or channel order leaves a detector less sure, or lets it fire everywhere. Each choice is judged by
 running every image and its mirror image: the confidence that both confirm (same class, IoU > .6) counts, and a choice
-under which less than `LEAST_SHARE` of the confidence is confirmed is out. The usual settings of the head win unless
+under which less than `LEAST_SHARE` of the confidence is confirmed is out. A choice
+that the model's own input quantizer would clip is not tried. The usual settings of the head win unless
 another choice is clearly better. How the image is resized cannot be told this way (the choices differ by
 noise) and is never guessed.
 """
@@ -15,6 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from qviz.analysis.lint import CLIPPED, clipped_share
 from qviz.analysis.matching import match_detections
 from qviz.analysis.models import LoadedModel, follow
 from qviz.datasets.images import read_image
@@ -74,9 +76,15 @@ def a_few(images: Sequence[T]) -> list[T]:
 def guess_settings(engine: Engine, model: LoadedModel, images: Sequence[EncodedImage]) -> LoadedModel:
     """The model with its unknown settings guessed; as it was where nothing is unknown or nothing is clearly better."""
     unknown = unknown_settings(model)
+    images = list({image.digest: image for image in images}.values())  # the same photograph twice says nothing new
     if not unknown or len(images) < LEAST_IMAGES:
         return model
-    choices = _choices(model.settings, unknown)
+    graph = model.inspection.graph
+    choices = [
+        choice
+        for choice in _choices(model.settings, unknown)
+        if choice == model.settings or clipped_share(graph, choice) <= CLIPPED
+    ]
     jobs = [engine.submit_urgent(confirm_job, model.blob, choice, tuple(a_few(images))) for choice in choices]
     found: list[tuple[Settings, Confirmed]] = []
     for choice, job in zip(choices, jobs, strict=True):

@@ -53,9 +53,10 @@ def _counts(summary: Summary) -> str:
         )
         if count
     ]
-    told = ", ".join(parts) if parts else "none lost, relabelled or shifted"
     extra = f", and {summary.spurious} spurious" if summary.spurious else ""
-    return f"of {_objects(total)} {told}{extra}"
+    if not parts:
+        return ("its object is kept" if total == 1 else f"all {total} objects are kept") + extra
+    return f"of {_objects(total)} {', '.join(parts)}{extra}"
 
 
 def _objects(count: int) -> str:

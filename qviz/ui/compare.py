@@ -150,7 +150,7 @@ def object_table(objects: Sequence[ComparedObject], variant_id: str, key: str) -
     _select(names, event.selection.rows, key)
 
 
-BECAUSE = {"gone": "gone from the head", "threshold": "below threshold", "nms": "taken by NMS", "unknown": "unknown"}
+BECAUSE = {"gone": "gone from head", "threshold": "low score", "nms": "NMS", "unknown": "unknown"}
 TABLE_FORMATS = {"reference": "%.2f", "variant": "%.2f", "Δ conf.": "%+.2f", "IoU": "%.2f", "Δ IoU": "%+.2f"}
 
 
