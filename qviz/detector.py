@@ -41,6 +41,7 @@ class Inspection:
     """What a .tflite file is, found without running it.
 
     settings: complete. sources: field -> who said it. post_process: the options of NMS inside the file, {} if outside.
+    reference_kernels: the default delegate refuses the file.
     """
 
     graph: Graph
@@ -50,6 +51,7 @@ class Inspection:
     settings: Settings
     sources: dict[str, str]
     post_process: dict[str, float] = field(default_factory=dict)
+    reference_kernels: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -78,6 +80,7 @@ FOLLOWED = ("mean", "std", "channels", "resize", "labels")
 def inspect(data: bytes, said: Settings, sidecar: Settings) -> Inspection:
     """Read a file and complete its settings. Raises ModelError, NoDecoderError, SettingsError."""
     graph = read_graph(data)
+    _check_operators(graph)
     own = _own_settings(data, graph)  # first: it says more of a model of another task than its outputs do
     name, decoder = choose(graph, said.decoder or sidecar.decoder)
     layers = {
@@ -93,6 +96,15 @@ def inspect(data: bytes, said: Settings, sidecar: Settings) -> Inspection:
         sources |= {field_name: source for field_name in layer.said() if field_name not in sources}
         settings = settings.over(layer)
     return Inspection(graph, scheme_facts(graph), name, fitting(graph), settings, sources, _post_process(graph))
+
+
+def _check_operators(graph: Graph) -> None:
+    """Flex operators are TensorFlow's own, which this runtime does not carry."""
+    if flex := sorted({op.kind.removeprefix("Flex") for op in graph.ops if op.custom and op.kind.startswith("Flex")}):
+        raise ModelError(
+            f"needs TensorFlow's own operators ({', '.join(flex[:5])}), which TensorFlow Lite lacks; export it with"
+            " TFLITE_BUILTINS alone, or give its SavedModel."
+        )
 
 
 def image_input(graph: Graph) -> Tensor:
@@ -206,8 +218,10 @@ _DETECTORS, _IMAGES = _Warm(8), _Warm(4)
 
 
 def inspect_job(model: Blob, said: Settings, sidecar: Settings) -> Inspection:
-    """`inspect` in a worker: the bytes are untrusted."""
-    return inspect(model.read(), said, sidecar)
+    """`inspect` in a worker, as the bytes are untrusted; and whether they can be run at all, and how."""
+    data = model.read()
+    found = inspect(data, said, sidecar)
+    return replace(found, reference_kernels=Runner(data).reference_kernels)
 
 
 def detect_job(model: Blob, settings: Settings, image: EncodedImage, score: float, threads: int = 1) -> Inference:

@@ -222,7 +222,7 @@ class _Slot:
         executor, self._executor = self._executor, None
         if executor is not None:
             with contextlib.suppress(Exception):
-                executor.shutdown(wait=False, kill_workers=True)
+                executor.shutdown(wait=True, kill_workers=True)  # waits for its semaphores to be freed, not for the job
 
 
 def importing(module: str) -> Callable[[], object]:

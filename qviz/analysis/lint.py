@@ -29,7 +29,7 @@ class Warning:
 
 def lint_model(model: LoadedModel) -> list[Warning]:
     """Warnings of one model."""
-    return [*_origin(model), *_guessed(model), *_input_range(model), *_name_lies(model)]
+    return [*_origin(model), *_guessed(model), *_kernels(model), *_input_range(model), *_name_lies(model)]
 
 
 def lint_all(models: Sequence[LoadedModel]) -> list[Warning]:
@@ -75,6 +75,17 @@ def _guessed(model: LoadedModel) -> Iterator[Warning]:
             "guessed",
             f"{model.name} does not say how to prepare images: {told} gave the surest detections on a few of them.",
             "Say so in its settings if you know better.",
+            model.name,
+        )
+
+
+def _kernels(model: LoadedModel) -> Iterator[Warning]:
+    """The default delegate refuses the file."""
+    if model.inspection.reference_kernels:
+        yield Warning(
+            "reference_kernels",
+            f"{model.name} is refused by the default delegate (XNNPACK) and runs on the reference kernels.",
+            "Look for a quantization scale that is far too large or too small; the phone may refuse the file too.",
             model.name,
         )
 

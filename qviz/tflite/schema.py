@@ -79,6 +79,8 @@ def _tensor(model: Any, index: int, tensor: Any) -> Tensor:
     signature = tensor.ShapeSignatureAsNumpy()
     shape = _integers(tensor.ShapeAsNumpy())
     open_shape = _integers(signature)
+    if open_shape[:1] == [-1] and shape[:1] == [1]:
+        open_shape[0] = 1  # an open batch, as Keras leaves it: one image is what is run
     size = _buffer_bytes(model, tensor.Buffer())
     return Tensor(
         index=index,

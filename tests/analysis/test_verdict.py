@@ -23,7 +23,7 @@ def test_levels(agreement: float, word: str) -> None:
 DAMAGE = [
     ({}, 3, ["FP32 stands alone", "add a quantized variant"]),
     ({"int8": counts(kept=1)}, 0, ["No image has been run yet"]),
-    ({"int8": counts(kept=4)}, 3, ["int8 is unchanged: of 4 objects none lost", "(agreement 1.00)"]),
+    ({"int8": counts(kept=4)}, 3, ["int8 is unchanged: all 4 objects are kept", "(agreement 1.00)"]),
     ({"int8": counts(lost=3, spurious=1)}, 3, ["int8 is broken: of 3 objects 3 lost, and 1 spurious"]),
     ({"int8": counts(spurious=2)}, 3, ["int8 is broken: the reference finds nothing where it shows 2 objects"]),
     # the worst first, wherever it stands
@@ -50,7 +50,7 @@ def test_the_finding_in_a_sentence(summaries: dict[str, Summary], images: int, s
     ("summary", "said"),
     [
         (counts(), "neither the reference nor int8 finds an object."),
-        (counts(kept=1), "int8: of 1 object none lost, relabelled or shifted (agreement 1.00)."),
+        (counts(kept=1), "int8: its object is kept (agreement 1.00)."),
         (counts(shifted=1, relabelled=2, lost=3), "int8: of 6 objects 3 lost, 2 relabelled, 1 shifted"),
     ],
 )
