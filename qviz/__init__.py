@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from qviz.api import compare, detect, evaluate, load
+    from qviz.api import compare, detect, evaluate, layers, load
     from qviz.engine import LocalEngine
     from qviz.errors import QvizError
     from qviz.structures import Detections, GroundTruth, Image, Model, Scheme, Settings
@@ -26,6 +26,7 @@ _HOMES = {
     "compare": "qviz.api",
     "detect": "qviz.api",
     "evaluate": "qviz.api",
+    "layers": "qviz.api",
     "load": "qviz.api",
     "LocalEngine": "qviz.engine",
     "QvizError": "qviz.errors",
@@ -50,6 +51,7 @@ __all__ = [
     "compare",
     "detect",
     "evaluate",
+    "layers",
     "load",
 ]
 

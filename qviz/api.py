@@ -17,6 +17,7 @@ from qviz.analysis.comparison import Comparison, compare_variant, with_remarks
 from qviz.analysis.detecting import detect_images
 from qviz.analysis.evaluation import Evaluation
 from qviz.analysis.evaluation import evaluate as evaluate_models
+from qviz.analysis.layer_error import LayerErrors, layer_errors
 from qviz.analysis.lint import lint_all
 from qviz.analysis.models import LoadedModel, load_models, read_source
 from qviz.analysis.settings_guess import IMAGES as GUESS_IMAGES
@@ -114,6 +115,21 @@ def first_images(paths: Sequence[Path]) -> list[EncodedImage]:
 
 SEEN_FROM = 0.05
 """Detections are asked for from here on, below the score threshold, so that a lost object can be said to score less."""
+
+
+def layers(
+    reference: LoadedModel,
+    variant: LoadedModel,
+    images: Iterable[PathIn],
+    engine: Engine | None = None,
+    local_inputs: str = "reference",
+    on_progress: OnProgress = silent,
+) -> LayerErrors:
+    """Error of every layer of a variant, local and cumulative. Raises ImageError, ModelError, WorkerError."""
+    paths = find_images(Path(path) for path in images)
+    with engine_or_own(engine) as running:
+        first, second = guess_all(running, [reference, variant], first_images(paths))
+        return layer_errors(running, first, second, list(load_images(paths)), local_inputs, on_progress)
 
 
 def evaluate(

@@ -198,7 +198,7 @@ def _dequantized(values: np.ndarray, tensor: Tensor) -> np.ndarray:
 # ---- what runs in the workers -------------------------------------------------------------------------------------
 
 
-class _Warm:
+class Warm:
     """The latest few values by key, kept for the life of the worker."""
 
     def __init__(self, size: int) -> None:
@@ -214,7 +214,7 @@ class _Warm:
         return value
 
 
-_DETECTORS, _IMAGES = _Warm(8), _Warm(4)
+_DETECTORS, _IMAGES = Warm(8), Warm(4)
 
 
 def inspect_job(model: Blob, said: Settings, sidecar: Settings) -> Inspection:

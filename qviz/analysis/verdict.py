@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from qviz.analysis.average_precision import VariantLoss
 from qviz.analysis.changes import Summary
+from qviz.analysis.layer_error import LayerErrors
 
 LEVELS = ((0.98, "unchanged"), (0.85, "slightly changed"), (0.6, "damaged"), (0.0, "broken"))
 """From this agreement on, a variant counts as ..."""
@@ -61,6 +62,34 @@ def _counts(summary: Summary) -> str:
 
 def _objects(count: int) -> str:
     return f"{count} object" if count == 1 else f"{count} objects"
+
+
+def layers_verdict(results: Mapping[str, LayerErrors]) -> str:
+    """Where the worst variant loses most, by the fall of its cumulative SQNR or by what its quantizers clip."""
+    ends = {name: end for name, errors in results.items() if (end := _end(errors)) is not None}
+    if not ends:
+        return "No layer differs from the reference."
+    name = min(ends, key=lambda key: ends[key])
+    layers = results[name].layers
+    said = f"{name} ends at {ends[name]:.0f} dB"
+    clipped = max(layers, key=lambda layer: layer.clipped_share or 0.0)
+    if (clipped.clipped_share or 0.0) > CLIPPED:
+        place = "the input quantizer" if clipped.order == layers[0].order else f"operator {clipped.order}"
+        return f"{said}; {place} ({clipped.op_kind}) clips {clipped.clipped_share:.0%} of its values."
+    steepest = max(layers, key=lambda layer: layer.fall_db or 0.0)
+    if not steepest.fall_db:
+        return said + "."
+    return f"{said}; it falls most, by {steepest.fall_db:.0f} dB, at operator {steepest.order} ({steepest.op_kind})."
+
+
+CLIPPED = 0.05
+"""Share of clipped values from which a quantizer is named before any fall."""
+
+
+def _end(errors: LayerErrors) -> float | None:
+    """The cumulative SQNR of the last layer that differs."""
+    known = [layer.cumulative_sqnr_db for layer in errors.layers if layer.cumulative_sqnr_db is not None]
+    return known[-1] if known else None
 
 
 def loss_verdict(reference: str, ap: float | None, losses: Mapping[str, VariantLoss]) -> str:

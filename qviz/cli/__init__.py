@@ -12,10 +12,10 @@ import sys
 from collections.abc import Sequence
 
 from qviz import __version__
-from qviz.cli import app, compare, detect, evaluate, info
+from qviz.cli import app, compare, detect, evaluate, info, layers
 from qviz.errors import QvizError
 
-COMMANDS = {"info": info, "detect": detect, "compare": compare, "evaluate": evaluate, "app": app}
+COMMANDS = {"info": info, "detect": detect, "compare": compare, "evaluate": evaluate, "layers": layers, "app": app}
 
 
 def build_parser() -> argparse.ArgumentParser:

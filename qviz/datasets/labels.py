@@ -53,7 +53,7 @@ def parse_labels(data: bytes, name: str) -> tuple[str, ...]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise LabelsError(f"{name} is no UTF-8 text; labels are one name a line.") from error
-    if _is_json(text):
+    if name.lower().endswith(".json") or _is_json(text):
         return _without_background(_from_json(text, name))
     if is_label_map(text):
         return labels_by_id(_parsed(parse_label_map, text, name), name)

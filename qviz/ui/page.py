@@ -22,6 +22,7 @@ from qviz.ui.calls import Models
 MENU = (
     ("app.py", "Overview", "What was lost, and on which images."),
     ("pages/compare.py", "Compare", "One image: boxes side by side."),
+    ("pages/layers.py", "Layers", "Where in the network the error comes from."),
     ("pages/accuracy.py", "Accuracy", "AP and its loss by class."),
 )
 STYLE = Path(__file__).with_name("style.css")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
+from playwright.sync_api import expect
 
 from tests.browser.conftest import ROOT, Visit
 
@@ -137,7 +138,7 @@ def test_own_models_and_a_hostile_label(visit: Visit) -> None:
     visit.drop(files | {"labels.txt": hostile})
     visit.page.get_by_role("button", name="Back to the sample").wait_for(timeout=60_000)
     visit.settle()
-    assert visit.page.locator(".qviz-card").count() == 2
+    expect(visit.page.locator(".qviz-card")).to_have_count(2, timeout=30_000)
     visit.page.get_by_role("link", name="Compare", exact=True).first.click()
     visit.painted()
     assert visit.page.locator(".qviz-viewer img").count() == visit.page.locator(".qviz-pane").count()
@@ -167,7 +168,7 @@ def test_a_broken_model_takes_nothing_away(visit: Visit) -> None:
     visit.drop({"broken.tflite": bytes(data), "text.tflite": b"this is no model at all"})
     visit.page.get_by_text(re.compile("text.tflite is no TensorFlow Lite file")).wait_for(timeout=60_000)
     visit.page.locator(".qviz-card").nth(4).wait_for(timeout=30_000)
-    assert visit.page.locator(".qviz-card").count() == 5
+    expect(visit.page.locator(".qviz-card")).to_have_count(5, timeout=30_000)
 
 
 def test_dark_mode_follows_the_system(browser: object, server: str) -> None:
@@ -177,3 +178,23 @@ def test_dark_mode_follows_the_system(browser: object, server: str) -> None:
     background = visit.page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
     assert sum(int(part) for part in re.findall(r"\d+", background)[:3]) < 150
     visit.close()
+
+
+def test_layers_name_the_input_quantizer(visit: Visit) -> None:
+    visit.open("/layers?variant=int8_wrong_range")
+    visit.page.get_by_text(re.compile("the input quantizer .QUANTIZE. clips")).wait_for(timeout=90_000)
+    visit.page.locator('[data-testid="stPlotlyChart"] .scatterlayer').first.wait_for()
+
+
+def test_one_visitors_photo_is_not_anothers(browser: object, server: str) -> None:
+    mine, theirs = Visit(browser, server), Visit(browser, server)
+    mine.open("/compare?variant=int8")
+    mine.painted()
+    mine.drop({"private.jpg": photo("kitten.jpg", flip=True)})
+    mine.page.get_by_text("28 images").wait_for(timeout=30_000)
+    theirs.open("/compare?variant=int8&image=private.jpg")
+    theirs.painted()
+    theirs.page.get_by_text("27 images").wait_for()
+    assert theirs.page.get_by_text("private.jpg").count() == 0
+    mine.close()
+    theirs.close()

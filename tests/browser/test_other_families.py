@@ -7,6 +7,7 @@ import re
 import zipfile
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.conftest import ROOT, Visit
 
@@ -25,7 +26,7 @@ def test_a_dropped_pair_finds_the_same_animals(visit: Visit, names: tuple[str, .
     visit.drop({name: (MODELS / name).read_bytes() for name in names})
     visit.page.get_by_role("button", name="Back to the sample").wait_for(timeout=60_000)
     visit.page.get_by_text(re.compile("over 27 images")).wait_for(timeout=90_000)
-    assert visit.page.locator(".qviz-card").count() == 2
+    expect(visit.page.locator(".qviz-card")).to_have_count(2, timeout=30_000)
     agreement = float(visit.page.locator(".qviz-card .agreement").first.inner_text())
     assert agreement > 0.7  # NanoDet loses a fifth of its objects at .25, and no AP: its scores are low
     visit.page.get_by_role("link", name="Compare", exact=True).first.click()
@@ -46,4 +47,4 @@ def test_a_dropped_saved_model_is_converted_and_compared(visit: Visit) -> None:
     visit.page.get_by_text("converted on the fly").wait_for(timeout=120_000)
     visit.page.locator(".qviz-card", has_text="reference").get_by_text("detector").first.wait_for(timeout=60_000)
     visit.page.get_by_text(re.compile("over 27 images")).wait_for(timeout=90_000)
-    assert visit.page.locator(".qviz-card").count() == 2
+    expect(visit.page.locator(".qviz-card")).to_have_count(2, timeout=30_000)

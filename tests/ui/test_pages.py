@@ -10,6 +10,7 @@ from tests.conftest import ROOT
 PAGES = {
     "app.py": "Worst images first",
     "pages/compare.py": "Confidence",
+    "pages/layers.py": None,
     "pages/accuracy.py": None,  # evaluates for longer than a test waits
 }
 

@@ -1,0 +1,128 @@
+"""A reference and a variant cut into steps, with who is whose partner: what every question about layers stands on.
+
+Tensors of the reference are float32. `as_variant` and `as_real` bring values from one side to the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from qviz.analysis.layer_pairs import LayerPair, LayerPairs, pair_layers
+from qviz.detector import Warm
+from qviz.engine import Blob
+from qviz.structures import Graph, Image, Op, Settings, Tensor
+from qviz.tflite.constants import operator_weights
+from qviz.tflite.inputs import InputSpec, fill
+from qviz.tflite.stepper import Stepper
+
+CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
+
+
+class PairedNetworks:
+    """Lives in one worker process.
+
+    partners: tensor of the variant -> tensor of the reference. layers: the variant's operators whose output has a
+    partner, DEQUANTIZE left out; a QUANTIZE is one, and its partner is the reference's tensor that goes in.
+    """
+
+    def __init__(self, reference: bytes, variant: bytes, settings: tuple[Settings, Settings]) -> None:
+        self.reference, self.variant = Stepper(reference), Stepper(variant)
+        self._specs = [_spec(said) for said in settings]
+        graphs = self.reference.graph, self.variant.graph
+        self.reference_weights = operator_weights(reference, graphs[0])
+        self.variant_weights = operator_weights(variant, graphs[1])
+        self.pairs: LayerPairs = pair_layers(*graphs, self.reference_weights, self.variant_weights)
+        self.pair_of: dict[int, LayerPair] = {pair.order: pair for pair in self.pairs.pairs}
+        self.partners = tensor_partners(*graphs, self.pairs)
+        ops = [op for op in graphs[1].ops if op.kind != "DEQUANTIZE" and op.outputs]
+        self.layers: tuple[Op, ...] = tuple(op for op in ops if op.outputs[0] in self.partners)
+        self._steps = [_single_steps(stepper) for stepper in (self.reference, self.variant)]
+
+    def run(self, image: Image) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+        """Every activation of the reference and of the variant on one image, by tensor, as the files type them."""
+        first, second = (
+            stepper.run([fill(image, spec, stepper.graph.input_tensors()[0])[0]], keep=_activations(stepper))
+            for stepper, spec in zip((self.reference, self.variant), self._specs, strict=True)
+        )
+        return first, second
+
+    def local(self, op: Op, truth: Mapping[int, np.ndarray]) -> np.ndarray | None:
+        """One operator of the variant on the reference's activations, as real numbers; None where it cannot be fed."""
+        step = self._steps[1].get(op.order)
+        inputs = self.variant.steps[step].inputs if step is not None else ()
+        if step is None or any(self.partners.get(tensor) not in truth for tensor in inputs):
+            return None
+        tensors = self.variant.graph.tensors
+        fed = {t: as_variant(truth[self.partners[t]].reshape(_shape(tensors[t])), tensors[t]) for t in inputs}
+        return as_real(self.variant.run_step(step, fed)[op.outputs[0]], tensors[op.outputs[0]])
+
+    def expected(self, op: Op, own: Mapping[int, np.ndarray]) -> np.ndarray | None:
+        """The reference's operator on the variant's own tensors, dequantized; None where it cannot be fed."""
+        tensors = self.variant.graph.tensors
+        if op.kind in CONVERSIONS:
+            source = op.inputs[0]
+            return as_real(own[source], tensors[source]) if source is not None and source in own else None
+        pair = self.pair_of[op.order]
+        step = self._steps[0].get(pair.reference_order)
+        back = {self.partners[t]: t for t in op.inputs if t is not None and t in self.partners}
+        inputs = self.reference.steps[step].inputs if step is not None else ()
+        if step is None or any(back.get(tensor) not in own for tensor in inputs):
+            return None
+        fed = {t: as_real(own[back[t]], tensors[back[t]]) for t in inputs}
+        return self.reference.run_step(step, fed)[pair.reference_tensor]
+
+
+def _spec(said: Settings) -> InputSpec:
+    assert said.mean and said.std and said.channels and said.resize, "settings are complete"
+    return InputSpec(said.mean, said.std, said.channels, said.resize)
+
+
+def _activations(stepper: Stepper) -> set[int]:
+    return {tensor for step in stepper.steps for tensor in (*step.inputs, *step.outputs)}
+
+
+def _single_steps(stepper: Stepper) -> dict[int, int]:
+    """operator -> the step that runs it alone."""
+    return {step.orders[0]: i for i, step in enumerate(stepper.steps) if len(step.orders) == 1}
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    """For reshape: a shape that the file leaves open is taken as it comes."""
+    return tensor.shape if tensor.shape and all(side > 0 for side in tensor.shape) else (-1,)
+
+
+def tensor_partners(reference: Graph, variant: Graph, pairs: LayerPairs) -> dict[int, int]:
+    """tensor of the variant -> tensor of the reference; what a conversion makes has the partner of what it reads."""
+    partners = dict(zip(variant.inputs, reference.inputs, strict=False))
+    paired = {pair.order: pair for pair in pairs.pairs}
+    for op in variant.ops:
+        if op.order in paired:
+            partners[paired[op.order].tensor] = paired[op.order].reference_tensor
+        elif op.kind in CONVERSIONS and op.inputs[0] in partners:
+            partners[op.outputs[0]] = partners[op.inputs[0]]
+    return partners
+
+
+def as_variant(values: np.ndarray, tensor: Tensor) -> np.ndarray:
+    """Real values typed and quantized as a tensor."""
+    if tensor.quantized and tensor.quantization is not None:
+        return tensor.quantization.quantize(values, tensor.dtype)
+    return values.astype(tensor.dtype, copy=False)
+
+
+def as_real(values: np.ndarray, tensor: Tensor) -> np.ndarray:
+    """A tensor's values as float32."""
+    if tensor.quantized and tensor.quantization is not None:
+        return tensor.quantization.dequantize(values)
+    return values.astype(np.float32, copy=False)
+
+
+_NETWORKS = Warm(2)
+
+
+def paired_networks(reference: Blob, variant: Blob, settings: tuple[Settings, Settings]) -> PairedNetworks:
+    """The two networks of this worker, cut and paired once."""
+    key = (reference.digest, variant.digest, settings)
+    return _NETWORKS.get(key, lambda: PairedNetworks(reference.read(), variant.read(), settings))

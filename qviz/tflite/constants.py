@@ -1,0 +1,88 @@
+"""The weights that a .tflite file holds, as real numbers.
+
+An operator's weights are its largest constant that stands for real values: float32, float16, or integers with scales
+(int8, uint8, int16, and int4 and int2 packed with the first element in the lowest bits). A constant behind DEQUANTIZE,
+as float16 and weight-only files keep it, belongs to the operator that reads it. Biases, sparse constants and block-wise
+scales are left out. The bytes are untrusted: a constant that is shorter than its shape ends in a `ModelError`.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as fb
+
+from qviz.errors import ModelError
+from qviz.structures import Graph, Op, Tensor
+
+_FLOATS = frozenset({"float32", "float16"})
+_PACKED_BITS = {"int4": 4, "int2": 2}
+
+
+def operator_weights(data: bytes, graph: Graph) -> dict[int, np.ndarray]:
+    """order -> float32 weights in the shape the file gives them, for the operators that have any."""
+    unpacked = _behind_dequantize(graph)
+    found: dict[int, np.ndarray] = {}
+    try:
+        model = fb.Model.GetRootAs(data)
+        for op in graph.ops:
+            tensor = None if op.kind == "DEQUANTIZE" else _largest(graph, op, unpacked)
+            values = None if tensor is None else _real_values(data, model, tensor)
+            if values is not None:
+                found[op.order] = values
+    except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise ModelError(f"is damaged: its weights cannot be read ({error}). Copy or export it again.") from error
+    return found
+
+
+def _behind_dequantize(graph: Graph) -> dict[int, int]:
+    """Output of a constant's DEQUANTIZE -> that constant."""
+    return {
+        op.outputs[0]: op.inputs[0]
+        for op in graph.ops
+        if op.kind == "DEQUANTIZE" and op.outputs and op.inputs and op.inputs[0] is not None
+        if graph.tensors[op.inputs[0]].constant
+    }
+
+
+def _largest(graph: Graph, op: Op, unpacked: dict[int, int]) -> Tensor | None:
+    read = (graph.tensors[unpacked.get(index, index)] for index in op.inputs if index is not None)
+    real = [tensor for tensor in read if tensor.constant and (tensor.dtype in _FLOATS or tensor.quantized)]
+    return max(real, key=lambda tensor: math.prod(tensor.shape), default=None)
+
+
+def _real_values(data: bytes, model: Any, tensor: Tensor) -> np.ndarray | None:
+    stored = model.Subgraphs(0).Tensors(tensor.index)
+    if stored.Sparsity() is not None:
+        return None
+    values = _stored_values(_bytes(data, model.Buffers(stored.Buffer())), tensor)
+    if tensor.quantized and tensor.quantization is not None:
+        return tensor.quantization.dequantize(values)
+    return values.astype(np.float32)
+
+
+def _bytes(data: bytes, buffer: Any) -> np.ndarray:
+    if buffer.DataLength():
+        return np.asarray(buffer.DataAsNumpy(), np.uint8)
+    return np.frombuffer(data, np.uint8)[buffer.Offset() : buffer.Offset() + buffer.Size()]
+
+
+def _stored_values(raw: np.ndarray, tensor: Tensor) -> np.ndarray:
+    """The constant as the file holds it, unpacked to one element each."""
+    count = math.prod(tensor.shape)
+    bits = _PACKED_BITS.get(tensor.dtype)
+    values = _unpack(raw, bits) if bits else raw[: count * np.dtype(tensor.dtype).itemsize].view(tensor.dtype)
+    if len(values) < count:
+        raise ValueError(f"{tensor.name!r} has {len(raw)} bytes, too few for {tensor.dtype} {list(tensor.shape)}")
+    return values[:count].reshape(tensor.shape)
+
+
+def _unpack(raw: np.ndarray, bits: int) -> np.ndarray:
+    """Two's complement fields of `bits`, the first element in the lowest ones."""
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    fields = (raw[:, None] >> shifts).reshape(-1) & (2**bits - 1)  # [bytes * 8 / bits]
+    sign = 1 << (bits - 1)
+    return ((fields.astype(np.int8) ^ sign) - sign).astype(np.int8)

@@ -1,0 +1,186 @@
+"""Some operators of a .tflite file as a file of their own.
+
+What a piece keeps: its operators with their options, the tensors they touch with shape, type, quantization and the
+variable flag, and the data of the constants among them (shared data once). In the piece the inputs are tensors
+0..n-1 and the outputs n..n+m-1, in the order asked for. An operator that calls other subgraphs takes all of them
+along, at their old indices; metadata and signatures stay behind.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as fb
+
+from qviz.errors import ModelError
+from qviz.structures import Graph
+from qviz.tflite.schema import IDENTIFIER
+
+CALLERS = frozenset({
+    "CALL", "CALL_ONCE", "IF", "WHILE", "REDUCE_WINDOW", "STABLEHLO_COMPOSITE", "STABLEHLO_REDUCE",
+    "STABLEHLO_REDUCE_WINDOW", "STABLEHLO_SCATTER", "STABLEHLO_SORT", "STABLEHLO_WHILE",
+})  # fmt: skip
+"""Operators that run another subgraph of the file."""
+
+ALIGNMENT = 16
+"""Bytes; the schema asks it of a buffer's data, and kernels may read whole vectors."""
+
+EMPTY = np.zeros(0, np.uint8)
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Cutting makes many objects and no rubbish: without the garbage collector it takes 60 % of the time."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+class Cutter:
+    """Cuts pieces out of one file. The weights stay in `data` until a piece is packed."""
+
+    def __init__(self, data: bytes, graph: Graph) -> None:
+        self._bytes = np.frombuffer(data, np.uint8)
+        self._graph = graph
+        try:
+            self._model: Any = fb.ModelT.InitFromPackedBuf(data)
+        except Exception as error:  # the generated reader raises whatever it stumbles over
+            raise ModelError(f"is damaged: its flatbuffer cannot be unpacked ({error}). Export it again.") from error
+
+    def variable(self, tensor: int) -> bool:
+        """A state that its operator keeps from one run to the next."""
+        return bool(self._model.subgraphs[0].tensors[tensor].isVariable)
+
+    def constant(self, tensor: int) -> np.ndarray:
+        """The data of a constant, as raw bytes."""
+        return self.contents(self._model.subgraphs[0].tensors[tensor].buffer)
+
+    def contents(self, buffer: int) -> np.ndarray:
+        """Raw bytes of a buffer. Files over 2 GB keep them behind the flatbuffer, with offset and size."""
+        if not 0 < buffer < len(self._model.buffers):
+            return EMPTY
+        held = self._model.buffers[buffer]
+        if held.offset > 1:
+            return self.region(held.offset, held.size)
+        return EMPTY if held.data is None else np.asarray(held.data, np.uint8)
+
+    def region(self, start: int, size: int) -> np.ndarray:
+        """Raw bytes of the file."""
+        return self._bytes[start : start + size]
+
+    def cut(
+        self,
+        orders: Sequence[int],
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        constants: Mapping[int, np.ndarray] | None = None,
+    ) -> bytes:
+        """The piece as a file; `constants` gives tensors a value that the file itself computes."""
+        piece = _Piece(self, constants or {})
+        calls = any(self._graph.ops[order].kind in CALLERS for order in orders)
+        subgraphs = [piece.main(self._model.subgraphs[0], orders, inputs, outputs)]
+        subgraphs += [piece.whole(subgraph) for subgraph in self._model.subgraphs[1:] if calls]
+        return piece.packed(subgraphs, self._model.operatorCodes)
+
+
+class _Numbers(dict[int, int]):
+    """Old index -> new one, given at the first question. Absent (-1) stays absent."""
+
+    def __missing__(self, old: int) -> int:
+        if old < 0:
+            return -1
+        self[old] = len(self)
+        return self[old]
+
+    def of(self, olds: Sequence[int] | None) -> list[int] | None:
+        return None if olds is None else [self[int(old)] for old in olds]
+
+
+class _Aligned(flatbuffers.Builder):  # type: ignore[misc]
+    """The generated code packs a buffer's data at the alignment of a byte."""
+
+    def CreateNumpyVector(self, x: np.ndarray) -> int:  # noqa: N802
+        self.Prep(ALIGNMENT, x.nbytes)
+        return int(super().CreateNumpyVector(x))
+
+
+class _Piece:
+    """One file in the making: which buffers and operator codes it has come to need."""
+
+    def __init__(self, cutter: Cutter, constants: Mapping[int, np.ndarray]) -> None:
+        self._cutter, self._constants = cutter, constants
+        self._codes = _Numbers()
+        self._buffers: list[np.ndarray] = [EMPTY]
+        self._placed = {0: 0}  # buffer of the file -> buffer here
+
+    def main(self, source: Any, orders: Sequence[int], inputs: Sequence[int], outputs: Sequence[int]) -> Any:
+        numbers = _Numbers()
+        made = fb.SubGraphT(inputs=numbers.of(inputs), outputs=numbers.of(outputs))
+        made.operators = [self._operator(source.operators[order], numbers) for order in orders]
+        made.tensors, olds = [], list(numbers)
+        for old in olds:  # grows while it is read: scales that are tensors come behind
+            made.tensors.append(self._tensor(source.tensors[old], self._constants.get(old)))
+            _renumber_scales(made.tensors[-1], numbers)
+            olds += list(numbers)[len(olds) :]
+        return made
+
+    def whole(self, source: Any) -> Any:
+        """Another subgraph: nothing changes in it but the numbers of buffers and operator codes."""
+        made = copy(source)
+        made.tensors = [self._tensor(tensor) for tensor in source.tensors or ()]
+        made.operators = [self._operator(operator) for operator in source.operators or ()]
+        return made
+
+    def packed(self, subgraphs: Sequence[Any], codes: Sequence[Any]) -> bytes:
+        model = fb.ModelT(version=3, operatorCodes=[codes[old] for old in self._codes], subgraphs=list(subgraphs))
+        model.buffers = [fb.BufferT(data=data if data.size else None) for data in self._buffers]
+        builder = _Aligned(4096 + sum(data.nbytes + ALIGNMENT for data in self._buffers))
+        builder.Finish(model.Pack(builder), IDENTIFIER)
+        return bytes(builder.Output())
+
+    def _operator(self, source: Any, numbers: _Numbers | None = None) -> Any:
+        made = copy(source)
+        made.opcodeIndex = self._codes[source.opcodeIndex]
+        if numbers is not None:
+            made.inputs, made.outputs = numbers.of(source.inputs), numbers.of(source.outputs)
+            made.intermediates = numbers.of(source.intermediates)
+        if source.largeCustomOptionsOffset > 1:
+            made.customOptions = self._cutter.region(source.largeCustomOptionsOffset, source.largeCustomOptionsSize)
+            made.largeCustomOptionsOffset = made.largeCustomOptionsSize = 0
+        return made
+
+    def _tensor(self, source: Any, value: np.ndarray | None = None) -> Any:
+        made = copy(source)
+        if value is not None:
+            made.buffer = self._place(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
+        else:
+            if source.buffer not in self._placed:
+                data = self._cutter.contents(source.buffer)
+                self._placed[source.buffer] = self._place(data) if data.size else 0
+            made.buffer = self._placed[source.buffer]
+        return made
+
+    def _place(self, data: np.ndarray) -> int:
+        self._buffers.append(data)
+        return len(self._buffers) - 1
+
+
+def _renumber_scales(tensor: Any, numbers: _Numbers) -> None:
+    """Blockwise quantization keeps its scales and zero points in tensors of the subgraph."""
+    quantization = tensor.quantization
+    if quantization is None or quantization.detailsType != fb.QuantizationDetails.BlockwiseQuantization:
+        return
+    details = copy(quantization.details)
+    details.scales, details.zeroPoints = numbers[details.scales], numbers[details.zeroPoints]
+    tensor.quantization = copy(quantization)
+    tensor.quantization.details = details

@@ -1,0 +1,100 @@
+"""Layer errors on the sample: the broken layer is found, a network against itself has none."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from qviz.analysis.layer_error import LayerErrors, layer_errors
+from qviz.analysis.models import LoadedModel
+from qviz.analysis.paired_networks import PairedNetworks, as_real
+from qviz.analysis.tensor_error import sqnr_db
+from qviz.analysis.verdict import layers_verdict
+from qviz.datasets.files import load_images
+from qviz.datasets.images import read_image
+from qviz.engine import LocalEngine
+from qviz.errors import ImageError
+from qviz.structures import EncodedImage
+from tests.conftest import Sample
+
+Models = dict[str, LoadedModel]
+
+
+@pytest.fixture(scope="module")
+def images(sample: Sample) -> list[EncodedImage]:
+    return list(load_images([sample.images / "hens.jpg", sample.images / "dog_shepherd.jpg"]))
+
+
+def errors(engine: LocalEngine, loaded: Models, name: str, images: list[EncodedImage], fed: str) -> LayerErrors:
+    return layer_errors(engine, loaded["float32"], loaded[name], images, fed)
+
+
+def test_the_wrong_range_is_at_the_input(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> None:
+    broken = errors(engine, loaded, "int8_wrong_range", images, "reference")
+    good = errors(engine, loaded, "int8", images, "reference")
+    first = broken.layers[0]
+    assert first.op_kind == "QUANTIZE"
+    assert first.clipped_share is not None and first.clipped_share > 0.2
+    assert good.layers[0].clipped_share == 0
+    assert first.clipping_mse is not None and first.rounding_mse is not None
+    assert first.clipping_mse > 1000 * first.rounding_mse
+    assert "the input quantizer (QUANTIZE) clips" in layers_verdict({"int8": good, "wrong": broken})
+
+
+def test_a_network_against_itself_has_no_error(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> None:
+    same = errors(engine, loaded, "float32", images, "reference")
+    assert same.paired_share == 1
+    assert {layer.cumulative_mse for layer in same.layers} == {0}
+    assert all(layer.local_mse in (0, None) for layer in same.layers)
+
+
+@pytest.mark.parametrize("name", ["int8", "float16", "dynamic_range"])
+def test_every_variant_pairs_and_every_layer_is_measured(
+    engine: LocalEngine, loaded: Models, images: list[EncodedImage], name: str
+) -> None:
+    found = errors(engine, loaded, name, images, "reference")
+    assert found.paired_share >= 0.99
+    assert found.images == 2
+    measured = [layer for layer in found.layers if layer.cumulative_mse is not None]
+    assert len(measured) >= 120
+    json.dumps(found.to_json())
+
+
+def test_local_error_is_that_of_the_operator_alone(sample: Sample, loaded: Models, images: list[EncodedImage]) -> None:
+    networks = PairedNetworks(
+        sample.models["float32"].read_bytes(),
+        sample.models["int8"].read_bytes(),
+        (loaded["float32"].settings, loaded["int8"].settings),
+    )
+    truth, own = networks.run(read_image(images[0]))
+    op = next(op for op in networks.layers if op.kind == "CONV_2D")
+    made = networks.local(op, truth)
+    x = truth[networks.partners[op.outputs[0]]]
+    assert made is not None
+    # one convolution at 8 bits: better than what gathers behind it, and about half a step off
+    tensor = networks.variant.graph.tensors[op.outputs[0]]
+    assert tensor.quantization is not None
+    assert 25 < (sqnr_db(x, made) or 0) < 60
+    assert np.median(np.abs(x - made)) < float(tensor.quantization.scales[0])
+    assert as_real(own[op.outputs[0]], tensor).shape == x.shape
+
+
+def test_the_debuggers_own_definition_feeds_both_alike(
+    engine: LocalEngine, loaded: Models, images: list[EncodedImage]
+) -> None:
+    fed_own = errors(engine, loaded, "int8_wrong_range", images, "variant")
+    fed_reference = errors(engine, loaded, "int8_wrong_range", images, "reference")
+    by_order = {layer.order: layer for layer in fed_reference.layers}
+    first = fed_own.layers[0]
+    assert first.local_mse == pytest.approx(by_order[first.order].local_mse, rel=1e-6)  # nothing lies before it
+    later = [layer for layer in fed_own.layers[3:] if layer.local_mse and by_order[layer.order].local_mse]
+    assert any(abs(layer.local_mse / by_order[layer.order].local_mse - 1) > 0.2 for layer in later)
+
+
+def test_a_broken_image_is_left_out_and_said(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> None:
+    found = errors(engine, loaded, "int8", [EncodedImage("bad.jpg", b"no image"), images[0]], "reference")
+    assert (found.images, len(found.skipped)) == (1, 1)
+    with pytest.raises(ImageError, match=r"bad\.jpg"):
+        errors(engine, loaded, "int8", [EncodedImage("bad.jpg", b"no image")], "reference")
