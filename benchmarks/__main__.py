@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-ALL = ("startup", "dropped_image", "stepper")
+ALL = ("startup", "first_visit", "dropped_image", "stepper")
 
 
 def main() -> None:

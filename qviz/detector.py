@@ -80,7 +80,7 @@ FOLLOWED = ("mean", "std", "channels", "resize", "labels")
 def inspect(data: bytes, said: Settings, sidecar: Settings) -> Inspection:
     """Read a file and complete its settings. Raises ModelError, NoDecoderError, SettingsError."""
     graph = read_graph(data)
-    _check_operators(graph)
+    check_operators(graph)
     own = _own_settings(data, graph)  # first: it says more of a model of another task than its outputs do
     name, decoder = choose(graph, said.decoder or sidecar.decoder)
     layers = {
@@ -98,8 +98,8 @@ def inspect(data: bytes, said: Settings, sidecar: Settings) -> Inspection:
     return Inspection(graph, scheme_facts(graph), name, fitting(graph), settings, sources, _post_process(graph))
 
 
-def _check_operators(graph: Graph) -> None:
-    """Flex operators are TensorFlow's own, which this runtime does not carry."""
+def check_operators(graph: Graph) -> None:
+    """Raises ModelError for Flex operators: TensorFlow's own, which this runtime does not carry."""
     if flex := sorted({op.kind.removeprefix("Flex") for op in graph.ops if op.custom and op.kind.startswith("Flex")}):
         raise ModelError(
             f"needs TensorFlow's own operators ({', '.join(flex[:5])}), which TensorFlow Lite lacks; export it with"

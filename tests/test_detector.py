@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from qviz.datasets.images import read_image
-from qviz.detector import Detector, detect_job, image_input, inspect
+from qviz.detector import Detector, check_operators, detect_job, image_input, inspect
 from qviz.engine import LocalEngine
 from qviz.errors import ImageError, ModelError, NoDecoderError, SettingsError
-from qviz.structures import EncodedImage, Image, Settings, digest_of
+from qviz.structures import EncodedImage, Image, Op, Settings, digest_of
 from qviz.structures.boxes import iou_matrix
 from tests.conftest import Sample
 from tests.graphs import graph, image_tensor, tensor
@@ -78,6 +78,28 @@ def test_refused(data: bytes, said: Settings, error: type[Exception], sentence: 
     with pytest.raises(error) as caught:
         inspect(data, said, NOTHING)
     assert sentence in str(caught.value)
+
+
+def test_tensorflows_own_operators_are_named() -> None:
+    ops = [Op(0, "FlexRFFT", (0,), (1,), custom=True), Op(1, "TFLite_Detection_PostProcess", (1,), (2,), custom=True)]
+    tensors = [image_tensor(), tensor(1), tensor(2)]
+    with pytest.raises(ModelError, match=r"TensorFlow's own operators \(RFFT\).*TFLITE_BUILTINS"):
+        check_operators(graph(tensors, [2], ops))
+    check_operators(graph(tensors, [2], ops[1:]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        ((4, 100, 200, 3), "batch 1"),
+        ((1, -1, -1, 3), "fixed size"),
+        ((1, 100, 200, 7), "one image is expected"),
+        ((1, 3, 100), "one image is expected"),
+    ],
+)
+def test_an_input_that_is_no_image_of_a_fixed_size(shape: tuple[int, ...], sentence: str) -> None:
+    with pytest.raises(ModelError, match=sentence):
+        image_input(graph([tensor(0, "input", shape), tensor(1)], [1]))
 
 
 def test_two_inputs_are_named() -> None:

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         output.print_json({**result.to_json(), "gate": gate})
     elif args.csv:
-        _csv(result)
+        output.print_frame(result.to_frame())
     else:
         _show(result, gate)
     return 1 if gate is not None and not gate["passed"] else 0
@@ -56,11 +56,6 @@ def _gate(result: Evaluation, limit: float | None) -> dict[str, Any] | None:
         return None
     failed = [loss.variant for loss in result.losses if loss.ap.value is None or loss.ap.value > limit]
     return {"max_ap_loss": limit, "passed": not failed, "failed": failed}
-
-
-def _csv(result: Evaluation) -> None:
-    frame = result.to_frame()
-    output.print_csv(list(frame.columns), frame.astype(object).where(frame.notna(), None).values.tolist())
 
 
 def _show(result: Evaluation, gate: dict[str, Any] | None) -> None:

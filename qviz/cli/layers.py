@@ -40,8 +40,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         output.print_json(result.to_json())
     elif args.csv:
-        frame = result.to_frame()
-        output.print_csv(list(frame.columns), frame.astype(object).where(frame.notna(), None).values.tolist())
+        output.print_frame(result.to_frame())
     else:
         _show(result)
     return 0

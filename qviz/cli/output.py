@@ -39,6 +39,11 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     writer.writerows([("" if cell is None else _plain(cell)) for cell in row] for row in rows)
 
 
+def print_frame(frame: Any) -> None:
+    """A pandas DataFrame as CSV, unknown empty."""
+    print_csv(list(frame.columns), frame.astype(object).where(frame.notna(), None).values.tolist())
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Columns aligned, numbers to the right, unknown as a dash."""
     texts = [[_text(cell) for cell in row] for row in rows]

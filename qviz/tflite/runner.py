@@ -33,6 +33,7 @@ class Runner:
         try:
             for index, values in zip(self._inputs, inputs, strict=True):
                 self._interpreter.set_tensor(index, values)
+            self._interpreter.reset_all_variables()  # an LSTM's state: one image must not depend on the last
             start = time.perf_counter()
             self._interpreter.invoke()
             self.milliseconds = (time.perf_counter() - start) * 1e3
