@@ -3,7 +3,6 @@
 import streamlit as st
 
 from qviz.analysis.verdict import damage_verdict
-from qviz.plots.damage import damage_bars
 from qviz.ui import home, page, uploads, view
 
 with page.begin("Overview") as here:
@@ -26,8 +25,6 @@ with page.begin("Overview") as here:
         if summaries and done:
             st.subheader("Worst images first")
             home.worst_images(here)
-            st.subheader("What became of the objects")
-            st.plotly_chart(damage_bars(list(summaries), list(summaries.values())), width="stretch", key="damage")
         home.finish(here, done)
 
     findings()

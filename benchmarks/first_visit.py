@@ -41,6 +41,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         with server("app.py") as address:
             cold = visit(browser, address, ".qviz-card", ".qviz-card .agreement")
+            time.sleep(12)  # until the sample has been run
             warm = [visit(browser, address, ".qviz-card", ".qviz-card .agreement") for _ in range(RUNS)]
         bare = Path(folder) / "bare.py"
         bare.write_text("import streamlit as st\nst.title('one line')\n")
