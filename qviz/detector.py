@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -16,13 +17,14 @@ import numpy as np
 
 from qviz.datasets.images import preview, read_image
 from qviz.datasets.labels import label_of, labels_by_count, labels_by_id, numbered, parse_labels
-from qviz.decoders import Head, Limits, choose, fitting
+from qviz.decoders import Decoded, choose, fitting
 from qviz.decoders.post_process import KIND as POST_PROCESS
+from qviz.decoders.reading import HeadReader
 from qviz.engine import Blob
 from qviz.errors import LabelsError, ModelError, QvizError
-from qviz.structures import EncodedImage, Graph, Image, Inference, Settings, Tensor
+from qviz.structures import Detections, EncodedImage, Graph, Image, Inference, Settings, Tensor
 from qviz.tensorflow_models import TENSORFLOW, SavedModelDetector
-from qviz.tflite.inputs import InputSpec, fill, input_size
+from qviz.tflite.inputs import InputSpec, Placement, fill, input_size
 from qviz.tflite.metadata import exporter_notes, label_file, own_settings
 from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
@@ -144,55 +146,45 @@ class Detector:
 
     def __init__(self, data: bytes, settings: Settings, threads: int = 1) -> None:
         self.graph = read_graph(data)
-        self.settings = settings
+        self.spec = input_spec(settings)
         self._input = image_input(self.graph)
-        self._decoder = choose(self.graph, settings.decoder)[1]
+        self._reader = HeadReader(self.graph, settings, *input_size(self._input))
         self._runner = Runner(data, threads)
-        self._width, self._height = input_size(self._input)
-
-    @property
-    def spec(self) -> InputSpec:
-        said = self.settings
-        assert said.mean and said.std and said.channels and said.resize, "settings are complete"
-        return InputSpec(said.mean, said.std, said.channels, said.resize)
 
     def detect(self, image: Image, score: float) -> Inference:
         """Detections of at least `score`, in pixels of the image."""
         values, placement = fill(image, self.spec, self._input)
         outputs = self._runner.run([values])
         milliseconds = self._runner.milliseconds
-        head = Head(self.graph, self._real(outputs), self._width, self._height)
-        decoded = self._decoder.decode(head, self._limits(score))
+        decoded = self._reader.decode(self._tensors(outputs), score)
+        return inference(decoded, placement, image, milliseconds)
 
-        def back(found: Any) -> Any:
-            # not clipped to the image: pycocotools scores boxes as the model gives them
-            boxes = placement.to_original(found.boxes)
-            return replace(found, boxes=boxes)[np.isfinite(boxes).all(axis=1)]
-
-        candidates = back(decoded.candidates) if decoded.candidates is not None else None
-        return Inference(back(decoded.detections), candidates, image.width, image.height, milliseconds)
-
-    def _limits(self, score: float) -> Limits:
-        said = self.settings
-        assert said.nms_iou is not None and said.max_detections is not None, "settings are complete"
-        return Limits(score, said.nms_iou, said.max_detections, said.class_offset or 0)
-
-    def _real(self, outputs: list[np.ndarray]) -> dict[int, np.ndarray]:
-        """Outputs, and what else the decoder reads, as real numbers by tensor index."""
-        raw = dict(zip(self.graph.outputs, outputs, strict=True))
-        for index in self._decoder.reads(self.graph):
-            if index not in raw:
-                try:
-                    raw[index] = self._runner.tensor(index)
-                except QvizError:
-                    continue  # a decoder does without what is not kept
-        return {index: _dequantized(values, self.graph.tensors[index]) for index, values in raw.items()}
+    def _tensors(self, outputs: list[np.ndarray]) -> dict[int, np.ndarray]:
+        """Outputs, and what else the head's reader wants."""
+        found = dict(zip(self.graph.outputs, outputs, strict=True))
+        for index in self._reader.wanted:
+            if index not in found:
+                with suppress(QvizError):  # a decoder does without what is not kept
+                    found[index] = self._runner.tensor(index)
+        return found
 
 
-def _dequantized(values: np.ndarray, tensor: Tensor) -> np.ndarray:
-    if tensor.quantized and tensor.quantization is not None:
-        return tensor.quantization.dequantize(values)
-    return np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=1e9, neginf=-1e9)
+def input_spec(said: Settings) -> InputSpec:
+    """How a model wants its images, from complete settings."""
+    assert said.mean and said.std and said.channels and said.resize, "settings are complete"
+    return InputSpec(said.mean, said.std, said.channels, said.resize)
+
+
+def inference(decoded: Decoded, placement: Placement, image: Image, milliseconds: float) -> Inference:
+    """A head's detections, in pixels of the image."""
+
+    def back(found: Detections) -> Detections:
+        # not clipped to the image: pycocotools scores boxes as the model gives them
+        boxes = placement.to_original(found.boxes)
+        return replace(found, boxes=boxes)[np.isfinite(boxes).all(axis=1)]
+
+    candidates = back(decoded.candidates) if decoded.candidates is not None else None
+    return Inference(back(decoded.detections), candidates, image.width, image.height, milliseconds)
 
 
 # ---- what runs in the workers -------------------------------------------------------------------------------------

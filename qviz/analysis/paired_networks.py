@@ -10,11 +10,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from qviz.analysis.layer_pairs import LayerPair, LayerPairs, pair_layers
-from qviz.detector import Warm
+from qviz.detector import Warm, input_spec
 from qviz.engine import Blob
 from qviz.structures import Graph, Image, Op, Settings, Tensor
 from qviz.tflite.constants import operator_weights
-from qviz.tflite.inputs import InputSpec, fill
+from qviz.tflite.inputs import fill
 from qviz.tflite.stepper import Stepper
 
 CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
@@ -29,7 +29,7 @@ class PairedNetworks:
 
     def __init__(self, reference: bytes, variant: bytes, settings: tuple[Settings, Settings]) -> None:
         self.reference, self.variant = Stepper(reference), Stepper(variant)
-        self._specs = [_spec(said) for said in settings]
+        self._specs = [input_spec(said) for said in settings]
         graphs = self.reference.graph, self.variant.graph
         self.reference_weights = operator_weights(reference, graphs[0])
         self.variant_weights = operator_weights(variant, graphs[1])
@@ -72,11 +72,6 @@ class PairedNetworks:
             return None
         fed = {t: as_real(own[back[t]], tensors[back[t]]) for t in inputs}
         return self.reference.run_step(step, fed)[pair.reference_tensor]
-
-
-def _spec(said: Settings) -> InputSpec:
-    assert said.mean and said.std and said.channels and said.resize, "settings are complete"
-    return InputSpec(said.mean, said.std, said.channels, said.resize)
 
 
 def _activations(stepper: Stepper) -> set[int]:

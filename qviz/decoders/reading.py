@@ -1,0 +1,40 @@
+"""The end of one network read as detections, from whichever run its tensors come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from qviz.decoders import choose
+from qviz.decoders.head import Decoded, Head, Limits
+from qviz.structures import Graph, Settings, Tensor
+
+
+class HeadReader:
+    """One graph's head under complete settings. Boxes are xyxy in pixels of the model's input, width x height.
+
+    wanted: the tensors it reads, outputs first; those behind the outputs may be missing where a run does not keep them.
+    """
+
+    def __init__(self, graph: Graph, settings: Settings, width: int, height: int) -> None:
+        self.graph, self.settings = graph, settings
+        self.name, self._decoder = choose(graph, settings.decoder)
+        self.wanted = tuple(dict.fromkeys((*graph.outputs, *self._decoder.reads(graph))))
+        self._width, self._height = width, height
+
+    def decode(self, tensors: Mapping[int, np.ndarray], score: float) -> Decoded:
+        """Detections of at least `score` from tensors as the file types them."""
+        real = {index: _real(tensors[index], self.graph.tensors[index]) for index in self.wanted if index in tensors}
+        return self._decoder.decode(Head(self.graph, real, self._width, self._height), self._limits(score))
+
+    def _limits(self, score: float) -> Limits:
+        said = self.settings
+        assert said.nms_iou is not None and said.max_detections is not None, "settings are complete"
+        return Limits(score, said.nms_iou, said.max_detections, said.class_offset or 0)
+
+
+def _real(values: np.ndarray, tensor: Tensor) -> np.ndarray:
+    if tensor.quantized and tensor.quantization is not None:
+        return tensor.quantization.dequantize(values)
+    return np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=1e9, neginf=-1e9)
