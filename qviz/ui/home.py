@@ -146,8 +146,10 @@ def manage(here: Page) -> None:
         chosen = st.selectbox(
             "Reference (chosen by scheme: the least quantized)",
             list(names),
+            index=list(names).index(found.reference.digest),
             format_func=lambda digest: names[digest],
-            key="qviz_reference",
+            # the reference is in the key: a widget that outlives the models would choose one that nobody chose
+            key=f"qviz_reference-{found.reference.digest}",
         )
         if chosen != found.reference.digest:
             workspace.keep(replace(here.workspace, reference=chosen))

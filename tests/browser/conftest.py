@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
+PATIENCE = 120_000
+"""Milliseconds; a busy machine is slow, not wrong."""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -37,7 +39,9 @@ def browser() -> Iterator[object]:
         if os.environ.get("CI") == "true":
             pytest.fail("CI has no Chromium: .ci/run installs it")
         pytest.skip("no Chromium is installed (Debian: apt-get install chromium fonts-liberation)")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=PATIENCE)
 
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
@@ -93,6 +97,7 @@ class Visit:
 
     def __init__(self, browser: object, address: str, **context: object) -> None:
         self._context = browser.new_context(viewport={"width": 1280, "height": 900}, **context)  # type: ignore[attr-defined]
+        self._context.set_default_timeout(PATIENCE)
         self.page = self._context.new_page()
         self.address = address
         self.outside: list[str] = []
@@ -110,14 +115,14 @@ class Visit:
 
     def settle(self) -> None:
         """Until the script has run."""
-        self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=40_000)
+        self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=PATIENCE)
 
     def painted(self, name: str | None = None) -> object:
         """The viewer, once its image and boxes are there (of that image, if named)."""
         viewer = self.page.locator('.qviz-viewer[data-painted="true"]')
-        viewer.wait_for(timeout=40_000)
+        viewer.wait_for(timeout=PATIENCE)
         if name is not None:
-            self.page.get_by_text(f"{name}, ", exact=False).first.wait_for(timeout=40_000)
+            self.page.get_by_text(f"{name}, ", exact=False).first.wait_for(timeout=PATIENCE)
         return viewer
 
     def drop(self, files: dict[str, bytes], zone: int = 0) -> None:

@@ -34,11 +34,11 @@ def transforms(visit: Visit) -> list[str]:
 def test_a_first_visit_shows_the_damage_on_the_sample(visit: Visit) -> None:
     visit.open()
     broken = visit.page.locator(".qviz-card", has_text="int8_wrong_range")
-    broken.get_by_text("broken").wait_for(timeout=30_000)
+    broken.get_by_text("broken").wait_for(timeout=120_000)
     assert "Wrong range" in broken.inner_text()
     for name in ("dynamic_range", "float16"):
         assert "broken" not in visit.page.locator(".qviz-card", has_text=name).inner_text()
-    visit.page.get_by_text(re.compile("over 27 images")).wait_for(timeout=60_000)
+    visit.page.get_by_text(re.compile("over 27 images")).wait_for(timeout=120_000)
     assert "int8_wrong_range is broken" in visit.page.locator(".qviz-verdict").first.inner_text()
     assert visit.page.locator(".qviz-worst img").count() == 8
 
@@ -116,29 +116,29 @@ def test_a_deep_link_on_a_fresh_server(browser: object, start_server: Callable[[
     assert viewer.get_attribute("data-threshold") == "0.40"
     assert visit.page.locator('[data-testid="stSidebar"]').get_by_role("link", name="Accuracy").count() == 1
     visit.page.get_by_role("link", name="Overview").click()
-    visit.page.locator(".qviz-card").first.wait_for(timeout=30_000)
+    visit.page.locator(".qviz-card").first.wait_for(timeout=120_000)
     assert visit.outside == []
     visit.close()
 
 
 def test_accuracy_shows_loss_by_class(visit: Visit) -> None:
     visit.open("/accuracy")
-    visit.page.get_by_text("Loss by class").wait_for(timeout=90_000)
+    visit.page.get_by_text("Loss by class").wait_for(timeout=120_000)
     assert "AP" in visit.page.locator(".qviz-verdict").first.inner_text()
     visit.page.locator('[data-testid="stPlotlyChart"] .bars').first.wait_for()
 
 
 def test_own_models_and_a_hostile_label(visit: Visit) -> None:
     visit.open()
-    visit.page.locator(".qviz-card").first.wait_for(timeout=30_000)
+    visit.page.locator(".qviz-card").first.wait_for(timeout=120_000)
     files = {
         f"{STEM}{name}.tflite": (MODELS / f"{STEM}{name}.tflite").read_bytes() for name in ("int8", "dynamic_range")
     }
     hostile = "\n".join(["<img src=x onerror=alert(1)>"] * 90).encode()
     visit.drop(files | {"labels.txt": hostile})
-    visit.page.get_by_role("button", name="Back to the sample").wait_for(timeout=60_000)
+    visit.page.get_by_role("button", name="Back to the sample").wait_for(timeout=120_000)
     visit.settle()
-    expect(visit.page.locator(".qviz-card")).to_have_count(2, timeout=30_000)
+    expect(visit.page.locator(".qviz-card")).to_have_count(2, timeout=120_000)
     visit.page.get_by_role("link", name="Compare", exact=True).first.click()
     visit.painted()
     assert visit.page.locator(".qviz-viewer img").count() == visit.page.locator(".qviz-pane").count()
@@ -153,22 +153,22 @@ def test_a_broken_image_among_good_ones(visit: Visit) -> None:
         archive.writestr("good one.jpg", photo("coffee.jpg", flip=True))
         archive.writestr("cut short.jpg", photo("hens.jpg")[:2000])
     visit.drop({"photos.zip": buffer.getvalue(), "empty.png": b""})
-    visit.page.get_by_text("30 images").wait_for(timeout=30_000)
+    visit.page.get_by_text("30 images").wait_for(timeout=120_000)
     visit.page.get_by_role("link", name="Overview").click()
-    visit.page.get_by_text(re.compile("cut short.jpg is damaged or cut short")).wait_for(timeout=60_000)
-    visit.page.get_by_text(re.compile("empty.png is empty")).wait_for(timeout=60_000)
+    visit.page.get_by_text(re.compile("cut short.jpg is damaged or cut short")).wait_for(timeout=120_000)
+    visit.page.get_by_text(re.compile("empty.png is empty")).wait_for(timeout=120_000)
     visit.open("/compare?variant=int8&image=coffee.jpg")
     visit.painted("coffee.jpg")
 
 
 def test_a_broken_model_takes_nothing_away(visit: Visit) -> None:
     visit.open()
-    visit.page.locator(".qviz-card").first.wait_for(timeout=30_000)
+    visit.page.locator(".qviz-card").first.wait_for(timeout=120_000)
     data = bytearray((MODELS / f"{STEM}int8.tflite").read_bytes()[:400_000])
     visit.drop({"broken.tflite": bytes(data), "text.tflite": b"this is no model at all"})
-    visit.page.get_by_text(re.compile("text.tflite is no TensorFlow Lite file")).wait_for(timeout=60_000)
-    visit.page.locator(".qviz-card").nth(4).wait_for(timeout=30_000)
-    expect(visit.page.locator(".qviz-card")).to_have_count(5, timeout=30_000)
+    visit.page.get_by_text(re.compile("text.tflite is no TensorFlow Lite file")).wait_for(timeout=120_000)
+    visit.page.locator(".qviz-card").nth(4).wait_for(timeout=120_000)
+    expect(visit.page.locator(".qviz-card")).to_have_count(5, timeout=120_000)
 
 
 def test_dark_mode_follows_the_system(browser: object, server: str) -> None:
@@ -182,7 +182,7 @@ def test_dark_mode_follows_the_system(browser: object, server: str) -> None:
 
 def test_layers_name_the_input_quantizer(visit: Visit) -> None:
     visit.open("/layers?variant=int8_wrong_range")
-    visit.page.get_by_text(re.compile("the input quantizer .QUANTIZE. clips")).wait_for(timeout=90_000)
+    visit.page.get_by_text(re.compile("the input quantizer .QUANTIZE. clips")).wait_for(timeout=120_000)
     visit.page.locator('[data-testid="stPlotlyChart"] .scatterlayer').first.wait_for()
 
 
@@ -191,7 +191,7 @@ def test_one_visitors_photo_is_not_anothers(browser: object, server: str) -> Non
     mine.open("/compare?variant=int8")
     mine.painted()
     mine.drop({"private.jpg": photo("kitten.jpg", flip=True)})
-    mine.page.get_by_text("28 images").wait_for(timeout=30_000)
+    mine.page.get_by_text("28 images").wait_for(timeout=120_000)
     theirs.open("/compare?variant=int8&image=private.jpg")
     theirs.painted()
     theirs.page.get_by_text("27 images").wait_for()
