@@ -1,7 +1,6 @@
-"""Mean average precision and its loss by class, computed by pycocotools.
+"""Average precision, computed by pycocotools.
 
-AP, AP50, AP75, small, medium, large and AR are COCOeval's twelve numbers' first six and its AR at 100 detections, in
-[0, 1]; a class without truths has none (None, not 0 and not -1). Loss is reference minus variant: positive is worse.
+AP, AP50, AP75, small, medium, large and AR are COCOeval's twelve numbers' first six and its AR at 100 detections.
 """
 
 from __future__ import annotations
@@ -9,95 +8,27 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from qviz.analysis.ap_figures import AveragePrecision, ClassAP
+from qviz.analysis.match_tables import MatchTables, match_tables
 from qviz.errors import DatasetError
 from qviz.structures import Category, Dataset, Detections
 
-if TYPE_CHECKING:
-    import pandas as pd
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """One model on one dataset: its figures, what was matched by image, and its curves.
 
-@dataclass(frozen=True, slots=True)
-class ClassAP:
-    """truths: annotated objects that are no crowd; images: those that show one."""
+    curves: (classes, 101) interpolated precision at IoU .50 over recall 0 to 1, NaN for a class without truths.
+    """
 
-    label: str
-    ap: float | None
-    ap50: float | None
-    truths: int
-    images: int
-
-
-@dataclass(frozen=True, slots=True)
-class AveragePrecision:
-    """One model on one dataset."""
-
-    name: str
-    ap: float | None
-    ap50: float | None
-    ap75: float | None
-    ap_small: float | None
-    ap_medium: float | None
-    ap_large: float | None
-    ar: float | None
-    per_class: tuple[ClassAP, ...]
-
-    def to_frame(self) -> pd.DataFrame:
-        """A row a class."""
-        import pandas as pd
-
-        return pd.DataFrame([asdict(row) for row in self.per_class])
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Reference minus variant, in AP; the interval and its verdict are None until they are computed."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    significant: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ClassLoss:
-    """The loss of one class."""
-
-    label: str
-    loss: Loss
-    truths: int
-    images: int
-
-
-@dataclass(frozen=True, slots=True)
-class VariantLoss:
-    """All losses of one variant, the worst class first."""
-
-    variant: str
-    ap: Loss
-    per_class: tuple[ClassLoss, ...]
-
-    def to_frame(self) -> pd.DataFrame:
-        """A row a class."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            [
-                {"label": row.label, **asdict(row.loss), "truths": row.truths, "images": row.images}
-                for row in self.per_class
-            ]
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        rows = [
-            {"label": row.label, **asdict(row.loss), "truths": row.truths, "images": row.images}
-            for row in self.per_class
-        ]
-        return {"variant": self.variant, "ap": asdict(self.ap), "per_class": rows}
+    figures: AveragePrecision
+    tables: MatchTables
+    curves: np.ndarray
 
 
 def category_ids(labels: Sequence[str], categories: Sequence[Category]) -> dict[int, int]:
@@ -121,19 +52,20 @@ def _plain(name: str) -> str:
     return name.strip().lower().replace("_", " ")
 
 
-def average_precision(
+def judge(
     name: str,
     dataset: Dataset,
     detections: Mapping[int, Detections],
     classes: Mapping[int, int],
-) -> AveragePrecision:
-    """One model's AP. detections: by image id, in pixels of the original; classes: class id -> category id."""
+) -> Judged:
+    """One model's accuracy. detections: by image id, in pixels of the original; classes: class id -> category id."""
     evaluation = _evaluate(dataset, detections, classes)
     known = [_known(value) for value in evaluation.stats]
     ap, ap50, ap75, small, medium, large = known[:6]
-    return AveragePrecision(
-        name, ap, ap50, ap75, small, medium, large, known[8], tuple(_per_class(dataset, evaluation))
-    )
+    rows = tuple(_per_class(dataset, evaluation))
+    figures = AveragePrecision(name, ap, ap50, ap75, small, medium, large, known[8], rows)
+    curves = evaluation.eval["precision"][0, :, :, 0, -1].T
+    return Judged(figures, match_tables(evaluation), np.where(curves < 0, np.nan, curves).astype(np.float32))
 
 
 def _known(value: float) -> float | None:
@@ -220,18 +152,3 @@ def _per_class(dataset: Dataset, evaluation: Any) -> list[ClassAP]:
 def _mean(values: np.ndarray) -> float | None:
     known = values[values > -1]
     return float(known.mean()) if known.size else None
-
-
-def ap_loss(reference: AveragePrecision, variant: AveragePrecision) -> VariantLoss:
-    """Reference minus variant, overall and for each class with truths, the worst first."""
-    rows = [
-        ClassLoss(first.label, Loss(_difference(first.ap, second.ap)), first.truths, first.images)
-        for first, second in zip(reference.per_class, variant.per_class, strict=True)
-        if first.truths
-    ]
-    rows.sort(key=lambda row: -(row.loss.value or 0.0))
-    return VariantLoss(variant.name, Loss(_difference(reference.ap, variant.ap)), tuple(rows))
-
-
-def _difference(first: float | None, second: float | None) -> float | None:
-    return first - second if first is not None and second is not None else None

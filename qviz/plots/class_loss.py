@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from qviz.analysis.average_precision import VariantLoss
+from qviz.analysis.ap_figures import VariantLoss
 
 MIN_SHOWN = 5e-4
 """Classes that lose or gain less AP than this are left to the table."""

@@ -21,6 +21,15 @@ def iou_matrix(first: FloatArray, second: FloatArray) -> FloatArray:
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
+def covered_matrix(first: FloatArray, second: FloatArray) -> FloatArray:
+    """(n, m) share of each first box that lies in a second one, in [0, 1]: IoU as COCO takes it against crowds."""
+    top_left = np.maximum(first[:, None, :2], second[None, :, :2])
+    bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    sides = np.maximum(bottom_right - top_left, 0)
+    own = np.broadcast_to(area(first)[:, None], sides.shape[:2])
+    return np.divide(sides[..., 0] * sides[..., 1], own, out=np.zeros(sides.shape[:2], first.dtype), where=own > 0)
+
+
 def clip(boxes: FloatArray, width: int, height: int) -> FloatArray:
     """The boxes cut to an image of width x height pixels."""
     limit = np.array([width, height, width, height], np.float32)

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qviz.analysis.average_precision import AveragePrecision, ap_loss, average_precision, category_ids
+from qviz.analysis.ap_figures import AveragePrecision, VariantLoss
+from qviz.analysis.average_precision import Judged, category_ids, judge
 from qviz.analysis.evaluation import Evaluation
 from qviz.analysis.models import LoadedModel
+from qviz.analysis.significance import Bootstrap
 from qviz.api import evaluate
 from qviz.engine import LocalEngine
 from qviz.errors import DatasetError
@@ -104,7 +106,7 @@ KNOWN = [
 def test_known_values(
     images: tuple[DatasetImage, ...], detections: dict[int, Detections], cats: float | None, dogs: float | None
 ) -> None:
-    found = average_precision("m", Dataset("d", images, CATEGORIES), detections, CLASSES)
+    found = judge("m", Dataset("d", images, CATEGORIES), detections, CLASSES).figures
     assert [row.label for row in found.per_class] == ["cat", "dog"]
     assert [row.ap for row in found.per_class] == pytest.approx([cats, dogs], abs=1e-6)
     known = [ap for ap in (cats, dogs) if ap is not None]
@@ -113,26 +115,30 @@ def test_known_values(
 
 def test_truths_and_images_are_counted_by_class() -> None:
     images = (image(1, (0, 3), (200, 3)), image(2, (0, 3)), image(3, (0, 3), crowd=True), image(4))
-    cat, dog = average_precision("m", Dataset("d", images, CATEGORIES), {}, CLASSES).per_class
+    cat, dog = judge("m", Dataset("d", images, CATEGORIES), {}, CLASSES).figures.per_class
     assert (cat.truths, cat.images, cat.ap) == (3, 2, 0.0)
     assert (dog.truths, dog.images, dog.ap) == (0, 0, None)
 
 
+def loss_of(reference: Judged, variant: Judged) -> VariantLoss:
+    return Bootstrap(reference.tables).loss(reference.figures, variant.figures, variant.tables)
+
+
 def test_a_loss_is_positive_where_the_variant_is_worse_and_the_worst_comes_first() -> None:
     dataset = Dataset("d", (image(1, (0, 3), (300, 7)),), CATEGORIES)
-    reference = average_precision("r", dataset, {1: seen((0, 0, 0.9), (300, 1, 0.9))}, CLASSES)
-    variant = average_precision("v", dataset, {1: seen((0, 0, 0.9))}, CLASSES)
-    loss = ap_loss(reference, variant)
+    reference = judge("r", dataset, {1: seen((0, 0, 0.9), (300, 1, 0.9))}, CLASSES)
+    variant = judge("v", dataset, {1: seen((0, 0, 0.9))}, CLASSES)
+    loss = loss_of(reference, variant)
     assert (loss.variant, loss.ap.value) == ("v", pytest.approx(0.5))
     assert [(row.label, row.loss.value) for row in loss.per_class] == [("dog", pytest.approx(1)), ("cat", 0)]
-    assert ap_loss(variant, reference).ap.value == pytest.approx(-0.5)
+    assert loss_of(variant, reference).ap.value == pytest.approx(-0.5)
 
 
 def test_a_class_without_truths_has_no_loss() -> None:
-    found = average_precision("m", Dataset("d", ONE, CATEGORIES), {}, CLASSES)
-    assert [row.label for row in ap_loss(found, found).per_class] == ["cat"]
-    empty = average_precision("m", Dataset("d", (image(1),), CATEGORIES), {}, CLASSES)
-    assert ap_loss(empty, empty).ap.value is None
+    found = judge("m", Dataset("d", ONE, CATEGORIES), {}, CLASSES)
+    assert [row.label for row in loss_of(found, found).per_class] == ["cat"]
+    empty = judge("m", Dataset("d", (image(1),), CATEGORIES), {}, CLASSES)
+    assert loss_of(empty, empty).ap.value is None
 
 
 LABELS = [

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.analysis.average_precision import ClassLoss, Loss, VariantLoss
+from qviz.analysis.ap_figures import ClassLoss, Loss, VariantLoss
 from qviz.analysis.changes import Change, Summary, summarise
 from qviz.analysis.verdict import damage_verdict, image_verdict, level, loss_verdict
 
