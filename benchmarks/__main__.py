@@ -3,7 +3,17 @@
 import sys
 from importlib import import_module
 
-ALL = ("startup", "first_visit", "dropped_image", "stepper")
+ALL = (
+    "startup",
+    "first_visit",
+    "dropped_image",
+    "stepper",
+    "trace",
+    "quantization_debugger",
+    "what_if",
+    "throughput",
+    "intervals",
+)
 
 
 def main() -> None:

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from qviz.analysis.average_precision import category_ids, judge
+from qviz.analysis.average_precision import judge
 from qviz.analysis.match_tables import mean_ap
+from qviz.analysis.reconcile import category_ids
 from qviz.analysis.significance import Bootstrap, draws
 from qviz.structures import Category, Dataset, DatasetImage, Detections
 

@@ -1,53 +1,61 @@
-"""Accuracy: AP of every model on annotated images, and the loss by class."""
+"""Accuracy: AP of every model, what each variant loses and how sure that is, and what stands behind it."""
+
+from collections.abc import Callable
 
 import streamlit as st
 
-from qviz.analysis.verdict import loss_verdict
-from qviz.plots.class_loss import class_loss_bars
-from qviz.plots.colours import variant_colour
-from qviz.ui import accuracy, page, uploads, view
+from qviz.ui import (
+    accuracy,
+    accuracy_data,
+    accuracy_files,
+    accuracy_images,
+    accuracy_tables,
+    accuracy_tabs,
+    page,
+    uploads,
+    view,
+)
 
 with page.begin("Accuracy") as here:
-    dataset, found = here.workspace.dataset, here.models
-    if found is None or dataset is None:
+    known = accuracy_data.sources(here)
+    if here.models is None or not known:
         page.verdict(
-            "Drop a COCO annotation file to measure accuracy.",
-            "Its images must be loaded too: drop them in the same go, as files or as a zip archive.",
+            "Drop a model, its variants and annotated images to measure accuracy.",
+            "Annotations as a COCO file, with their images in the same go, as files or as a zip archive.",
         )
         uploads.drop_zone("Annotations and images", key="accuracy")
         st.stop()
     view.show(here.view)
     headline = st.container()
-    evaluation = accuracy.evaluated(here, dataset)
-    if evaluation is None:
-        with headline:
-            page.verdict(f"Evaluating {len(found.all)} models on {len(dataset.images)} annotated images …")
-        st.stop()
-
-    names = [found.name(model) for model in found.all]
-    losses = dict(zip(names[1:], evaluation.losses, strict=True))
+    source = accuracy_data.choose(known)
     with headline:
-        page.verdict(
-            loss_verdict(names[0], evaluation.models[0].ap, losses),
-            f"{evaluation.dataset}: {evaluation.images} images, {evaluation.annotations} objects. AP is averaged over"
-            " IoU .50 to .95 (pycocotools), ×100, higher is better; so few images give no interval yet.",
-        )
-    table = accuracy.scores(evaluation.models, names, evaluation.losses)
-    accuracy.show_table(table)
-    for sentence in evaluation.skipped:
-        st.text(f"Left out: {sentence}")
-
-    if losses:
-        worst = max(losses, key=lambda name: losses[name].ap.value or 0.0)
-        asked = here.view.variants[0] if here.view.variants and here.view.variants[0] in losses else worst
-        st.subheader("Loss by class")
-        chosen = st.segmented_control("Variant", list(losses), default=asked, key=f"loss-{asked}") or asked
-        if chosen != asked:
-            view.change(variants=(chosen,))
-            st.rerun()
-        colour = variant_colour(names.index(chosen) - 1)
-        st.plotly_chart(class_loss_bars(losses[chosen], colour), width="stretch", key=f"class-loss-{chosen}")
-    st.subheader("AP by class")
-    accuracy.show_table(accuracy.class_rows(evaluation, names))
+        if source is None:
+            accuracy.ask(here)
+            uploads.drop_zone("Annotations and images", key="accuracy")
+            st.stop()
+        finding = accuracy.evaluated(here, source)
+        if finding is None:
+            st.stop()
+        accuracy.headline(finding)
+    accuracy.overview(finding)
+    if finding.losses:
+        variant, label = accuracy.choose(here, finding)
+        tabs: dict[str, Callable[[], None]] = {
+            "Loss by class": lambda: accuracy_tabs.by_class(here, finding, variant, label),
+            "All variants": lambda: accuracy_tabs.heat(finding),
+            "Precision and recall": lambda: accuracy_tabs.curves(finding, label),
+            "Error types": lambda: accuracy_tabs.errors(finding, variant),
+            "Thresholds": lambda: accuracy_tabs.thresholds(finding, variant),
+            "Confusions": lambda: accuracy_tabs.confusions(finding, variant),
+            "Worst images": lambda: accuracy_images.worst(here, finding, variant),
+        }
+        if len(finding.losses) == 1:
+            del tabs["All variants"]
+        for tab, draw in zip(st.tabs(list(tabs)), tabs.values(), strict=True):
+            with tab:
+                draw()
+    else:
+        accuracy_tables.show(accuracy_tables.class_rows(finding.evaluation, finding.names))
+    accuracy_files.downloads(finding)
     st.subheader("Another dataset")
     uploads.drop_zone("Annotations and images", key="accuracy")

@@ -5,7 +5,7 @@ import streamlit as st
 from qviz.analysis.verdict import image_verdict
 from qviz.errors import QvizError
 from qviz.plots.confidences import confidence_scatter
-from qviz.ui import calls, compare, image_strip, page, uploads, view
+from qviz.ui import calls, compare, image_strip, page, trace, uploads, view
 
 with page.begin("Compare") as here:
     found, images = here.models, here.workspace.images
@@ -58,3 +58,4 @@ with page.begin("Compare") as here:
     with right:
         st.subheader("Confidence")
         st.plotly_chart(confidence_scatter(objects, reference, name, seen.score), width="stretch", key="confidence")
+    trace.show(here, variants[0], image, objects, compare.selected_number(objects, f"v{position}"))

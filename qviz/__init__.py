@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from qviz.api import compare, detect, evaluate, layers, load
+    from qviz.api import compare, detect, evaluate, layers, load, robustness, trace, what_if
     from qviz.engine import LocalEngine
     from qviz.errors import QvizError
     from qviz.structures import Detections, GroundTruth, Image, Model, Scheme, Settings
@@ -28,6 +28,9 @@ _HOMES = {
     "evaluate": "qviz.api",
     "layers": "qviz.api",
     "load": "qviz.api",
+    "robustness": "qviz.api",
+    "trace": "qviz.api",
+    "what_if": "qviz.api",
     "LocalEngine": "qviz.engine",
     "QvizError": "qviz.errors",
     "Detections": "qviz.structures",
@@ -53,6 +56,9 @@ __all__ = [
     "evaluate",
     "layers",
     "load",
+    "robustness",
+    "trace",
+    "what_if",
 ]
 
 

@@ -209,6 +209,16 @@ class Warm:
 _DETECTORS, _IMAGES = Warm(8), Warm(4)
 
 
+def decoded(image: EncodedImage) -> Image:
+    """The image's pixels under its shift; both are kept a while. Raises ImageError."""
+    found = _IMAGES.get(image.plain.digest, lambda: read_image(image))
+    if image.shift is None:
+        return found
+    from qviz.corruptions.shift import shifted  # seldom wanted
+
+    return _IMAGES.get(image.digest, lambda: shifted(found, image))
+
+
 def inspect_job(model: Blob, said: Settings, sidecar: Settings) -> Inspection:
     """`inspect` in a worker, as the bytes are untrusted; and whether they can be run at all, and how."""
     data = model.read()
@@ -218,9 +228,9 @@ def inspect_job(model: Blob, said: Settings, sidecar: Settings) -> Inspection:
 
 def detect_job(model: Blob, settings: Settings, image: EncodedImage, score: float, threads: int = 1) -> Inference:
     """One model on one image. The interpreter stays warm, the decoded image is shared by the models that follow."""
-    decoded = _IMAGES.get(image.digest, lambda: read_image(image))
+    seen = decoded(image)
     detector = _DETECTORS.get((model.digest, settings, threads), lambda: _detector(model.read(), settings, threads))
-    return detector.detect(decoded, score)
+    return detector.detect(seen, score)
 
 
 def _detector(data: bytes, settings: Settings, threads: int) -> Detector | SavedModelDetector:
@@ -231,5 +241,5 @@ def _detector(data: bytes, settings: Settings, threads: int) -> Detector | Saved
 
 def preview_job(image: EncodedImage, longest: int) -> tuple[int, int, bytes]:
     """(width, height, JPEG for the screen of at most `longest` pixels a side) of one image."""
-    decoded = _IMAGES.get(image.digest, lambda: read_image(image))
-    return decoded.width, decoded.height, preview(decoded, longest)
+    seen = decoded(image)
+    return seen.width, seen.height, preview(seen, longest)

@@ -8,7 +8,8 @@
     │   │   └── NeedsTensorFlow  TensorFlow Lite cannot express the model; TensorFlow itself can run it
     │   ├── SettingsError   a setting or an option
     │   ├── LabelsError     a label file
-    │   └── DatasetError    an annotation file
+    │   ├── DatasetError    an annotation file
+    │   └── QuantizeError   a recipe that does not fit the model, or lacks what it needs
     ├── WorkerError         a job failed in its worker process; other jobs go on
     │   ├── WorkerCrashed
     │   ├── WorkerTimeout
@@ -54,6 +55,10 @@ class LabelsError(InputError):
 
 class DatasetError(InputError):
     """An annotation file cannot be read."""
+
+
+class QuantizeError(InputError):
+    """A quantization recipe does not fit the model, or lacks what it needs."""
 
 
 class WorkerError(QvizError):

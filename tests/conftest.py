@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,12 @@ SCHEMES = ("float32", "float16", "dynamic_range", "int8", "int8_wrong_range")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ["QVIZ_CACHE"] = tempfile.mkdtemp(prefix="qviz-test-cache-")  # never the developer's own
     config.addinivalue_line("markers", "slow: loads TensorFlow or runs many images")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["QVIZ_CACHE"], ignore_errors=True)
 
 
 @dataclass(frozen=True)

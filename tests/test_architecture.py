@@ -63,6 +63,7 @@ GUESTS = {
     "loky": {"qviz.engine"},
     "dask": {"qviz.engine"},
     "distributed": {"qviz.engine"},
+    "cloudpickle": {"qviz.engine"},
     "psutil": {"qviz.engine"},
     "sqlite3": {"qviz.store"},
 }
@@ -74,6 +75,8 @@ INSIDE_FUNCTIONS = {
     "tensorflow_model_optimization",
     "ai_edge_quantizer",
     "pillow_heif",
+    "dask",
+    "distributed",
 }
 """Slow to import, or not installed everywhere: only the call that needs them pays."""
 
@@ -173,7 +176,7 @@ def test_a_file_is_short_and_has_a_name(path: Path) -> None:
     [
         ("qviz", {"numpy", "tensorflow", "streamlit", "cv2", "ai_edge_litert"}),
         ("qviz.cli", {"tensorflow", "streamlit", "cv2", "pandas", "ai_edge_litert", "scipy", "pycocotools", "loky"}),
-        ("qviz.engine", {"tensorflow", "streamlit", "cv2", "pandas", "loky"}),
+        ("qviz.engine", {"tensorflow", "streamlit", "cv2", "pandas", "loky", "distributed"}),
         ("qviz.api", {"tensorflow", "streamlit", "pandas", "scipy", "pycocotools"}),
     ],
 )

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from qviz.analysis.ap_figures import AveragePrecision, ClassAP
 from qviz.analysis.match_tables import MatchTables, match_tables
-from qviz.errors import DatasetError
-from qviz.structures import Category, Dataset, Detections
+from qviz.structures import Dataset, Detections
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,32 +23,13 @@ class Judged:
     """One model on one dataset: its figures, what was matched by image, and its curves.
 
     curves: (classes, 101) interpolated precision at IoU .50 over recall 0 to 1, NaN for a class without truths.
+    results: (n, 7) image id, x, y, width, height, score, category id of every detection of a known class.
     """
 
     figures: AveragePrecision
     tables: MatchTables
     curves: np.ndarray
-
-
-def category_ids(labels: Sequence[str], categories: Sequence[Category]) -> dict[int, int]:
-    """class id -> category id: by name where names are known, else class 0 is the lowest category id and so on.
-
-    Raises DatasetError where nothing fits.
-    """
-    by_name = {_plain(category.name): category.id for category in categories}
-    named = {i: by_name[_plain(label)] for i, label in enumerate(labels) if _plain(label) in by_name}
-    if named:
-        return named
-    if labels and any(label != "???" for label in labels):
-        raise DatasetError(
-            f"None of the model's {len(labels)} labels ({labels[0]}, ...) is a category of the annotations"
-            f" ({', '.join(category.name for category in categories[:3])}, ...). Give the right label file."
-        )
-    return dict(enumerate(sorted(category.id for category in categories)))
-
-
-def _plain(name: str) -> str:
-    return name.strip().lower().replace("_", " ")
+    results: np.ndarray
 
 
 def judge(
@@ -59,13 +39,14 @@ def judge(
     classes: Mapping[int, int],
 ) -> Judged:
     """One model's accuracy. detections: by image id, in pixels of the original; classes: class id -> category id."""
-    evaluation = _evaluate(dataset, detections, classes)
+    found = _results(detections, classes)
+    evaluation = _evaluate(dataset, found)
     known = [_known(value) for value in evaluation.stats]
     ap, ap50, ap75, small, medium, large = known[:6]
     rows = tuple(_per_class(dataset, evaluation))
     figures = AveragePrecision(name, ap, ap50, ap75, small, medium, large, known[8], rows)
     curves = evaluation.eval["precision"][0, :, :, 0, -1].T
-    return Judged(figures, match_tables(evaluation), np.where(curves < 0, np.nan, curves).astype(np.float32))
+    return Judged(figures, match_tables(evaluation), np.where(curves < 0, np.nan, curves).astype(np.float32), found)
 
 
 def _known(value: float) -> float | None:
@@ -73,21 +54,36 @@ def _known(value: float) -> float | None:
     return float(value) if value > -1 else None
 
 
-def _evaluate(dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int]) -> Any:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
+def tables(dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int]) -> MatchTables:
+    """What AP of resamples needs of `judge`, in a fraction of its time: all sizes at once, annotated classes alone."""
+    annotated = {int(category) for image in dataset.images for category in image.category_ids}
+    kept = replace(dataset, categories=tuple(row for row in dataset.categories if row.id in annotated))
+    known = {class_id: category for class_id, category in classes.items() if category in annotated}
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = _prepared(kept, _results(detections, known))
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+        evaluation.params.maxDets = [100]
+        evaluation.evaluate()
+    return match_tables(evaluation)
 
+
+def _evaluate(dataset: Dataset, rows: np.ndarray) -> Any:
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        truths = COCO()
-        truths.dataset = _as_coco(dataset)
-        truths.createIndex()
-        rows = _results(detections, classes)
-        found = truths.loadRes(rows) if len(rows) else _no_results(truths)
-        evaluation = COCOeval(truths, found, "bbox")
+        evaluation = _prepared(dataset, rows)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     return evaluation
+
+
+def _prepared(dataset: Dataset, rows: np.ndarray) -> Any:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truths = COCO()
+    truths.dataset = _as_coco(dataset)
+    truths.createIndex()
+    return COCOeval(truths, truths.loadRes(rows) if len(rows) else _no_results(truths), "bbox")
 
 
 def _no_results(truths: Any) -> Any:

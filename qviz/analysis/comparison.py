@@ -86,7 +86,7 @@ class Comparison:
 
     reference: str
     variants: tuple[ComparedVariant, ...]
-    warnings: tuple[dict[str, str], ...] = ()
+    warnings: tuple[dict[str, Any], ...] = ()
     skipped: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -204,6 +204,6 @@ def compare_variant(
     return ComparedVariant(variant.name, str(variant.scheme), variant.digest, tuple(done))
 
 
-def with_remarks(comparison: Comparison, warnings: Sequence[dict[str, str]], skipped: Sequence[str]) -> Comparison:
+def with_remarks(comparison: Comparison, warnings: Sequence[dict[str, Any]], skipped: Sequence[str]) -> Comparison:
     """The comparison with what has to be said beside it."""
     return replace(comparison, warnings=tuple(warnings), skipped=tuple(skipped))

@@ -56,11 +56,15 @@ class ImageLoss:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One model on one dataset: pairs (truth's label, seen label) with their number, and two counts an image."""
+    """One model on one dataset: pairs (truth's label, seen label) with their number, and two counts an image.
+
+    found_of: objects found right by (image id, label).
+    """
 
     pairs: Mapping[tuple[str | None, str | None], int]
     found: Mapping[int, int]
     false: Mapping[int, int]
+    found_of: Mapping[tuple[int, str], int]
 
 
 def taken_for(
@@ -69,13 +73,15 @@ def taken_for(
     """detections: by image id, in pixels of the original; classes: class id -> category id."""
     names = {category.id: category.name for category in dataset.categories}
     pairs: Counter[tuple[str | None, str | None]] = Counter()
+    found_of: Counter[tuple[int, str]] = Counter()
     found, false = {}, {}
     for image in dataset.images:
         own = _pairs(image, _categories(detections.get(image.id, Detections.none()).above(score), classes))
         found[image.id] = sum(truth == seen for truth, seen in own)
+        found_of.update((image.id, names[truth]) for truth, seen in own if truth is not None and truth == seen)
         false[image.id] = sum(truth is None for truth, _ in own)
         pairs.update((names.get(truth), names.get(seen)) for truth, seen in own)  # type: ignore[arg-type]
-    return Taken(pairs, found, false)
+    return Taken(pairs, found, false, found_of)
 
 
 def _categories(seen: Detections, classes: Mapping[int, int]) -> Detections:
@@ -125,3 +131,18 @@ def image_losses(
         for image in dataset.images
     ]
     return tuple(sorted(rows, key=lambda row: (-row.loss, row.name)))
+
+
+def worst_image_of(
+    dataset: Dataset, digests: Mapping[int, str], reference: Taken, variant: Taken
+) -> Mapping[str, str]:
+    """label -> digest of the image on which the variant falls most behind the reference; of equals the first."""
+    names = {category.id: category.name for category in dataset.categories}
+    worst: dict[str, tuple[int, str]] = {}
+    for image in dataset.images:
+        for label in {names[int(category)] for category in image.category_ids[~image.is_crowd]}:
+            place = image.id, label
+            lost = reference.found_of.get(place, 0) - variant.found_of.get(place, 0)
+            if label not in worst or lost > worst[label][0]:
+                worst[label] = lost, digests.get(image.id, "")
+    return {label: digest for label, (_, digest) in worst.items()}

@@ -1,21 +1,28 @@
-"""All models of a comparison on one annotated dataset."""
+"""All models of a comparison on one dataset, whose truths are annotated or are what the reference itself finds."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from qviz.analysis.average_precision import AveragePrecision, VariantLoss, ap_loss, average_precision, category_ids
+from qviz.analysis.ap_figures import AveragePrecision, VariantLoss
 from qviz.analysis.detecting import Detected, detect_images
 from qviz.analysis.lint import lint_all
+from qviz.analysis.loss_detail import LossDetail, ModelAccuracy, loss_detail, model_accuracy
 from qviz.analysis.models import LoadedModel
+from qviz.analysis.reconcile import category_ids, reconcile
+from qviz.analysis.reference_truth import REMARK, as_truths
 from qviz.analysis.settings_guess import a_few, guess_all, unknown_settings
+from qviz.analysis.significance import Bootstrap
+from qviz.analysis.thresholds import Reliability
 from qviz.detector import AP_SCORE
 from qviz.engine import Engine
 from qviz.errors import DatasetError, ImageError
 from qviz.progress import OnProgress, silent
+from qviz.store import Store
 from qviz.structures import Dataset, DatasetImage, Detections, EncodedImage, GroundTruth
 
 if TYPE_CHECKING:
@@ -26,7 +33,12 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """models: the reference first; losses: a row a variant."""
+    """models: the reference first; losses, details: a row a variant.
+
+    curves: a model's (classes, 101) interpolated precision at IoU .50 over recall 0 to 1, NaN without truths.
+    reference_as_truth: nobody annotated the images; see `reference_truth` for what the figures then mean.
+    results: a model's (n, 7) detections, see `Judged`; image_ids: the annotation file's own id of each image in them.
+    """
 
     dataset: str
     images: int
@@ -35,7 +47,13 @@ class Evaluation:
     models: tuple[AveragePrecision, ...]
     losses: tuple[VariantLoss, ...]
     images_per_second: float
-    warnings: tuple[dict[str, str], ...] = ()
+    warnings: tuple[dict[str, Any], ...] = ()
+    curves: tuple[np.ndarray, ...] = ()
+    reliabilities: tuple[Reliability, ...] = ()
+    details: tuple[LossDetail, ...] = ()
+    reference_as_truth: bool = False
+    results: tuple[np.ndarray, ...] = ()
+    image_ids: Mapping[int, int | str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As `qviz evaluate --json` prints it, the gate left out."""
@@ -45,9 +63,15 @@ class Evaluation:
                 "images": self.images,
                 "annotations": self.annotations,
                 "skipped": list(self.skipped),
+                "reference_as_truth": self.reference_as_truth,
             },
-            "models": [asdict(model) for model in self.models],
-            "losses": [loss.to_json() for loss in self.losses],
+            "models": [
+                {**asdict(model), "reliability": asdict(kept)}
+                for model, kept in zip(self.models, self.reliabilities, strict=True)
+            ],
+            "losses": [
+                {**loss.to_json(), **detail.to_json()} for loss, detail in zip(self.losses, self.details, strict=True)
+            ],
             "images_per_second": self.images_per_second,
             "warnings": list(self.warnings),
         }
@@ -67,8 +91,14 @@ def evaluate(
     score: float = AP_SCORE,
     on_progress: OnProgress = silent,
     threads: int = 1,
+    store: Store | None = None,
+    cancel: threading.Event | None = None,
+    reference_as_truth: bool = False,
 ) -> Evaluation:
-    """AP of every model and the loss of every variant (all but the first). Raises DatasetError, QvizError."""
+    """AP of every model and the loss of every variant (all but the first). Raises DatasetError, QvizError.
+
+    store, cancel: as `detect_images` takes them. reference_as_truth: what is annotated is left aside.
+    """
     if unknown_settings(models[0]):
         models = guess_all(engine, models, [image.encoded() for image in a_few(dataset.images)])
     digests: dict[int, str] = {}  # filled while the images are read: two files may share a name
@@ -85,40 +115,78 @@ def evaluate(
             yield read
 
     start = time.monotonic()
-    detected = detect_images(engine, models, encoded(), len(dataset.images), score, on_progress, threads)
+    detected = detect_images(
+        engine, models, encoded(), len(dataset.images), score, on_progress, threads, store, cancel, candidates=False
+    )
     detected.skipped.extend(unread)
-    return _evaluation(models, dataset, digests, detected, time.monotonic() - start)
-
-
-def _evaluation(
-    models: Sequence[LoadedModel], dataset: Dataset, digests: dict[int, str], detected: Detected, seconds: float
-) -> Evaluation:
-    complete = [
-        image
-        for image in dataset.images
-        if all((model.digest, digests.get(image.id, "")) in detected.inferences for model in models)
-    ]
-    if not complete:
-        raise DatasetError("No image could be run by every model. " + " ".join(detected.skipped[:3]))
-    judged = Dataset(dataset.name, tuple(complete), dataset.categories)
-    results = [_judge(model, judged, digests, detected) for model in models]
+    seconds = time.monotonic() - start
+    complete = _complete(models, dataset, digests, detected)
+    found = {model.digest: _detections(model, complete, digests, detected) for model in models}
+    classes = {model.digest: _classes(model, complete, found[model.digest], reference_as_truth) for model in models}
+    if reference_as_truth:
+        complete = as_truths(complete, found[models[0].digest], models[0].inspection)
+    results = [model_accuracy(m.name, complete, found[m.digest], classes[m.digest]) for m in models]
+    unmatched = (REMARK,) if reference_as_truth else _unmatched(models, complete)
+    said = (*dataset.skipped, *detected.skipped, *unmatched)
     return Evaluation(
         dataset=dataset.name,
-        images=len(complete),
-        annotations=judged.annotations,
-        skipped=(*dataset.skipped, *detected.skipped),
+        images=len(complete.images),
+        annotations=complete.annotations,
+        skipped=said,
+        models=tuple(model.judged.figures for model in results),
+        losses=_losses(results),
+        images_per_second=len(complete.images) / seconds if seconds > 0 else 0.0,
         warnings=tuple(warning.to_json() for warning in lint_all(models)),
-        models=tuple(results),
-        losses=tuple(ap_loss(results[0], variant) for variant in results[1:]),
-        images_per_second=len(complete) / seconds if seconds > 0 else 0.0,
+        curves=tuple(model.judged.curves for model in results),
+        reliabilities=tuple(model.reliability for model in results),
+        details=tuple(loss_detail(complete, digests, results[0], variant) for variant in results[1:]),
+        reference_as_truth=reference_as_truth,
+        results=tuple(model.judged.results for model in results),
+        image_ids={i.id: i.id if i.source_id is None else i.source_id for i in complete.images},
     )
 
 
-def _judge(model: LoadedModel, dataset: Dataset, digests: dict[int, str], detected: Detected) -> AveragePrecision:
-    found: dict[int, Detections] = {
-        image.id: detected.inferences[model.digest, digests[image.id]].detections for image in dataset.images
-    }
-    return average_precision(model.name, dataset, found, category_ids(model.inspection.labels, dataset.categories))
+def _complete(
+    models: Sequence[LoadedModel], dataset: Dataset, digests: Mapping[int, str], detected: Detected
+) -> Dataset:
+    """The images that every model has run."""
+    images = tuple(
+        image
+        for image in dataset.images
+        if all((model.digest, digests.get(image.id, "")) in detected.inferences for model in models)
+    )
+    if not images:
+        raise DatasetError("No image could be run by every model. " + " ".join(detected.skipped[:3]))
+    return replace(dataset, images=images)
+
+
+def _detections(
+    model: LoadedModel, dataset: Dataset, digests: Mapping[int, str], detected: Detected
+) -> dict[int, Detections]:
+    return {image.id: detected.inferences[model.digest, digests[image.id]].detections for image in dataset.images}
+
+
+def _classes(
+    model: LoadedModel, dataset: Dataset, found: Mapping[int, Detections], reference_as_truth: bool
+) -> Mapping[int, int]:
+    """class id -> category id; where the reference is the truth its own classes are the categories."""
+    if reference_as_truth:
+        return {int(class_id): int(class_id) for seen in found.values() for class_id in seen.class_ids}
+    return category_ids(model.inspection.labels, dataset.categories)
+
+
+def _unmatched(models: Sequence[LoadedModel], dataset: Dataset) -> Iterator[str]:
+    """Categories and labels that do not meet, once for all models of the same labels."""
+    for labels in dict.fromkeys(model.inspection.labels for model in models):
+        yield from reconcile(labels, dataset).sentences()
+
+
+def _losses(results: Sequence[ModelAccuracy]) -> tuple[VariantLoss, ...]:
+    reference, *variants = (model.judged for model in results)
+    if not variants:
+        return ()
+    drawn = Bootstrap(reference.tables)
+    return tuple(drawn.loss(reference.figures, variant.figures, variant.tables) for variant in variants)
 
 
 def truths_as_labelled(image: DatasetImage, dataset: Dataset, labels: Sequence[str]) -> GroundTruth:

@@ -6,18 +6,25 @@ local        one operator of the variant alone, fed the reference's activations 
              tensors, which is what TensorFlow's QuantizationDebugger calls the layer's error.
 fall_db      cumulative SQNR before the operator (its worst input) minus after it: what it lost or amplified
 clipping, rounding   of the reference's activation against the variant's range and step of that tensor
+unused_share  part of the variant's range, in [0, 1], that the reference's values did not reach on any image
 
 QUANTIZE operators count as layers. Energies are pooled over images; nothing is kept but sums, so memory does not grow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field
+from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
-from qviz.analysis.layer_sums import LayerFact, LayerSums, facts_job, layer_sums_job
+from qviz.analysis.detecting import in_order
+from qviz.analysis.layer_stream import layer_sums_job
+from qviz.analysis.layer_sums import LayerFact, LayerSums, facts_job
 from qviz.analysis.models import LoadedModel
+from qviz.analysis.tensor_error import RangeSums
 from qviz.engine import Engine
 from qviz.errors import ImageError, ModelError
 from qviz.progress import OnProgress, silent
@@ -46,6 +53,7 @@ class LayerError:
     cumulative_cosine: float | None
     max_abs: float | None
     clipped_share: float | None
+    unused_share: float | None
     clipping_mse: float | None
     rounding_mse: float | None
     weight_sqnr_db: float | None
@@ -92,39 +100,56 @@ def layer_errors(
     engine: Engine,
     reference: LoadedModel,
     variant: LoadedModel,
-    images: Sequence[EncodedImage],
+    images: Iterable[EncodedImage],
     local_inputs: str = "reference",
     on_progress: OnProgress = silent,
+    total: int | None = None,
+    cancel: threading.Event | None = None,
 ) -> LayerErrors:
-    """Every layer over these images. Raises ModelError where one of the two has no layers, ImageError, WorkerError."""
+    """Every layer over these images. Raises ModelError where one of the two has no layers, ImageError, WorkerError.
+
+    `images` may be a generator, with `total` for the progress: only a few are held at a time. cancel: set it to stop;
+    raises Cancelled.
+    """
     for model in (reference, variant):
         if not model.layers_available:
             raise ModelError(f"{model.name} is run by TensorFlow and has no layers to read; a .tflite file is needed.")
     models = (reference.blob, variant.blob, (reference.settings, variant.settings))
     facts = engine.submit(facts_job, *models)
-    jobs = [engine.submit(layer_sums_job, *models, image, local_inputs) for image in images]
-    sums: dict[int, LayerSums] = {}
-    skipped: list[str] = []
-    for done, job in enumerate(jobs, start=1):
-        try:
-            _merge(sums, job.result())
-        except ImageError as error:
-            skipped.append(str(error))
-        on_progress(done, len(jobs))
-    if len(skipped) == len(jobs):
-        raise ImageError(" ".join(skipped[:3]) or "No image was given; layers are compared on images.")
+    expected = total if total is not None else length_hint(images)
+
+    def submit(image: EncodedImage) -> list[Future[dict[int, LayerSums]]]:
+        return [engine.submit(layer_sums_job, *models, image, local_inputs)]
+
+    found = _Found()
+    for _, (job,) in in_order(engine, images, submit, cancel=cancel):
+        found.take(job)
+        on_progress(found.seen, max(expected, found.seen))
+    if len(found.skipped) == found.seen:
+        raise ImageError(" ".join(found.skipped[:3]) or "No image was given; layers are compared on images.")
     known = facts.result()
-    layers = tuple(_layer(row, sums) for row in known.layers)
-    counted = len(jobs) - len(skipped)
+    layers = tuple(_layer(row, found.sums) for row in known.layers)
     return LayerErrors(
-        reference.name, variant.name, local_inputs, counted, known.paired_share, known.pairs, known.unpaired, layers,
-        tuple(skipped),
+        reference.name, variant.name, local_inputs, found.seen - len(found.skipped), known.paired_share, known.pairs,
+        known.unpaired, layers, tuple(found.skipped),
     )  # fmt: skip
 
 
-def _merge(total: dict[int, LayerSums], part: Mapping[int, LayerSums]) -> None:
-    for order, sums in part.items():
-        total.setdefault(order, LayerSums()).merge(sums)
+@dataclass(slots=True)
+class _Found:
+    """What the images have given so far: sums by the layer's order, and a sentence for each image that failed."""
+
+    sums: dict[int, LayerSums] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    seen: int = 0
+
+    def take(self, job: Future[dict[int, LayerSums]]) -> None:
+        self.seen += 1
+        try:
+            for order, sums in job.result().items():
+                self.sums.setdefault(order, LayerSums()).merge(sums)
+        except ImageError as error:
+            self.skipped.append(str(error))
 
 
 def _layer(fact: LayerFact, sums: Mapping[int, LayerSums]) -> LayerError:
@@ -145,6 +170,7 @@ def _layer(fact: LayerFact, sums: Mapping[int, LayerSums]) -> LayerError:
         cumulative_cosine=own.cumulative.cosine,
         max_abs=own.cumulative.max_abs if own.cumulative.count else None,
         clipped_share=own.ranges.share(),
+        unused_share=_unused(own.ranges, fact.value_range),
         clipping_mse=own.ranges.mean(own.ranges.clipping),
         rounding_mse=own.ranges.mean(own.ranges.rounding),
         weight_sqnr_db=fact.weight_sqnr_db,
@@ -156,3 +182,11 @@ def _layer(fact: LayerFact, sums: Mapping[int, LayerSums]) -> LayerError:
 def _worst(values: Iterable[float | None]) -> float | None:
     """The lowest SQNR of those that are known (None: no error came in)."""
     return min((value for value in values if value is not None), default=None)
+
+
+def _unused(ranges: RangeSums, value_range: tuple[float, float] | None) -> float | None:
+    if value_range is None or not ranges.count or value_range[1] <= value_range[0]:
+        return None
+    low, high = value_range
+    reached = max(0.0, min(high, ranges.high) - max(low, ranges.low))
+    return 1 - reached / (high - low)

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from qviz.analysis.head_lint import head_warnings
+from qviz.analysis.input_lint import CLIPPED, clipped_share, input_warnings
 from qviz.analysis.models import LoadedModel
-from qviz.structures import Graph, Scheme, Settings, Tensor
+from qviz.analysis.scheme_lint import scheme_warnings
+from qviz.analysis.warning import Warning
+from qviz.decoders import DECODERS
+
+__all__ = ["CLIPPED", "Warning", "clipped_share", "lint_all", "lint_comparison", "lint_model"]
 
 COMPARED_SETTINGS = ("mean", "std", "channels", "resize", "nms_iou", "max_detections", "class_offset")
-CLIPPED = 0.02
-"""Share of the pixels' range outside the quantizer's that is worth a warning."""
-
-
-@dataclass(frozen=True, slots=True)
-class Warning:
-    """code: for programs; message: what is the matter; cure: what to do; model: whose it is, "" for a comparison's."""
-
-    code: str
-    message: str
-    cure: str
-    model: str = ""
-
-    def to_json(self) -> dict[str, str]:
-        return {"model": self.model, "code": self.code, "message": self.message, "cure": self.cure}
 
 
 def lint_model(model: LoadedModel) -> list[Warning]:
     """Warnings of one model."""
-    return [*_origin(model), *_guessed(model), *_kernels(model), *_input_range(model), *_name_lies(model)]
+    said = [*_origin(model), *_guessed(model), *_kernels(model), *_label_count(model), *input_warnings(model)]
+    return said + scheme_warnings(model) + head_warnings(model.inspection.graph, model.name)
 
 
 def lint_all(models: Sequence[LoadedModel]) -> list[Warning]:
@@ -90,72 +80,17 @@ def _kernels(model: LoadedModel) -> Iterator[Warning]:
         )
 
 
-def _input_range(model: LoadedModel) -> Iterator[Warning]:
-    """The first quantizer behind the input cannot hold what normalised pixels span."""
-    clipped = clipped_share(model.inspection.graph, model.settings)
-    held = input_quantizer(model.inspection.graph)
-    if clipped > CLIPPED and held is not None and held.quantization is not None:
-        low, high = held.quantization.real_range(held.dtype)
-        first, last = pixel_span(model.settings)
+def _label_count(model: LoadedModel) -> Iterator[Warning]:
+    """More or fewer names than classes; a class of background may have a name or not."""
+    decoder, names = DECODERS.get(model.inspection.decoder), len(model.inspection.labels)
+    classes = decoder.class_count(model.inspection.graph) if decoder else None
+    if classes and names and names not in (classes, classes - (model.settings.class_offset or 0)):
         yield Warning(
-            "input_range",
-            f"Wrong range: the input quantizer holds [{low:.3g}, {high:.3g}], but images normalised as set span"
-            f" [{first:.3g}, {last:.3g}]; {clipped:.0%} of that is clipped.",
-            "Calibrate with real images prepared as for inference, or correct mean and std if they are wrong.",
+            "label_count",
+            f"{model.name} has {names} labels for the {classes} classes of its head: names may stand at wrong classes.",
+            "Give the label file that it was trained with (class_offset 1 where class 0 is the background).",
             model.name,
         )
-
-
-def pixel_span(settings: Settings) -> tuple[float, float]:
-    """The smallest and largest value that pixels 0..255 take when normalised as set, over the channels."""
-    assert settings.mean and settings.std, "settings are complete"
-    ends = [(edge - mean) / std for mean, std in zip(settings.mean, settings.std, strict=True) for edge in (0, 255)]
-    return min(ends), max(ends)
-
-
-def clipped_share(graph: Graph, settings: Settings) -> float:
-    """The share of the pixels' span that the first quantizer cannot hold; 0 where there is none."""
-    held = input_quantizer(graph)
-    if held is None or held.quantization is None or settings.mean is None or settings.std is None:
-        return 0.0
-    low, high = held.quantization.real_range(held.dtype)
-    first, last = pixel_span(settings)
-    return 1 - max(0.0, min(high, last) - max(low, first)) / (last - first)
-
-
-def input_quantizer(graph: Graph) -> Tensor | None:
-    """The quantized tensor that images enter: the input itself, or what a QUANTIZE right behind it makes."""
-    entry = graph.input_tensors()[0]
-    if entry.quantized:
-        return entry
-    readers = [op for op in graph.ops if entry.index in op.inputs]
-    quantizers = [op for op in readers if op.kind == "QUANTIZE"]
-    return graph.tensors[quantizers[0].outputs[0]] if quantizers else None
-
-
-_CLAIMS = {
-    r"int16x8|16x8|int16_act": {Scheme.INT16X8},
-    r"dynamic|dynrange": {Scheme.DYNAMIC_RANGE},
-    r"float16|fp16|f16": {Scheme.FLOAT16},
-    r"float32|fp32|f32": {Scheme.FLOAT32},
-    r"int8|integer|uint8|quant": {Scheme.INT8, Scheme.DYNAMIC_RANGE, Scheme.WEIGHT_ONLY, Scheme.INT16X8},
-}
-
-
-def _name_lies(model: LoadedModel) -> Iterator[Warning]:
-    """The name claims a scheme that the tensors do not show; the most specific claim in it counts."""
-    for pattern, schemes in _CLAIMS.items():
-        if claim := re.search(pattern, model.name.lower()):
-            if model.scheme not in schemes:
-                facts = model.inspection.facts
-                yield Warning(
-                    "name_lies",
-                    f"The name says {claim.group()}, the file is {model.scheme}: {facts.quantized_operators} of"
-                    f" {facts.operators} operators compute on integers.",
-                    "Check the export: the converter falls back to float where it is not told to refuse.",
-                    model.name,
-                )
-            return
 
 
 def _settings_differ(reference: LoadedModel, variant: LoadedModel) -> Iterator[Warning]:

@@ -7,7 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from qviz.analysis.average_precision import Judged, judge
-from qviz.analysis.confusion import Confusion, ImageLoss, Taken, confusions, image_losses, taken_for
+from qviz.analysis.confusion import (
+    Confusion,
+    ImageLoss,
+    Taken,
+    confusions,
+    image_losses,
+    taken_for,
+    worst_image_of,
+)
 from qviz.analysis.error_types import ErrorCost, error_costs
 from qviz.analysis.thresholds import Reliability, ThresholdShift, reliability, threshold_shift
 from qviz.detector import PAGE_SCORE
@@ -29,12 +37,16 @@ class ModelAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class LossDetail:
-    """One variant against the reference. errors: (reference's, variant's) of each kind; the rest the gravest first."""
+    """One variant against the reference. errors: (reference's, variant's) of each kind; the rest the gravest first.
+
+    worst_image_of: class -> digest of the image on which most of its objects are lost.
+    """
 
     errors: tuple[tuple[ErrorCost, ErrorCost], ...]
     threshold: ThresholdShift
     confusions: tuple[Confusion, ...]
     images: tuple[ImageLoss, ...]
+    worst_image_of: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """As `qviz evaluate --json` prints it beside the loss; delta is the variant's cost minus the reference's."""
@@ -78,4 +90,5 @@ def loss_detail(
         threshold_shift(labels, reference.judged.tables, variant.judged.tables),
         confusions(reference.taken, variant.taken),
         image_losses(dataset, digests, reference.taken, variant.taken),
+        worst_image_of(dataset, digests, reference.taken, variant.taken),
     )

@@ -18,13 +18,16 @@ from qviz.tflite.inputs import fill
 from qviz.tflite.stepper import Stepper
 
 CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
+SELECTIONS = ("TFLite_Detection_PostProcess", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "TOPK_V2")
+"""Their rows come in the order of the scores: one swap, and row is compared with another object's row."""
 
 
 class PairedNetworks:
     """Lives in one worker process.
 
     partners: tensor of the variant -> tensor of the reference. layers: the variant's operators whose output has a
-    partner, DEQUANTIZE left out; a QUANTIZE is one, and its partner is the reference's tensor that goes in.
+    partner, DEQUANTIZE and SELECTIONS left out; a QUANTIZE is one, and its partner is the reference's tensor that
+    goes in.
     """
 
     def __init__(self, reference: bytes, variant: bytes, settings: tuple[Settings, Settings]) -> None:
@@ -36,45 +39,59 @@ class PairedNetworks:
         self.pairs: LayerPairs = pair_layers(*graphs, self.reference_weights, self.variant_weights)
         self.pair_of: dict[int, LayerPair] = {pair.order: pair for pair in self.pairs.pairs}
         self.partners = tensor_partners(*graphs, self.pairs)
-        ops = [op for op in graphs[1].ops if op.kind != "DEQUANTIZE" and op.outputs]
+        ops = [op for op in graphs[1].ops if op.kind not in ("DEQUANTIZE", *SELECTIONS) and op.outputs]
         self.layers: tuple[Op, ...] = tuple(op for op in ops if op.outputs[0] in self.partners)
         self._steps = [_single_steps(stepper) for stepper in (self.reference, self.variant)]
 
     def run(self, image: Image) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
         """Every activation of the reference and of the variant on one image, by tensor, as the files type them."""
         first, second = (
-            stepper.run([fill(image, spec, stepper.graph.input_tensors()[0])[0]], keep=_activations(stepper))
+            stepper.run([values], keep=activations(stepper))
+            for stepper, values in zip((self.reference, self.variant), self.inputs(image), strict=True)
+        )
+        return first, second
+
+    def inputs(self, image: Image) -> tuple[np.ndarray, np.ndarray]:
+        """The image as the reference reads it, and as the variant does."""
+        first, second = (
+            fill(image, spec, stepper.graph.input_tensors()[0])[0]
             for stepper, spec in zip((self.reference, self.variant), self._specs, strict=True)
         )
         return first, second
 
+    def reads(self, op: Op) -> tuple[int, ...] | None:
+        """The activations that an operator of the variant reads, constants left out; None where it has no own step."""
+        step = self._steps[1].get(op.order)
+        return None if step is None else self.variant.steps[step].inputs
+
+    def alone(self, op: Op, fed: Mapping[int, np.ndarray]) -> np.ndarray:
+        """What one operator of the variant makes of tensors of the variant: all that it `reads`, typed as they are."""
+        return self.variant.run_step(self._steps[1][op.order], fed)[op.outputs[0]]
+
     def local(self, op: Op, truth: Mapping[int, np.ndarray]) -> np.ndarray | None:
         """One operator of the variant on the reference's activations, as real numbers; None where it cannot be fed."""
-        step = self._steps[1].get(op.order)
-        inputs = self.variant.steps[step].inputs if step is not None else ()
-        if step is None or any(self.partners.get(tensor) not in truth for tensor in inputs):
+        inputs = self.reads(op)
+        if inputs is None or any(self.partners.get(tensor) not in truth for tensor in inputs):
             return None
         tensors = self.variant.graph.tensors
         fed = {t: as_variant(truth[self.partners[t]].reshape(_shape(tensors[t])), tensors[t]) for t in inputs}
-        return as_real(self.variant.run_step(step, fed)[op.outputs[0]], tensors[op.outputs[0]])
+        return as_real(self.alone(op, fed), tensors[op.outputs[0]])
 
-    def expected(self, op: Op, own: Mapping[int, np.ndarray]) -> np.ndarray | None:
-        """The reference's operator on the variant's own tensors, dequantized; None where it cannot be fed."""
-        tensors = self.variant.graph.tensors
+    def expected(self, op: Op, real: Mapping[int, np.ndarray]) -> np.ndarray | None:
+        """The reference's operator on the variant's own tensors, given as real numbers; None where one is missing."""
         if op.kind in CONVERSIONS:
-            source = op.inputs[0]
-            return as_real(own[source], tensors[source]) if source is not None and source in own else None
+            return real.get(op.inputs[0]) if op.inputs[0] is not None else None
         pair = self.pair_of[op.order]
         step = self._steps[0].get(pair.reference_order)
         back = {self.partners[t]: t for t in op.inputs if t is not None and t in self.partners}
         inputs = self.reference.steps[step].inputs if step is not None else ()
-        if step is None or any(back.get(tensor) not in own for tensor in inputs):
+        if step is None or any(back.get(tensor) not in real for tensor in inputs):
             return None
-        fed = {t: as_real(own[back[t]], tensors[back[t]]) for t in inputs}
-        return self.reference.run_step(step, fed)[pair.reference_tensor]
+        return self.reference.run_step(step, {t: real[back[t]] for t in inputs})[pair.reference_tensor]
 
 
-def _activations(stepper: Stepper) -> set[int]:
+def activations(stepper: Stepper) -> set[int]:
+    """What the steps hand on."""
     return {tensor for step in stepper.steps for tensor in (*step.inputs, *step.outputs)}
 
 

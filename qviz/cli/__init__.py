@@ -12,10 +12,21 @@ import sys
 from collections.abc import Sequence
 
 from qviz import __version__
-from qviz.cli import app, compare, detect, evaluate, info, layers
+from qviz.cli import app, compare, detect, evaluate, info, layers, quantize, robustness, trace, what_if
 from qviz.errors import QvizError
 
-COMMANDS = {"info": info, "detect": detect, "compare": compare, "evaluate": evaluate, "layers": layers, "app": app}
+COMMANDS = {
+    "info": info,
+    "detect": detect,
+    "compare": compare,
+    "evaluate": evaluate,
+    "robustness": robustness,
+    "layers": layers,
+    "trace": trace,
+    "what-if": what_if,
+    "quantize": quantize,
+    "app": app,
+}
 
 
 def build_parser() -> argparse.ArgumentParser:

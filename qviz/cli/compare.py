@@ -26,11 +26,13 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     options.check_fraction("--score", args.score)
     options.check_fraction("--iou", args.iou)
-    with options.engine_of(args) as engine:
+    with options.engine_of(args) as engine, options.store_of(args) as store:
         from qviz import api  # imported while the workers start
 
         models = api.load([args.reference, *args.variants], engine, options.settings_of(args))
-        result = api.compare(models, args.images, engine, args.score, args.iou, options.show_progress, args.threads)
+        result = api.compare(
+            models, args.images, engine, args.score, args.iou, options.show_progress, args.threads, store
+        )
     options.remark_warnings(result.warnings)
     options.remark(result.skipped)
     if args.json:

@@ -32,10 +32,10 @@ def run(args: argparse.Namespace) -> int:
     options.check_fraction("--score", args.score)
     paths = find_images(args.images)
     source = read_source(args.model, options.settings_of(args))
-    with options.engine_of(args) as engine:
+    with options.engine_of(args) as engine, options.store_of(args) as store:
         model = guess_settings(engine, load_model(engine, source), first_images(paths))
         found = detect_images(
-            engine, [model], load_images(paths), len(paths), args.score, options.show_progress, args.threads
+            engine, [model], load_images(paths), len(paths), args.score, options.show_progress, args.threads, store
         )
     options.remark_warnings(tuple(warning.to_json() for warning in lint_model(model)))
     options.remark(found.skipped)

@@ -6,10 +6,12 @@ Local is what the layer alone adds, cumulative what has gathered by there; SQNR 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qviz.cli import options, output
+from qviz.errors import SettingsError
 
 if TYPE_CHECKING:
     from qviz.analysis.layer_error import LayerErrors
@@ -25,6 +27,17 @@ def add(parser: argparse.ArgumentParser) -> None:
         default="reference",
         help="what the layer alone is fed: the reference's activations, or the variant's own (as QuantizationDebugger)",
     )
+    parser.add_argument(
+        "--noise-budget",
+        action="store_true",
+        help="run the variant on other kernels too: what of its error is the kernels' and not the quantization's",
+    )
+    parser.add_argument(
+        "--model-explorer",
+        type=Path,
+        metavar="FILE",
+        help="write cumulative SQNR there too, as custom node data for Google's Model Explorer",
+    )
     options.add_settings(parser, score=0.25)
     options.add_work(parser)
     options.add_output(parser)
@@ -36,14 +49,32 @@ def run(args: argparse.Namespace) -> int:
 
         reference, variant = api.load([args.reference, args.variant], engine, options.settings_of(args))
         result = api.layers(reference, variant, args.images, engine, args.local_inputs, options.show_progress)
+        noise = None
+        if args.noise_budget:
+            noise = api.noise_budget(reference, variant, args.images, engine, args.score, options.show_progress)
     options.remark(result.skipped)
+    if args.model_explorer is not None:
+        _write_node_data(args.model_explorer, result)
     if args.json:
-        output.print_json(result.to_json())
+        output.print_json(result.to_json() | ({"noise_budget": noise.to_json()} if noise else {}))
     elif args.csv:
         output.print_frame(result.to_frame())
     else:
         _show(result)
+    if noise and not args.json:
+        print(*(kernels.sentence() for kernels in noise.sets), sep="\n", file=sys.stderr if args.csv else sys.stdout)
     return 0
+
+
+def _write_node_data(path: Path, result: LayerErrors) -> None:
+    from qviz.analysis.model_explorer import node_data_json
+
+    try:
+        path.write_text(node_data_json(result), encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be written ({error.strerror}); name a file in a folder where you may write."
+        ) from error
 
 
 def _show(result: LayerErrors) -> None:

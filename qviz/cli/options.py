@@ -7,12 +7,14 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qviz.errors import SettingsError
+from qviz.progress import TimeLeft
 
 if TYPE_CHECKING:
-    from qviz.engine import LocalEngine
+    from qviz.engine import Engine
+    from qviz.store import Store
     from qviz.structures import Settings
 
 
@@ -56,8 +58,15 @@ def add_iou(parser: argparse.ArgumentParser) -> None:
 def add_work(parser: argparse.ArgumentParser) -> None:
     """Where and how wide the work runs."""
     group = parser.add_argument_group("work")
-    group.add_argument("--workers", type=int, metavar="N", help="worker processes (default: one a core)")
+    group.add_argument(
+        "--workers",
+        metavar="N|tcp://HOST:PORT",
+        help="worker processes on this machine (default: one a core), or the scheduler of a Dask cluster",
+    )
     group.add_argument("--threads", type=int, default=1, metavar="N", help="threads an interpreter (default 1)")
+    kept = group.add_mutually_exclusive_group()
+    kept.add_argument("--cache", type=Path, metavar="DIR", help="keeps detections (default: your cache folder)")
+    kept.add_argument("--no-cache", action="store_true", help="compute everything anew and keep nothing")
 
 
 def add_output(parser: argparse.ArgumentParser, csv: bool = True) -> None:
@@ -98,28 +107,82 @@ def check_fraction(name: str, value: float) -> float:
 
 
 @contextlib.contextmanager
-def engine_of(args: argparse.Namespace) -> Iterator[LocalEngine]:
-    """The worker processes of one call."""
+def engine_of(args: argparse.Namespace) -> Iterator[Engine]:
+    """The workers of one call. Raises SettingsError."""
     from qviz.engine import LocalEngine, importing
 
-    if args.workers is not None and not 1 <= args.workers <= 256:
-        raise SettingsError(f"--workers is {args.workers}; give a number between 1 and 256.")
     if not 1 <= args.threads <= 256:
         raise SettingsError(f"--threads is {args.threads}; give a number between 1 and 256.")
-    with LocalEngine(args.workers, warm_up=importing("qviz.detector")) as engine:
+    if args.workers is not None and "://" in args.workers:
+        from qviz.engine.cluster import DaskEngine  # dask: half a second, and not installed everywhere
+
+        with DaskEngine(args.workers, warm_up=importing("qviz.detector")) as cluster:
+            yield cluster
+        return
+    with LocalEngine(_count(args.workers), warm_up=importing("qviz.detector")) as engine:
         yield engine
 
 
-def show_progress(done: int, total: int) -> None:
-    """On standard error, where a person watches it."""
-    if sys.stderr.isatty():
+def _count(workers: str | None) -> int | None:
+    if workers is None:
+        return None
+    if workers.isdecimal() and 1 <= int(workers) <= 256:
+        return int(workers)
+    raise SettingsError(
+        f"--workers is {workers}; give a number between 1 and 256. A Dask cluster is given by its scheduler's address,"
+        " e.g. tcp://127.0.0.1:8786."
+    )
+
+
+@contextlib.contextmanager
+def store_of(args: argparse.Namespace) -> Iterator[Store | None]:
+    """Where this call keeps detections, or None where nothing is kept."""
+    if args.no_cache:
+        yield None
+        return
+    from qviz.store import FILE, Store, cache_folder
+
+    try:
+        folder = args.cache or cache_folder()
+    except RuntimeError:
+        yield None  # an account without a home folder
+        return
+    with Store(folder / FILE) as store:
+        yield store
+    remark(store.remarks)
+
+
+class Progress:
+    """On standard error, where a person watches it: how many are done, and the time left."""
+
+    def __init__(self) -> None:
+        self._left: TimeLeft | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if not sys.stderr.isatty():
+            return
+        self._left = self._left or TimeLeft()
+        seconds = self._left.after(done, total)
+        left = "" if seconds is None or done >= total else f", {_duration(seconds)} left"
         end = "\n" if done >= total else ""
-        print(f"\r{done} / {total} images", end=end, file=sys.stderr, flush=True)
+        print(f"\r{done} / {total} images{left}\x1b[K", end=end, file=sys.stderr, flush=True)
+        if done >= total:
+            self._left = None  # the next count starts its own clock
 
 
-def remark_warnings(warnings: tuple[dict[str, str], ...]) -> None:
-    """Warnings of lint, on standard error."""
-    remark([f"{warning['message']} {warning['cure']}" for warning in warnings])
+def _duration(seconds: float) -> str:
+    """3725 -> 1:02:05, 65 -> 1:05."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+show_progress = Progress()
+
+
+def remark_warnings(warnings: tuple[dict[str, Any], ...]) -> None:
+    """Warnings of lint, on standard error; advice is left to `qviz info`."""
+    remark([f"{warning['message']} {warning['cure']}" for warning in warnings if not warning["advice"]])
 
 
 def remark(sentences: list[str] | tuple[str, ...]) -> None:

@@ -87,6 +87,16 @@ def signed_ap(value: float | None) -> str | None:
     return None if value is None else f"{100 * value:+.1f}"
 
 
+def interval(low: float | None, high: float | None) -> str | None:
+    """Bounds of a difference of AP x100."""
+    return None if low is None or high is None else f"[{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def share(value: float | None) -> str | None:
+    """A share as per cent."""
+    return None if value is None else f"{value:.0%}"
+
+
 def megabytes(size: int) -> str:
     """Three significant figures."""
     return f"{size / 1e6:.3g} MB"

@@ -1,30 +1,50 @@
-"""Annotated images in whatever format a file has, told by its content: COCO JSON or TFRecord.
+"""Annotated images in whatever format they have, told by content: COCO JSON, YOLO, Pascal VOC or TFRecord.
+
+A path names a COCO file, a TFRecord file, a YOLO data.yaml, a folder, or a zip archive of such a folder. In a folder
+the first of these counts: data.yaml, COCO JSON, VOC's XML, YOLO's label files alone.
 
 The label map of a TFRecord file is the `*label*.pbtxt` beside it or in the images' folder, where there is just one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from qviz.datasets.coco import parse_coco, read_coco
-from qviz.datasets.labels import read_labels
+from qviz.datasets.coco_tree import find_coco, read_coco_tree
+from qviz.datasets.file_tree import Archive, FileTree, Folder
+from qviz.datasets.labels import MAX_BYTES, read_labels
 from qviz.datasets.records import HEADER, is_tfrecord
 from qviz.datasets.tfrecord import parse_tfrecord, read_tfrecord
+from qviz.datasets.voc import looks_like_voc, read_voc
+from qviz.datasets.yolo import looks_like_labels, read_yolo
+from qviz.datasets.yolo_layout import find_config, parse_config
 from qviz.errors import DatasetError
 from qviz.structures import Dataset
 
-GZIP = b"\x1f\x8b"
+GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
+KNOWN = (
+    "COCO annotations (JSON), a YOLO data.yaml, a TFRecord file, or a folder or zip archive in COCO, YOLO or VOC layout"
+)
 
 
 def read_dataset(path: Path, folder: Path | None = None) -> Dataset:
-    """COCO annotations with their images in `folder` (else beside them), or a TFRecord file. Raises DatasetError."""
+    """The dataset that a path names, its images in `folder` where they are not beside it. Raises DatasetError.
+
+    `folder` is where the images of a COCO file lie, and where the paths of a data.yaml begin.
+    """
+    if path.is_dir():
+        return _whole(Folder(path), folder)
     if not path.is_file():
-        raise DatasetError(f"{path} is not there; give COCO annotations (JSON) or a TFRecord file.")
+        raise DatasetError(f"{path} is not there; give {KNOWN}.")
     with path.open("rb") as stream:
         head = stream.read(HEADER)
     _check_packed(head, path.name)
+    if head.startswith(ZIP) or path.suffix.lower() == ".zip":
+        return _read_archive(path, folder)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return _read_yaml(path, folder)
     if is_tfrecord(head):
         return read_tfrecord(path, _labels_beside(path, folder))
     return read_coco(path, folder)
@@ -36,9 +56,58 @@ def parse_dataset(data: bytes, name: str, files: Mapping[str, Path | bytes], lab
     return parse_tfrecord(data, name, labels) if is_tfrecord(data) else parse_coco(data, name, files)
 
 
+def unpack_dataset(data: bytes, name: str) -> Dataset | None:
+    """The dataset in a zip archive, or None where it holds no annotation. Raises DatasetError, LabelsError."""
+    archive = Archive(name, data)
+    try:
+        read = _reader(archive)
+        return read() if read is not None else None
+    finally:
+        archive.close()
+
+
 def is_annotation(data: bytes) -> bool:
     """It looks like one of these formats: to tell an annotation file from a label file of JSON."""
     return is_tfrecord(data) or (data.lstrip()[:1] == b"{" and b'"annotations"' in data)
+
+
+def _reader(tree: FileTree) -> Callable[[], Dataset] | None:
+    """What reads a tree, by what is in it."""
+    files = tree.below("")
+    config = find_config(tree, files)
+    if config is not None:
+        return lambda: read_yolo(tree, config, files)
+    coco = find_coco(tree, files)
+    if coco is not None:
+        return lambda: read_coco_tree(tree, coco, files)
+    if looks_like_voc(tree, files):
+        return lambda: read_voc(tree, files)
+    return (lambda: read_yolo(tree, None, files)) if looks_like_labels(tree, files) else None
+
+
+def _whole(tree: FileTree, folder: Path | None) -> Dataset:
+    if folder is not None:
+        raise DatasetError(f"{tree.name} brings its images along; leave --images out, or name its annotation file.")
+    read = _reader(tree)
+    if read is None:
+        raise DatasetError(f"{tree.name} holds no annotation that is known; give {KNOWN}.")
+    return read()
+
+
+def _read_archive(path: Path, folder: Path | None) -> Dataset:
+    archive = Archive(path.name, path)
+    try:
+        return _whole(archive, folder)
+    finally:
+        archive.close()
+
+
+def _read_yaml(path: Path, folder: Path | None) -> Dataset:
+    with path.open("rb") as stream:
+        config = parse_config(stream.read(MAX_BYTES + 1), path.name)
+    if config is None:
+        raise DatasetError(f"{path.name} is no YOLO data.yaml: it needs `names:` and one of `val:`, `test:`, `train:`.")
+    return read_yolo(Folder(folder if folder is not None else path.parent), config, [])
 
 
 def _check_packed(head: bytes, name: str) -> None:

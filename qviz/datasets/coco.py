@@ -2,27 +2,36 @@
 
 Boxes lie in the pixels that an image's width and height say: COCO's own were drawn without EXIF orientation.
 
-What is broken is left out with a sentence, and the rest is read: an image without its file, a box that is no box, an
-unknown category or image.
+What is broken is left out with a sentence, and the rest is read: an image without its file, a box that is no box or
+lies outside of its image, an unknown category or image.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from qviz.datasets.broken import (
+    MAX_NUMBER,
+    NO_IMAGE,
+    NO_NUMBERS,
+    UNKNOWN_CLASS,
+    broken_box,
+    sentences,
+)
 from qviz.errors import DatasetError
 from qviz.structures import Category, Dataset, DatasetImage
 
 MAX_BYTES = 1 << 30
-MAX_NUMBER = 1e12
-"""Coordinates, areas and ids from here on are no such thing (and overflow further on)."""
 MAX_SIDE = 1 << 20
+
+FindImage = Callable[[str], Path | bytes | None]
+"""The image of a file name in the annotations, or None."""
 
 
 def read_coco(path: Path, folder: Path | None = None) -> Dataset:
@@ -30,9 +39,7 @@ def read_coco(path: Path, folder: Path | None = None) -> Dataset:
     if not path.is_file():
         raise DatasetError(f"{path} is not there; give a COCO annotation file (JSON).")
     folders = [folder] if folder is not None else [path.parent, path.parent / "images"]
-    names = {str(image["file_name"]) for image in _parsed(path.read_bytes(), path.name)["images"]}
-    files = {name: found for name in names if (found := _find(folders, name)) is not None}
-    return parse_coco(path.read_bytes(), path.name, files)
+    return coco_dataset(path.read_bytes(), path.name, lambda name: _find(folders, name))
 
 
 def _find(folders: list[Path], name: str) -> Path | None:
@@ -49,23 +56,27 @@ def _find(folders: list[Path], name: str) -> Path | None:
 
 def parse_coco(data: bytes, name: str, files: Mapping[str, Path | bytes]) -> Dataset:
     """A COCO file whose images are given by file name (the path in the file, or its last part). Raises DatasetError."""
+    return coco_dataset(data, name, lambda said: files.get(said, files.get(PurePosixPath(said).name)))
+
+
+def coco_dataset(data: bytes, name: str, find: FindImage) -> Dataset:
+    """A COCO file whose images are looked for by their names in it. Raises DatasetError."""
     content = _parsed(data, name)
     categories = tuple(Category(int(c["id"]), str(c["name"])) for c in content["categories"])
     skipped: Counter[str] = Counter(content["skipped"])
     by_image = _boxes_by_image(content, {category.id for category in categories}, skipped)
     images: list[DatasetImage] = []
     for entry in content["images"]:
-        file_name = str(entry["file_name"])
-        source = files.get(file_name, files.get(PurePosixPath(file_name).name))
+        source = find(str(entry["file_name"]))
         if source is None:
-            skipped["images whose file is missing"] += 1
+            skipped[NO_IMAGE] += 1
         else:
             images.append(_image(len(images) + 1, entry, source, by_image.get(entry["id"], [])))
     if not images:
         raise DatasetError(
             f"{name} names {len(content['images'])} images and none of them is there; give their folder with --images."
         )
-    return Dataset(name, tuple(images), categories, tuple(f"{count} {what}" for what, count in skipped.items()))
+    return Dataset(name, tuple(images), categories, sentences(skipped))
 
 
 def _parsed(data: bytes, name: str) -> dict[str, Any]:
@@ -97,28 +108,29 @@ def _has(entry: Any, *names: str) -> bool:
 
 
 def _boxes_by_image(content: dict[str, Any], known: set[int], skipped: Counter[str]) -> dict[Any, list[dict[str, Any]]]:
-    images = {image["id"] for image in content["images"]}
+    images = {image["id"]: _size(image) for image in content["images"]}
     rows: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for entry in content["annotations"]:
         reason = _broken(entry, images, known)
         if reason:
-            skipped[f"annotations {reason}"] += 1
+            skipped[reason] += 1
         else:
             rows[entry["image_id"]].append(entry)
     return rows
 
 
-def _broken(entry: Any, images: set[Any], known: set[int]) -> str | None:
+def _broken(entry: Any, sizes: Mapping[Any, tuple[int, int] | None], known: set[int]) -> str | None:
     if not _has(entry, "image_id", "category_id"):
-        return "without an image or a category"
-    if entry["image_id"] not in images:
-        return "of an unknown image"
+        return "annotations without an image or a category"
+    if entry["image_id"] not in sizes:
+        return "annotations of an unknown image"
     if entry["category_id"] not in known:
-        return "of an unknown category"
+        return UNKNOWN_CLASS
     box = entry.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(_finite(value) for value in box):
-        return "whose box is not four numbers"
-    return "whose box has no area" if box[2] <= 0 or box[3] <= 0 else None
+        return NO_NUMBERS
+    x, y, width, height = box
+    return broken_box((x, y, x + width, y + height), sizes[entry["image_id"]])
 
 
 def _is_id(value: Any) -> bool:
@@ -143,6 +155,7 @@ def _image(number: int, entry: dict[str, Any], source: Path | bytes, rows: list[
         is_crowd=np.array([bool(row.get("iscrowd")) for row in rows], bool),
         areas=np.array(sizes, np.float64),
         size=_size(entry),
+        source_id=entry["id"],
     )
 
 

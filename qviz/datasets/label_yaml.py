@@ -1,9 +1,10 @@
-"""The class names in an Ultralytics `data.yaml`: the part of YAML that such files are written in, and no more.
+"""Class names and paths in an Ultralytics `data.yaml`: the part of YAML that such files are written in, and no more.
 
     names: [person, 'traffic light']     names: {0: person, 1: "traffic light"}
     names:                               names:
       - person                             0: person
       - traffic light                      1: traffic light
+    path: ../coco8      val: images/val      train: [images/a, images/b]
 
 Lists and maps in brackets may run over lines; comments are left out. Anchors, tags, block texts and names over several
 lines are refused. Source: YAML 1.2 chapters 7 (flow) and 8 (block); docs.ultralytics.com/datasets/detect.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 
 _KEY = re.compile(r"^names[ \t]*:(?=[ \t\r]|$)", re.MULTILINE)
 _QUOTED = r"'(?:[^'\n]|'')*'|\"(?:[^\"\\\n]|\\.)*\""
@@ -21,6 +23,9 @@ _ENTRY = re.compile(r"\s*(?:-|(\d{1,9}|'\d{1,9}'|\"\d{1,9}\")\s*:)(?:\s+(.*))?$"
 _FLOW = re.compile(
     rf"(?P<skip>\s+|(?<=\s)\#[^\n]*)|(?P<text>{_QUOTED}|[^\s,\[\]{{}}:#'\"][^,\[\]{{}}\n:#]*)|(?P<sign>.)"
 )
+
+
+EMPTY = ("", "~", "null")
 
 
 def has_names(text: str) -> bool:
@@ -37,6 +42,33 @@ def parse_names(text: str) -> list[tuple[int, str]]:
     if rest.lstrip()[:1] in ("[", "{"):
         return _flow(rest.lstrip())
     return _block(rest)
+
+
+def parse_paths(text: str, key: str) -> list[str]:
+    """The path, or the list of paths, that a key of the top level holds; none where it is not there or empty.
+
+    Raises ValueError with what cannot be read.
+    """
+    found = re.search(rf"^{re.escape(key)}[ \t]*:(?=[ \t\r]|$)(.*)$", text, re.MULTILINE)
+    if found is None:
+        return []
+    first = found.group(1).strip()
+    if first.startswith("["):
+        said = [name for _, name in _flow(text[found.start(1) :].lstrip())]
+    elif first and not first.startswith("#"):
+        said = [_scalar(first)]
+    else:
+        said = [_scalar(item) for item in _items(text[found.end() :])]
+    return [path for path in said if path not in EMPTY]
+
+
+def _items(text: str) -> Iterator[str]:
+    """What follows the dashes of a block list, up to the next key."""
+    for line in text.splitlines():
+        if line.strip().startswith("- "):
+            yield line.strip()[2:]
+        elif line.strip() and not line.lstrip().startswith("#"):
+            return
 
 
 def _block(text: str) -> list[tuple[int, str]]:

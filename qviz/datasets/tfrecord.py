@@ -23,6 +23,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from qviz.datasets.broken import NO_AREA, NO_SHARE, OUTSIDE, SHARES
 from qviz.datasets.example import Values, parse_example
 from qviz.datasets.images import image_sizes
 from qviz.datasets.labels import label_of
@@ -33,8 +34,6 @@ from qviz.structures import Category, Dataset, DatasetImage, EncodedImage
 MAX_BYTES = 2 << 30
 """Of a file: its images are held in memory."""
 MAX_LABEL = 1_000_000
-LIMITS = (-0.5, 1.5)
-"""Of a coordinate that is a share of the image: beyond them it is in pixels, or broken."""
 
 ENCODED, WIDTH, HEIGHT = "image/encoded", "image/width", "image/height"
 NAMES = ("image/filename", "image/source_id")
@@ -125,16 +124,18 @@ def _record(data: bytes, number: int, skipped: Counter[str]) -> _Record:
 
 def _good(shares: np.ndarray, named: np.ndarray, skipped: Counter[str]) -> np.ndarray:
     """(n,) the annotations that can be used; NaN is within no limits."""
-    near = ((shares > LIMITS[0]) & (shares < LIMITS[1])).all(axis=-1)
+    near = ((shares > SHARES[0]) & (shares < SHARES[1])).all(axis=-1)
     wide = near & (shares[:, 2:] > shares[:, :2]).all(axis=-1)
+    inside = wide & (shares[:, 2:] > 0).all(axis=-1) & (shares[:, :2] < 1).all(axis=-1)
     for what, count in {
-        "annotations whose box is no share of the image (0..1)": int((~near).sum()),
-        "annotations whose box has no area": int((near & ~wide).sum()),
-        "annotations without a class": int((wide & ~named).sum()),
+        NO_SHARE: int((~near).sum()),
+        NO_AREA: int((near & ~wide).sum()),
+        OUTSIDE: int((wide & ~inside).sum()),
+        "annotations without a class": int((inside & ~named).sum()),
     }.items():
         if count:
             skipped[what] += count
-    return wide & named
+    return inside & named
 
 
 def _size(encoded: EncodedImage, said: tuple[int, int]) -> tuple[int, int]:

@@ -23,7 +23,6 @@ from qviz.decoders.ssd_boxes import candidates_of
 from qviz.errors import ModelError
 from qviz.structures import Graph, Settings, Tensor
 from qviz.structures.boxes import from_centres
-from qviz.structures.detections import CANDIDATE_FLOOR
 
 STRIDES = (4, 8, 2)
 SIZES, OFFSETS = re.compile(r"wh|size|dim|scale"), re.compile(r"off|reg")
@@ -66,7 +65,7 @@ class CenterNet:
         boxes = from_centres(np.concatenate([grid[:, :2] + offsets, sizes], axis=1) * grid[:, 2:])
         found = candidates_of(boxes, np.where(_peaks(scores, level), scores, 0), max(floor_of(limits), 1e-9))
         found = found.above(limits.score)[: limits.max_detections]
-        return Decoded(found, candidates_of(boxes, scores, CANDIDATE_FLOOR)[:MAX_CANDIDATES])
+        return Decoded(found, candidates_of(boxes, scores, limits.floor)[:MAX_CANDIDATES])
 
 
 def _rows(head: Head, lying: Lying) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from qviz.structures import Detections, Graph, Settings
+from qviz.structures.detections import CANDIDATE_FLOOR
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,12 +24,16 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Detections below `score` are left out; NMS is class by class at `nms_iou`; at most `max_detections` stay."""
+    """Detections below `score` are left out; NMS is class by class at `nms_iou`; at most `max_detections` stay.
+
+    floor: candidates below it are left out.
+    """
 
     score: float
     nms_iou: float
     max_detections: int
     class_offset: int = 0
+    floor: float = CANDIDATE_FLOOR
 
 
 @dataclass(frozen=True, slots=True, eq=False)

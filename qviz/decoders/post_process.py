@@ -47,7 +47,7 @@ class PostProcess:
             boxes, np.clip(part["scores"].reshape(-1)[:count], 0, 1), np.rint(part["classes"].reshape(-1)[:count])
         )
         found = found.above(max(limits.score, 1e-9)).by_score()[: limits.max_detections]  # unused rows score 0
-        return Decoded(_shifted(found, limits.class_offset), _candidates(head))
+        return Decoded(_shifted(found, limits.class_offset), _candidates(head, limits.floor))
 
 
 def _size(head: Head) -> np.ndarray:
@@ -126,8 +126,22 @@ def _whole(values: np.ndarray) -> bool:
     return bool(np.all(values == np.rint(values)))
 
 
-def _candidates(head: Head) -> Detections | None:
-    """The operator's inputs (encodings, class scores, anchors), decoded as it decodes them."""
+def _candidates(head: Head, floor: float) -> Detections | None:
+    rows = anchor_rows(head)
+    return candidates_of(*rows, floor) if rows is not None else None
+
+
+def score_columns(graph: Graph) -> tuple[int, int] | None:
+    """(tensor, first column): the class scores that go into the operator, and where classes begin after background."""
+    op = _op(graph)
+    if op is None or len(op.inputs) != 3 or op.inputs[1] is None:
+        return None
+    with_background = graph.tensors[op.inputs[1]].shape[-1:] == (_option(op, "num_classes", 0) + 1,)
+    return op.inputs[1], int(with_background)
+
+
+def anchor_rows(head: Head) -> tuple[np.ndarray, np.ndarray] | None:
+    """(boxes (n, 4), scores (n, classes) without background): the operator's inputs, decoded as it decodes them."""
     op = _op(head.graph)
     if op is None or len(op.inputs) != 3 or any(index not in head.values for index in op.inputs):
         return None
@@ -137,7 +151,7 @@ def _candidates(head: Head) -> Detections | None:
         scores = scores[:, 1:]  # background first
     scales = tuple(_option(op, f"{side}_scale", default) for side, default in _SCALES.items())
     boxes = decode_boxes(encodings.reshape(-1, encodings.shape[-1])[:, :4], anchors, (head.width, head.height), scales)
-    return candidates_of(boxes, scores)
+    return boxes, scores
 
 
 def _option(op: Op, name: str, default: float) -> float:

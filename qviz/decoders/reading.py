@@ -9,6 +9,7 @@ import numpy as np
 from qviz.decoders import choose
 from qviz.decoders.head import Decoded, Head, Limits
 from qviz.structures import Graph, Settings, Tensor
+from qviz.structures.detections import CANDIDATE_FLOOR
 
 
 class HeadReader:
@@ -23,15 +24,19 @@ class HeadReader:
         self.wanted = tuple(dict.fromkeys((*graph.outputs, *self._decoder.reads(graph))))
         self._width, self._height = width, height
 
-    def decode(self, tensors: Mapping[int, np.ndarray], score: float) -> Decoded:
-        """Detections of at least `score` from tensors as the file types them."""
-        real = {index: _real(tensors[index], self.graph.tensors[index]) for index in self.wanted if index in tensors}
-        return self._decoder.decode(Head(self.graph, real, self._width, self._height), self._limits(score))
+    def decode(self, tensors: Mapping[int, np.ndarray], score: float, floor: float = CANDIDATE_FLOOR) -> Decoded:
+        """Detections of at least `score`, candidates of at least `floor`, from tensors as the file types them."""
+        return self._decoder.decode(self.head(tensors), self._limits(score, floor))
 
-    def _limits(self, score: float) -> Limits:
+    def head(self, tensors: Mapping[int, np.ndarray]) -> Head:
+        """What the decoder is given: real numbers."""
+        real = {index: _real(tensors[index], self.graph.tensors[index]) for index in self.wanted if index in tensors}
+        return Head(self.graph, real, self._width, self._height)
+
+    def _limits(self, score: float, floor: float) -> Limits:
         said = self.settings
         assert said.nms_iou is not None and said.max_detections is not None, "settings are complete"
-        return Limits(score, said.nms_iou, said.max_detections, said.class_offset or 0)
+        return Limits(score, said.nms_iou, said.max_detections, said.class_offset or 0, floor)
 
 
 def _real(values: np.ndarray, tensor: Tensor) -> np.ndarray:

@@ -12,7 +12,6 @@ from qviz.decoders.head import Decoded, Limits
 from qviz.decoders.nms import suppress
 from qviz.decoders.ssd_boxes import candidates_of
 from qviz.structures import Detections, Graph, Op, Tensor
-from qviz.structures.detections import CANDIDATE_FLOOR
 
 LOGITS_BELOW = -0.5
 """The mean of a whole head's scores under which they must be logits; coarse quantization does not carry 0 so far."""
@@ -45,7 +44,7 @@ def ends_in_probabilities(graph: Graph, tensor: Tensor) -> bool:
 
 def floor_of(limits: Limits) -> float:
     """The score from which a box of the head is worth decoding."""
-    return min(limits.score, CANDIDATE_FLOOR)
+    return min(limits.score, limits.floor)
 
 
 def strong_rows(scores: np.ndarray, limits: Limits) -> np.ndarray:
@@ -62,4 +61,4 @@ def decoded(boxes: np.ndarray, scores: np.ndarray, limits: Limits) -> Decoded:
 def suppressed(candidates: Detections, limits: Limits) -> Decoded:
     """Candidates of any score through NMS."""
     found = suppress(candidates.above(limits.score), limits.nms_iou, limits.max_detections)
-    return Decoded(found, candidates.above(CANDIDATE_FLOOR))
+    return Decoded(found, candidates.above(limits.floor))

@@ -1,4 +1,4 @@
-"""Where work runs: worker processes on this machine.
+"""Worker processes on this machine.
 
 One single-worker executor a slot and one job in flight each, so that a crash, a hang or a memory blow-up fails that
 job alone: its worker is killed and replaced while the job beside it goes on. Workers stay alive between jobs, so what
@@ -22,51 +22,17 @@ from collections.abc import Callable
 from concurrent.futures import Future, TimeoutError
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+from qviz.engine.interface import MEMORY_LIMIT, TIME_LIMIT, Blob, WarmUp
 from qviz.errors import Cancelled, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
 
 P = ParamSpec("P")
 R = TypeVar("R")
-WarmUp = Callable[[], object] | None
 
-TIME_LIMIT = 60.0
-"""Seconds a job may take, the worker's start not counted."""
-MEMORY_LIMIT = 4 << 30
-"""Bytes of resident memory a worker may take."""
 STARTUP_LIMIT = 60.0
 LOOK_EVERY = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """Bytes that every worker can read, known by their digest."""
-
-    digest: str
-    path: Path
-
-    def read(self) -> bytes:
-        return self.path.read_bytes()
-
-
-class Engine(Protocol):
-    """Runs functions elsewhere. Functions and arguments must pickle."""
-
-    workers: int
-
-    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Queue a job. Its future raises what the function raised, or a WorkerError."""
-
-    def submit_urgent(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Queue a job before all that are not urgent: somebody is looking at the screen."""
-
-    def share(self, data: bytes, digest: str) -> Blob:
-        """Make bytes readable to the workers."""
-
-    def close(self) -> None:
-        """Stop all workers at once; queued jobs are cancelled."""
 
 
 @dataclass(order=True, slots=True)
@@ -91,7 +57,7 @@ class LocalEngine:
         self._count = itertools.count()
         self._closed = False
         self._folder = Path(tempfile.mkdtemp(prefix="qviz-"))  # mode 0700: only this user reads the models
-        self._slots = [_Slot(self._jobs, time_limit, memory_limit, warm_up) for _ in range(self.workers)]
+        self._slots = [_Slot(self._jobs, self._folder, time_limit, memory_limit, warm_up) for _ in range(self.workers)]
         atexit.register(self.close)
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
@@ -134,8 +100,16 @@ class LocalEngine:
 class _Slot:
     """A thread that takes jobs and one worker process that runs them."""
 
-    def __init__(self, jobs: queue.PriorityQueue[_Job], time_limit: float, memory_limit: int, warm_up: WarmUp) -> None:
-        self._jobs, self._time_limit, self._memory_limit, self._warm_up = jobs, time_limit, memory_limit, warm_up
+    def __init__(
+        self,
+        jobs: queue.PriorityQueue[_Job],
+        folder: Path,
+        time_limit: float,
+        memory_limit: int,
+        warm_up: WarmUp,
+    ) -> None:
+        self._jobs, self._folder, self._warm_up = jobs, folder, warm_up
+        self._time_limit, self._memory_limit = time_limit, memory_limit
         self._stopped = threading.Event()
         self._executor: Any = None
         threading.Thread(target=self._work, name="qviz-slot", daemon=True).start()
@@ -159,9 +133,7 @@ class _Slot:
 
     def _run(self, job: _Job) -> None:
         try:
-            if self._executor is None:
-                self._start()
-            result = self._watch(self._executor.submit(job.function))
+            result = self._result(job.function)
         except BaseException as raised:
             stopped = self._stopped.is_set()
             error = Cancelled("The work was stopped before it was done.") if stopped else raised
@@ -175,6 +147,21 @@ class _Slot:
         else:
             job.future.set_result(result)
 
+    def _result(self, function: Callable[[], R]) -> R:
+        """A worker killed from outside says nothing against its job, which gets another, once: it may be the cause."""
+        try:
+            return self._once(function)
+        except Exception as error:
+            if self._stopped.is_set() or not (_is_broken(error) and "SIGKILL" in str(error)):
+                raise
+            self._kill()
+            return self._once(function)
+
+    def _once(self, function: Callable[[], R]) -> R:
+        if self._executor is None:
+            self._start()
+        return self._watch(self._executor.submit(function))
+
     def _start(self) -> None:
         """A worker that answers. Its start-up time is nobody's job's time."""
         # loky starts fresh interpreters (no fork of a threaded server) and does not run the main script again
@@ -185,7 +172,8 @@ class _Slot:
             # interpreters are kept on purpose: loky must not take that for a leak and restart the worker
             env={"LOKY_MAX_MEMORY_LEAK_SIZE": str(self._memory_limit), "OMP_NUM_THREADS": "1"},
         )
-        self._executor.submit(_first_job, self._warm_up, 2 * self._memory_limit).result(timeout=STARTUP_LIMIT)
+        first = partial(_first_job, self._warm_up, 2 * self._memory_limit, os.getpid(), self._folder)
+        self._executor.submit(first).result(timeout=STARTUP_LIMIT)
 
     def _watch(self, running: Future[R]) -> R:
         """The job's result, unless it takes too long or too much."""
@@ -225,13 +213,9 @@ class _Slot:
                 executor.shutdown(wait=True, kill_workers=True)  # waits for its semaphores to be freed, not for the job
 
 
-def importing(module: str) -> Callable[[], object]:
-    """A warm-up that imports a room in the worker, while the caller need not have imported it yet."""
-    return partial(import_module, module)
-
-
-def _first_job(warm_up: WarmUp, hard_limit: int) -> None:
+def _first_job(warm_up: WarmUp, hard_limit: int, parent: int, folder: Path) -> None:
     """Runs in the new worker. One allocation faster than the watch's look fails on the hard limit."""
+    threading.Thread(target=_outlive_nobody, args=(parent, folder), daemon=True).start()
     with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
         import resource
 
@@ -240,6 +224,14 @@ def _first_job(warm_up: WarmUp, hard_limit: int) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     if warm_up is not None:
         warm_up()
+
+
+def _outlive_nobody(parent: int, folder: Path) -> None:
+    """End with the engine's process, however that ended: a killed one cannot stop its workers nor clean up."""
+    while os.getppid() == parent:  # Windows never tells another; loky's workers end there by themselves
+        time.sleep(1.0)
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
 
 
 def _is_broken(error: BaseException) -> bool:

@@ -6,7 +6,8 @@
 * Class ids are zero-based indices into the model's labels.
 * Scores (confidences) lie in [0, 1]; AP lies in [0, 1] (x100 only where it is shown).
 * Times are milliseconds, sizes bytes.
-* A digest is the sha256 of the file's bytes, in hexadecimal; an image's also names that size, if it has one.
+* A digest is the sha256 of the file's bytes, in hexadecimal; an image's also names that size and its shift, if
+  it has them.
 
 All types are frozen. Those that hold arrays compare by identity (`eq=False`).
 """
@@ -14,7 +15,7 @@ All types are frozen. Those that hold arrays compare by identity (`eq=False`).
 from qviz.structures.dataset import Category, Dataset, DatasetImage
 from qviz.structures.detections import Detections, GroundTruth, Inference
 from qviz.structures.graph import Graph, Op, Tensor
-from qviz.structures.image import EncodedImage, Image, digest_of
+from qviz.structures.image import EncodedImage, Image, Shift, digest_of
 from qviz.structures.model import Model, Scheme
 from qviz.structures.quantization import Quantization
 from qviz.structures.settings import Settings
@@ -34,6 +35,7 @@ __all__ = [
     "Quantization",
     "Scheme",
     "Settings",
+    "Shift",
     "Tensor",
     "digest_of",
 ]

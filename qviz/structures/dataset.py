@@ -24,7 +24,8 @@ class DatasetImage:
     """One image and its truths: boxes (n, 4) xyxy pixels, category_ids (n,) of the dataset, is_crowd (n,), areas (n,).
 
     `areas` are the annotation's own (a segmentation's area is smaller than its box); COCO's size classes use them.
-    `size` is the (width, height) that the boxes refer to, where the annotations tell.
+    `size` is the (width, height) that the boxes refer to, where the annotations tell. `id` counts from 1; `source_id`
+    is the file's own, where it has one.
     """
 
     id: int
@@ -36,6 +37,7 @@ class DatasetImage:
     is_crowd: np.ndarray
     areas: np.ndarray
     size: tuple[int, int] | None = None
+    source_id: int | str | None = None
 
     def read(self) -> bytes:
         """The encoded image's bytes. Raises ImageError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,22 +14,57 @@ def digest_of(data: bytes) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Shift:
+    """What befalls an image before a model sees it (see `qviz.corruptions`).
+
+    amount: the severity 1..5 of a named corruption; stops of exposure, the exponent of gamma, kelvin of temperature.
+    """
+
+    name: str
+    amount: float
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.amount:g}"
+
+
+@dataclass(frozen=True, slots=True)
 class EncodedImage:
     """A file that claims to be an image: not decoded yet, and not trusted.
 
     size: (width, height) that its boxes refer to, where annotations say so; it decides whether EXIF orientation is
-    applied, and so it is part of the digest.
+    applied. shift: what befalls its pixels once they are decoded. Both are part of the digest, so that nothing found
+    on one is taken for found on the other.
     """
 
     name: str
     data: bytes = field(repr=False)
     digest: str = ""
     size: tuple[int, int] | None = None
+    shift: Shift | None = None
 
     def __post_init__(self) -> None:
         if not self.digest:
             suffix = f"@{self.size[0]}x{self.size[1]}" if self.size else ""
-            object.__setattr__(self, "digest", digest_of(self.data) + suffix)
+            object.__setattr__(self, "digest", digest_of(self.data) + suffix + _told(self.shift))
+
+    @property
+    def plain(self) -> EncodedImage:
+        """The image without its shift."""
+        return self.under(None)
+
+    def under(self, shift: Shift | None) -> EncodedImage:
+        """The same image under another shift, its bytes not hashed anew."""
+        if shift == self.shift:
+            return self
+        return replace(self, digest=self.digest.split(SHIFTED)[0] + _told(shift), shift=shift)
+
+
+SHIFTED = "~"
+"""Comes before the shift in a digest."""
+
+
+def _told(shift: Shift | None) -> str:
+    return f"{SHIFTED}{shift}" if shift is not None else ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,16 +8,18 @@
 * Errors are predicates ("holds ..."): who knows the model's name puts it in front.
 """
 
-from qviz.tensorflow_models.convert import convert_job
+from qviz.tensorflow_models.convert import Prepare, convert_job, converted
 from qviz.tensorflow_models.reference import TENSORFLOW, SavedModelDetector, class_count, signature_graph
 from qviz.tensorflow_models.sources import SourceKind, holds_saved_model, kind_of, kind_of_bytes, read_packed
 
 __all__ = [
     "TENSORFLOW",
+    "Prepare",
     "SavedModelDetector",
     "SourceKind",
     "class_count",
     "convert_job",
+    "converted",
     "holds_saved_model",
     "kind_of",
     "kind_of_bytes",

@@ -1,4 +1,4 @@
-"""A source to a float32 .tflite, by TensorFlow's own converter. Runs in a worker process.
+"""A source to a .tflite, by TensorFlow's own converter: float32, or as `prepare` sets it up. Runs in a worker process.
 
 Sizes have to be fixed, but for an open batch, which becomes 1. Custom operators pass only where TensorFlow Lite has
 them: TFLite_Detection_PostProcess, as the Object Detection API's exporter for TFLite writes it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,25 @@ from qviz.tensorflow_models.sources import SourceKind, unpack
 KNOWN_CUSTOM = {"TFLite_Detection_PostProcess"}
 DETECTION = {"detection_boxes", "detection_scores", "detection_classes"}
 """Outputs of the Object Detection API's exports."""
+Prepare = Callable[[Any], None]
+"""Called with TensorFlow's converter before it converts."""
+
+
+def as_float(converter: Any) -> None:
+    """The Prepare that leaves the network in float32."""
 
 
 def convert_job(blob: Blob, kind: SourceKind) -> bytes:
-    """The .tflite. Raises ModelError; NeedsTensorFlow where TensorFlow itself can still run the detector."""
+    """The float32 .tflite. Raises ModelError; NeedsTensorFlow where TensorFlow itself can still run the detector."""
+    return converted(blob, kind, as_float)
+
+
+def converted(blob: Blob, kind: SourceKind, prepare: Prepare) -> bytes:
+    """The .tflite as `prepare` wants it. Raises as `convert_job` does."""
     with tempfile.TemporaryDirectory(prefix="qviz-") as folder:
         path = _unpacked(blob.read(), kind, Path(folder))  # what is refused is refused before TensorFlow is loaded
         with tensorflow() as tf:
-            data = _saved_model(tf, path) if kind is SourceKind.SAVED_MODEL else _keras(tf, path)
+            data = _saved_model(tf, path, prepare) if kind is SourceKind.SAVED_MODEL else _keras(tf, path, prepare)
             _check_operators(data)
             return data
 
@@ -46,10 +58,10 @@ def _unpacked(data: bytes, kind: SourceKind, folder: Path) -> Path:
     return path
 
 
-def _saved_model(tf: Any, root: Path) -> bytes:
+def _saved_model(tf: Any, root: Path, prepare: Prepare) -> bytes:
     signature = read_signature(tf, root)
     try:
-        return _from_signature(tf, root, signature)
+        return _from_signature(tf, root, signature, prepare)
     except ModelError as error:
         if not gives_detections(signature):
             raise
@@ -66,18 +78,18 @@ def gives_detections(signature: Signature) -> bool:
     return DETECTION.issubset(port.name for port in signature.outputs)
 
 
-def _from_signature(tf: Any, root: Path, signature: Signature) -> bytes:
+def _from_signature(tf: Any, root: Path, signature: Signature, prepare: Prepare) -> bytes:
     for port in signature.inputs:
         _check_fixed(port)
     if not any(port.shape and port.shape[0] < 0 for port in signature.inputs):
         made = tf.lite.TFLiteConverter.from_saved_model(str(root), signature_keys=[signature.key])
-        return _converted(made)
+        return _converted(made, prepare)
     loaded = tf.saved_model.load(str(root))
     function = loaded.signatures[signature.key]
-    return _from_function(tf, lambda **images: function(**images), signature.inputs, [loaded])
+    return _from_function(tf, lambda **images: function(**images), signature.inputs, [loaded], prepare)
 
 
-def _keras(tf: Any, path: Path) -> bytes:
+def _keras(tf: Any, path: Path, prepare: Prepare) -> bytes:
     try:
         model = tf.keras.models.load_model(str(path), compile=False, safe_mode=True)
         inputs = tuple(_port(tensor) for tensor in model.inputs)
@@ -93,7 +105,7 @@ def _keras(tf: Any, path: Path) -> bytes:
         values = [images[port.name] for port in inputs]
         return _named(tf, model, model(values[0] if len(values) == 1 else values, training=False))
 
-    return _from_function(tf, call, inputs, [variable.value for variable in model.variables])
+    return _from_function(tf, call, inputs, [variable.value for variable in model.variables], prepare)
 
 
 def _named(tf: Any, model: Any, outputs: Any) -> dict[str, Any]:
@@ -122,7 +134,7 @@ def _check_fixed(port: Port) -> None:
         )
 
 
-def _from_function(tf: Any, call: Any, inputs: tuple[Port, ...], owned: list[Any]) -> bytes:
+def _from_function(tf: Any, call: Any, inputs: tuple[Port, ...], owned: list[Any], prepare: Prepare) -> bytes:
     """Convert `call` with a batch of 1. `owned` holds its variables: what is not found there is not frozen."""
     specs = {port.name: tf.TensorSpec(_batch_of_one(port), port.dtype, name=port.name) for port in inputs}
     try:
@@ -131,7 +143,7 @@ def _from_function(tf: Any, call: Any, inputs: tuple[Port, ...], owned: list[Any
         raise ModelError(f"cannot be traced with a batch of 1: {first_line(error)}") from error
     module = tf.Module()
     module.owned = owned
-    return _converted(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module))
+    return _converted(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module), prepare)
 
 
 def _batch_of_one(port: Port) -> tuple[int, ...]:
@@ -139,10 +151,11 @@ def _batch_of_one(port: Port) -> tuple[int, ...]:
     return (1, *shape[1:]) if shape and shape[0] < 0 else shape
 
 
-def _converted(made: Any) -> bytes:
+def _converted(made: Any, prepare: Prepare) -> bytes:
     made.allow_custom_ops = (
         True  # what the converter does not know it leaves as a custom operator; see _check_operators
     )
+    prepare(made)
     try:
         return bytes(made.convert())
     except Exception as error:  # ConverterError, and whatever the loader stumbles over

@@ -38,6 +38,15 @@ def operator_weights(data: bytes, graph: Graph) -> dict[int, np.ndarray]:
     return found
 
 
+def stored_constant(data: bytes, tensor: Tensor) -> np.ndarray:
+    """A constant of the file that `tensor` was read from, in its shape, as integers where it is stored so."""
+    try:
+        model = fb.Model.GetRootAs(data)
+        return _stored_values(_bytes(data, model.Buffers(model.Subgraphs(0).Tensors(tensor.index).Buffer())), tensor)
+    except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise ModelError(f"is damaged: {tensor.name!r} cannot be read ({error}). Copy or export it again.") from error
+
+
 def _behind_dequantize(graph: Graph) -> dict[int, int]:
     """Output of a constant's DEQUANTIZE -> that constant."""
     return {

@@ -15,6 +15,13 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from qviz.errors import ModelError
 
+KERNELS = {
+    "default": OpResolverType.AUTO,
+    "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    "reference": OpResolverType.BUILTIN_REF,
+}
+"""default: XNNPACK where it has a kernel; builtin: TensorFlow Lite's own, optimised; reference: its plain C++ ones."""
+
 
 class Runner:
     """Runs one .tflite file. Raises ModelError where the file cannot be prepared or run."""

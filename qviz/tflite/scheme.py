@@ -83,7 +83,7 @@ def _weight_schemes(graph: Graph) -> Iterator[Scheme]:
     """How each compressed weight of a float network is kept: one scheme a weight."""
     unpacked = {op.inputs[0]: op.outputs[0] for op in graph.ops if _unpacks_constant(graph, op)}
     for op in graph.ops:
-        if op.kind in WEIGHT_KINDS and any(t.constant and t.quantized for t in graph.op_inputs(op)):
+        if op.kind in WEIGHT_KINDS and any(_quantized_constant(t) for t in graph.op_inputs(op)):
             yield Scheme.DYNAMIC_RANGE
     for index in unpacked:
         assert index is not None
@@ -91,6 +91,11 @@ def _weight_schemes(graph: Graph) -> Iterator[Scheme]:
         yield Scheme.FLOAT16 if packed.dtype == "float16" else Scheme.WEIGHT_ONLY
     if not unpacked and any(t.dtype == "float16" and not t.constant for t in graph.tensors):
         yield Scheme.FLOAT16
+
+
+def _quantized_constant(tensor: Tensor) -> bool:
+    """Integers of less than a byte are weights, also where their scales (a block's each) lie in another tensor."""
+    return tensor.constant and (tensor.quantized or tensor.dtype in ("int4", "int2"))
 
 
 def _unpacks_constant(graph: Graph, op: Op) -> bool:
@@ -114,7 +119,7 @@ def _weight_bits(graph: Graph) -> int:
     sizes: dict[int, int] = {}
     for tensor in graph.tensors:
         bits = _BITS.get(tensor.dtype)
-        if tensor.constant and bits and (bits >= 16 or tensor.quantized):
+        if tensor.constant and bits and (bits >= 16 or _quantized_constant(tensor)):
             sizes[bits] = sizes.get(bits, 0) + tensor.bytes
     return max(sizes, key=lambda bits: sizes[bits], default=32)
 

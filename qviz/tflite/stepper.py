@@ -1,7 +1,7 @@
 """A .tflite file as a chain of one-operator models, the tensors between them in Python's hands.
 
 Tensors are known by their index in the file and hold what the file types them as (integers stay integers). Every
-step runs under the default resolver, as the whole file does in `Runner`, so that a chain gives the same bits.
+step runs under the default resolver (or the `kernels` asked for), as the whole file does: a chain gives the same bits.
 
 folded   DEQUANTIZE of a constant is computed once, when the file is cut; its readers get a float constant. No step.
 block    operators that only work together are one step: those that share a resource, and those that TensorFlow Lite
@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from ai_edge_litert.interpreter import Interpreter
 
 from qviz.errors import ModelError
 from qviz.structures import Graph, Op
 from qviz.tflite.cutter import CALLERS, Cutter, collector_paused
-from qviz.tflite.runner import Runner
+from qviz.tflite.runner import KERNELS, Runner
 from qviz.tflite.schema import read_graph
 
 Replace = Callable[[int, np.ndarray], np.ndarray]
@@ -52,12 +52,13 @@ class Stepper:
     """Runs one .tflite file operator by operator; used by one thread. Raises ModelError where it cannot be run."""
 
     @collector_paused()
-    def __init__(self, data: bytes, threads: int = 1) -> None:
+    def __init__(self, data: bytes, threads: int = 1, kernels: str = "default") -> None:
         self.graph: Graph = read_graph(data)
         self.reference_kernels = Runner(data, threads, keep_all=False).reference_kernels  # refuses what cannot run
         cutter = Cutter(data, self.graph)
         self.folded: dict[int, np.ndarray] = _folded(self.graph, cutter)
-        prepare = partial(_prepared, threads=threads, plain=self.reference_kernels)
+        self.kernels = "builtin" if self.reference_kernels and kernels == "default" else kernels
+        prepare = partial(_prepared, threads=threads, kernels=self.kernels)
         pieces = _Pieces(self.graph, cutter, self.folded, prepare).made()
         self.steps: tuple[Step, ...] = tuple(piece.step for piece in pieces)
         self._pieces = pieces
@@ -233,14 +234,13 @@ def _dequantized(graph: Graph, op: Op, cutter: Cutter) -> np.ndarray:
     (source,) = graph.op_inputs(op)
     if source.dtype == "float16":
         return cutter.constant(source.index).view(np.float16).reshape(source.shape).astype(np.float32)
-    alone = _prepared(cutter.cut([op.order], (), op.outputs), threads=1, plain=True)
+    alone = _prepared(cutter.cut([op.order], (), op.outputs), threads=1, kernels="builtin")
     alone.invoke()
     return np.array(alone.get_tensor(0))
 
 
-def _prepared(data: bytes, threads: int, plain: bool) -> Interpreter:
-    resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if plain else OpResolverType.AUTO
-    interpreter = Interpreter(model_content=data, num_threads=threads, experimental_op_resolver_type=resolver)
+def _prepared(data: bytes, threads: int, kernels: str) -> Interpreter:
+    interpreter = Interpreter(model_content=data, num_threads=threads, experimental_op_resolver_type=KERNELS[kernels])
     interpreter.allocate_tensors()
     return interpreter
 

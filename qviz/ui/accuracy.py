@@ -1,96 +1,167 @@
-"""The parts of the Accuracy page."""
+"""The frame of the Accuracy page: what is measured, the wait for it, the headline, the choice of variant and class."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-import pandas as pd
 import streamlit as st
 
-from qviz.analysis.average_precision import AveragePrecision, VariantLoss
+from qviz.analysis.ap_figures import VariantLoss
 from qviz.analysis.evaluation import Evaluation
-from qviz.structures import Dataset, digest_of
-from qviz.ui import calls
+from qviz.analysis.loss_detail import LossDetail
+from qviz.analysis.reference_truth import REMARK
+from qviz.analysis.verdict import loss_verdict
+from qviz.errors import QvizError
+from qviz.plots.class_loss import variant_losses
+from qviz.plots.colours import REFERENCE, variant_colour
+from qviz.ui import accuracy_data, accuracy_tables, evaluations, page, view
+from qviz.ui.accuracy_data import Source
+from qviz.ui.markdown import as_text
 from qviz.ui.page import Page
 
 BEAT = 0.5
+CLASS = "qviz_accuracy_class"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finding:
+    """An evaluation and how its models are named and coloured; names: short ones, the reference first."""
+
+    evaluation: Evaluation
+    source: Source
+    names: tuple[str, ...]
+
+    @property
+    def losses(self) -> Mapping[str, VariantLoss]:
+        return dict(zip(self.names[1:], self.evaluation.losses, strict=True))
+
+    @property
+    def details(self) -> Mapping[str, LossDetail]:
+        return dict(zip(self.names[1:], self.evaluation.details, strict=True))
+
+    @property
+    def colours(self) -> list[str]:
+        return [REFERENCE, *(variant_colour(i) for i in range(len(self.names) - 1))]
+
+    def colour(self, name: str) -> str:
+        return self.colours[self.names.index(name)]
+
+
+def ask(here: Page) -> None:
+    """Nothing is annotated: what can be done without, and what that means."""
+    page.verdict("Nothing is annotated: drop annotations to measure accuracy, or take the reference for the truth.")
+    st.text(_bias())
+    if st.button("Evaluate with the reference as truth", type="primary"):
+        st.session_state[accuracy_data.AGREED] = True
+        st.rerun()
+
+
+def _bias() -> str:
+    """What it means that the reference is the truth; there may be annotations that are left aside."""
+    said = REMARK.removeprefix("Nothing is annotated: ")
+    return said[0].upper() + said[1:]
+
+
+def evaluated(here: Page, source: Source) -> Finding | None:
+    """The evaluation, or None while it is under way or where it was stopped."""
+    found = here.models
+    assert found is not None, "pages without a model stop before"
+    job = evaluations.evaluation(found, source.dataset, source.digest, source.reference_as_truth)
+    if not job.future.done():
+        page.verdict(f"Evaluating {len(found.all)} models on {len(source.dataset.images)} images …")
+        _waiting(job)
+        return None
+    error = job.future.exception()
+    if isinstance(error, QvizError):
+        _ended(job, error)
+        return None
+    return Finding(job.future.result(), source, tuple(found.name(model) for model in found.all))
 
 
 @st.fragment(run_every=BEAT)
-def _waiting(job: calls.EvaluationJob) -> None:
+def _waiting(job: evaluations.EvaluationJob) -> None:
     """A bar until the evaluation is there; then the page is drawn once more."""
     if job.future.done():
         st.rerun()
-    total = max(job.total, 1)
-    st.progress(min(job.done / total, 1.0), text=f"{job.done} of {total} images")
+    left, right = st.columns([6, 1], vertical_alignment="center")
+    stopping = job.cancel.is_set()
+    left.progress(min(job.done / max(job.total, 1), 1.0), text="Stopping" if stopping else job.progress())
+    right.button("Cancel", on_click=job.cancel.set, disabled=stopping, width="stretch")
 
 
-def evaluated(here: Page, dataset: Dataset) -> Evaluation | None:
-    """The evaluation, or None while it is under way. Raises DatasetError, QvizError."""
-    assert here.models is not None, "pages without a model stop before"
-    job = calls.evaluation(here.models, dataset, _digest(dataset))
-    if not job.future.done():
-        _waiting(job)
-        return None
-    return job.future.result()
+def _ended(job: evaluations.EvaluationJob, error: QvizError) -> None:
+    """Stopped by somebody, or failed: what was detected so far is kept."""
+    if job.stopped:
+        page.verdict(f"Stopped after {job.done} of {job.total} images.", "What was detected so far is kept.")
+    else:
+        page.verdict("The evaluation has failed.", str(error))
+    if st.button("Go on" if job.stopped else "Try again", type="primary"):
+        evaluations.begin_anew(job)
+        st.rerun()
 
 
-def _digest(dataset: Dataset) -> str:
-    """Known by its annotations and the names of its images; their bytes are keyed in the results themselves."""
-    rows = [
-        (
-            image.name,
-            image.path,
-            image.size,
-            digest_of(image.data) if image.data is not None else "",
-            image.boxes.tobytes(),
-        )
-        for image in dataset.images
-    ]
-    return digest_of(repr((dataset.name, rows, dataset.categories)).encode())
-
-
-def scores(models: Sequence[AveragePrecision], names: Sequence[str], losses: Sequence[VariantLoss]) -> pd.DataFrame:
-    """A row a model; AP x100."""
-    lost = [None, *(loss.ap.value for loss in losses)]
-    return pd.DataFrame(
-        {
-            "model": names,
-            "AP": [_times100(model.ap) for model in models],
-            "loss": [_times100(value) for value in lost],
-            "AP50": [_times100(model.ap50) for model in models],
-            "AP75": [_times100(model.ap75) for model in models],
-            "small": [_times100(model.ap_small) for model in models],
-            "medium": [_times100(model.ap_medium) for model in models],
-            "large": [_times100(model.ap_large) for model in models],
-            "AR": [_times100(model.ar) for model in models],
-        }
+def headline(finding: Finding) -> None:
+    """The finding in a sentence, and what it stands on."""
+    result = finding.evaluation
+    page.verdict(
+        loss_verdict(finding.names[0], result.models[0].ap, finding.losses, result.reference_as_truth),
+        f"{result.dataset}: {result.images} images, {result.annotations} objects. AP is averaged over IoU .50 to .95"
+        " (pycocotools), ×100, higher is better. In brackets: 95 % interval, from a bootstrap over the images.",
     )
+    if result.reference_as_truth:
+        st.html(f'<div class="qviz qviz-note"><b>{_bias()}</b></div>')
 
 
-def class_rows(evaluation: Evaluation, names: Sequence[str]) -> pd.DataFrame:
-    """A row a class with truths: AP x100 of each model."""
-    shown = [row for row in evaluation.models[0].per_class if row.truths]
-    columns: dict[str, list[object]] = {
-        "class": [row.label for row in shown],
-        "objects": [row.truths for row in shown],
-        "images": [row.images for row in shown],
-    }
-    for name, model in zip(names, evaluation.models, strict=True):
-        by_label = {row.label: row.ap for row in model.per_class}
-        columns[name] = [_times100(by_label[row.label]) for row in shown]
-    return pd.DataFrame(columns)
+def overview(finding: Finding) -> None:
+    """AP of every model beside the losses with their intervals."""
+    left, right = st.columns([2, 1])
+    with left:
+        accuracy_tables.show(accuracy_tables.scores(finding.evaluation, finding.names))
+    if finding.losses:
+        losses = {name: loss.ap for name, loss in finding.losses.items()}
+        with right:
+            st.plotly_chart(variant_losses(losses, finding.colours[1:]), width="stretch", key="accuracy-losses")
+    said = [sentence for sentence in finding.evaluation.skipped if sentence != REMARK]
+    for sentence in [f"Left out: {sentence}" for sentence in said[:8]] + evaluations.remarks():
+        st.text(sentence)
 
 
-def show_table(table: pd.DataFrame) -> None:
-    """AP with one decimal, losses signed, unknown as a dash."""
-    formats = {
-        name: st.column_config.NumberColumn(format="%+.1f" if name == "loss" else "%.1f")
-        for name in table.columns
-        if name not in ("model", "class", "objects", "images")
-    }
-    st.dataframe(table, hide_index=True, width="stretch", placeholder="–", column_config=formats)
+def choose(here: Page, finding: Finding) -> tuple[str, str]:
+    """(variant, class) in view: those chosen, else the variant that loses most and its worst class."""
+    losses = finding.losses
+    worst = max(losses, key=lambda name: losses[name].ap.value or 0.0)
+    asked = next((name for name in here.view.variants if name in losses), worst)
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    variant = (
+        left.segmented_control("Variant", list(losses), default=asked, format_func=as_text, key=f"accuracy-{asked}")
+        or asked
+    )
+    if variant != asked:
+        view.change(variants=(variant,))
+        st.rerun()
+    rows = {row.label: row for row in losses[variant].per_class}
+    kept = st.session_state.get(CLASS)
+    label = str(kept) if kept in rows else _first_class(losses[variant])
+    with right:
+        st.selectbox(
+            "Class",
+            list(rows),
+            index=list(rows).index(label),
+            format_func=lambda name: f"{name} · {rows[name].truths}",
+            key=f"accuracy-class-{variant}-{label}",
+            on_change=lambda: take(st.session_state[f"accuracy-class-{variant}-{label}"]),
+        )
+    return variant, label
 
 
-def _times100(value: float | None) -> float | None:
-    return None if value is None else 100 * value
+def _first_class(loss: VariantLoss) -> str:
+    """The worst class that is no chance, else the worst one with an interval, else the worst."""
+    return max(
+        loss.per_class, key=lambda row: (row.loss.significant or False, row.loss.low is not None, row.loss.value or 0)
+    ).label
+
+
+def take(label: str) -> None:
+    """Another class comes into view."""
+    st.session_state[CLASS] = label

@@ -6,14 +6,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
 import streamlit as st
 
 from qviz.analysis.comparison import ComparedImage, ComparedVariant, compare_image
-from qviz.analysis.evaluation import Evaluation, evaluate
 from qviz.analysis.lint import Warning, lint_all
 from qviz.analysis.matching import prepare_matching
 from qviz.analysis.models import (
@@ -29,7 +28,7 @@ from qviz.analysis.settings_guess import a_few, guess_settings, unknown_settings
 from qviz.detector import Inspection
 from qviz.engine import LocalEngine, importing
 from qviz.errors import QvizError
-from qviz.structures import Dataset, EncodedImage, Inference
+from qviz.structures import EncodedImage, Inference
 from qviz.ui.results import Results
 from qviz.ui.workspace import Workspace
 
@@ -68,6 +67,11 @@ class Kept(Generic[T]):
                     self._values.popitem(last=False)
             self._values.move_to_end(key)
             return self._values[key]
+
+    def forget(self, key: Hashable) -> None:
+        """So that the next `get` makes it anew."""
+        with self._lock:
+            self._values.pop(key, None)
 
 
 @st.cache_resource(show_spinner=False)
@@ -186,36 +190,7 @@ def failures(found: Models, images: Sequence[EncodedImage]) -> list[str]:
     return list(said)
 
 
-@dataclass(slots=True)
-class EvaluationJob:
-    """An evaluation under way: looked at by the page, run by a thread of its own."""
-
-    total: int
-    done: int = 0
-    future: Future[Evaluation] = field(default_factory=Future)
-
-    def report(self, done: int, total: int) -> None:
-        self.done, self.total = done, total
-
-
 @st.cache_resource(show_spinner=False)
 def threads() -> ThreadPoolExecutor:
     """For jobs that wait for workers: evaluations, conversions."""
     return ThreadPoolExecutor(2, thread_name_prefix="qviz-evaluation")
-
-
-@st.cache_resource(show_spinner=False)
-def _evaluations() -> Kept[EvaluationJob]:
-    return Kept(32)
-
-
-def evaluation(found: Models, dataset: Dataset, digest: str) -> EvaluationJob:
-    """The evaluation of these models on this dataset (known by `digest`), started once for the server."""
-
-    def start() -> EvaluationJob:
-        job = EvaluationJob(len(dataset.images))
-        job.future = threads().submit(evaluate, engine(), found.all, dataset, on_progress=job.report)
-        return job
-
-    key = (digest, tuple((model.digest, model.settings) for model in found.all))
-    return _evaluations().get(key, start)

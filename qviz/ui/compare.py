@@ -196,5 +196,11 @@ def selected_text(objects: Sequence[ComparedObject], variant_id: str) -> str | N
     return f"Selected: {row.label}, {row.change}{why}, confidence {scores}."
 
 
+def selected_number(objects: Sequence[ComparedObject], variant_id: str) -> int | None:
+    """The selected object's number among the reference's."""
+    chosen = view.selected()
+    return next((row.reference_index for row in objects if _key(variant_id, row) == chosen), None)
+
+
 def _score(value: float | None) -> str:
     return "none" if value is None else f"{value:.2f}"

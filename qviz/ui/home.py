@@ -90,7 +90,7 @@ def finish(here: Page, done: int) -> None:
 def model_cards(here: Page, damage: dict[str, Summary]) -> str:
     """A card a model, the reference first."""
     found = _models(here)
-    remarks = calls.warnings(found)
+    remarks = [warning for warning in calls.warnings(found) if not warning.advice]
 
     def card(model: LoadedModel, colour: str) -> str:
         own = [warning for warning in remarks if warning.model == model.name]

@@ -1,22 +1,27 @@
-"""The parts of the Layers page."""
+"""The Layers page: its jobs, its images and its chart."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-import pandas as pd
 import streamlit as st
 
+from qviz.analysis.layer_axis import reference_places
 from qviz.analysis.layer_error import LayerErrors, layer_errors
 from qviz.analysis.models import LoadedModel
+from qviz.analysis.outliers import outliers
 from qviz.analysis.settings_guess import a_few
-from qviz.structures import EncodedImage
-from qviz.ui import calls
+from qviz.plots.colours import variant_colour
+from qviz.plots.layer_error import Row, layer_error_chart
+from qviz.structures import EncodedImage, Scheme
+from qviz.ui import calls, layer_choice
+from qviz.ui.calls import Models
 from qviz.ui.page import Page
 
 BEAT = 0.5
+INTEGER = (Scheme.INT8, Scheme.INT16X8, Scheme.MIXED)
 
 
 @dataclass(slots=True)
@@ -68,33 +73,38 @@ def wait_for(jobs: Sequence[LayerJob]) -> None:
     st.progress(min(done / max(total, 1), 1.0), text=f"{done} of {total} images run, layer by layer")
 
 
-def table(errors: LayerErrors) -> pd.DataFrame:
-    """A row a layer; SQNR in dB, shares in per cent."""
-    frame = errors.to_frame()
-    return pd.DataFrame(
-        {
-            "order": frame["order"],
-            "operator": frame["op_kind"],
-            "local dB": frame["local_sqnr_db"],
-            "cumulative dB": frame["cumulative_sqnr_db"],
-            "fall dB": frame["fall_db"],
-            "RMSE/scale": frame["local_rmse_over_scale"],
-            "clipped %": frame["clipped_share"].astype(float) * 100,
-            "weights dB": frame["weight_sqnr_db"],
-            "worst image": frame["worst_image"],
-            "tensor": frame["tensor"],
-        }
-    )
+def usual(found: Models, said: Sequence[str]) -> list[str]:
+    """The variants shown where nobody chose: those that the view names, else two, in integers if there are such."""
+    names = [found.name(variant) for variant in found.variants]
+    integer = [found.name(variant) for variant in found.variants if variant.scheme in INTEGER]
+    return [name for name in said if name in names] or (integer or names)[:2]
 
 
-def show_table(errors: LayerErrors, name: str) -> None:
-    """The table, and the whole of it as CSV."""
-    formats = {column: st.column_config.NumberColumn(format="%.1f") for column in FORMATTED}
-    formats["RMSE/scale"] = st.column_config.NumberColumn(format="%.2f")
-    st.dataframe(table(errors), hide_index=True, width="stretch", placeholder="–", column_config=formats)
-    st.download_button(
-        "CSV of all figures", errors.to_frame().to_csv(index=False), f"layers_{name}.csv", "text/csv", on_click="ignore"
-    )
+def rows(results: Mapping[str, LayerErrors], names: Sequence[str]) -> dict[str, Row]:
+    """What the chart draws of each variant; several stand along the reference's. names: all that are loaded."""
+    several = len(results) > 1
+    return {
+        name: Row(
+            name,
+            errors,
+            outliers(errors.layers),
+            variant_colour(names.index(name)),
+            reference_places(errors) if several else {},
+        )
+        for name, errors in results.items()
+    }
 
 
-FORMATTED = ("local dB", "cumulative dB", "fall dB", "clipped %", "weights dB")
+def show_chart(rows: Sequence[Row], choice: layer_choice.Choice | None) -> None:
+    """All variants over one another; a click chooses a layer."""
+    key = "layers-chart"
+    at = (choice.variant, choice.order) if choice is not None else None
+    figure = layer_error_chart(rows, at)
+    st.plotly_chart(figure, width="stretch", key=key, on_select=lambda: _clicked(key), selection_mode="points")
+
+
+def _clicked(key: str) -> None:
+    points = st.session_state[key].selection.points
+    if points:
+        variant, order = points[-1]["customdata"][:2]
+        layer_choice.choose(str(variant), int(order))

@@ -40,7 +40,7 @@ def payload(
     position: tuple[int, int],
     iou: float = 0.5,
 ) -> dict[str, Any]:
-    """The viewer's data; `rev` changes with whatever is drawn."""
+    """The viewer's data; `rev` changes with whatever is drawn, the place in the strip aside."""
     shown = [_variant(found, name, reference, run, iou) for name, run in panes]
     data = {
         "image": {
@@ -59,12 +59,12 @@ def payload(
         "labels": _labels(found, [reference, *(run for _, run in panes)], truth),
         "position": {"index": position[0], "count": position[1]},
     }
-    return {"rev": _rev(image, found, panes, position), **data, "view": _view(view, shown, selected)}
+    return {"rev": _rev(image, found, panes), **data, "view": _view(view, shown, selected)}
 
 
-def _rev(image: EncodedImage, found: Models, panes: Sequence[Pane], position: tuple[int, int]) -> str:
+def _rev(image: EncodedImage, found: Models, panes: Sequence[Pane]) -> str:
     models = [(model.digest, model.settings) for model in found.all]
-    return digest_of(repr((image.digest, image.name, models, [name for name, _ in panes], position)).encode())[:16]
+    return digest_of(repr((image.digest, image.name, models, [name for name, _ in panes])).encode())[:16]
 
 
 def _boxes(found: Detections) -> list[list[float]]:

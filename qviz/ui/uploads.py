@@ -13,12 +13,12 @@ from pathlib import PurePosixPath
 import streamlit as st
 
 from qviz.analysis.models import MAX_MODEL, ModelSource
-from qviz.datasets.annotated import is_annotation, parse_dataset
+from qviz.datasets.annotated import is_annotation, parse_dataset, unpack_dataset
 from qviz.datasets.files import is_image_name, unzip_images
 from qviz.datasets.labels import LABEL_SUFFIXES, parse_labels
 from qviz.datasets.sidecar import SUFFIX, parse_sidecar
 from qviz.errors import QvizError
-from qviz.structures import EncodedImage, Settings
+from qviz.structures import Dataset, EncodedImage, Settings
 from qviz.tensorflow_models import kind_of_bytes
 from qviz.ui import calls, view, workspace
 
@@ -32,6 +32,7 @@ class _Sorted:
     models: list[ModelSource] = field(default_factory=list)
     images: list[EncodedImage] = field(default_factory=list)
     annotations: list[tuple[str, bytes]] = field(default_factory=list)
+    datasets: list[Dataset] = field(default_factory=list)
     sidecars: dict[str, Settings] = field(default_factory=dict)
     labels: tuple[str, ...] | None = None
     notices: list[str] = field(default_factory=list)
@@ -70,7 +71,7 @@ def take_in(files: Sequence[tuple[str, bytes]]) -> None:
     held = held.with_models([model for model in models if model.digest in good])
     held = held.with_notices([*found.notices, *failed])
     held = _with_labels(_with_sidecars(held, found), found.labels)
-    held = held.with_images(found.images)
+    held = _with_datasets(held.with_images(found.images), found.datasets)
     workspace.keep(_with_annotations(held, found.annotations))
     if found.images:
         view.change(image=held.images[0].name)
@@ -95,7 +96,7 @@ def _sort_one(found: _Sorted, name: str, data: bytes) -> None:
     elif kind := kind_of_bytes(name, data):
         found.models.append(ModelSource(name, data, kind=kind))
     elif ending == ".zip":
-        found.images += unzip_images(name, data)
+        _sort_archive(found, name, data)
     elif name.endswith(SUFFIX):
         found.sidecars[name.removesuffix(SUFFIX)] = parse_sidecar(data, name)
     elif is_annotation(data):
@@ -106,6 +107,20 @@ def _sort_one(found: _Sorted, name: str, data: bytes) -> None:
         found.images.append(EncodedImage(name, data))
     else:
         found.notices.append(f"{name} is no model, image, archive, annotation or label file.")
+
+
+def _sort_archive(found: _Sorted, name: str, data: bytes) -> None:
+    """An annotated dataset with its images, or images alone; these also where the annotations cannot be used."""
+    try:
+        dataset = unpack_dataset(data, name)
+    except QvizError as error:
+        found.notices.append(str(error))
+        dataset = None
+    if dataset is None:
+        found.images += unzip_images(name, data)
+    else:
+        found.datasets.append(dataset)
+        found.images += [EncodedImage(image.name, image.read()) for image in dataset.images]
 
 
 def _with_sidecars(held: workspace.Workspace, found: _Sorted) -> workspace.Workspace:
@@ -124,6 +139,13 @@ def _with_labels(held: workspace.Workspace, labels: tuple[str, ...] | None) -> w
         return held
     models = tuple(replace(model, said=replace(model.said, labels=labels)) for model in held.models)
     return replace(held, models=models)
+
+
+def _with_datasets(held: workspace.Workspace, datasets: Sequence[Dataset]) -> workspace.Workspace:
+    """The last one dropped is the session's."""
+    for dataset in datasets:
+        held = replace(held, dataset=dataset).with_notices([f"{dataset.name}: {said}" for said in dataset.skipped])
+    return held
 
 
 def _with_annotations(held: workspace.Workspace, dropped: Sequence[tuple[str, bytes]]) -> workspace.Workspace:

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from qviz.analysis.ap_figures import AveragePrecision, VariantLoss
-from qviz.analysis.average_precision import Judged, category_ids, judge
+from qviz.analysis.average_precision import Judged, judge
 from qviz.analysis.evaluation import Evaluation
 from qviz.analysis.models import LoadedModel
 from qviz.analysis.significance import Bootstrap
 from qviz.api import evaluate
 from qviz.engine import LocalEngine
-from qviz.errors import DatasetError
 from qviz.structures import Category, Dataset, DatasetImage, Detections
 from tests.analysis import plain_ap
 from tests.conftest import ROOT, SCHEMES, Sample
@@ -139,24 +138,3 @@ def test_a_class_without_truths_has_no_loss() -> None:
     assert [row.label for row in loss_of(found, found).per_class] == ["cat"]
     empty = judge("m", Dataset("d", (image(1),), CATEGORIES), {}, CLASSES)
     assert loss_of(empty, empty).ap.value is None
-
-
-LABELS = [
-    (("cat", "dog"), {0: 3, 1: 7}),
-    (("dog", "bird", "cat"), {0: 7, 2: 3}),  # a bird is never annotated
-    ((" Cat", "DOG "), {0: 3, 1: 7}),
-    ((), {0: 3, 1: 7}),  # no names: in the order of the ids
-    (("???", "???"), {0: 3, 1: 7}),
-]
-
-
-@pytest.mark.parametrize(("labels", "expected"), LABELS)
-def test_which_class_is_which_category(labels: tuple[str, ...], expected: dict[int, int]) -> None:
-    assert category_ids(labels, (CATEGORIES[1], CATEGORIES[0])) == expected
-
-
-def test_labels_that_fit_nothing_are_refused() -> None:
-    with pytest.raises(
-        DatasetError, match=r"None of the model's 2 labels \(horse, \.\.\.\) is a category .*\(cat, dog"
-    ):
-        category_ids(("horse", "cow"), CATEGORIES)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
+from qviz.analysis.detecting import AHEAD
 from qviz.analysis.layer_error import LayerErrors, layer_errors
+from qviz.analysis.layer_stream import sums_of_image
 from qviz.analysis.models import LoadedModel
 from qviz.analysis.paired_networks import PairedNetworks, as_real
 from qviz.analysis.tensor_error import sqnr_db
@@ -91,6 +94,62 @@ def test_the_debuggers_own_definition_feeds_both_alike(
     assert first.local_mse == pytest.approx(by_order[first.order].local_mse, rel=1e-6)  # nothing lies before it
     later = [layer for layer in fed_own.layers[3:] if layer.local_mse and by_order[layer.order].local_mse]
     assert any(abs(layer.local_mse / by_order[layer.order].local_mse - 1) > 0.2 for layer in later)
+
+
+@pytest.mark.parametrize("fed", ["reference", "variant"])
+@pytest.mark.parametrize("name", ["int8", "dynamic_range"])
+def test_what_is_compared_on_the_way_is_what_a_whole_run_gives(
+    sample: Sample, loaded: Models, images: list[EncodedImage], name: str, fed: str
+) -> None:
+    """Tensors are compared while the reference runs, and let go; here all are kept, and compared in float64."""
+    files = sample.models["float32"].read_bytes(), sample.models[name].read_bytes()
+    networks = PairedNetworks(*files, (loaded["float32"].settings, loaded[name].settings))
+    picture = read_image(images[0])
+    found = sums_of_image(networks, picture, fed)
+    truth, own = networks.run(picture)
+    tensors = networks.variant.graph.tensors
+    real = {index: as_real(values, tensors[index]) for index, values in own.items()}
+    assert set(found) == {op.order for op in networks.layers if op.outputs[0] in own}
+    for op in networks.layers:
+        x, y = truth[networks.partners[op.outputs[0]]], real[op.outputs[0]]
+        assert found[op.order].cumulative.error == pytest.approx(energy(x, y), rel=1e-4, abs=1e-9)
+        expected, made = (x, networks.local(op, truth)) if fed == "reference" else (networks.expected(op, real), y)
+        assert (expected is None or made is None) == (found[op.order].local.count == 0)
+        if expected is not None and made is not None:
+            assert found[op.order].local.error == pytest.approx(energy(expected, made), rel=1e-4, abs=1e-9)
+
+
+def energy(x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.sum((x.astype(np.float64).ravel() - y.astype(np.float64).ravel()) ** 2))
+
+
+def test_images_are_read_as_they_are_needed(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> None:
+    read, seen = 0, []
+
+    def many() -> Iterator[EncodedImage]:
+        nonlocal read
+        for _ in range(20):
+            read += 1
+            yield EncodedImage("bad.jpg", b"no image") if read % 4 else images[0]
+
+    def look(done: int, total: int) -> None:
+        seen.append((read - done, total))
+
+    found = layer_errors(engine, loaded["float32"], loaded["float32"], many(), "reference", look, 20)
+    assert (found.images, len(found.skipped)) == (5, 15)
+    assert max(ahead for ahead, _ in seen) <= AHEAD * engine.workers + 1
+    assert {total for _, total in seen} == {20}
+
+
+def test_the_range_that_is_not_used(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> None:
+    layers = errors(engine, loaded, "int8", images, "reference").layers
+    known = [layer.unused_share for layer in layers if layer.unused_share is not None]
+    assert len(known) > 100
+    assert all(0 <= share <= 1 for share in known)
+    # the calibration saw more than two photographs; and the input spans its whole range
+    assert layers[0].unused_share == pytest.approx(0, abs=0.02)
+    assert any(share > 0.1 for share in known)
+    assert {layer.unused_share for layer in errors(engine, loaded, "float16", images, "reference").layers} == {None}
 
 
 def test_a_broken_image_is_left_out_and_said(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> None:

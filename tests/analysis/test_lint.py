@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from qviz.analysis.lint import input_quantizer, lint_comparison, lint_model
+from qviz.analysis.input_lint import input_quantizer, input_warnings
+from qviz.analysis.lint import lint_comparison, lint_model
 from qviz.analysis.models import LoadedModel
 from qviz.structures import Quantization, Settings
 from tests.conftest import SCHEMES
@@ -19,17 +20,17 @@ def codes(warnings: list) -> list[str]:
 
 
 @pytest.mark.parametrize("name", SCHEMES)
-def test_of_the_samples_files_only_the_wrong_range_is_warned_of(name: str, loaded: dict[str, LoadedModel]) -> None:
-    expected = ["input_range"] if name == "int8_wrong_range" else []
-    assert codes(lint_model(loaded[name])) == expected
+def test_what_the_samples_files_are_warned_of(name: str, loaded: dict[str, LoadedModel]) -> None:
+    expected = {"int8": ["float_islands"], "int8_wrong_range": ["input_range", "float_islands"]}
+    assert codes(lint_model(loaded[name])) == expected.get(name, [])
     assert codes(lint_comparison(loaded["float32"], [loaded[name]])) == []
 
 
 def test_the_wrong_range_is_told_in_numbers(loaded: dict[str, LoadedModel]) -> None:
-    (warning,) = lint_model(loaded["int8_wrong_range"])
+    warning, _ = lint_model(loaded["int8_wrong_range"])
     assert "holds [0, 1], but images normalised as set span [-1, 1]; 50% of that is clipped" in warning.message
     assert warning.model == loaded["int8_wrong_range"].name
-    assert set(warning.to_json()) == {"model", "code", "message", "cure"}
+    assert set(warning.to_json()) == {"model", "code", "message", "cure", "advice"}
 
 
 def with_range(like: LoadedModel, quantization: Quantization, **said: Any) -> LoadedModel:
@@ -57,7 +58,34 @@ def test_the_inputs_range(
     scale: float, zero: int, mean: float, std: float, warned: bool, loaded: dict[str, LoadedModel]
 ) -> None:
     model = with_range(loaded["int8"], per_tensor(scale, zero), mean=(mean,) * 3, std=(std,) * 3)
-    assert codes(lint_model(model)) == ["input_range"] * warned
+    assert codes(input_warnings(model)) == ["input_range"] * warned
+
+
+UNUSUAL = [
+    # scale, zero point (None: a float input), mean, std -> told
+    (1.0, -128, 0.0, 255.0, "holds [0, 255], but images normalised as set span [0, 1] in a channel: 1 of its steps"),
+    (21 / 255, 0, 127.5, 127.5, "24 of its steps"),
+    (5 / 255, 0, 127.5, 127.5, ""),  # 102 steps
+    (None, 0, 0.485, 0.229, "span [-2.12, 1.11e+03] in a channel"),  # ImageNet's for pixels in [0, 1]
+    (None, 0, 0.0, 65025.0, "span [0, 0.00392] in a channel"),  # divided by 255 twice
+    (None, 0, 123.675, 58.395, ""),
+    (None, 0, 127.5, 1.0, ""),
+    (None, 0, 128.0, 256.0, ""),
+    (None, 0, 0.0, -255.0, ""),  # an odd sign, but an image
+    (1 / 255, -128, 0.485, 0.229, "Wrong range"),  # clipped: said once
+]
+
+
+@pytest.mark.parametrize(("scale", "zero", "mean", "std", "told"), UNUSUAL)
+def test_what_no_image_gives(
+    scale: float | None, zero: int, mean: float, std: float, told: str, loaded: dict[str, LoadedModel]
+) -> None:
+    said: dict[str, Any] = {"mean": (mean,) * 3, "std": (std,) * 3}
+    floats = inspected(loaded["int8"], graph=graph([image_tensor()], [0]), settings=Settings(**said))
+    model = floats if scale is None else with_range(loaded["int8"], per_tensor(scale, zero), **said)
+    found = input_warnings(model)
+    assert [told in warning.message for warning in found] == [True] * bool(told)
+    assert codes(found) in ([], ["input_range" if "Wrong" in told else "input_normalisation"])
 
 
 def test_the_quantizer_behind_a_float_input() -> None:
@@ -83,8 +111,9 @@ LIES = [
 @pytest.mark.parametrize(("name", "scheme", "warned"), LIES)
 def test_a_name_that_lies(name: str, scheme: str, warned: bool, loaded: dict[str, LoadedModel]) -> None:
     model = replace(loaded[scheme], model=replace(loaded[scheme].model, name=name))
-    assert codes(lint_model(model)) == ["name_lies"] * warned
-    assert not warned or f"the file is {scheme}" in lint_model(model)[0].message
+    found = [warning for warning in lint_model(model) if warning.code != "float_islands"]
+    assert codes(found) == ["name_lies"] * warned
+    assert not warned or f"the file is {scheme}" in found[0].message
 
 
 def inspected(like: LoadedModel, **changed: Any) -> LoadedModel:
@@ -134,3 +163,22 @@ def test_labels_that_differ(loaded: dict[str, LoadedModel]) -> None:
     (warning,) = lint_comparison(loaded["float32"], [variant])
     assert warning.code == "labels_differ"
     assert "names 2 classes" in warning.message
+
+
+COUNTS = [
+    # labels, background counted -> warned of? The sample's head tells 90 classes apart
+    (90, 0, False),
+    (89, 1, False),
+    (90, 1, False),
+    (80, 0, True),
+    (91, 0, True),
+    (0, 0, False),  # no names at all are no wrong ones
+]
+
+
+@pytest.mark.parametrize(("labels", "offset", "warned"), COUNTS)
+def test_labels_for_other_classes(labels: int, offset: int, warned: bool, loaded: dict[str, LoadedModel]) -> None:
+    model = set_to(loaded["float32"], labels=tuple(f"n{i}" for i in range(labels)), class_offset=offset)
+    found = lint_model(model)
+    assert codes(found) == ["label_count"] * warned
+    assert not warned or f"has {labels} labels for the 90 classes" in found[0].message

@@ -55,3 +55,32 @@ def test_clipping_and_rounding_are_told_apart() -> None:
     assert sums.mean(sums.clipping) == pytest.approx((0.2**2 + 6.5**2) / 4, rel=1e-4)
     assert sums.mean(sums.rounding) == pytest.approx(0.25**2 / 4)
     assert (sums.low, sums.high) == (0.25, 70.0)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+def test_integers_come_out_as_the_quantizer_rounds_them(dtype: str) -> None:
+    zero = {"int8": -20, "uint8": 100, "int16": 0}[dtype]
+    quantization = Quantization(np.array([0.25], np.float32), np.array([zero], np.int64))
+    draw = np.random.default_rng(1)
+    # half-way values of both signs, the float just below one half, and values beyond both ends
+    odd = np.array([0.125, -0.125, 0.375, -0.375, 0.49999997 * 0.25, -0.49999997 * 0.25, 1e6, -1e6], np.float32)
+    x = np.concatenate([odd, draw.normal(scale=12, size=300_000).astype(np.float32)])
+    found = np.empty(x.shape, dtype)
+    sums, plain = RangeSums(), RangeSums()
+    sums.add(x, quantization, dtype, found)
+    plain.add(x, quantization, dtype)
+    np.testing.assert_array_equal(found, quantization.quantize(x, dtype))
+    assert (plain.clipped, plain.low, plain.high) == (sums.clipped, sums.low, sums.high)
+    assert plain.rounding == pytest.approx(sums.rounding, rel=1e-5)
+
+
+def test_integers_with_their_scale_are_their_real_values() -> None:
+    draw = np.random.default_rng(2)
+    x = draw.normal(scale=20, size=200_000).astype(np.float32)
+    y = PER_TENSOR.quantize(x, "int8")
+    given, real, energies = ErrorSums(), ErrorSums(), ErrorSums()
+    given.add(x, y, "a.jpg", PER_TENSOR)
+    real.add(x, PER_TENSOR.dequantize(y), "a.jpg")
+    energies.add_energies(x, y, PER_TENSOR)
+    assert given == real
+    assert (energies.mse, energies.sqnr_db) == (real.mse, real.sqnr_db)

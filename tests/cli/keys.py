@@ -79,14 +79,35 @@ COMPARE = {
     "warnings": [WARNING],
 }
 
+TRACE = {
+    "object": {"label": str, "box": list, "reference_score": float, "variant_score": float},
+    "points": [{"order": int, "tensor": str, "op_kind": str, "score": float}],
+    "culprits": [{"order": int, "tensor": str, "op_kind": str, "gain": float, "cause": str}],
+}
+
+WHAT_IF = {
+    "base": float,
+    "sets": [
+        {"orders": list, "agreement": float, "mean_score_delta": (float, None), "explained": (float, None)},
+    ],
+}
+
 APS = dict.fromkeys(("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar"), (float, None))
 CLASS = {"label": str, "ap": (float, None), "ap50": (float, None), "truths": int, "images": int}
+
+ERROR = {"reference": float, "variant": float, "delta": float}
 
 EVALUATE = {
     "dataset": {"images": int, "annotations": int, "skipped": list},
     "models": [{"name": str, **APS, "per_class": [CLASS]}],
     "losses": [
-        {"variant": str, "ap": INTERVAL, "per_class": [{"label": str, **INTERVAL, "truths": int, "images": int}]}
+        {
+            "variant": str,
+            "ap": INTERVAL,
+            "per_class": [{"label": str, **INTERVAL, "truths": int, "images": int}],
+            "errors": dict.fromkeys(("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss"), ERROR),
+            "threshold": dict.fromkeys(("reference", "variant", "recovered"), (float, None)),
+        }
     ],
     "images_per_second": float,
     "gate": (dict, None),

@@ -59,6 +59,10 @@ BAD = [
     ("compare good.tflite good.tflite --images good.jpg --iou 50", "--iou is 50; give a number between 0 and 1"),
     ("compare good.tflite good.tflite --images good.jpg --iou 0", "--iou is 0; give a number between 0 and 1"),
     ("compare good.tflite good.tflite --images good.jpg --iou nan", "--iou is nan; give a number"),
+    ("trace good.tflite good.tflite --image good.jpg --object 99", "There is no object 99: the reference finds"),
+    ("trace good.tflite good.tflite --image good.jpg --score 1", "finds no object in good.jpg at a confidence of 1.00"),
+    ("trace good.tflite good.tflite --image empty", "holds no image; files ending in .jpg"),
+    ("trace good.tflite good.tflite --image good.jpg --score 25", "--score is 25; give a number between 0 and 1"),
     ("evaluate good.tflite good.tflite --dataset none.json", "none.json is not there; give"),
     ("evaluate good.tflite good.tflite --dataset bad.json", "bad.json is no valid JSON"),
     ("evaluate good.tflite good.tflite --dataset other.json", "it needs lists named images, annotations, categories"),
@@ -101,7 +105,7 @@ def test_a_bad_image_beside_a_good_one_is_only_said(run: Run, folder: Path) -> N
     call = ("detect", folder / "good.tflite", "--images", folder / "bad.jpg", folder / "good.jpg", "--json")
     found = run(*call, "--workers", "1")
     assert (found.status, [image["image"] for image in found.json["images"]]) == (0, ["good.jpg"])
-    assert found.err.startswith("qviz: bad.jpg is no JPEG, PNG, WebP")
+    assert "qviz: bad.jpg is no JPEG, PNG, WebP" in found.err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there may a name be no text")

@@ -59,7 +59,7 @@ def test_info(run: Run, sample: Sample) -> None:
     assert (first["scheme"], first["weight_bits"], first["operators"], first["warnings"]) == ("float16", 16, 125, [])
     assert second["sha256"] == digest_of(wrong.read_bytes())
     assert (second["bytes"], second["scheme"], second["quantized_operators"]) == (wrong.stat().st_size, "int8", 114)
-    assert [warning["code"] for warning in second["warnings"]] == ["input_range"]
+    assert [warning["code"] for warning in second["warnings"]] == ["input_range", "float_islands"]
 
 
 def test_detect(run: Run, sample: Sample, photographs: list[Path]) -> None:
@@ -87,12 +87,28 @@ def test_compare(run: Run, sample: Sample, photographs: list[Path]) -> None:
     objects = [row for v in found.json["variants"] for image in v["images"] for row in image["objects"]]
     assert {"kept", "lost"} <= {row["change"] for row in objects}
     assert all((row["change"] == "lost") == (row["lost_because"] is not None) for row in objects)
-    assert [warning["code"] for warning in found.json["warnings"]] == ["input_range"]
+    assert [warning["code"] for warning in found.json["warnings"]] == ["float_islands", "input_range", "float_islands"]
     assert "Wrong range" in found.err
     rows = list(csv.DictReader(io.StringIO(run(*call, "--csv").out)))
     assert [row["change"] for row in rows] == [row["change"] for row in objects]
     assert [row["iou"] for row in rows] == ["" if row["iou"] is None else str(row["iou"]) for row in objects]
     assert "every object that is not kept" in run(*call).out
+
+
+def test_trace(run: Run, sample: Sample) -> None:
+    models = [sample.models[name] for name in ("float32", "int8_wrong_range")]
+    call = ("trace", *models, "--image", sample.images / "biplane.jpg", "--workers", "1")
+    found = run(*call, "--json")
+    assert (found.status, keys.missing(keys.TRACE, found.json)) == (0, [])
+    points = {point["order"]: point["score"] for point in found.json["points"]}
+    assert sorted(points) == list(range(158))
+    assert points[0] == found.json["object"]["variant_score"]
+    first = found.json["culprits"][0]
+    assert (first["order"], first["cause"], first["gain"]) == (0, "input_range", points[2] - points[1])
+    quick = run(*call, "--object", "0", "--quick", "--csv", "--score", "0.3")
+    rows = list(csv.DictReader(io.StringIO(quick.out)))
+    assert 2 <= len(rows) < 30 and [row["cause"] for row in rows if row["cause"]] == ["input_range"]
+    assert "The input quantizer covers [0, 1]" in run(*call, "--quick").out
 
 
 def test_evaluate(run: Run, sample: Sample, dataset: Path) -> None:

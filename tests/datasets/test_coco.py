@@ -52,6 +52,18 @@ def test_a_broken_annotation_is_counted_and_the_rest_is_read(broken: Any, what: 
     assert found.annotations == 1
 
 
+OUTSIDE = [([-3, 2, 3, 4], 0), ([2, 20, 3, 4], 0), ([40, 2, 3, 4], 0), ([-2, 2, 3, 4], 1), ([39.5, 19.5, 300, 400], 1)]
+
+
+@pytest.mark.parametrize(("box", "kept"), OUTSIDE)
+def test_a_box_outside_of_its_image_is_counted_and_one_partly_outside_stays(box: list[float], kept: int) -> None:
+    row = {**GOOD, "bbox": box}
+    found = parse_coco(document([{**IMAGE, "width": 40, "height": 20}], [row]), "x.json", {"a.jpg": b""})
+    assert found.annotations == kept
+    assert found.skipped == (() if kept else ("1 annotations whose box lies outside of its image",))
+    assert parse_coco(document(annotations=[row]), "x.json", {"a.jpg": b""}).annotations == 1  # no size is said
+
+
 @pytest.mark.parametrize("entry", ["a.jpg", {"id": 11}, {"file_name": "b.jpg"}, {"id": None, "file_name": "b.jpg"}])
 def test_a_broken_image_entry_is_counted(entry: Any) -> None:
     found = parse_coco(document(images=[entry, IMAGE]), "x.json", {"a.jpg": b"", "b.jpg": b""})

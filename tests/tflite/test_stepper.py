@@ -243,11 +243,11 @@ def test_shapes_found_while_running() -> None:
 def test_what_is_refused_alone_is_joined_with_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = module._prepared
 
-    def picky(data: bytes, threads: int, plain: bool) -> Interpreter:
+    def picky(data: bytes, threads: int, kernels: str) -> Interpreter:
         codes = fb.ModelT.InitFromPackedBuf(data).operatorCodes
         if [code.builtinCode for code in codes] == [KIND.NEG]:
             raise RuntimeError("NEG does not like it here")
-        return prepared(data, threads, plain)
+        return prepared(data, threads, kernels)
 
     monkeypatch.setattr(module, "_prepared", picky)
     data = chain(KIND.RELU, KIND.EXP, KIND.NEG, KIND.ABS, KIND.SQRT)

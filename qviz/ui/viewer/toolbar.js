@@ -68,7 +68,6 @@ function makeTruth(v) {
 }
 
 function makeStrip(v) {
-  const { index, count } = v.data.position ?? { index: 0, count: 1 };
   const group = el("div", "qviz-strip");
   const step = (by) => () => v.setTriggerValue("step", by);
   const name = el("span", "qviz-file", v.data.image.name);
@@ -77,9 +76,18 @@ function makeStrip(v) {
   const next = act(v, "next", "›", "Next image (→)", step(+1));
   previous.setAttribute("aria-label", "Previous image");
   next.setAttribute("aria-label", "Next image");
-  group.append(name);
-  if (count > 1) group.append(previous, el("span", "qviz-place", `${index + 1} / ${count}`), next);
+  v.tools.place = el("span", "qviz-place");
+  v.tools.steps = [previous, v.tools.place, next];
+  group.append(name, ...v.tools.steps);
+  showPlace(v, v.data.position);
   return group;
+}
+
+// The strip is ordered by damage and reorders while images are run: no reason to build the viewer anew.
+function showPlace(v, position) {
+  const { index, count } = position ?? { index: 0, count: 1 };
+  v.tools.place.textContent = `${index + 1} / ${count}`;
+  for (const node of v.tools.steps) node.hidden = count < 2;
 }
 
 function makeView(v) {

@@ -10,7 +10,7 @@
 //   truth          [[x1, y1, x2, y2, class id], ...] | null
 //   labels         {"0": "person", ...}
 //   view           {threshold, floor, mode, focus, changes, classes ([] is all), truth, selected}: the state to start with
-//   position       {index, count} of the image in the strip
+//   position       {index, count} of the image in the strip; may change without another rev
 // }
 // Reported: the names of FIELDS as {value, rev, at}, and the trigger `step`.
 
@@ -21,8 +21,10 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
   const run = (v.run += 1);
   Object.assign(v, { setStateValue, setTriggerValue });
   listenToKeys(v);
-  if (v.data?.rev === data.rev) followView(v, data.view);
-  else build(v, data);
+  if (v.data?.rev === data.rev) {
+    followView(v, data.view);
+    showPlace(v, data.position);
+  } else build(v, data);
   // Streamlit may clean up a run that another has already overtaken.
   return () => v.run === run && stopListening(v);
 }

@@ -1,0 +1,287 @@
+"""Layer errors against TensorFlow's QuantizationDebugger: do they agree, and how long does each take?
+
+Both see the same SavedModel, calibration photographs and 40 images, as the same input tensors. The debugger's error of
+a layer (NumericVerify: the int8 operator against the float one on the dequantized int8 inputs) is qviz's local error
+with `local_inputs="variant"`; MSE is the mean over the images. qviz reads the file the debugger gives without its
+instruments. Each runs in one process with one thread; the debugger can do no other, qviz is measured with more as
+well. Processor seconds (all threads, all processes) are given too: on a busy machine they tell more than the clock.
+
+Operators that read a QUANTIZE differ (the one that reads the image; those behind an operator that stayed float): the
+debugger's float twin reads what goes into the QUANTIZE, not what comes out, so that the quantizer's rounding and
+clipping are counted there too. qviz counts them in the QUANTIZE, which is a layer of its own.
+
+end to end   the debugger: calibrate, convert and run; qviz: start a worker, load both files and run. Imports apart.
+limit        bare passes of both whole models on one image
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import psutil
+from scipy.stats import spearmanr
+
+from qviz.analysis.layer_error import LayerErrors, layer_errors
+from qviz.analysis.models import LoadedModel
+from qviz.api import load
+from qviz.datasets.files import load_images
+from qviz.datasets.images import read_image
+from qviz.engine import LocalEngine, importing
+from qviz.structures import EncodedImage, Settings
+from qviz.tflite.inputs import InputSpec, fill
+from qviz.tflite.runner import Runner
+from qviz.tflite.schema import read_graph
+
+SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
+SETTINGS = Settings(mean=(127.5,) * 3, std=(127.5,) * 3, channels="rgb", resize="stretch")
+IMAGES = 40
+NOISE = 1e-10
+"""MSE below which float32's own rounding is compared: of layers that only copy (RESHAPE, CONCATENATION)."""
+Values = Callable[[], Iterator[list[np.ndarray]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Local MSE of two tools over the tensors that both name. rank: Spearman's; difference: |ours/theirs - 1|."""
+
+    common: int
+    only_ours: int
+    only_theirs: int
+    rank: float
+    difference: float
+    apart: tuple[tuple[float, str, str, float, float], ...]
+    """The worst above NOISE: (difference, operator, tensor, ours, theirs)."""
+
+
+def float32() -> Path:
+    return SAMPLE / "models" / "ssdlite_mobilenet_v2_float32.tflite"
+
+
+def photographs() -> list[Path]:
+    """Calibration's, then the sample's."""
+    return [path for name in ("calibration", "images") for path in sorted((SAMPLE / name).glob("*.jpg"))]
+
+
+def input_values(images: Sequence[Path]) -> Values:
+    """As the model reads them, by qviz's own preparation, so that both tools see the same bits."""
+    tensor = read_graph(float32().read_bytes()).input_tensors()[0]
+    spec = InputSpec(SETTINGS.mean or (), SETTINGS.std or (), "rgb", "stretch")  # type: ignore[arg-type]
+    return lambda: ([fill(read_image(image), spec, tensor)[0]] for image in load_images(images))
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """The converter talks to both streams, from C++."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    kept = os.dup(1), os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for stream, own in zip((1, 2), kept, strict=True):
+            os.dup2(own, stream)
+        for number in (*kept, nowhere):
+            os.close(number)
+
+
+def debugger(calibration: Sequence[Path], images: Sequence[Path]) -> Any:
+    """A QuantizationDebugger of the sample's SavedModel, quantized as sample_data/build/models.py does."""
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(SAMPLE / "saved_model"), signature_keys=["serving_default"]
+    )
+    converter.allow_custom_ops = True
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = input_values(calibration)
+    converter.target_spec.supported_ops = [
+        tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
+        tf.lite.OpsSet.TFLITE_BUILTINS,
+    ]
+    return tf.lite.experimental.QuantizationDebugger(converter=converter, debug_dataset=input_values(images))
+
+
+def statistics(made: Any) -> dict[str, float]:
+    """tensor -> mean squared error, from the debugger's own dump."""
+    text = io.StringIO()
+    made.layer_statistics_dump(text)
+    return {
+        row["tensor_name"]: float(row["mean_squared_error"]) for row in csv.DictReader(text.getvalue().splitlines())
+    }
+
+
+def compare(ours: LayerErrors, theirs: dict[str, float]) -> Agreement:
+    own = {layer.tensor: layer for layer in ours.layers if layer.local_mse is not None}
+    common = [name for name in own if name in theirs]
+    first = np.array([own[name].local_mse for name in common], np.float64)
+    second = np.array([theirs[name] for name in common])
+    apart = np.abs(first / second - 1)
+    told = np.where(second > NOISE, apart, 0)
+    worst = tuple(
+        (float(apart[i]), own[common[i]].op_kind, common[i], float(first[i]), float(second[i]))
+        for i in np.argsort(-told)[:8]
+    )
+    rank = float(spearmanr(first, second).statistic)
+    return Agreement(
+        len(common), len(own) - len(common), len(theirs) - len(common), rank, float(np.median(apart)), worst
+    )
+
+
+def int8_file(made: Any, folder: Path) -> Path:
+    """What the debugger quantized, without its instruments."""
+    path = folder / "debugged_int8.tflite"
+    path.write_bytes(made.get_nondebug_quantized_model())
+    return path
+
+
+def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.perf_counter()
+    result = call()
+    return time.perf_counter() - start, result
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRun:
+    """Seconds end to end, seconds and processor seconds of a second run with warm workers, and the result."""
+
+    whole: float
+    warm: float
+    busy: float
+    result: LayerErrors
+
+
+def own_run(variant: Path, images: Sequence[Path], workers: int) -> OwnRun:
+    start = time.perf_counter()
+    with LocalEngine(workers, warm_up=importing("qviz.detector")) as engine:
+        models = load([float32(), variant], engine, SETTINGS)
+        result = _layers(engine, models, load_images(images))
+        whole, before = time.perf_counter() - start, processor()
+        warm, _ = seconds(lambda: _layers(engine, models, load_images(images)))
+        return OwnRun(whole, warm, processor() - before, result)
+
+
+def processor() -> float:
+    """Processor seconds of this process and its workers."""
+    here = psutil.Process()
+    times = [process.cpu_times() for process in (here, *here.children(recursive=True))]
+    return sum(spent.user + spent.system for spent in times)
+
+
+def _layers(engine: LocalEngine, models: Sequence[LoadedModel], images: Iterable[EncodedImage]) -> LayerErrors:
+    return layer_errors(engine, models[0], models[1], images, "variant")
+
+
+def limit(variant: Path, values: np.ndarray, runs: int = 21) -> float:
+    """Seconds of a bare pass of both files, one thread."""
+    runners = [Runner(path.read_bytes(), 1, keep_all=False) for path in (float32(), variant)]
+    taken = [seconds(lambda: [runner.run([values]) for runner in runners])[0] for _ in range(runs + 2)]
+    return median(taken[2:])
+
+
+def resident() -> float:
+    """MB of this process and its workers."""
+    here = psutil.Process()
+    total = 0
+    for process in (here, *here.children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            total += process.memory_info().rss
+    return total / 2**20
+
+
+def memory(variant: Path, marks: Sequence[int] = (10, 50, 100, 200)) -> dict[int, float]:
+    """Images done -> the most MB seen by then, from the fifth image on (by then the workers have both models)."""
+    seen, high = {}, 0.0
+
+    def look(done: int, total: int) -> None:
+        nonlocal high
+        high = max(high, resident())
+        if done in marks:
+            seen[done] = high
+
+    with LocalEngine(warm_up=importing("qviz.detector")) as engine:
+        first, second = load([float32(), variant], engine, SETTINGS)
+        images = (image for path in islice(cycle(photographs()), max(marks)) for image in load_images([path]))
+        layer_errors(engine, first, second, images, "reference", look, max(marks))
+    return seen
+
+
+def with_ratios(made: Any, images: Sequence[Path]) -> float:
+    """Seconds an image where the debugger is asked for an SQNR too, which it does not compute by itself."""
+    import tensorflow as tf
+
+    def sqnr(x: np.ndarray, q: np.ndarray, scale: float, zero: int) -> float:
+        y = (q.astype(np.float32) - zero) * scale
+        return float(20 * np.log10(np.linalg.norm(x) / np.linalg.norm(x - y)))
+
+    options = tf.lite.experimental.QuantizationDebugOptions(layer_direct_compare_metrics={"sqnr": sqnr})
+    asked = tf.lite.experimental.QuantizationDebugger(
+        quant_debug_model_content=made.quant_model, debug_dataset=input_values(images), debug_options=options
+    )
+    return seconds(asked.run)[0] / len(images)
+
+
+def show(agreement: Agreement) -> None:
+    print(
+        f"local MSE: {agreement.common} common tensors (only qviz {agreement.only_ours}, only debugger"
+        f" {agreement.only_theirs}), rank correlation {agreement.rank:.4f} (goal .98), median difference"
+        f" {agreement.difference:.3%} (goal 5%); the largest:"
+    )
+    for apart, kind, tensor, first, second in agreement.apart:
+        print(f"  {apart:7.1%}  {kind:<18} qviz {first:.4g}  debugger {second:.4g}  {tensor[-60:]}")
+
+
+def show_speed(name: str, runs: Sequence[OwnRun], whole: float, each: float) -> None:
+    """Against the debugger's seconds, whole and an image."""
+    own, image = min(run.whole for run in runs), min(run.warm for run in runs) / IMAGES
+    busy = min(run.busy for run in runs) / IMAGES
+    print(f"qviz, {name}: end to end {own:.2f} s, {whole / own:.1f} times as fast (goal 5)")
+    print(f"  an image {image * 1e3:.0f} ms, {each / image:.1f} times as fast (goal 3); processor {busy * 1e3:.0f} ms")
+
+
+def main() -> None:
+    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    images = photographs()[:IMAGES]
+    shipped = SAMPLE / "models" / "ssdlite_mobilenet_v2_int8.tflite"
+    print("memory, MB:", "  ".join(f"{done} images {high:.0f}" for done, high in memory(shipped).items()))
+    with tempfile.TemporaryDirectory() as folder:
+        with hushed():
+            imports, _ = seconds(lambda: __import__("tensorflow"))
+            build, made = seconds(lambda: debugger(sorted((SAMPLE / "calibration").glob("*.jpg")), images))
+            before = time.process_time()
+            run, _ = seconds(made.run)
+            busy = time.process_time() - before
+            asked = with_ratios(made, images[:5])
+            variant = int8_file(made, Path(folder))
+        alone = [own_run(variant, images, 1) for _ in range(3)]
+        several = [own_run(variant, images, os.cpu_count() or 1) for _ in range(3)]
+        bare = limit(variant, next(input_values(images)())[0])
+    show(compare(alone[0].result, statistics(made)))
+    print(f"debugger: build {build:.1f} s, run {run:.1f} s, importing TensorFlow {imports:.1f} s apart")
+    print(
+        f"  an image {run / IMAGES * 1e3:.0f} ms, processor {busy / IMAGES * 1e3:.0f} ms;"
+        f" {asked * 1e3:.0f} ms where it is asked for SQNR too"
+    )
+    show_speed("one worker", alone, build + run, run / IMAGES)
+    show_speed(f"{os.cpu_count()} workers", several, build + run, run / IMAGES)
+    print(f"limit, bare passes of both models: {bare * 1e3:.0f} ms an image")
+
+
+if __name__ == "__main__":
+    main()

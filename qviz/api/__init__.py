@@ -1,0 +1,53 @@
+"""The same analyses from Python: one function a question.
+
+Without an engine each call starts worker processes and stops them again (about half a second); give one to keep the
+models warm over several calls. Each function is loaded on first use, so that one command imports one analysis.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qviz.api.accuracy import evaluate
+    from qviz.api.diagnosis import layers, noise_budget, trace, what_if
+    from qviz.api.objects import SEEN_FROM, compare, detect
+    from qviz.api.session import engine_or_own, first_images, load
+    from qviz.api.shifts import robustness
+
+_HOMES = {
+    "SEEN_FROM": "objects",
+    "compare": "objects",
+    "detect": "objects",
+    "engine_or_own": "session",
+    "evaluate": "accuracy",
+    "first_images": "session",
+    "layers": "diagnosis",
+    "load": "session",
+    "noise_budget": "diagnosis",
+    "robustness": "shifts",
+    "trace": "diagnosis",
+    "what_if": "diagnosis",
+}
+
+__all__ = [
+    "SEEN_FROM",
+    "compare",
+    "detect",
+    "engine_or_own",
+    "evaluate",
+    "first_images",
+    "layers",
+    "load",
+    "noise_budget",
+    "robustness",
+    "trace",
+    "what_if",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'qviz.api' has no attribute {name!r}")
+    return getattr(import_module(f"qviz.api.{_HOMES[name]}"), name)

@@ -1,0 +1,57 @@
+"""When a model breaks: corruptions of light and others, by severity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from qviz.analysis.corruption_choice import USUAL, named
+from qviz.analysis.models import LoadedModel
+from qviz.analysis.reference_truth import unannotated
+from qviz.analysis.robustness_report import RobustnessReport, report
+from qviz.analysis.saturation import IMAGES
+from qviz.api.session import PathIn, engine_or_own
+from qviz.corruptions import SEVERITIES
+from qviz.datasets.annotated import read_dataset
+from qviz.datasets.files import find_images
+from qviz.detector import AP_SCORE
+from qviz.engine import Engine
+from qviz.errors import DatasetError
+from qviz.progress import OnProgress, silent
+from qviz.store import Store
+from qviz.structures import Dataset
+
+
+def robustness(
+    models: Sequence[LoadedModel],
+    dataset: PathIn | None = None,
+    images: Iterable[PathIn] = (),
+    corruptions: Sequence[str] = (USUAL,),
+    severities: Sequence[int] = SEVERITIES,
+    engine: Engine | None = None,
+    score: float = AP_SCORE,
+    on_progress: OnProgress = silent,
+    threads: int = 1,
+    store: Store | None = None,
+    layer_images: int = IMAGES,
+) -> RobustnessReport:
+    """Models x corruptions (names or families) x severities, in AP on a dataset, in agreement on mere images.
+
+    layer_images: on so many of them layers are looked at too. Raises DatasetError, ImageError, SettingsError.
+    """
+    chosen = named(corruptions)
+    data = _data(dataset, [Path(path) for path in images])
+    with engine_or_own(engine) as running:
+        return report(
+            running, models, data, chosen, severities, score, on_progress, threads, store, layer_images=layer_images
+        )
+
+
+def _data(dataset: PathIn | None, images: Sequence[Path]) -> Dataset:
+    if dataset is None:
+        if not images:
+            raise DatasetError("Neither a dataset nor images are given; a sweep needs one of them.")
+        return unannotated(images[0], find_images(images))
+    if len(images) > 1 or any(not folder.is_dir() for folder in images):
+        raise DatasetError("With a dataset, images are the one folder that holds its images; give that, or none.")
+    return read_dataset(Path(dataset), images[0] if images else None)

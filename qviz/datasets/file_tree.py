@@ -1,0 +1,190 @@
+"""The files of a dataset, in a folder on this machine or in a zip archive, by their path below its top: `images/a.jpg`.
+
+Nothing outside is ever read: a path with `..` or from the root names no file. In a folder links are followed as any
+program would, each folder once; in an archive they are left out. Dot files and the shadows that macOS packs are no
+files here. An archive is read in memory, entry by entry, within bounds that are checked before anything is unpacked.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from qviz.datasets.files import DAMAGED, MAX_UNPACKED
+from qviz.datasets.images import MAX_BYTES
+from qviz.errors import DatasetError
+
+MAX_FILES = 1_000_000
+MAX_ENTRIES = 100_000
+"""In an archive: an image and its label file are two."""
+MAX_DEPTH = 30
+MAX_RATIO, SMALL = 100, 64 << 20
+"""An archive that unpacks to more than SMALL bytes is no more than MAX_RATIO times as large as it was: images do not
+shrink by packing, and text by a factor of ten."""
+
+
+class FileTree(Protocol):
+    """A folder or an archive. Paths are POSIX, relative to its top, which is ""."""
+
+    @property
+    def name(self) -> str: ...
+
+    def below(self, folder: str) -> list[str]:
+        """Every file below a folder, sorted; none where it is not there."""
+
+    def has(self, path: str) -> bool: ...
+
+    def read(self, path: str, limit: int) -> bytes:
+        """A file's bytes. Raises DatasetError where it has more than `limit`, or cannot be read."""
+
+    def source(self, path: str) -> Path | bytes:
+        """An image as `DatasetImage` holds it: where it lies, or its bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder on this machine."""
+
+    top: Path
+
+    @property
+    def name(self) -> str:
+        return self.top.resolve().name or str(self.top)
+
+    def below(self, folder: str) -> list[str]:
+        if not is_inside(folder):
+            return []
+        found: list[str] = []
+        for path in _walk(self.top / folder):
+            found.append(path.relative_to(self.top).as_posix())
+            if len(found) > MAX_FILES:
+                raise DatasetError(f"{self.name} holds more than {MAX_FILES} files; name the dataset's own folder.")
+        return sorted(found)
+
+    def has(self, path: str) -> bool:
+        try:
+            return is_inside(path) and (self.top / path).is_file()
+        except (OSError, ValueError):  # a name longer than the file system allows, or with a zero byte
+            return False
+
+    def read(self, path: str, limit: int) -> bytes:
+        try:
+            with (self.top / path).open("rb") as stream:
+                data = stream.read(limit + 1)
+        except OSError as error:
+            raise DatasetError(f"{path} cannot be read ({error.strerror}).") from error
+        return _limited(path, data, limit)
+
+    def source(self, path: str) -> Path | bytes:
+        return self.top / path
+
+
+def _walk(top: Path) -> Iterator[Path]:
+    seen: set[str] = set()
+    for place, folders, files in os.walk(top, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()  # a link that leads back
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not _is_shadow(name)]
+        yield from (Path(place, name) for name in files if not _is_shadow(name))
+
+
+class Archive:
+    """A zip archive in memory or on this machine; to be closed by who opened it."""
+
+    def __init__(self, name: str, source: bytes | Path) -> None:
+        self._name = name
+        try:
+            size = len(source) if isinstance(source, bytes) else source.stat().st_size
+            self._zip = zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+        except DAMAGED as error:
+            raise _damaged(name, error) from error
+        usable = ((_path_of(entry), entry) for entry in self._zip.infolist())
+        self._entries = {path: entry for path, entry in usable if path is not None}
+        _check_bounds(name, size, list(self._entries.values()))
+        self._folders: dict[str, list[str]] = defaultdict(list)
+        for path in sorted(self._entries):
+            for parent in PurePosixPath(path).parents:
+                self._folders["" if str(parent) == "." else str(parent)].append(path)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def below(self, folder: str) -> list[str]:
+        return list(self._folders.get(folder, ()))
+
+    def has(self, path: str) -> bool:
+        return path in self._entries
+
+    def read(self, path: str, limit: int) -> bytes:
+        entry = self._entries[path]
+        if entry.file_size > limit:
+            raise _too_large(path, limit)
+        try:
+            with self._zip.open(entry) as stream:  # yields no more than the size that was checked
+                return _limited(path, stream.read(limit + 1), limit)
+        except DAMAGED as error:
+            raise _damaged(self.name, error) from error
+
+    def source(self, path: str) -> Path | bytes:
+        return self.read(path, MAX_BYTES)
+
+    def close(self) -> None:
+        self._zip.close()
+
+
+def is_inside(path: str) -> bool:
+    """A path that cannot leave the top."""
+    pure = PurePosixPath(path)
+    return not pure.is_absolute() and ".." not in pure.parts and "\0" not in path
+
+
+def _path_of(entry: zipfile.ZipInfo) -> str | None:
+    """Where an entry lies, or None for what is no file of the dataset's: folders, links, shadows, ways out."""
+    path = entry.filename.replace("\\", "/")  # as archives made on Windows write it
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if path.endswith("/") or kind not in (0, stat.S_IFREG) or not is_inside(path) or path[1:2] == ":":
+        return None
+    parts = PurePosixPath(path).parts
+    return "/".join(parts) if 0 < len(parts) <= MAX_DEPTH and not any(map(_is_shadow, parts)) else None
+
+
+def _is_shadow(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _check_bounds(name: str, size: int, entries: list[zipfile.ZipInfo]) -> None:
+    total = sum(entry.file_size for entry in entries)
+    if len(entries) > MAX_ENTRIES or total > MAX_UNPACKED:
+        raise DatasetError(
+            f"{name} would unpack to {len(entries)} files and {total >> 20} MB; archives of up to {MAX_ENTRIES} files"
+            f" and {MAX_UNPACKED >> 20} MB are opened. Unpack it and give the folder."
+        )
+    if total > max(SMALL, MAX_RATIO * size):
+        raise DatasetError(
+            f"{name} would unpack to {total // max(size, 1)} times its size, as no dataset does; pack it again."
+        )
+
+
+def _limited(path: str, data: bytes, limit: int) -> bytes:
+    if len(data) > limit:
+        raise _too_large(path, limit)
+    return data
+
+
+def _too_large(path: str, limit: int) -> DatasetError:
+    return DatasetError(f"{path} is larger than {limit >> 20} MB, up to which such files are read.")
+
+
+def _damaged(name: str, error: BaseException) -> DatasetError:
+    return DatasetError(f"{name} is a damaged or locked zip archive ({error}); pack it again.")

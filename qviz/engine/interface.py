@@ -1,0 +1,54 @@
+"""What an engine is: a queue of jobs that run elsewhere, and bytes that are there too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import ParamSpec, Protocol, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+WarmUp = Callable[[], object] | None
+
+TIME_LIMIT = 60.0
+"""Seconds a job may take, the worker's start not counted."""
+MEMORY_LIMIT = 4 << 30
+"""Bytes of resident memory a worker may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Bytes that every worker can read, known by their digest."""
+
+    digest: str
+    path: Path
+
+    def read(self) -> bytes:
+        return self.path.read_bytes()
+
+
+class Engine(Protocol):
+    """Runs functions elsewhere. Functions and arguments must pickle."""
+
+    workers: int
+
+    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Queue a job. Its future raises what the function raised, or a WorkerError."""
+
+    def submit_urgent(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Queue a job before all that are not urgent: somebody is looking at the screen."""
+
+    def share(self, data: bytes, digest: str) -> Blob:
+        """Make bytes readable to the workers."""
+
+    def close(self) -> None:
+        """Stop all workers at once; queued jobs are cancelled."""
+
+
+def importing(module: str) -> Callable[[], object]:
+    """A warm-up that imports a room in the worker, while the caller need not have imported it yet."""
+    return partial(import_module, module)

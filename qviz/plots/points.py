@@ -1,0 +1,64 @@
+"""AP as it is shown: points (x100) with one decimal, intervals in brackets, unknown as a dash."""
+
+from __future__ import annotations
+
+from qviz.analysis.ap_figures import Loss
+
+GREY = "#8a9299"
+FADED, FULL = 0.35, 1.0
+"""Opacity of what may be noise, and of what is not."""
+
+
+def points(value: float | None) -> str:
+    """.315 -> 31.5"""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def signed_points(value: float | None) -> str:
+    """.0031 -> +0.3; what rounds to nothing has no sign."""
+    if value is None:
+        return "–"
+    return "0.0" if abs(value) < 5e-4 else f"{100 * value:+.1f}"
+
+
+def bracket(loss: Loss) -> str:
+    """The 95 % interval, or nothing where there is none."""
+    return "" if loss.low is None or loss.high is None else f"[{100 * loss.low:.1f}, {100 * loss.high:.1f}]"
+
+
+def sureness(loss: Loss) -> str:
+    """Significant or not, in words; too few images have no interval."""
+    if loss.low is None:
+        return "too few images for an interval"
+    return "significant" if loss.significant else "not significant"
+
+
+def opacity(loss: Loss) -> float:
+    """Faded where the loss may be noise."""
+    return FULL if loss.significant else FADED
+
+
+def whiskers(losses: list[Loss]) -> dict[str, object]:
+    """Plotly's error bars of intervals, in points; none where there is no interval."""
+    ups = [100 * (row.high - row.value) if row.high is not None and row.value is not None else None for row in losses]
+    downs = [100 * (row.value - row.low) if row.low is not None and row.value is not None else None for row in losses]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": ups,
+        "arrayminus": downs,
+        "color": GREY,
+        "thickness": 1.5,
+        "width": 3,
+    }
+
+
+def plain(text: str) -> str:
+    """Plotly reads a subset of HTML: names come from files."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def faded(colour: str, alpha: float) -> str:
+    """#rrggbb as Plotly's rgba."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"

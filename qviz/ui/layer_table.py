@@ -1,0 +1,113 @@
+"""The Layers page: the figures of one variant as a table with a filter, and as files to take away."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from qviz.analysis.model_explorer import node_data_json
+from qviz.analysis.outliers import Outliers
+from qviz.plots.layer_error import Row
+from qviz.structures import digest_of
+from qviz.ui import layer_choice
+
+FORMATS = {
+    "local dB": "%.1f",
+    "cumulative dB": "%.1f",
+    "fall dB": "%+.1f",
+    "RMSE/scale": "%.2f",
+    "clipped %": "%.1f",
+    "weights dB": "%.1f",
+}
+
+
+def show(row: Row) -> None:
+    """Filter, table and files. A row that is clicked comes into view."""
+    frame = table(row)
+    kinds, words, only = _filter(frame)
+    shown = filtered(frame, kinds, words, only)
+    # a row's selection is its position: another filter is another table
+    key = f"layers-table-{row.name}-{digest_of(repr((kinds, words, only)).encode())[:12]}"
+    st.dataframe(
+        shown,
+        hide_index=True,
+        width="stretch",
+        height=min(400, 37 + 35 * max(len(shown), 1)),
+        placeholder="–",
+        column_config={name: st.column_config.NumberColumn(format=form) for name, form in FORMATS.items()},
+        key=key,
+        on_select=lambda: _clicked(key, row.name, shown),
+        selection_mode="single-row",
+    )
+    st.caption(f"{len(shown)} of {len(frame)} layers · {row.errors.paired_share:.0%} of the operators paired")
+    _downloads(row)
+
+
+def table(row: Row) -> pd.DataFrame:
+    """A row a layer; SQNR in dB, shares in per cent."""
+    frame = row.errors.to_frame()
+    return pd.DataFrame(
+        {
+            "order": frame["order"],
+            "operator": frame["op_kind"],
+            "stands out": _said(row.outliers, frame["order"]),
+            "local dB": frame["local_sqnr_db"],
+            "cumulative dB": frame["cumulative_sqnr_db"],
+            "fall dB": frame["fall_db"],
+            "RMSE/scale": frame["local_rmse_over_scale"],
+            "clipped %": frame["clipped_share"].astype(float) * 100,
+            "weights dB": frame["weight_sqnr_db"],
+            "worst image": frame["worst_image"],
+            "tensor": frame["tensor"],
+        }
+    )
+
+
+def filtered(frame: pd.DataFrame, kinds: list[str], words: str, only: bool) -> pd.DataFrame:
+    """Of these operator kinds (all where none is named), with these letters in the tensor's name, outliers alone."""
+    keep = frame["tensor"].str.contains(words, case=False, regex=False)
+    if kinds:
+        keep &= frame["operator"].isin(kinds)
+    if only:
+        keep &= frame["stands out"] != ""
+    return frame[keep]
+
+
+def _said(unusual: Outliers, orders: pd.Series) -> list[str]:
+    return [unusual.said(int(order)) for order in orders]
+
+
+def _filter(frame: pd.DataFrame) -> tuple[list[str], str, bool]:
+    left, middle, right = st.columns([3, 3, 1.4], vertical_alignment="bottom")
+    kinds = left.multiselect("Operators", list(frame["operator"].value_counts().index), placeholder="all kinds")
+    words = middle.text_input("Tensor's name contains", max_chars=200)
+    only = right.toggle("Outliers only")
+    return kinds, words.strip(), only
+
+
+def _clicked(key: str, name: str, shown: pd.DataFrame) -> None:
+    rows = st.session_state[key].selection.rows
+    if rows and rows[0] < len(shown):
+        layer_choice.choose(name, int(shown["order"].iloc[rows[0]]))
+
+
+def _downloads(row: Row) -> None:
+    csv, cumulative, local = st.columns(3)
+    csv.download_button(
+        "CSV of all figures",
+        row.errors.to_frame().to_csv(index=False),
+        f"layers_{row.name}.csv",
+        "text/csv",
+        on_click="ignore",
+        width="stretch",
+    )
+    for column, metric in ((cumulative, "cumulative"), (local, "local")):
+        column.download_button(
+            f"Model Explorer node data, {metric} SQNR",
+            node_data_json(row.errors, f"{metric}_sqnr_db"),
+            f"{row.name}_{metric}_sqnr.json",
+            "application/json",
+            on_click="ignore",
+            width="stretch",
+            help="Open the variant's .tflite file in Google's Model Explorer and upload this as custom node data.",
+        )

@@ -1,0 +1,42 @@
+"""Small scenes by hand: boxes of 100 x 100 on one line, of cats (category 3, class 0) and dogs (7, class 1)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qviz.analysis.loss_detail import LossDetail, ModelAccuracy, loss_detail, model_accuracy
+from qviz.structures import Category, Dataset, DatasetImage, Detections
+
+CAT, DOG = 3, 7
+CLASSES = {0: CAT, 1: DOG}
+CATEGORIES = (Category(CAT, "cat"), Category(DOG, "dog"))
+
+Truth = tuple[float, int] | tuple[float, int, bool]
+
+
+def image(number: int, *truths: Truth, source_id: int | str | None = None) -> DatasetImage:
+    """Truths: (left edge, category) or (left edge, category, crowd)."""
+    boxes = np.array([[row[0], 0, row[0] + 100, 100] for row in truths], np.float64).reshape(-1, 4)
+    ids = np.array([row[1] for row in truths], np.int64)
+    crowd = np.array([len(row) > 2 and row[2] for row in truths], bool)
+    name = f"{number}.jpg"
+    return DatasetImage(number, name, None, b"", boxes, ids, crowd, np.full(len(ids), 1e4), source_id=source_id)
+
+
+def seen(*objects: tuple[float, int, float]) -> Detections:
+    """Objects: (left edge, class id, score)."""
+    boxes = [[left, 0, left + 100, 100] for left, *_ in objects]
+    return Detections.of(boxes, [score for *_, score in objects], [class_id for _, class_id, _ in objects])
+
+
+def dataset(*images: DatasetImage) -> Dataset:
+    return Dataset("d", images, CATEGORIES)
+
+
+def accuracy(name: str, truths: Dataset, found: dict[int, Detections]) -> ModelAccuracy:
+    return model_accuracy(name, truths, found, CLASSES)
+
+
+def detail(truths: Dataset, reference: dict[int, Detections], variant: dict[int, Detections]) -> LossDetail:
+    digests = {row.id: f"digest {row.id}" for row in truths.images}
+    return loss_detail(truths, digests, accuracy("r", truths, reference), accuracy("v", truths, variant))

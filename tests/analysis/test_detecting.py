@@ -1,0 +1,308 @@
+"""Long runs: only what is new is computed, they can be stopped, and what a killed one had done is not done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from qviz.analysis.detecting import AHEAD, Detected, detect_images, in_order
+from qviz.analysis.models import LoadedModel
+from qviz.api import compare, evaluate
+from qviz.engine import Blob, LocalEngine, importing
+from qviz.errors import Cancelled
+from qviz.store import FILE, Store
+from qviz.structures import EncodedImage
+from tests.conftest import ROOT, Sample
+
+NAMES = ("astronaut.jpg", "berlin_street.jpg", "horses_nokota.jpg")
+
+
+class Counted:
+    """An engine that passes every job on to a real one, and remembers which models were asked for."""
+
+    def __init__(self, engine: LocalEngine) -> None:
+        self._engine, self.workers = engine, engine.workers
+        self.jobs: list[str] = []
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.jobs.append(args[0].digest)
+        return self._engine.submit(function, *args, **kwargs)
+
+    submit_urgent = submit
+
+    def share(self, data: bytes, digest: str) -> Blob:
+        return self._engine.share(data, digest)
+
+    def close(self) -> None:
+        raise AssertionError("the engine is not ours")
+
+
+@pytest.fixture
+def counted(engine: LocalEngine) -> Counted:
+    return Counted(engine)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / FILE) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def images(sample: Sample) -> list[EncodedImage]:
+    return [EncodedImage(name, (sample.images / name).read_bytes()) for name in NAMES]
+
+
+def many(images: Sequence[EncodedImage], count: int) -> list[EncodedImage]:
+    """As many files as are wanted: JPEG decoders do not mind what follows the picture."""
+    return [EncodedImage(f"{n}.jpg", images[n % 3].data + b"%06d" % n) for n in range(count)]
+
+
+def seen(found: Detected) -> dict[Any, Any]:
+    """Everything that was detected, as bytes."""
+    return {
+        key: [
+            None if rows is None else (rows.boxes.tobytes(), rows.scores.tobytes(), rows.class_ids.tobytes())
+            for rows in (one.detections, one.candidates)
+        ]
+        for key, one in found.inferences.items()
+    }
+
+
+def test_adding_a_variant_computes_that_variant_only(
+    loaded: dict[str, LoadedModel], images: list[EncodedImage], counted: Counted, store: Store
+) -> None:
+    models = [loaded[name] for name in ("float32", "int8", "int8_wrong_range")]
+    fresh = detect_images(counted, models, images, 3, 0.05)
+    assert len(counted.jobs) == 9
+    counted.jobs.clear()
+    first = detect_images(counted, models[:2], images, 3, 0.05, store=store)
+    assert len(counted.jobs) == 6
+    counted.jobs.clear()
+    second = detect_images(counted, models, images, 3, 0.05, store=store)
+    assert counted.jobs == [models[2].digest] * 3
+    counted.jobs.clear()
+    told: list[tuple[int, int]] = []
+    third = detect_images(counted, models, images, 3, 0.05, lambda *done: told.append(done), store=store)
+    assert counted.jobs == []
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert seen(second) == seen(third) == seen(fresh)
+    assert first.images == third.images == fresh.images
+    assert any(one.candidates is not None and len(one.candidates) for one in third.inferences.values())
+
+
+def test_another_threshold_or_settings_are_not_mixed_up(
+    loaded: dict[str, LoadedModel], images: list[EncodedImage], counted: Counted, store: Store
+) -> None:
+    model = loaded["int8"]
+    low = detect_images(counted, [model], images, 3, 0.001, store=store, candidates=False)
+    high = detect_images(counted, [model], images, 3, 0.5, store=store)
+    assert len(counted.jobs) == 6
+    for key, one in high.inferences.items():
+        assert one.detections.scores.min() >= 0.5
+        assert len(low.inferences[key].detections) > len(one.detections)
+        assert low.inferences[key].candidates is None
+        assert one.candidates is not None
+
+
+def test_an_error_is_not_kept(
+    loaded: dict[str, LoadedModel], images: list[EncodedImage], counted: Counted, store: Store
+) -> None:
+    given = [EncodedImage("broken.jpg", images[0].data[:500]), images[0]]
+    runs = [detect_images(counted, [loaded["int8"]], given, 2, 0.25, store=store) for _ in range(2)]
+    assert len(counted.jobs) == 3  # the broken image is tried again
+    assert runs[0].skipped == runs[1].skipped
+    assert [name for name, _ in runs[1].images] == ["astronaut.jpg"]
+
+
+def test_a_value_that_is_no_inference_is_computed_again(
+    loaded: dict[str, LoadedModel], images: list[EncodedImage], counted: Counted, tmp_path: Path
+) -> None:
+    with Store(tmp_path / FILE) as store:
+        first = detect_images(counted, [loaded["int8"]], images, 3, 0.25, store=store)
+    with closing(sqlite3.connect(tmp_path / FILE)) as other:
+        keys = [key for (key,) in other.execute("SELECT key FROM kept")]
+    with Store(tmp_path / FILE) as store:
+        for key in keys:
+            store.put(key, b"of another kind")
+        second = detect_images(counted, [loaded["int8"]], images, 3, 0.25, store=store)
+    assert len(counted.jobs) == 6
+    assert seen(first) == seen(second)
+
+
+def test_the_same_results_with_and_without_a_store(
+    loaded: dict[str, LoadedModel], sample: Sample, counted: Counted, store: Store
+) -> None:
+    models = [loaded["float32"], loaded["int8_wrong_range"]]
+    paths = [sample.images / name for name in NAMES]
+    without = compare(models, paths, counted).to_json()
+    assert [compare(models, paths, counted, store=store).to_json() for _ in range(2)] == [without] * 2
+    counted.jobs.clear()
+    runs = [evaluate(models, sample.annotations, engine=counted, store=kept) for kept in (None, store, store)]
+    figures = [{**run.to_json(), "images_per_second": 0} for run in runs]
+    assert figures[0] == figures[1] == figures[2]
+    assert len(counted.jobs) == 2 * 2 * runs[0].images
+
+
+def waits(seconds: float) -> Callable[[str], str]:
+    def work(name: str) -> str:
+        time.sleep(seconds)
+        return name
+
+    return work
+
+
+def test_cancelling_lets_queued_jobs_go(images: list[EncodedImage], engine: LocalEngine) -> None:
+    cancel = threading.Event()
+    jobs: list[Future[str]] = []
+
+    def submit(image: EncodedImage) -> list[Future[str]]:
+        jobs.append(engine.submit(waits(0.3), image.name))
+        return [jobs[-1]]
+
+    taken = []
+    with pytest.raises(Cancelled, match="was stopped before it was done"):
+        for image, _ in in_order(engine, many(images, 1000), submit, cancel=cancel):
+            taken.append(image.name)
+            cancel.set()
+    assert taken == ["0.jpg"]
+    assert len(jobs) <= AHEAD * engine.workers + 2
+    assert sum(job.cancelled() for job in jobs) >= len(jobs) - 2 * engine.workers - 1
+    assert engine.submit(len, "abc").result(timeout=60) == 3
+
+
+def test_a_run_can_be_cancelled(
+    loaded: dict[str, LoadedModel], images: list[EncodedImage], engine: LocalEngine
+) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        detect_images(engine, [loaded["int8"]], images, 3, 0.25, cancel=cancel)
+
+
+def test_few_images_are_held_at_a_time(
+    loaded: dict[str, LoadedModel], images: list[EncodedImage], engine: LocalEngine, store: Store
+) -> None:
+    read, done = [0], [0]
+
+    def given() -> Iterator[EncodedImage]:
+        for image in many(images, 60):
+            read[0] += 1
+            assert read[0] - done[0] <= AHEAD * engine.workers + 2
+            yield image
+
+    for _ in range(2):  # from the engine, then from the store
+        read[0] = done[0] = 0
+        detect_images(engine, [loaded["int8"]], given(), 60, 0.25, lambda now, _: done.__setitem__(0, now), store=store)
+        assert done == read == [60]
+
+
+def test_a_killed_worker_changes_no_number(
+    loaded: dict[str, LoadedModel], images: list[EncodedImage], engine: LocalEngine, store: Store
+) -> None:
+    given = many(images, 40)
+    whole = detect_images(engine, [loaded["int8"]], given, 40, 0.25)
+    with LocalEngine(2, warm_up=importing("qviz.detector")) as own:
+        model = own.share(loaded["int8"].model.data, loaded["int8"].digest)
+        victim = own.submit(os.getpid).result(timeout=60)
+        counted = Counted(own)
+
+        def kill(done: int, _: int) -> None:
+            if done == 10:
+                os.kill(victim, signal.SIGKILL)
+
+        mine = [replace(loaded["int8"], blob=model)]
+        first = detect_images(counted, mine, given, 40, 0.25, kill, store=store)
+        counted.jobs.clear()
+        second = detect_images(counted, mine, given, 40, 0.25, store=store)
+    assert first.skipped == []
+    assert counted.jobs == []
+    assert seen(first) == seen(second) == seen(whole)
+
+
+def rows(folder: Path) -> int:
+    """How many detections are kept; 0 while there is no table yet."""
+    try:
+        with closing(sqlite3.connect(f"file:{folder / FILE}?mode=ro", uri=True)) as other:
+            (count,) = other.execute("SELECT count(*) FROM kept").fetchone()
+            return int(count)
+    except sqlite3.OperationalError:
+        return 0
+
+
+def dataset(folder: Path, images: Sequence[EncodedImage], sample: Sample) -> Path:
+    """Annotated images: the sample's objects on the same photographs over and over."""
+    document = json.loads(sample.annotations.read_text())
+    known = {row["file_name"]: row for row in document["images"]}
+    folder.mkdir()
+    rows, objects = [], []
+    for number, image in enumerate(images):
+        (folder / image.name).write_bytes(image.data)
+        row = known[NAMES[number % 3]]
+        rows.append({**row, "id": number, "file_name": image.name})
+        objects += [{**a, "image_id": number} for a in document["annotations"] if a["image_id"] == row["id"]]
+    for number, row in enumerate(objects):
+        row["id"] = number
+    document |= {"images": rows, "annotations": objects}
+    (folder / "annotations.json").write_text(json.dumps(document))
+    return folder / "annotations.json"
+
+
+def figures(shown: bytes) -> dict[str, Any]:
+    return {**json.loads(shown), "images_per_second": 0}
+
+
+def test_a_killed_run_goes_on_where_it_stopped(sample: Sample, images: list[EncodedImage], tmp_path: Path) -> None:
+    total = 60
+    annotations = dataset(tmp_path / "data", many(images, total), sample)
+    models = [str(sample.models[name]) for name in ("float32", "int8")]
+    call = [
+        sys.executable,
+        "-m",
+        "qviz",
+        "evaluate",
+        *models,
+        "--dataset",
+        str(annotations),
+        "--json",
+        "--workers",
+        "2",
+    ]
+    cache = tmp_path / "cache"
+    killed = subprocess.Popen([*call, "--cache", str(cache)], cwd=ROOT, stdout=subprocess.DEVNULL)
+    while rows(cache) < 20 and killed.poll() is None:
+        time.sleep(0.02)
+    workers = psutil.Process(killed.pid).children(recursive=True)
+    killed.kill()
+    assert killed.wait(timeout=60) == -signal.SIGKILL  # it was under way
+    before = rows(cache)
+    assert 20 <= before < 2 * total
+    digest = hashlib.sha256(repr(kept(cache)).encode()).hexdigest()
+    resumed = subprocess.run([*call, "--cache", str(cache)], cwd=ROOT, capture_output=True, check=True)
+    assert rows(cache) == 2 * total
+    assert hashlib.sha256(repr(kept(cache, before)).encode()).hexdigest() == digest  # not computed again
+    anew = subprocess.run([*call, "--no-cache"], cwd=ROOT, capture_output=True, check=True)
+    assert figures(resumed.stdout) == figures(anew.stdout)
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert alive == []  # a killed run leaves no worker behind
+
+
+def kept(folder: Path, first: int = -1) -> list[tuple[int, str, int]]:
+    with closing(sqlite3.connect(folder / FILE)) as other:
+        return other.execute("SELECT rowid, key, crc FROM kept ORDER BY rowid LIMIT ?", (first,)).fetchall()

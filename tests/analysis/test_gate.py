@@ -1,0 +1,73 @@
+"""Limits against losses, with and without the interval's word."""
+
+from __future__ import annotations
+
+import pytest
+
+from qviz.analysis.ap_figures import Loss, VariantLoss
+from qviz.analysis.evaluation import Evaluation
+from qviz.analysis.gate import Gate, judge_losses
+
+
+def evaluation(**losses: Loss) -> Evaluation:
+    rows = tuple(VariantLoss(name, loss, ()) for name, loss in losses.items())
+    return Evaluation("d", 27, 88, (), (), rows, 1.0)
+
+
+def gate(loss: Loss, limit: float, confident: str | None) -> Gate:
+    return judge_losses(evaluation(int8=loss), limit, confident)
+
+
+NARROW, WIDE = Loss(0.02, 0.018, 0.022, True), Loss(0.02, -0.03, 0.07, False)
+JUDGED = [
+    # loss, limit, confident -> passed
+    (NARROW, 0.02, None, True),  # exactly the limit passes
+    (NARROW, 0.019, None, False),
+    (NARROW, 0.019, "lower", True),
+    (NARROW, 0.017, "lower", False),
+    (NARROW, 0.021, "upper", False),
+    (NARROW, 0.023, "upper", True),
+    (WIDE, 0.01, None, False),
+    (WIDE, 0.01, "lower", True),  # may well be noise
+    (WIDE, 0.03, "upper", False),  # may well be worse
+    (Loss(-0.01, -0.02, -0.005, True), 0.0, "upper", True),
+    (Loss(None), 1.0, None, False),  # unknown is no pass
+    (Loss(0.0), 1.0, "lower", False),  # nor is a bound that is unknown
+    (Loss(0.0), 1.0, None, True),
+]
+
+
+@pytest.mark.parametrize(("loss", "limit", "confident", "passed"), JUDGED)
+def test_a_loss_against_a_limit(loss: Loss, limit: float, confident: str | None, passed: bool) -> None:
+    found = gate(loss, limit, confident)
+    assert (found.passed, found.failed) == (passed, () if passed else ("int8",))
+
+
+UNDECIDED = [
+    (WIDE, 0.03, True),
+    (NARROW, 0.03, False),  # narrower than the limit
+    (Loss(0.2, 0.1, 0.3, True), 0.03, False),  # wide, but clearly beyond
+    (Loss(-0.2, -0.3, -0.1, True), 0.03, False),  # wide, but clearly below
+    (Loss(0.2), 0.03, False),  # no interval to speak of
+]
+
+
+@pytest.mark.parametrize(("loss", "limit", "undecided"), UNDECIDED)
+def test_what_the_data_cannot_decide_is_said(loss: Loss, limit: float, undecided: bool) -> None:
+    for confident in (None, "lower", "upper"):
+        remarks = gate(loss, limit, confident).remarks
+        assert len(remarks) == undecided
+    if undecided:
+        assert remarks[0].startswith("27 images cannot decide 0.03: the loss of int8 lies in [-0.030, 0.070].")
+
+
+def test_only_those_that_fail_are_named() -> None:
+    found = judge_losses(evaluation(good=Loss(0.001), bad=Loss(0.5), worse=Loss(0.6)), 0.01)
+    assert found.failed == ("bad", "worse")
+    assert found.to_json() == {
+        "max_ap_loss": 0.01,
+        "confident": None,
+        "passed": False,
+        "failed": ["bad", "worse"],
+        "remarks": [],
+    }

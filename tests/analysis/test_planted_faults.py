@@ -1,0 +1,54 @@
+"""A fault planted into one operator is the first culprit of a trace, with its cause, in full and in quick."""
+
+from __future__ import annotations
+
+import pytest
+
+from qviz.analysis.models import LoadedModel, ModelSource, load_models
+from qviz.analysis.trace import trace_object
+from qviz.datasets.files import load_images
+from qviz.engine import LocalEngine
+from qviz.structures import EncodedImage
+from tests import faults
+from tests.conftest import Sample
+
+Models = dict[str, LoadedModel]
+
+FAULTS = [
+    ("scale of operator 9 shrunk", faults.output_scale_shrunk(9), 9, "clipping"),
+    ("scale of operator 35 shrunk", faults.output_scale_shrunk(35), 35, "clipping"),
+    ("weights of operator 9 in 3 bits", faults.weights_rounded(9), 9, "weights"),
+    ("weights of operator 39 in 3 bits", faults.weights_rounded(39), 39, "weights"),
+    ("bias of operator 15 in 11 bits", faults.bias_overflown(15, 11), 15, "bias"),
+    ("bias of operator 61 in 11 bits", faults.bias_overflown(61, 11), 61, "bias"),
+    ("range of the image shifted", faults.input_zero_point_shifted(-110), 0, "input_range"),
+]
+
+
+@pytest.fixture(scope="module")
+def biplane(sample: Sample) -> EncodedImage:
+    (image,) = load_images([sample.images / "biplane.jpg"])
+    return image
+
+
+@pytest.mark.parametrize(("name", "edit", "order", "cause"), FAULTS, ids=[fault[0] for fault in FAULTS])
+def test_a_planted_fault_is_the_first_culprit(
+    engine: LocalEngine, loaded: Models, sample: Sample, biplane: EncodedImage,
+    name: str, edit: faults.Edit, order: int, cause: str,
+) -> None:  # fmt: skip
+    broken = faults.planted(sample.models["int8"].read_bytes(), edit)
+    variant = load_models(engine, [ModelSource("broken.tflite", broken, loaded["int8"].settings)])[0]
+    for quick in (False, True):
+        found = trace_object(engine, loaded["float32"], variant, biplane, 0, quick)
+        assert found.object.variant_score < found.object.reference_score - 0.5
+        first = found.culprits[0]
+        assert (first.order, first.cause) == (order, cause), [(row.order, row.cause) for row in found.culprits]
+        assert first.gain > 0.5 * (found.end_score - found.object.variant_score)
+
+
+def test_without_a_fault_nobody_loses_half_of_the_score(
+    engine: LocalEngine, loaded: Models, biplane: EncodedImage
+) -> None:
+    found = trace_object(engine, loaded["float32"], loaded["int8"], biplane, 0)
+    assert all(culprit.gain < 0.2 for culprit in found.culprits)
+    assert not {"weights", "bias", "clipping", "input_range"} & {culprit.cause for culprit in found.culprits}

@@ -1,0 +1,104 @@
+"""Which category is which class: by name, else by id; what does not match is listed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qviz.analysis.reconcile import Reconciled, category_ids, reconcile
+from qviz.datasets.labels import COCO_80
+from qviz.datasets.voc import VOC_20
+from qviz.errors import DatasetError
+from qviz.structures import Category, Dataset, DatasetImage
+
+CATEGORIES = (Category(3, "cat"), Category(7, "dog"))
+
+LABELS = [
+    (("cat", "dog"), {0: 3, 1: 7}),
+    (("dog", "bird", "cat"), {0: 7, 2: 3}),  # a bird is never annotated
+    ((" Cat", "DOG "), {0: 3, 1: 7}),
+    ((), {0: 3, 1: 7}),  # no names: in the order of the ids
+    (("???", "???"), {0: 3, 1: 7}),
+]
+
+
+@pytest.mark.parametrize(("labels", "expected"), LABELS)
+def test_which_class_is_which_category(labels: tuple[str, ...], expected: dict[int, int]) -> None:
+    assert category_ids(labels, (CATEGORIES[1], CATEGORIES[0])) == expected
+
+
+def test_labels_that_fit_nothing_are_refused() -> None:
+    with pytest.raises(
+        DatasetError, match=r"None of the model's 2 labels \(horse, \.\.\.\) is a category .*\(cat, dog"
+    ):
+        category_ids(("horse", "cow"), CATEGORIES)
+
+
+SPELLED = [
+    ("dining_table", "dining table", True),
+    ("Dining-Table", "diningtable", True),
+    ("tv", "tvmonitor", True),
+    ("motorcycle", "Motorbike", True),
+    ("dogs", "dog", False),  # plurals are other words
+    ("cat", "caterpillar", False),
+]
+
+
+@pytest.mark.parametrize(("label", "category", "same"), SPELLED)
+def test_spellings_and_synonyms(label: str, category: str, same: bool) -> None:
+    found = category_ids((label, "bird"), (Category(5, category), Category(6, "bird")))
+    assert found == ({0: 5, 1: 6} if same else {1: 6})
+
+
+def test_every_category_of_voc_is_a_class_of_coco() -> None:
+    found = category_ids(COCO_80, tuple(Category(i, name) for i, name in enumerate(VOC_20)))
+    assert sorted(found.values()) == list(range(20))
+    assert found[COCO_80.index("couch")] == VOC_20.index("sofa")
+
+
+def test_a_synonym_never_takes_what_another_label_is_called() -> None:
+    categories = (Category(1, "sofa"), Category(2, "couch"))
+    assert category_ids(("couch", "sofa"), categories) == {0: 2, 1: 1}
+    assert category_ids(("couch",), categories) == {0: 2}
+
+
+def test_numbers_stand_for_names_where_the_dataset_has_none() -> None:
+    categories = (Category(18, "class 17"), Category(3, "class 2"))
+    assert category_ids(COCO_80, categories) == {17: 18, 2: 3}
+    assert category_ids((), categories) == {17: 18, 2: 3}
+    assert category_ids(("class 2", "x"), categories) == {0: 3}  # a name, where a model says it
+
+
+def dataset(*truths: int, crowds: int = 0) -> Dataset:
+    count = len(truths)
+    crowd = np.arange(count) < crowds
+    image = DatasetImage(1, "a", None, b"", np.zeros((count, 4)), np.array(truths), crowd, np.ones(count))
+    return Dataset("d", (image,), (*CATEGORIES, Category(9, "axolotl"), Category(11, "newt"), Category(12, "eft")))
+
+
+def test_what_does_not_match_is_listed_with_its_objects() -> None:
+    found = reconcile(("cat", "dog", "bird", "???"), dataset(11, 9, 9, 3, 11, 11, crowds=1))
+    assert (found.classes, found.how) == ({0: 3, 1: 7}, "name")
+    assert found.unmatched_labels == ("bird",)
+    assert found.unmatched_categories == (("axolotl", 2), ("newt", 2), ("eft", 0))
+    assert found.sentences() == (
+        "2 categories of the dataset are unknown to the model: axolotl (2 objects), newt (2 objects);"
+        " their objects count as missed.",
+    )
+
+
+def test_nothing_to_say_where_all_objects_have_a_class() -> None:
+    assert reconcile(("cat", "dog"), dataset(3, 7)).sentences() == ()
+
+
+def test_a_match_by_id_is_said() -> None:
+    found = reconcile((), dataset(3))
+    assert (found.how, found.classes) == ("id", {0: 3, 1: 7, 2: 9, 3: 11, 4: 12})
+    assert "matched by their ids" in found.sentences()[0]
+
+
+def test_a_long_list_is_cut() -> None:
+    rows = tuple((f"c{i}" * 100, 9 - i) for i in range(8))
+    (said,) = Reconciled({}, "name", (), rows).sentences()
+    assert said.startswith("8 categories") and " and 3 more;" in said
+    assert len(said) < 600

@@ -1,0 +1,113 @@
+"""Inferences come back bit for bit, and a key tells apart all that detections depend on."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qviz.analysis.models import LoadedModel
+from qviz.analysis.stored import from_bytes, key_of, to_bytes
+from qviz.structures import Detections, EncodedImage, Inference
+
+
+def some(count: int, seed: int = 0) -> Detections:
+    draw = np.random.default_rng(seed)
+    return Detections.of(draw.normal(0, 1e4, (count, 4)), draw.random(count), draw.integers(0, 90, count))
+
+
+def same(first: Detections | None, second: Detections | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    pairs = [(getattr(first, field.name), getattr(second, field.name)) for field in fields(Detections)]
+    return all(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in pairs)
+
+
+ODD = Detections(
+    np.array([[-0.0, 1e-45, 3.4e38, -1.5], [np.inf, np.nan, 0.1, 1 / 3]], np.float32),
+    np.array([1e-30, 1.0], np.float32),
+    np.array([-1, 2**31 - 1], np.int32),
+)
+WIDE = Detections(np.ones((1, 4), np.float64) / 3, np.array([1 / 3]), np.array([5], np.int64))
+PLACED = Detections(some(8).boxes[::2], some(8).scores[::-2], some(8).class_ids[1::2])
+CASES = [
+    Inference(Detections.none(), None, 1, 1, 0.0),
+    Inference(Detections.none(), Detections.none(), 640, 480, 12.5),
+    Inference(some(3), Detections.none(), 640, 480, 1 / 3),
+    Inference(Detections.none(), some(700), 640, 480, 1e-9),
+    Inference(some(100), some(5000, 1), 10**6, 1, 12345.678),
+    Inference(ODD, some(1), 2, 3, 0.1),
+    Inference(WIDE, PLACED, 2, 3, 0.1),
+    *(Inference(some(n, n), some(m, m) if m else None, n + 1, m + 1, n / 7) for n in range(4) for m in range(4)),
+]
+
+
+@pytest.mark.parametrize("found", CASES)
+def test_back_bit_for_bit(found: Inference) -> None:
+    back = from_bytes(to_bytes(found))
+    assert back is not None
+    assert same(back.detections, found.detections)
+    assert same(back.candidates, found.candidates)
+    assert (back.width, back.height, back.milliseconds) == (found.width, found.height, found.milliseconds)
+    assert back.detections.scores.flags.writeable
+
+
+WHOLE = to_bytes(Inference(some(3), some(5), 640, 480, 1.0))
+NONE = [
+    b"",
+    b"\n",
+    b"{}\n",
+    b"[]\n",
+    b"null\n",
+    b"\xff\xfe",
+    WHOLE[:-1],
+    WHOLE + b"\0",
+    WHOLE[:40],
+    WHOLE.replace(b'"<f4"', b'"|O8"', 1),
+    WHOLE.replace(b"[3, 4]", b"[-3, 4]", 1),
+    WHOLE.replace(b"[3, 4]", b"[4, 3]", 1),
+    WHOLE.replace(b"[3, 4]", b"[3000000000, 4000000000]", 1),
+    WHOLE.replace(b"[3, 4]", b'"ab"', 1),
+    WHOLE.replace(b'"width": 640', b'"width": null', 1),
+    WHOLE.replace(b"detections", b"detection_", 1),
+]
+
+
+@pytest.mark.parametrize("data", NONE)
+def test_what_does_not_parse_is_absent(data: bytes) -> None:
+    assert from_bytes(WHOLE) is not None
+    assert from_bytes(data) is None
+
+
+def test_any_cut_is_absent() -> None:
+    assert [end for end in range(len(WHOLE)) if from_bytes(WHOLE[:end]) is not None] == []
+
+
+def test_a_key_is_of_all_that_matters_and_of_nothing_else(
+    loaded: dict[str, LoadedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, image = loaded["int8"], EncodedImage("a.jpg", b"bytes")
+
+    def with_settings(**changed: object) -> LoadedModel:
+        settings = replace(model.settings, **changed)  # type: ignore[arg-type]
+        return replace(model, inspection=replace(model.inspection, settings=settings))
+
+    first = key_of(model, image, 0.25, 1, True)
+    assert key_of(with_settings(labels=("other", "names")), EncodedImage("b.jpg", b"bytes"), 0.25, 1, True) == first
+    others = [
+        key_of(loaded["float32"], image, 0.25, 1, True),
+        key_of(model, EncodedImage("a.jpg", b"other"), 0.25, 1, True),
+        key_of(model, EncodedImage("a.jpg", b"bytes", size=(640, 480)), 0.25, 1, True),
+        key_of(model, image, 0.26, 1, True),
+        key_of(model, image, 0.25, 2, True),
+        key_of(model, image, 0.25, 1, False),
+        key_of(with_settings(mean=(0.0, 0.0, 0.0)), image, 0.25, 1, True),
+        key_of(with_settings(nms_iou=0.1), image, 0.25, 1, True),
+        key_of(with_settings(max_detections=7), image, 0.25, 1, True),
+        key_of(with_settings(resize="letterbox"), image, 0.25, 1, True),
+    ]
+    monkeypatch.setattr("qviz.analysis.stored.ROOMS", ("decoders",))
+    others.append(key_of(model, image, 0.25, 1, True))  # other code
+    assert len({first, *others}) == 1 + len(others)

@@ -1,0 +1,68 @@
+"""The Markdown of an evaluation: figures, and names that cannot do anything."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from qviz.analysis.ap_figures import AveragePrecision, ClassLoss, Loss, VariantLoss
+from qviz.analysis.evaluation import Evaluation
+from qviz.analysis.gate import judge_losses
+from qviz.analysis.summary import WORST, markdown, plain
+
+GAINED = ClassLoss("gained", Loss(-0.1), 3, 3)
+CLASSES = (*(ClassLoss(f"c{i}", Loss(0.1 - i / 100), 9, 5) for i in range(8)), GAINED)
+MODELS = tuple(AveragePrecision(name, ap, 0.6, 0.4, None, 0.3, 0.5, 0.45, ()) for name, ap in (("r", 0.4), ("v", 0.3)))
+RESULT = Evaluation(
+    "d.json", 27, 88, (), MODELS, (VariantLoss("v", Loss(0.1, 0.04, 0.16, True), CLASSES),), images_per_second=1.0
+)
+
+
+def rows(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:1] == "|"]
+
+
+def test_the_figures_are_there() -> None:
+    text = markdown(RESULT, None)
+    assert text.startswith("## qviz: d.json, 27 images, 88 objects\n\n")
+    assert ["v", "30.0", "60.0", "40.0", "–", "30.0", "50.0", "45.0"] in rows(text)
+    assert ["v", "+10.0", r"[+4.0, +16.0]", "yes"] in rows(text)
+    worst = [row for row in rows(text) if len(row) == 6 and row[0] == "v"]
+    assert [row[1] for row in worst] == [f"c{i}" for i in range(WORST)]
+    assert "gained" not in text
+    assert "Gate" not in text
+    assert "stand for the truth" not in text
+
+
+def test_the_gate_is_told() -> None:
+    passed, failed = (markdown(RESULT, judge_losses(RESULT, limit)) for limit in (0.2, 0.05))
+    assert "Gate, at most 20.0 AP points lost: passed." in passed
+    assert "Gate, at most 5.0 AP points lost: **failed** by v." in failed
+    assert "27 images cannot decide 0.05" in failed
+
+
+def test_what_stands_for_the_truth_is_said() -> None:
+    text = markdown(replace(RESULT, reference_as_truth=True), None)
+    assert "The reference's own detections stand for the truth" in text
+
+
+HOSTILE = "a|b\n<img src=x onerror=alert(1)> **x** [y](http://z) `c` ~~d~~ !e & # f"
+
+
+def named(name: str) -> str:
+    losses = (VariantLoss(name, Loss(0.1), (ClassLoss(name, Loss(0.2), 1, 1),)),)
+    result = replace(RESULT, dataset=name, models=(MODELS[0], replace(MODELS[1], name=name)), losses=losses)
+    return markdown(result, judge_losses(result, 0.0))
+
+
+def test_names_from_files_have_no_meaning() -> None:
+    text = named(HOSTILE)
+    assert text.count("alert") == 6
+    signs = [re.findall(r"[\n|<>*\[\]`~&!()#]", re.sub(r"\\.", "", said)) for said in (text, named("harmless"))]
+    assert signs[0] == signs[1]  # nothing but the summary's own markup is left unescaped
+
+
+def test_plain_text_stays_as_it_is() -> None:
+    assert plain("teddy bear 3.5") == "teddy bear 3.5"
+    assert plain("a_b|c") == r"a\_b\|c"
+    assert plain(" two\nlines ") == "two lines"

@@ -1,0 +1,219 @@
+"""The trace of one object: its ends are known otherwise, its curve names the wrong range, its objects are FP32's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qviz import api
+from qviz.analysis.models import LoadedModel
+from qviz.analysis.paired_networks import PairedNetworks
+from qviz.analysis.takeover import Takeover, ancestors
+from qviz.analysis.trace import Trace, trace_object
+from qviz.analysis.trace_curve import full, gains, quick
+from qviz.datasets.files import load_images
+from qviz.datasets.images import read_image
+from qviz.decoders.post_process import KIND
+from qviz.detector import detect_job
+from qviz.engine import LocalEngine
+from qviz.errors import ImageError, SettingsError
+from qviz.structures import EncodedImage
+from qviz.tflite.runner import Runner
+from qviz.tflite.stepper import Step
+from tests.conftest import ROOT, Sample
+
+Models = dict[str, LoadedModel]
+SHARED = ROOT.parent / "shared" / "models"
+
+
+@pytest.fixture(scope="module")
+def image(sample: Sample) -> EncodedImage:
+    (encoded,) = load_images([sample.images / "dog_shepherd.jpg"])
+    return encoded
+
+
+@pytest.fixture(scope="module")
+def biplane(sample: Sample) -> EncodedImage:
+    (encoded,) = load_images([sample.images / "biplane.jpg"])
+    return encoded
+
+
+@pytest.fixture(scope="module")
+def networks(sample: Sample, loaded: Models) -> PairedNetworks:
+    files = (sample.models[name].read_bytes() for name in ("float32", "int8"))
+    first, second = files
+    return PairedNetworks(first, second, (loaded["float32"].settings, loaded["int8"].settings))
+
+
+@pytest.fixture(scope="module")
+def wrong(engine: LocalEngine, loaded: Models, image: EncodedImage) -> Trace:
+    return trace_object(engine, loaded["float32"], loaded["int8_wrong_range"], image)
+
+
+def test_the_wrong_range_is_named(wrong: Trace) -> None:
+    first = wrong.culprits[0]
+    assert (first.order, first.op_kind, first.cause) == (0, "QUANTIZE", "input_range")
+    assert first.sentence.startswith("The input quantizer covers [0, 1]; this image spans [-1, 1]: ")
+    assert first.clipped_share is not None and first.clipped_share > 0.3
+    scores = {point.order: point.score for point in wrong.points}
+    assert first.gain == scores[2] - scores[1]  # of its first reader: FP32 enters behind it through the same range
+    assert scores[0] == scores[1] == wrong.object.variant_score < 0.1
+    assert all(score > 0.9 * wrong.object.reference_score for order, score in scores.items() if order >= 2)
+    assert "falls from" in wrong.sentence
+
+
+def test_every_operator_has_its_point(wrong: Trace, loaded: Models) -> None:
+    ops = loaded["int8_wrong_range"].inspection.graph.ops
+    assert wrong.complete
+    assert [(point.order, point.op_kind) for point in wrong.points] == [(op.order, op.kind) for op in ops]
+    assert wrong.points[-1].score == wrong.end_score == wrong.object.reference_score
+
+
+def test_the_first_point_is_the_variant_alone(
+    engine: LocalEngine, loaded: Models, sample: Sample, networks: PairedNetworks, biplane: EncodedImage
+) -> None:
+    found = trace_object(engine, loaded["float32"], loaded["int8"], biplane, 1)
+    runner = Runner(sample.models["int8"].read_bytes())
+    runner.run([networks.inputs(read_image(biplane))[1]])
+    graph = loaded["int8"].inspection.graph
+    scores = runner.tensor(next(op for op in graph.ops if op.kind == KIND).inputs[1])[0, :, found.object.class_id + 1]
+    assert found.points[0].score == found.object.variant_score
+    assert found.points[0].score in scores.tolist()
+
+
+def test_a_takeover_is_the_two_networks_at_its_ends(networks: PairedNetworks, biplane: EncodedImage) -> None:
+    truth, own = networks.run(read_image(biplane))
+    graph = networks.variant.graph
+    score = next(op for op in graph.ops if op.kind == KIND).inputs[1]
+    assert score is not None
+    takeover = Takeover(networks, truth, own, [score])
+    last = len(takeover.steps)
+    assert np.array_equal(takeover.run(0)[score], own[score])
+    assert np.array_equal(takeover.run(last)[score], truth[networks.partners[score]])
+    assert {graph.ops[networks.variant.steps[n].orders[0]].kind for n in takeover.steps} >= {"QUANTIZE", "ADD_N"}
+    # what is not run cannot matter: the same cut with every step behind it
+    cut = last // 2
+    rest = {t: takeover.entering(t) for step in networks.variant.steps for t in step.inputs if t in networks.partners}
+    whole = networks.variant.run([], start=takeover.steps[cut], tensors=rest, keep=[score])
+    assert np.array_equal(takeover.run(cut)[score], whole[score])
+
+
+def test_a_step_that_changes_nothing_has_the_score_of_the_next(networks: PairedNetworks, biplane: EncodedImage) -> None:
+    truth, own = networks.run(read_image(biplane))
+    score = next(op for op in networks.variant.graph.ops if op.kind == KIND).inputs[1]
+    assert score is not None
+    takeover = Takeover(networks, truth, own, [score])
+    same = [cut for cut in range(1, len(takeover.steps)) if takeover.changes_nothing(cut)]
+    assert 0 < len(same) < len(takeover.steps) // 2
+    cut = same[-2]
+    assert np.array_equal(takeover.run(cut)[score], takeover.run(cut + 1)[score])
+
+
+def test_quick_finds_the_same(engine: LocalEngine, loaded: Models, image: EncodedImage, wrong: Trace) -> None:
+    found = trace_object(engine, loaded["float32"], loaded["int8_wrong_range"], image, quick=True)
+    assert not found.complete and len(found.points) <= 22
+    assert found.culprits[0] == wrong.culprits[0]
+    every = {point.order: point.score for point in wrong.points}
+    assert all(every[point.order] == point.score for point in found.points)
+
+
+def test_objects_are_numbered_as_they_are_detected(engine: LocalEngine, loaded: Models, biplane: EncodedImage) -> None:
+    model = loaded["float32"]
+    seen = engine.submit(detect_job, model.blob, model.settings, biplane, 0.25).result().detections
+    traces = [trace_object(engine, model, loaded["int8"], biplane, n, quick=True) for n in range(len(seen))]
+    assert [found.objects for found in traces] == [len(seen)] * len(seen)
+    for number, found in enumerate(traces):
+        assert found.object.reference_score == pytest.approx(float(seen.scores[number]))
+        assert found.object.box == pytest.approx(seen.boxes[number].tolist(), abs=1e-3)
+        assert found.object.label == model.inspection.label(int(seen.class_ids[number]))
+        assert found.end_score == pytest.approx(found.object.reference_score, abs=1e-5)
+    usual = trace_object(engine, model, loaded["int8"], biplane, quick=True)
+    falls = [found.object.reference_score - found.object.variant_score for found in traces]
+    assert usual.object.number == int(np.argmax(falls))
+
+
+def test_no_such_object_is_an_error_that_counts_them(engine: LocalEngine, loaded: Models, image: EncodedImage) -> None:
+    models = loaded["float32"], loaded["int8"]
+    with pytest.raises(SettingsError, match=r"no object 7: the reference finds 1 object in .* up to 0"):
+        trace_object(engine, *models, image, 7)
+    with pytest.raises(SettingsError, match="no object -1"):
+        trace_object(engine, *models, image, -1)
+    with pytest.raises(SettingsError, match=r"no object in dog_shepherd\.jpg at a confidence of 0\.99"):
+        trace_object(engine, *models, image, score=0.99)
+    with pytest.raises(ImageError):
+        trace_object(engine, *models, EncodedImage("bad.jpg", b"no image"))
+
+
+def test_a_trace_follows_one_image(engine: LocalEngine, loaded: Models, sample: Sample) -> None:
+    with pytest.raises(ImageError, match="holds 27 images; a trace follows one"):
+        api.trace(loaded["float32"], loaded["int8"], sample.images, engine)
+
+
+def test_a_network_against_itself_loses_nothing(engine: LocalEngine, loaded: Models, biplane: EncodedImage) -> None:
+    found = trace_object(engine, loaded["float32"], loaded["float32"], biplane, 0)
+    assert {point.score for point in found.points} == {found.object.reference_score}
+    assert found.culprits == ()
+    assert "does not fall" in found.sentence
+
+
+@pytest.mark.parametrize("name", ["float16", "dynamic_range"])
+def test_other_schemes_are_traced(engine: LocalEngine, loaded: Models, biplane: EncodedImage, name: str) -> None:
+    found = trace_object(engine, loaded["float32"], loaded[name], biplane, 0, quick=True)
+    assert abs(found.end_score - found.object.reference_score) < 1e-5
+    json.dumps(found.to_json(), allow_nan=False)
+    assert list(found.to_frame().columns) == ["order", "tensor", "op_kind", "score", "gain", "cause"]
+    assert len(found.to_frame()) == len(found.points)
+
+
+STEP_CURVES = [
+    ([0.1] * 5 + [0.9] * 15, 4),
+    ([0.0] + [0.8] * 30, 0),
+    ([0.3] * 30 + [0.9], 29),
+    ([0.2, 0.1, 0.3, 0.2] * 4 + [0.9] * 9, 15),
+]
+
+
+@pytest.mark.parametrize(("curve", "steepest"), STEP_CURVES)
+def test_bisection_ends_at_the_steepest_step(curve: list[float], steepest: int) -> None:
+    tried = quick(curve.__getitem__, len(curve) - 1)
+    rises = gains(tried)
+    assert max(rises, key=lambda cut: rises[cut]) == steepest
+    assert len(tried) < len(curve)
+
+
+def test_a_full_curve_that_runs_out_of_time_is_bisected() -> None:
+    curve = [0.1] * 40 + [0.9] * 40
+    tried = full(curve.__getitem__, lambda cut: False, len(curve) - 1, seconds=-1)
+    assert 39 in gains(tried) and len(tried) < 15
+    assert len(full(curve.__getitem__, lambda cut: cut == 5, len(curve) - 1, seconds=60)) == len(curve)
+
+
+def test_ancestors_leave_out_what_the_wanted_does_not_depend_on() -> None:
+    steps = [Step((0,), (0,), (1,)), Step((1,), (1,), (2,)), Step((2,), (1,), (3,)), Step((3,), (3,), (4,))]
+    assert ancestors(steps, [4]) == (0, 2, 3)
+    assert ancestors(steps, [4], lambda tensor: tensor == 3) == (3,)
+    assert ancestors(steps, [2, 4]) == (0, 1, 2, 3)
+
+
+HEADS_OUTSIDE = [
+    ("yolox_nano_float32", "yolox_nano_integer_quant", 0.3),
+    ("nanodet_m_320_float32", "nanodet_m_320_int8_full", 0.0),
+]
+
+
+@pytest.mark.parametrize(("reference", "variant", "fall"), HEADS_OUTSIDE)
+def test_heads_whose_nms_is_outside(
+    engine: LocalEngine, sample: Sample, reference: str, variant: str, fall: float
+) -> None:
+    paths: list[Path] = [SHARED / f"{name}.tflite" for name in (reference, variant)]
+    if not all(path.exists() for path in paths):
+        pytest.skip("the models beside the project are not there")
+    models = api.load(paths, engine)
+    found = api.trace(*models, sample.images / "horses_nokota.jpg", engine, quick=True)
+    assert found.object.label == "horse" or found.object.class_id == 17
+    assert found.end_score == pytest.approx(found.object.reference_score, abs=0.02)
+    assert found.object.reference_score - found.object.variant_score >= fall
+    assert found.points[0].score == found.object.variant_score

@@ -1,0 +1,104 @@
+"""The Accuracy page in a real browser: from the headline to a class, to its objects on Compare, and to a file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import ROOT, Visit
+
+LONG = 120_000
+TABS = (
+    "Loss by class",
+    "All variants",
+    "Precision and recall",
+    "Error types",
+    "Thresholds",
+    "Confusions",
+    "Worst images",
+)
+
+
+@pytest.fixture
+def accuracy(visit: Visit) -> Iterator[Visit]:
+    """The page, when the sample's photographs are evaluated."""
+    visit.open("/accuracy?variant=int8_wrong_range")
+    visit.page.get_by_role("tab", name="Loss by class").wait_for(timeout=LONG)
+    return visit
+
+
+def choose_scenes(visit: Visit) -> None:
+    visit.page.get_by_text("Composed scenes").click()
+
+
+def test_the_verdict_and_what_stands_behind_it(accuracy: Visit) -> None:
+    page = accuracy.page
+    said = page.locator(".qviz-verdict").first.inner_text()
+    assert re.match(r"float32 reaches \d+\.\d AP; int8_wrong_range loses \d+\.\d AP points \[.*\], significant", said)
+    for name in TABS:
+        page.get_by_role("tab", name=name).click()
+        panel = page.locator('[role="tabpanel"]:visible')
+        panel.locator('.stPlotlyChart .main-svg, [data-testid="stDataFrame"], .qviz-worst img').first.wait_for()
+        assert page.locator('[data-testid="stException"]').count() == 0
+    page.get_by_role("tab", name="Worst images").click()
+    page.get_by_role("link", name=re.compile("^Compare ")).first.click()
+    accuracy.painted()
+    page.wait_for_url(re.compile(r"compare\?.*image=.*variant=int8_wrong_range"))
+
+
+def test_a_click_on_a_class_leads_to_its_objects(accuracy: Visit) -> None:
+    page = accuracy.page
+    chart = page.locator('[role="tabpanel"]:visible .stPlotlyChart').first
+    bar = chart.locator(".bars .point").nth(8).bounding_box()
+    label = (chart.locator(".ytick text").nth(8).text_content() or "").partition(" · ")[0]
+    link = page.get_by_role("link", name=re.compile("^Show .* on Compare"))
+    assert bar is not None and label
+    expect(link).not_to_have_text(f"Show {label} on Compare")
+    page.mouse.click(bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] / 2)
+    expect(link).to_have_text(f"Show {label} on Compare", timeout=LONG)
+    link.click()
+    page.wait_for_url(re.compile(r"compare\?.*class=\d+"))
+    accuracy.painted()
+    shown = page.locator('.qviz-pane[data-id="reference"] g.qviz-box:visible').all_inner_texts()
+    assert all(label in text for text in shown)
+
+
+def test_detections_are_saved_as_coco_results(accuracy: Visit) -> None:
+    page = accuracy.page
+    page.get_by_text("Downloads", exact=True).click()
+    with page.expect_download(timeout=LONG) as saved:
+        page.get_by_role("button", name="int8", exact=True).locator("visible=true").last.click()
+    rows = json.loads(saved.value.path().read_text())
+    truths = json.loads((ROOT / "sample_data" / "annotations.json").read_text())
+    assert {row["image_id"] for row in rows} <= {image["id"] for image in truths["images"]}
+    assert {row["category_id"] for row in rows} <= {category["id"] for category in truths["categories"]}
+    with page.expect_download(timeout=LONG) as saved:
+        page.get_by_role("button", name="Markdown summary").click()
+    assert saved.value.path().read_text().startswith("## qviz: annotations.json, 27 images")
+
+
+def test_a_long_evaluation_is_stopped_and_goes_on(accuracy: Visit) -> None:
+    page = accuracy.page
+    choose_scenes(accuracy)
+    page.get_by_text(re.compile(r"of 105 images · .* images/s")).wait_for(timeout=LONG)
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text(re.compile(r"Stopped after \d+ of 105 images")).wait_for(timeout=LONG)
+    page.get_by_role("link", name="Layers", exact=True).click()
+    page.get_by_role("link", name="Accuracy", exact=True).click()
+    page.get_by_role("button", name="Go on").click()
+    page.get_by_text(re.compile("scenes/annotations.json: 105 images")).wait_for(timeout=LONG)
+    page.get_by_role("button", name=re.compile("^Show .* on Compare")).click()  # its image is not loaded yet
+    accuracy.painted()
+    page.get_by_text("28 images").wait_for(timeout=LONG)
+    page.wait_for_url(re.compile(r"image=scene_\d+"))
+
+
+def test_the_reference_as_truth_says_what_that_means(accuracy: Visit) -> None:
+    page = accuracy.page
+    page.get_by_text("27 images, reference as truth").click()
+    page.get_by_text(re.compile("Against float32's own detections, int8_wrong_range loses")).wait_for(timeout=LONG)
+    page.get_by_text(re.compile("AP is agreement with it, not accuracy")).wait_for()

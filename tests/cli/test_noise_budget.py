@@ -1,0 +1,43 @@
+"""`qviz layers --noise-budget`: the same file on other kernels, beside the layers."""
+
+from __future__ import annotations
+
+from tests.cli import keys
+from tests.cli.conftest import Run
+from tests.conftest import Sample
+
+LAYER = {
+    "order": int,
+    "tensor": str,
+    "op_kind": str,
+    "kernel_sqnr_db": (float, None),
+    "steps": (int, None),
+    "differing_share": float,
+    "max_abs": (float, None),
+    "local_kernel_sqnr_db": (float, None),
+    "local_steps": (int, None),
+    "local_differing_share": (float, None),
+    "local_max_abs": (float, None),
+}
+PROMISED = {
+    "layers": [{"order": int}],
+    "noise_budget": {
+        "model": str,
+        "images": int,
+        "default_refused": bool,
+        "sets": [{"kernels": str, "equal": bool, "agreement": float, "sentence": str, "layers": [LAYER]}],
+        "skipped": list,
+    },
+}
+
+
+def test_the_budget_stands_beside_the_layers(run: Run, sample: Sample) -> None:
+    models = [sample.models[name] for name in ("float32", "int8")]
+    call = ("layers", *models, "--images", sample.images / "hens.jpg", "--workers", "1")
+    found = run(*call, "--noise-budget", "--json")
+    assert (found.status, keys.missing(PROMISED, found.json)) == (0, [])
+    assert (found.json["noise_budget"]["model"], found.json["noise_budget"]["images"]) == (models[1].name, 1)
+    sentences = [noise["sentence"] for noise in found.json["noise_budget"]["sets"]]
+    assert [noise["kernels"] for noise in found.json["noise_budget"]["sets"]] == ["builtin", "reference"]
+    assert run(*call, "--noise-budget").out.splitlines()[-2:] == sentences
+    assert "noise_budget" not in run(*call, "--json").json

@@ -1,0 +1,117 @@
+"""`--workers`, `--cache`, `--no-cache`: where a call runs, and what it keeps."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from qviz.cli.options import Progress
+from qviz.store import FILE
+from tests.cli.conftest import Run
+from tests.conftest import Sample
+
+
+def nobody_listens() -> str:
+    """An address of this machine that no process has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+WRONG = [
+    ("tcp://{nobody}", "No Dask scheduler answers at tcp://127.0.0.1"),
+    ("tcp://", "No Dask scheduler answers at tcp://"),
+    ("http://{nobody}", "No Dask scheduler answers at http://"),
+    ("cluster", "A Dask cluster is given by its scheduler's address, e.g. tcp://127.0.0.1:8786."),
+    ("-1", "--workers is -1; give a number between 1 and 256"),
+    ("0", "--workers is 0; give a number between 1 and 256"),
+]
+
+
+@pytest.mark.parametrize(("workers", "sentence"), WRONG)
+def test_wrong_workers_are_one_sentence(
+    run: Run, sample: Sample, workers: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "://" in workers:
+        pytest.importorskip("distributed")
+        monkeypatch.setattr("qviz.engine.cluster_client.PATIENCE", 1.0)
+    found = run("info", sample.models["float32"], f"--workers={workers.format(nobody=nobody_listens())}")
+    assert (found.status, found.out) == (2, "")
+    assert sentence in found.err
+    assert len(found.err.splitlines()) == 1
+
+
+def test_dask_is_asked_for_where_it_is_missing(run: Run, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)  # as Python marks what cannot be imported
+    found = run("info", sample.models["float32"], "--workers", "tcp://127.0.0.1:8786")
+    assert found.status == 2
+    assert "Dask is not installed; install it with: pip install 'qviz[cluster]'" in found.err
+
+
+def test_a_cluster_says_what_this_machine_says(run: Run, sample: Sample) -> None:
+    distributed = pytest.importorskip("distributed")
+    call = ("detect", sample.models["float32"], "--images", sample.images / "astronaut.jpg", "--no-cache", "--json")
+    here = run(*call, "--workers", "1").json["images"]
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        there = run(*call, "--workers", cluster.scheduler_address).json["images"]
+    assert [image["detections"] for image in there] == [image["detections"] for image in here]
+
+
+def test_a_scheduler_without_workers_is_one_sentence(run: Run, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("qviz.engine.cluster_client.PATIENCE", 4.0)
+    with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        found = run("info", sample.models["float32"], "--workers", cluster.scheduler_address)
+    assert found.status == 2
+    assert re.search(r"has no worker; start some with `dask worker tcp://", found.err)
+
+
+def test_what_was_detected_is_kept_in_the_folder_that_is_named(run: Run, sample: Sample, tmp_path: Path) -> None:
+    call = ("detect", sample.models["float32"], "--images", sample.images / "astronaut.jpg", "--workers", "1", "--json")
+    first = run(*call, "--cache", tmp_path / "new" / "folder")
+    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == [FILE]  # the journal is gone
+    again = run(*call, "--cache", tmp_path / "new" / "folder")
+    assert again.json == first.json  # the milliseconds too: it was not run again
+    assert first.err == again.err == ""
+
+
+def test_without_a_cache_nothing_is_kept(
+    run: Run, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QVIZ_CACHE", str(tmp_path / "own"))
+    call = ("detect", sample.models["float32"], "--images", sample.images / "astronaut.jpg", "--workers", "1")
+    assert run(*call, "--no-cache").status == 0
+    assert not (tmp_path / "own").exists()
+    assert run(*call).status == 0
+    assert (tmp_path / "own" / FILE).exists()
+    assert run(*call, "--no-cache", "--cache", tmp_path).status == 2
+
+
+def test_a_cache_that_cannot_be_made_is_said_and_done_without(run: Run, sample: Sample, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    call = ("detect", sample.models["float32"], "--images", sample.images / "astronaut.jpg", "--workers", "1", "--json")
+    found = run(*call, "--cache", tmp_path / "file")
+    assert found.status == 0
+    assert len(found.json["images"]) == 1
+    assert re.search(r"The cache .*file.* cannot be used \(.*\); the work goes on without it", found.err)
+
+
+def test_progress_is_shown_to_a_person_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Progress()(1, 2)
+    assert capsys.readouterr().err == ""
+    leader, terminal = os.openpty()
+    with os.fdopen(terminal, "w") as shown:
+        monkeypatch.setattr("sys.stderr", shown)
+        progress = Progress()
+        progress(1, 2)
+        progress(2, 2)
+    written = os.read(leader, 1000).decode()
+    os.close(leader)
+    assert re.search(r"1 / 2 images(, \d+:\d\d left)?.*2 / 2 images", written, re.DOTALL)

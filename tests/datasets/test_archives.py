@@ -1,0 +1,221 @@
+"""Datasets in zip archives: the same as their folders, and nothing outside or beyond bounds."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from qviz.datasets import file_tree
+from qviz.datasets.annotated import read_dataset, unpack_dataset
+from qviz.datasets.coco import read_coco
+from qviz.datasets.file_tree import Archive
+from qviz.errors import DatasetError, QvizError
+from tests.conftest import Sample
+from tests.datasets.layouts import packed, put, voc_object, voc_xml, write_voc, write_yolo, zipped
+from tests.datasets.test_yolo import NAMES, ROW, assert_same_truths
+from tests.datasets.tfrecords import png
+
+YOLO: dict[str, str | bytes] = {
+    "data.yaml": f"val: images/val\n{NAMES}",
+    "images/val/a.png": png(),
+    "labels/val/a.txt": ROW,
+}
+
+
+def coco(*names: str) -> str:
+    images = [{"id": i, "file_name": name, "width": 40, "height": 20} for i, name in enumerate(names)]
+    rows = [{"image_id": i, "category_id": 1, "bbox": [1, 2, 3, 4]} for i in range(len(names))]
+    return json.dumps({"images": images, "annotations": rows, "categories": [{"id": 1, "name": "cat"}]})
+
+
+@pytest.mark.parametrize("below", ["", "some/folder/"])
+@pytest.mark.parametrize("layout", ["yolo", "voc"])
+def test_the_sample_in_an_archive_is_the_sample(sample: Sample, tmp_path: Path, layout: str, below: str) -> None:
+    expected = read_coco(sample.annotations, sample.images)
+    write_yolo(tmp_path, expected) if layout == "yolo" else write_voc(tmp_path, expected)
+    found = unpack_dataset(zipped(tmp_path, below), "x.zip")
+    assert found is not None
+    assert (found.name, found.skipped) == ("x.zip (val)", ())
+    assert_same_truths(found, expected)
+
+
+def test_the_sample_as_coco_in_an_archive(sample: Sample, tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {
+        f"sample/images/{path.name}": path.read_bytes() for path in sample.images.iterdir()
+    }
+    archive = put(tmp_path, "x.zip", packed({**files, "sample/annotations.json": sample.annotations.read_bytes()}))
+    found = read_dataset(archive)
+    assert found.name == "x.zip: sample/annotations.json"
+    assert_same_truths(found, read_coco(sample.annotations, sample.images))
+    assert all(image.path is None for image in found.images)
+
+
+PLACES = [
+    ("annotations.json", "a.png", "a.png"),
+    ("annotations.json", "a.png", "images/a.png"),
+    ("valid/_annotations.coco.json", "a.png", "valid/a.png"),
+    ("annotations/instances_val2017.json", "a.png", "val2017/a.png"),
+    ("annotations/instances_val2017.json", "a.png", "images/val2017/a.png"),
+    ("annotations/x.json", "val2017/a.png", "coco/val2017/a.png"),
+    ("annotations/x.json", "a.png", "pictures/of/cats/a.png"),
+]
+
+
+@pytest.mark.parametrize(("annotations", "said", "place"), PLACES)
+def test_where_the_images_of_a_coco_file_are(annotations: str, said: str, place: str) -> None:
+    found = unpack_dataset(packed({annotations: coco(said), place: b"right", "notes.txt": b""}), "x.zip")
+    assert found is not None
+    assert [image.read() for image in found.images] == [b"right"]
+
+
+def test_a_name_that_two_images_have_is_not_guessed() -> None:
+    files = {"annotations/x.json": coco("a.png", "b.png"), "1/a.png": b"1", "2/a.png": b"2", "2/b.png": b"3"}
+    found = unpack_dataset(packed(files), "x.zip")
+    assert found is not None
+    assert [image.name for image in found.images] == ["b.png"]
+    assert found.skipped == ("1 images whose file is missing",)
+
+
+def test_of_several_annotation_files_the_one_to_measure_on_is_read() -> None:
+    files = {
+        f"annotations/{name}.json": coco(f"{name}.png")
+        for name in ("instances_train", "instances_val", "person_keypoints_val")
+    }
+    files |= {f"{name}.png": b"" for name in ("instances_train", "instances_val")}
+    files["annotations/captions_val.json"] = '{"images": [], "annotations": []}'
+    found = unpack_dataset(packed(files), "x.zip")
+    assert found is not None
+    assert found.name == "x.zip: annotations/instances_val.json"
+    two = packed({"a.json": coco("a.png"), "b.json": coco("a.png"), "a.png": b""})
+    with pytest.raises(DatasetError, match=r"x.zip holds 2 annotation files \(a.json, b.json, ...\); give one of them"):
+        unpack_dataset(two, "x.zip")
+
+
+def test_a_folder_with_a_coco_file(tmp_path: Path) -> None:
+    put(tmp_path, "annotations/instances_val2017.json", coco("a.png"))
+    put(tmp_path, "val2017/a.png", png())
+    assert read_dataset(tmp_path).images[0].path == tmp_path / "val2017/a.png"
+
+
+NO_DATASETS: list[dict[str, str | bytes]] = [
+    {"a.png": png(), "b.jpg": b""},
+    {"a.png": png(), "a.txt": "a caption", "labels.txt": "cat\ndog"},
+    {"a.png": png(), "settings.json": "{}", "labels.json": '["cat"]', "page.xml": "<html/>", "x.yaml": "a: 1"},
+]
+
+
+@pytest.mark.parametrize("files", NO_DATASETS)
+def test_images_alone_are_no_dataset(files: dict[str, str | bytes], tmp_path: Path) -> None:
+    assert unpack_dataset(packed(files), "x.zip") is None
+    with pytest.raises(DatasetError, match=r"x.zip holds no annotation that is known; give COCO annotations"):
+        read_dataset(put(tmp_path, "x.zip", packed(files)))
+
+
+def test_a_folder_of_images_beside_an_archive_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="brings its images along; leave --images out"):
+        read_dataset(put(tmp_path, "x.zip", packed(YOLO)), tmp_path)
+
+
+OUTSIDE = [
+    "../images/val/b.png",
+    "/images/val/b.png",
+    "images/../../val/b.png",
+    "C:/images/val/b.png",
+    "..\\images\\b.png",
+]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_an_entry_that_leaves_the_archive_is_no_file_of_it(name: str) -> None:
+    archive = Archive("x.zip", packed({**YOLO, name: png()}))
+    assert archive.below("") == sorted(YOLO)
+    assert not archive.has(name)
+
+
+def test_what_an_archive_says_is_never_read_from_this_machine(tmp_path: Path) -> None:
+    secret = put(tmp_path, "secret.png", png())
+    listed = {**YOLO, "data.yaml": f"val: list.txt\n{NAMES}", "list.txt": f"{secret}\nimages/val/a.png\n"}
+    found = unpack_dataset(packed(listed), "x.zip")
+    assert found is not None
+    assert found.skipped == ("1 images whose file is missing",)
+    with pytest.raises(DatasetError, match=r"and no image is there in x\.zip"):
+        unpack_dataset(packed({**YOLO, "data.yaml": f"val: {tmp_path}\n{NAMES}"}), "x.zip")
+    with pytest.raises(DatasetError, match="none of them is there"):
+        unpack_dataset(packed({"a.json": coco(str(secret), "../secret.png")}), "x.zip")
+
+
+def test_a_link_is_left_out() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in YOLO.items():
+            archive.writestr(name, content)
+        link = zipfile.ZipInfo("images/val/link.png")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    found = unpack_dataset(buffer.getvalue(), "x.zip")
+    assert found is not None
+    assert [image.name for image in found.images] == ["a.png"]
+
+
+def test_names_from_windows_and_from_everywhere() -> None:
+    files: dict[str, str | bytes] = {
+        "data.yaml": "val: images\nnames: [猫]\n",
+        "images\\ä 猫.png": png(),
+        "labels\\ä 猫.txt": "0 .5 .5 1 1",
+    }
+    found = unpack_dataset(packed({**files, "__MACOSX/images/._x.png": b"", "images/.hidden.png": b""}), "x.zip")
+    assert found is not None
+    assert [(image.name, len(image.boxes)) for image in found.images] == [("ä 猫.png", 1)]
+
+
+def claimed(size: int) -> bytes:
+    """An archive whose first file claims another size."""
+    data = bytearray(packed(YOLO))
+    central = data.index(b"PK\x01\x02")
+    data[central + 24 : central + 28] = size.to_bytes(4, "little")
+    return bytes(data)
+
+
+BOMBS = [
+    (claimed(0xFFFFFFF0), "would unpack to 3 files and 4096 MB"),
+    (packed({**YOLO, "images/val/b.bmp": bytes(80 << 20)}), "times its size, as no dataset does"),
+    (packed(YOLO)[:-30], "is a damaged or locked zip archive"),
+    (b"PK\x03\x04 and nothing", "is a damaged or locked zip archive"),
+    (b"", "is a damaged or locked zip archive"),
+]
+
+
+@pytest.mark.parametrize(("data", "sentence"), BOMBS)
+def test_bombs_and_damage_are_refused(data: bytes, sentence: str) -> None:
+    with pytest.raises(DatasetError, match=sentence):
+        unpack_dataset(data, "x.zip")
+
+
+def test_an_archive_of_too_many_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_tree, "MAX_ENTRIES", 2)
+    with pytest.raises(DatasetError, match=r"would unpack to 3 files and 0 MB; archives of up to 2 files"):
+        unpack_dataset(packed(YOLO), "x.zip")
+
+
+def test_a_folder_that_is_endlessly_deep_is_left_out() -> None:
+    archive = Archive("x.zip", packed({**YOLO, "a/" * 20_000 + "b.png": png()}))
+    assert archive.below("") == sorted(YOLO)
+
+
+def test_bits_that_flip_are_told_whatever_they_hit() -> None:
+    voc: dict[str, str | bytes] = {"b/b.xml": voc_xml(voc_object(1, 1, 9, 9)), "b/b.png": png()}
+    rng = random.Random(0)
+    for whole in (packed(YOLO), packed(voc), packed({"x.json": coco("a.png"), "a.png": png()})):
+        for _ in range(150):
+            damaged = bytearray(whole)
+            damaged[rng.randrange(len(damaged))] ^= rng.randrange(1, 256)
+            try:
+                unpack_dataset(bytes(damaged), "x.zip")
+            except QvizError as error:
+                assert len(str(error)) < 400

@@ -1,0 +1,285 @@
+"""YOLO folders: rows, layouts, and what is broken in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qviz.datasets.annotated import read_dataset
+from qviz.datasets.coco import read_coco
+from qviz.datasets.yolo import parse_row
+from qviz.errors import DatasetError, LabelsError
+from qviz.structures import Dataset
+from tests.conftest import Sample
+from tests.datasets.layouts import put, write_yolo
+from tests.datasets.tfrecords import png
+
+NAMES = "names: [cat, dog]\n"
+ROW = "1 0.5 0.5 0.5 0.5"  # of 40 x 20 pixels: 10, 5, 30, 15
+
+
+def test_the_sample_as_yolo_has_the_same_boxes(sample: Sample, tmp_path: Path) -> None:
+    coco = read_coco(sample.annotations, sample.images)
+    config = write_yolo(tmp_path, coco)
+    for path in (config, tmp_path):
+        yolo = read_dataset(path)
+        assert (yolo.name, yolo.skipped, yolo.annotations) == (f"{tmp_path.name} (val)", (), coco.annotations)
+        assert_same_truths(yolo, coco)
+
+
+def assert_same_truths(found: Dataset, expected: Dataset) -> None:
+    names = [{category.id: category.name for category in dataset.categories} for dataset in (found, expected)]
+    by_name = {image.name: image for image in found.images}
+    assert by_name.keys() == {image.name for image in expected.images}
+    for image in expected.images:
+        other = by_name[image.name]
+        np.testing.assert_allclose(other.boxes, image.boxes, atol=0.5)
+        assert [names[0][c] for c in other.category_ids] == [names[1][c] for c in image.category_ids]
+        assert other.size == image.size
+        assert other.read() == image.read()
+
+
+ROWS = [
+    ("3 0.5 0.5 0.2 0.4", (3, (0.4, 0.3, 0.6, 0.7), 0.08)),
+    ("3.0 0.5 0.5 0.2 0.4\r", (3, (0.4, 0.3, 0.6, 0.7), 0.08)),
+    ("0 0 0 1 0 0 1", (0, (0, 0, 1, 1), 0.5)),  # a triangle
+    ("0 0.1 0.1 0.9 0.1 0.9 0.5 0.1 0.5", (0, (0.1, 0.1, 0.9, 0.5), 0.32)),  # the corners of a turned box
+]
+
+
+@pytest.mark.parametrize(("line", "expected"), ROWS)
+def test_a_row(line: str, expected: tuple[int, tuple[float, ...], float]) -> None:
+    row = parse_row(line)
+    assert row is not None
+    assert (row.class_id, row.box, row.area) == (expected[0], pytest.approx(expected[1]), pytest.approx(expected[2]))
+
+
+def test_a_segment_that_crosses_itself_out_has_its_box_for_area() -> None:
+    row = parse_row("0 0 0 1 1 1 0 0 1")
+    assert row is not None
+    assert row.area == 1
+
+
+NO_ROWS = [
+    "",
+    "0",
+    "0 1 2 3",
+    "0 1 2 3 4 5",
+    "0 1 2 3 4 5 6 7",
+    "cat 1 1 1 1",
+    "0.5 1 1 1 1",
+    "0 nan 1 1 1",
+    "0 1 1 1 inf",
+]
+
+
+@pytest.mark.parametrize("line", NO_ROWS)
+def test_no_row(line: str) -> None:
+    assert parse_row(line) is None
+
+
+def test_keypoints_follow_a_box() -> None:
+    row = parse_row("0 0.5 0.5 1 1 0.1 0.1 2 0.3 0.3 2", keypoints=True)
+    assert row is not None
+    assert row.box == (0, 0, 1, 1)
+
+
+def folder(top: Path, config: str, labels: str = ROW) -> Path:
+    put(top, "images/val/a.png", png())
+    put(top, "labels/val/a.txt", labels)
+    return put(top, "data.yaml", config)
+
+
+BROKEN = [
+    ("nonsense", "annotations that are no `class x y w h`"),
+    ("1 nan 0.5 0.5 0.5", "annotations that are no `class x y w h`"),
+    ("1 " + "9" * 5000 + " 0.5 0.5 0.5", "annotations that are no `class x y w h`"),
+    ("2 0.5 0.5 0.5 0.5", "annotations of an unknown category"),
+    ("-1 0.5 0.5 0.5 0.5", "annotations of an unknown category"),
+    ("1e300 0.5 0.5 0.5 0.5", "annotations of an unknown category"),
+    ("1 0.5 0.5 0 0.5", "annotations whose box has no area"),
+    ("1 0.5 0.5 0.5 -0.5", "annotations whose box has no area"),
+    ("1 1.3 0.5 0.2 0.2", "annotations whose box lies outside of its image"),
+    ("1 200 100 40 40", "annotations whose box is no share of the image (0..1)"),
+    ("1 1e13 0.5 0.5 0.5", "annotations whose box is not four numbers"),
+    (ROW, "annotations that repeat another"),
+]
+
+
+@pytest.mark.parametrize(("broken", "what"), BROKEN)
+def test_a_broken_row_is_counted_and_the_rest_is_read(tmp_path: Path, broken: str, what: str) -> None:
+    found = read_dataset(folder(tmp_path, f"val: images/val\n{NAMES}", f"{ROW}\n{broken}\n\n{broken}\n"))
+    assert found.skipped == (f"2 {what}",)
+    assert found.images[0].boxes.tolist() == [[10, 5, 30, 15]]
+    assert found.images[0].category_ids.tolist() == [1]
+
+
+def test_a_box_partly_outside_stays_as_it_is(tmp_path: Path) -> None:
+    found = read_dataset(folder(tmp_path, f"val: images/val\n{NAMES}", "0 0 0 0.5 0.5"))
+    assert (found.images[0].boxes.tolist(), found.skipped) == ([[-10, -5, 10, 5]], ())
+
+
+def test_images_without_objects_and_images_that_are_none(tmp_path: Path) -> None:
+    config = folder(tmp_path, f"val: images/val\n{NAMES}")
+    put(tmp_path, "images/val/empty.png", png(30))
+    put(tmp_path, "labels/val/empty.txt", "")
+    put(tmp_path, "images/val/unlabelled.png", png(31))
+    put(tmp_path, "images/val/damaged.png", b"\x89PNG nothing")
+    found = read_dataset(config)
+    assert [(image.name, len(image.boxes)) for image in found.images] == [
+        ("a.png", 1),
+        ("empty.png", 0),
+        ("unlabelled.png", 0),
+    ]
+    assert found.skipped == ("1 images that cannot be read",)
+
+
+def test_shares_are_those_of_the_image_as_exif_turns_it(tmp_path: Path) -> None:
+    config = folder(tmp_path, f"val: images/val\n{NAMES}")
+    put(tmp_path, "images/val/a.png", png(40, 20, orientation=6))
+    (image,) = read_dataset(config).images
+    assert (image.size, image.boxes.tolist()) == ((20, 40), [[5, 10, 15, 30]])
+
+
+CONFIGS = [
+    f"val: images/val\n{NAMES}",
+    f"path: .\nval: images/val  # of COCO\n{NAMES}",
+    f"path: ../datasets/coco8\nval: images/val\n{NAMES}",
+    f"train: ../train/images\nval: ../images/val\n{NAMES}",
+    f"path: /nowhere/on/this/machine\nval: images/val\n{NAMES}",
+    f"val: /nowhere/on/this/machine/images/val\n{NAMES}",
+    f"val: C:\\data\\images\\val\n{NAMES}",
+    f"val: [images/none, 'images/val']\n{NAMES}",
+    f"val:\n  - images/val\n  - images/val\ntrain: images/train\n{NAMES}",
+    f"val: list.txt\n{NAMES}",
+    f"test: images/val\n{NAMES}",
+    f"train: images/val\nval: # none\ntest: null\n{NAMES}",
+    "val: images/val\nnc: 2\n",
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_where_the_images_are(tmp_path: Path, config: str) -> None:
+    put(tmp_path, "list.txt", "./images/val/a.png\n/nowhere/images/val/a.png\n")
+    found = read_dataset(folder(tmp_path, config))
+    assert [(image.name, image.category_ids.tolist()) for image in found.images] == [("a.png", [1])]
+    assert found.skipped == ()
+
+
+def test_val_comes_before_test_before_train(tmp_path: Path) -> None:
+    config = folder(tmp_path, f"train: images/train\nval: images/val\ntest: images/test\n{NAMES}")
+    put(tmp_path, "images/test/b.png", png(30))
+    put(tmp_path, "images/train/c.png", png(31))
+    assert [image.name for image in read_dataset(config).images] == ["a.png"]
+    (tmp_path / "images/val/a.png").unlink()
+    put(tmp_path, "labels/test/b.txt", ROW)
+    assert read_dataset(config).name == f"{tmp_path.name} (test)"
+
+
+def test_what_a_list_names_and_is_not_there_is_counted(tmp_path: Path) -> None:
+    config = folder(tmp_path, f"val: list.txt\n{NAMES}")
+    put(
+        tmp_path,
+        "list.txt",
+        "images/val/a.png\nimages/val/gone.png\n\n../../../etc/passwd\n/etc/passwd\n\0\n" + "x" * 9999,
+    )
+    found = read_dataset(config)
+    assert (len(found.images), found.skipped) == (1, ("5 images whose file is missing",))
+
+
+@pytest.mark.parametrize("lone", ["flat", "labels", "split"])
+def test_without_a_config(tmp_path: Path, lone: str) -> None:
+    image, label = {
+        "flat": ("a.png", "a.txt"),
+        "labels": ("images/a.png", "labels/a.txt"),
+        "split": ("valid/images/a.png", "valid/labels/a.txt"),
+    }[lone]
+    put(tmp_path, image, png())
+    put(tmp_path, label, ROW)
+    put(tmp_path, "train/images/other.png" if lone == "split" else "notes.md", png(30))
+    put(tmp_path, "classes.txt", "cat\nhünd\n")
+    found = read_dataset(tmp_path)
+    assert [category.name for category in found.categories] == ["cat", "hünd"]
+    assert [(image.name, image.category_ids.tolist()) for image in found.images] == [("a.png", [1])]
+
+
+def test_texts_beside_images_are_no_labels(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", png())
+    put(tmp_path, "a.txt", "a photograph of a cat")
+    with pytest.raises(DatasetError, match="holds no annotation that is known; give COCO annotations"):
+        read_dataset(tmp_path)
+
+
+def test_unicode_and_classes_without_a_name(tmp_path: Path) -> None:
+    put(tmp_path, "images/val/猫 ä.png", png())
+    put(tmp_path, "labels/val/猫 ä.txt", "2 .5 .5 .5 .5")
+    found = read_dataset(folder(tmp_path, "val: images/val\nnames: {0: 猫, 2: '🐕'}\n", ""))
+    assert [category.name for category in found.categories] == ["猫", "class 1", "🐕"]
+    assert {image.name: image.category_ids.tolist() for image in found.images} == {"a.png": [], "猫 ä.png": [2]}
+
+
+def test_images_elsewhere_are_given_by_hand(tmp_path: Path) -> None:
+    config = put(tmp_path / "configs", "coco8.yaml", f"path: coco8\nval: images/val\n{NAMES}")
+    folder(tmp_path / "coco8", "")
+    with pytest.raises(DatasetError, match=r"coco8.yaml says val: coco8/images/val, and no image .* with --images"):
+        read_dataset(config)
+    assert read_dataset(config, tmp_path / "coco8").annotations == 1
+
+
+@pytest.mark.parametrize("said", ["val: {}", "path: {}\nval: images/val", "val: [{}]"])
+def test_a_path_outside_of_the_folder_is_refused(tmp_path: Path, said: str) -> None:
+    secret = tmp_path / "secret"
+    put(secret, "images/val/a.png", png())
+    put(secret, "labels/val/a.txt", ROW)
+    outside = secret if said.startswith("path") else secret / "images/val"
+    config = put(tmp_path / "set", "data.yaml", f"{said.format(outside)}\n{NAMES}")
+    with pytest.raises(DatasetError, match="outside of the folder set; give the folder that it may read with --images"):
+        read_dataset(config)
+
+
+def test_a_path_inside_may_be_absolute(tmp_path: Path) -> None:
+    assert read_dataset(folder(tmp_path, f"path: {tmp_path}\nval: images/val\n{NAMES}")).annotations == 1
+
+
+def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
+    folder(tmp_path / "stored", "")
+    top = tmp_path / "set"
+    config = put(top, "data.yaml", f"val: images\n{NAMES}")
+    (top / "images").symlink_to(tmp_path / "stored" / "images" / "val")
+    (top / "labels").symlink_to(tmp_path / "stored" / "labels" / "val")
+    (tmp_path / "stored" / "images" / "val" / "loop").symlink_to(top)
+    assert read_dataset(config).annotations == 1
+
+
+REFUSED = [
+    (
+        "names: !!python/object/apply:os.system ['touch hacked']\nval: images/val\n",
+        LabelsError,
+        "neither a list nor a map",
+    ),
+    (f"val: !!python/name:os.system\n{NAMES}", DatasetError, "a form of YAML that is not read"),
+    (f"val: &x images/val\n{NAMES}", DatasetError, "a form of YAML that is not read"),
+    (f"val: [images/val\n{NAMES}", DatasetError, "is not read"),
+    (f"val: images/none\n{NAMES}", DatasetError, "says val: images/none, and no image is there"),
+    (f"val: ../../../../etc\n{NAMES}", DatasetError, "and no image is there"),
+    ("val: images/val\n", DatasetError, "is no YOLO data.yaml: it needs `names:`"),
+    (NAMES, DatasetError, "is no YOLO data.yaml"),
+    ("val: images/val\nnames: {99999999: cat}\n", LabelsError, "has the class id 99999999"),
+]
+
+
+@pytest.mark.parametrize(("config", "error", "sentence"), REFUSED)
+def test_refused(tmp_path: Path, config: str, error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error) as caught:
+        read_dataset(folder(tmp_path, config))
+    assert sentence in str(caught.value)
+    assert not list(tmp_path.rglob("hacked"))
+
+
+def test_images_without_any_label_file_are_refused(tmp_path: Path) -> None:
+    config = folder(tmp_path, f"val: images/val\n{NAMES}")
+    (tmp_path / "labels/val/a.txt").unlink()
+    with pytest.raises(DatasetError, match=r"holds 1 images \(val\) and none of their label files"):
+        read_dataset(config)

@@ -1,0 +1,88 @@
+"""Faults planted into a .tflite file with the flatbuffer object API: one thing is wrong, and it is known what.
+
+Every fault leaves a valid file of the same graph. An operator is named by its order, as `qviz layers` names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as fb
+
+CONVOLUTIONS = {fb.BuiltinOperator.CONV_2D, fb.BuiltinOperator.DEPTHWISE_CONV_2D}
+
+Edit = Callable[[fb.ModelT, fb.SubGraphT], None]
+
+
+def planted(data: bytes, edit: Edit) -> bytes:
+    """The file with one edit."""
+    model = fb.ModelT.InitFromObj(fb.Model.GetRootAs(data))
+    edit(model, model.subgraphs[0])
+    builder = flatbuffers.Builder(len(data))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def output_scale_shrunk(order: int, times: float = 4.0) -> Edit:
+    """The range of an operator's output is too small: its values clip. Readers' biases are given in the new unit."""
+
+    def edit(model: fb.ModelT, graph: fb.SubGraphT) -> None:
+        index = int(graph.operators[order].outputs[0])
+        parameters = graph.tensors[index].quantization
+        parameters.scale = np.asarray(parameters.scale) / np.float32(times)
+        for op in graph.operators:
+            if _convolution(model, op) and int(op.inputs[0]) == index:
+                bias = graph.tensors[op.inputs[2]]
+                bias.quantization.scale = np.asarray(bias.quantization.scale) / np.float32(times)
+                _write(model, bias, np.rint(_read(model, bias, np.int32) * times).astype(np.int32))
+
+    return edit
+
+
+def weights_rounded(order: int, bits: int = 3) -> Edit:
+    """The weights of an operator hold no more than so many bits."""
+
+    def edit(model: fb.ModelT, graph: fb.SubGraphT) -> None:
+        weights = graph.tensors[graph.operators[order].inputs[1]]
+        step = 1 << (8 - bits)
+        coarse = np.rint(_read(model, weights, np.int8) / step) * step
+        _write(model, weights, np.clip(coarse, -127, 127).astype(np.int8))
+
+    return edit
+
+
+def bias_overflown(order: int, bits: int) -> Edit:
+    """The bias of an operator went through an integer of so many bits and wrapped round."""
+
+    def edit(model: fb.ModelT, graph: fb.SubGraphT) -> None:
+        bias = graph.tensors[graph.operators[order].inputs[2]]
+        half = 1 << (bits - 1)
+        wrapped = (_read(model, bias, np.int32).astype(np.int64) + half) % (2 * half) - half
+        _write(model, bias, wrapped.astype(np.int32))
+
+    return edit
+
+
+def input_zero_point_shifted(by: int) -> Edit:
+    """The range of the image is shifted by so many steps: one end of it clips."""
+
+    def edit(model: fb.ModelT, graph: fb.SubGraphT) -> None:
+        parameters = graph.tensors[graph.operators[0].outputs[0]].quantization
+        parameters.zeroPoint = np.asarray(parameters.zeroPoint) + by
+
+    return edit
+
+
+def _convolution(model: fb.ModelT, op: fb.OperatorT) -> bool:
+    code = model.operatorCodes[op.opcodeIndex]
+    return max(code.builtinCode, code.deprecatedBuiltinCode) in CONVOLUTIONS
+
+
+def _read(model: fb.ModelT, tensor: fb.TensorT, dtype: type) -> np.ndarray:
+    return np.asarray(model.buffers[tensor.buffer].data, np.uint8).view(dtype)
+
+
+def _write(model: fb.ModelT, tensor: fb.TensorT, values: np.ndarray) -> None:
+    model.buffers[tensor.buffer].data = np.frombuffer(values.tobytes(), np.uint8)

@@ -1,0 +1,49 @@
+"""The panel of one layer says what hurts, what the layer is, and its figures; refusals are sentences."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+CASES = [
+    ("int8_wrong_range", 0, "Clipping: "),
+    ("int8", 4, "came in from before"),
+    ("dynamic_range", 0, "Nothing is lost"),
+]
+
+
+def _page(name: str, order: int) -> None:
+    from qviz.ui import calls, layer_detail, sample, view
+    from qviz.ui.page import Page
+
+    held = sample.sample()
+    here = Page(held, calls.models(held), view.View())
+    layer_detail.show(here, here.models.variant_named(name), order, held.image_named("hens.jpg"))
+
+
+def _settled(name: str, order: int) -> AppTest:
+    app = AppTest.from_function(_page, default_timeout=60, args=(name, order)).run()
+    end = time.monotonic() + 60
+    while any(text.value.startswith("Still running") for text in app.text) and time.monotonic() < end:
+        app.run()
+    assert not app.exception
+    return app
+
+
+@pytest.mark.parametrize(("name", "order", "cause"), CASES)
+def test_the_panel_opens_with_the_cause(name: str, order: int, cause: str) -> None:
+    app = _settled(name, order)
+    told = [block.proto.body for block in app.get("html")]
+    assert any(cause in text and "qviz-verdict" in text for text in told)
+    assert any(f"Operator {order} (" in text for text in told)
+    (table,) = app.dataframe
+    rows = dict(zip(table.value["figure"], table.value["value"], strict=True))
+    assert rows["FP32's values"].count(" to ") == 1
+
+
+def test_what_is_no_layer_is_a_sentence() -> None:
+    app = _settled("int8", 7)
+    assert any("Operator 7 (DEQUANTIZE) is no layer" in text.value for text in app.text)
+    assert not app.dataframe

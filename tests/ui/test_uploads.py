@@ -1,0 +1,59 @@
+"""A dropped archive: an annotated dataset becomes the session's, images alone stay images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import streamlit as st
+
+from qviz.ui import uploads, workspace
+from tests.datasets.layouts import packed, voc_object, voc_xml
+from tests.datasets.test_archives import YOLO, coco
+from tests.datasets.tfrecords import png
+
+VOC: dict[str, str | bytes] = {"v/a.xml": voc_xml(voc_object(1, 1, 9, 9) + voc_object(1, 1, 9, 0)), "v/a.png": png()}
+DROPPED = [
+    (YOLO, "x.zip (val)", ()),
+    (VOC, "x.zip", ("x.zip: 1 annotations whose box has no area",)),
+    (
+        {"x.json": coco("a.png", "gone.png"), "a.png": png()},
+        "x.zip: x.json",
+        ("x.zip: x.json: 1 images whose file is missing",),
+    ),
+]
+
+
+@pytest.fixture(autouse=True)
+def session() -> Iterator[None]:
+    st.session_state.clear()
+    yield
+    st.session_state.clear()
+
+
+@pytest.mark.parametrize(("files", "name", "notices"), DROPPED)
+def test_a_dataset_in_an_archive(files: dict[str, str | bytes], name: str, notices: tuple[str, ...]) -> None:
+    uploads.take_in([("x.zip", packed(files))])
+    held = workspace.current()
+    assert held.dataset is not None
+    assert (held.dataset.name, held.dataset.annotations) == (name, 1)
+    assert [image.name for image in held.images] == ["a.png"]
+    assert held.notices == notices
+
+
+def test_images_alone() -> None:
+    uploads.take_in([("x.zip", packed({"in/a.png": png(), "in/b.png": png(30)}))])
+    held = workspace.current()
+    assert (held.dataset, [image.name for image in held.images], held.notices) == (None, ["a.png", "b.png"], ())
+
+
+def test_images_come_in_where_their_annotations_cannot_be_used() -> None:
+    uploads.take_in([("x.zip", packed({**YOLO, "data.yaml": "val: images/none\nnames: [cat]\n"}))])
+    held = workspace.current()
+    assert (held.dataset, [image.name for image in held.images]) == (None, ["a.png"])
+    assert "no image is there in x.zip" in held.notices[0]
+
+
+def test_a_damaged_archive_is_said_once() -> None:
+    uploads.take_in([("x.zip", b"PK\x03\x04 and nothing")])
+    assert len(workspace.current().notices) == 1
