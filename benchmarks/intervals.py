@@ -61,10 +61,10 @@ def pycocotools(dataset: Dataset, found: dict[int, Detections]) -> tuple[Any, An
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    from qviz.analysis.average_precision import _as_coco, _results
+    from qviz.analysis.coco_matching import as_coco, result_rows
 
-    content = _as_coco(dataset)
-    rows = _results(found, {k: k + 1 for k in range(CLASSES)})
+    content = as_coco(dataset.images, range(1, CLASSES + 1))
+    rows = result_rows(found, {k: k + 1 for k in range(CLASSES)})
     with contextlib.redirect_stdout(io.StringIO()):
         truths = COCO()
         truths.dataset = content

@@ -9,13 +9,11 @@ Shapes: T IoU thresholds, D detections of a class by falling score, I images, R 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-AT_ONCE = 2_000_000
+AT_ONCE = 250_000
 """Elements of one (R, D) table: resamples are worked on in parts, so that memory stays bounded."""
 
 
@@ -56,51 +54,17 @@ def mean_ap(class_ap: np.ndarray) -> np.ndarray:
     return np.divide(total, count, out=np.full(len(class_ap), np.nan), where=count > 0)
 
 
-def match_tables(evaluation: Any) -> MatchTables:
-    """From a `COCOeval` that has been evaluated."""
-    said = evaluation.params
-    count = len(said.imgIds)
-    areas, most = len(said.areaRng), said.maxDets[-1]
-    tables = []
-    for k in range(len(said.catIds)):
-        start = k * areas * count  # evalImgs lies by category, area and image; the first area is "all"
-        tables.append(_table(evaluation.evalImgs[start : start + count], len(said.iouThrs), most))
-    return MatchTables(tuple(tables), np.asarray(said.recThrs), count)
-
-
-def _table(rows: Sequence[dict[str, Any] | None], thresholds: int, most: int) -> ClassTable:
-    scores, images = [np.empty(0)], [np.empty(0, np.int64)]
-    true, ignored = [np.empty((thresholds, 0), bool)], [np.empty((thresholds, 0), bool)]
-    truths = np.zeros(len(rows), np.int64)
-    for image, row in enumerate(rows):
-        if row is not None:
-            matched, ignore = np.asarray(row["dtMatches"]) != 0, np.asarray(row["dtIgnore"], bool)
-            scores.append(np.asarray(row["dtScores"][:most], np.float64))
-            images.append(np.full(len(scores[-1]), image))
-            true.append((matched & ~ignore)[:, :most])
-            ignored.append(ignore[:, :most])
-            truths[image] = np.count_nonzero(np.asarray(row["gtIgnore"]) == 0)
-    every = np.concatenate(scores)
-    order = np.argsort(-every, kind="mergesort")
-    return ClassTable(
-        every[order],
-        np.concatenate(images)[order],
-        np.concatenate(true, axis=1)[:, order],
-        np.concatenate(ignored, axis=1)[:, order],
-        truths,
-    )
-
-
 def _class_ap(table: ClassTable, weights: np.ndarray, recalls: np.ndarray) -> np.ndarray:
     """(R,)."""
     hits = np.flatnonzero(table.true.any(axis=0))  # precision matters only where recall grows
-    part = max(1, AT_ONCE // max(1, len(hits), len(table.images) // 8))
-    rows = [_part(table, hits, weights[i : i + part], recalls) for i in range(0, len(weights), part)]
+    part = max(1, AT_ONCE // max(1, len(hits), weights.shape[1], len(table.images) // 8))
+    parts = (weights[i : i + part].astype(np.float64) for i in range(0, len(weights), part))
+    rows = [_part(table, hits, some, recalls) for some in parts]
     return np.concatenate(rows) if rows else np.empty(0)
 
 
 def _part(table: ClassTable, hits: np.ndarray, weights: np.ndarray, recalls: np.ndarray) -> np.ndarray:
-    counted = (weights @ table.truths).astype(np.float64)  # (R,)
+    counted = weights @ table.truths  # (R,)
     ap = np.zeros(len(weights))
     seen = _seen(table.images, np.ones(len(table.images), bool), hits, weights)
     drawn = weights[:, table.images[hits]]  # (R, hits)
@@ -122,7 +86,7 @@ def _seen(images: np.ndarray, counts: np.ndarray, ends: np.ndarray, weights: np.
     inside = segment < len(ends)
     shape = (weights.shape[1], len(ends))
     rows = csr_matrix((np.ones(int(inside.sum())), (images[places[inside]], segment[inside])), shape)
-    between = np.ascontiguousarray((rows.T @ weights.T.astype(np.float64)).T)
+    between = np.ascontiguousarray((rows.T @ weights.T).T)
     return np.cumsum(between, axis=1, out=between)
 
 

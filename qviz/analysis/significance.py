@@ -29,14 +29,15 @@ FEWEST = 5
 
 def draws(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
     """(resamples, images) how often each image is drawn."""
-    return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), size=resamples)
+    rng, share = np.random.default_rng(seed), np.full(images, 1 / images)
+    return np.stack([rng.multinomial(images, share).astype(np.uint16) for _ in range(resamples)])
 
 
 class Bootstrap:
     """The reference's AP under every draw, computed once for all variants."""
 
     def __init__(self, reference: MatchTables, resamples: int = RESAMPLES, seed: int = SEED) -> None:
-        self._weights = draws(reference.images, resamples, seed).astype(np.float64)
+        self._weights = draws(reference.images, resamples, seed)
         self._reference = reference.class_ap(self._weights)
         self._images = reference.images
 
