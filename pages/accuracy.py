@@ -1,14 +1,11 @@
 """Accuracy: AP of every model, what each variant loses and how sure that is, and what stands behind it."""
 
-from collections.abc import Callable
-
 import streamlit as st
 
 from qviz.ui import (
     accuracy,
     accuracy_data,
     accuracy_files,
-    accuracy_images,
     accuracy_tables,
     accuracy_tabs,
     page,
@@ -40,20 +37,7 @@ with page.begin("Accuracy") as here:
     accuracy.overview(finding)
     if finding.losses:
         variant, label = accuracy.choose(here, finding)
-        tabs: dict[str, Callable[[], None]] = {
-            "Loss by class": lambda: accuracy_tabs.by_class(here, finding, variant, label),
-            "All variants": lambda: accuracy_tabs.heat(finding),
-            "Precision and recall": lambda: accuracy_tabs.curves(finding, label),
-            "Error types": lambda: accuracy_tabs.errors(finding, variant),
-            "Thresholds": lambda: accuracy_tabs.thresholds(finding, variant),
-            "Confusions": lambda: accuracy_tabs.confusions(finding, variant),
-            "Worst images": lambda: accuracy_images.worst(here, finding, variant),
-        }
-        if len(finding.losses) == 1:
-            del tabs["All variants"]
-        for tab, draw in zip(st.tabs(list(tabs)), tabs.values(), strict=True):
-            with tab:
-                draw()
+        accuracy_tabs.show(here, finding, variant, label)
     else:
         accuracy_tables.show(accuracy_tables.class_rows(finding.evaluation, finding.names))
     accuracy_files.downloads(finding)

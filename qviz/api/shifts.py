@@ -8,7 +8,7 @@ from pathlib import Path
 from qviz.analysis.corruption_choice import USUAL, named
 from qviz.analysis.models import LoadedModel
 from qviz.analysis.reference_truth import unannotated
-from qviz.analysis.robustness_report import RobustnessReport, report
+from qviz.analysis.robustness_report import ALARM_IMAGES, RobustnessReport, report
 from qviz.analysis.saturation import IMAGES
 from qviz.api.session import PathIn, engine_or_own
 from qviz.corruptions import SEVERITIES
@@ -43,8 +43,9 @@ def robustness(
     data = _data(dataset, [Path(path) for path in images])
     with engine_or_own(engine) as running:
         return report(
-            running, models, data, chosen, severities, score, on_progress, threads, store, layer_images=layer_images
-        )
+            running, models, data, chosen, severities, score, on_progress, threads, store,
+            layer_images=layer_images, alarm_images=ALARM_IMAGES if layer_images else 0,
+        )  # fmt: skip
 
 
 def _data(dataset: PathIn | None, images: Sequence[Path]) -> Dataset:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from qviz.analysis.thresholds import ThresholdShift
@@ -22,6 +24,24 @@ KINDS = (
     "Cls: wrong class. Loc: right class, badly placed (IoU .1 to .5). Both: wrong and badly placed. Dupe: found twice."
     " Bkg: nothing is there. Miss: not found at all."
 )
+
+
+def show(here: Page, finding: Finding, variant: str, label: str) -> None:
+    """All tabs; where there is one variant, its bars say all that a heat map could."""
+    tabs: dict[str, Callable[[], None]] = {
+        "Loss by class": lambda: by_class(here, finding, variant, label),
+        "All variants": lambda: heat(finding),
+        "Precision and recall": lambda: curves(finding, label),
+        "Error types": lambda: errors(finding, variant),
+        "Thresholds": lambda: thresholds(finding, variant),
+        "Confusions": lambda: confusions(finding, variant),
+        "Worst images": lambda: accuracy_images.worst(here, finding, variant),
+    }
+    if len(finding.losses) == 1:
+        del tabs["All variants"]
+    for tab, draw in zip(st.tabs(list(tabs)), tabs.values(), strict=True):
+        with tab:
+            draw()
 
 
 def by_class(here: Page, finding: Finding, variant: str, label: str) -> None:

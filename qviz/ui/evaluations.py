@@ -43,7 +43,7 @@ class EvaluationJob:
             found.all,
             dataset,
             on_progress=self.report,
-            store=_store(),
+            store=kept_detections(),
             cancel=self.cancel,
             reference_as_truth=reference_as_truth,
         )
@@ -61,14 +61,15 @@ class EvaluationJob:
         said = f"{self.done} of {self.total} images"
         if self.done:
             said += f" · {self.done / max(time.monotonic() - self.begun, 0.01):.1f} images/s"
-        return said if self.seconds_left is None else f"{said} · {_duration(self.seconds_left)} left"
+        return said if self.seconds_left is None else f"{said} · {duration(self.seconds_left)} left"
 
     @property
     def stopped(self) -> bool:
         return self.future.done() and isinstance(self.future.exception(), Cancelled)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `2.5 h`."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -80,7 +81,7 @@ def _evaluations() -> Kept[EvaluationJob]:
 
 
 @st.cache_resource(show_spinner=False)
-def _store() -> Store | None:
+def kept_detections() -> Store | None:
     """This server's, or None for an account without a home folder."""
     try:
         return Store(cache_folder() / FILE)
@@ -90,7 +91,7 @@ def _store() -> Store | None:
 
 def remarks() -> list[str]:
     """What the store has to say, where it cannot be used."""
-    kept = _store()
+    kept = kept_detections()
     return list(kept.remarks) if kept is not None else []
 
 

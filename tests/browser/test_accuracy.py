@@ -63,8 +63,8 @@ def test_a_click_on_a_class_leads_to_its_objects(accuracy: Visit) -> None:
     link.click()
     page.wait_for_url(re.compile(r"compare\?.*class=\d+"))
     accuracy.painted()
-    shown = page.locator('.qviz-pane[data-id="reference"] g.qviz-box:visible').all_inner_texts()
-    assert all(label in text for text in shown)
+    chosen = page.locator('.qviz-classes [aria-pressed="true"] .qviz-chip-text')
+    assert chosen.all_inner_texts() == [label]
 
 
 def test_detections_are_saved_as_coco_results(accuracy: Visit) -> None:
