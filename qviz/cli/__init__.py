@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from qviz import __version__
-from qviz.cli import app, compare, detect, evaluate, info, layers, quantize, robustness, trace, what_if
+from qviz.cli import app, compare, detect, evaluate, info, layers, profile, quantize, robustness, trace, what_if
 from qviz.errors import QvizError
 
 COMMANDS = {
@@ -25,6 +25,7 @@ COMMANDS = {
     "trace": trace,
     "what-if": what_if,
     "quantize": quantize,
+    "profile": profile,
     "app": app,
 }
 

@@ -1,0 +1,111 @@
+"""Corruptions that move the pixels, and so the boxes: rotation, perspective, scale.
+
+Each is a homography (3, 3) of continuous pixel coordinates, in which pixel i covers i..i+1; OpenCV counts pixel centres
+as whole numbers, half a pixel off. The picture keeps its size; what comes into it from outside is grey 114, as
+detectors letterbox. Directions are drawn from `rng` first, so a seed keeps its direction over all severities.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from qviz.structures import boxes as box_arrays
+
+BORDER = 114
+
+ROTATION = (5.0, 10.0, 15.0, 22.0, 30.0)
+"""Degrees about the centre, to the left or to the right."""
+
+TILT = (10.0, 18.0, 26.0, 34.0, 42.0)
+"""Degrees by which the picture, as a plane, is turned about its vertical or horizontal axis."""
+
+SCALE = (0.85, 0.7, 0.55, 0.42, 0.3)
+"""Sides of the picture beside what they were: objects seen from farther away."""
+
+MIN_VISIBLE = 0.3
+"""A box of which less than this share stays inside of the picture is no longer asked for."""
+
+HALF = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+
+
+def rotated(size: tuple[int, int], severity: int, rng: np.random.Generator) -> np.ndarray:
+    """A turn to one side or the other."""
+    angle = np.radians(ROTATION[severity - 1]) * _sign(rng)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    return _about_centre(turn, size)
+
+
+def tilted(size: tuple[int, int], severity: int, rng: np.random.Generator) -> np.ndarray:
+    """The pinhole view of a turned plane: focal length and distance are the longer side, about 53 degrees of view."""
+    angle = np.radians(TILT[severity - 1]) * _sign(rng)
+    cosine, depth = np.cos(angle), np.sin(angle) / max(size)
+    if rng.random() < 0.5:
+        turn = np.array([[cosine, 0, 0], [0, 1, 0], [depth, 0, 1]])
+    else:
+        turn = np.array([[1, 0, 0], [0, cosine, 0], [0, depth, 1]])
+    return _about_centre(turn, size)
+
+
+def shrunk(size: tuple[int, int], severity: int, rng: np.random.Generator) -> np.ndarray:
+    """Whole pixels in, whole pixels out: the matrix is what `scale` really does."""
+    (left, top), (width, height) = _placed(size, severity)
+    return np.array([[width / size[0], 0, left], [0, height / size[1], top], [0, 0, 1]])
+
+
+def rotation(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+    """The picture turned about its centre."""
+    return _warped(pixels, rotated(_size(pixels), severity, rng))
+
+
+def perspective(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+    """The picture seen at a slant."""
+    return _warped(pixels, tilted(_size(pixels), severity, rng))
+
+
+def scale(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+    """Averaged over areas, so that fine patterns do not alias."""
+    (left, top), (width, height) = _placed(_size(pixels), severity)
+    result = np.full_like(pixels, BORDER)
+    result[top : top + height, left : left + width] = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    return result
+
+
+def moved(boxes: np.ndarray, size: tuple[int, int], matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (n, 4) xyxy to (boxes (n, 4) float32, kept (n,) bool).
+
+    A moved box is the upright hull of its four corners, clipped to the picture. After a rotation it is looser than a
+    box drawn anew around the object, for every model alike. kept: at least `MIN_VISIBLE` of the hull is inside.
+    """
+    x0, y0, x1, y1 = box_arrays.clip(np.asarray(boxes).reshape(-1, 4), *size).astype(np.float64).T
+    corners = np.stack([[x0, x1, x1, x0], [y0, y0, y1, y1], [np.ones_like(x0)] * 4])  # [3, 4, n]
+    x, y, w = np.tensordot(matrix, corners, axes=1)
+    hull = np.stack([(x / w).min(0), (y / w).min(0), (x / w).max(0), (y / w).max(0)], axis=1)
+    inside = box_arrays.clip(hull, *size)
+    whole = box_arrays.area(hull)
+    return inside, (whole > 0) & (box_arrays.area(inside) >= MIN_VISIBLE * whole)
+
+
+def _warped(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    of_centres = np.linalg.inv(HALF) @ matrix @ HALF
+    border = (BORDER, BORDER, BORDER)
+    return np.asarray(cv2.warpPerspective(pixels, of_centres, _size(pixels), borderValue=border))
+
+
+def _about_centre(matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    there = np.array([[1, 0, size[0] / 2], [0, 1, size[1] / 2], [0, 0, 1]])
+    return there @ matrix @ np.linalg.inv(there)
+
+
+def _placed(size: tuple[int, int], severity: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """((left, top), (width, height)) of the smaller picture within the frame."""
+    width, height = (max(1, round(side * SCALE[severity - 1])) for side in size)
+    return ((size[0] - width) // 2, (size[1] - height) // 2), (width, height)
+
+
+def _size(pixels: np.ndarray) -> tuple[int, int]:
+    return int(pixels.shape[1]), int(pixels.shape[0])
+
+
+def _sign(rng: np.random.Generator) -> float:
+    return 1.0 if rng.random() < 0.5 else -1.0

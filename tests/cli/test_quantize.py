@@ -1,0 +1,68 @@
+"""`qviz quantize`: the keys it promises, ranges kept and used again, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qviz.quantize import ALGORITHMS, RECIPES
+from tests.cli import keys
+from tests.cli.conftest import Run
+from tests.conftest import Sample
+
+KEYS = {
+    "recipe": str,
+    "file": str,
+    "bytes": int,
+    "scheme": str,
+    "stayed_float": [{"tensor": str, "reason": str}],
+    "seconds": float,
+}
+
+
+@pytest.fixture
+def photographs(sample: Sample) -> list[Path]:
+    return sorted((sample.folder / "calibration").glob("*.jpg"))[:4]
+
+
+def test_ranges_are_measured_once(run: Run, sample: Sample, photographs: list[Path], tmp_path: Path) -> None:
+    source, out, kept = sample.models["float32"], tmp_path / "int8.tflite", tmp_path / "ranges.json"
+    call = ("quantize", source, "--recipe", "int8", "--workers", "1", "-o", out)
+    found = run(*call, "--calibration", *photographs, "--save-ranges", kept, "--json")
+    assert (found.status, keys.missing(KEYS, found.json), found.err) == (0, [], "")
+    assert (found.json["file"], found.json["bytes"], found.json["scheme"]) == (str(out), out.stat().st_size, "int8")
+    assert (found.json["calibration"]["images"], found.json["calibration"]["method"]) == (4, "minmax")
+    first = out.read_bytes()
+    again = run(*call, "--calibration", kept, "--keep-operators", "0-1")
+    assert (again.status, "chosen to stay float (operator 1)" in again.out) == (0, True)
+    assert out.read_bytes() != first
+    run(*call, "--calibration", kept)
+    assert out.read_bytes() == first
+
+
+def test_the_tables_are_shown(run: Run) -> None:
+    shown = run("quantize", "--recipes").out
+    assert all(f"{name}\n  " in shown for name in (*RECIPES, *ALGORITHMS))
+    assert shown.count("Needs calibration images.") == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (("--recipe", "int9"), "'int9' is no recipe"),
+        (("--recipe", "int8"), "Recipe int8 needs calibration"),
+        (("--recipe", "int8", "--calibration", "{folder}/nowhere"), "nowhere is not there"),
+        (("--recipe", "int8", "--calibration", "{folder}/text.json"), "holds no ranges as qviz quantize --save-ranges"),
+        (("--recipe", "float16", "--save-ranges", "{folder}/no/ranges.json"), "its folder is not there"),
+        (("--recipe", "float16", "--keep-operators", "a-b"), "give operators by order"),
+    ],
+)
+def test_refusals(more: tuple[str, ...], sentence: str, run: Run, sample: Sample, tmp_path: Path) -> None:
+    (tmp_path / "text.json").write_text("{}")
+    arguments = [part.format(folder=tmp_path) for part in more]
+    out = tmp_path / "out.tflite"
+    found = run("quantize", sample.models["float32"], *arguments, "--workers", "1", "-o", out)
+    assert (found.status, found.out, out.exists()) == (2, "", False)
+    assert sentence in found.err
+    assert found.err.count("\n") == 1

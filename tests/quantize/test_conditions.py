@@ -1,0 +1,94 @@
+"""What is refused before anything runs, and in which words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from qviz.engine import LocalEngine
+from qviz.errors import QuantizeError
+from qviz.quantize import Builder, Calibration, Options, Source, builder_of, check, recipe_of, start_building
+from qviz.tensorflow_models import SourceKind
+from qviz.tflite.schema import read_graph
+from tests.conftest import Sample
+
+REFUSED = [
+    ("int9", Options(), "'int9' is no recipe; choose one of float16, dynamic_range"),
+    ("int8", Options(algorithm="best"), "'best' is no algorithm; choose one of minmax, octav"),
+    (
+        "int8",
+        Options(io="int16"),
+        "Recipe int8 has inputs and outputs of float or int8 or uint8, not int16; int16x8 can",
+    ),
+    ("float16", Options(io="int8"), "Recipe float16 has inputs and outputs of float, not int8; int8 can have it."),
+    ("int8", Options(io="int4"), "no recipe has it."),
+    ("int8", Options(algorithm="gptq"), "Algorithm gptq does not fit recipe int8. It is for FULLY_CONNECTED"),
+    ("weight_only_int8", Options(algorithm="hadamard"), "in dynamic-range recipes only"),
+    ("float16", Options(algorithm="octav"), "float16 only rounds to half precision"),
+    (
+        "dynamic_range",
+        Options(algorithm="gptq"),
+        "nothing for algorithm gptq in this network: it is for FULLY_CONNECTED",
+    ),
+    ("dynamic_range_int4_blockwise", Options(), "nothing for recipe dynamic_range_int4_blockwise in this network"),
+    ("dynamic_range_int4_blockwise", Options(algorithm="mse"), "It knows no blocks"),
+    ("dynamic_range_int4_blockwise", Options(block=33), "A block of 33 is not known; choose one of 32, 64, 128, 256."),
+    ("int8", Options(keep_float=("Predictr",)), "'Predictr' is found in no operator's name, e.g. 'FeatureExtractor"),
+    ("int8", Options(keep_float=("a(b",)), "'a(b' is no regular expression (missing )"),
+    ("int8", Options(keep_orders=(3, 125)), "There is no operator 125: the 125 are counted from 0."),
+    ("weight_only_int8", Options(keep_float=(".",)), "nothing for recipe weight_only_int8 left to quantize"),
+    ("int8", Options(), "Recipe int8 needs calibration: give 50 to 500 images"),
+]
+
+
+@pytest.mark.parametrize(("recipe", "options", "sentence"), REFUSED)
+def test_refused_at_once(recipe: str, options: Options, sentence: str, workers: LocalEngine, tflite: Source) -> None:
+    with pytest.raises(QuantizeError) as refused:
+        start_building(workers, tflite, recipe, options)
+    assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "float16", "dynamic_range"])
+def test_only_float32_is_quantized(scheme: str, sample: Sample) -> None:
+    graph = read_graph(sample.models[scheme].read_bytes())
+    with pytest.raises(
+        QuantizeError, match=f"The file is {scheme} already, and recipe int8 starts from float32 weights"
+    ):
+        check(recipe_of("int8"), graph)
+
+
+def test_control_flow_cannot_be_calibrated(tflite: Source) -> None:
+    graph = replace(tflite.graph, subgraphs=3)
+    with pytest.raises(QuantizeError, match=r"has control flow \(3 subgraphs\)"):
+        check(recipe_of("int8"), graph)
+    check(recipe_of("dynamic_range"), graph)
+
+
+def test_another_models_ranges_are_refused(workers: LocalEngine, tflite: Source, ranges: Calibration) -> None:
+    with pytest.raises(QuantizeError, match="measured on another model's tensors"):
+        start_building(workers, tflite, "int8", Options(), replace(ranges, model="0" * 64))
+
+
+def test_gptq_looks_at_images_itself(workers: LocalEngine, dense: Source) -> None:
+    with pytest.raises(QuantizeError, match="gptq needs the calibration images themselves"):
+        start_building(workers, dense, "dynamic_range", Options(algorithm="gptq"))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "method", "images", "builder"),
+    [
+        ("float16", Options(), "minmax", 0, Builder.CONVERTER),
+        ("int8", Options(), "minmax", 6, Builder.CONVERTER),
+        ("int8", Options(), "minmax", 0, Builder.EDGE_QUANTIZER),  # from ranges measured before
+        ("int8", Options(), "percentile", 6, Builder.EDGE_QUANTIZER),
+        ("int8", Options(keep_orders=(3,)), "minmax", 6, Builder.EDGE_QUANTIZER),
+        ("int8", Options(algorithm="octav"), "minmax", 6, Builder.EDGE_QUANTIZER),
+        ("weight_only_int8", Options(), "minmax", 6, Builder.EDGE_QUANTIZER),
+    ],
+)
+def test_who_builds_from_a_saved_model(
+    recipe: str, options: Options, method: str, images: int, builder: Builder
+) -> None:
+    assert builder_of(recipe_of(recipe), SourceKind.SAVED_MODEL, options, method, images) is builder
+    assert builder_of(recipe_of(recipe), SourceKind.TFLITE, options, method, images) is Builder.EDGE_QUANTIZER

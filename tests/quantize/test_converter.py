@@ -1,0 +1,77 @@
+"""Variants of a SavedModel and of a Keras file, by TensorFlow's converter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qviz.datasets.files import load_images
+from qviz.engine import LocalEngine
+from qviz.quantize import RECIPES, Builder, Calibration, Options, Source, start_building
+from qviz.structures import EncodedImage
+from qviz.tflite.schema import read_graph
+from tests.conftest import Sample
+
+
+def assert_same(data: bytes, bundled: bytes) -> None:
+    """Byte for byte on the kind of machine that made the sample; elsewhere sums may differ in their last bits."""
+    found, wanted = read_graph(data), read_graph(bundled)
+    assert [op.kind for op in found.ops] == [op.kind for op in wanted.ops]
+    for one, other in zip(found.tensors, wanted.tensors, strict=True):
+        assert (one.name, one.dtype, one.shape, one.bytes) == (other.name, other.dtype, other.shape, other.bytes)
+        if one.quantization is not None and other.quantization is not None:
+            np.testing.assert_allclose(one.quantization.scales, other.quantization.scales, rtol=1e-3)
+            np.testing.assert_allclose(one.quantization.zero_points, other.quantization.zero_points, atol=1)
+
+
+def test_the_samples_int8_file(workers: LocalEngine, saved_model: Source, sample: Sample) -> None:
+    """It was made without this code: what the network is fed when it is calibrated is the same."""
+    images = list(load_images(sorted((sample.folder / "calibration").glob("*.jpg"))))
+    built = start_building(workers, saved_model, "int8", Options(), None, images).result()
+    assert (built.builder, built.scheme, built.remark) == (Builder.CONVERTER, "int8", "")
+    assert_same(built.data, sample.models["int8"].read_bytes())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["float16", "dynamic_range"])
+def test_the_samples_other_files(name: str, workers: LocalEngine, saved_model: Source, sample: Sample) -> None:
+    built = start_building(workers, saved_model, name).result()
+    assert_same(built.data, sample.models[name].read_bytes())
+
+
+@pytest.mark.slow
+def test_integers_in_and_floats_out_of_the_sample(
+    workers: LocalEngine, saved_model: Source, images: list[EncodedImage]
+) -> None:
+    """The converter would quantize class ids too, if it were asked for integers at both ends."""
+    built = start_building(workers, saved_model, "int16x8", Options(io="int16"), None, images[:2]).result()
+    graph = read_graph(built.data)
+    assert [tensor.dtype for tensor in graph.input_tensors()] == ["int16"]
+    assert {tensor.dtype for tensor in graph.output_tensors()} == {"float32"}
+    assert built.scheme == "int16x8"
+
+
+def test_what_the_converter_lacks_goes_through_float32(workers: LocalEngine, saved_model: Source) -> None:
+    built = start_building(workers, saved_model, "weight_only_int8").result()
+    assert (built.builder, built.scheme) == (Builder.EDGE_QUANTIZER, "weight_only")
+
+
+@pytest.mark.parametrize(
+    ("name", "io"), [("float16", "float"), ("dynamic_range", "float"), ("int8", "uint8"), ("int8", "float")]
+)
+def test_a_dense_head(name: str, io: str, workers: LocalEngine, keras: Source, images: list[EncodedImage]) -> None:
+    built = start_building(workers, keras, name, Options(io=io), None, images).result()
+    graph = read_graph(built.data)
+    assert (built.builder, built.scheme, built.remark) == (Builder.CONVERTER, RECIPES[name].scheme, "")
+    assert {tensor.dtype for tensor in graph.input_tensors()} == {"float32" if io == "float" else io}
+    assert {tensor.dtype for tensor in graph.output_tensors()} == {"float32" if io == "float" else io}
+    few = [reason for _, reason in built.stayed_float if "fewer than 1024" in reason]
+    assert len(few) == (3 if name == "dynamic_range" else 0)  # two convolutions and the scores' layer
+
+
+def test_kept_layers_go_through_float32(
+    workers: LocalEngine, keras: Source, dense_ranges: Calibration, images: list[EncodedImage]
+) -> None:
+    built = start_building(workers, keras, "int8", Options(keep_float=("first",)), dense_ranges, images).result()
+    assert built.builder is Builder.EDGE_QUANTIZER
+    assert [reason for _, reason in built.stayed_float].count("kept by --keep-float first") == 1

@@ -1,0 +1,110 @@
+"""Per-image ranges to one range a tensor, by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from qviz.errors import QuantizeError
+from qviz.quantize import Calibration, ImageRanges, calibration_of, joined
+from qviz.quantize.ranges import range_of
+
+MODEL = "a" * 64
+
+
+def seen(*rows: list[tuple[float, float]], names: tuple[str, ...] = ("a", "b")) -> ImageRanges:
+    ends = np.array(rows, np.float32).reshape(len(rows), len(names), 2)
+    return ImageRanges(names, ends[..., 0], ends[..., 1])
+
+
+FIRST = seen([(-1, 2), (0, 1)], [(-3, 1), (0, 5)])
+SECOND = seen([(-2, 4), (1, 2)])
+
+
+@pytest.mark.parametrize(
+    ("method", "a", "b"),
+    [
+        ("minmax", (-3, 4), (0, 5)),
+        ("percentile", (-2, 7 / 3), (1 / 3, 8 / 3)),
+        ("moving_average", (0.95 * -1.1 + 0.05 * -2, 0.95 * 1.95 + 0.05 * 4), (0.05, 0.95 * 1.2 + 0.05 * 2)),
+    ],
+)
+def test_three_images(method: str, a: tuple[float, float], b: tuple[float, float]) -> None:
+    found = calibration_of(joined([FIRST, SECOND]), MODEL, method)
+    assert (found.images, found.method, found.model) == (3, method, MODEL)
+    assert found.ranges["a"] == pytest.approx(a)
+    assert found.ranges["b"] == pytest.approx(b)
+
+
+def test_how_images_are_split_does_not_matter() -> None:
+    whole = seen([(-1, 2), (0, 1)], [(-3, 1), (0, 5)], [(-2, 4), (1, 2)])
+    for method in ("minmax", "moving_average", "percentile"):
+        split = calibration_of(joined([FIRST, SECOND]), MODEL, method)
+        assert split == calibration_of(whole, MODEL, method)
+        assert split.digest == calibration_of(whole, MODEL, method).digest
+    assert calibration_of(FIRST, MODEL).digest != calibration_of(whole, MODEL).digest
+
+
+def test_tensors_of_one_name_share_a_range() -> None:
+    assert calibration_of(seen([(-1, 2), (0, 7)], names=("x", "x")), MODEL).ranges == {"x": (-1, 7)}
+
+
+def test_a_tensor_that_showed_nothing_is_left_out() -> None:
+    assert calibration_of(seen([(-1, 2), (math.nan, math.nan)]), MODEL).ranges == {"a": (-1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("values", "whole"),
+    [
+        ([1, -2, 3], (-2, 3)),
+        ([1, -math.inf, 3], (1, 3)),  # a padding
+        ([math.nan, 5, 4], (4, 5)),
+        ([-3.4e38, 1, 2], (1, 2)),
+    ],
+)
+def test_only_finite_values_count(values: list[float], whole: tuple[float, float]) -> None:
+    array = np.array(values, np.float32)
+    assert range_of(array, cut=False) == whole
+    low, high = range_of(array, cut=True)
+    assert whole[0] <= low < whole[0] + 0.01
+    assert whole[1] - 0.01 < high <= whole[1]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("values", [[], [math.nan, math.inf]])
+def test_nothing_finite(values: list[float], cut: bool) -> None:
+    assert np.isnan(range_of(np.array(values, np.float32), cut)).all()
+
+
+def test_a_percentile_is_not_moved_by_one_outlier() -> None:
+    values = np.random.default_rng(0).uniform(-1, 1, 100_000).astype(np.float32)
+    values[0] = 1000
+    assert range_of(values, cut=False)[1] == 1000
+    assert range_of(values, cut=True)[1] == pytest.approx(1, abs=0.01)
+
+
+def test_to_json_and_back() -> None:
+    found = calibration_of(FIRST, MODEL, "percentile")
+    assert Calibration.from_json(json.loads(json.dumps(found.to_json())), "x") == found
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ([], "holds no ranges"),
+        ({"ranges": {"a": [1]}, "images": 1, "method": "minmax", "model": ""}, "holds no ranges"),
+        ({"ranges": {"a": [1, 0]}, "images": 1, "method": "minmax", "model": ""}, "whose ends are exchanged"),
+        ({"ranges": {"a": [0, math.inf]}, "images": 1, "method": "minmax", "model": ""}, "not finite"),
+    ],
+)
+def test_json_that_holds_something_else(said: object, sentence: str) -> None:
+    with pytest.raises(QuantizeError, match=sentence):
+        Calibration.from_json(said, "ranges.json")
+
+
+def test_no_image() -> None:
+    with pytest.raises(QuantizeError, match=r"No calibration image could be read. bad.jpg is broken."):
+        calibration_of(ImageRanges((), np.zeros((0, 0)), np.zeros((0, 0)), ("bad.jpg is broken.",)), MODEL)
