@@ -1,0 +1,154 @@
+"""What a profile promises: whole rounds, ordered percentiles, every operator once, sentences for what is left out.
+
+No figure is compared with another machine's: only signs, orders and counts are looked at.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from qviz.analysis.models import LoadedModel
+from qviz.analysis.profile import profile
+from qviz.analysis.profile_figures import Profile
+from qviz.analysis.profile_jobs import Subject, latency_job, operators_job, pinned
+from qviz.engine import LocalEngine
+from qviz.errors import ModelError, SettingsError
+from qviz.tensorflow_models import TENSORFLOW
+
+NAMES = ("float32", "int8")
+RUNS = 30  # two batches
+
+
+def subject(model: LoadedModel) -> Subject:
+    return Subject(model.blob, model.settings, model.inspection.graph.input_tensors()[0])
+
+
+@pytest.fixture(scope="module")
+def heard() -> list[tuple[int, int]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def measured(engine: LocalEngine, loaded: dict[str, LoadedModel], heard: list[tuple[int, int]]) -> Profile:
+    models = [loaded[name] for name in NAMES]
+    return profile(engine, models, (1, 2), RUNS, lambda done, total: heard.append((done, total)))
+
+
+def test_a_row_a_model_and_thread_count(measured: Profile, loaded: dict[str, LoadedModel]) -> None:
+    assert [(row.name, row.threads) for row in measured.models] == [
+        (loaded[name].name, count) for name in NAMES for count in (1, 2)
+    ]
+    assert [row.digest for row in measured.at(2)] == [loaded[name].digest for name in NAMES]
+    assert measured.skipped == ()
+    assert measured.pinned is hasattr(os, "sched_setaffinity")
+    for row in measured.models:
+        assert row.runs == RUNS
+        assert 0 < row.min_ms <= row.p50_ms <= row.p95_ms
+        assert row.min_ms <= row.mean_ms
+        assert min(row.cpu_ms, row.load_ms) > 0
+
+
+def test_memory_is_the_models_own(measured: Profile) -> None:
+    for row in measured.models:
+        if row.peak_mb is not None:  # Windows
+            assert row.bytes / 1e6 < row.peak_mb < 1000
+    first, second = measured.at(1)
+    assert first.peak_mb is None or second.peak_mb is None or first.peak_mb > second.peak_mb  # 18 MB of floats to 5
+
+
+def test_every_operator_is_timed_once(measured: Profile, loaded: dict[str, LoadedModel]) -> None:
+    for row, name in zip(measured.at(1), NAMES, strict=True):
+        graph = loaded[name].inspection.graph
+        assert sorted(order for operator in row.operators for order in operator.orders) == [
+            op.order for op in graph.ops
+        ]
+        for operator in row.operators:
+            assert operator.op_kind == graph.ops[operator.order].kind
+            assert operator.tensor == graph.tensors[graph.ops[operator.order].outputs[0]].name
+            assert operator.ms > 0
+        kinds = row.by_kind
+        assert sum(kind.steps for kind in kinds) == len(row.operators)
+        assert sum(kind.ms for kind in kinds) == pytest.approx(sum(operator.ms for operator in row.operators))
+        assert [kind.ms for kind in kinds] == sorted((kind.ms for kind in kinds), reverse=True)
+
+
+def test_progress_only_rises_to_its_total(measured: Profile, heard: list[tuple[int, int]]) -> None:
+    done = [first for first, _ in heard]
+    assert done == sorted(done)
+    assert heard[-1][0] == heard[-1][1]
+    assert len({total for _, total in heard}) == 1
+
+
+def test_frames_hold_the_same_figures(measured: Profile) -> None:
+    frame, operators = measured.to_frame(), measured.operators_frame()
+    assert list(frame["p50_ms"]) == [row.p50_ms for row in measured.models]
+    assert len(operators) == sum(len(row.operators) for row in measured.models)
+
+
+def test_the_input_is_the_same_each_time_and_typed_as_the_model_reads_it(loaded: dict[str, LoadedModel]) -> None:
+    for name, dtype in (("float32", "float32"), ("int8", loaded["int8"].inspection.graph.input_tensors()[0].dtype)):
+        values, again = subject(loaded[name]).values(), subject(loaded[name]).values()
+        assert (values.shape, str(values.dtype)) == ((1, 300, 300, 3), dtype)
+        assert np.array_equal(values, again)
+        assert len(np.unique(values)) > 50  # a picture, no constant
+
+
+def test_a_job_out_of_time_ends_after_one_whole_round(engine: LocalEngine, loaded: dict[str, LoadedModel]) -> None:
+    subjects = [subject(loaded[name]) for name in NAMES]
+    laps = engine.submit(latency_job, subjects, 1, 1000, 0.0, 0).result()
+    assert laps.wall.shape == laps.cpu.shape == (1, 2)
+    assert engine.submit(operators_job, subjects[1], 1, 1000, 0.0).result()[0].ms > 0
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin")
+def test_pinning_ends_with_its_job() -> None:
+    before = os.sched_getaffinity(0)
+    with pytest.raises(KeyError), pinned(1) as held:
+        assert held
+        assert len(os.sched_getaffinity(0)) == 1
+        raise KeyError
+    assert os.sched_getaffinity(0) == before
+
+
+def test_what_tensorflow_runs_is_left_out(engine: LocalEngine, loaded: dict[str, LoadedModel]) -> None:
+    like = loaded["float32"]
+    foreign = replace(like, inspection=replace(like.inspection, decoder=TENSORFLOW))
+    found = profile(engine, [foreign, loaded["int8"]], runs=1)
+    assert [row.name for row in found.models] == [loaded["int8"].name]
+    (sentence,) = found.skipped
+    assert sentence.startswith(f"{like.name} is run by TensorFlow itself")
+    with pytest.raises(ModelError, match="run by TensorFlow itself"):
+        profile(engine, [foreign])
+
+
+def test_a_broken_file_costs_only_itself(engine: LocalEngine, loaded: dict[str, LoadedModel]) -> None:
+    good, data = loaded["int8"], b"\x1c\x00\x00\x00TFL3" + bytes(64)
+    broken = replace(good, model=replace(good.model, name="broken.tflite", digest="broken", data=data))
+    found = profile(engine, [broken, good], runs=1)
+    assert [row.name for row in found.models] == [good.name]
+    assert [sentence.startswith("broken.tflite: ") for sentence in found.skipped] == [True]
+
+
+WRONG = [
+    ((), 5, "Thread counts are []"),
+    ((0,), 5, "give numbers between 1 and 256"),
+    ((1, 500), 5, "give numbers between 1 and 256"),
+    ((1,), 0, "0 runs are asked for"),
+    ((1,), 10**9, "give a number between 1 and 10000"),
+]
+
+
+@pytest.mark.parametrize(("threads", "runs", "sentence"), WRONG)
+def test_settings_out_of_range(threads: tuple[int, ...], runs: int, sentence: str, engine: LocalEngine) -> None:
+    with pytest.raises(SettingsError) as refused:
+        profile(engine, [], threads, runs)
+    assert sentence in str(refused.value)
+
+
+def test_no_model_is_a_sentence(engine: LocalEngine) -> None:
+    with pytest.raises(ModelError, match="No model was given"):
+        profile(engine, [])

@@ -1,0 +1,68 @@
+"""The figures of the Variants page hold the results' numbers; dominated models are faded, the front is joined."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from qviz.analysis.profile_figures import ModelProfile
+from qviz.analysis.profile_jobs import OperatorTime
+from qviz.analysis.tradeoff import Point, tradeoff
+from qviz.plots.points import faded
+from qviz.plots.tradeoff import operator_times, tradeoff_scatter
+
+COLOURS = {"float32": "#0072B2", "<b>int8": "#009E73", "wrong": "#56B4E9", "?": "#CC79A7"}
+POINTS = [
+    Point("float32", 18_000_000, 20.0, 1.0),
+    Point("<b>int8", 4_500_000, 10.0, 0.87),
+    Point("wrong", 4_500_000, 10.1, 0.1),
+    Point("?", 1_000_000, 1.0, None),
+]
+
+
+def test_the_front_is_joined_and_the_dominated_faded() -> None:
+    front, *bubbles = tradeoff_scatter(tradeoff(POINTS), COLOURS).data
+    assert (list(front.x), list(front.y)) == ([10, 20], [0.87, 1])
+    assert [bubble.name for bubble in bubbles] == ["float32", "&lt;b&gt;int8", "wrong"]  # the unknown has no place
+    assert [bubble.x[0] for bubble in bubbles] == [20, 10, 10.1]
+    assert [bubble.marker.color for bubble in bubbles] == [
+        faded(COLOURS["float32"], 1.0),
+        faded(COLOURS["<b>int8"], 1.0),
+        faded(COLOURS["wrong"], 0.35),
+    ]
+    large, small, _ = (bubble.marker.size for bubble in bubbles)
+    assert large / small == pytest.approx(2)  # four times the bytes: four times the area
+    assert bubbles[2].customdata[0][2] == "dominated by &lt;b&gt;int8"
+    assert list(bubbles[0].customdata[0]) == ["18 MB", "20 ms", "on the Pareto front"]
+
+
+def test_across_size_the_bubbles_are_latencies() -> None:
+    front, first, third, second = tradeoff_scatter(tradeoff(POINTS), COLOURS, "size").data
+    assert list(front.x) == [4.5, 18]
+    assert first.marker.size / second.marker.size == pytest.approx(2**0.5)
+    assert {third.textposition, second.textposition} == {"top center", "bottom center"}
+
+
+def test_ap_is_drawn_in_points() -> None:
+    points = [Point("float32", 2, 1.0, 0.315, "AP"), Point("wrong", 1, 2.0, 0.2, "AP")]
+    figure = tradeoff_scatter(tradeoff(points), COLOURS)
+    assert [trace.y[0] for trace in figure.data[1:]] == [31.5, 20]
+    assert figure.layout.yaxis.title.text == "AP ×100"
+
+
+def test_nothing_known_is_an_empty_picture() -> None:
+    (front,) = tradeoff_scatter(tradeoff(POINTS[3:]), COLOURS).data
+    assert list(front.x) == []
+
+
+def test_operator_times_by_kind_the_slowest_on_top() -> None:
+    times = [("CONV_2D", 2.0), ("ADD", 1.0), ("CONV_2D", 3.0), ("<i>", 0.5)]
+    operators = tuple(OperatorTime(i, kind, f"t{i}", ms, (i,)) for i, (kind, ms) in enumerate(times))
+    row = ModelProfile("m", "d", "int8", 1, 1, 5, 6.0, 6.0, 7.0, 5.0, 6.0, 1.0, None, operators)
+    figure = operator_times(row, "#009E73")
+    (bars,) = figure.data
+    assert list(bars.y) == ["&lt;i&gt; · 1", "ADD · 1", "CONV_2D · 2"]  # Plotly counts from below
+    assert list(bars.x) == pytest.approx([0.5, 1, 5])
+    assert bars.text[2] == "5 ms, 77%"
+    assert operator_times(replace(row, operators=()), "#009E73").data[0].x == ()

@@ -1,0 +1,60 @@
+"""The Variants page measures when it is asked, and then opens with what is gained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.conftest import ROOT
+
+LIMIT = 150
+
+
+def _sentences(app: AppTest) -> str:
+    return " ".join(block.proto.body for block in app.get("html") if "qviz-verdict" in block.proto.body)
+
+
+@pytest.fixture(scope="module")
+def app() -> AppTest:
+    """The sample with two of its models and one of its images: what is tested is the page, not the detections."""
+    opened = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180).run()
+    held = opened.session_state["qviz_workspace"]
+    opened.session_state["qviz_workspace"] = replace(held, images=held.images[:1], models=held.models[:2])
+    opened.switch_page("pages/variants.py")
+    return opened.run()
+
+
+def _until(app: AppTest, ready: Callable[[AppTest], object]) -> None:
+    end = time.monotonic() + LIMIT
+    while not ready(app) and time.monotonic() < end:
+        time.sleep(1.0)
+        app.run()
+    assert not app.exception
+    assert not app.error
+
+
+def test_nothing_is_measured_unasked(app: AppTest) -> None:
+    _until(app, lambda app: not app.button[-1].disabled)
+    assert "Measure to see what each variant gains" in _sentences(app)
+    assert not app.dataframe
+
+
+def test_what_is_measured_is_told_drawn_and_listed(app: AppTest) -> None:
+    app.segmented_control(key="cost-runs").set_value(20)
+    (button,) = [button for button in app.button if button.label == "Measure"]
+    button.click().run()
+    _until(app, lambda app: app.dataframe)
+    assert "× smaller" in _sentences(app)
+    table = app.dataframe[0].value
+    assert table["model"].iloc[0] == "float32"
+    assert (table["p50, ms"] > 0).all() and (table["p50, ms"] <= table["p95, ms"]).all()
+    assert table["agreement"][0] == 1
+    assert len(app.get("plotly_chart")) == 2
+    assert "Where the time goes" in [item.value for item in app.subheader]
+    chosen = app.selectbox(key="cost-model")
+    chosen.select(chosen.options[-1]).run()
+    assert not app.exception
