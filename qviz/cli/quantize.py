@@ -73,13 +73,15 @@ class _Recipes(argparse.Action):
 
 
 def run(args: argparse.Namespace) -> int:
+    from qviz.analysis.models import read_source
+    from qviz.api.building import float_source
     from qviz.quantize import builders, check, recipe_of, start_building
 
     recipe, asked = recipe_of(args.recipe), _options(args)
     _check_writable(args.output, args.save_ranges)
     with options.engine_of(args) as engine:
         ranges, images = _calibration_files(args.calibration)
-        source = _source(engine, args, images)
+        source = float_source(engine, read_source(args.source, options.settings_of(args)), images)
         check(recipe, source.graph, asked)
         measured = _measured(engine, args, source, asked, images) if ranges is None else (ranges, {}, ())
         calibration, facts, unread = measured
@@ -115,31 +117,14 @@ def _calibration_files(paths: Sequence[Path]) -> tuple[Calibration | None, list[
     return None, list(load_images(paths))
 
 
-def _source(engine: Engine, args: argparse.Namespace, images: list[EncodedImage]) -> Source:
-    """The model as given and as float32, its preprocessing found on the images where nobody says it."""
-    from qviz.analysis.models import load_model, read_source
-    from qviz.analysis.settings_guess import a_few, guess_all
-    from qviz.quantize import Source
-
-    given = read_source(args.source, options.settings_of(args))
-    model = load_model(engine, given)
-    if model.refusal:
-        raise QuantizeError(f"{model.name} {model.refusal}")
-    if images:
-        (model,) = guess_all(engine, [model], a_few(images))
-    settings, graph = model.settings, model.inspection.graph
-    return Source(given.kind, given.data, given.digest, model.model.data, model.digest, graph, settings)
-
-
 def _measured(
     engine: Engine, args: argparse.Namespace, source: Source, asked: Options, images: list[EncodedImage]
 ) -> tuple[Calibration | None, dict[str, Any], tuple[str, ...]]:
     """The ranges, facts on them, images not read; nothing where no ranges are needed."""
-    from qviz.quantize import Builder, builder_of, calibrate, recipe_of
+    from qviz.api.building import needs_ranges
+    from qviz.quantize import calibrate
 
-    recipe = recipe_of(args.recipe)
-    builder = builder_of(recipe, source.kind, asked, args.ranges, len(images))
-    needed = recipe.needs_calibration and builder is Builder.EDGE_QUANTIZER
+    needed = needs_ranges(source, args.recipe, asked, args.ranges, len(images))
     if not images or not (needed or args.save_ranges is not None):
         return None, {}, ()
     start = time.perf_counter()

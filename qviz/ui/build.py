@@ -1,0 +1,126 @@
+"""Build a variant of the reference in the browser; it joins the session's models at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from html import escape
+
+import pandas as pd
+import streamlit as st
+
+from qviz.analysis.models import LoadedModel, ModelSource
+from qviz.errors import QvizError
+from qviz.quantize import Built
+from qviz.structures import digest_of
+from qviz.ui import build_choice, build_job, view, workspace
+from qviz.ui.build_job import BuildJob
+from qviz.ui.page import Page
+from qviz.ui.workspace import MAX_MODELS, Workspace
+
+ASKED = "qviz_build_asked"
+TITLE = "Build a variant"
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """What this session had built last. digest: of the file, once it has joined the session's models."""
+
+    job: BuildJob
+    reference: str
+    digest: str = ""
+
+
+def section(here: Page) -> None:
+    """The form, the progress and what came of it."""
+    asked: Asked | None = st.session_state.get(ASKED)
+    assert here.models is not None, "pages without a model stop before"
+    reference = here.models.reference
+    with st.expander(TITLE, expanded=asked is not None):
+        try:
+            _form(here, reference)
+        except QvizError as error:
+            st.text(str(error))
+        asked = st.session_state.get(ASKED)
+        if asked is None or asked.reference != reference.digest:
+            return
+        if not asked.job.future.done():
+            build_job.wait_for(asked.job)
+            return
+        try:
+            built = asked.job.future.result()
+        except QvizError as error:
+            st.text(str(error))
+            return
+        _join(asked, built)
+        _show(here, asked, built)
+
+
+def _form(here: Page, reference: LoadedModel) -> None:
+    st.caption(f"From the reference, {_plain(reference.name)}.")
+    choice = build_choice.form(here)
+    refusal = build_job.refusal(reference, choice) or _full(here.workspace)
+    if refusal:
+        st.text(refusal)
+    if st.button("Build and compare", type="primary", disabled=bool(refusal), key="build-start"):
+        st.session_state[ASKED] = Asked(build_job.start(reference, choice), reference.digest)
+
+
+def _plain(name: str) -> str:
+    """Captions read Markdown; names come from files."""
+    return "".join(f"\\{character}" if character in "\\`*_{}[]<>()#+-!|~$:" else character for character in name)
+
+
+def _full(held: Workspace) -> str:
+    if len(held.models) < MAX_MODELS:
+        return ""
+    return f"{MAX_MODELS} models are compared at once, and as many are loaded; remove one on the Overview first."
+
+
+def _join(asked: Asked, built: Built) -> None:
+    """Once: the new file among the session's models. A file that is there already keeps its name."""
+    if asked.digest:
+        return
+    asked.digest = digest_of(built.data)
+    held = workspace.current()
+    if asked.digest not in {source.digest for source in held.models}:
+        source = ModelSource(_free(asked.job.name, held), built.data, digest=asked.digest)
+        workspace.keep(held.with_models([source]))
+        st.rerun()
+
+
+def _free(name: str, held: Workspace) -> str:
+    """The name, numbered where another file has it."""
+    taken, stem, number = {source.name for source in held.models}, name.removesuffix(".tflite"), 2
+    while name in taken:
+        name, number = f"{stem} {number}.tflite", number + 1
+    return name
+
+
+def _show(here: Page, asked: Asked, built: Built) -> None:
+    found = here.models
+    made = next((model for model in found.all if model.digest == asked.digest), None) if found else None
+    if found is None or made is None:
+        return  # it was removed again
+    for sentence in (_told(built, made, found.reference, asked.job), built.remark, *asked.job.skipped):
+        if sentence:
+            st.html(f'<p class="qviz qviz-note">{escape(sentence)}</p>')
+    first, second, third = st.columns([2, 2, 2], vertical_alignment="center")
+    said = {} if made is found.reference else view.to_query(replace(here.view, variants=(found.name(made),)))
+    first.page_link("pages/compare.py", label="Compare it, image by image →", query_params=said)
+    second.page_link("app.py", label="See it on the Overview →")
+    third.download_button(
+        "Download the file", built.data, made.name, "application/octet-stream", on_click="ignore", key="build-download"
+    )
+    if built.stayed_float:
+        with st.expander(f"{len(built.stayed_float)} tensors stayed float"):
+            rows = pd.DataFrame(built.stayed_float, columns=["tensor", "reason"])
+            st.dataframe(rows, hide_index=True, width="stretch")
+
+
+def _told(built: Built, made: LoadedModel, reference: LoadedModel, job: BuildJob) -> str:
+    share = made.bytes / reference.bytes
+    images = f" Ranges from {job.calibrating.future.result()[0].images} images." if job.calibrating else ""
+    return (
+        f"{made.name} is loaded: {built.scheme}, {made.bytes / 1e6:.3g} MB ({share:.0%} of the reference), built by"
+        f" {built.builder} in {built.seconds:.1f} s.{images}"
+    )

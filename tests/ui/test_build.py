@@ -1,0 +1,108 @@
+"""Building from the Variants page: what is built joins the session's models; what cannot be built says why before."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from qviz.errors import SettingsError
+from qviz.quantize import RECIPES, Options
+from qviz.ui.build_choice import Choice, kept_in_float
+from tests.conftest import ROOT
+
+LIMIT = 150
+REFERENCE = "ssdlite_mobilenet_v2_float32"
+
+
+@pytest.fixture(scope="module")
+def app() -> AppTest:
+    """The sample with its reference and one of its images."""
+    opened = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180).run()
+    held = opened.session_state["qviz_workspace"]
+    opened.session_state["qviz_workspace"] = replace(held, images=held.images[:1], models=held.models[:1])
+    opened.switch_page("pages/variants.py")
+    return opened.run()
+
+
+def _loaded(app: AppTest) -> list[str]:
+    return [source.name for source in app.session_state["qviz_workspace"].models]
+
+
+def _texts(app: AppTest) -> str:
+    return " ".join(item.value for item in app.text)
+
+
+def test_a_recipe_that_does_not_fit_says_so_before_it_runs(app: AppTest) -> None:
+    app.selectbox(key="build-recipe").select("dynamic_range_int4_blockwise").run()
+    assert "There is nothing for recipe dynamic_range_int4_blockwise in this network" in _texts(app)
+    assert app.button(key="build-start").disabled
+
+
+def test_names_that_no_operator_has_say_so(app: AppTest) -> None:
+    app.selectbox(key="build-recipe").select("int8").run()
+    app.text_input(key="build-keep").set_value("0-3, nowhere").run()
+    assert "'nowhere' is found in no operator's name" in _texts(app)
+    app.text_input(key="build-keep").set_value("").run()
+    assert not app.button(key="build-start").disabled
+
+
+def test_integers_want_images(app: AppTest) -> None:
+    app.segmented_control(key="build-images").set_value("Other images").run()
+    assert "Choose calibration images first" in _texts(app)
+    assert app.button(key="build-start").disabled
+
+
+def test_what_is_built_joins_the_models(app: AppTest) -> None:
+    app.selectbox(key="build-recipe").select("dynamic_range").run()
+    app.selectbox(key="build-algorithm").select("octav").run()
+    app.button(key="build-start").click().run()
+    end = time.monotonic() + LIMIT
+    while len(_loaded(app)) < 2 and time.monotonic() < end:
+        time.sleep(0.3)
+        app.run()
+    assert not app.exception and not app.error
+    assert _loaded(app) == [f"{REFERENCE}.tflite", f"{REFERENCE} + dynamic_range (octav).tflite"]
+    notes = " ".join(block.proto.body for block in app.get("html") if "qviz-note" in block.proto.body)
+    assert "+ dynamic_range (octav).tflite is loaded: dynamic_range, 5.0" in notes, notes
+    assert [button.label for button in app.get("download_button")] == ["Download the file"]
+    app.run()
+    assert len(_loaded(app)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("", ((), ())),
+        ("0-2, 40", ((0, 1, 2, 40), ())),
+        ("7 Box.*", ((7,), (r"Box\.\*",))),  # a name as it is written, not a pattern
+        ("(a+)+$,3", ((3,), (r"\(a\+\)\+\$",))),
+    ],
+)
+def test_what_stays_float_is_read(text: str, kept: tuple[tuple[int, ...], tuple[str, ...]]) -> None:
+    assert kept_in_float(text) == kept
+
+
+def test_a_range_the_wrong_way_round_is_refused() -> None:
+    with pytest.raises(SettingsError, match="9-3 is no range of operators"):
+        kept_in_float("9-3")
+
+
+@pytest.mark.parametrize(
+    ("options", "method", "name"),
+    [
+        (Options(), "minmax", "a + int8.tflite"),
+        (Options(keep_orders=(0, 1, 2, 9)), "minmax", "a + int8 (0-2 9 float).tflite"),
+        (Options(keep_float=("Box",), keep_orders=(1,)), "minmax", "a + int8 (some float).tflite"),
+        (Options(keep_orders=tuple(range(0, 40, 2))), "minmax", "a + int8 (some float).tflite"),
+        (
+            Options("uint8", "octav", (), (1,)),
+            "moving_average",
+            "a + int8 (octav; uint8 in and out; moving average; 1 float).tflite",
+        ),
+    ],
+)
+def test_a_variant_is_named_for_what_was_done(options: Options, method: str, name: str) -> None:
+    assert Choice(RECIPES["int8"], options, method).name("a.tflite") == name
