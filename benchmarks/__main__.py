@@ -13,6 +13,7 @@ ALL = (
     "what_if",
     "throughput",
     "intervals",
+    "robustness",
 )
 
 

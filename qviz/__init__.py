@@ -6,7 +6,8 @@
         result = qviz.compare(models, ["street.jpg"], engine)
     result.to_frame()
 
-Each name is loaded on first use, so that importing one room never imports them all.
+Each name is loaded on first use, so that importing one room never imports them all. `qviz.quantize` is a room; the
+function that builds a variant is `qviz.api.quantize`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from qviz.api import compare, detect, evaluate, layers, load, robustness, trace, what_if
+    from qviz.api import compare, detect, evaluate, layers, load, profile, report, robustness, trace, what_if
     from qviz.engine import LocalEngine
     from qviz.errors import QvizError
     from qviz.structures import Detections, GroundTruth, Image, Model, Scheme, Settings
@@ -28,6 +29,8 @@ _HOMES = {
     "evaluate": "qviz.api",
     "layers": "qviz.api",
     "load": "qviz.api",
+    "profile": "qviz.api",
+    "report": "qviz.api",
     "robustness": "qviz.api",
     "trace": "qviz.api",
     "what_if": "qviz.api",
@@ -56,6 +59,8 @@ __all__ = [
     "evaluate",
     "layers",
     "load",
+    "profile",
+    "report",
     "robustness",
     "trace",
     "what_if",

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qviz.api.accuracy import evaluate
+    from qviz.api.building import quantize
+    from qviz.api.cost import profile
     from qviz.api.diagnosis import layers, noise_budget, trace, what_if
+    from qviz.api.meeting import report
     from qviz.api.objects import SEEN_FROM, compare, detect
     from qviz.api.session import engine_or_own, first_images, load
     from qviz.api.shifts import robustness
@@ -26,6 +29,9 @@ _HOMES = {
     "layers": "diagnosis",
     "load": "session",
     "noise_budget": "diagnosis",
+    "profile": "cost",
+    "quantize": "building",
+    "report": "meeting",
     "robustness": "shifts",
     "trace": "diagnosis",
     "what_if": "diagnosis",
@@ -41,6 +47,9 @@ __all__ = [
     "layers",
     "load",
     "noise_budget",
+    "profile",
+    "quantize",
+    "report",
     "robustness",
     "trace",
     "what_if",

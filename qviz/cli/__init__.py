@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from qviz import __version__
-from qviz.cli import app, compare, detect, evaluate, info, layers, profile, quantize, robustness, trace, what_if
+from qviz.cli import app, compare, detect, evaluate, info, layers, profile, quantize, report, robustness, trace, what_if
 from qviz.errors import QvizError
 
 COMMANDS = {
@@ -26,6 +26,7 @@ COMMANDS = {
     "what-if": what_if,
     "quantize": quantize,
     "profile": profile,
+    "report": report,
     "app": app,
 }
 

@@ -24,6 +24,9 @@ MENU = (
     ("pages/compare.py", "Compare", "One image: boxes side by side."),
     ("pages/layers.py", "Layers", "Where in the network the error comes from."),
     ("pages/accuracy.py", "Accuracy", "AP and its loss by class."),
+    ("pages/robustness.py", "Robustness", "When light and pose break a variant before the reference."),
+    ("pages/variants.py", "Variants", "What each variant gains: size, latency, memory."),
+    ("pages/report.py", "Report", "One HTML page for the meeting."),
 )
 STYLE = Path(__file__).with_name("style.css")
 

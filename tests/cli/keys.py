@@ -113,6 +113,37 @@ EVALUATE = {
     "gate": (dict, None),
 }
 
+PROFILE = {
+    "models": [
+        {
+            "name": str,
+            "bytes": int,
+            "threads": int,
+            "runs": int,
+            "mean_ms": float,
+            "p50_ms": float,
+            "p95_ms": float,
+            "peak_mb": (float, None),
+            "operators": [{"order": int, "op_kind": str, "tensor": str, "ms": float}],
+        }
+    ]
+}
+
+MAYBE = (float, None)
+
+ROBUSTNESS = {
+    "points": [
+        {
+            "model": str, "corruption": str, "severity": int, "ap": MAYBE, "agreement": float, "mean_score": MAYBE,
+            "clipped_share": MAYBE,
+        }
+    ],
+    "summary": [{"model": str, "p": MAYBE, "mpc": MAYBE, "rpc": MAYBE}],
+    "interactions": [{"model": str, "corruption": str, **INTERVAL}],
+}  # fmt: skip
+
+REPORT = {"file": str, "bytes": int, "sections": list}
+
 
 def missing(promised: Any, found: Any, where: str = "") -> list[str]:
     """What `found` lacks of what was promised; more than that is welcome. A list's every entry is looked at."""

@@ -13,6 +13,7 @@ PAGES = {
     "app.py": "Worst images first",
     "pages/compare.py": "Confidence",
     "pages/layers.py": None,
+    "pages/report.py": None,
     "pages/accuracy.py": None,  # evaluates for longer than a test waits
 }
 

@@ -1,0 +1,131 @@
+"""A planted interaction: int8 calibrated on bright photographs only, against int8 calibrated on mixed light.
+
+Bright: a veil lies over the photographs, no pixel is darker than `VEIL` of white, as through a window. Both files are
+built by ai-edge-quantizer from the sample's float32 file and swept over composed scenes in the dark. Shown: the
+interaction with its interval, the alarm on darkened photographs, and what comes back once the images that it picks
+have joined the calibration.
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.what_if import quiet
+from qviz import api
+from qviz.analysis.evaluation import evaluate
+from qviz.analysis.models import LoadedModel
+from qviz.analysis.out_of_range import OutOfRange, out_of_range
+from qviz.analysis.robustness import Robustness
+from qviz.analysis.sweep import sweep
+from qviz.datasets.coco import read_coco
+from qviz.datasets.files import find_images, load_images
+from qviz.detector import decoded, input_spec
+from qviz.engine import LocalEngine, importing
+from qviz.structures import Dataset, EncodedImage, Shift
+from qviz.tflite.inputs import fill
+
+SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
+FLOAT = SAMPLE / "models" / "ssdlite_mobilenet_v2_float32.tflite"
+VEIL = 0.2
+DARK = (Shift("night", 2), Shift("night", 3), Shift("exposure", -3))
+SCENES = 60
+SEVERITIES = (1, 2)
+CORRUPTIONS = ("night", "exposure_down")
+
+
+Inputs = list[dict[str, np.ndarray]]
+
+
+def inputs_of(reference: LoadedModel, images: Sequence[EncodedImage], veil: float = 0.0) -> Inputs:
+    """As the model reads them, in [-1, 1], a veil over them."""
+    tensor, spec = reference.inspection.graph.input_tensors()[0], input_spec(reference.settings)
+    read = (fill(decoded(image), spec, tensor)[0] for image in images)
+    return [{"input": values * np.float32(1 - veil) + np.float32(veil)} for values in read]
+
+
+def build(reference: LoadedModel, inputs: Inputs) -> bytes:
+    """A static int8 file; the head's outputs stay float.
+
+    Ranges are the smallest and largest values of all images. The quantizer's own are moving averages over the images
+    (factor .95): added images would count by their number and place, and the range of none would be covered whole.
+    """
+    from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+    from ai_edge_quantizer.utils import qsv_utils
+
+    with quiet():
+        made: Any = quantizer.Quantizer(reference.model.data)
+        made.load_quantization_recipe(recipe.static_wi8_ai8())
+        kinds = qtyping.TFLOperationName
+        for kind in (kinds.INPUT, kinds.OUTPUT):
+            made.update_quantization_recipe(".*", kind, algorithm_key=AlgorithmName.NO_QUANTIZE)
+        ranges = calibrator.Calibrator(reference.model.data, qsv_update_func=qsv_utils.min_max_update)
+        ranges.calibrate({"serving_default": inputs}, made._recipe_manager)
+        found = made.quantize(ranges.get_model_qsvs(), enable_progress_report=False)
+    return bytes(found.quantized_model)
+
+
+def swept(engine: LocalEngine, folder: Path, files: dict[str, bytes], data: Dataset) -> Robustness:
+    paths = [folder / f"{name}.tflite" for name in files]
+    for path, content in zip(paths, files.values(), strict=True):
+        path.write_bytes(content)
+    models = api.load([FLOAT, *paths], engine)
+    print("\nloss when clean, AP x100, [95 % interval], * significant")
+    for row in evaluate(engine, models, data).losses:
+        print(f"{row.variant:<34} {_line(row.ap.value, row.ap.low, row.ap.high, row.ap.significant)}")
+    return sweep(engine, models, data, CORRUPTIONS, SEVERITIES)
+
+
+def _line(value: float | None, low: float | None, high: float | None, significant: bool | None) -> str:
+    return (
+        f"{100 * (value or 0):+5.1f} [{100 * (low or 0):+.1f}, {100 * (high or 0):+.1f}] {'*' if significant else ''}"
+    )
+
+
+def show(result: Robustness) -> None:
+    print(f"\n{result.images} scenes, severities {SEVERITIES}; AP x100; {result.images_per_second:.0f} images/s")
+    for row in result.summary:
+        print(f"{row.model:<34} P {100 * (row.p or 0):5.1f}  mPC {100 * (row.mpc or 0):5.1f}")
+    print("interaction, AP x100, [95 % interval], * significant after Holm")
+    for row in result.interactions:
+        print(f"{row.model:<34} {row.corruption:<14} {_line(row.value, row.low, row.high, row.significant)}")
+
+
+def show_alarm(found: OutOfRange) -> None:
+    print(f"\nalarm of {found.variant}: {len(found.alarms)} of {len(found.images)} images, typical {found.typical:.4f}")
+    for image in found.images[:3]:
+        layers = ", ".join(f"{layer.order} {layer.op_kind}" for layer in image.layers[:3])
+        print(f"  {image.image:<28} {image.score:.4f}, {image.outside} layers outside: {layers}")
+    print(f"to add: {len(found.add)} images cover {found.add[-1].covered:.0%}" if found.add else "nothing to add")
+
+
+def main() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    photographs = list(load_images(find_images([SAMPLE / "calibration"])))
+    dark = [image.under(DARK[i % len(DARK)]) for i, image in enumerate(photographs)]
+    scenes = read_coco(SAMPLE / "scenes" / "annotations.json", SAMPLE / "scenes")
+    data = replace(scenes, images=scenes.images[:: max(1, len(scenes.images) // SCENES)][:SCENES])
+    with tempfile.TemporaryDirectory() as name, LocalEngine(warm_up=importing("qviz.detector")) as engine:
+        folder = Path(name)
+        (reference,) = api.load([FLOAT], engine)
+        plain, bright = inputs_of(reference, photographs), inputs_of(reference, photographs, VEIL)
+        every = [*plain, *bright, *inputs_of(reference, dark)]
+        files = {"mixed_light": build(reference, every), "bright_only": build(reference, bright)}
+        path = folder / "bright_only.tflite"
+        path.write_bytes(files["bright_only"])
+        variant = api.load([FLOAT, path], engine)[1]
+        alarm = out_of_range(engine, reference, variant, [*photographs, *dark])
+        chosen = {row.digest for row in alarm.add}
+        added = [image for image in [*photographs, *dark] if image.digest in chosen]
+        files["bright_and_added"] = build(reference, [*bright, *inputs_of(reference, added)])
+        show_alarm(alarm)
+        show(swept(engine, folder, files, data))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The alarm: silent on images like those of the calibration, loud on what lies beyond it; few images cover the rest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qviz.analysis.models import LoadedModel
+from qviz.analysis.out_of_range import cover, judged, out_of_range
+from qviz.analysis.range_reach import RangeReach
+from qviz.datasets.files import find_images, load_images
+from qviz.engine import LocalEngine
+from qviz.errors import ImageError
+from qviz.structures import EncodedImage, Shift
+from tests.conftest import Sample
+
+
+def test_a_dark_image_alarms_against_a_range_without_darkness(
+    engine: LocalEngine, loaded: dict[str, LoadedModel], sample: Sample
+) -> None:
+    photographs = list(load_images(find_images([sample.images])))[:4]
+    dark = photographs[0].under(Shift("exposure", -4))
+    images = [*photographs, dark]
+    fine = out_of_range(engine, loaded["float32"], loaded["int8"], photographs)
+    assert fine.alarms == () and fine.typical < 0.005
+    wrong = out_of_range(engine, loaded["float32"], loaded["int8_wrong_range"], images)
+    found = next(image for image in wrong.images if image.digest == dark.digest)
+    assert found.alarm and found.outside > 5
+    assert any((layer.order, layer.op_kind) == (0, "QUANTIZE") and layer.share > 0.9 for layer in found.layers)
+    assert [image.score for image in wrong.images] == sorted((image.score for image in wrong.images), reverse=True)
+    assert 0 < len(wrong.add) <= len(images) and wrong.add[-1].covered > 0.9
+
+
+def test_a_broken_image_is_said_and_the_others_go_on(
+    engine: LocalEngine, loaded: dict[str, LoadedModel], sample: Sample
+) -> None:
+    good = next(iter(load_images(find_images([sample.images]))))
+    pair = loaded["float32"], loaded["int8"]
+    found = out_of_range(engine, *pair, [EncodedImage("bad.jpg", b"nothing"), good])
+    assert [image.image for image in found.images] == [good.name] and "bad.jpg" in found.skipped[0]
+    with pytest.raises(ImageError, match=r"bad\.jpg"):
+        out_of_range(engine, *pair, [EncodedImage("bad.jpg", b"nothing")])
+
+
+def _rows(excess: list[list[tuple[float, float]]]) -> list[tuple[RangeReach, ...]]:
+    return [
+        tuple(RangeReach(order, f"t{order}", "ADD", (0, 1), 10, 0, 0, ends) for order, ends in enumerate(row))
+        for row in excess
+    ]
+
+
+def test_one_image_unlike_the_others_alarms() -> None:
+    plain = [[(0, 0.001 * i), (0, 0), (0, 0)] for i in range(6)]
+    found = judged("v", [(f"{i}", f"d{i}") for i in range(7)], _rows([*plain, [(0.2, 0), (0, 0.3), (0, 0)]]))
+    assert [image.image for image in found.alarms] == ["6"]
+    assert [(layer.order, layer.below, layer.above) for layer in found.alarms[0].layers] == [(1, 0, 0.3), (0, 0.2, 0)]
+
+
+def test_one_layer_that_clips_alarms_though_the_others_are_inside() -> None:
+    inside = [RangeReach(order, f"t{order}", "ADD", (0, 1), 100, 0, 0, (0, 0)) for order in range(50)]
+    dark = [RangeReach(0, "input", "QUANTIZE", (0, 1), 100, 60, 0, (0.2, 0)), *inside[1:]]
+    found = judged("v", [(f"{i}", f"d{i}") for i in range(4)], [*[tuple(inside)] * 3, tuple(dark)])
+    assert [image.image for image in found.alarms] == ["3"] and found.alarms[0].score > 0.6
+    assert [row.image for row in found.add] == ["3"]
+
+
+def test_all_wild_images_alarm_though_none_is_unlike_the_others() -> None:
+    found = judged("v", [(f"{i}", f"d{i}") for i in range(5)], _rows([[(0.5, 0), (0, 0)]] * 5))
+    assert len(found.alarms) == 5 and found.typical == pytest.approx(0.125)
+
+
+COVERS = [
+    ("one image covers all", [[0.2, 0.4], [0.1, 0.3]], [0]),
+    ("two that go different ways", [[0.5, 0.0, 0.0], [0.0, 0.5, 0.4], [0.1, 0.1, 0.1]], [1, 0]),
+    ("the same image twice is taken once", [[0.5], [0.5]], [0]),
+    ("what no range notices", [[0.01, 0.02]], []),
+]
+
+
+@pytest.mark.parametrize(("why", "excess", "expected"), COVERS)
+def test_the_fewest_images_that_cover(why: str, excess: list[list[float]], expected: list[int]) -> None:
+    found = cover(np.array(excess))
+    assert [image for image, _ in found] == expected, why
+    assert all(share == pytest.approx(1) for _, share in found[-1:])

@@ -1,0 +1,42 @@
+"""The Robustness page in a real browser: the slider repaints, the sweep fills its tabs, images are offered."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+
+from tests.browser.conftest import Visit
+
+LONG = 120_000
+REV = """() => { for (const box of document.querySelectorAll('[data-testid=stBidiComponentIsolated]')) {
+  const viewer = box.shadowRoot?.querySelector('.qviz-viewer[data-painted=true]');
+  if (viewer) return viewer.dataset.rev; } return null; }"""
+
+
+def test_light_is_moved_and_swept(visit: Visit) -> None:
+    visit.open("/robustness?variant=int8_wrong_range&image=berlin_street.jpg")
+    page = visit.page
+    visit.painted()
+    before = page.evaluate(REV)
+    page.locator(".stSlider input[type=range]").first.focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function(f"before => {{ const now = ({REV})(); return now && now !== before; }}", arg=before)
+    page.get_by_text(re.compile("confidence along the slider")).wait_for(timeout=LONG)
+
+    images = page.get_by_test_id("stNumberInputField")
+    images.fill("4")
+    images.press("Enter")
+    visit.settle()
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("tab", name="What quantization adds").click(timeout=LONG)
+    assert "severity" in page.locator(".qviz-verdict").first.inner_text()
+    page.get_by_text(re.compile("AP lost beyond FP32")).first.wait_for(timeout=LONG)
+    page.get_by_role("tab", name="Layers out of range").click()
+    page.get_by_text("operator of the variant, in the file's order").locator("visible=true").wait_for(timeout=LONG)
+
+    page.get_by_text(re.compile("of 105 images drive the network")).wait_for(timeout=LONG)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name=re.compile("images to add to the calibration")).click()
+    names = zipfile.ZipFile(io.BytesIO(saved.value.path().read_bytes())).namelist()
+    assert names and all(name.startswith("calibration/scene_") for name in names)

@@ -1,0 +1,60 @@
+"""`qviz report`: the promised keys, the file it names, the command it prints, refusals in a sentence."""
+
+from __future__ import annotations
+
+import html
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.cli import keys
+from tests.cli.conftest import Run
+from tests.conftest import Sample
+
+
+def test_report_and_the_command_that_makes_it_again(run: Run, sample: Sample, tmp_path: Path) -> None:
+    models = [sample.models[name] for name in ("float32", "int8")]
+    target = tmp_path / "it's a report.html"
+    call = ("report", *models, "--images", sample.images / "astronaut.jpg", sample.images / "kitten.jpg", "-o", target)
+    found = run(*call, "--title", "Friday", "--note", "verdict=Ship it", "--sections", "verdict,images,made", "--json")
+    assert (found.status, keys.missing(keys.REPORT, found.json)) == (0, [])
+    assert found.json["sections"] == ["verdict", "images", "made"]
+    page = target.read_text(encoding="utf-8")
+    assert found.json["bytes"] == target.stat().st_size == len(page.encode())
+    assert "Ship it" in page and "<h1>Friday</h1>" in page
+
+    (command,) = re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL)
+    words = shlex.split(html.unescape(command))
+    target.unlink()
+    again = run(*words[1:], "--json")
+    assert (again.status, again.json["sections"]) == (0, found.json["sections"])
+    assert target.read_text(encoding="utf-8") == page
+
+
+def test_trade_off_where_it_is_asked_for(run: Run, sample: Sample, tmp_path: Path) -> None:
+    models = [sample.models[name] for name in ("float32", "int8")]
+    call = ("report", *models, "--images", sample.images / "kitten.jpg", "-o", tmp_path / "r.html")
+    found = run(*call, "--sections", "verdict,tradeoff")
+    assert found.status == 0 and "verdict, tradeoff" in found.out
+    assert "dominated" in (tmp_path / "r.html").read_text(encoding="utf-8").lower()
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ((), "Neither --dataset nor --images is given"),
+        (("--images", "IMAGE", "--sections", "accuracy"), "annotated images are needed for: --dataset"),
+        (("--images", "IMAGE", "--sections", "nothing"), "'nothing' is no section of the report"),
+        (("--images", "IMAGE", "--note", "Ship it"), "--note is 'Ship it'; give a section and its text"),
+        (("--images", "IMAGE", "--also", "rescue"), "'rescue' cannot be added to a report"),
+        (("--images", "IMAGE", "--sections", "made", "-o", "no/such/folder.html"), "cannot be written"),
+    ],
+)
+def test_refusals(more: tuple[str, ...], sentence: str, run: Run, sample: Sample, tmp_path: Path) -> None:
+    models = [sample.models[name] for name in ("float32", "int8")]
+    words = [str(sample.images / "kitten.jpg") if word == "IMAGE" else word for word in more]
+    found = run("report", *models, "-o", tmp_path / "r.html", *words, "--workers", "1")
+    assert (found.status, found.out) == (2, "")
+    assert sentence in found.err

@@ -1,0 +1,58 @@
+"""`qviz robustness`: its keys, its tables, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from tests.cli import keys
+from tests.cli.conftest import Run
+from tests.conftest import Sample
+
+
+@pytest.fixture
+def models(sample: Sample) -> list[Path]:
+    return [sample.models[name] for name in ("float32", "int8_wrong_range")]
+
+
+def test_robustness(run: Run, sample: Sample, models: list[Path]) -> None:
+    images = [sample.images / name for name in ("astronaut.jpg", "berlin_street.jpg")]
+    call = ("robustness", *models, "--images", *images, "--corruptions", "night,rotation", "--severities", "1,5")
+    found = run(*call, "--json", "--layer-images", "1")
+    assert (found.status, keys.missing(keys.ROBUSTNESS, found.json)) == (0, [])
+    document = found.json
+    assert (document["measure"], document["corruptions"]) == ("agreement", ["night", "rotation"])
+    assert len(document["points"]) == 2 * (1 + 2 * 2)
+    assert [row["model"] for row in document["summary"]] == [path.name for path in models]
+    assert {row["model"] for row in document["interactions"]} == {models[1].name}
+    clipped = {row["model"]: row["clipped_share"] for row in document["points"]}
+    assert clipped[models[0].name] is None and clipped[models[1].name] > 0
+    assert document["saturation"][0]["layers"][0]["op_kind"] == "QUANTIZE"
+    assert len(document["out_of_range"][0]["images"]) == 2
+    rows = list(csv.DictReader(io.StringIO(run(*call, "--csv", "--layer-images", "0").out)))
+    assert [float(row["agreement"]) for row in rows] == [row["agreement"] for row in document["points"]]
+    text = run(*call, "--layer-images", "1").out
+    assert "interaction" in text and "half gone at" in text and "images drive the network far outside" in text
+
+
+BAD = [
+    (("--corruptions", "fogg"), "'fogg' is no corruption; give all, a family (lighting, published, pose)"),
+    (("--severities", "0"), "--severities is '0'; give some of 1,2,3,4,5"),
+    (("--layer-images", "-1"), "--layer-images is -1"),
+    (("--score", "0.5"), "objects are counted from 0.25"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), BAD)
+def test_it_refuses(wrong: tuple[str, ...], said: str, run: Run, sample: Sample, models: list[Path]) -> None:
+    found = run("robustness", *models, "--images", sample.images / "astronaut.jpg", *wrong, "--workers", "1")
+    assert (found.status, found.out) == (2, "")
+    assert said in found.err
+
+
+def test_it_needs_something_to_look_at(run: Run, models: list[Path]) -> None:
+    found = run("robustness", *models)
+    assert found.status == 2 and "Neither --dataset FILE nor --images PATH is given" in found.err
