@@ -133,9 +133,7 @@ def image_losses(
     return tuple(sorted(rows, key=lambda row: (-row.loss, row.name)))
 
 
-def worst_image_of(
-    dataset: Dataset, digests: Mapping[int, str], reference: Taken, variant: Taken
-) -> Mapping[str, str]:
+def worst_image_of(dataset: Dataset, digests: Mapping[int, str], reference: Taken, variant: Taken) -> Mapping[str, str]:
     """label -> digest of the image on which the variant falls most behind the reference; of equals the first."""
     names = {category.id: category.name for category in dataset.categories}
     worst: dict[str, tuple[int, str]] = {}

@@ -1,0 +1,105 @@
+"""one self-contained HTML page for the meeting
+
+Verdict, models, accuracy and loss by class (with --dataset), worst images, layers, what to do next, how it was made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import shlex
+from pathlib import Path
+from typing import Any
+
+from qviz.cli import options, output
+from qviz.errors import SettingsError
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    options.add_models(parser)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html", help="the page to write")
+    parser.add_argument("--dataset", type=Path, metavar="FILE", help="annotated images, as `qviz evaluate` takes them")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="images, folders or zip archives of them; with a dataset by default its own, or the folder that has them",
+    )
+    group = parser.add_argument_group("page")
+    group.add_argument("--sections", metavar="LIST", help="names with commas; by default all there is something for")
+    group.add_argument("--also", metavar="LIST", help="robustness, tradeoff: minutes of work, so made only if named")
+    group.add_argument(
+        "--note", action="append", default=[], metavar="SECTION=TEXT", help="text at the head of a section; repeatable"
+    )
+    group.add_argument("--title", default="", metavar="TEXT", help="by default the models' names")
+    group.add_argument("--show", nargs="+", default=[], metavar="NAME", help="images to show (default: the worst 12)")
+    options.add_settings(parser, score=0.25)
+    options.add_iou(parser)
+    options.add_work(parser)
+    options.add_output(parser, csv=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    options.check_fraction("--score", args.score)
+    options.check_fraction("--iou", args.iou)
+    if not args.dataset and not args.images:
+        raise SettingsError("Neither --dataset nor --images is given; a report needs one of them.")
+    notes = dict(_note(text) for text in args.note)
+    sections, also = _names(args.sections), _names(args.also) or []
+    with options.engine_of(args) as engine, options.store_of(args) as store:
+        from qviz import api  # imported while the workers start
+        from qviz.analysis.study import Made
+        from qviz.analysis.study_work import Wanted
+        from qviz.api.meeting import check_sections
+
+        check_sections(sections, args.dataset is not None)
+        models = api.load([args.reference, *args.variants], engine, options.settings_of(args))
+        wanted = Wanted(name=args.title, shown=tuple(args.show), score=args.score, iou=args.iou)
+        made = Made(date=datetime.date.today().isoformat(), command=command_of(args))
+        result = api.report(
+            models, args.dataset, args.images, sections, notes, also, wanted, made, engine, options.show_progress,
+            args.threads, store,
+        )  # fmt: skip
+    options.remark(result.study.comparison.skipped)
+    size = result.write(args.output)
+    if args.json:
+        output.print_json({"file": str(args.output), "bytes": size, "sections": list(result.sections)})
+    else:
+        print(f"{args.output}: {output.megabytes(size)}, {', '.join(result.sections)}")
+    return 0
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _note(text: str) -> tuple[str, str]:
+    section, sign, note = text.partition("=")
+    if not sign:
+        raise SettingsError(f"--note is {text!r}; give a section and its text, e.g. verdict='Ship int8.'.")
+    return section.strip(), note
+
+
+SAID = (
+    "dataset", "images", "sections", "also", "note", "title", "show", "labels", "decoder", "mean", "std", "channels",
+    "resize", "class_offset", "nms_iou", "max_detections", "score", "iou", "threads",
+)  # fmt: skip
+"""Options that decide what the page says, by their names in the namespace."""
+USUAL = {"score": 0.25, "iou": 0.5, "threads": 1}
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """The command that makes the same page again, as a shell takes it."""
+    words = ["qviz", "report", str(args.reference), *map(str, args.variants)]
+    for name in SAID:
+        value: Any = getattr(args, name)
+        if value in (None, [], "") or value == USUAL.get(name):
+            continue
+        flag = "--" + name.replace("_", "-")
+        if name == "note":
+            words += [word for text in value for word in (flag, text)]
+        else:
+            words += [flag, *(map(str, value) if isinstance(value, list) else [str(value)])]
+    return shlex.join([*words, "-o", str(args.output)])

@@ -1,0 +1,49 @@
+"use strict";
+(() => {
+  const INK = "INK"; // stands for the page's colour of text in a chart's JSON
+  const PAPER = 660; // pixels across an A4 sheet within its margins
+  const TALL = 900; // and down
+  const LIGHT = { ink: "#1b2228", line: "#d9dee3", panel: "#ffffff" };
+  const DARK = { ink: "#e6eaed", line: "#343d45", panel: "#1d2328" };
+  const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+
+  const template = ({ ink, line, panel }) => {
+    const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, tickcolor: line, automargin: true, title: { standoff: 12 } };
+    return { layout: { xaxis: axis, yaxis: axis, hoverlabel: { bgcolor: panel, bordercolor: line, font: { color: ink } } } };
+  };
+
+  const draw = (place, printed) => {
+    const colours = !printed && dark.matches ? DARK : LIGHT;
+    const json = document.getElementById(`${place.id}-data`).textContent;
+    const { data, layout } = JSON.parse(json.replaceAll(INK, colours.ink));
+    const font = { ...layout.font, color: colours.ink, family: getComputedStyle(document.body).fontFamily, size: 13 };
+    const own = { template: template(colours), font, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" };
+    const size = printed
+      ? { width: PAPER, height: Math.min(layout.height || 400, TALL), autosize: false }
+      : { width: undefined, height: layout.height, autosize: true };
+    Plotly.react(place, data, { ...layout, ...own, ...size }, CONFIG);
+  };
+
+  const drawAll = (printed) => document.querySelectorAll(".plot").forEach((place) => draw(place, printed));
+
+  const light = (object, on) => {
+    const pair = object.dataset.pair;
+    if (!pair) return;
+    object.closest(".panes").querySelectorAll(".object").forEach((other) => {
+      if (other.dataset.pair === pair) other.classList.toggle("lit", on);
+    });
+  };
+
+  document.querySelectorAll(".object").forEach((object) => {
+    object.addEventListener("mouseenter", () => light(object, true));
+    object.addEventListener("mouseleave", () => light(object, false));
+  });
+  document.querySelectorAll(".pane svg").forEach((picture) => {
+    picture.addEventListener("click", () => picture.parentElement.classList.toggle("large"));
+  });
+  addEventListener("beforeprint", () => drawAll(true));
+  addEventListener("afterprint", () => drawAll(false));
+  dark.addEventListener("change", () => drawAll(false));
+  drawAll(false);
+})();

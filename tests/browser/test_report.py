@@ -1,0 +1,95 @@
+"""The report in a real browser, opened from disk with the network off: charts, boxes, print, no violated policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qviz.analysis.models import LoadedModel
+from qviz.engine import LocalEngine
+from qviz.report import render
+from tests.browser.conftest import PATIENCE, Visit
+from tests.conftest import Sample
+from tests.report.study import hostile, sample_study
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, engine: LocalEngine, loaded: dict[str, LoadedModel], sample: Sample
+) -> Path:
+    """The page, and one in which every name is hostile."""
+    study = sample_study(engine, [loaded[name] for name in ("float32", "int8", "int8_wrong_range")], sample)
+    found = tmp_path_factory.mktemp("report")
+    (found / "report.html").write_bytes(render(study).encode())
+    (found / "hostile.html").write_bytes(render(hostile(study)).encode())
+    return found
+
+
+@pytest.mark.parametrize("name", ["report.html", "hostile.html"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_opens_without_a_network(name: str, scheme: str, folder: Path, browser: object) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme, offline=True)  # type: ignore[attr-defined]
+    page = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((folder / name).as_uri())
+    charts = page.locator(".plot").count()
+    page.wait_for_function(f"document.querySelectorAll('.plot:has(.main-svg)').length === {charts}", timeout=PATIENCE)
+    assert charts >= 4
+    ink = page.evaluate("getComputedStyle(document.querySelector('.plot .xtick text')).fill")
+    assert ink == ("rgb(27, 34, 40)" if scheme == "light" else "rgb(230, 234, 237)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    assert said == []
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    context.close()
+
+
+def test_boxes_and_paper(folder: Path, browser: object) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})  # type: ignore[attr-defined]
+    page.goto((folder / "report.html").as_uri())
+    panes = page.locator(".panes").first
+    box = panes.locator(".pane").nth(1).locator(".object:not([data-pair=''])").first
+    box.dispatch_event("mouseenter")
+    pair = box.get_attribute("data-pair")
+    assert panes.locator(".object.lit").count() == panes.locator(f".object[data-pair='{pair}']").count() > 1
+    box.dispatch_event("mouseleave")
+    lost = page.locator(".object.lost").count()
+    assert lost > 0
+    page.locator("#show-lost").uncheck()
+    assert page.evaluate("[...document.querySelectorAll('.object.lost')].every(o => !o.getClientRects().length)")
+    panes.locator("svg").first.click()
+    assert panes.locator(".pane.large").count() == 1
+
+    page.evaluate(
+        """() => { window.widths = []; addEventListener("beforeprint", () => {
+        const drawn = [...document.querySelectorAll(".plot .main-svg")];
+        window.widths = drawn.map(svg => Number(svg.getAttribute("width"))); }) }"""
+    )
+    paper = page.pdf(format="A4", print_background=True, prefer_css_page_size=True)
+    widths = page.evaluate("window.widths")
+    assert paper.startswith(b"%PDF") and len(paper) > 50_000
+    assert widths and all(width <= 681 for width in widths)  # A4 within its margins
+    page.close()
+
+
+def test_the_page_makes_and_hands_out_a_report(visit: Visit) -> None:
+    visit.open("/report")
+    page = visit.page
+    page.get_by_role("radio", name="no annotations").click()
+    page.get_by_role("button", name="Layers", exact=True).click()  # not wanted: seconds saved
+    page.get_by_label("Title").fill("Friday's <b>meeting</b>")
+    page.get_by_label("Title").press("Enter")
+    page.get_by_role("button", name="Make the report").click()
+    button = page.get_by_role("button", name="Download the report")
+    button.wait_for(timeout=PATIENCE)
+    with page.expect_download() as saved:
+        button.click()
+    text = saved.value.path().read_text(encoding="utf-8")
+    assert "<h1>Friday&#39;s &lt;b&gt;meeting&lt;/b&gt;</h1>" in text
+    assert 'id="images"' in text and 'id="layers"' not in text
+    assert "qviz report sample_data/models/ssdlite_mobilenet_v2_float32.tflite" in text
