@@ -203,3 +203,24 @@ def test_shared_bytes_are_written_once_into_a_private_folder() -> None:
         assert [path.name for path in first.path.parent.iterdir()] == [digest_of(data)]  # no part is left
         assert engine.submit(Blob.read, first).result(timeout=30) == data
     assert not first.path.parent.exists()
+
+
+def keep(megabytes: int) -> Callable[[], int]:
+    """Leaves that much in its process, and tells which it is."""
+
+    def work() -> int:
+        import builtins
+
+        builtins.kept = bytearray(b"x") * (megabytes << 20)  # type: ignore[attr-defined]
+        return os.getpid()
+
+    return work
+
+
+def test_a_worker_full_of_what_it_kept_is_replaced_before_the_next_job() -> None:
+    with LocalEngine(1, memory_limit=1 << 30) as running:
+        first = running.submit(keep(50)).result(timeout=60)
+        assert running.submit(os.getpid).result(timeout=60) == first  # there is room: it stays warm
+        full = running.submit(keep(700)).result(timeout=60)
+        assert full == first
+        assert running.submit(os.getpid).result(timeout=60) != full

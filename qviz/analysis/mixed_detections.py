@@ -162,7 +162,7 @@ class _Bases:
         return base
 
 
-BYTES = 512 << 20
+BYTES = 192 << 20
 
 _LABS, _BASES = Warm(2), _Bases()
 

@@ -26,12 +26,15 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from qviz.engine.interface import MEMORY_LIMIT, TIME_LIMIT, Blob, WarmUp
+from qviz.engine.memory import tidied
 from qviz.errors import Cancelled, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 STARTUP_LIMIT = 60.0
+FULL = 0.6
+"""Share of its memory limit above which a worker is replaced before it gets another job."""
 LOOK_EVERY = 0.05
 
 
@@ -158,9 +161,11 @@ class _Slot:
             return self._once(function)
 
     def _once(self, function: Callable[[], R]) -> R:
+        if self._executor is not None and self._memory() > FULL * self._memory_limit:
+            self._kill()  # what earlier jobs keep warm must not fail this one
         if self._executor is None:
             self._start()
-        return self._watch(self._executor.submit(function))
+        return self._watch(self._executor.submit(partial(tidied, function)))
 
     def _start(self) -> None:
         """A worker that answers. Its start-up time is nobody's job's time."""
