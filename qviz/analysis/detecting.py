@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from qviz.analysis.models import LoadedModel
+from qviz.analysis.one_image import together
 from qviz.analysis.stored import from_bytes, key_of, to_bytes
-from qviz.detector import detect_job
 from qviz.engine import Engine
 from qviz.errors import Cancelled, ImageError, QvizError
 from qviz.progress import OnProgress, silent
@@ -122,13 +122,16 @@ class _Answers:
     def begin(self, image: EncodedImage) -> list[Future[Inference]]:
         """An answer a model: there already, or under way."""
         if self.store is None:
-            return [self._asked(model, image) for model in self.models]
+            return together(self.engine, self.models, image, self.score, self.threads)
         keys = [key_of(model, image, self.score, self.threads, self.candidates) for model in self.models]
         kept = self.store.get_many(keys)
-        return [
-            self._known(kept.get(key)) or self._asked(model, image, key)
-            for model, key in zip(self.models, keys, strict=True)
-        ]
+        answers = {key: answer for key in keys if (answer := self._known(kept.get(key))) is not None}
+        missing = [(model, key) for model, key in zip(self.models, keys, strict=True) if key not in answers]
+        asked = together(self.engine, [model for model, _ in missing], image, self.score, self.threads)
+        for (_, key), answer in zip(missing, asked, strict=True):
+            answers[key] = answer
+            self.keys[answer] = key
+        return [answers[key] for key in keys]
 
     def _known(self, data: bytes | None) -> Future[Inference] | None:
         inference = from_bytes(data) if data is not None else None
@@ -136,12 +139,6 @@ class _Answers:
             return None
         answer: Future[Inference] = Future()
         answer.set_result(inference)
-        return answer
-
-    def _asked(self, model: LoadedModel, image: EncodedImage, key: str = "") -> Future[Inference]:
-        answer = self.engine.submit(detect_job, model.blob, model.settings, image, self.score, self.threads)
-        if key:
-            self.keys[answer] = key
         return answer
 
     def keep(self, answer: Future[Inference]) -> None:

@@ -41,7 +41,8 @@ class Counted:
         self.jobs: list[str] = []
 
     def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        self.jobs.append(args[0].digest)
+        models = args[0] if isinstance(args[0], list) else [args[:2]]
+        self.jobs += [blob.digest for blob, _ in models]
         return self._engine.submit(function, *args, **kwargs)
 
     submit_urgent = submit
