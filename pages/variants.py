@@ -1,8 +1,13 @@
-"""Variants: what each of them gains in size, latency and memory, against what it keeps."""
+"""Variants: what each of them gains in size, latency and memory, and how a better one is made."""
 
 import streamlit as st
 
 from qviz.ui import build, page, tradeoff, uploads, view
+
+TABS = {
+    "Trade-off": tradeoff.show,
+    "Build": build.show,
+}
 
 with page.begin("Variants") as here:
     if here.models is None:
@@ -11,5 +16,6 @@ with page.begin("Variants") as here:
         st.stop()
     view.show(here.view)
     headline = st.container()
-    build.section(here)
-    tradeoff.show(here, headline)
+    for tab, show in zip(st.tabs(list(TABS)), TABS.values(), strict=True):
+        with tab:
+            show(here, headline)

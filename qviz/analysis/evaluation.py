@@ -119,7 +119,18 @@ def evaluate(
         engine, models, encoded(), len(dataset.images), score, on_progress, threads, store, cancel, candidates=False
     )
     detected.skipped.extend(unread)
-    seconds = time.monotonic() - start
+    return _evaluation(models, dataset, digests, detected, time.monotonic() - start, reference_as_truth)
+
+
+def _evaluation(
+    models: Sequence[LoadedModel],
+    dataset: Dataset,
+    digests: Mapping[int, str],
+    detected: Detected,
+    seconds: float,
+    reference_as_truth: bool,
+) -> Evaluation:
+    """What has been detected, judged."""
     complete = _complete(models, dataset, digests, detected)
     found = {model.digest: _detections(model, complete, digests, detected) for model in models}
     classes = {model.digest: _classes(model, complete, found[model.digest], reference_as_truth) for model in models}

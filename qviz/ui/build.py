@@ -7,6 +7,7 @@ from html import escape
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from qviz.analysis.models import LoadedModel, ModelSource
 from qviz.errors import QvizError
@@ -18,7 +19,6 @@ from qviz.ui.page import Page
 from qviz.ui.workspace import MAX_MODELS, Workspace
 
 ASKED = "qviz_build_asked"
-TITLE = "Build a variant"
 
 
 @dataclass(slots=True, eq=False)
@@ -30,29 +30,27 @@ class Asked:
     digest: str = ""
 
 
-def section(here: Page) -> None:
+def show(here: Page, _headline: DeltaGenerator) -> None:
     """The form, the progress and what came of it."""
-    asked: Asked | None = st.session_state.get(ASKED)
     assert here.models is not None, "pages without a model stop before"
     reference = here.models.reference
-    with st.expander(TITLE, expanded=asked is not None):
-        try:
-            _form(here, reference)
-        except QvizError as error:
-            st.text(str(error))
-        asked = st.session_state.get(ASKED)
-        if asked is None or asked.reference != reference.digest:
-            return
-        if not asked.job.future.done():
-            build_job.wait_for(asked.job)
-            return
-        try:
-            built = asked.job.future.result()
-        except QvizError as error:
-            st.text(str(error))
-            return
-        _join(asked, built)
-        _show(here, asked, built)
+    try:
+        _form(here, reference)
+    except QvizError as error:
+        st.text(str(error))
+    asked: Asked | None = st.session_state.get(ASKED)
+    if asked is None or asked.reference != reference.digest:
+        return
+    if not asked.job.future.done():
+        build_job.wait_for(asked.job)
+        return
+    try:
+        built = asked.job.future.result()
+    except QvizError as error:
+        st.text(str(error))
+        return
+    _join(asked, built)
+    _show(here, asked, built)
 
 
 def _form(here: Page, reference: LoadedModel) -> None:
