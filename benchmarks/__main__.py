@@ -13,7 +13,9 @@ ALL = (
     "what_if",
     "throughput",
     "intervals",
+    "memory",
     "robustness",
+    "live_slider",
 )
 
 

@@ -1,0 +1,86 @@
+"""Memory of an evaluation as the number of images grows: this process and its workers, resident.
+
+ours    float32 and int8 evaluated on the sample's scenes, each seen several times under names and pixels of its own
+goal    from 200 to 2,000 images at most 10 % more
+`python -m benchmarks memory [IMAGES ...]` (200 and 2,000 unless told)
+"""
+
+import io
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.quantization_debugger import resident
+from benchmarks.throughput import MODELS, SAMPLE
+from qviz import api
+from qviz.analysis.evaluation import evaluate
+from qviz.datasets.coco import read_coco
+from qviz.engine import LocalEngine, importing
+
+COUNTS = (200, 2000)
+
+
+def dataset(folder: Path, images: int) -> Path:
+    """A COCO file and its images: the scenes over and over, one corner of each copy changed."""
+    said = json.loads((SAMPLE / "scenes" / "annotations.json").read_text())
+    by_image: dict[int, list[dict[str, object]]] = {}
+    for row in said["annotations"]:
+        by_image.setdefault(row["image_id"], []).append(row)
+    rows, truths = [], []
+    for number in range(images):
+        scene = said["images"][number % len(said["images"])]
+        name = f"{number:05}.jpg"
+        (folder / name).write_bytes(_copy(SAMPLE / "scenes" / scene["file_name"], number))
+        rows.append({**scene, "id": number + 1, "file_name": name})
+        for row in by_image.get(scene["id"], []):
+            truths.append({**row, "id": len(truths) + 1, "image_id": number + 1})
+    path = folder / "annotations.json"
+    path.write_text(json.dumps({**said, "images": rows, "annotations": truths}))
+    return path
+
+
+def _copy(path: Path, number: int) -> bytes:
+    with Image.open(path) as opened:
+        pixels = np.array(opened.convert("RGB"))
+    pixels[:8, :8] = (number % 256, number // 256, 0)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def most(images: int) -> tuple[float, float]:
+    """(MB at the most, images a second) of one evaluation, in this process."""
+    high = 0.0
+
+    def look(done: int, total: int) -> None:
+        nonlocal high
+        if done % 20 == 0 or done == total:
+            high = max(high, resident())
+
+    with tempfile.TemporaryDirectory() as name, LocalEngine(warm_up=importing("qviz.detector")) as engine:
+        path = dataset(Path(name), images)
+        result = evaluate(engine, api.load(MODELS, engine), read_coco(path, Path(name)), on_progress=look)
+        high = max(high, resident())
+    return high, result.images_per_second
+
+
+def main() -> None:
+    counts = [int(text) for text in sys.argv[2:]] or list(COUNTS)
+    seen = []
+    for count in counts:  # each in a process of its own: what one run leaves behind is not the next one's
+        code = f"from benchmarks.memory import most; print(*most({count}))"
+        shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        high, rate = (float(text) for text in shown.split())
+        seen.append(high)
+        print(f"{count:>6} images: {high:7.0f} MB at the most, {rate:.1f} images/s")
+    if len(seen) > 1:
+        print(f"growth {seen[-1] / seen[0] - 1:+.1%}   goal +10 % or less")
+
+
+if __name__ == "__main__":
+    main()
