@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --disable-pip-version-check --quiet
 
-.PHONY: run test lint bench sample screenshots clean
+.PHONY: run test lint bench fuzz load sample screenshots clean
 
 run: .venv/.run
 	$(BIN)/python -m qviz app
@@ -18,6 +18,14 @@ lint: .venv/.test
 
 bench: .venv/.test
 	$(BIN)/python -m benchmarks
+
+# 2,000 damaged models and 500 hostile images (minutes; docs/reliability.md has the figures).
+fuzz: .venv/.test
+	$(BIN)/python -m tests.fuzz
+
+# Twenty sessions at once on a server of its own, then a hundred more.
+load: .venv/.test
+	$(BIN)/python -m benchmarks load
 
 # Retakes the pictures in docs/ (needs Chromium).
 screenshots: .venv/.test

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,18 @@ class Sample:
 @pytest.fixture(scope="session")
 def sample() -> Sample:
     return Sample(ROOT / "sample_data")
+
+
+@pytest.fixture
+def limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Call it with the text of an administrator's limits file, which holds from then on."""
+
+    def put_in_force(text: str) -> None:
+        path = tmp_path / "limits.toml"
+        path.write_text(text)
+        monkeypatch.setenv("QVIZ_LIMITS", str(path))
+
+    return put_in_force
 
 
 @pytest.fixture(scope="session")

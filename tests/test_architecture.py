@@ -38,6 +38,7 @@ FLOORS = {
     "qviz.structures": 3,
     "qviz.engine": 2,
     "qviz.store": 2,
+    "qviz.limits": 1.5,
     "qviz.errors": 1,
     "qviz.progress": 1,
 }

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from qviz.engine import Blob, LocalEngine
+from qviz.engine.shared import SharedFiles
 from qviz.errors import Cancelled, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
 from qviz.structures import digest_of
 from tests.conftest import ROOT
@@ -192,6 +193,20 @@ def test_warm_up_runs_in_each_worker_before_its_first_job() -> None:
     assert "WARM" not in os.environ
 
 
+def test_files_over_the_bound_go_when_nobody_holds_them(tmp_path: Path) -> None:
+    shared = SharedFiles(tmp_path, most=2_500)
+    held = shared.share(bytes(1_000), "held")
+    for name in "abc":
+        shared.share(bytes(1_000), name)
+    assert held.read() == bytes(1_000)  # over the bound, but somebody has it
+    assert sorted(path.name.split(".")[0] for path in tmp_path.iterdir()) == ["b", "c", "held"]
+    assert shared.share(bytes(1_000), "held") == held
+    del held
+    assert shared.share(bytes(1_000), "a").read() == bytes(1_000)  # one that has gone is written again
+    large = shared.share(bytes(9_000), "larger than the bound")
+    assert list(tmp_path.iterdir()) == [large.path]
+
+
 def test_shared_bytes_are_written_once_into_a_private_folder() -> None:
     data = b"weights" * 1000
     with LocalEngine(1) as engine:
@@ -200,7 +215,8 @@ def test_shared_bytes_are_written_once_into_a_private_folder() -> None:
         assert engine.share(data, digest_of(data)) == first
         assert first.path.stat().st_mtime_ns == written
         assert stat.S_IMODE(first.path.parent.stat().st_mode) == 0o700
-        assert [path.name for path in first.path.parent.iterdir()] == [digest_of(data)]  # no part is left
+        assert list(first.path.parent.iterdir()) == [first.path]  # no part is left
+        assert first.path.name.startswith(digest_of(data))
         assert engine.submit(Blob.read, first).result(timeout=30) == data
     assert not first.path.parent.exists()
 

@@ -24,7 +24,7 @@ from qviz.analysis.detecting import in_order
 from qviz.analysis.layer_stream import layer_sums_job
 from qviz.analysis.layer_sums import LayerFact, LayerSums, facts_job
 from qviz.analysis.models import LoadedModel
-from qviz.analysis.tensor_error import RangeSums
+from qviz.analysis.tensor_error import RangeSums, finite
 from qviz.engine import Engine
 from qviz.errors import ImageError, ModelError
 from qviz.progress import OnProgress, silent
@@ -168,7 +168,7 @@ def _layer(fact: LayerFact, sums: Mapping[int, LayerSums]) -> LayerError:
         cumulative_sqnr_db=after,
         fall_db=before - after if before is not None and after is not None else None,
         cumulative_cosine=own.cumulative.cosine,
-        max_abs=own.cumulative.max_abs if own.cumulative.count else None,
+        max_abs=finite(own.cumulative.max_abs) if own.cumulative.count else None,
         clipped_share=own.ranges.share(),
         unused_share=_unused(own.ranges, fact.value_range),
         clipping_mse=own.ranges.mean(own.ranges.clipping),

@@ -14,14 +14,11 @@ from qviz.datasets.sidecar import read_sidecar
 from qviz.detector import Inspection, inspect_job
 from qviz.engine import Blob, Engine, LocalEngine
 from qviz.errors import ModelError, NeedsTensorFlow, QvizError
+from qviz.limits import limits
 from qviz.structures import Model, Scheme, Settings, digest_of
 from qviz.tensorflow_models import TENSORFLOW, SourceKind, convert_job, kind_of, read_packed
 
 T = TypeVar("T")
-
-MAX_MODEL = 1 << 30
-CONVERSION_LIMIT = 600.0
-"""Seconds that one conversion may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +93,14 @@ def read_source(path: Path, said: Settings = Settings()) -> ModelSource:
         return ModelSource(path.name, _packed(path), said, read_sidecar(path), kind=kind)
     if path.is_dir():
         raise ModelError(f"{path} is a folder without saved_model.pb; give a SavedModel's folder or a .tflite file.")
-    if path.stat().st_size > MAX_MODEL:
-        raise ModelError(f"{path.name} has {path.stat().st_size >> 20} MB; models of up to {MAX_MODEL >> 20} are read.")
+    check_model_size(path.name, path.stat().st_size)
     return ModelSource(path.name, path.read_bytes(), said, read_sidecar(path))
+
+
+def check_model_size(name: str, size: int) -> None:
+    """Raises ModelError for a .tflite file of more bytes than are read."""
+    if size > (most := limits().model_mb) << 20:
+        raise ModelError(f"{name} has {size >> 20} MB; models of up to {most} are read.")
 
 
 def _packed(path: Path) -> bytes:
@@ -117,7 +119,7 @@ def ready(sources: Sequence[ModelSource]) -> list[ModelSource]:
     waiting = {source.digest: source for source in sources if not source.is_ready}
     if not waiting:
         return list(sources)
-    with LocalEngine(min(len(waiting), os.cpu_count() or 1), CONVERSION_LIMIT) as engine:
+    with LocalEngine(min(len(waiting), os.cpu_count() or 1), limits().build_seconds) as engine:
         jobs = {
             digest: engine.submit(convert_job, engine.share(source.data, digest), source.kind)
             for digest, source in waiting.items()

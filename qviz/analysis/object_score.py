@@ -55,7 +55,8 @@ class AnchorScore:
 
     def of(self, tensors: Tensors) -> float:
         scores = tensors[self.tensor.index]
-        return float(as_real(scores.reshape(-1, scores.shape[-1])[self.anchor, self.column, None], self.tensor)[0])
+        found = as_real(scores.reshape(-1, scores.shape[-1])[self.anchor, self.column, None], self.tensor)
+        return float(np.nan_to_num(found, nan=0.0, posinf=1.0, neginf=0.0)[0])  # NMS never takes what is no number
 
 
 @dataclass(slots=True, eq=False)

@@ -6,12 +6,14 @@ SQNR         20 log10(|x| / |x - y|) in dB, higher is better (as ONNX Runtime co
              where both are equal, as it would be infinite
 RMSE/scale   sqrt(MSE) / scale of the variant's tensor; about 1/sqrt(12) = .289 where only rounding is left
 cosine       x.y / (|x| |y|)
+Where a value is no number (NaN, or float16 beyond its range), there is no figure: None, never NaN.
 Sums are kept, not tensors, so that any number of images takes the memory of one. Tensors are gone through in parts
 that stay in the processor's cache: a pass over a whole activation costs five times as much, and there are many passes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -71,23 +73,24 @@ class ErrorSums:
 
     @property
     def mse(self) -> float | None:
-        return self.error / self.count if self.count else None
+        return finite(self.error / self.count) if self.count else None
 
     @property
     def sqnr_db(self) -> float | None:
         """None where nothing was compared, nothing differs, or the reference is all zero."""
-        if self.error <= 0 or self.reference <= 0:
+        if not (self.error > 0 and self.reference > 0):
             return None
-        return float(10 * np.log10(self.reference / self.error))
+        ratio = self.reference / self.error
+        return finite(10 * math.log10(ratio)) if ratio > 0 else None
 
     @property
     def cosine(self) -> float | None:
         norms = self.reference * self.variant
-        return float(self.product / norms**0.5) if norms > 0 else None
+        return finite(float(self.product / norms**0.5)) if norms > 0 else None
 
     def rmse_over_scale(self, scale: float | None) -> float | None:
         mse = self.mse
-        return mse**0.5 / scale if mse is not None and scale else None
+        return finite(mse**0.5 / scale) if mse is not None and scale else None
 
 
 @dataclass(slots=True)
@@ -150,7 +153,12 @@ class RangeSums:
 
     def mean(self, energy: float) -> float | None:
         """An energy as a mean square."""
-        return energy / self.count if self.count else None
+        return finite(energy / self.count) if self.count else None
+
+
+def finite(value: float) -> float | None:
+    """None for what is no number: it orders nothing, and JSON has no word for it."""
+    return value if math.isfinite(value) else None
 
 
 def sqnr_db(x: np.ndarray, y: np.ndarray) -> float | None:

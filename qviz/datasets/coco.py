@@ -25,9 +25,9 @@ from qviz.datasets.broken import (
     sentences,
 )
 from qviz.errors import DatasetError
+from qviz.limits import limits
 from qviz.structures import Category, Dataset, DatasetImage
 
-MAX_BYTES = 1 << 30
 MAX_SIDE = 1 << 20
 
 FindImage = Callable[[str], Path | bytes | None]
@@ -80,8 +80,8 @@ def coco_dataset(data: bytes, name: str, find: FindImage) -> Dataset:
 
 
 def _parsed(data: bytes, name: str) -> dict[str, Any]:
-    if len(data) > MAX_BYTES:
-        raise DatasetError(f"{name} has {len(data) >> 20} MB; annotation files of up to {MAX_BYTES >> 20} are read.")
+    if len(data) > (most := limits().annotations_mb) << 20:
+        raise DatasetError(f"{name} has {len(data) >> 20} MB; annotation files of up to {most} are read.")
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:

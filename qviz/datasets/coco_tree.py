@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from qviz.datasets.coco import MAX_BYTES, coco_dataset
+from qviz.datasets.coco import coco_dataset
 from qviz.datasets.file_tree import FileTree
 from qviz.datasets.files import is_image_name
 from qviz.errors import DatasetError
+from qviz.limits import limits
 from qviz.structures import Dataset
 
 FILES_LOOKED_AT = 100
@@ -23,7 +24,7 @@ PARTS = (b'"images"', b'"annotations"', b'"categories"')
 def find_coco(tree: FileTree, files: list[str]) -> str | None:
     """The annotation file to read, or None. Raises DatasetError where that is not plain."""
     named = sorted((path for path in files if path.endswith(".json")), key=lambda path: path.count("/"))
-    found = [path for path in named[:FILES_LOOKED_AT] if is_coco(tree.read(path, MAX_BYTES))]
+    found = [path for path in named[:FILES_LOOKED_AT] if is_coco(tree.read(path, limits().annotations_mb << 20))]
     if not found:
         return None
     best = min(_rank(path) for path in found)
@@ -51,7 +52,7 @@ def read_coco_tree(tree: FileTree, path: str, files: list[str]) -> Dataset:
         except DatasetError:  # damaged in the archive, or too large
             return None
 
-    return coco_dataset(tree.read(path, MAX_BYTES), f"{tree.name}: {path}", source)
+    return coco_dataset(tree.read(path, limits().annotations_mb << 20), f"{tree.name}: {path}", source)
 
 
 def _rank(path: str) -> tuple[int, int, int]:

@@ -17,13 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from qviz.datasets.files import DAMAGED, MAX_UNPACKED
-from qviz.datasets.images import MAX_BYTES
+from qviz.datasets.files import DAMAGED
 from qviz.errors import DatasetError
+from qviz.limits import limits
 
 MAX_FILES = 1_000_000
-MAX_ENTRIES = 100_000
-"""In an archive: an image and its label file are two."""
 MAX_DEPTH = 30
 MAX_RATIO, SMALL = 100, 64 << 20
 """An archive that unpacks to more than SMALL bytes is no more than MAX_RATIO times as large as it was: images do not
@@ -137,7 +135,7 @@ class Archive:
             raise _damaged(self.name, error) from error
 
     def source(self, path: str) -> Path | bytes:
-        return self.read(path, MAX_BYTES)
+        return self.read(path, limits().image_mb << 20)
 
     def close(self) -> None:
         self._zip.close()
@@ -164,11 +162,11 @@ def _is_shadow(name: str) -> bool:
 
 
 def _check_bounds(name: str, size: int, entries: list[zipfile.ZipInfo]) -> None:
-    total = sum(entry.file_size for entry in entries)
-    if len(entries) > MAX_ENTRIES or total > MAX_UNPACKED:
+    total, most = sum(entry.file_size for entry in entries), limits()
+    if len(entries) > most.archive_files or total > most.archive_mb << 20:
         raise DatasetError(
-            f"{name} would unpack to {len(entries)} files and {total >> 20} MB; archives of up to {MAX_ENTRIES} files"
-            f" and {MAX_UNPACKED >> 20} MB are opened. Unpack it and give the folder."
+            f"{name} would unpack to {len(entries)} files and {total >> 20} MB; archives of up to"
+            f" {most.archive_files} files and {most.archive_mb} MB are opened. Unpack it and give the folder."
         )
     if total > max(SMALL, MAX_RATIO * size):
         raise DatasetError(

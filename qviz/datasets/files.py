@@ -9,13 +9,11 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from qviz.datasets.images import MAX_BYTES, SUFFIXES
+from qviz.datasets.images import SUFFIXES
 from qviz.errors import ImageError
+from qviz.limits import limits
 from qviz.structures import EncodedImage
 
-MAX_ENTRIES = 20_000
-MAX_UNPACKED = 2 << 30
-"""Bytes that one archive may hold unpacked."""
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, EOFError, ValueError)
 """What zipfile and its decompressors raise; RuntimeError also where it is locked or packed in an unknown way."""
 
@@ -68,9 +66,13 @@ def unzip_images(name: str, data: bytes) -> list[EncodedImage]:
 def _check_archive(name: str, entries: list[zipfile.ZipInfo]) -> None:
     if not entries:
         raise ImageError(f"{name} holds no image; files ending in {', '.join(SUFFIXES)} are looked for.")
-    total = sum(entry.file_size for entry in entries)
-    if len(entries) > MAX_ENTRIES or total > MAX_UNPACKED or any(e.file_size > MAX_BYTES for e in entries):
+    total, most = sum(entry.file_size for entry in entries), limits()
+    if (
+        len(entries) > most.archive_images
+        or total > most.archive_mb << 20
+        or any(entry.file_size > most.image_mb << 20 for entry in entries)
+    ):
         raise ImageError(
-            f"{name} would unpack to {len(entries)} images and {total >> 20} MB; archives of up to {MAX_ENTRIES}"
-            f" images and {MAX_UNPACKED >> 20} MB are opened. Split it."
+            f"{name} would unpack to {len(entries)} images and {total >> 20} MB; archives of up to"
+            f" {most.archive_images} images, {most.image_mb} MB an image and {most.archive_mb} MB are opened. Split it."
         )

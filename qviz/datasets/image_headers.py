@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qviz.datasets.images import MAX_BYTES, image_sizes
+from qviz.datasets.images import image_sizes
 from qviz.errors import ImageError
+from qviz.limits import limits
 from qviz.structures import EncodedImage
 
 HEAD = 256 << 10
@@ -23,7 +24,7 @@ def upright_size(name: str, source: Path | bytes) -> tuple[int, int]:
                 try:
                     return _size(name, head)
                 except ImageError:
-                    head += stream.read(MAX_BYTES)
+                    head += stream.read(limits().image_mb << 20)
             return _size(name, head)
     except OSError as error:
         raise ImageError(f"{name} cannot be read ({error.strerror}).") from error

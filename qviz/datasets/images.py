@@ -20,13 +20,11 @@ from PIL import ImageOps, UnidentifiedImageError
 from qviz.datasets import heic
 from qviz.datasets.pixels import rgb
 from qviz.errors import ImageError
+from qviz.limits import limits
 from qviz.structures import EncodedImage, Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
-MAX_BYTES = 64 << 20
-MAX_PIXELS = 50_000_000
-"""A phone's 48 megapixels pass; a bomb of 178 does not."""
 DAMAGED = (
     *(OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError),
     *(MemoryError, RuntimeError, ArithmeticError, struct.error),
@@ -72,7 +70,7 @@ def _opened(encoded: EncodedImage) -> Iterator[Pillow.Image]:
         raise ImageError(f"{encoded.name} {_looks_like(encoded.data)}.") from error
     except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
         raise ImageError(
-            f"{encoded.name} claims more than {MAX_PIXELS / 1e6:.0f} megapixels; scale it down."
+            f"{encoded.name} claims more than {limits().image_megapixels} megapixels; scale it down."
         ) from error
     except DAMAGED as error:
         raise ImageError(f"{encoded.name} is damaged or cut short ({error}); copy it again.") from error
@@ -98,19 +96,19 @@ def _tags(opened: Pillow.Image) -> dict[int, Any]:
 def _check_size(encoded: EncodedImage) -> None:
     if not encoded.data:
         raise ImageError(f"{encoded.name} is empty (0 bytes); copy it again.")
-    if len(encoded.data) > MAX_BYTES:
+    if len(encoded.data) > limits().image_mb << 20:
         raise ImageError(
-            f"{encoded.name} has {len(encoded.data) >> 20} MB; images of up to {MAX_BYTES >> 20} are read."
+            f"{encoded.name} has {len(encoded.data) >> 20} MB; images of up to {limits().image_mb} are read."
         )
 
 
 def _check_pixels(name: str, opened: Pillow.Image) -> None:
+    most = limits().image_megapixels
     tile = [_tags(opened).get(tag, 0) for tag in TILE_SIDES]
     for width, height in (opened.size, tile):
-        if width * height > MAX_PIXELS:
+        if width * height > most * 1_000_000:
             raise ImageError(
-                f"{name} claims {width} x {height} pixels; up to {MAX_PIXELS / 1e6:.0f} megapixels are read:"
-                " scale it down."
+                f"{name} claims {width} x {height} pixels; up to {most} megapixels are read: scale it down."
             )
     width, height = opened.size
     if width < 2 or height < 2:

@@ -29,9 +29,9 @@ from qviz.datasets.images import image_sizes
 from qviz.datasets.labels import label_of
 from qviz.datasets.records import read_records
 from qviz.errors import DatasetError, ImageError
+from qviz.limits import limits
 from qviz.structures import Category, Dataset, DatasetImage, EncodedImage
 
-MAX_BYTES = 2 << 30
 """Of a file: its images are held in memory."""
 MAX_LABEL = 1_000_000
 
@@ -70,8 +70,8 @@ class _Record:
 
 
 def _dataset(stream: BinaryIO, size: int, name: str, labels: tuple[str, ...]) -> Dataset:
-    if size > MAX_BYTES:
-        raise DatasetError(f"{name} has {size >> 20} MB; TFRecord files of up to {MAX_BYTES >> 20} are read: split it.")
+    if size > (most := limits().archive_mb) << 20:
+        raise DatasetError(f"{name} has {size >> 20} MB; TFRecord files of up to {most} are read: split it.")
     skipped: Counter[str] = Counter()
     records: list[_Record] = []
     for data in read_records(stream, size, skipped):

@@ -22,8 +22,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from qviz.engine.cluster_client import connected, in_our_words, same_workers
 from qviz.engine.code import code_digest
-from qviz.engine.interface import MEMORY_LIMIT, TIME_LIMIT, Blob, WarmUp
+from qviz.engine.interface import Blob, WarmUp
 from qviz.errors import WorkerCrashed
+from qviz.limits import limits
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,8 +55,8 @@ class DaskEngine:
     def __init__(
         self,
         address: str,
-        time_limit: float = TIME_LIMIT,
-        memory_limit: int = MEMORY_LIMIT,
+        time_limit: float | None = None,
+        memory_limit: int | None = None,
         warm_up: WarmUp = None,
         alone_limit: float = ALONE_LIMIT,
     ) -> None:
@@ -63,7 +64,9 @@ class DaskEngine:
 
         self.address = address
         self._closed = False
-        self._session = Session(uuid.uuid4().hex, code_digest(), time_limit, memory_limit, warm_up)
+        most = limits()  # this client's: workers keep to them for its jobs
+        bounds = time_limit or most.job_seconds, memory_limit or most.job_memory_mb << 20
+        self._session = Session(uuid.uuid4().hex, code_digest(), *bounds, warm_up)
         self._client = connected(address)
         try:
             self.workers = same_workers(self._client, address, self._session.code)

@@ -14,13 +14,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 WarmUp = Callable[[], object] | None
 
-TIME_LIMIT = 60.0
-"""Seconds a job may take, the worker's start not counted."""
-MEMORY_LIMIT = 4 << 30
-"""Bytes of resident memory a worker may take."""
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Blob:
     """Bytes that every worker can read, known by their digest."""
 

@@ -4,7 +4,7 @@ One single-worker executor a slot and one job in flight each, so that a crash, a
 job alone: its worker is killed and replaced while the job beside it goes on. Workers stay alive between jobs, so what
 a job keeps in its process (interpreters by digest) is warm for the next.
 
-Large bytes go to the workers as a `Blob`: written once to a private folder, named by their digest.
+Large bytes go to the workers as a `Blob`, in a private folder (`qviz.engine.shared`).
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from qviz.engine.interface import MEMORY_LIMIT, TIME_LIMIT, Blob, WarmUp
+from qviz.engine.interface import Blob, WarmUp
 from qviz.engine.memory import tidied
+from qviz.engine.shared import SharedFiles
+from qviz.engine.worker_start import first_job
 from qviz.errors import Cancelled, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
+from qviz.limits import limits
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,21 +49,28 @@ class _Job:
 
 
 class LocalEngine:
-    """`workers` processes of this machine. `warm_up` runs in each as it starts (imports, mostly)."""
+    """`workers` processes of this machine. `warm_up` runs in each as it starts (imports, mostly).
+
+    time_limit: seconds a job may take, the worker's start not counted. memory_limit: bytes of resident memory of a
+    worker. Both by default as `qviz.limits` says. Raises SettingsError where that cannot be read.
+    """
 
     def __init__(
         self,
         workers: int | None = None,
-        time_limit: float = TIME_LIMIT,
-        memory_limit: int = MEMORY_LIMIT,
+        time_limit: float | None = None,
+        memory_limit: int | None = None,
         warm_up: WarmUp = None,
     ) -> None:
+        most = limits()
         self.workers = workers or os.cpu_count() or 1
         self._jobs: queue.PriorityQueue[_Job] = queue.PriorityQueue()
         self._count = itertools.count()
         self._closed = False
         self._folder = Path(tempfile.mkdtemp(prefix="qviz-"))  # mode 0700: only this user reads the models
-        self._slots = [_Slot(self._jobs, self._folder, time_limit, memory_limit, warm_up) for _ in range(self.workers)]
+        self._shared = SharedFiles(self._folder, most.shared_models_mb << 20)
+        bounds = time_limit or most.job_seconds, memory_limit or most.job_memory_mb << 20
+        self._slots = [_Slot(self._jobs, self._folder, *bounds, warm_up) for _ in range(self.workers)]
         atexit.register(self.close)
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
@@ -77,12 +87,7 @@ class LocalEngine:
         return future
 
     def share(self, data: bytes, digest: str) -> Blob:
-        path = self._folder / digest
-        if not path.exists():
-            part = self._folder / f"{digest}.{next(self._count)}.part"
-            part.write_bytes(data)
-            part.replace(path)  # a worker never sees half a file
-        return Blob(digest, path)
+        return self._shared.share(data, digest)
 
     def close(self) -> None:
         if self._closed:
@@ -177,7 +182,7 @@ class _Slot:
             # interpreters are kept on purpose: loky must not take that for a leak and restart the worker
             env={"LOKY_MAX_MEMORY_LEAK_SIZE": str(self._memory_limit), "OMP_NUM_THREADS": "1"},
         )
-        first = partial(_first_job, self._warm_up, 2 * self._memory_limit, os.getpid(), self._folder)
+        first = partial(first_job, self._warm_up, 2 * self._memory_limit, os.getpid(), self._folder)
         self._executor.submit(first).result(timeout=STARTUP_LIMIT)
 
     def _watch(self, running: Future[R]) -> R:
@@ -216,27 +221,6 @@ class _Slot:
         if executor is not None:
             with contextlib.suppress(Exception):
                 executor.shutdown(wait=True, kill_workers=True)  # waits for its semaphores to be freed, not for the job
-
-
-def _first_job(warm_up: WarmUp, hard_limit: int, parent: int, folder: Path) -> None:
-    """Runs in the new worker. One allocation faster than the watch's look fails on the hard limit."""
-    threading.Thread(target=_outlive_nobody, args=(parent, folder), daemon=True).start()
-    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_DATA, (hard_limit, hard_limit))
-    if "QVIZ_DEBUG" not in os.environ:  # delegates and crashes talk there; the job's error says what a user needs
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    if warm_up is not None:
-        warm_up()
-
-
-def _outlive_nobody(parent: int, folder: Path) -> None:
-    """End with the engine's process, however that ended: a killed one cannot stop its workers nor clean up."""
-    while os.getppid() == parent:  # Windows never tells another; loky's workers end there by themselves
-        time.sleep(1.0)
-    shutil.rmtree(folder, ignore_errors=True)
-    os._exit(1)
 
 
 def _is_broken(error: BaseException) -> bool:

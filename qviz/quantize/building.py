@@ -19,6 +19,7 @@ import numpy as np
 
 from qviz.engine import Blob, Engine, LocalEngine, importing
 from qviz.errors import ModelError, QuantizeError
+from qviz.limits import limits
 from qviz.quantize import converter, edge_quantizer
 from qviz.quantize.calibration import hessians
 from qviz.quantize.conditions import builder_of, check, check_calibration, kept_orders, recipe_of
@@ -33,8 +34,6 @@ from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
 from qviz.tflite.scheme import scheme_facts
 
-TIME_LIMIT = 600.0
-"""Seconds that building may take: TensorFlow's converter calibrates at a third of a second an image."""
 _BITS = {"float32": 32, "float16": 16, "int8": 8, "uint8": 8, "int16": 16, "int4": 4, "int2": 2}
 
 
@@ -77,8 +76,9 @@ class Built:
 
 
 def builders(workers: int = 1) -> LocalEngine:
-    """Workers of their own: building takes longer than an engine's jobs may, and TensorFlow's memory goes with them."""
-    return LocalEngine(workers, TIME_LIMIT, warm_up=importing("qviz.quantize"))
+    """Workers of their own: building takes longer than an engine's jobs may (the converter calibrates at a third of a
+    second an image), and TensorFlow's memory goes with them."""
+    return LocalEngine(workers, limits().build_seconds, warm_up=importing("qviz.quantize"))
 
 
 def start_building(

@@ -8,6 +8,6 @@ Values are written in batches, so that a killed process loses no more than `PATI
 """
 
 from qviz.store.folder import FILE, cache_folder
-from qviz.store.store import BATCH, LIMIT, PATIENCE, Store
+from qviz.store.store import BATCH, PATIENCE, Store
 
-__all__ = ["BATCH", "FILE", "LIMIT", "PATIENCE", "Store", "cache_folder"]
+__all__ = ["BATCH", "FILE", "PATIENCE", "Store", "cache_folder"]

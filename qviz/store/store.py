@@ -16,12 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from qviz.limits import limits
 from qviz.store.folder import identity, set_aside
 
 T = TypeVar("T")
 
-LIMIT = 2 << 30
-"""Bytes that the file may take."""
 KEPT_SHARE = 0.9
 """How much of the limit stays when the oldest are taken out, so that this is not done at every write."""
 BATCH = 32
@@ -42,10 +41,10 @@ _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class Store:
-    """One file of kept values. remarks: sentences for the user, each said once."""
+    """One file of kept values. limit: bytes that it may take. remarks: sentences for the user, each said once."""
 
-    def __init__(self, path: Path, limit: int = LIMIT) -> None:
-        self.path, self.limit = path, limit
+    def __init__(self, path: Path, limit: int | None = None) -> None:
+        self.path, self.limit = path, limit if limit is not None else limits().store_mb << 20
         self.remarks: list[str] = []
         self._lock = threading.RLock()
         self._waiting: dict[str, bytes] = {}

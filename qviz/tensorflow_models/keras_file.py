@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from qviz.errors import ModelError
-from qviz.tensorflow_models.sources import MAX_BYTES, extract
+from qviz.limits import limits
+from qviz.tensorflow_models.sources import extract
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 _CODE = {"Lambda", "__lambda__"}
@@ -98,6 +99,6 @@ def _check_hdf5(path: Path) -> bytes | str | None:
         raise ModelError("is damaged: its weights are no HDF5 file that can be read. Save it again.") from error
     if outside:
         raise ModelError("keeps weights in other files, which are not read; save the whole model in one file.")
-    if held > MAX_BYTES:
-        raise ModelError(f"claims more than {MAX_BYTES >> 20} MB of weights; such files are not read.")
+    if held > (most := limits().archive_mb) << 20:
+        raise ModelError(f"claims more than {most} MB of weights; such files are not read.")
     return config if isinstance(config, (bytes, str)) else None

@@ -13,13 +13,13 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 
 from qviz.errors import ModelError
+from qviz.limits import limits
 
 PROTO = "saved_model.pb"
 PARTS = ("variables", "assets")
 """The folders of a SavedModel that loading needs; the rest (debug info, a random fingerprint) stays behind."""
 MAX_DEPTH = 3
 MAX_FILES = 1000
-MAX_BYTES = 2 << 30
 MAX_RATIO, ALWAYS_UNPACKED = 100, 64 << 20
 """Weights hardly compress: an archive that unpacks to 100 times its size, and to more than 64 MB, is a bomb."""
 DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError, ValueError)
@@ -129,11 +129,12 @@ def extract(data: bytes, folder: Path) -> None:
 
 
 def _check_size(files: int, total: int, packed: int | None = None) -> None:
+    most = limits().archive_mb
     bomb = packed is not None and total > max(ALWAYS_UNPACKED, MAX_RATIO * packed)
-    if files > MAX_FILES or total > MAX_BYTES or bomb:
+    if files > MAX_FILES or total > most << 20 or bomb:
         raise ModelError(
             f"would unpack to {files} files and {total >> 20} MB; models of up to {MAX_FILES} files,"
-            f" {MAX_BYTES >> 20} MB and {MAX_RATIO} times the archive's size are read."
+            f" {most} MB and {MAX_RATIO} times the archive's size are read."
         )
 
 

@@ -17,6 +17,7 @@ from flatbuffers import flexbuffers
 
 from qviz.errors import ModelError
 from qviz.structures import Graph, Op, Quantization, Tensor
+from qviz.tflite.graph_check import check_graph
 
 IDENTIFIER = b"TFL3"
 MAX_TENSORS = 200_000
@@ -55,16 +56,8 @@ def _graph(model: Any) -> Graph:
         description=_text(model.Description()),
         signature=_signature(model),
     )
-    _check_indices(graph)
+    check_graph(graph, {i for i in range(len(tensors)) if subgraph.Tensors(i).IsVariable()})
     return graph
-
-
-def _check_indices(graph: Graph) -> None:
-    used = [*graph.inputs, *graph.outputs]
-    for op in graph.ops:
-        used += [index for index in (*op.inputs, *op.outputs) if index is not None]
-    if any(not 0 <= index < len(graph.tensors) for index in used):
-        raise ModelError(f"is damaged: an operator names a tensor that is not among its {len(graph.tensors)}.")
 
 
 def _kind(code: Any) -> tuple[str, bool]:

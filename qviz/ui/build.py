@@ -11,12 +11,13 @@ from streamlit.delta_generator import DeltaGenerator
 
 from qviz.analysis.models import LoadedModel, ModelSource
 from qviz.errors import QvizError
+from qviz.limits import limits
 from qviz.quantize import Built
 from qviz.structures import digest_of
 from qviz.ui import build_choice, build_job, view, workspace
 from qviz.ui.build_job import BuildJob
 from qviz.ui.page import Page
-from qviz.ui.workspace import MAX_MODELS, Workspace
+from qviz.ui.workspace import Workspace
 
 ASKED = "qviz_build_asked"
 
@@ -69,9 +70,9 @@ def _plain(name: str) -> str:
 
 
 def _full(held: Workspace) -> str:
-    if len(held.models) < MAX_MODELS:
+    if len(held.models) < (most := limits().session_models):
         return ""
-    return f"{MAX_MODELS} models are compared at once, and as many are loaded; remove one on the Overview first."
+    return f"{most} models are compared at once, and as many are loaded; remove one on the Overview first."
 
 
 def _join(asked: Asked, built: Built) -> None:

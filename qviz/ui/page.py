@@ -13,8 +13,10 @@ from html import escape
 from pathlib import Path
 
 import streamlit as st
+from streamlit import config
 
 from qviz.errors import QvizError
+from qviz.limits import limits
 from qviz.plots.colours import REFERENCE, variant_colour
 from qviz.ui import calls, conversions, sample, view, workspace
 from qviz.ui.calls import Models
@@ -45,17 +47,25 @@ def begin(title: str) -> Iterator[Page]:
     """Draw the frame and hand out the session; an error inside becomes its sentence."""
     st.set_page_config(page_title=f"{title} · qviz", page_icon="🔬", layout="wide")
     st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
-    if workspace.KEY not in st.session_state:
-        workspace.keep(sample.opening())
-    held = conversions.settled(workspace.current())
     try:
+        _bound_uploads()
+        if workspace.KEY not in st.session_state:
+            workspace.keep(sample.opening())
+        held = conversions.settled(workspace.current())
         found = calls.models(held)
         _sidebar(held, found)
         _notices(held, found)
         conversions.show_pending(held)
         yield Page(held, found, view.current())
     except QvizError as error:
-        st.error(str(error))
+        st.error(_as_text(str(error)))
+        st.stop()  # also where there is no page to draw yet
+
+
+def _bound_uploads() -> None:
+    """The server refuses larger uploads while they arrive, and the drop zone says the same figure."""
+    if config.get_option("server.maxUploadSize") != (most := limits().upload_mb):
+        config.set_option("server.maxUploadSize", most)
 
 
 def verdict(sentence: str, note: str = "") -> None:

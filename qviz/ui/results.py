@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from qviz.analysis.models import LoadedModel
@@ -19,9 +20,13 @@ from qviz.api import SEEN_FROM
 from qviz.detector import detect_job, preview_job
 from qviz.engine import Engine
 from qviz.errors import QvizError, WorkerError
+from qviz.limits import limits
 from qviz.structures import EncodedImage, Inference
 
-MAX_KEPT = 4000
+KEPT_SHARE = 0.9
+"""How much of the bound stays when the oldest go, so that this is not done at every answer."""
+OVERHEAD, ROW = 2048, 24
+"""Bytes of an answer beside its content, measured; of a box with its score and class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +39,18 @@ class Preview:
 
 
 class Results:
-    """Thread-safe; keeps the latest `MAX_KEPT` answers."""
+    """Thread-safe; keeps the latest answers, of at most `most` bytes (by default as `qviz.limits` says).
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._lock = threading.Lock()
+    By bytes and not by number: 5,000 images with five models are 35,000 answers, most of them small. Too few of them
+    kept would have a page wait for ever for what was thrown out.
+    """
+
+    def __init__(self, engine: Engine, most: int | None = None) -> None:
+        self._engine, self._most = engine, most if most is not None else limits().answers_mb << 20
+        self._lock = threading.RLock()  # a job that is cancelled under it calls `_weigh`
         self._jobs: OrderedDict[Hashable, Future[Any]] = OrderedDict()
+        self._sizes: dict[Hashable, int] = {}
+        self._held = 0
 
     def want(self, models: Sequence[LoadedModel], images: Iterable[EncodedImage], urgent: bool = False) -> None:
         """Queue what is neither there nor under way, image by image. Urgent: somebody looks at it now."""
@@ -60,10 +71,26 @@ class Results:
                 self._jobs.move_to_end(key)
                 return  # there or under way; one that waits far back is taken out and put in front
             submit = self._engine.submit_urgent if urgent else self._engine.submit
-            self._jobs[key] = submit(function, *arguments)
+            self._jobs[key] = job = submit(function, *arguments)
             self._jobs.move_to_end(key)
-            while len(self._jobs) > MAX_KEPT:
-                self._jobs.popitem(last=False)
+        job.add_done_callback(partial(self._weigh, key))  # outside of the lock: it may be called at once
+
+    def _weigh(self, key: Hashable, job: Future[Any]) -> None:
+        """An answer has come: it counts from now on, and the oldest that are over the bound go."""
+        if job.cancelled():
+            return
+        size = OVERHEAD + (0 if job.exception() is not None else _bytes_of(job.result()))
+        with self._lock:
+            if self._jobs.get(key) is not job:
+                return
+            self._sizes[key] = size
+            self._held += size
+            for old in list(self._jobs) if self._held > self._most else ():
+                if self._held <= self._most * KEPT_SHARE:
+                    break
+                if old in self._sizes:  # what is under way stays
+                    del self._jobs[old]
+                    self._held -= self._sizes.pop(old)
 
     def found(self, model: LoadedModel, image: EncodedImage) -> Inference | QvizError | None:
         """The answer, the error that stands for it, or None while it is under way."""
@@ -97,6 +124,13 @@ class Results:
     def pending(self, models: Sequence[LoadedModel], images: Iterable[EncodedImage]) -> int:
         """How many of these answers are still under way."""
         return sum(self.found(model, image) is None for image in images for model in models)
+
+
+def _bytes_of(answer: Inference | tuple[int, int, bytes]) -> int:
+    if isinstance(answer, tuple):
+        return len(answer[2])
+    rows = len(answer.detections) + (len(answer.candidates) if answer.candidates is not None else 0)
+    return rows * ROW
 
 
 def _key(model: LoadedModel, image: EncodedImage) -> Hashable:

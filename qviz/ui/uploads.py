@@ -12,12 +12,13 @@ from pathlib import PurePosixPath
 
 import streamlit as st
 
-from qviz.analysis.models import MAX_MODEL, ModelSource
+from qviz.analysis.models import ModelSource, check_model_size
 from qviz.datasets.annotated import is_annotation, parse_dataset, unpack_dataset
 from qviz.datasets.files import is_image_name, unzip_images
 from qviz.datasets.labels import LABEL_SUFFIXES, parse_labels
 from qviz.datasets.sidecar import SUFFIX, parse_sidecar
 from qviz.errors import QvizError
+from qviz.limits import limits
 from qviz.structures import Dataset, EncodedImage, Settings
 from qviz.tensorflow_models import kind_of_bytes
 from qviz.ui import calls, view, workspace
@@ -88,10 +89,11 @@ def _sort(files: Sequence[tuple[str, bytes]]) -> _Sorted:
 
 
 def _sort_one(found: _Sorted, name: str, data: bytes) -> None:
+    if len(data) > (most := limits().upload_mb) << 20:
+        raise QvizError(f"{name} has {len(data) >> 20} MB; files of up to {most} are taken in here.")
     ending = PurePosixPath(name).suffix.lower()
     if ending == ".tflite" or data[4:8] == b"TFL3":
-        if len(data) > MAX_MODEL:
-            raise QvizError(f"{name} has {len(data) >> 20} MB; models of up to {MAX_MODEL >> 20} are read.")
+        check_model_size(name, len(data))
         found.models.append(ModelSource(name, data))
     elif kind := kind_of_bytes(name, data):
         found.models.append(ModelSource(name, data, kind=kind))

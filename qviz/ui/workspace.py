@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from qviz.analysis.models import ModelSource
+from qviz.limits import limits
 from qviz.structures import Dataset, EncodedImage, Settings
 
 KEY = "qviz_workspace"
-MAX_MODELS = 8
-MAX_IMAGE_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,22 +34,21 @@ class Workspace:
         new = {source.digest: source for source in added}
         kept = [source for source in self.models if source.digest not in new]
         models = (*kept, *new.values())
-        if len(models) > MAX_MODELS:
-            models = models[:MAX_MODELS]
-            return replace(self, models=models).with_notices([f"Only {MAX_MODELS} models are compared at once."])
+        if len(models) > (most := limits().session_models):
+            return replace(self, models=models[:most]).with_notices([f"Only {most} models are compared at once."])
         return replace(self, models=models)
 
     def with_images(self, added: Sequence[EncodedImage]) -> Workspace:
         """Images put in front, the newest first; the same bytes are kept once, equal names told apart."""
         digests = {image.digest for image in added}
         images = _distinct([*added, *(image for image in self.images if image.digest not in digests)])
-        total = 0
-        for position, image in enumerate(images):
-            total += len(image.data)
-            if total > MAX_IMAGE_BYTES:
-                notice = f"Only {position} images are kept: together they pass {MAX_IMAGE_BYTES >> 30} GB."
-                return replace(self, images=tuple(images[:position])).with_notices([notice])
-        return replace(self, images=tuple(images))
+        kept = _within_bounds(images)
+        held = replace(self, images=tuple(images[:kept]))
+        if kept == len(images):
+            return held
+        most = limits()
+        bound = f"{most.session_images} images or {most.session_images_mb} MB of them"
+        return held.with_notices([f"Only {kept} of {len(images)} images are kept: a session holds {bound}."])
 
     def with_notices(self, sentences: Sequence[str]) -> Workspace:
         """Sentences to show once, each only once."""
@@ -69,6 +67,17 @@ class Workspace:
     def image_named(self, name: str | None) -> EncodedImage | None:
         """The image of that name."""
         return next((image for image in self.images if image.name == name), None)
+
+
+def _within_bounds(images: Sequence[EncodedImage]) -> int:
+    """How many of them, from the first, a session may hold."""
+    most = limits()
+    room = most.session_images_mb << 20
+    for position, image in enumerate(images[: most.session_images]):
+        room -= len(image.data)
+        if room < 0:
+            return position
+    return min(len(images), most.session_images)
 
 
 def _distinct(images: Sequence[EncodedImage]) -> list[EncodedImage]:

@@ -7,11 +7,11 @@ import json
 import random
 import stat
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from qviz.datasets import file_tree
 from qviz.datasets.annotated import read_dataset, unpack_dataset
 from qviz.datasets.coco import read_coco
 from qviz.datasets.file_tree import Archive
@@ -197,8 +197,8 @@ def test_bombs_and_damage_are_refused(data: bytes, sentence: str) -> None:
         unpack_dataset(data, "x.zip")
 
 
-def test_an_archive_of_too_many_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_tree, "MAX_ENTRIES", 2)
+def test_an_archive_of_too_many_files(limited: Callable[[str], None]) -> None:
+    limited("archive_files = 2")
     with pytest.raises(DatasetError, match=r"would unpack to 3 files and 0 MB; archives of up to 2 files"):
         unpack_dataset(packed(YOLO), "x.zip")
 

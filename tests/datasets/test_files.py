@@ -3,11 +3,11 @@ from __future__ import annotations
 import io
 import random
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from qviz.datasets import files
 from qviz.datasets.files import find_images, is_image_name, load_images, unzip_images
 from qviz.errors import ImageError
 
@@ -86,12 +86,23 @@ def test_refused(data: bytes, sentence: str) -> None:
     assert sentence in str(caught.value)
 
 
-@pytest.mark.parametrize(("limit", "value"), [("MAX_ENTRIES", 2), ("MAX_UNPACKED", 2 * len(CONTENT))])
-def test_an_archive_of_too_much(limit: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, limit, value)
+def test_an_archive_of_too_many_images(limited: Callable[[str], None]) -> None:
+    limited("archive_images = 2")
     assert len(unzip_images("x.zip", packed("1.jpg", "2.jpg"))) == 2
     with pytest.raises(ImageError, match="would unpack to 3 images"):
         unzip_images("x.zip", packed("1.jpg", "2.jpg", "3.jpg"))
+
+
+@pytest.mark.parametrize("line", ["archive_mb = 3", "image_mb = 1"])
+def test_an_archive_of_too_much(line: str, limited: Callable[[str], None]) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("1.jpg", "2.jpg"):
+            archive.writestr(name, bytes(2 << 20))
+    assert len(unzip_images("x.zip", buffer.getvalue())) == 2
+    limited(line)
+    with pytest.raises(ImageError, match="would unpack to 2 images and 4 MB"):
+        unzip_images("x.zip", buffer.getvalue())
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

@@ -7,13 +7,14 @@ import random
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from qviz.datasets.images import MAX_BYTES, preview, read_image
+from qviz.datasets.images import preview, read_image
 from qviz.errors import ImageError
 from qviz.structures import EncodedImage, Image
 
@@ -73,9 +74,16 @@ def test_refused(data: bytes, sentence: str) -> None:
     assert sentence in str(caught.value)
 
 
-def test_refused_for_its_size_before_it_is_looked_at() -> None:
-    with pytest.raises(ImageError, match="has 64 MB"):
-        read_image(EncodedImage("x", bytes(MAX_BYTES + 1), digest="not worth computing"))
+def test_refused_for_its_size_before_it_is_looked_at(limited: Callable[[str], None]) -> None:
+    limited("image_mb = 3")
+    with pytest.raises(ImageError, match="has 3 MB; images of up to 3 are read"):
+        read_image(EncodedImage("x", bytes((3 << 20) + 1), digest="not worth computing"))
+
+
+def test_an_administrator_bounds_the_pixels(limited: Callable[[str], None]) -> None:
+    limited("image_megapixels = 2")
+    with pytest.raises(ImageError, match="up to 2 megapixels are read"):
+        read_image(EncodedImage("x.png", png(2_000, 1_001)))
 
 
 def left_and_right(found: np.ndarray) -> tuple[list[int], list[int]]:

@@ -57,8 +57,9 @@ def test_the_smallest_file() -> None:
 
 
 def test_an_absent_optional_input_is_none() -> None:
-    data = packed([tensor("in", [1]), tensor("out", [1])], [operator(0, [0, -1], [1])], [code(BUILTIN.FULLY_CONNECTED)])
-    assert read_graph(data).ops[0].inputs == (0, None)
+    without_bias = operator(0, [0, 0, -1], [1])
+    data = packed([tensor("in", [1]), tensor("out", [1])], [without_bias], [code(BUILTIN.FULLY_CONNECTED)])
+    assert read_graph(data).ops[0].inputs == (0, 0, None)
 
 
 CODES = [

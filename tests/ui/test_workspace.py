@@ -1,8 +1,13 @@
 """One session's files: told apart by their bytes, never mixed with another session's."""
 
+from collections.abc import Callable
+
+import pytest
+
 from qviz.analysis.models import ModelSource
+from qviz.limits import limits
 from qviz.structures import EncodedImage, Settings
-from qviz.ui.workspace import MAX_MODELS, Workspace
+from qviz.ui.workspace import Workspace
 
 
 def test_the_same_bytes_are_kept_once_and_equal_names_told_apart() -> None:
@@ -15,9 +20,17 @@ def test_the_same_bytes_are_kept_once_and_equal_names_told_apart() -> None:
 
 
 def test_more_models_than_fit_are_named_not_dropped_silently() -> None:
-    held = Workspace().with_models([ModelSource(f"{n}.tflite", bytes([n])) for n in range(MAX_MODELS + 1)])
-    assert len(held.models) == MAX_MODELS
-    assert str(MAX_MODELS) in held.notices[0]
+    held = Workspace().with_models([ModelSource(f"{n}.tflite", bytes([n])) for n in range(limits().session_models + 1)])
+    assert len(held.models) == limits().session_models
+    assert str(limits().session_models) in held.notices[0]
+
+
+@pytest.mark.parametrize(("line", "kept"), [("session_images = 3", 3), ("session_images_mb = 2", 2)])
+def test_more_images_than_fit_are_counted(line: str, kept: int, limited: Callable[[str], None]) -> None:
+    limited(line)
+    held = Workspace().with_images([EncodedImage(f"{n}.jpg", bytes([n]) * (1 << 20)) for n in range(5)])
+    assert [image.name for image in held.images] == [f"{n}.jpg" for n in range(kept)]
+    assert held.notices[0].startswith(f"Only {kept} of 5 images are kept: a session holds ")
 
 
 def test_settings_of_one_model_leave_the_others_alone() -> None:

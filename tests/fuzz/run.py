@@ -1,0 +1,192 @@
+"""Damaged files through the whole of qviz: each gives a result or a sentence, and what runs beside them stays right.
+
+A model is loaded, its facts are told as `qviz info --json` tells them, it runs on an image, and every few of those that
+run are taken apart: compared layer by layer with a healthy one, traced, quantized. After every few files two healthy
+models run in the same workers: their figures have to be the same to the last bit, whatever the files before them did.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as Late
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from qviz.analysis.comparison import Comparison, compare_variant
+from qviz.analysis.detecting import detect_images
+from qviz.analysis.layer_error import layer_errors
+from qviz.analysis.models import LoadedModel, ModelSource, load_model
+from qviz.analysis.trace import trace_object
+from qviz.api.building import source_of
+from qviz.cli.info import _facts
+from qviz.datasets.files import load_images
+from qviz.detector import preview_job
+from qviz.engine import Engine, LocalEngine, importing
+from qviz.errors import QvizError
+from qviz.quantize import start_building
+from qviz.structures import EncodedImage, Inference
+from tests.fuzz.images import hostile_image
+from tests.fuzz.models import ROOT, base, mutant
+
+JOB_SECONDS = 10.0
+PATIENCE = 20 * JOB_SECONDS
+"""Seconds after which a file has hung, whatever limit each of its jobs kept."""
+WITNESS_EVERY = 8
+DEEPER = {0: "layers", 3: "quantize", 5: "layers", 7: "trace"}
+"""What else is done with a model that runs, by the last digit of its number."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """ends: how each file ended. failures: a paragraph for each that ended as none may."""
+
+    ends: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    def fail(self, what: str) -> None:
+        self.ends["FAILED"] += 1
+        self.failures.append(what)
+        print(what, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def fuzz_engine(workers: int = 2) -> Iterator[LocalEngine]:
+    with LocalEngine(workers, JOB_SECONDS, 2 << 30, importing("qviz.detector")) as engine:
+        yield engine
+
+
+class Witness:
+    """Two healthy models on a real image, before and after."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.image: EncodedImage = next(iter(load_images([ROOT / "sample_data/images/hens.jpg"])))
+        self._engine = engine
+        self.models = [load_model(engine, ModelSource(f"{name}.tflite", base(name))) for name in ("float32", "int8")]
+        self._first = self._numbers()
+
+    def same(self) -> bool:
+        return self._numbers() == self._first
+
+    def _numbers(self) -> list[bytes]:
+        found = detect_images(self._engine, self.models, [self.image], 1, 0.05)
+        assert not found.skipped, found.skipped
+        return [_bits(found.inferences[model.digest, self.image.digest]) for model in self.models]
+
+
+def _bits(inference: Inference) -> bytes:
+    found = inference.detections
+    return b"|".join(values.tobytes() for values in (found.boxes, found.scores, found.class_ids))
+
+
+def fuzz_models(engine: Engine, numbers: Iterable[int]) -> Tally:
+    """The mutants of these numbers."""
+    witness = Witness(engine)
+
+    def one(number: int) -> str:
+        made = mutant(number)
+        source = ModelSource(made.name, made.data)
+        return tried_model(engine, source, witness, DEEPER.get(number % 10, ""))
+
+    def told(number: int) -> str:
+        made = mutant(number)
+        return f"{made.name} ({made.kind} of {made.base})"
+
+    return _each(engine, list(numbers), one, told, witness)
+
+
+def fuzz_images(engine: Engine, numbers: Iterable[int]) -> Tally:
+    """The hostile images of these numbers."""
+
+    def one(number: int) -> str:
+        made = hostile_image(number)
+        return tried_image(engine, EncodedImage(made.name, made.data))
+
+    def told(number: int) -> str:
+        made = hostile_image(number)
+        return f"{made.name} ({made.kind} of {made.base})"
+
+    return _each(engine, list(numbers), one, told, Witness(engine))
+
+
+def _each(
+    engine: Engine, numbers: list[int], one: Callable[[int], str], told: Callable[[int], str], witness: Witness
+) -> Tally:
+    """As many at once as there are workers."""
+    tally = Tally()
+    with ThreadPoolExecutor(engine.workers) as threads:
+        for start in range(0, len(numbers), WITNESS_EVERY):
+            jobs = {number: threads.submit(one, number) for number in numbers[start : start + WITNESS_EVERY]}
+            for number, job in jobs.items():
+                try:
+                    tally.ends[job.result(timeout=PATIENCE)] += 1
+                except Late:
+                    tally.fail(f"{told(number)} hung for more than {PATIENCE:.0f} s")
+                except Exception as error:
+                    tally.fail(f"{told(number)}: {type(error).__name__}\n{''.join(traceback.format_exception(error))}")
+            if not witness.same():
+                tally.fail(f"healthy models gave other numbers after {', '.join(map(told, jobs))}")
+    return tally
+
+
+def tried_model(engine: Engine, source: ModelSource, witness: Witness, deeper: str = "") -> str:
+    """How one model ended. Raises what is no QvizError, and AssertionError for a number that is none."""
+    try:
+        model = load_model(engine, source)
+    except QvizError as error:
+        assert str(error).startswith(source.name) and len(str(error)) < 5_000, str(error)[:5_000]
+        return f"refused: {type(error).__name__}"
+    json.dumps(_facts(model), allow_nan=False)
+    reference = witness.models[0]
+    model = replace(model, inspection=model.inspection.following(reference.inspection))
+    found = detect_images(engine, [reference, model], [witness.image], 1, 0.05)
+    inference = found.inferences.get((model.digest, witness.image.digest))
+    if inference is None:
+        assert found.skipped, "neither a result nor a sentence"
+        return "refused as it ran"
+    check_numbers(inference)
+    compared = compare_variant(reference, model, found.images, found.inferences, 0.25, 0.5)
+    json.dumps(Comparison(reference.name, (compared,)).to_json(), allow_nan=False)
+    return "ran" + _looked_into(engine, model, witness, deeper)
+
+
+def _looked_into(engine: Engine, model: LoadedModel, witness: Witness, deeper: str) -> str:
+    """What takes a model apart: its layers compared, an object traced, the file quantized."""
+    if not deeper:
+        return ""
+    reference, image = witness.models[0], witness.image
+    try:
+        if deeper == "layers":
+            json.dumps(layer_errors(engine, reference, model, [image]).to_json(), allow_nan=False)
+        elif deeper == "trace":
+            json.dumps(trace_object(engine, reference, model, image, quick=True).to_json(), allow_nan=False)
+        else:
+            start_building(engine, source_of(model), "dynamic_range").result()
+    except QvizError as error:
+        return f", {deeper} refused: {type(error).__name__}"
+    return f", {deeper} done"
+
+
+def check_numbers(inference: Inference) -> None:
+    """Whatever a model gives, detections are finite and scores lie in [0, 1]."""
+    for found in (inference.detections, inference.candidates):
+        if found is not None:
+            assert np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()
+            assert (found.scores >= 0).all() and (found.scores <= 1).all()
+
+
+def tried_image(engine: Engine, image: EncodedImage) -> str:
+    """How one image ended. Raises what is no QvizError."""
+    try:
+        width, height, jpeg = engine.submit(preview_job, image, 320).result()
+    except QvizError as error:
+        assert len(str(error)) < 1_000, str(error)
+        return f"refused: {type(error).__name__}"
+    assert min(width, height) >= 2 and width * height <= 50_000_000 and jpeg[:2] == b"\xff\xd8"
+    return "decoded"

@@ -1,0 +1,62 @@
+"""A small share of `make fuzz`, and every file that once ended as none may."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from qviz.analysis.models import ModelSource
+from qviz.engine import LocalEngine
+from qviz.structures import EncodedImage, digest_of
+from tests.fuzz.images import hostile_image
+from tests.fuzz.models import KINDS, mutant
+from tests.fuzz.run import Witness, fuzz_engine, fuzz_images, fuzz_models, tried_image, tried_model
+
+CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[LocalEngine]:
+    with fuzz_engine() as running:
+        yield running
+
+
+@pytest.mark.slow
+def test_a_share_of_the_damaged_models(engine: LocalEngine) -> None:
+    tally = fuzz_models(engine, range(2_000, 2_000 + 4 * len(KINDS)))
+    assert tally.failures == []
+    assert tally.ends.total() == 4 * len(KINDS)
+    assert tally.ends["refused: ModelError"] and any(end.startswith("ran") for end in tally.ends), tally.ends
+
+
+@pytest.mark.slow
+def test_a_share_of_the_hostile_images(engine: LocalEngine) -> None:
+    tally = fuzz_images(engine, range(500, 560))
+    assert tally.failures == []
+    assert tally.ends["refused: ImageError"] and tally.ends["decoded"], tally.ends
+
+
+@pytest.fixture(scope="module")
+def witness(engine: LocalEngine) -> Witness:
+    return Witness(engine)
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_a_case_ends_as_it_should(engine: LocalEngine, witness: Witness, path: Path) -> None:
+    case = json.loads(path.read_text())
+    what = mutant(case["number"]) if case["what"] == "model" else hostile_image(case["number"])
+    assert digest_of(what.data) == case["sha256"], "the generator makes another file: keep this one some other way"
+    if case["what"] == "model":
+        end = tried_model(engine, ModelSource(what.name, what.data), witness, case.get("deeper", ""))
+    else:
+        end = tried_image(engine, EncodedImage(what.name, what.data))
+    assert end in case["ends"]
+    assert witness.same()
+
+
+def test_the_same_number_is_the_same_file() -> None:
+    assert mutant(5) == mutant(5) and mutant(5).data != mutant(5 + len(KINDS)).data
+    assert hostile_image(3) == hostile_image(3)

@@ -1,0 +1,111 @@
+"""The one file of limits: what it may say, who is above it, and that the documentation names every line."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from qviz.analysis.models import check_model_size
+from qviz.engine import LocalEngine
+from qviz.errors import ModelError, SettingsError, WorkerTimeout
+from qviz.limits import OWN, Limits, limits
+from tests.conftest import ROOT
+
+
+def test_every_limit_is_in_the_file_explained_and_in_the_documentation() -> None:
+    lines = OWN.read_text().splitlines()
+    documented = dict(re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", (ROOT / "docs/reliability.md").read_text(), re.M))
+    names = [field.name for field in fields(Limits)]
+    assert list(tomllib.loads(OWN.read_text())) == names
+    for name in names:
+        (line,) = (line for line in lines if line.startswith(f"{name} "))
+        assert "# " in line
+        assert int(documented.pop(name).replace(",", "")) == getattr(limits(), name)
+    assert not documented
+
+
+def test_an_administrator_changes_what_he_names_and_nothing_else(limited: Callable[[str], None]) -> None:
+    usual = limits().to_json()
+    limited("job_seconds = 7\n")
+    assert limits().to_json() == {**usual, "job_seconds": 7}
+
+
+REFUSED = [
+    ("job_second = 7", "'job_second', which is no limit; did you mean job_seconds?"),
+    ("colour = 7", "is no limit; known are upload_mb, "),
+    ("[jobs]\nseconds = 7", "'jobs', which is no limit"),
+    ("job_seconds = 0", "sets job_seconds to '0'; a whole number from 1 to"),
+    ("job_seconds = -1", "sets job_seconds to '-1'"),
+    ("job_seconds = true", "sets job_seconds to 'True'"),
+    ("job_seconds = 1.5", "sets job_seconds to '1.5'"),
+    ('upload_mb = "400 MB"', "sets upload_mb to '400 MB'; a whole number from 1 to 1000000000 is expected."),
+    ("job_memory_mb = 100", "a whole number from 512 to"),
+    ("image_megapixels = 90", "a whole number from 1 to 89 is expected"),
+    ("job_seconds: 7", "is no TOML file"),
+    ("\udcff", "is no TOML file"),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), REFUSED)
+def test_refused(text: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "own.toml"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    monkeypatch.setenv("QVIZ_LIMITS", str(path))
+    with pytest.raises(SettingsError, match=re.escape(sentence)) as caught:
+        limits()
+    assert str(caught.value).startswith(f"{path} ")
+
+
+def test_a_file_that_is_not_there_is_one_sentence_on_the_command_line(tmp_path: Path, sample_model: Path) -> None:
+    said = os.environ | {"QVIZ_LIMITS": str(tmp_path / "none.toml")}
+    command = [sys.executable, "-m", "qviz", "info", str(sample_model)]
+    ended = subprocess.run(command, cwd=ROOT, env=said, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        f"qviz: {tmp_path / 'none.toml'}, which QVIZ_LIMITS names, cannot be read (No such file or directory).\n"
+    )
+
+
+@pytest.fixture
+def sample_model() -> Path:
+    return ROOT / "sample_data/models/ssdlite_mobilenet_v2_int8.tflite"
+
+
+def test_a_model_of_too_many_bytes(limited: Callable[[str], None]) -> None:
+    limited("model_mb = 2")
+    check_model_size("a.tflite", 2 << 20)
+    with pytest.raises(ModelError, match=r"^a\.tflite has 2 MB; models of up to 2 are read\.$"):
+        check_model_size("a.tflite", (2 << 20) + 1)
+
+
+def test_the_engine_keeps_to_them(limited: Callable[[str], None]) -> None:
+    limited("job_seconds = 1")
+    with LocalEngine(1) as engine, pytest.raises(WorkerTimeout, match="longer than 1 s"):
+        engine.submit(time.sleep, 60).result()
+
+
+def test_a_page_says_what_is_wrong_with_them(limited: Callable[[str], None]) -> None:
+    from streamlit.testing.v1 import AppTest
+
+    limited("job_seconds = 0")
+    shown = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    assert not shown.exception
+    assert "a whole number from 1 to" in shown.error[0].value.replace("\\", "")
+
+
+def test_a_dropped_file_of_too_many_bytes_is_refused_by_the_server(limited: Callable[[str], None]) -> None:
+    from qviz.ui.uploads import _sort
+
+    limited("upload_mb = 1")
+    found = _sort([("a.tflite", bytes((1 << 20) + 1)), ("b.jpg", b"\xff\xd8\xff")])
+    assert found.notices == ["a.tflite has 1 MB; files of up to 1 are taken in here."]
+    assert [image.name for image in found.images] == ["b.jpg"]

@@ -1,0 +1,74 @@
+"""Answers kept for all sessions: bounded by their bytes, the oldest go first, and nothing under way is lost."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from qviz.engine import Blob
+from qviz.structures import EncodedImage
+from qviz.ui.results import Preview, Results
+
+JPEG = bytes(10_000)
+
+
+class ByHand:
+    """An engine whose jobs end when the test says so."""
+
+    workers = 1
+
+    def __init__(self) -> None:
+        self.jobs: list[Future[Any]] = []
+
+    def submit(self, *_: Any, **__: Any) -> Future[Any]:
+        self.jobs.append(Future())
+        return self.jobs[-1]
+
+    submit_urgent = submit
+
+    def share(self, data: bytes, digest: str) -> Blob:
+        return Blob(digest, Path(digest))
+
+    def close(self) -> None:
+        return
+
+
+def images(count: int) -> list[EncodedImage]:
+    return [EncodedImage(f"{number}.jpg", str(number).encode()) for number in range(count)]
+
+
+def test_the_oldest_answers_go_and_a_page_may_ask_for_them_again() -> None:
+    engine, shown = ByHand(), images(10)
+    results = Results(engine, most=100_000)
+    results.want_previews(shown, 160)
+    for job in engine.jobs[1:]:
+        job.set_result((4, 3, JPEG))
+    there = [results.preview(image, 160) for image in shown]
+    assert there[0] is None, "the first is under way, and stays so"
+    assert there[1] is None and isinstance(there[-1], Preview)
+    assert 5 <= sum(answer is not None for answer in there) <= 8
+    engine.jobs[0].set_result((4, 3, JPEG))
+    assert results.preview(shown[0], 160) is not None
+    results.want_previews(shown[1:2], 160)
+    assert len(engine.jobs) == 11
+
+
+def test_one_that_is_looked_at_now_is_taken_out_and_put_in_front() -> None:
+    engine, shown = ByHand(), images(1)
+    results = Results(engine)
+    results.want_previews(shown, 160)
+    results.want_previews(shown, 160, urgent=True)
+    first, second = engine.jobs
+    assert first.cancelled()
+    second.set_result((4, 3, JPEG))
+    assert results.preview(shown[0], 160) == Preview(4, 3, JPEG)
+
+
+def test_thousands_of_small_answers_are_all_kept() -> None:
+    engine, shown = ByHand(), images(6_000)
+    results = Results(engine)
+    results.want_previews(shown, 160)
+    for job in engine.jobs:
+        job.set_result((4, 3, JPEG))
+    assert all(results.preview(image, 160) is not None for image in shown)
