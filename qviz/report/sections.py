@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from qviz.analysis.error_types import KINDS_TOLD
 from qviz.analysis.outliers import outliers, worst_layer
 from qviz.analysis.robustness_verdict import robustness_verdict
 from qviz.analysis.study import Study
@@ -62,7 +63,13 @@ def _accuracy(study: Study, drawn: Drawn) -> dict[str, Any]:
     names = [model.name for model in study.models]
     figures = study.evaluation.models if study.evaluation is not None else ()
     rows = list(zip(names, figures, strict=True))
-    return {"evaluation": study.evaluation, "rows": rows, "losses": study.losses, "charts": drawn.accuracy()}
+    return {
+        "evaluation": study.evaluation,
+        "rows": rows,
+        "losses": study.losses,
+        "charts": drawn.accuracy(),
+        "kinds": KINDS_TOLD,
+    }
 
 
 def _classes(study: Study, drawn: Drawn) -> dict[str, Any]:

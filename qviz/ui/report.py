@@ -15,6 +15,7 @@ from qviz.analysis.reference_truth import unannotated_images
 from qviz.analysis.study import Made
 from qviz.analysis.study_extras import EXTRAS
 from qviz.analysis.study_work import MOST_SHOWN, Wanted, make_study
+from qviz.analysis.written import megabytes
 from qviz.report import SECTIONS, available, render
 from qviz.structures import Dataset
 from qviz.ui import accuracy_data, calls, evaluations
@@ -168,6 +169,6 @@ def download(job: ReportJob) -> None:
     """The file and its size; an error becomes its sentence on the page."""
     data, sections = job.future.result()
     st.download_button(
-        f"Download the report ({len(data) / 1e6:.3g} MB)", data, "qviz_report.html", "text/html", on_click="ignore"
+        f"Download the report ({megabytes(len(data))})", data, "qviz_report.html", "text/html", on_click="ignore"
     )
     st.caption(f"{len(sections)} sections: {', '.join(SECTIONS[name].title for name in sections)}.")
