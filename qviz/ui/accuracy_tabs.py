@@ -113,8 +113,8 @@ def errors(finding: Finding, variant: str) -> None:
     figure = error_bars(finding.details[variant].errors, finding.names[0], variant, finding.colour(variant))
     st.plotly_chart(figure, width="stretch", key=f"errors-{variant}")
     st.caption(
-        f"{KINDS_TOLD} dAP is the AP at an IoU of .50 that correcting all errors of one kind would bring (TIDE). dAPs do not"
-        " simply subtract: the same error costs more in a better model, and those of two kinds do not add up."
+        f"{KINDS_TOLD} dAP is the AP at an IoU of .50 that correcting all errors of one kind would bring (TIDE). dAPs"
+        " do not simply subtract: the same error costs more in a better model, and those of two kinds do not add up."
     )
 
 
