@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from qviz.analysis.models import ModelSource
+from qviz.analysis.study import Study
 from qviz.structures import Dataset, EncodedImage, Settings
 
 KEY = "qviz_workspace"
@@ -21,7 +22,10 @@ MAX_IMAGE_BYTES = 2 << 30
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Workspace:
-    """models: in the order of loading. reference: digest of the one chosen by hand. notices: sentences not yet read."""
+    """models: in the order of loading. reference: digest of the one chosen by hand. notices: sentences not yet read.
+
+    study: one that was saved, opened on the Report page.
+    """
 
     models: tuple[ModelSource, ...] = ()
     images: tuple[EncodedImage, ...] = ()
@@ -29,6 +33,7 @@ class Workspace:
     reference: str | None = None
     is_sample: bool = False
     notices: tuple[str, ...] = ()
+    study: Study | None = None
 
     def with_models(self, added: Sequence[ModelSource]) -> Workspace:
         """Models put at the end; the same bytes are kept once, the newer settings win."""
