@@ -1,12 +1,7 @@
-"""The page of a study, made and shown: two downloads, and the page itself as it will open.
-
-It is shown as a `data:` address, which has an origin of its own: whatever a study from elsewhere holds, it cannot reach
-into the dashboard (and its policy lets nothing run or be fetched in the first place).
-"""
+"""The page of a study, made and shown: two downloads, and the page itself as it will open."""
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -17,6 +12,7 @@ from qviz.analysis.study_file import study_bytes
 from qviz.analysis.written import megabytes
 from qviz.report import SECTIONS, render
 from qviz.ui.calls import Kept
+from qviz.ui.frame import frame
 from qviz.ui.report_choice import Chosen
 
 HEIGHT = 900
@@ -24,10 +20,11 @@ HEIGHT = 900
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Files:
-    """The page and the study as bytes."""
+    """The page and the study as bytes. rev: a digest of both."""
 
     page: bytes
     study: bytes
+    rev: str
 
 
 @st.cache_resource(show_spinner=False)
@@ -41,12 +38,12 @@ def make(study: Study, chosen: Chosen, title: str = "", command: str = "") -> Fi
     if command:
         named = replace(named, made=replace(study.made, command=command))
     data = study_bytes(named)
-    key = sha256(data).hexdigest(), chosen
+    rev = sha256(data + repr(chosen).encode("utf-8", "replace")).hexdigest()
 
     def made() -> Files:
-        return Files(render(named, chosen.sections, dict(chosen.notes)).encode("utf-8"), data)
+        return Files(render(named, chosen.sections, dict(chosen.notes)).encode("utf-8"), data, rev)
 
-    return _files().get(key, made)
+    return _files().get(rev, made)
 
 
 def show(files: Files, chosen: Chosen) -> None:
@@ -71,5 +68,4 @@ def show(files: Files, chosen: Chosen) -> None:
         help="All figures and pictures in a file: drop it on this page, on any machine, with or without the models.",
     )
     st.caption(f"{len(chosen.sections)} sections: {', '.join(SECTIONS[name].title for name in chosen.sections)}.")
-    address = "data:text/html;charset=utf-8;base64," + base64.b64encode(files.page).decode()
-    st.iframe(address, height=HEIGHT, alt="The report")
+    frame(files.page.decode(), files.rev, HEIGHT, key="report-frame")
