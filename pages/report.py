@@ -1,13 +1,20 @@
-"""Report: one self-contained HTML page for the meeting, with the sections and images that are chosen."""
+"""Report: one self-contained HTML page for the meeting, with the sections, notes and images that are chosen."""
 
 import streamlit as st
 
-from qviz.ui import page, report, uploads, view
+from qviz.ui import page, report, report_job, report_study, uploads, view
 
 with page.begin("Report") as here:
-    found = here.models
+    found, study = here.models, here.workspace.study
+    if study is not None:
+        report_study.show(here, study)
+        uploads.drop_zone("A saved study", key="report")
+        st.stop()
     if found is None or not found.variants or not here.workspace.images:
-        page.verdict("A reference, a variant and images are needed for a report.", "Drop them here.")
+        page.verdict(
+            "A reference, a variant and images are needed for a report.",
+            "Drop them here, or a study that was saved on another machine.",
+        )
         uploads.drop_zone("Models and images", key="report")
         st.stop()
     view.show(here.view)
@@ -18,8 +25,16 @@ with page.begin("Report") as here:
     )
     asked = report.ask(here)
     job = report.job(here, asked) if asked is not None else None
-    if job is not None and not job.future.done():
-        report.wait_for(job)
-        st.stop()
-    if job is not None:
-        report.download(job)
+    if asked is not None and job is not None:
+        if not job.future.done():
+            report_job.wait_for(job)
+            st.stop()
+        made = report_job.settled(job)
+        if made is None:
+            report.forget()
+            st.info("Stopped. What was detected so far is kept.")
+        else:
+            report.show(here, asked, made)
+    st.subheader("A study that was saved")
+    st.caption("Drop its file here: it opens without its models.")
+    uploads.drop_zone("A saved study", key="report")

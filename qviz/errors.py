@@ -9,6 +9,7 @@
     │   ├── SettingsError   a setting or an option
     │   ├── LabelsError     a label file
     │   ├── DatasetError    an annotation file
+    │   ├── StudyError      a study that was saved
     │   └── QuantizeError   a recipe that does not fit the model, or lacks what it needs
     ├── WorkerError         a job failed in its worker process; other jobs go on
     │   ├── WorkerCrashed
@@ -55,6 +56,10 @@ class LabelsError(InputError):
 
 class DatasetError(InputError):
     """An annotation file cannot be read."""
+
+
+class StudyError(InputError):
+    """A saved study cannot be read."""
 
 
 class QuantizeError(InputError):

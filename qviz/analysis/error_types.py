@@ -29,6 +29,10 @@ MOST = 100
 """Detections an image."""
 RIGHT, IGNORED = "", "ignored"
 """Kinds of detections that are no error, and that lie on a crowd."""
+KINDS_TOLD = (
+    "Cls: wrong class. Loc: right class, badly placed (IoU .1 to .5). Both: wrong and badly placed. Dupe: found twice."
+    " Bkg: nothing is there. Miss: not found at all."
+)
 
 
 @dataclass(frozen=True, slots=True)

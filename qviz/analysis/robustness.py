@@ -92,7 +92,7 @@ class Robustness:
     breaking_points: tuple[Breaking, ...]
     images_per_second: float = 0.0
     skipped: tuple[str, ...] = ()
-    warnings: tuple[dict[str, str], ...] = ()
+    warnings: tuple[dict[str, Any], ...] = ()
 
     @property
     def measure(self) -> str:

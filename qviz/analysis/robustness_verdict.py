@@ -5,6 +5,7 @@ from __future__ import annotations
 from qviz.analysis.out_of_range import WILD, OutOfRange
 from qviz.analysis.robustness import Interaction, Robustness
 from qviz.analysis.robustness_report import RobustnessReport
+from qviz.analysis.written import interval, points
 
 
 def robustness_verdict(result: Robustness, shown: dict[str, str] | None = None) -> str:
@@ -57,11 +58,11 @@ def _unit(result: Robustness) -> str:
 
 
 def _points(row: Interaction) -> str:
-    return f"{100 * (row.value or 0):.1f}"
+    return points(row.value or 0.0)
 
 
 def _bounds(row: Interaction) -> str:
-    return f"95 % interval {100 * (row.low or 0):.1f} to {100 * (row.high or 0):.1f}"
+    return f"95% interval {interval(row.low, row.high)}"
 
 
 def _kept(result: Robustness) -> str:

@@ -110,6 +110,19 @@ class Study:
             for model, compared in rows
         }
 
+    def to_json(self) -> dict[str, Any]:
+        """All of it but the raw detections; see `study_file`."""
+        from qviz.analysis.study_file import to_json  # it imports this module
+
+        return to_json(self)
+
+    @staticmethod
+    def from_json(said: Any, where: str = "The file") -> Study:
+        """The study that `to_json` told. where: for sentences. Raises StudyError."""
+        from qviz.analysis.study_file import from_json
+
+        return from_json(said, where)
+
 
 def studied_models(models: Sequence[LoadedModel]) -> tuple[StudiedModel, ...]:
     """The cards of these models, the reference first."""

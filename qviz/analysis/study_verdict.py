@@ -16,6 +16,7 @@ from qviz.analysis.layer_error import LayerError, LayerErrors
 from qviz.analysis.outliers import worst_layer
 from qviz.analysis.study import StudiedModel, Study
 from qviz.analysis.verdict import CLIPPED, LEVELS, NOTHING, damage_verdict, image_verdict, level, loss_verdict
+from qviz.analysis.written import interval, points, share
 
 HARMLESS = 0.01
 """AP that a variant may lose and still stand in for the reference: one point."""
@@ -77,15 +78,11 @@ def _lost(loss: Loss) -> str:
     if abs(loss.value) <= NOTHING:
         said = "loses no AP"
     else:
-        said = f"{'loses' if loss.value > 0 else 'gains'} {100 * abs(loss.value):.1f} AP points"
+        said = f"{'loses' if loss.value > 0 else 'gains'} {points(abs(loss.value))} AP points"
     if loss.low is None or loss.high is None:
         return said + ": too few images for an interval."
     low, high = (loss.low, loss.high) if loss.value > -NOTHING else (-loss.high, -loss.low)
-    return f"{said} [{_signed(low)}, {_signed(high)}]: {'significant' if loss.significant else 'not significant'}."
-
-
-def _signed(value: float) -> str:
-    return f"{100 * value:.1f}".replace("-", "−")
+    return f"{said} {interval(low, high)}: {'significant' if loss.significant else 'not significant'}."
 
 
 def _place(study: Study, name: str, summary: Summary) -> str:
@@ -178,7 +175,7 @@ def _undecided(study: Study) -> Iterator[Step]:
         images = study.evaluation.images if study.evaluation is not None else 0
         yield Step(
             name,
-            f"{images} images cannot tell: it may lose up to {100 * loss.ap.high:.1f} AP points.",
+            f"{images} images cannot tell: it may lose up to {points(loss.ap.high)} AP points.",
             "More annotated images narrow the interval; four times as many halve it.",
         )
 
@@ -194,7 +191,7 @@ def _good(study: Study) -> Iterator[Step]:
 
 
 def _size(study: Study, model: StudiedModel) -> str:
-    return f"{model.bytes / max(study.reference.bytes, 1):.0%} of its bytes"
+    return f"{share(model.bytes / max(study.reference.bytes, 1))} of its bytes"
 
 
 def _unknown(study: Study) -> Iterator[Step]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from qviz.analysis.ap_figures import Loss
 from qviz.analysis.evaluation import Evaluation
 from qviz.analysis.gate import Gate
+from qviz.analysis.written import UNKNOWN, interval, points, signed_points
 
 WORST = 5
 
@@ -21,10 +22,10 @@ def markdown(result: Evaluation, gate: Gate | None) -> str:
         parts += [plain(remark) for remark in gate.remarks]
     if result.reference_as_truth:
         parts.append("The reference's own detections stand for the truth: AP is agreement with it, not accuracy.")
-    models = [[plain(model.name), *(_ap(value) for value in model.figures())] for model in result.models]
+    models = [[plain(model.name), *(points(value) for value in model.figures())] for model in result.models]
     parts.append(_table(["model", "AP", "AP50", "AP75", "small", "medium", "large", "AR"], models))
     losses = [[plain(loss.variant), *_loss(loss.ap)] for loss in result.losses]
-    parts.append(_table(["variant", "loss", "95 % interval", "significant"], losses))
+    parts.append(_table(["variant", "loss", "95% interval", "significant"], losses))
     worst = [
         [plain(loss.variant), plain(row.label), *_loss(row.loss), str(row.truths)]
         for loss in result.losses
@@ -32,7 +33,7 @@ def markdown(result: Evaluation, gate: Gate | None) -> str:
         if (row.loss.value or 0) > 0
     ]
     if worst:
-        parts.append(_table(["variant", "class", "loss", "95 % interval", "significant", "truths"], worst))
+        parts.append(_table(["variant", "class", "loss", "95% interval", "significant", "truths"], worst))
     return "\n\n".join(parts) + "\n"
 
 
@@ -42,12 +43,8 @@ def plain(text: str) -> str:
 
 
 def _loss(loss: Loss) -> list[str]:
-    interval = "–" if loss.low is None or loss.high is None else f"[{100 * loss.low:+.1f}, {100 * loss.high:+.1f}]"
-    return [f"{100 * loss.value:+.1f}" if loss.value is not None else "–", interval, "yes" if loss.significant else ""]
-
-
-def _ap(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
+    bounds = interval(loss.low, loss.high) or UNKNOWN
+    return [signed_points(loss.value), bounds, "yes" if loss.significant else ""]
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qviz.analysis.written import milliseconds, points, score
+
 SAME_LATENCY = 0.05
 KEPT = 0.8
 """The share of the reference's quality from which on a variant is named as a gain."""
@@ -94,11 +96,11 @@ def tradeoff_verdict(found: Tradeoff, reference: str) -> str:
     base = next((point for point in found.points if point.name == reference), None)
     if base is None:
         fastest = min(found.front or found.points, key=lambda point: point.latency_ms)
-        said = f"{reference} was not measured; {fastest.name} is the fastest, {_ms(fastest.latency_ms)} a run"
+        said = f"{reference} was not measured; {fastest.name} is the fastest, {milliseconds(fastest.latency_ms)} a run"
         return f"{said}{_at(fastest)}."
     others = [point for point in found.points if point.name != reference]
     if not others:
-        return f"{reference} takes {_ms(base.latency_ms)} a run: add a quantized variant of it to compare."
+        return f"{reference} takes {milliseconds(base.latency_ms)} a run: add a quantized variant of it to compare."
     front = [point for point in found.front if point.name != reference]
     kept = [point for point in front if _keeps(point, base)]
     chosen = min(kept or front or others, key=lambda point: point.latency_ms)
@@ -137,12 +139,8 @@ def _times(ratio: float, more: str, less: str, same: str, within: float) -> str:
 def _at(point: Point) -> str:
     if point.quality is None:
         return f", its {point.quality_kind} unknown"
-    shown = f"{100 * point.quality:.1f}" if point.quality_kind == "AP" else f"{point.quality:.2f}"
+    shown = points(point.quality) if point.quality_kind == "AP" else score(point.quality)
     return f" at {point.quality_kind} {shown}"
-
-
-def _ms(value: float) -> str:
-    return f"{value:.3g} ms"
 
 
 def _listed(names: Sequence[str]) -> str:

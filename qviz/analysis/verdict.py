@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from qviz.analysis.ap_figures import ClassLoss, Loss, VariantLoss
 from qviz.analysis.changes import Summary
 from qviz.analysis.layer_error import LayerErrors
+from qviz.analysis.written import interval, points
 
 LEVELS = ((0.98, "unchanged"), (0.85, "slightly changed"), (0.6, "damaged"), (0.0, "broken"))
 """From this agreement on, a variant counts as ..."""
@@ -100,15 +101,13 @@ def loss_verdict(
         return "Annotated images and at least one variant are needed to tell a loss."
     ranked = sorted(losses.items(), key=lambda item: -(item[1].ap.value or 0.0))
     (name, worst), others = ranked[0], ranked[1:]
-    opening = (
-        f"Against {reference}'s own detections" if reference_as_truth else f"{reference} reaches {100 * ap:.1f} AP"
-    )
+    opening = f"Against {reference}'s own detections" if reference_as_truth else f"{reference} reaches {points(ap)} AP"
     if (worst.ap.value or 0.0) <= NOTHING:
         return f"{opening}{', ' if reference_as_truth else '; '}no variant loses AP."
     said = f"{opening}{', ' if reference_as_truth else '; '}{name} loses {_amount(worst.ap)}"
     top = _class_to_name(worst)
     if top is not None:
-        said += f", most in {top.label} ({100 * (top.loss.value or 0):.1f})"
+        said += f", most in {top.label} ({points(top.loss.value)})"
     return f"{said}.{_other_losses(others)}"
 
 
@@ -124,11 +123,11 @@ NOTHING = 5e-4
 
 def _amount(loss: Loss) -> str:
     """10.0 AP points [4.0, 16.0], significant"""
-    said = f"{100 * (loss.value or 0.0):.1f} AP points"
+    said = f"{points(loss.value or 0.0)} AP points"
     if loss.low is None or loss.high is None:
         return said
     sure = "significant" if loss.significant else "not significant"
-    return f"{said} [{100 * loss.low:.1f}, {100 * loss.high:.1f}], {sure}"
+    return f"{said} {interval(loss.low, loss.high)}, {sure}"
 
 
 def _other_losses(others: Sequence[tuple[str, VariantLoss]]) -> str:
@@ -145,4 +144,4 @@ def _other_losses(others: Sequence[tuple[str, VariantLoss]]) -> str:
     verb = "loses" if len(rest) == 1 else "lose"
     if max(rest) <= NOTHING:
         return f"{said} {who} {verb} none."
-    return f"{said} {who} {verb} at most {100 * max(rest):.1f}, not significant."
+    return f"{said} {who} {verb} at most {points(max(rest))}, not significant."

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qviz.api.building import quantize
     from qviz.api.cost import profile
     from qviz.api.diagnosis import layers, noise_budget, trace, what_if
-    from qviz.api.meeting import report
+    from qviz.api.meeting import open_study, report, report_of, save_study
     from qviz.api.objects import SEEN_FROM, compare, detect
     from qviz.api.session import engine_or_own, first_images, load
     from qviz.api.shifts import robustness
@@ -29,10 +29,13 @@ _HOMES = {
     "layers": "diagnosis",
     "load": "session",
     "noise_budget": "diagnosis",
+    "open_study": "meeting",
     "profile": "cost",
     "quantize": "building",
     "report": "meeting",
+    "report_of": "meeting",
     "robustness": "shifts",
+    "save_study": "meeting",
     "trace": "diagnosis",
     "what_if": "diagnosis",
 }
@@ -47,10 +50,13 @@ __all__ = [
     "layers",
     "load",
     "noise_budget",
+    "open_study",
     "profile",
     "quantize",
     "report",
+    "report_of",
     "robustness",
+    "save_study",
     "trace",
     "what_if",
 ]

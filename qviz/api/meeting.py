@@ -10,12 +10,13 @@ from qviz.analysis.models import LoadedModel
 from qviz.analysis.reference_truth import unannotated, unannotated_images
 from qviz.analysis.study import Made, Study
 from qviz.analysis.study_extras import EXTRAS, check_extras, with_extras
+from qviz.analysis.study_file import MOST_BYTES, read_study, study_bytes
 from qviz.analysis.study_work import Wanted, make_study
 from qviz.api.session import PathIn, engine_or_own
 from qviz.datasets.annotated import read_dataset
 from qviz.datasets.files import find_images, unzip_images
 from qviz.engine import Engine
-from qviz.errors import ImageError, SettingsError
+from qviz.errors import ImageError, SettingsError, StudyError
 from qviz.progress import OnProgress, silent
 from qviz.report import SECTIONS, available, render
 from qviz.store import Store
@@ -32,14 +33,37 @@ class Report:
 
     def write(self, path: PathIn) -> int:
         """Its size in bytes. The line ends stay as they are: the policy knows the scripts by their digests."""
-        data = self.html.encode("utf-8")
-        try:
-            Path(path).write_bytes(data)
-        except OSError as error:
-            raise SettingsError(
-                f"{path} cannot be written ({error.strerror}); name a file in a folder where you may write."
-            ) from error
-        return len(data)
+        return _write(path, self.html.encode("utf-8"))
+
+
+def report_of(study: Study, sections: Sequence[str] | None = None, notes: Mapping[str, str] | None = None) -> Report:
+    """The page of a study that is there already. Raises SettingsError."""
+    return Report(render(study, sections, notes), tuple(sections or available(study)), study)
+
+
+def save_study(study: Study, path: PathIn) -> int:
+    """The file's size in bytes; it opens on another machine, with or without the models. Raises SettingsError."""
+    return _write(path, study_bytes(study))
+
+
+def open_study(path: PathIn) -> Study:
+    """Raises StudyError."""
+    try:
+        if Path(path).stat().st_size <= MOST_BYTES:
+            return read_study(Path(path).read_bytes(), Path(path).name)
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read ({error.strerror}); name a file of --save-study.") from error
+    raise StudyError(f"{path} is larger than {MOST_BYTES >> 20} MB; no study is.")
+
+
+def _write(path: PathIn, data: bytes) -> int:
+    try:
+        Path(path).write_bytes(data)
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be written ({error.strerror}); name a file in a folder where you may write."
+        ) from error
+    return len(data)
 
 
 def report(
@@ -74,8 +98,7 @@ def report(
         compared = _compared(data, paths)
         study = make_study(running, models, compared, data, chosen, made, on_progress, threads, store)
         study = with_extras(running, study, models, compared, data, extras, on_progress, threads, store)
-    html = render(study, sections, notes)
-    return Report(html, tuple(sections or available(study)), study)
+    return report_of(study, sections, notes)
 
 
 def check_sections(sections: Sequence[str] | None, annotated: bool) -> None:

@@ -1,6 +1,6 @@
 """mAP of every model and the loss of every variant by class
 
-AP is pycocotools'; the loss is reference minus variant, so positive is worse, with its 95 % interval.
+AP is pycocotools'; the loss is reference minus variant, so positive is worse, with its 95% interval.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _show(result: Evaluation, gate: Gate | None) -> None:
         ["model", "AP", "AP50", "AP75", "small", "medium", "large", "AR"],
         [[model.name, *(output.ap(value) for value in model.figures())] for model in result.models],
     )
-    print("\nloss, reference minus variant, AP x100, with its 95 % interval (* significant)")
+    print("\nloss, reference minus variant, AP x100, with its 95% interval (* significant)")
     output.print_table(
         ["variant", "loss", "interval", "", "best threshold", "reference's", "F1 recovered"],
         [

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from qviz.analysis import written
+
 
 def print_json(document: dict[str, Any]) -> None:
     """One document; numbers unrounded, unknown is null, never NaN."""
@@ -69,34 +71,39 @@ def _is_number(text: str) -> bool:
 
 def score(value: float | None) -> str | None:
     """A confidence, two decimals."""
-    return None if value is None else f"{value:.2f}"
+    return None if value is None else written.score(value)
 
 
 def signed(value: float | None) -> str | None:
     """A difference of confidences."""
-    return None if value is None else f"{value:+.2f}"
+    return None if value is None else written.signed_score(value)
 
 
 def ap(value: float | None) -> str | None:
     """AP x100, one decimal."""
-    return None if value is None else f"{100 * value:.1f}"
+    return None if value is None else written.points(value)
 
 
 def signed_ap(value: float | None) -> str | None:
     """A difference of AP x100."""
-    return None if value is None else f"{100 * value:+.1f}"
+    return None if value is None else written.signed_points(value)
 
 
 def interval(low: float | None, high: float | None) -> str | None:
     """Bounds of a difference of AP x100."""
-    return None if low is None or high is None else f"[{100 * low:+.1f}, {100 * high:+.1f}]"
+    return written.interval(low, high) or None
 
 
 def share(value: float | None) -> str | None:
     """A share as per cent."""
-    return None if value is None else f"{value:.0%}"
+    return None if value is None else written.share(value)
 
 
 def megabytes(size: int) -> str:
     """Three significant figures."""
-    return f"{size / 1e6:.3g} MB"
+    return written.megabytes(size)
+
+
+def three(value: float | None) -> str | None:
+    """Milliseconds or megabytes without their unit: three significant figures."""
+    return None if value is None else written.three(value)

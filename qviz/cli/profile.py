@@ -69,14 +69,14 @@ def _show(result: Profile, operators: bool) -> None:
     for row in result.models:
         print(f"\n{row.name}, {row.threads} thread{'s' * (row.threads > 1)}, by operator:")
         if operators:
-            times = [[one.order, one.op_kind, f"{one.ms:.3f}", one.tensor[-60:]] for one in row.operators]
+            times = [[one.order, one.op_kind, output.three(one.ms), one.tensor[-60:]] for one in row.operators]
             output.print_table(["order", "operator", "ms", "tensor"], times)
         else:
-            kinds = [[kind.op_kind, kind.steps, f"{kind.ms:.2f}"] for kind in row.by_kind[:SHOWN]]
+            kinds = [[kind.op_kind, kind.steps, output.three(kind.ms)] for kind in row.by_kind[:SHOWN]]
             output.print_table(["operator", "steps", "ms"], kinds)
 
 
 def _cells(row: ModelProfile) -> list[object]:
-    peak = None if row.peak_mb is None else f"{row.peak_mb:.3g}"
-    times = [f"{value:.2f}" for value in (row.mean_ms, row.p50_ms, row.p95_ms, row.cpu_ms)]
+    peak = output.three(row.peak_mb)
+    times = [output.three(value) for value in (row.mean_ms, row.p50_ms, row.p95_ms, row.cpu_ms)]
     return [row.name, row.scheme, output.megabytes(row.bytes), row.threads, row.runs, *times, peak]

@@ -9,14 +9,20 @@ import argparse
 import datetime
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qviz.cli import options, output
 from qviz.errors import SettingsError
 
+if TYPE_CHECKING:
+    from qviz.api.meeting import Report
+
 
 def add(parser: argparse.ArgumentParser) -> None:
-    options.add_models(parser)
+    parser.add_argument(
+        "reference", type=Path, nargs="?", metavar="REF", help=".tflite file, SavedModel, .keras or .h5"
+    )
+    parser.add_argument("variants", type=Path, nargs="*", metavar="VARIANT", help="quantized variants of it")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html", help="the page to write")
     parser.add_argument("--dataset", type=Path, metavar="FILE", help="annotated images, as `qviz evaluate` takes them")
     parser.add_argument(
@@ -26,6 +32,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="PATH",
         help="images, folders or zip archives of them; with a dataset by default its own, or the folder that has them",
+    )
+    group = parser.add_argument_group("study: all that the page tells, in a file that needs neither models nor images")
+    group.add_argument("--save-study", type=Path, metavar="FILE", help="keep it beside the page")
+    group.add_argument(
+        "--study", type=Path, metavar="FILE", help="make the page of one that was kept, without any work"
     )
     group = parser.add_argument_group("page")
     group.add_argument("--sections", metavar="LIST", help="names with commas; by default all there is something for")
@@ -42,12 +53,43 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    made = _made_anew if args.study is None else _of_study
+    result = made(args, _names(args.sections), dict(_note(text) for text in args.note))
+    size = result.write(args.output)
+    if args.save_study:
+        from qviz import api
+
+        api.save_study(result.study, args.save_study)
+    if args.json:
+        output.print_json({"file": str(args.output), "bytes": size, "sections": list(result.sections)})
+    else:
+        print(f"{args.output}: {output.megabytes(size)}, {', '.join(result.sections)}")
+    return 0
+
+
+def _of_study(args: argparse.Namespace, sections: list[str] | None, notes: dict[str, str]) -> Report:
+    if found := [name for name in ("reference", "dataset", "images", "also", "show", "title") if getattr(args, name)]:
+        raise SettingsError(
+            f"--study is made already, so {_flag(found[0])} changes nothing; leave one of them out. Sections and notes"
+            " can be chosen anew."
+        )
+    from qviz import api
+
+    return api.report_of(api.open_study(args.study), sections, notes)
+
+
+def _flag(name: str) -> str:
+    return "REF" if name == "reference" else f"--{name}"
+
+
+def _made_anew(args: argparse.Namespace, sections: list[str] | None, notes: dict[str, str]) -> Report:
     options.check_fraction("--score", args.score)
     options.check_fraction("--iou", args.iou)
+    if args.reference is None or not args.variants:
+        raise SettingsError("A report compares models: give REF and at least one VARIANT, or a saved --study.")
     if not args.dataset and not args.images:
         raise SettingsError("Neither --dataset nor --images is given; a report needs one of them.")
-    notes = dict(_note(text) for text in args.note)
-    sections, also = _names(args.sections), _names(args.also) or []
+    also = _names(args.also) or []
     with options.engine_of(args) as engine, options.store_of(args) as store:
         from qviz import api  # imported while the workers start
         from qviz.analysis.study import Made
@@ -58,17 +100,12 @@ def run(args: argparse.Namespace) -> int:
         models = api.load([args.reference, *args.variants], engine, options.settings_of(args))
         wanted = Wanted(name=args.title, shown=tuple(args.show), score=args.score, iou=args.iou)
         made = Made(date=datetime.date.today().isoformat(), command=command_of(args))
-        result = api.report(
+        result: Report = api.report(
             models, args.dataset, args.images, sections, notes, also, wanted, made, engine, options.show_progress,
             args.threads, store,
         )  # fmt: skip
     options.remark(result.study.comparison.skipped)
-    size = result.write(args.output)
-    if args.json:
-        output.print_json({"file": str(args.output), "bytes": size, "sections": list(result.sections)})
-    else:
-        print(f"{args.output}: {output.megabytes(size)}, {', '.join(result.sections)}")
-    return 0
+    return result
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -99,7 +99,7 @@ def _show(result: RobustnessReport) -> None:
     severities = [str(level) for level in swept.severities]
     output.print_table(["corruption", "model", "clean", *severities, "half gone at"], _curves(swept))
     if swept.interactions:
-        print("\ninteraction: lost beyond the reference's own loss, x100, with its 95 % interval (* significant)")
+        print("\ninteraction: lost beyond the reference's own loss, x100, with its 95% interval (* significant)")
         output.print_table(["variant", "corruption", "interaction", "interval", ""], _interactions(swept))
     for name in result.alarms:
         _show_ranges(result, name)

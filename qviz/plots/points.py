@@ -1,29 +1,20 @@
-"""AP as it is shown: points (x100) with one decimal, intervals in brackets, unknown as a dash."""
+"""AP in charts: points (x100), their intervals and how sure they are. How figures are written: `analysis.written`."""
 
 from __future__ import annotations
 
 from qviz.analysis.ap_figures import Loss
+from qviz.analysis.written import interval, points, signed_points
+
+__all__ = ["bracket", "faded", "opacity", "plain", "points", "signed_points", "sureness", "whiskers"]
 
 GREY = "#8a9299"
 FADED, FULL = 0.35, 1.0
 """Opacity of what may be noise, and of what is not."""
 
 
-def points(value: float | None) -> str:
-    """.315 -> 31.5"""
-    return "–" if value is None else f"{100 * value:.1f}"
-
-
-def signed_points(value: float | None) -> str:
-    """.0031 -> +0.3; what rounds to nothing has no sign."""
-    if value is None:
-        return "–"
-    return "0.0" if abs(value) < 5e-4 else f"{100 * value:+.1f}"
-
-
 def bracket(loss: Loss) -> str:
-    """The 95 % interval, or nothing where there is none."""
-    return "" if loss.low is None or loss.high is None else f"[{100 * loss.low:.1f}, {100 * loss.high:.1f}]"
+    """The 95% interval, or nothing where there is none."""
+    return interval(loss.low, loss.high)
 
 
 def sureness(loss: Loss) -> str:

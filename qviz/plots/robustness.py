@@ -1,6 +1,6 @@
 """The sweep as pictures: value against severity (a panel a corruption, a line a model), and the interaction.
 
-Values are AP or agreement, x100; severity 0 is the clean image. Bands are 95 % intervals.
+Values are AP or agreement, x100; severity 0 is the clean image. Bands are 95% intervals.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from qviz.analysis.robustness import Point, Robustness
+from qviz.analysis.written import interval
 from qviz.plots.class_loss import HEAT
 from qviz.plots.points import GREY, plain, signed_points
 
@@ -83,9 +84,7 @@ def _faint(colour: str) -> str:
 
 
 def _bracket(point: Point) -> str:
-    if point.low is None or point.high is None:
-        return ""
-    return f"[{100 * point.low:.1f}, {100 * point.high:.1f}]"
+    return interval(point.low, point.high)
 
 
 def interaction_heat(result: Robustness, names: Mapping[str, str]) -> go.Figure:
@@ -97,13 +96,7 @@ def interaction_heat(result: Robustness, names: Mapping[str, str]) -> go.Figure:
     texts = [
         ["" if c is None else signed_points(c.value) + ("*" if c.significant else "") for c in row] for row in cells
     ]
-    told = [
-        [
-            "" if c is None or c.low is None or c.high is None else f"[{100 * c.low:.1f}, {100 * c.high:.1f}]"
-            for c in row
-        ]
-        for row in cells
-    ]
+    told = [["" if c is None else interval(c.low, c.high) for c in row] for row in cells]
     figure = go.Figure(
         go.Heatmap(
             z=values,

@@ -38,7 +38,7 @@ def saturation_heat(found: Saturation) -> go.Figure:
                 "title": {"text": "clipped", "side": "right"},
                 "thickness": 12,
                 "tickvals": [0, 0.01**0.5, 0.05**0.5, 0.2**0.5, 0.5**0.5, 1],
-                "ticktext": ["0", "1 %", "5 %", "20 %", "50 %", "100 %"],
+                "ticktext": ["0", "1%", "5%", "20%", "50%", "100%"],
             },
             ygap=1,
         )

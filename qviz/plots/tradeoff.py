@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 
 from qviz.analysis.profile_figures import ModelProfile
 from qviz.analysis.tradeoff import Point, Tradeoff
+from qviz.analysis.written import megabytes, milliseconds
 from qviz.plots.points import FADED, FULL, GREY, faded, plain
 
 LARGEST, SMALLEST = 46.0, 10.0
@@ -70,7 +71,7 @@ def _bubble(found: Tradeoff, point: Point, colour: str, x: str, largest: float, 
             "color": faded(colour, alpha),
             "line": {"width": 1, "color": faded(colour, FULL)},
         },
-        customdata=[[f"{point.bytes / 1e6:.3g} MB", f"{point.latency_ms:.3g} ms", plain(told)]],
+        customdata=[[megabytes(point.bytes), milliseconds(point.latency_ms), plain(told)]],
         hovertemplate="%{text}: %{y}<br>%{customdata[0]}, %{customdata[1]}<br>%{customdata[2]}<extra></extra>",
     )
 
@@ -98,7 +99,7 @@ def operator_times(found: ModelProfile, colour: str) -> go.Figure:
             y=[f"{plain(kind.op_kind[:60])} · {kind.steps}" for kind in kinds],
             orientation="h",
             marker={"color": colour},
-            text=[f"{kind.ms:.3g} ms, {kind.ms / total:.0%}" for kind in kinds],
+            text=[f"{milliseconds(kind.ms)}, {kind.ms / total:.0%}" for kind in kinds],
             textposition="outside",
             cliponaxis=False,
             hovertemplate="%{y}: %{text}<extra></extra>",

@@ -52,7 +52,7 @@ class Drawn:
         if study.evaluation is None or not losses:
             return []
         figure = variant_losses({name: loss.ap for name, loss in losses.items()}, [self.colours[n] for n in losses])
-        charts = [self.chart("AP points lost by each variant, with 95 % intervals", figure)]
+        charts = [self.chart("AP points lost by each variant, with 95% intervals", figure)]
         worst = max(losses, key=lambda name: losses[name].ap.value or 0.0)
         detail = study.evaluation.details[list(losses).index(worst)]
         errors = error_bars(detail.errors, study.reference.name, worst, self.colours[worst])
@@ -68,7 +68,7 @@ class Drawn:
             charts.append(self.chart("AP points lost, by class and variant", class_heat(losses, INK, MOST_CLASSES)))
         for name in hurt[:MOST_BARS]:
             figure = class_loss_bars(losses[name], self.colours[name], MOST_CLASSES)
-            charts.append(self.chart(f"{name}: AP points lost by class, with 95 % intervals", figure))
+            charts.append(self.chart(f"{name}: AP points lost by class, with 95% intervals", figure))
         return charts
 
     def layers(self) -> list[Chart]:

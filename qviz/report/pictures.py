@@ -14,6 +14,7 @@ from qviz.analysis.comparison import ComparedObject
 from qviz.analysis.study import StudiedImage, Study
 from qviz.plots.colours import CHANGES
 
+MOST_ACROSS = 4
 MOST_BOXES = 300
 """Boxes of one pane; a page must stay light."""
 
@@ -54,6 +55,12 @@ class Picture:
     source: str
     unit: float
     panes: tuple[Pane, ...]
+
+    @property
+    def across(self) -> int:
+        """Panes in a row: rows of equal length, at most MOST_ACROSS."""
+        rows = -(-len(self.panes) // MOST_ACROSS)
+        return -(-len(self.panes) // rows)
 
 
 def pictures(study: Study, colours: Mapping[str, str]) -> list[Picture]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from qviz.analysis.error_types import KINDS_TOLD
 from qviz.analysis.outliers import outliers, worst_layer
 from qviz.analysis.robustness_verdict import robustness_verdict
 from qviz.analysis.study import Study
@@ -62,7 +63,13 @@ def _accuracy(study: Study, drawn: Drawn) -> dict[str, Any]:
     names = [model.name for model in study.models]
     figures = study.evaluation.models if study.evaluation is not None else ()
     rows = list(zip(names, figures, strict=True))
-    return {"evaluation": study.evaluation, "rows": rows, "losses": study.losses, "charts": drawn.accuracy()}
+    return {
+        "evaluation": study.evaluation,
+        "rows": rows,
+        "losses": study.losses,
+        "charts": drawn.accuracy(),
+        "kinds": KINDS_TOLD,
+    }
 
 
 def _classes(study: Study, drawn: Drawn) -> dict[str, Any]:
@@ -128,7 +135,7 @@ def _next(study: Study, drawn: Drawn) -> dict[str, Any]:
 
 def _made(study: Study, drawn: Drawn) -> dict[str, Any]:
     keys = list(dict.fromkeys(key for model in study.models for key in model.settings))
-    shown = [key for key in keys if any(model.settings[key] is not None for model in study.models)]
+    shown = [key for key in keys if any(model.settings.get(key) is not None for model in study.models)]
     skipped = [*study.comparison.skipped, *(study.evaluation.skipped if study.evaluation is not None else ())]
     return {"settings": shown, "skipped": list(dict.fromkeys(skipped))}
 

@@ -107,7 +107,7 @@ def headline(finding: Finding) -> None:
     page.verdict(
         loss_verdict(finding.names[0], result.models[0].ap, finding.losses, result.reference_as_truth),
         f"{result.dataset}: {result.images} images, {result.annotations} objects. AP is averaged over IoU .50 to .95"
-        " (pycocotools), ×100, higher is better. In brackets: 95 % interval, from a bootstrap over the images.",
+        " (pycocotools), ×100, higher is better. In brackets: 95% interval, from a bootstrap over the images.",
     )
     if result.reference_as_truth:
         st.html(f'<div class="qviz qviz-note"><b>{_bias()}</b></div>')

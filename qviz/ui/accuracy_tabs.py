@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from qviz.analysis.error_types import KINDS_TOLD
 from qviz.analysis.thresholds import ThresholdShift
 from qviz.detector import PAGE_SCORE
 from qviz.plots.class_loss import class_heat, class_loss_bars, shown_classes
@@ -20,10 +21,6 @@ from qviz.ui.page import Page
 MOST_ROWS = 300
 INK = {"light": "#1f2328", "dark": "#e6e8ea"}
 """Text on a chart's own colours, as in `.streamlit/config.toml`."""
-KINDS = (
-    "Cls: wrong class. Loc: right class, badly placed (IoU .1 to .5). Both: wrong and badly placed. Dupe: found twice."
-    " Bkg: nothing is there. Miss: not found at all."
-)
 
 
 def show(here: Page, finding: Finding, variant: str, label: str) -> None:
@@ -116,8 +113,8 @@ def errors(finding: Finding, variant: str) -> None:
     figure = error_bars(finding.details[variant].errors, finding.names[0], variant, finding.colour(variant))
     st.plotly_chart(figure, width="stretch", key=f"errors-{variant}")
     st.caption(
-        f"{KINDS} dAP is the AP at an IoU of .50 that correcting all errors of one kind would bring (TIDE). dAPs do not"
-        " simply subtract: the same error costs more in a better model, and those of two kinds do not add up."
+        f"{KINDS_TOLD} dAP is the AP at an IoU of .50 that correcting all errors of one kind would bring (TIDE). dAPs"
+        " do not simply subtract: the same error costs more in a better model, and those of two kinds do not add up."
     )
 
 

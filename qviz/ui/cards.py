@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
+from qviz.analysis import written
 from qviz.analysis.changes import Summary
 from qviz.analysis.lint import Warning
 from qviz.analysis.models import LoadedModel
@@ -37,9 +38,9 @@ def model_card(
 
 def _facts(model: LoadedModel, reference: LoadedModel) -> str:
     facts = model.inspection.facts
-    size = f"{model.bytes / 1e6:.3g} MB"
+    size = written.megabytes(model.bytes)
     if model.digest != reference.digest and reference.bytes:
-        size += f" ({model.bytes / reference.bytes:.0%})"
+        size += f" ({written.share(model.bytes / reference.bytes)})"
     said = [str(model.scheme), size, f"{facts.weight_bits}-bit weights"]
     if facts.quantized_operators:
         said.append(f"{facts.quantized_operators} of {facts.operators} operators quantized")
@@ -61,7 +62,7 @@ def _damage(summary: Summary) -> str:
     )
     told = " · ".join(f"{count} {name}" for name, count in counts.items() if count) or "no object on either side"
     return (
-        f'<div class="damage"><span class="agreement">{summary.agreement:.2f}</span> agreement'
+        f'<div class="damage"><span class="agreement">{written.score(summary.agreement)}</span> agreement'
         f'<span class="level {LEVELS[word]}">{word}</span></div>'
         f'<div class="facts">{told}</div><div class="bar">{bar}</div>'
     )

@@ -155,7 +155,7 @@ def reminder(finding: Finding) -> str:
         if found.annotated
         else "Nothing is annotated: agreement with what the reference finds on the clean images, ×100"
     )
-    return f"{found.dataset}: {found.images} images. {what}. Bands and brackets: 95 % interval over the images."
+    return f"{found.dataset}: {found.images} images. {what}. Bands and brackets: 95% interval over the images."
 
 
 def headline(finding: Finding) -> None:

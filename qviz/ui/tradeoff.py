@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from qviz.analysis.profile_figures import ModelProfile, Profile
 from qviz.analysis.tradeoff import Point, Tradeoff, tradeoff, tradeoff_verdict
+from qviz.analysis.written import milliseconds
 from qviz.plots.colours import REFERENCE, variant_colour
 from qviz.plots.tradeoff import operator_times, tradeoff_scatter
 from qviz.ui import calls, costs, page
@@ -20,7 +21,7 @@ from qviz.ui.page import Page
 T = TypeVar("T")
 
 NUMBER = {
-    "size, MB": "%.2f", "p50, ms": "%.2f", "p95, ms": "%.2f", "CPU, ms": "%.2f", "peak, MB": "%.1f",
+    "size, MB": "%.3g", "p50, ms": "%.3g", "p95, ms": "%.3g", "CPU, ms": "%.3g", "peak, MB": "%.3g",
     "agreement": "%.2f",
 }  # fmt: skip
 
@@ -79,7 +80,7 @@ def _show(here: Page, headline: DeltaGenerator, measured: Profile) -> None:
     with headline:
         page.verdict(
             tradeoff_verdict(known, _models(here).name(_models(here).reference)),
-            "Dominated: another model is no worse in size, latency (within 5 %) and agreement, and better in one.",
+            "Dominated: another model is no worse in size, latency (within 5%) and agreement, and better in one.",
         )
     scatter(here, known, x)
     table(known, rows)
@@ -140,8 +141,8 @@ def operators(here: Page, rows: tuple[ModelProfile, ...]) -> None:
     st.plotly_chart(figure, width="stretch", key="operator-times")
     total = sum(operator.ms for operator in row.operators)
     st.caption(
-        f"One operator at a time, {len(row.operators)} steps: {total:.3g} ms together, handing tensors over included."
-        f" The whole model takes {row.p50_ms:.3g} ms (p50)."
+        f"One operator at a time, {len(row.operators)} steps: {milliseconds(total)} together, handing tensors over"
+        f" included. The whole model takes {milliseconds(row.p50_ms)} (p50)."
     )
     with st.expander("Every operator"):
         frame = pd.DataFrame(

@@ -13,6 +13,8 @@ from pathlib import PurePosixPath
 import streamlit as st
 
 from qviz.analysis.models import ModelSource, check_model_size
+from qviz.analysis.study import Study
+from qviz.analysis.study_file import is_study, read_study
 from qviz.datasets.annotated import is_annotation, parse_dataset, unpack_dataset
 from qviz.datasets.files import is_image_name, unzip_images
 from qviz.datasets.labels import LABEL_SUFFIXES, parse_labels
@@ -36,6 +38,7 @@ class _Sorted:
     datasets: list[Dataset] = field(default_factory=list)
     sidecars: dict[str, Settings] = field(default_factory=dict)
     labels: tuple[str, ...] | None = None
+    study: Study | None = None
     notices: list[str] = field(default_factory=list)
 
 
@@ -72,6 +75,7 @@ def take_in(files: Sequence[tuple[str, bytes]]) -> None:
     held = held.with_models([model for model in models if model.digest in good])
     held = held.with_notices([*found.notices, *failed])
     held = _with_labels(_with_sidecars(held, found), found.labels)
+    held = replace(held, study=found.study or held.study)
     held = _with_datasets(held.with_images(found.images), found.datasets)
     workspace.keep(_with_annotations(held, found.annotations))
     if found.images:
@@ -101,6 +105,8 @@ def _sort_one(found: _Sorted, name: str, data: bytes) -> None:
         _sort_archive(found, name, data)
     elif name.endswith(SUFFIX):
         found.sidecars[name.removesuffix(SUFFIX)] = parse_sidecar(data, name)
+    elif is_study(data):
+        found.study = read_study(data, name)
     elif is_annotation(data):
         found.annotations.append((name, data))
     elif ending in LABEL_SUFFIXES:

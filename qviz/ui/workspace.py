@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from qviz.analysis.models import ModelSource
+from qviz.analysis.study import Study
 from qviz.limits import limits
 from qviz.structures import Dataset, EncodedImage, Settings
 
@@ -20,7 +21,10 @@ KEY = "qviz_workspace"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Workspace:
-    """models: in the order of loading. reference: digest of the one chosen by hand. notices: sentences not yet read."""
+    """models: in the order of loading. reference: digest of the one chosen by hand. notices: sentences not yet read.
+
+    study: one that was saved, opened on the Report page.
+    """
 
     models: tuple[ModelSource, ...] = ()
     images: tuple[EncodedImage, ...] = ()
@@ -28,6 +32,7 @@ class Workspace:
     reference: str | None = None
     is_sample: bool = False
     notices: tuple[str, ...] = ()
+    study: Study | None = None
 
     def with_models(self, added: Sequence[ModelSource]) -> Workspace:
         """Models put at the end; the same bytes are kept once, the newer settings win."""

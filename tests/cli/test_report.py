@@ -33,6 +33,25 @@ def test_report_and_the_command_that_makes_it_again(run: Run, sample: Sample, tm
     assert target.read_text(encoding="utf-8") == page
 
 
+def test_a_saved_study_makes_the_same_page(run: Run, sample: Sample, tmp_path: Path) -> None:
+    models = [sample.models[name] for name in ("float32", "int8_wrong_range")]
+    page, again, study = (tmp_path / name for name in ("r.html", "again.html", "s.json"))
+    found = run("report", *models, "--images", sample.images / "kitten.jpg", "-o", page, "--save-study", study)
+    assert found.status == 0
+    found = run("report", "--study", study, "-o", again, "--json")
+    assert (found.status, keys.missing(keys.REPORT, found.json)) == (0, [])
+    assert again.read_bytes() == page.read_bytes()
+    found = run("report", "--study", study, "-o", again, "--sections", "verdict", "--note", "verdict=Not this one")
+    assert found.status == 0 and "Not this one" in again.read_text(encoding="utf-8")
+    for more, sentence in (
+        (models, "--study is made already, so REF changes nothing"),
+        (("--title", "x"), "so --title changes nothing"),
+        (("--sections", "accuracy"), "The study has nothing for the section 'accuracy'"),
+    ):
+        found = run("report", "--study", study, "-o", again, *more)
+        assert (found.status, found.out) == (2, "") and sentence in found.err
+
+
 def test_trade_off_where_it_is_asked_for(run: Run, sample: Sample, tmp_path: Path) -> None:
     models = [sample.models[name] for name in ("float32", "int8")]
     call = ("report", *models, "--images", sample.images / "kitten.jpg", "-o", tmp_path / "r.html")
@@ -45,6 +64,7 @@ def test_trade_off_where_it_is_asked_for(run: Run, sample: Sample, tmp_path: Pat
     ("more", "sentence"),
     [
         ((), "Neither --dataset nor --images is given"),
+        (("--study", "IMAGE"), "--study is made already, so REF changes nothing"),
         (("--images", "IMAGE", "--sections", "accuracy"), "annotated images are needed for: --dataset"),
         (("--images", "IMAGE", "--sections", "nothing"), "'nothing' is no section of the report"),
         (("--images", "IMAGE", "--note", "Ship it"), "--note is 'Ship it'; give a section and its text"),
@@ -56,5 +76,20 @@ def test_refusals(more: tuple[str, ...], sentence: str, run: Run, sample: Sample
     models = [sample.models[name] for name in ("float32", "int8")]
     words = [str(sample.images / "kitten.jpg") if word == "IMAGE" else word for word in more]
     found = run("report", *models, "-o", tmp_path / "r.html", *words, "--workers", "1")
+    assert (found.status, found.out) == (2, "")
+    assert sentence in found.err
+
+
+@pytest.mark.parametrize(
+    ("study", "sentence"),
+    [
+        (None, "give REF and at least one VARIANT, or a saved --study"),
+        ("absent.json", "cannot be read (No such file or directory)"),
+        ("kitten.jpg", "kitten.jpg is no JSON, so it is no study of qviz"),
+    ],
+)
+def test_no_study(study: str | None, sentence: str, run: Run, sample: Sample, tmp_path: Path) -> None:
+    words = [] if study is None else ["--study", sample.images / study]
+    found = run("report", *words, "-o", tmp_path / "r.html")
     assert (found.status, found.out) == (2, "")
     assert sentence in found.err

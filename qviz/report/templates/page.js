@@ -9,7 +9,7 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
 
   const template = ({ ink, line, panel }) => {
-    const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, tickcolor: line, automargin: true, title: { standoff: 12 } };
+    const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, tickcolor: line, automargin: true, title: { standoff: 12, font: { size: 13 } } };
     return { layout: { xaxis: axis, yaxis: axis, hoverlabel: { bgcolor: panel, bordercolor: line, font: { color: ink } } } };
   };
 

@@ -1,0 +1,205 @@
+"""Frozen dataclasses as JSON and back, by their type hints: nothing comes into being that no hint names.
+
+A dataclass is an object of its fields; a tuple a list; a mapping an object, or a list of pairs where its keys are no
+text; bytes are base64; an array is {dtype, shape, data}. Numbers that are not finite become null. On the way back every
+value is checked against its hint: a field that is missing takes its default, an unknown one is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import math
+import types
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+LONGEST = 100_000
+"""Characters of one text."""
+LARGEST = 2**53
+"""Whole numbers that JSON's readers agree about."""
+DTYPES = ("float32", "float64", "int32", "int64")
+DEEPEST = 4
+"""Lists within lists where a hint says Any."""
+
+
+class Misfit(Exception):
+    """A value that does not fit its hint: where it stands, and what is wrong with it."""
+
+
+def encode(value: Any) -> Any:
+    """What `json.dumps` takes."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, str):
+        return str(value)  # an enumeration's member is its text
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, np.ndarray):
+        return {
+            "dtype": value.dtype.name,
+            "shape": list(value.shape),
+            "data": encode(np.ascontiguousarray(value).tobytes()),
+        }
+    if isinstance(value, Mapping):
+        return _encoded_mapping(value)
+    if isinstance(value, (list, tuple)):
+        return [encode(item) for item in value]
+    if dataclasses.is_dataclass(value):
+        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def _encoded_mapping(value: Mapping[Any, Any]) -> Any:
+    if all(isinstance(key, str) for key in value):
+        return {str(key): encode(item) for key, item in value.items()}
+    return [[encode(key), encode(item)] for key, item in value.items()]
+
+
+def decode(hint: Any, said: Any, where: str) -> Any:
+    """The value that `said` tells, of the type `hint`. where: its place, for the sentence. Raises Misfit."""
+    if hint in PLAIN:
+        return PLAIN[hint](said, where)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _object(hint, said, where)
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _one_of(parts, said, where)
+    if origin is tuple:
+        return _tuple(parts, said, where)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _mapping(parts, said, where)
+    raise TypeError(f"{where} has the hint {hint}, which JSON has no form for")
+
+
+def _object(hint: type, said: Any, where: str) -> Any:
+    if not isinstance(said, dict):
+        raise _wrong(said, where, "an object")
+    fields = {field.name: field for field in dataclasses.fields(hint)}
+    if unknown := sorted(set(said) - set(fields)):
+        raise Misfit(f"{where} names {unknown[0][:60]!r}, which is unknown")
+    missing = [name for name, field in fields.items() if name not in said and _has_no_default(field)]
+    if missing:
+        raise Misfit(f"{where} lacks {missing[0]!r}")
+    hints = _hints(hint)
+    return hint(**{name: decode(hints[name], value, f"{where}.{name}") for name, value in said.items()})
+
+
+@cache
+def _hints(hint: type) -> dict[str, Any]:
+    return get_type_hints(hint)
+
+
+def _has_no_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _one_of(parts: tuple[Any, ...], said: Any, where: str) -> Any:
+    if said is None and type(None) in parts:
+        return None
+    rest = [part for part in parts if part is not type(None)]
+    for part in rest[:-1]:
+        try:
+            return decode(part, said, where)
+        except Misfit:
+            continue
+    return decode(rest[-1], said, where)
+
+
+def _tuple(parts: tuple[Any, ...], said: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(said, list):
+        raise _wrong(said, where, "a list")
+    if len(parts) == 2 and parts[1] is Ellipsis:
+        return tuple(decode(parts[0], item, f"{where}[{place}]") for place, item in enumerate(said))
+    if len(said) != len(parts):
+        raise Misfit(f"{where} has {len(said)} entries, where {len(parts)} belong")
+    return tuple(
+        decode(part, item, f"{where}[{place}]") for place, (part, item) in enumerate(zip(parts, said, strict=True))
+    )
+
+
+def _mapping(parts: tuple[Any, ...], said: Any, where: str) -> dict[Any, Any]:
+    pairs = list(said.items()) if isinstance(said, dict) else said
+    if not isinstance(pairs, list) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+        raise _wrong(said, where, "an object")
+    key, value = parts
+    return {
+        decode(key, name, f"a key of {where}"): decode(value, item, f"{where}[{str(name)[:40]!r}]")
+        for name, item in pairs
+    }
+
+
+def _text(said: Any, where: str) -> str:
+    if not isinstance(said, str):
+        raise _wrong(said, where, "a text")
+    if len(said) > LONGEST:
+        raise Misfit(f"{where} has {len(said)} characters, at most {LONGEST} are read")
+    return said
+
+
+def _bool(said: Any, where: str) -> bool:
+    if not isinstance(said, bool):
+        raise _wrong(said, where, "true or false")
+    return said
+
+
+def _int(said: Any, where: str) -> int:
+    if not isinstance(said, int) or isinstance(said, bool) or abs(said) > LARGEST:
+        raise _wrong(said, where, "a whole number")
+    return said
+
+
+def _float(said: Any, where: str) -> float:
+    if not isinstance(said, (int, float)) or isinstance(said, bool) or not abs(said) < math.inf:
+        raise _wrong(said, where, "a number")
+    return float(said)
+
+
+def _bytes(said: Any, where: str) -> bytes:
+    if not isinstance(said, str):
+        raise _wrong(said, where, "base64")
+    try:
+        return base64.b64decode(said, validate=True)
+    except (binascii.Error, ValueError):
+        raise _wrong(said, where, "base64") from None
+
+
+def _array(said: Any, where: str) -> np.ndarray:
+    if not isinstance(said, dict) or set(said) != {"dtype", "shape", "data"} or said["dtype"] not in DTYPES:
+        raise _wrong(said, where, f"an array of {', '.join(DTYPES)}")
+    shape = decode(tuple[int, ...], said["shape"], f"{where}.shape")
+    data, dtype = _bytes(said["data"], f"{where}.data"), np.dtype(said["dtype"])
+    if min(shape, default=0) < 0 or len(shape) > 4 or math.prod(shape) * dtype.itemsize != len(data):
+        raise Misfit(f"{where} has {len(data)} bytes, which do not fill the shape {list(shape)[:8]}")
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+def _anything(said: Any, where: str, depth: int = 0) -> Any:
+    """Plain JSON, not deep."""
+    if depth > DEEPEST:
+        raise Misfit(f"{where} is nested too deeply")
+    if isinstance(said, dict):
+        return {_text(key, where): _anything(value, where, depth + 1) for key, value in said.items()}
+    if isinstance(said, list):
+        return [_anything(value, where, depth + 1) for value in said]
+    if isinstance(said, float):
+        return _float(said, where)
+    return _text(said, where) if isinstance(said, str) else said
+
+
+PLAIN: dict[Any, Callable[[Any, str], Any]] = {
+    str: _text, bool: _bool, int: _int, float: _float, bytes: _bytes, np.ndarray: _array, Any: _anything,
+}  # fmt: skip
+
+
+def _wrong(said: Any, where: str, expected: str) -> Misfit:
+    shown = repr(said)[:60] if not isinstance(said, (dict, list)) else f"{type(said).__name__} of {len(said)}"
+    return Misfit(f"{where} is {shown}, where {expected} belongs")

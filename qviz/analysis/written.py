@@ -1,0 +1,64 @@
+"""How figures are written, the same on pages, on the command line and in the report.
+
+AP x100 with one decimal, confidences with two, differences signed, intervals in brackets, ms and MB with three
+significant figures, shares as per cent. What rounds to nothing has no sign; unknown is a dash.
+"""
+
+from __future__ import annotations
+
+UNKNOWN = "–"
+
+
+def points(value: float | None) -> str:
+    """.315 -> 31.5"""
+    return UNKNOWN if value is None else f"{_tenths(value):.1f}"
+
+
+def signed_points(value: float | None) -> str:
+    """.0031 -> +0.3"""
+    if value is None:
+        return UNKNOWN
+    return f"{found:+.1f}" if (found := _tenths(value)) else "0.0"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """[-0.4, 1.1]; empty where there is none."""
+    return "" if low is None or high is None else f"[{points(low)}, {points(high)}]"
+
+
+def _tenths(value: float) -> float:
+    return round(100 * value, 1) + 0.0  # + 0.0: no minus before nothing
+
+
+def score(value: float | None) -> str:
+    """A confidence, an IoU or an agreement: 0.83"""
+    return UNKNOWN if value is None else f"{value:.2f}"
+
+
+def signed_score(value: float | None) -> str:
+    """-0.12"""
+    if value is None:
+        return UNKNOWN
+    return f"{found:+.2f}" if (found := round(value, 2)) else "0.00"
+
+
+def share(value: float | None) -> str:
+    """.2534 -> 25%"""
+    return UNKNOWN if value is None else f"{value:.0%}"
+
+
+def three(value: float | None) -> str:
+    """Three significant figures, zeros kept: 18.0, 5.37, 1240"""
+    if value is None:
+        return UNKNOWN
+    return f"{float(f'{value:.3g}'):.0f}" if abs(value) >= 999.5 else f"{value:#.3g}".removesuffix(".")
+
+
+def megabytes(size: int) -> str:
+    """13481234 -> 13.5 MB"""
+    return f"{three(size / 1e6)} MB"
+
+
+def milliseconds(value: float) -> str:
+    """12.34 -> 12.3 ms"""
+    return f"{three(value)} ms"

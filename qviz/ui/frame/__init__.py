@@ -1,0 +1,22 @@
+"""A page that was made, shown in place: in a frame with an origin of its own, so nothing in it reaches the dashboard."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import streamlit as st
+from streamlit.components.v2.types import ComponentRenderer
+
+HERE = Path(__file__).parent
+
+
+def frame(html: str, rev: str, height: int, *, key: str) -> None:
+    """html: a whole page; rev: changes with it, and only then is the frame filled anew; height in pixels."""
+    _component()(key=key, data={"html": html, "rev": rev, "height": height})
+
+
+@cache
+def _component() -> ComponentRenderer:
+    script = (HERE / "frame.js").read_text(encoding="utf-8")
+    return st.components.v2.component("qviz_frame", html='<div class="qviz-frame"></div>', js=script)
