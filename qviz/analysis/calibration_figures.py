@@ -1,9 +1,11 @@
 """What the calibration lab found: how many images it takes, which ones, and what wrong ones cost.
 
 value       AP where objects are annotated, else agreement with what FP32 finds (see `found_again`)
-loss        FP32's value minus the variant's; extra: that of a matching calibration minus the variant's, the mean over
-            the draws of as many images where there are such, else of all images. 95 % interval of a paired bootstrap
-            over the judged images (see `significance`)
+loss        FP32's value minus the variant's, with the 95 % interval of a paired bootstrap over the judged images (see
+            `significance`)
+extra       likewise, but of matching calibrations minus the variant: the mean over the draws of as many images where
+            there are such, else over all that saw the two largest numbers of images. (One calibration is a poor
+            measure: AP of equally good ones differs by half a point and more.)
 change      of a layer's range between two disjoint subsets: how far the farther of its two ends moves, in widths of
             the range that holds both; the median over seeded splits
 widening    of an image: how much wider the layers' ranges are with it than without, mean over the layers
@@ -44,7 +46,10 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """So many calibration images; tried: one a seeded draw of them (all images: one). Means, and the extremes."""
+    """So many calibration images; tried: one a seeded draw of them (all images: one). Means, and the extremes.
+
+    extra: what the mean of the draws lacks against the two largest numbers of images.
+    """
 
     images: int
     tried: tuple[Tried, ...]
@@ -53,6 +58,7 @@ class CurvePoint:
     value: float | None
     low: float | None
     high: float | None
+    extra: Loss = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

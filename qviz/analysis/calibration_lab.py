@@ -150,19 +150,21 @@ class _Lab:
 
     def so_far(self, wait: bool = False) -> CalibrationLab:
         """With the variants whose figures are there. wait: for all of them."""
-        rows = self._tried(wait)
+        done, judged_on = self._done(wait), len(self.bench.dataset.images)
+        rows = judged(done, self.bench.reference_cell(), judged_on)
         groups: dict[str, list[Tried]] = {}
         for trial, tried in rows:
             groups.setdefault(trial.group, []).append(tried)
         return replace(
             self.found,
-            curve=curve_points(groups.get("curve", []), self.found.annotated),
+            curve=curve_points(done, rows, judged_on),
             methods=tuple(groups.get("method", [])),
             without_outliers=next(iter(groups.get("outliers", [])), None),
             mismatch=tuple(groups.get("mismatch", [])),
         )
 
-    def _tried(self, wait: bool) -> list[tuple[Trial, Tried]]:
+    def _done(self, wait: bool) -> dict[Trial, Cell | str]:
+        """What is measured, or why it is not."""
         done: dict[Trial, Cell | str] = {}
         for trial in self.trials:
             cell = self.bench.cells.get(trial)
@@ -171,4 +173,4 @@ class _Lab:
                     done[trial] = cell.result()
             elif cell is not None:
                 done[trial] = cell
-        return judged(done, self.bench.reference_cell(), len(self.bench.dataset.images))
+        return done

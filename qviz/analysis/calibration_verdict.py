@@ -19,22 +19,23 @@ def lab_verdict(lab: CalibrationLab) -> str:
         return f"Trying calibrations on 1 to {lab.images} images …"
     if whole.refused:
         return f"Calibrated on all {lab.images} images the file could not be built: {whole.refused}"
-    said = f"Calibrated on all {lab.images} images, {lab.recipe} {_costs(whole.loss, lab.measure)}"
+    said = f"Calibrated on all {lab.images} images, {_costs(whole.loss, lab.recipe, lab.measure)}"
     enough = enough_images(lab)
     if enough is None:
         return f"{said}."
     if enough.images == lab.images:
         return f"{said}; fewer lose more, so more images may help."
-    return f"{said}; {_images(enough.images)} already do as well."
+    few = "1 image already does" if enough.images == 1 else f"{enough.images} images already do"
+    return f"{said}; {few} as well."
 
 
 def enough_images(lab: CalibrationLab) -> CurvePoint | None:
-    """The fewest images from which on every draw comes within `CLOSE` of all images, or loses nothing that is sure."""
+    """The fewest images from which on the mean of the draws loses nothing that is sure and more than `CLOSE`."""
     if lab.all_images is None or lab.all_images.refused or len(lab.curve) < 2:
         return None
     found = None
     for point in reversed(lab.curve):
-        if any(row.refused or _sure_and_large(row.extra) for row in point.tried):
+        if _sure_and_large(point.extra) or any(row.refused for row in point.tried):
             break
         found = point
     return found
@@ -116,12 +117,12 @@ def figures(tried: Tried, measure: str) -> str:
     return f"{measure} {said}, loss {_points(tried.loss.value)}{_bracket(tried.loss)}"
 
 
-def _costs(loss: Loss, measure: str) -> str:
+def _costs(loss: Loss, recipe: str, measure: str) -> str:
     if loss.value is None:
-        return "cannot be judged"
-    sure = "" if loss.significant else ", which may be chance"
-    verb = "loses" if loss.value >= 0 else "gains"
-    return f"{verb} {abs(100 * loss.value):.1f} points of {measure}{_bracket(loss)}{sure}"
+        return f"{recipe} cannot be judged"
+    if not loss.significant:
+        return f"{recipe} loses nothing that is sure: {_points(loss.value)} points of {measure}{_bracket(loss)}"
+    return f"{recipe} loses {100 * loss.value:.1f} points of {measure}{_bracket(loss)}"
 
 
 def _points(value: float | None) -> str:
