@@ -7,7 +7,8 @@ extra       likewise, but of matching calibrations minus the variant: the mean o
             there are such, else over all that saw the two largest numbers of images. (One calibration is a poor
             measure: AP of equally good ones differs by half a point and more.)
 change      of a layer's range between two disjoint subsets: how far the farther of its two ends moves, in widths of
-            the range that holds both; the median over seeded splits
+            the range that holds both; the mean over seeded splits (not the median: what one image in ten shows is in
+            one subset and not in the other less than half of the time)
 widening    of an image: how much wider the layers' ranges are with it than without, mean over the layers
 clipped     share of an image's activations outside of the ranges that all the other images show, mean over the layers
 """

@@ -28,7 +28,8 @@ from qviz.analysis.shift_cell import Cell
 from qviz.detector import AP_SCORE
 from qviz.engine import Engine
 from qviz.progress import OnProgress, silent
-from qviz.quantize import Source, builders
+from qviz.quantize import Source, builders, check, recipe_of
+from qviz.quantize.names import named_apart
 from qviz.store import Store
 from qviz.structures import Dataset, EncodedImage
 
@@ -59,6 +60,7 @@ def calibration_lab(
     far. on_progress counts passes over images.
     """
     plan.check()
+    check(recipe_of(plan.recipe), named_apart(source.graph))
     images = list({image.digest: image for image in images}.values())  # the same file twice says nothing new
     counter = Counter(plan.passes(len(images), len(dataset.images)), on_progress, cancel)
     with builders() as makers:  # they start while the ranges are measured

@@ -192,5 +192,5 @@ MISTAKES: Mapping[str, Mistake] = {
     "one_image": one_image,
 }
 """In the order in which they are tried."""
-PASSES = 7
-"""Of them, how many run all images anew."""
+PASSING = frozenset(MISTAKES) - {"noise_unit", "noise_range", "dark_only", "bright_only", "one_class"}
+"""Those that run the images anew."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qviz.analysis.calibration_bench import BATCH, Bench
-from qviz.analysis.calibration_mismatch import MISTAKES, PASSES, Given
+from qviz.analysis.calibration_mismatch import MISTAKES, PASSING, Given
 from qviz.analysis.calibration_trials import curve_sizes
 from qviz.analysis.detecting import detect_images
 from qviz.detector import PAGE_SCORE, decoded
@@ -49,7 +49,7 @@ class Plan:
     def passes(self, images: int, judged: int) -> int:
         """How many passes over an image it takes, about: variants run together, `BATCH` in a pass."""
         variants = (len(curve_sizes(images)) - 1) * self.draws + 1 + len(self.mistakes) + 3 * self.further
-        own = images * (2 + PASSES * bool(self.mistakes) + 2 * self.further)
+        own = images * (2 + len(PASSING.intersection(self.mistakes)) + 2 * self.further)
         return own + judged * (1 + -(-variants // BATCH) + self.further)
 
 

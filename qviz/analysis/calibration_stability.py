@@ -31,7 +31,7 @@ def stability(
     for size in tried:
         splits = [rng.permutation(seen.images)[: 2 * size] for _ in range(SPLITS)]
         ends = [_ends(seen, split, list(layers), method) for split in splits]  # each (2, layers, 2)
-        changes = np.median([_change(pair) for pair in ends], axis=0)
+        changes = np.mean([_change(pair) for pair in ends], axis=0)
         rows.append(
             SubsetSize(size, int((changes > LIMIT).sum()), float(np.median(changes)), float(changes.max(initial=0)))
         )
@@ -63,12 +63,13 @@ def _change(ends: np.ndarray) -> np.ndarray:
 def _changed(
     layers: dict[str, tuple[int, str]], changes: np.ndarray, splits: Sequence[np.ndarray]
 ) -> tuple[LayerChange, ...]:
-    """The largest change first, each with the split that comes nearest to its median."""
+    """The largest change first, each with a split in which it changes so much."""
     each = np.array([_change(pair) for pair in splits])  # (splits, layers)
     rows = []
     for column, (name, (order, kind)) in enumerate(layers.items()):
         if changes[column] > LIMIT:
-            (first, second) = splits[int(np.abs(each[:, column] - changes[column]).argmin())][:, column]
+            above = np.where(each[:, column] >= changes[column], each[:, column], np.inf)
+            first, second = splits[int(above.argmin())][:, column]
             pairs = (float(first[0]), float(first[1])), (float(second[0]), float(second[1]))
             rows.append(LayerChange(order, name, kind, float(changes[column]), *pairs))
     return tuple(sorted(rows, key=lambda row: -row.change))

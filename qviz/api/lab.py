@@ -76,8 +76,8 @@ def halves(images: Sequence[EncodedImage], seed: int) -> tuple[list[EncodedImage
     """One half to calibrate with, the other to judge by: images that calibrated would flatter. Raises DatasetError."""
     if len(images) < FEWEST:
         raise DatasetError(
-            f"{len(images)} images are too few to calibrate on one half and judge by the other; give at least {FEWEST},"
-            " or annotated images."
+            f"Images calibrate on one half and are judged by the other: {len(images)} are too few; give at least"
+            f" {FEWEST}, or annotated images."
         )
     order = np.random.default_rng(seed).permutation(len(images))
     first, second = sorted(order[::2]), sorted(order[1::2])
