@@ -18,12 +18,25 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from qviz.api import compare, detect, evaluate, layers, load, profile, report, robustness, trace, what_if
+    from qviz.api import (
+        calibration,
+        compare,
+        detect,
+        evaluate,
+        layers,
+        load,
+        profile,
+        report,
+        robustness,
+        trace,
+        what_if,
+    )
     from qviz.engine import LocalEngine
     from qviz.errors import QvizError
     from qviz.structures import Detections, GroundTruth, Image, Model, Scheme, Settings
 
 _HOMES = {
+    "calibration": "qviz.api",
     "compare": "qviz.api",
     "detect": "qviz.api",
     "evaluate": "qviz.api",
@@ -54,6 +67,7 @@ __all__ = [
     "Scheme",
     "Settings",
     "__version__",
+    "calibration",
     "compare",
     "detect",
     "evaluate",

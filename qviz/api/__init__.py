@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from qviz.api.building import quantize
     from qviz.api.cost import profile
     from qviz.api.diagnosis import layers, noise_budget, trace, what_if
+    from qviz.api.lab import calibration
     from qviz.api.meeting import open_study, report, report_of, save_study
     from qviz.api.objects import SEEN_FROM, compare, detect
     from qviz.api.session import engine_or_own, first_images, load
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "SEEN_FROM": "objects",
+    "calibration": "lab",
     "compare": "objects",
     "detect": "objects",
     "engine_or_own": "session",
@@ -42,6 +44,7 @@ _HOMES = {
 
 __all__ = [
     "SEEN_FROM",
+    "calibration",
     "compare",
     "detect",
     "engine_or_own",

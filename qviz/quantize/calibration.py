@@ -14,6 +14,7 @@ from itertools import islice
 
 import numpy as np
 
+from qviz.corruptions.shift import shifted
 from qviz.datasets.images import read_image
 from qviz.engine import Blob, Engine
 from qviz.errors import ImageError, QuantizeError
@@ -83,23 +84,38 @@ def calibrate_job(
     model: Blob, settings: Settings, images: Sequence[EncodedImage], method: str = "minmax"
 ) -> ImageRanges:
     """In a worker: the range of every float activation on each image."""
-    graph, runner = _watched(model)
-    watched = activations(graph)
-    rows, skipped = [], []
+    graph, runner = watched(model)
+    rows, skipped, digests = [], [], []
     for image in images:
         try:
             runner.run([network_input(image, settings, graph.input_tensors()[0])])
         except ImageError as error:
             skipped.append(str(error))
             continue
-        rows.append([range_of(runner.tensor(tensor.index), method == "percentile") for tensor in watched])
-    ends = np.array(rows, np.float32).reshape(len(rows), len(watched), 2)
-    names = tuple(tensor.name for tensor in watched)
-    return ImageRanges(names, ends[..., 0], ends[..., 1], tuple(skipped))
+        rows.append(ranges_now(graph, runner, method))
+        digests.append(image.digest)
+    return ranges_of(graph, rows, skipped, digests)
+
+
+def ranges_now(graph: Graph, runner: Runner, method: str) -> list[tuple[float, float]]:
+    """Of every activation, as the last run left it."""
+    return [range_of(runner.tensor(tensor.index), method == "percentile") for tensor in activations(graph)]
+
+
+def ranges_of(
+    graph: Graph,
+    rows: Sequence[list[tuple[float, float]]],
+    skipped: Sequence[str] = (),
+    digests: Sequence[str] = (),
+) -> ImageRanges:
+    """rows: `ranges_now` of each image."""
+    names = tuple(tensor.name for tensor in activations(graph))
+    ends = np.array(rows, np.float32).reshape(len(rows), len(names), 2)
+    return ImageRanges(names, ends[..., 0], ends[..., 1], tuple(skipped), tuple(digests))
 
 
 @lru_cache(maxsize=2)
-def _watched(model: Blob) -> tuple[Graph, Runner]:
+def watched(model: Blob) -> tuple[Graph, Runner]:
     """Kept warm between jobs."""
     data = model.read()
     return named_apart(read_graph(data)), Runner(data, keep_all=True)
@@ -113,11 +129,11 @@ def activations(graph: Graph) -> list[Tensor]:
 
 
 def network_input(image: EncodedImage, settings: Settings, tensor: Tensor) -> np.ndarray:
-    """What the network is fed when it runs on the image. Raises ImageError, QuantizeError."""
+    """What the network is fed when it runs on the image under its shift. Raises ImageError, QuantizeError."""
     if not (settings.mean and settings.std and settings.channels and settings.resize):
         raise QuantizeError("The model's preprocessing is not known; say mean, std, channels and resize.")
     spec = InputSpec(settings.mean, settings.std, settings.channels, settings.resize)
-    return fill(read_image(image), spec, tensor)[0]
+    return fill(shifted(read_image(image), image), spec, tensor)[0]
 
 
 def hessians(data: bytes, settings: Settings, images: Sequence[EncodedImage]) -> dict[str, np.ndarray]:

@@ -35,16 +35,26 @@ LARGEST = 3e38
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageRanges:
-    """lows, highs: (images, tensors) float32, NaN where an image showed nothing finite. skipped: images not read."""
+    """lows, highs: (images, tensors) float32, NaN where an image showed nothing finite.
+
+    skipped: why images were not read; digests: of those that were, in the order of the rows.
+    """
 
     names: tuple[str, ...]
     lows: np.ndarray
     highs: np.ndarray
     skipped: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
 
     @property
     def images(self) -> int:
         return len(self.lows)
+
+    def of(self, rows: Sequence[int]) -> ImageRanges:
+        """What some of the images showed, in this order."""
+        chosen = list(rows)
+        digests = tuple(self.digests[row] for row in chosen) if self.digests else ()
+        return ImageRanges(self.names, self.lows[chosen], self.highs[chosen], (), digests)
 
 
 def joined(parts: Sequence[ImageRanges]) -> ImageRanges:
@@ -58,6 +68,7 @@ def joined(parts: Sequence[ImageRanges]) -> ImageRanges:
         np.concatenate([part.lows for part in parts]),
         np.concatenate([part.highs for part in parts]),
         tuple(sentence for part in parts for sentence in part.skipped),
+        tuple(digest for part in parts for digest in part.digests),
     )
 
 

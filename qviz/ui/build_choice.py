@@ -8,17 +8,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from html import escape
-from pathlib import PurePosixPath
 
 import streamlit as st
 
 from qviz.analysis.float_sets import orders_text, parse_orders
-from qviz.datasets.files import is_image_name, load_images, unzip_images
-from qviz.errors import ImageError, SettingsError
+from qviz.errors import SettingsError
 from qviz.quantize import ALGORITHMS, METHODS, RECIPES, Algorithm, Options, Recipe
 from qviz.quantize.recipes import BLOCKS
 from qviz.structures import EncodedImage
-from qviz.ui import sample
+from qviz.ui import calibration_images
 from qviz.ui.page import Page
 
 KEEP = "qviz_build_keep"
@@ -28,7 +26,7 @@ MOST_NAMED = 20
 FEW = 50
 FLOAT_IO = "float"
 _ORDERS = re.compile(r"[0-9]+(-[0-9]+)?")
-_METHODS = {
+METHODS_TOLD = {
     "minmax": "smallest and largest value seen",
     "moving_average": "moving average over the images",
     "percentile": "99.99 % of the values",
@@ -128,52 +126,15 @@ def kept_in_float(text: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
 
 def _calibration(here: Page, recipe: Recipe) -> tuple[str, tuple[EncodedImage, ...]]:
     """The images that ranges are measured on, and how those are summed up. Raises ImageError."""
-    ways = _ways(here)
     left, right = st.columns([4, 2])
-    way = left.segmented_control("Calibration images", ways, default=next(iter(ways)), key="build-images")
     method = METHODS[0]
     if recipe.needs_calibration:
         method = right.selectbox(
-            "Range of an activation", METHODS, format_func=_METHODS.__getitem__, key="build-method"
+            "Range of an activation", METHODS, format_func=METHODS_TOLD.__getitem__, key="build-method"
         )
-    if way == "Loaded images":
-        images = here.workspace.images
+    way, images = calibration_images.choose(here, left, "build")
+    if way == calibration_images.LOADED:
         _note("A variant calibrated on the images that it is judged by looks a little better than it is.")
-    elif way == "Other images":
-        images = _dropped()
-    else:
-        images = tuple(_views()) if way else ()
     if 0 < len(images) < FEW:
         _note(f"{len(images)} images; {FEW} to 500 that look like those in use give steadier ranges.")
     return method, images
-
-
-def _ways(here: Page) -> list[str]:
-    ways = ["Loaded images"] if here.workspace.images else []
-    if here.workspace.is_sample:
-        ways.insert(0, f"The sample's {len(_views())} calibration views")
-    return [*ways, "Other images"]
-
-
-@st.cache_resource(show_spinner=False)
-def _views() -> list[EncodedImage]:
-    folder = sample.FOLDER / "calibration"
-    return list(load_images([folder])) if folder.is_dir() else []
-
-
-def _dropped() -> tuple[EncodedImage, ...]:
-    with st.container(key="build-drop"):
-        st.html(
-            '<style>.st-key-build-drop [data-testid="stFileUploaderDropzoneInstructions"]::after'
-            ' { content: "Drop photos, or a zip of them" }</style>'
-        )
-        files = st.file_uploader("Photos", accept_multiple_files=True, key="build-files", label_visibility="collapsed")
-    return tuple(image for file in files for image in _images_of(PurePosixPath(file.name).name, file.getvalue()))
-
-
-def _images_of(name: str, data: bytes) -> list[EncodedImage]:
-    if name.lower().endswith(".zip"):
-        return unzip_images(name, data)
-    if not is_image_name(name):
-        raise ImageError(f"{name} is no image and no zip archive of images.")
-    return [EncodedImage(name, data)]

@@ -59,7 +59,7 @@ def _ranking(found: OutOfRange, dataset: Dataset, name: str) -> None:
         " all layers and both ends (each capped at 1), plus the largest share that any one layer clips."
     )
     if found.add:
-        data = _zip(dataset, found.add)
+        data = zip_of(dataset, found.add)
         label = f"Download {len(found.add)} images to add to the calibration (zip)"
         st.download_button(label, data, f"calibration_{name}.zip", "application/zip", key="alarm-zip")
 
@@ -99,7 +99,7 @@ def _layer(order: int, kind: str, tensor: str) -> str:
     return f"{order} {kind} {tensor[:80]}"
 
 
-def _zip(dataset: Dataset, add: Sequence[Addition]) -> bytes:
+def zip_of(dataset: Dataset, add: Sequence[Addition]) -> bytes:
     """The image files as they are, in one folder; names from outside become mere names."""
     wanted = {row.digest for row in add}
     names = {row.image for row in add}

@@ -142,6 +142,22 @@ ROBUSTNESS = {
     "interactions": [{"model": str, "corruption": str, **INTERVAL}],
 }  # fmt: skip
 
+TRIED = {"name": str, "images": int, "ap": MAYBE, "agreement": MAYBE, "loss": INTERVAL, "extra": INTERVAL}
+
+CALIBRATION = {
+    "curve": [{"images": int, "ap": MAYBE, "agreement": MAYBE, "tried": [TRIED]}],
+    "stability": {
+        "limit": float, "layers": int, "images": int, "too_few": bool,
+        "changed": [{"order": int, "tensor": str, "op_kind": str, "change": float}],
+        "sizes": [{"images": int, "changed": int, "median": float, "worst": float}],
+    },
+    "outliers": [{"image": str, "clipped_share": float, "widening": float}],
+    "mismatch": [{**TRIED, "told": str, "refused": str}],
+    "methods": [TRIED],
+    "add": [{"image": str, "covered": float}],
+    "measure": str,
+}  # fmt: skip
+
 REPORT = {"file": str, "bytes": int, "sections": list}
 
 

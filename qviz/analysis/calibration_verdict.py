@@ -1,0 +1,137 @@
+"""The lab's findings in sentences, for the page and the command line alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qviz.analysis.ap_figures import Loss
+from qviz.analysis.calibration_figures import CalibrationLab, CurvePoint, Tried
+
+NAMED = 3
+CLOSE = 0.005
+"""Of the value: what is lost less than this is not worth another image."""
+
+
+def lab_verdict(lab: CalibrationLab) -> str:
+    """What calibrating on all images costs, and from how many on it costs no more."""
+    whole = lab.all_images
+    if whole is None:
+        return f"Trying calibrations on 1 to {lab.images} images …"
+    if whole.refused:
+        return f"Calibrated on all {lab.images} images the file could not be built: {whole.refused}"
+    said = f"Calibrated on all {lab.images} images, {_costs(whole.loss, lab.recipe, lab.measure)}"
+    enough = enough_images(lab)
+    if enough is None:
+        return f"{said}."
+    if enough.images == lab.images:
+        return f"{said}; fewer lose more, so more images may help."
+    few = "1 image already does" if enough.images == 1 else f"{enough.images} images already do"
+    return f"{said}; {few} as well."
+
+
+def enough_images(lab: CalibrationLab) -> CurvePoint | None:
+    """The fewest images from which on the mean of the draws loses nothing that is sure and more than `CLOSE`."""
+    if lab.all_images is None or lab.all_images.refused or len(lab.curve) < 2:
+        return None
+    found = None
+    for point in reversed(lab.curve):
+        if _sure_and_large(point.extra) or any(row.refused for row in point.tried):
+            break
+        found = point
+    return found
+
+
+def _sure_and_large(extra: Loss) -> bool:
+    return bool(extra.significant) and (extra.value or 0.0) > CLOSE
+
+
+def stability_sentence(lab: CalibrationLab) -> str:
+    """Whether halves of the images agree on the ranges."""
+    found = lab.stability
+    if found is None:
+        return "One image says nothing of stability."
+    limit = f"{found.limit:.0%}".replace("%", " %")
+    if not found.too_few:
+        return (
+            f"Two halves of {_images(found.images)} show the same ranges: none of {found.layers} layers changes by more"
+            f" than {limit}."
+        )
+    names = ", ".join(f"{row.op_kind} {row.order} ({row.change:.0%})" for row in found.changed[:NAMED])
+    more = f" and {len(found.changed) - NAMED} more" if len(found.changed) > NAMED else ""
+    return (
+        f"Too few images: between two halves of {_images(found.images)} the range of {len(found.changed)} of"
+        f" {found.layers} layers changes by more than {limit}: {names}{more}."
+    )
+
+
+def mismatch_sentence(lab: CalibrationLab) -> str:
+    """The mistakes that cost something for sure, the worst first."""
+    if not lab.mismatch:
+        return ""
+    wrong = sorted((row for row in lab.mismatch if not row.refused), key=lambda row: -(row.extra.value or 0.0))
+    grave = [row for row in wrong if row.extra.significant and (row.extra.value or 0.0) > 0]
+    if not grave:
+        return "None of the mistakes costs anything that could be told from chance here."
+    told = ", ".join(f"{row.name.replace('_', ' ')} {_points(row.extra.value)}" for row in grave)
+    harmless = len(wrong) - len(grave)
+    rest = f" {harmless} other{'s' * (harmless != 1)} cost nothing that could be told from chance." if harmless else ""
+    return f"Lost beyond a matching calibration, in points of {lab.measure}: {told}.{rest}"
+
+
+def outlier_sentence(lab: CalibrationLab) -> str:
+    """Which images set ranges alone, and what leaving them out brings."""
+    if not lab.outliers:
+        return ""
+    names = ", ".join(row.image for row in lab.outliers[:NAMED])
+    first = lab.outliers[0]
+    said = (
+        f"{names} widen the ranges most; {first.image} alone widens {first.layers} layers, one of them"
+        f" {first.times:.2f} times."
+    )
+    left = lab.without_outliers
+    if left is None or left.refused or left.extra.value is None:
+        return said
+    change = f"{_points(-left.extra.value)} points of {lab.measure}"
+    sure = "" if left.extra.significant else ", which may be chance"
+    return f"{said} Calibrated {left.told}: {change}{sure}."
+
+
+def add_sentence(lab: CalibrationLab) -> str:
+    """Which of the judged images would widen the ranges to what is met there."""
+    if not lab.add:
+        return ""
+    names = ", ".join(row.image for row in lab.add)
+    return f"To calibrate with next: {names}; they cover {lab.add[-1].covered:.0%} of what is out of range there."
+
+
+def sentences(lab: CalibrationLab) -> Iterator[str]:
+    """All but the verdict."""
+    said = (stability_sentence(lab), mismatch_sentence(lab), outlier_sentence(lab), add_sentence(lab))
+    yield from filter(None, said)
+
+
+def figures(tried: Tried, measure: str) -> str:
+    """`AP 51.8, loss -0.7 [-1.7, +0.4]`."""
+    value = tried.ap if measure == "AP" else tried.agreement
+    said = "–" if value is None else f"{100 * value:.1f}"
+    return f"{measure} {said}, loss {_points(tried.loss.value)}{_bracket(tried.loss)}"
+
+
+def _costs(loss: Loss, recipe: str, measure: str) -> str:
+    if loss.value is None:
+        return f"{recipe} cannot be judged"
+    if not loss.significant:
+        return f"{recipe} loses nothing that is sure: {_points(loss.value)} points of {measure}{_bracket(loss)}"
+    return f"{recipe} loses {100 * loss.value:.1f} points of {measure}{_bracket(loss)}"
+
+
+def _points(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:+.1f}"
+
+
+def _bracket(loss: Loss) -> str:
+    return "" if loss.low is None or loss.high is None else f" [{100 * loss.low:+.1f}, {100 * loss.high:+.1f}]"
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
