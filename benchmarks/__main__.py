@@ -16,6 +16,7 @@ ALL = (
     "memory",
     "robustness",
     "live_slider",
+    "backbones",
 )
 
 
