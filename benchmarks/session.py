@@ -53,8 +53,17 @@ class Session:
         self._rerun(BackMsg())
 
     def drop(self, name: str, data: bytes) -> float:
-        """Let a file go over the drop zone. Seconds until the viewer shows it."""
+        """Let a picture go over the drop zone. Seconds until the viewer shows it."""
         start = time.perf_counter()
+        self._rerun(self._uploaded(name, data), name)
+        return time.perf_counter() - start
+
+    def load(self, name: str, data: bytes) -> None:
+        """Let any other file go over the drop zone, until the script has taken it in."""
+        self._rerun(self._uploaded(name, data))
+
+    def _uploaded(self, name: str, data: bytes) -> BackMsg:
+        """Send a file; what tells the script of it."""
         request = BackMsg()
         request.file_urls_request.request_id = uuid.uuid4().hex
         request.file_urls_request.session_id = self.session_id
@@ -71,8 +80,7 @@ class Session:
         info = state.file_uploader_state_value.uploaded_file_info.add()
         info.file_id, info.name, info.size = urls.file_id, name, len(data)
         info.file_urls.CopyFrom(urls)
-        self._rerun(told, name)
-        return time.perf_counter() - start
+        return told
 
     def _rerun(self, message: BackMsg, until: str = "") -> None:
         """Run the page's script, and read on until it has finished (and has shown the image of that name)."""
