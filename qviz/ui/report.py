@@ -109,7 +109,7 @@ def ask(here: Page) -> Asked | None:
 
 def _models_key(here: Page) -> object:
     assert here.models is not None, "pages without a model stop before"
-    return tuple((model.digest, model.settings) for model in here.models.all)
+    return tuple(model.identity for model in here.models.all)
 
 
 def _dataset(here: Page, source: Source | None) -> Dataset:
@@ -123,7 +123,7 @@ def job(here: Page, asked: Asked) -> ReportJob:
     assert found is not None, "pages without a model stop before"
     source = accuracy_data.sources(here).get(asked.source)
     dataset = _dataset(here, source)
-    told = source.digest if source is not None else tuple(image.digest for image in here.workspace.images)
+    told = source.digest if source is not None else tuple((image.digest, image.name) for image in here.workspace.images)
     made = Made(datetime.date.today().isoformat(), _command(here, found, source, asked))
 
     def start() -> ReportJob:
