@@ -17,6 +17,7 @@ ALL = (
     "robustness",
     "live_slider",
     "backbones",
+    "load",
 )
 
 

@@ -90,5 +90,5 @@ def _check(path: Path, name: str, value: Any) -> None:
     low, high = BOUNDS.get(name, (1, MOST))
     if type(value) is not int or not low <= value <= high:
         raise SettingsError(
-            f"{path} sets {name} to {str(value)[:60]!r}; a whole number from {low} to {high} is expected."
+            f"{path} sets {name} to {str(value)[:60]!r}; a whole number from {low} to {high:,} is expected."
         )

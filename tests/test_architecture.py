@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -128,6 +129,18 @@ def _complaint(room: str, module: str, inside: bool) -> str | None:
         late = top not in INSIDE_FUNCTIONS or inside
         return None if late else f"{top} is imported by {room} outside of a function"
     return None if top in sys.stdlib_module_names else f"{module or '.'} is unknown to the house"
+
+
+def drawn(text: str) -> dict[str, float]:
+    """room -> floor, of the drawings in a document: fenced blocks whose lines are a floor and its rooms."""
+    blocks = [block for block in re.findall(r"^```\n(.*?)^```", text, re.M | re.S) if "qviz.structures" in block]
+    lines = [line.split(maxsplit=1) for block in blocks for line in block.splitlines()]
+    return {room.strip(): float(floor) for floor, rooms in lines for room in rooms.split("|")}
+
+
+def test_the_house_is_as_it_is_drawn() -> None:
+    assert drawn((ROOT / "CONTRIBUTING.md").read_text()) == FLOORS
+    assert drawn((ROOT / "README.md").read_text()) in ({}, FLOORS), "a second drawing, if there is one, is the same"
 
 
 RULES = [

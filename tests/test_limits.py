@@ -47,7 +47,7 @@ REFUSED = [
     ("job_seconds = -1", "sets job_seconds to '-1'"),
     ("job_seconds = true", "sets job_seconds to 'True'"),
     ("job_seconds = 1.5", "sets job_seconds to '1.5'"),
-    ('upload_mb = "400 MB"', "sets upload_mb to '400 MB'; a whole number from 1 to 1000000000 is expected."),
+    ('upload_mb = "400 MB"', "sets upload_mb to '400 MB'; a whole number from 1 to 1,000,000,000 is expected."),
     ("job_memory_mb = 100", "a whole number from 512 to"),
     ("image_megapixels = 90", "a whole number from 1 to 89 is expected"),
     ("job_seconds: 7", "is no TOML file"),

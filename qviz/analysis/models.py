@@ -67,6 +67,11 @@ class LoadedModel:
         return self.model.digest
 
     @property
+    def identity(self) -> tuple[str, str, Settings]:
+        """What a result that is kept for all sessions is known by: it names the model as its own session does."""
+        return self.digest, self.name, self.settings
+
+    @property
     def bytes(self) -> int:
         return len(self.model.data)
 

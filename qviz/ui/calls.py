@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -129,7 +129,7 @@ def models(workspace: Workspace) -> Models | None:
 
 
 @st.cache_resource(show_spinner=False)
-def _guesses() -> Kept[Future[LoadedModel]]:
+def _guesses() -> Kept[Future[Inspection]]:
     return Kept(64)
 
 
@@ -137,11 +137,11 @@ def _guessed(model: LoadedModel, images: Sequence[EncodedImage]) -> LoadedModel:
     """The model with settings that nobody knows guessed, once for the server, on the first images that came."""
     if not images or not unknown_settings(model):
         return model
-    start = partial(threads().submit, guess_settings, engine(), model, a_few(images))
+    start = partial(threads().submit, lambda: guess_settings(engine(), model, a_few(images)).inspection)
     job = _guesses().get((model.digest, model.settings), start)
     try:
         with st.spinner(f"Finding out how {model.name} wants its images prepared …"):
-            return job.result(timeout=GUESS_PATIENCE)
+            return replace(model, inspection=job.result(timeout=GUESS_PATIENCE))  # kept without its bytes and name
     except TimeoutError:
         return model
 

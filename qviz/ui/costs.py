@@ -46,7 +46,7 @@ def _jobs() -> calls.Kept[CostJob]:
 
 
 def _models_key(found: Models) -> Hashable:
-    return tuple((model.digest, model.settings) for model in found.all)
+    return tuple(model.identity for model in found.all)
 
 
 def _key(found: Models, asked: Asked) -> Hashable:

@@ -97,7 +97,7 @@ def remarks() -> list[str]:
 
 def evaluation(found: Models, dataset: Dataset, digest: str, reference_as_truth: bool = False) -> EvaluationJob:
     """The evaluation of these models on this dataset (known by `digest`), started once for the server."""
-    key = (digest, reference_as_truth, tuple((model.digest, model.settings) for model in found.all))
+    key = (digest, reference_as_truth, tuple(model.identity for model in found.all))
 
     def start() -> EvaluationJob:
         job = EvaluationJob(key, len(dataset.images))

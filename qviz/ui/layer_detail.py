@@ -33,7 +33,7 @@ def start(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> 
     """The layer under way, once for the server. Raises ModelError where one of the two has no layers."""
     assert here.models is not None, "pages without a model stop before"
     reference = here.models.reference
-    models = tuple((model.digest, model.settings) for model in (reference, variant))
+    models = tuple(model.identity for model in (reference, variant))
     return _details().get(
         (models, image.digest, image.name, order),
         lambda: start_layer_detail(calls.engine(), reference, variant, image, order),

@@ -53,8 +53,8 @@ def job(here: Page, variant: LoadedModel, images: Sequence[EncodedImage], local_
         )
         return begun
 
-    models = tuple((model.digest, model.settings) for model in (reference, variant))
-    return _jobs().get((models, tuple(image.digest for image in images), local_inputs), start)
+    models = tuple(model.identity for model in (reference, variant))
+    return _jobs().get((models, tuple((image.digest, image.name) for image in images), local_inputs), start)
 
 
 def images_of(here: Page) -> list[EncodedImage]:

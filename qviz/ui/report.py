@@ -79,7 +79,7 @@ def forget() -> None:
 
 
 def _models_key(here: Page) -> object:
-    return tuple((model.digest, model.settings) for model in _models(here).all)
+    return tuple(model.identity for model in _models(here).all)
 
 
 def _models(here: Page) -> Models:
@@ -95,7 +95,7 @@ def _dataset(here: Page, source: Source | None) -> Dataset:
 def job(here: Page, asked: Asked) -> StudyJob:
     """The study under way, started once for the server."""
     source = accuracy_data.sources(here).get(asked.source)
-    told = source.digest if source is not None else tuple(image.digest for image in here.workspace.images)
+    told = source.digest if source is not None else tuple((image.digest, image.name) for image in here.workspace.images)
     made = Made(datetime.date.today().isoformat())
     return report_job.study(_models(here), _dataset(here, source), told, asked.work(), made)
 

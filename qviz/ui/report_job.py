@@ -86,7 +86,7 @@ def _jobs() -> Kept[StudyJob]:
 
 def study(found: Models, dataset: Dataset, told: Hashable, work: Work, made: Made) -> StudyJob:
     """Started once for the server. told: what the dataset's bytes are known by."""
-    key = tuple((model.digest, model.settings) for model in found.all), told, work
+    key = tuple(model.identity for model in found.all), told, work
 
     def start() -> StudyJob:
         job = StudyJob(key, work)

@@ -62,7 +62,7 @@ class Results:
     def want_previews(self, images: Iterable[EncodedImage], longest: int, urgent: bool = False) -> None:
         """Queue the JPEGs for the screen, at most `longest` pixels a side."""
         for image in images:
-            self._queue(("preview", image.digest, longest), urgent, preview_job, image, longest)
+            self._queue(("preview", image.digest, image.name, longest), urgent, preview_job, image, longest)
 
     def _queue(self, key: Hashable, urgent: bool, function: Any, *arguments: Any) -> None:
         with self._lock:
@@ -104,7 +104,7 @@ class Results:
 
     def preview(self, image: EncodedImage, longest: int, seconds: float = 0.0) -> Preview | QvizError | None:
         """The JPEG for the screen, the error that stands for it, or None while it is under way."""
-        answer = self._answer(("preview", image.digest, longest), seconds)
+        answer = self._answer(("preview", image.digest, image.name, longest), seconds)
         return Preview(*answer) if isinstance(answer, tuple) else answer
 
     def _answer(self, key: Hashable, seconds: float = 0.0) -> Any:
@@ -134,4 +134,4 @@ def _bytes_of(answer: Inference | tuple[int, int, bytes]) -> int:
 
 
 def _key(model: LoadedModel, image: EncodedImage) -> Hashable:
-    return (model.digest, model.settings, image.digest)
+    return (model.digest, model.settings, image.digest, image.name)  # an error names the image as its session does

@@ -100,7 +100,7 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def _key(models: Sequence[LoadedModel]) -> tuple[object, ...]:
-    return tuple((model.digest, model.settings) for model in models)
+    return tuple(model.identity for model in models)
 
 
 def spread(dataset: Dataset, most: int) -> Dataset:

@@ -68,7 +68,7 @@ def show(
     if not (variant.layers_available and found.reference.layers_available):
         return
     st.subheader("Where its confidence is lost")
-    key = (_models(here, variant), image.digest, number)
+    key = (_models(here, variant), image.digest, image.name, number)
     left, right = st.columns([1, 4], vertical_alignment="center")
     which = "selected" if chosen is not None else "the one that fell most; select another above"
     with left:
@@ -81,7 +81,7 @@ def show(
 
 def _models(here: Page, variant: LoadedModel) -> tuple[object, ...]:
     assert here.models is not None, "pages without a model stop before"
-    return tuple((model.digest, model.settings) for model in (here.models.reference, variant))
+    return tuple(model.identity for model in (here.models.reference, variant))
 
 
 def _job(here: Page, variant: LoadedModel, image: EncodedImage, number: int) -> TraceJob:
@@ -98,7 +98,7 @@ def _job(here: Page, variant: LoadedModel, image: EncodedImage, number: int) -> 
         begun.full = _threads().submit(lambda: begun.quick.result() and run(False))
         return begun
 
-    return _jobs().get((_models(here, variant), image.digest, number), start)
+    return _jobs().get((_models(here, variant), image.digest, image.name, number), start)
 
 
 def _watch(here: Page, variant: LoadedModel, job: TraceJob) -> None:

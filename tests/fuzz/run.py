@@ -27,9 +27,10 @@ from qviz.analysis.trace import trace_object
 from qviz.api.building import source_of
 from qviz.cli.info import _facts
 from qviz.datasets.files import load_images
+from qviz.datasets.images import image_sizes
 from qviz.detector import preview_job
 from qviz.engine import Engine, LocalEngine, importing
-from qviz.errors import QvizError
+from qviz.errors import ImageError, QvizError, WorkerError
 from qviz.quantize import start_building
 from qviz.structures import EncodedImage, Inference
 from tests.fuzz.images import hostile_image
@@ -126,6 +127,8 @@ def _each(
             for number, job in jobs.items():
                 try:
                     tally.ends[job.result(timeout=PATIENCE)] += 1
+                except WorkerError as error:
+                    tally.fail(f"{told(number)}: {type(error).__name__} where none may be: {error}")
                 except Late:
                     tally.fail(f"{told(number)} hung for more than {PATIENCE:.0f} s")
                 except Exception as error:
@@ -182,11 +185,15 @@ def check_numbers(inference: Inference) -> None:
 
 
 def tried_image(engine: Engine, image: EncodedImage) -> str:
-    """How one image ended. Raises what is no QvizError."""
+    """How one image ended. Raises what is no QvizError, and WorkerError where its header alone, which the server itself
+    reads of annotated images, kills or stops a process."""
+    try:
+        engine.submit(image_sizes, image).result()
+    except ImageError as error:
+        assert len(str(error)) < 1_000, str(error)
     try:
         width, height, jpeg = engine.submit(preview_job, image, 320).result()
     except QvizError as error:
-        assert len(str(error)) < 1_000, str(error)
         return f"refused: {type(error).__name__}"
     assert min(width, height) >= 2 and width * height <= 50_000_000 and jpeg[:2] == b"\xff\xd8"
     return "decoded"

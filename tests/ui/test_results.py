@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qviz.engine import Blob
+from qviz.errors import ImageError
 from qviz.structures import EncodedImage
 from qviz.ui.results import Preview, Results
 
@@ -63,6 +64,16 @@ def test_one_that_is_looked_at_now_is_taken_out_and_put_in_front() -> None:
     assert first.cancelled()
     second.set_result((4, 3, JPEG))
     assert results.preview(shown[0], 160) == Preview(4, 3, JPEG)
+
+
+def test_the_same_bytes_under_another_name_are_another_question() -> None:
+    engine = ByHand()
+    results = Results(engine)
+    results.want_previews([EncodedImage("mine.jpg", b"1"), EncodedImage("yours.jpg", b"1")], 160)
+    mine, yours = engine.jobs
+    mine.set_exception(ImageError("mine.jpg is damaged."))
+    yours.set_exception(ImageError("yours.jpg is damaged."))
+    assert str(results.preview(EncodedImage("yours.jpg", b"1"), 160)) == "yours.jpg is damaged."
 
 
 def test_thousands_of_small_answers_are_all_kept() -> None:

@@ -1,0 +1,184 @@
+"""Twenty visitors at once, and a hundred more: does each see only his own, how long does he wait, what stays behind.
+
+Alone: one visitor of Compare drops a photo that nobody has dropped before, looks for a second, and drops the next; the
+time is from the drop to the overlay with both models' boxes (upload, decoding, two inferences, the page). At once: each
+of twenty visitors does so, and looks for 4 to 10 seconds in between. Every overlay is compared with detections computed
+here, without the server, and every message is searched for other visitors' files.
+
+The server keeps 64 MB of answers, not a gigabyte, so that the bound is reached and memory has to stay flat beyond it.
+"""
+
+import io
+import os
+import re
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import psutil
+from PIL import Image
+
+from benchmarks.dropped_image import ROOT, server
+from benchmarks.session import Session
+from qviz import LocalEngine
+from qviz.analysis.detecting import detect_images
+from qviz.api import SEEN_FROM, load
+from qviz.structures import EncodedImage
+from qviz.ui.overlay import _boxes
+
+AT_ONCE, DROPS, MORE, ALONE = 20, 6, 100, 30
+THINKING = (4.0, 10.0)
+NAMED = re.compile(rb"load-(\d+)-")
+OWN_MODEL = 5
+"""Every so many visitors one compares nothing: he drops an int8 model of his own, as no other visitor has."""
+
+
+@dataclass
+class Seen:
+    """seconds: of each drop. boxes: file -> pane -> boxes as they were shown. strangers: files of other visitors."""
+
+    seconds: list[float] = field(default_factory=list)
+    boxes: dict[str, dict[str, list[list[float]]]] = field(default_factory=dict)
+    strangers: set[str] = field(default_factory=set)
+
+
+@lru_cache(maxsize=4096)
+def photo(visitor: int, number: int) -> bytes:
+    """One of the sample's photographs with a mark of this visitor and drop."""
+    paths = sorted((ROOT / "sample_data/images").glob("*.jpg"))
+    with Image.open(paths[visitor % len(paths)]) as opened:
+        pixels = np.array(opened.convert("RGB"))
+    pixels[:16, :16] = (visitor % 256, number, visitor // 256)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG" if visitor % 10 == 9 else "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def sample_model(name: str) -> Path:
+    return ROOT / f"sample_data/models/ssdlite_mobilenet_v2_{name}.tflite"
+
+
+def name_of(visitor: int, number: int) -> str:
+    return f"load-{visitor}-{number}.jpg"
+
+
+def drop(session: Session, visitor: int, number: int, seen: Seen) -> None:
+    name = name_of(visitor, number)
+    seen.seconds.append(session.drop(name, photo(visitor, number)))
+    data = next(data for data in session.shown if data["image"]["name"] == name)
+    panes = [data["reference"], *data["variants"]]
+    seen.boxes[name] = {pane["name"]: pane["boxes"] for pane in panes}
+    named = {int(found) for message in session.raw for found in NAMED.findall(message)}
+    seen.strangers |= {f"{visitor} was shown files of {other}" for other in named - {visitor}}
+
+
+def visit(port: int, visitor: int, drops: int, gate: threading.Barrier | None, pause: tuple[float, float]) -> Seen:
+    """One visitor from first to last."""
+    seen, draw = Seen(), np.random.default_rng(visitor)
+    session = Session(port)
+    try:
+        session.open()
+        if visitor % OWN_MODEL == OWN_MODEL - 1:
+            session.load(f"load-{visitor}-own.tflite", sample_model("int8").read_bytes() + str(visitor).encode())
+        if gate is not None:
+            gate.wait(timeout=240)
+        for number in range(drops):
+            time.sleep(draw.uniform(*pause))
+            drop(session, visitor, number, seen)
+    finally:
+        session.close()
+    return seen
+
+
+def crowd(port: int, visitors: range, drops: int, pause: tuple[float, float], together: int) -> dict[int, Seen]:
+    """All of them, so many at a time; where all come at once they begin to drop when the last one is in."""
+    gate = threading.Barrier(together) if together == len(visitors) else None
+    with ThreadPoolExecutor(together) as threads:
+        jobs = {visitor: threads.submit(visit, port, visitor, drops, gate, pause) for visitor in visitors}
+        return {visitor: job.result() for visitor, job in jobs.items()}
+
+
+def wrong(found: dict[int, Seen]) -> list[str]:
+    """Overlays whose boxes are not those of that photo, computed anew."""
+    files = {pane: _file(pane) for seen in found.values() for boxes in seen.boxes.values() for pane in boxes}
+    names = sorted(set(files.values()))
+    shown = [(visitor, name) for visitor, seen in found.items() for name in seen.boxes]
+    images = [EncodedImage(name, photo(visitor, int(name.split("-")[2].split(".")[0]))) for visitor, name in shown]
+    with LocalEngine(2) as engine:
+        loaded = load([sample_model(name) for name in names], engine)
+        expected = detect_images(engine, loaded, images, len(images), SEEN_FROM)
+    complaints = []
+    for (visitor, photo_name), image in zip(shown, images, strict=True):
+        right = {
+            name: _boxes(expected.inferences[model.digest, image.digest].detections)
+            for name, model in zip(names, loaded, strict=True)
+        }
+        seen = found[visitor].boxes[photo_name]
+        complaints += [f"{photo_name}: boxes of {pane} differ" for pane in seen if seen[pane] != right[files[pane]]]
+    return complaints
+
+
+def _file(pane: str) -> str:
+    """The sample's file behind a pane's name; a visitor's own model is the int8 one."""
+    return "int8" if pane.startswith("load-") else pane
+
+
+def megabytes(port: int) -> tuple[float, float]:
+    """Resident memory of the server's process, and of its workers together."""
+    mine = psutil.Process().children(recursive=False)
+    (process,) = [child for child in mine if str(port) in child.cmdline()]
+    workers = sum(child.memory_info().rss for child in process.children(recursive=True))
+    return process.memory_info().rss / 2**20, workers / 2**20
+
+
+def told(name: str, seconds: list[float]) -> float:
+    p50, p95 = np.percentile(seconds, [50, 95])
+    print(
+        f"{name:<34} p50 {p50:5.2f} s   p95 {p95:5.2f} s   max {max(seconds):5.2f} s   (n={len(seconds)})", flush=True
+    )
+    return float(p95)
+
+
+def measure(port: int) -> list[str]:
+    visit(port, 10_000, 3, None, (0.5, 1.0))  # starts the workers and runs the sample
+    time.sleep(10)
+    alone = visit(port, 10_001, ALONE, None, (1.0, 1.0))
+    first = told("alone", alone.seconds)
+    many = crowd(port, range(AT_ONCE), DROPS, THINKING, AT_ONCE)
+    last = told(f"{AT_ONCE} at once", [second for seen in many.values() for second in seen.seconds])
+    print(f"p95 at once is {last / first:.1f} times that alone (goal: 3)")
+    found = dict(many)
+    for start in range(1_000, 1_000 + MORE, 25):
+        print("memory: server {:.0f} MB, workers {:.0f} MB".format(*megabytes(port)), flush=True)
+        found |= crowd(port, range(start, start + 25), 1, (0.0, 0.5), 10)
+    print("memory: server {:.0f} MB, workers {:.0f} MB".format(*megabytes(port)), flush=True)
+    strangers = sorted({complaint for seen in found.values() for complaint in seen.strangers})
+    mixed = strangers + wrong(found)
+    print(f"{sum(len(seen.boxes) for seen in found.values())} overlays checked, {len(mixed)} mixed or wrong")
+    return mixed
+
+
+def main() -> None:
+    with TemporaryDirectory() as folder:
+        limits = Path(folder) / "limits.toml"
+        limits.write_text("answers_mb = 64\n")
+        os.environ["QVIZ_LIMITS"] = str(limits)
+        try:
+            with server("app.py") as address:
+                mixed = measure(int(address.rsplit(":", 1)[1]))
+        finally:
+            del os.environ["QVIZ_LIMITS"]
+    for complaint in mixed[:20]:
+        print(complaint)
+    if mixed:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The examples are run, not believed: the notebook's cells in turn, the workflow's commands through the parser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+
+from qviz.cli import build_parser
+from tests.conftest import ROOT
+
+NOTEBOOK = ROOT / "examples/notebook.ipynb"
+WORKFLOW = ROOT / "examples/github-actions/quantization-gate.yml"
+AFTERWARDS = """
+import json
+print(json.dumps({
+    "models": [str(model.scheme) for model in models],
+    "lost": [variant.summary.lost for variant in compared.variants],
+    "worst": worst.iloc[0]["op_kind"],
+    "cause": traced.culprits[0].cause,
+    "loss": [loss.ap.value for loss in accuracy.losses],
+    "images": accuracy.to_json()["dataset"]["images"],
+}))
+"""
+
+
+def cells(kind: str) -> list[dict[str, Any]]:
+    return [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == kind]
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_and_finds_what_the_sample_hides() -> None:
+    script = "\n".join("".join(cell["source"]) for cell in cells("code")) + AFTERWARDS
+    ended = subprocess.run([sys.executable, "-c", script], cwd=NOTEBOOK.parent, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout.splitlines()[-1])
+    assert found["models"] == ["float32", "int8", "int8"]
+    assert found["lost"][1] > found["lost"][0]
+    assert (found["worst"], found["cause"]) == ("QUANTIZE", "input_range")
+    assert found["loss"][1] > 0.05
+    assert found["images"] == 27
+
+
+def test_the_notebook_is_told_in_words_and_holds_no_output() -> None:
+    assert len(cells("markdown")) >= 6
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells("code"))
+
+
+def commands() -> list[list[str]]:
+    """The `qviz` calls of the workflow, its variables put in."""
+    flow = yaml.safe_load(WORKFLOW.read_text())
+    steps = [step for job in flow["jobs"].values() for step in job["steps"]]
+    lines = "\n".join(step.get("run", "") for step in steps).replace("\\\n", " ").splitlines()
+    known = {**flow["env"], "GITHUB_STEP_SUMMARY": "summary.md"}
+    filled = [re.sub(r"\$(\w+)", lambda found: str(known[found[1]]), line) for line in lines]
+    return [shlex.split(line) for line in filled if line.startswith("qviz ")]
+
+
+def test_the_workflow_calls_what_there_is() -> None:
+    parsed = [build_parser().parse_args(command[1:]) for command in commands()]
+    assert [args.command for args in parsed] == ["evaluate", "report"]
+    gate = parsed[0]
+    assert (gate.max_ap_loss, gate.confident, str(gate.markdown)) == (0.02, "lower", "summary.md")
+    assert [path.name for path in (gate.reference, *gate.variants)] == [
+        "detector_float32.tflite",
+        "detector_int8.tflite",
+    ]
