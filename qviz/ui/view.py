@@ -32,12 +32,13 @@ class View:
     classes: tuple[int, ...] = ()
     mode: str = "side"
     truth: bool = False
+    present: bool = False
 
 
 def current() -> View:
-    """This session's view, with what the URL says."""
+    """This session's view, with what the URL says. Presenting is the URL's alone: it ends with the page."""
     kept: View = st.session_state.get(KEY, View())
-    view = replace(kept, **_read(st.query_params.to_dict()))
+    view = replace(kept, **{"present": False, **_read(st.query_params.to_dict())})
     st.session_state[KEY] = view
     return view
 
@@ -79,6 +80,7 @@ def to_query(view: View) -> dict[str, str]:
         "class": ",".join(str(class_id) for class_id in view.classes),
         "mode": view.mode if view.mode != usual.mode else "",
         "truth": "1" if view.truth else "",
+        "present": "1" if view.present else "",
     }
     return {name: value for name, value in said.items() if value}
 
@@ -97,8 +99,9 @@ def _read(query: Mapping[str, str]) -> dict[str, Any]:
         said["classes"] = classes
     if query.get("mode") in ("side", "swipe"):
         said["mode"] = query["mode"]
-    if query.get("truth") in ("0", "1"):
-        said["truth"] = query["truth"] == "1"
+    for name in ("truth", "present"):
+        if query.get(name) in ("0", "1"):
+            said[name] = query[name] == "1"
     return said
 
 

@@ -1,4 +1,4 @@
-"""A page that was made, shown in place: in a frame with an origin of its own, so nothing in it reaches the dashboard."""
+"""A page that was made, shown in a frame with an origin of its own, so that nothing in it reaches the dashboard."""
 
 from __future__ import annotations
 
