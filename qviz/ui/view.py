@@ -23,7 +23,11 @@ CHANGES = tuple(str(change) for change in Change)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """variants: short names, the one in focus first, () is the worst one. changes: those shown. classes: () is all."""
+    """variants: short names, the one in focus first, () is the worst one. changes: those shown. classes: () is all.
+
+    layer: `variant:order` of the layer in view; data, label: the dataset and the class in view on Accuracy. "" is the
+    usual one.
+    """
 
     score: float = PAGE_SCORE
     image: str | None = None
@@ -33,6 +37,9 @@ class View:
     mode: str = "side"
     truth: bool = False
     present: bool = False
+    layer: str = ""
+    data: str = ""
+    label: str = ""
 
 
 def current() -> View:
@@ -81,6 +88,9 @@ def to_query(view: View) -> dict[str, str]:
         "mode": view.mode if view.mode != usual.mode else "",
         "truth": "1" if view.truth else "",
         "present": "1" if view.present else "",
+        "layer": view.layer,
+        "data": view.data,
+        "label": view.label,
     }
     return {name: value for name, value in said.items() if value}
 
@@ -99,6 +109,9 @@ def _read(query: Mapping[str, str]) -> dict[str, Any]:
         said["classes"] = classes
     if query.get("mode") in ("side", "swipe"):
         said["mode"] = query["mode"]
+    for name in ("layer", "data", "label"):
+        if text := query.get(name):
+            said[name] = text[:300]
     for name in ("truth", "present"):
         if query.get(name) in ("0", "1"):
             said[name] = query[name] == "1"
