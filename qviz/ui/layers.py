@@ -86,7 +86,12 @@ def wait_for(jobs: Sequence[LayerJob]) -> None:
     seconds = max((begun.seconds_left or 0.0 for begun in jobs if not begun.future.done()), default=0.0)
     said += f" · {duration(seconds)} left" if seconds else ""
     left.progress(min(done / max(total, 1), 1.0), text="Stopping" if stopping else said)
-    right.button("Cancel", on_click=lambda: [begun.cancel.set() for begun in jobs], disabled=stopping, width="stretch")
+    right.button("Cancel", on_click=_stop, args=(jobs,), disabled=stopping, width="stretch")
+
+
+def _stop(jobs: Sequence[LayerJob]) -> None:
+    for begun in jobs:
+        begun.cancel.set()
 
 
 def stopped(jobs: Sequence[LayerJob]) -> bool:

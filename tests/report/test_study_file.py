@@ -16,7 +16,8 @@ from qviz.analysis.models import LoadedModel
 from qviz.analysis.profile import profile
 from qviz.analysis.study import Study
 from qviz.analysis.study_file import MOST_BYTES, VERSION, is_study, read_study, study_bytes
-from qviz.analysis.study_verdict import findings, headline, next_steps
+from qviz.analysis.study_steps import next_steps
+from qviz.analysis.study_verdict import findings, headline
 from qviz.analysis.sweep import sweep
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
