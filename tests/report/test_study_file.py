@@ -92,7 +92,7 @@ def _put(path: str, value: Any) -> Any:
         (_put("models.1.bytes", True), "study.models[1].bytes is True, where a whole number belongs"),
         (_put("models.0.bytes", 0), "a model has no bytes"),
         (_put("models.1.name", "float32"), "models are not told apart by their names ('float32')"),
-        (_put("models", []), "it has 0 models, where 2 to 16 belong"),
+        (_put("models", []), "it has 0 models, where 2 to 64 belong"),
         (_put("models.0.extra", 1), "study.models[0] names 'extra', which is unknown"),
         (_put("models.0.sha256", None), "study.models[0] lacks 'sha256'"),
         (_put("images.0.jpeg", "not base64!"), "study.images[0].jpeg is 'not base64!', where base64 belongs"),
