@@ -149,12 +149,11 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from _places(item)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_a_study_changed_anywhere_is_refused_or_shown(seed: int, saved: dict[str, Any]) -> None:
+def test_a_study_changed_anywhere_is_refused_or_shown(saved: dict[str, Any]) -> None:
     """Never anything between: what `read_study` lets through has to be fit for the page."""
-    draw = random.Random(seed)
+    draw = random.Random(0)
     shown = 0
-    for _ in range(40):
+    for _ in range(50):
         said = copy.deepcopy(saved)
         said["study"]["evaluation"]["curves"] = []  # no page of a study shows them
         by_field: dict[Any, list[tuple[Any, Any]]] = {}
@@ -168,4 +167,4 @@ def test_a_study_changed_anywhere_is_refused_or_shown(seed: int, saved: dict[str
             continue
         shown += 1
         assert render(found).startswith("<!doctype html>")
-    assert 0 < shown < 40
+    assert 0 < shown < 50
