@@ -13,8 +13,6 @@ from qviz.ui import glossary
 def numbers(formats: Mapping[str, str], terms: Mapping[str, str] | None = None) -> dict[str, ColumnConfig]:
     """formats: by column. terms: the glossary's name of a column whose own head is shorter."""
     return {
-        name: st.column_config.NumberColumn(
-            format=form, width="small", help=glossary.meaning((terms or {}).get(name, name))
-        )
+        name: st.column_config.NumberColumn(format=form, help=glossary.meaning((terms or {}).get(name, name)))
         for name, form in formats.items()
     }

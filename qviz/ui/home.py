@@ -137,13 +137,13 @@ def next_steps(here: Page, damage: dict[str, Summary]) -> None:
     if worst is None:
         return
     steps = (
-        ("pages/layers.py", f"Where it is lost: the layers of {worst}"),
-        ("pages/accuracy.py", "How much that is in AP, and how sure"),
-        ("pages/variants.py", "What to do: build and weigh variants"),
-        ("pages/report.py", "For the meeting: all of it on one page"),
+        ("pages/layers.py", "Where it is lost →", f"The layers of {worst}."),
+        ("pages/accuracy.py", "How much in AP →", "AP, its loss by class, and how sure that is."),
+        ("pages/variants.py", "What to do →", "Build variants, and weigh them."),
+        ("pages/report.py", "For the meeting →", "All of it on one page."),
     )
-    for place, (target, label) in zip(st.columns(len(steps)), steps, strict=True):
-        place.page_link(target, label=as_text(label), query_params={"variant": worst})
+    for place, (target, label, told) in zip(st.columns(len(steps)), steps, strict=True):
+        place.page_link(target, label=label, help=as_text(told), query_params={"variant": worst})
 
 
 def failures(here: Page) -> None:

@@ -63,7 +63,7 @@ def begin(title: str) -> Iterator[Page]:
 def _purpose(title: str) -> None:
     """What the page is for, in a sentence above its finding."""
     text = next((text for _, label, text in MENU if label == title), "")
-    st.html(f'<p class="qviz qviz-purpose"><b>{escape(title)}</b> {escape(text)}</p>')
+    st.html(f'<p class="qviz qviz-purpose"><b>{escape(title)}</b> · {escape(text)}</p>')
 
 
 def verdict(sentence: str, note: str = "") -> None:
