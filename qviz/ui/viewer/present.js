@@ -29,13 +29,13 @@ async function present(v, on) {
   choose(v, "present", on);
   if (!on && document.fullscreenElement) await document.exitFullscreen().catch(() => {});
   if (on) await document.documentElement.requestFullscreen?.().catch(() => {});
-  if (on && document.fullscreenElement) document.addEventListener("fullscreenchange", () => leftFullScreen(v), { once: true });
   raise(v); // what entered the top layer last is on top
 }
 
-// The browser keeps the Esc that ends its full screen to itself.
-function leftFullScreen(v) {
-  if (v.state.present) present(v, false);
+// The browser keeps the Esc that ends its full screen to itself. Entering tells of itself too, and is no reason to leave.
+function changedFullScreen(v) {
+  if (v.state.present && v.full && !document.fullscreenElement) present(v, false);
+  v.full = Boolean(document.fullscreenElement);
 }
 
 // Into the top layer, or out of it; drawing it twice changes nothing.
@@ -46,7 +46,10 @@ function raise(v) {
   v.root.popover = on ? "manual" : null;
   if (on && v.root.isConnected) v.root.showPopover?.();
   v.onResize ??= () => v.state.present && v.panes && layout(v);
-  window[on ? "addEventListener" : "removeEventListener"]("resize", v.onResize);
+  v.onFull ??= () => changedFullScreen(v);
+  const listen = on ? "addEventListener" : "removeEventListener";
+  window[listen]("resize", v.onResize);
+  document[listen]("fullscreenchange", v.onFull);
   if (v.panes && v.panesEl.isConnected) layout(v);
 }
 
