@@ -23,6 +23,7 @@ with page.begin("Overview") as here:
         )
         st.html(home.model_cards(here, summaries))
         if summaries and done:
+            home.next_steps(here, summaries)
             st.subheader("Worst images first")
             home.worst_images(here)
         home.finish(here, done)
@@ -32,7 +33,7 @@ with page.begin("Overview") as here:
     st.subheader("Your own models and images")
     uploads.drop_zone("Models and images", key="home")
     st.caption(
-        "Drop an FP32 .tflite file, any number of its variants, images (also as a zip), COCO annotations, a label file."
+        "Drop an FP32 .tflite file, any number of its variants, images (also as a zip), annotations, a label file."
         " They stay in this session."
     )
     home.manage(here)

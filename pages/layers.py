@@ -31,6 +31,8 @@ with page.begin("Layers") as here:
             page.verdict(f"Running {len(models)} variants layer by layer on {len(images)} images …")
         layers.wait_for(jobs)
         st.stop()
+    if layers.stopped(jobs):
+        st.stop()
     results = {name: job.future.result() for name, job in zip(models, jobs, strict=True)}
     with headline:
         page.verdict(

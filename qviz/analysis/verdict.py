@@ -26,6 +26,8 @@ def damage_verdict(reference: str, summaries: Mapping[str, Summary], images: int
         return "No image has been run yet."
     ranked = sorted(summaries.items(), key=lambda item: item[1].agreement)
     (name, worst), others = ranked[0], ranked[1:]
+    if nothing_seen(worst):
+        return f"Neither {reference} nor a variant finds an object at this confidence: lower it, or take other images."
     said = f"{name} is {level(worst.agreement)}: {_counts(worst)} (agreement {worst.agreement:.2f})."
     if others:
         low = others[0][1].agreement
@@ -35,9 +37,14 @@ def damage_verdict(reference: str, summaries: Mapping[str, Summary], images: int
     return said
 
 
+def nothing_seen(summary: Summary) -> bool:
+    """Whether there is no object on either side, so that agreement says nothing."""
+    return summary.kept + summary.shifted + summary.relabelled + summary.lost + summary.spurious == 0
+
+
 def image_verdict(variant: str, summary: Summary) -> str:
     """What one variant did to one image."""
-    if summary.agreement == 1 and summary.kept + summary.shifted == 0:
+    if nothing_seen(summary):
         return f"neither the reference nor {variant} finds an object."
     return f"{variant}: {_counts(summary)} (agreement {summary.agreement:.2f})."
 

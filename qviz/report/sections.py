@@ -11,7 +11,8 @@ from qviz.analysis.outliers import outliers, worst_layer
 from qviz.analysis.robustness_verdict import robustness_verdict
 from qviz.analysis.study import Study
 from qviz.analysis.study_extras import weighed
-from qviz.analysis.study_verdict import findings, headline, next_steps
+from qviz.analysis.study_steps import next_steps
+from qviz.analysis.study_verdict import findings, headline
 from qviz.analysis.tradeoff import tradeoff_verdict
 from qviz.analysis.verdict import layers_verdict, level
 from qviz.plots.colours import CHANGES

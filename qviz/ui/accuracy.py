@@ -21,7 +21,6 @@ from qviz.ui.markdown import as_text
 from qviz.ui.page import Page
 
 BEAT = 0.5
-CLASS = "qviz_accuracy_class"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,8 +140,8 @@ def choose(here: Page, finding: Finding) -> tuple[str, str]:
         view.change(variants=(variant,))
         st.rerun()
     rows = {row.label: row for row in losses[variant].per_class}
-    kept = st.session_state.get(CLASS)
-    label = str(kept) if kept in rows else _first_class(losses[variant])
+    kept = view.current().label
+    label = kept if kept in rows else _first_class(losses[variant])
     with right:
         st.selectbox(
             "Class",
@@ -164,4 +163,4 @@ def _first_class(loss: VariantLoss) -> str:
 
 def take(label: str) -> None:
     """Another class comes into view."""
-    st.session_state[CLASS] = label
+    view.change(label=label)

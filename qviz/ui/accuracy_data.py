@@ -11,11 +11,11 @@ from qviz.analysis.reference_truth import unannotated_images
 from qviz.datasets.coco import read_coco
 from qviz.errors import QvizError
 from qviz.structures import Dataset, digest_of
+from qviz.ui import view
 from qviz.ui.markdown import as_text
 from qviz.ui.page import Page
 from qviz.ui.sample import FOLDER
 
-CHOSEN = "qviz_accuracy_dataset"
 DIGESTS = "qviz_dataset_digests"
 AGREED = "qviz_reference_truth"
 SCENES = FOLDER / "scenes"
@@ -53,11 +53,11 @@ def _count(images: int) -> str:
 
 
 def choose(known: Mapping[str, Source]) -> Source | None:
-    """The one chosen in this session; without annotations None until somebody agrees to do without."""
+    """The one in view; without annotations None until somebody agrees to do without."""
     if list(known) == [REFERENCE]:
         return known[REFERENCE] if st.session_state.get(AGREED) else None
-    kept = st.session_state.get(CHOSEN)
-    usual = str(kept) if kept in known else next(iter(known))
+    first, kept = next(iter(known)), view.current().data
+    usual = kept if kept in known else first
     chosen: str | None = usual
     if len(known) > 1:
         chosen = st.segmented_control(
@@ -68,8 +68,8 @@ def choose(known: Mapping[str, Source]) -> Source | None:
             key=f"accuracy-data-{usual}",
             label_visibility="collapsed",
         )
-    st.session_state[CHOSEN] = chosen or usual
     if (chosen or usual) != usual:
+        view.change(data="" if chosen == first else chosen)
         st.rerun()
     return known[usual]
 

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
+from streamlit.elements.lib.column_types import ColumnConfig
 
 from qviz.analysis.ap_figures import ClassLoss, Loss
 from qviz.analysis.confusion import Confusion
 from qviz.analysis.evaluation import Evaluation
 from qviz.analysis.thresholds import ClassThreshold, ThresholdShift
 from qviz.plots.points import bracket
+from qviz.ui import columns, glossary
 
 FORMATS = {"loss": "%+.1f", "threshold": "%.2f", "reference's": "%.2f", "own": "%.2f", "change": "%+d"}
 WORDS = ("model", "variant", "class", "interval", "significant", "object", "taken for")
@@ -20,12 +22,13 @@ COUNTS = ("objects", "images", "reference", "now")
 
 def show(table: pd.DataFrame, key: str | None = None) -> None:
     """With the page's number formats."""
-    formats = {
-        name: st.column_config.NumberColumn(format=FORMATS.get(name, "%.1f"))
-        for name in table.columns
-        if name not in (*WORDS, *COUNTS)
+    formats = {name: FORMATS.get(name, "%.1f") for name in table.columns if name not in (*WORDS, *COUNTS)}
+    told: dict[str, ColumnConfig] = {
+        name: st.column_config.Column(help=glossary.meaning(name)) for name in table.columns if name in WORDS
     }
-    st.dataframe(table, hide_index=True, width="stretch", placeholder="–", column_config=formats, key=key)
+    st.dataframe(
+        table, hide_index=True, width="stretch", placeholder="–", key=key, column_config=told | columns.numbers(formats)
+    )
 
 
 def scores(evaluation: Evaluation, names: Sequence[str]) -> pd.DataFrame:

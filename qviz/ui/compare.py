@@ -13,7 +13,7 @@ from qviz.analysis.evaluation import truths_as_labelled
 from qviz.analysis.models import LoadedModel
 from qviz.errors import DatasetError, QvizError
 from qviz.structures import EncodedImage, GroundTruth, Inference
-from qviz.ui import calls, view
+from qviz.ui import calls, columns, view
 from qviz.ui.overlay import payload
 from qviz.ui.page import Page
 from qviz.ui.results import Preview
@@ -119,6 +119,7 @@ def heed(state: ViewerState, order: Sequence[EncodedImage], image: EncodedImage)
         ("changes", state.changes),
         ("classes", state.classes),
         ("truth", state.truth),
+        ("present", state.present),
     ):
         if ("threshold" if name == "score" else name) in state.acted and value is not None:
             said[name] = round(value, 2) if isinstance(value, float) else value
@@ -143,14 +144,13 @@ def object_table(objects: Sequence[ComparedObject], variant_id: str, key: str) -
         selection_mode="single-row",
         key=key,
         placeholder="–",
-        column_config={
-            name: st.column_config.NumberColumn(format=style, width="small") for name, style in TABLE_FORMATS.items()
-        },
+        column_config=columns.numbers(TABLE_FORMATS, TABLE_TERMS),
     )
     _select(names, event.selection.rows, key)
 
 
 BECAUSE = {"gone": "gone from head", "threshold": "low score", "nms": "NMS", "unknown": "unknown"}
+TABLE_TERMS = {"reference": "reference's confidence", "variant": "variant's confidence"}
 TABLE_FORMATS = {"reference": "%.2f", "variant": "%.2f", "Δ conf.": "%+.2f", "IoU": "%.2f", "Δ IoU": "%+.2f"}
 
 

@@ -12,6 +12,7 @@ from qviz.analysis.models import LoadedModel
 from qviz.plots.colours import REFERENCE, variant_colour
 from qviz.ui import calls, cards, workspace
 from qviz.ui.calls import Models
+from qviz.ui.markdown import as_text
 from qviz.ui.page import Page
 from qviz.ui.results import Preview
 
@@ -50,7 +51,8 @@ def reference_name(here: Page) -> str:
 
 
 def _pending(here: Page) -> int:
-    return calls.results().pending(_models(here).all, here.workspace.images)
+    results, images = calls.results(), here.workspace.images
+    return results.pending(_models(here).all, images) + sum(results.preview(image, THUMB) is None for image in images)
 
 
 def _compared(here: Page) -> dict[str, ComparedVariant]:
@@ -127,6 +129,21 @@ def worst_images(here: Page) -> None:
                 label=f"Compare {encoded.name}",
                 query_params={"image": encoded.name, "variant": name},
             )
+
+
+def next_steps(here: Page, damage: dict[str, Summary]) -> None:
+    """From the finding to where it comes from, how sure it is, and what to do: a link each, about the worst variant."""
+    worst = min(damage, key=lambda name: damage[name].agreement, default=None)
+    if worst is None:
+        return
+    steps = (
+        ("pages/layers.py", "Where it is lost →", f"The layers of {worst}."),
+        ("pages/accuracy.py", "How much in AP →", "AP, its loss by class, and how sure that is."),
+        ("pages/variants.py", "What to do →", "Build variants, and weigh them."),
+        ("pages/report.py", "For the meeting →", "All of it on one page."),
+    )
+    for place, (target, label, told) in zip(st.columns(len(steps)), steps, strict=True):
+        place.page_link(target, label=label, help=as_text(told), query_params={"variant": worst})
 
 
 def failures(here: Page) -> None:

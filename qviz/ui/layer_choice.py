@@ -1,6 +1,7 @@
 """The Layers page: which variant, layer and image the panel below the chart shows.
 
-The layer in view is kept in the session: it stays while other variants are shown, and when the page is left.
+The layer in view is a part of the view: it stands in the address, and stays while other variants are shown, and when
+the page is left.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ import streamlit as st
 from qviz.analysis.layer_error import LayerErrors
 from qviz.analysis.outliers import worst_layer, worst_variant
 from qviz.structures import EncodedImage
+from qviz.ui import view
 from qviz.ui.page import Page
-
-CHOSEN = "qviz_layer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,17 @@ class Choice:
 
 def choose(variant: str, order: int) -> None:
     """Another layer comes into view."""
-    st.session_state[CHOSEN] = Choice(variant, order)
+    view.change(layer=f"{variant}:{order}")
+
+
+def _kept() -> Choice | None:
+    variant, _, order = view.current().layer.rpartition(":")
+    return Choice(variant, int(order)) if order.isdecimal() else None
 
 
 def chosen(results: Mapping[str, LayerErrors]) -> Choice | None:
     """What was chosen, where it is shown; else the layer to look at first, in the variant that ends worst."""
-    kept: Choice | None = st.session_state.get(CHOSEN)
+    kept = _kept()
     layers = results[kept.variant].layers if kept is not None and kept.variant in results else ()
     if kept is not None and any(layer.order == kept.order for layer in layers):
         return kept

@@ -9,7 +9,7 @@ from qviz.analysis.model_explorer import node_data_json
 from qviz.analysis.outliers import Outliers
 from qviz.plots.layer_error import Row
 from qviz.structures import digest_of
-from qviz.ui import layer_choice
+from qviz.ui import columns, layer_choice
 
 FORMATS = {
     "local dB": "%.1f",
@@ -34,7 +34,7 @@ def show(row: Row) -> None:
         width="stretch",
         height=min(400, 37 + 35 * max(len(shown), 1)),
         placeholder="–",
-        column_config={name: st.column_config.NumberColumn(format=form) for name, form in FORMATS.items()},
+        column_config=columns.numbers(FORMATS),
         key=key,
         on_select=lambda: _clicked(key, row.name, shown),
         selection_mode="single-row",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -13,11 +14,14 @@ from qviz.analysis.layer_error import LayerErrors, layer_errors
 from qviz.analysis.models import LoadedModel
 from qviz.analysis.outliers import outliers
 from qviz.analysis.settings_guess import a_few
+from qviz.errors import Cancelled
 from qviz.plots.colours import variant_colour
 from qviz.plots.layer_error import Row, layer_error_chart
+from qviz.progress import TimeLeft
 from qviz.structures import EncodedImage, Scheme
-from qviz.ui import calls, layer_choice
+from qviz.ui import calls, layer_choice, page
 from qviz.ui.calls import Models
+from qviz.ui.evaluations import duration
 from qviz.ui.page import Page
 
 BEAT = 0.5
@@ -26,14 +30,19 @@ INTEGER = (Scheme.INT8, Scheme.INT16X8, Scheme.MIXED)
 
 @dataclass(slots=True)
 class LayerJob:
-    """The layers of one variant under way."""
+    """The layers of one variant under way. seconds_left: None while the pace is unknown."""
 
+    key: Hashable
     total: int
     done: int = 0
+    seconds_left: float | None = None
+    cancel: threading.Event = field(default_factory=threading.Event)
     future: Future[LayerErrors] = field(default_factory=Future)
+    _left: TimeLeft = field(default_factory=TimeLeft)
 
     def report(self, done: int, total: int) -> None:
         self.done, self.total = done, total
+        self.seconds_left = self._left.after(done, total)
 
 
 @st.cache_resource(show_spinner=False)
@@ -45,16 +54,17 @@ def job(here: Page, variant: LoadedModel, images: Sequence[EncodedImage], local_
     """The layers of a variant over a few images, started once for the server."""
     assert here.models is not None, "pages without a model stop before"
     reference = here.models.reference
+    models = tuple(model.identity for model in (reference, variant))
+    key = models, tuple((image.digest, image.name) for image in images), local_inputs
 
     def start() -> LayerJob:
-        begun = LayerJob(len(images))
+        begun = LayerJob(key, len(images))
         begun.future = calls.threads().submit(
-            layer_errors, calls.engine(), reference, variant, images, local_inputs, begun.report
+            layer_errors, calls.engine(), reference, variant, images, local_inputs, begun.report, cancel=begun.cancel
         )
         return begun
 
-    models = tuple(model.identity for model in (reference, variant))
-    return _jobs().get((models, tuple((image.digest, image.name) for image in images), local_inputs), start)
+    return _jobs().get(key, start)
 
 
 def images_of(here: Page) -> list[EncodedImage]:
@@ -66,11 +76,34 @@ def images_of(here: Page) -> list[EncodedImage]:
 
 @st.fragment(run_every=BEAT)
 def wait_for(jobs: Sequence[LayerJob]) -> None:
-    """A bar until all are there; then the page is drawn once more."""
+    """A bar and a way out until all are there; then the page is drawn once more."""
     if all(begun.future.done() for begun in jobs):
         st.rerun()
     done, total = sum(begun.done for begun in jobs), sum(begun.total for begun in jobs)
-    st.progress(min(done / max(total, 1), 1.0), text=f"{done} of {total} images run, layer by layer")
+    left, right = st.columns([6, 1], vertical_alignment="center")
+    stopping = any(begun.cancel.is_set() for begun in jobs)
+    said = f"{done} of {total} images run, layer by layer"
+    seconds = max((begun.seconds_left or 0.0 for begun in jobs if not begun.future.done()), default=0.0)
+    said += f" · {duration(seconds)} left" if seconds else ""
+    left.progress(min(done / max(total, 1), 1.0), text="Stopping" if stopping else said)
+    right.button("Cancel", on_click=_stop, args=(jobs,), disabled=stopping, width="stretch")
+
+
+def _stop(jobs: Sequence[LayerJob]) -> None:
+    for begun in jobs:
+        begun.cancel.set()
+
+
+def stopped(jobs: Sequence[LayerJob]) -> bool:
+    """Whether somebody stopped one of them; then how to go on."""
+    ended = [begun for begun in jobs if isinstance(begun.future.exception(), Cancelled)]
+    if ended:
+        page.verdict("Stopped before all layers were run.")
+        if st.button("Go on", type="primary"):
+            for begun in ended:
+                _jobs().forget(begun.key)
+            st.rerun()
+    return bool(ended)
 
 
 def usual(found: Models, said: Sequence[str]) -> list[str]:

@@ -135,6 +135,7 @@ def _view(view: View, shown: Sequence[dict[str, Any]], selected: str | None) -> 
         "classes": list(view.classes),
         "truth": view.truth,
         "selected": selected,
+        "present": view.present,
     }
 
 

@@ -29,6 +29,7 @@ MENU = (
     ("pages/robustness.py", "Robustness", "When light and pose break a variant before the reference."),
     ("pages/variants.py", "Variants", "What each variant gains: size, latency, memory."),
     ("pages/report.py", "Report", "One HTML page for the meeting."),
+    ("pages/glossary.py", "Glossary", "What each word and figure means, with unit and direction."),
 )
 STYLE = Path(__file__).with_name("style.css")
 
@@ -54,6 +55,7 @@ def begin(title: str) -> Iterator[Page]:
         held = conversions.settled(workspace.current())
         found = calls.models(held)
         _sidebar(held, found)
+        _purpose(title)
         _notices(held, found)
         conversions.show_pending(held)
         yield Page(held, found, view.current())
@@ -66,6 +68,12 @@ def _bound_uploads() -> None:
     """The server refuses larger uploads while they arrive, and the drop zone says the same figure."""
     if config.get_option("server.maxUploadSize") != (most := limits().upload_mb):
         config.set_option("server.maxUploadSize", most)
+
+
+def _purpose(title: str) -> None:
+    """What the page is for, in a sentence above its finding."""
+    text = next((text for _, label, text in MENU if label == title), "")
+    st.html(f'<p class="qviz qviz-purpose"><b>{escape(title)}</b> · {escape(text)}</p>')
 
 
 def verdict(sentence: str, note: str = "") -> None:

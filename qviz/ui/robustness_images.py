@@ -16,7 +16,7 @@ from qviz.analysis.robustness_report import has_ranges
 from qviz.analysis.robustness_verdict import range_sentence
 from qviz.errors import ImageError, QvizError
 from qviz.structures import Dataset
-from qviz.ui import robustness_job
+from qviz.ui import columns, robustness_job
 from qviz.ui.accuracy_data import Source
 from qviz.ui.page import Page
 
@@ -65,9 +65,8 @@ def _ranking(found: OutOfRange, dataset: Dataset, name: str) -> None:
 
 
 _FORMATS = {
-    "out of range": st.column_config.NumberColumn(format="%.4f", width="small"),
-    "clipped": st.column_config.NumberColumn(format="percent", width="small"),
-    "covers": st.column_config.NumberColumn(format="percent", width="small", help="Of all excess, with those before."),
+    **columns.numbers({"out of range": "%.4f", "clipped %": "%.1f"}),
+    "covers %": st.column_config.NumberColumn(format="%.1f", width="small", help="Of all excess, with those before."),
     "farthest layer": st.column_config.TextColumn(width="large"),
 }
 
@@ -82,10 +81,10 @@ def _table(found: OutOfRange) -> pd.DataFrame:
                 "image": image.image,
                 "alarm": "●" if image.alarm else "",
                 "out of range": image.score,
-                "clipped": image.clipped_share,
+                "clipped %": 100 * image.clipped_share,
                 "layers outside": image.outside,
                 "to add": add[image.digest][0] + 1 if image.digest in add else None,
-                "covers": add[image.digest][1] if image.digest in add else None,
+                "covers %": 100 * add[image.digest][1] if image.digest in add else None,
                 "farthest layer": _layer(image.layers[0].order, image.layers[0].op_kind, image.layers[0].tensor)
                 if image.layers
                 else "",

@@ -96,7 +96,9 @@ def _viewer(
     assert here.models is not None, "pages without a model stop before"
     panes = [(here.models.name(variant), run) for variant, run in zip(variants, runs[1:], strict=True)]
     chosen = _selected(here, runs, variants, followed)
-    return viewer(payload(under, picture, here.models, runs[0], panes, None, here.view, chosen, (0, 1)), key="live")
+    data = payload(under, picture, here.models, runs[0], panes, None, here.view, chosen, (0, 1))
+    data["view"]["present"] = None  # there is one image, and the light is the control
+    return viewer(data, key="live")
 
 
 def _selected(

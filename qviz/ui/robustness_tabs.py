@@ -12,12 +12,11 @@ from qviz.errors import QvizError
 from qviz.plots.robustness import interaction_heat, severity_curves
 from qviz.plots.saturation import saturation_heat
 from qviz.structures import Shift
-from qviz.ui import robustness_job
+from qviz.ui import columns, robustness_job
 from qviz.ui.page import Page
 from qviz.ui.robustness_kinds import title
 from qviz.ui.robustness_sweep import Finding
 
-POINTS = st.column_config.NumberColumn(format="%.1f", width="small")
 LAYERS = 8
 """Layers whose blame is asked for."""
 
@@ -29,11 +28,10 @@ def curves(finding: Finding) -> None:
     st.plotly_chart(figure, width="stretch", key="robustness-curves")
     st.dataframe(
         _summary(found, finding), hide_index=True, width="stretch", placeholder="–",
-        column_config={
-            "P (clean)": POINTS, "mPC": POINTS,
-            "rPC": st.column_config.NumberColumn(format="percent", width="small"),
-            "half gone at": st.column_config.NumberColumn(format="%.1f", width="small"),
-        },
+        column_config=columns.numbers(
+            {"P (clean)": "%.1f", "mPC": "%.1f", "rPC, %": "%.1f", "half gone at": "%.1f"},
+            {"P (clean)": "clean", "rPC, %": "rPC"},
+        ),
     )  # fmt: skip
     st.caption(
         "P: on the clean images. mPC: mean over corruptions and severities. rPC: mPC / P. Half gone at: the severity at"
@@ -47,7 +45,7 @@ def _summary(found: Robustness, finding: Finding) -> pd.DataFrame:
             "model": finding.names[row.model],
             "P (clean)": _hundred(row.p),
             "mPC": _hundred(row.mpc),
-            "rPC": row.rpc,
+            "rPC, %": _hundred(row.rpc),
             "half gone at": row.breaking_point,
         }
         for row in found.summary

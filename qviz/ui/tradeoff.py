@@ -14,7 +14,7 @@ from qviz.analysis.tradeoff import Point, Tradeoff, tradeoff, tradeoff_verdict
 from qviz.analysis.written import milliseconds
 from qviz.plots.colours import REFERENCE, variant_colour
 from qviz.plots.tradeoff import operator_times, tradeoff_scatter
-from qviz.ui import calls, costs, page
+from qviz.ui import calls, columns, costs, page
 from qviz.ui.calls import Models
 from qviz.ui.page import Page
 
@@ -123,8 +123,14 @@ def table(found: Tradeoff, rows: tuple[ModelProfile, ...]) -> None:
             for point, row in zip(found.points, rows, strict=True)
         ]
     )
-    numbers = {name: st.column_config.NumberColumn(format=form, width="small") for name, form in NUMBER.items()}
-    st.dataframe(frame, hide_index=True, width="stretch", placeholder="–", column_config=numbers, key="tradeoff-table")
+    st.dataframe(
+        frame,
+        hide_index=True,
+        width="stretch",
+        placeholder="–",
+        column_config=columns.numbers(NUMBER),
+        key="tradeoff-table",
+    )
     st.caption(
         f"{rows[0].runs} runs of each in turns, {_told(rows[0].threads)}, this machine. Peak: what a fresh process"
         " grows by when it loads and runs the model, the file included."
@@ -148,7 +154,8 @@ def operators(here: Page, rows: tuple[ModelProfile, ...]) -> None:
         frame = pd.DataFrame(
             [{"order": o.order, "operator": o.op_kind, "ms": o.ms, "tensor": o.tensor} for o in row.operators]
         )
-        st.dataframe(frame, hide_index=True, width="stretch", key="operator-table")
+        formats = columns.numbers({"ms": "%.3g"})
+        st.dataframe(frame, hide_index=True, width="stretch", key="operator-table", column_config=formats)
 
 
 def _models(here: Page) -> Models:

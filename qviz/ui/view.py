@@ -23,7 +23,11 @@ CHANGES = tuple(str(change) for change in Change)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """variants: short names, the one in focus first, () is the worst one. changes: those shown. classes: () is all."""
+    """variants: short names, the one in focus first, () is the worst one. changes: those shown. classes: () is all.
+
+    layer: `variant:order` of the layer in view; data, label: the dataset and the class in view on Accuracy. "" is the
+    usual one.
+    """
 
     score: float = PAGE_SCORE
     image: str | None = None
@@ -32,12 +36,16 @@ class View:
     classes: tuple[int, ...] = ()
     mode: str = "side"
     truth: bool = False
+    present: bool = False
+    layer: str = ""
+    data: str = ""
+    label: str = ""
 
 
 def current() -> View:
-    """This session's view, with what the URL says."""
+    """This session's view, with what the URL says. Presenting is the URL's alone: it ends with the page."""
     kept: View = st.session_state.get(KEY, View())
-    view = replace(kept, **_read(st.query_params.to_dict()))
+    view = replace(kept, **{"present": False, **_read(st.query_params.to_dict())})
     st.session_state[KEY] = view
     return view
 
@@ -79,6 +87,10 @@ def to_query(view: View) -> dict[str, str]:
         "class": ",".join(str(class_id) for class_id in view.classes),
         "mode": view.mode if view.mode != usual.mode else "",
         "truth": "1" if view.truth else "",
+        "present": "1" if view.present else "",
+        "layer": view.layer,
+        "data": view.data,
+        "label": view.label,
     }
     return {name: value for name, value in said.items() if value}
 
@@ -97,8 +109,12 @@ def _read(query: Mapping[str, str]) -> dict[str, Any]:
         said["classes"] = classes
     if query.get("mode") in ("side", "swipe"):
         said["mode"] = query["mode"]
-    if query.get("truth") in ("0", "1"):
-        said["truth"] = query["truth"] == "1"
+    for name in ("layer", "data", "label"):
+        if text := query.get(name):
+            said[name] = text[:300]
+    for name in ("truth", "present"):
+        if query.get(name) in ("0", "1"):
+            said[name] = query[name] == "1"
     return said
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
+from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from qviz.analysis.models import LoadedModel
 from qviz.engine import LocalEngine
@@ -84,12 +87,30 @@ def test_the_page_makes_and_hands_out_a_report(visit: Visit) -> None:
     page.get_by_role("button", name="Layers", exact=True).click()  # not wanted: seconds saved
     page.get_by_label("Title").fill("Friday's <b>meeting</b>")
     page.get_by_label("Title").press("Enter")
+    page.get_by_text("Notes for the meeting").click()
+    page.get_by_label("Worst images", exact=True).fill("Look at the <hens>")
+    page.get_by_label("Worst images", exact=True).blur()
     page.get_by_role("button", name="Make the report").click()
-    button = page.get_by_role("button", name="Download the report")
+    text = _downloaded(page, "Download the page").decode()
+    assert "<h1>Friday&#39;s &lt;b&gt;meeting&lt;/b&gt;</h1>" in text
+    assert "Look at the &lt;hens&gt;" in text and "--note 'images=Look at the <hens>'" in html.unescape(text)
+    assert 'id="images"' in text and 'id="layers"' not in text
+    assert "qviz report sample_data/models/ssdlite_mobilenet_v2_float32.tflite" in text
+    frame = page.frame_locator("iframe[title='The report']")
+    expect(frame.locator("h1")).to_have_text("Friday's <b>meeting</b>")
+
+    study = _downloaded(page, "Download the study")
+    visit.drop({"friday.json": study})
+    page.get_by_text("A saved study, made").wait_for()
+    expect(page.locator(".qviz-findings li")).to_have_count(4)
+    expect(frame.locator("h1")).to_have_text("Friday's <b>meeting</b>")
+    page.get_by_role("button", name="Close this study").click()
+    page.get_by_role("button", name="Make the report").wait_for()
+
+
+def _downloaded(page: Any, label: str) -> bytes:
+    button = page.get_by_role("button", name=label)
     button.wait_for(timeout=PATIENCE)
     with page.expect_download() as saved:
         button.click()
-    text = saved.value.path().read_text(encoding="utf-8")
-    assert "<h1>Friday&#39;s &lt;b&gt;meeting&lt;/b&gt;</h1>" in text
-    assert 'id="images"' in text and 'id="layers"' not in text
-    assert "qviz report sample_data/models/ssdlite_mobilenet_v2_float32.tflite" in text
+    return Path(saved.value.path()).read_bytes()

@@ -14,7 +14,8 @@ import pytest
 
 from qviz.analysis.models import LoadedModel
 from qviz.analysis.study import StudiedImage, Study
-from qviz.analysis.study_verdict import findings, headline, next_steps
+from qviz.analysis.study_steps import next_steps
+from qviz.analysis.study_verdict import findings, headline
 from qviz.analysis.study_work import JPEG_BUDGET, worst_digests
 from qviz.engine import LocalEngine
 from qviz.errors import SettingsError
@@ -184,3 +185,21 @@ def test_a_figure_s_json_cannot_end_its_script() -> None:
     assert not set("<>&") & set(text)
     assert json.loads(text)["data"][0]["name"] == "</script><!--&"
     assert "</script" not in plotly_js().lower() and "<!--" not in plotly_js()
+
+
+def test_no_object_anywhere_is_no_praise(study: Study) -> None:
+    """Agreement is 1 where neither side finds anything; that says nothing of a variant."""
+    compared = replace(
+        study.comparison,
+        variants=tuple(
+            replace(variant, images=tuple(replace(image, objects=()) for image in variant.images))
+            for variant in study.comparison.variants
+        ),
+    )
+    empty = replace(study, comparison=compared, evaluation=None)
+    assert headline(empty).startswith("Neither float32 nor a variant finds an object at this confidence")
+    assert {found.sentence for found in findings(empty)} == {"finds nothing, as the reference."}
+    said = [step.reason + step.cure for step in next_steps(empty)]
+    assert any("so nothing is compared" in text for text in said)
+    assert not any("stand in for the reference" in text for text in said)
+    assert "no object on either side" in render(empty)

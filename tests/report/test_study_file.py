@@ -16,7 +16,8 @@ from qviz.analysis.models import LoadedModel
 from qviz.analysis.profile import profile
 from qviz.analysis.study import Study
 from qviz.analysis.study_file import MOST_BYTES, VERSION, is_study, read_study, study_bytes
-from qviz.analysis.study_verdict import findings, headline, next_steps
+from qviz.analysis.study_steps import next_steps
+from qviz.analysis.study_verdict import findings, headline
 from qviz.analysis.sweep import sweep
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
@@ -91,7 +92,7 @@ def _put(path: str, value: Any) -> Any:
         (_put("models.1.bytes", True), "study.models[1].bytes is True, where a whole number belongs"),
         (_put("models.0.bytes", 0), "a model has no bytes"),
         (_put("models.1.name", "float32"), "models are not told apart by their names ('float32')"),
-        (_put("models", []), "it has 0 models, where 2 to 16 belong"),
+        (_put("models", []), "it has 0 models, where 2 to 64 belong"),
         (_put("models.0.extra", 1), "study.models[0] names 'extra', which is unknown"),
         (_put("models.0.sha256", None), "study.models[0] lacks 'sha256'"),
         (_put("images.0.jpeg", "not base64!"), "study.images[0].jpeg is 'not base64!', where base64 belongs"),
@@ -148,12 +149,11 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from _places(item)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_a_study_changed_anywhere_is_refused_or_shown(seed: int, saved: dict[str, Any]) -> None:
+def test_a_study_changed_anywhere_is_refused_or_shown(saved: dict[str, Any]) -> None:
     """Never anything between: what `read_study` lets through has to be fit for the page."""
-    draw = random.Random(seed)
+    draw = random.Random(0)
     shown = 0
-    for _ in range(40):
+    for _ in range(50):
         said = copy.deepcopy(saved)
         said["study"]["evaluation"]["curves"] = []  # no page of a study shows them
         by_field: dict[Any, list[tuple[Any, Any]]] = {}
@@ -167,4 +167,4 @@ def test_a_study_changed_anywhere_is_refused_or_shown(seed: int, saved: dict[str
             continue
         shown += 1
         assert render(found).startswith("<!doctype html>")
-    assert 0 < shown < 40
+    assert 0 < shown < 50

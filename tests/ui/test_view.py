@@ -4,7 +4,19 @@ import pytest
 
 from qviz.ui.view import View, _read, to_query
 
-SAID = View(0.4, "street.jpg", ("int8", "float16"), ("lost", "spurious"), (0, 17), "swipe", True)
+SAID = View(
+    0.4,
+    "street.jpg",
+    ("int8", "float16"),
+    ("lost", "spurious"),
+    (0, 17),
+    "swipe",
+    True,
+    True,
+    "int8:36",
+    "scenes",
+    "person",
+)
 
 
 def test_a_view_comes_back_from_its_url() -> None:

@@ -20,9 +20,9 @@ HERE = Path(__file__).parent
 # One ES module: plain functions, joined in this order; the last file holds the `export default`.
 SCRIPTS = (
     "dom.js", "rows.js", "panes.js", "tags.js", "zoom.js", "swipe.js", "tooltip.js", "controls.js", "toolbar.js",
-    "png.js", "keys.js", "viewer.js",
+    "png.js", "present.js", "keys.js", "viewer.js",
 )  # fmt: skip
-FIELDS = ("threshold", "selected", "mode", "changes", "classes", "truth", "focus")
+FIELDS = ("threshold", "selected", "mode", "changes", "classes", "truth", "focus", "present")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class ViewerState:
     truth: bool | None = None
     step: int = 0  # -1 or +1 in the one run that follows the key or the button
     focus: str | None = None  # variant picked in swipe mode
+    present: bool | None = None  # alone on the screen, for a projector
     acted: frozenset[str] = frozenset()  # fields the user changed since the last run
 
 

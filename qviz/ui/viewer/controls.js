@@ -9,6 +9,7 @@ const FIELDS = {
   classes: { read: (x) => new Set(x ?? []), write: (x) => [...x].sort((a, b) => a - b) },
   truth: { read: Boolean, write: (x) => x },
   focus: { read: (x) => x ?? null, write: (x) => x },
+  present: { read: Boolean, write: (x) => x },
 };
 
 function readView(view) {
@@ -63,6 +64,7 @@ function redraw(v, name) {
     return paintAllTags(v);
   }
   if (name === "truth") return paintToolbar(v);
+  if (name === "present") return raise(v);
   if (name === "mode" || name === "focus") arrange(v);
   paintBoxes(v);
   if (name === "mode" || name === "focus") layout(v);

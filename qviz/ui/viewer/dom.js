@@ -36,10 +36,9 @@ function clamp(x, low, high) {
   return Math.min(Math.max(x, low), high);
 }
 
-// .62, 1.00
+// 0.62, 1.00
 function score(x) {
-  const text = x.toFixed(2);
-  return text.startsWith("0") ? text.slice(1) : text;
+  return x.toFixed(2);
 }
 
 // +0.31, −0.31 with a true minus; a difference that rounds to nothing has no sign

@@ -1,4 +1,4 @@
-// Keys: ← → image, S swipe, T ground truth, + − 0 zoom, Esc deselect. Heard on the document, so that they work before
+// Keys: ← → image, S swipe, T ground truth, P present, + − 0 zoom, Esc deselect. Heard on the document, so that they work before
 // anything was clicked, but never taken from whatever else has the focus.
 
 const INTERACTIVE = 'input, textarea, select, button, a[href], canvas, iframe, [contenteditable], [tabindex], [role="slider"]';
@@ -17,6 +17,7 @@ function stopListening(v) {
 function isOurs(v, event) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return false;
   if (!v.root.isConnected || !v.panes || document.querySelector('[role="dialog"]')) return false;
+  if (v.state.present) return true; // nothing else can be seen
   const path = event.composedPath();
   if (path.includes(v.root)) return !path[0].matches("input, select");
   return !path.some((node) => node instanceof Element && node !== document.body && node.matches(INTERACTIVE) && !isFrame(node));
@@ -39,9 +40,13 @@ const KEYS = {
   ArrowRight: (v) => v.setTriggerValue("step", 1),
   s: (v) => v.data.variants.length > 0 && choose(v, "mode", otherMode(v)),
   t: (v) => Boolean(v.data.truth) && choose(v, "truth", !v.state.truth),
+  p: (v) => v.data.view.present !== null && present(v, !v.state.present),
+  PageUp: (v) => v.state.present && v.setTriggerValue("step", -1),
+  PageDown: (v) => v.state.present && v.setTriggerValue("step", 1),
+  " ": (v) => v.state.present && v.setTriggerValue("step", 1),
   0: (v) => resetZoom(v),
   "+": (v) => zoomAt(v, 1.25),
   "=": (v) => zoomAt(v, 1.25),
   "-": (v) => zoomAt(v, 0.8),
-  Escape: (v) => v.state.selected !== null && choose(v, "selected", null),
+  Escape: (v) => (v.state.present ? present(v, false) : v.state.selected !== null && choose(v, "selected", null)),
 };

@@ -2,7 +2,7 @@
 // -1 stands for "no box". Nothing here touches the page.
 
 const CHANGES = ["kept", "shifted", "relabelled", "lost", "spurious"];
-const CHANGE_COLOURS = { shifted: "#FFC20A", relabelled: "#B48CFF", lost: "#E8402A", spurious: "#FF8A1F" };
+const CHANGE_COLOURS = { shifted: "#f2b705", relabelled: "#a678de", lost: "#e0402a", spurious: "#f5821f" };
 // For the PNG, in screen pixels; the page has the same in viewer.css.
 const CHANGE_DASHES = { lost: [7, 5], spurious: [0.1, 5.5] };
 const REASONS = {

@@ -79,7 +79,6 @@ function makeStrip(v) {
   v.tools.place = el("span", "qviz-place");
   v.tools.steps = [previous, v.tools.place, next];
   group.append(name, ...v.tools.steps);
-  showPlace(v, v.data.position);
   return group;
 }
 
@@ -88,12 +87,16 @@ function showPlace(v, position) {
   const { index, count } = position ?? { index: 0, count: 1 };
   v.tools.place.textContent = `${index + 1} / ${count}`;
   for (const node of v.tools.steps) node.hidden = count < 2;
+  setText(v.boardPlace, count < 2 ? "" : `${index + 1} / ${count}`);
 }
 
 function makeView(v) {
   const group = el("div", "qviz-view");
   const hint = "Reset zoom (0 or double click). Zoom: Ctrl and wheel, wheel after a click on the image, + and −";
   group.append(act(v, "reset", "100%", hint, () => resetZoom(v)));
+  const wide = "Alone on the screen, in large type: ← → step through the images, Esc ends (P)";
+  group.append(act(v, "present", "Present", wide, () => present(v, true)));
+  v.tools.present.hidden = v.data.view.present === null;
   group.append(act(v, "png", "PNG", "Download this view as an image", () => downloadPng(v)));
   return group;
 }

@@ -9,7 +9,7 @@
 //                  steps ascend; the rows of the last one with t <= threshold are in force
 //   truth          [[x1, y1, x2, y2, class id], ...] | null
 //   labels         {"0": "person", ...}
-//   view           {threshold, floor, mode, focus, changes, classes ([] is all), truth, selected}: the state to start with
+//   view           {threshold, floor, mode, focus, changes, classes ([] is all), truth, selected, present}: to start with
 //   position       {index, count} of the image in the strip; may change without another rev
 // }
 // Reported: the names of FIELDS as {value, rev, at}, and the trigger `step`.
@@ -64,8 +64,10 @@ function assemble(v) {
   v.tip.setAttribute("role", "status");
   putInForce(v);
   const toolbar = makeToolbar(v);
+  const board = makeBoard(v);
+  showPlace(v, v.data.position);
   listenToPointers(v);
-  return [toolbar, v.panesEl, v.tip];
+  return [toolbar, board, v.panesEl, v.tip];
 }
 
 async function decoded(pane) {
@@ -83,6 +85,7 @@ function show(v, parts) {
   for (const pane of v.panes) if (pane.broken) paintPane(v, pane);
   arrange(v);
   layout(v);
+  if (v.state.present !== v.root.matches(":popover-open")) raise(v);
   markSlots(v);
   paintAllTags(v);
   if (focused) v.tools[focused]?.focus({ preventScroll: true });

@@ -20,15 +20,22 @@ function layout(v) {
   const count = v.state.mode === "swipe" ? 1 : v.panes.length;
   const whole = v.panesEl.clientWidth;
   if (!whole) return;
-  const columns = columnsFor(count, whole);
-  const width = (whole - GAP * (columns - 1)) / columns;
   const { width: w, height: h } = v.data.image;
-  const most = Math.min(window.innerHeight * (count > columns ? 0.42 : 0.68), 1200);
-  v.size = { width, height: Math.round(clamp((width * h) / w, 160, Math.max(most, 220))) };
+  const { columns, width, height } = v.state.present ? presentedSize(v, count, whole) : pageSize(v, count, whole);
+  v.size = { width, height: Math.round(height) };
+  v.root.style.setProperty("--labels", labelScale(v));
   v.fit = Math.min(v.size.width / w, v.size.height / h);
   v.panesEl.style.setProperty("--columns", columns);
   v.panesEl.style.setProperty("--stage", `${v.size.height}px`);
   shoot(v);
+}
+
+function pageSize(v, count, whole) {
+  const columns = columnsFor(count, whole);
+  const width = (whole - GAP * (columns - 1)) / columns;
+  const most = Math.min(window.innerHeight * (count > columns ? 0.42 : 0.68), 1200);
+  const height = clamp((width * v.data.image.height) / v.data.image.width, 160, Math.max(most, 220));
+  return { columns, width, height };
 }
 
 function columnsFor(count, whole) {

@@ -1,0 +1,32 @@
+"""One source for what figures mean: every column that has a metric finds its line, with unit and direction."""
+
+from __future__ import annotations
+
+import pytest
+
+from qviz.ui import accuracy_tables, compare, glossary, layer_table, tradeoff
+
+METRICS = (
+    *compare.TABLE_TERMS.values(), "Δ conf.", "IoU", "Δ IoU", "agreement", "AP", "AP50", "AP75", "small", "medium",
+    "large", "AR", "loss", "interval", "significant", "threshold", "F1", "F1 unmoved", "recovered %", "dAP",
+    *layer_table.FORMATS, *tradeoff.NUMBER, "clean", "mPC", "rPC", "interaction", "half gone at", "out of range",
+)  # fmt: skip
+WITHOUT_DIRECTION = {"interval", "significant", "threshold"}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_metric_has_a_unit_and_a_direction(metric: str) -> None:
+    told = glossary.meaning(metric)
+    assert told is not None
+    words = ("higher is better", "lower is better", "0 to 1", "below 0", "above 0", "1 to 1")
+    assert metric in WITHOUT_DIRECTION or any(word in told for word in words), told
+
+
+def test_every_line_is_read() -> None:
+    lines = [line for line in glossary.text().splitlines() if line.startswith("- ")]
+    assert len(glossary.terms()) == len(lines) > 50
+    assert accuracy_tables.FORMATS.keys() >= {"loss", "threshold"}
+
+
+def test_a_word_that_needs_none() -> None:
+    assert glossary.meaning("tensor") is None
