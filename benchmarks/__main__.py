@@ -14,6 +14,8 @@ ALL = (
     "throughput",
     "intervals",
     "robustness",
+    "calibration",
+    "recipes",
 )
 
 

@@ -183,5 +183,5 @@ def _noise(tensor: Tensor) -> np.ndarray:
 def _remark(recipe: Recipe, scheme: Scheme, kept: bool) -> str:
     if scheme is recipe.scheme:
         return ""
-    why = "as operators were asked to stay float" if kept else "as many of its operators could not be quantized"
+    why = "as operators were asked to stay float" if kept else "as some operators could not be quantized (stayed_float)"
     return f"The file is {scheme}, not {recipe.scheme}, {why}."
