@@ -16,6 +16,7 @@ ALL = (
     "robustness",
     "calibration",
     "recipes",
+    "granularity",
 )
 
 
