@@ -99,7 +99,8 @@ def mismatch_sentence(lab: CalibrationLab) -> str:
         return "None of the mistakes costs anything that could be told from chance here."
     told = ", ".join(f"{title(row)} {_points(row.extra.value)}" for row in grave)
     harmless = len(wrong) - len(grave)
-    rest = f" {harmless} other{'s' * (harmless != 1)} cost nothing that could be told from chance." if harmless else ""
+    others = "1 other costs" if harmless == 1 else f"{harmless} others cost"
+    rest = f" {others} nothing that could be told from chance." if harmless else ""
     return f"Lost beyond a matching calibration, in points of {lab.measure}: {told}.{rest}"
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from qviz.engine import Blob, Engine, LocalEngine, importing
+from qviz.engine import Blob, Engine, LocalEngine
 from qviz.errors import ModelError, QuantizeError
 from qviz.quantize import converter, edge_quantizer
 from qviz.quantize.calibration import hessians
@@ -78,7 +78,12 @@ class Built:
 
 def builders(workers: int = 1) -> LocalEngine:
     """Workers of their own: building takes longer than an engine's jobs may, and TensorFlow's memory goes with them."""
-    return LocalEngine(workers, TIME_LIMIT, warm_up=importing("qviz.quantize"))
+    return LocalEngine(workers, TIME_LIMIT, warm_up=warm_up)
+
+
+def warm_up() -> None:
+    """In a new worker: what its first variant would wait for, a second of imports."""
+    from ai_edge_quantizer import quantizer  # noqa: F401
 
 
 def start_building(

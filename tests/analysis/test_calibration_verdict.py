@@ -59,8 +59,8 @@ def test_stability_names_the_layers() -> None:
 
 def test_mistakes_outliers_and_what_to_add() -> None:
     assert mismatch_sentence(LAB) == (
-        "Lost beyond a matching calibration, in points of AP: random numbers in [0, 1) +25.0. 1 other cost nothing that could be told"
-        " from chance."
+        "Lost beyond a matching calibration, in points of AP: random numbers in [0, 1) +25.0. 1 other costs nothing"
+        " that could be told from chance."
     )
     assert mismatch_sentence(replace(LAB, mismatch=LAB.mismatch[1:])).startswith("None of the mistakes costs anything")
     assert "wide.jpg alone widens 4 layers, one of them 1.50 times." in outlier_sentence(LAB)
