@@ -89,7 +89,7 @@ def test_losses_stand_against_what_matches() -> None:
     wrong, dark = (Trial("mismatch", name, name, count, whole.calibration) for name, count in (("a", 4), ("b", 2)))
     values = {whole: 0.5, few[0]: 0.4, few[1]: 0.3, wrong: 0.1, dark: 0.3}
     done: dict[Trial, Cell | str] = {trial: cell(value) for trial, value in values.items()}
-    rows = {trial: tried for trial, tried in judged(done, cell(0.6), 10)}
+    rows = dict(judged(done, cell(0.6), 10))
     assert rows[dark].extra.value == pytest.approx(0.35 - 0.3)
     assert rows[wrong].extra.value == pytest.approx((0.5 + 0.4 + 0.3) / 3 - 0.1)
     assert (rows[wrong].loss.value, rows[wrong].loss.significant) == (pytest.approx(0.5), True)
