@@ -18,6 +18,9 @@ ALL = (
     "live_slider",
     "backbones",
     "load",
+    "calibration",
+    "recipes",
+    "granularity",
 )
 
 

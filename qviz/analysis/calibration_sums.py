@@ -27,7 +27,8 @@ def judged(done: Done, reference: Cell, images: int) -> list[tuple[Trial, Tried]
         if isinstance(cell, str):
             rows.append((trial, Tried(trial.name, trial.told, trial.images, refused=cell)))
             continue
-        matching = large if trial.group == "curve" or trial.images == max(sizes) else sizes.get(trial.images, large)
+        enough = trial.group == "curve" or trial.images == max(sizes, default=0)
+        matching = large if enough else sizes.get(trial.images, large)
         loss, extra = lost([reference], [cell], images), lost(matching, [cell], images)
         rows.append((trial, Tried(trial.name, trial.told, trial.images, cell.ap, cell.agreement, loss, extra)))
     return rows

@@ -7,9 +7,34 @@ from collections.abc import Iterator
 from qviz.analysis.ap_figures import Loss
 from qviz.analysis.calibration_figures import CalibrationLab, CurvePoint, Tried
 
+TITLES = {
+    "all": "all images",
+    "noise_unit": "random numbers in [0, 1)",
+    "noise_range": "random numbers, whole range",
+    "wrong_normalisation": "wrong normalisation",
+    "not_normalised": "not normalised",
+    "wrong_resize": "wrong resize",
+    "wrong_channels": "channels swapped",
+    "dark_only": "darkest images only",
+    "bright_only": "brightest images only",
+    "underexposed": "three stops darker",
+    "overexposed": "two stops brighter",
+    "one_class": "one class only",
+    "one_image": "views of one image",
+    "without_outliers": "without outliers",
+    "minmax": "min-max ranges",
+    "moving_average": "moving-average ranges",
+    "percentile": "percentile ranges",
+}
+"""For people; a draw of the curve is called as it is."""
 NAMED = 3
 CLOSE = 0.005
 """Of the value: what is lost less than this is not worth another image."""
+
+
+def title(tried: Tried) -> str:
+    """What it is called in a chart."""
+    return TITLES.get(tried.name, tried.name)
 
 
 def lab_verdict(lab: CalibrationLab) -> str:
@@ -72,9 +97,10 @@ def mismatch_sentence(lab: CalibrationLab) -> str:
     grave = [row for row in wrong if row.extra.significant and (row.extra.value or 0.0) > 0]
     if not grave:
         return "None of the mistakes costs anything that could be told from chance here."
-    told = ", ".join(f"{row.name.replace('_', ' ')} {_points(row.extra.value)}" for row in grave)
+    told = ", ".join(f"{title(row)} {_points(row.extra.value)}" for row in grave)
     harmless = len(wrong) - len(grave)
-    rest = f" {harmless} other{'s' * (harmless != 1)} cost nothing that could be told from chance." if harmless else ""
+    others = "1 other costs" if harmless == 1 else f"{harmless} others cost"
+    rest = f" {others} nothing that could be told from chance." if harmless else ""
     return f"Lost beyond a matching calibration, in points of {lab.measure}: {told}.{rest}"
 
 
@@ -108,13 +134,6 @@ def sentences(lab: CalibrationLab) -> Iterator[str]:
     """All but the verdict."""
     said = (stability_sentence(lab), mismatch_sentence(lab), outlier_sentence(lab), add_sentence(lab))
     yield from filter(None, said)
-
-
-def figures(tried: Tried, measure: str) -> str:
-    """`AP 51.8, loss -0.7 [-1.7, +0.4]`."""
-    value = tried.ap if measure == "AP" else tried.agreement
-    said = "–" if value is None else f"{100 * value:.1f}"
-    return f"{measure} {said}, loss {_points(tried.loss.value)}{_bracket(tried.loss)}"
 
 
 def _costs(loss: Loss, recipe: str, measure: str) -> str:

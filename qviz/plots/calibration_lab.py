@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from qviz.analysis.ap_figures import Loss
 from qviz.analysis.calibration_figures import CalibrationLab, CurvePoint, LayerChange, Stability, Tried
+from qviz.analysis.calibration_verdict import title
 from qviz.plots.colours import REFERENCE
 from qviz.plots.points import GREY, bracket, faded, opacity, plain, points, signed_points, sureness, whiskers
 
@@ -89,7 +90,7 @@ def mistake_bars(lab: CalibrationLab, rows: Sequence[Tried], colour: str) -> go.
     figure = go.Figure(
         go.Bar(
             x=[100 * (row.extra.value or 0) for row in known],
-            y=[row.name.replace("_", " ") for row in known],
+            y=[title(row) for row in known],
             orientation="h",
             marker={"color": colour, "opacity": [opacity(row.extra) for row in known]},
             error_x=whiskers([row.extra for row in known]),

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from qviz.engine import Blob, Engine, LocalEngine, importing
+from qviz.engine import Blob, Engine, LocalEngine
 from qviz.errors import ModelError, QuantizeError
 from qviz.limits import limits
 from qviz.quantize import converter, edge_quantizer
@@ -78,7 +78,12 @@ class Built:
 def builders(workers: int = 1) -> LocalEngine:
     """Workers of their own: building takes longer than an engine's jobs may (the converter calibrates at a third of a
     second an image), and TensorFlow's memory goes with them."""
-    return LocalEngine(workers, limits().build_seconds, warm_up=importing("qviz.quantize"))
+    return LocalEngine(workers, limits().build_seconds, warm_up=warm_up)
+
+
+def warm_up() -> None:
+    """In a new worker: what its first variant would wait for, a second of imports."""
+    from ai_edge_quantizer import quantizer  # noqa: F401
 
 
 def start_building(
@@ -183,5 +188,5 @@ def _noise(tensor: Tensor) -> np.ndarray:
 def _remark(recipe: Recipe, scheme: Scheme, kept: bool) -> str:
     if scheme is recipe.scheme:
         return ""
-    why = "as operators were asked to stay float" if kept else "as many of its operators could not be quantized"
+    why = "as operators were asked to stay float" if kept else "as some operators could not be quantized (stayed_float)"
     return f"The file is {scheme}, not {recipe.scheme}, {why}."

@@ -17,10 +17,11 @@ from qviz.analysis.calibration_lab import calibration_lab
 from qviz.analysis.calibration_plan import Plan
 from qviz.analysis.models import LoadedModel
 from qviz.api.building import source_of
+from qviz.engine import LocalEngine, importing
 from qviz.errors import Cancelled
 from qviz.progress import TimeLeft
 from qviz.structures import Dataset, EncodedImage
-from qviz.ui import calls, evaluations
+from qviz.ui import evaluations
 from qviz.ui.calls import Kept
 
 
@@ -42,12 +43,17 @@ class LabJob:
     _left: TimeLeft = field(default_factory=TimeLeft)
 
     def run(self) -> CalibrationLab:
-        """In its thread. Raises Cancelled, DatasetError, QvizError."""
+        """In its thread. Raises Cancelled, DatasetError, QvizError.
+
+        On workers of its own: the files of some forty variants go when they end, and the session's workers stay free.
+        """
         self._left = TimeLeft()
-        return calibration_lab(
-            calls.engine(), self.reference, source_of(self.reference), self.images, self.data, self.plan,
-            on_progress=self.report, store=evaluations.kept_detections(), cancel=self.cancel, watch=self.watch,
-        )  # fmt: skip
+        source = source_of(self.reference)
+        with LocalEngine(warm_up=importing("qviz.detector")) as engine:
+            return calibration_lab(
+                engine, self.reference, source, self.images, self.data, self.plan, on_progress=self.report,
+                store=evaluations.kept_detections(), cancel=self.cancel, watch=self.watch,
+            )  # fmt: skip
 
     def report(self, done: int, total: int) -> None:
         self.done, self.total = done, total

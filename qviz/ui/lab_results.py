@@ -13,6 +13,7 @@ from qviz.analysis.calibration_verdict import (
     mismatch_sentence,
     outlier_sentence,
     stability_sentence,
+    title,
 )
 from qviz.plots.calibration_lab import calibration_curve, layer_changes, mistake_bars, steadiness
 from qviz.structures import Dataset
@@ -68,7 +69,7 @@ def _table(rows: Sequence[Tried], found: CalibrationLab, key: str) -> None:
     frame = pd.DataFrame(
         [
             {
-                "calibration": row.name.replace("_", " "),
+                "calibration": title(row),
                 "images": row.images,
                 measure: _hundred(found.value(row)),
                 "loss": _hundred(row.loss.value),

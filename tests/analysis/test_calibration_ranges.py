@@ -7,7 +7,9 @@ import pytest
 
 from qviz.analysis.calibration_outliers import removed, without_each
 from qviz.analysis.calibration_stability import LIMIT, stability
-from qviz.analysis.calibration_trials import curve, curve_sizes
+from qviz.analysis.calibration_sums import curve_points, judged
+from qviz.analysis.calibration_trials import Trial, curve, curve_sizes
+from qviz.analysis.shift_cell import Cell
 from qviz.quantize import ImageRanges
 from qviz.structures import Graph
 from tests.analysis.labs import OUTLIER
@@ -78,6 +80,29 @@ def test_how_many_outliers_are_left_out(images: int, count: int) -> None:
 )
 def test_the_numbers_of_images(images: int, sizes: tuple[int, ...]) -> None:
     assert curve_sizes(images) == sizes
+
+
+def test_losses_stand_against_what_matches() -> None:
+    """Two draws of two images, four images that saw the most, one mistake of two images and one of four."""
+    (whole, *draws) = curve(seen(4), "model", "minmax", 2, 7)
+    few = [trial for trial in draws if trial.images == 2]
+    wrong, dark = (Trial("mismatch", name, name, count, whole.calibration) for name, count in (("a", 4), ("b", 2)))
+    values = {whole: 0.5, few[0]: 0.4, few[1]: 0.3, wrong: 0.1, dark: 0.3}
+    done: dict[Trial, Cell | str] = {trial: cell(value) for trial, value in values.items()}
+    rows = dict(judged(done, cell(0.6), 10))
+    assert rows[dark].extra.value == pytest.approx(0.35 - 0.3)
+    assert rows[wrong].extra.value == pytest.approx((0.5 + 0.4 + 0.3) / 3 - 0.1)
+    assert (rows[wrong].loss.value, rows[wrong].loss.significant) == (pytest.approx(0.5), True)
+    (two, four) = curve_points(done, list(rows.items()), 10)
+    assert (two.images, two.low, two.high, two.value) == (2, 0.3, 0.4, pytest.approx(0.35))
+    assert (four.images, two.extra.value) == (4, pytest.approx(0.05))
+    refused = judged({whole: "No kernel."}, cell(0.6), 10)
+    assert [tried.refused for _, tried in refused] == ["No kernel."]
+
+
+def cell(value: float) -> Cell:
+    draws = value + np.linspace(-0.01, 0.01, 50)
+    return Cell(value, draws, value, draws, None, None)
 
 
 def test_draws_are_seeded_and_differ() -> None:

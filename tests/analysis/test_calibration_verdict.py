@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qviz.analysis.ap_figures import Loss
+from qviz.analysis.calibration_mismatch import MISTAKES
 from qviz.analysis.calibration_verdict import (
+    TITLES,
     add_sentence,
     enough_images,
     lab_verdict,
@@ -13,7 +15,9 @@ from qviz.analysis.calibration_verdict import (
     outlier_sentence,
     sentences,
     stability_sentence,
+    title,
 )
+from qviz.quantize import METHODS
 from tests.analysis.labs import GRAVE, LAB, point, tried
 
 
@@ -55,8 +59,8 @@ def test_stability_names_the_layers() -> None:
 
 def test_mistakes_outliers_and_what_to_add() -> None:
     assert mismatch_sentence(LAB) == (
-        "Lost beyond a matching calibration, in points of AP: noise unit +25.0. 1 other cost nothing that could be told"
-        " from chance."
+        "Lost beyond a matching calibration, in points of AP: random numbers in [0, 1) +25.0. 1 other costs nothing"
+        " that could be told from chance."
     )
     assert mismatch_sentence(replace(LAB, mismatch=LAB.mismatch[1:])).startswith("None of the mistakes costs anything")
     assert "wide.jpg alone widens 4 layers, one of them 1.50 times." in outlier_sentence(LAB)
@@ -67,6 +71,11 @@ def test_mistakes_outliers_and_what_to_add() -> None:
     )
     bare = replace(LAB, mismatch=(), outliers=(), add=(), stability=None)
     assert len(list(sentences(bare))) == 1
+
+
+def test_everything_that_is_tried_has_a_title() -> None:
+    assert set(TITLES) >= {*MISTAKES, *METHODS, "all", "without_outliers"}
+    assert title(LAB.curve[0].tried[0]) == "1/1"
 
 
 def test_a_row_a_variant() -> None:

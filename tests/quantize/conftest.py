@@ -61,8 +61,18 @@ def saved_model(sample: Sample, tflite: Source) -> Source:
 
 @pytest.fixture(scope="session")
 def keras(workers: LocalEngine, tmp_path_factory: pytest.TempPathFactory) -> Source:
-    path: Path = tmp_path_factory.mktemp("keras") / "dense.keras"
-    workers.submit(build.keras_file, str(path)).result()
+    return keras_source(workers, tmp_path_factory.mktemp("keras"), "dense")
+
+
+@pytest.fixture(scope="session")
+def yolo(workers: LocalEngine, tmp_path_factory: pytest.TempPathFactory) -> Source:
+    return keras_source(workers, tmp_path_factory.mktemp("yolo"), "yolo")
+
+
+def keras_source(workers: LocalEngine, folder: Path, style: str) -> Source:
+    """A Keras file made in a worker, and what it is converted to."""
+    path = folder / f"{style}.keras"
+    workers.submit(build.keras_file, str(path), style).result()
     data = path.read_bytes()
     float_data = workers.submit(convert_job, workers.share(data, digest_of(data)), SourceKind.KERAS).result()
     return source_of(SourceKind.KERAS, data, float_data)

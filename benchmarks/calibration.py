@@ -1,0 +1,158 @@
+"""Calibrating the sample on 60 images: ours, ai-edge-quantizer's own and TensorFlow's converter's, one after another.
+
+All see the same photographs, decoded and prepared within the time. Ours runs on worker processes, one a core; the
+others can do no other than one process (one thread each, as ours has in each worker). Processor seconds of all
+processes are given too: on a busy machine they tell more than the clock. Imports and starting workers stand apart.
+
+ours           ranges of all images, once for all recipes; then what one further recipe costs
+peer           ai-edge-quantizer's Calibrator, and its quantize; it calibrates anew for each recipe
+converter      TensorFlow's converter from the SavedModel; calibrating and building cannot be told apart
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.quantization_debugger import SETTINGS, float32, hushed, processor
+from benchmarks.what_if import quiet
+from qviz.analysis.models import read_source
+from qviz.api.building import float_source
+from qviz.datasets.files import load_images
+from qviz.engine import LocalEngine, importing
+from qviz.quantize import Calibration, Options, Source, builders, calibrate, start_building
+from qviz.quantize.calibration import network_input
+from qviz.structures import EncodedImage
+
+SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
+IMAGES = 60
+GOAL, GOAL_EACH = 3.0, 0.3
+RECIPES = (("int8", Options()), ("int8", Options(keep_orders=(0, 1))), ("int8", Options(algorithm="octav")),
+           ("int16x8", Options()))  # fmt: skip
+"""What is built from the same ranges, one after another."""
+
+
+def photographs() -> list[EncodedImage]:
+    return list(load_images([SAMPLE / "calibration"]))[:IMAGES]
+
+
+def timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Seconds, processor seconds, and what came of it."""
+    start, before = time.perf_counter(), processor()
+    found = call()
+    return time.perf_counter() - start, processor() - before, found
+
+
+def ours(images: Sequence[EncodedImage]) -> Calibration:
+    start = time.perf_counter()
+    with LocalEngine(warm_up=importing("qviz.quantize")) as engine, builders() as makers:
+        source = float_source(engine, read_source(float32(), SETTINGS))
+        model = engine.share(source.float_data, source.float_digest)
+        print(f"workers are up and the model is read after   {time.perf_counter() - start:6.2f} s")
+        runs = [timed(lambda: calibrate(engine, model, source.settings, images)[0]) for _ in range(4)]
+        first, *warm = [seconds for seconds, _, _ in runs]
+        print(
+            f"ours, ranges of {len(images)} images on {engine.workers} workers: first {first:6.2f} s (goal {GOAL:g}),"
+            f" then {median(warm):.2f} s, processor {median(busy for _, busy, _ in runs[1:]):.2f} s"
+        )
+        found: Calibration = runs[0][2]
+        built = [
+            timed(lambda o=options, r=recipe: _built(makers, source, r, o, found)) for recipe, options in RECIPES * 2
+        ]
+        for (recipe, options), (seconds, busy, inside) in zip(RECIPES * 2, built, strict=True):
+            said = "operators 0-1 in float" if options.keeps else options.algorithm
+            print(
+                f"  a further recipe: {recipe:<8}{said:<24}{seconds:6.2f} s (goal {GOAL_EACH:g}; building alone"
+                f" {inside:.2f} s), processor {busy:.2f} s"
+            )
+    return found
+
+
+def _built(makers: LocalEngine, source: Source, recipe: str, options: Options, ranges: Calibration) -> float:
+    """Seconds in the worker; what is around it is the way there."""
+    return start_building(makers, source, recipe, options, ranges).result().seconds
+
+
+def peer(images: Sequence[EncodedImage], source: Source) -> dict[str, tuple[float, float]]:
+    """ai-edge-quantizer by itself, with its own calibration; ranges as smallest and largest values."""
+    from ai_edge_quantizer import calibrator, quantizer, recipe, recipe_manager
+    from ai_edge_quantizer.utils import qsv_utils
+
+    tensor = source.graph.input_tensors()[0]
+    name = next(name for name, index in source.graph.signature.items() if index == tensor.index)
+
+    def measure() -> Any:
+        rules = recipe_manager.RecipeManager()
+        rules.load_quantization_recipe(recipe.static_wi8_ai8())
+        made = calibrator.Calibrator(source.float_data, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+        inputs = [{name: network_input(image, SETTINGS, tensor)} for image in images]
+        made.calibrate({"serving_default": inputs}, rules)
+        return made.get_model_qsvs()
+
+    with quiet():
+        seconds, busy, found = timed(measure)
+        building, _, _ = timed(
+            lambda: quantizer.Quantizer(source.float_data, recipe.static_wi8_ai8()).quantize(
+                found, enable_progress_report=False
+            )
+        )
+    print(
+        f"ai-edge-quantizer, ranges of {len(images)} images: {seconds:6.2f} s, processor {busy:.2f} s;"
+        f" building {building:.2f} s"
+    )
+    return {key: (float(ends["min"].min()), float(ends["max"].max())) for key, ends in found.items()}
+
+
+def converter(images: Sequence[EncodedImage], source: Source) -> None:
+    """TensorFlow's, as sample_data/build/models.py made the sample's int8 file."""
+    import tensorflow as tf
+
+    tensor = source.graph.input_tensors()[0]
+
+    def convert() -> bytes:
+        made = tf.lite.TFLiteConverter.from_saved_model(str(SAMPLE / "saved_model"), signature_keys=["serving_default"])
+        made.allow_custom_ops = True
+        made.optimizations = [tf.lite.Optimize.DEFAULT]
+        made.representative_dataset = lambda: ([network_input(image, SETTINGS, tensor)] for image in images)
+        made.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+        return bytes(made.convert())
+
+    with hushed():
+        seconds, busy, _ = timed(convert)
+    print(
+        f"TensorFlow's converter, {len(images)} images, calibrated and built: {seconds:6.2f} s, processor {busy:.2f} s"
+    )
+
+
+def same(ranges: Calibration, others: dict[str, tuple[float, float]]) -> None:
+    """The largest difference of an end, in widths of its range, over the tensors that both name."""
+    common = [name for name in others if name in ranges.ranges]
+    apart = [
+        max(abs(a - b) for a, b in zip(ranges.ranges[name], others[name], strict=True))
+        / max(others[name][1] - others[name][0], 1e-9)
+        for name in common
+    ]
+    print(f"ranges of {len(common)} tensors that both name: largest difference {max(apart):.2e} of the range")
+
+
+def main() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    images = photographs()
+    ranges = ours(images)
+    with LocalEngine(1) as engine:
+        source = float_source(engine, read_source(float32(), SETTINGS))
+    with hushed():
+        imports, _, _ = timed(lambda: __import__("ai_edge_quantizer") and __import__("tensorflow"))
+    others = peer(images, source)
+    converter(images, source)
+    print(f"importing ai-edge-quantizer and TensorFlow, apart: {imports:.1f} s")
+    same(ranges, others)
+
+
+if __name__ == "__main__":
+    main()

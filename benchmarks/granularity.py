@@ -1,0 +1,101 @@
+"""Symmetric against asymmetric activations, one scale a tensor against one a channel for weights: what each loses.
+
+All files are built by ai-edge-quantizer from the same ranges of the sample's float32 file; asymmetric and per channel
+is what recipe int8 makes. The loss is measured on the composed scenes, and on COCO val images where they are at hand,
+with paired intervals.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.what_if import quiet
+from qviz import api
+from qviz.analysis.evaluation import evaluate
+from qviz.analysis.models import LoadedModel
+from qviz.api.building import source_of
+from qviz.datasets.coco import read_coco
+from qviz.datasets.files import load_images
+from qviz.engine import LocalEngine, importing
+from qviz.quantize import Calibration, calibrate
+from qviz.quantize.edge_quantizer import _statistics
+from qviz.structures import Dataset
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLE = ROOT / "sample_data"
+FLOAT = SAMPLE / "models" / "ssdlite_mobilenet_v2_float32.tflite"
+COCO = ROOT.parent / "shared" / "coco"
+KINDS = {
+    "asymmetric, per channel": (False, "CHANNELWISE", 8),
+    "symmetric, per channel": (True, "CHANNELWISE", 8),
+    "asymmetric, per tensor": (False, "TENSORWISE", 8),
+    "symmetric, per tensor": (True, "TENSORWISE", 8),
+    "int16 symmetric, per channel": (True, "CHANNELWISE", 16),
+    "int16 symmetric, per tensor": (True, "TENSORWISE", 16),
+}
+"""Name -> (symmetric activations, grain of the weights, bits of the activations)."""
+
+
+def built(reference: LoadedModel, ranges: Calibration, symmetric: bool, grain: str, bits: int) -> bytes:
+    """A static file; the network's ends stay float."""
+    from ai_edge_quantizer import qtyping, quantizer
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    tensor = qtyping.TensorQuantizationConfig
+    config = qtyping.OpQuantizationConfig(
+        activation_tensor_config=tensor(num_bits=bits, symmetric=symmetric),
+        weight_tensor_config=tensor(num_bits=8, symmetric=True, granularity=qtyping.QuantGranularity(grain)),
+        compute_precision=qtyping.ComputePrecision.INTEGER,
+    )
+    kinds = qtyping.TFLOperationName
+    with quiet():
+        made: Any = quantizer.Quantizer(reference.model.data)
+        made.update_quantization_recipe(".*", kinds.ALL_SUPPORTED, config, AlgorithmName.MIN_MAX_UNIFORM_QUANT)
+        for kind in (kinds.INPUT, kinds.OUTPUT):
+            made.update_quantization_recipe(".*", kind, algorithm_key=AlgorithmName.NO_QUANTIZE)
+        statistics = _statistics(reference.inspection.graph, ranges, {})
+        return bytes(made.quantize(statistics, enable_progress_report=False).quantized_model)
+
+
+def datasets() -> list[tuple[Dataset, list[Path]]]:
+    """What is judged, and what calibrates."""
+    scenes = SAMPLE / "scenes"
+    found = [(read_coco(scenes / "annotations.json", scenes), [SAMPLE / "calibration"])]
+    if COCO.is_dir():
+        train = read_coco(COCO / "instances_train2017.json", COCO / "images")
+        paths = [image.path for image in train.images if image.path is not None]
+        found.append((read_coco(COCO / "instances_val2017.json", COCO / "images"), paths))
+    return found
+
+
+def show(engine: LocalEngine, models: Sequence[LoadedModel], data: Dataset) -> None:
+    result = evaluate(engine, models, data)
+    print(f"\n{data.name}: {result.images} images, float32 AP {100 * (result.models[0].ap or 0):.1f}")
+    for figures, loss in zip(result.models[1:], result.losses, strict=True):
+        low, high = 100 * (loss.ap.low or 0), 100 * (loss.ap.high or 0)
+        print(
+            f"  {loss.variant:<34} AP {100 * (figures.ap or 0):5.1f}  loss {100 * (loss.ap.value or 0):+5.1f}"
+            f" [{low:+.1f}, {high:+.1f}] {'*' if loss.ap.significant else ''}"
+        )
+
+
+def main() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for data, paths in datasets():
+        with tempfile.TemporaryDirectory() as name, LocalEngine(warm_up=importing("qviz.detector")) as engine:
+            (reference,) = api.load([FLOAT], engine)
+            settings = source_of(reference).settings
+            ranges, _ = calibrate(engine, reference.blob, settings, list(load_images(paths)))
+            files = []
+            for kind, how in KINDS.items():
+                files.append(Path(name) / f"{kind}.tflite")
+                files[-1].write_bytes(built(reference, ranges, *how))
+            show(engine, api.load([FLOAT, *files], engine), data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Every recipe from every kind of source: what comes out, or why it is refused. Nothing is left out.
+
+Sources: the sample as a float32 .tflite file and as a SavedModel, a small Keras model with a dense head, and one in the
+style of YOLOv8 (both of the tests). Each result was read again and run by the builder; shown is what it really is.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from qviz.datasets.files import load_images
+from qviz.engine import LocalEngine
+from qviz.errors import QuantizeError
+from qviz.quantize import RECIPES, Options, Source, builders, calibrate, start_building
+from qviz.structures import EncodedImage
+from qviz.tensorflow_models import SourceKind, read_packed
+from tests.quantize.conftest import SETTINGS, keras_source, source_of
+
+SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
+IMAGES = 8
+USUAL = ("--io", "weights only")
+"""Reasons to stay float that say nothing new: asked for, or too small for TensorFlow's converter."""
+
+
+def sources(workers: LocalEngine, folder: Path) -> Iterator[tuple[str, Source]]:
+    data = (SAMPLE / "models" / "ssdlite_mobilenet_v2_float32.tflite").read_bytes()
+    yield "sample .tflite", source_of(SourceKind.TFLITE, data, data)
+    yield "sample SavedModel", source_of(SourceKind.SAVED_MODEL, read_packed(SAMPLE / "saved_model"), data)
+    for style in ("dense", "yolo"):
+        made = keras_source(workers, folder, style)
+        yield f"{style} .keras", made
+        yield f"{style} .tflite", source_of(SourceKind.TFLITE, made.float_data, made.float_data)
+
+
+def rows(workers: LocalEngine, source: Source, images: Sequence[EncodedImage]) -> Iterator[tuple[str, str, str]]:
+    """(recipe, inputs and outputs, outcome)."""
+    model = workers.share(source.float_data, source.float_digest)
+    ranges, _ = calibrate(workers, model, SETTINGS, images)
+    for name, recipe in RECIPES.items():
+        for io in recipe.io:
+            given = (ranges, images) if recipe.needs_calibration else (None, ())
+            start = time.perf_counter()
+            try:
+                built = start_building(workers, source, name, Options(io=io), *given).result()
+            except QuantizeError as error:
+                yield name, io, f"refused: {error}"
+                continue
+            seconds = time.perf_counter() - start
+            share = len(built.data) / len(source.float_data)
+            why = sorted(
+                {reason for _, reason in built.stayed_float if "--io" not in reason and "weights only" not in reason}
+            )
+            yield (
+                name,
+                io,
+                (
+                    f"{built.scheme:<14}{share:5.0%}  {seconds:5.1f} s  {built.builder}"
+                    + (f"; {built.remark}" if built.remark else "")
+                    + (f"; in float: {'; '.join(why)}" if why else "")
+                ),
+            )
+
+
+def main() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    images = list(load_images(sorted((SAMPLE / "calibration").glob("*.jpg"))[:IMAGES]))
+    with builders() as workers, tempfile.TemporaryDirectory() as folder:
+        for name, source in sources(workers, Path(folder)):
+            print(f"\n{name}")
+            for recipe, io, outcome in rows(workers, source, images):
+                print(f"  {recipe:<30}{io:<7}{outcome}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
