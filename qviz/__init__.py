@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from qviz.api import compare, detect, evaluate, layers, load, profile, report, robustness, trace, what_if
+    from qviz.api import compare, detect, evaluate, layers, load, profile, report, rescue, robustness, trace, what_if
     from qviz.engine import LocalEngine
     from qviz.errors import QvizError
     from qviz.structures import Detections, GroundTruth, Image, Model, Scheme, Settings
@@ -31,6 +31,7 @@ _HOMES = {
     "load": "qviz.api",
     "profile": "qviz.api",
     "report": "qviz.api",
+    "rescue": "qviz.api",
     "robustness": "qviz.api",
     "trace": "qviz.api",
     "what_if": "qviz.api",
@@ -61,6 +62,7 @@ __all__ = [
     "load",
     "profile",
     "report",
+    "rescue",
     "robustness",
     "trace",
     "what_if",

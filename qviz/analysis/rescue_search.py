@@ -156,7 +156,11 @@ class Search:
 
     def _rescue(self, plain: Candidate) -> None:
         family = _Family(self, plain)
-        row = self._bisected(family, family.affordable())
+        front = family.affordable()
+        row = self._bisected(family, front)
+        if row is None and front:  # none suffices: as much more in float as stays smaller than the best one
+            filled = self._attempt(family.filled(front[-1]), "filled")
+            row = filled if filled.within else None
         if row is not None:
             self._thinned(family, row)
 
@@ -209,11 +213,24 @@ class _Family:
 
     def affordable(self) -> list[Ranked]:
         """The front as far as it promises something better than the best one."""
+        return [ranked for ranked in self._sets.front if ranked.cost < self._room()]
+
+    def _room(self) -> float:
+        """Bytes that may be added before the file is as large as the best one."""
         best = self._search.best
         if self._workshop.prefer == LATENCY or best is None or not best.within:
-            return list(self._sets.front)
+            return float("inf")
         plain = next(row.bytes for row in self._search.tried if row.candidate == self.plain)
-        return [ranked for ranked in self._sets.front if plain + ranked.cost < best.bytes]
+        return best.bytes - plain
+
+    def filled(self, ranked: Ranked) -> Candidate:
+        """The set and what else has room, the most harmful for its cost first; something always stays quantized."""
+        kept, room = frozenset(ranked.orders), self._room()
+        for unit in reversed(list(self.by_worth())):
+            more = kept | unit
+            if self.cost(more) < min(room, self.cost(union(self._units))):
+                kept = more
+        return self.keeping(kept)
 
     def is_nearly_all(self, ranked: Ranked) -> bool:
         return ranked.quality >= self._sets.base + NEARLY * (self._sets.whole - self._sets.base)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qviz.api.diagnosis import layers, noise_budget, trace, what_if
     from qviz.api.meeting import report
     from qviz.api.objects import SEEN_FROM, compare, detect
+    from qviz.api.rescuing import rescue
     from qviz.api.session import engine_or_own, first_images, load
     from qviz.api.shifts import robustness
 
@@ -32,6 +33,7 @@ _HOMES = {
     "profile": "cost",
     "quantize": "building",
     "report": "meeting",
+    "rescue": "rescuing",
     "robustness": "shifts",
     "trace": "diagnosis",
     "what_if": "diagnosis",
@@ -50,6 +52,7 @@ __all__ = [
     "profile",
     "quantize",
     "report",
+    "rescue",
     "robustness",
     "trace",
     "what_if",
