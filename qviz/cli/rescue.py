@@ -34,9 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="the folder of the dataset's images; without a dataset images to measure agreement on",
     )
     budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument(
-        "--max-ap-loss", type=float, metavar="X", help="AP (0..1) that may be lost, e.g. 0.005"
-    )
+    budget.add_argument("--max-ap-loss", type=float, metavar="X", help="AP (0..1) that may be lost, e.g. 0.005")
     budget.add_argument("--min-agreement", type=float, metavar="X", help="its least agreement with REF, e.g. 0.98")
     parser.add_argument("--prefer", choices=("size", "latency"), default="size", help="what is made small")
     parser.add_argument(

@@ -128,24 +128,34 @@ def kept_in_float(text: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
 
 def _calibration(here: Page, recipe: Recipe) -> tuple[str, tuple[EncodedImage, ...]]:
     """The images that ranges are measured on, and how those are summed up. Raises ImageError."""
-    ways = _ways(here)
     left, right = st.columns([4, 2])
-    way = left.segmented_control("Calibration images", ways, default=next(iter(ways)), key="build-images")
     method = METHODS[0]
     if recipe.needs_calibration:
         method = right.selectbox(
             "Range of an activation", METHODS, format_func=_METHODS.__getitem__, key="build-method"
         )
+    return method, calibration_images(left, here, "build")
+
+
+def calibration_images(column: st.delta_generator.DeltaGenerator, here: Page, key: str) -> tuple[EncodedImage, ...]:
+    """Which images ranges are measured on. key: of the form that asks. Raises ImageError."""
+    ways = _ways(here)
+    way = column.segmented_control("Calibration images", ways, default=next(iter(ways)), key=f"{key}-images")
     if way == "Loaded images":
         images = here.workspace.images
         _note("A variant calibrated on the images that it is judged by looks a little better than it is.")
     elif way == "Other images":
-        images = _dropped()
+        images = _dropped(key)
     else:
         images = tuple(_views()) if way else ()
     if 0 < len(images) < FEW:
         _note(f"{len(images)} images; {FEW} to 500 that look like those in use give steadier ranges.")
-    return method, images
+    return images
+
+
+def usual_images(here: Page) -> tuple[EncodedImage, ...]:
+    """Those that the form has chosen where nobody chose: the sample's calibration views, or the loaded images."""
+    return tuple(_views()) if here.workspace.is_sample and _views() else here.workspace.images
 
 
 def _ways(here: Page) -> list[str]:
@@ -161,13 +171,13 @@ def _views() -> list[EncodedImage]:
     return list(load_images([folder])) if folder.is_dir() else []
 
 
-def _dropped() -> tuple[EncodedImage, ...]:
-    with st.container(key="build-drop"):
+def _dropped(key: str) -> tuple[EncodedImage, ...]:
+    with st.container(key=f"{key}-drop"):
         st.html(
-            '<style>.st-key-build-drop [data-testid="stFileUploaderDropzoneInstructions"]::after'
+            f'<style>.st-key-{key}-drop [data-testid="stFileUploaderDropzoneInstructions"]::after'
             ' { content: "Drop photos, or a zip of them" }</style>'
         )
-        files = st.file_uploader("Photos", accept_multiple_files=True, key="build-files", label_visibility="collapsed")
+        files = st.file_uploader("Photos", accept_multiple_files=True, key=f"{key}-files", label_visibility="collapsed")
     return tuple(image for file in files for image in _images_of(PurePosixPath(file.name).name, file.getvalue()))
 
 
