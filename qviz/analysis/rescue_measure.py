@@ -129,6 +129,10 @@ class Half:
         known = self.reference.ap, figures.ap
         return None if known[0] is None or known[1] is None else known[0] - known[1]
 
+    def all_of(self, budget: Budget) -> float:
+        """The loss of a variant that finds nothing."""
+        return (self.reference.ap or 0.0) if budget.measure == AP else 1.0
+
     def interval(self, model: LoadedModel, found: Mapping[int, Detections], budget: Budget) -> Loss:
         """The loss with its interval."""
         if budget.measure == AP and self._judged is not None:

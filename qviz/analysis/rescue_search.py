@@ -13,24 +13,18 @@ Everything is decided by what was measured, so a search that begins again with t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from qviz.analysis.float_sets import Orders
 from qviz.analysis.rescue import LATENCY, Candidate, Tried, best_of
-from qviz.analysis.rescue_sets import LOOKED_AT, Ranked, Sets, float_sets
-from qviz.analysis.rescue_units import bytes_of, union, units_of, weights_of, work_of
+from qviz.analysis.rescue_family import Family, fitting
+from qviz.analysis.rescue_sets import Ranked
+from qviz.analysis.rescue_units import union
 from qviz.analysis.rescue_work import Workshop
 from qviz.errors import Cancelled, QuantizeError, QvizError
-from qviz.quantize import ALGORITHMS, METHODS, RECIPES, Options, check, recipe_of
-from qviz.quantize.names import named_apart
-from qviz.quantize.recipes import WEIGHTS_8
+from qviz.quantize import RECIPES, recipe_of
 
-TRIES = 40
-FAMILIES = 3
-"""Recipes that are tried with operators in float."""
-NEARLY = 0.9
-"""Share of what all operators in float bring, from which a set is built first."""
+TRIES = 60
 THINNINGS = 10
 BY_SPEED = (
     "int8", "dynamic_range", "dynamic_range_int4", "dynamic_range_int4_blockwise", "weight_only_int8", "float16",
@@ -39,24 +33,6 @@ BY_SPEED = (
 """Recipes, the fastest on a CPU first: an order to try in, measured afterwards."""
 
 Watch = Callable[[tuple[Tried, ...], Tried | None, bytes], object]
-
-
-def fitting(workshop: Workshop, names: Sequence[str]) -> dict[str, list[Candidate]]:
-    """recipe -> its versions without operators in float, the plain one first; recipes that do not fit are left out."""
-    graph = named_apart(workshop.source.graph)
-    found: dict[str, list[Candidate]] = {}
-    for name in names:
-        recipe = recipe_of(name)
-        methods = METHODS if recipe.needs_calibration else METHODS[:1]
-        versions = [Candidate(name, method=method) for method in methods]
-        versions[1:1] = [Candidate(name, algorithm) for algorithm in ALGORITHMS if algorithm != "minmax"]
-        for candidate in versions:
-            try:
-                check(recipe, graph, Options(algorithm=candidate.algorithm))
-            except QuantizeError:
-                continue
-            found.setdefault(name, []).append(candidate)
-    return found
 
 
 @dataclass(slots=True, eq=False)
@@ -82,8 +58,9 @@ class Search:
             raise QuantizeError(f"No recipe fits this network; asked for: {', '.join(self.recipes)}.")
         self._whole(versions)
         self._files.clear()
-        for candidate in self._worth_rescuing():
-            self._rescue(candidate)
+        for row in self._failed():
+            if self._promises(row):
+                self._rescue(row.candidate)
 
     # ---- whole recipes -----------------------------------------------------------------------------------------
 
@@ -92,8 +69,15 @@ class Search:
             if self._cannot_be_better(name, versions):
                 return
             for candidate in versions[name]:
+                if candidate.algorithm != "minmax" and self._is_broken(versions[name][0]):
+                    continue
                 if self._attempt(candidate, "recipe").within:
                     break
+
+    def _is_broken(self, plain: Candidate) -> bool:
+        """Half of everything is lost: more than another rounding of the weights brings back."""
+        row = next((row for row in self.tried if row.candidate == plain), None)
+        return row is not None and (row.search_loss or 0.0) > self.workshop.search.all_of(self.workshop.budget) / 2
 
     def _ordered(self, versions: dict[str, list[Candidate]]) -> list[str]:
         if self.workshop.prefer == LATENCY:
@@ -135,19 +119,20 @@ class Search:
 
     # ---- with operators in float -------------------------------------------------------------------------------
 
-    def _worth_rescuing(self) -> list[Candidate]:
-        """The least lossy version of each recipe that failed and would be better than the best one."""
-        best, least = self.best, dict[str, Tried]()
+    def _failed(self) -> list[Tried]:
+        """The least lossy version of each kind of recipe that failed: of the same bits errors are much the same."""
+        least: dict[tuple[int, int | None], Tried] = {}
         for row in self.tried:
-            other = least.get(row.candidate.recipe)
-            if row.search_loss is not None and (other is None or row.search_loss < (other.search_loss or 0.0)):
-                least[row.candidate.recipe] = row
-        rows = [row for row in least.values() if not row.within and self._promises(row, best)]
-        return [row.candidate for row in sorted(rows, key=lambda row: row.search_loss or 0.0)[:FAMILIES]]
+            recipe = recipe_of(row.candidate.recipe)
+            kind = recipe.weight_bits, recipe.activation_bits
+            known = row.search_loss is not None and recipe.weight_bits <= 8  # float16 with floats is no rescue
+            if known and (kind not in least or _least_lossy(row) < _least_lossy(least[kind])):
+                least[kind] = row
+        return sorted((row for row in least.values() if not row.within), key=_least_lossy)
 
-    def _promises(self, row: Tried, best: Tried | None) -> bool:
-        if recipe_of(row.candidate.recipe).weight_bits > 8:
-            return False  # float16 with floats is no rescue
+    def _promises(self, row: Tried) -> bool:
+        """It would be better than the best one."""
+        best = self.best
         if best is None or not best.within:
             return True
         if self.workshop.prefer == LATENCY:
@@ -155,16 +140,23 @@ class Search:
         return row.bytes < best.bytes
 
     def _rescue(self, plain: Candidate) -> None:
-        family = _Family(self, plain)
-        front = family.affordable()
+        family, room = Family(self.workshop, plain), self._room(plain)
+        front = family.affordable(room)
         row = self._bisected(family, front)
         if row is None and front:  # none suffices: as much more in float as stays smaller than the best one
-            filled = self._attempt(family.filled(front[-1]), "filled")
+            filled = self._attempt(family.filled(front[-1], room), "filled")
             row = filled if filled.within else None
         if row is not None:
             self._thinned(family, row)
 
-    def _bisected(self, family: _Family, front: Sequence[Ranked]) -> Tried | None:
+    def _room(self, plain: Candidate) -> float:
+        """Bytes that may be added to a recipe before the file is as large as the best one."""
+        best = self.best
+        if self.workshop.prefer == LATENCY or best is None or not best.within:
+            return float("inf")
+        return best.bytes - next(row.bytes for row in self.tried if row.candidate == plain)
+
+    def _bisected(self, family: Family, front: Sequence[Ranked]) -> Tried | None:
         """The cheapest set of the front that keeps the budget, as far as a search by halves tells."""
         low, high, found = -1, len(front), None
         middle = next((i for i, ranked in enumerate(front) if family.is_nearly_all(ranked)), len(front) - 1)
@@ -174,7 +166,7 @@ class Search:
             middle = (low + high) // 2
         return found
 
-    def _thinned(self, family: _Family, row: Tried) -> None:
+    def _thinned(self, family: Family, row: Tried) -> None:
         left, kept = THINNINGS, [unit for unit in family.by_worth() if unit <= set(row.candidate.kept)]
         size = len(kept) // 2
         while size and left > 0:
@@ -191,64 +183,5 @@ class Search:
             self._attempt(family.keeping(family.with_weights(union(kept))), "weights")
 
 
-class _Family:
-    """One recipe with operators in float."""
-
-    def __init__(self, search: Search, plain: Candidate) -> None:
-        self.plain, self._search, self._workshop = plain, search, search.workshop
-        self._recipe, self._graph = recipe_of(plain.recipe), self._workshop.source.graph
-        self._units = units_of(self._graph, self._recipe)
-        self._sets = self._workshop.sets(plain, self._look)
-
-    def _look(self) -> Sets:
-        shop = self._workshop
-        model = shop.loaded(self.plain, shop.build(self.plain))
-        images = shop.search.encoded(LOOKED_AT)
-        return float_sets(shop.engine, shop.reference, model, images, self._units, self.cost, shop.on_step, shop.cancel)
-
-    def cost(self, orders: Orders) -> float:
-        if self._workshop.prefer == LATENCY:
-            return work_of(self._graph, orders)
-        return bytes_of(self._graph, self._recipe, orders)
-
-    def affordable(self) -> list[Ranked]:
-        """The front as far as it promises something better than the best one."""
-        return [ranked for ranked in self._sets.front if ranked.cost < self._room()]
-
-    def _room(self) -> float:
-        """Bytes that may be added before the file is as large as the best one."""
-        best = self._search.best
-        if self._workshop.prefer == LATENCY or best is None or not best.within:
-            return float("inf")
-        plain = next(row.bytes for row in self._search.tried if row.candidate == self.plain)
-        return best.bytes - plain
-
-    def filled(self, ranked: Ranked) -> Candidate:
-        """The set and what else has room, the most harmful for its cost first; something always stays quantized."""
-        kept, room = frozenset(ranked.orders), self._room()
-        for unit in reversed(list(self.by_worth())):
-            more = kept | unit
-            if self.cost(more) < min(room, self.cost(union(self._units))):
-                kept = more
-        return self.keeping(kept)
-
-    def is_nearly_all(self, ranked: Ranked) -> bool:
-        return ranked.quality >= self._sets.base + NEARLY * (self._sets.whole - self._sets.base)
-
-    def by_worth(self) -> Iterator[Orders]:
-        """Units, those first that cost most for what they bring."""
-        harm = dict(self._sets.harm)
-        yield from sorted(self._units, key=lambda unit: max(harm.get(min(unit), 0.0), 0.0) / max(self.cost(unit), 1.0))
-
-    def keeping(self, orders: Orders) -> Candidate:
-        return replace(self.plain, kept=tuple(sorted(orders)))
-
-    def with_weights(self, orders: Orders) -> Orders:
-        """Those of them that have weights."""
-        ops = (self._graph.ops[order] for order in orders)
-        return frozenset(op.order for op in ops if op.kind in WEIGHTS_8 and weights_of(self._graph, op) is not None)
-
-
-def attempts(rows: Iterator[Tried]) -> int:
-    """How many could be measured."""
-    return sum(row.search_loss is not None for row in rows)
+def _least_lossy(row: Tried) -> tuple[float, int]:
+    return row.search_loss or 0.0, row.bytes

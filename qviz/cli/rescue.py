@@ -40,7 +40,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipes", nargs="+", default=[], metavar="NAME", help="only these, e.g. int8 (see qviz quantize --recipes)"
     )
-    parser.add_argument("--tries", type=int, default=40, metavar="N", help="candidates at the most (default 40)")
+    parser.add_argument("--tries", type=int, default=60, metavar="N", help="candidates at the most (default 60)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .tflite file to write")
     options.add_settings(parser, score=0.001)
     options.add_work(parser)
