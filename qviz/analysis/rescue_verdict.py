@@ -44,10 +44,15 @@ def _told(loss: Loss, measure: str) -> str:
     """A loss of AP x100; an agreement as it is, with its interval."""
     assert loss.value is not None, "unknown losses are told otherwise"
     if measure == AP:
-        bounds = "" if loss.low is None or loss.high is None else f" [{100 * loss.low:+.1f}, {100 * loss.high:+.1f}]"
-        return f"{100 * loss.value:+.1f}{bounds} AP points lost"
+        bounds = "" if loss.low is None or loss.high is None else f" [{_signed(loss.low)}, {_signed(loss.high)}]"
+        return f"a loss of {_signed(loss.value)}{bounds} AP points"
     bounds = "" if loss.low is None or loss.high is None else f" [{1 - loss.high:.2f}, {1 - loss.low:.2f}]"
     return f"agreement {1 - loss.value:.3f}{bounds}"
+
+
+def _signed(value: float) -> str:
+    """Points of AP; what rounds to nothing has no sign."""
+    return "0.0" if abs(value) < 5e-4 else f"{100 * value:+.1f}".replace("-", "−")
 
 
 def _undecided(loss: Loss, limit: float) -> bool:

@@ -28,7 +28,7 @@ def rescue_scatter(found: Rescue) -> go.Figure:
         y=limit,
         line={"color": KEPT, "width": 1, "dash": "dash"},
         annotation={"text": "budget", "font": {"color": GREY, "size": 11}},
-        annotation_position="top right",
+        annotation_position="top left",
     )
     figure.add_trace(_front(rows, found))
     figure.add_trace(_points([row for row in rows if not row.within], found, "over the budget", "circle-open", GREY))
@@ -118,8 +118,8 @@ def _ring(best: Tried, found: Rescue) -> go.Scatter:
         y=[_y(best.search_loss or 0.0, found)],
         mode="markers+text",
         name="best so far" if found.chosen is None else "chosen",
-        text=[plain(best.candidate.recipe)],
-        textposition="top center",
+        text=[f"  {plain(best.candidate.recipe)}"],
+        textposition="middle right",
         marker={"size": 19, "symbol": "circle-open", "color": colour, "line": {"width": 2.5, "color": colour}},
         hoverinfo="skip",
     )

@@ -24,10 +24,11 @@ RECIPE_OF = {
 
 
 def show(here: Page, variant: LoadedModel, detail: LayerDetail) -> None:
-    """The button, and what came of it; nothing for a layer without an operator in the reference."""
+    """The button, and what came of it."""
     assert here.models is not None, "pages without a model stop before"
     order = detail.layer.reference_order
     if order is None:
+        st.caption("The reference has no such operator, so nothing of it can be kept in float: Build calibrates anew.")
         return
     reference = here.models.reference
     try:

@@ -140,13 +140,13 @@ def _table(found: Rescue) -> None:
     rows = [
         {
             "candidate": row.candidate.name,
-            "budget": "error" if row.error else "kept" if row.within else "",
+            "budget": "error" if row.error else "kept" if row.within else "over",
             "size, MB": row.bytes / 1e6 or None,
             loss: None if row.search_loss is None else row.search_loss * (100 if is_ap else 1),
             "agreement": row.agreement,
             "speed": row.speed,
             "found by": row.found_by,
-            "remark": row.error,
+            "remark": row.error or None,
         }
         for row in found.tried
     ]

@@ -10,7 +10,7 @@ from qviz.analysis.rescue import AGREEMENT, AP, LATENCY, SIZE, Budget
 from qviz.analysis.rescue_measure import FEWEST
 from qviz.quantize import RECIPES
 from qviz.structures import Dataset, EncodedImage
-from qviz.ui import accuracy_data, build_choice, robustness_job
+from qviz.ui import build_choice, robustness_job, robustness_sweep
 from qviz.ui.accuracy_data import Source
 from qviz.ui.page import Page
 from qviz.ui.rescue_job import Asked
@@ -33,7 +33,7 @@ class Form:
 
 def form(here: Page) -> Form | None:
     """Draw it; None where there is nothing to measure on. Raises ImageError."""
-    known = accuracy_data.sources(here)
+    known = robustness_sweep.sources(here)
     if not known:
         st.text("Drop images on the Overview first: candidates are measured on them.")
         return None
@@ -50,7 +50,7 @@ def form(here: Page) -> Form | None:
     left, middle, right = st.columns([3, 2, 3], vertical_alignment="bottom")
     budget = _budget(left, middle, source)
     prefer = right.segmented_control(
-        "Sought is", list(PREFERRED), default=SIZE, format_func=PREFERRED.__getitem__, key="rescue-prefer"
+        "Looking for", list(PREFERRED), default=SIZE, format_func=PREFERRED.__getitem__, key="rescue-prefer"
     )
     recipes = st.multiselect(
         "Recipes",
