@@ -142,6 +142,23 @@ ROBUSTNESS = {
     "interactions": [{"model": str, "corruption": str, **INTERVAL}],
 }  # fmt: skip
 
+TRIED = {
+    "recipe": str, "algorithm": str, "ranges": str, "kept_float": [int], "found_by": str, "bytes": int, "scheme": str,
+    "search_loss": MAYBE, "agreement": MAYBE, "within": bool, "speed": MAYBE, "error": str,
+}  # fmt: skip
+
+RESCUE = {
+    "file": str,
+    "recipe_file": str,
+    "command": str,
+    "budget": {"measure": str, "max_loss": float},
+    "images": {"search": int, "report": int},
+    "tried": [TRIED],
+    "chosen": {**TRIED, "loss": INTERVAL, "kept": bool, "images": int, "agreement": float},
+    "kept": bool,
+    "remarks": list,
+}
+
 REPORT = {"file": str, "bytes": int, "sections": list}
 
 
