@@ -14,6 +14,7 @@ ALL = (
     "throughput",
     "intervals",
     "robustness",
+    "rescue",
 )
 
 
