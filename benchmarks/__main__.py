@@ -21,6 +21,7 @@ ALL = (
     "calibration",
     "recipes",
     "granularity",
+    "rescue",
 )
 
 

@@ -2,12 +2,13 @@
 
 import streamlit as st
 
-from qviz.ui import build, lab, page, tradeoff, uploads, view
+from qviz.ui import build, lab, page, rescue, tradeoff, uploads, view
 
 TABS = {
     "Trade-off": tradeoff.show,
     "Build": build.show,
     "Calibration": lab.show,
+    "Rescue": rescue.show,
 }
 
 with page.begin("Variants") as here:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qviz.api.lab import calibration
     from qviz.api.meeting import open_study, report, report_of, save_study
     from qviz.api.objects import SEEN_FROM, compare, detect
+    from qviz.api.rescuing import rescue
     from qviz.api.session import engine_or_own, first_images, load
     from qviz.api.shifts import robustness
 
@@ -36,6 +37,7 @@ _HOMES = {
     "quantize": "building",
     "report": "meeting",
     "report_of": "meeting",
+    "rescue": "rescuing",
     "robustness": "shifts",
     "save_study": "meeting",
     "trace": "diagnosis",
@@ -58,6 +60,7 @@ __all__ = [
     "quantize",
     "report",
     "report_of",
+    "rescue",
     "robustness",
     "save_study",
     "trace",

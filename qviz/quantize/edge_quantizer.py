@@ -48,6 +48,7 @@ def quantized(
         try:
             made = quantizer.Quantizer(data)
             rename(made._float_model.subgraphs, graph)
+            made._float_model.signatureDefs = made._float_model.signatureDefs or []  # it trips over a file without
             _add_rules(made, graph, recipe, options)
             _keep_ends(made, recipe, options, float_ends)
             _keep_float(made, graph, kept)

@@ -50,44 +50,45 @@ def show(here: Page, _headline: DeltaGenerator) -> None:
     except QvizError as error:
         st.text(str(error))
         return
-    _join(asked, built)
-    _show(here, asked, built)
+    join(asked, built)
+    shown(here, asked, built)
 
 
 def _form(here: Page, reference: LoadedModel) -> None:
-    st.caption(f"From the reference, {_plain(reference.name)}.")
+    st.caption(f"From the reference, {plain(reference.name)}.")
     choice = build_choice.form(here)
-    refusal = build_job.refusal(reference, choice) or _full(here.workspace)
+    refusal = build_job.refusal(reference, choice) or full(here.workspace)
     if refusal:
         st.text(refusal)
     if st.button("Build and compare", type="primary", disabled=bool(refusal), key="build-start"):
         st.session_state[ASKED] = Asked(build_job.start(reference, choice), reference.digest)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Captions read Markdown; names come from files."""
     return "".join(f"\\{character}" if character in "\\`*_{}[]<>()#+-!|~$:" else character for character in name)
 
 
-def _full(held: Workspace) -> str:
+def full(held: Workspace) -> str:
+    """Why no further model can join, or nothing."""
     if len(held.models) < (most := limits().session_models):
         return ""
     return f"{most} models are compared at once, and as many are loaded; remove one on the Overview first."
 
 
-def _join(asked: Asked, built: Built) -> None:
+def join(asked: Asked, built: Built) -> None:
     """Once: the new file among the session's models. A file that is there already keeps its name."""
     if asked.digest:
         return
     asked.digest = digest_of(built.data)
     held = workspace.current()
     if asked.digest not in {source.digest for source in held.models}:
-        source = ModelSource(_free(asked.job.name, held), built.data, digest=asked.digest)
+        source = ModelSource(free(asked.job.name, held), built.data, digest=asked.digest)
         workspace.keep(held.with_models([source]))
         st.rerun()
 
 
-def _free(name: str, held: Workspace) -> str:
+def free(name: str, held: Workspace) -> str:
     """The name, numbered where another file has it."""
     taken, stem, number = {source.name for source in held.models}, name.removesuffix(".tflite"), 2
     while name in taken:
@@ -95,7 +96,8 @@ def _free(name: str, held: Workspace) -> str:
     return name
 
 
-def _show(here: Page, asked: Asked, built: Built) -> None:
+def shown(here: Page, asked: Asked, built: Built) -> None:
+    """What was built, and where to look at it."""
     found = here.models
     made = next((model for model in found.all if model.digest == asked.digest), None) if found else None
     if found is None or made is None:

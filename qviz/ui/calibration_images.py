@@ -28,6 +28,11 @@ def choose(here: Page, place: DeltaGenerator, key: str) -> tuple[str, tuple[Enco
     return way, tuple(_views()) if way else ()
 
 
+def usual(here: Page) -> tuple[EncodedImage, ...]:
+    """Those that are chosen where nobody chose: the sample's calibration views, or the loaded images."""
+    return tuple(_views()) if here.workspace.is_sample and _views() else here.workspace.images
+
+
 def _ways(here: Page) -> list[str]:
     ways = [LOADED] if here.workspace.images else []
     if here.workspace.is_sample:

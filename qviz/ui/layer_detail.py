@@ -13,7 +13,7 @@ from qviz.errors import QvizError
 from qviz.plots.colours import variant_colour
 from qviz.plots.layer_detail import error_map, value_histograms, weight_channels
 from qviz.structures import EncodedImage
-from qviz.ui import calls, page
+from qviz.ui import calls, keep_float, page
 from qviz.ui.page import Page
 from qviz.ui.results import Preview
 
@@ -56,6 +56,7 @@ def show(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> N
     assert here.models is not None, "start has looked"
     position = next((i for i, other in enumerate(here.models.variants) if other.digest == variant.digest), 0)
     _draw(detail, image, variant_colour(position), f"{variant.digest[:8]}-{image.digest[:8]}-{order}")
+    keep_float.show(here, variant, detail)
 
 
 @st.fragment(run_every=BEAT)

@@ -158,6 +158,23 @@ CALIBRATION = {
     "measure": str,
 }  # fmt: skip
 
+BUILT = {
+    "recipe": str, "algorithm": str, "ranges": str, "kept_float": [int], "found_by": str, "bytes": int, "scheme": str,
+    "search_loss": MAYBE, "agreement": MAYBE, "within": bool, "speed": MAYBE, "error": str,
+}  # fmt: skip
+
+RESCUE = {
+    "file": str,
+    "recipe_file": str,
+    "command": str,
+    "budget": {"measure": str, "max_loss": float},
+    "images": {"search": int, "report": int},
+    "tried": [BUILT],
+    "chosen": {**BUILT, "loss": INTERVAL, "kept": bool, "images": int, "agreement": float},
+    "kept": bool,
+    "remarks": list,
+}
+
 REPORT = {"file": str, "bytes": int, "sections": list}
 
 

@@ -1,0 +1,116 @@
+"""A detector of eleven operators with random weights, made with the flatbuffer object API; one layer ruins int8.
+
+The planted layer's weights are 1 for what it reads of a channel that is always zero, times `HUGE`: they change nothing
+in float, but their scale is theirs, and all other weights of the layer round to zero in integers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as fb
+
+from qviz.structures import Settings
+from tests.tflite.files import code, operator, packed, tensor
+
+SIDE, CELLS, CLASSES = 64, 84, 3
+"""Cells of strides 8, 16, 32."""
+PLANTED = 3
+"""The order of the operator that int8 ruins."""
+HUGE = 400.0
+SETTINGS = Settings((127.5,) * 3, (127.5,) * 3, "rgb", "stretch", nms_iou=0.6, max_detections=50)
+CHANNELS = (3, 16, 24, 24, 24, 32)
+SHAPES = ((3, 4), (1, 1), (3, 2), (1, 1), (3, 2))
+"""Side of the kernel and stride of the five convolutions."""
+
+
+class _Network:
+    """Tensors, constants and operators as they come."""
+
+    def __init__(self) -> None:
+        self.tensors, self.constants, self.operators = [], [], []  # type: ignore[var-annotated]
+        self.codes: dict[int, int] = {}
+
+    def add(self, name: str, shape: tuple[int, ...], values: np.ndarray | None = None) -> int:
+        kind = fb.TensorType.INT32 if values is not None and values.dtype == np.int32 else fb.TensorType.FLOAT32
+        if values is not None:
+            self.constants.append(values)
+        self.tensors.append(tensor(name, shape, kind, 0 if values is None else len(self.constants)))
+        return len(self.tensors) - 1
+
+    def op(self, kind: int, inputs: list[int], output: int, options: object, option_type: int) -> int:
+        made = operator(self.codes.setdefault(kind, len(self.codes)), inputs, [output])
+        made.builtinOptions, made.builtinOptionsType = options, option_type
+        self.operators.append(made)
+        return output
+
+
+def small_detector(planted: bool = True) -> bytes:
+    """float32; boxes [1, 84, 4] in [0, 1] and scores [1, 84, 3]."""
+    random, network = np.random.default_rng(7), _Network()
+    x, side = network.add("image", (1, SIDE, SIDE, 3)), SIDE
+    for number, (kernel, stride) in enumerate(SHAPES):
+        channels, made = CHANNELS[number], CHANNELS[number + 1]
+        side //= stride
+        weights = _random(random, (made, kernel, kernel, channels))
+        bias = np.zeros(made, np.float32)
+        if planted and number == PLANTED - 1:
+            weights[0] = 0  # its first channel is silent
+        if planted and number == PLANTED:
+            weights[..., 0] = HUGE
+        x = _convolution(network, x, (weights, bias), f"layer{number}", side, stride)
+    flat = _reshaped(network, x, (1, side * side * CHANNELS[-1]), "flat")
+    boxes = _head(network, flat, random, "boxes", 4, _grid(), 0.02)
+    logits = _head(network, flat, random, "logits", CLASSES, np.full((CELLS, CLASSES), -2.0), 2.0)
+    scores = network.add("scores", (1, CELLS, CLASSES))
+    network.op(fb.BuiltinOperator.LOGISTIC, [logits], scores, None, 0)
+    codes = [code(kind) for kind in network.codes]
+    return packed(network.tensors, network.operators, codes, (0,), (boxes, scores), network.constants)
+
+
+def _random(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return (random.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
+
+
+def _convolution(
+    network: _Network, x: int, values: tuple[np.ndarray, np.ndarray], name: str, side: int, stride: int
+) -> int:
+    options = fb.Conv2DOptionsT()
+    options.padding, options.strideH, options.strideW = fb.Padding.SAME, stride, stride
+    options.dilationHFactor = options.dilationWFactor = 1
+    options.fusedActivationFunction = fb.ActivationFunctionType.RELU
+    weights, bias = (
+        network.add(f"{name}/{part}", value.shape, value) for part, value in zip(("w", "b"), values, strict=True)
+    )
+    out = network.add(name, (1, side, side, len(values[1])))
+    return network.op(fb.BuiltinOperator.CONV_2D, [x, weights, bias], out, options, fb.BuiltinOptions.Conv2DOptions)
+
+
+def _head(
+    network: _Network, x: int, random: np.random.Generator, name: str, columns: int, bias: np.ndarray, size: float
+) -> int:
+    features = network.tensors[x].shape[1]
+    weights = _random(random, (CELLS * columns, features)) * np.float32(size)
+    inputs = [x, network.add(f"{name}/w", weights.shape, weights)]
+    inputs.append(network.add(f"{name}/b", (CELLS * columns,), bias.astype(np.float32).reshape(-1)))
+    flat = network.add(f"{name}/flat", (1, CELLS * columns))
+    options = fb.FullyConnectedOptionsT()
+    network.op(fb.BuiltinOperator.FULLY_CONNECTED, inputs, flat, options, fb.BuiltinOptions.FullyConnectedOptions)
+    return _reshaped(network, flat, (1, CELLS, columns), name)
+
+
+def _reshaped(network: _Network, x: int, shape: tuple[int, ...], name: str) -> int:
+    options = fb.ReshapeOptionsT()
+    options.newShape = list(shape)
+    wanted = network.add(f"{name}/shape", (len(shape),), np.array(shape, np.int32))
+    out = network.add(name, shape)
+    return network.op(fb.BuiltinOperator.RESHAPE, [x, wanted], out, options, fb.BuiltinOptions.ReshapeOptions)
+
+
+def _grid() -> np.ndarray:
+    """(84, 4) xyxy in [0, 1]: one box a cell, a little larger than it."""
+    rows = []
+    for stride in (8, 16, 32):
+        count = SIDE // stride
+        centres = (np.stack(np.meshgrid(np.arange(count), np.arange(count)), -1).reshape(-1, 2) + 0.5) / count
+        rows.append(np.concatenate([centres - 0.6 / count, centres + 0.6 / count], axis=1))
+    return np.concatenate(rows).clip(0, 1)

@@ -1,0 +1,108 @@
+"""Rescue from the Variants page: it runs on while another page is looked at, and what it finds joins the models."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from qviz.analysis.models import ModelSource
+from qviz.datasets.files import load_images
+from qviz.ui.layer_choice import CHOSEN, Choice
+from tests.analysis.small_detector import PLANTED, SETTINGS, small_detector
+from tests.conftest import ROOT, Sample
+
+LIMIT = 150
+
+
+@pytest.fixture(scope="module")
+def app(sample: Sample) -> AppTest:
+    """The small detector that int8 ruins, and photographs that nobody annotated."""
+    opened = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180).run()
+    images = tuple(load_images(sorted((sample.folder / "calibration").glob("*.jpg"))[:20]))
+    model = ModelSource("small.tflite", small_detector(), said=SETTINGS)
+    held = opened.session_state["qviz_workspace"]
+    opened.session_state["qviz_workspace"] = replace(
+        held, models=(model,), images=images, dataset=None, is_sample=False, reference=None
+    )
+    opened.switch_page("pages/variants.py")
+    return opened.run()
+
+
+def _verdicts(app: AppTest) -> str:
+    return " ".join(block.proto.body for block in app.get("html") if "qviz-verdict" in block.proto.body)
+
+
+def _until(app: AppTest, sentence: str) -> None:
+    end = time.monotonic() + LIMIT
+    while sentence not in _verdicts(app) and time.monotonic() < end:
+        time.sleep(0.3)
+        app.run()
+    assert not app.exception and not app.error
+    assert sentence in _verdicts(app)
+
+
+def test_too_few_images_say_so(app: AppTest) -> None:
+    app.number_input(key="rescue-images-20").set_value(3).run()
+    assert any("At least 8 images are needed" in text.value for text in app.text)
+    assert app.button(key="rescue-start").disabled
+    app.number_input(key="rescue-images-20").set_value(20).run()
+    assert not app.button(key="rescue-start").disabled
+
+
+def test_a_search_runs_on_while_another_page_is_looked_at(app: AppTest) -> None:
+    app.number_input(key="rescue-limit-agreement").set_value(0.8).run()
+    app.multiselect(key="rescue-recipes").set_value(["int8"]).run()
+    app.button(key="rescue-start").click().run()
+    app.switch_page("app.py").run()
+    app.switch_page("pages/variants.py").run()
+    _until(app, f"int8, {PLANTED} float keeps the budget")
+    _until(app, "on 10 other images")
+    table = next(frame.value for frame in app.dataframe if "candidate" in frame.value)
+    assert table["candidate"].iloc[0] == "int8" and table["budget"].iloc[0] == "over"
+    assert "kept" in set(table["budget"])
+    assert f"--keep-operators {PLANTED} --calibration" in app.code[0].value
+    assert [button.label.split(",")[0] for button in app.get("download_button")] == [
+        "Download it",
+        "Its recipe as JSON",
+    ]
+
+
+def test_what_is_found_joins_the_models(app: AppTest) -> None:
+    (button,) = [button for button in app.button if button.label == "Add to the session"]
+    button.click().run()
+    names = [source.name for source in app.session_state["qviz_workspace"].models]
+    assert names == ["small.tflite", "small + int8 (rescued).tflite"]
+    assert [button.disabled for button in app.button if button.label == "Added to the session"] == [True]
+    assert not app.exception
+
+
+def test_a_layer_is_kept_in_float_and_compared() -> None:
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180).run()
+    held = app.session_state["qviz_workspace"]
+    app.session_state["qviz_workspace"] = replace(
+        held, models=held.models[:2], images=held.images[:2], is_sample=False, dataset=None
+    )
+    app.session_state[CHOSEN] = Choice("int8", 4)
+    app.switch_page("pages/layers.py").run()
+    end = time.monotonic() + LIMIT
+    while not any(button.key == "keep-float" for button in app.button) and time.monotonic() < end:
+        time.sleep(0.3)
+        app.run()
+    app.button(key="keep-float").click().run()
+    while "(3 float).tflite is loaded" not in _notes(app) and time.monotonic() < end:
+        time.sleep(0.5)
+        app.run()
+    assert not app.exception
+    assert "Ranges from 2 images" in _notes(app)
+    assert len(_models(app)) == 3 and " float).tflite" in _models(app)[2], _models(app)
+
+
+def _notes(app: AppTest) -> str:
+    return " ".join(block.proto.body for block in app.get("html") if "qviz-note" in block.proto.body)
+
+
+def _models(app: AppTest) -> list[str]:
+    return [source.name for source in app.session_state["qviz_workspace"].models]
