@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qviz.api.objects import SEEN_FROM, compare, detect
     from qviz.api.session import engine_or_own, first_images, load
     from qviz.api.shifts import robustness
+    from qviz.api.training import qat
 
 _HOMES = {
     "SEEN_FROM": "objects",
@@ -30,6 +31,7 @@ _HOMES = {
     "load": "session",
     "noise_budget": "diagnosis",
     "profile": "cost",
+    "qat": "training",
     "quantize": "building",
     "report": "meeting",
     "robustness": "shifts",
@@ -48,6 +50,7 @@ __all__ = [
     "load",
     "noise_budget",
     "profile",
+    "qat",
     "quantize",
     "report",
     "robustness",

@@ -12,7 +12,21 @@ import sys
 from collections.abc import Sequence
 
 from qviz import __version__
-from qviz.cli import app, compare, detect, evaluate, info, layers, profile, quantize, report, robustness, trace, what_if
+from qviz.cli import (
+    app,
+    compare,
+    detect,
+    evaluate,
+    info,
+    layers,
+    profile,
+    qat,
+    quantize,
+    report,
+    robustness,
+    trace,
+    what_if,
+)
 from qviz.errors import QvizError
 
 COMMANDS = {
@@ -25,6 +39,7 @@ COMMANDS = {
     "trace": trace,
     "what-if": what_if,
     "quantize": quantize,
+    "qat": qat,
     "profile": profile,
     "report": report,
     "app": app,

@@ -7,7 +7,10 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
+
+from qviz.errors import SettingsError
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -100,3 +103,18 @@ def share(value: float | None) -> str | None:
 def megabytes(size: int) -> str:
     """Three significant figures."""
     return f"{size / 1e6:.3g} MB"
+
+
+def check_writable(*paths: Path | None) -> None:
+    """Before the work, not after it. Raises SettingsError."""
+    for path in paths:
+        if path is not None and not path.resolve().parent.is_dir():
+            raise SettingsError(f"{path} cannot be written: its folder is not there; make it first.")
+
+
+def write(path: Path, data: bytes) -> None:
+    """Raises SettingsError where that may not be."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written ({error.strerror}); name a file where you may write.") from error

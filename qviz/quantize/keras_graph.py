@@ -1,8 +1,8 @@
 """A float32 .tflite file as a functional tf_keras model: one layer an operator, any number of images a batch.
 
-The model reads the network's image and gives the tensors asked for. What an operator reads besides activations comes from
-`parts`: the file's own constants (the float network), or trained ones; so does what is done to each activation. tf_keras
-is imported inside functions, in worker processes.
+The model reads the network's image and gives the tensors asked for. What an operator reads beside activations comes
+from `parts`: the file's own constants (the float network), or trained ones; so does what is done to each activation.
+tf_keras is imported inside functions, in worker processes.
 """
 
 from __future__ import annotations
@@ -106,8 +106,7 @@ def _applied(
         several = [value if do is None else do(value) for value, do in zip(several, after, strict=True)]
         return several if len(several) > 1 else several[0]
 
-    owned = [part for part in (*constants.values(), *after) if hasattr(part, "variables")]
-    variables = [variable for part in owned for variable in part.variables]
+    variables = [variable for part in (*constants.values(), *after) for variable in getattr(part, "variables", ())]
     name = f"{op.order}_{re.sub(r'[^A-Za-z0-9]', '_', op.kind)}"
     written = _layer_class()(name, compute, variables)(*(tensors[index] for index in read))
     return dict(zip(op.outputs, written if isinstance(written, list) else [written], strict=True))

@@ -213,9 +213,7 @@ def _nearest(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
 
 def _bilinear(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
     aligned, half = step.option("alignCorners"), step.option("halfPixelCenters")
-    return tf.raw_ops.ResizeBilinear(
-        images=inputs[0], size=inputs[1], align_corners=aligned, half_pixel_centers=half
-    )
+    return tf.raw_ops.ResizeBilinear(images=inputs[0], size=inputs[1], align_corners=aligned, half_pixel_centers=half)
 
 
 def _softmax(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:

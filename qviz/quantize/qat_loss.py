@@ -3,7 +3,7 @@
 Every output is read as rows of columns: a row is an anchor or a cell, [batch, rows, columns]. Columns are told apart by
 what the teacher says on real images:
 
-score columns   nearly always close to "nothing here": probabilities of a mean below `RARE`, or logits whose sigmoid is.
+score columns   nearly always close to "nothing here": probabilities, or logits whose sigmoid is (`OFTEN`, `RARE`).
                 Their loss is the divergence of two coins, KL(teacher || student), summed over all rows and classes: a
                 wrong object costs as much as a lost one, and rows that both call background cost nothing.
 value columns   all others: box encodings, offsets, distances. Their loss is Huber's in units of the column's standard
@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-RARE = 0.1
-"""Mean probability below which a column is one of scores."""
+OFTEN, RARE = 0.9, 0.1
+"""A column of scores is below the probability RARE in at least this share of its rows."""
 BOX = 4
 """An output of so few columns holds boxes, whatever their values look like."""
 SMALL = 1e-6
@@ -50,18 +50,14 @@ def columns_of(values: np.ndarray) -> Columns:
     table = np.moveaxis(values, 1, -1) if first else values
     table = table.reshape(len(values), -1, values.shape[1] if first else values.shape[-1])
     flat = table.reshape(-1, table.shape[-1]).astype(np.float64)
-    probable = float(flat.min()) >= -SMALL and float(flat.max()) <= 1 + SMALL or _mixed(flat)
-    mean = flat.mean(axis=0)
-    likely = mean if probable else 1 / (1 + np.exp(-mean))
-    inside = (flat.min(axis=0) >= -SMALL) & (flat.max(axis=0) <= 1 + SMALL) if probable else np.ones(len(mean), bool)
-    scores = (likely < RARE) & inside & (flat.shape[1] > 0) & (table.shape[-1] != BOX)
-    return Columns(table.shape[1], scores, not probable, np.maximum(flat.std(axis=0), 1e-3).astype(np.float32), first)
-
-
-def _mixed(flat: np.ndarray) -> bool:
-    """Boxes and probabilities in one output: some columns stay within [0, 1] and some do not."""
     inside = (flat.min(axis=0) >= -SMALL) & (flat.max(axis=0) <= 1 + SMALL)
-    return bool(inside.any() and not inside.all())
+    probable = bool(inside.any())  # boxes may share the output with them, outside of [0, 1]
+    high = np.quantile(flat, OFTEN, axis=0)
+    scores = inside & (high < RARE) if probable else 1 / (1 + np.exp(-high)) < RARE
+    if table.shape[-1] == BOX:
+        scores = np.zeros(BOX, bool)
+    deviation = np.maximum(flat.std(axis=0), 1e-3).astype(np.float32)
+    return Columns(table.shape[1], scores, not probable, deviation, first)
 
 
 def head_loss(tf: Any, kinds: Sequence[Columns], teacher: Sequence[Any], student: Sequence[Any]) -> Any:

@@ -75,12 +75,12 @@ class FakeQuantized:
     @property
     def variables(self) -> list[Any]:
         """All that is trained, in one order for one network."""
-        found = [*self.weights.items(), *self.biases.items(), *self.ranges.items()]
-        return [variable for _, part in found for variable in part.variables]
+        parts: list[Weights | Bias | Range] = [*self.weights.values(), *self.biases.values(), *self.ranges.values()]
+        return [variable for part in parts for variable in part.variables]
 
     def constants(self) -> dict[int, np.ndarray]:
         """Tensor index -> what the trained file holds: weights on their grid, biases."""
-        found = [*self.weights.items(), *self.biases.items()]
+        found: list[tuple[int, Weights | Bias]] = [*self.weights.items(), *self.biases.items()]
         return {index: np.asarray(part.value(), np.float32) for index, part in found}
 
     def moved_ranges(self) -> dict[str, tuple[float, float]]:
