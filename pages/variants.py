@@ -2,11 +2,12 @@
 
 import streamlit as st
 
-from qviz.ui import build, page, tradeoff, uploads, view
+from qviz.ui import build, page, tradeoff, train, uploads, view
 
 TABS = {
     "Trade-off": tradeoff.show,
     "Build": build.show,
+    "Train": train.show,
 }
 
 with page.begin("Variants") as here:

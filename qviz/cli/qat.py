@@ -1,7 +1,7 @@
 """train a model for its quantization, without labels
 
-FP32 teaches the network that computes as the quantized one will; images held out tell what that gained. A killed run goes on where it stopped, from the checkpoint
-beside FILE.
+FP32 teaches the network that computes as the quantized one will; images held out tell what that gained. A killed run
+goes on where it stopped, from the checkpoint beside FILE.
 """
 
 from __future__ import annotations

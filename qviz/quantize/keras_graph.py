@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from qviz.errors import QuantizeError
-from qviz.quantize.keras_operators import OPERATORS, Refused, Step
+from qviz.quantize.keras_operators import OPERATORS
+from qviz.quantize.keras_step import Refused, Step
 from qviz.structures import Graph, Op
 from qviz.tflite.constants import stored_constant
 from qviz.tflite.operator_options import operator_options
@@ -75,7 +76,8 @@ def functional(tf: Any, data: bytes, graph: Graph, ends: Sequence[int], parts: P
     start = tf_keras.Input(image.shape[1:], name="image")
     tensors: dict[int, Any] = {image.index: _done(parts.activation(image.index), start)}
     for op in needed(graph, ends):
-        step = Step(op.kind, options[op.order], tuple(graph.tensors[index].shape for index in op.outputs))
+        shapes = tuple(graph.tensors[index].shape for index in op.outputs)
+        step = Step(op.kind, options[op.order], shapes, tuple(index in tensors for index in op.inputs))
         try:
             tensors |= _applied(tf, data, graph, op, step, parts, tensors)
         except Refused as error:
@@ -141,6 +143,7 @@ def _fixed(values: np.ndarray) -> Callable[[], Any]:
 @lru_cache(maxsize=1)
 def _layer_class() -> Any:
     """The layer of an operator; a class needs tf_keras, which is imported late."""
+    import tensorflow as tf
     import tf_keras
 
     class Operator(tf_keras.layers.Layer):  # type: ignore[misc]
@@ -149,7 +152,7 @@ def _layer_class() -> Any:
         def __init__(self, name: str, compute: Callable[..., Any], owned: Sequence[Any]) -> None:
             super().__init__(name=name)
             self.owned = list(owned)
-            self.compute = compute
+            self.compute = tf.autograph.experimental.do_not_convert(compute)  # slow, and nothing to convert
 
         def call(self, *inputs: Any) -> Any:
             return self.compute(*inputs)

@@ -76,14 +76,13 @@ def train(
     start = time.perf_counter()
     digest = plan.digest(source.float_digest, source.settings, [image.digest for image in images], calibration)
     before = qat_checkpoint.load(checkpoint, digest)
-    resumed_at = len(before.losses) if before is not None else 0
-    del before
+    losses = before.losses if before is not None else ()
+    resumed_at, before = len(losses), None  # its arrays are the worker's business
     with trainers() as engine:
         model = engine.share(source.float_data, source.float_digest)
         archive = packed(sorted(images, key=lambda image: image.digest))  # the order must not depend on the disk
         pictures = engine.share(archive, digest_of(archive))
         job = Job(model, pictures, source.settings, plan, calibration, digest, checkpoint.resolve())
-        losses: tuple[float, ...] = ()
         while len(losses) < plan.steps and not (stop is not None and stop.is_set()):
             losses = _result(engine.submit(train_job, job, BREATH), cancel)
             watch(losses)

@@ -19,8 +19,9 @@ from qviz.tflite.inputs import input_size
 
 STEPS = 240
 MOST_STEPS = 100_000
-RATE = 1e-3
-"""Adam's learning rate, in units of each channel's largest weight; it rises over the first steps and falls to 0."""
+RATE, FINE_RATE = 1e-3, 1e-4
+"""Adam's learning rate, in units of each channel's largest weight, for weights of less than 8 bits and of 8: what moves
+by much less than a step of the grid is lost, what moves by many is noise. It rises at first and falls to 0."""
 WARM_UP = 20
 _PIXELS = 8 * 300 * 300
 """Of one batch: 8 images of 300 x 300 take 3.5 GB while they are trained on."""
@@ -54,7 +55,8 @@ def plan_for(graph: Graph, recipe: Recipe, steps: int = STEPS) -> Plan:
         raise QuantizeError(f"{steps} training steps were asked for; give a number between 1 and {MOST_STEPS:,}.")
     check_training(graph, recipe)
     wide, high = input_size(graph.input_tensors()[0])
-    return Plan(recipe.name, steps, min(max(_PIXELS // (wide * high), SMALLEST_BATCH), LARGEST_BATCH))
+    batch = min(max(_PIXELS // (wide * high), SMALLEST_BATCH), LARGEST_BATCH)
+    return Plan(recipe.name, steps, batch, RATE if recipe.weight_bits < 8 else FINE_RATE)
 
 
 def check_training(graph: Graph, recipe: Recipe) -> None:

@@ -113,7 +113,7 @@ class Trainer:
         self._columns = [columns_of(values) for values in said]
         self._optimizer = tf_keras.optimizers.Adam(job.plan.rate, jit_compile=False)
         self._optimizer.build(self.parts.variables)
-        self._compiled = tf.function(self._step)
+        self._compiled = tf.function(self._step, autograph=False)
         self._saved = time.monotonic()
         self.losses: list[float] = []
 

@@ -49,14 +49,16 @@ def show(here: Page, _headline: DeltaGenerator) -> None:
     except QvizError as error:
         st.text(str(error))
         return
-    _join(asked, built)
+    if not asked.digest:
+        asked.digest = join(built.data, asked.job.name)
+        st.rerun()
     _show(here, asked, built)
 
 
 def _form(here: Page, reference: LoadedModel) -> None:
     st.caption(f"From the reference, {_plain(reference.name)}.")
     choice = build_choice.form(here)
-    refusal = build_job.refusal(reference, choice) or _full(here.workspace)
+    refusal = build_job.refusal(reference, choice) or full(here.workspace)
     if refusal:
         st.text(refusal)
     if st.button("Build and compare", type="primary", disabled=bool(refusal), key="build-start"):
@@ -68,22 +70,20 @@ def _plain(name: str) -> str:
     return "".join(f"\\{character}" if character in "\\`*_{}[]<>()#+-!|~$:" else character for character in name)
 
 
-def _full(held: Workspace) -> str:
+def full(held: Workspace) -> str:
+    """Why no further model fits, or nothing."""
     if len(held.models) < MAX_MODELS:
         return ""
     return f"{MAX_MODELS} models are compared at once, and as many are loaded; remove one on the Overview first."
 
 
-def _join(asked: Asked, built: Built) -> None:
-    """Once: the new file among the session's models. A file that is there already keeps its name."""
-    if asked.digest:
-        return
-    asked.digest = digest_of(built.data)
+def join(data: bytes, name: str) -> str:
+    """The new file among the session's models, once; its digest. A file that is there already keeps its name."""
+    digest = digest_of(data)
     held = workspace.current()
-    if asked.digest not in {source.digest for source in held.models}:
-        source = ModelSource(_free(asked.job.name, held), built.data, digest=asked.digest)
-        workspace.keep(held.with_models([source]))
-        st.rerun()
+    if digest not in {source.digest for source in held.models}:
+        workspace.keep(held.with_models([ModelSource(_free(name, held), data, digest=digest)]))
+    return digest
 
 
 def _free(name: str, held: Workspace) -> str:

@@ -128,9 +128,9 @@ def kept_in_float(text: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
 
 def _calibration(here: Page, recipe: Recipe) -> tuple[str, tuple[EncodedImage, ...]]:
     """The images that ranges are measured on, and how those are summed up. Raises ImageError."""
-    ways = _ways(here)
+    offered = ways(here)
     left, right = st.columns([4, 2])
-    way = left.segmented_control("Calibration images", ways, default=next(iter(ways)), key="build-images")
+    way = left.segmented_control("Calibration images", offered, default=offered[0], key="build-images")
     method = METHODS[0]
     if recipe.needs_calibration:
         method = right.selectbox(
@@ -140,34 +140,37 @@ def _calibration(here: Page, recipe: Recipe) -> tuple[str, tuple[EncodedImage, .
         images = here.workspace.images
         _note("A variant calibrated on the images that it is judged by looks a little better than it is.")
     elif way == "Other images":
-        images = _dropped()
+        images = dropped("build")
     else:
-        images = tuple(_views()) if way else ()
+        images = tuple(views()) if way else ()
     if 0 < len(images) < FEW:
         _note(f"{len(images)} images; {FEW} to 500 that look like those in use give steadier ranges.")
     return method, images
 
 
-def _ways(here: Page) -> list[str]:
-    ways = ["Loaded images"] if here.workspace.images else []
+def ways(here: Page) -> list[str]:
+    """Where images may come from."""
+    offered = ["Loaded images"] if here.workspace.images else []
     if here.workspace.is_sample:
-        ways.insert(0, f"The sample's {len(_views())} calibration views")
-    return [*ways, "Other images"]
+        offered.insert(0, f"The sample's {len(views())} calibration views")
+    return [*offered, "Other images"]
 
 
 @st.cache_resource(show_spinner=False)
-def _views() -> list[EncodedImage]:
+def views() -> list[EncodedImage]:
+    """The sample's calibration views."""
     folder = sample.FOLDER / "calibration"
     return list(load_images([folder])) if folder.is_dir() else []
 
 
-def _dropped() -> tuple[EncodedImage, ...]:
-    with st.container(key="build-drop"):
+def dropped(key: str) -> tuple[EncodedImage, ...]:
+    """What is dropped here. Raises ImageError."""
+    with st.container(key=f"{key}-drop"):
         st.html(
-            '<style>.st-key-build-drop [data-testid="stFileUploaderDropzoneInstructions"]::after'
+            f'<style>.st-key-{key}-drop [data-testid="stFileUploaderDropzoneInstructions"]::after'
             ' { content: "Drop photos, or a zip of them" }</style>'
         )
-        files = st.file_uploader("Photos", accept_multiple_files=True, key="build-files", label_visibility="collapsed")
+        files = st.file_uploader("Photos", accept_multiple_files=True, key=f"{key}-files", label_visibility="collapsed")
     return tuple(image for file in files for image in _images_of(PurePosixPath(file.name).name, file.getvalue()))
 
 
