@@ -82,10 +82,13 @@ def functional(tf: Any, data: bytes, graph: Graph, ends: Sequence[int], parts: P
             tensors |= _applied(tf, data, graph, op, step, parts, tensors)
         except Refused as error:
             raise QuantizeError(f"Operator {op.order}, {op.kind}, cannot be trained: {error}.") from error
-        except (ValueError, TypeError, KeyError, tf.errors.InvalidArgumentError) as error:
-            said = str(error).strip().splitlines()[0][:200]
-            raise QuantizeError(f"Operator {op.order}, {op.kind}, cannot be rebuilt for training: {said}") from error
     return tf_keras.Model(start, [tensors[index] for index in ends])
+
+
+def outputs(model: Any, images: Any) -> list[Any]:
+    """What a `functional` model gives, a list also where it is one tensor alone."""
+    found = model(images)
+    return list(found) if isinstance(found, (list, tuple)) else [found]
 
 
 def _done(function: Callable[[Any], Any] | None, tensor: Any) -> Any:
@@ -103,7 +106,7 @@ def _applied(
     def compute(*given: Any) -> Any:
         activations = iter(given)
         inputs = [next(activations) if index in tensors else constants[i]() for i, index in enumerate(op.inputs)]
-        found = OPERATORS[op.kind](tf, step, inputs)
+        found = _computed(tf, step, inputs)
         several = list(found) if isinstance(found, (list, tuple)) else [found]
         several = [value if do is None else do(value) for value, do in zip(several, after, strict=True)]
         return several if len(several) > 1 else several[0]
@@ -112,6 +115,15 @@ def _applied(
     name = f"{op.order}_{re.sub(r'[^A-Za-z0-9]', '_', op.kind)}"
     written = _layer_class()(name, compute, variables)(*(tensors[index] for index in read))
     return dict(zip(op.outputs, written if isinstance(written, list) else [written], strict=True))
+
+
+def _computed(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    """Raises Refused."""
+    try:
+        return OPERATORS[step.kind](tf, step, inputs)
+    except (ValueError, TypeError, KeyError, IndexError, tf.errors.InvalidArgumentError) as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise Refused(f"it cannot be rebuilt ({said})") from error
 
 
 def _constants(
@@ -152,9 +164,10 @@ def _layer_class() -> Any:
         def __init__(self, name: str, compute: Callable[..., Any], owned: Sequence[Any]) -> None:
             super().__init__(name=name)
             self.owned = list(owned)
-            self.compute = tf.autograph.experimental.do_not_convert(compute)  # slow, and nothing to convert
+            self.compute = compute
 
-        def call(self, *inputs: Any) -> Any:
+        @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+        def call(self, *inputs: Any, **_: Any) -> Any:
             return self.compute(*inputs)
 
     return Operator

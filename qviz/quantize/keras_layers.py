@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,23 @@ from qviz.quantize.keras_step import Compute, Refused, Step, activated, batch_fi
 
 def _convolution(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
     image, filters = inputs[:2]
-    if filters.shape[3] != image.shape[3]:
-        raise Refused("it is a grouped convolution, which TensorFlow does not train on a CPU")
+    groups = image.shape[3] // filters.shape[3]
+    if groups > 1:
+        return _grouped(tf, step, inputs, groups)
     kernel = tf.transpose(filters, [1, 2, 3, 0])  # [h, w, in, out]
     strides = step.option("strideH"), step.option("strideW")
     dilations = step.option("dilationHFactor"), step.option("dilationWFactor")
     return _biased(tf, step, tf.nn.conv2d(image, kernel, strides, step.option("padding"), dilations=dilations), inputs)
+
+
+def _grouped(tf: Any, step: Step, inputs: Sequence[Any], groups: int) -> Any:
+    """Part by part, as TensorFlow does not train it as a whole; one input channel a group is a depthwise one."""
+    image, filters = inputs[:2]
+    if filters.shape[3] == 1:
+        return _depthwise(tf, step, [image, tf.transpose(filters, [3, 1, 2, 0]), *inputs[2:]])
+    parts = zip(tf.split(image, groups, axis=3), tf.split(filters, groups, axis=0), strict=True)
+    plain = replace(step, options={**step.options, "fusedActivationFunction": "NONE"})
+    return _biased(tf, step, tf.concat([_convolution(tf, plain, pair) for pair in parts], axis=3), inputs)
 
 
 def _depthwise(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:

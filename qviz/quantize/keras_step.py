@@ -20,6 +20,8 @@ from typing import Any
 class Refused(Exception):
     """An operator in a form that cannot be trained; the message says what is in the way."""
 
+    _keras_call_info_injected = True  # else Keras wraps the sentence in a page about layers
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:

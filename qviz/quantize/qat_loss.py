@@ -34,7 +34,8 @@ SMALL = 1e-6
 class Columns:
     """One output's columns, from the teacher's values. scores: (columns,) whether each is one; deviation: of each.
 
-    channels_first: the file has [1, columns, rows], as YOLOv8 does.
+    channels_first: the file has [1, columns, rows], as YOLOv8 does. objectness: the column that alone tells whether a
+    row holds anything, where a head has one (YOLOv5, YOLOX: class scores mean nothing elsewhere).
     """
 
     rows: int
@@ -42,9 +43,10 @@ class Columns:
     logits: bool
     deviation: np.ndarray
     channels_first: bool
+    objectness: int | None = None
 
 
-def columns_of(values: np.ndarray) -> Columns:
+def columns_of(values: np.ndarray, objectness: int | None = None) -> Columns:
     """values: one output of the teacher for some images, (images, ...)."""
     first = values.ndim == 3 and values.shape[1] < values.shape[2] / 4
     table = np.moveaxis(values, 1, -1) if first else values
@@ -57,7 +59,8 @@ def columns_of(values: np.ndarray) -> Columns:
     if table.shape[-1] == BOX:
         scores = np.zeros(BOX, bool)
     deviation = np.maximum(flat.std(axis=0), 1e-3).astype(np.float32)
-    return Columns(table.shape[1], scores, not probable, deviation, first)
+    known = objectness if objectness is not None and objectness < len(scores) and scores[objectness] else None
+    return Columns(table.shape[1], scores, not probable, deviation, first, known)
 
 
 def head_loss(tf: Any, kinds: Sequence[Columns], teacher: Sequence[Any], student: Sequence[Any]) -> Any:
@@ -102,6 +105,8 @@ def _best(tf: Any, kinds: Sequence[Columns], tables: Sequence[Any]) -> dict[int,
     for kind, table in zip(kinds, tables, strict=True):
         if kind.scores.any():
             scores = _scores(tf, kind, table)
+            if kind.objectness is not None:
+                scores = table[:, :, kind.objectness : kind.objectness + 1]
             best = tf.reduce_max(tf.sigmoid(scores) if kind.logits else scores, axis=2)
             found[kind.rows] = tf.maximum(found[kind.rows], best) if kind.rows in found else best
     return found

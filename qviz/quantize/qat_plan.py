@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from qviz.decoders import fitting
 from qviz.errors import QuantizeError
 from qviz.quantize.conditions import check
 from qviz.quantize.keras_graph import check_trainable, needed
@@ -26,6 +27,9 @@ WARM_UP = 20
 _PIXELS = 8 * 300 * 300
 """Of one batch: 8 images of 300 x 300 take 3.5 GB while they are trained on."""
 LARGEST_BATCH, SMALLEST_BATCH = 16, 2
+WITH_OBJECTNESS = ("yolov5", "yolox")
+BOX = 4
+"""Columns of a box, which come first."""
 POST_PROCESS = "TFLite_Detection_PostProcess"
 CODE = 1
 """Raised when a training with the same plan would end elsewhere: older checkpoints are then refused."""
@@ -79,15 +83,31 @@ def trained_ends(graph: Graph) -> tuple[int, ...]:
     """The tensors that the student shall give as its teacher does: what the head says before it is decoded.
 
     TFLite_Detection_PostProcess stays outside: its boxes and scores are what is trained. A LOGISTIC at the very end
-    stays outside too, as logits tell more than probabilities.
+    stays outside too, as logits tell more than probabilities, and so do the moves that drop the batch there.
     """
     post = next((op for op in graph.ops if op.kind == POST_PROCESS), None)
     ends = tuple(graph.outputs) if post is None else post.inputs[:2]
     floats = [index for index in ends if index is not None and graph.tensors[index].dtype == "float32"]
-    return tuple(dict.fromkeys(_before_logistic(graph, index) for index in floats))
+    return tuple(dict.fromkeys(_before(graph, _with_batch(graph, index), {"LOGISTIC"}) for index in floats))
 
 
-def _before_logistic(graph: Graph, index: int) -> int:
+def objectness_column(graph: Graph) -> int | None:
+    """The column of a YOLO head that says whether there is anything at all, where it has one."""
+    fits = fitting(graph)
+    return BOX if fits and fits[0] in WITH_OBJECTNESS else None
+
+
+def _with_batch(graph: Graph, index: int) -> int:
+    """NanoDet's exports end in [rows, classes]: back to where an image is still an image."""
+    if graph.tensors[index].shape[:1] == (1,):
+        return index
+    while (before := _before(graph, index, {"RESHAPE", "TRANSPOSE", "SQUEEZE"})) != index:
+        index = before
+    return index
+
+
+def _before(graph: Graph, index: int, kinds: set[str]) -> int:
+    """What the operator that wrote a tensor read, where it is one of these kinds."""
     maker = graph.producer(index)
-    first = maker.inputs[0] if maker is not None and maker.kind == "LOGISTIC" else None
+    first = maker.inputs[0] if maker is not None and maker.kind in kinds else None
     return index if first is None else first

@@ -18,12 +18,12 @@ import numpy as np
 from qviz.engine import Blob
 from qviz.errors import QuantizeError
 from qviz.quantize import qat_checkpoint
-from qviz.quantize.keras_graph import AsTheFile, functional, needed
+from qviz.quantize.keras_graph import AsTheFile, functional, needed, outputs
 from qviz.quantize.names import named_apart
 from qviz.quantize.qat_images import Batches, varied
 from qviz.quantize.qat_loss import columns_of, head_loss, tap_loss
 from qviz.quantize.qat_parts import FakeQuantized
-from qviz.quantize.qat_plan import WARM_UP, Plan, trained_ends
+from qviz.quantize.qat_plan import WARM_UP, Plan, objectness_column, trained_ends
 from qviz.quantize.ranges import Calibration
 from qviz.quantize.recipes import RECIPES
 from qviz.structures import Graph, Settings
@@ -108,9 +108,9 @@ class Trainer:
         self._teacher = functional(tf, data, graph, [*ends, *taps], AsTheFile())
         self._student = functional(tf, data, graph, [*ends, *taps], self.parts)
         looked_at = self._batches.first(LOOKED_AT)
-        said = [values.numpy() for values in self._teacher(looked_at)][: self._heads]
+        said = [values.numpy() for values in outputs(self._teacher, looked_at)][: self._heads]
         _verify(data, graph, ends, looked_at[:1], [values[:1] for values in said])
-        self._columns = [columns_of(values) for values in said]
+        self._columns = [columns_of(values, objectness_column(graph)) for values in said]
         self._optimizer = tf_keras.optimizers.Adam(job.plan.rate, jit_compile=False)
         self._optimizer.build(self.parts.variables)
         self._compiled = tf.function(self._step, autograph=False)
@@ -133,10 +133,10 @@ class Trainer:
     def _step(self, images: Any, seed: Any, rate: Any) -> Any:
         tf, heads = self._tf, self._heads
         images = varied(tf, images, seed, self._image)
-        teacher = self._teacher(images)
+        teacher = outputs(self._teacher, images)
         variables = self.parts.variables
         with tf.GradientTape() as tape:
-            student = self._student(images)
+            student = outputs(self._student, images)
             loss = head_loss(tf, self._columns, teacher[:heads], student[:heads])
             loss += tap_loss(tf, teacher[heads:], student[heads:])
         self._optimizer.learning_rate.assign(rate)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from qviz.quantize import qat_checkpoint
-from qviz.quantize.keras_graph import AsTheFile, functional
+from qviz.quantize.keras_graph import AsTheFile, functional, outputs
 from qviz.quantize.qat_plan import trained_ends
 from qviz.quantize.qat_trainer import Job, Trainer
 from qviz.tensorflow_models.runtime import tensorflow
@@ -51,7 +51,7 @@ def rebuilt_error(data: bytes, pictures: np.ndarray) -> float:
     graph = read_graph(data)
     ends, runner = trained_ends(graph), Runner(data)
     with tensorflow() as tf:
-        found = [values.numpy() for values in functional(tf, data, graph, ends, AsTheFile())(pictures)]
+        found = [values.numpy() for values in outputs(functional(tf, data, graph, ends, AsTheFile()), pictures)]
     worst = 0.0
     for number in range(len(pictures)):
         runner.run([pictures[number : number + 1]])
