@@ -37,7 +37,7 @@ T = TypeVar("T")
 MEMORY_LIMIT = 12 << 30
 """Bytes of the worker: a batch of 8 images of 300 x 300 takes 3.5 GB."""
 BREATH = 2.0
-"""Seconds of training between two looks at it."""
+"""Seconds of training between two looks at it; the first look comes after one step."""
 Watch = Callable[[tuple[float, ...]], None]
 """Called with the loss of every step so far, from the thread that waits."""
 
@@ -84,7 +84,7 @@ def train(
         pictures = engine.share(archive, digest_of(archive))
         job = Job(model, pictures, source.settings, plan, calibration, digest, checkpoint.resolve())
         while len(losses) < plan.steps and not (stop is not None and stop.is_set()):
-            losses = _result(engine.submit(train_job, job, BREATH), cancel)
+            losses = _result(engine.submit(train_job, job, BREATH if len(losses) > resumed_at else 0.0), cancel)
             watch(losses)
         float_data, ranges = _result(engine.submit(finish_job, job), cancel)
     trained, untrained = _built(source, plan.recipe, calibration, float_data, ranges)

@@ -32,8 +32,8 @@ from qviz.tflite.new_constants import own_constants, with_constants
 from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
 
-SAVE_EVERY = 15.0
-"""Seconds between checkpoints."""
+SAVING_SHARE = 0.05
+"""Of the time that training may spend on writing checkpoints."""
 LOOKED_AT = 16
 """Images on which the teacher shows what its outputs mean."""
 TOLERANCE = 1e-3
@@ -114,7 +114,7 @@ class Trainer:
         self._optimizer = tf_keras.optimizers.Adam(job.plan.rate, jit_compile=False)
         self._optimizer.build(self.parts.variables)
         self._compiled = tf.function(self._step, autograph=False)
-        self._saved = time.monotonic()
+        self._next_save = 0.0
         self.losses: list[float] = []
 
     def step(self) -> None:
@@ -148,10 +148,11 @@ class Trainer:
 
     def save(self, job: Job, always: bool) -> None:
         """Where it is time to, or `always`."""
-        if always or time.monotonic() - self._saved >= SAVE_EVERY:
+        start = time.monotonic()
+        if always or start >= self._next_save:
             values = [variable.numpy() for variable in self._state()]
             qat_checkpoint.save(job.checkpoint, job.digest, self.losses, values)
-            self._saved = time.monotonic()
+            self._next_save = time.monotonic() + (time.monotonic() - start) / SAVING_SHARE
 
     def restore(self, before: qat_checkpoint.Checkpoint) -> None:
         """Raises QuantizeError where the checkpoint is of another network."""

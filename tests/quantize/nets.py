@@ -99,3 +99,32 @@ def off_the_grid(trained: bytes, built: bytes, weights: dict[str, int]) -> float
             shape = [-1 if axis == weights[tensor.name] else 1 for axis in range(wanted.ndim)]
             worst = max(worst, float((np.abs(real - wanted) / tensor.quantization.scales.reshape(shape)).max()))
     return worst
+
+
+def yolo_h5(path: str) -> None:
+    """An .h5 file of tf_keras: [batch, 64, 64, 3] to boxes and scores of 84 cells, [batch, 4 + 3, 84], as YOLOv8."""
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(0)
+    layers = tf_keras.layers
+    image = tf_keras.Input((64, 64, 3), name="image")
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(image)
+    levels = []
+    for stride in (4, 2, 2):
+        x = layers.Conv2D(8, 3, strides=stride, padding="same")(x)
+        x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+        boxes = layers.Conv2D(4, 1, bias_initializer=tf_keras.initializers.Constant(20.0))(x)
+        scores = layers.Conv2D(3, 1, activation="sigmoid")(x)
+        levels.append(layers.Reshape((-1, 7))(layers.Concatenate()([boxes, scores])))
+    joined = layers.Permute((2, 1))(layers.Concatenate(axis=1)(levels))
+    tf_keras.Model(image, joined).save(path)
+
+
+def grouped(groups: int) -> bytes:
+    """A float32 .tflite file with a grouped convolution; as many groups as channels are a depthwise one."""
+    with tensorflow() as tf:
+        tf.keras.utils.set_random_seed(groups)
+        image = tf.keras.Input((SIDE, SIDE, 3), batch_size=1, name="image")
+        x = tf.keras.layers.Conv2D(8, 3, activation="relu")(image)
+        x = tf.keras.layers.Conv2D(16, 3, groups=groups, activation="relu6", name="grouped")(x)
+        return bytes(tf.lite.TFLiteConverter.from_keras_model(tf.keras.Model(image, x)).convert())

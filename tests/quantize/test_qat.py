@@ -42,6 +42,12 @@ def test_every_operator_says_what_the_file_says(workers: LocalEngine) -> None:
     assert workers.submit(nets.rebuilt_error, data, PICTURES).result() < 1e-4
 
 
+@pytest.mark.parametrize("groups", [2, 8])
+def test_grouped_convolutions_too(groups: int, workers: LocalEngine) -> None:
+    data = workers.submit(nets.grouped, groups).result()
+    assert workers.submit(nets.rebuilt_error, data, PICTURES).result() < 1e-4
+
+
 def test_the_sample_says_what_its_file_says(workers: LocalEngine, tflite: Source) -> None:
     graph = tflite.graph
     assert [graph.tensors[index].shape for index in trained_ends(graph)] == [(1, 1917, 4), (1, 1917, 91)]
@@ -154,6 +160,9 @@ def test_columns_are_told_apart() -> None:
     assert not columns_of(boxes).scores.any()
     logits = columns_of(random.normal(-6, 1, (2, 100, 7)))
     assert logits.scores.all() and logits.logits
+    with_objectness = np.concatenate([300 * boxes, _scores(100, 1), np.full((2, 100, 2), 0.6)], axis=2)
+    assert columns_of(with_objectness, objectness=4).objectness == 4
+    assert columns_of(boxes, objectness=4).objectness is None
     yolo = columns_of(np.moveaxis(np.concatenate([300 * boxes, _scores(100, 5)], axis=2), 1, 2))  # (2, 9, 100)
     assert yolo.channels_first and yolo.rows == 100
     assert yolo.scores.tolist() == [False] * 4 + [True] * 5 and not yolo.logits
