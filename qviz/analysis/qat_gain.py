@@ -50,11 +50,13 @@ class Gain:
     @property
     def verdict(self) -> str:
         """One sentence."""
-        told = f"agreement with FP32 {self.before:.3f} → {self.after:.3f} on {self.images} images held out of it"
+        told = (
+            f"agreement with FP32 {self.before:.3f} → {self.after:.3f}, {self.after - self.before:+.3f}"
+            f" [{self.low:+.3f}, {self.high:+.3f}] on {self.images} images held out of it"
+        )
         if not self.significant:
-            return f"Training changed nothing that {self.images} images can prove: {told}."
-        worse = self.after < self.before
-        return f"Training {'made it worse' if worse else 'helped'}: {told} [{self.low:+.3f}, {self.high:+.3f}]."
+            return f"Training changed nothing that can be proven: {told}."
+        return f"Training {'made it worse' if self.after < self.before else 'helped'}: {told}."
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from qviz.engine import LocalEngine, importing
 from tests.cli import keys
 from tests.cli.conftest import Run
 from tests.conftest import ROOT, Sample
-from tests.quantize import nets
 
 KEYS = {
     "file": str,
@@ -26,15 +24,7 @@ KEYS = {
     "scheme": str,
 }
 PATIENCE = 240
-STEPS = 400
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("qat") / "detector.h5"
-    with LocalEngine(1, 200, warm_up=importing("qviz.quantize")) as worker:
-        worker.submit(nets.yolo_h5, str(path)).result()
-    return path
+STEPS = 200
 
 
 @pytest.fixture
@@ -43,11 +33,11 @@ def photographs(sample: Sample) -> list[Path]:
 
 
 def test_one_that_was_killed_goes_on_and_keeps_its_promise(
-    run: Run, model: Path, photographs: list[Path], tmp_path: Path
+    run: Run, tiny_detector: Path, photographs: list[Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "trained.tflite"
     checkpoint = tmp_path / "trained.tflite.checkpoint.npz"
-    call = ["qat", model, "--images", *photographs, "--steps", STEPS, "--workers", 1, "-o", out, "--json"]
+    call = ["qat", tiny_detector, "--images", *photographs, "--steps", STEPS, "--workers", 1, "-o", out, "--json"]
     arguments = [str(part) for part in call]
     running = subprocess.Popen([sys.executable, "-m", "qviz", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
     end = time.monotonic() + PATIENCE
