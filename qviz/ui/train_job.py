@@ -68,7 +68,8 @@ class TrainJob:
         kept = _checkpoint(self.asked)
         hooks = Hooks(self._watch, self._enter, stop=self.stop, cancel=self.cancel)
         found = trained(calls.engine(), model, images, self.asked.recipe, self.asked.steps, kept, hooks)
-        forget(kept)
+        if not self.stop.is_set():  # asked for again, it goes on
+            forget(kept)
         return found
 
     def _enter(self, words: str) -> None:
@@ -116,7 +117,7 @@ def refusal(reference: LoadedModel, recipe: str, steps: int) -> str:
 
 
 def start(reference: LoadedModel, images: Sequence[EncodedImage], recipe: str, steps: int) -> TrainJob:
-    """Begin, or join who began the same. What failed or was given up before is tried again."""
+    """Begin, or join who began the same. What failed, was stopped or given up before goes on."""
     asked = Asked(reference.digest, tuple(sorted(image.digest for image in images)), recipe, steps)
     key = (asked, reference.settings)
 
@@ -126,7 +127,7 @@ def start(reference: LoadedModel, images: Sequence[EncodedImage], recipe: str, s
         return job
 
     before = _jobs().get(key, begin)
-    if before.future.done() and before.future.exception() is not None:
+    if before.future.done() and (before.stop.is_set() or before.future.exception() is not None):
         _jobs().forget(key)
     return _jobs().get(key, begin)
 
