@@ -36,6 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from qviz.api.training import Hooks, qat
+    from qviz.quantize.qat_checkpoint import forget
 
     checkpoint = args.output.with_name(f"{args.output.name}.checkpoint.npz")
     output.check_writable(args.output, args.save_float)
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     output.write(args.output, result.trained.trained.data)
     if args.save_float is not None:
         output.write(args.save_float, result.trained.float_data)
-    checkpoint.unlink(missing_ok=True)
+    forget(checkpoint)
     _show(args, result)
     return 0
 

@@ -28,7 +28,7 @@ class Checkpoint:
 
 def save(path: Path, training: str, losses: Sequence[float], variables: Sequence[np.ndarray]) -> None:
     """training: the plan's digest. Raises QuantizeError where the file cannot be written."""
-    part = path.with_name(f"{path.name}.part")
+    part = _part(path)
     arrays: dict[str, Any] = {f"variable_{number}": values for number, values in enumerate(variables)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,5 +60,11 @@ def load(path: Path, training: str) -> Checkpoint | None:
 
 def forget(path: Path) -> None:
     """Once the result is safe."""
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
+    for left in (path, _part(path)):
+        with contextlib.suppress(OSError):
+            left.unlink(missing_ok=True)
+
+
+def _part(path: Path) -> Path:
+    """While it is written."""
+    return path.with_name(f"{path.name}.part")
