@@ -2,13 +2,14 @@
 
 import streamlit as st
 
-from qviz.ui import build, lab, page, rescue, tradeoff, uploads, view
+from qviz.ui import build, lab, page, rescue, tradeoff, train, uploads, view
 
 TABS = {
     "Trade-off": tradeoff.show,
     "Build": build.show,
     "Calibration": lab.show,
     "Rescue": rescue.show,
+    "Train": train.show,
 }
 
 with page.begin("Variants") as here:

@@ -19,7 +19,12 @@ from qviz.errors import SettingsError
 OWN = Path(__file__).with_suffix(".toml")
 VARIABLE = "QVIZ_LIMITS"
 MOST = 1_000_000_000
-BOUNDS = {"image_megapixels": (1, 89), "job_memory_mb": (512, MOST), "answers_mb": (64, MOST)}
+BOUNDS = {
+    "image_megapixels": (1, 89),
+    "job_memory_mb": (512, MOST),
+    "training_memory_mb": (512, MOST),
+    "answers_mb": (64, MOST),
+}
 """Where 1 and `MOST` do not do: Pillow stops at 89 megapixels, and a worker with its libraries takes 300 MB."""
 
 
@@ -38,6 +43,7 @@ class Limits:
     job_seconds: int
     job_memory_mb: int
     build_seconds: int
+    training_memory_mb: int
     session_models: int
     session_images: int
     session_images_mb: int

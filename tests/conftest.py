@@ -14,6 +14,8 @@ import pytest
 from qviz.analysis.models import LoadedModel
 from qviz.api import load
 from qviz.engine import LocalEngine, importing
+from qviz.structures import digest_of
+from qviz.tensorflow_models import SourceKind, convert_job
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMES = ("float32", "float16", "dynamic_range", "int8", "int8_wrong_range")
@@ -73,3 +75,17 @@ def engine() -> Iterator[LocalEngine]:
 @pytest.fixture(scope="session")
 def loaded(sample: Sample, engine: LocalEngine) -> dict[str, LoadedModel]:
     return dict(zip(SCHEMES, load(sample.models.values(), engine), strict=True))
+
+
+@pytest.fixture(scope="session")
+def tiny_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tf_keras model in an .h5 file, as qviz converts it to a float32 .tflite file: quick to train."""
+    from tests.quantize import nets
+
+    path = tmp_path_factory.mktemp("tiny") / "detector.h5"
+    with LocalEngine(1, 200, warm_up=importing("qviz.quantize")) as worker:
+        worker.submit(nets.yolo_h5, str(path)).result()
+        data = path.read_bytes()
+        converted = worker.submit(convert_job, worker.share(data, digest_of(data)), SourceKind.H5).result()
+    path.with_suffix(".tflite").write_bytes(converted)
+    return path.with_suffix(".tflite")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qviz.api.rescuing import rescue
     from qviz.api.session import engine_or_own, first_images, load
     from qviz.api.shifts import robustness
+    from qviz.api.training import qat
 
 _HOMES = {
     "SEEN_FROM": "objects",
@@ -34,6 +35,7 @@ _HOMES = {
     "noise_budget": "diagnosis",
     "open_study": "meeting",
     "profile": "cost",
+    "qat": "training",
     "quantize": "building",
     "report": "meeting",
     "report_of": "meeting",
@@ -57,6 +59,7 @@ __all__ = [
     "noise_budget",
     "open_study",
     "profile",
+    "qat",
     "quantize",
     "report",
     "report_of",

@@ -163,14 +163,14 @@ class Progress:
             return
         self._left = self._left or TimeLeft()
         seconds = self._left.after(done, total)
-        left = "" if seconds is None or done >= total else f", {_duration(seconds)} left"
+        left = "" if seconds is None or done >= total else f", {duration(seconds)} left"
         end = "\n" if done >= total else ""
         print(f"\r{done} / {total} images{left}\x1b[K", end=end, file=sys.stderr, flush=True)
         if done >= total:
             self._left = None  # the next count starts its own clock
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """3725 -> 1:02:05, 65 -> 1:05."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

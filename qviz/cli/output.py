@@ -7,9 +7,11 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from qviz.analysis import written
+from qviz.errors import SettingsError
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -107,3 +109,18 @@ def megabytes(size: int) -> str:
 def three(value: float | None) -> str | None:
     """Milliseconds or megabytes without their unit: three significant figures."""
     return None if value is None else written.three(value)
+
+
+def check_writable(*paths: Path | None) -> None:
+    """Before the work, not after it. Raises SettingsError."""
+    for path in paths:
+        if path is not None and not path.resolve().parent.is_dir():
+            raise SettingsError(f"{path} cannot be written: its folder is not there; make it first.")
+
+
+def write(path: Path, data: bytes) -> None:
+    """Raises SettingsError where that may not be."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written ({error.strerror}); name a file where you may write.") from error

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qviz.cli import options, output
-from qviz.errors import QuantizeError, SettingsError
+from qviz.errors import QuantizeError
 
 if TYPE_CHECKING:
     from qviz.engine import Engine
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     from qviz.quantize import builders, check, recipe_of, start_building
 
     recipe, asked = recipe_of(args.recipe), _options(args)
-    _check_writable(args.output, args.save_ranges)
+    output.check_writable(args.output, args.save_ranges)
     with options.engine_of(args) as engine:
         ranges, images = _calibration_files(args.calibration)
         source = float_source(engine, read_source(args.source, options.settings_of(args)), images)
@@ -87,9 +87,9 @@ def run(args: argparse.Namespace) -> int:
         calibration, facts, unread = measured
         with builders() as workers:
             built = start_building(workers, source, recipe.name, asked, calibration, images).result()
-    _write(args.output, built.data)
+    output.write(args.output, built.data)
     if args.save_ranges is not None and calibration is not None:
-        _write(args.save_ranges, json.dumps(calibration.to_json()).encode())
+        output.write(args.save_ranges, json.dumps(calibration.to_json()).encode())
     options.remark(unread)
     _show(args, built, facts)
     return 0
@@ -133,20 +133,6 @@ def _measured(
     seconds = time.perf_counter() - start
     facts = {"images": found.images, "method": found.method, "digest": found.digest, "seconds": seconds}
     return found, facts, skipped
-
-
-def _check_writable(*paths: Path | None) -> None:
-    """Before the work, not after it."""
-    for path in paths:
-        if path is not None and not path.resolve().parent.is_dir():
-            raise SettingsError(f"{path} cannot be written: its folder is not there; make it first.")
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be written ({error.strerror}); name a file where you may write.") from error
 
 
 def _show(args: argparse.Namespace, built: Built, calibration: dict[str, Any]) -> None:

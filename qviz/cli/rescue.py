@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qviz.cli import options, output
-from qviz.errors import DatasetError, SettingsError
+from qviz.errors import DatasetError
 
 if TYPE_CHECKING:
     from qviz.analysis.rescue import Rescue, Tried
@@ -70,8 +70,7 @@ def _check(args: argparse.Namespace) -> None:
         raise DatasetError(
             "A loss of AP is measured on annotated images: add --dataset FILE, or give --min-agreement X with --images."
         )
-    if not args.output.resolve().parent.is_dir():
-        raise SettingsError(f"{args.output} cannot be written: its folder is not there; make it first.")
+    output.check_writable(args.output)
 
 
 class Steps:
@@ -93,15 +92,8 @@ class _Writer:
         best = found.best
         if best is None or best.digest == self._written or not (best.within or found.chosen):
             return
-        _write(self._path, found.data)
+        output.write(self._path, found.data)
         self._written = best.digest
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be written ({error.strerror}); name a file where you may write.") from error
 
 
 def _command(args: argparse.Namespace, found: Rescue) -> str:
@@ -118,7 +110,7 @@ def _write_recipe(path: Path, found: Rescue, line: str) -> None:
 
     assert found.best is not None, "a rescue that ends has found something"
     document = recipe_json(found, found.best, path.name, line)
-    _write(_recipe_path(path), json.dumps(document, indent=1, allow_nan=False).encode())
+    output.write(_recipe_path(path), json.dumps(document, indent=1, allow_nan=False).encode())
 
 
 def _recipe_path(path: Path) -> Path:

@@ -42,15 +42,21 @@ def show(here: Page, _headline: DeltaGenerator) -> None:
     asked: Asked | None = st.session_state.get(ASKED)
     if asked is None or asked.reference != reference.digest:
         return
+    try:
+        follow(here, asked)
+    except QvizError as error:
+        st.text(str(error))
+
+
+def follow(here: Page, asked: Asked) -> None:
+    """How far it is; once it is built it joins the session's models. Raises QvizError."""
     if not asked.job.future.done():
         build_job.wait_for(asked.job)
         return
-    try:
-        built = asked.job.future.result()
-    except QvizError as error:
-        st.text(str(error))
-        return
-    join(asked, built)
+    built = asked.job.future.result()
+    if not asked.digest:
+        asked.digest = join(built.data, asked.job.name)
+        st.rerun()
     shown(here, asked, built)
 
 
@@ -76,16 +82,13 @@ def full(held: Workspace) -> str:
     return f"{most} models are compared at once, and as many are loaded; remove one on the Overview first."
 
 
-def join(asked: Asked, built: Built) -> None:
-    """Once: the new file among the session's models. A file that is there already keeps its name."""
-    if asked.digest:
-        return
-    asked.digest = digest_of(built.data)
+def join(data: bytes, name: str) -> str:
+    """The new file among the session's models, once; its digest. A file that is there already keeps its name."""
+    digest = digest_of(data)
     held = workspace.current()
-    if asked.digest not in {source.digest for source in held.models}:
-        source = ModelSource(free(asked.job.name, held), built.data, digest=asked.digest)
-        workspace.keep(held.with_models([source]))
-        st.rerun()
+    if digest not in {source.digest for source in held.models}:
+        workspace.keep(held.with_models([ModelSource(free(name, held), data, digest=digest)]))
+    return digest
 
 
 def free(name: str, held: Workspace) -> str:

@@ -17,10 +17,12 @@ LOADED = "Loaded images"
 OTHER = "Other images"
 
 
-def choose(here: Page, place: DeltaGenerator, key: str) -> tuple[str, tuple[EncodedImage, ...]]:
+def choose(
+    here: Page, place: DeltaGenerator, key: str, label: str = "Calibration images"
+) -> tuple[str, tuple[EncodedImage, ...]]:
     """The way chosen and its images. key: the widgets' keys begin with it. Raises ImageError."""
     ways = _ways(here)
-    way = place.segmented_control("Calibration images", ways, default=next(iter(ways)), key=f"{key}-images") or ""
+    way = place.segmented_control(label, ways, default=next(iter(ways)), key=f"{key}-images") or ""
     if way == LOADED:
         return way, here.workspace.images
     if way == OTHER:

@@ -9,7 +9,7 @@ from qviz.analysis.models import LoadedModel
 from qviz.errors import QvizError
 from qviz.quantize import RECIPES, Options
 from qviz.structures import Scheme
-from qviz.ui import build, build_job
+from qviz.ui import build, build_job, calibration_images
 from qviz.ui.build_choice import Choice
 from qviz.ui.page import Page
 
@@ -61,9 +61,4 @@ def _follow(here: Page, order: int) -> None:
     asked: tuple[build.Asked, int] | None = st.session_state.get(ASKED)
     if asked is None or asked[1] != order or asked[0].reference != here.models.reference.digest:
         return
-    if not asked[0].job.future.done():
-        build_job.wait_for(asked[0].job)
-        return
-    built = asked[0].job.future.result()
-    build.join(asked[0], built)
-    build.shown(here, asked[0], built)
+    build.follow(here, asked[0])

@@ -9,7 +9,6 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from qviz.analysis.models import ModelSource
 from qviz.analysis.rescue import AP, Rescue, Tried
 from qviz.analysis.rescue_recipe import command, needs_images, recipe_json
 from qviz.analysis.rescue_verdict import rescue_verdict
@@ -102,7 +101,7 @@ def _take(found: Rescue, best: Tried) -> None:
     full = build.full(held)
     first.button(
         "Added to the session" if there else "Add to the session", disabled=there or bool(full), help=full or None,
-        on_click=_join, args=(name, found.data, best.digest), width="stretch", key=f"rescue-join-{best.digest[:12]}",
+        on_click=_join, args=(found.data, name), width="stretch", key=f"rescue-join-{best.digest[:12]}",
     )  # fmt: skip
     second.download_button(
         f"Download it, {best.bytes / 1e6:.3g} MB", found.data, name, "application/octet-stream", on_click="ignore",
@@ -128,10 +127,9 @@ def _command(found: Rescue, best: Tried, recipe: str, name: str) -> str:
     return command(best.candidate, found.reference, [recipe if wants else IMAGES], name)
 
 
-def _join(name: str, data: bytes, digest: str) -> None:
+def _join(data: bytes, name: str) -> None:
     """Among the session's models, to be compared."""
-    held = workspace.current()
-    workspace.keep(held.with_models([ModelSource(build.free(name, held), data, digest=digest)]))
+    build.join(data, name)
 
 
 def _table(found: Rescue) -> None:

@@ -1,0 +1,129 @@
+"""How far the quantized network is from its teacher, on images without labels: what training lowers.
+
+Every output is read as rows of columns: a row is an anchor or a cell, [batch, rows, columns]. Columns are told apart by
+what the teacher says on real images:
+
+score columns   nearly always close to "nothing here": probabilities, or logits whose sigmoid is (`OFTEN`, `RARE`).
+                Their loss is the divergence of two coins, KL(teacher || student), summed over all rows and classes: a
+                wrong object costs as much as a lost one, and rows that both call background cost nothing.
+value columns   all others: box encodings, offsets, distances. Their loss is Huber's in units of the column's standard
+                deviation, each row weighted with the square of the teacher's best score in it: boxes count where
+                there are objects.
+
+Outputs with the same number of rows belong together (boxes and classes of one head or level): they share the weights.
+Beside the outputs, inner tensors are compared (`taps`), each in units of the teacher's own power there: it leads each
+layer to its goal in few steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+OFTEN, RARE = 0.9, 0.1
+"""A column of scores is below the probability RARE in at least this share of its rows."""
+BOX = 4
+"""An output of so few columns holds boxes, whatever their values look like."""
+SMALL = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """One output's columns, from the teacher's values. scores: (columns,) whether each is one; deviation: of each.
+
+    channels_first: the file has [1, columns, rows], as YOLOv8 does. objectness: the column that alone tells whether a
+    row holds anything, where a head has one (YOLOv5, YOLOX: class scores mean nothing elsewhere).
+    """
+
+    rows: int
+    scores: np.ndarray
+    logits: bool
+    deviation: np.ndarray
+    channels_first: bool
+    objectness: int | None = None
+
+
+def columns_of(values: np.ndarray, objectness: int | None = None) -> Columns:
+    """values: one output of the teacher for some images, (images, ...)."""
+    first = values.ndim == 3 and values.shape[1] < values.shape[2] / 4
+    table = np.moveaxis(values, 1, -1) if first else values
+    table = table.reshape(len(values), -1, values.shape[1] if first else values.shape[-1])
+    flat = table.reshape(-1, table.shape[-1]).astype(np.float64)
+    inside = (flat.min(axis=0) >= -SMALL) & (flat.max(axis=0) <= 1 + SMALL)
+    probable = bool(inside.any())  # boxes may share the output with them, outside of [0, 1]
+    high = np.quantile(flat, OFTEN, axis=0)
+    scores = inside & (high < RARE) if probable else 1 / (1 + np.exp(-high)) < RARE
+    if table.shape[-1] == BOX:
+        scores = np.zeros(BOX, bool)
+    deviation = np.maximum(flat.std(axis=0), 1e-3).astype(np.float32)
+    known = objectness if objectness is not None and objectness < len(scores) and scores[objectness] else None
+    return Columns(table.shape[1], scores, not probable, deviation, first, known)
+
+
+def head_loss(tf: Any, kinds: Sequence[Columns], teacher: Sequence[Any], student: Sequence[Any]) -> Any:
+    """A scalar; teacher, student: the outputs, [batch, ...] each."""
+    tables = [(_table(tf, kind, t), _table(tf, kind, s)) for kind, t, s in zip(kinds, teacher, student, strict=True)]
+    best = _best(tf, kinds, [t for t, _ in tables])
+    total = tf.constant(0.0)
+    for kind, (t, s) in zip(kinds, tables, strict=True):
+        confidence = best.get(kind.rows)
+        weight = tf.ones(tf.shape(t)[:2]) if confidence is None else tf.square(confidence)
+        if kind.scores.any():
+            objects = tf.reduce_sum(weight) + 1.0
+            total += tf.reduce_sum(_divergence(tf, kind, _scores(tf, kind, t), _scores(tf, kind, s))) / objects
+        if not kind.scores.all():
+            total += _value_loss(tf, kind, weight, t, s)
+    return total
+
+
+def tap_loss(tf: Any, teacher: Sequence[Any], student: Sequence[Any]) -> Any:
+    """Mean over the tensors of error power over signal power."""
+    shares = [
+        tf.reduce_mean(tf.square(t - s)) / (tf.reduce_mean(tf.square(t)) + SMALL)
+        for t, s in zip(teacher, student, strict=True)
+    ]
+    return tf.add_n(shares) / max(len(shares), 1) if shares else tf.constant(0.0)
+
+
+def _table(tf: Any, kind: Columns, values: Any) -> Any:
+    """[batch, rows, columns]"""
+    if kind.channels_first:
+        return tf.transpose(values, [0, 2, 1])
+    return tf.reshape(values, [tf.shape(values)[0], kind.rows, len(kind.scores)])
+
+
+def _scores(tf: Any, kind: Columns, table: Any) -> Any:
+    return tf.gather(table, np.flatnonzero(kind.scores), axis=2)
+
+
+def _best(tf: Any, kinds: Sequence[Columns], tables: Sequence[Any]) -> dict[int, Any]:
+    """Number of rows -> the teacher's best score in each, [batch, rows]."""
+    found: dict[int, Any] = {}
+    for kind, table in zip(kinds, tables, strict=True):
+        if kind.scores.any():
+            scores = _scores(tf, kind, table)
+            if kind.objectness is not None:
+                scores = table[:, :, kind.objectness : kind.objectness + 1]
+            best = tf.reduce_max(tf.sigmoid(scores) if kind.logits else scores, axis=2)
+            found[kind.rows] = tf.maximum(found[kind.rows], best) if kind.rows in found else best
+    return found
+
+
+def _divergence(tf: Any, kind: Columns, teacher: Any, student: Any) -> Any:
+    """KL of two coins, element by element: 0 where both say the same."""
+    if kind.logits:
+        cross = tf.nn.sigmoid_cross_entropy_with_logits
+        likely = tf.sigmoid(teacher)
+        return cross(labels=likely, logits=student) - cross(labels=likely, logits=teacher)
+    p, q = (tf.clip_by_value(values, 1e-6, 1 - 1e-6) for values in (teacher, student))
+    return p * tf.math.log(p / q) + (1 - p) * tf.math.log((1 - p) / (1 - q))
+
+
+def _value_loss(tf: Any, kind: Columns, weight: Any, teacher: Any, student: Any) -> Any:
+    others = np.flatnonzero(~kind.scores)
+    error = tf.abs(tf.gather(student - teacher, others, axis=2)) / kind.deviation[others]
+    huber = tf.where(error < 1.0, 0.5 * tf.square(error), error - 0.5)
+    return tf.reduce_sum(weight * tf.reduce_mean(huber, axis=2)) / (tf.reduce_sum(weight) + SMALL)

@@ -1,0 +1,80 @@
+"""`qviz qat`: the keys it promises, a kill that costs nothing but time, and what it refuses."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli import keys
+from tests.cli.conftest import Run
+from tests.conftest import ROOT, Sample
+
+KEYS = {
+    "file": str,
+    "steps": [{"step": int, "loss": float}],
+    "before": float,
+    "after": float,
+    "gain": {"value": float, "low": float, "high": float},
+    "images": {"trained_on": int, "held_out": int},
+    "scheme": str,
+}
+PATIENCE = 240
+STEPS = 200
+
+
+@pytest.fixture
+def photographs(sample: Sample) -> list[Path]:
+    return sorted((sample.folder / "calibration").glob("*.jpg"))[:12]
+
+
+def test_one_that_was_killed_goes_on_and_keeps_its_promise(
+    run: Run, tiny_detector: Path, photographs: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "trained.tflite"
+    checkpoint = tmp_path / "trained.tflite.checkpoint.npz"
+    call = ["qat", tiny_detector, "--images", *photographs, "--steps", STEPS, "--workers", 1, "-o", out, "--json"]
+    arguments = [str(part) for part in call]
+    running = subprocess.Popen([sys.executable, "-m", "qviz", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
+    end = time.monotonic() + PATIENCE
+    while not checkpoint.exists() and running.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert checkpoint.exists() and not out.exists()
+    found = run(*arguments)
+    assert (found.status, keys.missing(KEYS, found.json)) == (0, []), found.err
+    assert [row["step"] for row in found.json["steps"]] == list(range(STEPS))
+    assert 0 < found.json["resumed_at"] < STEPS
+    assert found.json["images"] == {"trained_on": 9, "held_out": 3}
+    assert 0 <= found.json["after"] <= 1
+    assert out.read_bytes()[4:8] == b"TFL3" and not checkpoint.exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (("--recipe", "int9"), "'int9' is no recipe"),
+        (("--recipe", "float16"), "float16 cannot be trained"),
+        (("--steps", "0"), "0 training steps were asked for"),
+        (("-o", "{folder}/no/out.tflite"), "its folder is not there"),
+    ],
+)
+def test_refusals(
+    more: tuple[str, ...], sentence: str, run: Run, sample: Sample, photographs: list[Path], tmp_path: Path
+) -> None:
+    arguments = [part.format(folder=tmp_path) for part in more]
+    call = ("qat", sample.models["float32"], "--images", *photographs, "--workers", "1", "-o", tmp_path / "out.tflite")
+    found = run(*call, *arguments)
+    assert (found.status, found.out) == (2, "")
+    assert sentence in found.err and found.err.count("\n") == 1
+
+
+def test_few_images_are_refused(run: Run, sample: Sample, photographs: list[Path], tmp_path: Path) -> None:
+    call = ("qat", sample.models["float32"], "--images", *photographs[:9], "--workers", "1")
+    found = run(*call, "-o", tmp_path / "out.tflite")
+    assert (found.status, "at least 10 different images" in found.err) == (2, True)

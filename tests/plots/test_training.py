@@ -1,0 +1,18 @@
+"""The loss curve: every step, their running mean, and room for the steps to come."""
+
+from __future__ import annotations
+
+import pytest
+
+from qviz.plots.training import SMOOTHED, loss_curve
+
+
+def test_the_mean_runs_behind_the_steps() -> None:
+    losses = [float(40 - step) for step in range(30)]
+    figure = loss_curve(losses, 240, "#d55e00")
+    points, line = figure.data
+    assert list(points.y) == losses
+    assert line.y[0] == 40.0 and line.y[1] == 39.5
+    assert line.y[29] == pytest.approx(sum(losses[-SMOOTHED:]) / SMOOTHED)
+    assert tuple(figure.layout.xaxis.range) == (0, 240)
+    assert figure.layout.yaxis.type == "log"

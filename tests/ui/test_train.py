@@ -1,0 +1,53 @@
+"""Training from the Variants page: what is missing is said before; what is trained joins the session's models."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from qviz.analysis.models import ModelSource
+from tests.conftest import ROOT
+
+LIMIT = 240
+
+
+@pytest.fixture
+def app(tiny_detector: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    """A tiny detector and the sample's images."""
+    monkeypatch.setenv("QVIZ_CACHE", str(tmp_path_factory.mktemp("cache")))
+    opened = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180).run()
+    held = opened.session_state["qviz_workspace"]
+    models = (ModelSource("tiny.tflite", tiny_detector.read_bytes()),)
+    opened.session_state["qviz_workspace"] = replace(held, models=models, images=held.images[:12], is_sample=False)
+    opened.switch_page("pages/variants.py")
+    return opened.run()
+
+
+def _loaded(app: AppTest) -> list[str]:
+    return [source.name for source in app.session_state["qviz_workspace"].models]
+
+
+def _texts(app: AppTest) -> str:
+    return " ".join(item.value for item in app.text)
+
+
+def test_it_is_trained_and_joins_the_models(app: AppTest) -> None:
+    app.segmented_control(key="train-images").set_value("Other images").run()
+    assert "Choose training images first: at least 10" in _texts(app)
+    assert app.button(key="train-start").disabled
+    app.segmented_control(key="train-images").set_value("Loaded images").run()
+    app.segmented_control(key="train-steps").set_value(60).run()
+    app.button(key="train-start").click().run()
+    end = time.monotonic() + LIMIT
+    while len(_loaded(app)) < 2 and time.monotonic() < end:
+        time.sleep(0.3)
+        app.run()
+    assert not app.exception and not app.error
+    assert _loaded(app) == ["tiny.tflite", "tiny + dynamic_range_int4 trained.tflite"]
+    verdicts = " ".join(block.proto.body for block in app.get("html") if "qviz-verdict" in block.proto.body)
+    assert "agreement with FP32" in verdicts
+    assert "Download the file" in [button.label for button in app.get("download_button")]
