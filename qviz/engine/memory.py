@@ -12,6 +12,9 @@ R = TypeVar("R")
 
 GROWTH = 192 << 20
 """Bytes of resident memory after which it is worth asking; asking takes some ten milliseconds."""
+LARGE, POOLS = 256 << 10, 2
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
+"""Their numbers in malloc.h."""
 _PAGE = 4096
 _kept = 0
 
@@ -26,6 +29,20 @@ def tidied(job: Callable[[], R]) -> R:
             gc.collect()
             _trim()
             _kept = _resident()
+
+
+def give_back_large_blocks() -> None:
+    """For a server that many hand large files to: what is free goes back to the system.
+
+    glibc moves the size from which it does so up to the largest block ever freed (5 MB after one model), and keeps a
+    pool for every few threads, which hardly ever shrinks; a server has a thread a visit.
+    """
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
+        libc.mallopt(M_ARENA_MAX, POOLS)
+    except (OSError, AttributeError):  # no glibc
+        return
 
 
 def _resident() -> int:
