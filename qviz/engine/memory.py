@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +18,8 @@ M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 """Their numbers in malloc.h."""
 _PAGE = 4096
 _kept = 0
+PAUSE = 15.0
+_collected = 0.0
 
 
 def tidied(job: Callable[[], R]) -> R:
@@ -43,6 +46,18 @@ def give_back_large_blocks() -> None:
         libc.mallopt(M_ARENA_MAX, POOLS)
     except (OSError, AttributeError):  # no glibc
         return
+
+
+def let_go_of_the_past() -> None:
+    """Free what is unreachable, at most every `PAUSE` seconds.
+
+    A visitor who has left holds megabytes in few objects, in cycles; Python looks for those after many new objects.
+    """
+    global _collected
+    if time.monotonic() - _collected > PAUSE:
+        _collected = time.monotonic()
+        gc.collect()
+        _trim()
 
 
 def _resident() -> int:
