@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -12,8 +13,13 @@ R = TypeVar("R")
 
 GROWTH = 192 << 20
 """Bytes of resident memory after which it is worth asking; asking takes some ten milliseconds."""
+LARGE, POOLS = 256 << 10, 2
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
+"""Their numbers in malloc.h."""
 _PAGE = 4096
 _kept = 0
+PAUSE = 15.0
+_collected = 0.0
 
 
 def tidied(job: Callable[[], R]) -> R:
@@ -26,6 +32,32 @@ def tidied(job: Callable[[], R]) -> R:
             gc.collect()
             _trim()
             _kept = _resident()
+
+
+def give_back_large_blocks() -> None:
+    """For a server that many hand large files to: what is free goes back to the system.
+
+    glibc moves the size from which it does so up to the largest block ever freed (5 MB after one model), and keeps a
+    pool for every few threads, which hardly ever shrinks; a server has a thread a visit.
+    """
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
+        libc.mallopt(M_ARENA_MAX, POOLS)
+    except (OSError, AttributeError):  # no glibc
+        return
+
+
+def let_go_of_the_past() -> None:
+    """Free what is unreachable, at most every `PAUSE` seconds.
+
+    A visitor who has left holds megabytes in few objects, in cycles; Python looks for those after many new objects.
+    """
+    global _collected
+    if time.monotonic() - _collected > PAUSE:
+        _collected = time.monotonic()
+        gc.collect()
+        _trim()
 
 
 def _resident() -> int:

@@ -26,7 +26,7 @@ from qviz.analysis.models import (
 )
 from qviz.analysis.settings_guess import a_few, guess_settings, unknown_settings
 from qviz.detector import Inspection
-from qviz.engine import LocalEngine, importing
+from qviz.engine import LocalEngine, give_back_large_blocks, importing
 from qviz.errors import QvizError
 from qviz.structures import EncodedImage, Inference
 from qviz.ui.results import Results
@@ -41,6 +41,7 @@ GUESS_PATIENCE = 30.0
 @st.cache_resource(show_spinner=False)
 def engine() -> LocalEngine:
     """The server's worker processes."""
+    give_back_large_blocks()
     threading.Thread(target=prepare_matching, daemon=True).start()  # the workers take longer to start
     return LocalEngine(warm_up=importing("qviz.detector"))
 

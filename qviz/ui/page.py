@@ -15,6 +15,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit import config
 
+from qviz.engine import let_go_of_the_past
 from qviz.errors import QvizError
 from qviz.limits import limits
 from qviz.plots.colours import REFERENCE, variant_colour
@@ -51,6 +52,7 @@ def begin(title: str) -> Iterator[Page]:
     try:
         _bound_uploads()
         if workspace.KEY not in st.session_state:
+            let_go_of_the_past()  # of visitors who have left
             workspace.keep(sample.opening())
         held = conversions.settled(workspace.current())
         found = calls.models(held)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from qviz.analysis.models import ModelSource, check_model_size
 from qviz.analysis.study import Study
@@ -61,6 +63,16 @@ def _taken_in(widget: str) -> None:
     if files:
         st.session_state[COUNT] = st.session_state.get(COUNT, 0) + 1  # a new key: the zone is empty again
         take_in([(file.name, file.getvalue()) for file in files])
+        _let_go([file.file_id for file in files])
+
+
+def _let_go(file_ids: Sequence[str]) -> None:
+    """Streamlit keeps uploads as long as the session; the workspace has its own copy by now."""
+    context = get_script_run_ctx()
+    manager = context.uploaded_file_mgr if context is not None else None
+    if context is not None and isinstance(manager, MemoryUploadedFileManager):
+        for file_id in file_ids:
+            manager.remove_file(context.session_id, file_id)
 
 
 def take_in(files: Sequence[tuple[str, bytes]]) -> None:
