@@ -61,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
 
         api.save_study(result.study, args.save_study)
     if args.json:
-        output.print_json({"file": str(args.output), "bytes": size, "sections": list(result.sections)})
+        study = str(args.save_study) if args.save_study else None
+        output.print_json({"file": str(args.output), "bytes": size, "sections": list(result.sections), "study": study})
     else:
         print(f"{args.output}: {output.megabytes(size)}, {', '.join(result.sections)}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -11,8 +12,11 @@ import streamlit as st
 
 from qviz.analysis.profile import profile
 from qviz.analysis.profile_figures import Profile
+from qviz.errors import Cancelled
+from qviz.progress import TimeLeft
 from qviz.ui import calls
 from qviz.ui.calls import Models
+from qviz.ui.evaluations import duration
 from qviz.ui.page import Page
 
 BEAT = 0.5
@@ -30,14 +34,25 @@ class Asked:
 
 @dataclass(slots=True, eq=False)
 class CostJob:
-    """A measurement under way."""
+    """A measurement under way. seconds_left: None while the pace is unknown."""
 
     done: int = 0
     total: int = 1
+    seconds_left: float | None = None
+    cancel: threading.Event = field(default_factory=threading.Event)
     future: Future[Profile] = field(default_factory=Future)
+    _left: TimeLeft = field(default_factory=TimeLeft)
 
     def report(self, done: int, total: int) -> None:
+        """Between two pieces of work. Raises Cancelled where somebody asked to stop."""
+        if self.cancel.is_set():
+            raise Cancelled("The measurement was stopped.")
         self.done, self.total = done, total
+        self.seconds_left = self._left.after(done, total)
+
+    @property
+    def stopped(self) -> bool:
+        return self.future.done() and isinstance(self.future.exception(), Cancelled)
 
 
 @st.cache_resource(show_spinner=False)
@@ -109,7 +124,21 @@ def _wait_for_detections(here: Page) -> None:
 
 @st.fragment(run_every=BEAT)
 def wait_for(job: CostJob) -> None:
-    """A bar until all is there; then the page is drawn once more."""
+    """A bar and a way out until all is there; then the page is drawn once more."""
     if job.future.done():
         st.rerun()
-    st.progress(min(job.done / max(job.total, 1), 1.0), text="Memory, then latency in turns, then operator by operator")
+    left, right = st.columns([6, 1], vertical_alignment="center")
+    stopping, said = job.cancel.is_set(), "Memory, then latency in turns, then operator by operator"
+    if job.seconds_left is not None:
+        said += f" · {duration(job.seconds_left)} left"
+    left.progress(min(job.done / max(job.total, 1), 1.0), text="Stopping" if stopping else said)
+    right.button("Cancel", on_click=job.cancel.set, disabled=stopping, width="stretch", key="cost-cancel")
+
+
+def forget(here: Page) -> None:
+    """A measurement that was stopped is asked for no more."""
+    assert here.models is not None, "pages without a model stop before"
+    asked = _said(here.models)
+    if asked is not None:
+        _jobs().forget(_key(here.models, asked))
+    st.session_state.pop(ASKED, None)

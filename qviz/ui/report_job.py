@@ -64,6 +64,8 @@ class StudyJob:
         )  # fmt: skip
 
     def report(self, done: int, total: int) -> None:
+        if self.cancel.is_set():
+            raise Cancelled("The report was stopped.")  # a measurement of latency has no other way out
         self.done, self.total = done, total
         self.seconds_left = self._left.after(done, total)
 

@@ -55,6 +55,9 @@ def show(here: Page, headline: DeltaGenerator) -> None:
     calls.results().want(found.all, here.workspace.images)
     costs.ask(here)
     job = costs.measurement(here)
+    if job is not None and job.stopped:
+        costs.forget(here)
+        job = None
     if job is None:
         with headline:
             page.verdict(
