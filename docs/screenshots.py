@@ -16,11 +16,14 @@ from playwright.sync_api import sync_playwright
 DOCS = Path(__file__).resolve().parent
 FLAGS = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 PAGES = {
-    # picture: address, a text that is there when the page is complete, height
-    "overview": ("/", "over 27 images", 1000),
-    "compare": ("/compare?image=dog_shepherd.jpg&variant=int8_wrong_range", "Where its confidence is lost", 900),
-    "layers": ("/layers", "SQNR alone (local), dB", 1180),
-    "accuracy": ("/accuracy", "Loss by class", 1000),
+    # picture: address, the button that is pressed, a text that is there when the page is complete, height
+    "overview": ("/", "", "over 27 images", 1000),
+    "compare": ("/compare?image=dog_shepherd.jpg&variant=int8_wrong_range", "", "Where its confidence is lost", 900),
+    "layers": ("/layers", "", "SQNR alone (local), dB", 1180),
+    "accuracy": ("/accuracy", "", "Loss by class", 1000),
+    "robustness": ("/robustness?variant=int8_wrong_range&image=astronaut.jpg", "", "along the slider", 900),
+    "variants": ("/variants", "Measure", "Where the time goes", 900),
+    "report": ("/report", "Make the report", "Download", 1000),
 }
 PATIENCE = 180_000
 
@@ -42,9 +45,11 @@ def wait_for(address: str) -> None:
 
 
 def take(browser: Any, address: str, name: str) -> None:
-    path, text, height = PAGES[name]
+    path, button, text, height = PAGES[name]
     page = browser.new_page(viewport={"width": 1280, "height": height})
     page.goto(address + path)
+    if button:
+        page.get_by_role("button", name=button, exact=True).click(timeout=PATIENCE)
     page.get_by_text(text).first.wait_for(timeout=PATIENCE, state="attached")
     page.wait_for_timeout(6000)  # charts and thumbnails are drawn after the text
     page.screenshot(path=DOCS / f"{name}.png")

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from qviz.analysis.models import ModelSource
 from qviz.datasets.files import load_images
-from qviz.ui.layer_choice import CHOSEN, Choice
+from qviz.ui.view import KEY, View
 from tests.analysis.small_detector import PLANTED, SETTINGS, small_detector
 from tests.conftest import ROOT, Sample
 
@@ -85,7 +85,7 @@ def test_a_layer_is_kept_in_float_and_compared() -> None:
     app.session_state["qviz_workspace"] = replace(
         held, models=held.models[:2], images=held.images[:2], is_sample=False, dataset=None
     )
-    app.session_state[CHOSEN] = Choice("int8", 4)
+    app.session_state[KEY] = View(layer="int8:4")
     app.switch_page("pages/layers.py").run()
     end = time.monotonic() + LIMIT
     while not any(button.key == "keep-float" for button in app.button) and time.monotonic() < end:
