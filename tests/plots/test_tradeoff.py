@@ -34,7 +34,7 @@ def test_the_front_is_joined_and_the_dominated_faded() -> None:
     large, small, _ = (bubble.marker.size for bubble in bubbles)
     assert large / small == pytest.approx(2)  # four times the bytes: four times the area
     assert bubbles[2].customdata[0][2] == "dominated by &lt;b&gt;int8"
-    assert list(bubbles[0].customdata[0]) == ["18 MB", "20 ms", "on the Pareto front"]
+    assert list(bubbles[0].customdata[0]) == ["18.0 MB", "20.0 ms", "on the Pareto front"]
 
 
 def test_across_size_the_bubbles_are_latencies() -> None:
@@ -64,5 +64,5 @@ def test_operator_times_by_kind_the_slowest_on_top() -> None:
     (bars,) = figure.data
     assert list(bars.y) == ["&lt;i&gt; · 1", "ADD · 1", "CONV_2D · 2"]  # Plotly counts from below
     assert list(bars.x) == pytest.approx([0.5, 1, 5])
-    assert bars.text[2] == "5 ms, 77%"
+    assert bars.text[2] == "5.00 ms, 77%"
     assert operator_times(replace(row, operators=()), "#009E73").data[0].x == ()
