@@ -30,24 +30,22 @@ SAMPLE = ROOT / "sample_data"
 FLOAT = SAMPLE / "models" / "ssdlite_mobilenet_v2_float32.tflite"
 COCO = ROOT.parent / "shared" / "coco"
 KINDS = {
-    "asymmetric, per channel": (False, "CHANNELWISE", 8),
-    "symmetric, per channel": (True, "CHANNELWISE", 8),
-    "asymmetric, per tensor": (False, "TENSORWISE", 8),
-    "symmetric, per tensor": (True, "TENSORWISE", 8),
-    "int16 symmetric, per channel": (True, "CHANNELWISE", 16),
-    "int16 symmetric, per tensor": (True, "TENSORWISE", 16),
+    "asymmetric, per channel": (False, "CHANNELWISE"),
+    "symmetric, per channel": (True, "CHANNELWISE"),
+    "asymmetric, per tensor": (False, "TENSORWISE"),
+    "symmetric, per tensor": (True, "TENSORWISE"),
 }
-"""Name -> (symmetric activations, grain of the weights, bits of the activations)."""
+"""Name -> (symmetric activations, grain of the weights)."""
 
 
-def built(reference: LoadedModel, ranges: Calibration, symmetric: bool, grain: str, bits: int) -> bytes:
+def built(reference: LoadedModel, ranges: Calibration, symmetric: bool, grain: str) -> bytes:
     """A static file; the network's ends stay float."""
     from ai_edge_quantizer import qtyping, quantizer
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
     tensor = qtyping.TensorQuantizationConfig
     config = qtyping.OpQuantizationConfig(
-        activation_tensor_config=tensor(num_bits=bits, symmetric=symmetric),
+        activation_tensor_config=tensor(num_bits=8, symmetric=symmetric),
         weight_tensor_config=tensor(num_bits=8, symmetric=True, granularity=qtyping.QuantGranularity(grain)),
         compute_precision=qtyping.ComputePrecision.INTEGER,
     )
