@@ -1,8 +1,8 @@
 """Symmetric against asymmetric activations, one scale a tensor against one a channel for weights: what each loses.
 
 All files are built by ai-edge-quantizer from the same ranges of the sample's float32 file; asymmetric and per channel
-is what recipe int8 makes. The loss is measured on the composed scenes, and on COCO val images where they are at hand,
-with paired intervals.
+is what recipe int8 makes. The loss is measured on the composed scenes, and on COCO val images where QVIZ_COCO says
+where they are, with paired intervals.
 """
 
 from __future__ import annotations
@@ -25,29 +25,27 @@ from qviz.quantize import Calibration, calibrate
 from qviz.quantize.edge_quantizer import _statistics
 from qviz.structures import Dataset
 
-ROOT = Path(__file__).resolve().parents[1]
-SAMPLE = ROOT / "sample_data"
+SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
 FLOAT = SAMPLE / "models" / "ssdlite_mobilenet_v2_float32.tflite"
-COCO = ROOT.parent / "shared" / "coco"
+COCO = os.environ.get("QVIZ_COCO", "")
+"""A folder with instances_train2017.json, instances_val2017.json and their images in images/, where there is one."""
 KINDS = {
-    "asymmetric, per channel": (False, "CHANNELWISE", 8),
-    "symmetric, per channel": (True, "CHANNELWISE", 8),
-    "asymmetric, per tensor": (False, "TENSORWISE", 8),
-    "symmetric, per tensor": (True, "TENSORWISE", 8),
-    "int16 symmetric, per channel": (True, "CHANNELWISE", 16),
-    "int16 symmetric, per tensor": (True, "TENSORWISE", 16),
+    "asymmetric, per channel": (False, "CHANNELWISE"),
+    "symmetric, per channel": (True, "CHANNELWISE"),
+    "asymmetric, per tensor": (False, "TENSORWISE"),
+    "symmetric, per tensor": (True, "TENSORWISE"),
 }
-"""Name -> (symmetric activations, grain of the weights, bits of the activations)."""
+"""Name -> (symmetric activations, grain of the weights)."""
 
 
-def built(reference: LoadedModel, ranges: Calibration, symmetric: bool, grain: str, bits: int) -> bytes:
+def built(reference: LoadedModel, ranges: Calibration, symmetric: bool, grain: str) -> bytes:
     """A static file; the network's ends stay float."""
     from ai_edge_quantizer import qtyping, quantizer
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
     tensor = qtyping.TensorQuantizationConfig
     config = qtyping.OpQuantizationConfig(
-        activation_tensor_config=tensor(num_bits=bits, symmetric=symmetric),
+        activation_tensor_config=tensor(num_bits=8, symmetric=symmetric),
         weight_tensor_config=tensor(num_bits=8, symmetric=True, granularity=qtyping.QuantGranularity(grain)),
         compute_precision=qtyping.ComputePrecision.INTEGER,
     )
@@ -65,10 +63,11 @@ def datasets() -> list[tuple[Dataset, list[Path]]]:
     """What is judged, and what calibrates."""
     scenes = SAMPLE / "scenes"
     found = [(read_coco(scenes / "annotations.json", scenes), [SAMPLE / "calibration"])]
-    if COCO.is_dir():
-        train = read_coco(COCO / "instances_train2017.json", COCO / "images")
+    if COCO:
+        folder = Path(COCO)
+        train = read_coco(folder / "instances_train2017.json", folder / "images")
         paths = [image.path for image in train.images if image.path is not None]
-        found.append((read_coco(COCO / "instances_val2017.json", COCO / "images"), paths))
+        found.append((read_coco(folder / "instances_val2017.json", folder / "images"), paths))
     return found
 
 

@@ -83,9 +83,10 @@ def stability_sentence(lab: CalibrationLab) -> str:
         )
     names = ", ".join(f"{row.op_kind} {row.order} ({row.change:.0%})" for row in found.changed[:NAMED])
     more = f" and {len(found.changed) - NAMED} more" if len(found.changed) > NAMED else ""
+    whose = "its range changes" if len(found.changed) == 1 else "their ranges change"
     return (
-        f"Too few images: between two halves of {_images(found.images)} the range of {len(found.changed)} of"
-        f" {found.layers} layers changes by more than {limit}: {names}{more}."
+        f"Too few images for {len(found.changed)} of {found.layers} layers: between two halves of"
+        f" {_images(found.images)} {whose} by more than {limit}: {names}{more}."
     )
 
 
@@ -145,7 +146,10 @@ def _costs(loss: Loss, recipe: str, measure: str) -> str:
 
 
 def _points(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:+.1f}"
+    """+0.3; what rounds to nothing has no sign."""
+    if value is None:
+        return "–"
+    return "0.0" if abs(value) < 5e-4 else f"{100 * value:+.1f}"
 
 
 def _bracket(loss: Loss) -> str:

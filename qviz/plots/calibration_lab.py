@@ -152,7 +152,8 @@ def layer_changes(changed: Sequence[LayerChange], colour: str) -> go.Figure:
     )
     figure.update_xaxes(title="change of the range between two halves, %", rangemode="tozero")
     figure.update_yaxes(automargin=True, ticklabelstandoff=6, type="category")
-    return figure.update_layout(height=70 + 24 * max(len(rows), 2), margin={"l": 8, "r": 8, "t": 8, "b": 8})
+    height = 70 + 24 * max(len(rows), 2)
+    return figure.update_layout(height=height, margin={"l": 8, "r": 8, "t": 8, "b": 8}, bargap=0.45)
 
 
 def _ends(ends: tuple[float, float]) -> str:

@@ -36,17 +36,29 @@ class Choice:
 def form(here: Page) -> Choice:
     """Draw it. Raises ImageError."""
     left, middle, right = st.columns([4, 2, 2])
-    recipe = middle.selectbox("Recipe", RECIPES, key="lab-recipe")
-    method = right.selectbox("Range of an activation", METHODS, format_func=METHODS_TOLD.__getitem__, key="lab-method")
+    recipe = middle.selectbox("Recipe", RECIPES, key="lab-recipe", persist_state="session")
+    method = right.selectbox(
+        "Range of an activation",
+        METHODS,
+        format_func=METHODS_TOLD.__getitem__,
+        key="lab-method",
+        persist_state="session",
+    )
     way, images = calibration_images.choose(here, left, "lab")
     known = accuracy_data.sources(here)
     first, second, third = st.columns([4, 2, 2], vertical_alignment="bottom")
     source = _source(first, known) if known else None
     most = len(source.dataset.images) if source is not None else 1
     judged = second.number_input(
-        "Images to judge by", 1, most, min(JUDGED, most), key=f"lab-judged-{most}", help=f"Evenly out of {most}."
+        "Images to judge by",
+        1,
+        most,
+        min(JUDGED, most),
+        key=f"lab-judged-{most}",
+        help=f"Evenly out of {most}.",
+        persist_state="session",
     )
-    draws = third.number_input("Draws of each number", 1, 10, DRAWS, key="lab-draws")
+    draws = third.number_input("Draws of each number", 1, 10, DRAWS, key="lab-draws", persist_state="session")
     plan = Plan(recipe, method, int(draws))
     choice = _on(source, way, images, int(judged), plan)
     return Choice(choice.images, choice.data, choice.digest, plan, choice.refusal or _unfit(here, recipe))

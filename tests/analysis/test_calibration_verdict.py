@@ -48,8 +48,8 @@ def test_a_gap_in_the_curve_is_not_enough() -> None:
 
 def test_stability_names_the_layers() -> None:
     assert stability_sentence(LAB) == (
-        "Too few images: between two halves of 2 images the range of 1 of 40 layers changes by more than 20 %:"
-        " CONV_2D 7 (35%)."
+        "Too few images for 1 of 40 layers: between two halves of 2 images its range changes by more than 20 %: CONV_2D"
+        " 7 (35%)."
     )
     assert LAB.stability is not None
     steady = replace(LAB, stability=replace(LAB.stability, changed=()))

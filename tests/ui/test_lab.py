@@ -51,6 +51,7 @@ def test_it_runs_while_the_page_is_left(app: AppTest) -> None:
     app.run()
     app.switch_page("pages/variants.py")
     app.run()
+    assert app.number_input(key="lab-draws").value == 1
     end = time.monotonic() + LIMIT
     while "Calibrated on all 3 images" not in _verdicts(app) and time.monotonic() < end:
         time.sleep(0.5)
