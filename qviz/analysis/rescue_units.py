@@ -74,11 +74,8 @@ def work_of(graph: Graph, unit: Iterable[int]) -> float:
 
 def lengths(count: int) -> list[int]:
     """1, 2, 3, 4, 6, 8, 12, 16 and so on below `count`: each step up is a third to a half more."""
-    found, step = [], 1
-    while step < count:
-        found += [length for length in (step, step * 3 // 2) if length < count and length not in found]
-        step *= 2
-    return found
+    doubled = (1 << power for power in range(max(count, 1).bit_length()))
+    return sorted({length for step in doubled for length in (step, step * 3 // 2) if length < count})
 
 
 def stretches(units: Units) -> dict[str, list[Orders]]:

@@ -1,0 +1,38 @@
+"""A journal gives back whole lines, whatever a killed process left, and goes on behind them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qviz.store.journal import Journal
+
+
+def test_lines_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.jsonl"
+    Journal(path).add({"a": 1})
+    Journal(path).add({"b": [2.5, None]})
+    assert list(Journal(path).rows()) == [{"a": 1}, {"b": [2.5, None]}]
+
+
+def test_a_torn_line_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    Journal(path).add({"a": 1})
+    with path.open("ab") as stream:
+        stream.write(b'{"b": "\xff\xfe')
+    Journal(path).add({"c": 3})
+    assert list(Journal(path).rows()) == [{"a": 1}, {"c": 3}]
+
+
+def test_what_is_no_object_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"[1]\n3\nnull\n" + b"[" * 100_000 + b'\n{"a": 1}\n')
+    assert list(Journal(path).rows()) == [{"a": 1}]
+
+
+def test_work_goes_on_without_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    journal = Journal(tmp_path / "file" / "a.jsonl")
+    journal.add({"a": 1})
+    journal.add({"b": 1})
+    assert len(journal.remarks) == 1 and "cannot be used" in journal.remarks[0]
+    assert list(Journal(None).rows()) == []
