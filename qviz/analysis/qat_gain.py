@@ -52,7 +52,7 @@ class Gain:
         """One sentence."""
         told = (
             f"agreement with FP32 {self.before:.3f} → {self.after:.3f}, {self.after - self.before:+.3f}"
-            f" [{self.low:+.3f}, {self.high:+.3f}] on {self.images} images held out of it"
+            f" [{self.low:+.3f}, {self.high:+.3f}] on {self.images} held-out images"
         )
         if not self.significant:
             return f"Training changed nothing that can be proven: {told}."

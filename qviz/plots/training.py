@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from qviz.plots.points import GREY
 
 SMOOTHED = 20
+TICKS = [digit * 10.0**power for power in range(-4, 4) for digit in (1, 2, 5)]
 
 
 def loss_curve(losses: Sequence[float], steps: int, colour: str) -> go.Figure:
@@ -22,7 +23,8 @@ def loss_curve(losses: Sequence[float], steps: int, colour: str) -> go.Figure:
     name = f"mean of the last {SMOOTHED}"
     figure.add_trace(go.Scatter(x=numbers, y=means, mode="lines", name=name, line=line, hovertemplate="%{y:.3g}"))
     figure.update_xaxes(title="step", range=[0, max(steps, 1)], zeroline=False)
-    figure.update_yaxes(title="loss against FP32 (lower is better)", type="log", zeroline=False, nticks=6)
+    figure.update_yaxes(title="loss against FP32 (lower is better)", type="log", zeroline=False)
+    figure.update_yaxes(tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS])
     legend = {"orientation": "h", "y": 1.0, "yanchor": "bottom"}
     margin = {"l": 8, "r": 8, "t": 30, "b": 8}
-    return figure.update_layout(height=280, margin=margin, legend=legend, hovermode="x unified", uirevision="training")
+    return figure.update_layout(height=310, margin=margin, legend=legend, hovermode="x unified", uirevision="training")

@@ -117,7 +117,7 @@ def _wait_for(job: TrainJob) -> None:
     stop.button(
         "Stop here, and build",
         on_click=job.stop.set,
-        disabled=ending or not job.losses,
+        disabled=ending or not 0 < len(job.losses) < job.asked.steps,
         width="stretch",
         key="train-stop",
     )

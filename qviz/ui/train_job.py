@@ -87,6 +87,8 @@ class TrainJob:
             return f"{self.phase} …"
         if not self.losses:
             return "Preparing the network for training; this takes about 20 s …"
+        if len(self.losses) >= self.asked.steps:
+            return "Building, and trying the file out …"
         said = f"Step {len(self.losses)} of {self.asked.steps}"
         if self.stop.is_set():
             return f"{said}: stopping here, and building"

@@ -26,7 +26,7 @@ def test_the_interval_is_that_of_the_difference_image_by_image() -> None:
 
 def test_the_verdict_says_what_can_be_proven() -> None:
     assert Gain(0.4, 0.8, 0.3, 0.5, 20).verdict == (
-        "Training helped: agreement with FP32 0.400 → 0.800, +0.400 [+0.300, +0.500] on 20 images held out of it."
+        "Training helped: agreement with FP32 0.400 → 0.800, +0.400 [+0.300, +0.500] on 20 held-out images."
     )
     assert Gain(0.8, 0.4, -0.5, -0.3, 20).verdict.startswith("Training made it worse")
     assert Gain(0.91, 0.92, -0.01, 0.03, 20).verdict.startswith("Training changed nothing that can be proven")
