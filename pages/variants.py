@@ -18,7 +18,6 @@ with page.begin("Variants") as here:
         uploads.drop_zone("Models and images", key="variants")
         st.stop()
     view.show(here.view)
-    headline = st.container()
     for tab, show in zip(st.tabs(list(TABS)), TABS.values(), strict=True):
         with tab:
-            show(here, headline)
+            show(here)

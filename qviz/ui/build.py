@@ -7,14 +7,13 @@ from html import escape
 
 import pandas as pd
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from qviz.analysis.models import LoadedModel, ModelSource
 from qviz.errors import QvizError
 from qviz.limits import limits
 from qviz.quantize import Built
 from qviz.structures import digest_of
-from qviz.ui import build_choice, build_job, view, workspace
+from qviz.ui import build_choice, build_job, page, view, workspace
 from qviz.ui.build_job import BuildJob
 from qviz.ui.page import Page
 from qviz.ui.workspace import Workspace
@@ -31,10 +30,14 @@ class Asked:
     digest: str = ""
 
 
-def show(here: Page, _headline: DeltaGenerator) -> None:
+def show(here: Page) -> None:
     """The form, the progress and what came of it."""
     assert here.models is not None, "pages without a model stop before"
     reference = here.models.reference
+    page.verdict(
+        "Build a variant of the reference, and compare it at once.",
+        f"From {reference.name}, by TensorFlow's converter or ai-edge-quantizer.",
+    )
     try:
         _form(here, reference)
     except QvizError as error:
@@ -61,18 +64,12 @@ def follow(here: Page, asked: Asked) -> None:
 
 
 def _form(here: Page, reference: LoadedModel) -> None:
-    st.caption(f"From the reference, {plain(reference.name)}.")
     choice = build_choice.form(here)
     refusal = build_job.refusal(reference, choice) or full(here.workspace)
     if refusal:
         st.text(refusal)
     if st.button("Build and compare", type="primary", disabled=bool(refusal), key="build-start"):
         st.session_state[ASKED] = Asked(build_job.start(reference, choice), reference.digest)
-
-
-def plain(name: str) -> str:
-    """Captions read Markdown; names come from files."""
-    return "".join(f"\\{character}" if character in "\\`*_{}[]<>()#+-!|~$:" else character for character in name)
 
 
 def full(held: Workspace) -> str:

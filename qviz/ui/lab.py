@@ -28,7 +28,7 @@ class Asked:
     reference: str
 
 
-def show(here: Page, _headline: DeltaGenerator) -> None:
+def show(here: Page) -> None:
     """The form, the progress and what came of it."""
     assert here.models is not None, "pages without a model stop before"
     place = st.container()

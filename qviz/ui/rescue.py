@@ -7,7 +7,6 @@ from pathlib import PurePath
 
 import pandas as pd
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from qviz.analysis.rescue import AP, Rescue, Tried
 from qviz.analysis.rescue_recipe import command, needs_images, recipe_json
@@ -25,11 +24,11 @@ IMAGES = "CALIBRATION_IMAGES"
 """Stands in the command for a folder that the browser does not know."""
 
 
-def show(here: Page, _headline: DeltaGenerator) -> None:
+def show(here: Page) -> None:
     """The form, the search as it runs, what came of it."""
     assert here.models is not None, "pages without a model stop before"
     reference = here.models.reference
-    st.caption(f"Finds a variant of the reference, {build.plain(reference.name)}, that keeps a budget.")
+    place = st.container()
     try:
         said = rescue_form.form(here)
     except QvizError as error:
@@ -49,6 +48,13 @@ def show(here: Page, _headline: DeltaGenerator) -> None:
         _ended(job)
     elif job is not None:
         _running(job)
+    else:
+        with place:
+            page.verdict(
+                "Find the smallest or fastest variant that keeps a budget.",
+                "Recipes and layers kept in float, each built and measured on one half of the images, reported on the"
+                " other.",
+            )
 
 
 @st.fragment(run_every=BEAT)

@@ -49,9 +49,9 @@ def colours(found: Models) -> dict[str, str]:
     return {found.name(found.reference): REFERENCE} | known
 
 
-def show(here: Page, headline: DeltaGenerator) -> None:
-    """The button, and what was measured once it is there; the finding goes to the top of the page."""
-    found = _models(here)
+def show(here: Page) -> None:
+    """The button, and what was measured once it is there; the finding goes to the top."""
+    found, headline = _models(here), st.container()
     calls.results().want(found.all, here.workspace.images)
     costs.ask(here)
     job = costs.measurement(here)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from html import escape
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from qviz.analysis.qat_gain import FEWEST, HELD_OUT, QatResult
 from qviz.errors import QvizError
@@ -15,7 +14,7 @@ from qviz.plots.training import loss_curve
 from qviz.quantize import RECIPES
 from qviz.quantize.qat_plan import STEPS
 from qviz.structures import EncodedImage, Scheme
-from qviz.ui import build, calibration_images, train_job, view
+from qviz.ui import build, calibration_images, page, train_job, view
 from qviz.ui.page import Page
 from qviz.ui.train_job import TrainJob
 
@@ -35,20 +34,23 @@ class Asked:
     digest: str = ""
 
 
-def show(here: Page, _headline: DeltaGenerator) -> None:
+def show(here: Page) -> None:
     """The form, the loss as it falls, and what came of it."""
     assert here.models is not None, "pages without a model stop before"
     reference = here.models.reference
-    _note(
-        "Where a recipe costs too much, the network can be trained for it: FP32 teaches the network that computes as"
-        " the quantized one will, on your images, without labels. Where a recipe costs nothing, training gains nothing."
-    )
+    place = st.container()
     try:
         _form(here)
     except QvizError as refused:
         st.text(str(refused))
     asked: Asked | None = st.session_state.get(ASKED)
     if asked is None or asked.reference != reference.digest:
+        with place:
+            page.verdict(
+                "Train the network for a recipe that costs too much.",
+                "FP32 teaches the network that computes as the quantized one will, on your images, without labels."
+                " Where a recipe costs nothing, training gains nothing.",
+            )
         return
     if not asked.job.future.done():
         _wait_for(asked.job)
