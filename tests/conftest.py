@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,12 +19,18 @@ from qviz.structures import digest_of
 from qviz.tensorflow_models import SourceKind, convert_job
 
 ROOT = Path(__file__).resolve().parents[1]
+_MAIN = sys.modules["__main__"]
 SCHEMES = ("float32", "float16", "dynamic_range", "int8", "int8_wrong_range")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["QVIZ_CACHE"] = tempfile.mkdtemp(prefix="qviz-test-cache-")  # never the developer's own
     config.addinivalue_line("markers", "slow: loads TensorFlow or runs many images")
+
+
+def pytest_runtest_setup() -> None:
+    """AppTest leaves app.py as the main module, and a process that is spawned later would run it again."""
+    sys.modules["__main__"] = _MAIN
 
 
 def pytest_unconfigure() -> None:

@@ -123,7 +123,7 @@ def test_a_deep_link_on_a_fresh_server(browser: object, start_server: Callable[[
 
 def test_accuracy_shows_loss_by_class(visit: Visit) -> None:
     visit.open("/accuracy")
-    visit.page.get_by_text("Loss by class").wait_for(timeout=120_000)
+    visit.page.get_by_role("tab", name="Loss by class").wait_for(timeout=120_000)
     assert "AP" in visit.page.locator(".qviz-verdict").first.inner_text()
     visit.page.locator('[data-testid="stPlotlyChart"] .bars').first.wait_for()
 

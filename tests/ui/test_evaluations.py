@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -32,18 +31,10 @@ def dataset(sample: Sample) -> Dataset:
     return read_coco(sample.annotations, sample.images)
 
 
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 120
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def test_one_that_was_stopped_goes_on(found: Models, dataset: Dataset) -> None:
     job = evaluations.evaluation(found, dataset, "stopped")
     assert evaluations.evaluation(found, dataset, "stopped") is job
-    wait_until(lambda: job.done >= 1)
-    job.cancel.set()
+    job.cancel.set()  # at once: other tests may have run these images before, and then nothing takes long
     assert isinstance(job.future.exception(timeout=120), Cancelled)
     assert job.stopped
     stopped_at = job.done
