@@ -142,18 +142,22 @@ def _post_process(graph: Graph) -> dict[str, float]:
 
 
 class Detector:
-    """Runs one model. Lives in one worker process; not thread-safe."""
+    """Runs one model. Lives in one worker process; not thread-safe.
 
-    def __init__(self, data: bytes, settings: Settings, threads: int = 1) -> None:
+    candidates: whether they are wanted; without them a head with NMS inside runs faster.
+    """
+
+    def __init__(self, data: bytes, settings: Settings, threads: int = 1, candidates: bool = True) -> None:
         self.graph = read_graph(data)
         self.spec = input_spec(settings)
         self._input = image_input(self.graph)
         self._reader = HeadReader(self.graph, settings, *input_size(self._input))
-        self._runner = Runner(data, threads)
+        self._keeps_all = self._reader.needs_inner(candidates)
+        self._runner = Runner(data, threads, self._keeps_all)
 
     def detect(self, image: Image, score: float) -> Inference:
         """Detections of at least `score`, in pixels of the image."""
-        values, placement = fill(image, self.spec, self._input)
+        values, placement = _filled(image, self.spec, self._input)
         outputs = self._runner.run([values])
         milliseconds = self._runner.milliseconds
         decoded = self._reader.decode(self._tensors(outputs), score)
@@ -163,7 +167,7 @@ class Detector:
         """Outputs, and what else the head's reader wants."""
         found = dict(zip(self.graph.outputs, outputs, strict=True))
         for index in self._reader.wanted:
-            if index not in found:
+            if index not in found and (self._keeps_all or index not in self._reader.inner):
                 with suppress(QvizError):  # a decoder does without what is not kept
                     found[index] = self._runner.tensor(index)
         return found
@@ -206,7 +210,17 @@ class Warm:
         return value
 
 
-_DETECTORS, _IMAGES = Warm(8), Warm(4)
+_DETECTORS, _IMAGES, _INPUTS = Warm(8), Warm(4), Warm(1)
+
+
+def _filled(image: Image, spec: InputSpec, tensor: Tensor) -> tuple[np.ndarray, Placement]:
+    """As `fill`; the next model that wants the same of the same image finds it done."""
+    if not image.digest or tensor.dtype != "float32":
+        return fill(image, spec, tensor)
+    found: tuple[np.ndarray, Placement] = _INPUTS.get(
+        (image.digest, spec, tensor.shape), lambda: fill(image, spec, tensor)
+    )
+    return found
 
 
 def decoded(image: EncodedImage) -> Image:
@@ -226,17 +240,21 @@ def inspect_job(model: Blob, said: Settings, sidecar: Settings) -> Inspection:
     return replace(found, reference_kernels=Runner(data).reference_kernels)
 
 
-def detect_job(model: Blob, settings: Settings, image: EncodedImage, score: float, threads: int = 1) -> Inference:
+def detect_job(
+    model: Blob, settings: Settings, image: EncodedImage, score: float, threads: int = 1, candidates: bool = True
+) -> Inference:
     """One model on one image. The interpreter stays warm, the decoded image is shared by the models that follow."""
     seen = decoded(image)
-    detector = _DETECTORS.get((model.digest, settings, threads), lambda: _detector(model.read(), settings, threads))
+    key = model.digest, settings, threads, candidates
+    detector = _DETECTORS.get(key, lambda: _detector(model.read(), settings, threads, candidates))
     return detector.detect(seen, score)
 
 
-def _detector(data: bytes, settings: Settings, threads: int) -> Detector | SavedModelDetector:
+def _detector(data: bytes, settings: Settings, threads: int, candidates: bool) -> Detector | SavedModelDetector:
     """TensorFlow itself runs what TensorFlow Lite cannot express."""
-    kind = SavedModelDetector if settings.decoder == TENSORFLOW else Detector
-    return kind(data, settings, threads)
+    if settings.decoder == TENSORFLOW:
+        return SavedModelDetector(data, settings, threads)
+    return Detector(data, settings, threads, candidates)
 
 
 def preview_job(image: EncodedImage, longest: int) -> tuple[int, int, bytes]:

@@ -147,3 +147,15 @@ def test_boxes_are_those_of_the_original_whatever_the_resize(
     annotated = np.array([[19 + x, 15 + y, 362 + x, 512 + y]], np.float32)
     assert iou_matrix(annotated, found.detections.boxes[:1])[0, 0] > 0.75
     assert iou_matrix(annotated, found.candidates.by_score().boxes[:1])[0, 0] > 0.75
+
+
+@pytest.mark.parametrize("scheme", ["float32", "float16", "int8"])
+def test_without_candidates_the_detections_are_the_same(scheme: str, sample: Sample) -> None:
+    """A run that keeps every tensor takes longer and gives the same bits."""
+    data, name = sample.models[scheme].read_bytes(), "irish_session.jpg"
+    settings = inspect(data, NOTHING, NOTHING).settings
+    image = read_image(EncodedImage(name, (sample.images / name).read_bytes()))
+    kept, lean = (Detector(data, settings, 1, wanted).detect(image, 0.01) for wanted in (True, False))
+    assert lean.candidates is None and kept.candidates is not None
+    for field in ("boxes", "scores", "class_ids"):
+        assert np.array_equal(getattr(kept.detections, field), getattr(lean.detections, field))

@@ -122,16 +122,19 @@ class _Answers:
     def begin(self, image: EncodedImage) -> list[Future[Inference]]:
         """An answer a model: there already, or under way."""
         if self.store is None:
-            return together(self.engine, self.models, image, self.score, self.threads)
+            return self._asked(self.models, image)
         keys = [key_of(model, image, self.score, self.threads, self.candidates) for model in self.models]
         kept = self.store.get_many(keys)
         answers = {key: answer for key in keys if (answer := self._known(kept.get(key))) is not None}
         missing = [(model, key) for model, key in zip(self.models, keys, strict=True) if key not in answers]
-        asked = together(self.engine, [model for model, _ in missing], image, self.score, self.threads)
+        asked = self._asked([model for model, _ in missing], image)
         for (_, key), answer in zip(missing, asked, strict=True):
             answers[key] = answer
             self.keys[answer] = key
         return [answers[key] for key in keys]
+
+    def _asked(self, models: Sequence[LoadedModel], image: EncodedImage) -> list[Future[Inference]]:
+        return together(self.engine, models, image, self.score, self.threads, self.candidates)
 
     def _known(self, data: bytes | None) -> Future[Inference] | None:
         inference = from_bytes(data) if data is not None else None

@@ -21,7 +21,7 @@ Answer = Inference | QvizError
 
 
 def detect_all_job(
-    models: Sequence[tuple[Blob, Settings]], image: EncodedImage, score: float, threads: int = 1
+    models: Sequence[tuple[Blob, Settings]], image: EncodedImage, score: float, threads: int, candidates: bool
 ) -> list[Answer]:
     """Several models on one image, which is decoded once. A model that fails leaves its error in its place.
 
@@ -31,30 +31,34 @@ def detect_all_job(
     found: list[Answer] = []
     for blob, settings in models:
         try:
-            found.append(detect_job(blob, settings, image, score, threads))
+            found.append(detect_job(blob, settings, image, score, threads, candidates))
         except QvizError as error:
             found.append(error)
     return found
 
 
 def together(
-    engine: Engine, models: Sequence[LoadedModel], image: EncodedImage, score: float, threads: int
+    engine: Engine,
+    models: Sequence[LoadedModel],
+    image: EncodedImage,
+    score: float,
+    threads: int,
+    candidates: bool = True,
 ) -> list[Future[Inference]]:
-    """A future a model, in their order."""
+    """A future a model, in their order. candidates: whether they are wanted; see `Detector`."""
+    how = image, score, threads, candidates
     if len(models) < 2:
-        return [engine.submit(detect_job, model.blob, model.settings, image, score, threads) for model in models]
+        return [engine.submit(detect_job, model.blob, model.settings, *how) for model in models]
     answers: list[Future[Inference]] = [Future() for _ in models]
     pairs = [(model.blob, model.settings) for model in models]
-    job = engine.submit(detect_all_job, pairs, image, score, threads)
+    job = engine.submit(detect_all_job, pairs, *how)
 
     def came(done: Future[list[Answer]]) -> None:
         error = None if done.cancelled() else done.exception()
         if isinstance(error, WorkerError):
             for answer, (blob, settings) in zip(answers, pairs, strict=True):
                 if not answer.cancelled():
-                    engine.submit(detect_job, blob, settings, image, score, threads).add_done_callback(
-                        partial(_hand_on, answer)
-                    )
+                    engine.submit(detect_job, blob, settings, *how).add_done_callback(partial(_hand_on, answer))
         else:
             _share_out(answers, done)
 

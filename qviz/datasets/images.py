@@ -81,6 +81,8 @@ def _upright(opened: Pillow.Image, size: tuple[int, int] | None) -> Pillow.Image
     width, height = opened.size
     if _sideways(opened) and size == (width, height) and width != height:
         return opened
+    if opened.getexif().get(ORIENTATION, 1) == 1:
+        return opened  # exif_transpose would copy it
     return ImageOps.exif_transpose(opened)
 
 

