@@ -82,7 +82,8 @@ def _upright(opened: Pillow.Image, size: tuple[int, int] | None) -> Pillow.Image
     if _sideways(opened) and size == (width, height) and width != height:
         return opened
     if opened.getexif().get(ORIENTATION, 1) == 1:
-        return opened  # exif_transpose would copy it
+        opened.load()  # as exif_transpose does, which would copy it as well: here a cut file is told from others
+        return opened
     return ImageOps.exif_transpose(opened)
 
 

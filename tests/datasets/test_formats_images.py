@@ -248,3 +248,13 @@ def test_a_damaged_file_is_an_image_or_an_image_error(kind: str) -> None:
         except ImageError:
             refused += 1
     assert refused > 5
+
+
+def test_a_cut_file_in_lab_colours_is_damaged() -> None:
+    """Its colour transform reads the pixels, and has errors of its own."""
+    buffer = io.BytesIO()
+    Pillow.new("LAB", (64, 64)).save(buffer, "TIFF")
+    cut = bytearray(buffer.getvalue())
+    del cut[-2000:]
+    with pytest.raises(ImageError, match="damaged or cut short"):
+        read_image(EncodedImage("lab.tif", bytes(cut)))
