@@ -108,7 +108,7 @@ def ask(here: Page) -> None:
         _jobs().forget(_key(found, asked))
         st.session_state[ASKED] = _models_key(found), asked
         st.rerun()
-    right.caption("Latency needs a quiet machine: leave it alone meanwhile.")
+    st.caption("Latency needs a quiet machine: leave it alone meanwhile.")
     if pending:
         _wait_for_detections(here)
 

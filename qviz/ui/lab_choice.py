@@ -35,7 +35,7 @@ class Choice:
 
 def form(here: Page) -> Choice:
     """Draw it. Raises ImageError."""
-    left, middle, right = st.columns([4, 2, 2])
+    left, middle, right = st.columns([8, 3, 5])
     recipe = middle.selectbox("Recipe", RECIPES, key="lab-recipe", persist_state="session")
     method = right.selectbox(
         "Range of an activation",
@@ -46,7 +46,7 @@ def form(here: Page) -> Choice:
     )
     way, images = calibration_images.choose(here, left, "lab")
     known = accuracy_data.sources(here)
-    first, second, third = st.columns([4, 2, 2], vertical_alignment="bottom")
+    first, second, third = st.columns([8, 3, 5], vertical_alignment="bottom")
     source = _source(first, known) if known else None
     most = len(source.dataset.images) if source is not None else 1
     judged = second.number_input(

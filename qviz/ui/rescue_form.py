@@ -47,7 +47,7 @@ def form(here: Page) -> Form | None:
     images = second.number_input(
         "Images", 1, most, min(IMAGES_USUAL, most), key=f"rescue-images-{most}", help=f"Evenly out of {most}."
     )
-    left, middle, right = st.columns([3, 2, 3], vertical_alignment="bottom")
+    left, middle, right = st.columns([3, 2, 3])
     budget = _budget(left, middle, source)
     prefer = right.segmented_control(
         "Looking for", list(PREFERRED), default=SIZE, format_func=PREFERRED.__getitem__, key="rescue-prefer"
