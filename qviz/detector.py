@@ -7,11 +7,9 @@ comparison, the decoder's defaults. `Inspection.sources` tells which.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,7 +18,7 @@ from qviz.datasets.labels import label_of, labels_by_count, labels_by_id, number
 from qviz.decoders import Decoded, choose, fitting
 from qviz.decoders.post_process import KIND as POST_PROCESS
 from qviz.decoders.reading import HeadReader
-from qviz.engine import Blob
+from qviz.engine import Blob, Warm
 from qviz.errors import LabelsError, ModelError, QvizError
 from qviz.structures import Detections, EncodedImage, Graph, Image, Inference, Settings, Tensor
 from qviz.tensorflow_models import TENSORFLOW, SavedModelDetector
@@ -192,22 +190,6 @@ def inference(decoded: Decoded, placement: Placement, image: Image, milliseconds
 
 
 # ---- what runs in the workers -------------------------------------------------------------------------------------
-
-
-class Warm:
-    """The latest few values by key, kept for the life of the worker."""
-
-    def __init__(self, size: int) -> None:
-        self._size, self._values = size, OrderedDict[Any, Any]()
-
-    def get(self, key: Any, make: Callable[[], T]) -> T:
-        if key not in self._values:
-            self._values[key] = make()
-            while len(self._values) > self._size:
-                self._values.popitem(last=False)
-        self._values.move_to_end(key)
-        value: T = self._values[key]
-        return value
 
 
 _DETECTORS, _IMAGES, _INPUTS = Warm(8), Warm(4), Warm(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from qviz.analysis import written
 from qviz.analysis.ap_figures import Loss
 from qviz.analysis.calibration_figures import CalibrationLab, CurvePoint, Tried
 
@@ -98,7 +99,7 @@ def mismatch_sentence(lab: CalibrationLab) -> str:
     grave = [row for row in wrong if row.extra.significant and (row.extra.value or 0.0) > 0]
     if not grave:
         return "None of the mistakes costs anything that could be told from chance here."
-    told = ", ".join(f"{title(row)} {_points(row.extra.value)}" for row in grave)
+    told = ", ".join(f"{title(row)} {written.signed_points(row.extra.value)}" for row in grave)
     harmless = len(wrong) - len(grave)
     others = "1 other costs" if harmless == 1 else f"{harmless} others cost"
     rest = f" {others} nothing that could be told from chance." if harmless else ""
@@ -118,7 +119,7 @@ def outlier_sentence(lab: CalibrationLab) -> str:
     left = lab.without_outliers
     if left is None or left.refused or left.extra.value is None:
         return said
-    change = f"{_points(-left.extra.value)} points of {lab.measure}"
+    change = f"{written.signed_points(-left.extra.value)} points of {lab.measure}"
     sure = "" if left.extra.significant else ", which may be chance"
     return f"{said} Calibrated {left.told}: {change}{sure}."
 
@@ -141,19 +142,14 @@ def _costs(loss: Loss, recipe: str, measure: str) -> str:
     if loss.value is None:
         return f"{recipe} cannot be judged"
     if not loss.significant:
-        return f"{recipe} loses nothing that is sure: {_points(loss.value)} points of {measure}{_bracket(loss)}"
-    return f"{recipe} loses {100 * loss.value:.1f} points of {measure}{_bracket(loss)}"
-
-
-def _points(value: float | None) -> str:
-    """+0.3; what rounds to nothing has no sign."""
-    if value is None:
-        return "–"
-    return "0.0" if abs(value) < 5e-4 else f"{100 * value:+.1f}"
+        value = written.signed_points(loss.value)
+        return f"{recipe} loses nothing that is sure: {value} points of {measure}{_bracket(loss)}"
+    return f"{recipe} loses {written.points(loss.value)} points of {measure}{_bracket(loss)}"
 
 
 def _bracket(loss: Loss) -> str:
-    return "" if loss.low is None or loss.high is None else f" [{100 * loss.low:+.1f}, {100 * loss.high:+.1f}]"
+    found = written.interval(loss.low, loss.high)
+    return f" {found}" if found else ""
 
 
 def _images(count: int) -> str:

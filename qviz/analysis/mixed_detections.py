@@ -17,8 +17,8 @@ from qviz.analysis.float_sets import Orders
 from qviz.analysis.mixed_run import MixedNetwork
 from qviz.analysis.paired_networks import PairedNetworks, activations, paired_networks
 from qviz.decoders.reading import HeadReader
-from qviz.detector import Warm, decoded, inference, input_spec
-from qviz.engine import Blob
+from qviz.detector import decoded, inference, input_spec
+from qviz.engine import Blob, Warm
 from qviz.errors import QvizError
 from qviz.structures import Detections, EncodedImage, Image, Inference, Settings
 from qviz.structures.boxes import iou_matrix

@@ -16,8 +16,8 @@ from qviz.analysis.paired_networks import as_real
 from qviz.analysis.tensor_error import ErrorSums
 from qviz.decoders.post_process import KIND as POST_PROCESS
 from qviz.decoders.reading import HeadReader
-from qviz.detector import Warm, decoded, inference, input_spec
-from qviz.engine import Blob
+from qviz.detector import decoded, inference, input_spec
+from qviz.engine import Blob, Warm
 from qviz.structures import Detections, EncodedImage, Settings, Tensor
 from qviz.tflite.inputs import fill, input_size
 from qviz.tflite.stepper import Step, Stepper

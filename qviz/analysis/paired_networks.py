@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from qviz.analysis.layer_pairs import LayerPair, LayerPairs, pair_layers
-from qviz.detector import Warm, input_spec
-from qviz.engine import Blob
+from qviz.detector import input_spec
+from qviz.engine import Blob, Warm
 from qviz.structures import Graph, Image, Op, Settings, Tensor
 from qviz.tflite.constants import operator_weights
 from qviz.tflite.inputs import fill

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qviz.analysis import written
 from qviz.analysis.ap_figures import Loss
 from qviz.analysis.rescue import AP, LATENCY, Rescue, Tried
 
@@ -21,7 +22,7 @@ def rescue_verdict(found: Rescue) -> str:
 
 def _gain(row: Tried, found: Rescue) -> str:
     """`1.24 MB, 33 % of the reference, 2.1 times as fast`"""
-    said = f"{row.bytes / 1e6:.3g} MB, {row.bytes / max(found.reference_bytes, 1):.0%} of the reference"
+    said = f"{written.megabytes(row.bytes)}, {row.bytes / max(found.reference_bytes, 1):.0%} of the reference"
     if found.prefer == LATENCY and row.speed is not None:
         said += f", {row.speed:.2g} times as fast"
     return said
@@ -44,15 +45,10 @@ def _told(loss: Loss, measure: str) -> str:
     """A loss of AP x100; an agreement as it is, with its interval."""
     assert loss.value is not None, "unknown losses are told otherwise"
     if measure == AP:
-        bounds = "" if loss.low is None or loss.high is None else f" [{_signed(loss.low)}, {_signed(loss.high)}]"
-        return f"a loss of {_signed(loss.value)}{bounds} AP points"
+        bounds = written.interval(loss.low, loss.high)
+        return f"a loss of {written.signed_points(loss.value)}{bounds and ' '}{bounds} AP points"
     bounds = "" if loss.low is None or loss.high is None else f" [{1 - loss.high:.2f}, {1 - loss.low:.2f}]"
-    return f"agreement {1 - loss.value:.3f}{bounds}"
-
-
-def _signed(value: float) -> str:
-    """Points of AP; what rounds to nothing has no sign."""
-    return "0.0" if abs(value) < 5e-4 else f"{100 * value:+.1f}".replace("-", "−")
+    return f"agreement {written.score(1 - loss.value)}{bounds}"
 
 
 def _undecided(loss: Loss, limit: float) -> bool:

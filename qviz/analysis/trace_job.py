@@ -12,8 +12,8 @@ from qviz.analysis.trace import Trace, TracedObject, TracePoint
 from qviz.analysis.trace_culprits import find_culprits
 from qviz.analysis.trace_curve import Scores, full, quick
 from qviz.analysis.trace_evidence import Examiner, Tensors
-from qviz.detector import Warm, decoded
-from qviz.engine import Blob
+from qviz.detector import decoded
+from qviz.engine import Blob, Warm
 from qviz.errors import SettingsError
 from qviz.structures import EncodedImage, Settings
 

@@ -111,7 +111,7 @@ def _show(lab: CalibrationLab) -> None:
         ],
     )
     rest = [*lab.mismatch, *lab.methods, *([lab.without_outliers] if lab.without_outliers else [])]
-    print("\nother calibrations, x100, with 95 % intervals (* significant)")
+    print("\nother calibrations, x100, with 95% intervals (* significant)")
     output.print_table(
         ["calibration", "images", lab.measure, "loss", "", "extra", "", "what was done"],
         [_row(lab, row) for row in rest],

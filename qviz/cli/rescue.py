@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qviz.analysis import written
 from qviz.cli import options, output
 from qviz.errors import DatasetError
 
@@ -137,8 +138,14 @@ def _tell(args: argparse.Namespace, found: Rescue, line: str) -> None:
 
 def _cells(row: Tried, found: Rescue) -> list[object]:
     is_ap = found.budget.measure == "AP"
-    loss = None if row.search_loss is None else f"{100 * row.search_loss:+.1f}" if is_ap else f"{row.search_loss:.3f}"
-    agreement = None if row.agreement is None else f"{row.agreement:.3f}"
+    loss = (
+        None
+        if row.search_loss is None
+        else written.signed_points(row.search_loss)
+        if is_ap
+        else written.score(row.search_loss)
+    )
+    agreement = None if row.agreement is None else written.score(row.agreement)
     speed = None if row.speed is None else f"{row.speed:.2f}x"
     told = row.error[:60] if row.error else "kept" if row.within else ""
     name = row.candidate.name

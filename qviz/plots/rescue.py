@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from qviz.analysis import written
 from qviz.analysis.rescue import AP, LATENCY, Rescue, Tried
 from qviz.plots.colours import REFERENCE, VARIANTS
 from qviz.plots.points import GREY, faded, plain
@@ -69,7 +70,9 @@ def _points(rows: Sequence[Tried], found: Rescue, name: str, symbol: str, colour
         mode="markers",
         name=name,
         marker={"size": 9, "symbol": symbol, "color": colour, "line": {"width": 1.5, "color": colour}},
-        customdata=[[plain(_shortened(row.candidate.name)), f"{row.bytes / 1e6:.3g} MB", _agreed(row)] for row in rows],
+        customdata=[
+            [plain(_shortened(row.candidate.name)), written.megabytes(row.bytes), _agreed(row)] for row in rows
+        ],
         hovertemplate="%{customdata[0]}<br>%{customdata[1]}, loss %{y:.3g}%{customdata[2]}<extra></extra>",
     )
 

@@ -8,6 +8,7 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
+from qviz.analysis import written
 from qviz.analysis.models import LoadedModel, ModelSource
 from qviz.errors import QvizError
 from qviz.limits import limits
@@ -122,6 +123,6 @@ def _told(built: Built, made: LoadedModel, reference: LoadedModel, job: BuildJob
     share = made.bytes / reference.bytes
     images = f" Ranges from {job.calibrating.future.result()[0].images} images." if job.calibrating else ""
     return (
-        f"{made.name} is loaded: {built.scheme}, {made.bytes / 1e6:.3g} MB ({share:.0%} of the reference), built by"
-        f" {built.builder} in {built.seconds:.1f} s.{images}"
+        f"{made.name} is loaded: {built.scheme}, {written.megabytes(made.bytes)} ({share:.0%} of the reference), built"
+        f" by {built.builder} in {built.seconds:.1f} s.{images}"
     )

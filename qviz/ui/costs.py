@@ -104,7 +104,7 @@ def ask(here: Page) -> None:
     asked = Asked(tuple(sorted(threads)), runs)
     job = measurement(here)
     busy = pending > 0 or (job is not None and not job.future.done())
-    if right.button("Measure" if job is None else "Measure again", type="primary", disabled=busy):
+    if right.button("Measure" if job is None or busy else "Measure again", type="primary", disabled=busy):
         _jobs().forget(_key(found, asked))
         st.session_state[ASKED] = _models_key(found), asked
         st.rerun()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from qviz.analysis import written
 from qviz.analysis.calibration_figures import CalibrationLab, Tried
 from qviz.analysis.calibration_verdict import (
     add_sentence,
@@ -33,7 +34,7 @@ def reminder(found: CalibrationLab) -> str:
     )
     return (
         f"{found.source}, {found.recipe}, {found.method}; {found.dataset}: {found.judged} images. {what}. In brackets:"
-        f" 95 % interval over those images. The ranges of {found.images} images took {found.seconds:.1f} s."
+        f" 95% interval over those images. The ranges of {found.images} images took {found.seconds:.1f} s."
     )
 
 
@@ -59,7 +60,7 @@ def _mistakes(found: CalibrationLab, colour: str) -> None:
         st.plotly_chart(mistake_bars(found, rows, colour), width="stretch", key="lab-mistakes")
         st.caption(
             "Extra: lost beyond calibrations on as many matching images, or on enough of them. Faded: may be chance."
-            " Whiskers: 95 % interval."
+            " Whiskers: 95% interval."
         )
         _table(rows, found, "lab-mistakes-table")
 
@@ -73,9 +74,9 @@ def _table(rows: Sequence[Tried], found: CalibrationLab, key: str) -> None:
                 "images": row.images,
                 measure: _hundred(found.value(row)),
                 "loss": _hundred(row.loss.value),
-                "loss, interval": _interval(row.loss.low, row.loss.high),
+                "loss, interval": written.interval(row.loss.low, row.loss.high),
                 "extra": _hundred(row.extra.value),
-                "extra, interval": _interval(row.extra.low, row.extra.high),
+                "extra, interval": written.interval(row.extra.low, row.extra.high),
                 "what was done": row.refused or row.told,
             }
             for row in rows
@@ -91,10 +92,6 @@ def _table(rows: Sequence[Tried], found: CalibrationLab, key: str) -> None:
 
 def _hundred(value: float | None) -> float | None:
     return None if value is None else 100 * value
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"[{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def _steadiness(found: CalibrationLab, colour: str) -> None:

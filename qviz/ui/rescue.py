@@ -8,6 +8,7 @@ from pathlib import PurePath
 import pandas as pd
 import streamlit as st
 
+from qviz.analysis import written
 from qviz.analysis.rescue import AP, Rescue, Tried
 from qviz.analysis.rescue_recipe import command, needs_images, recipe_json
 from qviz.analysis.rescue_verdict import rescue_verdict
@@ -84,7 +85,7 @@ def _ended(job: RescueJob) -> None:
 def _show(found: Rescue) -> None:
     """Verdict, downloads, chart, table."""
     ending = "" if found.chosen is not None else "So far: "
-    sure = "the loss with its 95 % interval" if found.chosen is not None else "chosen on the search half only"
+    sure = "the loss with its 95% interval" if found.chosen is not None else "chosen on the search half only"
     page.verdict(f"{ending}{rescue_verdict(found)}", f"Budget: {found.budget.text}; {sure}.")
     for sentence in found.remarks:
         st.text(sentence)
@@ -110,8 +111,8 @@ def _take(found: Rescue, best: Tried) -> None:
         on_click=_join, args=(found.data, name), width="stretch", key=f"rescue-join-{best.digest[:12]}",
     )  # fmt: skip
     second.download_button(
-        f"Download it, {best.bytes / 1e6:.3g} MB", found.data, name, "application/octet-stream", on_click="ignore",
-        width="stretch", key=f"rescue-download-{best.digest[:12]}",
+        f"Download it, {written.megabytes(best.bytes)}", found.data, name, "application/octet-stream",
+        on_click="ignore", width="stretch", key=f"rescue-download-{best.digest[:12]}",
     )  # fmt: skip
     recipe = f"{PurePath(name).stem}.recipe.json"
     line = _command(found, best, recipe, name)
@@ -155,7 +156,7 @@ def _table(found: Rescue) -> None:
         for row in found.tried
     ]
     frame = pd.DataFrame(rows).dropna(axis="columns", how="all")
-    forms = {"size, MB": "%.2f", loss: "%.2f", "agreement": "%.3f", "speed": "%.2f×"}
+    forms = {"size, MB": "%.2f", loss: "%.1f" if is_ap else "%.2f", "agreement": "%.2f", "speed": "%.2f×"}
     numbers = {name: st.column_config.NumberColumn(format=form, width="small") for name, form in forms.items()}
     st.dataframe(
         frame, hide_index=True, width="stretch", placeholder="–", column_config=numbers,

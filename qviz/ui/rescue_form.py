@@ -55,7 +55,7 @@ def form(here: Page) -> Form | None:
     recipes = st.multiselect(
         "Recipes",
         list(RECIPES),
-        placeholder="all that fit; int8 where a chip needs integers",
+        placeholder="all that fit the network",
         key="rescue-recipes",
     )
     _, shown = calibration_images.choose(here, st.container(), "rescue")

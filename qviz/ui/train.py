@@ -7,6 +7,7 @@ from html import escape
 
 import streamlit as st
 
+from qviz.analysis import written
 from qviz.analysis.qat_gain import FEWEST, HELD_OUT, QatResult
 from qviz.errors import QvizError
 from qviz.plots.colours import variant_colour
@@ -140,8 +141,8 @@ def _show(here: Page, asked: Asked, found: QatResult) -> None:
     st.divider()
     st.html(f'<p class="qviz qviz-verdict">{escape(found.gain.verdict)}</p>')
     _note(
-        f"{made.name} is loaded: {made.scheme}, {made.bytes / 1e6:.3g} MB, {len(losses)} steps on {found.trained_on}"
-        f" images in {found.trained.seconds:.0f} s. {found.trained.trained.remark}"
+        f"{made.name} is loaded: {made.scheme}, {written.megabytes(made.bytes)}, {len(losses)} steps on"
+        f" {found.trained_on} images in {found.trained.seconds:.0f} s. {found.trained.trained.remark}"
     )
     first, second, third = st.columns([2, 2, 2], vertical_alignment="center")
     said = {} if made is models.reference else view.to_query(replace(here.view, variants=(models.name(made),)))

@@ -23,12 +23,12 @@ from tests.analysis.labs import GRAVE, LAB, point, tried
 
 def test_the_verdict() -> None:
     assert lab_verdict(LAB) == (
-        "Calibrated on all 5 images, int8 loses nothing that is sure: +0.4 points of AP [-0.6, +1.4]; 2 images already"
+        "Calibrated on all 5 images, int8 loses nothing that is sure: +0.4 points of AP [-0.6, 1.4]; 2 images already"
         " do as well."
     )
     hungry = replace(LAB, curve=(point(1, 0.2, extra=GRAVE), point(2, 0.3, extra=GRAVE), point(5, 0.4)))
     assert lab_verdict(hungry).endswith(
-        "int8 loses 10.0 points of AP [+9.0, +11.0]; fewer lose more, so more images may help."
+        "int8 loses 10.0 points of AP [9.0, 11.0]; fewer lose more, so more images may help."
     )
     early = replace(LAB, curve=LAB.curve[:2])
     assert lab_verdict(early) == "Trying calibrations on 1 to 5 images …"

@@ -77,7 +77,10 @@ def told(low: float, value: float, high: float) -> str:
 
 
 VERDICTS = [
-    ((-0.01, -0.002, 0.004), "keeps the budget: 1 MB, 25% of the reference, a loss of −0.2 [−1.0, +0.4] AP points on"),
+    (
+        (-0.01, -0.002, 0.004),
+        "keeps the budget: 1.00 MB, 25% of the reference, a loss of -0.2 [-1.0, 0.4] AP points",
+    ),
     ((-0.01, 0.0, 0.02), "so few cannot decide the budget (at most 0.5 AP points below the reference) for sure."),
     ((0.01, 0.02, 0.03), "keeps the budget on the 20 images searched on: "),
     ((0.01, 0.02, 0.03), "which is more than the budget (at most 0.5 AP points below the reference)."),
