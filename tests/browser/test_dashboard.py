@@ -34,11 +34,11 @@ def transforms(visit: Visit) -> list[str]:
 def test_a_first_visit_shows_the_damage_on_the_sample(visit: Visit) -> None:
     visit.open()
     broken = visit.page.locator(".qviz-card", has_text="int8_wrong_range")
-    broken.get_by_text("broken").wait_for(timeout=120_000)
+    broken.get_by_text("broken").first.wait_for(timeout=120_000)
     assert "Wrong range" in broken.inner_text()
     for name in ("dynamic_range", "float16"):
         assert "broken" not in visit.page.locator(".qviz-card", has_text=name).inner_text()
-    visit.page.get_by_text(re.compile("over 27 images")).wait_for(timeout=120_000)
+    visit.page.get_by_text(re.compile("over 27 images")).first.wait_for(timeout=120_000)
     assert "int8_wrong_range is broken" in visit.page.locator(".qviz-verdict").first.inner_text()
     assert visit.page.locator(".qviz-worst img").count() == 8
 
@@ -51,7 +51,7 @@ def test_a_dropped_photo_is_shown_side_by_side(visit: Visit) -> None:
     panes = visit.page.locator(".qviz-pane").evaluate_all("panes => panes.map(pane => pane.dataset.id)")
     assert panes == ["reference", "v1"]
     assert visit.page.locator('.qviz-pane[data-id="reference"] g.qviz-box').count() > 0
-    visit.page.get_by_text("28 images").wait_for()
+    visit.page.get_by_text("28 images").first.wait_for()
 
 
 def test_swipe_and_zoom_in_step(visit: Visit) -> None:
@@ -106,7 +106,7 @@ def test_a_click_on_a_box_selects_its_row(visit: Visit) -> None:
     visit.open("/compare?image=polar_bear.jpg&variant=float16")
     visit.painted("polar_bear.jpg")
     visit.page.locator('.qviz-pane[data-id="reference"] g.qviz-box').first.click(force=True)
-    visit.page.get_by_text(re.compile("^Selected: ")).wait_for()
+    visit.page.get_by_text(re.compile("^Selected: ")).first.wait_for()
 
 
 def test_a_deep_link_on_a_fresh_server(browser: object, start_server: Callable[[], str]) -> None:
@@ -153,10 +153,10 @@ def test_a_broken_image_among_good_ones(visit: Visit) -> None:
         archive.writestr("good one.jpg", photo("coffee.jpg", flip=True))
         archive.writestr("cut short.jpg", photo("hens.jpg")[:2000])
     visit.drop({"photos.zip": buffer.getvalue(), "empty.png": b""})
-    visit.page.get_by_text("30 images").wait_for(timeout=120_000)
+    visit.page.get_by_text("30 images").first.wait_for(timeout=120_000)
     visit.page.get_by_role("link", name="Overview").click()
-    visit.page.get_by_text(re.compile("cut short.jpg is damaged or cut short")).wait_for(timeout=120_000)
-    visit.page.get_by_text(re.compile("empty.png is empty")).wait_for(timeout=120_000)
+    visit.page.get_by_text(re.compile("cut short.jpg is damaged or cut short")).first.wait_for(timeout=120_000)
+    visit.page.get_by_text(re.compile("empty.png is empty")).first.wait_for(timeout=120_000)
     visit.open("/compare?variant=int8&image=coffee.jpg")
     visit.painted("coffee.jpg")
 
@@ -166,7 +166,7 @@ def test_a_broken_model_takes_nothing_away(visit: Visit) -> None:
     visit.page.locator(".qviz-card").first.wait_for(timeout=120_000)
     data = bytearray((MODELS / f"{STEM}int8.tflite").read_bytes()[:400_000])
     visit.drop({"broken.tflite": bytes(data), "text.tflite": b"this is no model at all"})
-    visit.page.get_by_text(re.compile("text.tflite is no TensorFlow Lite file")).wait_for(timeout=120_000)
+    visit.page.get_by_text(re.compile("text.tflite is no TensorFlow Lite file")).first.wait_for(timeout=120_000)
     visit.page.locator(".qviz-card").nth(4).wait_for(timeout=120_000)
     expect(visit.page.locator(".qviz-card")).to_have_count(5, timeout=120_000)
 
@@ -182,7 +182,7 @@ def test_dark_mode_follows_the_system(browser: object, server: str) -> None:
 
 def test_layers_name_the_input_quantizer(visit: Visit) -> None:
     visit.open("/layers?variant=int8_wrong_range")
-    visit.page.get_by_text(re.compile("the input quantizer .QUANTIZE. clips")).wait_for(timeout=120_000)
+    visit.page.get_by_text(re.compile("the input quantizer .QUANTIZE. clips")).first.wait_for(timeout=120_000)
     visit.page.locator('[data-testid="stPlotlyChart"] .scatterlayer').first.wait_for()
 
 
@@ -191,10 +191,10 @@ def test_one_visitors_photo_is_not_anothers(browser: object, server: str) -> Non
     mine.open("/compare?variant=int8")
     mine.painted()
     mine.drop({"private.jpg": photo("kitten.jpg", flip=True)})
-    mine.page.get_by_text("28 images").wait_for(timeout=120_000)
+    mine.page.get_by_text("28 images").first.wait_for(timeout=120_000)
     theirs.open("/compare?variant=int8&image=private.jpg")
     theirs.painted()
-    theirs.page.get_by_text("27 images").wait_for()
+    theirs.page.get_by_text("27 images").first.wait_for()
     assert theirs.page.get_by_text("private.jpg").count() == 0
     mine.close()
     theirs.close()

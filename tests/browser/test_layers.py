@@ -21,7 +21,7 @@ def test_chart_graph_and_table_choose_a_layer(visit: Visit) -> None:
     visit.open("/layers?variant=int8_wrong_range")
     page = visit.page
     chart = page.locator(".stPlotlyChart:visible").first
-    chart.get_by_text("SQNR, dB (higher is better)").wait_for(timeout=LONG)
+    chart.get_by_text("SQNR, dB (higher is better)").first.wait_for(timeout=LONG)
     assert "the input quantizer" in page.locator(".qviz-verdict").first.inner_text()
     panel(visit, r"Operator 0 \(QUANTIZE\)")  # the one to look at first, before any click
 
@@ -42,7 +42,7 @@ def test_chart_graph_and_table_choose_a_layer(visit: Visit) -> None:
     page.get_by_role("tab", name="As a table").click()
     page.get_by_label("Tensor's name contains").fill("concat")
     page.get_by_label("Tensor's name contains").press("Enter")
-    page.get_by_text(re.compile(r"^2 of \d+ layers")).wait_for(timeout=LONG)
+    page.get_by_text(re.compile(r"^2 of \d+ layers")).first.wait_for(timeout=LONG)
     with page.expect_download() as saved:
         page.get_by_role("button", name="Model Explorer node data, local SQNR").click()
     data = json.loads(saved.value.path().read_text())
@@ -52,6 +52,6 @@ def test_chart_graph_and_table_choose_a_layer(visit: Visit) -> None:
 def test_variants_lie_over_one_another(visit: Visit) -> None:
     visit.open("/layers?variant=int8,dynamic_range")
     chart = visit.page.locator(".stPlotlyChart:visible").first
-    chart.get_by_text("operator, in the order of the reference's file").wait_for(timeout=LONG)
+    chart.get_by_text("operator, in the order of the reference's file").first.wait_for(timeout=LONG)
     expect(chart.locator(".legendtext", has_text="dynamic_range")).to_have_count(1)
     expect(visit.page.get_by_text("Variant in view")).to_be_visible()

@@ -101,7 +101,7 @@ def test_the_page_makes_and_hands_out_a_report(visit: Visit) -> None:
 
     study = _downloaded(page, "Download the study")
     visit.drop({"friday.json": study})
-    page.get_by_text("A saved study, made").wait_for()
+    page.get_by_text("A saved study, made").first.wait_for()
     expect(page.locator(".qviz-findings li")).to_have_count(4)
     expect(frame.locator("h1")).to_have_text("Friday's <b>meeting</b>")
     page.get_by_role("button", name="Close this study").click()

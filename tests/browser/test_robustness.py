@@ -22,7 +22,7 @@ def test_light_is_moved_and_swept(visit: Visit) -> None:
     page.locator(".stSlider input[type=range]").first.focus()
     page.keyboard.press("ArrowLeft")
     page.wait_for_function(f"before => {{ const now = ({REV})(); return now && now !== before; }}", arg=before)
-    page.get_by_text(re.compile("confidence along the slider")).wait_for(timeout=LONG)
+    page.get_by_text(re.compile("confidence along the slider")).first.wait_for(timeout=LONG)
 
     images = page.get_by_test_id("stNumberInputField")
     images.fill("4")
@@ -35,7 +35,7 @@ def test_light_is_moved_and_swept(visit: Visit) -> None:
     page.get_by_role("tab", name="Layers out of range").click()
     page.get_by_text("operator of the variant, in the file's order").locator("visible=true").wait_for(timeout=LONG)
 
-    page.get_by_text(re.compile("of 105 images drive the network")).wait_for(timeout=LONG)
+    page.get_by_text(re.compile("of 105 images drive the network")).first.wait_for(timeout=LONG)
     with page.expect_download() as saved:
         page.get_by_role("button", name=re.compile("images to add to the calibration")).click()
     names = zipfile.ZipFile(io.BytesIO(saved.value.path().read_bytes())).namelist()

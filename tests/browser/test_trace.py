@@ -12,7 +12,7 @@ def test_the_object_that_fell_most_is_traced(visit: Visit) -> None:
     visit.painted("biplane.jpg")
     button = visit.page.get_by_role("button", name="Trace this object")
     button.wait_for(timeout=120_000)
-    visit.page.get_by_text("the one that fell most").wait_for(timeout=30_000)
+    visit.page.get_by_text("the one that fell most").first.wait_for(timeout=30_000)
     button.click()
     sentence = visit.page.locator(".qviz-verdict", has_text=re.compile("falls from .* at operator 0"))
     sentence.wait_for(timeout=120_000)
