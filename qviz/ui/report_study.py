@@ -19,15 +19,18 @@ def show(here: Page, study: Study) -> None:
     """The finding, a line a variant, the choice of sections, and the page."""
     page.verdict(headline(study), _told(here, study))
     st.html(_findings(study))
-    if st.button("Close this study"):
-        workspace.keep(replace(here.workspace, study=None))
-        st.rerun()
+    st.button("Close this study", on_click=_close)
     there = available(study)
     chosen = report_choice.choose(there, there, key=f"study-{study.made.images_digest[:12]}")
     if not chosen.sections:
         st.info("Choose a section.")
         return
     report_file.show(report_file.make(study, chosen), chosen)
+
+
+def _close() -> None:
+    """Before the page is drawn again: a click while it is still being drawn is not lost."""
+    workspace.keep(replace(workspace.current(), study=None))
 
 
 def _told(here: Page, study: Study) -> str:
