@@ -8,7 +8,7 @@ from qviz.ui import home, page, uploads, view
 with page.begin("Overview") as here:
     if here.models is None:
         page.verdict("No model is loaded.", "Drop an FP32 .tflite file and its quantized variants, or open the sample.")
-        uploads.drop_zone("Models and images", key="home")
+        uploads.drop_zone("Models and images")
         st.stop()
     home.start(here)
     view.show(here.view)
@@ -31,7 +31,7 @@ with page.begin("Overview") as here:
     findings()
     home.failures(here)
     st.subheader("Your own models and images")
-    uploads.drop_zone("Models and images", key="home")
+    uploads.drop_zone("Models and images")
     st.caption(
         "Drop an FP32 .tflite file, any number of its variants, images (also as a zip), annotations, a label file."
         " They stay in this session."

@@ -20,7 +20,7 @@ with page.begin("Accuracy") as here:
             "Drop a model, its variants and annotated images to measure accuracy.",
             "Annotations as a COCO file, with their images in the same go, as files or as a zip archive.",
         )
-        uploads.drop_zone("Annotations and images", key="accuracy")
+        uploads.drop_zone("Annotations and images")
         st.stop()
     view.show(here.view)
     headline = st.container()
@@ -28,7 +28,7 @@ with page.begin("Accuracy") as here:
     with headline:
         if source is None:
             accuracy.ask(here)
-            uploads.drop_zone("Annotations and images", key="accuracy")
+            uploads.drop_zone("Annotations and images")
             st.stop()
         finding = accuracy.evaluated(here, source)
         if finding is None:
@@ -42,4 +42,4 @@ with page.begin("Accuracy") as here:
         accuracy_tables.show(accuracy_tables.class_rows(finding.evaluation, finding.names))
     accuracy_files.downloads(finding)
     st.subheader("Another dataset")
-    uploads.drop_zone("Annotations and images", key="accuracy")
+    uploads.drop_zone("Annotations and images")

@@ -11,7 +11,7 @@ with page.begin("Compare") as here:
     found, images = here.models, here.workspace.images
     if found is None or not images:
         page.verdict("Drop a photo to see what each model finds in it.", "JPEG, PNG or WebP, several or a zip archive.")
-        uploads.drop_zone("Images", key="compare")
+        uploads.drop_zone("Images")
         st.stop()
     calls.results().want(found.all, images)
     calls.results().want_previews(images, image_strip.THUMB)
@@ -19,7 +19,7 @@ with page.begin("Compare") as here:
     headline = st.container()
     bar, zone = st.columns([3, 2], vertical_alignment="center")
     with zone:
-        uploads.drop_zone("Images", key="compare")
+        uploads.drop_zone("Images")
     with bar:
         overall = [calls.compared(found, variant, images, here.view.score) for variant in found.variants]
         variants = compare.choose_variants(here, overall)

@@ -9,7 +9,7 @@ with page.begin("Layers") as here:
     found = here.models
     if found is None or not found.variants or not here.workspace.images:
         page.verdict("A reference, a variant and an image are needed to follow the error.", "Drop them here.")
-        uploads.drop_zone("Models and images", key="layers")
+        uploads.drop_zone("Models and images")
         st.stop()
     view.show(here.view)
     headline = st.container()

@@ -8,14 +8,14 @@ with page.begin("Report") as here:
     found, study = here.models, here.workspace.study
     if study is not None:
         report_study.show(here, study)
-        uploads.drop_zone("A saved study", key="report")
+        uploads.drop_zone("A saved study")
         st.stop()
     if found is None or not found.variants or not here.workspace.images:
         page.verdict(
             "A reference, a variant and images are needed for a report.",
             "Drop them here, or a study that was saved on another machine.",
         )
-        uploads.drop_zone("Models and images", key="report")
+        uploads.drop_zone("Models and images")
         st.stop()
     view.show(here.view)
     page.verdict(
@@ -37,4 +37,4 @@ with page.begin("Report") as here:
             report.show(here, asked, made)
     st.subheader("A study that was saved")
     st.caption("Drop its file here: it opens without its models.")
-    uploads.drop_zone("A saved study", key="report")
+    uploads.drop_zone("A saved study")

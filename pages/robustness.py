@@ -19,7 +19,7 @@ with page.begin("Robustness") as here:
     found, images = here.models, here.workspace.images
     if found is None or not images:
         page.verdict("Drop models and photos to see what light does to each of them.", "Several, or a zip archive.")
-        uploads.drop_zone("Models and images", key="robustness")
+        uploads.drop_zone("Models and images")
         st.stop()
     view.show(here.view)
     headline = st.container()
@@ -28,7 +28,7 @@ with page.begin("Robustness") as here:
     with left:
         robustness_live.choose_image(here, image)
     with right:
-        uploads.drop_zone("Images", key="robustness")
+        uploads.drop_zone("Images")
     variants = compare.choose_variants(here, [])
     robustness_live.show(here, image, variants)
 

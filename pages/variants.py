@@ -15,7 +15,7 @@ TABS = {
 with page.begin("Variants") as here:
     if here.models is None:
         page.verdict("Drop models to see what each variant gains.", "Images too: they tell what it keeps.")
-        uploads.drop_zone("Models and images", key="variants")
+        uploads.drop_zone("Models and images")
         st.stop()
     view.show(here.view)
     for tab, show in zip(st.tabs(list(TABS)), TABS.values(), strict=True):

@@ -29,6 +29,7 @@ from qviz.detector import Inspection
 from qviz.engine import LocalEngine, give_back_large_blocks, importing
 from qviz.errors import QvizError
 from qviz.structures import EncodedImage, Inference
+from qviz.ui.patience import outcome
 from qviz.ui.results import Results
 from qviz.ui.workspace import Workspace
 
@@ -142,7 +143,7 @@ def _guessed(model: LoadedModel, images: Sequence[EncodedImage]) -> LoadedModel:
     job = _guesses().get((model.digest, model.settings), start)
     try:
         with st.spinner(f"Finding out how {model.name} wants its images prepared …"):
-            return replace(model, inspection=job.result(timeout=GUESS_PATIENCE))  # kept without its bytes and name
+            return replace(model, inspection=outcome(job, GUESS_PATIENCE))  # kept without its bytes and name
     except TimeoutError:
         return model
 

@@ -15,6 +15,7 @@ from qviz.plots.layer_detail import error_map, value_histograms, weight_channels
 from qviz.structures import EncodedImage
 from qviz.ui import calls, keep_float, page
 from qviz.ui.page import Page
+from qviz.ui.patience import outcome
 from qviz.ui.results import Preview
 
 PATIENCE = 4.0
@@ -46,7 +47,7 @@ def show(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> N
     try:
         begun = start(here, variant, order, image)
         with st.spinner(f"Running operator {order} on {image.name} …"):
-            detail = begun.result(timeout=PATIENCE)
+            detail = outcome(begun, PATIENCE)
     except TimeoutError:
         _wait_for(begun, f"operator {order} on {image.name}")
         return

@@ -19,7 +19,7 @@ from qviz.engine import let_go_of_the_past
 from qviz.errors import QvizError
 from qviz.limits import limits
 from qviz.plots.colours import REFERENCE, variant_colour
-from qviz.ui import calls, conversions, sample, view, workspace
+from qviz.ui import calls, conversions, sample, uploads, view, workspace
 from qviz.ui.calls import Models
 
 MENU = (
@@ -54,6 +54,7 @@ def begin(title: str) -> Iterator[Page]:
         if workspace.KEY not in st.session_state:
             let_go_of_the_past()  # of visitors who have left
             workspace.keep(sample.opening())
+        uploads.heed_drop()
         held = conversions.settled(workspace.current())
         found = calls.models(held)
         _sidebar(held, found)

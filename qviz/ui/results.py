@@ -22,6 +22,7 @@ from qviz.engine import Engine
 from qviz.errors import QvizError, WorkerError
 from qviz.limits import limits
 from qviz.structures import EncodedImage, Inference
+from qviz.ui.patience import outcome
 
 KEPT_SHARE = 0.9
 """How much of the bound stays when the oldest go, so that this is not done at every answer."""
@@ -113,7 +114,7 @@ class Results:
         if job is None or (not job.done() and seconds <= 0):
             return None
         try:
-            return job.result(timeout=seconds)
+            return outcome(job, seconds)
         except TimeoutError:
             return None
         except WorkerError as error:

@@ -14,6 +14,7 @@ from qviz.plots.saturation import saturation_heat
 from qviz.structures import Shift
 from qviz.ui import columns, robustness_job
 from qviz.ui.page import Page
+from qviz.ui.patience import outcome
 from qviz.ui.robustness_kinds import title
 from qviz.ui.robustness_sweep import Finding
 
@@ -132,7 +133,7 @@ def _blame(here: Page, finding: Finding, name: str, shift: Shift, under: Saturat
         job = robustness_job.cause(here.models, variant, finding.source, finding.asked, shift, orders)
         try:
             with st.spinner("Running these layers in float …"):
-                st.text(job.result(timeout=120).sentence)
+                st.text(outcome(job, 120).sentence)
         except QvizError as error:
             st.text(str(error))
 

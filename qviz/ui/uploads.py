@@ -27,7 +27,7 @@ from qviz.structures import Dataset, EncodedImage, Settings
 from qviz.tensorflow_models import kind_of_bytes
 from qviz.ui import calls, view, workspace
 
-COUNT = "qviz_drops"
+ZONE, COUNT = "qviz_drop_zone", "qviz_drops"
 
 
 @dataclass(slots=True)
@@ -44,26 +44,35 @@ class _Sorted:
     notices: list[str] = field(default_factory=list)
 
 
-def drop_zone(label: str, key: str) -> None:
-    """A drop zone for everything; what is dropped is taken in before the page is drawn."""
-    count = st.session_state.get(COUNT, 0)
-    widget = f"{key}-{count}"
-    st.file_uploader(
-        label,
-        accept_multiple_files=True,
-        key=widget,
-        on_change=_taken_in,
-        args=(widget,),
-        label_visibility="collapsed",
-    )
+def drop_zone(label: str) -> None:
+    """The page's drop zone for everything; the next run takes in what was dropped (`heed_drop`)."""
+    st.file_uploader(label, accept_multiple_files=True, key=_zone(), label_visibility="collapsed")
 
 
-def _taken_in(widget: str) -> None:
-    files = st.session_state.get(widget) or []
-    if files:
-        st.session_state[COUNT] = st.session_state.get(COUNT, 0) + 1  # a new key: the zone is empty again
+def heed_drop() -> None:
+    """Take in what lies in the drop zone, before the page is drawn.
+
+    Every run looks, instead of a callback: Streamlit tells a change once, and cuts the run that was told short when
+    another one is asked for meanwhile. The zone is emptied last: what was cut short is taken in by the next run.
+    """
+    files = st.session_state.get(_zone())
+    if not files:
+        return
+    try:
         take_in([(file.name, file.getvalue()) for file in files])
-        _let_go([file.file_id for file in files])
+    except Exception:  # told once, not in every run from now on; a run that is cut short is none of these
+        _empty_zone()
+        raise
+    _empty_zone()
+    _let_go([file.file_id for file in files])
+
+
+def _zone() -> str:
+    return f"{ZONE}-{st.session_state.get(COUNT, 0)}"
+
+
+def _empty_zone() -> None:
+    st.session_state[COUNT] = st.session_state.get(COUNT, 0) + 1  # a new key is an empty zone
 
 
 def _let_go(file_ids: Sequence[str]) -> None:

@@ -57,3 +57,45 @@ def test_images_come_in_where_their_annotations_cannot_be_used() -> None:
 def test_a_damaged_archive_is_said_once() -> None:
     uploads.take_in([("x.zip", b"PK\x03\x04 and nothing")])
     assert len(workspace.current().notices) == 1
+
+
+class Dropped:
+    """What Streamlit's uploader holds of a file."""
+
+    file_id = "1"
+    name = "a.png"
+
+    def getvalue(self) -> bytes:
+        return png()
+
+
+class CutShort(BaseException):
+    """As Streamlit leaves a run when the next one is asked for."""
+
+
+def test_a_drop_whose_run_is_cut_short_is_taken_in_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    st.session_state[f"{uploads.ZONE}-0"] = [Dropped()]
+
+    def cut(held: workspace.Workspace) -> None:
+        raise CutShort
+
+    with monkeypatch.context() as patch, pytest.raises(CutShort):
+        patch.setattr(workspace, "keep", cut)
+        uploads.heed_drop()
+    assert workspace.current().images == ()
+    uploads.heed_drop()
+    assert [image.name for image in workspace.current().images] == ["a.png"]
+    assert st.session_state[uploads.COUNT] == 1  # the zone that is drawn now is another, and empty
+
+
+def test_a_drop_that_fails_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    st.session_state[f"{uploads.ZONE}-0"] = [Dropped()]
+
+    def broken(held: workspace.Workspace) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(workspace, "keep", broken)
+        uploads.heed_drop()
+    uploads.heed_drop()
+    assert workspace.current().images == ()
