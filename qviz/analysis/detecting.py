@@ -9,19 +9,22 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from qviz.analysis.bundles import Bundles
 from qviz.analysis.models import LoadedModel
-from qviz.analysis.one_image import together
 from qviz.analysis.stored import from_bytes, key_of, to_bytes
+from qviz.analysis.together import How, together
 from qviz.engine import Engine
 from qviz.errors import Cancelled, ImageError, QvizError
 from qviz.progress import OnProgress, silent
 from qviz.store import Store
 from qviz.structures import EncodedImage, Inference
 
+Item = TypeVar("Item")
 T = TypeVar("T")
 
 AHEAD = 4
 """Images queued a worker: enough to keep it busy, few enough that memory does not grow with their number."""
+BUNDLES_AHEAD = 2
 LOOK_EVERY = 0.2
 """Seconds after which a waiting run looks whether it was cancelled."""
 
@@ -52,33 +55,38 @@ def detect_images(
     `images` may be a generator: only a few are held at a time. store: where answers are looked for first, and kept as
     they come; cancel: set it to stop; candidates: whether they are wanted. Raises Cancelled.
     """
-    found = Detected()
-    answers = _Answers(engine, models, score, threads, store, candidates)
-    waited = in_order(engine, images, answers.begin, answers.keep, cancel)
-    for done, (image, jobs) in enumerate(waited, start=1):
-        _take(found, models, image, jobs, candidates)
-        on_progress(done, max(total, done))
+    found, bundles = Detected(), Bundles()
+    answers = _Answers(engine, models, How(score, threads, candidates), store)
+    done = 0
+    for bundle, jobs in in_order(engine, bundles.cut(images), answers.begin, answers.keep, cancel, BUNDLES_AHEAD):
+        for position, image in enumerate(bundle):
+            own = jobs[position * len(models) : (position + 1) * len(models)]
+            bundles.learn(_take(found, models, image, own, candidates))
+            done += 1
+            on_progress(done, max(total, done))
     return found
 
 
 def in_order(
     engine: Engine,
-    images: Iterable[EncodedImage],
-    submit: Callable[[EncodedImage], list[Future[T]]],
+    images: Iterable[Item],
+    submit: Callable[[Item], list[Future[T]]],
     came: Callable[[Future[T]], object] = lambda job: None,
     cancel: threading.Event | None = None,
-) -> Iterator[tuple[EncodedImage, list[Future[T]]]]:
-    """Images in their order, each when all its jobs are done, with a bounded number under way.
+    ahead: int = AHEAD,
+) -> Iterator[tuple[Item, list[Future[T]]]]:
+    """Images (or bundles of them) in their order, each when all its jobs are done, with a bounded number under way.
 
-    came: called once with each job as soon as it is seen to be done, whatever its turn. Raises Cancelled.
+    came: called once with each job as soon as it is seen to be done, whatever its turn; ahead: how many queue a worker.
+    Raises Cancelled.
     """
-    waiting: deque[tuple[EncodedImage, list[Future[T]]]] = deque()
+    waiting: deque[tuple[Item, list[Future[T]]]] = deque()
     under_way: set[Future[T]] = set()
     try:
         for image in images:
             waiting.append((image, submit(image)))
             under_way.update(waiting[-1][1])
-            while waiting and (len(waiting) > AHEAD * engine.workers or under_way.isdisjoint(waiting[0][1])):
+            while waiting and (len(waiting) > ahead * engine.workers or under_way.isdisjoint(waiting[0][1])):
                 _wait_for(waiting[0][1], under_way, came, cancel)
                 yield waiting.popleft()
         while waiting:
@@ -113,28 +121,30 @@ class _Answers:
 
     engine: Engine
     models: Sequence[LoadedModel]
-    score: float
-    threads: int
+    how: How
     store: Store | None
-    candidates: bool
     keys: dict[Future[Inference], str] = field(default_factory=dict)
 
-    def begin(self, image: EncodedImage) -> list[Future[Inference]]:
-        """An answer a model: there already, or under way."""
+    def begin(self, bundle: Sequence[EncodedImage]) -> list[Future[Inference]]:
+        """For each image an answer a model: there already, or under way."""
         if self.store is None:
-            return self._asked(self.models, image)
-        keys = [key_of(model, image, self.score, self.threads, self.candidates) for model in self.models]
-        kept = self.store.get_many(keys)
-        answers = {key: answer for key in keys if (answer := self._known(kept.get(key))) is not None}
-        missing = [(model, key) for model, key in zip(self.models, keys, strict=True) if key not in answers]
-        asked = self._asked([model for model, _ in missing], image)
-        for (_, key), answer in zip(missing, asked, strict=True):
+            return together(self.engine, [(image, self.models) for image in bundle], self.how)
+        keys = [[self._key(model, image) for model in self.models] for image in bundle]
+        kept = self.store.get_many([key for row in keys for key in row])
+        answers = {key: answer for key, data in kept.items() if (answer := self._known(data)) is not None}
+        asked: list[tuple[EncodedImage, list[LoadedModel]]] = []
+        missing: dict[str, None] = {}
+        for image, row in zip(bundle, keys, strict=True):
+            new = {key: model for key, model in zip(row, self.models, strict=True) if key not in answers | missing}
+            asked.append((image, list(new.values())))
+            missing |= dict.fromkeys(new)
+        for key, answer in zip(missing, together(self.engine, asked, self.how), strict=True):
             answers[key] = answer
             self.keys[answer] = key
-        return [answers[key] for key in keys]
+        return [answers[key] for row in keys for key in row]
 
-    def _asked(self, models: Sequence[LoadedModel], image: EncodedImage) -> list[Future[Inference]]:
-        return together(self.engine, models, image, self.score, self.threads, self.candidates)
+    def _key(self, model: LoadedModel, image: EncodedImage) -> str:
+        return key_of(model, image, self.how.score, self.how.threads, self.how.candidates)
 
     def _known(self, data: bytes | None) -> Future[Inference] | None:
         inference = from_bytes(data) if data is not None else None
@@ -148,7 +158,7 @@ class _Answers:
         """Into the store, unless it comes from there. Errors are not kept: they may be of the day."""
         key = self.keys.pop(answer, None)
         if self.store is not None and key and not answer.cancelled() and answer.exception() is None:
-            self.store.put(key, to_bytes(_trimmed(answer.result(), self.candidates)))
+            self.store.put(key, to_bytes(_trimmed(answer.result(), self.how.candidates)))
 
 
 def _take(
@@ -157,19 +167,21 @@ def _take(
     image: EncodedImage,
     jobs: Sequence[Future[Inference]],
     candidates: bool,
-) -> None:
-    kept = 0
+) -> list[Inference]:
+    """The image's answers, which are kept; a sentence for what failed."""
+    kept: list[Inference] = []
     for model, job in zip(models, jobs, strict=True):
         try:
-            found.inferences[model.digest, image.digest] = _trimmed(job.result(), candidates)
-            kept += 1
+            kept.append(_trimmed(job.result(), candidates))
+            found.inferences[model.digest, image.digest] = kept[-1]
         except ImageError as error:
             found.skipped.append(str(error))  # the same sentence for every model
-            return
+            return []
         except QvizError as error:
             found.skipped.append(f"{model.name} on {image.name}: {error}")
     if kept:
         found.images.append((image.name, image.digest))
+    return kept
 
 
 def _trimmed(inference: Inference, candidates: bool) -> Inference:

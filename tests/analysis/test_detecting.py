@@ -21,7 +21,8 @@ from typing import Any
 import psutil
 import pytest
 
-from qviz.analysis.detecting import AHEAD, Detected, detect_images, in_order
+from qviz.analysis.bundles import MOST
+from qviz.analysis.detecting import BUNDLES_AHEAD, Detected, detect_images, in_order
 from qviz.analysis.models import LoadedModel
 from qviz.api import compare, evaluate
 from qviz.engine import Blob, LocalEngine, importing
@@ -41,8 +42,8 @@ class Counted:
         self.jobs: list[str] = []
 
     def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        models = args[0] if isinstance(args[0], list) else [args[:2]]
-        self.jobs += [blob.digest for blob, _ in models]
+        asked = args[0] if len(args) == 1 else [(args[1], [args[0]])]
+        self.jobs += [blob.digest for _, models in asked for blob, _ in models]
         return self._engine.submit(function, *args, **kwargs)
 
     submit_urgent = submit
@@ -183,7 +184,7 @@ def test_cancelling_lets_queued_jobs_go(images: list[EncodedImage], engine: Loca
             taken.append(image.name)
             cancel.set()
     assert taken == ["0.jpg"]
-    assert len(jobs) <= AHEAD * engine.workers + 2
+    assert len(jobs) <= (BUNDLES_AHEAD * engine.workers + 2) * MOST
     assert sum(job.cancelled() for job in jobs) >= len(jobs) - 2 * engine.workers - 1
     assert engine.submit(len, "abc").result(timeout=60) == 3
 
@@ -203,15 +204,17 @@ def test_few_images_are_held_at_a_time(
     read, done = [0], [0]
 
     def given() -> Iterator[EncodedImage]:
-        for image in many(images, 60):
+        for image in many(images, 200):
             read[0] += 1
-            assert read[0] - done[0] <= AHEAD * engine.workers + 2
+            assert read[0] - done[0] <= (BUNDLES_AHEAD * engine.workers + 2) * MOST
             yield image
 
     for _ in range(2):  # from the engine, then from the store
         read[0] = done[0] = 0
-        detect_images(engine, [loaded["int8"]], given(), 60, 0.25, lambda now, _: done.__setitem__(0, now), store=store)
-        assert done == read == [60]
+        detect_images(
+            engine, [loaded["int8"]], given(), 200, 0.25, lambda now, _: done.__setitem__(0, now), store=store
+        )
+        assert done == read == [200]
 
 
 def test_a_killed_worker_changes_no_number(

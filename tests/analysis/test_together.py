@@ -1,4 +1,4 @@
-"""Several models on one image: one job, and each model's fate its own."""
+"""Several models on several images: one job, and each model's and image's fate its own."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from qviz.analysis.models import LoadedModel
-from qviz.analysis.one_image import together
+from qviz.analysis.together import How, together
 from qviz.engine import Blob, LocalEngine
 from qviz.errors import ImageError, ModelError, WorkerCrashed
 from qviz.structures import EncodedImage
 from tests.conftest import Sample
+
+HOW = How(0.25)
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +35,8 @@ def test_each_model_answers_as_it_does_alone(
     alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
 ) -> None:
     models = [loaded["float32"], loaded["int8"]]
-    both = [answer.result(timeout=60) for answer in together(alone, models, hens, 0.25, 1)]
-    one_by_one = [together(alone, [model], hens, 0.25, 1)[0].result(timeout=60) for model in models]
+    both = [answer.result(timeout=60) for answer in together(alone, [(hens, models)], HOW)]
+    one_by_one = [together(alone, [(hens, [model])], HOW)[0].result(timeout=60) for model in models]
     for first, second in zip(both, one_by_one, strict=True):
         assert (first.detections.boxes == second.detections.boxes).all()
         assert (first.detections.scores == second.detections.scores).all()
@@ -50,7 +52,7 @@ def test_a_model_that_fails_takes_no_other_along(
     alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage, tmp_path: Path
 ) -> None:
     models = [broken(loaded["float32"], tmp_path), loaded["int8"]]
-    first, second = together(alone, models, hens, 0.25, 1)
+    first, second = together(alone, [(hens, models)], HOW)
     with pytest.raises(ModelError):
         first.result(timeout=60)
     assert len(second.result(timeout=60).detections)
@@ -64,21 +66,32 @@ def test_neither_does_one_that_kills_the_worker(
             os._exit(3)
 
     deadly = replace(loaded["float32"], blob=Deadly("deadly", Path("nowhere")))
-    first, second = together(alone, [deadly, loaded["int8"]], hens, 0.25, 1)
+    first, second = together(alone, [(hens, [deadly, loaded["int8"]])], HOW)
     with pytest.raises(WorkerCrashed):
         first.result(timeout=60)
     assert len(second.result(timeout=60).detections)
 
 
 def test_an_image_that_cannot_be_read_fails_for_all(alone: LocalEngine, loaded: dict[str, LoadedModel]) -> None:
-    for answer in together(alone, [loaded["float32"], loaded["int8"]], EncodedImage("x.jpg", b"no image"), 0.25, 1):
+    for answer in together(alone, [(EncodedImage("x.jpg", b"no image"), [loaded["float32"], loaded["int8"]])], HOW):
         with pytest.raises(ImageError):
             answer.result(timeout=60)
 
 
 def test_cancelled_together(alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage) -> None:
-    waiting = [together(alone, [loaded["float32"], loaded["int8"]], hens, 0.25, 1) for _ in range(20)]
+    waiting = [together(alone, [(hens, [loaded["float32"], loaded["int8"]])], HOW) for _ in range(20)]
     last = waiting[-1]
     assert all(answer.cancel() for answer in last)
     assert len(waiting[0][1].result(timeout=60).detections)
     assert all(answer.cancelled() for answer in last)
+
+
+def test_a_bad_image_takes_no_other_along(
+    alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
+) -> None:
+    models = [loaded["float32"], loaded["int8"]]
+    answers = together(alone, [(EncodedImage("x.jpg", b"no image"), models), (hens, models)], HOW)
+    for answer in answers[:2]:
+        with pytest.raises(ImageError, match=r"x\.jpg"):
+            answer.result(timeout=60)
+    assert all(len(answer.result(timeout=60).detections) for answer in answers[2:])

@@ -1,0 +1,53 @@
+"""How many images go to a worker in one job.
+
+A trip to a worker and back costs a millisecond; quick models take a few an image, so several images share a trip. A
+slow model gets its images one by one: progress is seen, and a limit of seconds holds for an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from qviz.structures import EncodedImage, Inference
+
+MOST = 4
+"""Images a trip: more gain little. A picture under several shifts is not split, so that it is decoded once."""
+SECONDS = 0.2
+"""What a trip may take."""
+BYTES = 4 << 20
+"""Large photographs take their time to be decoded; nor are many held at once."""
+
+
+@dataclass(slots=True)
+class Bundles:
+    """Cuts a stream of images into jobs. milliseconds: what the models take on one image, None until one has run."""
+
+    milliseconds: float | None = None
+
+    def learn(self, answers: Sequence[Inference]) -> None:
+        """One image's answers have come, or none."""
+        if answers:
+            self.milliseconds = sum(answer.milliseconds for answer in answers)
+
+    def cut(self, images: Iterable[EncodedImage]) -> Iterator[list[EncodedImage]]:
+        """The images in their order; what was learned meanwhile holds from the next one on."""
+        bundle: list[EncodedImage] = []
+        for image in images:
+            if bundle and self._is_full(bundle, image):
+                yield bundle
+                bundle = []
+            bundle.append(image)
+        if bundle:
+            yield bundle
+
+    def _is_full(self, bundle: list[EncodedImage], following: EncodedImage) -> bool:
+        most = self._most()
+        if len(bundle) < most and sum(len(image.data) for image in bundle) < BYTES:
+            return False
+        return most == 1 or len(bundle) >= 2 * most or following.plain.digest != bundle[-1].plain.digest
+
+    def _most(self) -> int:
+        if self.milliseconds is None:
+            return 1
+        return max(1, min(MOST, int(SECONDS * 1e3 / max(self.milliseconds, 1e-3))))
