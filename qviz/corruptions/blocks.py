@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-PIXELS = 1 << 18
+PIXELS = 1 << 15
 
 
 def by_rows(pixels: np.ndarray, change: Callable[[slice], np.ndarray]) -> np.ndarray:

@@ -5,9 +5,9 @@ pixels (h, w, 3) uint8 RGB; severity 1..5 picks from the tuple above each functi
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
-from qviz.corruptions.blocks import by_rows
 from qviz.corruptions.continuous import exposure, gamma, temperature
 from qviz.corruptions.linear_light import Sensor, relit
 from qviz.corruptions.white_points import DAYLIGHT
@@ -92,9 +92,5 @@ def night(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.nda
 
 def _paler(pixels: np.ndarray, share: float) -> np.ndarray:
     """Colours that much nearer to grey; on display values, where a share of colourfulness looks like one."""
-
-    def part(rows: slice) -> np.ndarray:
-        grey = pixels[rows] @ (LUMINANCE * np.float32(share))  # [k, w]
-        return np.rint(pixels[rows] * np.float32(1 - share) + grey[..., None]).astype(np.uint8)
-
-    return by_rows(pixels, part)
+    mixed = (1 - share) * np.eye(3) + share * LUMINANCE  # [3, 3], the same grey for each channel
+    return np.asarray(cv2.transform(pixels, mixed))

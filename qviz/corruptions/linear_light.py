@@ -16,9 +16,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from qviz.corruptions.blocks import by_rows
+from qviz.corruptions.normals import Normals
 
 CODES = 65536
 """Steps of the way back: 1/20 of a display step or finer everywhere, so rounding is the display's own."""
@@ -53,14 +55,16 @@ TO_DISPLAY = np.rint(encode(np.arange(CODES) / (CODES - 1)) * 255).astype(np.uin
 
 
 def to_linear(pixels: np.ndarray) -> np.ndarray:
-    """uint8 display values to float32 linear light, any shape."""
-    return TO_LINEAR.take(pixels)
+    """uint8 display values to float32 linear light, (h, w, c)."""
+    return np.asarray(cv2.LUT(pixels, TO_LINEAR[None]))
 
 
 def to_pixels(linear: np.ndarray) -> np.ndarray:
-    """Linear light to uint8 display values, any shape; what is above 1 is clipped."""
-    codes = np.clip(linear, 0, 1) * np.float32(CODES - 1) + np.float32(0.5)
-    return TO_DISPLAY.take(codes.astype(np.uint16))
+    """Linear light (h, w, c) to uint8 display values; what is above 1 is clipped."""
+    codes = np.clip(linear, 0, 1)
+    codes *= np.float32(CODES - 1)
+    codes += np.float32(0.5)
+    return np.asarray(cv2.LUT(codes.astype(np.uint16), TO_DISPLAY[None]))
 
 
 def relit(
@@ -74,12 +78,21 @@ def relit(
 
     gain, added: whatever broadcasts to (h, w, 3).
     """
-    gains, sums = (np.broadcast_to(np.asarray(value, np.float32), pixels.shape) for value in (gain, added))
+    gain, added = np.asarray(gain, np.float32), np.asarray(added, np.float32)
+    even = gain.ndim < 2  # a factor for all, or one a channel: it becomes a part of the lookup
+    table = TO_LINEAR[:, None] * gain if even else TO_LINEAR[:, None]
+    gains = None if even else np.broadcast_to(gain, pixels.shape)
+    sums = np.broadcast_to(added, pixels.shape) if added.any() else None
+    noise = Normals(rng, pixels.shape) if rng is not None else None
 
     def part(rows: slice) -> np.ndarray:
-        light = to_linear(pixels[rows]) * gains[rows] + sums[rows]
-        if sensor is not None and rng is not None:
-            light += sensor.sigma(light) * rng.standard_normal(light.shape, dtype=np.float32)
+        light = np.asarray(cv2.LUT(pixels[rows], table[None]))
+        if gains is not None:
+            light *= gains[rows]
+        if sums is not None:
+            light += sums[rows]
+        if sensor is not None and noise is not None:
+            light += sensor.sigma(light) * noise.rows(rows)
         return to_pixels(light)
 
     return by_rows(pixels, part)

@@ -30,7 +30,7 @@ PIXELATE = (0.6, 0.5, 0.4, 0.3, 0.25)
 
 def contrast(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     """Each channel drawn towards its mean."""
-    means, kept = pixels.mean(axis=(0, 1), dtype=np.float64), CONTRAST[severity - 1]
+    means, kept = np.array(cv2.mean(pixels)[:3]), CONTRAST[severity - 1]
     table = (np.arange(256)[:, None] - means) * kept + means  # [256, 3]
     return np.asarray(cv2.LUT(pixels, to_bytes(table).reshape(1, 256, 3)))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from qviz.corruptions.blocks import by_rows
+from qviz.corruptions.normals import Normals
 
 GAUSSIAN = (0.08, 0.12, 0.18, 0.26, 0.38)
 SHOT = (60, 25, 12, 5, 3)
@@ -18,7 +19,8 @@ SPECKLE = (0.15, 0.2, 0.35, 0.45, 0.6)
 def gaussian_noise(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     """Of equal strength everywhere."""
     sigma = np.float32(255 * GAUSSIAN[severity - 1])
-    return by_rows(pixels, lambda rows: to_bytes(pixels[rows] + sigma * _normal(pixels[rows], rng)))
+    noise = Normals(rng, pixels.shape)
+    return by_rows(pixels, lambda rows: to_bytes(pixels[rows] + sigma * noise.rows(rows)))
 
 
 def shot_noise(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
@@ -42,11 +44,8 @@ def impulse_noise(pixels: np.ndarray, severity: int, rng: np.random.Generator) -
 def speckle_noise(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     """In proportion to the value."""
     sigma = np.float32(SPECKLE[severity - 1])
-    return by_rows(pixels, lambda rows: to_bytes(pixels[rows] * (1 + sigma * _normal(pixels[rows], rng))))
-
-
-def _normal(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return rng.standard_normal(pixels.shape, dtype=np.float32)
+    noise = Normals(rng, pixels.shape)
+    return by_rows(pixels, lambda rows: to_bytes(pixels[rows] * (1 + sigma * noise.rows(rows))))
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:

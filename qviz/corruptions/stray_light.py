@@ -24,6 +24,9 @@ GLARE = ((0.02, 0.1, 0.02), (0.035, 0.25, 0.04), (0.05, 0.5, 0.08), (0.07, 0.9, 
 HALO, RAYS, REACH = 0.22, 8, 0.5
 """The halo's r0; streaks around the lamp (an iris of eight blades), and how far they reach."""
 
+EDGE = 1.1
+"""Where a disc's soft edge ends, in its radius."""
+
 SUNLIGHT = np.array([1.0, 0.94, 0.82], np.float32)
 
 GHOSTS = ((-0.45, 0.09, (0.5, 1.0, 0.6)), (-0.8, 0.05, (1.0, 0.6, 0.4)), (-1.3, 0.14, (0.4, 0.6, 1.0)))
@@ -63,21 +66,29 @@ def glare(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.nda
 
 def soft_disc(away: np.ndarray, radius: float) -> np.ndarray:
     """1 inside of the radius, 0 outside, over an edge of a fifth of it."""
-    return np.clip((np.float32(radius * 1.1) - away) / np.float32(radius * 0.2), 0, 1)
+    return np.clip((np.float32(radius * EDGE) - away) / np.float32(radius * 0.2), 0, 1)
 
 
 def streaks(dx: np.ndarray, dy: np.ndarray, away: np.ndarray, turn: float) -> np.ndarray:
     """Rays of the iris: cos(angle)**64, so sharp in their angle, and fading with the distance."""
     wave = np.cos(np.arctan2(dy, dx) * np.float32(RAYS / 2) + np.float32(turn))
     for _ in range(6):
-        wave = np.square(wave)
-    return wave * np.exp(away * np.float32(-1 / REACH))
+        np.square(wave, out=wave)
+    wave *= np.exp(away * np.float32(-1 / REACH))
+    return wave
 
 
 def ghosts(x: np.ndarray, y: np.ndarray, lamp: tuple[float, float], strength: float) -> np.ndarray:
     """(k, w, 3) of linear light."""
     light = np.zeros((y.shape[0], x.shape[1], 3), np.float32)
     for along, radius, tint in GHOSTS:
-        away = np.sqrt(np.square(x - along * lamp[0]) + np.square(y - along * lamp[1]))
-        light += soft_disc(away, radius)[..., None] * np.array(tint, np.float32) * np.float32(strength)
+        dx, dy = x - along * lamp[0], y - along * lamp[1]
+        columns, rows = (_span(distances, radius * EDGE) for distances in (dx[0], dy[:, 0]))
+        away = np.sqrt(np.square(dx[:, columns]) + np.square(dy[rows]))
+        light[rows, columns] += soft_disc(away, radius)[..., None] * np.array(tint, np.float32) * np.float32(strength)
     return light
+
+
+def _span(distances: np.ndarray, most: float) -> slice:
+    """Where rising distances are within -most..most: elsewhere nothing of the disc is seen."""
+    return slice(*np.searchsorted(distances, (-most, most)))
