@@ -59,7 +59,7 @@ GUESTS = {
     "flatbuffers": {"qviz.tflite"},
     "tensorflow": {"qviz.tensorflow_models", "qviz.quantize"},
     "h5py": {"qviz.tensorflow_models"},
-    "cv2": {"qviz.datasets", "qviz.corruptions", "qviz.tflite", "qviz.plots"},
+    "cv2": {"qviz.analysis", "qviz.datasets", "qviz.corruptions", "qviz.tflite", "qviz.plots"},
     "pillow_heif": {"qviz.datasets"},  # read with where somebody has installed it
     "PIL": {"qviz.datasets", "qviz.corruptions", "qviz.tflite", "qviz.plots"},
     "loky": {"qviz.engine"},

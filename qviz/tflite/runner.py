@@ -51,7 +51,7 @@ class Runner:
     def tensor(self, index: int) -> np.ndarray:
         """A copy of any tensor of the last run. Raises ModelError where it was not kept."""
         try:
-            return np.array(self._interpreter.get_tensor(index))
+            return np.asarray(self._interpreter.get_tensor(index))  # a copy already
         except ValueError as error:
             raise ModelError(f"does not give tensor {index} away: {_first_line(error)}") from error
 

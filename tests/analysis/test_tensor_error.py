@@ -44,7 +44,8 @@ def test_images_are_pooled_and_the_worst_is_kept() -> None:
     other = ErrorSums()
     other.add(np.array([1, 1], np.float32), np.array([0, -1], np.float32), "b.jpg")
     sums.merge(other)
-    assert (sums.images, sums.mse, sums.worst_image) == (2, (1 + 1 + 4) / 4, "b.jpg")
+    assert (sums.images, sums.worst_image) == (2, "b.jpg")
+    assert sums.mse == pytest.approx((1 + 1 + 4) / 4)
 
 
 def test_clipping_and_rounding_are_told_apart() -> None:
