@@ -1,11 +1,13 @@
-"""Images a second of an evaluation: float32 and int8 over the sample's photographs.
+"""Images a second of an evaluation: float32 and int8 over the sample's scenes.
 
-ours    `detect_images` on warm workers, no store
-peer    the tutorial's loop: one interpreter after the other with a thread a core, OpenCV, the same images
+ours    `detect_images` on warm workers, no store; and with AP of both models
+peer    the tutorial's loop: one interpreter after the other with a thread a core, OpenCV; and with pycocotools' AP
 limit   bare invokes of both models, a process a core with one thread each, plus decoding the JPEGs
-The three take turns, so that drift hits all alike.
+They take turns, so that drift hits all alike.
 """
 
+import contextlib
+import io
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -13,17 +15,21 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import cv2
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from qviz import api
+from qviz.analysis.average_precision import judge
 from qviz.analysis.detecting import detect_images
 from qviz.analysis.models import LoadedModel
-from qviz.datasets.files import find_images, load_images
+from qviz.analysis.reconcile import category_ids
+from qviz.datasets.coco import read_coco
 from qviz.detector import AP_SCORE
 from qviz.engine import LocalEngine, importing
+from qviz.structures import Dataset
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
 MODELS = [SAMPLE / "models" / f"ssdlite_mobilenet_v2_{name}.tflite" for name in ("float32", "int8")]
@@ -31,25 +37,70 @@ ROUNDS = 3
 CORES = os.cpu_count() or 1
 
 
-def photographs() -> list[Path]:
-    return [path for folder in ("images", "calibration") for path in find_images([SAMPLE / folder])]
+def ours(engine: LocalEngine, models: Sequence[LoadedModel], scenes: Dataset, judged: bool = False) -> list[Any]:
+    """The images' detections; `judged`: AP of each model."""
+    images = [image.encoded() for image in scenes.images]
+    found = detect_images(engine, models, images, len(images), AP_SCORE, candidates=False)
+    assert len(found.images) == len(images)
+    if not judged:
+        return found.images
+    result = []
+    for model in models:
+        seen = {
+            image.id: found.inferences[model.digest, encoded.digest].detections
+            for image, encoded in zip(scenes.images, images, strict=True)
+        }
+        classes = category_ids(model.inspection.labels, scenes.categories)
+        result.append(judge(model.name, scenes, seen, classes).figures.ap)
+    return result
 
 
-def ours(engine: LocalEngine, models: Sequence[LoadedModel], paths: Sequence[Path]) -> None:
-    found = detect_images(engine, models, load_images(paths), len(paths), AP_SCORE, candidates=False)
-    assert len(found.images) == len(paths)
-
-
-def tutorial(paths: Sequence[Path]) -> None:
+def tutorial(scenes: Dataset, judged: bool = False) -> list[Any]:
+    """The outputs of each image; `judged`: pycocotools' AP of each model."""
+    result: list[Any] = []
     for model in MODELS:
         interpreter = Interpreter(str(model), num_threads=CORES)
         interpreter.allocate_tensors()
-        for path in paths:
-            image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        rows: list[dict[str, Any]] = []
+        for scene in scenes.images:
+            image = cv2.cvtColor(cv2.imread(str(scene.path)), cv2.COLOR_BGR2RGB)
             square = cv2.resize(image, (300, 300)).astype(np.float32) / 127.5 - 1
             interpreter.set_tensor(interpreter.get_input_details()[0]["index"], square[None])
             interpreter.invoke()
-            [interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()]
+            outputs = [interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()]
+            if judged:
+                rows += _rows(scene.id, image.shape, outputs)
+        result.append(_pycocotools(scenes, rows) if judged else outputs)
+    return result
+
+
+def _rows(image: int, shape: tuple[int, ...], outputs: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+    """pycocotools' rows of a model whose NMS is inside: boxes, classes and scores in this order, and the count."""
+    boxes = next(output[0] for output in outputs if output.ndim == 3) * np.array([*shape[:2], *shape[:2]], np.float32)
+    classes, scores = (output[0] for output in outputs if output.ndim == 2)
+    return [
+        {
+            "image_id": image,
+            "category_id": int(kind) + 1,
+            "bbox": [float(left), float(top), float(right - left), float(bottom - top)],
+            "score": float(score),
+        }
+        for (top, left, bottom, right), kind, score in zip(boxes, classes, scores, strict=True)
+    ]
+
+
+def _pycocotools(scenes: Dataset, rows: list[dict[str, Any]]) -> float:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        truths = COCO(str(SAMPLE / "scenes" / "annotations.json"))
+        evaluation = COCOeval(truths, truths.loadRes(rows), "bbox")
+        evaluation.params.imgIds = [scene.id for scene in scenes.images]
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return float(evaluation.stats[0])
 
 
 _BARE: list[Interpreter] = []
@@ -68,39 +119,43 @@ def _bare(path: str) -> None:
         interpreter.invoke()
 
 
-def limit(pool: ProcessPoolExecutor, paths: Sequence[Path]) -> None:
-    list(pool.map(_bare, [str(path) for path in paths], chunksize=4))
+def limit(pool: ProcessPoolExecutor, scenes: Dataset) -> None:
+    list(pool.map(_bare, [str(scene.path) for scene in scenes.images], chunksize=4))
 
 
-def rate(call: Callable[[], None], images: int) -> float:
+def rate(call: Callable[[], object], images: int) -> float:
     start = time.perf_counter()
     call()
     return images / (time.perf_counter() - start)
 
 
 def main() -> None:
-    paths = photographs()
-    print(f"{len(paths)} images, 2 models, {CORES} cores, load {os.getloadavg()[0]:.1f}")
+    scenes = read_coco(SAMPLE / "scenes" / "annotations.json", SAMPLE / "scenes")
+    print(f"{len(scenes.images)} images, 2 models, {CORES} cores, load {os.getloadavg()[0]:.1f}")
     with (
         LocalEngine(warm_up=importing("qviz.detector")) as engine,
         ProcessPoolExecutor(CORES, get_context("spawn"), _prepare) as pool,
     ):
         models = api.load(MODELS, engine)
-        calls: dict[str, Callable[[], None]] = {
-            "ours": lambda: ours(engine, models, paths),
-            "peer, the tutorial's loop": lambda: tutorial(paths),
-            "limit, bare invokes and decoding": lambda: limit(pool, paths),
+        calls: dict[str, Callable[[], object]] = {
+            "ours": lambda: ours(engine, models, scenes),
+            "limit, bare invokes and decoding": lambda: limit(pool, scenes),
+            "ours, with AP": lambda: ours(engine, models, scenes, judged=True),
+            "the tutorial's loop": lambda: tutorial(scenes),
+            "peer, the loop with pycocotools": lambda: tutorial(scenes, judged=True),
         }
         rates: dict[str, list[float]] = {name: [] for name in calls}
         for turn in range(ROUNDS + 1):
             for name, call in calls.items():
-                found = rate(call, len(paths))
+                found = rate(call, len(scenes.images))
                 if turn:  # the first warms up
                     rates[name].append(found)
+        figures = ours(engine, models, scenes, judged=True), tutorial(scenes, judged=True)
     for name, found in rates.items():
         print(f"{name:<36} median {median(found):6.1f} images/s  (min {min(found):.1f}, max {max(found):.1f})")
-    mine, peer, bare = (median(found) for found in rates.values())
-    print(f"ours / peer {mine / peer:.2f}   goal 1.7;   ours / limit {mine / bare:.2f}   goal 0.85")
+    mine, bare, with_ap, _, peer = (median(found) for found in rates.values())
+    print(f"ours / limit {mine / bare:.2f}   goal 0.85;   with AP, ours / peer {with_ap / peer:.2f}   goal 1.7")
+    print("AP, ours and the loop's:", "  ".join(f"{a:.4f} {b:.4f}" for a, b in zip(*figures, strict=True)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """How many images go to a worker in one job.
 
 A trip to a worker and back costs a millisecond; quick models take a few an image, so several images share a trip. A
-slow model gets its images one by one: progress is seen, and a limit of seconds holds for an image.
+slow model gets its images one by one: progress is seen, and a limit of seconds holds for an image. So do the last
+images: no worker should wait long for another one's bundle.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from qviz.structures import EncodedImage, Inference
 
-MOST = 4
+MOST = 8
 """Images a trip: more gain little. A picture under several shifts is not split, so that it is decoded once."""
 SECONDS = 0.2
 """What a trip may take."""
@@ -21,8 +22,13 @@ BYTES = 4 << 20
 
 @dataclass(slots=True)
 class Bundles:
-    """Cuts a stream of images into jobs. milliseconds: what the models take on one image, None until one has run."""
+    """Cuts a stream of about `total` images into jobs for `workers`.
 
+    milliseconds: what the models take on one image, None until one has run.
+    """
+
+    total: int
+    workers: int
     milliseconds: float | None = None
 
     def learn(self, answers: Sequence[Inference]) -> None:
@@ -33,16 +39,18 @@ class Bundles:
     def cut(self, images: Iterable[EncodedImage]) -> Iterator[list[EncodedImage]]:
         """The images in their order; what was learned meanwhile holds from the next one on."""
         bundle: list[EncodedImage] = []
+        left = self.total
         for image in images:
-            if bundle and self._is_full(bundle, image):
+            if bundle and self._is_full(bundle, image, left):
                 yield bundle
+                left -= len(bundle)
                 bundle = []
             bundle.append(image)
         if bundle:
             yield bundle
 
-    def _is_full(self, bundle: list[EncodedImage], following: EncodedImage) -> bool:
-        most = self._most()
+    def _is_full(self, bundle: list[EncodedImage], following: EncodedImage, left: int) -> bool:
+        most = min(self._most(), max(1, left // (2 * self.workers)))
         if len(bundle) < most and sum(len(image.data) for image in bundle) < BYTES:
             return False
         return most == 1 or len(bundle) >= 2 * most or following.plain.digest != bundle[-1].plain.digest

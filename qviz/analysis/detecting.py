@@ -55,7 +55,7 @@ def detect_images(
     `images` may be a generator: only a few are held at a time. store: where answers are looked for first, and kept as
     they come; cancel: set it to stop; candidates: whether they are wanted. Raises Cancelled.
     """
-    found, bundles = Detected(), Bundles()
+    found, bundles = Detected(), Bundles(total, engine.workers)
     answers = _Answers(engine, models, How(score, threads, candidates), store)
     done = 0
     for bundle, jobs in in_order(engine, bundles.cut(images), answers.begin, answers.keep, cancel, BUNDLES_AHEAD):

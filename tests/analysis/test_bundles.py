@@ -28,25 +28,25 @@ def sizes(bundles: Bundles, given: list[EncodedImage]) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("milliseconds", "expected"), [(None, [1] * 9), (10, [4, 4, 1]), (80, [2, 2, 2, 2, 1]), (900, [1] * 9)]
+    ("milliseconds", "expected"), [(None, [1] * 9), (10, [8, 1]), (80, [2, 2, 2, 2, 1]), (900, [1] * 9)]
 )
 def test_quick_models_share_a_trip_and_slow_ones_do_not(milliseconds: float | None, expected: list[int]) -> None:
-    assert sizes(Bundles(milliseconds), images(9)) == expected
+    assert sizes(Bundles(99, 2, milliseconds), images(9)) == expected
 
 
 def test_large_files_go_alone() -> None:
-    assert sizes(Bundles(1.0), images(3, BYTES)) == [1, 1, 1]
+    assert sizes(Bundles(99, 2, 1.0), images(3, BYTES)) == [1, 1, 1]
 
 
 def test_a_picture_stays_whole_under_its_shifts() -> None:
     shifted = [image.under(Shift("night", n)) for image in images(3) for n in range(1, 6)]
-    assert sizes(Bundles(1.0), shifted) == [5, 5, 5]
+    assert sizes(Bundles(99, 2, 1.0), shifted) == [10, 5]
     endless = [images(1)[0].under(Shift("exposure", n)) for n in range(2 * MOST + 1)]
-    assert sizes(Bundles(1.0), endless) == [2 * MOST, 1]
+    assert sizes(Bundles(99, 2, 1.0), endless) == [2 * MOST, 1]
 
 
 def test_what_is_learned_holds_from_the_next_image_on() -> None:
-    bundles = Bundles()
+    bundles = Bundles(99, 2)
 
     def given() -> Iterator[EncodedImage]:
         for number, image in enumerate(images(10)):
@@ -55,4 +55,9 @@ def test_what_is_learned_holds_from_the_next_image_on() -> None:
                 bundles.learn([])  # an image that could not be read says nothing
             yield replace(image)
 
-    assert [len(bundle) for bundle in bundles.cut(given())] == [1, 1, 1, 4, 3]
+    assert [len(bundle) for bundle in bundles.cut(given())] == [1, 1, 1, 7]
+
+
+def test_the_last_ones_are_few_at_a_time() -> None:
+    assert sizes(Bundles(20, 2, 1.0), images(20)) == [5, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1]
+    assert sizes(Bundles(1, 2, 1.0), images(3)) == [1, 1, 1]  # more than was said
