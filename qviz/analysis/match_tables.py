@@ -56,7 +56,11 @@ def mean_ap(class_ap: np.ndarray) -> np.ndarray:
 
 def _class_ap(table: ClassTable, weights: np.ndarray, recalls: np.ndarray) -> np.ndarray:
     """(R,)."""
+    if not table.truths.any():
+        return np.full(len(weights), np.nan)
     hits = np.flatnonzero(table.true.any(axis=0))  # precision matters only where recall grows
+    if not len(hits):
+        return np.where(weights @ table.truths > 0, 0.0, np.nan)
     part = max(1, AT_ONCE // max(1, len(hits), weights.shape[1], len(table.images) // 8))
     parts = (weights[i : i + part].astype(np.float64) for i in range(0, len(weights), part))
     rows = [_part(table, hits, some, recalls) for some in parts]

@@ -119,8 +119,8 @@ def _ap(
     matched = tables(truths, {row.truths.id: row.found for row in seen}, classes)
     if not matched.classes:
         return None, np.full(len(weights), np.nan)  # the shift has pushed every object out
-    value = float(mean_ap(matched.class_ap(np.ones((1, len(seen)))))[0])
-    return None if np.isnan(value) else value, mean_ap(matched.class_ap(weights))
+    value, *drawn = mean_ap(matched.class_ap(np.vstack([np.ones(len(seen)), weights])))
+    return None if np.isnan(value) else float(value), np.array(drawn)
 
 
 def _mean(rows: Sequence[np.ndarray]) -> float | None:
