@@ -17,7 +17,7 @@ from qviz.analysis.ap_figures import Loss
 from qviz.analysis.models import LoadedModel, ModelSource, follow, load_model
 from qviz.analysis.rescue import SIZE, Budget, Rescue
 from qviz.analysis.rescue_measure import Half, halves
-from qviz.analysis.rescue_run import rescue
+from qviz.analysis.rescue_run import Terms, rescue
 from qviz.api.building import source_of
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import load_images
@@ -94,7 +94,7 @@ def case(
             firsts.append(time.monotonic() - begun)
 
     found = rescue(
-        *engines, reference, source_of(reference), images, on, budget, SIZE, recipes, store=store, watch=watch
+        *engines, reference, source_of(reference), images, on, Terms(budget, SIZE, recipes), store, watch=watch
     )
     seconds = time.monotonic() - begun
     before = start_loss(engines[0], reference, started(engines[0], reference, name), on, budget, store)

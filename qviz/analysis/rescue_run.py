@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from qviz.analysis.models import LoadedModel
@@ -22,6 +23,19 @@ from qviz.store import Store
 from qviz.structures import Dataset, EncodedImage
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is asked of a rescue. recipes: those that may be used, all that fit where none is named; score: from which
+    on detections count in AP; threads: of an interpreter."""
+
+    budget: Budget
+    prefer: str = SIZE
+    recipes: Sequence[str] = ()
+    tries: int = TRIES
+    score: float = AP_SCORE
+    threads: int = 1
+
+
 def silent_step(text: str, done: int, total: int) -> None:
     """The OnStep that reports to nobody."""
 
@@ -33,12 +47,7 @@ def rescue(
     source: Source,
     images: Sequence[EncodedImage],
     dataset: Dataset,
-    budget: Budget,
-    prefer: str = SIZE,
-    recipes: Sequence[str] = (),
-    tries: int = TRIES,
-    score: float = AP_SCORE,
-    threads: int = 1,
+    terms: Terms,
     store: Store | None = None,
     folder: Path | None = None,
     cancel: threading.Event | None = None,
@@ -47,30 +56,27 @@ def rescue(
 ) -> Rescue:
     """The smallest or fastest variant within the budget; see `qviz.analysis.rescue` for what its figures mean.
 
-    builders: see `qviz.quantize.builders`. images: for calibration, best others than the dataset's. recipes: those
-    that may be used, all that fit where none is named. store, folder: where detections and what was tried are kept, so
-    that a search goes on where it was killed. watch: called with the result so far after each candidate. Raises
-    Cancelled, DatasetError, ImageError, ModelError, QuantizeError, SettingsError, WorkerError.
+    builders: see `qviz.quantize.builders`. images: for calibration, best others than the dataset's. store, folder:
+    where detections and what was tried are kept, so that a search goes on where it was killed. watch: called with the
+    result so far after each candidate. Raises Cancelled, DatasetError, ImageError, ModelError, QuantizeError,
+    SettingsError, WorkerError.
     """
-    _check(reference, images, prefer, recipes, tries)
-    begun = time.monotonic()
-    first, second = halves(dataset)
+    _check(reference, images, terms)
+    begun, budget = time.monotonic(), terms.budget
 
     def half(images: Dataset, name: str) -> Half:
-        def report(done: int, total: int) -> None:
-            on_step(f"Running the reference on the {name} half", done, total)
+        report = partial(on_step, f"Running the reference on the {name} half")
+        return Half(engine, reference, images, terms.score, store, terms.threads, cancel, report)
 
-        return Half(engine, reference, images, score, store, threads, cancel, report)
-
-    search, rest = half(first, "search"), half(second, "report")
+    search, rest = (half(part, name) for part, name in zip(halves(dataset), ("search", "report"), strict=True))
     _check_annotated(search, rest, budget, dataset)
-    journal = journal_of(folder, source, images, search, score)
+    journal = journal_of(folder, source, images, search, terms.score)
     shop = Workshop(
-        engine, builders, reference, source, images, search, budget, prefer, journal, cancel, on_step,
+        engine, builders, reference, source, images, search, budget, terms.prefer, journal, cancel, on_step,
         remarks=_overlap(images, search, rest),
     )  # fmt: skip
     shop.read_journal()
-    start = Rescue(reference.name, reference.digest, reference.bytes, budget, prefer, search.images, rest.images)
+    start = Rescue(reference.name, reference.digest, reference.bytes, budget, terms.prefer, search.images, rest.images)
 
     def so_far(tried: tuple[Tried, ...], best: Tried | None, data: bytes) -> Rescue:
         remarks = (*dataset.skipped, *search.skipped, *rest.skipped, *shop.remarks, *journal.remarks)
@@ -79,7 +85,8 @@ def rescue(
             seconds=time.monotonic() - begun,
         )  # fmt: skip
 
-    searching = Search(shop, tuple(recipes) or tuple(RECIPES), tries, lambda *rows: watch(so_far(*rows)))
+    recipes = tuple(terms.recipes) or tuple(RECIPES)
+    searching = Search(shop, recipes, terms.tries, lambda *rows: watch(so_far(*rows)))
     searching.run()
     best = searching.best
     if best is None:
@@ -99,16 +106,14 @@ def _report(shop: Workshop, rest: Half, best: Tried, data: bytes) -> Chosen:
     return Chosen(best, loss, kept, rest.images, figures.ap, rest.reference.ap, figures.agreement)
 
 
-def _check(
-    reference: LoadedModel, images: Sequence[EncodedImage], prefer: str, recipes: Sequence[str], tries: int
-) -> None:
-    if prefer not in (SIZE, LATENCY):
-        raise SettingsError(f"{prefer!r} cannot be preferred; choose {SIZE} or {LATENCY}.")
-    if not 1 <= tries <= 1000:
-        raise SettingsError(f"{tries} tries are asked for; give a number between 1 and 1000, e.g. {TRIES}.")
+def _check(reference: LoadedModel, images: Sequence[EncodedImage], terms: Terms) -> None:
+    if terms.prefer not in (SIZE, LATENCY):
+        raise SettingsError(f"{terms.prefer!r} cannot be preferred; choose {SIZE} or {LATENCY}.")
+    if not 1 <= terms.tries <= 1000:
+        raise SettingsError(f"{terms.tries} tries are asked for; give a number between 1 and 1000, e.g. {TRIES}.")
     if not reference.layers_available:
         raise QuantizeError(f"{reference.name} {reference.refusal}")
-    if any(recipe_of(name).needs_calibration for name in recipes or RECIPES) and not images:
+    if any(recipe_of(name).needs_calibration for name in terms.recipes or RECIPES) and not images:
         raise QuantizeError(
             "A rescue needs calibration images: give 50 to 500 that look like those in use (--calibration DIR)."
         )

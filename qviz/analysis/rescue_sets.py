@@ -36,7 +36,7 @@ AT_ONCE = 8
 LEAST_GAIN = 0.02
 
 Costs = Callable[[Orders], float]
-OnStep = Callable[[str, int, int], object]
+OnStep = Callable[[str, int, int], None]
 """(what is done, how much of it, out of how much)"""
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from qviz.analysis.models import load_model, read_source
 from qviz.analysis.reference_truth import unannotated
 from qviz.analysis.rescue import SIZE, Budget, Rescue
+from qviz.analysis.rescue_run import Terms, silent_step
 from qviz.analysis.rescue_run import rescue as run_rescue
-from qviz.analysis.rescue_run import silent_step
 from qviz.analysis.rescue_search import TRIES
 from qviz.analysis.rescue_sets import OnStep
 from qviz.analysis.settings_guess import a_few, guess_all
@@ -52,7 +52,7 @@ def rescue(
     nothing is annotated None, images to measure agreement on, and `min_agreement` for a budget. Raises what
     `rescue_run.rescue` does.
     """
-    budget = Budget.of(max_ap_loss, min_agreement)
+    terms = Terms(Budget.of(max_ap_loss, min_agreement), prefer, recipes, tries, score, threads)
     shown = list(load_images(Path(path) for path in calibration))
     data = _data(dataset, [Path(path) for path in images])
     with engine_or_own(engine) as running, builders() as workers:
@@ -61,9 +61,8 @@ def rescue(
         if shown and model.layers_available:
             (model,) = guess_all(running, [model], a_few(shown))
         return run_rescue(
-            running, workers, model, source_of(model, given), shown, data, budget, prefer, recipes, tries, score,
-            threads, store, folder, cancel, on_step, watch,
-        )  # fmt: skip
+            running, workers, model, source_of(model, given), shown, data, terms, store, folder, cancel, on_step, watch
+        )
 
 
 def _data(dataset: PathIn | None, images: Sequence[Path]) -> Dataset:

@@ -14,7 +14,7 @@ import streamlit as st
 
 from qviz.analysis.models import LoadedModel
 from qviz.analysis.rescue import Budget, Rescue
-from qviz.analysis.rescue_run import rescue
+from qviz.analysis.rescue_run import Terms, rescue
 from qviz.api.building import source_of
 from qviz.errors import Cancelled
 from qviz.progress import TimeLeft
@@ -54,11 +54,11 @@ class RescueJob:
         """In its thread. Raises Cancelled, QvizError."""
         store = evaluations.kept_detections()
         folder = None if store is None else store.path.parent / "rescue"
+        terms = Terms(self.asked.budget, self.asked.prefer, self.asked.recipes)
         with builders() as workers:
             return rescue(
-                calls.engine(), workers, reference, source_of(reference), images, dataset, self.asked.budget,
-                self.asked.prefer, self.asked.recipes, store=store, folder=folder, cancel=self.cancel,
-                on_step=self.report, watch=self.watch,
+                calls.engine(), workers, reference, source_of(reference), images, dataset, terms, store, folder,
+                self.cancel, self.report, self.watch,
             )  # fmt: skip
 
     def report(self, text: str, done: int, total: int) -> None:

@@ -16,9 +16,10 @@ import pytest
 
 from qviz.analysis.models import LoadedModel, ModelSource, load_model
 from qviz.analysis.reference_truth import unannotated_images
-from qviz.analysis.rescue import AGREEMENT, LATENCY, Budget, Candidate, Rescue, Tried, best_of
+from qviz.analysis.rescue import AGREEMENT, LATENCY, SIZE, Budget, Candidate, Rescue, Tried, best_of
 from qviz.analysis.rescue_measure import halves
-from qviz.analysis.rescue_run import rescue
+from qviz.analysis.rescue_run import Terms, rescue
+from qviz.analysis.rescue_search import TRIES
 from qviz.analysis.rescue_verdict import rescue_verdict
 from qviz.api.building import source_of
 from qviz.datasets.files import load_images
@@ -56,10 +57,11 @@ def dataset(images: list[EncodedImage]) -> Dataset:
 
 def run(
     engine: LocalEngine, workers: LocalEngine, reference: LoadedModel, images: list[EncodedImage], dataset: Dataset,
-    budget: Budget = BUDGET, recipes: tuple[str, ...] = ("int8",), **more: object,
+    budget: Budget = BUDGET, recipes: tuple[str, ...] = ("int8",), prefer: str = SIZE, tries: int = TRIES,
+    **more: object,
 ) -> Rescue:  # fmt: skip
     return rescue(
-        engine, workers, reference, source_of(reference), images[:6], dataset, budget, recipes=recipes,
+        engine, workers, reference, source_of(reference), images[:6], dataset, Terms(budget, prefer, recipes, tries),
         **more,  # type: ignore[arg-type]
     )  # fmt: skip
 
