@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from qviz.store.journal import Journal
+from qviz.store.journal import MOST, Journal
 
 
 def test_lines_come_back(tmp_path: Path) -> None:
@@ -36,3 +37,16 @@ def test_work_goes_on_without_one(tmp_path: Path) -> None:
     journal.add({"b": 1})
     assert len(journal.remarks) == 1 and "cannot be used" in journal.remarks[0]
     assert list(Journal(None).rows()) == []
+
+
+def test_a_folder_keeps_the_latest(tmp_path: Path) -> None:
+    for number in range(MOST + 3):
+        path = tmp_path / f"{number}.jsonl"
+        path.write_text("{}")
+        os.utime(path, (number, number))
+    (tmp_path / "other.txt").write_text("")
+    Journal(tmp_path / "0.jsonl").add({"a": 1})  # the oldest, and in use again
+    kept = {path.name for path in tmp_path.glob("*.jsonl")}
+    assert len(kept) == MOST
+    assert {"0.jsonl", f"{MOST + 2}.jsonl"} <= kept and not kept & {"1.jsonl", "2.jsonl", "3.jsonl"}
+    assert (tmp_path / "other.txt").exists()

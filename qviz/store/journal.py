@@ -15,6 +15,8 @@ from typing import Any
 
 LARGEST = 64 << 20
 """Bytes of a journal that are read; more than any work here writes."""
+MOST = 100
+"""Journals that a folder keeps; beyond, those go that were written to least recently."""
 
 
 class Journal:
@@ -43,7 +45,9 @@ class Journal:
             return
         line = json.dumps(row, allow_nan=False).encode() + b"\n"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not self._begun:
+                self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                _keep_latest(self.path)
             with self.path.open("ab") as stream:
                 stream.write(line if self._begun else b"\n" + line)  # behind what may be torn
         except OSError as error:
@@ -53,6 +57,13 @@ class Journal:
     def _give_up(self, error: OSError) -> None:
         self.remarks.append(f"{self.path} cannot be used ({error.strerror}); a killed run would begin anew.")
         self.path = None
+
+
+def _keep_latest(path: Path) -> None:
+    """Make room beside this one. Another process may do so at the same time."""
+    others = [(other.stat().st_mtime, other) for other in path.parent.glob(f"*{path.suffix}") if other != path]
+    for _, other in sorted(others)[: max(0, len(others) + 1 - MOST)]:
+        other.unlink(missing_ok=True)
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
