@@ -15,15 +15,16 @@ from itertools import islice
 from qviz.analysis.calibration_trials import Trial
 from qviz.analysis.detecting import Detected, detect_images
 from qviz.analysis.models import LoadedModel, ModelSource, finish_loading, start_loading
+from qviz.analysis.reading import Reading
 from qviz.analysis.reconcile import category_ids
 from qviz.analysis.shift_cell import Cell, CellImage, cell_job
 from qviz.detector import AP_SCORE, PAGE_SCORE
 from qviz.engine import Engine
-from qviz.errors import Cancelled, DatasetError, ImageError, QuantizeError, QvizError
+from qviz.errors import Cancelled, DatasetError, QuantizeError, QvizError
 from qviz.progress import OnProgress, silent
 from qviz.quantize import Built, Options, Source, start_building
 from qviz.store import Store
-from qviz.structures import Dataset, DatasetImage, EncodedImage, Inference
+from qviz.structures import Dataset, DatasetImage, Inference
 
 BATCH = 6
 """Variants that run together: a worker keeps eight models warm, the reference among them."""
@@ -70,7 +71,7 @@ class Bench:
     threads: int = 1
     store: Store | None = None
     skipped: list[str] = field(default_factory=list)
-    digests: dict[int, str] = field(default_factory=dict)
+    reading: Reading = field(default_factory=Reading)
     found: dict[tuple[str, str], Inference] = field(default_factory=dict)
     cells: dict[Trial, Future[Cell] | str] = field(default_factory=dict)
     known: dict[str, Future[Cell]] = field(default_factory=dict)
@@ -84,8 +85,9 @@ class Bench:
     def prepare(self) -> None:
         """The reference on all images; those that it cannot run are left out. Raises DatasetError."""
         found = self._detect([self.reference])
-        self.skipped += [*self.dataset.skipped, *found.skipped]
-        kept = [i for i in self.dataset.images if (self.reference.digest, self.digests.get(i.id, "")) in self.found]
+        self.skipped += [*self.dataset.skipped, *self.reading.unread, *found.skipped]
+        digests = self.reading.digests
+        kept = [i for i in self.dataset.images if (self.reference.digest, digests.get(i.id, "")) in self.found]
         if not kept:
             raise DatasetError("No image could be run. " + " ".join(found.skipped[:3]))
         self.dataset = replace(self.dataset, images=tuple(kept))
@@ -133,7 +135,7 @@ class Bench:
         fresh = {model.digest: model for model in models.values() if model.digest not in self.known}
         found = self._detect(list(fresh.values())) if fresh else Detected()
         for digest, model in fresh.items():
-            if all((digest, self.digests[image.id]) in self.found for image in self.dataset.images):
+            if all((digest, self.reading.digests[image.id]) in self.found for image in self.dataset.images):
                 self.known[digest] = self._judge(model)
         for trial, model in models.items():
             failed = " ".join(found.skipped[:1]) or "It failed on some images."
@@ -160,21 +162,11 @@ class Bench:
     def _detect(self, models: Sequence[LoadedModel]) -> Detected:
         images = self.dataset.images
         found = detect_images(
-            self.engine, models, self._stream(), len(images), self.score, self.counter.part(), self.threads, self.store,
-            self.counter.cancel, candidates=False,
+            self.engine, models, self.reading.of(images), len(images), self.score, self.counter.part(), self.threads,
+            self.store, self.counter.cancel, candidates=False,
         )  # fmt: skip
         self.found |= found.inferences
         return found
-
-    def _stream(self) -> Iterator[EncodedImage]:
-        for image in self.dataset.images:
-            try:
-                encoded = image.encoded()
-            except ImageError as error:
-                self.skipped.append(str(error))
-                continue
-            self.digests[image.id] = encoded.digest
-            yield encoded
 
     def _judge(self, model: LoadedModel) -> Future[Cell]:
         truths = replace(self.dataset, images=(), skipped=()) if self.annotated else None
@@ -183,7 +175,7 @@ class Bench:
         return self.engine.submit(cell_job, rows, truths, classes, None)
 
     def _row(self, model: LoadedModel, image: DatasetImage) -> CellImage:
-        digest = self.digests[image.id]
+        digest = self.reading.digests[image.id]
         clean = self.found[self.reference.digest, digest]
         found = self.found[model.digest, digest].detections
         objects = clean.detections.above(PAGE_SCORE)

@@ -13,6 +13,7 @@ from qviz.analysis.detecting import Detected, detect_images
 from qviz.analysis.lint import lint_all
 from qviz.analysis.loss_detail import LossDetail, ModelAccuracy, loss_detail, model_accuracy
 from qviz.analysis.models import LoadedModel
+from qviz.analysis.reading import Reading
 from qviz.analysis.reconcile import category_ids, reconcile
 from qviz.analysis.reference_truth import REMARK, as_truths
 from qviz.analysis.settings_guess import a_few, guess_all, unknown_settings
@@ -20,10 +21,10 @@ from qviz.analysis.significance import Bootstrap
 from qviz.analysis.thresholds import Reliability
 from qviz.detector import AP_SCORE
 from qviz.engine import Engine
-from qviz.errors import DatasetError, ImageError
+from qviz.errors import DatasetError
 from qviz.progress import OnProgress, silent
 from qviz.store import Store
-from qviz.structures import Dataset, DatasetImage, Detections, EncodedImage, GroundTruth
+from qviz.structures import Dataset, DatasetImage, Detections, GroundTruth
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,25 +102,14 @@ def evaluate(
     """
     if unknown_settings(models[0]):
         models = guess_all(engine, models, [image.encoded() for image in a_few(dataset.images)])
-    digests: dict[int, str] = {}  # filled while the images are read: two files may share a name
-    unread: list[str] = []
-
-    def encoded() -> Iterator[EncodedImage]:
-        for image in dataset.images:
-            try:
-                read = image.encoded()
-            except ImageError as error:
-                unread.append(str(error))
-                continue
-            digests[image.id] = read.digest
-            yield read
-
+    reading = Reading()
     start = time.monotonic()
     detected = detect_images(
-        engine, models, encoded(), len(dataset.images), score, on_progress, threads, store, cancel, candidates=False
-    )
-    detected.skipped.extend(unread)
-    return _evaluation(models, dataset, digests, detected, time.monotonic() - start, reference_as_truth)
+        engine, models, reading.of(dataset.images), len(dataset.images), score, on_progress, threads, store, cancel,
+        candidates=False,
+    )  # fmt: skip
+    detected.skipped.extend(reading.unread)
+    return _evaluation(models, dataset, reading.digests, detected, time.monotonic() - start, reference_as_truth)
 
 
 def _evaluation(

@@ -18,12 +18,13 @@ from qviz.analysis.average_precision import Judged, judge
 from qviz.analysis.detecting import detect_images
 from qviz.analysis.found_again import agreed, agreement
 from qviz.analysis.models import LoadedModel
+from qviz.analysis.reading import Reading
 from qviz.analysis.reconcile import category_ids
 from qviz.analysis.rescue import AP, Budget
 from qviz.analysis.significance import Bootstrap, draws, interval
 from qviz.detector import PAGE_SCORE
 from qviz.engine import Engine
-from qviz.errors import DatasetError, ImageError, ModelError
+from qviz.errors import DatasetError, ModelError
 from qviz.progress import OnProgress, silent
 from qviz.store import Store
 from qviz.structures import Dataset, DatasetImage, Detections, EncodedImage
@@ -145,13 +146,11 @@ class Half:
         return Loss(value, low, high, None if low is None else low > 0)
 
     def _read(self, dataset: Dataset) -> dict[int, str]:
-        digests = {}
-        for image in dataset.images:
-            try:
-                digests[image.id] = image.encoded().digest
-            except ImageError as error:
-                self.skipped.append(str(error))
-        return digests
+        reading = Reading()
+        for _ in reading.of(dataset.images):
+            """Noted as it is read, and let go."""
+        self.skipped += reading.unread
+        return reading.digests
 
     def _run(self, model: LoadedModel, on_progress: OnProgress) -> dict[int, Detections]:
         rows = [image for image in self._dataset.images if image.id in self._digests]

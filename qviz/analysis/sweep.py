@@ -17,6 +17,7 @@ from qviz.analysis.detecting import Detected, detect_images
 from qviz.analysis.interactions import breaking_points, interactions, points, summaries
 from qviz.analysis.lint import lint_all
 from qviz.analysis.models import LoadedModel
+from qviz.analysis.reading import Reading
 from qviz.analysis.reconcile import category_ids
 from qviz.analysis.robustness import CLEAN, Robustness
 from qviz.analysis.settings_guess import a_few, guess_all, unknown_settings
@@ -24,7 +25,7 @@ from qviz.analysis.shift_cell import Cell, CellImage, cell_job
 from qviz.corruptions import SEVERITIES, known
 from qviz.detector import AP_SCORE, PAGE_SCORE
 from qviz.engine import Engine
-from qviz.errors import DatasetError, ImageError, SettingsError
+from qviz.errors import DatasetError, SettingsError
 from qviz.progress import OnProgress, silent
 from qviz.store import Store
 from qviz.structures import Dataset, DatasetImage, Detections, EncodedImage, Inference, Shift
@@ -103,7 +104,7 @@ class _Sweep:
     done: int = 0
     seconds: float = 0.0
     clean: dict[tuple[str, str], Inference] = field(default_factory=dict)
-    digests: dict[int, str] = field(default_factory=dict)
+    reading: Reading = field(default_factory=Reading)
     skipped: list[str] = field(default_factory=list)
     jobs: dict[tuple[str, str, int], Future[Cell]] = field(default_factory=dict)
 
@@ -135,13 +136,7 @@ class _Sweep:
                 self.jobs[key] = self._judge(model, found.inferences, shift)
 
     def _stream(self, shifts: Shifts) -> Iterator[EncodedImage]:
-        for image in self.dataset.images:
-            try:
-                encoded = image.encoded()
-            except ImageError as error:
-                self.skipped.append(str(error))
-                continue
-            self.digests[image.id] = encoded.digest
+        for encoded in self.reading.of(self.dataset.images):
             yield from (encoded.under(shift) for shift in shifts)
 
     def _report(self, done: int) -> None:
@@ -153,13 +148,13 @@ class _Sweep:
         kept = [
             image
             for image in self.dataset.images
-            if all((model.digest, self.digests.get(image.id, "")) in found.inferences for model in self.models)
+            if all((model.digest, self.reading.digests.get(image.id, "")) in found.inferences for model in self.models)
         ]
         if not kept:
             raise DatasetError("No image could be run by every model. " + " ".join(found.skipped[:3]))
         self.total -= (len(self.dataset.images) - len(kept)) * (self.total // len(self.dataset.images))
         self.total = max(self.total, self.done)
-        self.skipped = [*self.dataset.skipped, *found.skipped, *self.skipped]
+        self.skipped = [*self.dataset.skipped, *found.skipped, *self.reading.unread]
         self.dataset = replace(self.dataset, images=tuple(kept))
         self.clean = found.inferences
 
@@ -175,7 +170,7 @@ class _Sweep:
     def _row(
         self, model: LoadedModel, image: DatasetImage, found: Mapping[tuple[str, str], Inference], shift: Shift | None
     ) -> CellImage:
-        digest = self.digests[image.id]
+        digest = self.reading.digests[image.id]
         under = EncodedImage(image.name, b"", digest).under(shift).digest
         clean = self.clean[self.models[0].digest, digest]
         return CellImage(
