@@ -91,7 +91,7 @@ def _place(study: Study, name: str, summary: Summary) -> str:
         return ""
     where = layer_name(errors, layer)
     if (layer.clipped_share or 0.0) > CLIPPED:
-        return f"{level(summary.agreement)} at {where}, which clips {layer.clipped_share:.0%} of its values"
+        return f"{level(summary.agreement)} at {where}, which clips {layer.clipped_share:.0%} of its values on {errors.images} images"
     return f"falls most, by {layer.fall_db:.0f} dB, at {where}" if layer.fall_db else ""
 
 

@@ -70,7 +70,7 @@ def _damage(summary: Summary) -> str:
 
 def cards(rows: Sequence[str]) -> str:
     """Cards in a grid."""
-    return f'<div class="qviz qviz-cards">{"".join(rows)}</div>'
+    return f'<div class="qviz qviz-cards" style="--count:{len(rows)}">{"".join(rows)}</div>'
 
 
 def worst_card(jpeg: bytes, name: str, variant: str, summary: Summary) -> str:
