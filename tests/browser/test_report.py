@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,24 @@ def test_it_opens_without_a_network(name: str, scheme: str, folder: Path, browse
     ink = page.evaluate("getComputedStyle(document.querySelector('.plot .xtick text')).fill")
     assert ink == ("rgb(27, 34, 40)" if scheme == "light" else "rgb(230, 234, 237)")
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    _tables_are_saved(page)
     assert said == []
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
     context.close()
+
+
+def _tables_are_saved(page: Any) -> None:
+    """Every table hands out what it shows; figures as figures, and no name as a formula."""
+    assert page.get_by_role("button", name="Download CSV").count() == page.locator("table").count() > 4
+    with page.expect_download() as saved:
+        page.locator("#accuracy").get_by_role("button", name="Download CSV").click()
+    assert saved.value.suggested_filename == "accuracy-1.csv"
+    rows = list(csv.DictReader(Path(saved.value.path()).read_text("utf-8-sig").splitlines()))
+    shown = page.locator("#accuracy tbody th").all_inner_texts()
+    assert [row["model"].removeprefix("'") for row in rows] == shown
+    assert all(0 <= float(row["AP"]) <= 100 for row in rows)
+    assert rows[0]["lost"] == "" and -100 <= float(rows[-1]["lost"]) <= 100
+    assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "@"))]
 
 
 def test_boxes_and_paper(folder: Path, browser: object) -> None:
