@@ -51,7 +51,8 @@ def cause_of(seen: Symptoms) -> str:
         return _came_in(seen) + _also_clips(seen)
     own = seen.cumulative_mse if seen.local_mse is None else seen.local_mse
     if (seen.clipping_mse or 0.0) >= MOST * own:
-        return f"Clipping: {_share(seen.clipped_share)} of FP32's values on this image lie outside of the range it can hold."
+        share = _share(seen.clipped_share)
+        return f"Clipping: {share} of FP32's values on this image lie outside of the range it can hold."
     return (_rounding(seen, own) or _weights(seen) or _unknown_source(seen) or _operator(seen)) + _also_clips(seen)
 
 

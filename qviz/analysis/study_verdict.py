@@ -22,6 +22,7 @@ from qviz.analysis.verdict import (
     level,
     loss_verdict,
     nothing_seen,
+    over_images,
 )
 from qviz.analysis.written import interval, points
 
@@ -91,7 +92,8 @@ def _place(study: Study, name: str, summary: Summary) -> str:
         return ""
     where = layer_name(errors, layer)
     if (layer.clipped_share or 0.0) > CLIPPED:
-        return f"{level(summary.agreement)} at {where}, which clips {layer.clipped_share:.0%} of its values on {errors.images} images"
+        clips = f"clips {layer.clipped_share:.0%} of its values{over_images(errors)}"
+        return f"{level(summary.agreement)} at {where}, which {clips}"
     return f"falls most, by {layer.fall_db:.0f} dB, at {where}" if layer.fall_db else ""
 
 

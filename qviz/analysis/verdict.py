@@ -83,14 +83,15 @@ def layers_verdict(results: Mapping[str, LayerErrors]) -> str:
     clipped = max(layers, key=lambda layer: layer.clipped_share or 0.0)
     if (clipped.clipped_share or 0.0) > CLIPPED:
         place = "the input quantizer" if clipped.order == layers[0].order else f"operator {clipped.order}"
-        return f"{said}; {place} ({clipped.op_kind}) clips {clipped.clipped_share:.0%} of its values{_over(results[name])}."
+        clips = f"clips {clipped.clipped_share:.0%} of its values{over_images(results[name])}"
+        return f"{said}; {place} ({clipped.op_kind}) {clips}."
     steepest = max(layers, key=lambda layer: layer.fall_db or 0.0)
     if not steepest.fall_db:
         return said + "."
     return f"{said}; it falls most, by {steepest.fall_db:.0f} dB, at operator {steepest.order} ({steepest.op_kind})."
 
 
-def _over(errors: LayerErrors) -> str:
+def over_images(errors: LayerErrors) -> str:
     """Other images, other shares: what a share was counted on."""
     return f" on {errors.images} image{'' if errors.images == 1 else 's'}"
 
