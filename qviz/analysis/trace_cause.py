@@ -172,7 +172,7 @@ def _steps(tensor: Tensor, energy: float) -> float | None:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.095 else f"{100 * share:.2g} %"
+    return f"{100 * share:.0f}%" if share >= 0.095 else f"{100 * share:.2g}%"
 
 
 def _number(value: float) -> str:

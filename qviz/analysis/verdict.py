@@ -45,7 +45,7 @@ def nothing_seen(summary: Summary) -> bool:
 def image_verdict(variant: str, summary: Summary) -> str:
     """What one variant did to one image."""
     if nothing_seen(summary):
-        return f"neither the reference nor {variant} finds an object."
+        return f"no object: neither the reference nor {variant} finds one."
     return f"{variant}: {_counts(summary)} (agreement {summary.agreement:.2f})."
 
 

@@ -49,7 +49,7 @@ def test_the_finding_in_a_sentence(summaries: dict[str, Summary], images: int, s
 @pytest.mark.parametrize(
     ("summary", "said"),
     [
-        (counts(), "neither the reference nor int8 finds an object."),
+        (counts(), "no object: neither the reference nor int8 finds one."),
         (counts(kept=1), "int8: its object is kept (agreement 1.00)."),
         (counts(shifted=1, relabelled=2, lost=3), "int8: of 6 objects 3 lost, 2 relabelled, 1 shifted"),
     ],
