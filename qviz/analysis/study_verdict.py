@@ -15,6 +15,7 @@ from qviz.analysis.outliers import worst_layer
 from qviz.analysis.study import Study
 from qviz.analysis.verdict import (
     CLIPPED,
+    HURT,
     LEVELS,
     NOTHING,
     damage_verdict,
@@ -26,8 +27,8 @@ from qviz.analysis.verdict import (
 )
 from qviz.analysis.written import interval, points
 
-UNHURT, HURT = LEVELS[0][0], LEVELS[1][0]
-"""Agreement from which a variant counts as unchanged, and below which it is damaged."""
+UNHURT = LEVELS[0][0]
+"""Agreement from which a variant counts as unchanged."""
 
 
 @dataclass(frozen=True, slots=True)

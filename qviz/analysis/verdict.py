@@ -11,6 +11,10 @@ from qviz.analysis.written import interval, points
 
 LEVELS = ((0.98, "unchanged"), (0.85, "slightly changed"), (0.6, "damaged"), (0.0, "broken"))
 """From this agreement on, a variant counts as ..."""
+HURT = LEVELS[1][0]
+"""Below this agreement a variant is damaged."""
+NAMED = 2
+"""Hurt variants that are named beside the worst."""
 
 
 def level(agreement: float) -> str:
@@ -29,12 +33,21 @@ def damage_verdict(reference: str, summaries: Mapping[str, Summary], images: int
     if nothing_seen(worst):
         return f"Neither {reference} nor a variant finds an object at this confidence: lower it, or take other images."
     said = f"{name} is {level(worst.agreement)}: {_counts(worst)} (agreement {worst.agreement:.2f})."
-    if others:
-        low = others[0][1].agreement
-        rest = "The other" if len(others) == 1 else f"The other {len(others)}"
-        verb = "agrees" if len(others) == 1 else "agree"
-        said += f" {rest} {verb} with {reference} by {low:.2f}{' or more' if len(others) > 1 else ''}."
-    return said
+    return said + _others(reference, others)
+
+
+def _others(reference: str, ranked: Sequence[tuple[str, Summary]]) -> str:
+    """Those that are hurt as well by name, the first few; of the rest how well they agree."""
+    hurt = [(name, summary) for name, summary in ranked if summary.agreement < HURT]
+    told = [f" {name} is {level(summary.agreement)} ({summary.agreement:.2f})." for name, summary in hurt[:NAMED]]
+    if more := len(hurt) - len(told):
+        told.append(f" {more} more {'is' if more == 1 else 'are'} hurt.")
+    rest = ranked[len(hurt) :]
+    if len(rest) == 1:
+        told.append(f" The other agrees with {reference} by {rest[0][1].agreement:.2f}.")
+    elif rest:
+        told.append(f" The other {len(rest)} agree with {reference} by {rest[0][1].agreement:.2f} or more.")
+    return "".join(told)
 
 
 def nothing_seen(summary: Summary) -> bool:

@@ -35,7 +35,15 @@ DAMAGE = [
     (
         {"fp16": counts(kept=4), "int8": counts(lost=1), "dynamic": counts(kept=1, lost=1)},
         3,
-        ["int8 is broken", "The other 2 agree with FP32 by 0.67 or more."],
+        ["int8 is broken", " dynamic is damaged (0.67). The other agrees with FP32 by 1.00."],
+    ),
+    (
+        {str(i): counts(lost=1) for i in range(5)} | {"fp16": counts(kept=4), "int8": counts(kept=9, lost=1)},
+        3,
+        [
+            "0 is broken",
+            ". 1 is broken (0.00). 2 is broken (0.00). 2 more are hurt. The other 2 agree with FP32 by 0.9",
+        ],
     ),
 ]
 
