@@ -49,6 +49,7 @@ def test_it_opens_without_a_network(name: str, scheme: str, folder: Path, browse
     assert ink == ("rgb(27, 34, 40)" if scheme == "light" else "rgb(230, 234, 237)")
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
     _tables_are_saved(page)
+    _a_chart_is_saved(page)
     assert said == []
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
     context.close()
@@ -66,6 +67,13 @@ def _tables_are_saved(page: Any) -> None:
     assert all(0 <= float(row["AP"]) <= 100 for row in rows)
     assert rows[0]["lost"] == "" and -100 <= float(rows[-1]["lost"]) <= 100
     assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "@"))]
+
+
+def _a_chart_is_saved(page: Any) -> None:
+    page.locator(".plot").first.hover()
+    with page.expect_download(timeout=PATIENCE) as saved:
+        page.locator(".plot .modebar-btn[data-title*='ownload']").first.click()
+    assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
 def test_boxes_and_paper(folder: Path, browser: object) -> None:
