@@ -34,7 +34,7 @@ def severity_curves(result: Robustness, names: Mapping[str, str], colours: Mappi
             figure.add_trace(_band(curve, colours[model], model), **place)
             figure.add_trace(_line(curve, colours[model], names[model], number == 0), **place)
         if number + columns >= len(result.corruptions):  # nothing below it
-            figure.update_xaxes(title="severity (5 is the worst)", **place)
+            figure.update_xaxes(title="severity", **place)
     figure.update_xaxes(tickvals=[0, *result.severities], zeroline=False, showgrid=False)
     figure.update_yaxes(rangemode="tozero", zeroline=False)
     figure.update_yaxes(title=f"{result.measure} ×100", col=1)

@@ -104,6 +104,21 @@ def test_boxes_and_paper(folder: Path, browser: object) -> None:
     page.close()
 
 
+@pytest.mark.parametrize("name", ["report.html", "hostile.html"])
+def test_nothing_is_wider_than_the_sheet(name: str, folder: Path, browser: object) -> None:
+    """What is makes the browser shrink the whole page."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})  # type: ignore[attr-defined]
+    page.goto((folder / name).as_uri())
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 688, "height": 1000})  # A4 within its margins
+    wide = page.evaluate(
+        """[...document.querySelectorAll('main *:not(svg *)')].filter(e => e.getBoundingClientRect().right > 690)
+        .map(e => e.className || e.tagName)"""
+    )
+    assert wide == []
+    page.close()
+
+
 def test_the_page_makes_and_hands_out_a_report(visit: Visit) -> None:
     visit.open("/report")
     page = visit.page
