@@ -112,7 +112,7 @@ def test_nothing_is_wider_than_the_sheet(name: str, folder: Path, browser: objec
     page.emulate_media(media="print")
     page.set_viewport_size({"width": 688, "height": 1000})  # A4 within its margins
     wide = page.evaluate(
-        """[...document.querySelectorAll('main *:not(svg *)')].filter(e => e.getBoundingClientRect().right > 690)
+        """[...document.querySelectorAll('main *:not(svg, svg *)')].filter(e => e.getBoundingClientRect().right > 690)
         .map(e => e.className || e.tagName)"""
     )
     assert wide == []
