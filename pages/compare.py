@@ -47,6 +47,9 @@ with page.begin("Compare") as here:
         )
     if not here_now:
         st.stop()
+    if not here_now[0].images[0].objects:
+        st.caption("Nothing to list. Lower the score above the images, or take another image.")
+        st.stop()
     objects, name, reference = here_now[0].images[0].objects, here_now[0].name, found.name(found.reference)
     left, right = st.columns([3, 2])
     position = next(i for i, variant in enumerate(found.variants) if variant.digest == variants[0].digest)

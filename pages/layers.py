@@ -16,7 +16,7 @@ with page.begin("Layers") as here:
     names = [found.name(variant) for variant in found.variants]
     usual = layers.usual(found, here.view.variants)
     left, right = st.columns([3, 2], vertical_alignment="bottom")
-    shown = left.pills("Variants", names, selection_mode="multi", default=usual) or usual
+    shown = left.pills("Variants", names, selection_mode="multi", default=usual, wrap=True) or usual
     local_inputs = right.segmented_control(
         "A layer alone is fed",
         ["reference", "variant"],

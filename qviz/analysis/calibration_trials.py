@@ -18,7 +18,7 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 METHODS_TOLD = {
     "minmax": "smallest and largest value of all images",
     "moving_average": "moving average over the images",
-    "percentile": "99.99 % of each image's values",
+    "percentile": "99.99% of each image's values",
 }
 
 

@@ -76,7 +76,7 @@ def stability_sentence(lab: CalibrationLab) -> str:
     found = lab.stability
     if found is None:
         return "One image says nothing of stability."
-    limit = f"{found.limit:.0%}".replace("%", " %")
+    limit = f"{found.limit:.0%}"
     if not found.too_few:
         return (
             f"Two halves of {_images(found.images)} show the same ranges: none of {found.layers} layers changes by more"

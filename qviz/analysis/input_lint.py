@@ -39,7 +39,8 @@ def _input_range(model: LoadedModel) -> Iterator[Warning]:
         yield Warning(
             "input_range",
             f"Wrong range: the input quantizer holds [{low:.3g}, {high:.3g}], but images normalised as set span"
-            f" [{first:.3g}, {last:.3g}]; {clipped:.0%} of that is clipped.",
+            f" [{first:.3g}, {last:.3g}]; {clipped:.0%} of that span is clipped (of an image's own values more or"
+            " less).",
             "Calibrate with real images prepared as for inference, or correct mean and std if they are wrong.",
             model.name,
         )

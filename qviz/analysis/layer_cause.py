@@ -51,7 +51,8 @@ def cause_of(seen: Symptoms) -> str:
         return _came_in(seen) + _also_clips(seen)
     own = seen.cumulative_mse if seen.local_mse is None else seen.local_mse
     if (seen.clipping_mse or 0.0) >= MOST * own:
-        return f"Clipping: {_share(seen.clipped_share)} of FP32's values lie outside of the range it can hold."
+        share = _share(seen.clipped_share)
+        return f"Clipping: {share} of FP32's values on this image lie outside of the range it can hold."
     return (_rounding(seen, own) or _weights(seen) or _unknown_source(seen) or _operator(seen)) + _also_clips(seen)
 
 
@@ -97,7 +98,7 @@ def _operator(seen: Symptoms) -> str:
 
 def _also_clips(seen: Symptoms) -> str:
     share = seen.clipped_share or 0.0
-    return f" It also clips {_share(share)} of FP32's values." if share >= WORTH_SAYING else ""
+    return f" It also clips {_share(share)} of FP32's values on this image." if share >= WORTH_SAYING else ""
 
 
 def _share(share: float | None) -> str:

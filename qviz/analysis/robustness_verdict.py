@@ -21,7 +21,7 @@ def robustness_verdict(result: Robustness, shown: dict[str, str] | None = None) 
         many = (
             "No corruption takes" if len(result.corruptions) > 1 else f"{_plain(result.corruptions[0])} does not take"
         )
-        said = f"{many} surely more from a variant than from {reference}: {_kept(result)}."
+        said = f"{many} surely more from a variant than from {reference}{_kept(result)}."
         return f"{said} {_frail(result, names)}".strip()
     worst = max(sure, key=lambda row: row.value or 0)
     name = names.get(worst.model, worst.model)
@@ -69,8 +69,9 @@ def _kept(result: Robustness) -> str:
     """What the reference itself keeps."""
     first = result.summary[0]
     if first.rpc is None:
-        return "what is kept under them is unknown"
-    return f"it keeps {first.rpc:.0%} of its own {result.measure} over {len(result.corruptions)} corruptions"
+        return "; what that keeps under them is unknown"
+    count = len(result.corruptions)
+    return f", which keeps {first.rpc:.0%} of its {result.measure} over {count} corruption{'' if count == 1 else 's'}"
 
 
 def layers_sentence(found: RobustnessReport, variant: str) -> str:

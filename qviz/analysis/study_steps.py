@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from qviz.analysis.study import StudiedModel, Study
-from qviz.analysis.study_verdict import HURT, UNHURT, broken_layer, layer_name
-from qviz.analysis.verdict import nothing_seen
+from qviz.analysis.study_verdict import UNHURT, broken_layer, layer_name
+from qviz.analysis.verdict import HURT, nothing_seen
 from qviz.analysis.written import points, score, share
 
 HARMLESS = 0.01

@@ -15,6 +15,7 @@ from qviz.analysis.outliers import worst_layer
 from qviz.analysis.study import Study
 from qviz.analysis.verdict import (
     CLIPPED,
+    HURT,
     LEVELS,
     NOTHING,
     damage_verdict,
@@ -22,11 +23,12 @@ from qviz.analysis.verdict import (
     level,
     loss_verdict,
     nothing_seen,
+    over_images,
 )
 from qviz.analysis.written import interval, points
 
-UNHURT, HURT = LEVELS[0][0], LEVELS[1][0]
-"""Agreement from which a variant counts as unchanged, and below which it is damaged."""
+UNHURT = LEVELS[0][0]
+"""Agreement from which a variant counts as unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ def _place(study: Study, name: str, summary: Summary) -> str:
         return ""
     where = layer_name(errors, layer)
     if (layer.clipped_share or 0.0) > CLIPPED:
-        return f"{level(summary.agreement)} at {where}, which clips {layer.clipped_share:.0%} of its values"
+        clips = f"clips {layer.clipped_share:.0%} of its values{over_images(errors)}"
+        return f"{level(summary.agreement)} at {where}, which {clips}"
     return f"falls most, by {layer.fall_db:.0f} dB, at {where}" if layer.fall_db else ""
 
 

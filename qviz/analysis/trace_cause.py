@@ -148,7 +148,7 @@ def clipped(read: ReadTensor, where: str = "What it reads") -> tuple[str, str]:
     share = _percent(sums.share() or 0.0)
     held, spanned = f"[{_number(low)}, {_number(high)}]", f"[{_number(sums.low)}, {_number(sums.high)}]"
     if read.of_image:
-        told = f"The input quantizer covers {held}; this image spans {spanned}: {share} of it is clipped."
+        told = f"The input quantizer covers {held}; this image spans {spanned}: {share} of its values are clipped."
         return "input_range", told
     return "clipping", f"{where} can hold {held}; FP32's values span {spanned}: {share} of them are clipped."
 
@@ -172,7 +172,7 @@ def _steps(tensor: Tensor, energy: float) -> float | None:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.095 else f"{100 * share:.2g} %"
+    return f"{100 * share:.0f}%" if share >= 0.095 else f"{100 * share:.2g}%"
 
 
 def _number(value: float) -> str:

@@ -11,6 +11,10 @@ from qviz.analysis.written import interval, points
 
 LEVELS = ((0.98, "unchanged"), (0.85, "slightly changed"), (0.6, "damaged"), (0.0, "broken"))
 """From this agreement on, a variant counts as ..."""
+HURT = LEVELS[1][0]
+"""Below this agreement a variant is damaged."""
+NAMED = 2
+"""Hurt variants that are named beside the worst."""
 
 
 def level(agreement: float) -> str:
@@ -29,12 +33,21 @@ def damage_verdict(reference: str, summaries: Mapping[str, Summary], images: int
     if nothing_seen(worst):
         return f"Neither {reference} nor a variant finds an object at this confidence: lower it, or take other images."
     said = f"{name} is {level(worst.agreement)}: {_counts(worst)} (agreement {worst.agreement:.2f})."
-    if others:
-        low = others[0][1].agreement
-        rest = "The other" if len(others) == 1 else f"The other {len(others)}"
-        verb = "agrees" if len(others) == 1 else "agree"
-        said += f" {rest} {verb} with {reference} by {low:.2f}{' or more' if len(others) > 1 else ''}."
-    return said
+    return said + _others(reference, others)
+
+
+def _others(reference: str, ranked: Sequence[tuple[str, Summary]]) -> str:
+    """Those that are hurt as well by name, the first few; of the rest how well they agree."""
+    hurt = [(name, summary) for name, summary in ranked if summary.agreement < HURT]
+    told = [f" {name} is {level(summary.agreement)} ({summary.agreement:.2f})." for name, summary in hurt[:NAMED]]
+    if more := len(hurt) - len(told):
+        told.append(f" {more} more {'is' if more == 1 else 'are'} hurt.")
+    rest = ranked[len(hurt) :]
+    if len(rest) == 1:
+        told.append(f" The other agrees with {reference} by {rest[0][1].agreement:.2f}.")
+    elif rest:
+        told.append(f" The other {len(rest)} agree with {reference} by {rest[0][1].agreement:.2f} or more.")
+    return "".join(told)
 
 
 def nothing_seen(summary: Summary) -> bool:
@@ -45,7 +58,7 @@ def nothing_seen(summary: Summary) -> bool:
 def image_verdict(variant: str, summary: Summary) -> str:
     """What one variant did to one image."""
     if nothing_seen(summary):
-        return f"neither the reference nor {variant} finds an object."
+        return f"no object: neither the reference nor {variant} finds one."
     return f"{variant}: {_counts(summary)} (agreement {summary.agreement:.2f})."
 
 
@@ -83,11 +96,17 @@ def layers_verdict(results: Mapping[str, LayerErrors]) -> str:
     clipped = max(layers, key=lambda layer: layer.clipped_share or 0.0)
     if (clipped.clipped_share or 0.0) > CLIPPED:
         place = "the input quantizer" if clipped.order == layers[0].order else f"operator {clipped.order}"
-        return f"{said}; {place} ({clipped.op_kind}) clips {clipped.clipped_share:.0%} of its values."
+        clips = f"clips {clipped.clipped_share:.0%} of its values{over_images(results[name])}"
+        return f"{said}; {place} ({clipped.op_kind}) {clips}."
     steepest = max(layers, key=lambda layer: layer.fall_db or 0.0)
     if not steepest.fall_db:
         return said + "."
     return f"{said}; it falls most, by {steepest.fall_db:.0f} dB, at operator {steepest.order} ({steepest.op_kind})."
+
+
+def over_images(errors: LayerErrors) -> str:
+    """Other images, other shares: what a share was counted on."""
+    return f" on {errors.images} image{'' if errors.images == 1 else 's'}"
 
 
 CLIPPED = 0.05

@@ -121,7 +121,7 @@ def steadiness(found: Stability, colour: str) -> go.Figure:
                 line={"color": colour, "width": 2, "dash": dash},
                 marker={"size": 6},
                 customdata=[f"{row.changed} of {found.layers}" for row in found.sizes],
-                hovertemplate="%{y:.1f} %<br>%{customdata} layers above the limit",
+                hovertemplate="%{y:.1f}%<br>%{customdata} layers above the limit",
             )
         )
     figure.add_hline(

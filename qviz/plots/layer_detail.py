@@ -64,14 +64,11 @@ def _range(figure: go.Figure, detail: LayerDetail, colour: str) -> None:
     for x0, x1, beyond in sides:
         if beyond:
             figure.add_vrect(x0=x0, x1=x1, fillcolor=CLIPPED, opacity=0.14, line_width=0, layer="below")
-    for end, side in ((low, "right"), (high, "left")):
-        text = f"{'lowest' if end == low else 'highest'} {end:.4g}"
-        figure.add_vline(
-            x=end,
-            line={"width": 1, "dash": "dash", "color": colour},
-            annotation={"text": text, "font": {"size": 11}, "yanchor": "top"},
-            annotation_position=f"top {side}",
-        )
+    for end in (low, high):
+        figure.add_vline(x=end, line={"width": 1, "dash": "dash", "color": colour})
+    # beside the legend: within the chart it would lie over a line or the other end's
+    place = {"xref": "paper", "x": 1, "xanchor": "right", "yref": "paper", "y": 1, "yanchor": "bottom"}
+    figure.add_annotation(text=f"it can hold {low:.4g} to {high:.4g}", showarrow=False, font={"size": 12}, **place)
 
 
 def weight_channels(detail: LayerDetail, colour: str) -> go.Figure:

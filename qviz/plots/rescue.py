@@ -50,7 +50,7 @@ def rescue_scatter(found: Rescue) -> go.Figure:
 
 
 def _title(found: Rescue) -> str:
-    return "loss of AP ×100" if found.budget.measure == AP else "1 − agreement"
+    return f"{'loss of AP ×100' if found.budget.measure == AP else '1 − agreement'} (lower is better)"
 
 
 def _x(row: Tried, found: Rescue) -> float | None:

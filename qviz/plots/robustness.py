@@ -33,13 +33,15 @@ def severity_curves(result: Robustness, names: Mapping[str, str], colours: Mappi
             place = {"row": number // columns + 1, "col": number % columns + 1}
             figure.add_trace(_band(curve, colours[model], model), **place)
             figure.add_trace(_line(curve, colours[model], names[model], number == 0), **place)
+        if number + columns >= len(result.corruptions):  # nothing below it
+            figure.update_xaxes(title="severity", **place)
     figure.update_xaxes(tickvals=[0, *result.severities], zeroline=False, showgrid=False)
     figure.update_yaxes(rangemode="tozero", zeroline=False)
     figure.update_yaxes(title=f"{result.measure} ×100", col=1)
     figure.update_annotations(font_size=13)
     margin = {"l": 8, "r": 8, "t": 58, "b": 8}
     legend = {"orientation": "h", "y": 0.995, "yanchor": "top", "yref": "container", "x": 0}
-    return figure.update_layout(height=90 + 190 * rows, margin=margin, legend=legend, hovermode="x unified")
+    return figure.update_layout(height=112 + 190 * rows, margin=margin, legend=legend, hovermode="x unified")
 
 
 def _told(corruption: str) -> str:

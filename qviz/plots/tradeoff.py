@@ -18,6 +18,7 @@ from qviz.plots.points import FADED, FULL, GREY, faded, plain
 
 LARGEST, SMALLEST = 46.0, 10.0
 """Diameter of bubbles in pixels."""
+RIM = "#ffffff"
 TITLES = {"latency": "latency p50, ms (lower is better)", "size": "size, MB (lower is better)"}
 
 
@@ -45,7 +46,7 @@ def tradeoff_scatter(found: Tradeoff, colours: Mapping[str, str], x: str = "late
     kind = found.quality_kind
     most = max((_y(point) for point in known), default=1.0) or 1.0
     figure.update_yaxes(
-        title=f"{kind} ×100" if kind == "AP" else kind,
+        title=f"{kind} ×100 (higher is better)" if kind == "AP" else f"{kind} (higher is better)",
         range=[-0.15 * most, 1.25 * most],  # room for the bubbles and their names
         tickvals=list(range(0, int(most) + 1, 10 if most > 25 else 5)) if kind == "AP" else [0, 0.25, 0.5, 0.75, 1],
         zeroline=False,
@@ -69,7 +70,8 @@ def _bubble(found: Tradeoff, point: Point, colour: str, x: str, largest: float, 
         marker={
             "size": max(SMALLEST, LARGEST * sqrt(_area(point, x) / largest)),
             "color": faded(colour, alpha),
-            "line": {"width": 1, "color": faded(colour, FULL)},
+            # a rim in its own colour where it is faded, else one that tells it from the bubble it lies on
+            "line": {"width": 1, "color": faded(colour, FULL)} if others else {"width": 2, "color": RIM},
         },
         customdata=[[megabytes(point.bytes), milliseconds(point.latency_ms), plain(told)]],
         hovertemplate="%{text}: %{y}<br>%{customdata[0]}, %{customdata[1]}<br>%{customdata[2]}<extra></extra>",

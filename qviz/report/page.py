@@ -1,7 +1,8 @@
 """The HTML file: sections filled in, plotly.js inlined once, everything from outside escaped.
 
-The content security policy lets nothing be fetched and runs two scripts only, known by their sha256. Browsers hash a
-script's text as it stands in the file in UTF-8, so the file has to be written without changing its line ends.
+The content security policy lets nothing be fetched (blob: is what a chart makes of itself to be saved as a picture) and
+runs two scripts only, known by their sha256. Browsers hash a script's text as it stands in the file in UTF-8, so the
+file has to be written without changing its line ends.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def _file(name: str) -> str:
 def _policy(*scripts: str) -> str:
     hashes = " ".join(f"'sha256-{_hash(text)}'" for text in scripts if text)
     return (
-        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {hashes};"
+        f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {hashes};"
         " base-uri 'none'; form-action 'none'"
     )
 

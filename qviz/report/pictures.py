@@ -86,7 +86,7 @@ def _reference(objects: Sequence[ComparedObject], name: str, colour: str) -> Pan
         _box("reference", colour, row.reference_box, row.label, f"{row.label} {row.reference_score:.2f}", row)
         for row in found[:MOST_BOXES]
     ]
-    said = "1 object" if len(found) == 1 else f"{len(found)} objects"
+    said = {0: "no object", 1: "1 object"}.get(len(found), f"{len(found)} objects")
     return Pane(name, colour, said, tuple(box for box in boxes if box is not None))
 
 

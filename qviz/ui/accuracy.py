@@ -133,7 +133,9 @@ def choose(here: Page, finding: Finding) -> tuple[str, str]:
     asked = next((name for name in here.view.variants if name in losses), worst)
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     variant = (
-        left.segmented_control("Variant", list(losses), default=asked, format_func=as_text, key=f"accuracy-{asked}")
+        left.segmented_control(
+            "Variant", list(losses), default=asked, format_func=as_text, key=f"accuracy-{asked}", wrap=True
+        )
         or asked
     )
     if variant != asked:

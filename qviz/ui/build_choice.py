@@ -29,7 +29,7 @@ _ORDERS = re.compile(r"[0-9]+(-[0-9]+)?")
 METHODS_TOLD = {
     "minmax": "smallest and largest value seen",
     "moving_average": "moving average over the images",
-    "percentile": "99.99 % of the values",
+    "percentile": "99.99% of the values",
 }
 
 

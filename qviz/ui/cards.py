@@ -70,27 +70,31 @@ def _damage(summary: Summary) -> str:
 
 def cards(rows: Sequence[str]) -> str:
     """Cards in a grid."""
-    return f'<div class="qviz qviz-cards">{"".join(rows)}</div>'
+    return f'<div class="qviz qviz-cards" style="--count:{len(rows)}">{"".join(rows)}</div>'
 
 
 def worst_card(jpeg: bytes, name: str, variant: str, summary: Summary) -> str:
     """An image with what one variant did to it."""
     picture = base64.b64encode(jpeg).decode()
-    lines = f"<b>{escape(variant)}</b>: {badge(summary)}<br>{escape(name)}"
+    lines = f"<b>{escape(variant)}</b>: {' · '.join(_told(summary)) or badge(summary)}<br>{escape(name)}"
     return f'<div class="qviz qviz-worst"><img alt="" src="data:image/jpeg;base64,{picture}"><p>{lines}</p></div>'
 
 
 def badge(summary: Summary) -> str:
-    """The damage of one image in a few characters' room, the gravest first."""
-    for count, word in (
+    """The damage of one image in a few characters' room: the gravest alone."""
+    told = _told(summary) or ([f"{summary.kept} kept"] if summary.kept else ["empty"])
+    return told[0]
+
+
+def _told(summary: Summary) -> list[str]:
+    """What became of the objects, the gravest first; kept ones are not told."""
+    counts = (
         (summary.lost, "lost"),
         (summary.relabelled, "relabelled"),
         (summary.spurious, "spurious"),
         (summary.shifted, "shifted"),
-    ):
-        if count:
-            return f"{count} {word}"
-    return f"{summary.kept} kept" if summary.kept else "empty"
+    )
+    return [f"{count} {word}" for count, word in counts if count]
 
 
 def damage_level(summary: Summary) -> str:

@@ -39,6 +39,7 @@ def choose_variants(here: Page, compared: Sequence[ComparedVariant]) -> list[Loa
         names,
         selection_mode="multi",
         default=[found.name(variant) for variant in wanted],
+        wrap=True,
         key=f"qviz_variants-{','.join(names)}-{','.join(found.name(variant) for variant in wanted)}",
         label_visibility="collapsed",
     )

@@ -142,8 +142,9 @@ def next_steps(here: Page, damage: dict[str, Summary]) -> None:
         ("pages/variants.py", "What to do →", "Build variants, and weigh them."),
         ("pages/report.py", "For the meeting →", "All of it on one page."),
     )
-    for place, (target, label, told) in zip(st.columns(len(steps)), steps, strict=True):
-        place.page_link(target, label=label, help=as_text(told), query_params={"variant": worst})
+    with st.container(horizontal=True, gap="medium"):
+        for target, label, told in steps:
+            st.page_link(target, label=label, help=as_text(told), query_params={"variant": worst})
 
 
 def failures(here: Page) -> None:

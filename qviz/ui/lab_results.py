@@ -116,7 +116,7 @@ def _images(found: CalibrationLab, data: Dataset) -> None:
                     "widens by": row.widening,
                     "layers": row.layers,
                     "times": row.times,
-                    "clipped": row.clipped_share,
+                    "clipped %": 100 * row.clipped_share,
                     "layer": row.tensor[:80],
                 }
                 for row in found.outliers
@@ -124,8 +124,8 @@ def _images(found: CalibrationLab, data: Dataset) -> None:
         )
         columns = {
             "widens by": st.column_config.NumberColumn(format="percent", width="small", help="Mean over the layers."),
-            "clipped": st.column_config.NumberColumn(
-                format="%.6f", width="small", help="Share of its activations outside of all other images' ranges."
+            "clipped %": st.column_config.NumberColumn(
+                format="%.4f", width="small", help="Share of its activations outside of all other images' ranges."
             ),
             "times": st.column_config.NumberColumn(
                 format="%.2f", width="small", help="As wide as without it: the layer that it widens most."

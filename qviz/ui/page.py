@@ -104,8 +104,13 @@ def _sidebar(held: workspace.Workspace, found: Models | None) -> None:
 def _legend(found: Models) -> str:
     rows = [(REFERENCE, f"{found.name(found.reference)} · reference")]
     rows += [(variant_colour(i), found.name(variant)) for i, variant in enumerate(found.variants)]
-    spans = "".join(f'<span style="--swatch:{colour}">{escape(text)}</span>' for colour, text in rows)
+    spans = "".join(f'<span style="--swatch:{colour}"><b>{_breakable(text)}</b></span>' for colour, text in rows)
     return f'<div class="qviz qviz-legend">{spans}</div>'
+
+
+def _breakable(name: str) -> str:
+    """A long name is broken at its underscores, not before its last letter."""
+    return escape(name).replace("_", "_<wbr>")
 
 
 def _notices(held: workspace.Workspace, found: Models | None) -> None:

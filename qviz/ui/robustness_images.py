@@ -57,6 +57,7 @@ def _ranking(found: OutOfRange, dataset: Dataset, name: str) -> None:
     st.caption(
         "Out of range: how far FP32's activations go beyond the variant's ranges, in widths of the range, averaged over"
         " all layers and both ends (each capped at 1), plus the largest share that any one layer clips."
+        " Clipped %: of all layers' activations together."
     )
     if found.add:
         data = zip_of(dataset, found.add)

@@ -61,6 +61,7 @@ def ask(here: Page, known: dict[str, Source]) -> tuple[Source, Asked | None]:
         selection_mode="multi",
         default=layers.usual(found, here.view.variants),
         key="robustness-variants",
+        wrap=True,
     )
     images = third.number_input(
         "Images", 1, most, min(IMAGES_USUAL, most), key=f"robustness-images-{most}", help=f"Evenly out of {most}."

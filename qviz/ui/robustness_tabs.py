@@ -35,8 +35,8 @@ def curves(finding: Finding) -> None:
         ),
     )  # fmt: skip
     st.caption(
-        "P: on the clean images. mPC: mean over corruptions and severities. rPC: mPC / P. Half gone at: the severity at"
-        " which half of the model's own clean objects are no longer found."
+        "Severity 5 is the worst. P: on the clean images. mPC: mean over corruptions and severities. rPC: mPC / P. Half"
+        " gone at: the severity at which half of the model's own clean objects are no longer found."
     )
 
 

@@ -48,7 +48,7 @@ def test_a_gap_in_the_curve_is_not_enough() -> None:
 
 def test_stability_names_the_layers() -> None:
     assert stability_sentence(LAB) == (
-        "Too few images for 1 of 40 layers: between two halves of 2 images its range changes by more than 20 %: CONV_2D"
+        "Too few images for 1 of 40 layers: between two halves of 2 images its range changes by more than 20%: CONV_2D"
         " 7 (35%)."
     )
     assert LAB.stability is not None

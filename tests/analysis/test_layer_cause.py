@@ -34,7 +34,7 @@ CASES = [
     ({"local_mse": 0.0, "local_sqnr_db": None}, "The error came in from before: 40.0 dB here, and none of its own."),
     (
         {"local_mse": 10.0, "cumulative_mse": 10.0, "clipping_mse": 6.0, "clipped_share": 0.625},
-        "Clipping: 62% of FP32's values lie outside of the range it can hold.",
+        "Clipping: 62% of FP32's values on this image lie outside of the range it can hold.",
     ),
     ({"local_mse": 10.0, "cumulative_mse": 10.0, "clipping_mse": 4.0, "clipped_share": 0.02}, "It also clips 2% of"),
     ({"local_mse": 9.0, "cumulative_mse": 9.0, "weight_sqnr_db": 21.0}, "Coarse weights: 21.0 dB, where the median"),

@@ -28,7 +28,7 @@ def test_what_the_samples_files_are_warned_of(name: str, loaded: dict[str, Loade
 
 def test_the_wrong_range_is_told_in_numbers(loaded: dict[str, LoadedModel]) -> None:
     warning, _ = lint_model(loaded["int8_wrong_range"])
-    assert "holds [0, 1], but images normalised as set span [-1, 1]; 50% of that is clipped" in warning.message
+    assert "holds [0, 1], but images normalised as set span [-1, 1]; 50% of that span is clipped" in warning.message
     assert warning.model == loaded["int8_wrong_range"].name
     assert set(warning.to_json()) == {"model", "code", "message", "cure", "advice"}
 

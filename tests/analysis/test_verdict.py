@@ -35,7 +35,15 @@ DAMAGE = [
     (
         {"fp16": counts(kept=4), "int8": counts(lost=1), "dynamic": counts(kept=1, lost=1)},
         3,
-        ["int8 is broken", "The other 2 agree with FP32 by 0.67 or more."],
+        ["int8 is broken", " dynamic is damaged (0.67). The other agrees with FP32 by 1.00."],
+    ),
+    (
+        {str(i): counts(lost=1) for i in range(5)} | {"fp16": counts(kept=4), "int8": counts(kept=9, lost=1)},
+        3,
+        [
+            "0 is broken",
+            ". 1 is broken (0.00). 2 is broken (0.00). 2 more are hurt. The other 2 agree with FP32 by 0.9",
+        ],
     ),
 ]
 
@@ -49,7 +57,7 @@ def test_the_finding_in_a_sentence(summaries: dict[str, Summary], images: int, s
 @pytest.mark.parametrize(
     ("summary", "said"),
     [
-        (counts(), "neither the reference nor int8 finds an object."),
+        (counts(), "no object: neither the reference nor int8 finds one."),
         (counts(kept=1), "int8: its object is kept (agreement 1.00)."),
         (counts(shifted=1, relabelled=2, lost=3), "int8: of 6 objects 3 lost, 2 relabelled, 1 shifted"),
     ],

@@ -180,6 +180,19 @@ def test_dark_mode_follows_the_system(browser: object, server: str) -> None:
     visit.close()
 
 
+def test_a_4k_projector_gets_larger_type(visit: Visit) -> None:
+    visit.open("/compare?image=dog_shepherd.jpg")
+    tag = visit.painted().locator(".qviz-tag").first  # type: ignore[attr-defined]
+    usual = tag.evaluate("tag => parseFloat(getComputedStyle(tag).fontSize)")
+    visit.page.set_viewport_size({"width": 3840, "height": 2000})
+    main = visit.page.locator('[data-testid="stMain"]')
+    assert main.evaluate("() => getComputedStyle(document.documentElement).fontSize") == "20px"
+    visit.page.wait_for_function("main => main.scrollWidth <= main.clientWidth", arg=main.element_handle())
+    visit.page.wait_for_function(  # the viewer lays itself out anew
+        "([tag, usual]) => parseFloat(getComputedStyle(tag).fontSize) > 1.3 * usual", arg=[tag.element_handle(), usual]
+    )
+
+
 def test_layers_name_the_input_quantizer(visit: Visit) -> None:
     visit.open("/layers?variant=int8_wrong_range")
     visit.page.get_by_text(re.compile("the input quantizer .QUANTIZE. clips")).first.wait_for(timeout=120_000)

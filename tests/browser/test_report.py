@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import html
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,32 @@ def test_it_opens_without_a_network(name: str, scheme: str, folder: Path, browse
     ink = page.evaluate("getComputedStyle(document.querySelector('.plot .xtick text')).fill")
     assert ink == ("rgb(27, 34, 40)" if scheme == "light" else "rgb(230, 234, 237)")
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    _tables_are_saved(page)
+    _a_chart_is_saved(page)
     assert said == []
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
     context.close()
+
+
+def _tables_are_saved(page: Any) -> None:
+    """Every table hands out what it shows; figures as figures, and no name as a formula."""
+    assert page.get_by_role("button", name="Download CSV").count() == page.locator("table").count() > 4
+    with page.expect_download() as saved:
+        page.locator("#accuracy").get_by_role("button", name="Download CSV").click()
+    assert saved.value.suggested_filename == "accuracy-1.csv"
+    rows = list(csv.DictReader(Path(saved.value.path()).read_text("utf-8-sig").splitlines()))
+    shown = page.locator("#accuracy tbody th").all_inner_texts()
+    assert [row["model"].removeprefix("'") for row in rows] == shown
+    assert all(0 <= float(row["AP"]) <= 100 for row in rows)
+    assert rows[0]["lost"] == "" and -100 <= float(rows[-1]["lost"]) <= 100
+    assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "@"))]
+
+
+def _a_chart_is_saved(page: Any) -> None:
+    page.locator(".plot").first.hover()
+    with page.expect_download(timeout=PATIENCE) as saved:
+        page.locator(".plot .modebar-btn[data-title*='ownload']").first.click()
+    assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
 def test_boxes_and_paper(folder: Path, browser: object) -> None:
@@ -77,6 +101,21 @@ def test_boxes_and_paper(folder: Path, browser: object) -> None:
     widths = page.evaluate("window.widths")
     assert paper.startswith(b"%PDF") and len(paper) > 50_000
     assert widths and all(width <= 681 for width in widths)  # A4 within its margins
+    page.close()
+
+
+@pytest.mark.parametrize("name", ["report.html", "hostile.html"])
+def test_nothing_is_wider_than_the_sheet(name: str, folder: Path, browser: object) -> None:
+    """What is makes the browser shrink the whole page."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})  # type: ignore[attr-defined]
+    page.goto((folder / name).as_uri())
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 688, "height": 1000})  # A4 within its margins
+    wide = page.evaluate(
+        """[...document.querySelectorAll('main *:not(svg, svg *)')].filter(e => e.getBoundingClientRect().right > 690)
+        .map(e => e.className || e.tagName)"""
+    )
+    assert wide == []
     page.close()
 
 

@@ -50,7 +50,7 @@ def test_the_range_is_a_band_and_what_lies_outside_is_red(clipped: LayerDetail, 
     assert bands[CHANGES["lost"]] == pytest.approx((clipped.histogram.edges[0], 0))
     whole = value_histograms(convolution, COLOUR).layout
     assert CHANGES["lost"] not in {shape.fillcolor for shape in whole.shapes}
-    assert [note.text for note in whole.annotations] == ["lowest 0", "highest 6"]
+    assert [note.text for note in whole.annotations] == ["it can hold 0 to 6"]
 
 
 def test_the_weights_are_drawn_by_channel_and_the_worst_ringed(convolution: LayerDetail) -> None:

@@ -48,7 +48,8 @@ def test_ap_is_drawn_in_points() -> None:
     points = [Point("float32", 2, 1.0, 0.315, "AP"), Point("wrong", 1, 2.0, 0.2, "AP")]
     figure = tradeoff_scatter(tradeoff(points), COLOURS)
     assert [trace.y[0] for trace in figure.data[1:]] == [31.5, 20]
-    assert figure.layout.yaxis.title.text == "AP ×100"
+    assert figure.layout.yaxis.title.text == "AP ×100 (higher is better)"
+    assert tradeoff_scatter(tradeoff(POINTS), COLOURS).layout.yaxis.title.text == "agreement (higher is better)"
 
 
 def test_nothing_known_is_an_empty_picture() -> None:

@@ -32,7 +32,7 @@ def sample_study(engine: Engine, models: Sequence[LoadedModel], sample: Sample, 
 def hostile(study: Study) -> Study:
     """Every text that comes from outside replaced."""
     models = tuple(
-        replace(model, name=f"{number}{HOSTILE}", file=HOSTILE, facts=(HOSTILE,), settings={HOSTILE: HOSTILE})
+        replace(model, name=f"={number}{HOSTILE}", file=HOSTILE, facts=(HOSTILE,), settings={HOSTILE: HOSTILE})
         for number, model in enumerate(study.models)
     )
     names = dict(zip((model.name for model in study.models), (model.name for model in models), strict=True))

@@ -8,8 +8,8 @@
   const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
   const dark = matchMedia("(prefers-color-scheme: dark)");
 
-  const template = ({ ink, line, panel }) => {
-    const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, tickcolor: line, automargin: true, title: { standoff: 12, font: { size: 13 } } };
+  const template = ({ ink, line, panel }, printed) => {
+    const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, tickcolor: line, automargin: true, title: { standoff: 12, font: { size: printed ? 11 : 13 } } };
     return { layout: { xaxis: axis, yaxis: axis, hoverlabel: { bgcolor: panel, bordercolor: line, font: { color: ink } } } };
   };
 
@@ -17,8 +17,8 @@
     const colours = !printed && dark.matches ? DARK : LIGHT;
     const json = document.getElementById(`${place.id}-data`).textContent;
     const { data, layout } = JSON.parse(json.replaceAll(INK, colours.ink));
-    const font = { ...layout.font, color: colours.ink, family: getComputedStyle(document.body).fontFamily, size: 13 };
-    const own = { template: template(colours), font, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" };
+    const font = { ...layout.font, color: colours.ink, family: getComputedStyle(document.body).fontFamily, size: printed ? 11 : 13 };
+    const own = { template: template(colours, printed), font, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" };
     const size = printed
       ? { width: PAPER, height: Math.min(layout.height || 400, TALL), autosize: false }
       : { width: undefined, height: layout.height, autosize: true };
@@ -41,6 +41,33 @@
   });
   document.querySelectorAll(".pane svg").forEach((picture) => {
     picture.addEventListener("click", () => picture.parentElement.classList.toggle("large"));
+  });
+  // Spreadsheets run what begins like a formula, and names come from files; figures stay figures.
+  const cell = (text) => {
+    const plain = text.trim().replace(/\s+/g, " ");
+    if (plain === "–") return "";
+    const safe = /^[=+\-@]/.test(plain) && Number.isNaN(Number(plain)) ? `'${plain}` : plain;
+    return /[",;]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  };
+  const csv = (table) => [...table.rows].map((row) => [...row.cells].map(({ textContent }) => cell(textContent)).join(",")).join("\r\n");
+
+  const save = (text, name) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob(["\ufeff", text, "\r\n"], { type: "text/csv" }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  };
+
+  document.querySelectorAll(".table").forEach((place) => {
+    const section = place.closest("section");
+    const number = [...section.querySelectorAll(".table")].indexOf(place) + 1;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "csv";
+    button.textContent = "Download CSV";
+    button.addEventListener("click", () => save(csv(place.querySelector("table")), `${section.id}-${number}.csv`));
+    place.append(button);
   });
   addEventListener("beforeprint", () => drawAll(true));
   addEventListener("afterprint", () => drawAll(false));

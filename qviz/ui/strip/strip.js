@@ -49,7 +49,7 @@ function markCurrent(root, current) {
     const here = button.dataset.name === current;
     if (here && button.getAttribute("aria-current") !== "true") {
       // within the strip alone: scrollIntoView would move the page
-      root.scrollTo({ left: button.offsetLeft - root.offsetLeft - root.clientWidth / 2 + 46, behavior: "instant" });
+      root.scrollTo({ left: button.offsetLeft - root.offsetLeft - root.clientWidth / 2 + button.offsetWidth / 2, behavior: "instant" });
     }
     button.setAttribute("aria-current", String(here));
   }

@@ -5,10 +5,15 @@
 
 const LARGE = [1.2, 1.7]; // times the usual size of labels on boxes, by the width of a pane
 const WIDE = 520; // pixels of a pane whose labels have the usual size
-const CAPTION = 44; // pixels, as in viewer.css
+const CAPTION = 44; // pixels at the usual type size, as in viewer.css
+const TYPE = 14; // pixels of the page's usual type; larger on a 4K projector (style.css)
+
+function typeScale() {
+  return (parseFloat(getComputedStyle(document.documentElement).fontSize) || TYPE) / TYPE;
+}
 
 function labelScale(v) {
-  return v.state.present ? clamp(v.size.width / WIDE, ...LARGE) : 1;
+  return typeScale() * (v.state.present ? clamp(v.size.width / WIDE, ...LARGE) : 1);
 }
 
 function makeBoard(v) {
@@ -61,7 +66,7 @@ function presentedSize(v, count, whole) {
     const columns = i + 1;
     const rows = Math.ceil(count / columns);
     const width = (whole - GAP * (columns - 1)) / columns;
-    const height = (room - GAP * (rows - 1)) / rows - CAPTION;
+    const height = (room - GAP * (rows - 1)) / rows - CAPTION * typeScale();
     return { columns, width, height: Math.max(height, 120), fit: Math.min(width / w, height / h) };
   });
   return sizes.reduce((best, size) => (size.fit > best.fit ? size : best));

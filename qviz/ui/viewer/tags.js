@@ -72,8 +72,8 @@ function tagItems(v, pane, frame) {
   items.sort((a, b) => rank(a) - rank(b) || b.slot.box[4] - a.slot.box[4]);
   for (const item of items) {
     item.text = tagText(v, pane, item.slot.row);
-    item.width = tagWidth(v, item.text) * labelScale(v);
-    item.height = TAG_HEIGHT * labelScale(v);
+    item.width = tagWidth(v, item.text) * v.tagScale;
+    item.height = TAG_HEIGHT * v.tagScale;
   }
   return items;
 }

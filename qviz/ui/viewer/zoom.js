@@ -23,7 +23,8 @@ function layout(v) {
   const { width: w, height: h } = v.data.image;
   const { columns, width, height } = v.state.present ? presentedSize(v, count, whole) : pageSize(v, count, whole);
   v.size = { width, height: Math.round(height) };
-  v.root.style.setProperty("--labels", labelScale(v));
+  v.tagScale = labelScale(v); // once a layout: asking the page for its type size lays it out
+  v.root.style.setProperty("--labels", v.tagScale);
   v.fit = Math.min(v.size.width / w, v.size.height / h);
   v.panesEl.style.setProperty("--columns", columns);
   v.panesEl.style.setProperty("--stage", `${v.size.height}px`);
