@@ -32,7 +32,7 @@ from qviz.api import SEEN_FROM, load
 from qviz.structures import EncodedImage
 from qviz.ui.overlay import _boxes
 
-AT_ONCE, DROPS, MORE, ALONE = 20, 6, 100, 30
+AT_ONCE, DROPS, MORE, ALONE = 20, 6, 200, 30
 THINKING = (4.0, 10.0)
 NAMED = re.compile(rb"load-(\d+)-")
 OWN_MODEL = 5
