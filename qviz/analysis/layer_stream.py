@@ -173,10 +173,12 @@ class _FedByVariant(_Stream):
             if index in self.own:
                 self._real(index)
         start = time.perf_counter()
-        expected = self.networks.expected(op, self.held)
-        sums.seconds = time.perf_counter() - start
-        if expected is not None:
+
+        def compare(expected: np.ndarray) -> None:
+            sums.seconds = time.perf_counter() - start
             sums.local.add_energies(expected, self._real(op.outputs[0]))
+
+        self.networks.expect(op, self.held, compare)
         self.release(op)
 
     def finish(self) -> None:

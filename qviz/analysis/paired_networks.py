@@ -5,7 +5,7 @@ Tensors of the reference are float32. `as_variant` and `as_real` bring values fr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -77,17 +77,21 @@ class PairedNetworks:
         fed = {t: as_variant(truth[self.partners[t]].reshape(_shape(tensors[t])), tensors[t]) for t in inputs}
         return as_real(self.alone(op, fed), tensors[op.outputs[0]])
 
-    def expected(self, op: Op, real: Mapping[int, np.ndarray]) -> np.ndarray | None:
-        """The reference's operator on the variant's own tensors, given as real numbers; None where one is missing."""
+    def expect(self, op: Op, real: Mapping[int, np.ndarray], at: Callable[[np.ndarray], None]) -> None:
+        """Show `at` what the reference's operator makes of the variant's own tensors, given as real numbers.
+
+        It is not called where one is missing, and must not keep what it is shown.
+        """
         if op.kind in CONVERSIONS:
-            return real.get(op.inputs[0]) if op.inputs[0] is not None else None
+            if op.inputs[0] is not None and op.inputs[0] in real:
+                at(real[op.inputs[0]])
+            return
         pair = self.pair_of[op.order]
         step = self._steps[0].get(pair.reference_order)
         back = {self.partners[t]: t for t in op.inputs if t is not None and t in self.partners}
         inputs = self.reference.steps[step].inputs if step is not None else ()
-        if step is None or any(back.get(tensor) not in real for tensor in inputs):
-            return None
-        return self.reference.run_step(step, {t: real[back[t]] for t in inputs})[pair.reference_tensor]
+        if step is not None and all(back.get(tensor) in real for tensor in inputs):
+            self.reference.look(step, {t: real[back[t]] for t in inputs}, pair.reference_tensor, at)
 
 
 def activations(stepper: Stepper) -> set[int]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -114,8 +115,7 @@ class RangeSums:
         """
         values = np.ravel(x)
         scale, zero = np.float32(quantization.scales[0]), np.float32(quantization.zero_points[0])
-        limits = np.iinfo(dtype)
-        low, high = np.float32(limits.min) - zero, np.float32(limits.max) - zero
+        low, high = (np.float32(end) - zero for end in _ends(dtype))
         found = RangeSums(count=values.size)
         for place, part, steps, whole in _parts(values):
             smallest, largest = part.min(), part.max()
@@ -187,6 +187,12 @@ def _pairs(x: np.ndarray, y: np.ndarray, quantization: Quantization | None) -> I
             np.subtract(other, np.float32(quantization.zero_points[0]), out=real, dtype=np.float32)
             other = np.multiply(real, np.float32(quantization.scales[0]), out=real)
         yield first, other
+
+
+@lru_cache
+def _ends(dtype: str) -> tuple[int, int]:
+    limits = np.iinfo(dtype)
+    return int(limits.min), int(limits.max)
 
 
 def _round(values: np.ndarray, out: np.ndarray) -> None:

@@ -73,6 +73,10 @@ class Stepper:
             raise ValueError(f"step {step} ({kinds}) reads tensor {missing[0]}, which is neither given nor computed")
         return self._pieces[step].run([tensors[tensor] for tensor in reads])
 
+    def look(self, step: int, tensors: Mapping[int, np.ndarray], tensor: int, at: Callable[[np.ndarray], None]) -> None:
+        """As `run_step`; `at` is shown one output where it lies, which saves the copy: it must not keep it."""
+        self._pieces[step].look([tensors[read] for read in self.steps[step].inputs], tensor, at)
+
     def run(
         self,
         inputs: Sequence[np.ndarray],
@@ -125,14 +129,22 @@ class _Piece:
         self.step, self._interpreter = step, interpreter
         self._shapes = [tuple(self._interpreter.tensor(i)().shape) for i in range(len(step.inputs))]
         self._outputs = list(enumerate(step.outputs, start=len(step.inputs)))
+        self._number = {tensor: number for number, tensor in self._outputs}
 
     def run(self, values: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+        self._invoke(values)
+        return {tensor: self._interpreter.get_tensor(number) for number, tensor in self._outputs}
+
+    def look(self, values: Sequence[np.ndarray], tensor: int, at: Callable[[np.ndarray], None]) -> None:
+        self._invoke(values)
+        at(self._interpreter.tensor(self._number[tensor])())
+
+    def _invoke(self, values: Sequence[np.ndarray]) -> None:
         try:
             self._fit([value.shape for value in values])
             for number, value in enumerate(values):
                 self._interpreter.set_tensor(number, value)
             self._interpreter.invoke()
-            return {tensor: self._interpreter.get_tensor(number) for number, tensor in self._outputs}
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"failed in operator {self.step.orders[0]}: {_first_line(error)}") from error
 

@@ -19,7 +19,7 @@ from qviz.datasets.files import load_images
 from qviz.datasets.images import read_image
 from qviz.engine import LocalEngine
 from qviz.errors import ImageError
-from qviz.structures import EncodedImage
+from qviz.structures import EncodedImage, Op
 from tests.conftest import Sample
 
 Models = dict[str, LoadedModel]
@@ -113,10 +113,16 @@ def test_what_is_compared_on_the_way_is_what_a_whole_run_gives(
     for op in networks.layers:
         x, y = truth[networks.partners[op.outputs[0]]], real[op.outputs[0]]
         assert found[op.order].cumulative.error == pytest.approx(energy(x, y), rel=1e-4, abs=1e-9)
-        expected, made = (x, networks.local(op, truth)) if fed == "reference" else (networks.expected(op, real), y)
+        expected, made = (x, networks.local(op, truth)) if fed == "reference" else (expectation(networks, op, real), y)
         assert (expected is None or made is None) == (found[op.order].local.count == 0)
         if expected is not None and made is not None:
             assert found[op.order].local.error == pytest.approx(energy(expected, made), rel=1e-4, abs=1e-9)
+
+
+def expectation(networks: PairedNetworks, op: Op, real: dict[int, np.ndarray]) -> np.ndarray | None:
+    seen: list[np.ndarray] = []
+    networks.expect(op, real, lambda values: seen.append(values.copy()))
+    return seen[0] if seen else None
 
 
 def energy(x: np.ndarray, y: np.ndarray) -> float:
