@@ -20,7 +20,8 @@ from qviz.detector import decoded, inference, input_spec
 from qviz.engine import Blob, Warm
 from qviz.structures import Detections, EncodedImage, Settings, Tensor
 from qviz.tflite.inputs import fill, input_size
-from qviz.tflite.stepper import Step, Stepper
+from qviz.tflite.stepper import Stepper
+from qviz.tflite.steps import Step
 
 DEFAULT = "default"
 

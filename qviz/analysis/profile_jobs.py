@@ -23,7 +23,8 @@ from qviz.engine import Blob
 from qviz.structures import Graph, Image, Settings, Tensor
 from qviz.tflite.inputs import fill
 from qviz.tflite.runner import Runner
-from qviz.tflite.stepper import Step, Stepper
+from qviz.tflite.stepper import Stepper
+from qviz.tflite.steps import Step
 
 SEED = 20
 WARM_UP = 5

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 
 from qviz.analysis.paired_networks import PairedNetworks, as_variant
-from qviz.tflite.stepper import Step
+from qviz.tflite.steps import Step
 
 Tensors = Mapping[int, np.ndarray]
 

@@ -22,7 +22,7 @@ from qviz.engine import LocalEngine
 from qviz.errors import ImageError, SettingsError
 from qviz.structures import EncodedImage
 from qviz.tflite.runner import Runner
-from qviz.tflite.stepper import Step
+from qviz.tflite.steps import Step
 from tests.conftest import ROOT, Sample
 
 Models = dict[str, LoadedModel]

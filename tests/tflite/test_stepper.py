@@ -241,7 +241,7 @@ def test_shapes_found_while_running() -> None:
 
 
 def test_what_is_refused_alone_is_joined_with_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    prepared = module._prepared
+    prepared = module.prepared
 
     def picky(data: bytes, threads: int, kernels: str) -> Interpreter:
         codes = fb.ModelT.InitFromPackedBuf(data).operatorCodes
@@ -249,7 +249,7 @@ def test_what_is_refused_alone_is_joined_with_its_neighbours(monkeypatch: pytest
             raise RuntimeError("NEG does not like it here")
         return prepared(data, threads, kernels)
 
-    monkeypatch.setattr(module, "_prepared", picky)
+    monkeypatch.setattr(module, "prepared", picky)
     data = chain(KIND.RELU, KIND.EXP, KIND.NEG, KIND.ABS, KIND.SQRT)
     stepper = Stepper(data)
     assert [step.orders for step in stepper.steps] == [(0,), (1, 2, 3), (4,)]
