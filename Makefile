@@ -23,7 +23,8 @@ bench: .venv/.test
 fuzz: .venv/.test
 	$(BIN)/python -m tests.fuzz
 
-# Twenty sessions at once on a server of its own, then a hundred more.
+# Twenty sessions at once on a server of its own, then a hundred more; whether its memory stays flat takes longer:
+# .venv/bin/python -m benchmarks visitors
 load: .venv/.test
 	$(BIN)/python -m benchmarks load
 

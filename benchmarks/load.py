@@ -5,7 +5,7 @@ time is from the drop to the overlay with both models' boxes (upload, decoding, 
 of twenty visitors does so, and looks for 4 to 10 seconds in between. Every overlay is compared with detections computed
 here, without the server, and every message is searched for other visitors' files.
 
-The server keeps 64 MB of answers, not a gigabyte, so that the bound is reached and memory has to stay flat beyond it.
+Its memory is looked at on the way; whether that stays flat is measured by `visitors`.
 """
 
 import io
@@ -14,7 +14,9 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -32,7 +34,7 @@ from qviz.api import SEEN_FROM, load
 from qviz.structures import EncodedImage
 from qviz.ui.overlay import _boxes
 
-AT_ONCE, DROPS, MORE, ALONE = 20, 6, 200, 30
+AT_ONCE, DROPS, MORE, ALONE = 20, 6, 100, 30
 THINKING = (4.0, 10.0)
 NAMED = re.compile(rb"load-(\d+)-")
 OWN_MODEL = 5
@@ -164,16 +166,23 @@ def measure(port: int) -> list[str]:
     return mixed
 
 
-def main() -> None:
+@contextmanager
+def small_server() -> Iterator[int]:
+    """The port of a dashboard that keeps the fewest answers."""
     with TemporaryDirectory() as folder:
         limits = Path(folder) / "limits.toml"
         limits.write_text("answers_mb = 64\n")
         os.environ["QVIZ_LIMITS"] = str(limits)
         try:
             with server("app.py") as address:
-                mixed = measure(int(address.rsplit(":", 1)[1]))
+                yield int(address.rsplit(":", 1)[1])
         finally:
             del os.environ["QVIZ_LIMITS"]
+
+
+def main() -> None:
+    with small_server() as port:
+        mixed = measure(port)
     for complaint in mixed[:20]:
         print(complaint)
     if mixed:
