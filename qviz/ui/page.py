@@ -50,7 +50,7 @@ def begin(title: str) -> Iterator[Page]:
     st.set_page_config(page_title=f"{title} · qviz", page_icon="🔬", layout="wide")
     st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
     try:
-        _bound_uploads()
+        _keep_options()
         if workspace.KEY not in st.session_state:
             let_go_of_the_past()  # of visitors who have left
             workspace.keep(sample.opening())
@@ -67,10 +67,15 @@ def begin(title: str) -> Iterator[Page]:
         st.stop()  # also where there is no page to draw yet
 
 
-def _bound_uploads() -> None:
-    """The server refuses larger uploads while they arrive, and the drop zone says the same figure."""
-    if config.get_option("server.maxUploadSize") != (most := limits().upload_mb):
-        config.set_option("server.maxUploadSize", most)
+def _keep_options() -> None:
+    """What has to hold however the server was started: from another folder it does not read our `.streamlit`.
+
+    maxUploadSize: larger uploads are refused while they arrive, and the drop zone says the same figure. fastReruns: two
+    runs of a session at once would lose a page change.
+    """
+    for name, wanted in (("server.maxUploadSize", limits().upload_mb), ("runner.fastReruns", False)):
+        if config.get_option(name) != wanted:
+            config.set_option(name, wanted)
 
 
 def _purpose(title: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from tests.conftest import ROOT
@@ -36,6 +37,13 @@ def test_a_page_runs_on_the_sample(app: AppTest, page: str, heading: str | None)
             time.sleep(0.3)
             app.run()
         assert heading in [item.value for item in app.subheader]
+
+
+def test_a_session_runs_one_script_at_a_time_wherever_the_server_was_started(app: AppTest) -> None:
+    config.set_option("runner.fastReruns", True)  # as Streamlit has it where it does not find our configuration
+    app.switch_page("pages/glossary.py")
+    app.run()
+    assert config.get_option("runner.fastReruns") is False
 
 
 def test_the_view_survives_a_page_switch(app: AppTest) -> None:
