@@ -1,12 +1,12 @@
 """The trade-off as a picture: quality against latency or size; and where one model's time goes.
 
-Each bubble's area is the third figure (bytes, or ms where x is the size). The Pareto front is joined, dominated models
-are faded. AP is drawn x100, agreement in [0, 1].
+Each bubble's area is the third figure (bytes, or ms where x is the size). Dominated models are faded; of the others
+those are joined that are not beaten on both axes of the picture. AP is drawn x100, agreement in [0, 1].
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import sqrt
 
 import plotly.graph_objects as go
@@ -25,7 +25,9 @@ TITLES = {"latency": "latency p50, ms (lower is better)", "size": "size, MB (low
 def tradeoff_scatter(found: Tradeoff, colours: Mapping[str, str], x: str = "latency") -> go.Figure:
     """colours: by the points' names. x: `latency` or `size`. Points of unknown quality are left out."""
     figure = go.Figure()
-    front = sorted((_x(point, x), _y(point)) for point in found.front)
+    front = _joined(
+        sorted(((_x(point, x), _y(point)) for point in found.front), key=lambda place: (place[0], -place[1]))
+    )
     figure.add_trace(
         go.Scatter(
             x=[place[0] for place in front],
@@ -76,6 +78,15 @@ def _bubble(found: Tradeoff, point: Point, colour: str, x: str, largest: float, 
         customdata=[[megabytes(point.bytes), milliseconds(point.latency_ms), plain(told)]],
         hovertemplate="%{text}: %{y}<br>%{customdata[0]}, %{customdata[1]}<br>%{customdata[2]}<extra></extra>",
     )
+
+
+def _joined(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those that rise from left to right: each is better than all before it."""
+    rising: list[tuple[float, float]] = []
+    for place in sorted(places, key=lambda place: (place[0], -place[1])):
+        if not rising or place[1] > rising[-1][1]:
+            rising.append(place)
+    return rising
 
 
 def _x(point: Point, x: str) -> float:

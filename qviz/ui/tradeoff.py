@@ -105,7 +105,9 @@ def scatter(here: Page, found: Tradeoff, x: str) -> None:
     """Agreement over latency or size."""
     st.plotly_chart(tradeoff_scatter(found, colours(_models(here)), x), width="stretch", key="tradeoff-chart")
     area = "file's size" if x == "latency" else "latency"
-    st.caption(f"A bubble's area is the {area}. The front is joined; faded models are dominated.")
+    st.caption(
+        f"A bubble's area is the {area}. The line joins what no other beats on both axes; faded models are dominated."
+    )
 
 
 def table(found: Tradeoff, rows: tuple[ModelProfile, ...]) -> None:

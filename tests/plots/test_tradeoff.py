@@ -44,6 +44,14 @@ def test_across_size_the_bubbles_are_latencies() -> None:
     assert {third.textposition, second.textposition} == {"top center", "bottom center"}
 
 
+def test_only_what_is_not_beaten_on_both_axes_is_joined() -> None:
+    """The third is smaller than all, so nobody dominates it; in this picture it lies behind the others."""
+    points = [*POINTS[:2], Point("small", 1_000_000, 30.0, 0.9)]
+    colours = {**COLOURS, "small": "#888888"}
+    by_latency, by_size = (tradeoff_scatter(tradeoff(points), colours, x).data[0] for x in ("latency", "size"))
+    assert (list(by_latency.x), list(by_size.x)) == ([10, 20], [1, 18])
+
+
 def test_ap_is_drawn_in_points() -> None:
     points = [Point("float32", 2, 1.0, 0.315, "AP"), Point("wrong", 1, 2.0, 0.2, "AP")]
     figure = tradeoff_scatter(tradeoff(points), COLOURS)
