@@ -73,29 +73,27 @@ class CutShort(BaseException):
     """As Streamlit leaves a run when the next one is asked for."""
 
 
-def test_a_drop_whose_run_is_cut_short_is_taken_in_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def drop_while(monkeypatch: pytest.MonkeyPatch, trouble: BaseException) -> None:
+    """A drop in a run in which the workspace cannot be kept."""
+
+    def keep(held: workspace.Workspace) -> None:
+        raise trouble
+
     st.session_state[f"{uploads.ZONE}-0"] = [Dropped()]
-
-    def cut(held: workspace.Workspace) -> None:
-        raise CutShort
-
-    with monkeypatch.context() as patch, pytest.raises(CutShort):
-        patch.setattr(workspace, "keep", cut)
+    with monkeypatch.context() as patch, pytest.raises(type(trouble)):
+        patch.setattr(workspace, "keep", keep)
         uploads.heed_drop()
     assert workspace.current().images == ()
+
+
+def test_a_drop_whose_run_is_cut_short_is_taken_in_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    drop_while(monkeypatch, CutShort())
     uploads.heed_drop()
     assert [image.name for image in workspace.current().images] == ["a.png"]
     assert st.session_state[uploads.COUNT] == 1  # the zone that is drawn now is another, and empty
 
 
 def test_a_drop_that_fails_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    st.session_state[f"{uploads.ZONE}-0"] = [Dropped()]
-
-    def broken(held: workspace.Workspace) -> None:
-        raise RuntimeError
-
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr(workspace, "keep", broken)
-        uploads.heed_drop()
+    drop_while(monkeypatch, RuntimeError())
     uploads.heed_drop()
     assert workspace.current().images == ()
