@@ -55,7 +55,7 @@ def ask(here: Page, known: dict[str, Source]) -> tuple[Source, Asked | None]:
     )  # fmt: skip
     source = known[digest] if digest in known else next(iter(known.values()))
     most = len(source.dataset.images)
-    second.pills(
+    variants = second.pills(
         "Variants",
         names,
         selection_mode="multi",
@@ -73,29 +73,22 @@ def ask(here: Page, known: dict[str, Source]) -> tuple[Source, Asked | None]:
     severities = middle.pills(
         "Severities", list(SEVERITIES), selection_mode="multi", default=list(SEVERITIES_USUAL), key="robustness-levels"
     )
+    clicks: list[bool] = st.session_state.setdefault("robustness-clicks", [])
     right.button(
         "Run",
         type="primary",
         disabled=not (corruptions and severities),
         width="stretch",
         help=_size(images, corruptions, severities),
-        on_click=_remember,  # not by its value: a run that another overtakes would lose the click
-        args=(source.digest, most),
+        on_click=clicks.append,  # touches no session state: there a run that another overtakes would lose the click
+        args=(True,),
     )
+    if clicks:
+        order = tuple(sorted(severities))
+        st.session_state[ASKED] = Asked(source.digest, int(images), tuple(corruptions), order, tuple(variants or ()))
+        clicks.clear()
     asked: Asked | None = st.session_state.get(ASKED)
     return (known[asked.source], asked) if asked is not None and asked.source in known else (source, None)
-
-
-def _remember(digest: str, most: int) -> None:
-    """What the form says at the moment of the click."""
-    said = st.session_state
-    st.session_state[ASKED] = Asked(
-        digest,
-        int(said[f"robustness-images-{most}"]),
-        tuple(said["robustness-corruptions"]),
-        tuple(sorted(said["robustness-levels"])),
-        tuple(said["robustness-variants"] or ()),
-    )
 
 
 def _size(images: int, corruptions: list[str], severities: list[int]) -> str:
