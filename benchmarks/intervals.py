@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from qviz.analysis.average_precision import judge
+from qviz.analysis.coco_matching import result_rows
 from qviz.analysis.match_tables import mean_ap
 from qviz.analysis.reconcile import category_ids
 from qviz.analysis.significance import Bootstrap, draws
@@ -57,13 +58,32 @@ def timed(name: str, call: Callable[[], Any]) -> tuple[Any, float]:
     return result, seconds
 
 
+def as_coco(dataset: Dataset) -> dict[str, Any]:
+    """A COCO file's content; no crowds."""
+    rows = [
+        {
+            "image_id": image.id,
+            "category_id": int(category),
+            "bbox": [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
+            "area": float(area),
+            "iscrowd": 0,
+        }
+        for image in dataset.images
+        for (x1, y1, x2, y2), category, area in zip(image.boxes, image.category_ids, image.areas, strict=True)
+    ]
+    return {
+        "info": {},
+        "images": [{"id": image.id} for image in dataset.images],
+        "annotations": [{**row, "id": number} for number, row in enumerate(rows, start=1)],
+        "categories": [{"id": category.id, "name": category.name} for category in dataset.categories],
+    }
+
+
 def pycocotools(dataset: Dataset, found: dict[int, Detections]) -> tuple[Any, Any, np.ndarray]:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    from qviz.analysis.coco_matching import as_coco, result_rows
-
-    content = as_coco(dataset.images, range(1, CLASSES + 1))
+    content = as_coco(dataset)
     rows = result_rows(found, {k: k + 1 for k in range(CLASSES)})
     with contextlib.redirect_stdout(io.StringIO()):
         truths = COCO()
@@ -99,7 +119,7 @@ def main() -> None:
         print(f"faster-coco-eval AP {ap:.6f}")
     except ImportError:
         print("faster-coco-eval is not installed: pip install faster-coco-eval")
-    mine, _ = timed("ours: pycocotools and the match tables, one model", lambda: judge("a", dataset, first, classes))
+    mine, _ = timed("ours: AP and its match tables, one model", lambda: judge("a", dataset, first, classes))
     other = judge("b", dataset, second, classes)
     loss, spent = timed(
         "ours: 1,000 resamples of both models",

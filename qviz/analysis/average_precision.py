@@ -1,7 +1,7 @@
-"""Average precision as pycocotools computes it: its matching, and its accumulation on tables.
+"""Average precision as pycocotools computes it: its rule of matching, and its accumulation on tables.
 
-AP, AP50, AP75, small, medium, large and AR are COCOeval's twelve numbers' first six and its AR at 100 detections. They
-equal pycocotools' own accumulation but for the order of additions (1e-15).
+AP, AP50, AP75, small, medium, large and AR are COCOeval's twelve numbers' first six and its AR at 100 detections. The
+matches equal pycocotools' one by one, and the figures but for the order of additions (1e-15).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def judge(
     precision, recall = accumulated(tables["all"])
     small, medium, large = (_mean(accumulated(tables[size])[0]) for size in ("small", "medium", "large"))
     ap, ap50, ap75 = _mean(precision), _mean(precision[:, IOU50]), _mean(precision[:, IOU75])
-    by_class = tuple(_per_class(dataset, precision))
+    by_class = tuple(_per_class(dataset, tables["all"], precision))
     figures = AveragePrecision(name, ap, ap50, ap75, small, medium, large, _mean(recall), by_class)
     return Judged(figures, tables["all"], precision[:, IOU50].astype(np.float32), rows)
 
@@ -63,31 +63,27 @@ def accumulated(tables: MatchTables) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _accumulated(table: ClassTable, recalls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """COCOeval.accumulate for one class."""
-    count = int(table.truths.sum())
+    """COCOeval.accumulate for one class: precision changes upward only where a truth is found."""
+    thresholds, count = len(table.true), int(table.truths.sum())
     if not count:
-        return np.full((len(table.true), len(recalls)), np.nan), np.full(len(table.true), np.nan)
-    precision, recall = np.zeros((len(table.true), len(recalls))), np.zeros(len(table.true))
-    found = np.cumsum(table.true, axis=1, dtype=np.float64)
-    false = np.cumsum(~table.true & ~table.ignored, axis=1, dtype=np.float64)
-    if found.shape[1]:
-        precise = found / (false + found + np.spacing(1))
-        best = np.maximum.accumulate(precise[:, ::-1], axis=1)[:, ::-1]
-        for t, row in enumerate(found / count):
-            reached = np.searchsorted(row, recalls, side="left")
-            inside = reached < len(row)
-            precision[t, inside] = best[t, reached[inside]]
-            recall[t] = row[-1]
-    return precision, recall
+        return np.full((thresholds, len(recalls)), np.nan), np.full(thresholds, np.nan)
+    found = table.true.sum(axis=1)
+    row, place = np.nonzero(table.true)
+    nth = np.arange(len(row)) - np.repeat(np.cumsum(found) - found, found)  # of its threshold, from 0
+    false = np.cumsum(~table.true & ~table.ignored, axis=1)[row, place]
+    precise = np.zeros((thresholds, count))
+    precise[row, nth] = (nth + 1) / (false + (nth + 1) + np.spacing(1))
+    best = np.maximum.accumulate(precise[:, ::-1], axis=1)[:, ::-1]
+    needed = np.searchsorted(np.arange(1, count + 1) / count, recalls)  # truths, from 0
+    return best[:, needed], found / count
 
 
-def _per_class(dataset: Dataset, precision: np.ndarray) -> list[ClassAP]:
-    rows = []
-    for category, own in zip(sorted(dataset.categories, key=lambda category: category.id), precision, strict=True):
-        counts = [int(np.sum((image.category_ids == category.id) & ~image.is_crowd)) for image in dataset.images]
-        shown = sum(count > 0 for count in counts)
-        rows.append(ClassAP(category.name, _mean(own), _mean(own[IOU50]), sum(counts), shown))
-    return rows
+def _per_class(dataset: Dataset, tables: MatchTables, precision: np.ndarray) -> list[ClassAP]:
+    categories = sorted(dataset.categories, key=lambda category: category.id)
+    return [
+        ClassAP(category.name, _mean(own), _mean(own[IOU50]), int(table.truths.sum()), int((table.truths > 0).sum()))
+        for category, table, own in zip(categories, tables.classes, precision, strict=True)
+    ]
 
 
 def _mean(values: np.ndarray | Sequence[float]) -> float | None:

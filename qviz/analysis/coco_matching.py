@@ -1,178 +1,127 @@
-"""pycocotools' matching, some images at a time, kept as compact tables: its own rows would take 1 kB a detection.
+"""COCO's matching of detections to truths, all images and classes at once, kept as compact tables.
 
-Images are matched apart from each other, so that the parts give what the whole would give.
+The detections and truths are brought into pycocotools' order here; who takes whom is said in `coco_rule`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
+from qviz.analysis.coco_rule import Boxes, CocoRule
 from qviz.analysis.match_tables import ClassTable, MatchTables
-from qviz.structures import Dataset, DatasetImage, Detections
+from qviz.structures import Dataset, Detections
 
-AT_ONCE = 100
-"""Images; each is a thousand small dicts while it is matched."""
 SIZES = ("all", "small", "medium", "large")
 """pycocotools' area ranges, in its order."""
 MOST = 100
-"""Detections an image."""
+"""Detections of a class and image."""
 
 
 def match(dataset: Dataset, rows: np.ndarray, sizes: Sequence[str] = SIZES) -> dict[str, MatchTables]:
     """size -> tables of the dataset's categories by rising id. rows: as `result_rows` makes them."""
-    categories = sorted(category.id for category in dataset.categories)
-    gathered = {(size, category): _Rows() for size in sizes for category in categories}
-    at = np.argsort(rows[:, 0], kind="stable")
-    rows = rows[at]
-    start = 0
-    images = iter(sorted(dataset.images, key=lambda image: image.id))  # as pycocotools sorts them
-    recalls, thresholds = _levels()
-    while part := list(islice(images, AT_ONCE)):
-        first, last = np.searchsorted(rows[:, 0], [part[0].id, part[-1].id + 1])
-        _gather(gathered, replace(dataset, images=tuple(part)), rows[first:last], sizes, start)
-        start += len(part)
-    return {
-        size: MatchTables(tuple(gathered[size, k].table(start, thresholds) for k in categories), recalls, start)
-        for size in sizes
-    }
+    rule = CocoRule.of(sizes)
+    places = _Places.of(dataset)
+    truths, crowds = places.truths(dataset)
+    found, scores = places.found(rows)
+    true, ignored = rule.match(found, truths, crowds)
+    images, classes = places.apart(found.groups)
+    order = np.lexsort((-scores, classes))  # stable: equal scores stay in the order of the images
+    ends = np.searchsorted(classes[order], np.arange(len(places.categories) + 1))
+    scores, images, true, ignored = scores[order], images[order].astype(np.int32), true[order], ignored[order]
+    counted = ~rule.ignored(truths, crowds)
+    tables = {}
+    for place, size in enumerate(sizes):
+        hits, out = rule.table(true, place), rule.table(ignored, place)
+        counts = places.counts(truths.groups[rule.table(counted, place)[0]])
+        by_class = [
+            ClassTable(scores[a:b], images[a:b], hits[:, a:b], out[:, a:b], counts[k])
+            for k, (a, b) in enumerate(pairwise(ends))
+        ]
+        tables[size] = MatchTables(tuple(by_class), rule.recalls, len(places.images))
+    return tables
 
 
-def _levels() -> tuple[np.ndarray, int]:
-    """(the recall levels, how many IoU thresholds)."""
-    from pycocotools.cocoeval import Params
+@dataclass(frozen=True, slots=True, eq=False)
+class _Places:
+    """Ids of images and categories, rising. A group is an image and class: image's place * classes + class's place."""
 
-    said = Params("bbox")
-    return np.asarray(said.recThrs), len(said.iouThrs)
+    images: np.ndarray
+    categories: np.ndarray
 
-
-@dataclass(slots=True)
-class _Rows:
-    """What one class at one size has gathered; truths: (image, count) pairs."""
-
-    scores: list[np.ndarray] = field(default_factory=list)
-    images: list[np.ndarray] = field(default_factory=list)
-    true: list[np.ndarray] = field(default_factory=list)
-    ignored: list[np.ndarray] = field(default_factory=list)
-    truths: list[tuple[int, int]] = field(default_factory=list)
-
-    def add(self, image: int, row: dict[str, Any]) -> None:
-        """One of COCOeval's evalImgs."""
-        if truths := int(np.count_nonzero(np.asarray(row["gtIgnore"]) == 0)):
-            self.truths.append((image, truths))
-        if scores := row["dtScores"][:MOST]:
-            matched, ignored = np.asarray(row["dtMatches"]) != 0, np.asarray(row["dtIgnore"], bool)
-            self.scores.append(np.asarray(scores, np.float64))
-            self.images.append(np.full(len(scores), image, np.int32))
-            self.true.append((matched & ~ignored)[:, :MOST])
-            self.ignored.append(ignored[:, :MOST])
-
-    def pack(self) -> None:
-        """One array in place of many small ones, which take ten times their content."""
-        if len(self.scores) > 1:
-            self.scores, self.images = [np.concatenate(self.scores)], [np.concatenate(self.images)]
-            self.true, self.ignored = [np.concatenate(self.true, axis=1)], [np.concatenate(self.ignored, axis=1)]
-
-    def table(self, images: int, thresholds: int) -> ClassTable:
-        counts = np.zeros(images, np.uint16)
-        for image, count in self.truths:
-            counts[image] = count
-        none = np.empty((thresholds, 0), bool)
-        scores = np.concatenate([np.empty(0), *self.scores])
-        order = np.argsort(-scores, kind="mergesort")
-        return ClassTable(
-            scores[order],
-            np.concatenate([np.empty(0, np.int32), *self.images])[order],
-            np.concatenate([none, *self.true], axis=1)[:, order],
-            np.concatenate([none, *self.ignored], axis=1)[:, order],
-            counts,
+    @classmethod
+    def of(cls, dataset: Dataset) -> _Places:
+        return cls(
+            np.sort(np.array([image.id for image in dataset.images], np.int64)),
+            np.sort(np.array([category.id for category in dataset.categories], np.int64)),
         )
 
+    def apart(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(places of images, places of categories)."""
+        return np.divmod(groups, max(1, len(self.categories)))
 
-def _gather(
-    gathered: Mapping[tuple[str, int], _Rows], part: Dataset, rows: np.ndarray, sizes: Sequence[str], start: int
-) -> None:
-    """Match some images; `start` is the number of the first."""
-    shown = {int(category) for image in part.images for category in image.category_ids} | set(rows[:, 6].astype(int))
-    if not shown:
-        return
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        evaluation = _prepared(part, rows)
-        said = evaluation.params
-        said.catIds = sorted(shown & {category.id for category in part.categories})
-        said.areaRng = [said.areaRng[said.areaRngLbl.index(size)] for size in sizes]
-        said.areaRngLbl, said.maxDets = list(sizes), [MOST]
-        evaluation.evaluate()
-    found = iter(evaluation.evalImgs)  # by category, size and image
-    for category in said.catIds:
-        for size in sizes:
-            for image, row in enumerate(islice(found, len(part.images)), start=start):
-                if row is not None:
-                    gathered[size, category].add(image, row)
-            gathered[size, category].pack()
+    def counts(self, groups: np.ndarray) -> np.ndarray:
+        """(categories, images) how often each is there."""
+        shape = len(self.images), len(self.categories)
+        counts = np.bincount(groups, minlength=shape[0] * shape[1]).reshape(shape)
+        return np.ascontiguousarray(counts.T.astype(np.uint16))
 
+    def truths(self, dataset: Dataset) -> tuple[Boxes, np.ndarray]:
+        """(truths by group, in a group as they are annotated; which of them are crowds)."""
+        images = dataset.images
+        groups, known = self._groups(
+            np.repeat([image.id for image in images], [len(image.category_ids) for image in images]),
+            np.concatenate([np.empty(0, np.int64), *(image.category_ids for image in images)]),
+        )
+        boxes = np.concatenate([np.empty((0, 4)), *(image.boxes for image in images)])
+        boxes[:, 2:] -= boxes[:, :2]
+        areas = np.concatenate([np.empty(0), *(image.areas for image in images)])
+        crowds = np.concatenate([np.empty(0, bool), *(image.is_crowd for image in images)])
+        order = np.flatnonzero(known)[np.argsort(groups[known], kind="stable")]
+        return Boxes(groups[order], boxes[order], areas[order]), crowds[order]
 
-def _prepared(dataset: Dataset, rows: np.ndarray) -> Any:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
+    def found(self, rows: np.ndarray) -> tuple[Boxes, np.ndarray]:
+        """(detections by group, in a group by falling score, not more than count; their scores)."""
+        groups, known = self._groups(rows[:, 0], rows[:, 6])
+        order = np.flatnonzero(known)
+        order = order[np.lexsort((-rows[order, 5], groups[order]))]
+        groups = groups[order]
+        rank = np.arange(len(groups)) - np.searchsorted(groups, groups)
+        order, groups = order[rank < MOST], groups[rank < MOST]
+        boxes = rows[order, 1:5]
+        return Boxes(groups, boxes, boxes[:, 2] * boxes[:, 3]), rows[order, 5]
 
-    truths = COCO()
-    truths.dataset = as_coco(dataset.images, [category.id for category in dataset.categories])
-    truths.createIndex()
-    return COCOeval(truths, truths.loadRes(rows) if len(rows) else _no_results(truths), "bbox")
-
-
-def _no_results(truths: Any) -> Any:
-    """pycocotools' loadRes fails on an empty list."""
-    from pycocotools.coco import COCO
-
-    found = COCO()
-    found.dataset = {**truths.dataset, "annotations": []}
-    found.createIndex()
-    return found
+    def _groups(self, images: np.ndarray, categories: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(groups, whether image and category are of the dataset)."""
+        (image, seen), (category, known) = _place(images, self.images), _place(categories, self.categories)
+        return image * len(self.categories) + category, seen & known
 
 
-def as_coco(images: Iterable[DatasetImage], categories: Iterable[int]) -> dict[str, Any]:
-    """A COCO file's content."""
-    images = list(images)
-    annotations: list[dict[str, Any]] = []
-    for image in images:
-        for box, category, crowd, area in zip(
-            image.boxes, image.category_ids, image.is_crowd, image.areas, strict=True
-        ):
-            x1, y1, x2, y2 = (float(value) for value in box)
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,  # 0 would read as "no match" in COCOeval
-                    "image_id": image.id,
-                    "category_id": int(category),
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": float(area),
-                    "iscrowd": int(crowd),
-                }
-            )
-    return {
-        "info": {},
-        "images": [{"id": image.id} for image in images],
-        "annotations": annotations,
-        "categories": [{"id": category, "name": str(category)} for category in categories],
-    }
+def _place(values: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(places in a rising array, whether they are there)."""
+    if not len(among):
+        return np.zeros(len(values), np.int64), np.zeros(len(values), bool)
+    place = np.minimum(np.searchsorted(among, values), len(among) - 1)
+    return place, among[place] == values
 
 
 def result_rows(detections: Mapping[int, Detections], classes: Mapping[int, int]) -> np.ndarray:
     """(n, 7) image id, x, y, w, h, score, category id, as `COCO.loadRes` takes them; unknown classes left out."""
-    rows = [np.empty((0, 7))]
-    for image_id, found in detections.items():
-        found = found[np.isin(found.class_ids, list(classes))]
-        boxes = found.boxes.astype(np.float64)
-        categories = [classes[int(class_id)] for class_id in found.class_ids]
-        block = np.column_stack([np.full(len(found), image_id), boxes, found.scores, categories])
-        block[:, 3:5] -= block[:, 1:3]
-        rows.append(block)
-    return np.concatenate(rows)
+    found = list(detections.values())
+    ids = np.concatenate([np.empty(0, np.int32), *(one.class_ids for one in found)])
+    category, known = _categories(ids, classes)
+    images = np.repeat(list(detections), [len(one) for one in found])
+    boxes = np.concatenate([np.empty((0, 4)), *(one.boxes for one in found)])
+    boxes[:, 2:] -= boxes[:, :2]
+    scores = np.concatenate([np.empty(0), *(one.scores for one in found)])
+    return np.column_stack([images, boxes, scores, category])[known]
+
+
+def _categories(class_ids: np.ndarray, classes: Mapping[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(category ids, whether the class has one)."""
+    named = np.array(sorted(classes), np.int64)
+    place, known = _place(class_ids, named)
+    return np.array([classes[int(k)] for k in named] or [0], np.int64)[place], known

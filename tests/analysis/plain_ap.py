@@ -18,6 +18,8 @@ from ai_edge_litert.interpreter import Interpreter
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from qviz.structures import Dataset
+
 
 def network_input(path: Path) -> np.ndarray:
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -48,11 +50,51 @@ def evaluate(model: Path, images: Path, annotations: Path) -> COCOeval:
     """The finished evaluation: its `stats` and its `eval` tables."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(annotations))
-        evaluation = COCOeval(truth, truth.loadRes(results(model, images, truth)), "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
+        return _evaluated(truth, truth.loadRes(results(model, images, truth)))
+
+
+def of_rows(dataset: Dataset, rows: np.ndarray) -> COCOeval:
+    """The finished evaluation of (n, 7) image id, x, y, width, height, score, category id."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = _loaded(_content(dataset))
+        return _evaluated(truth, truth.loadRes(rows) if len(rows) else _loaded({**truth.dataset, "annotations": []}))
+
+
+def _evaluated(truth: COCO, found: COCO) -> COCOeval:
+    evaluation = COCOeval(truth, found, "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
     return evaluation
+
+
+def _loaded(content: dict[str, Any]) -> COCO:
+    loaded = COCO()
+    loaded.dataset = content
+    loaded.createIndex()
+    return loaded
+
+
+def _content(dataset: Dataset) -> dict[str, Any]:
+    annotations = [
+        {
+            "image_id": image.id,
+            "category_id": int(category),
+            "bbox": [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
+            "area": float(area),
+            "iscrowd": int(crowd),
+        }
+        for image in dataset.images
+        for (x1, y1, x2, y2), category, area, crowd in zip(
+            image.boxes, image.category_ids, image.areas, image.is_crowd, strict=True
+        )
+    ]
+    return {
+        "info": {},
+        "images": [{"id": image.id} for image in dataset.images],
+        "annotations": [{**row, "id": number} for number, row in enumerate(annotations, start=1)],
+        "categories": [{"id": category.id, "name": category.name} for category in dataset.categories],
+    }
 
 
 def ap_by_class(evaluation: COCOeval, annotations: Path) -> dict[str, float]:
