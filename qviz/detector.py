@@ -151,6 +151,8 @@ class Detector:
         self._input = image_input(self.graph)
         self._reader = HeadReader(self.graph, settings, *input_size(self._input))
         self._keeps_all = self._reader.needs_inner(candidates)
+        useless = self._reader.inner and not self._keeps_all  # constants serve the inner tensors alone
+        self._further = () if useless else tuple(t for t in self._reader.wanted if t not in self.graph.outputs)
         self._runner = Runner(data, threads, self._keeps_all)
 
     def detect(self, image: Image, score: float) -> Inference:
@@ -164,10 +166,9 @@ class Detector:
     def _tensors(self, outputs: list[np.ndarray]) -> dict[int, np.ndarray]:
         """Outputs, and what else the head's reader wants."""
         found = dict(zip(self.graph.outputs, outputs, strict=True))
-        for index in self._reader.wanted:
-            if index not in found and (self._keeps_all or index not in self._reader.inner):
-                with suppress(QvizError):  # a decoder does without what is not kept
-                    found[index] = self._runner.tensor(index)
+        for index in self._further:
+            with suppress(QvizError):  # a decoder does without what is not kept
+                found[index] = self._runner.tensor(index)
         return found
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from qviz.structures import EncodedImage, Inference
 
-MOST = 8
+MOST = 12
 """Images a trip: more gain little. A picture under several shifts is not split, so that it is decoded once."""
 SECONDS = 0.2
-"""What a trip may take."""
+"""What a trip may take: a person's image waits for the one under way."""
 BYTES = 4 << 20
 """Large photographs take their time to be decoded; nor are many held at once."""
 

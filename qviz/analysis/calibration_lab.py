@@ -84,7 +84,7 @@ def _begun(plan: Plan, bench: Bench, given: Given, seconds: float) -> Calibratio
         reference=bench.reference_cell().value,
         seconds=seconds,
         skipped=(*given.seen.skipped, *bench.skipped),
-        warnings=tuple(warning.to_json() for warning in lint_all([bench.reference])),
+        warnings=tuple(warning.to_json() for warning in lint_all([bench.reference], bench.threads)),
     )
 
 

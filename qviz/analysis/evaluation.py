@@ -109,7 +109,8 @@ def evaluate(
         candidates=False,
     )  # fmt: skip
     detected.skipped.extend(reading.unread)
-    return _evaluation(models, dataset, reading.digests, detected, time.monotonic() - start, reference_as_truth)
+    found = _evaluation(models, dataset, reading.digests, detected, time.monotonic() - start, reference_as_truth)
+    return replace(found, warnings=tuple(warning.to_json() for warning in lint_all(models, threads)))
 
 
 def _evaluation(
@@ -137,7 +138,6 @@ def _evaluation(
         models=tuple(model.judged.figures for model in results),
         losses=_losses(results),
         images_per_second=len(complete.images) / seconds if seconds > 0 else 0.0,
-        warnings=tuple(warning.to_json() for warning in lint_all(models)),
         curves=tuple(model.judged.curves for model in results),
         reliabilities=tuple(model.reliability for model in results),
         details=tuple(loss_detail(complete, digests, results[0], variant) for variant in results[1:]),

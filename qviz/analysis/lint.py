@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from qviz.analysis.head_lint import head_warnings
 from qviz.analysis.input_lint import CLIPPED, clipped_share, input_warnings
 from qviz.analysis.models import LoadedModel
+from qviz.analysis.nms_lint import nms_warnings
 from qviz.analysis.scheme_lint import scheme_warnings
 from qviz.analysis.warning import Warning
 from qviz.decoders import DECODERS
@@ -16,15 +17,16 @@ __all__ = ["CLIPPED", "Warning", "clipped_share", "lint_all", "lint_comparison",
 COMPARED_SETTINGS = ("mean", "std", "channels", "resize", "nms_iou", "max_detections", "class_offset")
 
 
-def lint_model(model: LoadedModel) -> list[Warning]:
-    """Warnings of one model."""
+def lint_model(model: LoadedModel, threads: int = 1) -> list[Warning]:
+    """Warnings of one model; threads: of an interpreter, where figures were made with it."""
     said = [*_origin(model), *_guessed(model), *_kernels(model), *_label_count(model), *input_warnings(model)]
-    return said + scheme_warnings(model) + head_warnings(model.inspection.graph, model.name)
+    own = nms_warnings(model.inspection, model.name, threads)
+    return said + scheme_warnings(model) + head_warnings(model.inspection.graph, model.name) + own
 
 
-def lint_all(models: Sequence[LoadedModel]) -> list[Warning]:
-    """Warnings of each model and of the comparison; the first model is the reference."""
-    own = [warning for model in models for warning in lint_model(model)]
+def lint_all(models: Sequence[LoadedModel], threads: int = 1) -> list[Warning]:
+    """Warnings of each model and of the comparison; the first model is the reference. threads: as `lint_model`."""
+    own = [warning for model in models for warning in lint_model(model, threads)]
     return own + lint_comparison(models[0], models[1:])
 
 

@@ -124,10 +124,10 @@ class Study:
         return from_json(said, where)
 
 
-def studied_models(models: Sequence[LoadedModel]) -> tuple[StudiedModel, ...]:
-    """The cards of these models, the reference first."""
+def studied_models(models: Sequence[LoadedModel], threads: int = 1) -> tuple[StudiedModel, ...]:
+    """The cards of these models, the reference first. threads: of an interpreter."""
     names = _told_apart([short_names(models)[model.digest] for model in models])
-    return tuple(_card(name, model, models[0]) for name, model in zip(names, models, strict=True))
+    return tuple(_card(name, model, models[0], threads) for name, model in zip(names, models, strict=True))
 
 
 def _told_apart(names: Sequence[str]) -> Iterator[str]:
@@ -137,8 +137,8 @@ def _told_apart(names: Sequence[str]) -> Iterator[str]:
         yield f"{name} ({before + 1})" if before else name
 
 
-def _card(name: str, model: LoadedModel, reference: LoadedModel) -> StudiedModel:
-    warnings = lint_model(model)
+def _card(name: str, model: LoadedModel, reference: LoadedModel, threads: int) -> StudiedModel:
+    warnings = lint_model(model, threads)
     if model is not reference:
         warnings += lint_comparison(reference, [model])
     return StudiedModel(

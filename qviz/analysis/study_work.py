@@ -76,7 +76,7 @@ def make_study(
     """
     seen = _Seen(_spread(images, MOST_COMPARED))
     models = guess_all(engine, models, list(seen.few(GUESS_IMAGES)))
-    cards = studied_models(models)
+    cards = studied_models(models, threads)
     judged = dataset if wanted.evaluated else None
     steps = _Steps(on_progress, [len(seen.images), len(judged.images) if judged else 0])
     comparison = _compared(engine, models, seen, wanted, steps.part(0), threads, store, cancel)

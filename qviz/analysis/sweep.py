@@ -214,7 +214,7 @@ class _Sweep:
             breaking_points=breaking_points(*of),
             images_per_second=self.done / self.seconds if self.seconds > 0 else 0.0,
             skipped=tuple(self.skipped),
-            warnings=tuple(warning.to_json() for warning in lint_all(self.models)),
+            warnings=tuple(warning.to_json() for warning in lint_all(self.models, self.threads)),
         )
 
 

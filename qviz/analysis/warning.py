@@ -15,7 +15,7 @@ class Warning:
     cure: str
     model: str = ""
     advice: bool = False
-    """It costs speed or devices, no accuracy: told where a file is looked into, not beside every result."""
+    """It does not touch the figures given here, but speed or devices: told where a file is looked into."""
 
     def to_json(self) -> dict[str, Any]:
         return {

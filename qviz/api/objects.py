@@ -82,7 +82,7 @@ def compare(
     compared = tuple(
         compare_variant(reference, variant, found.images, found.inferences, score, iou) for variant in variants
     )
-    remarks = lint_all(models)
+    remarks = lint_all(models, threads)
     return with_remarks(Comparison(reference.name, compared), [r.to_json() for r in remarks], found.skipped)
 
 

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         found = detect_images(
             engine, [model], load_images(paths), len(paths), args.score, options.show_progress, args.threads, store
         )
-    options.remark_warnings(tuple(warning.to_json() for warning in lint_model(model)))
+    options.remark_warnings(tuple(warning.to_json() for warning in lint_model(model, args.threads)))
     options.remark(found.skipped)
     if not found.images:
         raise ImageError("No image could be run.")

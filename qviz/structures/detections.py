@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 
 def _select(rows: Any, index: Any) -> Any:
     """The same value type with every per-object array indexed alike."""
-    return type(rows)(*(getattr(rows, field.name)[index] for field in fields(rows)))
+    return type(rows)(*[getattr(rows, name)[index] for name in rows.__slots__])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -66,7 +66,7 @@ def test_the_samples_fault_shows(loaded: dict[str, LoadedModel], sample: Sample,
     assert bad.lost > good.lost
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert [image.image for image in found.variants[0].images] == list(NAMES)
-    assert [warning["code"] for warning in found.warnings] == ["float_islands", "input_range", "float_islands"]
+    assert [w["code"] for w in found.warnings if not w["advice"]] == ["input_range"]
     lost = [row for variant in found.variants for image in variant.images for row in image.objects if row.lost_because]
     assert {row.lost_because for row in lost} <= {"gone", "threshold", "nms"}  # the head can be read in all of these
     frame = found.to_frame()

@@ -16,7 +16,8 @@ from tests.graphs import graph, image_tensor, op, per_tensor, tensor
 
 
 def codes(warnings: list) -> list[str]:
-    return [warning.code for warning in warnings]
+    """Without what is said of every file with NMS inside (see test_nms_lint)."""
+    return [warning.code for warning in warnings if warning.code != "class_lost_by_threads"]
 
 
 @pytest.mark.parametrize("name", SCHEMES)
@@ -27,7 +28,7 @@ def test_what_the_samples_files_are_warned_of(name: str, loaded: dict[str, Loade
 
 
 def test_the_wrong_range_is_told_in_numbers(loaded: dict[str, LoadedModel]) -> None:
-    warning, _ = lint_model(loaded["int8_wrong_range"])
+    warning, *_ = lint_model(loaded["int8_wrong_range"])
     assert "holds [0, 1], but images normalised as set span [-1, 1]; 50% of that span is clipped" in warning.message
     assert warning.model == loaded["int8_wrong_range"].name
     assert set(warning.to_json()) == {"model", "code", "message", "cure", "advice"}
@@ -111,7 +112,7 @@ LIES = [
 @pytest.mark.parametrize(("name", "scheme", "warned"), LIES)
 def test_a_name_that_lies(name: str, scheme: str, warned: bool, loaded: dict[str, LoadedModel]) -> None:
     model = replace(loaded[scheme], model=replace(loaded[scheme].model, name=name))
-    found = [warning for warning in lint_model(model) if warning.code != "float_islands"]
+    found = [warning for warning in lint_model(model) if warning.code not in ("float_islands", "class_lost_by_threads")]
     assert codes(found) == ["name_lies"] * warned
     assert not warned or f"the file is {scheme}" in found[0].message
 

@@ -1,0 +1,66 @@
+"""The class that TensorFlow Lite's NMS leaves out with several threads: that it does, and that qviz says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from qviz.analysis.detecting import detect_images
+from qviz.analysis.lint import lint_all
+from qviz.analysis.models import LoadedModel
+from qviz.analysis.nms_lint import lost_class, nms_warnings
+from qviz.api import evaluate
+from qviz.datasets.coco import read_coco
+from qviz.engine import LocalEngine
+from tests.conftest import Sample
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_the_class_of_that_number_is_never_detected(
+    threads: int, engine: LocalEngine, loaded: dict[str, LoadedModel], sample: Sample
+) -> None:
+    """Should this fail, TensorFlow Lite has been mended: take the warning away."""
+    model, wanted = loaded["float32"], {2: "car", 4: "airplane"}[threads]
+    scenes = read_coco(sample.folder / "scenes" / "annotations.json", sample.folder / "scenes")
+    (category,) = (row.id for row in scenes.categories if row.name == wanted)
+    shown = [image.encoded() for image in scenes.images if category in image.category_ids][:6]
+    one = detect_images(engine, [model], shown, len(shown), 0.05)
+    many = detect_images(engine, [model], shown, len(shown), 0.05, threads=threads)
+    for digest in (image.digest for image in shown):
+        alone, together = (found.inferences[model.digest, digest].detections for found in (one, many))
+        assert np.sum(together.class_ids == threads) == 0
+        assert np.sum(alone.class_ids != threads) <= len(together)  # the others are all there
+    assert sum(np.sum(one.inferences[model.digest, image.digest].detections.class_ids == threads) for image in shown)
+    assert lost_class(model.inspection, threads) == repr(wanted)
+
+
+def test_what_is_said_of_it(loaded: dict[str, LoadedModel]) -> None:
+    found = loaded["int8"].inspection
+    (hint,) = nms_warnings(found, "net")
+    assert hint.advice
+    assert "'car' with 2, 'airplane' with 4, 'boat' with 8 threads" in hint.message
+    (warning,) = nms_warnings(found, "net", threads=4)
+    assert (warning.code, warning.advice) == ("class_lost_by_threads", False)
+    assert "cannot detect 'airplane' with 4 threads" in warning.message
+
+
+def test_where_no_class_is_lost(loaded: dict[str, LoadedModel]) -> None:
+    found = loaded["float32"].inspection
+    fast = replace(found, post_process={**found.post_process, "use_regular_nms": 0.0})
+    outside = replace(found, post_process={})
+    few = replace(found, post_process={**found.post_process, "num_classes": 2.0})
+    for spared in (fast, outside, few):
+        assert nms_warnings(spared, "net") == nms_warnings(spared, "net", threads=2) == []
+    shifted = replace(found, settings=replace(found.settings, class_offset=1))
+    assert lost_class(shifted, 2) == repr(found.labels[1])
+
+
+def test_an_evaluation_with_threads_tells(loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine) -> None:
+    models = [loaded["float32"], loaded["int8"]]
+    codes = [(warning.code, warning.model, warning.advice) for warning in lint_all(models, threads=2)]
+    assert codes.count(("class_lost_by_threads", models[1].name, False)) == 1
+    found = evaluate(models[:1], sample.annotations, sample.images, engine, threads=2)
+    (told,) = [warning for warning in found.warnings if warning["code"] == "class_lost_by_threads"]
+    assert (told["advice"], told["model"]) == (False, models[0].name)
