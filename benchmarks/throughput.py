@@ -25,6 +25,7 @@ from qviz import api
 from qviz.analysis.average_precision import judge
 from qviz.analysis.detecting import detect_images
 from qviz.analysis.models import LoadedModel
+from qviz.analysis.reading import Reading
 from qviz.analysis.reconcile import category_ids
 from qviz.datasets.coco import read_coco
 from qviz.detector import AP_SCORE
@@ -33,23 +34,20 @@ from qviz.structures import Dataset
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
 MODELS = [SAMPLE / "models" / f"ssdlite_mobilenet_v2_{name}.tflite" for name in ("float32", "int8")]
-ROUNDS = 3
+ROUNDS = 5
 CORES = os.cpu_count() or 1
 
 
 def ours(engine: LocalEngine, models: Sequence[LoadedModel], scenes: Dataset, judged: bool = False) -> list[Any]:
     """The images' detections; `judged`: AP of each model."""
-    images = [image.encoded() for image in scenes.images]
-    found = detect_images(engine, models, images, len(images), AP_SCORE, candidates=False)
-    assert len(found.images) == len(images)
+    reading = Reading()
+    found = detect_images(engine, models, reading.of(scenes.images), len(scenes.images), AP_SCORE, candidates=False)
+    assert len(found.images) == len(scenes.images)
     if not judged:
         return found.images
     result = []
     for model in models:
-        seen = {
-            image.id: found.inferences[model.digest, encoded.digest].detections
-            for image, encoded in zip(scenes.images, images, strict=True)
-        }
+        seen = {key: found.inferences[model.digest, digest].detections for key, digest in reading.digests.items()}
         classes = category_ids(model.inspection.labels, scenes.categories)
         result.append(judge(model.name, scenes, seen, classes).figures.ap)
     return result

@@ -184,7 +184,9 @@ def inference(decoded: Decoded, placement: Placement, image: Image, milliseconds
     def back(found: Detections) -> Detections:
         # not clipped to the image: pycocotools scores boxes as the model gives them
         boxes = placement.to_original(found.boxes)
-        return replace(found, boxes=boxes)[(np.abs(boxes) < 1e9).all(axis=1)]  # NaN; or so far that areas overflow
+        near = (np.abs(boxes) < 1e9).all(axis=1)  # not NaN, nor so far that areas overflow
+        moved = replace(found, boxes=boxes)
+        return moved if near.all() else moved[near]
 
     candidates = back(decoded.candidates) if decoded.candidates is not None else None
     return Inference(back(decoded.detections), candidates, image.width, image.height, milliseconds)

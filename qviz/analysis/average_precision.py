@@ -58,20 +58,22 @@ def tables(dataset: Dataset, detections: Mapping[int, Detections], classes: Mapp
 
 def accumulated(tables: MatchTables) -> tuple[np.ndarray, np.ndarray]:
     """((classes, T, 101) interpolated precision, (classes, T) highest recall); NaN for a class without truths."""
-    both = [_accumulated(table, tables.recalls) for table in tables.classes]
-    return np.stack([precision for precision, _ in both]), np.stack([recall for _, recall in both])
+    levels = len(tables.classes[0].true) if tables.classes else 0
+    precision = np.full((len(tables.classes), levels, len(tables.recalls)), np.nan)
+    recall = np.full((len(tables.classes), levels), np.nan)
+    for k, table in enumerate(tables.classes):
+        if count := int(table.truths.sum()):
+            precision[k], recall[k] = _accumulated(table, count, tables.recalls)
+    return precision, recall
 
 
-def _accumulated(table: ClassTable, recalls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """COCOeval.accumulate for one class: precision changes upward only where a truth is found."""
-    thresholds, count = len(table.true), int(table.truths.sum())
-    if not count:
-        return np.full((thresholds, len(recalls)), np.nan), np.full(thresholds, np.nan)
+def _accumulated(table: ClassTable, count: int, recalls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """COCOeval.accumulate for one class of `count` truths: precision changes upward only where one is found."""
     found = table.true.sum(axis=1)
     row, place = np.nonzero(table.true)
     nth = np.arange(len(row)) - np.repeat(np.cumsum(found) - found, found)  # of its threshold, from 0
     false = np.cumsum(~table.true & ~table.ignored, axis=1)[row, place]
-    precise = np.zeros((thresholds, count))
+    precise = np.zeros((len(found), count))
     precise[row, nth] = (nth + 1) / (false + (nth + 1) + np.spacing(1))
     best = np.maximum.accumulate(precise[:, ::-1], axis=1)[:, ::-1]
     needed = np.searchsorted(np.arange(1, count + 1) / count, recalls)  # truths, from 0

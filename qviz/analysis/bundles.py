@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 from qviz.structures import EncodedImage, Inference
 
-MOST = 12
+MOST = 16
 """Images a trip: more gain little. A picture under several shifts is not split, so that it is decoded once."""
-SECONDS = 0.2
+SECONDS = 0.25
 """What a trip may take: a person's image waits for the one under way."""
+SHARE = 1.5
+"""A trip takes at most this part of what is left: of a worker's share two thirds."""
 BYTES = 4 << 20
 """Large photographs take their time to be decoded; nor are many held at once."""
 
@@ -50,7 +52,7 @@ class Bundles:
             yield bundle
 
     def _is_full(self, bundle: list[EncodedImage], following: EncodedImage, left: int) -> bool:
-        most = min(self._most(), max(1, left // (2 * self.workers)))
+        most = min(self._most(), max(1, int(left / (SHARE * self.workers))))
         if len(bundle) < most and sum(len(image.data) for image in bundle) < BYTES:
             return False
         return most == 1 or len(bundle) >= 2 * most or following.plain.digest != bundle[-1].plain.digest

@@ -38,7 +38,7 @@ def rgb(picture: Pillow.Image, tags: Mapping[int, Any]) -> np.ndarray:
         layered = picture.convert("RGBA")
         white = Pillow.new("RGBA", layered.size, "white")
         return np.array(Pillow.alpha_composite(white, layered).convert("RGB"))
-    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def _grey(levels: np.ndarray) -> np.ndarray:

@@ -42,11 +42,11 @@ class PostProcess:
     def decode(self, head: Head, limits: Limits) -> Decoded:
         part = _parts(head)
         count = round(float(part["count"].reshape(-1)[0])) if "count" in part else None
-        boxes = part["boxes"].reshape(-1, 4)[:count][:, [1, 0, 3, 2]] * _size(head)
-        found = Detections.of(
-            boxes, np.clip(part["scores"].reshape(-1)[:count], 0, 1), np.rint(part["classes"].reshape(-1)[:count])
-        )
-        found = found.above(max(limits.score, 1e-9)).by_score()[: limits.max_detections]  # unused rows score 0
+        scores = part["scores"].reshape(-1)[:count].clip(0, 1)
+        order = np.argsort(-scores, kind="stable")
+        order = order[scores[order] >= max(limits.score, 1e-9)][: limits.max_detections]  # unused rows score 0
+        boxes = part["boxes"].reshape(-1, 4)[order][:, [1, 0, 3, 2]] * _size(head)
+        found = Detections.of(boxes, scores[order], np.rint(part["classes"].reshape(-1)[order]))
         return Decoded(_shifted(found, limits.class_offset), _candidates(head, limits.floor))
 
 
@@ -55,7 +55,7 @@ def _size(head: Head) -> np.ndarray:
 
 
 def _op(graph: Graph) -> Op | None:
-    return next((op for op in graph.ops if op.kind == KIND), None)
+    return next((op for op in reversed(graph.ops) if op.kind == KIND), None)  # it is the last, or nearly so
 
 
 def _shifted(found: Detections, offset: int) -> Detections:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from qviz.engine.interface import Blob, WarmUp
-from qviz.engine.memory import tidied
+from qviz.engine.memory import tidied, worker_malloc
 from qviz.engine.shared import SharedFiles
 from qviz.engine.worker_start import first_job
 from qviz.errors import Cancelled, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
@@ -181,7 +181,11 @@ class _Slot:
         self._executor = ProcessPoolExecutor(
             max_workers=1,
             # interpreters are kept on purpose: loky must not take that for a leak and restart the worker
-            env={"LOKY_MAX_MEMORY_LEAK_SIZE": str(self._memory_limit), "OMP_NUM_THREADS": "1"},
+            env={
+                "LOKY_MAX_MEMORY_LEAK_SIZE": str(self._memory_limit),
+                "OMP_NUM_THREADS": "1",
+                "GLIBC_TUNABLES": worker_malloc(os.environ.get("GLIBC_TUNABLES", "")),
+            },
         )
         first = partial(first_job, self._warm_up, 2 * self._memory_limit, os.getpid(), self._folder)
         self._executor.submit(first).result(timeout=STARTUP_LIMIT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,9 +14,10 @@ R = TypeVar("R")
 GROWTH = 192 << 20
 """Bytes of resident memory after which it is worth asking; asking takes some ten milliseconds."""
 LARGE, POOLS = 256 << 10, 2
-REUSED, KEPT = 16 << 20, 64 << 20
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 """Their numbers in malloc.h."""
+REUSED, KEPT = 16 << 20, 64 << 20
+"""Bytes of a block that a worker finds again, and of all that it keeps for that."""
 _PAGE = 4096
 _kept = 0
 PAUSE = 15.0
@@ -35,29 +36,27 @@ def tidied(job: Callable[[], R]) -> R:
             _kept = _resident()
 
 
+def worker_malloc(others: str = "") -> str:
+    """GLIBC_TUNABLES of a worker, whose every image takes a few blocks of a megabyte; others: what is set already.
+
+    The next image finds the same blocks again: else the system hands them out anew, page by page, a third of the time
+    that an image takes to be decoded and resized. `tidied` gives back what has gathered. And large pages where the
+    system has them to give: weights of tens of megabytes are read through at every run (2 % of it).
+    """
+    own = f"glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold={REUSED}:glibc.malloc.trim_threshold={KEPT}"
+    return f"{own}:{others}" if others else own
+
+
 def give_back_large_blocks() -> None:
     """For a server that many hand large files to: what is free goes back to the system.
 
     glibc moves the size from which it does so up to the largest block ever freed (5 MB after one model), and keeps a
     pool for every few threads, which hardly ever shrinks; a server has a thread a visit.
     """
-    _tell_malloc({M_MMAP_THRESHOLD: LARGE, M_ARENA_MAX: POOLS})
-
-
-def keep_large_blocks() -> None:
-    """For a worker, whose every image takes a few blocks of a megabyte: the next one finds them again.
-
-    Else glibc fetches them from the system each time, which hands them out page by page: a third of the time that an
-    image takes to be decoded, resized and normalised. `tidied` gives back what has gathered.
-    """
-    _tell_malloc({M_MMAP_THRESHOLD: REUSED, M_TRIM_THRESHOLD: KEPT})
-
-
-def _tell_malloc(options: Mapping[int, int]) -> None:
     try:
         libc = ctypes.CDLL("libc.so.6")
-        for option, value in options.items():
-            libc.mallopt(option, value)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
+        libc.mallopt(M_ARENA_MAX, POOLS)
     except (OSError, AttributeError):  # no glibc
         return
 

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 from qviz.engine.interface import WarmUp
-from qviz.engine.memory import keep_large_blocks
 
 
 def first_job(warm_up: WarmUp, hard_limit: int, parent: int, folder: Path) -> None:
@@ -20,7 +19,6 @@ def first_job(warm_up: WarmUp, hard_limit: int, parent: int, folder: Path) -> No
         import resource
 
         resource.setrlimit(resource.RLIMIT_DATA, (hard_limit, hard_limit))
-    keep_large_blocks()
     if "QVIZ_DEBUG" not in os.environ:  # delegates and crashes talk there; the job's error says what a user needs
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     if warm_up is not None:
