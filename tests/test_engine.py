@@ -137,6 +137,23 @@ def test_closing_ends_every_job_at_once() -> None:
         engine.submit(len, "abc")
 
 
+def test_closing_just_as_a_job_begins_starts_no_worker_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = LocalEngine(1)
+    assert engine.submit(len, "abc").result() == 3
+    slot = type(engine._slots[0])
+    memory = slot._memory
+
+    def close_first(self: Any) -> int:
+        monkeypatch.setattr(slot, "_memory", memory)
+        found: int = memory(self)
+        engine.close()
+        return found
+
+    monkeypatch.setattr(slot, "_memory", close_first)
+    with pytest.raises(Cancelled, match="was stopped"):
+        engine.submit(time.sleep, 60).result(timeout=5)
+
+
 def killed(once: Path) -> Callable[[], int]:
     """The worker that runs it is killed, the first time or always."""
 

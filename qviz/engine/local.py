@@ -39,6 +39,7 @@ STARTUP_LIMIT = 60.0
 FULL = 0.6
 """Share of its memory limit above which a worker is replaced before it gets another job."""
 LOOK_EVERY = 0.05
+STOPPED = "The work was stopped before it was done."
 
 
 @dataclass(order=True, slots=True)
@@ -145,7 +146,7 @@ class _Slot:
             result = self._result(job.function)
         except BaseException as raised:
             stopped = self._stopped.is_set()
-            error = Cancelled("The work was stopped before it was done.") if stopped else raised
+            error = Cancelled(STOPPED) if stopped else raised
             if _is_broken(error):
                 self._kill()
                 error = WorkerCrashed(
@@ -187,6 +188,9 @@ class _Slot:
                 "GLIBC_TUNABLES": worker_malloc(os.environ.get("GLIBC_TUNABLES", "")),
             },
         )
+        if self._stopped.is_set():  # stopped since it was last looked at, and nobody will kill this one
+            self._kill()
+            raise Cancelled(STOPPED)
         first = partial(first_job, self._warm_up, 2 * self._memory_limit, os.getpid(), self._folder)
         self._executor.submit(first).result(timeout=STARTUP_LIMIT)
 
