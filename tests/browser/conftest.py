@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -139,8 +139,27 @@ class Visit:
         for kind in ("dragenter", "dragover", "drop"):
             target.dispatch_event(kind, {"dataTransfer": transfer})
 
+    def told(self) -> str:
+        """The address, whether a script runs, and the text that a person sees."""
+        try:
+            state = self.page.locator('[data-testid="stApp"]').get_attribute("data-test-script-state", timeout=5_000)
+            text = self.page.locator("body").inner_text(timeout=5_000)
+        except Exception as error:  # whatever the browser says: the test's own failure must come through
+            return f"{self.page.url} cannot be read: {error}"
+        return f"{self.page.url}, script {state}\n{text}"
+
     def close(self) -> None:
         self._context.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What stood on the page when a test of it failed: the report of a wait that ran out does not tell."""
+    report = yield
+    visit = getattr(item, "funcargs", {}).get("visit")
+    if report.when == "call" and report.failed and isinstance(visit, Visit):
+        report.sections.append(("the page", visit.told()))
+    return report
 
 
 @pytest.fixture
