@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 
@@ -15,7 +16,7 @@ from qviz.analysis.verdict import loss_verdict
 from qviz.errors import QvizError
 from qviz.plots.class_loss import variant_losses
 from qviz.plots.colours import REFERENCE, variant_colour
-from qviz.ui import accuracy_data, accuracy_tables, evaluations, page, view
+from qviz.ui import accuracy_data, accuracy_tables, clicks, evaluations, page, view
 from qviz.ui.accuracy_data import Source
 from qviz.ui.markdown import as_text
 from qviz.ui.page import Page
@@ -51,9 +52,9 @@ def ask(here: Page) -> None:
     """Nothing is annotated: what can be done without, and what that means."""
     page.verdict("Nothing is annotated: drop annotations to measure accuracy, or take the reference for the truth.")
     st.text(_bias())
-    if st.button("Evaluate with the reference as truth", type="primary"):
-        st.session_state[accuracy_data.AGREED] = True
-        st.rerun()
+
+    agree = clicks.keep(accuracy_data.AGREED, True)
+    clicks.button(st, "Evaluate with the reference as truth", agree, "accuracy-agree", st.rerun, type="primary")
 
 
 def _bias() -> str:
@@ -86,7 +87,7 @@ def _waiting(job: evaluations.EvaluationJob) -> None:
     left, right = st.columns([6, 1], vertical_alignment="center")
     stopping = job.cancel.is_set()
     left.progress(min(job.done / max(job.total, 1), 1.0), text="Stopping" if stopping else job.progress())
-    right.button("Cancel", on_click=job.cancel.set, disabled=stopping, width="stretch")
+    right.button("Cancel", on_click=job.cancel.set, disabled=stopping, width="stretch", key="accuracy-cancel")
 
 
 def _ended(job: evaluations.EvaluationJob, error: QvizError) -> None:
@@ -95,9 +96,8 @@ def _ended(job: evaluations.EvaluationJob, error: QvizError) -> None:
         page.verdict(f"Stopped after {job.done} of {job.total} images.", "What was detected so far is kept.")
     else:
         page.verdict("The evaluation has failed.", str(error))
-    if st.button("Go on" if job.stopped else "Try again", type="primary"):
-        evaluations.begin_anew(job)
-        st.rerun()
+    label = "Go on" if job.stopped else "Try again"
+    clicks.button(st, label, partial(evaluations.begin_anew, job), "accuracy-again", st.rerun, type="primary")
 
 
 def headline(finding: Finding) -> None:

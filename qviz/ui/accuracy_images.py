@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from functools import partial
 from html import escape
 
 import streamlit as st
@@ -13,7 +14,7 @@ from qviz.analysis.reconcile import category_ids
 from qviz.detector import PAGE_SCORE
 from qviz.errors import QvizError
 from qviz.structures import EncodedImage
-from qviz.ui import calls, view, workspace
+from qviz.ui import calls, clicks, view, workspace
 from qviz.ui.accuracy import Finding
 from qviz.ui.markdown import as_text
 from qviz.ui.page import Page
@@ -100,7 +101,11 @@ def _link(here: Page, image: EncodedImage, variant: str, label: str, key: str, c
         if class_ids:
             said |= {"class": ",".join(str(class_id) for class_id in class_ids), "truth": "1"}
         st.page_link(COMPARE, label=as_text(label), query_params=said)
-    elif st.button(as_text(label), key=f"accuracy-{key}-{variant}-{image.digest[:12]}", type="tertiary"):
+        return
+
+    def load() -> None:
         held = workspace.keep(here.workspace.with_images([image]))
         view.change(image=held.images[0].name, variants=(variant,), classes=tuple(class_ids))
-        st.switch_page(COMPARE)
+
+    own = f"accuracy-{key}-{variant}-{image.digest[:12]}"
+    clicks.button(st, as_text(label), load, own, partial(st.switch_page, COMPARE), type="tertiary")

@@ -14,7 +14,7 @@ from qviz.errors import QvizError
 from qviz.limits import limits
 from qviz.quantize import Built
 from qviz.structures import digest_of
-from qviz.ui import build_choice, build_job, page, view, workspace
+from qviz.ui import build_choice, build_job, clicks, page, view, workspace
 from qviz.ui.build_job import BuildJob
 from qviz.ui.page import Page
 from qviz.ui.workspace import Workspace
@@ -69,8 +69,11 @@ def _form(here: Page, reference: LoadedModel) -> None:
     refusal = build_job.refusal(reference, choice) or full(here.workspace)
     if refusal:
         st.text(refusal)
-    if st.button("Build and compare", type="primary", disabled=bool(refusal), key="build-start"):
+
+    def begin() -> None:
         st.session_state[ASKED] = Asked(build_job.start(reference, choice), reference.digest)
+
+    clicks.button(st, "Build and compare", begin, "build-start", disabled=bool(refusal), type="primary")
 
 
 def full(held: Workspace) -> str:

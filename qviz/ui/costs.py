@@ -14,7 +14,7 @@ from qviz.analysis.profile import profile
 from qviz.analysis.profile_figures import Profile
 from qviz.errors import Cancelled
 from qviz.progress import TimeLeft
-from qviz.ui import calls
+from qviz.ui import calls, clicks
 from qviz.ui.calls import Models
 from qviz.ui.evaluations import duration
 from qviz.ui.page import Page
@@ -104,10 +104,13 @@ def ask(here: Page) -> None:
     asked = Asked(tuple(sorted(threads)), runs)
     job = measurement(here)
     busy = pending > 0 or (job is not None and not job.future.done())
-    if right.button("Measure" if job is None or busy else "Measure again", type="primary", disabled=busy):
+
+    def begin() -> None:
         _jobs().forget(_key(found, asked))
         st.session_state[ASKED] = _models_key(found), asked
-        st.rerun()
+
+    label = "Measure" if job is None or busy else "Measure again"
+    clicks.button(right, label, begin, "cost-start", st.rerun, disabled=busy, type="primary")
     st.caption("Latency needs a quiet machine: leave it alone meanwhile.")
     if pending:
         _wait_for_detections(here)

@@ -10,7 +10,7 @@ from qviz.analysis.changes import Summary
 from qviz.analysis.comparison import ComparedVariant
 from qviz.analysis.models import LoadedModel
 from qviz.plots.colours import REFERENCE, variant_colour
-from qviz.ui import calls, cards, workspace
+from qviz.ui import calls, cards, clicks, workspace
 from qviz.ui.calls import Models
 from qviz.ui.markdown import as_text
 from qviz.ui.page import Page
@@ -183,6 +183,9 @@ def _settings_row(here: Page, model: LoadedModel, name: str) -> None:
     left.text(f"{name}: {settings_form.in_words(model)}")
     with middle.popover("Settings"):
         settings_form.form(here.workspace, model)
-    if right.button("Remove", key=f"remove-{model.digest}", disabled=len(_models(here).all) < 2):
-        workspace.keep(here.workspace.without_model(model.digest))
-        st.rerun()
+
+    def remove() -> None:
+        workspace.keep(workspace.current().without_model(model.digest))
+
+    last = len(_models(here).all) < 2
+    clicks.button(right, "Remove", remove, f"remove-{model.digest}", st.rerun, disabled=last)

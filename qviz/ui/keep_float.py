@@ -9,7 +9,7 @@ from qviz.analysis.models import LoadedModel
 from qviz.errors import QvizError
 from qviz.quantize import RECIPES, Options
 from qviz.structures import Scheme
-from qviz.ui import build, build_job, calibration_images
+from qviz.ui import build, build_job, calibration_images, clicks
 from qviz.ui.build_choice import Choice
 from qviz.ui.page import Page
 
@@ -34,10 +34,12 @@ def show(here: Page, variant: LoadedModel, detail: LayerDetail) -> None:
     try:
         choice = _choice(here, variant, order)
         refusal = build_job.refusal(reference, choice) or build.full(here.workspace)
-        if st.button(
-            "Keep in float and rebuild", disabled=bool(refusal), help=refusal or _told(choice, order), key="keep-float"
-        ):
+
+        def begin() -> None:
             st.session_state[ASKED] = build.Asked(build_job.start(reference, choice), reference.digest), order
+
+        told = refusal or _told(choice, order)
+        clicks.button(st, "Keep in float and rebuild", begin, "keep-float", disabled=bool(refusal), help=told)
         _follow(here, order)
     except QvizError as error:
         st.text(str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -11,7 +12,7 @@ from qviz.analysis.calibration_verdict import lab_verdict, stability_sentence
 from qviz.errors import QvizError
 from qviz.plots.calibration_lab import calibration_curve
 from qviz.plots.colours import variant_colour
-from qviz.ui import lab_choice, lab_job, lab_results, page
+from qviz.ui import clicks, lab_choice, lab_job, lab_results, page
 from qviz.ui.lab_choice import Choice
 from qviz.ui.lab_job import LabJob
 from qviz.ui.page import Page
@@ -56,10 +57,8 @@ def _form(here: Page) -> None:
     choice = lab_choice.form(here)
     if choice.refusal:
         st.text(choice.refusal)
-    st.button(
-        "Run the lab", type="primary", disabled=bool(choice.refusal), key="lab-start", on_click=_begin,
-        args=(here, choice),
-    )  # fmt: skip
+    begin = partial(_begin, here, choice)
+    clicks.button(st, "Run the lab", begin, "lab-start", st.rerun, disabled=bool(choice.refusal), type="primary")
 
 
 def _begin(here: Page, choice: Choice) -> None:
@@ -102,9 +101,11 @@ def _ended(here: Page, place: DeltaGenerator, asked: Asked) -> None:
             page.verdict("Stopped; what was detected so far is kept." if asked.job.stopped else "The lab has failed.")
         if not asked.job.stopped:
             st.text(str(error))
-        if st.button("Go on" if asked.job.stopped else "Try again", key="lab-again"):
+
+        def again() -> None:
             st.session_state[ASKED] = Asked(lab_job.again(asked.job), asked.reference)
-            st.rerun()
+
+        clicks.button(st, "Go on" if asked.job.stopped else "Try again", again, "lab-again", st.rerun)
         return
     found = asked.job.future.result()
     with place:

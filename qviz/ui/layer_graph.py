@@ -11,7 +11,7 @@ from qviz.analysis.error_graph import METRICS, error_graph
 from qviz.analysis.models import LoadedModel
 from qviz.plots.layer_error import Row
 from qviz.plots.layer_graph import TITLES, layer_graph_chart
-from qviz.ui import layer_choice
+from qviz.ui import clicks, layer_choice
 
 OPENED = "qviz_layers_opened"
 HEIGHT = 640
@@ -25,9 +25,8 @@ def show(variant: LoadedModel, row: Row, chosen: int | None) -> None:
     metric = left.segmented_control(
         "Coloured by", METRICS, default=METRICS[0], format_func=lambda name: f"{TITLES[name]} SQNR"
     )
-    if opened is not None and right.button("Fold all", width="stretch"):
-        st.session_state[OPENED] = None
-        st.rerun()
+    if opened is not None:
+        clicks.button(right, "Fold all", clicks.keep(OPENED, None), "layers-fold", st.rerun, width="stretch")
     folded = () if opened is None else (opened,)
     graph = error_graph(variant.inspection.graph, row.errors.layers, row.outliers, metric or METRICS[0], folded)
     key = f"layers-graph-{variant.digest[:12]}-{metric}-{opened}"

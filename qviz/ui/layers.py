@@ -19,7 +19,7 @@ from qviz.plots.colours import variant_colour
 from qviz.plots.layer_error import Row, layer_error_chart
 from qviz.progress import TimeLeft
 from qviz.structures import EncodedImage, Scheme
-from qviz.ui import calls, layer_choice, page
+from qviz.ui import calls, clicks, layer_choice, page
 from qviz.ui.calls import Models
 from qviz.ui.evaluations import duration
 from qviz.ui.page import Page
@@ -86,7 +86,7 @@ def wait_for(jobs: Sequence[LayerJob]) -> None:
     seconds = max((begun.seconds_left or 0.0 for begun in jobs if not begun.future.done()), default=0.0)
     said += f" · {duration(seconds)} left" if seconds else ""
     left.progress(min(done / max(total, 1), 1.0), text="Stopping" if stopping else said)
-    right.button("Cancel", on_click=_stop, args=(jobs,), disabled=stopping, width="stretch")
+    right.button("Cancel", on_click=_stop, args=(jobs,), disabled=stopping, width="stretch", key="layers-cancel")
 
 
 def _stop(jobs: Sequence[LayerJob]) -> None:
@@ -99,10 +99,12 @@ def stopped(jobs: Sequence[LayerJob]) -> bool:
     ended = [begun for begun in jobs if isinstance(begun.future.exception(), Cancelled)]
     if ended:
         page.verdict("Stopped before all layers were run.")
-        if st.button("Go on", type="primary"):
+
+        def forget() -> None:
             for begun in ended:
                 _jobs().forget(begun.key)
-            st.rerun()
+
+        clicks.button(st, "Go on", forget, "layers-again", st.rerun, type="primary")
     return bool(ended)
 
 

@@ -19,7 +19,7 @@ from qviz.engine import let_go_of_the_past
 from qviz.errors import QvizError
 from qviz.limits import limits
 from qviz.plots.colours import REFERENCE, variant_colour
-from qviz.ui import calls, conversions, sample, uploads, view, workspace
+from qviz.ui import calls, clicks, conversions, sample, uploads, view, workspace
 from qviz.ui.calls import Models
 
 MENU = (
@@ -100,10 +100,13 @@ def _sidebar(held: workspace.Workspace, found: Models | None) -> None:
             st.html(_legend(found))
             images = f"{len(held.images)} images" + (" · bundled sample" if held.is_sample else "")
             st.caption(images)
-        if not held.is_sample and st.button("Back to the sample", width="stretch"):
-            workspace.keep(sample.sample())
-            view.change(image=None, variants=(), classes=())
-            st.rerun()
+        if not held.is_sample:
+            clicks.button(st, "Back to the sample", _back, "sample-back", st.rerun, width="stretch")
+
+
+def _back() -> None:
+    workspace.keep(sample.sample())
+    view.change(image=None, variants=(), classes=())
 
 
 def _legend(found: Models) -> str:
@@ -128,9 +131,12 @@ def _notices(held: workspace.Workspace, found: Models | None) -> None:
             st.warning(_as_text(sentence))
         if len(sentences) > 8:
             st.caption(f"and {len(sentences) - 8} more")
-        if held.notices and st.button("Understood"):
-            workspace.keep(replace(held, notices=()))
-            st.rerun()
+        if held.notices:
+            clicks.button(st, "Understood", _understood, "notices-read", st.rerun)
+
+
+def _understood() -> None:
+    workspace.keep(replace(workspace.current(), notices=()))
 
 
 def _as_text(sentence: str) -> str:

@@ -15,7 +15,7 @@ from qviz.analysis.study_extras import EXTRAS
 from qviz.analysis.study_work import MOST_SHOWN, Wanted
 from qviz.report import SECTIONS, available
 from qviz.structures import Dataset
-from qviz.ui import accuracy_data, report_choice, report_file, report_job
+from qviz.ui import accuracy_data, clicks, report_choice, report_file, report_job
 from qviz.ui.accuracy_data import Source
 from qviz.ui.calls import Models
 from qviz.ui.markdown import as_text
@@ -66,9 +66,12 @@ def ask(here: Page) -> Asked | None:
         key=f"report-images-{source}",
     )
     chosen = report_choice.choose(tuple(SECTIONS), USUAL, key="report", slow=EXTRAS)
-    if st.button("Make the report", type="primary", disabled=not chosen.sections):
+
+    def begin() -> None:
         asked = Asked(source or NO_AP, chosen, tuple(shown), title.strip(), here.view.score)
         st.session_state[ASKED] = _models_key(here), asked
+
+    clicks.button(st, "Make the report", begin, "report-start", disabled=not chosen.sections, type="primary")
     models, kept = st.session_state.get(ASKED, (None, None))
     return kept if models == _models_key(here) and (kept.source in known or kept.source == NO_AP) else None
 

@@ -106,7 +106,7 @@ def wait_for(job: StudyJob) -> None:
     left, right = st.columns([6, 1], vertical_alignment="center")
     stopping = job.cancel.is_set()
     left.progress(min(job.done / max(job.total, 1), 1.0), text="Stopping" if stopping else job.progress())
-    right.button("Cancel", on_click=job.cancel.set, disabled=stopping, width="stretch")
+    right.button("Cancel", on_click=job.cancel.set, disabled=stopping, width="stretch", key="report-cancel")
 
 
 def settled(job: StudyJob) -> Study | None:

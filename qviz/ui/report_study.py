@@ -11,7 +11,7 @@ from qviz.analysis.study import Study
 from qviz.analysis.study_verdict import findings, headline
 from qviz.plots.colours import variant_colour
 from qviz.report import available
-from qviz.ui import page, report_choice, report_file, workspace
+from qviz.ui import clicks, page, report_choice, report_file, workspace
 from qviz.ui.page import Page
 
 
@@ -19,7 +19,7 @@ def show(here: Page, study: Study) -> None:
     """The finding, a line a variant, the choice of sections, and the page."""
     page.verdict(headline(study), _told(here, study))
     st.html(_findings(study))
-    st.button("Close this study", on_click=_close)
+    clicks.button(st, "Close this study", _close, "study-close", st.rerun)
     there = available(study)
     chosen = report_choice.choose(there, there, key=f"study-{study.made.images_digest[:12]}")
     if not chosen.sections:

@@ -15,7 +15,7 @@ from qviz.analysis.rescue_verdict import rescue_verdict
 from qviz.errors import QvizError
 from qviz.plots.rescue import rescue_scatter
 from qviz.quantize import recipe_of
-from qviz.ui import build, page, rescue_form, rescue_job, workspace
+from qviz.ui import build, clicks, page, rescue_form, rescue_job, workspace
 from qviz.ui.page import Page
 from qviz.ui.rescue_job import RescueJob
 
@@ -41,10 +41,13 @@ def show(here: Page) -> None:
         if said.refusal:
             st.text(said.refusal)
         busy = job is not None and not job.future.done()
-        if st.button("Search", type="primary", disabled=bool(said.refusal) or busy, key="rescue-start"):
-            job = rescue_job.start(reference, said.asked, said.images, said.dataset)
-            st.session_state[ASKED] = reference.digest, job
-            st.rerun()
+
+        def begin() -> None:
+            begun = rescue_job.start(reference, said.asked, said.images, said.dataset)
+            st.session_state[ASKED] = reference.digest, begun
+
+        waits = bool(said.refusal) or busy
+        clicks.button(st, "Search", begin, "rescue-start", st.rerun, disabled=waits, type="primary")
     if job is not None and job.future.done():
         _ended(job)
     elif job is not None:

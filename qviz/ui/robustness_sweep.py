@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 
@@ -12,7 +13,7 @@ from qviz.corruptions import CORRUPTIONS, SEVERITIES
 from qviz.errors import QvizError
 from qviz.plots.colours import REFERENCE, variant_colour
 from qviz.plots.robustness import severity_curves
-from qviz.ui import accuracy_data, layers, page, robustness_job
+from qviz.ui import accuracy_data, clicks, layers, page, robustness_job
 from qviz.ui.accuracy_data import Source
 from qviz.ui.page import Page
 from qviz.ui.robustness_job import Asked, SweepJob
@@ -73,20 +74,14 @@ def ask(here: Page, known: dict[str, Source]) -> tuple[Source, Asked | None]:
     severities = middle.pills(
         "Severities", list(SEVERITIES), selection_mode="multi", default=list(SEVERITIES_USUAL), key="robustness-levels"
     )
-    clicks: list[bool] = st.session_state.setdefault("robustness-clicks", [])
-    right.button(
-        "Run",
-        type="primary",
-        disabled=not (corruptions and severities),
-        width="stretch",
-        help=_size(images, corruptions, severities),
-        on_click=clicks.append,  # touches no session state: there a run that another overtakes would lose the click
-        args=(True,),
-    )
-    if clicks:
+
+    def begin() -> None:
         order = tuple(sorted(severities))
         st.session_state[ASKED] = Asked(source.digest, int(images), tuple(corruptions), order, tuple(variants or ()))
-        clicks.clear()
+
+    told = _size(images, corruptions, severities)
+    empty = not (corruptions and severities)
+    clicks.button(right, "Run", begin, "robustness-run", disabled=empty, type="primary", width="stretch", help=told)
     asked: Asked | None = st.session_state.get(ASKED)
     return (known[asked.source], asked) if asked is not None and asked.source in known else (source, None)
 
@@ -105,9 +100,8 @@ def swept(here: Page, source: Source, asked: Asked) -> Finding | None:
     error = job.future.exception()
     if isinstance(error, QvizError):
         st.text("The sweep was stopped; what was detected so far is kept." if job.stopped else str(error))
-        if st.button("Go on" if job.stopped else "Try again"):
-            robustness_job.begin_anew(here.models, asked)
-            st.rerun()
+        again = partial(robustness_job.begin_anew, here.models, asked)
+        clicks.button(st, "Go on" if job.stopped else "Try again", again, "robustness-again", st.rerun)
         return None
     found = job.future.result()
     return Finding(found, asked, source, *_shown(here, found.sweep))

@@ -12,7 +12,7 @@ from qviz.errors import QvizError
 from qviz.plots.robustness import interaction_heat, severity_curves
 from qviz.plots.saturation import saturation_heat
 from qviz.structures import Shift
-from qviz.ui import columns, robustness_job
+from qviz.ui import clicks, columns, robustness_job
 from qviz.ui.page import Page
 from qviz.ui.patience import outcome
 from qviz.ui.robustness_kinds import title
@@ -127,8 +127,8 @@ def _blame(here: Page, finding: Finding, name: str, shift: Shift, under: Saturat
         return
     orders = tuple(layer.order for layer in under.first(most=LAYERS))
     key = f"qviz-blame-{variant.digest}-{shift}"
-    if st.button("Do these layers explain the loss?", key="saturation-blame"):
-        st.session_state[key] = True
+    ask = clicks.keep(key, True)
+    clicks.button(st, "Do these layers explain the loss?", ask, "saturation-blame")
     if st.session_state.get(key):
         job = robustness_job.cause(here.models, variant, finding.source, finding.asked, shift, orders)
         try:

@@ -17,7 +17,7 @@ from qviz.errors import QvizError
 from qviz.plots.colours import variant_colour
 from qviz.plots.trace import trace_chart
 from qviz.structures import EncodedImage
-from qviz.ui import calls, page
+from qviz.ui import calls, clicks, page
 from qviz.ui.page import Page
 
 BEAT = 0.4
@@ -72,8 +72,8 @@ def show(
     left, right = st.columns([1, 4], vertical_alignment="center")
     which = "selected" if chosen is not None else "the one that fell most; select another above"
     with left:
-        if st.button("Trace this object", key="qviz-trace", width="stretch"):
-            st.session_state[ASKED] = key
+        begin = clicks.keep(ASKED, key)
+        clicks.button(st, "Trace this object", begin, "qviz-trace", width="stretch")
     right.text(f"{row.label}, {row.reference_score or 0:.2f} in {found.name(found.reference)} ({which})")
     if st.session_state.get(ASKED) == key:
         _watch(here, variant, _job(here, variant, image, number))

@@ -15,7 +15,7 @@ from qviz.plots.training import loss_curve
 from qviz.quantize import RECIPES
 from qviz.quantize.qat_plan import STEPS
 from qviz.structures import EncodedImage, Scheme
-from qviz.ui import build, calibration_images, page, train_job, view
+from qviz.ui import build, calibration_images, clicks, page, train_job, view
 from qviz.ui.page import Page
 from qviz.ui.train_job import TrainJob
 
@@ -84,10 +84,13 @@ def _form(here: Page) -> None:
         st.text(refusal)
     running = st.session_state.get(ASKED)
     busy = running is not None and running.reference == reference.digest and not running.job.future.done()
-    if st.button("Train and compare", type="primary", disabled=bool(refusal) or busy, key="train-start"):
+
+    def begin() -> None:
         name = f"{reference.name.removesuffix('.tflite')} + {recipe} trained.tflite"
         st.session_state[ASKED] = Asked(train_job.start(reference, images, recipe, steps), reference.digest, name)
-        st.rerun()
+
+    waits = bool(refusal) or busy
+    clicks.button(st, "Train and compare", begin, "train-start", st.rerun, disabled=waits, type="primary")
 
 
 def _images(here: Page) -> tuple[EncodedImage, ...]:

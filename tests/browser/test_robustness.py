@@ -6,6 +6,8 @@ import io
 import re
 import zipfile
 
+from playwright.sync_api import WebSocketRoute
+
 from tests.browser.conftest import Visit
 
 LONG = 120_000
@@ -40,3 +42,32 @@ def test_light_is_moved_and_swept(visit: Visit) -> None:
         page.get_by_role("button", name=re.compile("images to add to the calibration")).click()
     names = zipfile.ZipFile(io.BytesIO(saved.value.path().read_bytes())).namelist()
     assert names and all(name.startswith("calibration/scene_") for name in names)
+
+
+def test_run_is_heeded_before_the_page_has_heard_of_the_new_number(visit: Visit) -> None:
+    """The button tells how many images it stands for; it is the same button with another number."""
+    held: list[str | bytes] = []
+    holding = False
+
+    def connect(here: WebSocketRoute) -> None:
+        there = here.connect_to_server()
+        here.on_message(there.send)
+        there.on_message(lambda message: held.append(message) if holding else here.send(message))
+        sockets.append(here)
+
+    sockets: list[WebSocketRoute] = []
+    page = visit.page
+    page.route_web_socket(re.compile("_stcore/stream"), connect)
+    visit.open("/robustness?variant=int8_wrong_range&image=berlin_street.jpg")
+    visit.painted()
+    images = page.get_by_test_id("stNumberInputField")
+    images.fill("3")
+    holding = True
+    images.press("Enter")
+    page.wait_for_timeout(2_000)  # the server is done with it
+    assert held
+    page.get_by_role("button", name="Run", exact=True).click()
+    holding = False
+    for message in held:
+        sockets[-1].send(message)
+    page.get_by_role("tab", name="What quantization adds").wait_for(timeout=30_000)

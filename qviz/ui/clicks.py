@@ -1,0 +1,48 @@
+"""A button whose click is heeded, whatever overtakes the run that it starts.
+
+Streamlit tells a script of a click once: the value of st.button is gone where that run is left for a newer one before
+it comes to the button, and so is a callback that is cut short where it touches the session state. A button without a
+key is another one as soon as its label or help changes, and a press on the old one is void. Here a click is noted
+before anything else and stays until what it asks for is done, in whichever run comes to the button.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+
+def button(
+    where: Any,
+    label: str,
+    act: Callable[[], object],
+    key: str,
+    then: Callable[[], object] | None = None,
+    disabled: bool = False,
+    **options: Any,
+) -> None:
+    """Draw it in `where` (a column, or st itself); act on a click, then leave the script by `then` if given.
+
+    act: may be called again where it is overtaken itself, so it begins nothing twice. options: st.button's own.
+    """
+    noted: list[bool] = st.session_state.setdefault(f"{key}-clicked", [])
+    where.button(label, key=key, disabled=disabled, on_click=noted.append, args=(True,), **options)
+    if not noted:
+        return
+    try:
+        if not disabled:
+            act()
+    except Exception:  # not Streamlit's word that another run is waiting
+        noted.clear()
+        raise
+    noted.clear()
+    if then is not None:
+        then()
+
+
+def keep(key: str, value: object) -> Callable[[], None]:
+    """What puts the value into the session state."""
+    return partial(st.session_state.__setitem__, key, value)
