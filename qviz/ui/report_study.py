@@ -29,7 +29,6 @@ def show(here: Page, study: Study) -> None:
 
 
 def _close() -> None:
-    """Before the page is drawn again: a click while it is still being drawn is not lost."""
     workspace.keep(replace(workspace.current(), study=None))
 
 
