@@ -7,6 +7,9 @@ two threads class 2 never comes up, with four class 4. Its fast variant, which t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from qviz.analysis.models import LoadedModel
 from qviz.analysis.warning import Warning
 from qviz.detector import Inspection
 
@@ -39,6 +42,20 @@ def nms_warnings(found: Inspection, name: str, threads: int = 1) -> list[Warning
             name,
             advice=True,
         )
+    ]
+
+
+def lost_by_threads(models: Sequence[LoadedModel], counts: Sequence[int]) -> list[str]:
+    """A sentence a thread count and class that is lost with it."""
+    found: dict[tuple[int, str], list[str]] = {}
+    for count in counts:
+        for model in models:
+            if (lost := lost_class(model.inspection, count)) is not None:
+                found.setdefault((count, lost), []).append(model.name)
+    return [
+        f"With {count} threads {lost} is never detected by {', '.join(dict.fromkeys(names))}: TensorFlow Lite's NMS"
+        " leaves out the class of that number."
+        for (count, lost), names in found.items()
     ]
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from qviz.analysis.models import LoadedModel
+from qviz.analysis.nms_lint import lost_by_threads
 from qviz.analysis.profile_figures import ModelProfile, Profile
 from qviz.analysis.profile_jobs import Footprint, Laps, OperatorTime, Subject, footprint_job, latency_job, operators_job
 from qviz.engine import Engine, LocalEngine, importing
@@ -61,7 +62,8 @@ def profile(
     if work.done < work.total:  # slow or broken models had fewer runs
         on_progress(work.total, work.total)
     is_pinned = all(batch.pinned for count in counts for batch in laps[count])
-    return Profile(tuple(rows), os.cpu_count() or 1, is_pinned, tuple(skipped), (*work.remarks, *_remarks(rows, runs)))
+    remarks = *work.remarks, *_remarks(rows, runs), *lost_by_threads(subjects, counts)
+    return Profile(tuple(rows), os.cpu_count() or 1, is_pinned, tuple(skipped), remarks)
 
 
 def _checked(threads: Sequence[int], runs: int) -> tuple[int, ...]:

@@ -10,7 +10,8 @@ import pytest
 from qviz.analysis.detecting import detect_images
 from qviz.analysis.lint import lint_all
 from qviz.analysis.models import LoadedModel
-from qviz.analysis.nms_lint import lost_class, nms_warnings
+from qviz.analysis.nms_lint import lost_by_threads, lost_class, nms_warnings
+from qviz.analysis.profile import profile
 from qviz.api import evaluate
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
@@ -55,6 +56,16 @@ def test_where_no_class_is_lost(loaded: dict[str, LoadedModel]) -> None:
         assert nms_warnings(spared, "net") == nms_warnings(spared, "net", threads=2) == []
     shifted = replace(found, settings=replace(found.settings, class_offset=1))
     assert lost_class(shifted, 2) == repr(found.labels[1])
+
+
+def test_a_measurement_with_threads_tells(loaded: dict[str, LoadedModel], engine: LocalEngine) -> None:
+    models = [loaded["float32"], loaded["int8"]]
+    both = f"{models[0].name}, {models[1].name}"
+    told = (
+        f"With 2 threads 'car' is never detected by {both}: TensorFlow Lite's NMS leaves out the class of that number."
+    )
+    assert lost_by_threads(models, [1, 2]) == [told]
+    assert told in profile(engine, models, (1, 2), runs=2).remarks
 
 
 def test_an_evaluation_with_threads_tells(loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine) -> None:

@@ -45,8 +45,8 @@ def test_nothing_is_measured_unasked(app: AppTest) -> None:
 
 def test_what_is_measured_is_told_drawn_and_listed(app: AppTest) -> None:
     app.segmented_control(key="cost-runs").set_value(20)
-    (button,) = [button for button in app.button if button.label == "Measure"]
-    button.click().run()
+    _until(app, lambda app: not app.button(key="cost-start").disabled)  # detections under way are waited for
+    app.button(key="cost-start").click().run()
     _until(app, lambda app: app.dataframe)
     assert "× smaller" in _sentences(app)
     table = app.dataframe[0].value
