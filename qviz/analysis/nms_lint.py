@@ -52,9 +52,13 @@ def lost_by_threads(models: Sequence[LoadedModel], counts: Sequence[int]) -> lis
         for model in models:
             if (lost := lost_class(model.inspection, count)) is not None:
                 found.setdefault((count, lost), []).append(model.name)
+
+    def told(names: list[str]) -> str:
+        return f"any of these {len(names)} models" if len(names) == len(models) > 1 else ", ".join(names)
+
     return [
-        f"With {count} threads {lost} is never detected by {', '.join(dict.fromkeys(names))}: TensorFlow Lite's NMS"
-        " leaves out the class of that number."
+        f"With {count} threads {lost} is never detected by {told(names)}: TensorFlow Lite's NMS leaves out the class of"
+        " that number."
         for (count, lost), names in found.items()
     ]
 
