@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from qviz.analysis.models import LoadedModel
@@ -60,22 +60,45 @@ def together(
     single = [(model, image) for image, models in pairs for model in models]
     if len(single) < 2:
         return [engine.submit(how.one_job, *one) for one in single]
-    answers: list[Future[Inference]] = [Future() for _ in single]
-    job = engine.submit(how.many_job, pairs)
+    trip = _Trip(engine, how, single, [Future() for _ in single])
+    answers = list(trip.answers)
+    trip.begin(pairs)
+    return answers
 
-    def came(done: Future[list[Answer]]) -> None:
+
+@dataclass(slots=True, eq=False)
+class _Trip:
+    """One job under way, and the answers it owes. Both are let go of when it is over.
+
+    A future keeps its callbacks: what they hold would stay, images and all, until Python looks for cycles.
+    """
+
+    engine: Engine
+    how: How
+    single: list[tuple[Model, EncodedImage]]
+    answers: list[Future[Inference]]
+    job: Future[list[Answer]] = field(default_factory=Future)
+
+    def begin(self, pairs: Sequence[tuple[EncodedImage, Sequence[Model]]]) -> None:
+        self.job = self.engine.submit(self.how.many_job, pairs)
+        for answer in self.answers:
+            answer.add_done_callback(self._given_up)
+        self.job.add_done_callback(self._came)
+
+    def _given_up(self, _: Future[Inference]) -> None:
+        if self.answers and all(answer.cancelled() for answer in self.answers):
+            self.job.cancel()
+
+    def _came(self, done: Future[list[Answer]]) -> None:
+        answers, single = self.answers, self.single
+        self.answers, self.single, self.job = [], [], Future()
         error = None if done.cancelled() else done.exception()
         if isinstance(error, WorkerError):
             for answer, one in zip(answers, single, strict=True):
                 if not answer.cancelled():
-                    engine.submit(how.one_job, *one).add_done_callback(partial(_hand_on, answer))
+                    self.engine.submit(self.how.one_job, *one).add_done_callback(partial(_hand_on, answer))
         else:
             _share_out(answers, done)
-
-    for answer in answers:
-        answer.add_done_callback(lambda _: all(one.cancelled() for one in answers) and job.cancel())
-    job.add_done_callback(came)
-    return answers
 
 
 def _share_out(answers: Sequence[Future[Inference]], done: Future[list[Answer]]) -> None:

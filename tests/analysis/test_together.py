@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -95,3 +98,22 @@ def test_a_bad_image_takes_no_other_along(
         with pytest.raises(ImageError, match=r"x\.jpg"):
             answer.result(timeout=60)
     assert all(len(answer.result(timeout=60).detections) for answer in answers[2:])
+
+
+def test_what_is_over_is_let_go_of_at_once(
+    alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
+) -> None:
+    """Images would gather, megabyte by megabyte, until Python looks for cycles."""
+    answers = together(alone, [(hens, [loaded["float32"], loaded["int8"]])], HOW)
+    for answer in answers:
+        answer.result(timeout=60)
+    held = weakref.ref(answers[0])
+    gc.disable()
+    try:
+        del answers, answer
+        end = time.monotonic() + 5  # the thread that told of it may be about to leave
+        while held() is not None and time.monotonic() < end:
+            time.sleep(0.01)
+        assert held() is None
+    finally:
+        gc.enable()
