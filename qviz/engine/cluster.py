@@ -76,7 +76,7 @@ class DaskEngine:
         self._executor = self._client.get_executor(pure=False)
         self._blobs: dict[str, Any] = {}
         self._held: OrderedDict[str, Any] = OrderedDict()
-        self._jobs: set[Future[Any]] = set()
+        self._jobs: dict[Future[Any], Future[Any] | None] = {}
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, args=(alone_limit,), name="qviz-cluster", daemon=True).start()
 
@@ -114,17 +114,26 @@ class DaskEngine:
 
         parcel, heavy = packed(call)
         job: Future[Any] = Future()
-        self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
+        self._jobs[job] = None
+        job.add_done_callback(self._over)
         try:
             held = [self._held_future(digest, heavy) for digest in parcel.needs]
             running = self._executor.submit(work, self._session, parcel, *held, priority=urgency)
         except Exception as error:  # the scheduler is gone
             _settle(job, in_our_words(error, self.address))
             return job
-        job.add_done_callback(partial(_let_go, running))
+        self._jobs[job] = running
+        if job.done():  # given up meanwhile
+            self._over(job)
         running.add_done_callback(partial(_pass_on, job, self.address))
         return job
+
+    def _over(self, job: Future[Any]) -> None:
+        """A job that is cancelled is taken off the cluster, and who waits for it is told."""
+        running = self._jobs.pop(job, None)  # not in the job's own callback: each would keep the other
+        if running is not None and job.cancelled():
+            running.cancel()
+            job.set_running_or_notify_cancel()
 
     def _watch(self, alone_limit: float) -> None:
         """Dask lets jobs wait for a worker without end."""
@@ -157,13 +166,6 @@ class DaskEngine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _let_go(running: Future[Any], job: Future[Any]) -> None:
-    """A cancelled job is taken off the cluster, and who waits for it is told."""
-    if job.cancelled():
-        running.cancel()
-        job.set_running_or_notify_cancel()
 
 
 def _pass_on(job: Future[Any], address: str, running: Future[Any]) -> None:
