@@ -138,10 +138,14 @@ def _taken(who: np.ndarray, whom: np.ndarray, asked: np.ndarray, crowds: np.ndar
 
 def overlaps(found: np.ndarray, truths: np.ndarray, crowds: np.ndarray) -> np.ndarray:
     """(n,) IoU of pairs of boxes (n, 4) x, y, width, height; of a crowd the share of the detection that it covers."""
-    sides = np.minimum(found[:, 2:] + found[:, :2], truths[:, 2:] + truths[:, :2]) - np.maximum(
-        found[:, :2], truths[:, :2]
-    )
+    first, last = np.maximum(found[:, :2], truths[:, :2]), np.minimum(_far(found), _far(truths))
+    sides = last - first
     shared = sides[:, 0] * sides[:, 1]
     own = found[:, 2] * found[:, 3]
     union = np.where(crowds, own, own + truths[:, 2] * truths[:, 3] - shared)
     return np.divide(shared, union, out=np.zeros(len(shared)), where=(sides > 0).all(axis=1))
+
+
+def _far(boxes: np.ndarray) -> np.ndarray:
+    """(n, 2) the corner at the right and below."""
+    return np.asarray(boxes[:, 2:] + boxes[:, :2])

@@ -9,6 +9,8 @@ Shapes: T IoU thresholds, D detections of a class by falling score, I images, R 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,13 +74,21 @@ def _part(table: ClassTable, hits: np.ndarray, weights: np.ndarray, recalls: np.
     ap = np.zeros(len(weights))
     seen = _seen(table.images, np.ones(len(table.images), bool), hits, weights)
     drawn = weights[:, table.images[hits]]  # (R, hits)
-    for true, ignored in zip(table.true, table.ignored, strict=True):
+    for true, ignored, times in _rows(table):
         columns = true[hits]
         among = seen[:, columns]
         if ignored.any():
             among = among - _seen(table.images, ignored, hits[columns], weights)
-        ap += _averaged(drawn[:, columns], among, counted, recalls)
+        ap += times * _averaged(drawn[:, columns], among, counted, recalls)
     return np.where(counted > 0, ap / len(table.true), np.nan)
+
+
+def _rows(table: ClassTable) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """(true, ignored, of how many thresholds): a well placed box passes several, so that rows are often the same."""
+    rows = [(true.tobytes(), ignored.tobytes()) for true, ignored in zip(table.true, table.ignored, strict=True)]
+    for row, times in Counter(rows).items():
+        place = rows.index(row)
+        yield table.true[place], table.ignored[place], times
 
 
 def _seen(images: np.ndarray, counts: np.ndarray, ends: np.ndarray, weights: np.ndarray) -> np.ndarray:
