@@ -94,17 +94,19 @@ def _pairs(image: DatasetImage, seen: Detections) -> list[tuple[int | None, int 
     alone = ~image.is_crowd
     truths = Detections.of(image.boxes[alone], np.ones(alone.sum()), image.category_ids[alone])
     matches = match_detections(truths, seen, IOU)
-    crowds = Detections.of(image.boxes[~alone], np.ones((~alone).sum()), image.category_ids[~alone])
+    spared = _on_crowd(image, seen)
     return [
         *((int(truths.class_ids[i]), int(seen.class_ids[j])) for i, j in matches.pairs),
         *((int(truths.class_ids[i]), NOTHING) for i in matches.only_reference),
-        *((NOTHING, int(seen.class_ids[j])) for j in matches.only_candidate if not _on_crowd(seen[[int(j)]], crowds)),
+        *((NOTHING, int(seen.class_ids[j])) for j in matches.only_candidate if not spared[j]),
     ]
 
 
-def _on_crowd(seen: Detections, crowds: Detections) -> bool:
-    same = crowds.boxes[crowds.class_ids == seen.class_ids[0]]
-    return bool((covered_matrix(seen.boxes, same) > IOU).any())
+def _on_crowd(image: DatasetImage, seen: Detections) -> np.ndarray:
+    """(n,) of which a crowd of their class covers more than `IOU`."""
+    crowds = image.is_crowd
+    same = seen.class_ids[:, None] == image.category_ids[crowds][None, :]
+    return np.asarray((same & (covered_matrix(seen.boxes, image.boxes[crowds].astype(np.float32)) > IOU)).any(axis=1))
 
 
 def confusions(reference: Taken, variant: Taken) -> tuple[Confusion, ...]:

@@ -16,6 +16,7 @@ model reports counts as 0; pycocotools leaves it out and is higher.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,8 +28,8 @@ KINDS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 MATCH, BACKGROUND = 0.5, 0.1
 MOST = 100
 """Detections an image."""
-RIGHT, IGNORED = "", "ignored"
-"""Kinds of detections that are no error, and that lie on a crowd."""
+RIGHT = -1
+"""The kind of a detection that is no error; else its place in `KINDS`."""
 KINDS_TOLD = (
     "Cls: wrong class. Loc: right class, badly placed (IoU .1 to .5). Both: wrong and badly placed. Dupe: found twice."
     " Bkg: nothing is there. Miss: not found at all."
@@ -44,68 +45,69 @@ class ErrorCost:
     cost: float
 
 
-@dataclass(slots=True)
-class _Row:
-    """A detection. corrected: the class as which it would be right, None if it would only be dropped."""
-
-    class_id: int
-    score: float
-    kind: str
-    counted: bool
-    corrected: int | None = None
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Found:
-    """All images: detections in their order, truths and missed ones by class."""
+    """Detections in their order (n,). counted: not left aside on a crowd; corrected: the class as which one would be
+    right, -1 if it would only be dropped. truths, missed: the class of each object, and of each that nothing above
+    could be corrected to."""
 
-    rows: list[_Row]
-    truths: dict[int, int]
-    missed: dict[int, int]
+    classes: np.ndarray
+    scores: np.ndarray
+    kinds: np.ndarray
+    counted: np.ndarray
+    corrected: np.ndarray
+    truths: np.ndarray
+    missed: np.ndarray
+
+    @classmethod
+    def of(cls, parts: list[_Found]) -> _Found:
+        """All images."""
+        none = cls(
+            np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, bool),
+            np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64),
+        )  # fmt: skip
+        return cls(*(np.concatenate([getattr(part, name) for part in (none, *parts)]) for name in cls.__slots__))
 
 
 def error_costs(
     dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int]
 ) -> tuple[ErrorCost, ...]:
     """A row a kind. detections: by image id, in pixels of the original; classes: class id -> category id."""
-    found = _Found([], {}, {})
-    for image in dataset.images:
-        _take_in(found, image, detections.get(image.id, Detections.none()), classes)
-    base = _mean_ap([(row.class_id, row.score, row.kind == RIGHT) for row in found.rows if row.counted], found.truths)
-    return tuple(ErrorCost(kind, _count(found, kind), max(0.0, _corrected_ap(found, kind) - base)) for kind in KINDS)
+    found = _Found.of([_one(image, detections.get(image.id, Detections.none()), classes) for image in dataset.images])
+    own = found.counted
+    base = _mean_ap(found.classes[own], found.scores[own], found.kinds[own] == RIGHT, found.truths, found.missed[:0])
+    return tuple(
+        ErrorCost(name, _count(found, kind), max(0.0, _corrected_ap(found, kind) - base))
+        for kind, name in enumerate(KINDS)
+    )
 
 
-def _take_in(found: _Found, image: DatasetImage, seen: Detections, classes: Mapping[int, int]) -> None:
+def _one(image: DatasetImage, seen: Detections, classes: Mapping[int, int]) -> _Found:
     known = np.isin(seen.class_ids, list(classes))
     seen = seen[known].by_score()[:MOST]
     ids = np.array([classes[int(class_id)] for class_id in seen.class_ids], np.int64)
-    truths = image.category_ids[~image.is_crowd]
-    for category in truths:
-        found.truths[int(category)] = found.truths.get(int(category), 0) + 1
+    truths = image.category_ids[~image.is_crowd].astype(np.int64)
     overlaps = _overlaps(seen.boxes, image.boxes[~image.is_crowd])  # [n, m]
     same = ids[:, None] == truths[None, :]
     matched = _matched(overlaps * same)
     taken = np.isin(np.arange(len(truths)), matched)
-    on_crowd = _on_crowd(seen.boxes, ids, image) & (matched < 0)
-    best: dict[int, _Row] = {}  # truth -> the detection that would be corrected to it
-    for n in range(len(seen)):
-        kind, truth = (RIGHT, -1) if matched[n] >= 0 else _kind(overlaps[n], same[n], taken)
-        row = _Row(int(ids[n]), float(seen.scores[n]), kind, not on_crowd[n])
-        found.rows.append(row)
-        if truth >= 0 and not taken[truth] and truth not in best:  # scores fall: the first is the best
-            best[truth] = row
-            row.corrected = int(truths[truth])
-    for truth, category in enumerate(truths):
-        if not taken[truth] and truth not in best:
-            found.missed[int(category)] = found.missed.get(int(category), 0) + 1
+    kinds, places = _kinds(overlaps, same, taken)
+    kinds[matched >= 0], places[matched >= 0] = RIGHT, -1
+    wanted = np.flatnonzero(places >= 0)
+    wanted = wanted[~taken[places[wanted]]]
+    corrected, first = np.unique(places[wanted], return_index=True)  # scores fall: the first is the best
+    right_as = np.full(len(ids), -1)
+    right_as[wanted[first]] = truths[corrected]
+    missed = ~taken
+    missed[corrected] = False
+    counted = ~(_on_crowd(seen.boxes, ids, image) & (matched < 0))
+    return _Found(ids, seen.scores, kinds, counted, right_as, truths, truths[missed])
 
 
 def _matched(overlaps: np.ndarray) -> np.ndarray:
     """(n,) the truth of each detection, or -1: the best one that is left, by falling score."""
     left, matched = overlaps.copy(), np.full(len(overlaps), -1)
-    if not overlaps.shape[1]:
-        return matched
-    for n in range(len(left)):
+    for n in np.flatnonzero((overlaps >= MATCH).any(axis=1)):
         truth = int(left[n].argmax())
         if left[n, truth] >= MATCH:
             matched[n] = truth
@@ -113,18 +115,21 @@ def _matched(overlaps: np.ndarray) -> np.ndarray:
     return matched
 
 
-def _kind(overlaps: np.ndarray, same: np.ndarray, taken: np.ndarray) -> tuple[str, int]:
-    """(kind, the truth it could be corrected to, or -1) of one false positive."""
-    if not len(overlaps):
-        return "Bkg", -1
+def _kinds(overlaps: np.ndarray, same: np.ndarray, taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n,), (n,): the kind of each detection as a false positive, and the truth it could be corrected to, or -1."""
+    if not overlaps.size:
+        return np.full(len(overlaps), KINDS.index("Bkg")), np.full(len(overlaps), -1)
     own, other = overlaps * same, overlaps * ~same
-    if BACKGROUND <= own.max() <= MATCH:
-        return "Loc", int(own.argmax())
-    if other.max() >= MATCH:
-        return "Cls", int(other.argmax())
-    if (own * taken).max() >= MATCH:
-        return "Dupe", -1
-    return ("Bkg" if overlaps.max() <= BACKGROUND else "Both"), -1
+    best = own.max(axis=1)
+    hits = {
+        "Loc": (best >= BACKGROUND) & (best <= MATCH),
+        "Cls": other.max(axis=1) >= MATCH,
+        "Dupe": (own * taken).max(axis=1) >= MATCH,
+        "Bkg": overlaps.max(axis=1) <= BACKGROUND,
+    }
+    kinds = np.select(list(hits.values()), [KINDS.index(name) for name in hits], KINDS.index("Both"))
+    placed, named = kinds == KINDS.index("Loc"), kinds == KINDS.index("Cls")
+    return kinds, np.select([placed, named], [own.argmax(axis=1), other.argmax(axis=1)], -1)
 
 
 def _overlaps(boxes: np.ndarray, truths: np.ndarray, crowd: bool = False) -> np.ndarray:
@@ -148,40 +153,37 @@ def _on_crowd(boxes: np.ndarray, ids: np.ndarray, image: DatasetImage) -> np.nda
     return (covered & (ids[:, None] == image.category_ids[image.is_crowd][None, :])).any(axis=1)
 
 
-def _count(found: _Found, kind: str) -> int:
-    if kind == "Miss":
-        return sum(found.missed.values())
-    return sum(row.kind == kind for row in found.rows)
+def _count(found: _Found, kind: int) -> int:
+    return len(found.missed) if KINDS[kind] == "Miss" else int(np.count_nonzero(found.kinds == kind))
 
 
-def _corrected_ap(found: _Found, kind: str) -> float:
+def _corrected_ap(found: _Found, kind: int) -> float:
     """AP with the errors of one kind corrected; equal scores are ordered as in tidecv: errors first."""
-    rows = []
-    for row in found.rows:
-        if row.kind == kind:
-            if row.corrected is not None:
-                rows.append((row.corrected, row.score, True))
-        elif row.kind != RIGHT and row.counted:
-            rows.append((row.class_id, row.score, False))
-    rows += [(row.class_id, row.score, True) for row in found.rows if row.kind == RIGHT]
-    less = found.missed if kind == "Miss" else {}
-    return _mean_ap(rows, {category: count - less.get(category, 0) for category, count in found.truths.items()})
+    mended = (found.kinds == kind) & (found.corrected >= 0)
+    wrong = (found.kinds != kind) & (found.kinds != RIGHT) & found.counted
+    order = np.concatenate([np.flatnonzero(mended | wrong), np.flatnonzero(found.kinds == RIGHT)])
+    classes = np.where(mended, found.corrected, found.classes)[order]
+    less = found.missed if KINDS[kind] == "Miss" else found.missed[:0]
+    return _mean_ap(classes, found.scores[order], ~wrong[order], found.truths, less)
 
 
-def _mean_ap(rows: list[tuple[int, float, bool]], truths: Mapping[int, int]) -> float:
-    by_class: dict[int, list[tuple[float, bool]]] = {category: [] for category, count in truths.items() if count}
-    for category, score, true in rows:
-        by_class.setdefault(category, []).append((score, true))
-    values = [_ap(points, truths.get(category, 0)) for category, points in by_class.items()]
+def _mean_ap(classes: np.ndarray, scores: np.ndarray, true: np.ndarray, truths: np.ndarray, less: np.ndarray) -> float:
+    """Over the classes of the truths that are left and of the detections (n,). less: truths that are taken away."""
+    counts = Counter(truths.tolist())
+    counts.subtract(less.tolist())
+    order = np.lexsort((-scores, classes))
+    shown, starts = np.unique(classes[order], return_index=True)
+    parts = dict(zip(shown.tolist(), np.split(true[order], starts[1:]), strict=False))
+    there = {category for category, count in counts.items() if count} | set(parts)
+    values = [_ap(parts.get(category, true[:0]), counts[category]) for category in sorted(there)]
     return float(np.mean(values)) if values else 0.0
 
 
-def _ap(points: list[tuple[float, bool]], truths: int) -> float:
-    """Interpolated precision, averaged over 101 levels of recall."""
-    if truths <= 0 or not points:
+def _ap(true: np.ndarray, truths: int) -> float:
+    """Interpolated precision, averaged over 101 levels of recall. true: of the detections by falling score."""
+    if truths <= 0 or not len(true):
         return 0.0
-    scores, true = np.array([score for score, _ in points]), np.array([right for _, right in points])
-    found = np.cumsum(true[np.argsort(-scores, kind="stable")])
+    found = np.cumsum(true)
     precision = np.maximum.accumulate((found / np.arange(1, len(found) + 1))[::-1])[::-1]
     reached = np.searchsorted(found / truths, np.arange(101) / 100)
     return float(np.append(precision, 0.0)[reached].mean())
