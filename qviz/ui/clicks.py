@@ -3,16 +3,21 @@
 Streamlit tells a script of a click once: the value of st.button is gone where that run is left for a newer one before
 it comes to the button, and so is a callback that is cut short where it touches the session state. A button without a
 key is another one as soon as its label or help changes, and a press on the old one is void. Here a click is noted
-before anything else and stays until what it asks for is done, in whichever run comes to the button.
+before anything else and stays until what it asks for is done, in whichever run comes to the button; who has gone to
+another page meanwhile and comes back later has forgotten it.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import streamlit as st
+
+FRESH = 10.0
+"""Seconds for which a click waits for a run that comes to its button."""
 
 
 def button(
@@ -28,12 +33,12 @@ def button(
 
     act: may be called again where it is overtaken itself, so it begins nothing twice. options: st.button's own.
     """
-    noted: list[bool] = st.session_state.setdefault(f"{key}-clicked", [])
-    where.button(label, key=key, disabled=disabled, on_click=noted.append, args=(True,), **options)
+    noted: list[float] = st.session_state.setdefault(f"{key}-clicked", [])
+    where.button(label, key=key, disabled=disabled, on_click=_note, args=(noted,), **options)
     if not noted:
         return
     try:
-        if not disabled:
+        if not disabled and time.monotonic() - noted[-1] < FRESH:
             act()
     except Exception:  # not Streamlit's word that another run is waiting
         noted.clear()
@@ -41,6 +46,11 @@ def button(
     noted.clear()
     if then is not None:
         then()
+
+
+def _note(noted: list[float]) -> None:
+    """Touches no session state: there a callback is cut short where another run waits."""
+    noted.append(time.monotonic())
 
 
 def keep(key: str, value: object) -> Callable[[], None]:

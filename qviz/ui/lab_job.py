@@ -101,8 +101,7 @@ def start(reference: LoadedModel, images: tuple[EncodedImage, ...], data: Datase
 
 
 def again(job: LabJob) -> LabJob:
-    """One that was stopped or has failed, begun anew."""
-    _jobs().forget(job.key)
+    """One that was stopped or has failed, begun anew, once."""
     fresh = replace(
         job, done=0, total=1, seconds_left=None, partial=None, cancel=threading.Event(), future=Future()
     )  # fmt: skip
@@ -111,4 +110,6 @@ def again(job: LabJob) -> LabJob:
         fresh.future = _threads().submit(fresh.run)
         return fresh
 
+    if _jobs().get(job.key, begin) is job:
+        _jobs().forget(job.key)
     return _jobs().get(job.key, begin)

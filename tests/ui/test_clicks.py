@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import time
 from collections.abc import Callable, Iterator
 
 from streamlit.testing.v1 import AppTest
@@ -82,6 +83,14 @@ def test_a_button_that_is_disabled_by_now_does_nothing() -> None:
     app.session_state["disabled"] = False
     app.run()
     assert app.session_state["acted"] == 0
+
+
+def test_a_click_of_long_ago_is_forgotten() -> None:
+    app = opened()
+    app.session_state["go-clicked"].append(time.monotonic() - 60)
+    app.run()
+    assert (app.session_state["acted"], app.session_state["go-clicked"]) == (0, [])
+    assert acted(app, app.button(key="go").click) == 1
 
 
 def test_what_fails_is_not_tried_again_by_itself() -> None:
