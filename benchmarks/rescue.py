@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from qviz import api
-from qviz.analysis.ap_figures import Loss
 from qviz.analysis.models import LoadedModel, ModelSource, follow, load_model
 from qviz.analysis.rescue import SIZE, Budget, Rescue
 from qviz.analysis.rescue_measure import Half, halves
@@ -25,7 +24,7 @@ from qviz.detector import AP_SCORE
 from qviz.engine import LocalEngine, importing
 from qviz.quantize import builders
 from qviz.store import FILE, Store
-from qviz.structures import Dataset, EncodedImage
+from qviz.structures import Dataset, EncodedImage, Loss
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE, COCO = ROOT / "sample_data", ROOT.parent / "shared" / "coco"

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from qviz.structures import Loss
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -47,16 +49,6 @@ class AveragePrecision:
         import pandas as pd
 
         return pd.DataFrame([asdict(row) for row in self.per_class])
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Reference minus variant, in AP, with its 95 % interval (None: too few images); see `significance`."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    significant: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

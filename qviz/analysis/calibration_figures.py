@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from qviz.analysis.ap_figures import Loss
 from qviz.analysis.out_of_range import Addition
+from qviz.structures import Loss
 
 if TYPE_CHECKING:
     import pandas as pd

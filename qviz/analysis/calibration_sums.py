@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from qviz.analysis.ap_figures import Loss
 from qviz.analysis.calibration_figures import CurvePoint, Tried
 from qviz.analysis.calibration_trials import Trial
 from qviz.analysis.shift_cell import Cell
 from qviz.analysis.significance import interval
+from qviz.structures import Loss
 
 Done = Mapping[Trial, Cell | str]
 """Cells, or why there is none."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qviz.analysis import written
-from qviz.analysis.ap_figures import Loss
 from qviz.analysis.calibration_figures import CalibrationLab, CurvePoint, Tried
+from qviz.structures import Loss
 
 TITLES = {
     "all": "all images",

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 LOCAL_INPUTS = ("reference", "variant")
 
+CLIPPED = 0.05
+"""Share of clipped values from which a quantizer is named before any fall."""
+
 
 @dataclass(frozen=True, slots=True)
 class LayerError:

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qviz.analysis.layer_error import LayerError, LayerErrors
-from qviz.analysis.verdict import CLIPPED
+from qviz.analysis.layer_error import CLIPPED, LayerError, LayerErrors
 
 DEVIATIONS = 3.0
 ENOUGH = 8

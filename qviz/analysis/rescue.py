@@ -13,11 +13,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from qviz.analysis.ap_figures import Loss
 from qviz.analysis.float_sets import orders_text
 from qviz.analysis.tradeoff import SAME_LATENCY
 from qviz.errors import SettingsError
 from qviz.quantize import Calibration, Options
+from qviz.structures import Loss
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qviz.analysis.ap_figures import Loss
 from qviz.analysis.average_precision import Judged, judge
 from qviz.analysis.detecting import detect_images
 from qviz.analysis.found_again import agreed, agreement
@@ -27,7 +26,7 @@ from qviz.engine import Engine
 from qviz.errors import DatasetError, ModelError
 from qviz.progress import OnProgress, silent
 from qviz.store import Store
-from qviz.structures import Dataset, DatasetImage, Detections, EncodedImage
+from qviz.structures import Dataset, DatasetImage, Detections, EncodedImage, Loss
 
 SEED = 20261128
 FEWEST = 8

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from qviz.analysis import written
-from qviz.analysis.ap_figures import Loss
 from qviz.analysis.rescue import AP, LATENCY, Rescue, Tried
+from qviz.structures import Loss
 
 
 def rescue_verdict(found: Rescue) -> str:

@@ -18,8 +18,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qviz.analysis.ap_figures import AveragePrecision, ClassLoss, Loss, VariantLoss
+from qviz.analysis.ap_figures import AveragePrecision, ClassLoss, VariantLoss
 from qviz.analysis.match_tables import MatchTables, mean_ap
+from qviz.structures import Loss
 
 RESAMPLES = 1000
 SEED = 20261122

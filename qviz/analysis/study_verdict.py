@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qviz.analysis.ap_figures import Loss
 from qviz.analysis.changes import Summary
-from qviz.analysis.layer_error import LayerError, LayerErrors
+from qviz.analysis.layer_error import CLIPPED, LayerError, LayerErrors
 from qviz.analysis.outliers import worst_layer
 from qviz.analysis.study import Study
 from qviz.analysis.verdict import (
-    CLIPPED,
     HURT,
     LEVELS,
     NOTHING,
@@ -26,6 +24,7 @@ from qviz.analysis.verdict import (
     over_images,
 )
 from qviz.analysis.written import interval, points
+from qviz.structures import Loss
 
 UNHURT = LEVELS[0][0]
 """Agreement from which a variant counts as unchanged."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from qviz.analysis.ap_figures import Loss
 from qviz.analysis.evaluation import Evaluation
 from qviz.analysis.gate import Gate
 from qviz.analysis.written import UNKNOWN, interval, points, signed_points
+from qviz.structures import Loss
 
 WORST = 5
 

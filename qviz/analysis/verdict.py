@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from qviz.analysis.ap_figures import ClassLoss, Loss, VariantLoss
+from qviz.analysis.ap_figures import ClassLoss, VariantLoss
 from qviz.analysis.changes import Summary
-from qviz.analysis.layer_error import LayerErrors
+from qviz.analysis.layer_error import CLIPPED, LayerErrors
 from qviz.analysis.written import interval, points
+from qviz.structures import Loss
 
 LEVELS = ((0.98, "unchanged"), (0.85, "slightly changed"), (0.6, "damaged"), (0.0, "broken"))
 """From this agreement on, a variant counts as ..."""
@@ -107,10 +108,6 @@ def layers_verdict(results: Mapping[str, LayerErrors]) -> str:
 def over_images(errors: LayerErrors) -> str:
     """Other images, other shares: what a share was counted on."""
     return f" on {errors.images} image{'' if errors.images == 1 else 's'}"
-
-
-CLIPPED = 0.05
-"""Share of clipped values from which a quantizer is named before any fall."""
 
 
 def _end(errors: LayerErrors) -> float | None:

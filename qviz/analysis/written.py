@@ -62,3 +62,17 @@ def megabytes(size: int) -> str:
 def milliseconds(value: float) -> str:
     """12.34 -> 12.3 ms"""
     return f"{three(value)} ms"
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def as_text(text: str) -> str:
+    """The same characters, without a meaning in Markdown."""
+    for character in "\\`*_{}[]<>()#+-.!|~$:":
+        text = text.replace(character, "\\" + character)
+    return text

@@ -15,9 +15,9 @@ from qviz.cli import options, output
 from qviz.errors import DatasetError, SettingsError
 
 if TYPE_CHECKING:
-    from qviz.analysis.ap_figures import Loss
     from qviz.analysis.calibration_figures import CalibrationLab, Tried
     from qviz.analysis.calibration_plan import Plan
+    from qviz.structures import Loss
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from qviz.analysis.ap_figures import Loss
 from qviz.analysis.calibration_figures import CalibrationLab, CurvePoint, LayerChange, Stability, Tried
 from qviz.analysis.calibration_verdict import title
 from qviz.plots.colours import REFERENCE
 from qviz.plots.points import GREY, bracket, faded, opacity, plain, points, signed_points, sureness, whiskers
+from qviz.structures import Loss
 
 MOST_LAYERS = 20
 NAME_LENGTH = 34

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from qviz.analysis.ap_figures import ClassLoss, Loss, VariantLoss
+from qviz.analysis.ap_figures import ClassLoss, VariantLoss
 from qviz.plots.points import FADED, FULL, GREY, bracket, faded, opacity, plain, signed_points, sureness, whiskers
+from qviz.structures import Loss
 
 MIN_SHOWN = 5e-4
 """Classes that lose or gain less AP than this are left to the table."""

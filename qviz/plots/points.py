@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qviz.analysis.ap_figures import Loss
 from qviz.analysis.written import interval, points, signed_points
+from qviz.structures import Loss
 
 __all__ = ["bracket", "faded", "opacity", "plain", "points", "signed_points", "sureness", "whiskers"]
 

@@ -16,6 +16,7 @@ from qviz.structures.dataset import Category, Dataset, DatasetImage
 from qviz.structures.detections import Detections, GroundTruth, Inference
 from qviz.structures.graph import Graph, Op, Tensor
 from qviz.structures.image import EncodedImage, Image, Shift, digest_of
+from qviz.structures.loss import Loss
 from qviz.structures.model import Model, Scheme
 from qviz.structures.quantization import Quantization
 from qviz.structures.settings import Settings
@@ -30,6 +31,7 @@ __all__ = [
     "GroundTruth",
     "Image",
     "Inference",
+    "Loss",
     "Model",
     "Op",
     "Quantization",

@@ -13,12 +13,12 @@ from qviz.analysis.evaluation import Evaluation
 from qviz.analysis.loss_detail import LossDetail
 from qviz.analysis.reference_truth import REMARK
 from qviz.analysis.verdict import loss_verdict
+from qviz.analysis.written import as_text
 from qviz.errors import QvizError
 from qviz.plots.class_loss import variant_losses
 from qviz.plots.colours import REFERENCE, variant_colour
-from qviz.ui import accuracy_data, accuracy_tables, clicks, evaluations, page, view
+from qviz.ui import accuracy_data, accuracy_tables, calls, clicks, evaluations, page, view
 from qviz.ui.accuracy_data import Source
-from qviz.ui.markdown import as_text
 from qviz.ui.page import Page
 
 BEAT = 0.5
@@ -122,7 +122,7 @@ def overview(finding: Finding) -> None:
         with right:
             st.plotly_chart(variant_losses(losses, finding.colours[1:]), width="stretch", key="accuracy-losses")
     said = [sentence for sentence in finding.evaluation.skipped if sentence != REMARK]
-    for sentence in [f"Left out: {sentence}" for sentence in said[:8]] + evaluations.remarks():
+    for sentence in [f"Left out: {sentence}" for sentence in said[:8]] + calls.remarks():
         st.text(sentence)
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from qviz.analysis.reference_truth import unannotated_images
+from qviz.analysis.written import as_text
 from qviz.datasets.coco import read_coco
 from qviz.errors import QvizError
 from qviz.structures import Dataset, digest_of
 from qviz.ui import view
-from qviz.ui.markdown import as_text
 from qviz.ui.page import Page
 from qviz.ui.sample import FOLDER
 

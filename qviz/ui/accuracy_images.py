@@ -11,12 +11,12 @@ import streamlit as st
 
 from qviz.analysis.confusion import ImageLoss
 from qviz.analysis.reconcile import category_ids
+from qviz.analysis.written import as_text
 from qviz.detector import PAGE_SCORE
 from qviz.errors import QvizError
 from qviz.structures import EncodedImage
 from qviz.ui import calls, clicks, view, workspace
 from qviz.ui.accuracy import Finding
-from qviz.ui.markdown import as_text
 from qviz.ui.page import Page
 from qviz.ui.results import Preview
 

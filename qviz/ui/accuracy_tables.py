@@ -8,11 +8,12 @@ import pandas as pd
 import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
-from qviz.analysis.ap_figures import ClassLoss, Loss
+from qviz.analysis.ap_figures import ClassLoss
 from qviz.analysis.confusion import Confusion
 from qviz.analysis.evaluation import Evaluation
 from qviz.analysis.thresholds import ClassThreshold, ThresholdShift
 from qviz.plots.points import bracket
+from qviz.structures import Loss
 from qviz.ui import columns, glossary
 
 FORMATS = {"loss": "%+.1f", "threshold": "%.2f", "reference's": "%.2f", "own": "%.2f", "change": "%+d"}

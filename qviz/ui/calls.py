@@ -28,6 +28,7 @@ from qviz.analysis.settings_guess import a_few, guess_settings, unknown_settings
 from qviz.detector import Inspection
 from qviz.engine import LocalEngine, give_back_large_blocks, importing
 from qviz.errors import QvizError
+from qviz.store import FILE, Store, cache_folder
 from qviz.structures import EncodedImage, Inference
 from qviz.ui.patience import outcome
 from qviz.ui.results import Results
@@ -51,6 +52,21 @@ def engine() -> LocalEngine:
 def results() -> Results:
     """Detections of all sessions."""
     return Results(engine())
+
+
+@st.cache_resource(show_spinner=False)
+def kept_detections() -> Store | None:
+    """This server's, or None for an account without a home folder."""
+    try:
+        return Store(cache_folder() / FILE)
+    except (RuntimeError, OSError):
+        return None
+
+
+def remarks() -> list[str]:
+    """What the store has to say, where it cannot be used."""
+    kept = kept_detections()
+    return list(kept.remarks) if kept is not None else []
 
 
 class Kept(Generic[T]):

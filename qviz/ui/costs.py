@@ -12,11 +12,11 @@ import streamlit as st
 
 from qviz.analysis.profile import profile
 from qviz.analysis.profile_figures import Profile
+from qviz.analysis.written import duration
 from qviz.errors import Cancelled
 from qviz.progress import TimeLeft
 from qviz.ui import calls, clicks
 from qviz.ui.calls import Models
-from qviz.ui.evaluations import duration
 from qviz.ui.page import Page
 
 BEAT = 0.5

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import streamlit as st
 
 from qviz.analysis.evaluation import Evaluation, evaluate
+from qviz.analysis.written import duration
 from qviz.errors import Cancelled
 from qviz.progress import TimeLeft
-from qviz.store import FILE, Store, cache_folder
 from qviz.structures import Dataset
 from qviz.ui import calls
 from qviz.ui.calls import Kept, Models
@@ -43,7 +43,7 @@ class EvaluationJob:
             found.all,
             dataset,
             on_progress=self.report,
-            store=kept_detections(),
+            store=calls.kept_detections(),
             cancel=self.cancel,
             reference_as_truth=reference_as_truth,
         )
@@ -68,31 +68,9 @@ class EvaluationJob:
         return self.future.done() and isinstance(self.future.exception(), Cancelled)
 
 
-def duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `2.5 h`."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 @st.cache_resource(show_spinner=False)
 def _evaluations() -> Kept[EvaluationJob]:
     return Kept(32)
-
-
-@st.cache_resource(show_spinner=False)
-def kept_detections() -> Store | None:
-    """This server's, or None for an account without a home folder."""
-    try:
-        return Store(cache_folder() / FILE)
-    except (RuntimeError, OSError):
-        return None
-
-
-def remarks() -> list[str]:
-    """What the store has to say, where it cannot be used."""
-    kept = kept_detections()
-    return list(kept.remarks) if kept is not None else []
 
 
 def evaluation(found: Models, dataset: Dataset, digest: str, reference_as_truth: bool = False) -> EvaluationJob:

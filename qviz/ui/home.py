@@ -9,10 +9,10 @@ import streamlit as st
 from qviz.analysis.changes import Summary
 from qviz.analysis.comparison import ComparedVariant
 from qviz.analysis.models import LoadedModel
+from qviz.analysis.written import as_text
 from qviz.plots.colours import REFERENCE, variant_colour
 from qviz.ui import calls, cards, clicks, workspace
 from qviz.ui.calls import Models
-from qviz.ui.markdown import as_text
 from qviz.ui.page import Page
 from qviz.ui.results import Preview
 

@@ -16,12 +16,13 @@ from qviz.analysis.calibration_figures import CalibrationLab
 from qviz.analysis.calibration_lab import calibration_lab
 from qviz.analysis.calibration_plan import Plan
 from qviz.analysis.models import LoadedModel
+from qviz.analysis.written import duration
 from qviz.api.building import source_of
 from qviz.engine import LocalEngine, importing
 from qviz.errors import Cancelled
 from qviz.progress import TimeLeft
 from qviz.structures import Dataset, EncodedImage
-from qviz.ui import evaluations
+from qviz.ui import calls
 from qviz.ui.calls import Kept
 
 
@@ -52,7 +53,7 @@ class LabJob:
         with LocalEngine(warm_up=importing("qviz.detector")) as engine:
             return calibration_lab(
                 engine, self.reference, source, self.images, self.data, self.plan, on_progress=self.report,
-                store=evaluations.kept_detections(), cancel=self.cancel, watch=self.watch,
+                store=calls.kept_detections(), cancel=self.cancel, watch=self.watch,
             )  # fmt: skip
 
     def report(self, done: int, total: int) -> None:
@@ -70,7 +71,7 @@ class LabJob:
         early = "Measuring ranges" if self.partial is None else "Building the first variants"
         said = f"{tried} calibrations built and measured" if tried else early
         left = self.seconds_left
-        return said if left is None or self.done >= self.total else f"{said} · {evaluations.duration(left)} left"
+        return said if left is None or self.done >= self.total else f"{said} · {duration(left)} left"
 
     @property
     def stopped(self) -> bool:

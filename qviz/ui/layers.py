@@ -14,6 +14,7 @@ from qviz.analysis.layer_error import LayerErrors, layer_errors
 from qviz.analysis.models import LoadedModel
 from qviz.analysis.outliers import outliers
 from qviz.analysis.settings_guess import a_few
+from qviz.analysis.written import duration
 from qviz.errors import Cancelled
 from qviz.plots.colours import variant_colour
 from qviz.plots.layer_error import Row, layer_error_chart
@@ -21,7 +22,6 @@ from qviz.progress import TimeLeft
 from qviz.structures import EncodedImage, Scheme
 from qviz.ui import calls, clicks, layer_choice, page
 from qviz.ui.calls import Models
-from qviz.ui.evaluations import duration
 from qviz.ui.page import Page
 
 BEAT = 0.5

@@ -15,6 +15,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit import config
 
+from qviz.analysis.written import as_text
 from qviz.engine import let_go_of_the_past
 from qviz.errors import QvizError
 from qviz.limits import limits
@@ -63,7 +64,7 @@ def begin(title: str) -> Iterator[Page]:
         conversions.show_pending(held)
         yield Page(held, found, view.current())
     except QvizError as error:
-        st.error(_as_text(str(error)))
+        st.error(as_text(str(error)))
         st.stop()  # also where there is no page to draw yet
 
 
@@ -128,7 +129,7 @@ def _notices(held: workspace.Workspace, found: Models | None) -> None:
         return
     with st.container(border=True):
         for sentence in sentences[:8]:
-            st.warning(_as_text(sentence))
+            st.warning(as_text(sentence))
         if len(sentences) > 8:
             st.caption(f"and {len(sentences) - 8} more")
         if held.notices:
@@ -137,10 +138,3 @@ def _notices(held: workspace.Workspace, found: Models | None) -> None:
 
 def _understood() -> None:
     workspace.keep(replace(workspace.current(), notices=()))
-
-
-def _as_text(sentence: str) -> str:
-    """Streamlit's messages read Markdown; names come from files."""
-    for character in "\\`*_{}[]<>()#+-.!|~$:":
-        sentence = sentence.replace(character, "\\" + character)
-    return sentence

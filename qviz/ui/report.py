@@ -13,12 +13,12 @@ from qviz.analysis.reference_truth import unannotated_images
 from qviz.analysis.study import Made, Study
 from qviz.analysis.study_extras import EXTRAS
 from qviz.analysis.study_work import MOST_SHOWN, Wanted
+from qviz.analysis.written import as_text
 from qviz.report import SECTIONS, available
 from qviz.structures import Dataset
 from qviz.ui import accuracy_data, clicks, report_choice, report_file, report_job
 from qviz.ui.accuracy_data import Source
 from qviz.ui.calls import Models
-from qviz.ui.markdown import as_text
 from qviz.ui.page import Page
 from qviz.ui.report_choice import Chosen
 from qviz.ui.report_job import StudyJob, Work

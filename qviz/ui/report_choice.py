@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from qviz.analysis.written import as_text
 from qviz.report import SECTIONS
-from qviz.ui.markdown import as_text
 
 LONGEST_NOTE = 2000
 

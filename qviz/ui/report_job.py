@@ -15,10 +15,11 @@ import streamlit as st
 from qviz.analysis.study import Made, Study
 from qviz.analysis.study_extras import with_extras
 from qviz.analysis.study_work import Wanted, make_study
+from qviz.analysis.written import duration
 from qviz.errors import Cancelled
 from qviz.progress import TimeLeft
 from qviz.structures import Dataset
-from qviz.ui import calls, evaluations
+from qviz.ui import calls
 from qviz.ui.calls import Kept, Models
 
 BEAT = 0.5
@@ -50,7 +51,7 @@ class StudyJob:
         """In its thread. Raises Cancelled, DatasetError, QvizError."""
         engine, store, annotated = (
             calls.engine(),
-            evaluations.kept_detections(),
+            calls.kept_detections(),
             dataset if self.work.annotated else None,
         )
         study = make_study(
@@ -74,7 +75,7 @@ class StudyJob:
         if self.done >= self.total:
             return "Layers, pictures and charts"
         said = f"{self.done} of {self.total} images"
-        return said if self.seconds_left is None else f"{said} · {evaluations.duration(self.seconds_left)} left"
+        return said if self.seconds_left is None else f"{said} · {duration(self.seconds_left)} left"
 
     @property
     def stopped(self) -> bool:

@@ -15,12 +15,13 @@ import streamlit as st
 from qviz.analysis.models import LoadedModel
 from qviz.analysis.rescue import Budget, Rescue
 from qviz.analysis.rescue_run import Terms, rescue
+from qviz.analysis.written import duration
 from qviz.api.building import source_of
 from qviz.errors import Cancelled
 from qviz.progress import TimeLeft
 from qviz.quantize import builders
 from qviz.structures import Dataset, EncodedImage
-from qviz.ui import calls, evaluations
+from qviz.ui import calls
 from qviz.ui.calls import Kept
 
 
@@ -52,7 +53,7 @@ class RescueJob:
 
     def run(self, reference: LoadedModel, images: tuple[EncodedImage, ...], dataset: Dataset) -> Rescue:
         """In its thread. Raises Cancelled, QvizError."""
-        store = evaluations.kept_detections()
+        store = calls.kept_detections()
         folder = None if store is None else store.path.parent / "rescue"
         terms = Terms(self.asked.budget, self.asked.prefer, self.asked.recipes)
         with builders() as workers:
@@ -74,7 +75,7 @@ class RescueJob:
         """What is done, and how long that step will take."""
         tried = 0 if self.partial is None else len(self.partial.tried)
         said = f"{self.step} · {tried} candidates tried"
-        return said if self.seconds_left is None else f"{said} · {evaluations.duration(self.seconds_left)} left of it"
+        return said if self.seconds_left is None else f"{said} · {duration(self.seconds_left)} left of it"
 
     @property
     def found(self) -> Rescue | None:

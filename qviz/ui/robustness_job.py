@@ -17,10 +17,11 @@ from qviz.analysis.out_of_range import OutOfRange, out_of_range
 from qviz.analysis.robustness import Robustness
 from qviz.analysis.robustness_report import ALARM_IMAGES, RobustnessReport, report
 from qviz.analysis.saturation_cause import Explanation, explained
+from qviz.analysis.written import duration
 from qviz.errors import Cancelled, ImageError
 from qviz.progress import TimeLeft
 from qviz.structures import Dataset, DatasetImage, EncodedImage, Shift
-from qviz.ui import calls, evaluations
+from qviz.ui import calls
 from qviz.ui.accuracy_data import Source
 from qviz.ui.calls import Kept, Models
 
@@ -56,7 +57,7 @@ class SweepJob:
         self._left = TimeLeft()
         return report(
             calls.engine(), models, dataset, self.asked.corruptions, self.asked.severities,
-            on_progress=self.report, store=evaluations.kept_detections(), cancel=self.cancel, watch=self.watch,
+            on_progress=self.report, store=calls.kept_detections(), cancel=self.cancel, watch=self.watch,
             layer_images=LAYER_IMAGES, alarm_images=0,
         )  # fmt: skip
 
@@ -72,7 +73,7 @@ class SweepJob:
         if self.done >= self.total:
             return "Judging, and watching the layers' ranges"
         said = f"{self.done} of {self.total} shifted images"
-        return said if self.seconds_left is None else f"{said} · {evaluations.duration(self.seconds_left)} left"
+        return said if self.seconds_left is None else f"{said} · {duration(self.seconds_left)} left"
 
     @property
     def stopped(self) -> bool:

@@ -18,6 +18,7 @@ import streamlit as st
 
 from qviz.analysis.models import LoadedModel
 from qviz.analysis.qat_gain import QatResult
+from qviz.analysis.written import duration
 from qviz.api.building import source_of
 from qviz.api.training import Hooks, trained
 from qviz.errors import Cancelled, QvizError
@@ -27,7 +28,7 @@ from qviz.quantize.qat_checkpoint import forget
 from qviz.quantize.qat_plan import plan_for
 from qviz.store import cache_folder
 from qviz.structures import EncodedImage
-from qviz.ui import calls, evaluations
+from qviz.ui import calls
 from qviz.ui.calls import Kept
 
 KEPT_CHECKPOINTS = 3
@@ -92,7 +93,7 @@ class TrainJob:
         said = f"Step {len(self.losses)} of {self.asked.steps}"
         if self.stop.is_set():
             return f"{said}: stopping here, and building"
-        return said if self.seconds_left is None else f"{said} · {evaluations.duration(self.seconds_left)} left"
+        return said if self.seconds_left is None else f"{said} · {duration(self.seconds_left)} left"
 
     @property
     def given_up(self) -> bool:

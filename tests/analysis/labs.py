@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from qviz.analysis.ap_figures import Loss
 from qviz.analysis.calibration_figures import (
     CalibrationLab,
     CurvePoint,
@@ -13,6 +12,7 @@ from qviz.analysis.calibration_figures import (
     Tried,
 )
 from qviz.analysis.out_of_range import Addition
+from qviz.structures import Loss
 
 NOTHING = Loss(0.001, -0.01, 0.012, False)
 GRAVE = Loss(0.25, 0.2, 0.3, True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qviz.analysis.ap_figures import Loss
 from qviz.analysis.calibration_mismatch import MISTAKES
 from qviz.analysis.calibration_verdict import (
     TITLES,
@@ -18,6 +17,7 @@ from qviz.analysis.calibration_verdict import (
     title,
 )
 from qviz.quantize import METHODS
+from qviz.structures import Loss
 from tests.analysis.labs import GRAVE, LAB, point, tried
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.analysis.ap_figures import Loss, VariantLoss
+from qviz.analysis.ap_figures import VariantLoss
 from qviz.analysis.evaluation import Evaluation
 from qviz.analysis.gate import Gate, judge_losses
+from qviz.structures import Loss
 
 
 def evaluation(**losses: Loss) -> Evaluation:

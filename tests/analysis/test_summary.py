@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from qviz.analysis.ap_figures import AveragePrecision, ClassLoss, Loss, VariantLoss
+from qviz.analysis.ap_figures import AveragePrecision, ClassLoss, VariantLoss
 from qviz.analysis.evaluation import Evaluation
 from qviz.analysis.gate import judge_losses
 from qviz.analysis.summary import WORST, markdown, plain
+from qviz.structures import Loss
 
 GAINED = ClassLoss("gained", Loss(-0.1), 3, 3)
 CLASSES = (*(ClassLoss(f"c{i}", Loss(0.1 - i / 100), 9, 5) for i in range(8)), GAINED)

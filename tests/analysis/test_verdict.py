@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.analysis.ap_figures import ClassLoss, Loss, VariantLoss
+from qviz.analysis.ap_figures import ClassLoss, VariantLoss
 from qviz.analysis.changes import Change, Summary, summarise
 from qviz.analysis.verdict import damage_verdict, image_verdict, level, loss_verdict
+from qviz.structures import Loss
 
 
 def counts(kept: int = 0, shifted: int = 0, relabelled: int = 0, lost: int = 0, spurious: int = 0) -> Summary:

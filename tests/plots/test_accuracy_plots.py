@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qviz.analysis.ap_figures import ClassLoss, Loss, VariantLoss
+from qviz.analysis.ap_figures import ClassLoss, VariantLoss
 from qviz.analysis.error_types import KINDS, ErrorCost
 from qviz.analysis.thresholds import BestThreshold, Reliability, ReliabilityBin, ThresholdShift
 from qviz.plots.class_loss import class_heat, class_loss_bars, shown_classes, variant_losses
@@ -15,6 +15,7 @@ from qviz.plots.points import bracket, faded, points, signed_points, sureness
 from qviz.plots.precision_recall import precision_recall
 from qviz.plots.reliability import reliability_curves
 from qviz.plots.thresholds import threshold_moves
+from qviz.structures import Loss
 
 COLOUR = "#009E73"
 SURE = ClassLoss("dog", Loss(0.3, 0.2, 0.45, True), 9, 7)

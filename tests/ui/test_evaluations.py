@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from qviz.analysis.models import LoadedModel, short_names
+from qviz.analysis.written import as_text
 from qviz.datasets.coco import read_coco
 from qviz.errors import Cancelled
 from qviz.structures import Dataset
@@ -16,7 +17,6 @@ from qviz.ui import evaluations
 from qviz.ui.accuracy_data import digest
 from qviz.ui.calls import Models
 from qviz.ui.evaluations import EvaluationJob
-from qviz.ui.markdown import as_text
 from tests.conftest import Sample
 
 
