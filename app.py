@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from qviz.analysis.verdict import damage_verdict
-from qviz.ui import home, page, uploads, view
+from qviz.features.comparison import panel_overview as home
+from qviz.features.comparison.text import damage_verdict
+from qviz.ui import page, uploads, view
 
 with page.begin("Overview") as here:
     if here.models is None:

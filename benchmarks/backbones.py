@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from qviz import api
-from qviz.analysis.layer_error import LayerErrors, layer_errors
 from qviz.datasets.files import find_images, load_images
 from qviz.detector import decoded
 from qviz.engine import LocalEngine, importing
+from qviz.features.layer_error import LayerErrors, layer_errors
 from qviz.structures import Settings
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"

@@ -20,12 +20,12 @@ from typing import Any
 
 from benchmarks.quantization_debugger import SETTINGS, float32, hushed, processor
 from benchmarks.what_if import quiet
-from qviz.analysis.models import read_source
 from qviz.api.building import float_source
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine, importing
-from qviz.quantize import Calibration, Options, Source, builders, calibrate, start_building
-from qviz.quantize.calibration import network_input
+from qviz.features.building import Calibration, Options, Source, builders, calibrate, start_building
+from qviz.features.building.calibration import network_input
+from qviz.features.detection.models import read_source
 from qviz.structures import EncodedImage
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
@@ -49,7 +49,7 @@ def timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
 
 def ours(images: Sequence[EncodedImage]) -> Calibration:
     start = time.perf_counter()
-    with LocalEngine(warm_up=importing("qviz.quantize")) as engine, builders() as makers:
+    with LocalEngine(warm_up=importing("qviz.features.building")) as engine, builders() as makers:
         source = float_source(engine, read_source(float32(), SETTINGS))
         model = engine.share(source.float_data, source.float_digest)
         print(f"workers are up and the model is read after   {time.perf_counter() - start:6.2f} s")

@@ -15,14 +15,14 @@ from typing import Any
 
 from benchmarks.what_if import quiet
 from qviz import api
-from qviz.analysis.evaluation import evaluate
-from qviz.analysis.models import LoadedModel
 from qviz.api.building import source_of
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine, importing
-from qviz.quantize import Calibration, calibrate
-from qviz.quantize.edge_quantizer import _statistics
+from qviz.features.accuracy import evaluate
+from qviz.features.building import Calibration, calibrate
+from qviz.features.building.quantizers import _statistics
+from qviz.features.detection.models import LoadedModel
 from qviz.structures import Dataset
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"

@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from qviz.analysis.average_precision import judge
-from qviz.analysis.coco_matching import result_rows
-from qviz.analysis.match_tables import mean_ap
-from qviz.analysis.reconcile import category_ids
-from qviz.analysis.significance import Bootstrap, draws
+from qviz.features.accuracy.ap import judge
+from qviz.features.accuracy.bootstrap import Bootstrap, draws
+from qviz.features.accuracy.coco_matching import mean_ap, result_rows
+from qviz.features.accuracy.truth import category_ids
 from qviz.structures import Category, Dataset, DatasetImage, Detections
 
 CLASSES = 80

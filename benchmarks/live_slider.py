@@ -15,11 +15,11 @@ from benchmarks.dropped_image import FLAGS, limit, server
 from benchmarks.figures import line
 from benchmarks.throughput import MODELS, SAMPLE
 from qviz import api
-from qviz.analysis.evaluation import evaluate
-from qviz.analysis.sweep import sweep
 from qviz.corruptions import CORRUPTIONS
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine, importing
+from qviz.features.accuracy import evaluate
+from qviz.features.corruption_sweep.sweep import sweep
 
 RUNS = 12
 """And two more to warm up: the slider has sixteen steps on either side of its middle."""

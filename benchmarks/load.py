@@ -29,10 +29,10 @@ from PIL import Image
 from benchmarks.dropped_image import ROOT, server
 from benchmarks.session import Session
 from qviz import LocalEngine
-from qviz.analysis.detecting import detect_images
 from qviz.api import SEEN_FROM, load
+from qviz.features.comparison.panel import _boxes
+from qviz.features.detection.detect import detect_images
 from qviz.structures import EncodedImage
-from qviz.ui.overlay import _boxes
 
 AT_ONCE, DROPS, MORE, ALONE = 20, 6, 100, 30
 THINKING = (4.0, 10.0)

@@ -18,9 +18,9 @@ from PIL import Image
 from benchmarks.quantization_debugger import resident
 from benchmarks.throughput import MODELS, SAMPLE
 from qviz import api
-from qviz.analysis.evaluation import evaluate
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine, importing
+from qviz.features.accuracy import evaluate
 
 COUNTS = (200, 2000)
 

@@ -34,12 +34,12 @@ import numpy as np
 import psutil
 from scipy.stats import spearmanr
 
-from qviz.analysis.layer_error import LayerErrors, layer_errors
-from qviz.analysis.models import LoadedModel
 from qviz.api import load
 from qviz.datasets.files import load_images
 from qviz.datasets.images import read_image
 from qviz.engine import LocalEngine, importing
+from qviz.features.detection.models import LoadedModel
+from qviz.features.layer_error import LayerErrors, layer_errors
 from qviz.structures import EncodedImage, Settings
 from qviz.tflite.inputs import InputSpec, fill
 from qviz.tflite.runner import Runner

@@ -15,7 +15,7 @@ from pathlib import Path
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
-from qviz.quantize import RECIPES, Options, Source, builders, calibrate, start_building
+from qviz.features.building import RECIPES, Options, Source, builders, calibrate, start_building
 from qviz.structures import EncodedImage
 from qviz.tensorflow_models import SourceKind, read_packed
 from tests.quantize.conftest import SETTINGS, keras_source, source_of

@@ -13,16 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from qviz import api
-from qviz.analysis.models import LoadedModel, ModelSource, follow, load_model
-from qviz.analysis.rescue import SIZE, Budget, Rescue
-from qviz.analysis.rescue_measure import Half, halves
-from qviz.analysis.rescue_run import Terms, rescue
 from qviz.api.building import source_of
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import load_images
 from qviz.detector import AP_SCORE
 from qviz.engine import LocalEngine, importing
-from qviz.quantize import builders
+from qviz.features.building import builders
+from qviz.features.detection.models import LoadedModel, ModelSource, follow, load_model
+from qviz.features.rescuing import Terms, rescue
+from qviz.features.rescuing.measure import Half, halves
+from qviz.features.rescuing.result import SIZE, Budget, Rescue
 from qviz.store import FILE, Store
 from qviz.structures import Dataset, EncodedImage, Loss
 

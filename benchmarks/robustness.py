@@ -17,15 +17,15 @@ import numpy as np
 
 from benchmarks.what_if import quiet
 from qviz import api
-from qviz.analysis.evaluation import evaluate
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.out_of_range import OutOfRange, out_of_range
-from qviz.analysis.robustness import Robustness
-from qviz.analysis.sweep import sweep
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import find_images, load_images
 from qviz.detector import decoded, input_spec
 from qviz.engine import LocalEngine, importing
+from qviz.features.accuracy import evaluate
+from qviz.features.corruption_sweep.out_of_range import OutOfRange, out_of_range
+from qviz.features.corruption_sweep.result import Robustness
+from qviz.features.corruption_sweep.sweep import sweep
+from qviz.features.detection.models import LoadedModel
 from qviz.structures import Dataset, EncodedImage, Shift
 from qviz.tflite.inputs import fill
 

@@ -22,14 +22,13 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from qviz import api
-from qviz.analysis.average_precision import judge
-from qviz.analysis.detecting import detect_images
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.reading import Reading
-from qviz.analysis.reconcile import category_ids
 from qviz.datasets.coco import read_coco
 from qviz.detector import AP_SCORE
 from qviz.engine import LocalEngine, importing
+from qviz.features.accuracy.ap import judge
+from qviz.features.accuracy.truth import category_ids
+from qviz.features.detection.detect import Reading, detect_images
+from qviz.features.detection.models import LoadedModel
 from qviz.structures import Dataset
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"

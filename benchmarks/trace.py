@@ -12,10 +12,10 @@ from statistics import median
 import numpy as np
 
 from benchmarks.figures import line
-from qviz.analysis.trace import trace_object
 from qviz.api import load
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine, importing
+from qviz.features.tracing import trace_object
 from qviz.tflite.runner import Runner
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"

@@ -2,19 +2,14 @@
 
 import streamlit as st
 
-from qviz.ui import (
-    accuracy,
-    accuracy_data,
-    accuracy_files,
-    accuracy_tables,
-    accuracy_tabs,
-    page,
-    uploads,
-    view,
-)
+from qviz.features.accuracy import panel as accuracy
+from qviz.features.accuracy import panel_tables as accuracy_tables
+from qviz.features.accuracy import panel_tabs as accuracy_files
+from qviz.features.accuracy import panel_tabs as accuracy_tabs
+from qviz.ui import dataset_choice, page, uploads, view
 
 with page.begin("Accuracy") as here:
-    known = accuracy_data.sources(here)
+    known = dataset_choice.sources(here)
     if here.models is None or not known:
         page.verdict(
             "Drop a model, its variants and annotated images to measure accuracy.",
@@ -24,7 +19,7 @@ with page.begin("Accuracy") as here:
         st.stop()
     view.show(here.view)
     headline = st.container()
-    source = accuracy_data.choose(known)
+    source = dataset_choice.choose(known)
     with headline:
         if source is None:
             accuracy.ask(here)

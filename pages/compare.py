@@ -2,10 +2,13 @@
 
 import streamlit as st
 
-from qviz.analysis.verdict import image_verdict
 from qviz.errors import QvizError
-from qviz.plots.confidences import confidence_scatter
-from qviz.ui import calls, compare, image_strip, page, trace, uploads, view
+from qviz.features.comparison import panel as compare
+from qviz.features.comparison import panel_strip as image_strip
+from qviz.features.comparison.plot import confidence_scatter
+from qviz.features.comparison.text import image_verdict
+from qviz.features.tracing import panel as trace
+from qviz.ui import page, server, uploads, view
 
 with page.begin("Compare") as here:
     found, images = here.models, here.workspace.images
@@ -13,15 +16,15 @@ with page.begin("Compare") as here:
         page.verdict("Drop a photo to see what each model finds in it.", "JPEG, PNG or WebP, several or a zip archive.")
         uploads.drop_zone("Images")
         st.stop()
-    calls.results().want(found.all, images)
-    calls.results().want_previews(images, image_strip.THUMB)
+    server.results().want(found.all, images)
+    server.results().want_previews(images, image_strip.THUMB)
 
     headline = st.container()
     bar, zone = st.columns([3, 2], vertical_alignment="center")
     with zone:
         uploads.drop_zone("Images")
     with bar:
-        overall = [calls.compared(found, variant, images, here.view.score) for variant in found.variants]
+        overall = [server.compared(found, variant, images, here.view.score) for variant in found.variants]
         variants = compare.choose_variants(here, overall)
     focus = next((row for row in overall if variants and row.digest == variants[0].digest), None)
     order = image_strip.ordered(images, focus)
@@ -38,7 +41,7 @@ with page.begin("Compare") as here:
     seen = compare.heed(state, order, image)
     view.show(seen)
 
-    here_now = [calls.compared(found, variant, [image], seen.score) for variant in variants]
+    here_now = [server.compared(found, variant, [image], seen.score) for variant in variants]
     with headline:
         told = image_verdict(here_now[0].name, here_now[0].summary) if here_now else "only the reference is loaded."
         page.verdict(

@@ -2,8 +2,13 @@
 
 import streamlit as st
 
-from qviz.analysis.verdict import layers_verdict
-from qviz.ui import layer_choice, layer_detail, layer_graph, layer_table, layers, page, uploads, view
+from qviz.features.comparison.text import layers_verdict
+from qviz.features.layer_error import panel as layer_choice
+from qviz.features.layer_error import panel as layers
+from qviz.features.layer_error import panel_detail as layer_detail
+from qviz.features.layer_error import panel_graph as layer_graph
+from qviz.features.layer_error import panel_graph as layer_table
+from qviz.ui import page, uploads, view
 
 with page.begin("Layers") as here:
     found = here.models
@@ -51,6 +56,6 @@ with page.begin("Layers") as here:
     with graph:
         layer_graph.show(variant, row, choice.order)
     with table:
-        layer_table.show(row)
+        layer_table.layer_table_show(row)
     image = layer_choice.show(here, results, choice)
     layer_detail.show(here, variant, choice.order, image)

@@ -2,7 +2,10 @@
 
 import streamlit as st
 
-from qviz.ui import page, report, report_job, report_study, uploads, view
+from qviz.features.reporting import panel as report
+from qviz.features.reporting import panel as report_job
+from qviz.features.reporting import panel_study as report_study
+from qviz.ui import page, uploads, view
 
 with page.begin("Report") as here:
     found, study = here.models, here.workspace.study

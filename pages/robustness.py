@@ -2,16 +2,12 @@
 
 import streamlit as st
 
-from qviz.ui import (
-    compare,
-    page,
-    robustness_images,
-    robustness_live,
-    robustness_sweep,
-    robustness_tabs,
-    uploads,
-    view,
-)
+from qviz.features.comparison import panel as compare
+from qviz.features.corruption_sweep import panel as robustness_sweep
+from qviz.features.corruption_sweep import panel_live as robustness_live
+from qviz.features.corruption_sweep import panel_tabs as robustness_images
+from qviz.features.corruption_sweep import panel_tabs as robustness_tabs
+from qviz.ui import page, uploads, view
 
 TABS = ("By severity", "What quantization adds", "Layers out of range", "All points")
 

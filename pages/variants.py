@@ -2,7 +2,12 @@
 
 import streamlit as st
 
-from qviz.ui import build, lab, page, rescue, tradeoff, train, uploads, view
+from qviz.features.building import panel as build
+from qviz.features.calibrating import panel as lab
+from qviz.features.cost import panel as tradeoff
+from qviz.features.rescuing import panel as rescue
+from qviz.features.training import panel as train
+from qviz.ui import page, uploads, view
 
 TABS = {
     "Trade-off": tradeoff.show,

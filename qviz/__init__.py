@@ -6,8 +6,8 @@
         result = qviz.compare(models, ["street.jpg"], engine)
     result.to_frame()
 
-Each name is loaded on first use, so that importing one room never imports them all. `qviz.quantize` is a room; the
-function that builds a variant is `qviz.api.quantize`.
+Each name is loaded on first use, so that importing one room never imports them all. `qviz.features.building` is a room;
+the function that builds a variant is `qviz.api.quantize`.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from qviz.analysis.models import LoadedModel
 from qviz.api import load
 from qviz.engine import LocalEngine, importing
+from qviz.features.detection.models import LoadedModel
 from qviz.structures import digest_of
 from qviz.tensorflow_models import SourceKind, convert_job
 
@@ -90,7 +90,7 @@ def tiny_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.quantize import nets
 
     path = tmp_path_factory.mktemp("tiny") / "detector.h5"
-    with LocalEngine(1, 200, warm_up=importing("qviz.quantize")) as worker:
+    with LocalEngine(1, 200, warm_up=importing("qviz.features.building")) as worker:
         worker.submit(nets.yolo_h5, str(path)).result()
         data = path.read_bytes()
         converted = worker.submit(convert_job, worker.share(data, digest_of(data)), SourceKind.H5).result()

@@ -24,11 +24,11 @@ pytest.importorskip("distributed")
 
 from distributed import LocalCluster
 
-from qviz.analysis.models import LoadedModel
 from qviz.api import compare, load
 from qviz.engine import Blob, LocalEngine, importing
 from qviz.engine.cluster import DaskEngine
 from qviz.errors import ModelError, SettingsError, WorkerCrashed, WorkerTimeout
+from qviz.features.detection.models import LoadedModel
 from qviz.structures import digest_of
 from tests.conftest import Sample
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from qviz.analysis.models import check_model_size
 from qviz.engine import LocalEngine
 from qviz.errors import ModelError, SettingsError, WorkerTimeout
+from qviz.features.detection.models import check_model_size
 from qviz.limits import OWN, Limits, limits
 from tests.conftest import ROOT
 

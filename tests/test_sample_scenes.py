@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from qviz.analysis.models import LoadedModel
 from qviz.api import evaluate
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
+from qviz.features.detection.models import LoadedModel
 from tests.conftest import Sample
 
 GPL = "GPL-2.0-or-later"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from qviz.analysis.evaluation import Evaluation
-from qviz.analysis.evaluation import evaluate as evaluate_models
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.reference_truth import unannotated
 from qviz.api.session import PathIn, engine_or_own
 from qviz.datasets.annotated import read_dataset
 from qviz.datasets.files import find_images
 from qviz.detector import AP_SCORE
 from qviz.engine import Engine
 from qviz.errors import DatasetError
+from qviz.features.accuracy import Evaluation
+from qviz.features.accuracy import evaluate as evaluate_models
+from qviz.features.accuracy.truth import unannotated
+from qviz.features.detection.models import LoadedModel
 from qviz.progress import OnProgress, silent
 from qviz.store import Store
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from qviz.analysis.models import LoadedModel, ModelSource, load_model, read_source
-from qviz.analysis.settings_guess import a_few, guess_all
 from qviz.api.session import PathIn, engine_or_own
 from qviz.datasets.files import load_images
 from qviz.engine import Engine
 from qviz.errors import QuantizeError
-from qviz.progress import OnProgress, silent
-from qviz.quantize import (
+from qviz.features.building import (
     Builder,
     Built,
     Options,
@@ -24,7 +21,10 @@ from qviz.quantize import (
     recipe_of,
     start_building,
 )
-from qviz.quantize.names import named_apart
+from qviz.features.building.names import named_apart
+from qviz.features.detection.models import LoadedModel, ModelSource, load_model, read_source
+from qviz.features.settings import a_few, guess_all
+from qviz.progress import OnProgress, silent
 from qviz.structures import EncodedImage, Settings
 
 
@@ -41,7 +41,7 @@ def quantize(
     """A variant of a float32 .tflite file, a SavedModel or a Keras file, as bytes: `Path(...).write_bytes(built.data)`.
 
     calibration: images, folders or zip archives of them; one that cannot be read is left out. method: how their ranges
-    are summed up (`qviz.quantize.METHODS`). Raises ImageError, ModelError, QuantizeError, SettingsError, WorkerError.
+    are summed up (`building.METHODS`). Raises ImageError, ModelError, QuantizeError, SettingsError, WorkerError.
     """
     row = recipe_of(recipe)
     images = list(load_images(Path(path) for path in calibration))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.profile import profile as measured
-from qviz.analysis.profile_figures import Profile
 from qviz.api.session import engine_or_own
 from qviz.engine import Engine
+from qviz.features.cost import Profile
+from qviz.features.cost import profile as measured
+from qviz.features.detection.models import LoadedModel
 from qviz.progress import OnProgress, silent
 
 

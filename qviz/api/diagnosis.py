@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from qviz.analysis.layer_error import LayerErrors, layer_errors
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.noise_budget import NoiseBudget
-from qviz.analysis.noise_budget import noise_budget as kernel_noise
-from qviz.analysis.settings_guess import guess_all
-from qviz.analysis.trace import Trace, trace_object
-from qviz.analysis.what_if import WhatIf, what_if_float
 from qviz.api.session import PathIn, engine_or_own, first_images
 from qviz.datasets.files import find_images, load_images
 from qviz.detector import PAGE_SCORE
 from qviz.engine import Engine
 from qviz.errors import ImageError
+from qviz.features.detection.models import LoadedModel
+from qviz.features.layer_error import LayerErrors, layer_errors
+from qviz.features.layer_error.noise import NoiseBudget
+from qviz.features.layer_error.noise import noise_budget as kernel_noise
+from qviz.features.settings import guess_all
+from qviz.features.tracing import Trace, trace_object
+from qviz.features.what_if import WhatIf, what_if_float
 from qviz.progress import OnProgress, silent
 
 

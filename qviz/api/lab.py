@@ -7,12 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from qviz.analysis.calibration_figures import CalibrationLab
-from qviz.analysis.calibration_lab import calibration_lab
-from qviz.analysis.calibration_plan import Plan
-from qviz.analysis.models import load_model, read_source
-from qviz.analysis.reference_truth import unannotated_images
-from qviz.analysis.settings_guess import a_few, guess_all
 from qviz.api.building import source_of
 from qviz.api.session import PathIn, engine_or_own
 from qviz.datasets.annotated import read_dataset
@@ -20,6 +14,11 @@ from qviz.datasets.files import load_images
 from qviz.detector import AP_SCORE
 from qviz.engine import Engine
 from qviz.errors import DatasetError
+from qviz.features.accuracy.truth import unannotated_images
+from qviz.features.calibrating import Plan, calibration_lab
+from qviz.features.calibrating.result import CalibrationLab
+from qviz.features.detection.models import load_model, read_source
+from qviz.features.settings import a_few, guess_all
 from qviz.progress import OnProgress, silent
 from qviz.store import Store
 from qviz.structures import Dataset, EncodedImage, Settings

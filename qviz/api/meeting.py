@@ -6,19 +6,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.reference_truth import unannotated, unannotated_images
-from qviz.analysis.study import Made, Study
-from qviz.analysis.study_extras import EXTRAS, check_extras, with_extras
-from qviz.analysis.study_file import MOST_BYTES, read_study, study_bytes
-from qviz.analysis.study_work import Wanted, make_study
 from qviz.api.session import PathIn, engine_or_own
 from qviz.datasets.annotated import read_dataset
 from qviz.datasets.files import find_images, unzip_images
 from qviz.engine import Engine
 from qviz.errors import ImageError, SettingsError, StudyError
+from qviz.features.accuracy.truth import unannotated, unannotated_images
+from qviz.features.detection.models import LoadedModel
+from qviz.features.reporting.html import SECTIONS, available, render
+from qviz.features.reporting.study import MOST_BYTES, Made, Study, read_study, study_bytes
+from qviz.features.reporting.work import EXTRAS, Wanted, check_extras, make_study, with_extras
 from qviz.progress import OnProgress, silent
-from qviz.report import SECTIONS, available, render
 from qviz.store import Store
 from qviz.structures import Dataset, DatasetImage, digest_of
 

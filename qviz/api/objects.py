@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from qviz.analysis.comparison import Comparison, compare_variant, with_remarks
-from qviz.analysis.detecting import detect_images
-from qviz.analysis.lint import lint_all
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.settings_guess import guess_all
 from qviz.api.session import PathIn, engine_or_own, first_images
 from qviz.datasets.files import find_images, load_images
 from qviz.detector import PAGE_SCORE
 from qviz.engine import Engine
 from qviz.errors import ImageError
+from qviz.features.comparison import Comparison, compare_variant, with_remarks
+from qviz.features.detection.detect import detect_images
+from qviz.features.detection.models import LoadedModel
+from qviz.features.inspection.lint import lint_all
+from qviz.features.settings import guess_all
 from qviz.progress import OnProgress, silent
 from qviz.store import Store
 from qviz.structures import Detections

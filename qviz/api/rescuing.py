@@ -6,14 +6,6 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from qviz.analysis.models import load_model, read_source
-from qviz.analysis.reference_truth import unannotated
-from qviz.analysis.rescue import SIZE, Budget, Rescue
-from qviz.analysis.rescue_run import Terms, silent_step
-from qviz.analysis.rescue_run import rescue as run_rescue
-from qviz.analysis.rescue_search import TRIES
-from qviz.analysis.rescue_sets import OnStep
-from qviz.analysis.settings_guess import a_few, guess_all
 from qviz.api.building import source_of
 from qviz.api.session import PathIn, engine_or_own
 from qviz.datasets.annotated import read_dataset
@@ -21,7 +13,15 @@ from qviz.datasets.files import find_images, load_images
 from qviz.detector import AP_SCORE
 from qviz.engine import Engine
 from qviz.errors import DatasetError
-from qviz.quantize import builders
+from qviz.features.accuracy.truth import unannotated
+from qviz.features.building import builders
+from qviz.features.detection.models import load_model, read_source
+from qviz.features.rescuing import Terms, silent_step
+from qviz.features.rescuing import rescue as run_rescue
+from qviz.features.rescuing.result import SIZE, Budget, Rescue
+from qviz.features.rescuing.search import TRIES
+from qviz.features.rescuing.sets import OnStep
+from qviz.features.settings import a_few, guess_all
 from qviz.store import Store
 from qviz.structures import Dataset, Settings
 
@@ -46,7 +46,7 @@ def rescue(
     on_step: OnStep = silent_step,
     watch: Callable[[Rescue], object] = lambda found: None,
 ) -> Rescue:
-    """What `qviz.analysis.rescue_run.rescue` finds; the file is `found.data`.
+    """What `qviz.features.rescuing.rescue` finds; the file is `found.data`.
 
     calibration: images, folders or zip archives of them. dataset: see `read_dataset`, images then its folder; where
     nothing is annotated None, images to measure agreement on, and `min_agreement` for a budget. Raises what

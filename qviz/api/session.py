@@ -8,11 +8,11 @@ from itertools import islice
 from os import PathLike
 from pathlib import Path
 
-from qviz.analysis.models import LoadedModel, load_models, read_source
-from qviz.analysis.settings_guess import IMAGES as GUESS_IMAGES
-from qviz.analysis.settings_guess import a_few
 from qviz.datasets.files import load_images
 from qviz.engine import Engine, LocalEngine, importing
+from qviz.features.detection.models import LoadedModel, load_models, read_source
+from qviz.features.settings import IMAGES as GUESS_IMAGES
+from qviz.features.settings import a_few
 from qviz.structures import EncodedImage, Settings
 
 PathIn = str | PathLike[str]

@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from qviz.analysis.corruption_choice import USUAL, named
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.reference_truth import unannotated
-from qviz.analysis.robustness_report import ALARM_IMAGES, RobustnessReport, report
-from qviz.analysis.saturation import IMAGES
 from qviz.api.session import PathIn, engine_or_own
 from qviz.corruptions import SEVERITIES
 from qviz.datasets.annotated import read_dataset
@@ -17,6 +12,11 @@ from qviz.datasets.files import find_images
 from qviz.detector import AP_SCORE
 from qviz.engine import Engine
 from qviz.errors import DatasetError
+from qviz.features.accuracy.truth import unannotated
+from qviz.features.corruption_sweep import ALARM_IMAGES, RobustnessReport, report
+from qviz.features.corruption_sweep.saturation import IMAGES
+from qviz.features.corruption_sweep.sweep import USUAL, named
+from qviz.features.detection.models import LoadedModel
 from qviz.progress import OnProgress, silent
 from qviz.store import Store
 from qviz.structures import Dataset

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from qviz.analysis.models import LoadedModel, load_model, read_source
-from qviz.analysis.qat_gain import QatResult, gain_of, split
-from qviz.analysis.settings_guess import a_few, guess_all
 from qviz.api.building import source_of
 from qviz.api.session import PathIn, engine_or_own
 from qviz.datasets.files import load_images
 from qviz.engine import Engine
 from qviz.errors import Cancelled
+from qviz.features.building import calibrate, recipe_of
+from qviz.features.detection.models import LoadedModel, load_model, read_source
+from qviz.features.settings import a_few, guess_all
+from qviz.features.training import QatResult, gain_of, split
+from qviz.features.training.plan import STEPS, plan_for
+from qviz.features.training.train import train
 from qviz.progress import OnProgress, silent
-from qviz.quantize import calibrate, recipe_of
-from qviz.quantize.qat import train
-from qviz.quantize.qat_plan import STEPS, plan_for
 from qviz.structures import EncodedImage, Settings
 
 Phase = Callable[[str], None]

@@ -12,24 +12,22 @@ import sys
 from collections.abc import Sequence
 
 from qviz import __version__
-from qviz.cli import (
-    app,
-    calibration,
-    compare,
-    detect,
-    evaluate,
-    info,
-    layers,
-    profile,
-    qat,
-    quantize,
-    report,
-    rescue,
-    robustness,
-    trace,
-    what_if,
-)
+from qviz.cli import app
 from qviz.errors import QvizError
+from qviz.features.accuracy import cli as evaluate
+from qviz.features.building import cli as quantize
+from qviz.features.calibrating import cli as calibration
+from qviz.features.comparison import cli as compare
+from qviz.features.corruption_sweep import cli as robustness
+from qviz.features.cost import cli as profile
+from qviz.features.detection import cli as detect
+from qviz.features.inspection import cli as info
+from qviz.features.layer_error import cli as layers
+from qviz.features.reporting import cli as report
+from qviz.features.rescuing import cli as rescue
+from qviz.features.tracing import cli as trace
+from qviz.features.training import cli as qat
+from qviz.features.what_if import cli as what_if
 
 COMMANDS = {
     "info": info,

@@ -15,9 +15,17 @@ OTHER_CODE = (
     " processor; install the same on both."
 )
 JOBS = (
-    "analysis", "corruptions", "datasets", "decoders", "detector", "engine", "errors", "quantize", "structures",
-    "tensorflow_models", "tflite",
-)  # fmt: skip
+    "corruptions",
+    "datasets",
+    "decoders",
+    "detector",
+    "engine",
+    "errors",
+    "features",
+    "structures",
+    "tensorflow_models",
+    "tflite",
+)
 """The rooms whose code runs in workers."""
 _HOME = Path(__file__).resolve().parents[1]
 

@@ -15,13 +15,15 @@ from pathlib import Path
 import streamlit as st
 from streamlit import config
 
-from qviz.analysis.written import as_text
+from qviz.chart_style import REFERENCE, variant_colour
 from qviz.engine import let_go_of_the_past
 from qviz.errors import QvizError
+from qviz.formatting import as_text
 from qviz.limits import limits
-from qviz.plots.colours import REFERENCE, variant_colour
-from qviz.ui import calls, clicks, conversions, sample, uploads, view, workspace
-from qviz.ui.calls import Models
+from qviz.ui import clicks, sample, uploads, view, workspace
+from qviz.ui import server as calls
+from qviz.ui import server as conversions
+from qviz.ui.server import Models
 
 MENU = (
     ("app.py", "Overview", "What was lost, and on which images."),

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from qviz.analysis.models import LoadedModel
 from qviz.api import SEEN_FROM
 from qviz.detector import detect_job, preview_job
 from qviz.engine import Engine
 from qviz.errors import QvizError, WorkerError
+from qviz.features.detection.models import LoadedModel
 from qviz.limits import limits
 from qviz.structures import EncodedImage, Inference
-from qviz.ui.patience import outcome
+from qviz.ui.clicks import outcome
 
 KEPT_SHARE = 0.9
 """How much of the bound stays when the oldest go, so that this is not done at every answer."""

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from qviz.analysis.models import ModelSource, read_source
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import load_images
 from qviz.errors import QvizError
+from qviz.features.detection.models import ModelSource, read_source
 from qviz.structures import Dataset, EncodedImage
 from qviz.ui.workspace import Workspace
 

@@ -14,18 +14,17 @@ import streamlit as st
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from qviz.analysis.models import ModelSource, check_model_size
-from qviz.analysis.study import Study
-from qviz.analysis.study_file import is_study, read_study
 from qviz.datasets.annotated import is_annotation, parse_dataset, unpack_dataset
 from qviz.datasets.files import is_image_name, unzip_images
 from qviz.datasets.labels import LABEL_SUFFIXES, parse_labels
 from qviz.datasets.sidecar import SUFFIX, parse_sidecar
 from qviz.errors import QvizError
+from qviz.features.detection.models import ModelSource, check_model_size
+from qviz.features.reporting.study import Study, is_study, read_study
 from qviz.limits import limits
 from qviz.structures import Dataset, EncodedImage, Settings
 from qviz.tensorflow_models import kind_of_bytes
-from qviz.ui import calls, view, workspace
+from qviz.ui import server, view, workspace
 
 ZONE, COUNT = "qviz_drop_zone", "qviz_drops"
 
@@ -89,7 +88,7 @@ def take_in(files: Sequence[tuple[str, bytes]]) -> None:
     found = _sort(files)
     held = workspace.current()
     models = [replace(m, sidecar=found.sidecars.pop(m.name, m.sidecar)) for m in found.models]
-    loading, failed = calls.load_sources([source for source in models if source.is_ready])
+    loading, failed = server.load_sources([source for source in models if source.is_ready])
     good = {model.digest for model in loading} | {source.digest for source in models if not source.is_ready}
     if good and held.is_sample:
         held = replace(held, models=(), reference=None, is_sample=False)  # one's own models replace the sample's

@@ -12,9 +12,9 @@ from typing import Any
 
 import streamlit as st
 
-from qviz.analysis.changes import Change
 from qviz.api import SEEN_FROM
 from qviz.detector import PAGE_SCORE
+from qviz.features.comparison.matching import Change
 
 KEY = "qviz_view"
 SELECTED = "qviz_selected"

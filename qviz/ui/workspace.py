@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from qviz.analysis.models import ModelSource
-from qviz.analysis.study import Study
+from qviz.features.detection.models import ModelSource
+from qviz.features.reporting.study import Study
 from qviz.limits import limits
 from qviz.structures import Dataset, EncodedImage, Settings
 

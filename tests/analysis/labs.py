@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qviz.analysis.calibration_figures import (
+from qviz.features.calibrating.result import (
     CalibrationLab,
     CurvePoint,
     LayerChange,
@@ -11,7 +11,7 @@ from qviz.analysis.calibration_figures import (
     SubsetSize,
     Tried,
 )
-from qviz.analysis.out_of_range import Addition
+from qviz.features.corruption_sweep.out_of_range import Addition
 from qviz.structures import Loss
 
 NOTHING = Loss(0.001, -0.01, 0.012, False)

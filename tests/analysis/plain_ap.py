@@ -1,7 +1,7 @@
 """Average precision without qviz: LiteRT, OpenCV and pycocotools alone, as sample_data/build/check_ap.py does it.
 
 One thread, as in qviz, since the numbers hang on it: with two, TensorFlow Lite's NMS leaves out class 2 (see
-`qviz.analysis.nms_lint`).
+`qviz.features.inspection.checks`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qviz.analysis.loss_detail import LossDetail, ModelAccuracy, loss_detail, model_accuracy
+from qviz.features.accuracy import LossDetail, ModelAccuracy, loss_detail, model_accuracy
 from qviz.structures import Category, Dataset, DatasetImage, Detections
 
 CAT, DOG = 3, 7

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qviz.analysis.ap_figures import AveragePrecision, VariantLoss
-from qviz.analysis.average_precision import Judged, judge
-from qviz.analysis.evaluation import Evaluation
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.significance import Bootstrap
 from qviz.api import evaluate
 from qviz.engine import LocalEngine
+from qviz.features.accuracy import Evaluation
+from qviz.features.accuracy.ap import AveragePrecision, Judged, VariantLoss, judge
+from qviz.features.accuracy.bootstrap import Bootstrap
+from qviz.features.detection.models import LoadedModel
 from qviz.structures import Category, Dataset, DatasetImage, Detections
 from tests.analysis import plain_ap
 from tests.conftest import ROOT, SCHEMES, Sample

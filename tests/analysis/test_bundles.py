@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qviz.analysis.bundles import BYTES, MOST, Bundles
+from qviz.features.detection.batching import BYTES, MOST, Bundles
 from qviz.structures import Detections, EncodedImage, Inference, Shift
 
 

@@ -8,18 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from qviz.analysis.calibration_figures import CalibrationLab
-from qviz.analysis.calibration_lab import calibration_lab
-from qviz.analysis.calibration_plan import Plan
-from qviz.analysis.evaluation import evaluate
-from qviz.analysis.models import LoadedModel, ModelSource, load_models
-from qviz.analysis.reference_truth import unannotated_images
 from qviz.api.building import source_of
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
 from qviz.errors import Cancelled, QuantizeError, SettingsError
-from qviz.quantize import builders, calibrate, start_building
+from qviz.features.accuracy import evaluate
+from qviz.features.accuracy.truth import unannotated_images
+from qviz.features.building import builders, calibrate, start_building
+from qviz.features.calibrating import Plan, calibration_lab
+from qviz.features.calibrating.result import CalibrationLab
+from qviz.features.detection.models import LoadedModel, ModelSource, load_models
 from qviz.store import Store
 from qviz.structures import Dataset, EncodedImage
 from tests.conftest import Sample

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qviz.analysis.calibration_outliers import removed, without_each
-from qviz.analysis.calibration_stability import LIMIT, stability
-from qviz.analysis.calibration_sums import curve_points, judged
-from qviz.analysis.calibration_trials import Trial, curve, curve_sizes
-from qviz.analysis.shift_cell import Cell
-from qviz.quantize import ImageRanges
+from qviz.features.building import ImageRanges
+from qviz.features.calibrating import curve_points, judged
+from qviz.features.calibrating.outliers import LIMIT, removed, stability, without_each
+from qviz.features.calibrating.trials import Trial, curve, curve_sizes
+from qviz.features.corruption_sweep.cell import Cell
 from qviz.structures import Graph
 from tests.analysis.labs import OUTLIER
 from tests.graphs import graph, op, tensor

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qviz.analysis.calibration_mismatch import MISTAKES
-from qviz.analysis.calibration_verdict import (
+from qviz.features.building import METHODS
+from qviz.features.calibrating.text import (
     TITLES,
     add_sentence,
     enough_images,
@@ -16,7 +16,7 @@ from qviz.analysis.calibration_verdict import (
     stability_sentence,
     title,
 )
-from qviz.quantize import METHODS
+from qviz.features.calibrating.trials import MISTAKES
 from qviz.structures import Loss
 from tests.analysis.labs import GRAVE, LAB, point, tried
 

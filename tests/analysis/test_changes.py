@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.analysis.changes import Change, LostBecause, Summary, changes, summarise
+from qviz.features.comparison.matching import Change, LostBecause, Summary, changes, summarise
 from qviz.structures import Detections
 
 SCORE = 0.5

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from qviz.analysis.average_precision import accumulated, judge
-from qviz.analysis.coco_matching import MOST, SIZES, match, result_rows
-from qviz.analysis.match_tables import ClassTable
+from qviz.features.accuracy.ap import accumulated, judge
+from qviz.features.accuracy.coco_matching import MOST, SIZES, ClassTable, match, result_rows
 from qviz.structures import Category, Dataset, DatasetImage, Detections
 from tests.analysis import plain_ap
 
@@ -105,7 +104,7 @@ def test_many_overlaps_are_worked_on_in_parts(monkeypatch: pytest.MonkeyPatch) -
     dataset, found = crowded(11, 6, 20, 60, 24)
     rows = result_rows(found, CLASSES)
     whole = match(dataset, rows)
-    monkeypatch.setattr("qviz.analysis.coco_rule.PAIRS_AT_ONCE", 7)
+    monkeypatch.setattr("qviz.features.accuracy.coco_matching.PAIRS_AT_ONCE", 7)
     parts = match(dataset, rows)
     for size in SIZES:
         for first, second in zip(whole[size].classes, parts[size].classes, strict=True):

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from qviz.analysis.changes import summarise
-from qviz.analysis.comparison import compare_image
-from qviz.analysis.detecting import detect_images
-from qviz.analysis.models import LoadedModel
 from qviz.api import compare, detect, evaluate
 from qviz.engine import LocalEngine
 from qviz.errors import DatasetError, ImageError
+from qviz.features.comparison import compare_image
+from qviz.features.comparison.matching import summarise
+from qviz.features.detection.detect import detect_images
+from qviz.features.detection.models import LoadedModel
 from qviz.structures import Detections, EncodedImage, Inference
 from tests.conftest import Sample
 

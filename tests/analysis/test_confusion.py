@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.analysis.confusion import Confusion, Taken, confusions, image_losses, taken_for, worst_image_of
+from qviz.features.accuracy.confusion import Confusion, Taken, confusions, image_losses, taken_for, worst_image_of
 from qviz.structures import Dataset, Detections
 from tests.analysis.scenes import CAT, CLASSES, DOG, dataset, image, seen
 

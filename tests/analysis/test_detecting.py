@@ -21,12 +21,12 @@ from typing import Any
 import psutil
 import pytest
 
-from qviz.analysis.bundles import MOST
-from qviz.analysis.detecting import BUNDLES_AHEAD, Detected, detect_images, in_order
-from qviz.analysis.models import LoadedModel
 from qviz.api import compare, evaluate
 from qviz.engine import Blob, LocalEngine, importing
 from qviz.errors import Cancelled
+from qviz.features.detection.batching import MOST
+from qviz.features.detection.detect import BUNDLES_AHEAD, Detected, detect_images, in_order
+from qviz.features.detection.models import LoadedModel
 from qviz.store import FILE, Store
 from qviz.structures import EncodedImage
 from tests.conftest import ROOT, Sample

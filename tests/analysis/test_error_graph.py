@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qviz.analysis.error_graph import METRICS, error_graph
-from qviz.analysis.outliers import Outliers, outliers
+from qviz.features.layer_error import Outliers, outliers
+from qviz.features.layer_error.graph import METRICS, error_graph
 from qviz.tflite.schema import read_graph
 from tests.analysis.test_outliers import layer
 from tests.conftest import Sample

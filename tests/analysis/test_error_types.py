@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qviz.analysis.error_types import KINDS, error_costs
+from qviz.features.accuracy.errors import KINDS, error_costs
 from qviz.structures import Category, Dataset, DatasetImage, Detections
 from tests.analysis.test_significance import CLASSES, scene
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.analysis.float_sets import blocks, ends, orders_text, parse_orders, smallest, with_conversions
-from qviz.analysis.models import LoadedModel
 from qviz.errors import SettingsError
+from qviz.features.detection.models import LoadedModel
+from qviz.features.what_if.sets import blocks, ends, orders_text, parse_orders, smallest, with_conversions
 
 TEXTS = [("0-3,7", {0, 1, 2, 3, 7}), ("5", {5}), (" 2 , 1", {1, 2}), ("4-4", {4})]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.analysis.ap_figures import VariantLoss
-from qviz.analysis.evaluation import Evaluation
-from qviz.analysis.gate import Gate, judge_losses
+from qviz.features.accuracy import Evaluation
+from qviz.features.accuracy.ap import VariantLoss
+from qviz.features.accuracy.gate import Gate, judge_losses
 from qviz.structures import Loss
 
 

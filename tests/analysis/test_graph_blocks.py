@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from qviz.analysis.graph_blocks import MOST, fold, readers
+from qviz.features.layer_error.graph import MOST, fold, readers
 from qviz.structures import Graph, Op
 from qviz.tflite.schema import read_graph
 from tests.conftest import Sample

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from qviz.analysis.graph_layout import lay_out
+from qviz.features.layer_error.graph import lay_out
 
 
 def test_the_longest_path_is_the_trunk_and_rows_are_depths() -> None:

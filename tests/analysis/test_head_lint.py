@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.analysis.head_lint import head_warnings
-from qviz.analysis.lint import lint_model
-from qviz.analysis.models import LoadedModel, load_models, read_source
 from qviz.engine import LocalEngine
+from qviz.features.detection.models import LoadedModel, load_models, read_source
+from qviz.features.inspection.head import head_warnings
+from qviz.features.inspection.lint import lint_model
 from qviz.structures import Graph, Quantization
 from tests.conftest import ROOT
 from tests.graphs import graph, image_tensor, op, per_tensor, tensor

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qviz.analysis.layer_axis import reference_places
+from qviz.features.layer_error import reference_places
 from tests.analysis.test_outliers import errors, layer
 
 

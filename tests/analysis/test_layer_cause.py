@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from qviz.analysis.layer_cause import Symptoms, cause_of
+from qviz.features.layer_error.detail import Symptoms, cause_of
 
 EQUAL = Symptoms(cumulative_mse=0.0, cumulative_sqnr_db=None)
 ROUNDED = Symptoms(

@@ -8,18 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qviz.analysis.error_map import MAX_CELLS, channel_errors, error_map, map_axes
-from qviz.analysis.layer_detail import LayerDetail, layer_detail
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.paired_networks import PairedNetworks
-from qviz.analysis.value_range import BINS, histogram, unused_share, wasted_bits
-from qviz.analysis.weight_error import channel_sqnr_db
 from qviz.datasets.files import load_images
 from qviz.datasets.images import read_image
 from qviz.engine import LocalEngine
 from qviz.errors import ImageError, ModelError
+from qviz.features.detection.models import LoadedModel
+from qviz.features.layer_error.detail import LayerDetail, layer_detail
+from qviz.features.layer_error.figures import MAX_CELLS, channel_errors, channel_sqnr_db, error_map, map_axes
+from qviz.features.layer_error.tensor_error import BINS, histogram, unused_share, wasted_bits
 from qviz.structures import EncodedImage, Image
 from qviz.tensorflow_models import TENSORFLOW
+from qviz.tflite.paired_networks import PairedNetworks
 from tests.conftest import Sample
 
 Models = dict[str, LoadedModel]

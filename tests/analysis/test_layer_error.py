@@ -8,18 +8,18 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from qviz.analysis.detecting import AHEAD
-from qviz.analysis.layer_error import LayerErrors, layer_errors
-from qviz.analysis.layer_stream import sums_of_image
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.paired_networks import PairedNetworks, as_real
-from qviz.analysis.tensor_error import sqnr_db
-from qviz.analysis.verdict import layers_verdict
 from qviz.datasets.files import load_images
 from qviz.datasets.images import read_image
 from qviz.engine import LocalEngine
 from qviz.errors import ImageError
+from qviz.features.comparison.text import layers_verdict
+from qviz.features.detection.detect import AHEAD
+from qviz.features.detection.models import LoadedModel
+from qviz.features.layer_error import LayerErrors, layer_errors
+from qviz.features.layer_error.stream import sums_of_image
+from qviz.features.layer_error.tensor_error import sqnr_db
 from qviz.structures import EncodedImage, Op
+from qviz.tflite.paired_networks import PairedNetworks, as_real
 from tests.conftest import Sample
 
 Models = dict[str, LoadedModel]

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as fb
 
-from qviz.analysis.dataflow import agree, flow_of
-from qviz.analysis.layer_pairs import LayerPairs, pair_layers
 from qviz.errors import ModelError
 from qviz.structures import Graph
+from qviz.tflite.alignment import agree, flow_of
 from qviz.tflite.constants import operator_weights
+from qviz.tflite.pairing import LayerPairs, pair_layers
 from qviz.tflite.schema import read_graph
 from qviz.tflite.scheme import CONVERSIONS
 from tests.conftest import ROOT, Sample

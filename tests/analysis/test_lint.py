@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from qviz.analysis.input_lint import input_quantizer, input_warnings
-from qviz.analysis.lint import lint_comparison, lint_model
-from qviz.analysis.models import LoadedModel
+from qviz.features.detection.models import LoadedModel
+from qviz.features.inspection.checks import input_quantizer, input_warnings
+from qviz.features.inspection.lint import lint_comparison, lint_model
 from qviz.structures import Quantization, Settings
 from tests.conftest import SCHEMES
 from tests.graphs import graph, image_tensor, op, per_tensor, tensor

@@ -8,13 +8,11 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from qviz.analysis.coco_results import coco_results
-from qviz.analysis.error_types import KINDS
-from qviz.analysis.evaluation import Evaluation, evaluate
-from qviz.analysis.loss_detail import TOLD
-from qviz.analysis.models import LoadedModel
 from qviz.datasets.coco import parse_coco
 from qviz.engine import LocalEngine
+from qviz.features.accuracy import TOLD, Evaluation, coco_results, evaluate
+from qviz.features.accuracy.errors import KINDS
+from qviz.features.detection.models import LoadedModel
 from tests.analysis.scenes import CAT, DOG, dataset, detail, image, seen
 from tests.conftest import Sample
 

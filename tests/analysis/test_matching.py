@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from qviz.analysis.matching import match_detections
+from qviz.features.comparison.matching import match_detections
 from qviz.structures import Detections
 from qviz.structures.boxes import iou_matrix
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from qviz.analysis.model_explorer import METRICS, node_data, node_data_json
 from qviz.errors import SettingsError
+from qviz.features.layer_error.model_explorer import METRICS, node_data, node_data_json
 from tests.analysis.test_outliers import errors, layer
 
 ERRORS = errors(layer(0, 41.23456789), layer(7, 12.5), layer(9, None))

@@ -5,9 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from qviz.analysis.models import LoadedModel, ModelSource, choose_reference, load_models, read_source, short_names
 from qviz.engine import LocalEngine
 from qviz.errors import ModelError, NoDecoderError, SettingsError
+from qviz.features.detection.models import (
+    LoadedModel,
+    ModelSource,
+    choose_reference,
+    load_models,
+    read_source,
+    short_names,
+)
 from qviz.structures import Scheme, Settings
 from tests.conftest import SCHEMES, Sample
 from tests.tflite.files import relu

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qviz.analysis.detecting import detect_images
-from qviz.analysis.lint import lint_all
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.nms_lint import lost_by_threads, lost_class, nms_warnings
-from qviz.analysis.profile import profile
 from qviz.api import evaluate
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
+from qviz.features.cost import profile
+from qviz.features.detection.detect import detect_images
+from qviz.features.detection.models import LoadedModel
+from qviz.features.inspection.checks import lost_by_threads, lost_class, nms_warnings
+from qviz.features.inspection.lint import lint_all
 from tests.conftest import Sample
 
 

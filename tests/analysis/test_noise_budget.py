@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.noise_budget import FEW, KernelNoise, noise_budget
-from qviz.analysis.noise_sums import Difference, KernelSets
 from qviz.datasets.files import load_images
 from qviz.datasets.images import read_image
 from qviz.detector import input_spec
 from qviz.engine import LocalEngine
 from qviz.errors import ImageError
+from qviz.features.detection.models import LoadedModel
+from qviz.features.layer_error.noise import FEW, Difference, KernelNoise, KernelSets, noise_budget
 from qviz.structures import EncodedImage
 from qviz.tflite.inputs import fill
 from qviz.tflite.runner import Runner

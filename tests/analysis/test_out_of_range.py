@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.out_of_range import cover, judged, out_of_range
-from qviz.analysis.range_reach import RangeReach
 from qviz.datasets.files import find_images, load_images
 from qviz.engine import LocalEngine
 from qviz.errors import ImageError
+from qviz.features.corruption_sweep.out_of_range import cover, judged, out_of_range
+from qviz.features.corruption_sweep.saturation import RangeReach
+from qviz.features.detection.models import LoadedModel
 from qviz.structures import EncodedImage, Shift
 from tests.conftest import Sample
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.analysis.layer_error import LayerError, LayerErrors
-from qviz.analysis.outliers import outliers, worst_layer, worst_variant
+from qviz.features.layer_error import LayerError, LayerErrors, outliers, worst_layer, worst_variant
 
 
 def layer(

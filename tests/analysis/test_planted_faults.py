@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.analysis.models import LoadedModel, ModelSource, load_models
-from qviz.analysis.trace import trace_object
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
+from qviz.features.detection.models import LoadedModel, ModelSource, load_models
+from qviz.features.tracing import trace_object
 from qviz.structures import EncodedImage
 from tests import faults
 from tests.conftest import Sample

@@ -11,12 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.profile import profile
-from qviz.analysis.profile_figures import Profile
-from qviz.analysis.profile_jobs import Subject, latency_job, operators_job, pinned
 from qviz.engine import LocalEngine
 from qviz.errors import ModelError, SettingsError
+from qviz.features.cost import Profile, profile
+from qviz.features.cost.measure import Subject, latency_job, operators_job, pinned
+from qviz.features.detection.models import LoadedModel
 from qviz.tensorflow_models import TENSORFLOW
 
 NAMES = ("float32", "int8")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qviz.analysis.comparison import ComparedImage, ComparedObject, ComparedVariant
-from qviz.analysis.qat_gain import Gain, _interval
+from qviz.features.comparison import ComparedImage, ComparedObject, ComparedVariant
+from qviz.features.training import Gain, _interval
 
 
 def _variant(kept: list[int], lost: list[int]) -> ComparedVariant:

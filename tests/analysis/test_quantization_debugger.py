@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from qviz.analysis.layer_error import LayerErrors, layer_errors
-from qviz.analysis.tensor_error import ErrorSums, sqnr_db
 from qviz.api import load
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
+from qviz.features.layer_error import LayerErrors, layer_errors
+from qviz.features.layer_error.tensor_error import ErrorSums, sqnr_db
 from qviz.structures import Graph
 from qviz.tflite.schema import read_graph
 

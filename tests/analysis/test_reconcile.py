@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qviz.analysis.reconcile import Reconciled, category_ids, reconcile
 from qviz.datasets.labels import COCO_80
 from qviz.datasets.voc import VOC_20
 from qviz.errors import DatasetError
+from qviz.features.accuracy.truth import Reconciled, category_ids, reconcile
 from qviz.structures import Category, Dataset, DatasetImage
 
 CATEGORIES = (Category(3, "cat"), Category(7, "dog"))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.analysis.evaluation import Evaluation, evaluate
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.reference_truth import REMARK, as_truths, unannotated, unannotated_images
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import load_images
 from qviz.detector import PAGE_SCORE
 from qviz.engine import LocalEngine
+from qviz.features.accuracy import Evaluation, evaluate
+from qviz.features.accuracy.truth import REMARK, as_truths, unannotated, unannotated_images
+from qviz.features.detection.models import LoadedModel
 from qviz.structures import Dataset
 from tests.analysis.scenes import dataset, image, seen
 from tests.conftest import Sample

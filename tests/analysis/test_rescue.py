@@ -14,18 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from qviz.analysis.models import LoadedModel, ModelSource, load_model
-from qviz.analysis.reference_truth import unannotated_images
-from qviz.analysis.rescue import AGREEMENT, LATENCY, SIZE, Budget, Candidate, Rescue, Tried, best_of
-from qviz.analysis.rescue_measure import halves
-from qviz.analysis.rescue_run import Terms, rescue
-from qviz.analysis.rescue_search import TRIES
-from qviz.analysis.rescue_verdict import rescue_verdict
 from qviz.api.building import source_of
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
 from qviz.errors import Cancelled, DatasetError, QuantizeError, SettingsError
-from qviz.quantize import builders
+from qviz.features.accuracy.truth import unannotated_images
+from qviz.features.building import builders
+from qviz.features.detection.models import LoadedModel, ModelSource, load_model
+from qviz.features.rescuing import Terms, rescue
+from qviz.features.rescuing.measure import halves
+from qviz.features.rescuing.result import AGREEMENT, LATENCY, SIZE, Budget, Candidate, Rescue, Tried, best_of
+from qviz.features.rescuing.search import TRIES
+from qviz.features.rescuing.text import rescue_verdict
 from qviz.structures import Dataset, EncodedImage
 from tests.analysis.small_detector import PLANTED, SETTINGS, small_detector
 from tests.conftest import ROOT, Sample

@@ -7,12 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from qviz.analysis.rescue import AP, Budget, Candidate, Chosen, Rescue, Tried
-from qviz.analysis.rescue_recipe import command, recipe_json
-from qviz.analysis.rescue_sets import Ranked, Sets
-from qviz.analysis.rescue_units import bytes_of, greedy, lengths, stretches, units_of, work_of
-from qviz.analysis.rescue_verdict import rescue_verdict
-from qviz.quantize import RECIPES, Calibration
+from qviz.features.building import RECIPES, Calibration
+from qviz.features.rescuing.result import AP, Budget, Candidate, Chosen, Rescue, Tried, command, recipe_json
+from qviz.features.rescuing.sets import Ranked, Sets, bytes_of, greedy, lengths, stretches, units_of, work_of
+from qviz.features.rescuing.text import rescue_verdict
 from qviz.structures import Loss
 from qviz.tflite.schema import read_graph
 from tests.analysis.small_detector import CHANNELS, SHAPES, small_detector

@@ -8,23 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qviz.analysis.average_precision import judge, tables
-from qviz.analysis.coco_matching import result_rows
-from qviz.analysis.corruption_choice import named
-from qviz.analysis.detecting import detect_images
-from qviz.analysis.found_again import agreed, agreement, breaking_point, confidences
-from qviz.analysis.interactions import Cells, interactions, summaries
-from qviz.analysis.match_tables import mean_ap
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.reconcile import category_ids
-from qviz.analysis.robustness import CLEAN
-from qviz.analysis.robustness_verdict import robustness_verdict
-from qviz.analysis.shift_cell import Cell, CellImage, cell_job
-from qviz.analysis.sweep import sweep
 from qviz.corruptions.shift import moved
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
 from qviz.errors import Cancelled, SettingsError
+from qviz.features.accuracy.ap import judge, tables
+from qviz.features.accuracy.coco_matching import mean_ap, result_rows
+from qviz.features.accuracy.truth import category_ids
+from qviz.features.comparison.matching import agreed, agreement, breaking_point, confidences
+from qviz.features.corruption_sweep.cell import Cell, CellImage, cell_job
+from qviz.features.corruption_sweep.result import CLEAN, Cells, interactions, summaries
+from qviz.features.corruption_sweep.sweep import named, sweep
+from qviz.features.corruption_sweep.text import robustness_verdict
+from qviz.features.detection.detect import detect_images
+from qviz.features.detection.models import LoadedModel
 from qviz.store import Store
 from qviz.structures import Category, Dataset, DatasetImage, Detections, EncodedImage, Shift
 from tests.analysis import plain_ap

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.range_reach import _reach
-from qviz.analysis.saturation import saturation
-from qviz.analysis.saturation_cause import explained, with_readers
 from qviz.datasets.files import find_images, load_images
 from qviz.engine import LocalEngine
+from qviz.features.corruption_sweep.saturation import _reach, explained, saturation, with_readers
+from qviz.features.detection.models import LoadedModel
 from qviz.structures import EncodedImage, Quantization, Shift, Tensor
 from tests.conftest import Sample
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.scheme_lint import inner_islands, scheme_warnings
+from qviz.features.detection.models import LoadedModel
+from qviz.features.inspection.checks import inner_islands, scheme_warnings
 from qviz.structures import Graph, Op, Scheme
 from qviz.tflite.scheme import scheme_facts
 from tests.graphs import graph, image_tensor, op, per_tensor, tensor

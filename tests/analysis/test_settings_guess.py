@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.settings_guess import Confirmed, best_choice, guess_settings, unknown_settings
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
+from qviz.features.detection.models import LoadedModel
+from qviz.features.settings import Confirmed, best_choice, guess_settings, unknown_settings
 from qviz.structures import Settings
 from tests.conftest import Sample
 

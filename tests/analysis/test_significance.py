@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qviz.analysis.ap_figures import VariantLoss
-from qviz.analysis.average_precision import Judged, judge
-from qviz.analysis.coco_matching import result_rows
-from qviz.analysis.match_tables import mean_ap
-from qviz.analysis.significance import Bootstrap, draws, holm, interval, p_value
+from qviz.features.accuracy.ap import Judged, VariantLoss, judge
+from qviz.features.accuracy.bootstrap import Bootstrap, draws, holm, interval, p_value
+from qviz.features.accuracy.coco_matching import mean_ap, result_rows
 from qviz.structures import Category, Dataset, DatasetImage, Detections
 from tests.analysis import plain_ap
 

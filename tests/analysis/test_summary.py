@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from qviz.analysis.ap_figures import AveragePrecision, ClassLoss, VariantLoss
-from qviz.analysis.evaluation import Evaluation
-from qviz.analysis.gate import judge_losses
-from qviz.analysis.summary import WORST, markdown, plain
+from qviz.features.accuracy import Evaluation
+from qviz.features.accuracy.ap import AveragePrecision, ClassLoss, VariantLoss
+from qviz.features.accuracy.gate import judge_losses
+from qviz.features.accuracy.text import WORST, markdown, plain
 from qviz.structures import Loss
 
 GAINED = ClassLoss("gained", Loss(-0.1), 3, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qviz.analysis.tensor_error import ErrorSums, RangeSums, sqnr_db
+from qviz.features.layer_error.tensor_error import ErrorSums, RangeSums, sqnr_db
 from qviz.structures import Quantization
 
 PER_TENSOR = Quantization(np.array([0.5], np.float32), np.array([0], np.int64))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qviz.analysis.average_precision import judge
-from qviz.analysis.match_tables import MatchTables
-from qviz.analysis.thresholds import Judgement, reliability, threshold_shift
+from qviz.features.accuracy.ap import judge
+from qviz.features.accuracy.coco_matching import MatchTables
+from qviz.features.accuracy.thresholds import Judgement, reliability, threshold_shift
 from qviz.structures import Detections
 from tests.analysis.scenes import CAT, CLASSES, DOG, dataset, image, seen
 

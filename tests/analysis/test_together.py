@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.together import How, together
 from qviz.engine import Blob, LocalEngine
 from qviz.errors import ImageError, ModelError, WorkerCrashed
+from qviz.features.detection.batching import How, together
+from qviz.features.detection.models import LoadedModel
 from qviz.structures import EncodedImage
 from tests.conftest import Sample
 

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from qviz import api
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.paired_networks import PairedNetworks
-from qviz.analysis.takeover import Takeover, ancestors
-from qviz.analysis.trace import Trace, trace_object
-from qviz.analysis.trace_curve import full, gains, quick
 from qviz.datasets.files import load_images
 from qviz.datasets.images import read_image
 from qviz.decoders.post_process import KIND
 from qviz.detector import detect_job
 from qviz.engine import LocalEngine
 from qviz.errors import ImageError, SettingsError
+from qviz.features.detection.models import LoadedModel
+from qviz.features.tracing import Trace, trace_object
+from qviz.features.tracing.culprits import full, gains, quick
+from qviz.features.tracing.takeover import Takeover, ancestors
 from qviz.structures import EncodedImage
+from qviz.tflite.paired_networks import PairedNetworks
 from qviz.tflite.runner import Runner
 from qviz.tflite.steps import Step
 from tests.conftest import ROOT, Sample

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.analysis.ap_figures import ClassLoss, VariantLoss
-from qviz.analysis.changes import Change, Summary, summarise
-from qviz.analysis.verdict import damage_verdict, image_verdict, level, loss_verdict
+from qviz.features.accuracy.ap import ClassLoss, VariantLoss
+from qviz.features.comparison.matching import Change, Summary, summarise
+from qviz.features.comparison.text import damage_verdict, image_verdict, level, loss_verdict
 from qviz.structures import Loss
 
 

@@ -7,17 +7,17 @@ import json
 import numpy as np
 import pytest
 
-from qviz.analysis.comparison import compare_variant
-from qviz.analysis.detecting import detect_images
-from qviz.analysis.mixed_run import MixedNetwork
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.paired_networks import PairedNetworks, activations, as_real, as_variant
-from qviz.analysis.what_if import WhatIf, what_if_float
 from qviz.datasets.files import load_images
 from qviz.datasets.images import read_image
 from qviz.engine import LocalEngine
 from qviz.errors import ImageError, SettingsError
+from qviz.features.comparison import compare_variant
+from qviz.features.detection.detect import detect_images
+from qviz.features.detection.models import LoadedModel
+from qviz.features.what_if import WhatIf, what_if_float
+from qviz.features.what_if.mixed import MixedNetwork
 from qviz.structures import EncodedImage
+from qviz.tflite.paired_networks import PairedNetworks, activations, as_real, as_variant
 from tests.conftest import Sample
 
 Models = dict[str, LoadedModel]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from qviz.analysis.models import LoadedModel
 from qviz.engine import LocalEngine
-from qviz.report import render
+from qviz.features.detection.models import LoadedModel
+from qviz.features.reporting.html import render
 from tests.browser.conftest import PATIENCE, Visit
 from tests.conftest import Sample
 from tests.report.study import hostile, sample_study

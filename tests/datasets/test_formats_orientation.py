@@ -11,10 +11,10 @@ import pytest
 from PIL import Image as Pillow
 
 from qviz import api
-from qviz.analysis.models import LoadedModel
 from qviz.datasets.coco import parse_coco
 from qviz.datasets.images import read_image
 from qviz.engine import Engine
+from qviz.features.detection.models import LoadedModel
 from qviz.structures import EncodedImage
 from tests.conftest import Sample
 

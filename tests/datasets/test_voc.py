@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qviz.analysis.average_precision import judge
 from qviz.datasets.annotated import read_dataset
 from qviz.datasets.coco import read_coco
 from qviz.datasets.voc import VOC_20
 from qviz.datasets.voc_xml import MAX_XML, parse_xml
 from qviz.errors import DatasetError
+from qviz.features.accuracy.ap import judge
 from qviz.structures import Dataset, Detections
 from tests.conftest import Sample
 from tests.datasets.layouts import put, voc_object, voc_xml, write_voc

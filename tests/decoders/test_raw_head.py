@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qviz.analysis.matching import match_detections
-from qviz.analysis.models import LoadedModel
 from qviz.api import detect, load
 from qviz.engine import LocalEngine
+from qviz.features.comparison.matching import match_detections
+from qviz.features.detection.models import LoadedModel
 from tests.conftest import Sample
 
 CONVERT = """

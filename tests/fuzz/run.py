@@ -19,19 +19,19 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from qviz.analysis.comparison import Comparison, compare_variant
-from qviz.analysis.detecting import detect_images
-from qviz.analysis.layer_error import layer_errors
-from qviz.analysis.models import LoadedModel, ModelSource, load_model
-from qviz.analysis.trace import trace_object
 from qviz.api.building import source_of
-from qviz.cli.info import _facts
 from qviz.datasets.files import load_images
 from qviz.datasets.images import image_sizes
 from qviz.detector import preview_job
 from qviz.engine import Engine, LocalEngine, importing
 from qviz.errors import ImageError, QvizError, WorkerError
-from qviz.quantize import start_building
+from qviz.features.building import start_building
+from qviz.features.comparison import Comparison, compare_variant
+from qviz.features.detection.detect import detect_images
+from qviz.features.detection.models import LoadedModel, ModelSource, load_model
+from qviz.features.inspection.cli import _facts
+from qviz.features.layer_error import layer_errors
+from qviz.features.tracing import trace_object
 from qviz.structures import EncodedImage, Inference
 from tests.fuzz.images import hostile_image
 from tests.fuzz.models import ROOT, base, mutant

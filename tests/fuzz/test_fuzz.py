@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from qviz.analysis.models import ModelSource
 from qviz.engine import LocalEngine
+from qviz.features.detection.models import ModelSource
 from qviz.structures import EncodedImage, digest_of
 from tests.fuzz.images import hostile_image
 from tests.fuzz.models import KINDS, mutant

@@ -5,16 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qviz.analysis.ap_figures import ClassLoss, VariantLoss
-from qviz.analysis.error_types import KINDS, ErrorCost
-from qviz.analysis.thresholds import BestThreshold, Reliability, ReliabilityBin, ThresholdShift
-from qviz.plots.class_loss import class_heat, class_loss_bars, shown_classes, variant_losses
-from qviz.plots.colours import REFERENCE
-from qviz.plots.error_costs import error_bars
-from qviz.plots.points import bracket, faded, points, signed_points, sureness
-from qviz.plots.precision_recall import precision_recall
-from qviz.plots.reliability import reliability_curves
-from qviz.plots.thresholds import threshold_moves
+from qviz.chart_style import REFERENCE, bracket, faded, points, signed_points, sureness
+from qviz.features.accuracy.ap import ClassLoss, VariantLoss
+from qviz.features.accuracy.errors import KINDS, ErrorCost
+from qviz.features.accuracy.plot import (
+    class_heat,
+    class_loss_bars,
+    error_bars,
+    precision_recall,
+    reliability_curves,
+    shown_classes,
+    threshold_moves,
+    variant_losses,
+)
+from qviz.features.accuracy.thresholds import BestThreshold, Reliability, ReliabilityBin, ThresholdShift
 from qviz.structures import Loss
 
 COLOUR = "#009E73"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qviz.plots.calibration_lab import calibration_curve, layer_changes, mistake_bars, steadiness
+from qviz.features.calibrating.plot import calibration_curve, layer_changes, mistake_bars, steadiness
 from tests.analysis.labs import CHANGED, LAB
 
 COLOUR = "#009E73"

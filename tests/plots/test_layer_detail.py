@@ -7,12 +7,12 @@ import base64
 import numpy as np
 import pytest
 
-from qviz.analysis.layer_detail import LayerDetail, layer_detail
-from qviz.analysis.models import LoadedModel
+from qviz.chart_style import CHANGES, REFERENCE
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
-from qviz.plots.colours import CHANGES, REFERENCE
-from qviz.plots.layer_detail import error_map, value_histograms, weight_channels
+from qviz.features.detection.models import LoadedModel
+from qviz.features.layer_error.detail import LayerDetail, layer_detail
+from qviz.features.layer_error.plot_detail import error_map, value_histograms, weight_channels
 from qviz.structures import EncodedImage
 from tests.conftest import Sample
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from qviz.analysis.error_graph import error_graph
-from qviz.analysis.outliers import Outliers, outliers
-from qviz.plots.layer_error import KINDS, OTHER, Row, layer_error_chart
-from qviz.plots.layer_graph import layer_graph_chart
+from qviz.features.layer_error import Outliers, outliers
+from qviz.features.layer_error.graph import error_graph
+from qviz.features.layer_error.plot import KINDS, OTHER, Row, layer_error_chart, layer_graph_chart
 from tests.analysis.test_outliers import errors, layer
 from tests.graphs import graph, op, tensor
 

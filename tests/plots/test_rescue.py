@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from qviz.analysis.rescue import AGREEMENT, AP, LATENCY, Budget, Candidate, Rescue, Tried
-from qviz.plots.rescue import rescue_scatter
+from qviz.features.rescuing.plot import rescue_scatter
+from qviz.features.rescuing.result import AGREEMENT, AP, LATENCY, Budget, Candidate, Rescue, Tried
 
 
 def tried(recipe: str, size: int, loss: float | None, within: bool, speed: float | None = None) -> Tried:

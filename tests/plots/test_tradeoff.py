@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from qviz.analysis.profile_figures import ModelProfile
-from qviz.analysis.profile_jobs import OperatorTime
-from qviz.analysis.tradeoff import Point, tradeoff
-from qviz.plots.points import faded
-from qviz.plots.tradeoff import operator_times, tradeoff_scatter
+from qviz.chart_style import faded
+from qviz.features.cost import ModelProfile
+from qviz.features.cost.measure import OperatorTime
+from qviz.features.cost.plot import operator_times, tradeoff_scatter
+from qviz.features.cost.tradeoff import Point, tradeoff
 
 COLOURS = {"float32": "#0072B2", "<b>int8": "#009E73", "wrong": "#56B4E9", "?": "#CC79A7"}
 POINTS = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.plots.training import SMOOTHED, loss_curve
+from qviz.features.training.plot import SMOOTHED, loss_curve
 
 
 def test_the_mean_runs_behind_the_steps() -> None:

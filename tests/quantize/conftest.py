@@ -9,7 +9,7 @@ import pytest
 
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
-from qviz.quantize import Calibration, Source, builders, calibrate
+from qviz.features.building import Calibration, Source, builders, calibrate
 from qviz.structures import EncodedImage, Settings, digest_of
 from qviz.tensorflow_models import SourceKind, convert_job, read_packed
 from qviz.tflite.schema import read_graph

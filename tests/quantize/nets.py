@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from qviz.quantize import qat_checkpoint
-from qviz.quantize.keras_graph import AsTheFile, functional, outputs
-from qviz.quantize.qat_plan import trained_ends
-from qviz.quantize.qat_trainer import Job, Trainer
+from qviz.features.training import trainer
+from qviz.features.training.keras_graph import AsTheFile, functional, outputs
+from qviz.features.training.plan import trained_ends
+from qviz.features.training.trainer import Job, Trainer
 from qviz.tensorflow_models.runtime import tensorflow
 from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
@@ -74,7 +74,7 @@ def steps_with_and_without_a_break(job: Job, count: int) -> tuple[list[float], l
             first.step()
         first.save(job, always=True)
         second = Trainer(tf, job)
-        kept = qat_checkpoint.load(job.checkpoint, job.digest)
+        kept = trainer.load(job.checkpoint, job.digest)
         assert kept is not None
         second.restore(kept)
         while len(second.losses) < count:

@@ -7,7 +7,7 @@ import pytest
 from qviz import api
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
-from qviz.quantize import Calibration, Options, Source, start_building
+from qviz.features.building import Calibration, Options, Source, start_building
 from qviz.structures import Scheme
 from tests.conftest import Sample
 from tests.quantize.conftest import IMAGES

@@ -8,10 +8,10 @@ from ai_edge_quantizer import quantizer, recipe
 
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
-from qviz.quantize import RECIPES, Builder, Built, Calibration, Options, Source, start_building
-from qviz.quantize.building import checked
-from qviz.quantize.calibration import network_input
-from qviz.quantize.edge_quantizer import _statistics
+from qviz.features.building import RECIPES, Builder, Built, Calibration, Options, Source, start_building
+from qviz.features.building.build import checked
+from qviz.features.building.calibration import network_input
+from qviz.features.building.quantizers import _statistics
 from qviz.structures import EncodedImage, Graph, Scheme
 from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph

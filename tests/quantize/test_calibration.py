@@ -11,8 +11,8 @@ from ai_edge_quantizer.utils import qsv_utils
 
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
-from qviz.quantize import Calibration, Source, calibrate
-from qviz.quantize.calibration import hessians, network_input
+from qviz.features.building import Calibration, Source, calibrate
+from qviz.features.building.calibration import hessians, network_input
 from qviz.structures import EncodedImage, Settings
 from tests.quantize.conftest import SETTINGS
 

@@ -8,7 +8,7 @@ import pytest
 
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
-from qviz.quantize import Builder, Calibration, Options, Source, builder_of, check, recipe_of, start_building
+from qviz.features.building import Builder, Calibration, Options, Source, builder_of, check, recipe_of, start_building
 from qviz.tensorflow_models import SourceKind
 from qviz.tflite.schema import read_graph
 from tests.conftest import Sample

@@ -7,7 +7,7 @@ import pytest
 
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
-from qviz.quantize import RECIPES, Builder, Calibration, Options, Source, start_building
+from qviz.features.building import RECIPES, Builder, Calibration, Options, Source, start_building
 from qviz.structures import EncodedImage
 from qviz.tflite.schema import read_graph
 from tests.conftest import Sample

@@ -11,8 +11,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as fb
 
 from qviz.engine import LocalEngine
-from qviz.quantize import Options, Source, start_building
-from qviz.quantize.names import named_apart
+from qviz.features.building import Options, Source, start_building
+from qviz.features.building.names import named_apart
 from qviz.structures import EncodedImage
 from qviz.tensorflow_models import SourceKind
 from qviz.tflite.metadata import label_file

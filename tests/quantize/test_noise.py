@@ -7,9 +7,9 @@ import pytest
 
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
-from qviz.quantize import Calibration, Source, calibration_of, see_ranges
-from qviz.quantize.clipping import clipped_job
-from qviz.quantize.noise import UNIT, input_range, noise_ranges
+from qviz.features.building import Calibration, Source, calibration_of, see_ranges
+from qviz.features.building.calibration import clipped_job
+from qviz.features.calibrating.trials import UNIT, input_range, noise_ranges
 from qviz.structures import EncodedImage, Settings, Shift
 from tests.quantize.conftest import SETTINGS
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qviz.analysis.qat_gain import split
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
 from qviz.errors import Cancelled, QuantizeError
-from qviz.quantize import Calibration, Source, recipe_of
-from qviz.quantize.keras_operators import OPERATORS
-from qviz.quantize.qat import train
-from qviz.quantize.qat_images import packed
-from qviz.quantize.qat_loss import columns_of
-from qviz.quantize.qat_plan import Plan, check_training, plan_for, trained_ends
-from qviz.quantize.qat_trainer import Job
+from qviz.features.building import Calibration, Source, recipe_of
+from qviz.features.training import split
+from qviz.features.training.batches import packed
+from qviz.features.training.keras_operators import OPERATORS
+from qviz.features.training.loss import columns_of
+from qviz.features.training.plan import Plan, check_training, plan_for, trained_ends
+from qviz.features.training.train import train
+from qviz.features.training.trainer import Job
 from qviz.structures import EncodedImage, Scheme, digest_of
 from qviz.tflite.schema import read_graph
 from tests.conftest import Sample

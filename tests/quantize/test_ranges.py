@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from qviz.errors import QuantizeError
-from qviz.quantize import Calibration, ImageRanges, calibration_of, joined
-from qviz.quantize.ranges import range_of
+from qviz.features.building import Calibration, ImageRanges, calibration_of, joined
+from qviz.features.building.ranges import range_of
 
 MODEL = "a" * 64
 

@@ -11,9 +11,9 @@ from ai_edge_quantizer import algorithm_manager, default_policy, qtyping, quanti
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
 from qviz.errors import QuantizeError
-from qviz.quantize import ALGORITHMS, RECIPES, Recipe, Source
-from qviz.quantize.building import checked
-from qviz.quantize.recipes import WEIGHTS_8
+from qviz.features.building import ALGORITHMS, RECIPES, Recipe, Source
+from qviz.features.building.build import checked
+from qviz.features.building.recipes import WEIGHTS_8
 from qviz.structures import EncodedImage, Scheme
 from tests.quantize.test_building import sqnr
 

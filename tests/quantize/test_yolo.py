@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.analysis.models import ModelSource, load_model
 from qviz.datasets.images import read_image
 from qviz.detector import Detector
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
-from qviz.quantize import RECIPES, Builder, Calibration, Options, Source, start_building
+from qviz.features.building import RECIPES, Builder, Calibration, Options, Source, start_building
+from qviz.features.detection.models import ModelSource, load_model
 from qviz.structures import EncodedImage, Scheme, Settings
 from qviz.tensorflow_models import SourceKind
 from qviz.tflite.schema import read_graph

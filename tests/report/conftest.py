@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.study import Study
 from qviz.engine import LocalEngine
+from qviz.features.detection.models import LoadedModel
+from qviz.features.reporting.study import Study
 from tests.conftest import Sample
 from tests.report.study import sample_study
 

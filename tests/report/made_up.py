@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qviz.analysis.comparison import ComparedVariant, Comparison
-from qviz.analysis.study import Made, StudiedModel, Study
+from qviz.features.comparison import ComparedVariant, Comparison
+from qviz.features.reporting.study import Made, StudiedModel, Study
 
 
 def plain_study(variants: int) -> Study:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from qviz.analysis.comparison import ComparedImage, ComparedObject, Comparison
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.reference_truth import unannotated
-from qviz.analysis.study import Made, Study
-from qviz.analysis.study_work import Wanted, make_study
 from qviz.datasets.coco import read_coco
 from qviz.engine import Engine
+from qviz.features.accuracy.truth import unannotated
+from qviz.features.comparison import ComparedImage, ComparedObject, Comparison
+from qviz.features.detection.models import LoadedModel
+from qviz.features.reporting.study import Made, Study
+from qviz.features.reporting.work import Wanted, make_study
 from tests.conftest import Sample
 
 PHOTOGRAPHS = ("astronaut.jpg", "berlin_street.jpg", "irish_session.jpg")

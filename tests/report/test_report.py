@@ -12,16 +12,15 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.study import StudiedImage, Study
-from qviz.analysis.study_steps import next_steps
-from qviz.analysis.study_verdict import findings, headline
-from qviz.analysis.study_work import JPEG_BUDGET, worst_digests
+from qviz.chart_style import bracket, points
 from qviz.engine import LocalEngine
 from qviz.errors import SettingsError
-from qviz.plots.alone import figure_json, plotly_js
-from qviz.plots.points import bracket, points
-from qviz.report import SECTIONS, available, render
+from qviz.features.detection.models import LoadedModel
+from qviz.features.reporting.html import SECTIONS, available, render
+from qviz.features.reporting.plot import figure_json, plotly_js
+from qviz.features.reporting.study import StudiedImage, Study
+from qviz.features.reporting.text import findings, headline, next_steps
+from qviz.features.reporting.work import JPEG_BUDGET, worst_digests
 from tests.conftest import Sample
 from tests.report.study import HOSTILE, MADE, sample_study
 
@@ -173,7 +172,7 @@ def test_refusals(sections: list[str], notes: dict[str, str], sentence: str, stu
 
 
 def test_every_section_has_its_template() -> None:
-    from qviz.report.page import FOLDER
+    from qviz.features.reporting.html import FOLDER
 
     assert {f"{name}.html" for name in SECTIONS} <= {path.name for path in FOLDER.glob("*.html")}
 

@@ -10,12 +10,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from qviz import api
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.study_verdict import headline
-from qviz.analysis.study_work import Wanted
-from qviz.analysis.written import interval, points, signed_points
 from qviz.cli import main
 from qviz.engine import LocalEngine
+from qviz.features.detection.models import LoadedModel
+from qviz.features.reporting.text import headline
+from qviz.features.reporting.work import Wanted
+from qviz.formatting import interval, points, signed_points
 from tests.conftest import ROOT, Sample
 from tests.report.test_report import Seen
 

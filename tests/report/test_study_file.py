@@ -12,17 +12,15 @@ from typing import Any
 
 import pytest
 
-from qviz.analysis.models import LoadedModel
-from qviz.analysis.profile import profile
-from qviz.analysis.study import Study
-from qviz.analysis.study_file import MOST_BYTES, VERSION, is_study, read_study, study_bytes
-from qviz.analysis.study_steps import next_steps
-from qviz.analysis.study_verdict import findings, headline
-from qviz.analysis.sweep import sweep
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
 from qviz.errors import StudyError
-from qviz.report import available, render
+from qviz.features.corruption_sweep.sweep import sweep
+from qviz.features.cost import profile
+from qviz.features.detection.models import LoadedModel
+from qviz.features.reporting.html import available, render
+from qviz.features.reporting.study import MOST_BYTES, VERSION, Study, is_study, read_study, study_bytes
+from qviz.features.reporting.text import findings, headline, next_steps
 from tests.conftest import Sample
 from tests.report.study import PHOTOGRAPHS, hostile
 

@@ -6,9 +6,8 @@ import re
 
 from streamlit.testing.v1 import AppTest
 
-from qviz.analysis.study import Study
-from qviz.analysis.study_file import study_bytes
-from qviz.analysis.study_verdict import findings, headline
+from qviz.features.reporting.study import Study, study_bytes
+from qviz.features.reporting.text import findings, headline
 from qviz.ui.workspace import KEY, Workspace
 from tests.conftest import ROOT
 

@@ -12,9 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
-from qviz.analysis.detecting import detect_images
-from qviz.analysis.lint import lint_comparison, lint_model
-from qviz.analysis.models import (
+from qviz.datasets.files import load_images
+from qviz.engine import LocalEngine
+from qviz.errors import ModelError, NoDecoderError
+from qviz.features.detection.detect import detect_images
+from qviz.features.detection.models import (
     LoadedModel,
     ModelSource,
     load_model,
@@ -23,9 +25,7 @@ from qviz.analysis.models import (
     ready,
     start_loading,
 )
-from qviz.datasets.files import load_images
-from qviz.engine import LocalEngine
-from qviz.errors import ModelError, NoDecoderError
+from qviz.features.inspection.lint import lint_comparison, lint_model
 from qviz.structures import Detections, EncodedImage, Settings
 from qviz.structures.boxes import iou_matrix
 from qviz.tensorflow_models import SourceKind

@@ -9,8 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from qviz.errors import SettingsError
-from qviz.quantize import RECIPES, Options
-from qviz.ui.build_choice import Choice, kept_in_float
+from qviz.features.building import RECIPES, Options
+from qviz.features.building.panel_choice import Choice, kept_in_float
 from tests.conftest import ROOT
 
 LIMIT = 150

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from qviz.plots.colours import CHANGES, REFERENCE, VARIANTS, variant_colour
-from qviz.report.figures import Drawn
+from qviz.chart_style import CHANGES, REFERENCE, VARIANTS, variant_colour
+from qviz.features.reporting.plot import Drawn
 from qviz.ui.viewer import HERE
 from tests.report.made_up import plain_study
 

@@ -7,8 +7,8 @@ import tomllib
 
 import pytest
 
-from qviz.plots.colours import CHANGES, REFERENCE, VARIANTS
-from qviz.report.page import FOLDER
+from qviz.chart_style import CHANGES, REFERENCE, VARIANTS
+from qviz.features.reporting.html import FOLDER
 from tests.conftest import ROOT
 
 AA = 4.5

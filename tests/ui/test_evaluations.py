@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qviz.analysis.models import LoadedModel, short_names
-from qviz.analysis.written import as_text
 from qviz.datasets.coco import read_coco
 from qviz.errors import Cancelled
+from qviz.features.accuracy import panel as evaluations
+from qviz.features.accuracy.panel import EvaluationJob
+from qviz.features.detection.models import LoadedModel, short_names
+from qviz.formatting import as_text
 from qviz.structures import Dataset
-from qviz.ui import evaluations
-from qviz.ui.accuracy_data import digest
-from qviz.ui.calls import Models
-from qviz.ui.evaluations import EvaluationJob
+from qviz.ui.dataset_choice import digest
+from qviz.ui.server import Models
 from tests.conftest import Sample
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.ui import accuracy_tables, compare, glossary, layer_table, tradeoff
+from qviz.features.accuracy import panel_tables as accuracy_tables
+from qviz.features.comparison import panel as compare
+from qviz.features.cost import panel as tradeoff
+from qviz.features.layer_error import panel_graph as layer_table
+from qviz.ui import glossary
 
 METRICS = (
     *compare.TABLE_TERMS.values(), "Δ conf.", "IoU", "Δ IoU", "agreement", "AP", "AP50", "AP75", "small", "medium",

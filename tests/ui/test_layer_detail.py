@@ -15,11 +15,12 @@ CASES = [
 
 
 def _page(name: str, order: int) -> None:
-    from qviz.ui import calls, layer_detail, sample, view
+    from qviz.features.layer_error import panel_detail as layer_detail
+    from qviz.ui import sample, server, view
     from qviz.ui.page import Page
 
     held = sample.sample()
-    here = Page(held, calls.models(held), view.View())
+    here = Page(held, server.models(held), view.View())
     layer_detail.show(here, here.models.variant_named(name), order, held.image_named("hens.jpg"))
 
 

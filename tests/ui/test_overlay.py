@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from qviz.analysis.changes import changes
+from qviz.features.comparison.matching import changes
+from qviz.features.comparison.panel import GRID, threshold_steps
 from qviz.structures import Detections, Inference
-from qviz.ui.overlay import GRID, threshold_steps
 
 
 def run(seed: int) -> Inference:

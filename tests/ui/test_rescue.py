@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from qviz.analysis.models import ModelSource
 from qviz.datasets.files import load_images
+from qviz.features.detection.models import ModelSource
 from qviz.ui.view import KEY, View
 from tests.analysis.small_detector import PLANTED, SETTINGS, small_detector
 from tests.conftest import ROOT, Sample

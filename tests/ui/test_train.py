@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from qviz.analysis.models import ModelSource
+from qviz.features.detection.models import ModelSource
 from tests.conftest import ROOT
 
 LIMIT = 240

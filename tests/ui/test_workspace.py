@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from qviz.analysis.models import ModelSource
+from qviz.features.detection.models import ModelSource
 from qviz.limits import limits
 from qviz.structures import EncodedImage, Settings
 from qviz.ui.workspace import Workspace

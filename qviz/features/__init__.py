@@ -1,0 +1,1 @@
+"""One package per question that a user asks."""

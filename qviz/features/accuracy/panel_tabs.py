@@ -1,0 +1,313 @@
+"""What stands behind a loss, a tab each: classes, curves, error types, thresholds, confusions.
+
+From the Accuracy page to the images: the worst ones, and where most of a class is lost. Each opens on Compare.
+
+Downloads of an evaluation. A file is made when it is asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from html import escape
+
+import streamlit as st
+
+from qviz.detector import PAGE_SCORE
+from qviz.errors import QvizError
+from qviz.features.accuracy import Evaluation, coco_results
+from qviz.features.accuracy import panel as accuracy
+from qviz.features.accuracy import panel_tables as accuracy_tables
+from qviz.features.accuracy.confusion import ImageLoss
+from qviz.features.accuracy.errors import KINDS_TOLD
+from qviz.features.accuracy.panel import Finding
+from qviz.features.accuracy.plot import (
+    class_heat,
+    class_loss_bars,
+    error_bars,
+    precision_recall,
+    reliability_curves,
+    shown_classes,
+    threshold_moves,
+)
+from qviz.features.accuracy.text import markdown
+from qviz.features.accuracy.thresholds import ThresholdShift
+from qviz.features.accuracy.truth import category_ids
+from qviz.formatting import as_text
+from qviz.structures import EncodedImage
+from qviz.ui import clicks, server, view, workspace
+from qviz.ui.page import Page
+from qviz.ui.results import Preview
+
+THUMB = 360
+SHOWN = 8
+PATIENCE = 3.0
+COMPARE = "pages/compare.py"
+
+
+def worst(here: Page, finding: Finding, variant: str) -> None:
+    """The images that lose most objects or gain most false alarms."""
+    rows = [row for row in finding.details[variant].images if row.loss > 0][:SHOWN]
+    if not rows:
+        st.text(f"{variant} loses no object and adds no false alarm on any image.")
+        return
+    st.caption(f"Objects found right and false alarms, reference → variant, from a confidence of {PAGE_SCORE:.2f}.")
+    images = {row.digest: image for row in rows if (image := _image(here, finding, row.digest, row.name)) is not None}
+    server.results().want_previews(images.values(), THUMB, urgent=True)
+    columns = st.columns(4)
+    for i, row in enumerate(rows):
+        with columns[i % len(columns)]:
+            image = images.get(row.digest)
+            _card(row, image)
+            if image is not None:
+                _link(here, image, variant, f"Compare {row.name}", f"worst-{i}")
+
+
+def _card(row: ImageLoss, image: EncodedImage | None) -> None:
+    preview = server.results().preview(image, THUMB, PATIENCE) if image is not None else None
+    jpeg = base64.b64encode(preview.jpeg).decode() if isinstance(preview, Preview) else ""
+    picture = f'<img alt="" src="data:image/jpeg;base64,{jpeg}">' if jpeg else ""
+    found = f"<b>{row.reference_found} → {row.variant_found}</b> of {row.truths} found"
+    false = f"{row.reference_false} → {row.variant_false} false"
+    st.html(f'<div class="qviz qviz-worst">{picture}<p>{found}, {false}<br>{escape(row.name)}</p></div>')
+
+
+def class_link(here: Page, finding: Finding, variant: str, label: str) -> None:
+    """Its objects, lost and kept, on the image where most of them are lost."""
+    digest = finding.details[variant].worst_image_of.get(label)
+    image = _image(here, finding, digest) if digest is not None else None
+    if image is not None:
+        _link(here, image, variant, f"Show {label} on Compare", "class", _class_ids(here, finding, label))
+
+
+def _class_ids(here: Page, finding: Finding, label: str) -> tuple[int, ...]:
+    """The reference's classes that are the category of that name."""
+    assert here.models is not None, "pages without a model stop before"
+    inspection = here.models.reference.inspection
+    if finding.evaluation.reference_as_truth:
+        seen = {int(row[6]) for row in finding.evaluation.results[0]}
+        return tuple(sorted(class_id for class_id in seen if inspection.label(class_id) == label))
+    names = {category.id: category.name for category in finding.source.dataset.categories}
+    classes = category_ids(inspection.labels, finding.source.dataset.categories)
+    return tuple(class_id for class_id, category in classes.items() if names[category] == label)
+
+
+def _image(here: Page, finding: Finding, digest: str, name: str | None = None) -> EncodedImage | None:
+    """The session's own image of these bytes, else the dataset's. A digest may end in the size that boxes refer to."""
+    own = next((image for image in here.workspace.images if _bytes(image.digest) == _bytes(digest)), None)
+    if own is not None:
+        return own
+    for image in finding.source.dataset.images:
+        if name is None or image.name == name:
+            try:
+                read = image.encoded()
+            except QvizError:
+                continue
+            if read.digest == digest:
+                return read
+    return None
+
+
+def _bytes(digest: str) -> str:
+    return digest.partition("@")[0]
+
+
+def _link(here: Page, image: EncodedImage, variant: str, label: str, key: str, class_ids: Sequence[int] = ()) -> None:
+    """A link where the image is loaded; else a button that loads it first."""
+    loaded = any(other.digest == image.digest for other in here.workspace.images)
+    if loaded:
+        said = {"image": image.name, "variant": variant}
+        if class_ids:
+            said |= {"class": ",".join(str(class_id) for class_id in class_ids), "truth": "1"}
+        st.page_link(COMPARE, label=as_text(label), query_params=said)
+        return
+
+    def load() -> None:
+        held = workspace.keep(here.workspace.with_images([image]))
+        view.change(image=held.images[0].name, variants=(variant,), classes=tuple(class_ids))
+
+    own = f"accuracy-{key}-{variant}-{image.digest[:12]}"
+    clicks.button(st, as_text(label), load, own, partial(st.switch_page, COMPARE), type="tertiary")
+
+
+MOST_ROWS = 300
+INK = {"light": "#1f2328", "dark": "#e6e8ea"}
+"""Text on a chart's own colours, as in `.streamlit/config.toml`."""
+
+
+def show(here: Page, finding: Finding, variant: str, label: str) -> None:
+    """All tabs; where there is one variant, its bars say all that a heat map could."""
+    tabs: dict[str, Callable[[], None]] = {
+        "Loss by class": lambda: by_class(here, finding, variant, label),
+        "All variants": lambda: heat(finding),
+        "Precision and recall": lambda: curves(finding, label),
+        "Error types": lambda: errors(finding, variant),
+        "Thresholds": lambda: thresholds(finding, variant),
+        "Confusions": lambda: confusions(finding, variant),
+        "Worst images": lambda: worst(here, finding, variant),
+    }
+    if len(finding.losses) == 1:
+        del tabs["All variants"]
+    for tab, draw in zip(st.tabs(list(tabs)), tabs.values(), strict=True):
+        with tab:
+            draw()
+
+
+def by_class(here: Page, finding: Finding, variant: str, label: str) -> None:
+    """Ranked bars, and the class in view beside them; a click on a bar chooses the class."""
+    loss, key = finding.losses[variant], f"class-loss-{variant}"
+    shown = shown_classes([loss])
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        if shown:
+            figure = class_loss_bars(loss, finding.colour(variant), chosen=label)
+            st.plotly_chart(figure, width="stretch", key=key, on_select=lambda: _clicked(key), selection_mode="points")
+        rest = len(loss.per_class) - len(shown)
+        st.caption(
+            "Faded: may be noise (Holm-corrected over the classes; fewer than 5 images: no interval)."
+            " Behind a name: its objects."
+            + (f" {rest} of {len(loss.per_class)} classes lose and gain nothing and are left out." if rest else "")
+        )
+    with right:
+        _class_in_view(here, finding, variant, label)
+    with st.expander(f"AP of all {len(loss.per_class)} classes"):
+        accuracy_tables.show(accuracy_tables.class_rows(finding.evaluation, finding.names), key="accuracy-classes")
+
+
+def _clicked(key: str) -> None:
+    points = st.session_state[key].selection.points
+    if points:
+        accuracy.take(str(points[-1]["customdata"][0]))
+
+
+def _class_in_view(here: Page, finding: Finding, variant: str, label: str) -> None:
+    losses = {name: next(row for row in loss.per_class if row.label == label) for name, loss in finding.losses.items()}
+    thresholds = {
+        name: next(row for row in detail.threshold.per_class if row.label == label)
+        for name, detail in finding.details.items()
+    }
+    row = losses[variant]
+    st.text(f"{label}: {_many(row.truths, 'object')} on {_many(row.images, 'image')}")
+    accuracy_tables.show(
+        accuracy_tables.one_class(finding.evaluation, finding.names, losses, thresholds), key="accuracy-class"
+    )
+    class_link(here, finding, variant, label)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def heat(finding: Finding) -> None:
+    """Classes by variants."""
+    losses = finding.losses
+    if not shown_classes(list(losses.values())):
+        st.text("No class loses or gains AP in any variant.")
+        return
+    st.plotly_chart(
+        class_heat(losses, INK.get(st.context.theme.type or "", INK["light"])), width="stretch", key="accuracy-heat"
+    )
+    st.caption("AP points lost (×100); green is gained. * significant, Holm-corrected over the classes of a variant.")
+
+
+def curves(finding: Finding, label: str) -> None:
+    """Precision over recall of the class in view."""
+    models = finding.evaluation.models
+    place = next(i for i, row in enumerate(models[0].per_class) if row.label == label)
+    lines = {name: curve[place] for name, curve in zip(finding.names, finding.evaluation.curves, strict=True)}
+    ap50 = {name: model.per_class[place].ap50 for name, model in zip(finding.names, models, strict=True)}
+    st.text(f"{label}, {_many(models[0].per_class[place].truths, 'object')}")
+    st.plotly_chart(precision_recall(lines, ap50, finding.colours), width="stretch", key="accuracy-curves")
+
+
+def errors(finding: Finding, variant: str) -> None:
+    """TIDE's dAP of both."""
+    figure = error_bars(finding.details[variant].errors, finding.names[0], variant, finding.colour(variant))
+    st.plotly_chart(figure, width="stretch", key=f"errors-{variant}")
+    st.caption(
+        f"{KINDS_TOLD} dAP is the AP at an IoU of .50 that correcting all errors of one kind would bring (TIDE). dAPs"
+        " do not simply subtract: the same error costs more in a better model, and those of two kinds do not add up."
+    )
+
+
+def thresholds(finding: Finding, variant: str) -> None:
+    """Where to cut, and whether confidences still mean what they meant."""
+    shifts = {name: detail.threshold for name, detail in finding.details.items()}
+    st.text(_moved(variant, shifts[variant]))
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.plotly_chart(threshold_moves(shifts, finding.colours[1:]), width="stretch", key="accuracy-thresholds")
+        st.caption(
+            "Open: F1 at the reference's best threshold; filled: at the variant's own; dashed: the reference's F1."
+            " All classes pooled, IoU .50."
+        )
+        accuracy_tables.show(accuracy_tables.threshold_rows(shifts, finding.names[0]), key="accuracy-cuts")
+    with right:
+        found = dict(zip(finding.names, finding.evaluation.reliabilities, strict=True))
+        st.plotly_chart(reliability_curves(found, finding.colours), width="stretch", key="accuracy-reliability")
+        st.caption(
+            "Below the diagonal a model is surer than it should be. ECE: mean distance from it, lower is better;"
+            " detections from a confidence of .05."
+        )
+    with st.expander("Thresholds by class"):
+        accuracy_tables.show(accuracy_tables.class_thresholds(shifts[variant]), key=f"cuts-{variant}")
+
+
+def _moved(variant: str, shift: ThresholdShift) -> str:
+    first, own = shift.reference.score, shift.variant.score
+    if first is None or own is None:
+        return f"{variant if own is None else 'The reference'} finds nothing right, so there is no threshold to choose."
+    lost, gain = shift.reference.f1 - shift.variant_f1_unmoved, shift.variant.f1 - shift.variant_f1_unmoved
+    if shift.recovered is None or lost < 5e-4:
+        return f"{variant} loses no F1 at the reference's threshold of {first:.2f}; there is nothing to bring back."
+    said = f"At the reference's threshold of {first:.2f}, {variant} loses {100 * lost:.1f} points of F1"
+    if gain < 5e-4:
+        return f"{said}; another threshold brings none of them back."
+    return f"{said}; cut at {own:.2f} it has {100 * gain:.1f} of them back ({shift.recovered:.0%})."
+
+
+def confusions(finding: Finding, variant: str) -> None:
+    """What objects are taken for, the largest change first."""
+    rows = finding.details[variant].confusions
+    only = st.toggle("Only what changed", value=True, key="accuracy-changed")
+    shown = [row for row in rows if row.change or not only]
+    if not shown:
+        st.text("The reference and the variant make the same mistakes.")
+        return
+    accuracy_tables.show(accuracy_tables.confusion_rows(shown[:MOST_ROWS]), key=f"confusions-{variant}")
+    st.caption(f"From a confidence of {PAGE_SCORE:.2f}, IoU .50. now: by the variant; a change above 0 is worse.")
+
+
+def downloads(finding: Finding) -> None:
+    """CSV, JSON, Markdown, and the detections of each model."""
+    result = finding.evaluation
+    with st.expander("Downloads"):
+        left, right = st.columns(2)
+        with left:
+            st.caption("The figures")
+            _button("CSV, AP of every model and class", partial(_csv, result), "accuracy.csv", "text/csv")
+            _button("JSON, everything", partial(_json, result), "accuracy.json", "application/json")
+            _button("Markdown summary", partial(markdown, result, None), "accuracy.md", "text/markdown")
+        with right:
+            st.caption("Detections as COCO results, for COCOeval and other tools")
+            for index, name in enumerate(finding.names):
+                data = partial(_results, result, index)
+                _button(name, data, f"detections_{name}.json", "application/json")
+
+
+def _button(label: str, data: object, name: str, mime: str) -> None:
+    st.download_button(label, data, name, mime, on_click="ignore", key=f"download-{name}", width="stretch")  # type: ignore[arg-type]
+
+
+def _csv(result: Evaluation) -> str:
+    return str(result.to_frame().to_csv(index=False))
+
+
+def _json(result: Evaluation) -> str:
+    return json.dumps(result.to_json(), ensure_ascii=False, allow_nan=False)
+
+
+def _results(result: Evaluation, index: int) -> str:
+    return json.dumps(coco_results(result, index))

@@ -1,0 +1,277 @@
+"""Loss of AP, reference minus variant: of each variant, by class, and class by class of all variants.
+
+In points (x100); to the right, and vermilion, is worse. What may be noise is faded.
+
+What each kind of error costs, reference beside variant: TIDE's dAP in points (x100; higher is worse).
+
+Precision over recall of one class at an IoU of .50, as pycocotools interpolates it.
+
+Whether a confidence means what it says: the share of detections that is right over their confidence.
+
+Where to cut: F1 of each model at the reference's best threshold and at its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from qviz.chart_style import FADED, FULL, GREY, REFERENCE, bracket, faded, opacity, plain, sureness, whiskers
+from qviz.features.accuracy.ap import ClassLoss, VariantLoss
+from qviz.features.accuracy.errors import ErrorCost
+from qviz.features.accuracy.thresholds import Reliability, ThresholdShift
+from qviz.formatting import points, signed_points
+from qviz.structures import Loss
+
+MIN_SHOWN = 5e-4
+"""Classes that lose or gain less AP than this are left to the table."""
+HEAT = [[0, "rgba(31,163,155,.8)"], [0.5, "rgba(138,146,153,.08)"], [1, "rgba(224,104,20,.8)"]]
+"""Gain, nothing, loss: the page shows through where nothing changed."""
+
+
+def shown_classes(losses: Sequence[VariantLoss], most: int = 40) -> list[str]:
+    """Classes that any variant loses or gains, the largest loss of any first."""
+    worst: dict[str, float] = {}
+    for loss in losses:
+        for row in loss.per_class:
+            if row.loss.value is not None and abs(row.loss.value) >= MIN_SHOWN:
+                worst[row.label] = max(row.loss.value, worst.get(row.label, row.loss.value))
+    return sorted(worst, key=lambda label: (-worst[label], label))[:most]
+
+
+def class_loss_bars(loss: VariantLoss, colour: str, most: int = 40, chosen: str | None = None) -> go.Figure:
+    """A bar a class with its interval, the worst on top; how many objects each has stands behind its name."""
+    known = {row.label: row for row in loss.per_class}
+    rows = sorted((known[label] for label in shown_classes([loss], most)), key=lambda row: row.loss.value or 0.0)
+    losses = [row.loss for row in rows]
+    figure = go.Figure(
+        go.Bar(
+            x=[100 * (row.value or 0) for row in losses],
+            y=[_tick(row, chosen) for row in rows],
+            orientation="h",
+            marker={"color": [faded(colour, opacity(row)) for row in losses]},
+            unselected={"marker": {"opacity": 1}},  # a click chooses a class and hides nothing
+            customdata=[[row.label, plain(row.label), *_told(row)] for row in rows],
+            hovertemplate="%{customdata[1]}: %{customdata[2]} points %{customdata[3]}<br>%{customdata[4]}"
+            "<br>%{customdata[5]} objects on %{customdata[6]} images<extra></extra>",
+        )
+    )
+    figure.add_trace(_intervals(rows, chosen))
+    figure.update_xaxes(title="AP points lost (×100; right is worse)", zeroline=True, zerolinecolor=GREY)
+    figure.update_yaxes(automargin=True, ticklabelstandoff=6, range=[-0.7, len(rows) - 0.3])
+    return figure.update_layout(
+        height=max(170, 70 + 22 * len(rows)), margin={"l": 8, "r": 16, "t": 8, "b": 8}, bargap=0.3, showlegend=False
+    )
+
+
+def _intervals(rows: Sequence[ClassLoss], chosen: str | None) -> go.Scatter:
+    """Whiskers alone, of those that have an interval: a bar without one would get a whisker of no length."""
+    known = [row for row in rows if row.loss.low is not None]
+    return go.Scatter(
+        x=[100 * (row.loss.value or 0) for row in known],
+        y=[_tick(row, chosen) for row in known],
+        mode="markers",
+        marker={"size": 1, "color": GREY},
+        error_x=whiskers([row.loss for row in known]),
+        hoverinfo="skip",
+    )
+
+
+def _tick(row: ClassLoss, chosen: str | None) -> str:
+    text = f"{plain(row.label)} · {row.truths}"
+    return f"<b>{text}</b>" if row.label == chosen else text
+
+
+def _told(row: ClassLoss) -> tuple[str, str, str, int, int]:
+    return signed_points(row.loss.value), bracket(row.loss), sureness(row.loss), row.truths, row.images
+
+
+def variant_losses(losses: Mapping[str, Loss], colours: Sequence[str]) -> go.Figure:
+    """A dot a variant with its interval, in the order of loading from the top."""
+    figure = go.Figure()
+    for (name, loss), colour in zip(losses.items(), colours, strict=True):
+        figure.add_trace(
+            go.Scatter(
+                x=[100 * loss.value if loss.value is not None else None],
+                y=[plain(name)],
+                mode="markers",
+                marker={"color": colour, "size": 11, "opacity": FULL if loss.significant else FADED + 0.25},
+                error_x=whiskers([loss]) | {"color": colour, "thickness": 2, "width": 5},
+                hovertemplate=f"%{{y}}: {signed_points(loss.value)} points {bracket(loss)}<br>{sureness(loss)}"
+                "<extra></extra>",
+            )
+        )
+    figure.add_vline(x=0, line={"width": 1, "color": GREY})
+    figure.update_xaxes(title="AP points lost (right is worse)")
+    figure.update_yaxes(autorange="reversed", automargin=True, ticklabelstandoff=6, showgrid=False)
+    return figure.update_layout(
+        height=86 + 34 * max(len(losses), 1), margin={"l": 8, "r": 16, "t": 8, "b": 8}, showlegend=False
+    )
+
+
+def class_heat(losses: Mapping[str, VariantLoss], ink: str, most: int = 40) -> go.Figure:
+    """Classes by variants; a star marks what is significant. Zero has no colour. ink: the page's colour of text."""
+    labels = shown_classes(list(losses.values()), most)[::-1]
+    known = [{row.label: row.loss for row in loss.per_class} for loss in losses.values()]
+    cells = [[column.get(label, Loss(None)) for column in known] for label in labels]
+    values = [[100 * cell.value if cell.value is not None else None for cell in row] for row in cells]
+    largest = max((abs(value) for row in values for value in row if value is not None), default=1.0)
+    texts = [[signed_points(cell.value) + ("*" if cell.significant else "") for cell in row] for row in cells]
+    x, y = [plain(name) for name in losses], [plain(label) for label in labels]
+    figure = go.Figure(
+        go.Heatmap(
+            z=values,
+            x=x,
+            y=y,
+            text=texts,
+            customdata=[[f"{bracket(cell)} {sureness(cell)}" for cell in row] for row in cells],
+            hovertemplate="%{y}, %{x}: %{text} points %{customdata}<extra></extra>",
+            zmin=-largest,
+            zmax=largest,
+            colorscale=HEAT,
+            xgap=2,
+            ygap=2,
+            colorbar={"title": {"text": "AP points lost", "side": "right"}, "thickness": 12},
+        )
+    )
+    figure.add_trace(_cell_texts(x, y, texts, ink))
+    figure.update_xaxes(side="top", showgrid=False)
+    figure.update_yaxes(automargin=True, showgrid=False, ticklabelstandoff=6)
+    return figure.update_layout(height=max(180, 70 + 22 * len(labels)), margin={"l": 8, "r": 8, "t": 8, "b": 8})
+
+
+def _cell_texts(x: Sequence[str], y: Sequence[str], texts: Sequence[Sequence[str]], ink: str) -> go.Scatter:
+    """In the page's own colour: a heat map chooses its texts' colour as if it lay on white."""
+    places = [
+        (column, row, text) for row, line in zip(y, texts, strict=True) for column, text in zip(x, line, strict=True)
+    ]
+    return go.Scatter(
+        x=[column for column, _, _ in places],
+        y=[row for _, row, _ in places],
+        text=[text for _, _, text in places],
+        mode="text",
+        textfont={"color": ink},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def error_bars(errors: Sequence[tuple[ErrorCost, ErrorCost]], reference: str, variant: str, colour: str) -> go.Figure:
+    """Two bars a kind; how many errors there are is in the hover."""
+    figure = go.Figure()
+    sides = ((reference, REFERENCE, [row for row, _ in errors]), (variant, colour, [row for _, row in errors]))
+    for name, shade, rows in sides:
+        figure.add_trace(
+            go.Bar(
+                x=[row.kind for row in rows],
+                y=[100 * row.cost for row in rows],
+                name=plain(name),
+                marker={"color": shade},
+                text=[points(row.cost) for row in rows],
+                textposition="outside",
+                cliponaxis=False,
+                customdata=[row.count for row in rows],
+                hovertemplate="%{x}: dAP %{y:.1f}, %{customdata:,} errors<extra>" + plain(name) + "</extra>",
+            )
+        )
+    figure.update_yaxes(title="dAP (×100; higher is worse)")
+    return figure.update_layout(
+        height=330,
+        margin={"l": 8, "r": 8, "t": 32, "b": 8},
+        bargap=0.3,
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"},
+    )
+
+
+def precision_recall(
+    curves: Mapping[str, np.ndarray], ap50: Mapping[str, float | None], colours: list[str]
+) -> go.Figure:
+    """A line a model, the reference first and thicker. curves: (101,) precision over recall 0 to 1."""
+    figure = go.Figure()
+    for i, ((name, curve), colour) in enumerate(zip(curves.items(), colours, strict=True)):
+        figure.add_trace(
+            go.Scatter(
+                x=np.linspace(0, 1, len(curve)),
+                y=curve,
+                name=f"{plain(name)} · AP50 {points(ap50[name])}",
+                mode="lines",
+                line={"color": colour, "width": 3.5 if i == 0 else 1.8, "shape": "hv"},
+                hovertemplate="precision %{y:.2f}<extra>" + plain(name) + "</extra>",
+            )
+        )
+    figure.update_xaxes(title="recall at an IoU of .50", range=[-0.01, 1.01], dtick=0.25)
+    figure.update_yaxes(title="precision", range=[-0.02, 1.04], dtick=0.25)
+    return figure.update_layout(
+        height=380,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        hovermode="x unified",
+        legend={"x": 1.02, "y": 1, "xanchor": "left"},
+    )
+
+
+def reliability_curves(found: Mapping[str, Reliability], colours: Sequence[str]) -> go.Figure:
+    """A line a model, the reference first and thicker; on the diagonal a confidence is a probability."""
+    figure = go.Figure()
+    figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"width": 1, "dash": "dot", "color": GREY})
+    for i, ((name, curve), colour) in enumerate(zip(found.items(), colours, strict=True)):
+        ece = "–" if curve.ece is None else f"{curve.ece:.3f}"
+        figure.add_trace(
+            go.Scatter(
+                x=[row.confidence for row in curve.bins],
+                y=[row.precision for row in curve.bins],
+                customdata=[row.count for row in curve.bins],
+                name=f"{plain(name)} · ECE {ece}",
+                mode="lines+markers",
+                line={"color": colour, "width": 3 if i == 0 else 1.6},
+                marker={"size": 6},
+                hovertemplate="confidence %{x:.2f}: %{y:.0%} right, %{customdata:,} detections<extra>"
+                + plain(name)
+                + "</extra>",
+            )
+        )
+    axis = {"range": [-0.02, 1.02], "dtick": 0.25}
+    figure.update_xaxes(title="confidence", **axis)
+    figure.update_yaxes(title="share that is right", **axis)
+    return figure.update_layout(
+        height=400, margin={"l": 8, "r": 8, "t": 56, "b": 8}, legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"}
+    )
+
+
+def threshold_moves(shifts: Mapping[str, ThresholdShift], colours: Sequence[str]) -> go.Figure:
+    """A row a variant: open is F1 at the reference's threshold, filled at its own; the line is the reference's F1."""
+    figure = go.Figure()
+    for (name, shift), colour in zip(shifts.items(), colours, strict=True):
+        unmoved, own = 100 * shift.variant_f1_unmoved, 100 * shift.variant.f1
+        said = [_at(shift.reference.score), _at(shift.variant.score)]
+        figure.add_trace(
+            go.Scatter(
+                x=[unmoved, own],
+                y=[plain(name)] * 2,
+                mode="lines+markers+text",
+                line={"color": colour, "width": 2},
+                marker={"color": colour, "size": 11, "symbol": ["circle-open", "circle"]},
+                text=["", said[1]],
+                textposition="top center",
+                customdata=said,
+                hovertemplate="%{y}: F1 %{x:.1f}, cut %{customdata}<extra></extra>",
+                cliponaxis=False,
+            )
+        )
+    best = next(iter(shifts.values())).reference
+    figure.add_vline(x=100 * best.f1, line={"width": 1.5, "dash": "dash", "color": REFERENCE})
+    figure.update_xaxes(title="F1 (×100; right is better)", range=_room(shifts))
+    figure.update_yaxes(autorange="reversed", automargin=True, ticklabelstandoff=6, showgrid=False)
+    return figure.update_layout(height=80 + 44 * len(shifts), margin={"l": 8, "r": 8, "t": 8, "b": 8}, showlegend=False)
+
+
+def _at(score: float | None) -> str:
+    return "nowhere" if score is None else f"at {score:.2f}"
+
+
+def _room(shifts: Mapping[str, ThresholdShift]) -> list[float]:
+    """All points with room for their text."""
+    values = [100 * f1 for s in shifts.values() for f1 in (s.reference.f1, s.variant.f1, s.variant_f1_unmoved)]
+    low, high = min(values), max(values)
+    return [low - 0.06 * (high - low) - 1, high + 0.16 * (high - low) + 2]

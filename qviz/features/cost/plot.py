@@ -1,0 +1,124 @@
+"""The trade-off as a picture: quality against latency or size; and where one model's time goes.
+
+Each bubble's area is the third figure (bytes, or ms where x is the size). Dominated models are faded; of the others
+those are joined that are not beaten on both axes of the picture. AP is drawn x100, agreement in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import sqrt
+
+import plotly.graph_objects as go
+
+from qviz.chart_style import FADED, FULL, GREY, faded, plain
+from qviz.features.cost import ModelProfile
+from qviz.features.cost.tradeoff import Point, Tradeoff
+from qviz.formatting import megabytes, milliseconds
+
+LARGEST, SMALLEST = 46.0, 10.0
+"""Diameter of bubbles in pixels."""
+RIM = "#ffffff"
+TITLES = {"latency": "latency p50, ms (lower is better)", "size": "size, MB (lower is better)"}
+
+
+def tradeoff_scatter(found: Tradeoff, colours: Mapping[str, str], x: str = "latency") -> go.Figure:
+    """colours: by the points' names. x: `latency` or `size`. Points of unknown quality are left out."""
+    figure = go.Figure()
+    front = _joined(
+        sorted(((_x(point, x), _y(point)) for point in found.front), key=lambda place: (place[0], -place[1]))
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=[place[0] for place in front],
+            y=[place[1] for place in front],
+            mode="lines",
+            line={"color": GREY, "width": 1.5, "dash": "dot"},
+            name="Pareto front",
+            hoverinfo="skip",
+        )
+    )
+    known = [point for point in found.points if point.quality is not None]
+    largest = max((_area(point, x) for point in known), default=1.0)
+    ranks = {point.name: rank for rank, point in enumerate(sorted(known, key=lambda point: _x(point, x)))}
+    for point in sorted(known, key=lambda point: -_area(point, x)):  # the small ones on top
+        side = "top" if ranks[point.name] % 2 else "bottom"  # neighbours' names would lie over one another
+        figure.add_trace(_bubble(found, point, colours[point.name], x, largest, side))
+    figure.update_xaxes(title=TITLES[x], rangemode="tozero", zeroline=False)
+    kind = found.quality_kind
+    most = max((_y(point) for point in known), default=1.0) or 1.0
+    figure.update_yaxes(
+        title=f"{kind} ×100 (higher is better)" if kind == "AP" else f"{kind} (higher is better)",
+        range=[-0.15 * most, 1.25 * most],  # room for the bubbles and their names
+        tickvals=list(range(0, int(most) + 1, 10 if most > 25 else 5)) if kind == "AP" else [0, 0.25, 0.5, 0.75, 1],
+        zeroline=False,
+    )
+    return figure.update_layout(height=380, margin={"l": 8, "r": 8, "t": 12, "b": 8}, showlegend=False)
+
+
+def _bubble(found: Tradeoff, point: Point, colour: str, x: str, largest: float, side: str) -> go.Scatter:
+    others = found.dominated_by(point.name)
+    alpha = FADED if others else FULL
+    told = f"dominated by {', '.join(others)}" if others else "on the Pareto front"
+    return go.Scatter(
+        x=[_x(point, x)],
+        y=[_y(point)],
+        mode="markers+text",
+        name=plain(point.name),
+        text=[plain(point.name)],
+        textposition=f"{side} center",
+        textfont={"color": GREY if others else None},
+        cliponaxis=False,
+        marker={
+            "size": max(SMALLEST, LARGEST * sqrt(_area(point, x) / largest)),
+            "color": faded(colour, alpha),
+            # a rim in its own colour where it is faded, else one that tells it from the bubble it lies on
+            "line": {"width": 1, "color": faded(colour, FULL)} if others else {"width": 2, "color": RIM},
+        },
+        customdata=[[megabytes(point.bytes), milliseconds(point.latency_ms), plain(told)]],
+        hovertemplate="%{text}: %{y}<br>%{customdata[0]}, %{customdata[1]}<br>%{customdata[2]}<extra></extra>",
+    )
+
+
+def _joined(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those that rise from left to right: each is better than all before it."""
+    rising: list[tuple[float, float]] = []
+    for place in sorted(places, key=lambda place: (place[0], -place[1])):
+        if not rising or place[1] > rising[-1][1]:
+            rising.append(place)
+    return rising
+
+
+def _x(point: Point, x: str) -> float:
+    return point.latency_ms if x == "latency" else point.bytes / 1e6
+
+
+def _y(point: Point) -> float:
+    quality = point.quality or 0.0
+    return round(100 * quality, 1) if point.quality_kind == "AP" else round(quality, 3)
+
+
+def _area(point: Point, x: str) -> float:
+    return point.bytes / 1e6 if x == "latency" else point.latency_ms
+
+
+def operator_times(found: ModelProfile, colour: str) -> go.Figure:
+    """Time by operator kind, the slowest on top: `CONV_2D · 55` are 55 steps of that kind."""
+    kinds = found.by_kind[::-1]
+    total = sum(kind.ms for kind in kinds) or 1.0
+    figure = go.Figure(
+        go.Bar(
+            x=[kind.ms for kind in kinds],
+            y=[f"{plain(kind.op_kind[:60])} · {kind.steps}" for kind in kinds],
+            orientation="h",
+            marker={"color": colour},
+            text=[f"{milliseconds(kind.ms)}, {kind.ms / total:.0%}" for kind in kinds],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{text}<extra></extra>",
+        )
+    )
+    most = max((kind.ms for kind in kinds), default=1.0)
+    figure.update_xaxes(title="ms", range=[0, 1.25 * most], zeroline=False)
+    figure.update_yaxes(automargin=True, showgrid=False, ticklabelstandoff=6)
+    return figure.update_layout(height=max(160, 70 + 24 * len(kinds)), margin={"l": 8, "r": 8, "t": 8, "b": 8})

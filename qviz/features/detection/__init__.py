@@ -1,0 +1,1 @@
+"""Detections of models on images: loading, batching, the detection cache."""

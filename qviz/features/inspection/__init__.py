@@ -1,0 +1,1 @@
+"""What a file really is, and what is wrong with it (lint)."""

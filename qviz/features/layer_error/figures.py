@@ -1,0 +1,336 @@
+"""The figures of one layer on one image: what it is, how far it is from FP32, and what of that its range explains.
+
+x is FP32's activation, y the variant's, dequantized. Units as in `tensor_error`.
+
+Where on the image a layer's activation differs, and in which of its channels.
+
+x is FP32's activation, y the variant's (dequantized), float32 of one shape. A feature map is an activation [1, h, w, c]
+(or [1, c, h, w]) whose cells tile the model's input; boxes and scores of anchors are none.
+map      per cell the RMS over channels, of x - y and of x itself, in the tensor's unit
+extent   (x0, y0, x1, y1): what the map covers, in pixels of the original image. A letterboxed input reaches beyond it
+
+How far an operator's weights are from FP32's, as a whole and channel by channel.
+
+Both are float32 of one shape, the variant's dequantized. SQNR in dB as in `tensor_error`, higher is better. The
+channels lie along the axis that the file quantizes per channel; where it quantizes per tensor, or keeps float16, along
+the operator's output channels.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qviz.features.layer_error.tensor_error import ErrorSums, RangeSums, ValueRange, ends_of, sqnr_db, unused_share
+from qviz.structures import Graph, Op, Tensor
+from qviz.tflite.paired_networks import CONVERSIONS, PairedNetworks
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a layer is. scale, zero_point: of its output, None where it is float or per channel.
+
+    The reference's operator is None where its tensor is the input of the network.
+    """
+
+    order: int
+    op_kind: str
+    tensor: str
+    reference_order: int | None
+    reference_op_kind: str | None
+    reference_tensor: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None
+    zero_point: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnError:
+    """On this image. None: nothing differs, or (local) it cannot be fed, or (over scale, clipping) it is float.
+
+    clipping_mse, rounding_mse: what the range and the step do to FP32's values. input_clipped_share: of FP32's values
+    that go in, how many lie outside of the range of what it reads; the worst input's.
+    """
+
+    local_mse: float | None
+    local_sqnr_db: float | None
+    local_rmse_over_scale: float | None
+    cumulative_mse: float
+    cumulative_sqnr_db: float | None
+    cumulative_rmse_over_scale: float | None
+    clipping_mse: float | None
+    rounding_mse: float | None
+    input_clipped_share: float | None
+
+
+def per_tensor(tensor: Tensor) -> tuple[float | None, int | None]:
+    """Scale and zero point of an activation; None where it is float or per channel."""
+    quantization = tensor.quantization
+    if not tensor.quantized or quantization is None or quantization.per_channel:
+        return None, None
+    return float(quantization.scales[0]), int(quantization.zero_points[0])
+
+
+def identity(networks: PairedNetworks, op: Op, shape: tuple[int, ...]) -> Identity:
+    """Of a layer and of its partner; shape: as it came, since a file may leave it open."""
+    tensor, partner = networks.variant.graph.tensors[op.outputs[0]], networks.partners[op.outputs[0]]
+    other = networks.reference.graph.producer(partner)
+    return Identity(
+        op.order,
+        op.kind,
+        tensor.name,
+        other.order if other is not None else None,
+        other.kind if other is not None else None,
+        networks.reference.graph.tensors[partner].name,
+        shape,
+        tensor.dtype,
+        *per_tensor(tensor),
+    )
+
+
+def layer_errors_of(
+    networks: PairedNetworks, op: Op, truth: Mapping[int, np.ndarray], x: np.ndarray, y: np.ndarray
+) -> tuple[OwnError, ValueRange]:
+    """The errors of a layer and the values it takes. truth: FP32's activations."""
+    tensor = networks.variant.graph.tensors[op.outputs[0]]
+    local, cumulative, ranges = ErrorSums(), ErrorSums(), clipping(x, tensor)
+    cumulative.add(x, y, "")
+    made = networks.local(op, truth)
+    if made is not None:
+        local.add(x, made.reshape(x.shape), "")
+    scale = per_tensor(tensor)[0]
+    error = OwnError(
+        local.mse,
+        local.sqnr_db,
+        local.rmse_over_scale(scale),
+        cumulative.mse or 0.0,
+        cumulative.sqnr_db,
+        cumulative.rmse_over_scale(scale),
+        ranges.mean(ranges.clipping),
+        ranges.mean(ranges.rounding),
+        _inputs_clipped(networks, op, truth),
+    )
+    return error, _values(x, y, tensor, ranges.share())
+
+
+def clipping(x: np.ndarray, tensor: Tensor) -> RangeSums:
+    """What a tensor's range and step do to FP32's values; nothing where it is float or per channel."""
+    sums = RangeSums()
+    if per_tensor(tensor)[0] is not None and tensor.quantization is not None:
+        sums.add(x, tensor.quantization, tensor.dtype)
+    return sums
+
+
+def _values(x: np.ndarray, y: np.ndarray, tensor: Tensor, clipped: float | None) -> ValueRange:
+    reached, held = ends_of(x), None
+    if per_tensor(tensor)[0] is not None and tensor.quantization is not None:
+        held = tensor.quantization.real_range(tensor.dtype)
+    return ValueRange(reached, ends_of(y), held, clipped, unused_share(reached, held) if held is not None else None)
+
+
+def _inputs_clipped(networks: PairedNetworks, op: Op, truth: Mapping[int, np.ndarray]) -> float | None:
+    """The worst input's clipped share."""
+    read = [networks.variant.graph.tensors[i] for i in op.inputs if i is not None and networks.partners.get(i) in truth]
+    shares = (clipping(truth[networks.partners[tensor.index]], tensor).share() for tensor in read)
+    return max((share for share in shares if share is not None), default=None)
+
+
+MAX_CELLS = 160
+"""A side of a map. A larger one is averaged over areas, energies first: a screen shows no more."""
+
+WORST = 8
+"""Channels that are listed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ErrorMap:
+    """error, reference: (h, w) float32, the RMS over channels of x - y and of x; extent in pixels of the image."""
+
+    error: np.ndarray
+    reference: np.ndarray
+    extent: tuple[float, float, float, float]
+
+    @property
+    def highest(self) -> float:
+        return float(self.error.max())
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelError:
+    """One channel of an activation: RMSE in the tensor's unit, SQNR in dB (None: equal, or FP32's is all zero)."""
+
+    channel: int
+    rmse: float
+    sqnr_db: float | None
+
+
+def map_axes(shape: Sequence[int], size: tuple[int, int]) -> tuple[int, int] | None:
+    """The axes (down, across) of a feature map over an input of `size` (width, height); None where it is none."""
+    if len(shape) != 4 or shape[0] != 1:
+        return None
+    return next((axes for axes in ((1, 2), (2, 3)) if _tiles(shape[axes[0]], shape[axes[1]], size)), None)
+
+
+def _tiles(down: int, across: int, size: tuple[int, int]) -> bool:
+    """Whether cells of about equal sides tile the input: anchors and boxes are listed along one axis instead."""
+    if not (down <= size[1] and across <= size[0] and down * across > 1):
+        return False
+    ratio = (size[0] / across) / (size[1] / down)
+    return 2 / 3 <= ratio <= 3 / 2
+
+
+def error_map(
+    x: np.ndarray, y: np.ndarray, axes: tuple[int, int], extent: tuple[float, float, float, float]
+) -> ErrorMap:
+    """The map of an activation whose feature map lies along `axes`."""
+    channels = 3 if axes == (1, 2) else 1
+    first, second = (_shrunk(np.square(values).mean(axis=channels)[0]) for values in (x - y, x))
+    return ErrorMap(np.sqrt(first), np.sqrt(second), extent)
+
+
+def _shrunk(energy: np.ndarray) -> np.ndarray:
+    """At most MAX_CELLS a side; a cell is the mean over its area, so that the whole keeps its mean."""
+    down, across = (_areas(side) for side in energy.shape)
+    return (down @ energy @ across.T).astype(np.float32)
+
+
+def _areas(side: int) -> np.ndarray:
+    """(cells, side): the share of each old cell in each new one; rows sum to 1."""
+    cells = min(side, MAX_CELLS)
+    edges = np.linspace(0, side, cells + 1)
+    old = np.arange(side)
+    overlap = np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old)
+    return np.clip(overlap, 0, None) * (cells / side)
+
+
+def channel_errors(x: np.ndarray, y: np.ndarray, axis: int) -> tuple[ChannelError, ...]:
+    """The WORST channels along `axis`, the largest RMSE first; those that are equal are left out."""
+    others = tuple(i for i in range(x.ndim) if i != axis)
+    error, signal = np.square(x - y).mean(axis=others), np.square(x).mean(axis=others)
+    ranked = [int(i) for i in np.argsort(-error, kind="stable")[:WORST] if error[i] > 0]
+    return tuple(ChannelError(i, float(error[i]) ** 0.5, _sqnr(signal[i], error[i])) for i in ranked)
+
+
+def _sqnr(signal: float, error: float) -> float | None:
+    return float(10 * np.log10(signal / error)) if signal > 0 else None
+
+
+OUTPUT_AXES = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0, "CONV_3D": 4}
+"""Where the output channels lie in the weights (TensorFlow Lite's operator reference)."""
+"""Channels that are listed."""
+SILENT = 1e-6
+"""A channel whose weights are smaller than this, against the largest channel's (norms), says nothing: pruned ones are
+left by training at 1e-10, and their rounding would look like the worst of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightChannel:
+    """One channel: its scale (None in float) and the largest |w| of FP32."""
+
+    channel: int
+    sqnr_db: float
+    scale: float | None
+    max_abs: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightError:
+    """dtype, per_channel: as the variant stores them. sqnr_db: of the whole, None where equal.
+
+    channels: (k,) float32 dB, NaN where a channel is equal or silent; empty where no axis is known.
+    usual_db: the median of the network's other layers.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    per_channel: bool
+    axis: int | None
+    sqnr_db: float | None
+    usual_db: float | None
+    channels: np.ndarray
+    worst: tuple[WeightChannel, ...]
+
+
+def weight_error(networks: PairedNetworks, op: Op) -> WeightError | None:
+    """Of a layer of the variant; None where it or its partner has no weights, or theirs have another shape."""
+    found = paired_weights(networks, op)
+    if found is None:
+        return None
+    stored = _stored(networks.variant.graph, op, found[1].shape)
+    quantization = stored.quantization if stored is not None and stored.quantized else None
+    per_channel = quantization is not None and quantization.per_channel
+    axis = quantization.axis if quantization is not None and per_channel else OUTPUT_AXES.get(op.kind)
+    axis = axis if axis is not None and axis < found[0].ndim else None
+    channels = np.zeros(0, np.float32) if axis is None else channel_sqnr_db(*found, axis)
+    scales = None if quantization is None or axis is None else _scales(quantization.scales, len(channels))
+    return WeightError(
+        shape=found[1].shape,
+        dtype=stored.dtype if stored is not None else "float32",
+        per_channel=per_channel,
+        axis=axis,
+        sqnr_db=sqnr_db(*found),
+        usual_db=_usual(networks, op),
+        channels=channels,
+        worst=() if axis is None else _worst(channels, scales, _largest(found[0], axis)),
+    )
+
+
+def paired_weights(networks: PairedNetworks, op: Op) -> tuple[np.ndarray, np.ndarray] | None:
+    """(FP32's, the variant's), where both have some of one shape."""
+    pair = networks.pair_of.get(op.order)
+    if pair is None or op.kind in CONVERSIONS:
+        return None
+    first = networks.reference_weights.get(pair.reference_order)
+    second = networks.variant_weights.get(op.order)
+    return None if first is None or second is None or first.shape != second.shape else (first, second)
+
+
+def channel_sqnr_db(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
+    """(k,) float32 dB of each slice along `axis`; NaN where a slice is equal or silent."""
+    others = tuple(i for i in range(x.ndim) if i != axis)
+    error, signal = np.square(x - y).sum(axis=others), np.square(x).sum(axis=others)
+    differs = (error > 0) & (signal > SILENT**2 * signal.max(initial=0.0))
+    ratio = np.divide(signal, error, out=np.full(signal.shape, np.nan), where=differs)
+    return (10 * np.log10(ratio)).astype(np.float32)
+
+
+def _largest(weights: np.ndarray, axis: int) -> np.ndarray:
+    return np.abs(weights).max(axis=tuple(i for i in range(weights.ndim) if i != axis), initial=0.0)
+
+
+def _scales(scales: np.ndarray, channels: int) -> np.ndarray:
+    """One a channel, also where the file has one for all."""
+    return np.broadcast_to(scales, (channels,))
+
+
+def _worst(channels: np.ndarray, scales: np.ndarray | None, largest: np.ndarray) -> tuple[WeightChannel, ...]:
+    ranked = [int(i) for i in np.argsort(channels, kind="stable")[:WORST] if np.isfinite(channels[i])]
+    return tuple(
+        WeightChannel(i, float(channels[i]), None if scales is None else float(scales[i]), float(largest[i]))
+        for i in ranked
+    )
+
+
+def _usual(networks: PairedNetworks, op: Op) -> float | None:
+    """The median SQNR of the other layers' weights: what this network's quantization usually leaves."""
+    others = (paired_weights(networks, other) for other in networks.layers if other.order != op.order)
+    known = [value for pair in others if pair is not None and (value := sqnr_db(*pair)) is not None]
+    return statistics.median(known) if known else None
+
+
+def _stored(graph: Graph, op: Op, shape: tuple[int, ...]) -> Tensor | None:
+    """The constant that holds the weights, also behind a DEQUANTIZE."""
+    for index in op.inputs:
+        if index is None:
+            continue
+        tensor = graph.tensors[index]
+        maker = None if tensor.constant else graph.producer(index)
+        if maker is not None and maker.kind == "DEQUANTIZE" and maker.inputs[0] is not None:
+            tensor = graph.tensors[maker.inputs[0]]
+        if tensor.constant and tensor.shape == shape:
+            return tensor
+    return None

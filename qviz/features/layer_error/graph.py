@@ -1,0 +1,371 @@
+"""A variant's network as a graph of blocks, each with the worst of its layers: what the coloured graph shows.
+
+The worst layer of a block is the one with the lowest SQNR (dB, higher is better) of the metric asked for.
+
+Where the nodes and edges of a directed graph without cycles are drawn: rows downwards, lanes to the right.
+
+row    depth: the longest path from an input, in edges
+lane   0 for the trunk, which is the longest path through the graph; any other node goes on in the lane of the node
+       that it reads, or takes the leftmost lane that is free in its row
+edge   straight within a lane where nothing stands between, square where it goes one row down into another lane; one
+       that skips up to `NEAR` rows of its lane passes on the left; any other runs over a bus, a vertical line to the
+       right of all lanes, one for each node that such edges lead to. Between two rows, lines to a bus run above those
+       to other lanes, and lines from a bus below them
+Nodes are numbered from 0 in an order in which every edge leads upwards in number. Units: one row, one lane.
+
+A network's operators folded into blocks, so that a graph of hundreds can be read.
+
+An operator that only prepares constants is left out; QUANTIZE and DEQUANTIZE belong to what makes their input.
+fork and join   what lies between an operator and the first one that all its paths meet in (its immediate
+                post-dominator, where the operator dominates it in turn) is one block with that meeting point: a
+                residual block, a CSP stage, a SiLU. The largest that has at most `MOST` operators is taken.
+chain           what is left is cut into runs of up to `WEIGHTY` operators with weights; what has none (activation,
+                bias, reshape) belongs to the block before it.
+Blocks are convex: no path leaves one and comes back, so the folded graph has no cycle.
+Operators are known by their order in the file, where TensorFlow Lite keeps them in the order of running.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from qviz.features.layer_error import LayerError, Outliers
+from qviz.structures import Graph, Op
+
+Point = tuple[float, float]
+"""(lane, row)"""
+
+BUS = 0.06
+"""From one bus to the next, in lanes."""
+NEAR = 14
+LEFT = 0.06
+"""How far to the left of its lane a short skip passes."""
+TO_BUS, ACROSS, FROM_BUS = 0.3, 0.5, 0.7
+"""Where lines run between two rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """positions: (lane, row) of each node; routes: the corners of each edge; lanes: how many there are."""
+
+    positions: tuple[tuple[int, int], ...]
+    routes: tuple[tuple[Point, ...], ...]
+    lanes: int
+    buses: int
+
+
+def lay_out(count: int, edges: Sequence[tuple[int, int]]) -> Layout:
+    """Positions of `count` nodes and routes of their edges."""
+    before: list[list[int]] = [[] for _ in range(count)]
+    for first, second in edges:
+        if not 0 <= first < second < count:
+            raise ValueError(f"edge {(first, second)} does not lead upwards among {count} nodes")
+        before[second].append(first)
+    rows = [0] * count
+    for node in range(count):
+        rows[node] = max((rows[other] + 1 for other in before[node]), default=0)
+    lanes = _lanes(rows, before)
+    positions = tuple(zip(lanes, rows, strict=True))
+    last = max(lanes, default=0)
+    routes, buses = _routes(positions, edges, last)
+    return Layout(positions, routes, last + 1, buses)
+
+
+def _trunk(rows: Sequence[int], before: Sequence[Sequence[int]]) -> set[int]:
+    """The nodes of one longest path."""
+    if not rows:
+        return set()
+    node = max(range(len(rows)), key=lambda i: rows[i])
+    found = {node}
+    while before[node]:
+        node = max(before[node], key=lambda i: rows[i])
+        found.add(node)
+    return found
+
+
+def _lanes(rows: Sequence[int], before: Sequence[Sequence[int]]) -> list[int]:
+    trunk = _trunk(rows, before)
+    lanes = [0] * len(rows)
+    taken = {(0, rows[node]) for node in trunk}
+    for node in sorted(set(range(len(rows))) - trunk, key=lambda i: (rows[i], i)):
+        above = [lanes[other] for other in before[node] if other not in trunk and rows[other] == rows[node] - 1]
+        wanted = [lane for lane in above if (lane, rows[node]) not in taken]
+        lane = wanted[0] if wanted else next(i for i in range(1, len(rows) + 1) if (i, rows[node]) not in taken)
+        lanes[node] = lane
+        taken.add((lane, rows[node]))
+    return lanes
+
+
+def _routes(
+    positions: Sequence[tuple[int, int]], edges: Sequence[tuple[int, int]], last: int
+) -> tuple[tuple[tuple[Point, ...], ...], int]:
+    """The corners of each edge, and how many buses they need."""
+    held = set(positions)
+    buses: dict[int, float] = {}
+    found: list[tuple[Point, ...]] = []
+    for first, second in edges:
+        (lane, row), (goal, end) = positions[first], positions[second]
+        if lane == goal and not any((lane, r) in held for r in range(row + 1, end)):
+            found.append(((lane, row), (goal, end)))
+        elif end - row == 1:
+            found.append(((lane, row), (lane, row + ACROSS), (goal, row + ACROSS), (goal, end)))
+        else:
+            skip = lane == goal and end - row <= NEAR
+            x = lane - LEFT if skip else buses.setdefault(second, last + 1 + BUS * len(buses))
+            out, back = row + TO_BUS, end - 1 + FROM_BUS
+            found.append(((lane, row), (lane, out), (x, out), (x, back), (goal, back), (goal, end)))
+    return tuple(found), len(buses)
+
+
+CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "BATCH_MATMUL")
+MOST = 40
+WEIGHTY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """members: the operators of each block, in the file's order. edges: (block, block) by position, each once."""
+
+    members: tuple[tuple[int, ...], ...]
+    edges: tuple[tuple[int, int], ...]
+
+
+def fold(graph: Graph, opened: Collection[int] = ()) -> Blocks:
+    """The blocks. One that holds an operator of `opened` is shown as its operators."""
+    follows = readers(graph)
+    units = _with_conversions(graph, follows)
+    owner = _Folding(graph.ops, _between(follows, units), units).owner
+    blocks: dict[int, list[int]] = {}
+    for order in follows:
+        blocks.setdefault(owner[units[order]], []).append(order)
+    shown: list[tuple[int, ...]] = []
+    for members in blocks.values():
+        shown += [(order,) for order in members] if set(members) & set(opened) else [tuple(members)]
+    shown.sort()
+    place = {order: i for i, members in enumerate(shown) for order in members}
+    edges = {(place[a], place[b]) for a, after in follows.items() for b in after if place[a] != place[b]}
+    return Blocks(tuple(shown), tuple(sorted(edges)))
+
+
+def readers(graph: Graph) -> dict[int, tuple[int, ...]]:
+    """operator -> the operators that read what it writes; those that only prepare constants are left out."""
+    maker: dict[int, int] = {}
+    fixed = {tensor.index for tensor in graph.tensors if tensor.constant}
+    found: dict[int, dict[int, None]] = {}
+    for op in graph.ops:
+        reads = [tensor for tensor in op.inputs if tensor is not None]
+        if reads and all(tensor in fixed for tensor in reads):
+            fixed |= set(op.outputs)
+            continue
+        found[op.order] = {}
+        for tensor in reads:
+            if tensor in maker:
+                found[maker[tensor]][op.order] = None
+        maker |= dict.fromkeys(op.outputs, op.order)
+    return {order: tuple(after) for order, after in found.items()}
+
+
+def _with_conversions(graph: Graph, follows: Mapping[int, tuple[int, ...]]) -> dict[int, int]:
+    """operator -> the operator that it belongs to: itself, but for a conversion what makes its input."""
+    unit: dict[int, int] = {}
+    makers = {after: order for order, afters in follows.items() for after in afters}
+    for order in follows:
+        made = makers.get(order)
+        unit[order] = unit[made] if graph.ops[order].kind in CONVERSIONS and made in unit else order
+    return unit
+
+
+def _between(follows: Mapping[int, tuple[int, ...]], unit: Mapping[int, int]) -> dict[int, tuple[int, ...]]:
+    """The edges between units."""
+    found: dict[int, dict[int, None]] = {order: {} for order in unit.values()}
+    for order, after in follows.items():
+        found[unit[order]] |= {unit[other]: None for other in after if unit[other] != unit[order]}
+    return {order: tuple(after) for order, after in found.items()}
+
+
+class _Folding:
+    """owner: operator -> the first operator of its block."""
+
+    def __init__(self, ops: Sequence[Op], after: Mapping[int, tuple[int, ...]], units: Mapping[int, int]) -> None:
+        self._after = after
+        self._before: dict[int, list[int]] = {order: [] for order in after}
+        for order, others in after.items():
+            for other in others:
+                self._before[other].append(order)
+        self._size = Counter(units.values())
+        self._weight = {order: int(ops[order].kind in WEIGHTED) for order in after}
+        self.owner = {order: order for order in after}
+        self._members = {order: [order] for order in after}
+        for region in sorted(self._regions(), key=self._sized, reverse=True):
+            if self._sized(region) <= MOST and all(
+                self.owner[order] == order and len(self._members[order]) == 1 for order in region
+            ):
+                self._join(region)
+        self._join_chains()
+
+    def _sized(self, orders: Iterable[int]) -> int:
+        """How many operators these units are."""
+        return sum(self._size[order] for order in orders)
+
+    def _weighs(self, block: int) -> int:
+        return sum(self._weight[order] for order in self._members[block])
+
+    def _join(self, blocks: Sequence[int]) -> None:
+        """Several blocks become the first of them."""
+        first = min(blocks)
+        for block in blocks:
+            if block != first:
+                self._members[first] += self._members.pop(block)
+        self.owner |= dict.fromkeys(self._members[first], first)
+
+    def _regions(self) -> list[list[int]]:
+        """What lies between each fork and its join, the join included."""
+        orders = sorted(self._after)
+        above = _dominators(orders, self._before)
+        below = _dominators(orders[::-1], self._after)
+        found = []
+        for join in (order for order in orders if len(self._before[order]) > 1):
+            fork = (above[join] ^ 1 << join).bit_length() - 1  # the last one on all paths to it
+            if fork < 0:
+                continue
+            meeting = below[fork] ^ 1 << fork
+            if meeting & -meeting == 1 << join:  # the first one on all paths from the fork
+                found.append([o for o in orders if o != fork and above[o] >> fork & 1 and below[o] >> join & 1])
+        return found
+
+    def _join_chains(self) -> None:
+        """Blocks that follow each other, with nothing beside them, are one up to a weight."""
+        whole = {block for block, members in self._members.items() if len(members) > 1 and self._weighs(block)}
+        for block in sorted(self._members):
+            previous = self._only_one_before(block)
+            if previous is None or self._sized(self._members[previous] + self._members[block]) > MOST:
+                continue
+            own = self._weighs(block)
+            if not own or (not {previous, block} & whole and self._weighs(previous) + own <= WEIGHTY):
+                self._join([previous, block])
+
+    def _only_one_before(self, block: int) -> int | None:
+        """The block that this one alone reads and that nothing else reads."""
+        found = {self.owner[order] for member in self._members[block] for order in self._before[member]} - {block}
+        if len(found) != 1:
+            return None
+        previous = found.pop()
+        leads = {self.owner[order] for member in self._members[previous] for order in self._after[member]}
+        return previous if leads - {previous} == {block} else None
+
+
+def _dominators(orders: Sequence[int], before: Mapping[int, Sequence[int]]) -> dict[int, int]:
+    """operator -> those on every path to it and itself, as bits; orders: each after all of its `before`."""
+    found: dict[int, int] = {}
+    for order in orders:
+        common = -1 if before[order] else 0
+        for other in before[order]:
+            common &= found[other]
+        found[order] = common | 1 << order
+    return found
+
+
+METRICS = ("cumulative_sqnr_db", "local_sqnr_db")
+SHORT = {"CONV_2D": "Conv", "DEPTHWISE_CONV_2D": "DwConv", "FULLY_CONNECTED": "Dense", "CONCATENATION": "Concat"}
+MADE_UP = ("tf.", "StatefulPartitionedCall", "PartitionedCall")
+"""Scopes that tell nothing of the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphNode:
+    """orders: its operators. worst: the order of the layer with the lowest SQNR, `worst_db`; None where none differs.
+
+    layers: how many of its operators are measured; outliers: those of them that stand out.
+    """
+
+    orders: tuple[int, ...]
+    name: str
+    kinds: str
+    layers: int
+    worst: int | None
+    worst_db: float | None
+    outliers: tuple[int, ...]
+
+    @property
+    def folded(self) -> bool:
+        return len(self.orders) > 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ErrorGraph:
+    """nodes stand at `layout.positions`."""
+
+    metric: str
+    nodes: tuple[GraphNode, ...]
+    layout: Layout
+
+    def node_of(self, order: int | None) -> GraphNode | None:
+        """The node that holds an operator."""
+        return next((node for node in self.nodes if order in node.orders), None)
+
+
+def error_graph(
+    graph: Graph,
+    layers: Sequence[LayerError],
+    unusual: Outliers,
+    metric: str = METRICS[0],
+    opened: Collection[int] = (),
+) -> ErrorGraph:
+    """The blocks of a variant's graph; those that hold an operator of `opened` are shown as operators."""
+    blocks = fold(graph, opened)
+    values = {layer.order: getattr(layer, metric) for layer in layers}
+    names = _names(graph, blocks.members)
+    nodes = (_node(graph, m, name, values, unusual) for m, name in zip(blocks.members, names, strict=True))
+    return ErrorGraph(metric, tuple(nodes), lay_out(len(blocks.members), blocks.edges))
+
+
+def _node(
+    graph: Graph, members: tuple[int, ...], name: str, values: Mapping[int, float | None], unusual: Outliers
+) -> GraphNode:
+    known = {order: value for order in members if (value := values.get(order)) is not None}
+    worst = min(known, key=lambda order: known[order], default=None)
+    kinds = _kinds([graph.ops[order].kind for order in members])
+    layers = sum(order in values for order in members)
+    marked = tuple(order for order in members if order in unusual)
+    return GraphNode(members, name, kinds, layers, worst, None if worst is None else known[worst], marked)
+
+
+def _kinds(kinds: Sequence[str]) -> str:
+    """How many of each, those with weights first."""
+    counts = Counter(SHORT.get(kind, kind) for kind in sorted(kinds, key=lambda kind: kind not in WEIGHTED))
+    return ", ".join(f"{count} {kind}" if count > 1 else kind for kind, count in counts.items())
+
+
+def _names(graph: Graph, blocks: Sequence[tuple[int, ...]]) -> list[str]:
+    """What tells the blocks apart: the scope that a block's tensors share, else that of its first one, else nothing."""
+    shared = [_shared(graph, members) for members in blocks]
+    counts = Counter(words[-1] if words else "" for words in shared)
+    found = []
+    for words, members in zip(shared, blocks, strict=True):
+        if len(members) > 1 and words and counts[words[-1]] == 1:
+            words = words[-1:]
+        elif len(members) > 1:
+            words = next((path for order in members if (path := _path(graph, order))), [])
+        found.append("/".join(words[-2:]))
+    return found
+
+
+def _shared(graph: Graph, members: Sequence[int]) -> list[str]:
+    paths = [_path(graph, order) for order in members if graph.ops[order].kind not in CONVERSIONS]
+    common: list[str] = []
+    for words in zip(*paths, strict=False):
+        if len(set(words)) > 1:
+            break
+        common.append(words[0])
+    return common
+
+
+def _path(graph: Graph, order: int) -> list[str]:
+    """The scopes of the first tensor that an operator writes, without those that a converter made up."""
+    outputs = graph.ops[order].outputs
+    name = graph.tensors[outputs[0]].name.split(";")[0] if outputs else ""
+    made_up = name.startswith(MADE_UP) or "/tf." in name
+    return [] if made_up else name.split("/")[:-1]

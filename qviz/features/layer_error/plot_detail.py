@@ -1,0 +1,148 @@
+"""One layer on one image: the values it takes, where on the image it errs, and the channels of its weights.
+
+FP32 has the reference's colour and the variant its own. Counts stand on a log axis: a tail of ten values in a million
+is what clipping cuts.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+
+import numpy as np
+import plotly.graph_objects as go
+
+from qviz.chart_style import CHANGES, REFERENCE
+from qviz.features.layer_error.detail import LayerDetail
+
+LEGEND = {"orientation": "h", "y": 1.0, "yanchor": "bottom"}
+MARGIN = {"l": 8, "r": 8, "t": 32, "b": 8}
+HEIGHT = 380
+NONE_COUNTED = 0.1
+"""Where an empty bin is drawn on the log axis: below its lower end."""
+CLIPPED = CHANGES["lost"]
+HEAT = [[0, "rgba(255,120,0,0)"], [0.2, "rgba(255,110,0,.15)"], [0.5, "rgba(240,60,0,.55)"], [1, "rgba(140,0,70,.95)"]]
+"""Nothing, vermilion, purple: the image shows through where the error is small."""
+
+
+def value_histograms(detail: LayerDetail, colour: str) -> go.Figure:
+    """FP32's values filled, the variant's as a line; its range is a band, and what lies outside of it is red."""
+    figure = go.Figure()
+    shown = detail.histogram
+    figure.add_trace(_steps("FP32", shown.edges, shown.reference, REFERENCE, fill=True))
+    figure.add_trace(_steps("variant", shown.edges, shown.variant, colour, fill=False))
+    if detail.values.held is not None:
+        _range(figure, detail, colour)
+    figure.update_xaxes(title="value of the activation", range=[float(shown.edges[0]), float(shown.edges[-1])])
+    top = math.log10(max(int(shown.reference.max()), int(shown.variant.max()), 1)) + 0.2
+    figure.update_yaxes(title="values (log scale)", type="log", range=[-0.3, top], exponentformat="power", dtick=1)
+    return figure.update_layout(height=HEIGHT, margin=MARGIN, legend=LEGEND, hovermode="x unified")
+
+
+def _steps(name: str, edges: np.ndarray, counts: np.ndarray, colour: str, fill: bool) -> go.Scatter:
+    """The outline of a histogram: each count is held from its bin's left edge to the next."""
+    left = [float(edge) for edge in edges]
+    held = [int(count) for count in counts]
+    return go.Scatter(
+        x=left,
+        y=[max(count, NONE_COUNTED) for count in [*held, held[-1]]],
+        customdata=[*held, held[-1]],
+        name=name,
+        mode="lines",
+        line={"shape": "hv", "color": colour, "width": 1 if fill else 2},
+        fill="tozeroy" if fill else None,
+        hovertemplate="%{customdata:,}<extra>" + name + "</extra>",
+    )
+
+
+def _range(figure: go.Figure, detail: LayerDetail, colour: str) -> None:
+    low, high = detail.values.held or (0.0, 0.0)
+    figure.add_vrect(x0=low, x1=high, fillcolor=colour, opacity=0.09, line_width=0, layer="below")
+    edges, (least, most) = detail.histogram.edges, detail.values.reference
+    half = (detail.layer.scale or 0.0) / 2  # so far beyond the end is rounded, not clipped
+    sides = (float(edges[0]), low, least < low - half), (high, float(edges[-1]), most > high + half)
+    for x0, x1, beyond in sides:
+        if beyond:
+            figure.add_vrect(x0=x0, x1=x1, fillcolor=CLIPPED, opacity=0.14, line_width=0, layer="below")
+    for end in (low, high):
+        figure.add_vline(x=end, line={"width": 1, "dash": "dash", "color": colour})
+    # beside the legend: within the chart it would lie over a line or the other end's
+    place = {"xref": "paper", "x": 1, "xanchor": "right", "yref": "paper", "y": 1, "yanchor": "bottom"}
+    figure.add_annotation(text=f"it can hold {low:.4g} to {high:.4g}", showarrow=False, font={"size": 12}, **place)
+
+
+def weight_channels(detail: LayerDetail, colour: str) -> go.Figure:
+    """SQNR of the weights, channel by channel; the worst ones ringed."""
+    assert detail.weights is not None, "only a layer with weights has channels of them"
+    weights, figure = detail.weights, go.Figure()
+    figure.add_trace(
+        go.Scatter(
+            x=list(range(len(weights.channels))),
+            y=weights.channels,
+            mode="markers",
+            name="channel",
+            marker={"size": 5, "color": colour},
+            hovertemplate="channel %{x}<br>%{y:.1f} dB<extra></extra>",
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=[row.channel for row in weights.worst],
+            y=[row.sqnr_db for row in weights.worst],
+            customdata=[[_figure(row.scale), f"{row.max_abs:.4g}"] for row in weights.worst],
+            mode="markers",
+            name="worst channels",
+            marker={"size": 11, "symbol": "circle-open", "color": CLIPPED, "line": {"width": 2}},
+            hovertemplate="channel %{x}<br>%{y:.1f} dB<br>scale %{customdata[0]}, largest |w| %{customdata[1]}"
+            "<extra>worst</extra>",
+        )
+    )
+    if weights.sqnr_db is not None:
+        figure.add_trace(
+            go.Scatter(
+                x=[0, max(len(weights.channels) - 1, 0)],
+                y=[weights.sqnr_db, weights.sqnr_db],
+                mode="lines",
+                name=f"whole tensor, {weights.sqnr_db:.1f} dB",
+                line={"width": 1, "dash": "dot", "color": "#8a9299"},
+                hoverinfo="skip",
+            )
+        )
+    figure.update_xaxes(title=f"channel, along axis {weights.axis} of the weights")
+    figure.update_yaxes(title="SQNR of the weights in dB (higher is better)")
+    return figure.update_layout(height=300, margin=MARGIN, legend=LEGEND)
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+def error_map(detail: LayerDetail, jpeg: bytes) -> go.Figure:
+    """The image, and over it the RMS over channels of the difference; both keep the image's aspect ratio."""
+    assert detail.map is not None, "only a feature map lies over the image"
+    x0, y0, x1, y1 = detail.map.extent
+    down, across = detail.map.error.shape
+    width, height = detail.size
+    dx, dy = (x1 - x0) / across, (y1 - y0) / down
+    figure = go.Figure(
+        go.Heatmap(
+            z=detail.map.error,
+            customdata=detail.map.reference,
+            x0=x0 + dx / 2,
+            dx=dx,
+            y0=y0 + dy / 2,
+            dy=dy,
+            zmin=0,
+            zmax=detail.map.highest or 1.0,
+            colorscale=HEAT,
+            colorbar={"title": {"text": "RMS of the difference", "side": "right"}, "thickness": 12},
+            hovertemplate="difference %{z:.3g}<br>FP32's own RMS %{customdata:.3g}<extra></extra>",
+        )
+    )
+    source = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+    place = {"x": 0, "y": 0, "sizex": width, "sizey": height, "xref": "x", "yref": "y", "layer": "below"}
+    figure.add_layout_image(source=source, sizing="stretch", **place)
+    hidden = {"visible": False, "constrain": "domain"}
+    figure.update_xaxes(range=[0, width], **hidden)
+    figure.update_yaxes(range=[height, 0], scaleanchor="x", scaleratio=1, **hidden)
+    return figure.update_layout(height=HEIGHT, margin=MARGIN, plot_bgcolor="rgba(0,0,0,0)")

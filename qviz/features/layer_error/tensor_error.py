@@ -1,0 +1,291 @@
+"""How far one tensor is from another, and how much of that a quantizer's range and step explain.
+
+x is the reference, y the variant (dequantized), both float32 of one shape.
+MSE          mean (x - y)^2, in squared units of the tensor
+SQNR         20 log10(|x| / |x - y|) in dB, higher is better (as ONNX Runtime computes it); None
+             where both are equal, as it would be infinite
+RMSE/scale   sqrt(MSE) / scale of the variant's tensor; about 1/sqrt(12) = .289 where only rounding is left
+cosine       x.y / (|x| |y|), with x.y = (|x|^2 + |y|^2 - |x - y|^2) / 2: more exact where both are nearly equal
+Where a value is no number (NaN, or float16 beyond its range), there is no figure: None, never NaN.
+Sums are kept, not tensors, so that any number of images takes the memory of one. Tensors are gone through in parts
+that stay in the processor's cache: a pass over a whole activation costs five times as much, and there are many passes.
+
+What values a tensor takes, against the range that its quantization can hold.
+
+x are FP32's values, y the variant's (dequantized), both of one tensor; held is (low, high): the smallest and largest
+real value that the variant can hold, None where it is float or per channel.
+unused share   of [low, high], the part that x does not reach, in [0, 1]
+wasted bits    -log2(1 - unused share): how many bits fewer would do for the part that is reached
+clipped share  of the values of x, those more than half a step outside of [low, high], in [0, 1]
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from qviz.structures import Quantization
+
+PART = 1 << 16
+"""Elements looked at together: 256 KB a buffer; with 64 KB or 16 MB it takes a tenth longer."""
+APART = 1040
+"""Elements more than a part: buffers a power of two apart would push one another out of the cache."""
+
+
+@dataclass(slots=True)
+class ErrorSums:
+    """Energies over all elements seen so far; `worst` is the largest MSE of one image, and which image it was."""
+
+    count: int = 0
+    error: float = 0.0
+    reference: float = 0.0
+    variant: float = 0.0
+    product: float = 0.0
+    max_abs: float = 0.0
+    images: int = 0
+    worst_mse: float = -1.0
+    worst_image: str = ""
+
+    def add(self, x: np.ndarray, y: np.ndarray, image: str, quantization: Quantization | None = None) -> None:
+        """Take in one image's tensors. y: real, or integers where their per-tensor quantization is given."""
+        found = ErrorSums(count=x.size, images=1, worst_image=image)
+        for first, second in _pairs(x, y, quantization):
+            found.error += cv2.norm(first, second, cv2.NORM_L2SQR)
+            found.reference += float(np.dot(first, first))
+            found.variant += float(np.dot(second, second))
+            found.max_abs = max(found.max_abs, cv2.norm(first, second, cv2.NORM_INF))
+        found.product = (found.reference + found.variant - found.error) / 2
+        found.worst_mse = found.error / found.count if found.count else 0.0
+        self.merge(found)
+
+    def add_energies(self, x: np.ndarray, y: np.ndarray, quantization: Quantization | None = None) -> None:
+        """What MSE and SQNR need of one image, in half the passes; cosine and the largest difference are left out."""
+        found = ErrorSums(count=x.size, images=1)
+        for first, second in _pairs(x, y, quantization):
+            found.error += cv2.norm(first, second, cv2.NORM_L2SQR)
+            found.reference += float(np.dot(first, first))
+        self.merge(found)
+
+    def merge(self, other: ErrorSums) -> None:
+        """Take in what another worker saw."""
+        self.count += other.count
+        self.error += other.error
+        self.reference += other.reference
+        self.variant += other.variant
+        self.product += other.product
+        self.max_abs = max(self.max_abs, other.max_abs)
+        self.images += other.images
+        if other.worst_mse > self.worst_mse:
+            self.worst_mse, self.worst_image = other.worst_mse, other.worst_image
+
+    @property
+    def mse(self) -> float | None:
+        return finite(self.error / self.count) if self.count else None
+
+    @property
+    def sqnr_db(self) -> float | None:
+        """None where nothing was compared, nothing differs, or the reference is all zero."""
+        if not (self.error > 0 and self.reference > 0):
+            return None
+        ratio = self.reference / self.error
+        return finite(10 * math.log10(ratio)) if ratio > 0 else None
+
+    @property
+    def cosine(self) -> float | None:
+        norms = self.reference * self.variant
+        return finite(float(self.product / norms**0.5)) if norms > 0 else None
+
+    def rmse_over_scale(self, scale: float | None) -> float | None:
+        mse = self.mse
+        return finite(mse**0.5 / scale) if mse is not None and scale else None
+
+
+@dataclass(slots=True)
+class RangeSums:
+    """What the variant's range and step do to the reference's values, whatever the kernels do besides."""
+
+    count: int = 0
+    clipped: int = 0
+    clipping: float = 0.0
+    rounding: float = 0.0
+    low: float = np.inf
+    high: float = -np.inf
+
+    def add(self, x: np.ndarray, quantization: Quantization, dtype: str, quantized: np.ndarray | None = None) -> None:
+        """Take in the reference's activation of a per-tensor quantized tensor.
+
+        quantized: an array of `dtype` to be filled with x as the variant holds it, a by-product here.
+        """
+        values = np.ravel(x)
+        scale, zero = np.float32(quantization.scales[0]), np.float32(quantization.zero_points[0])
+        low, high = (np.float32(end) - zero for end in _ends(dtype))
+        found = RangeSums(count=values.size)
+        for place, part, steps, whole in _parts(values):
+            smallest, largest = part.min(), part.max()
+            found.low, found.high = min(found.low, float(smallest)), max(found.high, float(largest))
+            np.divide(part, scale, out=steps)
+            if not (low <= smallest / scale and largest / scale <= high):
+                found._clip(steps, low, high)
+            if quantized is None:
+                np.rint(steps, out=whole)  # of two ends as far, the other: the energy is the same
+            else:
+                _round(steps, whole)
+                np.add(whole, zero, out=quantized.reshape(-1)[place], casting="unsafe")
+            found.rounding += cv2.norm(steps, whole, cv2.NORM_L2SQR)
+        found.clipping, found.rounding = (energy * float(scale) ** 2 for energy in (found.clipping, found.rounding))
+        self.merge(found)
+
+    def _clip(self, steps: np.ndarray, low: np.float32, high: np.float32) -> None:
+        """In place; values in steps of the scale."""
+        inside = np.clip(steps, low, high)
+        beyond = np.abs(steps - inside)
+        # half a step beyond the end still rounds to it: nothing is lost there but rounding
+        self.clipped += int(np.count_nonzero(beyond > 0.5))
+        self.clipping += float(np.dot(beyond, beyond))
+        steps[:] = inside
+
+    def merge(self, other: RangeSums) -> None:
+        """Take in what another worker saw."""
+        self.count += other.count
+        self.clipped += other.clipped
+        self.clipping += other.clipping
+        self.rounding += other.rounding
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+
+    def share(self) -> float | None:
+        """Of the values, how many are clipped."""
+        return self.clipped / self.count if self.count else None
+
+    def mean(self, energy: float) -> float | None:
+        """An energy as a mean square."""
+        return finite(energy / self.count) if self.count else None
+
+
+def finite(value: float) -> float | None:
+    """None for what is no number: it orders nothing, and JSON has no word for it."""
+    return value if math.isfinite(value) else None
+
+
+def sqnr_db(x: np.ndarray, y: np.ndarray) -> float | None:
+    """SQNR of two arrays; None where they are equal."""
+    sums = ErrorSums()
+    sums.add(x, y, "")
+    return sums.sqnr_db
+
+
+def _parts(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
+    """(place, part, and two float32 buffers of its length, used again for the next) of flat values."""
+    buffers = np.empty((2, min(PART, values.size) + APART), np.float32)
+    for start in range(0, values.size, PART):
+        part = values[start : start + PART]
+        yield slice(start, start + PART), part, buffers[0, : part.size], buffers[1, : part.size]
+
+
+def _pairs(x: np.ndarray, y: np.ndarray, quantization: Quantization | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Parts of x and of y, real."""
+    second = np.ravel(y)
+    for place, first, real, _ in _parts(np.ravel(x)):
+        other = second[place]
+        if quantization is not None:
+            np.subtract(other, np.float32(quantization.zero_points[0]), out=real, dtype=np.float32)
+            other = np.multiply(real, np.float32(quantization.scales[0]), out=real)
+        yield first, other
+
+
+@lru_cache
+def _ends(dtype: str) -> tuple[int, int]:
+    limits = np.iinfo(dtype)
+    return int(limits.min), int(limits.max)
+
+
+def _round(values: np.ndarray, out: np.ndarray) -> None:
+    """To nearest, half away from zero, as `Quantization.quantize`: twice what is cut off is 1 or more from .5 on."""
+    np.trunc(values, out=out)
+    rest = values - out
+    rest += rest
+    out += np.trunc(rest, out=rest)
+
+
+Ends = tuple[float, float]
+
+BINS = 96
+"""Bins of a histogram, about: where values are quantized, a bin holds a whole number of steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRange:
+    """Smallest and largest of x and y on one image; the shares are None where nothing is quantized."""
+
+    reference: Ends
+    variant: Ends
+    held: Ends | None
+    clipped_share: float | None
+    unused_share: float | None
+
+    @property
+    def wasted_bits(self) -> float | None:
+        return None if self.unused_share is None else wasted_bits(self.unused_share)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histogram:
+    """edges (n + 1,) float64 in the tensor's own unit, evenly spaced; counts (n,) int64 of x and of y."""
+
+    edges: np.ndarray
+    reference: np.ndarray
+    variant: np.ndarray
+
+
+def unused_share(reached: Ends, held: Ends) -> float:
+    """Of what can be held, the part that is not reached; `reached` as `RangeSums` keeps it (low, high)."""
+    width = held[1] - held[0]
+    if width <= 0:
+        return 0.0
+    used = min(reached[1], held[1]) - max(reached[0], held[0])
+    return 1.0 - min(max(used / width, 0.0), 1.0)
+
+
+def wasted_bits(unused: float) -> float | None:
+    """None where nothing of the range is used: no number of bits would be too few."""
+    return math.log2(1.0 / (1.0 - unused)) if unused < 1.0 else None
+
+
+def ends_of(values: np.ndarray) -> Ends:
+    """The smallest and the largest finite value; zeros where there is none."""
+    finite = _finite(values)
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+
+
+def histogram(x: np.ndarray, y: np.ndarray, held: Ends | None, scale: float | None) -> Histogram:
+    """Both over the same bins, which span the values and the range.
+
+    With a scale, edges lie half-way between two steps: a bin then holds as many integers as its neighbour, and the
+    variant's counts show no comb.
+    """
+    first, second = _finite(x), _finite(y)
+    edges = _edges([ends_of(first), ends_of(second), *([held] if held else [])], held, scale)
+    bounds = float(edges[0]), float(edges[-1])
+    counts = [np.histogram(values, len(edges) - 1, bounds)[0].astype(np.int64) for values in (first, second)]
+    return Histogram(edges, *counts)
+
+
+def _edges(spans: list[Ends], held: Ends | None, scale: float | None) -> np.ndarray:
+    low, high = min(span[0] for span in spans), max(span[1] for span in spans)
+    if held is None or not scale:
+        widen = 0.0 if high > low else max(abs(low), 1.0) / 2
+        return np.linspace(low - widen, high + widen, BINS + 1)
+    width = scale * max(1, math.ceil((high - low) / scale / BINS))
+    anchor = held[0] - scale / 2
+    below = max(0, math.ceil((anchor - low) / width))
+    above = max(1, math.ceil((high + scale / 2 - anchor) / width - 1e-6))
+    return anchor + width * np.arange(-below, above + 1)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    flat = np.ravel(values)
+    return flat[np.isfinite(flat)]

@@ -1,0 +1,1 @@
+"""One page for the meeting; studies that open again."""

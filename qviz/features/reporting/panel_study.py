@@ -1,0 +1,159 @@
+"""A study that was saved, opened: its finding, which of its models are loaded here, and its page.
+
+What a report shall hold: its sections, and a note at the head of each of them.
+
+The page of a study, made and shown: two downloads, and the page itself as it will open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from html import escape
+
+import streamlit as st
+
+from qviz.chart_style import variant_colour
+from qviz.features.reporting.html import SECTIONS, available, render
+from qviz.features.reporting.study import Study, study_bytes
+from qviz.features.reporting.text import findings, headline
+from qviz.formatting import as_text, megabytes
+from qviz.ui import clicks, page, workspace
+from qviz.ui.frame import frame
+from qviz.ui.page import Page
+from qviz.ui.server import Kept
+
+LONGEST_NOTE = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """sections: in the report's own order; notes: (section, text) of those that have one."""
+
+    sections: tuple[str, ...]
+    notes: tuple[tuple[str, str], ...]
+
+
+def choose(offered: Sequence[str], usual: Collection[str], key: str, slow: Collection[str] = ()) -> Chosen:
+    """The widgets. usual: chosen at first; slow: those that take minutes, which their labels say."""
+    picked = st.pills(
+        "Sections",
+        offered,
+        selection_mode="multi",
+        default=[name for name in offered if name in usual],
+        format_func=lambda name: SECTIONS[name].title + (" (takes minutes)" if name in slow else ""),
+        key=f"{key}-sections",
+    )
+    sections = tuple(name for name in SECTIONS if name in picked)
+    return Chosen(sections, _notes(sections, key))
+
+
+def _notes(sections: Sequence[str], key: str) -> tuple[tuple[str, str], ...]:
+    with st.expander("Notes for the meeting: a text at the head of a section"):
+        places = st.columns(2)
+        texts = {
+            name: places[number % 2].text_area(
+                as_text(SECTIONS[name].title),
+                max_chars=LONGEST_NOTE,
+                height=80,
+                key=f"{key}-note-{name}",
+                persist_state="session",
+            )
+            for number, name in enumerate(sections)
+        }
+    return tuple((name, text.strip()) for name, text in texts.items() if text and text.strip())
+
+
+HEIGHT = 900
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Files:
+    """The page and the study as bytes. rev: a digest of both."""
+
+    page: bytes
+    study: bytes
+    rev: str
+
+
+@st.cache_resource(show_spinner=False)
+def _files() -> Kept[Files]:
+    return Kept(8)
+
+
+def make(study: Study, chosen: Chosen, title: str = "", command: str = "") -> Files:
+    """Both files. Raises SettingsError, StudyError."""
+    named = replace(study, name=title or study.name)
+    if command:
+        named = replace(named, made=replace(study.made, command=command))
+    data = study_bytes(named)
+    rev = sha256(data + repr(chosen).encode("utf-8", "replace")).hexdigest()
+
+    def made() -> Files:
+        return Files(render(named, chosen.sections, dict(chosen.notes)).encode("utf-8"), data, rev)
+
+    return _files().get(rev, made)
+
+
+def report_file_show(files: Files, chosen: Chosen) -> None:
+    """The downloads, and the page in a frame."""
+    left, right = st.columns(2)
+    left.download_button(
+        f"Download the page ({megabytes(len(files.page))})",
+        files.page,
+        "qviz_report.html",
+        "text/html",
+        type="primary",
+        on_click="ignore",
+        width="stretch",
+    )
+    right.download_button(
+        f"Download the study ({megabytes(len(files.study))})",
+        files.study,
+        "qviz_study.json",
+        "application/json",
+        on_click="ignore",
+        width="stretch",
+        help="All figures and pictures in a file: drop it on this page, on any machine, with or without the models.",
+    )
+    st.caption(f"{len(chosen.sections)} sections: {', '.join(SECTIONS[name].title for name in chosen.sections)}.")
+    frame(files.page.decode(), files.rev, HEIGHT, key="report-frame")
+
+
+def show(here: Page, study: Study) -> None:
+    """The finding, a line a variant, the choice of sections, and the page."""
+    page.verdict(headline(study), _told(here, study))
+    st.html(_findings(study))
+    clicks.button(st, "Close this study", _close, "study-close", st.rerun)
+    there = available(study)
+    chosen = choose(there, there, key=f"study-{study.made.images_digest[:12]}")
+    if not chosen.sections:
+        st.info("Choose a section.")
+        return
+    report_file_show(make(study, chosen), chosen)
+
+
+def _close() -> None:
+    workspace.keep(replace(workspace.current(), study=None))
+
+
+def _told(here: Page, study: Study) -> str:
+    """Where it comes from, and whether the other pages can show its models at work."""
+    made = f"A saved study, made {study.made.date}" if study.made.date else "A saved study"
+    loaded = {model.digest for model in here.models.all} if here.models is not None else set()
+    missing = [model.name for model in study.models if model.sha256 not in loaded]
+    if not missing:
+        return f"{made}. Its models are loaded here: the other pages show them at work."
+    if len(missing) == len(study.models):
+        return f"{made}. It needs no models; the other pages show what is loaded here, which are others."
+    return f"{made}. It needs no models; loaded here are all but {', '.join(missing)}."
+
+
+def _findings(study: Study) -> str:
+    rows = (
+        f'<li style="--swatch:{variant_colour(place)}"><b>{escape(found.name)}</b> {escape(found.sentence)}'
+        f"{' ' + escape(found.place[:1].upper() + found.place[1:]) + '.' if found.place else ''}</li>"
+        for place, found in enumerate(findings(study))
+    )
+    return f'<ul class="qviz qviz-findings">{"".join(rows)}</ul>'

@@ -1,0 +1,259 @@
+"""The charts of a report, in the colours of the house. `Drawn` counts them: plotly.js is inlined where there is one.
+
+Figures for a page that stands alone, without a server: plotly.js itself, and each figure as JSON.
+
+A figure's JSON carries no template: the page gives one to all, in its own colours. `INK` in it stands for the page's
+colour of text, which the page's script puts in.
+
+Worst images with their boxes, reference beside variants. Boxes are x, y, width, height in pixels of the original.
+
+The JPEG stands in the page once; every pane draws it again by reference.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import plotly.graph_objects as go
+
+from qviz.chart_style import CHANGES, REFERENCE, variant_colour
+from qviz.features.accuracy.plot import class_heat, class_loss_bars, error_bars, shown_classes, variant_losses
+from qviz.features.comparison import ComparedObject
+from qviz.features.comparison.matching import Change, Summary, summarise
+from qviz.features.corruption_sweep.plot import interaction_heat, severity_curves
+from qviz.features.cost.plot import tradeoff_scatter
+from qviz.features.layer_error import outliers, reference_places
+from qviz.features.layer_error.plot import Row, layer_error_chart
+from qviz.features.reporting.study import StudiedImage, Study
+from qviz.features.reporting.work import weighed
+
+INK = "#010203"
+
+
+@cache
+def plotly_js() -> str:
+    """plotly.js, 4.8 MB. It holds no `</script`, so that it can be inlined as it is."""
+    from plotly.offline import get_plotlyjs
+
+    text: str = get_plotlyjs()
+    return text.replace("\r\n", "\n")
+
+
+def figure_json(figure: go.Figure) -> str:
+    """data and layout as JSON that may stand inside of a <script>: no angle bracket, no ampersand."""
+    from plotly.io.json import to_json_plotly
+
+    content = figure.to_plotly_json()
+    layout = {name: value for name, value in content["layout"].items() if name != "template"}
+    text: str = to_json_plotly({"data": content["data"], "layout": layout})
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+MOST_CLASSES = 24
+"""Rows of a chart, so that it stands on one sheet of paper."""
+MOST_BARS = 3
+"""Variants whose classes have a chart of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One figure: json for a <script>; title: what it shows, read out where it cannot be seen; height in pixels."""
+
+    number: int
+    title: str
+    json: str
+    height: int
+
+
+class Drawn:
+    """Draws a study's figures and numbers them."""
+
+    def __init__(self, study: Study) -> None:
+        self.study, self.count = study, 0
+        self.colours = {study.reference.name: REFERENCE}
+        self.colours |= {model.name: variant_colour(place) for place, model in enumerate(study.variants)}
+
+    def chart(self, title: str, figure: Any) -> Chart:
+        """A figure with its number; safe inside of a <script>."""
+        self.count += 1
+        return Chart(self.count, title, figure_json(figure), int(figure.layout.height or 400))
+
+    def accuracy(self) -> list[Chart]:
+        """The loss of each variant, and what kinds of errors the worst one adds."""
+        study, losses = self.study, self.study.losses
+        if study.evaluation is None or not losses:
+            return []
+        figure = variant_losses({name: loss.ap for name, loss in losses.items()}, [self.colours[n] for n in losses])
+        charts = [self.chart("AP points lost by each variant, with 95% intervals", figure)]
+        worst = max(losses, key=lambda name: losses[name].ap.value or 0.0)
+        detail = study.evaluation.details[list(losses).index(worst)]
+        errors = error_bars(detail.errors, study.reference.name, worst, self.colours[worst])
+        return [*charts, self.chart(f"What each kind of error costs: {study.reference.name} and {worst}", errors)]
+
+    def classes(self) -> list[Chart]:
+        """Classes by variants, then those of the worst variants with their intervals."""
+        losses = self.study.losses
+        hurt = [name for name, loss in losses.items() if shown_classes([loss])]
+        hurt.sort(key=lambda name: -(losses[name].ap.value or 0.0))
+        charts = []
+        if len(losses) > 1 and hurt:
+            charts.append(self.chart("AP points lost, by class and variant", class_heat(losses, INK, MOST_CLASSES)))
+        for name in hurt[:MOST_BARS]:
+            figure = class_loss_bars(losses[name], self.colours[name], MOST_CLASSES)
+            charts.append(self.chart(f"{name}: AP points lost by class, with 95% intervals", figure))
+        return charts
+
+    def layers(self) -> list[Chart]:
+        """All variants whose layers were run, over one another."""
+        results = self.study.layers
+        rows = [
+            Row(
+                name,
+                errors,
+                outliers(errors.layers),
+                self.colours[name],
+                reference_places(errors) if len(results) > 1 else {},
+            )
+            for name, errors in results.items()
+        ]
+        return [self.chart("Error along the network, SQNR in dB", layer_error_chart(rows))] if rows else []
+
+    def robustness(self) -> list[Chart]:
+        """Value by severity, and what quantization adds to it."""
+        found = self.study.robustness
+        if found is None:
+            return []
+        names = dict(zip(found.models, (model.name for model in self.study.models), strict=False))
+        colours = {model: self.colours[name] for model, name in names.items()}
+        charts = [self.chart(f"{found.measure} by severity", severity_curves(found, names, colours))]
+        if found.interactions:
+            heat = interaction_heat(found, names)
+            charts.append(self.chart("What quantization loses beyond FP32 under each corruption", heat))
+        return charts
+
+    def tradeoff(self) -> list[Chart]:
+        """What each model keeps, over its latency."""
+        figure = tradeoff_scatter(weighed(self.study), self.colours)
+        return [self.chart("What each model keeps, by its latency; a bubble's area is its size", figure)]
+
+
+MOST_ACROSS = 4
+MOST_BOXES = 300
+"""Boxes of one pane; a page must stay light."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One drawn box. change: decides its line; tag: on the picture; told: on hovering; pair: the object, for both."""
+
+    change: str
+    colour: str
+    x: float
+    y: float
+    width: float
+    height: float
+    tag: str
+    told: str
+    pair: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pane:
+    """One model's boxes; said: what became of the objects."""
+
+    name: str
+    colour: str
+    said: str
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One image. source: a data URI; unit: pixels of the original that look like one on the page's pane."""
+
+    number: int
+    name: str
+    width: int
+    height: int
+    source: str
+    unit: float
+    panes: tuple[Pane, ...]
+
+    @property
+    def across(self) -> int:
+        """Panes in a row: rows of equal length, at most MOST_ACROSS."""
+        rows = -(-len(self.panes) // MOST_ACROSS)
+        return -(-len(self.panes) // rows)
+
+
+def pictures(study: Study, colours: Mapping[str, str]) -> list[Picture]:
+    """Every image of the study."""
+    return [_picture(number, study, image, colours) for number, image in enumerate(study.images, start=1)]
+
+
+def _picture(number: int, study: Study, image: StudiedImage, colours: Mapping[str, str]) -> Picture:
+    objects = study.objects(image)
+    own = next(iter(objects.values()), ())
+    name = study.reference.name
+    panes = [_reference(own, name, colours[name])]
+    panes += [_variant(found, variant, colours[variant]) for variant, found in objects.items()]
+    source = "data:image/jpeg;base64," + base64.b64encode(image.jpeg).decode()
+    unit = max(image.width / 400, image.height / 400)
+    return Picture(number, image.name, image.width, image.height, source, unit, tuple(panes))
+
+
+def _reference(objects: Sequence[ComparedObject], name: str, colour: str) -> Pane:
+    """The reference's objects are told by any variant."""
+    found = [row for row in objects if row.reference_box is not None]
+    boxes = [
+        _box("reference", colour, row.reference_box, row.label, f"{row.label} {row.reference_score:.2f}", row)
+        for row in found[:MOST_BOXES]
+    ]
+    said = {0: "no object", 1: "1 object"}.get(len(found), f"{len(found)} objects")
+    return Pane(name, colour, said, tuple(box for box in boxes if box is not None))
+
+
+def _variant(objects: Sequence[ComparedObject], name: str, colour: str) -> Pane:
+    ordered = sorted(objects, key=lambda row: row.change != Change.KEPT)  # what has changed is drawn on top
+    boxes = [box for row in ordered[-MOST_BOXES:] if (box := _changed(row, colour)) is not None]
+    return Pane(name, colour, _said(objects), tuple(boxes))
+
+
+def _changed(row: ComparedObject, colour: str) -> Box | None:
+    """A lost object is drawn where the reference saw it."""
+    shade = colour if row.change == Change.KEPT else CHANGES[row.change]
+    tag = (row.variant_label or row.label) if row.change != Change.KEPT else ""
+    return _box(row.change, shade, row.variant_box or row.reference_box, tag, _told(row), row)
+
+
+def _box(
+    change: str, colour: str, sides: tuple[float, ...] | None, tag: str, told: str, row: ComparedObject
+) -> Box | None:
+    if sides is None:
+        return None
+    left, top, right, bottom = (round(side, 1) for side in sides)
+    pair = "" if row.reference_index is None else str(row.reference_index)
+    return Box(change, colour, left, top, max(right - left, 0), max(bottom - top, 0), tag[:30], told, pair)
+
+
+def _told(row: ComparedObject) -> str:
+    if row.change == Change.LOST:
+        return f"lost: {row.label} {row.reference_score:.2f} ({row.lost_because})"
+    if row.change == Change.SPURIOUS:
+        return f"spurious: {row.variant_label} {row.variant_score:.2f}"
+    change = f"{row.reference_score:.2f} → {row.variant_score:.2f}"
+    if row.change == Change.RELABELLED:
+        return f"relabelled: {row.label} → {row.variant_label}, {change}, IoU {row.iou:.2f}"
+    return f"{row.change}: {row.label} {change}, IoU {row.iou:.2f}"
+
+
+def _said(objects: Sequence[ComparedObject]) -> str:
+    """1 lost · 2 kept"""
+    summary: Summary = summarise((Change(row.change) for row in objects), ())
+    order = ("lost", "relabelled", "spurious", "shifted", "kept")
+    counts = [(getattr(summary, name), name) for name in order]
+    return " · ".join(f"{count} {name}" for count, name in counts if count) or "no object"

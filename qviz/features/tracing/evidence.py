@@ -1,0 +1,208 @@
+"""What is known of one operator of a trace: its tensors, its errors on this image, the experiment of `trace_cause`.
+
+Weights and biases of a variant's operators against FP32's, in one worker.
+
+Weights are coarse where their SQNR (dB, higher is better) lies below the median of the network's layers by COARSE_DB
+and by 3 robust standard deviations (1.4826 times the median absolute deviation). An int32 bias stands for
+scale of the input * scale of the weights (one a channel) * integer: that is what the kernels add, whatever scale the
+file notes for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from qviz.engine import Blob
+from qviz.features.layer_error.tensor_error import sqnr_db
+from qviz.features.tracing.cause import COARSE_DB, Evidence, ReadTensor, WeightFacts, range_sums
+from qviz.features.tracing.takeover import Takeover
+from qviz.structures import Graph, Op, Tensor
+from qviz.tflite.constants import stored_constant
+from qviz.tflite.paired_networks import CONVERSIONS, PairedNetworks, as_real, as_variant
+
+BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
+"""Which input of an operator is its bias."""
+
+
+class OperatorConstants:
+    """Those of two networks; files are read only where a bias is asked for."""
+
+    def __init__(self, networks: PairedNetworks, blobs: tuple[Blob, Blob]) -> None:
+        self._networks, self._blobs = networks, blobs
+        self._weights = _weight_sqnrs(networks)
+        found = np.array(list(self._weights.values()) or [0.0])
+        self._usual = float(np.median(found))
+        deviation = 1.4826 * float(np.median(np.abs(found - self._usual)))
+        self._coarse = self._usual - max(COARSE_DB, 3 * deviation)
+
+    def weights(self, op: Op) -> WeightFacts | None:
+        """None where the operator has none, or they equal FP32's."""
+        found = self._weights.get(op.order)
+        return None if found is None else WeightFacts(found, self._usual, self._coarse)
+
+    def bias_error(self, op: Op) -> np.ndarray | None:
+        """(channels,) real values, the variant's minus FP32's; None where either has none, or FP32 keeps it apart."""
+        pair = self._networks.pair_of.get(op.order)
+        if pair is None or op.kind not in BIAS:
+            return None
+        other = self._networks.reference.graph.ops[pair.reference_order]
+        if pair.reference_tensor not in other.outputs or other.kind != op.kind:
+            return None
+        exact, own = self._real_bias(0, other), self._real_bias(1, op)
+        return own - exact if exact is not None and own is not None and exact.shape == own.shape else None
+
+    def _real_bias(self, side: int, op: Op) -> np.ndarray | None:
+        stepper = (self._networks.reference, self._networks.variant)[side]
+        index = op.inputs[BIAS[op.kind]] if len(op.inputs) > BIAS[op.kind] else None
+        if index is None or index in stepper.folded:
+            return None if index is None else stepper.folded[index]
+        tensor = stepper.graph.tensors[index]
+        if not tensor.constant:
+            return None
+        stored = stored_constant(self._blobs[side].read(), tensor)
+        return stored * _product_scale(stepper.graph, op, tensor)
+
+
+def _product_scale(graph: Graph, op: Op, bias: Tensor) -> np.ndarray | float:
+    """Of one unit of an integer bias: (channels,) or one."""
+    if bias.dtype not in ("int32", "int64"):
+        return 1.0
+    read, weights = (graph.tensors[index].quantization for index in _data_and_weights(op))
+    if read is None or weights is None:
+        return bias.quantization.scales if bias.quantization is not None else 1.0
+    return np.asarray(read.scales[0].astype(np.float64) * weights.scales)
+
+
+def _data_and_weights(op: Op) -> tuple[int, int]:
+    places = (2, 1) if op.kind == "TRANSPOSE_CONV" else (0, 1)
+    first, second = (op.inputs[place] for place in places)
+    assert first is not None and second is not None, "an operator with a bias reads data and weights"
+    return first, second
+
+
+def _weight_sqnrs(networks: PairedNetworks) -> Mapping[int, float]:
+    """order -> SQNR of the weights, where they differ from the partner's and have its shape."""
+    found = {}
+    for order, pair in networks.pair_of.items():
+        first = networks.reference_weights.get(pair.reference_order)
+        second = networks.variant_weights.get(order)
+        if first is None or second is None or first.shape != second.shape:
+            continue
+        if networks.variant.graph.ops[order].kind not in CONVERSIONS and (value := sqnr_db(first, second)) is not None:
+            found[order] = value
+    return found
+
+
+Tensors = Mapping[int, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Symptoms:
+    """As `layer_error` defines them, on this image; SQNR in dB, None where nothing differs or nothing is known."""
+
+    local_sqnr_db: float | None
+    cumulative_sqnr_db: float | None
+    fall_db: float | None
+    clipped_share: float | None
+
+
+class Examiner:
+    """Looks at the operators of a `Takeover`. runs: FP32's tensors and the variant's own; score: of the wanted ones."""
+
+    def __init__(
+        self,
+        networks: PairedNetworks,
+        takeover: Takeover,
+        runs: tuple[Tensors, Tensors],
+        constants: OperatorConstants,
+        score: Callable[[Tensors], float],
+    ) -> None:
+        self.graph, self.takeover = networks.variant.graph, takeover
+        self._networks, self._constants, self._score = networks, constants, score
+        self._truth, self._own = runs
+        self._steps = networks.variant.steps
+        self._alone = {step.orders[0]: i for i, step in enumerate(networks.reference.steps) if not step.block}
+
+    def op(self, cut: int) -> Op:
+        """The operator at a cut; of a block the first."""
+        return self.graph.ops[self._steps[self.takeover.steps[cut]].orders[0]]
+
+    def cut_of(self, order: int) -> int | None:
+        """The cut at which an operator's step is."""
+        cuts = (cut for cut, number in enumerate(self.takeover.steps) if order in self._steps[number].orders)
+        return next(cuts, None)
+
+    def reads(self, cut: int) -> list[ReadTensor]:
+        """The tensors that its step reads and that have a partner."""
+        return [found for index in self.inputs(cut) if (found := self.read(index)) is not None]
+
+    def read(self, index: int) -> ReadTensor | None:
+        """A tensor as it enters."""
+        exact, tensor = self.takeover.real(index), self.graph.tensors[index]
+        if exact is None:
+            return None
+        of_image = self._networks.partners.get(index) in self._networks.reference.graph.inputs
+        return ReadTensor(tensor, exact, self._real(index), of_image)
+
+    def evidence(self, cut: int, before: float, gain: float) -> Evidence:
+        """The experiment. before: the score at this cut."""
+        op = self.op(cut)
+        output = op.outputs[0]
+        tensor, exact = self.graph.tensors[output], self.takeover.real(output)
+        made = as_real(self.takeover.made(cut)[output], tensor)
+        floated = self._floated(cut, op) if exact is not None else None
+        repaired = 0.0
+        if floated is not None and gain > 0:
+            floated = floated.reshape(made.shape)
+            given = {output: as_variant(floated, tensor)}
+            repaired = (self._score(self.takeover.continued(cut + 1, given)) - before) / gain
+        return Evidence(
+            tensor, tuple(self.reads(cut)), made if exact is None else exact, made, floated, repaired,
+            self._constants.weights(op), partial(self._constants.bias_error, op),
+        )  # fmt: skip
+
+    def symptoms(self, cut: int) -> Symptoms:
+        """Of the operator's first output."""
+        output = self.op(cut).outputs[0]
+        exact, tensor = self.takeover.real(output), self.graph.tensors[output]
+        made = self.takeover.made(cut).get(output)
+        if exact is None or made is None:
+            return Symptoms(None, None, None, None)
+        local = sqnr_db(exact, as_real(made, tensor))
+        behind, before = self._cumulative(output), [self._cumulative(index) for index in self.inputs(cut)]
+        worst = min((db for db in before if db is not None), default=None)
+        fall = worst - behind if worst is not None and behind is not None else None
+        return Symptoms(local, behind, fall, range_sums(tensor, exact).share())
+
+    def inputs(self, cut: int) -> tuple[int, ...]:
+        """The tensors that its step reads."""
+        return self._steps[self.takeover.steps[cut]].inputs
+
+    def _cumulative(self, index: int) -> float | None:
+        exact = self.takeover.real(index)
+        return None if exact is None else sqnr_db(exact, as_real(self._own[index], self.graph.tensors[index]))
+
+    def _floated(self, cut: int, op: Op) -> np.ndarray | None:
+        """What FP32's operator makes of what this one reads; None where it reads anything else, or is no one step."""
+        inputs = self.inputs(cut)
+        if self._steps[self.takeover.steps[cut]].block or len(op.outputs) != 1:
+            return None
+        if op.kind in CONVERSIONS:
+            return self._real(inputs[0])
+        pair = self._networks.pair_of.get(op.order)
+        step = None if pair is None else self._alone.get(pair.reference_order)
+        if pair is None or step is None:
+            return None
+        theirs = self._networks.reference.steps[step]
+        fed = {partner: self._real(t) for t in inputs if (partner := self._networks.partners.get(t)) is not None}
+        if pair.reference_tensor not in theirs.outputs or not set(theirs.inputs) <= set(fed):
+            return None  # FP32 computes what is fused here in several operators, or from something else
+        shaped = {t: fed[t].reshape(self._truth[t].shape) for t in theirs.inputs}
+        return self._networks.reference.run_step(step, shaped)[pair.reference_tensor]
+
+    def _real(self, index: int) -> np.ndarray:
+        return as_real(self.takeover.entering(index), self.graph.tensors[index])

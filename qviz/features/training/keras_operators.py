@@ -1,0 +1,332 @@
+"""The operators that training knows, written out: name in TensorFlow Lite's schema -> what it computes.
+
+One operator of a .tflite file as TensorFlow computes it for any number of images.
+
+    compute(tf, step, inputs) -> the outputs
+
+inputs    tensors in the operator's order: activations [batch, ...], float constants as the file keeps them (CONV_2D
+          [out, h, w, in], DEPTHWISE_CONV_2D [1, h, w, out], FULLY_CONNECTED [out, in]); integer constants are numpy
+          arrays; an absent one is None
+batch     files are written for one image, training takes several: what would move the batch or mix it with something
+          else is refused (`Refused`, with the reason)
+Source of each operator's meaning: tensorflow/lite/kernels and the converter's legalisation patterns.
+
+Operators that move, cut, join or resize tensors. See `keras_step`.
+
+Operators with weights or windows: convolutions, dense layers, pools. See `keras_step`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+
+class Refused(Exception):
+    """An operator in a form that cannot be trained; the message says what is in the way."""
+
+    _keras_call_info_injected = True  # else Keras wraps the sentence in a page about layers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One operator: its kind, its options by the schema's names, and its outputs' shapes for one image.
+
+    batched: of each input, whether it was computed from the image, and so begins with the batch.
+    """
+
+    kind: str
+    options: Mapping[str, Any]
+    shapes: tuple[tuple[int, ...], ...]
+    batched: tuple[bool, ...]
+
+    def option(self, name: str, default: Any = None) -> Any:
+        return self.options.get(name, default)
+
+
+Compute = Callable[[Any, Step, Sequence[Any]], Any]
+
+
+def activated(tf: Any, step: Step, values: Any) -> Any:
+    """Through the activation that is fused into the operator."""
+    name = step.option("fusedActivationFunction", "NONE")
+    if name == "NONE":
+        return values
+    if name not in _ACTIVATIONS:
+        raise Refused(f"its fused activation {name} is not known")
+    return _ACTIVATIONS[name](tf, values)
+
+
+_ACTIVATIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "RELU": lambda tf, x: tf.nn.relu(x),
+    "RELU6": lambda tf, x: tf.nn.relu6(x),
+    "RELU_N1_TO_1": lambda tf, x: tf.clip_by_value(x, -1.0, 1.0),
+    "TANH": lambda tf, x: tf.tanh(x),
+}
+
+
+def batch_first(shape: Sequence[int]) -> list[int]:
+    """The output's shape for any number of images. Raises Refused where the batch is not its first side."""
+    if not shape or shape[0] != 1:
+        raise Refused(f"its output {list(shape)} does not begin with the batch")
+    return [-1, *shape[1:]]
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """Counted from the front. Raises Refused for the batch's."""
+    found = axis + rank if axis < 0 else axis
+    if found == 0:
+        raise Refused("it works along the batch")
+    return found
+
+
+def _reshape(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    return tf.reshape(inputs[0], batch_first(step.shapes[0]))
+
+
+def _concatenation(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    axis = axis_of(step.option("axis"), len(step.shapes[0]))
+    return activated(tf, step, tf.concat(list(inputs), axis))
+
+
+def _split(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    return tf.split(inputs[1], step.option("numSplits"), axis_of(int(inputs[0]), len(step.shapes[0])))
+
+
+def _split_sizes(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    return tf.split(inputs[0], [int(size) for size in inputs[1]], axis_of(int(inputs[2]), len(step.shapes[0])))
+
+
+def _unpack(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    return tf.unstack(inputs[0], axis=axis_of(step.option("axis"), len(step.shapes[0]) + 1))
+
+
+def _pad(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    if np.any(inputs[1][0]):
+        raise Refused("it pads the batch")
+    value = float(np.asarray(inputs[2])) if len(inputs) > 2 and inputs[2] is not None else 0.0
+    return tf.pad(inputs[0], inputs[1], constant_values=value)
+
+
+def _mirror_pad(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    return tf.pad(inputs[0], inputs[1], mode="SYMMETRIC" if step.option("mode") else "REFLECT")
+
+
+def _transpose(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    order = [int(axis) for axis in inputs[1]]
+    if order[0] != 0:
+        raise Refused("it moves the batch")
+    return tf.transpose(inputs[0], order)
+
+
+def _strided_slice(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    if step.option("ellipsisMask") or step.option("newAxisMask") or step.option("shrinkAxisMask", 0) & 1:
+        raise Refused("it adds axes or takes the batch's away")
+    masks = {"begin_mask": step.option("beginMask") | 1, "end_mask": step.option("endMask") | 1}
+    shrink = step.option("shrinkAxisMask")
+    return tf.strided_slice(*inputs[:4], **masks, shrink_axis_mask=shrink)
+
+
+def _slice(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    return tf.slice(inputs[0], inputs[1], [-1, *(int(size) for size in inputs[2][1:])])
+
+
+def _gather(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    if step.option("batchDims"):
+        raise Refused("it gathers by batch")
+    return tf.gather(inputs[0], inputs[1], axis=axis_of(step.option("axis"), len(inputs[0].shape)))
+
+
+def _tile(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    if inputs[1][0] != 1:
+        raise Refused("it repeats the batch")
+    return tf.tile(inputs[0], inputs[1])
+
+
+def _reduce(name: str) -> Compute:
+    def compute(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+        axes = [axis_of(int(axis), len(inputs[0].shape)) for axis in np.atleast_1d(inputs[1])]
+        return getattr(tf, name)(inputs[0], axes, keepdims=bool(step.option("keepDims")))
+
+    return compute
+
+
+def _nearest(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    aligned, half = step.option("alignCorners"), step.option("halfPixelCenters")
+    function = tf.raw_ops.ResizeNearestNeighbor
+    return function(images=inputs[0], size=inputs[1], align_corners=aligned, half_pixel_centers=half)
+
+
+def _bilinear(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    aligned, half = step.option("alignCorners"), step.option("halfPixelCenters")
+    return tf.raw_ops.ResizeBilinear(images=inputs[0], size=inputs[1], align_corners=aligned, half_pixel_centers=half)
+
+
+SHAPES: dict[str, Compute] = {
+    "RESHAPE": _reshape,
+    "SQUEEZE": _reshape,
+    "EXPAND_DIMS": _reshape,
+    "CONCATENATION": _concatenation,
+    "SPLIT": _split,
+    "SPLIT_V": _split_sizes,
+    "UNPACK": _unpack,
+    "PAD": _pad,
+    "PADV2": _pad,
+    "MIRROR_PAD": _mirror_pad,
+    "TRANSPOSE": _transpose,
+    "STRIDED_SLICE": _strided_slice,
+    "SLICE": _slice,
+    "GATHER": _gather,
+    "TILE": _tile,
+    "MEAN": _reduce("reduce_mean"),
+    "SUM": _reduce("reduce_sum"),
+    "REDUCE_MAX": _reduce("reduce_max"),
+    "RESIZE_NEAREST_NEIGHBOR": _nearest,
+    "RESIZE_BILINEAR": _bilinear,
+}
+
+
+def _convolution(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    image, filters = inputs[:2]
+    groups = image.shape[3] // filters.shape[3]
+    if groups > 1:
+        return _grouped(tf, step, inputs, groups)
+    kernel = tf.transpose(filters, [1, 2, 3, 0])  # [h, w, in, out]
+    strides = step.option("strideH"), step.option("strideW")
+    dilations = step.option("dilationHFactor"), step.option("dilationWFactor")
+    return _biased(tf, step, tf.nn.conv2d(image, kernel, strides, step.option("padding"), dilations=dilations), inputs)
+
+
+def _grouped(tf: Any, step: Step, inputs: Sequence[Any], groups: int) -> Any:
+    """Part by part, as TensorFlow does not train it as a whole; one input channel a group is a depthwise one."""
+    image, filters = inputs[:2]
+    if filters.shape[3] == 1:
+        return _depthwise(tf, step, [image, tf.transpose(filters, [3, 1, 2, 0]), *inputs[2:]])
+    parts = zip(tf.split(image, groups, axis=3), tf.split(filters, groups, axis=0), strict=True)
+    plain = replace(step, options={**step.options, "fusedActivationFunction": "NONE"})
+    return _biased(tf, step, tf.concat([_convolution(tf, plain, pair) for pair in parts], axis=3), inputs)
+
+
+def _depthwise(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    image, filters = inputs[:2]
+    high, wide, out = filters.shape[1:]
+    kernel = tf.reshape(filters, [high, wide, image.shape[3], out // image.shape[3]])
+    across, down = step.option("strideW"), step.option("strideH")
+    if across != down:
+        raise Refused("its strides differ in x and y, which TensorFlow does not train")
+    dilations = [step.option("dilationHFactor"), step.option("dilationWFactor")]
+    strides = [1, down, across, 1]
+    found = tf.nn.depthwise_conv2d(image, kernel, strides, step.option("padding"), dilations=dilations)
+    return _biased(tf, step, found, inputs)
+
+
+def _transpose_convolution(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    _, filters, image = inputs[:3]
+    kernel = tf.transpose(filters, [1, 2, 0, 3])  # [h, w, out, in]
+    shape = tf.stack([tf.shape(image)[0], *step.shapes[0][1:]])
+    strides = step.option("strideH"), step.option("strideW")
+    found = tf.nn.conv2d_transpose(image, kernel, shape, strides, step.option("padding"))
+    return _biased(tf, step, found, inputs, 3)
+
+
+def _dense(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    rows = tf.reshape(inputs[0], [-1, inputs[1].shape[1]])
+    if int(np.prod(step.shapes[0][:-1])) != 1 and step.shapes[0][0] != 1:
+        raise Refused("it mixes the batch with another axis")
+    found = tf.reshape(tf.matmul(rows, inputs[1], transpose_b=True), batch_first(step.shapes[0]))
+    return _biased(tf, step, found, inputs)
+
+
+def _biased(tf: Any, step: Step, values: Any, inputs: Sequence[Any], at: int = 2) -> Any:
+    bias = inputs[at] if len(inputs) > at else None
+    return activated(tf, step, values if bias is None else values + bias)
+
+
+def _pool(name: str) -> Compute:
+    def compute(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+        window = [step.option("filterHeight"), step.option("filterWidth")]
+        strides = [step.option("strideH"), step.option("strideW")]
+        return activated(tf, step, getattr(tf.nn, name)(inputs[0], window, strides, step.option("padding")))
+
+    return compute
+
+
+LAYERS: dict[str, Compute] = {
+    "CONV_2D": _convolution,
+    "DEPTHWISE_CONV_2D": _depthwise,
+    "TRANSPOSE_CONV": _transpose_convolution,
+    "FULLY_CONNECTED": _dense,
+    "MAX_POOL_2D": _pool("max_pool2d"),
+    "AVERAGE_POOL_2D": _pool("avg_pool2d"),
+}
+
+
+def _two(name: str) -> Compute:
+    def compute(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+        return activated(tf, step, getattr(tf, name)(*_aligned(tf, step, inputs)))
+
+    return compute
+
+
+def _aligned(tf: Any, step: Step, inputs: Sequence[Any]) -> list[Any]:
+    """Sides are paired from behind: [batch, c] beside [batch, h, w, c] gets its sides of 1 behind the batch."""
+    rank = max(len(values.shape) for values in inputs)
+    found = []
+    for values, batched in zip(inputs, step.batched, strict=True):
+        missing = rank - len(values.shape)
+        if batched and missing:
+            values = tf.reshape(values, [-1, *[1] * missing, *values.shape[1:]])
+        found.append(values)
+    return found
+
+
+def _one(function: Callable[[Any, Any], Any]) -> Compute:
+    return lambda tf, step, inputs: function(tf, inputs[0])
+
+
+def _sum(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    return activated(tf, step, tf.add_n(list(inputs)))
+
+
+def _softmax(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    return tf.nn.softmax(inputs[0] * step.option("beta", 1.0))
+
+
+def _leaky(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    return tf.nn.leaky_relu(inputs[0], step.option("alpha"))
+
+
+def _prelu(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+    return tf.nn.relu(inputs[0]) + inputs[1] * tf.minimum(inputs[0], 0.0)
+
+
+OPERATORS: dict[str, Compute] = {
+    **LAYERS,
+    **SHAPES,
+    "ADD": _two("add"),
+    "SUB": _two("subtract"),
+    "MUL": _two("multiply"),
+    "DIV": _two("divide"),
+    "MAXIMUM": _two("maximum"),
+    "MINIMUM": _two("minimum"),
+    "ADD_N": _sum,
+    "SOFTMAX": _softmax,
+    "LOGISTIC": _one(lambda tf, x: tf.sigmoid(x)),
+    "RELU": _one(lambda tf, x: tf.nn.relu(x)),
+    "RELU6": _one(lambda tf, x: tf.nn.relu6(x)),
+    "RELU_N1_TO_1": _one(lambda tf, x: tf.clip_by_value(x, -1.0, 1.0)),
+    "LEAKY_RELU": _leaky,
+    "PRELU": _prelu,
+    "HARD_SWISH": _one(lambda tf, x: x * tf.nn.relu6(x + 3.0) / 6.0),
+    "TANH": _one(lambda tf, x: tf.tanh(x)),
+    "EXP": _one(lambda tf, x: tf.exp(x)),
+    "LOG": _one(lambda tf, x: tf.math.log(x)),
+    "SQRT": _one(lambda tf, x: tf.sqrt(x)),
+    "RSQRT": _one(lambda tf, x: tf.math.rsqrt(x)),
+    "SQUARE": _one(lambda tf, x: tf.square(x)),
+    "NEG": _one(lambda tf, x: -x),
+    "ABS": _one(lambda tf, x: tf.abs(x)),
+}

@@ -1,0 +1,238 @@
+"""Teacher, student and optimizer in one worker process; and the jobs that run some steps there.
+
+The worker stays warm between jobs. A cold one goes on from the checkpoint, so a crash or a kill costs the steps since
+the last one. The same plan takes the same steps, interrupted or not.
+
+A training on disk: every variable of the student and of its optimizer, and the loss of every step so far.
+
+An .npz file of plain arrays, never unpickled, written beside and renamed, so that a kill leaves the last one whole. It
+names the training it belongs to by digest: nothing else goes on from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qviz.engine import Blob
+from qviz.errors import QuantizeError
+from qviz.features.building.names import named_apart
+from qviz.features.building.ranges import Calibration
+from qviz.features.building.recipes import RECIPES
+from qviz.features.training.batches import Batches, varied
+from qviz.features.training.fake_quant import FakeQuantized
+from qviz.features.training.keras_graph import AsTheFile, functional, needed, outputs
+from qviz.features.training.loss import columns_of, head_loss, tap_loss
+from qviz.features.training.plan import WARM_UP, Plan, objectness_column, trained_ends
+from qviz.structures import Graph, Settings
+from qviz.tensorflow_models.runtime import tensorflow
+from qviz.tflite.new_constants import own_constants, with_constants
+from qviz.tflite.runner import Runner
+from qviz.tflite.schema import read_graph
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """losses: (steps done,); variables: in the trainer's order."""
+
+    losses: tuple[float, ...]
+    variables: tuple[np.ndarray, ...]
+
+
+def save(path: Path, training: str, losses: Sequence[float], variables: Sequence[np.ndarray]) -> None:
+    """training: the plan's digest. Raises QuantizeError where the file cannot be written."""
+    part = _part(path)
+    arrays: dict[str, Any] = {f"variable_{number}": values for number, values in enumerate(variables)}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            np.savez(file, training=np.array(training), losses=np.array(losses, np.float64), **arrays)
+        part.replace(path)
+    except OSError as error:
+        raise QuantizeError(f"The checkpoint {path} cannot be written ({error.strerror}); free some space.") from error
+
+
+def load(path: Path, training: str) -> Checkpoint | None:
+    """None where there is none. Raises QuantizeError where it is damaged or belongs to another training."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            found, losses = str(held["training"]), tuple(float(loss) for loss in held["losses"])
+            count = sum(name.startswith("variable_") for name in held.files)
+            variables = tuple(held[f"variable_{number}"] for number in range(count)) if found == training else ()
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise QuantizeError(f"The checkpoint {path} is damaged ({error}); remove it to start anew.") from error
+    if found != training:
+        raise QuantizeError(
+            f"The checkpoint {path} belongs to another training (other model, images, recipe or steps). Ask for that"
+            " one again to finish it, remove the file, or write the result elsewhere."
+        )
+    return Checkpoint(losses, variables)
+
+
+def forget(path: Path) -> None:
+    """Once the result is safe."""
+    for left in (path, _part(path)):
+        with contextlib.suppress(OSError):
+            left.unlink(missing_ok=True)
+
+
+def _part(path: Path) -> Path:
+    """While it is written."""
+    return path.with_name(f"{path.name}.part")
+
+
+SAVING_SHARE = 0.05
+"""Of the time that training may spend on writing checkpoints."""
+LOOKED_AT = 16
+"""Images on which the teacher shows what its outputs mean."""
+TOLERANCE = 1e-3
+"""Largest error of the rebuilt network, in units of the output's largest value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A training as a worker gets it. images: packed; digest: the plan's; checkpoint: where it is kept."""
+
+    model: Blob
+    images: Blob
+    settings: Settings
+    plan: Plan
+    calibration: Calibration | None
+    digest: str
+    checkpoint: Path
+
+
+def train_job(job: Job, seconds: float) -> tuple[float, ...]:
+    """Some steps, at least one. The loss of every step so far. Raises QuantizeError."""
+    trainer = _trainer(job)
+    end = time.monotonic() + seconds
+    while len(trainer.losses) < job.plan.steps:
+        trainer.step()
+        if time.monotonic() >= end:
+            break
+    trainer.save(job, always=len(trainer.losses) >= job.plan.steps)
+    return tuple(trainer.losses)
+
+
+def finish_job(job: Job) -> tuple[bytes, dict[str, tuple[float, float]]]:
+    """The float32 file with the trained constants, and the trained ranges."""
+    trainer = _trainer(job)
+    trainer.save(job, always=True)
+    parts = trainer.parts
+    return with_constants(job.model.read(), parts.constants()), parts.moved_ranges()
+
+
+_warm: dict[str, Trainer] = {}
+"""The training that this worker is at, by its digest."""
+
+
+def _trainer(job: Job) -> Trainer:
+    """Kept warm between jobs; a cold one goes on from the checkpoint."""
+    if job.digest in _warm:
+        return _warm[job.digest]
+    _warm.clear()
+    before = load(job.checkpoint, job.digest)  # refused before TensorFlow is loaded
+    with tensorflow(os.cpu_count() or 1) as tf:
+        trainer = Trainer(tf, job)
+        if before is not None:
+            trainer.restore(before)
+        return _warm.setdefault(job.digest, trainer)
+
+
+class Trainer:
+    """losses: of the steps done; parts: what is trained."""
+
+    def __init__(self, tf: Any, job: Job) -> None:
+        import tf_keras
+
+        self._tf, self._plan = tf, job.plan
+        data = job.model.read()
+        graph = named_apart(read_graph(data))
+        self._image = graph.input_tensors()[0]
+        self._batches = Batches(job.images.read(), job.settings, self._image, job.plan.batch, job.plan.seed)
+        ends = trained_ends(graph)
+        taps = [op.outputs[0] for op in needed(graph, ends) if op.kind == "CONV_2D" and op.outputs[0] not in ends]
+        self._heads = len(ends)
+        self.parts = FakeQuantized(tf, graph, RECIPES[job.plan.recipe], job.calibration, own_constants(data, graph))
+        self._teacher = functional(tf, data, graph, [*ends, *taps], AsTheFile())
+        self._student = functional(tf, data, graph, [*ends, *taps], self.parts)
+        looked_at = self._batches.first(LOOKED_AT)
+        said = [values.numpy() for values in outputs(self._teacher, looked_at)][: self._heads]
+        _verify(data, graph, ends, looked_at[:1], [values[:1] for values in said])
+        self._columns = [columns_of(values, objectness_column(graph)) for values in said]
+        self._optimizer = tf_keras.optimizers.Adam(job.plan.rate, jit_compile=False)
+        self._optimizer.build(self.parts.variables)
+        self._compiled = tf.function(self._step, autograph=False)
+        self._next_save = 0.0
+        self.losses: list[float] = []
+
+    def step(self) -> None:
+        """The next one. Raises QuantizeError where the loss is no number any more."""
+        tf, number = self._tf, len(self.losses)
+        seed = tf.constant([self._plan.seed, number], tf.int32)
+        loss = float(self._compiled(tf.constant(self._batches(number)), seed, tf.constant(self._rate(number))))
+        if not math.isfinite(loss):
+            raise QuantizeError(f"Training failed: the loss of step {number} is no number. Take other images.")
+        self.losses.append(loss)
+
+    def _rate(self, number: int) -> np.float32:
+        fallen = 0.5 + 0.5 * math.cos(math.pi * number / self._plan.steps)
+        return np.float32(self._plan.rate * min(1.0, (number + 1) / WARM_UP) * fallen)
+
+    def _step(self, images: Any, seed: Any, rate: Any) -> Any:
+        tf, heads = self._tf, self._heads
+        images = varied(tf, images, seed, self._image)
+        teacher = outputs(self._teacher, images)
+        variables = self.parts.variables
+        with tf.GradientTape() as tape:
+            student = outputs(self._student, images)
+            loss = head_loss(tf, self._columns, teacher[:heads], student[:heads])
+            loss += tap_loss(tf, teacher[heads:], student[heads:])
+        self._optimizer.learning_rate.assign(rate)
+        self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        return loss
+
+    def _state(self) -> list[Any]:
+        return [*self.parts.variables, *self._optimizer.variables]
+
+    def save(self, job: Job, always: bool) -> None:
+        """Where it is time to, or `always`."""
+        start = time.monotonic()
+        if always or start >= self._next_save:
+            values = [variable.numpy() for variable in self._state()]
+            save(job.checkpoint, job.digest, self.losses, values)
+            self._next_save = time.monotonic() + (time.monotonic() - start) / SAVING_SHARE
+
+    def restore(self, before: Checkpoint) -> None:
+        """Raises QuantizeError where the checkpoint is of another network."""
+        state = self._state()
+        if [tuple(values.shape) for values in before.variables] != [tuple(variable.shape) for variable in state]:
+            raise QuantizeError("The checkpoint does not fit this network; remove it to start anew.")
+        for variable, values in zip(state, before.variables, strict=True):
+            variable.assign(values)
+        self.losses = list(before.losses)
+
+
+def _verify(data: bytes, graph: Graph, ends: tuple[int, ...], image: np.ndarray, rebuilt: list[np.ndarray]) -> None:
+    """The rebuilt float network says what the file says. Raises QuantizeError."""
+    runner = Runner(data)
+    runner.run([image])
+    for index, values in zip(ends, rebuilt, strict=True):
+        wanted = runner.tensor(index)
+        error, size = float(np.abs(wanted - values).max()), float(np.abs(wanted).max())
+        if not error <= TOLERANCE * max(size, 1.0):
+            raise QuantizeError(
+                f"The network rebuilt for training does not say what the file says: {graph.tensors[index].name!r}"
+                f" differs by {error:.3g} where values reach {size:.3g}. It cannot be trained; please report it."
+            )

@@ -1,1 +1,0 @@
-"""Result -> go.Figure. A figure computes nothing and sets nothing global."""

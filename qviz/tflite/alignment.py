@@ -1,0 +1,315 @@
+"""A one-to-one pairing of two dataflows that grows along their edges.
+
+No two pairs may cross: what runs before an operator never gets a partner that runs after its partner. A pair is made
+only where the graph leaves one choice, or, at last, where both lie between the same pairs.
+
+A graph as its values run, and the place of an operator in it.
+
+Conversions (QUANTIZE, DEQUANTIZE) are seen through; constants and whatever is computed from constants alone are no
+edges. Operators are numbered 0..n-1 in the file's order, which is an order of execution. Two operators may be partners
+when their kinds are equal or do the same, their first outputs have equally many elements and the same last dimension,
+and their weights equally many elements.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from qviz.errors import ModelError
+from qviz.structures import Graph, Op
+from qviz.tflite.scheme import CONVERSIONS, WEIGHT_KINDS
+
+MAX_OPERATORS = 10_000
+"""`Flow.before` holds the square of it in bytes: 100 MB."""
+
+_SAME = ("ADD ADD_N", "RESHAPE SQUEEZE EXPAND_DIMS", "SPLIT SPLIT_V", "PAD PADV2", "SLICE STRIDED_SLICE")
+_ROLE = {kind: kinds.split()[0] for kinds in _SAME for kind in kinds.split()}
+SYMMETRIC = frozenset({"ADD", "MUL", "MAXIMUM", "MINIMUM"})
+"""Their inputs may come in any order; named by role."""
+
+FUSIBLE = frozenset({"RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "TANH", "ADD", "SUB", "MUL", "DIV"})
+"""Converters fold these into the operator before: activations, and constants of a batch normalisation."""
+
+Edges = tuple[tuple[tuple[int, int], ...], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flow:
+    """ops (n); role, size, weights (n): what a partner must have; sources[i]: (operator, its output), or (-1, 0) for an
+    input of the graph; readers[i]: (operator, its slot); before (n, n) bool: [a, b] when b's values depend on a's;
+    final (n): whether the graph gives it out.
+    """
+
+    ops: tuple[Op, ...]
+    role: tuple[str, ...]
+    size: tuple[tuple[int, int] | None, ...]
+    weights: tuple[int | None, ...]
+    sources: Edges
+    readers: Edges
+    before: np.ndarray
+    final: tuple[bool, ...]
+
+
+def flow_of(graph: Graph) -> Flow:
+    """The dataflow of a graph's computing operators. Raises ModelError for more than MAX_OPERATORS."""
+    if len(graph.ops) > MAX_OPERATORS:
+        raise ModelError(
+            f"has {len(graph.ops)} operators; files of more than {MAX_OPERATORS} are not compared by layer."
+        )
+    written: dict[int, tuple[int, int]] = dict.fromkeys(graph.inputs, (-1, 0))
+    packed: dict[int, int] = {}  # a constant after its DEQUANTIZE -> before it
+    ops: list[Op] = []
+    sources: list[tuple[tuple[int, int], ...]] = []
+    for op in graph.ops:
+        read = tuple(written[index] for index in op.inputs if index is not None and index in written)
+        if op.kind in CONVERSIONS:
+            packed |= {output: index for output, index in zip(op.outputs, op.inputs, strict=False) if index is not None}
+            written |= dict(zip(op.outputs, read, strict=False))
+            continue
+        if read:
+            written |= {output: (len(ops), slot) for slot, output in enumerate(op.outputs)}
+        ops.append(op)
+        sources.append(read)
+    ends = {written[index][0] for index in graph.outputs if index in written}
+    return Flow(
+        ops=tuple(ops),
+        role=tuple(_ROLE.get(op.kind, op.kind) for op in ops),
+        size=tuple(_size(graph, op) for op in ops),
+        weights=tuple(_weights(graph, op, packed) for op in ops),
+        sources=tuple(sources),
+        readers=_readers(sources),
+        before=_before(sources),
+        final=tuple(number in ends for number in range(len(ops))),
+    )
+
+
+def _size(graph: Graph, op: Op) -> tuple[int, int] | None:
+    """(elements, last dimension) of the first output; None where the file leaves its shape open."""
+    shape = graph.tensors[op.outputs[0]].shape if op.outputs else ()
+    return (math.prod(shape), shape[-1]) if shape and min(shape) >= 0 else None
+
+
+def _weights(graph: Graph, op: Op, packed: dict[int, int]) -> int | None:
+    """Elements of its largest constant, where the kind has weights and the file holds them."""
+    if op.kind not in WEIGHT_KINDS:
+        return None
+    read = (graph.tensors[packed.get(index, index)] for index in op.inputs if index is not None)
+    return max((math.prod(tensor.shape) for tensor in read if tensor.constant), default=None)
+
+
+def _readers(sources: list[tuple[tuple[int, int], ...]]) -> Edges:
+    readers: list[list[tuple[int, int]]] = [[] for _ in sources]
+    for number, read in enumerate(sources):
+        for slot, (source, _) in enumerate(read):
+            if source >= 0:
+                readers[source].append((number, slot))
+    return tuple(tuple(read) for read in readers)
+
+
+def _before(sources: list[tuple[tuple[int, int], ...]]) -> np.ndarray:
+    needs = np.zeros((len(sources), len(sources)), bool)  # [operator, what it depends on]
+    for number, read in enumerate(sources):
+        for source, _ in read:
+            if source >= 0:
+                needs[number] |= needs[source]
+                needs[number, source] = True
+    return needs.T
+
+
+def agree(reference: Flow, i: int, variant: Flow, j: int) -> bool:
+    """Kind, size and weights allow the two to be partners; what a file leaves open speaks against nothing."""
+    if reference.role[i] != variant.role[j]:
+        return False
+    sizes = reference.size[i], variant.size[j]
+    weights = reference.weights[i], variant.weights[j]
+    return all(None in both or both[0] == both[1] for both in (sizes, weights))
+
+
+class Roles:
+    """Numbers for places in a graph: equal where everything before (`above`) or after (`below`) an operator is equal.
+
+    Weisfeiler and Lehman's refinement along a directed graph without cycles, so that one pass each way is enough.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[Hashable, int] = {}
+
+    def _number(self, key: Hashable) -> int:
+        return self._numbers.setdefault(key, len(self._numbers))
+
+    def above(self, flow: Flow) -> list[int]:
+        places: list[int] = []
+        for number, read in enumerate(flow.sources):
+            inputs = [(places[source] if source >= 0 else -1, output) for source, output in read]
+            ordered = sorted(inputs) if flow.role[number] in SYMMETRIC else inputs
+            places.append(self._number(("above", *_own(flow, number), tuple(ordered))))
+        return places
+
+    def below(self, flow: Flow) -> list[int]:
+        places = [0] * len(flow.ops)
+        for number in reversed(range(len(flow.ops))):
+            uses = []
+            for reader, slot in flow.readers[number]:
+                place = -1 if flow.role[reader] in SYMMETRIC else slot
+                uses.append((places[reader], place, flow.sources[reader][slot][1]))
+            key = ("below", *_own(flow, number), flow.final[number], tuple(sorted(uses)))
+            places[number] = self._number(key)
+        return places
+
+
+def _own(flow: Flow, number: int) -> tuple[Hashable, ...]:
+    return flow.role[number], flow.size[number], flow.weights[number]
+
+
+REACH = 6
+"""Unpaired operators to look past for paired ones: an activation written out takes two to five."""
+
+
+class Alignment:
+    """A growing one-to-one pairing of two flows. refuted (n, m) bool: pairs that other evidence speaks against."""
+
+    def __init__(self, reference: Flow, variant: Flow, refuted: np.ndarray | None = None) -> None:
+        self.reference, self.variant = reference, variant
+        self.partner: dict[int, int] = {}
+        self._taken: dict[int, int] = {}
+        self._refuted = refuted
+        self._fresh: list[tuple[int, int]] = []
+
+    def possible(self, i: int, j: int) -> bool:
+        if i in self.partner or j in self._taken or not agree(self.reference, i, self.variant, j):
+            return False
+        return (self._refuted is None or not self._refuted[i, j]) and not self._crosses(i, j)
+
+    def _crosses(self, i: int, j: int) -> bool:
+        mine, theirs = list(self.partner), list(self._taken)
+        first, second = self.reference.before, self.variant.before
+        ahead = first[mine, i] & second[j, theirs]
+        behind = first[i, mine] & second[theirs, j]
+        return bool((ahead | behind).any())
+
+    def add(self, pairs: Iterable[tuple[int, int]]) -> bool:
+        """Make those of the pairs that are still possible; whether any was."""
+        before = len(self.partner)
+        for i, j in pairs:
+            if self.possible(i, j):
+                self.partner[i], self._taken[j] = j, i
+                self._fresh.append((i, j))
+        return len(self.partner) > before
+
+    def grow(self) -> None:
+        """Pair the neighbours of pairs, where the graph leaves one choice."""
+        while self._fresh:
+            i, j = self._fresh.pop(0)
+            self.add(_only_choices(self._sources(self.reference, i), self._sources(self.variant, j)))
+            self.add(_only_choices(self._readers(self.reference, i), self._readers(self.variant, j)))
+
+    def _sources(self, flow: Flow, number: int) -> Iterator[tuple[Hashable, int]]:
+        taken = self.partner if flow is self.reference else self._taken
+        for slot, (source, output) in enumerate(flow.sources[number]):
+            if source >= 0 and source not in taken:
+                place = -1 if flow.role[number] in SYMMETRIC else slot
+                yield (place, output, flow.role[source], flow.size[source]), source
+
+    def _readers(self, flow: Flow, number: int) -> Iterator[tuple[Hashable, int]]:
+        taken = self.partner if flow is self.reference else self._taken
+        for reader, slot in flow.readers[number]:
+            if reader not in taken:
+                place = -1 if flow.role[reader] in SYMMETRIC else slot
+                output = flow.sources[reader][slot][1]
+                yield (place, output, flow.role[reader], flow.size[reader]), reader
+
+    def fill(self) -> None:
+        """Pair what lies between the same pairs, though something beside it has no partner."""
+        open_pairs = [pair for pair in self._candidates() if self.possible(*pair)]
+        while True:
+            ranked = sorted((-value, i, j) for i, j, value in self._between(open_pairs))
+            if not self.add(_clear(ranked)):
+                return
+            self.grow()
+
+    def after_fused(self, i: int) -> int:
+        """The reference's operator whose output is that of i's partner: the last that the variant fused into it."""
+        readers = {reader for reader, _ in self.variant.readers[self.partner[i]]}
+        last = i
+        while (following := self._fusible_reader(last)) is not None:
+            last = following
+        met = {self.partner.get(reader) for reader, _ in self.reference.readers[last]}
+        ends = self.reference.final[last] and self.variant.final[self.partner[i]]
+        return last if ends or met & readers else i
+
+    def _fusible_reader(self, number: int) -> int | None:
+        """Its only reader, where that has no partner, nothing else to read, and a kind that converters fuse."""
+        flow = self.reference
+        if flow.final[number] or len(flow.readers[number]) != 1:
+            return None
+        reader = flow.readers[number][0][0]
+        fusible = flow.role[reader] in FUSIBLE and len(flow.sources[reader]) == 1 and reader not in self.partner
+        return reader if fusible and flow.size[reader] == flow.size[number] else None
+
+    def _free(self, flow: Flow, taken: dict[int, int]) -> dict[int, tuple[set[int], set[int]]]:
+        """Unpaired operator -> the nearest paired ones before and after it, named by the variant's numbers."""
+        name = {i: (j if flow is self.reference else i) for i, j in taken.items()}
+        return {
+            number: (_nearest(number, flow.sources, name), _nearest(number, flow.readers, name))
+            for number in range(len(flow.ops))
+            if number not in taken
+        }
+
+    def _candidates(self) -> Iterator[tuple[int, int]]:
+        by_role: dict[str, list[int]] = defaultdict(list)
+        for j, role in enumerate(self.variant.role):
+            by_role[role].append(j)
+        return ((i, j) for i, role in enumerate(self.reference.role) for j in by_role[role])
+
+    def _between(self, candidates: list[tuple[int, int]]) -> Iterator[tuple[int, int, float]]:
+        """The candidates that share at least half of the paired operators around them: (i, j, 1..2)."""
+        left, right = self._free(self.reference, self.partner), self._free(self.variant, self._taken)
+        for i, j in candidates:
+            if i in left and j in right:
+                value = sum(_overlap(mine, theirs) for mine, theirs in zip(left[i], right[j], strict=True))
+                if value >= 1 and self.possible(i, j):
+                    yield i, j, value
+
+
+def _only_choices(
+    mine: Iterable[tuple[Hashable, int]], theirs: Iterable[tuple[Hashable, int]]
+) -> Iterator[tuple[int, int]]:
+    """Pairs under a key that exactly one operator has on either side."""
+    sides: tuple[dict[Hashable, set[int]], dict[Hashable, set[int]]] = (defaultdict(set), defaultdict(set))
+    for side, found in zip(sides, (mine, theirs), strict=True):
+        for key, number in found:
+            side[key].add(number)
+    for key, numbers in sides[0].items():
+        others = sides[1].get(key, set())
+        if len(numbers) == len(others) == 1:
+            yield next(iter(numbers)), next(iter(others))
+
+
+def _nearest(number: int, neighbours: Edges, name: dict[int, int]) -> set[int]:
+    """Names of the paired operators next to one, past at most REACH unpaired ones."""
+    found: set[int] = set()
+    seen = {number}
+    border = {number}
+    for _ in range(REACH + 1):
+        near = {other for at in border for other, _ in neighbours[at] if other >= 0} - seen
+        found |= {name[other] for other in near if other in name}
+        border = {other for other in near if other not in name}
+        seen |= border
+    return found
+
+
+def _overlap(some: set[int], others: set[int]) -> float:
+    """Jaccard's index, 0 for two empty sets: nothing in common proves nothing."""
+    return len(some & others) / len(some | others) if some | others else 0.0
+
+
+def _clear(ranked: list[tuple[float, int, int]]) -> list[tuple[int, int]]:
+    """Of the best-ranked pairs those without a rival; the first one where all have rivals."""
+    best = [(i, j) for value, i, j in ranked if value == ranked[0][0]]
+    mine, theirs = Counter(i for i, _ in best), Counter(j for _, j in best)
+    return [(i, j) for i, j in best if mine[i] == theirs[j] == 1] or best[:1]

@@ -1,0 +1,209 @@
+"""Which layer of a variant is which layer of the reference.
+
+Evidence, strongest first; a pair is never made against an earlier one, nor so that two pairs cross in the dataflow:
+1. weights: the two correlate above .9 (sign aside), and neither with another operator of the other graph;
+2. place: everything before and after both operators is the same (kinds, shapes, connections);
+3. names of their outputs, less what converters append, if names as a whole agree with shapes and connections;
+4. everything before, or everything after, is the same;
+5. neighbours of pairs, where the graph leaves one choice; then what lies between the same pairs.
+Conversions (QUANTIZE, DEQUANTIZE) are no layers: they are seen through and appear nowhere here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qviz.structures import Graph
+from qviz.tflite.alignment import Alignment, Flow, Roles, agree, flow_of
+
+SURE, UNLIKE = 0.9, 0.5
+"""Absolute Pearson correlation of weights: above the first they are the same layer's; below the second they are not,
+if either's partner is known from the first."""
+
+FEWEST_WEIGHTS = 16
+TRUSTED_NAMES = 0.8
+"""Least share of equal names that agree in kind, shape and connections."""
+
+Pairs = list[tuple[int, int]]
+Weights = Mapping[int, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPair:
+    """order: the operator's index in the variant's file; tensor: its first output; how: "name" | "graph".
+
+    reference_tensor holds the same values in FP32: the partner's first output, or, where the variant has an activation
+    or a constant factor fused into this operator, the output of what the reference still computes separately.
+    """
+
+    order: int
+    reference_order: int
+    tensor: int
+    reference_tensor: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPairs:
+    """pairs by order; unpaired: the variant's operators without a partner; paired_share: of the reference's, [0, 1]."""
+
+    pairs: tuple[LayerPair, ...]
+    unpaired: tuple[int, ...]
+    unpaired_reference: tuple[int, ...]
+    paired_share: float
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "paired_share": self.paired_share,
+            "pairs": [{"order": pair.order, "reference_order": pair.reference_order} for pair in self.pairs],
+            "unpaired": list(self.unpaired),
+        }
+
+
+def pair_layers(
+    reference: Graph,
+    variant: Graph,
+    reference_weights: Weights | None = None,
+    variant_weights: Weights | None = None,
+) -> LayerPairs:
+    """Pair the operators of two graphs; weights (order -> real values) help where graphs alone are ambiguous."""
+    first, second = flow_of(reference), flow_of(variant)
+    alike = _correlations(first, second, reference_weights or {}, variant_weights or {})
+    named = _same_names(reference, first, variant, second)
+    alignment = Alignment(first, second, _refuted(alike))
+    _align(alignment, _sure(alike), named if _trusted(named, first, second) else [])
+    return _result(reference, variant, alignment, set(named))
+
+
+def _align(alignment: Alignment, weighed: Pairs, named: Pairs) -> None:
+    first, second = alignment.reference, alignment.variant
+    roles = Roles()
+    above = roles.above(first), roles.above(second)
+    below = roles.below(first), roles.below(second)
+    both = list(zip(above[0], below[0], strict=True)), list(zip(above[1], below[1], strict=True))
+    for evidence in (weighed, _unique(*both), named):
+        alignment.add(evidence)
+    alignment.grow()
+    for places in (above, below):
+        alignment.add(_unique(*places))
+        alignment.grow()
+    for pair in _twins(*both):
+        if alignment.add([pair]):
+            alignment.grow()
+    alignment.fill()
+
+
+def _unique(mine: Sequence[Hashable], theirs: Sequence[Hashable]) -> Pairs:
+    """Places that exactly one operator holds in each graph."""
+    return [pair for group in _groups(mine, theirs) if len(group) == 1 for pair in group]
+
+
+def _twins(mine: Sequence[Hashable], theirs: Sequence[Hashable]) -> Pairs:
+    """Places that several hold, equally many in each graph: in the files' order, since nothing tells them apart."""
+    return [pair for group in _groups(mine, theirs) for pair in group]
+
+
+def _groups(mine: Sequence[Hashable], theirs: Sequence[Hashable]) -> Iterator[Pairs]:
+    places: dict[Hashable, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+    for side, held in enumerate((mine, theirs)):
+        for number, place in enumerate(held):
+            places[place][side].append(number)
+    for left, right in places.values():
+        if len(left) == len(right):
+            yield list(zip(left, right, strict=True))
+
+
+def _same_names(reference: Graph, first: Flow, variant: Graph, second: Flow) -> Pairs:
+    """Operators whose outputs share a name that is unique in both graphs, and that may be partners."""
+    mine, theirs = _by_name(reference, first), _by_name(variant, second)
+    return [(i, theirs[name]) for name, i in mine.items() if name in theirs and agree(first, i, second, theirs[name])]
+
+
+def _by_name(graph: Graph, flow: Flow) -> dict[str, int]:
+    names = [_stem(graph.tensors[op.outputs[0]].name) if op.outputs else "" for op in flow.ops]
+    count = Counter(names)
+    return {name: number for number, name in enumerate(names) if name and count[name] == 1}
+
+
+def _stem(name: str) -> str:
+    """A tensor's name as the original network had it: the first of those fused, without a converter's ending."""
+    return _ENDINGS.sub("", name.split(";")[0])
+
+
+_ENDINGS = re.compile(r"(_(int8|int16|quantized|quant|requantized|dequantized|dequant))+$")
+
+
+def _trusted(named: Pairs, first: Flow, second: Flow) -> bool:
+    """Whether operators that feed each other in the reference do so in the variant under the same names."""
+    partner = dict(named)
+    edges = [
+        (partner[source], partner[number])
+        for number in partner
+        for source, _ in first.sources[number]
+        if source in partner
+    ]
+    kept = sum(any(near == source for near, _ in second.sources[number]) for source, number in edges)
+    return not edges or kept >= TRUSTED_NAMES * len(edges)
+
+
+def _correlations(first: Flow, second: Flow, mine: Weights, theirs: Weights) -> np.ndarray:
+    """[n, m] absolute Pearson correlation of weights; NaN where shapes differ, or either has few or constant ones."""
+    alike = np.full((len(first.ops), len(second.ops)), np.nan)
+    left, right = _standardised(first, mine), _standardised(second, theirs)
+    for shape in left.keys() & right.keys():
+        (rows, a), (columns, b) = left[shape], right[shape]
+        alike[np.ix_(rows, columns)] = np.abs(a @ b.T)
+    same_role = np.array(first.role)[:, None] == np.array(second.role)[None, :]
+    return np.where(same_role, alike, np.nan)
+
+
+def _standardised(flow: Flow, weights: Weights) -> dict[tuple[int, ...], tuple[list[int], np.ndarray]]:
+    """shape -> (operators, their weights as rows of mean 0 and length 1)."""
+    found: dict[tuple[int, ...], tuple[list[int], list[np.ndarray]]] = defaultdict(lambda: ([], []))
+    for number, op in enumerate(flow.ops):
+        values = weights.get(op.order)
+        if values is not None and values.size >= FEWEST_WEIGHTS:
+            centred = values.ravel().astype(np.float32) - np.float32(values.mean())
+            length = float(np.linalg.norm(centred))
+            if np.isfinite(length) and length > 0:
+                found[values.shape][0].append(number)
+                found[values.shape][1].append(centred / length)
+    return {shape: (numbers, np.stack(rows)) for shape, (numbers, rows) in found.items()}
+
+
+def _sure(alike: np.ndarray) -> Pairs:
+    """Pairs above SURE without a rival in their row or column."""
+    high = np.nan_to_num(alike) > SURE
+    alone = high & (high.sum(1) == 1)[:, None] & (high.sum(0) == 1)[None, :]
+    return [(int(i), int(j)) for i, j in np.argwhere(alone)]
+
+
+def _refuted(alike: np.ndarray) -> np.ndarray:
+    """Weights that differ although one of the two has its like elsewhere: two layers, whatever their places say.
+
+    Differing weights alone refute nothing: a layer that quantization destroyed must find its partner too.
+    """
+    high = np.nan_to_num(alike) > SURE
+    return (alike < UNLIKE) & (high.any(1)[:, None] | high.any(0)[None, :])
+
+
+def _result(reference: Graph, variant: Graph, alignment: Alignment, named: set[tuple[int, int]]) -> LayerPairs:
+    first, second = alignment.reference, alignment.variant
+    pairs = []
+    for i, j in alignment.partner.items():
+        mine, theirs, last = first.ops[i], second.ops[j], first.ops[alignment.after_fused(i)]
+        if mine.outputs and theirs.outputs:
+            how = "name" if (i, j) in named else "graph"
+            pairs.append(LayerPair(theirs.order, mine.order, theirs.outputs[0], last.outputs[0], how))
+    orders, reference_orders = {pair.order for pair in pairs}, {pair.reference_order for pair in pairs}
+    return LayerPairs(
+        pairs=tuple(sorted(pairs, key=lambda pair: pair.order)),
+        unpaired=tuple(op.order for op in second.ops if op.order not in orders),
+        unpaired_reference=tuple(op.order for op in first.ops if op.order not in reference_orders),
+        paired_share=len(pairs) / len(first.ops) if first.ops else 1.0,
+    )
