@@ -18,7 +18,7 @@ from qviz.errors import QuantizeError
 from qviz.features.building import RECIPES, Options, Source, builders, calibrate, start_building
 from qviz.structures import EncodedImage
 from qviz.tensorflow_models import SourceKind, read_packed
-from tests.quantize.conftest import SETTINGS, keras_source, source_of
+from tests.features.conftest import SETTINGS, keras_source, source_of
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
 IMAGES = 8

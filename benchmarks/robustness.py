@@ -19,7 +19,7 @@ from benchmarks.what_if import quiet
 from qviz import api
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import find_images, load_images
-from qviz.detector import decoded, input_spec
+from qviz.detector import decoded
 from qviz.engine import LocalEngine, importing
 from qviz.features.accuracy import evaluate
 from qviz.features.corruption_sweep.out_of_range import OutOfRange, out_of_range
@@ -27,7 +27,7 @@ from qviz.features.corruption_sweep.result import Robustness
 from qviz.features.corruption_sweep.sweep import sweep
 from qviz.features.detection.models import LoadedModel
 from qviz.structures import Dataset, EncodedImage, Shift
-from qviz.tflite.inputs import fill
+from qviz.tflite.inputs import fill, input_spec
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
 FLOAT = SAMPLE / "models" / "ssdlite_mobilenet_v2_float32.tflite"

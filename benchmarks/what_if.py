@@ -25,14 +25,13 @@ import numpy as np
 from qviz import api
 from qviz.datasets.files import find_images, load_images
 from qviz.datasets.images import read_image
-from qviz.detector import input_spec
 from qviz.engine import LocalEngine, importing
 from qviz.features.comparison.matching import Summary
 from qviz.features.detection.models import LoadedModel
 from qviz.features.what_if import FloatSet
 from qviz.features.what_if.sets import Orders, with_conversions
 from qviz.tflite.constants import operator_weights
-from qviz.tflite.inputs import fill
+from qviz.tflite.inputs import fill, input_spec
 from qviz.tflite.pairing import pair_layers
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"

@@ -1,94 +1,43 @@
 """qviz: what quantization does to a TensorFlow object detector.
 
     import qviz
-    with qviz.LocalEngine() as engine:
-        models = qviz.load(["float32.tflite", "int8.tflite"], engine)
-        result = qviz.compare(models, ["street.jpg"], engine)
-    result.to_frame()
+    with qviz.open("float32.tflite", "int8.tflite", images="photos/") as session:
+        print(session.compare())
 
-Each name is loaded on first use, so that importing one room never imports them all. `qviz.features.building` is a room;
-the function that builds a variant is `qviz.api.quantize`.
+Every analysis is a method of the session, and a function that opens one for a single call:
+`qviz.compare("float32.tflite", "int8.tflite", images="photos/")`. Names are loaded on first use.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-__version__ = "0.1.0"
-
-if TYPE_CHECKING:
-    from qviz.api import (
-        calibration,
-        compare,
-        detect,
-        evaluate,
-        layers,
-        load,
-        profile,
-        report,
-        rescue,
-        robustness,
-        trace,
-        what_if,
-    )
-    from qviz.engine import LocalEngine
-    from qviz.errors import QvizError
-    from qviz.structures import Detections, GroundTruth, Image, Model, Scheme, Settings
+__version__ = "0.2.0"
 
 _HOMES = {
-    "calibration": "qviz.api",
-    "compare": "qviz.api",
-    "detect": "qviz.api",
-    "evaluate": "qviz.api",
-    "layers": "qviz.api",
-    "load": "qviz.api",
-    "profile": "qviz.api",
-    "report": "qviz.api",
-    "rescue": "qviz.api",
-    "robustness": "qviz.api",
-    "trace": "qviz.api",
-    "what_if": "qviz.api",
     "LocalEngine": "qviz.engine",
     "QvizError": "qviz.errors",
-    "Detections": "qviz.structures",
-    "GroundTruth": "qviz.structures",
-    "Image": "qviz.structures",
-    "Model": "qviz.structures",
-    "Scheme": "qviz.structures",
-    "Settings": "qviz.structures",
+    "Session": "qviz.session",
+    "load": "qviz.top_level",
+    "open": "qviz.session",
+    **dict.fromkeys(("Detections", "GroundTruth", "Image", "Model", "Scheme", "Settings"), "qviz.structures"),
 }
+_ANALYSES = (
+    *("calibration", "compare", "detect", "evaluate", "info", "layers", "noise_budget", "profile", "qat", "quantize"),
+    *("report", "rescue", "robustness", "trace", "what_if"),
+)
 
-__all__ = [
-    "Detections",
-    "GroundTruth",
-    "Image",
-    "LocalEngine",
-    "Model",
-    "QvizError",
-    "Scheme",
-    "Settings",
-    "__version__",
-    "calibration",
-    "compare",
-    "detect",
-    "evaluate",
-    "layers",
-    "load",
-    "profile",
-    "report",
-    "rescue",
-    "robustness",
-    "trace",
-    "what_if",
-]
+__all__ = sorted([*_HOMES, *_ANALYSES, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'qviz' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    if name in _ANALYSES:
+        return import_module("qviz.top_level").top_level(name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'qviz' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return list(__all__)

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from qviz.cache import LRUCache
 from qviz.datasets.images import preview, read_image
 from qviz.datasets.labels import label_of, labels_by_count, labels_by_id, numbered, parse_labels
 from qviz.decoders import Decoded, choose, fitting
 from qviz.decoders.post_process import KIND as POST_PROCESS
 from qviz.decoders.reading import HeadReader
-from qviz.engine import Blob, Warm
+from qviz.engine import Blob
 from qviz.errors import LabelsError, ModelError, QvizError
 from qviz.structures import Detections, EncodedImage, Graph, Image, Inference, Settings, Tensor
 from qviz.tensorflow_models import TENSORFLOW, SavedModelDetector
-from qviz.tflite.inputs import InputSpec, Placement, fill, input_size
+from qviz.tflite.inputs import InputSpec, Placement, fill, input_size, input_spec
 from qviz.tflite.metadata import exporter_notes, label_file, own_settings
 from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
@@ -172,12 +173,6 @@ class Detector:
         return found
 
 
-def input_spec(said: Settings) -> InputSpec:
-    """How a model wants its images, from complete settings."""
-    assert said.mean and said.std and said.channels and said.resize, "settings are complete"
-    return InputSpec(said.mean, said.std, said.channels, said.resize)
-
-
 def inference(decoded: Decoded, placement: Placement, image: Image, milliseconds: float) -> Inference:
     """A head's detections, in pixels of the image."""
 
@@ -195,7 +190,7 @@ def inference(decoded: Decoded, placement: Placement, image: Image, milliseconds
 # ---- what runs in the workers -------------------------------------------------------------------------------------
 
 
-_DETECTORS, _IMAGES, _INPUTS = Warm(8), Warm(4), Warm(1)
+_DETECTORS, _IMAGES, _INPUTS = LRUCache[Any](8), LRUCache[Any](4), LRUCache[Any](1)
 
 
 def _filled(image: Image, spec: InputSpec, tensor: Tensor) -> tuple[np.ndarray, Placement]:

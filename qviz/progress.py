@@ -1,4 +1,4 @@
-"""How long work reports how far it is, and how long it will take."""
+"""How a long computation reports what it does, how far it is and how long it will take."""
 
 import time
 from collections import deque
@@ -9,28 +9,55 @@ OnProgress = Callable[[int, int], None]
 
 
 def silent(done: int, total: int) -> None:
-    """The OnProgress that reports to nobody."""
+    """An OnProgress that reports nothing."""
+
+
+class Progress:
+    """Receives the reports of one computation. This class ignores them; a `Job` shows them on a page, the command line
+    on standard error.
+
+    A computation may report in several steps, each of which counts from 0 to its own total.
+    """
+
+    def step(self, text: str) -> None:
+        """A new step begins. text: what is done, e.g. `Measuring ranges`."""
+
+    def advance(self, done: int, total: int) -> None:
+        """`done` of `total` pieces of the current step are finished."""
+
+    def partial(self, result: object) -> None:
+        """What is known so far, of the type of the final result."""
+
+
+class Advance(Progress):
+    """Forwards `advance` to a function and ignores the rest."""
+
+    def __init__(self, on_progress: OnProgress) -> None:
+        self._on_progress = on_progress
+
+    def advance(self, done: int, total: int) -> None:
+        self._on_progress(done, total)
 
 
 class TimeLeft:
     """Seconds until the end, at the pace of the last `WINDOW` seconds.
 
-    Not at the mean pace: what a run finds in the store is done at once and says nothing of the rest.
+    Not at the mean pace: results that come from the store are immediate and do not predict the rest.
     """
 
     WINDOW = 20.0
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._seen: deque[tuple[float, int]] = deque([(clock(), 0)])
+        self._observed: deque[tuple[float, int]] = deque([(clock(), 0)])
 
     def after(self, done: int, total: int) -> float | None:
-        """What is left once `done` are done, or None while the pace is unknown."""
+        """Seconds left once `done` of `total` are finished, or None while the pace is unknown."""
         now = self._clock()
-        self._seen.append((now, done))
-        while len(self._seen) > 2 and now - self._seen[1][0] > self.WINDOW:
-            self._seen.popleft()
-        start, before = self._seen[0]
+        self._observed.append((now, done))
+        while len(self._observed) > 2 and now - self._observed[1][0] > self.WINDOW:
+            self._observed.popleft()
+        start, before = self._observed[0]
         if done <= before or now <= start:
             return None
         return (total - done) * (now - start) / (done - before)

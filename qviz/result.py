@@ -1,4 +1,7 @@
-"""Frozen dataclasses as JSON and back, by their type hints: nothing comes into being that no hint names.
+"""What an analysis returns: `Result`, and frozen dataclasses as JSON and back by their type hints.
+
+`to_json` gives the public form, with the names of the command line's contract; `encode` and `decode` give every field
+and read it back, for studies. Nothing is created that no hint names.
 
 A dataclass is an object of its fields; a tuple a list; a mapping an object, or a list of pairs where its keys are no
 text; bytes are base64; an array is {dtype, shape, data}. Numbers that are not finite become null. On the way back every
@@ -10,19 +13,34 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
+import json
 import math
+import os
 import types
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from html import escape
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
+
+from qviz.errors import SettingsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
 
 LONGEST = 100_000
 """Characters of one text."""
 LARGEST = 2**53
 """Whole numbers that JSON's readers agree about."""
 DTYPES = ("float32", "float64", "int32", "int64")
+MAX_REPR = 500
+"""Characters of a result's repr: it fits on a screen."""
+SHOWN_ROWS = 10
+"""Rows of the table that a notebook shows."""
 DEEPEST = 4
 """Lists within lists where a hint says Any."""
 
@@ -203,3 +221,109 @@ PLAIN: dict[Any, Callable[[Any, str], Any]] = {
 def _wrong(said: Any, where: str, expected: str) -> Misfit:
     shown = repr(said)[:60] if not isinstance(said, (dict, list)) else f"{type(said).__name__} of {len(said)}"
     return Misfit(f"{where} is {shown}, where {expected} belongs")
+
+
+def to_json(value: Any) -> Any:
+    """The public form of a value for `json.dumps`: numbers unrounded, unknown and not finite as null, arrays as lists.
+
+    A dataclass becomes an object of its fields. It may adapt this with class variables:
+
+    JSON_NAMES   field -> key where the key has another name, None where the field is left out
+    JSON_INLINE  fields whose own keys stand in this object
+    JSON_ALSO    properties that are added
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, np.ndarray):
+        return to_json(value.tolist())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _object_to_json(value)
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [to_json(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    return str(value)
+
+
+def _object_to_json(value: Any) -> dict[str, Any]:
+    names, inline = getattr(value, "JSON_NAMES", {}), getattr(value, "JSON_INLINE", ())
+    document: dict[str, Any] = {}
+    for field in dataclasses.fields(value):
+        key = names.get(field.name, field.name)
+        if field.name in inline:
+            document |= to_json(getattr(value, field.name)) or {}
+        elif key is not None:
+            document[key] = to_json(getattr(value, field.name))
+    for name in getattr(value, "JSON_ALSO", ()):
+        document[names.get(name, name)] = to_json(getattr(value, name))
+    return document
+
+
+class Result:
+    """Base of everything that an analysis returns; subclasses are `@dataclass(frozen=True, slots=True, repr=False)`.
+
+    `verdict(result)` of the feature's `text.py` gives the sentence and `figure(result, **options)` of its `plot.py` the
+    chart; both are loaded when they are asked for.
+
+    Class variables: ROWS, the field whose items are the rows of `to_frame`; and those of `to_json`.
+    """
+
+    __slots__ = ()
+    ROWS: ClassVar[str] = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that the command line prints with --json, see `to_json` of this module."""
+        document: dict[str, Any] = to_json(self)
+        return document
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per item of `ROWS`, one column per field; lists and objects inside a row are left out."""
+        import pandas as pd
+
+        rows = [to_json(row) for row in getattr(self, self.ROWS)]
+        flat = [{key: cell for key, cell in row.items() if not isinstance(cell, (list, dict))} for row in rows]
+        return pd.DataFrame(flat)
+
+    def plot(self, **options: Any) -> go.Figure:
+        """The main chart, a plotly Figure; options as `figure` of the feature's `plot.py` takes them."""
+        figure: go.Figure = self._module("plot").figure(self, **options)
+        return figure
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the result: `.json` as `to_json`, `.csv` as `to_frame`, `.html` as the chart. Returns the path.
+
+        Raises SettingsError for another ending, or where the file cannot be written.
+        """
+        target = Path(path)
+        try:
+            if target.suffix == ".json":
+                target.write_text(json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False), encoding="utf-8")
+            elif target.suffix == ".csv":
+                self.to_frame().to_csv(target, index=False)
+            elif target.suffix == ".html":
+                target.write_text(self.plot().to_html(include_plotlyjs=True), encoding="utf-8")
+            else:
+                raise SettingsError(f"{target.name} cannot be saved: give a name that ends in .json, .csv or .html.")
+        except OSError as error:
+            raise SettingsError(f"{target} cannot be written ({error.strerror}).") from error
+        return target
+
+    def __str__(self) -> str:
+        return str(self._module("text").verdict(self))
+
+    def __repr__(self) -> str:
+        text = f"{type(self).__name__}: {self}"
+        return text if len(text) <= MAX_REPR else text[: MAX_REPR - 1] + "…"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the verdict, and the first rows as a table."""
+        verdict = f"<p><b>{escape(str(self))}</b></p>"
+        return verdict + (self.to_frame().head(SHOWN_ROWS).to_html(index=False, escape=True) if self.ROWS else "")
+
+    def _module(self, name: str) -> Any:
+        feature = ".".join(type(self).__module__.split(".")[:3])
+        return import_module(f"{feature}.{name}")

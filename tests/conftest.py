@@ -87,7 +87,7 @@ def loaded(sample: Sample, engine: LocalEngine) -> dict[str, LoadedModel]:
 @pytest.fixture(scope="session")
 def tiny_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tf_keras model in an .h5 file, as qviz converts it to a float32 .tflite file: quick to train."""
-    from tests.quantize import nets
+    from tests.features.training import nets
 
     path = tmp_path_factory.mktemp("tiny") / "detector.h5"
     with LocalEngine(1, 200, warm_up=importing("qviz.features.building")) as worker:

@@ -7,13 +7,12 @@ from pathlib import Path
 
 from qviz.api.session import PathIn, engine_or_own
 from qviz.datasets.annotated import read_dataset
-from qviz.datasets.files import find_images
+from qviz.datasets.files import find_images, unannotated
 from qviz.detector import AP_SCORE
 from qviz.engine import Engine
 from qviz.errors import DatasetError
 from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy import evaluate as evaluate_models
-from qviz.features.accuracy.truth import unannotated
 from qviz.features.detection.models import LoadedModel
 from qviz.progress import OnProgress, silent
 from qviz.store import Store

@@ -10,11 +10,10 @@ import numpy as np
 from qviz.api.building import source_of
 from qviz.api.session import PathIn, engine_or_own
 from qviz.datasets.annotated import read_dataset
-from qviz.datasets.files import load_images
+from qviz.datasets.files import load_images, unannotated_images
 from qviz.detector import AP_SCORE
 from qviz.engine import Engine
 from qviz.errors import DatasetError
-from qviz.features.accuracy.truth import unannotated_images
 from qviz.features.calibrating import Plan, calibration_lab
 from qviz.features.calibrating.result import CalibrationLab
 from qviz.features.detection.models import load_model, read_source

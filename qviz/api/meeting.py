@@ -8,10 +8,9 @@ from pathlib import Path
 
 from qviz.api.session import PathIn, engine_or_own
 from qviz.datasets.annotated import read_dataset
-from qviz.datasets.files import find_images, unzip_images
+from qviz.datasets.files import find_images, unannotated, unannotated_images, unzip_images
 from qviz.engine import Engine
 from qviz.errors import ImageError, SettingsError, StudyError
-from qviz.features.accuracy.truth import unannotated, unannotated_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.reporting.html import SECTIONS, available, render
 from qviz.features.reporting.study import MOST_BYTES, Made, Study, read_study, study_bytes

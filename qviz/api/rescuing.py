@@ -9,11 +9,10 @@ from pathlib import Path
 from qviz.api.building import source_of
 from qviz.api.session import PathIn, engine_or_own
 from qviz.datasets.annotated import read_dataset
-from qviz.datasets.files import find_images, load_images
+from qviz.datasets.files import find_images, load_images, unannotated
 from qviz.detector import AP_SCORE
 from qviz.engine import Engine
 from qviz.errors import DatasetError
-from qviz.features.accuracy.truth import unannotated
 from qviz.features.building import builders
 from qviz.features.detection.models import load_model, read_source
 from qviz.features.rescuing import Terms, silent_step

@@ -8,11 +8,10 @@ from pathlib import Path
 from qviz.api.session import PathIn, engine_or_own
 from qviz.corruptions import SEVERITIES
 from qviz.datasets.annotated import read_dataset
-from qviz.datasets.files import find_images
+from qviz.datasets.files import find_images, unannotated
 from qviz.detector import AP_SCORE
 from qviz.engine import Engine
 from qviz.errors import DatasetError
-from qviz.features.accuracy.truth import unannotated
 from qviz.features.corruption_sweep import ALARM_IMAGES, RobustnessReport, report
 from qviz.features.corruption_sweep.saturation import IMAGES
 from qviz.features.corruption_sweep.sweep import USUAL, named

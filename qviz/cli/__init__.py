@@ -10,64 +10,56 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from qviz import __version__
-from qviz.cli import app
 from qviz.errors import QvizError
-from qviz.features.accuracy import cli as evaluate
-from qviz.features.building import cli as quantize
-from qviz.features.calibrating import cli as calibration
-from qviz.features.comparison import cli as compare
-from qviz.features.corruption_sweep import cli as robustness
-from qviz.features.cost import cli as profile
-from qviz.features.detection import cli as detect
-from qviz.features.inspection import cli as info
-from qviz.features.layer_error import cli as layers
-from qviz.features.reporting import cli as report
-from qviz.features.rescuing import cli as rescue
-from qviz.features.tracing import cli as trace
-from qviz.features.training import cli as qat
-from qviz.features.what_if import cli as what_if
 
 COMMANDS = {
-    "info": info,
-    "detect": detect,
-    "compare": compare,
-    "evaluate": evaluate,
-    "robustness": robustness,
-    "layers": layers,
-    "trace": trace,
-    "what-if": what_if,
-    "quantize": quantize,
-    "calibration": calibration,
-    "rescue": rescue,
-    "qat": qat,
-    "profile": profile,
-    "report": report,
-    "app": app,
+    "info": ("qviz.features.inspection.cli", "what a model file really is"),
+    "detect": ("qviz.features.detection.cli", "detections of one model"),
+    "compare": ("qviz.features.comparison.cli", "objects of the reference against each variant's"),
+    "evaluate": ("qviz.features.accuracy.cli", "mAP of every model and the loss of every variant by class"),
+    "robustness": (
+        "qviz.features.corruption_sweep.cli",
+        "lighting and other corruptions: where the variant breaks before the reference does",
+    ),
+    "layers": ("qviz.features.layer_error.cli", "error of every layer, local and cumulative"),
+    "trace": ("qviz.features.tracing.cli", "where one object's confidence is lost, operator by operator"),
+    "what-if": ("qviz.features.what_if.cli", "which operators in float bring back what was lost, without rebuilding"),
+    "quantize": ("qviz.features.building.cli", "build a quantized variant"),
+    "calibration": ("qviz.features.calibrating.cli", "how many and which images calibration needs"),
+    "rescue": ("qviz.features.rescuing.cli", "find the smallest or fastest variant that keeps a budget"),
+    "qat": ("qviz.features.training.cli", "train a model for its quantization, without labels"),
+    "profile": ("qviz.features.cost.cli", "size, latency by thread count, time by operator, peak memory"),
+    "report": ("qviz.features.reporting.cli", "one self-contained HTML page for the meeting"),
+    "app": ("qviz.cli.app", "open the dashboard on these files"),
 }
+"""Command -> its module, which has `add(parser)` and `run(args) -> exit status`, and what it does in a line."""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The command line; with the options of one command, or of all where none is named."""
     parser = argparse.ArgumentParser(
         prog="qviz",
         description="What quantization does to a TensorFlow object detector: any two .tflite files will do.",
     )
     parser.add_argument("--version", action="version", version=f"qviz {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, module in COMMANDS.items():
-        first = (module.__doc__ or "").splitlines()[0]
-        child = commands.add_parser(name, help=first, description=first)
-        module.add(child)
-        child.set_defaults(run=module.run)
+    for name, (module_name, text) in COMMANDS.items():
+        child = commands.add_parser(name, help=text, description=text)
+        if command in (None, name):
+            module = import_module(module_name)
+            module.add(child)
+            child.set_defaults(run=module.run)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its status."""
-    parsed = build_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        parsed = build_parser(next((word for word in words if word in COMMANDS), "")).parse_args(words)
         status = parsed.run(parsed)
         sys.stdout.flush()
     except QvizError as error:

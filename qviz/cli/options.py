@@ -1,72 +1,116 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share, and the session that they describe. A command adds only what it reads."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qviz.errors import SettingsError
-from qviz.progress import TimeLeft
+from qviz.progress import Progress, TimeLeft
 
 if TYPE_CHECKING:
-    from qviz.engine import Engine
-    from qviz.store import Store
-    from qviz.structures import Settings
+    from qviz.session import Session
+
+SETTINGS = ("labels", "mean", "std", "channels", "resize", "decoder", "class_offset", "nms_iou", "max_detections")
 
 
-def add_models(parser: argparse.ArgumentParser, variants: bool = True) -> None:
-    """REF VARIANT..."""
-    parser.add_argument(
-        "reference",
-        type=Path,
-        metavar="REF",
-        help=".tflite file, SavedModel, .keras or .h5",
-    )
-    if variants:
+def add_models(parser: argparse.ArgumentParser, variants: str | None = "+") -> None:
+    """REF VARIANT... (`+`), REF VARIANT (`1`), or one model alone (None)."""
+    parser.add_argument("reference", type=Path, metavar="REF", help=".tflite file, SavedModel, .keras or .h5")
+    if variants == "+":
         parser.add_argument("variants", type=Path, nargs="+", metavar="VARIANT", help="quantized variants of it")
+    elif variants == "1":
+        parser.add_argument("variants", type=Path, nargs=1, metavar="VARIANT", help="a quantized variant of it")
 
 
-def add_images(parser: argparse.ArgumentParser) -> None:
+def add_images(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """--images PATH..."""
     parser.add_argument(
-        "--images", type=Path, nargs="+", required=True, metavar="PATH", help="images, folders or zip archives of them"
+        "--images",
+        type=Path,
+        nargs="+",
+        default=[],
+        required=required,
+        metavar="PATH",
+        help="images, folders or zip archives of them",
     )
 
 
-def add_settings(parser: argparse.ArgumentParser, score: float) -> None:
-    """What models need beyond their files, and how objects are counted."""
+def add_dataset(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    """--dataset FILE, --dataset-images DIR."""
+    parser.add_argument(
+        "--dataset",
+        type=Path,
+        metavar="FILE",
+        required=required,
+        help="COCO JSON, a YOLO data.yaml, a TFRecord, or a folder or zip in COCO, YOLO or Pascal VOC layout",
+    )
+    parser.add_argument(
+        "--dataset-images", type=Path, metavar="DIR", help="the dataset's images, where they are not beside the file"
+    )
+
+
+def add_calibration(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    """--calibration PATH..."""
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        nargs="+",
+        default=[],
+        required=required,
+        metavar="PATH",
+        help="calibration images, folders or zip archives of them",
+    )
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """What models need beyond their files."""
     group = parser.add_argument_group("settings (for all models of the call; what one alone needs: FILE.qviz.json)")
-    group.add_argument("--labels", type=Path, metavar="FILE", help="class names, one a line")
-    group.add_argument("--decoder", metavar="NAME", help="how outputs become boxes (found from the file)")
+    group.add_argument("--labels", type=Path, metavar="FILE", help="class names, one per line")
+    group.add_argument("--decoder", metavar="NAME", help="how outputs become boxes (by default found from the file)")
     group.add_argument("--mean", metavar="A[,B,C]", help="x -> (x - mean) / std on pixel values 0..255")
     group.add_argument("--std", metavar="A[,B,C]")
     group.add_argument("--channels", metavar="rgb|bgr")
     group.add_argument("--resize", metavar="stretch|letterbox|letterbox-top-left")
     group.add_argument("--class-offset", type=int, metavar="N", help="1 where the file counts background as class 0")
     group.add_argument("--nms-iou", type=float, metavar="X", help="overlap from which NMS suppresses a box")
-    group.add_argument("--max-detections", type=int, metavar="N", help="objects kept an image")
-    group.add_argument("--score", type=float, default=score, metavar="X", help=f"least confidence (default {score})")
+    group.add_argument("--max-detections", type=int, metavar="N", help="maximum detections per image")
+
+
+def add_score(parser: argparse.ArgumentParser, default: float) -> None:
+    """--score X."""
+    parser.add_argument(
+        "--score", type=fraction, default=default, metavar="X", help=f"minimum confidence (default {default})"
+    )
 
 
 def add_iou(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--iou", type=float, default=0.5, metavar="X", help="least overlap of a pair (default 0.5)")
+    """--iou X."""
+    parser.add_argument(
+        "--iou", type=positive_fraction, default=0.5, metavar="X", help="minimum overlap of a pair (default 0.5)"
+    )
 
 
-def add_work(parser: argparse.ArgumentParser) -> None:
-    """Where and how wide the work runs."""
+def add_work(parser: argparse.ArgumentParser, threads: bool = False, cache: bool = False) -> None:
+    """Where and how wide the work runs.
+
+    threads: whether the command runs whole models with a chosen number of threads; cache: whether it keeps detections.
+    """
     group = parser.add_argument_group("work")
     group.add_argument(
         "--workers",
         metavar="N|tcp://HOST:PORT",
-        help="worker processes on this machine (default: one a core), or the scheduler of a Dask cluster",
+        help="worker processes on this machine (default: one per core), or the scheduler of a Dask cluster",
     )
-    group.add_argument("--threads", type=int, default=1, metavar="N", help="threads an interpreter (default 1)")
-    kept = group.add_mutually_exclusive_group()
-    kept.add_argument("--cache", type=Path, metavar="DIR", help="keeps detections (default: your cache folder)")
-    kept.add_argument("--no-cache", action="store_true", help="compute everything anew and keep nothing")
+    if threads:
+        group.add_argument("--threads", type=int, default=1, metavar="N", help="threads per interpreter (default 1)")
+    if cache:
+        kept = group.add_mutually_exclusive_group()
+        kept.add_argument("--cache", type=Path, metavar="DIR", help="keeps detections (default: your cache folder)")
+        kept.add_argument("--no-cache", action="store_true", help="compute everything and keep nothing")
 
 
 def add_output(parser: argparse.ArgumentParser, csv: bool = True) -> None:
@@ -74,100 +118,78 @@ def add_output(parser: argparse.ArgumentParser, csv: bool = True) -> None:
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--json", action="store_true", help="one JSON document on standard output")
     if csv:
-        group.add_argument("--csv", action="store_true", help="rows with commas on standard output")
+        group.add_argument("--csv", action="store_true", help="CSV on standard output")
 
 
-def settings_of(args: argparse.Namespace) -> Settings:
-    """The settings that the call names. Raises SettingsError, LabelsError."""
-    from qviz.structures.settings import Settings, triple  # numpy: 0.15 s that --help does without
-
-    labels = None
-    if args.labels is not None:
-        from qviz.datasets.labels import read_labels
-
-        labels = read_labels(args.labels)
-    return Settings(
-        mean=triple(args.mean.split(","), "--mean", "The call") if args.mean else None,
-        std=triple(args.std.split(","), "--std", "The call") if args.std else None,
-        channels=args.channels,
-        resize=args.resize,
-        decoder=args.decoder,
-        nms_iou=args.nms_iou,
-        max_detections=args.max_detections,
-        class_offset=args.class_offset,
-        labels=labels,
-    )
+def fraction(text: str) -> float:
+    """An argparse type: a number in [0, 1]."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 1; give e.g. 0.5.")
+    return value
 
 
-def check_fraction(name: str, value: float) -> float:
-    """A share in (0, 1] or [0, 1]. Raises SettingsError."""
-    if not 0 <= value <= 1 or (name == "--iou" and value == 0):
-        raise SettingsError(f"{name} is {value:g}; give a number between 0 and 1, e.g. 0.5.")
+def positive_fraction(text: str) -> float:
+    """An argparse type: a number in (0, 1]."""
+    if (value := fraction(text)) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and up to 1; give e.g. 0.5.")
     return value
 
 
 @contextlib.contextmanager
-def engine_of(args: argparse.Namespace) -> Iterator[Engine]:
-    """The workers of one call. Raises SettingsError."""
-    from qviz.engine import LocalEngine, importing
+def session_of(args: argparse.Namespace, models: Sequence[Path] | None = None) -> Iterator[Session]:
+    """The session that a command's arguments describe; its workers start at once and stop at the end.
 
-    if not 1 <= args.threads <= 256:
-        raise SettingsError(f"--threads is {args.threads}; give a number between 1 and 256.")
-    if args.workers is not None and "://" in args.workers:
-        from qviz.engine.cluster import DaskEngine  # dask: half a second, and not installed everywhere
+    models: by default REF and the variants.
+    """
+    from qviz.session import Session  # the analyses are imported while the workers start
 
-        with DaskEngine(args.workers, warm_up=importing("qviz.detector")) as cluster:
-            yield cluster
-        return
-    with LocalEngine(_count(args.workers), warm_up=importing("qviz.detector")) as engine:
-        yield engine
-
-
-def _count(workers: str | None) -> int | None:
-    if workers is None:
-        return None
-    if workers.isdecimal() and 1 <= int(workers) <= 256:
-        return int(workers)
-    raise SettingsError(
-        f"--workers is {workers}; give a number between 1 and 256. A Dask cluster is given by its scheduler's address,"
-        " e.g. tcp://127.0.0.1:8786."
-    )
+    offered = vars(args)
+    paths = list(models or [args.reference, *offered.get("variants", [])])
+    names = ("images", "dataset", "dataset_images", "calibration", "workers", "threads")
+    given: dict[str, Any] = {name: offered[name] for name in names if offered.get(name) is not None}
+    _take_older_name(given)
+    settings = {name: _setting(name, offered[name]) for name in SETTINGS if offered.get(name) is not None}
+    cache = False if "no_cache" not in offered or offered["no_cache"] else offered["cache"] or True
+    common: dict[str, Any] = {"cache": cache, "progress": TerminalProgress(), **given, **settings}
+    with Session(*paths, **common) as session:
+        yield session
+        if session.context.store is not None:
+            remark(session.context.store.remarks)
 
 
-@contextlib.contextmanager
-def store_of(args: argparse.Namespace) -> Iterator[Store | None]:
-    """Where this call keeps detections, or None where nothing is kept."""
-    if args.no_cache:
-        yield None
-        return
-    from qviz.store import FILE, Store, cache_folder
-
-    try:
-        folder = args.cache or cache_folder()
-    except RuntimeError:
-        yield None  # an account without a home folder
-        return
-    with Store(folder / FILE) as store:
-        yield store
-    remark(store.remarks)
+def _take_older_name(given: dict[str, Any]) -> None:
+    """`--images DIR` beside `--dataset` is the older name of `--dataset-images`."""
+    images = given.get("images", [])
+    if given.get("dataset") and "dataset_images" not in given and len(images) == 1 and images[0].is_dir():
+        given["dataset_images"] = given.pop("images")[0]
 
 
-class Progress:
-    """On standard error, where a person watches it: how many are done, and the time left."""
+def _setting(name: str, value: Any) -> Any:
+    return value.split(",") if name in ("mean", "std") else value
+
+
+class TerminalProgress(Progress):
+    """On standard error, where a person watches it: the step, how many are done, and the time left."""
 
     def __init__(self) -> None:
-        self._left: TimeLeft | None = None
+        self._text, self._time_left = "", TimeLeft()
 
-    def __call__(self, done: int, total: int) -> None:
+    def step(self, text: str) -> None:
+        self._text, self._time_left = f"{text}: ", TimeLeft()
+
+    def advance(self, done: int, total: int) -> None:
         if not sys.stderr.isatty():
             return
-        self._left = self._left or TimeLeft()
-        seconds = self._left.after(done, total)
+        seconds = self._time_left.after(done, total)
         left = "" if seconds is None or done >= total else f", {duration(seconds)} left"
         end = "\n" if done >= total else ""
-        print(f"\r{done} / {total} images{left}\x1b[K", end=end, file=sys.stderr, flush=True)
+        print(f"\r{self._text}{done} / {total}{left}\x1b[K", end=end, file=sys.stderr, flush=True)
         if done >= total:
-            self._left = None  # the next count starts its own clock
+            self._time_left = TimeLeft()  # the next count starts its own clock
 
 
 def duration(seconds: float) -> str:
@@ -175,9 +197,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-show_progress = Progress()
 
 
 def remark_warnings(warnings: tuple[dict[str, Any], ...]) -> None:

@@ -6,13 +6,16 @@ import io
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+
+import numpy as np
 
 from qviz.datasets.images import SUFFIXES
 from qviz.errors import ImageError
 from qviz.limits import limits
-from qviz.structures import EncodedImage
+from qviz.structures import Dataset, DatasetImage, EncodedImage
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, EOFError, ValueError)
 """What zipfile and its decompressors raise; RuntimeError also where it is locked or packed in an unknown way."""
@@ -52,6 +55,48 @@ def load_images(paths: Iterable[Path]) -> Iterator[EncodedImage]:
             yield EncodedImage(path.name, path.read_bytes())
 
 
+@dataclass(frozen=True, slots=True)
+class ImageFiles:
+    """Image files and zip archives, read from disk each time they are iterated over.
+
+    Attributes:
+        paths: Files that exist; `len()` counts each archive as one.
+    """
+
+    paths: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, sources: Sequence[Path]) -> ImageFiles:
+        """The files that paths, folders and archives name. Raises ImageError where none is given or one is missing."""
+        if not sources:
+            raise ImageError("No images are given; name an image, a folder of images or a zip archive of them.")
+        return cls(tuple(find_images(sources)))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[EncodedImage]:
+        return load_images(self.paths)
+
+    def single(self) -> EncodedImage:
+        """The only image. Raises ImageError where there are several."""
+        if len(self.paths) != 1:
+            raise ImageError(f"{len(self.paths)} images are given; a trace follows one object of one image.")
+        (image,) = load_images(self.paths)
+        return image
+
+    def dataset(self) -> Dataset:
+        """The images without annotations, as a dataset named after the folder of the first."""
+        rows: list[DatasetImage] = []
+        for path in self.paths:
+            if path.suffix.lower() == ".zip":
+                rows += unannotated_images(path.name, unzip_images(path.name, path.read_bytes())).images
+            else:
+                rows += unannotated(path.parent, [path]).images
+        numbered = tuple(replace(row, id=number) for number, row in enumerate(rows, start=1))
+        return Dataset(self.paths[0].parent.name, numbered, ())
+
+
 def unzip_images(name: str, data: bytes) -> list[EncodedImage]:
     """The images of a zip archive. Raises ImageError where it is damaged, empty or a bomb."""
     try:
@@ -76,3 +121,23 @@ def _check_archive(name: str, entries: list[zipfile.ZipInfo]) -> None:
             f"{name} would unpack to {len(entries)} images and {total >> 20} MB; archives of up to"
             f" {most.archive_images} images, {most.image_mb} MB an image and {most.archive_mb} MB are opened. Split it."
         )
+
+
+def unannotated(folder: Path, paths: Sequence[Path]) -> Dataset:
+    """Image files alone, as a dataset without categories."""
+    images = (DatasetImage(number, path.name, path, None, *_nothing()) for number, path in enumerate(paths, start=1))
+    return Dataset(folder.name, tuple(images), ())
+
+
+def unannotated_images(name: str, images: Sequence[EncodedImage]) -> Dataset:
+    """Images in memory, as a dataset without categories."""
+    rows = (
+        DatasetImage(number, image.name, None, image.data, *_nothing(), image.size)
+        for number, image in enumerate(images, start=1)
+    )
+    return Dataset(name, tuple(rows), ())
+
+
+def _nothing() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """No boxes, category ids, crowds and areas."""
+    return np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0)

@@ -5,13 +5,11 @@
 from qviz.engine.interface import Blob, Engine, WarmUp, importing
 from qviz.engine.local import LocalEngine
 from qviz.engine.memory import give_back_large_blocks, let_go_of_the_past
-from qviz.engine.warm import Warm
 
 __all__ = [
     "Blob",
     "Engine",
     "LocalEngine",
-    "Warm",
     "WarmUp",
     "give_back_large_blocks",
     "importing",

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from qviz.errors import ModelError
-from qviz.structures import Image, Tensor
+from qviz.structures import Image, Settings, Tensor
 
 PAD = 114
 """Grey of the letterbox's bars, as YOLO's preprocessing fills them."""
@@ -110,3 +110,9 @@ def _typed(values: np.ndarray, tensor: Tensor) -> np.ndarray:
         return tensor.quantization.quantize(values, tensor.dtype)
     limits = np.iinfo(tensor.dtype)
     return np.clip(np.rint(values), limits.min, limits.max).astype(tensor.dtype)
+
+
+def input_spec(settings: Settings) -> InputSpec:
+    """How a model wants its images, from complete settings."""
+    assert settings.mean and settings.std and settings.channels and settings.resize, "settings are complete"
+    return InputSpec(settings.mean, settings.std, settings.channels, settings.resize)

@@ -6,14 +6,15 @@ Tensors of the reference are float32. `as_variant` and `as_real` bring values fr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-from qviz.detector import input_spec
-from qviz.engine import Blob, Warm
+from qviz.cache import LRUCache
+from qviz.engine import Blob
 from qviz.structures import Graph, Image, Op, Settings, Tensor
 from qviz.tflite.constants import operator_weights
-from qviz.tflite.inputs import fill
+from qviz.tflite.inputs import fill, input_spec
 from qviz.tflite.pairing import LayerPair, LayerPairs, pair_layers
 from qviz.tflite.stepper import Stepper
 
@@ -135,7 +136,7 @@ def as_real(values: np.ndarray, tensor: Tensor) -> np.ndarray:
     return values.astype(np.float32, copy=False)
 
 
-_NETWORKS = Warm(2)
+_NETWORKS = LRUCache[Any](2)
 
 
 def paired_networks(reference: Blob, variant: Blob, settings: tuple[Settings, Settings]) -> PairedNetworks:

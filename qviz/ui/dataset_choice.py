@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from qviz.datasets.coco import read_coco
+from qviz.datasets.files import unannotated_images
 from qviz.errors import QvizError
-from qviz.features.accuracy.truth import unannotated_images
 from qviz.formatting import as_text
 from qviz.structures import Dataset, digest_of
 from qviz.ui import view

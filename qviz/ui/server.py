@@ -6,15 +6,16 @@ SavedModels and Keras files that were dropped: converted in the background while
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import streamlit as st
 
+from qviz.cache import LRUCache
+from qviz.context import Context
 from qviz.detector import Inspection
 from qviz.engine import LocalEngine, give_back_large_blocks, importing
 from qviz.errors import QvizError
@@ -68,43 +69,25 @@ def kept_detections() -> Store | None:
         return None
 
 
+def context() -> Context:
+    """Engine and store of this server, for one computation."""
+    return Context(engine(), kept_detections())
+
+
 def remarks() -> list[str]:
     """What the store has to say, where it cannot be used."""
     kept = kept_detections()
     return list(kept.remarks) if kept is not None else []
 
 
-class Kept(Generic[T]):
-    """The latest `size` values by key, for all sessions of this server. Streamlit's own caches hash their arguments
-    anew at each call; these keys are digests already."""
-
-    def __init__(self, size: int) -> None:
-        self._size, self._lock, self._values = size, threading.Lock(), OrderedDict[Hashable, T]()
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value, made on first use. `make` runs under the lock: let it be quick, or a submission."""
-        with self._lock:
-            if key not in self._values:
-                self._values[key] = make()
-                while len(self._values) > self._size:
-                    self._values.popitem(last=False)
-            self._values.move_to_end(key)
-            return self._values[key]
-
-    def forget(self, key: Hashable) -> None:
-        """So that the next `get` makes it anew."""
-        with self._lock:
-            self._values.pop(key, None)
+@st.cache_resource(show_spinner=False)
+def _inspections() -> LRUCache[Future[Inspection]]:
+    return LRUCache(64)
 
 
 @st.cache_resource(show_spinner=False)
-def _inspections() -> Kept[Future[Inspection]]:
-    return Kept(64)
-
-
-@st.cache_resource(show_spinner=False)
-def _compared() -> Kept[ComparedImage]:
-    return Kept(20_000)
+def _compared() -> LRUCache[ComparedImage]:
+    return LRUCache(20_000)
 
 
 def load_sources(sources: Sequence[ModelSource]) -> tuple[list[LoadedModel], list[str]]:
@@ -152,8 +135,8 @@ def models(workspace: Workspace) -> Models | None:
 
 
 @st.cache_resource(show_spinner=False)
-def _guesses() -> Kept[Future[Inspection]]:
-    return Kept(64)
+def _guesses() -> LRUCache[Future[Inspection]]:
+    return LRUCache(64)
 
 
 def _guessed(model: LoadedModel, images: Sequence[EncodedImage]) -> LoadedModel:
@@ -223,8 +206,8 @@ BEAT = 1.0
 
 
 @st.cache_resource(show_spinner=False)
-def _jobs() -> Kept[Future[list[ModelSource]]]:
-    return Kept(16)
+def _jobs() -> LRUCache[Future[list[ModelSource]]]:
+    return LRUCache(16)
 
 
 def _job(source: ModelSource) -> Future[list[ModelSource]]:

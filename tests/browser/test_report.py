@@ -15,7 +15,7 @@ from qviz.features.detection.models import LoadedModel
 from qviz.features.reporting.html import render
 from tests.browser.conftest import PATIENCE, Visit
 from tests.conftest import Sample
-from tests.report.study import hostile, sample_study
+from tests.features.reporting.study import hostile, sample_study
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.analysis.small_detector import PLANTED, small_detector
 from tests.cli import keys
 from tests.cli.conftest import Run
 from tests.conftest import Sample
+from tests.features.layer_error.small_detector import PLANTED, small_detector
 
 
 @pytest.fixture

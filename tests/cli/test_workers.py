@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from qviz.cli.options import Progress
+from qviz.cli.options_old import Progress
 from qviz.store import FILE
 from tests.cli.conftest import Run
 from tests.conftest import Sample

@@ -8,7 +8,7 @@ from dataclasses import replace
 from qviz.chart_style import CHANGES, REFERENCE, VARIANTS, variant_colour
 from qviz.features.reporting.plot import Drawn
 from qviz.ui.viewer import HERE
-from tests.report.made_up import plain_study
+from tests.features.reporting.made_up import plain_study
 
 SCRIPT = (HERE / "rows.js").read_text(encoding="utf-8")
 STYLE = (HERE / "viewer.css").read_text(encoding="utf-8")

@@ -11,8 +11,8 @@ from streamlit.testing.v1 import AppTest
 from qviz.datasets.files import load_images
 from qviz.features.detection.models import ModelSource
 from qviz.ui.view import KEY, View
-from tests.analysis.small_detector import PLANTED, SETTINGS, small_detector
 from tests.conftest import ROOT, Sample
+from tests.features.layer_error.small_detector import PLANTED, SETTINGS, small_detector
 
 LIMIT = 150
 

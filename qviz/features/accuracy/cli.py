@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qviz.cli import options, output
+from qviz.cli import options_old as options
+from qviz.cli import output
 from qviz.errors import DatasetError, SettingsError
 
 if TYPE_CHECKING:

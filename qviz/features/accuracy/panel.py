@@ -16,6 +16,7 @@ from functools import partial
 
 import streamlit as st
 
+from qviz.cache import LRUCache
 from qviz.chart_style import REFERENCE, variant_colour
 from qviz.errors import Cancelled, QvizError
 from qviz.features.accuracy import Evaluation, LossDetail, evaluate
@@ -30,7 +31,7 @@ from qviz.structures import Dataset
 from qviz.ui import clicks, dataset_choice, page, server, view
 from qviz.ui.dataset_choice import Source
 from qviz.ui.page import Page
-from qviz.ui.server import Kept, Models
+from qviz.ui.server import Models
 
 
 @dataclass(slots=True, eq=False)
@@ -80,8 +81,8 @@ class EvaluationJob:
 
 
 @st.cache_resource(show_spinner=False)
-def _evaluations() -> Kept[EvaluationJob]:
-    return Kept(32)
+def _evaluations() -> LRUCache[EvaluationJob]:
+    return LRUCache(32)
 
 
 def evaluation(found: Models, dataset: Dataset, digest: str, reference_as_truth: bool = False) -> EvaluationJob:

@@ -20,40 +20,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from qviz.detector import PAGE_SCORE, Inspection
 from qviz.errors import DatasetError
-from qviz.structures import Category, Dataset, DatasetImage, Detections, EncodedImage
+from qviz.structures import Category, Dataset, DatasetImage, Detections
 from qviz.structures.boxes import area
 
 REMARK = (
     f"Nothing is annotated: the reference's own detections from a confidence of {PAGE_SCORE:.2f} stand for the truth."
     " AP is agreement with it, not accuracy, and objects near that confidence weigh too much."
 )
-
-
-def unannotated(folder: Path, paths: Sequence[Path]) -> Dataset:
-    """Image files alone, as a dataset without categories."""
-    images = (DatasetImage(number, path.name, path, None, *_nothing()) for number, path in enumerate(paths, start=1))
-    return Dataset(folder.name, tuple(images), ())
-
-
-def unannotated_images(name: str, images: Sequence[EncodedImage]) -> Dataset:
-    """Images in memory, as a dataset without categories."""
-    rows = (
-        DatasetImage(number, image.name, None, image.data, *_nothing(), image.size)
-        for number, image in enumerate(images, start=1)
-    )
-    return Dataset(name, tuple(rows), ())
-
-
-def _nothing() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """No boxes, category ids, crowds and areas."""
-    return np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0)
 
 
 def as_truths(dataset: Dataset, found: Mapping[int, Detections], reference: Inspection) -> Dataset:

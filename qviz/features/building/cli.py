@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qviz.cli import options, output
+from qviz.cli import options_old as options
+from qviz.cli import output
 from qviz.errors import QuantizeError
 
 if TYPE_CHECKING:

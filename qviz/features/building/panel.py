@@ -17,6 +17,7 @@ import streamlit as st
 
 from qviz import formatting
 from qviz.api.building import needs_ranges, source_of
+from qviz.cache import LRUCache
 from qviz.errors import QuantizeError, QvizError
 from qviz.features.building import Built, Calibration, Source, builders, calibrate, check, start_building
 from qviz.features.building import panel_choice as build_choice
@@ -64,13 +65,13 @@ class BuildJob:
 
 
 @st.cache_resource(show_spinner=False)
-def _calibrations() -> server.Kept[Calibrating]:
-    return server.Kept(16)
+def _calibrations() -> LRUCache[Calibrating]:
+    return LRUCache(16)
 
 
 @st.cache_resource(show_spinner=False)
-def _builds() -> server.Kept[Future[Built]]:
-    return server.Kept(8)
+def _builds() -> LRUCache[Future[Built]]:
+    return LRUCache(8)
 
 
 def build_job_refusal(reference: LoadedModel, choice: Choice) -> str:
@@ -99,7 +100,7 @@ def start(reference: LoadedModel, choice: Choice) -> BuildJob:
     return BuildJob(key, choice.name(reference.name), calibrating, _again(_builds(), key, begin, lambda future: future))
 
 
-def _again(kept: server.Kept[T], key: Hashable, make: Callable[[], T], future_of: Callable[[T], Future[Any]]) -> T:
+def _again(kept: LRUCache[T], key: Hashable, make: Callable[[], T], future_of: Callable[[T], Future[Any]]) -> T:
     """What is kept, made anew where it has failed."""
     future = future_of(kept.get(key, make))
     if future.done() and future.exception() is not None:

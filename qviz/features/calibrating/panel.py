@@ -17,6 +17,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from qviz.api.building import source_of
+from qviz.cache import LRUCache
 from qviz.chart_style import variant_colour
 from qviz.engine import LocalEngine, importing
 from qviz.errors import Cancelled, QvizError
@@ -33,7 +34,6 @@ from qviz.progress import TimeLeft
 from qviz.structures import Dataset, EncodedImage
 from qviz.ui import clicks, page, server
 from qviz.ui.page import Page
-from qviz.ui.server import Kept
 
 
 @dataclass(slots=True, eq=False)
@@ -89,8 +89,8 @@ class LabJob:
 
 
 @st.cache_resource(show_spinner=False)
-def _jobs() -> Kept[LabJob]:
-    return Kept(8)
+def _jobs() -> LRUCache[LabJob]:
+    return LRUCache(8)
 
 
 @st.cache_resource(show_spinner=False)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from qviz.cli import options, output
+from qviz.cli import options_old as options
+from qviz.cli import output
 
 if TYPE_CHECKING:
     from qviz.features.comparison import Comparison

@@ -17,6 +17,7 @@ from functools import partial
 
 import streamlit as st
 
+from qviz.cache import LRUCache
 from qviz.chart_style import REFERENCE, variant_colour
 from qviz.corruptions import CORRUPTIONS, SEVERITIES
 from qviz.errors import Cancelled, ImageError, QvizError
@@ -33,7 +34,7 @@ from qviz.structures import Dataset, DatasetImage, EncodedImage, Shift
 from qviz.ui import clicks, dataset_choice, page, server
 from qviz.ui.dataset_choice import Source
 from qviz.ui.page import Page
-from qviz.ui.server import Kept, Models
+from qviz.ui.server import Models
 
 LAYER_IMAGES = 4
 
@@ -91,18 +92,18 @@ class SweepJob:
 
 
 @st.cache_resource(show_spinner=False)
-def _jobs() -> Kept[SweepJob]:
-    return Kept(16)
+def _jobs() -> LRUCache[SweepJob]:
+    return LRUCache(16)
 
 
 @st.cache_resource(show_spinner=False)
-def _alarms() -> Kept[Future[OutOfRange]]:
-    return Kept(32)
+def _alarms() -> LRUCache[Future[OutOfRange]]:
+    return LRUCache(32)
 
 
 @st.cache_resource(show_spinner=False)
-def _causes() -> Kept[Future[Explanation]]:
-    return Kept(64)
+def _causes() -> LRUCache[Future[Explanation]]:
+    return LRUCache(64)
 
 
 @st.cache_resource(show_spinner=False)

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qviz.cli import options, output
+from qviz.cli import options_old as options
+from qviz.cli import output
 from qviz.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -18,10 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from qviz.detector import input_spec
 from qviz.engine import Blob
 from qviz.structures import Graph, Image, Settings, Tensor
-from qviz.tflite.inputs import fill
+from qviz.tflite.inputs import fill, input_spec
 from qviz.tflite.runner import Runner
 from qviz.tflite.stepper import Stepper
 from qviz.tflite.steps import Step

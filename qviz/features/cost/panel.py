@@ -16,6 +16,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from qviz.cache import LRUCache
 from qviz.chart_style import REFERENCE, variant_colour
 from qviz.errors import Cancelled
 from qviz.features.cost import ModelProfile, Profile, profile
@@ -64,8 +65,8 @@ class CostJob:
 
 
 @st.cache_resource(show_spinner=False)
-def _jobs() -> server.Kept[CostJob]:
-    return server.Kept(16)
+def _jobs() -> LRUCache[CostJob]:
+    return LRUCache(16)
 
 
 def _models_key(found: Models) -> Hashable:

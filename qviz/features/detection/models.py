@@ -9,6 +9,7 @@ class_offset (1: the Object Detection API counts classes from 1), max_detections
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, fields, replace
@@ -19,7 +20,7 @@ from qviz.datasets.labels import labels_by_count
 from qviz.datasets.sidecar import read_sidecar
 from qviz.detector import Inspection, inspect_job
 from qviz.engine import Blob, Engine, LocalEngine
-from qviz.errors import ModelError, NeedsTensorFlow, QvizError
+from qviz.errors import ModelError, NeedsTensorFlow, QvizError, SettingsError
 from qviz.limits import limits
 from qviz.structures import Model, Scheme, Settings, digest_of
 from qviz.tensorflow_models import (
@@ -242,3 +243,43 @@ def short_names(models: Sequence[LoadedModel]) -> dict[str, str]:
     while all(len(word) > shared + 1 and word[shared] == words[0][shared] for word in words):
         shared += 1
     return {digest: "_".join(stem.split("_")[shared:]) for digest, stem in stems.items()}
+
+
+def with_unique_names(models: Sequence[LoadedModel]) -> list[LoadedModel]:
+    """The models; where several have one name, the later ones get a number behind it."""
+    names = unique_names([model.name for model in models])
+    return [
+        model if model.name == name else replace(model, model=replace(model.model, name=name))
+        for model, name in zip(models, names, strict=True)
+    ]
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """`a, a, b` -> `a, a (2), b`"""
+    count: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        count[name] += 1
+        unique.append(name if count[name] == 1 else f"{name} ({count[name]})")
+    return unique
+
+
+def choose_variant(models: Sequence[LoadedModel], name: str | int | None) -> LoadedModel:
+    """The variant (any model but the first) of this name, of a name that contains it, or of this number from 1;
+    the only one where no name is given.
+
+    Raises:
+        SettingsError: No variant fits, or several do.
+    """
+    variants = models[1:]
+    if isinstance(name, int):
+        fitting = list(variants[name - 1 : name]) if name > 0 else []
+    elif name is None:
+        fitting = list(variants)
+    else:
+        fitting = [model for model in variants if model.name == name] or [m for m in variants if name in m.name]
+    if len(fitting) == 1:
+        return fitting[0]
+    known = ", ".join(model.name for model in variants) or "none"
+    wanted = "Several variants are open" if name is None and variants else f"{name!r} names {len(fitting)} variants"
+    raise SettingsError(f"{wanted}; name one of: {known}.")

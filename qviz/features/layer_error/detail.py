@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from qviz.detector import decoded, input_spec
+from qviz.detector import decoded
 from qviz.engine import Blob, Engine
 from qviz.errors import ModelError
 from qviz.features.detection.models import LoadedModel
@@ -37,7 +37,7 @@ from qviz.features.layer_error.figures import (
 )
 from qviz.features.layer_error.tensor_error import Histogram, ValueRange, histogram
 from qviz.structures import EncodedImage, Image, Op, Settings
-from qviz.tflite.inputs import fill, input_size
+from qviz.tflite.inputs import fill, input_size, input_spec
 from qviz.tflite.paired_networks import PairedNetworks, as_real, paired_networks
 
 CAME_IN = 10.0

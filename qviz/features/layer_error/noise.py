@@ -23,17 +23,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qviz.cache import LRUCache
 from qviz.decoders.post_process import KIND as POST_PROCESS
 from qviz.decoders.reading import HeadReader
-from qviz.detector import PAGE_SCORE, decoded, inference, input_spec
-from qviz.engine import Blob, Engine, Warm
+from qviz.detector import PAGE_SCORE, decoded, inference
+from qviz.engine import Blob, Engine
 from qviz.errors import ImageError, ModelError
 from qviz.features.comparison.matching import changes, summarise
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error.tensor_error import ErrorSums
 from qviz.progress import OnProgress, silent
 from qviz.structures import Detections, EncodedImage, Graph, Settings, Tensor
-from qviz.tflite.inputs import fill, input_size
+from qviz.tflite.inputs import fill, input_size, input_spec
 from qviz.tflite.paired_networks import as_real
 from qviz.tflite.stepper import Stepper
 from qviz.tflite.steps import Step
@@ -145,7 +146,7 @@ def compared(stepper: Stepper, step: Step) -> Tensor | None:
     return next((tensor for tensor in tensors if tensor.quantized or tensor.dtype == "float32"), None)
 
 
-_SETS = Warm(2)
+_SETS = LRUCache[Any](2)
 
 
 def noise_job(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
+from qviz.cache import LRUCache
 from qviz.chart_style import variant_colour
 from qviz.errors import Cancelled
 from qviz.features.detection.models import LoadedModel
@@ -137,8 +138,8 @@ class LayerJob:
 
 
 @st.cache_resource(show_spinner=False)
-def _jobs() -> server.Kept[LayerJob]:
-    return server.Kept(32)
+def _jobs() -> LRUCache[LayerJob]:
+    return LRUCache(32)
 
 
 def job(here: Page, variant: LoadedModel, images: Sequence[EncodedImage], local_inputs: str) -> LayerJob:

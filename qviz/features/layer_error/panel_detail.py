@@ -10,6 +10,7 @@ from concurrent.futures import Future
 import pandas as pd
 import streamlit as st
 
+from qviz.cache import LRUCache
 from qviz.chart_style import variant_colour
 from qviz.errors import QvizError
 from qviz.features.building import RECIPES, Options
@@ -87,8 +88,8 @@ SCREEN = 960
 
 
 @st.cache_resource(show_spinner=False)
-def _details() -> server.Kept[Future[LayerDetail]]:
-    return server.Kept(128)
+def _details() -> LRUCache[Future[LayerDetail]]:
+    return LRUCache(128)
 
 
 def start(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> Future[LayerDetail]:

@@ -11,7 +11,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qviz.cli import options, output
+from qviz.cli import options_old as options
+from qviz.cli import output
 from qviz.errors import SettingsError
 
 if TYPE_CHECKING:

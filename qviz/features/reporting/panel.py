@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
+from qviz.cache import LRUCache
+from qviz.datasets.files import unannotated_images
 from qviz.errors import Cancelled
-from qviz.features.accuracy.truth import unannotated_images
 from qviz.features.reporting import panel_study as report_choice
 from qviz.features.reporting import panel_study as report_file
 from qviz.features.reporting.html import SECTIONS, available
@@ -30,7 +31,7 @@ from qviz.structures import Dataset
 from qviz.ui import clicks, dataset_choice, server
 from qviz.ui.dataset_choice import Source
 from qviz.ui.page import Page
-from qviz.ui.server import Kept, Models
+from qviz.ui.server import Models
 
 BEAT = 0.5
 
@@ -93,8 +94,8 @@ class StudyJob:
 
 
 @st.cache_resource(show_spinner=False)
-def _jobs() -> Kept[StudyJob]:
-    return Kept(8)
+def _jobs() -> LRUCache[StudyJob]:
+    return LRUCache(8)
 
 
 def start_study(found: Models, dataset: Dataset, told: Hashable, work: Work, made: Made) -> StudyJob:

@@ -14,6 +14,7 @@ from html import escape
 
 import streamlit as st
 
+from qviz.cache import LRUCache
 from qviz.chart_style import variant_colour
 from qviz.features.reporting.html import SECTIONS, available, render
 from qviz.features.reporting.study import Study, study_bytes
@@ -22,7 +23,6 @@ from qviz.formatting import as_text, megabytes
 from qviz.ui import clicks, page, workspace
 from qviz.ui.frame import frame
 from qviz.ui.page import Page
-from qviz.ui.server import Kept
 
 LONGEST_NOTE = 2000
 
@@ -78,8 +78,8 @@ class Files:
 
 
 @st.cache_resource(show_spinner=False)
-def _files() -> Kept[Files]:
-    return Kept(8)
+def _files() -> LRUCache[Files]:
+    return LRUCache(8)
 
 
 def make(study: Study, chosen: Chosen, title: str = "", command: str = "") -> Files:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qviz import formatting
-from qviz.cli import options, output
+from qviz.cli import options_old as options
+from qviz.cli import output
 from qviz.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ import streamlit as st
 
 from qviz import formatting
 from qviz.api.building import source_of
+from qviz.cache import LRUCache
 from qviz.errors import Cancelled, QvizError
 from qviz.features.building import RECIPES, builders, recipe_of
 from qviz.features.building import panel as build
@@ -50,7 +51,6 @@ from qviz.structures import Dataset, EncodedImage
 from qviz.ui import clicks, page, server, workspace
 from qviz.ui.dataset_choice import Source
 from qviz.ui.page import Page
-from qviz.ui.server import Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +118,8 @@ class RescueJob:
 
 
 @st.cache_resource(show_spinner=False)
-def _jobs() -> Kept[RescueJob]:
-    return Kept(16)
+def _jobs() -> LRUCache[RescueJob]:
+    return LRUCache(16)
 
 
 @st.cache_resource(show_spinner=False)

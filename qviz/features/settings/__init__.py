@@ -12,10 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
 
+from qviz.context import Context
+from qviz.datasets.files import ImageFiles, load_images
 from qviz.datasets.images import read_image
 from qviz.detector import Detector
 from qviz.engine import Blob, Engine
@@ -23,7 +26,7 @@ from qviz.errors import ImageError, QvizError
 from qviz.features.comparison.matching import match_detections
 from qviz.features.detection.models import LoadedModel, follow
 from qviz.features.inspection.lint import CLIPPED, clipped_share
-from qviz.structures import Detections, EncodedImage, Image, Settings
+from qviz.structures import Dataset, Detections, EncodedImage, Image, Settings
 
 IMAGES = 16
 """A robust detector hardly minds on a few photographs (eight of the sample's do not tell its own apart)."""
@@ -104,6 +107,21 @@ def guess_all(engine: Engine, models: Sequence[LoadedModel], images: Sequence[En
     """The reference (the first) with its unknown settings guessed, the variants following it."""
     reference = guess_settings(engine, models[0], images)
     return [reference, *(follow(variant, reference) for variant in models[1:])]
+
+
+def guess_for(
+    context: Context, models: Sequence[LoadedModel], images: ImageFiles | Dataset | Sequence[EncodedImage]
+) -> list[LoadedModel]:
+    """The models with the reference's unknown settings guessed on a few of these images, the variants following it."""
+    if not unknown_settings(models[0]):
+        return list(models)
+    if isinstance(images, Dataset):
+        few = [image.encoded() for image in a_few(images.images)]
+    elif isinstance(images, ImageFiles):
+        few = list(islice(load_images(a_few(images.paths)), IMAGES))
+    else:
+        few = a_few(images)
+    return guess_all(context.engine, models, few)
 
 
 def best_choice(usual: Settings, found: Sequence[tuple[Settings, Confirmed]], images: int) -> Settings:

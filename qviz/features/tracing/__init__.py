@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from qviz.cache import LRUCache
 from qviz.detector import decoded
-from qviz.engine import Blob, Engine, Warm
+from qviz.engine import Blob, Engine
 from qviz.errors import ModelError, SettingsError
 from qviz.features.detection.models import LoadedModel
 from qviz.features.tracing.culprits import Culprit, Scores, find_culprits, full, quick
@@ -36,7 +37,7 @@ SECONDS = 25.0
 
 Blobs = tuple[Blob, Blob]
 
-_CONSTANTS = Warm(2)
+_CONSTANTS = LRUCache[Any](2)
 
 
 def trace_job(

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from qviz.api import SEEN_FROM
+from qviz.cache import LRUCache
 from qviz.chart_style import variant_colour
 from qviz.errors import QvizError
 from qviz.features.comparison import ComparedObject
@@ -39,8 +40,8 @@ class TraceJob:
 
 
 @st.cache_resource(show_spinner=False)
-def _jobs() -> server.Kept[TraceJob]:
-    return server.Kept(64)
+def _jobs() -> LRUCache[TraceJob]:
+    return LRUCache(64)
 
 
 @st.cache_resource(show_spinner=False)

@@ -28,12 +28,11 @@ import numpy as np
 
 from qviz.decoders.post_process import KIND, anchor_rows, score_columns
 from qviz.decoders.reading import HeadReader
-from qviz.detector import input_spec
 from qviz.engine import Blob
 from qviz.structures import Detections, Image, Settings, Tensor
 from qviz.structures.boxes import iou_matrix
 from qviz.tflite.constants import stored_constant
-from qviz.tflite.inputs import fill, input_size
+from qviz.tflite.inputs import fill, input_size, input_spec
 from qviz.tflite.paired_networks import PairedNetworks, as_real, as_variant
 from qviz.tflite.stepper import Stepper
 from qviz.tflite.steps import Step

@@ -22,6 +22,7 @@ import streamlit as st
 from qviz import formatting
 from qviz.api.building import source_of
 from qviz.api.training import Hooks, trained
+from qviz.cache import LRUCache
 from qviz.chart_style import variant_colour
 from qviz.errors import Cancelled, QvizError
 from qviz.features.building import RECIPES, recipe_of
@@ -38,7 +39,6 @@ from qviz.store import cache_folder
 from qviz.structures import EncodedImage, Scheme
 from qviz.ui import clicks, page, server, view
 from qviz.ui.page import Page
-from qviz.ui.server import Kept
 
 KEPT_CHECKPOINTS = 3
 """Of trainings that were not finished; each is some tens of megabytes."""
@@ -110,8 +110,8 @@ class TrainJob:
 
 
 @st.cache_resource(show_spinner=False)
-def _jobs() -> Kept[TrainJob]:
-    return Kept(8)
+def _jobs() -> LRUCache[TrainJob]:
+    return LRUCache(8)
 
 
 @st.cache_resource(show_spinner=False)

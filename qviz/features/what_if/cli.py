@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qviz.cli import options, output
+from qviz.cli import options_old as options
+from qviz.cli import output
 
 if TYPE_CHECKING:
     from qviz.features.what_if import FloatSet, WhatIf

@@ -17,21 +17,23 @@ With no operator in float the result is the variant's own, bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from qviz.cache import LRUCache
 from qviz.decoders.reading import HeadReader
-from qviz.detector import decoded, inference, input_spec
-from qviz.engine import Blob, Warm
+from qviz.detector import decoded, inference
+from qviz.engine import Blob
 from qviz.errors import QvizError
 from qviz.features.comparison.matching import Change, changes
 from qviz.features.what_if.sets import Orders
 from qviz.structures import Detections, EncodedImage, Image, Inference, Op, Settings, Tensor
 from qviz.structures.boxes import iou_matrix
-from qviz.tflite.inputs import Placement, fill, input_size
+from qviz.tflite.inputs import Placement, fill, input_size, input_spec
 from qviz.tflite.paired_networks import CONVERSIONS, PairedNetworks, activations, as_real, as_variant, paired_networks
 from qviz.tflite.runner import Runner
 from qviz.tflite.stepper import Stepper
@@ -320,23 +322,9 @@ def _constants(data: bytes, reader: HeadReader) -> dict[int, np.ndarray]:
     return found
 
 
-class _Bases:
-    """The latest images' tensors, in at most `BYTES`."""
-
-    def __init__(self) -> None:
-        self._held: dict[object, _Base] = {}
-
-    def get(self, key: object, make: Callable[[], _Base]) -> _Base:
-        base = self._held.pop(key, None) or make()
-        while self._held and sum(other.bytes for other in self._held.values()) + base.bytes > BYTES:
-            del self._held[next(iter(self._held))]
-        self._held[key] = base
-        return base
-
-
 BYTES = 192 << 20
 
-_LABS, _BASES = Warm(2), _Bases()
+_LABS, _BASES = LRUCache[Any](2), LRUCache[Any](BYTES, lambda base: base.bytes)
 
 
 def _lab(reference: Blob, variant: Blob, settings: Both) -> _Lab:

@@ -1,0 +1,399 @@
+"""The public API: a `Session` holds models, images and annotations and runs every analysis on them.
+
+The command line, the pages and the top-level functions (`qviz.compare(...)`) call the same methods; a top-level
+function opens a session for one call. What a method is not given it takes from the session.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qviz.session_inputs import SessionInputs, Source, Sources, as_paths
+
+if TYPE_CHECKING:
+    from qviz.features.accuracy import Evaluation
+    from qviz.features.building import Built
+    from qviz.features.calibrating import CalibrationLab
+    from qviz.features.comparison import Comparison
+    from qviz.features.corruption_sweep import RobustnessReport
+    from qviz.features.cost import Profile
+    from qviz.features.detection import DetectionResult
+    from qviz.features.inspection import Info
+    from qviz.features.layer_error import LayerErrors
+    from qviz.features.layer_error.noise import NoiseBudget
+    from qviz.features.reporting import Report
+    from qviz.features.rescuing import Rescue
+    from qviz.features.tracing import Trace
+    from qviz.features.training import QatResult
+    from qviz.features.what_if import WhatIf
+
+PAGE_SCORE, AP_SCORE = 0.25, 0.001
+"""Confidence thresholds: where people look, and where AP is computed."""
+SEVERITIES = (1, 2, 3, 4, 5)
+
+
+class Session(SessionInputs):
+    """A reference model, its quantized variants and the data to analyse them on; `qviz.open` is this class.
+
+    Args:
+        reference: .tflite file, SavedModel folder, .keras or .h5 file.
+        variants: The same kinds of files; usually quantized versions of the reference.
+        images: Images, folders or zip archives of them.
+        dataset: Annotated images: COCO JSON, YOLO data.yaml, Pascal VOC, TFRecord, or a folder or zip of them.
+        dataset_images: The folder of the dataset's images where it is not beside the file.
+        calibration: Images, folders or zip archives to calibrate or train with.
+        labels: A label file, or the class names.
+        workers: Worker processes (default: one per core), or the address of a Dask scheduler.
+        engine: Workers that exist already; they are not closed with the session.
+        threads: Threads per interpreter.
+        cache: Keep detections in the user's cache folder (True), in this folder, or not at all (False).
+        progress: Receives progress reports.
+        cancel: Set it to stop a running analysis, which then raises Cancelled.
+        settings: For all models: mean, std, channels, resize, decoder, class_offset, nms_iou, max_detections.
+
+    Raises:
+        SettingsError: A setting is unknown or has no sensible value.
+
+    Example:
+        >>> with qviz.open(FLOAT32, INT8, images=IMAGES) as session:
+        ...     comparison = session.compare()
+        >>> comparison.variants[0].name
+        'ssdlite_mobilenet_v2_int8.tflite'
+    """
+
+    def info(self) -> Info:
+        """What each file really is: scheme, inputs, outputs, operators, decoder, settings, and warnings."""
+        from qviz.features.inspection import info
+
+        return info(self.models)
+
+    def detect(self, images: Sources = (), *, score: float = PAGE_SCORE) -> DetectionResult:
+        """Detections of every model.
+
+        Args:
+            images: Images, folders or zip archives; by default the session's.
+            score: Minimum confidence in [0, 1].
+
+        Returns:
+            `result[model name][image name]` is a Detections: boxes (n, 4) float32 xyxy in pixels of the original image.
+
+        Raises:
+            ImageError: No image can be read.
+        """
+        from qviz.features.detection import detect
+
+        files = self.images_of(images)
+        return detect(self.context, self.models_for(files), files, score=score)
+
+    def compare(self, images: Sources = (), *, score: float = PAGE_SCORE, iou: float = 0.5) -> Comparison:
+        """What became of each object of the reference in each variant: kept, shifted, relabelled, lost or spurious.
+
+        Args:
+            images: Images, folders or zip archives; by default the session's.
+            score: Minimum confidence in [0, 1] of an object.
+            iou: Minimum overlap of a matched pair.
+
+        Raises:
+            ImageError: No image can be read.
+        """
+        from qviz.features.comparison import compare
+
+        files = self.images_of(images)
+        return compare(self.context, self.models_for(files), files, score=score, iou=iou)
+
+    def evaluate(
+        self,
+        dataset: Source | None = None,
+        dataset_images: Source | None = None,
+        *,
+        images: Sources = (),
+        score: float = AP_SCORE,
+        reference_as_truth: bool = False,
+    ) -> Evaluation:
+        """AP of every model as pycocotools computes it, and the loss of each variant by class.
+
+        Args:
+            dataset: Annotated images; by default the session's.
+            dataset_images: Folder of the dataset's images where it is not beside the file.
+            images: Images without annotations, for `reference_as_truth`.
+            score: Minimum confidence of a detection that counts.
+            reference_as_truth: The reference's own detections stand for the ground truth.
+
+        Returns:
+            AP in [0, 1]; losses are reference minus variant, positive is worse, with 95 % paired bootstrap intervals.
+
+        Raises:
+            DatasetError: There is no dataset, or nothing in it can be used.
+        """
+        from qviz.features.accuracy import evaluate
+
+        data = self.dataset_of(dataset, dataset_images, images)
+        return evaluate(self.context, self.models_for(data), data, score=score, reference_as_truth=reference_as_truth)
+
+    def robustness(
+        self,
+        dataset: Source | None = None,
+        dataset_images: Source | None = None,
+        *,
+        images: Sources = (),
+        corruptions: Sequence[str] = ("usual",),
+        severities: Sequence[int] = SEVERITIES,
+        score: float = AP_SCORE,
+        layer_images: int | None = None,
+    ) -> RobustnessReport:
+        """Every model under light, noise and pose: AP on a dataset, agreement on images without annotations.
+
+        Args:
+            corruptions: Names or families, see `qviz.corruptions.CORRUPTIONS`.
+            severities: From 1 to 5; 5 is the worst.
+            layer_images: Images on which layers are examined too; None: a few, 0: none.
+        """
+        from qviz.features.corruption_sweep import robustness
+
+        data = self.dataset_of(dataset, dataset_images, images)
+        return robustness(
+            self.context,
+            self.models_for(data),
+            data,
+            corruptions=corruptions,
+            severities=severities,
+            score=score,
+            layer_images=layer_images,
+        )
+
+    def layers(
+        self,
+        variant: str | int | None = None,
+        images: Sources = (),
+        *,
+        local_inputs: str = "reference",
+    ) -> LayerErrors:
+        """The error of every layer of a variant, local (of this layer alone) and cumulative.
+
+        Args:
+            variant: Its name, a unique part of it, or its number from 1; not needed where there is only one.
+            local_inputs: Whose activations each layer receives for its local error: `reference` or `variant`.
+
+        Returns:
+            One row per paired operator: MSE, SQNR in dB (higher is better), RMSE/scale, share of clipped values.
+        """
+        from qviz.features.layer_error import layers
+
+        files = self.images_of(images)
+        reference, chosen = self._pair(variant, files)
+        return layers(self.context, reference, chosen, files, local_inputs=local_inputs)
+
+    def noise_budget(
+        self, variant: str | int | None = None, images: Sources = (), *, score: float = PAGE_SCORE
+    ) -> NoiseBudget:
+        """What the choice of kernels alone does to a variant: the same file on each set of kernels."""
+        from qviz.features.layer_error.noise import noise_budget
+
+        files = self.images_of(images)
+        return noise_budget(self.context, self._pair(variant, files)[1], files, score=score)
+
+    def trace(
+        self,
+        variant: str | int | None = None,
+        image: Source | None = None,
+        *,
+        object_number: int | None = None,
+        quick: bool = False,
+        score: float = PAGE_SCORE,
+    ) -> Trace:
+        """Where one object of one image loses its confidence on the way through the network, and why.
+
+        Args:
+            image: The image; by default the session's, which must then be a single one.
+            object_number: Number of the reference's object by falling score, from 0; by default the one that fell most.
+            quick: Bisect instead of reading the score at every operator.
+
+        Raises:
+            ImageError: There is not exactly one image.
+        """
+        from qviz.features.tracing import trace
+
+        files = self.images_of(() if image is None else image)
+        reference, chosen = self._pair(variant, files)
+        return trace(
+            self.context, reference, chosen, files.single(), object_number=object_number, quick=quick, score=score
+        )
+
+    def what_if(
+        self,
+        variant: str | int | None = None,
+        images: Sources = (),
+        *,
+        sets: Sequence[Iterable[int]] | None = None,
+        score: float = PAGE_SCORE,
+        iou: float = 0.5,
+    ) -> WhatIf:
+        """How much agreement comes back with sets of the variant's operators in float, without building a file.
+
+        Args:
+            sets: Operator indices of the variant per set; None: a search finds some.
+        """
+        from qviz.features.what_if import what_if
+
+        files = self.images_of(images)
+        reference, chosen = self._pair(variant, files)
+        return what_if(self.context, reference, chosen, files, sets=sets, score=score, iou=iou)
+
+    def quantize(self, recipe: str, *, calibration: Sources = (), ranges: str = "minmax", **options: Any) -> Built:
+        """Build a quantized variant of the reference.
+
+        Args:
+            recipe: A name of `qviz.features.building.RECIPES`, e.g. `int8`.
+            calibration: Images, folders or zip archives, or a file of saved ranges; by default the session's.
+            ranges: How activation ranges are summed up: minmax, moving_average or percentile.
+            options: Of the recipe: io, algorithm, keep_float, keep_orders, block.
+
+        Returns:
+            The file is `built.data`; `built.save("int8.tflite")` writes it.
+        """
+        from qviz.features.building import Options, quantize, read_calibration
+
+        measured, images = read_calibration(as_paths(calibration) or self.calibration_images)
+        return quantize(
+            self.context,
+            self.sources[0],
+            recipe,
+            calibration=images,
+            measured=measured,
+            ranges=ranges,
+            options=Options.of(**options),
+        )
+
+    def calibration(
+        self,
+        calibration: Sources = (),
+        *,
+        dataset: Source | None = None,
+        dataset_images: Source | None = None,
+        images: Sources = (),
+        score: float = AP_SCORE,
+        **plan: Any,
+    ) -> CalibrationLab:
+        """How many calibration images are needed, which ones, and what the usual mistakes cost.
+
+        Args:
+            calibration: Images to calibrate with; by default the session's.
+            dataset: Annotated images to measure AP on; without one, agreement is measured on `images`, or on half of
+                the calibration images.
+            plan: recipe, ranges, draws, seed, mistakes, further; see `qviz.features.calibrating.Plan`.
+        """
+        from qviz.features.calibrating import Plan
+        from qviz.features.calibrating import calibration as run
+
+        given = self.calibration_of(calibration)
+        has_dataset = (dataset or self.dataset) is not None
+        data = self.dataset_of(dataset, dataset_images, images) if has_dataset or images or self.images else None
+        return run(self.context, self.sources[0], given, data, plan=Plan.of(**plan), score=score)
+
+    def rescue(
+        self,
+        *,
+        calibration: Sources = (),
+        dataset: Source | None = None,
+        dataset_images: Source | None = None,
+        images: Sources = (),
+        max_ap_loss: float | None = None,
+        min_agreement: float | None = None,
+        prefer: str = "size",
+        recipes: Sequence[str] = (),
+        tries: int = 60,
+        score: float = AP_SCORE,
+    ) -> Rescue:
+        """Search for the smallest or fastest variant within a budget; each candidate is built and measured.
+
+        Args:
+            max_ap_loss: AP in [0, 1] that may be lost (needs a dataset), or
+            min_agreement: the minimum agreement with the reference on images.
+            prefer: What to minimise: `size` or `latency`.
+            recipes: Only these recipes; by default all that fit.
+            tries: Maximum number of candidates.
+
+        Returns:
+            The file is `result.data`; `result.save("small.tflite")` writes it.
+        """
+        from qviz.features.rescuing import Request, rescue
+
+        request = Request.of(max_ap_loss, min_agreement, prefer, recipes, tries, score)
+        data = self.dataset_of(dataset, dataset_images, images)
+        return rescue(self.context, self.sources[0], self.calibration_of(calibration), data, request)
+
+    def qat(
+        self,
+        *,
+        calibration: Sources = (),
+        recipe: str = "int8",
+        steps: int | None = None,
+        checkpoint: Source | None = None,
+        finish_early: threading.Event | None = None,
+    ) -> QatResult:
+        """Quantization-aware training without labels: the reference teaches its quantized copy on these images.
+
+        Args:
+            calibration: Images to train on; one in five is held out to measure the gain.
+            steps: Training steps; None: the recipe's usual number.
+            checkpoint: A file that is kept up to date and continued from.
+            finish_early: Set it to stop the training and keep what it has reached.
+        """
+        from qviz.features.training import qat
+
+        images = self.calibration_of(calibration)
+        path = None if checkpoint is None else Path(checkpoint)
+        return qat(
+            self.context,
+            self.sources[0],
+            images,
+            recipe=recipe,
+            steps=steps,
+            checkpoint=path,
+            finish_early=finish_early,
+        )
+
+    def profile(self, *, threads: Sequence[int] = (1,), runs: int = 50) -> Profile:
+        """Latency, time per operator and peak memory of each model.
+
+        Args:
+            threads: Thread counts to measure.
+            runs: Timed runs per model and thread count, after warm-up.
+
+        Raises:
+            SettingsError: A thread count is not positive.
+        """
+        from qviz.features.cost import profile
+
+        return profile(self.context, self.models, threads=threads, runs=runs)
+
+    def report(
+        self,
+        dataset: Source | None = None,
+        dataset_images: Source | None = None,
+        *,
+        images: Sources = (),
+        sections: Sequence[str] | None = None,
+        **options: Any,
+    ) -> Report:
+        """One self-contained HTML page for the meeting.
+
+        Args:
+            sections: Names of `qviz.features.reporting.html.SECTIONS`; None: all there is something for.
+            options: notes, also, name, shown, score, iou; see `qviz.features.reporting.report`.
+
+        Returns:
+            `report.save("report.html")` writes the page.
+        """
+        from qviz.features.reporting import report
+
+        has_dataset = (dataset if dataset is not None else self.dataset) is not None
+        data = self.dataset_of(dataset, dataset_images) if has_dataset else None
+        files = self.images_of(images) if as_paths(images) or self.images or data is None else None
+        return report(self.context, self.models_for(data or files), data, files, sections=sections, **options)
+
+
+open = Session

@@ -1,0 +1,197 @@
+"""What a session works on: model files, images, annotations, calibration images and the workers that run them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from qviz.context import Context
+from qviz.engine import Engine, LocalEngine, importing
+from qviz.errors import SettingsError
+from qviz.progress import Progress
+
+if TYPE_CHECKING:
+    from qviz.datasets.files import ImageFiles
+    from qviz.features.detection.models import LoadedModel, ModelSource
+    from qviz.store import Store
+    from qviz.structures import Dataset, EncodedImage, Settings
+
+Source = str | PathLike[str]
+"""A path."""
+Sources = Source | Iterable[Source]
+"""One path, or several."""
+
+
+class SessionInputs:
+    """The constructor of `qviz.open`, and the inputs that its analyses share."""
+
+    def __init__(
+        self,
+        reference: Source | LoadedModel,
+        *variants: Source | LoadedModel,
+        images: Sources = (),
+        dataset: Source | None = None,
+        dataset_images: Source | None = None,
+        calibration: Sources = (),
+        labels: Source | Sequence[str] | None = None,
+        workers: int | str | None = None,
+        engine: Engine | None = None,
+        threads: int = 1,
+        cache: bool | Source = True,
+        progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+        **settings: Any,
+    ) -> None:
+        self._given = (reference, *variants)
+        self.settings = _settings(labels, settings)
+        self.images, self.calibration_images = as_paths(images), as_paths(calibration)
+        self.dataset, self.dataset_images = dataset, dataset_images
+        checked = _checked_threads(threads)
+        store = _store(cache)
+        self._owned_engine = _start_workers(workers) if engine is None else None
+        running = engine or self._owned_engine
+        assert running is not None
+        self.context = Context(running, store, checked, progress or Progress(), cancel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the workers that this session started, and close its store."""
+        if self._owned_engine is not None:
+            self._owned_engine.close()
+        if self.context.store is not None:
+            self.context.store.close()
+
+    def __repr__(self) -> str:
+        names = ", ".join(getattr(given, "name", None) or Path(str(given)).name for given in self._given[:4])
+        return f"Session({names}{', …' if len(self._given) > 4 else ''})"[:500]
+
+    @cached_property
+    def sources(self) -> list[ModelSource]:
+        """The models as they were given. Raises ModelError, SettingsError."""
+        from qviz.features.detection.models import LoadedModel, ModelSource, read_source
+
+        return [
+            ModelSource(given.name, given.model.data, sidecar=given.settings, digest=given.digest)
+            if isinstance(given, LoadedModel)
+            else read_source(Path(given), self.settings)
+            for given in self._given
+        ]
+
+    @cached_property
+    def models(self) -> list[LoadedModel]:
+        """The loaded models, the reference first; two of one name are told apart by a number. Raises ModelError."""
+        from qviz.features.detection.models import LoadedModel, load_models, with_unique_names
+
+        loaded = [given for given in self._given if isinstance(given, LoadedModel)]
+        if len(loaded) < len(self._given):
+            loaded = load_models(self.context.engine, self.sources)
+        return with_unique_names(loaded)
+
+    def variant(self, name: str | int | LoadedModel | None = None) -> LoadedModel:
+        """A variant by its name, a unique part of it, or its number from 1; the only one where no name is given.
+
+        Raises SettingsError where none or several fit.
+        """
+        from qviz.features.detection.models import choose_variant
+
+        return choose_variant(self.models, name)
+
+    def images_of(self, images: Sources = ()) -> ImageFiles:
+        """The images named here, else the session's. Raises ImageError where none are given or none exist."""
+        from qviz.datasets.files import ImageFiles
+
+        return ImageFiles.of(as_paths(images) or self.images)
+
+    def calibration_of(self, calibration: Sources = ()) -> list[EncodedImage]:
+        """The calibration images named here, else the session's, in memory; may be none. Raises ImageError."""
+        from qviz.datasets.files import load_images
+
+        return list(load_images(as_paths(calibration) or self.calibration_images))
+
+    def dataset_of(
+        self, dataset: Source | None = None, dataset_images: Source | None = None, images: Sources = ()
+    ) -> Dataset:
+        """Annotated images where a dataset is given here or in the session, else images without annotations.
+
+        Raises DatasetError, ImageError.
+        """
+        from qviz.datasets.annotated import read_dataset
+
+        named = dataset if dataset is not None else None if as_paths(images) else self.dataset
+        if named is None:
+            return self.images_of(images).dataset()
+        folder = dataset_images if dataset_images is not None else self.dataset_images
+        return read_dataset(Path(named), None if folder is None else Path(folder))
+
+    def models_for(self, images: ImageFiles | Dataset | Sequence[EncodedImage]) -> list[LoadedModel]:
+        """The models; settings that nothing states are guessed on a few of these images, spread evenly."""
+        from qviz.features.settings import guess_for
+
+        return guess_for(self.context, self.models, images)
+
+    def _pair(self, variant: str | int | None, images: ImageFiles) -> tuple[LoadedModel, LoadedModel]:
+        """The reference and one variant, ready for these images."""
+        chosen = self.variant(variant)
+        models = {model.name: model for model in self.models_for(images)}
+        return models[self.models[0].name], models[chosen.name]
+
+
+def as_paths(sources: Sources) -> tuple[Path, ...]:
+    """One path or several as a tuple."""
+    return (Path(sources),) if isinstance(sources, (str, PathLike)) else tuple(Path(source) for source in sources)
+
+
+def _start_workers(workers: int | str | None) -> Engine:
+    """Raises SettingsError."""
+    if isinstance(workers, str) and "://" in workers:
+        from qviz.engine.cluster import DaskEngine  # dask: half a second, and not installed everywhere
+
+        return DaskEngine(workers, warm_up=importing("qviz.detector"))
+    if workers is not None and not (str(workers).isdecimal() and 1 <= int(workers) <= 256):
+        raise SettingsError(
+            f"--workers is {workers}; give a number between 1 and 256. A Dask cluster is given by its scheduler's"
+            " address, e.g. tcp://127.0.0.1:8786."
+        )
+    return LocalEngine(None if workers is None else int(workers), warm_up=importing("qviz.detector"))
+
+
+def _checked_threads(threads: int) -> int:
+    if not 1 <= threads <= 256:
+        raise SettingsError(f"--threads is {threads}; give a number between 1 and 256.")
+    return threads
+
+
+def _store(cache: bool | Source) -> Store | None:
+    """The store of detections, or None where nothing is kept or the account has no home folder."""
+    from qviz.store import FILE, Store, cache_folder
+
+    if cache is False:
+        return None
+    try:
+        return Store((cache_folder() if cache is True else Path(cache)) / FILE)
+    except RuntimeError:
+        return None
+
+
+def _settings(labels: Source | Sequence[str] | None, given: Mapping[str, Any]) -> Settings:
+    """Raises LabelsError, SettingsError."""
+    from qviz.structures import Settings
+
+    settings = Settings.from_json({name: value for name, value in given.items() if value is not None}, "The call")
+    if labels is None:
+        return settings
+    if isinstance(labels, (str, PathLike)):
+        from qviz.datasets.labels import read_labels
+
+        return replace(settings, labels=read_labels(Path(labels)))
+    return replace(settings, labels=tuple(labels))

@@ -1,0 +1,86 @@
+"""Top-level functions: each opens a session, calls one of its analyses and closes it; and names of version 0.1."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from qviz.session import Session
+from qviz.session_inputs import SessionInputs, Source
+
+if TYPE_CHECKING:
+    from qviz.engine import Engine
+    from qviz.features.detection.models import LoadedModel
+
+OLD_ORDER: Mapping[str, tuple[str, ...]] = {
+    "evaluate": ("dataset", "dataset_images", "engine"),
+    "trace": ("image", "engine"),
+}
+"""Positional arguments behind the models in version 0.1, where they were not `images, engine`."""
+
+
+@cache
+def top_level(name: str) -> Callable[..., Any]:
+    """The function `qviz.<name>`: its arguments are those of `qviz.open` and of `Session.<name>`."""
+    method = getattr(Session, name)
+    opening = inspect.signature(SessionInputs.__init__).parameters
+    own = inspect.signature(method).parameters
+
+    def function(*models: Any, **options: Any) -> Any:
+        if models and not isinstance(models[0], Source):
+            models, options = _old_call(name, models, options)
+        given = {key: options.pop(key) for key in list(options) if key in own and key not in opening}
+        with Session(*models, **options) as session:
+            return method(session, **given)
+
+    function.__name__ = function.__qualname__ = name
+    function.__module__ = "qviz"
+    function.__doc__ = _documentation(name, method)
+    function.__signature__ = inspect.Signature(_parameters(opening, own))  # type: ignore[attr-defined]
+    return function
+
+
+def _parameters(
+    opening: Mapping[str, inspect.Parameter], own: Mapping[str, inspect.Parameter]
+) -> list[inspect.Parameter]:
+    """reference, *variants, then by keyword what the analysis and `open` take."""
+    models = [opening["reference"].replace(kind=inspect.Parameter.POSITIONAL_ONLY), opening["variants"]]
+    rest = {key: value for key, value in {**own, **opening}.items() if key not in ("self", "reference", "variants")}
+    named = [value.replace(kind=inspect.Parameter.KEYWORD_ONLY) for value in rest.values() if value.kind.value != 4]
+    return [*models, *named, opening["settings"]]
+
+
+def _documentation(name: str, method: Callable[..., Any]) -> str:
+    text = inspect.getdoc(method) or ""
+    return (
+        f"{text}\n\nOpens a session for this call: `reference`, `variants` and the arguments that are not listed here are"
+        f" those of `qviz.open`.\n\nExample:\n    >>> qviz.{name}(FLOAT32, INT8, ...)"
+    )
+
+
+def load(paths: Iterable[Source], engine: Engine, settings: Any = None) -> list[LoadedModel]:
+    """Models from files, the first taken as the reference. Deprecated: `qviz.open(*paths)` does this and more."""
+    warnings.warn("qviz.load goes away after version 0.2; use qviz.open(...).", DeprecationWarning, stacklevel=2)
+    given = {} if settings is None else settings.said()
+    return Session(*paths, engine=engine, cache=False, **given).models
+
+
+def _old_call(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """`compare(models, images, engine)` of version 0.1 -> the models, and its other arguments by name."""
+    warnings.warn(
+        f"qviz.{name} of loaded models goes away after version 0.2; use qviz.{name}(reference, *variants, images=...).",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    models: list[Any] = []
+    rest = list(arguments)
+    while rest and (
+        hasattr(rest[0], "inspection") or (isinstance(rest[0], (list, tuple)) and hasattr(rest[0][0], "inspection"))
+    ):
+        first = rest.pop(0)
+        models += first if isinstance(first, (list, tuple)) else [first]
+    named = dict(zip(OLD_ORDER.get(name, ("images", "engine")), rest, strict=False))
+    return tuple(models), {"cache": False, **named, **options}

@@ -1,0 +1,127 @@
+"""Long computations of the dashboard: each is one `Job`, started once per server, kept by key and shared by sessions.
+
+    job = jobs.start("profile", key, lambda context: profile(context, models), page="Variants")
+    if not jobs.wait(job):          # draws progress with Cancel until it is finished, then reruns the page
+        return                      # running, cancelled or failed: `wait` has said so
+    show(job.future.result())
+
+A job goes on when the page is left. One that was cancelled or has failed stays as such until `restart`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import streamlit as st
+
+from qviz.cache import LRUCache
+from qviz.context import Context
+from qviz.errors import QvizError
+from qviz.job import Job
+from qviz.ui import clicks, server
+
+T = TypeVar("T")
+
+REFRESH_SECONDS = 0.5
+KEPT_PER_KIND = 32
+"""Jobs of one kind that stay, finished ones included."""
+SIDE_BY_SIDE = {"evaluate": 2, "sweep": 2, "layers": 2, "images": 3}
+"""Jobs of one kind that run at a time; one where nothing is said. Each spreads its work over all workers."""
+
+
+@st.cache_resource(show_spinner=False)
+def _kept(kind: str) -> LRUCache[Job[object]]:
+    return LRUCache(KEPT_PER_KIND)
+
+
+@st.cache_resource(show_spinner=False)
+def _executor(kind: str) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(SIDE_BY_SIDE.get(kind, 1), thread_name_prefix=f"qviz-{kind}")
+
+
+def start(
+    kind: str,
+    key: Hashable,
+    function: Callable[[Context], T],
+    step: str = "",
+    unit: str = "",
+    prepare: Callable[[Job[T]], object] = lambda job: None,
+) -> Job[T]:
+    """The job of this kind and key, started if it is not there.
+
+    Args:
+        function: The computation; its context reports to the job and is cancelled by it.
+        step: Text of the first step.
+        unit: What is counted, e.g. `images`.
+        prepare: Called with a new job before it starts.
+    """
+
+    def begin() -> Job[object]:
+        job: Job[T] = Job(step_text=step, unit=unit)
+        prepare(job)
+        job.start(_executor(kind), function, server.context())
+        return job  # type: ignore[return-value]
+
+    return _kept(kind).get((kind, key), begin)  # type: ignore[return-value]
+
+
+def find(kind: str, key: Hashable) -> Job[object] | None:
+    """The job of this kind and key, if there is one."""
+    return _kept(kind).find((kind, key))
+
+
+def forget(kind: str, key: Hashable) -> None:
+    """Drop a job, so that the next `start` begins again."""
+    _kept(kind).forget((kind, key))
+
+
+def wait(
+    job: Job[T],
+    name: str,
+    again: Callable[[], object],
+    partial: Callable[[T], object] | None = None,
+    keep: bool = False,
+) -> bool:
+    """Whether the job has a result. While it runs: its progress and a Cancel button; after an error: a sentence and a
+    button that begins again.
+
+    Args:
+        name: Unique on the page, for the keys of the buttons.
+        again: Called where a cancelled or failed job is to begin again; it usually calls `forget`.
+        partial: Draws the partial result while the job runs.
+        keep: Offer "Stop and keep the result so far" too, for computations that read `finish_early`.
+    """
+    if not job.finished:
+        _progress(job, name, partial, keep)
+        return False
+    error = job.error
+    if error is None and not job.cancelled:
+        return True
+    if error is not None and not isinstance(error, QvizError):
+        raise error
+    if job.cancelled:
+        st.info("Stopped. What was computed so far is kept and is used when you continue.")
+    else:
+        st.text(str(error))
+    clicks.button(st, "Continue" if job.cancelled else "Try again", again, f"{name}-again", st.rerun)
+    return False
+
+
+@st.fragment(run_every=REFRESH_SECONDS)
+def _progress(job: Job[T], name: str, partial: Callable[[T], object] | None, keep: bool) -> None:
+    """A bar, a way to stop, and what is known so far; when the job is finished the page is drawn again."""
+    if job.finished:
+        st.rerun()
+    columns = st.columns([6, 1, 1] if keep else [6, 1], vertical_alignment="center")
+    columns[0].progress(job.share, text=job.progress_text())
+    stopping = job.cancel.is_set()
+    columns[-1].button("Cancel", on_click=job.cancel.set, disabled=stopping, width="stretch", key=f"{name}-cancel")
+    if keep:
+        finishing = stopping or job.finish_early.is_set()
+        columns[1].button(
+            "Stop here", on_click=job.finish_early.set, disabled=finishing, width="stretch", key=f"{name}-finish"
+        )
+    if partial is not None and job.partial_result is not None:
+        partial(job.partial_result)

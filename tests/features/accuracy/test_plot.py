@@ -1,0 +1,128 @@
+"""The figures of the Accuracy page hold the results' numbers, x100, in the right colours and order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qviz.chart_style import REFERENCE, bracket, faded, sureness
+from qviz.features.accuracy.ap import ClassLoss, VariantLoss
+from qviz.features.accuracy.errors import KINDS, ErrorCost
+from qviz.features.accuracy.plot import (
+    class_heat,
+    class_loss_bars,
+    error_bars,
+    precision_recall,
+    reliability_curves,
+    shown_classes,
+    threshold_moves,
+    variant_losses,
+)
+from qviz.features.accuracy.thresholds import BestThreshold, Reliability, ReliabilityBin, ThresholdShift
+from qviz.formatting import points, signed_points
+from qviz.structures import Loss
+
+COLOUR = "#009E73"
+SURE = ClassLoss("dog", Loss(0.3, 0.2, 0.45, True), 9, 7)
+NOISE = ClassLoss("cat", Loss(0.1, -0.1, 0.2, False), 5, 5)
+FEW = ClassLoss("<b>bus", Loss(0.5), 1, 1)
+GAIN = ClassLoss("car", Loss(-0.2, -0.3, -0.1, True), 8, 6)
+SAME = ClassLoss("boat", Loss(0.0, 0.0, 0.0, False), 8, 6)
+LOSS = VariantLoss("v", Loss(0.2, 0.1, 0.3, True), (FEW, SURE, NOISE, SAME, GAIN))
+
+
+def test_figures_in_words() -> None:
+    assert (points(0.315), points(None)) == ("31.5", "–")
+    assert [signed_points(value) for value in (0.1234, -0.001, 0.0004, None)] == ["+12.3", "-0.1", "0.0", "–"]
+    assert (bracket(SURE.loss), bracket(FEW.loss)) == ("[20.0, 45.0]", "")
+    assert [sureness(row.loss) for row in (SURE, NOISE, FEW)] == [
+        "significant",
+        "not significant",
+        "too few images for an interval",
+    ]
+
+
+def test_bars_are_ranked_and_what_may_be_noise_is_faded() -> None:
+    bars, whiskers = class_loss_bars(LOSS, COLOUR, chosen="dog").data
+    assert list(bars.y) == ["car · 8", "cat · 5", "<b>dog · 9</b>", "&lt;b&gt;bus · 1"]  # Plotly counts from below
+    assert list(bars.x) == pytest.approx([-20, 10, 30, 50])
+    assert [row[0] for row in bars.customdata] == ["car", "cat", "dog", "<b>bus"]
+    full, pale = faded(COLOUR, 1.0), faded(COLOUR, 0.35)
+    assert list(bars.marker.color) == [full, pale, full, pale]
+    assert list(whiskers.y) == ["car · 8", "cat · 5", "<b>dog · 9</b>"]  # one object has no interval
+    assert list(whiskers.error_x.array) == pytest.approx([10, 10, 15])
+    assert list(whiskers.error_x.arrayminus) == pytest.approx([10, 20, 10])
+
+
+def test_classes_without_loss_are_left_out_and_long_lists_cut() -> None:
+    assert shown_classes([LOSS]) == ["<b>bus", "dog", "cat", "car"]
+    assert shown_classes([LOSS], most=2) == ["<b>bus", "dog"]
+    other = VariantLoss("w", Loss(0.0), (ClassLoss("boat", Loss(0.9), 8, 6),))
+    assert shown_classes([LOSS, other])[0] == "boat"
+
+
+def test_losses_are_dots_with_their_intervals() -> None:
+    figure = variant_losses({"a": LOSS.ap, "b": Loss(-0.01)}, [COLOUR, "#123456"])
+    first, second = figure.data
+    assert (list(first.x), list(first.y), first.marker.color) == ([pytest.approx(20)], ["a"], COLOUR)
+    assert (first.error_x.array[0], first.error_x.arrayminus[0]) == (pytest.approx(10), pytest.approx(10))
+    assert (first.marker.opacity, second.marker.opacity < 1) == (1, True)
+    assert figure.layout.yaxis.autorange == "reversed"
+
+
+def test_the_heat_is_even_around_zero() -> None:
+    other = VariantLoss("w", Loss(0.0), (SAME, ClassLoss("dog", Loss(0.05, 0.01, 0.1, True), 9, 7)))
+    heat, texts = class_heat({"v": LOSS, "w": other}, ink="#fff").data
+    assert (heat.zmin, heat.zmax) == (pytest.approx(-50), pytest.approx(50))
+    assert list(heat.y) == ["car", "cat", "dog", "&lt;b&gt;bus"]
+    assert heat.z[2] == pytest.approx((30, 5))
+    assert heat.z[3][1] is None  # the other variant says nothing of a bus
+    assert list(heat.text[2]) == ["+30.0*", "+5.0*"]
+    assert list(heat.text[3]) == ["+50.0", "–"]
+    assert texts.textfont.color == "#fff"
+    assert list(texts.text) == [cell for row in heat.text for cell in row]
+
+
+def test_curves_have_their_models_colours() -> None:
+    curve = np.linspace(1, 0, 101)
+    figure = precision_recall({"r": curve, "<v>": curve / 2}, {"r": 0.5, "<v>": None}, [REFERENCE, COLOUR])
+    first, second = figure.data
+    assert (first.name, second.name) == ("r · AP50 50.0", "&lt;v&gt; · AP50 –")
+    assert (first.line.color, second.line.color) == (REFERENCE, COLOUR)
+    assert list(second.y) == pytest.approx(curve / 2)
+    assert (first.x[0], first.x[-1]) == (0, 1)
+
+
+def test_error_types_stand_side_by_side() -> None:
+    errors = [(ErrorCost(kind, i, i / 100), ErrorCost(kind, 2 * i, i / 50)) for i, kind in enumerate(KINDS)]
+    first, second = error_bars(errors, "r", "v", COLOUR).data
+    assert list(first.x) == list(second.x) == list(KINDS)
+    assert list(first.y) == pytest.approx([0, 1, 2, 3, 4, 5])
+    assert list(second.y) == pytest.approx([0, 2, 4, 6, 8, 10])
+    assert list(second.customdata) == [0, 2, 4, 6, 8, 10]
+    assert (first.marker.color, second.marker.color) == (REFERENCE, COLOUR)
+
+
+def test_thresholds_move_from_the_references_to_their_own() -> None:
+    shifts = {
+        "v": ThresholdShift(BestThreshold(0.4, 0.6), BestThreshold(0.25, 0.55), 0.3, 0.8, ()),
+        "w": ThresholdShift(BestThreshold(0.4, 0.6), BestThreshold(None, 0.0), 0.0, 0.0, ()),
+    }
+    figure = threshold_moves(shifts, [COLOUR, "#123456"])
+    first, second = figure.data
+    assert list(first.x) == pytest.approx([30, 55])
+    assert list(first.customdata) == ["at 0.40", "at 0.25"]
+    assert second.customdata[1] == "nowhere"
+    (line,) = figure.layout.shapes
+    assert line.x0 == pytest.approx(60)
+    low, high = figure.layout.xaxis.range
+    assert low < 0 and high > 60
+
+
+def test_reliability_is_drawn_over_confidence() -> None:
+    bins = (ReliabilityBin(0.15, 0.1, 40), ReliabilityBin(0.95, 0.9, 10))
+    found = {"r": Reliability(bins, 0.05), "v": Reliability((), None)}
+    first, second = reliability_curves(found, [REFERENCE, COLOUR]).data
+    assert (list(first.x), list(first.y)) == ([0.15, 0.95], [0.1, 0.9])
+    assert list(first.customdata) == [40, 10]
+    assert (first.name, second.name) == ("r · ECE 0.050", "v · ECE –")

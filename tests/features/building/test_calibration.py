@@ -1,0 +1,89 @@
+"""Ranges of the runner against ai-edge-quantizer's own calibration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_quantizer import calibrator, recipe, recipe_manager
+from ai_edge_quantizer.utils import qsv_utils
+
+from qviz.engine import LocalEngine
+from qviz.errors import QuantizeError
+from qviz.features.building import Calibration, Source, calibrate
+from qviz.features.building.calibration import hessians, network_input
+from qviz.structures import EncodedImage, Settings
+from tests.features.conftest import SETTINGS
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors")
+
+
+def theirs(source: Source, images: list[EncodedImage], **how: Any) -> dict[str, tuple[float, float]]:
+    rules = recipe_manager.RecipeManager()
+    rules.load_quantization_recipe(recipe.static_wi8_ai8())
+    made = calibrator.Calibrator(source.float_data, num_threads=1, **how)
+    tensor = source.graph.input_tensors()[0]
+    name = next(name for name, index in source.graph.signature.items() if index == tensor.index)
+    made.calibrate({"serving_default": [{name: network_input(image, SETTINGS, tensor)} for image in images]}, rules)
+    found = made.get_model_qsvs().items()
+    return {name: (float(ends["min"].min()), float(ends["max"].max())) for name, ends in found}
+
+
+def assert_equal(ours: Calibration, others: dict[str, tuple[float, float]]) -> None:
+    assert set(others) <= set(ours.ranges)
+    for name, ends in others.items():
+        assert ours.ranges[name] == pytest.approx(ends, rel=1e-4, abs=1e-5), name
+
+
+def test_minmax(engine: LocalEngine, tflite: Source, images: list[EncodedImage]) -> None:
+    few = images[:2]
+    ours, _ = calibrate(engine, engine.share(tflite.data, tflite.digest), SETTINGS, few)
+    others = theirs(tflite, few, qsv_update_func=qsv_utils.min_max_update)
+    assert len(others) > 100
+    assert_equal(ours, others)
+
+
+def test_moving_average(engine: LocalEngine, dense: Source, images: list[EncodedImage]) -> None:
+    shared = engine.share(dense.data, dense.digest)
+    ours, _ = calibrate(engine, shared, SETTINGS, images, "moving_average")
+    assert_equal(ours, theirs(dense, images))
+    assert ours.ranges != calibrate(engine, shared, SETTINGS, images)[0].ranges
+
+
+def test_hessians(dense: Source, images: list[EncodedImage]) -> None:
+    """Of one image: 2 x x^T of what each FULLY_CONNECTED reads; its trace is twice the sum of squares."""
+    (first, *_), tensors = images, dense.graph.tensors
+    found = hessians(dense.data, SETTINGS, [first])
+    read = {tensors[op.inputs[0] or 0].name for op in dense.graph.ops if op.kind == "FULLY_CONNECTED"}
+    assert set(found) == read
+    for matrix in found.values():
+        np.testing.assert_allclose(matrix, matrix.T)
+        assert np.linalg.matrix_rank(matrix) == 1
+    both = hessians(dense.data, SETTINGS, images[:2])
+    name = next(iter(found))
+    np.testing.assert_allclose(
+        both[name] * 2 - found[name], hessians(dense.data, SETTINGS, images[1:2])[name], atol=1e-5
+    )
+
+
+def test_a_broken_image_is_said_and_left_out(engine: LocalEngine, dense: Source, images: list[EncodedImage]) -> None:
+    shared = engine.share(dense.data, dense.digest)
+    broken = EncodedImage("broken.jpg", b"\xff\xd8 not an image")
+    done: list[tuple[int, int]] = []
+    found, skipped = calibrate(
+        engine, shared, SETTINGS, [broken, *images], on_progress=lambda a, b: done.append((a, b)), total=7
+    )
+    assert found == calibrate(engine, shared, SETTINGS, images)[0]
+    assert (len(skipped), skipped[0][:10]) == (1, "broken.jpg")
+    assert done == [(4, 7), (7, 7)]
+    with pytest.raises(QuantizeError, match=r"No calibration image could be read. broken.jpg"):
+        calibrate(engine, shared, SETTINGS, [broken])
+
+
+def test_the_method_is_checked_first(engine: LocalEngine, dense: Source, images: list[EncodedImage]) -> None:
+    shared = engine.share(dense.data, dense.digest)
+    with pytest.raises(QuantizeError, match="'entropy' is no way to calibrate; choose one of minmax, moving_average"):
+        calibrate(engine, shared, SETTINGS, images, "entropy")
+    with pytest.raises(QuantizeError, match="preprocessing is not known"):
+        calibrate(engine, shared, Settings(), images)

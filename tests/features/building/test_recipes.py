@@ -1,0 +1,88 @@
+"""The tables against the package that carries them out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from ai_edge_quantizer import algorithm_manager, default_policy, qtyping, quantizer
+from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+from qviz.errors import QuantizeError
+from qviz.features.building import ALGORITHMS, RECIPES, Recipe, Source
+from qviz.features.building.build import checked
+from qviz.features.building.recipes import WEIGHTS_8
+from qviz.structures import EncodedImage, Scheme
+from tests.features.building.test_building import sqnr
+
+THEIRS = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
+
+
+def allowed(recipe: Recipe, kind: str) -> bool:
+    """Whether ai-edge-quantizer's own policy lets the kind have the recipe's weights."""
+    grain = qtyping.QuantGranularity.BLOCKWISE_32 if recipe.blockwise else qtyping.QuantGranularity.CHANNELWISE
+    weights = qtyping.TensorQuantizationConfig(num_bits=recipe.weight_bits, symmetric=True, granularity=grain)
+    floats = recipe.scheme is Scheme.WEIGHT_ONLY
+    config = qtyping.OpQuantizationConfig(
+        weight_tensor_config=weights,
+        compute_precision=qtyping.ComputePrecision.FLOAT if floats else qtyping.ComputePrecision.INTEGER,
+        explicit_dequantize=floats,
+    )
+    name = qtyping.TFLOperationName(THEIRS.get(kind, kind))
+    return config in default_policy.DEFAULT_CONFIG_CHECK_POLICY[name]
+
+
+FLOAT_ACTIVATIONS = [r for r in RECIPES.values() if r.scheme in (Scheme.DYNAMIC_RANGE, Scheme.WEIGHT_ONLY)]
+
+
+@pytest.mark.parametrize("recipe", FLOAT_ACTIVATIONS, ids=lambda recipe: recipe.name)
+def test_a_recipe_has_the_kinds_that_the_package_has(recipe: Recipe) -> None:
+    assert {kind for kind in WEIGHTS_8 if allowed(recipe, kind)} == recipe.kinds
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_an_algorithm_has_the_kinds_that_the_package_has(name: str) -> None:
+    key = AlgorithmName(ALGORITHMS[name].key)
+    names = {kind: qtyping.TFLOperationName(THEIRS.get(kind, kind)) for kind in WEIGHTS_8}
+    found = {kind for kind in WEIGHTS_8 if algorithm_manager.is_op_registered(key, names[kind])}
+    assert found == ALGORITHMS[name].kinds
+
+
+def test_a_row_says_what_it_does_and_cannot_do() -> None:
+    assert all(row.describe.endswith(".") and row.cannot.endswith(".") for row in RECIPES.values())
+    assert all(row.describe.endswith(".") for row in ALGORITHMS.values())
+    assert {row.name for row in RECIPES.values() if row.needs_calibration} == {"int8", "int16x8"}
+
+
+@pytest.fixture
+def everything_allowed() -> Iterator[None]:
+    """ai-edge-quantizer's policy, and what it forbids: int4 depthwise convolutions, weight-only blocks."""
+    policy = json.loads(default_policy.DEFAULT_JSON_POLICY)
+    policy["ops_per_config"]["dynamic_wi4_afp32"] += ["DEPTHWISE_CONV_2D"]
+    blocks = json.loads(json.dumps(policy["configs"]["weightonly_wi4_afp32"]))
+    blocks["weight_tensor_config"] |= {"symmetric": [True], "granularity": ["BLOCKWISE_32"]}
+    policy["configs"]["blocks"], policy["ops_per_config"]["blocks"] = blocks, ["FULLY_CONNECTED"]
+    register, key = algorithm_manager.register_config_check_policy_func, AlgorithmName.MIN_MAX_UNIFORM_QUANT
+    register(key, default_policy.update_default_config_policy(json.dumps(policy)))
+    yield
+    register(key, default_policy.DEFAULT_CONFIG_CHECK_POLICY)
+
+
+@pytest.mark.usefixtures("everything_allowed")
+def test_why_the_tables_leave_out_what_they_leave_out(dense: Source, images: list[EncodedImage]) -> None:
+    """Run on LiteRT: it refuses the one and computes the other wrong. Where this fails, a row can do more."""
+    made = quantizer.Quantizer(dense.data)
+    made.add_dynamic_config(".*", "DEPTHWISE_CONV_2D", 4)
+    with pytest.raises(QuantizeError, match="failed while it ran: Type FLOAT32 with filter type INT4 not currently"):
+        checked(bytes(made.quantize(enable_progress_report=False).quantized_model), RECIPES["dynamic_range_int4"])
+
+    found = {}
+    for grain in (qtyping.QuantGranularity.CHANNELWISE, qtyping.QuantGranularity.BLOCKWISE_32):
+        made = quantizer.Quantizer(dense.data)
+        made.add_weight_only_config(".*", "FULLY_CONNECTED", 4, grain)
+        data = bytes(made.quantize(enable_progress_report=False).quantized_model)
+        found[grain.value] = sqnr(dense.data, data, images[0])
+    assert found["BLOCKWISE_32"] < found["CHANNELWISE"] - 6
+    assert np.isfinite(list(found.values())).all()

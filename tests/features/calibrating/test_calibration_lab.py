@@ -1,0 +1,174 @@
+"""The lab on the sample, small: what it builds is built, what it says is what a plain evaluation says."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qviz.api.building import source_of
+from qviz.datasets.coco import read_coco
+from qviz.datasets.files import load_images, unannotated_images
+from qviz.engine import LocalEngine
+from qviz.errors import Cancelled, QuantizeError, SettingsError
+from qviz.features.accuracy import evaluate
+from qviz.features.building import builders, calibrate, start_building
+from qviz.features.calibrating import Plan, calibration_lab
+from qviz.features.calibrating.result import CalibrationLab
+from qviz.features.detection.models import LoadedModel, ModelSource, load_models
+from qviz.store import Store
+from qviz.structures import Dataset, EncodedImage
+from tests.conftest import Sample
+
+IMAGES = 9
+JUDGED = 6
+PLAN = Plan(draws=1, mistakes=("noise_unit", "noise_range", "dark_only", "one_class"))
+
+
+@pytest.fixture(scope="module")
+def images(sample: Sample) -> list[EncodedImage]:
+    return list(load_images(sorted((sample.folder / "calibration").glob("*.jpg"))[:IMAGES]))
+
+
+@pytest.fixture(scope="module")
+def scenes(sample: Sample) -> Dataset:
+    folder = sample.folder / "scenes"
+    found = read_coco(folder / "annotations.json", folder)
+    return replace(found, images=found.images[:: len(found.images) // JUDGED][:JUDGED])
+
+
+@pytest.fixture(scope="module")
+def watched() -> list[CalibrationLab]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def progress() -> list[tuple[int, int]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lab") / "store.sqlite"
+
+
+@pytest.fixture(scope="module")
+def lab(
+    engine: LocalEngine,
+    loaded: dict[str, LoadedModel],
+    images: list[EncodedImage],
+    scenes: Dataset,
+    watched: list[CalibrationLab],
+    progress: list[tuple[int, int]],
+    store: Path,
+) -> CalibrationLab:
+    reference = loaded["float32"]
+    broken = EncodedImage("broken.jpg", b"\xff\xd8 not an image")
+    with Store(store) as kept:
+        return calibration_lab(
+            engine, reference, source_of(reference), [broken, *images, images[0]], scenes, PLAN, store=kept,
+            watch=watched.append, on_progress=lambda *counts: progress.append(counts),
+        )  # fmt: skip
+
+
+def test_the_curve_has_all_sizes(lab: CalibrationLab) -> None:
+    assert [point.images for point in lab.curve] == [1, 2, 4, IMAGES]
+    assert all(len(point.tried) == 1 and point.low == point.high == point.value for point in lab.curve)
+    assert (lab.images, lab.judged, lab.measure) == (IMAGES, JUDGED, "AP")
+    assert [sentence[:10] for sentence in lab.skipped] == ["broken.jpg"]
+    whole = lab.all_images
+    assert whole is not None and whole.loss.value == pytest.approx((lab.reference or 0) - (whole.ap or 0))
+
+
+def test_a_variant_is_measured_as_an_evaluation_measures_it(
+    engine: LocalEngine,
+    lab: CalibrationLab,
+    loaded: dict[str, LoadedModel],
+    images: list[EncodedImage],
+    scenes: Dataset,
+) -> None:
+    reference = loaded["float32"]
+    source = source_of(reference)
+    ranges, _ = calibrate(engine, reference.blob, source.settings, images)
+    with builders() as makers:
+        data = start_building(makers, source, "int8", calibration=ranges).result().data
+    variant = load_models(engine, [ModelSource("all", data, reference.settings)])
+    result = evaluate(engine, [reference, *variant], scenes)
+    whole = lab.all_images
+    assert whole is not None
+    assert (lab.reference, whole.ap) == pytest.approx((result.models[0].ap, result.models[1].ap))
+    loss = result.losses[0].ap
+    assert (whole.loss.value, whole.loss.low, whole.loss.high) == pytest.approx((loss.value, loss.low, loss.high))
+
+
+def test_the_range_did_it_and_not_the_randomness(lab: CalibrationLab) -> None:
+    rows = {row.name: row for row in lab.mismatch}
+    unit, wide = rows["noise_unit"], rows["noise_range"]
+    assert unit.told.endswith("as many tutorials do; images span [-1, 1].")
+    assert (unit.extra.value or 0) > 0.1 and unit.extra.significant
+    assert abs(wide.extra.value or 0) < 0.1 and (unit.agreement or 1) < (wide.agreement or 0) - 0.2
+    assert rows["dark_only"].images == 2
+    assert rows["one_class"].images in (1, 2, 4)
+
+
+def test_what_else_is_found(lab: CalibrationLab, images: list[EncodedImage]) -> None:
+    assert lab.stability is not None and lab.stability.images == IMAGES // 2
+    assert lab.stability.layers > 100
+    names = {image.name for image in images}
+    assert {row.image for row in lab.outliers} <= names
+    assert [row.widening for row in lab.outliers] == sorted((row.widening for row in lab.outliers), reverse=True)
+    assert all(0 <= row.clipped_share < 0.5 and row.times > 1 for row in lab.outliers)
+    assert lab.without_outliers is not None and lab.without_outliers.images == IMAGES - 1
+    assert [row.name for row in lab.methods] == ["moving_average", "percentile"]
+    assert lab.add and lab.add[-1].covered > 0.5
+
+
+def test_it_can_be_watched(lab: CalibrationLab, watched: list[CalibrationLab], progress: list[tuple[int, int]]) -> None:
+    assert watched[0].stability is not None and not watched[0].curve
+    assert len(list(watched[-1].rows())) <= len(list(lab.rows()))
+    assert [done for done, _ in progress] == sorted(done for done, _ in progress)
+    assert progress[-1][0] <= progress[-1][1] < 1.5 * progress[-1][0]
+
+
+def test_without_annotations_agreement_is_measured(
+    engine: LocalEngine, lab: CalibrationLab, loaded: dict[str, LoadedModel], images: list[EncodedImage], store: Path
+) -> None:
+    reference = loaded["float32"]
+    data = unannotated_images("photographs", images[:2])
+    plan = Plan("int16x8", draws=1, mistakes=(), further=False)
+    with Store(store) as kept:
+        found = calibration_lab(engine, reference, source_of(reference), images[2:4], data, plan, store=kept)
+    assert (found.measure, found.reference, found.recipe) == ("agreement", 1, "int16x8")
+    whole = found.all_images
+    assert whole is not None and whole.ap is None and whole.loss.value == pytest.approx(1 - (whole.agreement or 0))
+    assert found.mismatch == () and found.outliers == () and found.add == ()
+
+
+def test_it_stops(
+    engine: LocalEngine, loaded: dict[str, LoadedModel], images: list[EncodedImage], scenes: Dataset
+) -> None:
+    stop = threading.Event()
+
+    def soon(done: int, total: int) -> None:
+        stop.set()
+
+    with pytest.raises(Cancelled):
+        calibration_lab(
+            engine, loaded["float32"], source_of(loaded["float32"]), images, scenes, PLAN, on_progress=soon, cancel=stop
+        )
+
+
+PLANS = [
+    (Plan("dynamic_range"), QuantizeError, "needs no calibration; the lab is for int8 and int16x8"),
+    (Plan(mistakes=("upside_down",)), SettingsError, "'upside_down' is no mistake; known are noise_unit"),
+    (Plan(method="entropy"), QuantizeError, "'entropy' is no way to calibrate"),
+    (Plan(draws=0), SettingsError, "draws is 0"),
+]
+
+
+@pytest.mark.parametrize(("plan", "error", "said"), PLANS)
+def test_a_plan_is_checked_first(plan: Plan, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        plan.check()

@@ -1,0 +1,89 @@
+"""The lab's sentences, its JSON and its table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qviz.features.building import METHODS
+from qviz.features.calibrating.text import (
+    TITLES,
+    add_sentence,
+    enough_images,
+    lab_verdict,
+    mismatch_sentence,
+    outlier_sentence,
+    sentences,
+    stability_sentence,
+    title,
+)
+from qviz.features.calibrating.trials import MISTAKES
+from qviz.structures import Loss
+from tests.features.calibrating.labs import GRAVE, LAB, point, tried
+
+
+def test_the_verdict() -> None:
+    assert lab_verdict(LAB) == (
+        "Calibrated on all 5 images, int8 loses nothing that is sure: +0.4 points of AP [-0.6, 1.4]; 2 images already"
+        " do as well."
+    )
+    hungry = replace(LAB, curve=(point(1, 0.2, extra=GRAVE), point(2, 0.3, extra=GRAVE), point(5, 0.4)))
+    assert lab_verdict(hungry).endswith(
+        "int8 loses 10.0 points of AP [9.0, 11.0]; fewer lose more, so more images may help."
+    )
+    early = replace(LAB, curve=LAB.curve[:2])
+    assert lab_verdict(early) == "Trying calibrations on 1 to 5 images …"
+    refused = replace(LAB, curve=(replace(point(5, 0.4), tried=(tried("all", 5, None, refused="No kernel."),)),))
+    assert "could not be built: No kernel." in lab_verdict(refused)
+
+
+def test_a_gap_in_the_curve_is_not_enough() -> None:
+    """Two images do well by luck, four do not: five it is."""
+    lucky = (point(1, 0.2, extra=GRAVE), point(2, 0.49), point(4, 0.3, extra=GRAVE), point(5, 0.49))
+    found = enough_images(replace(LAB, curve=lucky))
+    assert found is not None and found.images == 5
+    sure_but_small = Loss(0.004, 0.001, 0.006, True)
+    found = enough_images(replace(LAB, curve=(point(1, 0.49, extra=sure_but_small), point(5, 0.49))))
+    assert found is not None and found.images == 1
+
+
+def test_stability_names_the_layers() -> None:
+    assert stability_sentence(LAB) == (
+        "Too few images for 1 of 40 layers: between two halves of 2 images its range changes by more than 20%: CONV_2D"
+        " 7 (35%)."
+    )
+    assert LAB.stability is not None
+    steady = replace(LAB, stability=replace(LAB.stability, changed=()))
+    assert "show the same ranges: none of 40 layers" in stability_sentence(steady)
+    assert stability_sentence(replace(LAB, stability=None)) == "One image says nothing of stability."
+
+
+def test_mistakes_outliers_and_what_to_add() -> None:
+    assert mismatch_sentence(LAB) == (
+        "Lost beyond a matching calibration, in points of AP: random numbers in [0, 1) +25.0. 1 other costs nothing"
+        " that could be told from chance."
+    )
+    assert mismatch_sentence(replace(LAB, mismatch=LAB.mismatch[1:])).startswith("None of the mistakes costs anything")
+    assert "wide.jpg alone widens 4 layers, one of them 1.50 times." in outlier_sentence(LAB)
+    assert "-0.1 points of AP, which may be chance" in outlier_sentence(LAB)
+    assert (
+        add_sentence(LAB)
+        == "To calibrate with next: street.jpg, night.jpg; they cover 97% of what is out of range there."
+    )
+    bare = replace(LAB, mismatch=(), outliers=(), add=(), stability=None)
+    assert len(list(sentences(bare))) == 1
+
+
+def test_everything_that_is_tried_has_a_title() -> None:
+    assert set(TITLES) >= {*MISTAKES, *METHODS, "all", "without_outliers"}
+    assert title(LAB.curve[0].tried[0]) == "1/1"
+
+
+def test_a_row_a_variant() -> None:
+    frame = LAB.to_frame()
+    assert list(frame["group"]) == ["curve"] * 5 + ["method", "outliers"] + ["mismatch"] * 3
+    row = frame[frame["name"] == "noise_unit"].iloc[0]
+    assert (row["ap"], row["loss"], row["extra_value"], row["extra_significant"]) == (0.25, 0.25, 0.25, True)
+    assert frame["refused"].iloc[-1] == "It cannot be built."
+    said = LAB.to_json()
+    assert (said["measure"], said["stability"]["too_few"]) == ("AP", True)
+    assert said["mismatch"][0]["extra"] == {"value": 0.25, "low": 0.2, "high": 0.3, "significant": True}

@@ -1,0 +1,83 @@
+"""Random numbers as calibration, images under a shift, and what a range would clip."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qviz.engine import LocalEngine
+from qviz.errors import QuantizeError
+from qviz.features.building import Calibration, Source, calibration_of, see_ranges
+from qviz.features.building.calibration import clipped_job
+from qviz.features.calibrating.trials import UNIT, input_range, noise_ranges
+from qviz.structures import EncodedImage, Settings, Shift
+from tests.features.conftest import SETTINGS
+
+RANGES = [
+    (Settings((127.5,) * 3, (127.5,) * 3), (-1, 1)),
+    (Settings((0.0,) * 3, (255.0,) * 3), (0, 1)),
+    (Settings((0.0,) * 3, (-255.0,) * 3), (-1, 0)),  # turned round, and still low before high
+]
+
+
+@pytest.mark.parametrize(("settings", "ends"), RANGES)
+def test_what_pixels_become(settings: Settings, ends: tuple[float, float]) -> None:
+    assert input_range(settings) == ((ends[0],) * 3, (ends[1],) * 3)
+
+
+def test_each_channel_has_its_own_range() -> None:
+    lows, highs = input_range(Settings((0.0, 51.0, 255.0), (255.0, 51.0, 255.0)))
+    assert (lows, highs) == ((0, -1, -1), (1, 4, 0))
+    with pytest.raises(QuantizeError, match="normalisation is not known"):
+        input_range(Settings())
+
+
+def test_noise_is_fed_as_it_is_said(engine: LocalEngine, dense: Source) -> None:
+    model = engine.share(dense.float_data, dense.float_digest)
+    name = dense.graph.input_tensors()[0].name
+    wide = noise_ranges(engine, model, input_range(SETTINGS), 6)
+    for ends, seen in (((0, 1), noise_ranges(engine, model, UNIT, 6)), ((-1, 1), wide)):
+        assert seen.images == 6
+        low, high = calibration_of(seen, dense.float_digest).ranges[name]
+        assert ends[0] <= low < ends[0] + 0.01 and ends[1] - 0.01 < high <= ends[1]
+    again = noise_ranges(engine, model, input_range(SETTINGS), 6)
+    np.testing.assert_array_equal(wide.highs, again.highs)
+    other = noise_ranges(engine, model, input_range(SETTINGS), 6, seed=1)
+    assert (wide.highs != other.highs).any()
+
+
+def test_an_image_is_calibrated_under_its_shift(engine: LocalEngine, dense: Source, images: list[EncodedImage]) -> None:
+    model = engine.share(dense.float_data, dense.float_digest)
+    name = dense.graph.input_tensors()[0].name
+    plain = see_ranges(engine, model, SETTINGS, images)
+    dark = see_ranges(engine, model, SETTINGS, [image.under(Shift("exposure", -3)) for image in images])
+    column = plain.names.index(name)
+    assert dark.highs[:, column].max() < 0 < plain.highs[:, column].max()
+    assert dark.digests == tuple(f"{digest}~exposure -3" for digest in plain.digests)
+
+
+def test_a_subset_of_what_was_seen_is_what_those_images_show(
+    engine: LocalEngine, dense: Source, images: list[EncodedImage]
+) -> None:
+    model = engine.share(dense.float_data, dense.float_digest)
+    seen = see_ranges(engine, model, SETTINGS, images)
+    few = see_ranges(engine, model, SETTINGS, [images[4], images[1]])
+    part = seen.of([4, 1])
+    assert part.digests == few.digests
+    assert calibration_of(part, "x") == calibration_of(few, "x")
+
+
+def test_what_ranges_clip(
+    engine: LocalEngine, dense: Source, dense_ranges: Calibration, images: list[EncodedImage]
+) -> None:
+    model = engine.share(dense.float_data, dense.float_digest)
+    seen = see_ranges(engine, model, SETTINGS, images[:2])
+    own = engine.submit(clipped_job, model, SETTINGS, images[:2], seen.lows, seen.highs).result()
+    assert own.shape == seen.lows.shape and not own.any()
+    column = seen.names.index(dense.graph.input_tensors()[0].name)
+    narrow, unknown = seen.highs.copy(), np.full_like(seen.lows, np.nan)
+    narrow[:, column] = 0  # every pixel brighter than grey is clipped
+    shares = engine.submit(clipped_job, model, SETTINGS, images[:2], seen.lows, narrow).result()
+    assert (shares[:, column] > 0.05).all() and (shares[:, column] < 0.95).all()
+    assert not np.delete(shares, column, axis=1).any()
+    assert not engine.submit(clipped_job, model, SETTINGS, images[:2], unknown, unknown).result().any()

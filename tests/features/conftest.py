@@ -1,0 +1,89 @@
+"""One worker for all that is built, one calibration for all recipes: TensorFlow is loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from qviz.datasets.files import load_images
+from qviz.engine import LocalEngine
+from qviz.features.building import Calibration, Source, builders, calibrate
+from qviz.structures import EncodedImage, Settings, digest_of
+from qviz.tensorflow_models import SourceKind, convert_job, read_packed
+from qviz.tflite.schema import read_graph
+from tests.conftest import Sample
+from tests.features.building import build
+
+SETTINGS = Settings((127.5,) * 3, (127.5,) * 3, "rgb", "stretch")
+IMAGES = 6
+
+
+def source_of(kind: SourceKind, data: bytes, float_data: bytes) -> Source:
+    digests = digest_of(data), digest_of(float_data)
+    return Source(kind, data, digests[0], float_data, digests[1], read_graph(float_data), SETTINGS)
+
+
+@pytest.fixture(scope="session")
+def workers() -> Iterator[LocalEngine]:
+    with builders() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def images(sample: Sample) -> list[EncodedImage]:
+    return list(load_images(sorted((sample.folder / "calibration").glob("*.jpg"))[:IMAGES]))
+
+
+def calibrated(engine: LocalEngine, source: Source, images: list[EncodedImage]) -> Calibration:
+    found, skipped = calibrate(engine, engine.share(source.float_data, source.float_digest), SETTINGS, images)
+    assert skipped == ()
+    return found
+
+
+@pytest.fixture(scope="session")
+def tflite(sample: Sample) -> Source:
+    data = sample.models["float32"].read_bytes()
+    return source_of(SourceKind.TFLITE, data, data)
+
+
+@pytest.fixture(scope="session")
+def ranges(engine: LocalEngine, tflite: Source, images: list[EncodedImage]) -> Calibration:
+    return calibrated(engine, tflite, images)
+
+
+@pytest.fixture(scope="session")
+def saved_model(sample: Sample, tflite: Source) -> Source:
+    """The sample's FP32 file was converted from it."""
+    return source_of(SourceKind.SAVED_MODEL, read_packed(sample.folder / "saved_model"), tflite.data)
+
+
+@pytest.fixture(scope="session")
+def keras(workers: LocalEngine, tmp_path_factory: pytest.TempPathFactory) -> Source:
+    return keras_source(workers, tmp_path_factory.mktemp("keras"), "dense")
+
+
+@pytest.fixture(scope="session")
+def yolo(workers: LocalEngine, tmp_path_factory: pytest.TempPathFactory) -> Source:
+    return keras_source(workers, tmp_path_factory.mktemp("yolo"), "yolo")
+
+
+def keras_source(workers: LocalEngine, folder: Path, style: str) -> Source:
+    """A Keras file made in a worker, and what it is converted to."""
+    path = folder / f"{style}.keras"
+    workers.submit(build.keras_file, str(path), style).result()
+    data = path.read_bytes()
+    float_data = workers.submit(convert_job, workers.share(data, digest_of(data)), SourceKind.KERAS).result()
+    return source_of(SourceKind.KERAS, data, float_data)
+
+
+@pytest.fixture(scope="session")
+def dense(keras: Source) -> Source:
+    """The same as a float32 .tflite file."""
+    return source_of(SourceKind.TFLITE, keras.float_data, keras.float_data)
+
+
+@pytest.fixture(scope="session")
+def dense_ranges(engine: LocalEngine, dense: Source, images: list[EncodedImage]) -> Calibration:
+    return calibrated(engine, dense, images)

@@ -1,0 +1,235 @@
+"""The sweep: its AP is pycocotools', two copies have no interaction, a planted one is found, boxes follow a pose."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from qviz.corruptions.shift import moved
+from qviz.datasets.coco import read_coco
+from qviz.engine import LocalEngine
+from qviz.errors import Cancelled, SettingsError
+from qviz.features.accuracy.ap import judge, tables
+from qviz.features.accuracy.coco_matching import mean_ap, result_rows
+from qviz.features.accuracy.truth import category_ids
+from qviz.features.comparison.matching import agreed, agreement, breaking_point, confidences
+from qviz.features.corruption_sweep.cell import Cell, CellImage, cell_job
+from qviz.features.corruption_sweep.result import CLEAN, Cells, interactions, summaries
+from qviz.features.corruption_sweep.sweep import named, sweep
+from qviz.features.corruption_sweep.text import robustness_verdict
+from qviz.features.detection.detect import detect_images
+from qviz.features.detection.models import LoadedModel
+from qviz.store import Store
+from qviz.structures import Category, Dataset, DatasetImage, Detections, EncodedImage, Shift
+from tests.conftest import Sample
+from tests.features.accuracy import plain_ap
+
+CAT = (Category(7, "cat"),)
+
+
+@pytest.fixture(scope="module")
+def scenes(sample: Sample) -> Dataset:
+    found = read_coco(sample.folder / "scenes" / "annotations.json", sample.folder / "scenes")
+    return replace(found, images=found.images[:6])
+
+
+def test_a_shift_is_part_of_an_images_identity() -> None:
+    plain = EncodedImage("a", b"x")
+    dark = plain.under(Shift("exposure", -1.5))
+    assert plain.digest != dark.digest != plain.under(Shift("exposure", -1)).digest
+    assert EncodedImage("a", b"x", shift=Shift("exposure", -1.5)).digest == dark.digest
+    assert dark.under(Shift("night", 3)).plain.digest == plain.digest
+    assert (dark.name, dark.data) == ("a", b"x")
+
+
+def test_its_ap_is_that_of_pycocotools(engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset) -> None:
+    models = [loaded["float32"], loaded["int8"]]
+    found = sweep(engine, models, scenes, ["night", "rotation"], [2])
+    assert (found.annotated, found.images, found.corruptions) == (True, 6, ("night", "rotation"))
+    for name in ("night", "rotation"):
+        images = [image.encoded().under(Shift(name, 2)) for image in scenes.images]
+        detected = detect_images(engine, models, images, 6, 0.001)
+        truths = []
+        for image, under in zip(scenes.images, images, strict=True):
+            run = detected.inferences[models[0].digest, under.digest]
+            boxes, kept = moved(image.boxes, (run.width, run.height), under)
+            truths.append(
+                replace(
+                    image, boxes=boxes[kept], category_ids=image.category_ids[kept],
+                    is_crowd=image.is_crowd[kept], areas=image.areas[kept],
+                )
+            )  # fmt: skip
+        data = replace(scenes, images=tuple(truths))
+        for model in models:
+            seen = {
+                image.id: detected.inferences[model.digest, under.digest].detections
+                for image, under in zip(scenes.images, images, strict=True)
+            }
+            rows = result_rows(seen, category_ids(model.inspection.labels, data.categories))
+            ap = plain_ap.of_rows(data, rows).stats[0]
+            point = found.curve(model.name, name)[1]
+            assert point.ap == pytest.approx(ap, abs=1e-9)
+            assert point.low is not None and point.high is not None and point.low <= point.high
+
+
+def test_two_copies_have_no_interaction(engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset) -> None:
+    found = sweep(engine, [loaded["int8"], loaded["int8"]], scenes, ["contrast"], [3, 5])
+    (row,) = found.interactions
+    assert (row.value, row.low, row.high, row.significant) == (0, 0, 0, False)
+    first, second = found.models
+    assert second == f"{first} (2)"
+    assert [p.ap for p in found.curve(first, "contrast")] == [p.ap for p in found.curve(second, "contrast")]
+    assert "does not take surely more" in robustness_verdict(found)
+
+
+def test_without_truth_it_is_agreement_with_the_clean_reference(
+    engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset
+) -> None:
+    bare = [replace(i, boxes=i.boxes[:0], category_ids=i.category_ids[:0], is_crowd=i.is_crowd[:0], areas=i.areas[:0])
+            for i in scenes.images]  # fmt: skip
+    found = sweep(
+        engine, [loaded["float32"], loaded["int8_wrong_range"]], replace(scenes, images=tuple(bare)), ["night"], [1, 5]
+    )
+    assert (found.annotated, found.measure) == (False, "agreement")
+    clean, _, dark = found.curve(found.models[0], "night")
+    assert (clean.ap, clean.agreement, clean.still_found) == (None, 1, 1)
+    assert dark.agreement < 0.5 and dark.value == dark.agreement
+    values = {(p.model, p.severity): p.agreement for p in found.points}
+    first, second = found.models
+    by_hand = np.mean([values[first, s] - values[second, s] for s in (1, 5)]) - (values[first, 0] - values[second, 0])
+    assert found.interactions[0].value == pytest.approx(by_hand)
+
+
+def test_a_sweep_is_cancelled_and_goes_on_from_the_store(
+    engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset, tmp_path: object
+) -> None:
+    cancel, seen = threading.Event(), []
+    few = replace(scenes, images=scenes.images[:2])
+
+    def stop(done: int, total: int) -> None:
+        seen.append((done, total))
+        if done == 3:
+            cancel.set()
+
+    with Store(tmp_path / "store.sqlite") as store:  # type: ignore[operator]
+        with pytest.raises(Cancelled):
+            sweep(engine, [loaded["int8"]], few, ["haze"], [1, 2], on_progress=stop, store=store, cancel=cancel)
+        assert seen[-1] == (3, 6)
+        parts: list[tuple[str, ...]] = []
+        found = sweep(
+            engine,
+            [loaded["int8"]],
+            few,
+            ["haze"],
+            [1, 2],
+            store=store,
+            watch=lambda part: parts.append(part.corruptions),
+        )
+    assert found.corruptions == ("haze",) and set(parts) <= {(), ("haze",)}
+    assert found.summary[0].rpc == pytest.approx((found.summary[0].mpc or 0) / (found.summary[0].p or 1))
+
+
+BOX = np.array([[10, 10, 60, 60]], np.float32)
+
+
+def _image(number: int, found: Detections, own: Detections | None = None) -> CellImage:
+    truth = DatasetImage(number, f"{number}", None, None, BOX, np.array([7]), np.zeros(1, bool), np.array([2500.0]))
+    cat = Detections.of(BOX, [0.9], [0])
+    return CellImage(truth, (200, 100), f"{number:064x}", cat, own or cat, found)
+
+
+def _cells(lost: int) -> Cells:
+    """24 images of one cat each: FP32 finds all; the variant loses the cat on `lost` of them, in the dark only."""
+    data, cat = Dataset("d", (), CAT), Detections.of(BOX, [0.9], [0])
+
+    def cell(gone: int) -> Cell:
+        rows = [_image(n, Detections.none() if n <= gone else cat) for n in range(1, 25)]
+        return cell_job(rows, data, {0: 7}, None)
+
+    every, some = cell(0), cell(lost)
+    cells = {(name, CLEAN, 0): every for name in ("a", "b")}
+    cells |= {("a", "night", s): every for s in (1, 2)} | {("b", "night", s): some for s in (1, 2)}
+    return cells | {(name, "haze", s): every for name in ("a", "b") for s in (1, 2)}
+
+
+def test_boxes_lost_in_the_dark_alone_are_an_interaction() -> None:
+    night, haze = interactions(_cells(12), ["a", "b"], ["night", "haze"], [1, 2], 24)
+    assert night.value == pytest.approx(0.5, abs=0.01)
+    assert night.low is not None and night.high is not None and 0.2 < night.low < night.high < 0.8
+    assert (night.significant, haze.value, haze.significant) == (True, 0, False)
+    one, other = summaries(_cells(12), ["a", "b"], ["night", "haze"], [1, 2])
+    assert (one.p, one.mpc, one.rpc, one.breaking_point) == (1, 1, 1, None)
+    assert other.mpc == pytest.approx(0.75, abs=0.01) and other.rpc == other.mpc
+
+
+def test_one_lost_box_is_no_significant_interaction() -> None:
+    night, _ = interactions(_cells(1), ["a", "b"], ["night", "haze"], [1, 2], 24)
+    assert night.value is not None and night.value > 0 and night.significant is False
+
+
+def test_truths_and_objects_follow_a_pose() -> None:
+    cat = Detections.of(BOX, [0.9], [0])
+    image = _image(1, cat)
+    shift = Shift("scale", 5)
+    boxes, kept = moved(BOX, image.size, EncodedImage("1", b"", image.digest).under(shift))
+    assert kept.all() and not np.allclose(boxes, BOX)
+    data = Dataset("d", (), CAT)
+    assert cell_job([replace(image, found=cat)], data, {0: 7}, shift).ap == 0
+    following = cell_job([replace(image, found=Detections.of(boxes, [0.9], [0]))], data, {0: 7}, shift)
+    assert (following.ap, following.agreement, following.mean_score) == pytest.approx((1, 1, 0.9))
+
+
+def test_tables_alone_give_the_ap_of_the_whole_evaluation() -> None:
+    rng, images, found = np.random.default_rng(3), [], {}
+    for number in range(1, 9):
+        corners = rng.uniform(0, 100, (5, 2))
+        boxes = np.concatenate([corners, corners + rng.uniform(20, 60, (5, 2))], axis=1)
+        ids, crowd = rng.integers(1, 4, 5), rng.random(5) < 0.2
+        images.append(DatasetImage(number, str(number), None, None, boxes, ids, crowd, np.full(5, 900.0)))
+        noisy = np.concatenate([boxes + rng.normal(0, 4, boxes.shape), boxes[:2] + 30])
+        found[number] = Detections.of(noisy, rng.random(7), np.concatenate([ids, [1, 4]]) - 1)
+    data = Dataset("d", tuple(images), tuple(Category(i, f"c{i}") for i in range(1, 7)))
+    classes = {i: i + 1 for i in range(6)}
+    ap = mean_ap(tables(data, found, classes).class_ap(np.ones((1, 8))))[0]
+    assert ap == pytest.approx(judge("x", data, found, classes).figures.ap, abs=1e-12)
+    assert 0.05 < ap < 0.95
+
+
+FALLS = [
+    ([1, 3, 5], [0.9, 0.7, 0.3], 4.0),
+    ([1, 2], [0.4, 0.1], 1 * 0.5 / 0.6),
+    ([1, 3, 5], [0.9, 0.8, 0.5], None),
+    ([1, 2], [None, 0.25], 2 * 0.5 / 0.75),
+]
+
+
+@pytest.mark.parametrize(("severities", "shares", "expected"), FALLS)
+def test_the_breaking_point(severities: list[float], shares: list[float | None], expected: float | None) -> None:
+    assert breaking_point(severities, shares) == (None if expected is None else pytest.approx(expected))
+
+
+def test_objects_are_found_again_by_class_and_place() -> None:
+    objects = Detections.of([*BOX, [100, 10, 150, 60]], [0.9, 0.8], [0, 1])
+    among = Detections.of([*BOX, *(BOX + 2), [100, 10, 150, 60]], [0.3, 0.6, 0.7], [0, 0, 0])
+    assert confidences(objects, among) == pytest.approx([0.6, 0])
+    assert agreed(objects, among, 0.5) == (1, 4)
+    assert agreement(np.array([[1, 4], [0, 0]]), np.array([[1, 1], [0, 3]])) == pytest.approx([0.5, 1])
+
+
+def test_corruptions_are_named_by_family_or_one_by_one() -> None:
+    assert named(["night", "lighting"])[0] == "night" and "glare" in named(["lighting"])
+    assert set(named(["pose"])) == {"rotation", "perspective", "scale"}
+    assert len(named(["all"])) > len(named(["published"])) > 5
+    with pytest.raises(SettingsError, match=r"'fogg' is no corruption.*lighting.*glare"):
+        named(["fogg"])
+
+
+@pytest.mark.parametrize(("corruptions", "severities"), [([], [1]), (["night"], []), (["night"], [6])])
+def test_what_nobody_knows_is_refused(
+    corruptions: list[str], severities: list[int], engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset
+) -> None:
+    with pytest.raises(SettingsError, match="at least one of each, severities from 1 to 5"):
+        sweep(engine, [loaded["int8"]], scenes, corruptions, severities)

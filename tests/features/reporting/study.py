@@ -1,0 +1,73 @@
+"""A study of the sample, small; and the same with hostile names and an evaluation made up by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from qviz.datasets.coco import read_coco
+from qviz.datasets.files import unannotated
+from qviz.engine import Engine
+from qviz.features.comparison import ComparedImage, ComparedObject, Comparison
+from qviz.features.detection.models import LoadedModel
+from qviz.features.reporting.study import Made, Study
+from qviz.features.reporting.work import Wanted, make_study
+from tests.conftest import Sample
+
+PHOTOGRAPHS = ("astronaut.jpg", "berlin_street.jpg", "irish_session.jpg")
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{7*7}}"
+MADE = Made(date="2026-11-22", command="qviz report a.tflite b.tflite -o 'report.html'")
+
+
+def sample_study(engine: Engine, models: Sequence[LoadedModel], sample: Sample, annotated: bool = True) -> Study:
+    """Three photographs, with AP on them and layers, or without either."""
+    dataset = read_coco(sample.annotations, sample.images)
+    few = tuple(image for image in dataset.images if image.name in PHOTOGRAPHS)
+    if annotated:
+        return make_study(engine, models, few, replace(dataset, images=few), made=MADE)
+    images = unannotated(sample.images, [sample.images / name for name in PHOTOGRAPHS]).images
+    return make_study(engine, models, images, wanted=Wanted(layers=False), made=MADE)
+
+
+def hostile(study: Study) -> Study:
+    """Every text that comes from outside replaced."""
+    models = tuple(
+        replace(model, name=f"={number}{HOSTILE}", file=HOSTILE, facts=(HOSTILE,), settings={HOSTILE: HOSTILE})
+        for number, model in enumerate(study.models)
+    )
+    names = dict(zip((model.name for model in study.models), (model.name for model in models), strict=True))
+    layers = {
+        names[name]: replace(
+            errors, layers=tuple(replace(layer, tensor=HOSTILE, op_kind=HOSTILE) for layer in errors.layers)
+        )
+        for name, errors in study.layers.items()
+    }
+    evaluation = study.evaluation
+    if evaluation is not None:
+        losses = tuple(
+            replace(loss, per_class=tuple(replace(row, label=HOSTILE + row.label) for row in loss.per_class))
+            for loss in evaluation.losses
+        )
+        evaluation = replace(evaluation, losses=losses, skipped=(HOSTILE,))
+    return replace(
+        study, name=HOSTILE, models=models, layers=layers, evaluation=evaluation,
+        comparison=_compared(study.comparison),
+        images=tuple(replace(image, name=HOSTILE) for image in study.images),
+        made=replace(study.made, command=HOSTILE, date=HOSTILE, dataset=HOSTILE, versions={HOSTILE: HOSTILE}),
+    )  # fmt: skip
+
+
+def _compared(comparison: Comparison) -> Comparison:
+    variants = tuple(
+        replace(variant, images=tuple(_image(image) for image in variant.images)) for variant in comparison.variants
+    )
+    return replace(comparison, variants=variants, skipped=(HOSTILE,))
+
+
+def _image(image: ComparedImage) -> ComparedImage:
+    return replace(image, image=HOSTILE, objects=tuple(_object(found) for found in image.objects))
+
+
+def _object(found: ComparedObject) -> ComparedObject:
+    label = found.variant_label and HOSTILE
+    return replace(found, label=HOSTILE, variant_label=label, lost_because=found.lost_because and HOSTILE)

@@ -1,0 +1,205 @@
+"""The page tells what the study holds, asks nobody for anything, and lets no name from a file become markup."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from qviz.chart_style import bracket
+from qviz.engine import LocalEngine
+from qviz.errors import SettingsError
+from qviz.features.detection.models import LoadedModel
+from qviz.features.reporting.html import SECTIONS, available, render
+from qviz.features.reporting.plot import figure_json, plotly_js
+from qviz.features.reporting.study import StudiedImage, Study
+from qviz.features.reporting.text import findings, headline, next_steps
+from qviz.features.reporting.work import JPEG_BUDGET, worst_digests
+from qviz.formatting import points
+from tests.conftest import Sample
+from tests.features.reporting.study import HOSTILE, MADE, sample_study
+
+LIMIT = 8_000_000
+
+
+class Seen(HTMLParser):
+    """What a browser would find: tags, what they refer to, scripts and the text that is shown."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[tuple[str, str]] = []
+        self.styles, self.shown, self._inside = "", "", ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            self._inside = tag
+        if tag == "script":
+            self.scripts.append((dict(attrs).get("type") or "", ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._inside:
+            self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            kind, text = self.scripts[-1]
+            self.scripts[-1] = kind, text + data
+        elif self._inside == "style":
+            self.styles += data
+        else:
+            self.shown += data
+
+    @property
+    def policy(self) -> str:
+        return next(a["content"] or "" for _, a in self.tags if a.get("http-equiv") == "Content-Security-Policy")
+
+
+@pytest.fixture(scope="module")
+def page(study: Study) -> Seen:
+    return Seen(render(study, notes={"verdict": "Ship <int8>.\nNot the other."}))
+
+
+def test_the_numbers_are_the_study_s(study: Study, page: Seen) -> None:
+    assert available(study) == ["verdict", "models", "accuracy", "classes", "images", "layers", "next", "made"]
+    assert headline(study) in page.shown and "Ship <int8>." in page.shown
+    for finding in findings(study):
+        assert finding.sentence in page.shown and finding.place in page.shown
+    assert study.evaluation is not None
+    for model, figures in zip(study.models, study.evaluation.models, strict=True):
+        assert model.sha256 in page.shown
+        assert all(points(value) in page.shown for value in figures.figures())
+    for name, summary in study.summaries.items():
+        assert f"{summary.agreement:.2f}" in page.shown
+        assert study.losses[name].variant == name
+    for loss in study.losses.values():
+        assert bracket(loss.ap) in page.shown
+    assert MADE.command in page.shown and MADE.date in page.shown
+    assert all(f"{name} {value}" in page.shown for name, value in study.made.versions.items())
+    wrong = findings(study)[-1]
+    assert wrong.place.startswith(f"{wrong.level} at the input quantizer, which clips")
+    assert "Calibrate with real images" in next_steps(study)[0].cure
+
+
+def test_boxes_and_images(study: Study, page: Seen) -> None:
+    pictures = [attributes for tag, attributes in page.tags if tag == "image"]
+    assert len(pictures) == len(study.images) == 3
+    assert len([1 for tag, _ in page.tags if tag == "use"]) == 3 * 2  # the JPEG stands there once
+    drawn = [a["class"] for tag, a in page.tags if tag == "g" and "data-pair" in a]
+    for change in ("kept", "shifted", "relabelled", "lost", "spurious"):
+        assert drawn.count(f"object {change}") == sum(getattr(row, change) for row in study.summaries.values())
+    first = study.comparison.variants[0]
+    assert drawn.count("object reference") == sum(f.reference_box is not None for i in first.images for f in i.objects)
+
+
+def test_it_asks_nobody(page: Seen) -> None:
+    for tag, attributes in page.tags:
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form", "source")
+        for name in ("src", "href", "xlink:href", "action", "data", "poster", "srcset", "ping"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/jpeg;base64,")), (tag, attributes[name])
+        assert "url(" not in (attributes.get("style") or "")
+        assert not [name for name in attributes if name.startswith("on")]
+    assert "url(" not in page.styles and "@import" not in page.styles
+
+
+def test_the_policy_knows_the_scripts_by_their_digests(page: Seen) -> None:
+    assert "default-src 'none'" in page.policy and "unsafe-eval" not in page.policy
+    runs = [text for kind, text in page.scripts if kind != "application/json"]
+    assert len(runs) == 2 and runs[0] == plotly_js()
+    for text in runs:
+        assert f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" in page.policy
+    assert "unsafe-inline" not in page.policy.split("script-src")[1]
+
+
+def test_hostile_names_stay_text(study: Study, page: Seen) -> None:
+    from tests.features.reporting.study import hostile
+
+    bad = Seen(render(hostile(study), notes=dict.fromkeys(available(study), HOSTILE)))
+    assert {tag for tag, _ in bad.tags} == {tag for tag, _ in page.tags}
+    assert [kind for kind, _ in bad.scripts] == [kind for kind, _ in page.scripts]
+    for kind, text in bad.scripts:
+        if kind == "application/json":
+            assert HOSTILE not in json.dumps(json.loads(text), ensure_ascii=False)  # Plotly reads a little HTML
+    assert bad.shown.count("<script>alert(1)</script>") > 20 and "{{7*7}}" in bad.shown
+    assert not [name for _, attributes in bad.tags for name in attributes if name.startswith("on")]
+
+
+def test_twelve_images_fit(study: Study) -> None:
+    jpeg = np.random.default_rng(0).integers(0, 256, JPEG_BUDGET // 12, np.uint8).tobytes()
+    images = tuple(StudiedImage(f"{i}.jpg", study.images[i % 3].digest, 1024, 768, jpeg) for i in range(12))
+    assert len(render(replace(study, images=images)).encode()) <= LIMIT
+
+
+def test_without_annotations(engine: LocalEngine, loaded: dict[str, LoadedModel], sample: Sample) -> None:
+    study = sample_study(engine, [loaded["float32"]] * 2, sample, annotated=False)
+    assert [model.name for model in study.models] == [
+        "ssdlite_mobilenet_v2_float32",
+        "ssdlite_mobilenet_v2_float32 (2)",
+    ]
+    assert available(study) == ["verdict", "models", "images", "next", "made"]
+    page = render(study)
+    assert len(page) < 2_000_000 and "plotly.js" not in page  # no chart, no library
+    assert "AP is not known" in page and "It can stand in for the reference." in page
+    assert worst_digests(study.comparison) == [image.digest for image in study.images]
+
+
+def test_sections_are_chosen(study: Study) -> None:
+    found = re.findall(r'<section id="(\w+)">', render(study, ["made", "verdict"]))
+    assert found == ["made", "verdict"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "notes", "sentence"),
+    [
+        (["verdicts"], {}, "'verdicts' is no section of the report; choose some of verdict, models"),
+        (["robustness"], {}, "nothing for the section 'robustness': no sweep was run"),
+        ([], {}, "No section is chosen"),
+        (["made"], {"verdict": "x"}, "a note for the section 'verdict', which is not chosen"),
+        (["made"], {"made": "x" * 5001}, "has 5001 characters; at most 5000"),
+    ],
+)
+def test_refusals(sections: list[str], notes: dict[str, str], sentence: str, study: Study) -> None:
+    with pytest.raises(SettingsError, match=re.escape(sentence)):
+        render(study, sections, notes)
+
+
+def test_every_section_has_its_template() -> None:
+    from qviz.features.reporting.html import FOLDER
+
+    assert {f"{name}.html" for name in SECTIONS} <= {path.name for path in FOLDER.glob("*.html")}
+
+
+def test_a_figure_s_json_cannot_end_its_script() -> None:
+    import plotly.graph_objects as go
+
+    text = figure_json(go.Figure(go.Scatter(x=[1], y=[2], name="</script><!--&")))
+    assert not set("<>&") & set(text)
+    assert json.loads(text)["data"][0]["name"] == "</script><!--&"
+    assert "</script" not in plotly_js().lower() and "<!--" not in plotly_js()
+
+
+def test_no_object_anywhere_is_no_praise(study: Study) -> None:
+    """Agreement is 1 where neither side finds anything; that says nothing of a variant."""
+    compared = replace(
+        study.comparison,
+        variants=tuple(
+            replace(variant, images=tuple(replace(image, objects=()) for image in variant.images))
+            for variant in study.comparison.variants
+        ),
+    )
+    empty = replace(study, comparison=compared, evaluation=None)
+    assert headline(empty).startswith("Neither float32 nor a variant finds an object at this confidence")
+    assert {found.sentence for found in findings(empty)} == {"finds nothing, as the reference."}
+    said = [step.reason + step.cure for step in next_steps(empty)]
+    assert any("so nothing is compared" in text for text in said)
+    assert not any("stand in for the reference" in text for text in said)
+    assert "no object on either side" in render(empty)

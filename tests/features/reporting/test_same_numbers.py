@@ -1,0 +1,79 @@
+"""The Accuracy page, `qviz evaluate` and the report show the same figures of the same files, written alike."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from qviz import api
+from qviz.cli import main
+from qviz.engine import LocalEngine
+from qviz.features.detection.models import LoadedModel
+from qviz.features.reporting.text import headline
+from qviz.features.reporting.work import Wanted
+from qviz.formatting import interval, points, signed_points
+from tests.conftest import ROOT, Sample
+from tests.features.reporting.test_report import Seen
+
+NAMES = ("float32", "int8_wrong_range")
+PATIENCE = 180
+
+
+def page_of_accuracy(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    """The page once its evaluation is there; it opens on two of the sample's models and all of its photographs."""
+    monkeypatch.setenv("QVIZ_OPEN", json.dumps({"models": [str(sample.models[n]) for n in NAMES], "images": []}))
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE).run()
+    app.file_uploader[0].upload("annotations.json", sample.annotations.read_bytes()).run()
+    app.switch_page("pages/accuracy.py").run()
+    end = time.monotonic() + PATIENCE
+    while not app.dataframe and time.monotonic() < end:
+        time.sleep(0.5)
+        app.run()
+    assert not app.exception and not app.error
+    return app
+
+
+def command_line(sample: Sample, capsys: pytest.CaptureFixture[str]) -> str:
+    models = [str(sample.models[name]) for name in NAMES]
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", *models, "--dataset", str(sample.annotations), "--images", str(sample.images)])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_page_command_line_and_report_agree(
+    sample: Sample,
+    engine: LocalEngine,
+    loaded: dict[str, LoadedModel],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    models = [loaded[name] for name in NAMES]
+    report = api.report(models, sample.annotations, [sample.images], wanted=Wanted(layers=False), engine=engine)
+    shown = Seen(report.html).shown
+    study = report.study
+    assert study.evaluation is not None
+    (loss,) = study.losses.values()
+    app = page_of_accuracy(sample, monkeypatch)
+    printed = command_line(sample, capsys)
+
+    table = app.dataframe[0].value
+    for row, figures in enumerate(study.evaluation.models):
+        seen = table.iloc[row]
+        assert [points(seen[name] / 100) for name in ("AP", "AP50", "AP75", "small", "medium", "large", "AR")] == [
+            points(value) for value in figures.figures()
+        ]
+        for value in figures.figures():
+            assert points(value) in shown and points(value) in printed
+    bounds = interval(loss.ap.low, loss.ap.high)
+    assert table["interval"].iloc[1] == bounds
+    assert signed_points(table["loss"].iloc[1] / 100) == signed_points(loss.ap.value)
+    for text in (signed_points(loss.ap.value), bounds):
+        assert text in shown and text in printed
+    sentences = [re.sub("<[^>]+>", "", element.proto.body) for element in app.get("html")]
+    assert headline(study) in sentences
+    assert headline(study) in shown

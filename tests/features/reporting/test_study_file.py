@@ -1,0 +1,168 @@
+"""A study that is saved opens as it was, on another machine and without the models; what is no study is refused."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from qviz.datasets.coco import read_coco
+from qviz.engine import LocalEngine
+from qviz.errors import StudyError
+from qviz.features.corruption_sweep.sweep import sweep
+from qviz.features.cost import profile
+from qviz.features.detection.models import LoadedModel
+from qviz.features.reporting.html import available, render
+from qviz.features.reporting.study import MOST_BYTES, VERSION, Study, is_study, read_study, study_bytes
+from qviz.features.reporting.text import findings, headline, next_steps
+from tests.conftest import Sample
+from tests.features.reporting.study import PHOTOGRAPHS, hostile
+
+
+@pytest.fixture(scope="module")
+def whole(study: Study, engine: LocalEngine, loaded: dict[str, LoadedModel], sample: Sample) -> Study:
+    """With a sweep and a measurement: every section has something."""
+    models = [loaded[name] for name in ("float32", "int8", "int8_wrong_range")]
+    dataset = read_coco(sample.annotations, sample.images)
+    few = replace(dataset, images=tuple(image for image in dataset.images if image.name in PHOTOGRAPHS))
+    swept = sweep(engine, models, few, ["night"], [3])
+    return replace(study, robustness=swept, profile=profile(engine, models, (1,), 3))
+
+
+@pytest.fixture(scope="module")
+def saved(whole: Study) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(study_bytes(whole))
+    return found
+
+
+def test_the_page_of_a_study_that_was_read_is_the_same(whole: Study) -> None:
+    data = study_bytes(whole)
+    again = read_study(data, "s.json")
+    assert is_study(data) and len(data) < 3_000_000
+    assert len(available(again)) == len(available(whole)) == 10
+    assert (headline(again), findings(again), next_steps(again)) == (
+        headline(whole),
+        findings(whole),
+        next_steps(whole),
+    )
+    assert render(again) == render(whole)
+    assert Study.from_json(whole.to_json()).to_json() == whole.to_json()
+    assert study_bytes(again) == data
+
+
+def test_hostile_names_come_through_as_text(whole: Study) -> None:
+    bad = hostile(replace(whole, robustness=None, profile=None))
+    assert render(read_study(study_bytes(bad), "s.json")) == render(bad)
+
+
+def test_raw_detections_stay_behind(whole: Study) -> None:
+    assert whole.evaluation is not None and len(whole.evaluation.results) == 3
+    again = read_study(study_bytes(whole), "s.json").evaluation
+    assert again is not None and again.results == () and len(again.curves) == 3
+
+
+def _put(path: str, value: Any) -> Any:
+    """Changes one place of a saved study."""
+
+    def change(study: dict[str, Any]) -> None:
+        *way, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+        place: Any = study
+        for step in way:
+            place = place[step]
+        if value is None:
+            del place[last]
+        else:
+            place[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (_put("models.1.bytes", "many"), "study.models[1].bytes is 'many', where a whole number belongs"),
+        (_put("models.1.bytes", True), "study.models[1].bytes is True, where a whole number belongs"),
+        (_put("models.0.bytes", 0), "a model has no bytes"),
+        (_put("models.1.name", "float32"), "models are not told apart by their names ('float32')"),
+        (_put("models", []), "it has 0 models, where 2 to 64 belong"),
+        (_put("models.0.extra", 1), "study.models[0] names 'extra', which is unknown"),
+        (_put("models.0.sha256", None), "study.models[0] lacks 'sha256'"),
+        (_put("images.0.jpeg", "not base64!"), "study.images[0].jpeg is 'not base64!', where base64 belongs"),
+        (_put("images.0.jpeg", "PHN2Zz4="), "'irish_session.jpg' is no JPEG"),
+        (_put("images.0.width", 0), "has 0 × "),
+        (_put("comparison.variants", []), "0 variants are compared, but 2 are there"),
+        (_put("comparison.variants.0.images.0.objects.0.change", "gone"), "is 'gone', which is no change"),
+        (_put("comparison.variants.0.images.0.objects.0.reference_box", [1.0]), "its boxes do not say so"),
+        (_put("comparison.variants.0.images.0.objects.0.reference_box", ["x"] * 4), "where a number belongs"),
+        (_put("evaluation.losses", []), "its evaluation is of other models"),
+        (_put("evaluation.curves.0.shape", [9, 9]), "which do not fill the shape [9, 9]"),
+        (_put("evaluation.curves.0.dtype", "object"), "where an array of float32, float64, int32, int64 belongs"),
+        (_put("layers", {"other": {}}), "study.layers['other'] lacks 'reference'"),
+        (_put("robustness.summary.0.model", "x"), "a model that was not swept"),
+        (_put("profile.models.0.p50_ms", -1), "is no time"),
+    ],
+)  # fmt: skip
+def test_a_damaged_study_is_refused_in_a_sentence(change: Any, sentence: str, saved: dict[str, Any]) -> None:
+    said = copy.deepcopy(saved)
+    change(said["study"])
+    with pytest.raises(StudyError, match=re.escape(sentence)) as caught:
+        read_study(json.dumps(said).encode(), "s.json")
+    assert str(caught.value).startswith("s.json is a damaged study: ") and "--save-study" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "s.json is no JSON, so it is no study"),
+        (b"\x80\x04\x95", "is no JSON"),  # a pickle's first bytes
+        (b"[" * 100_000, "is no JSON"),
+        (b"[1, 2]", "is no study of qviz"),
+        (b'{"images": []}', "is no study of qviz"),
+        (b'{"qviz_study": 99, "study": {}}', f"version 99; this qviz reads version {VERSION}"),
+        (b'{"qviz_study": 1}', "study is None, where an object belongs"),
+        (b'{"qviz_study": 1, "study": {"name": ' + b"9" * 5000 + b"}}", "is no JSON"),
+        (b" " * (MOST_BYTES + 1), "studies of up to 48 MB are read"),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_what_is_no_study(data: bytes, sentence: str) -> None:
+    with pytest.raises(StudyError, match=re.escape(sentence)):
+        read_study(data, "s.json")
+
+
+ODD = ("", "x", "\ud83d", -1, 0, 10**15, 1e300, -1e-300, True, None, [], {}, [[]], "NaN")
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """(container, key) of everything in a JSON document."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in list(pairs):
+        yield value, key
+        yield from _places(item)
+
+
+def test_a_study_changed_anywhere_is_refused_or_shown(saved: dict[str, Any]) -> None:
+    """Never anything between: what `read_study` lets through has to be fit for the page."""
+    draw = random.Random(0)
+    shown = 0
+    for _ in range(50):
+        said = copy.deepcopy(saved)
+        said["study"]["evaluation"]["curves"] = []  # no page of a study shows them
+        by_field: dict[Any, list[tuple[Any, Any]]] = {}
+        for container, key in _places(said["study"]):
+            by_field.setdefault(key if isinstance(key, str) else "entry", []).append((container, key))
+        container, key = draw.choice(by_field[draw.choice(sorted(by_field))])  # rare fields as often as frequent ones
+        container[key] = draw.choice(ODD)
+        try:
+            found = read_study(json.dumps(said).encode(), "s.json")
+        except StudyError:
+            continue
+        shown += 1
+        assert render(found).startswith("<!doctype html>")
+    assert 0 < shown < 50

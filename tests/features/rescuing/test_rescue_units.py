@@ -1,0 +1,101 @@
+"""Units, their cost, the sets made of them, and the verdict in words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from qviz.features.building import RECIPES, Calibration
+from qviz.features.rescuing.result import AP, Budget, Candidate, Chosen, Rescue, Tried, command, recipe_json
+from qviz.features.rescuing.sets import Ranked, Sets, bytes_of, greedy, lengths, stretches, units_of, work_of
+from qviz.features.rescuing.text import rescue_verdict
+from qviz.structures import Loss
+from qviz.tflite.schema import read_graph
+from tests.features.layer_error.small_detector import CHANNELS, SHAPES, small_detector
+
+GRAPH = read_graph(small_detector())
+ONE, TWO, THREE = (frozenset({order}) for order in (1, 2, 3))
+
+
+def test_a_unit_is_an_operator_with_weights_and_what_follows() -> None:
+    found = units_of(GRAPH, RECIPES["int8"])
+    assert [sorted(unit) for unit in found] == [[0], [1], [2], [3], [4, 5], [6, 7], [8, 9, 10]]
+    assert [sorted(unit) for unit in units_of(GRAPH, RECIPES["dynamic_range"])] == [[0], [1], [2], [3], [4], [6], [8]]
+
+
+def test_bytes_and_work_of_a_unit() -> None:
+    weights = math.prod((CHANNELS[3], *([SHAPES[2][0]] * 2), CHANNELS[2]))
+    assert bytes_of(GRAPH, RECIPES["int8"], {2}) == 3 * weights
+    assert bytes_of(GRAPH, RECIPES["dynamic_range_int4"], {2}) == 3.5 * weights
+    assert bytes_of(GRAPH, RECIPES["int8"], {5, 10}) == 0
+    assert work_of(GRAPH, {2}) == 8 * 8 * weights  # an 8x8 map behind strides of 4 and 2
+
+
+def test_sets_grow() -> None:
+    assert lengths(13) == [1, 2, 3, 4, 6, 8, 12]
+    found = stretches([ONE, TWO, THREE])
+    assert found["prefix"] == [ONE, ONE | TWO] and found["suffix"] == [THREE, TWO | THREE]
+    gains, costs = {ONE: 0.1, TWO: 0.3, THREE: -0.1}, {ONE: 10.0, TWO: 100.0, THREE: 1.0}
+    assert greedy(gains, costs) == [ONE, ONE | TWO]  # the most for its bytes first; what harms is left out
+
+
+def test_sets_come_back_from_a_journal() -> None:
+    kept = Sets((Ranked((1, 2), "prefix", 12.0, 0.5),), 0.1, 0.9, ((1, 0.2),))
+    assert Sets.from_json(kept.to_json()) == kept
+
+
+COMMANDS = [
+    (Candidate("float16"), "qviz quantize a.tflite --recipe float16 -o b.tflite"),
+    (
+        Candidate("int8", "octav", "percentile", (1, 2, 3, 7)),
+        "qviz quantize a.tflite --recipe int8 --algorithm octav --keep-operators 1-3,7 --ranges percentile"
+        " --calibration 'my photographs' -o b.tflite",
+    ),
+    (
+        Candidate("dynamic_range", "gptq"),
+        "qviz quantize a.tflite --recipe dynamic_range --algorithm gptq --calibration 'my photographs' -o b.tflite",
+    ),
+]
+
+
+@pytest.mark.parametrize(("candidate", "expected"), COMMANDS)
+def test_commands(candidate: Candidate, expected: str) -> None:
+    assert command(candidate, "a.tflite", ["my photographs"], "b.tflite") == expected
+
+
+BEST = Tried(Candidate("int8", kept=(3,)), "layer", 1_000_000, "mixed", "d1", 0.3, 0.95, 0.004, within=True)
+FOUND = Rescue("a.tflite", "d0", 4_000_000, Budget(AP, 0.005), "size", 20, 20, (BEST,), BEST)
+
+
+def told(low: float, value: float, high: float) -> str:
+    chosen = Chosen(BEST, Loss(value, low, high), value <= 0.005, 20, 0.3, 0.3, 0.95)
+    return rescue_verdict(replace(FOUND, chosen=chosen))
+
+
+VERDICTS = [
+    (
+        (-0.01, -0.002, 0.004),
+        "keeps the budget: 1.00 MB, 25% of the reference, a loss of -0.2 [-1.0, 0.4] AP points",
+    ),
+    ((-0.01, 0.0, 0.02), "so few cannot decide the budget (at most 0.5 AP points below the reference) for sure."),
+    ((0.01, 0.02, 0.03), "keeps the budget on the 20 images searched on: "),
+    ((0.01, 0.02, 0.03), "which is more than the budget (at most 0.5 AP points below the reference)."),
+]
+
+
+@pytest.mark.parametrize(("loss", "sentence"), VERDICTS)
+def test_the_verdict(loss: tuple[float, float, float], sentence: str) -> None:
+    assert sentence in told(*loss)
+
+
+def test_the_verdict_of_a_search_under_way() -> None:
+    assert rescue_verdict(FOUND).endswith("a loss of +0.4 AP points on the 20 images searched on.")
+
+
+def test_the_recipe_holds_the_ranges_as_a_calibration() -> None:
+    ranges = Calibration({"x": (0.0, 1.0)}, 6, "minmax", "d0")
+    document = recipe_json(replace(FOUND, ranges={"minmax": ranges}), BEST, "b.tflite", "qviz quantize ...")
+    assert Calibration.from_json(document, "recipe") == ranges
+    assert (document["keep_operators"], document["report"], document["file"]["sha256"]) == ("3", None, "d1")

@@ -1,0 +1,168 @@
+"""Training: the rebuilt network equals the file, the loss falls, a break changes nothing, the result is as asked."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qviz.datasets.files import load_images
+from qviz.engine import LocalEngine
+from qviz.errors import Cancelled, QuantizeError
+from qviz.features.building import Calibration, Source, recipe_of
+from qviz.features.training import split
+from qviz.features.training.batches import packed
+from qviz.features.training.keras_operators import OPERATORS
+from qviz.features.training.loss import columns_of
+from qviz.features.training.plan import Plan, check_training, plan_for, trained_ends
+from qviz.features.training.train import train
+from qviz.features.training.trainer import Job
+from qviz.structures import EncodedImage, Scheme, digest_of
+from qviz.tflite.schema import read_graph
+from tests.conftest import Sample
+from tests.features.training import nets
+
+PICTURES = np.random.default_rng(0).uniform(-1, 1, (2, nets.SIDE, nets.SIDE, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def pictures(sample: Sample) -> list[EncodedImage]:
+    return list(load_images(sorted((sample.folder / "calibration").glob("*.jpg"))[:12]))
+
+
+def test_every_operator_says_what_the_file_says(workers: LocalEngine) -> None:
+    data = workers.submit(nets.many_operators).result()
+    seen = nets.kinds(data)
+    for kind in ("TRANSPOSE_CONV", "STRIDED_SLICE", "SPLIT", "TRANSPOSE", "RESIZE_BILINEAR", "PAD", "SOFTMAX", "MEAN"):
+        assert kind in seen, seen
+    assert seen <= OPERATORS.keys()
+    assert workers.submit(nets.rebuilt_error, data, PICTURES).result() < 1e-4
+
+
+@pytest.mark.parametrize("groups", [2, 8])
+def test_grouped_convolutions_too(groups: int, workers: LocalEngine) -> None:
+    data = workers.submit(nets.grouped, groups).result()
+    assert workers.submit(nets.rebuilt_error, data, PICTURES).result() < 1e-4
+
+
+def test_the_sample_says_what_its_file_says(workers: LocalEngine, tflite: Source) -> None:
+    graph = tflite.graph
+    assert [graph.tensors[index].shape for index in trained_ends(graph)] == [(1, 1917, 4), (1, 1917, 91)]
+    seen = np.random.default_rng(0).uniform(-1, 1, (2, 300, 300, 3)).astype(np.float32)
+    assert workers.submit(nets.rebuilt_error, tflite.data, seen).result() < 1e-3
+
+
+def test_what_it_does_not_know_is_named_before_anything_runs(tflite: Source) -> None:
+    ops = [replace(op, kind="TOPK_V2") if op.kind == "ADD_N" else op for op in tflite.graph.ops]
+    with pytest.raises(QuantizeError, match="does not know the operators TOPK_V2"):
+        plan_for(replace(tflite.graph, ops=tuple(ops)), recipe_of("int8"))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "steps", "sentence"),
+    [
+        ("float16", 10, "float16 cannot be trained: it only rounds to half precision"),
+        ("dynamic_range_int4_blockwise", 10, "its scales belong to blocks"),
+        ("int8", 0, "0 training steps were asked for"),
+    ],
+)
+def test_what_cannot_be_trained_says_why(recipe: str, steps: int, sentence: str, tflite: Source) -> None:
+    with pytest.raises(QuantizeError, match=sentence):
+        plan_for(tflite.graph, recipe_of(recipe), steps)
+
+
+def test_a_quantized_file_is_refused(sample: Sample) -> None:
+    with pytest.raises(QuantizeError, match="The file is int8 already"):
+        check_training(read_graph(sample.models["int8"].read_bytes()), recipe_of("int8"))
+
+
+def test_training_lowers_the_loss_and_the_file_is_what_was_trained(
+    dense: Source, pictures: list[EncodedImage], tmp_path: Path
+) -> None:
+    checkpoint, seen = tmp_path / "kept.npz", []
+    plan = Plan("dynamic_range_int4", steps=60, batch=4, rate=5e-3)
+    found = train(dense, pictures, plan, None, checkpoint, watch=seen.append)
+    assert len(found.losses) == 60 and seen[-1] == found.losses
+    assert np.mean(found.losses[-10:]) < 0.7 * np.mean(found.losses[:10])
+    assert found.trained.scheme is found.untrained.scheme is Scheme.DYNAMIC_RANGE
+    graph = dense.graph
+    axes = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+    weights = {graph.tensors[op.inputs[1] or 0].name: axes[op.kind] for op in graph.ops if op.kind in axes}
+    assert len(weights) == 5
+    assert nets.off_the_grid(found.float_data, found.trained.data, weights) < 0.01  # rounded already, as trained
+    assert nets.off_the_grid(dense.data, found.untrained.data, weights) > 0.4
+    with pytest.raises(QuantizeError, match="belongs to another training"):
+        train(dense, pictures, replace(plan, steps=61), None, checkpoint)
+
+
+def test_integers_are_trained_with_their_ranges_and_stopped(
+    dense: Source, dense_ranges: Calibration, pictures: list[EncodedImage], tmp_path: Path
+) -> None:
+    checkpoint, stop = tmp_path / "kept.npz", threading.Event()
+    plan = Plan("int8", steps=1000, batch=4, rate=1e-2)
+    found = train(dense, pictures, plan, dense_ranges, checkpoint, watch=lambda losses: stop.set(), stop=stop)
+    assert 1 <= len(found.losses) < 1000
+    assert found.trained.scheme is found.untrained.scheme is Scheme.INT8
+    inputs = [read_graph(made.data).tensors for made in (found.trained, found.untrained)]
+    scales = [[t.quantization.scales[0] for t in side if t.dtype == "int8" and t.quantization] for side in inputs]
+    assert len(scales[0]) == len(scales[1]) and scales[0] != scales[1]  # activations' among them
+    again = train(dense, pictures, plan, dense_ranges, checkpoint, stop=stop)
+    assert (again.resumed_at, again.losses, again.trained.data) == (
+        len(found.losses), found.losses, found.trained.data,
+    )  # fmt: skip
+
+
+def test_a_break_changes_nothing(
+    workers: LocalEngine, dense: Source, pictures: list[EncodedImage], tmp_path: Path
+) -> None:
+    archive = packed(pictures)
+    shared = workers.share(dense.data, dense.digest), workers.share(archive, digest_of(archive))
+    plan = Plan("dynamic_range", steps=8, batch=4)
+    job = Job(*shared, dense.settings, plan, None, "training", tmp_path / "kept.npz")
+    whole, broken, same = workers.submit(nets.steps_with_and_without_a_break, job, 8).result()
+    assert whole == broken and same
+
+
+def test_one_that_is_cancelled_stops(dense: Source, pictures: list[EncodedImage], tmp_path: Path) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(Cancelled, match="goes on from there"):
+        train(dense, pictures, Plan("dynamic_range"), None, tmp_path / "kept.npz", cancel=cancel)
+
+
+def test_a_damaged_checkpoint_is_refused(dense: Source, pictures: list[EncodedImage], tmp_path: Path) -> None:
+    (tmp_path / "kept.npz").write_bytes(b"PK\x03\x04 no archive")
+    with pytest.raises(QuantizeError, match=r"kept\.npz is damaged"):
+        train(dense, pictures, Plan("dynamic_range"), None, tmp_path / "kept.npz")
+
+
+def test_images_are_held_out_by_their_content(pictures: list[EncodedImage]) -> None:
+    used, held_out = split([*pictures, *pictures])
+    assert (len(used), len(held_out)) == (9, 3)
+    assert not {image.digest for image in used} & {image.digest for image in held_out}
+    assert split(pictures[::-1]) == (used, held_out)
+    with pytest.raises(QuantizeError, match="at least 10 different images"):
+        split(pictures[:9] * 2)
+
+
+def _scores(rows: int, classes: int) -> np.ndarray:
+    found = np.full((2, rows, classes), 0.01)
+    found[:, 0, 0] = 0.9
+    return found
+
+
+def test_columns_are_told_apart() -> None:
+    random = np.random.default_rng(0)
+    boxes = random.uniform(0, 1, (2, 100, 4))
+    assert not columns_of(boxes).scores.any()
+    logits = columns_of(random.normal(-6, 1, (2, 100, 7)))
+    assert logits.scores.all() and logits.logits
+    with_objectness = np.concatenate([300 * boxes, _scores(100, 1), np.full((2, 100, 2), 0.6)], axis=2)
+    assert columns_of(with_objectness, objectness=4).objectness == 4
+    assert columns_of(boxes, objectness=4).objectness is None
+    yolo = columns_of(np.moveaxis(np.concatenate([300 * boxes, _scores(100, 5)], axis=2), 1, 2))  # (2, 9, 100)
+    assert yolo.channels_first and yolo.rows == 100
+    assert yolo.scores.tolist() == [False] * 4 + [True] * 5 and not yolo.logits
