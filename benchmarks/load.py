@@ -30,6 +30,7 @@ from benchmarks.dropped_image import ROOT, server
 from benchmarks.session import Session
 from qviz import LocalEngine
 from qviz.api import SEEN_FROM, load
+from qviz.context import Context
 from qviz.features.comparison.panel import _boxes
 from qviz.features.detection.detect import detect_images
 from qviz.structures import EncodedImage
@@ -114,7 +115,7 @@ def wrong(found: dict[int, Seen]) -> list[str]:
     images = [EncodedImage(name, photo(visitor, int(name.split("-")[2].split(".")[0]))) for visitor, name in shown]
     with LocalEngine(2) as engine:
         loaded = load([sample_model(name) for name in names], engine)
-        expected = detect_images(engine, loaded, images, len(images), SEEN_FROM)
+        expected = detect_images(Context(engine), loaded, images, len(images), SEEN_FROM)
     complaints = []
     for (visitor, photo_name), image in zip(shown, images, strict=True):
         right = {

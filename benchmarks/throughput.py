@@ -22,6 +22,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from qviz import api
+from qviz.context import Context
 from qviz.datasets.coco import read_coco
 from qviz.detector import AP_SCORE
 from qviz.engine import LocalEngine, importing
@@ -40,7 +41,9 @@ CORES = os.cpu_count() or 1
 def ours(engine: LocalEngine, models: Sequence[LoadedModel], scenes: Dataset, judged: bool = False) -> list[Any]:
     """The images' detections; `judged`: AP of each model."""
     reading = Reading()
-    found = detect_images(engine, models, reading.of(scenes.images), len(scenes.images), AP_SCORE, candidates=False)
+    found = detect_images(
+        Context(engine), models, reading.of(scenes.images), len(scenes.images), AP_SCORE, candidates=False
+    )
     assert len(found.images) == len(scenes.images)
     if not judged:
         return found.images

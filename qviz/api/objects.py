@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from qviz.api.session import PathIn, engine_or_own, first_images
+from qviz.context import Context
 from qviz.datasets.files import find_images, load_images
 from qviz.detector import PAGE_SCORE
 from qviz.engine import Engine
@@ -16,7 +17,7 @@ from qviz.features.detection.detect import detect_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
 from qviz.features.settings import guess_all
-from qviz.progress import OnProgress, silent
+from qviz.progress import Advance, OnProgress, silent
 from qviz.store import Store
 from qviz.structures import Detections
 
@@ -37,7 +38,13 @@ def detect(
     paths = find_images(Path(path) for path in images)
     with engine_or_own(engine) as running:
         models = guess_all(running, models, first_images(paths))
-        found = detect_images(running, models, load_images(paths), len(paths), score, on_progress, threads, store)
+        found = detect_images(
+            Context(running, store=store, threads=threads, progress=Advance(on_progress)),
+            models,
+            load_images(paths),
+            len(paths),
+            score,
+        )
     if not found.images:
         raise ImageError(" ".join(found.skipped[:3]))
     return {
@@ -75,7 +82,13 @@ def compare(
     low = min(score, SEEN_FROM)
     with engine_or_own(engine) as running:
         models = guess_all(running, models, first_images(paths))
-        found = detect_images(running, models, load_images(paths), len(paths), low, on_progress, threads, store)
+        found = detect_images(
+            Context(running, store=store, threads=threads, progress=Advance(on_progress)),
+            models,
+            load_images(paths),
+            len(paths),
+            low,
+        )
     if not found.images:
         raise ImageError(" ".join(found.skipped[:3]))
     reference, *variants = models

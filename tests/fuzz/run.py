@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from qviz.api.building import source_of
+from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.datasets.images import image_sizes
 from qviz.detector import preview_job
@@ -76,7 +77,7 @@ class Witness:
         return self._numbers() == self._first
 
     def _numbers(self) -> list[bytes]:
-        found = detect_images(self._engine, self.models, [self.image], 1, 0.05)
+        found = detect_images(Context(self._engine), self.models, [self.image], 1, 0.05)
         assert not found.skipped, found.skipped
         return [_bits(found.inferences[model.digest, self.image.digest]) for model in self.models]
 
@@ -148,7 +149,7 @@ def tried_model(engine: Engine, source: ModelSource, witness: Witness, deeper: s
     json.dumps(_facts(model), allow_nan=False)
     reference = witness.models[0]
     model = replace(model, inspection=model.inspection.following(reference.inspection))
-    found = detect_images(engine, [reference, model], [witness.image], 1, 0.05)
+    found = detect_images(Context(engine), [reference, model], [witness.image], 1, 0.05)
     inference = found.inferences.get((model.digest, witness.image.digest))
     if inference is None:
         assert found.skipped, "neither a result nor a sentence"

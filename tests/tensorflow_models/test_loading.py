@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
 from qviz.errors import ModelError, NoDecoderError
@@ -39,7 +40,7 @@ pytestmark = pytest.mark.slow
 def detected(
     engine: LocalEngine, models: Sequence[LoadedModel], images: Sequence[EncodedImage]
 ) -> list[list[Detections]]:
-    found = detect_images(engine, models, images, len(images), 0.25)
+    found = detect_images(Context(engine), models, images, len(images), 0.25)
     assert found.skipped == []
     return [[found.inferences[model.digest, image.digest].detections for image in images] for model in models]
 
@@ -132,7 +133,7 @@ def test_a_training_export_is_run_by_tensorflow(exports: Path, engine: LocalEngi
     assert "[1, ?, ?, 3]" in warning.message
     assert [w.code for w in lint_comparison(reference, [variant])] == ["labels_differ"]
 
-    found = detect_images(engine, [reference, variant], [squares()], 1, 0.25)
+    found = detect_images(Context(engine), [reference, variant], [squares()], 1, 0.25)
     assert found.skipped == []
     inference = found.inferences[reference.digest, squares().digest]
     assert (inference.width, inference.height) == (400, 200)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qviz.context import Context
 from qviz.detector import AP_SCORE, PAGE_SCORE
 from qviz.engine import Engine
 from qviz.errors import DatasetError
@@ -38,7 +39,7 @@ from qviz.features.detection.detect import Detected, Reading, detect_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
 from qviz.features.settings import a_few, guess_all, unknown_settings
-from qviz.progress import OnProgress, silent
+from qviz.progress import Advance, OnProgress, silent
 from qviz.store import Store
 from qviz.structures import Dataset, DatasetImage, Detections, GroundTruth
 
@@ -191,10 +192,7 @@ def evaluate(
         models = guess_all(engine, models, [image.encoded() for image in a_few(dataset.images)])
     reading = Reading()
     start = time.monotonic()
-    detected = detect_images(
-        engine, models, reading.of(dataset.images), len(dataset.images), score, on_progress, threads, store, cancel,
-        candidates=False,
-    )  # fmt: skip
+    detected = detect_images(Context(engine, store=store, threads=threads, progress=Advance(on_progress), cancel=cancel), models, reading.of(dataset.images), len(dataset.images), score, candidates=False)  # fmt: skip
     detected.skipped.extend(reading.unread)
     found = _evaluation(models, dataset, reading.digests, detected, time.monotonic() - start, reference_as_truth)
     return replace(found, warnings=tuple(warning.to_json() for warning in lint_all(models, threads)))

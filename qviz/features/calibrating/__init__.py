@@ -20,6 +20,7 @@ from functools import partial
 
 import numpy as np
 
+from qviz.context import Context
 from qviz.detector import AP_SCORE, PAGE_SCORE, decoded
 from qviz.engine import Engine
 from qviz.errors import QuantizeError, SettingsError
@@ -47,7 +48,7 @@ from qviz.features.corruption_sweep.out_of_range import out_of_range
 from qviz.features.detection.detect import detect_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
-from qviz.progress import OnProgress, silent
+from qviz.progress import Advance, OnProgress, silent
 from qviz.store import Store
 from qviz.structures import Dataset, EncodedImage, Loss
 
@@ -187,10 +188,7 @@ def seen_images(bench: Bench, plan: Plan, images: Sequence[EncodedImage]) -> tup
 def _classes(bench: Bench, images: Sequence[EncodedImage]) -> list[str | None]:
     """What the reference is surest of on each image."""
     model = bench.reference
-    found = detect_images(
-        bench.engine, [model], images, len(images), PAGE_SCORE, bench.counter.part(), bench.threads, bench.store,
-        bench.counter.cancel, candidates=False,
-    )  # fmt: skip
+    found = detect_images(Context(bench.engine, store=bench.store, threads=bench.threads, progress=Advance(bench.counter.part()), cancel=bench.counter.cancel), [model], images, len(images), PAGE_SCORE, candidates=False)  # fmt: skip
     surest: list[str | None] = []
     for image in images:
         inference = found.inferences.get((model.digest, image.digest))

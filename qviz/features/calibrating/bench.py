@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from qviz.context import Context
 from qviz.detector import AP_SCORE, PAGE_SCORE
 from qviz.engine import Engine
 from qviz.errors import Cancelled, DatasetError, QuantizeError, QvizError
@@ -21,7 +22,7 @@ from qviz.features.calibrating.trials import Trial
 from qviz.features.corruption_sweep.cell import Cell, CellImage, cell_job
 from qviz.features.detection.detect import Detected, Reading, detect_images
 from qviz.features.detection.models import LoadedModel, ModelSource, finish_loading, start_loading
-from qviz.progress import OnProgress, silent
+from qviz.progress import Advance, OnProgress, silent
 from qviz.store import Store
 from qviz.structures import Dataset, DatasetImage, Inference
 
@@ -160,10 +161,7 @@ class Bench:
 
     def _detect(self, models: Sequence[LoadedModel]) -> Detected:
         images = self.dataset.images
-        found = detect_images(
-            self.engine, models, self.reading.of(images), len(images), self.score, self.counter.part(), self.threads,
-            self.store, self.counter.cancel, candidates=False,
-        )  # fmt: skip
+        found = detect_images(Context(self.engine, store=self.store, threads=self.threads, progress=Advance(self.counter.part()), cancel=self.counter.cancel), models, self.reading.of(images), len(images), self.score, candidates=False)  # fmt: skip
         self.found |= found.inferences
         return found
 

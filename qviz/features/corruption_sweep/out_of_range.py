@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qviz.context import Context
 from qviz.engine import Engine
 from qviz.errors import ImageError
 from qviz.features.corruption_sweep.saturation import RangeReach, check_layers, reach_job
@@ -131,7 +132,7 @@ def out_of_range(
     names: list[tuple[str, str]] = []
     rows: list[tuple[RangeReach, ...]] = []
     skipped: list[str] = []
-    for image, (job,) in in_order(engine, images, submit, cancel=cancel):
+    for image, (job,) in in_order(Context(engine, cancel=cancel), images, submit):
         try:
             rows.append(job.result())
             names.append((image.name, image.digest))

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qviz.context import Context
 from qviz.detector import PAGE_SCORE, decoded
 from qviz.engine import Blob, Engine
 from qviz.errors import ImageError, ModelError
@@ -194,7 +195,7 @@ def saturation(
 
     found: dict[int, list[list[RangeReach]]] = defaultdict(lambda: [[] for _ in every])
     skipped: list[str] = []
-    for done, (_, jobs) in enumerate(in_order(engine, images, submit, cancel=cancel), start=1):
+    for done, (_, jobs) in enumerate(in_order(Context(engine, cancel=cancel), images, submit), start=1):
         try:
             for at, job in enumerate(jobs):
                 for layer in job.result():

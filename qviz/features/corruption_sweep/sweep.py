@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
+from qviz.context import Context
 from qviz.corruptions import CORRUPTIONS, SEVERITIES, known
 from qviz.detector import AP_SCORE, PAGE_SCORE
 from qviz.engine import Engine
@@ -26,7 +27,7 @@ from qviz.features.detection.detect import Detected, Reading, detect_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
 from qviz.features.settings import a_few, guess_all, unknown_settings
-from qviz.progress import OnProgress, silent
+from qviz.progress import Advance, OnProgress, silent
 from qviz.store import Store
 from qviz.structures import Dataset, DatasetImage, Detections, EncodedImage, Inference, Shift
 
@@ -121,10 +122,7 @@ class _Sweep:
     def run(self, corruption: str, shifts: Shifts) -> None:
         """Detect, and hand the cells to the workers."""
         start, before = time.monotonic(), self.done
-        found = detect_images(
-            self.engine, self.models, self._stream(shifts), len(self.dataset.images) * len(shifts), self.score,
-            lambda done, total: self._report(before + done), self.threads, self.store, self.cancel, candidates=False,
-        )  # fmt: skip
+        found = detect_images(Context(self.engine, store=self.store, threads=self.threads, progress=Advance(lambda done, total: self._report(before + done)), cancel=self.cancel), self.models, self._stream(shifts), len(self.dataset.images) * len(shifts), self.score, candidates=False)  # fmt: skip
         self.seconds += time.monotonic() - start
         if corruption == CLEAN:
             self._keep(found)

@@ -11,7 +11,9 @@ from typing import Any
 
 from qviz.cli import options_old as options
 from qviz.cli import output
+from qviz.context import Context
 from qviz.errors import ImageError
+from qviz.progress import Advance
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +38,11 @@ def run(args: argparse.Namespace) -> int:
     with options.engine_of(args) as engine, options.store_of(args) as store:
         model = guess_settings(engine, load_model(engine, source), first_images(paths))
         found = detect_images(
-            engine, [model], load_images(paths), len(paths), args.score, options.show_progress, args.threads, store
+            Context(engine, store=store, threads=args.threads, progress=Advance(options.show_progress)),
+            [model],
+            load_images(paths),
+            len(paths),
+            args.score,
         )
     options.remark_warnings(tuple(warning.to_json() for warning in lint_model(model, args.threads)))
     options.remark(found.skipped)

@@ -5,20 +5,17 @@ The images of a dataset as they are read, one at a time: which bytes they were, 
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from qviz.engine import Engine
-from qviz.errors import Cancelled, ImageError, QvizError
+from qviz.context import Context
+from qviz.errors import ImageError, QvizError
 from qviz.features.detection.batching import Bundles, How, together
 from qviz.features.detection.cache import from_bytes, key_of, to_bytes
 from qviz.features.detection.models import LoadedModel
-from qviz.progress import OnProgress, silent
-from qviz.store import Store
 from qviz.structures import DatasetImage, EncodedImage, Inference
 
 Item = TypeVar("Item")
@@ -41,40 +38,41 @@ class Detected:
 
 
 def detect_images(
-    engine: Engine,
+    context: Context,
     models: Sequence[LoadedModel],
     images: Iterable[EncodedImage],
     total: int,
     score: float,
-    on_progress: OnProgress = silent,
-    threads: int = 1,
-    store: Store | None = None,
-    cancel: threading.Event | None = None,
     candidates: bool = True,
 ) -> Detected:
-    """Every model on every image. A broken image is skipped with its sentence; the others go on.
+    """Run every model on every image. A broken image is skipped with a sentence; the others go on.
 
-    `images` may be a generator: only a few are held at a time. store: where answers are looked for first, and kept as
-    they come; cancel: set it to stop; candidates: whether they are wanted. Raises Cancelled.
+    Args:
+        images: May be a generator: only a few are in memory at a time.
+        total: Expected number of images, for the progress and the batch size.
+        score: Minimum confidence.
+        candidates: Whether the candidates before NMS are wanted too.
+
+    Raises:
+        Cancelled: The context was cancelled.
     """
-    found, bundles = Detected(), Bundles(total, engine.workers)
-    answers = _Answers(engine, models, How(score, threads, candidates), store)
+    detected, batches = Detected(), Bundles(total, context.engine.workers)
+    answers = _Answers(context, models, How(score, context.threads, candidates))
     done = 0
-    for bundle, jobs in in_order(engine, bundles.cut(images), answers.begin, answers.keep, cancel, BUNDLES_AHEAD):
-        for position, image in enumerate(bundle):
+    for batch, jobs in in_order(context, batches.cut(images), answers.begin, answers.keep, BUNDLES_AHEAD):
+        for position, image in enumerate(batch):
             own = jobs[position * len(models) : (position + 1) * len(models)]
-            bundles.learn(_take(found, models, image, own, candidates))
+            batches.learn(_take(detected, models, image, own, candidates))
             done += 1
-            on_progress(done, max(total, done))
-    return found
+            context.progress.advance(done, max(total, done))
+    return detected
 
 
 def in_order(
-    engine: Engine,
+    context: Context,
     images: Iterable[Item],
     submit: Callable[[Item], list[Future[T]]],
     came: Callable[[Future[T]], object] = lambda job: None,
-    cancel: threading.Event | None = None,
     ahead: int = AHEAD,
 ) -> Iterator[tuple[Item, list[Future[T]]]]:
     """Images (or bundles of them) in their order, each when all its jobs are done, with a bounded number under way.
@@ -88,11 +86,11 @@ def in_order(
         for image in images:
             waiting.append((image, submit(image)))
             under_way.update(waiting[-1][1])
-            while waiting and (len(waiting) > ahead * engine.workers or under_way.isdisjoint(waiting[0][1])):
-                _wait_for(waiting[0][1], under_way, came, cancel)
+            while waiting and (len(waiting) > ahead * context.engine.workers or under_way.isdisjoint(waiting[0][1])):
+                _wait_for(context, waiting[0][1], under_way, came)
                 yield waiting.popleft()
         while waiting:
-            _wait_for(waiting[0][1], under_way, came, cancel)
+            _wait_for(context, waiting[0][1], under_way, came)
             yield waiting.popleft()
     finally:  # cancelled, or whoever reads the answers has gone: what still queues is let go
         for job in under_way:
@@ -100,18 +98,17 @@ def in_order(
 
 
 def _wait_for(
+    context: Context,
     jobs: Sequence[Future[T]],
     under_way: set[Future[T]],
     came: Callable[[Future[T]], object],
-    cancel: threading.Event | None,
 ) -> None:
     """Until these jobs are done; those of other images that finish meanwhile are told of too. Raises Cancelled."""
     while True:
         for job in [job for job in under_way if job.done()]:
             under_way.remove(job)
             came(job)
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("The work was stopped before it was done.")
+        context.check_cancelled()
         if under_way.isdisjoint(jobs):
             return
         wait(under_way, timeout=LOOK_EVERY, return_when=FIRST_COMPLETED)
@@ -121,18 +118,17 @@ def _wait_for(
 class _Answers:
     """Asks the store, then the engine. keys: of what the engine was asked for, until it is kept."""
 
-    engine: Engine
+    context: Context
     models: Sequence[LoadedModel]
     how: How
-    store: Store | None
     keys: dict[Future[Inference], str] = field(default_factory=dict)
 
     def begin(self, bundle: Sequence[EncodedImage]) -> list[Future[Inference]]:
         """For each image an answer a model: there already, or under way."""
-        if self.store is None:
-            return together(self.engine, [(image, self.models) for image in bundle], self.how)
+        if self.context.store is None:
+            return together(self.context.engine, [(image, self.models) for image in bundle], self.how)
         keys = [[self._key(model, image) for model in self.models] for image in bundle]
-        kept = self.store.get_many([key for row in keys for key in row])
+        kept = self.context.store.get_many([key for row in keys for key in row])
         answers = {key: answer for key, data in kept.items() if (answer := self._known(data)) is not None}
         asked: list[tuple[EncodedImage, list[LoadedModel]]] = []
         missing: dict[str, None] = {}
@@ -140,7 +136,7 @@ class _Answers:
             new = {key: model for key, model in zip(row, self.models, strict=True) if key not in answers | missing}
             asked.append((image, list(new.values())))
             missing |= dict.fromkeys(new)
-        for key, answer in zip(missing, together(self.engine, asked, self.how), strict=True):
+        for key, answer in zip(missing, together(self.context.engine, asked, self.how), strict=True):
             answers[key] = answer
             self.keys[answer] = key
         return [answers[key] for row in keys for key in row]
@@ -159,8 +155,8 @@ class _Answers:
     def keep(self, answer: Future[Inference]) -> None:
         """Into the store, unless it comes from there. Errors are not kept: they may be of the day."""
         key = self.keys.pop(answer, None)
-        if self.store is not None and key and not answer.cancelled() and answer.exception() is None:
-            self.store.put(key, to_bytes(_trimmed(answer.result(), self.how.candidates)))
+        if self.context.store is not None and key and not answer.cancelled() and answer.exception() is None:
+            self.context.store.put(key, to_bytes(_trimmed(answer.result(), self.how.candidates)))
 
 
 def _take(

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qviz.context import Context
 from qviz.engine import Engine
 from qviz.errors import ImageError, ModelError
 from qviz.features.detection.detect import in_order
@@ -138,7 +139,7 @@ def layer_errors(
         return [engine.submit(layer_sums_job, *models, image, local_inputs)]
 
     found = _Found()
-    for _, (job,) in in_order(engine, images, submit, cancel=cancel):
+    for _, (job,) in in_order(Context(engine, cancel=cancel), images, submit):
         found.take(job)
         on_progress(found.seen, max(expected, found.seen))
     if len(found.skipped) == found.seen:

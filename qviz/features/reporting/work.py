@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 
+from qviz.context import Context
 from qviz.detector import AP_SCORE, PAGE_SCORE, preview_job
 from qviz.engine import Engine
 from qviz.errors import ImageError, SettingsError
@@ -27,7 +28,7 @@ from qviz.features.layer_error import LayerErrors, layer_errors
 from qviz.features.reporting.study import Made, StudiedImage, Study, studied_models
 from qviz.features.settings import IMAGES as GUESS_IMAGES
 from qviz.features.settings import guess_all
-from qviz.progress import OnProgress, silent
+from qviz.progress import Advance, OnProgress, silent
 from qviz.store import Store
 from qviz.structures import Dataset, DatasetImage, EncodedImage, Scheme, digest_of
 
@@ -157,7 +158,13 @@ def _compared(
     cancel: threading.Event | None,
 ) -> Comparison:
     low = min(wanted.score, SEEN_FROM)
-    found = detect_images(engine, models, seen.read(), len(seen.images), low, on_progress, threads, store, cancel)
+    found = detect_images(
+        Context(engine, store=store, threads=threads, progress=Advance(on_progress), cancel=cancel),
+        models,
+        seen.read(),
+        len(seen.images),
+        low,
+    )
     said = [*seen.unread, *found.skipped]
     if not found.images:
         raise ImageError(" ".join(said[:3]) or "No image was given; a report needs some to compare objects on.")

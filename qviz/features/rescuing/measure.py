@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from qviz.context import Context
 from qviz.detector import PAGE_SCORE
 from qviz.engine import Engine
 from qviz.errors import DatasetError, ModelError
@@ -23,7 +24,7 @@ from qviz.features.comparison.matching import agreed, agreement
 from qviz.features.detection.detect import Reading, detect_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.rescuing.result import AP, Budget
-from qviz.progress import OnProgress, silent
+from qviz.progress import Advance, OnProgress, silent
 from qviz.store import Store
 from qviz.structures import Dataset, DatasetImage, Detections, EncodedImage, Loss
 
@@ -152,10 +153,7 @@ class Half:
 
     def _run(self, model: LoadedModel, on_progress: OnProgress) -> dict[int, Detections]:
         rows = [image for image in self._dataset.images if image.id in self._digests]
-        detected = detect_images(
-            self._engine, [model], (image.encoded() for image in rows), len(rows), self._score, on_progress,
-            self._threads, self._store, self._cancel, candidates=False,
-        )  # fmt: skip
+        detected = detect_images(Context(self._engine, store=self._store, threads=self._threads, progress=Advance(on_progress), cancel=self._cancel), [model], (image.encoded() for image in rows), len(rows), self._score, candidates=False)  # fmt: skip
         self.skipped += detected.skipped
         inferences = {image.id: detected.inferences.get((model.digest, self._digests[image.id])) for image in rows}
         return {id: inference.detections for id, inference in inferences.items() if inference is not None}

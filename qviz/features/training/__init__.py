@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qviz.context import Context
 from qviz.detector import PAGE_SCORE
 from qviz.engine import Engine
 from qviz.errors import QuantizeError
@@ -19,7 +20,7 @@ from qviz.features.comparison import ComparedVariant, compare_variant
 from qviz.features.detection.detect import detect_images
 from qviz.features.detection.models import LoadedModel, ModelSource, follow, load_model
 from qviz.features.training.train import Trained
-from qviz.progress import OnProgress, silent
+from qviz.progress import Advance, OnProgress, silent
 from qviz.structures import EncodedImage
 
 if TYPE_CHECKING:
@@ -111,7 +112,9 @@ def gain_of(
     built = {"with training": trained.trained, "without": trained.untrained}
     sources = [ModelSource(name, made.data, sidecar=reference.settings) for name, made in built.items()]
     variants = [follow(load_model(engine, source), reference) for source in sources]
-    found = detect_images(engine, [reference, *variants], images, len(images), PAGE_SCORE, on_progress)
+    found = detect_images(
+        Context(engine, progress=Advance(on_progress)), [reference, *variants], images, len(images), PAGE_SCORE
+    )
     after, before = (compare_variant(reference, v, found.images, found.inferences, PAGE_SCORE) for v in variants)
     if not after.images:
         raise QuantizeError(f"No held-out image could be run: {' '.join(found.skipped[:3])}")

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qviz.context import Context
 from qviz.detector import PAGE_SCORE
 from qviz.engine import Engine
 from qviz.errors import ImageError, ModelError, SettingsError
@@ -72,7 +73,7 @@ class Measure:
     def __call__(self, sets: Sequence[Orders], images: Sequence[EncodedImage] | None = None) -> list[Tally]:
         """One tally a set. Raises ImageError where no image can be read, ModelError, WorkerError."""
         among = list(self.images if images is None else images)
-        for image, jobs in in_order(self._engine, among, lambda image: self._jobs(sets, image)):
+        for image, jobs in in_order(Context(self._engine), among, lambda image: self._jobs(sets, image)):
             for job in jobs:
                 self._take(image, job)
         if not self.images:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from qviz.api import compare, detect, evaluate
+from qviz.context import Context
 from qviz.engine import LocalEngine
 from qviz.errors import DatasetError, ImageError
 from qviz.features.comparison import compare_image
@@ -80,7 +81,7 @@ def test_a_broken_image_is_skipped_with_a_sentence_and_the_others_go_on(
     broken = EncodedImage("broken.jpg", images[0].data[:500])
     text = EncodedImage("text.jpg", b"{}")
     given = [broken, images[0], text, images[1]]
-    found = detect_images(engine, [loaded["float32"], loaded["int8"]], iter(given), len(given), 0.25)
+    found = detect_images(Context(engine), [loaded["float32"], loaded["int8"]], iter(given), len(given), 0.25)
     assert [name for name, _ in found.images] == list(NAMES[:2])
     assert len(found.inferences) == 4
     assert [sentence.split()[0] for sentence in found.skipped] == ["broken.jpg", "text.jpg"]  # once, not once a model
@@ -92,7 +93,7 @@ def test_a_broken_model_is_skipped_and_the_other_goes_on(
     good, other = loaded["float32"], loaded["int8"]
     gone = engine.share(b"no model", "digest of a damaged file")
     damaged = replace(other, blob=gone, model=replace(other.model, name="damaged.tflite", digest=gone.digest))
-    found = detect_images(engine, [good, damaged], images[:2], 2, 0.25)
+    found = detect_images(Context(engine), [good, damaged], images[:2], 2, 0.25)
     assert len(found.inferences) == 2
     assert [sentence.split(":")[0] for sentence in found.skipped] == [f"damaged.tflite on {name}" for name in NAMES[:2]]
 
@@ -101,7 +102,7 @@ def test_more_images_than_are_held_at_a_time_stay_in_order(
     loaded: dict[str, LoadedModel], images: list[EncodedImage], engine: LocalEngine
 ) -> None:
     given = [EncodedImage(f"{i}.jpg", images[i % 3].data) for i in range(14)]
-    found = detect_images(engine, [loaded["int8"]], iter(given), 14, 0.25)
+    found = detect_images(Context(engine), [loaded["int8"]], iter(given), 14, 0.25)
     assert [name for name, _ in found.images] == [image.name for image in given]
     assert len(found.inferences) == 3  # by what they show, not by name
 

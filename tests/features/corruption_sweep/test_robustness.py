@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from qviz.context import Context
 from qviz.corruptions.shift import moved
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
@@ -51,7 +52,7 @@ def test_its_ap_is_that_of_pycocotools(engine: LocalEngine, loaded: dict[str, Lo
     assert (found.annotated, found.images, found.corruptions) == (True, 6, ("night", "rotation"))
     for name in ("night", "rotation"):
         images = [image.encoded().under(Shift(name, 2)) for image in scenes.images]
-        detected = detect_images(engine, models, images, 6, 0.001)
+        detected = detect_images(Context(engine), models, images, 6, 0.001)
         truths = []
         for image, under in zip(scenes.images, images, strict=True):
             run = detected.inferences[models[0].digest, under.digest]

@@ -22,11 +22,13 @@ import psutil
 import pytest
 
 from qviz.api import compare, evaluate
+from qviz.context import Context
 from qviz.engine import Blob, LocalEngine, importing
 from qviz.errors import Cancelled
 from qviz.features.detection.batching import MOST
 from qviz.features.detection.detect import BUNDLES_AHEAD, Detected, detect_images, in_order
 from qviz.features.detection.models import LoadedModel
+from qviz.progress import Advance
 from qviz.store import FILE, Store
 from qviz.structures import EncodedImage
 from tests.conftest import ROOT, Sample
@@ -91,17 +93,19 @@ def test_adding_a_variant_computes_that_variant_only(
     loaded: dict[str, LoadedModel], images: list[EncodedImage], counted: Counted, store: Store
 ) -> None:
     models = [loaded[name] for name in ("float32", "int8", "int8_wrong_range")]
-    fresh = detect_images(counted, models, images, 3, 0.05)
+    fresh = detect_images(Context(counted), models, images, 3, 0.05)
     assert len(counted.jobs) == 9
     counted.jobs.clear()
-    first = detect_images(counted, models[:2], images, 3, 0.05, store=store)
+    first = detect_images(Context(counted, store=store), models[:2], images, 3, 0.05)
     assert len(counted.jobs) == 6
     counted.jobs.clear()
-    second = detect_images(counted, models, images, 3, 0.05, store=store)
+    second = detect_images(Context(counted, store=store), models, images, 3, 0.05)
     assert counted.jobs == [models[2].digest] * 3
     counted.jobs.clear()
     told: list[tuple[int, int]] = []
-    third = detect_images(counted, models, images, 3, 0.05, lambda *done: told.append(done), store=store)
+    third = detect_images(
+        Context(counted, store=store, progress=Advance(lambda *done: told.append(done))), models, images, 3, 0.05
+    )
     assert counted.jobs == []
     assert told == [(1, 3), (2, 3), (3, 3)]
     assert seen(second) == seen(third) == seen(fresh)
@@ -113,8 +117,8 @@ def test_another_threshold_or_settings_are_not_mixed_up(
     loaded: dict[str, LoadedModel], images: list[EncodedImage], counted: Counted, store: Store
 ) -> None:
     model = loaded["int8"]
-    low = detect_images(counted, [model], images, 3, 0.001, store=store, candidates=False)
-    high = detect_images(counted, [model], images, 3, 0.5, store=store)
+    low = detect_images(Context(counted, store=store), [model], images, 3, 0.001, candidates=False)
+    high = detect_images(Context(counted, store=store), [model], images, 3, 0.5)
     assert len(counted.jobs) == 6
     for key, one in high.inferences.items():
         assert one.detections.scores.min() >= 0.5
@@ -127,7 +131,7 @@ def test_an_error_is_not_kept(
     loaded: dict[str, LoadedModel], images: list[EncodedImage], counted: Counted, store: Store
 ) -> None:
     given = [EncodedImage("broken.jpg", images[0].data[:500]), images[0]]
-    runs = [detect_images(counted, [loaded["int8"]], given, 2, 0.25, store=store) for _ in range(2)]
+    runs = [detect_images(Context(counted, store=store), [loaded["int8"]], given, 2, 0.25) for _ in range(2)]
     assert len(counted.jobs) == 3  # the broken image is tried again
     assert runs[0].skipped == runs[1].skipped
     assert [name for name, _ in runs[1].images] == ["astronaut.jpg"]
@@ -137,13 +141,13 @@ def test_a_value_that_is_no_inference_is_computed_again(
     loaded: dict[str, LoadedModel], images: list[EncodedImage], counted: Counted, tmp_path: Path
 ) -> None:
     with Store(tmp_path / FILE) as store:
-        first = detect_images(counted, [loaded["int8"]], images, 3, 0.25, store=store)
+        first = detect_images(Context(counted, store=store), [loaded["int8"]], images, 3, 0.25)
     with closing(sqlite3.connect(tmp_path / FILE)) as other:
         keys = [key for (key,) in other.execute("SELECT key FROM kept")]
     with Store(tmp_path / FILE) as store:
         for key in keys:
             store.put(key, b"of another kind")
-        second = detect_images(counted, [loaded["int8"]], images, 3, 0.25, store=store)
+        second = detect_images(Context(counted, store=store), [loaded["int8"]], images, 3, 0.25)
     assert len(counted.jobs) == 6
     assert seen(first) == seen(second)
 
@@ -180,7 +184,7 @@ def test_cancelling_lets_queued_jobs_go(images: list[EncodedImage], engine: Loca
 
     taken = []
     with pytest.raises(Cancelled, match="was stopped before it was done"):
-        for image, _ in in_order(engine, many(images, 1000), submit, cancel=cancel):
+        for image, _ in in_order(Context(engine, cancel=cancel), many(images, 1000), submit):
             taken.append(image.name)
             cancel.set()
     assert taken == ["0.jpg"]
@@ -195,7 +199,7 @@ def test_a_run_can_be_cancelled(
     cancel = threading.Event()
     cancel.set()
     with pytest.raises(Cancelled):
-        detect_images(engine, [loaded["int8"]], images, 3, 0.25, cancel=cancel)
+        detect_images(Context(engine, cancel=cancel), [loaded["int8"]], images, 3, 0.25)
 
 
 def test_few_images_are_held_at_a_time(
@@ -212,7 +216,11 @@ def test_few_images_are_held_at_a_time(
     for _ in range(2):  # from the engine, then from the store
         read[0] = done[0] = 0
         detect_images(
-            engine, [loaded["int8"]], given(), 200, 0.25, lambda now, _: done.__setitem__(0, now), store=store
+            Context(engine, store=store, progress=Advance(lambda now, _: done.__setitem__(0, now))),
+            [loaded["int8"]],
+            given(),
+            200,
+            0.25,
         )
         assert done == read == [200]
 
@@ -221,7 +229,7 @@ def test_a_killed_worker_changes_no_number(
     loaded: dict[str, LoadedModel], images: list[EncodedImage], engine: LocalEngine, store: Store
 ) -> None:
     given = many(images, 40)
-    whole = detect_images(engine, [loaded["int8"]], given, 40, 0.25)
+    whole = detect_images(Context(engine), [loaded["int8"]], given, 40, 0.25)
     with LocalEngine(2, warm_up=importing("qviz.detector")) as own:
         model = own.share(loaded["int8"].model.data, loaded["int8"].digest)
         victim = own.submit(os.getpid).result(timeout=60)
@@ -232,9 +240,9 @@ def test_a_killed_worker_changes_no_number(
                 os.kill(victim, signal.SIGKILL)
 
         mine = [replace(loaded["int8"], blob=model)]
-        first = detect_images(counted, mine, given, 40, 0.25, kill, store=store)
+        first = detect_images(Context(counted, store=store, progress=Advance(kill)), mine, given, 40, 0.25)
         counted.jobs.clear()
-        second = detect_images(counted, mine, given, 40, 0.25, store=store)
+        second = detect_images(Context(counted, store=store), mine, given, 40, 0.25)
     assert first.skipped == []
     assert counted.jobs == []
     assert seen(first) == seen(second) == seen(whole)

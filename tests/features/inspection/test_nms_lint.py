@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from qviz.api import evaluate
+from qviz.context import Context
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
 from qviz.features.cost import profile
@@ -27,8 +28,8 @@ def test_the_class_of_that_number_is_never_detected(
     scenes = read_coco(sample.folder / "scenes" / "annotations.json", sample.folder / "scenes")
     (category,) = (row.id for row in scenes.categories if row.name == wanted)
     shown = [image.encoded() for image in scenes.images if category in image.category_ids][:6]
-    one = detect_images(engine, [model], shown, len(shown), 0.05)
-    many = detect_images(engine, [model], shown, len(shown), 0.05, threads=threads)
+    one = detect_images(Context(engine), [model], shown, len(shown), 0.05)
+    many = detect_images(Context(engine, threads=threads), [model], shown, len(shown), 0.05)
     for digest in (image.digest for image in shown):
         alone, together = (found.inferences[model.digest, digest].detections for found in (one, many))
         assert np.sum(together.class_ids == threads) == 0

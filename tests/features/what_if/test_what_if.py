@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.datasets.images import read_image
 from qviz.engine import LocalEngine
@@ -46,7 +47,7 @@ def test_nothing_in_float_is_what_compare_measures(
     reference = loaded["float32"]
     for name in ("int8", "int8_wrong_range", "dynamic_range"):
         found = what_if_float(engine, reference, loaded[name], images, [frozenset({0})])
-        detected = detect_images(engine, [reference, loaded[name]], images, len(images), 0.05)
+        detected = detect_images(Context(engine), [reference, loaded[name]], images, len(images), 0.05)
         compared = compare_variant(reference, loaded[name], detected.images, detected.inferences, 0.25).summary
         assert (found.base, found.base_mean_score_delta) == (compared.agreement, compared.mean_score_delta)
 
