@@ -20,9 +20,7 @@ from qviz.engine import let_go_of_the_past
 from qviz.errors import QvizError
 from qviz.formatting import as_text
 from qviz.limits import limits
-from qviz.ui import clicks, sample, uploads, view, workspace
-from qviz.ui import server as calls
-from qviz.ui import server as conversions
+from qviz.ui import clicks, sample, server, uploads, view, workspace
 from qviz.ui.server import Models
 
 MENU = (
@@ -40,11 +38,42 @@ STYLE = Path(__file__).with_name("style.css")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Page:
-    """What a page begins with."""
+    """What a page begins with.
+
+    Attributes:
+        workspace: Models, images and annotations of this session.
+        models: The loaded models, or None where no model is loaded.
+        view: What the user looks at.
+    """
 
     workspace: workspace.Workspace
     models: Models | None
     view: view.View
+
+    @property
+    def loaded(self) -> Models:
+        """The loaded models, on a page that has called `require`."""
+        assert self.models is not None, "`require` ends a page without models"
+        return self.models
+
+    def require(self, needs: str, sentence: str, note: str, zone: str = "Models and images") -> Models:
+        """The loaded models. Where something is missing, the page's empty state is shown instead and the page ends.
+
+        Args:
+            needs: Of `models`, `variants`, `images`, separated by spaces.
+            sentence, note: What the page would show, and what to drop for it.
+            zone: Label of the drop zone.
+        """
+        present = {
+            "models": self.models is not None,
+            "variants": self.models is not None and bool(self.models.variants),
+            "images": bool(self.workspace.images),
+        }
+        if self.models is None or not all(present[name] for name in needs.split()):
+            verdict(sentence, note)
+            uploads.drop_zone(zone)
+            st.stop()
+        return self.models
 
 
 @contextlib.contextmanager
@@ -58,12 +87,12 @@ def begin(title: str) -> Iterator[Page]:
             let_go_of_the_past()  # of visitors who have left
             workspace.keep(sample.opening())
         uploads.heed_drop()
-        held = conversions.settled(workspace.current())
-        found = calls.models(held)
+        held = server.settled(workspace.current())
+        found = server.models(held)
         _sidebar(held, found)
         _purpose(title)
         _notices(held, found)
-        conversions.show_pending(held)
+        server.show_pending(held)
         yield Page(held, found, view.current())
     except QvizError as error:
         st.error(as_text(str(error)))
