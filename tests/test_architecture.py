@@ -200,7 +200,7 @@ def _complaint(module: str, name: str, inside: bool) -> str | None:
 
 def drawn(text: str) -> list[list[str]]:
     """The drawing in CONTRIBUTING.md: a fenced block, one line per level, lowest first, `name | name`."""
-    block = next(block for block in re.findall(r"^```\n(.*?)^```", text, re.M | re.S) if "structures" in block)
+    block = next(block for block in re.findall(r"^```\n(.*?)^```", text, re.M | re.S) if "\nstructures\n" in block)
     return [[name.strip() for name in line.split("|")] for line in reversed(block.strip().splitlines())]
 
 

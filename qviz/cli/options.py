@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from qviz.progress import Progress, TimeLeft
 if TYPE_CHECKING:
     from qviz.session import Session
 
+INPUTS = ("images", "dataset", "dataset_images", "calibration", "workers", "threads")
 SETTINGS = ("labels", "mean", "std", "channels", "resize", "decoder", "class_offset", "nms_iou", "max_detections")
 
 
@@ -75,9 +77,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--std", metavar="A[,B,C]")
     group.add_argument("--channels", metavar="rgb|bgr")
     group.add_argument("--resize", metavar="stretch|letterbox|letterbox-top-left")
-    group.add_argument("--class-offset", type=int, metavar="N", help="1 where the file counts background as class 0")
-    group.add_argument("--nms-iou", type=float, metavar="X", help="overlap from which NMS suppresses a box")
-    group.add_argument("--max-detections", type=int, metavar="N", help="maximum detections per image")
+    group.add_argument(
+        "--class-offset", type=whole_number(0, 1), metavar="N", help="1 where the file counts background as class 0"
+    )
+    group.add_argument("--nms-iou", type=fraction, metavar="X", help="overlap from which NMS suppresses a box")
+    group.add_argument(
+        "--max-detections", type=whole_number(1, 100_000), metavar="N", help="maximum detections per image"
+    )
 
 
 def add_score(parser: argparse.ArgumentParser, default: float) -> None:
@@ -106,7 +112,9 @@ def add_work(parser: argparse.ArgumentParser, threads: bool = False, cache: bool
         help="worker processes on this machine (default: one per core), or the scheduler of a Dask cluster",
     )
     if threads:
-        group.add_argument("--threads", type=int, default=1, metavar="N", help="threads per interpreter (default 1)")
+        group.add_argument(
+            "--threads", type=whole_number(1, 256), default=1, metavar="N", help="threads per interpreter (default 1)"
+        )
     if cache:
         kept = group.add_mutually_exclusive_group()
         kept.add_argument("--cache", type=Path, metavar="DIR", help="keeps detections (default: your cache folder)")
@@ -123,20 +131,41 @@ def add_output(parser: argparse.ArgumentParser, csv: bool = True) -> None:
 
 def fraction(text: str) -> float:
     """An argparse type: a number in [0, 1]."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number between 0 and 1; give e.g. 0.5.")
-    return value
+    return number(0, 1)(text)
 
 
 def positive_fraction(text: str) -> float:
     """An argparse type: a number in (0, 1]."""
     if (value := fraction(text)) == 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and up to 1; give e.g. 0.5.")
+        raise argparse.ArgumentTypeError(f"{text} is not above 0; give a number up to 1, e.g. 0.5.")
     return value
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """An argparse type: a number in [low, high]."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number between {low:g} and {high:g}.")
+        return value
+
+    return parse
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """An argparse type: a whole number in [low, high]."""
+
+    def parse(text: str) -> int:
+        value = number(low, high)(text)
+        if value != int(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number.")
+        return int(value)
+
+    return parse
 
 
 @contextlib.contextmanager
@@ -147,13 +176,11 @@ def session_of(args: argparse.Namespace, models: Sequence[Path] | None = None) -
     """
     from qviz.session import Session  # the analyses are imported while the workers start
 
-    offered = vars(args)
-    paths = list(models or [args.reference, *offered.get("variants", [])])
-    names = ("images", "dataset", "dataset_images", "calibration", "workers", "threads")
-    given: dict[str, Any] = {name: offered[name] for name in names if offered.get(name) is not None}
+    paths = list(models or [args.reference, *(args.variants if "variants" in args else [])])
+    given = {name: value for name in INPUTS if name in args and (value := getattr(args, name)) is not None}
     _take_older_name(given)
-    settings = {name: _setting(name, offered[name]) for name in SETTINGS if offered.get(name) is not None}
-    cache = False if "no_cache" not in offered or offered["no_cache"] else offered["cache"] or True
+    settings = {name: _setting(name, value) for name in SETTINGS if name in args and (value := getattr(args, name))}
+    cache = (args.cache or not args.no_cache) if "cache" in args else False
     common: dict[str, Any] = {"cache": cache, "progress": TerminalProgress(), **given, **settings}
     with Session(*paths, **common) as session:
         yield session
