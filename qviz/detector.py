@@ -94,8 +94,8 @@ def inspect(data: bytes, said: Settings, sidecar: Settings) -> Inspection:
     settings = Settings()
     sources: dict[str, str] = {}
     for source, layer in layers.items():
-        sources |= {field_name: source for field_name in layer.said() if field_name not in sources}
-        settings = settings.over(layer)
+        sources |= {field_name: source for field_name in layer.given() if field_name not in sources}
+        settings = settings.with_defaults(layer)
     return Inspection(graph, scheme_facts(graph), name, fitting(graph), settings, sources, _post_process(graph))
 
 

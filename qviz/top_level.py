@@ -64,7 +64,7 @@ def _documentation(name: str, method: Callable[..., Any]) -> str:
 def load(paths: Iterable[Source], engine: Engine, settings: Any = None) -> list[LoadedModel]:
     """Models from files, the first taken as the reference. Deprecated: `qviz.open(*paths)` does this and more."""
     warnings.warn("qviz.load goes away after version 0.2; use qviz.open(...).", DeprecationWarning, stacklevel=2)
-    given = {} if settings is None else settings.said()
+    given = {} if settings is None else settings.given()
     return Session(*paths, engine=engine, cache=False, **given).models
 
 

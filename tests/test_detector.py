@@ -38,7 +38,7 @@ def test_the_first_that_speaks_wins(
 ) -> None:
     data = sample.models["int8"].read_bytes()
     found = inspect(data, said, sidecar)
-    if reference.said():
+    if reference.given():
         found = found.following(inspect(data, reference, NOTHING))
     assert (found.settings.mean, found.sources["mean"]) == ((mean,) * 3, source)
 
@@ -141,7 +141,7 @@ def test_boxes_are_those_of_the_original_whatever_the_resize(
     x, y = beside
     pixels = np.full((512 + y, 512 + x, 3), 114, np.uint8)
     pixels[y:, x:] = person
-    settings = Settings(resize=resize).over(inspect(data, NOTHING, NOTHING).settings)
+    settings = Settings(resize=resize).with_defaults(inspect(data, NOTHING, NOTHING).settings)
     found = Detector(data, settings).detect(Image(name, pixels, ""), 0.3)
     assert settings.labels[found.detections.class_ids[0]] == "person"
     annotated = np.array([[19 + x, 15 + y, 362 + x, 512 + y]], np.float32)

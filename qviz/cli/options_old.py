@@ -79,7 +79,7 @@ def add_output(parser: argparse.ArgumentParser, csv: bool = True) -> None:
 
 def settings_of(args: argparse.Namespace) -> Settings:
     """The settings that the call names. Raises SettingsError, LabelsError."""
-    from qviz.structures.settings import Settings, triple  # numpy: 0.15 s that --help does without
+    from qviz.structures.settings import Settings, per_channel  # numpy: 0.15 s that --help does without
 
     labels = None
     if args.labels is not None:
@@ -87,8 +87,8 @@ def settings_of(args: argparse.Namespace) -> Settings:
 
         labels = read_labels(args.labels)
     return Settings(
-        mean=triple(args.mean.split(","), "--mean", "The call") if args.mean else None,
-        std=triple(args.std.split(","), "--std", "The call") if args.std else None,
+        mean=per_channel(args.mean.split(","), "--mean", "The call") if args.mean else None,
+        std=per_channel(args.std.split(","), "--std", "The call") if args.std else None,
         channels=args.channels,
         resize=args.resize,
         decoder=args.decoder,

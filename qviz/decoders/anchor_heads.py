@@ -41,8 +41,8 @@ INPUT = Settings(
     nms_iou=0.5,
     max_detections=100,
 )
-LITE_INPUT = Settings(mean=(127.0,) * 3, std=(128.0,) * 3).over(INPUT)
-RETINANET_INPUT = Settings(mean=(127.5,) * 3, std=(127.5,) * 3, resize="stretch", nms_iou=0.6).over(INPUT)
+LITE_INPUT = Settings(mean=(127.0,) * 3, std=(128.0,) * 3).with_defaults(INPUT)
+RETINANET_INPUT = Settings(mean=(127.5,) * 3, std=(127.5,) * 3, resize="stretch", nms_iou=0.6).with_defaults(INPUT)
 
 
 @dataclass(slots=True, eq=False)  # not frozen: the Protocol of decoders has plain attributes

@@ -1,12 +1,12 @@
-"""What a model needs beyond what its file says: one small, visible set.
+"""Settings of a model: what qviz needs to know beyond the .tflite file itself.
 
-The names are those of the command line and of `MODEL.tflite.qviz.json`. None means: not said here.
-Normalisation is on pixel values 0..255: x -> (x - mean) / std, a value a channel in the model's channel order.
+The field names are those of the command line and of `MODEL.tflite.qviz.json`. None means "not set".
+Pixels 0..255 are normalised as x -> (x - mean) / std, one value per channel in the model's channel order.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from qviz.errors import SettingsError
@@ -17,7 +17,18 @@ RESIZES = ("stretch", "letterbox", "letterbox-top-left")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """mean, std: 3 floats; channels, resize: see above; decoder: a name of DECODERS; labels: a name a class."""
+    """Input preparation and decoding of one model.
+
+    Attributes:
+        mean, std: One value per channel, on pixels 0..255.
+        channels: One of CHANNELS.
+        resize: One of RESIZES.
+        decoder: A name of `qviz.decoders.DECODERS`.
+        nms_iou: IoU above which non-maximum suppression drops a box, 0..1.
+        max_detections: Maximum detections per image.
+        class_offset: 1 if class 0 of the model is the background, else 0.
+        labels: One name per class.
+    """
 
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
@@ -33,43 +44,49 @@ class Settings:
         _check_choice("channels", self.channels, CHANNELS)
         _check_choice("resize", self.resize, RESIZES)
         if self.std is not None and any(value == 0 for value in self.std):
-            raise SettingsError("std is 0 for a channel, and pixels are divided by it: give the spread, e.g. 127.5.")
+            raise SettingsError("std is 0 for a channel, but pixels are divided by it: give the spread, e.g. 127.5.")
         if self.nms_iou is not None and not 0 <= self.nms_iou <= 1:
-            raise SettingsError(f"nms_iou is {self.nms_iou}; it is an overlap between 0 and 1, e.g. 0.6.")
+            raise SettingsError(f"nms_iou is {self.nms_iou}; it must be an overlap between 0 and 1, e.g. 0.6.")
         if self.class_offset not in (None, 0, 1):
-            raise SettingsError(f"class_offset is {self.class_offset}; it is 1 where class 0 is background, else 0.")
+            raise SettingsError(
+                f"class_offset is {self.class_offset}; it must be 1 where class 0 is the background, else 0."
+            )
         if self.max_detections is not None and self.max_detections < 1:
             raise SettingsError(f"max_detections is {self.max_detections}; it must be at least 1.")
 
-    def over(self, base: Settings) -> Settings:
-        """These settings, and those of `base` where these say nothing."""
-        return replace(base, **self.said())
+    def with_defaults(self, defaults: Settings) -> Settings:
+        """These settings, completed by `defaults` where a field is None."""
+        return replace(defaults, **self.given())
 
-    def said(self) -> dict[str, Any]:
-        """Only what is said here."""
-        return {
-            field.name: getattr(self, field.name) for field in fields(self) if getattr(self, field.name) is not None
-        }
+    def given(self) -> dict[str, Any]:
+        """The fields that are set, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
 
     def to_json(self) -> dict[str, Any]:
-        """All names, null where nothing is said; labels are left to their own key."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-            if name != "labels"
-        }
+        """All fields but `labels`, null where not set."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "labels"}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
-    def from_json(cls, said: Any, where: str) -> Settings:
-        """From a JSON object. Raises SettingsError for an unknown name or a value of the wrong kind."""
-        if not isinstance(said, dict):
+    def from_json(cls, data: Any, where: str) -> Settings:
+        """Read a JSON object.
+
+        Args:
+            data: The parsed JSON.
+            where: Names the source in messages.
+
+        Raises:
+            SettingsError: An unknown name or a value of the wrong kind.
+        """
+        if not isinstance(data, dict):
             raise SettingsError(f'{where} is not a JSON object of settings such as {{"mean": 127.5}}.')
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(said) - known):
+        names = {field.name for field in fields(cls)}
+        if unknown := sorted(set(data) - names):
             raise SettingsError(
-                f"{where} names {unknown[0]!r}, which is no setting. Known: {', '.join(sorted(known))}."
+                f"{where} has an unknown setting, {unknown[0]!r}. Possible settings: {', '.join(sorted(names))}."
             )
-        return cls(**{name: _parse(name, value, where) for name, value in said.items() if value is not None})
+        return cls(**{name: _parse(name, value, where) for name, value in data.items() if value is not None})
 
 
 def _check_choice(name: str, value: str | None, choices: tuple[str, ...]) -> None:
@@ -77,9 +94,13 @@ def _check_choice(name: str, value: str | None, choices: tuple[str, ...]) -> Non
         raise SettingsError(f"{name} is {value!r}; choose one of {', '.join(choices)}.")
 
 
-def triple(value: Any, name: str, where: str) -> tuple[float, float, float]:
-    """One number for all channels, or one each."""
-    numbers = value if isinstance(value, (list, tuple)) else [value] * 3
+def per_channel(value: Any, name: str, where: str) -> tuple[float, float, float]:
+    """Three floats from one number for all channels or a list of three.
+
+    Raises:
+        SettingsError: Anything else; `where` and `name` are named in the message.
+    """
+    numbers = value if isinstance(value, (list, tuple)) else [value]
     try:
         numbers = [float(number) for number in numbers]
     except (TypeError, ValueError, OverflowError):
@@ -87,13 +108,15 @@ def triple(value: Any, name: str, where: str) -> tuple[float, float, float]:
     if len(numbers) == 1:
         numbers *= 3
     if len(numbers) != 3 or not all(abs(number) < 1e6 for number in numbers):
-        raise SettingsError(f"{where}: {name} is {value!r}; give one number, or three with commas, on pixels 0..255.")
+        raise SettingsError(
+            f"{where}: {name} is {value!r}; give one number, or three separated by commas, for pixels 0..255."
+        )
     return (numbers[0], numbers[1], numbers[2])
 
 
 def _parse(name: str, value: Any, where: str) -> Any:
     if name in ("mean", "std"):
-        return triple(value, name, where)
+        return per_channel(value, name, where)
     if name == "labels":
         if not isinstance(value, (list, tuple)):
             raise SettingsError(f"{where}: labels must be a list of names.")
@@ -104,7 +127,7 @@ def _parse(name: str, value: Any, where: str) -> Any:
 
 
 def _number(name: str, value: Any, where: str) -> float:
-    """A float for `nms_iou`, else an int: 2.7 detections are refused, not cut to 2."""
+    """A float for `nms_iou`, else an int. 2.7 detections are refused rather than cut to 2."""
     whole = name != "nms_iou"
     try:
         number = float(value)
@@ -112,4 +135,4 @@ def _number(name: str, value: Any, where: str) -> float:
             return int(number) if whole else number
     except (TypeError, ValueError, OverflowError):
         pass
-    raise SettingsError(f"{where}: {name} is {value!r}; a {'whole ' if whole else ''}number is needed.")
+    raise SettingsError(f"{where}: {name} is {value!r}; it must be a {'whole ' if whole else ''}number.")

@@ -63,13 +63,13 @@ def own_settings(data: bytes, tensor: Tensor) -> Settings:
     told = Settings()
     if notes:
         told = Settings(mean=(0.0,) * 3, std=(255.0,) * 3, channels="rgb", resize="letterbox")
-    told = _from_buffer(data).over(told)
+    told = _from_buffer(data).with_defaults(told)
     ranged = _from_range(tensor)
     raw = told.mean == (0.0,) * 3 and told.std == (1.0,) * 3
-    if tensor.dtype not in ("float32", "float16") and (tensor.quantization is None or (raw and ranged.said())):
+    if tensor.dtype not in ("float32", "float16") and (tensor.quantization is None or (raw and ranged.given())):
         # an integer input takes the pixels as they are, and its scale says what they stand for
         told = Settings(channels=told.channels, resize=told.resize)
-    return told.over(ranged)
+    return told.with_defaults(ranged)
 
 
 def _check_task(task: Any) -> None:

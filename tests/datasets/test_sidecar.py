@@ -38,7 +38,7 @@ REFUSED = [
     (b"\xff\xfe\x00", "is no valid JSON"),
     (b"[" * 100_000, "is no valid JSON"),
     (b"[127.5]", "is not a JSON object"),
-    (b'{"scale": 2}', "names 'scale', which is no setting"),
+    (b'{"scale": 2}', "has an unknown setting, 'scale'"),
     (b" " * (MAX_SIDECAR + 1), "has 1024 KB"),
 ]
 

@@ -41,5 +41,5 @@ def test_the_table_is_asked_in_its_order_unless_told() -> None:
 
 def test_every_decoder_completes_a_models_settings() -> None:
     for name, decoder in DECODERS.items():
-        missing = {"mean", "std", "channels", "resize", "nms_iou", "max_detections"} - set(decoder.defaults.said())
+        missing = {"mean", "std", "channels", "resize", "nms_iou", "max_detections"} - set(decoder.defaults.given())
         assert (name, missing) == (name, set())

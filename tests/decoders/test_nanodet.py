@@ -169,4 +169,4 @@ class TestNanoDetPlus:
 
 def test_defaults_of_all_are_complete():
     for decoder in DECODERS.values():
-        assert {"mean", "std", "channels", "resize", "nms_iou", "max_detections"} <= decoder.defaults.said().keys()
+        assert {"mean", "std", "channels", "resize", "nms_iou", "max_detections"} <= decoder.defaults.given().keys()

@@ -11,7 +11,7 @@ from qviz.structures import Settings
 REFUSED: list[tuple[Any, str]] = [
     ([], "not a JSON object"),
     ("mean", "not a JSON object"),
-    ({"maen": 127.5}, "'maen', which is no setting. Known: channels, class_offset"),
+    ({"maen": 127.5}, "has an unknown setting, 'maen'. Possible settings: channels, class_offset"),
     ({"mean": "grey"}, "mean is 'grey'; give one number, or three"),
     ({"mean": [1, 2]}, "give one number, or three"),
     ({"mean": [1, 2, 3, 4]}, "give one number, or three"),
@@ -24,22 +24,22 @@ REFUSED: list[tuple[Any, str]] = [
     ({"channels": "grb"}, "channels is 'grb'; choose one of rgb, bgr"),
     ({"channels": ["rgb"]}, "choose one of rgb, bgr"),
     ({"resize": "crop"}, "choose one of stretch, letterbox, letterbox-top-left"),
-    ({"nms_iou": 60}, "nms_iou is 60.0; it is an overlap between 0 and 1"),
-    ({"nms_iou": math.nan}, "it is an overlap between 0 and 1"),
-    ({"nms_iou": "much"}, "nms_iou is 'much'; a number is needed"),
-    ({"nms_iou": [0.5]}, "a number is needed"),
+    ({"nms_iou": 60}, "nms_iou is 60.0; it must be an overlap between 0 and 1"),
+    ({"nms_iou": math.nan}, "it must be an overlap between 0 and 1"),
+    ({"nms_iou": "much"}, "nms_iou is 'much'; it must be a number"),
+    ({"nms_iou": [0.5]}, "it must be a number"),
     ({"max_detections": 0}, "must be at least 1"),
-    ({"max_detections": 2.7}, "max_detections is 2.7; a whole number is needed"),
-    ({"max_detections": math.inf}, "a whole number is needed"),
-    ({"class_offset": 2}, "it is 1 where class 0 is background, else 0"),
+    ({"max_detections": 2.7}, "max_detections is 2.7; it must be a whole number"),
+    ({"max_detections": math.inf}, "it must be a whole number"),
+    ({"class_offset": 2}, "it must be 1 where class 0 is the background, else 0"),
     ({"labels": "person"}, "labels must be a list of names"),
 ]
 
 
-@pytest.mark.parametrize(("said", "sentence"), REFUSED)
-def test_refused_with_what_was_seen_and_where(said: Any, sentence: str) -> None:
+@pytest.mark.parametrize(("data", "sentence"), REFUSED)
+def test_refused_with_the_value_and_the_source(data: Any, sentence: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        Settings.from_json(said, "model.tflite.qviz.json")
+        Settings.from_json(data, "model.tflite.qviz.json")
     assert sentence in str(caught.value)
 
 
@@ -50,34 +50,34 @@ def test_the_file_is_named_where_a_value_does_not_parse() -> None:
 
 READ: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),
-    ({"mean": None}, {}),  # null says nothing
+    ({"mean": None}, {}),  # null is not set
     ({"mean": 127.5}, {"mean": (127.5, 127.5, 127.5)}),
     ({"std": [1, 2, 3]}, {"std": (1.0, 2.0, 3.0)}),
     ({"std": ["58.4"]}, {"std": (58.4, 58.4, 58.4)}),
     ({"nms_iou": 1}, {"nms_iou": 1.0}),
     ({"max_detections": 12.0}, {"max_detections": 12}),
-    ({"class_offset": 0}, {"class_offset": 0}),  # zero is said
+    ({"class_offset": 0}, {"class_offset": 0}),  # zero is a value
     ({"labels": ["a", 5]}, {"labels": ("a", "5")}),
     ({"labels": []}, {"labels": ()}),
 ]
 
 
-@pytest.mark.parametrize(("said", "expected"), READ)
-def test_read(said: dict[str, Any], expected: dict[str, Any]) -> None:
-    found = Settings.from_json(said, "x").said()
-    assert found == expected
-    assert [type(value) for value in found.values()] == [type(value) for value in expected.values()]
+@pytest.mark.parametrize(("data", "expected"), READ)
+def test_read(data: dict[str, Any], expected: dict[str, Any]) -> None:
+    given = Settings.from_json(data, "x").given()
+    assert given == expected
+    assert [type(value) for value in given.values()] == [type(value) for value in expected.values()]
 
 
-def test_over_takes_field_by_field() -> None:
+def test_with_defaults_completes_field_by_field() -> None:
     first = Settings(channels="bgr", class_offset=0)
     second = Settings(channels="rgb", class_offset=1, nms_iou=0.4)
-    assert first.over(second) == Settings(channels="bgr", class_offset=0, nms_iou=0.4)
-    assert second.over(first) == second
-    assert first.over(Settings()) == first
+    assert first.with_defaults(second) == Settings(channels="bgr", class_offset=0, nms_iou=0.4)
+    assert second.with_defaults(first) == second
+    assert first.with_defaults(Settings()) == first
 
 
 def test_json_goes_there_and_back_but_for_the_labels() -> None:
-    said = Settings(mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0), channels="bgr", max_detections=7)
-    assert Settings.from_json(said.to_json(), "x") == said
+    data = Settings(mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0), channels="bgr", max_detections=7)
+    assert Settings.from_json(data.to_json(), "x") == data
     assert "labels" not in Settings(labels=("a",)).to_json()

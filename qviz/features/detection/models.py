@@ -50,7 +50,7 @@ def inspect_reference_job(model: Blob, said: Settings, sidecar: Settings) -> Ins
     settings = Settings(decoder=TENSORFLOW)
     sources = {field.name: "network" for field in fields(Settings) if field.name != "labels"}
     for source, layer in layers.items():
-        taken = {name: value for name, value in layer.said().items() if name in APPLY}
+        taken = {name: value for name, value in layer.given().items() if name in APPLY}
         settings, sources = replace(settings, **taken), {**sources, **dict.fromkeys(taken, source)}
     return Inspection(graph, scheme_facts(graph), TENSORFLOW, (TENSORFLOW,), settings, sources)
 

@@ -7,7 +7,7 @@ import streamlit as st
 from qviz.errors import QvizError
 from qviz.features.detection.models import LoadedModel
 from qviz.structures import Settings
-from qviz.structures.settings import CHANNELS, RESIZES, triple
+from qviz.structures.settings import CHANNELS, RESIZES, per_channel
 from qviz.ui import workspace
 
 
@@ -51,8 +51,8 @@ def _apply(
     source = next(source for source in held.models if source.digest == model.digest)
     try:
         settings = Settings(
-            triple(numbers[0].split(","), "mean", model.name),
-            triple(numbers[1].split(","), "std", model.name),
+            per_channel(numbers[0].split(","), "mean", model.name),
+            per_channel(numbers[1].split(","), "std", model.name),
             channels,
             resize,
             decoder,

@@ -36,7 +36,9 @@ def test_the_wrong_range_is_told_in_numbers(loaded: dict[str, LoadedModel]) -> N
 
 def with_range(like: LoadedModel, quantization: Quantization, **said: Any) -> LoadedModel:
     entry = image_tensor(dtype="int8", quantization=quantization)
-    inspection = replace(like.inspection, graph=graph([entry], [0]), settings=Settings(**said).over(like.settings))
+    inspection = replace(
+        like.inspection, graph=graph([entry], [0]), settings=Settings(**said).with_defaults(like.settings)
+    )
     return replace(like, inspection=inspection)
 
 
@@ -122,7 +124,7 @@ def inspected(like: LoadedModel, **changed: Any) -> LoadedModel:
 
 
 def set_to(like: LoadedModel, **said: Any) -> LoadedModel:
-    return inspected(like, settings=Settings(**said).over(like.settings))
+    return inspected(like, settings=Settings(**said).with_defaults(like.settings))
 
 
 SETTINGS = [
