@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from qviz.api import load
 from qviz.engine import LocalEngine, importing
 from qviz.features.detection.models import LoadedModel
+from qviz.session import Session
 from qviz.structures import digest_of
 from qviz.tensorflow_models import SourceKind, convert_job
 
@@ -81,7 +81,7 @@ def engine() -> Iterator[LocalEngine]:
 
 @pytest.fixture(scope="session")
 def loaded(sample: Sample, engine: LocalEngine) -> dict[str, LoadedModel]:
-    return dict(zip(SCHEMES, load(sample.models.values(), engine), strict=True))
+    return dict(zip(SCHEMES, Session(*sample.models.values(), engine=engine, cache=False).models, strict=True))
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from qviz.api import SEEN_FROM
 from qviz.detector import detect_job, preview_job
 from qviz.engine import Engine
 from qviz.errors import QvizError, WorkerError
 from qviz.features.detection.models import LoadedModel
 from qviz.limits import limits
 from qviz.structures import EncodedImage, Inference
+from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.ui.clicks import outcome
 
 KEPT_SHARE = 0.9
@@ -57,7 +57,7 @@ class Results:
         """Queue what is neither there nor under way, image by image. Urgent: somebody looks at it now."""
         for image in images:
             for model in models:
-                arguments = (model.blob, model.settings, image, SEEN_FROM)
+                arguments = (model.blob, model.settings, image, CANDIDATE_FLOOR)
                 self._queue(_key(model, image), urgent, detect_job, *arguments)
 
     def want_previews(self, images: Iterable[EncodedImage], longest: int, urgent: bool = False) -> None:

@@ -1,7 +1,7 @@
-"""What the user looks at: threshold, image, variants, filters. In session_state, and in the URL.
+"""What the user looks at: threshold, image, variants, filters. In session_state and in the address of the page.
 
-The URL wins where it speaks (a link opens the same view); what it leaves out comes from the session, so that a page
-switch keeps it. A value that means nothing is dropped, never an error.
+The address wins where it names a value (a link opens the same view); the rest comes from the session, so that a page
+switch keeps it. A value without meaning is ignored.
 """
 
 from __future__ import annotations
@@ -12,21 +12,33 @@ from typing import Any
 
 import streamlit as st
 
-from qviz.api import SEEN_FROM
 from qviz.detector import PAGE_SCORE
 from qviz.features.comparison.matching import Change
+from qviz.structures.detections import CANDIDATE_FLOOR
 
 KEY = "qviz_view"
 SELECTED = "qviz_selected"
 CHANGES = tuple(str(change) for change in Change)
+MAX_SCORE = 0.95
+MAX_LENGTH = 300
+"""Characters of one value in the address."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """variants: short names, the one in focus first, () is the worst one. changes: those shown. classes: () is all.
+    """One view; the defaults are left out of the address.
 
-    layer: `variant:order` of the layer in view; data, label: the dataset and the class in view on Accuracy. "" is the
-    usual one.
+    Attributes:
+        score: Confidence threshold.
+        image: Name of the image, or None for the first.
+        variants: Short names, the one in focus first; empty for the worst one.
+        changes: The changes that are drawn.
+        classes: The classes that are drawn; empty for all.
+        mode: `side` or `swipe`.
+        truth: Whether ground truth is drawn.
+        present: Whether only the images are shown, for a projector.
+        layer: `variant:operator index` of the layer in view.
+        data, label: Dataset and class in view on Accuracy; empty for the default.
     """
 
     score: float = PAGE_SCORE
@@ -43,87 +55,82 @@ class View:
 
 
 def current() -> View:
-    """This session's view, with what the URL says. Presenting is the URL's alone: it ends with the page."""
-    kept: View = st.session_state.get(KEY, View())
-    view = replace(kept, **{"present": False, **_read(st.query_params.to_dict())})
+    """This session's view with the values of the address. Presenting is never kept: it ends with the page."""
+    previous: View = st.session_state.get(KEY, View())
+    view = replace(previous, **{"present": False, **_from_query(st.query_params.to_dict())})
     st.session_state[KEY] = view
     return view
 
 
-def change(**said: Any) -> View:
-    """Another view, kept and written into the URL."""
-    view: View = replace(st.session_state.get(KEY, View()), **said)
+def change(**values: Any) -> View:
+    """Change fields of the view, in the session and in the address; returns the new view."""
+    view: View = replace(st.session_state.get(KEY, View()), **values)
     st.session_state[KEY] = view
     show(view)
     return view
 
 
 def select(name: str | None) -> None:
-    """The object selected in viewer or table, named `variant id:reference index:variant index`."""
+    """Select an object in viewer and table, by `variant id:reference index:variant index`."""
     st.session_state[SELECTED] = name
 
 
 def selected() -> str | None:
-    """The object selected, if any."""
+    """The selected object, or None."""
     name: str | None = st.session_state.get(SELECTED)
     return name
 
 
 def show(view: View) -> None:
-    """The view in the URL; what is as usual is left out."""
-    said = to_query(view)
-    if st.query_params.to_dict() != said:
-        st.query_params.from_dict(said)
+    """Write the view into the address."""
+    query = to_query(view)
+    if st.query_params.to_dict() != query:
+        st.query_params.from_dict(query)
 
 
 def to_query(view: View) -> dict[str, str]:
-    """Only what differs from the usual view."""
-    usual = View()
-    said = {
-        "score": f"{view.score:.2f}" if view.score != usual.score else "",
+    """Parameters of the address: only what differs from the default view."""
+    default = View()
+    query = {
+        "score": f"{view.score:.2f}" if view.score != default.score else "",
         "image": view.image or "",
         "variant": ",".join(view.variants),
-        "change": ",".join(view.changes) if view.changes != usual.changes else "",
+        "change": ",".join(view.changes) if view.changes != default.changes else "",
         "class": ",".join(str(class_id) for class_id in view.classes),
-        "mode": view.mode if view.mode != usual.mode else "",
+        "mode": view.mode if view.mode != default.mode else "",
         "truth": "1" if view.truth else "",
         "present": "1" if view.present else "",
         "layer": view.layer,
         "data": view.data,
         "label": view.label,
     }
-    return {name: value for name, value in said.items() if value}
+    return {name: value for name, value in query.items() if value}
 
 
-def _read(query: Mapping[str, str]) -> dict[str, Any]:
-    said: dict[str, Any] = {}
-    if (score := _number(query.get("score"))) is not None and SEEN_FROM <= score <= 0.95:
-        said["score"] = round(score, 2)
-    if image := query.get("image"):
-        said["image"] = image[:300]
-    if variants := _words(query.get("variant")):
-        said["variants"] = variants
-    if changes := tuple(word for word in _words(query.get("change")) if word in CHANGES):
-        said["changes"] = changes
-    if classes := tuple(int(word) for word in _words(query.get("class")) if word.isdigit()):
-        said["classes"] = classes
-    if query.get("mode") in ("side", "swipe"):
-        said["mode"] = query["mode"]
-    for name in ("layer", "data", "label"):
-        if text := query.get(name):
-            said[name] = text[:300]
-    for name in ("truth", "present"):
-        if query.get(name) in ("0", "1"):
-            said[name] = query[name] == "1"
-    return said
+def _from_query(query: Mapping[str, str]) -> dict[str, Any]:
+    """Fields of the view that the address names with a sensible value."""
+    changes = tuple(word for word in _words(query.get("change")) if word in CHANGES)
+    classes = tuple(int(word) for word in _words(query.get("class")) if word.isdigit())
+    values: dict[str, Any] = {
+        "score": _score(query.get("score")),
+        "image": query.get("image", "")[:MAX_LENGTH],
+        "variants": _words(query.get("variant")),
+        "changes": changes,
+        "classes": classes,
+        "mode": query.get("mode") if query.get("mode") in ("side", "swipe") else None,
+        **{name: query.get(name, "")[:MAX_LENGTH] for name in ("layer", "data", "label")},
+    }
+    switches = {name: query[name] == "1" for name in ("truth", "present") if query.get(name) in ("0", "1")}
+    return {name: value for name, value in values.items() if value} | switches
 
 
 def _words(text: str | None) -> tuple[str, ...]:
     return tuple(word for word in (text or "")[:500].split(",") if word)
 
 
-def _number(text: str | None) -> float | None:
+def _score(text: str | None) -> float | None:
     try:
-        return float(text) if text else None
+        score = float(text or "")
     except ValueError:
         return None
+    return round(score, 2) if CANDIDATE_FLOOR <= score <= MAX_SCORE else None

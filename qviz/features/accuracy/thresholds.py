@@ -16,10 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from qviz.features.accuracy.coco_matching import ClassTable, MatchTables
+from qviz.structures.detections import CANDIDATE_FLOOR
 
 BINS = 10
-SEEN_FROM = 0.05
-"""Detections below are not judged: a head's tail of thousands would drown the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,7 @@ def _of_class(label: str, reference: ClassTable, variant: ClassTable) -> ClassTh
 def reliability(tables: MatchTables) -> Reliability:
     """Of one model, all classes."""
     seen = judgement(tables.classes)
-    known = seen.scores >= SEEN_FROM
+    known = seen.scores >= CANDIDATE_FLOOR
     scores, right = seen.scores[known], seen.right[known]
     place = np.minimum((scores * BINS).astype(int), BINS - 1)
     bins = [

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from qviz.api import SEEN_FROM
 from qviz.chart_style import REFERENCE, variant_colour
 from qviz.errors import DatasetError, QvizError
 from qviz.features.accuracy import truths_as_labelled
@@ -25,6 +24,7 @@ from qviz.features.comparison.matching import ObjectChange, changes
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import Warning
 from qviz.structures import Detections, EncodedImage, GroundTruth, Inference, digest_of
+from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.ui import glossary, server, view
 from qviz.ui.page import Page
 from qviz.ui.results import Preview
@@ -32,7 +32,7 @@ from qviz.ui.server import Models
 from qviz.ui.view import View
 from qviz.ui.viewer import ViewerState, viewer
 
-GRID = np.round(np.arange(SEEN_FROM, 0.951, 0.01), 2)
+GRID = np.round(np.arange(CANDIDATE_FLOOR, 0.951, 0.01), 2)
 """The slider's steps."""
 
 Pane = tuple[str, Inference]
@@ -139,7 +139,7 @@ def _labels(found: Models, runs: Sequence[Inference], truth: GroundTruth | None)
 def _view(view: View, shown: Sequence[dict[str, Any]], selected: str | None) -> dict[str, Any]:
     return {
         "threshold": view.score,
-        "floor": SEEN_FROM,
+        "floor": CANDIDATE_FLOOR,
         "mode": view.mode,
         "focus": shown[0]["id"] if shown else None,
         "changes": list(view.changes),

@@ -31,14 +31,13 @@ from qviz.features.settings import guess_all
 from qviz.progress import Advance, OnProgress, silent
 from qviz.store import Store
 from qviz.structures import Dataset, DatasetImage, EncodedImage, Scheme, digest_of
+from qviz.structures.detections import CANDIDATE_FLOOR
 
 MOST_COMPARED = 200
 """Images of a large set, spread evenly, on which objects are compared; AP is computed on all."""
 MOST_SHOWN = 12
 LAYER_IMAGES = 8
 LAYER_VARIANTS = 2
-SEEN_FROM = 0.05
-"""Detections are asked for from here on, so that a lost object can be said to score less."""
 SIDES = (1024, 800, 640, 480, 360)
 JPEG_BUDGET = 1_900_000
 """Bytes that all JPEGs together may have; the longest side gets smaller until they fit."""
@@ -157,7 +156,7 @@ def _compared(
     store: Store | None,
     cancel: threading.Event | None,
 ) -> Comparison:
-    low = min(wanted.score, SEEN_FROM)
+    low = min(wanted.score, CANDIDATE_FLOOR)
     found = detect_images(
         Context(engine, store=store, threads=threads, progress=Advance(on_progress), cancel=cancel),
         models,

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import pandas as pd
 import streamlit as st
 
-from qviz.api import SEEN_FROM
 from qviz.cache import LRUCache
 from qviz.chart_style import variant_colour
 from qviz.errors import QvizError
@@ -18,6 +17,7 @@ from qviz.features.detection.models import LoadedModel
 from qviz.features.tracing import Trace, trace_object
 from qviz.features.tracing.plot import trace_chart
 from qviz.structures import EncodedImage
+from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.ui import clicks, page, server
 from qviz.ui.page import Page
 
@@ -91,7 +91,7 @@ def _job(here: Page, variant: LoadedModel, image: EncodedImage, number: int) -> 
     reference = here.models.reference
 
     def run(quick: bool) -> Trace:
-        return trace_object(server.engine(), reference, variant, image, number, quick, SEEN_FROM)
+        return trace_object(server.engine(), reference, variant, image, number, quick, CANDIDATE_FLOOR)
 
     def start() -> TraceJob:
         begun = TraceJob()
