@@ -1,11 +1,11 @@
-"""Calibrating the sample on 60 images: ours, ai-edge-quantizer's own and TensorFlow's converter's, one after another.
+"""Calibrating the sample on 60 images: ours, litert-quantizer's own and TensorFlow's converter's, one after another.
 
 All see the same photographs, decoded and prepared within the time. Ours runs on worker processes, one a core; the
 others can do no other than one process (one thread each, as ours has in each worker). Processor seconds of all
 processes are given too: on a busy machine they tell more than the clock. Imports and starting workers stand apart.
 
 ours           ranges of all images, once for all recipes; then what one further recipe costs
-peer           ai-edge-quantizer's Calibrator, and its quantize; it calibrates anew for each recipe
+peer           litert-quantizer's Calibrator, and its quantize; it calibrates anew for each recipe
 converter      TensorFlow's converter from the SavedModel; calibrating and building cannot be told apart
 """
 
@@ -78,9 +78,9 @@ def _built(makers: LocalEngine, source: Source, recipe: str, options: Options, r
 
 
 def peer(images: Sequence[EncodedImage], source: Source) -> dict[str, tuple[float, float]]:
-    """ai-edge-quantizer by itself, with its own calibration; ranges as smallest and largest values."""
-    from ai_edge_quantizer import calibrator, quantizer, recipe, recipe_manager
-    from ai_edge_quantizer.utils import qsv_utils
+    """litert-quantizer by itself, with its own calibration; ranges as smallest and largest values."""
+    from litert_quantizer import calibrator, quantizer, recipe, recipe_manager
+    from litert_quantizer.utils import qsv_utils
 
     tensor = source.graph.input_tensors()[0]
     name = next(name for name, index in source.graph.signature.items() if index == tensor.index)
@@ -101,7 +101,7 @@ def peer(images: Sequence[EncodedImage], source: Source) -> dict[str, tuple[floa
             )
         )
     print(
-        f"ai-edge-quantizer, ranges of {len(images)} images: {seconds:6.2f} s, processor {busy:.2f} s;"
+        f"litert-quantizer, ranges of {len(images)} images: {seconds:6.2f} s, processor {busy:.2f} s;"
         f" building {building:.2f} s"
     )
     return {key: (float(ends["min"].min()), float(ends["max"].max())) for key, ends in found.items()}
@@ -147,10 +147,10 @@ def main() -> None:
     with LocalEngine(1) as engine:
         source = float_source(engine, read_source(float32(), SETTINGS))
     with hushed():
-        imports, _, _ = timed(lambda: __import__("ai_edge_quantizer") and __import__("tensorflow"))
+        imports, _, _ = timed(lambda: __import__("litert_quantizer") and __import__("tensorflow"))
     others = peer(images, source)
     converter(images, source)
-    print(f"importing ai-edge-quantizer and TensorFlow, apart: {imports:.1f} s")
+    print(f"importing litert-quantizer and TensorFlow, apart: {imports:.1f} s")
     same(ranges, others)
 
 

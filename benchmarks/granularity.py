@@ -1,6 +1,6 @@
 """Symmetric against asymmetric activations, one scale a tensor against one a channel for weights: what each loses.
 
-All files are built by ai-edge-quantizer from the same ranges of the sample's float32 file; asymmetric and per channel
+All files are built by litert-quantizer from the same ranges of the sample's float32 file; asymmetric and per channel
 is what recipe int8 makes. The loss is measured on the composed scenes, and on COCO val images where QVIZ_COCO says
 where they are, with paired intervals.
 """
@@ -40,8 +40,8 @@ KINDS = {
 
 def built(reference: LoadedModel, ranges: Calibration, symmetric: bool, grain: str) -> bytes:
     """A static file; the network's ends stay float."""
-    from ai_edge_quantizer import qtyping, quantizer
-    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+    from litert_quantizer import qtyping, quantizer
+    from litert_quantizer.algorithm_manager import AlgorithmName
 
     tensor = qtyping.TensorQuantizationConfig
     config = qtyping.OpQuantizationConfig(

@@ -1,7 +1,7 @@
 """A planted interaction: int8 calibrated on bright photographs only, against int8 calibrated on mixed light.
 
 Bright: a veil lies over the photographs, no pixel is darker than `VEIL` of white, as through a window. Both files are
-built by ai-edge-quantizer from the sample's float32 file and swept over composed scenes in the dark. Shown: the
+built by litert-quantizer from the sample's float32 file and swept over composed scenes in the dark. Shown: the
 interaction with its interval, the alarm on darkened photographs, and what comes back once the images that it picks
 have joined the calibration.
 """
@@ -26,13 +26,13 @@ from qviz.features.corruption_sweep.out_of_range import OutOfRange, out_of_range
 from qviz.features.corruption_sweep.result import Robustness
 from qviz.features.corruption_sweep.sweep import sweep
 from qviz.features.detection.models import LoadedModel
-from qviz.structures import Dataset, EncodedImage, Shift
+from qviz.structures import Dataset, EncodedImage, AppliedCorruption
 from qviz.tflite.inputs import fill, input_spec
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
 FLOAT = SAMPLE / "models" / "ssdlite_mobilenet_v2_float32.tflite"
 VEIL = 0.2
-DARK = (Shift("night", 2), Shift("night", 3), Shift("exposure", -3))
+DARK = (AppliedCorruption("night", 2), AppliedCorruption("night", 3), AppliedCorruption("exposure", -3))
 SCENES = 60
 SEVERITIES = (1, 2)
 CORRUPTIONS = ("night", "exposure_down")
@@ -54,9 +54,9 @@ def build(reference: LoadedModel, inputs: Inputs) -> bytes:
     Ranges are the smallest and largest values of all images. The quantizer's own are moving averages over the images
     (factor .95): added images would count by their number and place, and the range of none would be covered whole.
     """
-    from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe
-    from ai_edge_quantizer.algorithm_manager import AlgorithmName
-    from ai_edge_quantizer.utils import qsv_utils
+    from litert_quantizer import calibrator, qtyping, quantizer, recipe
+    from litert_quantizer.algorithm_manager import AlgorithmName
+    from litert_quantizer.utils import qsv_utils
 
     with quiet():
         made: Any = quantizer.Quantizer(reference.model.data)

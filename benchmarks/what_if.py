@@ -1,6 +1,6 @@
 """What-if against what is really built: agreement predicted for sets of layers in float, and measured.
 
-The sample's float32 file is quantized by ai-edge-quantizer (static int8), whole and with each set left in float. The
+The sample's float32 file is quantized by litert-quantizer (static int8), whole and with each set left in float. The
 prediction sees the whole int8 file only. Twice: calibrated on photographs, and on photographs in half their range, so
 that there is something to bring back.
 
@@ -86,8 +86,8 @@ class Builder:
         return bytes(made.quantized_model)
 
     def _quantizer(self, in_float: Collection[int]) -> Any:
-        from ai_edge_quantizer import qtyping, quantizer, recipe
-        from ai_edge_quantizer.algorithm_manager import AlgorithmName
+        from litert_quantizer import qtyping, quantizer, recipe
+        from litert_quantizer.algorithm_manager import AlgorithmName
 
         made, kinds = quantizer.Quantizer(self._data), qtyping.TFLOperationName
         made.load_quantization_recipe(recipe.static_wi8_ai8())

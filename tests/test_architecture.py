@@ -71,7 +71,6 @@ GUESTS = {
     "jinja2": {"html"},
     "pycocotools": {"computation"},
     "scipy": {"computation"},
-    "ai_edge_quantizer": {"computation"},
     "litert_quantizer": {"computation"},
     "tf_keras": {"computation"},
     "tensorflow": {"computation", "tensorflow_models"},
@@ -93,7 +92,7 @@ GUESTS = {
 """Third-party package -> the roles that may import it; numpy everywhere."""
 
 INSIDE_FUNCTIONS = {
-    *("tensorflow", "h5py", "tf_keras", "ai_edge_quantizer", "litert_quantizer", "pillow_heif", "dask", "distributed"),
+    *("tensorflow", "h5py", "tf_keras", "litert_quantizer", "pillow_heif", "dask", "distributed"),
     *("yaml", "google"),
 }
 """Slow to import, or not installed everywhere: only the call that needs them pays."""

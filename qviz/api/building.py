@@ -82,4 +82,4 @@ def source_of(model: LoadedModel, given: ModelSource | None = None) -> Source:
 def needs_ranges(source: Source, recipe: str, options: Options, method: str, images: int) -> bool:
     """Whether the builder wants ranges measured by us: TensorFlow's converter looks at the images itself."""
     row = recipe_of(recipe)
-    return row.needs_calibration and builder_of(row, source.kind, options, method, images) is Builder.EDGE_QUANTIZER
+    return row.needs_calibration and builder_of(row, source.kind, options, method, images) is Builder.LITERT_QUANTIZER

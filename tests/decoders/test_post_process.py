@@ -93,7 +93,7 @@ def test_classes_are_whole_numbers(classes: list, scores: list, expected: list[i
 
 
 def test_a_conversion_behind_the_operator_is_followed() -> None:
-    """ai-edge-quantizer's static recipes quantize the operator's outputs too."""
+    """litert-quantizer's static recipes quantize the operator's outputs too."""
     tensors = [image_tensor(), *(tensor(i, shape=()) for i in range(1, 9))]
     ops = [op(KIND, [0, 0, 0], [1, 2, 3, 4]), *(op("QUANTIZE", [i], [i + 4]) for i in range(1, 5))]
     order = ("count", "scores", "classes", "boxes")

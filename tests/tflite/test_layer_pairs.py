@@ -109,9 +109,9 @@ def test_names_are_not_needed_and_not_believed(
 # --- models of other origin
 
 
-def test_what_ai_edge_quantizer_makes(sample: Sample, tmp_path: Path) -> None:
-    quantizer = pytest.importorskip("ai_edge_quantizer").quantizer
-    recipe = pytest.importorskip("ai_edge_quantizer.recipe")
+def test_what_litert_quantizer_makes(sample: Sample, tmp_path: Path) -> None:
+    quantizer = pytest.importorskip("litert_quantizer").quantizer
+    recipe = pytest.importorskip("litert_quantizer.recipe")
     reference = sample.models["float32"]
     for name in ("dynamic_wi8_afp32", "weight_only_wi8_afp32", "weight_only_wi4_afp32"):
         made = quantizer.Quantizer(str(reference), getattr(recipe, name)()).quantize().quantized_model

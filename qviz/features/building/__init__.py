@@ -5,7 +5,7 @@
 * `RECIPES` and `ALGORITHMS` say what there is; `check` says before anything runs why a recipe does not fit a network.
 * `calibrate` measures ranges through our own runner, once for all recipes; `start_building` builds one variant.
 * `qat.train` teaches the float network for a recipe first, where the recipe alone costs too much.
-* TensorFlow, tf_keras and ai-edge-quantizer are imported inside functions, in worker processes.
+* TensorFlow, tf_keras and litert-quantizer are imported inside functions, in worker processes.
 """
 
 from qviz.features.building.build import Built, Source, build_job, builders, start_building

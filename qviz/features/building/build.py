@@ -121,7 +121,7 @@ def _weights_of(graph: Graph, op: Op) -> Tensor | None:
 
 
 def _unquantized(op: Op, weights: Tensor, recipe: Recipe, known: set[str], builder: Builder) -> str:
-    if weights.name not in known and builder is Builder.EDGE_QUANTIZER:
+    if weights.name not in known and builder is Builder.LITERT_QUANTIZER:
         return "the Hadamard rotation itself, which is exact in float"
     if builder is Builder.CONVERTER and _count(weights) < 1024:
         return f"{_count(weights)} weights only: {builder} leaves fewer than 1024 in float"
@@ -184,7 +184,7 @@ def builders(workers: int = 1) -> LocalEngine:
 
 def warm_up() -> None:
     """In a new worker: what its first variant would wait for, a second of imports."""
-    from ai_edge_quantizer import quantizer  # noqa: F401
+    from litert_quantizer import quantizer  # noqa: F401
 
 
 def start_building(
@@ -202,11 +202,11 @@ def start_building(
     row = recipe_of(recipe)
     check(row, named_apart(source.graph), options)
     builder = builder_of(row, source.kind, options, calibration.method if calibration else "minmax", len(images))
-    if builder is Builder.EDGE_QUANTIZER:
+    if builder is Builder.LITERT_QUANTIZER:
         check_calibration(row, source.float_digest, options, calibration, len(images))
     float_file = engine.share(source.float_data, source.float_digest)
-    given = float_file if builder is Builder.EDGE_QUANTIZER else engine.share(source.data, source.digest)
-    kind = SourceKind.TFLITE if builder is Builder.EDGE_QUANTIZER else source.kind
+    given = float_file if builder is Builder.LITERT_QUANTIZER else engine.share(source.data, source.digest)
+    kind = SourceKind.TFLITE if builder is Builder.LITERT_QUANTIZER else source.kind
     looked_at = row.needs_calibration if builder is Builder.CONVERTER else ALGORITHMS[options.algorithm].needs_images
     shown = tuple(images) if looked_at else ()
     return engine.submit(build_job, given, kind, recipe, options, calibration, float_file, source.settings, shown)
@@ -222,7 +222,7 @@ def build_job(
     settings: Settings,
     images: Sequence[EncodedImage] = (),
 ) -> Built:
-    """In a worker. A .tflite file goes to ai-edge-quantizer, anything else to TensorFlow's converter."""
+    """In a worker. A .tflite file goes to litert-quantizer, anything else to TensorFlow's converter."""
     start = time.perf_counter()
     row, before = recipe_of(recipe), float_file.read()
     graph = named_apart(read_graph(before))
@@ -230,7 +230,7 @@ def build_job(
     kept = kept_orders(graph, options)
     ends = float_ends(graph, options, kept)
     if kind is SourceKind.TFLITE:
-        builder = Builder.EDGE_QUANTIZER
+        builder = Builder.LITERT_QUANTIZER
         moments = hessians(before, settings, images) if ALGORITHMS[options.algorithm].needs_images else {}
         data = edge_quantizer.quantized(before, graph, row, options, kept, ends, calibration, moments)
         data = _with_files_of(before, data)

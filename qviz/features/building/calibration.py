@@ -16,7 +16,7 @@ from itertools import islice
 
 import numpy as np
 
-from qviz.corruptions.shift import shifted
+from qviz.corruptions import corrupted
 from qviz.datasets.images import read_image
 from qviz.engine import Blob, Engine
 from qviz.errors import ImageError, QuantizeError
@@ -135,13 +135,13 @@ def network_input(image: EncodedImage, settings: Settings, tensor: Tensor) -> np
     if not (settings.mean and settings.std and settings.channels and settings.resize):
         raise QuantizeError("The model's preprocessing is not known; say mean, std, channels and resize.")
     spec = InputSpec(settings.mean, settings.std, settings.channels, settings.resize)
-    return fill(shifted(read_image(image), image), spec, tensor)[0]
+    return fill(corrupted(read_image(image), image), spec, tensor)[0]
 
 
 def hessians(data: bytes, settings: Settings, images: Sequence[EncodedImage]) -> dict[str, np.ndarray]:
     """Tensor name -> 2 X^T X / rows, mean over the images, of what FULLY_CONNECTED reads (features, features).
 
-    Source: GPTQ, arXiv 2210.17323; ai-edge-quantizer's `gptq.calibrate`.
+    Source: GPTQ, arXiv 2210.17323; litert-quantizer's `gptq.calibrate`.
     """
     graph, runner = named_apart(read_graph(data)), Runner(data, keep_all=True)
     dense = {op.inputs[0] for op in graph.ops if op.kind == "FULLY_CONNECTED"}

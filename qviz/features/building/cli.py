@@ -1,6 +1,6 @@
 """build a quantized variant
 
-From a float32 .tflite file (ai-edge-quantizer), a SavedModel or a Keras file (TensorFlow's converter where it can).
+From a float32 .tflite file (litert-quantizer), a SavedModel or a Keras file (TensorFlow's converter where it can).
 Calibration images are prepared exactly as inference prepares them. `--recipes` says what there is.
 """
 

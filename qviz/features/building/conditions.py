@@ -42,7 +42,7 @@ def builder_of(recipe: Recipe, kind: SourceKind, options: Options, method: str =
     calibrates = not recipe.needs_calibration or (method == "minmax" and images > 0)
     if kind is not SourceKind.TFLITE and Builder.CONVERTER in recipe.builders and plain and calibrates:
         return Builder.CONVERTER
-    return Builder.EDGE_QUANTIZER
+    return Builder.LITERT_QUANTIZER
 
 
 def check(recipe: Recipe, graph: Graph, options: Options = Options()) -> None:

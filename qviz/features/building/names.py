@@ -1,6 +1,6 @@
 """Tensor names that tell tensors apart.
 
-ai-edge-quantizer knows tensors by name and refuses a file where two have the same one, or none: some exporters write
+litert-quantizer knows tensors by name and refuses a file where two have the same one, or none: some exporters write
 such files. There each gets its index behind its name, `name#12`, in the graph that we look at and in the file it reads.
 """
 

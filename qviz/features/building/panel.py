@@ -156,7 +156,7 @@ def show(here: Page) -> None:
     reference = here.models.reference
     page.verdict(
         "Build a variant of the reference, and compare it at once.",
-        f"From {reference.name}, by TensorFlow's converter or ai-edge-quantizer.",
+        f"From {reference.name}, by TensorFlow's converter or litert-quantizer.",
     )
     try:
         _form(here, reference)

@@ -1,4 +1,4 @@
-"""A float32 .tflite file to a quantized one, by ai-edge-quantizer. Runs in a worker process.
+"""A float32 .tflite file to a quantized one, by litert-quantizer. Runs in a worker process.
 
 Its own calibration is not run: our ranges are handed to it. Which operators stay float is decided by us (see
 `conditions.kept_orders`) and told to it by their exact names; it joins the names of an operator's outputs, a semicolon
@@ -35,7 +35,7 @@ from qviz.tensorflow_models import SourceKind, converted
 
 _THEIR_NAMES = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
 SCOPE_LENGTH = 10_000
-"""Characters after which ai-edge-quantizer cuts the name of an operator."""
+"""Characters after which litert-quantizer cuts the name of an operator."""
 
 
 def quantized(
@@ -49,7 +49,7 @@ def quantized(
     hessians: Mapping[str, np.ndarray],
 ) -> bytes:
     """The quantized file. graph: named apart; float_ends: whether inputs, outputs stay float. Raises QuantizeError."""
-    from ai_edge_quantizer import quantizer
+    from litert_quantizer import quantizer
 
     statistics = _statistics(graph, calibration, hessians)
     with _quiet():
@@ -63,13 +63,13 @@ def quantized(
             return bytes(made.quantize(statistics, enable_progress_report=False).quantized_model)
         except Exception as error:  # it raises whatever its algorithms stumble over
             raise QuantizeError(
-                f"ai-edge-quantizer cannot build {recipe.name} from this network: {_first_line(error)}"
+                f"litert-quantizer cannot build {recipe.name} from this network: {_first_line(error)}"
             ) from error
 
 
 def _add_rules(made: Any, graph: Graph, recipe: Recipe, options: Options) -> None:
     """8 bits for all, then the recipe's own bits and the algorithm for the kinds that have them. Later rules win."""
-    from ai_edge_quantizer.qtyping import TFLOperationName as Name
+    from litert_quantizer.qtyping import TFLOperationName as Name
 
     if recipe.scheme is Scheme.FLOAT16:
         made.load_quantization_recipe(_half_precision())
@@ -87,7 +87,7 @@ def _add_rules(made: Any, graph: Graph, recipe: Recipe, options: Options) -> Non
 
 def _adder(made: Any, recipe: Recipe) -> Any:
     """(kind, weight bits, block or None, algorithm) -> a rule for all operators of that kind."""
-    from ai_edge_quantizer.qtyping import QuantGranularity
+    from litert_quantizer.qtyping import QuantGranularity
 
     def add(kind: Any, bits: int, block: int | None, key: str) -> None:
         grain = QuantGranularity.CHANNELWISE if block is None else QuantGranularity(f"BLOCKWISE_{block}")
@@ -109,7 +109,7 @@ def _half_precision() -> list[dict[str, Any]]:
 
 def _keep_ends(made: Any, recipe: Recipe, options: Options, float_ends: tuple[bool, bool]) -> None:
     """Inputs and outputs: float, or unsigned; signed integers are the rule anyway."""
-    from ai_edge_quantizer import qtyping
+    from litert_quantizer import qtyping
 
     if recipe.activation_bits is None:
         return
@@ -155,7 +155,7 @@ def _quiet() -> Iterator[None]:
 
     That lock is for several processes, and would be reported as leaked when the worker ends.
     """
-    from ai_edge_quantizer.utils import progress_utils
+    from litert_quantizer.utils import progress_utils
 
     progress_utils.tqdm.tqdm.set_lock(threading.RLock())
     before = logging.root.manager.disable

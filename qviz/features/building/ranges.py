@@ -4,7 +4,7 @@ What one image shows of a tensor is two numbers, so all images' are kept (a mega
 them up is chosen afterwards, without running anything again:
 
 minmax          smallest and largest value that any image showed
-moving_average  low <- .95 low + .05 low of the next image, as ai-edge-quantizer does by itself; the images' order
+moving_average  low <- .95 low + .05 low of the next image, as litert-quantizer does by itself; the images' order
                 matters
 percentile      mean over the images of each image's quantiles (both ends cut): robust to single outliers
 

@@ -3,11 +3,11 @@
 Names are those of schemes (`qviz.structures.Scheme`), with the bits of the weights where there is a choice.
 weights   int8 and int4 weights are symmetric, one scale a channel (blockwise: one a block of inputs of each channel)
 int8      activations of 8 bits, asymmetric, one scale a tensor; int16x8: 16 bits, symmetric
-kinds     operators by their names in TensorFlow Lite's schema; source: ai-edge-quantizer 0.10's default policy and its
+kinds     operators by their names in TensorFlow Lite's schema; source: litert-quantizer 0.11's default policy and its
           algorithm manager (a test compares them with the installed package)
 
 Every recipe starts from a float32 network. TensorFlow's converter builds what it can from a SavedModel or a Keras file,
-ai-edge-quantizer all of them from a float32 .tflite file, to which a SavedModel is converted first.
+litert-quantizer all of them from a float32 .tflite file, to which a SavedModel is converted first.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Builder(StrEnum):
     """The value is how people call it."""
 
     CONVERTER = "TensorFlow's converter"
-    EDGE_QUANTIZER = "ai-edge-quantizer"
+    LITERT_QUANTIZER = "litert-quantizer"
 
 
-BOTH = (Builder.CONVERTER, Builder.EDGE_QUANTIZER)
-ONLY_EDGE_QUANTIZER = (Builder.EDGE_QUANTIZER,)
+BOTH = (Builder.CONVERTER, Builder.LITERT_QUANTIZER)
+ONLY_LITERT_QUANTIZER = (Builder.LITERT_QUANTIZER,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Recipe:
     cannot: str
     activation_bits: int | None = None
     blockwise: bool = False
-    builders: tuple[Builder, ...] = ONLY_EDGE_QUANTIZER
+    builders: tuple[Builder, ...] = ONLY_LITERT_QUANTIZER
     io: tuple[str, ...] = ("float",)
 
     @property
@@ -114,7 +114,7 @@ RECIPES: dict[str, Recipe] = {
             4,
             _DYNAMIC_4 | {"BATCH_MATMUL"},
             "As weight_only_int8, with int4 weights: an eighth of the size.",
-            "ai-edge-quantizer gives DEPTHWISE_CONV_2D and TRANSPOSE_CONV int8 weights here too; unpacking makes it"
+            "litert-quantizer gives DEPTHWISE_CONV_2D and TRANSPOSE_CONV int8 weights here too; unpacking makes it"
             " slower than float32. There are no blocks: LiteRT's DEQUANTIZE reads them wrong.",
         ),
         Recipe(
@@ -145,7 +145,7 @@ RECIPES: dict[str, Recipe] = {
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """How the weights' scales (and integers) are chosen. key: ai-edge-quantizer's name; schemes: where it works."""
+    """How the weights' scales (and integers) are chosen. key: litert-quantizer's name; schemes: where it works."""
 
     name: str
     key: str
@@ -188,7 +188,7 @@ ALGORITHMS: dict[str, Algorithm] = {
             frozenset({"FULLY_CONNECTED"}),
             "Each weight's rounding error is made good by those not rounded yet, as the images need it.",
             "It is for FULLY_CONNECTED in recipes with float activations and needs images with each of"
-            " them; in integer files ai-edge-quantizer 0.10 leaves weights behind a RESHAPE in float.",
+            " them; in integer files litert-quantizer 0.11 leaves weights behind a RESHAPE in float.",
             schemes=frozenset({Scheme.DYNAMIC_RANGE, Scheme.WEIGHT_ONLY}),
             needs_images=True,
         ),

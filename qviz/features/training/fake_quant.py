@@ -1,7 +1,7 @@
 """Quantization as training sees it: rounded going forward, the identity going back (straight-through).
 
 weights      symmetric, one scale an output channel, integers -top..top with top = 2^(bits - 1) - 1, as
-             ai-edge-quantizer writes them. Trained in units of their channel's largest weight, so that one learning
+             litert-quantizer writes them. Trained in units of their channel's largest weight, so that one learning
              rate suits channels of any size; the channel's clipping point is trained too (LSQ, arXiv 1902.08153) and
              starts where clipping and rounding together cost least. It is never beyond the largest weight: so the
              trained weights, written back on their grid, get the very same scale when the file is built.

@@ -1,10 +1,10 @@
-"""Variants of a float32 .tflite file, by ai-edge-quantizer: each is what its recipe says, and runs."""
+"""Variants of a float32 .tflite file, by litert-quantizer: each is what its recipe says, and runs."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from ai_edge_quantizer import quantizer, recipe
+from litert_quantizer import quantizer, recipe
 
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
@@ -54,7 +54,7 @@ def test_the_sample(name: str, workers: LocalEngine, tflite: Source, ranges: Cal
         row.scheme,
         row.scheme,
         "",
-        Builder.EDGE_QUANTIZER,
+        Builder.LITERT_QUANTIZER,
     )
     assert facts.weight_bits == row.weight_bits
     assert len(built.data) < SHARE.get(name, 0.17) * len(tflite.data)
@@ -125,7 +125,7 @@ def test_integers_in_and_out(
 def test_class_ids_and_the_count_are_not_quantized(
     workers: LocalEngine, tflite: Source, ranges: Calibration, images: list[EncodedImage]
 ) -> None:
-    """With integers asked for at both ends. Left to itself, ai-edge-quantizer gives the outputs one byte each."""
+    """With integers asked for at both ends. Left to itself, litert-quantizer gives the outputs one byte each."""
     built, graph = variant(workers, tflite, "int8", Options(io="int8"), ranges)
     assert [tensor.dtype for tensor in graph.input_tensors()] == ["int8"]
     assert {tensor.dtype for tensor in graph.output_tensors()} == {"float32"}
@@ -188,7 +188,7 @@ def test_ranges_are_those_that_were_measured(workers: LocalEngine, tflite: Sourc
 
 
 def test_a_file_written_wrong_is_refused(dense: Source, images: list[EncodedImage]) -> None:
-    """GPTQ without its second moments, as ai-edge-quantizer writes it: float weights under the name of integers."""
+    """GPTQ without its second moments, as litert-quantizer writes it: float weights under the name of integers."""
     made = quantizer.Quantizer(dense.data)
     made.add_dynamic_config(".*", "*", 8)
     made.add_dynamic_config(".*", "FULLY_CONNECTED", 8, algorithm_key="GPTQ")

@@ -1,4 +1,4 @@
-"""Ranges of the runner against ai-edge-quantizer's own calibration."""
+"""Ranges of the runner against litert-quantizer's own calibration."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ai_edge_quantizer import calibrator, recipe, recipe_manager
-from ai_edge_quantizer.utils import qsv_utils
+from litert_quantizer import calibrator, recipe, recipe_manager
+from litert_quantizer.utils import qsv_utils
 
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError

@@ -80,15 +80,15 @@ def test_gptq_looks_at_images_itself(workers: LocalEngine, dense: Source) -> Non
     [
         ("float16", Options(), "minmax", 0, Builder.CONVERTER),
         ("int8", Options(), "minmax", 6, Builder.CONVERTER),
-        ("int8", Options(), "minmax", 0, Builder.EDGE_QUANTIZER),  # from ranges measured before
-        ("int8", Options(), "percentile", 6, Builder.EDGE_QUANTIZER),
-        ("int8", Options(keep_orders=(3,)), "minmax", 6, Builder.EDGE_QUANTIZER),
-        ("int8", Options(algorithm="octav"), "minmax", 6, Builder.EDGE_QUANTIZER),
-        ("weight_only_int8", Options(), "minmax", 6, Builder.EDGE_QUANTIZER),
+        ("int8", Options(), "minmax", 0, Builder.LITERT_QUANTIZER),  # from ranges measured before
+        ("int8", Options(), "percentile", 6, Builder.LITERT_QUANTIZER),
+        ("int8", Options(keep_orders=(3,)), "minmax", 6, Builder.LITERT_QUANTIZER),
+        ("int8", Options(algorithm="octav"), "minmax", 6, Builder.LITERT_QUANTIZER),
+        ("weight_only_int8", Options(), "minmax", 6, Builder.LITERT_QUANTIZER),
     ],
 )
 def test_who_builds_from_a_saved_model(
     recipe: str, options: Options, method: str, images: int, builder: Builder
 ) -> None:
     assert builder_of(recipe_of(recipe), SourceKind.SAVED_MODEL, options, method, images) is builder
-    assert builder_of(recipe_of(recipe), SourceKind.TFLITE, options, method, images) is Builder.EDGE_QUANTIZER
+    assert builder_of(recipe_of(recipe), SourceKind.TFLITE, options, method, images) is Builder.LITERT_QUANTIZER

@@ -53,7 +53,7 @@ def test_integers_in_and_floats_out_of_the_sample(
 
 def test_what_the_converter_lacks_goes_through_float32(workers: LocalEngine, saved_model: Source) -> None:
     built = start_building(workers, saved_model, "weight_only_int8").result()
-    assert (built.builder, built.scheme) == (Builder.EDGE_QUANTIZER, "weight_only")
+    assert (built.builder, built.scheme) == (Builder.LITERT_QUANTIZER, "weight_only")
 
 
 @pytest.mark.parametrize(
@@ -73,5 +73,5 @@ def test_kept_layers_go_through_float32(
     workers: LocalEngine, keras: Source, dense_ranges: Calibration, images: list[EncodedImage]
 ) -> None:
     built = start_building(workers, keras, "int8", Options(keep_float=("first",)), dense_ranges, images).result()
-    assert built.builder is Builder.EDGE_QUANTIZER
+    assert built.builder is Builder.LITERT_QUANTIZER
     assert [reason for _, reason in built.stayed_float].count("kept by --keep-float first") == 1

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from ai_edge_quantizer import algorithm_manager, default_policy, qtyping, quantizer
-from ai_edge_quantizer.algorithm_manager import AlgorithmName
+from litert_quantizer import algorithm_manager, default_policy, qtyping, quantizer
+from litert_quantizer.algorithm_manager import AlgorithmName
 
 from qviz.errors import QuantizeError
 from qviz.features.building import ALGORITHMS, RECIPES, Recipe, Source
@@ -21,7 +21,7 @@ THEIRS = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
 
 
 def allowed(recipe: Recipe, kind: str) -> bool:
-    """Whether ai-edge-quantizer's own policy lets the kind have the recipe's weights."""
+    """Whether litert-quantizer's own policy lets the kind have the recipe's weights."""
     grain = qtyping.QuantGranularity.BLOCKWISE_32 if recipe.blockwise else qtyping.QuantGranularity.CHANNELWISE
     weights = qtyping.TensorQuantizationConfig(num_bits=recipe.weight_bits, symmetric=True, granularity=grain)
     floats = recipe.scheme is Scheme.WEIGHT_ONLY
@@ -58,7 +58,7 @@ def test_a_row_says_what_it_does_and_cannot_do() -> None:
 
 @pytest.fixture
 def everything_allowed() -> Iterator[None]:
-    """ai-edge-quantizer's policy, and what it forbids: int4 depthwise convolutions, weight-only blocks."""
+    """litert-quantizer's policy, and what it forbids: int4 depthwise convolutions, weight-only blocks."""
     policy = json.loads(default_policy.DEFAULT_JSON_POLICY)
     policy["ops_per_config"]["dynamic_wi4_afp32"] += ["DEPTHWISE_CONV_2D"]
     blocks = json.loads(json.dumps(policy["configs"]["weightonly_wi4_afp32"]))

@@ -36,7 +36,7 @@ def ranges(engine: LocalEngine, lite: Source, images: list[EncodedImage]) -> Cal
 def test_a_recipe(
     name: str, workers: LocalEngine, lite: Source, ranges: Calibration, images: list[EncodedImage]
 ) -> None:
-    """Upsampling becomes TILE, which ai-edge-quantizer leaves in float: the file is mixed, and says why."""
+    """Upsampling becomes TILE, which litert-quantizer leaves in float: the file is mixed, and says why."""
     row = RECIPES[name]
     built = start_building(workers, lite, name, Options(), ranges if row.needs_calibration else None).result()
     facts = scheme_facts(read_graph(built.data))
@@ -48,7 +48,7 @@ def test_a_recipe(
     assert built.scheme is Scheme.MIXED
     assert built.remark == f"The file is mixed, not {name}, as some operators could not be quantized (stayed_float)."
     reasons = {reason for _, reason in built.stayed_float if "--io" not in reason}
-    assert reasons == {f"ai-edge-quantizer does not quantize TILE to {name}"}
+    assert reasons == {f"litert-quantizer does not quantize TILE to {name}"}
 
 
 def test_what_does_not_fit_is_refused(workers: LocalEngine, yolo: Source) -> None:
