@@ -26,7 +26,7 @@ from qviz.features.corruption_sweep.out_of_range import OutOfRange, out_of_range
 from qviz.features.corruption_sweep.result import Robustness
 from qviz.features.corruption_sweep.sweep import sweep
 from qviz.features.detection.models import LoadedModel
-from qviz.structures import Dataset, EncodedImage, AppliedCorruption
+from qviz.structures import AppliedCorruption, Dataset, EncodedImage
 from qviz.tflite.inputs import fill, input_spec
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"

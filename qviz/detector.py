@@ -205,11 +205,11 @@ def _filled(image: Image, spec: InputSpec, tensor: Tensor) -> tuple[np.ndarray, 
 def decoded(image: EncodedImage) -> Image:
     """The image's pixels under its shift; both are kept a while. Raises ImageError."""
     found = _IMAGES.get(image.plain.digest, lambda: read_image(image))
-    if image.shift is None:
+    if image.corruption is None:
         return found
-    from qviz.corruptions.shift import shifted  # seldom wanted
+    from qviz.corruptions import corrupted  # rarely needed
 
-    return _IMAGES.get(image.digest, lambda: shifted(found, image))
+    return _IMAGES.get(image.digest, lambda: corrupted(found, image))
 
 
 def inspect_job(model: Blob, said: Settings, sidecar: Settings) -> Inspection:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from qviz.api.session import PathIn, engine_or_own
-from qviz.corruptions import SEVERITIES
+from qviz.corruptions import SEVERITIES, corruptions_named
 from qviz.datasets.annotated import read_dataset
 from qviz.datasets.files import find_images, unannotated
 from qviz.detector import AP_SCORE
@@ -14,7 +14,6 @@ from qviz.engine import Engine
 from qviz.errors import DatasetError
 from qviz.features.corruption_sweep import ALARM_IMAGES, RobustnessReport, report
 from qviz.features.corruption_sweep.saturation import IMAGES
-from qviz.features.corruption_sweep.sweep import USUAL, named
 from qviz.features.detection.models import LoadedModel
 from qviz.progress import OnProgress, silent
 from qviz.store import Store
@@ -25,7 +24,7 @@ def robustness(
     models: Sequence[LoadedModel],
     dataset: PathIn | None = None,
     images: Iterable[PathIn] = (),
-    corruptions: Sequence[str] = (USUAL,),
+    corruptions: Sequence[str] = ("lighting",),
     severities: Sequence[int] = SEVERITIES,
     engine: Engine | None = None,
     score: float = AP_SCORE,
@@ -38,7 +37,7 @@ def robustness(
 
     layer_images: on so many of them layers are looked at too. Raises DatasetError, ImageError, SettingsError.
     """
-    chosen = named(corruptions)
+    chosen = corruptions_named(corruptions)
     data = _data(dataset, [Path(path) for path in images])
     with engine_or_own(engine) as running:
         return report(

@@ -1,84 +1,124 @@
-"""What happens to a picture between laboratory and field: light first, the published corruptions, then pose.
+"""Changes of a picture between the laboratory and the field: lighting, the published corruptions, and pose.
 
-pixels (h, w, 3) uint8 RGB; severity 1..5, where 5 is the worst; every random draw comes from `seed` and the name, so
-equal seeds give equal pictures. The severity is no part of it: a seed keeps its side, lamp and angle, and the same
-scene gets worse. The caller derives the seed from the image (its digest), not from its place in a list.
+pixels (h, w, 3) uint8 RGB in and out, of equal size; severity 1..5, where 5 is the worst. Every random draw comes from
+the seed and the corruption's name, so equal seeds give equal pictures; the severity does not enter, so a seed keeps its
+side, lamp and angle while the scene gets worse. The seed of an image comes from its digest, not from its position in a
+list, so every model sees the same pixels.
 
-One row of `CORRUPTIONS` and one function make a corruption. `continuous` has exposure, gamma and colour temperature by
-any amount, for a slider. Definitions, constants and sources: docs/corruptions.md.
+A corruption is one function and one row of `CORRUPTIONS`. `light` has exposure, gamma and colour temperature by any
+amount, for a slider. Definitions, constants and sources: docs/corruptions.md.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from qviz.corruptions import (
-    lighting,
-    pose,
-    published_blur,
-    published_digital,
-    published_noise,
-    stray_light,
-    uneven_light,
-)
-from qviz.corruptions.corruption import Corruption
+from qviz.corruptions import lighting, pose, published
+from qviz.corruptions.light import exposure, gamma, temperature
 from qviz.errors import ImageError, SettingsError
-
-__all__ = ["CORRUPTIONS", "SEVERITIES", "Corruption", "corrupt", "corrupt_boxes", "known"]
+from qviz.structures import EncodedImage, Image
 
 SEVERITIES = (1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Corruption:
+    """One way to corrupt an image.
+
+    Attributes:
+        apply: (pixels, severity, rng) -> new pixels; it does not change its input and draws from `rng` only.
+        description: One sentence for people.
+        movement: ((width, height), severity, rng) -> homography (3, 3) that maps a point of the original image to its
+            new position, for a corruption that moves pixels (pose); None for the others.
+    """
+
+    name: str
+    family: Literal["lighting", "published", "pose"]
+    apply: Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
+    description: str
+    movement: Callable[[tuple[int, int], int, np.random.Generator], np.ndarray] | None = None
+
 
 _ROWS = (
     Corruption("exposure_down", "lighting", lighting.exposure_down, "Too little light, with the sensor's noise."),
     Corruption("exposure_up", "lighting", lighting.exposure_up, "Too much light: highlights clip."),
     Corruption("gamma_dark", "lighting", lighting.gamma_dark, "Darker midtones; black and white stay."),
     Corruption("gamma_bright", "lighting", lighting.gamma_bright, "Lighter midtones; black and white stay."),
-    Corruption("contrast", "lighting", published_digital.contrast, "Low contrast, as ImageNet-C defines it."),
-    Corruption("haze", "lighting", lighting.haze, "Haze, denser towards the top, where the scene is far."),
+    Corruption("contrast", "lighting", published.contrast, "Low contrast, as ImageNet-C defines it."),
+    Corruption("haze", "lighting", lighting.haze, "Haze, denser towards the top, where the scene is farther away."),
     Corruption("warm", "lighting", lighting.warm, "Lamp light with the white balance left at daylight."),
     Corruption("cool", "lighting", lighting.cool, "Shade and blue sky with the white balance left at daylight."),
-    Corruption("vignette", "lighting", uneven_light.vignette, "Corners fall off as cos^4 of the field angle."),
-    Corruption("side_light", "lighting", uneven_light.side_light, "Light from one side, falling linearly."),
-    Corruption("shadow", "lighting", uneven_light.shadow, "A cast shadow with a soft edge over part of the scene."),
-    Corruption(
-        "backlight", "lighting", stray_light.backlight, "Light from behind: a dark scene, a bright edge, a veil."
-    ),
-    Corruption("glare", "lighting", stray_light.glare, "A lamp in the picture: halo, streaks, ghosts, a veil."),
-    Corruption("night", "lighting", lighting.night, "Dark, blue and pale, with an amplified sensor's noise."),
-    Corruption("flicker", "lighting", uneven_light.flicker, "Bands of a flickering lamp under a rolling shutter."),
-    Corruption("gaussian_noise", "published", published_noise.gaussian_noise, "Noise of equal strength everywhere."),
-    Corruption("shot_noise", "published", published_noise.shot_noise, "Poisson noise of few photons."),
-    Corruption("impulse_noise", "published", published_noise.impulse_noise, "Salt and pepper."),
-    Corruption("speckle_noise", "published", published_noise.speckle_noise, "Noise in proportion to brightness."),
-    Corruption("defocus_blur", "published", published_blur.defocus_blur, "Out of focus: a disc."),
-    Corruption("motion_blur", "published", published_blur.motion_blur, "Motion along a line."),
-    Corruption("zoom_blur", "published", published_blur.zoom_blur, "Zoomed while the shutter is open."),
-    Corruption("gaussian_blur", "published", published_blur.gaussian_blur, "A Gaussian blur."),
-    Corruption("fog", "published", published_digital.fog, "Clouds of fog by diamond-square."),
-    Corruption("brightness", "published", published_digital.brightness, "Value (of HSV) plus a constant."),
-    Corruption("jpeg_compression", "published", published_digital.jpeg_compression, "JPEG of low quality."),
-    Corruption("pixelate", "published", published_digital.pixelate, "Fewer pixels."),
-    Corruption("rotation", "pose", pose.rotation, "Turned about the centre.", pose.rotated),
-    Corruption("perspective", "pose", pose.perspective, "Seen at a slant, as a plane.", pose.tilted),
-    Corruption("scale", "pose", pose.scale, "Smaller: seen from farther away.", pose.shrunk),
+    Corruption("vignette", "lighting", lighting.vignette, "Corners fall off as cos^4 of the field angle."),
+    Corruption("side_light", "lighting", lighting.side_light, "Light from one side, falling linearly."),
+    Corruption("shadow", "lighting", lighting.shadow, "A cast shadow with a soft edge over part of the scene."),
+    Corruption("backlight", "lighting", lighting.backlight, "Light from behind: a dark scene, a bright edge, a veil."),
+    Corruption("glare", "lighting", lighting.glare, "A lamp in the picture: halo, streaks, ghosts, a veil."),
+    Corruption("night", "lighting", lighting.night, "Dark, bluish and pale, with the noise of an amplified sensor."),
+    Corruption("flicker", "lighting", lighting.flicker, "Bands of a flickering lamp under a rolling shutter."),
+    Corruption("gaussian_noise", "published", published.gaussian_noise, "Gaussian noise, equally strong everywhere."),
+    Corruption("shot_noise", "published", published.shot_noise, "Poisson noise of few photons."),
+    Corruption("impulse_noise", "published", published.impulse_noise, "Salt and pepper."),
+    Corruption("speckle_noise", "published", published.speckle_noise, "Noise in proportion to brightness."),
+    Corruption("defocus_blur", "published", published.defocus_blur, "A lens out of focus."),
+    Corruption("motion_blur", "published", published.motion_blur, "Motion along a line."),
+    Corruption("zoom_blur", "published", published.zoom_blur, "A lens that zooms while the shutter is open."),
+    Corruption("gaussian_blur", "published", published.gaussian_blur, "A Gaussian blur."),
+    Corruption("fog", "published", published.fog, "Clouds of fog by diamond-square."),
+    Corruption("brightness", "published", published.brightness, "Value (of HSV) plus a constant."),
+    Corruption("jpeg_compression", "published", published.jpeg_compression, "Low JPEG quality."),
+    Corruption("pixelate", "published", published.pixelate, "Low resolution."),
+    Corruption("rotation", "pose", pose.rotation, "Rotated about the centre.", pose.rotated),
+    Corruption("perspective", "pose", pose.perspective, "Viewed at an angle, as a plane.", pose.tilted),
+    Corruption("scale", "pose", pose.scale, "Smaller, as if seen from farther away.", pose.shrunk),
 )
 
 CORRUPTIONS: dict[str, Corruption] = {row.name: row for row in _ROWS}
 """In the order in which they are shown."""
 
+FAMILIES = tuple(dict.fromkeys(row.family for row in _ROWS))
 
-def known(name: str) -> Corruption:
-    """The row of that name. Raises SettingsError."""
+CONTINUOUS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    "exposure": exposure,
+    "gamma": gamma,
+    "temperature": temperature,
+}
+"""Corruptions by any amount instead of a severity."""
+
+
+def corruption_named(name: str) -> Corruption:
+    """The row with this name. Raises SettingsError."""
     if name not in CORRUPTIONS:
-        raise SettingsError(f"corruption is {name!r}; known are {', '.join(CORRUPTIONS)}.")
+        raise SettingsError(f"Corruption {name!r} does not exist; choose from {', '.join(CORRUPTIONS)}.")
     return CORRUPTIONS[name]
 
 
+def corruptions_named(words: Sequence[str]) -> tuple[str, ...]:
+    """Names of the corruptions that the words stand for, each once. Raises SettingsError.
+
+    A word is a name, a family (`lighting`, `published`, `pose`) or `all`.
+    """
+    names: dict[str, None] = {}
+    for word in words:
+        chosen = [row.name for row in _ROWS if word in ("all", row.family, row.name)]
+        if not chosen:
+            raise SettingsError(
+                f"Corruption {word!r} does not exist; give all, a family ({', '.join(FAMILIES)}) or some of"
+                f" {', '.join(CORRUPTIONS)}."
+            )
+        names |= dict.fromkeys(chosen)
+    if not names:
+        raise SettingsError(f"No corruption is given; give all, a family ({', '.join(FAMILIES)}) or some names.")
+    return tuple(names)
+
+
 def corrupt(pixels: np.ndarray, name: str, severity: int, seed: int) -> np.ndarray:
-    """The picture spoiled: a new array of the same shape and type. Raises SettingsError, ImageError."""
-    row, rng = known(name), _random(name, seed)
+    """The corrupted picture, a new array of the same shape and type. Raises SettingsError, ImageError."""
+    row, rng = corruption_named(name), _random(name, seed)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or pixels.size == 0:
         raise ImageError(
             f"pixels are {pixels.dtype} of shape {pixels.shape}; expected (height, width, 3) of uint8, RGB. "
@@ -90,25 +130,61 @@ def corrupt(pixels: np.ndarray, name: str, severity: int, seed: int) -> np.ndarr
 def corrupt_boxes(
     boxes: np.ndarray, size: tuple[int, int], name: str, severity: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where the boxes (n, 4) xyxy of a picture of (width, height) are after `corrupt` with the same settings.
+    """Where boxes are after `corrupt` with the same name, severity and seed.
 
-    Returns (boxes (n, 4) float32, kept (n,) bool): a box is kept where enough of it is still inside the picture. What
-    does not move pixels returns the boxes as they are. Raises SettingsError.
+    Args:
+        boxes: (n, 4) xyxy in pixels.
+        size: (width, height) of the picture.
+
+    Returns:
+        Boxes (n, 4) float32, and (n,) bool: whether enough of the box is still inside the picture. A corruption that
+        does not move pixels returns the boxes unchanged.
+
+    Raises:
+        SettingsError: The name, severity or seed is not valid.
     """
-    row, rng = known(name), _random(name, seed)
+    row, rng = corruption_named(name), _random(name, seed)
     checked = _checked(severity)
     if row.movement is None:
         return np.array(boxes, np.float32).reshape(-1, 4), np.ones(len(boxes), bool)
     return pose.moved(boxes, size, row.movement(size, checked, rng))
 
 
+def corrupted(image: Image, encoded: EncodedImage) -> Image:
+    """The decoded image with the corruption of `encoded`, if it has one. Raises SettingsError."""
+    corruption = encoded.corruption
+    if corruption is None:
+        return image
+    if change := CONTINUOUS.get(corruption.name):
+        pixels = change(image.pixels, corruption.amount)
+    else:
+        pixels = corrupt(image.pixels, corruption.name, int(corruption.amount), _seed_of(encoded))
+    return replace(image, pixels=pixels, digest=encoded.digest)
+
+
+def moved_boxes(boxes: np.ndarray, size: tuple[int, int], encoded: EncodedImage) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (n, 4) of the original image after the corruption of `encoded`, and which are still visible (n,) bool.
+
+    size: (width, height) of the image. Boxes that do not move are returned as they are.
+    """
+    corruption = encoded.corruption
+    if corruption is None or corruption.name in CONTINUOUS or CORRUPTIONS[corruption.name].movement is None:
+        return boxes, np.ones(len(boxes), bool)
+    return corrupt_boxes(boxes, size, corruption.name, int(corruption.amount), _seed_of(encoded))
+
+
+def _seed_of(image: EncodedImage) -> int:
+    """The same for an image under all of its corruptions."""
+    return int(image.digest[:8], 16)
+
+
 def _checked(severity: int) -> int:
     if severity not in SEVERITIES:
-        raise SettingsError(f"severity is {severity}; expected a whole number from 1 (slight) to 5 (the worst).")
+        raise SettingsError(f"Severity is {severity}; give a whole number from 1 (slight) to 5 (the worst).")
     return int(severity)
 
 
 def _random(name: str, seed: int) -> np.random.Generator:
     if seed < 0:
-        raise SettingsError(f"seed is {seed}; expected a whole number from 0 up.")
+        raise SettingsError(f"Seed is {seed}; give a whole number from 0.")
     return np.random.default_rng([seed, zlib.crc32(name.encode())])

@@ -1,52 +1,60 @@
-"""Light that changes over the whole picture: exposure, gamma, colour temperature, haze, night.
+"""The lighting corruptions: light that changes everywhere, that falls unevenly, and stray light.
 
-pixels (h, w, 3) uint8 RGB; severity 1..5 picks from the tuple above each function; see `linear_light` for the sensor.
+pixels (h, w, 3) uint8 RGB; severity 1..5 picks from the tuple above each function; see `light` for the sensor.
+
+Uneven light multiplies linear light by a map that is 1 where the scene is well lit. Where the light comes from (side,
+edge, phase, the lamp's position) is drawn from `rng` first, so a seed keeps its side over all severities. Coordinates
+are measured from the centre in half diagonals: -1..1 at the corners.
+
+Stray light is added in linear light, then clipped. Around a lamp the eye and the lens spread light about as 1/angle**2
+(disability glare, CIE 135); here a / (1 + (r / r0)**2).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
-from qviz.corruptions.continuous import exposure, gamma, temperature
-from qviz.corruptions.linear_light import Sensor, relit
-from qviz.corruptions.white_points import DAYLIGHT
+from qviz.corruptions.blocks import by_rows
+from qviz.corruptions.light import DAYLIGHT, Sensor, exposure, gamma, relit, temperature
 
 UNDEREXPOSURE = (1.0, 1.75, 2.5, 3.25, 4.0)
-"""Stops of light lost. The sensor stays at its base sensitivity: fewer electrons, so more noise beside the signal."""
+"""Stops of light lost. The sensor stays at its base sensitivity, so fewer electrons mean relatively more noise."""
 
 OVEREXPOSURE = (0.5, 1.0, 1.5, 2.0, 2.75)
-"""Stops of light too many; highlights clip."""
+"""Stops of extra light; highlights clip."""
 
 GAMMA = (1.25, 1.5, 2.0, 2.5, 3.2)
-"""gamma_dark takes display values to this power, gamma_bright to its inverse."""
+"""gamma_dark raises display values to this power, gamma_bright to its inverse."""
 
 WARM = (5200.0, 4300.0, 3500.0, 2900.0, 2400.0)
-"""Kelvin: late sun, ..., a halogen lamp, a light bulb, candlelight nearly, with the white balance left at daylight."""
+"""Kelvin: late sun, ..., a halogen lamp, a light bulb, nearly candlelight, with the white balance left at daylight."""
 
 COOL = (7700.0, 9300.0, 11500.0, 15000.0, 22000.0)
 """Kelvin: overcast, shade, blue sky alone."""
 
 OPTICAL_DEPTH = (0.4, 0.8, 1.3, 2.0, 3.0)
-"""Haze at the top of the picture, where the scene is taken to be farthest: transmission exp(-depth)."""
+"""Of the haze at the top of the picture, assumed to be the farthest part; transmission is exp(-depth)."""
 
 AIRLIGHT = np.array([0.72, 0.76, 0.80], np.float32)
-"""Linear R, G, B of the haze itself: a bright grey, a little blue."""
+"""Linear R, G, B of the haze itself, a bright bluish grey."""
 
 NEAREST = 0.25
 """Depth at the bottom of the picture, where the top is 1."""
 
 NIGHT = ((1.5, 1.5), (2.25, 2.5), (3.0, 3.5), (3.75, 4.25), (4.5, 5.0))
-"""(stops that the picture is too dark, stops of amplification): the dark is real, and the camera fights it."""
+"""(stops of missing light, stops of amplification)."""
 
 PURKINJE = np.array([0.72, 0.95, 1.35], np.float32)
-"""Night's shift of linear R, G, B to the blue, full at severity 5; stands for moon and sky, not for street lamps."""
+"""Factors of linear R, G, B at severity 5: moonlight and sky are bluish. Street lamps are not modelled."""
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def exposure_down(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Too little light; the noise is added after the loss."""
+    """Too little light; noise is added after the loss."""
     return relit(pixels, 2.0 ** -UNDEREXPOSURE[severity - 1], sensor=Sensor(), rng=rng)
 
 
@@ -56,12 +64,12 @@ def exposure_up(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> 
 
 
 def gamma_dark(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """A curve that darkens the midtones."""
+    """Darker midtones."""
     return gamma(pixels, GAMMA[severity - 1])
 
 
 def gamma_bright(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """A curve that lifts the midtones."""
+    """Lighter midtones."""
     return gamma(pixels, 1 / GAMMA[severity - 1])
 
 
@@ -76,14 +84,14 @@ def cool(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndar
 
 
 def haze(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Koschmieder's law, I = J t + A (1 - t), with t = exp(-depth): the height in the picture stands for the depth."""
+    """Koschmieder's law, I = J t + A (1 - t) with t = exp(-depth); depth grows with the height in the picture."""
     depth = np.linspace(1, NEAREST, pixels.shape[0], dtype=np.float32)[:, None, None]  # [h, 1, 1]
-    seen = np.exp(-OPTICAL_DEPTH[severity - 1] * depth)
-    return relit(pixels, seen, AIRLIGHT * (1 - seen))
+    transmission = np.exp(-OPTICAL_DEPTH[severity - 1] * depth)
+    return relit(pixels, transmission, AIRLIGHT * (1 - transmission))
 
 
 def night(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Dark, blue, paler and noisy: what a camera hands over whose amplification has reached its end."""
+    """Dark, blue, paler and noisy, like a camera at its highest amplification."""
     stops, iso = NIGHT[severity - 1]
     share = severity / 5
     tint = 1 + share * (PURKINJE - 1)
@@ -91,6 +99,185 @@ def night(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.nda
 
 
 def _paler(pixels: np.ndarray, share: float) -> np.ndarray:
-    """Colours that much nearer to grey; on display values, where a share of colourfulness looks like one."""
+    """Colours moved towards grey by this share, on display values."""
     mixed = (1 - share) * np.eye(3) + share * LUMINANCE  # [3, 3], the same grey for each channel
     return np.asarray(cv2.transform(pixels, mixed))
+
+
+Light = tuple[np.ndarray | float, np.ndarray | float]
+"""(gain, offset) of linear light."""
+
+FIELD = (30.0, 40.0, 50.0, 58.0, 66.0)
+"""Degrees between the optical axis and the corner, for the cos^4 law."""
+
+SIDE = (1.0, 2.0, 3.0, 4.0, 5.0)
+"""Stops between the lit side and the opposite side."""
+
+SUN, SKY = 1.15, np.array([0.92, 1.0, 1.12], np.float32)
+"""The sunlit part is slightly overexposed; the shade is lit by the sky only, so it is bluish."""
+
+SHADOW = (1.0, 1.75, 2.5, 3.25, 4.0)
+"""Stops between sun and shade."""
+
+PENUMBRA = 0.03
+"""Half width of the shadow's soft edge, in half diagonals."""
+
+FLICKER = (0.15, 0.3, 0.5, 0.7, 0.9)
+"""Depth of the bands: a lamp on alternating current dims by this share twice per period."""
+
+
+def vignette(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+    """Falloff of a simple lens, cos(angle)**4 = 1 / (1 + (r tan(field))**2)**2."""
+    widest = np.float32(np.tan(np.radians(FIELD[severity - 1])) ** 2)
+
+    def gain(x: np.ndarray, y: np.ndarray) -> Light:
+        return (1 / np.square(1 + (x * x + y * y) * widest))[..., None], 0.0
+
+    return lit(pixels, gain)
+
+
+def side_light(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+    """A window or lamp at one side: light decreases linearly across the picture."""
+    across = _across(pixels, rng, spread=25.0)
+    loss = np.float32(1 - 2.0 ** -SIDE[severity - 1])
+
+    def gain(x: np.ndarray, y: np.ndarray) -> Light:
+        return (1 - (across(x, y) + 1) * (loss / 2))[..., None], 0.0
+
+    return lit(pixels, gain)
+
+
+def shadow(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+    """A cast shadow with a soft edge over part of the scene."""
+    across, offset = _across(pixels, rng, spread=40.0), np.float32(rng.uniform(-0.25, 0.25))
+    shade = SKY * np.float32(SUN * 2.0 ** -SHADOW[severity - 1])
+
+    def gain(x: np.ndarray, y: np.ndarray) -> Light:
+        sunlit = np.clip(0.5 - (across(x, y) + offset) / np.float32(2 * PENUMBRA), 0, 1)[..., None]
+        return shade + sunlit * (SUN - shade), 0.0
+
+    return lit(pixels, gain)
+
+
+def flicker(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+    """Horizontal bands: a rolling shutter reads the rows one after another while the lamp flickers."""
+    bands, phase = rng.uniform(2.5, 5.5), rng.uniform(0, 2 * np.pi)
+    rows = (np.arange(pixels.shape[0], dtype=np.float32) + 0.5) / pixels.shape[0]
+    wave = 0.5 - 0.5 * np.cos(2 * np.pi * bands * rows + phase)
+    return relit(pixels, 1 - FLICKER[severity - 1] * wave[:, None, None])
+
+
+def lit(pixels: np.ndarray, light: Callable[[np.ndarray, np.ndarray], Light]) -> np.ndarray:
+    """Relit by light(x (1, w), y (k, 1)) -> (gain, offset), whose shapes broadcast to (k, w, 3)."""
+    x, y = grid(pixels)
+    return by_rows(pixels, lambda rows: relit(pixels[rows], *light(x, y[rows])))
+
+
+def grid(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x (1, w) and y (h, 1) of the pixel centres, relative to the picture's centre, in half diagonals."""
+    height, width = pixels.shape[:2]
+    half = np.hypot(width, height) / 2
+    x = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / np.float32(half)
+    y = (np.arange(height, dtype=np.float32) + 0.5 - height / 2) / np.float32(half)
+    return x[None, :], y[:, None]
+
+
+def edges(pixels: np.ndarray) -> tuple[float, float]:
+    """x of the right edge and y of the lower edge; the opposite edges are the negatives."""
+    height, width = pixels.shape[:2]
+    return width / float(np.hypot(width, height)), height / float(np.hypot(width, height))
+
+
+def _across(
+    pixels: np.ndarray, rng: np.random.Generator, spread: float
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """A function of (x, y), from -1 at one side of the picture to 1 at the other, tilted by up to `spread` degrees."""
+    angle = np.radians(rng.uniform(-spread, spread)) + (np.pi if rng.random() < 0.5 else 0.0)
+    right, bottom = edges(pixels)
+    reach = right * abs(np.cos(angle)) + bottom * abs(np.sin(angle))
+    cosine, sine = np.float32(np.cos(angle) / reach), np.float32(np.sin(angle) / reach)
+    return lambda x, y: x * cosine + y * sine
+
+
+BACKLIGHT = ((0.7, 0.25, 0.01), (1.2, 0.5, 0.015), (1.8, 0.8, 0.02), (2.7, 1.5, 0.025), (3.8, 2.6, 0.03))
+"""(stops of missing light on the scene, strength of the light from behind, veil over everything)."""
+
+WINDOW, SIDEWAYS = 0.45, 1.6
+"""How far the light from behind reaches down, in picture heights, and to the sides, in half diagonals."""
+
+GLARE = ((0.02, 0.1, 0.02), (0.035, 0.25, 0.04), (0.05, 0.5, 0.08), (0.07, 0.9, 0.14), (0.09, 1.5, 0.22))
+"""(radius of the lamp, strength of its halo, veil over everything)."""
+
+HALO, RAYS, REACH = 0.22, 8, 0.5
+"""The halo's r0; the number of streaks around the lamp (an iris of eight blades), and their length."""
+
+EDGE = 1.1
+"""Where a disc's soft edge ends, as a multiple of its radius."""
+
+SUNLIGHT = np.array([1.0, 0.94, 0.82], np.float32)
+
+GHOSTS = ((-0.45, 0.09, (0.5, 1.0, 0.6)), (-0.8, 0.05, (1.0, 0.6, 0.4)), (-1.3, 0.14, (0.4, 0.6, 1.0)))
+"""Reflections between the lenses: (position on the line through lamp and centre, radius, tint)."""
+
+
+def backlight(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+    """Light from behind: a dark scene, a glowing upper edge, and a veil."""
+    stops, strength, veil = BACKLIGHT[severity - 1]
+    centre, (_, bottom) = np.float32(rng.uniform(-0.4, 0.4)), edges(pixels)
+
+    def light(x: np.ndarray, y: np.ndarray) -> Light:
+        below = (y + np.float32(bottom)) / np.float32(2 * bottom)  # [k, 1] 0..1 from the upper edge
+        distance = np.square((x - centre) / SIDEWAYS) + np.square(below)
+        behind = strength / (1 + distance / np.float32(WINDOW**2)) ** 3
+        return 2.0**-stops, SUNLIGHT * (behind + np.float32(veil))[..., None]
+
+    return lit(pixels, light)
+
+
+def glare(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+    """A lamp in the picture: disc, halo, streaks, veil, and lens ghosts across the centre."""
+    radius, strength, veil = GLARE[severity - 1]
+    right, bottom = edges(pixels)
+    lamp_x = float(right * rng.uniform(0.25, 0.8) * rng.choice((-1.0, 1.0)))
+    lamp_y, turn = float(bottom * rng.uniform(-0.8, -0.15)), rng.uniform(0, np.pi)
+
+    def light(x: np.ndarray, y: np.ndarray) -> Light:
+        dx, dy = x - lamp_x, y - lamp_y
+        distance = np.sqrt(dx * dx + dy * dy)
+        halo = np.float32(strength) / (1 + np.square(distance / np.float32(HALO)))
+        glow = 4 * soft_disc(distance, radius) + halo * (0.5 + streaks(dx, dy, distance, turn)) + np.float32(veil)
+        return 1.0, glow[..., None] * SUNLIGHT + ghosts(x, y, (lamp_x, lamp_y), 0.12 * strength)
+
+    return lit(pixels, light)
+
+
+def soft_disc(distance: np.ndarray, radius: float) -> np.ndarray:
+    """1 inside the radius and 0 outside, with an edge one fifth of the radius wide."""
+    return np.clip((np.float32(radius * EDGE) - distance) / np.float32(radius * 0.2), 0, 1)
+
+
+def streaks(dx: np.ndarray, dy: np.ndarray, distance: np.ndarray, turn: float) -> np.ndarray:
+    """Rays of the iris: cos(angle)**64, fading with the distance."""
+    wave = np.cos(np.arctan2(dy, dx) * np.float32(RAYS / 2) + np.float32(turn))
+    for _ in range(6):
+        np.square(wave, out=wave)
+    wave *= np.exp(distance * np.float32(-1 / REACH))
+    return wave
+
+
+def ghosts(x: np.ndarray, y: np.ndarray, lamp: tuple[float, float], strength: float) -> np.ndarray:
+    """Linear light (k, w, 3) of the lens reflections."""
+    light = np.zeros((y.shape[0], x.shape[1], 3), np.float32)
+    for along, radius, tint in GHOSTS:
+        dx, dy = x - along * lamp[0], y - along * lamp[1]
+        columns, rows = (_span(distances, radius * EDGE) for distances in (dx[0], dy[:, 0]))
+        distance = np.sqrt(np.square(dx[:, columns]) + np.square(dy[rows]))
+        light[rows, columns] += (
+            soft_disc(distance, radius)[..., None] * np.array(tint, np.float32) * np.float32(strength)
+        )
+    return light
+
+
+def _span(distances: np.ndarray, reach: float) -> slice:
+    """The part of ascending distances within -reach..reach; the disc covers nothing else."""
+    return slice(*np.searchsorted(distances, (-reach, reach)))

@@ -1,8 +1,8 @@
 """Corruptions that move the pixels, and so the boxes: rotation, perspective, scale.
 
-Each is a homography (3, 3) of continuous pixel coordinates, in which pixel i covers i..i+1; OpenCV counts pixel centres
-as whole numbers, half a pixel off. The picture keeps its size; what comes into it from outside is grey 114, as
-detectors letterbox. Directions are drawn from `rng` first, so a seed keeps its direction over all severities.
+Each is a homography (3, 3) of continuous pixel coordinates, in which pixel i covers i..i+1; OpenCV puts pixel centres
+on whole numbers, half a pixel off. The picture keeps its size; areas from outside it are grey 114, the value that
+detectors use for letterboxing. Directions are drawn from `rng` first, so a seed keeps them over all severities.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ TILT = (10.0, 18.0, 26.0, 34.0, 42.0)
 """Degrees by which the picture, as a plane, is turned about its vertical or horizontal axis."""
 
 SCALE = (0.85, 0.7, 0.55, 0.42, 0.3)
-"""Sides of the picture beside what they were: objects seen from farther away."""
+"""New side length relative to the old one: objects seen from farther away."""
 
 MIN_VISIBLE = 0.3
-"""A box of which less than this share stays inside of the picture is no longer asked for."""
+"""A box with less than this share of its area inside the picture is dropped."""
 
 HALF = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
 
 
 def rotated(size: tuple[int, int], severity: int, rng: np.random.Generator) -> np.ndarray:
-    """A turn to one side or the other."""
+    """Homography of a rotation to the left or right."""
     angle = np.radians(ROTATION[severity - 1]) * _sign(rng)
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     return _about_centre(turn, size)
 
 
 def tilted(size: tuple[int, int], severity: int, rng: np.random.Generator) -> np.ndarray:
-    """The pinhole view of a turned plane: focal length and distance are the longer side, about 53 degrees of view."""
+    """Homography of a tilted plane seen by a pinhole camera. Focal length and distance are the longer side."""
     angle = np.radians(TILT[severity - 1]) * _sign(rng)
     cosine, depth = np.cos(angle), np.sin(angle) / max(size)
     if rng.random() < 0.5:
@@ -48,23 +48,23 @@ def tilted(size: tuple[int, int], severity: int, rng: np.random.Generator) -> np
 
 
 def shrunk(size: tuple[int, int], severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Whole pixels in, whole pixels out: the matrix is what `scale` really does."""
+    """Homography of `scale`, whose sizes and offsets are whole pixels."""
     (left, top), (width, height) = _placed(size, severity)
     return np.array([[width / size[0], 0, left], [0, height / size[1], top], [0, 0, 1]])
 
 
 def rotation(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """The picture turned about its centre."""
+    """Rotated about the centre."""
     return _warped(pixels, rotated(_size(pixels), severity, rng))
 
 
 def perspective(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """The picture seen at a slant."""
+    """Viewed at an angle."""
     return _warped(pixels, tilted(_size(pixels), severity, rng))
 
 
 def scale(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Averaged over areas, so that fine patterns do not alias."""
+    """Smaller, by area averaging, which avoids aliasing."""
     (left, top), (width, height) = _placed(_size(pixels), severity)
     result = np.full_like(pixels, BORDER)
     result[top : top + height, left : left + width] = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
@@ -72,10 +72,10 @@ def scale(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.nda
 
 
 def moved(boxes: np.ndarray, size: tuple[int, int], matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (n, 4) xyxy to (boxes (n, 4) float32, kept (n,) bool).
+    """Boxes (n, 4) xyxy after the homography `matrix`: (boxes (n, 4) float32, visible (n,) bool).
 
     A moved box is the upright hull of its four corners, clipped to the picture. After a rotation it is looser than a
-    box drawn anew around the object, for every model alike. kept: at least `MIN_VISIBLE` of the hull is inside.
+    box drawn around the rotated object, equally for every model. visible: at least `MIN_VISIBLE` of the hull is inside.
     """
     x0, y0, x1, y1 = box_arrays.clip(np.asarray(boxes).reshape(-1, 4), *size).astype(np.float64).T
     corners = np.stack([[x0, x1, x1, x0], [y0, y0, y1, y1], [np.ones_like(x0)] * 4])  # [3, 4, n]

@@ -15,13 +15,14 @@ All types are frozen. Those that hold arrays compare by identity (`eq=False`).
 from qviz.structures.dataset import Category, Dataset, DatasetImage
 from qviz.structures.detections import Detections, GroundTruth, Inference
 from qviz.structures.graph import Graph, Op, Tensor
-from qviz.structures.image import EncodedImage, Image, Shift, digest_of
+from qviz.structures.image import AppliedCorruption, EncodedImage, Image, digest_of
 from qviz.structures.loss import Loss
 from qviz.structures.model import Model, Scheme
 from qviz.structures.quantization import Quantization
 from qviz.structures.settings import Settings
 
 __all__ = [
+    "AppliedCorruption",
     "Category",
     "Dataset",
     "DatasetImage",
@@ -37,7 +38,6 @@ __all__ = [
     "Quantization",
     "Scheme",
     "Settings",
-    "Shift",
     "Tensor",
     "digest_of",
 ]

@@ -14,10 +14,10 @@ def digest_of(data: bytes) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
-    """What befalls an image before a model sees it (see `qviz.corruptions`).
+class AppliedCorruption:
+    """A corruption applied to an image before inference, see `qviz.corruptions`.
 
-    amount: the severity 1..5 of a named corruption; stops of exposure, the exponent of gamma, kelvin of temperature.
+    amount: severity 1..5 of a named corruption; stops of exposure, exponent of gamma, or kelvin of temperature.
     """
 
     name: str
@@ -32,7 +32,7 @@ class EncodedImage:
     """A file that claims to be an image: not decoded yet, and not trusted.
 
     size: (width, height) that its boxes refer to, where annotations say so; it decides whether EXIF orientation is
-    applied. shift: what befalls its pixels once they are decoded. Both are part of the digest, so that nothing found
+    applied. corruption: applied to the decoded pixels. Both are part of the digest, so that nothing found
     on one is taken for found on the other.
     """
 
@@ -40,31 +40,32 @@ class EncodedImage:
     data: bytes = field(repr=False)
     digest: str = ""
     size: tuple[int, int] | None = None
-    shift: Shift | None = None
+    corruption: AppliedCorruption | None = None
 
     def __post_init__(self) -> None:
         if not self.digest:
             suffix = f"@{self.size[0]}x{self.size[1]}" if self.size else ""
-            object.__setattr__(self, "digest", digest_of(self.data) + suffix + _told(self.shift))
+            object.__setattr__(self, "digest", digest_of(self.data) + suffix + _suffix(self.corruption))
 
     @property
     def plain(self) -> EncodedImage:
-        """The image without its shift."""
+        """The image without its corruption."""
         return self.under(None)
 
-    def under(self, shift: Shift | None) -> EncodedImage:
-        """The same image under another shift, its bytes not hashed anew."""
-        if shift == self.shift:
+    def under(self, corruption: AppliedCorruption | None) -> EncodedImage:
+        """The same image with another corruption, without hashing its bytes again."""
+        if corruption == self.corruption:
             return self
-        return replace(self, digest=self.digest.split(SHIFTED)[0] + _told(shift), shift=shift)
+        digest = self.digest.split(CORRUPTION_MARK)[0] + _suffix(corruption)
+        return replace(self, digest=digest, corruption=corruption)
 
 
-SHIFTED = "~"
-"""Comes before the shift in a digest."""
+CORRUPTION_MARK = "~"
+"""Separates an image's digest from its corruption."""
 
 
-def _told(shift: Shift | None) -> str:
-    return f"{SHIFTED}{shift}" if shift is not None else ""
+def _suffix(corruption: AppliedCorruption | None) -> str:
+    return f"{CORRUPTION_MARK}{corruption}" if corruption is not None else ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

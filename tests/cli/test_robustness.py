@@ -39,7 +39,7 @@ def test_robustness(run: Run, sample: Sample, models: list[Path]) -> None:
 
 
 BAD = [
-    (("--corruptions", "fogg"), "'fogg' is no corruption; give all, a family (lighting, published, pose)"),
+    (("--corruptions", "fogg"), "'fogg' does not exist; give all, a family (lighting, published, pose)"),
     (("--severities", "0"), "--severities is '0'; give some of 1,2,3,4,5"),
     (("--layer-images", "-1"), "--layer-images is -1"),
     (("--score", "0.5"), "objects are counted from 0.25"),

@@ -32,8 +32,8 @@ def test_the_names_that_users_type_are_there_in_their_families() -> None:
     assert {families[name] for name in LIGHTING} == {"lighting"}
     assert {families[name] for name in PUBLISHED} == {"published"}
     assert [name for name, family in families.items() if family == "pose"] == ["rotation", "perspective", "scale"]
-    assert all(name == row.name and row.describe.endswith(".") for name, row in CORRUPTIONS.items())
-    assert {name for name, row in CORRUPTIONS.items() if row.moves_boxes} == {"rotation", "perspective", "scale"}
+    assert all(name == row.name and row.description.endswith(".") for name, row in CORRUPTIONS.items())
+    assert {name for name, row in CORRUPTIONS.items() if row.movement} == {"rotation", "perspective", "scale"}
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
@@ -79,11 +79,11 @@ def test_grey_stays_grey(name: str) -> None:
 @pytest.mark.parametrize("name", ["exposure_down", "night", "glare", "shadow", "shot_noise", "brightness", "fog"])
 def test_blocks_of_rows_do_not_show(name: str, kitten: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = corrupt(kitten, name, 4, 9)
-    monkeypatch.setattr(blocks, "PIXELS", 7 * kitten.shape[1])
+    monkeypatch.setattr(blocks, "BLOCK_PIXELS", 7 * kitten.shape[1])
     assert np.array_equal(corrupt(kitten, name, 4, 9), whole)
 
 
-@pytest.mark.parametrize("name", [name for name, row in CORRUPTIONS.items() if not row.moves_boxes])
+@pytest.mark.parametrize("name", [name for name, row in CORRUPTIONS.items() if not row.movement])
 def test_what_moves_nothing_leaves_boxes_alone(name: str) -> None:
     boxes = np.array([[1, 2, 30, 40], [-3, 0, 500, 9]], np.float32)
     after, kept = corrupt_boxes(boxes, (60, 50), name, 3, 0)
@@ -100,12 +100,12 @@ def test_the_same_side_over_all_severities() -> None:
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda p: corrupt(p, "fogg", 1, 0), r"corruption is 'fogg'; known are exposure_down, .*, scale\."),
-        (lambda p: corrupt(p, "fog", 0, 0), r"severity is 0; expected a whole number from 1 \(slight\) to 5"),
-        (lambda p: corrupt(p, "fog", 2.5, 0), r"severity is 2\.5; expected"),
-        (lambda p: corrupt(p, "fog", 1, -1), r"seed is -1; expected a whole number from 0 up\."),
-        (lambda p: corrupt_boxes(np.zeros((0, 4)), (5, 5), "scale", 6, 0), r"severity is 6; expected"),
-        (lambda p: corrupt_boxes(np.zeros((0, 4)), (5, 5), "sharpen", 1, 0), r"known are .*rotation"),
+        (lambda p: corrupt(p, "fogg", 1, 0), r"'fogg' does not exist; choose from exposure_down, .*, scale\."),
+        (lambda p: corrupt(p, "fog", 0, 0), r"Severity is 0; give a whole number from 1 \(slight\) to 5"),
+        (lambda p: corrupt(p, "fog", 2.5, 0), r"Severity is 2\.5; give"),
+        (lambda p: corrupt(p, "fog", 1, -1), r"Seed is -1; give a whole number from 0\."),
+        (lambda p: corrupt_boxes(np.zeros((0, 4)), (5, 5), "scale", 6, 0), r"Severity is 6; give"),
+        (lambda p: corrupt_boxes(np.zeros((0, 4)), (5, 5), "sharpen", 1, 0), r"choose from .*rotation"),
     ],
 )
 def test_unknown_settings_are_refused(call: object, sentence: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qviz.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from qviz.corruptions.linear_light import Sensor, to_linear
+from qviz.corruptions.light import Sensor, to_linear
 from tests.corruptions.pictures import patch, picture
 
 # name: (mean of linear light, its standard deviation = RMS contrast), severities 1..5; seed 1; clean: 0.280, 0.273
@@ -57,7 +57,7 @@ def astronaut() -> np.ndarray:
 
 
 def test_every_corruption_that_moves_nothing_has_its_figures() -> None:
-    assert set(GOLDEN) == {name for name, row in CORRUPTIONS.items() if not row.moves_boxes}
+    assert set(GOLDEN) == {name for name, row in CORRUPTIONS.items() if not row.movement}
 
 
 @pytest.mark.parametrize("name", GOLDEN)

@@ -6,9 +6,20 @@ import numpy as np
 import pytest
 
 from qviz.corruptions import corrupt
-from qviz.corruptions.continuous import exposure, gamma, temperature
-from qviz.corruptions.linear_light import TO_LINEAR, decode, encode, relit, to_linear, to_pixels
-from qviz.corruptions.white_points import DAYLIGHT, chromaticity, gains
+from qviz.corruptions.light import (
+    DAYLIGHT,
+    TO_LINEAR,
+    chromaticity,
+    decode,
+    encode,
+    exposure,
+    gains,
+    gamma,
+    relit,
+    temperature,
+    to_linear,
+    to_pixels,
+)
 from tests.corruptions.pictures import patch, picture
 
 RAMP = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)  # [1, 256, 3]

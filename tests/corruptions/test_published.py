@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from qviz.corruptions import corrupt
-from qviz.corruptions.published_blur import disc, line
-from qviz.corruptions.published_digital import plasma
+from qviz.corruptions.published import disc, line, plasma
 from tests.corruptions.pictures import patch, picture
 
 

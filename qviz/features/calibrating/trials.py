@@ -31,7 +31,7 @@ from qviz.features.calibrating.outliers import removed
 from qviz.features.calibrating.result import Outlier
 from qviz.features.settings import NORMALISATIONS
 from qviz.progress import OnProgress
-from qviz.structures import EncodedImage, Settings, Shift
+from qviz.structures import AppliedCorruption, EncodedImage, Settings
 from qviz.tflite.inputs import channels_last
 
 Triple = tuple[float, float, float]
@@ -77,7 +77,7 @@ def noise_job(
 
 
 VIEWS = tuple(
-    Shift(name, level)
+    AppliedCorruption(name, level)
     for level in (1, 2, 3, 4, 5)
     for name in ("rotation", "perspective", "scale", "exposure_down", "exposure_up", "warm", "cool")
 )
@@ -178,12 +178,16 @@ def _by_brightness(given: Given, darkest: bool) -> Made:
 
 def underexposed(given: Given) -> Made:
     """Calibrated at night, used by day."""
-    return given.pass_over(_all(given, Shift("exposure", -3))), "All images three stops darker, as in bad light."
+    return given.pass_over(
+        _all(given, AppliedCorruption("exposure", -3))
+    ), "All images three stops darker, as in bad light."
 
 
 def overexposed(given: Given) -> Made:
     """Calibrated in glaring light."""
-    return given.pass_over(_all(given, Shift("exposure", 2))), "All images two stops brighter; highlights clip."
+    return given.pass_over(
+        _all(given, AppliedCorruption("exposure", 2))
+    ), "All images two stops brighter; highlights clip."
 
 
 def wrong_normalisation(given: Given) -> Made:
@@ -221,7 +225,7 @@ def _prepared(given: Given, settings: Settings, said: str) -> Made:
     return given.pass_over(given.images, settings), f"The same images {said.format(here=here, there=there)}."
 
 
-def _all(given: Given, shift: Shift) -> list[EncodedImage]:
+def _all(given: Given, shift: AppliedCorruption) -> list[EncodedImage]:
     return [image.under(shift) for image in given.images]
 
 

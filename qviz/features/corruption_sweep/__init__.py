@@ -18,7 +18,7 @@ from qviz.features.corruption_sweep.sweep import Watch, sweep
 from qviz.features.detection.models import LoadedModel
 from qviz.progress import OnProgress, silent
 from qviz.store import Store
-from qviz.structures import Dataset, DatasetImage, EncodedImage, Shift
+from qviz.structures import AppliedCorruption, Dataset, DatasetImage, EncodedImage
 
 ALARM_IMAGES = 200
 """So many, spread over the dataset, are looked at for activations out of range."""
@@ -63,7 +63,7 @@ def report(
     alarms: dict[str, OutOfRange] = {}
     few = list(_read(_spread(dataset.images, layer_images)))
     many = _spread(dataset.images, alarm_images)
-    shifts = [Shift(name, level) for name in swept.corruptions for level in swept.severities]
+    shifts = [AppliedCorruption(name, level) for name in swept.corruptions for level in swept.severities]
     for name, variant in zip(swept.models[1:], models[1:], strict=True):
         pair = models[0], variant
         if few and has_ranges(*pair):

@@ -15,13 +15,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from qviz.corruptions.shift import moved
+from qviz.corruptions import moved_boxes
 from qviz.detector import PAGE_SCORE
 from qviz.features.accuracy.ap import tables
 from qviz.features.accuracy.bootstrap import RESAMPLES, draws
 from qviz.features.accuracy.coco_matching import mean_ap
 from qviz.features.comparison.matching import agreed, agreement, confidences
-from qviz.structures import Dataset, DatasetImage, Detections, EncodedImage, Shift
+from qviz.structures import AppliedCorruption, Dataset, DatasetImage, Detections, EncodedImage
 from qviz.structures.boxes import area
 
 
@@ -39,12 +39,12 @@ class CellImage:
     own: Detections
     found: Detections
 
-    def under(self, shift: Shift | None) -> CellImage:
+    def under(self, shift: AppliedCorruption | None) -> CellImage:
         """Truths and clean objects where the shift puts them; those that it pushes out are not asked for."""
         if shift is None:
             return self
         image = EncodedImage(self.truths.name, b"", self.digest).under(shift)
-        boxes, kept = moved(self.truths.boxes, self.size, image)
+        boxes, kept = moved_boxes(self.truths.boxes, self.size, image)
         if boxes is self.truths.boxes:
             return self
         said = self.truths
@@ -60,7 +60,7 @@ class CellImage:
 
 
 def _moved(found: Detections, size: tuple[int, int], image: EncodedImage) -> Detections:
-    boxes, kept = moved(found.boxes, size, image)
+    boxes, kept = moved_boxes(found.boxes, size, image)
     return replace(found, boxes=boxes.astype(np.float32))[kept]
 
 
@@ -92,7 +92,7 @@ class Cell:
 
 
 def cell_job(
-    images: Sequence[CellImage], dataset: Dataset | None, classes: Mapping[int, int], shift: Shift | None
+    images: Sequence[CellImage], dataset: Dataset | None, classes: Mapping[int, int], shift: AppliedCorruption | None
 ) -> Cell:
     """In a worker. dataset: categories and no images; None where nothing is annotated."""
     seen = [image.under(shift) for image in images]

@@ -73,9 +73,9 @@ def _words(text: str) -> list[str]:
 
 
 def _corruptions(text: str) -> tuple[str, ...]:
-    from qviz.features.corruption_sweep.sweep import named
+    from qviz.corruptions import corruptions_named
 
-    return named(_words(text))
+    return corruptions_named(_words(text))
 
 
 def _severities(text: str) -> list[int]:

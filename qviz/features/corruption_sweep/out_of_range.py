@@ -27,7 +27,7 @@ from qviz.context import Context
 from qviz.engine import Engine
 from qviz.errors import ImageError
 from qviz.features.corruption_sweep.saturation import RangeReach, check_layers, reach_job
-from qviz.features.detection.detect import in_order
+from qviz.features.detection.inference import in_order
 from qviz.features.detection.models import LoadedModel
 from qviz.progress import OnProgress, silent
 from qviz.structures import EncodedImage

@@ -30,7 +30,7 @@ from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import panel as layers
 from qviz.formatting import duration
 from qviz.progress import TimeLeft
-from qviz.structures import Dataset, DatasetImage, EncodedImage, Shift
+from qviz.structures import AppliedCorruption, Dataset, DatasetImage, EncodedImage
 from qviz.ui import clicks, dataset_choice, page, server
 from qviz.ui.dataset_choice import Source
 from qviz.ui.page import Page
@@ -157,7 +157,7 @@ def alarm(found: Models, variant: LoadedModel, source: Source) -> Future[OutOfRa
 
 
 def cause(
-    found: Models, variant: LoadedModel, source: Source, asked: Asked, shift: Shift, layers: Sequence[int]
+    found: Models, variant: LoadedModel, source: Source, asked: Asked, shift: AppliedCorruption, layers: Sequence[int]
 ) -> Future[Explanation]:
     """Whether these layers explain the loss under a shift, started once for the server."""
     images = list(_encoded(spread(source.dataset, min(asked.images, 12)).images))
@@ -197,7 +197,7 @@ class Kind:
 
     def under(self, image: EncodedImage, amount: float) -> EncodedImage:
         """The image as the slider leaves it."""
-        return image.under(None if amount == self.neutral else Shift(self.name, amount))
+        return image.under(None if amount == self.neutral else AppliedCorruption(self.name, amount))
 
     def text(self, amount: float) -> str:
         """`-1.5 stops`, `clean`, `severity 3`."""
@@ -225,7 +225,7 @@ def title(corruption: str) -> str:
 
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _FREE} | {
-    row.name: Kind(row.name, title(row.name), (0, *SEVERITIES), 1, 0, "severity", row.describe)
+    row.name: Kind(row.name, title(row.name), (0, *SEVERITIES), 1, 0, "severity", row.description)
     for row in CORRUPTIONS.values()
 }
 

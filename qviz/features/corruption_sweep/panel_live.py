@@ -15,7 +15,7 @@ import numpy as np
 import streamlit as st
 
 from qviz.chart_style import REFERENCE, variant_colour
-from qviz.corruptions.shift import moved
+from qviz.corruptions import moved_boxes
 from qviz.errors import QvizError
 from qviz.features.comparison import panel as compare
 from qviz.features.comparison.matching import IOU, changes, confidences
@@ -113,7 +113,7 @@ def _points(model: LoadedModel, image: EncodedImage, kind: Kind, what: Followed)
         under = kind.under(image, amount)
         run = server.results().found(model, under)
         if isinstance(run, Inference):
-            boxes, kept = moved(what.what.boxes, (run.width, run.height), under)
+            boxes, kept = moved_boxes(what.what.boxes, (run.width, run.height), under)
             there = Detections.of(boxes, what.what.scores, what.what.class_ids)
             if kept.all():
                 points.append((float(amount), float(confidences(there, run.detections)[0])))

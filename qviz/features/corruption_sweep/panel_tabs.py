@@ -23,7 +23,7 @@ from qviz.features.corruption_sweep.plot import interaction_heat, saturation_hea
 from qviz.features.corruption_sweep.result import Robustness
 from qviz.features.corruption_sweep.saturation import Saturation
 from qviz.features.corruption_sweep.text import layers_sentence, range_sentence
-from qviz.structures import Dataset, Shift
+from qviz.structures import AppliedCorruption, Dataset
 from qviz.ui import clicks, glossary
 from qviz.ui.clicks import outcome
 from qviz.ui.dataset_choice import Source
@@ -105,7 +105,7 @@ def saturation(here: Page, finding: Finding) -> None:
     first = under.first(most=LAYERS)
     if first:
         st.dataframe(_first(under), hide_index=True, width="stretch", column_config=_FIRST)
-        _blame(here, finding, variant, Shift(corruption or worst, max(finding.asked.severities)), under)
+        _blame(here, finding, variant, AppliedCorruption(corruption or worst, max(finding.asked.severities)), under)
     else:
         st.caption(f"Under {title(under.shifts[-1].name).lower() if under.shifts[-1] else 'it'} no layer saturates.")
 
@@ -130,7 +130,7 @@ def _first(found: Saturation) -> pd.DataFrame:
     )
 
 
-def _blame(here: Page, finding: Finding, name: str, shift: Shift, under: Saturation) -> None:
+def _blame(here: Page, finding: Finding, name: str, shift: AppliedCorruption, under: Saturation) -> None:
     """A button, then the sentence."""
     assert here.models is not None, "pages without a model stop before"
     variant = next((v for v in here.models.variants if v.name == name), None)

@@ -34,12 +34,12 @@ from qviz.detector import PAGE_SCORE, decoded
 from qviz.engine import Blob, Engine
 from qviz.errors import ImageError, ModelError
 from qviz.features.corruption_sweep.result import CLEAN, Robustness
-from qviz.features.detection.detect import in_order
+from qviz.features.detection.inference import in_order
 from qviz.features.detection.models import LoadedModel
 from qviz.features.what_if import what_if_float
 from qviz.features.what_if.sets import Orders, with_conversions
 from qviz.progress import OnProgress, silent
-from qviz.structures import EncodedImage, Graph, Settings, Shift, Tensor
+from qviz.structures import AppliedCorruption, EncodedImage, Graph, Settings, Tensor
 from qviz.tflite.paired_networks import paired_networks
 
 if TYPE_CHECKING:
@@ -131,11 +131,11 @@ class Saturation:
 
     variant: str
     images: int
-    shifts: tuple[Shift | None, ...]
+    shifts: tuple[AppliedCorruption | None, ...]
     layers: tuple[LayerSaturation, ...]
     skipped: tuple[str, ...] = ()
 
-    def clipped_share(self, shift: Shift | None) -> float | None:
+    def clipped_share(self, shift: AppliedCorruption | None) -> float | None:
         """Mean over the layers, None where nothing is quantized or the shift was not run."""
         if not self.layers or shift not in self.shifts:
             return None
@@ -181,13 +181,13 @@ def saturation(
     reference: LoadedModel,
     variant: LoadedModel,
     images: Sequence[EncodedImage],
-    shifts: Sequence[Shift],
+    shifts: Sequence[AppliedCorruption],
     on_progress: OnProgress = silent,
     cancel: threading.Event | None = None,
 ) -> Saturation:
     """Every layer of a variant under every shift, and clean. Raises Cancelled, ImageError, ModelError, WorkerError."""
     check_layers(reference, variant)
-    every: tuple[Shift | None, ...] = (None, *shifts)
+    every: tuple[AppliedCorruption | None, ...] = (None, *shifts)
     models = (reference.blob, variant.blob, (reference.settings, variant.settings))
 
     def submit(image: EncodedImage) -> list[Future[tuple[RangeReach, ...]]]:
@@ -216,20 +216,22 @@ def check_layers(*models: LoadedModel) -> None:
             raise ModelError(f"{model.name} is run by TensorFlow and has no layers to read; a .tflite file is needed.")
 
 
-def _pooled(shifts: Sequence[Shift | None], rows: Sequence[Sequence[RangeReach]]) -> LayerSaturation:
+def _pooled(shifts: Sequence[AppliedCorruption | None], rows: Sequence[Sequence[RangeReach]]) -> LayerSaturation:
     """rows: of one layer, by shift, an entry an image."""
     one = next(row for found in rows for row in found)
     shares = [sum(row.below + row.above for row in found) / max(1, sum(row.count for row in found)) for found in rows]
     return _layer(LayerSaturation(one.order, one.tensor, one.op_kind, (), 0.0, None), shifts, shares)
 
 
-def _layer(layer: LayerSaturation, shifts: Sequence[Shift | None], shares: Sequence[float]) -> LayerSaturation:
+def _layer(
+    layer: LayerSaturation, shifts: Sequence[AppliedCorruption | None], shares: Sequence[float]
+) -> LayerSaturation:
     rises = [share - shares[0] for share in shares]  # the clean images come first
     reached = [shift.amount for shift, rise in zip(shifts, rises, strict=True) if shift is not None and rise >= RISE]
     return replace(layer, shares=tuple(shares), rise=max(rises), first=min(reached, default=None))
 
 
-def _named(shift: Shift | None) -> dict[str, Any]:
+def _named(shift: AppliedCorruption | None) -> dict[str, Any]:
     return {"corruption": CLEAN, "severity": 0} if shift is None else {
         "corruption": shift.name, "severity": shift.amount,
     }  # fmt: skip
@@ -241,7 +243,7 @@ def with_clipping(result: Robustness, found: Mapping[str, Saturation]) -> Robust
         replace(
             point,
             clipped_share=found[point.model].clipped_share(
-                None if point.corruption == CLEAN else Shift(point.corruption, point.severity)
+                None if point.corruption == CLEAN else AppliedCorruption(point.corruption, point.severity)
             ),
         )
         if point.model in found
@@ -279,7 +281,7 @@ def explained(
     reference: LoadedModel,
     variant: LoadedModel,
     images: Sequence[EncodedImage],
-    shift: Shift,
+    shift: AppliedCorruption,
     layers: Sequence[int],
     score: float = PAGE_SCORE,
 ) -> Explanation:

@@ -2,8 +2,6 @@
 
 Only one corruption's detections are held at a time; the workers judge them while they run the next one. Detections are
 kept in the store under the shifted image's digest, so a sweep that was stopped goes on where it ended.
-
-Corruptions as people name them: by family (`lighting published pose`), `all`, or one by one.
 """
 
 from __future__ import annotations
@@ -16,23 +14,23 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 from qviz.context import Context
-from qviz.corruptions import CORRUPTIONS, SEVERITIES, known
+from qviz.corruptions import SEVERITIES, corruption_named
 from qviz.detector import AP_SCORE, PAGE_SCORE
 from qviz.engine import Engine
 from qviz.errors import DatasetError, SettingsError
 from qviz.features.accuracy.truth import category_ids
 from qviz.features.corruption_sweep.cell import Cell, CellImage, cell_job
 from qviz.features.corruption_sweep.result import CLEAN, Robustness, breaking_points, interactions, points, summaries
-from qviz.features.detection.detect import Detected, Reading, detect_images
+from qviz.features.detection.inference import Detected, Reading, detect_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
 from qviz.features.settings import a_few, guess_all, unknown_settings
 from qviz.progress import Advance, OnProgress, silent
 from qviz.store import Store
-from qviz.structures import Dataset, DatasetImage, Detections, EncodedImage, Inference, Shift
+from qviz.structures import AppliedCorruption, Dataset, DatasetImage, Detections, EncodedImage, Inference
 
 Watch = Callable[[Robustness], object]
-Shifts = Sequence[Shift | None]
+Shifts = Sequence[AppliedCorruption | None]
 
 
 def sweep(
@@ -58,7 +56,7 @@ def sweep(
         models = guess_all(engine, models, [image.encoded() for image in a_few(dataset.images)])
     levels = tuple(sorted(set(severities)))
     parts: dict[str, Shifts] = {CLEAN: [None]}
-    parts |= {name: [Shift(name, level) for level in levels] for name in dict.fromkeys(corruptions)}
+    parts |= {name: [AppliedCorruption(name, level) for level in levels] for name in dict.fromkeys(corruptions)}
     running = _Sweep(engine, models, dataset, levels, score, on_progress, threads, store, cancel)
     running.total = len(dataset.images) * sum(len(shifts) for shifts in parts.values())
     try:
@@ -77,7 +75,7 @@ def sweep(
 def checked(corruptions: Sequence[str], severities: Sequence[int], score: float) -> None:
     """Raises SettingsError for what nobody knows."""
     for name in corruptions:
-        known(name)
+        corruption_named(name)
     wrong = [level for level in severities if level not in SEVERITIES]
     if wrong or not severities or not corruptions:
         raise SettingsError(
@@ -157,7 +155,7 @@ class _Sweep:
         self.clean = found.inferences
 
     def _judge(
-        self, model: LoadedModel, found: Mapping[tuple[str, str], Inference], shift: Shift | None
+        self, model: LoadedModel, found: Mapping[tuple[str, str], Inference], shift: AppliedCorruption | None
     ) -> Future[Cell]:
         annotated = self.dataset.annotations > 0
         classes = category_ids(model.inspection.labels, self.dataset.categories) if annotated else {}
@@ -166,7 +164,11 @@ class _Sweep:
         return self.engine.submit(cell_job, rows, truths, classes, shift)
 
     def _row(
-        self, model: LoadedModel, image: DatasetImage, found: Mapping[tuple[str, str], Inference], shift: Shift | None
+        self,
+        model: LoadedModel,
+        image: DatasetImage,
+        found: Mapping[tuple[str, str], Inference],
+        shift: AppliedCorruption | None,
     ) -> CellImage:
         digest = self.reading.digests[image.id]
         under = EncodedImage(image.name, b"", digest).under(shift).digest
@@ -218,23 +220,3 @@ class _Sweep:
 
 def _objects(found: Inference) -> Detections:
     return found.detections.above(PAGE_SCORE)
-
-
-FAMILIES = tuple(dict.fromkeys(row.family for row in CORRUPTIONS.values()))
-USUAL = "lighting"
-
-
-def named(words: Sequence[str]) -> tuple[str, ...]:
-    """The corruptions that these words stand for, each once. Raises SettingsError."""
-    found: dict[str, None] = {}
-    for word in words:
-        rows = [row.name for row in CORRUPTIONS.values() if word in ("all", row.family, row.name)]
-        if not rows:
-            raise SettingsError(
-                f"{word!r} is no corruption; give all, a family ({', '.join(FAMILIES)}) or some of"
-                f" {', '.join(CORRUPTIONS)}."
-            )
-        found |= dict.fromkeys(rows)
-    if not found:
-        raise SettingsError(f"No corruption is named; give all, a family ({', '.join(FAMILIES)}) or some by name.")
-    return tuple(found)

@@ -14,15 +14,16 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 
 from qviz.context import Context
+from qviz.corruptions import corruptions_named
 from qviz.detector import AP_SCORE, PAGE_SCORE, preview_job
 from qviz.engine import Engine
 from qviz.errors import ImageError, SettingsError
 from qviz.features.accuracy import evaluate
 from qviz.features.comparison import Comparison, compare_variant, with_remarks
-from qviz.features.corruption_sweep.sweep import USUAL, named, sweep
+from qviz.features.corruption_sweep.sweep import sweep
 from qviz.features.cost import profile
 from qviz.features.cost.tradeoff import Point, Tradeoff, tradeoff
-from qviz.features.detection.detect import detect_images
+from qviz.features.detection.inference import detect_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import LayerErrors, layer_errors
 from qviz.features.reporting.study import Made, StudiedImage, Study, studied_models
@@ -277,7 +278,14 @@ def with_extras(
         data = dataset or Dataset("images", tuple(images), ())
         few = replace(data, images=tuple(_study_extras_spread(data.images, SWEPT)))
         swept = sweep(
-            engine, models, few, named([USUAL]), on_progress=on_progress, threads=threads, store=store, cancel=cancel
+            engine,
+            models,
+            few,
+            corruptions_named(["lighting"]),
+            on_progress=on_progress,
+            threads=threads,
+            store=store,
+            cancel=cancel,
         )
         study = replace(study, robustness=swept)
     if "tradeoff" in also:

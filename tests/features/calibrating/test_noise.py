@@ -10,7 +10,7 @@ from qviz.errors import QuantizeError
 from qviz.features.building import Calibration, Source, calibration_of, see_ranges
 from qviz.features.building.calibration import clipped_job
 from qviz.features.calibrating.trials import UNIT, input_range, noise_ranges
-from qviz.structures import EncodedImage, Settings, Shift
+from qviz.structures import AppliedCorruption, EncodedImage, Settings
 from tests.features.conftest import SETTINGS
 
 RANGES = [
@@ -50,7 +50,7 @@ def test_an_image_is_calibrated_under_its_shift(engine: LocalEngine, dense: Sour
     model = engine.share(dense.float_data, dense.float_digest)
     name = dense.graph.input_tensors()[0].name
     plain = see_ranges(engine, model, SETTINGS, images)
-    dark = see_ranges(engine, model, SETTINGS, [image.under(Shift("exposure", -3)) for image in images])
+    dark = see_ranges(engine, model, SETTINGS, [image.under(AppliedCorruption("exposure", -3)) for image in images])
     column = plain.names.index(name)
     assert dark.highs[:, column].max() < 0 < plain.highs[:, column].max()
     assert dark.digests == tuple(f"{digest}~exposure -3" for digest in plain.digests)

@@ -11,7 +11,7 @@ from qviz.errors import ImageError
 from qviz.features.corruption_sweep.out_of_range import cover, judged, out_of_range
 from qviz.features.corruption_sweep.saturation import RangeReach
 from qviz.features.detection.models import LoadedModel
-from qviz.structures import EncodedImage, Shift
+from qviz.structures import AppliedCorruption, EncodedImage
 from tests.conftest import Sample
 
 
@@ -19,7 +19,7 @@ def test_a_dark_image_alarms_against_a_range_without_darkness(
     engine: LocalEngine, loaded: dict[str, LoadedModel], sample: Sample
 ) -> None:
     photographs = list(load_images(find_images([sample.images])))[:4]
-    dark = photographs[0].under(Shift("exposure", -4))
+    dark = photographs[0].under(AppliedCorruption("exposure", -4))
     images = [*photographs, dark]
     fine = out_of_range(engine, loaded["float32"], loaded["int8"], photographs)
     assert fine.alarms == () and fine.typical < 0.005

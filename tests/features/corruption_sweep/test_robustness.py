@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qviz.context import Context
-from qviz.corruptions.shift import moved
+from qviz.corruptions import corruptions_named, moved_boxes
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
 from qviz.errors import Cancelled, SettingsError
@@ -19,12 +19,12 @@ from qviz.features.accuracy.truth import category_ids
 from qviz.features.comparison.matching import agreed, agreement, breaking_point, confidences
 from qviz.features.corruption_sweep.cell import Cell, CellImage, cell_job
 from qviz.features.corruption_sweep.result import CLEAN, Cells, interactions, summaries
-from qviz.features.corruption_sweep.sweep import named, sweep
+from qviz.features.corruption_sweep.sweep import sweep
 from qviz.features.corruption_sweep.text import robustness_verdict
-from qviz.features.detection.detect import detect_images
+from qviz.features.detection.inference import detect_images
 from qviz.features.detection.models import LoadedModel
 from qviz.store import Store
-from qviz.structures import Category, Dataset, DatasetImage, Detections, EncodedImage, Shift
+from qviz.structures import AppliedCorruption, Category, Dataset, DatasetImage, Detections, EncodedImage
 from tests.conftest import Sample
 from tests.features.accuracy import plain_ap
 
@@ -37,12 +37,12 @@ def scenes(sample: Sample) -> Dataset:
     return replace(found, images=found.images[:6])
 
 
-def test_a_shift_is_part_of_an_images_identity() -> None:
+def test_a_corruption_is_part_of_an_images_identity() -> None:
     plain = EncodedImage("a", b"x")
-    dark = plain.under(Shift("exposure", -1.5))
-    assert plain.digest != dark.digest != plain.under(Shift("exposure", -1)).digest
-    assert EncodedImage("a", b"x", shift=Shift("exposure", -1.5)).digest == dark.digest
-    assert dark.under(Shift("night", 3)).plain.digest == plain.digest
+    dark = plain.under(AppliedCorruption("exposure", -1.5))
+    assert plain.digest != dark.digest != plain.under(AppliedCorruption("exposure", -1)).digest
+    assert EncodedImage("a", b"x", corruption=AppliedCorruption("exposure", -1.5)).digest == dark.digest
+    assert dark.under(AppliedCorruption("night", 3)).plain.digest == plain.digest
     assert (dark.name, dark.data) == ("a", b"x")
 
 
@@ -51,12 +51,12 @@ def test_its_ap_is_that_of_pycocotools(engine: LocalEngine, loaded: dict[str, Lo
     found = sweep(engine, models, scenes, ["night", "rotation"], [2])
     assert (found.annotated, found.images, found.corruptions) == (True, 6, ("night", "rotation"))
     for name in ("night", "rotation"):
-        images = [image.encoded().under(Shift(name, 2)) for image in scenes.images]
+        images = [image.encoded().under(AppliedCorruption(name, 2)) for image in scenes.images]
         detected = detect_images(Context(engine), models, images, 6, 0.001)
         truths = []
         for image, under in zip(scenes.images, images, strict=True):
             run = detected.inferences[models[0].digest, under.digest]
-            boxes, kept = moved(image.boxes, (run.width, run.height), under)
+            boxes, kept = moved_boxes(image.boxes, (run.width, run.height), under)
             truths.append(
                 replace(
                     image, boxes=boxes[kept], category_ids=image.category_ids[kept],
@@ -174,8 +174,8 @@ def test_one_lost_box_is_no_significant_interaction() -> None:
 def test_truths_and_objects_follow_a_pose() -> None:
     cat = Detections.of(BOX, [0.9], [0])
     image = _image(1, cat)
-    shift = Shift("scale", 5)
-    boxes, kept = moved(BOX, image.size, EncodedImage("1", b"", image.digest).under(shift))
+    shift = AppliedCorruption("scale", 5)
+    boxes, kept = moved_boxes(BOX, image.size, EncodedImage("1", b"", image.digest).under(shift))
     assert kept.all() and not np.allclose(boxes, BOX)
     data = Dataset("d", (), CAT)
     assert cell_job([replace(image, found=cat)], data, {0: 7}, shift).ap == 0
@@ -221,11 +221,11 @@ def test_objects_are_found_again_by_class_and_place() -> None:
 
 
 def test_corruptions_are_named_by_family_or_one_by_one() -> None:
-    assert named(["night", "lighting"])[0] == "night" and "glare" in named(["lighting"])
-    assert set(named(["pose"])) == {"rotation", "perspective", "scale"}
-    assert len(named(["all"])) > len(named(["published"])) > 5
-    with pytest.raises(SettingsError, match=r"'fogg' is no corruption.*lighting.*glare"):
-        named(["fogg"])
+    assert corruptions_named(["night", "lighting"])[0] == "night" and "glare" in corruptions_named(["lighting"])
+    assert set(corruptions_named(["pose"])) == {"rotation", "perspective", "scale"}
+    assert len(corruptions_named(["all"])) > len(corruptions_named(["published"])) > 5
+    with pytest.raises(SettingsError, match=r"'fogg' does not exist.*lighting.*glare"):
+        corruptions_named(["fogg"])
 
 
 @pytest.mark.parametrize(("corruptions", "severities"), [([], [1]), (["night"], []), (["night"], [6])])

@@ -9,10 +9,10 @@ from qviz.datasets.files import find_images, load_images
 from qviz.engine import LocalEngine
 from qviz.features.corruption_sweep.saturation import _reach, explained, saturation, with_readers
 from qviz.features.detection.models import LoadedModel
-from qviz.structures import EncodedImage, Quantization, Shift, Tensor
+from qviz.structures import AppliedCorruption, EncodedImage, Quantization, Tensor
 from tests.conftest import Sample
 
-NIGHT = [Shift("exposure", amount) for amount in (-1.0, -3.0)]
+NIGHT = [AppliedCorruption("exposure", amount) for amount in (-1.0, -3.0)]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_the_input_saturates_first(
     assert first in found.first() and first.rise == pytest.approx(first.shares[2] - first.shares[0])
     shares = [found.clipped_share(shift) for shift in found.shifts]
     assert all(share is not None for share in shares) and shares[2] > shares[0]  # type: ignore[operator]
-    assert found.clipped_share(Shift("night", 3)) is None
+    assert found.clipped_share(AppliedCorruption("night", 3)) is None
     assert {len(row.shares) for row in found.under("exposure").layers} == {3}
 
 

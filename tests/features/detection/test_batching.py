@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qviz.features.detection.batching import BYTES, MOST, Bundles
-from qviz.structures import Detections, EncodedImage, Inference, Shift
+from qviz.structures import AppliedCorruption, Detections, EncodedImage, Inference
 
 
 def images(count: int, size: int = 10) -> list[EncodedImage]:
@@ -39,9 +39,9 @@ def test_large_files_go_alone() -> None:
 
 
 def test_a_picture_stays_whole_under_its_shifts() -> None:
-    shifted = [image.under(Shift("night", n)) for image in images(5) for n in range(1, 6)]
+    shifted = [image.under(AppliedCorruption("night", n)) for image in images(5) for n in range(1, 6)]
     assert sizes(Bundles(99, 2, 1.0), shifted) == [20, 5]
-    endless = [images(1)[0].under(Shift("exposure", n)) for n in range(2 * MOST + 1)]
+    endless = [images(1)[0].under(AppliedCorruption("exposure", n)) for n in range(2 * MOST + 1)]
     assert sizes(Bundles(99, 2, 1.0), endless) == [2 * MOST, 1]
 
 

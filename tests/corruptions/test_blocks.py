@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qviz.corruptions import normals
-from qviz.corruptions.normals import Normals
+from qviz.corruptions import blocks
+from qviz.corruptions.blocks import Normals
 
 SHAPE = (9, 5, 3)
 
 
 @pytest.mark.parametrize("most", [0, 1 << 20])
 def test_they_are_the_generators_own(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(normals, "MOST", most)
+    monkeypatch.setattr(blocks, "MAX_CACHED", most)
     expected, plain = np.random.default_rng(3), np.random.default_rng(3)
     whole = expected.standard_normal(SHAPE, dtype=np.float32)
     follows = expected.random()
