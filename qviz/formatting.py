@@ -6,6 +6,8 @@ significant figures, shares as per cent. What rounds to nothing has no sign; unk
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 UNKNOWN = "–"
 
 
@@ -69,6 +71,23 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 image`, `3 images`, `2 classes`, `4 categories`."""
+    if count == 1:
+        return f"1 {noun}"
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return f"{count} {noun}es"
+    return f"{count} {noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{count} {noun}s"
+
+
+def listed(names: Sequence[str], limit: int = 5) -> str:
+    """`a`, `a and b`, `a, b and c`, `a, b, c, d, e and 2 more`."""
+    shown = list(names[:limit])
+    if rest := len(names) - len(shown):
+        shown.append(f"{rest} more")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else ""
 
 
 def as_text(text: str) -> str:
