@@ -18,6 +18,7 @@ from qviz.datasets.files import find_images, load_images
 from qviz.detector import decoded
 from qviz.engine import LocalEngine, importing
 from qviz.features.layer_error import LayerErrors, layer_errors
+from qviz.session import Session
 from qviz.structures import Settings
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
@@ -85,7 +86,7 @@ def main() -> None:
             first, second = (Path(folder) / f"{name}_{kind}.tflite" for kind in ("float32", "int8"))
             floats(name, values, first)
             second.write_bytes(api.quantize(first, "int8", views, engine, settings=SETTINGS).data)
-            models = api.load([first, second], engine, SETTINGS)
+            models = Session(first, second, engine=engine, cache=False, **SETTINGS.given()).models
             images = list(load_images(find_images(photographs)))[:IMAGES]
             show(name, layer_errors(engine, models[0], models[1], images), (models[0].bytes, models[1].bytes))
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.what_if import quiet
-from qviz import api
-from qviz.api.building import source_of
+from qviz.features.building import source_of
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine, importing
@@ -23,6 +22,7 @@ from qviz.features.accuracy import evaluate
 from qviz.features.building import Calibration, calibrate
 from qviz.features.building.quantizers import _statistics
 from qviz.features.detection.models import LoadedModel
+from qviz.session import Session
 from qviz.structures import Dataset
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
@@ -86,14 +86,14 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for data, paths in datasets():
         with tempfile.TemporaryDirectory() as name, LocalEngine(warm_up=importing("qviz.detector")) as engine:
-            (reference,) = api.load([FLOAT], engine)
+            (reference,) = Session(FLOAT, engine=engine, cache=False).models
             settings = source_of(reference).settings
             ranges, _ = calibrate(engine, reference.blob, settings, list(load_images(paths)))
             files = []
             for kind, how in KINDS.items():
                 files.append(Path(name) / f"{kind}.tflite")
                 files[-1].write_bytes(built(reference, ranges, *how))
-            show(engine, api.load([FLOAT, *files], engine), data)
+            show(engine, Session(FLOAT, *files, engine=engine, cache=False).models, data)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from qviz.features.accuracy.ap import judge
+from qviz.features.accuracy.ap import average_precision
 from qviz.features.accuracy.bootstrap import Bootstrap, draws
 from qviz.features.accuracy.coco_matching import mean_ap, result_rows
 from qviz.features.accuracy.truth import category_ids
@@ -118,8 +118,8 @@ def main() -> None:
         print(f"faster-coco-eval AP {ap:.6f}")
     except ImportError:
         print("faster-coco-eval is not installed: pip install faster-coco-eval")
-    mine, _ = timed("ours: AP and its match tables, one model", lambda: judge("a", dataset, first, classes))
-    other = judge("b", dataset, second, classes)
+    mine, _ = timed("ours: AP and its match tables, one model", lambda: average_precision("a", dataset, first, classes))
+    other = average_precision("b", dataset, second, classes)
     loss, spent = timed(
         "ours: 1,000 resamples of both models",
         lambda: Bootstrap(mine.tables).loss(mine.figures, other.figures, other.tables),

@@ -14,12 +14,12 @@ from playwright.sync_api import sync_playwright
 from benchmarks.dropped_image import FLAGS, limit, server
 from benchmarks.figures import line
 from benchmarks.throughput import MODELS, SAMPLE
-from qviz import api
 from qviz.corruptions import CORRUPTIONS
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine, importing
 from qviz.features.accuracy import evaluate
 from qviz.features.corruption_sweep.sweep import sweep
+from qviz.session import Session
 
 RUNS = 12
 """And two more to warm up: the slider has sixteen steps on either side of its middle."""
@@ -73,7 +73,7 @@ def rates() -> None:
     scenes = read_coco(SAMPLE / "scenes" / "annotations.json", SAMPLE / "scenes")
     data = replace(scenes, images=scenes.images[:SCENES])
     with LocalEngine(warm_up=importing("qviz.detector")) as engine:
-        models = api.load(MODELS, engine)
+        models = Session(*MODELS, engine=engine, cache=False).models
         evaluate(engine, models, data)  # warms the workers
         for _ in range(ROUNDS):
             clean = evaluate(engine, models, data).images_per_second

@@ -26,14 +26,15 @@ import numpy as np
 import psutil
 from PIL import Image
 
+import qviz
 from benchmarks.dropped_image import ROOT, server
 from benchmarks.session import Session
 from qviz import LocalEngine
-from qviz.api import SEEN_FROM, load
 from qviz.context import Context
 from qviz.features.comparison.panel import _boxes
-from qviz.features.detection.detect import detect_images
+from qviz.features.detection.inference import detect_images
 from qviz.structures import EncodedImage
+from qviz.structures.detections import CANDIDATE_FLOOR
 
 AT_ONCE, DROPS, MORE, ALONE = 20, 6, 100, 30
 THINKING = (4.0, 10.0)
@@ -114,8 +115,8 @@ def wrong(found: dict[int, Seen]) -> list[str]:
     shown = [(visitor, name) for visitor, seen in found.items() for name in seen.boxes]
     images = [EncodedImage(name, photo(visitor, int(name.split("-")[2].split(".")[0]))) for visitor, name in shown]
     with LocalEngine(2) as engine:
-        loaded = load([sample_model(name) for name in names], engine)
-        expected = detect_images(Context(engine), loaded, images, len(images), SEEN_FROM)
+        loaded = qviz.open(*(sample_model(name) for name in names), engine=engine, cache=False).models
+        expected = detect_images(Context(engine), loaded, images, len(images), CANDIDATE_FLOOR)
     complaints = []
     for (visitor, photo_name), image in zip(shown, images, strict=True):
         right = {

@@ -17,10 +17,10 @@ from PIL import Image
 
 from benchmarks.quantization_debugger import resident
 from benchmarks.throughput import MODELS, SAMPLE
-from qviz import api
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine, importing
 from qviz.features.accuracy import evaluate
+from qviz.session import Session
 
 COUNTS = (200, 2000)
 
@@ -64,7 +64,9 @@ def most(images: int) -> tuple[float, float]:
 
     with tempfile.TemporaryDirectory() as name, LocalEngine(warm_up=importing("qviz.detector")) as engine:
         path = dataset(Path(name), images)
-        result = evaluate(engine, api.load(MODELS, engine), read_coco(path, Path(name)), on_progress=look)
+        result = evaluate(
+            engine, Session(*MODELS, engine=engine, cache=False).models, read_coco(path, Path(name)), on_progress=look
+        )
         high = max(high, resident())
     return high, result.images_per_second
 

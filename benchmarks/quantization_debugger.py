@@ -34,12 +34,12 @@ import numpy as np
 import psutil
 from scipy.stats import spearmanr
 
-from qviz.api import load
 from qviz.datasets.files import load_images
 from qviz.datasets.images import read_image
 from qviz.engine import LocalEngine, importing
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import LayerErrors, layer_errors
+from qviz.session import Session
 from qviz.structures import EncodedImage, Settings
 from qviz.tflite.inputs import InputSpec, fill
 from qviz.tflite.runner import Runner
@@ -170,7 +170,7 @@ class OwnRun:
 def own_run(variant: Path, images: Sequence[Path], workers: int) -> OwnRun:
     start = time.perf_counter()
     with LocalEngine(workers, warm_up=importing("qviz.detector")) as engine:
-        models = load([float32(), variant], engine, SETTINGS)
+        models = Session(float32(), variant, engine=engine, cache=False, **SETTINGS.given()).models
         result = _layers(engine, models, load_images(images))
         whole, before = time.perf_counter() - start, processor()
         warm, _ = seconds(lambda: _layers(engine, models, load_images(images)))
@@ -216,7 +216,7 @@ def memory(variant: Path, marks: Sequence[int] = (10, 50, 100, 200)) -> dict[int
             seen[done] = high
 
     with LocalEngine(warm_up=importing("qviz.detector")) as engine:
-        first, second = load([float32(), variant], engine, SETTINGS)
+        first, second = Session(float32(), variant, engine=engine, cache=False, **SETTINGS.given()).models
         images = (image for path in islice(cycle(photographs()), max(marks)) for image in load_images([path]))
         layer_errors(engine, first, second, images, "reference", look, max(marks))
     return seen

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from qviz import api
-from qviz.api.building import source_of
+from qviz.features.building import source_of
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import load_images
 from qviz.detector import AP_SCORE
@@ -23,6 +23,7 @@ from qviz.features.detection.models import LoadedModel, ModelSource, follow, loa
 from qviz.features.rescuing import Terms, rescue
 from qviz.features.rescuing.measure import Half, halves
 from qviz.features.rescuing.result import SIZE, Budget, Rescue
+from qviz.session import Session
 from qviz.store import FILE, Store
 from qviz.structures import Dataset, EncodedImage, Loss
 
@@ -109,7 +110,7 @@ def main() -> None:
         builders() as workers,
         Store(Path(folder) / FILE) as store,
     ):
-        (reference,) = api.load([MODELS / "ssdlite_mobilenet_v2_float32.tflite"], engine)
+        (reference,) = Session(MODELS / "ssdlite_mobilenet_v2_float32.tflite", engine=engine, cache=False).models
         for on in sets:
             for what in CASES:
                 case((engine, workers), reference, images, on, what, store)

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks.what_if import quiet
-from qviz import api
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import find_images, load_images
 from qviz.detector import decoded
@@ -26,6 +25,7 @@ from qviz.features.corruption_sweep.out_of_range import OutOfRange, out_of_range
 from qviz.features.corruption_sweep.result import Robustness
 from qviz.features.corruption_sweep.sweep import sweep
 from qviz.features.detection.models import LoadedModel
+from qviz.session import Session
 from qviz.structures import AppliedCorruption, Dataset, EncodedImage
 from qviz.tflite.inputs import fill, input_spec
 
@@ -74,7 +74,7 @@ def swept(engine: LocalEngine, folder: Path, files: dict[str, bytes], data: Data
     paths = [folder / f"{name}.tflite" for name in files]
     for path, content in zip(paths, files.values(), strict=True):
         path.write_bytes(content)
-    models = api.load([FLOAT, *paths], engine)
+    models = Session(FLOAT, *paths, engine=engine, cache=False).models
     print("\nloss when clean, AP x100, [95 % interval], * significant")
     for row in evaluate(engine, models, data).losses:
         print(f"{row.variant:<34} {_line(row.ap.value, row.ap.low, row.ap.high, row.ap.significant)}")
@@ -112,13 +112,13 @@ def main() -> None:
     data = replace(scenes, images=scenes.images[:: max(1, len(scenes.images) // SCENES)][:SCENES])
     with tempfile.TemporaryDirectory() as name, LocalEngine(warm_up=importing("qviz.detector")) as engine:
         folder = Path(name)
-        (reference,) = api.load([FLOAT], engine)
+        (reference,) = Session(FLOAT, engine=engine, cache=False).models
         plain, bright = inputs_of(reference, photographs), inputs_of(reference, photographs, VEIL)
         every = [*plain, *bright, *inputs_of(reference, dark)]
         files = {"mixed_light": build(reference, every), "bright_only": build(reference, bright)}
         path = folder / "bright_only.tflite"
         path.write_bytes(files["bright_only"])
-        variant = api.load([FLOAT, path], engine)[1]
+        variant = Session(FLOAT, path, engine=engine, cache=False).models[1]
         alarm = out_of_range(engine, reference, variant, [*photographs, *dark])
         chosen = {row.digest for row in alarm.add}
         added = [image for image in [*photographs, *dark] if image.digest in chosen]

@@ -21,15 +21,15 @@ import cv2
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from qviz import api
 from qviz.context import Context
 from qviz.datasets.coco import read_coco
 from qviz.detector import AP_SCORE
 from qviz.engine import LocalEngine, importing
-from qviz.features.accuracy.ap import judge
+from qviz.features.accuracy.ap import average_precision
 from qviz.features.accuracy.truth import category_ids
-from qviz.features.detection.detect import Reading, detect_images
+from qviz.features.detection.inference import Reading, detect_images
 from qviz.features.detection.models import LoadedModel
+from qviz.session import Session
 from qviz.structures import Dataset
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
@@ -51,7 +51,7 @@ def ours(engine: LocalEngine, models: Sequence[LoadedModel], scenes: Dataset, ju
     for model in models:
         seen = {key: found.inferences[model.digest, digest].detections for key, digest in reading.digests.items()}
         classes = category_ids(model.inspection.labels, scenes.categories)
-        result.append(judge(model.name, scenes, seen, classes).figures.ap)
+        result.append(average_precision(model.name, scenes, seen, classes).figures.ap)
     return result
 
 
@@ -136,7 +136,7 @@ def main() -> None:
         LocalEngine(warm_up=importing("qviz.detector")) as engine,
         ProcessPoolExecutor(CORES, get_context("spawn"), _prepare) as pool,
     ):
-        models = api.load(MODELS, engine)
+        models = Session(*MODELS, engine=engine, cache=False).models
         calls: dict[str, Callable[[], object]] = {
             "ours": lambda: ours(engine, models, scenes),
             "limit, bare invokes and decoding": lambda: limit(pool, scenes),

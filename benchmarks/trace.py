@@ -12,10 +12,10 @@ from statistics import median
 import numpy as np
 
 from benchmarks.figures import line
-from qviz.api import load
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine, importing
 from qviz.features.tracing import trace_object
+from qviz.session import Session
 from qviz.tflite.runner import Runner
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
@@ -40,7 +40,7 @@ def main() -> None:
     reference_ms, variant_ms = (invoke(path) for path in MODELS)
     (image,) = load_images([SAMPLE / "images" / "biplane.jpg"])
     with LocalEngine(1, warm_up=importing("qviz.detector")) as engine:
-        reference, variant = load(MODELS, engine)
+        reference, variant = Session(*MODELS, engine=engine, cache=False).models
         operators = len(trace_object(engine, reference, variant, image).points)  # warms the worker
         limits = {"full": reference_ms + operators * variant_ms / 2, "quick": reference_ms + variant_ms * (1 + 8 / 2)}
         for way, goal in GOALS.items():

@@ -30,6 +30,7 @@ from qviz.features.comparison.matching import Summary
 from qviz.features.detection.models import LoadedModel
 from qviz.features.what_if import FloatSet
 from qviz.features.what_if.sets import Orders, with_conversions
+from qviz.session import Session
 from qviz.tflite.constants import operator_weights
 from qviz.tflite.inputs import fill, input_spec
 from qviz.tflite.pairing import pair_layers
@@ -125,15 +126,15 @@ def orders_in(variant: LoadedModel, reference: LoadedModel, operators: Collectio
 def measured(engine: LocalEngine, builder: Builder, folder: Path, operators: Collection[int]) -> Summary:
     path = folder / "rebuilt.tflite"
     path.write_bytes(builder.build(operators))
-    models = api.load([FLOAT, path], engine)
-    return api.compare(models, [SAMPLE / "images"], engine).variants[0].summary
+    models = Session(FLOAT, path, engine=engine, cache=False).models
+    return Session(*models, images=SAMPLE / "images", engine=engine, cache=False).compare().variants[0].summary
 
 
 def compare(engine: LocalEngine, folder: Path, name: str, scale: float, shift: float) -> None:
     path = folder / "whole.tflite"
-    builder = Builder(api.load([FLOAT], engine)[0], scale, shift)
+    builder = Builder(Session(FLOAT, engine=engine, cache=False).models[0], scale, shift)
     path.write_bytes(builder.build([]))
-    reference, variant = api.load([FLOAT, path], engine)
+    reference, variant = Session(FLOAT, path, engine=engine, cache=False).models
     sets = sets_of(reference)
     wanted = [orders_in(variant, reference, operators) for operators in sets.values()]
     found = api.what_if(reference, variant, [SAMPLE / "images"], engine, wanted)

@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from qviz.features.comparison.text import layers_verdict
 from qviz.features.layer_error import panel as layer_choice
 from qviz.features.layer_error import panel as layers
 from qviz.features.layer_error import panel_detail as layer_detail
 from qviz.features.layer_error import panel_graph as layer_graph
 from qviz.features.layer_error import panel_graph as layer_table
+from qviz.features.layer_error.text import layers_verdict
 from qviz.ui import page, uploads, view
 
 with page.begin("Layers") as here:

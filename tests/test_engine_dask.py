@@ -24,11 +24,11 @@ pytest.importorskip("distributed")
 
 from distributed import LocalCluster
 
-from qviz.api import compare, load
 from qviz.engine import Blob, LocalEngine, importing
 from qviz.engine.cluster import DaskEngine
 from qviz.errors import ModelError, SettingsError, WorkerCrashed, WorkerTimeout
 from qviz.features.detection.models import LoadedModel
+from qviz.session import Session
 from qviz.structures import digest_of
 from tests.conftest import Sample
 
@@ -53,8 +53,8 @@ def test_the_same_numbers_as_on_one_machine(
 ) -> None:
     names = ("float32", "int8_wrong_range")
     paths = [sample.images / name for name in NAMES]
-    here = compare([loaded[name] for name in names], paths, engine)
-    there = compare(load([sample.models[name] for name in names], remote), paths, remote)
+    here = Session(*(loaded[name] for name in names), images=paths, engine=engine, cache=False).compare()
+    there = Session(*(sample.models[name] for name in names), images=paths, engine=remote, cache=False).compare()
     assert there.to_json() == here.to_json()
     assert remote.workers == 2
 

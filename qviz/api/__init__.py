@@ -16,17 +16,13 @@ if TYPE_CHECKING:
     from qviz.api.diagnosis import layers, noise_budget, trace, what_if
     from qviz.api.lab import calibration
     from qviz.api.meeting import open_study, report, report_of, save_study
-    from qviz.api.objects import SEEN_FROM, compare, detect
     from qviz.api.rescuing import rescue
     from qviz.api.session import engine_or_own, first_images, load
     from qviz.api.shifts import robustness
     from qviz.api.training import qat
 
 _HOMES = {
-    "SEEN_FROM": "objects",
     "calibration": "lab",
-    "compare": "objects",
-    "detect": "objects",
     "engine_or_own": "session",
     "evaluate": "accuracy",
     "first_images": "session",
@@ -47,10 +43,7 @@ _HOMES = {
 }
 
 __all__ = [
-    "SEEN_FROM",
     "calibration",
-    "compare",
-    "detect",
     "engine_or_own",
     "evaluate",
     "first_images",

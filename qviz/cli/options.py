@@ -6,13 +6,14 @@ import argparse
 import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qviz.progress import Progress, TimeLeft
 
 if TYPE_CHECKING:
+    from qviz.features.inspection.warning import Warning
     from qviz.session import Session
 
 INPUTS = ("images", "dataset", "dataset_images", "calibration", "workers", "threads")
@@ -226,9 +227,12 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def remark_warnings(warnings: tuple[dict[str, Any], ...]) -> None:
+def remark_warnings(warnings: Iterable[Warning | Mapping[str, Any]]) -> None:
     """Warnings of lint, on standard error; advice is left to `qviz info`."""
-    remark([f"{warning['message']} {warning['cure']}" for warning in warnings if not warning["advice"]])
+    from qviz.result import to_json
+
+    rows = [to_json(warning) for warning in warnings]
+    remark([f"{row['message']} {row['cure']}" for row in rows if not row["advice"]])
 
 
 def remark(sentences: list[str] | tuple[str, ...]) -> None:

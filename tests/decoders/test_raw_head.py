@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qviz.api import detect, load
 from qviz.engine import LocalEngine
 from qviz.features.comparison.matching import match_detections
 from qviz.features.detection.models import LoadedModel
+from qviz.session import Session
 from tests.conftest import Sample
 
 CONVERT = """
@@ -31,7 +31,7 @@ def raw(sample: Sample, engine: LocalEngine, tmp_path_factory: pytest.TempPathFa
     # in a process of its own, so that no other test runs with TensorFlow loaded
     arguments = [sys.executable, "-c", CONVERT, str(sample.folder / "saved_model"), str(path)]
     subprocess.run(arguments, check=True, capture_output=True)
-    (model,) = load([path], engine)
+    (model,) = Session(path, engine=engine, cache=False).models
     return model
 
 
@@ -49,7 +49,8 @@ def test_it_sees_what_the_post_process_sees(
 ) -> None:
     path: Path = sample.images / name
     models = [loaded["float32"], raw]
-    inside, outside = (found[name] for found in detect(models, [path], engine, score=0.3).values())
+    result = Session(*models, images=path, engine=engine, cache=False).detect(score=0.3)
+    inside, outside = (images[name] for images in result.values())
     assert len(inside) == len(outside) > 0
     pairs = match_detections(inside, outside, iou=0.95).pairs
     assert len(pairs) == len(inside)

@@ -23,8 +23,8 @@ from qviz.features.accuracy import Evaluation, LossDetail, evaluate
 from qviz.features.accuracy import panel_tables as accuracy_tables
 from qviz.features.accuracy.ap import VariantLoss
 from qviz.features.accuracy.plot import variant_losses
+from qviz.features.accuracy.text import loss_verdict
 from qviz.features.accuracy.truth import REMARK
-from qviz.features.comparison.text import loss_verdict
 from qviz.formatting import as_text, duration
 from qviz.progress import TimeLeft
 from qviz.structures import Dataset

@@ -1,11 +1,12 @@
-"""An evaluation as a page of Markdown, for a pull request or the summary of a CI job."""
+"""An evaluation in a sentence, and as a page of Markdown for a pull request or the summary of a CI job."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from qviz.features.accuracy import Evaluation
+from qviz.features.accuracy.ap import ClassLoss, VariantLoss
 from qviz.features.accuracy.gate import Gate
 from qviz.formatting import UNKNOWN, interval, points, signed_points
 from qviz.structures import Loss
@@ -50,3 +51,57 @@ def _loss(loss: Loss) -> list[str]:
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def loss_verdict(
+    reference: str, ap: float | None, losses: Mapping[str, VariantLoss], reference_as_truth: bool = False
+) -> str:
+    """The AP of the reference and the losses, the largest first, with their intervals (x100)."""
+    if ap is None or not losses:
+        return "Annotated images and at least one variant are needed to tell a loss."
+    ranked = sorted(losses.items(), key=lambda item: -(item[1].ap.value or 0.0))
+    (name, worst), others = ranked[0], ranked[1:]
+    opening = f"Against {reference}'s own detections" if reference_as_truth else f"{reference} reaches {points(ap)} AP"
+    if (worst.ap.value or 0.0) <= NOTHING:
+        return f"{opening}{', ' if reference_as_truth else '; '}no variant loses AP."
+    said = f"{opening}{', ' if reference_as_truth else '; '}{name} loses {_amount(worst.ap)}"
+    top = _class_to_name(worst)
+    if top is not None:
+        said += f", most in {top.label} ({points(top.loss.value)})"
+    return f"{said}.{_other_losses(others)}"
+
+
+def _class_to_name(loss: VariantLoss) -> ClassLoss | None:
+    """The worst class that is no chance: a class of one object is nearly always the worst."""
+    sure = loss.ap.low is None  # too few images for any interval
+    return next((row for row in loss.per_class if (row.loss.value or 0) > 0 and (sure or row.loss.significant)), None)
+
+
+NOTHING = 5e-4
+"""AP that rounds to no tenth of a point."""
+
+
+def _amount(loss: Loss) -> str:
+    """10.0 AP points [4.0, 16.0], significant"""
+    said = f"{points(loss.value or 0.0)} AP points"
+    if loss.low is None or loss.high is None:
+        return said
+    sure = "significant" if loss.significant else "not significant"
+    return f"{said} {interval(loss.low, loss.high)}, {sure}"
+
+
+def _other_losses(others: Sequence[tuple[str, VariantLoss]]) -> str:
+    """One more is told like the first; of several only what is significant, and the largest of the rest."""
+    if len(others) == 1:
+        ((name, loss),) = others
+        return f" {name} loses {_amount(loss.ap)}." if (loss.ap.value or 0.0) > NOTHING else f" {name} loses none."
+    sure = [(name, loss) for name, loss in others if loss.ap.significant and (loss.ap.value or 0.0) > NOTHING]
+    rest = [loss.ap.value or 0.0 for name, loss in others if (name, loss) not in sure]
+    said = "".join(f" {name} loses {_amount(loss.ap)}." for name, loss in sure)
+    if not rest:
+        return said
+    who = "The other" if len(rest) == 1 else f"The other {len(rest)}"
+    verb = "loses" if len(rest) == 1 else "lose"
+    if max(rest) <= NOTHING:
+        return f"{said} {who} {verb} none."
+    return f"{said} {who} {verb} at most {points(max(rest))}, not significant."

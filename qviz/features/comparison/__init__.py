@@ -1,15 +1,22 @@
-"""The main question: each object of the reference against the variants', image by image."""
+"""What became of each object of the reference in each variant, image by image."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
+from qviz.context import Context
 from qviz.datasets.labels import label_of
-from qviz.features.comparison.matching import Change, Summary, changes, summarise
+from qviz.features.comparison.matching import Change, ObjectChange, Summary, changes, summarise
+from qviz.features.detection import check_any_image
+from qviz.features.detection.inference import Images, detect_images
 from qviz.features.detection.models import LoadedModel
+from qviz.features.inspection.lint import lint_all
+from qviz.features.inspection.warning import Warning
+from qviz.result import Result, to_json
 from qviz.structures import Detections, Inference
+from qviz.structures.detections import CANDIDATE_FLOOR
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ComparedObject:
-    """One object of one image; boxes are x1, y1, x2, y2 in pixels of the original, deltas variant minus reference."""
+    """One object of one image; boxes are x1, y1, x2, y2 in pixels of the original, deltas variant minus reference.
+
+    Attributes:
+        change: A value of `Change`.
+        label: In the reference, or where it is spurious, in the variant.
+        lost_because: A value of `LostBecause`, for lost objects.
+        reference_index, variant_index: Position in the detections above the threshold.
+    """
+
+    JSON_NAMES: ClassVar[Mapping[str, str | None]] = {"reference_index": None, "variant_index": None}
 
     change: str
     label: str
@@ -32,27 +48,15 @@ class ComparedObject:
     reference_index: int | None
     variant_index: int | None
 
-    def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in JSON_NAMES}
 
-
-JSON_NAMES = (
-    "change",
-    "label",
-    "variant_label",
-    "reference_score",
-    "variant_score",
-    "score_delta",
-    "iou",
-    "reference_box",
-    "variant_box",
-    "lost_because",
-)
+OBJECT_COLUMNS = tuple(name for name in ComparedObject.__slots__ if name not in ComparedObject.JSON_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedImage:
-    """All objects of one image for one variant."""
+    """All objects of one image for one variant, those of the reference first. digest: of the image."""
+
+    JSON_NAMES: ClassVar[Mapping[str, str | None]] = {"digest": None}
 
     image: str
     digest: str
@@ -60,15 +64,16 @@ class ComparedImage:
 
     @property
     def summary(self) -> Summary:
+        """Counts of this image."""
         return _summary([self])
-
-    def to_json(self) -> dict[str, Any]:
-        return {"image": self.image, "objects": [found.to_json() for found in self.objects]}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComparedVariant:
-    """One variant over all images."""
+    """One variant over all images. digest: of the model."""
+
+    JSON_NAMES: ClassVar[Mapping[str, str | None]] = {"digest": None}
+    JSON_ALSO: ClassVar[tuple[str, ...]] = ("summary",)
 
     name: str
     scheme: str
@@ -77,111 +82,72 @@ class ComparedVariant:
 
     @property
     def summary(self) -> Summary:
+        """Counts over all images."""
         return _summary(self.images)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Comparison:
-    """A reference against its variants. warnings: what differs beside quantization; skipped: what could not be run."""
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Comparison(Result):
+    """A reference against its variants.
+
+    Attributes:
+        reference: Its name.
+        variants: One entry per variant.
+        warnings: Reasons to doubt a model or the comparison, e.g. settings that differ.
+        skipped: One sentence per image or model that could not be run.
+    """
+
+    ROWS: ClassVar[str] = "variants"
 
     reference: str
     variants: tuple[ComparedVariant, ...]
-    warnings: tuple[dict[str, Any], ...] = ()
+    warnings: tuple[Warning, ...] = ()
     skipped: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """As `qviz compare --json` prints it."""
-        return {
-            "reference": self.reference,
-            "variants": [
-                {
-                    "name": variant.name,
-                    "scheme": variant.scheme,
-                    "images": [image.to_json() for image in variant.images],
-                    "summary": variant.summary.to_json(),
-                }
-                for variant in self.variants
-            ],
-            "warnings": list(self.warnings),
-            "skipped": list(self.skipped),
-        }
-
     def to_frame(self) -> pd.DataFrame:
-        """A row an object and variant."""
+        """One row per object and variant."""
         import pandas as pd
 
         rows = [
-            {"variant": variant.name, "image": image.image, **found.to_json()}
+            {"variant": variant.name, "image": image.image, **to_json(row)}
             for variant in self.variants
             for image in variant.images
-            for found in image.objects
+            for row in image.objects
         ]
-        return pd.DataFrame(rows, columns=["variant", "image", *JSON_NAMES])
+        return pd.DataFrame(rows, columns=["variant", "image", *OBJECT_COLUMNS])
 
 
-def compare_image(
-    name: str,
-    digest: str,
-    reference: Inference,
-    variant: Inference,
-    labels: tuple[tuple[str, ...], tuple[str, ...]],
-    score: float,
-    iou: float,
-) -> ComparedImage:
-    """One image, one variant; `labels` are the reference's and the variant's."""
-    rows = changes(reference.detections, variant.detections, variant.candidates, score, iou)
-    sides = reference.detections.above(score), variant.detections.above(score)
-    objects = tuple(
-        _object(row.change, (row.reference, row.variant), sides, labels, row.iou, row.lost_because) for row in rows
+def compare(
+    context: Context, models: Sequence[LoadedModel], images: Images, *, score: float, iou: float = 0.5
+) -> Comparison:
+    """Compare the objects of the first model with those of each other one.
+
+    Args:
+        images: For instance `ImageFiles`.
+        score: Minimum confidence in [0, 1] of an object.
+        iou: Minimum overlap of a matched pair, in (0, 1].
+
+    Raises:
+        ImageError: No image can be read.
+
+    Example:
+        >>> with qviz.open(FLOAT32, INT8, images=IMAGES) as session:
+        ...     session.compare().variants[0].summary.agreement > 0.8
+        True
+    """
+    reference, *variants = models
+    # lower than the threshold, so that a lost object can be said to score less
+    detected = detect_images(context, models, images, len(images), min(score, CANDIDATE_FLOOR))
+    check_any_image(detected)
+    compared = tuple(
+        compare_variant(reference, variant, detected.images, detected.inferences, score, iou) for variant in variants
     )
-    return ComparedImage(name, digest, objects)
+    warnings = tuple(lint_all(models, context.threads))
+    return Comparison(reference.name, compared, warnings, tuple(detected.skipped))
 
 
-def _object(
-    change: Change,
-    indices: tuple[int | None, int | None],
-    sides: tuple[Detections, Detections],
-    labels: tuple[tuple[str, ...], tuple[str, ...]],
-    iou: float | None,
-    why: str | None,
-) -> ComparedObject:
-    facts = [_facts(side, index, names) for side, index, names in zip(sides, indices, labels, strict=True)]
-    (label, score, box), (other_label, other_score, other_box) = facts
-    delta = other_score - score if score is not None and other_score is not None else None
-    return ComparedObject(
-        change=str(change),
-        label=label or other_label or "",
-        variant_label=other_label,
-        reference_score=score,
-        variant_score=other_score,
-        score_delta=delta,
-        iou=iou,
-        reference_box=box,
-        variant_box=other_box,
-        lost_because=str(why) if why is not None else None,
-        reference_index=indices[0],
-        variant_index=indices[1],
-    )
-
-
-def _facts(
-    side: Detections, index: int | None, names: tuple[str, ...]
-) -> tuple[str | None, float | None, tuple[float, ...] | None]:
-    """(label, score, box) of one object of one side, or three times None."""
-    if index is None:
-        return None, None, None
-    box = tuple(float(value) for value in side.boxes[index])
-    return label_of(names, int(side.class_ids[index])), float(side.scores[index]), box
-
-
-def _summary(images: Sequence[ComparedImage]) -> Summary:
-    objects = [found for image in images for found in image.objects]
-    deltas = [
-        found.score_delta
-        for found in objects
-        if found.score_delta is not None and found.change in (Change.KEPT, Change.SHIFTED)
-    ]
-    return summarise((Change(found.change) for found in objects), deltas)
+Labels = tuple[tuple[str, ...], tuple[str, ...]]
+"""Class names of the reference and of the variant."""
 
 
 def compare_variant(
@@ -192,18 +158,77 @@ def compare_variant(
     score: float,
     iou: float = 0.5,
 ) -> ComparedVariant:
-    """Over the images, as (name, digest), that both models have run: inferences by (model digest, image digest)."""
+    """One variant on the images that both models have run.
+
+    Args:
+        images: (name, digest) of each.
+        inferences: By (model digest, image digest).
+    """
     labels = reference.inspection.labels, variant.inspection.labels
-    done = [
-        compare_image(
-            name, digest, inferences[reference.digest, digest], inferences[variant.digest, digest], labels, score, iou
-        )
+    pairs = [
+        (name, digest, inferences.get((reference.digest, digest)), inferences.get((variant.digest, digest)))
         for name, digest in images
-        if (reference.digest, digest) in inferences and (variant.digest, digest) in inferences
     ]
-    return ComparedVariant(variant.name, str(variant.scheme), variant.digest, tuple(done))
+    rows = tuple(
+        compare_image(name, digest, first, second, labels, score, iou)
+        for name, digest, first, second in pairs
+        if first is not None and second is not None
+    )
+    return ComparedVariant(variant.name, str(variant.scheme), variant.digest, rows)
 
 
-def with_remarks(comparison: Comparison, warnings: Sequence[dict[str, Any]], skipped: Sequence[str]) -> Comparison:
-    """The comparison with what has to be said beside it."""
-    return replace(comparison, warnings=tuple(warnings), skipped=tuple(skipped))
+def compare_image(
+    name: str, digest: str, reference: Inference, variant: Inference, labels: Labels, score: float, iou: float
+) -> ComparedImage:
+    """One variant on one image."""
+    rows = changes(reference.detections, variant.detections, variant.candidates, score, iou)
+    first, second = reference.detections.above(score), variant.detections.above(score)
+    objects = tuple(
+        _object(row, _Side.of(first, row.reference, labels[0]), _Side.of(second, row.variant, labels[1]))
+        for row in rows
+    )
+    return ComparedImage(name, digest, objects)
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """An object as one of the two models sees it; all None where it does not."""
+
+    label: str | None = None
+    score: float | None = None
+    box: tuple[float, ...] | None = None
+
+    @classmethod
+    def of(cls, detections: Detections, index: int | None, labels: tuple[str, ...]) -> _Side:
+        if index is None:
+            return cls()
+        box = tuple(float(value) for value in detections.boxes[index])
+        return cls(label_of(labels, int(detections.class_ids[index])), float(detections.scores[index]), box)
+
+
+def _object(row: ObjectChange, reference: _Side, variant: _Side) -> ComparedObject:
+    delta = None if reference.score is None or variant.score is None else variant.score - reference.score
+    return ComparedObject(
+        change=str(row.change),
+        label=reference.label or variant.label or "",
+        variant_label=variant.label,
+        reference_score=reference.score,
+        variant_score=variant.score,
+        score_delta=delta,
+        iou=row.iou,
+        reference_box=reference.box,
+        variant_box=variant.box,
+        lost_because=str(row.lost_because) if row.lost_because is not None else None,
+        reference_index=row.reference,
+        variant_index=row.variant,
+    )
+
+
+def _summary(images: Sequence[ComparedImage]) -> Summary:
+    objects = [row for image in images for row in image.objects]
+    deltas = [
+        row.score_delta
+        for row in objects
+        if row.score_delta is not None and row.change in (Change.KEPT, Change.SHIFTED)
+    ]
+    return summarise((Change(row.change) for row in objects), deltas)

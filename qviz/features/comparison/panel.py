@@ -18,7 +18,7 @@ import streamlit as st
 
 from qviz.chart_style import REFERENCE, variant_colour
 from qviz.errors import DatasetError, QvizError
-from qviz.features.accuracy import truths_as_labelled
+from qviz.features.accuracy.truth import labelled_truths
 from qviz.features.comparison import ComparedObject, ComparedVariant
 from qviz.features.comparison.matching import ObjectChange, changes
 from qviz.features.detection.models import LoadedModel
@@ -211,7 +211,7 @@ def truth_of(here: Page, image: EncodedImage, shown: tuple[int, int]) -> GroundT
     if dataset is None or row is None or here.models is None or (row.size and row.size != shown):
         return None  # no truth, or boxes in stored pixels of an image that is shown turned
     try:
-        return truths_as_labelled(row, dataset, here.models.reference.inspection.labels)
+        return labelled_truths(row, dataset, here.models.reference.inspection.labels)
     except DatasetError:
         return None  # other labels than the model's: nothing to lay over the image
 

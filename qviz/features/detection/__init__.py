@@ -1,1 +1,145 @@
-"""Detections of models on images: loading, batching, the detection cache."""
+"""What each model finds on each image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from qviz.context import Context
+from qviz.errors import ImageError
+from qviz.features.detection.inference import Detected, Images, detect_images
+from qviz.features.detection.models import LoadedModel, unique_names
+from qviz.result import Result
+from qviz.structures import Detections, Inference
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("model", "image", "label", "class_id", "score", "x1", "y1", "x2", "y2")
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedObject:
+    """One object.
+
+    Attributes:
+        label: Name of the class, or `class 17` where it has none.
+        class_id: From 0.
+        score: Confidence in [0, 1].
+        box: x1, y1, x2, y2 in pixels of the original image.
+    """
+
+    label: str
+    class_id: int
+    score: float
+    box: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DetectedImage:
+    """What one model finds on one image.
+
+    Attributes:
+        image: Its name; of several with one name the later ones have a number behind it.
+        width, height: Of the original image, in pixels.
+        milliseconds: Inference time of the model alone.
+        model: The model's name.
+        objects: Objects with their labels.
+        detections: The same objects as arrays.
+    """
+
+    JSON_NAMES: ClassVar[Mapping[str, str | None]] = {"objects": "detections", "detections": None}
+
+    image: str
+    width: int
+    height: int
+    milliseconds: float
+    model: str
+    objects: tuple[DetectedObject, ...]
+    detections: Detections
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class DetectionResult(Result, Mapping[str, Mapping[str, Detections]]):
+    """Detections of every model on every image: `result[model name][image name]`.
+
+    Attributes:
+        images: One entry per model and image.
+        score: Minimum confidence of an object.
+        skipped: One sentence per image or model that could not be run.
+    """
+
+    ROWS: ClassVar[str] = "images"
+
+    images: tuple[DetectedImage, ...]
+    score: float
+    skipped: tuple[str, ...] = ()
+
+    def __getitem__(self, model: str) -> Mapping[str, Detections]:
+        images = {row.image: row.detections for row in self.images if row.model == model}
+        if not images:
+            raise KeyError(model)
+        return images
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(row.model for row in self.images))
+
+    def __len__(self) -> int:
+        return len({row.model for row in self.images})
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per object."""
+        import pandas as pd
+
+        rows = [
+            [image.model, image.image, found.label, found.class_id, found.score, *found.box]
+            for image in self.images
+            for found in image.objects
+        ]
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def detect(context: Context, models: Sequence[LoadedModel], images: Images, *, score: float) -> DetectionResult:
+    """Run every model on every image.
+
+    Args:
+        images: For instance `ImageFiles`.
+        score: Minimum confidence in [0, 1].
+
+    Returns:
+        `result[model name][image name]` is a Detections.
+
+    Raises:
+        ImageError: No image can be read.
+
+    Example:
+        >>> with qviz.open(FLOAT32, INT8, images=IMAGES) as session:
+        ...     len(session.detect()["ssdlite_mobilenet_v2_int8.tflite"]["hens.jpg"])
+    """
+    detected = detect_images(context, models, images, len(images), score)
+    check_any_image(detected)
+    names = unique_names([name for name, _ in detected.images])
+    rows = [
+        _image(model, name, inference)
+        for model in models
+        for name, (_, digest) in zip(names, detected.images, strict=True)
+        if (inference := detected.inferences.get((model.digest, digest))) is not None
+    ]
+    return DetectionResult(tuple(rows), score, tuple(detected.skipped))
+
+
+def check_any_image(detected: Detected) -> None:
+    """Raises ImageError where no image could be run."""
+    if not detected.images:
+        raise ImageError(" ".join(detected.skipped[:3]) or "There are no images.")
+
+
+def _image(model: LoadedModel, name: str, inference: Inference) -> DetectedImage:
+    rows = inference.detections
+    objects = tuple(
+        DetectedObject(model.inspection.label(int(class_id)), int(class_id), float(score), tuple(map(float, box)))
+        for box, score, class_id in zip(rows.boxes, rows.scores, rows.class_ids, strict=True)
+    )
+    size = inference.width, inference.height
+    return DetectedImage(name, *size, inference.milliseconds, model.name, objects, rows)

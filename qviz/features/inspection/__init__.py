@@ -1,1 +1,99 @@
-"""What a file really is, and what is wrong with it (lint)."""
+"""What each model file really is: scheme, operators, inputs, outputs, decoder, settings and warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from qviz.features.detection.models import LoadedModel
+from qviz.features.inspection.lint import lint_model
+from qviz.features.inspection.warning import Warning
+from qviz.result import Result
+from qviz.tflite.scheme import io_facts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelInfo:
+    """One file.
+
+    Attributes:
+        sha256: Of the file, in hexadecimal.
+        scheme: How it is quantized, read from its tensors.
+        weight_bits: Bits per weight.
+        inputs, outputs: Name, shape, dtype, scale and zero point of each tensor.
+        quantized_operators: How many of the operators compute on integers.
+        float_islands: Operator indices of each group of float operators in a quantized file.
+        decoder: How outputs become boxes; decoders are all that fit.
+        post_process: Options of NMS inside the file, empty where it is outside.
+        settings: All settings but the labels; settings_from names the source of each.
+        warnings: What `lint` finds.
+    """
+
+    name: str
+    sha256: str
+    bytes: int
+    scheme: str
+    weight_bits: int
+    per_channel: bool
+    inputs: tuple[Mapping[str, Any], ...]
+    outputs: tuple[Mapping[str, Any], ...]
+    operators: int
+    quantized_operators: int
+    float_islands: tuple[tuple[int, ...], ...]
+    decoder: str
+    decoders: tuple[str, ...]
+    post_process: Mapping[str, float]
+    settings: Mapping[str, Any]
+    settings_from: Mapping[str, str]
+    labels: tuple[str, ...]
+    warnings: tuple[Warning, ...]
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Info(Result):
+    """What each file is. errors: one sentence per file that could not be read (only the command line collects them)."""
+
+    ROWS: ClassVar[str] = "models"
+
+    models: tuple[ModelInfo, ...]
+    errors: tuple[str, ...] = ()
+
+
+def info(models: Sequence[LoadedModel], errors: Sequence[str] = ()) -> Info:
+    """Describe models.
+
+    Args:
+        errors: Sentences about files that could not be read.
+
+    Example:
+        >>> with qviz.open(FLOAT32, INT8) as session:
+        ...     session.info().models[1].scheme
+        'int8'
+    """
+    return Info(tuple(_info(model) for model in models), tuple(errors))
+
+
+def _info(model: LoadedModel) -> ModelInfo:
+    inspection = model.inspection
+    facts = inspection.facts
+    return ModelInfo(
+        name=model.name,
+        sha256=model.digest,
+        bytes=model.bytes,
+        scheme=str(model.scheme),
+        weight_bits=facts.weight_bits,
+        per_channel=facts.per_channel,
+        inputs=tuple(io_facts(tensor) for tensor in inspection.graph.input_tensors()),
+        outputs=tuple(io_facts(tensor) for tensor in inspection.graph.output_tensors()),
+        operators=facts.operators,
+        quantized_operators=facts.quantized_operators,
+        float_islands=tuple(tuple(island) for island in facts.float_islands),
+        decoder=inspection.decoder,
+        decoders=inspection.decoders,
+        post_process=inspection.post_process,
+        settings=inspection.settings.to_json(),
+        settings_from=inspection.sources,
+        labels=inspection.labels,
+        warnings=tuple(lint_model(model)),
+    )

@@ -1,85 +1,58 @@
-"""what a model file really is
-
-Scheme, share of quantized operators, float islands, inputs and outputs, decoder, settings and warnings.
-"""
+"""`qviz info`: scheme, quantized operators, float islands, inputs and outputs, decoder, settings and warnings."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qviz.cli import options_old as options
-from qviz.cli import output
+from qviz import formatting
+from qviz.cli import options, output
 from qviz.errors import QvizError
 
 if TYPE_CHECKING:
-    from qviz.features.detection.models import LoadedModel
+    from qviz.features.inspection import ModelInfo
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL")
-    options.add_settings(parser, score=0.25)
+    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help=".tflite, SavedModel, .keras or .h5 file")
+    options.add_settings(parser)
     options.add_work(parser)
     options.add_output(parser, csv=False)
 
 
 def run(args: argparse.Namespace) -> int:
-    from qviz.features.detection.models import load_model, read_source
+    models, errors = [], []
+    with options.session_of(args, args.models[:1]) as session:
+        from qviz.features.detection.models import load_model, read_source
+        from qviz.features.inspection import info
 
-    said, found, errors = options.settings_of(args), [], []
-    with options.engine_of(args) as engine:
-        for path in args.models:
+        for path in args.models:  # each file for itself: one that cannot be read does not hide the others
             try:
-                found.append(load_model(engine, read_source(path, said)))
+                models.append(load_model(session.context.engine, read_source(path, session.settings)))
             except QvizError as error:
                 errors.append(str(error))
+    result = info(models, errors)
     if args.json:
-        output.print_json({"models": [_facts(model) for model in found], "errors": errors})
+        output.print_json(result.to_json())
     else:
-        for model in found:
-            _show(_facts(model))
+        for model in result.models:
+            _print(model)
     options.remark(errors)
     return 2 if errors else 0
 
 
-def _facts(model: LoadedModel) -> dict[str, Any]:
-    from qviz.features.inspection.lint import lint_model
-    from qviz.tflite.scheme import io_facts
-
-    seen = model.inspection
-    return {
-        "name": model.name,
-        "sha256": model.digest,
-        "bytes": model.bytes,
-        "scheme": str(model.scheme),
-        "weight_bits": seen.facts.weight_bits,
-        "per_channel": seen.facts.per_channel,
-        "inputs": [io_facts(tensor) for tensor in seen.graph.input_tensors()],
-        "outputs": [io_facts(tensor) for tensor in seen.graph.output_tensors()],
-        "operators": seen.facts.operators,
-        "quantized_operators": seen.facts.quantized_operators,
-        "float_islands": [list(island) for island in seen.facts.float_islands],
-        "decoder": seen.decoder,
-        "decoders": list(seen.decoders),
-        "post_process": seen.post_process,
-        "settings": seen.settings.to_json(),
-        "settings_from": seen.sources,
-        "labels": list(seen.labels),
-        "warnings": [warning.to_json() for warning in lint_model(model)],
-    }
-
-
-def _show(facts: dict[str, Any]) -> None:
-    print(f"{facts['name']}  {facts['scheme']}, {output.megabytes(facts['bytes'])}, {facts['weight_bits']}-bit weights")
-    share = f"{facts['quantized_operators']} of {facts['operators']} operators quantized"
-    print(f"  {share}, {len(facts['float_islands'])} float islands, decoder {facts['decoder']}")
-    for kind in ("inputs", "outputs"):
-        for tensor in facts[kind]:
+def _print(model: ModelInfo) -> None:
+    size = formatting.megabytes(model.bytes)
+    print(f"{model.name}  {model.scheme}, {size}, {model.weight_bits}-bit weights")
+    operators = f"{model.quantized_operators} of {formatting.plural(model.operators, 'operator')} quantized"
+    islands = formatting.plural(len(model.float_islands), "float island")
+    print(f"  {operators}, {islands}, decoder {model.decoder}")
+    for kind, tensors in (("input", model.inputs), ("output", model.outputs)):
+        for tensor in tensors:
             scale = f" scale {tensor['scale']:.6g}, zero point {tensor['zero_point']}" if tensor["scale"] else ""
-            print(f"  {kind[:-1]} {tensor['name']} {tensor['shape']} {tensor['dtype']}{scale}")
-    said = [f"{name} {value} ({facts['settings_from'][name]})" for name, value in facts["settings"].items()]
-    print("  " + ", ".join(said))
-    print(f"  {len(facts['labels'])} labels")
-    for warning in facts["warnings"]:
-        print(f"  ! {warning['message']} {warning['cure']}")
+            print(f"  {kind} {tensor['name']} {tensor['shape']} {tensor['dtype']}{scale}")
+    print("  " + ", ".join(f"{name} {value} ({model.settings_from[name]})" for name, value in model.settings.items()))
+    print(f"  {formatting.plural(len(model.labels), 'label')}")
+    for warning in model.warnings:
+        print(f"  ! {warning.message} {warning.cure}")

@@ -22,11 +22,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from qviz.chart_style import CHANGES, bracket
 from qviz.errors import SettingsError
-from qviz.features.accuracy.errors import KINDS_TOLD
-from qviz.features.comparison.text import layers_verdict, level
-from qviz.features.corruption_sweep.text import robustness_verdict
+from qviz.features.accuracy.errors import KINDS_HELP
+from qviz.features.comparison.text import level
+from qviz.features.corruption_sweep.text import verdict as robustness_verdict
 from qviz.features.cost.tradeoff import tradeoff_verdict
 from qviz.features.layer_error import outliers, worst_layer
+from qviz.features.layer_error.text import layers_verdict
 from qviz.features.reporting.plot import INK, Drawn, pictures, plotly_js
 from qviz.features.reporting.study import Study
 from qviz.features.reporting.text import findings, headline, next_steps
@@ -117,7 +118,7 @@ def _accuracy(study: Study, drawn: Drawn) -> dict[str, Any]:
         "rows": rows,
         "losses": study.losses,
         "charts": drawn.accuracy(),
-        "kinds": KINDS_TOLD,
+        "kinds": KINDS_HELP,
     }
 
 

@@ -13,19 +13,18 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from qviz.features.accuracy.text import NOTHING, loss_verdict
 from qviz.features.comparison.matching import Summary
 from qviz.features.comparison.text import (
-    HURT,
     LEVELS,
-    NOTHING,
+    MIN_UNDAMAGED,
     damage_verdict,
+    has_no_objects,
     image_verdict,
     level,
-    loss_verdict,
-    nothing_seen,
-    over_images,
 )
 from qviz.features.layer_error import CLIPPED, LayerError, LayerErrors, worst_layer
+from qviz.features.layer_error.text import over_images
 from qviz.features.reporting.study import StudiedModel, Study
 from qviz.formatting import interval, points, score, share
 from qviz.structures import Loss
@@ -70,7 +69,7 @@ def findings(study: Study) -> list[Finding]:
 def _seen(summary: Summary) -> str:
     """of 5 objects 1 lost (agreement 0.89)."""
     return (
-        "finds nothing, as the reference." if nothing_seen(summary) else image_verdict("", summary).removeprefix(": ")
+        "finds nothing, as the reference." if has_no_objects(summary) else image_verdict("", summary).removeprefix(": ")
     )
 
 
@@ -91,7 +90,7 @@ def _lost(loss: Loss) -> str:
 def _place(study: Study, name: str, summary: Summary) -> str:
     """Where a variant that is hurt is broken, if its layers were run."""
     errors = study.layers.get(name)
-    layer = broken_layer(errors) if errors is not None and summary.agreement < HURT else None
+    layer = broken_layer(errors) if errors is not None and summary.agreement < MIN_UNDAMAGED else None
     if errors is None or layer is None:
         return ""
     where = layer_name(errors, layer)
@@ -160,7 +159,7 @@ def _hurt(study: Study) -> Iterator[Step]:
                 _shell("trace", *pair, "--image", image),
             )
         layer = broken_layer(errors) if errors is not None else None
-        if errors is not None and layer is not None and summary.agreement < HURT:
+        if errors is not None and layer is not None and summary.agreement < MIN_UNDAMAGED:
             yield Step(
                 model.name,
                 f"The layer to look at first is {layer_name(errors, layer)}.",
@@ -209,7 +208,7 @@ def _good(study: Study) -> Iterator[Step]:
         loss = study.losses.get(model.name)
         sure = loss is not None and loss.ap.high is not None and loss.ap.high <= HARMLESS
         seen = study.summaries[model.name]
-        same = not nothing_seen(seen) and seen.agreement >= UNHURT and (loss is None or not loss.ap.significant)
+        same = not has_no_objects(seen) and seen.agreement >= UNHURT and (loss is None or not loss.ap.significant)
         if sure or same:
             why = f"It loses less than {100 * HARMLESS:.0f} AP point" if sure else "Its objects are the reference's"
             yield Step(model.name, f"{why}, with {_size(study, model)}.", "It can stand in for the reference.")
@@ -221,7 +220,7 @@ def _size(study: Study, model: StudiedModel) -> str:
 
 def _unknown(study: Study) -> Iterator[Step]:
     files = [model.file for model in study.models]
-    if study.summaries and all(nothing_seen(summary) for summary in study.summaries.values()):
+    if study.summaries and all(has_no_objects(summary) for summary in study.summaries.values()):
         yield Step(
             "",
             f"No model finds an object from a confidence of {score(study.made.score)} on, so nothing is compared.",

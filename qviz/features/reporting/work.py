@@ -19,7 +19,7 @@ from qviz.detector import AP_SCORE, PAGE_SCORE, preview_job
 from qviz.engine import Engine
 from qviz.errors import ImageError, SettingsError
 from qviz.features.accuracy import evaluate
-from qviz.features.comparison import Comparison, compare_variant, with_remarks
+from qviz.features.comparison import Comparison, compare_variant
 from qviz.features.corruption_sweep.sweep import sweep
 from qviz.features.cost import profile
 from qviz.features.cost.tradeoff import Point, Tradeoff, tradeoff
@@ -170,7 +170,7 @@ def _compared(
         raise ImageError(" ".join(said[:3]) or "No image was given; a report needs some to compare objects on.")
     reference, *variants = models
     rows = [compare_variant(reference, v, found.images, found.inferences, wanted.score, wanted.iou) for v in variants]
-    return with_remarks(Comparison(reference.name, tuple(rows)), (), said)
+    return Comparison(reference.name, tuple(rows), (), tuple(said))
 
 
 def _layers(

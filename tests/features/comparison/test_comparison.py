@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from qviz.api import compare, detect, evaluate
 from qviz.context import Context
 from qviz.engine import LocalEngine
 from qviz.errors import DatasetError, ImageError
 from qviz.features.comparison import compare_image
 from qviz.features.comparison.matching import summarise
-from qviz.features.detection.detect import detect_images
+from qviz.features.detection.inference import detect_images
 from qviz.features.detection.models import LoadedModel
+from qviz.progress import Advance
+from qviz.session import Session
 from qviz.structures import Detections, EncodedImage, Inference
 from tests.conftest import Sample
 
@@ -51,23 +52,26 @@ def test_a_model_compared_with_itself_keeps_everything(
     loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine
 ) -> None:
     paths = [sample.images / name for name in NAMES]
-    (variant,) = compare([loaded["float32"]] * 2, paths, engine).variants
+    session = Session(loaded["float32"], loaded["float32"], images=paths, engine=engine, cache=False)
+    (variant,) = session.compare().variants
     assert variant.summary.kept > 8
     assert variant.summary == summarise(["kept"] * variant.summary.kept, [0.0])  # type: ignore[list-item]
 
 
 def test_the_samples_fault_shows(loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine) -> None:
     models = [loaded[name] for name in ("float32", "int8", "int8_wrong_range")]
-    seen: list[tuple[int, int]] = []
+    reports: list[tuple[int, int]] = []
     paths = [sample.images / name for name in NAMES]
-    found = compare(models, paths, engine, on_progress=lambda *done: seen.append(done))
+    progress = Advance(lambda *done: reports.append(done))
+    session = Session(*models, images=paths, engine=engine, cache=False, progress=progress)
+    found = session.compare()
     good, bad = (variant.summary for variant in found.variants)
     assert good.agreement > 0.8
     assert bad.agreement < 0.65
     assert bad.lost > good.lost
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert reports == [(1, 3), (2, 3), (3, 3)]
     assert [image.image for image in found.variants[0].images] == list(NAMES)
-    assert [w["code"] for w in found.warnings if not w["advice"]] == ["input_range"]
+    assert [warning.code for warning in found.warnings if not warning.advice] == ["input_range"]
     lost = [row for variant in found.variants for image in variant.images for row in image.objects if row.lost_because]
     assert {row.lost_because for row in lost} <= {"gone", "threshold", "nms"}  # the head can be read in all of these
     frame = found.to_frame()
@@ -111,9 +115,11 @@ def test_no_image_that_can_be_read_is_an_error(
     loaded: dict[str, LoadedModel], engine: LocalEngine, tmp_path: Path
 ) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
-    for call in (detect, compare):
+    model = loaded["int8"]
+    session = Session(model, model, images=tmp_path / "a.jpg", engine=engine, cache=False)
+    for call in (session.detect, session.compare):
         with pytest.raises(ImageError, match=r"a\.jpg is empty"):
-            call([loaded["int8"]] * 2, [tmp_path / "a.jpg"], engine)
+            call()
 
 
 def annotated(folder: Path, sample: Sample, *broken: str) -> Path:
@@ -130,18 +136,20 @@ def annotated(folder: Path, sample: Sample, *broken: str) -> Path:
 def test_a_broken_image_of_a_dataset_is_left_out(
     loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine, tmp_path: Path
 ) -> None:
-    found = evaluate([loaded["float32"]], annotated(tmp_path, sample, NAMES[0]), engine=engine)
+    session = Session(loaded["float32"], engine=engine, cache=False)
+    found = session.evaluate(annotated(tmp_path, sample, NAMES[0]))
     assert found.images == 2
     assert any(sentence.startswith("astronaut.jpg is damaged") for sentence in found.skipped)
     assert any("annotations of an unknown image" in sentence for sentence in found.skipped)
-    alone = evaluate([loaded["float32"]], annotated(tmp_path, sample), engine=engine)
+    alone = session.evaluate(annotated(tmp_path, sample))
     assert alone.images == 3
 
 
 def test_a_dataset_without_one_readable_image_is_an_error(
     loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine, tmp_path: Path
 ) -> None:
+    session = Session(loaded["float32"], engine=engine, cache=False)
     with pytest.raises(DatasetError, match="No image could be run by every model"):
-        evaluate([loaded["float32"]], annotated(tmp_path, sample, *NAMES), engine=engine)
+        session.evaluate(annotated(tmp_path, sample, *NAMES))
     with pytest.raises(DatasetError, match="is no folder"):
-        evaluate([loaded["float32"]], sample.annotations, tmp_path / "nowhere", engine)
+        session.evaluate(sample.annotations, tmp_path / "nowhere")

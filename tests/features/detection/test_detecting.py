@@ -21,14 +21,14 @@ from typing import Any
 import psutil
 import pytest
 
-from qviz.api import compare, evaluate
 from qviz.context import Context
 from qviz.engine import Blob, LocalEngine, importing
 from qviz.errors import Cancelled
 from qviz.features.detection.batching import MOST
-from qviz.features.detection.detect import BUNDLES_AHEAD, Detected, detect_images, in_order
+from qviz.features.detection.inference import BUNDLES_AHEAD, Detected, detect_images, in_order
 from qviz.features.detection.models import LoadedModel
 from qviz.progress import Advance
+from qviz.session import Session
 from qviz.store import FILE, Store
 from qviz.structures import EncodedImage
 from tests.conftest import ROOT, Sample
@@ -153,14 +153,15 @@ def test_a_value_that_is_no_inference_is_computed_again(
 
 
 def test_the_same_results_with_and_without_a_store(
-    loaded: dict[str, LoadedModel], sample: Sample, counted: Counted, store: Store
+    loaded: dict[str, LoadedModel], sample: Sample, counted: Counted, tmp_path: Path
 ) -> None:
     models = [loaded["float32"], loaded["int8_wrong_range"]]
     paths = [sample.images / name for name in NAMES]
-    without = compare(models, paths, counted).to_json()
-    assert [compare(models, paths, counted, store=store).to_json() for _ in range(2)] == [without] * 2
+    without = Session(*models, images=paths, engine=counted, cache=False)
+    stored = Session(*models, images=paths, engine=counted, cache=tmp_path)
+    assert [stored.compare().to_json() for _ in range(2)] == [without.compare().to_json()] * 2
     counted.jobs.clear()
-    runs = [evaluate(models, sample.annotations, engine=counted, store=kept) for kept in (None, store, store)]
+    runs = [session.evaluate(sample.annotations) for session in (without, stored, stored)]
     figures = [{**run.to_json(), "images_per_second": 0} for run in runs]
     assert figures[0] == figures[1] == figures[2]
     assert len(counted.jobs) == 2 * 2 * runs[0].images

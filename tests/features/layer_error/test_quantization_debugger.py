@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from qviz.api import load
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
 from qviz.features.layer_error import LayerErrors, layer_errors
 from qviz.features.layer_error.tensor_error import ErrorSums, sqnr_db
+from qviz.session import Session
 from qviz.structures import Graph
 from qviz.tflite.schema import read_graph
 
@@ -46,7 +46,7 @@ def both(engine: LocalEngine, tmp_path_factory: pytest.TempPathFactory) -> Both:
         made = benchmark.debugger(paths[:CALIBRATION], images)
         made.run()
         variant = benchmark.int8_file(made, tmp_path_factory.mktemp("debugger"))
-    models = load([benchmark.float32(), variant], engine, benchmark.SETTINGS)
+    models = Session(benchmark.float32(), variant, engine=engine, cache=False, **benchmark.SETTINGS.given()).models
     ours = layer_errors(engine, *models, load_images(images), "variant")
     return Both(ours, benchmark.statistics(made), behind_quantize(read_graph(variant.read_bytes())))
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from qviz.context import Context
+from qviz.datasets.files import ImageFiles
 from qviz.errors import ImageError, QvizError
 from qviz.features.detection.batching import Bundles, How, together
 from qviz.features.detection.cache import from_bytes, key_of, to_bytes
 from qviz.features.detection.models import LoadedModel
 from qviz.structures import DatasetImage, EncodedImage, Inference
 
+Images = ImageFiles | Sequence[EncodedImage]
 Item = TypeVar("Item")
 T = TypeVar("T")
 

@@ -1,0 +1,25 @@
+"""Confidence of everything that was detected."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from qviz.chart_style import REFERENCE, variant_colour
+from qviz.features.detection import DetectionResult
+
+
+def figure(result: DetectionResult) -> go.Figure:
+    """A histogram of confidences per model; the first model is taken for the reference."""
+    chart = go.Figure()
+    for number, (name, images) in enumerate(result.items()):
+        chart.add_trace(
+            go.Histogram(
+                x=[float(score) for rows in images.values() for score in rows.scores],
+                name=name.replace("<", "&lt;"),
+                xbins={"start": 0.0, "end": 1.0, "size": 0.05},
+                marker={"color": REFERENCE if number == 0 else variant_colour(number - 1)},
+            )
+        )
+    chart.update_xaxes(title="confidence", range=[0, 1])
+    chart.update_yaxes(title="objects")
+    return chart.update_layout(height=380, margin={"l": 8, "r": 8, "t": 32, "b": 8})

@@ -1,0 +1,21 @@
+"""How much of each file computes on integers."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from qviz.chart_style import GREY, REFERENCE, plain
+from qviz.features.inspection import Info
+
+
+def figure(result: Info) -> go.Figure:
+    """Stacked bars, one per model: quantized and float operators."""
+    names = [plain(model.name) for model in result.models]
+    quantized = [model.quantized_operators for model in result.models]
+    floats = [model.operators - model.quantized_operators for model in result.models]
+    chart = go.Figure()
+    for label, counts, colour in (("quantized", quantized, REFERENCE), ("float", floats, GREY)):
+        chart.add_trace(go.Bar(x=counts, y=names, orientation="h", name=label, marker={"color": colour}))
+    chart.update_xaxes(title="operators")
+    chart.update_yaxes(autorange="reversed")
+    return chart.update_layout(barmode="stack", height=120 + 40 * len(names), margin={"l": 8, "r": 8, "t": 32, "b": 8})

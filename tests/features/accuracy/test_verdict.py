@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from qviz.features.accuracy.ap import ClassLoss, VariantLoss
+from qviz.features.accuracy.text import loss_verdict
+from qviz.structures import Loss
+
+
+def loss(value: float | None, *classes: tuple[str, float]) -> VariantLoss:
+    return VariantLoss("", Loss(value), tuple(ClassLoss(label, Loss(worse), 9, 9) for label, worse in classes))
+
+
+LOSSES = [
+    (None, {"int8": loss(0.1)}, "Annotated images and at least one variant are needed"),
+    (0.4, {}, "Annotated images and at least one variant are needed"),
+    (
+        0.4,
+        {"int8": loss(0.1, ("dog", 0.3), ("cat", -0.1))},
+        "FP32 reaches 40.0 AP; int8 loses 10.0 AP points, most in dog",
+    ),
+    (0.4, {"a": loss(0.01, ("x", 0.02)), "b": loss(0.2, ("y", 0.5))}, "b loses 20.0 AP points, most in y (50.0)"),
+    (0.4, {"int8": loss(-0.1, ("dog", -0.1))}, "FP32 reaches 40.0 AP; no variant loses AP."),
+    (0.4, {"int8": loss(None)}, "no variant loses AP"),
+]
+
+
+def sure(value: float, low: float, high: float, *classes: tuple[str, float, bool]) -> VariantLoss:
+    rows = (ClassLoss(label, Loss(worse, worse - 0.1, worse + 0.1, real), 9, 9) for label, worse, real in classes)
+    return VariantLoss("", Loss(value, low, high, low > 0 or high < 0), tuple(rows))
+
+
+BAD = sure(0.139, 0.054, 0.265, ("chair", 0.5, False), ("dog", 0.4, True))
+NOISE = sure(0.003, -0.004, 0.011, ("cat", 0.2, False))
+GAIN = sure(-0.017, -0.089, 0.004)
+LOSSES += [
+    (0.4, {"int8": NOISE}, "int8 loses 0.3 AP points [-0.4, 1.1], not significant."),
+    # a class that may be noise is not named, though it lost more
+    (0.4, {"bad": BAD}, "bad loses 13.9 AP points [5.4, 26.5], significant, most in dog (40.0)."),
+    (0.4, {"int8": NOISE, "bad": BAD}, "most in dog (40.0). int8 loses 0.3 AP points [-0.4, 1.1], not significant."),
+    (0.4, {"int8": GAIN, "bad": BAD}, "most in dog (40.0). int8 loses none."),
+    (0.4, {"a": NOISE, "b": GAIN, "bad": BAD}, "(40.0). The other 2 lose at most 0.3, not significant."),
+    (0.4, {"a": GAIN, "b": GAIN, "bad": BAD}, "(40.0). The other 2 lose none."),
+    (
+        0.4,
+        {"a": NOISE, "b": sure(0.1, 0.05, 0.2), "bad": BAD},
+        "(40.0). b loses 10.0 AP points [5.0, 20.0], significant. The other loses at most 0.3, not significant.",
+    ),
+    (0.4, {"a": BAD, "b": BAD, "bad": BAD}, "significant. bad loses 13.9 AP points [5.4, 26.5], significant."),
+]
+
+
+def test_agreement_is_not_called_accuracy() -> None:
+    said = loss_verdict("FP32", 1.0, {"bad": BAD}, reference_as_truth=True)
+    assert said.startswith("Against FP32's own detections, bad loses 13.9 AP points")
+    assert loss_verdict("FP32", 1.0, {"a": GAIN}, reference_as_truth=True).endswith("detections, no variant loses AP.")
+
+
+@pytest.mark.parametrize(("ap", "losses", "said"), LOSSES)
+def test_the_loss_in_a_sentence(ap: float | None, losses: dict[str, VariantLoss], said: str) -> None:
+    assert said in loss_verdict("FP32", ap, losses)
