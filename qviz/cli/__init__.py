@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from qviz import __version__
 from qviz.errors import QvizError
@@ -38,9 +39,17 @@ COMMANDS = {
 """Command -> its module, which has `add(parser)` and `run(args) -> exit status`, and what it does in a line."""
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """A value that makes no sense is one sentence; anything else shows the usage."""
+        if message.startswith("argument -"):
+            self.exit(2, f"qviz: {message.removeprefix('argument ')}\n")
+        super().error(message)
+
+
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """The command line; with the options of one command, or of all where none is named."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="qviz",
         description="What quantization does to a TensorFlow object detector: any two .tflite files will do.",
     )

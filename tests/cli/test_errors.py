@@ -41,28 +41,28 @@ BAD = [
     ("info odd.tflite", "odd.tflite.qviz.json has an unknown setting, 'maen'. Possible settings: channels"),
     ("info good.tflite --decoder yolo99", "good.tflite: decoder is 'yolo99'; known are"),
     ("info good.tflite --decoder ssd_raw", "good.tflite does not fit the decoder 'ssd_raw'"),
-    ("info good.tflite --mean grey", "--mean is ['grey']; give one number, or three"),
+    ("info good.tflite --mean grey", "mean is ['grey']; give one number, or three"),
     ("info good.tflite --std 0", "std is 0 for a channel"),
     ("info good.tflite --resize crop", "resize is 'crop'; choose one of stretch, letterbox"),
-    ("info good.tflite --nms-iou 60", "nms_iou is 60.0; it must be an overlap between 0 and 1"),
-    ("info good.tflite --labels labels.txt", "labels.txt is no UTF-8 text"),
-    ("info good.tflite --labels none.txt", "none.txt is not there"),
+    ("info good.tflite --nms-iou 60", "--nms-iou: '60' is not a number between 0 and 1"),
+    ("info good.tflite --labels labels.txt", "labels.txt is not UTF-8 text"),
+    ("info good.tflite --labels none.txt", "none.txt does not exist"),
     ("info good.tflite --workers 0", "--workers is 0; give a number between 1 and 256."),
     ("detect good.tflite --images nowhere.jpg", "nowhere.jpg is not there"),
     ("detect good.tflite --images empty", "holds no image; files ending in .jpg"),
     ("detect good.tflite --images bad.zip", "bad.zip is a damaged or locked zip archive"),
-    ("detect good.tflite --images bad.jpg", "bad.jpg is no JPEG, PNG, WebP"),
-    ("detect good.tflite --images good.jpg --score 25", "--score is 25; give a number between 0 and 1"),
+    ("detect good.tflite --images bad.jpg", "bad.jpg is not a JPEG, PNG, WebP"),
+    ("detect good.tflite --images good.jpg --score 25", "--score: '25' is not a number between 0 and 1"),
     ("detect empty --images good.jpg", "empty is "),
     ("compare good.tflite text.tflite --images good.jpg", "text.tflite is no TensorFlow Lite file"),
-    ("compare good.tflite good.tflite --images bad.jpg", "bad.jpg is no JPEG, PNG, WebP"),
-    ("compare good.tflite good.tflite --images good.jpg --iou 50", "--iou is 50; give a number between 0 and 1"),
-    ("compare good.tflite good.tflite --images good.jpg --iou 0", "--iou is 0; give a number between 0 and 1"),
-    ("compare good.tflite good.tflite --images good.jpg --iou nan", "--iou is nan; give a number"),
+    ("compare good.tflite good.tflite --images bad.jpg", "bad.jpg is not a JPEG, PNG, WebP"),
+    ("compare good.tflite good.tflite --images good.jpg --iou 50", "--iou: '50' is not a number between 0 and 1"),
+    ("compare good.tflite good.tflite --images good.jpg --iou 0", "--iou: 0 is not above 0; give a number up to 1"),
+    ("compare good.tflite good.tflite --images good.jpg --iou nan", "--iou: 'nan' is not a number between 0 and 1"),
     ("trace good.tflite good.tflite --image good.jpg --object 99", "There is no object 99: the reference finds"),
     ("trace good.tflite good.tflite --image good.jpg --score 1", "finds no object in good.jpg at a confidence of 1.00"),
     ("trace good.tflite good.tflite --image empty", "holds no image; files ending in .jpg"),
-    ("trace good.tflite good.tflite --image good.jpg --score 25", "--score is 25; give a number between 0 and 1"),
+    ("trace good.tflite good.tflite --image good.jpg --score 25", "--score: '25' is not a number between 0 and 1"),
     ("evaluate good.tflite good.tflite --dataset none.json", "none.json is not there; give"),
     ("evaluate good.tflite good.tflite --dataset bad.json", "bad.json is no valid JSON"),
     ("evaluate good.tflite good.tflite --dataset other.json", "it needs lists named images, annotations, categories"),
@@ -105,7 +105,7 @@ def test_a_bad_image_beside_a_good_one_is_only_said(run: Run, folder: Path) -> N
     call = ("detect", folder / "good.tflite", "--images", folder / "bad.jpg", folder / "good.jpg", "--json")
     found = run(*call, "--workers", "1")
     assert (found.status, [image["image"] for image in found.json["images"]]) == (0, ["good.jpg"])
-    assert "qviz: bad.jpg is no JPEG, PNG, WebP" in found.err
+    assert "qviz: bad.jpg is not a JPEG, PNG, WebP" in found.err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there may a name be no text")

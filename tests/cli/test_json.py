@@ -100,7 +100,7 @@ def test_compare(run: Run, sample: Sample, photographs: list[Path]) -> None:
     rows = list(csv.DictReader(io.StringIO(run(*call, "--csv").out)))
     assert [row["change"] for row in rows] == [row["change"] for row in objects]
     assert [row["iou"] for row in rows] == ["" if row["iou"] is None else str(row["iou"]) for row in objects]
-    assert "every object that is not kept" in run(*call).out
+    assert "Objects that are not kept" in run(*call).out
 
 
 def test_trace(run: Run, sample: Sample) -> None:
