@@ -4,14 +4,14 @@
 
 from qviz.engine.interface import Blob, Engine, WarmUp, importing
 from qviz.engine.local import LocalEngine
-from qviz.engine.memory import give_back_large_blocks, let_go_of_the_past
+from qviz.engine.memory import trim_malloc, free_closed_sessions
 
 __all__ = [
     "Blob",
     "Engine",
     "LocalEngine",
     "WarmUp",
-    "give_back_large_blocks",
+    "trim_malloc",
     "importing",
-    "let_go_of_the_past",
+    "free_closed_sessions",
 ]

@@ -47,7 +47,7 @@ def worker_malloc(others: str = "") -> str:
     return f"{own}:{others}" if others else own
 
 
-def give_back_large_blocks() -> None:
+def trim_malloc() -> None:
     """For a server that many hand large files to: what is free goes back to the system.
 
     glibc moves the size from which it does so up to the largest block ever freed (5 MB after one model), and keeps a
@@ -61,7 +61,7 @@ def give_back_large_blocks() -> None:
         return
 
 
-def let_go_of_the_past() -> None:
+def free_closed_sessions() -> None:
     """Free what is unreachable, at most every `PAUSE` seconds.
 
     A visitor who has left holds megabytes in few objects, in cycles; Python looks for those after many new objects.

@@ -1,14 +1,12 @@
-"""A button whose click is heeded, whatever overtakes the run that it starts.
+"""Buttons whose clicks survive overlapping Streamlit reruns, and waiting that a click can interrupt.
 
-Streamlit tells a script of a click once: the value of st.button is gone where that run is left for a newer one before
-it comes to the button, and so is a callback that is cut short where it touches the session state. A button without a
-key is another one as soon as its label or help changes, and a press on the old one is void. Here a click is noted
-before anything else and stays until what it asks for is done, in whichever run comes to the button; who has gone to
-another page meanwhile and comes back later has forgotten it.
+Streamlit reports a click once: the value of st.button is lost when that run is abandoned for a newer one before it
+reaches the button, and so is a callback that is cut short where it touches the session state. A button without a key
+becomes another button as soon as its label or help changes, and a press on the old one is lost. Here a click is noted
+before anything else and stays until its action is done, in whichever run reaches the button; after ten seconds, or on
+another page, it is dropped.
 
-Waiting for a job inside a page's script, without keeping the visitor waiting who clicks meanwhile.
-
-A session runs one script at a time (`runner.fastReruns`): a click is heeded when the script touches Streamlit next.
+A session runs one script at a time (`runner.fastReruns`): a click interrupts the script when it next touches Streamlit.
 """
 
 from __future__ import annotations
@@ -22,8 +20,8 @@ from typing import Any, TypeVar
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-FRESH = 10.0
-"""Seconds for which a click waits for a run that comes to its button."""
+CLICK_SECONDS = 10.0
+"""A recorded click is valid for this long."""
 
 
 def button(
@@ -35,46 +33,49 @@ def button(
     disabled: bool = False,
     **options: Any,
 ) -> None:
-    """Draw it in `where` (a column, or st itself); act on a click, then leave the script by `then` if given.
+    """Draw a button in `where` (a column, or st itself) and act on a click.
 
-    act: may be called again where it is overtaken itself, so it begins nothing twice. options: st.button's own.
+    Args:
+        act: The action; it may be called again when it is interrupted, so it must not start anything twice.
+        then: Called after the action, e.g. st.rerun.
+        options: Further arguments of st.button.
     """
-    noted: list[float] = st.session_state.setdefault(f"{key}-clicked", [])
-    where.button(label, key=key, disabled=disabled, on_click=_note, args=(noted,), **options)
-    if not noted:
+    clicks: list[float] = st.session_state.setdefault(f"{key}-clicked", [])
+    where.button(label, key=key, disabled=disabled, on_click=_record, args=(clicks,), **options)
+    if not clicks:
         return
     try:
-        if not disabled and time.monotonic() - noted[-1] < FRESH:
+        if not disabled and time.monotonic() - clicks[-1] < CLICK_SECONDS:
             act()
-    except Exception:  # not Streamlit's word that another run is waiting
-        noted.clear()
+    except Exception:  # not Streamlit's signal that another run is waiting
+        clicks.clear()
         raise
-    noted.clear()
+    clicks.clear()
     if then is not None:
         then()
 
 
-def _note(noted: list[float]) -> None:
+def _record(clicks: list[float]) -> None:
     """Touches no session state: there a callback is cut short where another run waits."""
-    noted.append(time.monotonic())
+    clicks.append(time.monotonic())
 
 
 def keep(key: str, value: object) -> Callable[[], None]:
-    """What puts the value into the session state."""
+    """A callback that puts the value into the session state."""
     return partial(st.session_state.__setitem__, key, value)
 
 
 T = TypeVar("T")
-TURN = 0.05
-"""Seconds between two looks for a click."""
+SECONDS_BETWEEN_CHECKS = 0.05
+"""For a click, while waiting."""
 
 
-def outcome(job: Future[T], seconds: float) -> T:
-    """The job's result within that time. Raises TimeoutError, or what the job raised."""
+def wait_for_result(job: Future[T], seconds: float) -> T:
+    """The job's result. Raises TimeoutError after `seconds`, or the error of the job."""
     end = time.monotonic() + seconds
-    while not wait([job], timeout=max(0.0, min(TURN, end - time.monotonic()))).done:
+    while not wait([job], timeout=max(0.0, min(SECONDS_BETWEEN_CHECKS, end - time.monotonic()))).done:
         if time.monotonic() >= end:
             raise TimeoutError
         if get_script_run_ctx(suppress_warning=True) is not None:
-            st.session_state.get("qviz_waiting")  # here the script is left if something was clicked
+            st.session_state.get("qviz_waiting")  # here the script is interrupted after a click
     return job.result()

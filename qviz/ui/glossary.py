@@ -1,7 +1,4 @@
-"""What words and figures mean, from `docs/glossary.md`: the Glossary page shows it, tables show its lines as help.
-
-Columns of figures: their format, and what they mean (with unit and direction) where one points at their head.
-"""
+"""The glossary, from `docs/glossary.md`: a page of its own, and the help of table columns."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ LINE = re.compile(r"^- \*\*(.+?)\*\*: (.+)$", re.MULTILINE)
 
 @cache
 def text() -> str:
-    """The whole file as Markdown."""
+    """The whole glossary as Markdown."""
     return FILE.read_text(encoding="utf-8")
 
 
@@ -30,12 +27,15 @@ def terms() -> dict[str, str]:
 
 
 def meaning(term: str) -> str | None:
-    """Of a column or a metric, or None where it needs no explaining."""
+    """The meaning of a column or metric, or None where the glossary does not have it."""
     return terms().get(term)
 
 
 def numbers(formats: Mapping[str, str], terms: Mapping[str, str] | None = None) -> dict[str, ColumnConfig]:
-    """formats: by column. terms: the glossary's name of a column whose own head is shorter."""
+    """Number columns by name, with their format and help.
+
+    terms: The glossary's name of a column whose own head is shorter.
+    """
     return {
         name: st.column_config.NumberColumn(format=form, help=meaning((terms or {}).get(name, name)))
         for name, form in formats.items()

@@ -67,6 +67,21 @@ def start(
     return _kept(kind).get((kind, key), begin)  # type: ignore[return-value]
 
 
+def restart(
+    kind: str,
+    key: Hashable,
+    function: Callable[[Context], T],
+    step: str = "",
+    unit: str = "",
+    prepare: Callable[[Job[T]], object] = lambda job: None,
+) -> Job[T]:
+    """As `start`, but a job that has failed, was cancelled or was finished early begins again."""
+    job = find(kind, key)
+    if job is not None and job.finished and (job.cancelled or job.error is not None or job.finish_early.is_set()):
+        forget(kind, key)
+    return start(kind, key, function, step, unit, prepare)
+
+
 def find(kind: str, key: Hashable) -> Job[object] | None:
     """The job of this kind and key, if there is one."""
     return _kept(kind).find((kind, key))

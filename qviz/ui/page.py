@@ -16,9 +16,9 @@ import streamlit as st
 from streamlit import config
 
 from qviz.chart_style import REFERENCE, variant_colour
-from qviz.engine import let_go_of_the_past
+from qviz.engine import free_closed_sessions
 from qviz.errors import QvizError
-from qviz.formatting import as_text
+from qviz.formatting import as_text, plural
 from qviz.limits import limits
 from qviz.ui import clicks, sample, server, uploads, view, workspace
 from qviz.ui.server import Models
@@ -33,6 +33,7 @@ MENU = (
     ("pages/report.py", "Report", "One HTML page for the meeting."),
     ("pages/glossary.py", "Glossary", "What each word and figure means, with unit and direction."),
 )
+MAX_NOTICES = 8
 STYLE = Path(__file__).with_name("style.css")
 
 
@@ -78,36 +79,36 @@ class Page:
 
 @contextlib.contextmanager
 def begin(title: str) -> Iterator[Page]:
-    """Draw the frame and hand out the session; an error inside becomes its sentence."""
+    """Draw the frame of a page and yield its Page; a QvizError inside is shown as its sentence."""
     st.set_page_config(page_title=f"{title} · qviz", page_icon="🔬", layout="wide")
     st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
     try:
-        _keep_options()
+        _set_options()
         if workspace.KEY not in st.session_state:
-            let_go_of_the_past()  # of visitors who have left
+            free_closed_sessions()
             workspace.keep(sample.opening())
-        uploads.heed_drop()
-        held = server.settled(workspace.current())
-        found = server.models(held)
-        _sidebar(held, found)
+        uploads.take_dropped_files()
+        current = server.with_finished_conversions(workspace.current())
+        models = server.models(current)
+        _sidebar(current, models)
         _purpose(title)
-        _notices(held, found)
-        server.show_pending(held)
-        yield Page(held, found, view.current())
+        _notices(current, models)
+        server.show_conversions(current)
+        yield Page(current, models, view.current())
     except QvizError as error:
         st.error(as_text(str(error)))
         st.stop()  # also where there is no page to draw yet
 
 
-def _keep_options() -> None:
-    """What has to hold however the server was started: from another folder it does not read our `.streamlit`.
+def _set_options() -> None:
+    """Options that must hold when the server was started from a folder without our `.streamlit`.
 
-    maxUploadSize: larger uploads are refused while they arrive, and the drop zone says the same figure. fastReruns: two
-    runs of a session at once would lose a page change.
+    maxUploadSize: larger uploads are refused while they arrive, and the drop zone shows the limit. fastReruns: two
+    simultaneous runs of a session would lose a page change.
     """
-    for name, wanted in (("server.maxUploadSize", limits().upload_mb), ("runner.fastReruns", False)):
-        if config.get_option(name) != wanted:
-            config.set_option(name, wanted)
+    for name, value in (("server.maxUploadSize", limits().upload_mb), ("runner.fastReruns", False)):
+        if config.get_option(name) != value:
+            config.set_option(name, value)
 
 
 def _purpose(title: str) -> None:
@@ -123,49 +124,49 @@ def verdict(sentence: str, note: str = "") -> None:
         st.html(f'<p class="qviz qviz-note">{escape(note)}</p>')
 
 
-def _sidebar(held: workspace.Workspace, found: Models | None) -> None:
+def _sidebar(current: workspace.Workspace, models: Models | None) -> None:
     with st.sidebar:
         st.html('<div class="qviz-brand">qviz<small>what quantization does to a detector</small></div>')
         for path, label, text in MENU:
             st.page_link(path, label=label, help=text)
-        if found is not None:
-            st.html(_legend(found))
-            images = f"{len(held.images)} images" + (" · bundled sample" if held.is_sample else "")
-            st.caption(images)
-        if not held.is_sample:
-            clicks.button(st, "Back to the sample", _back, "sample-back", st.rerun, width="stretch")
+        if models is not None:
+            st.html(_legend(models))
+            origin = " · bundled sample" if current.is_sample else ""
+            st.caption(plural(len(current.images), "image") + origin)
+        if not current.is_sample:
+            clicks.button(st, "Back to the sample", _open_sample, "sample-back", st.rerun, width="stretch")
 
 
-def _back() -> None:
+def _open_sample() -> None:
     workspace.keep(sample.sample())
     view.change(image=None, variants=(), classes=())
 
 
-def _legend(found: Models) -> str:
-    rows = [(REFERENCE, f"{found.name(found.reference)} · reference")]
-    rows += [(variant_colour(i), found.name(variant)) for i, variant in enumerate(found.variants)]
+def _legend(models: Models) -> str:
+    rows = [(REFERENCE, f"{models.name(models.reference)} · reference")]
+    rows += [(variant_colour(i), models.name(variant)) for i, variant in enumerate(models.variants)]
     spans = "".join(f'<span style="--swatch:{colour}"><b>{_breakable(text)}</b></span>' for colour, text in rows)
     return f'<div class="qviz qviz-legend">{spans}</div>'
 
 
 def _breakable(name: str) -> str:
-    """A long name is broken at its underscores, not before its last letter."""
+    """HTML in which a long name breaks after its underscores."""
     return escape(name).replace("_", "_<wbr>")
 
 
-def _notices(held: workspace.Workspace, found: Models | None) -> None:
-    """Sentences about files that could not be taken in; they stay until they are read."""
-    sentences = [*held.notices, *(found.failed if found is not None else ())]
+def _notices(current: workspace.Workspace, models: Models | None) -> None:
+    """Sentences about files that could not be loaded; they stay until they are dismissed."""
+    sentences = [*current.notices, *(models.failed if models is not None else ())]
     if not sentences:
         return
     with st.container(border=True):
-        for sentence in sentences[:8]:
+        for sentence in sentences[:MAX_NOTICES]:
             st.warning(as_text(sentence))
-        if len(sentences) > 8:
-            st.caption(f"and {len(sentences) - 8} more")
-        if held.notices:
-            clicks.button(st, "Understood", _understood, "notices-read", st.rerun)
+        if len(sentences) > MAX_NOTICES:
+            st.caption(f"and {len(sentences) - MAX_NOTICES} more")
+        if current.notices:
+            clicks.button(st, "Dismiss", _dismiss_notices, "notices-read", st.rerun)
 
 
-def _understood() -> None:
+def _dismiss_notices() -> None:
     workspace.keep(replace(workspace.current(), notices=()))

@@ -1,33 +1,33 @@
-"""Detections computed so far, for all sessions of this server, by (model, settings, image).
+"""Detections and previews computed so far, shared by all sessions of this server.
 
-Work runs in the engine, outside the page's script: a page asks for what it needs (`want`), draws what is there
-(`found`) and looks again. A click never kills it, and what one session computed serves another that holds the same
-bytes.
+The work runs in the engine, not in the page's script: a page requests what it needs (`want`), draws what is there
+(`inference`) and looks again later. A click does not stop it, and the result of one session serves every other session
+that has the same bytes.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from qviz.cache import LRUCache
 from qviz.detector import detect_job, preview_job
 from qviz.engine import Engine
-from qviz.errors import QvizError, WorkerError
+from qviz.errors import QvizError
 from qviz.features.detection.models import LoadedModel
 from qviz.limits import limits
 from qviz.structures import EncodedImage, Inference
 from qviz.structures.detections import CANDIDATE_FLOOR
-from qviz.ui.clicks import outcome
+from qviz.ui.clicks import wait_for_result
 
-KEPT_SHARE = 0.9
-"""How much of the bound stays when the oldest go, so that this is not done at every answer."""
-OVERHEAD, ROW = 2048, 24
-"""Bytes of an answer beside its content, measured; of a box with its score and class."""
+OVERHEAD_BYTES = 2048
+"""Of a result beside its content, measured."""
+BYTES_PER_BOX = 24
+"""Of a box with its score and class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,98 +40,90 @@ class Preview:
 
 
 class Results:
-    """Thread-safe; keeps the latest answers, of at most `most` bytes (by default as `qviz.limits` says).
+    """Thread-safe; keeps the results used last.
 
-    By bytes and not by number: 5,000 images with five models are 35,000 answers, most of them small. Too few of them
-    kept would have a page wait for ever for what was thrown out.
+    The bound is in bytes, not in number: 5,000 images with five models are 35,000 results, most of them small. If too
+    few stayed, a page would wait forever for results that were dropped.
+
+    Args:
+        max_bytes: Of all finished results; by default as `qviz.limits` says.
     """
 
-    def __init__(self, engine: Engine, most: int | None = None) -> None:
-        self._engine, self._most = engine, most if most is not None else limits().answers_mb << 20
-        self._lock = threading.RLock()  # a job that is cancelled under it calls `_weigh`
-        self._jobs: OrderedDict[Hashable, Future[Any]] = OrderedDict()
-        self._sizes: dict[Hashable, int] = {}
-        self._held = 0
+    def __init__(self, engine: Engine, max_bytes: int | None = None) -> None:
+        self._engine = engine
+        self._lock = threading.RLock()  # `_finish` is called inside it when a job is cancelled
+        self._running: dict[Hashable, Future[Any]] = {}
+        self._finished: LRUCache[Future[Any]] = LRUCache(
+            limits().answers_mb << 20 if max_bytes is None else max_bytes, _bytes_of
+        )
 
     def want(self, models: Sequence[LoadedModel], images: Iterable[EncodedImage], urgent: bool = False) -> None:
-        """Queue what is neither there nor under way, image by image. Urgent: somebody looks at it now."""
+        """Queue the detections that are neither there nor running. urgent: somebody is looking at them now."""
         for image in images:
             for model in models:
                 arguments = (model.blob, model.settings, image, CANDIDATE_FLOOR)
                 self._queue(_key(model, image), urgent, detect_job, *arguments)
 
     def want_previews(self, images: Iterable[EncodedImage], longest: int, urgent: bool = False) -> None:
-        """Queue the JPEGs for the screen, at most `longest` pixels a side."""
+        """Queue JPEGs for the screen, at most `longest` pixels a side."""
         for image in images:
             self._queue(("preview", image.digest, image.name, longest), urgent, preview_job, image, longest)
 
-    def _queue(self, key: Hashable, urgent: bool, function: Any, *arguments: Any) -> None:
-        with self._lock:
-            job = self._jobs.get(key)
-            if job is not None and not (urgent and not job.running() and not job.done() and job.cancel()):
-                self._jobs.move_to_end(key)
-                return  # there or under way; one that waits far back is taken out and put in front
-            submit = self._engine.submit_urgent if urgent else self._engine.submit
-            self._jobs[key] = job = submit(function, *arguments)
-            self._jobs.move_to_end(key)
-        job.add_done_callback(partial(self._weigh, key))  # outside of the lock: it may be called at once
-
-    def _weigh(self, key: Hashable, job: Future[Any]) -> None:
-        """An answer has come: it counts from now on, and the oldest that are over the bound go."""
-        if job.cancelled():
-            return
-        size = OVERHEAD + (0 if job.exception() is not None else _bytes_of(job.result()))
-        with self._lock:
-            if self._jobs.get(key) is not job:
-                return
-            self._sizes[key] = size
-            self._held += size
-            for old in list(self._jobs) if self._held > self._most else ():
-                if self._held <= self._most * KEPT_SHARE:
-                    break
-                if old in self._sizes:  # what is under way stays
-                    del self._jobs[old]
-                    self._held -= self._sizes.pop(old)
-
-    def found(self, model: LoadedModel, image: EncodedImage) -> Inference | QvizError | None:
-        """The answer, the error that stands for it, or None while it is under way."""
-        answer: Inference | QvizError | None = self._answer(_key(model, image))
-        return answer
-
-    def wait(self, model: LoadedModel, image: EncodedImage, seconds: float) -> Inference | QvizError | None:
-        """As `found`, after waiting for it a little."""
-        answer: Inference | QvizError | None = self._answer(_key(model, image), seconds)
-        return answer
+    def inference(self, model: LoadedModel, image: EncodedImage, seconds: float = 0.0) -> Inference | QvizError | None:
+        """The detections, the error in their place, or None if they are not there within these seconds."""
+        result: Inference | QvizError | None = self._result(_key(model, image), seconds)
+        return result
 
     def preview(self, image: EncodedImage, longest: int, seconds: float = 0.0) -> Preview | QvizError | None:
-        """The JPEG for the screen, the error that stands for it, or None while it is under way."""
-        answer = self._answer(("preview", image.digest, image.name, longest), seconds)
-        return Preview(*answer) if isinstance(answer, tuple) else answer
+        """The JPEG, the error in its place, or None if it is not there within these seconds."""
+        result = self._result(("preview", image.digest, image.name, longest), seconds)
+        return Preview(*result) if isinstance(result, tuple) else result
 
-    def _answer(self, key: Hashable, seconds: float = 0.0) -> Any:
+    def pending(self, models: Sequence[LoadedModel], images: Iterable[EncodedImage]) -> int:
+        """How many of these detections are not there yet."""
+        return sum(self.inference(model, image) is None for image in images for model in models)
+
+    def _queue(self, key: Hashable, urgent: bool, function: Any, *arguments: Any) -> None:
         with self._lock:
-            job = self._jobs.get(key)
+            job = self._job(key)
+            if job is not None and not (urgent and not job.running() and not job.done() and job.cancel()):
+                return  # an urgent one that still waits was cancelled here and is queued again in front
+            submit = self._engine.submit_urgent if urgent else self._engine.submit
+            self._running[key] = job = submit(function, *arguments)
+        job.add_done_callback(partial(self._finish, key))  # outside the lock: it may be called at once
+
+    def _finish(self, key: Hashable, job: Future[Any]) -> None:
+        with self._lock:
+            if self._running.get(key) is job:
+                del self._running[key]
+                if not job.cancelled():
+                    self._finished.put(key, job)
+
+    def _job(self, key: Hashable) -> Future[Any] | None:
+        with self._lock:
+            return self._running.get(key) or self._finished.find(key)
+
+    def _result(self, key: Hashable, seconds: float) -> Any:
+        job = self._job(key)
         if job is None or (not job.done() and seconds <= 0):
             return None
         try:
-            return outcome(job, seconds)
+            return wait_for_result(job, seconds)
         except TimeoutError:
             return None
-        except WorkerError as error:
-            return error  # stays: the same file would crash the next worker too
         except QvizError as error:
-            return error
-
-    def pending(self, models: Sequence[LoadedModel], images: Iterable[EncodedImage]) -> int:
-        """How many of these answers are still under way."""
-        return sum(self.found(model, image) is None for image in images for model in models)
+            return error  # stays, also after a crash: the same file would crash the next worker too
 
 
-def _bytes_of(answer: Inference | tuple[int, int, bytes]) -> int:
-    if isinstance(answer, tuple):
-        return len(answer[2])
-    rows = len(answer.detections) + (len(answer.candidates) if answer.candidates is not None else 0)
-    return rows * ROW
+def _bytes_of(job: Future[Any]) -> int:
+    """Size of a finished job's result."""
+    result = None if job.exception() is not None else job.result()
+    if isinstance(result, tuple):
+        return OVERHEAD_BYTES + len(result[2])
+    if isinstance(result, Inference):
+        boxes = len(result.detections) + (len(result.candidates) if result.candidates is not None else 0)
+        return OVERHEAD_BYTES + BYTES_PER_BOX * boxes
+    return OVERHEAD_BYTES
 
 
 def _key(model: LoadedModel, image: EncodedImage) -> Hashable:

@@ -21,20 +21,20 @@ ORDER = ("float32", "int8", "int8_wrong_range", "dynamic_range", "float16")
 
 
 def opening() -> Workspace:
-    """A first visit's workspace."""
-    asked = json.loads(os.environ.get("QVIZ_OPEN", "{}"))
-    if not asked.get("models"):
+    """The workspace of a new session."""
+    request = json.loads(os.environ.get("QVIZ_OPEN", "{}"))
+    if not request.get("models"):
         workspace = sample()
-        return _with_images(workspace, asked["images"]) if asked.get("images") else workspace
+        return _with_images(workspace, request["images"]) if request.get("images") else workspace
     workspace = Workspace()
-    for path in asked["models"]:
+    for path in request["models"]:
         try:
             workspace = workspace.with_models([read_source(Path(path))])
         except QvizError as error:
             workspace = workspace.with_notices([str(error)])
-    if not asked.get("images"):
+    if not request.get("images"):
         return workspace.with_images(_sample_images())
-    return _with_images(workspace, asked["images"])
+    return _with_images(workspace, request["images"])
 
 
 def _with_images(workspace: Workspace, paths: list[str]) -> Workspace:

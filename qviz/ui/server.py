@@ -1,6 +1,6 @@
-"""The dashboard's calls to the analyses: one engine, models loaded once, long jobs outside the script.
+"""What all sessions of this server share: workers, the store, loaded models, comparisons of images.
 
-SavedModels and Keras files that were dropped: converted in the background while the rest of the page goes on.
+SavedModels and Keras files that were dropped are converted in the background.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import streamlit as st
 from qviz.cache import LRUCache
 from qviz.context import Context
 from qviz.detector import Inspection
-from qviz.engine import LocalEngine, give_back_large_blocks, importing
+from qviz.engine import LocalEngine, importing, trim_malloc
 from qviz.errors import QvizError
 from qviz.features.comparison import ComparedImage, ComparedVariant, compare_image
 from qviz.features.comparison.matching import prepare_matching
@@ -36,20 +36,20 @@ from qviz.features.settings import a_few, guess_settings, unknown_settings
 from qviz.store import FILE, Store, cache_folder
 from qviz.structures import EncodedImage, Inference
 from qviz.ui import workspace
-from qviz.ui.clicks import outcome
+from qviz.ui.clicks import wait_for_result
 from qviz.ui.results import Results
 from qviz.ui.workspace import Workspace
 
 T = TypeVar("T")
 
-GUESS_PATIENCE = 30.0
-"""Seconds that a page waits for guessed settings; then it goes on with the usual ones."""
+GUESS_TIMEOUT = 30.0
+"""Seconds that a page waits for guessed settings; then it continues with the defaults."""
 
 
 @st.cache_resource(show_spinner=False)
 def engine() -> LocalEngine:
     """The server's worker processes."""
-    give_back_large_blocks()
+    trim_malloc()
     threading.Thread(target=prepare_matching, daemon=True).start()  # the workers take longer to start
     return LocalEngine(warm_up=importing("qviz.detector"))
 
@@ -61,8 +61,8 @@ def results() -> Results:
 
 
 @st.cache_resource(show_spinner=False)
-def kept_detections() -> Store | None:
-    """This server's, or None for an account without a home folder."""
+def detection_store() -> Store | None:
+    """Where detections are kept between runs, or None for an account without a home folder."""
     try:
         return Store(cache_folder() / FILE)
     except (RuntimeError, OSError):
@@ -71,13 +71,13 @@ def kept_detections() -> Store | None:
 
 def context() -> Context:
     """Engine and store of this server, for one computation."""
-    return Context(engine(), kept_detections())
+    return Context(engine(), detection_store())
 
 
-def remarks() -> list[str]:
-    """What the store has to say, where it cannot be used."""
-    kept = kept_detections()
-    return list(kept.remarks) if kept is not None else []
+def store_remarks() -> list[str]:
+    """Sentences about a store that cannot be used."""
+    store = detection_store()
+    return list(store.remarks) if store is not None else []
 
 
 @st.cache_resource(show_spinner=False)
@@ -93,18 +93,23 @@ def _compared() -> LRUCache[ComparedImage]:
 def load_sources(sources: Sequence[ModelSource]) -> tuple[list[LoadedModel], list[str]]:
     """The models that load, and a sentence for each that does not."""
     jobs = [_inspections().get((s.digest, s.said, s.sidecar), partial(start_loading, engine(), s)) for s in sources]
-    found, failed = [], []
+    loaded, failures = [], []
     for source, job in zip(sources, jobs, strict=True):
         try:
-            found.append(finish_loading(engine(), source, job))
+            loaded.append(finish_loading(engine(), source, job))
         except QvizError as error:
-            failed.append(str(error))
-    return found, failed
+            failures.append(str(error))
+    return loaded, failures
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Models:
-    """The loaded models of a session: `names` are short ones by digest; failed holds a sentence a model."""
+    """The loaded models of a session.
+
+    Attributes:
+        names: Short name by digest.
+        failed: One sentence per model that cannot be loaded.
+    """
 
     reference: LoadedModel
     variants: tuple[LoadedModel, ...]
@@ -124,14 +129,14 @@ class Models:
 
 
 def models(workspace: Workspace) -> Models | None:
-    """The workspace's models with the reference chosen, or None where there is none that loads."""
-    found, failed = load_sources([source for source in workspace.models if source.is_ready])
-    if not found:
+    """The workspace's models with the reference chosen, or None where no model can be loaded."""
+    loaded, failures = load_sources([source for source in workspace.models if source.is_ready])
+    if not loaded:
         return None
-    chosen = next((model for model in found if model.digest == workspace.reference), None)
-    reference = _guessed(chosen or choose_reference(found), workspace.images)
-    variants = [follow(model, reference) for model in found if model.digest != reference.digest]
-    return Models(reference, tuple(variants), short_names([reference, *variants]), tuple(failed))
+    chosen = next((model for model in loaded if model.digest == workspace.reference), None)
+    reference = _guessed(chosen or choose_reference(loaded), workspace.images)
+    variants = [follow(model, reference) for model in loaded if model.digest != reference.digest]
+    return Models(reference, tuple(variants), short_names([reference, *variants]), tuple(failures))
 
 
 @st.cache_resource(show_spinner=False)
@@ -140,105 +145,107 @@ def _guesses() -> LRUCache[Future[Inspection]]:
 
 
 def _guessed(model: LoadedModel, images: Sequence[EncodedImage]) -> LoadedModel:
-    """The model with settings that nobody knows guessed, once for the server, on the first images that came."""
+    """The model with unknown settings guessed on the first images, once per server."""
     if not images or not unknown_settings(model):
         return model
     start = partial(threads().submit, lambda: guess_settings(engine(), model, a_few(images)).inspection)
     job = _guesses().get((model.digest, model.settings), start)
     try:
-        with st.spinner(f"Finding out how {model.name} wants its images prepared …"):
-            return replace(model, inspection=outcome(job, GUESS_PATIENCE))  # kept without its bytes and name
+        with st.spinner(f"Finding out how {model.name} expects its images …"):
+            return replace(model, inspection=wait_for_result(job, GUESS_TIMEOUT))  # cached without its bytes and name
     except TimeoutError:
         return model
 
 
-def warnings(found: Models) -> list[Warning]:
-    """All that lint has to say of them."""
-    return lint_all(found.all)
+def warnings(models: Models) -> list[Warning]:
+    """The lint warnings of all models."""
+    return lint_all(models.all)
 
 
 def compared(
-    found: Models, variant: LoadedModel, images: Sequence[EncodedImage], score: float, iou: float = 0.5
+    models: Models, variant: LoadedModel, images: Sequence[EncodedImage], score: float, iou: float = 0.5
 ) -> ComparedVariant:
-    """One variant against the reference over those images that both have run."""
-    rows = (_compared_image(found, variant, image, score, iou) for image in images)
-    done = tuple(row for row in rows if row is not None)
-    return ComparedVariant(found.name(variant), str(variant.scheme), variant.digest, done)
+    """One variant against the reference over the images that both have run."""
+    rows = (_compared_image(models, variant, image, score, iou) for image in images)
+    finished = tuple(row for row in rows if row is not None)
+    return ComparedVariant(models.name(variant), str(variant.scheme), variant.digest, finished)
 
 
 def _compared_image(
-    found: Models, variant: LoadedModel, image: EncodedImage, score: float, iou: float
+    models: Models, variant: LoadedModel, image: EncodedImage, score: float, iou: float
 ) -> ComparedImage | None:
-    """One image, or None where one of the two has not run it."""
-    runs = [results().found(model, image) for model in (found.reference, variant)]
-    first, second = runs
+    """One image, or None where one of the two models has not run it."""
+    pair = models.reference, variant
+    first, second = (results().inference(model, image) for model in pair)
     if not isinstance(first, Inference) or not isinstance(second, Inference):
         return None
-    labels = found.reference.inspection.labels, variant.inspection.labels
-    models = tuple((model.digest, model.settings) for model in (found.reference, variant))
+    labels = models.reference.inspection.labels, variant.inspection.labels
+    keys = tuple((model.digest, model.settings) for model in pair)
     return _compared().get(
-        (models, image.digest, image.name, score, iou),
+        (keys, image.digest, image.name, score, iou),
         lambda: compare_image(image.name, image.digest, first, second, labels, score, iou),
     )
 
 
-def failures(found: Models, images: Sequence[EncodedImage]) -> list[str]:
-    """A sentence for each image or model that could not be run, each once."""
-    said: dict[str, None] = {}
+def failures(models: Models, images: Sequence[EncodedImage]) -> list[str]:
+    """One sentence for each image or model that could not be run, without repetition."""
+    sentences: dict[str, None] = {}
     for image in images:
-        answers = {model.name: results().found(model, image) for model in found.all}
+        answers = {model.name: results().inference(model, image) for model in models.all}
         errors = {name: answer for name, answer in answers.items() if isinstance(answer, QvizError)}
         texts = {str(error) for error in errors.values()}
         if len(texts) == 1 and len(errors) == len(answers):
-            said |= dict.fromkeys(texts)  # the image itself is at fault
+            sentences |= dict.fromkeys(texts)  # the image itself is the reason
         else:
-            said |= {f"{name} on {image.name}: {error}": None for name, error in errors.items()}
-    return list(said)
+            sentences |= {f"{name} on {image.name}: {error}": None for name, error in errors.items()}
+    return list(sentences)
 
 
 @st.cache_resource(show_spinner=False)
 def threads() -> ThreadPoolExecutor:
-    """For jobs that wait for workers: evaluations, conversions."""
-    return ThreadPoolExecutor(2, thread_name_prefix="qviz-evaluation")
+    """For short work that waits for workers, such as conversions."""
+    return ThreadPoolExecutor(2, thread_name_prefix="qviz-server")
 
 
-BEAT = 1.0
+CONVERSION_SECONDS = 1.0
+"""Between two looks whether a conversion is finished."""
 
 
 @st.cache_resource(show_spinner=False)
-def _jobs() -> LRUCache[Future[list[ModelSource]]]:
+def _conversions() -> LRUCache[Future[list[ModelSource]]]:
     return LRUCache(16)
 
 
-def _job(source: ModelSource) -> Future[list[ModelSource]]:
+def _conversion(source: ModelSource) -> Future[list[ModelSource]]:
+    """A SavedModel or Keras file on its way to a .tflite file, while the rest of the page continues."""
     key = (source.digest, source.said, source.sidecar, source.name)
-    return _jobs().get(key, partial(threads().submit, ready, [source]))
+    return _conversions().get(key, partial(threads().submit, ready, [source]))
 
 
-def settled(held: Workspace) -> Workspace:
-    """The workspace with every finished conversion in its place; one that failed leaves its sentence."""
-    for source in held.models:
-        if not source.is_ready and _job(source).done():
-            rest = tuple(other for other in held.models if other is not source)
+def with_finished_conversions(current: Workspace) -> Workspace:
+    """The workspace with every finished conversion in its place; a failed one leaves a notice."""
+    for source in current.models:
+        if not source.is_ready and _conversion(source).done():
+            rest = tuple(other for other in current.models if other is not source)
             try:
-                (made,) = _job(source).result()
-                held = replace(held, models=rest).with_models([made])
+                (converted,) = _conversion(source).result()
+                current = replace(current, models=rest).with_models([converted])
             except QvizError as error:
-                held = replace(held, models=rest).with_notices([str(error)])
-    return workspace.keep(held)
+                current = replace(current, models=rest).with_notices([str(error)])
+    return workspace.keep(current)
 
 
-def show_pending(held: Workspace) -> None:
-    """Name what is being converted, and draw the page anew when one is done."""
-    waiting = [source for source in held.models if not source.is_ready]
+def show_conversions(current: Workspace) -> None:
+    """Name what is being converted, and draw the page again when one is finished."""
+    waiting = [source for source in current.models if not source.is_ready]
     if not waiting:
         return
 
-    @st.fragment(run_every=BEAT)
+    @st.fragment(run_every=CONVERSION_SECONDS)
     def look() -> None:
-        if any(_job(source).done() for source in waiting):
+        if any(_conversion(source).done() for source in waiting):
             st.rerun()
         for source in waiting:
-            st.text(f"Converting {source.name} ({source.kind}) to a float32 .tflite; TensorFlow takes about 20 s …")
+            st.text(f"Converting {source.name} ({source.kind}) to a float32 .tflite file; this takes about 20 s …")
 
     look()

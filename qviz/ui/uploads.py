@@ -1,6 +1,7 @@
-"""Dropped files into the workspace: models, images, archives, annotations, labels and settings, told apart by content.
+"""Dropped files into the workspace: models, images, archives, annotations, labels and settings, recognised by content.
 
-Each bad file gets its sentence; the others go on. The drop zone empties itself, so that a file is taken in once.
+A file that cannot be read leaves a notice; the others are loaded. The drop zone empties itself, so a file is loaded
+once.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from qviz.limits import limits
 from qviz.structures import Dataset, EncodedImage, Settings
 from qviz.tensorflow_models import kind_of_bytes
 from qviz.ui import server, view, workspace
+from qviz.ui.workspace import Workspace
 
 ZONE, COUNT = "qviz_drop_zone", "qviz_drops"
 
 
 @dataclass(slots=True)
-class _Sorted:
+class _Drop:
     """The files of one drop by what they are."""
 
     models: list[ModelSource] = field(default_factory=list)
@@ -44,26 +46,26 @@ class _Sorted:
 
 
 def drop_zone(label: str) -> None:
-    """The page's drop zone for everything; the next run takes in what was dropped (`heed_drop`)."""
+    """The page's drop zone for all kinds of files; the next run loads them (`take_dropped_files`)."""
     st.file_uploader(label, accept_multiple_files=True, key=_zone(), label_visibility="collapsed")
 
 
-def heed_drop() -> None:
-    """Take in what lies in the drop zone, before the page is drawn.
+def take_dropped_files() -> None:
+    """Load what lies in the drop zone, before the page is drawn.
 
-    Every run looks, instead of a callback: Streamlit tells a change once, and cuts the run that was told short when
-    another one is asked for meanwhile. The zone is emptied last: what was cut short is taken in by the next run.
+    Every run looks, instead of a callback: Streamlit reports a change once, and abandons that run when another one is
+    requested. The zone is emptied last: a drop whose run was abandoned is loaded by the next run.
     """
     files = st.session_state.get(_zone())
     if not files:
         return
     try:
-        take_in([(file.name, file.getvalue()) for file in files])
-    except Exception:  # told once, not in every run from now on; a run that is cut short is none of these
+        load_files([(file.name, file.getvalue()) for file in files])
+    except Exception:  # reported once, not in every run from now on; an abandoned run raises no Exception
         _empty_zone()
         raise
     _empty_zone()
-    _let_go([file.file_id for file in files])
+    _free_uploads([file.file_id for file in files])
 
 
 def _zone() -> str:
@@ -74,8 +76,8 @@ def _empty_zone() -> None:
     st.session_state[COUNT] = st.session_state.get(COUNT, 0) + 1  # a new key is an empty zone
 
 
-def _let_go(file_ids: Sequence[str]) -> None:
-    """Streamlit keeps uploads as long as the session; the workspace has its own copy by now."""
+def _free_uploads(file_ids: Sequence[str]) -> None:
+    """Streamlit keeps uploads as long as the session; the workspace has its own copy."""
     context = get_script_run_ctx()
     manager = context.uploaded_file_mgr if context is not None else None
     if context is not None and isinstance(manager, MemoryUploadedFileManager):
@@ -83,107 +85,109 @@ def _let_go(file_ids: Sequence[str]) -> None:
             manager.remove_file(context.session_id, file_id)
 
 
-def take_in(files: Sequence[tuple[str, bytes]]) -> None:
-    """Put files into the session's workspace; the first new image comes into view."""
-    found = _sort(files)
-    held = workspace.current()
-    models = [replace(m, sidecar=found.sidecars.pop(m.name, m.sidecar)) for m in found.models]
-    loading, failed = server.load_sources([source for source in models if source.is_ready])
-    good = {model.digest for model in loading} | {source.digest for source in models if not source.is_ready}
-    if good and held.is_sample:
-        held = replace(held, models=(), reference=None, is_sample=False)  # one's own models replace the sample's
-    held = held.with_models([model for model in models if model.digest in good])
-    held = held.with_notices([*found.notices, *failed])
-    held = _with_labels(_with_sidecars(held, found), found.labels)
-    held = replace(held, study=found.study or held.study)
-    held = _with_datasets(held.with_images(found.images), found.datasets)
-    workspace.keep(_with_annotations(held, found.annotations))
-    if found.images:
-        view.change(image=held.images[0].name)
+def load_files(files: Sequence[tuple[str, bytes]]) -> None:
+    """Add files (name, bytes) to the session's workspace; the first new image comes into view."""
+    drop = _recognise(files)
+    current = workspace.current()
+    models = [replace(m, sidecar=drop.sidecars.pop(m.name, m.sidecar)) for m in drop.models]
+    loaded, failures = server.load_sources([source for source in models if source.is_ready])
+    good = {model.digest for model in loaded} | {source.digest for source in models if not source.is_ready}
+    if good and current.is_sample:
+        current = replace(current, models=(), reference=None, is_sample=False)  # own models replace the sample's
+    current = current.with_models([model for model in models if model.digest in good])
+    current = current.with_notices([*drop.notices, *failures])
+    current = _with_labels(_with_sidecars(current, drop), drop.labels)
+    current = replace(current, study=drop.study or current.study)
+    current = _with_datasets(current.with_images(drop.images), drop.datasets)
+    workspace.keep(_with_annotations(current, drop.annotations))
+    if drop.images:
+        view.change(image=current.images[0].name)
 
 
-def _sort(files: Sequence[tuple[str, bytes]]) -> _Sorted:
-    found = _Sorted()
+def _recognise(files: Sequence[tuple[str, bytes]]) -> _Drop:
+    drop = _Drop()
     for name, data in files:
         try:
-            _sort_one(found, PurePosixPath(name).name, data)
+            _recognise_one(drop, PurePosixPath(name).name, data)
         except QvizError as error:
-            found.notices.append(str(error))
-    return found
+            drop.notices.append(str(error))
+    return drop
 
 
-def _sort_one(found: _Sorted, name: str, data: bytes) -> None:
-    if len(data) > (most := limits().upload_mb) << 20:
-        raise QvizError(f"{name} has {len(data) >> 20} MB; files of up to {most} are taken in here.")
-    ending = PurePosixPath(name).suffix.lower()
+def _recognise_one(drop: _Drop, name: str, data: bytes) -> None:
+    max_mb, ending = limits().upload_mb, PurePosixPath(name).suffix.lower()
+    if len(data) > max_mb << 20:
+        raise QvizError(f"{name} has {len(data) >> 20} MB; files of up to {max_mb} MB can be dropped.")
     if ending == ".tflite" or data[4:8] == b"TFL3":
         check_model_size(name, len(data))
-        found.models.append(ModelSource(name, data))
+        drop.models.append(ModelSource(name, data))
     elif kind := kind_of_bytes(name, data):
-        found.models.append(ModelSource(name, data, kind=kind))
+        drop.models.append(ModelSource(name, data, kind=kind))
     elif ending == ".zip":
-        _sort_archive(found, name, data)
+        _unpack(drop, name, data)
     elif name.endswith(SUFFIX):
-        found.sidecars[name.removesuffix(SUFFIX)] = parse_sidecar(data, name)
+        drop.sidecars[name.removesuffix(SUFFIX)] = parse_sidecar(data, name)
     elif is_study(data):
-        found.study = read_study(data, name)
+        drop.study = read_study(data, name)
     elif is_annotation(data):
-        found.annotations.append((name, data))
+        drop.annotations.append((name, data))
     elif ending in LABEL_SUFFIXES:
-        found.labels = parse_labels(data, name)
+        drop.labels = parse_labels(data, name)
     elif is_image_name(name):
-        found.images.append(EncodedImage(name, data))
+        drop.images.append(EncodedImage(name, data))
     else:
-        found.notices.append(f"{name} is no model, image, archive, annotation or label file.")
+        drop.notices.append(f"{name} is not a model, image, archive, annotation or label file.")
 
 
-def _sort_archive(found: _Sorted, name: str, data: bytes) -> None:
-    """An annotated dataset with its images, or images alone; these also where the annotations cannot be used."""
+def _unpack(drop: _Drop, name: str, data: bytes) -> None:
+    """An annotated dataset with its images, or images alone, also where the annotations cannot be read."""
     try:
         dataset = unpack_dataset(data, name)
     except QvizError as error:
-        found.notices.append(str(error))
+        drop.notices.append(str(error))
         dataset = None
     if dataset is None:
-        found.images += unzip_images(name, data)
+        drop.images += unzip_images(name, data)
     else:
-        found.datasets.append(dataset)
-        found.images += [EncodedImage(image.name, image.read()) for image in dataset.images]
+        drop.datasets.append(dataset)
+        drop.images += [EncodedImage(image.name, image.read()) for image in dataset.images]
 
 
-def _with_sidecars(held: workspace.Workspace, found: _Sorted) -> workspace.Workspace:
-    """Settings dropped alone go to the model of that name."""
-    for name, settings in found.sidecars.items():
-        if not any(model.name == name for model in held.models):
-            held = held.with_notices([f"{name}{SUFFIX} belongs to {name}, which is not loaded."])
-        models = tuple(replace(m, sidecar=settings) if m.name == name else m for m in held.models)
-        held = replace(held, models=models)
-    return held
+def _with_sidecars(current: Workspace, drop: _Drop) -> Workspace:
+    """Settings dropped alone apply to the model of that name."""
+    for name, settings in drop.sidecars.items():
+        if not any(model.name == name for model in current.models):
+            current = current.with_notices([f"{name}{SUFFIX} belongs to {name}, which is not loaded."])
+        models = tuple(replace(m, sidecar=settings) if m.name == name else m for m in current.models)
+        current = replace(current, models=models)
+    return current
 
 
-def _with_labels(held: workspace.Workspace, labels: tuple[str, ...] | None) -> workspace.Workspace:
-    """A label file holds for all models."""
+def _with_labels(current: Workspace, labels: tuple[str, ...] | None) -> Workspace:
+    """A label file applies to all models."""
     if labels is None:
-        return held
-    models = tuple(replace(model, said=replace(model.said, labels=labels)) for model in held.models)
-    return replace(held, models=models)
+        return current
+    models = tuple(replace(model, said=replace(model.said, labels=labels)) for model in current.models)
+    return replace(current, models=models)
 
 
-def _with_datasets(held: workspace.Workspace, datasets: Sequence[Dataset]) -> workspace.Workspace:
-    """The last one dropped is the session's."""
+def _with_datasets(current: Workspace, datasets: Sequence[Dataset]) -> Workspace:
+    """The dataset dropped last is the session's."""
     for dataset in datasets:
-        held = replace(held, dataset=dataset).with_notices([f"{dataset.name}: {said}" for said in dataset.skipped])
-    return held
+        current = replace(current, dataset=dataset).with_notices(
+            [f"{dataset.name}: {text}" for text in dataset.skipped]
+        )
+    return current
 
 
-def _with_annotations(held: workspace.Workspace, dropped: Sequence[tuple[str, bytes]]) -> workspace.Workspace:
-    """COCO annotations find their images among those loaded."""
+def _with_annotations(current: Workspace, dropped: Sequence[tuple[str, bytes]]) -> Workspace:
+    """COCO annotations find their images among those that are loaded."""
     for name, data in dropped:
         try:
-            files = {image.name: image.data for image in held.images}
-            labels = next((model.said.labels for model in held.models if model.said.labels), ())
+            files = {image.name: image.data for image in current.images}
+            labels = next((model.said.labels for model in current.models if model.said.labels), ())
             dataset = parse_dataset(data, name, files, labels)
-            held = replace(held, dataset=dataset).with_notices([f"{name}: {said}" for said in dataset.skipped])
+            current = replace(current, dataset=dataset).with_notices([f"{name}: {text}" for text in dataset.skipped])
         except (QvizError, json.JSONDecodeError) as error:
-            held = held.with_notices([str(error)])
-    return held
+            current = current.with_notices([str(error)])
+    return current

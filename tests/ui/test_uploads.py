@@ -33,7 +33,7 @@ def session() -> Iterator[None]:
 
 @pytest.mark.parametrize(("files", "name", "notices"), DROPPED)
 def test_a_dataset_in_an_archive(files: dict[str, str | bytes], name: str, notices: tuple[str, ...]) -> None:
-    uploads.take_in([("x.zip", packed(files))])
+    uploads.load_files([("x.zip", packed(files))])
     held = workspace.current()
     assert held.dataset is not None
     assert (held.dataset.name, held.dataset.annotations) == (name, 1)
@@ -42,20 +42,20 @@ def test_a_dataset_in_an_archive(files: dict[str, str | bytes], name: str, notic
 
 
 def test_images_alone() -> None:
-    uploads.take_in([("x.zip", packed({"in/a.png": png(), "in/b.png": png(30)}))])
+    uploads.load_files([("x.zip", packed({"in/a.png": png(), "in/b.png": png(30)}))])
     held = workspace.current()
     assert (held.dataset, [image.name for image in held.images], held.notices) == (None, ["a.png", "b.png"], ())
 
 
 def test_images_come_in_where_their_annotations_cannot_be_used() -> None:
-    uploads.take_in([("x.zip", packed({**YOLO, "data.yaml": "val: images/none\nnames: [cat]\n"}))])
+    uploads.load_files([("x.zip", packed({**YOLO, "data.yaml": "val: images/none\nnames: [cat]\n"}))])
     held = workspace.current()
     assert (held.dataset, [image.name for image in held.images]) == (None, ["a.png"])
     assert "no image is there in x.zip" in held.notices[0]
 
 
 def test_a_damaged_archive_is_said_once() -> None:
-    uploads.take_in([("x.zip", b"PK\x03\x04 and nothing")])
+    uploads.load_files([("x.zip", b"PK\x03\x04 and nothing")])
     assert len(workspace.current().notices) == 1
 
 
@@ -82,18 +82,18 @@ def drop_while(monkeypatch: pytest.MonkeyPatch, trouble: BaseException) -> None:
     st.session_state[f"{uploads.ZONE}-0"] = [Dropped()]
     with monkeypatch.context() as patch, pytest.raises(type(trouble)):
         patch.setattr(workspace, "keep", keep)
-        uploads.heed_drop()
+        uploads.take_dropped_files()
     assert workspace.current().images == ()
 
 
 def test_a_drop_whose_run_is_cut_short_is_taken_in_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     drop_while(monkeypatch, CutShort())
-    uploads.heed_drop()
+    uploads.take_dropped_files()
     assert [image.name for image in workspace.current().images] == ["a.png"]
     assert st.session_state[uploads.COUNT] == 1  # the zone that is drawn now is another, and empty
 
 
 def test_a_drop_that_fails_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     drop_while(monkeypatch, RuntimeError())
-    uploads.heed_drop()
+    uploads.take_dropped_files()
     assert workspace.current().images == ()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qviz.ui.view import View, _read, to_query
+from qviz.ui.view import View, _from_query, to_query
 
 SAID = View(
     0.4,
@@ -20,7 +20,7 @@ SAID = View(
 
 
 def test_a_view_comes_back_from_its_url() -> None:
-    assert View(**_read(to_query(SAID))) == SAID
+    assert View(**_from_query(to_query(SAID))) == SAID
 
 
 def test_the_usual_view_leaves_the_url_clean() -> None:
@@ -41,4 +41,4 @@ def test_the_usual_view_leaves_the_url_clean() -> None:
     ],
 )
 def test_nonsense_is_dropped(query: dict[str, str]) -> None:
-    assert _read(query) == {}
+    assert _from_query(query) == {}

@@ -55,7 +55,7 @@ class EvaluationJob:
             found.all,
             dataset,
             on_progress=self.report,
-            store=server.kept_detections(),
+            store=server.detection_store(),
             cancel=self.cancel,
             reference_as_truth=reference_as_truth,
         )
@@ -203,7 +203,7 @@ def overview(finding: Finding) -> None:
         with right:
             st.plotly_chart(variant_losses(losses, finding.colours[1:]), width="stretch", key="accuracy-losses")
     said = [sentence for sentence in finding.evaluation.skipped if sentence != REMARK]
-    for sentence in [f"Left out: {sentence}" for sentence in said[:8]] + server.remarks():
+    for sentence in [f"Left out: {sentence}" for sentence in said[:8]] + server.store_remarks():
         st.text(sentence)
 
 

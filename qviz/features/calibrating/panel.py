@@ -16,7 +16,7 @@ from functools import partial
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from qviz.api.building import source_of
+from qviz.features.building import source_of
 from qviz.cache import LRUCache
 from qviz.chart_style import variant_colour
 from qviz.engine import LocalEngine, importing
@@ -63,7 +63,7 @@ class LabJob:
         with LocalEngine(warm_up=importing("qviz.detector")) as engine:
             return calibration_lab(
                 engine, self.reference, source, self.images, self.data, self.plan, on_progress=self.report,
-                store=server.kept_detections(), cancel=self.cancel, watch=self.watch,
+                store=server.detection_store(), cancel=self.cancel, watch=self.watch,
             )  # fmt: skip
 
     def report(self, done: int, total: int) -> None:

@@ -15,26 +15,18 @@ from qviz.chart_style import variant_colour
 from qviz.errors import QvizError
 from qviz.features.building import RECIPES, Options
 from qviz.features.building import panel as build
-from qviz.features.building import panel as build_job
 from qviz.features.building import panel_choice as calibration_images
 from qviz.features.building.panel_choice import Choice
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error.detail import LayerDetail, start_layer_detail
 from qviz.features.layer_error.plot_detail import error_map, value_histograms, weight_channels
-from qviz.structures import EncodedImage, Scheme
+from qviz.structures import EncodedImage
 from qviz.ui import clicks, page, server
-from qviz.ui.clicks import outcome
+from qviz.ui.clicks import wait_for_result
 from qviz.ui.page import Page
 from qviz.ui.results import Preview
 
 ASKED = "qviz_keep_float_asked"
-RECIPE_OF = {
-    Scheme.FLOAT16: "float16",
-    Scheme.DYNAMIC_RANGE: "dynamic_range",
-    Scheme.WEIGHT_ONLY: "weight_only_int8",
-    Scheme.INT16X8: "int16x8",
-}
-"""Any other scheme is rebuilt as int8."""
 
 
 def keep_float_show(here: Page, variant: LoadedModel, detail: LayerDetail) -> None:
@@ -47,10 +39,10 @@ def keep_float_show(here: Page, variant: LoadedModel, detail: LayerDetail) -> No
     reference = here.models.reference
     try:
         choice = _choice(here, variant, order)
-        refusal = build_job.build_job_refusal(reference, choice) or build.full(here.workspace)
+        refusal = build.refusal(reference, choice) or build.full(here.workspace)
 
         def begin() -> None:
-            st.session_state[ASKED] = build.Asked(build_job.start(reference, choice), reference.digest), order
+            st.session_state[ASKED] = build.start(reference, choice), order
 
         told = refusal or _told(choice, order)
         clicks.button(st, "Keep in float and rebuild", begin, "keep-float", disabled=bool(refusal), help=told)
@@ -61,7 +53,7 @@ def keep_float_show(here: Page, variant: LoadedModel, detail: LayerDetail) -> No
 
 def _choice(here: Page, variant: LoadedModel, order: int) -> Choice:
     """The variant's recipe with one operator of the reference in float."""
-    recipe = RECIPES[RECIPE_OF.get(variant.scheme, "int8")]
+    recipe = next((row for row in RECIPES.values() if row.scheme is variant.scheme), RECIPES["int8"])
     images = calibration_images.usual(here) if recipe.needs_calibration else ()
     return Choice(recipe, Options(keep_orders=(order,)), images=images)
 
@@ -74,7 +66,7 @@ def _told(choice: Choice, order: int) -> str:
 def _follow(here: Page, order: int) -> None:
     """The variant that was asked for of this layer: under way, or among the session's models."""
     assert here.models is not None, "pages without a model stop before"
-    asked: tuple[build.Asked, int] | None = st.session_state.get(ASKED)
+    asked: tuple[build.NewVariant, int] | None = st.session_state.get(ASKED)
     if asked is None or asked[1] != order or asked[0].reference != here.models.reference.digest:
         return
     build.follow(here, asked[0])
@@ -109,7 +101,7 @@ def show(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> N
     try:
         begun = start(here, variant, order, image)
         with st.spinner(f"Running operator {order} on {image.name} …"):
-            detail = outcome(begun, PATIENCE)
+            detail = wait_for_result(begun, PATIENCE)
     except TimeoutError:
         _wait_for(begun, f"operator {order} on {image.name}")
         return

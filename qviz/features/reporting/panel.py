@@ -62,7 +62,7 @@ class StudyJob:
         """In its thread. Raises Cancelled, DatasetError, QvizError."""
         engine, store, annotated = (
             server.engine(),
-            server.kept_detections(),
+            server.detection_store(),
             dataset if self.work.annotated else None,
         )
         study = make_study(

@@ -20,13 +20,12 @@ import pandas as pd
 import streamlit as st
 
 from qviz import formatting
-from qviz.api.building import source_of
+from qviz.features.building import source_of
 from qviz.cache import LRUCache
 from qviz.errors import Cancelled, QvizError
 from qviz.features.building import RECIPES, builders, recipe_of
 from qviz.features.building import panel as build
 from qviz.features.building import panel_choice as calibration_images
-from qviz.features.corruption_sweep import panel as robustness_job
 from qviz.features.corruption_sweep import panel as robustness_sweep
 from qviz.features.detection.models import LoadedModel
 from qviz.features.rescuing import Terms, rescue
@@ -81,7 +80,7 @@ class RescueJob:
 
     def run(self, reference: LoadedModel, images: tuple[EncodedImage, ...], dataset: Dataset) -> Rescue:
         """In its thread. Raises Cancelled, QvizError."""
-        store = server.kept_detections()
+        store = server.detection_store()
         folder = None if store is None else store.path.parent / "rescue"
         terms = Terms(self.asked.budget, self.asked.prefer, self.asked.recipes)
         with builders() as workers:
@@ -192,7 +191,7 @@ def rescue_form_form(here: Page) -> Form | None:
     _, shown = calibration_images.choose(here, st.container(), "rescue")
     digests = tuple(image.digest for image in shown)
     asked = Asked(source.digest, int(images), budget, prefer or SIZE, tuple(recipes), digests)
-    return Form(asked, robustness_job.spread(source.dataset, int(images)), shown, _refusal(int(images), asked))
+    return Form(asked, source.dataset.spread(int(images)), shown, _refusal(int(images), asked))
 
 
 def _budget(

@@ -1,4 +1,4 @@
-"""A page that was made, shown in a frame with an origin of its own, so that nothing in it reaches the dashboard."""
+"""An HTML page shown in a frame with an origin of its own, so that nothing in it can reach the dashboard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ HERE = Path(__file__).parent
 
 
 def frame(html: str, rev: str, height: int, *, key: str) -> None:
-    """html: a whole page; rev: changes with it, and only then is the frame filled anew; height in pixels."""
+    """Show a page.
+
+    Args:
+        html: The whole page.
+        rev: Changes with the page; the frame is filled again only then.
+        height: In pixels.
+    """
     _component()(key=key, data={"html": html, "rev": rev, "height": height})
 
 
