@@ -1,0 +1,147 @@
+"""The public API: names, help, one call per analysis, honest errors."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import qviz
+from qviz.engine import LocalEngine
+from qviz.errors import ImageError, QvizError, SettingsError
+from qviz.result import Result
+from qviz.session import Session
+from tests.conftest import Sample
+
+ANALYSES = sorted(name for name in qviz.__all__ if inspect.isfunction(getattr(qviz, name)) and name != "load")
+OUTPUTS = {"report": {"sections": ["verdict", "models"]}}
+
+
+@pytest.fixture(scope="session")
+def arguments(sample: Sample, engine: LocalEngine) -> dict[str, Any]:
+    """What every analysis may be called with."""
+    return {
+        "images": sorted(sample.images.iterdir())[:2],
+        "dataset": sample.annotations,
+        "dataset_images": sample.images,
+        "calibration": sorted((sample.folder / "calibration").iterdir())[:10],
+        "engine": engine,
+        "cache": False,
+    }
+
+
+def test_every_name_is_the_same_at_each_access() -> None:
+    for names in itertools.permutations(("report", "quantize", "compare", "Session")):
+        assert [getattr(qviz, name) for name in names] == [getattr(qviz, name) for name in names]
+    for name in qviz.__all__:
+        first, second = getattr(qviz, name), getattr(qviz, name)
+        assert first is second
+        assert not inspect.ismodule(first)
+    assert set(qviz.__all__) <= set(dir(qviz))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'compair'"):
+        _ = qviz.compair  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_help_shows_how_to_call_it(name: str) -> None:
+    function = getattr(qviz, name)
+    parameters = inspect.signature(function).parameters
+    own = inspect.signature(getattr(Session, name)).parameters
+    assert list(parameters)[:2] == ["reference", "variants"]
+    assert set(own) - {"self"} - set(parameters) <= {"options", "plan"}
+    assert f"qviz.{name}(" in (function.__doc__ or "")
+    assert all(p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in list(parameters.values())[2:])
+
+
+QUICK: dict[str, dict[str, Any]] = {
+    "quantize": {"recipe": "dynamic_range"},
+    "trace": {"quick": True},
+    "what_if": {"sets": [[0, 1, 2]]},
+    "robustness": {"corruptions": ["night"], "severities": [3], "layer_images": 0},
+    "calibration": {"draws": 1, "mistakes": (), "further": False},
+    "rescue": {"max_ap_loss": 0.5, "recipes": ["dynamic_range"], "tries": 1},
+    "qat": {"steps": 1},
+    "profile": {"runs": 3},
+    "report": {"sections": ["models"]},
+    "evaluate": {},
+}
+"""Arguments that make an analysis quick."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ANALYSES)
+def test_every_analysis_from_plain_paths(name: str, sample: Sample, arguments: dict[str, Any]) -> None:
+    models = [sample.models["float32"], sample.models["int8"]]
+    given = dict(arguments)
+    if name == "trace":
+        given["image"] = given.pop("images")[0]
+    if name in ("robustness", "report", "rescue", "calibration"):
+        given.pop("images")
+    result = getattr(qviz, name)(*models, **given, **QUICK.get(name, {}))
+    assert isinstance(result, Result)
+    assert 0 < len(repr(result)) <= 500
+    assert str(result)
+    assert isinstance(result.to_json(), dict)
+    assert "<" in result._repr_html_()
+
+
+def test_nothing_has_a_long_repr(sample: Sample, engine: LocalEngine) -> None:
+    with Session(*sample.models.values(), engine=engine, cache=False) as session:
+        shown = [session, *session.models, session.models[0].inspection, session.models[0].model, *session.sources]
+        assert [len(repr(value)) for value in shown if len(repr(value)) > 500] == []
+
+
+def test_two_models_of_one_name_are_told_apart(sample: Sample, engine: LocalEngine, tmp_path: Path) -> None:
+    for folder, name in (("a", "int8"), ("b", "float16")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "model.tflite").write_bytes(sample.models[name].read_bytes())
+    variants = [tmp_path / folder / "model.tflite" for folder in "ab"]
+    images = sorted(sample.images.iterdir())[:1]
+    with Session(sample.models["float32"], *variants, images=images, engine=engine, cache=False) as session:
+        assert [model.name for model in session.models[1:]] == ["model.tflite", "model.tflite (2)"]
+        detections = session.detect()
+        assert set(detections) == {model.name for model in session.models}
+        with pytest.raises(SettingsError, match=r"Several variants are open; name one of: model\.tflite"):
+            session.layers()
+        assert session.variant(2).name == session.variant("(2)").name == "model.tflite (2)"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"mode": "fast"}, "names 'mode', which"),
+        ({"std": 0}, "std is 0"),
+        ({"threads": 0}, "--threads is 0"),
+        ({"workers": 0}, "--workers is 0"),
+    ],
+)
+def test_a_setting_without_meaning_is_refused(options: dict[str, Any], sentence: str, sample: Sample) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        qviz.open(sample.models["float32"], **options)
+
+
+def test_missing_inputs_are_named(sample: Sample, engine: LocalEngine) -> None:
+    with Session(sample.models["float32"], sample.models["int8"], engine=engine, cache=False) as session:
+        with pytest.raises(ImageError, match="No images are given"):
+            session.compare()
+        with pytest.raises(QvizError, match=r"nowhere\.jpg is not there"):
+            session.compare("nowhere.jpg")
+
+
+def test_version_0_1_goes_on_working_with_a_note(sample: Sample, engine: LocalEngine) -> None:
+    images = sorted(sample.images.iterdir())[:1]
+    with pytest.warns(DeprecationWarning, match=r"qviz\.open"):
+        models = qviz.load([sample.models["float32"], sample.models["int8"]], engine)
+    with pytest.warns(DeprecationWarning, match="loaded models"):
+        old = qviz.compare(models, images, engine)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        new = qviz.compare(*[sample.models[n] for n in ("float32", "int8")], images=images, engine=engine, cache=False)
+    assert old.to_json() == new.to_json()
