@@ -42,6 +42,7 @@ FEATURES = [
 LOWER = {
     "errors": 0,
     "progress": 0,
+    "formatting": 0,
     "limits": 1,
     "structures": 2,
     "engine": 3,
@@ -54,7 +55,6 @@ LOWER = {
     "detector": 5,
     "context": 6,
     "result": 6,
-    "formatting": 6,
     "job": 7,
     "chart_style": 7,
     "cache": 0,

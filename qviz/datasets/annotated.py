@@ -1,9 +1,9 @@
-"""Annotated images in whatever format they have, told by content: COCO JSON, YOLO, Pascal VOC or TFRecord.
+"""Annotated images in any supported format, recognised by content: COCO JSON, YOLO, Pascal VOC or TFRecord.
 
 A path names a COCO file, a TFRecord file, a YOLO data.yaml, a folder, or a zip archive of such a folder. In a folder
-the first of these counts: data.yaml, COCO JSON, VOC's XML, YOLO's label files alone.
+the first of these is used: data.yaml, COCO JSON, VOC's XML, YOLO's label files alone.
 
-The label map of a TFRecord file is the `*label*.pbtxt` beside it or in the images' folder, where there is just one.
+The label map of a TFRecord file is the `*label*.pbtxt` beside it or in the images' folder, if there is only one.
 """
 
 from __future__ import annotations
@@ -11,36 +11,39 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from qviz.datasets.coco import parse_coco, read_coco
-from qviz.datasets.coco_tree import find_coco, read_coco_tree
+from qviz.datasets.coco import find_coco, parse_coco, read_coco, read_coco_tree
 from qviz.datasets.file_tree import Archive, FileTree, Folder
 from qviz.datasets.labels import MAX_BYTES, read_labels
-from qviz.datasets.records import HEADER, is_tfrecord
-from qviz.datasets.tfrecord import parse_tfrecord, read_tfrecord
+from qviz.datasets.tfrecord import HEADER, is_tfrecord, parse_tfrecord, read_tfrecord
 from qviz.datasets.voc import looks_like_voc, read_voc
-from qviz.datasets.yolo import looks_like_labels, read_yolo
-from qviz.datasets.yolo_layout import find_config, parse_config
+from qviz.datasets.yolo import find_config, looks_like_labels, parse_config, read_yolo
 from qviz.errors import DatasetError
 from qviz.structures import Dataset
 
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
-KNOWN = (
+FORMATS = (
     "COCO annotations (JSON), a YOLO data.yaml, a TFRecord file, or a folder or zip archive in COCO, YOLO or VOC layout"
 )
 
 
 def read_dataset(path: Path, folder: Path | None = None) -> Dataset:
-    """The dataset that a path names, its images in `folder` where they are not beside it. Raises DatasetError.
+    """Read a dataset.
 
-    `folder` is where the images of a COCO file lie, and where the paths of a data.yaml begin.
+    Args:
+        path: An annotation file, a folder or a zip archive.
+        folder: Where the images of a COCO file are and the paths of a data.yaml start; by default beside the file.
+
+    Raises:
+        DatasetError: The dataset cannot be read.
+        LabelsError: Its class names cannot be read.
     """
     if path.is_dir():
         return _whole(Folder(path), folder)
     if not path.is_file():
-        raise DatasetError(f"{path} is not there; give {KNOWN}.")
+        raise DatasetError(f"{path} does not exist; give {FORMATS}.")
     with path.open("rb") as stream:
         head = stream.read(HEADER)
-    _check_packed(head, path.name)
+    _check_gzip(head, path.name)
     if head.startswith(ZIP) or path.suffix.lower() == ".zip":
         return _read_archive(path, folder)
     if path.suffix.lower() in (".yaml", ".yml"):
@@ -51,13 +54,13 @@ def read_dataset(path: Path, folder: Path | None = None) -> Dataset:
 
 
 def parse_dataset(data: bytes, name: str, files: Mapping[str, Path | bytes], labels: tuple[str, ...] = ()) -> Dataset:
-    """`read_dataset` of an upload: `files` are a COCO file's images, `labels` a TFRecord's. Raises DatasetError."""
-    _check_packed(data, name)
+    """An uploaded file: `files` are the images of a COCO file, `labels` those of a TFRecord. Raises DatasetError."""
+    _check_gzip(data, name)
     return parse_tfrecord(data, name, labels) if is_tfrecord(data) else parse_coco(data, name, files)
 
 
 def unpack_dataset(data: bytes, name: str) -> Dataset | None:
-    """The dataset in a zip archive, or None where it holds no annotation. Raises DatasetError, LabelsError."""
+    """The dataset in a zip archive, or None if it has no annotations. Raises DatasetError, LabelsError."""
     archive = Archive(name, data)
     try:
         read = _reader(archive)
@@ -67,12 +70,12 @@ def unpack_dataset(data: bytes, name: str) -> Dataset | None:
 
 
 def is_annotation(data: bytes) -> bool:
-    """It looks like one of these formats: to tell an annotation file from a label file of JSON."""
+    """Whether it looks like an annotation file rather than a JSON file of class names."""
     return is_tfrecord(data) or (data.lstrip()[:1] == b"{" and b'"annotations"' in data)
 
 
 def _reader(tree: FileTree) -> Callable[[], Dataset] | None:
-    """What reads a tree, by what is in it."""
+    """The reader for the content of a tree, or None."""
     files = tree.below("")
     config = find_config(tree, files)
     if config is not None:
@@ -87,10 +90,10 @@ def _reader(tree: FileTree) -> Callable[[], Dataset] | None:
 
 def _whole(tree: FileTree, folder: Path | None) -> Dataset:
     if folder is not None:
-        raise DatasetError(f"{tree.name} brings its images along; leave --images out, or name its annotation file.")
+        raise DatasetError(f"{tree.name} has its own images; omit --dataset-images, or give its annotation file.")
     read = _reader(tree)
     if read is None:
-        raise DatasetError(f"{tree.name} holds no annotation that is known; give {KNOWN}.")
+        raise DatasetError(f"{tree.name} has no annotations in a known format; give {FORMATS}.")
     return read()
 
 
@@ -106,15 +109,18 @@ def _read_yaml(path: Path, folder: Path | None) -> Dataset:
     with path.open("rb") as stream:
         config = parse_config(stream.read(MAX_BYTES + 1), path.name)
     if config is None:
-        raise DatasetError(f"{path.name} is no YOLO data.yaml: it needs `names:` and one of `val:`, `test:`, `train:`.")
+        raise DatasetError(
+            f"{path.name} is not a YOLO data.yaml: it needs `names:` and one of `val:`, `test:`, `train:`."
+        )
     return read_yolo(Folder(folder if folder is not None else path.parent), config, [])
 
 
-def _check_packed(head: bytes, name: str) -> None:
+def _check_gzip(head: bytes, name: str) -> None:
     if head[:2] == GZIP:
-        raise DatasetError(f"{name} is packed with gzip; unpack it first: gunzip -S '' {name}")
+        raise DatasetError(f"{name} is compressed with gzip; unpack it first: gunzip -S '' {name}")
 
 
 def _labels_beside(path: Path, folder: Path | None) -> tuple[str, ...]:
-    maps = {found for place in (folder, path.parent) if place is not None for found in place.glob("*label*.pbtxt")}
-    return read_labels(maps.pop()) if len(maps) == 1 else ()
+    folders = [path.parent, *([folder] if folder is not None else [])]
+    label_maps = {label_map for parent in folders for label_map in parent.glob("*label*.pbtxt")}
+    return read_labels(label_maps.pop()) if len(label_maps) == 1 else ()

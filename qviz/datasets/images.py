@@ -1,24 +1,38 @@
-"""Encoded images to pixels, safely: size is checked before anything is decoded, one bad file stops no other.
+"""Decode images of untrusted files: the size is checked before anything is decoded.
 
 JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF, and HEIC where pillow-heif is installed; of several frames the first. EXIF
-orientation is applied, but for an image whose `size` says that its boxes were drawn without it (COCO's own, and
-TensorFlow's decoders). How each kind of pixel becomes RGB is said in `qviz.datasets.pixels`.
+orientation is applied, except for an image whose `size` says that its boxes were drawn without it (COCO's own, and
+those of TensorFlow's decoders).
+
+Pixels become RGB by the mode that Pillow reports:
+
+16-bit grey   scaled by its own depth (65535, or 4095 in a 12-bit TIFF), not clipped; inverted where a TIFF says that
+              0 is white
+16-bit colour the upper byte of each channel, as Pillow reads it
+I, F          32-bit and signed integers, float TIFF: floats within 0..1 are scaled to 0..255, values within 0..255
+              stay, integers within 0..65535 are taken as 16-bit, anything else is scaled from its own min..max
+CMYK          as Adobe writes it in JPEG (inverted), which Pillow undoes; without the colour profile, as TensorFlow
+LAB           through sRGB
+transparent   on white
+
+HEIC is recognised by the brands of the `ftyp` box. Source: ISO/IEC 23008-12.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import ImageCms, ImageOps, UnidentifiedImageError
 
-from qviz.datasets import heic
-from qviz.datasets.pixels import rgb
 from qviz.errors import ImageError
 from qviz.limits import limits
 from qviz.structures import EncodedImage, Image
@@ -29,37 +43,62 @@ DAMAGED = (
     *(OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError),
     *(MemoryError, RuntimeError, ArithmeticError, struct.error),
 )
-"""What Pillow's readers stumble over, EXIF's and TIFF's among them."""
+"""What Pillow's readers raise for damaged files, those of EXIF and TIFF included."""
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 """EXIF tag, and its values that swap width and height."""
 TILE_SIDES = (322, 323)
-"""TIFF tags: TileWidth, TileLength. A tile may claim more pixels than the image it belongs to."""
-BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
-"""Of formats that no other file begins like."""
+"""TIFF tags TileWidth and TileLength. A tile may claim more pixels than its image."""
+BITS, PHOTOMETRIC = 258, 262
+"""TIFF tags BitsPerSample and PhotometricInterpretation (0: 0 is white)."""
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
+HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+HEADER_BYTES = 256 << 10
+"""Most headers end within these; a WebP or a TIFF may need the whole file."""
 
 
 def read_image(encoded: EncodedImage) -> Image:
-    """Decode one image. Raises ImageError with the file's name, what was seen and what to do."""
+    """Decode one image. Raises ImageError with the file's name, what is wrong and what to do."""
     with _opened(encoded) as opened:
-        pixels = rgb(_upright(opened, encoded.size), _tags(opened))
+        pixels = _rgb(_upright(opened, encoded.size), _tags(opened))
     return Image(encoded.name, pixels, encoded.digest)
 
 
 def image_sizes(encoded: EncodedImage) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(width, height) as stored and as EXIF turns it, without decoding. Raises ImageError."""
+    """(width, height) as stored and after EXIF orientation, without decoding. Raises ImageError."""
     with _opened(encoded) as opened:
         width, height = opened.size
         return (width, height), (height, width) if _sideways(opened) else (width, height)
 
 
+def upright_size(name: str, source: Path | bytes) -> tuple[int, int]:
+    """(width, height) after EXIF orientation, from the first bytes of a file if they suffice. Raises ImageError."""
+    if isinstance(source, bytes):
+        return _upright_size(name, source)
+    try:
+        with source.open("rb") as stream:
+            head = stream.read(HEADER_BYTES)
+            if len(head) == HEADER_BYTES:
+                try:
+                    return _upright_size(name, head)
+                except ImageError:
+                    head += stream.read(limits().image_mb << 20)
+            return _upright_size(name, head)
+    except OSError as error:
+        raise ImageError(f"{name} cannot be read ({error.strerror}).") from error
+
+
+def _upright_size(name: str, data: bytes) -> tuple[int, int]:
+    return image_sizes(EncodedImage(name, data, digest="not needed"))[1]
+
+
 @contextmanager
 def _opened(encoded: EncodedImage) -> Iterator[Pillow.Image]:
-    """An image whose header is read and whose size is bearable; whatever its reader raises becomes an ImageError."""
-    _check_size(encoded)
+    """An image whose header is read and whose size is within the limits; errors of its reader become ImageError."""
+    _check_bytes(encoded)
     formats: tuple[str, ...] = FORMATS
-    if heic.is_heic(encoded.data):
-        heic.check_heic(encoded.name)
-        formats = (heic.FORMAT,)
+    if is_heic(encoded.data):
+        _check_heic_reader(encoded.name)
+        formats = ("HEIF",)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Pillow.DecompressionBombWarning)
@@ -76,19 +115,45 @@ def _opened(encoded: EncodedImage) -> Iterator[Pillow.Image]:
         raise ImageError(f"{encoded.name} is damaged or cut short ({error}); copy it again.") from error
 
 
+def is_heic(data: bytes) -> bool:
+    """Whether a HEIC brand is listed; `mif1` alone may also be AVIF."""
+    if data[4:8] != b"ftyp":
+        return False
+    end = min(int.from_bytes(data[:4], "big"), 256)
+    return bool(HEIC_BRANDS & {data[8:12], *(data[at : at + 4] for at in range(16, end, 4))})
+
+
+def _check_heic_reader(name: str) -> None:
+    if not _registered_heic():
+        raise ImageError(
+            f"{name} is a HEIC image, and reading it needs a package: `pip install pillow-heif`, or save it as JPEG."
+        )
+
+
+@functools.cache
+def _registered_heic() -> bool:
+    """Whether pillow-heif is installed; then Pillow reads HEIC from now on."""
+    try:
+        import pillow_heif  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
 def _upright(opened: Pillow.Image, size: tuple[int, int] | None) -> Pillow.Image:
-    """EXIF orientation applied, except where `size` fits only the pixels as they are stored."""
+    """EXIF orientation applied, unless `size` fits only the pixels as they are stored."""
     width, height = opened.size
     if _sideways(opened) and size == (width, height) and width != height:
         return opened
     if opened.getexif().get(ORIENTATION, 1) == 1:
-        opened.load()  # as exif_transpose does, which would copy it as well: here a cut file is told from others
+        opened.load()  # exif_transpose would also copy it
         return opened
     return ImageOps.exif_transpose(opened)
 
 
 def _sideways(opened: Pillow.Image) -> bool:
-    """A TIFF is none: Pillow has turned its size already, and turns its pixels when it loads them."""
+    """Whether EXIF swaps the sides. Not for TIFF: Pillow has swapped its size already and turns its pixels itself."""
     return opened.format != "TIFF" and opened.getexif().get(ORIENTATION) in SIDEWAYS
 
 
@@ -96,41 +161,85 @@ def _tags(opened: Pillow.Image) -> dict[int, Any]:
     return dict(getattr(opened, "tag_v2", {}))
 
 
-def _check_size(encoded: EncodedImage) -> None:
+def _check_bytes(encoded: EncodedImage) -> None:
     if not encoded.data:
         raise ImageError(f"{encoded.name} is empty (0 bytes); copy it again.")
     if len(encoded.data) > limits().image_mb << 20:
         raise ImageError(
-            f"{encoded.name} has {len(encoded.data) >> 20} MB; images of up to {limits().image_mb} are read."
+            f"{encoded.name} has {len(encoded.data) >> 20} MB; images of up to {limits().image_mb} MB are read."
         )
 
 
 def _check_pixels(name: str, opened: Pillow.Image) -> None:
-    most = limits().image_megapixels
+    max_megapixels = limits().image_megapixels
     tile = [_tags(opened).get(tag, 0) for tag in TILE_SIDES]
     for width, height in (opened.size, tile):
-        if width * height > most * 1_000_000:
+        if width * height > max_megapixels * 1_000_000:
             raise ImageError(
-                f"{name} claims {width} x {height} pixels; up to {most} megapixels are read: scale it down."
+                f"{name} claims {width} x {height} pixels; up to {max_megapixels} megapixels are read: scale it down."
             )
     width, height = opened.size
     if width < 2 or height < 2:
-        raise ImageError(f"{name} has {width} x {height} pixels: too small to hold an object.")
+        raise ImageError(f"{name} has {width} x {height} pixels: too small to show an object.")
 
 
 def _looks_like(data: bytes) -> str:
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "is a TIFF of a kind that is not read (64-bit or float colours, perhaps); save it with 8 or 16 bits"
-    if data.startswith(BEGINNINGS) or heic.is_heic(data):
+        return "is a TIFF of an unsupported kind (64-bit or float colours, perhaps); save it with 8 or 16 bits"
+    if data.startswith(SIGNATURES) or is_heic(data):
         return "is damaged or cut short near its beginning; copy it again"
-    known = "is no JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC image"
+    sentence = "is not a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC image"
     if data.lstrip()[:1] in (b"<", b"{"):
-        return f"{known}: it begins like a text file"
-    return f"{known}: it begins with the bytes {data[:4].hex(' ')}"
+        return f"{sentence}: it begins like a text file"
+    return f"{sentence}: it begins with the bytes {data[:4].hex(' ')}"
+
+
+def _rgb(picture: Pillow.Image, tags: Mapping[int, Any]) -> np.ndarray:
+    """(h, w, 3) uint8; `tags` are those of a TIFF, else empty."""
+    if picture.mode.startswith("I;16"):
+        return _grey(_sixteen_bit(np.asarray(picture), tags))
+    if picture.mode in ("I", "F"):
+        return _grey(_wide(np.asarray(picture)))
+    if picture.mode == "LAB":
+        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return np.array(ImageCms.profileToProfile(picture, *profiles, outputMode="RGB"))
+    if picture.mode in ("La", "RGBa"):  # colours multiplied by alpha already
+        picture = picture.convert(picture.mode.upper())
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        layered = picture.convert("RGBA")
+        white = Pillow.new("RGBA", layered.size, "white")
+        return np.array(Pillow.alpha_composite(white, layered).convert("RGB"))
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def _grey(levels: np.ndarray) -> np.ndarray:
+    """(h, w) real values 0..255 as three equal channels."""
+    grey = np.rint(levels).clip(0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def _sixteen_bit(values: np.ndarray, tags: Mapping[int, Any]) -> np.ndarray:
+    white = 4095 if tags.get(BITS) == (12,) else 65535
+    levels = values.astype(np.float32) * np.float32(255 / white)
+    return 255 - levels if tags.get(PHOTOMETRIC) == 0 else levels
+
+
+def _wide(values: np.ndarray) -> np.ndarray:
+    levels = values.astype(np.float32)
+    finite = levels[np.isfinite(levels)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    levels = np.nan_to_num(levels, nan=low, posinf=high, neginf=low)
+    if low >= 0 and values.dtype.kind == "f" and high <= 1:
+        return levels * 255
+    if low >= 0 and high <= 255:
+        return levels
+    if low >= 0 and values.dtype.kind == "i" and high <= 65535:
+        return levels / 257
+    return (levels - low) * (255 / max(high - low, 1e-30))
 
 
 def preview(image: Image, longest: int = 1280) -> bytes:
-    """A JPEG (quality 85) for the screen, at most `longest` pixels a side."""
+    """A JPEG of quality 85 for the screen, at most `longest` pixels a side."""
     picture = Pillow.fromarray(image.pixels)
     picture.thumbnail((longest, longest), Pillow.Resampling.BILINEAR, reducing_gap=2.0)
     buffer = io.BytesIO()

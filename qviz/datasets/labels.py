@@ -1,29 +1,32 @@
-"""Class names: from a file in one of the forms below, told apart by content, or COCO's own by class count.
+"""Class names: from a file in one of four forms, recognised by its content, or COCO's own by the number of classes.
 
-lines        one name a line
+lines        one name per line
 pbtxt        `item { id: 1 name: "person" }`, the Object Detection API's label map; ids count from 1
 JSON         ["person", ...], {"0": "person"}, {"person": 0}, or an object with one of these as `names` or `id2label`
 YAML         Ultralytics' data.yaml with its `names:`
 
-Class ids count from 0 into these names; `???` stands where a file leaves one out. In lines and JSON a first name that
-stands for the background (`???`, `background`, or none where the ids begin with 1) is dropped, as the detectors' class
-ids do not count it.
+Class ids count from 0; `???` is the name of a class that a file leaves out. In lines and JSON a first name that stands
+for the background (`???`, `background`, or none where the ids begin with 1) is dropped, because the class ids of the
+detectors do not count it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from qviz.datasets.label_map import is_label_map, parse_label_map
-from qviz.datasets.label_yaml import has_names, parse_names
+from qviz.datasets.protobuf_messages import is_label_map, parse_label_map
+from qviz.datasets.yaml_file import names_of, read_top_level
 from qviz.errors import LabelsError
+from qviz.formatting import plural
 
 LABEL_SUFFIXES = (".txt", ".names", ".pbtxt", ".json", ".yaml", ".yml")
 MAX_BYTES = 4 << 20
 MAX_LABELS = 20_000
+_NAMES_KEY = re.compile(r"^names[ \t]*:(?=[ \t\r]|$)", re.MULTILINE)
 BACKGROUND = frozenset({"???", "background", "__background__", "bg"})
 
 _NAMES = """person|bicycle|car|motorcycle|airplane|bus|train|truck|boat|traffic light|fire hydrant|stop sign
@@ -40,26 +43,38 @@ UNUSED_90 = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 
 
 def coco_90() -> tuple[str, ...]:
-    """90 names, the name of category id i + 1 at i, `???` where the id is unused."""
+    """90 names: index i has the name of category id i + 1, `???` where the id is unused."""
     names = iter(COCO_80)
     return tuple("???" if number in UNUSED_90 else next(names) for number in range(1, 91))
 
 
 def parse_labels(data: bytes, name: str) -> tuple[str, ...]:
-    """The names in a label file of any of these forms. Raises LabelsError where the bytes are none."""
+    """The class names in a label file of any of these forms. `name` is for messages. Raises LabelsError."""
     if len(data) > MAX_BYTES:
-        raise LabelsError(f"{name} has {len(data) >> 20} MB; label files of up to {MAX_BYTES >> 20} are read.")
+        raise LabelsError(f"{name} has {len(data) >> 20} MB; label files of up to {MAX_BYTES >> 20} MB are read.")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise LabelsError(f"{name} is no UTF-8 text; labels are one name a line.") from error
+        raise LabelsError(f"{name} is not UTF-8 text; a label file has one name per line.") from error
     if name.lower().endswith(".json") or _is_json(text):
         return _without_background(_from_json(text, name))
     if is_label_map(text):
         return labels_by_id(_parsed(parse_label_map, text, name), name)
     if has_names(text):
-        return labels_by_id(_parsed(parse_names, text, name), name)
+        return labels_by_id(_parsed(_from_yaml, text, name), name)
     return _without_background(_lines(text, name))
+
+
+def has_names(text: str) -> bool:
+    """Whether a line begins with `names:`, as in a data.yaml."""
+    return _NAMES_KEY.search(text) is not None
+
+
+def _from_yaml(text: str) -> list[tuple[int, str]]:
+    nodes = read_top_level(text)
+    if "names" not in nodes:
+        raise ValueError("it has no `names:` at the top level")
+    return names_of(nodes["names"])
 
 
 def _lines(text: str, name: str) -> tuple[str, ...]:
@@ -67,7 +82,9 @@ def _lines(text: str, name: str) -> tuple[str, ...]:
     while lines and not lines[-1]:
         lines.pop()
     if not lines or len(lines) > MAX_LABELS or "\0" in "".join(lines[:100]):
-        raise LabelsError(f"{name} has {len(lines)} lines; labels are one name a line, {MAX_LABELS} at the most.")
+        raise LabelsError(
+            f"{name} has {plural(len(lines), 'line')}; a label file has one name per line, at most {MAX_LABELS}."
+        )
     return tuple(_plain(line) for line in lines)
 
 
@@ -76,7 +93,7 @@ def _without_background(labels: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _plain(name: str) -> str:
-    """A name on one line of bounded length."""
+    """The name on one line, of at most 100 characters."""
     return " ".join(name.split())[:100] or "???"
 
 
@@ -89,7 +106,7 @@ def _from_json(text: str, name: str) -> tuple[str, ...]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise LabelsError(f"{name} looks like JSON and is none ({error}).") from error
+        raise LabelsError(f"{name} looks like JSON but cannot be parsed ({error}).") from error
     if isinstance(content, dict):
         content = next((content[key] for key in ("names", "id2label") if key in content), content)
     return labels_by_id(numbered(content, name), name)
@@ -105,7 +122,9 @@ def numbered(names: Any, where: str) -> list[tuple[int, str]]:
             return [(number, key) for key, number in pairs]
         if all(_is_number(key) or (isinstance(key, str) and key.isdecimal() and len(key) < 10) for key, _ in pairs):
             return [(int(key), str(value)) for key, value in pairs]
-    raise LabelsError(f'{where}: class names are a list, or an object such as {{"0": "person"}} or {{"person": 0}}.')
+    raise LabelsError(
+        f'{where}: class names must be a list, or an object such as {{"0": "person"}} or {{"person": 0}}.'
+    )
 
 
 def _is_number(value: Any) -> bool:
@@ -113,17 +132,17 @@ def _is_number(value: Any) -> bool:
 
 
 def labels_by_id(pairs: Iterable[tuple[int, str]], where: str) -> tuple[str, ...]:
-    """Names in the order of their class ids, `???` where one is left out. Raises LabelsError."""
+    """Names in the order of their class ids, `???` for a missing one. Raises LabelsError."""
     names: dict[int, str] = {}
     for number, label in pairs:
         if not 0 <= number < MAX_LABELS:
-            seen = str(number)[:20]
-            raise LabelsError(f"{where}: {label[:40]!r} has the class id {seen}; 0 to {MAX_LABELS - 1} are read.")
+            shown = str(number)[:20]
+            raise LabelsError(f"{where}: {label[:40]!r} has the class id {shown}; ids must be 0 to {MAX_LABELS - 1}.")
         if number in names:
             raise LabelsError(f"{where}: {names[number][:40]!r} and {label[:40]!r} have the same class id {number}.")
         names[number] = label
     if not names:
-        raise LabelsError(f"{where} names no class.")
+        raise LabelsError(f"{where} has no class names.")
     return tuple(_plain(names.get(number, "")) for number in range(max(names) + 1))
 
 
@@ -137,12 +156,12 @@ def _parsed(parse: Callable[[str], list[tuple[int, str]]], text: str, name: str)
 def read_labels(path: Path) -> tuple[str, ...]:
     """`parse_labels` of a file."""
     if not path.is_file():
-        raise LabelsError(f"{path} is not there; labels are a text file of one name a line.")
+        raise LabelsError(f"{path} does not exist; give a text file with one class name per line.")
     return parse_labels(path.read_bytes(), path.name)
 
 
 def labels_by_count(classes: int | None) -> tuple[str, ...]:
-    """COCO's names where the head has 80 or 90 classes (91: with background), else none."""
+    """COCO's names for 80 or 90 classes (91: with background), else an empty tuple."""
     if classes == 80:
         return COCO_80
     return coco_90() if classes in (90, 91) else ()

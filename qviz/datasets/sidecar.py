@@ -40,8 +40,8 @@ def parse_sidecar(data: bytes, name: str) -> Settings:
 def parse_json(data: bytes, name: str) -> Any:
     """JSON of a bounded size. Raises SettingsError."""
     if len(data) > MAX_SIDECAR:
-        raise SettingsError(f"{name} has {len(data) >> 10} KB; settings are a few lines of JSON.")
+        raise SettingsError(f"{name} has {len(data) >> 10} KB; a settings file is a few lines of JSON.")
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{name} is no valid JSON ({error}).") from error
+        raise SettingsError(f"{name} is not valid JSON ({error}).") from error

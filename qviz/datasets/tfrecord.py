@@ -5,47 +5,65 @@ image/filename, image/source_id          its name
 image/width, image/height                pixels without EXIF orientation, as TensorFlow's decoders give them
 image/object/bbox/{xmin,ymin,xmax,ymax}  shares of width and height
 image/object/class/{label,text}          ids from 1; names
-image/object/{is_crowd,area}             where given; area in pixels
+image/object/{is_crowd,area}             optional; area in pixels
 
-Names come from the texts, else from a label map, else id 18 is `class 17`, as a model's class without a name is. What
-is broken is left out with a sentence, and the rest is read.
+Class names are the texts, else those of a label map, else `class 17` for id 18, as for a model's class without a name.
+Broken parts are left out and counted.
 
-Source: research/object_detection/data_decoders/tf_example_decoder.py of tensorflow/models.
+A file is a sequence of records (little-endian):
+    length (8 bytes)   masked crc32c of the length (4)   the record   masked crc32c of the record (4)
+The checksum of the length is verified, so that a damaged file is never read from a wrong offset; that of the record is
+not, because in Python it would take longer than decoding the image. After a damaged length nothing more can be read.
+
+Sources: research/object_detection/data_decoders/tf_example_decoder.py of tensorflow/models;
+tensorflow/core/lib/io/record_writer.h, tensorflow/core/lib/hash/crc32c.h (the mask); RFC 3720, appendix B.4.
 """
 
 from __future__ import annotations
 
 import io
+import struct
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import numpy as np
 
-from qviz.datasets.broken import NO_AREA, NO_SHARE, OUTSIDE, SHARES
-from qviz.datasets.example import Values, parse_example
+from qviz.datasets.box_checks import MAX_SHARE, MIN_SHARE, NO_AREA, NO_SHARE, OUTSIDE, counted
 from qviz.datasets.images import image_sizes
 from qviz.datasets.labels import label_of
-from qviz.datasets.records import read_records
+from qviz.datasets.protobuf_messages import Values, parse_example
 from qviz.errors import DatasetError, ImageError
 from qviz.limits import limits
 from qviz.structures import Category, Dataset, DatasetImage, EncodedImage
 
-"""Of a file: its images are held in memory."""
+HEADER, FOOTER = 12, 4
+MAX_RECORD = 128 << 20
+"""Bytes of an image and its annotations, masks included."""
 MAX_LABEL = 1_000_000
+_POLYNOMIAL, _MASK = 0x82F63B78, 0xA282EAD8
 
 ENCODED, WIDTH, HEIGHT = "image/encoded", "image/width", "image/height"
 NAMES = ("image/filename", "image/source_id")
 SIDES = tuple(f"image/object/bbox/{side}" for side in ("xmin", "ymin", "xmax", "ymax"))
 TEXT, LABEL, CROWD, AREA = (f"image/object/{what}" for what in ("class/text", "class/label", "is_crowd", "area"))
-WANTED = frozenset({ENCODED, WIDTH, HEIGHT, *NAMES, *SIDES, TEXT, LABEL, CROWD, AREA})
+FEATURES = frozenset({ENCODED, WIDTH, HEIGHT, *NAMES, *SIDES, TEXT, LABEL, CROWD, AREA})
+
+
+def is_tfrecord(data: bytes) -> bool:
+    """Whether the checksum of the first record's length is right."""
+    return _length(data[:HEADER]) is not None
 
 
 def read_tfrecord(path: Path, labels: tuple[str, ...] = ()) -> Dataset:
-    """A TFRecord file; `labels` name the ids (id 1 first) where its records do not. Raises DatasetError."""
+    """A TFRecord file. Raises DatasetError.
+
+    labels: class names by id, that of id 1 first, for records without texts.
+    """
     if not path.is_file():
-        raise DatasetError(f"{path} is not there; give a TFRecord file.")
+        raise DatasetError(f"{path} does not exist; give a TFRecord file.")
     with path.open("rb") as stream:
         return _dataset(stream, path.stat().st_size, path.name, labels)
 
@@ -57,7 +75,7 @@ def parse_tfrecord(data: bytes, name: str, labels: tuple[str, ...] = ()) -> Data
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Record:
-    """One image: boxes (n, 4) in pixels, names (n) with "" where none is said, labels (n,) with 0 where none is."""
+    """One image: boxes (n, 4) in pixels; names (n), "" where missing; labels (n,), 0 where missing."""
 
     name: str
     data: bytes
@@ -70,106 +88,137 @@ class _Record:
 
 
 def _dataset(stream: BinaryIO, size: int, name: str, labels: tuple[str, ...]) -> Dataset:
-    if size > (most := limits().archive_mb) << 20:
-        raise DatasetError(f"{name} has {size >> 20} MB; TFRecord files of up to {most} are read: split it.")
+    if size > (max_mb := limits().archive_mb) << 20:
+        raise DatasetError(f"{name} has {size >> 20} MB; TFRecord files of up to {max_mb} MB are read: split it.")
     skipped: Counter[str] = Counter()
     records: list[_Record] = []
-    for data in read_records(stream, size, skipped):
+    for data in _records(stream, size, skipped):
         try:
             records.append(_record(data, len(records) + 1, skipped))
         except ImageError:
-            skipped["records whose image cannot be read"] += 1
+            skipped["record whose image cannot be read"] += 1
         except (ValueError, OverflowError):
-            skipped["records that are no annotated image"] += 1
+            skipped["record without an annotated image"] += 1
     if not records:
         raise DatasetError(
-            f"{name} holds no annotated image ({', '.join(_sentences(skipped)) or 'no record'}); give a TFRecord file"
+            f"{name} has no annotated images ({', '.join(counted(skipped)) or 'no records'}); give a TFRecord file"
             " of the TensorFlow Object Detection API."
         )
     classes = _classes(records, labels)
     images = tuple(_image(number, record, classes, labels) for number, record in enumerate(records, start=1))
-    categories = tuple(Category(number, said) for said, number in classes.items())
-    return Dataset(name, images, categories, _sentences(skipped))
+    categories = tuple(Category(number, text) for text, number in classes.items())
+    return Dataset(name, images, categories, counted(skipped))
 
 
-def _sentences(skipped: Counter[str]) -> tuple[str, ...]:
-    return tuple(f"{count} {what}" for what, count in skipped.items())
+def _records(stream: BinaryIO, size: int, skipped: Counter[str]) -> Iterator[bytes]:
+    """The records of a stream of `size` bytes, one at a time."""
+    while header := stream.read(HEADER):
+        length, start = _length(header), stream.tell()
+        if length is None:
+            skipped["byte after a damaged record length"] += size - start + len(header)
+            return
+        if start + length + FOOTER > size:
+            skipped["record without its end"] += 1
+            return
+        if length > MAX_RECORD:
+            skipped[f"record of more than {MAX_RECORD >> 20} MB"] += 1
+            stream.seek(length + FOOTER, 1)
+            continue
+        yield stream.read(length)
+        stream.seek(FOOTER, 1)
+
+
+def masked_crc32c(data: bytes) -> int:
+    """The crc32c rotated right by 15 bits, plus a constant, as TensorFlow stores it."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (_POLYNOMIAL if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return (((crc >> 15) | (crc << 17)) + _MASK) & 0xFFFFFFFF
+
+
+def _length(header: bytes) -> int | None:
+    if len(header) < HEADER:
+        return None
+    length, checksum = struct.unpack("<QI", header)
+    return int(length) if masked_crc32c(header[:8]) == checksum else None
 
 
 def _record(data: bytes, number: int, skipped: Counter[str]) -> _Record:
-    """Raises ValueError where it is no annotated image, ImageError where its image cannot be read."""
-    found = parse_example(data, WANTED)
-    name = PurePosixPath(_text(found, NAMES[0]) or _text(found, NAMES[1])).name[:200] or f"record {number}"
-    encoded = EncodedImage(name, _bytes(found, ENCODED), digest="not needed")
-    size = _size(encoded, (int(_numbers(found, WIDTH, 1)[0]), int(_numbers(found, HEIGHT, 1)[0])))
-    count = len(found.get(SIDES[0], ()))
-    shares = np.stack([_numbers(found, side, count) for side in SIDES], axis=-1).reshape(-1, 4).astype(np.float64)
-    texts, labels = _texts(found, count), _numbers(found, LABEL, count)
+    """Raises ValueError if it is not an annotated image, ImageError if its image cannot be read."""
+    features = parse_example(data, FEATURES)
+    name = PurePosixPath(_text(features, NAMES[0]) or _text(features, NAMES[1])).name[:200] or f"record {number}"
+    encoded = EncodedImage(name, _bytes(features, ENCODED), digest="not needed")
+    size = _size(encoded, (int(_numbers(features, WIDTH, 1)[0]), int(_numbers(features, HEIGHT, 1)[0])))
+    count = len(features.get(SIDES[0], ()))
+    shares = np.stack([_numbers(features, side, count) for side in SIDES], axis=-1).reshape(-1, 4).astype(np.float64)
+    texts, labels = _texts(features, count), _numbers(features, LABEL, count)
     labels = np.where((labels > 0) & (labels < MAX_LABEL), labels, 0).astype(np.int64)
     boxes = shares * np.array(size * 2)
-    own = np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1)
-    areas = _numbers(found, AREA, count).astype(np.float64)
+    box_areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1)
+    areas = _numbers(features, AREA, count).astype(np.float64)
     good = _good(shares, np.array([bool(text) for text in texts], bool) | (labels > 0), skipped)
     return _Record(
         name=name,
         data=encoded.data,
         size=size,
         boxes=boxes[good],
-        names=[text for text, keep in zip(texts, good, strict=True) if keep],
+        names=[text for text, usable in zip(texts, good, strict=True) if usable],
         labels=labels[good],
-        is_crowd=_numbers(found, CROWD, count)[good] > 0,
-        areas=np.where(np.isfinite(areas) & (areas > 0), areas, own)[good],
+        is_crowd=_numbers(features, CROWD, count)[good] > 0,
+        areas=np.where(np.isfinite(areas) & (areas > 0), areas, box_areas)[good],
     )
 
 
 def _good(shares: np.ndarray, named: np.ndarray, skipped: Counter[str]) -> np.ndarray:
-    """(n,) the annotations that can be used; NaN is within no limits."""
-    near = ((shares > SHARES[0]) & (shares < SHARES[1])).all(axis=-1)
+    """(n,) which annotations are usable; NaN fails every comparison."""
+    near = ((shares > MIN_SHARE) & (shares < MAX_SHARE)).all(axis=-1)
     wide = near & (shares[:, 2:] > shares[:, :2]).all(axis=-1)
     inside = wide & (shares[:, 2:] > 0).all(axis=-1) & (shares[:, :2] < 1).all(axis=-1)
     for what, count in {
         NO_SHARE: int((~near).sum()),
         NO_AREA: int((near & ~wide).sum()),
         OUTSIDE: int((wide & ~inside).sum()),
-        "annotations without a class": int((inside & ~named).sum()),
+        "annotation without a class": int((inside & ~named).sum()),
     }.items():
-        if count:
-            skipped[what] += count
+        skipped[what] += count
     return inside & named
 
 
-def _size(encoded: EncodedImage, said: tuple[int, int]) -> tuple[int, int]:
-    """What the record says where that fits the image, turned or not; else the image as it is stored."""
+def _size(encoded: EncodedImage, recorded: tuple[int, int]) -> tuple[int, int]:
+    """The recorded (width, height) if it fits the image, turned or not; else that of the image as stored."""
     stored, upright = image_sizes(encoded)
-    return said if said in (stored, upright) else stored
+    return recorded if recorded in (stored, upright) else stored
 
 
-def _bytes(found: dict[str, Values], name: str) -> bytes:
-    values = found.get(name, [])
+def _bytes(features: dict[str, Values], name: str) -> bytes:
+    values = features.get(name, [])
     if not isinstance(values, list) or len(values) != 1:
         raise ValueError(f"{name} is not one value")
     return values[0]
 
 
-def _text(found: dict[str, Values], name: str) -> str:
-    values = found.get(name, [])
+def _text(features: dict[str, Values], name: str) -> str:
+    values = features.get(name, [])
     return values[0].decode("utf-8", "replace") if isinstance(values, list) and values else ""
 
 
-def _texts(found: dict[str, Values], count: int) -> list[str]:
-    values = found.get(TEXT) or [b""] * count
+def _texts(features: dict[str, Values], count: int) -> list[str]:
+    values = features.get(TEXT) or [b""] * count
     if not isinstance(values, list) or len(values) != count:
-        raise ValueError(f"{TEXT} is not a text a box")
+        raise ValueError(f"{TEXT} does not have one text per box")
     return [" ".join(value.decode("utf-8", "replace").split())[:100] for value in values]
 
 
-def _numbers(found: dict[str, Values], name: str, count: int) -> np.ndarray:
-    """(count,) zeros where the feature is not there."""
-    values = found.get(name, [])
+def _numbers(features: dict[str, Values], name: str, count: int) -> np.ndarray:
+    """(count,) zeros if the feature is missing."""
+    values = features.get(name, [])
     if len(values) == 0 and (count == 0 or name not in SIDES):
         return np.zeros(count, np.int64)
     if isinstance(values, list) or len(values) != count:
-        raise ValueError(f"{name} is not a number a box")
+        raise ValueError(f"{name} does not have one number per box")
     return values
 
 
@@ -178,7 +227,7 @@ def _name(text: str, label: int, labels: tuple[str, ...]) -> str:
 
 
 def _classes(records: list[_Record], labels: tuple[str, ...]) -> dict[str, int]:
-    """name -> category id: the label that comes with it, or a free number where that is taken or missing."""
+    """name -> category id: the label that comes with it, or a free number if that is taken or missing."""
     ids: dict[str, int] = {}
     for record in records:
         for text, label in zip(record.names, record.labels.tolist(), strict=True):

@@ -1,33 +1,88 @@
-"""YOLO label files: a line an object, `class x y w h`, centre and size as shares of the image's width and height.
+"""YOLO datasets as Ultralytics lays them out.
 
-A row of three or more points (`class x1 y1 x2 y2 x3 y3 ...`) is a segment or a turned box: its bounding box is taken,
-and its own area. Shares are those of the image as EXIF turns it, as Ultralytics reads it. An empty label file, or none,
-is an image without objects. Rows that repeat another are left out, as Ultralytics does. Where the folders are is in
-`qviz.datasets.yolo_layout`.
+    data.yaml                 path: (optional)   val: images/val   names: ...      val, else test, else train is read
+    images/val/a.jpg          the last `images` of the path becomes `labels`, the suffix .txt; else a .txt beside it
+    labels/val/a.txt          one object per line: `class x y w h`, centre and size as shares of width and height
 
-Source: verify_image_label and exif_size in ultralytics/data/utils.py.
+`val` is a folder, a .txt list of images, or a list of these. The longest trailing part of a path that exists in the
+dataset is used: `../valid/images` (Roboflow) and `/home/me/coco/images/val` of another machine are found. A path that
+exists on this machine, but outside of the folder, is refused. Without a data.yaml the images of a folder named val,
+valid or test are read, else all images; `classes.txt` or `*.names` has the class names.
+
+A row of three or more points (`class x1 y1 x2 y2 x3 y3 ...`) is a segment or a rotated box: its bounding box and its
+own area are used. Shares are those of the image after EXIF orientation, as in Ultralytics. An image with an empty label
+file, or without one, has no objects. Repeated rows are dropped, as in Ultralytics.
+
+Source: docs.ultralytics.com/datasets/detect; check_det_dataset, img2label_paths, verify_image_label and exif_size in
+ultralytics/data/utils.py.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from qviz.datasets.broken import NO_SHARE, OUTSIDE, SHARES, UNKNOWN_CLASS, UNREADABLE, broken_box, sentences
-from qviz.datasets.file_tree import FileTree
-from qviz.datasets.image_headers import upright_size
-from qviz.datasets.labels import MAX_LABELS, label_of
-from qviz.datasets.yolo_layout import Config, Layout, label_file, layout_of, layout_without_config
+from qviz.datasets.box_checks import (
+    MAX_SHARE,
+    MIN_SHARE,
+    NO_IMAGE,
+    NO_SHARE,
+    OUTSIDE,
+    UNKNOWN_CLASS,
+    UNREADABLE,
+    counted,
+    problem_of,
+)
+from qviz.datasets.file_tree import FileTree, Folder
+from qviz.datasets.files import is_image_name
+from qviz.datasets.images import upright_size
+from qviz.datasets.labels import MAX_BYTES, MAX_LABELS, has_names, label_of, labels_by_id, parse_labels
+from qviz.datasets.yaml_file import names_of, paths_of, read_top_level
 from qviz.errors import DatasetError, ImageError
+from qviz.formatting import plural
 from qviz.structures import Category, Dataset, DatasetImage
 
+SPLITS = ("val", "test", "train")
+SPLIT_FOLDERS = (("val", "valid", "validation", "val2017"), ("test",))
 MAX_LABEL_FILE = 4 << 20
-MALFORMED = "annotations that are no `class x y w h`"
-REPEATED = "annotations that repeat another"
-LABELS_TRIED = 20
+MAX_LIST = 64 << 20
+MAX_PARTS = 30
+MAX_CONFIGS = 50
+MAX_LABELS_TRIED = 20
+MALFORMED = "annotation whose row is not `class x y w h`"
+REPEATED = "annotation whose row is repeated"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A data.yaml: its name, its text, and the folder of the tree that its paths start from."""
+
+    name: str
+    text: str
+    base: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The images of a split.
+
+    Attributes:
+        images: Paths in the tree.
+        names: Class names.
+        missing: Number of listed images that do not exist.
+        keypoints: Whether rows have keypoints after the box.
+    """
+
+    split: str
+    images: tuple[str, ...]
+    names: tuple[str, ...]
+    missing: int = 0
+    keypoints: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +96,8 @@ class Row:
 
 def read_yolo(tree: FileTree, config: Config | None, files: list[str]) -> Dataset:
     """The images of `val` (else `test`, else `train`) with their labels. Raises DatasetError, LabelsError."""
-    layout = layout_of(tree, config) if config is not None else layout_without_config(tree, files)
-    skipped: Counter[str] = Counter(layout.skipped)
+    layout = _layout(tree, config) if config is not None else _layout_without_config(tree, files)
+    skipped: Counter[str] = Counter({NO_IMAGE: layout.missing})
     images: list[DatasetImage] = []
     labelled = 0
     for path in layout.images:
@@ -52,16 +107,63 @@ def read_yolo(tree: FileTree, config: Config | None, files: list[str]) -> Datase
         images += [image] if image is not None else []
     if not labelled:
         raise DatasetError(
-            f"{tree.name} holds {len(layout.images)} images ({layout.split}) and none of their label files;"
-            " images/a.jpg has its labels in labels/a.txt, or a.txt beside it."
+            f"{tree.name} has {plural(len(layout.images), 'image')} ({layout.split}) but no label files for them;"
+            " the labels of images/a.jpg are in labels/a.txt, or in a.txt beside it."
         )
     if not images:
-        raise DatasetError(f"None of the {len(layout.images)} images ({layout.split}) in {tree.name} can be read.")
-    return Dataset(f"{tree.name} ({layout.split})", tuple(images), _categories(layout, images), sentences(skipped))
+        raise DatasetError(
+            f"{tree.name} has {plural(len(layout.images), 'image')} ({layout.split}), none of them readable."
+        )
+    return Dataset(f"{tree.name} ({layout.split})", tuple(images), _categories(layout, images), counted(skipped))
+
+
+def parse_config(data: bytes, name: str, base: str = "") -> Config | None:
+    """A data.yaml, or None if the bytes are not one: it has class names and a split."""
+    if len(data) > MAX_BYTES:
+        return None
+    text = data.decode("utf-8-sig", "replace")
+    splits = any(re.search(rf"^{split}[ \t]*:", text, re.MULTILINE) for split in SPLITS)
+    return Config(name, text, base) if splits and (has_names(text) or re.search(r"^nc[ \t]*:", text, re.M)) else None
+
+
+def find_config(tree: FileTree, files: list[str]) -> Config | None:
+    """The data.yaml of a tree, the one nearest to its top."""
+    named = sorted((path for path in files if path.endswith((".yaml", ".yml"))), key=lambda path: path.count("/"))
+    for path in named[:MAX_CONFIGS]:
+        config = parse_config(tree.read(path, MAX_BYTES), PurePosixPath(path).name, _parent(path))
+        if config is not None:
+            return config
+    return None
+
+
+def looks_like_labels(tree: FileTree, files: list[str]) -> bool:
+    """Whether the label file of one of the first images begins with a valid row; captions and lists do not."""
+    tried = 0
+    for path in files:
+        label = label_file(tree, path) if path.lower().endswith((".jpg", ".jpeg", ".png", ".bmp", ".webp")) else None
+        if label is None or tried == MAX_LABELS_TRIED:
+            continue
+        tried += 1
+        lines = tree.read(label, MAX_LABEL_FILE).decode("utf-8", "replace").split("\n", 1)
+        if parse_row(lines[0]) is not None:
+            return True
+    return False
+
+
+def label_file(tree: FileTree, image: str) -> str | None:
+    """The label file of an image, or None if it has none."""
+    path = PurePosixPath(image).with_suffix(".txt")
+    parts = list(path.parts)
+    if "images" in parts[:-1]:
+        last = len(parts) - 2 - parts[-2::-1].index("images")
+        parallel = "/".join([*parts[:last], "labels", *parts[last + 1 :]])
+        if tree.has(parallel):
+            return parallel
+    return str(path) if tree.has(str(path)) else None
 
 
 def parse_row(line: str, keypoints: bool = False) -> Row | None:
-    """One line of a label file, or None where it is no such thing; `keypoints` follow a box where rows have them."""
+    """One line of a label file, or None if it is malformed. `keypoints`: more numbers may follow the box."""
     try:
         class_id, *values = (float(word) for word in line.split())
     except ValueError:
@@ -74,25 +176,99 @@ def parse_row(line: str, keypoints: bool = False) -> Row | None:
     return _polygon(int(class_id), values) if len(values) >= 6 and len(values) % 2 == 0 else None
 
 
-def looks_like_labels(tree: FileTree, files: list[str]) -> bool:
-    """Some image has a text beside it, or in `labels`, whose first line is a row: no caption, no list."""
-    tried = 0
-    for path in files:
-        label = label_file(tree, path) if path.lower().endswith((".jpg", ".jpeg", ".png", ".bmp", ".webp")) else None
-        if label is None or tried == LABELS_TRIED:
-            continue
-        tried += 1
-        lines = tree.read(label, MAX_LABEL_FILE).decode("utf-8", "replace").split("\n", 1)
-        if parse_row(lines[0]) is not None:
-            return True
-    return False
-
-
 def _polygon(class_id: int, values: list[float]) -> Row:
     x, y = np.array(values).reshape(-1, 2).T
     box = float(x.min()), float(y.min()), float(x.max()), float(y.max())
-    own = abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2  # the shoelace formula
-    return Row(class_id, box, own or (box[2] - box[0]) * (box[3] - box[1]))
+    area = abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2  # the shoelace formula
+    return Row(class_id, box, area or (box[2] - box[0]) * (box[3] - box[1]))
+
+
+def _layout(tree: FileTree, config: Config) -> Layout:
+    """The first split of a data.yaml that has images."""
+    names, paths = _parsed(config)
+    for split, entries in paths.items():
+        resolved = [path for entry in entries if (path := _resolved(tree, config, entry)) is not None]
+        images, missing = _listed_images(tree, resolved)
+        if images:
+            return Layout(split, images, names, missing, "kpt_shape" in config.text)
+    split, entries = next(((split, entries) for split, entries in paths.items() if entries), ("val", []))
+    raise DatasetError(
+        f"{config.name} has {split}: {', '.join(entries)[:100] or 'nothing'}, but {tree.name} has no images there;"
+        " give the folder that its paths start from with --dataset-images."
+    )
+
+
+def _parsed(config: Config) -> tuple[tuple[str, ...], dict[str, list[str]]]:
+    """(class names, the paths of each split)."""
+    try:
+        nodes = read_top_level(config.text)
+        names = names_of(nodes["names"]) if "names" in nodes else []
+        root = next(iter(paths_of(nodes.get("path"))), "").replace("\\", "/")
+        paths = {split: paths_of(nodes.get(split)) for split in SPLITS}
+    except ValueError as error:
+        raise DatasetError(f"{config.name} cannot be read: {error}.") from error
+    joined = {
+        split: [str(PurePosixPath(root, entry.replace("\\", "/"))) for entry in entries]
+        for split, entries in paths.items()
+    }
+    return labels_by_id(names, config.name) if "names" in nodes else (), joined
+
+
+def _layout_without_config(tree: FileTree, files: list[str]) -> Layout:
+    images = [path for path in files if is_image_name(path)]
+    named = next((path for path in files if PurePosixPath(path).name == "classes.txt" or path.endswith(".names")), None)
+    names = parse_labels(tree.read(named, MAX_BYTES), named) if named is not None else ()
+    for split, folders in zip(SPLITS, SPLIT_FOLDERS, strict=False):
+        chosen = tuple(path for path in images if set(PurePosixPath(path).parts[:-1]) & set(folders))
+        if chosen:
+            return Layout(split, chosen, names)
+    return Layout("all", tuple(images), names)
+
+
+def _resolved(tree: FileTree, config: Config, entry: str) -> str | None:
+    """The path in the tree of a folder or a list, or None if it does not exist."""
+    if isinstance(tree, Folder):
+        _check_inside(tree, config, entry)
+    return next((path for path in _candidates(entry, config.base) if tree.has(path) or tree.below(path)), None)
+
+
+def _check_inside(tree: Folder, config: Config, entry: str) -> None:
+    path = Path(entry)
+    try:
+        outside = path.is_absolute() and path.exists() and not path.resolve().is_relative_to(tree.top.resolve())
+    except (OSError, ValueError):  # not a path of this machine
+        outside = False
+    if outside:
+        raise DatasetError(
+            f"{config.name} refers to {entry[:200]}, which is outside of the folder {tree.name}; give the folder that"
+            " it may read with --dataset-images."
+        )
+
+
+def _candidates(entry: str, base: str) -> Iterator[str]:
+    """Paths below `base`, then below the top: the entry without its first part, its first two parts, and so on."""
+    parts = [part for part in entry.replace("\\", "/").split("/") if part not in ("", ".", "..")][-MAX_PARTS:]
+    if not parts:
+        yield base
+    for start in range(len(parts)):
+        yield from dict.fromkeys(("/".join([base, *parts[start:]]).lstrip("/"), "/".join(parts[start:])))
+
+
+def _listed_images(tree: FileTree, paths: list[str]) -> tuple[tuple[str, ...], int]:
+    """(the images of folders and lists, each once; how many listed ones do not exist)."""
+    images: dict[str, None] = {}
+    missing = 0
+    for path in paths:
+        if not tree.has(path):
+            images |= dict.fromkeys(name for name in tree.below(path) if is_image_name(name))
+        elif is_image_name(path):
+            images[path] = None
+        else:
+            for line in tree.read(path, MAX_LIST).decode("utf-8", "replace").splitlines():
+                image = next((name for name in _candidates(line.strip(), _parent(path)) if tree.has(name)), None)
+                missing += image is None and bool(line.strip())
+                images |= {image: None} if image is not None and is_image_name(image) else {}
+    return tuple(images), missing
 
 
 def _image(
@@ -124,30 +300,32 @@ def _image(
 def _rows(text: str, layout: Layout, size: tuple[int, int], skipped: Counter[str]) -> list[Row]:
     classes = len(layout.names) or MAX_LABELS
     rows: dict[Row, None] = {}
-    for line in text.splitlines():
-        if not line.strip():
-            continue
+    for line in filter(str.strip, text.splitlines()):
         row = parse_row(line, layout.keypoints)
-        reason = MALFORMED if row is None else _broken(row, classes, size)
-        if row is not None and reason is None and row in rows:
-            reason = REPEATED
-        if reason is not None:
-            skipped[reason] += 1
+        problem = MALFORMED if row is None else _problem(row, classes, size)
+        if row in rows and problem is None:
+            problem = REPEATED
+        if problem is not None:
+            skipped[problem] += 1
         elif row is not None:
             rows[row] = None
     return list(rows)
 
 
-def _broken(row: Row, classes: int, size: tuple[int, int]) -> str | None:
+def _problem(row: Row, classes: int, size: tuple[int, int]) -> str | None:
     if not 0 <= row.class_id < classes:
         return UNKNOWN_CLASS
-    reason = broken_box([share * side for share, side in zip(row.box, size * 2, strict=True)], size)
-    if reason in (None, OUTSIDE) and not all(SHARES[0] < share < SHARES[1] for share in row.box):
+    problem = problem_of([share * side for share, side in zip(row.box, size * 2, strict=True)], size)
+    if problem in (None, OUTSIDE) and not all(MIN_SHARE < share < MAX_SHARE for share in row.box):
         return NO_SHARE
-    return reason
+    return problem
 
 
 def _categories(layout: Layout, images: list[DatasetImage]) -> tuple[Category, ...]:
-    """The classes by their zero-based ids; without names as many as are seen."""
-    seen = max((int(image.category_ids.max(initial=-1)) for image in images), default=-1) + 1
-    return tuple(Category(number, label_of(layout.names, number)) for number in range(len(layout.names) or seen))
+    """The classes by their zero-based ids; without names as many as occur."""
+    count = len(layout.names) or max((int(image.category_ids.max(initial=-1)) for image in images), default=-1) + 1
+    return tuple(Category(number, label_of(layout.names, number)) for number in range(count))
+
+
+def _parent(path: str) -> str:
+    return "/".join(PurePosixPath(path).parts[:-1])

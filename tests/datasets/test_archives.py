@@ -79,7 +79,7 @@ def test_a_name_that_two_images_have_is_not_guessed() -> None:
     found = unpack_dataset(packed(files), "x.zip")
     assert found is not None
     assert [image.name for image in found.images] == ["b.png"]
-    assert found.skipped == ("1 images whose file is missing",)
+    assert found.skipped == ("1 image whose file is missing",)
 
 
 def test_of_several_annotation_files_the_one_to_measure_on_is_read() -> None:
@@ -93,7 +93,7 @@ def test_of_several_annotation_files_the_one_to_measure_on_is_read() -> None:
     assert found is not None
     assert found.name == "x.zip: annotations/instances_val.json"
     two = packed({"a.json": coco("a.png"), "b.json": coco("a.png"), "a.png": b""})
-    with pytest.raises(DatasetError, match=r"x.zip holds 2 annotation files \(a.json, b.json, ...\); give one of them"):
+    with pytest.raises(DatasetError, match=r"x.zip has 2 annotation files \(a.json, b.json, ...\); give one of them"):
         unpack_dataset(two, "x.zip")
 
 
@@ -113,12 +113,12 @@ NO_DATASETS: list[dict[str, str | bytes]] = [
 @pytest.mark.parametrize("files", NO_DATASETS)
 def test_images_alone_are_no_dataset(files: dict[str, str | bytes], tmp_path: Path) -> None:
     assert unpack_dataset(packed(files), "x.zip") is None
-    with pytest.raises(DatasetError, match=r"x.zip holds no annotation that is known; give COCO annotations"):
+    with pytest.raises(DatasetError, match=r"x.zip has no annotations in a known format; give COCO annotations"):
         read_dataset(put(tmp_path, "x.zip", packed(files)))
 
 
 def test_a_folder_of_images_beside_an_archive_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="brings its images along; leave --images out"):
+    with pytest.raises(DatasetError, match="has its own images; omit --dataset-images"):
         read_dataset(put(tmp_path, "x.zip", packed(YOLO)), tmp_path)
 
 
@@ -143,10 +143,10 @@ def test_what_an_archive_says_is_never_read_from_this_machine(tmp_path: Path) ->
     listed = {**YOLO, "data.yaml": f"val: list.txt\n{NAMES}", "list.txt": f"{secret}\nimages/val/a.png\n"}
     found = unpack_dataset(packed(listed), "x.zip")
     assert found is not None
-    assert found.skipped == ("1 images whose file is missing",)
-    with pytest.raises(DatasetError, match=r"and no image is there in x\.zip"):
+    assert found.skipped == ("1 image whose file is missing",)
+    with pytest.raises(DatasetError, match=r"but x\.zip"):
         unpack_dataset(packed({**YOLO, "data.yaml": f"val: {tmp_path}\n{NAMES}"}), "x.zip")
-    with pytest.raises(DatasetError, match="none of them is there"):
+    with pytest.raises(DatasetError, match="no image file is there"):
         unpack_dataset(packed({"a.json": coco(str(secret), "../secret.png")}), "x.zip")
 
 

@@ -60,28 +60,28 @@ def test_a_box_outside_of_its_image_is_counted_and_one_partly_outside_stays(box:
     row = {**GOOD, "bbox": box}
     found = parse_coco(document([{**IMAGE, "width": 40, "height": 20}], [row]), "x.json", {"a.jpg": b""})
     assert found.annotations == kept
-    assert found.skipped == (() if kept else ("1 annotations whose box lies outside of its image",))
+    assert found.skipped == (() if kept else ("1 annotation whose box is outside of the image",))
     assert parse_coco(document(annotations=[row]), "x.json", {"a.jpg": b""}).annotations == 1  # no size is said
 
 
 @pytest.mark.parametrize("entry", ["a.jpg", {"id": 11}, {"file_name": "b.jpg"}, {"id": None, "file_name": "b.jpg"}])
 def test_a_broken_image_entry_is_counted(entry: Any) -> None:
     found = parse_coco(document(images=[entry, IMAGE]), "x.json", {"a.jpg": b"", "b.jpg": b""})
-    assert (len(found.images), found.skipped) == (1, ("1 images without an id or a file name",))
+    assert (len(found.images), found.skipped) == (1, ("1 image without an id or a file name",))
 
 
 @pytest.mark.parametrize("entry", ["cat", {"id": 4}, {"id": "4", "name": "dog"}, {"id": 10**30, "name": "dog"}])
 def test_a_broken_category_is_counted(entry: Any) -> None:
     found = parse_coco(document(categories=[entry, CAT]), "x.json", {"a.jpg": b""})
     assert [category.name for category in found.categories] == ["cat"]
-    assert found.skipped == ("1 categories without a number or a name",)
+    assert found.skipped == ("1 row of `categories` without a number or a name",)
 
 
 def test_a_missing_image_is_counted_and_takes_its_boxes_along() -> None:
     images = [IMAGE, {"id": 11, "file_name": "gone.jpg"}]
     found = parse_coco(document(images, [GOOD, {**GOOD, "image_id": 11}]), "x.json", {"a.jpg": b""})
     assert (len(found.images), found.annotations) == (1, 1)
-    assert found.skipped == ("1 images whose file is missing",)
+    assert found.skipped == ("1 image whose file is missing",)
 
 
 def test_ids_may_be_strings() -> None:
@@ -93,13 +93,13 @@ def test_ids_may_be_strings() -> None:
 
 
 REFUSED = [
-    (b"", "is no valid JSON"),
-    (b"\xff\xd8", "is no valid JSON"),
-    (b"[" * 100_000, "is no valid JSON"),
-    (b"[]", "it needs lists named images, annotations, categories"),
-    (b'{"images": [], "annotations": {}, "categories": []}', "it needs lists named"),
-    (document(images=[]), "names 0 images and none of them is there"),
-    (document(), "names 1 images and none of them is there; give their folder with --images"),
+    (b"", "is not valid JSON"),
+    (b"\xff\xd8", "is not valid JSON"),
+    (b"[" * 100_000, "is not valid JSON"),
+    (b"[]", "it needs the lists images, annotations, categories"),
+    (b'{"images": [], "annotations": {}, "categories": []}', "it needs the lists"),
+    (document(images=[]), "lists 0 images, but no image file is there"),
+    (document(), "lists 1 image, but no image file is there; give their folder with --dataset-images"),
 ]
 
 
@@ -140,21 +140,21 @@ def test_images_are_found_beside_the_file(folder: Path, name: str, expected: byt
 
 def test_a_folder_given_is_the_only_one_searched(folder: Path) -> None:
     assert found_in(folder, "far.jpg", folder / "other") == b"other/far.jpg"
-    with pytest.raises(DatasetError, match="none of them is there"):
+    with pytest.raises(DatasetError, match="no image file is there"):
         found_in(folder, "beside.jpg", folder / "other")
 
 
 @pytest.mark.parametrize("name", ["../secret.jpg", "images/../../secret.jpg", "a" * 400 + ".jpg", "a\0.jpg", 5])
 def test_a_name_is_never_followed_outside(folder: Path, name: object) -> None:
-    with pytest.raises(DatasetError, match="none of them is there"):
+    with pytest.raises(DatasetError, match="no image file is there"):
         found_in(folder, name)
 
 
 def test_an_absolute_name_is_never_followed(folder: Path) -> None:
-    with pytest.raises(DatasetError, match="none of them is there"):
+    with pytest.raises(DatasetError, match="no image file is there"):
         found_in(folder, str(folder / "secret.jpg"))
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="is not there"):
+    with pytest.raises(DatasetError, match="does not exist"):
         read_coco(tmp_path / "x.json")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qviz.datasets.annotated import is_annotation, parse_dataset, read_dataset
-from qviz.datasets.records import is_tfrecord
+from qviz.datasets.tfrecord import is_tfrecord
 from qviz.errors import DatasetError
 from tests.datasets.tfrecords import WRITTEN_BY_TENSORFLOW, annotated, frame, png
 
@@ -63,8 +63,8 @@ def test_annotations_are_told_from_labels(data: bytes, expected: bool) -> None:
 def test_what_is_packed_or_not_there_is_said(tmp_path: Path) -> None:
     packed = tmp_path / "x.record.gz"
     packed.write_bytes(b"\x1f\x8b\x08 and so on")
-    with pytest.raises(DatasetError, match="is packed with gzip; unpack it first"):
+    with pytest.raises(DatasetError, match="is compressed with gzip; unpack it first"):
         read_dataset(packed)
-    with pytest.raises(DatasetError, match="is not there; give COCO annotations"):
+    with pytest.raises(DatasetError, match="does not exist; give COCO annotations"):
         read_dataset(tmp_path / "nothing")
     assert not is_tfrecord(b"")

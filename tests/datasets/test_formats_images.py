@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from qviz.datasets import heic
+from qviz.datasets import images
 from qviz.datasets.files import is_image_name
 from qviz.datasets.images import FORMATS, SUFFIXES, image_sizes, read_image
 from qviz.errors import ImageError
@@ -165,14 +165,14 @@ def test_orientation_is_applied_once(kind: str) -> None:
 
 
 REFUSED = [
-    (tiff(np.zeros((2, 2), np.float64), kind=3), "is a TIFF of a kind that is not read"),
+    (tiff(np.zeros((2, 2), np.float64), kind=3), "is a TIFF of an unsupported kind"),
     (tiff(np.zeros((2, 2, 3), np.float32), kind=3, photometric=2), "save it with 8 or 16 bits"),
     (tiff(np.zeros((2, 2), np.uint8), t256=60_000, t257=60_000), "megapixels"),
     (tiff(np.zeros((4, 4), np.uint8), t322=60_000, t323=60_000, t324=8, t325=16), "claims 60000 x 60000 pixels"),
     (b"GIF89a" + struct.pack("<HHBBB", 60_000, 60_000, 0, 0, 0) + b",", "cut short near its beginning"),
     (b"BM" + struct.pack("<IHHIIiiHHI", 54, 0, 0, 54, 40, 20_000, 20_000, 1, 24, 0) + bytes(20), "megapixels"),
-    (b"<svg/>", "is no JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC image: it begins like a text file"),
-    (b"\x00\x00\x00\x18ftypmp42" + bytes(16), "is no JPEG"),
+    (b"<svg/>", "is not a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC image: it begins like a text file"),
+    (b"\x00\x00\x00\x18ftypmp42" + bytes(16), "is not a JPEG"),
 ]
 
 
@@ -197,15 +197,15 @@ BRANDS = [
 
 @pytest.mark.parametrize(("data", "expected"), BRANDS)
 def test_heic_is_known_by_its_brands(data: bytes, expected: bool) -> None:
-    assert heic.is_heic(data) is expected
+    assert images.is_heic(data) is expected
 
 
 def test_without_its_package_heic_is_refused_with_the_packages_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    heic._registered.cache_clear()
+    images._registered_heic.cache_clear()
     with pytest.raises(ImageError, match=r"^phone.heic is a HEIC image, .*pip install pillow-heif"):
         read_image(EncodedImage("phone.heic", HEIC_HEAD))
-    heic._registered.cache_clear()
+    images._registered_heic.cache_clear()
 
 
 def test_with_its_package_heic_is_read() -> None:

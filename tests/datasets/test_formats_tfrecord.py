@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from qviz.datasets.example import MAX_VALUES, parse_example
-from qviz.datasets.records import MAX_RECORD, masked_crc32c
-from qviz.datasets.tfrecord import parse_tfrecord, read_tfrecord
+from qviz.datasets.protobuf_messages import MAX_VALUES, parse_example
+from qviz.datasets.tfrecord import MAX_RECORD, masked_crc32c, parse_tfrecord, read_tfrecord
 from qviz.errors import DatasetError
 from qviz.structures import Dataset
 from tests.datasets.tfrecords import WRITTEN_BY_TENSORFLOW, annotated, example, frame, message, png, varint
@@ -93,18 +92,18 @@ def test_the_size_that_boxes_refer_to(orientation: int, said: tuple[int, int], s
 
 
 BROKEN_BOXES: list[tuple[tuple[float, ...], dict[str, Any], str]] = [
-    ((0.5, 0, 0.5, 1), {}, "annotations whose box has no area"),
-    ((0.5, 1, 0.6, 0), {}, "annotations whose box has no area"),
-    ((10, 10, 30, 20), {}, "annotations whose box is no share of the image (0..1)"),
-    ((float("nan"), 0, 1, 1), {}, "annotations whose box is no share of the image (0..1)"),
-    ((0, 0, float("inf"), 1), {}, "annotations whose box is no share of the image (0..1)"),
+    ((0.5, 0, 0.5, 1), {}, "annotation whose box has no area"),
+    ((0.5, 1, 0.6, 0), {}, "annotation whose box has no area"),
+    ((10, 10, 30, 20), {}, "annotation whose box is not given as shares of the image (0..1)"),
+    ((float("nan"), 0, 1, 1), {}, "annotation whose box is not given as shares of the image (0..1)"),
+    ((0, 0, float("inf"), 1), {}, "annotation whose box is not given as shares of the image (0..1)"),
     (
         (0, 0, 1, 1),
         {"object__class__label": [0, 3], "object__class__text": [b"", b"cat"]},
-        "annotations without a class",
+        "annotation without a class",
     ),
-    ((0, 0, 1, 1), {"object__class__label": [-4, 3], "object__class__text": None}, "annotations without a class"),
-    ((0, 0, 1, 1), {"object__class__label": [1 << 50, 3], "object__class__text": None}, "annotations without a class"),
+    ((0, 0, 1, 1), {"object__class__label": [-4, 3], "object__class__text": None}, "annotation without a class"),
+    ((0, 0, 1, 1), {"object__class__label": [1 << 50, 3], "object__class__text": None}, "annotation without a class"),
 ]
 
 
@@ -117,20 +116,20 @@ def test_a_broken_annotation_is_counted_and_the_rest_is_read(
 
 
 BROKEN_RECORDS = [
-    (b"", "records that are no annotated image"),
-    (b"text of no kind", "records that are no annotated image"),
-    (example({"feature": 1}), "records that are no annotated image"),
-    (annotated(encoded=None), "records that are no annotated image"),
-    (annotated(encoded=[png(), png()]), "records that are no annotated image"),
-    (annotated(object__bbox__xmin=[0.0, 0.1]), "records that are no annotated image"),
-    (annotated(object__bbox__xmin=None), "records that are no annotated image"),
-    (annotated(object__class__text=[b"a", b"b"]), "records that are no annotated image"),
-    (annotated(object__class__label=[1, 2]), "records that are no annotated image"),
-    (annotated(width=b"40"), "records that are no annotated image"),
-    (annotated(width=[float("inf")]), "records that are no annotated image"),
-    (annotated(object__class__label=[1] * (MAX_VALUES + 1)), "records that are no annotated image"),
-    (annotated(encoded=b"no image"), "records whose image cannot be read"),
-    (annotated(encoded=png()[:30]), "records whose image cannot be read"),
+    (b"", "record without an annotated image"),
+    (b"text of no kind", "record without an annotated image"),
+    (example({"feature": 1}), "record without an annotated image"),
+    (annotated(encoded=None), "record without an annotated image"),
+    (annotated(encoded=[png(), png()]), "record without an annotated image"),
+    (annotated(object__bbox__xmin=[0.0, 0.1]), "record without an annotated image"),
+    (annotated(object__bbox__xmin=None), "record without an annotated image"),
+    (annotated(object__class__text=[b"a", b"b"]), "record without an annotated image"),
+    (annotated(object__class__label=[1, 2]), "record without an annotated image"),
+    (annotated(width=b"40"), "record without an annotated image"),
+    (annotated(width=[float("inf")]), "record without an annotated image"),
+    (annotated(object__class__label=[1] * (MAX_VALUES + 1)), "record without an annotated image"),
+    (annotated(encoded=b"no image"), "record whose image cannot be read"),
+    (annotated(encoded=png()[:30]), "record whose image cannot be read"),
 ]
 
 
@@ -145,19 +144,19 @@ def test_a_damaged_length_ends_the_file_and_is_said() -> None:
     bad = bytearray(good)
     bad[3] ^= 1
     found = parse_tfrecord(good + bytes(bad) + good, "x", ())
-    assert (len(found.images), found.skipped) == (1, (f"{2 * len(good)} bytes behind a damaged record length",))
+    assert (len(found.images), found.skipped) == (1, (f"{2 * len(good)} bytes after a damaged record length",))
 
 
 def test_a_file_that_was_cut() -> None:
     good = frame(annotated())
-    assert parse_tfrecord(good + good[:-40], "x").skipped == ("1 records cut short",)
-    assert parse_tfrecord(good + good[:5], "x").skipped == ("5 bytes behind a damaged record length",)
+    assert parse_tfrecord(good + good[:-40], "x").skipped == ("1 record without its end",)
+    assert parse_tfrecord(good + good[:5], "x").skipped == ("5 bytes after a damaged record length",)
 
 
 def test_a_length_beyond_all_bounds_is_not_read() -> None:
     length = struct.pack("<Q", 1 << 62)
     data = frame(annotated()) + length + struct.pack("<I", masked_crc32c(length))
-    assert parse_tfrecord(data, "x").skipped == ("1 records cut short",)
+    assert parse_tfrecord(data, "x").skipped == ("1 record without its end",)
 
 
 def test_a_huge_record_is_passed_over(tmp_path: Path) -> None:
@@ -168,13 +167,13 @@ def test_a_huge_record_is_passed_over(tmp_path: Path) -> None:
         file.seek(MAX_RECORD + 1 + 4, 1)  # a hole: it takes no space
         file.write(frame(annotated()))
     found = read_tfrecord(path)
-    assert (len(found.images), found.skipped) == (1, ("1 records of more than 128 MB",))
+    assert (len(found.images), found.skipped) == (1, ("1 record of more than 128 MB",))
 
 
 REFUSED = [
-    (frame(b"nothing"), "holds no annotated image (1 records that are no annotated image)"),
-    (b"", "holds no annotated image (no record)"),
-    (b"\0" * 100, "holds no annotated image (100 bytes behind a damaged record length)"),
+    (frame(b"nothing"), "has no annotated images (1 record without an annotated image)"),
+    (b"", "has no annotated images (no records)"),
+    (b"\0" * 100, "has no annotated images (100 bytes after a damaged record length)"),
 ]
 
 

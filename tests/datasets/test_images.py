@@ -55,8 +55,8 @@ REFUSED = [
     (b"<html>not found</html>", "image: it begins like a text file"),
     (b'{"error": 404}', "it begins like a text file"),
     (b"\x00\x01\x02\x03rest", "it begins with the bytes 00 01 02 03"),
-    (encode(red_left_of_green(), "PPM"), "is no JPEG, PNG, WebP"),
-    (encode(red_left_of_green(), "ICO"), "is no JPEG, PNG, WebP"),
+    (encode(red_left_of_green(), "PPM"), "is not a JPEG, PNG, WebP"),
+    (encode(red_left_of_green(), "ICO"), "is not a JPEG, PNG, WebP"),
     (WHOLE[: len(WHOLE) // 2], "is damaged or cut short"),
     (encode(red_left_of_green(300, 300))[:-60], "is damaged or cut short"),
     (png(10_000, 5_001), "claims 10000 x 5001 pixels; up to 50 megapixels"),
@@ -76,7 +76,7 @@ def test_refused(data: bytes, sentence: str) -> None:
 
 def test_refused_for_its_size_before_it_is_looked_at(limited: Callable[[str], None]) -> None:
     limited("image_mb = 3")
-    with pytest.raises(ImageError, match="has 3 MB; images of up to 3 are read"):
+    with pytest.raises(ImageError, match="has 3 MB; images of up to 3 MB are read"):
         read_image(EncodedImage("x", bytes((3 << 20) + 1), digest="not worth computing"))
 
 

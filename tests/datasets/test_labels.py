@@ -29,8 +29,8 @@ def test_read(data: bytes, expected: tuple[str, ...]) -> None:
 REFUSED = [
     (b"", "has 0 lines"),
     (b"\n\n \n", "has 0 lines"),
-    (b"\xff\xd8\xff\xe0JFIF", "is no UTF-8 text"),
-    (b"TFL3\0\0\0\0", "labels are one name a line"),
+    (b"\xff\xd8\xff\xe0JFIF", "is not UTF-8 text"),
+    (b"TFL3\0\0\0\0", "a label file has one name per line"),
     (b"x\n" * (MAX_LABELS + 1), f"has {MAX_LABELS + 1} lines"),
 ]
 
@@ -44,7 +44,7 @@ def test_refused(data: bytes, sentence: str) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(LabelsError, match="is not there"):
+    with pytest.raises(LabelsError, match="does not exist"):
         read_labels(tmp_path / "labels.txt")
 
 

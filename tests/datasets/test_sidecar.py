@@ -33,10 +33,10 @@ def test_an_upload_cannot_name_a_file_of_this_machine(tmp_path: Path) -> None:
 
 
 REFUSED = [
-    (b"{", "is no valid JSON"),
-    (b"", "is no valid JSON"),
-    (b"\xff\xfe\x00", "is no valid JSON"),
-    (b"[" * 100_000, "is no valid JSON"),
+    (b"{", "is not valid JSON"),
+    (b"", "is not valid JSON"),
+    (b"\xff\xfe\x00", "is not valid JSON"),
+    (b"[" * 100_000, "is not valid JSON"),
     (b"[127.5]", "is not a JSON object"),
     (b'{"scale": 2}', "has an unknown setting, 'scale'"),
     (b" " * (MAX_SIDECAR + 1), "has 1024 KB"),
@@ -54,5 +54,5 @@ def test_refused(data: bytes, sentence: str, tmp_path: Path) -> None:
 
 
 def test_a_label_file_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(LabelsError, match=r"names\.txt is not there"):
+    with pytest.raises(LabelsError, match=r"names\.txt does not exist"):
         read_sidecar(beside(tmp_path, '{"labels": "names.txt"}'))

@@ -9,10 +9,9 @@ import pytest
 
 from qviz.datasets.annotated import read_dataset
 from qviz.datasets.coco import read_coco
-from qviz.datasets.voc import VOC_20
-from qviz.datasets.voc_xml import MAX_XML, parse_xml
+from qviz.datasets.voc import MAX_XML, VOC_20, parse_xml
 from qviz.errors import DatasetError
-from qviz.features.accuracy.ap import judge
+from qviz.features.accuracy.ap import average_precision
 from qviz.structures import Dataset, Detections
 from tests.conftest import Sample
 from tests.datasets.layouts import put, voc_object, voc_xml, write_voc
@@ -49,8 +48,8 @@ def test_a_difficult_object_is_neither_missed_nor_a_false_alarm(tmp_path: Path) 
     cat = VOC_20.index("cat") + 1
     boxes = np.array([[20, 0, 30, 10], [0, 0, 10, 10]], np.float32)
     both = Detections(boxes, np.array([0.9, 0.8], np.float32), np.zeros(2, np.int32))
-    assert judge("m", found, {1: both}, {0: cat}).figures.ap == pytest.approx(1)
-    assert judge("m", found, {1: both[np.array([False, True])]}, {0: cat}).figures.ap == pytest.approx(1)
+    assert average_precision("m", found, {1: both}, {0: cat}).figures.ap == pytest.approx(1)
+    assert average_precision("m", found, {1: both[np.array([False, True])]}, {0: cat}).figures.ap == pytest.approx(1)
 
 
 BROKEN = [
@@ -59,8 +58,8 @@ BROKEN = [
     (voc_object(1, 1, "9" * 5000, 10), "annotations whose box is not four numbers"),
     ("<object><name>cat</name></object>", "annotations whose box is not four numbers"),
     (voc_object(10, 1, 9, 10), "annotations whose box has no area"),
-    (voc_object(41, 1, 50, 10), "annotations whose box lies outside of its image"),
-    (voc_object(-9, -9, 0, 0), "annotations whose box lies outside of its image"),
+    (voc_object(41, 1, 50, 10), "annotations whose box is outside of the image"),
+    (voc_object(-9, -9, 0, 0), "annotations whose box is outside of the image"),
     (voc_object(1, 1, 10, 10, name=" "), "annotations of an unknown category"),
 ]
 
@@ -81,7 +80,7 @@ def test_broken_files_are_counted(tmp_path: Path) -> None:
     put(tmp_path, "lonely.xml", voc_xml(filename="gone.jpg"))
     found = read(tmp_path, voc_object(1, 1, 10, 10))
     assert len(found.images) == 1
-    assert set(found.skipped) == {"2 annotation files that are no Pascal VOC XML", "1 images whose file is missing"}
+    assert set(found.skipped) == {"2 files without a Pascal VOC annotation", "1 image whose file is missing"}
 
 
 def test_categories_are_those_of_voc_or_those_seen(tmp_path: Path) -> None:
@@ -122,14 +121,14 @@ HOSTILE = [
     (laughs(), "a document type"),
     (b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation>&x;</annotation>', "a document type"),
     (b'<!DOCTYPE annotation SYSTEM "http://example.org/x.dtd"><annotation/>', "a document type"),
-    (b"<annotation>&x;</annotation>", "no XML"),
+    (b"<annotation>&x;</annotation>", "not XML"),
     (b"<annotation>" * 1000, "nested too deep"),
     (b"<annotation>" + b" " * MAX_XML + b"</annotation>", "more than 4 MB"),
-    (b'<?xml version="1.0" encoding="nonsense"?><annotation/>', "no XML"),
+    (b'<?xml version="1.0" encoding="nonsense"?><annotation/>', "not XML"),
     (b'<?xml version="1.0" encoding="utf-7"?><annotation/>', "encoding"),
     (b"<x/>", "<x> instead of <annotation>"),
-    (b"", "no XML"),
-    (b"\0\xff", "no XML"),
+    (b"", "not XML"),
+    (b"\0\xff", "not XML"),
 ]
 
 
@@ -142,10 +141,10 @@ def test_hostile_xml_is_refused(data: bytes, sentence: str) -> None:
 def test_an_expanding_file_is_one_bad_file_among_others(tmp_path: Path) -> None:
     put(tmp_path, "laughs.xml", laughs())
     found = read(tmp_path, voc_object(1, 1, 10, 10))
-    assert (found.annotations, found.skipped) == (1, ("1 annotation files that are no Pascal VOC XML",))
+    assert (found.annotations, found.skipped) == (1, ("1 file without a Pascal VOC annotation",))
 
 
 def test_nothing_usable_is_refused(tmp_path: Path) -> None:
     put(tmp_path, "a.xml", voc_xml())
-    with pytest.raises(DatasetError, match=r"1 annotation files \(XML\) and no image with one: 1 images whose file is"):
+    with pytest.raises(DatasetError, match=r"has 1 XML file but no annotated image: 1 image whose file is"):
         read_dataset(tmp_path)

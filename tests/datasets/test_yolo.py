@@ -93,18 +93,18 @@ def folder(top: Path, config: str, labels: str = ROW) -> Path:
 
 
 BROKEN = [
-    ("nonsense", "annotations that are no `class x y w h`"),
-    ("1 nan 0.5 0.5 0.5", "annotations that are no `class x y w h`"),
-    ("1 " + "9" * 5000 + " 0.5 0.5 0.5", "annotations that are no `class x y w h`"),
+    ("nonsense", "annotations whose row is not `class x y w h`"),
+    ("1 nan 0.5 0.5 0.5", "annotations whose row is not `class x y w h`"),
+    ("1 " + "9" * 5000 + " 0.5 0.5 0.5", "annotations whose row is not `class x y w h`"),
     ("2 0.5 0.5 0.5 0.5", "annotations of an unknown category"),
     ("-1 0.5 0.5 0.5 0.5", "annotations of an unknown category"),
     ("1e300 0.5 0.5 0.5 0.5", "annotations of an unknown category"),
     ("1 0.5 0.5 0 0.5", "annotations whose box has no area"),
     ("1 0.5 0.5 0.5 -0.5", "annotations whose box has no area"),
-    ("1 1.3 0.5 0.2 0.2", "annotations whose box lies outside of its image"),
-    ("1 200 100 40 40", "annotations whose box is no share of the image (0..1)"),
+    ("1 1.3 0.5 0.2 0.2", "annotations whose box is outside of the image"),
+    ("1 200 100 40 40", "annotations whose box is not given as shares of the image (0..1)"),
     ("1 1e13 0.5 0.5 0.5", "annotations whose box is not four numbers"),
-    (ROW, "annotations that repeat another"),
+    (ROW, "annotations whose row is repeated"),
 ]
 
 
@@ -133,7 +133,7 @@ def test_images_without_objects_and_images_that_are_none(tmp_path: Path) -> None
         ("empty.png", 0),
         ("unlabelled.png", 0),
     ]
-    assert found.skipped == ("1 images that cannot be read",)
+    assert found.skipped == ("1 image whose file cannot be read",)
 
 
 def test_shares_are_those_of_the_image_as_exif_turns_it(tmp_path: Path) -> None:
@@ -153,6 +153,7 @@ CONFIGS = [
     f"val: C:\\data\\images\\val\n{NAMES}",
     f"val: [images/none, 'images/val']\n{NAMES}",
     f"val:\n  - images/val\n  - images/val\ntrain: images/train\n{NAMES}",
+    f"val: &x images/val\ntest: *x\n{NAMES}",
     f"val: list.txt\n{NAMES}",
     f"test: images/val\n{NAMES}",
     f"train: images/val\nval: # none\ntest: null\n{NAMES}",
@@ -208,7 +209,7 @@ def test_without_a_config(tmp_path: Path, lone: str) -> None:
 def test_texts_beside_images_are_no_labels(tmp_path: Path) -> None:
     put(tmp_path, "a.png", png())
     put(tmp_path, "a.txt", "a photograph of a cat")
-    with pytest.raises(DatasetError, match="holds no annotation that is known; give COCO annotations"):
+    with pytest.raises(DatasetError, match="has no annotations in a known format; give COCO annotations"):
         read_dataset(tmp_path)
 
 
@@ -223,7 +224,7 @@ def test_unicode_and_classes_without_a_name(tmp_path: Path) -> None:
 def test_images_elsewhere_are_given_by_hand(tmp_path: Path) -> None:
     config = put(tmp_path / "configs", "coco8.yaml", f"path: coco8\nval: images/val\n{NAMES}")
     folder(tmp_path / "coco8", "")
-    with pytest.raises(DatasetError, match=r"coco8.yaml says val: coco8/images/val, and no image .* with --images"):
+    with pytest.raises(DatasetError, match=r"coco8.yaml has val: coco8/images/val, but .* with --dataset-images"):
         read_dataset(config)
     assert read_dataset(config, tmp_path / "coco8").annotations == 1
 
@@ -235,7 +236,9 @@ def test_a_path_outside_of_the_folder_is_refused(tmp_path: Path, said: str) -> N
     put(secret, "labels/val/a.txt", ROW)
     outside = secret if said.startswith("path") else secret / "images/val"
     config = put(tmp_path / "set", "data.yaml", f"{said.format(outside)}\n{NAMES}")
-    with pytest.raises(DatasetError, match="outside of the folder set; give the folder that it may read with --images"):
+    with pytest.raises(
+        DatasetError, match="outside of the folder set; give the folder that it may read with --dataset-images"
+    ):
         read_dataset(config)
 
 
@@ -256,16 +259,16 @@ def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
 REFUSED = [
     (
         "names: !!python/object/apply:os.system ['touch hacked']\nval: images/val\n",
-        LabelsError,
-        "neither a list nor a map",
+        DatasetError,
+        "has the tag 'tag:yaml.org,2002:python/object",
     ),
-    (f"val: !!python/name:os.system\n{NAMES}", DatasetError, "a form of YAML that is not read"),
-    (f"val: &x images/val\n{NAMES}", DatasetError, "a form of YAML that is not read"),
-    (f"val: [images/val\n{NAMES}", DatasetError, "is not read"),
-    (f"val: images/none\n{NAMES}", DatasetError, "says val: images/none, and no image is there"),
-    (f"val: ../../../../etc\n{NAMES}", DatasetError, "and no image is there"),
-    ("val: images/val\n", DatasetError, "is no YOLO data.yaml: it needs `names:`"),
-    (NAMES, DatasetError, "is no YOLO data.yaml"),
+    (f"val: !!python/name:os.system\n{NAMES}", DatasetError, "has the tag 'tag:yaml.org,2002:python/name"),
+    (f"val: *x\n{NAMES}", DatasetError, "line 1: found undefined alias"),
+    (f"val: [images/val\n{NAMES}", DatasetError, "line 2: did not find expected"),
+    (f"val: images/none\n{NAMES}", DatasetError, "has val: images/none, but"),
+    (f"val: ../../../../etc\n{NAMES}", DatasetError, "has no images there"),
+    ("val: images/val\n", DatasetError, "is not a YOLO data.yaml: it needs `names:`"),
+    (NAMES, DatasetError, "is not a YOLO data.yaml"),
     ("val: images/val\nnames: {99999999: cat}\n", LabelsError, "has the class id 99999999"),
 ]
 
@@ -281,5 +284,5 @@ def test_refused(tmp_path: Path, config: str, error: type[Exception], sentence: 
 def test_images_without_any_label_file_are_refused(tmp_path: Path) -> None:
     config = folder(tmp_path, f"val: images/val\n{NAMES}")
     (tmp_path / "labels/val/a.txt").unlink()
-    with pytest.raises(DatasetError, match=r"holds 1 images \(val\) and none of their label files"):
+    with pytest.raises(DatasetError, match=r"has 1 image \(val\) but no label files for them"):
         read_dataset(config)

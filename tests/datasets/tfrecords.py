@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
-from qviz.datasets.records import masked_crc32c
+from qviz.datasets.tfrecord import masked_crc32c
 
 WRITTEN_BY_TENSORFLOW = base64.b64decode(
     "UgEAAAAAAAAju5jvCs8CClkKDWltYWdlL2VuY29kZWQSSApGCkSJUE5HDQoaCgAAAA1JSERSAAAABAAAAAIIAgAAAPDK6jQAAAALSURBVHicY2DA"

@@ -15,11 +15,11 @@ from tests.datasets.tfrecords import png
 VOC: dict[str, str | bytes] = {"v/a.xml": voc_xml(voc_object(1, 1, 9, 9) + voc_object(1, 1, 9, 0)), "v/a.png": png()}
 DROPPED = [
     (YOLO, "x.zip (val)", ()),
-    (VOC, "x.zip", ("x.zip: 1 annotations whose box has no area",)),
+    (VOC, "x.zip", ("x.zip: 1 annotation whose box has no area",)),
     (
         {"x.json": coco("a.png", "gone.png"), "a.png": png()},
         "x.zip: x.json",
-        ("x.zip: x.json: 1 images whose file is missing",),
+        ("x.zip: x.json: 1 image whose file is missing",),
     ),
 ]
 
@@ -51,7 +51,7 @@ def test_images_come_in_where_their_annotations_cannot_be_used() -> None:
     uploads.load_files([("x.zip", packed({**YOLO, "data.yaml": "val: images/none\nnames: [cat]\n"}))])
     held = workspace.current()
     assert (held.dataset, [image.name for image in held.images]) == (None, ["a.png"])
-    assert "no image is there in x.zip" in held.notices[0]
+    assert "x.zip has no images there" in held.notices[0]
 
 
 def test_a_damaged_archive_is_said_once() -> None:
