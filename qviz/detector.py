@@ -1,8 +1,8 @@
 """Detector = Runner + InputSpec + Decoder: an image in, detections out; and the functions that workers run.
 
-A model's settings come from five places, the first that speaks wins, field by field: what the user said (command line
-or page), the sidecar beside the file, what the file says of itself (labels, quantized input), the reference of the
-comparison, the decoder's defaults. `Inspection.sources` tells which.
+Each setting of a model comes from the first of these sources that has it: the user (command line or page), the sidecar
+beside the file, the file itself (labels, quantized input), the reference of the comparison, the decoder's defaults.
+`Inspection.sources` names the source of each.
 """
 
 from __future__ import annotations
@@ -32,17 +32,23 @@ from qviz.tflite.scheme import SchemeFacts, scheme_facts
 T = TypeVar("T")
 
 PAGE_SCORE = 0.25
-"""Score threshold where people look."""
+"""Confidence threshold where people look."""
 AP_SCORE = 0.001
-"""Score threshold where AP is computed."""
+"""Confidence threshold where AP is computed."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Inspection:
-    """What a .tflite file is, found without running it.
+    """What a .tflite file is, read without running it.
 
-    settings: complete. sources: field -> who said it. post_process: the options of NMS inside the file, {} if outside.
-    reference_kernels: the default delegate refuses the file.
+    Attributes:
+        graph: Operators and tensors.
+        facts: Scheme, weight bits, number of quantized operators.
+        decoder: How outputs become boxes; decoders are all that fit.
+        settings: Complete settings.
+        sources: Setting -> where its value comes from.
+        post_process: Options of NMS inside the file; empty where it is outside.
+        reference_kernels: Whether the default delegate (XNNPACK) refuses the file.
     """
 
     graph: Graph
@@ -54,38 +60,42 @@ class Inspection:
     post_process: dict[str, float] = field(default_factory=dict)
     reference_kernels: bool = False
 
+    def __repr__(self) -> str:
+        return f"Inspection({self.facts.scheme}, {len(self.graph.ops)} operators, decoder {self.decoder})"
+
     @property
     def labels(self) -> tuple[str, ...]:
+        """Class names; may be empty."""
         return self.settings.labels or ()
 
     def label(self, class_id: int) -> str:
-        """The class's name, or `class 17`."""
+        """Name of the class, or `class 17`."""
         return label_of(self.labels, class_id)
 
     def following(self, reference: Inspection) -> Inspection:
-        """A variant's inspection: where nobody said how to prepare the input or name classes, as the reference does."""
-        taken = {
+        """This inspection of a variant, with the reference's input preparation and labels in place of its defaults."""
+        values = {
             name: value
             for name in FOLLOWED
             if self.sources.get(name) in (None, "default", "class count")
             and (value := getattr(reference.settings, name)) is not None
         }
-        settings = replace(self.settings, **taken)
-        return replace(self, settings=settings, sources={**self.sources, **dict.fromkeys(taken, "reference")})
+        settings = replace(self.settings, **values)
+        return replace(self, settings=settings, sources={**self.sources, **dict.fromkeys(values, "reference")})
 
 
 FOLLOWED = ("mean", "std", "channels", "resize", "labels")
-"""The settings that a variant takes over from its reference."""
+"""Settings that a variant takes over from its reference."""
 
 
-def inspect(data: bytes, said: Settings, sidecar: Settings) -> Inspection:
+def inspect(data: bytes, given: Settings, sidecar: Settings) -> Inspection:
     """Read a file and complete its settings. Raises ModelError, NoDecoderError, SettingsError."""
     graph = read_graph(data)
     check_operators(graph)
-    own = _own_settings(data, graph)  # first: it says more of a model of another task than its outputs do
-    name, decoder = choose(graph, said.decoder or sidecar.decoder)
+    own = _own_settings(data, graph)  # first: of a model for another task its metadata say more than its outputs
+    name, decoder = choose(graph, given.decoder or sidecar.decoder)
     layers = {
-        "given": said,
+        "given": given,
         "sidecar": sidecar,
         "file": own,
         "default": replace(decoder.defaults, decoder=name, class_offset=0),
@@ -100,7 +110,7 @@ def inspect(data: bytes, said: Settings, sidecar: Settings) -> Inspection:
 
 
 def check_operators(graph: Graph) -> None:
-    """Raises ModelError for Flex operators: TensorFlow's own, which this runtime does not carry."""
+    """Raises ModelError for Flex operators: they are TensorFlow's own, and this runtime does not include them."""
     if flex := sorted({op.kind.removeprefix("Flex") for op in graph.ops if op.custom and op.kind.startswith("Flex")}):
         raise ModelError(
             f"needs TensorFlow's own operators ({', '.join(flex[:5])}), which TensorFlow Lite lacks; export it with"
@@ -109,29 +119,29 @@ def check_operators(graph: Graph) -> None:
 
 
 def image_input(graph: Graph) -> Tensor:
-    """The one image input. Raises ModelError where there are more, or none of a fixed size."""
+    """The image input. Raises ModelError where there are several inputs, or its size is not fixed."""
     if len(graph.inputs) != 1:
         names = ", ".join(repr(tensor.name) for tensor in graph.input_tensors())
-        raise ModelError(f"has {len(graph.inputs)} inputs ({names}); a detector of one image is expected.")
+        raise ModelError(f"has {len(graph.inputs)} inputs ({names}); a detector with one image input is expected.")
     tensor = graph.input_tensors()[0]
     input_size(tensor)
     return tensor
 
 
 def _own_settings(data: bytes, graph: Graph) -> Settings:
-    """What the file says of itself (see `qviz.tflite.metadata`). Raises ModelError where it says: no detector."""
+    """Settings in the file's metadata. Raises ModelError where they say that it is not a detector."""
     return replace(own_settings(data, image_input(graph)), labels=_own_labels(data))
 
 
 def _own_labels(data: bytes) -> tuple[str, ...] | None:
-    """The names that its exporter noted, else those of a label file appended to it."""
+    """Class names in the exporter's notes, else in a label file appended to the model."""
     try:
         if notes := exporter_notes(data):
             return labels_by_id(numbered(notes["names"], "the metadata"), "the metadata")
         content = label_file(data)
         return parse_labels(content, "labels") if content else None
     except LabelsError:
-        return None  # an odd text file in the appendix is not worth refusing the model
+        return None  # an odd text file in the appendix is no reason to refuse the model
 
 
 def _post_process(graph: Graph) -> dict[str, float]:
@@ -143,7 +153,8 @@ def _post_process(graph: Graph) -> dict[str, float]:
 class Detector:
     """Runs one model. Lives in one worker process; not thread-safe.
 
-    candidates: whether they are wanted; without them a head with NMS inside runs faster.
+    Args:
+        candidates: Whether boxes before NMS are returned too; a head with NMS inside runs faster without them.
     """
 
     def __init__(self, data: bytes, settings: Settings, threads: int = 1, candidates: bool = True) -> None:
@@ -152,12 +163,12 @@ class Detector:
         self._input = image_input(self.graph)
         self._reader = HeadReader(self.graph, settings, *input_size(self._input))
         self._keeps_all = self._reader.needs_inner(candidates)
-        useless = self._reader.inner and not self._keeps_all  # constants serve the inner tensors alone
+        useless = self._reader.inner and not self._keeps_all  # constants are only needed with the inner tensors
         self._further = () if useless else tuple(t for t in self._reader.wanted if t not in self.graph.outputs)
         self._runner = Runner(data, threads, self._keeps_all)
 
     def detect(self, image: Image, score: float) -> Inference:
-        """Detections of at least `score`, in pixels of the image."""
+        """Detections with at least this score, in pixels of the image."""
         values, placement = _filled(image, self.spec, self._input)
         outputs = self._runner.run([values])
         milliseconds = self._runner.milliseconds
@@ -165,26 +176,26 @@ class Detector:
         return inference(decoded, placement, image, milliseconds)
 
     def _tensors(self, outputs: list[np.ndarray]) -> dict[int, np.ndarray]:
-        """Outputs, and what else the head's reader wants."""
-        found = dict(zip(self.graph.outputs, outputs, strict=True))
+        """Outputs, and the inner tensors that the head's reader needs, by tensor index."""
+        tensors = dict(zip(self.graph.outputs, outputs, strict=True))
         for index in self._further:
-            with suppress(QvizError):  # a decoder does without what is not kept
-                found[index] = self._runner.tensor(index)
-        return found
+            with suppress(QvizError):  # the decoder works without a tensor that was not preserved
+                tensors[index] = self._runner.tensor(index)
+        return tensors
 
 
 def inference(decoded: Decoded, placement: Placement, image: Image, milliseconds: float) -> Inference:
-    """A head's detections, in pixels of the image."""
+    """Decoded detections, in pixels of the original image."""
 
-    def back(found: Detections) -> Detections:
+    def to_original(detections: Detections) -> Detections:
         # not clipped to the image: pycocotools scores boxes as the model gives them
-        boxes = placement.to_original(found.boxes)
-        near = (np.abs(boxes) < 1e9).all(axis=1)  # not NaN, nor so far that areas overflow
-        moved = replace(found, boxes=boxes)
-        return moved if near.all() else moved[near]
+        boxes = placement.to_original(detections.boxes)
+        finite = (np.abs(boxes) < 1e9).all(axis=1)  # not NaN, nor so large that areas overflow
+        moved = replace(detections, boxes=boxes)
+        return moved if finite.all() else moved[finite]
 
-    candidates = back(decoded.candidates) if decoded.candidates is not None else None
-    return Inference(back(decoded.detections), candidates, image.width, image.height, milliseconds)
+    candidates = to_original(decoded.candidates) if decoded.candidates is not None else None
+    return Inference(to_original(decoded.detections), candidates, image.width, image.height, milliseconds)
 
 
 # ---- what runs in the workers -------------------------------------------------------------------------------------
@@ -194,43 +205,43 @@ _DETECTORS, _IMAGES, _INPUTS = LRUCache[Any](8), LRUCache[Any](4), LRUCache[Any]
 
 
 def _filled(image: Image, spec: InputSpec, tensor: Tensor) -> tuple[np.ndarray, Placement]:
-    """As `fill`; the next model that wants the same of the same pixels finds it done."""
+    """As `fill`; the result is cached for the next model with the same input on the same pixels."""
     if tensor.dtype != "float32":
         return fill(image, spec, tensor)
-    key = id(image.pixels), spec, tensor.shape  # the array is kept beside, so nothing else gets its id
+    key = id(image.pixels), spec, tensor.shape  # the array is cached too, so its id stays unique
     _, values, placement = _INPUTS.get(key, lambda: (image.pixels, *fill(image, spec, tensor)))
     return values, placement
 
 
 def decoded(image: EncodedImage) -> Image:
-    """The image's pixels under its shift; both are kept a while. Raises ImageError."""
-    found = _IMAGES.get(image.plain.digest, lambda: read_image(image))
+    """The image's pixels under its corruption; both are cached. Raises ImageError."""
+    plain = _IMAGES.get(image.plain.digest, lambda: read_image(image))
     if image.corruption is None:
-        return found
+        return plain
     from qviz.corruptions import corrupted  # rarely needed
 
-    return _IMAGES.get(image.digest, lambda: corrupted(found, image))
+    return _IMAGES.get(image.digest, lambda: corrupted(plain, image))
 
 
-def inspect_job(model: Blob, said: Settings, sidecar: Settings) -> Inspection:
-    """`inspect` in a worker, as the bytes are untrusted; and whether they can be run at all, and how."""
+def inspect_job(model: Blob, given: Settings, sidecar: Settings) -> Inspection:
+    """`inspect` in a worker, as the bytes are not trusted; also whether they can be run, and with which kernels."""
     data = model.read()
-    found = inspect(data, said, sidecar)
-    return replace(found, reference_kernels=Runner(data).reference_kernels)
+    inspection = inspect(data, given, sidecar)
+    return replace(inspection, reference_kernels=Runner(data).reference_kernels)
 
 
 def detect_job(
     model: Blob, settings: Settings, image: EncodedImage, score: float, threads: int = 1, candidates: bool = True
 ) -> Inference:
-    """One model on one image. The interpreter stays warm, the decoded image is shared by the models that follow."""
-    seen = decoded(image)
+    """One model on one image. Interpreter and decoded image are cached for the jobs that follow."""
+    pixels = decoded(image)
     key = model.digest, settings, threads, candidates
     detector = _DETECTORS.get(key, lambda: _detector(model.read(), settings, threads, candidates))
-    return detector.detect(seen, score)
+    return detector.detect(pixels, score)
 
 
 def _detector(data: bytes, settings: Settings, threads: int, candidates: bool) -> Detector | SavedModelDetector:
-    """TensorFlow itself runs what TensorFlow Lite cannot express."""
+    """A detector that runs in TensorFlow Lite, or in TensorFlow where TensorFlow Lite cannot express the model."""
     if settings.decoder == TENSORFLOW:
         return SavedModelDetector(data, settings, threads)
     return Detector(data, settings, threads, candidates)
@@ -238,5 +249,5 @@ def _detector(data: bytes, settings: Settings, threads: int, candidates: bool) -
 
 def preview_job(image: EncodedImage, longest: int) -> tuple[int, int, bytes]:
     """(width, height, JPEG for the screen of at most `longest` pixels a side) of one image."""
-    seen = decoded(image)
-    return seen.width, seen.height, preview(seen, longest)
+    pixels = decoded(image)
+    return pixels.width, pixels.height, preview(pixels, longest)

@@ -105,7 +105,7 @@ def test_an_input_that_is_no_image_of_a_fixed_size(shape: tuple[int, ...], sente
 def test_two_inputs_are_named() -> None:
     of = graph([image_tensor(), tensor(1, "anchors")], [1])
     two: Any = type(of)(of.tensors, of.ops, (0, 1), of.outputs)
-    with pytest.raises(ModelError, match=r"has 2 inputs \('image', 'anchors'\); a detector of one image"):
+    with pytest.raises(ModelError, match=r"has 2 inputs \('image', 'anchors'\); a detector with one image"):
         image_input(two)
 
 

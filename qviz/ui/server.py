@@ -92,7 +92,7 @@ def _compared() -> LRUCache[ComparedImage]:
 
 def load_sources(sources: Sequence[ModelSource]) -> tuple[list[LoadedModel], list[str]]:
     """The models that load, and a sentence for each that does not."""
-    jobs = [_inspections().get((s.digest, s.said, s.sidecar), partial(start_loading, engine(), s)) for s in sources]
+    jobs = [_inspections().get((s.digest, s.settings, s.sidecar), partial(start_loading, engine(), s)) for s in sources]
     loaded, failures = [], []
     for source, job in zip(sources, jobs, strict=True):
         try:
@@ -218,7 +218,7 @@ def _conversions() -> LRUCache[Future[list[ModelSource]]]:
 
 def _conversion(source: ModelSource) -> Future[list[ModelSource]]:
     """A SavedModel or Keras file on its way to a .tflite file, while the rest of the page continues."""
-    key = (source.digest, source.said, source.sidecar, source.name)
+    key = (source.digest, source.settings, source.sidecar, source.name)
     return _conversions().get(key, partial(threads().submit, ready, [source]))
 
 

@@ -167,7 +167,7 @@ def _with_labels(current: Workspace, labels: tuple[str, ...] | None) -> Workspac
     """A label file applies to all models."""
     if labels is None:
         return current
-    models = tuple(replace(model, said=replace(model.said, labels=labels)) for model in current.models)
+    models = tuple(replace(model, settings=replace(model.settings, labels=labels)) for model in current.models)
     return replace(current, models=models)
 
 
@@ -185,7 +185,7 @@ def _with_annotations(current: Workspace, dropped: Sequence[tuple[str, bytes]]) 
     for name, data in dropped:
         try:
             files = {image.name: image.data for image in current.images}
-            labels = next((model.said.labels for model in current.models if model.said.labels), ())
+            labels = next((model.settings.labels for model in current.models if model.settings.labels), ())
             dataset = parse_dataset(data, name, files, labels)
             current = replace(current, dataset=dataset).with_notices([f"{name}: {text}" for text in dataset.skipped])
         except (QvizError, json.JSONDecodeError) as error:

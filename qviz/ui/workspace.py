@@ -78,7 +78,7 @@ class Workspace:
 
     def with_settings(self, digest: str, settings: Settings) -> Workspace:
         """The workspace with other settings for one model."""
-        models = tuple(replace(m, said=settings) if m.digest == digest else m for m in self.models)
+        models = tuple(replace(m, settings=settings) if m.digest == digest else m for m in self.models)
         return replace(self, models=models)
 
     def image_named(self, name: str | None) -> EncodedImage | None:

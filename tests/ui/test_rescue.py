@@ -22,7 +22,7 @@ def app(sample: Sample) -> AppTest:
     """The small detector that int8 ruins, and photographs that nobody annotated."""
     opened = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180).run()
     images = tuple(load_images(sorted((sample.folder / "calibration").glob("*.jpg"))[:20]))
-    model = ModelSource("small.tflite", small_detector(), said=SETTINGS)
+    model = ModelSource("small.tflite", small_detector(), settings=SETTINGS)
     held = opened.session_state["qviz_workspace"]
     opened.session_state["qviz_workspace"] = replace(
         held, models=(model,), images=images, dataset=None, is_sample=False, reference=None

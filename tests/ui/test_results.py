@@ -41,7 +41,7 @@ def images(count: int) -> list[EncodedImage]:
 
 def test_the_oldest_answers_go_and_a_page_may_ask_for_them_again() -> None:
     engine, shown = ByHand(), images(10)
-    results = Results(engine, most=100_000)
+    results = Results(engine, max_bytes=100_000)
     results.want_previews(shown, 160)
     for job in engine.jobs[1:]:
         job.set_result((4, 3, JPEG))

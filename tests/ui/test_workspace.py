@@ -36,7 +36,7 @@ def test_more_images_than_fit_are_counted(line: str, kept: int, limited: Callabl
 def test_settings_of_one_model_leave_the_others_alone() -> None:
     one, two = ModelSource("1.tflite", b"1"), ModelSource("2.tflite", b"2")
     held = Workspace().with_models([one, two]).with_settings(one.digest, Settings(channels="bgr"))
-    assert [model.said.channels for model in held.models] == ["bgr", None]
+    assert [model.settings.channels for model in held.models] == ["bgr", None]
 
 
 def test_a_removed_reference_is_no_longer_chosen() -> None:

@@ -193,7 +193,7 @@ def run_now(here: Page, image: EncodedImage, variants: Sequence[LoadedModel]) ->
     results, models = server.results(), [here.models.reference, *variants]
     results.want(models, [image], urgent=True)
     results.want_previews([image], SCREEN, urgent=True)
-    answers = [results.wait(model, image, PATIENCE) for model in models]
+    answers = [results.inference(model, image, PATIENCE) for model in models]
     picture = results.preview(image, SCREEN, PATIENCE)
     for answer in (picture, *answers):
         if isinstance(answer, QvizError):

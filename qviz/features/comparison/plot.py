@@ -1,4 +1,4 @@
-"""Reference confidence against variant confidence, a dot an object."""
+"""Confidence in the reference against confidence in a variant, one marker per object."""
 
 from __future__ import annotations
 
@@ -6,30 +6,49 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from qviz.chart_style import CHANGES
-from qviz.features.comparison import ComparedObject
+from qviz.chart_style import CHANGES, plain
+from qviz.errors import SettingsError
+from qviz.features.comparison import ComparedObject, Comparison
 
 SYMBOLS = {"kept": "circle", "shifted": "diamond", "relabelled": "square", "lost": "x", "spurious": "triangle-up"}
 
 
-def confidence_scatter(objects: Sequence[ComparedObject], reference: str, variant: str, score: float) -> go.Figure:
-    """Objects on the diagonal kept their confidence; a lost or spurious one lies on the side that still has it."""
+def figure(result: Comparison, variant: str | None = None) -> go.Figure:
+    """All objects of one variant. variant: its name; by default the one with the lowest agreement."""
+    rows = [row for row in result.variants if variant in (None, row.name)]
+    if not rows:
+        raise SettingsError(f"There is no variant {variant!r} in this comparison.")
+    worst = min(rows, key=lambda row: row.summary.agreement)
+    objects = [row for image in worst.images for row in image.objects]
+    return confidence_scatter(objects, result.reference, worst.name)
+
+
+def confidence_scatter(
+    objects: Sequence[ComparedObject], reference: str, variant: str, score: float | None = None
+) -> go.Figure:
+    """Objects on the diagonal kept their confidence; one that only one model has lies on that model's axis.
+
+    Args:
+        reference, variant: Their names, for the axes.
+        score: Confidence threshold, drawn as two lines.
+    """
     figure = go.Figure()
     figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"width": 1, "dash": "dot", "color": "#8a9299"})
     for name, symbol in SYMBOLS.items():
         rows = [(i, row) for i, row in enumerate(objects) if row.change == name]
         if rows:
-            figure.add_trace(_dots(name, symbol, rows))
+            figure.add_trace(_markers(name, symbol, rows))
     axis = {"range": [-0.03, 1.03], "dtick": 0.25, "constrain": "domain"}
-    figure.update_xaxes(title=f"confidence, {reference}", **axis)
-    figure.update_yaxes(title=f"confidence, {variant}", scaleanchor="x", **axis)
-    for add in (figure.add_vline, figure.add_hline):
-        add(score, line={"width": 1, "color": "#c3c8cc", "dash": "dash"})
+    figure.update_xaxes(title=f"confidence, {plain(reference)}", **axis)
+    figure.update_yaxes(title=f"confidence, {plain(variant)}", scaleanchor="x", **axis)
+    if score is not None:
+        for add in (figure.add_vline, figure.add_hline):
+            add(score, line={"width": 1, "color": "#c3c8cc", "dash": "dash"})
     legend = {"orientation": "h", "y": 1.0, "yanchor": "bottom"}
     return figure.update_layout(height=380, margin={"l": 8, "r": 8, "t": 32, "b": 8}, legend=legend)
 
 
-def _dots(name: str, symbol: str, rows: Sequence[tuple[int, ComparedObject]]) -> go.Scatter:
+def _markers(name: str, symbol: str, rows: Sequence[tuple[int, ComparedObject]]) -> go.Scatter:
     return go.Scatter(
         x=[row.reference_score or 0 for _, row in rows],
         y=[row.variant_score or 0 for _, row in rows],
@@ -42,6 +61,4 @@ def _dots(name: str, symbol: str, rows: Sequence[tuple[int, ComparedObject]]) ->
 
 
 def _label(row: ComparedObject) -> str:
-    """Plotly reads a subset of HTML in hovers: labels come from files."""
-    text = row.label if row.change != "relabelled" else f"{row.label} → {row.variant_label}"
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return plain(row.label if row.change != "relabelled" else f"{row.label} → {row.variant_label}")

@@ -1,8 +1,6 @@
-"""The live slider of the Robustness page: one image under one light, all models beside each other.
+"""The slider of the Robustness page: one image under one corruption, all models side by side, one object followed.
 
-Only this part of the page runs again when the slider is let go, so the picture is there at once.
-
-One object along the live slider: which one is followed, and its confidence in every model.
+Only this part of the page runs again when the slider is released, so the picture is there at once.
 """
 
 from __future__ import annotations
@@ -15,15 +13,14 @@ import numpy as np
 import streamlit as st
 
 from qviz.chart_style import REFERENCE, variant_colour
-from qviz.corruptions import moved_boxes
+from qviz.corruptions import CORRUPTIONS, SEVERITIES, moved_boxes
 from qviz.errors import QvizError
 from qviz.features.comparison import panel as compare
 from qviz.features.comparison.matching import IOU, changes, confidences
-from qviz.features.comparison.panel import payload
-from qviz.features.corruption_sweep.panel import KINDS, Kind
-from qviz.features.corruption_sweep.plot import Curve, live_curves
+from qviz.features.corruption_sweep.plot import live_curves
+from qviz.features.corruption_sweep.text import corruption_title
 from qviz.features.detection.models import LoadedModel
-from qviz.structures import Detections, EncodedImage, Inference
+from qviz.structures import AppliedCorruption, Detections, EncodedImage, Inference
 from qviz.structures.boxes import iou_matrix
 from qviz.ui import server, view
 from qviz.ui.page import Page
@@ -31,101 +28,102 @@ from qviz.ui.results import Preview
 from qviz.ui.strip import strip
 from qviz.ui.viewer import ViewerState, viewer
 
-BEAT = 0.4
-FOLLOWED = "qviz_live_object"
+REFRESH_SECONDS = 0.4
+THUMBNAIL = 160
+FOLLOWED, CLICKED_AMOUNT = "qviz_live_object", "qviz_live_amount"
+
+
+@dataclass(frozen=True, slots=True)
+class Slider:
+    """One slider: a corruption by severity, or light by any amount.
+
+    Attributes:
+        amounts: Drawn as pictures and as points of the curve.
+        neutral: The amount that changes nothing.
+    """
+
+    name: str
+    label: str
+    amounts: tuple[float, ...]
+    step: float
+    neutral: float
+    unit: str = ""
+    help: str = ""
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        return self.amounts[0], self.amounts[-1]
+
+    @property
+    def title(self) -> str:
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    def under(self, image: EncodedImage, amount: float) -> EncodedImage:
+        """The image at this amount."""
+        return image.under(None if amount == self.neutral else AppliedCorruption(self.name, amount))
+
+    def text(self, amount: float) -> str:
+        """`-1.5 stops`, `clean`, `severity 3`."""
+        if amount == self.neutral:
+            return "clean"
+        return f"severity {amount:g}" if self.name in CORRUPTIONS else f"{amount:+g} {self.unit}".strip()
+
+
+_CONTINUOUS = (
+    Slider(
+        "exposure", "Exposure", (-4, -3, -2, -1.5, -1, -0.5, 0, 1, 2), 0.25, 0, "stops", "Each stop halves the light."
+    ),
+    Slider(
+        "gamma",
+        "Gamma",
+        (0.3, 0.5, 0.7, 1, 1.4, 1.8, 2.2, 2.6, 3),
+        0.1,
+        1,
+        help="Above 1 darkens the midtones, below 1 lightens them.",
+    ),
+    Slider(
+        "temperature",
+        "Colour temperature",
+        (-3500, -2500, -1500, -500, 0, 1000, 2500, 4000, 5500),
+        250,
+        0,
+        "K",
+        "Relative to daylight: negative is warmer, positive is cooler.",
+    ),
+)
+SLIDERS: dict[str, Slider] = {slider.name: slider for slider in _CONTINUOUS} | {
+    row.name: Slider(row.name, corruption_title(row.name), (0, *SEVERITIES), 1, 0, "severity", row.description)
+    for row in CORRUPTIONS.values()
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Followed:
-    """An object of an image (its plain digest): a box and a class, in `Detections` of one."""
+    """An object of an image: the digest of the image without corruption, and `Detections` with one row."""
 
     image: str
-    what: Detections
+    target: Detections
 
-    def position(self, among: Detections) -> int | None:
-        """Where it is among other detections."""
-        overlap = iou_matrix(self.what.boxes, among.boxes)[0] if len(among) else np.zeros(0)
-        overlap = np.where(among.class_ids == self.what.class_ids[0], overlap, 0)
+    def position(self, detections: Detections) -> int | None:
+        """Index of the best match of the same class, or None."""
+        overlap = iou_matrix(self.target.boxes, detections.boxes)[0] if len(detections) else np.zeros(0)
+        overlap = np.where(detections.class_ids == self.target.class_ids[0], overlap, 0)
         return int(overlap.argmax()) if overlap.max(initial=0) >= IOU else None
 
 
-def follow(image: EncodedImage, found: Detections, number: int) -> None:
-    """This object is followed from now on."""
-    if 0 <= number < len(found):
-        st.session_state[FOLLOWED] = Followed(image.plain.digest, found[[number]])
-
-
-def live_curve_followed(here: Page, image: EncodedImage) -> Followed | None:
-    """The one chosen on this image, else the reference's most confident one on the clean image."""
-    kept: Followed | None = st.session_state.get(FOLLOWED)
-    if kept is not None and kept.image == image.plain.digest:
-        return kept
-    assert here.models is not None, "pages without a model stop before"
-    clean = server.results().found(here.models.reference, image.plain)
+def _followed(here: Page, image: EncodedImage) -> Followed | None:
+    """The object chosen on this image, else the reference's most confident one on the clean image."""
+    last: Followed | None = st.session_state.get(FOLLOWED)
+    if last is not None and last.image == image.plain.digest:
+        return last
+    clean = server.results().inference(here.loaded.reference, image.plain)
     if not isinstance(clean, Inference) or not len(clean.detections):
         return None
     return Followed(image.plain.digest, clean.detections.by_score()[[0]])
 
 
-def live_curve_show(here: Page, image: EncodedImage, kind: Kind, amount: float, what: Followed | None) -> None:
-    """Confidence of every model along the slider; drawn again until every point is there."""
-    assert here.models is not None, "pages without a model stop before"
-    found, images = here.models, [kind.under(image, at) for at in kind.amounts]
-    server.results().want(found.all, [image, *images])
-
-    def pending() -> bool:
-        return server.results().pending(found.all, [image, *images]) > 0
-
-    @st.fragment(run_every=BEAT if pending() else None)
-    def chart() -> None:
-        key = f"qviz-live-waits-{kind.name}-{image.digest[:12]}"
-        waits = pending()
-        if st.session_state.get(key) and not waits:
-            st.session_state[key] = False
-            st.rerun()
-        st.session_state[key] = waits
-        object_ = what or live_curve_followed(here, image)
-        if object_ is None:
-            st.caption("No object is followed: the reference finds none on the clean image.")
-            return
-        label = found.reference.inspection.label(int(object_.what.class_ids[0]))
-        st.text(f"{label}: confidence along the slider. Click another box to follow it.")
-        curves = [
-            Curve(found.name(model), _colour(here, model), _points(model, image, kind, object_)) for model in found.all
-        ]
-        title = f"{kind.label} ({kind.unit})" if kind.unit else kind.label
-        figure = live_curves(curves, kind.ends, amount, here.view.score, title)
-        st.plotly_chart(figure, width="stretch", key=f"live-curves-{kind.name}")
-
-    chart()
-
-
-def _colour(here: Page, model: LoadedModel) -> str:
-    assert here.models is not None, "pages without a model stop before"
-    numbers = {variant.digest: i for i, variant in enumerate(here.models.variants)}
-    return variant_colour(numbers[model.digest]) if model.digest in numbers else REFERENCE
-
-
-def _points(model: LoadedModel, image: EncodedImage, kind: Kind, what: Followed) -> list[tuple[float, float]]:
-    """(amount, confidence) where it is known already."""
-    points = []
-    for amount in kind.amounts:
-        under = kind.under(image, amount)
-        run = server.results().found(model, under)
-        if isinstance(run, Inference):
-            boxes, kept = moved_boxes(what.what.boxes, (run.width, run.height), under)
-            there = Detections.of(boxes, what.what.scores, what.what.class_ids)
-            if kept.all():
-                points.append((float(amount), float(confidences(there, run.detections)[0])))
-    return points
-
-
-THUMB = 160
-PICKED = "qviz_live_amount"
-
-
 def choose_image(here: Page, image: EncodedImage) -> None:
-    """Another image comes into view."""
+    """A list of the images; a choice becomes the page's image."""
     names = [other.name for other in here.workspace.images]
     key = f"live-image-{image.digest[:12]}"
 
@@ -139,112 +137,164 @@ def choose_image(here: Page, image: EncodedImage) -> None:
 @st.fragment
 def show(here: Page, image: EncodedImage, variants: Sequence[LoadedModel]) -> None:
     """Slider, pictures, viewer and curves of one image."""
-    assert here.models is not None, "pages without a model stop before"
     left, right = st.columns([1, 2], vertical_alignment="bottom")
     with left:
-        kind = _kind()
+        slider = _choose_slider()
     with right:
-        amount = _amount(kind)
-    under = kind.under(image, amount)
+        amount = _choose_amount(slider)
+    corrupted = slider.under(image, amount)
     try:
-        picture, runs = compare.run_now(here, under, variants)
+        picture, runs = compare.run_now(here, corrupted, variants)
     except QvizError as error:
         st.text(f"{image.name} cannot be shown. {error}")
         return
-    followed = live_curve_followed(here, image)
     wide, narrow = st.columns([3, 2])
     with wide:
-        state = _viewer(here, under, picture, runs, variants, followed)
-    _take(state, image, runs)
+        state = _viewer(here, corrupted, picture, runs, variants, _followed(here, image))
+    _apply_events(state, image, runs)
     with narrow:
-        live_curve_show(here, image, kind, amount, live_curve_followed(here, image))
-    _pictures(image, kind, amount)
+        _curves(here, image, slider, amount)
+    _pictures(image, slider, amount)
 
 
-def _kind() -> Kind:
-    names = list(KINDS)
+def _choose_slider() -> Slider:
+    names = list(SLIDERS)
     name = st.selectbox(
-        "Light", names, format_func=lambda name: KINDS[name].label, key="qviz-live-kind", help="One shift at a time."
+        "Light",
+        names,
+        format_func=lambda name: SLIDERS[name].label,
+        key="qviz-live-kind",
+        help="One corruption at a time.",
     )
-    return KINDS[name or names[0]]
+    return SLIDERS[name or names[0]]
 
 
-def _amount(kind: Kind) -> float:
-    key = f"qviz-live-{kind.name}"
-    if (picked := st.session_state.pop(PICKED, None)) is not None:
-        st.session_state[key] = picked  # a picture was clicked
+def _choose_amount(slider: Slider) -> float:
+    key = f"qviz-live-{slider.name}"
+    if (clicked := st.session_state.pop(CLICKED_AMOUNT, None)) is not None:
+        st.session_state[key] = clicked
     elif key not in st.session_state:
-        st.session_state[key] = float(kind.neutral)
-    start, end = (float(side) for side in kind.ends)
-    label = f"{kind.label} ({kind.unit})" if kind.unit else kind.label
-    step = float(kind.step)
+        st.session_state[key] = float(slider.neutral)
+    start, end = (float(side) for side in slider.ends)
+    step = float(slider.step)
     style = "%d" if step >= 1 else "%.2f"
-    return round(st.slider(label, start, end, step=step, format=style, key=key, help=kind.help), 4)
+    return round(st.slider(slider.title, start, end, step=step, format=style, key=key, help=slider.help), 4)
 
 
 def _viewer(
     here: Page,
-    under: EncodedImage,
+    image: EncodedImage,
     picture: Preview,
     runs: Sequence[Inference],
     variants: Sequence[LoadedModel],
     followed: Followed | None,
 ) -> ViewerState:
-    assert here.models is not None, "pages without a model stop before"
-    panes = [(here.models.name(variant), run) for variant, run in zip(variants, runs[1:], strict=True)]
-    chosen = _selected(here, runs, variants, followed)
-    data = payload(under, picture, here.models, runs[0], panes, None, here.view, chosen, (0, 1))
-    data["view"]["present"] = None  # there is one image, and the light is the control
+    panes = [(here.loaded.name(variant), run) for variant, run in zip(variants, runs[1:], strict=True)]
+    selected = _selected(here, runs, variants, followed)
+    data = compare.payload(image, picture, here.loaded, runs[0], panes, None, here.view, selected, (0, 1))
+    data["view"]["present"] = None  # there is one image, and the slider is the control
     return viewer(data, key="live")
 
 
 def _selected(
     here: Page, runs: Sequence[Inference], variants: Sequence[LoadedModel], followed: Followed | None
 ) -> str | None:
-    """The object that is followed, as the viewer names it under this light."""
-    assert here.models is not None, "pages without a model stop before"
-    if followed is None or not variants or followed.position(runs[0].detections) is None:
+    """The viewer's name of the followed object under this corruption."""
+    position = followed.position(runs[0].detections) if followed is not None and variants else None
+    if position is None:
         return None
-    wanted = followed.position(runs[0].detections)
-    number = next(i for i, other in enumerate(here.models.variants) if other.digest == variants[0].digest)
+    number = next(i for i, other in enumerate(here.loaded.variants) if other.digest == variants[0].digest)
     rows = changes(runs[0].detections, runs[1].detections, None, here.view.score)
-    row = next((row for row in rows if row.reference == wanted), None)
-    return None if row is None else f"v{number}:{wanted}:{-1 if row.variant is None else row.variant}"
+    row = next((row for row in rows if row.reference == position), None)
+    return None if row is None else f"v{number}:{position}:{-1 if row.variant is None else row.variant}"
 
 
-def _take(state: ViewerState, image: EncodedImage, runs: Sequence[Inference]) -> None:
-    """A box that was clicked is followed from now on; a threshold that was moved is kept."""
+def _apply_events(state: ViewerState, image: EncodedImage, runs: Sequence[Inference]) -> None:
+    """Follow a box that was clicked; take over a threshold that was moved."""
     if "threshold" in state.acted and state.threshold is not None:
         view.change(score=round(state.threshold, 2))
         st.rerun()
     if "selected" in state.acted and state.selected:
-        _, first, second = (part for part in state.selected.split(":"))
+        _, first, second = state.selected.split(":")
         number, run = (int(first), runs[0]) if int(first) >= 0 else (int(second), runs[1])
-        follow(image, run.detections, number)
+        if 0 <= number < len(run.detections):
+            st.session_state[FOLLOWED] = Followed(image.plain.digest, run.detections[[number]])
         st.rerun(scope="fragment")
 
 
-def _pictures(image: EncodedImage, kind: Kind, amount: float) -> None:
+def _curves(here: Page, image: EncodedImage, slider: Slider, amount: float) -> None:
+    """Confidence of the followed object in every model along the slider; redrawn until every point is there."""
+    models, images = here.loaded, [slider.under(image, each) for each in slider.amounts]
+    server.results().want(models.all, [image, *images])
+
+    def is_pending() -> bool:
+        return server.results().pending(models.all, [image, *images]) > 0
+
+    @st.fragment(run_every=REFRESH_SECONDS if is_pending() else None)
+    def chart() -> None:
+        key = f"qviz-live-waits-{slider.name}-{image.digest[:12]}"
+        pending = is_pending()
+        if st.session_state.get(key) and not pending:
+            st.session_state[key] = False
+            st.rerun()
+        st.session_state[key] = pending
+        followed = _followed(here, image)
+        if followed is None:
+            st.caption("No object is followed: the reference finds none on the clean image.")
+            return
+        label = models.reference.inspection.label(int(followed.target.class_ids[0]))
+        st.text(f"{label}: confidence along the slider. Click another box to follow it.")
+        curves = [
+            (models.name(model), _colour(here, model), _points(model, image, slider, followed)) for model in models.all
+        ]
+        figure = live_curves(curves, slider.ends, amount, here.view.score, slider.title)
+        st.plotly_chart(figure, width="stretch", key=f"live-curves-{slider.name}")
+
+    chart()
+
+
+def _colour(here: Page, model: LoadedModel) -> str:
+    numbers = {variant.digest: i for i, variant in enumerate(here.loaded.variants)}
+    return variant_colour(numbers[model.digest]) if model.digest in numbers else REFERENCE
+
+
+def _points(model: LoadedModel, image: EncodedImage, slider: Slider, followed: Followed) -> list[tuple[float, float]]:
+    """(amount, confidence) of the amounts that the model has run."""
+    points, target = [], followed.target
+    for amount in slider.amounts:
+        corrupted = slider.under(image, amount)
+        run = server.results().inference(model, corrupted)
+        if isinstance(run, Inference):
+            boxes, visible = moved_boxes(target.boxes, (run.width, run.height), corrupted)
+            if visible.all():
+                moved = Detections.of(boxes, target.scores, target.class_ids)
+                points.append((float(amount), float(confidences(moved, run.detections)[0])))
+    return points
+
+
+def _pictures(image: EncodedImage, slider: Slider, amount: float) -> None:
     """The image at each of the slider's amounts; a click moves the slider there."""
-    shifted = {kind.text(at): kind.under(image, at) for at in kind.amounts}
-    server.results().want_previews(shifted.values(), THUMB)
+    by_text = {slider.text(each): slider.under(image, each) for each in slider.amounts}
+    server.results().want_previews(by_text.values(), THUMBNAIL)
 
-    def pending() -> bool:
-        return any(server.results().preview(other, THUMB) is None for other in shifted.values())
+    def is_pending() -> bool:
+        return any(server.results().preview(other, THUMBNAIL) is None for other in by_text.values())
 
-    @st.fragment(run_every=0.4 if pending() else None)
+    @st.fragment(run_every=REFRESH_SECONDS if is_pending() else None)
     def pictures() -> None:
-        rows = [{"name": n, "src": _source(other), "badge": n, "level": "none"} for n, other in shifted.items()]
-        picked = strip(rows, kind.text(amount), key=f"live-strip-{kind.name}")
-        if picked is not None and picked in shifted and picked != kind.text(amount):
-            st.session_state[PICKED] = next(float(at) for at in kind.amounts if kind.text(at) == picked)
+        rows = [{"name": n, "src": _source(other), "badge": n, "level": "none"} for n, other in by_text.items()]
+        clicked = strip(rows, slider.text(amount), key=f"live-strip-{slider.name}")
+        if clicked is not None and clicked in by_text and clicked != slider.text(amount):
+            st.session_state[CLICKED_AMOUNT] = next(
+                float(each) for each in slider.amounts if slider.text(each) == clicked
+            )
             st.rerun()
 
     pictures()
 
 
 def _source(image: EncodedImage) -> str:
-    picture = server.results().preview(image, THUMB)
+    picture = server.results().preview(image, THUMBNAIL)
     if not isinstance(picture, Preview):
         return ""
     return "data:image/jpeg;base64," + base64.b64encode(picture.jpeg).decode()

@@ -1,9 +1,8 @@
-"""Models as an analysis takes them: shared with the workers, inspected, their settings complete.
+"""Models as analyses take them: read, converted where necessary, shared with the workers, inspected.
 
-What can be said of a model that TensorFlow Lite cannot express and TensorFlow itself runs, as a reference only.
-
-It has boxes and so AP, but no layers. It prepares images and suppresses boxes inside, so that little can be set:
-class_offset (1: the Object Detection API counts classes from 1), max_detections and labels.
+A model that TensorFlow Lite cannot express is run by TensorFlow itself, as a reference only. It gives boxes, hence AP,
+but no layers. It prepares images and suppresses boxes internally, so only class_offset (1: the Object Detection API
+counts classes from 1), max_detections and labels can be set.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from qviz.datasets.sidecar import read_sidecar
 from qviz.detector import Inspection, inspect_job
 from qviz.engine import Blob, Engine, LocalEngine
 from qviz.errors import ModelError, NeedsTensorFlow, QvizError, SettingsError
+from qviz.formatting import listed, megabytes
 from qviz.limits import limits
 from qviz.structures import Model, Scheme, Settings, digest_of
 from qviz.tensorflow_models import (
@@ -34,41 +34,28 @@ from qviz.tensorflow_models import (
 )
 from qviz.tflite.scheme import scheme_facts
 
-DEFAULTS = Settings(class_offset=1, max_detections=100)
-APPLY = ("class_offset", "max_detections", "labels")
-
-
-def inspect_reference_job(model: Blob, said: Settings, sidecar: Settings) -> Inspection:
-    """As `qviz.detector.inspect_job`, of a packed SavedModel. Raises ModelError."""
-    graph = signature_graph(model.read())
-    layers = {
-        "class count": Settings(labels=labels_by_count(class_count(graph)) or None),
-        "default": DEFAULTS,
-        "sidecar": sidecar,
-        "given": said,
-    }
-    settings = Settings(decoder=TENSORFLOW)
-    sources = {field.name: "network" for field in fields(Settings) if field.name != "labels"}
-    for source, layer in layers.items():
-        taken = {name: value for name, value in layer.given().items() if name in APPLY}
-        settings, sources = replace(settings, **taken), {**sources, **dict.fromkeys(taken, source)}
-    return Inspection(graph, scheme_facts(graph), TENSORFLOW, (TENSORFLOW,), settings, sources)
-
-
 T = TypeVar("T")
+
+TENSORFLOW_DEFAULTS = Settings(class_offset=1, max_detections=100)
+TENSORFLOW_SETTINGS = ("class_offset", "max_detections", "labels")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A model as the user gave it: its bytes and what was said of it.
+    """A model as the user gave it.
 
-    kind: what the bytes are. Anything but a .tflite file has to be made `ready`, which leaves a .tflite file and what
-    it was `converted_from`, or the `refusal`: why TensorFlow Lite cannot express it, so that TensorFlow itself runs it.
+    Attributes:
+        data: Its bytes; kind says what they are.
+        settings: Given by the user, for this model.
+        sidecar: Settings from the file `NAME.qviz.json` beside it.
+        digest: sha256 of data.
+        converted_from: What it was before it was converted to a .tflite file, or empty.
+        refusal: Why TensorFlow Lite cannot express it, so that TensorFlow itself runs it, or empty.
     """
 
     name: str
     data: bytes = field(repr=False)
-    said: Settings = field(default_factory=Settings)
+    settings: Settings = field(default_factory=Settings)
     sidecar: Settings = field(default_factory=Settings)
     digest: str = ""
     kind: SourceKind = SourceKind.TFLITE
@@ -81,13 +68,19 @@ class ModelSource:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it can be loaded as it is."""
+        """Whether it can be loaded without converting it first."""
         return self.kind is SourceKind.TFLITE or bool(self.refusal)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LoadedModel:
-    """A model ready to run: `blob` for the workers, `inspection` for people; the rest as in `ModelSource`."""
+    """A model ready to run.
+
+    Attributes:
+        blob: Its bytes, for the workers.
+        inspection: Graph, scheme, decoder and complete settings.
+        converted_from, refusal: As in `ModelSource`.
+    """
 
     model: Model
     blob: Blob
@@ -95,21 +88,27 @@ class LoadedModel:
     converted_from: str = ""
     refusal: str = ""
 
+    def __repr__(self) -> str:
+        size = megabytes(self.bytes)
+        return f"LoadedModel({self.name[:200]!r}, {self.scheme}, {size}, decoder {self.inspection.decoder})"
+
     @property
     def name(self) -> str:
         return self.model.name
 
     @property
     def digest(self) -> str:
+        """sha256 of the file."""
         return self.model.digest
 
     @property
     def identity(self) -> tuple[str, str, Settings]:
-        """What a result that is kept for all sessions is known by: it names the model as its own session does."""
+        """The key of results that are cached for all sessions; they name the model as its own session does."""
         return self.digest, self.name, self.settings
 
     @property
     def bytes(self) -> int:
+        """Size of the file."""
         return len(self.model.data)
 
     @property
@@ -118,31 +117,35 @@ class LoadedModel:
 
     @property
     def settings(self) -> Settings:
+        """Complete settings."""
         return self.inspection.settings
 
     @property
     def layers_available(self) -> bool:
-        """A .tflite file. False where TensorFlow runs it, which gives boxes only: `refusal` says why."""
+        """Whether it is a .tflite file. A model that TensorFlow runs gives boxes only."""
         return self.inspection.decoder != TENSORFLOW
 
 
-def read_source(path: Path, said: Settings = Settings()) -> ModelSource:
-    """A model file, or a SavedModel's folder, with its sidecar. Raises ModelError, SettingsError."""
+# ---- reading and converting ----------------------------------------------------------------------------------------
+
+
+def read_source(path: Path, settings: Settings = Settings()) -> ModelSource:
+    """A model file, or the folder of a SavedModel, with its sidecar. Raises ModelError, SettingsError."""
     if not path.exists():
-        raise ModelError(f"{path} is not there; give a .tflite file, a SavedModel's folder or a Keras file.")
+        raise ModelError(f"{path} is not there; give a .tflite file, a SavedModel folder or a Keras file.")
     if kind := kind_of(path):
-        path = path.resolve()  # "." has a name then
-        return ModelSource(path.name, _packed(path), said, read_sidecar(path), kind=kind)
+        path = path.resolve()  # "." gets a name
+        return ModelSource(path.name, _packed(path), settings, read_sidecar(path), kind=kind)
     if path.is_dir():
-        raise ModelError(f"{path} is a folder without saved_model.pb; give a SavedModel's folder or a .tflite file.")
+        raise ModelError(f"{path} is a folder without saved_model.pb; give a SavedModel folder or a .tflite file.")
     check_model_size(path.name, path.stat().st_size)
-    return ModelSource(path.name, path.read_bytes(), said, read_sidecar(path))
+    return ModelSource(path.name, path.read_bytes(), settings, read_sidecar(path))
 
 
 def check_model_size(name: str, size: int) -> None:
-    """Raises ModelError for a .tflite file of more bytes than are read."""
-    if size > (most := limits().model_mb) << 20:
-        raise ModelError(f"{name} has {size >> 20} MB; models of up to {most} are read.")
+    """Raises ModelError where a .tflite file has more bytes than the limit."""
+    if size > (max_mb := limits().model_mb) << 20:
+        raise ModelError(f"{name} has {size >> 20} MB; models of up to {max_mb} MB are read.")
 
 
 def _packed(path: Path) -> bytes:
@@ -153,10 +156,12 @@ def _packed(path: Path) -> bytes:
 
 
 def ready(sources: Sequence[ModelSource]) -> list[ModelSource]:
-    """What is no .tflite file converted to one, side by side. Raises the first ModelError or WorkerError.
+    """The models with each SavedModel and Keras file converted to a .tflite file, in parallel.
 
-    In worker processes of their own: TensorFlow takes longer than an engine's jobs may, and its half gigabyte goes
-    when they end.
+    The conversion runs in its own worker processes: TensorFlow takes longer than the time limit of an engine's jobs,
+    and its 500 MB of memory are freed when they end.
+
+    Raises ModelError or WorkerError for the first that fails.
     """
     waiting = {source.digest: source for source in sources if not source.is_ready}
     if not waiting:
@@ -171,19 +176,22 @@ def ready(sources: Sequence[ModelSource]) -> list[ModelSource]:
 
 def _converted(source: ModelSource, job: Future[bytes]) -> ModelSource:
     try:
-        data = _named(source, job)
+        data = _result(source, job)
     except NeedsTensorFlow as error:
         return replace(source, refusal=str(error).removeprefix(f"{source.name} "))
     return replace(source, data=data, digest=digest_of(data), kind=SourceKind.TFLITE, converted_from=str(source.kind))
 
 
-def load_models(engine: Engine, sources: Sequence[ModelSource]) -> list[LoadedModel]:
-    """All of them made ready, the first taken as the reference whose settings the others follow where they say none.
+# ---- loading -------------------------------------------------------------------------------------------------------
 
-    Raises the first ModelError, SettingsError or WorkerError, with the model's name in front.
+
+def load_models(engine: Engine, sources: Sequence[ModelSource]) -> list[LoadedModel]:
+    """All models; those after the first take over its settings where they have none of their own.
+
+    Raises ModelError, SettingsError or WorkerError for the first that fails, with its name in front.
     """
     sources = ready(sources)
-    jobs = [start_loading(engine, source) for source in sources]  # all under way before the first is waited for
+    jobs = [start_loading(engine, source) for source in sources]  # all run before the first is waited for
     models = [finish_loading(engine, source, job) for source, job in zip(sources, jobs, strict=True)]
     return models[:1] + [follow(model, models[0]) for model in models[1:]]
 
@@ -195,29 +203,29 @@ def load_model(engine: Engine, source: ModelSource) -> LoadedModel:
 
 
 def follow(variant: LoadedModel, reference: LoadedModel) -> LoadedModel:
-    """The variant prepared as its reference is, where nobody said otherwise."""
+    """The variant with the reference's settings where it has none of its own."""
     return replace(variant, inspection=variant.inspection.following(reference.inspection))
 
 
 def start_loading(engine: Engine, source: ModelSource) -> Future[Inspection]:
-    """Queue the inspection of a model. Raises ModelError where it is not ready."""
+    """Queue the inspection of a model. Raises ModelError where it has to be converted first."""
     if not source.is_ready:
         raise ModelError(f"{source.name} is a {source.kind}, which has to be converted first.")
     blob = engine.share(source.data, source.digest)
-    job = inspect_reference_job if source.refusal else inspect_job
-    return engine.submit_urgent(job, blob, source.said, source.sidecar)
+    job = inspect_tensorflow_job if source.refusal else inspect_job
+    return engine.submit_urgent(job, blob, source.settings, source.sidecar)
 
 
-def finish_loading(engine: Engine, source: ModelSource, inspection: Future[Inspection]) -> LoadedModel:
-    """Wait for it; an error gets the model's name in front."""
-    found = _named(source, inspection)
-    digest = source.digest
-    model = Model(source.name, source.data, digest, found.facts.scheme)
-    return LoadedModel(model, engine.share(source.data, digest), found, source.converted_from, source.refusal)
+def finish_loading(engine: Engine, source: ModelSource, job: Future[Inspection]) -> LoadedModel:
+    """The model, once its inspection is finished. An error has the model's name in front."""
+    inspection = _result(source, job)
+    model = Model(source.name, source.data, source.digest, inspection.facts.scheme)
+    blob = engine.share(source.data, source.digest)
+    return LoadedModel(model, blob, inspection, source.converted_from, source.refusal)
 
 
-def _named(source: ModelSource, job: Future[T]) -> T:
-    """The job's result; an error gets the model's name in front."""
+def _result(source: ModelSource, job: Future[T]) -> T:
+    """The job's result. An error has the model's name in front."""
     try:
         return job.result()
     except ModelError as error:
@@ -226,23 +234,43 @@ def _named(source: ModelSource, job: Future[T]) -> T:
         raise type(error)(f"{source.name}: {error}") from error
 
 
+def inspect_tensorflow_job(model: Blob, given: Settings, sidecar: Settings) -> Inspection:
+    """In a worker: as `qviz.detector.inspect_job`, for a packed SavedModel that TensorFlow runs. Raises ModelError."""
+    graph = signature_graph(model.read())
+    layers = {
+        "class count": Settings(labels=labels_by_count(class_count(graph)) or None),
+        "default": TENSORFLOW_DEFAULTS,
+        "sidecar": sidecar,
+        "given": given,
+    }
+    settings = Settings(decoder=TENSORFLOW)
+    sources = {field.name: "network" for field in fields(Settings) if field.name != "labels"}
+    for source, layer in layers.items():
+        values = {name: value for name, value in layer.given().items() if name in TENSORFLOW_SETTINGS}
+        settings, sources = replace(settings, **values), {**sources, **dict.fromkeys(values, source)}
+    return Inspection(graph, scheme_facts(graph), TENSORFLOW, (TENSORFLOW,), settings, sources)
+
+
+# ---- choosing and naming -------------------------------------------------------------------------------------------
+
+
 def choose_reference(models: Sequence[LoadedModel]) -> LoadedModel:
-    """The float32 model, else the float16 one, else the largest file: the least quantized."""
+    """The least quantized model: float32, else float16, else the largest file."""
     order = [Scheme.FLOAT32, Scheme.FLOAT16]
     ranks = {scheme: rank for rank, scheme in enumerate(order)}
     return min(models, key=lambda model: (ranks.get(model.scheme, len(order)), -model.bytes))
 
 
 def short_names(models: Sequence[LoadedModel]) -> dict[str, str]:
-    """digest -> the part of the name that tells the models apart: their common prefix and the ending left out."""
+    """Digest -> name without the words that all names begin with and without the suffix."""
     stems = {model.digest: model.name.removesuffix(".tflite") for model in models}
     if len(stems) < 2:
         return stems
     words = [stem.split("_") for stem in stems.values()]
-    shared = 0
-    while all(len(word) > shared + 1 and word[shared] == words[0][shared] for word in words):
-        shared += 1
-    return {digest: "_".join(stem.split("_")[shared:]) for digest, stem in stems.items()}
+    common = 0
+    while all(len(word) > common + 1 and word[common] == words[0][common] for word in words):
+        common += 1
+    return {digest: "_".join(stem.split("_")[common:]) for digest, stem in stems.items()}
 
 
 def with_unique_names(models: Sequence[LoadedModel]) -> list[LoadedModel]:
@@ -265,21 +293,24 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 
 def choose_variant(models: Sequence[LoadedModel], name: str | int | None) -> LoadedModel:
-    """The variant (any model but the first) of this name, of a name that contains it, or of this number from 1;
-    the only one where no name is given.
+    """One of the models after the first.
+
+    Args:
+        name: Its name, a part of it that no other variant has, or its number from 1; None where there is only one.
 
     Raises:
         SettingsError: No variant fits, or several do.
     """
     variants = models[1:]
     if isinstance(name, int):
-        fitting = list(variants[name - 1 : name]) if name > 0 else []
+        matches = list(variants[name - 1 : name]) if name > 0 else []
     elif name is None:
-        fitting = list(variants)
+        matches = list(variants)
     else:
-        fitting = [model for model in variants if model.name == name] or [m for m in variants if name in m.name]
-    if len(fitting) == 1:
-        return fitting[0]
-    known = ", ".join(model.name for model in variants) or "none"
-    wanted = "Several variants are open" if name is None and variants else f"{name!r} names {len(fitting)} variants"
-    raise SettingsError(f"{wanted}; name one of: {known}.")
+        matches = [model for model in variants if model.name == name] or [m for m in variants if name in m.name]
+    if len(matches) == 1:
+        return matches[0]
+    if not variants:
+        raise SettingsError("Only the reference is open; add a quantized variant of it.")
+    problem = f"{len(variants)} variants are open" if name is None else f"{name!r} fits {len(matches)} variants"
+    raise SettingsError(f"{problem}; name one of: {listed([model.name for model in variants], 10)}.")

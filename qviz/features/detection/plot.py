@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from qviz.chart_style import REFERENCE, variant_colour
+from qviz.chart_style import REFERENCE, plain, variant_colour
 from qviz.features.detection import DetectionResult
 
 
@@ -15,7 +15,7 @@ def figure(result: DetectionResult) -> go.Figure:
         chart.add_trace(
             go.Histogram(
                 x=[float(score) for rows in images.values() for score in rows.scores],
-                name=name.replace("<", "&lt;"),
+                name=plain(name),
                 xbins={"start": 0.0, "end": 1.0, "size": 0.05},
                 marker={"color": REFERENCE if number == 0 else variant_colour(number - 1)},
             )

@@ -59,7 +59,7 @@ def _apply(
             nms_iou,
             most,
             offset,
-            source.said.labels,
+            source.settings.labels,
         )
     except QvizError as error:
         st.error(str(error))

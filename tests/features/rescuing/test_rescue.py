@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from qviz.api.building import source_of
+from qviz.features.building import source_of
 from qviz.datasets.files import load_images, unannotated_images
 from qviz.engine import LocalEngine
 from qviz.errors import Cancelled, DatasetError, QuantizeError, SettingsError
@@ -46,7 +46,7 @@ def images(sample: Sample) -> list[EncodedImage]:
 
 @pytest.fixture(scope="module")
 def reference(engine: LocalEngine) -> LoadedModel:
-    return load_model(engine, ModelSource("small.tflite", small_detector(), said=SETTINGS))
+    return load_model(engine, ModelSource("small.tflite", small_detector(), settings=SETTINGS))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_just_the_ruined_layer_stays_float(
 def test_the_smallest_recipe_that_keeps_the_budget_wins(
     engine: LocalEngine, workers: LocalEngine, images: list[EncodedImage], dataset: Dataset
 ) -> None:
-    sound = load_model(engine, ModelSource("sound.tflite", small_detector(planted=False), said=SETTINGS))
+    sound = load_model(engine, ModelSource("sound.tflite", small_detector(planted=False), settings=SETTINGS))
     recipes = ("float16", "int16x8", "dynamic_range", "int8")
     found = run(engine, workers, sound, images, dataset, recipes=recipes)
     assert found.best is not None and found.best.candidate == Candidate("dynamic_range")
