@@ -20,12 +20,12 @@ from typing import Any
 
 from benchmarks.quantization_debugger import SETTINGS, float32, hushed, processor
 from benchmarks.what_if import quiet
-from qviz.api.building import float_source
+from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine, importing
-from qviz.features.building import Calibration, Options, Source, builders, calibrate, start_building
+from qviz.features.building import Calibration, Options, Source, builders, calibrate, source_of, start_building
 from qviz.features.building.calibration import network_input
-from qviz.features.detection.models import read_source
+from qviz.features.detection.models import load_model, read_source
 from qviz.structures import EncodedImage
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
@@ -40,6 +40,11 @@ def photographs() -> list[EncodedImage]:
     return list(load_images([SAMPLE / "calibration"]))[:IMAGES]
 
 
+def loaded_source(engine: LocalEngine) -> Source:
+    given = read_source(float32(), SETTINGS)
+    return source_of(load_model(engine, given), given)
+
+
 def timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
     """Seconds, processor seconds, and what came of it."""
     start, before = time.perf_counter(), processor()
@@ -50,10 +55,9 @@ def timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
 def ours(images: Sequence[EncodedImage]) -> Calibration:
     start = time.perf_counter()
     with LocalEngine(warm_up=importing("qviz.features.building")) as engine, builders() as makers:
-        source = float_source(engine, read_source(float32(), SETTINGS))
-        model = engine.share(source.float_data, source.float_digest)
+        source = loaded_source(engine)
         print(f"workers are up and the model is read after   {time.perf_counter() - start:6.2f} s")
-        runs = [timed(lambda: calibrate(engine, model, source.settings, images)[0]) for _ in range(4)]
+        runs = [timed(lambda: calibrate(Context(engine), source, images)) for _ in range(4)]
         first, *warm = [seconds for seconds, _, _ in runs]
         print(
             f"ours, ranges of {len(images)} images on {engine.workers} workers: first {first:6.2f} s (goal {GOAL:g}),"
@@ -64,7 +68,7 @@ def ours(images: Sequence[EncodedImage]) -> Calibration:
             timed(lambda o=options, r=recipe: _built(makers, source, r, o, found)) for recipe, options in RECIPES * 2
         ]
         for (recipe, options), (seconds, busy, inside) in zip(RECIPES * 2, built, strict=True):
-            said = "operators 0-1 in float" if options.keeps else options.algorithm
+            said = "operators 0-1 in float" if options.keeps_float else options.algorithm
             print(
                 f"  a further recipe: {recipe:<8}{said:<24}{seconds:6.2f} s (goal {GOAL_EACH:g}; building alone"
                 f" {inside:.2f} s), processor {busy:.2f} s"
@@ -145,7 +149,7 @@ def main() -> None:
     images = photographs()
     ranges = ours(images)
     with LocalEngine(1) as engine:
-        source = float_source(engine, read_source(float32(), SETTINGS))
+        source = loaded_source(engine)
     with hushed():
         imports, _, _ = timed(lambda: __import__("litert_quantizer") and __import__("tensorflow"))
     others = peer(images, source)

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.what_if import quiet
-from qviz.features.building import source_of
+from qviz.context import Context
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine, importing
 from qviz.features.accuracy import evaluate
-from qviz.features.building import Calibration, calibrate
+from qviz.features.building import Calibration, calibrate, source_of
 from qviz.features.building.quantizers import _statistics
 from qviz.features.detection.models import LoadedModel
 from qviz.session import Session
@@ -72,7 +72,7 @@ def datasets() -> list[tuple[Dataset, list[Path]]]:
 
 
 def show(engine: LocalEngine, models: Sequence[LoadedModel], data: Dataset) -> None:
-    result = evaluate(engine, models, data)
+    result = evaluate(Context(engine), models, data)
     print(f"\n{data.name}: {result.images} images, float32 AP {100 * (result.models[0].ap or 0):.1f}")
     for figures, loss in zip(result.models[1:], result.losses, strict=True):
         low, high = 100 * (loss.ap.low or 0), 100 * (loss.ap.high or 0)
@@ -87,8 +87,7 @@ def main() -> None:
     for data, paths in datasets():
         with tempfile.TemporaryDirectory() as name, LocalEngine(warm_up=importing("qviz.detector")) as engine:
             (reference,) = Session(FLOAT, engine=engine, cache=False).models
-            settings = source_of(reference).settings
-            ranges, _ = calibrate(engine, reference.blob, settings, list(load_images(paths)))
+            ranges = calibrate(Context(engine), source_of(reference), list(load_images(paths)))
             files = []
             for kind, how in KINDS.items():
                 files.append(Path(name) / f"{kind}.tflite")

@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
 from qviz.features.building import RECIPES, Options, Source, builders, calibrate, start_building
 from qviz.structures import EncodedImage
 from qviz.tensorflow_models import SourceKind, read_packed
-from tests.features.conftest import SETTINGS, keras_source, source_of
+from tests.features.conftest import keras_source, source_of
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
 IMAGES = 8
@@ -38,8 +39,7 @@ def sources(workers: LocalEngine, folder: Path) -> Iterator[tuple[str, Source]]:
 
 def rows(workers: LocalEngine, source: Source, images: Sequence[EncodedImage]) -> Iterator[tuple[str, str, str]]:
     """(recipe, inputs and outputs, outcome)."""
-    model = workers.share(source.float_data, source.float_digest)
-    ranges, _ = calibrate(workers, model, SETTINGS, images)
+    ranges = calibrate(Context(workers), source, images)
     for name, recipe in RECIPES.items():
         for io in recipe.io:
             given = (ranges, images) if recipe.needs_calibration else (None, ())
@@ -51,9 +51,7 @@ def rows(workers: LocalEngine, source: Source, images: Sequence[EncodedImage]) -
                 continue
             seconds = time.perf_counter() - start
             share = len(built.data) / len(source.float_data)
-            why = sorted(
-                {reason for _, reason in built.stayed_float if "--io" not in reason and "weights only" not in reason}
-            )
+            why = sorted({row.reason for row in built.stayed_float if not any(usual in row.reason for usual in USUAL)})
             yield (
                 name,
                 io,

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotDoneYet
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from qviz.engine import Engine
 from qviz.errors import Cancelled
 from qviz.progress import Advance, OnProgress, Progress
 from qviz.store import Store
+
+T = TypeVar("T")
+SECONDS_BETWEEN_CHECKS = 0.2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +40,16 @@ class Context:
         if self.cancel is not None and self.cancel.is_set():
             raise Cancelled("The work was stopped before it was done.")
 
+    def wait(self, job: Future[T]) -> T:
+        """The result of a job in a worker. Raises Cancelled soon after `cancel` is set, else what the job raised."""
+        while True:
+            self.check_cancelled()
+            try:
+                return job.result(timeout=SECONDS_BETWEEN_CHECKS)
+            except NotDoneYet:
+                if job.done():  # the job itself ran into a time limit
+                    return job.result()
+
     def reporting(self, on_progress: OnProgress) -> Context:
         """The same context, whose `advance` goes to this function: for a part of a longer computation."""
         return replace(self, progress=Advance(on_progress))
@@ -41,3 +57,28 @@ class Context:
     def quiet(self) -> Context:
         """The same context without progress reports."""
         return replace(self, progress=Progress())
+
+
+@dataclass(slots=True, eq=False)
+class Passes:
+    """Several computations in a row that report as one.
+
+    Attributes:
+        context: Receives the count.
+        total: Expected pieces of work of all computations together.
+        done: Finished pieces.
+    """
+
+    context: Context
+    total: int
+    done: int = 0
+
+    def next(self) -> Context:
+        """The context for the next computation; its count continues where the last one stopped."""
+        before = self.done
+
+        def report(done: int, total: int) -> None:
+            self.done = before + done
+            self.context.progress.advance(self.done, max(self.total, self.done))
+
+        return self.context.reporting(report)

@@ -294,7 +294,9 @@ class Result:
         return figure
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the result: `.json` as `to_json`, `.csv` as `to_frame`, `.html` as the chart. Returns the path.
+        """Write the result: `.json` as `to_json`, `.csv` as `to_frame`, `.html` as the chart, `.tflite` as the built file.
+
+        Returns the path.
 
         Raises SettingsError for another ending, or where the file cannot be written.
         """
@@ -306,8 +308,11 @@ class Result:
                 self.to_frame().to_csv(target, index=False)
             elif target.suffix == ".html":
                 target.write_text(self.plot().to_html(include_plotlyjs=True), encoding="utf-8")
+            elif target.suffix == ".tflite" and isinstance(data := getattr(self, "data", None), bytes):
+                target.write_bytes(data)
             else:
-                raise SettingsError(f"{target.name} cannot be saved: give a name that ends in .json, .csv or .html.")
+                endings = ".json, .csv, .html or .tflite" if hasattr(self, "data") else ".json, .csv or .html"
+                raise SettingsError(f"{target.name} cannot be saved: give a name that ends in {endings}.")
         except OSError as error:
             raise SettingsError(f"{target} cannot be written ({error.strerror}).") from error
         return target

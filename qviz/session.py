@@ -139,7 +139,7 @@ class Session(SessionInputs):
         dataset_images: Source | None = None,
         *,
         images: Sources = (),
-        corruptions: Sequence[str] = ("usual",),
+        corruptions: Sequence[str] = ("lighting",),
         severities: Sequence[int] = SEVERITIES,
         score: float = AP_SCORE,
         layer_images: int | None = None,
@@ -242,29 +242,45 @@ class Session(SessionInputs):
         reference, chosen = self._pair(variant, files)
         return what_if(self.context, reference, chosen, files, sets=sets, score=score, iou=iou)
 
-    def quantize(self, recipe: str, *, calibration: Sources = (), ranges: str = "minmax", **options: Any) -> Built:
+    def quantize(
+        self,
+        recipe: str,
+        *,
+        calibration: Sources = (),
+        ranges: str = "minmax",
+        keep_ranges: bool = False,
+        **options: Any,
+    ) -> Built:
         """Build a quantized variant of the reference.
 
         Args:
             recipe: A name of `qviz.features.building.RECIPES`, e.g. `int8`.
             calibration: Images, folders or zip archives, or a file of saved ranges; by default the session's.
             ranges: How activation ranges are summed up: minmax, moving_average or percentile.
-            options: Of the recipe: io, algorithm, keep_float, keep_orders, block.
+            keep_ranges: Measure ranges even where the recipe does not need them; they are `built.ranges`.
+            options: Of the recipe: io, algorithm, keep_float, keep_operators, block.
 
         Returns:
             The file is `built.data`; `built.save("int8.tflite")` writes it.
-        """
-        from qviz.features.building import Options, quantize, read_calibration
 
+        Raises:
+            QuantizeError: The recipe is unknown or does not fit the network, or images are missing.
+            SettingsError: An option is unknown.
+        """
+        from qviz.features.building import Options, quantize, read_calibration, recipe_of
+
+        row, chosen = recipe_of(recipe), Options.of(**options)
         measured, images = read_calibration(as_paths(calibration) or self.calibration_images)
+        _, source = self._reference_and_source(images)
         return quantize(
             self.context,
-            self.sources[0],
-            recipe,
+            source,
+            row.name,
             calibration=images,
             measured=measured,
             ranges=ranges,
-            options=Options.of(**options),
+            options=chosen,
+            keep_ranges=keep_ranges,
         )
 
     def calibration(
@@ -288,10 +304,11 @@ class Session(SessionInputs):
         from qviz.features.calibrating import Plan
         from qviz.features.calibrating import calibration as run
 
-        given = self.calibration_of(calibration)
-        has_dataset = (dataset or self.dataset) is not None
-        data = self.dataset_of(dataset, dataset_images, images) if has_dataset or images or self.images else None
-        return run(self.context, self.sources[0], given, data, plan=Plan.of(**plan), score=score)
+        chosen, own = Plan.of(**plan), self.calibration_of(calibration)
+        has_data = dataset is not None or self.dataset is not None or as_paths(images) or self.images
+        data = self.dataset_of(dataset, dataset_images, images) if has_data else None
+        reference, source = self._reference_and_source(own)
+        return run(self.context, reference, source, own, data, plan=chosen, score=score)
 
     def rescue(
         self,

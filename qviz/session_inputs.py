@@ -17,6 +17,7 @@ from qviz.progress import Progress
 
 if TYPE_CHECKING:
     from qviz.datasets.files import ImageFiles
+    from qviz.features.building import Source as BuildSource
     from qviz.features.detection.models import LoadedModel, ModelSource
     from qviz.store import Store
     from qviz.structures import Dataset, EncodedImage, Settings
@@ -138,6 +139,16 @@ class SessionInputs:
         from qviz.features.settings import guess_for
 
         return guess_for(self.context, self.models, images)
+
+    def _reference_and_source(self, images: Sequence[EncodedImage]) -> tuple[LoadedModel, BuildSource]:
+        """The reference, its unknown settings guessed on these images, and the same as it is quantized.
+
+        Raises ModelError; QuantizeError where TensorFlow Lite cannot express the reference.
+        """
+        from qviz.features.building import source_of
+
+        reference = self.models_for(images)[0]
+        return reference, source_of(reference, self.sources[0])
 
     def _pair(self, variant: str | int | None, images: ImageFiles) -> tuple[LoadedModel, LoadedModel]:
         """The reference and one variant, ready for these images."""

@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from qviz.session import Session
@@ -28,9 +29,14 @@ def top_level(name: str) -> Callable[..., Any]:
     method = getattr(Session, name)
     opening = inspect.signature(SessionInputs.__init__).parameters
     own = inspect.signature(method).parameters
+    positional = [value for key, value in own.items() if key != "self" and value.kind is value.POSITIONAL_OR_KEYWORD]
+    required = [value.name for value in positional if value.default is value.empty]
 
     def function(*models: Any, **options: Any) -> Any:
-        if models and not isinstance(models[0], Source):
+        for argument in required:  # behind the model, as in `qviz.quantize("float32.tflite", "int8")`
+            if argument not in options and len(models) > 1:
+                *models, options[argument] = models
+        if models and not isinstance(models[0], (str, PathLike)):
             models, options = _old_call(name, models, options)
         given = {key: options.pop(key) for key in list(options) if key in own and key not in opening}
         with Session(*models, **options) as session:
@@ -56,8 +62,8 @@ def _parameters(
 def _documentation(name: str, method: Callable[..., Any]) -> str:
     text = inspect.getdoc(method) or ""
     return (
-        f"{text}\n\nOpens a session for this call: `reference`, `variants` and the arguments that are not listed here are"
-        f" those of `qviz.open`.\n\nExample:\n    >>> qviz.{name}(FLOAT32, INT8, ...)"
+        f"{text}\n\nOpens a session for this call: `reference`, `variants` and the arguments that are not listed here"
+        f" are those of `qviz.open`.\n\nExample:\n    >>> qviz.{name}(FLOAT32, INT8, ...)"
     )
 
 

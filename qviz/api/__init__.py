@@ -10,21 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qviz.api.accuracy import evaluate
-    from qviz.api.building import quantize
     from qviz.api.cost import profile
     from qviz.api.diagnosis import layers, noise_budget, trace, what_if
-    from qviz.api.lab import calibration
     from qviz.api.meeting import open_study, report, report_of, save_study
     from qviz.api.rescuing import rescue
     from qviz.api.session import engine_or_own, first_images, load
-    from qviz.api.shifts import robustness
     from qviz.api.training import qat
 
 _HOMES = {
-    "calibration": "lab",
     "engine_or_own": "session",
-    "evaluate": "accuracy",
     "first_images": "session",
     "layers": "diagnosis",
     "load": "session",
@@ -32,20 +26,16 @@ _HOMES = {
     "open_study": "meeting",
     "profile": "cost",
     "qat": "training",
-    "quantize": "building",
     "report": "meeting",
     "report_of": "meeting",
     "rescue": "rescuing",
-    "robustness": "shifts",
     "save_study": "meeting",
     "trace": "diagnosis",
     "what_if": "diagnosis",
 }
 
 __all__ = [
-    "calibration",
     "engine_or_own",
-    "evaluate",
     "first_images",
     "layers",
     "load",
@@ -53,11 +43,9 @@ __all__ = [
     "open_study",
     "profile",
     "qat",
-    "quantize",
     "report",
     "report_of",
     "rescue",
-    "robustness",
     "save_study",
     "trace",
     "what_if",

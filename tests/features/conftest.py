@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
 from qviz.features.building import Calibration, Source, builders, calibrate
@@ -37,9 +38,9 @@ def images(sample: Sample) -> list[EncodedImage]:
 
 
 def calibrated(engine: LocalEngine, source: Source, images: list[EncodedImage]) -> Calibration:
-    found, skipped = calibrate(engine, engine.share(source.float_data, source.float_digest), SETTINGS, images)
-    assert skipped == ()
-    return found
+    calibration = calibrate(Context(engine), source, images)
+    assert calibration.skipped == ()
+    return calibration
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from qviz.api.building import source_of
+from qviz.features.building import source_of
 from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.datasets.images import image_sizes
@@ -28,7 +28,7 @@ from qviz.engine import Engine, LocalEngine, importing
 from qviz.errors import ImageError, QvizError, WorkerError
 from qviz.features.building import start_building
 from qviz.features.comparison import Comparison, compare_variant
-from qviz.features.detection.detect import detect_images
+from qviz.features.detection.inference import detect_images
 from qviz.features.detection.models import LoadedModel, ModelSource, load_model
 from qviz.features.inspection.cli import _facts
 from qviz.features.layer_error import layer_errors

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from qviz.errors import SettingsError
 from qviz.features.building import RECIPES, Options
-from qviz.features.building.panel_choice import Choice, kept_in_float
+from qviz.features.building.panel_choice import Choice, parse_operators
 from tests.conftest import ROOT
 
 LIMIT = 150
@@ -44,7 +44,7 @@ def test_a_recipe_that_does_not_fit_says_so_before_it_runs(app: AppTest) -> None
 def test_names_that_no_operator_has_say_so(app: AppTest) -> None:
     app.selectbox(key="build-recipe").select("int8").run()
     app.text_input(key="build-keep").set_value("0-3, nowhere").run()
-    assert "'nowhere' is found in no operator's name" in _texts(app)
+    assert "No operator's name contains 'nowhere'" in _texts(app)
     app.text_input(key="build-keep").set_value("").run()
     assert not app.button(key="build-start").disabled
 
@@ -82,12 +82,12 @@ def test_what_is_built_joins_the_models(app: AppTest) -> None:
     ],
 )
 def test_what_stays_float_is_read(text: str, kept: tuple[tuple[int, ...], tuple[str, ...]]) -> None:
-    assert kept_in_float(text) == kept
+    assert parse_operators(text) == kept
 
 
 def test_a_range_the_wrong_way_round_is_refused() -> None:
-    with pytest.raises(SettingsError, match="9-3 is no range of operators"):
-        kept_in_float("9-3")
+    with pytest.raises(SettingsError, match="9-3 is not a range of operators"):
+        parse_operators("9-3")
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,30 @@
-"""Builds quantized variants, and judges none.
+"""Builds quantized variants of a float detector.
 
     recipe + float network (+ ranges of its activations) -> a .tflite file, read again, run once, named for what it is
 
-* `RECIPES` and `ALGORITHMS` say what there is; `check` says before anything runs why a recipe does not fit a network.
-* `calibrate` measures ranges through our own runner, once for all recipes; `start_building` builds one variant.
-* `qat.train` teaches the float network for a recipe first, where the recipe alone costs too much.
-* TensorFlow, tf_keras and litert-quantizer are imported inside functions, in worker processes.
+`RECIPES` and `ALGORITHMS` list what can be built, and `check` tells before anything runs why a recipe does not fit a
+network. `quantize` is the whole flow; searches that build many variants of one source call `calibrate` once and then
+`start_building` on workers of their own. TensorFlow and litert-quantizer are imported inside functions, in workers.
 """
 
-from qviz.features.building.build import Built, Source, build_job, builders, start_building
-from qviz.features.building.calibration import calibrate, calibrate_job, see_ranges
-from qviz.features.building.conditions import builder_of, check, recipe_of
-from qviz.features.building.ranges import METHODS, Calibration, ImageRanges, calibration_of, joined
-from qviz.features.building.recipes import ALGORITHMS, RECIPES, Algorithm, Builder, Options, Recipe
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from qviz.context import Context
+from qviz.datasets.files import load_images
+from qviz.errors import QuantizeError
+from qviz.features.building.build import builders, start_building
+from qviz.features.building.calibration import calibrate, measure_ranges
+from qviz.features.building.conditions import builder_of, check
+from qviz.features.building.ranges import METHODS, Calibration, ImageRanges, calibration_of, check_method, joined
+from qviz.features.building.recipes import ALGORITHMS, RECIPES, Algorithm, Builder, Options, Recipe, recipe_of
+from qviz.features.building.result import Built, FloatTensor
+from qviz.features.building.source import Source, source_of
+from qviz.structures import EncodedImage
 
 __all__ = [
     "ALGORITHMS",
@@ -22,19 +34,82 @@ __all__ = [
     "Builder",
     "Built",
     "Calibration",
+    "FloatTensor",
     "ImageRanges",
     "Options",
     "Recipe",
     "Source",
-    "build_job",
     "builder_of",
     "builders",
     "calibrate",
-    "calibrate_job",
     "calibration_of",
     "check",
+    "check_method",
     "joined",
+    "measure_ranges",
+    "needs_ranges",
+    "quantize",
+    "read_calibration",
     "recipe_of",
-    "see_ranges",
+    "source_of",
     "start_building",
 ]
+
+
+def quantize(
+    context: Context,
+    source: Source,
+    recipe: str,
+    *,
+    calibration: Sequence[EncodedImage] = (),
+    measured: Calibration | None = None,
+    ranges: str = "minmax",
+    options: Options = Options(),
+    keep_ranges: bool = False,
+) -> Built:
+    """Build one variant, in a worker process of its own.
+
+    Args:
+        recipe: A name of `RECIPES`.
+        calibration: Images to measure ranges on; those that cannot be read are left out and named in the result.
+        measured: Ranges measured earlier on this source, instead of images.
+        ranges: How the images' ranges are summed up, a name of `METHODS`.
+        keep_ranges: Measure ranges even where the recipe does not need them, for later use as `measured`.
+
+    Returns:
+        The variant; `data` is the .tflite file, `ranges` what it was calibrated with.
+
+    Raises:
+        Cancelled, ImageError, ModelError, WorkerError.
+        QuantizeError: The recipe does not fit the network or the options, or images are missing.
+    """
+    check(recipe_of(recipe), source.graph, options)
+    check_method(ranges)
+    needed = keep_ranges or needs_ranges(source, recipe, options, ranges, len(calibration))
+    with builders() as workers:  # they start while the ranges are measured
+        if measured is None and calibration and needed:
+            context.progress.step("Measuring ranges")
+            measured = calibrate(context, source, calibration, ranges)
+        context.progress.step("Building and testing the file")
+        built = context.wait(start_building(workers, source, recipe, options, measured, calibration))
+    return replace(built, ranges=measured)
+
+
+def needs_ranges(source: Source, recipe: str, options: Options, ranges: str, images: int) -> bool:
+    """Whether ranges are measured before building; TensorFlow's converter reads the images itself."""
+    row = recipe_of(recipe)
+    return row.needs_calibration and builder_of(row, source.kind, options, ranges, images) is Builder.LITERT_QUANTIZER
+
+
+def read_calibration(paths: Sequence[Path]) -> tuple[Calibration | None, list[EncodedImage]]:
+    """Ranges from one .json file (of `qviz quantize --save-ranges` or a rescue's recipe), else images.
+
+    Raises QuantizeError, ImageError.
+    """
+    if len(paths) != 1 or paths[0].suffix != ".json":
+        return None, list(load_images(paths))
+    try:
+        document = json.loads(paths[0].read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise QuantizeError(f"{paths[0]} cannot be read as ranges of qviz quantize --save-ranges ({error}).") from error
+    return Calibration.from_json(document, str(paths[0])), []

@@ -1,7 +1,7 @@
-"""Whether a recipe can be carried out, told before anything runs; and which operators were asked to stay float.
+"""Checks before anything runs: whether a recipe fits a network, and which operators stay in float.
 
-Every refusal is a `QuantizeError` of one or two sentences. `graph` is always that of the float32 .tflite file: what a
-SavedModel becomes when it is converted.
+Each failed check raises a `QuantizeError` of one or two sentences. `graph` is always that of the float32 .tflite file,
+to which other formats are converted.
 """
 
 from __future__ import annotations
@@ -11,34 +11,23 @@ from collections.abc import Iterable
 
 from qviz.errors import QuantizeError
 from qviz.features.building.ranges import Calibration
-from qviz.features.building.recipes import ALGORITHMS, BLOCKS, RECIPES, Algorithm, Builder, Options, Recipe
+from qviz.features.building.recipes import BLOCKS, RECIPES, Algorithm, Builder, Options, Recipe, algorithm_of
+from qviz.features.building.source import with_unique_tensor_names
 from qviz.structures import Graph, Op, Scheme
 from qviz.tensorflow_models import SourceKind
 from qviz.tflite.scheme import scheme_facts
 
-FLOAT = "float32"
-
-
-def recipe_of(name: str) -> Recipe:
-    """The row of that name. Raises QuantizeError."""
-    if name not in RECIPES:
-        raise QuantizeError(f"{name!r} is no recipe; choose one of {', '.join(RECIPES)}.")
-    return RECIPES[name]
-
-
-def algorithm_of(name: str) -> Algorithm:
-    """The row of that name. Raises QuantizeError."""
-    if name not in ALGORITHMS:
-        raise QuantizeError(f"{name!r} is no algorithm; choose one of {', '.join(ALGORITHMS)}.")
-    return ALGORITHMS[name]
-
 
 def builder_of(recipe: Recipe, kind: SourceKind, options: Options, method: str = "minmax", images: int = 0) -> Builder:
-    """TensorFlow's converter where there is something to convert and it can do all that is asked.
+    """TensorFlow's converter where the source is not a .tflite file and the converter supports all options.
 
-    It knows min-max only, keeps nothing in float by name, and calibrates by itself, on images. method: of calibration.
+    The converter supports min-max only, cannot keep operators in float, and calibrates on the images by itself.
+
+    Args:
+        method: How ranges are summed up.
+        images: Number of calibration images.
     """
-    plain = options.algorithm == "minmax" and not options.keeps
+    plain = options.algorithm == "minmax" and not options.keeps_float
     calibrates = not recipe.needs_calibration or (method == "minmax" and images > 0)
     if kind is not SourceKind.TFLITE and Builder.CONVERTER in recipe.builders and plain and calibrates:
         return Builder.CONVERTER
@@ -47,21 +36,22 @@ def builder_of(recipe: Recipe, kind: SourceKind, options: Options, method: str =
 
 def check(recipe: Recipe, graph: Graph, options: Options = Options()) -> None:
     """Raises QuantizeError where the network, the recipe and the options do not fit together."""
+    graph = with_unique_tensor_names(graph)
     _check_source(recipe, graph)
     _check_options(recipe, options)
     algorithm = algorithm_of(options.algorithm)
     _check_algorithm(recipe, algorithm)
-    kept = kept_orders(graph, options)
-    left = {op.kind for op in graph.ops if op.order not in kept}
-    _check_kinds(f"recipe {recipe.name}", recipe.kinds, left, bool(kept))
+    in_float = operators_in_float(graph, options)
+    kinds = {op.kind for op in graph.ops if op.order not in in_float}
+    _check_kinds(f"recipe {recipe.name}", recipe.kinds, kinds, bool(in_float))
     if algorithm.name != "minmax":
-        _check_kinds(f"algorithm {algorithm.name}", algorithm.kinds & recipe.kinds, left, bool(kept))
+        _check_kinds(f"algorithm {algorithm.name}", algorithm.kinds & recipe.kinds, kinds, bool(in_float))
 
 
 def check_calibration(
     recipe: Recipe, model: str, options: Options, calibration: Calibration | None, images: int
 ) -> None:
-    """What images have to tell is there, and of this model (its digest). Raises QuantizeError."""
+    """Raises QuantizeError where ranges or images are missing, or the ranges are of another model (by digest)."""
     if algorithm_of(options.algorithm).needs_images and not images:
         raise QuantizeError(
             f"Algorithm {options.algorithm} needs the calibration images themselves (--calibration DIR)."
@@ -72,24 +62,24 @@ def check_calibration(
             " (--calibration DIR)."
         )
     if calibration is not None and calibration.model != model:
-        raise QuantizeError("The calibration was measured on another model's tensors; calibrate on this one.")
+        raise QuantizeError("The ranges were measured on another model; calibrate on this one.")
 
 
-def kept_orders(graph: Graph, options: Options) -> dict[int, str]:
-    """Operators that were asked to stay float, by order, and how. Raises QuantizeError where one is not there."""
-    kept: dict[int, str] = {}
+def operators_in_float(graph: Graph, options: Options) -> dict[int, str]:
+    """Index of each operator that the options keep in float -> the reason. Raises QuantizeError where none matches."""
+    reasons: dict[int, str] = {}
     for pattern in options.keep_float:
-        found = [op.order for op in graph.ops if _matches(pattern, op, graph)]
-        if not found:
+        orders = [op.order for op in graph.ops if _matches(pattern, op, graph)]
+        if not orders:
             raise QuantizeError(
-                f"{pattern!r} is found in no operator's name, e.g. {_some_names(graph)}; qviz layers lists them."
+                f"No operator's name contains {pattern!r}. Names are e.g. {_some_names(graph)}; qviz layers lists them."
             )
-        kept |= {order: f"kept by --keep-float {pattern}" for order in found if order not in kept}
+        reasons = dict.fromkeys(orders, f"kept by --keep-float {pattern}") | reasons
     for order in options.keep_orders:
         if not 0 <= order < len(graph.ops):
-            raise QuantizeError(f"There is no operator {order}: the {len(graph.ops)} are counted from 0.")
-        kept.setdefault(order, f"chosen to stay float (operator {order})")
-    return kept
+            raise QuantizeError(f"There is no operator {order}: the network has {len(graph.ops)}, counted from 0.")
+        reasons.setdefault(order, f"kept by --keep-operators {order}")
+    return reasons
 
 
 def _matches(pattern: str, op: Op, graph: Graph) -> bool:
@@ -97,7 +87,7 @@ def _matches(pattern: str, op: Op, graph: Graph) -> bool:
         return any(re.search(pattern, tensor.name) for tensor in graph.op_outputs(op))
     except re.error as error:
         raise QuantizeError(
-            f"{pattern!r} is no regular expression ({error}); escape ( [ * with a backslash."
+            f"{pattern!r} is not a regular expression ({error}); escape ( [ * with a backslash."
         ) from error
 
 
@@ -109,37 +99,37 @@ def _check_source(recipe: Recipe, graph: Graph) -> None:
     scheme = scheme_facts(graph).scheme
     if scheme is not Scheme.FLOAT32:
         raise QuantizeError(
-            f"The file is {scheme} already, and recipe {recipe.name} starts from float32 weights; give the float32"
+            f"The file is already {scheme}, and recipe {recipe.name} starts from float32 weights; give the float32"
             " .tflite file or the SavedModel that it was made from."
         )
     if len(graph.inputs) != 1:
-        raise QuantizeError(f"The network has {len(graph.inputs)} inputs; a detector of one image is expected.")
+        raise QuantizeError(f"The network has {len(graph.inputs)} inputs; a detector with one image input is expected.")
     if graph.subgraphs > 1 and recipe.needs_calibration:
         raise QuantizeError(
-            f"The network has control flow ({graph.subgraphs} subgraphs), whose insides cannot be calibrated; choose"
+            f"The network has control flow ({graph.subgraphs} subgraphs), which cannot be calibrated; choose"
             " dynamic_range or a weight-only recipe."
         )
 
 
 def _check_options(recipe: Recipe, options: Options) -> None:
     if options.io not in recipe.io:
-        able = ", ".join(name for name, other in RECIPES.items() if options.io in other.io)
-        reach = f"{able} can have it" if able else "no recipe has it"
+        others = ", ".join(name for name, other in RECIPES.items() if options.io in other.io)
+        where = f"{others} supports it" if others else "no recipe supports it"
         raise QuantizeError(
-            f"Recipe {recipe.name} has inputs and outputs of {' or '.join(recipe.io)}, not {options.io}; {reach}."
+            f"Recipe {recipe.name} has inputs and outputs of {' or '.join(recipe.io)}, not {options.io}; {where}."
         )
     if options.block not in BLOCKS:
-        raise QuantizeError(f"A block of {options.block} is not known; choose one of {', '.join(map(str, BLOCKS))}.")
+        raise QuantizeError(
+            f"A block of {options.block} is not supported; choose one of {', '.join(map(str, BLOCKS))}."
+        )
 
 
 def _check_algorithm(recipe: Recipe, algorithm: Algorithm) -> None:
-    if recipe.scheme not in algorithm.schemes:
-        raise QuantizeError(f"Algorithm {algorithm.name} does not fit recipe {recipe.name}. {algorithm.cannot}")
-    if recipe.blockwise and not algorithm.blockwise:
-        raise QuantizeError(f"Algorithm {algorithm.name} does not fit recipe {recipe.name}. {algorithm.cannot}")
+    if recipe.scheme not in algorithm.schemes or (recipe.blockwise and not algorithm.blockwise):
+        raise QuantizeError(f"Algorithm {algorithm.name} does not fit recipe {recipe.name}. {algorithm.limitation}")
 
 
-def _check_kinds(who: str, wanted: Iterable[str], found: set[str], kept: bool) -> None:
-    if not found.intersection(wanted):
-        left = "left to quantize" if kept else "in this network"
-        raise QuantizeError(f"There is nothing for {who} {left}: it is for {', '.join(sorted(wanted))}.")
+def _check_kinds(name: str, supported: Iterable[str], kinds: set[str], some_in_float: bool) -> None:
+    if not kinds.intersection(supported):
+        where = "left to quantize" if some_in_float else "in this network"
+        raise QuantizeError(f"There is nothing for {name} {where}: it is for {', '.join(sorted(supported))}.")

@@ -1,9 +1,4 @@
-"""The form of "Build a variant": recipe, algorithm, types, calibration images, what stays float.
-
-Names of operators are searched as they are written: a regular expression from outside could hold up the server.
-
-The choice of images to calibrate with: the sample's views, those of the session, or others that are dropped.
-"""
+"""The form of "Build a variant", and the choice of calibration images, which other forms use too."""
 
 from __future__ import annotations
 
@@ -20,6 +15,7 @@ from qviz.errors import ImageError, SettingsError
 from qviz.features.building import ALGORITHMS, METHODS, RECIPES, Algorithm, Options, Recipe
 from qviz.features.building.recipes import BLOCKS
 from qviz.features.what_if.sets import orders_text, parse_orders
+from qviz.formatting import plural
 from qviz.structures import EncodedImage
 from qviz.ui import sample
 from qviz.ui.page import Page
@@ -29,32 +25,35 @@ OTHER = "Other images"
 
 
 def choose(
-    here: Page, place: DeltaGenerator, key: str, label: str = "Calibration images"
+    here: Page, container: DeltaGenerator, key: str, label: str = "Calibration images"
 ) -> tuple[str, tuple[EncodedImage, ...]]:
-    """The way chosen and its images. key: the widgets' keys begin with it. Raises ImageError."""
-    ways = _ways(here)
-    way = place.segmented_control(label, ways, default=next(iter(ways)), key=f"{key}-images") or ""
-    if way == LOADED:
-        return way, here.workspace.images
-    if way == OTHER:
-        return way, _dropped(key)
-    return way, tuple(_views()) if way else ()
+    """A choice between the sample's calibration views, the session's images and others that are dropped.
+
+    key: the keys of the widgets begin with it. Returns the name of the choice and its images. Raises ImageError.
+    """
+    names = _choices(here)
+    name = container.segmented_control(label, names, default=next(iter(names)), key=f"{key}-images") or ""
+    if name == LOADED:
+        return name, here.workspace.images
+    if name == OTHER:
+        return name, _dropped(key)
+    return name, tuple(_sample_views()) if name else ()
 
 
 def usual(here: Page) -> tuple[EncodedImage, ...]:
-    """Those that are chosen where nobody chose: the sample's calibration views, or the loaded images."""
-    return tuple(_views()) if here.workspace.is_sample and _views() else here.workspace.images
+    """The images that are chosen by default: the sample's calibration views, or the loaded images."""
+    return tuple(_sample_views()) if here.workspace.is_sample and _sample_views() else here.workspace.images
 
 
-def _ways(here: Page) -> list[str]:
-    ways = [LOADED] if here.workspace.images else []
+def _choices(here: Page) -> list[str]:
+    names = [LOADED] if here.workspace.images else []
     if here.workspace.is_sample:
-        ways.insert(0, f"The sample's {len(_views())} calibration views")
-    return [*ways, OTHER]
+        names.insert(0, f"The sample's {plural(len(_sample_views()), 'calibration view')}")
+    return [*names, OTHER]
 
 
 @st.cache_resource(show_spinner=False)
-def _views() -> list[EncodedImage]:
+def _sample_views() -> list[EncodedImage]:
     folder = sample.FOLDER / "calibration"
     return list(load_images([folder])) if folder.is_dir() else []
 
@@ -73,56 +72,55 @@ def _images_of(name: str, data: bytes) -> list[EncodedImage]:
     if name.lower().endswith(".zip"):
         return unzip_images(name, data)
     if not is_image_name(name):
-        raise ImageError(f"{name} is no image and no zip archive of images.")
+        raise ImageError(f"{name} is neither an image nor a zip archive of images.")
     return [EncodedImage(name, data)]
 
 
 KEEP = "qviz_build_keep"
-"""Another page may leave operators here, as `0-12,40`, before it leads to this one."""
-MOST_TEXT = 500
-MOST_NAMED = 20
-FEW = 50
+"""Another page may set operators here, as `0-12,40`, before it links to this one."""
+MAX_TEXT = 500
+MAX_ORDERS_TEXT = 20
+"""Characters of operator numbers in a variant's name."""
+USUAL_IMAGES = 50
+"""With fewer calibration images the form advises more."""
 FLOAT_IO = "float"
 _ORDERS = re.compile(r"[0-9]+(-[0-9]+)?")
-METHODS_TOLD = {
-    "minmax": "smallest and largest value seen",
-    "moving_average": "moving average over the images",
-    "percentile": "99.99% of the values",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What to build. method: how the images' ranges are summed up."""
+    """What the form asks to build. ranges: how the images' ranges are summed up, a name of `METHODS`."""
 
     recipe: Recipe
     options: Options
-    method: str = METHODS[0]
+    ranges: str = "minmax"
     images: tuple[EncodedImage, ...] = field(default=(), repr=False)
 
     @property
     def needs_images(self) -> bool:
-        """Something about the activations has to be known."""
-        return wants_images(self.recipe, ALGORITHMS[self.options.algorithm])
+        """Whether the recipe or the algorithm reads images."""
+        return _needs_images(self.recipe, ALGORITHMS[self.options.algorithm])
 
     def name(self, reference: str) -> str:
-        """The variant's file name: the reference's and what was done. Without commas, which part names in URLs."""
-        said = [self.options.algorithm] if self.options.algorithm != "minmax" else []
-        said += [f"{self.options.io} in and out"] if self.options.io != FLOAT_IO else []
-        said += [self.method.replace("_", " ")] if self.recipe.needs_calibration and self.method != METHODS[0] else []
-        said += [_in_float(self.options)] if self.options.keeps else []
-        stem = reference.removesuffix(".tflite")
-        more = f" ({'; '.join(said)})" if said else ""
-        return f"{stem} + {self.recipe.name}{more}.tflite"
+        """File name of the variant: the reference's and what differs from the defaults.
+
+        Without commas, which separate names in URLs.
+        """
+        parts = [self.options.algorithm] if self.options.algorithm != "minmax" else []
+        parts += [f"{self.options.io} in and out"] if self.options.io != FLOAT_IO else []
+        parts += [self.ranges.replace("_", " ")] if self.recipe.needs_calibration and self.ranges != "minmax" else []
+        parts += [_float_operators_text(self.options)] if self.options.keeps_float else []
+        more = f" ({'; '.join(parts)})" if parts else ""
+        return f"{reference.removesuffix('.tflite')} + {self.recipe.name}{more}.tflite"
 
 
-def _in_float(options: Options) -> str:
+def _float_operators_text(options: Options) -> str:
     orders = orders_text(options.keep_orders).replace(",", " ")
-    return f"{orders} float" if orders and len(orders) <= MOST_NAMED and not options.keep_float else "some float"
+    is_short = orders and len(orders) <= MAX_ORDERS_TEXT and not options.keep_float
+    return f"{orders} float" if is_short else "some float"
 
 
-def wants_images(recipe: Recipe, algorithm: Algorithm) -> bool:
-    """Whether the builder has to see images."""
+def _needs_images(recipe: Recipe, algorithm: Algorithm) -> bool:
     return recipe.needs_calibration or algorithm.needs_images
 
 
@@ -134,39 +132,42 @@ def form(here: Page) -> Choice:
     names = [algorithm.name for algorithm in fitting if algorithm.blockwise or not recipe.blockwise]
     algorithm = ALGORITHMS[second.selectbox("Weights' scales", names, key="build-algorithm")]
     io = _io(third, recipe)
-    _note(recipe.describe, recipe.cannot)
+    _note(recipe.description, recipe.limitation)
     if algorithm.name != "minmax":
-        _note(f"{algorithm.name}: {algorithm.describe}")
-    method, images = _calibration(here, recipe) if wants_images(recipe, algorithm) else (METHODS[0], ())
+        _note(f"{algorithm.name}: {algorithm.description}")
+    ranges, images = _calibration(here, recipe) if _needs_images(recipe, algorithm) else ("minmax", ())
     left, right = st.columns([4, 2])
-    orders, names_kept = kept_in_float(_keep_text(left))
+    orders, expressions = parse_operators(_keep_text(left))
     block = right.selectbox("Inputs that share a scale", BLOCKS, key="build-block") if recipe.blockwise else BLOCKS[0]
-    return Choice(recipe, Options(io, algorithm.name, names_kept, orders, block), method, images)
+    return Choice(recipe, Options(io, algorithm.name, expressions, orders, block), ranges, images)
 
 
 def _note(*sentences: str) -> None:
     st.html(f'<p class="qviz qviz-note">{escape(" ".join(filter(None, sentences)))}</p>')
 
 
-def _io(column: st.delta_generator.DeltaGenerator, recipe: Recipe) -> str:
+def _io(column: DeltaGenerator, recipe: Recipe) -> str:
     if len(recipe.io) < 2:
         return FLOAT_IO
     return str(column.selectbox("Inputs and outputs", recipe.io, key="build-io"))
 
 
-def _keep_text(column: st.delta_generator.DeltaGenerator) -> str:
+def _keep_text(column: DeltaGenerator) -> str:
     return column.text_input(
         "Keep in float",
         value=st.session_state.get(KEEP, ""),
-        max_chars=MOST_TEXT,
+        max_chars=MAX_TEXT,
         placeholder="0-12, 40, or parts of tensor names: BoxPredictor",
-        help="Operators of the reference, by order as the Layers page counts them, or by part of their output's name.",
+        help="Operators of the reference: numbers as on the Layers page, or parts of the names of their outputs.",
         key="build-keep",
     )
 
 
-def kept_in_float(text: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Orders, and names as regular expressions that match just them. Raises SettingsError."""
+def parse_operators(text: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Operator numbers, and names as regular expressions that match exactly them. Raises SettingsError.
+
+    Names are escaped: a regular expression from outside could block the server.
+    """
     orders: set[int] = set()
     names = []
     for word in filter(None, re.split(r"[,\s]+", text)):
@@ -177,22 +178,22 @@ def kept_in_float(text: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
             orders |= parse_orders(word)
         except SettingsError as error:
             raise SettingsError(
-                f"{word[:30]} is no range of operators; give e.g. 0-12, from lower to higher."
+                f"{word[:30]} is not a range of operators; give e.g. 0-12, from lower to higher."
             ) from error
     return tuple(sorted(orders)), tuple(names)
 
 
 def _calibration(here: Page, recipe: Recipe) -> tuple[str, tuple[EncodedImage, ...]]:
-    """The images that ranges are measured on, and how those are summed up. Raises ImageError."""
+    """How ranges are summed up, and the images that they are measured on. Raises ImageError."""
     left, right = st.columns([4, 2])
-    method = METHODS[0]
+    ranges = "minmax"
     if recipe.needs_calibration:
-        method = right.selectbox(
-            "Range of an activation", METHODS, format_func=METHODS_TOLD.__getitem__, key="build-method"
+        ranges = right.selectbox("Activation ranges", METHODS, format_func=METHODS.__getitem__, key="build-method")
+    name, images = choose(here, left, "build")
+    if name == LOADED:
+        _note("Measured on its own calibration images, a variant looks slightly better than it is.")
+    if 0 < len(images) < USUAL_IMAGES:
+        _note(
+            f"{plural(len(images), 'image')}; {USUAL_IMAGES} to 500 that look like those in use give more stable ranges."
         )
-    way, images = choose(here, left, "build")
-    if way == LOADED:
-        _note("A variant calibrated on the images that it is judged by looks a little better than it is.")
-    if 0 < len(images) < FEW:
-        _note(f"{len(images)} images; {FEW} to 500 that look like those in use give steadier ranges.")
-    return method, images
+    return ranges, images

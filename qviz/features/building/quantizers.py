@@ -1,13 +1,13 @@
-"""A float32 .tflite file to a quantized one, by litert-quantizer. Runs in a worker process.
+"""The two programs that write quantized files; both run in a worker process.
 
-Its own calibration is not run: our ranges are handed to it. Which operators stay float is decided by us (see
-`conditions.kept_orders`) and told to it by their exact names; it joins the names of an operator's outputs, a semicolon
-behind each. It takes all outputs of the network together.
+litert-quantizer turns a float32 .tflite file into a quantized one. Its own calibration is not run: it receives qviz's
+ranges. Operators that stay in float (`conditions.operators_in_float`) are passed by their exact names, which
+litert-quantizer forms by joining the names of an operator's outputs, each followed by a semicolon. It treats all
+outputs of the network alike.
 
-A SavedModel or a Keras file to a quantized .tflite, by TensorFlow's converter. Runs in a worker process.
-
-It calibrates by itself, min-max, on the images as inference prepares them. Outputs of a TFLite_Detection_PostProcess
-stay float even where integers are asked for: quantized by it, class ids and the count would share a scale with scores.
+TensorFlow's converter turns a SavedModel or a Keras file into a quantized .tflite file. It calibrates by itself with
+min-max ranges, on images prepared as for inference. Outputs of a TFLite_Detection_PostProcess stay in float even where
+integer outputs are requested: otherwise class ids and the count would share a scale with the scores.
 """
 
 from __future__ import annotations
@@ -27,76 +27,87 @@ import numpy as np
 from qviz.engine import Blob
 from qviz.errors import ImageError, ModelError, QuantizeError
 from qviz.features.building.calibration import network_input
-from qviz.features.building.names import rename
 from qviz.features.building.ranges import Calibration
 from qviz.features.building.recipes import ALGORITHMS, WEIGHTS_8, Options, Recipe
+from qviz.features.building.source import rename_tensors
 from qviz.structures import EncodedImage, Graph, Scheme, Settings, Tensor
 from qviz.tensorflow_models import SourceKind, converted
 
-_THEIR_NAMES = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
-SCOPE_LENGTH = 10_000
+_OTHER_NAMES = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
+"""Operators that litert-quantizer calls by another name than the schema."""
+MAX_NAME = 10_000
 """Characters after which litert-quantizer cuts the name of an operator."""
 
 
-def quantized(
+def quantize_tflite(
     data: bytes,
     graph: Graph,
     recipe: Recipe,
     options: Options,
-    kept: Collection[int],
+    in_float: Collection[int],
     float_ends: tuple[bool, bool],
     calibration: Calibration | None,
     hessians: Mapping[str, np.ndarray],
 ) -> bytes:
-    """The quantized file. graph: named apart; float_ends: whether inputs, outputs stay float. Raises QuantizeError."""
+    """A float32 .tflite file quantized by litert-quantizer.
+
+    Args:
+        graph: Of the file, with unique tensor names.
+        in_float: Operators that stay in float.
+        float_ends: Whether the network's inputs and its outputs stay in float.
+        hessians: See `calibration.hessians`; only for algorithms that need images.
+
+    Raises:
+        QuantizeError: litert-quantizer fails.
+    """
     from litert_quantizer import quantizer
 
     statistics = _statistics(graph, calibration, hessians)
     with _quiet():
         try:
-            made = quantizer.Quantizer(data)
-            rename(made._float_model.subgraphs, graph)
-            made._float_model.signatureDefs = made._float_model.signatureDefs or []  # it trips over a file without
-            _add_rules(made, graph, recipe, options)
-            _keep_ends(made, recipe, options, float_ends)
-            _keep_float(made, graph, kept)
-            return bytes(made.quantize(statistics, enable_progress_report=False).quantized_model)
-        except Exception as error:  # it raises whatever its algorithms stumble over
+            quantizing = quantizer.Quantizer(data)
+            rename_tensors(quantizing._float_model.subgraphs, graph)
+            quantizing._float_model.signatureDefs = quantizing._float_model.signatureDefs or []  # fails on None
+            _add_rules(quantizing, graph, recipe, options)
+            _set_ends(quantizing, recipe, options, float_ends)
+            _keep_in_float(quantizing, graph, in_float)
+            return bytes(quantizing.quantize(statistics, enable_progress_report=False).quantized_model)
+        except Exception as error:  # its algorithms raise many types
             raise QuantizeError(
                 f"litert-quantizer cannot build {recipe.name} from this network: {_first_line(error)}"
             ) from error
 
 
-def _add_rules(made: Any, graph: Graph, recipe: Recipe, options: Options) -> None:
-    """8 bits for all, then the recipe's own bits and the algorithm for the kinds that have them. Later rules win."""
+def _add_rules(quantizing: Any, graph: Graph, recipe: Recipe, options: Options) -> None:
+    """8 bits for all operators, then the recipe's bits and the algorithm where supported. Later rules win."""
     from litert_quantizer.qtyping import TFLOperationName as Name
 
     if recipe.scheme is Scheme.FLOAT16:
-        made.load_quantization_recipe(_half_precision())
+        quantizing.load_quantization_recipe(_half_precision())
         return
-    add = _adder(made, recipe)
+    add = _adder(quantizing, recipe)
     add(Name.ALL_SUPPORTED, 8, None, ALGORITHMS["minmax"].key)
     algorithm = ALGORITHMS[options.algorithm]
     for kind in sorted(WEIGHTS_8 & {op.kind for op in graph.ops}):
-        few, better = kind in recipe.kinds, kind in algorithm.kinds
-        if (few and recipe.weight_bits < 8) or (better and algorithm.name != "minmax"):
-            block = options.block if few and recipe.blockwise else None
-            key = algorithm.key if better else ALGORITHMS["minmax"].key
-            add(Name(_THEIR_NAMES.get(kind, kind)), recipe.weight_bits if few else 8, block, key)
+        has_bits, has_algorithm = kind in recipe.kinds, kind in algorithm.kinds
+        if (has_bits and recipe.weight_bits < 8) or (has_algorithm and algorithm.name != "minmax"):
+            block = options.block if has_bits and recipe.blockwise else None
+            key = algorithm.key if has_algorithm else ALGORITHMS["minmax"].key
+            add(Name(_OTHER_NAMES.get(kind, kind)), recipe.weight_bits if has_bits else 8, block, key)
 
 
-def _adder(made: Any, recipe: Recipe) -> Any:
-    """(kind, weight bits, block or None, algorithm) -> a rule for all operators of that kind."""
+def _adder(quantizing: Any, recipe: Recipe) -> Any:
+    """A function (kind, weight bits, block or None, algorithm) that adds a rule for all operators of that kind."""
     from litert_quantizer.qtyping import QuantGranularity
 
     def add(kind: Any, bits: int, block: int | None, key: str) -> None:
         grain = QuantGranularity.CHANNELWISE if block is None else QuantGranularity(f"BLOCKWISE_{block}")
         if recipe.activation_bits is not None:
-            made.add_static_config(".*", kind, recipe.activation_bits, bits, grain, key)
+            quantizing.add_static_config(".*", kind, recipe.activation_bits, bits, grain, key)
         elif recipe.scheme is Scheme.WEIGHT_ONLY:
-            made.add_weight_only_config(".*", kind, bits, grain, key)
+            quantizing.add_weight_only_config(".*", kind, bits, grain, key)
         else:
-            made.add_dynamic_config(".*", kind, bits, grain, key)
+            quantizing.add_dynamic_config(".*", kind, bits, grain, key)
 
     return add
 
@@ -107,15 +118,15 @@ def _half_precision() -> list[dict[str, Any]]:
     return [{"regex": ".*", "operation": "*", "algorithm_key": "float_casting", "op_config": config}]
 
 
-def _keep_ends(made: Any, recipe: Recipe, options: Options, float_ends: tuple[bool, bool]) -> None:
-    """Inputs and outputs: float, or unsigned; signed integers are the rule anyway."""
+def _set_ends(quantizing: Any, recipe: Recipe, options: Options, float_ends: tuple[bool, bool]) -> None:
+    """Make inputs and outputs float or unsigned; signed integers need no rule of their own."""
     from litert_quantizer import qtyping
 
     if recipe.activation_bits is None:
         return
     for name, stays in zip((qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT), float_ends, strict=True):
         if stays:
-            made.update_quantization_recipe(".*", name, algorithm_key="no_quantize")
+            quantizing.update_quantization_recipe(".*", name, algorithm_key="no_quantize")
         elif options.io == "uint8":
             tensor = partial(qtyping.TensorQuantizationConfig, num_bits=8)
             config = qtyping.OpQuantizationConfig(
@@ -123,37 +134,40 @@ def _keep_ends(made: Any, recipe: Recipe, options: Options, float_ends: tuple[bo
                 weight_tensor_config=tensor(symmetric=True, granularity=qtyping.QuantGranularity.CHANNELWISE),
                 compute_precision=qtyping.ComputePrecision.INTEGER,
             )
-            made.update_quantization_recipe(".*", name, config, ALGORITHMS["minmax"].key)
+            quantizing.update_quantization_recipe(".*", name, config, ALGORITHMS["minmax"].key)
 
 
-def _keep_float(made: Any, graph: Graph, kept: Collection[int]) -> None:
-    if kept:
-        names = ("".join(f"{t.name};" for t in graph.op_outputs(graph.ops[order])) for order in sorted(kept))
-        scopes = "|".join(re.escape(name[:SCOPE_LENGTH]) for name in names)
-        made.update_quantization_recipe(f"^(?:{scopes})$", "*", algorithm_key="no_quantize")
+def _keep_in_float(quantizing: Any, graph: Graph, in_float: Collection[int]) -> None:
+    if in_float:
+        names = ("".join(f"{t.name};" for t in graph.op_outputs(graph.ops[order])) for order in sorted(in_float))
+        scopes = "|".join(re.escape(name[:MAX_NAME]) for name in names)
+        quantizing.update_quantization_recipe(f"^(?:{scopes})$", "*", algorithm_key="no_quantize")
 
 
 def _statistics(
     graph: Graph, calibration: Calibration | None, hessians: Mapping[str, np.ndarray]
 ) -> dict[str, dict[str, np.ndarray]] | None:
-    """Ours as it keeps them, min and max with one element an axis. New each time, as its algorithms write there."""
+    """The ranges as litert-quantizer stores them, min and max with one element per axis.
+
+    Made anew for each call, as its algorithms write into them.
+    """
     if calibration is None and not hessians:
         return None
     ranks = {tensor.name: len(tensor.shape) for tensor in graph.tensors if not tensor.constant}
-    found: dict[str, dict[str, np.ndarray]] = {}
+    statistics: dict[str, dict[str, np.ndarray]] = {}
     for name, ends in (calibration.ranges if calibration is not None else {}).items():
         low, high = (np.full([1] * ranks.get(name, 0), end, np.float32) for end in ends)
-        found[name] = {"min": low, "max": high}
+        statistics[name] = {"min": low, "max": high}
     for name, hessian in hessians.items():
-        found.setdefault(name, {}).update(hessian=hessian.copy(), num_samples=np.array(1))
-    return found
+        statistics.setdefault(name, {}).update(hessian=hessian.copy(), num_samples=np.array(1))
+    return statistics
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without its reports, as a command's JSON is read from standard output, and without its progress bar's lock.
+    """No output of litert-quantizer, because a command's JSON is read from standard output.
 
-    That lock is for several processes, and would be reported as leaked when the worker ends.
+    The multiprocessing lock of its progress bar is replaced: it would be reported as leaked when the worker ends.
     """
     from litert_quantizer.utils import progress_utils
 
@@ -173,7 +187,7 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def converter_quantized(
+def quantize_by_converter(
     source: Blob,
     kind: SourceKind,
     recipe: Recipe,
@@ -183,14 +197,17 @@ def converter_quantized(
     tensor: Tensor,
     images: Sequence[EncodedImage],
 ) -> bytes:
-    """The quantized file. tensor: the float network's input. Raises QuantizeError, ModelError."""
+    """A SavedModel or Keras file quantized by TensorFlow's converter.
+
+    tensor: the input of the float network. Raises QuantizeError, ModelError.
+    """
     if recipe.needs_calibration and next(_inputs(settings, tensor, images), None) is None:
         raise QuantizeError(f"Recipe {recipe.name} needs calibration images; none of {len(images)} could be read.")
 
-    def prepare(made: Any) -> None:
-        _set_up(made, recipe, lambda: _inputs(settings, tensor, images))
+    def prepare(conversion: Any) -> None:
+        _set_up(conversion, recipe, lambda: _inputs(settings, tensor, images))
         if recipe.needs_calibration:
-            made.inference_input_type, made.inference_output_type = _types(recipe, options, float_ends)
+            conversion.inference_input_type, conversion.inference_output_type = _types(recipe, options, float_ends)
 
     try:
         return converted(source, kind, prepare)
@@ -207,18 +224,18 @@ def _inputs(settings: Settings, tensor: Tensor, images: Sequence[EncodedImage]) 
             continue
 
 
-def _set_up(made: Any, recipe: Recipe, inputs: Any) -> None:
+def _set_up(conversion: Any, recipe: Recipe, inputs: Any) -> None:
     import tensorflow as tf
 
-    made.optimizations = [tf.lite.Optimize.DEFAULT]
+    conversion.optimizations = [tf.lite.Optimize.DEFAULT]
     sets = tf.lite.OpsSet
     if recipe.scheme is Scheme.FLOAT16:
-        made.target_spec.supported_types = [tf.float16]
+        conversion.target_spec.supported_types = [tf.float16]
     elif recipe.needs_calibration:
         wide = sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
         integers = wide if recipe.activation_bits == 16 else sets.TFLITE_BUILTINS_INT8
-        made.target_spec.supported_ops = [integers, sets.TFLITE_BUILTINS]  # the second: without a kernel means float
-        made.representative_dataset = inputs
+        conversion.target_spec.supported_ops = [integers, sets.TFLITE_BUILTINS]  # float where no kernel exists
+        conversion.representative_dataset = inputs
 
 
 def _types(recipe: Recipe, options: Options, float_ends: tuple[bool, bool]) -> list[Any]:

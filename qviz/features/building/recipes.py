@@ -1,20 +1,24 @@
-"""Recipes and algorithms, written out: what each makes, what it needs and what it cannot do.
+"""Recipes and algorithms: what each one builds, what it needs and what it cannot do.
 
-Names are those of schemes (`qviz.structures.Scheme`), with the bits of the weights where there is a choice.
-weights   int8 and int4 weights are symmetric, one scale a channel (blockwise: one a block of inputs of each channel)
-int8      activations of 8 bits, asymmetric, one scale a tensor; int16x8: 16 bits, symmetric
-kinds     operators by their names in TensorFlow Lite's schema; source: litert-quantizer 0.11's default policy and its
-          algorithm manager (a test compares them with the installed package)
+Recipes are named after schemes (`qviz.structures.Scheme`), with the bits of the weights where there is a choice.
+weights      int8 and int4 weights are symmetric, with one scale per channel (blockwise: per block of its inputs)
+activations  8 bits: asymmetric; 16 bits: symmetric; one scale per tensor
+kinds        operators by their names in TensorFlow Lite's schema, as litert-quantizer 0.11's default policy and
+             algorithm manager have them (a test compares the tables with the installed package)
 
-Every recipe starts from a float32 network. TensorFlow's converter builds what it can from a SavedModel or a Keras file,
-litert-quantizer all of them from a float32 .tflite file, to which a SavedModel is converted first.
+Every recipe starts from a float32 network. TensorFlow's converter builds what it can from a SavedModel or a Keras file;
+litert-quantizer builds every recipe from a float32 .tflite file, to which other formats are converted first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
+from qviz.errors import QuantizeError, SettingsError
+from qviz.features.what_if.sets import parse_orders
 from qviz.structures import Scheme
 
 _CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "EMBEDDING_LOOKUP"})
@@ -26,7 +30,7 @@ _INTEGERS = frozenset(Scheme) - {Scheme.FLOAT16}
 
 
 class Builder(StrEnum):
-    """The value is how people call it."""
+    """What writes the file; the value is its name for users."""
 
     CONVERTER = "TensorFlow's converter"
     LITERT_QUANTIZER = "litert-quantizer"
@@ -38,26 +42,33 @@ ONLY_LITERT_QUANTIZER = (Builder.LITERT_QUANTIZER,)
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One row of `RECIPES`.
+    """One row of `RECIPES`. Searches and forms read everything they need about a recipe from its row.
 
-    weight_bits: of the kinds named; kinds that lack a kernel for so few get 8. activation_bits: None where they stay
-    float. io: the types that the network's inputs and outputs may have. describe, cannot: a sentence each.
+    Attributes:
+        weight_bits: Of the operators in `kinds`; operators without a kernel for so few bits get 8.
+        description, limitation: One sentence each.
+        speed_rank: Recipes by expected latency on a CPU, the fastest first: the order in which a search tries them.
+        activation_bits: None where activations stay float.
+        io: Types that the network's inputs and outputs may have.
+        untrainable: Why quantization-aware training is not possible for it; empty where it is.
     """
 
     name: str
     scheme: Scheme
     weight_bits: int
     kinds: frozenset[str]
-    describe: str
-    cannot: str
+    description: str
+    limitation: str
+    speed_rank: int
     activation_bits: int | None = None
     blockwise: bool = False
     builders: tuple[Builder, ...] = ONLY_LITERT_QUANTIZER
     io: tuple[str, ...] = ("float",)
+    untrainable: str = ""
 
     @property
     def needs_calibration(self) -> bool:
-        """Activations have fixed ranges, which only images tell."""
+        """Whether activations have fixed ranges, which are measured on images."""
         return self.activation_bits is not None
 
 
@@ -71,15 +82,18 @@ RECIPES: dict[str, Recipe] = {
             _CONVOLUTIONS,
             "Weights in half precision, computed in float32: half the size, hardly any loss.",
             "It makes nothing faster on a CPU.",
+            speed_rank=6,
             builders=BOTH,
+            untrainable="it only rounds to half precision and hardly loses anything",
         ),
         Recipe(
             "dynamic_range",
             Scheme.DYNAMIC_RANGE,
             8,
             WEIGHTS_8,
-            "int8 weights; kernels quantize their float input anew for each image: a quarter of the size.",
-            "Activations and all between the kernels stay float.",
+            "int8 weights; kernels quantize their float input at run time: a quarter of the size.",
+            "Activations stay in float between the kernels.",
+            speed_rank=2,
             builders=BOTH,
         ),
         Recipe(
@@ -89,6 +103,7 @@ RECIPES: dict[str, Recipe] = {
             _DYNAMIC_4,
             "As dynamic_range, with int4 weights: an eighth of the size.",
             "DEPTHWISE_CONV_2D, TRANSPOSE_CONV and BATCH_MATMUL get int8 weights: LiteRT has no int4 kernel for them.",
+            speed_rank=3,
         ),
         Recipe(
             "dynamic_range_int4_blockwise",
@@ -98,15 +113,18 @@ RECIPES: dict[str, Recipe] = {
             "As dynamic_range_int4, with a scale for each block of inputs.",
             "Only FULLY_CONNECTED and EMBEDDING_LOOKUP have blockwise kernels; a network without them is refused, and"
             " its other operators get int8 weights.",
+            speed_rank=4,
             blockwise=True,
+            untrainable="its scales belong to blocks of inputs, which training does not support",
         ),
         Recipe(
             "weight_only_int8",
             Scheme.WEIGHT_ONLY,
             8,
             WEIGHTS_8,
-            "int8 weights, brought back to float before they are used: a quarter of the size, little loss.",
-            "It makes nothing faster: all is computed in float32.",
+            "int8 weights, dequantized before use: a quarter of the size, little loss.",
+            "It makes nothing faster: everything is computed in float32.",
+            speed_rank=5,
         ),
         Recipe(
             "weight_only_int4",
@@ -115,7 +133,8 @@ RECIPES: dict[str, Recipe] = {
             _DYNAMIC_4 | {"BATCH_MATMUL"},
             "As weight_only_int8, with int4 weights: an eighth of the size.",
             "litert-quantizer gives DEPTHWISE_CONV_2D and TRANSPOSE_CONV int8 weights here too; unpacking makes it"
-            " slower than float32. There are no blocks: LiteRT's DEQUANTIZE reads them wrong.",
+            " slower than float32. It has no blockwise scales: LiteRT's DEQUANTIZE reads them wrong.",
+            speed_rank=7,
         ),
         Recipe(
             "int8",
@@ -124,6 +143,7 @@ RECIPES: dict[str, Recipe] = {
             WEIGHTS_8,
             "Integers throughout: a quarter of the size, the fastest on CPU, DSP and Edge TPU.",
             "Operators without an int8 kernel stay float islands; it needs images that look like those in use.",
+            speed_rank=1,
             activation_bits=8,
             builders=BOTH,
             io=("float", "int8", "uint8"),
@@ -133,8 +153,9 @@ RECIPES: dict[str, Recipe] = {
             Scheme.INT16X8,
             8,
             WEIGHTS_8,
-            "int8 weights and 16-bit activations: nearly float's accuracy in integers.",
+            "int8 weights and 16-bit activations: close to the accuracy of float, in integers.",
             "XNNPACK has no kernels for it: on a CPU it is tens of times slower than int8.",
+            speed_rank=8,
             activation_bits=16,
             builders=BOTH,
             io=("float", "int16"),
@@ -150,8 +171,8 @@ class Algorithm:
     name: str
     key: str
     kinds: frozenset[str]
-    describe: str
-    cannot: str = "float16 only rounds to half precision: there is no scale to choose."
+    description: str
+    limitation: str = "float16 only rounds to half precision: there is no scale to choose."
     schemes: frozenset[Scheme] = _INTEGERS
     blockwise: bool = True
     needs_images: bool = False
@@ -179,16 +200,16 @@ ALGORITHMS: dict[str, Algorithm] = {
             "MSE",
             _CONVOLUTIONS,
             "The scale follows from the weights' mean square, as if they were normally distributed.",
-            "It knows no blocks, nor float16.",
+            "It supports neither blockwise scales nor float16.",
             blockwise=False,
         ),
         Algorithm(
             "gptq",
             "GPTQ",
             frozenset({"FULLY_CONNECTED"}),
-            "Each weight's rounding error is made good by those not rounded yet, as the images need it.",
-            "It is for FULLY_CONNECTED in recipes with float activations and needs images with each of"
-            " them; in integer files litert-quantizer 0.11 leaves weights behind a RESHAPE in float.",
+            "The rounding error of each weight is compensated by the weights not rounded yet, for the given images.",
+            "It is for FULLY_CONNECTED in recipes with float activations and needs images; in integer files"
+            " litert-quantizer 0.11 leaves weights behind a RESHAPE in float.",
             schemes=frozenset({Scheme.DYNAMIC_RANGE, Scheme.WEIGHT_ONLY}),
             needs_images=True,
         ),
@@ -196,8 +217,8 @@ ALGORITHMS: dict[str, Algorithm] = {
             "hadamard",
             "DECOMPOSED_HADAMARD_ROTATION",
             _DENSE,
-            "Weights and inputs are rotated first, so that outliers are spread over all of them.",
-            "It is for FULLY_CONNECTED and EMBEDDING_LOOKUP in dynamic-range recipes only; the rotation stays float.",
+            "Weights and inputs are rotated first, which spreads outliers over all of them.",
+            "It is for FULLY_CONNECTED and EMBEDDING_LOOKUP in dynamic-range recipes; the rotation stays in float.",
             schemes=frozenset({Scheme.DYNAMIC_RANGE}),
         ),
     )
@@ -210,8 +231,12 @@ BLOCKS = (32, 64, 128, 256)
 class Options:
     """What a recipe leaves open.
 
-    io: type of inputs and outputs. keep_float: regular expressions, searched in the names of the tensors that operators
-    write; keep_orders: operators of the float32 .tflite file. block: inputs that share a scale, where blockwise.
+    Attributes:
+        io: Type of inputs and outputs.
+        algorithm: A name of `ALGORITHMS`.
+        keep_float: Regular expressions; operators whose output tensors' names contain a match stay in float.
+        keep_orders: Operators of the float32 .tflite file, counted from 0, that stay in float.
+        block: Number of inputs that share a scale, where the recipe is blockwise.
     """
 
     io: str = "float"
@@ -220,7 +245,40 @@ class Options:
     keep_orders: tuple[int, ...] = ()
     block: int = 32
 
+    @classmethod
+    def of(
+        cls, keep_float: str | Iterable[str] = (), keep_operators: str | Iterable[int] = (), **options: Any
+    ) -> Options:
+        """From a user's words: one expression or several, operators as numbers or as text such as `0-12,40`.
+
+        Raises SettingsError, which lists the known names.
+        """
+        if unknown := sorted(set(options) - {"io", "algorithm", "block"}):
+            names = ", ".join(OPTION_NAMES)
+            raise SettingsError(f"{unknown[0]!r} is not an option of a recipe; known options are {names}.")
+        expressions = (keep_float,) if isinstance(keep_float, str) else tuple(keep_float)
+        orders = parse_orders(keep_operators) if isinstance(keep_operators, str) else keep_operators
+        return cls(keep_float=expressions, keep_orders=tuple(sorted(orders)), **options)
+
     @property
-    def keeps(self) -> bool:
-        """Whether something that could be quantized shall stay float."""
+    def keeps_float(self) -> bool:
+        """Whether operators that could be quantized stay in float."""
         return bool(self.keep_float or self.keep_orders)
+
+
+OPTION_NAMES = ("io", "algorithm", "keep_float", "keep_operators", "block")
+"""Keywords of `Options.of`, the same words as on the command line."""
+
+
+def recipe_of(name: str) -> Recipe:
+    """The row of that name. Raises QuantizeError."""
+    if name not in RECIPES:
+        raise QuantizeError(f"{name!r} is not a recipe; choose one of {', '.join(RECIPES)}.")
+    return RECIPES[name]
+
+
+def algorithm_of(name: str) -> Algorithm:
+    """The row of that name. Raises QuantizeError."""
+    if name not in ALGORITHMS:
+        raise QuantizeError(f"{name!r} is not an algorithm; choose one of {', '.join(ALGORITHMS)}.")
+    return ALGORITHMS[name]

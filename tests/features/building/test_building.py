@@ -58,13 +58,13 @@ def test_the_sample(name: str, workers: LocalEngine, tflite: Source, ranges: Cal
     )
     assert facts.weight_bits == row.weight_bits
     assert len(built.data) < SHARE.get(name, 0.17) * len(tflite.data)
-    reasons = {reason for _, reason in built.stayed_float}
+    reasons = {row.reason for row in built.stayed_float}
     if not row.needs_calibration:
         assert reasons == set()
         return
     assert {tensor.dtype for tensor in (*graph.input_tensors(), *graph.output_tensors())} == {"float32"}
     assert "ADD_N has no integer kernel" in reasons
-    assert len([r for _, r in built.stayed_float if r.startswith(f"output of {POST_PROCESS}")]) == 4
+    assert len([row for row in built.stayed_float if row.reason.startswith(f"output of {POST_PROCESS}")]) == 4
     assert facts.quantized_operators == 114
 
 
@@ -108,7 +108,7 @@ def test_an_algorithm(
     assert built.scheme is RECIPES[name].scheme
     assert built.data != plain.data
     assert sqnr(dense.data, built.data, images[0]) > 22
-    reasons = {reason for _, reason in built.stayed_float if "float" in reason and "--io" not in reason}
+    reasons = {row.reason for row in built.stayed_float if "--io" not in row.reason}
     assert reasons == ({"the Hadamard rotation itself, which is exact in float"} if algorithm == "hadamard" else set())
 
 
@@ -162,20 +162,20 @@ def test_what_is_kept_in_float(workers: LocalEngine, tflite: Source, ranges: Cal
         name = names[op.order]
         stays = name in kept or op.custom or op.kind in WITHOUT_INT8
         assert made[name].dtype == ("float32" if stays else "int8"), name
-    told = dict(built.stayed_float)
-    assert {told[name] for name in kept} == {
+    reasons = {row.tensor: row.reason for row in built.stayed_float}
+    assert {reasons[name] for name in kept} == {
         "kept by --keep-float ClassPredictor/",
-        "chosen to stay float (operator 0)",
-        "chosen to stay float (operator 7)",
+        "kept by --keep-operators 0",
+        "kept by --keep-operators 7",
     }
     assert built.scheme in (Scheme.INT8, Scheme.MIXED)
-    assert built.remark == "" or "asked to stay float" in built.remark
+    assert built.remark == "" or "stay in float as requested" in built.remark
 
 
 def test_weights_that_are_kept_in_float(workers: LocalEngine, tflite: Source) -> None:
     built, graph = variant(workers, tflite, "weight_only_int8", Options(keep_orders=(0,)))
-    assert [reason for _, reason in built.stayed_float] == ["chosen to stay float (operator 0)"]
-    (name, _), *_ = built.stayed_float
+    assert [row.reason for row in built.stayed_float] == ["kept by --keep-operators 0"]
+    name = built.stayed_float[0].tensor
     assert next(tensor for tensor in graph.tensors if tensor.name == name).dtype == "float32"
 
 
@@ -193,9 +193,9 @@ def test_a_file_written_wrong_is_refused(dense: Source, images: list[EncodedImag
     made.add_dynamic_config(".*", "*", 8)
     made.add_dynamic_config(".*", "FULLY_CONNECTED", 8, algorithm_key="GPTQ")
     wrong = bytes(made.quantize({"nothing": {"min": np.zeros(1)}}, enable_progress_report=False).quantized_model)
-    with pytest.raises(QuantizeError, match=r"was built, but it holds \d+ bytes for .* where int8 takes \d+"):
+    with pytest.raises(QuantizeError, match=r"was built, but it has \d+ bytes in .* where int8 takes \d+"):
         checked(wrong, RECIPES["dynamic_range"])
-    with pytest.raises(QuantizeError, match="found nothing to quantize: all of the network stayed float32"):
+    with pytest.raises(QuantizeError, match="quantized nothing: the whole network stayed float32"):
         checked(dense.data, RECIPES["dynamic_range"])
     with pytest.raises(QuantizeError, match="The int8 file was built, but it is"):
         checked(dense.data[:2000], RECIPES["int8"])

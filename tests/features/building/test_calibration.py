@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from litert_quantizer import calibrator, recipe, recipe_manager
 from litert_quantizer.utils import qsv_utils
 
+from qviz.context import Context
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
 from qviz.features.building import Calibration, Source, calibrate
@@ -19,7 +21,7 @@ from tests.features.conftest import SETTINGS
 pytestmark = pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors")
 
 
-def theirs(source: Source, images: list[EncodedImage], **how: Any) -> dict[str, tuple[float, float]]:
+def litert_ranges(source: Source, images: list[EncodedImage], **how: Any) -> dict[str, tuple[float, float]]:
     rules = recipe_manager.RecipeManager()
     rules.load_quantization_recipe(recipe.static_wi8_ai8())
     made = calibrator.Calibrator(source.float_data, num_threads=1, **how)
@@ -38,17 +40,16 @@ def assert_equal(ours: Calibration, others: dict[str, tuple[float, float]]) -> N
 
 def test_minmax(engine: LocalEngine, tflite: Source, images: list[EncodedImage]) -> None:
     few = images[:2]
-    ours, _ = calibrate(engine, engine.share(tflite.data, tflite.digest), SETTINGS, few)
-    others = theirs(tflite, few, qsv_update_func=qsv_utils.min_max_update)
+    ours = calibrate(Context(engine), tflite, few)
+    others = litert_ranges(tflite, few, qsv_update_func=qsv_utils.min_max_update)
     assert len(others) > 100
     assert_equal(ours, others)
 
 
 def test_moving_average(engine: LocalEngine, dense: Source, images: list[EncodedImage]) -> None:
-    shared = engine.share(dense.data, dense.digest)
-    ours, _ = calibrate(engine, shared, SETTINGS, images, "moving_average")
-    assert_equal(ours, theirs(dense, images))
-    assert ours.ranges != calibrate(engine, shared, SETTINGS, images)[0].ranges
+    ours = calibrate(Context(engine), dense, images, "moving_average")
+    assert_equal(ours, litert_ranges(dense, images))
+    assert ours.ranges != calibrate(Context(engine), dense, images).ranges
 
 
 def test_hessians(dense: Source, images: list[EncodedImage]) -> None:
@@ -67,23 +68,20 @@ def test_hessians(dense: Source, images: list[EncodedImage]) -> None:
     )
 
 
-def test_a_broken_image_is_said_and_left_out(engine: LocalEngine, dense: Source, images: list[EncodedImage]) -> None:
-    shared = engine.share(dense.data, dense.digest)
+def test_a_broken_image_is_left_out(engine: LocalEngine, dense: Source, images: list[EncodedImage]) -> None:
     broken = EncodedImage("broken.jpg", b"\xff\xd8 not an image")
     done: list[tuple[int, int]] = []
-    found, skipped = calibrate(
-        engine, shared, SETTINGS, [broken, *images], on_progress=lambda a, b: done.append((a, b)), total=7
-    )
-    assert found == calibrate(engine, shared, SETTINGS, images)[0]
-    assert (len(skipped), skipped[0][:10]) == (1, "broken.jpg")
+    context = Context(engine).reporting(lambda a, b: done.append((a, b)))
+    measured = calibrate(context, dense, [broken, *images])
+    assert measured == calibrate(Context(engine), dense, images)
+    assert (len(measured.skipped), measured.skipped[0][:10]) == (1, "broken.jpg")
     assert done == [(4, 7), (7, 7)]
     with pytest.raises(QuantizeError, match=r"No calibration image could be read. broken.jpg"):
-        calibrate(engine, shared, SETTINGS, [broken])
+        calibrate(Context(engine), dense, [broken])
 
 
 def test_the_method_is_checked_first(engine: LocalEngine, dense: Source, images: list[EncodedImage]) -> None:
-    shared = engine.share(dense.data, dense.digest)
-    with pytest.raises(QuantizeError, match="'entropy' is no way to calibrate; choose one of minmax, moving_average"):
-        calibrate(engine, shared, SETTINGS, images, "entropy")
-    with pytest.raises(QuantizeError, match="preprocessing is not known"):
-        calibrate(engine, shared, Settings(), images)
+    with pytest.raises(QuantizeError, match="'entropy' is not a way to sum up ranges; choose one of minmax"):
+        calibrate(Context(engine), dense, images, "entropy")
+    with pytest.raises(QuantizeError, match="preprocessing is unknown"):
+        calibrate(Context(engine), replace(dense, settings=Settings()), images)

@@ -65,7 +65,7 @@ def test_a_dense_head(name: str, io: str, workers: LocalEngine, keras: Source, i
     assert (built.builder, built.scheme, built.remark) == (Builder.CONVERTER, RECIPES[name].scheme, "")
     assert {tensor.dtype for tensor in graph.input_tensors()} == {"float32" if io == "float" else io}
     assert {tensor.dtype for tensor in graph.output_tensors()} == {"float32" if io == "float" else io}
-    few = [reason for _, reason in built.stayed_float if "fewer than 1024" in reason]
+    few = [row for row in built.stayed_float if "fewer than 1024" in row.reason]
     assert len(few) == (3 if name == "dynamic_range" else 0)  # two convolutions and the scores' layer
 
 
@@ -74,4 +74,4 @@ def test_kept_layers_go_through_float32(
 ) -> None:
     built = start_building(workers, keras, "int8", Options(keep_float=("first",)), dense_ranges, images).result()
     assert built.builder is Builder.LITERT_QUANTIZER
-    assert [reason for _, reason in built.stayed_float].count("kept by --keep-float first") == 1
+    assert [row.reason for row in built.stayed_float].count("kept by --keep-float first") == 1

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as fb
 
 from qviz.engine import LocalEngine
 from qviz.features.building import Options, Source, start_building
-from qviz.features.building.names import named_apart
+from qviz.features.building.source import with_unique_tensor_names
 from qviz.structures import EncodedImage
 from qviz.tensorflow_models import SourceKind
 from qviz.tflite.metadata import label_file
@@ -41,15 +41,15 @@ def test_shared_names(
     ranges = calibrated(engine, source, images)
     plain = calibrated(engine, dense, images)
     assert sorted(ranges.ranges.values()) == sorted(plain.ranges.values())  # none is shared
-    found = start_building(workers, source, "int8", Options(keep_orders=(0,)), ranges).result()
-    wanted = start_building(workers, dense, "int8", Options(keep_orders=(0,)), plain).result()
-    facts = [scheme_facts(read_graph(data)) for data in (found.data, wanted.data)]
+    built = start_building(workers, source, "int8", Options(keep_orders=(0,)), ranges).result()
+    expected = start_building(workers, dense, "int8", Options(keep_orders=(0,)), plain).result()
+    facts = [scheme_facts(read_graph(data)) for data in (built.data, expected.data)]
     assert facts[0] == facts[1]
-    assert [why for _, why in found.stayed_float] == [why for _, why in wanted.stayed_float]
+    assert [row.reason for row in built.stayed_float] == [row.reason for row in expected.stayed_float]
 
 
-def test_a_graph_with_names_of_its_own_is_left_alone(tflite: Source) -> None:
-    assert named_apart(tflite.graph) is tflite.graph
+def test_a_graph_with_unique_names_is_not_changed(tflite: Source) -> None:
+    assert with_unique_tensor_names(tflite.graph) is tflite.graph
 
 
 def test_labels_behind_the_file_go_along(workers: LocalEngine, dense: Source) -> None:

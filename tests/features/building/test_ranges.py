@@ -67,8 +67,8 @@ def test_a_tensor_that_showed_nothing_is_left_out() -> None:
 )
 def test_only_finite_values_count(values: list[float], whole: tuple[float, float]) -> None:
     array = np.array(values, np.float32)
-    assert range_of(array, cut=False) == whole
-    low, high = range_of(array, cut=True)
+    assert range_of(array, use_quantiles=False) == whole
+    low, high = range_of(array, use_quantiles=True)
     assert whole[0] <= low < whole[0] + 0.01
     assert whole[1] - 0.01 < high <= whole[1]
 
@@ -82,8 +82,8 @@ def test_nothing_finite(values: list[float], cut: bool) -> None:
 def test_a_percentile_is_not_moved_by_one_outlier() -> None:
     values = np.random.default_rng(0).uniform(-1, 1, 100_000).astype(np.float32)
     values[0] = 1000
-    assert range_of(values, cut=False)[1] == 1000
-    assert range_of(values, cut=True)[1] == pytest.approx(1, abs=0.01)
+    assert range_of(values, use_quantiles=False)[1] == 1000
+    assert range_of(values, use_quantiles=True)[1] == pytest.approx(1, abs=0.01)
 
 
 def test_to_json_and_back() -> None:

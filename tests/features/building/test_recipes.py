@@ -51,8 +51,8 @@ def test_an_algorithm_has_the_kinds_that_the_package_has(name: str) -> None:
 
 
 def test_a_row_says_what_it_does_and_cannot_do() -> None:
-    assert all(row.describe.endswith(".") and row.cannot.endswith(".") for row in RECIPES.values())
-    assert all(row.describe.endswith(".") for row in ALGORITHMS.values())
+    assert all(row.description.endswith(".") and row.limitation.endswith(".") for row in RECIPES.values())
+    assert all(row.description.endswith(".") for row in ALGORITHMS.values())
     assert {row.name for row in RECIPES.values() if row.needs_calibration} == {"int8", "int16x8"}
 
 

@@ -46,8 +46,8 @@ def test_a_recipe(
         assert (built.scheme, built.remark, built.stayed_float) == (row.scheme, "", ())
         return
     assert built.scheme is Scheme.MIXED
-    assert built.remark == f"The file is mixed, not {name}, as some operators could not be quantized (stayed_float)."
-    reasons = {reason for _, reason in built.stayed_float if "--io" not in reason}
+    assert built.remark == f"The file is mixed, not {name}, because some operators could not be quantized."
+    reasons = {row.reason for row in built.stayed_float if "--io" not in row.reason}
     assert reasons == {f"litert-quantizer does not quantize TILE to {name}"}
 
 

@@ -1,0 +1,115 @@
+"""Which tensors of a quantized file are in float, each with the reason.
+
+Where the recipe quantizes activations, these are the outputs of operators that compute in float, and float inputs and
+outputs of the network. In the other schemes all activations are float, and only weights are listed. Operators are named
+by the tensors that they write.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from qviz.features.building.recipes import WEIGHTS_8, Builder, Options, Recipe
+from qviz.features.building.result import FloatTensor
+from qviz.structures import Graph, Op, Tensor
+from qviz.tflite.scheme import CONVERSIONS, WITHOUT_INT8
+
+POST_PROCESS = "TFLite_Detection_PostProcess"
+FLOATS = ("float32", "float16")
+CONVERTER_MIN_WEIGHTS = 1024
+"""TensorFlow's converter leaves tensors with fewer weights in float."""
+
+
+def float_ends(graph: Graph, options: Options, in_float: Mapping[int, str]) -> tuple[bool, bool]:
+    """Whether the network's inputs and its outputs stay in float.
+
+    All outputs do where one is written by an operator without integers: class ids and counts are exact there and would
+    be clipped.
+    """
+    if options.io == "float":
+        return True, True
+    return False, any(_writes_float(graph, index, in_float) for index in graph.outputs)
+
+
+def _writes_float(graph: Graph, index: int, in_float: Mapping[int, str]) -> bool:
+    op = graph.producer(index)
+    return op is not None and (op.custom or op.kind in WITHOUT_INT8 or op.order in in_float)
+
+
+def float_tensors(
+    built: Graph, source: Graph, recipe: Recipe, options: Options, in_float: Mapping[int, str], builder: Builder
+) -> tuple[FloatTensor, ...]:
+    """Each tensor once, with its first reason, in the order of the file.
+
+    in_float: operators of `source` that the options keep in float -> the reason.
+    """
+    requested = {tensor.name: why for order, why in in_float.items() for tensor in source.op_outputs(source.ops[order])}
+    if recipe.needs_calibration:
+        pairs = _activations(built, recipe, options, requested, builder)
+    else:
+        pairs = _weights(built, recipe, requested, {tensor.name for tensor in source.tensors}, builder)
+    reasons: dict[str, str] = {}
+    for tensor, reason in pairs:
+        reasons.setdefault(tensor, reason)
+    return tuple(FloatTensor(tensor, reason) for tensor, reason in reasons.items())
+
+
+def _activations(
+    built: Graph, recipe: Recipe, options: Options, requested: Mapping[str, str], builder: Builder
+) -> Iterator[tuple[str, str]]:
+    for tensor in built.input_tensors():
+        if tensor.dtype in FLOATS:
+            yield tensor.name, "input, float as requested (--io float)"
+    for op in built.ops:
+        if op.kind not in CONVERSIONS:
+            for tensor in built.op_outputs(op):
+                if tensor.dtype in FLOATS:
+                    yield tensor.name, requested.get(tensor.name) or _no_integers_reason(op, recipe, builder)
+    for tensor in built.output_tensors():
+        if tensor.dtype in FLOATS:
+            is_requested = options.io == "float"
+            yield (
+                tensor.name,
+                (
+                    "output, float as requested (--io float)"
+                    if is_requested
+                    else "output: all stay float where one must"
+                ),
+            )
+
+
+def _no_integers_reason(op: Op, recipe: Recipe, builder: Builder) -> str:
+    if op.kind == POST_PROCESS:
+        return f"output of {POST_PROCESS}: class ids and the count must not be quantized"
+    if op.custom:
+        return f"{op.kind} is a custom operator, which computes in float"
+    if op.kind in WITHOUT_INT8:
+        return f"{op.kind} has no integer kernel"
+    return f"{builder} does not quantize {op.kind} to {recipe.name}"
+
+
+def _weights(
+    built: Graph, recipe: Recipe, requested: Mapping[str, str], source_names: set[str], builder: Builder
+) -> Iterator[tuple[str, str]]:
+    for op in built.ops:
+        weights = _weights_of(built, op)
+        if weights is not None and weights.dtype == "float32":
+            reasons = (requested[tensor.name] for tensor in built.op_outputs(op) if tensor.name in requested)
+            yield weights.name, next(reasons, None) or _unquantized_reason(op, weights, recipe, source_names, builder)
+
+
+def _weights_of(graph: Graph, op: Op) -> Tensor | None:
+    """The second input; the first holds no weights in a detector (of EMBEDDING_LOOKUP it holds ids)."""
+    index = op.inputs[1] if op.kind in WEIGHTS_8 and len(op.inputs) > 1 else None
+    tensor = graph.tensors[index] if index is not None else None
+    return tensor if tensor is not None and tensor.constant else None
+
+
+def _unquantized_reason(op: Op, weights: Tensor, recipe: Recipe, source_names: set[str], builder: Builder) -> str:
+    if weights.name not in source_names and builder is Builder.LITERT_QUANTIZER:
+        return "the Hadamard rotation itself, which is exact in float"
+    count = math.prod(weights.shape)
+    if builder is Builder.CONVERTER and count < CONVERTER_MIN_WEIGHTS:
+        return f"{count} weights only: {builder} leaves fewer than {CONVERTER_MIN_WEIGHTS} in float"
+    return f"{builder} does not quantize the weights of {op.kind} to {recipe.name}"
