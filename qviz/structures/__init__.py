@@ -12,7 +12,7 @@
 All types are frozen. Those that hold arrays compare by identity (`eq=False`).
 """
 
-from qviz.structures.dataset import Category, Dataset, DatasetImage
+from qviz.structures.dataset import Category, Dataset, DatasetImage, spread
 from qviz.structures.detections import Detections, GroundTruth, Inference
 from qviz.structures.graph import Graph, Op, Tensor
 from qviz.structures.image import AppliedCorruption, EncodedImage, Image, digest_of
@@ -40,4 +40,5 @@ __all__ = [
     "Settings",
     "Tensor",
     "digest_of",
+    "spread",
 ]

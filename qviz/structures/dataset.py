@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from qviz.errors import ImageError
 from qviz.structures.image import EncodedImage
+
+T = TypeVar("T")
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """At most `count` of the items, evenly spread and in their order."""
+    if len(items) <= count:
+        return list(items)
+    return [items[i * len(items) // count] for i in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +77,7 @@ class Dataset:
     @property
     def annotations(self) -> int:
         return sum(len(image.category_ids) for image in self.images)
+
+    def spread(self, count: int) -> Dataset:
+        """The same dataset with at most `count` of its images, evenly spread."""
+        return replace(self, images=tuple(spread(self.images, count)))

@@ -13,10 +13,9 @@ from tests.conftest import Sample
 
 def test_calibration(run: Run, sample: Sample, tmp_path: Path) -> None:
     photographs = sorted((sample.folder / "calibration").glob("*.jpg"))
-    call = (
-        "calibration", sample.models["float32"], "--images", *photographs[:8], "--reference-as-truth",
-        "--judge", *photographs[10:12], "--draws", "1", "--mistakes", "noise_unit", "--cache", tmp_path,
-    )  # fmt: skip
+    own, others = photographs[:8], photographs[10:12]
+    options = ("--reference-as-truth", "--draws", "1", "--mistakes", "noise_unit", "--cache", tmp_path)
+    call = ("calibration", sample.models["float32"], "--calibration", *own, "--images", *others, *options)
     found = run(*call, "--json")
     assert (found.status, keys.missing(keys.CALIBRATION, found.json), found.err) == (0, [], "")
     document = found.json
@@ -24,7 +23,10 @@ def test_calibration(run: Run, sample: Sample, tmp_path: Path) -> None:
     assert (document["measure"], document["judged"], document["reference"]) == ("agreement", 2, 1)
     assert [row["name"] for row in document["mismatch"]] == ["noise_unit"]
     assert document["mismatch"][0]["agreement"] < document["curve"][-1]["agreement"]
+    old = run("calibration", sample.models["float32"], "--images", *own, "--judge", *others, *options)
+    assert "is now --calibration" in old.err and "--judge is now --images" in old.err
     text = run(*call).out
+    assert old.out.split("ranges measured in")[0] == text.split("ranges measured in")[0]
     assert "agreement by number of images" in text and "Random numbers in [0, 1)" in text
     assert "images that widen the ranges most" in text and "layers changed" in text
 
@@ -32,27 +34,29 @@ def test_calibration(run: Run, sample: Sample, tmp_path: Path) -> None:
 BAD = [
     ((), "Give either --dataset FILE or --reference-as-truth"),
     (("--dataset", "x.json", "--reference-as-truth"), "Give either --dataset FILE or --reference-as-truth"),
-    (("--dataset", "x.json", "--judge", "x.jpg"), "--judge is for --reference-as-truth"),
-    (("--dataset", "x.json", "--dataset-images", "nowhere"), "nowhere is no folder"),
-    (("--dataset", "x.json"), "x.json is not there"),
-    (("--reference-as-truth",), "judged by the other: 1 are too few; give at least 4"),
-    (("--reference-as-truth", "--recipe", "float16"), "Recipe float16 needs no calibration"),
-    (("--reference-as-truth", "--mistakes", "none,all"), "'none' is no mistake; known are noise_unit"),
-    (("--reference-as-truth", "--draws", "0"), "draws is 0"),
-    (("--reference-as-truth", "--seed", "-1"), "--seed is -1"),
+    (("--dataset", "x.json", "--images", "x.jpg"), "--images is for --reference-as-truth"),
+    (("--dataset", "x.json", "--dataset-images", "nowhere"), "nowhere is not a folder"),
+    (("--dataset", "x.json"), "x.json does not exist"),
+    (("--reference-as-truth",), "are measured on, and 1 are too few; give at least 4"),
+    (("--reference-as-truth", "--recipe", "float16"), "Recipe float16 does not need calibration"),
+    (("--reference-as-truth", "--mistakes", "none,all"), "'none' does not exist; choose from noise_unit"),
+    (("--reference-as-truth", "--draws", "0"), "--draws: '0' is not a number between 1 and 50"),
+    (("--reference-as-truth", "--seed", "-1"), "--seed: '-1' is not a number"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "said"), BAD, ids=lambda value: str(value)[:40])
 def test_it_refuses(arguments: tuple[str, ...], said: str, run: Run, sample: Sample) -> None:
     image = sample.images / "astronaut.jpg"
-    found = run("calibration", sample.models["float32"], "--images", image, *arguments, "--workers", "1")
+    found = run("calibration", sample.models["float32"], "--calibration", image, *arguments, "--workers", "1")
     assert (found.status, found.out) == (2, "")
     assert said in found.err
 
 
 def test_what_is_quantized_already_is_refused(run: Run, sample: Sample) -> None:
     images = sorted(sample.images.glob("*.jpg"))[:4]
-    found = run("calibration", sample.models["int8"], "--images", *images, "--reference-as-truth", "--workers", "1")
+    found = run(
+        "calibration", sample.models["int8"], "--calibration", *images, "--reference-as-truth", "--workers", "1"
+    )
     assert (found.status, found.out) == (2, "")
-    assert "The file is int8 already" in found.err
+    assert "The file is already int8" in found.err

@@ -35,13 +35,13 @@ def test_robustness(run: Run, sample: Sample, models: list[Path]) -> None:
     rows = list(csv.DictReader(io.StringIO(run(*call, "--csv", "--layer-images", "0").out)))
     assert [float(row["agreement"]) for row in rows] == [row["agreement"] for row in document["points"]]
     text = run(*call, "--layer-images", "1").out
-    assert "interaction" in text and "half gone at" in text and "images drive the network far outside" in text
+    assert "interaction" in text and "half gone at" in text and "the network far outside its calibrated ranges" in text
 
 
 BAD = [
     (("--corruptions", "fogg"), "'fogg' does not exist; give all, a family (lighting, published, pose)"),
-    (("--severities", "0"), "--severities is '0'; give some of 1,2,3,4,5"),
-    (("--layer-images", "-1"), "--layer-images is -1"),
+    (("--severities", "0"), "'0' is not a list of severities; give some of 1,2,3,4,5"),
+    (("--layer-images", "-1"), "--layer-images: '-1' is not a number between 0 and 10000"),
     (("--score", "0.5"), "objects are counted from 0.25"),
 ]
 

@@ -60,6 +60,6 @@ def test_it_runs_while_the_page_is_left(app: AppTest) -> None:
     assert "Calibrated on all 3 images, int8" in _verdicts(app)
     assert "Lost beyond a matching calibration, in points of agreement" in _notes(app)
     headings = [item.value for item in app.subheader]
-    assert "How many images" in headings and "Are the ranges steady?" in headings
+    assert "How many images" in headings and "Are the ranges stable?" in headings
     named = {name for frame in app.dataframe for name in frame.value.get("calibration", [])}
     assert {"random numbers in [0, 1)", "all images", "percentile ranges"} <= named

@@ -1,222 +1,182 @@
-"""The calibration lab in the browser: the form, the wait, what was found.
-
-Calibration labs under way, for all sessions of this server. They go on when the page is left, and can be stopped.
-
-Detections are kept as they come, so a lab that was stopped goes on where it ended.
-"""
+"""The Calibration tab: the form, the progress and the results of the calibration lab."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from qviz.features.building import source_of
-from qviz.cache import LRUCache
 from qviz.chart_style import variant_colour
+from qviz.context import Context
 from qviz.engine import LocalEngine, importing
-from qviz.errors import Cancelled, QvizError
-from qviz.features.calibrating import Plan, calibration_lab
-from qviz.features.calibrating import panel_results as lab_choice
-from qviz.features.calibrating import panel_results as lab_results
-from qviz.features.calibrating.panel_results import Choice
+from qviz.errors import QuantizeError, QvizError
+from qviz.features.building import METHODS, check, panel_choice, recipe_of, source_of
+from qviz.features.calibrating import MIN_IMAGES, Plan, calibrated_recipes, calibration, halves, panel_results
 from qviz.features.calibrating.plot import calibration_curve
 from qviz.features.calibrating.result import CalibrationLab
-from qviz.features.calibrating.text import lab_verdict, stability_sentence
+from qviz.features.calibrating.text import stability_sentence, verdict
 from qviz.features.detection.models import LoadedModel
-from qviz.formatting import duration
-from qviz.progress import TimeLeft
+from qviz.job import Job
 from qviz.structures import Dataset, EncodedImage
-from qviz.ui import clicks, page, server
+from qviz.ui import clicks, dataset_choice, jobs, page
+from qviz.ui.dataset_choice import Source
 from qviz.ui.page import Page
 
+DEFAULT_EVALUATED_IMAGES = 40
+"""Each image is run by some thirty variants."""
+REQUEST = "qviz_lab_request"
 
-@dataclass(slots=True, eq=False)
-class LabJob:
-    """Looked at by the page, run by a thread of its own. partial: what is known so far; data: what it is judged on."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabRequest:
+    """What the form says, of one reference. key: the data that are measured on."""
 
     reference: LoadedModel
     images: tuple[EncodedImage, ...]
-    data: Dataset
+    dataset: Dataset
     plan: Plan
     key: Hashable
-    done: int = 0
-    total: int = 1
-    seconds_left: float | None = None
-    partial: CalibrationLab | None = None
-    cancel: threading.Event = field(default_factory=threading.Event)
-    future: Future[CalibrationLab] = field(default_factory=Future)
-    _left: TimeLeft = field(default_factory=TimeLeft)
-
-    def run(self) -> CalibrationLab:
-        """In its thread. Raises Cancelled, DatasetError, QvizError.
-
-        On workers of its own: the files of some forty variants go when they end, and the session's workers stay free.
-        """
-        self._left = TimeLeft()
-        source = source_of(self.reference)
-        with LocalEngine(warm_up=importing("qviz.detector")) as engine:
-            return calibration_lab(
-                engine, self.reference, source, self.images, self.data, self.plan, on_progress=self.report,
-                store=server.detection_store(), cancel=self.cancel, watch=self.watch,
-            )  # fmt: skip
-
-    def report(self, done: int, total: int) -> None:
-        self.done, self.total = done, total
-        self.seconds_left = self._left.after(done, total)
-
-    def watch(self, found: CalibrationLab) -> None:
-        self.partial = found
-
-    def progress(self) -> str:
-        """How far it is, and how long it will take."""
-        if not self.done:
-            return "Waiting for workers"
-        tried = len(list(self.partial.rows())) if self.partial is not None else 0
-        early = "Measuring ranges" if self.partial is None else "Building the first variants"
-        said = f"{tried} calibrations built and measured" if tried else early
-        left = self.seconds_left
-        return said if left is None or self.done >= self.total else f"{said} · {duration(left)} left"
 
     @property
-    def stopped(self) -> bool:
-        return self.future.done() and isinstance(self.future.exception(), Cancelled)
-
-
-@st.cache_resource(show_spinner=False)
-def _jobs() -> LRUCache[LabJob]:
-    return LRUCache(8)
-
-
-@st.cache_resource(show_spinner=False)
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="qviz-lab")
-
-
-def start(reference: LoadedModel, images: tuple[EncodedImage, ...], data: Dataset, digest: str, plan: Plan) -> LabJob:
-    """Begin, or join who began the same. digest: of the dataset."""
-    seen = tuple(image.digest for image in images)
-    key = (reference.digest, reference.settings, seen, digest, len(data.images), plan)
-
-    def begin() -> LabJob:
-        job = LabJob(reference, images, data, plan, key)
-        job.future = _threads().submit(job.run)
-        return job
-
-    return _jobs().get(key, begin)
-
-
-def restarted(job: LabJob) -> LabJob:
-    """One that was stopped or has failed, begun anew, once."""
-    fresh = replace(
-        job, done=0, total=1, seconds_left=None, partial=None, cancel=threading.Event(), future=Future()
-    )  # fmt: skip
-
-    def begin() -> LabJob:
-        fresh.future = _threads().submit(fresh.run)
-        return fresh
-
-    if _jobs().get(job.key, begin) is job:
-        _jobs().forget(job.key)
-    return _jobs().get(job.key, begin)
-
-
-BEAT = 0.5
-ASKED = "qviz_lab_asked"
-
-
-@dataclass(slots=True, eq=False)
-class Asked:
-    """What this session asked for last, of that reference."""
-
-    job: LabJob
-    reference: str
+    def job_key(self) -> Hashable:
+        digests = tuple(image.digest for image in self.images)
+        return self.reference.digest, self.reference.settings, digests, self.key, self.plan
 
 
 def show(here: Page) -> None:
-    """The form, the progress and what came of it."""
-    assert here.models is not None, "pages without a model stop before"
-    place = st.container()
+    """The form, the progress and the result."""
+    headline = st.container()
     try:
         _form(here)
     except QvizError as error:
         st.text(str(error))
-    asked: Asked | None = st.session_state.get(ASKED)
-    if asked is None or asked.reference != here.models.reference.digest:
-        with place:
+    request: LabRequest | None = st.session_state.get(REQUEST)
+    colour = variant_colour(len(here.loaded.variants))  # what one more variant would have
+    if request is None or request.reference.digest != here.loaded.reference.digest:
+        with headline:
             page.verdict(
                 "Find out how many images calibration needs, which ones, and what wrong ones cost.",
-                "Calibrations on 1, 2, 4, … images, without outliers and with the usual mistakes, each really built"
-                " and judged.",
+                "Calibrations on 1, 2, 4, … images, without outliers and with the usual mistakes are each really built"
+                " and measured.",
             )
-    elif not asked.job.future.done():
-        with place:
-            page.verdict(f"Trying calibrations of {here.models.name(here.models.reference)} …")
-        _waiting(asked.job, _colour(here))
-    else:
-        _ended(here, place, asked)
+        return
+    job = _start(request)
+    if not job.finished:
+        with headline:
+            page.verdict(f"Trying calibrations of {here.loaded.name(request.reference)} …")
+    elif job.error is not None or job.cancelled:
+        with headline:
+            page.verdict("Stopped; the detections so far are kept." if job.cancelled else "The lab has failed.")
+    again = partial(jobs.forget, "calibration", request.job_key)
+    if jobs.wait(job, "lab", again, partial(_draw_partial, colour)):
+        lab = job.future.result()
+        with headline:
+            page.verdict(verdict(lab), panel_results.basis(lab))
+        panel_results.show(lab, request.dataset, colour)
+
+
+def _start(request: LabRequest) -> Job[CalibrationLab]:
+    def run(context: Context) -> CalibrationLab:
+        source = source_of(request.reference)
+        # workers of its own: the files of some forty variants go when they end, and the session's workers stay free
+        with LocalEngine(warm_up=importing("qviz.detector")) as engine:
+            own = replace(context, engine=engine)
+            return calibration(own, request.reference, source, request.images, request.dataset, plan=request.plan)
+
+    return jobs.start("calibration", request.job_key, run, step="Starting workers", unit="images")
+
+
+def _draw_partial(colour: str, lab: CalibrationLab) -> None:
+    if lab.stability is not None:
+        panel_results.note(stability_sentence(lab))
+    if lab.curve:
+        count = sum(len(point.tried) for point in lab.curve)
+        st.plotly_chart(calibration_curve(lab, colour), width="stretch", key=f"lab-partial-{count}")
 
 
 def _form(here: Page) -> None:
-    choice = lab_choice.form(here)
-    if choice.refusal:
-        st.text(choice.refusal)
-    begin = partial(_begin, here, choice)
-    clicks.button(st, "Run the lab", begin, "lab-start", st.rerun, disabled=bool(choice.refusal), type="primary")
+    """Draw it; a click stores the request. Raises ImageError."""
+    left, middle, right = st.columns([8, 3, 5])
+    recipe = middle.selectbox("Recipe", calibrated_recipes(), key="lab-recipe", persist_state="session")
+    ranges = right.selectbox(
+        "Activation ranges",
+        METHODS,
+        format_func=METHODS.__getitem__,
+        key="lab-method",
+        persist_state="session",
+    )
+    choice, images = panel_choice.choose(here, left, "lab")
+    first, second, third = st.columns([8, 3, 5], vertical_alignment="bottom")
+    by_name = dataset_choice.sources(here)
+    source = _source(first, by_name) if by_name else None
+    available = len(source.dataset.images) if source is not None else 1
+    count = second.number_input(
+        "Images to measure on",
+        1,
+        available,
+        min(DEFAULT_EVALUATED_IMAGES, available),
+        key=f"lab-judged-{available}",
+        help=f"Evenly spread over the {available}.",
+        persist_state="session",
+    )
+    draws = third.number_input("Draws of each number", 1, 10, Plan.of().draws, key="lab-draws", persist_state="session")
+    plan = Plan(recipe, ranges, int(draws))
+    request = _request(here.loaded.reference, source, choice, images, int(count), plan)
+    refusal = request if isinstance(request, str) else _refusal(here, recipe)
+    if refusal:
+        st.text(refusal)
+    begin = clicks.keep(REQUEST, request)
+    clicks.button(st, "Run the lab", begin, "lab-start", st.rerun, disabled=bool(refusal), type="primary")
 
 
-def _begin(here: Page, choice: Choice) -> None:
-    assert here.models is not None, "pages without a model stop before"
-    assert choice.data is not None, "a choice without data is refused"
-    reference = here.models.reference
-    job = start(reference, choice.images, choice.data, choice.digest, choice.plan)
-    if job.future.done() and job.future.exception() is not None:
-        job = restarted(job)
-    st.session_state[ASKED] = Asked(job, reference.digest)
+def _source(container: DeltaGenerator, by_name: dict[str, Source]) -> Source:
+    order = sorted(by_name, key=lambda name: ("scenes", "annotations", dataset_choice.REFERENCE).index(name))
+    by_digest = {by_name[name].digest: by_name[name] for name in order}
+    digest = container.selectbox(
+        "Measured on",
+        list(by_digest),
+        format_func=lambda digest: by_digest[digest].label,
+        key="lab-source",
+        help="AP where objects are annotated, else agreement with the reference.",
+    )
+    return by_digest.get(digest) or next(iter(by_digest.values()))
 
 
-def _colour(here: Page) -> str:
-    """What a further variant would have."""
-    assert here.models is not None, "pages without a model stop before"
-    return variant_colour(len(here.models.variants))
+def _request(
+    reference: LoadedModel,
+    source: Source | None,
+    choice: str,
+    images: tuple[EncodedImage, ...],
+    count: int,
+    plan: Plan,
+) -> LabRequest | str:
+    """The request, or why there is none. Loaded images without annotations are split into halves."""
+    if source is None:
+        return "Drop photos first: calibrations are compared by what is detected on them."
+    if not images:
+        return "Choose calibration images first: 50 to 500 that look like those in use."
+    if choice != panel_choice.LOADED:
+        return LabRequest(reference, images, source.dataset.spread(count), plan, (source.digest, count))
+    if not source.reference_as_truth:
+        panel_results.note("Measured on its own calibration images, a variant looks slightly better than it is.")
+        return LabRequest(reference, images, source.dataset.spread(count), plan, (source.digest, count))
+    if len(images) < MIN_IMAGES:
+        return f"{len(images)} loaded images are too few to calibrate on one half and measure on the other."
+    own, others = halves(images, plan.seed)
+    panel_results.note("Half of the loaded images calibrate, agreement is measured on the other half.")
+    return LabRequest(reference, tuple(own), others.spread(count), plan, (source.digest, count, "half"))
 
 
-@st.fragment(run_every=BEAT)
-def _waiting(job: LabJob, colour: str) -> None:
-    """A bar and the curve so far; when all is there the page is drawn once more."""
-    if job.future.done():
-        st.rerun()
-    left, right = st.columns([6, 1], vertical_alignment="center")
-    stopping = job.cancel.is_set()
-    left.progress(min(job.done / max(job.total, 1), 1.0), text="Stopping" if stopping else job.progress())
-    right.button("Cancel", on_click=job.cancel.set, disabled=stopping, width="stretch", key="lab-cancel")
-    found = job.partial
-    if found is not None and found.stability is not None:
-        lab_choice.note(stability_sentence(found))
-    if found is not None and found.curve:
-        tried = sum(len(point.tried) for point in found.curve)
-        st.plotly_chart(calibration_curve(found, colour), width="stretch", key=f"lab-partial-{tried}")
-
-
-def _ended(here: Page, place: DeltaGenerator, asked: Asked) -> None:
-    error = asked.job.future.exception()
-    if isinstance(error, QvizError):
-        with place:
-            page.verdict("Stopped; what was detected so far is kept." if asked.job.stopped else "The lab has failed.")
-        if not asked.job.stopped:
-            st.text(str(error))
-
-        def again() -> None:
-            st.session_state[ASKED] = Asked(restarted(asked.job), asked.reference)
-
-        clicks.button(st, "Go on" if asked.job.stopped else "Try again", again, "lab-again", st.rerun)
-        return
-    found = asked.job.future.result()
-    with place:
-        page.verdict(lab_verdict(found), lab_results.reminder(found))
-    lab_results.show(found, asked.job.data, _colour(here))
+def _refusal(here: Page, recipe: str) -> str:
+    """Why this recipe cannot be built from the reference, or nothing."""
+    reference = here.loaded.reference
+    if reference.refusal:
+        return f"TensorFlow Lite cannot express {reference.name}, so nothing can be built from it."
+    try:
+        check(recipe_of(recipe), source_of(reference).graph)
+    except QuantizeError as error:
+        return str(error)
+    return ""

@@ -1,42 +1,66 @@
-"""What the calibration lab found: how many images it takes, which ones, and what wrong ones cost.
+"""The result of the calibration lab.
 
-value       AP where objects are annotated, else agreement with what FP32 finds (see `found_again`)
-loss        FP32's value minus the variant's, with the 95 % interval of a paired bootstrap over the judged images (see
-            `significance`)
-extra       likewise, but of matching calibrations minus the variant: the mean over the draws of as many images where
-            there are such, else over all that saw the two largest numbers of images. (One calibration is a poor
-            measure: AP of equally good ones differs by half a point and more.)
-change      of a layer's range between two disjoint subsets: how far the farther of its two ends moves, in widths of
-            the range that holds both; the mean over seeded splits (not the median: what one image in ten shows is in
-            one subset and not in the other less than half of the time)
-widening    of an image: how much wider the layers' ranges are with it than without, mean over the layers
-clipped     share of an image's activations outside of the ranges that all the other images show, mean over the layers
+value     AP where objects are annotated, else agreement with the reference
+loss      the reference's value minus the variant's, with the 95 % interval of a paired bootstrap over the images
+extra     the same with matching calibrations in place of the reference: the mean over the draws of as many images, or
+          over all draws of the two largest numbers of images where there are no such draws. (A single calibration is a
+          poor baseline: the AP of equally good ones differs by half a point and more.)
+widening  of an image: how much wider the layers' ranges are with it than without it, mean over the layers
+clipped   share of an image's activations outside the ranges of all the other images, mean over the layers
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from qviz.features.corruption_sweep.out_of_range import Addition
+import numpy as np
+
+from qviz.features.accuracy.evaluator import Measurement, mean_loss
+from qviz.features.building import Calibration
+from qviz.features.corruption_sweep.out_of_range import LAYER_NAMES, Addition
+from qviz.result import Result, to_json
 from qviz.structures import Loss
 
 if TYPE_CHECKING:
     import pandas as pd
 
 UNKNOWN = Loss(None)
+ENOUGH_SIZES = 2
+"""This many of the largest numbers of images stand for a calibration with enough images."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """One calibration to build and measure.
+
+    Attributes:
+        group: curve, method, outliers or mismatch.
+        description: What was done, for people.
+        images: Number of images that it used.
+    """
+
+    group: str
+    name: str
+    description: str
+    images: int
+    calibration: Calibration
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One calibration, built and measured. told: what it was, in words; images: how many it saw.
+    """One calibration, built and measured.
 
-    refused: why the file could not be built or run; its figures are then None.
+    Attributes:
+        description: What was done, for people.
+        images: Number of images that it used.
+        loss, extra: In AP or agreement; see the module.
+        refused: Why the file could not be built or run; its values are then None.
     """
 
     name: str
-    told: str
+    description: str
     images: int
     ap: float | None = None
     agreement: float | None = None
@@ -44,12 +68,18 @@ class Tried:
     extra: Loss = UNKNOWN
     refused: str = ""
 
+    JSON_NAMES: ClassVar = {"description": "told"}
+
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """So many calibration images; tried: one a seeded draw of them (all images: one). Means, and the extremes.
+    """One number of calibration images.
 
-    extra: what the mean of the draws lacks against the two largest numbers of images.
+    Attributes:
+        tried: One per seeded draw; a single one for all images.
+        ap, agreement, value: Means over the draws.
+        low, high: The worst and the best draw.
+        extra: Of the mean of the draws, against the largest numbers of images.
     """
 
     images: int
@@ -64,19 +94,21 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class LayerChange:
-    """A layer whose range depends on the images. first, second: its range in one split (low, high)."""
+    """A layer whose range depends on the images; first, second: its (low, high) in two disjoint subsets."""
 
-    order: int
+    op_index: int
     tensor: str
-    op_kind: str
+    op_type: str
     change: float
     first: tuple[float, float]
     second: tuple[float, float]
 
+    JSON_NAMES: ClassVar = LAYER_NAMES
+
 
 @dataclass(frozen=True, slots=True)
 class SubsetSize:
-    """Disjoint subsets of so many images each. changed: how many layers change by more than the limit."""
+    """Disjoint subsets of `images` images each: layers that change too much, median and largest change of a layer."""
 
     images: int
     changed: int
@@ -86,7 +118,15 @@ class SubsetSize:
 
 @dataclass(frozen=True, slots=True)
 class Stability:
-    """layers: how many were looked at; changed: those that change too much between halves of all images."""
+    """Whether two halves of the images give the same ranges.
+
+    Attributes:
+        limit: A layer that changes by more has too few images.
+        layers: Number of quantized layers.
+        images: Number of images in each half.
+        changed: Layers above the limit.
+        sizes: The same for smaller subsets.
+    """
 
     limit: float
     layers: int
@@ -94,15 +134,23 @@ class Stability:
     changed: tuple[LayerChange, ...]
     sizes: tuple[SubsetSize, ...]
 
+    JSON_ALSO: ClassVar = ("too_few",)
+
     @property
     def too_few(self) -> bool:
-        """Whether some layer's range still depends on which half of the images is taken."""
+        """Whether some layer's range still depends on which half of the images is used."""
         return bool(self.changed)
 
 
 @dataclass(frozen=True, slots=True)
 class Outlier:
-    """A calibration image that widens ranges. tensor: of the layer that it widens most, to that many times."""
+    """A calibration image that widens ranges.
+
+    Attributes:
+        clipped_share, widening: See the module.
+        layers: Number of layers whose range it widens.
+        tensor, times: The layer that it widens most, and the width with it over the width without it.
+    """
 
     image: str
     digest: str
@@ -113,12 +161,23 @@ class Outlier:
     times: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CalibrationLab:
-    """One lab. annotated: whether values are AP; reference: FP32's own value; judged: images it was measured on.
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class CalibrationLab(Result):
+    """How many calibration images are needed, which ones, and what the usual mistakes cost.
 
-    outliers: the widest first; without_outliers: the variant calibrated on the others; add: images to add next.
-    seconds: what measuring the ranges took, once for all.
+    Attributes:
+        source, recipe, method: What is built, and how ranges are summed up.
+        images: Number of calibration images.
+        dataset, evaluated_images: What is measured on.
+        annotated: Whether values are AP; otherwise they are agreement.
+        reference: The reference's own value.
+        curve: By number of images.
+        outliers: Images that widen the ranges, the widest first.
+        without_outliers: A calibration without them.
+        methods: The other ways to sum ranges up.
+        mismatch: The usual mistakes.
+        add: Images of the dataset to add to the calibration.
+        seconds: Time to measure the ranges of all images.
     """
 
     source: str
@@ -126,7 +185,7 @@ class CalibrationLab:
     method: str
     images: int
     dataset: str
-    judged: int
+    evaluated_images: int
     annotated: bool
     reference: float | None
     curve: tuple[CurvePoint, ...] = ()
@@ -138,15 +197,19 @@ class CalibrationLab:
     add: tuple[Addition, ...] = ()
     skipped: tuple[str, ...] = ()
     seconds: float = 0.0
-    warnings: tuple[dict[str, Any], ...] = field(default=())
+    warnings: tuple[dict[str, Any], ...] = ()
+
+    ROWS: ClassVar = "curve"
+    JSON_NAMES: ClassVar = {"evaluated_images": "judged"}
+    JSON_ALSO: ClassVar = ("measure",)
 
     @property
     def measure(self) -> str:
-        """What a value is, in a word."""
+        """What a value is: `AP` or `agreement`."""
         return "AP" if self.annotated else "agreement"
 
     def value(self, tried: Tried) -> float | None:
-        """Of one variant, in that measure."""
+        """AP or agreement of one variant, in [0, 1]."""
         return tried.ap if self.annotated else tried.agreement
 
     @property
@@ -155,15 +218,14 @@ class CalibrationLab:
         last = self.curve[-1] if self.curve else None
         return last.tried[0] if last is not None and last.images == self.images else None
 
-    def to_json(self) -> dict[str, Any]:
-        """As `qviz calibration --json` prints it."""
-        found = asdict(self)
-        if self.stability is not None:
-            found["stability"]["too_few"] = self.stability.too_few
-        return {**found, "measure": self.measure}
+    @property
+    def other_calibrations(self) -> tuple[Tried, ...]:
+        """Mistakes, other methods, and the calibration without outliers."""
+        without = () if self.without_outliers is None else (self.without_outliers,)
+        return (*self.mismatch, *self.methods, *without)
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a variant that was built and measured."""
+        """One row per variant that was built and measured."""
         import pandas as pd
 
         return pd.DataFrame([{"group": group, **_flat(tried)} for group, tried in self.rows()])
@@ -178,7 +240,79 @@ class CalibrationLab:
 
 
 def _flat(tried: Tried) -> dict[str, Any]:
-    row = asdict(tried)
+    row = to_json(tried)
     loss, extra, refused = row.pop("loss"), row.pop("extra"), row.pop("refused")
-    told = {f"extra_{key}": value for key, value in extra.items()}
-    return {**row, "loss": loss.pop("value"), **loss, **told, "refused": refused}
+    extra = {f"extra_{key}": value for key, value in extra.items()}
+    return {**row, "loss": loss.pop("value"), **loss, **extra, "refused": refused}
+
+
+Measured = Mapping[Trial, Measurement | str]
+"""The measurement of each trial, or why there is none."""
+
+
+def tried_of(measured: Measured, reference: Measurement, images: int) -> list[tuple[Trial, Tried]]:
+    """One row per trial. images: number of images that were measured on."""
+    by_size = _by_size(measured)
+    enough = _enough(by_size)
+    rows = []
+    for trial, measurement in measured.items():
+        if isinstance(measurement, str):
+            rows.append((trial, Tried(trial.name, trial.description, trial.images, refused=measurement)))
+            continue
+        uses_all = trial.group == "curve" or trial.images == max(by_size, default=0)
+        matching = enough if uses_all else by_size.get(trial.images, enough)
+        row = Tried(
+            trial.name,
+            trial.description,
+            trial.images,
+            measurement.ap,
+            measurement.agreement,
+            loss=mean_loss([reference], [measurement], images),
+            extra=mean_loss(matching, [measurement], images),
+        )
+        rows.append((trial, row))
+    return rows
+
+
+def curve_of(measured: Measured, rows: Sequence[tuple[Trial, Tried]], images: int) -> tuple[CurvePoint, ...]:
+    """One point per number of images, in ascending order. rows: of `tried_of`."""
+    by_size = _by_size(measured)
+    enough = _enough(by_size)
+    tried_by_size: dict[int, list[Tried]] = {}
+    for trial, tried in rows:
+        if trial.group == "curve":
+            tried_by_size.setdefault(tried.images, []).append(tried)
+    points = []
+    for size in sorted(tried_by_size):
+        measurements = by_size.get(size, [])
+        values = [row.value for row in measurements if row.value is not None]
+        points.append(
+            CurvePoint(
+                images=size,
+                tried=tuple(tried_by_size[size]),
+                ap=_mean([row.ap for row in measurements if row.ap is not None]),
+                agreement=_mean([row.agreement for row in measurements]),
+                value=_mean(values),
+                low=min(values, default=None),
+                high=max(values, default=None),
+                extra=mean_loss(enough, measurements, images),
+            )
+        )
+    return tuple(points)
+
+
+def _by_size(measured: Measured) -> dict[int, list[Measurement]]:
+    """Number of images, ascending -> the measurements of the curve."""
+    by_size: dict[int, list[Measurement]] = {}
+    for trial, measurement in measured.items():
+        if trial.group == "curve" and isinstance(measurement, Measurement):
+            by_size.setdefault(trial.images, []).append(measurement)
+    return {size: by_size[size] for size in sorted(by_size)}
+
+
+def _enough(by_size: Mapping[int, list[Measurement]]) -> list[Measurement]:
+    return [row for size in list(by_size)[-ENOUGH_SIZES:] for row in by_size[size]]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from qviz import formatting
 from qviz.features.calibrating.result import CalibrationLab, CurvePoint, Tried
+from qviz.formatting import listed, plural
 from qviz.structures import Loss
 
 TITLES = {
@@ -27,130 +28,121 @@ TITLES = {
     "moving_average": "moving-average ranges",
     "percentile": "percentile ranges",
 }
-"""For people; a draw of the curve is called as it is."""
+"""Title by the name of a calibration; a draw of the curve has its name as title."""
 NAMED = 3
-CLOSE = 0.005
-"""Of the value: what is lost less than this is not worth another image."""
+NEGLIGIBLE = 0.005
+"""A smaller loss of value is not worth another image."""
 
 
 def title(tried: Tried) -> str:
-    """What it is called in a chart."""
+    """Its label in charts and tables."""
     return TITLES.get(tried.name, tried.name)
 
 
-def lab_verdict(lab: CalibrationLab) -> str:
-    """What calibrating on all images costs, and from how many on it costs no more."""
+def verdict(lab: CalibrationLab) -> str:
+    """What a calibration on all images costs, and how many images are enough."""
+    images = plural(lab.images, "image")
     whole = lab.all_images
     if whole is None:
-        return f"Trying calibrations on 1 to {lab.images} images …"
+        return f"Trying calibrations on 1 to {images} …"
+    calibrated = f"Calibrated on {'all ' if lab.images > 1 else ''}{images}"
     if whole.refused:
-        return f"Calibrated on all {lab.images} images the file could not be built: {whole.refused}"
-    said = f"Calibrated on all {lab.images} images, {_costs(whole.loss, lab.recipe, lab.measure)}"
+        return f"{calibrated}, the file could not be built: {whole.refused}"
+    sentence = f"{calibrated}, {_cost(whole.loss, lab.recipe, lab.measure)}"
     enough = enough_images(lab)
     if enough is None:
-        return f"{said}."
+        return f"{sentence}."
     if enough.images == lab.images:
-        return f"{said}; fewer lose more, so more images may help."
-    few = "1 image already does" if enough.images == 1 else f"{enough.images} images already do"
-    return f"{said}; {few} as well."
+        return f"{sentence}. Fewer images lose more, so more images may help."
+    return f"{sentence}. {plural(enough.images, 'image')} would be enough."
 
 
 def enough_images(lab: CalibrationLab) -> CurvePoint | None:
-    """The fewest images from which on the mean of the draws loses nothing that is sure and more than `CLOSE`."""
+    """The fewest images from which on no mean of the draws loses significantly and more than `NEGLIGIBLE`."""
     if lab.all_images is None or lab.all_images.refused or len(lab.curve) < 2:
         return None
-    found = None
+    enough = None
     for point in reversed(lab.curve):
-        if _sure_and_large(point.extra) or any(row.refused for row in point.tried):
+        loses = bool(point.extra.significant) and (point.extra.value or 0.0) > NEGLIGIBLE
+        if loses or any(row.refused for row in point.tried):
             break
-        found = point
-    return found
-
-
-def _sure_and_large(extra: Loss) -> bool:
-    return bool(extra.significant) and (extra.value or 0.0) > CLOSE
+        enough = point
+    return enough
 
 
 def stability_sentence(lab: CalibrationLab) -> str:
-    """Whether halves of the images agree on the ranges."""
-    found = lab.stability
-    if found is None:
-        return "One image says nothing of stability."
-    limit = f"{found.limit:.0%}"
-    if not found.too_few:
+    """Whether two halves of the images give the same ranges."""
+    stable = lab.stability
+    if stable is None:
+        return "One image cannot show whether the ranges are stable."
+    limit, half = f"{stable.limit:.0%}", plural(stable.images, "image")
+    if not stable.too_few:
         return (
-            f"Two halves of {_images(found.images)} show the same ranges: none of {found.layers} layers changes by more"
-            f" than {limit}."
+            f"Two halves of {half} give the same ranges: none of {stable.layers} layers changes by more than {limit}."
         )
-    names = ", ".join(f"{row.op_kind} {row.order} ({row.change:.0%})" for row in found.changed[:NAMED])
-    more = f" and {len(found.changed) - NAMED} more" if len(found.changed) > NAMED else ""
-    whose = "its range changes" if len(found.changed) == 1 else "their ranges change"
+    names = listed([f"{row.op_type} {row.op_index} ({row.change:.0%})" for row in stable.changed], NAMED)
+    ranges = "its range changes" if len(stable.changed) == 1 else "their ranges change"
     return (
-        f"Too few images for {len(found.changed)} of {found.layers} layers: between two halves of"
-        f" {_images(found.images)} {whose} by more than {limit}: {names}{more}."
+        f"Too few images for {len(stable.changed)} of {stable.layers} layers: between two halves of {half} {ranges} by"
+        f" more than {limit}: {names}."
     )
 
 
 def mismatch_sentence(lab: CalibrationLab) -> str:
-    """The mistakes that cost something for sure, the worst first."""
+    """The mistakes with a significant loss, the worst first."""
     if not lab.mismatch:
         return ""
-    wrong = sorted((row for row in lab.mismatch if not row.refused), key=lambda row: -(row.extra.value or 0.0))
-    grave = [row for row in wrong if row.extra.significant and (row.extra.value or 0.0) > 0]
-    if not grave:
-        return "None of the mistakes costs anything that could be told from chance here."
-    told = ", ".join(f"{title(row)} {formatting.signed_points(row.extra.value)}" for row in grave)
-    harmless = len(wrong) - len(grave)
-    others = "1 other costs" if harmless == 1 else f"{harmless} others cost"
-    rest = f" {others} nothing that could be told from chance." if harmless else ""
-    return f"Lost beyond a matching calibration, in points of {lab.measure}: {told}.{rest}"
+    built = sorted((row for row in lab.mismatch if not row.refused), key=lambda row: -(row.extra.value or 0.0))
+    costly = [row for row in built if row.extra.significant and (row.extra.value or 0.0) > 0]
+    if not costly:
+        return "None of the mistakes has a significant loss here."
+    losses = ", ".join(f"{title(row)} {formatting.signed_points(row.extra.value)}" for row in costly)
+    others = len(built) - len(costly)
+    rest = f" {plural(others, 'other mistake')} {'has' if others == 1 else 'have'} no significant loss."
+    return f"Lost beyond a matching calibration, in points of {lab.measure}: {losses}.{rest if others else ''}"
 
 
 def outlier_sentence(lab: CalibrationLab) -> str:
-    """Which images set ranges alone, and what leaving them out brings."""
+    """Which images set ranges alone, and what a calibration without them gains."""
     if not lab.outliers:
         return ""
-    names = ", ".join(row.image for row in lab.outliers[:NAMED])
     first = lab.outliers[0]
-    said = (
-        f"{names} widen the ranges most; {first.image} alone widens {first.layers} layers, one of them"
+    widen = "widens" if len(lab.outliers) == 1 else "widen"
+    names = listed([row.image for row in lab.outliers[:NAMED]])
+    sentence = (
+        f"{names} {widen} the ranges most. {first.image} alone widens {plural(first.layers, 'layer')}, one of them"
         f" {first.times:.2f} times."
     )
-    left = lab.without_outliers
-    if left is None or left.refused or left.extra.value is None:
-        return said
-    change = f"{formatting.signed_points(-left.extra.value)} points of {lab.measure}"
-    sure = "" if left.extra.significant else ", which may be chance"
-    return f"{said} Calibrated {left.told}: {change}{sure}."
+    without = lab.without_outliers
+    if without is None or without.refused or without.extra.value is None:
+        return sentence
+    change = f"{formatting.signed_points(-without.extra.value)} points of {lab.measure}"
+    significance = "" if without.extra.significant else " (not significant)"
+    return f"{sentence} Calibrated {without.description}: {change}{significance}."
 
 
-def add_sentence(lab: CalibrationLab) -> str:
-    """Which of the judged images would widen the ranges to what is met there."""
+def additions_sentence(lab: CalibrationLab) -> str:
+    """Which images of the dataset to add to the calibration."""
     if not lab.add:
         return ""
-    names = ", ".join(row.image for row in lab.add)
-    return f"To calibrate with next: {names}; they cover {lab.add[-1].covered:.0%} of what is out of range there."
+    names = listed([row.image for row in lab.add], len(lab.add))
+    these, they_cover = ("this image", "It covers") if len(lab.add) == 1 else ("these images", "They cover")
+    covered = f"{lab.add[-1].covered:.0%} of the out-of-range activations"
+    return f"Add {these} to the calibration: {names}. {they_cover} {covered}."
 
 
 def sentences(lab: CalibrationLab) -> Iterator[str]:
-    """All but the verdict."""
-    said = (stability_sentence(lab), mismatch_sentence(lab), outlier_sentence(lab), add_sentence(lab))
-    yield from filter(None, said)
+    """Everything except the verdict."""
+    yield from filter(
+        None, (stability_sentence(lab), mismatch_sentence(lab), outlier_sentence(lab), additions_sentence(lab))
+    )
 
 
-def _costs(loss: Loss, recipe: str, measure: str) -> str:
+def _cost(loss: Loss, recipe: str, measure: str) -> str:
     if loss.value is None:
-        return f"{recipe} cannot be judged"
-    if not loss.significant:
-        value = formatting.signed_points(loss.value)
-        return f"{recipe} loses nothing that is sure: {value} points of {measure}{_bracket(loss)}"
-    return f"{recipe} loses {formatting.points(loss.value)} points of {measure}{_bracket(loss)}"
-
-
-def _bracket(loss: Loss) -> str:
-    found = formatting.interval(loss.low, loss.high)
-    return f" {found}" if found else ""
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
+        return f"{recipe} has no measured loss"
+    bracket = formatting.interval(loss.low, loss.high)
+    loses = f"{recipe} loses {formatting.points(loss.value)} points of {measure}" if loss.value > 0 else ""
+    gains = f"{recipe} gains {formatting.points(-loss.value)} points of {measure}"
+    change = f"{loses or gains} {bracket}".rstrip()
+    return change if loss.significant else f"{change}, which is not significant"

@@ -1,95 +1,109 @@
-"""A sweep with what explains it: which layers saturate, and which images call for another calibration."""
+"""When does it break: every model under light, noise and pose, and which layers and images leave their ranges."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qviz.corruptions import SEVERITIES
+from qviz.context import Context
+from qviz.corruptions import SEVERITIES, corruptions_named
 from qviz.detector import AP_SCORE
-from qviz.engine import Engine
 from qviz.errors import ImageError
-from qviz.features.corruption_sweep.out_of_range import OutOfRange, out_of_range
+from qviz.features.corruption_sweep.out_of_range import OutOfRange, has_ranges, out_of_range
 from qviz.features.corruption_sweep.result import Robustness
-from qviz.features.corruption_sweep.saturation import IMAGES, Saturation, saturation, with_clipping
-from qviz.features.corruption_sweep.sweep import Watch, sweep
+from qviz.features.corruption_sweep.saturation import Saturation, saturation, with_clipping
+from qviz.features.corruption_sweep.sweep import sweep
 from qviz.features.detection.models import LoadedModel
-from qviz.progress import OnProgress, silent
-from qviz.store import Store
-from qviz.structures import AppliedCorruption, Dataset, DatasetImage, EncodedImage
+from qviz.result import Result, to_json
+from qviz.structures import AppliedCorruption, Dataset, DatasetImage, EncodedImage, spread
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+LAYER_IMAGES = 8
+"""Images on which every layer is examined under every corruption."""
 ALARM_IMAGES = 200
-"""So many, spread over the dataset, are looked at for activations out of range."""
+"""Images that are examined for activations out of range."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RobustnessReport:
-    """saturations, alarms: of the variants whose activations are quantized, by the name the sweep gives them."""
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RobustnessReport(Result):
+    """A sweep, and what explains it.
+
+    Attributes:
+        sweep: Values of every model, corruption and severity.
+        saturations: Per variant with quantized activations, which layers leave their ranges.
+        alarms: Per variant with quantized activations, which images lie outside its calibration.
+    """
 
     sweep: Robustness
     saturations: dict[str, Saturation]
     alarms: dict[str, OutOfRange]
 
     def to_json(self) -> dict[str, Any]:
-        """As `qviz robustness --json` prints it."""
+        """The document of `qviz robustness --json`."""
         return {
             **self.sweep.to_json(),
-            "saturation": [{**found.to_json(), "model": name} for name, found in self.saturations.items()],
-            "out_of_range": [{**found.to_json(), "model": name} for name, found in self.alarms.items()],
+            "saturation": [{**to_json(row), "model": name} for name, row in self.saturations.items()],
+            "out_of_range": [{**to_json(row), "model": name} for name, row in self.alarms.items()],
         }
 
+    def to_frame(self) -> pd.DataFrame:
+        """One row per model, corruption and severity."""
+        return self.sweep.to_frame()
 
-def report(
-    engine: Engine,
+
+def robustness(
+    context: Context,
     models: Sequence[LoadedModel],
     dataset: Dataset,
-    corruptions: Sequence[str],
+    *,
+    corruptions: Sequence[str] = ("lighting",),
     severities: Sequence[int] = SEVERITIES,
     score: float = AP_SCORE,
-    on_progress: OnProgress = silent,
-    threads: int = 1,
-    store: Store | None = None,
-    cancel: threading.Event | None = None,
-    watch: Watch | None = None,
-    layer_images: int = IMAGES,
-    alarm_images: int = ALARM_IMAGES,
+    layer_images: int | None = None,
+    alarm_images: int | None = None,
 ) -> RobustnessReport:
-    """`sweep`, then the layers of each variant: on `layer_images` of the images under every shift, and on
-    `alarm_images` of them as they are. 0: not at all."""
-    swept = sweep(engine, models, dataset, corruptions, severities, score, on_progress, threads, store, cancel, watch)
+    """Measure models under corruptions, then the layers of each variant.
+
+    Args:
+        models: The reference first.
+        dataset: Where nothing is annotated, agreement with the reference on the clean images replaces AP.
+        corruptions: Names, families (`lighting`, `published`, `pose`) or `all`.
+        severities: From 1 to 5; 5 is the worst.
+        score: Minimum confidence of a detection that counts in AP.
+        layer_images: Images on which layers are examined under every corruption; None: 8, 0: none.
+        alarm_images: Images that are examined for activations out of range; None: 200, or 0 with `layer_images` 0.
+
+    Returns:
+        `result.sweep.points` has one row per model, corruption and severity.
+
+    Raises:
+        Cancelled, DatasetError, SettingsError: The work was stopped, no image can be run by all models, or a corruption
+            or severity does not exist.
+    """
+    swept = sweep(context, models, dataset, corruptions_named(corruptions), severities, score)
+    if layer_images is None:
+        layer_images = LAYER_IMAGES
+    if alarm_images is None:
+        alarm_images = ALARM_IMAGES if layer_images else 0
+    context.progress.step("Measuring activation ranges")
+    few, many = list(_readable(spread(dataset.images, layer_images))), spread(dataset.images, alarm_images)
+    applied = [AppliedCorruption(name, level) for name in swept.corruptions for level in swept.severities]
     saturations: dict[str, Saturation] = {}
     alarms: dict[str, OutOfRange] = {}
-    few = list(_read(_spread(dataset.images, layer_images)))
-    many = _spread(dataset.images, alarm_images)
-    shifts = [AppliedCorruption(name, level) for name in swept.corruptions for level in swept.severities]
     for name, variant in zip(swept.models[1:], models[1:], strict=True):
         pair = models[0], variant
         if few and has_ranges(*pair):
-            saturations[name] = saturation(engine, *pair, few, shifts, cancel=cancel)
+            saturations[name] = saturation(context, *pair, few, applied)
         if many and has_ranges(*pair):
-            alarms[name] = out_of_range(engine, *pair, _read(many), total=len(many), cancel=cancel)
+            alarms[name] = out_of_range(context, *pair, _readable(many), total=len(many))
     return RobustnessReport(with_clipping(swept, saturations), saturations, alarms)
 
 
-def has_ranges(reference: LoadedModel, variant: LoadedModel) -> bool:
-    """Whether activations of the variant are quantized, so that they can leave a range."""
-    if not (reference.layers_available and variant.layers_available):
-        return False
-    graph = variant.inspection.graph
-    return any(graph.tensors[op.outputs[0]].quantized for op in graph.ops if op.outputs and op.kind != "DEQUANTIZE")
-
-
-def _spread(images: Sequence[DatasetImage], most: int) -> list[DatasetImage]:
-    """At most so many, evenly."""
-    if len(images) <= most:
-        return list(images)
-    return [images[i * len(images) // most] for i in range(most)]
-
-
-def _read(images: Sequence[DatasetImage]) -> Iterator[EncodedImage]:
-    """What cannot be read was said by the sweep."""
+def _readable(images: Sequence[DatasetImage]) -> Iterator[EncodedImage]:
+    """The images that can be read; `sweep` has named the others."""
     for image in images:
         try:
             yield image.encoded()

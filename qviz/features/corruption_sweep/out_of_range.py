@@ -1,79 +1,118 @@
-"""The out-of-range alarm: how far one's own images drive the network outside of a variant's calibration.
+"""How far the reference's activations lie outside a variant's calibrated ranges, by layer and by image.
 
-excess   of a layer at either end of its range: how far FP32's activations go beyond it, in widths of that range
-         (`range_reach`); 0 for every image that a min-max calibration has seen
-score    of an image: mean over the layers and their two ends of the excess, each capped at 1, plus the largest share
-         of its activations that any one layer clips: many layers a little, or one of them badly
-alarm    score of `WILD` or more; or above the images' median by more than 3 standard deviations, estimated by the
-         median absolute deviation (x 1.4826), and by at least `LEAST`. Where the typical image is wild itself, the
-         calibration is at fault and not an image
-to add   the fewest images that cover the excess: each (layer, end) counts 1, an image covers it in proportion to the
-         largest excess seen there. Greedy, which comes within 1 - 1/e of the best (Nemhauser et al. 1978), until
-         `COVERED` of all is covered
+Only the reference runs. A layer is an operator of the variant whose output is quantized per tensor; its range is what
+its scale and zero point can represent, and the activations are those of its partner tensor in the reference.
+
+below, above   values clipped at either end; a value within half a step of the end rounds to it and is not clipped
+excess         of a layer at (lower, upper) end: how far the values go beyond that half step, in widths of the range; 0
+               for every image that a min-max calibration has used
+score          of an image: mean over all layers and both ends of the excess, each at most 1, plus the largest share of
+               activations that one layer clips: many layers a little, or one layer badly
+alarm          a score of at least `ALARM_SCORE`; or one above the images' median by more than 3 standard deviations
+               (median absolute deviation x 1.4826) and by at least `MIN_ABOVE_MEDIAN`. Where the median itself reaches
+               `ALARM_SCORE`, the calibration is at fault and not an image
+to add         the fewest images that cover the excess: each (layer, end) counts 1, and an image covers it in proportion
+               to the largest excess measured there. Greedy, within 1 - 1/e of the best choice (Nemhauser et al. 1978),
+               until `ENOUGH_COVERED` is covered
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from operator import length_hint
-from typing import TYPE_CHECKING, Any
+from typing import ClassVar
 
 import numpy as np
 
 from qviz.context import Context
-from qviz.engine import Engine
-from qviz.errors import ImageError
-from qviz.features.corruption_sweep.saturation import RangeReach, check_layers, reach_job
+from qviz.detector import decoded
+from qviz.engine import Blob
+from qviz.errors import ImageError, ModelError
 from qviz.features.detection.inference import in_order
 from qviz.features.detection.models import LoadedModel
-from qviz.progress import OnProgress, silent
-from qviz.structures import EncodedImage
+from qviz.structures import EncodedImage, Settings, Tensor
+from qviz.tflite.paired_networks import paired_networks
 
-if TYPE_CHECKING:
-    import pandas as pd
+ALARM_SCORE = 0.05
+"""For example one layer that clips one activation in twenty. Images like the calibration's have a tenth of that."""
+MIN_ABOVE_MEDIAN = 0.02
+ENOUGH_COVERED = 0.95
+MAX_ADDED = 20
+LAYERS_PER_IMAGE = 5
+TOLERATED_EXCESS = 0.05
+"""In widths of the range: a layer end with less excess is covered already."""
 
-WILD = 0.05
-"""A layer with one activation in twenty clipped, say: an image like those of the calibration has a tenth of that."""
-LEAST = 0.02
-"""Less above the typical image is no alarm however alike the others are."""
-COVERED = 0.95
-MOST = 20
-NAMED = 5
-TOLERANCE = 0.05
-"""Excess in widths of the range below which a layer end counts as covered already: the next image has that much."""
+LAYER_NAMES = {"op_index": "order", "op_type": "op_kind"}
+"""Keys in JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class RangeReach:
+    """How far one layer's activations reach on one image.
+
+    Attributes:
+        value_range: Smallest and largest real number that the variant can represent.
+        count: Number of activations.
+        below, above: Activations clipped at the lower and upper end.
+        excess: At the lower and upper end, in widths of the range.
+    """
+
+    op_index: int
+    tensor: str
+    op_type: str
+    value_range: tuple[float, float]
+    count: int
+    below: int
+    above: int
+    excess: tuple[float, float]
+
+    @property
+    def share(self) -> float:
+        """Share of the activations that is clipped, in [0, 1]."""
+        return (self.below + self.above) / self.count if self.count else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class LayerExcess:
-    """One layer on one image. below, above: excess in widths of the range; share: of the activations, clipped."""
+    """One layer on one image: excess at both ends in widths of the range, and share of clipped activations."""
 
-    order: int
+    op_index: int
     tensor: str
-    op_kind: str
+    op_type: str
     below: float
     above: float
     share: float
 
+    JSON_NAMES: ClassVar = LAYER_NAMES
+
 
 @dataclass(frozen=True, slots=True)
 class ImageAlarm:
-    """One image; layers: those that it drives farthest out, outside: how many layers it drives out at all."""
+    """One image.
+
+    Attributes:
+        score: See the module; higher is farther outside the ranges.
+        clipped_share: Mean over the layers of their clipped share, in [0, 1].
+        layers_outside: Number of layers with any excess.
+        layers: Those with the largest excess.
+    """
 
     image: str
     digest: str
     score: float
     alarm: bool
     clipped_share: float
-    outside: int
+    layers_outside: int
     layers: tuple[LayerExcess, ...]
+
+    JSON_NAMES: ClassVar = {"layers_outside": "outside"}
 
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """An image to add to the representative dataset; covered: share of all excess, with those before it."""
+    """An image to add to the calibration images; covered: share of all excess, including the additions before it."""
 
     image: str
     digest: str
@@ -82,7 +121,13 @@ class Addition:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OutOfRange:
-    """One variant over one's own images, the farthest first. typical: the median score."""
+    """One variant on the user's own images.
+
+    Attributes:
+        typical: Median score.
+        images: By falling score.
+        add: Images to add to the calibration, the most useful first.
+    """
 
     variant: str
     typical: float
@@ -90,108 +135,159 @@ class OutOfRange:
     add: tuple[Addition, ...]
     skipped: tuple[str, ...] = ()
 
+    JSON_NAMES: ClassVar = {"variant": "model"}
+
     @property
     def alarms(self) -> tuple[ImageAlarm, ...]:
         return tuple(image for image in self.images if image.alarm)
 
-    def to_json(self) -> dict[str, Any]:
-        """As `qviz robustness --json` prints it."""
-        return {
-            "model": self.variant,
-            "typical": self.typical,
-            "images": [asdict(image) for image in self.images],
-            "add": [asdict(row) for row in self.add],
-            "skipped": list(self.skipped),
-        }
 
-    def to_frame(self) -> pd.DataFrame:
-        """A row an image."""
-        import pandas as pd
+def has_ranges(reference: LoadedModel, variant: LoadedModel) -> bool:
+    """Whether activations of the variant are quantized, so that they can leave a range."""
+    if not (reference.layers_available and variant.layers_available):
+        return False
+    graph = variant.inspection.graph
+    return any(graph.tensors[op.outputs[0]].quantized for op in graph.ops if op.outputs and op.kind != "DEQUANTIZE")
 
-        names = ("image", "score", "alarm", "clipped_share", "outside")
-        return pd.DataFrame([{name: getattr(image, name) for name in names} for image in self.images])
+
+def check_layers(*models: LoadedModel) -> None:
+    """Raises ModelError where a model has no layers to read."""
+    for model in models:
+        if not model.layers_available:
+            raise ModelError(f"{model.name} is run by TensorFlow and has no layers to read; a .tflite file is needed.")
 
 
 def out_of_range(
-    engine: Engine,
+    context: Context,
     reference: LoadedModel,
     variant: LoadedModel,
     images: Iterable[EncodedImage],
-    on_progress: OnProgress = silent,
     total: int | None = None,
-    cancel: threading.Event | None = None,
 ) -> OutOfRange:
-    """The alarm over images, which may be a generator. Raises Cancelled, ImageError, ModelError, WorkerError."""
+    """Which images drive the network outside the variant's ranges, and which of them to add to the calibration.
+
+    Args:
+        images: May be a generator.
+        total: Expected number of images, for the progress.
+
+    Raises:
+        Cancelled, ImageError, ModelError, WorkerError: No image can be read, or a model has no layers.
+    """
     check_layers(reference, variant)
     models = (reference.blob, variant.blob, (reference.settings, variant.settings))
     expected = total if total is not None else length_hint(images)
 
     def submit(image: EncodedImage) -> list[Future[tuple[RangeReach, ...]]]:
-        return [engine.submit(reach_job, *models, image)]
+        return [context.engine.submit(reach_job, *models, image)]
 
     names: list[tuple[str, str]] = []
     rows: list[tuple[RangeReach, ...]] = []
     skipped: list[str] = []
-    for image, (job,) in in_order(Context(engine, cancel=cancel), images, submit):
+    for image, (job,) in in_order(context, images, submit):
         try:
             rows.append(job.result())
             names.append((image.name, image.digest))
         except ImageError as error:
             skipped.append(str(error))
-        on_progress(len(rows) + len(skipped), max(expected, len(rows) + len(skipped)))
+        done = len(rows) + len(skipped)
+        context.progress.advance(done, max(expected, done))
     if not rows:
-        raise ImageError(" ".join(skipped[:3]) or "No image was given; activations are read on images.")
-    return judged(variant.name, names, rows, skipped)
+        raise ImageError(" ".join(skipped[:3]) or "No image is given; activations are measured on images.")
+    return rank_images(variant.name, names, rows, skipped)
 
 
-def judged(
+def rank_images(
     variant: str,
     names: Sequence[tuple[str, str]],
     rows: Sequence[tuple[RangeReach, ...]],
     skipped: Sequence[str] = (),
 ) -> OutOfRange:
-    """From the layers of every image. names: (name, digest)."""
+    """The result from the layers of every image. names: (name, digest) per image."""
     excess = np.array([[layer.excess for layer in row] for row in rows]).reshape(len(rows), -1)  # [I, 2 L]
     scores = np.minimum(excess, 1).mean(axis=1) if excess.shape[1] else np.zeros(len(rows))
     scores = scores + np.array([max((layer.share for layer in row), default=0.0) for row in rows])
-    limit = _limit(scores)
+    limit = _alarm_limit(scores)
     order = np.argsort(-scores, kind="stable")
-    alarms = tuple(_alarm(names[i], float(scores[i]), bool(scores[i] >= limit), rows[i]) for i in order)
-    add = tuple(Addition(*names[i], covered) for i, covered in cover(excess))
-    return OutOfRange(variant, float(np.median(scores)), alarms, add, tuple(skipped))
+    images = tuple(_ranked(names[i], float(scores[i]), bool(scores[i] >= limit), rows[i]) for i in order)
+    add = tuple(Addition(*names[i], covered) for i, covered in images_to_add(excess))
+    return OutOfRange(variant, float(np.median(scores)), images, add, tuple(skipped))
 
 
-def _limit(scores: np.ndarray) -> float:
-    middle = float(np.median(scores))
-    spread = 1.4826 * float(np.median(np.abs(scores - middle)))
-    return min(middle + max(3 * spread, LEAST), WILD)
+def _alarm_limit(scores: np.ndarray) -> float:
+    median = float(np.median(scores))
+    deviation = 1.4826 * float(np.median(np.abs(scores - median)))
+    return min(median + max(3 * deviation, MIN_ABOVE_MEDIAN), ALARM_SCORE)
 
 
-def _alarm(name: tuple[str, str], score: float, alarm: bool, row: Sequence[RangeReach]) -> ImageAlarm:
-    found = [
-        LayerExcess(layer.order, layer.tensor, layer.op_kind, *layer.excess, layer.share)
+def _ranked(name: tuple[str, str], score: float, alarm: bool, row: Sequence[RangeReach]) -> ImageAlarm:
+    outside = [
+        LayerExcess(layer.op_index, layer.tensor, layer.op_type, *layer.excess, layer.share)
         for layer in row
         if max(layer.excess) > 0
     ]
-    found.sort(key=lambda layer: (-max(layer.below, layer.above), layer.order))
+    outside.sort(key=lambda layer: (-max(layer.below, layer.above), layer.op_index))
     clipped = float(np.mean([layer.share for layer in row])) if row else 0.0
-    return ImageAlarm(*name, score, alarm, clipped, len(found), tuple(found[:NAMED]))
+    return ImageAlarm(*name, score, alarm, clipped, len(outside), tuple(outside[:LAYERS_PER_IMAGE]))
 
 
-def cover(excess: np.ndarray, enough: float = COVERED, most: int = MOST) -> list[tuple[int, float]]:
-    """(image, share covered with those before it), greedily. excess: (images, layer ends)."""
+def images_to_add(excess: np.ndarray) -> list[tuple[int, float]]:
+    """(index of the image, share covered so far), chosen greedily. excess: (images, layer ends)."""
     worst = excess.max(axis=0, initial=0)
-    ends = worst > TOLERANCE
+    ends = worst > TOLERATED_EXCESS
     if not ends.any():
         return []
-    parts = excess[:, ends] / worst[ends]  # [I, ends], what of the worst excess an image reaches
-    covered = np.zeros(parts.shape[1])
+    shares = excess[:, ends] / worst[ends]  # [I, ends], of the worst excess
+    covered = np.zeros(shares.shape[1])
     chosen: list[tuple[int, float]] = []
-    while len(chosen) < most and covered.mean() < enough:
-        gains = np.maximum(parts, covered).mean(axis=1)
+    while len(chosen) < MAX_ADDED and covered.mean() < ENOUGH_COVERED:
+        gains = np.maximum(shares, covered).mean(axis=1)
         best = int(gains.argmax())
         if gains[best] <= covered.mean() + 1e-9:
             break
-        covered = np.maximum(covered, parts[best])
+        covered = np.maximum(covered, shares[best])
         chosen.append((best, float(covered.mean())))
     return chosen
+
+
+def reach_job(
+    reference: Blob, variant: Blob, settings: tuple[Settings, Settings], image: EncodedImage
+) -> tuple[RangeReach, ...]:
+    """Runs in a worker. Every layer on one image, in the variant's order; empty where no activation is quantized."""
+    networks = paired_networks(reference, variant, settings)
+    tensors = networks.variant.graph.tensors
+    layers = [op for op in networks.layers if _has_range(tensors[op.outputs[0]])]
+    if not layers:
+        return ()
+    readers: dict[int, list[int]] = {}
+    for number, op in enumerate(layers):
+        readers.setdefault(networks.partners[op.outputs[0]], []).append(number)
+    reaches: dict[int, RangeReach] = {}
+
+    def measure(partner: int, values: np.ndarray) -> np.ndarray:
+        for number in readers.get(partner, ()):
+            op = layers[number]
+            reaches[number] = range_reach(op.order, op.kind, tensors[op.outputs[0]], values)
+        return values
+
+    first, _ = networks.inputs(decoded(image))
+    measure(networks.reference.graph.inputs[0], first)
+    networks.reference.run([first], replace=measure)
+    return tuple(reaches[number] for number in sorted(reaches))
+
+
+def _has_range(tensor: Tensor) -> bool:
+    return tensor.quantized and tensor.quantization is not None and not tensor.quantization.per_channel
+
+
+def range_reach(op_index: int, op_type: str, tensor: Tensor, values: np.ndarray) -> RangeReach:
+    """The reference's values of any shape against the range of the variant's tensor."""
+    assert tensor.quantization is not None, "layers without a range were left out"
+    low, high = tensor.quantization.real_range(tensor.dtype)
+    half = float(tensor.quantization.scales[0]) / 2
+    lowest, highest = (float(values.min()), float(values.max())) if values.size else (low, high)
+    beyond = max(0.0, low - half - lowest), max(0.0, highest - high - half)
+    below = int(np.count_nonzero(values < low - half)) if beyond[0] else 0
+    above = int(np.count_nonzero(values > high + half)) if beyond[1] else 0
+    width = max(high - low, 1e-12)
+    excess = beyond[0] / width, beyond[1] / width
+    return RangeReach(op_index, tensor.name, op_type, (low, high), int(values.size), below, above, excess)

@@ -1,46 +1,53 @@
-"""The sweep as pictures: value against severity (a panel a corruption, a line a model), and the interaction.
+"""Charts of a sweep: value by severity, what quantization adds, layers out of range, and one object along the slider.
 
-Values are AP or agreement, x100; severity 0 is the clean image. Bands are 95% intervals.
-
-Layer x severity: the share of FP32's activations outside of the variant's ranges, under one corruption.
-
-One object's confidence in every model along a slider, and where the slider stands.
+Values are AP or agreement, x100; severity 0 is the image without corruption. Bands are 95% intervals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from qviz.chart_style import GREY, plain
+from qviz.chart_style import GREY, REFERENCE, faded, plain, variant_colour
 from qviz.features.accuracy.plot import HEAT
+from qviz.features.corruption_sweep import RobustnessReport
 from qviz.features.corruption_sweep.result import Point, Robustness
 from qviz.features.corruption_sweep.saturation import Saturation
+from qviz.features.corruption_sweep.text import corruption_title
 from qviz.formatting import interval, signed_points
 
 COLUMNS = 4
 
 
+def figure(result: Robustness | RobustnessReport) -> go.Figure:
+    """Value by severity of every model, one panel per corruption."""
+    sweep = result.sweep if isinstance(result, RobustnessReport) else result
+    colours = [REFERENCE, *(variant_colour(number) for number in range(len(sweep.models)))]
+    return severity_curves(sweep, {name: name for name in sweep.models}, dict(zip(sweep.models, colours, strict=False)))
+
+
 def severity_curves(result: Robustness, names: Mapping[str, str], colours: Mapping[str, str]) -> go.Figure:
-    """names: short ones, colours: both by the model's name."""
+    """One panel per corruption, one line per model. names, colours: short name and colour by model name."""
     columns = min(COLUMNS, max(1, len(result.corruptions)))
     rows = -(-len(result.corruptions) // columns) or 1
-    titles = [_told(name) for name in result.corruptions]
     figure = make_subplots(
-        rows, columns, shared_yaxes=True, subplot_titles=titles, horizontal_spacing=0.02,
+        rows,
+        columns,
+        shared_yaxes=True,
+        subplot_titles=[_title(name) for name in result.corruptions],
+        horizontal_spacing=0.02,
         vertical_spacing=min(0.5, 52 / (190 * rows)),
-    )  # fmt: skip
+    )
     for number, corruption in enumerate(result.corruptions):
         for model in result.models:
             curve = result.curve(model, corruption)
-            place = {"row": number // columns + 1, "col": number % columns + 1}
-            figure.add_trace(_band(curve, colours[model], model), **place)
-            figure.add_trace(_line(curve, colours[model], names[model], number == 0), **place)
-        if number + columns >= len(result.corruptions):  # nothing below it
-            figure.update_xaxes(title="severity", **place)
+            panel = {"row": number // columns + 1, "col": number % columns + 1}
+            figure.add_trace(_band(curve, colours[model], model), **panel)
+            figure.add_trace(_line(curve, colours[model], names[model], number == 0), **panel)
+        if number + columns >= len(result.corruptions):  # the lowest panel of its column
+            figure.update_xaxes(title="severity", **panel)
     figure.update_xaxes(tickvals=[0, *result.severities], zeroline=False, showgrid=False)
     figure.update_yaxes(rangemode="tozero", zeroline=False)
     figure.update_yaxes(title=f"{result.measure} ×100", col=1)
@@ -50,8 +57,8 @@ def severity_curves(result: Robustness, names: Mapping[str, str], colours: Mappi
     return figure.update_layout(height=112 + 190 * rows, margin=margin, legend=legend, hovermode="x unified")
 
 
-def _told(corruption: str) -> str:
-    return plain(corruption.replace("_", " "))
+def _title(corruption: str) -> str:
+    return plain(corruption_title(corruption))
 
 
 def _line(curve: Sequence[Point], colour: str, name: str, legend: bool) -> go.Scatter:
@@ -64,21 +71,21 @@ def _line(curve: Sequence[Point], colour: str, name: str, legend: bool) -> go.Sc
         showlegend=legend,
         line={"color": colour, "width": 2},
         marker={"size": 5},
-        customdata=[_bracket(point) for point in curve],
+        customdata=[interval(point.low, point.high) for point in curve],
         hovertemplate="%{y:.1f} %{customdata}",
     )
 
 
 def _band(curve: Sequence[Point], colour: str, group: str) -> go.Scatter:
-    """Down along the lower bounds, back along the upper ones."""
-    known = [(point.severity, point.low, point.high) for point in curve if point.low is not None]
-    back = known[::-1]
+    """The outline: along the lower bounds, then back along the upper ones."""
+    bounds = [(point.severity, point.low, point.high) for point in curve if point.low is not None]
+    back = bounds[::-1]
     return go.Scatter(
-        x=[x for x, _, _ in known] + [x for x, _, _ in back],
-        y=[100 * (low or 0) for _, low, _ in known] + [100 * (high or 0) for _, _, high in back],
+        x=[x for x, _, _ in bounds] + [x for x, _, _ in back],
+        y=[100 * (low or 0) for _, low, _ in bounds] + [100 * (high or 0) for _, _, high in back],
         mode="lines",
         fill="toself",
-        fillcolor=_faint(colour),
+        fillcolor=faded(colour, 0.1),
         line={"width": 0},
         hoverinfo="skip",
         showlegend=False,
@@ -86,17 +93,8 @@ def _band(curve: Sequence[Point], colour: str, group: str) -> go.Scatter:
     )
 
 
-def _faint(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},.10)"
-
-
-def _bracket(point: Point) -> str:
-    return interval(point.low, point.high)
-
-
 def interaction_heat(result: Robustness, names: Mapping[str, str]) -> go.Figure:
-    """Corruptions by variants: what quantization loses beyond FP32. A star is significant; zero has no colour."""
+    """Corruption by variant: what a variant loses beyond the reference's loss. A star is significant."""
     variants = result.models[1:]
     cells = [[result.interaction(model, name) for model in variants] for name in result.corruptions[::-1]]
     values = [[None if c is None or c.value is None else 100 * c.value for c in row] for row in cells]
@@ -104,14 +102,14 @@ def interaction_heat(result: Robustness, names: Mapping[str, str]) -> go.Figure:
     texts = [
         ["" if c is None else signed_points(c.value) + ("*" if c.significant else "") for c in row] for row in cells
     ]
-    told = [["" if c is None else interval(c.low, c.high) for c in row] for row in cells]
+    intervals = [["" if c is None else interval(c.low, c.high) for c in row] for row in cells]
     figure = go.Figure(
         go.Heatmap(
             z=values,
             x=[plain(names[model]) for model in variants],
-            y=[_told(name) for name in result.corruptions[::-1]],
+            y=[_title(name) for name in result.corruptions[::-1]],
             text=texts,
-            customdata=told,
+            customdata=intervals,
             texttemplate="%{text}",
             hovertemplate="%{y}, %{x}: %{text} %{customdata}<extra></extra>",
             zmin=-largest,
@@ -129,26 +127,29 @@ def interaction_heat(result: Robustness, names: Mapping[str, str]) -> go.Figure:
 
 
 SCALE = [[0, "rgba(213,94,0,.04)"], [0.35, "rgba(213,94,0,.45)"], [1, "#a83c00"]]
-"""The page shows through where nothing is clipped."""
+"""Transparent where nothing is clipped."""
 
 
-def saturation_heat(found: Saturation) -> go.Figure:
-    """found: of one corruption (`Saturation.under`). Layers from left to right, the clean image at the bottom.
+def saturation_heat(saturation: Saturation) -> go.Figure:
+    """Clipped share by layer (left to right) and severity, without corruption at the bottom.
 
-    Coloured by the square root of the share, so that a thousandth can be told from nothing.
+    The colour shows the square root of the share, so that a share of 0.1 % is visible.
+
+    saturation: Of one corruption, see `Saturation.under`.
     """
-    shares = [[layer.shares[at] for layer in found.layers] for at in range(len(found.shifts))]
+    rows = range(len(saturation.corruptions))
+    shares = [[layer.shares[row] for layer in saturation.layers] for row in rows]
     figure = go.Figure(
         go.Heatmap(
             z=[[share**0.5 for share in row] for row in shares],
-            x=list(range(len(found.layers))),
-            y=["clean" if shift is None else f"{shift.amount:g}" for shift in found.shifts],
+            x=list(range(len(saturation.layers))),
+            y=["clean" if row is None else f"{row.amount:g}" for row in saturation.corruptions],
             customdata=[
                 [
-                    (layer.order, plain(layer.op_kind), plain(layer.tensor[:70]), f"{layer.shares[at]:.2%}")
-                    for layer in found.layers
+                    (layer.op_index, plain(layer.op_type), plain(layer.tensor[:70]), f"{layer.shares[row]:.2%}")
+                    for layer in saturation.layers
                 ]
-                for at in range(len(found.shifts))
+                for row in rows
             ],
             hovertemplate="operator %{customdata[0]}: %{customdata[1]}<br>%{customdata[2]}<br>"
             "%{customdata[3]} clipped at severity %{y}<extra></extra>",
@@ -164,38 +165,35 @@ def saturation_heat(found: Saturation) -> go.Figure:
             ygap=1,
         )
     )
-    every = max(1, len(found.layers) // 12)
-    ticks = list(range(0, len(found.layers), every))
-    orders = [str(found.layers[i].order) for i in ticks]
+    ticks = list(range(0, len(saturation.layers), max(1, len(saturation.layers) // 12)))
+    indices = [str(saturation.layers[i].op_index) for i in ticks]
     title = "operator of the variant, in the file's order"
-    figure.update_xaxes(tickvals=ticks, ticktext=orders, showgrid=False, zeroline=False, title=title)
+    figure.update_xaxes(tickvals=ticks, ticktext=indices, showgrid=False, zeroline=False, title=title)
     figure.update_yaxes(title="severity", type="category", showgrid=False)
-    height = 110 + 34 * len(found.shifts)
+    height = 110 + 34 * len(saturation.corruptions)
     return figure.update_layout(height=height, margin={"l": 8, "r": 8, "t": 8, "b": 8})
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """One model: short name, colour, (amount, confidence) of the points there are."""
-
-    name: str
-    colour: str
-    points: Sequence[tuple[float, float]]
+Curve = tuple[str, str, Sequence[tuple[float, float]]]
+"""One model: short name, colour, and (amount, confidence) of each point."""
 
 
 def live_curves(
     curves: Sequence[Curve], amounts: tuple[float, float], amount: float, score: float, title: str
 ) -> go.Figure:
-    """amounts: the slider's ends; score: the threshold, below which an object is gone."""
+    """One object's confidence in every model along the slider.
+
+    amounts: ends of the slider; score: minimum confidence in view.
+    """
     figure = go.Figure()
-    for curve in curves:
+    for name, colour, points in curves:
         figure.add_trace(
             go.Scatter(
-                x=[x for x, _ in curve.points],
-                y=[y for _, y in curve.points],
+                x=[x for x, _ in points],
+                y=[y for _, y in points],
                 mode="lines+markers",
-                name=plain(curve.name),
-                line={"color": curve.colour, "width": 2},
+                name=plain(name),
+                line={"color": colour, "width": 2},
                 marker={"size": 5},
                 hovertemplate="%{y:.2f}",
             )

@@ -2,111 +2,113 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from qviz.features.corruption_sweep import RobustnessReport
-from qviz.features.corruption_sweep.out_of_range import WILD, OutOfRange
+from qviz.features.corruption_sweep.out_of_range import ALARM_SCORE, OutOfRange
 from qviz.features.corruption_sweep.result import Interaction, Robustness
-from qviz.formatting import interval, points
+from qviz.features.corruption_sweep.saturation import MIN_RISE, Explanation
+from qviz.formatting import interval, plural, points
+
+NO_RANGES = "No activation of this variant is quantized, so nothing can leave its range."
 
 
-def robustness_verdict(result: Robustness, shown: dict[str, str] | None = None) -> str:
-    """What quantization loses beyond FP32, or that it loses nothing more. shown: short names by name."""
-    names = shown or {}
-    reference = names.get(result.models[0], result.models[0]) if result.models else "the reference"
-    if not result.corruptions:
-        return f"{result.images} images are run clean; corruptions follow."
-    sure = [row for row in result.interactions if row.significant and (row.value or 0) > 0]
-    if not result.interactions:
-        return f"Only {reference} is loaded: {_kept(result)}."
-    if not sure:
-        many = (
-            "No corruption takes" if len(result.corruptions) > 1 else f"{_plain(result.corruptions[0])} does not take"
-        )
-        said = f"{many} surely more from a variant than from {reference}{_kept(result)}."
-        return f"{said} {_frail(result, names)}".strip()
-    worst = max(sure, key=lambda row: row.value or 0)
-    name = names.get(worst.model, worst.model)
-    rest = f", and {len(sure) - 1} more so" if len(sure) > 1 else ""
-    return (
-        f"{_plain(worst.corruption)} takes {_points(worst)} {_unit(result)} more from {name} than from {reference}"
-        f" ({_bounds(worst)}){rest}."
-    )
-
-
-def _frail(result: Robustness, names: dict[str, str]) -> str:
-    """A variant that breaks clearly earlier: what has little to lose loses little, so it may have no interaction."""
-    first, *variants = result.summary
-    broken = [row for row in variants if row.breaking_point is not None]
-    worst = min(broken, key=lambda row: row.breaking_point or 0, default=None)
-    if worst is None or worst.breaking_point is None:
-        return ""
-    if first.breaking_point is not None and worst.breaking_point > first.breaking_point - 0.5:
-        return ""
-    end = f"at {first.breaking_point:.1f}" if first.breaking_point is not None else "never"
-    name = names.get(worst.model, worst.model)
-    return (
-        f"But {name} has lost half of its objects at severity {worst.breaking_point:.1f},"
-        f" {names.get(first.model, first.model)} {end}."
-    )
-
-
-def _plain(name: str) -> str:
+def corruption_title(name: str) -> str:
+    """`exposure_down` -> `Exposure down`."""
     return name.replace("_", " ").capitalize()
 
 
-def _unit(result: Robustness) -> str:
-    return "AP points" if result.annotated else "points of agreement"
+def verdict(result: Robustness | RobustnessReport, names: Mapping[str, str] | None = None) -> str:
+    """What quantization loses beyond the reference's own loss. names: short names by model name."""
+    sweep = result.sweep if isinstance(result, RobustnessReport) else result
+    shown = {model: (names or {}).get(model, model) for model in sweep.models}
+    if not sweep.corruptions:
+        return f"{plural(sweep.images, 'image')} measured without corruption; the corruptions follow."
+    reference = shown[sweep.models[0]]
+    if not sweep.interactions:
+        return f"Only {reference} is loaded. {_robustness_of(sweep, reference)}"
+    significant = [row for row in sweep.interactions if row.significant and (row.value or 0) > 0]
+    if not significant:
+        under = "any corruption" if len(sweep.corruptions) > 1 else corruption_title(sweep.corruptions[0]).lower()
+        sentence = f"No variant loses significantly more than {reference} under {under}."
+        return " ".join(filter(None, (sentence, _robustness_of(sweep, reference), _early_break(sweep, shown))))
+    worst = max(significant, key=lambda row: row.value or 0)
+    return _worst(sweep, worst, shown, len(significant) - 1)
 
 
-def _points(row: Interaction) -> str:
-    return points(row.value or 0.0)
-
-
-def _bounds(row: Interaction) -> str:
-    return f"95% interval {interval(row.low, row.high)}"
-
-
-def _kept(result: Robustness) -> str:
-    """What the reference itself keeps."""
-    first = result.summary[0]
-    if first.rpc is None:
-        return "; what that keeps under them is unknown"
-    count = len(result.corruptions)
-    return f", which keeps {first.rpc:.0%} of its {result.measure} over {count} corruption{'' if count == 1 else 's'}"
-
-
-def layers_sentence(found: RobustnessReport, variant: str) -> str:
-    """The first layers to saturate, or that none does."""
-    known = found.saturations.get(variant)
-    if known is None or not known.layers:
-        return "No activation of this variant is quantized: nothing can leave its range."
-    first = known.first(most=1)
-    if not first:
-        return (
-            f"No layer clips a hundredth of its activations more than when clean (on {known.images} images): the loss"
-            " does not come from ranges."
-        )
-    layer = first[0]
-    count = len(known.first(most=len(known.layers)))
+def _worst(sweep: Robustness, worst: Interaction, shown: Mapping[str, str], others: int) -> str:
+    unit = "AP points" if sweep.annotated else "points of agreement"
+    also = f" {plural(others, 'other loss')} under corruption {'is' if others == 1 else 'are'} significant too."
     return (
-        f"Operator {layer.order} ({layer.op_kind}) leaves its range first, from severity {layer.first:g} on, by up to"
-        f" {layer.rise:.1%} of its activations; {count} of {len(known.layers)} layers do so at all."
+        f"{corruption_title(worst.corruption)} costs {shown[worst.model]} {points(worst.value)} {unit} more than"
+        f" {shown[sweep.models[0]]} (95% interval {interval(worst.low, worst.high)}).{also if others else ''}"
     )
 
 
-def alarm_sentence(found: RobustnessReport, variant: str) -> str:
-    """How many images are out of range, and how few would widen the calibration."""
-    known = found.alarms.get(variant)
-    if known is None:
-        return "No activation of this variant is quantized: no image can leave its range."
-    return range_sentence(known)
+def _robustness_of(sweep: Robustness, reference: str) -> str:
+    """What the reference itself loses."""
+    summary = sweep.summary[0]
+    if summary.rpc is None:
+        return f"How much {reference} itself loses is unknown."
+    count = plural(len(sweep.corruptions), "corruption")
+    return f"{reference} keeps {summary.rpc:.0%} of its {sweep.measure} over {count}."
 
 
-def range_sentence(known: OutOfRange) -> str:
-    """The same of one alarm."""
-    count = len(known.images)
-    if not known.alarms:
-        return f"None of {count} images drives the network far outside of its calibration."
-    said = f"{len(known.alarms)} of {count} images drive the network far outside of its calibration"
-    if known.typical >= WILD:
-        return f"{said}, the typical one too: the calibration is at fault, not an image."
-    return f"{said}; {len(known.add)} images cover {known.add[-1].covered:.0%} of what it has not seen."
+def _early_break(sweep: Robustness, shown: Mapping[str, str]) -> str:
+    """A variant that breaks clearly earlier than the reference. One with little to lose may have no interaction."""
+    reference, *variants = sweep.summary
+    broken = {row.model: row.breaking_point for row in variants if row.breaking_point is not None}
+    if not broken:
+        return ""
+    model, severity = min(broken.items(), key=lambda item: item[1])
+    limit = reference.breaking_point
+    if limit is not None and severity > limit - 0.5:
+        return ""
+    own = f"at {limit:.1f}" if limit is not None else "at none of them"
+    lost = f"has lost half of its objects at severity {severity:.1f}"
+    return f"However, {shown[model]} {lost}, {shown[reference.model]} {own}."
+
+
+def layers_sentence(result: RobustnessReport, variant: str) -> str:
+    """Which layer leaves its range first, and how many do."""
+    saturation = result.saturations.get(variant)
+    if saturation is None or not saturation.layers:
+        return NO_RANGES
+    layers = saturation.first_layers(len(saturation.layers))
+    if not layers:
+        return (
+            f"No layer clips {MIN_RISE:.0%} more of its activations under a corruption than without (measured on"
+            f" {plural(saturation.images, 'image')}), so the loss does not come from ranges."
+        )
+    first = layers[0]
+    return (
+        f"Operator {first.op_index} ({first.op_type}) leaves its range first: from severity {first.first:g} it clips up"
+        f" to {first.rise:.1%} more of its activations. {len(layers)} of {len(saturation.layers)} layers leave their"
+        " range."
+    )
+
+
+def alarm_sentence(result: OutOfRange | None) -> str:
+    """How many images are out of range, and how few would widen the calibration. None: nothing is quantized."""
+    if result is None:
+        return NO_RANGES
+    count, alarms = plural(len(result.images), "image"), len(result.alarms)
+    if not alarms:
+        return f"None of {count} drives the network far outside its calibrated ranges."
+    drive = f"{alarms} of {count} {'drives' if alarms == 1 else 'drive'} the network far outside its calibrated ranges"
+    if result.typical >= ALARM_SCORE:
+        return f"{drive}. The typical image does too, so the calibration is at fault, not single images."
+    added = plural(len(result.add), "image")
+    return f"{drive}. Calibrating with {added} more covers {result.add[-1].covered:.0%} of the excess."
+
+
+def explanation_sentence(result: Explanation) -> str:
+    """How much of the loss the saturated layers explain."""
+    under = f"Under {result.corruption.replace('_', ' ')} the agreement with the reference is {result.base:.2f}"
+    if result.explained is None:
+        return f"{under}; nothing is lost."
+    return (
+        f"{under}. With {plural(result.layers, 'saturated layer')} and their readers"
+        f" ({plural(result.operators, 'operator')}) in float it is {result.agreement:.2f}: they explain"
+        f" {max(0.0, result.explained):.0%} of the loss."
+    )

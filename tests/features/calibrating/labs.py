@@ -37,7 +37,7 @@ LAB = CalibrationLab(
     method="minmax",
     images=5,
     dataset="scenes",
-    judged=30,
+    evaluated_images=30,
     annotated=True,
     reference=0.5,
     curve=(point(1, 0.2, 0.3, extra=GRAVE), point(2, 0.49, 0.495), point(5, 0.496)),

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from qviz.api.building import source_of
+from qviz.context import Context
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import load_images, unannotated_images
 from qviz.engine import LocalEngine
 from qviz.errors import Cancelled, QuantizeError, SettingsError
 from qviz.features.accuracy import evaluate
-from qviz.features.building import builders, calibrate, start_building
-from qviz.features.calibrating import Plan, calibration_lab
+from qviz.features.building import builders, calibrate, source_of, start_building
+from qviz.features.calibrating import Plan, calibration
 from qviz.features.calibrating.result import CalibrationLab
 from qviz.features.detection.models import LoadedModel, ModelSource, load_models
+from qviz.progress import Advance, Progress
 from qviz.store import Store
 from qviz.structures import Dataset, EncodedImage
 from tests.conftest import Sample
@@ -39,14 +40,26 @@ def scenes(sample: Sample) -> Dataset:
     return replace(found, images=found.images[:: len(found.images) // JUDGED][:JUDGED])
 
 
-@pytest.fixture(scope="module")
-def watched() -> list[CalibrationLab]:
-    return []
+class Watched(Progress):
+    """Notes the reports."""
+
+    def __init__(self) -> None:
+        self.steps, self.parts = dict[str, list[tuple[int, int]]](), list[CalibrationLab]()
+
+    def step(self, text: str) -> None:
+        self.steps[text] = []
+
+    def advance(self, done: int, total: int) -> None:
+        list(self.steps.values())[-1].append((done, total))
+
+    def partial(self, result: object) -> None:
+        assert isinstance(result, CalibrationLab)
+        self.parts.append(result)
 
 
 @pytest.fixture(scope="module")
-def progress() -> list[tuple[int, int]]:
-    return []
+def watched() -> Watched:
+    return Watched()
 
 
 @pytest.fixture(scope="module")
@@ -60,23 +73,20 @@ def lab(
     loaded: dict[str, LoadedModel],
     images: list[EncodedImage],
     scenes: Dataset,
-    watched: list[CalibrationLab],
-    progress: list[tuple[int, int]],
+    watched: Watched,
     store: Path,
 ) -> CalibrationLab:
     reference = loaded["float32"]
     broken = EncodedImage("broken.jpg", b"\xff\xd8 not an image")
     with Store(store) as kept:
-        return calibration_lab(
-            engine, reference, source_of(reference), [broken, *images, images[0]], scenes, PLAN, store=kept,
-            watch=watched.append, on_progress=lambda *counts: progress.append(counts),
-        )  # fmt: skip
+        context = Context(engine, kept, progress=watched)
+        return calibration(context, reference, source_of(reference), [broken, *images, images[0]], scenes, plan=PLAN)
 
 
 def test_the_curve_has_all_sizes(lab: CalibrationLab) -> None:
     assert [point.images for point in lab.curve] == [1, 2, 4, IMAGES]
     assert all(len(point.tried) == 1 and point.low == point.high == point.value for point in lab.curve)
-    assert (lab.images, lab.judged, lab.measure) == (IMAGES, JUDGED, "AP")
+    assert (lab.images, lab.evaluated_images, lab.measure) == (IMAGES, JUDGED, "AP")
     assert [sentence[:10] for sentence in lab.skipped] == ["broken.jpg"]
     whole = lab.all_images
     assert whole is not None and whole.loss.value == pytest.approx((lab.reference or 0) - (whole.ap or 0))
@@ -91,11 +101,11 @@ def test_a_variant_is_measured_as_an_evaluation_measures_it(
 ) -> None:
     reference = loaded["float32"]
     source = source_of(reference)
-    ranges, _ = calibrate(engine, reference.blob, source.settings, images)
+    ranges = calibrate(Context(engine), source, images)
     with builders() as makers:
         data = start_building(makers, source, "int8", calibration=ranges).result().data
     variant = load_models(engine, [ModelSource("all", data, reference.settings)])
-    result = evaluate(engine, [reference, *variant], scenes)
+    result = evaluate(Context(engine), [reference, *variant], scenes)
     whole = lab.all_images
     assert whole is not None
     assert (lab.reference, whole.ap) == pytest.approx((result.models[0].ap, result.models[1].ap))
@@ -106,7 +116,7 @@ def test_a_variant_is_measured_as_an_evaluation_measures_it(
 def test_the_range_did_it_and_not_the_randomness(lab: CalibrationLab) -> None:
     rows = {row.name: row for row in lab.mismatch}
     unit, wide = rows["noise_unit"], rows["noise_range"]
-    assert unit.told.endswith("as many tutorials do; images span [-1, 1].")
+    assert unit.description.endswith("as many tutorials do; images span [-1, 1].")
     assert (unit.extra.value or 0) > 0.1 and unit.extra.significant
     assert abs(wide.extra.value or 0) < 0.1 and (unit.agreement or 1) < (wide.agreement or 0) - 0.2
     assert rows["dark_only"].images == 2
@@ -125,11 +135,15 @@ def test_what_else_is_found(lab: CalibrationLab, images: list[EncodedImage]) -> 
     assert lab.add and lab.add[-1].covered > 0.5
 
 
-def test_it_can_be_watched(lab: CalibrationLab, watched: list[CalibrationLab], progress: list[tuple[int, int]]) -> None:
-    assert watched[0].stability is not None and not watched[0].curve
-    assert len(list(watched[-1].rows())) <= len(list(lab.rows()))
-    assert [done for done, _ in progress] == sorted(done for done, _ in progress)
-    assert progress[-1][0] <= progress[-1][1] < 1.5 * progress[-1][0]
+def test_it_can_be_watched(lab: CalibrationLab, watched: Watched) -> None:
+    assert watched.parts[0].stability is not None and not watched.parts[0].curve
+    assert len(list(watched.parts[-1].rows())) <= len(list(lab.rows()))
+    first, *_, last = watched.steps
+    assert (first, last) == ("Measuring ranges", "Looking for images to add")
+    for counts in watched.steps.values():
+        assert [done for done, _ in counts] == sorted(done for done, _ in counts)
+    done, total = watched.steps["Building and measuring calibrations"][-1]
+    assert done <= total < 1.5 * done
 
 
 def test_without_annotations_agreement_is_measured(
@@ -139,7 +153,7 @@ def test_without_annotations_agreement_is_measured(
     data = unannotated_images("photographs", images[:2])
     plan = Plan("int16x8", draws=1, mistakes=(), further=False)
     with Store(store) as kept:
-        found = calibration_lab(engine, reference, source_of(reference), images[2:4], data, plan, store=kept)
+        found = calibration(Context(engine, kept), reference, source_of(reference), images[2:4], data, plan=plan)
     assert (found.measure, found.reference, found.recipe) == ("agreement", 1, "int16x8")
     whole = found.all_images
     assert whole is not None and whole.ap is None and whole.loss.value == pytest.approx(1 - (whole.agreement or 0))
@@ -150,21 +164,16 @@ def test_it_stops(
     engine: LocalEngine, loaded: dict[str, LoadedModel], images: list[EncodedImage], scenes: Dataset
 ) -> None:
     stop = threading.Event()
-
-    def soon(done: int, total: int) -> None:
-        stop.set()
-
+    context = Context(engine, progress=Advance(lambda done, total: stop.set()), cancel=stop)
     with pytest.raises(Cancelled):
-        calibration_lab(
-            engine, loaded["float32"], source_of(loaded["float32"]), images, scenes, PLAN, on_progress=soon, cancel=stop
-        )
+        calibration(context, loaded["float32"], source_of(loaded["float32"]), images, scenes, plan=PLAN)
 
 
 PLANS = [
-    (Plan("dynamic_range"), QuantizeError, "needs no calibration; the lab is for int8 and int16x8"),
-    (Plan(mistakes=("upside_down",)), SettingsError, "'upside_down' is no mistake; known are noise_unit"),
-    (Plan(method="entropy"), QuantizeError, "'entropy' is no way to calibrate"),
-    (Plan(draws=0), SettingsError, "draws is 0"),
+    (Plan("dynamic_range"), QuantizeError, "does not need calibration; choose int8 and int16x8"),
+    (Plan(mistakes=("upside_down",)), SettingsError, "'upside_down' does not exist; choose from noise_unit"),
+    (Plan(ranges="entropy"), QuantizeError, "'entropy' is no way to calibrate"),
+    (Plan(draws=0), SettingsError, "number of draws is 0"),
 ]
 
 
@@ -172,3 +181,9 @@ PLANS = [
 def test_a_plan_is_checked_first(plan: Plan, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         plan.check()
+
+
+def test_an_unknown_option_is_refused() -> None:
+    assert Plan.of(recipe="int16x8", mistakes=["one_class"]) == Plan("int16x8", mistakes=("one_class",))
+    with pytest.raises(SettingsError, match="'drawz' does not exist; choose from recipe, ranges, draws, seed"):
+        Plan.of(drawz=3)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qviz.features.accuracy.evaluator import Measurement
 from qviz.features.building import ImageRanges
-from qviz.features.calibrating import curve_points, judged
-from qviz.features.calibrating.outliers import LIMIT, removed, stability, without_each
-from qviz.features.calibrating.trials import Trial, curve, curve_sizes
-from qviz.features.corruption_sweep.cell import Cell
+from qviz.features.calibrating.result import Trial, curve_of, tried_of
+from qviz.features.calibrating.stability import MAX_CHANGE, outliers_to_remove, ranges_without_each, stability
+from qviz.features.calibrating.trials import curve_sizes, curve_trials
 from qviz.structures import Graph
 from tests.features.calibrating.labs import OUTLIER
 from tests.graphs import graph, op, tensor
@@ -36,7 +36,7 @@ def test_a_layer_that_depends_on_the_images_is_named() -> None:
     found = stability(seen(10), network(), {"steady", "wild"}, (1, 2, 4), "minmax", 0)
     assert found is not None and found.too_few
     (layer,) = found.changed  # one image of ten is in one half, so the halves never agree
-    assert (layer.tensor, layer.order, found.layers, found.images) == ("wild", 0, 2, 5)
+    assert (layer.tensor, layer.op_index, found.layers, found.images) == ("wild", 0, 2, 5)
     assert layer.change == pytest.approx(1 - 2 / 6, abs=0.02)
     assert {layer.first[1] > 2, layer.second[1] > 2} == {True, False}
     assert [row.images for row in found.sizes] == [1, 2, 5]
@@ -46,7 +46,7 @@ def test_a_layer_that_depends_on_the_images_is_named() -> None:
 def test_enough_images_settle_it() -> None:
     found = stability(seen(400), network(), {"steady", "wild"}, (1, 8, 64), "minmax", 0)
     assert found is not None and not found.too_few and found.changed == ()
-    assert found.sizes[-1].worst < 0.02 < LIMIT < found.sizes[1].worst
+    assert found.sizes[-1].worst < 0.02 < MAX_CHANGE < found.sizes[1].worst
     one = stability(seen(1), network(), {"steady"}, (1,), "minmax", 0)
     assert one is None
 
@@ -54,16 +54,16 @@ def test_enough_images_settle_it() -> None:
 def test_ranges_without_each_image() -> None:
     lows = np.array([[-1, 0], [-3, np.nan], [-2, 5]], np.float32)
     highs = np.array([[1, 7], [4, np.nan], [2, 7]], np.float32)
-    low, high = without_each(lows, highs)
+    low, high = ranges_without_each(lows, highs)
     np.testing.assert_array_equal(low, [[-3, 5], [-2, 0], [-3, 0]])
     np.testing.assert_array_equal(high, [[4, 7], [2, 7], [4, 7]])  # of two that share the end, neither decides
-    low, _ = without_each(lows[:2], highs[:2])
+    low, _ = ranges_without_each(lows[:2], highs[:2])
     assert np.isnan(low[0, 1])  # nobody else showed it
 
 
 @pytest.mark.parametrize(("images", "count"), [(7, 0), (8, 1), (66, 6)])
 def test_how_many_outliers_are_left_out(images: int, count: int) -> None:
-    assert len(removed([OUTLIER] * 66, images)) == count
+    assert len(outliers_to_remove([OUTLIER] * 66, images)) == count
 
 
 @pytest.mark.parametrize(
@@ -83,33 +83,33 @@ def test_the_numbers_of_images(images: int, sizes: tuple[int, ...]) -> None:
 
 def test_losses_stand_against_what_matches() -> None:
     """Two draws of two images, four images that saw the most, one mistake of two images and one of four."""
-    (whole, *draws) = curve(seen(4), "model", "minmax", 2, 7)
+    (whole, *draws) = curve_trials(seen(4), "model", "minmax", 2, 7)
     few = [trial for trial in draws if trial.images == 2]
     wrong, dark = (Trial("mismatch", name, name, count, whole.calibration) for name, count in (("a", 4), ("b", 2)))
     values = {whole: 0.5, few[0]: 0.4, few[1]: 0.3, wrong: 0.1, dark: 0.3}
-    done: dict[Trial, Cell | str] = {trial: cell(value) for trial, value in values.items()}
-    rows = dict(judged(done, cell(0.6), 10))
+    done: dict[Trial, Measurement | str] = {trial: measurement(value) for trial, value in values.items()}
+    rows = dict(tried_of(done, measurement(0.6), 10))
     assert rows[dark].extra.value == pytest.approx(0.35 - 0.3)
     assert rows[wrong].extra.value == pytest.approx((0.5 + 0.4 + 0.3) / 3 - 0.1)
     assert (rows[wrong].loss.value, rows[wrong].loss.significant) == (pytest.approx(0.5), True)
-    (two, four) = curve_points(done, list(rows.items()), 10)
+    (two, four) = curve_of(done, list(rows.items()), 10)
     assert (two.images, two.low, two.high, two.value) == (2, 0.3, 0.4, pytest.approx(0.35))
     assert (four.images, two.extra.value) == (4, pytest.approx(0.05))
-    refused = judged({whole: "No kernel."}, cell(0.6), 10)
+    refused = tried_of({whole: "No kernel."}, measurement(0.6), 10)
     assert [tried.refused for _, tried in refused] == ["No kernel."]
 
 
-def cell(value: float) -> Cell:
+def measurement(value: float) -> Measurement:
     draws = value + np.linspace(-0.01, 0.01, 50)
-    return Cell(value, draws, value, draws, None, None)
+    return Measurement(value, draws, value, draws, None, None)
 
 
 def test_draws_are_seeded_and_differ() -> None:
     shown = seen(20)
-    first = list(curve(shown, "model", "minmax", 2, 7))
-    again = list(curve(shown, "model", "minmax", 2, 7))
+    first = list(curve_trials(shown, "model", "minmax", 2, 7))
+    again = list(curve_trials(shown, "model", "minmax", 2, 7))
     assert [trial.images for trial in first] == [20, 1, 2, 4, 8, 1, 2, 4, 8]
     assert [trial.calibration for trial in first] == [trial.calibration for trial in again]
-    other = list(curve(shown, "model", "minmax", 2, 8))
+    other = list(curve_trials(shown, "model", "minmax", 2, 8))
     assert [trial.calibration for trial in first[1:]] != [trial.calibration for trial in other[1:]]
     assert all(trial.calibration.images == trial.images for trial in first)

@@ -5,35 +5,35 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qviz.features.building import METHODS
+from qviz.features.calibrating.mistakes import MISTAKES
 from qviz.features.calibrating.text import (
     TITLES,
-    add_sentence,
+    additions_sentence,
     enough_images,
-    lab_verdict,
     mismatch_sentence,
     outlier_sentence,
     sentences,
     stability_sentence,
     title,
+    verdict,
 )
-from qviz.features.calibrating.trials import MISTAKES
 from qviz.structures import Loss
 from tests.features.calibrating.labs import GRAVE, LAB, point, tried
 
 
 def test_the_verdict() -> None:
-    assert lab_verdict(LAB) == (
-        "Calibrated on all 5 images, int8 loses nothing that is sure: +0.4 points of AP [-0.6, 1.4]; 2 images already"
-        " do as well."
+    assert verdict(LAB) == (
+        "Calibrated on all 5 images, int8 loses 0.4 points of AP [-0.6, 1.4], which is not significant. 2 images would"
+        " be enough."
     )
     hungry = replace(LAB, curve=(point(1, 0.2, extra=GRAVE), point(2, 0.3, extra=GRAVE), point(5, 0.4)))
-    assert lab_verdict(hungry).endswith(
-        "int8 loses 10.0 points of AP [9.0, 11.0]; fewer lose more, so more images may help."
+    assert verdict(hungry).endswith(
+        "int8 loses 10.0 points of AP [9.0, 11.0]. Fewer images lose more, so more images may help."
     )
     early = replace(LAB, curve=LAB.curve[:2])
-    assert lab_verdict(early) == "Trying calibrations on 1 to 5 images …"
+    assert verdict(early) == "Trying calibrations on 1 to 5 images …"
     refused = replace(LAB, curve=(replace(point(5, 0.4), tried=(tried("all", 5, None, refused="No kernel."),)),))
-    assert "could not be built: No kernel." in lab_verdict(refused)
+    assert "could not be built: No kernel." in verdict(refused)
 
 
 def test_a_gap_in_the_curve_is_not_enough() -> None:
@@ -53,21 +53,24 @@ def test_stability_names_the_layers() -> None:
     )
     assert LAB.stability is not None
     steady = replace(LAB, stability=replace(LAB.stability, changed=()))
-    assert "show the same ranges: none of 40 layers" in stability_sentence(steady)
-    assert stability_sentence(replace(LAB, stability=None)) == "One image says nothing of stability."
+    assert "give the same ranges: none of 40 layers" in stability_sentence(steady)
+    assert stability_sentence(replace(LAB, stability=None)) == "One image cannot show whether the ranges are stable."
 
 
 def test_mistakes_outliers_and_what_to_add() -> None:
     assert mismatch_sentence(LAB) == (
-        "Lost beyond a matching calibration, in points of AP: random numbers in [0, 1) +25.0. 1 other costs nothing"
-        " that could be told from chance."
+        "Lost beyond a matching calibration, in points of AP: random numbers in [0, 1) +25.0. 1 other mistake has no"
+        " significant loss."
     )
-    assert mismatch_sentence(replace(LAB, mismatch=LAB.mismatch[1:])).startswith("None of the mistakes costs anything")
+    assert mismatch_sentence(replace(LAB, mismatch=LAB.mismatch[1:])).startswith(
+        "None of the mistakes has a significant loss"
+    )
     assert "wide.jpg alone widens 4 layers, one of them 1.50 times." in outlier_sentence(LAB)
-    assert "-0.1 points of AP, which may be chance" in outlier_sentence(LAB)
+    assert "-0.1 points of AP (not significant)" in outlier_sentence(LAB)
     assert (
-        add_sentence(LAB)
-        == "To calibrate with next: street.jpg, night.jpg; they cover 97% of what is out of range there."
+        additions_sentence(LAB)
+        == "Add these images to the calibration: street.jpg and night.jpg. They cover 97% of the"
+        " out-of-range activations."
     )
     bare = replace(LAB, mismatch=(), outliers=(), add=(), stability=None)
     assert len(list(sentences(bare))) == 1

@@ -1,22 +1,23 @@
-"""Random numbers as calibration, images under a shift, and what a range would clip."""
+"""Random numbers as calibration, images under a corruption, and what a range would clip."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from qviz.context import Context
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
-from qviz.features.building import Calibration, Source, calibration_of, see_ranges
+from qviz.features.building import Calibration, Source, calibration_of, measure_ranges
 from qviz.features.building.calibration import clipped_job
-from qviz.features.calibrating.trials import UNIT, input_range, noise_ranges
+from qviz.features.calibrating.mistakes import UNIT, input_range, noise_ranges
 from qviz.structures import AppliedCorruption, EncodedImage, Settings
 from tests.features.conftest import SETTINGS
 
 RANGES = [
     (Settings((127.5,) * 3, (127.5,) * 3), (-1, 1)),
     (Settings((0.0,) * 3, (255.0,) * 3), (0, 1)),
-    (Settings((0.0,) * 3, (-255.0,) * 3), (-1, 0)),  # turned round, and still low before high
+    (Settings((0.0,) * 3, (-255.0,) * 3), (-1, 0)),  # negative std: low and high are exchanged
 ]
 
 
@@ -28,29 +29,32 @@ def test_what_pixels_become(settings: Settings, ends: tuple[float, float]) -> No
 def test_each_channel_has_its_own_range() -> None:
     lows, highs = input_range(Settings((0.0, 51.0, 255.0), (255.0, 51.0, 255.0)))
     assert (lows, highs) == ((0, -1, -1), (1, 4, 0))
-    with pytest.raises(QuantizeError, match="normalisation is not known"):
+    with pytest.raises(QuantizeError, match="normalisation is unknown"):
         input_range(Settings())
 
 
-def test_noise_is_fed_as_it_is_said(engine: LocalEngine, dense: Source) -> None:
+def test_noise_spans_the_range_it_should(engine: LocalEngine, dense: Source) -> None:
     model = engine.share(dense.float_data, dense.float_digest)
     name = dense.graph.input_tensors()[0].name
-    wide = noise_ranges(engine, model, input_range(SETTINGS), 6)
-    for ends, seen in (((0, 1), noise_ranges(engine, model, UNIT, 6)), ((-1, 1), wide)):
+    wide = noise_ranges(Context(engine), model, input_range(SETTINGS), 6)
+    for ends, seen in (((0, 1), noise_ranges(Context(engine), model, UNIT, 6)), ((-1, 1), wide)):
         assert seen.images == 6
         low, high = calibration_of(seen, dense.float_digest).ranges[name]
         assert ends[0] <= low < ends[0] + 0.01 and ends[1] - 0.01 < high <= ends[1]
-    again = noise_ranges(engine, model, input_range(SETTINGS), 6)
+    again = noise_ranges(Context(engine), model, input_range(SETTINGS), 6)
     np.testing.assert_array_equal(wide.highs, again.highs)
-    other = noise_ranges(engine, model, input_range(SETTINGS), 6, seed=1)
+    other = noise_ranges(Context(engine), model, input_range(SETTINGS), 6, seed=1)
     assert (wide.highs != other.highs).any()
 
 
-def test_an_image_is_calibrated_under_its_shift(engine: LocalEngine, dense: Source, images: list[EncodedImage]) -> None:
+def test_an_image_is_calibrated_under_its_corruption(
+    engine: LocalEngine, dense: Source, images: list[EncodedImage]
+) -> None:
     model = engine.share(dense.float_data, dense.float_digest)
     name = dense.graph.input_tensors()[0].name
-    plain = see_ranges(engine, model, SETTINGS, images)
-    dark = see_ranges(engine, model, SETTINGS, [image.under(AppliedCorruption("exposure", -3)) for image in images])
+    plain = measure_ranges(Context(engine), model, SETTINGS, images)
+    dark_images = [image.under(AppliedCorruption("exposure", -3)) for image in images]
+    dark = measure_ranges(Context(engine), model, SETTINGS, dark_images)
     column = plain.names.index(name)
     assert dark.highs[:, column].max() < 0 < plain.highs[:, column].max()
     assert dark.digests == tuple(f"{digest}~exposure -3" for digest in plain.digests)
@@ -60,8 +64,8 @@ def test_a_subset_of_what_was_seen_is_what_those_images_show(
     engine: LocalEngine, dense: Source, images: list[EncodedImage]
 ) -> None:
     model = engine.share(dense.float_data, dense.float_digest)
-    seen = see_ranges(engine, model, SETTINGS, images)
-    few = see_ranges(engine, model, SETTINGS, [images[4], images[1]])
+    seen = measure_ranges(Context(engine), model, SETTINGS, images)
+    few = measure_ranges(Context(engine), model, SETTINGS, [images[4], images[1]])
     part = seen.of([4, 1])
     assert part.digests == few.digests
     assert calibration_of(part, "x") == calibration_of(few, "x")
@@ -71,7 +75,7 @@ def test_what_ranges_clip(
     engine: LocalEngine, dense: Source, dense_ranges: Calibration, images: list[EncodedImage]
 ) -> None:
     model = engine.share(dense.float_data, dense.float_digest)
-    seen = see_ranges(engine, model, SETTINGS, images[:2])
+    seen = measure_ranges(Context(engine), model, SETTINGS, images[:2])
     own = engine.submit(clipped_job, model, SETTINGS, images[:2], seen.lows, seen.highs).result()
     assert own.shape == seen.lows.shape and not own.any()
     column = seen.names.index(dense.graph.input_tensors()[0].name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qviz.features.calibrating.plot import calibration_curve, layer_changes, mistake_bars, steadiness
+from qviz.features.calibrating.plot import calibration_curve, layer_changes, mistake_bars, stability_curve
 from tests.features.calibrating.labs import CHANGED, LAB
 
 COLOUR = "#009E73"
@@ -32,7 +32,7 @@ def test_mistakes_with_the_worst_on_top() -> None:
 
 def test_ranges() -> None:
     assert LAB.stability is not None
-    largest, median = steadiness(LAB.stability, COLOUR).data
+    largest, median = stability_curve(LAB.stability, COLOUR).data
     assert (list(largest.x), list(largest.y), list(median.y)) == ([1, 2], [60, 35], [10, 4])
     (bars,) = layer_changes([CHANGED], COLOUR).data
     assert (list(bars.y), list(bars.x)) == (["7 CONV_2D"], [35])

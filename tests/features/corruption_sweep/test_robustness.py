@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,16 +14,17 @@ from qviz.corruptions import corruptions_named, moved_boxes
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
 from qviz.errors import Cancelled, SettingsError
-from qviz.features.accuracy.ap import judge, tables
+from qviz.features.accuracy.ap import average_precision, tables
 from qviz.features.accuracy.coco_matching import mean_ap, result_rows
+from qviz.features.accuracy.evaluator import MeasuredImage, Measurement, measure_job
 from qviz.features.accuracy.truth import category_ids
 from qviz.features.comparison.matching import agreed, agreement, breaking_point, confidences
-from qviz.features.corruption_sweep.cell import Cell, CellImage, cell_job
-from qviz.features.corruption_sweep.result import CLEAN, Cells, interactions, summaries
+from qviz.features.corruption_sweep.result import CLEAN, Measurements, Robustness, interactions, summaries
 from qviz.features.corruption_sweep.sweep import sweep
-from qviz.features.corruption_sweep.text import robustness_verdict
+from qviz.features.corruption_sweep.text import verdict
 from qviz.features.detection.inference import detect_images
 from qviz.features.detection.models import LoadedModel
+from qviz.progress import Progress
 from qviz.store import Store
 from qviz.structures import AppliedCorruption, Category, Dataset, DatasetImage, Detections, EncodedImage
 from tests.conftest import Sample
@@ -48,7 +50,7 @@ def test_a_corruption_is_part_of_an_images_identity() -> None:
 
 def test_its_ap_is_that_of_pycocotools(engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset) -> None:
     models = [loaded["float32"], loaded["int8"]]
-    found = sweep(engine, models, scenes, ["night", "rotation"], [2])
+    found = sweep(Context(engine), models, scenes, ["night", "rotation"], [2])
     assert (found.annotated, found.images, found.corruptions) == (True, 6, ("night", "rotation"))
     for name in ("night", "rotation"):
         images = [image.encoded().under(AppliedCorruption(name, 2)) for image in scenes.images]
@@ -77,22 +79,26 @@ def test_its_ap_is_that_of_pycocotools(engine: LocalEngine, loaded: dict[str, Lo
 
 
 def test_two_copies_have_no_interaction(engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset) -> None:
-    found = sweep(engine, [loaded["int8"], loaded["int8"]], scenes, ["contrast"], [3, 5])
+    found = sweep(Context(engine), [loaded["int8"], loaded["int8"]], scenes, ["contrast"], [3, 5])
     (row,) = found.interactions
     assert (row.value, row.low, row.high, row.significant) == (0, 0, 0, False)
     first, second = found.models
     assert second == f"{first} (2)"
     assert [p.ap for p in found.curve(first, "contrast")] == [p.ap for p in found.curve(second, "contrast")]
-    assert "does not take surely more" in robustness_verdict(found)
+    assert verdict(found).startswith(f"No variant loses significantly more than {first} under contrast. {first} keeps")
 
 
 def test_without_truth_it_is_agreement_with_the_clean_reference(
     engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset
 ) -> None:
-    bare = [replace(i, boxes=i.boxes[:0], category_ids=i.category_ids[:0], is_crowd=i.is_crowd[:0], areas=i.areas[:0])
-            for i in scenes.images]  # fmt: skip
+    nothing = {"boxes": np.empty((0, 4)), "category_ids": np.empty(0, int), "is_crowd": np.empty(0, bool)}
+    bare = [replace(image, **nothing, areas=np.empty(0)) for image in scenes.images]
     found = sweep(
-        engine, [loaded["float32"], loaded["int8_wrong_range"]], replace(scenes, images=tuple(bare)), ["night"], [1, 5]
+        Context(engine),
+        [loaded["float32"], loaded["int8_wrong_range"]],
+        replace(scenes, images=tuple(bare)),
+        ["night"],
+        [1, 5],
     )
     assert (found.annotated, found.measure) == (False, "agreement")
     clean, _, dark = found.curve(found.models[0], "night")
@@ -104,82 +110,86 @@ def test_without_truth_it_is_agreement_with_the_clean_reference(
     assert found.interactions[0].value == pytest.approx(by_hand)
 
 
-def test_a_sweep_is_cancelled_and_goes_on_from_the_store(
-    engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset, tmp_path: object
-) -> None:
-    cancel, seen = threading.Event(), []
-    few = replace(scenes, images=scenes.images[:2])
+class _StopAtThree(Progress):
+    """Notes the reports and sets `cancel` after three images."""
 
-    def stop(done: int, total: int) -> None:
-        seen.append((done, total))
+    def __init__(self) -> None:
+        self.cancel, self.counts, self.parts = threading.Event(), list[tuple[int, int]](), list[Robustness]()
+
+    def advance(self, done: int, total: int) -> None:
+        self.counts.append((done, total))
         if done == 3:
-            cancel.set()
+            self.cancel.set()
 
-    with Store(tmp_path / "store.sqlite") as store:  # type: ignore[operator]
+    def partial(self, result: object) -> None:
+        assert isinstance(result, Robustness)
+        self.parts.append(result)
+
+
+def test_a_sweep_is_cancelled_and_goes_on_from_the_store(
+    engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset, tmp_path: Path
+) -> None:
+    stopping, watching = _StopAtThree(), _StopAtThree()
+    few = replace(scenes, images=scenes.images[:2])
+    with Store(tmp_path / "store.sqlite") as store:
+        context = Context(engine, store, progress=stopping, cancel=stopping.cancel)
         with pytest.raises(Cancelled):
-            sweep(engine, [loaded["int8"]], few, ["haze"], [1, 2], on_progress=stop, store=store, cancel=cancel)
-        assert seen[-1] == (3, 6)
-        parts: list[tuple[str, ...]] = []
-        found = sweep(
-            engine,
-            [loaded["int8"]],
-            few,
-            ["haze"],
-            [1, 2],
-            store=store,
-            watch=lambda part: parts.append(part.corruptions),
-        )
-    assert found.corruptions == ("haze",) and set(parts) <= {(), ("haze",)}
+            sweep(context, [loaded["int8"]], few, ["haze"], [1, 2])
+        assert stopping.counts[-1] == (3, 6)
+        found = sweep(Context(engine, store, progress=watching), [loaded["int8"]], few, ["haze"], [1, 2])
+    assert found.corruptions == ("haze",) and watching.counts[-1] == (6, 6)
+    assert [part.corruptions for part in watching.parts][-1] == ("haze",)
+    assert {part.corruptions for part in watching.parts} <= {(), ("haze",)}
     assert found.summary[0].rpc == pytest.approx((found.summary[0].mpc or 0) / (found.summary[0].p or 1))
 
 
 BOX = np.array([[10, 10, 60, 60]], np.float32)
 
 
-def _image(number: int, found: Detections, own: Detections | None = None) -> CellImage:
+def _image(number: int, found: Detections, own: Detections | None = None) -> MeasuredImage:
     truth = DatasetImage(number, f"{number}", None, None, BOX, np.array([7]), np.zeros(1, bool), np.array([2500.0]))
     cat = Detections.of(BOX, [0.9], [0])
-    return CellImage(truth, (200, 100), f"{number:064x}", cat, own or cat, found)
+    return MeasuredImage(truth, (200, 100), f"{number:064x}", cat, own or cat, found)
 
 
-def _cells(lost: int) -> Cells:
+def _measurements(lost: int) -> Measurements:
     """24 images of one cat each: FP32 finds all; the variant loses the cat on `lost` of them, in the dark only."""
     data, cat = Dataset("d", (), CAT), Detections.of(BOX, [0.9], [0])
 
-    def cell(gone: int) -> Cell:
+    def measured(gone: int) -> Measurement:
         rows = [_image(n, Detections.none() if n <= gone else cat) for n in range(1, 25)]
-        return cell_job(rows, data, {0: 7}, None)
+        return measure_job(rows, data, {0: 7}, None)
 
-    every, some = cell(0), cell(lost)
-    cells = {(name, CLEAN, 0): every for name in ("a", "b")}
-    cells |= {("a", "night", s): every for s in (1, 2)} | {("b", "night", s): some for s in (1, 2)}
-    return cells | {(name, "haze", s): every for name in ("a", "b") for s in (1, 2)}
+    every, some = measured(0), measured(lost)
+    rows = {(name, CLEAN, 0): every for name in ("a", "b")}
+    rows |= {("a", "night", s): every for s in (1, 2)} | {("b", "night", s): some for s in (1, 2)}
+    return rows | {(name, "haze", s): every for name in ("a", "b") for s in (1, 2)}
 
 
 def test_boxes_lost_in_the_dark_alone_are_an_interaction() -> None:
-    night, haze = interactions(_cells(12), ["a", "b"], ["night", "haze"], [1, 2], 24)
+    night, haze = interactions(_measurements(12), ["a", "b"], ["night", "haze"], [1, 2], 24)
     assert night.value == pytest.approx(0.5, abs=0.01)
     assert night.low is not None and night.high is not None and 0.2 < night.low < night.high < 0.8
     assert (night.significant, haze.value, haze.significant) == (True, 0, False)
-    one, other = summaries(_cells(12), ["a", "b"], ["night", "haze"], [1, 2])
+    one, other = summaries(_measurements(12), ["a", "b"], ["night", "haze"], [1, 2])
     assert (one.p, one.mpc, one.rpc, one.breaking_point) == (1, 1, 1, None)
     assert other.mpc == pytest.approx(0.75, abs=0.01) and other.rpc == other.mpc
 
 
 def test_one_lost_box_is_no_significant_interaction() -> None:
-    night, _ = interactions(_cells(1), ["a", "b"], ["night", "haze"], [1, 2], 24)
+    night, _ = interactions(_measurements(1), ["a", "b"], ["night", "haze"], [1, 2], 24)
     assert night.value is not None and night.value > 0 and night.significant is False
 
 
 def test_truths_and_objects_follow_a_pose() -> None:
     cat = Detections.of(BOX, [0.9], [0])
     image = _image(1, cat)
-    shift = AppliedCorruption("scale", 5)
-    boxes, kept = moved_boxes(BOX, image.size, EncodedImage("1", b"", image.digest).under(shift))
+    corruption = AppliedCorruption("scale", 5)
+    boxes, kept = moved_boxes(BOX, image.size, EncodedImage("1", b"", image.digest).under(corruption))
     assert kept.all() and not np.allclose(boxes, BOX)
     data = Dataset("d", (), CAT)
-    assert cell_job([replace(image, found=cat)], data, {0: 7}, shift).ap == 0
-    following = cell_job([replace(image, found=Detections.of(boxes, [0.9], [0]))], data, {0: 7}, shift)
+    assert measure_job([replace(image, detections=cat)], data, {0: 7}, corruption).ap == 0
+    following = measure_job([replace(image, detections=Detections.of(boxes, [0.9], [0]))], data, {0: 7}, corruption)
     assert (following.ap, following.agreement, following.mean_score) == pytest.approx((1, 1, 0.9))
 
 
@@ -195,7 +205,7 @@ def test_tables_alone_give_the_ap_of_the_whole_evaluation() -> None:
     data = Dataset("d", tuple(images), tuple(Category(i, f"c{i}") for i in range(1, 7)))
     classes = {i: i + 1 for i in range(6)}
     ap = mean_ap(tables(data, found, classes).class_ap(np.ones((1, 8))))[0]
-    assert ap == pytest.approx(judge("x", data, found, classes).figures.ap, abs=1e-12)
+    assert ap == pytest.approx(average_precision("x", data, found, classes).figures.ap, abs=1e-12)
     assert 0.05 < ap < 0.95
 
 
@@ -233,4 +243,4 @@ def test_what_nobody_knows_is_refused(
     corruptions: list[str], severities: list[int], engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset
 ) -> None:
     with pytest.raises(SettingsError, match="at least one of each, severities from 1 to 5"):
-        sweep(engine, [loaded["int8"]], scenes, corruptions, severities)
+        sweep(Context(engine), [loaded["int8"]], scenes, corruptions, severities)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qviz.context import Context
 from qviz.datasets.files import find_images, load_images
 from qviz.engine import LocalEngine
-from qviz.features.corruption_sweep.saturation import _reach, explained, saturation, with_readers
+from qviz.features.corruption_sweep.out_of_range import range_reach
+from qviz.features.corruption_sweep.saturation import explain, saturation, with_readers
+from qviz.features.corruption_sweep.text import explanation_sentence
 from qviz.features.detection.models import LoadedModel
 from qviz.structures import AppliedCorruption, EncodedImage, Quantization, Tensor
 from tests.conftest import Sample
@@ -23,13 +26,13 @@ def photographs(sample: Sample) -> list[EncodedImage]:
 def test_the_input_saturates_first(
     engine: LocalEngine, loaded: dict[str, LoadedModel], photographs: list[EncodedImage]
 ) -> None:
-    found = saturation(engine, loaded["float32"], loaded["int8_wrong_range"], photographs, NIGHT)
-    assert (found.images, found.shifts) == (2, (None, *NIGHT))
-    first = found.layers[0]  # the input's quantizer: darkness lies in the half that it cannot say
-    assert (first.order, first.op_kind) == (0, "QUANTIZE")
+    found = saturation(Context(engine), loaded["float32"], loaded["int8_wrong_range"], photographs, NIGHT)
+    assert (found.images, found.corruptions) == (2, (None, *NIGHT))
+    first = found.layers[0]  # the input's quantizer: darkness lies in the half that it cannot represent
+    assert (first.op_index, first.op_type) == (0, "QUANTIZE")
     assert 0.1 < first.shares[0] < first.shares[1] < first.shares[2] <= 1
-    assert first in found.first() and first.rise == pytest.approx(first.shares[2] - first.shares[0])
-    shares = [found.clipped_share(shift) for shift in found.shifts]
+    assert first in found.first_layers(10) and first.rise == pytest.approx(first.shares[2] - first.shares[0])
+    shares = [found.clipped_share(shift) for shift in found.corruptions]
     assert all(share is not None for share in shares) and shares[2] > shares[0]  # type: ignore[operator]
     assert found.clipped_share(AppliedCorruption("night", 3)) is None
     assert {len(row.shares) for row in found.under("exposure").layers} == {3}
@@ -38,18 +41,19 @@ def test_the_input_saturates_first(
 def test_float_activations_have_no_range_to_leave(
     engine: LocalEngine, loaded: dict[str, LoadedModel], photographs: list[EncodedImage]
 ) -> None:
-    found = saturation(engine, loaded["float32"], loaded["float16"], photographs[:1], NIGHT[:1])
-    assert (found.layers, found.first(), found.clipped_share(None)) == ((), (), None)
+    found = saturation(Context(engine), loaded["float32"], loaded["float16"], photographs[:1], NIGHT[:1])
+    assert (found.layers, found.first_layers(10), found.clipped_share(None)) == ((), (), None)
 
 
 def test_the_layers_that_saturate_explain_the_loss(
     engine: LocalEngine, loaded: dict[str, LoadedModel], photographs: list[EncodedImage]
 ) -> None:
     pair = loaded["float32"], loaded["int8_wrong_range"]
-    found = explained(engine, *pair, photographs, NIGHT[0], [0])
+    found = explain(Context(engine), *pair, photographs, NIGHT[0], [0])
     assert found.base < 0.7 and found.explained is not None and found.agreement > found.base
     assert found.operators > found.layers == 1
-    assert "they explain" in found.sentence and "exposure -1" in found.sentence
+    sentence = explanation_sentence(found)
+    assert "they explain" in sentence and "exposure -1" in sentence
 
 
 def test_readers_go_with_a_layer(loaded: dict[str, LoadedModel]) -> None:
@@ -60,8 +64,8 @@ def test_readers_go_with_a_layer(loaded: dict[str, LoadedModel]) -> None:
 def test_half_a_step_beyond_the_end_is_inside() -> None:
     tensor = Tensor(0, "t", (4,), "int8", Quantization(np.array([0.5]), np.array([0]), None), False)
     low, high = -64.0, 63.5
-    found = _reach(3, "CONV_2D", tensor, np.array([low - 0.25, high + 0.25, 0, 1], np.float32))
+    found = range_reach(3, "CONV_2D", tensor, np.array([low - 0.25, high + 0.25, 0, 1], np.float32))
     assert (found.below, found.above, found.excess, found.share) == (0, 0, (0, 0), 0)
-    found = _reach(3, "CONV_2D", tensor, np.array([low - 12.75 - 0.25, high + 1, 0, 1], np.float32))
+    found = range_reach(3, "CONV_2D", tensor, np.array([low - 12.75 - 0.25, high + 1, 0, 1], np.float32))
     assert (found.below, found.above, found.share) == (1, 1, 0.5)
     assert found.excess == pytest.approx((12.75 / 127.5, 0.75 / 127.5))

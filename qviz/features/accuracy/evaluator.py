@@ -1,0 +1,350 @@
+"""Measure models against a reference on one dataset, in AP where objects are annotated, else in agreement.
+
+    evaluator = Evaluator(context, [reference, variant], dataset)
+    reference, variant = (evaluator.measure(context, model).result() for model in models)
+    loss = mean_loss([reference], [variant], evaluator.images)
+
+AP counts detections from the evaluator's score on. Objects, for agreement, are detections from `PAGE_SCORE` on. All
+measurements of one dataset use the same resamples of its images, so that differences of their draws are paired.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from qviz.context import Context
+from qviz.corruptions import moved_boxes
+from qviz.detector import AP_SCORE, PAGE_SCORE
+from qviz.errors import DatasetError, ModelError
+from qviz.features.accuracy.ap import tables
+from qviz.features.accuracy.bootstrap import RESAMPLES, draws, interval
+from qviz.features.accuracy.coco_matching import mean_ap
+from qviz.features.accuracy.truth import as_truths, category_ids
+from qviz.features.comparison.matching import agreed, agreement, confidences
+from qviz.features.detection.inference import Detected, Reading, detect_images
+from qviz.features.detection.models import LoadedModel
+from qviz.structures import (
+    AppliedCorruption,
+    Dataset,
+    DatasetImage,
+    Detections,
+    EncodedImage,
+    Inference,
+    Loss,
+)
+from qviz.structures.boxes import area
+
+Corruptions = Sequence[AppliedCorruption | None]
+"""None is the image as it is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measurement:
+    """One model on one dataset, under one corruption or none.
+
+    Attributes:
+        ap: In [0, 1]; None where nothing is annotated, or no object is left in the picture.
+        ap_draws: (resamples,) AP of each resample of the images; None where nothing is annotated.
+        agreement: In [0, 1], with the reference's objects on the images without corruption.
+        agreement_draws: (resamples,).
+        mean_score: Mean confidence that the reference's objects have here, 0 for one that is gone.
+        still_found: Share of this model's own objects without corruption that it finds here.
+    """
+
+    ap: float | None
+    ap_draws: np.ndarray | None
+    agreement: float
+    agreement_draws: np.ndarray
+    mean_score: float | None
+    still_found: float | None
+
+    @property
+    def value(self) -> float | None:
+        """AP, or agreement where nothing is annotated."""
+        return self.agreement if self.ap_draws is None else self.ap
+
+    @property
+    def draws(self) -> np.ndarray:
+        """(resamples,) of `value`."""
+        return self.agreement_draws if self.ap_draws is None else self.ap_draws
+
+    def in_agreement(self) -> Measurement:
+        """The same measurement without AP: its value is the agreement."""
+        return replace(self, ap=None, ap_draws=None)
+
+
+def mean_loss(references: Sequence[Measurement], variants: Sequence[Measurement], images: int) -> Loss:
+    """Mean value of some measurements minus the mean of others, with the 95 % interval of the paired bootstrap.
+
+    images: number of images that both were measured on.
+    """
+    values = [row.value for row in (*references, *variants)]
+    if not references or not variants or any(value is None for value in values):
+        return Loss(None)
+    known = np.array(values, np.float64)
+    first, second = (np.mean([row.draws for row in rows], axis=0) for rows in (references, variants))
+    low, high = interval(first - second, images)
+    significant = None if low is None or high is None else low > 0 or high < 0
+    return Loss(float(known[: len(references)].mean() - known[len(references) :].mean()), low, high, significant)
+
+
+class Evaluator:
+    """Measures models on one dataset.
+
+    The models of the constructor run at once; the images that all of them have run are those that everything is
+    measured on. More models, and corruptions of the same images, are run with `detect`.
+
+    Args:
+        models: The reference first.
+        score: Minimum confidence of a detection that counts in AP.
+        reference_as_truth: The reference's own objects stand for the annotations.
+
+    Attributes:
+        dataset: The images that all models of the constructor have run, with their ground truth.
+        skipped: One sentence per image that was left out.
+
+    Raises:
+        Cancelled, DatasetError: No image could be run by every model.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        models: Sequence[LoadedModel],
+        dataset: Dataset,
+        score: float = AP_SCORE,
+        reference_as_truth: bool = False,
+    ) -> None:
+        self.reference, self.dataset, self._score = models[0], dataset, score
+        self._reading, self._reference_as_truth = Reading(), reference_as_truth
+        detected = self.detect(context, models)
+        self.skipped = (*dataset.skipped, *detected.skipped, *self._reading.unread)
+        self._clean = detected.inferences
+        images = tuple(image for image in dataset.images if all(self._has_run(model, image) for model in models))
+        if not images:
+            raise DatasetError("No image could be run by every model. " + " ".join(self.skipped[:3]))
+        self.dataset = replace(dataset, images=images)
+        if reference_as_truth:
+            self.dataset = as_truths(self.dataset, self.detections(self.reference), self.reference.inspection)
+
+    @property
+    def images(self) -> int:
+        """Number of images that models are measured on."""
+        return len(self.dataset.images)
+
+    @property
+    def annotated(self) -> bool:
+        """Whether any object is annotated, so that AP is known."""
+        return self.dataset.annotations > 0
+
+    @property
+    def digests(self) -> Mapping[int, str]:
+        """Image id -> digest of the image, of all images that could be read."""
+        return self._reading.digests
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the images and their annotations."""
+        hashed = hashlib.sha256()
+        for image in self.dataset.images:
+            hashed.update(self.digests[image.id].encode())
+            for values in (image.boxes, image.category_ids, image.is_crowd, image.areas):
+                hashed.update(np.ascontiguousarray(values).tobytes() + b"\n")
+        hashed.update(repr([(row.id, row.name) for row in self.dataset.categories]).encode())
+        return hashed.hexdigest()
+
+    def detect(self, context: Context, models: Sequence[LoadedModel], corruptions: Corruptions = (None,)) -> Detected:
+        """Run models on every image of the dataset under each corruption. Raises Cancelled."""
+        return detect_images(
+            context,
+            models,
+            self._read(corruptions),
+            len(self.dataset.images) * len(corruptions),
+            self._score,
+            candidates=False,
+        )
+
+    def detections(self, model: LoadedModel) -> dict[int, Detections]:
+        """Image id -> detections of a model of the constructor, in pixels of the original image."""
+        return {image.id: self._clean[model.digest, self.digests[image.id]].detections for image in self.dataset.images}
+
+    def classes(self, model: LoadedModel) -> Mapping[int, int]:
+        """Class id of the model -> category id of the dataset."""
+        if self._reference_as_truth:  # as_truths takes the class ids for category ids
+            return {
+                int(class_id): int(class_id)
+                for detections in self.detections(model).values()
+                for class_id in detections.class_ids
+            }
+        return category_ids(model.inspection.labels, self.dataset.categories)
+
+    def measure(
+        self,
+        context: Context,
+        model: LoadedModel,
+        detected: Detected | None = None,
+        corruption: AppliedCorruption | None = None,
+        resamples: int = RESAMPLES,
+    ) -> Future[Measurement]:
+        """Measure a model in a worker.
+
+        Args:
+            detected: From `detect`; not needed for a model of the constructor on images without corruption.
+            resamples: For the intervals; 0 leaves them out.
+
+        Raises:
+            ModelError: The model failed on some of the images.
+        """
+        inferences = self._clean if detected is None else detected.inferences
+        missing = [image for image in self.dataset.images if not self._has_run(model, image, inferences, corruption)]
+        if missing:
+            failed = "1 image" if len(missing) == 1 else f"{len(missing)} images"
+            reason = " ".join(detected.skipped[-1:]) if detected is not None else ""
+            raise ModelError(f"{model.name} failed on {failed}. {reason}".rstrip())
+        rows = [self._measured_image(model, image, inferences, corruption) for image in self.dataset.images]
+        if not self.annotated:
+            return context.engine.submit(measure_job, rows, None, {}, corruption, resamples)
+        ground_truth = replace(self.dataset, images=(), skipped=())
+        return context.engine.submit(measure_job, rows, ground_truth, self.classes(model), corruption, resamples)
+
+    def agreement_counts(self, model: LoadedModel) -> np.ndarray:
+        """(images, 2) of a model of the constructor, as `agreement` takes them."""
+        reference, variant = self.detections(self.reference), self.detections(model)
+        rows = [agreed(reference[image.id], variant[image.id], PAGE_SCORE) for image in self.dataset.images]
+        return np.array(rows).reshape(-1, 2)
+
+    def _read(self, corruptions: Corruptions) -> Iterator[EncodedImage]:
+        for image in self._reading.of(self.dataset.images):
+            yield from (image.under(corruption) for corruption in corruptions)
+
+    def _digest(self, image: DatasetImage, corruption: AppliedCorruption | None) -> str:
+        return EncodedImage(image.name, b"", self.digests.get(image.id, "-")).under(corruption).digest
+
+    def _has_run(
+        self,
+        model: LoadedModel,
+        image: DatasetImage,
+        inferences: Mapping[tuple[str, str], Inference] | None = None,
+        corruption: AppliedCorruption | None = None,
+    ) -> bool:
+        rows = self._clean if inferences is None else inferences
+        return (model.digest, self._digest(image, corruption)) in rows
+
+    def _measured_image(
+        self,
+        model: LoadedModel,
+        image: DatasetImage,
+        inferences: Mapping[tuple[str, str], Inference],
+        corruption: AppliedCorruption | None,
+    ) -> MeasuredImage:
+        digest = self.digests[image.id]
+        reference = self._clean[self.reference.digest, digest]
+        detections = inferences[model.digest, self._digest(image, corruption)].detections
+        clean = self._clean.get((model.digest, digest))
+        return MeasuredImage(
+            image=replace(image, data=None, path=None),
+            size=(reference.width, reference.height),
+            digest=digest,
+            reference=reference.detections.above(PAGE_SCORE),
+            own=(detections if clean is None else clean.detections).above(PAGE_SCORE),
+            detections=detections,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredImage:
+    """One image with what a measurement needs of it; the image's bytes are left out.
+
+    Attributes:
+        image: With its ground truth, without corruption.
+        size: (width, height) of the original image.
+        digest: Of the image without corruption.
+        reference, own: Objects of the reference and of this model on the image without corruption.
+        detections: Of this model under the corruption.
+    """
+
+    image: DatasetImage
+    size: tuple[int, int]
+    digest: str
+    reference: Detections
+    own: Detections
+    detections: Detections
+
+    def under(self, corruption: AppliedCorruption | None) -> MeasuredImage:
+        """Ground truth and objects where the corruption moves them; those that leave the picture are dropped."""
+        if corruption is None:
+            return self
+        encoded = EncodedImage(self.image.name, b"", self.digest).under(corruption)
+        boxes, inside = moved_boxes(self.image.boxes, self.size, encoded)
+        if boxes is self.image.boxes:
+            return self
+        image = replace(
+            self.image,
+            boxes=boxes[inside],
+            category_ids=self.image.category_ids[inside],
+            is_crowd=self.image.is_crowd[inside],
+            areas=_moved_areas(self.image, boxes)[inside],
+        )
+        reference, own = (_moved(objects, self.size, encoded) for objects in (self.reference, self.own))
+        return replace(self, image=image, reference=reference, own=own)
+
+
+def _moved(objects: Detections, size: tuple[int, int], encoded: EncodedImage) -> Detections:
+    boxes, inside = moved_boxes(objects.boxes, size, encoded)
+    return replace(objects, boxes=boxes.astype(np.float32))[inside]
+
+
+def _moved_areas(image: DatasetImage, boxes: np.ndarray) -> np.ndarray:
+    """A segmentation covers the same share of its moved box."""
+    before = np.maximum(area(image.boxes), 1e-9)
+    return np.asarray(image.areas * area(boxes) / before, float)
+
+
+def measure_job(
+    images: Sequence[MeasuredImage],
+    ground_truth: Dataset | None,
+    classes: Mapping[int, int],
+    corruption: AppliedCorruption | None,
+    resamples: int = RESAMPLES,
+) -> Measurement:
+    """Runs in a worker. ground_truth: categories without images; None where nothing is annotated."""
+    rows = [image.under(corruption) for image in images]
+    counts = np.array([agreed(row.reference, row.detections, PAGE_SCORE) for row in rows]).reshape(-1, 2)
+    weights = _weights(len(rows), resamples)
+    ap, ap_draws = (None, None) if ground_truth is None else _ap(rows, ground_truth, classes, weights)
+    return Measurement(
+        ap=ap,
+        ap_draws=ap_draws,
+        agreement=float(agreement(counts, np.ones((1, len(rows))))[0]),
+        agreement_draws=agreement(counts, weights),
+        mean_score=_mean([confidences(row.reference, row.detections) for row in rows]),
+        still_found=_mean([confidences(row.own, row.detections) >= PAGE_SCORE for row in rows]),
+    )
+
+
+def _ap(
+    rows: Sequence[MeasuredImage], ground_truth: Dataset, classes: Mapping[int, int], weights: np.ndarray
+) -> tuple[float | None, np.ndarray]:
+    dataset = replace(ground_truth, images=tuple(row.image for row in rows))
+    matched = tables(dataset, {row.image.id: row.detections for row in rows}, classes)
+    if not matched.classes:
+        return None, np.full(len(weights), np.nan)  # the corruption has moved every object out of the picture
+    value, *drawn = mean_ap(matched.class_ap(np.vstack([np.ones(len(rows)), weights])))
+    return None if np.isnan(value) else float(value), np.array(drawn)
+
+
+def _mean(rows: Sequence[np.ndarray]) -> float | None:
+    values = np.concatenate([np.empty(0), *rows])
+    return float(values.mean()) if len(values) else None
+
+
+@lru_cache(maxsize=2)
+def _weights(images: int, resamples: int) -> np.ndarray:
+    """(resamples, images): the same resamples for every measurement, which makes the bootstrap a paired one."""
+    return draws(images, resamples).astype(np.float64) if resamples else np.empty((0, images))

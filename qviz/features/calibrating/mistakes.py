@@ -1,0 +1,253 @@
+"""Calibrations that do not match what the network will see, each measured as it is done by mistake.
+
+A mistake is a function and a row of `MISTAKES`. It returns the ranges that such a calibration measures and says what
+was done, or None where the mistake cannot be made with these images or this model. Subsets have as many images as a
+point of the curve, so that the kind of image makes the difference and not the number.
+
+Two mistakes use random numbers instead of images, as tutorials do:
+
+noise_unit   numpy.random.rand(...): uniform in [0, 1), whatever the network reads
+noise_range  uniform between the network's values of black and white pixels, per channel
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from qviz.context import Context
+from qviz.detector import decoded
+from qviz.engine import Blob
+from qviz.errors import QuantizeError
+from qviz.features.building import ImageRanges, check_method, joined, measure_ranges
+from qviz.features.building.calibration import IMAGES_PER_JOB, image_ranges, ranges_of_last_run, warm_runner
+from qviz.features.settings import NORMALISATIONS
+from qviz.formatting import plural
+from qviz.structures import AppliedCorruption, EncodedImage, Settings
+from qviz.tflite.inputs import channels_last
+
+Channels = tuple[float, float, float]
+Ends = tuple[Channels, Channels]
+"""(lowest, highest) input value per channel."""
+UNIT: Ends = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+VIEWS = tuple(
+    AppliedCorruption(name, level)
+    for level in (1, 2, 3, 4, 5)
+    for name in ("rotation", "perspective", "scale", "exposure_down", "exposure_up", "warm", "cool")
+)
+"""Of one image: rotated, tilted, from farther away, in other light."""
+BRIGHTNESS_QUANTILES = 4
+"""The darkest and the brightest images are this quantile of all."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CalibrationImages:
+    """The calibration images that could be read, and what is known of them.
+
+    Attributes:
+        model: The float32 .tflite file.
+        method: How ranges are summed up.
+        images, measured: In the same order.
+        brightness: (images,) mean over pixels and channels, 0..255.
+        classes: Label of the reference's most confident object per image, None where it finds nothing.
+        sizes: Numbers of images of the curve.
+    """
+
+    context: Context
+    model: Blob
+    settings: Settings
+    method: str
+    seed: int
+    images: Sequence[EncodedImage]
+    measured: ImageRanges
+    brightness: np.ndarray
+    classes: Sequence[str | None]
+    sizes: Sequence[int]
+
+    def measure(self, images: Sequence[EncodedImage], settings: Settings | None = None) -> ImageRanges:
+        """The ranges of other images, or of images prepared in another way."""
+        return measure_ranges(self.context, self.model, settings or self.settings, images, self.method)
+
+    def subset_size(self, limit: int) -> int:
+        """The largest of `sizes` up to the limit; at least 1."""
+        return max((size for size in self.sizes if size <= limit), default=1)
+
+
+Made = tuple[ImageRanges, str] | None
+"""(ranges, what was done), or None where the mistake cannot be made."""
+
+
+def noise_unit(images: CalibrationImages) -> Made:
+    """numpy.random.rand, as in many tutorials."""
+    ranges = noise_ranges(images.context, images.model, UNIT, len(images.images), images.method, images.seed)
+    low, high = _limits(input_range(images.settings))
+    inside = " That is this network's whole range." if (low, high) == ("0", "1") else ""
+    return ranges, f"Random numbers in [0, 1), as many tutorials do; images span [{low}, {high}].{inside}"
+
+
+def noise_range(images: CalibrationImages) -> Made:
+    """Noise in the right range."""
+    ends = input_range(images.settings)
+    ranges = noise_ranges(images.context, images.model, ends, len(images.images), images.method, images.seed + 1)
+    low, high = _limits(ends)
+    return ranges, f"Random numbers over the input's whole range, [{low}, {high}]."
+
+
+def one_image(images: CalibrationImages) -> Made:
+    """Many views without diversity."""
+    image = images.images[int(np.random.default_rng(images.seed).integers(len(images.images)))]
+    count = images.subset_size(min(len(VIEWS), len(images.images)))
+    ranges = images.measure([image.under(view) for view in VIEWS[:count]])
+    views = plural(count, "view")
+    return ranges, f"{views} of one image, {image.name}: rotated, tilted, nearer and farther, in other light."
+
+
+def one_class(images: CalibrationImages) -> Made:
+    """Images that mostly show the same kind of object."""
+    counts = Counter(name for name in images.classes if name is not None)
+    if len(counts) < 2:
+        return None
+    name, count = counts.most_common(1)[0]
+    size = images.subset_size(count)
+    rows = [row for row, other in enumerate(images.classes) if other == name][:size]
+    description = f"{plural(size, 'image')} of one class: the most confident object is {name!r}."
+    return images.measured.of(rows), description
+
+
+def dark_only(images: CalibrationImages) -> Made:
+    """The darkest images."""
+    return _by_brightness(images, darkest=True)
+
+
+def bright_only(images: CalibrationImages) -> Made:
+    """The brightest images."""
+    return _by_brightness(images, darkest=False)
+
+
+def _by_brightness(images: CalibrationImages, darkest: bool) -> Made:
+    if len(images.images) < 2 * BRIGHTNESS_QUANTILES:
+        return None
+    size = images.subset_size(len(images.images) // BRIGHTNESS_QUANTILES)
+    order = np.argsort(images.brightness, kind="stable")
+    rows = order[:size] if darkest else order[::-1][:size]
+    mean = images.brightness[rows].mean()
+    which = "darkest" if darkest else "brightest"
+    return images.measured.of(rows.tolist()), f"Only the {size} {which} images; mean brightness {mean:.0f} of 255."
+
+
+def underexposed(images: CalibrationImages) -> Made:
+    """Calibrated at night, used by day."""
+    return _exposed(images, -3), "All images three stops darker, as in bad light."
+
+
+def overexposed(images: CalibrationImages) -> Made:
+    """Calibrated in glaring light."""
+    return _exposed(images, 2), "All images two stops brighter; highlights clip."
+
+
+def _exposed(images: CalibrationImages, stops: float) -> ImageRanges:
+    exposure = AppliedCorruption("exposure", stops)
+    return images.measure([image.under(exposure) for image in images.images])
+
+
+def wrong_normalisation(images: CalibrationImages) -> Made:
+    """[0, 1] instead of [-1, 1], or the other way round."""
+    own = images.settings
+    mean, std = next(pair for pair in NORMALISATIONS[:2] if pair != (own.mean, own.std))
+    return _prepared(images, replace(own, mean=mean, std=std), "normalised to {wrong}; inference uses {right}")
+
+
+def not_normalised(images: CalibrationImages) -> Made:
+    """Pixel values as in the file."""
+    raw = replace(images.settings, mean=(0.0,) * 3, std=(1.0,) * 3)
+    if (images.settings.mean, images.settings.std) == (raw.mean, raw.std):
+        return None
+    return _prepared(images, raw, "not normalised: pixels 0 to 255; inference uses {right}")
+
+
+def wrong_resize(images: CalibrationImages) -> Made:
+    """Stretched instead of letterboxed, or the other way round."""
+    stretched = images.settings.resize == "stretch"
+    other = replace(images.settings, resize="letterbox" if stretched else "stretch")
+    return _prepared(
+        images, other, "letterboxed; inference stretches" if stretched else "stretched; inference letterboxes"
+    )
+
+
+def wrong_channels(images: CalibrationImages) -> Made:
+    """RGB instead of BGR, or the other way round."""
+    own = str(images.settings.channels)
+    other = "bgr" if own == "rgb" else "rgb"
+    order = f"in {other.upper()} order; inference uses {own.upper()}"
+    return _prepared(images, replace(images.settings, channels=other), order)
+
+
+def _prepared(images: CalibrationImages, settings: Settings, description: str) -> Made:
+    right, wrong = (f"[{', '.join(_limits(input_range(each)))}]" for each in (images.settings, settings))
+    return images.measure(images.images, settings), f"The same images {description.format(right=right, wrong=wrong)}."
+
+
+def _limits(ends: Ends) -> tuple[str, str]:
+    return f"{min(ends[0]):.3g}", f"{max(ends[1]):.3g}"
+
+
+MISTAKES: Mapping[str, Callable[[CalibrationImages], Made]] = {
+    "noise_unit": noise_unit,
+    "noise_range": noise_range,
+    "wrong_normalisation": wrong_normalisation,
+    "not_normalised": not_normalised,
+    "wrong_resize": wrong_resize,
+    "wrong_channels": wrong_channels,
+    "dark_only": dark_only,
+    "bright_only": bright_only,
+    "underexposed": underexposed,
+    "overexposed": overexposed,
+    "one_class": one_class,
+    "one_image": one_image,
+}
+"""In the order in which they are tried."""
+
+
+def input_range(settings: Settings) -> Ends:
+    """The network's values of pixels 0 and 255 as (lowest, highest) per channel. Raises QuantizeError."""
+    if not (settings.mean and settings.std):
+        raise QuantizeError("The model's normalisation is unknown; give mean and std.")
+    pairs = list(zip(settings.mean, settings.std, strict=True))
+    black, white = ([(pixel - mean) / std for mean, std in pairs] for pixel in (0.0, 255.0))
+    lows, highs = ([choose(pair) for pair in zip(black, white, strict=True)] for choose in (min, max))
+    return (lows[0], lows[1], lows[2]), (highs[0], highs[1], highs[2])
+
+
+def noise_ranges(
+    context: Context, model: Blob, ends: Ends, count: int, method: str = "minmax", seed: int = 0
+) -> ImageRanges:
+    """The ranges of `count` inputs of uniform noise between `ends`. Raises Cancelled, QuantizeError, WorkerError."""
+    check_method(method)
+    seeds = [(seed, number) for number in range(count)]
+    parts = [seeds[i : i + IMAGES_PER_JOB] for i in range(0, count, IMAGES_PER_JOB)]
+    jobs = [context.engine.submit(noise_job, model, ends, part, method) for part in parts]
+    return joined([context.wait(job) for job in jobs])
+
+
+def noise_job(model: Blob, ends: Ends, seeds: Sequence[tuple[int, int]], method: str = "minmax") -> ImageRanges:
+    """Runs in a worker. The ranges of every float activation, one input per seed."""
+    graph, runner = warm_runner(model)
+    tensor = graph.input_tensors()[0]
+    last = channels_last(tensor)
+    channels = tensor.shape[-1 if last else 1]
+    shape = (channels,) if last else (channels, 1, 1)
+    low, high = (np.array(end, np.float32)[:channels].reshape(shape) for end in ends)
+    rows = []
+    for seed in seeds:
+        values = np.random.default_rng(seed).random(tensor.shape, np.float32) * (high - low) + low
+        runner.run([values.astype(tensor.dtype)])
+        rows.append(ranges_of_last_run(graph, runner, method))
+    return image_ranges(graph, rows)
+
+
+def brightness_job(image: EncodedImage) -> float:
+    """Runs in a worker. Mean over the pixels and channels, 0..255."""
+    return float(decoded(image).pixels.mean())
