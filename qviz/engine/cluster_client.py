@@ -22,7 +22,7 @@ def connected(address: str) -> Any:
         from distributed import Client
     except ImportError as error:
         raise SettingsError(
-            f"{address} is a Dask cluster, and Dask is not installed; install it with: pip install 'qviz[cluster]'."
+            f"{address} is a Dask cluster, and Dask is not installed; install it with: pip install -e '.[cluster]' (in the clone of qviz)."
         ) from error
     if "QVIZ_DEBUG" not in os.environ:  # what a user needs is said in our errors
         for name in ("distributed", "distributed.client"):

@@ -50,7 +50,7 @@ def test_dask_is_asked_for_where_it_is_missing(run: Run, sample: Sample, monkeyp
     monkeypatch.setitem(sys.modules, "distributed", None)  # as Python marks what cannot be imported
     found = run("info", sample.models["float32"], "--workers", "tcp://127.0.0.1:8786")
     assert found.status == 2
-    assert "Dask is not installed; install it with: pip install 'qviz[cluster]'" in found.err
+    assert "Dask is not installed; install it with: pip install -e '.[cluster]'" in found.err
 
 
 def test_a_cluster_says_what_this_machine_says(run: Run, sample: Sample) -> None:
