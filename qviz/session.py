@@ -365,7 +365,7 @@ class Session(SessionInputs):
         path = None if checkpoint is None else Path(checkpoint)
         return qat(
             self.context,
-            self.sources[0],
+            self.models_for(images)[0],
             images,
             recipe=recipe,
             steps=steps,

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from qviz.api.meeting import open_study, report, report_of, save_study
     from qviz.api.rescuing import rescue
     from qviz.api.session import engine_or_own, first_images, load
-    from qviz.api.training import qat
 
 _HOMES = {
     "engine_or_own": "session",
@@ -25,7 +24,6 @@ _HOMES = {
     "noise_budget": "diagnosis",
     "open_study": "meeting",
     "profile": "cost",
-    "qat": "training",
     "report": "meeting",
     "report_of": "meeting",
     "rescue": "rescuing",
@@ -42,7 +40,6 @@ __all__ = [
     "noise_budget",
     "open_study",
     "profile",
-    "qat",
     "report",
     "report_of",
     "rescue",

@@ -69,6 +69,31 @@ def add_calibration(parser: argparse.ArgumentParser, required: bool = False) -> 
     )
 
 
+def add_older_name(parser: argparse.ArgumentParser, older: str, newer: str) -> None:
+    """Accept the older name of an option for one release, with a note on standard error; --help does not show it."""
+    option = next(action for action in parser._actions if newer in action.option_strings)
+    parser.add_argument(
+        older,
+        dest=option.dest,
+        const=newer,
+        nargs=option.nargs,
+        type=option.type,  # type: ignore[arg-type]
+        action=_OlderName,
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
+    )
+
+
+class _OlderName(argparse.Action):
+    """Stores the values under the newer option."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        remark([f"{option} is now called {self.const}; the older name will be removed."])
+        setattr(namespace, self.dest, values)
+
+
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """What models need beyond their files."""
     group = parser.add_argument_group("settings (for all models of the call; what one alone needs: FILE.qviz.json)")

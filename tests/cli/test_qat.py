@@ -37,7 +37,7 @@ def test_one_that_was_killed_goes_on_and_keeps_its_promise(
 ) -> None:
     out = tmp_path / "trained.tflite"
     checkpoint = tmp_path / "trained.tflite.checkpoint.npz"
-    call = ["qat", tiny_detector, "--images", *photographs, "--steps", STEPS, "--workers", 1, "-o", out, "--json"]
+    call = ["qat", tiny_detector, "--calibration", *photographs, "--steps", STEPS, "--workers", 1, "-o", out, "--json"]
     arguments = [str(part) for part in call]
     running = subprocess.Popen([sys.executable, "-m", "qviz", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
     end = time.monotonic() + PATIENCE
@@ -58,9 +58,9 @@ def test_one_that_was_killed_goes_on_and_keeps_its_promise(
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (("--recipe", "int9"), "'int9' is no recipe"),
+        (("--recipe", "int9"), "'int9' is not a recipe"),
         (("--recipe", "float16"), "float16 cannot be trained"),
-        (("--steps", "0"), "0 training steps were asked for"),
+        (("--steps", "0"), "0 training steps are not possible"),
         (("-o", "{folder}/no/out.tflite"), "its folder is not there"),
     ],
 )
@@ -68,7 +68,16 @@ def test_refusals(
     more: tuple[str, ...], sentence: str, run: Run, sample: Sample, photographs: list[Path], tmp_path: Path
 ) -> None:
     arguments = [part.format(folder=tmp_path) for part in more]
-    call = ("qat", sample.models["float32"], "--images", *photographs, "--workers", "1", "-o", tmp_path / "out.tflite")
+    call = (
+        "qat",
+        sample.models["float32"],
+        "--calibration",
+        *photographs,
+        "--workers",
+        "1",
+        "-o",
+        tmp_path / "out.tflite",
+    )
     found = run(*call, *arguments)
     assert (found.status, found.out) == (2, "")
     assert sentence in found.err and found.err.count("\n") == 1
@@ -78,3 +87,4 @@ def test_few_images_are_refused(run: Run, sample: Sample, photographs: list[Path
     call = ("qat", sample.models["float32"], "--images", *photographs[:9], "--workers", "1")
     found = run(*call, "-o", tmp_path / "out.tflite")
     assert (found.status, "at least 10 different images" in found.err) == (2, True)
+    assert "--images is now called --calibration" in found.err

@@ -1,41 +1,66 @@
-"""What training gained: the recipe with and without it against FP32, on images that were held out of the training.
+"""Quantization-aware training without labels: the float32 network teaches its quantized copy.
 
-before, after   agreement with FP32 (see `changes.summarise`) of the variant without and with training, in [0, 1]
-gain            their difference with its 95 % interval, from resampling the held-out images (paired)
+    float32 .tflite + images -> training steps -> the same file with other constants -> the recipe's builder
+
+* The .tflite file itself is trained (see `keras_graph`); Keras files and SavedModels are converted to one first. So
+  post-processing, labels and names stay, and the same builder writes the result as without training.
+* In training, weights are rounded exactly as the builder rounds them. Ranges of activations start from calibration,
+  are trained too and are passed to the builder.
+* Training runs in a worker process, a few seconds per job, so that it can be watched and stopped; a killed one
+  continues from its checkpoint.
+* The gain is measured on images that were held out of the training.
 """
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qviz.context import Context
+from qviz.datasets.files import unannotated_images
 from qviz.detector import PAGE_SCORE
-from qviz.engine import Engine
+from qviz.engine import LocalEngine, importing
 from qviz.errors import QuantizeError
-from qviz.features.comparison import ComparedVariant, compare_variant
-from qviz.features.detection.detect import detect_images
+from qviz.features.accuracy.evaluator import Evaluator
+from qviz.features.building import Built, Calibration, Source, builders, calibrate, recipe_of, source_of, start_building
 from qviz.features.detection.models import LoadedModel, ModelSource, follow, load_model
-from qviz.features.training.train import Trained
-from qviz.progress import Advance, OnProgress, silent
-from qviz.structures import EncodedImage
+from qviz.features.training import trainer
+from qviz.features.training.batches import packed
+from qviz.features.training.plan import STEPS, Plan, plan_for
+from qviz.features.training.trainer import Job, finish_job, train_job
+from qviz.limits import limits
+from qviz.result import Result
+from qviz.structures import EncodedImage, digest_of
+from qviz.tensorflow_models import SourceKind
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FEWEST = 10
-"""Images that training needs, held-out ones included."""
+MIN_IMAGES = 10
+"""Images that training needs, those held out included."""
 HELD_OUT = 5
-"""One image in so many is held out."""
+"""One image in five is held out."""
 RESAMPLES = 1000
+SECONDS_PER_JOB = 2.0
+"""Of training, between two progress reports; the first comes after one step."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Gain:
-    """before, after, low, high: see the module's text. images: how many were held out."""
+    """What training changed, measured on held-out images.
+
+    Attributes:
+        before, after: Agreement with FP32 of the variant without and with training, in [0, 1].
+        low, high: 95 % interval of `after - before`: paired bootstrap over the images.
+        images: Number of held-out images.
+    """
 
     before: float
     after: float
@@ -44,98 +69,213 @@ class Gain:
     images: int
 
     @property
-    def significant(self) -> bool:
-        """Whether the interval of the gain excludes 0."""
-        return self.low > 0 or self.high < 0
+    def value(self) -> float:
+        return self.after - self.before
 
     @property
-    def verdict(self) -> str:
-        """One sentence."""
-        told = (
-            f"agreement with FP32 {self.before:.3f} → {self.after:.3f}, {self.after - self.before:+.3f}"
-            f" [{self.low:+.3f}, {self.high:+.3f}] on {self.images} held-out images"
-        )
-        if not self.significant:
-            return f"Training changed nothing that can be proven: {told}."
-        return f"Training {'made it worse' if self.after < self.before else 'helped'}: {told}."
+    def significant(self) -> bool:
+        """Whether the interval excludes 0."""
+        return self.low > 0 or self.high < 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class QatResult:
-    """A training and what it gained."""
+@dataclass(frozen=True, slots=True, repr=False)
+class QatResult(Result):
+    """A training; `save("trained.tflite")` writes the trained variant.
 
-    trained: Trained
-    gain: Gain
-    trained_on: int
+    Attributes:
+        losses: Of each step so far.
+        steps: Planned number of steps.
+        built: The trained variant; None while the training runs.
+        untrained: The same recipe without training.
+        float_data: The trained network as a float32 .tflite file.
+        resumed_at: Steps that a checkpoint already contained.
+        seconds: Time of training and building in this run.
+        trained_on: Number of images.
+        gain: None while it is not measured.
+    """
+
+    losses: tuple[float, ...]
+    steps: int
+    built: Built | None = None
+    untrained: Built | None = None
+    float_data: bytes = field(default=b"", repr=False)
+    resumed_at: int = 0
+    seconds: float = 0.0
+    trained_on: int = 0
+    gain: Gain | None = None
+
+    @property
+    def data(self) -> bytes:
+        """The trained .tflite file; empty while the training runs."""
+        return b"" if self.built is None else self.built.data
 
     def to_json(self) -> dict[str, Any]:
-        """As `qviz qat --json` prints it, the file's name apart."""
-        gain = self.gain
+        """As `qviz qat --json` prints it, without the file's name."""
+        gain, built = self.gain, {} if self.built is None else self.built.to_json()
+        built.pop("calibration", None)
         return {
-            "steps": [{"step": step, "loss": loss} for step, loss in enumerate(self.trained.losses)],
-            "before": gain.before,
-            "after": gain.after,
-            "gain": {"value": gain.after - gain.before, "low": gain.low, "high": gain.high},
-            "verdict": gain.verdict,
-            "images": {"trained_on": self.trained_on, "held_out": gain.images},
-            "resumed_at": self.trained.resumed_at,
-            "training_seconds": self.trained.seconds,
-            **self.trained.trained.to_json(),
+            "steps": [{"step": step, "loss": loss} for step, loss in enumerate(self.losses)],
+            "before": None if gain is None else gain.before,
+            "after": None if gain is None else gain.after,
+            "gain": None if gain is None else {"value": gain.value, "low": gain.low, "high": gain.high},
+            "verdict": str(self),
+            "images": {"trained_on": self.trained_on, "held_out": 0 if gain is None else gain.images},
+            "resumed_at": self.resumed_at,
+            "training_seconds": self.seconds,
+            **built,
         }
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a step."""
+        """One row per step."""
         import pandas as pd
 
-        return pd.DataFrame({"step": range(len(self.trained.losses)), "loss": self.trained.losses})
+        return pd.DataFrame({"step": range(len(self.losses)), "loss": self.losses})
+
+
+def qat(
+    context: Context,
+    model: LoadedModel,
+    images: Sequence[EncodedImage],
+    *,
+    recipe: str = "int8",
+    steps: int | None = None,
+    checkpoint: Path | None = None,
+    finish_early: Event | None = None,
+) -> QatResult:
+    """Train a float32 model for a recipe, and measure what that gains.
+
+    Args:
+        images: Without labels; one in five is held out to measure the gain.
+        recipe: A name of `qviz.features.building.RECIPES`.
+        steps: Training steps, by default 240.
+        checkpoint: A file that is kept up to date and continued from; the caller removes it.
+        finish_early: Set it to end the training after the current step and build what it has reached.
+
+    Raises:
+        Cancelled: The checkpoint stays.
+        ImageError, ModelError, WorkerError.
+        QuantizeError: The network cannot be trained for this recipe, or there are fewer than 10 different images.
+    """
+    source, row = source_of(model), recipe_of(recipe)
+    plan = plan_for(source.graph, row, STEPS if steps is None else steps)
+    used, held_out = split(images)
+    calibration = None
+    if row.needs_calibration:
+        context.progress.step("Measuring ranges")
+        calibration = calibrate(context, source, used)
+    with tempfile.TemporaryDirectory(prefix="qviz-") as folder:
+        path = checkpoint or Path(folder) / "checkpoint.npz"
+        result = train(context, source, used, plan, calibration, path, finish_early)
+    context.progress.step("Measuring the gain on held-out images")
+    return replace(result, gain=gain_of(context, model, result, held_out))
 
 
 def split(images: Sequence[EncodedImage]) -> tuple[list[EncodedImage], list[EncodedImage]]:
-    """(to train on, held out), the same for the same images. Equal images count once. Raises QuantizeError."""
+    """(images to train on, held-out images), always the same for the same images. Equal images count once.
+
+    Raises QuantizeError where there are too few.
+    """
     different = sorted({image.digest: image for image in images}.values(), key=lambda image: image.digest)
-    if len(different) < FEWEST:
+    if len(different) < MIN_IMAGES:
         raise QuantizeError(
-            f"Training needs at least {FEWEST} different images, one in {HELD_OUT} of which is held out to measure the"
-            f" gain; {len(different)} were given. 100 or more that look like those in use are better."
+            f"Training needs at least {MIN_IMAGES} different images, one in {HELD_OUT} of which is held out to measure"
+            f" the gain; {len(different)} were given. 100 or more that look like those in use are better."
         )
     return [image for i, image in enumerate(different) if i % HELD_OUT], different[::HELD_OUT]
 
 
-def gain_of(
-    engine: Engine,
-    reference: LoadedModel,
-    trained: Trained,
+def train(
+    context: Context,
+    source: Source,
     images: Sequence[EncodedImage],
-    on_progress: OnProgress = silent,
-) -> Gain:
-    """Both variants against the reference. Raises QuantizeError where no held-out image can be read."""
-    built = {"with training": trained.trained, "without": trained.untrained}
-    sources = [ModelSource(name, made.data, sidecar=reference.settings) for name, made in built.items()]
-    variants = [follow(load_model(engine, source), reference) for source in sources]
-    found = detect_images(
-        Context(engine, progress=Advance(on_progress)), [reference, *variants], images, len(images), PAGE_SCORE
-    )
-    after, before = (compare_variant(reference, v, found.images, found.inferences, PAGE_SCORE) for v in variants)
-    if not after.images:
-        raise QuantizeError(f"No held-out image could be run: {' '.join(found.skipped[:3])}")
-    low, high = _interval(before, after)
-    return Gain(before.summary.agreement, after.summary.agreement, low, high, len(after.images))
+    plan: Plan,
+    calibration: Calibration | None,
+    checkpoint: Path,
+    finish_early: Event | None = None,
+) -> QatResult:
+    """Train and build, without measuring the gain. Reports the losses so far as partial results.
+
+    calibration: of `source`, where the recipe quantizes activations. Raises Cancelled, QuantizeError, WorkerError.
+    """
+    start = time.perf_counter()
+    digest = plan.digest(source.float_digest, source.settings, [image.digest for image in images], calibration)
+    saved = trainer.load(checkpoint, digest)
+    losses = () if saved is None else saved.losses
+    resumed_at, saved = len(losses), None  # frees its arrays: the worker reads the file itself
+    result = QatResult(losses, plan.steps, resumed_at=resumed_at, trained_on=len(images))
+    context.progress.step("Preparing the network for training (about 20 s)")
+    with training_worker() as engine:
+        model = engine.share(source.float_data, source.float_digest)
+        archive = packed(sorted(images, key=lambda image: image.digest))  # the order must not depend on the disk
+        pictures = engine.share(archive, digest_of(archive))
+        job = Job(model, pictures, source.settings, plan, calibration, digest, checkpoint.resolve())
+        while len(losses) < plan.steps and not (losses and finish_early is not None and finish_early.is_set()):
+            is_first = len(losses) == resumed_at
+            losses = context.wait(engine.submit(train_job, job, 0.0 if is_first else SECONDS_PER_JOB))
+            if is_first:
+                context.progress.step(f"Training from step {resumed_at}" if resumed_at else "Training")
+            context.progress.advance(len(losses) - resumed_at, plan.steps - resumed_at)
+            context.progress.partial(replace(result, losses=losses))
+        float_data, ranges = context.wait(engine.submit(finish_job, job))
+    context.progress.step("Building with and without training")
+    built, untrained = _build_both(context, source, plan.recipe, calibration, float_data, ranges)
+    seconds = time.perf_counter() - start
+    return replace(result, losses=losses, built=built, untrained=untrained, float_data=float_data, seconds=seconds)
 
 
-def _interval(before: ComparedVariant, after: ComparedVariant) -> tuple[float, float]:
-    """95 % of the paired bootstrap over images."""
-    same, total = (np.stack(counts) for counts in zip(_counts(before), _counts(after), strict=True))
+def training_worker() -> LocalEngine:
+    """One worker, with more time and memory than an engine's jobs have."""
+    bounds = limits()
+    return LocalEngine(1, bounds.build_seconds, bounds.training_memory_mb << 20, importing("qviz.features.building"))
+
+
+def _build_both(
+    context: Context,
+    source: Source,
+    recipe: str,
+    calibration: Calibration | None,
+    data: bytes,
+    ranges: dict[str, tuple[float, float]],
+) -> tuple[Built, Built]:
+    """The recipe with and without training, by the same builder. data, ranges: trained."""
+    digest = digest_of(data)
+    plain = replace(source, kind=SourceKind.TFLITE, data=source.float_data, digest=source.float_digest)
+    trained = replace(plain, data=data, digest=digest, float_data=data, float_digest=digest)
+    trained_ranges = calibration and replace(calibration, ranges=calibration.ranges | ranges, model=digest)
+    with builders(2) as workers:
+        jobs = [
+            start_building(workers, trained, recipe, calibration=trained_ranges),
+            start_building(workers, plain, recipe, calibration=calibration),
+        ]
+        built, untrained = (context.wait(job) for job in jobs)
+    return built, untrained
+
+
+def gain_of(context: Context, reference: LoadedModel, result: QatResult, images: Sequence[EncodedImage]) -> Gain:
+    """Both variants of a finished training against the reference. Raises Cancelled, DatasetError."""
+    files = {"with training": result.built, "without": result.untrained}
+    variants = [
+        follow(load_model(context.engine, ModelSource(name, built.data, sidecar=reference.settings)), reference)
+        for name, built in files.items()
+        if built is not None
+    ]
+    dataset = unannotated_images("held-out images", images)
+    evaluator = Evaluator(context, [reference, *variants], dataset, PAGE_SCORE)
+    after, before = (evaluator.agreement_counts(variant) for variant in variants)
+    return _gain(before, after)
+
+
+def _gain(before: np.ndarray, after: np.ndarray) -> Gain:
+    """before, after: (images, 2) agreeing objects and objects of both models, of one variant each."""
     random = np.random.default_rng(0)
-    drawn = random.integers(0, same.shape[1], (RESAMPLES, same.shape[1]))
-    sums = same[:, drawn].sum(axis=2), total[:, drawn].sum(axis=2)  # (2, resamples)
-    agreement = np.where(sums[1] > 0, 2 * sums[0] / np.maximum(sums[1], 1), 1.0)
-    low, high = np.quantile(agreement[1] - agreement[0], [0.025, 0.975])
-    return float(low), float(high)
+    drawn = random.integers(0, len(before), (RESAMPLES, len(before)))
+    values = [_agreement(counts[None].sum(axis=1))[0] for counts in (before, after)]
+    draws = [_agreement(counts[drawn].sum(axis=1)) for counts in (before, after)]
+    low, high = np.quantile(draws[1] - draws[0], [0.025, 0.975])
+    return Gain(float(values[0]), float(values[1]), float(low), float(high), len(before))
 
 
-def _counts(variant: ComparedVariant) -> tuple[np.ndarray, np.ndarray]:
-    """(images,) pairs of one class, and objects of both sides."""
-    rows = [image.summary for image in variant.images]
-    same = np.array([row.kept + row.shifted for row in rows])
-    both = np.array([2 * (row.kept + row.shifted + row.relabelled) + row.lost + row.spurious for row in rows])
-    return same, both
+def _agreement(sums: np.ndarray) -> np.ndarray:
+    """(n,) of sums (n, 2); 1 where neither model finds anything."""
+    same, both = sums.T
+    return np.where(both > 0, 2 * same / np.maximum(both, 1), 1.0)

@@ -1,4 +1,4 @@
-"""What a training is: recipe, steps, batch, learning rate, seed; and what of a network can be trained at all."""
+"""The plan of a training: recipe, steps, batch size, learning rate, seed; and which networks can be trained."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from dataclasses import asdict, dataclass
 from qviz.decoders import fitting
 from qviz.errors import QuantizeError
 from qviz.features.building.conditions import check
-from qviz.features.building.names import named_apart
 from qviz.features.building.ranges import Calibration
-from qviz.features.building.recipes import Options, Recipe
+from qviz.features.building.recipes import Recipe
 from qviz.features.training.fake_quant import CHANNEL_AXIS
 from qviz.features.training.keras_graph import check_trainable, needed
-from qviz.structures import Graph, Scheme, Settings
+from qviz.structures import Graph, Settings
 from qviz.tflite.inputs import input_size
 
 STEPS = 240
-MOST_STEPS = 100_000
+MAX_STEPS = 100_000
 RATE, FINE_RATE = 1e-3, 1e-4
-"""Adam's learning rate, in units of each channel's largest weight, for weights of less than 8 bits and of 8: what moves
-by much less than a step of the grid is lost, what moves by many is noise. It rises at first and falls to 0."""
+"""Adam's learning rates for weights of fewer than 8 bits and of 8 bits, in units of each channel's largest weight: a
+change of much less than one quantization step is lost, a change of many steps is noise. The rate rises at first, then
+falls to 0."""
 WARM_UP = 20
 _PIXELS = 8 * 300 * 300
-"""Of one batch: 8 images of 300 x 300 take 3.5 GB while they are trained on."""
-LARGEST_BATCH, SMALLEST_BATCH = 16, 2
+"""Of one batch: training on 8 images of 300 x 300 takes 3.5 GB."""
+MAX_BATCH, MIN_BATCH = 16, 2
 WITH_OBJECTNESS = ("yolov5", "yolox")
 BOX = 4
-"""Columns of a box, which come first."""
+"""Columns of a box; they come first."""
 POST_PROCESS = "TFLite_Detection_PostProcess"
 CODE = 1
-"""Raised when a training with the same plan would end elsewhere: older checkpoints are then refused."""
+"""Increased when the same plan would give another result, so that older checkpoints are refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """recipe: its name; seed: of the order of images and of how each is varied."""
+    """recipe: its name; seed: for the order of the images and their variations."""
 
     recipe: str
     steps: int = STEPS
@@ -46,33 +46,30 @@ class Plan:
     seed: int = 0
 
     def digest(self, model: str, settings: Settings, images: Sequence[str], calibration: Calibration | None) -> str:
-        """Of all that decides how the training ends. model, images: digests."""
+        """Of everything that determines the result. model, images: digests."""
         prepared = [settings.mean, settings.std, settings.channels, settings.resize]
         ranges = calibration.digest if calibration is not None else None
-        said = [CODE, asdict(self), model, prepared, sorted(images), ranges]
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        identity = [CODE, asdict(self), model, prepared, sorted(images), ranges]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def plan_for(graph: Graph, recipe: Recipe, steps: int = STEPS) -> Plan:
     """A plan whose batch suits the network's input. Raises QuantizeError where it cannot be trained."""
-    if not 1 <= steps <= MOST_STEPS:
-        raise QuantizeError(f"{steps} training steps were asked for; give a number between 1 and {MOST_STEPS:,}.")
+    if not 1 <= steps <= MAX_STEPS:
+        raise QuantizeError(f"{steps} training steps are not possible; give a number between 1 and {MAX_STEPS:,}.")
     check_training(graph, recipe)
-    wide, high = input_size(graph.input_tensors()[0])
-    batch = min(max(_PIXELS // (wide * high), SMALLEST_BATCH), LARGEST_BATCH)
+    width, height = input_size(graph.input_tensors()[0])
+    batch = min(max(_PIXELS // (width * height), MIN_BATCH), MAX_BATCH)
     return Plan(recipe.name, steps, batch, RATE if recipe.weight_bits < 8 else FINE_RATE)
 
 
 def check_training(graph: Graph, recipe: Recipe) -> None:
-    """Raises QuantizeError that says why this network cannot be trained for that recipe."""
-    if recipe.scheme is Scheme.FLOAT16 or recipe.blockwise:
-        why = (
-            "its scales belong to blocks of inputs, which training does not know"
-            if recipe.blockwise
-            else ("it only rounds to half precision and hardly loses anything")
+    """Raises QuantizeError, with the reason, where this network cannot be trained for this recipe."""
+    if recipe.untrainable:
+        raise QuantizeError(
+            f"{recipe.name} cannot be trained: {recipe.untrainable}. Choose e.g. int8 or dynamic_range_int4."
         )
-        raise QuantizeError(f"{recipe.name} cannot be trained: {why}. Choose e.g. int8 or dynamic_range_int4.")
-    check(recipe, named_apart(graph), Options())
+    check(recipe, graph)
     ends = trained_ends(graph)
     check_trainable(graph, ends)
     if not any(op.kind in CHANNEL_AXIS for op in needed(graph, ends)):
@@ -80,10 +77,10 @@ def check_training(graph: Graph, recipe: Recipe) -> None:
 
 
 def trained_ends(graph: Graph) -> tuple[int, ...]:
-    """The tensors that the student shall give as its teacher does: what the head says before it is decoded.
+    """The tensors on which student and teacher are compared: the outputs of the head before decoding.
 
-    TFLite_Detection_PostProcess stays outside: its boxes and scores are what is trained. A LOGISTIC at the very end
-    stays outside too, as logits tell more than probabilities, and so do the moves that drop the batch there.
+    A TFLite_Detection_PostProcess is left out: its input boxes and scores are trained. A LOGISTIC at the very end is
+    left out too, because logits carry more information than probabilities, and so are reshapes that drop the batch.
     """
     post = next((op for op in graph.ops if op.kind == POST_PROCESS), None)
     ends = tuple(graph.outputs) if post is None else post.inputs[:2]
@@ -92,13 +89,13 @@ def trained_ends(graph: Graph) -> tuple[int, ...]:
 
 
 def objectness_column(graph: Graph) -> int | None:
-    """The column of a YOLO head that says whether there is anything at all, where it has one."""
+    """The column of a YOLO head with the probability of any object; None where the head has none."""
     fits = fitting(graph)
     return BOX if fits and fits[0] in WITH_OBJECTNESS else None
 
 
 def _with_batch(graph: Graph, index: int) -> int:
-    """NanoDet's exports end in [rows, classes]: back to where an image is still an image."""
+    """The tensor itself, or the last one before it that has a batch: NanoDet exports end in [rows, classes]."""
     if graph.tensors[index].shape[:1] == (1,):
         return index
     while (before := _before(graph, index, {"RESHAPE", "TRANSPOSE", "SQUEEZE"})) != index:
@@ -107,7 +104,7 @@ def _with_batch(graph: Graph, index: int) -> int:
 
 
 def _before(graph: Graph, index: int, kinds: set[str]) -> int:
-    """What the operator that wrote a tensor read, where it is one of these kinds."""
+    """The first input of the operator that wrote a tensor, if its kind is one of these; else the tensor itself."""
     maker = graph.producer(index)
     first = maker.inputs[0] if maker is not None and maker.kind in kinds else None
     return index if first is None else first

@@ -1,12 +1,11 @@
-"""Teacher, student and optimizer in one worker process; and the jobs that run some steps there.
+"""The worker's side of training: teacher, student and optimizer in one process, and the jobs that run some steps.
 
-The worker stays warm between jobs. A cold one goes on from the checkpoint, so a crash or a kill costs the steps since
-the last one. The same plan takes the same steps, interrupted or not.
+The worker keeps them between jobs. A new one continues from the checkpoint, so a crash or a kill costs the steps since
+the last checkpoint. The same plan gives the same steps, interrupted or not.
 
-A training on disk: every variable of the student and of its optimizer, and the loss of every step so far.
-
-An .npz file of plain arrays, never unpickled, written beside and renamed, so that a kill leaves the last one whole. It
-names the training it belongs to by digest: nothing else goes on from it.
+A checkpoint is an .npz file of plain arrays (never unpickled) with every variable of the student and its optimizer and
+the loss of every step. It is written beside and renamed, so that a kill leaves the last one intact. It holds the digest
+of its training, and no other training continues from it.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ import numpy as np
 
 from qviz.engine import Blob
 from qviz.errors import QuantizeError
-from qviz.features.building.names import named_apart
 from qviz.features.building.ranges import Calibration
 from qviz.features.building.recipes import RECIPES
+from qviz.features.building.source import with_unique_tensor_names
 from qviz.features.training.batches import Batches, varied
 from qviz.features.training.fake_quant import FakeQuantized
 from qviz.features.training.keras_graph import AsTheFile, functional, needed, outputs
@@ -42,7 +41,7 @@ from qviz.tflite.schema import read_graph
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """losses: (steps done,); variables: in the trainer's order."""
+    """losses: of the steps done; variables: in the order of `Trainer`."""
 
     losses: tuple[float, ...]
     variables: tuple[np.ndarray, ...]
@@ -66,43 +65,43 @@ def load(path: Path, training: str) -> Checkpoint | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as held:
-            found, losses = str(held["training"]), tuple(float(loss) for loss in held["losses"])
-            count = sum(name.startswith("variable_") for name in held.files)
-            variables = tuple(held[f"variable_{number}"] for number in range(count)) if found == training else ()
+        with np.load(path, allow_pickle=False) as arrays:
+            digest, losses = str(arrays["training"]), tuple(float(loss) for loss in arrays["losses"])
+            count = sum(name.startswith("variable_") for name in arrays.files)
+            variables = tuple(arrays[f"variable_{number}"] for number in range(count)) if digest == training else ()
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise QuantizeError(f"The checkpoint {path} is damaged ({error}); remove it to start anew.") from error
-    if found != training:
+        raise QuantizeError(f"The checkpoint {path} is damaged ({error}); remove it to start again.") from error
+    if digest != training:
         raise QuantizeError(
-            f"The checkpoint {path} belongs to another training (other model, images, recipe or steps). Ask for that"
+            f"The checkpoint {path} belongs to another training (other model, images, recipe or steps). Start that"
             " one again to finish it, remove the file, or write the result elsewhere."
         )
     return Checkpoint(losses, variables)
 
 
-def forget(path: Path) -> None:
-    """Once the result is safe."""
-    for left in (path, _part(path)):
+def remove_checkpoint(path: Path) -> None:
+    """Delete a checkpoint, once the result is safe."""
+    for file in (path, _part(path)):
         with contextlib.suppress(OSError):
-            left.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
 
 
 def _part(path: Path) -> Path:
-    """While it is written."""
+    """The name of the file while it is written."""
     return path.with_name(f"{path.name}.part")
 
 
 SAVING_SHARE = 0.05
-"""Of the time that training may spend on writing checkpoints."""
-LOOKED_AT = 16
-"""Images on which the teacher shows what its outputs mean."""
+"""Of the time, for writing checkpoints."""
+SAMPLE_IMAGES = 16
+"""Images on which the teacher's outputs are examined."""
 TOLERANCE = 1e-3
 """Largest error of the rebuilt network, in units of the output's largest value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A training as a worker gets it. images: packed; digest: the plan's; checkpoint: where it is kept."""
+    """A training as it is sent to a worker. images: see `packed`; digest: of the plan."""
 
     model: Blob
     images: Blob
@@ -114,7 +113,7 @@ class Job:
 
 
 def train_job(job: Job, seconds: float) -> tuple[float, ...]:
-    """Some steps, at least one. The loss of every step so far. Raises QuantizeError."""
+    """Run steps for some seconds, at least one. Returns the loss of every step so far. Raises QuantizeError."""
     trainer = _trainer(job)
     end = time.monotonic() + seconds
     while len(trainer.losses) < job.plan.steps:
@@ -126,7 +125,7 @@ def train_job(job: Job, seconds: float) -> tuple[float, ...]:
 
 
 def finish_job(job: Job) -> tuple[bytes, dict[str, tuple[float, float]]]:
-    """The float32 file with the trained constants, and the trained ranges."""
+    """The float32 file with the trained constants, and the trained ranges by tensor name."""
     trainer = _trainer(job)
     trainer.save(job, always=True)
     parts = trainer.parts
@@ -134,31 +133,31 @@ def finish_job(job: Job) -> tuple[bytes, dict[str, tuple[float, float]]]:
 
 
 _warm: dict[str, Trainer] = {}
-"""The training that this worker is at, by its digest."""
+"""The current training of this worker, by its digest."""
 
 
 def _trainer(job: Job) -> Trainer:
-    """Kept warm between jobs; a cold one goes on from the checkpoint."""
+    """The trainer of this worker; a new one continues from the checkpoint."""
     if job.digest in _warm:
         return _warm[job.digest]
     _warm.clear()
-    before = load(job.checkpoint, job.digest)  # refused before TensorFlow is loaded
+    saved = load(job.checkpoint, job.digest)  # errors come before TensorFlow is loaded
     with tensorflow(os.cpu_count() or 1) as tf:
         trainer = Trainer(tf, job)
-        if before is not None:
-            trainer.restore(before)
+        if saved is not None:
+            trainer.restore(saved)
         return _warm.setdefault(job.digest, trainer)
 
 
 class Trainer:
-    """losses: of the steps done; parts: what is trained."""
+    """Trains one network. losses: of the steps done; parts: the trained constants and ranges."""
 
     def __init__(self, tf: Any, job: Job) -> None:
         import tf_keras
 
         self._tf, self._plan = tf, job.plan
         data = job.model.read()
-        graph = named_apart(read_graph(data))
+        graph = with_unique_tensor_names(read_graph(data))
         self._image = graph.input_tensors()[0]
         self._batches = Batches(job.images.read(), job.settings, self._image, job.plan.batch, job.plan.seed)
         ends = trained_ends(graph)
@@ -167,10 +166,10 @@ class Trainer:
         self.parts = FakeQuantized(tf, graph, RECIPES[job.plan.recipe], job.calibration, own_constants(data, graph))
         self._teacher = functional(tf, data, graph, [*ends, *taps], AsTheFile())
         self._student = functional(tf, data, graph, [*ends, *taps], self.parts)
-        looked_at = self._batches.first(LOOKED_AT)
-        said = [values.numpy() for values in outputs(self._teacher, looked_at)][: self._heads]
-        _verify(data, graph, ends, looked_at[:1], [values[:1] for values in said])
-        self._columns = [columns_of(values, objectness_column(graph)) for values in said]
+        images = self._batches.first(SAMPLE_IMAGES)
+        head = [values.numpy() for values in outputs(self._teacher, images)][: self._heads]
+        _verify(data, graph, ends, images[:1], [values[:1] for values in head])
+        self._columns = [columns_of(values, objectness_column(graph)) for values in head]
         self._optimizer = tf_keras.optimizers.Adam(job.plan.rate, jit_compile=False)
         self._optimizer.build(self.parts.variables)
         self._compiled = tf.function(self._step, autograph=False)
@@ -178,17 +177,17 @@ class Trainer:
         self.losses: list[float] = []
 
     def step(self) -> None:
-        """The next one. Raises QuantizeError where the loss is no number any more."""
+        """Run the next step. Raises QuantizeError where the loss is not a finite number."""
         tf, number = self._tf, len(self.losses)
         seed = tf.constant([self._plan.seed, number], tf.int32)
         loss = float(self._compiled(tf.constant(self._batches(number)), seed, tf.constant(self._rate(number))))
         if not math.isfinite(loss):
-            raise QuantizeError(f"Training failed: the loss of step {number} is no number. Take other images.")
+            raise QuantizeError(f"Training failed: the loss of step {number} is not a number. Use other images.")
         self.losses.append(loss)
 
     def _rate(self, number: int) -> np.float32:
-        fallen = 0.5 + 0.5 * math.cos(math.pi * number / self._plan.steps)
-        return np.float32(self._plan.rate * min(1.0, (number + 1) / WARM_UP) * fallen)
+        decay = 0.5 + 0.5 * math.cos(math.pi * number / self._plan.steps)
+        return np.float32(self._plan.rate * min(1.0, (number + 1) / WARM_UP) * decay)
 
     def _step(self, images: Any, seed: Any, rate: Any) -> Any:
         tf, heads = self._tf, self._heads
@@ -207,32 +206,32 @@ class Trainer:
         return [*self.parts.variables, *self._optimizer.variables]
 
     def save(self, job: Job, always: bool) -> None:
-        """Where it is time to, or `always`."""
+        """Write the checkpoint if it is due, or `always`."""
         start = time.monotonic()
         if always or start >= self._next_save:
             values = [variable.numpy() for variable in self._state()]
             save(job.checkpoint, job.digest, self.losses, values)
             self._next_save = time.monotonic() + (time.monotonic() - start) / SAVING_SHARE
 
-    def restore(self, before: Checkpoint) -> None:
-        """Raises QuantizeError where the checkpoint is of another network."""
+    def restore(self, saved: Checkpoint) -> None:
+        """Continue from a checkpoint. Raises QuantizeError where it is of another network."""
         state = self._state()
-        if [tuple(values.shape) for values in before.variables] != [tuple(variable.shape) for variable in state]:
-            raise QuantizeError("The checkpoint does not fit this network; remove it to start anew.")
-        for variable, values in zip(state, before.variables, strict=True):
+        if [tuple(values.shape) for values in saved.variables] != [tuple(variable.shape) for variable in state]:
+            raise QuantizeError("The checkpoint does not fit this network; remove it to start again.")
+        for variable, values in zip(state, saved.variables, strict=True):
             variable.assign(values)
-        self.losses = list(before.losses)
+        self.losses = list(saved.losses)
 
 
 def _verify(data: bytes, graph: Graph, ends: tuple[int, ...], image: np.ndarray, rebuilt: list[np.ndarray]) -> None:
-    """The rebuilt float network says what the file says. Raises QuantizeError."""
+    """Raises QuantizeError where the rebuilt float network computes other values than the file."""
     runner = Runner(data)
     runner.run([image])
     for index, values in zip(ends, rebuilt, strict=True):
-        wanted = runner.tensor(index)
-        error, size = float(np.abs(wanted - values).max()), float(np.abs(wanted).max())
+        expected = runner.tensor(index)
+        error, size = float(np.abs(expected - values).max()), float(np.abs(expected).max())
         if not error <= TOLERANCE * max(size, 1.0):
             raise QuantizeError(
-                f"The network rebuilt for training does not say what the file says: {graph.tensors[index].name!r}"
+                f"The network rebuilt for training computes other values than the file: {graph.tensors[index].name!r}"
                 f" differs by {error:.3g} where values reach {size:.3g}. It cannot be trained; please report it."
             )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.features.training.plot import SMOOTHED, loss_curve
+from qviz.features.training import QatResult
+from qviz.features.training.plot import SMOOTHED, figure
 
 
 def test_the_mean_runs_behind_the_steps() -> None:
     losses = [float(40 - step) for step in range(30)]
-    figure = loss_curve(losses, 240, "#d55e00")
-    points, line = figure.data
+    chart = figure(QatResult(tuple(losses), 240), "#d55e00")
+    points, line = chart.data
     assert list(points.y) == losses
     assert line.y[0] == 40.0 and line.y[1] == 39.5
     assert line.y[29] == pytest.approx(sum(losses[-SMOOTHED:]) / SMOOTHED)
-    assert tuple(figure.layout.xaxis.range) == (0, 240)
-    assert figure.layout.yaxis.type == "log"
+    assert tuple(chart.layout.xaxis.range) == (0, 240)
+    assert chart.layout.yaxis.type == "log"

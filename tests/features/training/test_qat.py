@@ -9,17 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
 from qviz.errors import Cancelled, QuantizeError
 from qviz.features.building import Calibration, Source, recipe_of
-from qviz.features.training import split
+from qviz.features.training import QatResult, split, train
 from qviz.features.training.batches import packed
 from qviz.features.training.keras_operators import OPERATORS
 from qviz.features.training.loss import columns_of
 from qviz.features.training.plan import Plan, check_training, plan_for, trained_ends
-from qviz.features.training.train import train
 from qviz.features.training.trainer import Job
+from qviz.progress import Progress
 from qviz.structures import EncodedImage, Scheme, digest_of
 from qviz.tflite.schema import read_graph
 from tests.conftest import Sample
@@ -66,7 +67,7 @@ def test_what_it_does_not_know_is_named_before_anything_runs(tflite: Source) -> 
     [
         ("float16", 10, "float16 cannot be trained: it only rounds to half precision"),
         ("dynamic_range_int4_blockwise", 10, "its scales belong to blocks"),
-        ("int8", 0, "0 training steps were asked for"),
+        ("int8", 0, "0 training steps are not possible"),
     ],
 )
 def test_what_cannot_be_trained_says_why(recipe: str, steps: int, sentence: str, tflite: Source) -> None:
@@ -75,44 +76,72 @@ def test_what_cannot_be_trained_says_why(recipe: str, steps: int, sentence: str,
 
 
 def test_a_quantized_file_is_refused(sample: Sample) -> None:
-    with pytest.raises(QuantizeError, match="The file is int8 already"):
+    with pytest.raises(QuantizeError, match="The file is already int8"):
         check_training(read_graph(sample.models["int8"].read_bytes()), recipe_of("int8"))
 
 
+class Recorded(Progress):
+    """Counts and losses of the partial results."""
+
+    def __init__(self) -> None:
+        self.counts: list[tuple[int, int]] = []
+        self.losses: list[tuple[float, ...]] = []
+
+    def advance(self, done: int, total: int) -> None:
+        self.counts.append((done, total))
+
+    def partial(self, result: object) -> None:
+        assert isinstance(result, QatResult) and result.gain is None
+        self.losses.append(result.losses)
+
+
 def test_training_lowers_the_loss_and_the_file_is_what_was_trained(
-    dense: Source, pictures: list[EncodedImage], tmp_path: Path
+    engine: LocalEngine, dense: Source, pictures: list[EncodedImage], tmp_path: Path
 ) -> None:
-    checkpoint, seen = tmp_path / "kept.npz", []
+    checkpoint, progress = tmp_path / "kept.npz", Recorded()
     plan = Plan("dynamic_range_int4", steps=60, batch=4, rate=5e-3)
-    found = train(dense, pictures, plan, None, checkpoint, watch=seen.append)
-    assert len(found.losses) == 60 and seen[-1] == found.losses
+    found = train(Context(engine, progress=progress), dense, pictures, plan, None, checkpoint)
+    assert len(found.losses) == 60 and progress.losses[-1] == found.losses
+    assert progress.counts[-1] == (60, 60)
+    assert found.built is not None and found.untrained is not None
     assert np.mean(found.losses[-10:]) < 0.7 * np.mean(found.losses[:10])
-    assert found.trained.scheme is found.untrained.scheme is Scheme.DYNAMIC_RANGE
+    assert found.built.scheme is found.untrained.scheme is Scheme.DYNAMIC_RANGE
     graph = dense.graph
     axes = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
     weights = {graph.tensors[op.inputs[1] or 0].name: axes[op.kind] for op in graph.ops if op.kind in axes}
     assert len(weights) == 5
-    assert nets.off_the_grid(found.float_data, found.trained.data, weights) < 0.01  # rounded already, as trained
+    assert nets.off_the_grid(found.float_data, found.built.data, weights) < 0.01  # rounded already, as trained
     assert nets.off_the_grid(dense.data, found.untrained.data, weights) > 0.4
     with pytest.raises(QuantizeError, match="belongs to another training"):
-        train(dense, pictures, replace(plan, steps=61), None, checkpoint)
+        train(Context(engine), dense, pictures, replace(plan, steps=61), None, checkpoint)
+
+
+class StopsAfterTheFirstSteps(Progress):
+    """Sets an event as soon as a loss is known."""
+
+    def __init__(self, event: threading.Event) -> None:
+        self._event = event
+
+    def partial(self, result: object) -> None:
+        self._event.set()
 
 
 def test_integers_are_trained_with_their_ranges_and_stopped(
-    dense: Source, dense_ranges: Calibration, pictures: list[EncodedImage], tmp_path: Path
+    engine: LocalEngine, dense: Source, dense_ranges: Calibration, pictures: list[EncodedImage], tmp_path: Path
 ) -> None:
     checkpoint, stop = tmp_path / "kept.npz", threading.Event()
     plan = Plan("int8", steps=1000, batch=4, rate=1e-2)
-    found = train(dense, pictures, plan, dense_ranges, checkpoint, watch=lambda losses: stop.set(), stop=stop)
+    context = Context(engine, progress=StopsAfterTheFirstSteps(stop))
+    found = train(context, dense, pictures, plan, dense_ranges, checkpoint, stop)
+    assert found.built is not None and found.untrained is not None
     assert 1 <= len(found.losses) < 1000
-    assert found.trained.scheme is found.untrained.scheme is Scheme.INT8
-    inputs = [read_graph(made.data).tensors for made in (found.trained, found.untrained)]
+    assert found.built.scheme is found.untrained.scheme is Scheme.INT8
+    inputs = [read_graph(made.data).tensors for made in (found.built, found.untrained)]
     scales = [[t.quantization.scales[0] for t in side if t.dtype == "int8" and t.quantization] for side in inputs]
     assert len(scales[0]) == len(scales[1]) and scales[0] != scales[1]  # activations' among them
-    again = train(dense, pictures, plan, dense_ranges, checkpoint, stop=stop)
-    assert (again.resumed_at, again.losses, again.trained.data) == (
-        len(found.losses), found.losses, found.trained.data,
-    )  # fmt: skip
+    again = train(Context(engine), dense, pictures, plan, dense_ranges, checkpoint, stop)
+    assert again.built is not None and again.built.data == found.built.data
+    assert (again.resumed_at, again.losses) == (len(found.losses), found.losses)
 
 
 def test_a_break_changes_nothing(
@@ -126,17 +155,21 @@ def test_a_break_changes_nothing(
     assert whole == broken and same
 
 
-def test_one_that_is_cancelled_stops(dense: Source, pictures: list[EncodedImage], tmp_path: Path) -> None:
+def test_one_that_is_cancelled_stops(
+    engine: LocalEngine, dense: Source, pictures: list[EncodedImage], tmp_path: Path
+) -> None:
     cancel = threading.Event()
     cancel.set()
-    with pytest.raises(Cancelled, match="goes on from there"):
-        train(dense, pictures, Plan("dynamic_range"), None, tmp_path / "kept.npz", cancel=cancel)
+    with pytest.raises(Cancelled):
+        train(Context(engine, cancel=cancel), dense, pictures, Plan("dynamic_range"), None, tmp_path / "kept.npz")
 
 
-def test_a_damaged_checkpoint_is_refused(dense: Source, pictures: list[EncodedImage], tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused(
+    engine: LocalEngine, dense: Source, pictures: list[EncodedImage], tmp_path: Path
+) -> None:
     (tmp_path / "kept.npz").write_bytes(b"PK\x03\x04 no archive")
     with pytest.raises(QuantizeError, match=r"kept\.npz is damaged"):
-        train(dense, pictures, Plan("dynamic_range"), None, tmp_path / "kept.npz")
+        train(Context(engine), dense, pictures, Plan("dynamic_range"), None, tmp_path / "kept.npz")
 
 
 def test_images_are_held_out_by_their_content(pictures: list[EncodedImage]) -> None:

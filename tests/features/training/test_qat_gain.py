@@ -1,32 +1,38 @@
-"""What a training gained: an interval that excludes 0, or the sentence that nothing can be proven."""
+"""What a training gained: an interval that excludes 0, or the sentence that nothing is measurable."""
 
 from __future__ import annotations
 
-from qviz.features.comparison import ComparedImage, ComparedObject, ComparedVariant
-from qviz.features.training import Gain, _interval
+import numpy as np
+import pytest
+
+from qviz.features.training import Gain, QatResult, _gain
+from qviz.features.training.text import verdict
 
 
-def _variant(kept: list[int], lost: list[int]) -> ComparedVariant:
-    images = []
-    for number, counts in enumerate(zip(kept, lost, strict=True)):
-        kinds = ["kept"] * counts[0] + ["lost"] * counts[1]
-        objects = [ComparedObject(kind, "cat", *[None] * 10) for kind in kinds]
-        images.append(ComparedImage(f"{number}.jpg", str(number), tuple(objects)))
-    return ComparedVariant("variant", "int8", "digest", tuple(images))
+def _counts(same: list[int], objects: int) -> np.ndarray:
+    """(images, 2): agreeing objects, and objects of both models."""
+    return np.array([(agreeing, objects) for agreeing in same])
 
 
 def test_the_interval_is_that_of_the_difference_image_by_image() -> None:
-    before, after = _variant([1] * 20, [3] * 20), _variant([3] * 20, [1] * 20)
-    assert (before.summary.agreement, after.summary.agreement) == (0.4, 6 / 7)
-    assert _interval(before, after) == (6 / 7 - 0.4, 6 / 7 - 0.4)  # every image alike: nothing to be unsure of
-    low, high = _interval(_variant([0, 4] * 10, [4, 0] * 10), _variant([4, 0] * 10, [0, 4] * 10))
-    assert low < 0 < high
-    assert _interval(_variant([0, 0], [0, 0]), _variant([0, 0], [0, 0])) == (0, 0)
+    gain = _gain(_counts([1] * 20, 5), _counts([3] * 20, 7))
+    assert (gain.before, gain.after, gain.images) == (0.4, 6 / 7, 20)
+    assert (gain.low, gain.high) == pytest.approx((6 / 7 - 0.4, 6 / 7 - 0.4))  # all images are alike
+    gain = _gain(_counts([0, 4] * 10, 8), _counts([4, 0] * 10, 8))
+    assert gain.low < 0 < gain.high and not gain.significant
+    nothing = _gain(_counts([0, 0], 0), _counts([0, 0], 0))
+    assert (nothing.before, nothing.after, nothing.low, nothing.high) == (1, 1, 0, 0)
 
 
-def test_the_verdict_says_what_can_be_proven() -> None:
-    assert Gain(0.4, 0.8, 0.3, 0.5, 20).verdict == (
+def _verdict(before: float, after: float, low: float, high: float) -> str:
+    return verdict(QatResult((1.0,), 1, gain=Gain(before, after, low, high, 20)))
+
+
+def test_the_verdict_says_what_can_be_measured() -> None:
+    assert _verdict(0.4, 0.8, 0.3, 0.5) == (
         "Training helped: agreement with FP32 0.400 → 0.800, +0.400 [+0.300, +0.500] on 20 held-out images."
     )
-    assert Gain(0.8, 0.4, -0.5, -0.3, 20).verdict.startswith("Training made it worse")
-    assert Gain(0.91, 0.92, -0.01, 0.03, 20).verdict.startswith("Training changed nothing that can be proven")
+    assert _verdict(0.8, 0.4, -0.5, -0.3).startswith("Training made it worse")
+    assert _verdict(0.91, 0.92, -0.01, 0.03).startswith("Training made no measurable difference")
+    assert _verdict(0.91, 0.92, -0.01, 0.03).endswith("on 20 held-out images; the interval includes zero.")
+    assert str(QatResult((2.0, 1.0), 60)) == "2 of 60 training steps done; the gain is not measured yet."
