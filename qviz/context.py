@@ -38,7 +38,7 @@ class Context:
     def check_cancelled(self) -> None:
         """Raises Cancelled where the work is to be stopped."""
         if self.cancel is not None and self.cancel.is_set():
-            raise Cancelled("The work was stopped before it was done.")
+            raise Cancelled
 
     def wait(self, job: Future[T]) -> T:
         """The result of a job in a worker. Raises Cancelled soon after `cancel` is set, else what the job raised."""

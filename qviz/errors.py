@@ -1,15 +1,15 @@
-"""The one error tree. A front door (page, command line) catches `QvizError` and shows its sentence.
+"""The errors that a user may see. Pages and commands catch `QvizError` and show its message.
 
     QvizError
     ├── InputError          what the user gave cannot be used
     │   ├── ImageError      an image file
     │   ├── ModelError      a model file
-    │   │   ├── NoDecoderError   the model runs, but its outputs are no head that is known
+    │   │   ├── NoDecoderError   the model runs, but no decoder knows its outputs
     │   │   └── NeedsTensorFlow  TensorFlow Lite cannot express the model; TensorFlow itself can run it
     │   ├── SettingsError   a setting or an option
     │   ├── LabelsError     a label file
     │   ├── DatasetError    an annotation file
-    │   ├── StudyError      a study that was saved
+    │   ├── StudyError      a saved study
     │   └── QuantizeError   a recipe that does not fit the model, or lacks what it needs
     ├── WorkerError         a job failed in its worker process; other jobs go on
     │   ├── WorkerCrashed
@@ -17,8 +17,7 @@
     │   └── WorkerOutOfMemory
     └── Cancelled
 
-A message is one or two sentences: what was seen, what was expected, the likely fix. Anything else that is
-raised is a bug and may be loud.
+A message has one or two sentences: what is wrong, what was expected, how to fix it. Any other exception is a bug.
 """
 
 
@@ -67,7 +66,7 @@ class QuantizeError(InputError):
 
 
 class WorkerError(QvizError):
-    """A job failed in its worker process; the jobs beside it go on."""
+    """A job failed in its worker process; other jobs go on."""
 
 
 class WorkerCrashed(WorkerError):
@@ -83,4 +82,7 @@ class WorkerOutOfMemory(WorkerError):
 
 
 class Cancelled(QvizError):
-    """The user cancelled the job."""
+    """The user cancelled the work."""
+
+    def __init__(self, message: str = "The work was stopped before it finished.") -> None:
+        super().__init__(message)

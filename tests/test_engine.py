@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from qviz.engine import Blob, LocalEngine
-from qviz.engine.shared import SharedFiles
+from qviz.engine.local import SharedFiles
 from qviz.errors import Cancelled, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
 from qviz.structures import digest_of
 from tests.conftest import ROOT
@@ -211,7 +211,7 @@ def test_warm_up_runs_in_each_worker_before_its_first_job() -> None:
 
 
 def test_files_over_the_bound_go_when_nobody_holds_them(tmp_path: Path) -> None:
-    shared = SharedFiles(tmp_path, most=2_500)
+    shared = SharedFiles(tmp_path, max_bytes=2_500)
     held = shared.share(bytes(1_000), "held")
     for name in "abc":
         shared.share(bytes(1_000), name)

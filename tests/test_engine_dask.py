@@ -219,21 +219,21 @@ def test_the_last_worker_gone_is_said(processes: Processes) -> None:
         jobs = [engine.submit(time.sleep, 30) for _ in range(2)]
         worker.send_signal(signal.SIGKILL)
         for job in jobs:
-            with pytest.raises(WorkerCrashed, match=r"All workers of tcp://.* have gone"):
+            with pytest.raises(WorkerCrashed, match=r"All workers of tcp://.* have left"):
                 job.result(timeout=WAIT)
 
 
 def test_a_scheduler_gone_is_said(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qviz.engine.cluster_client.PATIENCE", 4.0)  # Dask tries as long to find it again
+    monkeypatch.setattr("qviz.engine.cluster.CONNECT_SECONDS", 4.0)  # Dask tries as long to find it again
     scheduler = processes.scheduler()
     processes.worker("--nthreads", "1")
     with connect(processes.address) as engine:
         assert engine.submit(len, "abc").result(timeout=WAIT) == 3
         job = engine.submit(time.sleep, 30)
         scheduler.send_signal(signal.SIGKILL)
-        with pytest.raises(WorkerCrashed, match="was lost before the job was done"):
+        with pytest.raises(WorkerCrashed, match="was lost before the job finished"):
             job.result(timeout=WAIT)
-        with pytest.raises(WorkerCrashed, match="was lost before the job was done"):
+        with pytest.raises(WorkerCrashed, match="was lost before the job finished"):
             engine.submit(len, "abc").result(timeout=WAIT)
 
 
@@ -243,7 +243,7 @@ OTHER_QVIZ = "import qviz.engine.code as code; code._version = lambda package: '
 
 @pytest.mark.parametrize(
     ("before", "sentence"),
-    [(WITHOUT_QVIZ, "has no qviz; install the same version"), (OTHER_QVIZ, "another version of qviz")],
+    [(WITHOUT_QVIZ, "does not have qviz; install the same version"), (OTHER_QVIZ, "another version of qviz")],
 )
 def test_a_worker_with_other_code_is_refused(processes: Processes, before: str, sentence: str) -> None:
     processes.scheduler()

@@ -1,17 +1,10 @@
-"""Where work runs: worker processes on this machine (`LocalEngine`), or those of a Dask cluster (`DaskEngine`, in
-`qviz.engine.cluster`). Both are an `Engine`; whoever analyses need not know which.
+"""Where work runs: worker processes on this machine (`LocalEngine`) or on a Dask cluster (`qviz.engine.cluster`).
+
+Both implement `Engine`; code that submits jobs does not depend on which one it is.
 """
 
 from qviz.engine.interface import Blob, Engine, WarmUp, importing
 from qviz.engine.local import LocalEngine
-from qviz.engine.memory import trim_malloc, free_closed_sessions
+from qviz.engine.memory import free_closed_sessions, trim_malloc
 
-__all__ = [
-    "Blob",
-    "Engine",
-    "LocalEngine",
-    "WarmUp",
-    "trim_malloc",
-    "importing",
-    "free_closed_sessions",
-]
+__all__ = ["Blob", "Engine", "LocalEngine", "WarmUp", "free_closed_sessions", "importing", "trim_malloc"]

@@ -1,43 +1,48 @@
 """The workers of a Dask cluster as an engine: `DaskEngine("tcp://scheduler:8786")`.
 
-Models and images travel as Dask tasks of their own, which jobs depend on: Dask brings them to each worker once, also to
-those that join later, and makes them again where a lost worker held the only copy. A job whose worker is lost is run
-on another one.
+Models and images are Dask tasks of their own, which jobs depend on: Dask sends them to each worker once, also to
+workers that join later, and repeats the task if a lost worker had the only copy (data scattered by the client would be
+lost). A job whose worker is lost runs again on another one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import pickle
+import re
 import threading
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from qviz.engine.cluster_client import connected, in_our_words, same_workers
-from qviz.engine.code import code_digest
+from qviz.cache import LRUCache
+from qviz.engine.cluster_worker import Failure, Session, end_session, identity, pickle_job, run_job
+from qviz.engine.code import OTHER_CODE, code_digest
 from qviz.engine.interface import Blob, WarmUp
-from qviz.errors import WorkerCrashed
+from qviz.errors import QvizError, SettingsError, WorkerCrashed
 from qviz.limits import limits
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+CONNECT_SECONDS = 10.0
+"""For the scheduler to answer, and for its first worker to appear."""
 ALONE_LIMIT = 60.0
-HELD = 64
-"""Heavy arguments (images) that are held for the jobs to come; jobs under way hold their own."""
+MAX_HEAVY = 64
+"""Large arguments (images) that stay on the cluster for later jobs; running jobs have their own references."""
 URGENT = 10
 
 
 @dataclass(frozen=True, slots=True)
 class _Shared(Blob):
-    """Readable here too; where a job runs it is another Blob, found by its digest."""
+    """Readable in this process; where a job runs it is replaced by another Blob with its digest."""
 
     data: bytes = field(repr=False)
 
@@ -46,10 +51,20 @@ class _Shared(Blob):
 
 
 class DaskEngine:
-    """The cluster behind a scheduler's address. Raises SettingsError where it cannot be used.
+    """The workers of a Dask cluster.
 
-    workers: the threads of all its workers when this client came. `warm_up` runs in each process that runs jobs.
-    alone_limit: seconds that jobs wait where the last worker has gone and no other comes.
+    Args:
+        address: The scheduler's address.
+        time_limit: Seconds per job; by default that of `qviz.limits` on this machine.
+        memory_limit: Bytes of resident memory per process; by default that of `qviz.limits` on this machine.
+        warm_up: Runs in each process that runs jobs, when it starts.
+        alone_limit: Seconds that jobs wait after the last worker has left.
+
+    Attributes:
+        workers: Threads of all workers when this client connected.
+
+    Raises:
+        SettingsError: The cluster cannot be used; the message says why.
     """
 
     def __init__(
@@ -60,22 +75,20 @@ class DaskEngine:
         warm_up: WarmUp = None,
         alone_limit: float = ALONE_LIMIT,
     ) -> None:
-        from qviz.engine.cluster_worker import Session
-
         self.address = address
         self._closed = False
-        most = limits()  # this client's: workers keep to them for its jobs
-        bounds = time_limit or most.job_seconds, memory_limit or most.job_memory_mb << 20
-        self._session = Session(uuid.uuid4().hex, code_digest(), *bounds, warm_up)
-        self._client = connected(address)
+        defaults = limits()
+        job_limits = time_limit or defaults.job_seconds, memory_limit or defaults.job_memory_mb << 20
+        self._session = Session(uuid.uuid4().hex, code_digest(), *job_limits, warm_up)
+        self._client = _connected(address)
         try:
-            self.workers = same_workers(self._client, address, self._session.code)
+            self.workers = _checked_workers(self._client, address, self._session.code)
         except BaseException:
             self._client.close(timeout=2)
             raise
         self._executor = self._client.get_executor(pure=False)
         self._blobs: dict[str, Any] = {}
-        self._held: OrderedDict[str, Any] = OrderedDict()
+        self._heavy: LRUCache[Any] = LRUCache(MAX_HEAVY)
         self._jobs: dict[Future[Any], Future[Any] | None] = {}
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, args=(alone_limit,), name="qviz-cluster", daemon=True).start()
@@ -88,7 +101,7 @@ class DaskEngine:
 
     def share(self, data: bytes, digest: str) -> Blob:
         if digest not in self._blobs:
-            self._blobs[digest] = self._hold(digest, data)
+            self._blobs[digest] = self._sent(digest, data)
         return _Shared(digest, Path(digest), data)
 
     def close(self) -> None:
@@ -99,67 +112,57 @@ class DaskEngine:
         for job in list(self._jobs):
             job.cancel()
         with contextlib.suppress(Exception):
-            from qviz.engine.cluster_worker import end
-
-            if self._client.status == "running":  # a cluster that is gone has nothing to end
-                self._client.run(end, self._session.name, on_error="ignore")
+            if self._client.status == "running":  # else the cluster is gone, and its engines with it
+                self._client.run(end_session, self._session.name, on_error="ignore")
         with contextlib.suppress(Exception):
             self._client.close(timeout=5)
 
     def _queue(self, urgency: int, call: Callable[[], Any]) -> Future[Any]:
         if self._closed:
             raise RuntimeError("the engine is closed")
-        from qviz.engine.cluster_worker import work
-        from qviz.engine.parcel import packed
-
-        parcel, heavy = packed(call)
+        pickled, heavy = pickle_job(call)
         job: Future[Any] = Future()
         self._jobs[job] = None
-        job.add_done_callback(self._over)
+        job.add_done_callback(self._forget)
         try:
-            held = [self._held_future(digest, heavy) for digest in parcel.needs]
-            running = self._executor.submit(work, self._session, parcel, *held, priority=urgency)
+            data = [self._data(digest, heavy) for digest in pickled.needs]
+            running = self._executor.submit(run_job, self._session, pickled, *data, priority=urgency)
         except Exception as error:  # the scheduler is gone
-            _settle(job, in_our_words(error, self.address))
+            _settle(job, _translated(error, self.address))
             return job
         self._jobs[job] = running
-        if job.done():  # given up meanwhile
-            self._over(job)
+        if job.done():  # cancelled or failed meanwhile
+            self._forget(job)
         running.add_done_callback(partial(_pass_on, job, self.address))
         return job
 
-    def _over(self, job: Future[Any]) -> None:
-        """A job that is cancelled is taken off the cluster, and who waits for it is told."""
-        running = self._jobs.pop(job, None)  # not in the job's own callback: each would keep the other
+    def _forget(self, job: Future[Any]) -> None:
+        """A job is done. If it was cancelled, cancel its task and notify those who wait for it."""
+        running = self._jobs.pop(job, None)  # not in the job's own callback: the two would keep each other alive
         if running is not None and job.cancelled():
             running.cancel()
             job.set_running_or_notify_cancel()
 
     def _watch(self, alone_limit: float) -> None:
-        """Dask lets jobs wait for a worker without end."""
-        seen = time.monotonic()
+        """Fail all jobs when there has been no worker for a while; Dask would let them wait forever."""
+        last_seen = time.monotonic()
         while not self._stopped.wait(min(2.0, alone_limit / 2)):
-            with contextlib.suppress(Exception):  # where the scheduler is gone its jobs have failed already
+            with contextlib.suppress(Exception):  # if the scheduler is gone, its jobs have failed already
                 if self._client.nthreads():
-                    seen = time.monotonic()
-            if time.monotonic() - seen > alone_limit:
+                    last_seen = time.monotonic()
+            if time.monotonic() - last_seen > alone_limit:
                 for job in list(self._jobs):
-                    _settle(job, WorkerCrashed(f"All workers of {self.address} have gone, and no other has come."))
+                    _settle(job, WorkerCrashed(f"All workers of {self.address} have left, and none has joined since."))
 
-    def _held_future(self, digest: str, heavy: dict[str, bytes]) -> Any:
+    def _data(self, digest: str, heavy: dict[str, bytes]) -> Any:
         """The Dask future of bytes that a job needs."""
         if digest not in heavy:
             return self._blobs[digest]
-        if digest not in self._held:
-            self._held[digest] = self._hold(digest, heavy[digest])
-            while len(self._held) > HELD:
-                self._held.popitem(last=False)
-        return self._held[digest]
+        return self._heavy.get(digest, lambda: self._sent(digest, heavy[digest]))
 
-    def _hold(self, digest: str, data: bytes) -> Any:
-        from qviz.engine.cluster_worker import hold
-
-        return self._client.submit(hold, data, key=f"qviz-{self._session.name}-{digest}", pure=False, priority=URGENT)
+    def _sent(self, digest: str, data: bytes) -> Any:
+        key = f"qviz-{self._session.name}-{digest}"
+        return self._client.submit(identity, data, key=key, pure=False, priority=URGENT)
 
     def __enter__(self) -> DaskEngine:
         return self
@@ -169,20 +172,18 @@ class DaskEngine:
 
 
 def _pass_on(job: Future[Any], address: str, running: Future[Any]) -> None:
-    """What came of a job; an error of Dask in our words."""
-    from qviz.engine.cluster_worker import Failure
-
+    """Settle a job with the result or the error of its Dask task."""
     try:
         answer = running.result()
         result = None if isinstance(answer, Failure) else pickle.loads(answer)
     except BaseException as raised:
-        _settle(job, in_our_words(raised, address))
+        _settle(job, _translated(raised, address))
     else:
         _settle(job, answer.error if isinstance(answer, Failure) else None, result)
 
 
 def _settle(job: Future[Any], error: BaseException | None, result: Any = None) -> None:
-    """Unless it is settled already: cancelled, or given up."""
+    """Set the outcome, unless the job was cancelled or has failed already."""
     with contextlib.suppress(InvalidStateError):
         if job.done():
             return
@@ -190,3 +191,64 @@ def _settle(job: Future[Any], error: BaseException | None, result: Any = None) -
             job.set_exception(error)
         else:
             job.set_result(result)
+
+
+def _connected(address: str) -> Any:
+    """A Dask client. Raises SettingsError."""
+    try:
+        import dask
+        from distributed import Client
+    except ImportError as error:
+        raise SettingsError(
+            f"{address} is a Dask cluster, and Dask is not installed; install it with: pip install -e '.[cluster]'"
+            " (in the clone of qviz)."
+        ) from error
+    if "QVIZ_DEBUG" not in os.environ:  # our errors say what a user needs
+        for name in ("distributed", "distributed.client"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    dask.config.set({"distributed.admin.large-graph-warning-threshold": "4 GiB"})  # a model is large, but sent once
+    try:
+        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False, name="qviz")
+    except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+        raise SettingsError(
+            f"No Dask scheduler answers at {address} within {CONNECT_SECONDS:.0f} s; start one with `dask scheduler`"
+            " and give the address that it prints, e.g. tcp://127.0.0.1:8786."
+        ) from error
+
+
+def _checked_workers(client: Any, address: str, code: str) -> int:
+    """Threads of all workers. Raises SettingsError if there is no worker, or one with other code."""
+    try:
+        client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+    except TimeoutError as error:
+        raise SettingsError(
+            f"The Dask scheduler at {address} has no worker; start some with `dask worker {address} --nthreads 1`."
+        ) from error
+    try:
+        answers = client.run(code_digest, on_error="return")
+    except Exception as error:
+        answers = {address: error}
+    for answer in answers.values():
+        if isinstance(answer, BaseException):
+            reason = _translated(answer, address)
+            raise reason if isinstance(reason, QvizError) else SettingsError(f"A worker of {address} fails: {reason}")
+        if answer != code:
+            raise SettingsError(OTHER_CODE)
+    return max(1, sum(client.nthreads().values()))
+
+
+def _translated(error: BaseException, address: str) -> BaseException:
+    """An error of Dask as an error of qviz; others unchanged."""
+    from distributed import KilledWorker
+
+    if isinstance(error, KilledWorker):
+        return WorkerCrashed(
+            f"The job ran on several workers of {address}, and each was lost while it ran; see their logs."
+        )
+    if missing := re.search(r"No module named '(qviz|loky|psutil)\b", str(error)):
+        return SettingsError(
+            f"A worker of {address} does not have {missing[1]}; install the same version of qviz on every worker."
+        )
+    if isinstance(error, (CancelledError, OSError)) or type(error).__module__.startswith("distributed"):
+        return WorkerCrashed(f"The Dask cluster at {address} was lost before the job finished.")
+    return error

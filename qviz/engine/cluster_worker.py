@@ -1,25 +1,35 @@
-"""What runs in a Dask worker: a small engine of its own, which runs the jobs in child processes.
+"""What runs in a Dask worker: a `LocalEngine` per client, whose child processes run the jobs.
 
-So a job has the same limits on a cluster as on one machine (seconds, bytes, a crash is its own), a hostile model never
-takes a shared worker down, and interpreters, which are not thread-safe, have a process each however many threads the
-worker has. The worker itself handles bytes only: it imports neither the models' room nor TensorFlow Lite.
+So a job has the same limits on a cluster as on one machine (seconds, bytes, isolated crashes), a hostile model never
+brings down a shared worker, and interpreters, which are not thread-safe, each have a process however many threads the
+worker has. The worker itself handles bytes only and imports no TensorFlow Lite.
+
+Jobs travel pickled, without their large arguments: `Blob`s and byte strings of at least `HEAVY` bytes are replaced by
+their digests, so that models and images travel once per worker rather than once per job.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import multiprocessing
+import pickle
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+import cloudpickle
 
 from qviz.engine.code import OTHER_CODE, code_digest
-from qviz.engine.interface import WarmUp
+from qviz.engine.interface import Blob, WarmUp
 from qviz.engine.local import LocalEngine
-from qviz.engine.parcel import Parcel, run_packed
 from qviz.errors import SettingsError
 
-IDLE = 900.0
-"""Seconds after which the engine of a client that left without a word is closed, once another client comes."""
+HEAVY = 16 << 10
+IDLE_SECONDS = 900.0
+"""After this time the engine of a client that vanished is closed, once another client comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,72 +43,123 @@ class Session:
     warm_up: WarmUp
 
 
+@dataclass(frozen=True, slots=True)
+class PickledJob:
+    """A function with its arguments, pickled, and the digests of the blobs and heavy bytes that it needs."""
+
+    call: bytes
+    blobs: tuple[str, ...]
+    heavy: tuple[str, ...]
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """All digests, each once."""
+        return tuple(dict.fromkeys(self.blobs + self.heavy))
+
+
+def pickle_job(call: Any) -> tuple[PickledJob, dict[str, bytes]]:
+    """(a job, the heavy bytes that were taken out of it by digest)."""
+    buffer = io.BytesIO()
+    pickler = _Pickler(buffer)
+    pickler.dump(call)
+    return PickledJob(buffer.getvalue(), tuple(sorted(pickler.blobs)), tuple(pickler.heavy)), pickler.heavy
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.blobs: set[str] = set()
+        self.heavy: dict[str, bytes] = {}
+
+    def persistent_id(self, value: Any) -> tuple[str, str] | None:
+        if isinstance(value, Blob):
+            self.blobs.add(value.digest)
+            return "blob", value.digest
+        if type(value) is bytes and len(value) >= HEAVY:
+            digest = hashlib.sha256(value).hexdigest()
+            self.heavy[digest] = value
+            return "heavy", digest
+        return None
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, call: bytes, blobs: Mapping[str, Blob], heavy: Mapping[str, bytes]) -> None:
+        super().__init__(io.BytesIO(call))
+        self._values: dict[str, Mapping[str, Any]] = {"blob": blobs, "heavy": heavy}
+
+    def persistent_load(self, identity: Any) -> Any:
+        kind, digest = identity
+        return self._values[kind][digest]
+
+
+def run_pickled(call: bytes, blobs: Mapping[str, Blob], heavy: Mapping[str, bytes]) -> bytes:
+    """Run a job in a child process. The result is pickled: the Dask worker passes it on without knowing its type."""
+    result = _Unpickler(call, blobs, heavy).load()()
+    return bytes(cloudpickle.dumps(result))
+
+
 @dataclass(slots=True, eq=False)
-class _Open:
+class _OpenEngine:
     engine: LocalEngine
-    used: float = field(default_factory=time.monotonic)
+    used_at: float = field(default_factory=time.monotonic)
 
 
-_OPEN: dict[str, _Open] = {}
+_ENGINES: dict[str, _OpenEngine] = {}
 _LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a job raised: returned, so that it is not taken for an error of Dask, nor logged as one."""
+    """What a job raised. It is returned, so that it is not mistaken for an error of Dask, nor logged as one."""
 
     error: BaseException
 
 
-def work(session: Session, parcel: Parcel, *held: bytes) -> bytes | Failure:
-    """One job: its pickled result, or its error. held: what the parcel needs, in its order."""
+def run_job(session: Session, job: PickledJob, *data: bytes) -> bytes | Failure:
+    """The Dask task of one job: its pickled result, or its error. `data`: the bytes of `job.needs`, in that order."""
     try:
-        return _result(session, parcel, held)
+        if session.code != code_digest():
+            raise SettingsError(OTHER_CODE)
+        engine = _engine(session)
+        by_digest = dict(zip(job.needs, data, strict=True))
+        blobs = {digest: engine.share(by_digest[digest], digest) for digest in job.blobs}
+        heavy = {digest: by_digest[digest] for digest in job.heavy}
+        return engine.submit(run_pickled, job.call, blobs, heavy).result()
     except Exception as error:
         return Failure(error)
 
 
-def _result(session: Session, parcel: Parcel, held: tuple[bytes, ...]) -> bytes:
-    if session.code != code_digest():
-        raise SettingsError(OTHER_CODE)
-    engine = _engine(session)
-    found = dict(zip(parcel.needs, held, strict=True))
-    blobs = {digest: engine.share(found[digest], digest) for digest in parcel.blobs}
-    heavy = {digest: found[digest] for digest in parcel.heavy}
-    return engine.submit(run_packed, parcel.call, blobs, heavy).result()
-
-
-def hold(data: bytes) -> bytes:
-    """A task whose result is what jobs need: Dask brings it to each worker once, and makes it again if it is lost."""
+def identity(data: bytes) -> bytes:
+    """A Dask task whose result is what jobs need: Dask sends it to each worker once, and repeats it if it is lost."""
     return data
 
 
-def end(name: str) -> None:
-    """The client has gone."""
+def end_session(name: str) -> None:
+    """Close the engine of a client that has left."""
     with _LOCK:
-        found = _OPEN.pop(name, None)
-    if found is not None:
-        found.engine.close()
+        opened = _ENGINES.pop(name, None)
+    if opened is not None:
+        opened.engine.close()
 
 
 def _engine(session: Session) -> LocalEngine:
-    """The session's own here, a process for each of the worker's threads."""
+    """The client's engine in this worker, with one process per thread of the worker."""
     from distributed import get_worker
 
     with _LOCK:
-        if session.name not in _OPEN:
-            idle = [name for name, other in _OPEN.items() if time.monotonic() - other.used > IDLE]
+        if session.name not in _ENGINES:
+            idle = [name for name, other in _ENGINES.items() if time.monotonic() - other.used_at > IDLE_SECONDS]
             for name in idle:
-                _OPEN.pop(name).engine.close()
-            _may_have_children()
-            threads = get_worker().state.nthreads
-            _OPEN[session.name] = _Open(LocalEngine(threads, session.time_limit, session.memory_limit, session.warm_up))
-        found = _OPEN[session.name]
-        found.used = time.monotonic()
-        return found.engine
+                _ENGINES.pop(name).engine.close()
+            _allow_children()
+            engine = LocalEngine(get_worker().state.nthreads, session.time_limit, session.memory_limit, session.warm_up)
+            _ENGINES[session.name] = _OpenEngine(engine)
+        opened = _ENGINES[session.name]
+        opened.used_at = time.monotonic()
+        return opened.engine
 
 
-def _may_have_children() -> None:
-    """A nanny's worker is "daemonic", which forbids children lest they outlive it; ours end with their parent."""
+def _allow_children() -> None:
+    """A nanny's worker is daemonic, which forbids children lest they outlive it; ours end with their parent."""
     config = getattr(multiprocessing.current_process(), "_config", {})
     config.pop("daemon", None)

@@ -1,4 +1,4 @@
-"""Which code this is: what tells whether another process, now or tomorrow, would compute the same."""
+"""A digest of the code that computes detections, to know whether another process or a later one computes the same."""
 
 from __future__ import annotations
 
@@ -9,42 +9,34 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("ai-edge-litert", "numpy", "opencv-python-headless", "opencv-python", "pillow")
-"""Those whose version may change a detection."""
+"""Packages whose version may change a detection."""
 OTHER_CODE = (
-    "A worker of the cluster runs another version of qviz or of its libraries than this process, or on another kind of"
-    " processor; install the same on both."
+    "A worker of the cluster has another version of qviz or of its libraries than this process, or another kind of"
+    " processor; install the same versions on both."
 )
 JOBS = (
-    "corruptions",
-    "datasets",
-    "decoders",
-    "detector",
-    "engine",
-    "errors",
-    "features",
-    "structures",
-    "tensorflow_models",
-    "tflite",
+    *("corruptions", "datasets", "decoders", "detector", "engine", "errors", "features", "structures"),
+    *("tensorflow_models", "tflite"),
 )
-"""The rooms whose code runs in workers."""
+"""Packages and modules of qviz whose code runs in workers."""
 _HOME = Path(__file__).resolve().parents[1]
 
 
 @lru_cache
-def code_digest(*rooms: str) -> str:
-    """sha256 of the source of these rooms (of `JOBS` where none is named) and of the versions below it.
+def code_digest(*names: str) -> str:
+    """sha256 of the source of these packages and modules (by default `JOBS`) and of the versions of `PACKAGES`.
 
-    The kind of processor is part of it: kernels of another one round otherwise.
+    The kind of processor is part of it, because kernels of another one round differently.
     """
-    digest = hashlib.sha256("\n".join([platform.machine(), *(_version(name) for name in PACKAGES)]).encode())
-    for path in sorted(path for room in rooms or JOBS for path in _files(room)):
+    digest = hashlib.sha256("\n".join([platform.machine(), *(_version(package) for package in PACKAGES)]).encode())
+    for path in sorted(path for name in names or JOBS for path in _files(name)):
         digest.update(f"\n{path.relative_to(_HOME).as_posix()}\n".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
-def _files(room: str) -> list[Path]:
-    """A room is a module or a package."""
-    return [*_HOME.glob(f"{room}.py"), *_HOME.glob(f"{room}/**/*.py")]
+def _files(name: str) -> list[Path]:
+    """The files of a module or a package."""
+    return [*_HOME.glob(f"{name}.py"), *_HOME.glob(f"{name}/**/*.py")]
 
 
 def _version(package: str) -> str:

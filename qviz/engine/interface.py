@@ -1,4 +1,4 @@
-"""What an engine is: a queue of jobs that run elsewhere, and bytes that are there too."""
+"""The interface of an engine: jobs that run in other processes, and bytes that those can read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WarmUp = Callable[[], object] | None
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Blob:
-    """Bytes that every worker can read, known by their digest."""
+    """Bytes that every worker can read, identified by their digest."""
 
     digest: str
     path: Path
@@ -27,7 +27,7 @@ class Blob:
 
 
 class Engine(Protocol):
-    """Runs functions elsewhere. Functions and arguments must pickle."""
+    """Runs functions in other processes. Functions and arguments must pickle."""
 
     workers: int
 
@@ -35,7 +35,7 @@ class Engine(Protocol):
         """Queue a job. Its future raises what the function raised, or a WorkerError."""
 
     def submit_urgent(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Queue a job before all that are not urgent: somebody is looking at the screen."""
+        """Queue a job before all that are not urgent, because a user is waiting for it."""
 
     def share(self, data: bytes, digest: str) -> Blob:
         """Make bytes readable to the workers."""
@@ -45,5 +45,5 @@ class Engine(Protocol):
 
 
 def importing(module: str) -> Callable[[], object]:
-    """A warm-up that imports a room in the worker, while the caller need not have imported it yet."""
+    """A warm-up that imports a module in the worker, without importing it here."""
     return partial(import_module, module)

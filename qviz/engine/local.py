@@ -1,10 +1,10 @@
 """Worker processes on this machine.
 
-One single-worker executor a slot and one job in flight each, so that a crash, a hang or a memory blow-up fails that
-job alone: its worker is killed and replaced while the job beside it goes on. Workers stay alive between jobs, so what
-a job keeps in its process (interpreters by digest) is warm for the next.
+Each slot is a thread with a single-worker executor and one job in flight, so that a crash, a hang or excessive memory
+fails that job alone: its worker is killed and replaced while other jobs go on. Workers live on between jobs, so what a
+job keeps in its process (interpreters by digest) can be reused by the next.
 
-Large bytes go to the workers as a `Blob`, in a private folder (`qviz.engine.shared`).
+Large bytes reach the workers as a `Blob`, a file in a private folder.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import shutil
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, TimeoutError
 from dataclasses import dataclass, field
@@ -25,10 +26,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from qviz.cache import LRUCache
 from qviz.engine.interface import Blob, WarmUp
 from qviz.engine.memory import tidied, worker_malloc
-from qviz.engine.shared import SharedFiles
-from qviz.engine.worker_start import first_job
 from qviz.errors import Cancelled, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
 from qviz.limits import limits
 
@@ -36,10 +36,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 STARTUP_LIMIT = 60.0
-FULL = 0.6
-"""Share of its memory limit above which a worker is replaced before it gets another job."""
-LOOK_EVERY = 0.05
-STOPPED = "The work was stopped before it was done."
+MAX_FILL = 0.6
+"""A worker above this share of its memory limit is replaced before its next job."""
+POLL_SECONDS = 0.05
 
 
 @dataclass(order=True, slots=True)
@@ -50,10 +49,16 @@ class _Job:
 
 
 class LocalEngine:
-    """`workers` processes of this machine. `warm_up` runs in each as it starts (imports, mostly).
+    """Worker processes on this machine.
 
-    time_limit: seconds a job may take, the worker's start not counted. memory_limit: bytes of resident memory of a
-    worker. Both by default as `qviz.limits` says. Raises SettingsError where that cannot be read.
+    Args:
+        workers: Number of processes; by default the number of cores.
+        time_limit: Seconds per job, without the start of the worker; by default that of `qviz.limits`.
+        memory_limit: Bytes of resident memory per worker; by default that of `qviz.limits`.
+        warm_up: Runs in each worker when it starts, mostly to import modules.
+
+    Raises:
+        SettingsError: The administrator's file of limits cannot be read.
     """
 
     def __init__(
@@ -63,15 +68,15 @@ class LocalEngine:
         memory_limit: int | None = None,
         warm_up: WarmUp = None,
     ) -> None:
-        most = limits()
+        defaults = limits()
         self.workers = workers or os.cpu_count() or 1
         self._jobs: queue.PriorityQueue[_Job] = queue.PriorityQueue()
         self._count = itertools.count()
         self._closed = False
         self._folder = Path(tempfile.mkdtemp(prefix="qviz-"))  # mode 0700: only this user reads the models
-        self._shared = SharedFiles(self._folder, most.shared_models_mb << 20)
-        bounds = time_limit or most.job_seconds, memory_limit or most.job_memory_mb << 20
-        self._slots = [_Slot(self._jobs, self._folder, *bounds, warm_up) for _ in range(self.workers)]
+        self._shared = SharedFiles(self._folder, defaults.shared_models_mb << 20)
+        job_limits = time_limit or defaults.job_seconds, memory_limit or defaults.job_memory_mb << 20
+        self._slots = [_Slot(self._jobs, self._folder, *job_limits, warm_up) for _ in range(self.workers)]
         atexit.register(self.close)
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
@@ -107,7 +112,7 @@ class LocalEngine:
 
 
 class _Slot:
-    """A thread that takes jobs and one worker process that runs them."""
+    """A thread that takes jobs and the one worker process that runs them."""
 
     def __init__(
         self,
@@ -121,7 +126,7 @@ class _Slot:
         self._time_limit, self._memory_limit = time_limit, memory_limit
         self._stopped = threading.Event()
         self._executor: Any = None
-        self._looked_at: Any = None
+        self._process: Any = None
         threading.Thread(target=self._work, name="qviz-slot", daemon=True).start()
 
     def stop(self) -> None:
@@ -129,7 +134,7 @@ class _Slot:
         self._kill()
 
     def _work(self) -> None:
-        with contextlib.suppress(Exception):  # a worker that cannot start says so at its first job
+        with contextlib.suppress(Exception):  # if a worker cannot start, its first job fails with the reason
             self._start()
         while not (self._stopped.is_set() and self._jobs.empty()):
             try:
@@ -146,77 +151,77 @@ class _Slot:
             result = self._result(job.function)
         except BaseException as raised:
             stopped = self._stopped.is_set()
-            error = Cancelled(STOPPED) if stopped else raised
+            error = Cancelled() if stopped else raised
             if _is_broken(error):
                 self._kill()
                 error = WorkerCrashed(
-                    "The model's worker process crashed. The file is damaged, or an operator of it fails on this input;"
-                    " the other models and images are not touched."
+                    "The model's worker process crashed. Its file is damaged, or an operator fails on this input;"
+                    " other models and images are not affected."
                 )
             job.future.set_exception(error)
         else:
             job.future.set_result(result)
 
     def _result(self, function: Callable[[], R]) -> R:
-        """A worker killed from outside says nothing against its job, which gets another, once: it may be the cause."""
+        """Run a job. If its worker is killed from outside, try once more: the job may not be the cause."""
         try:
-            return self._once(function)
+            return self._attempt(function)
         except Exception as error:
             if self._stopped.is_set() or not (_is_broken(error) and "SIGKILL" in str(error)):
                 raise
             self._kill()
-            return self._once(function)
+            return self._attempt(function)
 
-    def _once(self, function: Callable[[], R]) -> R:
-        if self._executor is not None and self._memory() > FULL * self._memory_limit:
-            self._kill()  # what earlier jobs keep warm must not fail this one
+    def _attempt(self, function: Callable[[], R]) -> R:
+        if self._executor is not None and self._memory() > MAX_FILL * self._memory_limit:
+            self._kill()  # what earlier jobs left in memory must not fail this one
         if self._executor is None:
             self._start()
         return self._watch(self._executor.submit(partial(tidied, function)))
 
     def _start(self) -> None:
-        """A worker that answers. Its start-up time is nobody's job's time."""
+        """Start the worker and wait until it answers, so that its start-up does not count as a job's time."""
         # loky starts fresh interpreters (no fork of a threaded server) and does not run the main script again
         from loky.process_executor import ProcessPoolExecutor
 
         self._executor = ProcessPoolExecutor(
             max_workers=1,
-            # interpreters are kept on purpose: loky must not take that for a leak and restart the worker
+            # loky must not take the interpreters that stay in memory for a leak and restart the worker
             env={
                 "LOKY_MAX_MEMORY_LEAK_SIZE": str(self._memory_limit),
                 "OMP_NUM_THREADS": "1",
                 "GLIBC_TUNABLES": worker_malloc(os.environ.get("GLIBC_TUNABLES", "")),
             },
         )
-        if self._stopped.is_set():  # stopped since it was last looked at, and nobody will kill this one
+        if self._stopped.is_set():  # stopped meanwhile: nobody else would kill this worker
             self._kill()
-            raise Cancelled(STOPPED)
+            raise Cancelled()
         first = partial(first_job, self._warm_up, 2 * self._memory_limit, os.getpid(), self._folder)
         self._executor.submit(first).result(timeout=STARTUP_LIMIT)
 
     def _watch(self, running: Future[R]) -> R:
-        """The job's result, unless it takes too long or too much."""
+        """The result of a job, within its limits of time and memory."""
         end = time.monotonic() + self._time_limit
         while True:
             try:
-                return running.result(timeout=LOOK_EVERY)
+                return running.result(timeout=POLL_SECONDS)
             except MemoryError:
                 break  # the hard limit refused an allocation
             except TimeoutError:
                 if running.done():
-                    return running.result()  # it ended just now, or raised a TimeoutError of its own
+                    return running.result()  # it ended just now, or raised TimeoutError itself
             if self._memory() > self._memory_limit:
                 break
             if time.monotonic() > end:
                 self._kill()
                 raise WorkerTimeout(
                     f"The model took longer than {self._time_limit:.3g} s on one job and was stopped."
-                    " Its file is damaged, or it needs a larger limit."
+                    " Its file is damaged, or it needs a higher limit."
                 )
         self._kill()
         raise WorkerOutOfMemory(
             f"The model took more than {self._memory_limit / 2**30:.3g} GB of memory and was stopped."
-            " Its file is damaged, or it needs a larger limit."
+            " Its file is damaged, or it needs a higher limit."
         )
 
     def _memory(self) -> int:
@@ -225,9 +230,11 @@ class _Slot:
 
         with contextlib.suppress(psutil.Error):
             pids = list(self._executor._processes)
-            if self._looked_at is None or [self._looked_at.pid] != pids:
-                self._looked_at = psutil.Process(pids[0]) if pids else None  # finding it costs more than a look
-            return self._looked_at.memory_info().rss if self._looked_at is not None else 0
+            if self._process is None or [self._process.pid] != pids:
+                self._process = (
+                    psutil.Process(pids[0]) if pids else None
+                )  # creating it costs more than reading its memory
+            return self._process.memory_info().rss if self._process is not None else 0
         return 0
 
     def _kill(self) -> None:
@@ -238,7 +245,68 @@ class _Slot:
 
 
 def _is_broken(error: BaseException) -> bool:
-    """Whether the worker process is gone, in loky's words."""
+    """Whether the worker process is gone."""
     from loky.process_executor import BrokenProcessPool, ShutdownExecutorError
 
     return isinstance(error, (BrokenProcessPool, ShutdownExecutorError))
+
+
+class SharedFiles:
+    """Bytes in files that workers read. Thread-safe.
+
+    The files used last stay, up to `max_bytes`; others are removed when the last `Blob` in this process that refers
+    to them is gone. Otherwise a server that receives new models with every visitor would fill its disk.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._count = itertools.count()
+        self._dropped: list[Blob] = []
+        self._latest: LRUCache[Blob] = LRUCache(max_bytes, lambda blob: self._sizes[blob], self._dropped.append)
+        self._sizes: weakref.WeakKeyDictionary[Blob, int] = weakref.WeakKeyDictionary()
+        self._alive: weakref.WeakValueDictionary[str, Blob] = weakref.WeakValueDictionary()
+
+    def share(self, data: bytes, digest: str) -> Blob:
+        """The file with these bytes; written if it does not exist."""
+        with self._lock:
+            blob = self._alive.get(digest) or self._written(data, digest)
+            self._sizes[blob] = len(data)
+            self._latest.put(digest, blob)
+            dropped, self._dropped[:] = list(self._dropped), []
+        del dropped  # outside the lock: their files are removed now, unless a job still uses them
+        return blob
+
+    def _written(self, data: bytes, digest: str) -> Blob:
+        path = self._folder / f"{digest}.{next(self._count)}"  # unique: an older file may be removed at this moment
+        part = path.with_suffix(".part")
+        part.write_bytes(data)
+        part.replace(path)  # a worker never sees half a file
+        blob = Blob(digest, path)
+        weakref.finalize(blob, path.unlink, missing_ok=True).atexit = False  # the folder is removed as a whole
+        self._alive[digest] = blob
+        return blob
+
+
+def first_job(warm_up: WarmUp, hard_limit: int, parent: int, folder: Path) -> None:
+    """Prepare a new worker: limit its memory, silence it, end it with its parent, and import modules.
+
+    hard_limit: bytes at which an allocation fails, for those that grow faster than the engine polls.
+    """
+    threading.Thread(target=_end_with_parent, args=(parent, folder), daemon=True).start()
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (hard_limit, hard_limit))
+    if "QVIZ_DEBUG" not in os.environ:  # delegates and crashes write to stderr; the job's error is enough for a user
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    if warm_up is not None:
+        warm_up()
+
+
+def _end_with_parent(parent: int, folder: Path) -> None:
+    """End when the engine's process has ended: if it was killed, it could not stop its workers or clean up."""
+    while os.getppid() == parent:  # never changes on Windows, where loky's workers end by themselves
+        time.sleep(1.0)
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)

@@ -1,4 +1,4 @@
-"""What a worker gives back: memory that the C library keeps after an interpreter is gone (a third of it, measured)."""
+"""Memory that glibc keeps after it was freed: how workers and the server give it back to the system."""
 
 from __future__ import annotations
 
@@ -12,69 +12,69 @@ from typing import TypeVar
 R = TypeVar("R")
 
 GROWTH = 192 << 20
-"""Bytes of resident memory after which it is worth asking; asking takes some ten milliseconds."""
-LARGE, POOLS = 256 << 10, 2
+"""Bytes of growth after which a worker frees memory; that takes some 10 ms."""
+LARGE_BLOCK, ARENAS = 256 << 10, 2
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
-"""Their numbers in malloc.h."""
-REUSED, KEPT = 16 << 20, 64 << 20
-"""Bytes of a block that a worker finds again, and of all that it keeps for that."""
+"""Parameters of mallopt, from malloc.h."""
+REUSED_BLOCK, REUSED_TOTAL = 16 << 20, 64 << 20
+"""Largest block that malloc of a worker reuses, and the free bytes that it keeps."""
+PAUSE_SECONDS = 15.0
 _PAGE = 4096
-_kept = 0
-PAUSE = 15.0
-_collected = 0.0
+_resident_after = 0
+_collected_at = 0.0
 
 
 def tidied(job: Callable[[], R]) -> R:
-    """Run a job; where the worker has grown by `GROWTH` since the last time, hand back what is free."""
-    global _kept
+    """Run a job, then free memory if the worker has grown by more than `GROWTH` since the last time."""
+    global _resident_after
     try:
         return job()
     finally:
-        if _resident() - _kept > GROWTH:
+        if _resident() - _resident_after > GROWTH:
             gc.collect()
             _trim()
-            _kept = _resident()
+            _resident_after = _resident()
 
 
 def worker_malloc(others: str = "") -> str:
-    """GLIBC_TUNABLES of a worker, whose every image takes a few blocks of a megabyte; others: what is set already.
+    """The value of GLIBC_TUNABLES for a worker. `others`: what is set already.
 
-    The next image finds the same blocks again: else the system hands them out anew, page by page, a third of the time
-    that an image takes to be decoded and resized. `tidied` gives back what has gathered. And large pages where the
-    system has them to give: weights of tens of megabytes are read through at every run (2 % of it).
+    An image needs a few blocks of about 1 MB. If the next image can reuse them, decoding and resizing takes a third
+    less time than with fresh pages from the system. Huge pages, where available, save 2 % of a run, which reads tens of
+    megabytes of weights.
     """
-    own = f"glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold={REUSED}:glibc.malloc.trim_threshold={KEPT}"
-    return f"{own}:{others}" if others else own
+    tunables = f"hugetlb=1:glibc.malloc.mmap_threshold={REUSED_BLOCK}:glibc.malloc.trim_threshold={REUSED_TOTAL}"
+    return f"glibc.malloc.{tunables}:{others}" if others else f"glibc.malloc.{tunables}"
 
 
 def trim_malloc() -> None:
-    """For a server that many hand large files to: what is free goes back to the system.
+    """Make a server return freed memory to the system.
 
-    glibc moves the size from which it does so up to the largest block ever freed (5 MB after one model), and keeps a
-    pool for every few threads, which hardly ever shrinks; a server has a thread a visit.
+    By default glibc raises its threshold for that to the largest block ever freed (5 MB after one model) and keeps an
+    arena for every few threads, which hardly ever shrinks; a server has a thread per visit.
     """
     try:
         libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
-        libc.mallopt(M_ARENA_MAX, POOLS)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
+        libc.mallopt(M_ARENA_MAX, ARENAS)
     except (OSError, AttributeError):  # no glibc
         return
 
 
 def free_closed_sessions() -> None:
-    """Free what is unreachable, at most every `PAUSE` seconds.
+    """Free unreachable objects, at most every `PAUSE_SECONDS`.
 
-    A visitor who has left holds megabytes in few objects, in cycles; Python looks for those after many new objects.
+    A closed session leaves megabytes in few objects, in cycles; Python looks for cycles only after many new objects.
     """
-    global _collected
-    if time.monotonic() - _collected > PAUSE:
-        _collected = time.monotonic()
+    global _collected_at
+    if time.monotonic() - _collected_at > PAUSE_SECONDS:
+        _collected_at = time.monotonic()
         gc.collect()
         _trim()
 
 
 def _resident() -> int:
-    """Bytes; 0 where the system does not tell (then nothing is ever asked)."""
+    """Resident bytes of this process; 0 if unknown."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
     except (OSError, ValueError, IndexError):
@@ -84,5 +84,5 @@ def _resident() -> int:
 def _trim() -> None:
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):  # no glibc: its allocator has its own ways
+    except (OSError, AttributeError):  # no glibc
         return

@@ -39,7 +39,7 @@ def test_wrong_workers_are_one_sentence(
 ) -> None:
     if "://" in workers:
         pytest.importorskip("distributed")
-        monkeypatch.setattr("qviz.engine.cluster_client.PATIENCE", 1.0)
+        monkeypatch.setattr("qviz.engine.cluster.CONNECT_SECONDS", 1.0)
     found = run("info", sample.models["float32"], f"--workers={workers.format(nobody=nobody_listens())}")
     assert (found.status, found.out) == (2, "")
     assert sentence in found.err
@@ -64,7 +64,7 @@ def test_a_cluster_says_what_this_machine_says(run: Run, sample: Sample) -> None
 
 def test_a_scheduler_without_workers_is_one_sentence(run: Run, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr("qviz.engine.cluster_client.PATIENCE", 4.0)
+    monkeypatch.setattr("qviz.engine.cluster.CONNECT_SECONDS", 4.0)
     with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
         found = run("info", sample.models["float32"], "--workers", cluster.scheduler_address)
     assert found.status == 2

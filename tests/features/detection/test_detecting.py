@@ -24,8 +24,8 @@ import pytest
 from qviz.context import Context
 from qviz.engine import Blob, LocalEngine, importing
 from qviz.errors import Cancelled
-from qviz.features.detection.batching import MOST
-from qviz.features.detection.inference import BUNDLES_AHEAD, Detected, detect_images, in_order
+from qviz.features.detection.batching import MAX_BATCH
+from qviz.features.detection.inference import BATCHES_AHEAD, Detected, detect_images, in_order
 from qviz.features.detection.models import LoadedModel
 from qviz.progress import Advance
 from qviz.session import Session
@@ -44,8 +44,7 @@ class Counted:
         self.jobs: list[str] = []
 
     def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        asked = args[0] if len(args) == 1 else [(args[1], [args[0]])]
-        self.jobs += [blob.digest for _, models in asked for blob, _ in models]
+        self.jobs += [blob.digest for blob, *_ in args[0]]
         return self._engine.submit(function, *args, **kwargs)
 
     submit_urgent = submit
@@ -102,12 +101,12 @@ def test_adding_a_variant_computes_that_variant_only(
     second = detect_images(Context(counted, store=store), models, images, 3, 0.05)
     assert counted.jobs == [models[2].digest] * 3
     counted.jobs.clear()
-    told: list[tuple[int, int]] = []
+    reports: list[tuple[int, int]] = []
     third = detect_images(
-        Context(counted, store=store, progress=Advance(lambda *done: told.append(done))), models, images, 3, 0.05
+        Context(counted, store=store, progress=Advance(lambda *done: reports.append(done))), models, images, 3, 0.05
     )
     assert counted.jobs == []
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert reports == [(1, 3), (2, 3), (3, 3)]
     assert seen(second) == seen(third) == seen(fresh)
     assert first.images == third.images == fresh.images
     assert any(one.candidates is not None and len(one.candidates) for one in third.inferences.values())
@@ -184,12 +183,12 @@ def test_cancelling_lets_queued_jobs_go(images: list[EncodedImage], engine: Loca
         return [jobs[-1]]
 
     taken = []
-    with pytest.raises(Cancelled, match="was stopped before it was done"):
+    with pytest.raises(Cancelled, match="was stopped before it finished"):
         for image, _ in in_order(Context(engine, cancel=cancel), many(images, 1000), submit):
             taken.append(image.name)
             cancel.set()
     assert taken == ["0.jpg"]
-    assert len(jobs) <= (BUNDLES_AHEAD * engine.workers + 2) * MOST
+    assert len(jobs) <= (BATCHES_AHEAD * engine.workers + 2) * MAX_BATCH
     assert sum(job.cancelled() for job in jobs) >= len(jobs) - 2 * engine.workers - 1
     assert engine.submit(len, "abc").result(timeout=60) == 3
 
@@ -211,7 +210,7 @@ def test_few_images_are_held_at_a_time(
     def given() -> Iterator[EncodedImage]:
         for image in many(images, 200):
             read[0] += 1
-            assert read[0] - done[0] <= (BUNDLES_AHEAD * engine.workers + 2) * MOST
+            assert read[0] - done[0] <= (BATCHES_AHEAD * engine.workers + 2) * MAX_BATCH
             yield image
 
     for _ in range(2):  # from the engine, then from the store
