@@ -32,9 +32,9 @@ def test_calibration(run: Run, sample: Sample, tmp_path: Path) -> None:
 
 
 BAD = [
-    ((), "Give either --dataset FILE or --reference-as-truth"),
-    (("--dataset", "x.json", "--reference-as-truth"), "Give either --dataset FILE or --reference-as-truth"),
-    (("--dataset", "x.json", "--images", "x.jpg"), "--images is for --reference-as-truth"),
+    ((), "are measured on, and 1 are too few; give at least 4"),
+    (("--dataset", "x.json", "--reference-as-truth"), "Give --dataset FILE or --reference-as-truth, not both"),
+    (("--dataset", "x.json", "--images", "x.jpg"), "Give --dataset FILE or --images PATH, not both"),
     (("--dataset", "x.json", "--dataset-images", "nowhere"), "nowhere is not a folder"),
     (("--dataset", "x.json"), "x.json does not exist"),
     (("--reference-as-truth",), "are measured on, and 1 are too few; give at least 4"),

@@ -32,7 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference-as-truth",
         action="store_true",
-        help="without annotations: measure agreement with SOURCE, on --images or on half of the calibration images",
+        help="agreement with SOURCE, on --images or on half of the calibration images (default without --dataset)",
     )
     parser.add_argument("--recipe", default="int8", metavar="int8|int16x8")
     parser.add_argument("--ranges", default="minmax", metavar="minmax|moving_average|percentile")
@@ -92,10 +92,10 @@ def _check(args: argparse.Namespace) -> None:
     """Raises DatasetError."""
     if not args.calibration:
         raise DatasetError("No calibration images are given; give --calibration PATH.")
-    if (args.dataset is None) != args.reference_as_truth:
-        raise DatasetError("Give either --dataset FILE or --reference-as-truth: what calibrations are measured on.")
+    if args.dataset is not None and args.reference_as_truth:
+        raise DatasetError("Give --dataset FILE or --reference-as-truth, not both.")
     if args.dataset is not None and args.images:
-        raise DatasetError("--images is for --reference-as-truth; a dataset has its own images (--dataset-images DIR).")
+        raise DatasetError("Give --dataset FILE or --images PATH, not both; --dataset-images DIR has its images.")
     if args.dataset_images is not None and not args.dataset_images.is_dir():
         raise DatasetError(f"{args.dataset_images} is not a folder; give the folder of the annotated images.")
 
