@@ -14,6 +14,7 @@ from playwright.sync_api import sync_playwright
 from benchmarks.dropped_image import FLAGS, limit, server
 from benchmarks.figures import line
 from benchmarks.throughput import MODELS, SAMPLE
+from qviz.context import Context
 from qviz.corruptions import CORRUPTIONS
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine, importing
@@ -74,10 +75,10 @@ def rates() -> None:
     data = replace(scenes, images=scenes.images[:SCENES])
     with LocalEngine(warm_up=importing("qviz.detector")) as engine:
         models = Session(*MODELS, engine=engine, cache=False).models
-        evaluate(engine, models, data)  # warms the workers
+        evaluate(Context(engine), models, data)  # warms the workers
         for _ in range(ROUNDS):
-            clean = evaluate(engine, models, data).images_per_second
-            shifted = sweep(engine, models, data, *SHIFTS).images_per_second
+            clean = evaluate(Context(engine), models, data).images_per_second
+            shifted = sweep(Context(engine), models, data, *SHIFTS).images_per_second
             print(f"sweep {shifted:5.1f}, evaluation {clean:5.1f} images/s; ratio {shifted / clean:.2f}   goal 0.8")
 
 

@@ -17,9 +17,11 @@ from PIL import Image
 
 from benchmarks.quantization_debugger import resident
 from benchmarks.throughput import MODELS, SAMPLE
+from qviz.context import Context
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine, importing
 from qviz.features.accuracy import evaluate
+from qviz.progress import Advance
 from qviz.session import Session
 
 COUNTS = (200, 2000)
@@ -64,9 +66,8 @@ def most(images: int) -> tuple[float, float]:
 
     with tempfile.TemporaryDirectory() as name, LocalEngine(warm_up=importing("qviz.detector")) as engine:
         path = dataset(Path(name), images)
-        result = evaluate(
-            engine, Session(*MODELS, engine=engine, cache=False).models, read_coco(path, Path(name)), on_progress=look
-        )
+        models = Session(*MODELS, engine=engine, cache=False).models
+        result = evaluate(Context(engine, progress=Advance(look)), models, read_coco(path, Path(name)))
         high = max(high, resident())
     return high, result.images_per_second
 

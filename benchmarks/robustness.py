@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.what_if import quiet
+from qviz.context import Context
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import find_images, load_images
 from qviz.detector import decoded
@@ -76,9 +77,9 @@ def swept(engine: LocalEngine, folder: Path, files: dict[str, bytes], data: Data
         path.write_bytes(content)
     models = Session(FLOAT, *paths, engine=engine, cache=False).models
     print("\nloss when clean, AP x100, [95 % interval], * significant")
-    for row in evaluate(engine, models, data).losses:
+    for row in evaluate(Context(engine), models, data).losses:
         print(f"{row.variant:<34} {_line(row.ap.value, row.ap.low, row.ap.high, row.ap.significant)}")
-    return sweep(engine, models, data, CORRUPTIONS, SEVERITIES)
+    return sweep(Context(engine), models, data, CORRUPTIONS, SEVERITIES)
 
 
 def _line(value: float | None, low: float | None, high: float | None, significant: bool | None) -> str:
@@ -99,8 +100,8 @@ def show(result: Robustness) -> None:
 def show_alarm(found: OutOfRange) -> None:
     print(f"\nalarm of {found.variant}: {len(found.alarms)} of {len(found.images)} images, typical {found.typical:.4f}")
     for image in found.images[:3]:
-        layers = ", ".join(f"{layer.order} {layer.op_kind}" for layer in image.layers[:3])
-        print(f"  {image.image:<28} {image.score:.4f}, {image.outside} layers outside: {layers}")
+        layers = ", ".join(f"{layer.op_index} {layer.op_type}" for layer in image.layers[:3])
+        print(f"  {image.image:<28} {image.score:.4f}, {image.layers_outside} layers outside: {layers}")
     print(f"to add: {len(found.add)} images cover {found.add[-1].covered:.0%}" if found.add else "nothing to add")
 
 
@@ -119,7 +120,7 @@ def main() -> None:
         path = folder / "bright_only.tflite"
         path.write_bytes(files["bright_only"])
         variant = Session(FLOAT, path, engine=engine, cache=False).models[1]
-        alarm = out_of_range(engine, reference, variant, [*photographs, *dark])
+        alarm = out_of_range(Context(engine), reference, variant, [*photographs, *dark])
         chosen = {row.digest for row in alarm.add}
         added = [image for image in [*photographs, *dark] if image.digest in chosen]
         files["bright_and_added"] = build(reference, [*bright, *inputs_of(reference, added)])

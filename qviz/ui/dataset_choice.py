@@ -1,4 +1,4 @@
-"""What the Accuracy page measures on: the annotations, the sample's scenes, or the reference's own detections."""
+"""What pages measure on: the annotations, the sample's scenes, or images with the reference as ground truth."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import streamlit as st
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import unannotated_images
 from qviz.errors import QvizError
-from qviz.formatting import as_text
+from qviz.formatting import as_text, plural
 from qviz.structures import Dataset, digest_of
 from qviz.ui import view
 from qviz.ui.page import Page
 from qviz.ui.sample import FOLDER
 
 DIGESTS = "qviz_dataset_digests"
+MAX_DIGESTS = 4
 AGREED = "qviz_reference_truth"
 SCENES = FOLDER / "scenes"
 REFERENCE = "reference"
@@ -24,7 +25,7 @@ REFERENCE = "reference"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """A dataset, known by its digest."""
+    """A dataset, identified by its digest."""
 
     label: str
     dataset: Dataset
@@ -33,68 +34,66 @@ class Source:
 
 
 def sources(here: Page) -> dict[str, Source]:
-    """All that can be measured on; annotated ones first."""
-    held, found = here.workspace, {}
-    if held.dataset is not None:
-        name = "Photographs" if held.is_sample else held.dataset.name
-        found["annotations"] = Source(f"{name} ({len(held.dataset.images)})", held.dataset, _digest(held.dataset))
-    if held.is_sample and (scenes := _scenes()) is not None:
-        found["scenes"] = Source(f"Composed scenes ({len(scenes.images)})", scenes, _digest(scenes))
-    if held.images:
-        dataset = unannotated_images("Loaded images", held.images)
-        digest = digest_of(repr([(image.name, image.digest) for image in held.images]).encode())
-        label = f"{_count(len(held.images))}, reference as truth"
-        found[REFERENCE] = Source(label, dataset, digest, reference_as_truth=True)
-    return found
+    """Everything that can be measured on, by key; annotated datasets first."""
+    workspace, rows = here.workspace, {}
+    if workspace.dataset is not None:
+        name = "Photographs" if workspace.is_sample else workspace.dataset.name
+        label = f"{name} ({len(workspace.dataset.images)})"
+        rows["annotations"] = Source(label, workspace.dataset, _cached_digest(workspace.dataset))
+    if workspace.is_sample and (scenes := _scenes()) is not None:
+        rows["scenes"] = Source(f"Composed scenes ({len(scenes.images)})", scenes, _cached_digest(scenes))
+    if workspace.images:
+        dataset = unannotated_images("Loaded images", workspace.images)
+        digest = digest_of(repr([(image.name, image.digest) for image in workspace.images]).encode())
+        label = f"{plural(len(workspace.images), 'image')}, reference as truth"
+        rows[REFERENCE] = Source(label, dataset, digest, reference_as_truth=True)
+    return rows
 
 
-def _count(images: int) -> str:
-    return "1 image" if images == 1 else f"{images} images"
-
-
-def choose(known: Mapping[str, Source]) -> Source | None:
-    """The one in view; without annotations None until somebody agrees to do without."""
-    if list(known) == [REFERENCE]:
-        return known[REFERENCE] if st.session_state.get(AGREED) else None
-    first, kept = next(iter(known)), view.current().data
-    usual = kept if kept in known else first
-    chosen: str | None = usual
-    if len(known) > 1:
+def choose(sources: Mapping[str, Source]) -> Source | None:
+    """The dataset in view; without annotations None until the user agrees to take the reference as truth."""
+    if list(sources) == [REFERENCE]:
+        return sources[REFERENCE] if st.session_state.get(AGREED) else None
+    first, current = next(iter(sources)), view.current().data
+    if current not in sources:
+        current = first
+    chosen: str | None = current
+    if len(sources) > 1:
         chosen = st.segmented_control(
             "Measured on",
-            list(known),
-            default=usual,
-            format_func=lambda name: as_text(known[name].label),
-            key=f"accuracy-data-{usual}",
+            list(sources),
+            default=current,
+            format_func=lambda name: as_text(sources[name].label),
+            key=f"accuracy-data-{current}",
             label_visibility="collapsed",
         )
-    if (chosen or usual) != usual:
+    if (chosen or current) != current:
         view.change(data="" if chosen == first else chosen)
         st.rerun()
-    return known[usual]
+    return sources[current]
 
 
 @st.cache_resource(show_spinner=False)
 def _scenes() -> Dataset | None:
-    """The sample's composed scenes, where they are there."""
+    """The sample's composed scenes, or None where they are not installed."""
     try:
         return replace(read_coco(SCENES / "annotations.json", SCENES), name="scenes/annotations.json")
     except (QvizError, OSError):
         return None
 
 
-def _digest(dataset: Dataset) -> str:
-    """Computed once a session: its images may have gigabytes. Kept with the dataset, so its id stays its own."""
-    known: dict[int, tuple[Dataset, str]] = st.session_state.setdefault(DIGESTS, {})
-    if id(dataset) not in known:
-        while len(known) >= 4:
-            known.pop(next(iter(known)))
-        known[id(dataset)] = dataset, digest(dataset)
-    return known[id(dataset)][1]
+def _cached_digest(dataset: Dataset) -> str:
+    """Computed once per session, as the images may have gigabytes. The dataset is cached too, so that its id stays."""
+    cached: dict[int, tuple[Dataset, str]] = st.session_state.setdefault(DIGESTS, {})
+    if id(dataset) not in cached:
+        while len(cached) >= MAX_DIGESTS:
+            cached.pop(next(iter(cached)))
+        cached[id(dataset)] = dataset, digest(dataset)
+    return cached[id(dataset)][1]
 
 
 def digest(dataset: Dataset) -> str:
-    """By its annotations and its images: their bytes, or where they lie."""
+    """sha256 of the annotations and the images: their bytes, or their paths."""
     rows = [
         (
             image.name,

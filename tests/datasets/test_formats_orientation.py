@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from qviz import api
+from qviz.context import Context
+from qviz.datasets.annotated import read_dataset
 from qviz.datasets.coco import parse_coco
 from qviz.datasets.images import read_image
 from qviz.engine import Engine
+from qviz.features.accuracy import evaluate
 from qviz.features.detection.models import LoadedModel
 from qviz.structures import EncodedImage
 from tests.conftest import Sample
@@ -83,7 +85,7 @@ def test_ap_is_that_of_the_image_without_the_tag(
                     data = tagged(picture, orientation)
             (tmp_path / folder / image["file_name"]).write_bytes(data)
     scores = [
-        api.evaluate([loaded["float32"]], tmp_path / folder / "x.json", engine=engine).models[0].ap
+        evaluate(Context(engine), [loaded["float32"]], read_dataset(tmp_path / folder / "x.json")).models[0].ap
         for folder in ("as_drawn", "tagged")
     ]
     assert scores[0] is not None

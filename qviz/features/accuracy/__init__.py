@@ -1,71 +1,67 @@
-"""All models of a comparison on one dataset, whose truths are annotated or are what the reference itself finds.
+"""AP of every model on one dataset, what each variant loses, and the errors, thresholds and images behind the loss.
 
-What stands behind the AP of one model, and behind the loss of a variant: errors, thresholds, confusions, images.
-
-Detections as COCO's results format: what COCOeval, FiftyOne and other tools read.
-
-bbox is x, y, width, height in pixels of the original image; image and category ids are the annotation file's own.
+The ground truth is annotated, or the reference's own detections stand for it (see `truth`).
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from qviz.context import Context
 from qviz.detector import AP_SCORE, PAGE_SCORE
-from qviz.engine import Engine
 from qviz.errors import DatasetError
-from qviz.features.accuracy.ap import AveragePrecision, Judged, VariantLoss, judge
+from qviz.features.accuracy.ap import APResult, AveragePrecision, VariantLoss, average_precision
 from qviz.features.accuracy.bootstrap import Bootstrap
 from qviz.features.accuracy.confusion import (
     Confusion,
     ImageLoss,
-    Taken,
+    ModelConfusions,
     confusions,
     image_losses,
-    taken_for,
+    model_confusions,
     worst_image_of,
 )
 from qviz.features.accuracy.errors import ErrorCost, error_costs
+from qviz.features.accuracy.evaluator import Evaluator
 from qviz.features.accuracy.thresholds import Reliability, ThresholdShift, reliability, threshold_shift
-from qviz.features.accuracy.truth import REMARK, as_truths, category_ids, reconcile
-from qviz.features.detection.detect import Detected, Reading, detect_images
+from qviz.features.accuracy.truth import REMARK, reconcile
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
-from qviz.features.settings import a_few, guess_all, unknown_settings
-from qviz.progress import Advance, OnProgress, silent
-from qviz.store import Store
-from qviz.structures import Dataset, DatasetImage, Detections, GroundTruth
+from qviz.result import Result, to_json
+from qviz.structures import Dataset, Detections
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-TOLD = 20
-"""Confusions and images that the JSON lists."""
+MAX_LISTED = 20
+"""ModelConfusions and images that the JSON lists."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelAccuracy:
-    """One model on one dataset: all that a comparison with another needs."""
+    """One model on one dataset: everything that a comparison with another model needs."""
 
-    judged: Judged
+    ap: APResult
     errors: tuple[ErrorCost, ...]
     reliability: Reliability
-    taken: Taken
+    confusions: ModelConfusions
 
 
 @dataclass(frozen=True, slots=True)
 class LossDetail:
-    """One variant against the reference. errors: (reference's, variant's) of each kind; the rest the gravest first.
+    """What is behind the loss of one variant.
 
-    worst_image_of: class -> digest of the image on which most of its objects are lost.
+    Attributes:
+        errors: (reference's, variant's) cost of each kind of error.
+        threshold: Best confidence thresholds of both.
+        confusions: Wrong pairs of classes, the largest change first.
+        images: Objects lost per image, the worst first.
+        worst_image_of: Class -> digest of the image on which most of its objects are lost.
     """
 
     errors: tuple[tuple[ErrorCost, ErrorCost], ...]
@@ -78,56 +74,69 @@ class LossDetail:
         """As `qviz evaluate --json` prints it beside the loss; delta is the variant's cost minus the reference's."""
         return {
             "errors": {
-                first.kind: {
-                    "reference": first.cost,
-                    "variant": second.cost,
-                    "delta": second.cost - first.cost,
-                    "reference_count": first.count,
-                    "variant_count": second.count,
+                reference.kind: {
+                    "reference": reference.cost,
+                    "variant": variant.cost,
+                    "delta": variant.cost - reference.cost,
+                    "reference_count": reference.count,
+                    "variant_count": variant.count,
                 }
-                for first, second in self.errors
+                for reference, variant in self.errors
             },
             "threshold": self.threshold.to_json(),
-            "confusions": [asdict(row) for row in self.confusions[:TOLD]],
-            "worst_images": [{**asdict(row), "loss": row.loss} for row in self.images[:TOLD] if row.loss > 0],
+            "confusions": to_json(self.confusions[:MAX_LISTED]),
+            "worst_images": to_json([row for row in self.images[:MAX_LISTED] if row.loss > 0]),
         }
 
 
 def model_accuracy(
     name: str, dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int]
 ) -> ModelAccuracy:
-    """detections: by image id, in pixels of the original; classes: class id -> category id."""
-    judged = judge(name, dataset, detections, classes)
+    """detections: image id -> detections in pixels of the original; classes: class id -> category id."""
+    ap = average_precision(name, dataset, detections, classes)
     return ModelAccuracy(
-        judged,
+        ap,
         error_costs(dataset, detections, classes),
-        reliability(judged.tables),
-        taken_for(dataset, detections, classes, PAGE_SCORE),
+        reliability(ap.tables),
+        model_confusions(dataset, detections, classes, PAGE_SCORE),
     )
 
 
 def loss_detail(
     dataset: Dataset, digests: Mapping[int, str], reference: ModelAccuracy, variant: ModelAccuracy
 ) -> LossDetail:
-    """digests: image id -> the image's digest."""
-    labels: Sequence[str] = [row.label for row in reference.judged.figures.per_class]
+    """digests: image id -> digest of the image."""
+    labels: Sequence[str] = [row.label for row in reference.ap.figures.per_class]
+    pair = reference.confusions, variant.confusions
     return LossDetail(
         tuple(zip(reference.errors, variant.errors, strict=True)),
-        threshold_shift(labels, reference.judged.tables, variant.judged.tables),
-        confusions(reference.taken, variant.taken),
-        image_losses(dataset, digests, reference.taken, variant.taken),
-        worst_image_of(dataset, digests, reference.taken, variant.taken),
+        threshold_shift(labels, reference.ap.tables, variant.ap.tables),
+        confusions(*pair),
+        image_losses(dataset, digests, *pair),
+        worst_image_of(dataset, digests, *pair),
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Evaluation:
-    """models: the reference first; losses, details: a row a variant.
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Evaluation(Result):
+    """AP of every model and the loss of every variant.
 
-    curves: a model's (classes, 101) interpolated precision at IoU .50 over recall 0 to 1, NaN without truths.
-    reference_as_truth: nobody annotated the images; see `reference_truth` for what the figures then mean.
-    results: a model's (n, 7) detections, see `Judged`; image_ids: the annotation file's own id of each image in them.
+    Attributes:
+        dataset: Its name.
+        images, annotations: How many were evaluated.
+        skipped: One sentence per image or category that was left out.
+        models: The reference first.
+        losses, details: One entry per variant.
+        images_per_second: All models together.
+        warnings: Of lint, as JSON.
+        curves: Per model (classes, 101) interpolated precision at IoU .50 over recall 0 to 1, NaN without ground truth.
+        reliabilities: Per model.
+        reference_as_truth: Nobody annotated the images; see `truth` for what the figures then mean.
+        results: Per model (n, 7) detections, see `APResult`.
+        image_ids: Image id in `results` -> the annotation file's own id.
     """
+
+    ROWS: ClassVar = "models"
 
     dataset: str
     images: int
@@ -145,7 +154,7 @@ class Evaluation:
     image_ids: Mapping[int, int | str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """As `qviz evaluate --json` prints it, the gate left out."""
+        """As `qviz evaluate --json` prints it, without the gate."""
         return {
             "dataset": {
                 "name": self.dataset,
@@ -155,18 +164,18 @@ class Evaluation:
                 "reference_as_truth": self.reference_as_truth,
             },
             "models": [
-                {**asdict(model), "reliability": asdict(kept)}
-                for model, kept in zip(self.models, self.reliabilities, strict=True)
+                {**to_json(model), "reliability": to_json(row)}
+                for model, row in zip(self.models, self.reliabilities, strict=True)
             ],
             "losses": [
-                {**loss.to_json(), **detail.to_json()} for loss, detail in zip(self.losses, self.details, strict=True)
+                {**to_json(loss), **detail.to_json()} for loss, detail in zip(self.losses, self.details, strict=True)
             ],
             "images_per_second": self.images_per_second,
-            "warnings": list(self.warnings),
+            "warnings": to_json(self.warnings),
         }
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a model and class."""
+        """One row per model and class."""
         import pandas as pd
 
         rows = [{"model": model.name, **asdict(row)} for model in self.models for row in model.per_class]
@@ -174,120 +183,79 @@ class Evaluation:
 
 
 def evaluate(
-    engine: Engine,
+    context: Context,
     models: Sequence[LoadedModel],
     dataset: Dataset,
+    *,
     score: float = AP_SCORE,
-    on_progress: OnProgress = silent,
-    threads: int = 1,
-    store: Store | None = None,
-    cancel: threading.Event | None = None,
     reference_as_truth: bool = False,
 ) -> Evaluation:
-    """AP of every model and the loss of every variant (all but the first). Raises DatasetError, QvizError.
+    """AP of every model and the loss of every variant (all models but the first).
 
-    store, cancel: as `detect_images` takes them. reference_as_truth: what is annotated is left aside.
+    Args:
+        dataset: Annotated images; images alone where the reference stands for the truth.
+        score: Minimum confidence of a detection that counts.
+        reference_as_truth: The reference's own detections replace the annotations.
+
+    Raises:
+        Cancelled, DatasetError: Nothing is annotated, or no image could be run by every model.
+
+    Example:
+        >>> with qviz.open(FLOAT32, INT8, dataset=ANNOTATIONS, dataset_images=IMAGES) as session:
+        ...     session.evaluate().losses[0].ap.value > 0
+        True
     """
-    if unknown_settings(models[0]):
-        models = guess_all(engine, models, [image.encoded() for image in a_few(dataset.images)])
-    reading = Reading()
+    if not dataset.categories and not reference_as_truth:
+        raise DatasetError(
+            f"Nothing is annotated in {dataset.name}; give annotated images, or take the reference's own detections"
+            " for the truth (--reference-as-truth)."
+        )
     start = time.monotonic()
-    detected = detect_images(Context(engine, store=store, threads=threads, progress=Advance(on_progress), cancel=cancel), models, reading.of(dataset.images), len(dataset.images), score, candidates=False)  # fmt: skip
-    detected.skipped.extend(reading.unread)
-    found = _evaluation(models, dataset, reading.digests, detected, time.monotonic() - start, reference_as_truth)
-    return replace(found, warnings=tuple(warning.to_json() for warning in lint_all(models, threads)))
-
-
-def _evaluation(
-    models: Sequence[LoadedModel],
-    dataset: Dataset,
-    digests: Mapping[int, str],
-    detected: Detected,
-    seconds: float,
-    reference_as_truth: bool,
-) -> Evaluation:
-    """What has been detected, judged."""
-    complete = _complete(models, dataset, digests, detected)
-    found = {model.digest: _detections(model, complete, digests, detected) for model in models}
-    classes = {model.digest: _classes(model, complete, found[model.digest], reference_as_truth) for model in models}
-    if reference_as_truth:
-        complete = as_truths(complete, found[models[0].digest], models[0].inspection)
-    results = [model_accuracy(m.name, complete, found[m.digest], classes[m.digest]) for m in models]
-    unmatched = (REMARK,) if reference_as_truth else _unmatched(models, complete)
-    said = (*dataset.skipped, *detected.skipped, *unmatched)
+    evaluator = Evaluator(context, models, dataset, score, reference_as_truth)
+    seconds = time.monotonic() - start
+    context.progress.step("Matching objects and resampling the images")
+    complete = evaluator.dataset
+    results = [
+        model_accuracy(model.name, complete, evaluator.detections(model), evaluator.classes(model)) for model in models
+    ]
+    remarks = (REMARK,) if reference_as_truth else tuple(_unmatched(models, complete))
     return Evaluation(
         dataset=dataset.name,
-        images=len(complete.images),
+        images=evaluator.images,
         annotations=complete.annotations,
-        skipped=said,
-        models=tuple(model.judged.figures for model in results),
+        skipped=(*evaluator.skipped, *remarks),
+        models=tuple(model.ap.figures for model in results),
         losses=_losses(results),
-        images_per_second=len(complete.images) / seconds if seconds > 0 else 0.0,
-        curves=tuple(model.judged.curves for model in results),
+        images_per_second=evaluator.images / seconds if seconds > 0 else 0.0,
+        warnings=tuple(warning.to_json() for warning in lint_all(models, context.threads)),
+        curves=tuple(model.ap.curves for model in results),
         reliabilities=tuple(model.reliability for model in results),
-        details=tuple(loss_detail(complete, digests, results[0], variant) for variant in results[1:]),
+        details=tuple(loss_detail(complete, evaluator.digests, results[0], variant) for variant in results[1:]),
         reference_as_truth=reference_as_truth,
-        results=tuple(model.judged.results for model in results),
-        image_ids={i.id: i.id if i.source_id is None else i.source_id for i in complete.images},
+        results=tuple(model.ap.results for model in results),
+        image_ids={row.id: row.id if row.source_id is None else row.source_id for row in complete.images},
     )
-
-
-def _complete(
-    models: Sequence[LoadedModel], dataset: Dataset, digests: Mapping[int, str], detected: Detected
-) -> Dataset:
-    """The images that every model has run."""
-    images = tuple(
-        image
-        for image in dataset.images
-        if all((model.digest, digests.get(image.id, "")) in detected.inferences for model in models)
-    )
-    if not images:
-        raise DatasetError("No image could be run by every model. " + " ".join(detected.skipped[:3]))
-    return replace(dataset, images=images)
-
-
-def _detections(
-    model: LoadedModel, dataset: Dataset, digests: Mapping[int, str], detected: Detected
-) -> dict[int, Detections]:
-    return {image.id: detected.inferences[model.digest, digests[image.id]].detections for image in dataset.images}
-
-
-def _classes(
-    model: LoadedModel, dataset: Dataset, found: Mapping[int, Detections], reference_as_truth: bool
-) -> Mapping[int, int]:
-    """class id -> category id; where the reference is the truth its own classes are the categories."""
-    if reference_as_truth:
-        return {int(class_id): int(class_id) for seen in found.values() for class_id in seen.class_ids}
-    return category_ids(model.inspection.labels, dataset.categories)
 
 
 def _unmatched(models: Sequence[LoadedModel], dataset: Dataset) -> Iterator[str]:
-    """Categories and labels that do not meet, once for all models of the same labels."""
+    """Categories and labels that do not match, once for all models with the same labels."""
     for labels in dict.fromkeys(model.inspection.labels for model in models):
         yield from reconcile(labels, dataset).sentences()
 
 
 def _losses(results: Sequence[ModelAccuracy]) -> tuple[VariantLoss, ...]:
-    reference, *variants = (model.judged for model in results)
+    reference, *variants = (model.ap for model in results)
     if not variants:
         return ()
-    drawn = Bootstrap(reference.tables)
-    return tuple(drawn.loss(reference.figures, variant.figures, variant.tables) for variant in variants)
-
-
-def truths_as_labelled(image: DatasetImage, dataset: Dataset, labels: Sequence[str]) -> GroundTruth:
-    """An image's truths in the model's own classes; those that it cannot name are left out."""
-    classes = {category: class_id for class_id, category in category_ids(labels, dataset.categories).items()}
-    known = np.isin(image.category_ids, list(classes))
-    return GroundTruth(
-        image.boxes[known].astype(np.float32),
-        np.array([classes[int(category)] for category in image.category_ids[known]], np.int32),
-        image.is_crowd[known],
-    )
+    bootstrap = Bootstrap(reference.tables)
+    return tuple(bootstrap.loss(reference.figures, variant.figures, variant.tables) for variant in variants)
 
 
 def coco_results(evaluation: Evaluation, model_index: int) -> list[dict[str, Any]]:
-    """A row a detection of the model at that place (0: the reference), on the images that every model has run."""
+    """The detections of one model (0: the reference) in COCO's results format, for COCOeval and other tools.
+
+    bbox is x, y, width, height in pixels of the original image; image and category ids are the annotation file's own.
+    """
     return [
         {
             "image_id": evaluation.image_ids[int(row[0])],

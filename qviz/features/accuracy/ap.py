@@ -1,23 +1,19 @@
-"""Average precision as pycocotools computes it: its rule of matching, and its accumulation on tables.
+"""Average precision as pycocotools computes it, by class and overall, and what a variant loses.
 
-AP, AP50, AP75, small, medium, large and AR are COCOeval's twelve numbers' first six and its AR at 100 detections. The
-matches equal pycocotools' one by one, and the figures but for the order of additions (1e-15).
-
-The figures of accuracy: AP of a model, overall and by class, and what a variant loses.
-
-AP, AP50, AP75, small, medium, large and AR lie in [0, 1]; a class without truths has none (None, not 0 and not -1).
-Loss is reference minus variant: positive is worse.
+The matches equal pycocotools' one by one, the metrics up to the order of additions (1e-15). Metrics lie in [0, 1]; a
+class without ground truth has None, neither 0 nor -1. Loss is reference minus variant: positive is worse.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from qviz.features.accuracy.coco_matching import ClassTable, MatchTables, match, result_rows
+from qviz.formatting import UNKNOWN
 from qviz.structures import Dataset, Detections, Loss
 
 if TYPE_CHECKING:
@@ -26,7 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClassAP:
-    """truths: annotated objects that are no crowd; images: those that show one."""
+    """One class of one model.
+
+    Attributes:
+        truths: Annotated objects that are not crowds.
+        images: Images that show one.
+    """
 
     label: str
     ap: float | None
@@ -37,7 +38,10 @@ class ClassAP:
 
 @dataclass(frozen=True, slots=True)
 class AveragePrecision:
-    """One model on one dataset."""
+    """One model on one dataset: one field per row of `METRICS`, in [0, 1] or None where nothing is annotated.
+
+    A field that is added needs a default, so that saved studies still open.
+    """
 
     name: str
     ap: float | None
@@ -50,11 +54,11 @@ class AveragePrecision:
     per_class: tuple[ClassAP, ...]
 
     def figures(self) -> tuple[float | None, ...]:
-        """AP, AP50, AP75, small, medium, large, AR."""
-        return (self.ap, self.ap50, self.ap75, self.ap_small, self.ap_medium, self.ap_large, self.ar)
+        """The metrics in the order of `METRICS`."""
+        return tuple(metric.of(self) for metric in METRICS)
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a class."""
+        """One row per class."""
         import pandas as pd
 
         return pd.DataFrame([asdict(row) for row in self.per_class])
@@ -64,14 +68,12 @@ class AveragePrecision:
 class ClassLoss:
     """The loss of one class."""
 
+    JSON_INLINE: ClassVar = ("loss",)
+
     label: str
     loss: Loss
     truths: int
     images: int
-
-    def to_json(self) -> dict[str, Any]:
-        """One flat row."""
-        return {"label": self.label, **asdict(self.loss), "truths": self.truths, "images": self.images}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +85,121 @@ class VariantLoss:
     per_class: tuple[ClassLoss, ...]
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a class."""
+        """One row per class."""
         import pandas as pd
 
-        return pd.DataFrame([row.to_json() for row in self.per_class])
-
-    def to_json(self) -> dict[str, Any]:
-        """As `qviz evaluate --json` prints it."""
-        return {"variant": self.variant, "ap": asdict(self.ap), "per_class": [row.to_json() for row in self.per_class]}
-
-
-IOU50, IOU75 = 0, 5
-"""Of the thresholds .50, .55, ... .95."""
+        rows = [{"label": c.label, **asdict(c.loss), "truths": c.truths, "images": c.images} for c in self.per_class]
+        return pd.DataFrame(rows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
-    """One model on one dataset: its figures, what was matched by image, and its curves.
+class Curves:
+    """Size -> (classes, IoU thresholds, 101) interpolated precision and (classes, IoU thresholds) highest recall.
 
-    curves: (classes, 101) interpolated precision at IoU .50 over recall 0 to 1, NaN for a class without truths.
-    results: (n, 7) image id, x, y, width, height, score, category id of every detection of a known class.
+    Sizes are those of `coco_matching.SIZES`, thresholds .50, .55 ... .95; NaN for a class without ground truth.
+    """
+
+    precision: Mapping[str, np.ndarray]
+    recall: Mapping[str, np.ndarray]
+
+
+IOU50, IOU75 = 0, 5
+"""Positions among the IoU thresholds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric of a model's accuracy.
+
+    Attributes:
+        key: Field of `AveragePrecision`, and key in JSON.
+        label: Head of a column.
+        meaning: For the glossary and the help of a column, with unit and direction.
+        compute: From the precision and recall of all classes.
+        scale, decimals: How the value is shown.
+    """
+
+    key: str
+    label: str
+    meaning: str
+    compute: Callable[[Curves], float | None]
+    scale: float = 100.0
+    decimals: int = 1
+
+    def of(self, model: AveragePrecision) -> float | None:
+        """The value, unscaled."""
+        value: float | None = getattr(model, self.key)
+        return value
+
+    def shown(self, model: AveragePrecision) -> float | None:
+        """The value as a number to show: scaled, not rounded."""
+        value = self.of(model)
+        return None if value is None else self.scale * value
+
+    def text(self, model: AveragePrecision) -> str:
+        """`31.5`, or a dash."""
+        value = self.shown(model)
+        return UNKNOWN if value is None else f"{round(value, self.decimals) + 0.0:.{self.decimals}f}"
+
+
+METRICS = (
+    Metric(
+        "ap",
+        "AP",
+        "Average precision, averaged over classes and over IoU .50 to .95 (as pycocotools computes it); ×100, higher is"
+        " better.",
+        lambda curves: _mean(curves.precision["all"]),
+    ),
+    Metric(
+        "ap50",
+        "AP50",
+        "AP at an IoU of .50 alone: roughly placed is enough; ×100, higher is better.",
+        lambda curves: _mean(curves.precision["all"][:, IOU50]),
+    ),
+    Metric(
+        "ap75",
+        "AP75",
+        "AP at an IoU of .75 alone: boxes have to fit; ×100, higher is better.",
+        lambda curves: _mean(curves.precision["all"][:, IOU75]),
+    ),
+    Metric(
+        "ap_small",
+        "small",
+        "AP of objects below 32² pixels; ×100, higher is better.",
+        lambda curves: _mean(curves.precision["small"]),
+    ),
+    Metric(
+        "ap_medium",
+        "medium",
+        "AP of objects of 32² to 96² pixels; ×100, higher is better.",
+        lambda curves: _mean(curves.precision["medium"]),
+    ),
+    Metric(
+        "ap_large",
+        "large",
+        "AP of objects above 96² pixels; ×100, higher is better.",
+        lambda curves: _mean(curves.precision["large"]),
+    ),
+    Metric(
+        "ar",
+        "AR",
+        "Average recall: the share of objects found with at most 100 detections per image, averaged as AP is; ×100,"
+        " higher is better.",
+        lambda curves: _mean(curves.recall["all"]),
+    ),
+)
+"""Every metric of a model's accuracy: tables, command line, Markdown, report and glossary read these rows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class APResult:
+    """One model on one dataset.
+
+    Attributes:
+        figures: The metrics.
+        tables: What was matched, by class and image, for objects of every size.
+        curves: (classes, 101) interpolated precision at an IoU of .50 over recall 0 to 1; NaN without ground truth.
+        results: (n, 7) image id, x, y, width, height, score, category id of every detection of a known class.
     """
 
     figures: AveragePrecision
@@ -111,30 +208,37 @@ class Judged:
     results: np.ndarray
 
 
-def judge(
+def average_precision(
     name: str,
     dataset: Dataset,
     detections: Mapping[int, Detections],
     classes: Mapping[int, int],
-) -> Judged:
-    """One model's accuracy. detections: by image id, in pixels of the original; classes: class id -> category id."""
+) -> APResult:
+    """All metrics of one model.
+
+    Args:
+        name: Of the model.
+        detections: Image id -> detections in pixels of the original image.
+        classes: Class id -> category id.
+    """
     rows = result_rows(detections, classes)
-    tables = match(dataset, rows)
-    precision, recall = accumulated(tables["all"])
-    small, medium, large = (_mean(accumulated(tables[size])[0]) for size in ("small", "medium", "large"))
-    ap, ap50, ap75 = _mean(precision), _mean(precision[:, IOU50]), _mean(precision[:, IOU75])
-    by_class = tuple(_per_class(dataset, tables["all"], precision))
-    figures = AveragePrecision(name, ap, ap50, ap75, small, medium, large, _mean(recall), by_class)
-    return Judged(figures, tables["all"], precision[:, IOU50].astype(np.float32), rows)
+    matched = match(dataset, rows)
+    precision, recall = {}, {}
+    for size, table in matched.items():
+        precision[size], recall[size] = accumulated(table)
+    values: dict[str, Any] = {metric.key: metric.compute(Curves(precision, recall)) for metric in METRICS}
+    per_class = tuple(_per_class(dataset, matched["all"], precision["all"]))
+    figures = AveragePrecision(name, **values, per_class=per_class)
+    return APResult(figures, matched["all"], precision["all"][:, IOU50].astype(np.float32), rows)
 
 
 def tables(dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int]) -> MatchTables:
-    """What AP of resamples needs of `judge`, in a fraction of its time: all sizes at once."""
+    """The matches that AP of resamples needs, for objects of every size; much faster than `average_precision`."""
     return match(dataset, result_rows(detections, classes), ("all",))["all"]
 
 
 def accumulated(tables: MatchTables) -> tuple[np.ndarray, np.ndarray]:
-    """((classes, T, 101) interpolated precision, (classes, T) highest recall); NaN for a class without truths."""
+    """((classes, T, 101) interpolated precision, (classes, T) highest recall); NaN for a class without ground truth."""
     levels = len(tables.classes[0].true) if tables.classes else 0
     precision = np.full((len(tables.classes), levels, len(tables.recalls)), np.nan)
     recall = np.full((len(tables.classes), levels), np.nan)
@@ -145,16 +249,16 @@ def accumulated(tables: MatchTables) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _accumulated(table: ClassTable, count: int, recalls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """COCOeval.accumulate for one class of `count` truths: precision changes upward only where one is found."""
-    found = table.true.sum(axis=1)
-    row, place = np.nonzero(table.true)
-    nth = np.arange(len(row)) - np.repeat(np.cumsum(found) - found, found)  # of its threshold, from 0
-    false = np.cumsum(~table.true & ~table.ignored, axis=1)[row, place]
-    precise = np.zeros((len(found), count))
-    precise[row, nth] = (nth + 1) / (false + (nth + 1) + np.spacing(1))
-    best = np.maximum.accumulate(precise[:, ::-1], axis=1)[:, ::-1]
-    needed = np.searchsorted(np.arange(1, count + 1) / count, recalls)  # truths, from 0
-    return best[:, needed], found / count
+    """COCOeval.accumulate for one class with `count` objects. Only true positives can raise the precision."""
+    hits = table.true.sum(axis=1)
+    row, position = np.nonzero(table.true)
+    nth = np.arange(len(row)) - np.repeat(np.cumsum(hits) - hits, hits)  # of its threshold, from 0
+    false = np.cumsum(~table.true & ~table.ignored, axis=1)[row, position]
+    precision = np.zeros((len(hits), count))
+    precision[row, nth] = (nth + 1) / (false + (nth + 1) + np.spacing(1))
+    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    needed = np.searchsorted(np.arange(1, count + 1) / count, recalls)  # true positives, from 0
+    return best[:, needed], hits / count
 
 
 def _per_class(dataset: Dataset, tables: MatchTables, precision: np.ndarray) -> list[ClassAP]:
@@ -166,6 +270,6 @@ def _per_class(dataset: Dataset, tables: MatchTables, precision: np.ndarray) -> 
 
 
 def _mean(values: np.ndarray | Sequence[float]) -> float | None:
-    """Of what is known; None where nothing is."""
-    known = np.asarray(values)[~np.isnan(values)]
-    return float(known.mean()) if known.size else None
+    """The mean of the values that are not NaN; None where there is none."""
+    numbers = np.asarray(values)[~np.isnan(values)]
+    return float(numbers.mean()) if numbers.size else None

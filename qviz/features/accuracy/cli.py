@@ -1,7 +1,4 @@
-"""mAP of every model and the loss of every variant by class
-
-AP is pycocotools'; the loss is reference minus variant, so positive is worse, with its 95% interval.
-"""
+"""`qviz evaluate`: AP of every model, and the loss of every variant by class."""
 
 from __future__ import annotations
 
@@ -9,64 +6,55 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qviz.cli import options_old as options
-from qviz.cli import output
+from qviz.cli import options, output
 from qviz.errors import DatasetError, SettingsError
+from qviz.formatting import interval, plural, points, score, share, signed_points
 
 if TYPE_CHECKING:
     from qviz.features.accuracy import Evaluation
     from qviz.features.accuracy.gate import Gate
+    from qviz.structures import Loss
+
+SHOWN_CLASSES = 10
 
 
 def add(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "AP is that of pycocotools. The loss is reference minus variant, so positive is worse; its 95% interval comes"
+        " from a paired bootstrap over the images."
+    )
     options.add_models(parser)
-    parser.add_argument(
-        "--dataset",
-        type=Path,
-        metavar="FILE",
-        help="COCO JSON, a YOLO data.yaml, a TFRecord, or a folder or zip in COCO, YOLO or Pascal VOC layout",
-    )
-    parser.add_argument(
-        "--images", type=Path, metavar="DIR", help="images of a COCO file, or where a data.yaml's paths begin"
-    )
+    options.add_dataset(parser)
+    options.add_images(parser, required=False)
     parser.add_argument(
         "--reference-as-truth",
         action="store_true",
-        help="the reference's own detections stand for the truth; --dataset may be left out, --images not",
+        help="the reference's own detections stand for the truth; needs --images or --dataset",
     )
     group = parser.add_argument_group("gate")
     group.add_argument(
-        "--max-ap-loss", type=float, metavar="X", help="exit with 1 when a variant loses more AP (0..1) than this"
+        "--max-ap-loss",
+        type=options.number(-1, 1),
+        metavar="X",
+        help="exit with 1 when a variant loses more AP (0..1) than this, e.g. 0.01 for one point",
     )
     group.add_argument(
         "--confident",
         choices=("lower", "upper"),
-        help="judge by a bound of the loss's interval: lower fails only what is surely worse, upper passes only what"
-        " is surely good",
+        help="compare a bound of the loss's interval with the limit: lower fails only a loss that exceeds it for sure,"
+        " upper passes only a loss that keeps it for sure",
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="append a summary for a pull request or a CI job")
-    options.add_settings(parser, score=0.001)
-    options.add_work(parser)
+    options.add_settings(parser)
+    options.add_score(parser, 0.001)
+    options.add_work(parser, threads=True, cache=True)
     options.add_output(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     _check(args)
-    with options.engine_of(args) as engine, options.store_of(args) as store:
-        from qviz import api  # imported while the workers start
-
-        models = api.load([args.reference, *args.variants], engine, options.settings_of(args))
-        result = api.evaluate(
-            models,
-            args.dataset,
-            args.images,
-            engine,
-            args.score,
-            options.show_progress,
-            args.threads,
-            store,
-            args.reference_as_truth,
-        )
+    with options.session_of(args) as session:
+        result = session.evaluate(score=args.score, reference_as_truth=args.reference_as_truth)
     options.remark_warnings(result.warnings)
     options.remark(result.skipped)
     gate = _gate(result, args)
@@ -77,29 +65,29 @@ def run(args: argparse.Namespace) -> int:
     elif args.csv:
         output.print_frame(result.to_frame())
     else:
-        _show(result, gate)
+        _print(result, gate)
     return 1 if gate is not None and not gate.passed else 0
 
 
 def _check(args: argparse.Namespace) -> None:
-    options.check_fraction("--score", args.score)
-    if args.max_ap_loss is not None and not -1 <= args.max_ap_loss <= 1:
-        raise SettingsError(f"--max-ap-loss is {args.max_ap_loss:g}; AP lies in [0, 1], so give e.g. 0.01 for a point.")
     if args.confident and args.max_ap_loss is None:
-        raise SettingsError("--confident judges a limit, and none is given: add e.g. --max-ap-loss 0.01.")
+        raise SettingsError("--confident needs a limit, and none is given: add e.g. --max-ap-loss 0.01.")
     if args.dataset is None and not (args.reference_as_truth and args.images):
         raise DatasetError(
-            "No dataset is given; add --dataset FILE, or --reference-as-truth with --images DIR where nothing is"
+            "No dataset is given; add --dataset FILE, or --reference-as-truth with --images PATH where nothing is"
             " annotated."
         )
+    older_name = len(args.images) == 1 and args.images[0].is_dir() and args.dataset_images is None
+    if args.dataset is not None and args.images and not older_name:
+        raise DatasetError("A dataset brings its own images: give their folder with --dataset-images DIR.")
 
 
 def _gate(result: Evaluation, args: argparse.Namespace) -> Gate | None:
     if args.max_ap_loss is None:
         return None
-    from qviz.features.accuracy.gate import judge_losses
+    from qviz.features.accuracy.gate import check_losses
 
-    return judge_losses(result, args.max_ap_loss, args.confident)
+    return check_losses(result, args.max_ap_loss, args.confident)
 
 
 def _append(path: Path, result: Evaluation, gate: Gate | None) -> None:
@@ -112,11 +100,14 @@ def _append(path: Path, result: Evaluation, gate: Gate | None) -> None:
         raise SettingsError(f"--markdown {path} cannot be written ({error.strerror}).") from error
 
 
-def _show(result: Evaluation, gate: Gate | None) -> None:
-    print(f"{result.dataset}: {result.images} images, {result.annotations} objects; AP x100")
+def _print(result: Evaluation, gate: Gate | None) -> None:
+    from qviz.features.accuracy.ap import METRICS
+
+    print(result)
+    print(f"\n{result.dataset}: {plural(result.images, 'image')}, {plural(result.annotations, 'object')}; AP x100")
     output.print_table(
-        ["model", "AP", "AP50", "AP75", "small", "medium", "large", "AR"],
-        [[model.name, *(output.ap(value) for value in model.figures())] for model in result.models],
+        ["model", *(metric.label for metric in METRICS)],
+        [[model.name, *(metric.text(model) for metric in METRICS)] for model in result.models],
     )
     print("\nloss, reference minus variant, AP x100, with its 95% interval (* significant)")
     output.print_table(
@@ -124,50 +115,44 @@ def _show(result: Evaluation, gate: Gate | None) -> None:
         [
             [
                 loss.variant,
-                output.signed_ap(loss.ap.value),
-                output.interval(loss.ap.low, loss.ap.high),
-                "*" if loss.ap.significant else "",
-                output.score(detail.threshold.variant.score),
-                output.score(detail.threshold.reference.score),
-                output.share(detail.threshold.recovered),
+                *_loss(loss.ap),
+                score(detail.threshold.variant.score),
+                score(detail.threshold.reference.score),
+                share(detail.threshold.recovered),
             ]
             for loss, detail in zip(result.losses, result.details, strict=True)
         ],
     )
-    _show_classes(result)
-    _show_errors(result)
+    print(f"\nloss by class (worst {SHOWN_CLASSES} of each variant)")
+    output.print_table(
+        ["variant", "class", "loss", "interval", "", "truths", "images"],
+        [
+            [loss.variant, row.label, *_loss(row.loss), row.truths, row.images]
+            for loss in result.losses
+            for row in loss.per_class[:SHOWN_CLASSES]
+        ],
+    )
+    _print_errors(result)
     if gate is not None:
-        told = "passed" if gate.passed else f"failed by {', '.join(gate.failed)}"
-        print(f"\ngate: at most {100 * gate.max_ap_loss:.1f} AP points lost: {told}")
+        outcome = "passed" if gate.passed else f"failed by {', '.join(gate.failed)}"
+        print(f"\ngate: at most {100 * gate.max_ap_loss:.1f} AP points lost: {outcome}")
         options.remark(gate.remarks)
 
 
-def _show_classes(result: Evaluation) -> None:
-    print("\nloss by class (worst ten of each variant)")
+def _loss(loss: Loss) -> list[str | None]:
+    """Value, interval, and a star where it is significant."""
+    bounds = interval(loss.low, loss.high) or None
+    return [signed_points(loss.value), bounds, "*" if loss.significant else ""]
+
+
+def _print_errors(result: Evaluation) -> None:
+    print("\ncost of errors (TIDE's dAP x100): reference -> variant")
     rows = [
         [
             loss.variant,
-            row.label,
-            output.signed_ap(row.loss.value),
-            output.interval(row.loss.low, row.loss.high),
-            "*" if row.loss.significant else "",
-            row.truths,
-            row.images,
-        ]
-        for loss in result.losses
-        for row in loss.per_class[:10]
-    ]
-    output.print_table(["variant", "class", "loss", "interval", "", "truths", "images"], rows)
-
-
-def _show_errors(result: Evaluation) -> None:
-    print("\nwhat errors cost (TIDE's dAP x100): reference -> variant")
-    rows = [
-        [
-            loss.variant,
-            *(f"{output.ap(first.cost)} -> {output.ap(second.cost)}" for first, second in detail.errors),
+            *(f"{points(reference.cost)} -> {points(variant.cost)}" for reference, variant in detail.errors),
         ]
         for loss, detail in zip(result.losses, result.details, strict=True)
     ]
-    kinds = [first.kind for first, _ in result.details[0].errors] if result.details else []
+    kinds = [reference.kind for reference, _ in result.details[0].errors] if result.details else []
     output.print_table(["variant", *kinds], rows)

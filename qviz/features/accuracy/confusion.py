@@ -1,8 +1,8 @@
-"""What annotated objects are taken for, and the images on which a variant finds less than the reference.
+"""Which class an annotated object is found as, and the images on which a variant finds less than the reference.
 
-Truths and detections of at least a score are paired one to one, same class first, by an IoU of .50 (as objects of two
-models are, see `matching`). A truth without a partner is taken for nothing; a detection without one is a false alarm,
-unless it lies on a crowd of its class.
+Objects and detections of at least a score are paired one to one, same class first, at an IoU of .50 (as objects of two
+models are, see `matching`). An object without a partner is missed; a detection without one is a false alarm, unless it
+lies on a crowd of its class.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,13 +19,16 @@ from qviz.structures import Dataset, DatasetImage, Detections
 from qviz.structures.boxes import covered_matrix
 
 IOU = 0.5
-NOTHING = None
-"""In a confusion's place of a label: a truth that is missed, or a false alarm."""
 
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """truth taken for seen (None: nothing), how often by the reference and by the variant."""
+    """How often objects of one class are found as another, by the reference and by the variant.
+
+    Attributes:
+        truth: Annotated class; None for a false alarm.
+        seen: Detected class; None for an object that is missed.
+    """
 
     truth: str | None
     seen: str | None
@@ -33,12 +37,15 @@ class Confusion:
 
     @property
     def change(self) -> int:
+        """Variant minus reference; above 0 is worse."""
         return self.variant - self.reference
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLoss:
-    """One image: objects found right and false alarms of both models."""
+    """One image: objects found with their right class, and false alarms, of both models."""
+
+    JSON_ALSO: ClassVar = ("loss",)
 
     name: str
     digest: str
@@ -50,66 +57,76 @@ class ImageLoss:
 
     @property
     def loss(self) -> int:
-        """Objects lost and false alarms added; images are ordered by it."""
+        """Objects lost plus false alarms added; images are ordered by it."""
         return self.reference_found - self.variant_found + self.variant_false - self.reference_false
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """One model on one dataset: pairs (truth's label, seen label) with their number, and two counts an image.
+class ModelConfusions:
+    """One model on one dataset.
 
-    found_of: objects found right by (image id, label).
+    Attributes:
+        pairs: (annotated class, detected class) -> number; None as in `Confusion`.
+        correct: Image id -> objects found with their right class.
+        false_alarms: Image id -> number.
+        correct_by_class: (image id, class) -> objects found with their right class.
     """
 
     pairs: Mapping[tuple[str | None, str | None], int]
-    found: Mapping[int, int]
-    false: Mapping[int, int]
-    found_of: Mapping[tuple[int, str], int]
+    correct: Mapping[int, int]
+    false_alarms: Mapping[int, int]
+    correct_by_class: Mapping[tuple[int, str], int]
 
 
-def taken_for(
+def model_confusions(
     dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int], score: float
-) -> Taken:
-    """detections: by image id, in pixels of the original; classes: class id -> category id."""
+) -> ModelConfusions:
+    """detections: image id -> detections in pixels of the original; classes: class id -> category id."""
     names = {category.id: category.name for category in dataset.categories}
     pairs: Counter[tuple[str | None, str | None]] = Counter()
-    found_of: Counter[tuple[int, str]] = Counter()
-    found, false = {}, {}
+    correct_by_class: Counter[tuple[int, str]] = Counter()
+    correct, false_alarms = {}, {}
     for image in dataset.images:
-        own = _pairs(image, _categories(detections.get(image.id, Detections.none()).above(score), classes))
-        found[image.id] = sum(truth == seen for truth, seen in own)
-        found_of.update((image.id, names[truth]) for truth, seen in own if truth is not None and truth == seen)
-        false[image.id] = sum(truth is None for truth, _ in own)
-        pairs.update((names.get(truth), names.get(seen)) for truth, seen in own)  # type: ignore[arg-type]
-    return Taken(pairs, found, false, found_of)
+        own = detections.get(image.id, Detections.none()).above(score)
+        rows = _pairs(image, _with_categories(own, classes))
+        correct[image.id] = sum(truth == detected for truth, detected in rows)
+        false_alarms[image.id] = sum(truth is None for truth, _ in rows)
+        correct_by_class.update(
+            (image.id, names[truth]) for truth, detected in rows if truth is not None and truth == detected
+        )
+        pairs.update((names.get(truth), names.get(detected)) for truth, detected in rows)  # type: ignore[arg-type]
+    return ModelConfusions(pairs, correct, false_alarms, correct_by_class)
 
 
-def _categories(seen: Detections, classes: Mapping[int, int]) -> Detections:
-    """Numbered as the annotations number them; classes that these do not know are left out."""
-    seen = seen[np.isin(seen.class_ids, list(classes))]
-    return Detections.of(seen.boxes, seen.scores, [classes[int(class_id)] for class_id in seen.class_ids])
+def _with_categories(detections: Detections, classes: Mapping[int, int]) -> Detections:
+    """Class ids replaced by category ids; classes without a category are left out."""
+    detections = detections[np.isin(detections.class_ids, list(classes))]
+    category_ids = [classes[int(class_id)] for class_id in detections.class_ids]
+    return Detections.of(detections.boxes, detections.scores, category_ids)
 
 
-def _pairs(image: DatasetImage, seen: Detections) -> list[tuple[int | None, int | None]]:
-    alone = ~image.is_crowd
-    truths = Detections.of(image.boxes[alone], np.ones(alone.sum()), image.category_ids[alone])
-    matches = match_detections(truths, seen, IOU)
-    spared = _on_crowd(image, seen)
+def _pairs(image: DatasetImage, detections: Detections) -> list[tuple[int | None, int | None]]:
+    """(category of an object or None, category of a detection or None)."""
+    single = ~image.is_crowd
+    truths = Detections.of(image.boxes[single], np.ones(single.sum()), image.category_ids[single])
+    matches = match_detections(truths, detections, IOU)
+    on_crowd = _on_crowd(image, detections)
     return [
-        *((int(truths.class_ids[i]), int(seen.class_ids[j])) for i, j in matches.pairs),
-        *((int(truths.class_ids[i]), NOTHING) for i in matches.only_reference),
-        *((NOTHING, int(seen.class_ids[j])) for j in matches.only_candidate if not spared[j]),
+        *((int(truths.class_ids[i]), int(detections.class_ids[j])) for i, j in matches.pairs),
+        *((int(truths.class_ids[i]), None) for i in matches.only_reference),
+        *((None, int(detections.class_ids[j])) for j in matches.only_candidate if not on_crowd[j]),
     ]
 
 
-def _on_crowd(image: DatasetImage, seen: Detections) -> np.ndarray:
-    """(n,) of which a crowd of their class covers more than `IOU`."""
+def _on_crowd(image: DatasetImage, detections: Detections) -> np.ndarray:
+    """(n,) whether a crowd of its class covers more than `IOU` of a detection."""
     crowds = image.is_crowd
-    same = seen.class_ids[:, None] == image.category_ids[crowds][None, :]
-    return np.asarray((same & (covered_matrix(seen.boxes, image.boxes[crowds].astype(np.float32)) > IOU)).any(axis=1))
+    same_class = detections.class_ids[:, None] == image.category_ids[crowds][None, :]
+    covered = covered_matrix(detections.boxes, image.boxes[crowds].astype(np.float32)) > IOU
+    return np.asarray((same_class & covered).any(axis=1))
 
 
-def confusions(reference: Taken, variant: Taken) -> tuple[Confusion, ...]:
+def confusions(reference: ModelConfusions, variant: ModelConfusions) -> tuple[Confusion, ...]:
     """Every wrong pair of either model, the largest change first."""
     wrong = {pair for pair in (*reference.pairs, *variant.pairs) if pair[0] != pair[1]}
     rows = [Confusion(*pair, reference.pairs.get(pair, 0), variant.pairs.get(pair, 0)) for pair in wrong]
@@ -117,7 +134,7 @@ def confusions(reference: Taken, variant: Taken) -> tuple[Confusion, ...]:
 
 
 def image_losses(
-    dataset: Dataset, digests: Mapping[int, str], reference: Taken, variant: Taken
+    dataset: Dataset, digests: Mapping[int, str], reference: ModelConfusions, variant: ModelConfusions
 ) -> tuple[ImageLoss, ...]:
     """Every image, the largest loss first."""
     rows = [
@@ -125,24 +142,26 @@ def image_losses(
             image.name,
             digests.get(image.id, ""),
             int((~image.is_crowd).sum()),
-            reference.found[image.id],
-            variant.found[image.id],
-            reference.false[image.id],
-            variant.false[image.id],
+            reference.correct[image.id],
+            variant.correct[image.id],
+            reference.false_alarms[image.id],
+            variant.false_alarms[image.id],
         )
         for image in dataset.images
     ]
     return tuple(sorted(rows, key=lambda row: (-row.loss, row.name)))
 
 
-def worst_image_of(dataset: Dataset, digests: Mapping[int, str], reference: Taken, variant: Taken) -> Mapping[str, str]:
-    """label -> digest of the image on which the variant falls most behind the reference; of equals the first."""
+def worst_image_of(
+    dataset: Dataset, digests: Mapping[int, str], reference: ModelConfusions, variant: ModelConfusions
+) -> Mapping[str, str]:
+    """Class -> digest of the image on which the variant loses most of its objects; the first of equals."""
     names = {category.id: category.name for category in dataset.categories}
     worst: dict[str, tuple[int, str]] = {}
     for image in dataset.images:
         for label in {names[int(category)] for category in image.category_ids[~image.is_crowd]}:
-            place = image.id, label
-            lost = reference.found_of.get(place, 0) - variant.found_of.get(place, 0)
+            key = image.id, label
+            lost = reference.correct_by_class.get(key, 0) - variant.correct_by_class.get(key, 0)
             if label not in worst or lost > worst[label][0]:
                 worst[label] = lost, digests.get(image.id, "")
     return {label: digest for label, (_, digest) in worst.items()}

@@ -30,7 +30,7 @@ MOST = 100
 """Detections an image."""
 RIGHT = -1
 """The kind of a detection that is no error; else its place in `KINDS`."""
-KINDS_TOLD = (
+KINDS_HELP = (
     "Cls: wrong class. Loc: right class, badly placed (IoU .1 to .5). Both: wrong and badly placed. Dupe: found twice."
     " Bkg: nothing is there. Miss: not found at all."
 )

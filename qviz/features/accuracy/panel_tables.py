@@ -10,46 +10,50 @@ from streamlit.elements.lib.column_types import ColumnConfig
 
 from qviz.chart_style import bracket
 from qviz.features.accuracy import Evaluation
-from qviz.features.accuracy.ap import ClassLoss
+from qviz.features.accuracy.ap import METRICS, ClassLoss
 from qviz.features.accuracy.confusion import Confusion
 from qviz.features.accuracy.thresholds import ClassThreshold, ThresholdShift
 from qviz.structures import Loss
 from qviz.ui import glossary
-from qviz.ui import glossary as columns
 
-FORMATS = {"loss": "%+.1f", "threshold": "%.2f", "reference's": "%.2f", "own": "%.2f", "change": "%+d"}
-WORDS = ("model", "variant", "class", "interval", "significant", "object", "taken for")
+FORMATS = {
+    **{metric.label: f"%.{metric.decimals}f" for metric in METRICS},
+    "loss": "%+.1f",
+    "threshold": "%.2f",
+    "reference's": "%.2f",
+    "own": "%.2f",
+    "change": "%+d",
+}
+TEXT_COLUMNS = ("model", "variant", "class", "interval", "significant", "object", "taken for")
 COUNTS = ("objects", "images", "reference", "now")
 
 
 def show(table: pd.DataFrame, key: str | None = None) -> None:
-    """With the page's number formats."""
-    formats = {name: FORMATS.get(name, "%.1f") for name in table.columns if name not in (*WORDS, *COUNTS)}
-    told: dict[str, ColumnConfig] = {
-        name: st.column_config.Column(help=glossary.meaning(name)) for name in table.columns if name in WORDS
+    """Draw a table with the number formats and the help of this page."""
+    formats = {name: FORMATS.get(name, "%.1f") for name in table.columns if name not in (*TEXT_COLUMNS, *COUNTS)}
+    texts: dict[str, ColumnConfig] = {
+        name: st.column_config.Column(help=glossary.meaning(name)) for name in table.columns if name in TEXT_COLUMNS
     }
-    st.dataframe(
-        table, hide_index=True, width="stretch", placeholder="–", key=key, column_config=told | columns.numbers(formats)
-    )
+    config = texts | glossary.numbers(formats)
+    st.dataframe(table, hide_index=True, width="stretch", placeholder="–", key=key, column_config=config)
 
 
 def scores(evaluation: Evaluation, names: Sequence[str]) -> pd.DataFrame:
-    """A row a model."""
-    models, losses = evaluation.models, [Loss(None), *(loss.ap for loss in evaluation.losses)]
-    figures = ("AP50", "AP75", "small", "medium", "large", "AR")
+    """One row per model: AP, its loss, and the other metrics."""
+    first, *rest = METRICS
+    losses = [Loss(None), *(loss.ap for loss in evaluation.losses)]
     columns: dict[str, list[object]] = {
         "model": list(names),
-        "AP": [times100(model.ap) for model in models],
+        first.label: [first.shown(model) for model in evaluation.models],
         "loss": [times100(loss.value) for loss in losses],
         "interval": [bracket(loss) or None for loss in losses],
     }
-    for place, name in enumerate(figures, start=1):
-        columns[name] = [times100(model.figures()[place]) for model in models]
+    columns |= {metric.label: [metric.shown(model) for model in evaluation.models] for metric in rest}
     return pd.DataFrame(columns)
 
 
 def class_rows(evaluation: Evaluation, names: Sequence[str]) -> pd.DataFrame:
-    """A row a class with truths: AP of each model."""
+    """One row per class with objects: AP of each model."""
     shown = [row for row in evaluation.models[0].per_class if row.truths]
     columns: dict[str, list[object]] = {
         "class": [row.label for row in shown],
@@ -68,24 +72,24 @@ def one_class(
     losses: Mapping[str, ClassLoss],
     thresholds: Mapping[str, ClassThreshold],
 ) -> pd.DataFrame:
-    """A row a model, of one class; losses, thresholds: by the variants' names."""
+    """One row per model, of one class. losses, thresholds: by the variants' names."""
     label = next(iter(losses.values())).label
     by_label = [next(row for row in model.per_class if row.label == label) for model in evaluation.models]
-    lost = [None, *(losses[name].loss for name in names[1:])]
-    cuts = [next(iter(thresholds.values())).reference, *(thresholds[name].variant for name in names[1:])]
+    class_losses = [None, *(losses[name].loss for name in names[1:])]
+    best = [next(iter(thresholds.values())).reference, *(thresholds[name].variant for name in names[1:])]
     return pd.DataFrame(
         {
             "model": list(names),
             "AP": [times100(row.ap) for row in by_label],
-            "loss": [times100(loss.value) if loss else None for loss in lost],
-            "interval": [(bracket(loss) or None) if loss else None for loss in lost],
-            "threshold": [cut.score for cut in cuts],
+            "loss": [times100(loss.value) if loss else None for loss in class_losses],
+            "interval": [(bracket(loss) or None) if loss else None for loss in class_losses],
+            "threshold": [threshold.score for threshold in best],
         }
     )
 
 
 def threshold_rows(shifts: Mapping[str, ThresholdShift], reference: str) -> pd.DataFrame:
-    """A row a model: the best threshold, F1 there, F1 at the reference's, and what moving brings back, in percent."""
+    """One row per model: best threshold, F1 there, F1 at the reference's threshold, and how much that recovers."""
     first = next(iter(shifts.values())).reference
     own = {"model": reference, "threshold": first.score, "F1": times100(first.f1)}
     rows: list[dict[str, object]] = [{**own, "F1 unmoved": None, "recovered %": None}]
@@ -103,7 +107,7 @@ def threshold_rows(shifts: Mapping[str, ThresholdShift], reference: str) -> pd.D
 
 
 def class_thresholds(shift: ThresholdShift) -> pd.DataFrame:
-    """A row a class: best thresholds of both, and the variant's F1 unmoved and moved."""
+    """One row per class: best thresholds of both, and the variant's F1 at either."""
     return pd.DataFrame(
         {
             "class": [row.label for row in shift.per_class],
@@ -118,7 +122,7 @@ def class_thresholds(shift: ThresholdShift) -> pd.DataFrame:
 
 
 def confusion_rows(rows: Sequence[Confusion]) -> pd.DataFrame:
-    """What objects are taken for: how often by the reference, and now by the variant."""
+    """What objects are found as: how often by the reference, and by the variant."""
     return pd.DataFrame(
         {
             "object": [row.truth or "(none: false alarm)" for row in rows],
@@ -131,5 +135,5 @@ def confusion_rows(rows: Sequence[Confusion]) -> pd.DataFrame:
 
 
 def times100(value: float | None) -> float | None:
-    """None stays None."""
+    """In points; None stays None."""
     return None if value is None else 100 * value

@@ -17,11 +17,9 @@ import streamlit as st
 
 from qviz.detector import PAGE_SCORE
 from qviz.errors import QvizError
-from qviz.features.accuracy import Evaluation, coco_results
-from qviz.features.accuracy import panel as accuracy
-from qviz.features.accuracy import panel_tables as accuracy_tables
+from qviz.features.accuracy import Evaluation, coco_results, panel, panel_tables
 from qviz.features.accuracy.confusion import ImageLoss
-from qviz.features.accuracy.errors import KINDS_TOLD
+from qviz.features.accuracy.errors import KINDS_HELP
 from qviz.features.accuracy.panel import Finding
 from qviz.features.accuracy.plot import (
     class_heat,
@@ -173,13 +171,13 @@ def by_class(here: Page, finding: Finding, variant: str, label: str) -> None:
     with right:
         _class_in_view(here, finding, variant, label)
     with st.expander(f"AP of all {len(loss.per_class)} classes"):
-        accuracy_tables.show(accuracy_tables.class_rows(finding.evaluation, finding.names), key="accuracy-classes")
+        panel_tables.show(panel_tables.class_rows(finding.evaluation, finding.names), key="accuracy-classes")
 
 
 def _clicked(key: str) -> None:
     points = st.session_state[key].selection.points
     if points:
-        accuracy.take(str(points[-1]["customdata"][0]))
+        panel.choose_class(str(points[-1]["customdata"][0]))
 
 
 def _class_in_view(here: Page, finding: Finding, variant: str, label: str) -> None:
@@ -190,8 +188,8 @@ def _class_in_view(here: Page, finding: Finding, variant: str, label: str) -> No
     }
     row = losses[variant]
     st.text(f"{label}: {_many(row.truths, 'object')} on {_many(row.images, 'image')}")
-    accuracy_tables.show(
-        accuracy_tables.one_class(finding.evaluation, finding.names, losses, thresholds), key="accuracy-class"
+    panel_tables.show(
+        panel_tables.one_class(finding.evaluation, finding.names, losses, thresholds), key="accuracy-class"
     )
     class_link(here, finding, variant, label)
 
@@ -227,7 +225,7 @@ def errors(finding: Finding, variant: str) -> None:
     figure = error_bars(finding.details[variant].errors, finding.names[0], variant, finding.colour(variant))
     st.plotly_chart(figure, width="stretch", key=f"errors-{variant}")
     st.caption(
-        f"{KINDS_TOLD} dAP is the AP at an IoU of .50 that correcting all errors of one kind would bring (TIDE). dAPs"
+        f"{KINDS_HELP} dAP is the AP at an IoU of .50 that correcting all errors of one kind would bring (TIDE). dAPs"
         " do not simply subtract: the same error costs more in a better model, and those of two kinds do not add up."
     )
 
@@ -243,7 +241,7 @@ def thresholds(finding: Finding, variant: str) -> None:
             "Open: F1 at the reference's best threshold; filled: at the variant's own; dashed: the reference's F1."
             " All classes pooled, IoU .50."
         )
-        accuracy_tables.show(accuracy_tables.threshold_rows(shifts, finding.names[0]), key="accuracy-cuts")
+        panel_tables.show(panel_tables.threshold_rows(shifts, finding.names[0]), key="accuracy-cuts")
     with right:
         found = dict(zip(finding.names, finding.evaluation.reliabilities, strict=True))
         st.plotly_chart(reliability_curves(found, finding.colours), width="stretch", key="accuracy-reliability")
@@ -252,7 +250,7 @@ def thresholds(finding: Finding, variant: str) -> None:
             " detections from a confidence of .05."
         )
     with st.expander("Thresholds by class"):
-        accuracy_tables.show(accuracy_tables.class_thresholds(shifts[variant]), key=f"cuts-{variant}")
+        panel_tables.show(panel_tables.class_thresholds(shifts[variant]), key=f"cuts-{variant}")
 
 
 def _moved(variant: str, shift: ThresholdShift) -> str:
@@ -276,7 +274,7 @@ def confusions(finding: Finding, variant: str) -> None:
     if not shown:
         st.text("The reference and the variant make the same mistakes.")
         return
-    accuracy_tables.show(accuracy_tables.confusion_rows(shown[:MOST_ROWS]), key=f"confusions-{variant}")
+    panel_tables.show(panel_tables.confusion_rows(shown[:MOST_ROWS]), key=f"confusions-{variant}")
     st.caption(f"From a confidence of {PAGE_SCORE:.2f}, IoU .50. now: by the variant; a change above 0 is worse.")
 
 

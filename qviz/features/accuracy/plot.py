@@ -1,14 +1,6 @@
-"""Loss of AP, reference minus variant: of each variant, by class, and class by class of all variants.
+"""Charts of an evaluation. Losses are AP points, reference minus variant: right, and vermilion, is worse.
 
-In points (x100); to the right, and vermilion, is worse. What may be noise is faded.
-
-What each kind of error costs, reference beside variant: TIDE's dAP in points (x100; higher is worse).
-
-Precision over recall of one class at an IoU of .50, as pycocotools interpolates it.
-
-Whether a confidence means what it says: the share of detections that is right over their confidence.
-
-Where to cut: F1 of each model at the reference's best threshold and at its own.
+Losses whose interval includes 0 are faded.
 """
 
 from __future__ import annotations
@@ -18,8 +10,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from qviz.chart_style import FADED, FULL, GREY, REFERENCE, bracket, faded, opacity, plain, sureness, whiskers
-from qviz.features.accuracy.ap import ClassLoss, VariantLoss
+from qviz.chart_style import (
+    FADED,
+    FULL,
+    GREY,
+    REFERENCE,
+    bracket,
+    faded,
+    opacity,
+    plain,
+    sureness,
+    variant_colour,
+    whiskers,
+)
+from qviz.features.accuracy import Evaluation
+from qviz.features.accuracy.ap import METRICS, AveragePrecision, ClassLoss, VariantLoss
 from qviz.features.accuracy.errors import ErrorCost
 from qviz.features.accuracy.thresholds import Reliability, ThresholdShift
 from qviz.formatting import points, signed_points
@@ -31,20 +36,46 @@ HEAT = [[0, "rgba(31,163,155,.8)"], [0.5, "rgba(138,146,153,.08)"], [1, "rgba(22
 """Gain, nothing, loss: the page shows through where nothing changed."""
 
 
-def shown_classes(losses: Sequence[VariantLoss], most: int = 40) -> list[str]:
+def figure(result: Evaluation, variant: str | None = None) -> go.Figure:
+    """The loss of every variant; by class where a variant is named; without variants the model's metrics."""
+    colours = [variant_colour(i) for i in range(len(result.losses))]
+    losses = {loss.variant: loss for loss in result.losses}
+    if not losses:
+        return metric_bars(result.models[:1], [REFERENCE])
+    if variant is None:
+        return variant_losses({name: loss.ap for name, loss in losses.items()}, colours)
+    return class_loss_bars(losses[variant], colours[list(losses).index(variant)])
+
+
+def metric_bars(models: Sequence[AveragePrecision], colours: Sequence[str]) -> go.Figure:
+    """One group of bars per metric, one bar per model."""
+    bars = [
+        go.Bar(
+            x=[metric.label for metric in METRICS],
+            y=[metric.shown(model) for metric in METRICS],
+            text=[metric.text(model) for metric in METRICS],
+            name=plain(model.name),
+            marker={"color": colour},
+        )
+        for model, colour in zip(models, colours, strict=True)
+    ]
+    return go.Figure(bars).update_yaxes(title="×100; higher is better")
+
+
+def shown_classes(losses: Sequence[VariantLoss], limit: int = 40) -> list[str]:
     """Classes that any variant loses or gains, the largest loss of any first."""
     worst: dict[str, float] = {}
     for loss in losses:
         for row in loss.per_class:
             if row.loss.value is not None and abs(row.loss.value) >= MIN_SHOWN:
                 worst[row.label] = max(row.loss.value, worst.get(row.label, row.loss.value))
-    return sorted(worst, key=lambda label: (-worst[label], label))[:most]
+    return sorted(worst, key=lambda label: (-worst[label], label))[:limit]
 
 
-def class_loss_bars(loss: VariantLoss, colour: str, most: int = 40, chosen: str | None = None) -> go.Figure:
-    """A bar a class with its interval, the worst on top; how many objects each has stands behind its name."""
-    known = {row.label: row for row in loss.per_class}
-    rows = sorted((known[label] for label in shown_classes([loss], most)), key=lambda row: row.loss.value or 0.0)
+def class_loss_bars(loss: VariantLoss, colour: str, limit: int = 40, chosen: str | None = None) -> go.Figure:
+    """One bar per class with its interval, the worst on top; the number of its objects follows its name."""
+    by_label = {row.label: row for row in loss.per_class}
+    rows = sorted((by_label[label] for label in shown_classes([loss], limit)), key=lambda row: row.loss.value or 0.0)
     losses = [row.loss for row in rows]
     figure = go.Figure(
         go.Bar(
@@ -53,7 +84,7 @@ def class_loss_bars(loss: VariantLoss, colour: str, most: int = 40, chosen: str 
             orientation="h",
             marker={"color": [faded(colour, opacity(row)) for row in losses]},
             unselected={"marker": {"opacity": 1}},  # a click chooses a class and hides nothing
-            customdata=[[row.label, plain(row.label), *_told(row)] for row in rows],
+            customdata=[[row.label, plain(row.label), *_hover(row)] for row in rows],
             hovertemplate="%{customdata[1]}: %{customdata[2]} points %{customdata[3]}<br>%{customdata[4]}"
             "<br>%{customdata[5]} objects on %{customdata[6]} images<extra></extra>",
         )
@@ -67,14 +98,14 @@ def class_loss_bars(loss: VariantLoss, colour: str, most: int = 40, chosen: str 
 
 
 def _intervals(rows: Sequence[ClassLoss], chosen: str | None) -> go.Scatter:
-    """Whiskers alone, of those that have an interval: a bar without one would get a whisker of no length."""
-    known = [row for row in rows if row.loss.low is not None]
+    """Whiskers of the rows with an interval; on a bar without one, a whisker of length 0 would be drawn."""
+    rows = [row for row in rows if row.loss.low is not None]
     return go.Scatter(
-        x=[100 * (row.loss.value or 0) for row in known],
-        y=[_tick(row, chosen) for row in known],
+        x=[100 * (row.loss.value or 0) for row in rows],
+        y=[_tick(row, chosen) for row in rows],
         mode="markers",
         marker={"size": 1, "color": GREY},
-        error_x=whiskers([row.loss for row in known]),
+        error_x=whiskers([row.loss for row in rows]),
         hoverinfo="skip",
     )
 
@@ -84,12 +115,12 @@ def _tick(row: ClassLoss, chosen: str | None) -> str:
     return f"<b>{text}</b>" if row.label == chosen else text
 
 
-def _told(row: ClassLoss) -> tuple[str, str, str, int, int]:
+def _hover(row: ClassLoss) -> tuple[str, str, str, int, int]:
     return signed_points(row.loss.value), bracket(row.loss), sureness(row.loss), row.truths, row.images
 
 
 def variant_losses(losses: Mapping[str, Loss], colours: Sequence[str]) -> go.Figure:
-    """A dot a variant with its interval, in the order of loading from the top."""
+    """One dot per variant with its interval, in the order of loading from the top."""
     figure = go.Figure()
     for (name, loss), colour in zip(losses.items(), colours, strict=True):
         figure.add_trace(
@@ -111,11 +142,11 @@ def variant_losses(losses: Mapping[str, Loss], colours: Sequence[str]) -> go.Fig
     )
 
 
-def class_heat(losses: Mapping[str, VariantLoss], ink: str, most: int = 40) -> go.Figure:
-    """Classes by variants; a star marks what is significant. Zero has no colour. ink: the page's colour of text."""
-    labels = shown_classes(list(losses.values()), most)[::-1]
-    known = [{row.label: row.loss for row in loss.per_class} for loss in losses.values()]
-    cells = [[column.get(label, Loss(None)) for column in known] for label in labels]
+def class_heat(losses: Mapping[str, VariantLoss], ink: str, limit: int = 40) -> go.Figure:
+    """Classes by variants; a star marks a significant loss, zero has no colour. ink: the page's text colour."""
+    labels = shown_classes(list(losses.values()), limit)[::-1]
+    columns = [{row.label: row.loss for row in loss.per_class} for loss in losses.values()]
+    cells = [[column.get(label, Loss(None)) for column in columns] for label in labels]
     values = [[100 * cell.value if cell.value is not None else None for cell in row] for row in cells]
     largest = max((abs(value) for row in values for value in row if value is not None), default=1.0)
     texts = [[signed_points(cell.value) + ("*" if cell.significant else "") for cell in row] for row in cells]
@@ -143,14 +174,14 @@ def class_heat(losses: Mapping[str, VariantLoss], ink: str, most: int = 40) -> g
 
 
 def _cell_texts(x: Sequence[str], y: Sequence[str], texts: Sequence[Sequence[str]], ink: str) -> go.Scatter:
-    """In the page's own colour: a heat map chooses its texts' colour as if it lay on white."""
-    places = [
+    """In the page's text colour: a heat map chooses its text colour as if the page were white."""
+    cells = [
         (column, row, text) for row, line in zip(y, texts, strict=True) for column, text in zip(x, line, strict=True)
     ]
     return go.Scatter(
-        x=[column for column, _, _ in places],
-        y=[row for _, row, _ in places],
-        text=[text for _, _, text in places],
+        x=[column for column, _, _ in cells],
+        y=[row for _, row, _ in cells],
+        text=[text for _, _, text in cells],
         mode="text",
         textfont={"color": ink},
         hoverinfo="skip",
@@ -159,7 +190,7 @@ def _cell_texts(x: Sequence[str], y: Sequence[str], texts: Sequence[Sequence[str
 
 
 def error_bars(errors: Sequence[tuple[ErrorCost, ErrorCost]], reference: str, variant: str, colour: str) -> go.Figure:
-    """Two bars a kind; how many errors there are is in the hover."""
+    """Two bars per kind of error; hovering shows the number of errors."""
     figure = go.Figure()
     sides = ((reference, REFERENCE, [row for row, _ in errors]), (variant, colour, [row for _, row in errors]))
     for name, shade, rows in sides:
@@ -188,7 +219,7 @@ def error_bars(errors: Sequence[tuple[ErrorCost, ErrorCost]], reference: str, va
 def precision_recall(
     curves: Mapping[str, np.ndarray], ap50: Mapping[str, float | None], colours: list[str]
 ) -> go.Figure:
-    """A line a model, the reference first and thicker. curves: (101,) precision over recall 0 to 1."""
+    """One line per model, the reference first and thicker. curves: (101,) precision over recall 0 to 1."""
     figure = go.Figure()
     for i, ((name, curve), colour) in enumerate(zip(curves.items(), colours, strict=True)):
         figure.add_trace(
@@ -211,11 +242,11 @@ def precision_recall(
     )
 
 
-def reliability_curves(found: Mapping[str, Reliability], colours: Sequence[str]) -> go.Figure:
-    """A line a model, the reference first and thicker; on the diagonal a confidence is a probability."""
+def reliability_curves(curves: Mapping[str, Reliability], colours: Sequence[str]) -> go.Figure:
+    """One line per model, the reference first and thicker; on the diagonal a confidence is a probability."""
     figure = go.Figure()
     figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"width": 1, "dash": "dot", "color": GREY})
-    for i, ((name, curve), colour) in enumerate(zip(found.items(), colours, strict=True)):
+    for i, ((name, curve), colour) in enumerate(zip(curves.items(), colours, strict=True)):
         ece = "–" if curve.ece is None else f"{curve.ece:.3f}"
         figure.add_trace(
             go.Scatter(
@@ -240,11 +271,11 @@ def reliability_curves(found: Mapping[str, Reliability], colours: Sequence[str])
 
 
 def threshold_moves(shifts: Mapping[str, ThresholdShift], colours: Sequence[str]) -> go.Figure:
-    """A row a variant: open is F1 at the reference's threshold, filled at its own; the line is the reference's F1."""
+    """One row per variant: F1 at the reference's threshold (open) and its own (filled), beside the reference's F1."""
     figure = go.Figure()
     for (name, shift), colour in zip(shifts.items(), colours, strict=True):
         unmoved, own = 100 * shift.variant_f1_unmoved, 100 * shift.variant.f1
-        said = [_at(shift.reference.score), _at(shift.variant.score)]
+        labels = [_at(shift.reference.score), _at(shift.variant.score)]
         figure.add_trace(
             go.Scatter(
                 x=[unmoved, own],
@@ -252,9 +283,9 @@ def threshold_moves(shifts: Mapping[str, ThresholdShift], colours: Sequence[str]
                 mode="lines+markers+text",
                 line={"color": colour, "width": 2},
                 marker={"color": colour, "size": 11, "symbol": ["circle-open", "circle"]},
-                text=["", said[1]],
+                text=["", labels[1]],
                 textposition="top center",
-                customdata=said,
+                customdata=labels,
                 hovertemplate="%{y}: F1 %{x:.1f}, cut %{customdata}<extra></extra>",
                 cliponaxis=False,
             )
@@ -271,7 +302,7 @@ def _at(score: float | None) -> str:
 
 
 def _room(shifts: Mapping[str, ThresholdShift]) -> list[float]:
-    """All points with room for their text."""
+    """An axis range with room for the texts of all points."""
     values = [100 * f1 for s in shifts.values() for f1 in (s.reference.f1, s.variant.f1, s.variant_f1_unmoved)]
     low, high = min(values), max(values)
     return [low - 0.06 * (high - low) - 1, high + 0.16 * (high - low) + 2]

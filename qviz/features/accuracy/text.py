@@ -4,33 +4,110 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from qviz.features.accuracy import Evaluation
-from qviz.features.accuracy.ap import ClassLoss, VariantLoss
+from qviz.features.accuracy.ap import METRICS, ClassLoss, VariantLoss
 from qviz.features.accuracy.gate import Gate
-from qviz.formatting import UNKNOWN, interval, points, signed_points
+from qviz.formatting import UNKNOWN, interval, plural, points, signed_points
 from qviz.structures import Loss
 
-WORST = 5
+SHOWN_CLASSES = 5
+NOTHING = 5e-4
+"""AP that rounds to 0.0 points."""
+
+
+def verdict(result: Evaluation) -> str:
+    """The AP of the reference and the losses, the largest first."""
+    reference, losses = result.models[0], {loss.variant: loss for loss in result.losses}
+    return loss_verdict(reference.name, reference.ap, losses, result.reference_as_truth)
+
+
+def loss_verdict(
+    reference: str, ap: float | None, losses: Mapping[str, VariantLoss], reference_as_truth: bool = False
+) -> str:
+    """The AP of the reference and the losses, the largest first, with their intervals (x100).
+
+    losses: by the names to show.
+    """
+    if ap is None:
+        return "Annotated images are needed to measure accuracy."
+    if not losses:
+        return f"{reference} reaches {points(ap)} AP. Add a quantized variant to measure its loss."
+    ranked = sorted(losses.items(), key=lambda item: -(item[1].ap.value or 0.0))
+    (name, worst), others = ranked[0], ranked[1:]
+    if reference_as_truth:
+        opening = f"Measured against {reference}'s own detections, "
+    else:
+        opening = f"{reference} reaches {points(ap)} AP; "
+    if worst.ap.value is None:
+        return f"{opening}the loss of {name} is unknown."
+    if worst.ap.value <= NOTHING:
+        return opening + ("no variant loses AP." if others else _no_loss(name, worst.ap))
+    top = _class_to_name(worst)
+    most = f", most in {top.label} ({points(top.loss.value)})" if top is not None else ""
+    return f"{opening}{name} loses {_amount(worst.ap)}{most}.{_other_losses(others)}"
+
+
+def _no_loss(name: str, loss: Loss) -> str:
+    """A single variant that loses nothing: its gain, or none."""
+    if loss.value is None or loss.value >= -NOTHING:
+        return f"{name} loses no AP."
+    gain = replace(loss, value=-loss.value)
+    if loss.low is not None and loss.high is not None:
+        gain = replace(gain, low=-loss.high, high=-loss.low)
+    return f"{name} gains {_amount(gain)}."
+
+
+def _class_to_name(loss: VariantLoss) -> ClassLoss | None:
+    """The worst class whose loss is significant: a class with a single object is nearly always the worst."""
+    no_intervals = loss.ap.low is None  # too few images
+    return next(
+        (row for row in loss.per_class if (row.loss.value or 0) > 0 and (no_intervals or row.loss.significant)), None
+    )
+
+
+def _amount(loss: Loss) -> str:
+    """10.0 AP points [4.0, 16.0], significant"""
+    amount = f"{points(loss.value or 0.0)} AP points"
+    if loss.low is None or loss.high is None:
+        return amount
+    return f"{amount} {interval(loss.low, loss.high)}, {'significant' if loss.significant else 'not significant'}"
+
+
+def _other_losses(others: Sequence[tuple[str, VariantLoss]]) -> str:
+    """One other variant in full; of several the significant losses, and the largest of the rest."""
+    if len(others) == 1:
+        ((name, loss),) = others
+        return f" {name} loses {_amount(loss.ap)}." if (loss.ap.value or 0.0) > NOTHING else f" {name} loses none."
+    significant = [(name, loss) for name, loss in others if loss.ap.significant and (loss.ap.value or 0.0) > NOTHING]
+    rest = [loss.ap.value or 0.0 for name, loss in others if (name, loss) not in significant]
+    sentences = "".join(f" {name} loses {_amount(loss.ap)}." for name, loss in significant)
+    if not rest:
+        return sentences
+    subject = "The other variant loses" if len(rest) == 1 else f"The other {len(rest)} variants lose"
+    amount = "none" if max(rest) <= NOTHING else f"at most {points(max(rest))}, not significant"
+    return f"{sentences} {subject} {amount}."
 
 
 def markdown(result: Evaluation, gate: Gate | None) -> str:
     """Verdict, models, losses and worst classes; AP x100. Names from files cannot add markup of their own."""
-    parts = [f"## qviz: {plain(result.dataset)}, {result.images} images, {result.annotations} objects"]
+    counts = f"{plural(result.images, 'image')}, {plural(result.annotations, 'object')}"
+    parts = [f"## qviz: {plain(result.dataset)}, {counts}"]
     if gate is not None:
-        said = "passed" if gate.passed else f"**failed** by {', '.join(map(plain, gate.failed))}"
-        parts.append(f"Gate, at most {100 * gate.max_ap_loss:.1f} AP points lost: {said}.")
+        outcome = "passed" if gate.passed else f"**failed** by {', '.join(map(plain, gate.failed))}"
+        parts.append(f"Gate, at most {100 * gate.max_ap_loss:.1f} AP points lost: {outcome}.")
         parts += [plain(remark) for remark in gate.remarks]
     if result.reference_as_truth:
         parts.append("The reference's own detections stand for the truth: AP is agreement with it, not accuracy.")
-    models = [[plain(model.name), *(points(value) for value in model.figures())] for model in result.models]
-    parts.append(_table(["model", "AP", "AP50", "AP75", "small", "medium", "large", "AR"], models))
+    models = [[plain(model.name), *(metric.text(model) for metric in METRICS)] for model in result.models]
+    parts.append(_table(["model", *(metric.label for metric in METRICS)], models))
     losses = [[plain(loss.variant), *_loss(loss.ap)] for loss in result.losses]
     parts.append(_table(["variant", "loss", "95% interval", "significant"], losses))
     worst = [
         [plain(loss.variant), plain(row.label), *_loss(row.loss), str(row.truths)]
         for loss in result.losses
-        for row in loss.per_class[:WORST]
+        for row in loss.per_class[:SHOWN_CLASSES]
         if (row.loss.value or 0) > 0
     ]
     if worst:
@@ -51,57 +128,3 @@ def _loss(loss: Loss) -> list[str]:
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def loss_verdict(
-    reference: str, ap: float | None, losses: Mapping[str, VariantLoss], reference_as_truth: bool = False
-) -> str:
-    """The AP of the reference and the losses, the largest first, with their intervals (x100)."""
-    if ap is None or not losses:
-        return "Annotated images and at least one variant are needed to tell a loss."
-    ranked = sorted(losses.items(), key=lambda item: -(item[1].ap.value or 0.0))
-    (name, worst), others = ranked[0], ranked[1:]
-    opening = f"Against {reference}'s own detections" if reference_as_truth else f"{reference} reaches {points(ap)} AP"
-    if (worst.ap.value or 0.0) <= NOTHING:
-        return f"{opening}{', ' if reference_as_truth else '; '}no variant loses AP."
-    said = f"{opening}{', ' if reference_as_truth else '; '}{name} loses {_amount(worst.ap)}"
-    top = _class_to_name(worst)
-    if top is not None:
-        said += f", most in {top.label} ({points(top.loss.value)})"
-    return f"{said}.{_other_losses(others)}"
-
-
-def _class_to_name(loss: VariantLoss) -> ClassLoss | None:
-    """The worst class that is no chance: a class of one object is nearly always the worst."""
-    sure = loss.ap.low is None  # too few images for any interval
-    return next((row for row in loss.per_class if (row.loss.value or 0) > 0 and (sure or row.loss.significant)), None)
-
-
-NOTHING = 5e-4
-"""AP that rounds to no tenth of a point."""
-
-
-def _amount(loss: Loss) -> str:
-    """10.0 AP points [4.0, 16.0], significant"""
-    said = f"{points(loss.value or 0.0)} AP points"
-    if loss.low is None or loss.high is None:
-        return said
-    sure = "significant" if loss.significant else "not significant"
-    return f"{said} {interval(loss.low, loss.high)}, {sure}"
-
-
-def _other_losses(others: Sequence[tuple[str, VariantLoss]]) -> str:
-    """One more is told like the first; of several only what is significant, and the largest of the rest."""
-    if len(others) == 1:
-        ((name, loss),) = others
-        return f" {name} loses {_amount(loss.ap)}." if (loss.ap.value or 0.0) > NOTHING else f" {name} loses none."
-    sure = [(name, loss) for name, loss in others if loss.ap.significant and (loss.ap.value or 0.0) > NOTHING]
-    rest = [loss.ap.value or 0.0 for name, loss in others if (name, loss) not in sure]
-    said = "".join(f" {name} loses {_amount(loss.ap)}." for name, loss in sure)
-    if not rest:
-        return said
-    who = "The other" if len(rest) == 1 else f"The other {len(rest)}"
-    verb = "loses" if len(rest) == 1 else "lose"
-    if max(rest) <= NOTHING:
-        return f"{said} {who} {verb} none."
-    return f"{said} {who} {verb} at most {points(max(rest))}, not significant."

@@ -1,19 +1,17 @@
-"""Images that nobody annotated: what the reference finds on them stands for the truth.
+"""The ground truth of an evaluation: which category is which class, and the reference's detections in its place.
 
-AP is then agreement with the reference, not accuracy: the reference itself has 1, whatever it misses, and a variant is
-never credited for being right where the reference is wrong. Objects that the reference scores just above the threshold
-count whole and those just below not at all, so a variant that scores all a little lower loses more than it would on
-annotations.
+Categories match classes by name: equal without case, spaces, hyphens and underscores; then by `SYNONYMS`, between the
+names left on both sides. They match by id where one side has no names: category `class 17` is class 17; else class 0
+is the category with the lowest id, and so on.
 
-Which category of a dataset is which class of a model.
+What does not match is listed, and counts as pycocotools counts it. Objects of a category that the model has no class
+for are all missed, so that category has AP 0 and lowers the mean (equally for every model with these labels, so a loss
+stays fair). Detections of a class that no category has are left out, as nobody annotated what they show.
 
-By name: equal without case, spaces, hyphens and underscores; then by SYNONYMS, between what is left on both sides. By
-id where one side has no names: category `class 17` is class 17; else class 0 is the category with the lowest id, and so
-on.
-
-What does not match is listed, and counts as pycocotools counts it: truths of a category that the model cannot name are
-all missed, so that class has AP 0 and lowers the mean (of every model with these labels alike, so a loss stays fair);
-detections of a class that no category has are left out, as nobody annotated what they show.
+Where the reference's detections stand for the truth, AP is agreement with the reference, not accuracy. The reference
+has AP 1, whatever it misses, and a variant gets no credit for being right where the reference is wrong. Objects that
+the reference scores just above the threshold count fully and those just below not at all, so a variant with slightly
+lower scores loses more than it would on annotations.
 """
 
 from __future__ import annotations
@@ -26,7 +24,8 @@ import numpy as np
 
 from qviz.detector import PAGE_SCORE, Inspection
 from qviz.errors import DatasetError
-from qviz.structures import Category, Dataset, DatasetImage, Detections
+from qviz.formatting import listed, plural
+from qviz.structures import Category, Dataset, DatasetImage, Detections, GroundTruth
 from qviz.structures.boxes import area
 
 REMARK = (
@@ -35,21 +34,32 @@ REMARK = (
 )
 
 
-def as_truths(dataset: Dataset, found: Mapping[int, Detections], reference: Inspection) -> Dataset:
-    """The dataset with the reference's detections (by image id) for truths; category ids are its class ids."""
-    images = tuple(_with_truths(image, found[image.id].above(PAGE_SCORE)) for image in dataset.images)
-    seen = {int(class_id) for image in images for class_id in image.category_ids}
-    categories = (Category(number, reference.label(number)) for number in sorted(seen))
+def as_truths(dataset: Dataset, detections: Mapping[int, Detections], reference: Inspection) -> Dataset:
+    """The dataset with the reference's detections (by image id) as ground truth; category ids are its class ids."""
+    images = tuple(_with_truths(image, detections[image.id].above(PAGE_SCORE)) for image in dataset.images)
+    class_ids = {int(class_id) for image in images for class_id in image.category_ids}
+    categories = (Category(class_id, reference.label(class_id)) for class_id in sorted(class_ids))
     return replace(dataset, images=images, categories=tuple(categories))
 
 
-def _with_truths(image: DatasetImage, found: Detections) -> DatasetImage:
+def _with_truths(image: DatasetImage, detections: Detections) -> DatasetImage:
     return replace(
         image,
-        boxes=found.boxes.astype(np.float64),
-        category_ids=found.class_ids.astype(np.int64),
-        is_crowd=np.zeros(len(found), bool),
-        areas=area(found.boxes).astype(np.float64),
+        boxes=detections.boxes.astype(np.float64),
+        category_ids=detections.class_ids.astype(np.int64),
+        is_crowd=np.zeros(len(detections), bool),
+        areas=area(detections.boxes).astype(np.float64),
+    )
+
+
+def labelled_truths(image: DatasetImage, dataset: Dataset, labels: Sequence[str]) -> GroundTruth:
+    """An image's ground truth in the classes of a model; objects that the model has no class for are left out."""
+    classes = {category: class_id for class_id, category in category_ids(labels, dataset.categories).items()}
+    named = np.isin(image.category_ids, list(classes))
+    return GroundTruth(
+        image.boxes[named].astype(np.float32),
+        np.array([classes[int(category)] for category in image.category_ids[named]], np.int32),
+        image.is_crowd[named],
     )
 
 
@@ -63,12 +73,18 @@ SYNONYMS = {
 }
 """Names of Pascal VOC, mostly, by COCO's; without spaces."""
 UNNAMED = "???"
-LISTED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """classes: class id -> category id. unmatched_categories: (name, truths), those with most truths first."""
+    """How a model's labels and a dataset's categories match.
+
+    Attributes:
+        classes: Class id -> category id.
+        how: Whether they were matched by name or by id.
+        unmatched_labels: Labels that no category has.
+        unmatched_categories: (name, number of objects), those with most objects first.
+    """
 
     classes: Mapping[int, int]
     how: Literal["name", "id"]
@@ -77,26 +93,28 @@ class Reconciled:
 
     def sentences(self) -> tuple[str, ...]:
         """What does not match and matters: categories that have objects, and a match by id alone."""
-        missed = [f"{name[:60]} ({truths} objects)" for name, truths in self.unmatched_categories if truths]
-        said = []
+        missed = [
+            f"{name[:60]} ({plural(objects, 'object')})" for name, objects in self.unmatched_categories if objects
+        ]
+        sentences = []
         if missed:
-            said.append(
-                f"{len(missed)} categories of the dataset are unknown to the model: {_listed(missed)};"
-                " their objects count as missed."
+            sentences.append(
+                f"{len(missed)} of the dataset's categories {'is' if len(missed) == 1 else 'are'} unknown to the"
+                f" model: {listed(missed, 5)}. Their objects count as missed."
             )
         if self.how == "id":
-            said.append(
+            sentences.append(
                 "Classes and categories were matched by their ids, as one side has no names: check the classes."
             )
-        return tuple(said)
+        return tuple(sentences)
 
 
 def reconcile(labels: Sequence[str], dataset: Dataset) -> Reconciled:
-    """A model's labels with a dataset's categories. Raises DatasetError where nothing fits."""
+    """Match a model's labels with a dataset's categories. Raises DatasetError where nothing fits."""
     classes = category_ids(labels, dataset.categories)
-    known = set(classes.values())
-    counts = _truths(dataset)
-    unknown = [(c.name, counts.get(c.id, 0)) for c in dataset.categories if c.id not in known]
+    matched = set(classes.values())
+    counts = _object_counts(dataset)
+    unknown = [(c.name, counts.get(c.id, 0)) for c in dataset.categories if c.id not in matched]
     return Reconciled(
         classes=classes,
         how="name" if _by_name(labels, dataset.categories) else "id",
@@ -106,11 +124,11 @@ def reconcile(labels: Sequence[str], dataset: Dataset) -> Reconciled:
 
 
 def category_ids(labels: Sequence[str], categories: Sequence[Category]) -> dict[int, int]:
-    """class id -> category id. Raises DatasetError where nothing fits."""
+    """Class id -> category id. Raises DatasetError where nothing fits."""
     named = _by_name(labels, categories)
     if named:
         return named
-    numbered = {number: c.id for c in categories if (number := _number(c.name)) is not None}
+    numbered = {number: c.id for c in categories if (number := _class_number(c.name)) is not None}
     if categories and len(numbered) == len(categories):
         return numbered
     if all(label == UNNAMED for label in labels):
@@ -123,13 +141,13 @@ def category_ids(labels: Sequence[str], categories: Sequence[Category]) -> dict[
 
 def _by_name(labels: Sequence[str], categories: Sequence[Category]) -> dict[int, int]:
     plain = {_plain(category.name): category.id for category in categories if category.name != UNNAMED}
-    found = {i: plain[_plain(label)] for i, label in enumerate(labels) if _plain(label) in plain}
-    taken = set(found.values())
-    left = {_canonical(c.name): c.id for c in categories if c.id not in taken}
-    others = {
-        i: left[_canonical(label)] for i, label in enumerate(labels) if i not in found and _canonical(label) in left
+    exact = {i: plain[_plain(label)] for i, label in enumerate(labels) if _plain(label) in plain}
+    matched = set(exact.values())
+    left = {_canonical(c.name): c.id for c in categories if c.id not in matched}
+    synonyms = {
+        i: left[_canonical(label)] for i, label in enumerate(labels) if i not in exact and _canonical(label) in left
     }
-    return dict(sorted({**found, **others}.items()))
+    return dict(sorted({**exact, **synonyms}.items()))
 
 
 def _plain(name: str) -> str:
@@ -140,18 +158,14 @@ def _canonical(name: str) -> str:
     return SYNONYMS.get(_plain(name), _plain(name))
 
 
-def _number(name: str) -> int | None:
-    """17 of `class 17`, which stands where a class has no name."""
+def _class_number(name: str) -> int | None:
+    """17 of `class 17`, the name of a class that has none."""
     word, _, number = name.partition(" ")
     return int(number) if word == "class" and number.isascii() and number.isdecimal() and len(number) < 10 else None
 
 
-def _truths(dataset: Dataset) -> dict[int, int]:
-    """Objects by category, crowds left out."""
+def _object_counts(dataset: Dataset) -> dict[int, int]:
+    """Category id -> number of objects, crowds left out."""
     all_ids = [image.category_ids[~image.is_crowd] for image in dataset.images] or [np.empty(0, np.int64)]
     ids, counts = np.unique(np.concatenate(all_ids), return_counts=True)
     return dict(zip(ids.tolist(), counts.tolist(), strict=True))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")

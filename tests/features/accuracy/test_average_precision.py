@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qviz.api import evaluate
+from qviz.context import Context
+from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
-from qviz.features.accuracy import Evaluation
-from qviz.features.accuracy.ap import AveragePrecision, Judged, VariantLoss, judge
+from qviz.features.accuracy import Evaluation, evaluate
+from qviz.features.accuracy.ap import APResult, AveragePrecision, VariantLoss, average_precision
 from qviz.features.accuracy.bootstrap import Bootstrap
 from qviz.features.detection.models import LoadedModel
 from qviz.structures import Category, Dataset, DatasetImage, Detections
@@ -33,7 +34,7 @@ def assert_same(found: AveragePrecision, model: Path, images: Path, annotations:
 
 @pytest.fixture(scope="module")
 def on_the_sample(loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine) -> Evaluation:
-    return evaluate(list(loaded.values()), sample.annotations, sample.images, engine)
+    return evaluate(Context(engine), list(loaded.values()), read_coco(sample.annotations, sample.images))
 
 
 @pytest.mark.parametrize("name", SCHEMES)
@@ -48,7 +49,7 @@ def test_equal_to_plain_pycocotools(name: str, on_the_sample: Evaluation, sample
 @pytest.mark.skipif(not COCO.is_dir(), reason="needs the 80 images of COCO val2017")
 def test_equal_on_coco(loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine) -> None:
     annotations, images = COCO / "instances_val2017.json", COCO / "images"
-    found = evaluate([loaded["float32"], loaded["int8"]], annotations, images, engine)
+    found = evaluate(Context(engine), [loaded["float32"], loaded["int8"]], read_coco(annotations, images))
     assert (found.images, found.annotations) == (80, 815)
     for name, result in zip(("float32", "int8"), found.models, strict=True):
         assert_same(result, sample.models[name], images, annotations)
@@ -104,7 +105,7 @@ KNOWN = [
 def test_known_values(
     images: tuple[DatasetImage, ...], detections: dict[int, Detections], cats: float | None, dogs: float | None
 ) -> None:
-    found = judge("m", Dataset("d", images, CATEGORIES), detections, CLASSES).figures
+    found = average_precision("m", Dataset("d", images, CATEGORIES), detections, CLASSES).figures
     assert [row.label for row in found.per_class] == ["cat", "dog"]
     assert [row.ap for row in found.per_class] == pytest.approx([cats, dogs], abs=1e-6)
     known = [ap for ap in (cats, dogs) if ap is not None]
@@ -113,19 +114,19 @@ def test_known_values(
 
 def test_truths_and_images_are_counted_by_class() -> None:
     images = (image(1, (0, 3), (200, 3)), image(2, (0, 3)), image(3, (0, 3), crowd=True), image(4))
-    cat, dog = judge("m", Dataset("d", images, CATEGORIES), {}, CLASSES).figures.per_class
+    cat, dog = average_precision("m", Dataset("d", images, CATEGORIES), {}, CLASSES).figures.per_class
     assert (cat.truths, cat.images, cat.ap) == (3, 2, 0.0)
     assert (dog.truths, dog.images, dog.ap) == (0, 0, None)
 
 
-def loss_of(reference: Judged, variant: Judged) -> VariantLoss:
+def loss_of(reference: APResult, variant: APResult) -> VariantLoss:
     return Bootstrap(reference.tables).loss(reference.figures, variant.figures, variant.tables)
 
 
 def test_a_loss_is_positive_where_the_variant_is_worse_and_the_worst_comes_first() -> None:
     dataset = Dataset("d", (image(1, (0, 3), (300, 7)),), CATEGORIES)
-    reference = judge("r", dataset, {1: seen((0, 0, 0.9), (300, 1, 0.9))}, CLASSES)
-    variant = judge("v", dataset, {1: seen((0, 0, 0.9))}, CLASSES)
+    reference = average_precision("r", dataset, {1: seen((0, 0, 0.9), (300, 1, 0.9))}, CLASSES)
+    variant = average_precision("v", dataset, {1: seen((0, 0, 0.9))}, CLASSES)
     loss = loss_of(reference, variant)
     assert (loss.variant, loss.ap.value) == ("v", pytest.approx(0.5))
     assert [(row.label, row.loss.value) for row in loss.per_class] == [("dog", pytest.approx(1)), ("cat", 0)]
@@ -133,7 +134,7 @@ def test_a_loss_is_positive_where_the_variant_is_worse_and_the_worst_comes_first
 
 
 def test_a_class_without_truths_has_no_loss() -> None:
-    found = judge("m", Dataset("d", ONE, CATEGORIES), {}, CLASSES)
+    found = average_precision("m", Dataset("d", ONE, CATEGORIES), {}, CLASSES)
     assert [row.label for row in loss_of(found, found).per_class] == ["cat"]
-    empty = judge("m", Dataset("d", (image(1),), CATEGORIES), {}, CLASSES)
+    empty = average_precision("m", Dataset("d", (image(1),), CATEGORIES), {}, CLASSES)
     assert loss_of(empty, empty).ap.value is None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from qviz.features.accuracy.ap import accumulated, judge
+from qviz.features.accuracy.ap import accumulated, average_precision
 from qviz.features.accuracy.coco_matching import MOST, SIZES, ClassTable, match, result_rows
 from qviz.structures import Category, Dataset, DatasetImage, Detections
 from tests.features.accuracy import plain_ap
@@ -63,7 +63,7 @@ def test_equal_to_pycocotools(name: str, seed: int) -> None:
         assert_same(recall, plain.eval["recall"][:, :, place, 2].T)
         for k, table in enumerate(tables[size].classes):
             assert decisions(table) == theirs(plain, k, place)
-    figures = judge("m", dataset, found, CLASSES).figures
+    figures = average_precision("m", dataset, found, CLASSES).figures
     mine = figures.ap, figures.ap50, figures.ap75, figures.ap_small, figures.ap_medium, figures.ap_large, figures.ar
     assert_same(np.array([np.nan if value is None else value for value in mine]), plain.stats[[0, 1, 2, 3, 4, 5, 8]])
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.features.accuracy.confusion import Confusion, Taken, confusions, image_losses, taken_for, worst_image_of
+from qviz.features.accuracy.confusion import (
+    Confusion,
+    ModelConfusions,
+    confusions,
+    image_losses,
+    model_confusions,
+    worst_image_of,
+)
 from qviz.structures import Dataset, Detections
 from tests.features.accuracy.scenes import CAT, CLASSES, DOG, dataset, image, seen
 
 SCORE = 0.25
 
 
-def taken(truths: Dataset, *found: Detections) -> Taken:
-    return taken_for(truths, dict(enumerate(found, start=1)), CLASSES, SCORE)
+def taken(truths: Dataset, *found: Detections) -> ModelConfusions:
+    return model_confusions(truths, dict(enumerate(found, start=1)), CLASSES, SCORE)
 
 
 ONE = dataset(image(1, (0, CAT)))
@@ -32,7 +39,7 @@ TAKEN = [
 
 
 @pytest.mark.parametrize(("truths", "found", "pairs"), TAKEN)
-def test_what_is_taken_for_what(truths: Dataset, found: Detections, pairs: dict[tuple[str, str], int]) -> None:
+def test_what_is_model_confusions_what(truths: Dataset, found: Detections, pairs: dict[tuple[str, str], int]) -> None:
     assert dict(taken(truths, found).pairs) == pairs
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import VariantLoss
-from qviz.features.accuracy.gate import Gate, judge_losses
+from qviz.features.accuracy.gate import Gate, check_losses
 from qviz.structures import Loss
 
 
@@ -16,7 +16,7 @@ def evaluation(**losses: Loss) -> Evaluation:
 
 
 def gate(loss: Loss, limit: float, confident: str | None) -> Gate:
-    return judge_losses(evaluation(int8=loss), limit, confident)
+    return check_losses(evaluation(int8=loss), limit, confident)
 
 
 NARROW, WIDE = Loss(0.02, 0.018, 0.022, True), Loss(0.02, -0.03, 0.07, False)
@@ -63,7 +63,7 @@ def test_what_the_data_cannot_decide_is_said(loss: Loss, limit: float, undecided
 
 
 def test_only_those_that_fail_are_named() -> None:
-    found = judge_losses(evaluation(good=Loss(0.001), bad=Loss(0.5), worse=Loss(0.6)), 0.01)
+    found = check_losses(evaluation(good=Loss(0.001), bad=Loss(0.5), worse=Loss(0.6)), 0.01)
     assert found.failed == ("bad", "worse")
     assert found.to_json() == {
         "max_ap_loss": 0.01,

@@ -8,9 +8,10 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from qviz.context import Context
 from qviz.datasets.coco import parse_coco
 from qviz.engine import LocalEngine
-from qviz.features.accuracy import TOLD, Evaluation, coco_results, evaluate
+from qviz.features.accuracy import MAX_LISTED, Evaluation, coco_results, evaluate
 from qviz.features.accuracy.errors import KINDS
 from qviz.features.detection.models import LoadedModel
 from tests.conftest import Sample
@@ -39,10 +40,10 @@ def test_only_images_that_lose_are_listed() -> None:
 
 
 def test_long_lists_are_cut() -> None:
-    truths = dataset(*(image(number, (0, CAT)) for number in range(1, TOLD + 6)))
+    truths = dataset(*(image(number, (0, CAT)) for number in range(1, MAX_LISTED + 6)))
     good = {row.id: seen((0, 0, 0.9)) for row in truths.images}
     found = detail(truths, good, {})
-    assert (len(found.images), len(found.to_json()["worst_images"])) == (TOLD + 5, TOLD)
+    assert (len(found.images), len(found.to_json()["worst_images"])) == (MAX_LISTED + 5, MAX_LISTED)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def renumbered(sample: Sample, engine: LocalEngine, loaded: dict[str, LoadedMode
     ]
     files = {path.name: path for path in sample.images.iterdir()}
     dataset = parse_coco(json.dumps(document).encode(), "renumbered.json", files)
-    return document, evaluate(engine, [loaded["float32"], loaded["int8"]], dataset)
+    return document, evaluate(Context(engine), [loaded["float32"], loaded["int8"]], dataset)
 
 
 @pytest.mark.parametrize("index", [0, 1])

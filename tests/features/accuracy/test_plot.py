@@ -56,7 +56,7 @@ def test_bars_are_ranked_and_what_may_be_noise_is_faded() -> None:
 
 def test_classes_without_loss_are_left_out_and_long_lists_cut() -> None:
     assert shown_classes([LOSS]) == ["<b>bus", "dog", "cat", "car"]
-    assert shown_classes([LOSS], most=2) == ["<b>bus", "dog"]
+    assert shown_classes([LOSS], limit=2) == ["<b>bus", "dog"]
     other = VariantLoss("w", Loss(0.0), (ClassLoss("boat", Loss(0.9), 8, 6),))
     assert shown_classes([LOSS, other])[0] == "boat"
 

@@ -82,8 +82,8 @@ def test_what_does_not_match_is_listed_with_its_objects() -> None:
     assert found.unmatched_labels == ("bird",)
     assert found.unmatched_categories == (("axolotl", 2), ("newt", 2), ("eft", 0))
     assert found.sentences() == (
-        "2 categories of the dataset are unknown to the model: axolotl (2 objects), newt (2 objects);"
-        " their objects count as missed.",
+        "2 of the dataset's categories are unknown to the model: axolotl (2 objects) and newt (2 objects)."
+        " Their objects count as missed.",
     )
 
 
@@ -100,5 +100,5 @@ def test_a_match_by_id_is_said() -> None:
 def test_a_long_list_is_cut() -> None:
     rows = tuple((f"c{i}" * 100, 9 - i) for i in range(8))
     (said,) = Reconciled({}, "name", (), rows).sentences()
-    assert said.startswith("8 categories") and " and 3 more;" in said
+    assert said.startswith("8 of the dataset's categories are") and " and 3 more." in said
     assert len(said) < 600

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from qviz.context import Context
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import load_images, unannotated, unannotated_images
 from qviz.detector import PAGE_SCORE
@@ -36,7 +37,7 @@ def test_detections_from_the_pages_score_become_truths(loaded: dict[str, LoadedM
 def agreed(sample: Sample, engine: LocalEngine, loaded: dict[str, LoadedModel]) -> Evaluation:
     models = [loaded[name] for name in ("float32", "float16", "int8_wrong_range")]
     paths = [sample.images / name for name in NAMES]
-    return evaluate(engine, models, unannotated(sample.images, paths), reference_as_truth=True)
+    return evaluate(Context(engine), models, unannotated(sample.images, paths), reference_as_truth=True)
 
 
 def test_the_reference_agrees_with_itself(agreed: Evaluation) -> None:
@@ -62,7 +63,7 @@ def test_images_in_memory_are_the_same_dataset(
     assert [row.name for row in held.images] == list(NAMES)
     assert [row.encoded().digest for row in held.images] == [row.digest for row in images]
     models = [loaded[name] for name in ("float32", "float16", "int8_wrong_range")]
-    again = evaluate(engine, models, held, reference_as_truth=True)
+    again = evaluate(Context(engine), models, held, reference_as_truth=True)
     assert [model.ap for model in again.models] == [model.ap for model in agreed.models]
 
 
@@ -70,5 +71,5 @@ def test_annotations_are_left_aside(sample: Sample, engine: LocalEngine, loaded:
     annotated = read_coco(sample.annotations, sample.images)
     few = Dataset(annotated.name, annotated.images[:2], annotated.categories)
     models = [loaded["int8_wrong_range"], loaded["float32"]]
-    assert evaluate(engine, models, few, reference_as_truth=True).models[0].ap == pytest.approx(1.0)
-    assert evaluate(engine, models, few).models[0].ap < 0.9
+    assert evaluate(Context(engine), models, few, reference_as_truth=True).models[0].ap == pytest.approx(1.0)
+    assert evaluate(Context(engine), models, few).models[0].ap < 0.9

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qviz.features.accuracy.ap import Judged, VariantLoss, judge
+from qviz.features.accuracy.ap import APResult, VariantLoss, average_precision
 from qviz.features.accuracy.bootstrap import Bootstrap, draws, holm, interval, p_value
 from qviz.features.accuracy.coco_matching import mean_ap, result_rows
 from qviz.structures import Category, Dataset, DatasetImage, Detections
@@ -51,12 +51,12 @@ def repeated(
 
 
 @pytest.fixture(scope="module")
-def judged() -> tuple[Dataset, dict[int, Detections], Judged]:
+def judged() -> tuple[Dataset, dict[int, Detections], APResult]:
     dataset, found = scene(40, seed=3)
-    return dataset, found, judge("m", dataset, found, CLASSES)
+    return dataset, found, average_precision("m", dataset, found, CLASSES)
 
 
-def test_all_images_once_give_pycocotools_figures(judged: tuple[Dataset, dict[int, Detections], Judged]) -> None:
+def test_all_images_once_give_pycocotools_figures(judged: tuple[Dataset, dict[int, Detections], APResult]) -> None:
     _, _, result = judged
     once = np.ones((1, 40))
     class_ap, class_ap50 = result.tables.class_ap(once), result.tables.class_ap50(once)
@@ -67,7 +67,7 @@ def test_all_images_once_give_pycocotools_figures(judged: tuple[Dataset, dict[in
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_resample_is_pycocotools_on_the_repeated_images(
-    seed: int, judged: tuple[Dataset, dict[int, Detections], Judged]
+    seed: int, judged: tuple[Dataset, dict[int, Detections], APResult]
 ) -> None:
     dataset, found, result = judged
     times = draws(40, 1, seed)
@@ -79,7 +79,7 @@ def test_a_resample_is_pycocotools_on_the_repeated_images(
 def test_a_resample_without_an_object_of_a_class_says_nothing_of_it() -> None:
     dataset, found = scene(3, seed=5)
     shown = np.stack([np.isin(np.arange(1, 6), image.category_ids[~image.is_crowd]) for image in dataset.images])
-    tables = judge("m", dataset, found, CLASSES).tables
+    tables = average_precision("m", dataset, found, CLASSES).tables
     class_ap = tables.class_ap(np.eye(3))
     assert (np.isnan(class_ap) == ~shown).all()
 
@@ -89,14 +89,14 @@ def loss(images: int, noise: float, seed: int, drop: int | None = None) -> Varia
     dataset, found = scene(images, seed)
     rng = np.random.default_rng(seed + 10_000)
 
-    def noisy(drop: int | None = None) -> Judged:
+    def noisy(drop: int | None = None) -> APResult:
         rows = {}
         for number, seen in found.items():
             boxes = seen.boxes + rng.normal(0, 20 * noise, seen.boxes.shape)
             scores = np.clip(seen.scores + rng.normal(0, noise, len(seen)), 0, 1)
             kept = Detections.of(boxes, scores, seen.class_ids)
             rows[number] = kept if drop is None else kept[kept.class_ids != drop]
-        return judge("m", dataset, rows, CLASSES)
+        return average_precision("m", dataset, rows, CLASSES)
 
     first, second = noisy(), noisy(drop)
     return Bootstrap(first.tables).loss(first.figures, second.figures, second.tables)

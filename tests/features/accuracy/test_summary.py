@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import AveragePrecision, ClassLoss, VariantLoss
-from qviz.features.accuracy.gate import judge_losses
-from qviz.features.accuracy.text import WORST, markdown, plain
+from qviz.features.accuracy.gate import check_losses
+from qviz.features.accuracy.text import SHOWN_CLASSES, markdown, plain
 from qviz.structures import Loss
 
 GAINED = ClassLoss("gained", Loss(-0.1), 3, 3)
@@ -29,14 +29,14 @@ def test_the_figures_are_there() -> None:
     assert ["v", "30.0", "60.0", "40.0", "–", "30.0", "50.0", "45.0"] in rows(text)
     assert ["v", "+10.0", r"[4.0, 16.0]", "yes"] in rows(text)
     worst = [row for row in rows(text) if len(row) == 6 and row[0] == "v"]
-    assert [row[1] for row in worst] == [f"c{i}" for i in range(WORST)]
+    assert [row[1] for row in worst] == [f"c{i}" for i in range(SHOWN_CLASSES)]
     assert "gained" not in text
     assert "Gate" not in text
     assert "stand for the truth" not in text
 
 
 def test_the_gate_is_told() -> None:
-    passed, failed = (markdown(RESULT, judge_losses(RESULT, limit)) for limit in (0.2, 0.05))
+    passed, failed = (markdown(RESULT, check_losses(RESULT, limit)) for limit in (0.2, 0.05))
     assert "Gate, at most 20.0 AP points lost: passed." in passed
     assert "Gate, at most 5.0 AP points lost: **failed** by v." in failed
     assert "27 images cannot decide 0.05" in failed
@@ -53,7 +53,7 @@ HOSTILE = "a|b\n<img src=x onerror=alert(1)> **x** [y](http://z) `c` ~~d~~ !e & 
 def named(name: str) -> str:
     losses = (VariantLoss(name, Loss(0.1), (ClassLoss(name, Loss(0.2), 1, 1),)),)
     result = replace(RESULT, dataset=name, models=(MODELS[0], replace(MODELS[1], name=name)), losses=losses)
-    return markdown(result, judge_losses(result, 0.0))
+    return markdown(result, check_losses(result, 0.0))
 
 
 def test_names_from_files_have_no_meaning() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qviz.features.accuracy.ap import judge
+from qviz.features.accuracy.ap import average_precision
 from qviz.features.accuracy.coco_matching import MatchTables
 from qviz.features.accuracy.thresholds import Judgement, reliability, threshold_shift
 from qviz.structures import Detections
@@ -48,7 +48,7 @@ TRUTHS = dataset(image(1, (0, CAT), (200, CAT), (400, DOG)))
 
 
 def tables(found: Detections) -> MatchTables:
-    return judge("m", TRUTHS, {1: found}, CLASSES).tables
+    return average_precision("m", TRUTHS, {1: found}, CLASSES).tables
 
 
 GOOD = seen((0, 0, 0.9), (200, 0, 0.8), (400, 1, 0.7), (600, 1, 0.3))

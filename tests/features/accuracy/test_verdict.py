@@ -1,3 +1,5 @@
+"""The verdict on an evaluation."""
+
 from __future__ import annotations
 
 import pytest
@@ -12,16 +14,18 @@ def loss(value: float | None, *classes: tuple[str, float]) -> VariantLoss:
 
 
 LOSSES = [
-    (None, {"int8": loss(0.1)}, "Annotated images and at least one variant are needed"),
-    (0.4, {}, "Annotated images and at least one variant are needed"),
+    (None, {"int8": loss(0.1)}, "Annotated images are needed to measure accuracy."),
+    (0.4, {}, "FP32 reaches 40.0 AP. Add a quantized variant to measure its loss."),
     (
         0.4,
         {"int8": loss(0.1, ("dog", 0.3), ("cat", -0.1))},
         "FP32 reaches 40.0 AP; int8 loses 10.0 AP points, most in dog",
     ),
     (0.4, {"a": loss(0.01, ("x", 0.02)), "b": loss(0.2, ("y", 0.5))}, "b loses 20.0 AP points, most in y (50.0)"),
-    (0.4, {"int8": loss(-0.1, ("dog", -0.1))}, "FP32 reaches 40.0 AP; no variant loses AP."),
-    (0.4, {"int8": loss(None)}, "no variant loses AP"),
+    (0.4, {"int8": loss(-0.1, ("dog", -0.1))}, "FP32 reaches 40.0 AP; int8 gains 10.0 AP points."),
+    (0.4, {"int8": loss(0.0)}, "FP32 reaches 40.0 AP; int8 loses no AP."),
+    (0.4, {"a": loss(-0.1), "b": loss(0.0)}, "FP32 reaches 40.0 AP; no variant loses AP."),
+    (0.4, {"int8": loss(None)}, "the loss of int8 is unknown"),
 ]
 
 
@@ -39,23 +43,24 @@ LOSSES += [
     (0.4, {"bad": BAD}, "bad loses 13.9 AP points [5.4, 26.5], significant, most in dog (40.0)."),
     (0.4, {"int8": NOISE, "bad": BAD}, "most in dog (40.0). int8 loses 0.3 AP points [-0.4, 1.1], not significant."),
     (0.4, {"int8": GAIN, "bad": BAD}, "most in dog (40.0). int8 loses none."),
-    (0.4, {"a": NOISE, "b": GAIN, "bad": BAD}, "(40.0). The other 2 lose at most 0.3, not significant."),
-    (0.4, {"a": GAIN, "b": GAIN, "bad": BAD}, "(40.0). The other 2 lose none."),
+    (0.4, {"a": NOISE, "b": GAIN, "bad": BAD}, "(40.0). The other 2 variants lose at most 0.3, not significant."),
+    (0.4, {"a": GAIN, "b": GAIN, "bad": BAD}, "(40.0). The other 2 variants lose none."),
     (
         0.4,
         {"a": NOISE, "b": sure(0.1, 0.05, 0.2), "bad": BAD},
-        "(40.0). b loses 10.0 AP points [5.0, 20.0], significant. The other loses at most 0.3, not significant.",
+        "b loses 10.0 AP points [5.0, 20.0], significant. The other variant loses at most 0.3, not significant.",
     ),
     (0.4, {"a": BAD, "b": BAD, "bad": BAD}, "significant. bad loses 13.9 AP points [5.4, 26.5], significant."),
 ]
 
 
 def test_agreement_is_not_called_accuracy() -> None:
-    said = loss_verdict("FP32", 1.0, {"bad": BAD}, reference_as_truth=True)
-    assert said.startswith("Against FP32's own detections, bad loses 13.9 AP points")
-    assert loss_verdict("FP32", 1.0, {"a": GAIN}, reference_as_truth=True).endswith("detections, no variant loses AP.")
+    sentence = loss_verdict("FP32", 1.0, {"bad": BAD}, reference_as_truth=True)
+    assert sentence.startswith("Measured against FP32's own detections, bad loses 13.9 AP points")
+    sentence = loss_verdict("FP32", 1.0, {"a": GAIN}, reference_as_truth=True)
+    assert sentence.endswith("detections, a gains 1.7 AP points [-0.4, 8.9], not significant.")
 
 
-@pytest.mark.parametrize(("ap", "losses", "said"), LOSSES)
-def test_the_loss_in_a_sentence(ap: float | None, losses: dict[str, VariantLoss], said: str) -> None:
-    assert said in loss_verdict("FP32", ap, losses)
+@pytest.mark.parametrize(("ap", "losses", "expected"), LOSSES)
+def test_the_loss_in_a_sentence(ap: float | None, losses: dict[str, VariantLoss], expected: str) -> None:
+    assert expected in loss_verdict("FP32", ap, losses)

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qviz.api import evaluate
 from qviz.context import Context
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
+from qviz.features.accuracy import evaluate
 from qviz.features.cost import profile
-from qviz.features.detection.detect import detect_images
+from qviz.features.detection.inference import detect_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.checks import lost_by_threads, lost_class, nms_warnings
 from qviz.features.inspection.lint import lint_all
@@ -71,6 +71,6 @@ def test_an_evaluation_with_threads_tells(loaded: dict[str, LoadedModel], sample
     models = [loaded["float32"], loaded["int8"]]
     codes = [(warning.code, warning.model, warning.advice) for warning in lint_all(models, threads=2)]
     assert codes.count(("class_lost_by_threads", models[1].name, False)) == 1
-    found = evaluate(models[:1], sample.annotations, sample.images, engine, threads=2)
+    found = evaluate(Context(engine, threads=2), models[:1], read_coco(sample.annotations, sample.images))
     (told,) = [warning for warning in found.warnings if warning["code"] == "class_lost_by_threads"]
     assert (told["advice"], told["model"]) == (False, models[0].name)
