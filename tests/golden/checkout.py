@@ -1,0 +1,122 @@
+"""Both sides on this machine: a folder with a commit or the work tree, and a Python with its requirements.
+
+Everything is made under one cache folder; nothing is written into the checkout itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared"
+MADE = ".golden"
+"""A file in a virtual environment that was installed to its end."""
+
+CHECK = """
+import sys
+from importlib.metadata import version
+from packaging.requirements import Requirement
+for line in open(sys.argv[1]):
+    text = line.split("#")[0].strip()
+    if text and not text.startswith("-"):
+        row = Requirement(text)
+        if row.marker is None or row.marker.evaluate():
+            assert row.specifier.contains(version(row.name), prereleases=True), row
+"""
+"""Fails where the interpreter that runs it lacks something of a requirements file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """root: the checkout. python: its interpreter. commit: None for the work tree, which changes."""
+
+    name: str
+    root: Path
+    python: str
+    commit: str | None
+
+
+def cache_folder() -> Path:
+    """Where trees, environments and recordings are; made where it is not there."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qviz-golden"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _call(*words: str | Path) -> str:
+    """Standard output of a command. Raises SystemExit with what it complained of."""
+    done = subprocess.run([str(word) for word in words], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, words))} failed:\n{done.stderr.strip()[-2000:]}")
+    return done.stdout.strip()
+
+
+def commit_of(rev: str) -> str:
+    """The full name of a commit."""
+    return _call("git", "rev-parse", "--verify", f"{rev}^{{commit}}")
+
+
+def tree_of(commit: str) -> Path:
+    """A work tree of the commit, made where it is not there."""
+    folder = cache_folder() / "trees" / commit[:16]
+    if not (folder / "app.py").is_file():
+        _call("git", "worktree", "add", "--force", "--detach", folder, commit)
+    return folder
+
+
+def satisfies(python: str, requirements: Path) -> bool:
+    """Whether the interpreter has everything that the file names."""
+    done = subprocess.run([python, "-c", CHECK, str(requirements)], cwd="/", capture_output=True)
+    return done.returncode == 0
+
+
+def environment_of(requirements: Path) -> str:
+    """The interpreter of an environment made from the file alone; minutes where it is not there."""
+    folder = cache_folder() / "venvs" / hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]
+    python = folder / "bin" / "python"
+    if not (folder / MADE).is_file():
+        print(f"installing {requirements} into {folder} ...", flush=True)
+        _call(sys.executable, "-m", "venv", "--clear", folder)
+        _call(python, "-m", "pip", "install", "-r", requirements, "--quiet", "--disable-pip-version-check")
+        (folder / MADE).touch()
+    return str(python)
+
+
+def side_of_commit(name: str, rev: str) -> Side:
+    """A commit with an environment of its own."""
+    commit = commit_of(rev)
+    root = tree_of(commit)
+    return Side(name, root, environment_of(root / "requirements.txt"), commit)
+
+
+def side_of_work_tree() -> Side:
+    """The checkout as it lies there, with the Python that runs this where it has all that is needed."""
+    requirements = ROOT / "requirements.txt"
+    python = sys.executable if satisfies(sys.executable, requirements) else environment_of(requirements)
+    return Side("new", ROOT, python, None)
+
+
+def environment(side: Side, cache: Path) -> dict[str, str]:
+    """The variables for what runs on a side: its own code first, its detections in `cache`, no files in the tree."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("QVIZ_", "PYTHON"))}
+    return {
+        **kept,
+        "PYTHONPATH": str(side.root),
+        "PYTHONPYCACHEPREFIX": str(cache_folder() / "bytecode"),
+        "QVIZ_CACHE": str(cache),
+        "COLUMNS": "120",
+    }
+
+
+def check_origin(side: Side, env: dict[str, str]) -> None:
+    """Raises SystemExit where the side would import another checkout's qviz."""
+    code = "import qviz; print(qviz.__file__)"
+    done = subprocess.run([side.python, "-c", code], cwd=side.root, env=env, capture_output=True, text=True)
+    path = done.stdout.strip()
+    if not path or not Path(path).resolve().is_relative_to(side.root.resolve()):
+        raise SystemExit(f"{side.name}: qviz comes from {path or done.stderr.strip()[-500:]}, not from {side.root}")

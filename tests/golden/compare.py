@@ -1,0 +1,173 @@
+"""Two recordings beside one another: what is equal, what is left out, what differs.
+
+Numbers are equal within 1e-9, relative or absolute. Keys may be added, none may go. Rows keep their order. A name is
+equal to the last letter; of a sentence only the numbers count. On pages and in reports a sentence may move or be
+written anew, so there all numbers of a text are compared together: none that the base has may be missing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.golden.exceptions import TEXT_EXCEPTIONS, is_free_text, is_phrase, reason_for
+from tests.golden.reading import TABLE, TEXT
+
+CLOSE = 1e-9
+NUMBER = re.compile(r"(?<![\w.])[-+\u2212]?(?:\d+(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d))(?:e[-+]?\d+)?")
+"""A number that is no part of a word: `int8` has none, `.85` and `1,234` are some."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """kind: number, name, phrase, missing, rows, type, text, wording. Of a text: a line with what is gone."""
+
+    path: str
+    kind: str
+    base: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.kind}: {_shown(self.base)} -> {_shown(self.new)}"
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 160 else f"{text[:157]}..."
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one part came to. left_out: reason -> values; wording: sentences with other words or numbers."""
+
+    compared: int = 0
+    equal: int = 0
+    added: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    differences: list[Difference] = field(default_factory=list)
+    wording: list[Difference] = field(default_factory=list)
+    reworded: int = 0
+
+    def count(self, path: str, kind: str, base: Any, new: Any, same: bool) -> None:
+        """One value that was compared."""
+        self.compared += 1
+        if same:
+            self.equal += 1
+        else:
+            self.differences.append(Difference(path, kind, base, new))
+
+
+def compare(path: str, base: Any, new: Any, tally: Tally) -> Tally:
+    """Adds to the tally what two values came to, and everything in them."""
+    why = reason_for(path)
+    if why is not None:
+        tally.left_out[why] += 1
+    elif isinstance(base, dict) and isinstance(new, dict):
+        _dicts(path, base, new, tally)
+    elif isinstance(base, list) and isinstance(new, list):
+        _lists(path, base, new, tally)
+    elif _is_number(base) and _is_number(new):
+        tally.count(path, "number", base, new, close(base, new))
+    elif isinstance(base, str) and isinstance(new, str):
+        _strings(path, base, new, tally)
+    else:
+        tally.count(path, "type" if base is not None and new is not None else "number", base, new, base == new)
+    return tally
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def close(base: float, new: float) -> bool:
+    """Whether two numbers are the same, up to 1e-9."""
+    return math.isclose(base, new, rel_tol=CLOSE, abs_tol=CLOSE)
+
+
+def _dicts(path: str, base: dict[str, Any], new: dict[str, Any], tally: Tally) -> None:
+    if TEXT in base and TEXT in new:
+        _texts(path, base[TEXT], new[TEXT], tally)
+        return
+    if TABLE in base and TABLE in new:
+        _tables(path, base[TABLE], new[TABLE], tally)
+        return
+    tally.added += len(new.keys() - base.keys())
+    for key, value in base.items():
+        if key in new:
+            compare(f"{path}/{key}", value, new[key], tally)
+        elif reason_for(f"{path}/{key}") is None:
+            tally.count(f"{path}/{key}", "missing", value, None, False)
+
+
+def _lists(path: str, base: list[Any], new: list[Any], tally: Tally) -> None:
+    if len(base) != len(new):
+        first = next((i for i, (one, other) in enumerate(zip(base, new, strict=False)) if one != other), None)
+        at = "" if first is None else f", another one at {first}: {_shown(new[first])}"
+        tally.count(path, "rows", f"{len(base)} rows", f"{len(new)} rows{at}", False)
+        return
+    for number, (one, other) in enumerate(zip(base, new, strict=True)):
+        compare(f"{path}/{number}", one, other, tally)
+
+
+def _strings(path: str, base: str, new: str, tally: Tally) -> None:
+    """A name has to be equal, of a phrase the numbers; a sentence with other numbers is listed under wording."""
+    if base == new or not is_free_text(path, base):
+        tally.count(path, "name", base, new, base == new)
+        return
+    tally.reworded += 1
+    same = numbers([base]) == numbers([new])
+    if is_phrase(path, base):
+        tally.count(path, "phrase", base, new, same)
+    elif not same:
+        tally.wording.append(Difference(path, "wording", base, new))
+
+
+def numbers(lines: list[str], tally: Tally | None = None) -> Counter[float]:
+    """All numbers of these lines; what is left out of a text is counted in the tally."""
+    found: Counter[float] = Counter()
+    for line in lines:
+        for pattern, why in TEXT_EXCEPTIONS.items():
+            line, count = re.subn(pattern, " ", line)
+            if tally is not None and count:
+                tally.left_out[why] += count
+        found.update(float(_plain(word)) for word in NUMBER.findall(line) if any(map(str.isdigit, word)))
+    return found
+
+
+def _plain(word: str) -> str:
+    return word.replace("\u2212", "-").replace(",", "")
+
+
+def only_in(base: Counter[float], new: Counter[float]) -> tuple[Counter[float], Counter[float]]:
+    """(what only the base has, what only the new side has)"""
+    return base - new, new - base
+
+
+def _texts(path: str, base: list[str], new: list[str], tally: Tally) -> None:
+    """All numbers of a text together; a missing one is told with the line that it stood in."""
+    before, after = numbers(base, tally), numbers(new)
+    missing, added = only_in(before, after)
+    tally.compared += before.total()
+    tally.equal += before.total() - missing.total()
+    tally.added += added.total()
+    tally.reworded += base != new
+    for value in missing:
+        line = next((line for line in base if value in numbers([line])), "")
+        instead = [line for line in new if any(other in numbers([line]) for other in added)]
+        tally.differences.append(Difference(path, f"text, {value:g} is gone", line, instead[0] if instead else None))
+
+
+def _tables(path: str, base: dict[str, Any], new: dict[str, Any], tally: Tally) -> None:
+    """By the columns' names where all are there, else by their place where there are as many."""
+    columns, others = base["columns"], new["columns"]
+    if len(set(columns)) == len(columns) and set(columns) <= set(others):
+        tally.added += len(others) - len(columns)
+        places = [others.index(name) for name in columns]
+        rows = [[row[place] for place in places] for row in new["rows"]] if places else new["rows"]
+    else:
+        rows = new["rows"]
+        tally.reworded += columns != others
+    _lists(path, base["rows"], rows, tally)

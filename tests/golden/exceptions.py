@@ -1,0 +1,45 @@
+"""What is not compared, and why. Nothing else is left out."""
+
+from __future__ import annotations
+
+import re
+
+EXCEPTIONS: dict[str, str] = {
+    r"(^|/)(\w+_)?(seconds|ms|milliseconds|images_per_second)$": "a timing",
+    r"(^|/)peak_mb$": "memory, which depends on the machine",
+    r"^sample/(quantize|rescue|qat|info built).*/sha256$": "a digest of a built file",
+    r"^pages/.*/(rev|key)$": "a key of a cache",
+    r"(^|/)made/versions(/|$)": "a version",
+}
+"""A pattern for the path of a value, `part/step/out/key/...`, in lower case -> why it is left out."""
+
+TEXT_EXCEPTIONS: dict[str, str] = {
+    r"\b\d{4}-\d\d-\d\d\b": "a date",
+    r"\b\d+(\.\d+){2,}\b": "a version",
+    r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{12,}\b": "a digest",
+    r"\b\d[\d.,]*\s?(ms|s|min|images/s)(?!\w)": "a timing",
+}
+"""What is cut out of a text before its numbers are read."""
+
+FREE_TEXT = re.compile(
+    r"/(message|cure|sentence|verdict|remark|remarks|told|reason|why|title|note|help|skipped|warnings|describe"
+    r"|sections|caption|advice|lines|tooltip|facts|badge)(/\d+)?$"
+)
+"""Paths of strings that are written for people: their numbers count, their words do not."""
+DATA = re.compile(r"/(facts|badge)(/\d+)?$|/charts/")
+"""Paths of strings that are data in a few words, however long."""
+
+
+def reason_for(path: str) -> str | None:
+    """Why the value there is not compared, None where it is."""
+    return next((why for pattern, why in EXCEPTIONS.items() if re.search(pattern, path.lower())), None)
+
+
+def is_free_text(path: str, text: str) -> bool:
+    """Whether a string is a sentence: by its name, or because it has three words and more."""
+    return bool(FREE_TEXT.search(path)) or len(text.split()) >= 3
+
+
+def is_phrase(path: str, text: str) -> bool:
+    """Whether the numbers of a free text are data: a table's cell, a badge, what stands at a point of a chart."""
+    return bool(DATA.search(path)) or (not FREE_TEXT.search(path) and len(text.split()) <= 6)

@@ -1,0 +1,42 @@
+"""The outcome on standard output: a table, what was left out, and the differences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from tests.golden.compare import Difference, Tally
+
+MOST = 50
+"""Differences that are listed."""
+
+
+def show(tallies: Mapping[str, Tally], strict: bool) -> int:
+    """Prints the outcome; 0 where all is equal, else 1. strict: sentences with other numbers count as well."""
+    print(f"\n{'part':10} {'compared':>10} {'equal':>10} {'exceptions':>10} {'added':>7} {'reworded':>9}")
+    for part, row in tallies.items():
+        out = row.left_out.total()
+        print(f"{part:10} {row.compared:10} {row.equal:10} {out:10} {row.added:7} {row.reworded:9}")
+    _show_reasons(tallies)
+    wording = [row for tally in tallies.values() for row in tally.wording]
+    found = [row for tally in tallies.values() for row in tally.differences]
+    _list("sentences with other numbers (wording)", wording)
+    _list("differences", found)
+    print("equal" if not found else f"{len(found)} differences")
+    return 1 if found or (strict and wording) else 0
+
+
+def _show_reasons(tallies: Mapping[str, Tally]) -> None:
+    reasons: Counter[str] = Counter()
+    for tally in tallies.values():
+        reasons.update(tally.left_out)
+    if reasons:
+        print("\nleft out: " + ", ".join(f"{count} x {why}" for why, count in reasons.most_common()))
+
+
+def _list(title: str, rows: list[Difference]) -> None:
+    if rows:
+        print(f"\n{len(rows)} {title}:")
+        print("\n".join(f"  {row}" for row in rows[:MOST]))
+        if len(rows) > MOST:
+            print(f"  and {len(rows) - MOST} more")
