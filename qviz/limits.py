@@ -1,7 +1,7 @@
-"""What qviz takes in and may spend: `qviz/limits.toml`, with an administrator's file over it (`QVIZ_LIMITS=file`).
+"""Limits of sizes, times and memory: those of `qviz/limits.toml`, overridden by an administrator's file.
 
-The one place that knows these numbers; each is enforced where the bytes arrive, on the server. Bounds that belong to a
-file format (how deep XML may nest, how long a label file is) stay with its reader. MB are 2**20 bytes.
+`QVIZ_LIMITS=file` names that file. Each limit is enforced on the server, where the bytes arrive. Bounds that belong to
+a file format (how deep XML may nest, how long a label file may be) are in its reader. MB are 2**20 bytes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from qviz.errors import SettingsError
 
 OWN = Path(__file__).with_suffix(".toml")
 VARIABLE = "QVIZ_LIMITS"
-MOST = 1_000_000_000
+MAX_VALUE = 1_000_000_000
 BOUNDS = {
     "image_megapixels": (1, 89),
-    "job_memory_mb": (512, MOST),
-    "training_memory_mb": (512, MOST),
-    "answers_mb": (64, MOST),
+    "job_memory_mb": (512, MAX_VALUE),
+    "training_memory_mb": (512, MAX_VALUE),
+    "answers_mb": (64, MAX_VALUE),
 }
-"""Where 1 and `MOST` do not do: Pillow stops at 89 megapixels, and a worker with its libraries takes 300 MB."""
+"""Ranges other than 1..`MAX_VALUE`: Pillow refuses more than 89 megapixels; a worker with its libraries takes 300 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,44 +56,45 @@ class Limits:
 
 
 def limits() -> Limits:
-    """The limits in force. Raises SettingsError for an administrator's file that is not there or says what it cannot.
+    """The limits in force. Each file is read once.
 
-    A file is read once; another name in `QVIZ_LIMITS` is another file.
+    Raises:
+        SettingsError: The administrator's file does not exist or is not valid.
     """
-    said = os.environ.get(VARIABLE, "")
-    return _over(_own(), Path(said)) if said else _own()
+    path = os.environ.get(VARIABLE, "")
+    return _overridden(_defaults(), Path(path)) if path else _defaults()
 
 
 @lru_cache(maxsize=1)
-def _own() -> Limits:
+def _defaults() -> Limits:
     return Limits(**_checked(OWN))
 
 
 @lru_cache(maxsize=8)
-def _over(own: Limits, path: Path) -> Limits:
-    return replace(own, **_checked(path))
+def _overridden(defaults: Limits, path: Path) -> Limits:
+    return replace(defaults, **_checked(path))
 
 
 def _checked(path: Path) -> dict[str, int]:
-    """What a file says, each value a whole number within its bounds."""
+    """The limits that a file sets. Raises SettingsError."""
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path}, which {VARIABLE} names, cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is no TOML file ({error}); a line is like: job_seconds = 60") from error
-    for name, value in said.items():
+        raise SettingsError(f"{path} is not a TOML file ({error}); a line is like: job_seconds = 60") from error
+    for name, value in values.items():
         _check(path, name, value)
-    return said
+    return values
 
 
 def _check(path: Path, name: str, value: Any) -> None:
-    known = [field.name for field in fields(Limits)]
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}."
-        raise SettingsError(f"{path} sets {name[:60]!r}, which is no limit; {hint}")
-    low, high = BOUNDS.get(name, (1, MOST))
+    names = [field.name for field in fields(Limits)]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f"did you mean {near[0]}?" if near else f"limits are {', '.join(names)}."
+        raise SettingsError(f"{path} sets {name[:60]!r}, which is not a limit; {hint}")
+    low, high = BOUNDS.get(name, (1, MAX_VALUE))
     if type(value) is not int or not low <= value <= high:
         raise SettingsError(
             f"{path} sets {name} to {str(value)[:60]!r}; a whole number from {low} to {high:,} is expected."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from qviz.store.journal import MOST, Journal
+from qviz.store.journal import MAX_JOURNALS, Journal
 
 
 def test_lines_come_back(tmp_path: Path) -> None:
@@ -40,13 +40,13 @@ def test_work_goes_on_without_one(tmp_path: Path) -> None:
 
 
 def test_a_folder_keeps_the_latest(tmp_path: Path) -> None:
-    for number in range(MOST + 3):
+    for number in range(MAX_JOURNALS + 3):
         path = tmp_path / f"{number}.jsonl"
         path.write_text("{}")
         os.utime(path, (number, number))
     (tmp_path / "other.txt").write_text("")
     Journal(tmp_path / "0.jsonl").add({"a": 1})  # the oldest, and in use again
     kept = {path.name for path in tmp_path.glob("*.jsonl")}
-    assert len(kept) == MOST
-    assert {"0.jsonl", f"{MOST + 2}.jsonl"} <= kept and not kept & {"1.jsonl", "2.jsonl", "3.jsonl"}
+    assert len(kept) == MAX_JOURNALS
+    assert {"0.jsonl", f"{MAX_JOURNALS + 2}.jsonl"} <= kept and not kept & {"1.jsonl", "2.jsonl", "3.jsonl"}
     assert (tmp_path / "other.txt").exists()

@@ -40,9 +40,9 @@ def test_an_administrator_changes_what_he_names_and_nothing_else(limited: Callab
 
 
 REFUSED = [
-    ("job_second = 7", "'job_second', which is no limit; did you mean job_seconds?"),
-    ("colour = 7", "is no limit; known are upload_mb, "),
-    ("[jobs]\nseconds = 7", "'jobs', which is no limit"),
+    ("job_second = 7", "'job_second', which is not a limit; did you mean job_seconds?"),
+    ("colour = 7", "is not a limit; limits are upload_mb, "),
+    ("[jobs]\nseconds = 7", "'jobs', which is not a limit"),
     ("job_seconds = 0", "sets job_seconds to '0'; a whole number from 1 to"),
     ("job_seconds = -1", "sets job_seconds to '-1'"),
     ("job_seconds = true", "sets job_seconds to 'True'"),
@@ -50,8 +50,8 @@ REFUSED = [
     ('upload_mb = "400 MB"', "sets upload_mb to '400 MB'; a whole number from 1 to 1,000,000,000 is expected."),
     ("job_memory_mb = 100", "a whole number from 512 to"),
     ("image_megapixels = 90", "a whole number from 1 to 89 is expected"),
-    ("job_seconds: 7", "is no TOML file"),
-    ("\udcff", "is no TOML file"),
+    ("job_seconds: 7", "is not a TOML file"),
+    ("\udcff", "is not a TOML file"),
 ]
 
 
@@ -83,7 +83,7 @@ def sample_model() -> Path:
 def test_a_model_of_too_many_bytes(limited: Callable[[str], None]) -> None:
     limited("model_mb = 2")
     check_model_size("a.tflite", 2 << 20)
-    with pytest.raises(ModelError, match=r"^a\.tflite has 2 MB; models of up to 2 are read\.$"):
+    with pytest.raises(ModelError, match=r"^a\.tflite has 2 MB; models of up to 2 MB are read\.$"):
         check_model_size("a.tflite", (2 << 20) + 1)
 
 

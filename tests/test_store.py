@@ -116,7 +116,7 @@ def test_a_damaged_file_is_set_aside_with_a_sentence(path: Path, damage: str) ->
             store.put(key, value)
     remarks = " ".join(store.remarks)
     assert re.search(
-        r"The cache .* was damaged\. It was set aside as .*\.damaged-\d{8}-.*; a new one begins\.", remarks
+        r"The cache .* was damaged\. It was renamed to .*\.damaged-\d{8}-.*, and a new one was created\.", remarks
     )
     with Store(path) as store:
         assert store.get_many(values) == values
@@ -251,7 +251,7 @@ def test_a_place_that_cannot_be_is_said_and_done_without(tmp_path: Path) -> None
             store.put("a", b"1")
             assert store.get("a") is None
             assert len(store.remarks) == 1
-            assert re.search(r"The cache .* cannot be used \(.+\); the work goes on without it\.", store.remarks[0])
+            assert re.search(r"The cache .* cannot be used \(.+\); the work continues without it\.", store.remarks[0])
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
@@ -285,7 +285,7 @@ with Store(Path(sys.argv[1])) as store:
 def test_a_full_disk_is_said_and_done_without(path: Path) -> None:
     call = [sys.executable, "-c", FULL, str(path)]
     shown = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert re.search(r"None 1 The cache .* cannot be used \(.+\); the work goes on without it\.", shown)
+    assert re.search(r"None 1 The cache .* cannot be used \(.+\); the work continues without it\.", shown)
     with Store(path) as store:
         assert store.remarks == []  # what is there is whole
 

@@ -1,13 +1,13 @@
-"""What was computed already, kept from run to run: bytes by key, in one SQLite file under the user's cache folder.
+"""Results kept from run to run: bytes by key in one SQLite file under the user's cache folder, and journals of work.
 
-The store is a convenience, never a duty: whatever is wrong with it (damaged, no permission, disk full, locked for too
-long), work goes on without it and `remarks` holds a sentence that says so. Two processes may share one file (WAL). A
-value is given back only if its checksum is right. The file's size is bounded: what was not used for longest goes first.
+Whatever is wrong with the file (damaged, no permission, disk full, locked for too long), work goes on without it and
+`Store.remarks` says so. Two processes may share one file (WAL). A value is returned only if its checksum is right. The
+size of the file is bounded: values that were not used for longest are deleted first.
 
-Values are written in batches, so that a killed process loses no more than `PATIENCE` seconds of them.
+Values are written in batches, so that a killed process loses at most those of the last `WRITE_SECONDS`.
 """
 
-from qviz.store.folder import FILE, cache_folder
-from qviz.store.store import BATCH, PATIENCE, Store
+from qviz.store.journal import Journal
+from qviz.store.store import BATCH, FILE, WRITE_SECONDS, Store, cache_folder
 
-__all__ = ["BATCH", "FILE", "PATIENCE", "Store", "cache_folder"]
+__all__ = ["BATCH", "FILE", "WRITE_SECONDS", "Journal", "Store", "cache_folder"]

@@ -1,8 +1,7 @@
-"""What long work has found so far, a line of JSON each: appended as it comes, read again when the work goes on.
+"""A journal of long work: one JSON object per line, appended as results arrive and read when the work is continued.
 
-A process that is killed leaves whole lines and at most one torn one, which is left out when the file is read; the next
-line begins on a new one. What is no JSON object is left out too: a damaged journal costs time, nothing else. As with
-the store, work goes on without one that cannot be written, and `remarks` says so.
+A killed process leaves whole lines and at most one torn line; torn and damaged lines are skipped when the file is read,
+and a new line never continues a torn one. If the file cannot be written, work goes on without it and `remarks` says so.
 """
 
 from __future__ import annotations
@@ -13,56 +12,56 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-LARGEST = 64 << 20
-"""Bytes of a journal that are read; more than any work here writes."""
-MOST = 100
-"""Journals that a folder keeps; beyond, those go that were written to least recently."""
+MAX_BYTES = 64 << 20
+"""Bytes that are read; no work here writes as much."""
+MAX_JOURNALS = 100
+"""Journals in a folder; those written to least recently are deleted."""
 
 
 class Journal:
-    """One file; with the path None nothing is kept."""
+    """One file. With the path None nothing is recorded."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.remarks: list[str] = []
-        self._begun = False
+        self._started = False
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The lines that are whole, in their order."""
+        """The objects of all undamaged lines, in order."""
         if self.path is None or not self.path.is_file():
             return
         try:
             with self.path.open("rb") as stream:
-                lines = stream.read(LARGEST).split(b"\n")
+                lines = stream.read(MAX_BYTES).split(b"\n")
         except OSError as error:
             self._give_up(error)
             return
         yield from (row for row in map(_object, lines) if row is not None)
 
     def add(self, row: dict[str, Any]) -> None:
-        """Append a line; the system has it when this returns."""
+        """Append a line; it survives the end of this process."""
         if self.path is None:
             return
         line = json.dumps(row, allow_nan=False).encode() + b"\n"
         try:
-            if not self._begun:
+            if not self._started:
                 self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 _keep_latest(self.path)
             with self.path.open("ab") as stream:
-                stream.write(line if self._begun else b"\n" + line)  # behind what may be torn
+                stream.write(line if self._started else b"\n" + line)  # the last line may be torn
         except OSError as error:
             self._give_up(error)
-        self._begun = True
+        self._started = True
 
     def _give_up(self, error: OSError) -> None:
-        self.remarks.append(f"{self.path} cannot be used ({error.strerror}); a killed run would begin anew.")
+        self.remarks.append(f"{self.path} cannot be used ({error.strerror}); a killed run would start again.")
         self.path = None
 
 
 def _keep_latest(path: Path) -> None:
-    """Make room beside this one. Another process may do so at the same time."""
+    """Delete old journals beside this one. Another process may do so at the same time."""
     others = [(other.stat().st_mtime, other) for other in path.parent.glob(f"*{path.suffix}") if other != path]
-    for _, other in sorted(others)[: max(0, len(others) + 1 - MOST)]:
+    for _, other in sorted(others)[: max(0, len(others) + 1 - MAX_JOURNALS)]:
         other.unlink(missing_ok=True)
 
 

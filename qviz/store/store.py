@@ -1,4 +1,4 @@
-"""Bytes by key in SQLite. Thread-safe; see `qviz.store` for what is promised.
+"""Bytes by key in SQLite, thread-safe; see `qviz.store`.
 
 `used` is the time of the last use in seconds since 1970; `crc` is zlib's crc32 over the key and the value.
 """
@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import sys
 import threading
 import time
 import zlib
@@ -17,19 +19,20 @@ from types import TracebackType
 from typing import TypeVar
 
 from qviz.limits import limits
-from qviz.store.folder import identity, set_aside
 
 T = TypeVar("T")
 
-KEPT_SHARE = 0.9
-"""How much of the limit stays when the oldest are taken out, so that this is not done at every write."""
+FILE = "detections.sqlite"
+SHARE_LEFT = 0.9
+"""Share of the limit that is left when old values are deleted, so that this is not done at every write."""
 BATCH = 32
-PATIENCE = 0.5
-"""Values are written when there are `BATCH`, or when the last write was `PATIENCE` seconds ago."""
-TOUCHES = 512
+WRITE_SECONDS = 0.5
+"""Values are written when there are `BATCH`, or when the last write was `WRITE_SECONDS` ago."""
+MAX_USES = 512
+"""Uses of values that are recorded at once."""
 BUSY_SECONDS = 10.0
-AT_ONCE = 500
-"""Keys asked for in one statement; SQLite allows 999 variables at least."""
+KEYS_PER_QUERY = 500
+"""SQLite allows at least 999 variables in a statement."""
 VERSION = 1
 
 _TABLE = """
@@ -41,58 +44,65 @@ _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class Store:
-    """One file of kept values. limit: bytes that it may take. remarks: sentences for the user, each said once."""
+    """One file of values.
+
+    Args:
+        limit: Maximum bytes of the file; by default that of `qviz.limits`.
+
+    Attributes:
+        remarks: Sentences for the user about problems with the file, each once.
+    """
 
     def __init__(self, path: Path, limit: int | None = None) -> None:
         self.path, self.limit = path, limit if limit is not None else limits().store_mb << 20
         self.remarks: list[str] = []
         self._lock = threading.RLock()
-        self._waiting: dict[str, bytes] = {}
-        self._touched: set[str] = set()
-        self._written = time.monotonic()
+        self._unwritten: dict[str, bytes] = {}
+        self._used: set[str] = set()
+        self._written_at = time.monotonic()
         self._file: tuple[int, int] | None = None
         self._connection: sqlite3.Connection | None = None
-        self._guarded(self._open, None)
+        self._safely(self._open, None)
 
     def get(self, key: str) -> bytes | None:
-        """The value, or None where it is not kept (any more)."""
+        """The value, or None."""
         return self.get_many([key]).get(key)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """Those values that are kept."""
+        """The values of those keys that have one."""
         with self._lock:
-            asked = list(dict.fromkeys(keys))
-            found = {key: self._waiting[key] for key in asked if key in self._waiting}
-            rest = [key for key in asked if key not in found]
-            for start in range(0, len(rest), AT_ONCE):
-                nothing: dict[str, bytes] = {}
-                found |= self._guarded(partial(self._read, rest[start : start + AT_ONCE]), nothing)
-            if len(self._touched) > TOUCHES:
+            unique = list(dict.fromkeys(keys))
+            values = {key: self._unwritten[key] for key in unique if key in self._unwritten}
+            rest = [key for key in unique if key not in values]
+            for start in range(0, len(rest), KEYS_PER_QUERY):
+                empty: dict[str, bytes] = {}
+                values |= self._safely(partial(self._read, rest[start : start + KEYS_PER_QUERY]), empty)
+            if len(self._used) > MAX_USES:
                 self.flush()
-            return found
+            return values
 
     def put(self, key: str, value: bytes) -> None:
-        """Keep a value. It is in the file soon, at the latest when the store is closed."""
+        """Store a value. It is in the file soon, at the latest when the store is closed."""
         with self._lock:
             if self._connection is None or len(value) > self.limit // 2:
                 return
-            self._waiting[key] = value
-            if len(self._waiting) >= BATCH or time.monotonic() - self._written >= PATIENCE:
+            self._unwritten[key] = value
+            if len(self._unwritten) >= BATCH or time.monotonic() - self._written_at >= WRITE_SECONDS:
                 self.flush()
 
     def flush(self) -> None:
-        """Write what waits, in one transaction."""
+        """Write all unwritten values, in one transaction."""
         with self._lock:
-            if self._waiting or self._touched:
-                self._guarded(self._write, None)
-            self._waiting.clear()
-            self._touched.clear()
-            self._written = time.monotonic()
+            if self._unwritten or self._used:
+                self._safely(self._write, None)
+            self._unwritten.clear()
+            self._used.clear()
+            self._written_at = time.monotonic()
 
     def close(self) -> None:
         with self._lock:
             self.flush()
-            self._leave()
+            self._disconnect()
 
     def __enter__(self) -> Store:
         return self
@@ -102,59 +112,59 @@ class Store:
     ) -> None:
         self.close()
 
-    # ---- one transaction each; whatever SQLite raises is handled in `_guarded` ----------------------------------
+    # ---- one transaction each; errors of SQLite are handled in `_safely` ----------------------------------
 
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._connection = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-        self._file = identity(self.path)
+        self._file = _file_id(self.path)
         self._write_ahead()
-        self._file = identity(self.path)  # a new one is made by the first statement
+        self._file = _file_id(self.path)  # the first statement creates a new file
         self._connection.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing that was committed
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version != VERSION:
-            drop = "DROP TABLE IF EXISTS kept;" if version else ""  # of another qviz: all of it can be computed again
+            drop = "DROP TABLE IF EXISTS kept;" if version else ""  # everything can be computed again
             self._connection.executescript(f"BEGIN IMMEDIATE; {drop} {_TABLE} PRAGMA user_version = {VERSION}; COMMIT")
 
     def _write_ahead(self) -> None:
-        """WAL: readers and a writer side by side. Two processes that switch at the same time do not queue for it."""
+        """WAL: readers and a writer side by side. SQLite does not queue two processes that switch to it."""
         assert self._connection is not None
-        for patience in range(50, -1, -1):
+        for attempts_left in range(50, -1, -1):
             try:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 return
             except sqlite3.OperationalError as error:
-                if not patience or _code(error) not in _BUSY:
+                if not attempts_left or _code(error) not in _BUSY:
                     raise
                 time.sleep(0.1)
 
     def _read(self, keys: list[str]) -> dict[str, bytes]:
         assert self._connection is not None
-        places = ",".join("?" * len(keys))
-        rows = self._connection.execute(f"SELECT key, crc, value FROM kept WHERE key IN ({places})", keys).fetchall()
-        found = {key: value for key, crc, value in rows if isinstance(value, bytes) and _crc(key, value) == crc}
-        self._touched.update(found)
-        return found
+        marks = ",".join("?" * len(keys))
+        rows = self._connection.execute(f"SELECT key, crc, value FROM kept WHERE key IN ({marks})", keys).fetchall()
+        values = {key: value for key, crc, value in rows if isinstance(value, bytes) and _crc(key, value) == crc}
+        self._used.update(values)
+        return values
 
     def _write(self) -> None:
         assert self._connection is not None
         now = time.time()
-        rows = [(key, now, _crc(key, value), value) for key, value in self._waiting.items()]
+        rows = [(key, now, _crc(key, value), value) for key, value in self._unwritten.items()]
         self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.executemany("UPDATE kept SET used = ? WHERE key = ?", [(now, key) for key in self._touched])
+        self._connection.executemany("UPDATE kept SET used = ? WHERE key = ?", [(now, key) for key in self._used])
         self._connection.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?, ?)", rows)
-        self._take_out_the_oldest()
+        self._delete_oldest()
         self._connection.execute("COMMIT")
 
-    def _take_out_the_oldest(self) -> None:
-        """Within the transaction. What is free inside the file is used again before the file grows."""
+    def _delete_oldest(self) -> None:
+        """Part of the transaction. Free pages inside the file are reused before the file grows."""
         taken = self._pages("page_count") - self._pages("freelist_count")
         if taken * self._pages("page_size") <= self.limit:
             return
         assert self._connection is not None
-        excess = taken * self._pages("page_size") - KEPT_SHARE * self.limit
+        excess = taken * self._pages("page_size") - SHARE_LEFT * self.limit
         oldest = []
         for row, size in self._connection.execute("SELECT rowid, length(value) FROM kept ORDER BY used, rowid"):
             if excess <= 0:
@@ -168,46 +178,48 @@ class Store:
         (number,) = self._connection.execute(f"PRAGMA {what}").fetchone()
         return int(number)
 
-    # ---- what can be wrong with a file ---------------------------------------------------------------------------
+    # ---- problems with the file ---------------------------------------------------------------------------
 
-    def _guarded(self, act: Callable[[], T], otherwise: T) -> T:
-        """What the act gives, or `otherwise` with a remark."""
+    def _safely(self, act: Callable[[], T], otherwise: T) -> T:
+        """The result of `act`, or `otherwise` with a remark."""
         if self._connection is None and act != self._open:
             return otherwise
         try:
             return act()
         except sqlite3.Error as error:
             if _code(error) in _DAMAGED:
-                return self._begin_anew(act, otherwise)
-            self._give_up(str(error), for_good=_code(error) not in _BUSY or act == self._open)
+                return self._replace_damaged(act, otherwise)
+            self._give_up(str(error), permanently=_code(error) not in _BUSY or act == self._open)
         except OSError as error:
-            self._give_up(error.strerror or str(error), for_good=True)
+            self._give_up(error.strerror or str(error), permanently=True)
         return otherwise
 
-    def _begin_anew(self, act: Callable[[], T], otherwise: T) -> T:
-        """Set the damaged file aside and go on with an empty one: what was about to be written is written there."""
-        self._leave()
+    def _replace_damaged(self, act: Callable[[], T], otherwise: T) -> T:
+        """Set the damaged file aside, continue with an empty one and repeat `act` there."""
+        self._disconnect()
         try:
-            aside = set_aside(self.path, self._file)
+            aside = _set_aside(self.path, self._file)
             self._open()
             if aside is not None:
-                self._remark(f"The cache {self.path} was damaged. It was set aside as {aside.name}; a new one begins.")
+                self._remark(
+                    f"The cache {self.path} was damaged. It was renamed to {aside.name}, and a new one was created."
+                )
             return otherwise if act == self._open else act()
         except (sqlite3.Error, OSError) as error:
-            self._give_up(str(error), for_good=True)
+            self._give_up(str(error), permanently=True)
             return otherwise
 
-    def _give_up(self, reason: str, for_good: bool) -> None:
-        if for_good:
-            self._leave()
+    def _give_up(self, reason: str, permanently: bool) -> None:
+        if permanently:
+            self._disconnect()
         elif self._connection is not None and self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
-        self._remark(f"The cache {self.path} cannot be used ({reason}); the work goes on without it.")
+        self._remark(f"The cache {self.path} cannot be used ({reason}); the work continues without it.")
 
-    def _leave(self) -> None:
+    def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(sqlite3.Error):  # of a damaged file nothing better can be expected
+            with contextlib.suppress(sqlite3.Error):  # expected of a damaged file
                 connection.close()
 
     def _remark(self, sentence: str) -> None:
@@ -216,9 +228,47 @@ class Store:
 
 
 def _code(error: sqlite3.Error) -> int:
-    """The primary code of what may be an extended one; 0 where Python itself raised it."""
+    """The primary error code; 0 for errors that Python itself raised."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
 def _crc(key: str, value: bytes) -> int:
     return zlib.crc32(value, zlib.crc32(key.encode()))
+
+
+def cache_folder() -> Path:
+    """`$QVIZ_CACHE`, else the platform's folder for caches. Raises RuntimeError if there is no home folder."""
+    if folder := os.environ.get("QVIZ_CACHE"):
+        return Path(folder)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "qviz" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "qviz"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qviz"
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Device and inode of the file at a path now, or None."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
+def _set_aside(path: Path, damaged: tuple[int, int] | None) -> Path | None:
+    """Rename a database file and its journal. None if another process has created a new file meanwhile.
+
+    The journal is renamed first: a process that opens the file in between must not find another file's journal. Only
+    the latest damaged file is left, so that they do not fill the disk.
+    """
+    if _file_id(path) != damaged:
+        return None
+    for old in path.parent.glob(f"{path.name}.damaged-*"):
+        old.unlink(missing_ok=True)
+    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**6:06}")
+    for suffix in ("-wal", "-shm", ""):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    return aside

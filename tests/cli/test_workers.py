@@ -98,7 +98,7 @@ def test_a_cache_that_cannot_be_made_is_said_and_done_without(run: Run, sample: 
     found = run(*call, "--cache", tmp_path / "file")
     assert found.status == 0
     assert len(found.json["images"]) == 1
-    assert re.search(r"The cache .*file.* cannot be used \(.*\); the work goes on without it", found.err)
+    assert re.search(r"The cache .*file.* cannot be used \(.*\); the work continues without it", found.err)
 
 
 def test_progress_is_shown_to_a_person_only(
