@@ -1,42 +1,65 @@
-"""Models over images, through the engine: who runs what, what was run before, and what could not be run.
-
-The images of a dataset as they are read, one at a time: which bytes they were, and which could not be read.
-"""
+"""Run models on images in the workers; only what the store does not have is computed."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from qviz.context import Context
 from qviz.datasets.files import ImageFiles
-from qviz.errors import ImageError, QvizError
-from qviz.features.detection.batching import Bundles, How, together
+from qviz.detector import detect_job
+from qviz.engine import Blob
+from qviz.errors import ImageError, QvizError, WorkerError
+from qviz.features.detection.batching import Batcher
 from qviz.features.detection.cache import from_bytes, key_of, to_bytes
 from qviz.features.detection.models import LoadedModel
-from qviz.structures import DatasetImage, EncodedImage, Inference
+from qviz.structures import DatasetImage, EncodedImage, Inference, Settings
 
 Images = ImageFiles | Sequence[EncodedImage]
+Answer = Inference | QvizError
+Task = tuple[Blob, Settings, EncodedImage]
 Item = TypeVar("Item")
 T = TypeVar("T")
 
 AHEAD = 4
-"""Images queued a worker: enough to keep it busy, few enough that memory does not grow with their number."""
-BUNDLES_AHEAD = 2
-LOOK_EVERY = 0.2
-"""Seconds after which a waiting run looks whether it was cancelled."""
+"""Items queued per worker: enough to keep it busy, few enough that memory does not grow with their number."""
+BATCHES_AHEAD = 2
+POLL_SECONDS = 0.2
+"""How often a waiting computation checks whether it was cancelled."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detected:
-    """inferences by (model digest, image digest); skipped: a sentence for each image or model that failed."""
+    """What `detect_images` returns.
+
+    Attributes:
+        inferences: By (model digest, image digest).
+        images: (name, digest) of the images that at least one model has run on, in order.
+        skipped: One sentence per image or model that failed.
+    """
 
     inferences: dict[tuple[str, str], Inference] = field(default_factory=dict)
     images: list[tuple[str, str]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+
+    def add(self, image: EncodedImage, models: Sequence[LoadedModel], answers: Sequence[Answer]) -> list[Inference]:
+        """Take over the answers for one image, one per model. Returns the inferences among them."""
+        inferences: list[Inference] = []
+        for model, answer in zip(models, answers, strict=True):
+            if isinstance(answer, Inference):
+                inferences.append(answer)
+                self.inferences[model.digest, image.digest] = answer
+            elif isinstance(answer, ImageError):
+                self.skipped.append(str(answer))  # the sentence is the same for every model
+                return []
+            else:
+                self.skipped.append(f"{model.name} on {image.name}: {answer}")
+        if inferences:
+            self.images.append((image.name, image.digest))
+        return inferences
 
 
 def detect_images(
@@ -47,157 +70,169 @@ def detect_images(
     score: float,
     candidates: bool = True,
 ) -> Detected:
-    """Run every model on every image. A broken image is skipped with a sentence; the others go on.
+    """Run every model on every image. An image or a model that fails is skipped with a sentence.
 
     Args:
         images: May be a generator: only a few are in memory at a time.
         total: Expected number of images, for the progress and the batch size.
         score: Minimum confidence.
-        candidates: Whether the candidates before NMS are wanted too.
+        candidates: Whether to return the candidates before NMS too.
 
     Raises:
         Cancelled: The context was cancelled.
     """
-    detected, batches = Detected(), Bundles(total, context.engine.workers)
-    answers = _Answers(context, models, How(score, context.threads, candidates))
+    detected, batcher = Detected(), Batcher(total, context.engine.workers)
+    runner = _BatchRunner(context, models, score, candidates)
     done = 0
-    for batch, jobs in in_order(context, batches.cut(images), answers.begin, answers.keep, BUNDLES_AHEAD):
-        for position, image in enumerate(batch):
-            own = jobs[position * len(models) : (position + 1) * len(models)]
-            batches.learn(_take(detected, models, image, own, candidates))
+    batches = map(runner.look_up, batcher.batches(images))
+    for batch, jobs in in_order(context, batches, runner.submit, BATCHES_AHEAD):
+        runner.finish(batch, jobs)
+        for image in batch.images:
+            answers = [batch.answers[model.digest, image.digest] for model in models]
+            batcher.observe(detected.add(image, models, answers))
             done += 1
             context.progress.advance(done, max(total, done))
     return detected
 
 
-def in_order(
-    context: Context,
-    images: Iterable[Item],
-    submit: Callable[[Item], list[Future[T]]],
-    came: Callable[[Future[T]], object] = lambda job: None,
-    ahead: int = AHEAD,
-) -> Iterator[tuple[Item, list[Future[T]]]]:
-    """Images (or bundles of them) in their order, each when all its jobs are done, with a bounded number under way.
-
-    came: called once with each job as soon as it is seen to be done, whatever its turn; ahead: how many queue a worker.
-    Raises Cancelled.
-    """
-    waiting: deque[tuple[Item, list[Future[T]]]] = deque()
-    under_way: set[Future[T]] = set()
-    try:
-        for image in images:
-            waiting.append((image, submit(image)))
-            under_way.update(waiting[-1][1])
-            while waiting and (len(waiting) > ahead * context.engine.workers or under_way.isdisjoint(waiting[0][1])):
-                _wait_for(context, waiting[0][1], under_way, came)
-                yield waiting.popleft()
-        while waiting:
-            _wait_for(context, waiting[0][1], under_way, came)
-            yield waiting.popleft()
-    finally:  # cancelled, or whoever reads the answers has gone: what still queues is let go
-        for job in under_way:
-            job.cancel()
-
-
-def _wait_for(
-    context: Context,
-    jobs: Sequence[Future[T]],
-    under_way: set[Future[T]],
-    came: Callable[[Future[T]], object],
-) -> None:
-    """Until these jobs are done; those of other images that finish meanwhile are told of too. Raises Cancelled."""
-    while True:
-        for job in [job for job in under_way if job.done()]:
-            under_way.remove(job)
-            came(job)
-        context.check_cancelled()
-        if under_way.isdisjoint(jobs):
-            return
-        wait(under_way, timeout=LOOK_EVERY, return_when=FIRST_COMPLETED)
-
-
 @dataclass(slots=True, eq=False)
-class _Answers:
-    """Asks the store, then the engine. keys: of what the engine was asked for, until it is kept."""
+class _Batch:
+    """Images with what is known of them and what is to be computed, by (model digest, image digest)."""
+
+    images: Sequence[EncodedImage]
+    answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    tasks: dict[tuple[str, str], Task] = field(default_factory=dict)
+    store_keys: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _BatchRunner:
+    """Looks detections up in the store and computes the missing ones of a batch as one job.
+
+    Where the worker is lost, its images and models are run one by one, so that one that crashes, hangs or needs too
+    much memory fails alone.
+    """
 
     context: Context
     models: Sequence[LoadedModel]
-    how: How
-    keys: dict[Future[Inference], str] = field(default_factory=dict)
+    score: float
+    candidates: bool
 
-    def begin(self, bundle: Sequence[EncodedImage]) -> list[Future[Inference]]:
-        """For each image an answer a model: there already, or under way."""
+    def look_up(self, images: Sequence[EncodedImage]) -> _Batch:
+        """A batch with the answers that the store has."""
+        batch = _Batch(images)
+        pairs = [(model, image) for image in images for model in self.models]
+        for model, image in pairs:
+            batch.tasks[model.digest, image.digest] = (model.blob, model.settings, image)
         if self.context.store is None:
-            return together(self.context.engine, [(image, self.models) for image in bundle], self.how)
-        keys = [[self._key(model, image) for model in self.models] for image in bundle]
-        kept = self.context.store.get_many([key for row in keys for key in row])
-        answers = {key: answer for key, data in kept.items() if (answer := self._known(data)) is not None}
-        asked: list[tuple[EncodedImage, list[LoadedModel]]] = []
-        missing: dict[str, None] = {}
-        for image, row in zip(bundle, keys, strict=True):
-            new = {key: model for key, model in zip(row, self.models, strict=True) if key not in answers | missing}
-            asked.append((image, list(new.values())))
-            missing |= dict.fromkeys(new)
-        for key, answer in zip(missing, together(self.context.engine, asked, self.how), strict=True):
-            answers[key] = answer
-            self.keys[answer] = key
-        return [answers[key] for row in keys for key in row]
+            return batch
+        for model, image in pairs:
+            key = key_of(model, image, self.score, self.context.threads, self.candidates)
+            batch.store_keys[model.digest, image.digest] = key
+        stored = self.context.store.get_many(list(batch.store_keys.values()))
+        for pair, key in batch.store_keys.items():
+            if key in stored and (inference := from_bytes(stored[key])) is not None:
+                batch.answers[pair] = inference
+                del batch.tasks[pair]
+        return batch
 
-    def _key(self, model: LoadedModel, image: EncodedImage) -> str:
-        return key_of(model, image, self.how.score, self.how.threads, self.how.candidates)
+    def submit(self, batch: _Batch) -> list[Future[list[Answer]]]:
+        """One job for all missing answers, or none."""
+        return [self._job(list(batch.tasks.values()))] if batch.tasks else []
 
-    def _known(self, data: bytes | None) -> Future[Inference] | None:
-        inference = from_bytes(data) if data is not None else None
-        if inference is None:
-            return None
-        answer: Future[Inference] = Future()
-        answer.set_result(inference)
-        return answer
+    def finish(self, batch: _Batch, jobs: Sequence[Future[list[Answer]]]) -> None:
+        """Add the computed answers to the batch and to the store. Errors are not stored: they may be transient."""
+        for job in jobs:
+            tasks = list(batch.tasks.values())
+            answers = _answers(job, len(tasks))
+            if len(tasks) > 1 and any(isinstance(answer, WorkerError) for answer in answers):
+                alone = in_order(self.context, tasks, lambda task: [self._job([task])])
+                answers = [answer for _, (one,) in alone for answer in _answers(one, 1)]
+            batch.answers |= dict(zip(batch.tasks, answers, strict=True))
+            for pair in batch.tasks:
+                answer = batch.answers[pair]
+                if self.context.store is not None and isinstance(answer, Inference):
+                    self.context.store.put(batch.store_keys[pair], to_bytes(answer))
 
-    def keep(self, answer: Future[Inference]) -> None:
-        """Into the store, unless it comes from there. Errors are not kept: they may be of the day."""
-        key = self.keys.pop(answer, None)
-        if self.context.store is not None and key and not answer.cancelled() and answer.exception() is None:
-            self.context.store.put(key, to_bytes(_trimmed(answer.result(), self.how.candidates)))
-
-
-def _take(
-    found: Detected,
-    models: Sequence[LoadedModel],
-    image: EncodedImage,
-    jobs: Sequence[Future[Inference]],
-    candidates: bool,
-) -> list[Inference]:
-    """The image's answers, which are kept; a sentence for what failed."""
-    kept: list[Inference] = []
-    for model, job in zip(models, jobs, strict=True):
-        try:
-            kept.append(_trimmed(job.result(), candidates))
-            found.inferences[model.digest, image.digest] = kept[-1]
-        except ImageError as error:
-            found.skipped.append(str(error))  # the same sentence for every model
-            return []
-        except QvizError as error:
-            found.skipped.append(f"{model.name} on {image.name}: {error}")
-    if kept:
-        found.images.append((image.name, image.digest))
-    return kept
+    def _job(self, tasks: Sequence[Task]) -> Future[list[Answer]]:
+        return self.context.engine.submit(detect_batch_job, tasks, self.score, self.context.threads, self.candidates)
 
 
-def _trimmed(inference: Inference, candidates: bool) -> Inference:
-    """Without its candidates where nobody wants them: there may be hundreds an image."""
-    return inference if candidates else replace(inference, candidates=None)
+def detect_batch_job(tasks: Sequence[Task], score: float, threads: int, candidates: bool) -> list[Answer]:
+    """In a worker: one answer per task, the error where it fails."""
+    return [_answer(task, score, threads, candidates) for task in tasks]
+
+
+def _answer(task: Task, score: float, threads: int, candidates: bool) -> Answer:
+    try:
+        inference = detect_job(*task, score, threads, candidates)
+    except QvizError as error:
+        return error
+    return inference if candidates else replace(inference, candidates=None)  # there may be hundreds per image
+
+
+def _answers(job: Future[list[Answer]], count: int) -> list[Answer]:
+    """The job's answers; where its worker was lost, that error for each of its tasks."""
+    try:
+        return job.result()
+    except WorkerError as error:
+        return [error] * count
+
+
+def in_order(
+    context: Context, items: Iterable[Item], submit: Callable[[Item], list[Future[T]]], ahead: int = AHEAD
+) -> Iterator[tuple[Item, list[Future[T]]]]:
+    """Submit jobs for each item and yield items in order, each when all its jobs are done.
+
+    Args:
+        submit: Returns the jobs of an item; may be none.
+        ahead: Maximum number of items queued per worker.
+
+    Raises:
+        Cancelled: The context was cancelled. Jobs that have not begun are cancelled then.
+    """
+    waiting: deque[tuple[Item, list[Future[T]]]] = deque()
+    try:
+        for item in items:
+            waiting.append((item, submit(item)))
+            while waiting and (len(waiting) > ahead * context.engine.workers or _done(waiting[0][1])):
+                _wait_for(context, waiting[0][1])
+                yield waiting.popleft()
+        while waiting:
+            _wait_for(context, waiting[0][1])
+            yield waiting.popleft()
+    finally:  # cancelled, or the caller stopped reading
+        for _, jobs in waiting:
+            for job in jobs:
+                job.cancel()
+
+
+def _done(jobs: Sequence[Future[T]]) -> bool:
+    return all(job.done() for job in jobs)
+
+
+def _wait_for(context: Context, jobs: Sequence[Future[T]]) -> None:
+    """Raises Cancelled."""
+    context.check_cancelled()
+    while not _done(jobs):
+        wait(jobs, timeout=POLL_SECONDS)
+        context.check_cancelled()
 
 
 @dataclass(slots=True, eq=False)
 class Reading:
-    """digests: image id -> digest of those read (two files may share a name); unread: a sentence for each other one."""
+    """What was read of a dataset's images.
+
+    Attributes:
+        digests: Image id -> digest of the images read; two files may share a name.
+        unread: One sentence per image that cannot be read.
+    """
 
     digests: dict[int, str] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
 
     def of(self, images: Iterable[DatasetImage]) -> Iterator[EncodedImage]:
-        """Those that can be read, noted as they come; one that is read again is said once."""
+        """The images that can be read, noted as they are read; a sentence is not repeated."""
         for image in images:
             try:
                 encoded = image.encoded()

@@ -1,9 +1,10 @@
-"""Several models on several images: one job, and each model's and image's fate its own."""
+"""Several models on several images as one job: each image and each model fails on its own."""
 
 from __future__ import annotations
 
 import gc
 import os
+import threading
 import time
 import weakref
 from collections.abc import Iterator
@@ -12,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from qviz.context import Context
 from qviz.engine import Blob, LocalEngine
-from qviz.errors import ImageError, ModelError, WorkerCrashed
-from qviz.features.detection.batching import How, together
+from qviz.errors import Cancelled
+from qviz.features.detection.inference import detect_images
 from qviz.features.detection.models import LoadedModel
+from qviz.progress import Advance
 from qviz.structures import EncodedImage
 from tests.conftest import Sample
-
-HOW = How(0.25)
 
 
 @pytest.fixture(scope="module")
@@ -34,86 +35,103 @@ def hens(sample: Sample) -> EncodedImage:
     return EncodedImage("hens.jpg", (sample.images / "hens.jpg").read_bytes())
 
 
-def test_each_model_answers_as_it_does_alone(
+def test_a_model_answers_beside_others_as_it_does_alone(
     alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
 ) -> None:
     models = [loaded["float32"], loaded["int8"]]
-    both = [answer.result(timeout=60) for answer in together(alone, [(hens, models)], HOW)]
-    one_by_one = [together(alone, [(hens, [model])], HOW)[0].result(timeout=60) for model in models]
-    for first, second in zip(both, one_by_one, strict=True):
+    both = detect_images(Context(alone), models, [hens], 1, 0.25)
+    for model in models:
+        first = both.inferences[model.digest, hens.digest]
+        second = detect_images(Context(alone), [model], [hens], 1, 0.25).inferences[model.digest, hens.digest]
         assert (first.detections.boxes == second.detections.boxes).all()
         assert (first.detections.scores == second.detections.scores).all()
 
 
-def broken(model: LoadedModel, folder: Path) -> LoadedModel:
-    path = folder / "broken"
-    path.write_bytes(b"no model")
-    return replace(model, blob=Blob("broken", path))
+def damaged(model: LoadedModel, blob: Blob) -> LoadedModel:
+    return replace(model, blob=blob, model=replace(model.model, name="damaged.tflite", digest=blob.digest))
 
 
-def test_a_model_that_fails_takes_no_other_along(
+def test_a_model_that_fails_fails_alone(
     alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage, tmp_path: Path
 ) -> None:
-    models = [broken(loaded["float32"], tmp_path), loaded["int8"]]
-    first, second = together(alone, [(hens, models)], HOW)
-    with pytest.raises(ModelError):
-        first.result(timeout=60)
-    assert len(second.result(timeout=60).detections)
+    (tmp_path / "broken").write_bytes(b"no model")
+    broken = damaged(loaded["float32"], Blob("broken", tmp_path / "broken"))
+    detected = detect_images(Context(alone), [broken, loaded["int8"]], [hens], 1, 0.25)
+    assert list(detected.inferences) == [(loaded["int8"].digest, hens.digest)]
+    assert [sentence.split(":")[0] for sentence in detected.skipped] == ["damaged.tflite on hens.jpg"]
 
 
-def test_neither_does_one_that_kills_the_worker(
+def test_a_model_that_kills_the_worker_fails_alone(
     alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
 ) -> None:
-    class Deadly(Blob):  # made here, so that it travels by value
+    class Deadly(Blob):  # made here, so that it is pickled by value
         def read(self) -> bytes:
             os._exit(3)
 
-    deadly = replace(loaded["float32"], blob=Deadly("deadly", Path("nowhere")))
-    first, second = together(alone, [(hens, [deadly, loaded["int8"]])], HOW)
-    with pytest.raises(WorkerCrashed):
-        first.result(timeout=60)
-    assert len(second.result(timeout=60).detections)
+    deadly = damaged(loaded["float32"], Deadly("deadly", Path("nowhere")))
+    detected = detect_images(Context(alone), [deadly, loaded["int8"]], [hens], 1, 0.25)
+    assert len(detected.inferences[loaded["int8"].digest, hens.digest].detections)
+    (sentence,) = detected.skipped
+    assert sentence.startswith("damaged.tflite on hens.jpg: The model's worker process crashed.")
 
 
-def test_an_image_that_cannot_be_read_fails_for_all(alone: LocalEngine, loaded: dict[str, LoadedModel]) -> None:
-    for answer in together(alone, [(EncodedImage("x.jpg", b"no image"), [loaded["float32"], loaded["int8"]])], HOW):
-        with pytest.raises(ImageError):
-            answer.result(timeout=60)
+def test_a_single_model_that_kills_the_worker(
+    alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
+) -> None:
+    class Deadly(Blob):
+        def read(self) -> bytes:
+            os._exit(3)
+
+    deadly = damaged(loaded["float32"], Deadly("deadly", Path("nowhere")))
+    detected = detect_images(Context(alone), [deadly], [hens], 1, 0.25)
+    assert (detected.images, len(detected.skipped)) == ([], 1)
 
 
-def test_cancelled_together(alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage) -> None:
-    waiting = [together(alone, [(hens, [loaded["float32"], loaded["int8"]])], HOW) for _ in range(20)]
-    last = waiting[-1]
-    assert all(answer.cancel() for answer in last)
-    assert len(waiting[0][1].result(timeout=60).detections)
-    assert all(answer.cancelled() for answer in last)
-
-
-def test_a_bad_image_takes_no_other_along(
+def test_an_image_that_cannot_be_read_fails_alone_and_is_named_once(
     alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
 ) -> None:
     models = [loaded["float32"], loaded["int8"]]
-    answers = together(alone, [(EncodedImage("x.jpg", b"no image"), models), (hens, models)], HOW)
-    for answer in answers[:2]:
-        with pytest.raises(ImageError, match=r"x\.jpg"):
-            answer.result(timeout=60)
-    assert all(len(answer.result(timeout=60).detections) for answer in answers[2:])
+    detect_images(Context(alone), models, [hens], 1, 0.25)  # fast from now on: the next two share a job
+    detected = detect_images(Context(alone), models, [EncodedImage("x.jpg", b"no image"), hens], 200, 0.25)
+    assert detected.images == [("hens.jpg", hens.digest)]
+    assert len(detected.inferences) == 2
+    assert [sentence.split()[0] for sentence in detected.skipped] == ["x.jpg"]
 
 
-def test_what_is_over_is_let_go_of_at_once(
+def test_a_cancelled_run_leaves_no_job_behind(
     alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
 ) -> None:
-    """Images would gather, megabyte by megabyte, until Python looks for cycles."""
-    answers = together(alone, [(hens, [loaded["float32"], loaded["int8"]])], HOW)
-    for answer in answers:
-        answer.result(timeout=60)
-    held = weakref.ref(answers[0])
+    cancel = threading.Event()
+    images = [EncodedImage(f"{n}.jpg", hens.data + b"%06d" % n) for n in range(100)]
+    context = Context(alone, progress=Advance(lambda done, total: cancel.set()), cancel=cancel)
+    with pytest.raises(Cancelled):
+        detect_images(context, [loaded["float32"], loaded["int8"]], images, 100, 0.25)
+    assert alone.submit(len, "abc").result(timeout=5) == 3  # 100 images would take longer
+
+
+class Watched(EncodedImage):
+    """An image that tells whether it is still in memory."""
+
+    __slots__ = ("__weakref__",)
+
+
+def test_images_are_freed_at_once(alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage) -> None:
+    """Otherwise they would gather, megabyte by megabyte, until Python looks for cycles."""
+    alive: list[weakref.ref[EncodedImage]] = []
+
+    def images() -> Iterator[EncodedImage]:
+        for number in range(4):
+            image = Watched(f"{number}.jpg", hens.data + b"%06d" % number)
+            alive.append(weakref.ref(image))
+            yield image
+
     gc.disable()
     try:
-        del answers, answer
-        end = time.monotonic() + 5  # the thread that told of it may be about to leave
-        while held() is not None and time.monotonic() < end:
+        detect_images(Context(alone), [loaded["float32"], loaded["int8"]], images(), 4, 0.25)
+        alone.submit(len, "abc").result(timeout=60)  # the thread of the worker remembers its last job
+        end = time.monotonic() + 5
+        while any(image() is not None for image in alive) and time.monotonic() < end:
             time.sleep(0.01)
-        assert held() is None
+        assert [image() for image in alive] == [None] * 4
     finally:
         gc.enable()

@@ -1,4 +1,4 @@
-"""How many images share a trip to a worker."""
+"""How many images go to a worker in one job."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qviz.features.detection.batching import BYTES, MOST, Bundles
+from qviz.features.detection.batching import MAX_BATCH, MAX_BATCH_BYTES, Batcher
 from qviz.structures import AppliedCorruption, Detections, EncodedImage, Inference
 
 
@@ -21,43 +21,43 @@ def answer(milliseconds: float) -> Inference:
     return Inference(nothing, None, 9, 9, milliseconds)
 
 
-def sizes(bundles: Bundles, given: list[EncodedImage]) -> list[int]:
-    cut = list(bundles.cut(given))
-    assert [image for bundle in cut for image in bundle] == given
-    return [len(bundle) for bundle in cut]
+def sizes(batcher: Batcher, given: list[EncodedImage]) -> list[int]:
+    batches = list(batcher.batches(given))
+    assert [image for batch in batches for image in batch] == given
+    return [len(batch) for batch in batches]
 
 
 @pytest.mark.parametrize(
     ("milliseconds", "expected"), [(None, [1] * 9), (10, [9]), (100, [2, 2, 2, 2, 1]), (900, [1] * 9)]
 )
-def test_quick_models_share_a_trip_and_slow_ones_do_not(milliseconds: float | None, expected: list[int]) -> None:
-    assert sizes(Bundles(99, 2, milliseconds), images(9)) == expected
+def test_fast_models_get_several_images_per_job(milliseconds: float | None, expected: list[int]) -> None:
+    assert sizes(Batcher(99, 2, milliseconds), images(9)) == expected
 
 
 def test_large_files_go_alone() -> None:
-    assert sizes(Bundles(99, 2, 1.0), images(3, BYTES)) == [1, 1, 1]
+    assert sizes(Batcher(99, 2, 1.0), images(3, MAX_BATCH_BYTES)) == [1, 1, 1]
 
 
-def test_a_picture_stays_whole_under_its_shifts() -> None:
-    shifted = [image.under(AppliedCorruption("night", n)) for image in images(5) for n in range(1, 6)]
-    assert sizes(Bundles(99, 2, 1.0), shifted) == [20, 5]
-    endless = [images(1)[0].under(AppliedCorruption("exposure", n)) for n in range(2 * MOST + 1)]
-    assert sizes(Bundles(99, 2, 1.0), endless) == [2 * MOST, 1]
+def test_corrupted_versions_of_a_picture_stay_together() -> None:
+    corrupted = [image.under(AppliedCorruption("night", n)) for image in images(5) for n in range(1, 6)]
+    assert sizes(Batcher(99, 2, 1.0), corrupted) == [20, 5]
+    endless = [images(1)[0].under(AppliedCorruption("exposure", n)) for n in range(2 * MAX_BATCH + 1)]
+    assert sizes(Batcher(99, 2, 1.0), endless) == [2 * MAX_BATCH, 1]
 
 
-def test_what_is_learned_holds_from_the_next_image_on() -> None:
-    bundles = Bundles(99, 2)
+def test_a_measured_time_counts_from_the_next_image_on() -> None:
+    batcher = Batcher(99, 2)
 
     def given() -> Iterator[EncodedImage]:
         for number, image in enumerate(images(10)):
             if number == 4:
-                bundles.learn([answer(5), answer(5)])
-                bundles.learn([])  # an image that could not be read says nothing
+                batcher.observe([answer(5), answer(5)])
+                batcher.observe([])  # an image that could not be read changes nothing
             yield replace(image)
 
-    assert [len(bundle) for bundle in bundles.cut(given())] == [1, 1, 1, 7]
+    assert [len(batch) for batch in batcher.batches(given())] == [1, 1, 1, 7]
 
 
-def test_the_last_ones_are_few_at_a_time() -> None:
-    assert sizes(Bundles(20, 2, 1.0), images(20)) == [6, 4, 3, 2, 1, 1, 1, 1, 1]
-    assert sizes(Bundles(1, 2, 1.0), images(3)) == [1, 1, 1]  # more than was said
+def test_the_last_batches_are_small() -> None:
+    assert sizes(Batcher(20, 2, 1.0), images(20)) == [6, 4, 3, 2, 1, 1, 1, 1, 1]
+    assert sizes(Batcher(1, 2, 1.0), images(3)) == [1, 1, 1]  # more than expected
