@@ -4,12 +4,24 @@ An operator's weights are its largest constant that stands for real values: floa
 (int8, uint8, int16, and int4 and int2 packed with the first element in the lowest bits). A constant behind DEQUANTIZE,
 as float16 and weight-only files keep it, belongs to the operator that reads it. Biases, sparse constants and block-wise
 scales are left out. The bytes are untrusted: a constant that is shorter than its shape ends in a `ModelError`.
+
+A .tflite file with other values in its float32 constants, and nothing else changed.
+
+The new values are as long as the old ones, so they are written over them: operators, names, metadata and what hangs
+behind the flatbuffer (labels) stay byte for byte.
+
+What each operator of a .tflite file was told: strides, padding, axes, the activation fused into it.
+
+Source of the format: tensorflow/lite/schema/schema.fbs. Names are the schema's, as ai-edge-litert's object API spells
+them (strideH, keepDims); codes stay numbers but for padding and the fused activation, which get the schema's names.
 """
 
 from __future__ import annotations
 
 import math
 import struct
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -95,3 +107,61 @@ def _unpack(raw: np.ndarray, bits: int) -> np.ndarray:
     fields = (raw[:, None] >> shifts).reshape(-1) & (2**bits - 1)  # [bytes * 8 / bits]
     sign = 1 << (bits - 1)
     return ((fields.astype(np.int8) ^ sign) - sign).astype(np.int8)
+
+
+def own_constants(data: bytes, graph: Graph) -> frozenset[int]:
+    """Float32 constants whose data no other tensor of the file shares: those that can be given other values."""
+    model = fb.Model.GetRootAs(data)
+    subgraphs = [model.Subgraphs(i) for i in range(model.SubgraphsLength())]
+    uses = Counter(part.Tensors(i).Buffer() for part in subgraphs for i in range(part.TensorsLength()))
+    floats = (tensor.index for tensor in graph.tensors if tensor.constant and tensor.dtype == "float32")
+    return frozenset(index for index in floats if uses[_buffer(model, index)] == 1)
+
+
+def with_constants(data: bytes, values: Mapping[int, np.ndarray]) -> bytes:
+    """The file with `values` (tensor index -> float32, in the tensor's shape) in place of its own."""
+    model = fb.Model.GetRootAs(data)
+    made = bytearray(data)
+    for index, array in values.items():
+        start, length = _place(data, model.Buffers(_buffer(model, index)))
+        raw = np.ascontiguousarray(array, np.float32).tobytes()
+        if len(raw) != length:
+            raise ValueError(f"tensor {index} holds {length} bytes, and {len(raw)} were given")
+        made[start : start + length] = raw
+    return bytes(made)
+
+
+def _buffer(model: Any, tensor: int) -> int:
+    return int(model.Subgraphs(0).Tensors(tensor).Buffer())
+
+
+def _place(data: bytes, buffer: Any) -> tuple[int, int]:
+    """Where in the file the buffer's data lies: (start, bytes)."""
+    if not buffer.DataLength():
+        return int(buffer.Offset()), int(buffer.Size())
+    view = buffer.DataAsNumpy()
+    start = view.__array_interface__["data"][0] - np.frombuffer(data, np.uint8).__array_interface__["data"][0]
+    return int(start), len(view)
+
+
+_PADDINGS = {code: name for name, code in vars(fb.Padding).items() if isinstance(code, int)}
+_ACTIVATIONS = {code: name for name, code in vars(fb.ActivationFunctionType).items() if isinstance(code, int)}
+
+
+def operator_options(data: bytes) -> tuple[dict[str, Any], ...]:
+    """One dictionary an operator of the main subgraph, empty where it has no options. Raises ModelError."""
+    try:
+        subgraph = fb.Model.GetRootAs(data).Subgraphs(0)
+        return tuple(_options(subgraph.Operators(i)) for i in range(subgraph.OperatorsLength()))
+    except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise ModelError(f"is damaged: an operator's options cannot be read ({error}). Export it again.") from error
+
+
+def _options(op: Any) -> dict[str, Any]:
+    held = fb.BuiltinOptionsCreator(op.BuiltinOptionsType(), op.BuiltinOptions())
+    said = dict(vars(held)) if held is not None else {}
+    if "padding" in said:
+        said["padding"] = _PADDINGS[said["padding"]]
+    if "fusedActivationFunction" in said:
+        said["fusedActivationFunction"] = _ACTIVATIONS[said["fusedActivationFunction"]]
+    return said

@@ -23,7 +23,7 @@ from qviz.structures import Graph, Image, Settings, Tensor
 from qviz.tflite.inputs import fill, input_spec
 from qviz.tflite.runner import Runner
 from qviz.tflite.stepper import Stepper
-from qviz.tflite.steps import Step
+from qviz.tflite.stepper import Step
 
 SEED = 20
 WARM_UP = 5

@@ -27,7 +27,7 @@ from typing import Protocol
 import numpy as np
 
 from qviz.decoders.post_process import KIND, anchor_rows, score_columns
-from qviz.decoders.reading import HeadReader
+from qviz.decoders.head_reader import HeadReader
 from qviz.engine import Blob
 from qviz.structures import Detections, Image, Settings, Tensor
 from qviz.structures.boxes import iou_matrix
@@ -35,7 +35,7 @@ from qviz.tflite.constants import stored_constant
 from qviz.tflite.inputs import fill, input_size, input_spec
 from qviz.tflite.paired_networks import PairedNetworks, as_real, as_variant
 from qviz.tflite.stepper import Stepper
-from qviz.tflite.steps import Step
+from qviz.tflite.stepper import Step
 
 Tensors = Mapping[int, np.ndarray]
 
@@ -237,7 +237,7 @@ def _reader(stepper: Stepper, said: Settings) -> HeadReader:
 
 def _constants(stepper: Stepper, reader: HeadReader, blob: Blob) -> dict[int, np.ndarray]:
     """The constants that a head reads (anchors), as the file types them."""
-    tensors = [stepper.graph.tensors[index] for index in reader.wanted]
+    tensors = [stepper.graph.tensors[index] for index in reader.tensors]
     stored = [tensor for tensor in tensors if tensor.constant]
     folded = {tensor.index: stepper.folded[tensor.index] for tensor in tensors if tensor.index in stepper.folded}
     data = blob.read() if stored else b""
@@ -252,7 +252,7 @@ def _reads(
     if anchors is not None:
         return anchors
     made = {tensor for step in networks.variant.steps for tensor in step.outputs}
-    wanted = tuple(index for index in readers[1].wanted if index in made)
+    wanted = tuple(index for index in readers[1].tensors if index in made)
     sizes = [np.array(input_size(stepper.graph.input_tensors()[0]) * 2, np.float32) for stepper in _sides(networks)]
     head = VariantHead(readers[1], constants)
     boxes = found.boxes * (sizes[1] / sizes[0])

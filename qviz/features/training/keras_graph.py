@@ -18,7 +18,7 @@ from qviz.errors import QuantizeError
 from qviz.features.training.keras_operators import OPERATORS, Refused, Step
 from qviz.structures import Graph, Op
 from qviz.tflite.constants import stored_constant
-from qviz.tflite.operator_options import operator_options
+from qviz.tflite.constants import operator_options
 
 
 class Parts(Protocol):

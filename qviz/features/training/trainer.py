@@ -34,7 +34,7 @@ from qviz.features.training.loss import columns_of, head_loss, tap_loss
 from qviz.features.training.plan import WARM_UP, Plan, objectness_column, trained_ends
 from qviz.structures import Graph, Settings
 from qviz.tensorflow_models.runtime import tensorflow
-from qviz.tflite.new_constants import own_constants, with_constants
+from qviz.tflite.constants import own_constants, with_constants
 from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
 

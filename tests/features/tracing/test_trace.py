@@ -22,7 +22,7 @@ from qviz.features.tracing.takeover import Takeover, ancestors
 from qviz.structures import EncodedImage
 from qviz.tflite.paired_networks import PairedNetworks
 from qviz.tflite.runner import Runner
-from qviz.tflite.steps import Step
+from qviz.tflite.stepper import Step
 from tests.conftest import ROOT, Sample
 
 Models = dict[str, LoadedModel]
