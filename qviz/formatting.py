@@ -20,7 +20,7 @@ def signed_points(value: float | None) -> str:
     """.0031 -> +0.3"""
     if value is None:
         return UNKNOWN
-    return f"{found:+.1f}" if (found := _tenths(value)) else "0.0"
+    return f"{tenths:+.1f}" if (tenths := _tenths(value)) else "0.0"
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -41,7 +41,7 @@ def signed_score(value: float | None) -> str:
     """-0.12"""
     if value is None:
         return UNKNOWN
-    return f"{found:+.2f}" if (found := round(value, 2)) else "0.00"
+    return f"{rounded:+.2f}" if (rounded := round(value, 2)) else "0.00"
 
 
 def share(value: float | None) -> str:

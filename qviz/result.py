@@ -82,33 +82,33 @@ def _encoded_mapping(value: Mapping[Any, Any]) -> Any:
     return [[encode(key), encode(item)] for key, item in value.items()]
 
 
-def decode(hint: Any, said: Any, where: str) -> Any:
+def decode(hint: Any, value: Any, where: str) -> Any:
     """The value that `said` tells, of the type `hint`. where: its place, for the sentence. Raises Misfit."""
     if hint in PLAIN:
-        return PLAIN[hint](said, where)
+        return PLAIN[hint](value, where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _object(hint, said, where)
+        return _object(hint, value, where)
     origin, parts = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return _one_of(parts, said, where)
+        return _one_of(parts, value, where)
     if origin is tuple:
-        return _tuple(parts, said, where)
+        return _tuple(parts, value, where)
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return _mapping(parts, said, where)
+        return _mapping(parts, value, where)
     raise TypeError(f"{where} has the hint {hint}, which JSON has no form for")
 
 
-def _object(hint: type, said: Any, where: str) -> Any:
-    if not isinstance(said, dict):
-        raise _wrong(said, where, "an object")
+def _object(hint: type, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise _wrong(value, where, "an object")
     fields = {field.name: field for field in dataclasses.fields(hint)}
-    if unknown := sorted(set(said) - set(fields)):
+    if unknown := sorted(set(value) - set(fields)):
         raise Misfit(f"{where} names {unknown[0][:60]!r}, which is unknown")
-    missing = [name for name, field in fields.items() if name not in said and _has_no_default(field)]
+    missing = [name for name, field in fields.items() if name not in value and _has_no_default(field)]
     if missing:
         raise Misfit(f"{where} lacks {missing[0]!r}")
     hints = _hints(hint)
-    return hint(**{name: decode(hints[name], value, f"{where}.{name}") for name, value in said.items()})
+    return hint(**{name: decode(hints[name], item, f"{where}.{name}") for name, item in value.items()})
 
 
 @cache
@@ -120,106 +120,113 @@ def _has_no_default(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _one_of(parts: tuple[Any, ...], said: Any, where: str) -> Any:
-    if said is None and type(None) in parts:
+def _one_of(parts: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in parts:
         return None
     rest = [part for part in parts if part is not type(None)]
     for part in rest[:-1]:
         try:
-            return decode(part, said, where)
+            return decode(part, value, where)
         except Misfit:
             continue
-    return decode(rest[-1], said, where)
+    return decode(rest[-1], value, where)
 
 
-def _tuple(parts: tuple[Any, ...], said: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(said, list):
-        raise _wrong(said, where, "a list")
+def _tuple(parts: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise _wrong(value, where, "a list")
     if len(parts) == 2 and parts[1] is Ellipsis:
-        return tuple(decode(parts[0], item, f"{where}[{place}]") for place, item in enumerate(said))
-    if len(said) != len(parts):
-        raise Misfit(f"{where} has {len(said)} entries, where {len(parts)} belong")
+        return tuple(decode(parts[0], item, f"{where}[{position}]") for position, item in enumerate(value))
+    if len(value) != len(parts):
+        raise Misfit(f"{where} has {len(value)} entries, where {len(parts)} belong")
     return tuple(
-        decode(part, item, f"{where}[{place}]") for place, (part, item) in enumerate(zip(parts, said, strict=True))
+        decode(part, item, f"{where}[{position}]")
+        for position, (part, item) in enumerate(zip(parts, value, strict=True))
     )
 
 
-def _mapping(parts: tuple[Any, ...], said: Any, where: str) -> dict[Any, Any]:
-    pairs = list(said.items()) if isinstance(said, dict) else said
+def _mapping(parts: tuple[Any, ...], value: Any, where: str) -> dict[Any, Any]:
+    pairs = list(value.items()) if isinstance(value, dict) else value
     if not isinstance(pairs, list) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
-        raise _wrong(said, where, "an object")
-    key, value = parts
+        raise _wrong(value, where, "an object")
+    key_hint, value_hint = parts
     return {
-        decode(key, name, f"a key of {where}"): decode(value, item, f"{where}[{str(name)[:40]!r}]")
+        decode(key_hint, name, f"a key of {where}"): decode(value_hint, item, f"{where}[{str(name)[:40]!r}]")
         for name, item in pairs
     }
 
 
-def _text(said: Any, where: str) -> str:
-    if not isinstance(said, str):
-        raise _wrong(said, where, "a text")
-    if len(said) > LONGEST:
-        raise Misfit(f"{where} has {len(said)} characters, at most {LONGEST} are read")
-    return said
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise _wrong(value, where, "a text")
+    if len(value) > LONGEST:
+        raise Misfit(f"{where} has {len(value)} characters, at most {LONGEST} are read")
+    return value
 
 
-def _bool(said: Any, where: str) -> bool:
-    if not isinstance(said, bool):
-        raise _wrong(said, where, "true or false")
-    return said
+def _bool(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(value, where, "true or false")
+    return value
 
 
-def _int(said: Any, where: str) -> int:
-    if not isinstance(said, int) or isinstance(said, bool) or abs(said) > LARGEST:
-        raise _wrong(said, where, "a whole number")
-    return said
+def _int(value: Any, where: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > LARGEST:
+        raise _wrong(value, where, "a whole number")
+    return value
 
 
-def _float(said: Any, where: str) -> float:
-    if not isinstance(said, (int, float)) or isinstance(said, bool) or not abs(said) < math.inf:
-        raise _wrong(said, where, "a number")
-    return float(said)
+def _float(value: Any, where: str) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < math.inf:
+        raise _wrong(value, where, "a number")
+    return float(value)
 
 
-def _bytes(said: Any, where: str) -> bytes:
-    if not isinstance(said, str):
-        raise _wrong(said, where, "base64")
+def _bytes(value: Any, where: str) -> bytes:
+    if not isinstance(value, str):
+        raise _wrong(value, where, "base64")
     try:
-        return base64.b64decode(said, validate=True)
+        return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
-        raise _wrong(said, where, "base64") from None
+        raise _wrong(value, where, "base64") from None
 
 
-def _array(said: Any, where: str) -> np.ndarray:
-    if not isinstance(said, dict) or set(said) != {"dtype", "shape", "data"} or said["dtype"] not in DTYPES:
-        raise _wrong(said, where, f"an array of {', '.join(DTYPES)}")
-    shape = decode(tuple[int, ...], said["shape"], f"{where}.shape")
-    data, dtype = _bytes(said["data"], f"{where}.data"), np.dtype(said["dtype"])
+def _array(value: Any, where: str) -> np.ndarray:
+    if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data"} or value["dtype"] not in DTYPES:
+        raise _wrong(value, where, f"an array of {', '.join(DTYPES)}")
+    shape = decode(tuple[int, ...], value["shape"], f"{where}.shape")
+    data, dtype = _bytes(value["data"], f"{where}.data"), np.dtype(value["dtype"])
     if min(shape, default=0) < 0 or len(shape) > 4 or math.prod(shape) * dtype.itemsize != len(data):
         raise Misfit(f"{where} has {len(data)} bytes, which do not fill the shape {list(shape)[:8]}")
     return np.frombuffer(data, dtype).reshape(shape)
 
 
-def _anything(said: Any, where: str, depth: int = 0) -> Any:
+def _anything(value: Any, where: str, depth: int = 0) -> Any:
     """Plain JSON, not deep."""
     if depth > DEEPEST:
         raise Misfit(f"{where} is nested too deeply")
-    if isinstance(said, dict):
-        return {_text(key, where): _anything(value, where, depth + 1) for key, value in said.items()}
-    if isinstance(said, list):
-        return [_anything(value, where, depth + 1) for value in said]
-    if isinstance(said, float):
-        return _float(said, where)
-    return _text(said, where) if isinstance(said, str) else said
+    if isinstance(value, dict):
+        return {_text(key, where): _anything(item, where, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_anything(item, where, depth + 1) for item in value]
+    if isinstance(value, float):
+        return _float(value, where)
+    return _text(value, where) if isinstance(value, str) else value
 
 
 PLAIN: dict[Any, Callable[[Any, str], Any]] = {
-    str: _text, bool: _bool, int: _int, float: _float, bytes: _bytes, np.ndarray: _array, Any: _anything,
-}  # fmt: skip
+    str: _text,
+    bool: _bool,
+    int: _int,
+    float: _float,
+    bytes: _bytes,
+    np.ndarray: _array,
+    Any: _anything,
+}
 
 
-def _wrong(said: Any, where: str, expected: str) -> Misfit:
-    shown = repr(said)[:60] if not isinstance(said, (dict, list)) else f"{type(said).__name__} of {len(said)}"
+def _wrong(value: Any, where: str, expected: str) -> Misfit:
+    shown = repr(value)[:60] if not isinstance(value, (dict, list)) else f"{type(value).__name__} of {len(value)}"
     return Misfit(f"{where} is {shown}, where {expected} belongs")
 
 
@@ -294,7 +301,7 @@ class Result:
         return figure
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the result: `.json` as `to_json`, `.csv` as `to_frame`, `.html` as the chart, `.tflite` as the built file.
+        """Write the result: `.json`, `.csv` (`to_frame`), `.html` (the chart) or `.tflite` (the built file).
 
         Returns the path.
 

@@ -28,9 +28,9 @@ def run(args: argparse.Namespace) -> int:
     for path in [*args.models, *args.images]:
         if not path.exists():
             raise InputError(f"{path} is not there; give .tflite files, and images or folders after --images.")
-    most = limits().upload_mb  # a bad limits file is told here, before the browser opens
+    max_mb = limits().upload_mb  # a bad limits file is told here, before the browser opens
     opened = {name: [str(path.resolve()) for path in getattr(args, name)] for name in ("models", "images")}
     os.environ["QVIZ_OPEN"] = json.dumps(opened)
     os.chdir(home.parent)  # Streamlit reads .streamlit/config.toml from here
-    options = ["--server.port", str(args.port), "--server.maxUploadSize", str(most)]
+    options = ["--server.port", str(args.port), "--server.maxUploadSize", str(max_mb)]
     os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", str(home), *options])

@@ -143,26 +143,26 @@ class Roles:
         return self._numbers.setdefault(key, len(self._numbers))
 
     def above(self, flow: Flow) -> list[int]:
-        places: list[int] = []
+        roles: list[int] = []
         for number, read in enumerate(flow.sources):
-            inputs = [(places[source] if source >= 0 else -1, output) for source, output in read]
+            inputs = [(roles[source] if source >= 0 else -1, output) for source, output in read]
             ordered = sorted(inputs) if flow.role[number] in SYMMETRIC else inputs
-            places.append(self._number(("above", *_own(flow, number), tuple(ordered))))
-        return places
+            roles.append(self._number(("above", *_own_key(flow, number), tuple(ordered))))
+        return roles
 
     def below(self, flow: Flow) -> list[int]:
-        places = [0] * len(flow.ops)
+        roles = [0] * len(flow.ops)
         for number in reversed(range(len(flow.ops))):
             uses = []
             for reader, slot in flow.readers[number]:
-                place = -1 if flow.role[reader] in SYMMETRIC else slot
-                uses.append((places[reader], place, flow.sources[reader][slot][1]))
-            key = ("below", *_own(flow, number), flow.final[number], tuple(sorted(uses)))
-            places[number] = self._number(key)
-        return places
+                position = -1 if flow.role[reader] in SYMMETRIC else slot
+                uses.append((roles[reader], position, flow.sources[reader][slot][1]))
+            key = ("below", *_own_key(flow, number), flow.final[number], tuple(sorted(uses)))
+            roles[number] = self._number(key)
+        return roles
 
 
-def _own(flow: Flow, number: int) -> tuple[Hashable, ...]:
+def _own_key(flow: Flow, number: int) -> tuple[Hashable, ...]:
     return flow.role[number], flow.size[number], flow.weights[number]
 
 
@@ -176,20 +176,20 @@ class Alignment:
     def __init__(self, reference: Flow, variant: Flow, refuted: np.ndarray | None = None) -> None:
         self.reference, self.variant = reference, variant
         self.partner: dict[int, int] = {}
-        self._taken: dict[int, int] = {}
+        self._partner_of_variant: dict[int, int] = {}
         self._refuted = refuted
         self._fresh: list[tuple[int, int]] = []
 
     def possible(self, i: int, j: int) -> bool:
-        if i in self.partner or j in self._taken or not agree(self.reference, i, self.variant, j):
+        if i in self.partner or j in self._partner_of_variant or not agree(self.reference, i, self.variant, j):
             return False
         return (self._refuted is None or not self._refuted[i, j]) and not self._crosses(i, j)
 
     def _crosses(self, i: int, j: int) -> bool:
-        mine, theirs = list(self.partner), list(self._taken)
+        paired, partners = list(self.partner), list(self._partner_of_variant)
         first, second = self.reference.before, self.variant.before
-        ahead = first[mine, i] & second[j, theirs]
-        behind = first[i, mine] & second[theirs, j]
+        ahead = first[paired, i] & second[j, partners]
+        behind = first[i, paired] & second[partners, j]
         return bool((ahead | behind).any())
 
     def add(self, pairs: Iterable[tuple[int, int]]) -> bool:
@@ -197,7 +197,7 @@ class Alignment:
         before = len(self.partner)
         for i, j in pairs:
             if self.possible(i, j):
-                self.partner[i], self._taken[j] = j, i
+                self.partner[i], self._partner_of_variant[j] = j, i
                 self._fresh.append((i, j))
         return len(self.partner) > before
 
@@ -209,19 +209,19 @@ class Alignment:
             self.add(_only_choices(self._readers(self.reference, i), self._readers(self.variant, j)))
 
     def _sources(self, flow: Flow, number: int) -> Iterator[tuple[Hashable, int]]:
-        taken = self.partner if flow is self.reference else self._taken
+        paired = self.partner if flow is self.reference else self._partner_of_variant
         for slot, (source, output) in enumerate(flow.sources[number]):
-            if source >= 0 and source not in taken:
-                place = -1 if flow.role[number] in SYMMETRIC else slot
-                yield (place, output, flow.role[source], flow.size[source]), source
+            if source >= 0 and source not in paired:
+                position = -1 if flow.role[number] in SYMMETRIC else slot
+                yield (position, output, flow.role[source], flow.size[source]), source
 
     def _readers(self, flow: Flow, number: int) -> Iterator[tuple[Hashable, int]]:
-        taken = self.partner if flow is self.reference else self._taken
+        paired = self.partner if flow is self.reference else self._partner_of_variant
         for reader, slot in flow.readers[number]:
-            if reader not in taken:
-                place = -1 if flow.role[reader] in SYMMETRIC else slot
+            if reader not in paired:
+                position = -1 if flow.role[reader] in SYMMETRIC else slot
                 output = flow.sources[reader][slot][1]
-                yield (place, output, flow.role[reader], flow.size[reader]), reader
+                yield (position, output, flow.role[reader], flow.size[reader]), reader
 
     def fill(self) -> None:
         """Pair what lies between the same pairs, though something beside it has no partner."""
@@ -251,13 +251,13 @@ class Alignment:
         fusible = flow.role[reader] in FUSIBLE and len(flow.sources[reader]) == 1 and reader not in self.partner
         return reader if fusible and flow.size[reader] == flow.size[number] else None
 
-    def _free(self, flow: Flow, taken: dict[int, int]) -> dict[int, tuple[set[int], set[int]]]:
+    def _free(self, flow: Flow, paired: dict[int, int]) -> dict[int, tuple[set[int], set[int]]]:
         """Unpaired operator -> the nearest paired ones before and after it, named by the variant's numbers."""
-        name = {i: (j if flow is self.reference else i) for i, j in taken.items()}
+        name = {i: (j if flow is self.reference else i) for i, j in paired.items()}
         return {
             number: (_nearest(number, flow.sources, name), _nearest(number, flow.readers, name))
             for number in range(len(flow.ops))
-            if number not in taken
+            if number not in paired
         }
 
     def _candidates(self) -> Iterator[tuple[int, int]]:
@@ -268,21 +268,21 @@ class Alignment:
 
     def _between(self, candidates: list[tuple[int, int]]) -> Iterator[tuple[int, int, float]]:
         """The candidates that share at least half of the paired operators around them: (i, j, 1..2)."""
-        left, right = self._free(self.reference, self.partner), self._free(self.variant, self._taken)
+        left, right = self._free(self.reference, self.partner), self._free(self.variant, self._partner_of_variant)
         for i, j in candidates:
             if i in left and j in right:
-                value = sum(_overlap(mine, theirs) for mine, theirs in zip(left[i], right[j], strict=True))
+                value = sum(_overlap(near, others) for near, others in zip(left[i], right[j], strict=True))
                 if value >= 1 and self.possible(i, j):
                     yield i, j, value
 
 
 def _only_choices(
-    mine: Iterable[tuple[Hashable, int]], theirs: Iterable[tuple[Hashable, int]]
+    reference: Iterable[tuple[Hashable, int]], variant: Iterable[tuple[Hashable, int]]
 ) -> Iterator[tuple[int, int]]:
     """Pairs under a key that exactly one operator has on either side."""
     sides: tuple[dict[Hashable, set[int]], dict[Hashable, set[int]]] = (defaultdict(set), defaultdict(set))
-    for side, found in zip(sides, (mine, theirs), strict=True):
-        for key, number in found:
+    for side, entries in zip(sides, (reference, variant), strict=True):
+        for key, number in entries:
             side[key].add(number)
     for key, numbers in sides[0].items():
         others = sides[1].get(key, set())
@@ -292,15 +292,15 @@ def _only_choices(
 
 def _nearest(number: int, neighbours: Edges, name: dict[int, int]) -> set[int]:
     """Names of the paired operators next to one, past at most REACH unpaired ones."""
-    found: set[int] = set()
-    seen = {number}
+    nearest: set[int] = set()
+    visited = {number}
     border = {number}
     for _ in range(REACH + 1):
-        near = {other for at in border for other, _ in neighbours[at] if other >= 0} - seen
-        found |= {name[other] for other in near if other in name}
+        near = {other for at in border for other, _ in neighbours[at] if other >= 0} - visited
+        nearest |= {name[other] for other in near if other in name}
         border = {other for other in near if other not in name}
-        seen |= border
-    return found
+        visited |= border
+    return nearest
 
 
 def _overlap(some: set[int], others: set[int]) -> float:
@@ -311,5 +311,5 @@ def _overlap(some: set[int], others: set[int]) -> float:
 def _clear(ranked: list[tuple[float, int, int]]) -> list[tuple[int, int]]:
     """Of the best-ranked pairs those without a rival; the first one where all have rivals."""
     best = [(i, j) for value, i, j in ranked if value == ranked[0][0]]
-    mine, theirs = Counter(i for i, _ in best), Counter(j for _, j in best)
-    return [(i, j) for i, j in best if mine[i] == theirs[j] == 1] or best[:1]
+    first, second = Counter(i for i, _ in best), Counter(j for _, j in best)
+    return [(i, j) for i, j in best if first[i] == second[j] == 1] or best[:1]

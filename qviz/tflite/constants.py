@@ -37,17 +37,17 @@ _PACKED_BITS = {"int4": 4, "int2": 2}
 def operator_weights(data: bytes, graph: Graph) -> dict[int, np.ndarray]:
     """order -> float32 weights in the shape the file gives them, for the operators that have any."""
     unpacked = _behind_dequantize(graph)
-    found: dict[int, np.ndarray] = {}
+    weights: dict[int, np.ndarray] = {}
     try:
         model = fb.Model.GetRootAs(data)
         for op in graph.ops:
             tensor = None if op.kind == "DEQUANTIZE" else _largest(graph, op, unpacked)
             values = None if tensor is None else _real_values(data, model, tensor)
             if values is not None:
-                found[op.order] = values
+                weights[op.order] = values
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ModelError(f"is damaged: its weights cannot be read ({error}). Copy or export it again.") from error
-    return found
+    return weights
 
 
 def stored_constant(data: bytes, tensor: Tensor) -> np.ndarray:
@@ -123,7 +123,7 @@ def with_constants(data: bytes, values: Mapping[int, np.ndarray]) -> bytes:
     model = fb.Model.GetRootAs(data)
     made = bytearray(data)
     for index, array in values.items():
-        start, length = _place(data, model.Buffers(_buffer(model, index)))
+        start, length = _location(data, model.Buffers(_buffer(model, index)))
         raw = np.ascontiguousarray(array, np.float32).tobytes()
         if len(raw) != length:
             raise ValueError(f"tensor {index} holds {length} bytes, and {len(raw)} were given")
@@ -135,7 +135,7 @@ def _buffer(model: Any, tensor: int) -> int:
     return int(model.Subgraphs(0).Tensors(tensor).Buffer())
 
 
-def _place(data: bytes, buffer: Any) -> tuple[int, int]:
+def _location(data: bytes, buffer: Any) -> tuple[int, int]:
     """Where in the file the buffer's data lies: (start, bytes)."""
     if not buffer.DataLength():
         return int(buffer.Offset()), int(buffer.Size())
@@ -158,10 +158,10 @@ def operator_options(data: bytes) -> tuple[dict[str, Any], ...]:
 
 
 def _options(op: Any) -> dict[str, Any]:
-    held = fb.BuiltinOptionsCreator(op.BuiltinOptionsType(), op.BuiltinOptions())
-    said = dict(vars(held)) if held is not None else {}
-    if "padding" in said:
-        said["padding"] = _PADDINGS[said["padding"]]
-    if "fusedActivationFunction" in said:
-        said["fusedActivationFunction"] = _ACTIVATIONS[said["fusedActivationFunction"]]
-    return said
+    creator = fb.BuiltinOptionsCreator(op.BuiltinOptionsType(), op.BuiltinOptions())
+    options = dict(vars(creator)) if creator is not None else {}
+    if "padding" in options:
+        options["padding"] = _PADDINGS[options["padding"]]
+    if "fusedActivationFunction" in options:
+        options["fusedActivationFunction"] = _ACTIVATIONS[options["fusedActivationFunction"]]
+    return options

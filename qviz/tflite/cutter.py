@@ -69,10 +69,10 @@ class Cutter:
         """Raw bytes of a buffer. Files over 2 GB keep them behind the flatbuffer, with offset and size."""
         if not 0 < buffer < len(self._model.buffers):
             return EMPTY
-        held = self._model.buffers[buffer]
-        if held.offset > 1:
-            return self.region(held.offset, held.size)
-        return EMPTY if held.data is None else np.asarray(held.data, np.uint8)
+        stored = self._model.buffers[buffer]
+        if stored.offset > 1:
+            return self.region(stored.offset, stored.size)
+        return EMPTY if stored.data is None else np.asarray(stored.data, np.uint8)
 
     def region(self, start: int, size: int) -> np.ndarray:
         """Raw bytes of the file."""
@@ -162,15 +162,15 @@ class _Piece:
     def _tensor(self, source: Any, value: np.ndarray | None = None) -> Any:
         made = copy(source)
         if value is not None:
-            made.buffer = self._place(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
+            made.buffer = self._append(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
         else:
             if source.buffer not in self._placed:
                 data = self._cutter.contents(source.buffer)
-                self._placed[source.buffer] = self._place(data) if data.size else 0
+                self._placed[source.buffer] = self._append(data) if data.size else 0
             made.buffer = self._placed[source.buffer]
         return made
 
-    def _place(self, data: np.ndarray) -> int:
+    def _append(self, data: np.ndarray) -> int:
         self._buffers.append(data)
         return len(self._buffers) - 1
 

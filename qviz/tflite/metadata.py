@@ -60,16 +60,16 @@ def own_settings(data: bytes, tensor: Tensor) -> Settings:
     """What the file says of its image input `tensor`. Raises ModelError where it says that it is no detector."""
     notes = exporter_notes(data)
     _check_task(notes.get("task"))
-    told = Settings()
+    settings = Settings()
     if notes:
-        told = Settings(mean=(0.0,) * 3, std=(255.0,) * 3, channels="rgb", resize="letterbox")
-    told = _from_buffer(data).with_defaults(told)
+        settings = Settings(mean=(0.0,) * 3, std=(255.0,) * 3, channels="rgb", resize="letterbox")
+    settings = _from_buffer(data).with_defaults(settings)
     ranged = _from_range(tensor)
-    raw = told.mean == (0.0,) * 3 and told.std == (1.0,) * 3
+    raw = settings.mean == (0.0,) * 3 and settings.std == (1.0,) * 3
     if tensor.dtype not in ("float32", "float16") and (tensor.quantization is None or (raw and ranged.given())):
         # an integer input takes the pixels as they are, and its scale says what they stand for
-        told = Settings(channels=told.channels, resize=told.resize)
-    return told.with_defaults(ranged)
+        settings = Settings(channels=settings.channels, resize=settings.resize)
+    return settings.with_defaults(ranged)
 
 
 def _check_task(task: Any) -> None:
@@ -125,10 +125,10 @@ def _notes(content: bytes) -> dict[str, Any]:
         return {}
     for parse in (json.loads, ast.literal_eval):  # the latter reads constants only, and runs nothing
         try:
-            said = parse(content.decode().strip())
+            notes = parse(content.decode().strip())
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
-        return said if isinstance(said, dict) and "names" in said and "stride" in said else {}
+        return notes if isinstance(notes, dict) and "names" in notes and "stride" in notes else {}
     return {}
 
 

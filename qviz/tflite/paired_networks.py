@@ -33,7 +33,7 @@ class PairedNetworks:
 
     def __init__(self, reference: bytes, variant: bytes, settings: tuple[Settings, Settings]) -> None:
         self.reference, self.variant = Stepper(reference), Stepper(variant)
-        self._specs = [input_spec(said) for said in settings]
+        self._specs = [input_spec(given) for given in settings]
         graphs = self.reference.graph, self.variant.graph
         self.reference_weights = operator_weights(reference, graphs[0])
         self.variant_weights = operator_weights(variant, graphs[1])

@@ -98,30 +98,34 @@ def _align(alignment: Alignment, weighed: Pairs, named: Pairs) -> None:
     alignment.fill()
 
 
-def _unique(mine: Sequence[Hashable], theirs: Sequence[Hashable]) -> Pairs:
+def _unique(reference: Sequence[Hashable], variant: Sequence[Hashable]) -> Pairs:
     """Places that exactly one operator holds in each graph."""
-    return [pair for group in _groups(mine, theirs) if len(group) == 1 for pair in group]
+    return [pair for group in _groups(reference, variant) if len(group) == 1 for pair in group]
 
 
-def _twins(mine: Sequence[Hashable], theirs: Sequence[Hashable]) -> Pairs:
+def _twins(reference: Sequence[Hashable], variant: Sequence[Hashable]) -> Pairs:
     """Places that several hold, equally many in each graph: in the files' order, since nothing tells them apart."""
-    return [pair for group in _groups(mine, theirs) for pair in group]
+    return [pair for group in _groups(reference, variant) for pair in group]
 
 
-def _groups(mine: Sequence[Hashable], theirs: Sequence[Hashable]) -> Iterator[Pairs]:
-    places: dict[Hashable, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
-    for side, held in enumerate((mine, theirs)):
-        for number, place in enumerate(held):
-            places[place][side].append(number)
-    for left, right in places.values():
+def _groups(reference: Sequence[Hashable], variant: Sequence[Hashable]) -> Iterator[Pairs]:
+    by_role: dict[Hashable, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+    for side, roles in enumerate((reference, variant)):
+        for number, role in enumerate(roles):
+            by_role[role][side].append(number)
+    for left, right in by_role.values():
         if len(left) == len(right):
             yield list(zip(left, right, strict=True))
 
 
 def _same_names(reference: Graph, first: Flow, variant: Graph, second: Flow) -> Pairs:
     """Operators whose outputs share a name that is unique in both graphs, and that may be partners."""
-    mine, theirs = _by_name(reference, first), _by_name(variant, second)
-    return [(i, theirs[name]) for name, i in mine.items() if name in theirs and agree(first, i, second, theirs[name])]
+    named, variant_named = _by_name(reference, first), _by_name(variant, second)
+    return [
+        (i, variant_named[name])
+        for name, i in named.items()
+        if name in variant_named and agree(first, i, second, variant_named[name])
+    ]
 
 
 def _by_name(graph: Graph, flow: Flow) -> dict[str, int]:
@@ -147,14 +151,14 @@ def _trusted(named: Pairs, first: Flow, second: Flow) -> bool:
         for source, _ in first.sources[number]
         if source in partner
     ]
-    kept = sum(any(near == source for near, _ in second.sources[number]) for source, number in edges)
-    return not edges or kept >= TRUSTED_NAMES * len(edges)
+    preserved = sum(any(near == source for near, _ in second.sources[number]) for source, number in edges)
+    return not edges or preserved >= TRUSTED_NAMES * len(edges)
 
 
-def _correlations(first: Flow, second: Flow, mine: Weights, theirs: Weights) -> np.ndarray:
+def _correlations(first: Flow, second: Flow, first_weights: Weights, second_weights: Weights) -> np.ndarray:
     """[n, m] absolute Pearson correlation of weights; NaN where shapes differ, or either has few or constant ones."""
     alike = np.full((len(first.ops), len(second.ops)), np.nan)
-    left, right = _standardised(first, mine), _standardised(second, theirs)
+    left, right = _standardised(first, first_weights), _standardised(second, second_weights)
     for shape in left.keys() & right.keys():
         (rows, a), (columns, b) = left[shape], right[shape]
         alike[np.ix_(rows, columns)] = np.abs(a @ b.T)
@@ -164,16 +168,16 @@ def _correlations(first: Flow, second: Flow, mine: Weights, theirs: Weights) -> 
 
 def _standardised(flow: Flow, weights: Weights) -> dict[tuple[int, ...], tuple[list[int], np.ndarray]]:
     """shape -> (operators, their weights as rows of mean 0 and length 1)."""
-    found: dict[tuple[int, ...], tuple[list[int], list[np.ndarray]]] = defaultdict(lambda: ([], []))
+    by_shape: dict[tuple[int, ...], tuple[list[int], list[np.ndarray]]] = defaultdict(lambda: ([], []))
     for number, op in enumerate(flow.ops):
         values = weights.get(op.order)
         if values is not None and values.size >= FEWEST_WEIGHTS:
             centred = values.ravel().astype(np.float32) - np.float32(values.mean())
             length = float(np.linalg.norm(centred))
             if np.isfinite(length) and length > 0:
-                found[values.shape][0].append(number)
-                found[values.shape][1].append(centred / length)
-    return {shape: (numbers, np.stack(rows)) for shape, (numbers, rows) in found.items()}
+                by_shape[values.shape][0].append(number)
+                by_shape[values.shape][1].append(centred / length)
+    return {shape: (numbers, np.stack(rows)) for shape, (numbers, rows) in by_shape.items()}
 
 
 def _sure(alike: np.ndarray) -> Pairs:
@@ -196,10 +200,10 @@ def _result(reference: Graph, variant: Graph, alignment: Alignment, named: set[t
     first, second = alignment.reference, alignment.variant
     pairs = []
     for i, j in alignment.partner.items():
-        mine, theirs, last = first.ops[i], second.ops[j], first.ops[alignment.after_fused(i)]
-        if mine.outputs and theirs.outputs:
+        reference_op, variant_op, last = first.ops[i], second.ops[j], first.ops[alignment.after_fused(i)]
+        if reference_op.outputs and variant_op.outputs:
             how = "name" if (i, j) in named else "graph"
-            pairs.append(LayerPair(theirs.order, mine.order, theirs.outputs[0], last.outputs[0], how))
+            pairs.append(LayerPair(variant_op.order, reference_op.order, variant_op.outputs[0], last.outputs[0], how))
     orders, reference_orders = {pair.order for pair in pairs}, {pair.reference_order for pair in pairs}
     return LayerPairs(
         pairs=tuple(sorted(pairs, key=lambda pair: pair.order)),

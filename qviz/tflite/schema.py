@@ -59,21 +59,22 @@ def _operands(op: Op) -> Iterator[str]:
         return
     if not op.outputs and op.kind not in NOTHING_OUT:
         yield f"operator {op.order} ({op.kind}) has no output"
-    least = 2 if op.kind in WEIGHTED else 0 if op.kind in NOTHING_IN else 1
-    if len(op.inputs) < least or None in op.inputs[:least]:
+    min_inputs = 2 if op.kind in WEIGHTED else 0 if op.kind in NOTHING_IN else 1
+    if len(op.inputs) < min_inputs or None in op.inputs[:min_inputs]:
         yield f"operator {op.order} ({op.kind}) lacks an input"
 
 
 def _scales(tensor: Tensor) -> Iterator[str]:
-    found = tensor.quantization
-    if found is None:
+    quantization = tensor.quantization
+    if quantization is None:
         return
-    if not np.isfinite(found.scales).all():
+    if not np.isfinite(quantization.scales).all():
         yield f"tensor {tensor.name!r} has a scale that is no number"
-    if found.axis is not None and not 0 <= found.axis < len(tensor.shape):
-        yield f"tensor {tensor.name!r} is quantized along axis {found.axis} of {len(tensor.shape)}"
-    elif found.axis is not None and tensor.shape[found.axis] != len(found.scales):
-        yield f"tensor {tensor.name!r} has {len(found.scales)} scales for {tensor.shape[found.axis]} channels"
+    axis, scales = quantization.axis, len(quantization.scales)
+    if axis is not None and not 0 <= axis < len(tensor.shape):
+        yield f"tensor {tensor.name!r} is quantized along axis {axis} of {len(tensor.shape)}"
+    elif axis is not None and tensor.shape[axis] != scales:
+        yield f"tensor {tensor.name!r} has {scales} scales for {tensor.shape[axis]} channels"
 
 
 def _flow(graph: Graph, variables: Collection[int]) -> Iterator[str]:
@@ -82,10 +83,10 @@ def _flow(graph: Graph, variables: Collection[int]) -> Iterator[str]:
     constant = {tensor.index for tensor in graph.tensors if tensor.constant}
     written = {*graph.inputs, *variables}
     for op in graph.ops:
-        for place, index in enumerate(op.inputs):
+        for position, index in enumerate(op.inputs):
             if index is None or index in written or index in there:
                 continue
-            if op.kind == "RESHAPE" and place == 1:
+            if op.kind == "RESHAPE" and position == 1:
                 continue  # TensorFlow Lite takes the shape from the operator's options then
             name = graph.tensors[index].name
             yield f"operator {op.order} ({op.kind}) reads {name!r}, which is nowhere written before"

@@ -103,15 +103,17 @@ class Pieces:
         pieces: list[Piece] = []
         reach = 1
         while len(pieces) < len(groups):
-            place = len(pieces)
+            position = len(pieces)
             try:
-                pieces.append(self._piece(*groups[place]))
+                pieces.append(self._piece(*groups[position]))
                 reach = 1
             except (RuntimeError, ValueError) as error:
                 if len(groups) == 1:
                     raise ModelError(f"cannot be run by TensorFlow Lite: {_first_line(error)}") from error
-                first, end = max(0, place - reach), place + 1 + reach
-                reason = groups[place][1] or f"{self._kinds(groups[place][0])} refused alone: {_first_line(error)}"
+                first, end = max(0, position - reach), position + 1 + reach
+                reason = (
+                    groups[position][1] or f"{self._kinds(groups[position][0])} refused alone: {_first_line(error)}"
+                )
                 groups[first:end] = [(tuple(o for orders, _ in groups[first:end] for o in orders), reason)]
                 del pieces[first:]
                 reach *= 2
@@ -120,11 +122,11 @@ class Pieces:
     def _apart(self) -> list[Group]:
         """Folded ones are left out; from first to last user of a resource is one block."""
         left = [op for op in self._graph.ops if not set(op.outputs) & set(self._folded)]
-        users = [place for place, op in enumerate(left) if self._uses_resource(op)]
+        users = [position for position, op in enumerate(left) if self._uses_resource(op)]
         groups: list[Group] = [((op.order,), "control flow" if op.kind in CALLERS else "") for op in left]
         if users:
             first, end = users[0], users[-1] + 1
-            reason = f"share a resource: {self._kinds(left[place].order for place in users)}"
+            reason = f"share a resource: {self._kinds(left[position].order for position in users)}"
             groups[first:end] = [(tuple(op.order for op in left[first:end]), reason)]
         return groups
 
@@ -138,8 +140,8 @@ class Pieces:
         reads = tuple(t for t in self._reads(ops) if t not in writes)
         if len(ops) > 1:  # a block gives away what is read outside of it
             outside = [op for op in self._graph.ops if op.order not in set(orders)]
-            wanted = {*self._reads(outside), *self._graph.outputs}
-            writes = tuple(tensor for tensor in writes if tensor in wanted)
+            needed = {*self._reads(outside), *self._graph.outputs}
+            writes = tuple(tensor for tensor in writes if tensor in needed)
         step = Step(orders, reads, writes, reason)
         return Piece(step, self._prepare(self._cutter.cut(orders, reads, writes, self._folded)))
 
@@ -207,22 +209,23 @@ class Stepper:
         inputs: the graph's, in the file's order; may be empty where `tensors` holds all that is read from `start` on.
         tensors: known values, inputs among them or not; a step that is run writes over its outputs.
         replace: called with each tensor that a step has written; what it returns is what the later steps read.
-        A tensor that is not kept is let go after its last reader.
+        A tensor that is not an output or in `keep` is freed after its last reader.
         """
         self._check_inputs(inputs)
-        kept = {*self.graph.outputs, *(keep or ())}
-        held = {**self.folded, **dict(zip(self.graph.inputs, inputs, strict=False)), **(tensors or {})}
-        held = {index: value for index, value in held.items() if index in kept or self._last.get(index, -1) >= start}
+        outputs = {*self.graph.outputs, *(keep or ())}
+        values = {**self.folded, **dict(zip(self.graph.inputs, inputs, strict=False)), **(tensors or {})}
+        for index in [index for index in values if index not in outputs and self._last.get(index, -1) < start]:
+            del values[index]
         for number in range(start, len(self.steps)):
-            written = self.run_step(number, held)
+            written = self.run_step(number, values)
             if replace is not None:
-                written = {index: _replaced(replace, index, value) for index, value in written.items()}
-            held |= written
+                written = {index: _replaced(replace, index, tensor) for index, tensor in written.items()}
+            values |= written
             del written
             for index in (*self.steps[number].inputs, *self.steps[number].outputs):
-                if index not in kept and self._last.get(index, -1) <= number:
-                    held.pop(index, None)
-        return {index: held[index] for index in held if index in kept}
+                if index not in outputs and self._last.get(index, -1) <= number:
+                    values.pop(index, None)
+        return {index: values[index] for index in values if index in outputs}
 
     def _check_inputs(self, inputs: Sequence[np.ndarray]) -> None:
         """As the whole file would: steps themselves take any shape, since an operator may find its own."""
@@ -230,7 +233,7 @@ class Stepper:
             raise ValueError(f"the file reads {len(self.graph.inputs)} tensors; {len(inputs)} were given")
         for tensor, value in zip(self.graph.input_tensors(), inputs, strict=False):
             fits = len(value.shape) == len(tensor.shape) and all(
-                wanted in (-1, found) for wanted, found in zip(tensor.shape, value.shape, strict=True)
+                needed in (-1, actual) for needed, actual in zip(tensor.shape, value.shape, strict=True)
             )
             if not fits or value.dtype != tensor.dtype:
                 raise ModelError(

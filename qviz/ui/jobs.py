@@ -25,15 +25,15 @@ from qviz.ui import clicks, server
 T = TypeVar("T")
 
 REFRESH_SECONDS = 0.5
-KEPT_PER_KIND = 32
+JOBS_PER_KIND = 32
 """Jobs of one kind that stay, finished ones included."""
 SIDE_BY_SIDE = {"evaluate": 2, "sweep": 2, "layers": 2, "images": 3}
 """Jobs of one kind that run at a time; one where nothing is said. Each spreads its work over all workers."""
 
 
 @st.cache_resource(show_spinner=False)
-def _kept(kind: str) -> LRUCache[Job[object]]:
-    return LRUCache(KEPT_PER_KIND)
+def _jobs(kind: str) -> LRUCache[Job[object]]:
+    return LRUCache(JOBS_PER_KIND)
 
 
 @st.cache_resource(show_spinner=False)
@@ -64,7 +64,7 @@ def start(
         job.start(_executor(kind), function, server.context())
         return job  # type: ignore[return-value]
 
-    return _kept(kind).get((kind, key), begin)  # type: ignore[return-value]
+    return _jobs(kind).get((kind, key), begin)  # type: ignore[return-value]
 
 
 def restart(
@@ -84,12 +84,12 @@ def restart(
 
 def find(kind: str, key: Hashable) -> Job[object] | None:
     """The job of this kind and key, if there is one."""
-    return _kept(kind).find((kind, key))
+    return _jobs(kind).find((kind, key))
 
 
 def forget(kind: str, key: Hashable) -> None:
     """Drop a job, so that the next `start` begins again."""
-    _kept(kind).forget((kind, key))
+    _jobs(kind).forget((kind, key))
 
 
 def wait(
