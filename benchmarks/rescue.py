@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from qviz import api
-from qviz.features.building import source_of
+from qviz.context import Context
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import load_images
 from qviz.detector import AP_SCORE
 from qviz.engine import LocalEngine, importing
-from qviz.features.building import builders
+from qviz.features.accuracy.evaluator import Evaluator, mean_loss
+from qviz.features.building import quantize, source_of
 from qviz.features.detection.models import LoadedModel, ModelSource, follow, load_model
-from qviz.features.rescuing import Terms, rescue
-from qviz.features.rescuing.measure import Half, halves
+from qviz.features.rescuing import Request, halves, rescue
 from qviz.features.rescuing.result import SIZE, Budget, Rescue
+from qviz.progress import Progress
 from qviz.session import Session
 from qviz.store import FILE, Store
 from qviz.structures import Dataset, EncodedImage, Loss
@@ -50,30 +50,31 @@ def data() -> tuple[list[EncodedImage], list[Dataset]]:
     return [image.encoded() for image in train.images], [replace(val, name="COCO val"), few]
 
 
-def start_loss(
-    engine: LocalEngine, reference: LoadedModel, start: LoadedModel, on: Dataset, budget: Budget, store: Store
-) -> Loss:
-    """What the start loses on the report half."""
-    half = Half(engine, reference, halves(on)[1], AP_SCORE, store)
-    return half.interval(start, half.run(start), budget)
+def start_loss(context: Context, reference: LoadedModel, start: LoadedModel, on: Dataset) -> Loss:
+    """What the start loses in AP on the report half."""
+    evaluator = Evaluator(context, [reference, start], halves(on)[1], AP_SCORE)
+    first, second = (evaluator.measure(context, model).result() for model in (reference, start))
+    return mean_loss([first], [second], evaluator.images)
 
 
-def started(engine: LocalEngine, reference: LoadedModel, name: str) -> LoadedModel:
+def started(context: Context, reference: LoadedModel, name: str) -> LoadedModel:
     """The sample's own file, or the recipe of that name as it is."""
     path = MODELS / f"ssdlite_mobilenet_v2_{name}.tflite"
-    made = path.read_bytes() if path.is_file() else api.quantize(MODELS / reference.name, name, engine=engine).data
-    return follow(load_model(engine, ModelSource(f"{name}.tflite", made)), reference)
+    made = path.read_bytes() if path.is_file() else quantize(context, source_of(reference), name).data
+    return follow(load_model(context.engine, ModelSource(f"{name}.tflite", made)), reference)
 
 
 def show(name: str, on: Dataset, budget: Budget, before: Loss, found: Rescue, seconds: float, first: float) -> None:
     assert found.chosen is not None
     row = found.chosen.tried
-    kept = f"{len(row.candidate.kept)} of its operators in float" if row.candidate.kept else "nothing in float"
-    print(f"\nfrom {name}, {on.name}: {found.search_images} images searched on, {found.report_images} reported on")
+    kept = (
+        f"{len(row.candidate.kept_float)} of its operators in float" if row.candidate.kept_float else "nothing in float"
+    )
+    print(f"\nfrom {name}, {on.name}: {found.images.search} images searched on, {found.images.report} reported on")
     print(f"  budget {budget.text}; the start loses {_told(before)}")
     made = row.candidate
-    print(f"  {made.recipe} ({made.algorithm}, {made.method}), {kept}: {_told(found.chosen.loss)}")
-    print(f"  {row.bytes / 1e6:.2f} MB of {found.reference_bytes / 1e6:.2f}; budget kept: {found.kept}")
+    print(f"  {made.recipe} ({made.algorithm}, {made.ranges}), {kept}: {_told(found.chosen.loss)}")
+    print(f"  {row.bytes / 1e6:.2f} MB of {found.reference.bytes / 1e6:.2f}; budget kept: {found.within_budget}")
     print(f"  {len(found.tried)} candidates in {seconds:.0f} s; the first within the budget after {first:.0f} s")
     print(f"  {row.candidate.name}")
 
@@ -82,23 +83,36 @@ def _told(loss: Loss) -> str:
     return f"{100 * (loss.value or 0):+.1f} [{100 * (loss.low or 0):+.1f}, {100 * (loss.high or 0):+.1f}] AP x100"
 
 
+class FirstWithin(Progress):
+    """Seconds until the first candidate within the budget."""
+
+    def __init__(self) -> None:
+        self._start, self.seconds = time.monotonic(), float("nan")
+
+    def partial(self, result: object) -> None:
+        if (
+            isinstance(result, Rescue)
+            and result.best is not None
+            and result.best.within
+            and self.seconds != self.seconds
+        ):
+            self.seconds = time.monotonic() - self._start
+
+
 def case(
-    engines: tuple[LocalEngine, LocalEngine], reference: LoadedModel, images: Sequence[EncodedImage], on: Dataset,
-    what: tuple[str, Sequence[str], float], store: Store,
-) -> None:  # fmt: skip
+    context: Context,
+    reference: LoadedModel,
+    images: Sequence[EncodedImage],
+    on: Dataset,
+    what: tuple[str, Sequence[str], float],
+) -> None:
     name, recipes, limit = what
-    budget, begun, firsts = Budget.of(max_ap_loss=limit), time.monotonic(), list[float]()
-
-    def watch(found: Rescue) -> None:
-        if found.best is not None and found.best.within:
-            firsts.append(time.monotonic() - begun)
-
-    found = rescue(
-        *engines, reference, source_of(reference), images, on, Terms(budget, SIZE, recipes), store, watch=watch
-    )
+    budget, begun, first = Budget.of(max_ap_loss=limit), time.monotonic(), FirstWithin()
+    request = Request(budget, SIZE, tuple(recipes))
+    result = rescue(replace(context, progress=first), reference, source_of(reference), images, on, request)
     seconds = time.monotonic() - begun
-    before = start_loss(engines[0], reference, started(engines[0], reference, name), on, budget, store)
-    show(name, on, budget, before, found, seconds, firsts[0] if firsts else float("nan"))
+    before = start_loss(context, reference, started(context, reference, name), on)
+    show(name, on, budget, before, result, seconds, first.seconds)
 
 
 def main() -> None:
@@ -107,13 +121,12 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         LocalEngine(warm_up=importing("qviz.detector")) as engine,
-        builders() as workers,
         Store(Path(folder) / FILE) as store,
     ):
         (reference,) = Session(MODELS / "ssdlite_mobilenet_v2_float32.tflite", engine=engine, cache=False).models
         for on in sets:
             for what in CASES:
-                case((engine, workers), reference, images, on, what, store)
+                case(Context(engine, store), reference, images, on, what)
 
 
 if __name__ == "__main__":

@@ -339,8 +339,10 @@ class Session(SessionInputs):
         from qviz.features.rescuing import Request, rescue
 
         request = Request.of(max_ap_loss, min_agreement, prefer, recipes, tries, score)
+        given = self.calibration_of(calibration)
         data = self.dataset_of(dataset, dataset_images, images)
-        return rescue(self.context, self.sources[0], self.calibration_of(calibration), data, request)
+        reference, source = self._reference_and_source(given)
+        return rescue(self.context, reference, source, given, data, request)
 
     def qat(
         self,

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from qviz.api.cost import profile
     from qviz.api.diagnosis import layers, noise_budget, trace, what_if
     from qviz.api.meeting import open_study, report, report_of, save_study
-    from qviz.api.rescuing import rescue
     from qviz.api.session import engine_or_own, first_images, load
 
 _HOMES = {
@@ -26,7 +25,6 @@ _HOMES = {
     "profile": "cost",
     "report": "meeting",
     "report_of": "meeting",
-    "rescue": "rescuing",
     "save_study": "meeting",
     "trace": "diagnosis",
     "what_if": "diagnosis",
@@ -42,7 +40,6 @@ __all__ = [
     "profile",
     "report",
     "report_of",
-    "rescue",
     "save_study",
     "trace",
     "what_if",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qviz.errors import DatasetError
 from qviz.progress import Progress, TimeLeft
 
 if TYPE_CHECKING:
@@ -142,9 +143,9 @@ def add_work(parser: argparse.ArgumentParser, threads: bool = False, cache: bool
             "--threads", type=whole_number(1, 256), default=1, metavar="N", help="threads per interpreter (default 1)"
         )
     if cache:
-        kept = group.add_mutually_exclusive_group()
-        kept.add_argument("--cache", type=Path, metavar="DIR", help="keeps detections (default: your cache folder)")
-        kept.add_argument("--no-cache", action="store_true", help="compute everything and keep nothing")
+        choice = group.add_mutually_exclusive_group()
+        choice.add_argument("--cache", type=Path, metavar="DIR", help="keeps detections (default: your cache folder)")
+        choice.add_argument("--no-cache", action="store_true", help="compute everything and keep nothing")
 
 
 def add_output(parser: argparse.ArgumentParser, csv: bool = True) -> None:
@@ -195,10 +196,12 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 
 
 @contextlib.contextmanager
-def session_of(args: argparse.Namespace, models: Sequence[Path] | None = None) -> Iterator[Session]:
+def session_of(
+    args: argparse.Namespace, models: Sequence[Path] | None = None, progress: Progress | None = None
+) -> Iterator[Session]:
     """The session that a command's arguments describe; its workers start at once and stop at the end.
 
-    models: by default REF and the variants.
+    models: by default REF and the variants. progress: by default shown on standard error.
     """
     from qviz.session import Session  # the analyses are imported while the workers start
 
@@ -207,11 +210,18 @@ def session_of(args: argparse.Namespace, models: Sequence[Path] | None = None) -
     _take_older_name(given)
     settings = {name: _setting(name, value) for name in SETTINGS if name in args and (value := getattr(args, name))}
     cache = (args.cache or not args.no_cache) if "cache" in args else False
-    common: dict[str, Any] = {"cache": cache, "progress": TerminalProgress(), **given, **settings}
+    common: dict[str, Any] = {"cache": cache, "progress": progress or TerminalProgress(), **given, **settings}
     with Session(*paths, **common) as session:
         yield session
         if session.context.store is not None:
             remark(session.context.store.remarks)
+
+
+def check_one_source(args: argparse.Namespace) -> None:
+    """Raises DatasetError where --images is given with --dataset and is not the folder of its images."""
+    is_folder = args.dataset_images is None and len(args.images) == 1 and args.images[0].is_dir()
+    if args.dataset is not None and args.images and not is_folder:
+        raise DatasetError("A dataset brings its own images: give their folder with --dataset-images DIR.")
 
 
 def _take_older_name(given: dict[str, Any]) -> None:

@@ -28,8 +28,8 @@ def test_sets_of_ones_own(run: Run, sample: Sample) -> None:
 @pytest.mark.parametrize(
     ("orders", "sentence"),
     [
-        ("conv", "--float is 'conv'; give operators by order, e.g. 0-12,40."),
-        ("7-3", "--float has '7-3'; give ranges from the lower to the higher order."),
+        ("conv", "'conv' does not name operators; give operators by order, e.g. 0-12,40."),
+        ("7-3", "'7-3' is not a range of operators; give ranges from the lower to the higher order."),
         ("0-999999999999", "--float has '0-999999999999'; give ranges"),
         ("158", "has no operator 158: its 158 are counted from 0 to 157."),
     ],

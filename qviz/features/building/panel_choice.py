@@ -14,9 +14,9 @@ from qviz.datasets.files import is_image_name, load_images, unzip_images
 from qviz.errors import ImageError, SettingsError
 from qviz.features.building import ALGORITHMS, METHODS, RECIPES, Algorithm, Options, Recipe
 from qviz.features.building.recipes import BLOCKS
-from qviz.features.what_if.sets import orders_text, parse_orders
 from qviz.formatting import plural
 from qviz.structures import EncodedImage
+from qviz.structures.operators import orders_text, parse_orders
 from qviz.ui import sample
 from qviz.ui.page import Page
 
@@ -193,7 +193,5 @@ def _calibration(here: Page, recipe: Recipe) -> tuple[str, tuple[EncodedImage, .
     if name == LOADED:
         _note("Measured on its own calibration images, a variant looks slightly better than it is.")
     if 0 < len(images) < USUAL_IMAGES:
-        _note(
-            f"{plural(len(images), 'image')}; {USUAL_IMAGES} to 500 that look like those in use give more stable ranges."
-        )
+        _note(f"{plural(len(images), 'image')}; {USUAL_IMAGES} to 500 that look like those in use are more reliable.")
     return ranges, images

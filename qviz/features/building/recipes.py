@@ -18,8 +18,8 @@ from enum import StrEnum
 from typing import Any
 
 from qviz.errors import QuantizeError, SettingsError
-from qviz.features.what_if.sets import parse_orders
 from qviz.structures import Scheme
+from qviz.structures.operators import parse_orders
 
 _CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "EMBEDDING_LOOKUP"})
 WEIGHTS_8 = _CONVOLUTIONS | {"BATCH_MATMUL"}

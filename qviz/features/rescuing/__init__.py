@@ -1,134 +1,239 @@
-"""A rescue from its budget to its result: ranges, halves, search, report."""
+"""Constrained search for a quantized variant: the smallest or fastest one within a budget of accuracy.
+
+Candidates (recipes, ways to calibrate, sets of operators in float) are built and measured on one half of the images.
+The loss of the chosen one is reported on the other half. See `result` for the terms and `search` for the order.
+"""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
 
+import numpy as np
+
+from qviz.context import Context
 from qviz.detector import AP_SCORE
-from qviz.engine import Engine
 from qviz.errors import DatasetError, QuantizeError, SettingsError
-from qviz.features.building import RECIPES, Source, recipe_of
+from qviz.features.accuracy.evaluator import Evaluator, Measurement, mean_loss
+from qviz.features.building import RECIPES, Source, builders, recipe_of
 from qviz.features.detection.models import LoadedModel
-from qviz.features.rescuing.measure import Half, halves
-from qviz.features.rescuing.result import AP, LATENCY, SIZE, Budget, Chosen, Rescue, Tried
-from qviz.features.rescuing.search import TRIES, Search
-from qviz.features.rescuing.sets import OnStep
-from qviz.features.rescuing.work import Workshop, journal_of
-from qviz.store import Store
+from qviz.features.rescuing.candidates import Candidates, journal_of
+from qviz.features.rescuing.result import (
+    AP,
+    LATENCY,
+    SIZE,
+    Budget,
+    Chosen,
+    ImageCounts,
+    ReferenceFile,
+    Rescue,
+    Tried,
+)
+from qviz.features.rescuing.search import MAX_TRIES, Search
+from qviz.formatting import plural
 from qviz.structures import Dataset, EncodedImage
+
+__all__ = ["Request", "Rescue", "halves", "rescue"]
+
+SEED = 20261128
+MIN_IMAGES = 8
+"""Of both halves together."""
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What is asked of a rescue. recipes: those that may be used, all that fit where none is named; score: from which
-    on detections count in AP; threads: of an interpreter."""
+class Request:
+    """What is searched for.
+
+    Attributes:
+        prefer: What to minimise: `size` or `latency`.
+        recipes: Only these; by default all that fit the network.
+        tries: Maximum number of candidates.
+        score: Minimum confidence of a detection that counts in AP.
+    """
 
     budget: Budget
     prefer: str = SIZE
-    recipes: Sequence[str] = ()
-    tries: int = TRIES
+    recipes: tuple[str, ...] = ()
+    tries: int = MAX_TRIES
     score: float = AP_SCORE
-    threads: int = 1
 
+    @classmethod
+    def of(
+        cls,
+        max_ap_loss: float | None,
+        min_agreement: float | None,
+        prefer: str = SIZE,
+        recipes: Sequence[str] = (),
+        tries: int = MAX_TRIES,
+        score: float = AP_SCORE,
+    ) -> Request:
+        """Raises SettingsError, QuantizeError for an unknown recipe."""
+        if prefer not in (SIZE, LATENCY):
+            raise SettingsError(f"{prefer!r} cannot be preferred; choose {SIZE} or {LATENCY}.")
+        if not 1 <= tries <= 1000:
+            raise SettingsError(f"{tries} tries are not possible; give a number between 1 and 1000, e.g. {MAX_TRIES}.")
+        for name in recipes:
+            recipe_of(name)
+        return cls(Budget.of(max_ap_loss, min_agreement), prefer, tuple(recipes), tries, score)
 
-def silent_step(text: str, done: int, total: int) -> None:
-    """The OnStep that reports to nobody."""
+    @property
+    def recipe_names(self) -> tuple[str, ...]:
+        return self.recipes or tuple(RECIPES)
 
 
 def rescue(
-    engine: Engine,
-    builders: Engine,
+    context: Context,
     reference: LoadedModel,
     source: Source,
-    images: Sequence[EncodedImage],
+    calibration: Sequence[EncodedImage],
     dataset: Dataset,
-    terms: Terms,
-    store: Store | None = None,
-    folder: Path | None = None,
-    cancel: threading.Event | None = None,
-    on_step: OnStep = silent_step,
-    watch: Callable[[Rescue], object] = lambda found: None,
+    request: Request,
 ) -> Rescue:
-    """The smallest or fastest variant within the budget; see `qviz.features.rescuing.result` for what its figures mean.
+    """The smallest or fastest variant within the budget.
 
-    builders: see `building.builders`. images: for calibration, best others than the dataset's. store, folder:
-    where detections and what was tried are kept, so that a search goes on where it was killed. watch: called with the
-    result so far after each candidate. Raises Cancelled, DatasetError, ImageError, ModelError, QuantizeError,
-    SettingsError, WorkerError.
+    The result so far is reported as a partial result after each candidate. Where the context has a store, everything
+    that is measured is written beside it at once, and a search that was killed continues there.
+
+    Args:
+        source: The reference as it is quantized.
+        calibration: Images to calibrate with, preferably not of the dataset.
+        dataset: Images to measure on; one half for the search, the other for the report.
+
+    Raises:
+        Cancelled, ImageError, ModelError, WorkerError.
+        DatasetError: There are too few images, or none is annotated and the budget is one of AP.
+        QuantizeError: Nothing can be built, or calibration images are missing.
     """
-    _check(reference, images, terms)
-    begun, budget = time.monotonic(), terms.budget
-
-    def half(images: Dataset, name: str) -> Half:
-        report = partial(on_step, f"Running the reference on the {name} half")
-        return Half(engine, reference, images, terms.score, store, terms.threads, cancel, report)
-
-    search, rest = (half(part, name) for part, name in zip(halves(dataset), ("search", "report"), strict=True))
-    _check_annotated(search, rest, budget, dataset)
-    journal = journal_of(folder, source, images, search, terms.score)
-    shop = Workshop(
-        engine, builders, reference, source, images, search, budget, terms.prefer, journal, cancel, on_step,
-        remarks=_overlap(images, search, rest),
-    )  # fmt: skip
-    shop.read_journal()
-    start = Rescue(reference.name, reference.digest, reference.bytes, budget, terms.prefer, search.images, rest.images)
-
-    def so_far(tried: tuple[Tried, ...], best: Tried | None, data: bytes) -> Rescue:
-        remarks = (*dataset.skipped, *search.skipped, *rest.skipped, *shop.remarks, *journal.remarks)
-        return replace(
-            start, tried=tried, best=best, data=data, ranges=dict(shop.ranges), remarks=tuple(dict.fromkeys(remarks)),
-            seconds=time.monotonic() - begun,
-        )  # fmt: skip
-
-    recipes = tuple(terms.recipes) or tuple(RECIPES)
-    searching = Search(shop, recipes, terms.tries, lambda *rows: watch(so_far(*rows)))
-    searching.run()
-    best = searching.best
-    if best is None:
-        raise QuantizeError(f"No candidate could be built and run. {searching.tried[0].error}")
-    chosen = _report(shop, rest, best, searching.data)
-    found = replace(so_far(searching.tried, best, searching.data), chosen=chosen)
-    watch(found)
-    return found
-
-
-def _report(shop: Workshop, rest: Half, best: Tried, data: bytes) -> Chosen:
-    """The best one on the images that no choice has seen."""
-    model = shop.loaded(best.candidate, data)
-    detections = rest.run(model, shop.step("Reporting on the other half"))
-    figures, loss = rest.figures(model, detections), rest.interval(model, detections, shop.budget)
-    kept = loss.value is not None and loss.value <= shop.budget.limit
-    return Chosen(best, loss, kept, rest.images, figures.ap, rest.reference.ap, figures.agreement)
+    _check(reference, calibration, request)
+    start = time.monotonic()
+    search_half, report_half = halves(dataset)
+    search, search_reference = _evaluator(context, reference, search_half, request, "search")
+    report, report_reference = _evaluator(context, reference, report_half, request, "report")
+    _check_annotated((search_reference, report_reference), request.budget, dataset)
+    folder = None if context.store is None else context.store.path.parent / "rescue"
+    journal = journal_of(folder, source, calibration, search, request.score)
+    with builders() as workers:
+        candidates = Candidates(
+            context,
+            workers,
+            reference,
+            source,
+            calibration,
+            search,
+            search_reference.ap,
+            request.budget,
+            request.prefer,
+            journal,
+            remarks=_overlap(calibration, search, report),
+        )
+        candidates.read_journal()
+        remarks = (*dataset.skipped, *search.skipped, *report.skipped)
+        result = _Result(candidates, remarks, ImageCounts(search.images, report.images), start)
+        searching = Search(
+            candidates, request.recipe_names, request.tries, lambda *rows: context.progress.partial(result.of(*rows))
+        )
+        searching.run()
+        best = searching.best
+        if best is None:
+            raise QuantizeError(f"No candidate could be built and run. {searching.tried[0].error}")
+        chosen = _on_report_half(candidates, best, searching.data, report, report_reference)
+        finished = replace(result.of(searching.tried, best, searching.data), chosen=chosen)
+    context.progress.partial(finished)
+    return finished
 
 
-def _check(reference: LoadedModel, images: Sequence[EncodedImage], terms: Terms) -> None:
-    if terms.prefer not in (SIZE, LATENCY):
-        raise SettingsError(f"{terms.prefer!r} cannot be preferred; choose {SIZE} or {LATENCY}.")
-    if not 1 <= terms.tries <= 1000:
-        raise SettingsError(f"{terms.tries} tries are asked for; give a number between 1 and 1000, e.g. {TRIES}.")
+def halves(dataset: Dataset, seed: int = SEED) -> tuple[Dataset, Dataset]:
+    """(search, report), drawn at random, each in the dataset's order. Raises DatasetError for too few images."""
+    count = len(dataset.images)
+    if count < MIN_IMAGES:
+        raise DatasetError(
+            f"{dataset.name} has {plural(count, 'image')}; a rescue needs at least {MIN_IMAGES}: it searches on one"
+            " half of them and reports on the other."
+        )
+    in_search = set(np.random.default_rng(seed).permutation(count)[: (count + 1) // 2].tolist())
+    rows = list(enumerate(dataset.images))
+    search = tuple(image for position, image in rows if position in in_search)
+    report = tuple(image for position, image in rows if position not in in_search)
+    return replace(dataset, images=search), replace(dataset, images=report)
+
+
+def _evaluator(
+    context: Context, reference: LoadedModel, half: Dataset, request: Request, name: str
+) -> tuple[Evaluator, Measurement]:
+    """With the reference's own measurement."""
+    context.progress.step(f"Running the reference on the {name} half")
+    evaluator = Evaluator(context, [reference], half, request.score)
+    return evaluator, context.wait(evaluator.measure(context, reference, resamples=0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Result:
+    """Makes the result from what is known at a time."""
+
+    candidates: Candidates
+    remarks: tuple[str, ...]
+    images: ImageCounts
+    start: float
+
+    def of(self, tried: tuple[Tried, ...], best: Tried | None, data: bytes) -> Rescue:
+        candidates, reference = self.candidates, self.candidates.reference
+        remarks = (*self.remarks, *candidates.remarks, *candidates.journal.remarks)
+        return Rescue(
+            ReferenceFile(reference.name, reference.digest, reference.bytes),
+            candidates.budget,
+            candidates.prefer,
+            self.images,
+            tried,
+            best,
+            data,
+            ranges=dict(candidates.ranges),
+            remarks=tuple(dict.fromkeys(remarks)),
+            seconds=time.monotonic() - self.start,
+        )
+
+
+def _on_report_half(
+    candidates: Candidates, best: Tried, data: bytes, report: Evaluator, reference: Measurement
+) -> Chosen:
+    """The best candidate on the images that no choice depends on."""
+    context, budget = candidates.context, candidates.budget
+    model = candidates.loaded(best.candidate, data)
+    context.progress.step("Measuring the best candidate on the report half")
+    detected = report.detect(context, [model])
+    jobs = report.measure(context, candidates.reference), report.measure(context, model, detected)
+    first, second = (context.wait(job) for job in jobs)
+    if budget.measure == AP:
+        loss = mean_loss([first], [second], report.images)
+    else:
+        loss = mean_loss([first.in_agreement()], [second.in_agreement()], report.images)
+    within = loss.value is not None and loss.value <= budget.limit
+    return Chosen(best, loss, within, report.images, second.ap, reference.ap, second.agreement)
+
+
+def _check(reference: LoadedModel, calibration: Sequence[EncodedImage], request: Request) -> None:
     if not reference.layers_available:
         raise QuantizeError(f"{reference.name} {reference.refusal}")
-    if any(recipe_of(name).needs_calibration for name in terms.recipes or RECIPES) and not images:
+    if any(recipe_of(name).needs_calibration for name in request.recipe_names) and not calibration:
         raise QuantizeError(
             "A rescue needs calibration images: give 50 to 500 that look like those in use (--calibration DIR)."
         )
 
 
-def _check_annotated(search: Half, rest: Half, budget: Budget, dataset: Dataset) -> None:
-    if budget.measure == AP and (search.reference.ap is None or rest.reference.ap is None):
+def _check_annotated(references: Sequence[Measurement], budget: Budget, dataset: Dataset) -> None:
+    if budget.measure == AP and any(reference.ap is None for reference in references):
         raise DatasetError(
-            f"A half of {dataset.name} has no annotated object that the model knows, so a loss of AP is not known;"
-            " give more images, or a budget in agreement."
+            f"A half of {dataset.name} has no annotated object of a class that the model has, so a loss of AP cannot be"
+            " measured; give more images, or a budget in agreement."
         )
 
 
-def _overlap(images: Sequence[EncodedImage], *parts: Half) -> list[str]:
-    both = {image.digest for image in images} & frozenset().union(*(part.digests for part in parts))
-    if not both:
+def _overlap(calibration: Sequence[EncodedImage], *evaluators: Evaluator) -> list[str]:
+    digests = {digest for evaluator in evaluators for digest in evaluator.digests.values()}
+    common = len({image.digest for image in calibration} & digests)
+    if not common:
         return []
-    return [f"{len(both)} of the images are calibration images too: losses on them look a little better than they are."]
+    return [
+        f"{plural(common, 'image')} of the dataset {'is a' if common == 1 else 'are'} calibration"
+        f" {'image' if common == 1 else 'images'} too: losses on them look slightly smaller than they are."
+    ]

@@ -1,34 +1,29 @@
-"""What a rescue found: the smallest (or fastest) variant that keeps a budget, and all that was tried for it.
+"""The result of a rescue: the smallest (or fastest) variant within a budget, and every candidate that was tried.
 
-budget      at most so much AP below the reference, or an agreement with it of at least so much (see `changes`)
-loss        reference minus variant in AP; 1 - agreement where the budget is one of agreement. Positive is worse.
-search      half of the images, on which candidates were built, measured and chosen
-report      the other half, which no choice has seen: the loss of the chosen one there, with its 95 % interval of a
-            paired bootstrap over the images (see `significance`)
-kept_float  operators of the float32 .tflite file that stay float, by order
-
-The recipe of a rescued variant: as a command that builds it again, and as JSON that needs no images.
-
-The JSON holds the measured ranges under the names that `qviz quantize --save-ranges` uses, so that the file itself can
-be given as `--calibration`.
+budget      a maximum loss of AP against the reference, or a minimum agreement with it
+loss        reference minus variant in AP, or 1 - agreement; positive is worse
+search      half of the images, on which candidates are measured and chosen
+report      the other half, which no choice depends on: the loss of the chosen candidate there, with the 95 % interval
+            of a paired bootstrap over the images
+kept_float  operators of the float32 .tflite file that stay in float, by number
 """
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from qviz.errors import SettingsError
 from qviz.features.building import ALGORITHMS, Calibration, Options, recipe_of
 from qviz.features.cost.tradeoff import SAME_LATENCY
-from qviz.features.what_if.sets import orders_text
+from qviz.result import Result, to_json
 from qviz.structures import Loss
+from qviz.structures.operators import orders_text
 
 if TYPE_CHECKING:
     import pandas as pd
-
 
 AP, AGREEMENT = "AP", "agreement"
 SIZE, LATENCY = "size", "latency"
@@ -36,21 +31,23 @@ SIZE, LATENCY = "size", "latency"
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """measure: AP or AGREEMENT; limit: the loss that a variant may have, in [0, 1]."""
+    """measure: AP or AGREEMENT; limit: the maximum loss, in [0, 1]."""
 
     measure: str
     limit: float
 
+    JSON_NAMES: ClassVar = {"limit": "max_loss"}
+
     @classmethod
     def of(cls, max_ap_loss: float | None = None, min_agreement: float | None = None) -> Budget:
-        """From one of the two. Raises SettingsError."""
+        """From exactly one of the two, in [0, 1]. Raises SettingsError."""
         if (max_ap_loss is None) == (min_agreement is None):
-            raise SettingsError("A rescue has one budget: a largest loss of AP, or a least agreement.")
-        said = max_ap_loss if max_ap_loss is not None else min_agreement
-        assert said is not None, "one of the two is given"
-        if not 0 <= said <= 1:
-            raise SettingsError(f"The budget is {said:g}; AP and agreement lie in [0, 1], so give e.g. 0.005 or 0.98.")
-        return cls(AP, said) if max_ap_loss is not None else cls(AGREEMENT, 1 - said)
+            raise SettingsError("A rescue needs one budget: either a maximum loss of AP or a minimum agreement.")
+        limit = max_ap_loss if max_ap_loss is not None else min_agreement
+        assert limit is not None, "one of the two is given"
+        if not 0 <= limit <= 1:
+            raise SettingsError(f"The budget is {limit:g}; AP and agreement lie in [0, 1], so give e.g. 0.005 or 0.98.")
+        return cls(AP, limit) if max_ap_loss is not None else cls(AGREEMENT, 1 - limit)
 
     @property
     def text(self) -> str:
@@ -59,37 +56,65 @@ class Budget:
             return f"at most {100 * self.limit:.3g} AP points below the reference"
         return f"an agreement of at least {1 - self.limit:.3g} with the reference"
 
-    def to_json(self) -> dict[str, Any]:
-        return {"measure": self.measure, "max_loss": self.limit}
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What can be built. method: how ranges are summed up (`building.METHODS`); kept: operators in float."""
+    """A variant that can be built.
+
+    Attributes:
+        ranges: How ranges of activations are summed up, a name of `building.METHODS`.
+        kept_float: Operators in float.
+    """
 
     recipe: str
     algorithm: str = "minmax"
-    method: str = "minmax"
-    kept: tuple[int, ...] = ()
+    ranges: str = "minmax"
+    kept_float: tuple[int, ...] = ()
 
     @property
     def options(self) -> Options:
-        return Options(algorithm=self.algorithm, keep_orders=self.kept)
+        return Options(algorithm=self.algorithm, keep_orders=self.kept_float)
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether building reads the calibration images themselves, so that ranges alone do not suffice."""
+        return ALGORITHMS[self.algorithm].needs_images
+
+    @property
+    def needs_ranges(self) -> bool:
+        return recipe_of(self.recipe).needs_calibration
 
     @property
     def name(self) -> str:
         """`int8 (octav), 8-17 float`"""
-        said = [word for word in (self.algorithm, self.method) if word != "minmax"]
-        more = f" ({', '.join(said)})" if said else ""
-        return f"{self.recipe}{more}" + (f", {orders_text(self.kept)} float" if self.kept else "")
+        words = [word for word in (self.algorithm, self.ranges) if word != "minmax"]
+        more = f" ({', '.join(words)})" if words else ""
+        return f"{self.recipe}{more}" + (f", {orders_text(self.kept_float)} float" if self.kept_float else "")
+
+    def command(self, source: str, calibration: Sequence[str], output: str) -> str:
+        """`qviz quantize ...`, quoted for a shell. calibration: images, folders, or one file of ranges."""
+        words = ["qviz", "quantize", source, "--recipe", self.recipe]
+        if self.algorithm != "minmax":
+            words += ["--algorithm", self.algorithm]
+        if self.kept_float:
+            words += ["--keep-operators", orders_text(self.kept_float)]
+        if self.needs_images or self.needs_ranges:
+            words += ["--ranges", self.ranges] if self.ranges != "minmax" else []
+            words += ["--calibration", *calibration]
+        return shlex.join([*words, "-o", output])
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A candidate, built and measured on the search half. found_by: recipe, prefix, window and so on.
+    """A candidate that was built and measured on the search half.
 
-    bytes, digest: of the file; ap, agreement, search_loss: None where it could not be built or run: `error` says why.
-    speed: the reference's latency over its own, in turns on this machine; None where size is what counts.
+    Attributes:
+        found_by: The part of the search that proposed it: recipe, prefix, window and so on.
+        bytes, scheme, digest: Of the file.
+        ap, agreement, search_loss: None where it could not be built or run; `error` says why.
+        within: Whether the loss is within the budget.
+        speed: Latency of the reference over its own, measured in turns on this machine; None unless latency counts.
+        seconds: Time of building and measuring.
     """
 
     candidate: Candidate
@@ -105,50 +130,64 @@ class Tried:
     seconds: float = 0.0
     error: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        """As `qviz rescue --json` lists it."""
-        said = {name: getattr(self, name) for name in Tried.__slots__ if name != "candidate"}
-        made = self.candidate
-        return {
-            "recipe": made.recipe,
-            "algorithm": made.algorithm,
-            "ranges": made.method,
-            "kept_float": list(made.kept),
-            **said,
-        }
+    JSON_INLINE: ClassVar = ("candidate",)
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The best one on the report half: loss in the budget's measure; kept: whether the loss there is in the budget."""
+    """The best candidate on the report half.
+
+    Attributes:
+        loss: In the budget's measure.
+        within_budget: Whether the loss on the report half is within the budget.
+        images: Of the report half.
+    """
 
     tried: Tried
     loss: Loss
-    kept: bool
+    within_budget: bool
     images: int
     ap: float | None
     reference_ap: float | None
     agreement: float
 
-    def to_json(self) -> dict[str, Any]:
-        report = {name: getattr(self, name) for name in ("kept", "images", "ap", "reference_ap", "agreement")}
-        return {**self.tried.to_json(), **{"loss": asdict(self.loss)}, **report}
+    JSON_INLINE: ClassVar = ("tried",)
+    JSON_NAMES: ClassVar = {"within_budget": "kept"}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Rescue:
-    """A search, done or under way. best: of what was tried so far; data: its file; chosen: once it was reported.
+@dataclass(frozen=True, slots=True)
+class ReferenceFile:
+    """The reference's name, digest and size in bytes."""
 
-    ranges: by method, for building any of them again. search_images, report_images: how many each half has.
+    name: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageCounts:
+    """Number of images of the search half and of the report half."""
+
+    search: int
+    report: int
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Rescue(Result):
+    """A search, finished or running; `save("small.tflite")` writes the best file.
+
+    Attributes:
+        tried: Every candidate, in the order of trying.
+        best: Of those tried so far.
+        data: The .tflite file of the best one.
+        chosen: The best one on the report half; None while the search runs.
+        ranges: Method -> measured ranges, with which candidates are built again.
     """
 
-    reference: str
-    reference_digest: str
-    reference_bytes: int
+    reference: ReferenceFile
     budget: Budget
     prefer: str
-    search_images: int
-    report_images: int
+    images: ImageCounts
     tried: tuple[Tried, ...] = ()
     best: Tried | None = None
     data: bytes = field(default=b"", repr=False)
@@ -157,80 +196,54 @@ class Rescue:
     remarks: tuple[str, ...] = ()
     seconds: float = 0.0
 
-    @property
-    def kept(self) -> bool:
-        """The budget is kept, also on the images that no choice has seen."""
-        return self.chosen is not None and self.chosen.tried.within and self.chosen.kept
+    ROWS: ClassVar = "tried"
+    JSON_NAMES: ClassVar = {"best": None, "data": None, "ranges": None, "within_budget": "kept"}
+    JSON_ALSO: ClassVar = ("within_budget",)
 
-    def to_json(self) -> dict[str, Any]:
-        """As `qviz rescue --json` prints it, the file's name left out."""
-        return {
-            "reference": {"name": self.reference, "sha256": self.reference_digest, "bytes": self.reference_bytes},
-            "budget": self.budget.to_json(),
-            "prefer": self.prefer,
-            "images": {"search": self.search_images, "report": self.report_images},
-            "tried": [row.to_json() for row in self.tried],
-            "chosen": None if self.chosen is None else self.chosen.to_json(),
-            "kept": self.kept,
-            "remarks": list(self.remarks),
-            "seconds": self.seconds,
-        }
+    @property
+    def within_budget(self) -> bool:
+        """Whether the chosen candidate is within the budget on both halves."""
+        return self.chosen is not None and self.chosen.tried.within and self.chosen.within_budget
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a candidate, in the order of trying; kept_float as `0-12,40`."""
+        """One row per candidate, in the order of trying; kept_float as `0-12,40`."""
         import pandas as pd
 
-        rows = [row.to_json() | {"kept_float": orders_text(row.candidate.kept)} for row in self.tried]
-        return pd.DataFrame(rows, columns=list(Tried(Candidate(""), "").to_json()))
+        rows = [to_json(row) | {"kept_float": orders_text(row.candidate.kept_float)} for row in self.tried]
+        return pd.DataFrame(rows, columns=list(to_json(Tried(Candidate(""), ""))))
+
+    def recipe_json(self, row: Tried, output: str, command: str) -> dict[str, Any]:
+        """How a candidate's file, named `output`, was made and how `command` builds it again without the images.
+
+        Ranges stand under the names of `qviz quantize --save-ranges`, so the document serves as `--calibration`.
+        """
+        candidate = row.candidate
+        ranges = self.ranges.get(candidate.ranges) if candidate.needs_ranges else None
+        chosen = self.chosen if self.chosen is not None and self.chosen.tried.candidate == candidate else None
+        return {
+            "file": {"name": output, "sha256": row.digest, "bytes": row.bytes, "scheme": row.scheme},
+            "source": {"name": self.reference.name, "sha256": self.reference.sha256},
+            "recipe": candidate.recipe,
+            "algorithm": candidate.algorithm,
+            "keep_operators": orders_text(candidate.kept_float),
+            "budget": to_json(self.budget),
+            "search": {"images": self.images.search, "loss": row.search_loss},
+            "report": None if chosen is None else {"images": chosen.images, **to_json(chosen.loss)},
+            "command": command,
+            **(ranges.to_json() if ranges is not None else {}),
+        }
 
 
 def best_of(tried: tuple[Tried, ...], prefer: str) -> Tried | None:
-    """The smallest or fastest within the budget; where none is, the one that loses least.
+    """The smallest or fastest candidate within the budget; where none is, the one with the smallest loss.
 
-    Speeds within `SAME_LATENCY` are the same: the smaller file wins then.
+    Speeds within `SAME_LATENCY` count as equal; then the smaller file wins.
     """
-    known = [row for row in tried if row.search_loss is not None]
-    within = [row for row in known if row.within]
+    measured = [row for row in tried if row.search_loss is not None]
+    within = [row for row in measured if row.within]
     if not within:
-        return min(known, key=lambda row: (row.search_loss or 0.0, row.bytes), default=None)
+        return min(measured, key=lambda row: (row.search_loss or 0.0, row.bytes), default=None)
     if prefer == LATENCY:
         fastest = max(row.speed or 0.0 for row in within)
         within = [row for row in within if (row.speed or 0.0) * (1 + SAME_LATENCY) >= fastest]
     return min(within, key=lambda row: (row.bytes, row.search_loss or 0.0))
-
-
-def command(candidate: Candidate, source: str, calibration: Sequence[str], output: str) -> str:
-    """`qviz quantize ...`, quoted for a shell. calibration: images, folders, or one file of ranges."""
-    words = ["qviz", "quantize", source, "--recipe", candidate.recipe]
-    if candidate.algorithm != "minmax":
-        words += ["--algorithm", candidate.algorithm]
-    if candidate.kept:
-        words += ["--keep-operators", orders_text(candidate.kept)]
-    if needs_images(candidate) or recipe_of(candidate.recipe).needs_calibration:
-        words += ["--ranges", candidate.method] if candidate.method != "minmax" else []
-        words += ["--calibration", *calibration]
-    return shlex.join([*words, "-o", output])
-
-
-def needs_images(candidate: Candidate) -> bool:
-    """The builder looks at the calibration images themselves; ranges do not stand in for them."""
-    return ALGORITHMS[candidate.algorithm].needs_images
-
-
-def recipe_json(found: Rescue, row: Tried, output: str, command_line: str) -> dict[str, Any]:
-    """All that says how the file `output` came about and builds it again."""
-    made = row.candidate
-    ranges = found.ranges.get(made.method) if recipe_of(made.recipe).needs_calibration else None
-    chosen = found.chosen if found.chosen is not None and found.chosen.tried.candidate == made else None
-    return {
-        "file": {"name": output, "sha256": row.digest, "bytes": row.bytes, "scheme": row.scheme},
-        "source": {"name": found.reference, "sha256": found.reference_digest},
-        "recipe": made.recipe,
-        "algorithm": made.algorithm,
-        "keep_operators": orders_text(made.kept),
-        "budget": found.budget.to_json(),
-        "search": {"images": found.search_images, "loss": row.search_loss},
-        "report": None if chosen is None else {"images": chosen.images, **chosen.to_json()["loss"]},
-        "command": command_line,
-        **(ranges.to_json() if ranges is not None else {}),
-    }

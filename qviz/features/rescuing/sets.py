@@ -17,15 +17,14 @@ are those of the float32 .tflite file.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from qviz.context import Context
 from qviz.detector import PAGE_SCORE
-from qviz.engine import Blob, Engine
-from qviz.errors import Cancelled
+from qviz.engine import Blob
 from qviz.features.building import Recipe
 from qviz.features.building.recipes import WEIGHTS_8
 from qviz.features.comparison.matching import Change
@@ -124,7 +123,7 @@ def union(units: Iterable[Orders]) -> Orders:
     return frozenset(order for unit in units for order in unit)
 
 
-LOOKED_AT = 24
+SAMPLED_IMAGES = 24
 """Images among which those are sought that lost most."""
 IMAGES = 6
 """Images that sets are measured on."""
@@ -133,8 +132,6 @@ AT_ONCE = 8
 LEAST_GAIN = 0.02
 
 Costs = Callable[[Orders], float]
-OnStep = Callable[[str, int, int], None]
-"""(what is done, how much of it, out of how much)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,17 +173,15 @@ def partners_job(reference: Blob, variant: Blob, settings: tuple[Settings, Setti
 
 
 def float_sets(
-    engine: Engine,
+    context: Context,
     reference: LoadedModel,
     variant: LoadedModel,
     images: Sequence[EncodedImage],
     units: Units,
     costs: Costs,
-    on_step: OnStep,
-    cancel: threading.Event | None = None,
 ) -> Sets:
     """The sets of units worth building. Raises Cancelled, ImageError, ModelError, WorkerError."""
-    looking = _Looking(engine, reference, variant, images, on_step, cancel)
+    looking = _Looking(context, reference, variant, images)
     every = union(units)
     base, whole = looking.qualities([frozenset(), every])
     if whole - base < LEAST_GAIN:
@@ -221,20 +216,21 @@ class _Looking:
 
     def __init__(
         self,
-        engine: Engine,
+        context: Context,
         reference: LoadedModel,
         variant: LoadedModel,
         images: Sequence[EncodedImage],
-        on_step: OnStep,
-        cancel: threading.Event | None,
     ) -> None:
         counting = Counting(PAGE_SCORE, 0.5, CANDIDATE_FLOOR)
-        self._measure = Measure(engine, reference, variant, images[:LOOKED_AT], counting, lambda done, total: None)
+        self._measure = Measure(
+            context.engine, reference, variant, images[:SAMPLED_IMAGES], counting, lambda done, total: None
+        )
         self._graph = variant.inspection.graph
         self._back: dict[int, set[int]] = {}
-        for order, other in engine.submit(partners_job, *self._measure.models).result().items():
+        for order, other in context.engine.submit(partners_job, *self._measure.models).result().items():
             self._back.setdefault(other, set()).add(order)
-        self._on_step, self._cancel = on_step, cancel
+        self._context = context
+        context.progress.step("Finding layers worth keeping in float")
         self._measure([frozenset()])
         self._hurt = _most_hurt(self._measure)
         self.done = self.total = 0
@@ -243,12 +239,11 @@ class _Looking:
         """One a set, in their order."""
         found: list[float] = []
         for start in range(0, len(sets), AT_ONCE):
-            if self._cancel is not None and self._cancel.is_set():
-                raise Cancelled("The work was stopped before it was done.")
+            self._context.check_cancelled()
             some = [self._in_variant(orders) for orders in sets[start : start + AT_ONCE]]
             found += [_quality(tally) for tally in self._measure(some, self._hurt)]
             self.done += len(some)
-            self._on_step("Looking which layers in float would help", self.done, max(self.total, self.done))
+            self._context.progress.advance(self.done, max(self.total, self.done))
         return found
 
     def _in_variant(self, orders: Orders) -> Orders:

@@ -1,49 +1,53 @@
-"""The finding of a rescue in words: what was found, what it loses on images that no choice has seen, what it gains."""
+"""The result of a rescue in words: what was found, what it loses on the report half, what it gains."""
 
 from __future__ import annotations
 
 from qviz import formatting
 from qviz.features.rescuing.result import AP, LATENCY, Rescue, Tried
+from qviz.formatting import plural
 from qviz.structures import Loss
 
 
-def rescue_verdict(found: Rescue) -> str:
-    """One or two sentences; of a search under way what is known so far."""
-    best = found.best
+def verdict(result: Rescue) -> str:
+    """One sentence; while the search runs, on what is known so far."""
+    best = result.best
     if best is None:
         return "Nothing has been measured yet."
     if not best.within:
-        opening = f"Nothing that was tried keeps the budget ({found.budget.text}); the nearest is {best.candidate.name}"
-    else:
+        opening = f"No candidate keeps the budget ({result.budget.text}); the closest is {best.candidate.name}"
+    elif result.chosen is None or result.within_budget:
         opening = f"{best.candidate.name} keeps the budget"
-        opening += "" if found.chosen is None or found.kept else f" on the {found.search_images} images searched on"
-    return f"{opening}: {_gain(best, found)}, {_loses(found, best)}."
+    else:
+        opening = f"{best.candidate.name} keeps the budget on {plural(result.images.search, 'search image')}"
+    return f"{opening}: {_gain(best, result)}, {_loss(result, best)}."
 
 
-def _gain(row: Tried, found: Rescue) -> str:
-    """`1.24 MB, 33 % of the reference, 2.1 times as fast`"""
-    said = f"{formatting.megabytes(row.bytes)}, {row.bytes / max(found.reference_bytes, 1):.0%} of the reference"
-    if found.prefer == LATENCY and row.speed is not None:
-        said += f", {row.speed:.2g} times as fast"
-    return said
+def _gain(row: Tried, result: Rescue) -> str:
+    """`1.24 MB, 33% of the reference, 2.1 times as fast`"""
+    text = f"{formatting.megabytes(row.bytes)}, {row.bytes / max(result.reference.bytes, 1):.0%} of the reference"
+    if result.prefer == LATENCY and row.speed is not None:
+        text += f", {row.speed:.2g} times as fast"
+    return text
 
 
-def _loses(found: Rescue, best: Tried) -> str:
-    chosen = found.chosen
+def _loss(result: Rescue, best: Tried) -> str:
+    chosen = result.chosen
     if chosen is None or chosen.loss.value is None:
-        loss = None if best.search_loss is None else _told(Loss(best.search_loss), found.budget.measure)
-        return f"{loss} on the {found.search_images} images searched on" if loss else "its loss unknown"
-    said = f"{_told(chosen.loss, found.budget.measure)} on {chosen.images} other images"
-    if best.within and not chosen.kept:
-        said += f", which is more than the budget ({found.budget.text})"
-    elif _undecided(chosen.loss, found.budget.limit):
-        said += f"; so few cannot decide the budget ({found.budget.text}) for sure"
-    return said
+        if best.search_loss is None:
+            return "its loss is unknown"
+        loss = _loss_text(Loss(best.search_loss), result.budget.measure)
+        return f"{loss} on {plural(result.images.search, 'search image')}"
+    text = f"{_loss_text(chosen.loss, result.budget.measure)} on {plural(chosen.images, 'other image')}"
+    if best.within and not chosen.within_budget:
+        text += f", which exceeds the budget ({result.budget.text})"
+    elif _is_undecided(chosen.loss, result.budget.limit):
+        text += f"; the interval includes losses above the budget ({result.budget.text}), so use more images to be sure"
+    return text
 
 
-def _told(loss: Loss, measure: str) -> str:
-    """A loss of AP x100; an agreement as it is, with its interval."""
-    assert loss.value is not None, "unknown losses are told otherwise"
+def _loss_text(loss: Loss, measure: str) -> str:
+    """`a loss of +0.4 [-0.2, 1.0] AP points` or `agreement 0.93 [0.90, 0.96]`"""
+    assert loss.value is not None, "only known losses are written"
     if measure == AP:
         bounds = formatting.interval(loss.low, loss.high)
         return f"a loss of {formatting.signed_points(loss.value)}{bounds and ' '}{bounds} AP points"
@@ -51,5 +55,5 @@ def _told(loss: Loss, measure: str) -> str:
     return f"agreement {formatting.score(1 - loss.value)}{bounds}"
 
 
-def _undecided(loss: Loss, limit: float) -> bool:
+def _is_undecided(loss: Loss, limit: float) -> bool:
     return loss.low is not None and loss.high is not None and loss.low <= limit < loss.high

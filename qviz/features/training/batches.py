@@ -1,7 +1,7 @@
-"""The images of a training: which are in a batch, prepared as for inference, then varied.
+"""The batches of a training: images prepared as for inference, then augmented.
 
-Everything follows from the seed and the step alone, so that a training that was interrupted goes on as if it had not
-been. Labels are not needed, so an image may be cut, mirrored and dimmed at will: the teacher sees the same.
+A batch depends on the seed and the step alone, so an interrupted training gives the same result as an uninterrupted
+one. Without labels any crop, flip or change of contrast is allowed, because the teacher reads the same images.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from qviz.features.building.calibration import network_input
 from qviz.structures import EncodedImage, Settings, Tensor
 from qviz.tflite.inputs import channels_last
 
-SMALLEST_CUT = 0.55
-"""Share of each side that is left of an image."""
+MIN_CROP = 0.55
+"""Minimum share of each side that a crop keeps."""
 CONTRAST = (0.7, 1.3)
-KEPT_BYTES = 512 << 20
-"""Prepared images that are kept in memory; others are prepared anew each time."""
+CACHE_BYTES = 512 << 20
+"""Of prepared images in memory; others are prepared again each time."""
 
 
 def packed(images: Sequence[EncodedImage]) -> bytes:
-    """All images as one archive, for a worker."""
+    """All images as one zip archive, for a worker."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for number, image in enumerate(images):
@@ -35,28 +35,28 @@ def packed(images: Sequence[EncodedImage]) -> bytes:
 
 
 class Batches:
-    """The images of every step. Those that cannot be read are left out. Raises QuantizeError where none can."""
+    """The images of every step; unreadable ones are left out. Raises QuantizeError where none can be read."""
 
     def __init__(self, archive: bytes, settings: Settings, tensor: Tensor, size: int, seed: int) -> None:
         self._archive = zipfile.ZipFile(io.BytesIO(archive))
         self._settings, self._tensor, self._size, self._seed = settings, tensor, size, seed
-        self._kept: dict[str, np.ndarray] = {}
+        self._cached: dict[str, np.ndarray] = {}
         self._names = [name for name in self._archive.namelist() if self._readable(name)]
         if not self._names:
             raise QuantizeError("None of the training images can be read.")
 
     def __call__(self, step: int) -> np.ndarray:
-        """(size, h, w, 3) or (size, 3, h, w): each image once before any comes again."""
-        places = range(step * self._size, (step + 1) * self._size)
-        return np.concatenate([self._prepared(self._name(place)) for place in places])
+        """(size, h, w, 3) or (size, 3, h, w); every image comes once before any comes again."""
+        positions = range(step * self._size, (step + 1) * self._size)
+        return np.concatenate([self._prepared(self._name(position)) for position in positions])
 
     def first(self, count: int) -> np.ndarray:
-        """The first images as they are, for a look at what the teacher says."""
+        """The first images without augmentation."""
         return np.concatenate([self._prepared(name) for name in self._names[:count]])
 
-    def _name(self, place: int) -> str:
-        turn, at = divmod(place, len(self._names))
-        return self._names[np.random.default_rng([self._seed, turn]).permutation(len(self._names))[at]]
+    def _name(self, position: int) -> str:
+        epoch, index = divmod(position, len(self._names))
+        return self._names[np.random.default_rng([self._seed, epoch]).permutation(len(self._names))[index]]
 
     def _readable(self, name: str) -> bool:
         try:
@@ -66,25 +66,25 @@ class Batches:
         return True
 
     def _prepared(self, name: str) -> np.ndarray:
-        if name in self._kept:
-            return self._kept[name]
-        made = network_input(EncodedImage(name, self._archive.read(name)), self._settings, self._tensor)
-        if (len(self._kept) + 1) * made.nbytes <= KEPT_BYTES:
-            self._kept[name] = made
-        return made
+        if name in self._cached:
+            return self._cached[name]
+        prepared = network_input(EncodedImage(name, self._archive.read(name)), self._settings, self._tensor)
+        if (len(self._cached) + 1) * prepared.nbytes <= CACHE_BYTES:
+            self._cached[name] = prepared
+        return prepared
 
 
-def varied(tf: Any, images: Any, seed: Any, tensor: Tensor) -> Any:
-    """Cut, mirrored, more or less contrast; as many and as large. seed: (2,) int32."""
+def augmented(tf: Any, images: Any, seed: Any, tensor: Tensor) -> Any:
+    """Random crops, horizontal flips and changes of contrast; the shape stays. seed: (2,) int32."""
     last = channels_last(tensor)
     pictures = images if last else tf.transpose(images, [0, 2, 3, 1])  # [batch, h, w, c]
-    count, high, wide = pictures.shape[:3]
+    count, height, width = pictures.shape[:3]
     drawn = tf.random.stateless_uniform([count, 6], seed)
-    size = SMALLEST_CUT + (1 - SMALLEST_CUT) * drawn[:, :2]
+    size = MIN_CROP + (1 - MIN_CROP) * drawn[:, :2]
     start = drawn[:, 2:4] * (1 - size)
     boxes = tf.concat([start, start + size], axis=1)  # ymin, xmin, ymax, xmax in [0, 1]
     boxes = tf.where(drawn[:, 4:5] < 0.5, tf.gather(boxes, [0, 3, 2, 1], axis=1), boxes)
-    cut = tf.image.crop_and_resize(pictures, boxes, tf.range(count), [high, wide])
+    cropped = tf.image.crop_and_resize(pictures, boxes, tf.range(count), [height, width])
     gain = CONTRAST[0] + (CONTRAST[1] - CONTRAST[0]) * drawn[:, 5]
-    dimmed = tf.clip_by_value(cut * gain[:, None, None, None], tf.reduce_min(images), tf.reduce_max(images))
-    return dimmed if last else tf.transpose(dimmed, [0, 3, 1, 2])
+    scaled = tf.clip_by_value(cropped * gain[:, None, None, None], tf.reduce_min(images), tf.reduce_max(images))
+    return scaled if last else tf.transpose(scaled, [0, 3, 1, 2])

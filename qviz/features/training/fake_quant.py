@@ -1,16 +1,14 @@
-"""Quantization as training sees it: rounded going forward, the identity going back (straight-through).
+"""Fake quantization in training: rounding in the forward pass, the identity in the backward pass (straight-through).
 
-weights      symmetric, one scale an output channel, integers -top..top with top = 2^(bits - 1) - 1, as
-             litert-quantizer writes them. Trained in units of their channel's largest weight, so that one learning
-             rate suits channels of any size; the channel's clipping point is trained too (LSQ, arXiv 1902.08153) and
-             starts where clipping and rounding together cost least. It is never beyond the largest weight: so the
-             trained weights, written back on their grid, get the very same scale when the file is built.
-activations  asymmetric, one scale a tensor (symmetric for 16 bits); ranges start from calibration and are trained
+weights      symmetric, one scale per output channel, integers -top..top with top = 2^(bits - 1) - 1, as
+             litert-quantizer writes them. They are trained in units of their channel's largest weight, so that one
+             learning rate suits channels of any size. The channel's clipping point is trained too (LSQ, arXiv
+             1902.08153), starting where clipping and rounding together cost least. It never exceeds the largest
+             weight, so the trained weights, written back on their grid, get the same scale when the file is built.
+activations  asymmetric, one scale per tensor (symmetric for 16 bits); ranges start from calibration and are trained
 
-The network under training: which constants and which activations are quantized, as the recipe will quantize them.
-
-Weights that several operators read are trained once. A constant that shares its bytes with another tensor of the file
-is left as it is.
+The recipe decides which constants and activations are quantized. Weights that several operators read are trained once.
+A constant that shares its bytes with another tensor of the file is not trained.
 """
 
 from __future__ import annotations
@@ -25,19 +23,19 @@ from qviz.features.building.recipes import Recipe
 from qviz.structures import Graph, Op
 
 CLIPS = np.linspace(0.4, 1.0, 25, dtype=np.float32)
-"""Shares of a channel's largest weight that are tried as its first clipping point."""
+"""Shares of a channel's largest weight that are tried as its initial clipping point."""
 TINY = 1e-8
-WIDEST_FAKE = 8
-"""Bits up to which rounding activations is felt: 16 bits are left out of training."""
+MAX_FAKE_BITS = 8
+"""Activations with more bits are not rounded in training: rounding to 16 bits has no noticeable effect."""
 
 
 def rounded(tf: Any, values: Any) -> Any:
-    """To nearest; the gradient passes as if nothing had happened."""
+    """Rounded to the nearest integer; the gradient is that of the identity."""
     return values + tf.stop_gradient(tf.round(values) - values)
 
 
 def best_clips(weights: np.ndarray, axis: int, bits: int) -> np.ndarray:
-    """Share of each channel's largest weight at which clipping costs the least squared error. (channels,)"""
+    """(channels,) share of each channel's largest weight at which clipping gives the smallest squared error."""
     rows = np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
     top = 2 ** (bits - 1) - 1
     largest = np.maximum(np.abs(rows).max(axis=1, keepdims=True), TINY)
@@ -49,7 +47,7 @@ def best_clips(weights: np.ndarray, axis: int, bits: int) -> np.ndarray:
 
 
 class Weights:
-    """One trained constant: `value()` is what the quantized network multiplies with."""
+    """Trained weights: `value()` gives the rounded weights, as the quantized network uses them."""
 
     def __init__(self, tf: Any, start: np.ndarray, axis: int, bits: int, name: str) -> None:
         self._tf, self._top = tf, 2 ** (bits - 1) - 1
@@ -69,7 +67,7 @@ class Weights:
 
 
 class Bias:
-    """A trained float constant, in units of its mean size."""
+    """A trained float constant, in units of its mean absolute value."""
 
     def __init__(self, tf: Any, start: np.ndarray, name: str) -> None:
         self._start, self._unit = start, max(float(np.abs(start).mean()), 1e-2)
@@ -81,7 +79,7 @@ class Bias:
 
 
 class Range:
-    """The range of one activation, in units of the calibrated one's width."""
+    """The trained range of one activation, in units of the width of the calibrated range."""
 
     def __init__(self, tf: Any, low: float, high: float, bits: int, name: str) -> None:
         self._tf, self._bits = tf, bits
@@ -101,11 +99,11 @@ class Range:
 
 CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
 BIAS_AT = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
-PASS_ON = frozenset({
+SAME_SCALE = frozenset({
     "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SPLIT", "SPLIT_V", "UNPACK", "SLICE", "STRIDED_SLICE", "GATHER",
     "MAX_POOL_2D", "PAD", "PADV2", "MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR",
 })  # fmt: skip
-"""Operators whose outputs keep the scale of their input."""
+"""Operators whose outputs have the scale of their input."""
 FIXED = {"LOGISTIC": (0.0, 255 / 256), "SOFTMAX": (0.0, 255 / 256), "TANH": (-1.0, 127 / 128)}
 """Ranges that TensorFlow Lite's integer kernels prescribe."""
 
@@ -113,15 +111,15 @@ FIXED = {"LOGISTIC": (0.0, 255 / 256), "SOFTMAX": (0.0, 255 / 256), "TANH": (-1.
 class FakeQuantized:
     """The `Parts` of a network that computes as the quantized one will.
 
-    weights, biases, ranges: what is trained, by the tensor's index.
+    weights, biases, ranges: the trained parts, by tensor index.
     """
 
     def __init__(
         self, tf: Any, graph: Graph, recipe: Recipe, calibration: Calibration | None, own: Collection[int]
     ) -> None:
         self._tf, self._graph, self._recipe, self._own = tf, graph, recipe, own
-        self._known = calibration.ranges if calibration is not None else {}
-        self._makers = {index: op for op in graph.ops for index in op.outputs}
+        self._calibrated = calibration.ranges if calibration is not None else {}
+        self._producers = {index: op for op in graph.ops for index in op.outputs}
         self.weights: dict[int, Weights] = {}
         self.biases: dict[int, Bias] = {}
         self.ranges: dict[int, Range] = {}
@@ -143,28 +141,28 @@ class FakeQuantized:
 
     def activation(self, index: int) -> Callable[[Any], Any] | None:
         bits = self._recipe.activation_bits
-        maker = self._makers.get(index)
+        op = self._producers.get(index)
         name = self._graph.tensors[index].name
-        if bits is None or bits > WIDEST_FAKE or (maker is not None and maker.kind in PASS_ON):
+        if bits is None or bits > MAX_FAKE_BITS or (op is not None and op.kind in SAME_SCALE):
             return None
-        if maker is not None and maker.kind in FIXED:
-            low, high = FIXED[maker.kind]
+        if op is not None and op.kind in FIXED:
+            low, high = FIXED[op.kind]
             return lambda x: self._tf.quantization.fake_quant_with_min_max_args(x, low, high, num_bits=bits)
-        if name not in self._known:
+        if name not in self._calibrated:
             return None
-        self.ranges[index] = Range(self._tf, *self._known[name], bits, f"tensor_{index}")
+        self.ranges[index] = Range(self._tf, *self._calibrated[name], bits, f"tensor_{index}")
         return self.ranges[index]
 
     @property
     def variables(self) -> list[Any]:
-        """All that is trained, in one order for one network."""
+        """All trained variables, always in the same order for the same network."""
         parts: list[Weights | Bias | Range] = [*self.weights.values(), *self.biases.values(), *self.ranges.values()]
         return [variable for part in parts for variable in part.variables]
 
     def constants(self) -> dict[int, np.ndarray]:
-        """Tensor index -> what the trained file holds: weights on their grid, biases."""
-        found: list[tuple[int, Weights | Bias]] = [*self.weights.items(), *self.biases.items()]
-        return {index: np.asarray(part.value(), np.float32) for index, part in found}
+        """Tensor index -> constant of the trained file: weights on their grid, biases."""
+        trained: list[tuple[int, Weights | Bias]] = [*self.weights.items(), *self.biases.items()]
+        return {index: np.asarray(part.value(), np.float32) for index, part in trained}
 
     def moved_ranges(self) -> dict[str, tuple[float, float]]:
         """Tensor name -> trained range."""
@@ -173,7 +171,7 @@ class FakeQuantized:
 
 
 class _Owner:
-    """A constant as a layer reads it, with the variables that the layer then owns."""
+    """A constant as a layer reads it, with the variables that the layer owns."""
 
     def __init__(self, part: Weights | Bias) -> None:
         self.variables, self._part = part.variables, part

@@ -1,19 +1,14 @@
-"""The operators that training knows, written out: name in TensorFlow Lite's schema -> what it computes.
+"""The operators that training supports: name in TensorFlow Lite's schema -> a function that computes it.
 
-One operator of a .tflite file as TensorFlow computes it for any number of images.
+    compute(tf, step, inputs) -> the outputs, for any number of images
 
-    compute(tf, step, inputs) -> the outputs
-
-inputs    tensors in the operator's order: activations [batch, ...], float constants as the file keeps them (CONV_2D
+inputs    tensors in the operator's order: activations [batch, ...], float constants as stored in the file (CONV_2D
           [out, h, w, in], DEPTHWISE_CONV_2D [1, h, w, out], FULLY_CONNECTED [out, in]); integer constants are numpy
-          arrays; an absent one is None
-batch     files are written for one image, training takes several: what would move the batch or mix it with something
-          else is refused (`Refused`, with the reason)
+          arrays; an absent input is None
+batch     files are written for one image, training uses several: an operator that would move the batch or mix it with
+          another axis raises `Refused` with the reason
+
 Source of each operator's meaning: tensorflow/lite/kernels and the converter's legalisation patterns.
-
-Operators that move, cut, join or resize tensors. See `keras_step`.
-
-Operators with weights or windows: convolutions, dense layers, pools. See `keras_step`.
 """
 
 from __future__ import annotations
@@ -26,16 +21,19 @@ import numpy as np
 
 
 class Refused(Exception):
-    """An operator in a form that cannot be trained; the message says what is in the way."""
+    """An operator in a form that cannot be trained; the message is the reason."""
 
-    _keras_call_info_injected = True  # else Keras wraps the sentence in a page about layers
+    _keras_call_info_injected = True  # else Keras adds a page about layers to the message
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One operator: its kind, its options by the schema's names, and its outputs' shapes for one image.
+    """One operator.
 
-    batched: of each input, whether it was computed from the image, and so begins with the batch.
+    Attributes:
+        options: By the schema's names.
+        shapes: Of the outputs, for one image.
+        batched: Whether each input was computed from the image, so that its first axis is the batch.
     """
 
     kind: str
@@ -51,12 +49,12 @@ Compute = Callable[[Any, Step, Sequence[Any]], Any]
 
 
 def activated(tf: Any, step: Step, values: Any) -> Any:
-    """Through the activation that is fused into the operator."""
+    """The values after the activation that is fused into the operator."""
     name = step.option("fusedActivationFunction", "NONE")
     if name == "NONE":
         return values
     if name not in _ACTIVATIONS:
-        raise Refused(f"its fused activation {name} is not known")
+        raise Refused(f"its fused activation {name} is not supported")
     return _ACTIVATIONS[name](tf, values)
 
 
@@ -69,18 +67,18 @@ _ACTIVATIONS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def batch_first(shape: Sequence[int]) -> list[int]:
-    """The output's shape for any number of images. Raises Refused where the batch is not its first side."""
+    """The output's shape for any number of images. Raises Refused where the first axis is not the batch."""
     if not shape or shape[0] != 1:
         raise Refused(f"its output {list(shape)} does not begin with the batch")
     return [-1, *shape[1:]]
 
 
 def axis_of(axis: int, rank: int) -> int:
-    """Counted from the front. Raises Refused for the batch's."""
-    found = axis + rank if axis < 0 else axis
-    if found == 0:
+    """The axis counted from the front. Raises Refused for the axis of the batch."""
+    axis = axis + rank if axis < 0 else axis
+    if axis == 0:
         raise Refused("it works along the batch")
-    return found
+    return axis
 
 
 def _reshape(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
@@ -124,7 +122,7 @@ def _transpose(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
 
 def _strided_slice(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
     if step.option("ellipsisMask") or step.option("newAxisMask") or step.option("shrinkAxisMask", 0) & 1:
-        raise Refused("it adds axes or takes the batch's away")
+        raise Refused("it adds axes or removes the batch")
     masks = {"begin_mask": step.option("beginMask") | 1, "end_mask": step.option("endMask") | 1}
     shrink = step.option("shrinkAxisMask")
     return tf.strided_slice(*inputs[:4], **masks, shrink_axis_mask=shrink)
@@ -201,7 +199,7 @@ def _convolution(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
 
 
 def _grouped(tf: Any, step: Step, inputs: Sequence[Any], groups: int) -> Any:
-    """Part by part, as TensorFlow does not train it as a whole; one input channel a group is a depthwise one."""
+    """Group by group, because TensorFlow has no gradient for the whole; one channel per group is a depthwise one."""
     image, filters = inputs[:2]
     if filters.shape[3] == 1:
         return _depthwise(tf, step, [image, tf.transpose(filters, [3, 1, 2, 0]), *inputs[2:]])
@@ -212,15 +210,15 @@ def _grouped(tf: Any, step: Step, inputs: Sequence[Any], groups: int) -> Any:
 
 def _depthwise(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
     image, filters = inputs[:2]
-    high, wide, out = filters.shape[1:]
-    kernel = tf.reshape(filters, [high, wide, image.shape[3], out // image.shape[3]])
+    height, width, out = filters.shape[1:]
+    kernel = tf.reshape(filters, [height, width, image.shape[3], out // image.shape[3]])
     across, down = step.option("strideW"), step.option("strideH")
     if across != down:
         raise Refused("its strides differ in x and y, which TensorFlow does not train")
     dilations = [step.option("dilationHFactor"), step.option("dilationWFactor")]
     strides = [1, down, across, 1]
-    found = tf.nn.depthwise_conv2d(image, kernel, strides, step.option("padding"), dilations=dilations)
-    return _biased(tf, step, found, inputs)
+    values = tf.nn.depthwise_conv2d(image, kernel, strides, step.option("padding"), dilations=dilations)
+    return _biased(tf, step, values, inputs)
 
 
 def _transpose_convolution(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
@@ -228,16 +226,16 @@ def _transpose_convolution(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
     kernel = tf.transpose(filters, [1, 2, 0, 3])  # [h, w, out, in]
     shape = tf.stack([tf.shape(image)[0], *step.shapes[0][1:]])
     strides = step.option("strideH"), step.option("strideW")
-    found = tf.nn.conv2d_transpose(image, kernel, shape, strides, step.option("padding"))
-    return _biased(tf, step, found, inputs, 3)
+    values = tf.nn.conv2d_transpose(image, kernel, shape, strides, step.option("padding"))
+    return _biased(tf, step, values, inputs, 3)
 
 
 def _dense(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
     rows = tf.reshape(inputs[0], [-1, inputs[1].shape[1]])
     if int(np.prod(step.shapes[0][:-1])) != 1 and step.shapes[0][0] != 1:
         raise Refused("it mixes the batch with another axis")
-    found = tf.reshape(tf.matmul(rows, inputs[1], transpose_b=True), batch_first(step.shapes[0]))
-    return _biased(tf, step, found, inputs)
+    values = tf.reshape(tf.matmul(rows, inputs[1], transpose_b=True), batch_first(step.shapes[0]))
+    return _biased(tf, step, values, inputs)
 
 
 def _biased(tf: Any, step: Step, values: Any, inputs: Sequence[Any], at: int = 2) -> Any:
@@ -264,7 +262,7 @@ LAYERS: dict[str, Compute] = {
 }
 
 
-def _two(name: str) -> Compute:
+def _binary(name: str) -> Compute:
     def compute(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
         return activated(tf, step, getattr(tf, name)(*_aligned(tf, step, inputs)))
 
@@ -272,18 +270,18 @@ def _two(name: str) -> Compute:
 
 
 def _aligned(tf: Any, step: Step, inputs: Sequence[Any]) -> list[Any]:
-    """Sides are paired from behind: [batch, c] beside [batch, h, w, c] gets its sides of 1 behind the batch."""
+    """Inputs of equal rank: axes are paired from the end, so [batch, c] gets ones after its batch."""
     rank = max(len(values.shape) for values in inputs)
-    found = []
+    aligned = []
     for values, batched in zip(inputs, step.batched, strict=True):
         missing = rank - len(values.shape)
         if batched and missing:
             values = tf.reshape(values, [-1, *[1] * missing, *values.shape[1:]])
-        found.append(values)
-    return found
+        aligned.append(values)
+    return aligned
 
 
-def _one(function: Callable[[Any, Any], Any]) -> Compute:
+def _unary(function: Callable[[Any, Any], Any]) -> Compute:
     return lambda tf, step, inputs: function(tf, inputs[0])
 
 
@@ -306,27 +304,27 @@ def _prelu(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
 OPERATORS: dict[str, Compute] = {
     **LAYERS,
     **SHAPES,
-    "ADD": _two("add"),
-    "SUB": _two("subtract"),
-    "MUL": _two("multiply"),
-    "DIV": _two("divide"),
-    "MAXIMUM": _two("maximum"),
-    "MINIMUM": _two("minimum"),
+    "ADD": _binary("add"),
+    "SUB": _binary("subtract"),
+    "MUL": _binary("multiply"),
+    "DIV": _binary("divide"),
+    "MAXIMUM": _binary("maximum"),
+    "MINIMUM": _binary("minimum"),
     "ADD_N": _sum,
     "SOFTMAX": _softmax,
-    "LOGISTIC": _one(lambda tf, x: tf.sigmoid(x)),
-    "RELU": _one(lambda tf, x: tf.nn.relu(x)),
-    "RELU6": _one(lambda tf, x: tf.nn.relu6(x)),
-    "RELU_N1_TO_1": _one(lambda tf, x: tf.clip_by_value(x, -1.0, 1.0)),
+    "LOGISTIC": _unary(lambda tf, x: tf.sigmoid(x)),
+    "RELU": _unary(lambda tf, x: tf.nn.relu(x)),
+    "RELU6": _unary(lambda tf, x: tf.nn.relu6(x)),
+    "RELU_N1_TO_1": _unary(lambda tf, x: tf.clip_by_value(x, -1.0, 1.0)),
     "LEAKY_RELU": _leaky,
     "PRELU": _prelu,
-    "HARD_SWISH": _one(lambda tf, x: x * tf.nn.relu6(x + 3.0) / 6.0),
-    "TANH": _one(lambda tf, x: tf.tanh(x)),
-    "EXP": _one(lambda tf, x: tf.exp(x)),
-    "LOG": _one(lambda tf, x: tf.math.log(x)),
-    "SQRT": _one(lambda tf, x: tf.sqrt(x)),
-    "RSQRT": _one(lambda tf, x: tf.math.rsqrt(x)),
-    "SQUARE": _one(lambda tf, x: tf.square(x)),
-    "NEG": _one(lambda tf, x: -x),
-    "ABS": _one(lambda tf, x: tf.abs(x)),
+    "HARD_SWISH": _unary(lambda tf, x: x * tf.nn.relu6(x + 3.0) / 6.0),
+    "TANH": _unary(lambda tf, x: tf.tanh(x)),
+    "EXP": _unary(lambda tf, x: tf.exp(x)),
+    "LOG": _unary(lambda tf, x: tf.math.log(x)),
+    "SQRT": _unary(lambda tf, x: tf.sqrt(x)),
+    "RSQRT": _unary(lambda tf, x: tf.math.rsqrt(x)),
+    "SQUARE": _unary(lambda tf, x: tf.square(x)),
+    "NEG": _unary(lambda tf, x: -x),
+    "ABS": _unary(lambda tf, x: tf.abs(x)),
 }

@@ -1,18 +1,18 @@
-"""How far the quantized network is from its teacher, on images without labels: what training lowers.
+"""The training loss: the difference between the quantized network and its teacher, on images without labels.
 
-Every output is read as rows of columns: a row is an anchor or a cell, [batch, rows, columns]. Columns are told apart by
-what the teacher says on real images:
+Every output is read as [batch, rows, columns]; a row is an anchor or a cell. The teacher's values on real images decide
+which columns are scores:
 
 score columns   nearly always close to "nothing here": probabilities, or logits whose sigmoid is (`OFTEN`, `RARE`).
-                Their loss is the divergence of two coins, KL(teacher || student), summed over all rows and classes: a
-                wrong object costs as much as a lost one, and rows that both call background cost nothing.
+                Their loss is the divergence of two Bernoulli distributions, KL(teacher || student), summed over rows
+                and classes: a wrong object costs as much as a lost one, rows that both call background cost nothing.
 value columns   all others: box encodings, offsets, distances. Their loss is Huber's in units of the column's standard
-                deviation, each row weighted with the square of the teacher's best score in it: boxes count where
-                there are objects.
+                deviation. Each row is weighted with the square of the teacher's best score in it, so that boxes count
+                where there are objects.
 
-Outputs with the same number of rows belong together (boxes and classes of one head or level): they share the weights.
-Beside the outputs, inner tensors are compared (`taps`), each in units of the teacher's own power there: it leads each
-layer to its goal in few steps.
+Outputs with the same number of rows (boxes and classes of one head or level) share these weights. Inner tensors
+(`taps`) are compared too, each relative to the teacher's signal power there, which makes each layer converge in few
+steps.
 """
 
 from __future__ import annotations
@@ -24,18 +24,23 @@ from typing import Any
 import numpy as np
 
 OFTEN, RARE = 0.9, 0.1
-"""A column of scores is below the probability RARE in at least this share of its rows."""
+"""A score column is below the probability RARE in at least this share of its rows."""
 BOX = 4
-"""An output of so few columns holds boxes, whatever their values look like."""
+"""An output with this number of columns holds boxes, whatever its values."""
 SMALL = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
-    """One output's columns, from the teacher's values. scores: (columns,) whether each is one; deviation: of each.
+    """The columns of one output.
 
-    channels_first: the file has [1, columns, rows], as YOLOv8 does. objectness: the column that alone tells whether a
-    row holds anything, where a head has one (YOLOv5, YOLOX: class scores mean nothing elsewhere).
+    Attributes:
+        scores: (columns,) whether each is a score column.
+        logits: Whether scores are logits, not probabilities.
+        deviation: (columns,) standard deviation of the teacher's values.
+        channels_first: The file has [1, columns, rows], as YOLOv8 does.
+        objectness: The column with the probability of any object, where the head has one (YOLOv5, YOLOX); class scores
+            mean nothing in rows where it is small.
     """
 
     rows: int
@@ -59,8 +64,8 @@ def columns_of(values: np.ndarray, objectness: int | None = None) -> Columns:
     if table.shape[-1] == BOX:
         scores = np.zeros(BOX, bool)
     deviation = np.maximum(flat.std(axis=0), 1e-3).astype(np.float32)
-    known = objectness if objectness is not None and objectness < len(scores) and scores[objectness] else None
-    return Columns(table.shape[1], scores, not probable, deviation, first, known)
+    used = objectness if objectness is not None and objectness < len(scores) and scores[objectness] else None
+    return Columns(table.shape[1], scores, not probable, deviation, first, used)
 
 
 def head_loss(tf: Any, kinds: Sequence[Columns], teacher: Sequence[Any], student: Sequence[Any]) -> Any:
@@ -100,20 +105,21 @@ def _scores(tf: Any, kind: Columns, table: Any) -> Any:
 
 
 def _best(tf: Any, kinds: Sequence[Columns], tables: Sequence[Any]) -> dict[int, Any]:
-    """Number of rows -> the teacher's best score in each, [batch, rows]."""
-    found: dict[int, Any] = {}
+    """Number of rows -> the teacher's best score per row, [batch, rows]."""
+    scores_by_rows: dict[int, Any] = {}
     for kind, table in zip(kinds, tables, strict=True):
         if kind.scores.any():
             scores = _scores(tf, kind, table)
             if kind.objectness is not None:
                 scores = table[:, :, kind.objectness : kind.objectness + 1]
             best = tf.reduce_max(tf.sigmoid(scores) if kind.logits else scores, axis=2)
-            found[kind.rows] = tf.maximum(found[kind.rows], best) if kind.rows in found else best
-    return found
+            earlier = scores_by_rows.get(kind.rows)
+            scores_by_rows[kind.rows] = best if earlier is None else tf.maximum(earlier, best)
+    return scores_by_rows
 
 
 def _divergence(tf: Any, kind: Columns, teacher: Any, student: Any) -> Any:
-    """KL of two coins, element by element: 0 where both say the same."""
+    """Bernoulli KL divergence, element by element."""
     if kind.logits:
         cross = tf.nn.sigmoid_cross_entropy_with_logits
         likely = tf.sigmoid(teacher)

@@ -27,7 +27,7 @@ from qviz.errors import QuantizeError
 from qviz.features.building.ranges import Calibration
 from qviz.features.building.recipes import RECIPES
 from qviz.features.building.source import with_unique_tensor_names
-from qviz.features.training.batches import Batches, varied
+from qviz.features.training.batches import Batches, augmented
 from qviz.features.training.fake_quant import FakeQuantized
 from qviz.features.training.keras_graph import AsTheFile, functional, needed, outputs
 from qviz.features.training.loss import columns_of, head_loss, tap_loss
@@ -191,7 +191,7 @@ class Trainer:
 
     def _step(self, images: Any, seed: Any, rate: Any) -> Any:
         tf, heads = self._tf, self._heads
-        images = varied(tf, images, seed, self._image)
+        images = augmented(tf, images, seed, self._image)
         teacher = outputs(self._teacher, images)
         variables = self.parts.variables
         with tf.GradientTape() as tape:

@@ -25,14 +25,15 @@ from qviz.detector import PAGE_SCORE
 from qviz.engine import Engine
 from qviz.errors import ImageError, ModelError, SettingsError
 from qviz.features.comparison.matching import Change, summarise
-from qviz.features.detection.detect import in_order
+from qviz.features.detection.inference import in_order
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import layer_errors
 from qviz.features.what_if.mixed import Counting, ImageOutcome, Outcomes, outcomes_job, possible_job
-from qviz.features.what_if.sets import Orders, Reaches, blocks, ends, orders_text, smallest, with_conversions
+from qviz.features.what_if.sets import Orders, Reaches, blocks, ends, smallest, with_conversions
 from qviz.progress import OnProgress, silent
 from qviz.structures import EncodedImage
 from qviz.structures.detections import CANDIDATE_FLOOR
+from qviz.structures.operators import orders_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -35,7 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from qviz.features.what_if.sets import parse_orders
+    from qviz.structures.operators import parse_orders
 
     sets = [parse_orders(text) for text in args.float] if args.float else None
     score = options.check_fraction("--score", args.score)

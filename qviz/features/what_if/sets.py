@@ -7,11 +7,9 @@ prefix 0..k is all that can reach a point, a suffix k..n all that follows it.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from qviz.errors import SettingsError
 from qviz.structures import Graph
 
 Orders = frozenset[int]
@@ -20,35 +18,6 @@ Reaches = Callable[[Orders], bool]
 BLOCKS = 12
 ENDS = 6
 """Prefixes, and suffixes, tried whatever the search does."""
-MOST_OPERATORS = 10_000
-
-
-def parse_orders(text: str) -> Orders:
-    """`0-12,40` as orders. Raises SettingsError."""
-    found: set[int] = set()
-    for part in text.split(","):
-        matched = _RANGE.fullmatch(part.strip())
-        if matched is None:
-            raise SettingsError(f"--float is {text[:60]!r}; give operators by order, e.g. 0-12,40.")
-        low, high = int(matched[1]), int(matched[2] or matched[1])
-        if low > high or high >= MOST_OPERATORS:
-            raise SettingsError(f"--float has {part.strip()[:30]!r}; give ranges from the lower to the higher order.")
-        found.update(range(low, high + 1))
-    return frozenset(found)
-
-
-_RANGE = re.compile(r"([0-9]{1,15})(?:-([0-9]{1,15}))?")
-
-
-def orders_text(orders: Iterable[int]) -> str:
-    """`0-12,40`, as `parse_orders` reads it."""
-    runs: list[list[int]] = []
-    for order in sorted(orders):
-        if runs and order == runs[-1][1] + 1:
-            runs[-1][1] = order
-        else:
-            runs.append([order, order])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def with_conversions(graph: Graph, orders: Orders) -> Orders:

@@ -6,8 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from qviz.features.rescuing.plot import rescue_scatter
-from qviz.features.rescuing.result import AGREEMENT, AP, LATENCY, Budget, Candidate, Rescue, Tried
+from qviz.features.rescuing.plot import figure
+from qviz.features.rescuing.result import (
+    AGREEMENT,
+    AP,
+    LATENCY,
+    Budget,
+    Candidate,
+    ImageCounts,
+    ReferenceFile,
+    Rescue,
+    Tried,
+)
 
 
 def tried(recipe: str, size: int, loss: float | None, within: bool, speed: float | None = None) -> Tried:
@@ -20,33 +30,35 @@ ROWS = (
     tried("<b>float16</b>", 9_000_000, 0.0, True, 1.0),
     tried("broken", 0, None, False),
 )
-FOUND = Rescue("<i>ref</i>.tflite", "d", 18_000_000, Budget(AP, 0.02), "size", 10, 10, ROWS, ROWS[1])
+RESULT = Rescue(
+    ReferenceFile("<i>ref</i>.tflite", "d", 18_000_000), Budget(AP, 0.02), "size", ImageCounts(10, 10), ROWS, ROWS[1]
+)
 
 
-def traces(found: Rescue) -> dict[str, object]:
-    return {trace.name: trace for trace in rescue_scatter(found).data}
+def traces(charted: Rescue) -> dict[str, object]:
+    return {trace.name: trace for trace in figure(charted).data}
 
 
 def test_size_against_loss() -> None:
-    found = traces(FOUND)
-    assert (list(found["over the budget"].x), list(found["over the budget"].y)) == ([2.0], [20.0])  # type: ignore[attr-defined]
-    assert (list(found["within the budget"].x), list(found["within the budget"].y)) == ([5.0, 9.0], [1.0, 0.0])  # type: ignore[attr-defined]
-    assert list(found["Pareto front"].x) == [2.0, 5.0, 9.0]  # type: ignore[attr-defined]
-    assert list(found["best so far"].x) == [5.0]  # type: ignore[attr-defined]
-    assert list(found["reference"].x) == [18.0]  # type: ignore[attr-defined]
+    charted = traces(RESULT)
+    assert (list(charted["over the budget"].x), list(charted["over the budget"].y)) == ([2.0], [20.0])  # type: ignore[attr-defined]
+    assert (list(charted["within the budget"].x), list(charted["within the budget"].y)) == ([5.0, 9.0], [1.0, 0.0])  # type: ignore[attr-defined]
+    assert list(charted["Pareto front"].x) == [2.0, 5.0, 9.0]  # type: ignore[attr-defined]
+    assert list(charted["best so far"].x) == [5.0]  # type: ignore[attr-defined]
+    assert list(charted["reference"].x) == [18.0]  # type: ignore[attr-defined]
 
 
 def test_latency_against_agreement() -> None:
-    found = traces(replace(FOUND, prefer=LATENCY, budget=Budget(AGREEMENT, 0.02)))
-    assert list(found["within the budget"].x) == [0.5, 1.0]  # type: ignore[attr-defined]
-    assert list(found["within the budget"].y) == pytest.approx([0.01, 0.0])  # type: ignore[attr-defined]
-    assert list(found["reference"].x) == [1.0]  # type: ignore[attr-defined]
+    charted = traces(replace(RESULT, prefer=LATENCY, budget=Budget(AGREEMENT, 0.02)))
+    assert list(charted["within the budget"].x) == [0.5, 1.0]  # type: ignore[attr-defined]
+    assert list(charted["within the budget"].y) == pytest.approx([0.01, 0.0])  # type: ignore[attr-defined]
+    assert list(charted["reference"].x) == [1.0]  # type: ignore[attr-defined]
 
 
 def test_names_stay_text() -> None:
-    text = rescue_scatter(FOUND).to_json()
+    text = figure(RESULT).to_json()
     assert "<b>" not in text and "<i>" not in text
 
 
 def test_nothing_tried_yet() -> None:
-    assert list(traces(replace(FOUND, tried=(), best=None))["Pareto front"].x or ()) == []  # type: ignore[attr-defined]
+    assert list(traces(replace(RESULT, tried=(), best=None))["Pareto front"].x or ()) == []  # type: ignore[attr-defined]

@@ -8,35 +8,29 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from qviz.features.building import source_of
+from qviz.context import Context
 from qviz.datasets.files import load_images, unannotated_images
 from qviz.engine import LocalEngine
 from qviz.errors import Cancelled, DatasetError, QuantizeError, SettingsError
-from qviz.features.building import builders
+from qviz.features.building import source_of
 from qviz.features.detection.models import LoadedModel, ModelSource, load_model
-from qviz.features.rescuing import Terms, rescue
-from qviz.features.rescuing.measure import halves
+from qviz.features.rescuing import Request, halves, rescue
 from qviz.features.rescuing.result import AGREEMENT, LATENCY, SIZE, Budget, Candidate, Rescue, Tried, best_of
-from qviz.features.rescuing.search import TRIES
-from qviz.features.rescuing.text import rescue_verdict
+from qviz.features.rescuing.search import MAX_TRIES
+from qviz.features.rescuing.text import verdict
+from qviz.progress import Progress
+from qviz.store import FILE, Store
 from qviz.structures import Dataset, EncodedImage
 from tests.conftest import ROOT, Sample
 from tests.features.layer_error.small_detector import PLANTED, SETTINGS, small_detector
 
 BUDGET = Budget(AGREEMENT, 0.15)
 """What the small detector's plain int8 loses without the fault is .08; with it all."""
-
-
-@pytest.fixture(scope="module")
-def workers() -> Iterator[LocalEngine]:
-    with builders() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -54,107 +48,125 @@ def dataset(images: list[EncodedImage]) -> Dataset:
     return unannotated_images("photographs", images[6:])
 
 
+class Recorded(Progress):
+    """Keeps the partial results; `stop_after` candidates it sets `cancel`."""
+
+    def __init__(self, cancel: threading.Event | None = None, stop_after: int = 0) -> None:
+        self.results: list[Rescue] = []
+        self._cancel, self._stop_after = cancel, stop_after
+
+    def partial(self, result: object) -> None:
+        assert isinstance(result, Rescue)
+        self.results.append(result)
+        if self._cancel is not None and len(result.tried) == self._stop_after:
+            self._cancel.set()
+
+
 def run(
-    engine: LocalEngine, workers: LocalEngine, reference: LoadedModel, images: list[EncodedImage], dataset: Dataset,
-    budget: Budget = BUDGET, recipes: tuple[str, ...] = ("int8",), prefer: str = SIZE, tries: int = TRIES,
-    **more: object,
-) -> Rescue:  # fmt: skip
-    return rescue(
-        engine, workers, reference, source_of(reference), images[:6], dataset, Terms(budget, prefer, recipes, tries),
-        **more,  # type: ignore[arg-type]
-    )  # fmt: skip
+    context: Context,
+    reference: LoadedModel,
+    images: list[EncodedImage],
+    dataset: Dataset,
+    budget: Budget = BUDGET,
+    recipes: tuple[str, ...] = ("int8",),
+    prefer: str = SIZE,
+    tries: int = MAX_TRIES,
+) -> Rescue:
+    request = Request(budget, prefer, recipes, tries)
+    return rescue(context, reference, source_of(reference), images[:6], dataset, request)
 
 
 def test_just_the_ruined_layer_stays_float(
-    engine: LocalEngine, workers: LocalEngine, reference: LoadedModel, images: list[EncodedImage], dataset: Dataset
+    engine: LocalEngine, reference: LoadedModel, images: list[EncodedImage], dataset: Dataset
 ) -> None:
-    seen: list[Rescue] = []
-    found = run(engine, workers, reference, images, dataset, watch=seen.append)
-    assert found.tried[0].search_loss == 1 and found.tried[0].candidate.kept == ()
-    assert found.chosen is not None and found.best is not None and found.kept
-    assert found.chosen.tried.candidate.kept == (PLANTED,)
+    progress = Recorded()
+    found = run(Context(engine, progress=progress), reference, images, dataset)
+    partial = progress.results
+    assert found.tried[0].search_loss == 1 and found.tried[0].candidate.kept_float == ()
+    assert found.chosen is not None and found.best is not None and found.within_budget
+    assert found.chosen.tried.candidate.kept_float == (PLANTED,)
     assert found.chosen.tried.scheme == "mixed"
     low, value, high = found.chosen.loss.low, found.chosen.loss.value, found.chosen.loss.high
     assert low is not None and value is not None and high is not None and low <= value <= high
     assert value == pytest.approx(1 - found.chosen.agreement)
-    assert (found.search_images, found.report_images, found.chosen.images) == (10, 10, 10)
-    assert [len(row.tried) for row in seen[:-1]] == list(range(1, len(found.tried) + 1))
-    assert all(len(row.data) == row.best.bytes for row in seen if row.best is not None)
-    assert found.data == run(engine, workers, reference, images, dataset).data  # the same way each time
-    assert "int8, 3 float keeps the budget" in rescue_verdict(found)
+    assert (found.images.search, found.images.report, found.chosen.images) == (10, 10, 10)
+    assert [len(row.tried) for row in partial[:-1]] == list(range(1, len(found.tried) + 1))
+    assert all(len(row.data) == row.best.bytes for row in partial if row.best is not None)
+    assert found.data == run(Context(engine), reference, images, dataset).data  # the same way each time
+    assert "int8, 3 float keeps the budget" in verdict(found)
     frame = found.to_frame()
     assert list(frame["kept_float"])[-1] == str(PLANTED) and len(frame) == len(found.tried)
     json.dumps(found.to_json(), allow_nan=False)
 
 
 def test_the_smallest_recipe_that_keeps_the_budget_wins(
-    engine: LocalEngine, workers: LocalEngine, images: list[EncodedImage], dataset: Dataset
+    engine: LocalEngine, images: list[EncodedImage], dataset: Dataset
 ) -> None:
     sound = load_model(engine, ModelSource("sound.tflite", small_detector(planted=False), settings=SETTINGS))
     recipes = ("float16", "int16x8", "dynamic_range", "int8")
-    found = run(engine, workers, sound, images, dataset, recipes=recipes)
+    found = run(Context(engine), sound, images, dataset, recipes=recipes)
     assert found.best is not None and found.best.candidate == Candidate("dynamic_range")
     assert [row.candidate.recipe for row in found.tried] == ["dynamic_range"]  # the others are larger
-    fast = run(engine, workers, sound, images, dataset, recipes=recipes, prefer=LATENCY)
+    fast = run(Context(engine), sound, images, dataset, recipes=recipes, prefer=LATENCY)
     assert fast.best is not None and fast.best.candidate == Candidate("int8")
     assert fast.best.speed is not None and fast.best.speed > 0
 
 
 def test_a_budget_that_nothing_keeps_gives_the_nearest(
-    engine: LocalEngine, workers: LocalEngine, reference: LoadedModel, images: list[EncodedImage], dataset: Dataset
+    engine: LocalEngine, reference: LoadedModel, images: list[EncodedImage], dataset: Dataset
 ) -> None:
-    found = run(engine, workers, reference, images, dataset, Budget(AGREEMENT, 0.0), tries=6)
-    assert found.chosen is not None and not found.kept
+    found = run(Context(engine), reference, images, dataset, Budget(AGREEMENT, 0.0), tries=6)
+    assert found.chosen is not None and not found.within_budget
     assert len(found.tried) <= 6
     assert found.chosen.tried.search_loss == min(row.search_loss for row in found.tried if row.search_loss is not None)
-    assert rescue_verdict(found).startswith("Nothing that was tried keeps the budget (an agreement of at least 1 with")
+    assert verdict(found).startswith("No candidate keeps the budget (an agreement of at least 1 with")
 
 
-def test_a_search_goes_on_with_what_its_journal_knows(
-    engine: LocalEngine, workers: LocalEngine, reference: LoadedModel, images: list[EncodedImage], dataset: Dataset,
-    tmp_path: Path,
-) -> None:  # fmt: skip
-    cancel, seen = threading.Event(), list[Rescue]()
-
-    def stop(found: Rescue) -> None:
-        seen.append(found)
-        if len(found.tried) == 2:
-            cancel.set()
-
-    with pytest.raises(Cancelled):
-        run(engine, workers, reference, images, dataset, folder=tmp_path, cancel=cancel, watch=stop)
-    (path,) = tmp_path.iterdir()
-    with path.open("ab") as stream:
-        stream.write(b'{"recipe": "int8", "figures": {"ap"')  # torn, as a kill may leave it
-    stopped = path.read_bytes()
-    found = run(engine, workers, reference, images, dataset, folder=tmp_path)
-    assert path.read_bytes().startswith(stopped)
-    assert [row.seconds for row in found.tried[:2]] == [row.seconds for row in seen[-1].tried]  # not measured again
-    lines = path.read_bytes()
-    again = run(engine, workers, reference, images, dataset, folder=tmp_path)
-    assert path.read_bytes() == lines and again.data == found.data
-    assert [row.seconds for row in again.tried] == [row.seconds for row in found.tried]
+def test_a_search_continues_with_its_journal(
+    engine: LocalEngine, reference: LoadedModel, images: list[EncodedImage], dataset: Dataset, tmp_path: Path
+) -> None:
+    cancel = threading.Event()
+    progress = Recorded(cancel, stop_after=2)
+    with Store(tmp_path / FILE) as store:
+        with pytest.raises(Cancelled):
+            run(Context(engine, store, progress=progress, cancel=cancel), reference, images, dataset)
+        (path,) = (tmp_path / "rescue").iterdir()
+        with path.open("ab") as stream:
+            stream.write(b'{"recipe": "int8", "figures": {"ap"')  # torn, as a kill may leave it
+        stopped = path.read_bytes()
+        result = run(Context(engine, store), reference, images, dataset)
+        assert path.read_bytes().startswith(stopped)
+        assert [row.seconds for row in result.tried[:2]] == [row.seconds for row in progress.results[-1].tried]
+        lines = path.read_bytes()
+        again = run(Context(engine, store), reference, images, dataset)
+        assert path.read_bytes() == lines and again.data == result.data
+        assert [row.seconds for row in again.tried] == [row.seconds for row in result.tried]
 
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from qviz import api
+import qviz
+from qviz.progress import Progress
+
+class Printed(Progress):
+    def partial(self, result):
+        print(len(result.tried), flush=True)
 
 if __name__ == "__main__":
     folder, photographs = Path(sys.argv[1]), sys.argv[2:]
-    found = api.rescue(
-        folder / "small.tflite", photographs[:6], None, photographs[6:], min_agreement=0.85, recipes=["int8"],
-        folder=folder / "journal", watch=lambda found: print(len(found.tried), flush=True),
+    result = qviz.rescue(
+        folder / "small.tflite", calibration=photographs[:6], images=photographs[6:], min_agreement=0.85,
+        recipes=["int8"], cache=folder / "cache", progress=Printed(),
     )
-    print("kept", *found.chosen.tried.candidate.kept, flush=True)
+    print("in float", *result.chosen.tried.candidate.kept_float, flush=True)
 """
 
 
 def test_a_killed_search_goes_on(sample: Sample, tmp_path: Path) -> None:
     (tmp_path / "small.tflite").write_bytes(small_detector())
-    said = {"mean": [127.5] * 3, "std": [127.5] * 3, "channels": "rgb", "resize": "stretch", "nms_iou": 0.6}
-    (tmp_path / "small.tflite.qviz.json").write_text(json.dumps(said))
+    settings = {"mean": [127.5] * 3, "std": [127.5] * 3, "channels": "rgb", "resize": "stretch", "nms_iou": 0.6}
+    (tmp_path / "small.tflite.qviz.json").write_text(json.dumps(settings))
     (tmp_path / "run.py").write_text(SCRIPT)
     photographs = sorted((sample.folder / "calibration").glob("*.jpg"))[:26]
     command = [sys.executable, str(tmp_path / "run.py"), str(tmp_path), *map(str, photographs)]
@@ -162,15 +174,17 @@ def test_a_killed_search_goes_on(sample: Sample, tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as first:
         assert first.stdout is not None and first.stdout.readline() == "1\n"
         first.send_signal(signal.SIGKILL)
-    (path,) = (tmp_path / "journal").iterdir()
+    (path,) = (tmp_path / "cache" / "rescue").iterdir()
     before = [json.loads(line) for line in path.read_text().splitlines() if line]
     done = subprocess.run(command, capture_output=True, env=environment, text=True, check=True, timeout=300)
-    assert f"kept {PLANTED}" in done.stdout
+    assert f"in float {PLANTED}" in done.stdout
     rows = [json.loads(line) for line in path.read_text().splitlines() if line]
     assert rows[: len(before)] == before
-    said_twice = [row for row in rows if row.get("figures") and row in rows[: rows.index(row)]]
-    names = [(row["recipe"], row["algorithm"], row["method"], tuple(row["kept"])) for row in rows if "figures" in row]
-    assert said_twice == [] and len(names) == len(set(names))
+    repeated = [row for row in rows if row.get("figures") and row in rows[: rows.index(row)]]
+    names = [
+        (row["recipe"], row["algorithm"], row["ranges"], tuple(row["kept_float"])) for row in rows if "figures" in row
+    ]
+    assert repeated == [] and len(names) == len(set(names))
 
 
 def tried(size: int, loss: float | None, within: bool, speed: float | None = None) -> Tried:
@@ -208,12 +222,10 @@ def test_budgets() -> None:
             Budget.of(**said)
 
 
-def test_refusals(
-    engine: LocalEngine, workers: LocalEngine, reference: LoadedModel, images: list[EncodedImage], dataset: Dataset
-) -> None:
+def test_refusals(engine: LocalEngine, reference: LoadedModel, images: list[EncodedImage], dataset: Dataset) -> None:
     with pytest.raises(QuantizeError, match="needs calibration images"):
-        run(engine, workers, reference, [], dataset)
-    with pytest.raises(DatasetError, match="so a loss of AP is not known"):
-        run(engine, workers, reference, images, dataset, Budget.of(max_ap_loss=0.01))
-    with pytest.raises(QuantizeError, match="'int9' is no recipe"):
-        run(engine, workers, reference, images, dataset, recipes=("int9",))
+        run(Context(engine), reference, [], dataset)
+    with pytest.raises(DatasetError, match="so a loss of AP cannot be measured"):
+        run(Context(engine), reference, images, dataset, Budget.of(max_ap_loss=0.01))
+    with pytest.raises(QuantizeError, match="'int9' is not a recipe"):
+        run(Context(engine), reference, images, dataset, recipes=("int9",))

@@ -58,7 +58,7 @@ def test_the_sample_says_what_its_file_says(workers: LocalEngine, tflite: Source
 
 def test_what_it_does_not_know_is_named_before_anything_runs(tflite: Source) -> None:
     ops = [replace(op, kind="TOPK_V2") if op.kind == "ADD_N" else op for op in tflite.graph.ops]
-    with pytest.raises(QuantizeError, match="does not know the operators TOPK_V2"):
+    with pytest.raises(QuantizeError, match="does not support the operators TOPK_V2"):
         plan_for(replace(tflite.graph, ops=tuple(ops)), recipe_of("int8"))
 
 

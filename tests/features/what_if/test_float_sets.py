@@ -6,7 +6,8 @@ import pytest
 
 from qviz.errors import SettingsError
 from qviz.features.detection.models import LoadedModel
-from qviz.features.what_if.sets import blocks, ends, orders_text, parse_orders, smallest, with_conversions
+from qviz.features.what_if.sets import blocks, ends, smallest, with_conversions
+from qviz.structures.operators import orders_text, parse_orders
 
 TEXTS = [("0-3,7", {0, 1, 2, 3, 7}), ("5", {5}), (" 2 , 1", {1, 2}), ("4-4", {4})]
 
@@ -19,7 +20,7 @@ def test_orders_as_text(text: str, orders: set[int]) -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "1-", "-1", "3-1", "1,,2", "1.5", "0-99999999", "²"])
 def test_what_is_no_list_of_orders(text: str) -> None:
-    with pytest.raises(SettingsError, match="--float"):
+    with pytest.raises(SettingsError, match="operators"):
         parse_orders(text)
 
 

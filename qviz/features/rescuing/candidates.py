@@ -1,0 +1,202 @@
+"""Candidates built and measured, each once: what the journal of an earlier run holds is not measured again.
+
+A journal belongs to one search half, one calibration, one float network and one version of the code, but not to a
+budget. So a search with another budget, or one that continues after a kill, starts with all earlier measurements.
+Files are not stored: the same candidate is built again bit for bit, faster than it is measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qviz.context import Context
+from qviz.engine import Engine
+from qviz.engine.code import code_digest
+from qviz.errors import Cancelled, QvizError
+from qviz.features.accuracy.evaluator import Evaluator
+from qviz.features.building import Calibration, Source, calibrate, start_building
+from qviz.features.cost.measure import Subject, latency_job
+from qviz.features.detection.cache import CODE
+from qviz.features.detection.models import LoadedModel, ModelSource, follow, load_model
+from qviz.features.rescuing.result import AP, LATENCY, Budget, Candidate, Tried
+from qviz.features.rescuing.sets import Sets
+from qviz.store.journal import Journal
+from qviz.structures import EncodedImage, digest_of
+
+ROUNDS, SECONDS = 40, 10.0
+"""At most, in which the reference and a candidate run in turns to measure the speed."""
+
+
+@dataclass(slots=True, eq=False)
+class Candidates:
+    """Builds and measures candidates of one source.
+
+    Attributes:
+        context: Of the search; its progress receives the steps.
+        builders: See `building.builders`.
+        images: For calibration.
+        search: Measures on the search half.
+        reference_ap: Of the reference there; None where nothing is annotated.
+        journal: Of earlier runs and this one.
+        ranges: Method -> ranges measured so far.
+        remarks: Sentences for the result.
+    """
+
+    context: Context
+    builders: Engine
+    reference: LoadedModel
+    source: Source
+    images: Sequence[EncodedImage]
+    search: Evaluator
+    reference_ap: float | None
+    budget: Budget
+    prefer: str
+    journal: Journal
+    ranges: dict[str, Calibration] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    _measured: dict[Candidate, dict[str, Any]] = field(default_factory=dict)
+    _sets: dict[Candidate, Sets] = field(default_factory=dict)
+
+    def read_journal(self) -> None:
+        """Take over what earlier runs measured; rows that are damaged or of another version are skipped."""
+        for row in self.journal.rows():
+            try:
+                if "method" in row:
+                    ranges = Calibration.from_json(row, "the journal")
+                    self.ranges[ranges.method] = ranges
+                elif "sets" in row:
+                    self._sets[_candidate(row)] = Sets.from_json(row["sets"])
+                elif "figures" in row:
+                    self._tried(_candidate(row), "", row)  # raises where something is missing
+                    self._measured[_candidate(row)] = row
+            except (QvizError, KeyError, TypeError, ValueError):
+                continue
+
+    def calibration(self, candidate: Candidate) -> Calibration | None:
+        """The ranges that a candidate needs, measured once. Raises Cancelled, ImageError, QuantizeError."""
+        if not candidate.needs_ranges:
+            return None
+        method = candidate.ranges
+        if method not in self.ranges:
+            self.context.progress.step("Measuring ranges on the calibration images")
+            self.ranges[method] = calibrate(self.context, self.source, self.images, method)
+            self.remarks += [line for line in self.ranges[method].skipped if line not in self.remarks]
+            self.journal.add(self.ranges[method].to_json())
+        return self.ranges[method]
+
+    def build(self, candidate: Candidate) -> bytes:
+        """The candidate's file. Raises Cancelled, QuantizeError, WorkerError."""
+        self.context.check_cancelled()
+        ranges = self.calibration(candidate)
+        job = start_building(
+            self.builders, self.source, candidate.recipe, candidate.options, ranges, tuple(self.images)
+        )
+        return self.context.wait(job).data
+
+    def loaded(self, candidate: Candidate, data: bytes) -> LoadedModel:
+        """The candidate ready to run, with the settings of the reference."""
+        return follow(load_model(self.context.engine, ModelSource(f"{candidate.name}.tflite", data)), self.reference)
+
+    def attempt(self, candidate: Candidate, found_by: str, data: bytes | None = None) -> Tried:
+        """The candidate built and measured, or what is known of it. data: its file, if built. Raises Cancelled."""
+        row = self._measured.get(candidate)
+        if row is None or (self.prefer == LATENCY and row.get("speed") is None and not row["error"]):
+            row = self._measure(candidate, data)
+            self._measured[candidate] = row
+            self.journal.add({**asdict(candidate), **row})
+        return self._tried(candidate, found_by, row)
+
+    def _measure(self, candidate: Candidate, data: bytes | None) -> dict[str, Any]:
+        """A row of the journal."""
+        start = time.monotonic()
+        row: dict[str, Any] = {"figures": None, "error": "", "speed": None}
+        try:
+            data = data or self.build(candidate)
+            row |= {"bytes": len(data), "digest": digest_of(data)}
+            model = self.loaded(candidate, data)
+            row["scheme"] = str(model.scheme)
+            self.context.progress.step(f"Candidate {len(self._measured) + 1}: measuring {candidate.name}")
+            detected = self.search.detect(self.context, [model])
+            measured = self.context.wait(self.search.measure(self.context, model, detected, resamples=0))
+            row["figures"] = {"ap": measured.ap, "agreement": measured.agreement}
+            row["speed"] = self._speed(model) if self.prefer == LATENCY else None
+        except Cancelled:
+            raise
+        except QvizError as error:
+            row["error"] = str(error)
+        return {**row, "seconds": time.monotonic() - start}
+
+    def _speed(self, model: LoadedModel) -> float:
+        """Median latency of the reference over the model's."""
+        subjects = [
+            Subject(one.blob, one.settings, one.inspection.graph.input_tensors()[0]) for one in (self.reference, model)
+        ]
+        wall = self.context.wait(self.context.engine.submit(latency_job, subjects, 1, ROUNDS, SECONDS, 0)).wall
+        first, second = sorted(wall[:, 0])[len(wall) // 2], sorted(wall[:, 1])[len(wall) // 2]
+        return float(first / max(second, 1e-9))
+
+    def _tried(self, candidate: Candidate, found_by: str, row: dict[str, Any]) -> Tried:
+        figures = row["figures"] or {"ap": None, "agreement": None}
+        loss = self._loss(figures["ap"], figures["agreement"])
+        return Tried(
+            candidate,
+            found_by,
+            bytes=row.get("bytes", 0),
+            scheme=row.get("scheme", ""),
+            digest=row.get("digest", ""),
+            ap=figures["ap"],
+            agreement=figures["agreement"],
+            search_loss=loss,
+            within=loss is not None and loss <= self.budget.limit,
+            speed=row["speed"],
+            seconds=row["seconds"],
+            error=row["error"],
+        )
+
+    def _loss(self, ap: float | None, agreement: float | None) -> float | None:
+        """In the budget's measure; None where it is unknown."""
+        if self.budget.measure != AP:
+            return None if agreement is None else 1 - agreement
+        return None if ap is None or self.reference_ap is None else self.reference_ap - ap
+
+    @property
+    def max_loss(self) -> float:
+        """The loss of a variant that finds nothing."""
+        return (self.reference_ap or 0.0) if self.budget.measure == AP else 1.0
+
+    def sets(self, candidate: Candidate, find: Callable[[], Sets]) -> Sets:
+        """Sets of operators worth keeping in float, found once per candidate."""
+        if candidate not in self._sets:
+            self._sets[candidate] = find()
+            self.journal.add({**asdict(candidate), "sets": self._sets[candidate].to_json()})
+        return self._sets[candidate]
+
+
+def journal_of(
+    folder: Path | None, source: Source, images: Sequence[EncodedImage], search: Evaluator, score: float
+) -> Journal:
+    """The journal that all rescues of this source on these images share; without a folder nothing is stored."""
+    if folder is None:
+        return Journal(None)
+    identity = [
+        code_digest(*CODE, "features"),
+        source.digest,
+        source.float_digest,
+        source.settings.to_json(),
+        [image.digest for image in images],
+        search.digest,
+        score,
+    ]
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return Journal(folder / f"{key[:32]}.jsonl")
+
+
+def _candidate(row: dict[str, Any]) -> Candidate:
+    kept_float = tuple(map(int, row["kept_float"]))
+    return Candidate(str(row["recipe"]), str(row["algorithm"]), str(row["ranges"]), kept_float)

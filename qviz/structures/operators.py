@@ -1,0 +1,38 @@
+"""Sets of operators as text, e.g. `0-12,40`. Operators are counted from 0 in the order of the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from qviz.errors import SettingsError
+
+MAX_OPERATORS = 10_000
+_RANGE = re.compile(r"([0-9]{1,15})(?:-([0-9]{1,15}))?")
+
+
+def parse_orders(text: str) -> frozenset[int]:
+    """`0-12,40` as operator numbers. Raises SettingsError."""
+    orders: set[int] = set()
+    for part in text.split(","):
+        matched = _RANGE.fullmatch(part.strip())
+        if matched is None:
+            raise SettingsError(f"{text[:60]!r} does not name operators; give operators by order, e.g. 0-12,40.")
+        low, high = int(matched[1]), int(matched[2] or matched[1])
+        if low > high or high >= MAX_OPERATORS:
+            raise SettingsError(
+                f"{part.strip()[:30]!r} is not a range of operators; give ranges from the lower to the higher order."
+            )
+        orders.update(range(low, high + 1))
+    return frozenset(orders)
+
+
+def orders_text(orders: Iterable[int]) -> str:
+    """Operator numbers as `0-12,40`, which `parse_orders` reads."""
+    runs: list[list[int]] = []
+    for order in sorted(orders):
+        if runs and order == runs[-1][1] + 1:
+            runs[-1][1] = order
+        else:
+            runs.append([order, order])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
