@@ -18,7 +18,7 @@ from qviz.datasets.images import preview, read_image
 from qviz.datasets.labels import label_of, labels_by_count, labels_by_id, numbered, parse_labels
 from qviz.decoders import Decoded, choose, fitting
 from qviz.decoders.post_process import KIND as POST_PROCESS
-from qviz.decoders.reading import HeadReader
+from qviz.decoders.head_reader import HeadReader
 from qviz.engine import Blob
 from qviz.errors import LabelsError, ModelError, QvizError
 from qviz.structures import Detections, EncodedImage, Graph, Image, Inference, Settings, Tensor
@@ -164,7 +164,7 @@ class Detector:
         self._reader = HeadReader(self.graph, settings, *input_size(self._input))
         self._keeps_all = self._reader.needs_inner(candidates)
         useless = self._reader.inner and not self._keeps_all  # constants are only needed with the inner tensors
-        self._further = () if useless else tuple(t for t in self._reader.wanted if t not in self.graph.outputs)
+        self._further = () if useless else tuple(t for t in self._reader.tensors if t not in self.graph.outputs)
         self._runner = Runner(data, threads, self._keeps_all)
 
     def detect(self, image: Image, score: float) -> Inference:

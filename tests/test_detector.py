@@ -69,7 +69,7 @@ REFUSED: list[tuple[bytes, Settings, type[Exception], str]] = [
     (relu((1, 4)), NOTHING, ModelError, "reads 'in' of shape [1, 4]; one image is expected"),
     (relu((1, 8, 8, 3)), NOTHING, NoDecoderError, "'out' [1, 8, 8, 3] float32"),
     (relu((1, 8, 8, 3)), Settings(decoder="ssd_raw"), NoDecoderError, "does not fit the decoder 'ssd_raw'"),
-    (relu((1, 8, 8, 3)), Settings(decoder="ssd"), SettingsError, "decoder is 'ssd'; known are"),
+    (relu((1, 8, 8, 3)), Settings(decoder="ssd"), SettingsError, "decoder is 'ssd'; choose one of"),
 ]
 
 

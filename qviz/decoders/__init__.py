@@ -1,7 +1,7 @@
-"""From a model's raw outputs to detections: one file a head, one row of `DECODERS` each.
+"""From a model's raw outputs to detections: one decoder per kind of head, one row of `DECODERS` each.
 
-A decoder knows its head from the graph alone (`matches`), by shape, name and meaning of the outputs, never by their
-position. Where none matches, the error lists what was seen and what is known; nothing is guessed silently.
+A decoder recognises its head from the graph alone (`matches`), by shapes, names and operators of the outputs, never by
+their order. If none matches, the error lists the outputs and the known heads; nothing is guessed silently.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from qviz.decoders.anchor_heads import EFFICIENTDET, EFFICIENTDET_LITE, RETINANE
 from qviz.decoders.blazeface import BlazeFace
 from qviz.decoders.boxes_and_scores import BoxesAndScores
 from qviz.decoders.centernet import CenterNet
+from qviz.decoders.distance_heads import NANODET, PICODET, YOLOV8_LEVELS
 from qviz.decoders.end_to_end import EndToEnd
 from qviz.decoders.head import Decoded, Decoder, Head, Limits
-from qviz.decoders.nanodet import NANODET, NanoDetPlus
-from qviz.decoders.picodet import PICODET
+from qviz.decoders.nanodet import NanoDetPlus
 from qviz.decoders.post_process import PostProcess
 from qviz.decoders.ssd import RawSSD
 from qviz.decoders.yolov5 import YOLOv5
 from qviz.decoders.yolov8 import YOLOv8
-from qviz.decoders.yolov8_levels import YOLOV8_LEVELS
 from qviz.decoders.yolox import YOLOX
 from qviz.errors import NoDecoderError, SettingsError
 from qviz.structures import Graph
@@ -43,32 +42,34 @@ DECODERS: dict[str, Decoder] = {
     "centernet": CenterNet(),
     "ssd_raw": RawSSD(),
 }
-"""In the order of choice where several fit: the number of boxes is the best evidence, and a file that does not tell
-objectness is taken for YOLOX before YOLOv8."""
+"""In the order of choice if several fit: the number of boxes is the best evidence, and if a file does not show whether
+it has objectness, YOLOX comes before YOLOv8."""
 
 
 def fitting(graph: Graph) -> tuple[str, ...]:
-    """The names of all decoders that know this head, the best first (the table's order)."""
+    """The names of all decoders that match, in the order of choice."""
     return tuple(name for name, decoder in DECODERS.items() if decoder.matches(graph))
 
 
 def choose(graph: Graph, name: str | None) -> tuple[str, Decoder]:
-    """The decoder asked for, or the first that fits. Raises SettingsError, NoDecoderError."""
+    """The decoder with this name, or the first that matches, with its name.
+
+    Raises:
+        SettingsError: There is no decoder with this name.
+        NoDecoderError: The decoder with this name, or every decoder, does not match; the message begins with a verb.
+    """
     if name is not None and name not in DECODERS:
-        raise SettingsError(f"decoder is {name!r}; known are {', '.join(DECODERS)}.")
+        raise SettingsError(f"decoder is {name!r}; choose one of {', '.join(DECODERS)}.")
     fits = fitting(graph)
     if name is not None and name not in fits:
-        raise NoDecoderError(f"does not fit the decoder {name!r}: {_seen(graph)} {_known()}")
+        raise NoDecoderError(f"does not fit the decoder {name!r}: {_outputs(graph)}")
     if not fits:
-        raise NoDecoderError(f"has outputs that no decoder knows: {_seen(graph)} {_known()}")
+        raise NoDecoderError(f"has outputs that no decoder can read: {_outputs(graph)}")
     chosen = name or fits[0]
     return chosen, DECODERS[chosen]
 
 
-def _seen(graph: Graph) -> str:
+def _outputs(graph: Graph) -> str:
     shapes = ", ".join(f"{tensor.name!r} {list(tensor.shape)} {tensor.dtype}" for tensor in graph.output_tensors())
-    return f"its outputs are {shapes}."
-
-
-def _known() -> str:
-    return "Known: " + "; ".join(f"{name} ({decoder.expects})" for name, decoder in DECODERS.items()) + "."
+    readable = "; ".join(f"{name} ({decoder.expects})" for name, decoder in DECODERS.items())
+    return f"its outputs are {shapes}. Decoders: {readable}."

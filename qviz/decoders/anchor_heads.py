@@ -1,13 +1,14 @@
 """EfficientDet and RetinaNet before their post-processing: anchors on five levels, strides 8 to 128.
 
-Class scores (logits or probabilities) and box encodings ty, tx, th, tw, an output each for all levels, [1, n, classes]
-and [1, n, 4], or one pair a level, [1, h, w, a * classes] and [1, h, w, a * 4], in any order. a anchors a cell of
-height and width `size * 2^octave * sqrt(1/ratio)` and `... * sqrt(ratio)`, size = anchor_scale * stride:
-    cy = ty * height + anchor's    cx likewise    h = exp(th) * height    w = exp(tw) * width      (pixels)
+Class scores (logits or probabilities) and box encodings ty, tx, th, tw, one output each for all levels, [1, n, classes]
+and [1, n, 4], or one pair per level, [1, h, w, a * classes] and [1, h, w, a * 4], in any order. Scores of four classes
+have four columns as encodings do; names or operators tell them apart. There are a anchors per cell of height
+`size * 2^octave * sqrt(1/ratio)` and width `size * 2^octave * sqrt(ratio)`, size = anchor_scale * stride:
+    cy = ty * height + anchor's cy    cx likewise    h = exp(th) * height    w = exp(tw) * width      (pixels)
 
-EfficientDet      9 anchors a cell, octaves outside ratios; the stride is input / cells; no scales on the encodings
+EfficientDet      9 anchors per cell, octaves outside ratios; the stride is input / cells; encodings not scaled
 EfficientDet-Lite the same, with anchors of 3 instead of 4 strides (lite0 to lite2: inputs of 320, 384, 448)
-RetinaNet         6 anchors a cell, ratios outside octaves; encodings scaled by 10, 10, 5, 5; a level that does not
+RetinaNet         6 anchors per cell, ratios outside octaves; encodings scaled by 10, 10, 5, 5; a level that does not
                   divide the input has its anchors on the cells' corners (TensorFlow Object Detection API)
 Sources: google/automl efficientdet/{tf2/anchors, hparams_config}.py; object_detection/anchor_generators/
 multiscale_grid_anchor_generator.py with the settings of ssd_resnet50_v1_fpn.
@@ -15,23 +16,26 @@ multiscale_grid_anchor_generator.py with the settings of ssd_resnet50_v1_fpn.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from qviz.decoders.anchor_outputs import AnchorOutputs, anchor_outputs
-from qviz.decoders.grid import Level, Levels, input_size, levels_of
-from qviz.decoders.head import Decoded, Head, Limits
+from qviz.decoders.grid import Layout, Level, Levels, input_size, layout, levels_of
+from qviz.decoders.head import Decoded, Head, Limits, OutputDecoder
 from qviz.decoders.scores import decoded, ends_in_probabilities, probabilities, strong_rows
-from qviz.decoders.ssd_boxes import SCALES, decode_boxes
-from qviz.errors import ModelError
-from qviz.structures import Graph, Settings
+from qviz.decoders.ssd import SCALES, decode_boxes
+from qviz.structures import Graph, Settings, Tensor
 
 STRIDES = (8, 16, 32, 64, 128)
 RATIOS = (1.0, 2.0, 0.5)
 WITH_BACKGROUND = 91
 """COCO's 90 classes with the background column first."""
+ENCODED = 4
+NAMED_BOXES = re.compile(r"box|loc|encod|regress")
+
+Placed = tuple[Tensor, Layout]
 
 INPUT = Settings(
     mean=(123.675, 116.28, 103.53),
@@ -45,9 +49,62 @@ LITE_INPUT = Settings(mean=(127.0,) * 3, std=(128.0,) * 3).with_defaults(INPUT)
 RETINANET_INPUT = Settings(mean=(127.5,) * 3, std=(127.5,) * 3, resize="stretch", nms_iou=0.6).with_defaults(INPUT)
 
 
+@dataclass(frozen=True, slots=True)
+class AnchorOutputs:
+    """Scores and box encodings: one output over all levels, or one per level, the finest first."""
+
+    scores: tuple[Placed, ...]
+    boxes: tuple[Placed, ...]
+
+    @property
+    def classes(self) -> int:
+        return self.scores[0][1].columns
+
+    def rows(self, head: Head, part: tuple[Placed, ...]) -> np.ndarray:
+        """(n, columns) of all levels."""
+        return np.concatenate([lay.rows(head.values[tensor.index]) for tensor, lay in part])
+
+
+def anchor_outputs(graph: Graph, levels: Levels, per_cell: int) -> AnchorOutputs | None:
+    """The graph's outputs as scores and encodings of `per_cell` anchors per cell, or None if they do not fit."""
+    tensors = graph.output_tensors()
+    if len(tensors) == 2:
+        pairs = [_pair(graph, tensors, levels, per_cell)]
+    elif levels and len(tensors) == 2 * len(levels):
+        pairs = [_pair(graph, tensors, (level,), per_cell) for level in levels]
+    else:
+        return None
+    complete = [pair for pair in pairs if pair is not None]
+    if len(complete) != len(pairs) or len({scores[1].columns for scores, _ in complete}) != 1:
+        return None
+    return AnchorOutputs(tuple(scores for scores, _ in complete), tuple(boxes for _, boxes in complete))
+
+
+def _pair(
+    graph: Graph, tensors: tuple[Tensor, ...], levels: tuple[Level, ...], per_cell: int
+) -> tuple[Placed, Placed] | None:
+    """(scores, encodings) of these levels."""
+    fitting = [(tensor, lay) for tensor in tensors if (lay := layout(tensor.shape, levels, per_cell)) is not None]
+    boxes = [entry for entry in fitting if entry[1].columns == ENCODED]
+    if len(fitting) != 2 or not boxes:
+        return None
+    if len(boxes) == 2:
+        boxes = _boxes_among(graph, boxes)
+    if len(boxes) != 1:
+        return None
+    return (fitting[1] if boxes[0] is fitting[0] else fitting[0]), boxes[0]
+
+
+def _boxes_among(graph: Graph, both: list[Placed]) -> list[Placed]:
+    """Which of two outputs of four columns are encodings, by name or by operator."""
+    names = {index: name for name, index in graph.signature.items()}
+    named = [entry for entry in both if NAMED_BOXES.search(f"{entry[0].name} {names.get(entry[0].index, '')}".lower())]
+    return named if len(named) == 1 else [entry for entry in both if not ends_in_probabilities(graph, entry[0])]
+
+
 @dataclass(slots=True, eq=False)  # not frozen: the Protocol of decoders has plain attributes
-class AnchorHead:
-    """inputs: sizes (sides in pixels) that the family has, () for any. NMS is ours."""
+class AnchorHead(OutputDecoder[AnchorOutputs]):
+    """inputs: the sides in pixels of the family's square inputs, () for any."""
 
     expects: str
     defaults: Settings
@@ -56,37 +113,28 @@ class AnchorHead:
     retinanet: bool
     inputs: tuple[int, ...] = ()
 
-    def matches(self, graph: Graph) -> bool:
+    def parts(self, graph: Graph) -> AnchorOutputs | None:
         size = input_size(graph)
-        wanted = size is not None and (not self.inputs or (size[0] == size[1] and size[0] in self.inputs))
-        return wanted and self._outputs(graph) is not None
+        if size is None or (self.inputs and (size[0] != size[1] or size[0] not in self.inputs)):
+            return None
+        return anchor_outputs(graph, levels_of(graph, STRIDES), self.octaves * len(RATIOS))
 
-    def reads(self, graph: Graph) -> tuple[int, ...]:
-        return ()
+    def classes(self, parts: AnchorOutputs) -> int:
+        return parts.classes - _background(parts.classes)
 
-    def class_count(self, graph: Graph) -> int | None:
-        outputs = self._outputs(graph)
-        return outputs.classes - _background(outputs.classes) if outputs else None
-
-    def decode(self, head: Head, limits: Limits) -> Decoded:
-        outputs = self._outputs(head.graph)
-        if outputs is None:
-            raise ModelError("has no box encodings and class scores for anchors of five levels.")
-        known = all(ends_in_probabilities(head.graph, tensor) for tensor, _ in outputs.scores)
-        scores = probabilities(outputs.rows(head, outputs.scores), known)[:, _background(outputs.classes) :]
+    def decode_parts(self, parts: AnchorOutputs, head: Head, limits: Limits) -> Decoded:
+        certain = all(ends_in_probabilities(head.graph, tensor) for tensor, _ in parts.scores)
+        scores = probabilities(parts.rows(head, parts.scores), certain)[:, _background(parts.classes) :]
         strong = strong_rows(scores, limits)
         anchors = anchors_of(self, levels_of(head.graph, STRIDES), head.width, head.height)[strong]
-        encodings = outputs.rows(head, outputs.boxes)[strong]
+        encodings = parts.rows(head, parts.boxes)[strong]
         boxes = decode_boxes(encodings, anchors, (head.width, head.height), SCALES if self.retinanet else (1.0,) * 4)
         return decoded(boxes, scores[strong], limits)
-
-    def _outputs(self, graph: Graph) -> AnchorOutputs | None:
-        return anchor_outputs(graph, levels_of(graph, STRIDES), self.octaves * len(RATIOS))
 
 
 @lru_cache(maxsize=8)
 def anchors_of(kind: AnchorHead, levels: Levels, width: int, height: int) -> np.ndarray:
-    """(n, 4) cy, cx, h, w normalised to [0, 1]; not to be written to."""
+    """(n, 4) cy, cx, h, w normalised to [0, 1]; cached, so not to be modified."""
     blocks = [_level_anchors(kind, level, width, height) for level in levels]
     normalised: np.ndarray = np.concatenate(blocks) / np.array([height, width] * 2)
     return normalised.astype(np.float32)
@@ -105,7 +153,7 @@ def _level_anchors(kind: AnchorHead, level: Level, width: int, height: int) -> n
 
 
 def _shapes(kind: AnchorHead) -> list[tuple[float, float]]:
-    """Height and width of a cell's anchors, in sizes of the plain one."""
+    """Heights and widths of a cell's anchors, in units of `size`."""
     octaves = [2 ** (step / kind.octaves) for step in range(kind.octaves)]
     if kind.retinanet:
         pairs = [(octave, ratio) for ratio in RATIOS for octave in octaves]
@@ -118,7 +166,7 @@ def _background(columns: int) -> int:
     return 1 if columns == WITH_BACKGROUND else 0
 
 
-WORDS = "scores [1, n, classes] and encodings [1, n, 4], or a pair a level, {} anchors a cell of strides 8 to 128{}"
+WORDS = "scores [1, n, classes] and encodings [1, n, 4], or a pair per level, {} anchors per cell of strides 8 to 128{}"
 EFFICIENTDET = AnchorHead(WORDS.format(9, ""), INPUT, 4.0, 3, False)
 EFFICIENTDET_LITE = AnchorHead(WORDS.format(9, ", input 320, 384 or 448"), LITE_INPUT, 3.0, 3, False, (320, 384, 448))
 RETINANET = AnchorHead(WORDS.format(6, ""), RETINANET_INPUT, 4.0, 2, True)

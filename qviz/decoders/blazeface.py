@@ -1,8 +1,8 @@
-"""BlazeFace and its kin of MediaPipe (palm, pose): boxes relative to anchors without a size, one class.
+"""BlazeFace and other detectors of MediaPipe (palm, pose): boxes relative to anchors without a size, one class.
 
 Regressors [1, n, 4 + 2 * keypoints]: x, y of the centre relative to the anchor, w, h, in pixels of the input, then the
-keypoints, which are not read; scores [1, n, 1], logits. Both may be split by stride. An anchor is its cell's centre,
-each cell having as many as its stride has layers:
+keypoints, which are not read; scores [1, n, 1], logits. Both may be split by stride. An anchor is the centre
+of its cell; a cell has as many as its stride has layers:
     cx = x + anchor's    cy = y + anchor's    w, h as they are      (pixels)    score = sigmoid(logit)
 Source: mediapipe/calculators/tflite/ssd_anchors_calculator.cc (fixed_anchor_size) and
 tflite_tensors_to_detections_calculator.cc. NMS is the plain one; MediaPipe blends overlapping boxes instead.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from qviz.decoders.grid import Levels, cell_count, cells, levels_of
-from qviz.decoders.head import Decoded, Head, Limits
+from qviz.decoders.head import Decoded, Head, Limits, OutputDecoder
 from qviz.decoders.scores import decoded, ends_in_probabilities, probabilities, strong_rows
 from qviz.errors import ModelError
 from qviz.structures import Graph, Settings, Tensor
@@ -25,36 +25,44 @@ LAYERS: tuple[dict[int, int], ...] = (
     {4: 1},  # full range (192)
     {8: 2, 16: 2, 32: 6},  # pose (224), the first palm (256)
 )
-"""stride -> anchors a cell."""
+"""stride -> anchors per cell."""
+
+Parts = tuple[list[Tensor], list[Tensor]]
+"""(regressors, scores), each in the order of strides, the finest first."""
 
 
-class BlazeFace:
-    """NMS is ours."""
+class BlazeFace(OutputDecoder[Parts]):
+    """Regressors and scores with the anchors of MediaPipe."""
 
     expects = "regressors [1, n, 4 + 2 * keypoints] and scores [1, n, 1] with the anchors of MediaPipe's detectors"
     defaults = Settings(
         mean=(127.5,) * 3, std=(127.5,) * 3, channels="rgb", resize="letterbox", nms_iou=0.3, max_detections=100
     )
 
-    def matches(self, graph: Graph) -> bool:
-        return _parts(graph) is not None
+    def parts(self, graph: Graph) -> Parts | None:
+        tensors = graph.output_tensors()
+        if len(tensors) % 2 or any(len(t.shape) != 3 or t.shape[0] not in (1, -1) for t in tensors):
+            return None
+        scores = [t for t in tensors if t.shape[-1] == 1]
+        regressors = [t for t in tensors if t.shape[-1] >= 6 and t.shape[-1] % 2 == 0]
+        if not scores or len(scores) + len(regressors) != len(tensors) or len({t.shape[-1] for t in regressors}) != 1:
+            return None
+        scores, regressors = (sorted(part, key=lambda t: -t.shape[1]) for part in (scores, regressors))
+        counts = [t.shape[1] for t in scores]
+        if counts != [t.shape[1] for t in regressors] or counts not in _counts(graph):
+            return None
+        return regressors, scores
 
-    def reads(self, graph: Graph) -> tuple[int, ...]:
-        return ()
-
-    def class_count(self, graph: Graph) -> int | None:
+    def classes(self, parts: Parts) -> int:
         return 1
 
-    def decode(self, head: Head, limits: Limits) -> Decoded:
-        parts = _parts(head.graph)
-        if parts is None:
-            raise ModelError("has no regressors and scores for the anchors of MediaPipe's detectors.")
-        regressors, scored = parts
-        known = all(ends_in_probabilities(head.graph, tensor) for tensor in scored)
-        scores = probabilities(_rows(head, scored), known)
+    def decode_parts(self, parts: Parts, head: Head, limits: Limits) -> Decoded:
+        regressors, score_tensors = parts
+        certain = all(ends_in_probabilities(head.graph, tensor) for tensor in score_tensors)
+        scores = probabilities(_rows(head, score_tensors), certain)
         strong = strong_rows(scores, limits)
         centres = _rows(head, regressors)[strong, :4]
-        centres[:, :2] += anchors(head.graph)[strong]
+        centres[:, :2] += anchors(head.graph, len(scores))[strong]
         return decoded(from_centres(centres), scores[strong], limits)
 
 
@@ -63,39 +71,21 @@ def _rows(head: Head, tensors: list[Tensor]) -> np.ndarray:
     return np.concatenate([head.values[tensor.index].reshape(-1, tensor.shape[-1]) for tensor in tensors])
 
 
-def _parts(graph: Graph) -> tuple[list[Tensor], list[Tensor]] | None:
-    """(regressors, scores), each in the order of the strides, finer first; None where they are not such."""
-    tensors = graph.output_tensors()
-    if len(tensors) % 2 or any(len(t.shape) != 3 or t.shape[0] not in (1, -1) for t in tensors):
-        return None
-    scores = [t for t in tensors if t.shape[-1] == 1]
-    regressors = [t for t in tensors if t.shape[-1] >= 6 and t.shape[-1] % 2 == 0]
-    if not scores or len(scores) + len(regressors) != len(tensors) or len({t.shape[-1] for t in regressors}) != 1:
-        return None
-    scores, regressors = (sorted(part, key=lambda t: -t.shape[1]) for part in (scores, regressors))
-    counts = [t.shape[1] for t in scores]
-    if counts != [t.shape[1] for t in regressors] or counts not in _counts(graph):
-        return None
-    return regressors, scores
-
-
 def _counts(graph: Graph) -> list[list[int]]:
-    """Rows of the outputs that MediaPipe's detectors have: all on end, or a tensor a stride."""
-    known = []
+    """Numbers of anchors in the outputs of MediaPipe's detectors: in one tensor, or in one per stride."""
+    counts = []
     for layers in LAYERS:
         split = [cell_count(levels) * layers[levels[0].stride] for levels in _single_levels(graph, layers)]
-        known += [[sum(split)], split]
-    return known
+        counts += [[sum(split)], split]
+    return counts
 
 
 def _single_levels(graph: Graph, layers: dict[int, int]) -> list[Levels]:
     return [levels for stride in layers if (levels := levels_of(graph, (stride,)))]
 
 
-def anchors(graph: Graph) -> np.ndarray:
-    """(n, 2) x, y of every anchor in pixels. The number of scores tells which detector it is."""
-    parts = _parts(graph)
-    count = sum(tensor.shape[1] for tensor in parts[1]) if parts else 0
+def anchors(graph: Graph, count: int) -> np.ndarray:
+    """(count, 2) x, y of every anchor in pixels; the number of anchors tells which detector it is."""
     for layers in LAYERS:
         blocks = [
             ((cells(levels)[:, :2] + np.float32(0.5)) * cells(levels)[:, 2:]).repeat(layers[levels[0].stride], axis=0)
@@ -103,4 +93,4 @@ def anchors(graph: Graph) -> np.ndarray:
         ]
         if blocks and sum(map(len, blocks)) == count:
             return np.concatenate(blocks)
-    raise ModelError(f"has {count} anchors, and no detector of MediaPipe has so many at this input size.")
+    raise ModelError(f"has {count} anchors, unlike any detector of MediaPipe at this input size.")

@@ -1,9 +1,9 @@
-"""Boxes decoded inside, and their scores in outputs of their own, NMS left out: YOLO-NAS, PP-YOLOE, DAMO-YOLO.
+"""Decoded boxes, and scores in outputs of their own, without NMS: YOLO-NAS, PP-YOLOE, DAMO-YOLO.
 
-A box a cell, n of strides 8, 16, 32. Boxes [1, n, 4] or [1, 4, n]: x1, y1, x2, y2, or x, y, w, h (centre and size)
-where most boxes would be inside out else; in pixels of the input, or normalised to [0, 1]. Beside them either scores
+One box per cell, n of strides 8, 16, 32. Boxes [1, n, 4] or [1, 4, n]: x1, y1, x2, y2, or x, y, w, h (centre and size)
+if most boxes would be inverted otherwise; in pixels of the input, or normalised to [0, 1]. Besides them either scores
 [1, n, classes] (or columns first; after sigmoid or before), or each box's best score [1, n] and its class [1, n].
-The number of boxes tells it from a head that ends in NMS. Sources: PaddleDetection ppdet/modeling/heads/
+The number of boxes distinguishes it from a head that ends in NMS. Sources: PaddleDetection ppdet/modeling/heads/
 ppyoloe_head.py; super_gradients/training/models/detection_models/yolo_nas; qai_hub_models/models/_shared/yolo.
 """
 
@@ -15,11 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from qviz.decoders.grid import Layout, cell_count, layout, levels_of
-from qviz.decoders.head import Decoded, Head, Limits
+from qviz.decoders.head import Decoded, Head, Limits, OutputDecoder
 from qviz.decoders.rows import NORMALISED_UP_TO
 from qviz.decoders.scores import decoded, ends_in_probabilities, floor_of, probabilities, strong_rows, suppressed
 from qviz.decoders.yolov8 import PYRAMIDS
-from qviz.errors import ModelError
 from qviz.structures import Detections, Graph, Settings, Tensor
 from qviz.structures.boxes import from_centres
 
@@ -28,41 +27,40 @@ BOXES, CLASSES = re.compile(r"box|loc|reg"), re.compile(r"class|label|categor")
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """boxes; scores (n, classes), or the two (n,) rows of best scores and classes."""
+    """Boxes, and scores (n, classes) or two outputs (n,): best scores and their classes, in any order."""
 
     boxes: tuple[Tensor, Layout]
     scores: tuple[Tensor, Layout] | None
     best: tuple[Tensor, ...] = ()
 
 
-class BoxesAndScores:
-    """NMS is ours."""
+class BoxesAndScores(OutputDecoder[Parts]):
+    """Decoded boxes, one per cell, with scores."""
 
-    expects = (
-        "boxes [1, n, 4], decoded, a box a cell, with scores [1, n, classes] or with scores [1, n], classes [1, n]"
-    )
+    expects = "decoded boxes [1, n, 4], one per cell, with scores [1, n, classes] or with scores [1, n], classes [1, n]"
     defaults = Settings(
         mean=(0.0,) * 3, std=(255.0,) * 3, channels="rgb", resize="letterbox", nms_iou=0.7, max_detections=100
     )
 
-    def matches(self, graph: Graph) -> bool:
-        return _parts(graph) is not None
+    def parts(self, graph: Graph) -> Parts | None:
+        tensors = graph.output_tensors()
+        for strides in PYRAMIDS if len(tensors) in (2, 3) else ():
+            levels = levels_of(graph, strides)
+            flat = tuple(t for t in tensors if t.shape in ((1, cell_count(levels)), (-1, cell_count(levels))))
+            rest = [t for t in tensors if t not in flat and len(t.shape) == 3]
+            placed = [(t, lay) for t in rest if (lay := layout(t.shape, levels))]
+            if len(placed) + len(flat) == len(tensors) and (parts := _split(placed, flat)) is not None:
+                return parts
+        return None
 
-    def reads(self, graph: Graph) -> tuple[int, ...]:
-        return ()
+    def classes(self, parts: Parts) -> int | None:
+        return parts.scores[1].columns if parts.scores else None
 
-    def class_count(self, graph: Graph) -> int | None:
-        parts = _parts(graph)
-        return parts.scores[1].columns if parts and parts.scores else None
-
-    def decode(self, head: Head, limits: Limits) -> Decoded:
-        parts = _parts(head.graph)
-        if parts is None:
-            raise ModelError("has no decoded boxes with scores, a box a cell.")
+    def decode_parts(self, parts: Parts, head: Head, limits: Limits) -> Decoded:
         boxes = _corners(_rows(head, parts.boxes), head.width, head.height)
         if parts.scores is not None:
-            known = ends_in_probabilities(head.graph, parts.scores[0])
-            scores = probabilities(_rows(head, parts.scores), known)
+            certain = ends_in_probabilities(head.graph, parts.scores[0])
+            scores = probabilities(_rows(head, parts.scores), certain)
             strong = strong_rows(scores, limits)
             return decoded(boxes[strong], scores[strong], limits)
         best, classes = _score_and_class(head, parts.best)
@@ -70,35 +68,23 @@ class BoxesAndScores:
         return suppressed(candidates[candidates.class_ids >= 0].above(floor_of(limits)), limits)
 
 
-def _rows(head: Head, lying: tuple[Tensor, Layout]) -> np.ndarray:
-    return lying[1].rows(head.values[lying[0].index])
+def _rows(head: Head, placed: tuple[Tensor, Layout]) -> np.ndarray:
+    tensor, lay = placed
+    return lay.rows(head.values[tensor.index])
 
 
-def _parts(graph: Graph) -> Parts | None:
-    tensors = graph.output_tensors()
-    for strides in PYRAMIDS if len(tensors) in (2, 3) else ():
-        levels = levels_of(graph, strides)
-        flat = tuple(t for t in tensors if t.shape in ((1, cell_count(levels)), (-1, cell_count(levels))))
-        lying = [
-            (t, lies) for t in tensors if t not in flat and len(t.shape) == 3 and (lies := layout(t.shape, levels))
-        ]
-        if len(lying) + len(flat) == len(tensors) and (parts := _split(lying, flat)) is not None:
-            return parts
-    return None
-
-
-def _split(lying: list[tuple[Tensor, Layout]], flat: tuple[Tensor, ...]) -> Parts | None:
-    boxes = [entry for entry in lying if entry[1].columns == 4]
+def _split(placed: list[tuple[Tensor, Layout]], flat: tuple[Tensor, ...]) -> Parts | None:
+    boxes = [entry for entry in placed if entry[1].columns == 4]
     if len(boxes) == 2:
         boxes = [entry for entry in boxes if BOXES.search(entry[0].name.lower())]
-    if len(boxes) != 1 or (len(lying), len(flat)) not in ((2, 0), (1, 2)):
+    if len(boxes) != 1 or (len(placed), len(flat)) not in ((2, 0), (1, 2)):
         return None
-    scores = next((entry for entry in lying if entry is not boxes[0]), None)
+    scores = next((entry for entry in placed if entry is not boxes[0]), None)
     return Parts(boxes[0], scores, flat)
 
 
 def _score_and_class(head: Head, rows: tuple[Tensor, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """By name, else by value: classes are whole numbers, and scores are hardly ever."""
+    """(scores, classes) by name, else by value: classes are whole numbers, scores hardly ever."""
     names = {index: name for name, index in head.graph.signature.items()}
     first, second = (head.values[tensor.index].reshape(-1) for tensor in rows)
     one, other = (bool(CLASSES.search(f"{t.name} {names.get(t.index, '')}".lower())) for t in rows)

@@ -1,8 +1,8 @@
 """The cells that a detector predicts from, and output tensors laid out over them.
 
 A level is a feature map: one cell every `stride` pixels, ceil(width / stride) x ceil(height / stride) cells in row
-order. Tensors lie over levels in any of these ways, c values a cell (or c for each of a cell's a boxes):
-(n, c), (1, n, c), (1, c, n) over one or more levels on end; (1, h, w, a * c), (1, a * c, h, w) over one level.
+order. Tensors have c values per cell (or per box, of a boxes per cell) in one of these layouts:
+(n, c), (1, n, c), (1, c, n) over one or more levels in sequence; (1, h, w, a * c), (1, a * c, h, w) over one level.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Levels = tuple[Level, ...]
 
 
 def input_size(graph: Graph) -> tuple[int, int] | None:
-    """(width, height) of the image that the graph reads, or None where it reads no image of a fixed size."""
+    """(width, height) of the input image, or None if the graph has no image input of fixed size."""
     shape = graph.input_tensors()[0].shape if len(graph.inputs) == 1 else ()
     if len(shape) != 4 or min(shape[1:]) < 1:
         return None
@@ -42,7 +42,7 @@ def input_size(graph: Graph) -> tuple[int, int] | None:
 
 
 def levels_of(graph: Graph, strides: Sequence[int]) -> Levels:
-    """The levels of the graph's input size; none where it is not known."""
+    """The levels for the graph's input size; empty if that is unknown."""
     size = input_size(graph)
     return tuple(Level(s, -(-size[1] // s), -(-size[0] // s)) for s in strides) if size else ()
 
@@ -66,20 +66,20 @@ def cells(levels: Levels) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """columns: values a box; first: whether the columns come before the cells (1, c, n)."""
+    """columns: values per box; first: whether the columns come before the cells, as in (1, c, n)."""
 
     columns: int
     first: bool
     per_cell: int = 1
 
     def rows(self, values: np.ndarray) -> np.ndarray:
-        """(n * per_cell, columns) of a tensor that lies so."""
+        """(n * per_cell, columns) of a tensor with this layout."""
         plane = values.reshape(self.columns * self.per_cell, -1).T if self.first else values
         return plane.reshape(-1, self.columns)
 
 
 def layout(shape: Sequence[int], levels: Sequence[Level], per_cell: int = 1) -> Layout | None:
-    """How a tensor lies over levels on end, with `per_cell` boxes a cell; None where it does not."""
+    """The layout of a tensor over these levels with `per_cell` boxes per cell, or None if its shape does not fit."""
     inner = list(shape[1:] if len(shape) > 2 and shape[0] in (1, -1) else shape)
     if not levels or min(inner, default=0) < 1:
         return None

@@ -1,20 +1,29 @@
-"""What a decoder is given and what it gives."""
+"""The interface of decoders."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
+from qviz.errors import ModelError
 from qviz.structures import Detections, Graph, Settings
 from qviz.structures.detections import CANDIDATE_FLOOR
+
+P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """The outputs of one run: values by tensor index, real numbers (dequantized); the input's size in pixels."""
+    """The outputs of one run.
+
+    Attributes:
+        values: Real (dequantized) values by tensor index.
+        width, height: Size of the model's input in pixels.
+    """
 
     graph: Graph
     values: Mapping[int, np.ndarray]
@@ -24,9 +33,14 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Detections below `score` are left out; NMS is class by class at `nms_iou`; at most `max_detections` stay.
+    """Limits of decoding.
 
-    floor: candidates below it are left out.
+    Attributes:
+        score: Minimum score of a detection.
+        nms_iou: IoU above which NMS, class by class, drops the weaker of two boxes.
+        max_detections: Maximum detections per image.
+        class_offset: 1 if class 0 of the head is the background, else 0.
+        floor: Minimum score of a candidate.
     """
 
     score: float
@@ -38,7 +52,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """Boxes in pixels of the model's input. candidates: before NMS, or None where the head hides them."""
+    """Boxes in pixels of the model's input. candidates: those before NMS, None if the head does not give them."""
 
     detections: Detections
     candidates: Detections | None
@@ -47,7 +61,9 @@ class Decoded:
 class Decoder(Protocol):
     """One kind of head.
 
-    expects: the shapes it knows, in words. defaults: the settings of models with this head where nothing else is said.
+    Attributes:
+        expects: The shapes that it reads, in words.
+        defaults: Settings of models with this head, unless others are given.
     """
 
     expects: str
@@ -58,13 +74,51 @@ class Decoder(Protocol):
         ...
 
     def reads(self, graph: Graph) -> tuple[int, ...]:
-        """Inner tensors it wants beside the outputs; those that cannot be had are missing from the head's values."""
+        """Indices of inner tensors that it reads besides the outputs; `Head.values` may lack them."""
         ...
 
     def class_count(self, graph: Graph) -> int | None:
-        """How many classes the head tells apart, where it can be known."""
+        """Number of classes, or None if the graph does not tell."""
         ...
 
     def decode(self, head: Head, limits: Limits) -> Decoded:
-        """Detections of one image, sorted by falling score."""
+        """Detections of one image, sorted by descending score."""
         ...
+
+
+class OutputDecoder(ABC, Generic[P]):
+    """Base of decoders that read the graph's outputs only: `parts` says which output is what.
+
+    Unless a subclass says otherwise, NMS is not in the file and is done here.
+    """
+
+    expects: str
+    defaults: Settings
+
+    @abstractmethod
+    def parts(self, graph: Graph) -> P | None:
+        """The meaning of the outputs, or None if the graph does not end in this head."""
+
+    @abstractmethod
+    def decode_parts(self, parts: P, head: Head, limits: Limits) -> Decoded:
+        """`decode`, with the parts of the head's graph."""
+
+    def matches(self, graph: Graph) -> bool:
+        return self.parts(graph) is not None
+
+    def reads(self, graph: Graph) -> tuple[int, ...]:
+        return ()
+
+    def class_count(self, graph: Graph) -> int | None:
+        parts = self.parts(graph)
+        return self.classes(parts) if parts is not None else None
+
+    def classes(self, parts: P) -> int | None:
+        """Number of classes, or None if the outputs do not tell."""
+        return None
+
+    def decode(self, head: Head, limits: Limits) -> Decoded:
+        parts = self.parts(head.graph)
+        if parts is None:
+            raise ModelError(f"does not have the outputs of this decoder: {self.expects}.")
+        return self.decode_parts(parts, head, limits)

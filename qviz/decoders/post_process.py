@@ -1,8 +1,8 @@
-"""The four tensors of TFLite_Detection_PostProcess: boxes, classes, scores and, mostly, a count.
+"""The outputs of TFLite_Detection_PostProcess: boxes, classes, scores and, mostly, a count.
 
 Source: tensorflow/lite/kernels/detection_postprocess.cc. boxes (1, n, 4) ymin, xmin, ymax, xmax normalised to [0, 1];
-classes (1, n) zero-based without background; scores (1, n); count (1,). The exporters put them in any order, some
-leave the count out; where the operator is in the file its own outputs decide, else names, else the values.
+classes (1, n) zero-based without background; scores (1, n); count (1,). Exporters put them in any order, and
+some omit the count. If the operator is in the file its own outputs decide, else names, else values.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import re
 import numpy as np
 
 from qviz.decoders.head import Decoded, Head, Limits
-from qviz.decoders.ssd_boxes import candidates_of, decode_boxes
+from qviz.decoders.scores import candidates_of
+from qviz.decoders.ssd import decode_boxes
 from qviz.structures import Detections, Graph, Op, Settings, Tensor
 
 KIND = "TFLite_Detection_PostProcess"
@@ -20,7 +21,7 @@ MEANINGS = {"boxes": r"box|location", "classes": r"class|label|categor", "scores
 
 
 class PostProcess:
-    """NMS is inside the file; candidates are read at the operator's inputs."""
+    """NMS is in the file; candidates are read from the operator's inputs."""
 
     expects = "boxes [1, n, 4], classes [1, n], scores [1, n] and perhaps a count [1], in any order"
     defaults = Settings(
@@ -40,14 +41,14 @@ class PostProcess:
         return int(count) if isinstance(count, (int, float)) else None
 
     def decode(self, head: Head, limits: Limits) -> Decoded:
-        part = _parts(head)
-        count = round(float(part["count"].reshape(-1)[0])) if "count" in part else None
-        scores = part["scores"].reshape(-1)[:count].clip(0, 1)
+        outputs = _outputs(head)
+        count = round(float(outputs["count"].reshape(-1)[0])) if "count" in outputs else None
+        scores = outputs["scores"].reshape(-1)[:count].clip(0, 1)
         order = np.argsort(-scores, kind="stable")
         order = order[scores[order] >= max(limits.score, 1e-9)][: limits.max_detections]  # unused rows score 0
-        boxes = part["boxes"].reshape(-1, 4)[order][:, [1, 0, 3, 2]] * _size(head)
-        found = Detections.of(boxes, scores[order], np.rint(part["classes"].reshape(-1)[order]))
-        return Decoded(_shifted(found, limits.class_offset), _candidates(head, limits.floor))
+        boxes = outputs["boxes"].reshape(-1, 4)[order][:, [1, 0, 3, 2]] * _size(head)
+        detections = Detections.of(boxes, scores[order], np.rint(outputs["classes"].reshape(-1)[order]))
+        return Decoded(_without_background(detections, limits.class_offset), _candidates(head, limits.floor))
 
 
 def _size(head: Head) -> np.ndarray:
@@ -55,39 +56,39 @@ def _size(head: Head) -> np.ndarray:
 
 
 def _op(graph: Graph) -> Op | None:
-    return next((op for op in reversed(graph.ops) if op.kind == KIND), None)  # it is the last, or nearly so
+    return next((op for op in reversed(graph.ops) if op.kind == KIND), None)  # mostly the last one
 
 
-def _shifted(found: Detections, offset: int) -> Detections:
-    """Classes counted from zero where the file counts background as class 0."""
-    shifted = Detections(found.boxes, found.scores, found.class_ids - np.int32(offset))
+def _without_background(detections: Detections, offset: int) -> Detections:
+    """Class ids from zero, without the background where `offset` is 1."""
+    shifted = Detections(detections.boxes, detections.scores, detections.class_ids - np.int32(offset))
     return shifted[shifted.class_ids >= 0]
 
 
-def _parts(head: Head) -> dict[str, np.ndarray]:
-    """boxes, classes, scores and perhaps count, told apart by the strongest evidence there is."""
-    known = _by_operator(head.graph)
-    if known is None:
-        shaped = _by_shape(head.graph)
-        assert shaped is not None, "matches() came first"
-        boxes, rows, count = shaped
-        known = {"boxes": boxes.index, **(_by_name(head.graph, rows) or _by_value(head, rows))}
-        known |= {"count": count.index} if count is not None else {}
-    return {name: head.values[index] for name, index in known.items()}
+def _outputs(head: Head) -> dict[str, np.ndarray]:
+    """boxes, classes, scores and perhaps count, identified by the strongest evidence that there is."""
+    indices = _by_operator(head.graph)
+    if indices is None:
+        by_shape = _by_shape(head.graph)
+        assert by_shape is not None, "matches() is called first"
+        boxes, rows, count = by_shape
+        indices = {"boxes": boxes.index, **(_by_name(head.graph, rows) or _by_value(head, rows))}
+        indices |= {"count": count.index} if count is not None else {}
+    return {name: head.values[index] for name, index in indices.items()}
 
 
 def _by_operator(graph: Graph) -> dict[str, int] | None:
-    """The operator's outputs have a fixed order (and mostly no shape); a conversion behind them is followed."""
+    """The operator's outputs, which have a fixed order (and mostly no shape), or their conversions."""
     op = _op(graph)
     if op is None or len(op.outputs) < 3:
         return None
-    behind = {t: t for t in op.outputs}
+    final = {t: t for t in op.outputs}
     for later in graph.ops[op.order + 1 :]:
         if later.kind in ("QUANTIZE", "DEQUANTIZE"):
-            behind = {first: later.outputs[0] if last == later.inputs[0] else last for first, last in behind.items()}
+            final = {first: later.outputs[0] if last == later.inputs[0] else last for first, last in final.items()}
     names = ("boxes", "classes", "scores", "count")
-    known = {name: behind[t] for name, t in zip(names, op.outputs, strict=False) if behind[t] in graph.outputs}
-    return known if {"boxes", "classes", "scores"} <= set(known) else None
+    indices = {name: final[t] for name, t in zip(names, op.outputs, strict=False) if final[t] in graph.outputs}
+    return indices if {"boxes", "classes", "scores"} <= set(indices) else None
 
 
 def _by_shape(graph: Graph) -> tuple[Tensor, list[Tensor], Tensor | None] | None:
@@ -105,17 +106,17 @@ def _by_shape(graph: Graph) -> tuple[Tensor, list[Tensor], Tensor | None] | None
 
 def _by_name(graph: Graph, rows: list[Tensor]) -> dict[str, int] | None:
     names = {index: name for name, index in graph.signature.items()}
-    known: dict[str, int] = {}
+    indices: dict[str, int] = {}
     for tensor in rows:
         text = f"{tensor.name} {names.get(tensor.index, '')}".lower()
         meanings = [meaning for meaning in ("classes", "scores") if re.search(MEANINGS[meaning], text)]
         if len(meanings) == 1:
-            known[meanings[0]] = tensor.index
-    return known if len(known) == 2 else None
+            indices[meanings[0]] = tensor.index
+    return indices if len(indices) == 2 else None
 
 
 def _by_value(head: Head, rows: list[Tensor]) -> dict[str, int]:
-    """Classes are whole numbers; scores lie in [0, 1], fall, and are hardly ever whole."""
+    """Classes are whole numbers; scores are in [0, 1] and hardly ever whole."""
     first, second = (head.values[t.index].reshape(-1) for t in rows)
     first_is_classes = _whole(first) and (not _whole(second) or first.max(initial=0) > 1)
     classes, scores = rows if first_is_classes else reversed(rows)
@@ -132,7 +133,7 @@ def _candidates(head: Head, floor: float) -> Detections | None:
 
 
 def score_columns(graph: Graph) -> tuple[int, int] | None:
-    """(tensor, first column): the class scores that go into the operator, and where classes begin after background."""
+    """(tensor, first class column) of the class scores that the operator reads; column 0 may be the background."""
     op = _op(graph)
     if op is None or len(op.inputs) != 3 or op.inputs[1] is None:
         return None
@@ -141,7 +142,7 @@ def score_columns(graph: Graph) -> tuple[int, int] | None:
 
 
 def anchor_rows(head: Head) -> tuple[np.ndarray, np.ndarray] | None:
-    """(boxes (n, 4), scores (n, classes) without background): the operator's inputs, decoded as it decodes them."""
+    """(boxes (n, 4), scores (n, classes) without background) from the operator's inputs, decoded as it does."""
     op = _op(head.graph)
     if op is None or len(op.inputs) != 3 or any(index not in head.values for index in op.inputs):
         return None

@@ -1,7 +1,7 @@
-"""From scores to candidates and detections: the last steps of every head whose NMS is ours.
+"""The last steps of most heads: from scores to candidates, and through non-maximum suppression to detections.
 
-Scores are probabilities in [0, 1]. Where a head leaves the sigmoid out they are logits: nearly all cells show
-background, so the mean of logits is far below zero and that of probabilities is not.
+Scores are probabilities in [0, 1]. Heads without their final sigmoid give logits: nearly all cells are background, so
+the mean of logits is far below zero, and that of probabilities is not.
 """
 
 from __future__ import annotations
@@ -9,33 +9,35 @@ from __future__ import annotations
 import numpy as np
 
 from qviz.decoders.head import Decoded, Limits
-from qviz.decoders.nms import suppress
-from qviz.decoders.ssd_boxes import candidates_of
 from qviz.structures import Detections, Graph, Op, Tensor
+from qviz.structures.boxes import iou_matrix
+from qviz.structures.detections import CANDIDATE_FLOOR
 
+MAX_CANDIDATES = 5000
+"""Of more candidates only the best are used: the others could not become detections."""
 LOGITS_BELOW = -0.5
-"""The mean of a whole head's scores under which they must be logits; coarse quantization does not carry 0 so far."""
+"""A mean score of all cells below this means logits; coarse quantization does not move 0 that far."""
 
 MOVES = frozenset({"RESHAPE", "CONCATENATION", "QUANTIZE", "DEQUANTIZE", "TRANSPOSE", "SQUEEZE"})
-"""Operators that hand values on as they are."""
+"""Operators that pass values on unchanged."""
 
 
 def sigmoid(values: np.ndarray) -> np.ndarray:
     """Logits to probabilities."""
-    likely: np.ndarray = 1 / (1 + np.exp(-np.clip(values, -60, 60)))
-    return likely
+    scores: np.ndarray = 1 / (1 + np.exp(-np.clip(values, -60, 60)))
+    return scores
 
 
-def probabilities(values: np.ndarray, known: bool = False) -> np.ndarray:
-    """Scores of any size as probabilities; known: the graph says that they are."""
-    logits = not known and values.size > 0 and float(values.mean()) < LOGITS_BELOW
+def probabilities(values: np.ndarray, certain: bool = False) -> np.ndarray:
+    """Scores of any shape as probabilities; `certain`: the graph shows that they are probabilities."""
+    logits = not certain and values.size > 0 and float(values.mean()) < LOGITS_BELOW
     return sigmoid(values) if logits else np.clip(values, 0, 1)
 
 
 def ends_in_probabilities(graph: Graph, tensor: Tensor) -> bool:
-    """Whether a LOGISTIC or SOFTMAX made a tensor of scores, seen through operators that only move values."""
+    """Whether a LOGISTIC or SOFTMAX computes a tensor of scores, operators that only move values aside."""
     op: Op | None = graph.producer(tensor.index)
-    for _ in graph.ops:  # a damaged file may go in circles
+    for _ in graph.ops:  # a damaged file may have a cycle
         if op is None or op.kind not in MOVES or not op.inputs or op.inputs[0] is None:
             break
         op = graph.producer(op.inputs[0])
@@ -43,22 +45,54 @@ def ends_in_probabilities(graph: Graph, tensor: Tensor) -> bool:
 
 
 def floor_of(limits: Limits) -> float:
-    """The score from which a box of the head is worth decoding."""
+    """The minimum score of boxes that need decoding."""
     return min(limits.score, limits.floor)
 
 
 def strong_rows(scores: np.ndarray, limits: Limits) -> np.ndarray:
-    """(k,) indices of the rows whose best score (n, classes) reaches the floor: the rest need no box."""
+    """(k,) indices of the rows of scores (n, classes) that need decoding."""
     return np.flatnonzero(scores.max(axis=1, initial=0) >= floor_of(limits))
 
 
 def decoded(boxes: np.ndarray, scores: np.ndarray, limits: Limits) -> Decoded:
-    """boxes (n, 4) xyxy pixels of the input and scores (n, classes) to candidates, and through NMS to detections."""
+    """Candidates and detections from boxes (n, 4), xyxy pixels of the input, and scores (n, classes)."""
     candidates = candidates_of(boxes, scores[:, limits.class_offset :], floor_of(limits))
     return suppressed(candidates, limits)
 
 
 def suppressed(candidates: Detections, limits: Limits) -> Decoded:
-    """Candidates of any score through NMS."""
-    found = suppress(candidates.above(limits.score), limits.nms_iou, limits.max_detections)
-    return Decoded(found, candidates.above(limits.floor))
+    """Detections from candidates by NMS."""
+    detections = suppress(candidates.above(limits.score), limits.nms_iou, limits.max_detections)
+    return Decoded(detections, candidates.above(limits.floor))
+
+
+def candidates_of(boxes: np.ndarray, scores: np.ndarray, floor: float = CANDIDATE_FLOOR) -> Detections:
+    """Every pair of a box (n, 4) and a class whose score (n, classes) is at least `floor`; no background column."""
+    anchor, class_id = np.nonzero(scores >= floor)
+    values = scores[anchor, class_id]
+    best = np.argsort(-values, kind="stable")[:MAX_CANDIDATES]
+    return Detections.of(boxes[anchor[best]], values[best], class_id[best])
+
+
+def suppress(candidates: Detections, iou: float, max_detections: int) -> Detections:
+    """Greedy NMS: candidates that no better one of their class overlaps by more than `iou`, by descending score."""
+    candidates = candidates.by_score()[:MAX_CANDIDATES]
+    survives = np.ones(len(candidates), bool)
+    for class_id in np.unique(candidates.class_ids):
+        members = np.flatnonzero(candidates.class_ids == class_id)
+        survives[members] = _survivors(candidates.boxes[members], iou, max_detections)
+    return candidates[survives][:max_detections]
+
+
+def _survivors(boxes: np.ndarray, iou: float, max_survivors: int) -> np.ndarray:
+    """(n,) bool for boxes sorted by descending score."""
+    alive = np.ones(len(boxes), bool)
+    survivors = 0
+    for best in range(len(boxes)):
+        if alive[best]:
+            survivors += 1
+            if survivors == max_survivors:
+                alive[best + 1 :] = False
+                break
+            alive[best + 1 :] &= iou_matrix(boxes[best : best + 1], boxes[best + 1 :])[0] <= iou
+    return alive

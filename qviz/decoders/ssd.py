@@ -1,8 +1,11 @@
 """A raw SSD head: box encodings (1, n, 4) and class scores (1, n, classes), with anchors.
 
-Anchors, in this order: a third output or a constant (n, 4) of the file; else those of the OD API's
-`ssd_anchor_generator` for MobileNet, if they come to n. Scores are taken as probabilities where a LOGISTIC or SOFTMAX
-ends the head, else they go through a sigmoid.
+The anchors are a third output or a constant (n, 4) of the file, else those of the Object Detection API's
+`ssd_anchor_generator` for MobileNet, if there are n. Scores are probabilities if a LOGISTIC or SOFTMAX ends the head,
+else logits.
+
+Source of the box coder: FasterRcnnBoxCoder (object_detection/box_coders/faster_rcnn_box_coder.py) and the kernel of
+TFLite_Detection_PostProcess.
 """
 
 from __future__ import annotations
@@ -12,46 +15,45 @@ from dataclasses import replace
 
 import numpy as np
 
-from qviz.decoders.head import Decoded, Head, Limits
+from qviz.decoders.head import Decoded, Head, Limits, OutputDecoder
 from qviz.decoders.scores import decoded, ends_in_probabilities, sigmoid
-from qviz.decoders.ssd_boxes import decode_boxes
-from qviz.errors import ModelError
 from qviz.structures import Graph, Settings, Tensor
+from qviz.structures.boxes import from_centres
 
 WITH_BACKGROUND = frozenset({91, 81, 21})
 """COCO's 90, COCO's 80 and VOC's 20 classes with the background column first."""
+SCALES = (10.0, 10.0, 5.0, 5.0)
+"""y, x, h, w scale of the box coder in every SSD of the Object Detection API."""
 
 
-class RawSSD:
-    """NMS is ours."""
+class RawSSD(OutputDecoder[tuple[Tensor, Tensor]]):
+    """The parts are encodings and scores."""
 
     expects = "encodings [1, n, 4] and class scores [1, n, classes], with anchors [n, 4] as an output or a constant"
     defaults = Settings(
         mean=(127.5,) * 3, std=(127.5,) * 3, channels="rgb", resize="stretch", nms_iou=0.6, max_detections=100
     )
 
-    def matches(self, graph: Graph) -> bool:
+    def parts(self, graph: Graph) -> tuple[Tensor, Tensor] | None:
         pair = _pair(graph)
-        return pair is not None and (_anchors_tensor(graph, pair[0].shape[1]) is not None or _standard(pair[0]))
+        if pair is None or (_anchors_tensor(graph, pair[0].shape[1]) is None and not _standard(pair[0])):
+            return None
+        return pair
 
     def reads(self, graph: Graph) -> tuple[int, ...]:
         pair = _pair(graph)
         anchors = _anchors_tensor(graph, pair[0].shape[1]) if pair else None
         return (anchors.index,) if anchors is not None else ()
 
-    def class_count(self, graph: Graph) -> int | None:
-        pair = _pair(graph)
-        return _classes(pair[1].shape[-1]) if pair else None
+    def classes(self, parts: tuple[Tensor, Tensor]) -> int:
+        return _classes(parts[1].shape[-1])
 
-    def decode(self, head: Head, limits: Limits) -> Decoded:
-        pair = _pair(head.graph)
-        if pair is None:
-            raise ModelError("has no pair of box encodings and class scores.")
-        encodings, scores = (head.values[t.index][0] for t in pair)
-        if not ends_in_probabilities(head.graph, pair[1]):
+    def decode_parts(self, parts: tuple[Tensor, Tensor], head: Head, limits: Limits) -> Decoded:
+        encodings, scores = (head.values[tensor.index][0] for tensor in parts)
+        if not ends_in_probabilities(head.graph, parts[1]):
             scores = sigmoid(scores)
         background = max(limits.class_offset, scores.shape[-1] - _classes(scores.shape[-1]))
-        boxes = decode_boxes(encodings, _anchors(head, pair[0]), (head.width, head.height))
+        boxes = decode_boxes(encodings, _anchors(head, parts[0]), (head.width, head.height))
         return decoded(boxes, scores[:, background:], replace(limits, class_offset=0))
 
 
@@ -60,7 +62,7 @@ def _classes(columns: int) -> int:
 
 
 def _pair(graph: Graph) -> tuple[Tensor, Tensor] | None:
-    """(encodings, scores), or None. Two outputs of four columns are told apart by name or not at all."""
+    """(encodings, scores), or None. Two outputs of four columns are told apart only by name."""
     outputs = [t for t in graph.output_tensors() if len(t.shape) == 3 and t.shape[0] == 1]
     fours = [t for t in outputs if t.shape[-1] == 4]
     if len(fours) == 2:
@@ -73,7 +75,7 @@ def _pair(graph: Graph) -> tuple[Tensor, Tensor] | None:
 
 
 def _anchors_tensor(graph: Graph, count: int) -> Tensor | None:
-    """(n, 4) or (1, n, 4): an output first, else the one constant of that shape."""
+    """(n, 4) or (1, n, 4): an output, else the only constant of that shape."""
     shapes = ((count, 4), (1, count, 4))
     outputs = [t for t in graph.output_tensors() if t.shape == (count, 4)]
     constants = [t for t in graph.tensors if t.constant and t.shape in shapes and t.dtype == "float32"]
@@ -92,7 +94,7 @@ def _standard(encodings: Tensor) -> bool:
 
 
 def mobilenet_anchors() -> np.ndarray:
-    """(1917, 4) cy, cx, h, w of the OD API's SSD MobileNet at 300 x 300.
+    """(1917, 4) cy, cx, h, w of the Object Detection API's SSD MobileNet at 300 x 300.
 
     Source: object_detection/anchor_generators/multiple_grid_anchor_generator.py with 6 layers, scales .2 to .95,
     reduce_boxes_in_lowest_layer and the interpolated scale; the zoo's pipelines write the last ratio as 0.3333.
@@ -113,3 +115,18 @@ def _layer(grid: int, scale: float, following: float, lowest: bool) -> np.ndarra
     cy, cx = np.meshgrid(centres, centres, indexing="ij")
     cells = np.stack([cy, cx], axis=-1).reshape(-1, 1, 2).repeat(len(shapes), axis=1)
     return np.concatenate([cells, np.broadcast_to(sides, (*cells.shape[:2], 2))], axis=-1).reshape(-1, 4)
+
+
+def decode_boxes(
+    encodings: np.ndarray, anchors: np.ndarray, size: tuple[int, int], scales: tuple[float, ...] = SCALES
+) -> np.ndarray:
+    """(n, 4) xyxy pixels of an input of `size` = (width, height).
+
+    encodings (n, 4) are ty, tx, th, tw, and anchors (n, 4) cy, cx, h, w normalised to [0, 1].
+    """
+    ty, tx, th, tw = (encodings / np.array(scales, np.float32)).T
+    cy, cx, h, w = anchors.T
+    # exp would overflow for a broken head; its boxes are as wide as the image
+    centres = [tx * w + cx, ty * h + cy, np.exp(np.minimum(tw, 10)) * w, np.exp(np.minimum(th, 10)) * h]
+    pixels = np.stack(centres, axis=1) * np.array([*size, *size], np.float32)
+    return from_centres(pixels).astype(np.float32)

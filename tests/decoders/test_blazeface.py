@@ -75,5 +75,5 @@ def test_probabilities_stay_as_they_are():
 )
 def test_anchors_of_the_known_detectors(side, count, index, place):
     graph = graph_of((1, count, 16), (1, count, 1), size=(side, side))
-    assert anchors(graph).shape == (count, 2)
-    np.testing.assert_allclose(anchors(graph)[index], place)
+    assert anchors(graph, count).shape == (count, 2)
+    np.testing.assert_allclose(anchors(graph, count)[index], place)

@@ -27,7 +27,7 @@ def test_a_decoder_that_does_not_fit_is_refused() -> None:
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(SettingsError) as caught:
         choose(ODD, "yolo99")
-    assert str(caught.value) == f"decoder is 'yolo99'; known are {', '.join(DECODERS)}."
+    assert str(caught.value) == f"decoder is 'yolo99'; choose one of {', '.join(DECODERS)}."
 
 
 def test_the_table_is_asked_in_its_order_unless_told() -> None:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from qviz.decoders import DECODERS
-from qviz.decoders.nanodet import NANODET, NanoDetPlus
-from qviz.decoders.picodet import PICODET
-from qviz.decoders.yolov8_levels import YOLOV8_LEVELS
+from qviz.decoders.distance_heads import NANODET, PICODET, YOLOV8_LEVELS
+from qviz.decoders.nanodet import NanoDetPlus
 from qviz.errors import ModelError
 from tests.decoders.heads import BOX, CELL, CELLS, CLASS, LIMITS, assert_planted, graph_of, head_of
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qviz.decoders.nms import suppress
+from qviz.decoders.scores import suppress
 from qviz.structures import Detections
 
 

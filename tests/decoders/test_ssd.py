@@ -8,8 +8,8 @@ from ai_edge_litert.interpreter import Interpreter
 
 from qviz.decoders import Decoded, Limits
 from qviz.decoders.post_process import KIND
-from qviz.decoders.ssd import RawSSD, mobilenet_anchors
-from qviz.decoders.ssd_boxes import candidates_of, decode_boxes
+from qviz.decoders.scores import candidates_of
+from qviz.decoders.ssd import RawSSD, decode_boxes, mobilenet_anchors
 from qviz.structures import Graph
 from qviz.tflite.schema import read_graph
 from tests.conftest import Sample

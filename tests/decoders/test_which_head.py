@@ -56,7 +56,7 @@ SEVERAL = [
     ],
 )
 def test_an_unknown_head_is_refused_with_what_was_seen_and_what_is_known(graph):
-    with pytest.raises(NoDecoderError, match=r"Identity_0.*Known: .*yolox"):
+    with pytest.raises(NoDecoderError, match=r"Identity_0.*Decoders: .*yolox"):
         choose(graph, None)
 
 

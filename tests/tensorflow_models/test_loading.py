@@ -16,7 +16,7 @@ from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
 from qviz.errors import ModelError, NoDecoderError
-from qviz.features.detection.detect import detect_images
+from qviz.features.detection.inference import detect_images
 from qviz.features.detection.models import (
     LoadedModel,
     ModelSource,
@@ -79,7 +79,7 @@ def test_keras_files_and_an_open_batch(exports: Path, engine: LocalEngine) -> No
     for other in others:
         np.testing.assert_allclose(other, first, atol=1e-6)
     for source in sources:
-        with pytest.raises(NoDecoderError, match=r"has outputs that no decoder knows.*\[1, 16, 2\] float32") as caught:
+        with pytest.raises(NoDecoderError, match=r"has outputs that no decoder can read.*\[1, 16, 2\] float32") as caught:
             load_model(engine, source)
         assert str(caught.value).startswith(source.name)
 

@@ -78,7 +78,7 @@ def _traced(
     objects: Sequence[FoundObject], number: int, quickly: bool, image: str,
 ) -> Trace:  # fmt: skip
     chosen = objects[number]
-    takeover = Takeover(networks, *runs, chosen.read.wanted)
+    takeover = Takeover(networks, *runs, chosen.read.tensors)
     last = len(takeover.steps)
 
     def at(cut: int) -> float:

@@ -1,0 +1,165 @@
+"""Heads with binned distances to the four sides of a box, as Generalized Focal Loss introduced them.
+
+PicoDet and NanoDet end so, and YOLOv8 and YOLO11 where they are cut off before the decoding (for accelerators that
+quantize it badly). Per level there are two outputs: scores (after sigmoid or before), one column per class, and
+distances, 4 x bins logits. In pixels of the input, for a cell of a level with its stride:
+    distance = stride * sum_k k * softmax(bins)_k      for left, top, right, bottom, in this order
+    box      = cx - left, cy - top, cx + right, cy + bottom      cx = (column + shift) * stride, cy likewise
+shift is half a cell, and 0 in NanoDet-Plus.
+
+Levels are recognised by their number of cells, and distances by their columns (each family has its number of bins); in
+doubt by name, by the operator that computes them, and last by their values. The order of outputs does not matter.
+
+Sources: arXiv 2006.04388; nanodet/model/head/nanodet_head.py and nanodet_plus_head.py; PaddleDetection
+ppdet/modeling/heads/pico_head.py and configs/picodet (its input); ultralytics/nn/modules/head.py.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from qviz.decoders.grid import Layout, Level, cells, layout, levels_of
+from qviz.decoders.head import Decoded, Head, Limits, OutputDecoder
+from qviz.decoders.scores import decoded, ends_in_probabilities, probabilities, strong_rows
+from qviz.decoders.yolov8 import YOLOv8
+from qviz.errors import ModelError
+from qviz.structures import Graph, Settings, Tensor
+
+SCORES, DISTANCES = re.compile(r"cls|class|score|conf"), re.compile(r"dis|reg|box|bin|loc")
+
+
+@dataclass(frozen=True, slots=True)
+class LevelOutputs:
+    """The two outputs of one level; `certain`: shapes, names or operators tell which is which."""
+
+    level: Level
+    scores: tuple[Tensor, Layout]
+    distances: tuple[Tensor, Layout]
+    certain: bool
+
+
+@dataclass(slots=True, eq=False)  # not frozen: the Protocol of decoders has plain attributes
+class DistanceHead(OutputDecoder[list[LevelOutputs]]):
+    """One output of scores and one of distances per level. bins: possible numbers of bins per side."""
+
+    expects: str
+    defaults: Settings
+    strides: tuple[int, ...]
+    bins: tuple[int, ...]
+
+    def parts(self, graph: Graph) -> list[LevelOutputs] | None:
+        """The outputs of each level, the finest first."""
+        levels, tensors = levels_of(graph, self.strides), graph.output_tensors()
+        if not levels or len(tensors) != 2 * len(levels):
+            return None
+        pairs = [pair for level in levels if (pair := _pair(graph, level, tensors, self.bins)) is not None]
+        columns = {(pair.scores[1].columns, pair.distances[1].columns) for pair in pairs}
+        return pairs if len(pairs) == len(levels) and len(columns) == 1 else None
+
+    def classes(self, parts: list[LevelOutputs]) -> int:
+        return parts[0].scores[1].columns
+
+    def decode_parts(self, parts: list[LevelOutputs], head: Head, limits: Limits) -> Decoded:
+        values = [_scores_and_distances(head, output) for output in parts]
+        scores, distances = (np.concatenate(arrays) for arrays in zip(*values, strict=True))
+        certain = all(ends_in_probabilities(head.graph, output.scores[0]) for output in parts)
+        grid = cells(tuple(output.level for output in parts))
+        return decode_distances(probabilities(scores, certain), distances, grid, 0.5, limits)
+
+
+def _pair(graph: Graph, level: Level, tensors: tuple[Tensor, ...], bins: tuple[int, ...]) -> LevelOutputs | None:
+    fitting = [(tensor, lay) for tensor in tensors if (lay := layout(tensor.shape, (level,))) is not None]
+    if len(fitting) != 2:
+        return None
+    distances = [entry for entry in fitting if entry[1].columns in {4 * count for count in bins}]
+    if not distances:
+        return None
+    if len(distances) == 1:
+        other = fitting[1] if distances[0] is fitting[0] else fitting[0]
+        return LevelOutputs(level, other, distances[0], True)
+    first, second = fitting
+    in_order = _scores_come_first(graph, first[0], second[0])
+    scores, sides = (second, first) if in_order is False else (first, second)
+    return LevelOutputs(level, scores, sides, in_order is not None)
+
+
+def _scores_come_first(graph: Graph, first: Tensor, second: Tensor) -> bool | None:
+    """Whether the first is the scores and the second the distances, by name or by operator; None if in doubt."""
+    names = {index: name for name, index in graph.signature.items()}
+    texts = [f"{tensor.name} {names.get(tensor.index, '')}".lower() for tensor in (first, second)]
+    evidence = (
+        [bool(SCORES.search(text)) for text in texts],
+        [not DISTANCES.search(text) for text in texts],
+        [ends_in_probabilities(graph, tensor) for tensor in (first, second)],
+    )
+    return next((one for one, other in evidence if one != other), None)
+
+
+def _scores_and_distances(head: Head, output: LevelOutputs) -> tuple[np.ndarray, np.ndarray]:
+    """(scores, distances) as rows; in doubt, scores are the ones in [0, 1]."""
+    first, second = (lay.rows(head.values[tensor.index]) for tensor, lay in (output.scores, output.distances))
+    if output.certain:
+        return first, second
+    if _within_one(first) != _within_one(second):
+        return (first, second) if _within_one(first) else (second, first)
+    raise ModelError(
+        f"has two outputs of {first.shape[1]} columns at stride {output.level.stride}, and neither name nor values tell"
+        " scores from distances. Export it with names such as cls_8 and reg_8, or with the sigmoid inside."
+    )
+
+
+def _within_one(values: np.ndarray) -> bool:
+    return bool(values.min(initial=0) >= -0.01 and values.max(initial=0) <= 1.01)
+
+
+def decode_distances(
+    scores: np.ndarray, distances: np.ndarray, grid: np.ndarray, shift: float, limits: Limits
+) -> Decoded:
+    """Detections from scores (n, classes), distances (n, 4 * bins) logits and grid (n, 3) column, row, stride."""
+    strong = strong_rows(scores, limits)
+    grid = grid[strong]
+    bins = distances[strong].reshape(len(strong), 4, distances.shape[-1] // 4)
+    sides = _expected(bins) * grid[:, 2:]  # [n, left top right bottom]
+    centres = (grid[:, :2] + np.float32(shift)) * grid[:, 2:]
+    boxes = np.concatenate([centres - sides[:, :2], centres + sides[:, 2:]], axis=1)
+    return decoded(boxes, scores[strong], limits)
+
+
+def _expected(logits: np.ndarray) -> np.ndarray:
+    """(n, 4) mean bin of each side, from logits (n, 4, bins)."""
+    weights = np.exp(logits - logits.max(axis=2, keepdims=True))
+    bins = np.arange(logits.shape[2], dtype=np.float32)
+    expected: np.ndarray = weights @ bins / weights.sum(axis=2)
+    return expected
+
+
+def distance_head(defaults: Settings, strides: tuple[int, ...], bins: tuple[int, ...]) -> DistanceHead:
+    """The decoder of a family."""
+    levels = ", ".join(str(stride) for stride in strides)
+    columns = " or ".join(str(4 * count) for count in bins)
+    words = f"for each stride of {levels} scores [n, classes] and distances [n, {columns}], in any order"
+    return DistanceHead(words, defaults, strides, bins)
+
+
+NANODET_INPUT = Settings(
+    mean=(103.53, 116.28, 123.675),
+    std=(57.375, 57.12, 58.395),
+    channels="bgr",
+    resize="stretch",
+    nms_iou=0.6,
+    max_detections=100,
+)
+PICODET_INPUT = Settings(
+    mean=(123.675, 116.28, 103.53),
+    std=(58.395, 57.12, 57.375),
+    channels="rgb",
+    resize="stretch",
+    nms_iou=0.6,
+    max_detections=100,
+)
+NANODET = distance_head(NANODET_INPUT, (8, 16, 32), (8, 11))
+PICODET = distance_head(PICODET_INPUT, (8, 16, 32, 64), (8,))
+YOLOV8_LEVELS = distance_head(YOLOv8.defaults, (8, 16, 32), (16,))

@@ -1,0 +1,57 @@
+"""Read detections from the tensors of any run of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from qviz.decoders import choose
+from qviz.decoders.head import Decoded, Head, Limits
+from qviz.structures import Graph, Settings, Tensor
+from qviz.structures.detections import CANDIDATE_FLOOR
+
+CANDIDATES_ONLY = frozenset({"tflite_post_process"})
+"""Decoders that read inner tensors only for candidates, not for detections."""
+
+
+class HeadReader:
+    """Decodes the head of one graph with complete settings. Boxes are xyxy in pixels of the model's input.
+
+    Attributes:
+        name: The name of the decoder.
+        tensors: Indices of the tensors that it reads, outputs first. Inner tensors may be missing from a run.
+        inner: Those of them that only a run with all tensors preserved has.
+    """
+
+    def __init__(self, graph: Graph, settings: Settings, width: int, height: int) -> None:
+        self.graph, self.settings = graph, settings
+        self.name, self._decoder = choose(graph, settings.decoder)
+        self.tensors = tuple(dict.fromkeys((*graph.outputs, *self._decoder.reads(graph))))
+        self.inner = tuple(i for i in self.tensors if i not in graph.outputs and not graph.tensors[i].constant)
+        self._width, self._height = width, height
+
+    def needs_inner(self, candidates: bool) -> bool:
+        """Whether a run has to preserve all tensors, which makes it 10 % slower."""
+        return bool(self.inner) and (candidates or self.name not in CANDIDATES_ONLY)
+
+    def decode(self, tensors: Mapping[int, np.ndarray], score: float, floor: float = CANDIDATE_FLOOR) -> Decoded:
+        """Detections of at least `score` and candidates of at least `floor`, from tensors with the file's types."""
+        return self._decoder.decode(self.head(tensors), self._limits(score, floor))
+
+    def head(self, tensors: Mapping[int, np.ndarray]) -> Head:
+        """The input of the decoder: real values."""
+        real = {index: _real(tensors[index], self.graph.tensors[index]) for index in self.tensors if index in tensors}
+        return Head(self.graph, real, self._width, self._height)
+
+    def _limits(self, score: float, floor: float) -> Limits:
+        settings = self.settings
+        assert settings.nms_iou is not None and settings.max_detections is not None, "settings are complete"
+        return Limits(score, settings.nms_iou, settings.max_detections, settings.class_offset or 0, floor)
+
+
+def _real(values: np.ndarray, tensor: Tensor) -> np.ndarray:
+    if tensor.quantized and tensor.quantization is not None:
+        return tensor.quantization.dequantize(values)
+    real = values.astype(np.float32, copy=False)
+    return real if np.isfinite(real).all() else np.nan_to_num(real, nan=0.0, posinf=1e9, neginf=-1e9)
