@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from qviz.features.accuracy.ap import METRICS
+
 IO = {"name": str, "shape": list, "dtype": str, "scale": (float, None), "zero_point": (int, None)}
 INTERVAL = {"value": (float, None), "low": (float, None), "high": (float, None), "significant": (bool, None)}
 WARNING = {"code": str, "message": str, "cure": str}
@@ -92,7 +94,8 @@ WHAT_IF = {
     ],
 }
 
-APS = dict.fromkeys(("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar"), (float, None))
+PROMISED_METRICS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar")
+APS = dict.fromkeys((*PROMISED_METRICS, *(metric.key for metric in METRICS)), (float, None))
 CLASS = {"label": str, "ap": (float, None), "ap50": (float, None), "truths": int, "images": int}
 
 ERROR = {"reference": float, "variant": float, "delta": float}

@@ -85,12 +85,13 @@ def test_the_reference_as_truth_needs_no_dataset(run: Run, sample: Sample, tmp_p
 
 
 REFUSED = [
-    ((), "No dataset is given; add --dataset FILE, or --reference-as-truth with --images DIR"),
+    ((), "No dataset is given; add --dataset FILE, or --reference-as-truth with --images PATH"),
     (("--reference-as-truth",), "No dataset is given"),
     (("--images", "."), "No dataset is given"),
-    (("--dataset", "x.json", "--confident", "lower"), "--confident judges a limit, and none is given"),
-    (("--dataset", "x.json", "--max-ap-loss", "2"), "--max-ap-loss is 2; AP lies in [0, 1]"),
-    (("--dataset", "nowhere.json"), "nowhere.json is not there"),
+    (("--dataset", "x.json", "--confident", "lower"), "--confident needs a limit, and none is given"),
+    (("--dataset", "x.json", "--max-ap-loss", "2"), "'2' is not a number between -1 and 1"),
+    (("--dataset", "x.json", "--images", "a.jpg", "b.jpg"), "A dataset brings its own images"),
+    (("--dataset", "nowhere.json"), "nowhere.json does not exist"),
 ]
 
 

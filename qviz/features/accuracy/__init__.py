@@ -32,6 +32,7 @@ from qviz.features.accuracy.thresholds import Reliability, ThresholdShift, relia
 from qviz.features.accuracy.truth import REMARK, reconcile
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
+from qviz.features.inspection.warning import Warning
 from qviz.result import Result, to_json
 from qviz.structures import Dataset, Detections
 
@@ -128,7 +129,7 @@ class Evaluation(Result):
         models: The reference first.
         losses, details: One entry per variant.
         images_per_second: All models together.
-        warnings: Of lint, as JSON.
+        warnings: Of lint.
         curves: Per model (classes, 101) interpolated precision at IoU .50 over recall 0 to 1, NaN without ground truth.
         reliabilities: Per model.
         reference_as_truth: Nobody annotated the images; see `truth` for what the figures then mean.
@@ -145,7 +146,7 @@ class Evaluation(Result):
     models: tuple[AveragePrecision, ...]
     losses: tuple[VariantLoss, ...]
     images_per_second: float
-    warnings: tuple[dict[str, Any], ...] = ()
+    warnings: tuple[Warning, ...] = ()
     curves: tuple[np.ndarray, ...] = ()
     reliabilities: tuple[Reliability, ...] = ()
     details: tuple[LossDetail, ...] = ()
@@ -227,7 +228,7 @@ def evaluate(
         models=tuple(model.ap.figures for model in results),
         losses=_losses(results),
         images_per_second=evaluator.images / seconds if seconds > 0 else 0.0,
-        warnings=tuple(warning.to_json() for warning in lint_all(models, context.threads)),
+        warnings=tuple(lint_all(models, context.threads)),
         curves=tuple(model.ap.curves for model in results),
         reliabilities=tuple(model.reliability for model in results),
         details=tuple(loss_detail(complete, evaluator.digests, results[0], variant) for variant in results[1:]),

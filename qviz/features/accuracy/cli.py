@@ -77,9 +77,7 @@ def _check(args: argparse.Namespace) -> None:
             "No dataset is given; add --dataset FILE, or --reference-as-truth with --images PATH where nothing is"
             " annotated."
         )
-    older_name = len(args.images) == 1 and args.images[0].is_dir() and args.dataset_images is None
-    if args.dataset is not None and args.images and not older_name:
-        raise DatasetError("A dataset brings its own images: give their folder with --dataset-images DIR.")
+    options.check_one_source(args)
 
 
 def _gate(result: Evaluation, args: argparse.Namespace) -> Gate | None:

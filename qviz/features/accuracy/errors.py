@@ -1,17 +1,17 @@
-"""What kind of mistake costs how much AP: TIDE's Cls, Loc, Both, Dupe, Bkg and Miss.
+"""What kind of error costs how much AP: TIDE's Cls, Loc, Both, Dupe, Bkg and Miss.
 
 Source: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors (ECCV 2020), and its package
-tidecv, whose figures these equal (x100 there, in [0, 1] here). A false positive has the first kind that fits:
-Loc    right class, IoU with a truth of .1 to .5
+tidecv, whose values these equal (x100 there, in [0, 1] here). A false positive has the first kind that fits:
+Loc    right class, IoU with an object of .1 to .5
 Cls    wrong class, IoU of .5 and more
-Dupe   right class and place, but another detection has that truth
-Bkg    no truth reaches an IoU of .1
+Dupe   right class and position, but another detection has matched the object
+Bkg    no object reaches an IoU of .1
 Both   anything else: wrong class and badly placed
-Miss   a truth that nothing above could be corrected to
+Miss   an object that no error above could be corrected to
 dAP is the AP (at an IoU of .50) gained by correcting all errors of one kind and nothing else, never below 0. dAPs of
-two kinds do not add up, and those of two models do not simply subtract: the same error costs more in a better model.
-As in tidecv, AP is averaged over the classes that are annotated or detected, so that a class without any truth that a
-model reports counts as 0; pycocotools leaves it out and is higher.
+two kinds do not add up, and those of two models cannot simply be subtracted: the same error costs more in a better
+model. As in tidecv, AP is averaged over the classes that are annotated or detected, so that a class that a model
+reports without any object counts as 0; pycocotools leaves it out and is higher.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from qviz.structures import Dataset, DatasetImage, Detections
 
 KINDS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 MATCH, BACKGROUND = 0.5, 0.1
-MOST = 100
-"""Detections an image."""
+MAX_DETECTIONS = 100
+"""Per image."""
 RIGHT = -1
-"""The kind of a detection that is no error; else its place in `KINDS`."""
+"""The kind of a detection that is not an error; else its position in `KINDS`."""
 KINDS_HELP = (
     "Cls: wrong class. Loc: right class, badly placed (IoU .1 to .5). Both: wrong and badly placed. Dupe: found twice."
     " Bkg: nothing is there. Miss: not found at all."
@@ -46,10 +46,15 @@ class ErrorCost:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    """Detections in their order (n,). counted: not left aside on a crowd; corrected: the class as which one would be
-    right, -1 if it would only be dropped. truths, missed: the class of each object, and of each that nothing above
-    could be corrected to."""
+class _Errors:
+    """Detections in their order (n,), and the objects.
+
+    Attributes:
+        counted: Whether a detection counts; one on a crowd does not.
+        corrected: The class with which an error would be right; -1 where correcting it removes the detection.
+        truths: Class of each object.
+        missed: Class of each object that no error could be corrected to.
+    """
 
     classes: np.ndarray
     scores: np.ndarray
@@ -60,52 +65,51 @@ class _Found:
     missed: np.ndarray
 
     @classmethod
-    def of(cls, parts: list[_Found]) -> _Found:
+    def of(cls, parts: list[_Errors]) -> _Errors:
         """All images."""
-        none = cls(
-            np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int64), np.empty(0, bool),
-            np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64),
-        )  # fmt: skip
-        return cls(*(np.concatenate([getattr(part, name) for part in (none, *parts)]) for name in cls.__slots__))
+        dtypes = (np.int64, np.float32, np.int64, bool, np.int64, np.int64, np.int64)
+        empty = cls(*(np.empty(0, dtype) for dtype in dtypes))
+        return cls(*(np.concatenate([getattr(part, name) for part in (empty, *parts)]) for name in cls.__slots__))
 
 
 def error_costs(
     dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int]
 ) -> tuple[ErrorCost, ...]:
-    """A row a kind. detections: by image id, in pixels of the original; classes: class id -> category id."""
-    found = _Found.of([_one(image, detections.get(image.id, Detections.none()), classes) for image in dataset.images])
-    own = found.counted
-    base = _mean_ap(found.classes[own], found.scores[own], found.kinds[own] == RIGHT, found.truths, found.missed[:0])
+    """One row per kind. detections: image id -> detections in pixels of the original; classes: class -> category id."""
+    errors = _Errors.of(
+        [_image_errors(image, detections.get(image.id, Detections.none()), classes) for image in dataset.images]
+    )
+    own, none_missed = errors.counted, errors.missed[:0]
+    base = _mean_ap(errors.classes[own], errors.scores[own], errors.kinds[own] == RIGHT, errors.truths, none_missed)
     return tuple(
-        ErrorCost(name, _count(found, kind), max(0.0, _corrected_ap(found, kind) - base))
+        ErrorCost(name, _count(errors, kind), max(0.0, _corrected_ap(errors, kind) - base))
         for kind, name in enumerate(KINDS)
     )
 
 
-def _one(image: DatasetImage, seen: Detections, classes: Mapping[int, int]) -> _Found:
-    known = np.isin(seen.class_ids, list(classes))
-    seen = seen[known].by_score()[:MOST]
-    ids = np.array([classes[int(class_id)] for class_id in seen.class_ids], np.int64)
+def _image_errors(image: DatasetImage, detections: Detections, classes: Mapping[int, int]) -> _Errors:
+    detections = detections[np.isin(detections.class_ids, list(classes))].by_score()[:MAX_DETECTIONS]
+    ids = np.array([classes[int(class_id)] for class_id in detections.class_ids], np.int64)
     truths = image.category_ids[~image.is_crowd].astype(np.int64)
-    overlaps = _overlaps(seen.boxes, image.boxes[~image.is_crowd])  # [n, m]
+    overlaps = _overlaps(detections.boxes, image.boxes[~image.is_crowd])  # [n, m]
     same = ids[:, None] == truths[None, :]
     matched = _matched(overlaps * same)
     taken = np.isin(np.arange(len(truths)), matched)
-    kinds, places = _kinds(overlaps, same, taken)
-    kinds[matched >= 0], places[matched >= 0] = RIGHT, -1
-    wanted = np.flatnonzero(places >= 0)
-    wanted = wanted[~taken[places[wanted]]]
-    corrected, first = np.unique(places[wanted], return_index=True)  # scores fall: the first is the best
-    right_as = np.full(len(ids), -1)
-    right_as[wanted[first]] = truths[corrected]
+    kinds, targets = _kinds(overlaps, same, taken)
+    kinds[matched >= 0], targets[matched >= 0] = RIGHT, -1
+    correctable = np.flatnonzero(targets >= 0)
+    correctable = correctable[~taken[targets[correctable]]]
+    objects, first = np.unique(targets[correctable], return_index=True)  # scores fall: the first is the best
+    corrected = np.full(len(ids), -1)
+    corrected[correctable[first]] = truths[objects]
     missed = ~taken
-    missed[corrected] = False
-    counted = ~(_on_crowd(seen.boxes, ids, image) & (matched < 0))
-    return _Found(ids, seen.scores, kinds, counted, right_as, truths, truths[missed])
+    missed[objects] = False
+    counted = ~(_on_crowd(detections.boxes, ids, image) & (matched < 0))
+    return _Errors(ids, detections.scores, kinds, counted, corrected, truths, truths[missed])
 
 
 def _matched(overlaps: np.ndarray) -> np.ndarray:
-    """(n,) the truth of each detection, or -1: the best one that is left, by falling score."""
+    """(n,) index of the object of each detection, or -1: the best free one, by falling score."""
     left, matched = overlaps.copy(), np.full(len(overlaps), -1)
     for n in np.flatnonzero((overlaps >= MATCH).any(axis=1)):
         truth = int(left[n].argmax())
@@ -116,7 +120,7 @@ def _matched(overlaps: np.ndarray) -> np.ndarray:
 
 
 def _kinds(overlaps: np.ndarray, same: np.ndarray, taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n,), (n,): the kind of each detection as a false positive, and the truth it could be corrected to, or -1."""
+    """((n,) kind of each detection as a false positive, (n,) index of the object it could be corrected to, or -1)."""
     if not overlaps.size:
         return np.full(len(overlaps), KINDS.index("Bkg")), np.full(len(overlaps), -1)
     own, other = overlaps * same, overlaps * ~same
@@ -153,29 +157,31 @@ def _on_crowd(boxes: np.ndarray, ids: np.ndarray, image: DatasetImage) -> np.nda
     return (covered & (ids[:, None] == image.category_ids[image.is_crowd][None, :])).any(axis=1)
 
 
-def _count(found: _Found, kind: int) -> int:
-    return len(found.missed) if KINDS[kind] == "Miss" else int(np.count_nonzero(found.kinds == kind))
+def _count(errors: _Errors, kind: int) -> int:
+    return len(errors.missed) if KINDS[kind] == "Miss" else int(np.count_nonzero(errors.kinds == kind))
 
 
-def _corrected_ap(found: _Found, kind: int) -> float:
-    """AP with the errors of one kind corrected; equal scores are ordered as in tidecv: errors first."""
-    mended = (found.kinds == kind) & (found.corrected >= 0)
-    wrong = (found.kinds != kind) & (found.kinds != RIGHT) & found.counted
-    order = np.concatenate([np.flatnonzero(mended | wrong), np.flatnonzero(found.kinds == RIGHT)])
-    classes = np.where(mended, found.corrected, found.classes)[order]
-    less = found.missed if KINDS[kind] == "Miss" else found.missed[:0]
-    return _mean_ap(classes, found.scores[order], ~wrong[order], found.truths, less)
+def _corrected_ap(errors: _Errors, kind: int) -> float:
+    """AP with the errors of one kind corrected. Equal scores are ordered as in tidecv: errors first."""
+    corrected = (errors.kinds == kind) & (errors.corrected >= 0)
+    wrong = (errors.kinds != kind) & (errors.kinds != RIGHT) & errors.counted
+    order = np.concatenate([np.flatnonzero(corrected | wrong), np.flatnonzero(errors.kinds == RIGHT)])
+    classes = np.where(corrected, errors.corrected, errors.classes)[order]
+    removed = errors.missed if KINDS[kind] == "Miss" else errors.missed[:0]
+    return _mean_ap(classes, errors.scores[order], ~wrong[order], errors.truths, removed)
 
 
-def _mean_ap(classes: np.ndarray, scores: np.ndarray, true: np.ndarray, truths: np.ndarray, less: np.ndarray) -> float:
-    """Over the classes of the truths that are left and of the detections (n,). less: truths that are taken away."""
+def _mean_ap(
+    classes: np.ndarray, scores: np.ndarray, true: np.ndarray, truths: np.ndarray, removed: np.ndarray
+) -> float:
+    """Over the classes of the detections (n,) and of the objects that remain without the `removed` ones."""
     counts = Counter(truths.tolist())
-    counts.subtract(less.tolist())
+    counts.subtract(removed.tolist())
     order = np.lexsort((-scores, classes))
-    shown, starts = np.unique(classes[order], return_index=True)
-    parts = dict(zip(shown.tolist(), np.split(true[order], starts[1:]), strict=False))
-    there = {category for category, count in counts.items() if count} | set(parts)
-    values = [_ap(parts.get(category, true[:0]), counts[category]) for category in sorted(there)]
+    detected, starts = np.unique(classes[order], return_index=True)
+    parts = dict(zip(detected.tolist(), np.split(true[order], starts[1:]), strict=False))
+    categories = {category for category, count in counts.items() if count} | set(parts)
+    values = [_ap(parts.get(category, true[:0]), counts[category]) for category in sorted(categories)]
     return float(np.mean(values)) if values else 0.0
 
 
@@ -183,7 +189,7 @@ def _ap(true: np.ndarray, truths: int) -> float:
     """Interpolated precision, averaged over 101 levels of recall. true: of the detections by falling score."""
     if truths <= 0 or not len(true):
         return 0.0
-    found = np.cumsum(true)
-    precision = np.maximum.accumulate((found / np.arange(1, len(found) + 1))[::-1])[::-1]
-    reached = np.searchsorted(found / truths, np.arange(101) / 100)
+    hits = np.cumsum(true)
+    precision = np.maximum.accumulate((hits / np.arange(1, len(hits) + 1))[::-1])[::-1]
+    reached = np.searchsorted(hits / truths, np.arange(101) / 100)
     return float(np.append(precision, 0.0)[reached].mean())

@@ -87,11 +87,11 @@ def mean_loss(references: Sequence[Measurement], variants: Sequence[Measurement]
     values = [row.value for row in (*references, *variants)]
     if not references or not variants or any(value is None for value in values):
         return Loss(None)
-    known = np.array(values, np.float64)
+    numbers = np.array(values, np.float64)
     first, second = (np.mean([row.draws for row in rows], axis=0) for rows in (references, variants))
     low, high = interval(first - second, images)
     significant = None if low is None or high is None else low > 0 or high < 0
-    return Loss(float(known[: len(references)].mean() - known[len(references) :].mean()), low, high, significant)
+    return Loss(float(numbers[: len(references)].mean() - numbers[len(references) :].mean()), low, high, significant)
 
 
 class Evaluator:

@@ -1,8 +1,6 @@
-"""What stands behind a loss, a tab each: classes, curves, error types, thresholds, confusions.
+"""The tabs of the Accuracy page: classes, curves, error types, thresholds, confusions, worst images; and downloads.
 
-From the Accuracy page to the images: the worst ones, and where most of a class is lost. Each opens on Compare.
-
-Downloads of an evaluation. A file is made when it is asked for.
+Images open on Compare. A download is made when its button is clicked.
 """
 
 from __future__ import annotations
@@ -33,21 +31,24 @@ from qviz.features.accuracy.plot import (
 from qviz.features.accuracy.text import markdown
 from qviz.features.accuracy.thresholds import ThresholdShift
 from qviz.features.accuracy.truth import category_ids
-from qviz.formatting import as_text
+from qviz.formatting import as_text, plural
 from qviz.structures import EncodedImage
 from qviz.ui import clicks, server, view, workspace
 from qviz.ui.page import Page
 from qviz.ui.results import Preview
 
 THUMB = 360
-SHOWN = 8
-PATIENCE = 3.0
+SHOWN_IMAGES = 8
+SHOWN_CONFUSIONS = 300
+PREVIEW_TIMEOUT = 3.0
 COMPARE = "pages/compare.py"
+INK = {"light": "#1f2328", "dark": "#e6e8ea"}
+"""Text on a chart's own colours, as in `.streamlit/config.toml`."""
 
 
 def worst(here: Page, finding: Finding, variant: str) -> None:
-    """The images that lose most objects or gain most false alarms."""
-    rows = [row for row in finding.details[variant].images if row.loss > 0][:SHOWN]
+    """The images with the largest loss: objects lost plus false alarms added."""
+    rows = [row for row in finding.details[variant].images if row.loss > 0][:SHOWN_IMAGES]
     if not rows:
         st.text(f"{variant} loses no object and adds no false alarm on any image.")
         return
@@ -64,16 +65,18 @@ def worst(here: Page, finding: Finding, variant: str) -> None:
 
 
 def _card(row: ImageLoss, image: EncodedImage | None) -> None:
-    preview = server.results().preview(image, THUMB, PATIENCE) if image is not None else None
+    preview = server.results().preview(image, THUMB, PREVIEW_TIMEOUT) if image is not None else None
     jpeg = base64.b64encode(preview.jpeg).decode() if isinstance(preview, Preview) else ""
     picture = f'<img alt="" src="data:image/jpeg;base64,{jpeg}">' if jpeg else ""
-    found = f"<b>{row.reference_found} → {row.variant_found}</b> of {row.truths} found"
-    false = f"{row.reference_false} → {row.variant_false} false"
-    st.html(f'<div class="qviz qviz-worst">{picture}<p>{found}, {false}<br>{escape(row.name)}</p></div>')
+    counts = (
+        f"<b>{row.reference_found} → {row.variant_found}</b> of {row.truths} found,"
+        f" {row.reference_false} → {row.variant_false} false"
+    )
+    st.html(f'<div class="qviz qviz-worst">{picture}<p>{counts}<br>{escape(row.name)}</p></div>')
 
 
 def class_link(here: Page, finding: Finding, variant: str, label: str) -> None:
-    """Its objects, lost and kept, on the image where most of them are lost."""
+    """A link to the image where most objects of a class are lost, with only that class shown."""
     digest = finding.details[variant].worst_image_of.get(label)
     image = _image(here, finding, digest) if digest is not None else None
     if image is not None:
@@ -81,19 +84,18 @@ def class_link(here: Page, finding: Finding, variant: str, label: str) -> None:
 
 
 def _class_ids(here: Page, finding: Finding, label: str) -> tuple[int, ...]:
-    """The reference's classes that are the category of that name."""
-    assert here.models is not None, "pages without a model stop before"
-    inspection = here.models.reference.inspection
+    """The reference's classes that belong to the category of that name."""
+    inspection = here.loaded.reference.inspection
     if finding.evaluation.reference_as_truth:
-        seen = {int(row[6]) for row in finding.evaluation.results[0]}
-        return tuple(sorted(class_id for class_id in seen if inspection.label(class_id) == label))
+        class_ids = {int(row[6]) for row in finding.evaluation.results[0]}
+        return tuple(sorted(class_id for class_id in class_ids if inspection.label(class_id) == label))
     names = {category.id: category.name for category in finding.source.dataset.categories}
     classes = category_ids(inspection.labels, finding.source.dataset.categories)
     return tuple(class_id for class_id, category in classes.items() if names[category] == label)
 
 
 def _image(here: Page, finding: Finding, digest: str, name: str | None = None) -> EncodedImage | None:
-    """The session's own image of these bytes, else the dataset's. A digest may end in the size that boxes refer to."""
+    """The session's image with this digest, else the dataset's, else None. The size in a digest does not matter."""
     own = next((image for image in here.workspace.images if _bytes(image.digest) == _bytes(digest)), None)
     if own is not None:
         return own
@@ -114,29 +116,23 @@ def _bytes(digest: str) -> str:
 
 def _link(here: Page, image: EncodedImage, variant: str, label: str, key: str, class_ids: Sequence[int] = ()) -> None:
     """A link where the image is loaded; else a button that loads it first."""
-    loaded = any(other.digest == image.digest for other in here.workspace.images)
-    if loaded:
-        said = {"image": image.name, "variant": variant}
+    if any(other.digest == image.digest for other in here.workspace.images):
+        query = {"image": image.name, "variant": variant}
         if class_ids:
-            said |= {"class": ",".join(str(class_id) for class_id in class_ids), "truth": "1"}
-        st.page_link(COMPARE, label=as_text(label), query_params=said)
+            query |= {"class": ",".join(str(class_id) for class_id in class_ids), "truth": "1"}
+        st.page_link(COMPARE, label=as_text(label), query_params=query)
         return
 
     def load() -> None:
-        held = workspace.keep(here.workspace.with_images([image]))
-        view.change(image=held.images[0].name, variants=(variant,), classes=tuple(class_ids))
+        loaded = workspace.keep(here.workspace.with_images([image]))
+        view.change(image=loaded.images[0].name, variants=(variant,), classes=tuple(class_ids))
 
-    own = f"accuracy-{key}-{variant}-{image.digest[:12]}"
-    clicks.button(st, as_text(label), load, own, partial(st.switch_page, COMPARE), type="tertiary")
-
-
-MOST_ROWS = 300
-INK = {"light": "#1f2328", "dark": "#e6e8ea"}
-"""Text on a chart's own colours, as in `.streamlit/config.toml`."""
+    button = f"accuracy-{key}-{variant}-{image.digest[:12]}"
+    clicks.button(st, as_text(label), load, button, partial(st.switch_page, COMPARE), type="tertiary")
 
 
 def show(here: Page, finding: Finding, variant: str, label: str) -> None:
-    """All tabs; where there is one variant, its bars say all that a heat map could."""
+    """All tabs. With a single variant the heat map of all variants is left out: its bars show the same."""
     tabs: dict[str, Callable[[], None]] = {
         "Loss by class": lambda: by_class(here, finding, variant, label),
         "All variants": lambda: heat(finding),
@@ -154,7 +150,7 @@ def show(here: Page, finding: Finding, variant: str, label: str) -> None:
 
 
 def by_class(here: Page, finding: Finding, variant: str, label: str) -> None:
-    """Ranked bars, and the class in view beside them; a click on a bar chooses the class."""
+    """Bars by loss, and the class in view beside them; a click on a bar chooses the class."""
     loss, key = finding.losses[variant], f"class-loss-{variant}"
     shown = shown_classes([loss])
     left, right = st.columns([3, 2], gap="medium")
@@ -166,11 +162,15 @@ def by_class(here: Page, finding: Finding, variant: str, label: str) -> None:
         st.caption(
             "Faded: may be noise (Holm-corrected over the classes; fewer than 5 images: no interval)."
             " Behind a name: its objects."
-            + (f" {rest} of {len(loss.per_class)} classes lose and gain nothing and are left out." if rest else "")
+            + (
+                f" {rest} of {plural(len(loss.per_class), 'class')} neither lose nor gain and are left out."
+                if rest
+                else ""
+            )
         )
     with right:
         _class_in_view(here, finding, variant, label)
-    with st.expander(f"AP of all {len(loss.per_class)} classes"):
+    with st.expander(f"AP by class ({len(loss.per_class)})"):
         panel_tables.show(panel_tables.class_rows(finding.evaluation, finding.names), key="accuracy-classes")
 
 
@@ -187,15 +187,11 @@ def _class_in_view(here: Page, finding: Finding, variant: str, label: str) -> No
         for name, detail in finding.details.items()
     }
     row = losses[variant]
-    st.text(f"{label}: {_many(row.truths, 'object')} on {_many(row.images, 'image')}")
+    st.text(f"{label}: {plural(row.truths, 'object')} on {plural(row.images, 'image')}")
     panel_tables.show(
         panel_tables.one_class(finding.evaluation, finding.names, losses, thresholds), key="accuracy-class"
     )
     class_link(here, finding, variant, label)
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def heat(finding: Finding) -> None:
@@ -213,15 +209,15 @@ def heat(finding: Finding) -> None:
 def curves(finding: Finding, label: str) -> None:
     """Precision over recall of the class in view."""
     models = finding.evaluation.models
-    place = next(i for i, row in enumerate(models[0].per_class) if row.label == label)
-    lines = {name: curve[place] for name, curve in zip(finding.names, finding.evaluation.curves, strict=True)}
-    ap50 = {name: model.per_class[place].ap50 for name, model in zip(finding.names, models, strict=True)}
-    st.text(f"{label}, {_many(models[0].per_class[place].truths, 'object')}")
+    index = next(i for i, row in enumerate(models[0].per_class) if row.label == label)
+    lines = {name: curve[index] for name, curve in zip(finding.names, finding.evaluation.curves, strict=True)}
+    ap50 = {name: model.per_class[index].ap50 for name, model in zip(finding.names, models, strict=True)}
+    st.text(f"{label}, {plural(models[0].per_class[index].truths, 'object')}")
     st.plotly_chart(precision_recall(lines, ap50, finding.colours), width="stretch", key="accuracy-curves")
 
 
 def errors(finding: Finding, variant: str) -> None:
-    """TIDE's dAP of both."""
+    """Cost of each kind of error, of both models."""
     figure = error_bars(finding.details[variant].errors, finding.names[0], variant, finding.colour(variant))
     st.plotly_chart(figure, width="stretch", key=f"errors-{variant}")
     st.caption(
@@ -231,9 +227,9 @@ def errors(finding: Finding, variant: str) -> None:
 
 
 def thresholds(finding: Finding, variant: str) -> None:
-    """Where to cut, and whether confidences still mean what they meant."""
+    """The best confidence thresholds, and whether confidences are still probabilities."""
     shifts = {name: detail.threshold for name, detail in finding.details.items()}
-    st.text(_moved(variant, shifts[variant]))
+    st.text(_threshold_sentence(variant, shifts[variant]))
     left, right = st.columns(2, gap="medium")
     with left:
         st.plotly_chart(threshold_moves(shifts, finding.colours[1:]), width="stretch", key="accuracy-thresholds")
@@ -243,43 +239,43 @@ def thresholds(finding: Finding, variant: str) -> None:
         )
         panel_tables.show(panel_tables.threshold_rows(shifts, finding.names[0]), key="accuracy-cuts")
     with right:
-        found = dict(zip(finding.names, finding.evaluation.reliabilities, strict=True))
-        st.plotly_chart(reliability_curves(found, finding.colours), width="stretch", key="accuracy-reliability")
+        curves = dict(zip(finding.names, finding.evaluation.reliabilities, strict=True))
+        st.plotly_chart(reliability_curves(curves, finding.colours), width="stretch", key="accuracy-reliability")
         st.caption(
-            "Below the diagonal a model is surer than it should be. ECE: mean distance from it, lower is better;"
-            " detections from a confidence of .05."
+            "Below the diagonal a model is too confident. ECE: mean distance from the diagonal, lower is better; of"
+            " detections with a confidence of at least .05."
         )
     with st.expander("Thresholds by class"):
         panel_tables.show(panel_tables.class_thresholds(shifts[variant]), key=f"cuts-{variant}")
 
 
-def _moved(variant: str, shift: ThresholdShift) -> str:
+def _threshold_sentence(variant: str, shift: ThresholdShift) -> str:
     first, own = shift.reference.score, shift.variant.score
     if first is None or own is None:
-        return f"{variant if own is None else 'The reference'} finds nothing right, so there is no threshold to choose."
+        return f"No detection of {variant if own is None else 'the reference'} is right, so no threshold is best."
     lost, gain = shift.reference.f1 - shift.variant_f1_unmoved, shift.variant.f1 - shift.variant_f1_unmoved
     if shift.recovered is None or lost < 5e-4:
-        return f"{variant} loses no F1 at the reference's threshold of {first:.2f}; there is nothing to bring back."
-    said = f"At the reference's threshold of {first:.2f}, {variant} loses {100 * lost:.1f} points of F1"
+        return f"{variant} loses no F1 at the reference's threshold of {first:.2f}; there is nothing to recover."
+    sentence = f"At the reference's threshold of {first:.2f}, {variant} loses {100 * lost:.1f} points of F1"
     if gain < 5e-4:
-        return f"{said}; another threshold brings none of them back."
-    return f"{said}; cut at {own:.2f} it has {100 * gain:.1f} of them back ({shift.recovered:.0%})."
+        return f"{sentence}; no other threshold recovers any of them."
+    return f"{sentence}; a threshold of {own:.2f} recovers {100 * gain:.1f} of them ({shift.recovered:.0%})."
 
 
 def confusions(finding: Finding, variant: str) -> None:
-    """What objects are taken for, the largest change first."""
+    """Which class objects are found as, the largest change first."""
     rows = finding.details[variant].confusions
-    only = st.toggle("Only what changed", value=True, key="accuracy-changed")
-    shown = [row for row in rows if row.change or not only]
+    only_changed = st.toggle("Only what changed", value=True, key="accuracy-changed")
+    shown = [row for row in rows if row.change or not only_changed]
     if not shown:
         st.text("The reference and the variant make the same mistakes.")
         return
-    panel_tables.show(panel_tables.confusion_rows(shown[:MOST_ROWS]), key=f"confusions-{variant}")
-    st.caption(f"From a confidence of {PAGE_SCORE:.2f}, IoU .50. now: by the variant; a change above 0 is worse.")
+    panel_tables.show(panel_tables.confusion_rows(shown[:SHOWN_CONFUSIONS]), key=f"confusions-{variant}")
+    st.caption(f"From a confidence of {PAGE_SCORE:.2f}, IoU .50. now: by the variant. A change above 0 is worse.")
 
 
 def downloads(finding: Finding) -> None:
-    """CSV, JSON, Markdown, and the detections of each model."""
+    """The evaluation as CSV, JSON and Markdown, and the detections of each model."""
     result = finding.evaluation
     with st.expander("Downloads"):
         left, right = st.columns(2)

@@ -1,9 +1,9 @@
-"""Which confidence to cut at, and whether a confidence still means what it meant. All at an IoU of .50.
+"""The best confidence threshold, and whether a confidence is still a probability. All at an IoU of .50.
 
-F1           2 TP / (detections + truths) of what reaches a threshold, pooled over the classes or of one class
-best         the threshold with the highest F1 (half-way to the next score below, so that equal ones stay together)
-recovered    of the F1 that the variant loses at the reference's best threshold, the share that its own best brings
-             back; None where nothing is lost
+F1           2 TP / (detections + objects) of the detections that reach a threshold, pooled over the classes or of one
+best         the threshold with the highest F1 (halfway to the next lower score, so that equal scores stay together)
+recovered    share of the F1 lost at the reference's best threshold that the variant's own best threshold brings back;
+             None where nothing is lost
 reliability  detections in ten bins of confidence: their mean confidence against the share that is right; ECE is the
              mean distance of the two, weighted by number (Naeini et al., AAAI 2015), lower is better
 """
@@ -23,7 +23,7 @@ BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class BestThreshold:
-    """score: the threshold, None where the model finds nothing right; f1 in [0, 1]."""
+    """score: the threshold, None where no detection of the model is right; f1 in [0, 1]."""
 
     score: float | None
     f1: float
@@ -31,7 +31,7 @@ class BestThreshold:
 
 @dataclass(frozen=True, slots=True)
 class ClassThreshold:
-    """One class: the best of each model, and the variant's F1 at the reference's."""
+    """One class: the best threshold of each model, and the variant's F1 at the reference's threshold."""
 
     label: str
     reference: BestThreshold
@@ -42,7 +42,7 @@ class ClassThreshold:
 
 @dataclass(frozen=True, slots=True)
 class ThresholdShift:
-    """One variant against the reference, classes pooled."""
+    """One variant against the reference, all classes pooled."""
 
     reference: BestThreshold
     variant: BestThreshold
@@ -64,7 +64,7 @@ class ThresholdShift:
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
-    """confidence: mean of the bin; precision: share of its detections that is right."""
+    """confidence: mean of the bin; precision: share of its detections that are right."""
 
     confidence: float
     precision: float
@@ -73,75 +73,78 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """The bins that hold a detection, and the expected calibration error."""
+    """The bins that are not empty, and the expected calibration error (None without detections)."""
 
     bins: tuple[ReliabilityBin, ...]
     ece: float | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judgement:
-    """scores (n,) falling and whether each is right (n,), crowds left out; truths: how many objects there are."""
+class PrecisionRecall:
+    """scores (n,) falling and right (n,) of each detection that is not on a crowd; truths: number of objects."""
 
     scores: np.ndarray
     right: np.ndarray
     truths: int
 
+    @classmethod
+    def of(cls, tables: Sequence[ClassTable]) -> PrecisionRecall:
+        """Of one class, or of several pooled."""
+        scores = np.concatenate([table.scores[~table.ignored[0]] for table in tables])
+        right = np.concatenate([table.true[0][~table.ignored[0]] for table in tables])
+        order = np.argsort(-scores, kind="stable")
+        return cls(scores[order], right[order], int(sum(table.truths.sum() for table in tables)))
+
     def f1(self, threshold: float | None) -> float:
-        """F1 of what reaches a threshold."""
+        """F1 of the detections that reach a threshold."""
         if threshold is None:
             return 0.0
         reached = self.scores >= threshold
         return float(2 * self.right[reached].sum() / max(1, reached.sum() + self.truths))
 
     def best(self) -> BestThreshold:
-        """The threshold with the highest F1, the highest of them."""
-        found = np.cumsum(self.right)
-        if not len(found) or not found[-1]:
+        """The threshold with the highest F1, the highest of equals."""
+        hits = np.cumsum(self.right)
+        if not len(hits) or not hits[-1]:
             return BestThreshold(None, 0.0)
-        last = np.append(self.scores[1:] < self.scores[:-1], True)  # a threshold cannot part equal scores
-        f1 = np.where(last, 2 * found / (np.arange(1, len(found) + 1) + self.truths), 0)
-        at = int(f1.argmax())
-        below = float(self.scores[at + 1]) if at + 1 < len(found) else 0.0
-        return BestThreshold((float(self.scores[at]) + below) / 2, float(f1[at]))
-
-
-def judgement(tables: Sequence[ClassTable]) -> Judgement:
-    """Of one class or of several pooled."""
-    scores = np.concatenate([table.scores[~table.ignored[0]] for table in tables])
-    right = np.concatenate([table.true[0][~table.ignored[0]] for table in tables])
-    order = np.argsort(-scores, kind="stable")
-    return Judgement(scores[order], right[order], int(sum(table.truths.sum() for table in tables)))
+        last = np.append(self.scores[1:] < self.scores[:-1], True)  # a threshold cannot separate equal scores
+        f1 = np.where(last, 2 * hits / (np.arange(1, len(hits) + 1) + self.truths), 0)
+        index = int(f1.argmax())
+        below = float(self.scores[index + 1]) if index + 1 < len(hits) else 0.0
+        return BestThreshold((float(self.scores[index]) + below) / 2, float(f1[index]))
 
 
 def threshold_shift(labels: Sequence[str], reference: MatchTables, variant: MatchTables) -> ThresholdShift:
-    """labels: of the classes, in the tables' order."""
-    first, second = judgement(reference.classes), judgement(variant.classes)
-    mine, theirs = first.best(), second.best()
-    unmoved = second.f1(mine.score)
-    lost = mine.f1 - unmoved
-    rows = (
-        _of_class(*row) for row in zip(labels, reference.classes, variant.classes, strict=True) if row[1].truths.any()
+    """labels: of the classes, in the order of the tables."""
+    first, second = PrecisionRecall.of(reference.classes), PrecisionRecall.of(variant.classes)
+    reference_best, variant_best = first.best(), second.best()
+    unmoved = second.f1(reference_best.score)
+    lost = reference_best.f1 - unmoved
+    per_class = tuple(
+        _class_threshold(*row)
+        for row in zip(labels, reference.classes, variant.classes, strict=True)
+        if row[1].truths.any()
     )
-    return ThresholdShift(mine, theirs, unmoved, (theirs.f1 - unmoved) / lost if lost > 0 else None, tuple(rows))
+    recovered = (variant_best.f1 - unmoved) / lost if lost > 0 else None
+    return ThresholdShift(reference_best, variant_best, unmoved, recovered, per_class)
 
 
-def _of_class(label: str, reference: ClassTable, variant: ClassTable) -> ClassThreshold:
-    first, second = judgement([reference]), judgement([variant])
+def _class_threshold(label: str, reference: ClassTable, variant: ClassTable) -> ClassThreshold:
+    first, second = PrecisionRecall.of([reference]), PrecisionRecall.of([variant])
     best = first.best()
     return ClassThreshold(label, best, second.best(), second.f1(best.score), first.truths)
 
 
 def reliability(tables: MatchTables) -> Reliability:
     """Of one model, all classes."""
-    seen = judgement(tables.classes)
-    known = seen.scores >= CANDIDATE_FLOOR
-    scores, right = seen.scores[known], seen.right[known]
-    place = np.minimum((scores * BINS).astype(int), BINS - 1)
+    detections = PrecisionRecall.of(tables.classes)
+    enough = detections.scores >= CANDIDATE_FLOOR
+    scores, right = detections.scores[enough], detections.right[enough]
+    number = np.minimum((scores * BINS).astype(int), BINS - 1)
     bins = [
-        ReliabilityBin(float(scores[place == b].mean()), float(right[place == b].mean()), int((place == b).sum()))
+        ReliabilityBin(float(scores[number == b].mean()), float(right[number == b].mean()), int((number == b).sum()))
         for b in range(BINS)
-        if (place == b).any()
+        if (number == b).any()
     ]
     distance = sum(row.count * abs(row.confidence - row.precision) for row in bins)
     return Reliability(tuple(bins), distance / len(scores) if len(scores) else None)

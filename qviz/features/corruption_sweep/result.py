@@ -22,6 +22,7 @@ import numpy as np
 from qviz.features.accuracy.bootstrap import holm, interval, p_value
 from qviz.features.accuracy.evaluator import Measurement
 from qviz.features.comparison.matching import breaking_point
+from qviz.features.inspection.warning import Warning
 from qviz.result import Result, to_json
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Robustness(Result):
     breaking_points: tuple[Breaking, ...]
     images_per_second: float = 0.0
     skipped: tuple[str, ...] = ()
-    warnings: tuple[dict[str, Any], ...] = ()
+    warnings: tuple[Warning, ...] = ()
 
     @property
     def measure(self) -> str:

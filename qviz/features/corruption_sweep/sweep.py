@@ -134,5 +134,5 @@ class _Sweep:
             breaking_points=breaking_points(*measured),
             images_per_second=self.passes.done / self.seconds if self.seconds > 0 else 0.0,
             skipped=evaluator.skipped,
-            warnings=tuple(warning.to_json() for warning in lint_all(self.models, self.passes.context.threads)),
+            warnings=tuple(lint_all(self.models, self.passes.context.threads)),
         )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qviz.features.accuracy.ap import accumulated, average_precision
-from qviz.features.accuracy.coco_matching import MOST, SIZES, ClassTable, match, result_rows
+from qviz.features.accuracy.coco_matching import MAX_DETECTIONS, SIZES, ClassTable, match, result_rows
 from qviz.structures import Category, Dataset, DatasetImage, Detections
 from tests.features.accuracy import plain_ap
 
@@ -118,5 +118,5 @@ def test_what_is_beyond_the_hundredth_of_a_class_does_not_count() -> None:
     found = {1: Detections.of(boxes, np.linspace(0.9, 0.1, 250), [1] * 180 + [2] * 70)}
     dataset, rows = Dataset("d", (truth,), CATEGORIES), result_rows(found, CLASSES)
     table = match(dataset, rows, ("all",))["all"].classes[0]
-    assert (len(table.scores), table.true.any()) == (MOST, False)
+    assert (len(table.scores), table.true.any()) == (MAX_DETECTIONS, False)
     assert plain_ap.of_rows(dataset, rows).stats[0] == 0

@@ -7,7 +7,7 @@ import pytest
 
 from qviz.features.accuracy.ap import average_precision
 from qviz.features.accuracy.coco_matching import MatchTables
-from qviz.features.accuracy.thresholds import Judgement, reliability, threshold_shift
+from qviz.features.accuracy.thresholds import PrecisionRecall, reliability, threshold_shift
 from qviz.structures import Detections
 from tests.features.accuracy.scenes import CAT, CLASSES, DOG, dataset, image, seen
 
@@ -29,7 +29,7 @@ BEST = [
 def test_the_best_threshold(
     scores: list[float], right: list[bool], truths: int, score: float | None, f1: float
 ) -> None:
-    found = Judgement(np.array(scores), np.array(right, bool), truths)
+    found = PrecisionRecall(np.array(scores), np.array(right, bool), truths)
     best = found.best()
     assert (best.score, best.f1) == (pytest.approx(score), pytest.approx(f1))
     assert found.f1(best.score) == pytest.approx(f1)  # the threshold gives what it promises
@@ -39,7 +39,7 @@ def test_the_best_threshold(
 
 def test_of_equal_f1_the_highest_threshold_is_taken() -> None:
     # 1 of 2 at .9: 2 / 3; then all four reached, 2 right: 4 / 6
-    found = Judgement(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, False, True]), 2)
+    found = PrecisionRecall(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, False, True]), 2)
     assert found.best().f1 == pytest.approx(2 / 3)
     assert found.best().score == pytest.approx(0.85)
 

@@ -72,5 +72,5 @@ def test_an_evaluation_with_threads_tells(loaded: dict[str, LoadedModel], sample
     codes = [(warning.code, warning.model, warning.advice) for warning in lint_all(models, threads=2)]
     assert codes.count(("class_lost_by_threads", models[1].name, False)) == 1
     found = evaluate(Context(engine, threads=2), models[:1], read_coco(sample.annotations, sample.images))
-    (told,) = [warning for warning in found.warnings if warning["code"] == "class_lost_by_threads"]
-    assert (told["advice"], told["model"]) == (False, models[0].name)
+    (told,) = [warning for warning in found.warnings if warning.code == "class_lost_by_threads"]
+    assert (told.advice, told.model) == (False, models[0].name)
