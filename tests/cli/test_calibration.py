@@ -16,15 +16,15 @@ def test_calibration(run: Run, sample: Sample, tmp_path: Path) -> None:
     own, others = photographs[:8], photographs[10:12]
     options = ("--reference-as-truth", "--draws", "1", "--mistakes", "noise_unit", "--cache", tmp_path)
     call = ("calibration", sample.models["float32"], "--calibration", *own, "--images", *others, *options)
-    found = run(*call, "--json")
-    assert (found.status, keys.missing(keys.CALIBRATION, found.json), found.err) == (0, [], "")
-    document = found.json
+    result = run(*call, "--json")
+    assert (result.status, keys.missing(keys.CALIBRATION, result.json), result.err) == (0, [], "")
+    document = result.json
     assert [point["images"] for point in document["curve"]] == [1, 2, 4, 8]
     assert (document["measure"], document["judged"], document["reference"]) == ("agreement", 2, 1)
     assert [row["name"] for row in document["mismatch"]] == ["noise_unit"]
     assert document["mismatch"][0]["agreement"] < document["curve"][-1]["agreement"]
     old = run("calibration", sample.models["float32"], "--images", *own, "--judge", *others, *options)
-    assert "is now --calibration" in old.err and "--judge is now --images" in old.err
+    assert "now given with --calibration" in old.err and "--judge is now called --images" in old.err
     text = run(*call).out
     assert old.out.split("ranges measured in")[0] == text.split("ranges measured in")[0]
     assert "agreement by number of images" in text and "Random numbers in [0, 1)" in text
@@ -34,7 +34,7 @@ def test_calibration(run: Run, sample: Sample, tmp_path: Path) -> None:
 BAD = [
     ((), "are measured on, and 1 are too few; give at least 4"),
     (("--dataset", "x.json", "--reference-as-truth"), "Give --dataset FILE or --reference-as-truth, not both"),
-    (("--dataset", "x.json", "--images", "x.jpg"), "Give --dataset FILE or --images PATH, not both"),
+    (("--dataset", "x.json", "--images", "x.jpg"), "A dataset brings its own images"),
     (("--dataset", "x.json", "--dataset-images", "nowhere"), "nowhere is not a folder"),
     (("--dataset", "x.json"), "x.json does not exist"),
     (("--reference-as-truth",), "are measured on, and 1 are too few; give at least 4"),
@@ -45,18 +45,18 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "said"), BAD, ids=lambda value: str(value)[:40])
-def test_it_refuses(arguments: tuple[str, ...], said: str, run: Run, sample: Sample) -> None:
+@pytest.mark.parametrize(("arguments", "sentence"), BAD, ids=lambda value: str(value)[:40])
+def test_it_refuses(arguments: tuple[str, ...], sentence: str, run: Run, sample: Sample) -> None:
     image = sample.images / "astronaut.jpg"
-    found = run("calibration", sample.models["float32"], "--calibration", image, *arguments, "--workers", "1")
-    assert (found.status, found.out) == (2, "")
-    assert said in found.err
+    result = run("calibration", sample.models["float32"], "--calibration", image, *arguments, "--workers", "1")
+    assert (result.status, result.out) == (2, "")
+    assert sentence in result.err
 
 
 def test_what_is_quantized_already_is_refused(run: Run, sample: Sample) -> None:
     images = sorted(sample.images.glob("*.jpg"))[:4]
-    found = run(
+    result = run(
         "calibration", sample.models["int8"], "--calibration", *images, "--reference-as-truth", "--workers", "1"
     )
-    assert (found.status, found.out) == (2, "")
-    assert "The file is already int8" in found.err
+    assert (result.status, result.out) == (2, "")
+    assert "The file is already int8" in result.err

@@ -21,9 +21,9 @@ def models(sample: Sample) -> list[Path]:
 def test_robustness(run: Run, sample: Sample, models: list[Path]) -> None:
     images = [sample.images / name for name in ("astronaut.jpg", "berlin_street.jpg")]
     call = ("robustness", *models, "--images", *images, "--corruptions", "night,rotation", "--severities", "1,5")
-    found = run(*call, "--json", "--layer-images", "1")
-    assert (found.status, keys.missing(keys.ROBUSTNESS, found.json)) == (0, [])
-    document = found.json
+    result = run(*call, "--json", "--layer-images", "1")
+    assert (result.status, keys.missing(keys.ROBUSTNESS, result.json)) == (0, [])
+    document = result.json
     assert (document["measure"], document["corruptions"]) == ("agreement", ["night", "rotation"])
     assert len(document["points"]) == 2 * (1 + 2 * 2)
     assert [row["model"] for row in document["summary"]] == [path.name for path in models]
@@ -43,16 +43,17 @@ BAD = [
     (("--severities", "0"), "'0' is not a list of severities; give some of 1,2,3,4,5"),
     (("--layer-images", "-1"), "--layer-images: '-1' is not a number between 0 and 10000"),
     (("--score", "0.5"), "objects are counted from 0.25"),
+    (("--dataset", "x.json"), "A dataset brings its own images"),
 ]
 
 
-@pytest.mark.parametrize(("wrong", "said"), BAD)
-def test_it_refuses(wrong: tuple[str, ...], said: str, run: Run, sample: Sample, models: list[Path]) -> None:
-    found = run("robustness", *models, "--images", sample.images / "astronaut.jpg", *wrong, "--workers", "1")
-    assert (found.status, found.out) == (2, "")
-    assert said in found.err
+@pytest.mark.parametrize(("wrong", "sentence"), BAD)
+def test_it_refuses(wrong: tuple[str, ...], sentence: str, run: Run, sample: Sample, models: list[Path]) -> None:
+    result = run("robustness", *models, "--images", sample.images / "astronaut.jpg", *wrong, "--workers", "1")
+    assert (result.status, result.out) == (2, "")
+    assert sentence in result.err
 
 
 def test_it_needs_something_to_look_at(run: Run, models: list[Path]) -> None:
-    found = run("robustness", *models)
-    assert found.status == 2 and "Neither --dataset FILE nor --images PATH is given" in found.err
+    result = run("robustness", *models)
+    assert result.status == 2 and "Neither --dataset FILE nor --images PATH is given" in result.err

@@ -1,4 +1,4 @@
-"""Normal numbers are drawn once for all severities of a picture, and are what the generator would have given."""
+"""Normal numbers are drawn once for all severities of a picture, and equal those of the generator."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from qviz.corruptions.blocks import Normals
 SHAPE = (9, 5, 3)
 
 
-@pytest.mark.parametrize("most", [0, 1 << 20])
-def test_they_are_the_generators_own(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "MAX_CACHED", most)
+@pytest.mark.parametrize("max_cached", [0, 1 << 20])
+def test_they_equal_the_generators(max_cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "MAX_CACHED", max_cached)
     expected, plain = np.random.default_rng(3), np.random.default_rng(3)
     whole = expected.standard_normal(SHAPE, dtype=np.float32)
     follows = expected.random()
-    for _ in range(2):  # drawn, then kept
+    for _ in range(2):  # drawn, then from the cache
         rng = np.random.default_rng(3)
-        found = Normals(rng, SHAPE)
-        rows = [found.rows(slice(start, start + 4)) for start in (0, 4, 8)]
+        normals = Normals(rng, SHAPE)
+        rows = [normals.rows(slice(start, start + 4)) for start in (0, 4, 8)]
         assert np.array_equal(np.concatenate(rows), whole)
         assert rng.random() == follows
     assert not np.array_equal(Normals(plain, (9, 5, 1)).rows(slice(0, 9)), whole[..., :1])
@@ -31,6 +31,6 @@ def test_another_state_draws_anew() -> None:
     assert not np.array_equal(Normals(np.random.default_rng(2), SHAPE).rows(slice(None)), first)
 
 
-def test_nobody_can_change_what_is_kept() -> None:
+def test_cached_numbers_are_read_only() -> None:
     with pytest.raises(ValueError, match="read-only"):
         Normals(np.random.default_rng(1), SHAPE).rows(slice(None))[0] = 0

@@ -86,8 +86,8 @@ def test_blocks_of_rows_do_not_show(name: str, kitten: np.ndarray, monkeypatch: 
 @pytest.mark.parametrize("name", [name for name, row in CORRUPTIONS.items() if not row.movement])
 def test_what_moves_nothing_leaves_boxes_alone(name: str) -> None:
     boxes = np.array([[1, 2, 30, 40], [-3, 0, 500, 9]], np.float32)
-    after, kept = corrupt_boxes(boxes, (60, 50), name, 3, 0)
-    assert np.array_equal(after, boxes) and after is not boxes and kept.tolist() == [True, True]
+    after, visible = corrupt_boxes(boxes, (60, 50), name, 3, 0)
+    assert np.array_equal(after, boxes) and after is not boxes and visible.tolist() == [True, True]
 
 
 def test_the_same_side_over_all_severities() -> None:

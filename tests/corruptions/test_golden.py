@@ -70,8 +70,8 @@ def test_mean_and_contrast_of_linear_light(name: str, astronaut: np.ndarray) -> 
 
 @pytest.mark.parametrize("name", NOISE)
 def test_noise_in_linear_light(name: str) -> None:
-    seen = [float(to_linear(corrupt(patch(), name, severity, 1))[..., 1].std()) for severity in SEVERITIES]
-    np.testing.assert_allclose(seen, NOISE[name], rtol=0.04)
+    noise = [float(to_linear(corrupt(patch(), name, severity, 1))[..., 1].std()) for severity in SEVERITIES]
+    np.testing.assert_allclose(noise, NOISE[name], rtol=0.04)
 
 
 @pytest.mark.parametrize(("name", "sign"), [("exposure_down", -1), ("night", -1), ("gamma_dark", -1), ("vignette", -1),

@@ -20,7 +20,7 @@ def drawn(box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
 
 
 def extent(pixels: np.ndarray) -> tuple[int, int, int, int]:
-    """xyxy of what is more than half white; the border is 114."""
+    """xyxy of the pixels that are more than half white; the border is 114."""
     rows, columns = np.nonzero(pixels[..., 0] > 127)
     return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
 
@@ -30,10 +30,10 @@ def extent(pixels: np.ndarray) -> tuple[int, int, int, int]:
 @pytest.mark.parametrize("seed", [0, 1, 2, 3, 4, 5])
 def test_a_box_goes_where_its_pixels_go(name: str, severity: int, seed: int) -> None:
     for box, size in [*((box, SIZE) for box in RECTANGLES), ((80, 120, 121, 220), TALL)]:
-        boxes, kept = corrupt_boxes(np.array([box], np.float32), size, name, severity, seed)
-        seen = extent(corrupt(drawn(box, size), name, severity, seed))
-        np.testing.assert_allclose(boxes[0], seen, atol=1.5)
-        assert kept[0] and boxes.dtype == np.float32
+        boxes, visible = corrupt_boxes(np.array([box], np.float32), size, name, severity, seed)
+        expected = extent(corrupt(drawn(box, size), name, severity, seed))
+        np.testing.assert_allclose(boxes[0], expected, atol=1.5)
+        assert visible[0] and boxes.dtype == np.float32
 
 
 def test_seeds_turn_both_ways_and_tilt_to_all_four_sides() -> None:
@@ -44,25 +44,25 @@ def test_seeds_turn_both_ways_and_tilt_to_all_four_sides() -> None:
     assert len(views) == 4
 
 
-def test_a_box_turned_out_of_the_picture_is_no_longer_asked_for() -> None:
+def test_a_box_turned_out_of_the_picture_is_not_visible() -> None:
     corners = [[0, 0, 24, 20], [296, 220, 320, 240], [296, 0, 320, 20], [0, 220, 24, 240]]
     boxes = np.array([*corners, [140, 100, 180, 140]], np.float32)
-    after, kept = corrupt_boxes(boxes, SIZE, "rotation", 5, 0)
-    assert kept.tolist() == [False, False, False, False, True]
+    after, visible = corrupt_boxes(boxes, SIZE, "rotation", 5, 0)
+    assert visible.tolist() == [False, False, False, False, True]
     assert (after[:, :2] >= 0).all() and (after[:, 2] <= 320).all() and (after[:, 3] <= 240).all()
 
 
-def test_boxes_over_the_edge_are_cut_and_empty_ones_are_not_kept() -> None:
+def test_boxes_over_the_edge_are_clipped_and_empty_ones_are_not_visible() -> None:
     boxes = np.array([[-50, -50, 400, 400], [10, 10, 10, 40], [500, 500, 600, 600]], np.float32)
-    after, kept = corrupt_boxes(boxes, SIZE, "scale", 3, 0)
-    assert kept.tolist() == [True, False, False]
+    after, visible = corrupt_boxes(boxes, SIZE, "scale", 3, 0)
+    assert visible.tolist() == [True, False, False]
     np.testing.assert_allclose(after[0], (72, 54, 248, 186))
 
 
 @pytest.mark.parametrize("name", POSES)
 def test_no_boxes(name: str) -> None:
-    after, kept = corrupt_boxes(np.zeros((0, 4), np.float32), SIZE, name, 2, 0)
-    assert after.shape == (0, 4) and kept.shape == (0,)
+    after, visible = corrupt_boxes(np.zeros((0, 4), np.float32), SIZE, name, 2, 0)
+    assert after.shape == (0, 4) and visible.shape == (0,)
 
 
 def test_the_border_is_the_grey_of_a_letterbox() -> None:

@@ -46,10 +46,10 @@ def test_speckle_noise_grows_with_the_value() -> None:
     assert dim == pytest.approx(50 * 0.15, rel=0.03) and bright == pytest.approx(150 * 0.15, rel=0.03)
 
 
-@pytest.mark.parametrize(("severity", "kept"), [(1, 0.4), (5, 0.05)])
-def test_contrast(severity: int, kept: float, street: np.ndarray) -> None:
+@pytest.mark.parametrize(("severity", "contrast_left"), [(1, 0.4), (5, 0.05)])
+def test_contrast(severity: int, contrast_left: float, street: np.ndarray) -> None:
     means = street.astype(float).mean(axis=(0, 1))
-    expected = (street - means) * kept + means
+    expected = (street - means) * contrast_left + means
     assert np.abs(corrupt(street, "contrast", severity, 0) - expected).max() <= 1
 
 

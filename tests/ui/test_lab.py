@@ -1,4 +1,4 @@
-"""The Calibration tab: says what is missing, runs, survives a page switch, and tells what it found."""
+"""The Calibration tab: names what is missing, runs, survives a page switch, and shows its result."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ LIMIT = 150
 def app() -> AppTest:
     """The sample with its reference and six of its images."""
     opened = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180).run()
-    held = opened.session_state["qviz_workspace"]
-    opened.session_state["qviz_workspace"] = replace(held, images=held.images[:6], models=held.models[:1], dataset=None)
+    workspace = opened.session_state["qviz_workspace"]
+    opened.session_state["qviz_workspace"] = replace(
+        workspace, images=workspace.images[:6], models=workspace.models[:1], dataset=None
+    )
     opened.switch_page("pages/variants.py")
     return opened.run()
 

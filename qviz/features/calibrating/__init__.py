@@ -21,6 +21,7 @@ from qviz.errors import DatasetError, QuantizeError, SettingsError
 from qviz.features.accuracy.evaluator import Evaluator, Measurement
 from qviz.features.building import (
     RECIPES,
+    ImageRanges,
     Source,
     builders,
     calibration_of,
@@ -45,7 +46,7 @@ from qviz.features.detection.inference import detect_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
 from qviz.formatting import listed
-from qviz.structures import Dataset, EncodedImage
+from qviz.structures import Dataset, EncodedImage, Graph
 
 __all__ = ["MISTAKES", "CalibrationLab", "Plan", "calibrated_recipes", "calibration", "halves"]
 
@@ -148,20 +149,7 @@ def calibration(
         context.progress.step("Running the reference")
         evaluator = Evaluator(context, [reference], dataset, score)
         runner = TrialRunner(context, workers, evaluator, source, plan.recipe, plan.trials(len(prepared.images)))
-        lab = CalibrationLab(
-            source=reference.name,
-            recipe=plan.recipe,
-            method=plan.ranges,
-            images=prepared.measured.images,
-            dataset=dataset.name,
-            evaluated_images=evaluator.images,
-            annotated=evaluator.annotated,
-            reference=None,
-            seconds=seconds,
-            skipped=(*prepared.measured.skipped, *evaluator.skipped),
-            warnings=tuple(warning.to_json() for warning in lint_all([reference], context.threads)),
-        )
-        return _run(context, plan, prepared, runner, lab)
+        return _run(context, plan, prepared, runner, seconds)
 
 
 def halves(images: Sequence[EncodedImage], seed: int) -> tuple[list[EncodedImage], Dataset]:
@@ -217,24 +205,15 @@ def _described(context: Context, reference: LoadedModel, images: CalibrationImag
 
 
 def _run(
-    context: Context, plan: Plan, images: CalibrationImages, runner: TrialRunner, lab: CalibrationLab
+    context: Context, plan: Plan, images: CalibrationImages, runner: TrialRunner, seconds: float
 ) -> CalibrationLab:
     """Examine the images, then build and measure the trials; partial results are reported on the way."""
     evaluator = runner.evaluator
-    reference = evaluator.measure(context, evaluator.reference)
-    lab = replace(lab, reference=reference.result().value)
+    reference = context.wait(evaluator.measure(context, evaluator.reference))
+    lab = _without_trials(context, plan, images.measured, evaluator, reference, seconds)
     whole, *draws = curve_trials(images.measured, images.model.digest, plan.ranges, plan.draws, plan.seed)
     variant = runner.build(whole)
-    # stability and outliers concern the layers that the variant really quantizes
-    tensors = variant.inspection.graph.tensors
-    quantized = {tensor.name for tensor in tensors if tensor.quantized and not tensor.constant}
-    graph, sizes = runner.source.graph, images.sizes
-    lab = replace(lab, stability=stability(images.measured, graph, quantized, sizes, plan.ranges, plan.seed))
-    context.progress.partial(lab)
-    if plan.further:
-        context.progress.step("Comparing the calibration images")
-        lab = replace(lab, outliers=outliers(context, images, quantized))
-        context.progress.partial(lab)
+    lab = _with_examined_images(context, plan, images, runner.source.graph, variant, lab)
     skipped: list[str] = []
 
     def trials() -> Iterator[Trial]:
@@ -246,13 +225,52 @@ def _run(
 
     context.progress.step("Building and measuring calibrations")
     for _ in runner.run(trials()):
-        context.progress.partial(_with_trials(lab, runner, reference.result()))
+        context.progress.partial(_with_trials(lab, runner, reference))
     if plan.further and evaluator.reference.layers_available:
         context.progress.step("Looking for images to add")
         candidates = [image.encoded() for image in evaluator.dataset.spread(MAX_CANDIDATES).images]
         lab = replace(lab, add=out_of_range(context, evaluator.reference, variant, candidates).add)
     lab = replace(lab, skipped=(*lab.skipped, *skipped))
-    return _with_trials(lab, runner, reference.result(), wait=True)
+    return _with_trials(lab, runner, reference, wait=True)
+
+
+def _without_trials(
+    context: Context,
+    plan: Plan,
+    measured: ImageRanges,
+    evaluator: Evaluator,
+    reference: Measurement,
+    seconds: float,
+) -> CalibrationLab:
+    return CalibrationLab(
+        source=evaluator.reference.name,
+        recipe=plan.recipe,
+        method=plan.ranges,
+        images=measured.images,
+        dataset=evaluator.dataset.name,
+        evaluated_images=evaluator.images,
+        annotated=evaluator.annotated,
+        reference=reference.value,
+        seconds=seconds,
+        skipped=(*measured.skipped, *evaluator.skipped),
+        warnings=tuple(lint_all([evaluator.reference], context.threads)),
+    )
+
+
+def _with_examined_images(
+    context: Context, plan: Plan, images: CalibrationImages, graph: Graph, variant: LoadedModel, lab: CalibrationLab
+) -> CalibrationLab:
+    """With stability and outliers, of the layers that the variant really quantizes."""
+    tensors = variant.inspection.graph.tensors
+    quantized = {tensor.name for tensor in tensors if tensor.quantized and not tensor.constant}
+    stable = stability(images.measured, graph, quantized, images.sizes, plan.ranges, plan.seed)
+    lab = replace(lab, stability=stable)
+    context.progress.partial(lab)
+    if plan.further:
+        context.progress.step("Comparing the calibration images")
+        lab = replace(lab, outliers=outliers(context, images, quantized))
+        context.progress.partial(lab)
+    return lab
 
 
 def _with_trials(

@@ -82,10 +82,10 @@ def _take_older_names(args: argparse.Namespace) -> None:
     """`--images` alone was `--calibration`, and `--judge` was `--images`."""
     if args.images and not args.calibration:
         args.calibration, args.images = args.images, []
-        options.remark(["--images for calibration images is now --calibration; the older name goes with version 0.3."])
+        options.remark(["Calibration images are now given with --calibration; --images are those to measure on."])
     if args.judge:
         args.images = args.judge
-        options.remark(["--judge is now --images; the older name goes with version 0.3."])
+        options.remark(["--judge is now called --images; the older name will be removed."])
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -94,8 +94,7 @@ def _check(args: argparse.Namespace) -> None:
         raise DatasetError("No calibration images are given; give --calibration PATH.")
     if args.dataset is not None and args.reference_as_truth:
         raise DatasetError("Give --dataset FILE or --reference-as-truth, not both.")
-    if args.dataset is not None and args.images:
-        raise DatasetError("Give --dataset FILE or --images PATH, not both; --dataset-images DIR has its images.")
+    options.check_one_source(args)
     if args.dataset_images is not None and not args.dataset_images.is_dir():
         raise DatasetError(f"{args.dataset_images} is not a folder; give the folder of the annotated images.")
 

@@ -20,6 +20,7 @@ import numpy as np
 from qviz.features.accuracy.evaluator import Measurement, mean_loss
 from qviz.features.building import Calibration
 from qviz.features.corruption_sweep.out_of_range import LAYER_NAMES, Addition
+from qviz.features.inspection.warning import Warning
 from qviz.result import Result, to_json
 from qviz.structures import Loss
 
@@ -197,7 +198,7 @@ class CalibrationLab(Result):
     add: tuple[Addition, ...] = ()
     skipped: tuple[str, ...] = ()
     seconds: float = 0.0
-    warnings: tuple[dict[str, Any], ...] = ()
+    warnings: tuple[Warning, ...] = ()
 
     ROWS: ClassVar = "curve"
     JSON_NAMES: ClassVar = {"evaluated_images": "judged"}

@@ -56,6 +56,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.dataset is None and not args.images:
         raise DatasetError("Neither --dataset FILE nor --images PATH is given; one of them is needed.")
+    options.check_one_source(args)
     with options.session_of(args) as session:
         result = session.robustness(
             corruptions=args.corruptions, severities=args.severities, score=args.score, layer_images=args.layer_images

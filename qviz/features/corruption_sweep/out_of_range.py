@@ -53,7 +53,6 @@ class RangeReach:
     """How far one layer's activations reach on one image.
 
     Attributes:
-        value_range: Smallest and largest real number that the variant can represent.
         count: Number of activations.
         below, above: Activations clipped at the lower and upper end.
         excess: At the lower and upper end, in widths of the range.
@@ -62,7 +61,6 @@ class RangeReach:
     op_index: int
     tensor: str
     op_type: str
-    value_range: tuple[float, float]
     count: int
     below: int
     above: int
@@ -290,4 +288,4 @@ def range_reach(op_index: int, op_type: str, tensor: Tensor, values: np.ndarray)
     above = int(np.count_nonzero(values > high + half)) if beyond[1] else 0
     width = max(high - low, 1e-12)
     excess = beyond[0] / width, beyond[1] / width
-    return RangeReach(op_index, tensor.name, op_type, (low, high), int(values.size), below, above, excess)
+    return RangeReach(op_index, tensor.name, op_type, int(values.size), below, above, excess)

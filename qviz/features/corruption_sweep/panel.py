@@ -70,33 +70,8 @@ def sources(here: Page) -> dict[str, Source]:
 
 def form(here: Page) -> tuple[Source, SweepRequest | None]:
     """The chosen data, and the request of the last click on Run, if there was one on data that is still loaded."""
-    models, by_digest = here.loaded, sources(here)
-    first, second, third = st.columns([3, 4, 2], vertical_alignment="bottom")
-    digest = first.selectbox(
-        "On",
-        list(by_digest),
-        format_func=lambda digest: by_digest[digest].label,
-        key="robustness-source",
-        help="AP where objects are annotated, else agreement with what the reference finds on the clean images.",
-    )
-    source = by_digest[digest] if digest in by_digest else next(iter(by_digest.values()))
-    count = len(source.dataset.images)
-    variants = second.pills(
-        "Variants",
-        [models.name(variant) for variant in models.variants],
-        selection_mode="multi",
-        default=layers.usual(models, here.view.variants),
-        key="robustness-variants",
-        wrap=True,
-    )
-    images = third.number_input(
-        "Images",
-        1,
-        count,
-        min(DEFAULT_IMAGES, count),
-        key=f"robustness-images-{count}",
-        help=f"Evenly spread over the {count}.",
-    )
+    by_digest = sources(here)
+    source, images, variants = _choose_data(here, by_digest)
     left, middle, right = st.columns([6, 2, 1], vertical_alignment="bottom")
     corruptions = left.multiselect(
         "Corruptions",
@@ -112,9 +87,7 @@ def form(here: Page) -> tuple[Source, SweepRequest | None]:
         default=list(DEFAULT_SEVERITIES),
         key="robustness-levels",
     )
-    request = SweepRequest(
-        source.digest, int(images), tuple(corruptions), tuple(sorted(severities)), tuple(variants or ())
-    )
+    request = SweepRequest(source.digest, images, tuple(corruptions), tuple(sorted(severities)), variants)
     clicks.button(
         right,
         "Run",
@@ -123,10 +96,32 @@ def form(here: Page) -> tuple[Source, SweepRequest | None]:
         disabled=not (corruptions and severities),
         type="primary",
         width="stretch",
-        help=f"{request.images * (1 + len(corruptions) * len(severities))} images for each model.",
+        help=f"{images * (1 + len(corruptions) * len(severities))} images for each model.",
     )
     last: SweepRequest | None = st.session_state.get(REQUEST)
     return (by_digest[last.source], last) if last is not None and last.source in by_digest else (source, None)
+
+
+def _choose_data(here: Page, by_digest: dict[str, Source]) -> tuple[Source, int, tuple[str, ...]]:
+    """The source, the number of its images, and the short names of the variants."""
+    models = here.loaded
+    first, second, third = st.columns([3, 4, 2], vertical_alignment="bottom")
+    digest = first.selectbox(
+        "On",
+        list(by_digest),
+        format_func=lambda digest: by_digest[digest].label,
+        key="robustness-source",
+        help="AP where objects are annotated, else agreement with what the reference finds on the clean images.",
+    )
+    source = by_digest[digest] if digest in by_digest else next(iter(by_digest.values()))
+    names = [models.name(variant) for variant in models.variants]
+    default, count = layers.default_variants(models, here.view.variants), len(source.dataset.images)
+    variants = second.pills(
+        "Variants", names, selection_mode="multi", default=default, key="robustness-variants", wrap=True
+    )
+    key, usual = f"robustness-images-{count}", min(DEFAULT_IMAGES, count)
+    images = third.number_input("Images", 1, count, usual, key=key, help=f"Evenly spread over the {count}.")
+    return source, int(images), tuple(variants or ())
 
 
 def finding(here: Page, source: Source, request: SweepRequest) -> Finding | None:

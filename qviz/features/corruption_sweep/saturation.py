@@ -26,7 +26,7 @@ from qviz.features.corruption_sweep.out_of_range import LAYER_NAMES, RangeReach,
 from qviz.features.corruption_sweep.result import CLEAN, Robustness
 from qviz.features.detection.inference import in_order
 from qviz.features.detection.models import LoadedModel
-from qviz.features.what_if import what_if_float
+from qviz.features.what_if import what_if
 from qviz.features.what_if.sets import Orders, with_conversions
 from qviz.structures import AppliedCorruption, EncodedImage, Graph
 
@@ -199,7 +199,7 @@ def explain(
     """Run saturated layers and their readers in float. layers: their operator indices. Raises as `what_if` does."""
     operators = with_readers(variant.inspection.graph, layers)
     corrupted = [image.under(corruption) for image in images]
-    result = what_if_float(context.engine, reference, variant, corrupted, [operators], score)
+    result = what_if(context, reference, variant, corrupted, sets=[operators], score=score)
     (row,) = result.sets
     return Explanation(str(corruption), len(layers), len(operators), result.base, row.agreement, row.explained)
 

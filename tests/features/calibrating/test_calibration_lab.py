@@ -36,8 +36,8 @@ def images(sample: Sample) -> list[EncodedImage]:
 @pytest.fixture(scope="module")
 def scenes(sample: Sample) -> Dataset:
     folder = sample.folder / "scenes"
-    found = read_coco(folder / "annotations.json", folder)
-    return replace(found, images=found.images[:: len(found.images) // JUDGED][:JUDGED])
+    data = read_coco(folder / "annotations.json", folder)
+    return replace(data, images=data.images[:: len(data.images) // JUDGED][:JUDGED])
 
 
 class Watched(Progress):
@@ -78,8 +78,8 @@ def lab(
 ) -> CalibrationLab:
     reference = loaded["float32"]
     broken = EncodedImage("broken.jpg", b"\xff\xd8 not an image")
-    with Store(store) as kept:
-        context = Context(engine, kept, progress=watched)
+    with Store(store) as opened:
+        context = Context(engine, opened, progress=watched)
         return calibration(context, reference, source_of(reference), [broken, *images, images[0]], scenes, plan=PLAN)
 
 
@@ -113,7 +113,7 @@ def test_a_variant_is_measured_as_an_evaluation_measures_it(
     assert (whole.loss.value, whole.loss.low, whole.loss.high) == pytest.approx((loss.value, loss.low, loss.high))
 
 
-def test_the_range_did_it_and_not_the_randomness(lab: CalibrationLab) -> None:
+def test_random_numbers_cost_only_in_the_wrong_range(lab: CalibrationLab) -> None:
     rows = {row.name: row for row in lab.mismatch}
     unit, wide = rows["noise_unit"], rows["noise_range"]
     assert unit.description.endswith("as many tutorials do; images span [-1, 1].")
@@ -123,7 +123,7 @@ def test_the_range_did_it_and_not_the_randomness(lab: CalibrationLab) -> None:
     assert rows["one_class"].images in (1, 2, 4)
 
 
-def test_what_else_is_found(lab: CalibrationLab, images: list[EncodedImage]) -> None:
+def test_stability_outliers_and_images_to_add(lab: CalibrationLab, images: list[EncodedImage]) -> None:
     assert lab.stability is not None and lab.stability.images == IMAGES // 2
     assert lab.stability.layers > 100
     names = {image.name for image in images}
@@ -135,7 +135,7 @@ def test_what_else_is_found(lab: CalibrationLab, images: list[EncodedImage]) -> 
     assert lab.add and lab.add[-1].covered > 0.5
 
 
-def test_it_can_be_watched(lab: CalibrationLab, watched: Watched) -> None:
+def test_progress_and_partial_results(lab: CalibrationLab, watched: Watched) -> None:
     assert watched.parts[0].stability is not None and not watched.parts[0].curve
     assert len(list(watched.parts[-1].rows())) <= len(list(lab.rows()))
     first, *_, last = watched.steps
@@ -152,12 +152,12 @@ def test_without_annotations_agreement_is_measured(
     reference = loaded["float32"]
     data = unannotated_images("photographs", images[:2])
     plan = Plan("int16x8", draws=1, mistakes=(), further=False)
-    with Store(store) as kept:
-        found = calibration(Context(engine, kept), reference, source_of(reference), images[2:4], data, plan=plan)
-    assert (found.measure, found.reference, found.recipe) == ("agreement", 1, "int16x8")
-    whole = found.all_images
+    with Store(store) as opened:
+        result = calibration(Context(engine, opened), reference, source_of(reference), images[2:4], data, plan=plan)
+    assert (result.measure, result.reference, result.recipe) == ("agreement", 1, "int16x8")
+    whole = result.all_images
     assert whole is not None and whole.ap is None and whole.loss.value == pytest.approx(1 - (whole.agreement or 0))
-    assert found.mismatch == () and found.outliers == () and found.add == ()
+    assert result.mismatch == () and result.outliers == () and result.add == ()
 
 
 def test_it_stops(
@@ -172,14 +172,14 @@ def test_it_stops(
 PLANS = [
     (Plan("dynamic_range"), QuantizeError, "does not need calibration; choose int8 and int16x8"),
     (Plan(mistakes=("upside_down",)), SettingsError, "'upside_down' does not exist; choose from noise_unit"),
-    (Plan(ranges="entropy"), QuantizeError, "'entropy' is no way to calibrate"),
+    (Plan(ranges="entropy"), QuantizeError, "'entropy' is not a way to sum up ranges"),
     (Plan(draws=0), SettingsError, "number of draws is 0"),
 ]
 
 
-@pytest.mark.parametrize(("plan", "error", "said"), PLANS)
-def test_a_plan_is_checked_first(plan: Plan, error: type[Exception], said: str) -> None:
-    with pytest.raises(error, match=said):
+@pytest.mark.parametrize(("plan", "error", "sentence"), PLANS)
+def test_a_plan_is_checked_first(plan: Plan, error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
         plan.check()
 
 

@@ -23,7 +23,7 @@ def network() -> Graph:
     return graph(tensors, [2], [op("CONV_2D", [0], [1]), op("CONV_2D", [1], [2])])
 
 
-def seen(images: int, wild: float = 5.0) -> ImageRanges:
+def measured(images: int, wild: float = 5.0) -> ImageRanges:
     """The first tensor is alike on all images; the others are `wild` times as wide on one image in ten."""
     rng = np.random.default_rng(1)
     highs = np.repeat(rng.uniform(0.95, 1, (images, 1)), 3, axis=1).astype(np.float32)
@@ -33,21 +33,21 @@ def seen(images: int, wild: float = 5.0) -> ImageRanges:
 
 
 def test_a_layer_that_depends_on_the_images_is_named() -> None:
-    found = stability(seen(10), network(), {"steady", "wild"}, (1, 2, 4), "minmax", 0)
-    assert found is not None and found.too_few
-    (layer,) = found.changed  # one image of ten is in one half, so the halves never agree
-    assert (layer.tensor, layer.op_index, found.layers, found.images) == ("wild", 0, 2, 5)
+    result = stability(measured(10), network(), {"steady", "wild"}, (1, 2, 4), "minmax", 0)
+    assert result is not None and result.too_few
+    (layer,) = result.changed  # one image of ten is in one half, so the halves never agree
+    assert (layer.tensor, layer.op_index, result.layers, result.images) == ("wild", 0, 2, 5)
     assert layer.change == pytest.approx(1 - 2 / 6, abs=0.02)
     assert {layer.first[1] > 2, layer.second[1] > 2} == {True, False}
-    assert [row.images for row in found.sizes] == [1, 2, 5]
-    assert found.sizes[-1].changed == 1 and found.sizes[-1].worst == layer.change
+    assert [row.images for row in result.sizes] == [1, 2, 5]
+    assert result.sizes[-1].changed == 1 and result.sizes[-1].worst == layer.change
 
 
 def test_enough_images_settle_it() -> None:
-    found = stability(seen(400), network(), {"steady", "wild"}, (1, 8, 64), "minmax", 0)
-    assert found is not None and not found.too_few and found.changed == ()
-    assert found.sizes[-1].worst < 0.02 < MAX_CHANGE < found.sizes[1].worst
-    one = stability(seen(1), network(), {"steady"}, (1,), "minmax", 0)
+    result = stability(measured(400), network(), {"steady", "wild"}, (1, 8, 64), "minmax", 0)
+    assert result is not None and not result.too_few and result.changed == ()
+    assert result.sizes[-1].worst < 0.02 < MAX_CHANGE < result.sizes[1].worst
+    one = stability(measured(1), network(), {"steady"}, (1,), "minmax", 0)
     assert one is None
 
 
@@ -83,7 +83,7 @@ def test_the_numbers_of_images(images: int, sizes: tuple[int, ...]) -> None:
 
 def test_losses_stand_against_what_matches() -> None:
     """Two draws of two images, four images that saw the most, one mistake of two images and one of four."""
-    (whole, *draws) = curve_trials(seen(4), "model", "minmax", 2, 7)
+    (whole, *draws) = curve_trials(measured(4), "model", "minmax", 2, 7)
     few = [trial for trial in draws if trial.images == 2]
     wrong, dark = (Trial("mismatch", name, name, count, whole.calibration) for name, count in (("a", 4), ("b", 2)))
     values = {whole: 0.5, few[0]: 0.4, few[1]: 0.3, wrong: 0.1, dark: 0.3}
@@ -105,11 +105,11 @@ def measurement(value: float) -> Measurement:
 
 
 def test_draws_are_seeded_and_differ() -> None:
-    shown = seen(20)
-    first = list(curve_trials(shown, "model", "minmax", 2, 7))
-    again = list(curve_trials(shown, "model", "minmax", 2, 7))
+    ranges = measured(20)
+    first = list(curve_trials(ranges, "model", "minmax", 2, 7))
+    again = list(curve_trials(ranges, "model", "minmax", 2, 7))
     assert [trial.images for trial in first] == [20, 1, 2, 4, 8, 1, 2, 4, 8]
     assert [trial.calibration for trial in first] == [trial.calibration for trial in again]
-    other = list(curve_trials(shown, "model", "minmax", 2, 8))
+    other = list(curve_trials(ranges, "model", "minmax", 2, 8))
     assert [trial.calibration for trial in first[1:]] != [trial.calibration for trial in other[1:]]
     assert all(trial.calibration.images == trial.images for trial in first)

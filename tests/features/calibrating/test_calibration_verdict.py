@@ -39,11 +39,11 @@ def test_the_verdict() -> None:
 def test_a_gap_in_the_curve_is_not_enough() -> None:
     """Two images do well by luck, four do not: five it is."""
     lucky = (point(1, 0.2, extra=GRAVE), point(2, 0.49), point(4, 0.3, extra=GRAVE), point(5, 0.49))
-    found = enough_images(replace(LAB, curve=lucky))
-    assert found is not None and found.images == 5
+    enough = enough_images(replace(LAB, curve=lucky))
+    assert enough is not None and enough.images == 5
     sure_but_small = Loss(0.004, 0.001, 0.006, True)
-    found = enough_images(replace(LAB, curve=(point(1, 0.49, extra=sure_but_small), point(5, 0.49))))
-    assert found is not None and found.images == 1
+    enough = enough_images(replace(LAB, curve=(point(1, 0.49, extra=sure_but_small), point(5, 0.49))))
+    assert enough is not None and enough.images == 1
 
 
 def test_stability_names_the_layers() -> None:
@@ -87,6 +87,6 @@ def test_a_row_a_variant() -> None:
     row = frame[frame["name"] == "noise_unit"].iloc[0]
     assert (row["ap"], row["loss"], row["extra_value"], row["extra_significant"]) == (0.25, 0.25, 0.25, True)
     assert frame["refused"].iloc[-1] == "It cannot be built."
-    said = LAB.to_json()
-    assert (said["measure"], said["stability"]["too_few"]) == ("AP", True)
-    assert said["mismatch"][0]["extra"] == {"value": 0.25, "low": 0.2, "high": 0.3, "significant": True}
+    document = LAB.to_json()
+    assert (document["measure"], document["stability"]["too_few"]) == ("AP", True)
+    assert document["mismatch"][0]["extra"] == {"value": 0.25, "low": 0.2, "high": 0.3, "significant": True}

@@ -37,9 +37,9 @@ def test_noise_spans_the_range_it_should(engine: LocalEngine, dense: Source) -> 
     model = engine.share(dense.float_data, dense.float_digest)
     name = dense.graph.input_tensors()[0].name
     wide = noise_ranges(Context(engine), model, input_range(SETTINGS), 6)
-    for ends, seen in (((0, 1), noise_ranges(Context(engine), model, UNIT, 6)), ((-1, 1), wide)):
-        assert seen.images == 6
-        low, high = calibration_of(seen, dense.float_digest).ranges[name]
+    for ends, ranges in (((0, 1), noise_ranges(Context(engine), model, UNIT, 6)), ((-1, 1), wide)):
+        assert ranges.images == 6
+        low, high = calibration_of(ranges, dense.float_digest).ranges[name]
         assert ends[0] <= low < ends[0] + 0.01 and ends[1] - 0.01 < high <= ends[1]
     again = noise_ranges(Context(engine), model, input_range(SETTINGS), 6)
     np.testing.assert_array_equal(wide.highs, again.highs)
@@ -60,13 +60,13 @@ def test_an_image_is_calibrated_under_its_corruption(
     assert dark.digests == tuple(f"{digest}~exposure -3" for digest in plain.digests)
 
 
-def test_a_subset_of_what_was_seen_is_what_those_images_show(
+def test_a_subset_of_the_ranges_equals_a_measurement_of_those_images(
     engine: LocalEngine, dense: Source, images: list[EncodedImage]
 ) -> None:
     model = engine.share(dense.float_data, dense.float_digest)
-    seen = measure_ranges(Context(engine), model, SETTINGS, images)
+    measured = measure_ranges(Context(engine), model, SETTINGS, images)
     few = measure_ranges(Context(engine), model, SETTINGS, [images[4], images[1]])
-    part = seen.of([4, 1])
+    part = measured.of([4, 1])
     assert part.digests == few.digests
     assert calibration_of(part, "x") == calibration_of(few, "x")
 
@@ -75,13 +75,13 @@ def test_what_ranges_clip(
     engine: LocalEngine, dense: Source, dense_ranges: Calibration, images: list[EncodedImage]
 ) -> None:
     model = engine.share(dense.float_data, dense.float_digest)
-    seen = measure_ranges(Context(engine), model, SETTINGS, images[:2])
-    own = engine.submit(clipped_job, model, SETTINGS, images[:2], seen.lows, seen.highs).result()
-    assert own.shape == seen.lows.shape and not own.any()
-    column = seen.names.index(dense.graph.input_tensors()[0].name)
-    narrow, unknown = seen.highs.copy(), np.full_like(seen.lows, np.nan)
+    measured = measure_ranges(Context(engine), model, SETTINGS, images[:2])
+    own = engine.submit(clipped_job, model, SETTINGS, images[:2], measured.lows, measured.highs).result()
+    assert own.shape == measured.lows.shape and not own.any()
+    column = measured.names.index(dense.graph.input_tensors()[0].name)
+    narrow, unknown = measured.highs.copy(), np.full_like(measured.lows, np.nan)
     narrow[:, column] = 0  # every pixel brighter than grey is clipped
-    shares = engine.submit(clipped_job, model, SETTINGS, images[:2], seen.lows, narrow).result()
+    shares = engine.submit(clipped_job, model, SETTINGS, images[:2], measured.lows, narrow).result()
     assert (shares[:, column] > 0.05).all() and (shares[:, column] < 0.95).all()
     assert not np.delete(shares, column, axis=1).any()
     assert not engine.submit(clipped_job, model, SETTINGS, images[:2], unknown, unknown).result().any()

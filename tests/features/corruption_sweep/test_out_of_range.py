@@ -24,52 +24,51 @@ def test_a_dark_image_alarms_against_a_range_without_darkness(
     fine = out_of_range(Context(engine), loaded["float32"], loaded["int8"], photographs)
     assert fine.alarms == () and fine.typical < 0.005
     wrong = out_of_range(Context(engine), loaded["float32"], loaded["int8_wrong_range"], images)
-    found = next(image for image in wrong.images if image.digest == dark.digest)
-    assert found.alarm and found.layers_outside > 5
-    assert any((layer.op_index, layer.op_type) == (0, "QUANTIZE") and layer.share > 0.9 for layer in found.layers)
+    alarm = next(image for image in wrong.images if image.digest == dark.digest)
+    assert alarm.alarm and alarm.layers_outside > 5
+    assert any((layer.op_index, layer.op_type) == (0, "QUANTIZE") and layer.share > 0.9 for layer in alarm.layers)
     assert [image.score for image in wrong.images] == sorted((image.score for image in wrong.images), reverse=True)
     assert 0 < len(wrong.add) <= len(images) and wrong.add[-1].covered > 0.9
 
 
-def test_a_broken_image_is_said_and_the_others_go_on(
+def test_a_broken_image_is_named_and_the_others_are_measured(
     engine: LocalEngine, loaded: dict[str, LoadedModel], sample: Sample
 ) -> None:
     good = next(iter(load_images(find_images([sample.images]))))
     pair = loaded["float32"], loaded["int8"]
-    found = out_of_range(Context(engine), *pair, [EncodedImage("bad.jpg", b"nothing"), good])
-    assert [image.image for image in found.images] == [good.name] and "bad.jpg" in found.skipped[0]
+    result = out_of_range(Context(engine), *pair, [EncodedImage("bad.jpg", b"nothing"), good])
+    assert [image.image for image in result.images] == [good.name] and "bad.jpg" in result.skipped[0]
     with pytest.raises(ImageError, match=r"bad\.jpg"):
         out_of_range(Context(engine), *pair, [EncodedImage("bad.jpg", b"nothing")])
 
 
 def _rows(excess: list[list[tuple[float, float]]]) -> list[tuple[RangeReach, ...]]:
     return [
-        tuple(RangeReach(order, f"t{order}", "ADD", (0, 1), 10, 0, 0, ends) for order, ends in enumerate(row))
-        for row in excess
+        tuple(RangeReach(order, f"t{order}", "ADD", 10, 0, 0, ends) for order, ends in enumerate(row)) for row in excess
     ]
 
 
 def test_one_image_unlike_the_others_alarms() -> None:
     plain = [[(0, 0.001 * i), (0, 0), (0, 0)] for i in range(6)]
-    found = rank_images("v", [(f"{i}", f"d{i}") for i in range(7)], _rows([*plain, [(0.2, 0), (0, 0.3), (0, 0)]]))
-    assert [image.image for image in found.alarms] == ["6"]
-    assert [(layer.op_index, layer.below, layer.above) for layer in found.alarms[0].layers] == [
+    result = rank_images("v", [(f"{i}", f"d{i}") for i in range(7)], _rows([*plain, [(0.2, 0), (0, 0.3), (0, 0)]]))
+    assert [image.image for image in result.alarms] == ["6"]
+    assert [(layer.op_index, layer.below, layer.above) for layer in result.alarms[0].layers] == [
         (1, 0, 0.3),
         (0, 0.2, 0),
     ]
 
 
 def test_one_layer_that_clips_alarms_though_the_others_are_inside() -> None:
-    inside = [RangeReach(order, f"t{order}", "ADD", (0, 1), 100, 0, 0, (0, 0)) for order in range(50)]
-    dark = [RangeReach(0, "input", "QUANTIZE", (0, 1), 100, 60, 0, (0.2, 0)), *inside[1:]]
-    found = rank_images("v", [(f"{i}", f"d{i}") for i in range(4)], [*[tuple(inside)] * 3, tuple(dark)])
-    assert [image.image for image in found.alarms] == ["3"] and found.alarms[0].score > 0.6
-    assert [row.image for row in found.add] == ["3"]
+    inside = [RangeReach(order, f"t{order}", "ADD", 100, 0, 0, (0, 0)) for order in range(50)]
+    dark = [RangeReach(0, "input", "QUANTIZE", 100, 60, 0, (0.2, 0)), *inside[1:]]
+    result = rank_images("v", [(f"{i}", f"d{i}") for i in range(4)], [*[tuple(inside)] * 3, tuple(dark)])
+    assert [image.image for image in result.alarms] == ["3"] and result.alarms[0].score > 0.6
+    assert [row.image for row in result.add] == ["3"]
 
 
-def test_all_wild_images_alarm_though_none_is_unlike_the_others() -> None:
-    found = rank_images("v", [(f"{i}", f"d{i}") for i in range(5)], _rows([[(0.5, 0), (0, 0)]] * 5))
-    assert len(found.alarms) == 5 and found.typical == pytest.approx(0.125)
+def test_images_that_are_all_far_outside_alarm_although_they_are_alike() -> None:
+    result = rank_images("v", [(f"{i}", f"d{i}") for i in range(5)], _rows([[(0.5, 0), (0, 0)]] * 5))
+    assert len(result.alarms) == 5 and result.typical == pytest.approx(0.125)
 
 
 COVERS = [
@@ -81,7 +80,7 @@ COVERS = [
 
 
 @pytest.mark.parametrize(("why", "excess", "expected"), COVERS)
-def test_the_fewest_images_that_cover(why: str, excess: list[list[float]], expected: list[int]) -> None:
-    found = images_to_add(np.array(excess))
-    assert [image for image, _ in found] == expected, why
-    assert all(share == pytest.approx(1) for _, share in found[-1:])
+def test_few_images_cover_the_excess(why: str, excess: list[list[float]], expected: list[int]) -> None:
+    result = images_to_add(np.array(excess))
+    assert [image for image, _ in result] == expected, why
+    assert all(share == pytest.approx(1) for _, share in result[-1:])

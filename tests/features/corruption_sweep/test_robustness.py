@@ -1,4 +1,4 @@
-"""The sweep: its AP is pycocotools', two copies have no interaction, a planted one is found, boxes follow a pose."""
+"""The sweep: its AP is pycocotools', two copies have no interaction, a planted one is result, boxes follow a pose."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ CAT = (Category(7, "cat"),)
 
 @pytest.fixture(scope="module")
 def scenes(sample: Sample) -> Dataset:
-    found = read_coco(sample.folder / "scenes" / "annotations.json", sample.folder / "scenes")
-    return replace(found, images=found.images[:6])
+    data = read_coco(sample.folder / "scenes" / "annotations.json", sample.folder / "scenes")
+    return replace(data, images=data.images[:6])
 
 
 def test_a_corruption_is_part_of_an_images_identity() -> None:
@@ -50,42 +50,42 @@ def test_a_corruption_is_part_of_an_images_identity() -> None:
 
 def test_its_ap_is_that_of_pycocotools(engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset) -> None:
     models = [loaded["float32"], loaded["int8"]]
-    found = sweep(Context(engine), models, scenes, ["night", "rotation"], [2])
-    assert (found.annotated, found.images, found.corruptions) == (True, 6, ("night", "rotation"))
+    result = sweep(Context(engine), models, scenes, ["night", "rotation"], [2])
+    assert (result.annotated, result.images, result.corruptions) == (True, 6, ("night", "rotation"))
     for name in ("night", "rotation"):
         images = [image.encoded().under(AppliedCorruption(name, 2)) for image in scenes.images]
         detected = detect_images(Context(engine), models, images, 6, 0.001)
         truths = []
         for image, under in zip(scenes.images, images, strict=True):
             run = detected.inferences[models[0].digest, under.digest]
-            boxes, kept = moved_boxes(image.boxes, (run.width, run.height), under)
+            boxes, visible = moved_boxes(image.boxes, (run.width, run.height), under)
             truths.append(
                 replace(
-                    image, boxes=boxes[kept], category_ids=image.category_ids[kept],
-                    is_crowd=image.is_crowd[kept], areas=image.areas[kept],
+                    image, boxes=boxes[visible], category_ids=image.category_ids[visible],
+                    is_crowd=image.is_crowd[visible], areas=image.areas[visible],
                 )
             )  # fmt: skip
         data = replace(scenes, images=tuple(truths))
         for model in models:
-            seen = {
+            detections = {
                 image.id: detected.inferences[model.digest, under.digest].detections
                 for image, under in zip(scenes.images, images, strict=True)
             }
-            rows = result_rows(seen, category_ids(model.inspection.labels, data.categories))
+            rows = result_rows(detections, category_ids(model.inspection.labels, data.categories))
             ap = plain_ap.of_rows(data, rows).stats[0]
-            point = found.curve(model.name, name)[1]
+            point = result.curve(model.name, name)[1]
             assert point.ap == pytest.approx(ap, abs=1e-9)
             assert point.low is not None and point.high is not None and point.low <= point.high
 
 
 def test_two_copies_have_no_interaction(engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset) -> None:
-    found = sweep(Context(engine), [loaded["int8"], loaded["int8"]], scenes, ["contrast"], [3, 5])
-    (row,) = found.interactions
+    result = sweep(Context(engine), [loaded["int8"], loaded["int8"]], scenes, ["contrast"], [3, 5])
+    (row,) = result.interactions
     assert (row.value, row.low, row.high, row.significant) == (0, 0, 0, False)
-    first, second = found.models
+    first, second = result.models
     assert second == f"{first} (2)"
-    assert [p.ap for p in found.curve(first, "contrast")] == [p.ap for p in found.curve(second, "contrast")]
-    assert verdict(found).startswith(f"No variant loses significantly more than {first} under contrast. {first} keeps")
+    assert [p.ap for p in result.curve(first, "contrast")] == [p.ap for p in result.curve(second, "contrast")]
+    assert verdict(result).startswith(f"No variant loses significantly more than {first} under contrast. {first} keeps")
 
 
 def test_without_truth_it_is_agreement_with_the_clean_reference(
@@ -93,21 +93,21 @@ def test_without_truth_it_is_agreement_with_the_clean_reference(
 ) -> None:
     nothing = {"boxes": np.empty((0, 4)), "category_ids": np.empty(0, int), "is_crowd": np.empty(0, bool)}
     bare = [replace(image, **nothing, areas=np.empty(0)) for image in scenes.images]
-    found = sweep(
+    result = sweep(
         Context(engine),
         [loaded["float32"], loaded["int8_wrong_range"]],
         replace(scenes, images=tuple(bare)),
         ["night"],
         [1, 5],
     )
-    assert (found.annotated, found.measure) == (False, "agreement")
-    clean, _, dark = found.curve(found.models[0], "night")
+    assert (result.annotated, result.measure) == (False, "agreement")
+    clean, _, dark = result.curve(result.models[0], "night")
     assert (clean.ap, clean.agreement, clean.still_found) == (None, 1, 1)
     assert dark.agreement < 0.5 and dark.value == dark.agreement
-    values = {(p.model, p.severity): p.agreement for p in found.points}
-    first, second = found.models
+    values = {(p.model, p.severity): p.agreement for p in result.points}
+    first, second = result.models
     by_hand = np.mean([values[first, s] - values[second, s] for s in (1, 5)]) - (values[first, 0] - values[second, 0])
-    assert found.interactions[0].value == pytest.approx(by_hand)
+    assert result.interactions[0].value == pytest.approx(by_hand)
 
 
 class _StopAtThree(Progress):
@@ -136,20 +136,20 @@ def test_a_sweep_is_cancelled_and_goes_on_from_the_store(
         with pytest.raises(Cancelled):
             sweep(context, [loaded["int8"]], few, ["haze"], [1, 2])
         assert stopping.counts[-1] == (3, 6)
-        found = sweep(Context(engine, store, progress=watching), [loaded["int8"]], few, ["haze"], [1, 2])
-    assert found.corruptions == ("haze",) and watching.counts[-1] == (6, 6)
+        result = sweep(Context(engine, store, progress=watching), [loaded["int8"]], few, ["haze"], [1, 2])
+    assert result.corruptions == ("haze",) and watching.counts[-1] == (6, 6)
     assert [part.corruptions for part in watching.parts][-1] == ("haze",)
     assert {part.corruptions for part in watching.parts} <= {(), ("haze",)}
-    assert found.summary[0].rpc == pytest.approx((found.summary[0].mpc or 0) / (found.summary[0].p or 1))
+    assert result.summary[0].rpc == pytest.approx((result.summary[0].mpc or 0) / (result.summary[0].p or 1))
 
 
 BOX = np.array([[10, 10, 60, 60]], np.float32)
 
 
-def _image(number: int, found: Detections, own: Detections | None = None) -> MeasuredImage:
+def _image(number: int, detections: Detections, own: Detections | None = None) -> MeasuredImage:
     truth = DatasetImage(number, f"{number}", None, None, BOX, np.array([7]), np.zeros(1, bool), np.array([2500.0]))
     cat = Detections.of(BOX, [0.9], [0])
-    return MeasuredImage(truth, (200, 100), f"{number:064x}", cat, own or cat, found)
+    return MeasuredImage(truth, (200, 100), f"{number:064x}", cat, own or cat, detections)
 
 
 def _measurements(lost: int) -> Measurements:
@@ -185,8 +185,8 @@ def test_truths_and_objects_follow_a_pose() -> None:
     cat = Detections.of(BOX, [0.9], [0])
     image = _image(1, cat)
     corruption = AppliedCorruption("scale", 5)
-    boxes, kept = moved_boxes(BOX, image.size, EncodedImage("1", b"", image.digest).under(corruption))
-    assert kept.all() and not np.allclose(boxes, BOX)
+    boxes, visible = moved_boxes(BOX, image.size, EncodedImage("1", b"", image.digest).under(corruption))
+    assert visible.all() and not np.allclose(boxes, BOX)
     data = Dataset("d", (), CAT)
     assert measure_job([replace(image, detections=cat)], data, {0: 7}, corruption).ap == 0
     following = measure_job([replace(image, detections=Detections.of(boxes, [0.9], [0]))], data, {0: 7}, corruption)
@@ -194,18 +194,18 @@ def test_truths_and_objects_follow_a_pose() -> None:
 
 
 def test_tables_alone_give_the_ap_of_the_whole_evaluation() -> None:
-    rng, images, found = np.random.default_rng(3), [], {}
+    rng, images, detections = np.random.default_rng(3), [], {}
     for number in range(1, 9):
         corners = rng.uniform(0, 100, (5, 2))
         boxes = np.concatenate([corners, corners + rng.uniform(20, 60, (5, 2))], axis=1)
         ids, crowd = rng.integers(1, 4, 5), rng.random(5) < 0.2
         images.append(DatasetImage(number, str(number), None, None, boxes, ids, crowd, np.full(5, 900.0)))
         noisy = np.concatenate([boxes + rng.normal(0, 4, boxes.shape), boxes[:2] + 30])
-        found[number] = Detections.of(noisy, rng.random(7), np.concatenate([ids, [1, 4]]) - 1)
+        detections[number] = Detections.of(noisy, rng.random(7), np.concatenate([ids, [1, 4]]) - 1)
     data = Dataset("d", tuple(images), tuple(Category(i, f"c{i}") for i in range(1, 7)))
     classes = {i: i + 1 for i in range(6)}
-    ap = mean_ap(tables(data, found, classes).class_ap(np.ones((1, 8))))[0]
-    assert ap == pytest.approx(average_precision("x", data, found, classes).figures.ap, abs=1e-12)
+    ap = mean_ap(tables(data, detections, classes).class_ap(np.ones((1, 8))))[0]
+    assert ap == pytest.approx(average_precision("x", data, detections, classes).figures.ap, abs=1e-12)
     assert 0.05 < ap < 0.95
 
 
@@ -222,7 +222,7 @@ def test_the_breaking_point(severities: list[float], shares: list[float | None],
     assert breaking_point(severities, shares) == (None if expected is None else pytest.approx(expected))
 
 
-def test_objects_are_found_again_by_class_and_place() -> None:
+def test_objects_are_matched_by_class_and_position() -> None:
     objects = Detections.of([*BOX, [100, 10, 150, 60]], [0.9, 0.8], [0, 1])
     among = Detections.of([*BOX, *(BOX + 2), [100, 10, 150, 60]], [0.3, 0.6, 0.7], [0, 0, 0])
     assert confidences(objects, among) == pytest.approx([0.6, 0])
@@ -239,7 +239,7 @@ def test_corruptions_are_named_by_family_or_one_by_one() -> None:
 
 
 @pytest.mark.parametrize(("corruptions", "severities"), [([], [1]), (["night"], []), (["night"], [6])])
-def test_what_nobody_knows_is_refused(
+def test_missing_or_unknown_severities_are_refused(
     corruptions: list[str], severities: list[int], engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset
 ) -> None:
     with pytest.raises(SettingsError, match="at least one of each, severities from 1 to 5"):

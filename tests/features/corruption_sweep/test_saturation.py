@@ -26,33 +26,33 @@ def photographs(sample: Sample) -> list[EncodedImage]:
 def test_the_input_saturates_first(
     engine: LocalEngine, loaded: dict[str, LoadedModel], photographs: list[EncodedImage]
 ) -> None:
-    found = saturation(Context(engine), loaded["float32"], loaded["int8_wrong_range"], photographs, NIGHT)
-    assert (found.images, found.corruptions) == (2, (None, *NIGHT))
-    first = found.layers[0]  # the input's quantizer: darkness lies in the half that it cannot represent
+    result = saturation(Context(engine), loaded["float32"], loaded["int8_wrong_range"], photographs, NIGHT)
+    assert (result.images, result.corruptions) == (2, (None, *NIGHT))
+    first = result.layers[0]  # the input's quantizer: darkness lies in the half that it cannot represent
     assert (first.op_index, first.op_type) == (0, "QUANTIZE")
     assert 0.1 < first.shares[0] < first.shares[1] < first.shares[2] <= 1
-    assert first in found.first_layers(10) and first.rise == pytest.approx(first.shares[2] - first.shares[0])
-    shares = [found.clipped_share(shift) for shift in found.corruptions]
+    assert first in result.first_layers(10) and first.rise == pytest.approx(first.shares[2] - first.shares[0])
+    shares = [result.clipped_share(shift) for shift in result.corruptions]
     assert all(share is not None for share in shares) and shares[2] > shares[0]  # type: ignore[operator]
-    assert found.clipped_share(AppliedCorruption("night", 3)) is None
-    assert {len(row.shares) for row in found.under("exposure").layers} == {3}
+    assert result.clipped_share(AppliedCorruption("night", 3)) is None
+    assert {len(row.shares) for row in result.under("exposure").layers} == {3}
 
 
 def test_float_activations_have_no_range_to_leave(
     engine: LocalEngine, loaded: dict[str, LoadedModel], photographs: list[EncodedImage]
 ) -> None:
-    found = saturation(Context(engine), loaded["float32"], loaded["float16"], photographs[:1], NIGHT[:1])
-    assert (found.layers, found.first_layers(10), found.clipped_share(None)) == ((), (), None)
+    result = saturation(Context(engine), loaded["float32"], loaded["float16"], photographs[:1], NIGHT[:1])
+    assert (result.layers, result.first_layers(10), result.clipped_share(None)) == ((), (), None)
 
 
 def test_the_layers_that_saturate_explain_the_loss(
     engine: LocalEngine, loaded: dict[str, LoadedModel], photographs: list[EncodedImage]
 ) -> None:
     pair = loaded["float32"], loaded["int8_wrong_range"]
-    found = explain(Context(engine), *pair, photographs, NIGHT[0], [0])
-    assert found.base < 0.7 and found.explained is not None and found.agreement > found.base
-    assert found.operators > found.layers == 1
-    sentence = explanation_sentence(found)
+    result = explain(Context(engine), *pair, photographs, NIGHT[0], [0])
+    assert result.base < 0.7 and result.explained is not None and result.agreement > result.base
+    assert result.operators > result.layers == 1
+    sentence = explanation_sentence(result)
     assert "they explain" in sentence and "exposure -1" in sentence
 
 
@@ -64,8 +64,8 @@ def test_readers_go_with_a_layer(loaded: dict[str, LoadedModel]) -> None:
 def test_half_a_step_beyond_the_end_is_inside() -> None:
     tensor = Tensor(0, "t", (4,), "int8", Quantization(np.array([0.5]), np.array([0]), None), False)
     low, high = -64.0, 63.5
-    found = range_reach(3, "CONV_2D", tensor, np.array([low - 0.25, high + 0.25, 0, 1], np.float32))
-    assert (found.below, found.above, found.excess, found.share) == (0, 0, (0, 0), 0)
-    found = range_reach(3, "CONV_2D", tensor, np.array([low - 12.75 - 0.25, high + 1, 0, 1], np.float32))
-    assert (found.below, found.above, found.share) == (1, 1, 0.5)
-    assert found.excess == pytest.approx((12.75 / 127.5, 0.75 / 127.5))
+    result = range_reach(3, "CONV_2D", tensor, np.array([low - 0.25, high + 0.25, 0, 1], np.float32))
+    assert (result.below, result.above, result.excess, result.share) == (0, 0, (0, 0), 0)
+    result = range_reach(3, "CONV_2D", tensor, np.array([low - 12.75 - 0.25, high + 1, 0, 1], np.float32))
+    assert (result.below, result.above, result.share) == (1, 1, 0.5)
+    assert result.excess == pytest.approx((12.75 / 127.5, 0.75 / 127.5))
