@@ -1,4 +1,4 @@
-"""The glossary, from `docs/glossary.md`: a page of its own, and the help of table columns."""
+"""The glossary, from `docs/glossary.md` and the table of accuracy metrics: a page, and the help of table columns."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from pathlib import Path
 import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
+from qviz.features.accuracy.ap import METRICS
+
 FILE = Path(__file__).resolve().parents[2] / "docs" / "glossary.md"
+SECTION = "## Accuracy\n\n"
+"""Where accuracy metrics are listed."""
 LINE = re.compile(r"^- \*\*(.+?)\*\*: (.+)$", re.MULTILINE)
 
 
 @cache
 def text() -> str:
-    """The whole glossary as Markdown."""
-    return FILE.read_text(encoding="utf-8")
+    """The whole glossary as Markdown, with the accuracy metrics that the file does not have."""
+    document = FILE.read_text(encoding="utf-8")
+    listed = dict(LINE.findall(document))
+    new = [f"- **{metric.label}**: {metric.meaning}\n" for metric in METRICS if metric.label not in listed]
+    return document.replace(SECTION, SECTION + "".join(new))
 
 
 @cache

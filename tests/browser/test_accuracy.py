@@ -89,7 +89,7 @@ def test_a_long_evaluation_is_stopped_and_goes_on(accuracy: Visit) -> None:
     page.get_by_text(re.compile(r"Stopped after \d+ of 105 images")).first.wait_for(timeout=LONG)
     page.get_by_role("link", name="Layers", exact=True).click()
     page.get_by_role("link", name="Accuracy", exact=True).click()
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     page.get_by_text(re.compile("scenes/annotations.json: 105 images")).first.wait_for(timeout=LONG)
     page.get_by_role("button", name=re.compile("^Show .* on Compare")).click()  # its image is not loaded yet
     accuracy.painted()
@@ -100,7 +100,7 @@ def test_a_long_evaluation_is_stopped_and_goes_on(accuracy: Visit) -> None:
 def test_the_reference_as_truth_says_what_that_means(accuracy: Visit) -> None:
     page = accuracy.page
     page.get_by_text("27 images, reference as truth").click()
-    page.get_by_text(re.compile("Against float32's own detections, int8_wrong_range loses")).first.wait_for(
+    page.get_by_text(re.compile("Measured against float32's own detections, int8_wrong_range loses")).first.wait_for(
         timeout=LONG
     )
     page.get_by_text(re.compile("AP is agreement with it, not accuracy")).first.wait_for()

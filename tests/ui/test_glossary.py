@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from qviz.features.accuracy import panel_tables as accuracy_tables
+from qviz.features.accuracy.ap import METRICS as ACCURACY
 from qviz.features.comparison import panel as compare
 from qviz.features.cost import panel as tradeoff
 from qviz.features.layer_error import panel_graph as layer_table
 from qviz.ui import glossary
 
 METRICS = (
-    *compare.TABLE_TERMS.values(), "Δ conf.", "IoU", "Δ IoU", "agreement", "AP", "AP50", "AP75", "small", "medium",
-    "large", "AR", "loss", "interval", "significant", "threshold", "F1", "F1 unmoved", "recovered %", "dAP",
+    *compare.TABLE_TERMS.values(), "Δ conf.", "IoU", "Δ IoU", "agreement", *(m.label for m in ACCURACY), "loss",
+    "interval", "significant", "threshold", "F1", "F1 unmoved", "recovered %", "dAP",
     *layer_table.FORMATS, *tradeoff.NUMBER, "clean", "mPC", "rPC", "interaction", "half gone at", "out of range",
 )  # fmt: skip
 WITHOUT_DIRECTION = {"interval", "significant", "threshold"}
@@ -20,10 +23,21 @@ WITHOUT_DIRECTION = {"interval", "significant", "threshold"}
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_metric_has_a_unit_and_a_direction(metric: str) -> None:
-    told = glossary.meaning(metric)
-    assert told is not None
+    meaning = glossary.meaning(metric)
+    assert meaning is not None
     words = ("higher is better", "lower is better", "0 to 1", "below 0", "above 0", "1 to 1")
-    assert metric in WITHOUT_DIRECTION or any(word in told for word in words), told
+    assert metric in WITHOUT_DIRECTION or any(word in meaning for word in words), meaning
+
+
+def test_accuracy_metrics_mean_the_same_in_the_file_and_in_the_table() -> None:
+    assert [glossary.meaning(metric.label) for metric in ACCURACY] == [metric.meaning for metric in ACCURACY]
+
+
+def test_a_new_accuracy_metric_is_in_the_glossary(monkeypatch: pytest.MonkeyPatch) -> None:
+    new = replace(ACCURACY[0], label="AP95", meaning="AP at an IoU of .95 alone; ×100, higher is better.")
+    monkeypatch.setattr(glossary, "METRICS", (*ACCURACY, new))
+    text = glossary.text.__wrapped__()
+    assert f"## Accuracy\n\n- **AP95**: {new.meaning}\n" in text and text.count("**AP50**") == 1
 
 
 def test_every_line_is_read() -> None:
