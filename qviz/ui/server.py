@@ -31,8 +31,9 @@ from qviz.features.detection.models import (
     short_names,
     start_loading,
 )
-from qviz.features.inspection.lint import Warning, lint_all
-from qviz.features.settings import a_few, guess_settings, unknown_settings
+from qviz.features.inspection.lint import lint_all
+from qviz.features.inspection.warning import Warning
+from qviz.features.settings import guess_settings, unknown_settings
 from qviz.store import FILE, Store, cache_folder
 from qviz.structures import EncodedImage, Inference
 from qviz.ui import workspace
@@ -148,7 +149,7 @@ def _guessed(model: LoadedModel, images: Sequence[EncodedImage]) -> LoadedModel:
     """The model with unknown settings guessed on the first images, once per server."""
     if not images or not unknown_settings(model):
         return model
-    start = partial(threads().submit, lambda: guess_settings(engine(), model, a_few(images)).inspection)
+    start = partial(threads().submit, lambda: guess_settings(context(), model, images).inspection)
     job = _guesses().get((model.digest, model.settings), start)
     try:
         with st.spinner(f"Finding out how {model.name} expects its images …"):

@@ -35,7 +35,7 @@ def test_a_first_visit_shows_the_damage_on_the_sample(visit: Visit) -> None:
     visit.open()
     broken = visit.page.locator(".qviz-card", has_text="int8_wrong_range")
     broken.get_by_text("broken").first.wait_for(timeout=120_000)
-    assert "Wrong range" in broken.inner_text()
+    assert "Wrong input range" in broken.inner_text()
     for name in ("dynamic_range", "float16"):
         assert "broken" not in visit.page.locator(".qviz-card", has_text=name).inner_text()
     visit.page.get_by_text(re.compile("over 27 images")).first.wait_for(timeout=120_000)

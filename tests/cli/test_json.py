@@ -96,7 +96,7 @@ def test_compare(run: Run, sample: Sample, photographs: list[Path]) -> None:
     assert {"kept", "lost"} <= {row["change"] for row in objects}
     assert all((row["change"] == "lost") == (row["lost_because"] is not None) for row in objects)
     assert codes(found.json) == [NMS, "float_islands", NMS, "input_range", "float_islands", NMS]
-    assert "Wrong range" in found.err
+    assert "Wrong input range" in found.err
     rows = list(csv.DictReader(io.StringIO(run(*call, "--csv").out)))
     assert [row["change"] for row in rows] == [row["change"] for row in objects]
     assert [row["iou"] for row in rows] == ["" if row["iou"] is None else str(row["iou"]) for row in objects]

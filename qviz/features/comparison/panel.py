@@ -22,7 +22,7 @@ from qviz.features.accuracy.truth import labelled_truths
 from qviz.features.comparison import ComparedObject, ComparedVariant
 from qviz.features.comparison.matching import ObjectChange, changes
 from qviz.features.detection.models import LoadedModel
-from qviz.features.inspection.lint import Warning
+from qviz.features.inspection.warning import Warning
 from qviz.structures import Detections, EncodedImage, GroundTruth, Inference, digest_of
 from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.ui import glossary, server, view

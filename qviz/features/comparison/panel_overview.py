@@ -18,7 +18,7 @@ from qviz.features.comparison import ComparedVariant
 from qviz.features.comparison.matching import Summary
 from qviz.features.comparison.text import level
 from qviz.features.detection.models import LoadedModel
-from qviz.features.inspection.lint import Warning
+from qviz.features.inspection.warning import Warning
 from qviz.formatting import as_text
 from qviz.ui import clicks, server, workspace
 from qviz.ui.page import Page
@@ -280,9 +280,9 @@ def _settings_row(here: Page, model: LoadedModel, name: str) -> None:
     from qviz.features.settings import panel as settings_form
 
     left, middle, right = st.columns([5, 1, 1], vertical_alignment="center")
-    left.text(f"{name}: {settings_form.in_words(model)}")
+    left.text(f"{name}: {settings_form.as_text(model)}")
     with middle.popover("Settings"):
-        settings_form.form(here.workspace, model)
+        settings_form.form(model)
 
     def remove() -> None:
         workspace.keep(workspace.current().without_model(model.digest))

@@ -1,21 +1,23 @@
-"""The small visible set of settings of one model, shown and changed."""
+"""The settings of one model on the Overview page: shown with their sources, and a form that changes them."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import streamlit as st
 
 from qviz.errors import QvizError
 from qviz.features.detection.models import LoadedModel
 from qviz.structures import Settings
-from qviz.structures.settings import CHANNELS, RESIZES, per_channel
+from qviz.structures.settings import CHANNELS, RESIZES
 from qviz.ui import workspace
 
 
-def in_words(model: LoadedModel) -> str:
-    """All settings with who said them."""
+def as_text(model: LoadedModel) -> str:
+    """All settings with their sources, e.g. `mean 127.5 (sidecar)`."""
     sources = model.inspection.sources
-    said = model.settings.to_json()
-    return ", ".join(f"{name} {_plain(value)} ({sources[name]})" for name, value in said.items() if name in sources)
+    values = model.settings.to_json()
+    return ", ".join(f"{name} {_plain(value)} ({sources[name]})" for name, value in values.items() if name in sources)
 
 
 def _plain(value: object) -> str:
@@ -24,45 +26,42 @@ def _plain(value: object) -> str:
     return str(value)
 
 
-def form(held: workspace.Workspace, model: LoadedModel) -> None:
-    """Widgets for the settings; applied together."""
-    said = model.settings
+def form(model: LoadedModel) -> None:
+    """Widgets for the settings; they are applied together."""
+    settings = model.settings
     with st.form(f"settings-{model.digest}", border=False):
-        mean = st.text_input("mean (pixels 0..255; one number or three)", _plain(list(said.mean or (0.0,))))
-        std = st.text_input("std", _plain(list(said.std or (1.0,))))
-        channels = st.selectbox("channels", CHANNELS, CHANNELS.index(said.channels or "rgb"))
-        resize = st.selectbox("resize", RESIZES, RESIZES.index(said.resize or "stretch"))
-        fits = model.inspection.decoders
-        decoder = st.selectbox("decoder", fits, fits.index(model.inspection.decoder))
-        nms_iou = st.number_input("nms_iou", 0.0, 1.0, said.nms_iou or 0.6, 0.05)
-        most = st.number_input("max_detections", 1, 1000, said.max_detections or 100)
-        offset = st.selectbox("class_offset (1: the file counts background as class 0)", (0, 1), said.class_offset or 0)
-        if st.form_submit_button("Apply", type="primary"):
-            _apply(held, model, (mean, std), (channels, resize, decoder, float(nms_iou), int(most), int(offset)))
-
-
-def _apply(
-    held: workspace.Workspace,
-    model: LoadedModel,
-    numbers: tuple[str, str],
-    rest: tuple[str, str, str, float, int, int],
-) -> None:
-    channels, resize, decoder, nms_iou, most, offset = rest
-    source = next(source for source in held.models if source.digest == model.digest)
-    try:
-        settings = Settings(
-            per_channel(numbers[0].split(","), "mean", model.name),
-            per_channel(numbers[1].split(","), "std", model.name),
-            channels,
-            resize,
-            decoder,
-            nms_iou,
-            most,
-            offset,
-            source.settings.labels,
+        mean = st.text_input("mean (pixels 0..255; one number or three)", _plain(list(settings.mean or (0.0,))))
+        std = st.text_input("std", _plain(list(settings.std or (1.0,))))
+        channels = st.selectbox("channels", CHANNELS, CHANNELS.index(settings.channels or "rgb"))
+        resize = st.selectbox("resize", RESIZES, RESIZES.index(settings.resize or "stretch"))
+        decoders = model.inspection.decoders
+        decoder = st.selectbox("decoder", decoders, decoders.index(model.inspection.decoder))
+        nms_iou = st.number_input("nms_iou", 0.0, 1.0, settings.nms_iou or 0.6, 0.05)
+        max_detections = st.number_input("max_detections", 1, 1000, settings.max_detections or 100)
+        class_offset = st.selectbox(
+            "class_offset (1: the file counts background as class 0)", (0, 1), settings.class_offset or 0
         )
+        values = {
+            "mean": mean.split(","),
+            "std": std.split(","),
+            "channels": channels,
+            "resize": resize,
+            "decoder": decoder,
+            "nms_iou": nms_iou,
+            "max_detections": max_detections,
+            "class_offset": class_offset,
+        }
+        if st.form_submit_button("Apply", type="primary"):
+            _apply(model, values)
+
+
+def _apply(model: LoadedModel, values: dict[str, object]) -> None:
+    current = workspace.current()
+    source = next(source for source in current.models if source.digest == model.digest)
+    try:
+        settings = replace(Settings.from_json(values, model.name), labels=source.settings.labels)
     except QvizError as error:
         st.error(str(error))
         return
-    workspace.keep(held.with_settings(model.digest, settings))
+    workspace.keep(current.with_settings(model.digest, settings))
     st.rerun()

@@ -108,6 +108,6 @@ def test_a_key_is_of_all_that_matters_and_of_nothing_else(
         key_of(with_settings(max_detections=7), image, 0.25, 1, True),
         key_of(with_settings(resize="letterbox"), image, 0.25, 1, True),
     ]
-    monkeypatch.setattr("qviz.features.detection.cache.ROOMS", ("decoders",))
+    monkeypatch.setattr("qviz.features.detection.cache.CODE", ("decoders",))
     others.append(key_of(model, image, 0.25, 1, True))  # other code
     assert len({first, *others}) == 1 + len(others)

@@ -1,4 +1,4 @@
-"""The end of a quantized network: scores that the file cannot hold are warned of, and the usual ends are not."""
+"""The end of a quantized network: a warning where the file cannot represent its scores, none for usual heads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.graphs import graph, image_tensor, op, per_tensor, tensor
 SHARED = ROOT.parent / "shared" / "models"
 SIGMOID = per_tensor(1 / 256, -128)
 WIDE = per_tensor(16 / 255, 0)
-"""[-8, 8]: what a sigmoid's input mostly holds."""
+"""[-8, 8]: the usual range of a sigmoid's input."""
 
 
 def codes(of: Graph) -> list[str]:
@@ -50,14 +50,14 @@ def joined(scale: Quantization | None, dtype: str = "int8", boxes_from: str = "C
 def test_boxes_in_pixels_beside_scores() -> None:
     (warning,) = head_warnings(joined(per_tensor(640 / 255, -128)), "net.tflite")
     assert warning.code == "shared_concat_scale"
-    assert "holds [0, 640], so scores between 0 and 1 get less than one of 256 steps" in warning.message
+    assert "Its range is [0, 640], so scores between 0 and 1 get less than one of 256 steps" in warning.message
     (warning,) = head_warnings(joined(per_tensor(0.25, -128)), "net.tflite")
     assert "get 4 of 256 steps" in warning.message
     assert (warning.model, bool(warning.cure)) == ("net.tflite", True)
 
 
 JOINED = [
-    # the common scale, type, what makes the boxes -> warned of
+    # the common scale, type, what makes the boxes -> warnings
     (None, "int8", "CONV_2D", []),  # float: no scale at all
     (per_tensor(1 / 255, -128), "int8", "CONV_2D", []),  # boxes normalised to [0, 1]
     (per_tensor(2 / 255, -64), "int8", "CONV_2D", []),  # a little outside of it
@@ -73,7 +73,7 @@ def test_a_shared_scale(scale: Quantization | None, dtype: str, boxes_from: str,
     assert codes(joined(scale, dtype, boxes_from)) == expected
 
 
-def test_what_is_joined_elsewhere_than_at_the_end_is_no_score() -> None:
+def test_what_is_concatenated_inside_the_network_is_not_a_score() -> None:
     """SiLU: a LOGISTIC, joined with the features that it weighs, and a convolution behind it."""
     coarse = per_tensor(0.5, 0)
     tensors = [image_tensor(), *(tensor(i, dtype="int8", quantization=coarse) for i in (1, 2, 3, 4, 5))]
@@ -102,7 +102,7 @@ def ending(logits: Quantization, scores: Quantization = SIGMOID, dtype: str = "i
 
 
 ENDS = [
-    # sigmoid's input, its output -> warned of
+    # sigmoid's input, its output -> warnings
     (WIDE, SIGMOID, []),
     (per_tensor(0.2048, 45), SIGMOID, []),  # [-35, 17]: a step of .038 at the threshold
     (per_tensor(0.4, 0), SIGMOID, ["score_resolution"]),  # [-51, 51]: .075
@@ -124,14 +124,14 @@ def test_a_sigmoid_at_the_end(logits: Quantization, scores: Quantization, expect
 
 def test_the_sentences_give_the_numbers() -> None:
     (warning,) = head_warnings(ending(per_tensor(0.0497, 95)), "net")
-    assert "stay within [0.00, 0.83]" in warning.message
+    assert "limited to [0.00, 0.83]" in warning.message
     assert "LOGISTIC, operator 1" in warning.message
     (warning,) = head_warnings(ending(WIDE, per_tensor(0.05, -128)), "net")
-    assert "come in steps of 0.05" in warning.message
+    assert "have steps of 0.05" in warning.message
     (warning,) = head_warnings(ending(per_tensor(0.4, 0)), "net")
-    assert "moves a score by 0.075 at the threshold of 0.25" in warning.message
+    assert "changes a score by 0.075 at the threshold of 0.25" in warning.message
     (warning,) = head_warnings(ending(WIDE, per_tensor(0.9 / 255, -128)), "net")
-    assert "cut off at 0.9" in warning.message
+    assert "clipped at 0.9" in warning.message
 
 
 def test_scores_that_enter_a_post_process() -> None:

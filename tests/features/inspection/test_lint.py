@@ -10,6 +10,7 @@ import pytest
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.checks import input_quantizer, input_warnings
 from qviz.features.inspection.lint import lint_comparison, lint_model
+from qviz.result import to_json
 from qviz.structures import Quantization, Settings
 from tests.conftest import SCHEMES
 from tests.graphs import graph, image_tensor, op, per_tensor, tensor
@@ -21,29 +22,29 @@ def codes(warnings: list) -> list[str]:
 
 
 @pytest.mark.parametrize("name", SCHEMES)
-def test_what_the_samples_files_are_warned_of(name: str, loaded: dict[str, LoadedModel]) -> None:
+def test_warnings_about_the_samples_files(name: str, loaded: dict[str, LoadedModel]) -> None:
     expected = {"int8": ["float_islands"], "int8_wrong_range": ["input_range", "float_islands"]}
     assert codes(lint_model(loaded[name])) == expected.get(name, [])
     assert codes(lint_comparison(loaded["float32"], [loaded[name]])) == []
 
 
-def test_the_wrong_range_is_told_in_numbers(loaded: dict[str, LoadedModel]) -> None:
+def test_the_wrong_range_has_its_numbers(loaded: dict[str, LoadedModel]) -> None:
     warning, *_ = lint_model(loaded["int8_wrong_range"])
-    assert "holds [0, 1], but images normalised as set span [-1, 1]; 50% of that span is clipped" in warning.message
+    assert "represents [0, 1], but normalised pixels span [-1, 1]; 50% of that span is clipped" in warning.message
     assert warning.model == loaded["int8_wrong_range"].name
-    assert set(warning.to_json()) == {"model", "code", "message", "cure", "advice"}
+    assert set(to_json(warning)) == {"model", "code", "message", "cure", "advice"}
 
 
-def with_range(like: LoadedModel, quantization: Quantization, **said: Any) -> LoadedModel:
+def with_range(like: LoadedModel, quantization: Quantization, **settings: Any) -> LoadedModel:
     entry = image_tensor(dtype="int8", quantization=quantization)
     inspection = replace(
-        like.inspection, graph=graph([entry], [0]), settings=Settings(**said).with_defaults(like.settings)
+        like.inspection, graph=graph([entry], [0]), settings=Settings(**settings).with_defaults(like.settings)
     )
     return replace(like, inspection=inspection)
 
 
 RANGES = [
-    # scale, zero point, mean, std -> warned of?
+    # scale, zero point, mean, std -> is there a warning?
     (2 / 255, 0, 127.5, 127.5, False),
     (1 / 255, -128, 127.5, 127.5, True),  # [0, 1] for [-1, 1]
     (1 / 255, -128, 0.0, 255.0, False),
@@ -65,8 +66,8 @@ def test_the_inputs_range(
 
 
 UNUSUAL = [
-    # scale, zero point (None: a float input), mean, std -> told
-    (1.0, -128, 0.0, 255.0, "holds [0, 255], but images normalised as set span [0, 1] in a channel: 1 of its steps"),
+    # scale, zero point (None: a float input), mean, std -> sentence
+    (1.0, -128, 0.0, 255.0, "represents [0, 255], but normalised pixels span [0, 1] in a channel: 1 of its steps"),
     (21 / 255, 0, 127.5, 127.5, "24 of its steps"),
     (5 / 255, 0, 127.5, 127.5, ""),  # 102 steps
     (None, 0, 0.485, 0.229, "span [-2.12, 1.11e+03] in a channel"),  # ImageNet's for pixels in [0, 1]
@@ -75,20 +76,20 @@ UNUSUAL = [
     (None, 0, 127.5, 1.0, ""),
     (None, 0, 128.0, 256.0, ""),
     (None, 0, 0.0, -255.0, ""),  # an odd sign, but an image
-    (1 / 255, -128, 0.485, 0.229, "Wrong range"),  # clipped: said once
+    (1 / 255, -128, 0.485, 0.229, "Wrong input range"),  # clipped: one warning
 ]
 
 
-@pytest.mark.parametrize(("scale", "zero", "mean", "std", "told"), UNUSUAL)
-def test_what_no_image_gives(
-    scale: float | None, zero: int, mean: float, std: float, told: str, loaded: dict[str, LoadedModel]
+@pytest.mark.parametrize(("scale", "zero", "mean", "std", "sentence"), UNUSUAL)
+def test_unusual_normalisations(
+    scale: float | None, zero: int, mean: float, std: float, sentence: str, loaded: dict[str, LoadedModel]
 ) -> None:
-    said: dict[str, Any] = {"mean": (mean,) * 3, "std": (std,) * 3}
-    floats = inspected(loaded["int8"], graph=graph([image_tensor()], [0]), settings=Settings(**said))
-    model = floats if scale is None else with_range(loaded["int8"], per_tensor(scale, zero), **said)
-    found = input_warnings(model)
-    assert [told in warning.message for warning in found] == [True] * bool(told)
-    assert codes(found) in ([], ["input_range" if "Wrong" in told else "input_normalisation"])
+    settings: dict[str, Any] = {"mean": (mean,) * 3, "std": (std,) * 3}
+    floats = inspected(loaded["int8"], graph=graph([image_tensor()], [0]), settings=Settings(**settings))
+    model = floats if scale is None else with_range(loaded["int8"], per_tensor(scale, zero), **settings)
+    warnings = input_warnings(model)
+    assert [sentence in warning.message for warning in warnings] == [True] * bool(sentence)
+    assert codes(warnings) in ([], ["input_range" if "Wrong" in sentence else "input_normalisation"])
 
 
 def test_the_quantizer_behind_a_float_input() -> None:
@@ -98,7 +99,7 @@ def test_the_quantizer_behind_a_float_input() -> None:
 
 
 LIES = [
-    # name, what it is -> warned of?
+    # name, what it is -> is there a warning?
     ("net_int8.tflite", "int8", False),
     ("net_int8.tflite", "float32", True),
     ("net_int8.tflite", "dynamic_range", False),  # int8 weights are often called so
@@ -116,31 +117,33 @@ def test_a_name_that_lies(name: str, scheme: str, warned: bool, loaded: dict[str
     model = replace(loaded[scheme], model=replace(loaded[scheme].model, name=name))
     found = [warning for warning in lint_model(model) if warning.code not in ("float_islands", "class_lost_by_threads")]
     assert codes(found) == ["name_lies"] * warned
-    assert not warned or f"the file is {scheme}" in found[0].message
+    assert not warned or f"This file is {scheme}" in found[0].message
 
 
 def inspected(like: LoadedModel, **changed: Any) -> LoadedModel:
     return replace(like, inspection=replace(like.inspection, **changed))
 
 
-def set_to(like: LoadedModel, **said: Any) -> LoadedModel:
-    return inspected(like, settings=Settings(**said).with_defaults(like.settings))
+def set_to(like: LoadedModel, **settings: Any) -> LoadedModel:
+    return inspected(like, settings=Settings(**settings).with_defaults(like.settings))
 
 
 SETTINGS = [
-    ({"mean": (0.0, 0.0, 0.0)}, "mean 127.5 against 0."),
-    ({"std": (1.0, 2.0, 3.0)}, "std 127.5 against (1, 2, 3)."),
-    ({"channels": "bgr"}, "channels rgb against bgr."),
-    ({"resize": "letterbox"}, "resize stretch against letterbox."),
-    ({"class_offset": 1}, "class_offset 0 against 1."),
+    ({"mean": (0.0, 0.0, 0.0)}, "uses mean 0;", "uses mean 127.5."),
+    ({"std": (1.0, 2.0, 3.0)}, "uses std (1, 2, 3);", "uses std 127.5."),
+    ({"channels": "bgr"}, "uses channels bgr;", "uses channels rgb."),
+    ({"resize": "letterbox"}, "uses resize letterbox;", "uses resize stretch."),
+    ({"class_offset": 1}, "uses class_offset 1;", "uses class_offset 0."),
 ]
 
 
-@pytest.mark.parametrize(("said", "told"), SETTINGS)
-def test_settings_that_differ(said: dict[str, Any], told: str, loaded: dict[str, LoadedModel]) -> None:
-    (warning,) = lint_comparison(loaded["float32"], [set_to(loaded["int8"], **said)])
+@pytest.mark.parametrize(("settings", "variant", "reference"), SETTINGS)
+def test_settings_that_differ(
+    settings: dict[str, Any], variant: str, reference: str, loaded: dict[str, LoadedModel]
+) -> None:
+    (warning,) = lint_comparison(loaded["float32"], [set_to(loaded["int8"], **settings)])
     assert warning.code == "settings_differ"
-    assert told in warning.message
+    assert f"{loaded['int8'].name} {variant} {loaded['float32'].name} {reference}" in warning.message
 
 
 def test_nms_settings_differ_only_where_they_are_used(loaded: dict[str, LoadedModel]) -> None:
@@ -155,21 +158,21 @@ def test_post_processing_that_differs(loaded: dict[str, LoadedModel]) -> None:
     fewer = inspected(loaded["int8"], post_process={**options, "max_detections": 10.0})
     (warning,) = lint_comparison(loaded["float32"], [fewer])
     assert (warning.code, warning.model) == ("post_process_differ", fewer.name)
-    assert "max_detections 25 against 10." in warning.message
+    assert "max_detections 10;" in warning.message
     raw = inspected(loaded["int8"], decoder="ssd_raw", post_process={})
     (warning,) = lint_comparison(loaded["float32"], [raw])
-    assert "tflite_post_process against ssd_raw." in warning.message
+    assert "decoder ssd_raw;" in warning.message
 
 
 def test_labels_that_differ(loaded: dict[str, LoadedModel]) -> None:
     variant = set_to(loaded["int8"], labels=("a", "b"))
     (warning,) = lint_comparison(loaded["float32"], [variant])
     assert warning.code == "labels_differ"
-    assert "names 2 classes" in warning.message
+    assert "has 2 labels" in warning.message
 
 
 COUNTS = [
-    # labels, background counted -> warned of? The sample's head tells 90 classes apart
+    # labels, background counted -> is there a warning? The sample's head tells 90 classes apart
     (90, 0, False),
     (89, 1, False),
     (90, 1, False),
@@ -182,6 +185,6 @@ COUNTS = [
 @pytest.mark.parametrize(("labels", "offset", "warned"), COUNTS)
 def test_labels_for_other_classes(labels: int, offset: int, warned: bool, loaded: dict[str, LoadedModel]) -> None:
     model = set_to(loaded["float32"], labels=tuple(f"n{i}" for i in range(labels)), class_offset=offset)
-    found = lint_model(model)
-    assert codes(found) == ["label_count"] * warned
-    assert not warned or f"has {labels} labels for the 90 classes" in found[0].message
+    warnings = lint_model(model)
+    assert codes(warnings) == ["label_count"] * warned
+    assert not warned or f"has {labels} labels for 90 classes" in warnings[0].message

@@ -1,4 +1,4 @@
-"""The class that TensorFlow Lite's NMS leaves out with several threads: that it does, and that qviz says so."""
+"""The class that TensorFlow Lite's NMS never detects with several threads, and the warning about it."""
 
 from __future__ import annotations
 
@@ -23,54 +23,56 @@ from tests.conftest import Sample
 def test_the_class_of_that_number_is_never_detected(
     threads: int, engine: LocalEngine, loaded: dict[str, LoadedModel], sample: Sample
 ) -> None:
-    """Should this fail, TensorFlow Lite has been mended: take the warning away."""
-    model, wanted = loaded["float32"], {2: "car", 4: "airplane"}[threads]
+    """If this fails, TensorFlow Lite was fixed: remove the warning."""
+    model, label = loaded["float32"], {2: "car", 4: "airplane"}[threads]
     scenes = read_coco(sample.folder / "scenes" / "annotations.json", sample.folder / "scenes")
-    (category,) = (row.id for row in scenes.categories if row.name == wanted)
+    (category,) = (row.id for row in scenes.categories if row.name == label)
     shown = [image.encoded() for image in scenes.images if category in image.category_ids][:6]
     one = detect_images(Context(engine), [model], shown, len(shown), 0.05)
     many = detect_images(Context(engine, threads=threads), [model], shown, len(shown), 0.05)
     for digest in (image.digest for image in shown):
-        alone, together = (found.inferences[model.digest, digest].detections for found in (one, many))
+        alone, together = (run.inferences[model.digest, digest].detections for run in (one, many))
         assert np.sum(together.class_ids == threads) == 0
         assert np.sum(alone.class_ids != threads) <= len(together)  # the others are all there
     assert sum(np.sum(one.inferences[model.digest, image.digest].detections.class_ids == threads) for image in shown)
-    assert lost_class(model.inspection, threads) == repr(wanted)
+    assert lost_class(model.inspection, threads) == repr(label)
 
 
-def test_what_is_said_of_it(loaded: dict[str, LoadedModel]) -> None:
-    found = loaded["int8"].inspection
-    (hint,) = nms_warnings(found, "net")
+def test_the_warning(loaded: dict[str, LoadedModel]) -> None:
+    inspection = loaded["int8"].inspection
+    (hint,) = nms_warnings(inspection, "net")
     assert hint.advice
     assert "'car' with 2, 'airplane' with 4, 'boat' with 8 threads" in hint.message
-    (warning,) = nms_warnings(found, "net", threads=4)
+    (warning,) = nms_warnings(inspection, "net", threads=4)
     assert (warning.code, warning.advice) == ("class_lost_by_threads", False)
-    assert "cannot detect 'airplane' with 4 threads" in warning.message
+    assert "net never detects 'airplane' with 4 threads" in warning.message
 
 
 def test_where_no_class_is_lost(loaded: dict[str, LoadedModel]) -> None:
-    found = loaded["float32"].inspection
-    fast = replace(found, post_process={**found.post_process, "use_regular_nms": 0.0})
-    outside = replace(found, post_process={})
-    few = replace(found, post_process={**found.post_process, "num_classes": 2.0})
+    inspection = loaded["float32"].inspection
+    fast = replace(inspection, post_process={**inspection.post_process, "use_regular_nms": 0.0})
+    outside = replace(inspection, post_process={})
+    few = replace(inspection, post_process={**inspection.post_process, "num_classes": 2.0})
     for spared in (fast, outside, few):
         assert nms_warnings(spared, "net") == nms_warnings(spared, "net", threads=2) == []
-    shifted = replace(found, settings=replace(found.settings, class_offset=1))
-    assert lost_class(shifted, 2) == repr(found.labels[1])
+    shifted = replace(inspection, settings=replace(inspection.settings, class_offset=1))
+    assert lost_class(shifted, 2) == repr(inspection.labels[1])
 
 
-def test_a_measurement_with_threads_tells(loaded: dict[str, LoadedModel], engine: LocalEngine) -> None:
+def test_a_latency_measurement_with_threads_has_a_remark(loaded: dict[str, LoadedModel], engine: LocalEngine) -> None:
     models = [loaded["float32"], loaded["int8"]]
-    (told,) = lost_by_threads(models, [1, 2])
-    assert told.startswith("With 2 threads 'car' is never detected by any of these 2 models: TensorFlow Lite's NMS")
-    assert f"by {models[0].name}:" in lost_by_threads(models[:1], [2])[0]
-    assert told in profile(engine, models, (1, 2), runs=2).remarks
+    (sentence,) = lost_by_threads(models, [1, 2])
+    assert sentence.startswith("With 2 threads, 'car' is never detected by all 2 models, because of a bug in")
+    assert f"by {models[0].name}," in lost_by_threads(models[:1], [2])[0]
+    assert sentence in profile(engine, models, (1, 2), runs=2).remarks
 
 
-def test_an_evaluation_with_threads_tells(loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine) -> None:
+def test_an_evaluation_with_threads_has_the_warning(
+    loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine
+) -> None:
     models = [loaded["float32"], loaded["int8"]]
     codes = [(warning.code, warning.model, warning.advice) for warning in lint_all(models, threads=2)]
     assert codes.count(("class_lost_by_threads", models[1].name, False)) == 1
-    found = evaluate(Context(engine, threads=2), models[:1], read_coco(sample.annotations, sample.images))
-    (told,) = [warning for warning in found.warnings if warning.code == "class_lost_by_threads"]
-    assert (told.advice, told.model) == (False, models[0].name)
+    evaluation = evaluate(Context(engine, threads=2), models[:1], read_coco(sample.annotations, sample.images))
+    (row,) = [warning for warning in evaluation.warnings if warning.code == "class_lost_by_threads"]
+    assert (row.advice, row.model) == (False, models[0].name)

@@ -1,4 +1,4 @@
-"""Float operators between integer ones are islands to warn of; those at either end are not."""
+"""Float operators between integer ones cause a warning; those at either end do not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.graphs import graph, image_tensor, op, per_tensor, tensor
 
 
 def chain(*kinds: str, quantized: str) -> Graph:
-    """One operator after another; `quantized` says i or f of each tensor, the input's first."""
+    """One operator after another; quantized: i or f for each tensor, the input first."""
     scale = per_tensor(0.1, 0)
     tensors = [
         tensor(i, dtype="int8", quantization=scale) if kind == "i" else tensor(i) for i, kind in enumerate(quantized)
@@ -53,25 +53,25 @@ def linted(of: Graph, like: LoadedModel, scheme: Scheme = Scheme.INT8) -> list[t
     [
         ("ADD_N", "ADD_N has no integer kernel: build the model with ADD in place of ADD_N"),
         ("COS", "COS has no integer kernel: build the model without it"),
-        ("RELU", "RELU has one: convert again"),
+        ("RELU", "RELU has an integer kernel: convert again"),
     ],
 )
-def test_the_cure_tells_whether_there_is_a_kernel(kind: str, cure: str, loaded: dict[str, LoadedModel]) -> None:
+def test_the_cure_depends_on_whether_there_is_a_kernel(kind: str, cure: str, loaded: dict[str, LoadedModel]) -> None:
     inside = chain("CONV_2D", "DEQUANTIZE", kind, "QUANTIZE", "CONV_2D", quantized="iiffii")
-    ((code, message, found),) = linted(inside, loaded["int8"])
+    ((code, message, advice),) = linted(inside, loaded["int8"])
     assert code == "float_islands"
     assert f"in 1 place (1 {kind})" in message
-    assert cure in found
+    assert cure in advice
 
 
-def test_a_file_that_is_float_in_part_by_intent_is_left_in_peace(loaded: dict[str, LoadedModel]) -> None:
+def test_a_mixed_file_has_no_warning(loaded: dict[str, LoadedModel]) -> None:
     inside = chain("CONV_2D", "DEQUANTIZE", "ADD_N", "QUANTIZE", "CONV_2D", quantized="iiffii")
     assert linted(inside, loaded["int8"], Scheme.MIXED) == []
     assert linted(inside, loaded["int8"], Scheme.INT16X8) != []
 
 
 def test_the_samples_islands(loaded: dict[str, LoadedModel]) -> None:
-    found = loaded["int8"].inspection
-    inner = inner_islands(found.graph, found.facts.float_islands)
-    assert [[found.graph.ops[order].kind for order in island] for island in inner] == [["ADD_N"]] * 10
-    assert len(found.facts.float_islands) == 11  # and the post-process, which is no fault
+    inspection = loaded["int8"].inspection
+    inner = inner_islands(inspection.graph, inspection.facts.float_islands)
+    assert [[inspection.graph.ops[order].kind for order in island] for island in inner] == [["ADD_N"]] * 10
+    assert len(inspection.facts.float_islands) == 11  # the post-process too, which is at the end
