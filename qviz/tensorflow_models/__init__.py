@@ -1,11 +1,11 @@
 """SavedModels and Keras files: converted to a float32 .tflite, or run by TensorFlow itself as a reference.
 
 * A source is a SavedModel (a folder, or a zip archive of one), a .keras file or an .h5 file. It travels as bytes: a
-  folder is packed into an archive, the same bytes for the same files.
+  folder is packed into an archive, with the same bytes for the same files.
 * TensorFlow takes 4 s and half a gigabyte to load: it is imported inside functions, and these run in worker processes.
-* Nothing from outside is trusted: archives are unpacked within bounds, and graphs or layers that could touch files,
-  the network or Python are refused before anything is loaded.
-* Errors are predicates ("holds ..."): who knows the model's name puts it in front.
+* The input is untrusted: archives are unpacked within limits, and graphs or layers that could access files, the network
+  or Python are refused before anything is loaded.
+* Error messages begin with a verb ("has ..."); the caller puts the model's name in front.
 """
 
 from qviz.tensorflow_models.convert import Prepare, convert_job, converted

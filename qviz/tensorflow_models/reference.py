@@ -1,9 +1,9 @@
 """TensorFlow itself as the reference: a detection SavedModel that TensorFlow Lite cannot express.
 
 The Object Detection API's training export (exporter_lib_v2.py) takes an image [1, h, w, 3] of any size, uint8 or
-float32 in 0..255, and prepares it inside. It gives detection_boxes (1, n, 4) ymin, xmin, ymax, xmax normalised to
+float32 in 0..255, and prepares it itself. It gives detection_boxes (1, n, 4) ymin, xmin, ymax, xmax normalised to
 [0, 1]; detection_scores and detection_classes (1, n), classes counted from 1; num_detections (1,); and before NMS
-raw_detection_boxes (1, anchors, 4) and raw_detection_scores (1, anchors, classes), some with a column for background.
+raw_detection_boxes (1, anchors, 4) and raw_detection_scores (1, anchors, classes), some with a background column.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from qviz.tensorflow_models.saved_model import Port, Signature, read_signature
 from qviz.tensorflow_models.sources import unpack
 
 TENSORFLOW = "tensorflow"
-"""Stands where a .tflite file has the name of its decoder."""
+"""In place of a decoder's name."""
 MAX_CANDIDATES = 5000
 SAME_SCORE = 1e-6
-"""How near a detection's score is to that of the anchor it came from."""
+"""Maximum difference between a detection's score and that of its anchor."""
 
 
 def signature_graph(data: bytes) -> Graph:
-    """The inputs and outputs of a packed SavedModel; no operators, as these are not TensorFlow Lite's."""
+    """The inputs and outputs of a packed SavedModel, without operators."""
     with tempfile.TemporaryDirectory(prefix="qviz-") as folder, tensorflow() as tf:
         signature = read_signature(tf, unpack(data, Path(folder)))
     _check(signature)
@@ -42,26 +42,26 @@ def signature_graph(data: bytes) -> Graph:
 
 
 def class_count(graph: Graph) -> int | None:
-    """How many classes the raw scores tell apart (background may be among them), where the file says so."""
+    """Number of columns of the raw scores (the background may be one), or None if unknown."""
     index = graph.signature.get("raw_detection_scores")
     last = graph.tensors[index].shape[-1:] if index is not None else ()
     return last[0] if last and last[0] > 0 else None
 
 
 def _check(signature: Signature) -> None:
-    """An image in, detections out. Raises ModelError."""
+    """Raises ModelError unless the signature reads an image and gives detections."""
     if not gives_detections(signature):
-        told = ", ".join(port.name for port in signature.outputs)
-        raise ModelError(f"gives {told}; TensorFlow runs models that give {', '.join(sorted(DETECTION))}.")
+        names = ", ".join(port.name for port in signature.outputs)
+        raise ModelError(f"has the outputs {names}; to be run by TensorFlow it needs {', '.join(sorted(DETECTION))}.")
     port = signature.inputs[0] if len(signature.inputs) == 1 else None
     shape = port.shape if port is not None else None
     if port is None or shape is None or len(shape) != 4 or shape[0] > 1 or shape[3] not in (3, -1):
-        told = ", ".join(f"{p.name} {list(p.shape or ())} {p.dtype}" for p in signature.inputs)
-        raise ModelError(f"reads {told}; an image [1, h, w, 3] is needed: export it with --input_type image_tensor.")
+        inputs = ", ".join(f"{p.name} {list(p.shape or ())} {p.dtype}" for p in signature.inputs)
+        raise ModelError(f"reads {inputs}; an image [1, h, w, 3] is needed: export it with --input_type image_tensor.")
 
 
 class SavedModelDetector:
-    """Runs one SavedModel. Lives in one worker process; `detect` is that of `qviz.detector.Detector`."""
+    """Runs a SavedModel in a worker process; has the same `detect` as `qviz.detector.Detector`."""
 
     def __init__(self, data: bytes, settings: Settings, threads: int = 1) -> None:
         self.settings = settings
@@ -70,9 +70,9 @@ class SavedModelDetector:
             self._signature = read_signature(tf, root)
             _check(self._signature)
             try:
-                self._model = tf.saved_model.load(str(root))  # held: it owns the variables
+                self._model = tf.saved_model.load(str(root))  # a reference: it owns the variables
                 self._function = self._model.signatures[self._signature.key]
-            except Exception as error:  # the loader raises whatever it stumbles over
+            except Exception as error:  # the loader raises anything
                 raise ModelError(f"cannot be loaded by TensorFlow: {first_line(error)}") from error
 
     def detect(self, image: Image, score: float) -> Inference:
@@ -80,10 +80,10 @@ class SavedModelDetector:
         outputs, milliseconds = self._run(image)
         size = np.array([image.width, image.height] * 2, np.float32)
         offset = self.settings.class_offset if self.settings.class_offset is not None else 1
-        found = _detections(outputs, size, offset)
+        rows = _detections(outputs, size, offset)
         candidates = _candidates(outputs, size, offset)
-        kept = found.above(max(score, 1e-9)).by_score()[: self.settings.max_detections]  # unused rows score 0
-        return Inference(kept, candidates, image.width, image.height, milliseconds)
+        detections = rows.above(max(score, 1e-9)).by_score()[: self.settings.max_detections]  # unused rows score 0
+        return Inference(detections, candidates, image.width, image.height, milliseconds)
 
     def _run(self, image: Image) -> tuple[dict[str, np.ndarray], float]:
         (port,) = self._signature.inputs
@@ -92,13 +92,13 @@ class SavedModelDetector:
                 values = _filled(tf, image.pixels, port)
                 start = time.perf_counter()
                 outputs = {name: value.numpy() for name, value in self._function(**{port.name: values}).items()}
-            except Exception as error:  # kernels raise whatever they stumble over
+            except Exception as error:  # kernels raise anything
                 raise ModelError(f"failed while TensorFlow ran it: {first_line(error)}") from error
             return outputs, (time.perf_counter() - start) * 1e3
 
 
 def _filled(tf: Any, pixels: np.ndarray, port: Port) -> Any:
-    """The image as the signature types it; stretched only where its size is fixed."""
+    """The image with the type of the input, stretched if its size is fixed."""
     _, height, width, _ = port.shape or (1, -1, -1, 3)
     sides = (height if height > 0 else pixels.shape[0], width if width > 0 else pixels.shape[1])
     values = tf.constant(pixels[None])
@@ -108,16 +108,16 @@ def _filled(tf: Any, pixels: np.ndarray, port: Port) -> Any:
 
 
 def _detections(outputs: dict[str, np.ndarray], size: np.ndarray, offset: int) -> Detections:
-    """All rows, classes counted from zero."""
+    """All valid rows, with class ids from zero."""
     count = round(float(outputs["num_detections"].reshape(-1)[0])) if "num_detections" in outputs else None
     boxes = outputs["detection_boxes"].reshape(-1, 4)[:count][:, [1, 0, 3, 2]] * size
     classes = np.rint(outputs["detection_classes"].reshape(-1)[:count]).astype(np.int32) - offset
-    found = Detections.of(boxes, np.clip(outputs["detection_scores"].reshape(-1)[:count], 0, 1), classes)
-    return found[(found.class_ids >= 0) & np.isfinite(found.boxes).all(axis=1) & np.isfinite(found.scores)]
+    rows = Detections.of(boxes, np.clip(outputs["detection_scores"].reshape(-1)[:count], 0, 1), classes)
+    return rows[(rows.class_ids >= 0) & np.isfinite(rows.boxes).all(axis=1) & np.isfinite(rows.scores)]
 
 
 def _candidates(outputs: dict[str, np.ndarray], size: np.ndarray, offset: int) -> Detections | None:
-    """The boxes before NMS, where the raw scores can be told to be the detections' own."""
+    """The boxes before NMS, if the raw scores are those of the detections."""
     boxes, scores = (outputs.get(name) for name in ("raw_detection_boxes", "raw_detection_scores"))
     if boxes is None or scores is None or boxes.ndim != 3 or boxes.shape[:2] != scores.shape[:2]:
         return None
@@ -130,12 +130,12 @@ def _candidates(outputs: dict[str, np.ndarray], size: np.ndarray, offset: int) -
     return Detections.of(boxes[0][anchor[best]][:, [1, 0, 3, 2]] * size, values[best], class_id[best])
 
 
-def _first_column(found: Detections, scores: np.ndarray) -> int | None:
-    """0, or 1 where column 0 is background: that in which the best detections' scores are found again.
+def _first_column(detections: Detections, scores: np.ndarray) -> int | None:
+    """The column of class 0: 0, or 1 if column 0 is the background, depending on where the best scores occur.
 
-    None where they are in neither: the raw scores are logits, or another head's.
+    None if they occur in neither, as the raw scores are logits or those of another head.
     """
-    best = found.by_score()[:5]
+    best = detections.by_score()[:5]
     for shift in (0, 1):
         columns = best.class_ids + shift
         if len(best) and columns.max() < scores.shape[1]:

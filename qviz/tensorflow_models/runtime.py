@@ -1,4 +1,4 @@
-"""TensorFlow as this house wants it: quiet, on the CPU, with Keras 3."""
+"""TensorFlow, quiet, on the CPU and with Keras 3."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 
 @contextlib.contextmanager
 def tensorflow(threads: int = 1) -> Iterator[Any]:
-    """The module, with standard output shut: it prints there, and a command's JSON is read from there."""
+    """The module. Meanwhile standard output is closed: TensorFlow prints there, and commands print JSON there."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # each worker would take the whole card
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # each worker would take the whole GPU
     os.environ["TF_USE_LEGACY_KERAS"] = "0"
     with contextlib.redirect_stdout(io.StringIO()):
         import tensorflow as tf  # 4 s: only the worker that needs it pays
 
         tf.get_logger().setLevel("ERROR")
-        with contextlib.suppress(RuntimeError):  # after the first operator it is settled
+        with contextlib.suppress(RuntimeError):  # cannot change after the first operator
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
         yield tf
 
 
 def first_line(error: BaseException) -> str:
-    """What TensorFlow says, without its stack."""
+    """The first line of a message, without TensorFlow's stack."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[0][:300]

@@ -1,4 +1,4 @@
-"""A SavedModel read without running it: its signature, and what its graph may not hold.
+"""A SavedModel read without running it: its signature, and operators that are refused.
 
 Source: tensorflow/core/protobuf/saved_model.proto, meta_graph.proto, saved_object_graph.proto.
 """
@@ -21,14 +21,14 @@ _OUTSIDE = re.compile(
     "File|Reader|Record|Dataset|PyFunc|Summary|Debug|Rpc|Remote|Collective|Save|Checkpoint|ImmutableConst"
     "|LoadAndRemap|VocabRemap|PrintV2|ProtoV2|Gcs|TPU|Bigtable|TRTEngine|^_"
 )
-"""Operators that read or write files, talk to the network or run Python. No detector computes with them."""
+"""Operators that read or write files, use the network or run Python. Detectors do not need them."""
 _SAVER = {"SaveV2", "MergeV2Checkpoints", "ShardedFilename"}
-"""What the saver of every SavedModel holds: let be where neither loading nor a signature reaches it."""
+"""Operators in the saver of every SavedModel: allowed if neither loading nor a signature reaches them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One input or output of a signature; shape: -1 where it is open, None where even the rank is."""
+    """One input or output of a signature. shape: -1 for open sides, None if the rank is unknown."""
 
     name: str
     shape: tuple[int, ...] | None
@@ -37,29 +37,29 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a SavedModel takes and gives under the name `key`."""
+    """Inputs and outputs of a SavedModel's signature `key`."""
 
     key: str
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
 
     def output(self, name: str) -> Port | None:
-        """The output of that name."""
+        """The output with this name."""
         return next((port for port in self.outputs if port.name == name), None)
 
 
 def read_signature(tf: Any, folder: Path) -> Signature:
-    """The default signature, or the only one, of a graph found harmless. Raises ModelError."""
+    """The default signature, or the only one. Raises ModelError, also if the graph has operators that are refused."""
     graphs = [_checked(graph) for graph in _proto(folder).meta_graphs]
     serving = next((graph for graph in graphs if "serve" in graph.meta_info_def.tags), None)
     if serving is None:
-        raise ModelError("holds no graph tagged 'serve'; save it with tf.saved_model.save or model.export.")
-    found = {key: value for key, value in serving.signature_def.items() if not key.startswith("__")}
-    key = DEFAULT if DEFAULT in found or len(found) != 1 else next(iter(found))
-    if key not in found:
-        told = ", ".join(sorted(found)) or "none"
-        raise ModelError(f"has no signature {DEFAULT!r} (its signatures: {told}); save it with one.")
-    return Signature(key, _ports(tf, found[key].inputs), _ports(tf, found[key].outputs))
+        raise ModelError("has no graph tagged 'serve'; save it with tf.saved_model.save or model.export.")
+    signatures = {key: value for key, value in serving.signature_def.items() if not key.startswith("__")}
+    key = DEFAULT if DEFAULT in signatures or len(signatures) != 1 else next(iter(signatures))
+    if key not in signatures:
+        names = ", ".join(sorted(signatures)) or "none"
+        raise ModelError(f"has no signature {DEFAULT!r} (its signatures: {names}); save it with one.")
+    return Signature(key, _ports(tf, signatures[key].inputs), _ports(tf, signatures[key].outputs))
 
 
 def _proto(folder: Path) -> Any:
@@ -67,10 +67,12 @@ def _proto(folder: Path) -> Any:
 
     path = folder / PROTO
     if path.stat().st_size > MAX_PROTO:
-        raise ModelError(f"has a graph of {path.stat().st_size >> 20} MB; graphs of up to {MAX_PROTO >> 20} are read.")
+        raise ModelError(
+            f"has a graph of {path.stat().st_size >> 20} MB; graphs of up to {MAX_PROTO >> 20} MB are read."
+        )
     try:
         return saved_model_pb2.SavedModel.FromString(path.read_bytes())
-    except Exception as error:  # protobuf's own, which is no guest of this house
+    except Exception as error:  # an error of protobuf
         raise ModelError(f"is damaged: its {PROTO} cannot be read. Copy or export it again.") from error
 
 
@@ -86,21 +88,21 @@ def _ports(tf: Any, infos: Any) -> tuple[Port, ...]:
 
 
 def _checked(meta: Any) -> Any:
-    """The graph, if nothing in it reaches outside. Raises ModelError."""
+    """The graph. Raises ModelError if it has operators that are refused."""
     library = {function.signature.name: function.node_def for function in meta.graph_def.library.function}
-    everything = [*meta.graph_def.node, *(node for nodes in library.values() for node in nodes)]
-    refused = {node.op for node in everything if _OUTSIDE.search(node.op)} - _SAVER
+    nodes = [*meta.graph_def.node, *(node for function in library.values() for node in function)]
+    refused = {node.op for node in nodes if _OUTSIDE.search(node.op)} - _SAVER
     refused |= _runnable(meta, library) & _SAVER
     if refused:
         raise ModelError(
-            f"holds operators that reach outside the model ({', '.join(sorted(refused)[:5])}), and is not run for"
-            " safety's sake; save only the detector's network."
+            f"has operators that access files, the network or Python ({', '.join(sorted(refused)[:5])}) and is not run"
+            " for safety; save only the detector's network."
         )
     return meta
 
 
 def _runnable(meta: Any, library: dict[str, Any]) -> set[str]:
-    """The operators that loading or a signature can reach: all but those of the saver alone."""
+    """The operators that loading or a signature can reach, that is all but those of the saver alone."""
     main = {node.name: node for node in meta.graph_def.node}
     reached = _closure(_roots(meta), lambda name: map(_node, main[name].input) if name in main else ())
     nodes = [main[name] for name in reached if name in main]
@@ -111,18 +113,18 @@ def _runnable(meta: Any, library: dict[str, Any]) -> set[str]:
 
 def _closure(start: Iterable[str], onward: Callable[[str], Iterable[str]]) -> set[str]:
     """All names that can be reached."""
-    found: set[str] = set()
+    reached: set[str] = set()
     todo = list(start)
     while todo:
         name = todo.pop()
-        if name not in found:
-            found.add(name)
+        if name not in reached:
+            reached.add(name)
             todo += onward(name)
-    return found
+    return reached
 
 
 def _roots(meta: Any) -> Iterable[str]:
-    """Nodes of the main graph that are run by name: signatures, initialisers, the restoring of variables."""
+    """Nodes of the main graph that run by name: signatures, initialisers, the restoring of variables."""
     names = [info.name for signature in meta.signature_def.values() for info in signature.outputs.values()]
     names += [name for collection in meta.collection_def.values() for name in collection.node_list.value]
     return map(_node, [*names, meta.saver_def.restore_op_name])

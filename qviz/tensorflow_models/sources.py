@@ -1,6 +1,6 @@
-"""What a path or an upload is, how a SavedModel travels as bytes, and how it is unpacked again.
+"""Recognise SavedModels and Keras files, pack a SavedModel as bytes, and unpack it again.
 
-A SavedModel is known by `saved_model.pb`, in the folder itself or up to two levels down (`exported/saved_model/`).
+A SavedModel is recognised by `saved_model.pb`, in the folder itself or up to two levels down (`exported/saved_model/`).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from qviz.limits import limits
 
 PROTO = "saved_model.pb"
 PARTS = ("variables", "assets")
-"""The folders of a SavedModel that loading needs; the rest (debug info, a random fingerprint) stays behind."""
+"""The folders of a SavedModel that loading needs; the rest (debug info, a random fingerprint) is not packed."""
 MAX_DEPTH = 3
 MAX_FILES = 1000
 MAX_RATIO, ALWAYS_UNPACKED = 100, 64 << 20
-"""Weights hardly compress: an archive that unpacks to 100 times its size, and to more than 64 MB, is a bomb."""
+"""Weights hardly compress, so an archive that unpacks to more than 64 MB and 100 times its size is refused."""
 DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError, ValueError)
-"""What zipfile and its decompressors raise; RuntimeError where it is locked."""
+"""What zipfile and its decompressors raise; RuntimeError for locked archives."""
 
 
 class SourceKind(StrEnum):
-    """The value is how people call it."""
+    """The value is the name for users."""
 
     TFLITE = ".tflite file"
     SAVED_MODEL = "SavedModel"
@@ -39,7 +39,7 @@ _ENDINGS = {".keras": SourceKind.KERAS, ".h5": SourceKind.H5, ".hdf5": SourceKin
 
 
 def kind_of(path: Path) -> SourceKind | None:
-    """What a file or folder is, where it is something to convert; None for anything else, .tflite files too."""
+    """The kind of a file or folder that can be converted; None for anything else, also for .tflite files."""
     if path.is_dir():
         return SourceKind.SAVED_MODEL if _candidates(_files(path)) else None
     if path.suffix.lower() == ".zip":
@@ -48,7 +48,7 @@ def kind_of(path: Path) -> SourceKind | None:
 
 
 def kind_of_bytes(name: str, data: bytes) -> SourceKind | None:
-    """As `kind_of`, for an upload."""
+    """`kind_of` for an upload."""
     ending = PurePosixPath(name).suffix.lower()
     return SourceKind.SAVED_MODEL if ending == ".zip" and holds_saved_model(data) else _ENDINGS.get(ending)
 
@@ -67,7 +67,7 @@ def _lists_saved_model(archive: Path | io.BytesIO) -> bool:
 
 
 def read_packed(path: Path) -> bytes:
-    """The bytes of a file, or of a folder packed into an archive. Raises ModelError where they are too many."""
+    """The bytes of a file, or of a folder packed as an archive. Raises ModelError if there are too many."""
     if path.is_dir():
         return _pack(path / saved_model_in(_files(path)))
     _check_size(1, path.stat().st_size)
@@ -75,9 +75,9 @@ def read_packed(path: Path) -> bytes:
 
 
 def _files(folder: Path) -> list[str]:
-    """The .pb files near the top: enough to know a SavedModel without searching a whole disk."""
+    """The .pb files near the top, so that no whole disk is searched."""
     patterns = ("/".join(["*"] * depth + [PROTO]) for depth in range(MAX_DEPTH))
-    return [found.relative_to(folder).as_posix() for pattern in patterns for found in sorted(folder.glob(pattern))]
+    return [path.relative_to(folder).as_posix() for pattern in patterns for path in sorted(folder.glob(pattern))]
 
 
 def _candidates(names: list[str]) -> list[PurePosixPath]:
@@ -86,19 +86,19 @@ def _candidates(names: list[str]) -> list[PurePosixPath]:
 
 
 def saved_model_in(names: list[str]) -> PurePosixPath:
-    """The one SavedModel's folder among these files. Raises ModelError where there is none, or more than one."""
-    found = _candidates(names)
-    top = [folder for folder in found if len(folder.parts) == min(len(other.parts) for other in found)]
+    """The folder of the only SavedModel among these files. Raises ModelError if there is none, or more than one."""
+    folders = _candidates(names)
+    top = [folder for folder in folders if len(folder.parts) == min(len(other.parts) for other in folders)]
     if not top:
-        raise ModelError(f"holds no {PROTO}; give a SavedModel's folder, or a zip archive of it.")
+        raise ModelError(f"has no {PROTO}; give a SavedModel's folder, or a zip archive of it.")
     if len(top) > 1:
-        told = ", ".join(str(folder) for folder in top[:5])
-        raise ModelError(f"holds {len(top)} SavedModels ({told}); give the folder of one.")
+        shown = ", ".join(str(folder) for folder in top[:5])
+        raise ModelError(f"has {len(top)} SavedModels ({shown}); give the folder of one.")
     return top[0]
 
 
 def _pack(folder: Path) -> bytes:
-    """A SavedModel's files as an archive: sorted, not compressed, without times or owners."""
+    """A SavedModel as an archive: files sorted, not compressed, without times or owners."""
     inside = [folder / PROTO, *(file for part in PARTS for file in sorted((folder / part).rglob("*")))]
     files = [file for file in inside if file.is_file()]
     _check_size(len(files), sum(file.stat().st_size for file in files))
@@ -110,13 +110,13 @@ def _pack(folder: Path) -> bytes:
 
 
 def unpack(data: bytes, folder: Path) -> Path:
-    """Unpack an archive into an empty folder, and give the SavedModel's folder in it. Raises ModelError."""
+    """Unpack an archive into an empty folder and return the SavedModel's folder in it. Raises ModelError."""
     extract(data, folder)
     return folder / saved_model_in(_files(folder))
 
 
 def extract(data: bytes, folder: Path) -> None:
-    """Unpack an archive into an empty folder, if it is harmless. Raises ModelError where it is not."""
+    """Unpack an archive into an empty folder. Raises ModelError if it is damaged or unsafe."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
@@ -129,19 +129,19 @@ def extract(data: bytes, folder: Path) -> None:
 
 
 def _check_size(files: int, total: int, packed: int | None = None) -> None:
-    most = limits().archive_mb
+    max_mb = limits().archive_mb
     bomb = packed is not None and total > max(ALWAYS_UNPACKED, MAX_RATIO * packed)
-    if files > MAX_FILES or total > most << 20 or bomb:
+    if files > MAX_FILES or total > max_mb << 20 or bomb:
         raise ModelError(
             f"would unpack to {files} files and {total >> 20} MB; models of up to {MAX_FILES} files,"
-            f" {most} MB and {MAX_RATIO} times the archive's size are read."
+            f" {max_mb} MB and {MAX_RATIO} times the archive's size are read."
         )
 
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
-    """Files only, and below the folder they are unpacked into."""
+    """Only plain files, below the folder they are unpacked into."""
     path, mode = PurePosixPath(entry.filename), entry.external_attr >> 16
     if path.is_absolute() or ".." in path.parts or "\\" in entry.filename or ":" in entry.filename:
-        raise ModelError(f"is an archive with the path {entry.filename!r}, which leads out of it; pack it again.")
+        raise ModelError(f"is an archive with the path {entry.filename!r}, which is outside of it; pack it again.")
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         raise ModelError(f"is an archive with {entry.filename!r}, which is a link or device; pack plain files.")

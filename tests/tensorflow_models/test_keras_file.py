@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from qviz.errors import ModelError
-from qviz.tensorflow_models.keras_file import check_h5
+from qviz.tensorflow_models.convert import check_h5
 
 DENSE = {"class_name": "Dense", "module": "keras.layers", "config": {"units": 1}}
 
@@ -44,19 +44,19 @@ def test_keras_own_layers_pass(config: str, tmp_path: Path) -> None:
 
 
 REFUSED = [
-    (network({"class_name": "Lambda", "config": {}}), "holds a Lambda layer"),
-    (network({**DENSE, "config": {"activation": {"class_name": "__lambda__", "config": {}}}}), "holds a Lambda layer"),
-    (network({"class_name": "Mine", "module": "mine", "config": {}}), "holds 'mine.Mine'"),
-    (network(DENSE, module="mine"), "holds 'mine.Functional'"),
-    (network({"class_name": "function", "module": "builtins.os", "config": "system"}), "holds 'builtins.os.function'"),
-    (network({"class_name": "function", "module": "keras.src.utils.file_utils", "config": "get_file"}), "holds 'keras"),
-    (network({"class_name": "function", "module": "kerasevil", "config": "x"}), "holds 'kerasevil.function'"),
-    (network({"class_name": "TFSMLayer", "module": "keras.layers", "config": {}}), "holds 'keras.layers.TFSMLayer'"),
-    (network({"class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}}), "holds 'StringLookup'"),
+    (network({"class_name": "Lambda", "config": {}}), "has a Lambda layer"),
+    (network({**DENSE, "config": {"activation": {"class_name": "__lambda__", "config": {}}}}), "has a Lambda layer"),
+    (network({"class_name": "Mine", "module": "mine", "config": {}}), "has 'mine.Mine'"),
+    (network(DENSE, module="mine"), "has 'mine.Functional'"),
+    (network({"class_name": "function", "module": "builtins.os", "config": "system"}), "has 'builtins.os.function'"),
+    (network({"class_name": "function", "module": "keras.src.utils.file_utils", "config": "get_file"}), "has 'keras"),
+    (network({"class_name": "function", "module": "kerasevil", "config": "x"}), "has 'kerasevil.function'"),
+    (network({"class_name": "TFSMLayer", "module": "keras.layers", "config": {}}), "has 'keras.layers.TFSMLayer'"),
+    (network({"class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}}), "has 'StringLookup'"),
     ("no JSON", "description of its layers cannot be read"),
     ("[]", "description of its layers cannot be read"),
     ('{"class_name":' * 5000, "description of its layers cannot be read"),
-    (None, "holds weights without the network"),
+    (None, "has weights without the network"),
 ]
 
 
