@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 PAGE_SCORE, AP_SCORE = 0.25, 0.001
 """Confidence thresholds: where people look, and where AP is computed."""
 SEVERITIES = (1, 2, 3, 4, 5)
+Variant = str | int | None
+"""A variant's name, a unique part of it, or its number from 1; None where there is only one."""
 
 
 class Session(SessionInputs):
@@ -164,17 +166,11 @@ class Session(SessionInputs):
             layer_images=layer_images,
         )
 
-    def layers(
-        self,
-        variant: str | int | None = None,
-        images: Sources = (),
-        *,
-        local_inputs: str = "reference",
-    ) -> LayerErrors:
+    def layers(self, variant: Variant = None, images: Sources = (), *, local_inputs: str = "reference") -> LayerErrors:
         """The error of every layer of a variant, local (of this layer alone) and cumulative.
 
         Args:
-            variant: Its name, a unique part of it, or its number from 1; not needed where there is only one.
+            variant: Its name, a unique part of it, or its number; not needed where there is only one.
             local_inputs: Whose activations each layer receives for its local error: `reference` or `variant`.
 
         Returns:
@@ -186,9 +182,7 @@ class Session(SessionInputs):
         reference, chosen = self._pair(variant, files)
         return layers(self.context, reference, chosen, files, local_inputs=local_inputs)
 
-    def noise_budget(
-        self, variant: str | int | None = None, images: Sources = (), *, score: float = PAGE_SCORE
-    ) -> NoiseBudget:
+    def noise_budget(self, variant: Variant = None, images: Sources = (), *, score: float = PAGE_SCORE) -> NoiseBudget:
         """What the choice of kernels alone does to a variant: the same file on each set of kernels."""
         from qviz.features.layer_error.noise import noise_budget
 
@@ -197,7 +191,7 @@ class Session(SessionInputs):
 
     def trace(
         self,
-        variant: str | int | None = None,
+        variant: Variant = None,
         image: Source | None = None,
         *,
         object_number: int | None = None,
@@ -224,7 +218,7 @@ class Session(SessionInputs):
 
     def what_if(
         self,
-        variant: str | int | None = None,
+        variant: Variant = None,
         images: Sources = (),
         *,
         sets: Sequence[Iterable[int]] | None = None,
