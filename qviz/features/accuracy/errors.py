@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qviz.features.accuracy.coco_matching import overlaps as paired_overlaps
 from qviz.structures import Dataset, DatasetImage, Detections
 
 KINDS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
@@ -137,12 +138,9 @@ def _kinds(overlaps: np.ndarray, same: np.ndarray, taken: np.ndarray) -> tuple[n
 
 
 def _overlaps(boxes: np.ndarray, truths: np.ndarray, crowd: bool = False) -> np.ndarray:
-    """(n, m) IoU as pycocotools computes it; against a crowd the share of the detection that lies on it."""
-    from pycocotools import mask
-
-    if not len(boxes) or not len(truths):
-        return np.zeros((len(boxes), len(truths)))
-    return np.asarray(mask.iou(_sized(boxes), _sized(truths), [int(crowd)] * len(truths)))
+    """(n, m) IoU of xyxy boxes as pycocotools computes it; for crowds the share of the detection that they cover."""
+    pairs = np.repeat(_sized(boxes), len(truths), axis=0), np.tile(_sized(truths), (len(boxes), 1))
+    return paired_overlaps(*pairs, np.full(len(pairs[0]), crowd)).reshape(len(boxes), len(truths))
 
 
 def _sized(boxes: np.ndarray) -> np.ndarray:
