@@ -17,9 +17,9 @@ FEW = ("cat_chelsea.jpg", "dog_shepherd.jpg", "hens.jpg", "mariachi.jpg")
 def dataset(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few of the sample's images."""
     document = json.loads(sample.annotations.read_text())
-    kept = {row["id"] for row in document["images"] if row["file_name"] in FEW}
-    document["images"] = [row for row in document["images"] if row["id"] in kept]
-    document["annotations"] = [row for row in document["annotations"] if row["image_id"] in kept]
+    ids = {row["id"] for row in document["images"] if row["file_name"] in FEW}
+    document["images"] = [row for row in document["images"] if row["id"] in ids]
+    document["annotations"] = [row for row in document["annotations"] if row["image_id"] in ids]
     path = tmp_path_factory.mktemp("few") / "few.json"
     path.write_text(json.dumps(document))
     return path
@@ -31,7 +31,7 @@ def call(sample: Sample, dataset: Path) -> tuple[object, ...]:
     return ("evaluate", *models, "--dataset", dataset, "--images", sample.images, "--workers", "1")
 
 
-def test_a_gate_judges_by_the_bound_that_is_asked_for(run: Run, call: tuple[object, ...]) -> None:
+def test_a_gate_compares_the_chosen_bound(run: Run, call: tuple[object, ...]) -> None:
     loss = run(*call, "--json").json["losses"][0]["ap"]
     assert loss["low"] < loss["value"] < loss["high"]
     middle = {"lower": (loss["low"] + loss["value"]) / 2, "upper": (loss["value"] + loss["high"]) / 2}
@@ -42,46 +42,46 @@ def test_a_gate_judges_by_the_bound_that_is_asked_for(run: Run, call: tuple[obje
         ("upper", middle["upper"], 1),
     ):
         confident = ("--confident", bound) if bound else ()
-        found = run(*call, "--json", "--max-ap-loss", limit, *confident)
-        assert (found.status, found.json["gate"]["confident"]) == (status, bound)
-        assert found.json["gate"]["passed"] is (status == 0)
+        result = run(*call, "--json", "--max-ap-loss", limit, *confident)
+        assert (result.status, result.json["gate"]["confident"]) == (status, bound)
+        assert result.json["gate"]["passed"] is (status == 0)
 
 
 def test_what_the_data_cannot_decide_goes_to_standard_error(run: Run, call: tuple[object, ...]) -> None:
     loss = run(*call, "--json").json["losses"][0]["ap"]
     limit = min((loss["low"] + loss["high"]) / 2, 0.9 * (loss["high"] - loss["low"]))
     limit = max(limit, loss["low"] + 1e-4)
-    found = run(*call, "--max-ap-loss", limit, "--confident", "lower")
-    assert "4 images cannot decide" in found.err
+    result = run(*call, "--max-ap-loss", limit, "--confident", "lower")
+    assert "4 images cannot decide" in result.err
 
 
 def test_the_summary_is_appended(run: Run, call: tuple[object, ...], tmp_path: Path) -> None:
     path = tmp_path / "summary.md"
     path.write_text("# before\n")
-    found = run(*call, "--markdown", path, "--max-ap-loss", "0.001")
+    result = run(*call, "--markdown", path, "--max-ap-loss", "0.001")
     text = path.read_text()
-    assert found.status == 1
+    assert result.status == 1
     assert text.startswith("# before\n## qviz: few.json, 4 images")
     assert "**failed** by ssdlite" in text
     run(*call, "--markdown", path)
     assert path.read_text().count("## qviz") == 2
 
 
-def test_a_summary_that_cannot_be_written_is_said(run: Run, call: tuple[object, ...], tmp_path: Path) -> None:
-    found = run(*call, "--markdown", tmp_path / "nowhere" / "summary.md")
-    assert (found.status, found.out) == (2, "")
-    assert "summary.md cannot be written (No such file or directory)." in found.err
+def test_a_summary_that_cannot_be_written_is_an_error(run: Run, call: tuple[object, ...], tmp_path: Path) -> None:
+    result = run(*call, "--markdown", tmp_path / "nowhere" / "summary.md")
+    assert (result.status, result.out) == (2, "")
+    assert "summary.md cannot be written (No such file or directory)." in result.err
 
 
 def test_the_reference_as_truth_needs_no_dataset(run: Run, sample: Sample, tmp_path: Path) -> None:
     for name in FEW[:2]:
         (tmp_path / name).write_bytes((sample.images / name).read_bytes())
     models = sample.models["float32"], sample.models["float16"]
-    found = run("evaluate", *models, "--images", tmp_path, "--reference-as-truth", "--json", "--workers", "1")
-    assert found.status == 0
-    assert (found.json["dataset"]["images"], found.json["dataset"]["reference_as_truth"]) == (2, True)
-    assert found.json["models"][0]["ap"] == pytest.approx(1.0)
-    assert "stand for the truth" in found.err
+    result = run("evaluate", *models, "--images", tmp_path, "--reference-as-truth", "--json", "--workers", "1")
+    assert result.status == 0
+    assert (result.json["dataset"]["images"], result.json["dataset"]["reference_as_truth"]) == (2, True)
+    assert result.json["models"][0]["ap"] == pytest.approx(1.0)
+    assert "stand for the truth" in result.err
 
 
 REFUSED = [
@@ -96,11 +96,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("options", "sentence"), REFUSED)
-def test_a_call_that_says_too_little_is_refused(
-    options: tuple[str, ...], sentence: str, run: Run, sample: Sample
-) -> None:
+def test_an_incomplete_call_is_refused(options: tuple[str, ...], sentence: str, run: Run, sample: Sample) -> None:
     model = sample.models["int8"]
-    found = run("evaluate", model, model, *options, "--workers", "1")
-    assert (found.status, found.out) == (2, "")
-    assert sentence in found.err
-    assert "Traceback" not in found.err
+    result = run("evaluate", model, model, *options, "--workers", "1")
+    assert (result.status, result.out) == (2, "")
+    assert sentence in result.err
+    assert "Traceback" not in result.err

@@ -31,16 +31,16 @@ def results(model: Path, images: Path, truth: COCO) -> list[dict[str, Any]]:
     run = Interpreter(str(model), num_threads=1).get_signature_runner("serving_default")
     rows = []
     for image in truth.loadImgs(sorted(truth.getImgIds())):
-        found = run(input=network_input(images / image["file_name"]))
+        outputs = run(input=network_input(images / image["file_name"]))
         scale = np.array([image["height"], image["width"]] * 2)
-        for i in range(int(found["num_detections"].item())):
-            y1, x1, y2, x2 = (found["detection_boxes"][0, i] * scale).tolist()
+        for i in range(int(outputs["num_detections"].item())):
+            y1, x1, y2, x2 = (outputs["detection_boxes"][0, i] * scale).tolist()
             rows.append(
                 {
                     "image_id": image["id"],
-                    "category_id": int(found["detection_classes"][0, i]) + 1,
+                    "category_id": int(outputs["detection_classes"][0, i]) + 1,
                     "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "score": float(found["detection_scores"][0, i]),
+                    "score": float(outputs["detection_scores"][0, i]),
                 }
             )
     return rows
@@ -60,8 +60,8 @@ def of_rows(dataset: Dataset, rows: np.ndarray) -> COCOeval:
         return _evaluated(truth, truth.loadRes(rows) if len(rows) else _loaded({**truth.dataset, "annotations": []}))
 
 
-def _evaluated(truth: COCO, found: COCO) -> COCOeval:
-    evaluation = COCOeval(truth, found, "bbox")
+def _evaluated(truth: COCO, results: COCO) -> COCOeval:
+    evaluation = COCOeval(truth, results, "bbox")
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()

@@ -23,7 +23,7 @@ def image(number: int, *truths: Truth, source_id: int | str | None = None) -> Da
     return DatasetImage(number, name, None, b"", boxes, ids, crowd, np.full(len(ids), 1e4), source_id=source_id)
 
 
-def seen(*objects: tuple[float, int, float]) -> Detections:
+def detected(*objects: tuple[float, int, float]) -> Detections:
     """Objects: (left edge, class id, score)."""
     boxes = [[left, 0, left + 100, 100] for left, *_ in objects]
     return Detections.of(boxes, [score for *_, score in objects], [class_id for _, class_id, _ in objects])
@@ -33,8 +33,8 @@ def dataset(*images: DatasetImage) -> Dataset:
     return Dataset("d", images, CATEGORIES)
 
 
-def accuracy(name: str, truths: Dataset, found: dict[int, Detections]) -> ModelAccuracy:
-    return model_accuracy(name, truths, found, CLASSES)
+def accuracy(name: str, truths: Dataset, detections: dict[int, Detections]) -> ModelAccuracy:
+    return model_accuracy(name, truths, detections, CLASSES)
 
 
 def detail(truths: Dataset, reference: dict[int, Detections], variant: dict[int, Detections]) -> LossDetail:

@@ -23,12 +23,12 @@ COCO = ROOT.parent / "shared" / "coco"
 STATS = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 
 
-def assert_same(found: AveragePrecision, model: Path, images: Path, annotations: Path) -> None:
+def assert_same(result: AveragePrecision, model: Path, images: Path, annotations: Path) -> None:
     plain = plain_ap.evaluate(model, images, annotations)
-    mine = [*(getattr(found, name) for name in STATS), found.ar]
-    theirs = [*plain.stats[:6], plain.stats[8]]
-    assert mine == pytest.approx([None if value < 0 else value for value in theirs], abs=1e-9)
-    by_class = {row.label: row.ap for row in found.per_class if row.ap is not None}
+    values = [*(getattr(result, name) for name in STATS), result.ar]
+    stats = [*plain.stats[:6], plain.stats[8]]
+    assert values == pytest.approx([None if value < 0 else value for value in stats], abs=1e-9)
+    by_class = {row.label: row.ap for row in result.per_class if row.ap is not None}
     assert by_class == pytest.approx(plain_ap.ap_by_class(plain, annotations), abs=1e-9)
 
 
@@ -39,20 +39,20 @@ def on_the_sample(loaded: dict[str, LoadedModel], sample: Sample, engine: LocalE
 
 @pytest.mark.parametrize("name", SCHEMES)
 def test_equal_to_plain_pycocotools(name: str, on_the_sample: Evaluation, sample: Sample) -> None:
-    found = on_the_sample.models[SCHEMES.index(name)]
-    assert found.ap is not None
-    assert found.ap > 0.03
-    assert_same(found, sample.models[name], sample.images, sample.annotations)
+    result = on_the_sample.models[SCHEMES.index(name)]
+    assert result.ap is not None
+    assert result.ap > 0.03
+    assert_same(result, sample.models[name], sample.images, sample.annotations)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not COCO.is_dir(), reason="needs the 80 images of COCO val2017")
 def test_equal_on_coco(loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine) -> None:
     annotations, images = COCO / "instances_val2017.json", COCO / "images"
-    found = evaluate(Context(engine), [loaded["float32"], loaded["int8"]], read_coco(annotations, images))
-    assert (found.images, found.annotations) == (80, 815)
-    for name, result in zip(("float32", "int8"), found.models, strict=True):
-        assert_same(result, sample.models[name], images, annotations)
+    result = evaluate(Context(engine), [loaded["float32"], loaded["int8"]], read_coco(annotations, images))
+    assert (result.images, result.annotations) == (80, 815)
+    for name, model in zip(("float32", "int8"), result.models, strict=True):
+        assert_same(model, sample.models[name], images, annotations)
 
 
 def test_what_an_evaluation_says_of_itself(on_the_sample: Evaluation, sample: Sample) -> None:
@@ -78,38 +78,38 @@ def image(number: int, *truths: tuple[float, int], crowd: bool = False) -> Datas
     return DatasetImage(number, "x", None, b"", boxes, ids, np.full(len(ids), crowd), np.full(len(ids), 1e4))
 
 
-def seen(*objects: tuple[float, int, float]) -> Detections:
+def detected(*objects: tuple[float, int, float]) -> Detections:
     boxes = [[left, 0, left + 100, 100] for left, *_ in objects]
     return Detections.of(boxes, [score for *_, score in objects], [class_id for _, class_id, _ in objects])
 
 
 ONE = (image(1, (0, 3)),)
-KNOWN = [
+CASES = [
     # truths, detections by image -> AP of cats, AP of dogs
-    (ONE, {1: seen((0, 0, 0.9))}, 1.0, None),
-    (ONE, {1: seen((0, 1, 0.9))}, 0.0, None),  # the wrong class, which has no truths
-    (ONE, {1: seen()}, 0.0, None),  # no detection at all
+    (ONE, {1: detected((0, 0, 0.9))}, 1.0, None),
+    (ONE, {1: detected((0, 1, 0.9))}, 0.0, None),  # the wrong class, which has no truths
+    (ONE, {1: detected()}, 0.0, None),  # no detection at all
     (ONE, {}, 0.0, None),
-    (ONE, {1: seen((0, 0, 0.9), (0, 0, 0.8))}, 1.0, None),  # a double below costs nothing
-    (ONE, {1: seen((200, 0, 0.9), (0, 0, 0.8))}, 0.5, None),  # a false one above halves it
-    (ONE, {1: seen((30, 0, 0.9))}, 0.1, None),  # IoU .538 passes .50 of ten thresholds
-    (ONE, {1: seen((0, 5, 0.9), (0, 0, 0.8))}, 1.0, None),  # class 5 is no category here
-    ((image(1, (0, 3)), image(2, (0, 3))), {1: seen((0, 0, 0.9)), 2: seen()}, 51 / 101, None),
-    ((image(1, (0, 3), (300, 7)),), {1: seen((0, 0, 0.9))}, 1.0, 0.0),
-    ((image(1), image(2)), {1: seen((0, 0, 0.9))}, None, None),  # nothing is annotated
-    ((image(1, (0, 3), crowd=True),), {1: seen((0, 0, 0.9))}, None, None),  # a crowd is no truth
+    (ONE, {1: detected((0, 0, 0.9), (0, 0, 0.8))}, 1.0, None),  # a double below costs nothing
+    (ONE, {1: detected((200, 0, 0.9), (0, 0, 0.8))}, 0.5, None),  # a false one above halves it
+    (ONE, {1: detected((30, 0, 0.9))}, 0.1, None),  # IoU .538 passes .50 of ten thresholds
+    (ONE, {1: detected((0, 5, 0.9), (0, 0, 0.8))}, 1.0, None),  # class 5 is no category here
+    ((image(1, (0, 3)), image(2, (0, 3))), {1: detected((0, 0, 0.9)), 2: detected()}, 51 / 101, None),
+    ((image(1, (0, 3), (300, 7)),), {1: detected((0, 0, 0.9))}, 1.0, 0.0),
+    ((image(1), image(2)), {1: detected((0, 0, 0.9))}, None, None),  # nothing is annotated
+    ((image(1, (0, 3), crowd=True),), {1: detected((0, 0, 0.9))}, None, None),  # a crowd is no truth
 ]
 
 
-@pytest.mark.parametrize(("images", "detections", "cats", "dogs"), KNOWN)
-def test_known_values(
+@pytest.mark.parametrize(("images", "detections", "cats", "dogs"), CASES)
+def test_small_cases(
     images: tuple[DatasetImage, ...], detections: dict[int, Detections], cats: float | None, dogs: float | None
 ) -> None:
-    found = average_precision("m", Dataset("d", images, CATEGORIES), detections, CLASSES).figures
-    assert [row.label for row in found.per_class] == ["cat", "dog"]
-    assert [row.ap for row in found.per_class] == pytest.approx([cats, dogs], abs=1e-6)
-    known = [ap for ap in (cats, dogs) if ap is not None]
-    assert found.ap == pytest.approx(np.mean(known) if known else None)
+    result = average_precision("m", Dataset("d", images, CATEGORIES), detections, CLASSES).figures
+    assert [row.label for row in result.per_class] == ["cat", "dog"]
+    assert [row.ap for row in result.per_class] == pytest.approx([cats, dogs], abs=1e-6)
+    values = [ap for ap in (cats, dogs) if ap is not None]
+    assert result.ap == pytest.approx(np.mean(values) if values else None)
 
 
 def test_truths_and_images_are_counted_by_class() -> None:
@@ -125,8 +125,8 @@ def loss_of(reference: APResult, variant: APResult) -> VariantLoss:
 
 def test_a_loss_is_positive_where_the_variant_is_worse_and_the_worst_comes_first() -> None:
     dataset = Dataset("d", (image(1, (0, 3), (300, 7)),), CATEGORIES)
-    reference = average_precision("r", dataset, {1: seen((0, 0, 0.9), (300, 1, 0.9))}, CLASSES)
-    variant = average_precision("v", dataset, {1: seen((0, 0, 0.9))}, CLASSES)
+    reference = average_precision("r", dataset, {1: detected((0, 0, 0.9), (300, 1, 0.9))}, CLASSES)
+    variant = average_precision("v", dataset, {1: detected((0, 0, 0.9))}, CLASSES)
     loss = loss_of(reference, variant)
     assert (loss.variant, loss.ap.value) == ("v", pytest.approx(0.5))
     assert [(row.label, row.loss.value) for row in loss.per_class] == [("dog", pytest.approx(1)), ("cat", 0)]
@@ -134,7 +134,7 @@ def test_a_loss_is_positive_where_the_variant_is_worse_and_the_worst_comes_first
 
 
 def test_a_class_without_truths_has_no_loss() -> None:
-    found = average_precision("m", Dataset("d", ONE, CATEGORIES), {}, CLASSES)
-    assert [row.label for row in loss_of(found, found).per_class] == ["cat"]
+    result = average_precision("m", Dataset("d", ONE, CATEGORIES), {}, CLASSES)
+    assert [row.label for row in loss_of(result, result).per_class] == ["cat"]
     empty = average_precision("m", Dataset("d", (image(1),), CATEGORIES), {}, CLASSES)
     assert loss_of(empty, empty).ap.value is None

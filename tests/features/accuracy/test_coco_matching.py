@@ -1,4 +1,4 @@
-"""Equal to pycocotools, decision by decision, where its rule is hard: ties, crowds, sizes, many on one place."""
+"""Equal to pycocotools, decision by decision, where its rule is hard: ties, crowds, sizes, many in one place."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def grid(rng: np.random.Generator, count: int, step: int) -> np.ndarray:
 def crowded(seed: int, images: int, truths: int, detections: int, step: int) -> tuple[Dataset, dict[int, Detections]]:
     """Images in no order of their ids, some of them empty; a fifth crowds; few different scores."""
     rng = np.random.default_rng(seed)
-    rows, found = [], {}
+    rows, dt = [], {}
     for number in rng.permutation(3 * images)[:images] + 1:
         boxes = grid(rng, int(rng.integers(0, truths + 1)), step)
         ids = rng.choice([2, 3, 5, 90], len(boxes))
@@ -34,10 +34,10 @@ def crowded(seed: int, images: int, truths: int, detections: int, step: int) -> 
         crowds = rng.random(len(boxes)) < 0.2
         rows.append(DatasetImage(int(number), "x", None, b"", boxes, ids, crowds, areas))
         if rng.random() < 0.9:
-            seen = grid(rng, int(rng.integers(0, detections + 1)), step)
-            scores = rng.integers(1, 9, len(seen)) / 10
-            found[int(number)] = Detections.of(seen, scores, rng.choice([0, 1, 2, 3, 7, 8], len(seen)))
-    return Dataset("d", tuple(rows), CATEGORIES), found
+            boxes_dt = grid(rng, int(rng.integers(0, detections + 1)), step)
+            scores = rng.integers(1, 9, len(boxes_dt)) / 10
+            dt[int(number)] = Detections.of(boxes_dt, scores, rng.choice([0, 1, 2, 3, 7, 8], len(boxes_dt)))
+    return Dataset("d", tuple(rows), CATEGORIES), dt
 
 
 CROWDED = {
@@ -53,24 +53,24 @@ CROWDED = {
 @pytest.mark.parametrize("name", CROWDED)
 @pytest.mark.parametrize("seed", range(4))
 def test_equal_to_pycocotools(name: str, seed: int) -> None:
-    dataset, found = crowded(seed, *CROWDED[name])
-    rows = result_rows(found, CLASSES)
+    dataset, dt = crowded(seed, *CROWDED[name])
+    rows = result_rows(dt, CLASSES)
     plain = plain_ap.of_rows(dataset, rows)
     tables = match(dataset, rows)
-    for place, size in enumerate(SIZES):
+    for position, size in enumerate(SIZES):
         precision, recall = accumulated(tables[size])
-        assert_same(precision, plain.eval["precision"][:, :, :, place, 2].transpose(2, 0, 1))
-        assert_same(recall, plain.eval["recall"][:, :, place, 2].T)
+        assert_same(precision, plain.eval["precision"][:, :, :, position, 2].transpose(2, 0, 1))
+        assert_same(recall, plain.eval["recall"][:, :, position, 2].T)
         for k, table in enumerate(tables[size].classes):
-            assert decisions(table) == theirs(plain, k, place)
-    figures = average_precision("m", dataset, found, CLASSES).figures
-    mine = figures.ap, figures.ap50, figures.ap75, figures.ap_small, figures.ap_medium, figures.ap_large, figures.ar
-    assert_same(np.array([np.nan if value is None else value for value in mine]), plain.stats[[0, 1, 2, 3, 4, 5, 8]])
+            assert decisions(table) == plain_decisions(plain, k, position)
+    figures = average_precision("m", dataset, dt, CLASSES).figures
+    values = figures.ap, figures.ap50, figures.ap75, figures.ap_small, figures.ap_medium, figures.ap_large, figures.ar
+    assert_same(np.array([np.nan if value is None else value for value in values]), plain.stats[[0, 1, 2, 3, 4, 5, 8]])
 
 
-def assert_same(mine: np.ndarray, plain: np.ndarray) -> None:
+def assert_same(values: np.ndarray, plain: np.ndarray) -> None:
     """NaN here is -1 there."""
-    assert np.where(np.isnan(mine), -1, mine) == pytest.approx(plain, abs=1e-9)
+    assert np.where(np.isnan(values), -1, values) == pytest.approx(plain, abs=1e-9)
 
 
 def decisions(table: ClassTable) -> Mapping[int, object]:
@@ -87,22 +87,22 @@ def decisions(table: ClassTable) -> Mapping[int, object]:
     }
 
 
-def theirs(plain: plain_ap.COCOeval, k: int, place: int) -> Mapping[int, object]:
+def plain_decisions(plain: plain_ap.COCOeval, k: int, position: int) -> Mapping[int, object]:
     images, sizes = len(plain.params.imgIds), len(plain.params.areaRng)
-    found = {}
-    for image, row in enumerate(plain.evalImgs[(k * sizes + place) * images :][:images]):
+    rows = {}
+    for image, row in enumerate(plain.evalImgs[(k * sizes + position) * images :][:images]):
         if row is None:
             continue
         ignored, taken = np.asarray(row["dtIgnore"], bool), np.asarray(row["dtMatches"]) > 0
         truths = int(np.sum(np.asarray(row["gtIgnore"]) == 0))
         if truths or row["dtScores"]:
-            found[image] = (row["dtScores"], (taken & ~ignored).tolist(), ignored.tolist(), truths)
-    return found
+            rows[image] = (row["dtScores"], (taken & ~ignored).tolist(), ignored.tolist(), truths)
+    return rows
 
 
-def test_many_overlaps_are_worked_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset, found = crowded(11, 6, 20, 60, 24)
-    rows = result_rows(found, CLASSES)
+def test_many_overlaps_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, dt = crowded(11, 6, 20, 60, 24)
+    rows = result_rows(dt, CLASSES)
     whole = match(dataset, rows)
     monkeypatch.setattr("qviz.features.accuracy.coco_matching.PAIRS_AT_ONCE", 7)
     parts = match(dataset, rows)
@@ -115,8 +115,8 @@ def test_what_is_beyond_the_hundredth_of_a_class_does_not_count() -> None:
     boxes = np.array([[0, 0, 10, 10]] * 250, np.float64)
     truth = DatasetImage(1, "x", None, b"", boxes[:1].copy(), np.array([2]), np.zeros(1, bool), np.full(1, 100.0))
     boxes[:120] += 500  # the hundred best of class 2 are elsewhere
-    found = {1: Detections.of(boxes, np.linspace(0.9, 0.1, 250), [1] * 180 + [2] * 70)}
-    dataset, rows = Dataset("d", (truth,), CATEGORIES), result_rows(found, CLASSES)
+    dt = {1: Detections.of(boxes, np.linspace(0.9, 0.1, 250), [1] * 180 + [2] * 70)}
+    dataset, rows = Dataset("d", (truth,), CATEGORIES), result_rows(dt, CLASSES)
     table = match(dataset, rows, ("all",))["all"].classes[0]
     assert (len(table.scores), table.true.any()) == (MAX_DETECTIONS, False)
     assert plain_ap.of_rows(dataset, rows).stats[0] == 0

@@ -27,10 +27,10 @@ TIDECV = [
 
 
 def rounded(seed: int, decimals: int | None) -> tuple[Dataset, dict[int, Detections]]:
-    dataset, found = scene(40, seed, crowds=0.1)
+    dataset, dt = scene(40, seed, crowds=0.1)
     if decimals is None:
-        return dataset, found
-    rows = {n: Detections.of(d.boxes, np.round(d.scores, decimals), d.class_ids) for n, d in found.items()}
+        return dataset, dt
+    rows = {n: Detections.of(d.boxes, np.round(d.scores, decimals), d.class_ids) for n, d in dt.items()}
     return dataset, rows
 
 
@@ -48,21 +48,21 @@ def test_equal_to_tidecv(seed: int, decimals: int | None) -> None:
     tidecv = pytest.importorskip("tidecv", reason="tidecv is not installed (it brings another OpenCV along)")
     from tidecv.data import Data
 
-    dataset, found = rounded(seed, decimals)
-    truths, seen = Data("truths", 100), Data("seen", 100)
+    dataset, dt = rounded(seed, decimals)
+    truths, predictions = Data("truths", 100), Data("predictions", 100)
     for image in dataset.images:
         truths.add_image(image.id, image.name)  # else what is detected on one without a truth goes unnoticed
         for box, category, crowd in zip(image.boxes, image.category_ids, image.is_crowd, strict=True):
             add = truths.add_ignore_region if crowd else truths.add_ground_truth
             add(image.id, int(category), [*box[:2], *(box[2:] - box[:2])])
-        detections = found[image.id]
+        detections = dt[image.id]
         for box, score, class_id in zip(
             detections.boxes.astype(float), detections.scores, detections.class_ids, strict=True
         ):
-            seen.add_detection(image.id, CLASSES[int(class_id)], float(score), [*box[:2], *(box[2:] - box[:2])])
-    theirs = tidecv.TIDE().evaluate(truths, seen, mode="bbox").fix_main_errors()
-    expected = {error.short_name: value / 100 for error, value in theirs.items()}
-    assert {row.kind: row.cost for row in error_costs(dataset, found, CLASSES)} == pytest.approx(expected, abs=1e-6)
+            predictions.add_detection(image.id, CLASSES[int(class_id)], float(score), [*box[:2], *(box[2:] - box[:2])])
+    errors = tidecv.TIDE().evaluate(truths, predictions, mode="bbox").fix_main_errors()
+    expected = {error.short_name: value / 100 for error, value in errors.items()}
+    assert {row.kind: row.cost for row in error_costs(dataset, dt, CLASSES)} == pytest.approx(expected, abs=1e-6)
 
 
 A, B = 3, 7
@@ -92,5 +92,5 @@ def test_a_detection_on_a_crowd_costs_nothing() -> None:
     crowd = np.array([[0.0, 0, 100, 100], [200, 0, 400, 200]])
     image = DatasetImage(1, "x", None, b"", crowd, np.array([A, A]), np.array([False, True]), np.array([1e4, 4e4]))
     dataset = Dataset("d", (image,), (Category(A, "a"),))
-    found = {1: Detections.of([[210, 10, 260, 60], [0, 0, 100, 100]], [0.9, 0.8], [0, 0])}
-    assert all(row.cost == 0 for row in error_costs(dataset, found, {0: A}))
+    dt = {1: Detections.of([[210, 10, 260, 60], [0, 0, 100, 100]], [0.9, 0.8], [0, 0])}
+    assert all(row.cost == 0 for row in error_costs(dataset, dt, {0: A}))

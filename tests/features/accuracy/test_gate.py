@@ -20,7 +20,7 @@ def gate(loss: Loss, limit: float, confident: str | None) -> Gate:
 
 
 NARROW, WIDE = Loss(0.02, 0.018, 0.022, True), Loss(0.02, -0.03, 0.07, False)
-JUDGED = [
+CASES = [
     # loss, limit, confident -> passed
     (NARROW, 0.02, None, True),  # exactly the limit passes
     (NARROW, 0.019, None, False),
@@ -38,10 +38,10 @@ JUDGED = [
 ]
 
 
-@pytest.mark.parametrize(("loss", "limit", "confident", "passed"), JUDGED)
+@pytest.mark.parametrize(("loss", "limit", "confident", "passed"), CASES)
 def test_a_loss_against_a_limit(loss: Loss, limit: float, confident: str | None, passed: bool) -> None:
-    found = gate(loss, limit, confident)
-    assert (found.passed, found.failed) == (passed, () if passed else ("int8",))
+    result = gate(loss, limit, confident)
+    assert (result.passed, result.failed) == (passed, () if passed else ("int8",))
 
 
 UNDECIDED = [
@@ -54,7 +54,7 @@ UNDECIDED = [
 
 
 @pytest.mark.parametrize(("loss", "limit", "undecided"), UNDECIDED)
-def test_what_the_data_cannot_decide_is_said(loss: Loss, limit: float, undecided: bool) -> None:
+def test_what_the_data_cannot_decide_is_a_remark(loss: Loss, limit: float, undecided: bool) -> None:
     for confident in (None, "lower", "upper"):
         remarks = gate(loss, limit, confident).remarks
         assert len(remarks) == undecided
@@ -63,9 +63,9 @@ def test_what_the_data_cannot_decide_is_said(loss: Loss, limit: float, undecided
 
 
 def test_only_those_that_fail_are_named() -> None:
-    found = check_losses(evaluation(good=Loss(0.001), bad=Loss(0.5), worse=Loss(0.6)), 0.01)
-    assert found.failed == ("bad", "worse")
-    assert found.to_json() == {
+    result = check_losses(evaluation(good=Loss(0.001), bad=Loss(0.5), worse=Loss(0.6)), 0.01)
+    assert result.failed == ("bad", "worse")
+    assert result.to_json() == {
         "max_ap_loss": 0.01,
         "confident": None,
         "passed": False,

@@ -121,8 +121,8 @@ def test_thresholds_move_from_the_references_to_their_own() -> None:
 
 def test_reliability_is_drawn_over_confidence() -> None:
     bins = (ReliabilityBin(0.15, 0.1, 40), ReliabilityBin(0.95, 0.9, 10))
-    found = {"r": Reliability(bins, 0.05), "v": Reliability((), None)}
-    first, second = reliability_curves(found, [REFERENCE, COLOUR]).data
+    curves = {"r": Reliability(bins, 0.05), "v": Reliability((), None)}
+    first, second = reliability_curves(curves, [REFERENCE, COLOUR]).data
     assert (list(first.x), list(first.y)) == ([0.15, 0.95], [0.1, 0.9])
     assert list(first.customdata) == [40, 10]
     assert (first.name, second.name) == ("r · ECE 0.050", "v · ECE –")

@@ -46,14 +46,14 @@ SPELLED = [
 
 @pytest.mark.parametrize(("label", "category", "same"), SPELLED)
 def test_spellings_and_synonyms(label: str, category: str, same: bool) -> None:
-    found = category_ids((label, "bird"), (Category(5, category), Category(6, "bird")))
-    assert found == ({0: 5, 1: 6} if same else {1: 6})
+    result = category_ids((label, "bird"), (Category(5, category), Category(6, "bird")))
+    assert result == ({0: 5, 1: 6} if same else {1: 6})
 
 
 def test_every_category_of_voc_is_a_class_of_coco() -> None:
-    found = category_ids(COCO_80, tuple(Category(i, name) for i, name in enumerate(VOC_20)))
-    assert sorted(found.values()) == list(range(20))
-    assert found[COCO_80.index("couch")] == VOC_20.index("sofa")
+    result = category_ids(COCO_80, tuple(Category(i, name) for i, name in enumerate(VOC_20)))
+    assert sorted(result.values()) == list(range(20))
+    assert result[COCO_80.index("couch")] == VOC_20.index("sofa")
 
 
 def test_a_synonym_never_takes_what_another_label_is_called() -> None:
@@ -77,11 +77,11 @@ def dataset(*truths: int, crowds: int = 0) -> Dataset:
 
 
 def test_what_does_not_match_is_listed_with_its_objects() -> None:
-    found = reconcile(("cat", "dog", "bird", "???"), dataset(11, 9, 9, 3, 11, 11, crowds=1))
-    assert (found.classes, found.how) == ({0: 3, 1: 7}, "name")
-    assert found.unmatched_labels == ("bird",)
-    assert found.unmatched_categories == (("axolotl", 2), ("newt", 2), ("eft", 0))
-    assert found.sentences() == (
+    result = reconcile(("cat", "dog", "bird", "???"), dataset(11, 9, 9, 3, 11, 11, crowds=1))
+    assert (result.classes, result.how) == ({0: 3, 1: 7}, "name")
+    assert result.unmatched_labels == ("bird",)
+    assert result.unmatched_categories == (("axolotl", 2), ("newt", 2), ("eft", 0))
+    assert result.sentences() == (
         "2 of the dataset's categories are unknown to the model: axolotl (2 objects) and newt (2 objects)."
         " Their objects count as missed.",
     )
@@ -91,14 +91,14 @@ def test_nothing_to_say_where_all_objects_have_a_class() -> None:
     assert reconcile(("cat", "dog"), dataset(3, 7)).sentences() == ()
 
 
-def test_a_match_by_id_is_said() -> None:
-    found = reconcile((), dataset(3))
-    assert (found.how, found.classes) == ("id", {0: 3, 1: 7, 2: 9, 3: 11, 4: 12})
-    assert "matched by their ids" in found.sentences()[0]
+def test_a_match_by_id_is_a_remark() -> None:
+    result = reconcile((), dataset(3))
+    assert (result.how, result.classes) == ("id", {0: 3, 1: 7, 2: 9, 3: 11, 4: 12})
+    assert "matched by their ids" in result.sentences()[0]
 
 
 def test_a_long_list_is_cut() -> None:
     rows = tuple((f"c{i}" * 100, 9 - i) for i in range(8))
-    (said,) = Reconciled({}, "name", (), rows).sentences()
-    assert said.startswith("8 of the dataset's categories are") and " and 3 more." in said
-    assert len(said) < 600
+    (sentence,) = Reconciled({}, "name", (), rows).sentences()
+    assert sentence.startswith("8 of the dataset's categories are") and " and 3 more." in sentence
+    assert len(sentence) < 600

@@ -14,7 +14,7 @@ from qviz.features.accuracy.truth import REMARK, as_truths
 from qviz.features.detection.models import LoadedModel
 from qviz.structures import Dataset
 from tests.conftest import Sample
-from tests.features.accuracy.scenes import dataset, image, seen
+from tests.features.accuracy.scenes import dataset, detected, image
 
 NAMES = ("cat_chelsea.jpg", "dog_shepherd.jpg", "hens.jpg")
 
@@ -23,14 +23,17 @@ def test_detections_from_the_pages_score_become_truths(loaded: dict[str, LoadedM
     inspection = loaded["float32"].inspection
     labels = list(inspection.labels)
     cat, dog = labels.index("cat"), labels.index("dog")
-    found = {1: seen((0, cat, 0.9), (200, dog, PAGE_SCORE - 0.01), (400, dog, PAGE_SCORE + 0.01)), 2: seen()}
-    truths = as_truths(dataset(image(1, (0, 3)), image(2)), found, inspection)
-    first, second = truths.images
+    detections = {
+        1: detected((0, cat, 0.9), (200, dog, PAGE_SCORE - 0.01), (400, dog, PAGE_SCORE + 0.01)),
+        2: detected(),
+    }
+    truths = as_truths(dataset(image(1, (0, 3)), image(2)), detections, inspection)
+    labelled, empty = truths.images
     assert [(category.id, category.name) for category in truths.categories] == [(cat, "cat"), (dog, "dog")]
-    assert first.category_ids.tolist() == [cat, dog]
-    assert first.boxes.tolist() == [[0, 0, 100, 100], [400, 0, 500, 100]]
-    assert (first.areas.tolist(), first.is_crowd.tolist()) == ([1e4, 1e4], [False, False])
-    assert len(second.boxes) == 0
+    assert labelled.category_ids.tolist() == [cat, dog]
+    assert labelled.boxes.tolist() == [[0, 0, 100, 100], [400, 0, 500, 100]]
+    assert (labelled.areas.tolist(), labelled.is_crowd.tolist()) == ([1e4, 1e4], [False, False])
+    assert len(empty.boxes) == 0
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +51,7 @@ def test_the_reference_agrees_with_itself(agreed: Evaluation) -> None:
     assert agreed.losses[1].ap.value == pytest.approx(1 - wrong.ap)
 
 
-def test_what_the_figures_mean_is_said(agreed: Evaluation) -> None:
+def test_a_remark_says_what_the_figures_mean(agreed: Evaluation) -> None:
     assert agreed.reference_as_truth
     assert agreed.skipped[-1] == REMARK
     assert agreed.to_json()["dataset"]["reference_as_truth"] is True
@@ -59,11 +62,11 @@ def test_images_in_memory_are_the_same_dataset(
     sample: Sample, engine: LocalEngine, loaded: dict[str, LoadedModel], agreed: Evaluation
 ) -> None:
     images = list(load_images([sample.images / name for name in NAMES]))
-    held: Dataset = unannotated_images("Loaded images", images)
-    assert [row.name for row in held.images] == list(NAMES)
-    assert [row.encoded().digest for row in held.images] == [row.digest for row in images]
+    in_memory: Dataset = unannotated_images("Loaded images", images)
+    assert [row.name for row in in_memory.images] == list(NAMES)
+    assert [row.encoded().digest for row in in_memory.images] == [row.digest for row in images]
     models = [loaded[name] for name in ("float32", "float16", "int8_wrong_range")]
-    again = evaluate(Context(engine), models, held, reference_as_truth=True)
+    again = evaluate(Context(engine), models, in_memory, reference_as_truth=True)
     assert [model.ap for model in again.models] == [model.ap for model in agreed.models]
 
 

@@ -16,9 +16,9 @@ CLASSES = {number - 1: number for number in range(1, 6)}
 
 
 def scene(images: int, seed: int, crowds: float = 0.05) -> tuple[Dataset, dict[int, Detections]]:
-    """Random truths, most of them found, among false detections; scores are all different."""
+    """Random truths, most of them detected, among false detections; scores are all different."""
     rng = np.random.default_rng(seed)
-    rows, found = [], {}
+    rows, detections = [], {}
     for number in range(1, images + 1):
         count = int(rng.poisson(4))
         corners, sizes = rng.uniform(0, 500, (count, 2)), rng.uniform(15, 200, (count, 2))
@@ -29,14 +29,14 @@ def scene(images: int, seed: int, crowds: float = 0.05) -> tuple[Dataset, dict[i
         false = rng.uniform(0, 400, (8, 4))
         false[:, 2:] = false[:, :2] + rng.uniform(10, 200, (8, 2))
         scores = np.concatenate([rng.beta(3, 2, count), rng.beta(1, 4, 8)])
-        found[number] = Detections.of(
+        detections[number] = Detections.of(
             np.concatenate([near, false]), scores, np.concatenate([ids, rng.integers(1, 6, 8)]) - 1
         )
-    return Dataset("d", tuple(rows), CATEGORIES), found
+    return Dataset("d", tuple(rows), CATEGORIES), detections
 
 
 def repeated(
-    dataset: Dataset, found: dict[int, Detections], times: np.ndarray
+    dataset: Dataset, detections: dict[int, Detections], times: np.ndarray
 ) -> tuple[Dataset, dict[int, Detections]]:
     """The images so often as they were drawn, each copy an image of its own."""
     rows, copies = [], {}
@@ -46,14 +46,14 @@ def repeated(
             rows.append(
                 DatasetImage(number, "x", None, b"", image.boxes, image.category_ids, image.is_crowd, image.areas)
             )
-            copies[number] = found[image.id]
+            copies[number] = detections[image.id]
     return Dataset("d", tuple(rows), CATEGORIES), copies
 
 
 @pytest.fixture(scope="module")
 def judged() -> tuple[Dataset, dict[int, Detections], APResult]:
-    dataset, found = scene(40, seed=3)
-    return dataset, found, average_precision("m", dataset, found, CLASSES)
+    dataset, detections = scene(40, seed=3)
+    return dataset, detections, average_precision("m", dataset, detections, CLASSES)
 
 
 def test_all_images_once_give_pycocotools_figures(judged: tuple[Dataset, dict[int, Detections], APResult]) -> None:
@@ -69,51 +69,51 @@ def test_all_images_once_give_pycocotools_figures(judged: tuple[Dataset, dict[in
 def test_a_resample_is_pycocotools_on_the_repeated_images(
     seed: int, judged: tuple[Dataset, dict[int, Detections], APResult]
 ) -> None:
-    dataset, found, result = judged
+    dataset, detections, result = judged
     times = draws(40, 1, seed)
-    images, copies = repeated(dataset, found, times[0])
+    images, copies = repeated(dataset, detections, times[0])
     again = plain_ap.of_rows(images, result_rows(copies, CLASSES))
     assert mean_ap(result.tables.class_ap(times))[0] == pytest.approx(again.stats[0], abs=1e-9)
 
 
 def test_a_resample_without_an_object_of_a_class_says_nothing_of_it() -> None:
-    dataset, found = scene(3, seed=5)
+    dataset, detections = scene(3, seed=5)
     shown = np.stack([np.isin(np.arange(1, 6), image.category_ids[~image.is_crowd]) for image in dataset.images])
-    tables = average_precision("m", dataset, found, CLASSES).tables
+    tables = average_precision("m", dataset, detections, CLASSES).tables
     class_ap = tables.class_ap(np.eye(3))
     assert (np.isnan(class_ap) == ~shown).all()
 
 
 def loss(images: int, noise: float, seed: int, drop: int | None = None) -> VariantLoss:
     """A reference and a variant, both the same detector with noise of one size; the variant may miss a class."""
-    dataset, found = scene(images, seed)
+    dataset, detections = scene(images, seed)
     rng = np.random.default_rng(seed + 10_000)
 
     def noisy(drop: int | None = None) -> APResult:
         rows = {}
-        for number, seen in found.items():
-            boxes = seen.boxes + rng.normal(0, 20 * noise, seen.boxes.shape)
-            scores = np.clip(seen.scores + rng.normal(0, noise, len(seen)), 0, 1)
-            kept = Detections.of(boxes, scores, seen.class_ids)
-            rows[number] = kept if drop is None else kept[kept.class_ids != drop]
+        for number, own in detections.items():
+            boxes = own.boxes + rng.normal(0, 20 * noise, own.boxes.shape)
+            scores = np.clip(own.scores + rng.normal(0, noise, len(own)), 0, 1)
+            noisy = Detections.of(boxes, scores, own.class_ids)
+            rows[number] = noisy if drop is None else noisy[noisy.class_ids != drop]
         return average_precision("m", dataset, rows, CLASSES)
 
     first, second = noisy(), noisy(drop)
     return Bootstrap(first.tables).loss(first.figures, second.figures, second.tables)
 
 
-def test_a_planted_loss_of_one_class_is_found_and_no_other() -> None:
-    found = loss(40, noise=0.02, seed=1, drop=2)
-    assert found.per_class[0].label == "class 3"
-    assert [row.label for row in found.per_class if row.loss.significant] == ["class 3"]
-    assert found.ap.significant
-    assert found.ap.low is not None and found.ap.high is not None and found.ap.value is not None
-    assert 0 < found.ap.low < found.ap.value < found.ap.high
+def test_a_planted_loss_of_one_class_is_significant_and_no_other() -> None:
+    result = loss(40, noise=0.02, seed=1, drop=2)
+    assert result.per_class[0].label == "class 3"
+    assert [row.label for row in result.per_class if row.loss.significant] == ["class 3"]
+    assert result.ap.significant
+    assert result.ap.low is not None and result.ap.high is not None and result.ap.value is not None
+    assert 0 < result.ap.low < result.ap.value < result.ap.high
 
 
 def test_the_same_model_twice_loses_nothing() -> None:
-    found = loss(20, noise=0.0, seed=2)
-    assert (found.ap.value, found.ap.low, found.ap.high, found.ap.significant) == (0, 0, 0, False)
+    result = loss(20, noise=0.0, seed=2)
+    assert (result.ap.value, result.ap.low, result.ap.high, result.ap.significant) == (0, 0, 0, False)
 
 
 FALSE_ALARMS = 200
@@ -123,8 +123,8 @@ FALSE_ALARMS = 200
 @pytest.mark.slow
 def test_noise_alone_raises_no_more_alarms_than_promised() -> None:
     drawn = [loss(30, noise=0.08, seed=40_000 + number) for number in range(FALSE_ALARMS)]
-    overall = sum(bool(found.ap.significant) for found in drawn)
-    by_class = sum(any(row.loss.significant for row in found.per_class) for found in drawn)
+    overall = sum(bool(result.ap.significant) for result in drawn)
+    by_class = sum(any(row.loss.significant for row in result.per_class) for result in drawn)
     assert overall <= 0.08 * FALSE_ALARMS
     assert by_class <= 0.08 * FALSE_ALARMS
 
@@ -138,8 +138,8 @@ def test_draws_are_seeded_and_draw_each_image_as_often() -> None:
 
 
 def test_few_images_have_no_interval() -> None:
-    found = loss(4, noise=0.1, seed=7)
-    assert all(row.loss.low is None and row.loss.significant is False for row in found.per_class)
+    result = loss(4, noise=0.1, seed=7)
+    assert all(row.loss.low is None and row.loss.significant is False for row in result.per_class)
 
 
 def test_an_interval_is_wider_for_few_images() -> None:

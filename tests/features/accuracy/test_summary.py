@@ -35,14 +35,14 @@ def test_the_figures_are_there() -> None:
     assert "stand for the truth" not in text
 
 
-def test_the_gate_is_told() -> None:
+def test_the_gate_is_in_it() -> None:
     passed, failed = (markdown(RESULT, check_losses(RESULT, limit)) for limit in (0.2, 0.05))
     assert "Gate, at most 20.0 AP points lost: passed." in passed
     assert "Gate, at most 5.0 AP points lost: **failed** by v." in failed
     assert "27 images cannot decide 0.05" in failed
 
 
-def test_what_stands_for_the_truth_is_said() -> None:
+def test_the_reference_as_truth_is_a_remark() -> None:
     text = markdown(replace(RESULT, reference_as_truth=True), None)
     assert "The reference's own detections stand for the truth" in text
 
@@ -59,7 +59,7 @@ def named(name: str) -> str:
 def test_names_from_files_have_no_meaning() -> None:
     text = named(HOSTILE)
     assert text.count("alert") == 6
-    signs = [re.findall(r"[\n|<>*\[\]`~&!()#]", re.sub(r"\\.", "", said)) for said in (text, named("harmless"))]
+    signs = [re.findall(r"[\n|<>*\[\]`~&!()#]", re.sub(r"\\.", "", page)) for page in (text, named("harmless"))]
     assert signs[0] == signs[1]  # nothing but the summary's own markup is left unescaped
 
 

@@ -9,7 +9,7 @@ from qviz.features.accuracy.ap import average_precision
 from qviz.features.accuracy.coco_matching import MatchTables
 from qviz.features.accuracy.thresholds import PrecisionRecall, reliability, threshold_shift
 from qviz.structures import Detections
-from tests.features.accuracy.scenes import CAT, CLASSES, DOG, dataset, image, seen
+from tests.features.accuracy.scenes import CAT, CLASSES, DOG, dataset, detected, image
 
 BEST = [
     # scores, which are right, truths -> threshold, F1
@@ -29,34 +29,34 @@ BEST = [
 def test_the_best_threshold(
     scores: list[float], right: list[bool], truths: int, score: float | None, f1: float
 ) -> None:
-    found = PrecisionRecall(np.array(scores), np.array(right, bool), truths)
-    best = found.best()
+    curve = PrecisionRecall(np.array(scores), np.array(right, bool), truths)
+    best = curve.best()
     assert (best.score, best.f1) == (pytest.approx(score), pytest.approx(f1))
-    assert found.f1(best.score) == pytest.approx(f1)  # the threshold gives what it promises
-    tried = [found.f1(threshold) for threshold in np.linspace(0, 1, 101)]
+    assert curve.f1(best.score) == pytest.approx(f1)  # the threshold gives what it promises
+    tried = [curve.f1(threshold) for threshold in np.linspace(0, 1, 101)]
     assert max(tried) <= f1 + 1e-9
 
 
 def test_of_equal_f1_the_highest_threshold_is_taken() -> None:
     # 1 of 2 at .9: 2 / 3; then all four reached, 2 right: 4 / 6
-    found = PrecisionRecall(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, False, True]), 2)
-    assert found.best().f1 == pytest.approx(2 / 3)
-    assert found.best().score == pytest.approx(0.85)
+    curve = PrecisionRecall(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, False, True]), 2)
+    assert curve.best().f1 == pytest.approx(2 / 3)
+    assert curve.best().score == pytest.approx(0.85)
 
 
 TRUTHS = dataset(image(1, (0, CAT), (200, CAT), (400, DOG)))
 
 
-def tables(found: Detections) -> MatchTables:
-    return average_precision("m", TRUTHS, {1: found}, CLASSES).tables
+def tables(detections: Detections) -> MatchTables:
+    return average_precision("m", TRUTHS, {1: detections}, CLASSES).tables
 
 
-GOOD = seen((0, 0, 0.9), (200, 0, 0.8), (400, 1, 0.7), (600, 1, 0.3))
+GOOD = detected((0, 0, 0.9), (200, 0, 0.8), (400, 1, 0.7), (600, 1, 0.3))
 LABELS = ("cat", "dog")
 
 
 def test_what_scores_lower_is_brought_back_by_another_threshold() -> None:
-    lower = seen((0, 0, 0.45), (200, 0, 0.4), (400, 1, 0.35), (600, 1, 0.1))
+    lower = detected((0, 0, 0.45), (200, 0, 0.4), (400, 1, 0.35), (600, 1, 0.1))
     shift = threshold_shift(LABELS, tables(GOOD), tables(lower))
     assert (shift.reference.score, shift.reference.f1) == (pytest.approx(0.5), 1.0)
     assert (shift.variant.score, shift.variant.f1) == (pytest.approx(0.225), 1.0)
@@ -65,7 +65,7 @@ def test_what_scores_lower_is_brought_back_by_another_threshold() -> None:
 
 
 def test_what_is_gone_is_not_brought_back() -> None:
-    gone = seen((0, 0, 0.9), (600, 1, 0.8))
+    gone = detected((0, 0, 0.9), (600, 1, 0.8))
     shift = threshold_shift(LABELS, tables(GOOD), tables(gone))
     assert shift.variant_f1_unmoved == pytest.approx(2 / 5)
     assert shift.variant.f1 == pytest.approx(2 / 4)  # cut above the false one
@@ -74,14 +74,14 @@ def test_what_is_gone_is_not_brought_back() -> None:
 
 def test_where_nothing_is_lost_nothing_is_recovered() -> None:
     assert threshold_shift(LABELS, tables(GOOD), tables(GOOD)).recovered is None
-    worse = tables(seen((0, 0, 0.9), (600, 1, 0.85)))
+    worse = tables(detected((0, 0, 0.9), (600, 1, 0.85)))
     assert threshold_shift(LABELS, worse, tables(GOOD)).recovered is None
 
 
 def test_a_model_that_finds_nothing_has_no_threshold() -> None:
-    shift = threshold_shift(LABELS, tables(GOOD), tables(seen()))
+    shift = threshold_shift(LABELS, tables(GOOD), tables(detected()))
     assert (shift.variant.score, shift.variant.f1, shift.recovered) == (None, 0.0, 0.0)
-    shift = threshold_shift(LABELS, tables(seen()), tables(GOOD))
+    shift = threshold_shift(LABELS, tables(detected()), tables(GOOD))
     assert (shift.reference.score, shift.variant_f1_unmoved, shift.recovered) == (None, 0.0, None)
 
 
@@ -92,16 +92,16 @@ def test_each_class_has_its_own_threshold() -> None:
 
 
 def test_ece_by_its_formula() -> None:
-    found = reliability(tables(seen((0, 0, 0.92), (200, 0, 0.98), (600, 0, 0.96), (400, 1, 0.31), (700, 1, 0.02))))
-    low, high = found.bins  # the one at .02 is not judged
+    result = reliability(tables(detected((0, 0, 0.92), (200, 0, 0.98), (600, 0, 0.96), (400, 1, 0.31), (700, 1, 0.02))))
+    low, high = result.bins  # the one at .02 is not judged
     assert (low.count, low.confidence, low.precision) == (1, pytest.approx(0.31), 1.0)
     assert (high.count, high.confidence, high.precision) == (3, pytest.approx((0.92 + 0.98 + 0.96) / 3), 2 / 3)
     expected = (3 * abs((0.92 + 0.98 + 0.96) / 3 - 2 / 3) + abs(0.31 - 1)) / 4
-    assert found.ece == pytest.approx(expected, abs=1e-6)
+    assert result.ece == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_confidence_of_one_has_a_bin_and_nothing_has_no_ece() -> None:
-    (certain,) = reliability(tables(seen((0, 0, 1.0)))).bins
+    (certain,) = reliability(tables(detected((0, 0, 1.0)))).bins
     assert (certain.confidence, certain.precision) == (1.0, 1.0)
-    empty = reliability(tables(seen()))
+    empty = reliability(tables(detected()))
     assert (empty.bins, empty.ece) == ((), None)
