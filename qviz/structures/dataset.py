@@ -1,4 +1,4 @@
-"""Images with annotated objects, whatever file format they came from."""
+"""Images with annotated objects, independent of their file format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def spread(items: Sequence[T], count: int) -> list[T]:
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A class as the annotations know it: their own id and its name."""
+    """A class of the annotations: its id there and its name."""
 
     id: int
     name: str
@@ -32,11 +32,17 @@ class Category:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DatasetImage:
-    """One image and its truths: boxes (n, 4) xyxy pixels, category_ids (n,) of the dataset, is_crowd (n,), areas (n,).
+    """An image and its annotated objects.
 
-    `areas` are the annotation's own (a segmentation's area is smaller than its box); COCO's size classes use them.
-    `size` is the (width, height) that the boxes refer to, where the annotations tell. `id` counts from 1; `source_id`
-    is the file's own, where it has one.
+    Attributes:
+        id: Counts from 1.
+        path, data: The file, or its bytes.
+        boxes: (n, 4) xyxy pixels.
+        category_ids: (n,) ids of the dataset's categories.
+        is_crowd: (n,) bool.
+        areas: (n,) as annotated (a segmentation is smaller than its box); COCO's size classes use them.
+        size: (width, height) that the boxes refer to, if the annotations tell.
+        source_id: The id in the file, if it has one.
     """
 
     id: int
@@ -61,13 +67,13 @@ class DatasetImage:
             raise ImageError(f"{self.name} cannot be read ({error.strerror}).") from error
 
     def encoded(self) -> EncodedImage:
-        """The image as the workers take it. Raises ImageError."""
+        """The image for the workers. Raises ImageError."""
         return EncodedImage(self.name, self.read(), size=self.size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Annotated images; `skipped` says in one sentence each what was left out and why."""
+    """Annotated images. skipped: what was left out and why, one text per problem."""
 
     name: str
     images: tuple[DatasetImage, ...]

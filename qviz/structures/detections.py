@@ -1,4 +1,4 @@
-"""What a detector says of one image, and what a person says of it."""
+"""Objects in one image: detections and annotations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def _select(rows: Any, index: Any) -> Any:
-    """The same value type with every per-object array indexed alike."""
+    """The same type, with every array indexed."""
     return type(rows)(*[getattr(rows, name)[index] for name in rows.__slots__])
 
 
@@ -25,12 +25,12 @@ class Detections:
         return len(self.scores)
 
     def __getitem__(self, index: Any) -> Detections:
-        """Boxes, scores and classes filtered together: `detections[detections.scores > .5]`."""
+        """Boxes, scores and classes, indexed alike: `detections[detections.scores > 0.5]`."""
         return _select(self, index)
 
     @classmethod
     def of(cls, boxes: Any, scores: Any, class_ids: Any) -> Detections:
-        """From anything array-like, with the types above."""
+        """From anything array-like, converted to the types above."""
         return cls(
             np.asarray(boxes, np.float32).reshape(-1, 4),
             np.asarray(scores, np.float32).reshape(-1),
@@ -39,15 +39,15 @@ class Detections:
 
     @classmethod
     def none(cls) -> Detections:
-        """No object."""
+        """No detections."""
         return cls.of([], [], [])
 
     def above(self, score: float) -> Detections:
-        """Those with at least this score."""
+        """Detections with at least this score."""
         return self[self.scores >= score]
 
     def by_score(self) -> Detections:
-        """Sorted by falling score (stable)."""
+        """Sorted by descending score (stable)."""
         return self[np.argsort(-self.scores, kind="stable")]
 
 
@@ -68,10 +68,13 @@ class GroundTruth:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inference:
-    """One run of one detector on one image.
+    """The result of one model on one image.
 
-    `candidates` are the boxes of the head before NMS that reach `CANDIDATE_FLOOR`, or None where the head cannot be
-    read; they tell why an object was lost. `milliseconds` is the time of the model alone.
+    Attributes:
+        candidates: Boxes before NMS with at least `CANDIDATE_FLOOR`, or None if the head does not give them. They show
+            why an object was lost.
+        width, height: Size of the image in pixels.
+        milliseconds: Time of the model alone.
     """
 
     detections: Detections
@@ -82,4 +85,4 @@ class Inference:
 
 
 CANDIDATE_FLOOR = 0.05
-"""Below this score a box of the head is noise, not a candidate."""
+"""Minimum score of a candidate; boxes below it are noise."""

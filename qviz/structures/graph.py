@@ -1,20 +1,23 @@
-"""A network as its file states it: tensors and operators of the main subgraph, no weights.
-
-Foreign indices become plain tuples once, in `qviz.tflite.schema`; an operator's absent optional input (-1 in the
-file) is None.
-"""
+"""A model file and its network: tensors and operators of the main subgraph, without weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from qviz.structures.quantization import Quantization
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """shape in elements (-1 where the file leaves it open); dtype: numpy's name; constant: its data is in the file."""
+    """A tensor.
+
+    Attributes:
+        shape: -1 for sides that the file leaves open.
+        dtype: numpy's name.
+        constant: Whether its data is in the file.
+    """
 
     index: int
     name: str
@@ -26,13 +29,19 @@ class Tensor:
 
     @property
     def quantized(self) -> bool:
-        """Integers that stand for real values."""
+        """Whether it has integers that represent real values."""
         return self.quantization is not None and self.dtype in QUANTIZED_DTYPES
 
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """kind is the builtin's name (CONV_2D) or, for a custom operator, its custom name; order counts from 0."""
+    """An operator.
+
+    Attributes:
+        order: Its index in the execution order, from 0.
+        kind: The builtin's name (CONV_2D), or the name of a custom operator.
+        inputs: Tensor indices; None for an optional input that is absent.
+    """
 
     order: int
     kind: str
@@ -44,7 +53,13 @@ class Op:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
-    """The main subgraph. `inputs` and `outputs` are tensor indices; `signature` maps the names a signature gives."""
+    """The main subgraph.
+
+    Attributes:
+        inputs, outputs: Tensor indices.
+        subgraphs: Number of subgraphs in the file.
+        signature: Tensor index by name in the file's signature.
+    """
 
     tensors: tuple[Tensor, ...]
     ops: tuple[Op, ...]
@@ -61,15 +76,44 @@ class Graph:
         return tuple(self.tensors[index] for index in self.outputs)
 
     def op_inputs(self, op: Op) -> Iterator[Tensor]:
-        """The operator's inputs that are there."""
+        """The operator's inputs, without absent ones."""
         return (self.tensors[index] for index in op.inputs if index is not None)
 
     def op_outputs(self, op: Op) -> Iterator[Tensor]:
         return (self.tensors[index] for index in op.outputs)
 
     def producer(self, tensor: int) -> Op | None:
-        """The operator that writes a tensor, or None for inputs and constants."""
+        """The operator that computes a tensor, or None for inputs and constants."""
         return next((op for op in self.ops if tensor in op.outputs), None)
 
 
 QUANTIZED_DTYPES = frozenset({"int4", "int8", "uint8", "int16", "int2"})
+JOINS = frozenset({"CONCATENATION", "GATHER", "GATHER_ND", "PACK", "SPLIT", "UNPACK"})
+DATA_MOVERS = JOINS | {
+    *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "SPLIT_V", "QUANTIZE", "DEQUANTIZE"),
+    *("PAD", "PADV2", "MIRROR_PAD", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "MAX_POOL_2D", "RESIZE_NEAREST_NEIGHBOR"),
+}
+"""Operators whose output values are values of their inputs. JOINS: those with several data tensors, or whose first
+input may not be the data."""
+
+
+class Scheme(StrEnum):
+    """How a file is quantized, according to its tensors."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    DYNAMIC_RANGE = "dynamic_range"
+    WEIGHT_ONLY = "weight_only"
+    INT8 = "int8"
+    INT16X8 = "int16x8"
+    MIXED = "mixed"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A .tflite file. digest: sha256 of its bytes."""
+
+    name: str
+    data: bytes = field(repr=False)
+    digest: str
+    scheme: Scheme

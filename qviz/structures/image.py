@@ -1,4 +1,4 @@
-"""An image, encoded as the user gave it and decoded."""
+"""An image, encoded and decoded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def digest_of(data: bytes) -> str:
-    """sha256 in hexadecimal: the identity of a file in every cache."""
+    """sha256 in hexadecimal, which identifies a file in every cache."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -29,11 +29,12 @@ class AppliedCorruption:
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """A file that claims to be an image: not decoded yet, and not trusted.
+    """A file that should be an image, not decoded yet and not trusted.
 
-    size: (width, height) that its boxes refer to, where annotations say so; it decides whether EXIF orientation is
-    applied. corruption: applied to the decoded pixels. Both are part of the digest, so that nothing found
-    on one is taken for found on the other.
+    Attributes:
+        digest: Includes size and corruption, so that results of one are never taken for those of another.
+        size: (width, height) that its boxes refer to, if annotations tell; decides whether EXIF orientation is applied.
+        corruption: Applied to the decoded pixels.
     """
 
     name: str
@@ -70,7 +71,7 @@ def _suffix(corruption: AppliedCorruption | None) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
-    """A decoded image: pixels (h, w, 3) uint8 RGB; digest is that of the encoded file."""
+    """A decoded image. pixels: (h, w, 3) uint8 RGB; digest: that of the encoded file."""
 
     name: str
     pixels: np.ndarray
