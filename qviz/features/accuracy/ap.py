@@ -57,12 +57,6 @@ class AveragePrecision:
         """The metrics in the order of `METRICS`."""
         return tuple(metric.of(self) for metric in METRICS)
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row per class."""
-        import pandas as pd
-
-        return pd.DataFrame([asdict(row) for row in self.per_class])
-
 
 @dataclass(frozen=True, slots=True)
 class ClassLoss:

@@ -114,7 +114,7 @@ def _pairs(image: DatasetImage, detections: Detections) -> list[tuple[int | None
     return [
         *((int(truths.class_ids[i]), int(detections.class_ids[j])) for i, j in matches.pairs),
         *((int(truths.class_ids[i]), None) for i in matches.only_reference),
-        *((None, int(detections.class_ids[j])) for j in matches.only_candidate if not on_crowd[j]),
+        *((None, int(detections.class_ids[j])) for j in matches.only_variant if not on_crowd[j]),
     ]
 
 

@@ -119,8 +119,8 @@ def overview(finding: Finding) -> None:
         losses = {name: loss.ap for name, loss in finding.losses.items()}
         with right:
             st.plotly_chart(variant_losses(losses, finding.colours[1:]), width="stretch", key="accuracy-losses")
-    said = [sentence for sentence in finding.evaluation.skipped if sentence != REMARK]
-    for sentence in [f"Left out: {sentence}" for sentence in said[:8]] + server.store_remarks():
+    skipped = [sentence for sentence in finding.evaluation.skipped if sentence != REMARK]
+    for sentence in [f"Left out: {sentence}" for sentence in skipped[:MAX_REMARKS]] + server.store_remarks():
         st.text(sentence)
 
 

@@ -52,7 +52,9 @@ def worst(here: Page, finding: Finding, variant: str) -> None:
     if not rows:
         st.text(f"{variant} loses no object and adds no false alarm on any image.")
         return
-    st.caption(f"Objects found right and false alarms, reference → variant, from a confidence of {PAGE_SCORE:.2f}.")
+    st.caption(
+        f"Objects found with their right class and false alarms, reference → variant, from a confidence of {PAGE_SCORE:.2f}."
+    )
     images = {row.digest: image for row in rows if (image := _image(here, finding, row.digest, row.name)) is not None}
     server.results().want_previews(images.values(), THUMB, urgent=True)
     columns = st.columns(4)
@@ -158,15 +160,11 @@ def by_class(here: Page, finding: Finding, variant: str, label: str) -> None:
         if shown:
             figure = class_loss_bars(loss, finding.colour(variant), chosen=label)
             st.plotly_chart(figure, width="stretch", key=key, on_select=lambda: _clicked(key), selection_mode="points")
-        rest = len(loss.per_class) - len(shown)
+        hidden = len(loss.per_class) - len(shown)
+        note = f" Left out: {plural(hidden, 'class')} without loss or gain." if hidden else ""
         st.caption(
-            "Faded: may be noise (Holm-corrected over the classes; fewer than 5 images: no interval)."
-            " Behind a name: its objects."
-            + (
-                f" {rest} of {plural(len(loss.per_class), 'class')} neither lose nor gain and are left out."
-                if rest
-                else ""
-            )
+            "Faded bars are not significant (Holm correction over the classes; no interval with fewer than 5 images)."
+            f" After each name: its number of objects.{note}"
         )
     with right:
         _class_in_view(here, finding, variant, label)
@@ -280,9 +278,9 @@ def downloads(finding: Finding) -> None:
     with st.expander("Downloads"):
         left, right = st.columns(2)
         with left:
-            st.caption("The figures")
-            _button("CSV, AP of every model and class", partial(_csv, result), "accuracy.csv", "text/csv")
-            _button("JSON, everything", partial(_json, result), "accuracy.json", "application/json")
+            st.caption("The evaluation")
+            _button("CSV: AP of every model and class", partial(_csv, result), "accuracy.csv", "text/csv")
+            _button("JSON: everything", partial(_json, result), "accuracy.json", "application/json")
             _button("Markdown summary", partial(markdown, result, None), "accuracy.md", "text/markdown")
         with right:
             st.caption("Detections as COCO results, for COCOeval and other tools")

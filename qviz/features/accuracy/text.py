@@ -45,8 +45,8 @@ def loss_verdict(
     if worst.ap.value <= NOTHING:
         return opening + ("no variant loses AP." if others else _no_loss(name, worst.ap))
     top = _class_to_name(worst)
-    most = f", most in {top.label} ({points(top.loss.value)})" if top is not None else ""
-    return f"{opening}{name} loses {_amount(worst.ap)}{most}.{_other_losses(others)}"
+    top_class = f", most in {top.label} ({points(top.loss.value)})" if top is not None else ""
+    return f"{opening}{name} loses {_amount(worst.ap)}{top_class}.{_other_losses(others)}"
 
 
 def _no_loss(name: str, loss: Loss) -> str:
