@@ -1,8 +1,8 @@
-"""The files of a dataset, in a folder on this machine or in a zip archive, by their path below its top: `images/a.jpg`.
+"""The files of a dataset, in a folder or in a zip archive, by their path below its top: `images/a.jpg`.
 
-Nothing outside is ever read: a path with `..` or from the root names no file. In a folder links are followed as any
-program would, each folder once; in an archive they are left out. Dot files and the shadows that macOS packs are no
-files here. An archive is read in memory, entry by entry, within bounds that are checked before anything is unpacked.
+Nothing outside is ever read: a path with `..` or from the root names no file. Links in a folder are followed, each
+folder once; links in an archive are ignored, as are dot files and the `__MACOSX` entries of macOS. An archive is read
+entry by entry in memory, within limits that are checked before anything is unpacked.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from qviz.limits import limits
 MAX_FILES = 1_000_000
 MAX_DEPTH = 30
 MAX_RATIO, SMALL = 100, 64 << 20
-"""An archive that unpacks to more than SMALL bytes is no more than MAX_RATIO times as large as it was: images do not
-shrink by packing, and text by a factor of ten."""
+"""An archive that unpacks to more than SMALL bytes and MAX_RATIO times its size is refused: images hardly compress, and
+text by a factor of ten."""
 
 
 class FileTree(Protocol):
@@ -35,15 +35,15 @@ class FileTree(Protocol):
     def name(self) -> str: ...
 
     def below(self, folder: str) -> list[str]:
-        """Every file below a folder, sorted; none where it is not there."""
+        """All files below a folder, sorted; empty if it does not exist."""
 
     def has(self, path: str) -> bool: ...
 
     def read(self, path: str, limit: int) -> bytes:
-        """A file's bytes. Raises DatasetError where it has more than `limit`, or cannot be read."""
+        """The bytes of a file. Raises DatasetError if there are more than `limit`, or it cannot be read."""
 
     def source(self, path: str) -> Path | bytes:
-        """An image as `DatasetImage` holds it: where it lies, or its bytes."""
+        """An image for `DatasetImage`: its path, or its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ class Folder:
     def below(self, folder: str) -> list[str]:
         if not is_inside(folder):
             return []
-        found: list[str] = []
+        paths: list[str] = []
         for path in _walk(self.top / folder):
-            found.append(path.relative_to(self.top).as_posix())
-            if len(found) > MAX_FILES:
-                raise DatasetError(f"{self.name} holds more than {MAX_FILES} files; name the dataset's own folder.")
-        return sorted(found)
+            paths.append(path.relative_to(self.top).as_posix())
+            if len(paths) > MAX_FILES:
+                raise DatasetError(f"{self.name} has more than {MAX_FILES} files; give the dataset's own folder.")
+        return sorted(paths)
 
     def has(self, path: str) -> bool:
         try:
@@ -85,19 +85,19 @@ class Folder:
 
 
 def _walk(top: Path) -> Iterator[Path]:
-    seen: set[str] = set()
-    for place, folders, files in os.walk(top, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()  # a link that leads back
+    visited: set[str] = set()
+    for parent, folders, files in os.walk(top, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in visited:
+            folders.clear()  # a link back
             continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not _is_shadow(name)]
-        yield from (Path(place, name) for name in files if not _is_shadow(name))
+        visited.add(real)
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        yield from (Path(parent, name) for name in files if not _is_hidden(name))
 
 
 class Archive:
-    """A zip archive in memory or on this machine; to be closed by who opened it."""
+    """A zip archive in memory or in a file; the caller closes it."""
 
     def __init__(self, name: str, source: bytes | Path) -> None:
         self._name = name
@@ -129,7 +129,7 @@ class Archive:
         if entry.file_size > limit:
             raise _too_large(path, limit)
         try:
-            with self._zip.open(entry) as stream:  # yields no more than the size that was checked
+            with self._zip.open(entry) as stream:  # gives at most the size that was checked
                 return _limited(path, stream.read(limit + 1), limit)
         except DAMAGED as error:
             raise _damaged(self.name, error) from error
@@ -142,35 +142,35 @@ class Archive:
 
 
 def is_inside(path: str) -> bool:
-    """A path that cannot leave the top."""
+    """Whether a path stays below the top."""
     pure = PurePosixPath(path)
     return not pure.is_absolute() and ".." not in pure.parts and "\0" not in path
 
 
 def _path_of(entry: zipfile.ZipInfo) -> str | None:
-    """Where an entry lies, or None for what is no file of the dataset's: folders, links, shadows, ways out."""
-    path = entry.filename.replace("\\", "/")  # as archives made on Windows write it
+    """The path of an entry; None for folders, links, hidden files and paths outside."""
+    path = entry.filename.replace("\\", "/")  # in archives made on Windows
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if path.endswith("/") or kind not in (0, stat.S_IFREG) or not is_inside(path) or path[1:2] == ":":
         return None
     parts = PurePosixPath(path).parts
-    return "/".join(parts) if 0 < len(parts) <= MAX_DEPTH and not any(map(_is_shadow, parts)) else None
+    return "/".join(parts) if 0 < len(parts) <= MAX_DEPTH and not any(map(_is_hidden, parts)) else None
 
 
-def _is_shadow(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
 def _check_bounds(name: str, size: int, entries: list[zipfile.ZipInfo]) -> None:
-    total, most = sum(entry.file_size for entry in entries), limits()
-    if len(entries) > most.archive_files or total > most.archive_mb << 20:
+    total, bounds = sum(entry.file_size for entry in entries), limits()
+    if len(entries) > bounds.archive_files or total > bounds.archive_mb << 20:
         raise DatasetError(
             f"{name} would unpack to {len(entries)} files and {total >> 20} MB; archives of up to"
-            f" {most.archive_files} files and {most.archive_mb} MB are opened. Unpack it and give the folder."
+            f" {bounds.archive_files} files and {bounds.archive_mb} MB are read. Unpack it and give the folder."
         )
     if total > max(SMALL, MAX_RATIO * size):
         raise DatasetError(
-            f"{name} would unpack to {total // max(size, 1)} times its size, as no dataset does; pack it again."
+            f"{name} would unpack to {total // max(size, 1)} times its size, unlike any dataset; pack it again."
         )
 
 
@@ -181,7 +181,7 @@ def _limited(path: str, data: bytes, limit: int) -> bytes:
 
 
 def _too_large(path: str, limit: int) -> DatasetError:
-    return DatasetError(f"{path} is larger than {limit >> 20} MB, up to which such files are read.")
+    return DatasetError(f"{path} is larger than {limit >> 20} MB, the limit for such files.")
 
 
 def _damaged(name: str, error: BaseException) -> DatasetError:

@@ -1,4 +1,4 @@
-"""The image files that a path, a folder or a zip archive holds."""
+"""Image files in paths, folders and zip archives."""
 
 from __future__ import annotations
 
@@ -18,36 +18,37 @@ from qviz.limits import limits
 from qviz.structures import Dataset, DatasetImage, EncodedImage
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, EOFError, ValueError)
-"""What zipfile and its decompressors raise; RuntimeError also where it is locked or packed in an unknown way."""
+"""What zipfile and its decompressors raise; RuntimeError also for locked archives and unknown compression."""
 
 
 def is_image_name(name: str) -> bool:
-    """By its ending; dot files and the shadows that macOS leaves in archives are none."""
+    """Whether a name has an image suffix; not for dot files and the `__MACOSX` entries of macOS."""
     path = PurePosixPath(name)
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
-    """Image files and archives: files as they are named, folders searched through, sorted by name.
+    """Files and archives as given, and the images in folders, sorted by name.
 
-    Raises ImageError where a path is not there or a folder holds no image.
+    Raises:
+        ImageError: A path does not exist, or a folder has no images.
     """
-    found: list[Path] = []
+    images: list[Path] = []
     for path in paths:
         if path.is_dir():
             inside = sorted(entry for entry in path.rglob("*") if entry.is_file() and is_image_name(entry.name))
             if not inside:
-                raise ImageError(f"{path} holds no image; files ending in {', '.join(SUFFIXES)} are looked for.")
-            found += inside
+                raise ImageError(f"{path} has no images; their names end in {', '.join(SUFFIXES)}.")
+            images += inside
         elif path.is_file():
-            found.append(path)
+            images.append(path)
         else:
-            raise ImageError(f"{path} is not there; give an image, a folder of images or a zip archive of them.")
-    return found
+            raise ImageError(f"{path} does not exist; give an image, a folder of images or a zip archive of them.")
+    return images
 
 
 def load_images(paths: Iterable[Path]) -> Iterator[EncodedImage]:
-    """The encoded images behind `find_images(paths)`, archives opened."""
+    """The encoded images of `find_images(paths)`, those in archives included."""
     for path in find_images(paths):
         if path.suffix.lower() == ".zip":
             yield from unzip_images(path.name, path.read_bytes())
@@ -67,9 +68,9 @@ class ImageFiles:
 
     @classmethod
     def of(cls, sources: Sequence[Path]) -> ImageFiles:
-        """The files that paths, folders and archives name. Raises ImageError where none is given or one is missing."""
+        """The images in paths, folders and archives. Raises ImageError if none is given or one is missing."""
         if not sources:
-            raise ImageError("No images are given; name an image, a folder of images or a zip archive of them.")
+            raise ImageError("No images are given; give an image, a folder of images or a zip archive of them.")
         return cls(tuple(find_images(sources)))
 
     def __len__(self) -> int:
@@ -79,7 +80,7 @@ class ImageFiles:
         return load_images(self.paths)
 
     def single(self) -> EncodedImage:
-        """The only image. Raises ImageError where there are several."""
+        """The only image. Raises ImageError if there are several."""
         if len(self.paths) != 1:
             raise ImageError(f"{len(self.paths)} images are given; a trace follows one object of one image.")
         (image,) = load_images(self.paths)
@@ -98,7 +99,7 @@ class ImageFiles:
 
 
 def unzip_images(name: str, data: bytes) -> list[EncodedImage]:
-    """The images of a zip archive. Raises ImageError where it is damaged, empty or a bomb."""
+    """The images of a zip archive. Raises ImageError if it is damaged, empty or too large."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = [entry for entry in archive.infolist() if is_image_name(entry.filename)]
@@ -110,27 +111,27 @@ def unzip_images(name: str, data: bytes) -> list[EncodedImage]:
 
 def _check_archive(name: str, entries: list[zipfile.ZipInfo]) -> None:
     if not entries:
-        raise ImageError(f"{name} holds no image; files ending in {', '.join(SUFFIXES)} are looked for.")
-    total, most = sum(entry.file_size for entry in entries), limits()
+        raise ImageError(f"{name} has no images; their names end in {', '.join(SUFFIXES)}.")
+    total, bounds = sum(entry.file_size for entry in entries), limits()
     if (
-        len(entries) > most.archive_images
-        or total > most.archive_mb << 20
-        or any(entry.file_size > most.image_mb << 20 for entry in entries)
+        len(entries) > bounds.archive_images
+        or total > bounds.archive_mb << 20
+        or any(entry.file_size > bounds.image_mb << 20 for entry in entries)
     ):
         raise ImageError(
-            f"{name} would unpack to {len(entries)} images and {total >> 20} MB; archives of up to"
-            f" {most.archive_images} images, {most.image_mb} MB an image and {most.archive_mb} MB are opened. Split it."
+            f"{name} would unpack to {len(entries)} images and {total >> 20} MB; archives of up to {bounds.archive_images}"
+            f" images, {bounds.image_mb} MB per image and {bounds.archive_mb} MB are read. Split it."
         )
 
 
 def unannotated(folder: Path, paths: Sequence[Path]) -> Dataset:
-    """Image files alone, as a dataset without categories."""
+    """Image files as a dataset without annotations."""
     images = (DatasetImage(number, path.name, path, None, *_nothing()) for number, path in enumerate(paths, start=1))
     return Dataset(folder.name, tuple(images), ())
 
 
 def unannotated_images(name: str, images: Sequence[EncodedImage]) -> Dataset:
-    """Images in memory, as a dataset without categories."""
+    """Images in memory as a dataset without annotations."""
     rows = (
         DatasetImage(number, image.name, None, image.data, *_nothing(), image.size)
         for number, image in enumerate(images, start=1)
@@ -139,5 +140,5 @@ def unannotated_images(name: str, images: Sequence[EncodedImage]) -> Dataset:
 
 
 def _nothing() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """No boxes, category ids, crowds and areas."""
+    """Empty boxes, category ids, crowd flags and areas."""
     return np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0)

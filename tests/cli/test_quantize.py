@@ -52,7 +52,7 @@ def test_the_tables_are_shown(run: Run) -> None:
     [
         (("--recipe", "int9"), "'int9' is not a recipe"),
         (("--recipe", "int8"), "Recipe int8 needs calibration"),
-        (("--recipe", "int8", "--calibration", "{folder}/nowhere"), "nowhere is not there"),
+        (("--recipe", "int8", "--calibration", "{folder}/nowhere"), "nowhere does not exist"),
         (("--recipe", "int8", "--calibration", "{folder}/text.json"), "holds no ranges as qviz quantize --save-ranges"),
         (("--recipe", "float16", "--save-ranges", "{folder}/no/ranges.json"), "its folder is not there"),
         (("--recipe", "float16", "--keep-operators", "a-b"), "give operators by order"),

@@ -184,7 +184,7 @@ def claimed(size: int) -> bytes:
 
 BOMBS = [
     (claimed(0xFFFFFFF0), "would unpack to 3 files and 4096 MB"),
-    (packed({**YOLO, "images/val/b.bmp": bytes(80 << 20)}), "times its size, as no dataset does"),
+    (packed({**YOLO, "images/val/b.bmp": bytes(80 << 20)}), "times its size, unlike any dataset"),
     (packed(YOLO)[:-30], "is a damaged or locked zip archive"),
     (b"PK\x03\x04 and nothing", "is a damaged or locked zip archive"),
     (b"", "is a damaged or locked zip archive"),

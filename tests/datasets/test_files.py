@@ -73,7 +73,7 @@ REFUSED = [
     (packed("1.jpg")[:-30], "damaged or locked"),
     (packed("1.jpg")[30:], "damaged or locked"),
     (locked(), "damaged or locked"),
-    (packed("notes.txt", ".dot.jpg"), "holds no image; files ending in .jpg, .jpeg, .png"),
+    (packed("notes.txt", ".dot.jpg"), "has no images; their names end in .jpg, .jpeg, .png"),
     (bomb(), "would unpack to 1 images and 4095 MB"),
 ]
 
@@ -143,7 +143,7 @@ def test_files_and_archives_keep_the_order_given(folder: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("name", "sentence"), [("empty", "holds no image"), ("nowhere.jpg", "is not there")])
+@pytest.mark.parametrize(("name", "sentence"), [("empty", "has no images"), ("nowhere.jpg", "does not exist")])
 def test_nothing_found_is_said(folder: Path, name: str, sentence: str) -> None:
     with pytest.raises(ImageError, match=sentence):
         find_images([folder / "images", folder / name])
