@@ -53,7 +53,8 @@ def worst(here: Page, finding: Finding, variant: str) -> None:
         st.text(f"{variant} loses no object and adds no false alarm on any image.")
         return
     st.caption(
-        f"Objects found with their right class and false alarms, reference → variant, from a confidence of {PAGE_SCORE:.2f}."
+        "Objects found with their right class and false alarms, reference → variant, from a confidence of"
+        f" {PAGE_SCORE:.2f}."
     )
     images = {row.digest: image for row in rows if (image := _image(here, finding, row.digest, row.name)) is not None}
     server.results().want_previews(images.values(), THUMB, urgent=True)

@@ -26,7 +26,7 @@ def rows(text: str) -> list[list[str]]:
 def test_the_figures_are_there() -> None:
     text = markdown(RESULT, None)
     assert text.startswith("## qviz: d.json, 27 images, 88 objects\n\n")
-    assert ["v", "30.0", "60.0", "40.0", "–", "30.0", "50.0", "45.0"] in rows(text)
+    assert ["v", "30.0", "60.0", "40.0", "–", "30.0", "50.0", "45.0"] in [row[:8] for row in rows(text)]
     assert ["v", "+10.0", r"[4.0, 16.0]", "yes"] in rows(text)
     worst = [row for row in rows(text) if len(row) == 6 and row[0] == "v"]
     assert [row[1] for row in worst] == [f"c{i}" for i in range(SHOWN_CLASSES)]
