@@ -32,6 +32,11 @@ def _tenths(value: float) -> float:
     return round(100 * value, 1) + 0.0  # + 0.0: no minus before nothing
 
 
+def hundred(value: float | None) -> float | None:
+    """.315 -> 31.5, for charts and tables that write the figure themselves."""
+    return None if value is None else 100 * value
+
+
 def score(value: float | None) -> str:
     """A confidence, an IoU or an agreement: 0.83"""
     return UNKNOWN if value is None else f"{value:.2f}"

@@ -121,7 +121,12 @@ def verdict(sentence: str, note: str = "") -> None:
     """The finding, before everything else on the page."""
     st.html(f'<p class="qviz qviz-verdict">{escape(sentence)}</p>')
     if note:
-        st.html(f'<p class="qviz qviz-note">{escape(note)}</p>')
+        small_text(note)
+
+
+def small_text(text: str) -> None:
+    """A note beside a finding or a form; names in it come from files."""
+    st.html(f'<p class="qviz qviz-note">{escape(text)}</p>')
 
 
 def _sidebar(current: workspace.Workspace, models: Models | None) -> None:

@@ -26,7 +26,7 @@ def test_they_equal_the_generators(max_cached: int, monkeypatch: pytest.MonkeyPa
     assert not np.array_equal(Normals(plain, (9, 5, 1)).rows(slice(0, 9)), whole[..., :1])
 
 
-def test_another_state_draws_anew() -> None:
+def test_another_state_draws_other_numbers() -> None:
     first = Normals(np.random.default_rng(1), SHAPE).rows(slice(None))
     assert not np.array_equal(Normals(np.random.default_rng(2), SHAPE).rows(slice(None)), first)
 

@@ -1,4 +1,4 @@
-"""What each corruption does, in figures of linear light: they change only when somebody means them to."""
+"""What each corruption does, as numbers of linear light that change only on purpose."""
 
 from __future__ import annotations
 

@@ -18,10 +18,11 @@ from qviz.features.calibrating import MIN_IMAGES, Plan, calibrated_recipes, cali
 from qviz.features.calibrating.plot import calibration_curve
 from qviz.features.calibrating.result import CalibrationLab
 from qviz.features.calibrating.text import stability_sentence, verdict
+from qviz.features.corruption_sweep.panel import sources
 from qviz.features.detection.models import LoadedModel
 from qviz.job import Job
 from qviz.structures import Dataset, EncodedImage
-from qviz.ui import clicks, dataset_choice, jobs, page
+from qviz.ui import clicks, jobs, page
 from qviz.ui.dataset_choice import Source
 from qviz.ui.page import Page
 
@@ -32,7 +33,7 @@ REQUEST = "qviz_lab_request"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabRequest:
-    """What the form says, of one reference. key: the data that are measured on."""
+    """The form's values for one reference. key: identifies the data that are measured on."""
 
     reference: LoadedModel
     images: tuple[EncodedImage, ...]
@@ -91,7 +92,7 @@ def _start(request: LabRequest) -> Job[CalibrationLab]:
 
 def _draw_partial(colour: str, lab: CalibrationLab) -> None:
     if lab.stability is not None:
-        panel_results.note(stability_sentence(lab))
+        page.small_text(stability_sentence(lab))
     if lab.curve:
         count = sum(len(point.tried) for point in lab.curve)
         st.plotly_chart(calibration_curve(lab, colour), width="stretch", key=f"lab-partial-{count}")
@@ -110,8 +111,8 @@ def _form(here: Page) -> None:
     )
     choice, images = panel_choice.choose(here, left, "lab")
     first, second, third = st.columns([8, 3, 5], vertical_alignment="bottom")
-    by_name = dataset_choice.sources(here)
-    source = _source(first, by_name) if by_name else None
+    by_digest = sources(here)
+    source = _choose_source(first, by_digest) if by_digest else None
     available = len(source.dataset.images) if source is not None else 1
     count = second.number_input(
         "Images to measure on",
@@ -132,9 +133,7 @@ def _form(here: Page) -> None:
     clicks.button(st, "Run the lab", begin, "lab-start", st.rerun, disabled=bool(refusal), type="primary")
 
 
-def _source(container: DeltaGenerator, by_name: dict[str, Source]) -> Source:
-    order = sorted(by_name, key=lambda name: ("scenes", "annotations", dataset_choice.REFERENCE).index(name))
-    by_digest = {by_name[name].digest: by_name[name] for name in order}
+def _choose_source(container: DeltaGenerator, by_digest: dict[str, Source]) -> Source:
     digest = container.selectbox(
         "Measured on",
         list(by_digest),
@@ -161,12 +160,12 @@ def _request(
     if choice != panel_choice.LOADED:
         return LabRequest(reference, images, source.dataset.spread(count), plan, (source.digest, count))
     if not source.reference_as_truth:
-        panel_results.note("Measured on its own calibration images, a variant looks slightly better than it is.")
+        page.small_text("Measured on its own calibration images, a variant looks slightly better than it is.")
         return LabRequest(reference, images, source.dataset.spread(count), plan, (source.digest, count))
     if len(images) < MIN_IMAGES:
         return f"{len(images)} loaded images are too few to calibrate on one half and measure on the other."
     own, others = halves(images, plan.seed)
-    panel_results.note("Half of the loaded images calibrate, agreement is measured on the other half.")
+    page.small_text("Half of the loaded images calibrate, agreement is measured on the other half.")
     return LabRequest(reference, tuple(own), others.spread(count), plan, (source.digest, count, "half"))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 import pandas as pd
 import streamlit as st
@@ -20,6 +19,7 @@ from qviz.features.calibrating.text import (
 )
 from qviz.features.corruption_sweep.panel_images import download_additions
 from qviz.structures import Dataset
+from qviz.ui import page
 
 POINTS = st.column_config.NumberColumn(format="%.1f", width="small")
 
@@ -55,7 +55,7 @@ def _mistakes(lab: CalibrationLab, colour: str) -> None:
     rows = lab.other_calibrations
     if rows:
         st.subheader("Which images, and how they are prepared")
-        note(mismatch_sentence(lab))
+        page.small_text(mismatch_sentence(lab))
         st.plotly_chart(mistake_bars(lab, rows, colour), width="stretch", key="lab-mistakes")
         st.caption(
             "Extra: lost beyond calibrations on as many matching images, or on enough of them. Faded: not significant."
@@ -71,10 +71,10 @@ def _table(rows: Sequence[Tried], lab: CalibrationLab, key: str) -> None:
             {
                 "calibration": title(row),
                 "images": row.images,
-                measure: _hundred(lab.value(row)),
-                "loss": _hundred(row.loss.value),
+                measure: formatting.hundred(lab.value(row)),
+                "loss": formatting.hundred(row.loss.value),
                 "loss, interval": formatting.interval(row.loss.low, row.loss.high),
-                "extra": _hundred(row.extra.value),
+                "extra": formatting.hundred(row.extra.value),
                 "extra, interval": formatting.interval(row.extra.low, row.extra.high),
                 "what was done": row.refused or row.description,
             }
@@ -88,14 +88,10 @@ def _table(rows: Sequence[Tried], lab: CalibrationLab, key: str) -> None:
     st.dataframe(frame, hide_index=True, width="stretch", placeholder="–", column_config=columns, key=key)
 
 
-def _hundred(value: float | None) -> float | None:
-    return None if value is None else 100 * value
-
-
 def _stability(lab: CalibrationLab, colour: str) -> None:
     stability = lab.stability
     st.subheader("Are the ranges stable?")
-    note(stability_sentence(lab))
+    page.small_text(stability_sentence(lab))
     if stability is None:
         return
     st.plotly_chart(stability_curve(stability, colour), width="stretch", key="lab-steady")
@@ -106,7 +102,7 @@ def _stability(lab: CalibrationLab, colour: str) -> None:
 def _images(lab: CalibrationLab, dataset: Dataset) -> None:
     if lab.outliers:
         st.subheader("Images that widen the ranges")
-        note(outlier_sentence(lab))
+        page.small_text(outlier_sentence(lab))
         frame = pd.DataFrame(
             [
                 {
@@ -135,10 +131,5 @@ def _images(lab: CalibrationLab, dataset: Dataset) -> None:
         st.dataframe(frame, hide_index=True, width="stretch", height=260, column_config=columns, key="lab-outliers")
     if lab.add:
         st.subheader("Images to add")
-        note(additions_sentence(lab))
+        page.small_text(additions_sentence(lab))
         download_additions(dataset, lab.add, "calibration_images.zip", "lab-zip")
-
-
-def note(sentence: str) -> None:
-    """Small plain text; names in it come from files."""
-    st.html(f'<p class="qviz qviz-note">{escape(sentence)}</p>')

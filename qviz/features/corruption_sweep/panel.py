@@ -25,6 +25,7 @@ from qviz.features.corruption_sweep.text import (
 )
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import panel as layers
+from qviz.formatting import hundred
 from qviz.job import Job
 from qviz.structures import AppliedCorruption, EncodedImage
 from qviz.ui import clicks, dataset_choice, glossary, jobs, page
@@ -186,9 +187,9 @@ def curves(finding: Finding) -> None:
     rows = [
         {
             "model": finding.names[row.model],
-            "P (clean)": _hundred(row.p),
-            "mPC": _hundred(row.mpc),
-            "rPC, %": _hundred(row.rpc),
+            "P (clean)": hundred(row.p),
+            "mPC": hundred(row.mpc),
+            "rPC, %": hundred(row.rpc),
             "half gone at": row.breaking_point,
         }
         for row in sweep.summary
@@ -206,10 +207,6 @@ def curves(finding: Finding) -> None:
         " mPC / P. Half gone at: the severity at which a model no longer finds half of the objects that it finds"
         " without corruption."
     )
-
-
-def _hundred(value: float | None) -> float | None:
-    return None if value is None else 100 * value
 
 
 def interaction(finding: Finding) -> None:

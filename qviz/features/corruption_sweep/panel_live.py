@@ -17,6 +17,7 @@ from qviz.corruptions import CORRUPTIONS, SEVERITIES, moved_boxes
 from qviz.errors import QvizError
 from qviz.features.comparison import panel as compare
 from qviz.features.comparison.matching import IOU, changes, confidences
+from qviz.features.comparison.panel_viewer import payload
 from qviz.features.corruption_sweep.plot import live_curves
 from qviz.features.corruption_sweep.text import corruption_title
 from qviz.features.detection.models import LoadedModel
@@ -191,7 +192,7 @@ def _viewer(
 ) -> ViewerState:
     panes = [(here.loaded.name(variant), run) for variant, run in zip(variants, runs[1:], strict=True)]
     selected = _selected(here, runs, variants, followed)
-    data = compare.payload(image, picture, here.loaded, runs[0], panes, None, here.view, selected, (0, 1))
+    data = payload(image, picture, here.loaded, runs[0], panes, None, here.view, selected, (0, 1))
     data["view"]["present"] = None  # there is one image, and the slider is the control
     return viewer(data, key="live")
 

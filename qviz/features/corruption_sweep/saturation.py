@@ -179,7 +179,7 @@ class Explanation:
         explained: Share of the lost agreement that comes back; None where nothing is lost.
     """
 
-    corruption: str
+    corruption: AppliedCorruption
     layers: int
     operators: int
     base: float
@@ -201,7 +201,7 @@ def explain(
     corrupted = [image.under(corruption) for image in images]
     result = what_if(context, reference, variant, corrupted, sets=[operators], score=score)
     (row,) = result.sets
-    return Explanation(str(corruption), len(layers), len(operators), result.base, row.agreement, row.explained)
+    return Explanation(corruption, len(layers), len(operators), result.base, row.agreement, row.explained)
 
 
 def with_readers(graph: Graph, layers: Iterable[int]) -> Orders:

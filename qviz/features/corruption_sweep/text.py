@@ -104,7 +104,8 @@ def alarm_sentence(result: OutOfRange | None) -> str:
 
 def explanation_sentence(result: Explanation) -> str:
     """How much of the loss the saturated layers explain."""
-    under = f"Under {result.corruption.replace('_', ' ')} the agreement with the reference is {result.base:.2f}"
+    name, severity = corruption_title(result.corruption.name).lower(), f"{result.corruption.amount:g}"
+    under = f"Under {name} at severity {severity} the agreement with the reference is {result.base:.2f}"
     if result.explained is None:
         return f"{under}; nothing is lost."
     return (

@@ -1,4 +1,4 @@
-"""The lab on the sample, small: what it builds is built, what it says is what a plain evaluation says."""
+"""A small lab on the sample: every calibration is built, and its values equal those of a plain evaluation."""
 
 from __future__ import annotations
 

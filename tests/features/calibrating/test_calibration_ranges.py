@@ -58,7 +58,7 @@ def test_ranges_without_each_image() -> None:
     np.testing.assert_array_equal(low, [[-3, 5], [-2, 0], [-3, 0]])
     np.testing.assert_array_equal(high, [[4, 7], [2, 7], [4, 7]])  # of two that share the end, neither decides
     low, _ = ranges_without_each(lows[:2], highs[:2])
-    assert np.isnan(low[0, 1])  # nobody else showed it
+    assert np.isnan(low[0, 1])  # no other image showed it
 
 
 @pytest.mark.parametrize(("images", "count"), [(7, 0), (8, 1), (66, 6)])

@@ -18,8 +18,8 @@ def test_the_curve() -> None:
     assert (list(draws.x), list(draws.y)) == ([1, 1, 2, 2, 5], [20, 30, 49, 49.5, 49.6])
     assert figure.layout.shapes[0].y0 == 50
     assert figure.layout.yaxis.title.text == "AP ×100 (higher is better)"
-    judged = calibration_curve(replace(LAB, annotated=False), COLOUR)
-    assert list(judged.data[2].y) == [90] * 5
+    agreement = calibration_curve(replace(LAB, annotated=False), COLOUR)
+    assert list(agreement.data[2].y) == [90] * 5
 
 
 def test_mistakes_with_the_worst_on_top() -> None:

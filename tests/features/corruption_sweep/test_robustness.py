@@ -1,4 +1,4 @@
-"""The sweep: its AP is pycocotools', two copies have no interaction, a planted one is result, boxes follow a pose."""
+"""The sweep: its AP is pycocotools', two copies have no interaction, a planted one is detected, boxes follow a pose."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_the_layers_that_saturate_explain_the_loss(
     assert result.base < 0.7 and result.explained is not None and result.agreement > result.base
     assert result.operators > result.layers == 1
     sentence = explanation_sentence(result)
-    assert "they explain" in sentence and "exposure -1" in sentence
+    assert "they explain" in sentence and "exposure at severity -1" in sentence
 
 
 def test_readers_go_with_a_layer(loaded: dict[str, LoadedModel]) -> None:
