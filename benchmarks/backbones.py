@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from qviz import api
+from qviz.context import Context
 from qviz.datasets.files import find_images, load_images
 from qviz.detector import decoded
 from qviz.engine import LocalEngine, importing
-from qviz.features.layer_error import LayerErrors, layer_errors
+from qviz.features.layer_error import LayerErrors, layers
 from qviz.session import Session
 from qviz.structures import Settings
 
@@ -88,7 +89,7 @@ def main() -> None:
             second.write_bytes(api.quantize(first, "int8", views, engine, settings=SETTINGS).data)
             models = Session(first, second, engine=engine, cache=False, **SETTINGS.given()).models
             images = list(load_images(find_images(photographs)))[:IMAGES]
-            show(name, layer_errors(engine, models[0], models[1], images), (models[0].bytes, models[1].bytes))
+            show(name, layers(Context(engine), models[0], models[1], images), (models[0].bytes, models[1].bytes))
 
 
 if __name__ == "__main__":

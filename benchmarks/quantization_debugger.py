@@ -34,11 +34,13 @@ import numpy as np
 import psutil
 from scipy.stats import spearmanr
 
+from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.datasets.images import read_image
 from qviz.engine import LocalEngine, importing
 from qviz.features.detection.models import LoadedModel
-from qviz.features.layer_error import LayerErrors, layer_errors
+from qviz.features.layer_error import LayerErrors, layers
+from qviz.progress import Advance
 from qviz.session import Session
 from qviz.structures import EncodedImage, Settings
 from qviz.tflite.inputs import InputSpec, fill
@@ -185,7 +187,7 @@ def processor() -> float:
 
 
 def _layers(engine: LocalEngine, models: Sequence[LoadedModel], images: Iterable[EncodedImage]) -> LayerErrors:
-    return layer_errors(engine, models[0], models[1], images, "variant")
+    return layers(Context(engine), models[0], models[1], images, local_inputs="variant")
 
 
 def limit(variant: Path, values: np.ndarray, runs: int = 21) -> float:
@@ -218,7 +220,7 @@ def memory(variant: Path, marks: Sequence[int] = (10, 50, 100, 200)) -> dict[int
     with LocalEngine(warm_up=importing("qviz.detector")) as engine:
         first, second = Session(float32(), variant, engine=engine, cache=False, **SETTINGS.given()).models
         images = (image for path in islice(cycle(photographs()), max(marks)) for image in load_images([path]))
-        layer_errors(engine, first, second, images, "reference", look, max(marks))
+        layers(Context(engine, progress=Advance(look)), first, second, images)
     return seen
 
 

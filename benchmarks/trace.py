@@ -12,9 +12,10 @@ from statistics import median
 import numpy as np
 
 from benchmarks.figures import line
+from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine, importing
-from qviz.features.tracing import trace_object
+from qviz.features.tracing import trace
 from qviz.session import Session
 from qviz.tflite.runner import Runner
 
@@ -41,13 +42,13 @@ def main() -> None:
     (image,) = load_images([SAMPLE / "images" / "biplane.jpg"])
     with LocalEngine(1, warm_up=importing("qviz.detector")) as engine:
         reference, variant = Session(*MODELS, engine=engine, cache=False).models
-        operators = len(trace_object(engine, reference, variant, image).points)  # warms the worker
+        operators = len(trace(Context(engine), reference, variant, image).points)  # warms the worker
         limits = {"full": reference_ms + operators * variant_ms / 2, "quick": reference_ms + variant_ms * (1 + 8 / 2)}
         for way, goal in GOALS.items():
             times = []
             for _ in range(RUNS):
                 start = time.perf_counter()
-                trace_object(engine, reference, variant, image, quick=way == "quick")
+                trace(Context(engine), reference, variant, image, quick=way == "quick")
                 times.append((time.perf_counter() - start) * 1e3)
             print(line(f"trace, {way}", times, goal))
             print(f"  limit, bare invokes: {limits[way]:.0f} ms; ratio {min(times) / limits[way]:.1f}")

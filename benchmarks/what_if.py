@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from qviz import api
 from qviz.datasets.files import find_images, load_images
 from qviz.datasets.images import read_image
 from qviz.engine import LocalEngine, importing
@@ -136,8 +135,9 @@ def compare(engine: LocalEngine, folder: Path, name: str, scale: float, shift: f
     path.write_bytes(builder.build([]))
     reference, variant = Session(FLOAT, path, engine=engine, cache=False).models
     sets = sets_of(reference)
-    wanted = [orders_in(variant, reference, operators) for operators in sets.values()]
-    found = api.what_if(reference, variant, [SAMPLE / "images"], engine, wanted)
+    chosen = [orders_in(variant, reference, operators) for operators in sets.values()]
+    session = Session(reference, variant, images=SAMPLE / "images", engine=engine, cache=False)
+    found = session.what_if(sets=chosen)
     print(f"\n{name}: agreement of the whole int8 file {found.base:.3f}, {found.images} images")
     print(f"{'in float':<30} {'predicted':>9} {'measured':>9} {'difference':>10}   mean score delta")
     differences = []

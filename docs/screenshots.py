@@ -18,7 +18,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND
 PAGES = {
     # picture: address, the button that is pressed, a text that is there when the page is complete, height
     "overview": ("/", "", "over 27 images", 1000),
-    "compare": ("/compare?image=dog_shepherd.jpg&variant=int8_wrong_range", "", "Where its confidence is lost", 900),
+    "compare": ("/compare?image=dog_shepherd.jpg&variant=int8_wrong_range", "", "Confidence of this object", 900),
     "layers": ("/layers", "", "SQNR alone (local), dB", 1180),
     "accuracy": ("/accuracy", "", "Loss by class", 1000),
     "robustness": ("/robustness?variant=int8_wrong_range&image=astronaut.jpg", "", "along the slider", 900),

@@ -12,14 +12,12 @@ from qviz.decoders.head import Decoded, Limits
 from qviz.structures import Detections, Graph, Op, Tensor
 from qviz.structures.boxes import iou_matrix
 from qviz.structures.detections import CANDIDATE_FLOOR
+from qviz.structures.graph import DATA_MOVERS
 
 MAX_CANDIDATES = 5000
 """Of more candidates only the best are used: the others could not become detections."""
 LOGITS_BELOW = -0.5
 """A mean score of all cells below this means logits; coarse quantization does not move 0 that far."""
-
-MOVES = frozenset({"RESHAPE", "CONCATENATION", "QUANTIZE", "DEQUANTIZE", "TRANSPOSE", "SQUEEZE"})
-"""Operators that pass values on unchanged."""
 
 
 def sigmoid(values: np.ndarray) -> np.ndarray:
@@ -38,7 +36,7 @@ def ends_in_probabilities(graph: Graph, tensor: Tensor) -> bool:
     """Whether a LOGISTIC or SOFTMAX computes a tensor of scores, operators that only move values aside."""
     op: Op | None = graph.producer(tensor.index)
     for _ in graph.ops:  # a damaged file may have a cycle
-        if op is None or op.kind not in MOVES or not op.inputs or op.inputs[0] is None:
+        if op is None or op.kind not in DATA_MOVERS or not op.inputs or op.inputs[0] is None:
             break
         op = graph.producer(op.inputs[0])
     return op is not None and op.kind in ("LOGISTIC", "SOFTMAX")

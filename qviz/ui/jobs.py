@@ -27,7 +27,7 @@ T = TypeVar("T")
 REFRESH_SECONDS = 0.5
 JOBS_PER_KIND = 32
 """Jobs of one kind that stay, finished ones included."""
-SIDE_BY_SIDE = {"evaluate": 2, "sweep": 2, "layers": 2, "images": 3}
+SIDE_BY_SIDE = {"evaluate": 2, "sweep": 2, "layers": 2, "trace": 4, "images": 3}
 """Jobs of one kind that run at a time; one where nothing is said. Each spreads its work over all workers."""
 
 

@@ -22,7 +22,7 @@ def test_sets_of_ones_own(run: Run, sample: Sample) -> None:
     rows = list(csv.DictReader(io.StringIO(run(*call, "--csv").out)))
     assert [row["orders"] for row in rows] == ["0-1", "3,5-6"]
     assert [float(row["agreement"]) for row in rows] == [row["agreement"] for row in found.json["sets"]]
-    assert f"agrees with {models[0].name} by {found.json['base']:.3f}" in run(*call).out
+    assert f"has an agreement of {found.json['base']:.3f} with {models[0].name}" in run(*call).out
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def test_sets_of_ones_own(run: Run, sample: Sample) -> None:
     [
         ("conv", "'conv' does not name operators; give operators by order, e.g. 0-12,40."),
         ("7-3", "'7-3' is not a range of operators; give ranges from the lower to the higher order."),
-        ("0-999999999999", "--float has '0-999999999999'; give ranges"),
-        ("158", "has no operator 158: its 158 are counted from 0 to 157."),
+        ("0-999999999999", "'0-999999999999' is not a range of operators; give ranges"),
+        ("158", "has no operator 158: its 158 operators are numbered from 0 to 157."),
     ],
 )
 def test_refusals(run: Run, sample: Sample, orders: str, sentence: str) -> None:

@@ -19,20 +19,19 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from qviz.features.building import source_of
 from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.datasets.images import image_sizes
 from qviz.detector import preview_job
 from qviz.engine import Engine, LocalEngine, importing
 from qviz.errors import ImageError, QvizError, WorkerError
-from qviz.features.building import start_building
+from qviz.features.building import source_of, start_building
 from qviz.features.comparison import Comparison, compare_variant
 from qviz.features.detection.inference import detect_images
 from qviz.features.detection.models import LoadedModel, ModelSource, load_model
 from qviz.features.inspection.cli import _facts
-from qviz.features.layer_error import layer_errors
-from qviz.features.tracing import trace_object
+from qviz.features.layer_error import layers
+from qviz.features.tracing import trace
 from qviz.structures import EncodedImage, Inference
 from tests.fuzz.images import hostile_image
 from tests.fuzz.models import ROOT, base, mutant
@@ -77,14 +76,14 @@ class Witness:
         return self._numbers() == self._first
 
     def _numbers(self) -> list[bytes]:
-        found = detect_images(Context(self._engine), self.models, [self.image], 1, 0.05)
-        assert not found.skipped, found.skipped
-        return [_bits(found.inferences[model.digest, self.image.digest]) for model in self.models]
+        result = detect_images(Context(self._engine), self.models, [self.image], 1, 0.05)
+        assert not result.skipped, result.skipped
+        return [_bits(result.inferences[model.digest, self.image.digest]) for model in self.models]
 
 
 def _bits(inference: Inference) -> bytes:
-    found = inference.detections
-    return b"|".join(values.tobytes() for values in (found.boxes, found.scores, found.class_ids))
+    result = inference.detections
+    return b"|".join(values.tobytes() for values in (result.boxes, result.scores, result.class_ids))
 
 
 def fuzz_models(engine: Engine, numbers: Iterable[int]) -> Tally:
@@ -96,11 +95,11 @@ def fuzz_models(engine: Engine, numbers: Iterable[int]) -> Tally:
         source = ModelSource(made.name, made.data)
         return tried_model(engine, source, witness, DEEPER.get(number % 10, ""))
 
-    def told(number: int) -> str:
+    def label(number: int) -> str:
         made = mutant(number)
         return f"{made.name} ({made.kind} of {made.base})"
 
-    return _each(engine, list(numbers), one, told, witness)
+    return _each(engine, list(numbers), one, label, witness)
 
 
 def fuzz_images(engine: Engine, numbers: Iterable[int]) -> Tally:
@@ -110,15 +109,15 @@ def fuzz_images(engine: Engine, numbers: Iterable[int]) -> Tally:
         made = hostile_image(number)
         return tried_image(engine, EncodedImage(made.name, made.data))
 
-    def told(number: int) -> str:
+    def label(number: int) -> str:
         made = hostile_image(number)
         return f"{made.name} ({made.kind} of {made.base})"
 
-    return _each(engine, list(numbers), one, told, Witness(engine))
+    return _each(engine, list(numbers), one, label, Witness(engine))
 
 
 def _each(
-    engine: Engine, numbers: list[int], one: Callable[[int], str], told: Callable[[int], str], witness: Witness
+    engine: Engine, numbers: list[int], one: Callable[[int], str], label: Callable[[int], str], witness: Witness
 ) -> Tally:
     """As many at once as there are workers."""
     tally = Tally()
@@ -129,13 +128,15 @@ def _each(
                 try:
                     tally.ends[job.result(timeout=PATIENCE)] += 1
                 except WorkerError as error:
-                    tally.fail(f"{told(number)}: {type(error).__name__} where none may be: {error}")
+                    tally.fail(f"{label(number)}: {type(error).__name__} where none may be: {error}")
                 except Late:
-                    tally.fail(f"{told(number)} hung for more than {PATIENCE:.0f} s")
+                    tally.fail(f"{label(number)} hung for more than {PATIENCE:.0f} s")
                 except Exception as error:
-                    tally.fail(f"{told(number)}: {type(error).__name__}\n{''.join(traceback.format_exception(error))}")
+                    tally.fail(
+                        f"{label(number)}: {type(error).__name__}\n{''.join(traceback.format_exception(error))}"
+                    )
             if not witness.same():
-                tally.fail(f"healthy models gave other numbers after {', '.join(map(told, jobs))}")
+                tally.fail(f"healthy models gave other numbers after {', '.join(map(label, jobs))}")
     return tally
 
 
@@ -149,13 +150,13 @@ def tried_model(engine: Engine, source: ModelSource, witness: Witness, deeper: s
     json.dumps(_facts(model), allow_nan=False)
     reference = witness.models[0]
     model = replace(model, inspection=model.inspection.following(reference.inspection))
-    found = detect_images(Context(engine), [reference, model], [witness.image], 1, 0.05)
-    inference = found.inferences.get((model.digest, witness.image.digest))
+    result = detect_images(Context(engine), [reference, model], [witness.image], 1, 0.05)
+    inference = result.inferences.get((model.digest, witness.image.digest))
     if inference is None:
-        assert found.skipped, "neither a result nor a sentence"
+        assert result.skipped, "neither a result nor a sentence"
         return "refused as it ran"
     check_numbers(inference)
-    compared = compare_variant(reference, model, found.images, found.inferences, 0.25, 0.5)
+    compared = compare_variant(reference, model, result.images, result.inferences, 0.25, 0.5)
     json.dumps(Comparison(reference.name, (compared,)).to_json(), allow_nan=False)
     return "ran" + _looked_into(engine, model, witness, deeper)
 
@@ -167,9 +168,9 @@ def _looked_into(engine: Engine, model: LoadedModel, witness: Witness, deeper: s
     reference, image = witness.models[0], witness.image
     try:
         if deeper == "layers":
-            json.dumps(layer_errors(engine, reference, model, [image]).to_json(), allow_nan=False)
+            json.dumps(layers(Context(engine), reference, model, [image]).to_json(), allow_nan=False)
         elif deeper == "trace":
-            json.dumps(trace_object(engine, reference, model, image, quick=True).to_json(), allow_nan=False)
+            json.dumps(trace(Context(engine), reference, model, image, quick=True).to_json(), allow_nan=False)
         else:
             start_building(engine, source_of(model), "dynamic_range").result()
     except QvizError as error:
@@ -179,10 +180,10 @@ def _looked_into(engine: Engine, model: LoadedModel, witness: Witness, deeper: s
 
 def check_numbers(inference: Inference) -> None:
     """Whatever a model gives, detections are finite and scores lie in [0, 1]."""
-    for found in (inference.detections, inference.candidates):
-        if found is not None:
-            assert np.isfinite(found.boxes).all() and np.isfinite(found.scores).all()
-            assert (found.scores >= 0).all() and (found.scores <= 1).all()
+    for result in (inference.detections, inference.candidates):
+        if result is not None:
+            assert np.isfinite(result.boxes).all() and np.isfinite(result.scores).all()
+            assert (result.scores >= 0).all() and (result.scores <= 1).all()
 
 
 def tried_image(engine: Engine, image: EncodedImage) -> str:

@@ -9,8 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 CASES = [
     ("int8_wrong_range", 0, "Clipping: "),
-    ("int8", 4, "came in from before"),
-    ("dynamic_range", 0, "Nothing is lost"),
+    ("int8", 4, "comes from earlier layers"),
+    ("dynamic_range", 0, "No error: its output equals"),
 ]
 
 
@@ -46,5 +46,5 @@ def test_the_panel_opens_with_the_cause(name: str, order: int, cause: str) -> No
 
 def test_what_is_no_layer_is_a_sentence() -> None:
     app = _settled("int8", 7)
-    assert any("Operator 7 (DEQUANTIZE) is no layer" in text.value for text in app.text)
+    assert any("Operator 7 (DEQUANTIZE) is not a layer" in text.value for text in app.text)
     assert not app.dataframe

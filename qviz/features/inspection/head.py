@@ -23,13 +23,11 @@ from qviz.detector import PAGE_SCORE
 from qviz.features.inspection.checks import step_count
 from qviz.features.inspection.warning import Warning
 from qviz.structures import Graph, Op, Tensor
+from qviz.structures.graph import DATA_MOVERS
 
 SCORE, OTHER = "score", "other"
 ONLY_SCORES = frozenset({SCORE})
 MAKERS = frozenset({"LOGISTIC", "SOFTMAX"})
-_MOVES = """CONCATENATION DEQUANTIZE EXPAND_DIMS GATHER GATHER_ND PACK QUANTIZE RESHAPE SLICE SPLIT SPLIT_V SQUEEZE
-STRIDED_SLICE TRANSPOSE UNPACK"""
-MOVES = frozenset(_MOVES.split())
 PRODUCTS = frozenset({"MAXIMUM", "MINIMUM", "MUL", "REDUCE_MAX", "TOPK_V2"})
 ENDS = frozenset({POST_PROCESS, "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5"})
 
@@ -69,7 +67,7 @@ def score_path(graph: Graph) -> ScorePath:
 
 def _passes_scores(op: Op, contents: dict[int, frozenset[str]]) -> bool:
     product = op.kind in PRODUCTS and all(contents.get(index) == ONLY_SCORES for index in op.outputs)
-    return product or op.kind in MOVES | ENDS
+    return product or op.kind in DATA_MOVERS | ENDS
 
 
 def _contents(graph: Graph) -> dict[int, frozenset[str]]:
@@ -85,7 +83,7 @@ def _contents(graph: Graph) -> dict[int, frozenset[str]]:
 def _output_contents(graph: Graph, op: Op, inputs: list[frozenset[str]]) -> frozenset[str]:
     if op.kind in MAKERS:
         return ONLY_SCORES
-    if op.kind in MOVES:
+    if op.kind in DATA_MOVERS:
         return frozenset().union(*inputs)
     # a product with a constant may have any size: decoding of boxes begins with one
     bounded = op.kind in ("REDUCE_MAX", "TOPK_V2") or not any(tensor.constant for tensor in graph.op_inputs(op))
@@ -121,8 +119,8 @@ def _shared_concat_scale(path: ScorePath, name: str) -> Iterator[Warning]:
     low, high = _range(tensor)
     yield Warning(
         "shared_concat_scale",
-        f"{name} concatenates scores and boxes on one scale ({_operator(worst)}). Its range is"
-        f" [{low:.3g}, {high:.3g}], so scores between 0 and 1 get {step_count(1 / step)} of {2 ** _bits(tensor)} steps.",
+        f"{name} concatenates scores and boxes on one scale ({_operator(worst)}). Its range is [{low:.3g}, {high:.3g}],"
+        f" so scores between 0 and 1 get {step_count(1 / step)} of {2 ** _bits(tensor)} steps.",
         "Export boxes and scores as separate outputs, or normalise boxes to [0, 1], or keep the head in float.",
         name,
     )

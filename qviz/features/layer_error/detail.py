@@ -1,26 +1,25 @@
-"""One layer of a variant on one image: its values, where on the image it errs, in which channels, and why.
+"""One layer of a variant on one image: its values, where on the image the error is, in which channels, and why.
 
 x is FP32's activation, y the variant's, dequantized; local and cumulative as in `layer_error`, dB and RMSE/scale as in
-`tensor_error`. A layer is known by the order of its operator in the variant's file.
+`tensor_error`. Energies are mean squares in the tensor's unit.
 
-What hurts in one layer, in a sentence: rules over its figures, the gravest first.
-
-Energies are mean squares in the tensor's unit. own: what the layer adds alone, fed FP32's activations. A sentence
-says no more than the figures show: where none of the rules holds, it says what is known and what is not.
+The cause is found by rules on these figures, the most serious first. A sentence says no more than the figures show.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
+from qviz.context import Context
 from qviz.detector import decoded
-from qviz.engine import Blob, Engine
+from qviz.engine import Blob
 from qviz.errors import ModelError
 from qviz.features.detection.models import LoadedModel
+from qviz.features.layer_error import require_layers
 from qviz.features.layer_error.figures import (
     ChannelError,
     ErrorMap,
@@ -36,28 +35,32 @@ from qviz.features.layer_error.figures import (
     weight_error,
 )
 from qviz.features.layer_error.tensor_error import Histogram, ValueRange, histogram
+from qviz.result import to_json
 from qviz.structures import EncodedImage, Image, Op, Settings
 from qviz.tflite.inputs import fill, input_size, input_spec
 from qviz.tflite.paired_networks import PairedNetworks, as_real, paired_networks
 
-CAME_IN = 10.0
-"""From this many times its own error on (10 dB), most of a layer's error came in from before."""
-MOST = 0.5
-"""Of an error's energy, the share from which on one source stands for it."""
+INHERITED_FACTOR = 10.0
+"""A layer inherits most of its error where the cumulative error is at least this many times the local one (10 dB)."""
+MAIN_SHARE = 0.5
+"""Share of an error's energy from which on one source is named as its cause."""
 COARSE_DB = 10.0
-"""Weights are coarse when their SQNR lies this far below the median of the network's layers."""
-WORTH_SAYING = 0.01
-"""Clipped share from which clipping is mentioned beside another cause."""
-WIDE = 0.5
-"""Unused share of the range from which rounding is said to be coarser than it need be: a bit is wasted."""
+"""Weights are coarse when their SQNR is this far below the median of the network's layers."""
+MIN_CLIPPED = 0.01
+"""Clipped share from which on clipping is mentioned beside another cause."""
+MAX_UNUSED = 0.5
+"""Unused share of the range from which on the range is called wide: one bit is wasted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Symptoms:
-    """The figures of one layer on one image; None: not known, or (SQNR) nothing differs.
+    """The figures of one layer on one image; None: unknown, or (SQNR) nothing differs.
 
-    quantized: whether its output is. clipping_mse, rounding_mse: of FP32's activation against its range and step.
-    input_clipped_share: of FP32's values that go in, against the ranges of what it reads; the worst input's.
+    Attributes:
+        quantized: Whether its output is.
+        clipping_mse, rounding_mse: What the range and the step of the output do to FP32's activation.
+        input_clipped_share: Clipped share of FP32's values by the ranges of the inputs; of the worst input.
+        usual_weight_db: Median SQNR of the weights of the network's other layers.
     """
 
     cumulative_mse: float
@@ -75,62 +78,64 @@ class Symptoms:
     usual_weight_db: float | None = None
 
 
-def cause_of(seen: Symptoms) -> str:
-    """The sentence."""
-    if seen.cumulative_mse == 0:
-        return "Nothing is lost: its output equals the reference's on this image."
-    if seen.local_mse is not None and seen.cumulative_mse >= CAME_IN * seen.local_mse:
-        return _came_in(seen) + _also_clips(seen)
-    own = seen.cumulative_mse if seen.local_mse is None else seen.local_mse
-    if (seen.clipping_mse or 0.0) >= MOST * own:
-        share = _share(seen.clipped_share)
-        return f"Clipping: {share} of FP32's values on this image lie outside of the range it can hold."
-    return (_rounding(seen, own) or _weights(seen) or _unknown_source(seen) or _operator(seen)) + _also_clips(seen)
+def cause_of(facts: Symptoms) -> str:
+    """A sentence that names the main source of the error."""
+    if facts.cumulative_mse == 0:
+        return "No error: its output equals the reference's on this image."
+    if facts.local_mse is not None and facts.cumulative_mse >= INHERITED_FACTOR * facts.local_mse:
+        return _inherited(facts) + _also_clips(facts)
+    own = facts.cumulative_mse if facts.local_mse is None else facts.local_mse
+    if (facts.clipping_mse or 0.0) >= MAIN_SHARE * own:
+        share = _share(facts.clipped_share)
+        return f"Clipping: {share} of FP32's values on this image are outside the representable range."
+    return (_rounding(facts, own) or _weights(facts) or _unknown_source(facts) or _operator(facts)) + _also_clips(facts)
 
 
-def _came_in(seen: Symptoms) -> str:
-    here = f"{_db(seen.cumulative_sqnr_db)} here"
-    if not seen.local_mse:
-        return f"The error came in from before: {here}, and none of its own."
-    return f"Most of the error came in from before: {here}, {_db(seen.local_sqnr_db)} when fed FP32's activations."
+def _inherited(facts: Symptoms) -> str:
+    here = f"{_db(facts.cumulative_sqnr_db)} here"
+    if not facts.local_mse:
+        return f"All of the error comes from earlier layers: {here}, no error of its own."
+    return f"Most of the error comes from earlier layers: {here}, {_db(facts.local_sqnr_db)} on FP32's activations."
 
 
-def _weights(seen: Symptoms) -> str | None:
-    weights, usual = seen.weight_sqnr_db, seen.usual_weight_db
+def _weights(facts: Symptoms) -> str | None:
+    weights, usual = facts.weight_sqnr_db, facts.usual_weight_db
     if weights is None or usual is None or weights > usual - COARSE_DB:
         return None
-    return f"Coarse weights: {_db(weights)}, where the median of this network's layers is {_db(usual)}."
+    return f"Coarse weights: {_db(weights)}; the median of this network's layers is {_db(usual)}."
 
 
-def _unknown_source(seen: Symptoms) -> str | None:
-    if seen.local_mse is not None:
+def _unknown_source(facts: Symptoms) -> str | None:
+    if facts.local_mse is not None:
         return None
-    return f"Its own share is not known, as it cannot be run alone: {_db(seen.cumulative_sqnr_db)} by here."
+    return f"It cannot be run alone, so its own share is unknown: {_db(facts.cumulative_sqnr_db)} here."
 
 
-def _rounding(seen: Symptoms, own: float) -> str | None:
-    if (seen.rounding_mse or 0.0) < MOST * own:
+def _rounding(facts: Symptoms, own: float) -> str | None:
+    if (facts.rounding_mse or 0.0) < MAIN_SHARE * own:
         return None
-    left = f"Only rounding is left: {_steps(seen.rmse_over_scale)} (values that spread evenly leave 0.29)."
-    unused = seen.unused_share or 0.0
-    return left + (f" Its range is wide: {_share(unused)} of it is not reached here." if unused >= WIDE else "")
+    left = f"Only normal rounding error: {_steps(facts.rmse_over_scale)} (0.29 where only rounding is left)."
+    unused = facts.unused_share or 0.0
+    return left + (
+        f" Its range is wide: {_share(unused)} of it is unused on this image." if unused >= MAX_UNUSED else ""
+    )
 
 
-def _operator(seen: Symptoms) -> str:
-    """More than its output's quantization explains. What of it weights and inputs make is not told apart here."""
-    alone = f"{_db(seen.local_sqnr_db)} alone"
-    weights = "" if seen.weight_sqnr_db is None else f"; its weights: {_db(seen.weight_sqnr_db)}"
-    if not seen.quantized:
-        return f"Its output is float, and still differs: {alone}{weights}."
-    share = seen.input_clipped_share or 0.0
-    clipped = f"; {_share(share)} of what it reads is clipped" if share >= WORTH_SAYING else ""
-    steps = _steps(seen.rmse_over_scale)
-    return f"More than rounding its output leaves: {steps} instead of 0.29, {alone}{weights}{clipped}."
+def _operator(facts: Symptoms) -> str:
+    """More than its output's quantization explains; the parts of weights and inputs are not separated."""
+    alone = f"{_db(facts.local_sqnr_db)} alone"
+    weights = "" if facts.weight_sqnr_db is None else f"; its weights: {_db(facts.weight_sqnr_db)}"
+    if not facts.quantized:
+        return f"Its output is float and still differs: {alone}{weights}."
+    share = facts.input_clipped_share or 0.0
+    clipped = f"; {_share(share)} of its input is clipped" if share >= MIN_CLIPPED else ""
+    steps = _steps(facts.rmse_over_scale)
+    return f"More error than rounding of its output: {steps} instead of 0.29, {alone}{weights}{clipped}."
 
 
-def _also_clips(seen: Symptoms) -> str:
-    share = seen.clipped_share or 0.0
-    return f" It also clips {_share(share)} of FP32's values on this image." if share >= WORTH_SAYING else ""
+def _also_clips(facts: Symptoms) -> str:
+    share = facts.clipped_share or 0.0
+    return f" It also clips {_share(share)} of FP32's values on this image." if share >= MIN_CLIPPED else ""
 
 
 def _share(share: float | None) -> str:
@@ -149,9 +154,14 @@ def _steps(value: float | None) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerDetail:
-    """size: (width, height) of the image in pixels. map: None for what is no feature map, weights: where none are.
+    """One layer on one image.
 
-    channels: the worst ones of the activation; () where it has no axis of them.
+    Attributes:
+        size: (width, height) of the image in pixels.
+        cause: A sentence.
+        map: Error over the image; None where the output is not a feature map.
+        channels: The worst channels of the activation; empty where it has no channel axis.
+        weights: None where the layer has no weights.
     """
 
     image: str
@@ -165,47 +175,32 @@ class LayerDetail:
     channels: tuple[ChannelError, ...]
     weights: WeightError | None
 
+    JSON_INLINE: ClassVar = ("layer",)
+
     @property
     def order(self) -> int:
+        """Index of the operator in the variant's file."""
         return self.layer.order
 
     def to_json(self) -> dict[str, Any]:
         """One object; unknown is null, arrays are lists."""
-        parts = {"image": self.image, "size": list(self.size), "cause": self.cause, **asdict(self.layer)}
-        for name in ("error", "values", "histogram", "map", "weights"):
-            part = getattr(self, name)
-            parts[name] = None if part is None else asdict(part)
-        parts["values"]["wasted_bits"] = self.values.wasted_bits
-        parts["channels"] = [asdict(channel) for channel in self.channels]
-        plain: dict[str, Any] = _plain(parts)
-        return plain
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it: lists, and null for what is no finite number."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | tuple | list):
-        return [_plain(item) for item in (value.tolist() if isinstance(value, np.ndarray) else value)]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def layer_detail(
-    engine: Engine, reference: LoadedModel, variant: LoadedModel, image: EncodedImage, order: int
-) -> LayerDetail:
-    """One layer on one image. Raises ModelError where there is no such layer, ImageError, WorkerError."""
-    return start_layer_detail(engine, reference, variant, image, order).result()
+        document: dict[str, Any] = to_json(self)
+        return document
 
 
 def start_layer_detail(
-    engine: Engine, reference: LoadedModel, variant: LoadedModel, image: EncodedImage, order: int
+    context: Context, reference: LoadedModel, variant: LoadedModel, image: EncodedImage, order: int
 ) -> Future[LayerDetail]:
-    """The same under way: somebody waits for it. Raises ModelError where one of the two has no layers."""
-    for model in (reference, variant):
-        if not model.layers_available:
-            raise ModelError(f"{model.name} is run by TensorFlow and has no layers to read; a .tflite file is needed.")
+    """Start measuring one layer on one image.
+
+    The future raises ModelError where the operator is not a layer with a partner, ImageError, WorkerError.
+
+    Raises:
+        ModelError: One of the two has no layers: it is run by TensorFlow.
+    """
+    require_layers(reference, variant)
     settings = (reference.settings, variant.settings)
-    return engine.submit_urgent(layer_detail_job, reference.blob, variant.blob, settings, image, order)
+    return context.engine.submit_urgent(layer_detail_job, reference.blob, variant.blob, settings, image, order)
 
 
 def layer_detail_job(
@@ -215,14 +210,14 @@ def layer_detail_job(
     networks = paired_networks(reference, variant, settings)
     op = _layer(networks, order)
     picture = decoded(image)
-    truth, own = networks.run(picture)
+    exact, own = networks.run(picture)
     tensor, partner = networks.variant.graph.tensors[op.outputs[0]], networks.partners[op.outputs[0]]
-    if tensor.index not in own or partner not in truth or truth[partner].size != own[tensor.index].size:
-        raise ModelError(f"Operator {order} ({op.kind}) gave no tensor of its partner's size on {image.name}.")
+    if tensor.index not in own or partner not in exact or exact[partner].size != own[tensor.index].size:
+        raise ModelError(f"Operator {order} ({op.kind}) has no output of its partner's size on {image.name}.")
     y = as_real(own[tensor.index], tensor)
-    x = as_real(truth[partner], networks.reference.graph.tensors[partner]).reshape(y.shape)
+    x = as_real(exact[partner], networks.reference.graph.tensors[partner]).reshape(y.shape)
     weights = weight_error(networks, op)
-    error, values = layer_errors_of(networks, op, truth, x, y)
+    error, values = layer_errors_of(networks, op, exact, x, y)
     scale = per_tensor(tensor)[0]
     return LayerDetail(
         image=image.name,
@@ -231,7 +226,7 @@ def layer_detail_job(
         cause=_cause(error, values, weights, tensor.quantized),
         error=error,
         values=values,
-        histogram=histogram(x, y, values.held, scale),
+        histogram=histogram(x, y, values.representable, scale),
         map=_map(networks, picture, settings[1], x, y),
         channels=_channels(networks, x, y),
         weights=weights,
@@ -239,14 +234,14 @@ def layer_detail_job(
 
 
 def _layer(networks: PairedNetworks, order: int) -> Op:
-    found = next((op for op in networks.layers if op.order == order), None)
-    if found is not None:
-        return found
+    layer = next((op for op in networks.layers if op.order == order), None)
+    if layer is not None:
+        return layer
     ops = networks.variant.graph.ops
     kind = f" ({ops[order].kind})" if 0 <= order < len(ops) else ""
     raise ModelError(
-        f"Operator {order}{kind} is no layer with a partner in the reference; {len(networks.layers)} of the variant's"
-        f" {len(ops)} operators are. Choose one that `qviz layers` lists."
+        f"Operator {order}{kind} is not a layer with a partner in the reference; {len(networks.layers)} of the"
+        f" variant's {len(ops)} operators are. Choose one that `qviz layers` lists."
     )
 
 
@@ -271,14 +266,14 @@ def _cause(error: OwnError, values: ValueRange, weights: WeightError | None, qua
     )
 
 
-def _map(networks: PairedNetworks, image: Image, said: Settings, x: np.ndarray, y: np.ndarray) -> ErrorMap | None:
+def _map(networks: PairedNetworks, image: Image, settings: Settings, x: np.ndarray, y: np.ndarray) -> ErrorMap | None:
     """Over the variant's input, and from there over the image."""
-    read = networks.variant.graph.input_tensors()[0]
-    width, height = input_size(read)
+    tensor = networks.variant.graph.input_tensors()[0]
+    width, height = input_size(tensor)
     axes = map_axes(x.shape, (width, height))
     if axes is None:
         return None
-    _, placement = fill(image, input_spec(said), read)
+    _, placement = fill(image, input_spec(settings), tensor)
     left, top, right, bottom = placement.to_original(np.array([[0, 0, width, height]], np.float32))[0]
     return error_map(x, y, axes, (float(left), float(top), float(right), float(bottom)))
 

@@ -126,10 +126,11 @@ def clipping(x: np.ndarray, tensor: Tensor) -> RangeSums:
 
 
 def _values(x: np.ndarray, y: np.ndarray, tensor: Tensor, clipped: float | None) -> ValueRange:
-    reached, held = ends_of(x), None
+    reached, representable = ends_of(x), None
     if per_tensor(tensor)[0] is not None and tensor.quantization is not None:
-        held = tensor.quantization.real_range(tensor.dtype)
-    return ValueRange(reached, ends_of(y), held, clipped, unused_share(reached, held) if held is not None else None)
+        representable = tensor.quantization.real_range(tensor.dtype)
+    unused = None if representable is None else unused_share(reached, representable)
+    return ValueRange(reached, ends_of(y), representable, clipped, unused)
 
 
 def _inputs_clipped(networks: PairedNetworks, op: Op, truth: Mapping[int, np.ndarray]) -> float | None:

@@ -1,6 +1,4 @@
-"""A variant's network as a graph of blocks, each with the worst of its layers: what the coloured graph shows.
-
-The worst layer of a block is the one with the lowest SQNR (dB, higher is better) of the metric asked for.
+"""A variant's network as a graph of blocks, each coloured by the worst of its layers in one metric.
 
 Where the nodes and edges of a directed graph without cycles are drawn: rows downwards, lanes to the right.
 
@@ -31,7 +29,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from qviz.features.layer_error import LayerError, Outliers
+from qviz.features.layer_error.metrics import CUMULATIVE, LayerError, Metric
+from qviz.features.layer_error.outliers import Outliers
 from qviz.structures import Graph, Op
 
 Point = tuple[float, float]
@@ -268,7 +267,6 @@ def _dominators(orders: Sequence[int], before: Mapping[int, Sequence[int]]) -> d
     return found
 
 
-METRICS = ("cumulative_sqnr_db", "local_sqnr_db")
 SHORT = {"CONV_2D": "Conv", "DEPTHWISE_CONV_2D": "DwConv", "FULLY_CONNECTED": "Dense", "CONCATENATION": "Concat"}
 MADE_UP = ("tf.", "StatefulPartitionedCall", "PartitionedCall")
 """Scopes that tell nothing of the network."""
@@ -276,9 +274,13 @@ MADE_UP = ("tf.", "StatefulPartitionedCall", "PartitionedCall")
 
 @dataclass(frozen=True, slots=True)
 class GraphNode:
-    """orders: its operators. worst: the order of the layer with the lowest SQNR, `worst_db`; None where none differs.
+    """A block or a single operator.
 
-    layers: how many of its operators are measured; outliers: those of them that stand out.
+    Attributes:
+        orders: Its operators.
+        layers: How many of them are measured.
+        worst: The layer with the worst value of the metric, `worst_value`; None where none differs.
+        outliers: Layers that stand out.
     """
 
     orders: tuple[int, ...]
@@ -286,7 +288,7 @@ class GraphNode:
     kinds: str
     layers: int
     worst: int | None
-    worst_db: float | None
+    worst_value: float | None
     outliers: tuple[int, ...]
 
     @property
@@ -298,7 +300,7 @@ class GraphNode:
 class ErrorGraph:
     """nodes stand at `layout.positions`."""
 
-    metric: str
+    metric: Metric
     nodes: tuple[GraphNode, ...]
     layout: Layout
 
@@ -311,22 +313,28 @@ def error_graph(
     graph: Graph,
     layers: Sequence[LayerError],
     unusual: Outliers,
-    metric: str = METRICS[0],
+    metric: Metric = CUMULATIVE,
     opened: Collection[int] = (),
 ) -> ErrorGraph:
     """The blocks of a variant's graph; those that hold an operator of `opened` are shown as operators."""
     blocks = fold(graph, opened)
-    values = {layer.order: getattr(layer, metric) for layer in layers}
+    values = {layer.order: metric.value(layer) for layer in layers}
     names = _names(graph, blocks.members)
-    nodes = (_node(graph, m, name, values, unusual) for m, name in zip(blocks.members, names, strict=True))
+    nodes = (_node(graph, m, name, values, metric, unusual) for m, name in zip(blocks.members, names, strict=True))
     return ErrorGraph(metric, tuple(nodes), lay_out(len(blocks.members), blocks.edges))
 
 
 def _node(
-    graph: Graph, members: tuple[int, ...], name: str, values: Mapping[int, float | None], unusual: Outliers
+    graph: Graph,
+    members: tuple[int, ...],
+    name: str,
+    values: Mapping[int, float | None],
+    metric: Metric,
+    unusual: Outliers,
 ) -> GraphNode:
     known = {order: value for order in members if (value := values.get(order)) is not None}
-    worst = min(known, key=lambda order: known[order], default=None)
+    worst_of = min if metric.higher_is_better else max
+    worst = worst_of(known, key=lambda order: known[order], default=None)
     kinds = _kinds([graph.ops[order].kind for order in members])
     layers = sum(order in values for order in members)
     marked = tuple(order for order in members if order in unusual)

@@ -14,39 +14,26 @@ from typing import Any
 
 from qviz.errors import SettingsError
 from qviz.features.layer_error import LayerErrors
+from qviz.features.layer_error.metrics import CUMULATIVE, METRICS
 
-METRICS = {
-    "local_sqnr_db": True,
-    "cumulative_sqnr_db": True,
-    "cumulative_cosine": True,
-    "weight_sqnr_db": True,
-    "fall_db": False,
-    "local_mse": False,
-    "local_rmse_over_scale": False,
-    "cumulative_mse": False,
-    "max_abs": False,
-    "clipped_share": False,
-    "seconds": False,
-}
-"""Figures that can be shown, and whether a higher one is better."""
+FIELDS = {metric.field: metric for metric in METRICS}
+"""What can be shown."""
 
 BAD, MIDDLE, GOOD = "#c0392b", "#f2c36b", "#e8eef2"
 
 
-def node_data(errors: LayerErrors, metric: str = "cumulative_sqnr_db") -> dict[str, Any]:
-    """One figure of every layer that has it, bad ones red. Raises SettingsError for an unknown metric."""
-    if metric not in METRICS:
-        raise SettingsError(f"Model Explorer can be given {', '.join(METRICS)}; {metric!r} is none of them.")
-    values = {layer.order: value for layer in errors.layers if (value := getattr(layer, metric)) is not None}
-    colours = (BAD, MIDDLE, GOOD) if METRICS[metric] else (GOOD, MIDDLE, BAD)
+def node_data(errors: LayerErrors, field: str = CUMULATIVE.field) -> dict[str, Any]:
+    """One figure of every layer that has it; bad values are red. Raises SettingsError for an unknown field."""
+    if field not in FIELDS:
+        raise SettingsError(f"Model Explorer can be given {', '.join(FIELDS)}; {field!r} is none of them.")
+    values = {layer.order: value for layer in errors.layers if (value := getattr(layer, field)) is not None}
+    colours = (BAD, MIDDLE, GOOD) if FIELDS[field].higher_is_better else (GOOD, MIDDLE, BAD)
     return {
-        "results": {
-            str(order): {"value": float(f"{value:.6g}")} for order, value in values.items() if value is not None
-        },
+        "results": {str(order): {"value": float(f"{value:.6g}")} for order, value in values.items()},
         "gradient": [{"stop": i / 2, "bgColor": colour} for i, colour in enumerate(colours)],
     }
 
 
-def node_data_json(errors: LayerErrors, metric: str = "cumulative_sqnr_db") -> str:
-    """The file's text."""
-    return json.dumps(node_data(errors, metric), indent=1)
+def node_data_json(errors: LayerErrors, field: str = CUMULATIVE.field) -> str:
+    """`node_data` as the text of a file."""
+    return json.dumps(node_data(errors, field), indent=1)

@@ -91,7 +91,7 @@ def start(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> 
     models = tuple(model.identity for model in (reference, variant))
     return _details().get(
         (models, image.digest, image.name, order),
-        lambda: start_layer_detail(server.engine(), reference, variant, image, order),
+        lambda: start_layer_detail(server.context(), reference, variant, image, order),
     )
 
 
@@ -178,7 +178,7 @@ def figures(detail: LayerDetail) -> list[tuple[str, str]]:
         ("RMSE/scale here", _number(error.cumulative_rmse_over_scale, ".2f")),
         ("FP32's values", _ends(values.reference)),
         ("the variant's values", _ends(values.variant)),
-        ("range it can hold", _ends(values.held)),
+        ("representable range", _ends(values.representable)),
         ("clipped share of FP32's values", _number(values.clipped_share, ".2%")),
         ("unused share of the range", _number(values.unused_share, ".1%")),
         ("bits wasted", _number(values.wasted_bits, ".1f")),

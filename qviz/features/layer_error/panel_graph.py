@@ -1,8 +1,6 @@
-"""The Layers page: the network of one variant as a graph coloured by error.
+"""The Layers page: the network of one variant as a graph coloured by error, and its figures as a table and as files.
 
-A click on a block unfolds it; a click chooses the (worst) layer.
-
-The Layers page: the figures of one variant as a table with a filter, and as files to take away.
+A click on a block unfolds it and selects its worst layer.
 """
 
 from __future__ import annotations
@@ -11,11 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from qviz.features.detection.models import LoadedModel
-from qviz.features.layer_error import Outliers
-from qviz.features.layer_error import panel as layer_choice
-from qviz.features.layer_error.graph import METRICS, error_graph
+from qviz.features.layer_error.graph import error_graph
+from qviz.features.layer_error.metrics import CUMULATIVE, GRAPH_METRICS, LOCAL, TABLE_METRICS
 from qviz.features.layer_error.model_explorer import node_data_json
-from qviz.features.layer_error.plot import TITLES, Row, layer_graph_chart
+from qviz.features.layer_error.panel import choose
+from qviz.features.layer_error.plot import Row, layer_graph_chart
 from qviz.structures import digest_of
 from qviz.ui import clicks, glossary
 
@@ -24,18 +22,19 @@ HEIGHT = 640
 INK = {"light": "#1f2328", "dark": "#e6e8ea"}
 
 
-def show(variant: LoadedModel, row: Row, chosen: int | None) -> None:
-    """The graph, in a frame of its own that scrolls."""
+def show_graph(variant: LoadedModel, row: Row, chosen: int | None) -> None:
+    """The graph, in a container that scrolls."""
     opened = _opened(variant)
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     metric = left.segmented_control(
-        "Coloured by", METRICS, default=METRICS[0], format_func=lambda name: f"{TITLES[name]} SQNR"
+        "Coloured by", GRAPH_METRICS, default=CUMULATIVE, format_func=lambda metric: metric.label
     )
+    metric = metric or CUMULATIVE
     if opened is not None:
         clicks.button(right, "Fold all", clicks.keep(OPENED, None), "layers-fold", st.rerun, width="stretch")
     folded = () if opened is None else (opened,)
-    graph = error_graph(variant.inspection.graph, row.errors.layers, row.outliers, metric or METRICS[0], folded)
-    key = f"layers-graph-{variant.digest[:12]}-{metric}-{opened}"
+    graph = error_graph(variant.inspection.graph, row.errors.layers, row.outliers, metric, folded)
+    key = f"layers-graph-{variant.digest[:12]}-{metric.field}-{opened}"
     with st.container(height=HEIGHT):
         st.plotly_chart(
             layer_graph_chart(graph, chosen, INK[st.context.theme.type or "light"]),
@@ -45,8 +44,8 @@ def show(variant: LoadedModel, row: Row, chosen: int | None) -> None:
             selection_mode="points",
         )
     st.caption(
-        "From the input down. A square is a block of operators, named by the scope its tensors share; the figure is the"
-        " lowest SQNR in it. A click unfolds a block and shows its worst layer below."
+        "From the input down. A square is a block of operators, named by the scope that its tensors share; its figure"
+        f" is the {metric.extreme} {metric.label} in it. A click unfolds a block and shows its worst layer below."
     )
 
 
@@ -65,21 +64,11 @@ def _clicked(key: str, variant: LoadedModel, name: str) -> None:
     if first != last:
         st.session_state[OPENED] = (variant.digest, int(first))
     if worst is not None:
-        layer_choice.choose(name, int(worst))
+        choose(name, int(worst))
 
 
-FORMATS = {
-    "local dB": "%.1f",
-    "cumulative dB": "%.1f",
-    "fall dB": "%+.1f",
-    "RMSE/scale": "%.2f",
-    "clipped %": "%.1f",
-    "weights dB": "%.1f",
-}
-
-
-def layer_table_show(row: Row) -> None:
-    """Filter, table and files. A row that is clicked comes into view."""
+def show_table(row: Row) -> None:
+    """Filter, table and downloads. A click on a row selects the layer."""
     frame = table(row)
     kinds, words, only = _filter(frame)
     shown = filtered(frame, kinds, words, only)
@@ -91,9 +80,9 @@ def layer_table_show(row: Row) -> None:
         width="stretch",
         height=min(400, 37 + 35 * max(len(shown), 1)),
         placeholder="–",
-        column_config=glossary.numbers(FORMATS),
+        column_config=glossary.numbers({metric.label: metric.number_format for metric in TABLE_METRICS}),
         key=key,
-        on_select=lambda: _layer_table_clicked(key, row.name, shown),
+        on_select=lambda: _row_clicked(key, row.name, shown),
         selection_mode="single-row",
     )
     st.caption(f"{len(shown)} of {len(frame)} layers · {row.errors.paired_share:.0%} of the operators paired")
@@ -101,37 +90,31 @@ def layer_table_show(row: Row) -> None:
 
 
 def table(row: Row) -> pd.DataFrame:
-    """A row a layer; SQNR in dB, shares in per cent."""
-    frame = row.errors.to_frame()
+    """One row per layer; SQNR in dB, shares in per cent."""
+    layers = row.errors.layers
     return pd.DataFrame(
         {
-            "order": frame["order"],
-            "operator": frame["op_kind"],
-            "stands out": _said(row.outliers, frame["order"]),
-            "local dB": frame["local_sqnr_db"],
-            "cumulative dB": frame["cumulative_sqnr_db"],
-            "fall dB": frame["fall_db"],
-            "RMSE/scale": frame["local_rmse_over_scale"],
-            "clipped %": frame["clipped_share"].astype(float) * 100,
-            "weights dB": frame["weight_sqnr_db"],
-            "worst image": frame["worst_image"],
-            "tensor": frame["tensor"],
+            "order": [layer.order for layer in layers],
+            "operator": [layer.op_kind for layer in layers],
+            "stands out": [row.outliers.reasons(layer.order) for layer in layers],
+            **{
+                metric.label: pd.Series([metric.value(layer) for layer in layers], dtype=float)
+                for metric in TABLE_METRICS
+            },
+            "worst image": [layer.worst_image for layer in layers],
+            "tensor": [layer.tensor for layer in layers],
         }
     )
 
 
 def filtered(frame: pd.DataFrame, kinds: list[str], words: str, only: bool) -> pd.DataFrame:
-    """Of these operator kinds (all where none is named), with these letters in the tensor's name, outliers alone."""
+    """Rows of these operator types (all if empty) whose tensor's name contains the text; only outliers if asked for."""
     keep = frame["tensor"].str.contains(words, case=False, regex=False)
     if kinds:
         keep &= frame["operator"].isin(kinds)
     if only:
         keep &= frame["stands out"] != ""
     return frame[keep]
-
-
-def _said(unusual: Outliers, orders: pd.Series) -> list[str]:
-    return [unusual.said(int(order)) for order in orders]
 
 
 def _filter(frame: pd.DataFrame) -> tuple[list[str], str, bool]:
@@ -142,10 +125,10 @@ def _filter(frame: pd.DataFrame) -> tuple[list[str], str, bool]:
     return kinds, words.strip(), only
 
 
-def _layer_table_clicked(key: str, name: str, shown: pd.DataFrame) -> None:
+def _row_clicked(key: str, name: str, shown: pd.DataFrame) -> None:
     rows = st.session_state[key].selection.rows
     if rows and rows[0] < len(shown):
-        layer_choice.choose(name, int(shown["order"].iloc[rows[0]]))
+        choose(name, int(shown["order"].iloc[rows[0]]))
 
 
 def _downloads(row: Row) -> None:
@@ -158,11 +141,11 @@ def _downloads(row: Row) -> None:
         on_click="ignore",
         width="stretch",
     )
-    for column, metric in ((cumulative, "cumulative"), (local, "local")):
+    for column, metric in ((cumulative, CUMULATIVE), (local, LOCAL)):
         column.download_button(
-            f"Model Explorer node data, {metric} SQNR",
-            node_data_json(row.errors, f"{metric}_sqnr_db"),
-            f"{row.name}_{metric}_sqnr.json",
+            f"Model Explorer node data, {metric.name} SQNR",
+            node_data_json(row.errors, metric.field),
+            f"{row.name}_{metric.name}_sqnr.json",
             "application/json",
             on_click="ignore",
             width="stretch",

@@ -31,7 +31,7 @@ def value_histograms(detail: LayerDetail, colour: str) -> go.Figure:
     shown = detail.histogram
     figure.add_trace(_steps("FP32", shown.edges, shown.reference, REFERENCE, fill=True))
     figure.add_trace(_steps("variant", shown.edges, shown.variant, colour, fill=False))
-    if detail.values.held is not None:
+    if detail.values.representable is not None:
         _range(figure, detail, colour)
     figure.update_xaxes(title="value of the activation", range=[float(shown.edges[0]), float(shown.edges[-1])])
     top = math.log10(max(int(shown.reference.max()), int(shown.variant.max()), 1)) + 0.2
@@ -56,7 +56,7 @@ def _steps(name: str, edges: np.ndarray, counts: np.ndarray, colour: str, fill: 
 
 
 def _range(figure: go.Figure, detail: LayerDetail, colour: str) -> None:
-    low, high = detail.values.held or (0.0, 0.0)
+    low, high = detail.values.representable or (0.0, 0.0)
     figure.add_vrect(x0=low, x1=high, fillcolor=colour, opacity=0.09, line_width=0, layer="below")
     edges, (least, most) = detail.histogram.edges, detail.values.reference
     half = (detail.layer.scale or 0.0) / 2  # so far beyond the end is rounded, not clipped
@@ -68,7 +68,9 @@ def _range(figure: go.Figure, detail: LayerDetail, colour: str) -> None:
         figure.add_vline(x=end, line={"width": 1, "dash": "dash", "color": colour})
     # beside the legend: within the chart it would lie over a line or the other end's
     place = {"xref": "paper", "x": 1, "xanchor": "right", "yref": "paper", "y": 1, "yanchor": "bottom"}
-    figure.add_annotation(text=f"it can hold {low:.4g} to {high:.4g}", showarrow=False, font={"size": 12}, **place)
+    figure.add_annotation(
+        text=f"representable range: {low:.4g} to {high:.4g}", showarrow=False, font={"size": 12}, **place
+    )
 
 
 def weight_channels(detail: LayerDetail, colour: str) -> go.Figure:

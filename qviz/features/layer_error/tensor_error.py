@@ -1,22 +1,20 @@
-"""How far one tensor is from another, and how much of that a quantizer's range and step explain.
+"""The error of one tensor, and how much of it a quantizer's range and step explain.
 
 x is the reference, y the variant (dequantized), both float32 of one shape.
 MSE          mean (x - y)^2, in squared units of the tensor
-SQNR         20 log10(|x| / |x - y|) in dB, higher is better (as ONNX Runtime computes it); None
-             where both are equal, as it would be infinite
+SQNR         20 log10(|x| / |x - y|) in dB, higher is better (as ONNX Runtime computes it); None where both are equal,
+             as it would be infinite
 RMSE/scale   sqrt(MSE) / scale of the variant's tensor; about 1/sqrt(12) = .289 where only rounding is left
 cosine       x.y / (|x| |y|), with x.y = (|x|^2 + |y|^2 - |x - y|^2) / 2: more exact where both are nearly equal
-Where a value is no number (NaN, or float16 beyond its range), there is no figure: None, never NaN.
-Sums are kept, not tensors, so that any number of images takes the memory of one. Tensors are gone through in parts
-that stay in the processor's cache: a pass over a whole activation costs five times as much, and there are many passes.
+A figure is None, never NaN, where a value is not a number (NaN, or float16 out of range).
 
-What values a tensor takes, against the range that its quantization can hold.
+range          (low, high): the smallest and the largest real value that a quantized tensor can represent
+unused share   part of [low, high], in [0, 1], that x does not reach
+wasted bits    -log2(1 - unused share): how many bits fewer would be enough for the part that is reached
+clipped share  share of the values of x, in [0, 1], that are more than half a step outside [low, high]
 
-x are FP32's values, y the variant's (dequantized), both of one tensor; held is (low, high): the smallest and largest
-real value that the variant can hold, None where it is float or per channel.
-unused share   of [low, high], the part that x does not reach, in [0, 1]
-wasted bits    -log2(1 - unused share): how many bits fewer would do for the part that is reached
-clipped share  of the values of x, those more than half a step outside of [low, high], in [0, 1]
+Sums are kept instead of tensors, so any number of images needs the memory of one. Tensors are processed in parts that
+stay in the processor's cache: a pass over a whole activation takes five times as long.
 """
 
 from __future__ import annotations
@@ -25,6 +23,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -32,14 +31,14 @@ import numpy as np
 from qviz.structures import Quantization
 
 PART = 1 << 16
-"""Elements looked at together: 256 KB a buffer; with 64 KB or 16 MB it takes a tenth longer."""
-APART = 1040
-"""Elements more than a part: buffers a power of two apart would push one another out of the cache."""
+"""Elements per part: buffers of 256 KB; with 64 KB or 16 MB it takes a tenth longer."""
+PADDING = 1040
+"""Extra elements per buffer: buffers a power of two apart would evict one another from the cache."""
 
 
 @dataclass(slots=True)
 class ErrorSums:
-    """Energies over all elements seen so far; `worst` is the largest MSE of one image, and which image it was."""
+    """Sums of squares over all elements so far, and the image with the largest MSE."""
 
     count: int = 0
     error: float = 0.0
@@ -52,27 +51,27 @@ class ErrorSums:
     worst_image: str = ""
 
     def add(self, x: np.ndarray, y: np.ndarray, image: str, quantization: Quantization | None = None) -> None:
-        """Take in one image's tensors. y: real, or integers where their per-tensor quantization is given."""
-        found = ErrorSums(count=x.size, images=1, worst_image=image)
+        """Add the tensors of one image. y: real, or integers where their per-tensor quantization is given."""
+        sums = ErrorSums(count=x.size, images=1, worst_image=image)
         for first, second in _pairs(x, y, quantization):
-            found.error += cv2.norm(first, second, cv2.NORM_L2SQR)
-            found.reference += float(np.dot(first, first))
-            found.variant += float(np.dot(second, second))
-            found.max_abs = max(found.max_abs, cv2.norm(first, second, cv2.NORM_INF))
-        found.product = (found.reference + found.variant - found.error) / 2
-        found.worst_mse = found.error / found.count if found.count else 0.0
-        self.merge(found)
+            sums.error += cv2.norm(first, second, cv2.NORM_L2SQR)
+            sums.reference += float(np.dot(first, first))
+            sums.variant += float(np.dot(second, second))
+            sums.max_abs = max(sums.max_abs, cv2.norm(first, second, cv2.NORM_INF))
+        sums.product = (sums.reference + sums.variant - sums.error) / 2
+        sums.worst_mse = sums.error / sums.count if sums.count else 0.0
+        self.merge(sums)
 
     def add_energies(self, x: np.ndarray, y: np.ndarray, quantization: Quantization | None = None) -> None:
-        """What MSE and SQNR need of one image, in half the passes; cosine and the largest difference are left out."""
-        found = ErrorSums(count=x.size, images=1)
+        """As `add`, but only what MSE and SQNR need, in half the passes."""
+        sums = ErrorSums(count=x.size, images=1)
         for first, second in _pairs(x, y, quantization):
-            found.error += cv2.norm(first, second, cv2.NORM_L2SQR)
-            found.reference += float(np.dot(first, first))
-        self.merge(found)
+            sums.error += cv2.norm(first, second, cv2.NORM_L2SQR)
+            sums.reference += float(np.dot(first, first))
+        self.merge(sums)
 
     def merge(self, other: ErrorSums) -> None:
-        """Take in what another worker saw."""
+        """Add the sums of other images."""
         self.count += other.count
         self.error += other.error
         self.reference += other.reference
@@ -107,7 +106,7 @@ class ErrorSums:
 
 @dataclass(slots=True)
 class RangeSums:
-    """What the variant's range and step do to the reference's values, whatever the kernels do besides."""
+    """What the variant's range and step do to the reference's values; kernels are not involved."""
 
     count: int = 0
     clipped: int = 0
@@ -117,40 +116,41 @@ class RangeSums:
     high: float = -np.inf
 
     def add(self, x: np.ndarray, quantization: Quantization, dtype: str, quantized: np.ndarray | None = None) -> None:
-        """Take in the reference's activation of a per-tensor quantized tensor.
+        """Add the reference's activation of a per-tensor quantized tensor.
 
-        quantized: an array of `dtype` to be filled with x as the variant holds it, a by-product here.
+        Args:
+            quantized: An array of `dtype` that is filled with the quantized x, a by-product here.
         """
         values = np.ravel(x)
         scale, zero = np.float32(quantization.scales[0]), np.float32(quantization.zero_points[0])
         low, high = (np.float32(end) - zero for end in _ends(dtype))
-        found = RangeSums(count=values.size)
-        for place, part, steps, whole in _parts(values):
+        sums = RangeSums(count=values.size)
+        for position, part, steps, whole in _parts(values):
             smallest, largest = part.min(), part.max()
-            found.low, found.high = min(found.low, float(smallest)), max(found.high, float(largest))
+            sums.low, sums.high = min(sums.low, float(smallest)), max(sums.high, float(largest))
             np.divide(part, scale, out=steps)
             if not (low <= smallest / scale and largest / scale <= high):
-                found._clip(steps, low, high)
+                sums._clip(steps, low, high)
             if quantized is None:
-                np.rint(steps, out=whole)  # of two ends as far, the other: the energy is the same
+                np.rint(steps, out=whole)  # ties round differently, with the same energy
             else:
                 _round(steps, whole)
-                np.add(whole, zero, out=quantized.reshape(-1)[place], casting="unsafe")
-            found.rounding += cv2.norm(steps, whole, cv2.NORM_L2SQR)
-        found.clipping, found.rounding = (energy * float(scale) ** 2 for energy in (found.clipping, found.rounding))
-        self.merge(found)
+                np.add(whole, zero, out=quantized.reshape(-1)[position], casting="unsafe")
+            sums.rounding += cv2.norm(steps, whole, cv2.NORM_L2SQR)
+        sums.clipping, sums.rounding = (energy * float(scale) ** 2 for energy in (sums.clipping, sums.rounding))
+        self.merge(sums)
 
     def _clip(self, steps: np.ndarray, low: np.float32, high: np.float32) -> None:
         """In place; values in steps of the scale."""
         inside = np.clip(steps, low, high)
         beyond = np.abs(steps - inside)
-        # half a step beyond the end still rounds to it: nothing is lost there but rounding
+        # half a step beyond the end still rounds to it: that is rounding, not clipping
         self.clipped += int(np.count_nonzero(beyond > 0.5))
         self.clipping += float(np.dot(beyond, beyond))
         steps[:] = inside
 
     def merge(self, other: RangeSums) -> None:
-        """Take in what another worker saw."""
+        """Add the sums of other images."""
         self.count += other.count
         self.clipped += other.clipped
         self.clipping += other.clipping
@@ -158,7 +158,7 @@ class RangeSums:
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
 
     def share(self) -> float | None:
-        """Of the values, how many are clipped."""
+        """Share of the values that are clipped."""
         return self.clipped / self.count if self.count else None
 
     def mean(self, energy: float) -> float | None:
@@ -167,7 +167,7 @@ class RangeSums:
 
 
 def finite(value: float) -> float | None:
-    """None for what is no number: it orders nothing, and JSON has no word for it."""
+    """NaN and infinity become None: they cannot be ordered and are not valid JSON."""
     return value if math.isfinite(value) else None
 
 
@@ -179,8 +179,8 @@ def sqnr_db(x: np.ndarray, y: np.ndarray) -> float | None:
 
 
 def _parts(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
-    """(place, part, and two float32 buffers of its length, used again for the next) of flat values."""
-    buffers = np.empty((2, min(PART, values.size) + APART), np.float32)
+    """(position, part, and two float32 buffers of its length, used again for the next) of flat values."""
+    buffers = np.empty((2, min(PART, values.size) + PADDING), np.float32)
     for start in range(0, values.size, PART):
         part = values[start : start + PART]
         yield slice(start, start + PART), part, buffers[0, : part.size], buffers[1, : part.size]
@@ -189,8 +189,8 @@ def _parts(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray, 
 def _pairs(x: np.ndarray, y: np.ndarray, quantization: Quantization | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Parts of x and of y, real."""
     second = np.ravel(y)
-    for place, first, real, _ in _parts(np.ravel(x)):
-        other = second[place]
+    for position, first, real, _ in _parts(np.ravel(x)):
+        other = second[position]
         if quantization is not None:
             np.subtract(other, np.float32(quantization.zero_points[0]), out=real, dtype=np.float32)
             other = np.multiply(real, np.float32(quantization.scales[0]), out=real)
@@ -214,21 +214,29 @@ def _round(values: np.ndarray, out: np.ndarray) -> None:
 Ends = tuple[float, float]
 
 BINS = 96
-"""Bins of a histogram, about: where values are quantized, a bin holds a whole number of steps."""
+"""Approximate number of bins of a histogram; a bin of quantized values spans a whole number of steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValueRange:
-    """Smallest and largest of x and y on one image; the shares are None where nothing is quantized."""
+    """Smallest and largest value of x and y on one image.
+
+    Attributes:
+        representable: Range of the variant's tensor; None, as the shares are, where it is float or per channel.
+    """
 
     reference: Ends
     variant: Ends
-    held: Ends | None
+    representable: Ends | None
     clipped_share: float | None
     unused_share: float | None
 
+    JSON_NAMES: ClassVar = {"representable": "held"}
+    JSON_ALSO: ClassVar = ("wasted_bits",)
+
     @property
     def wasted_bits(self) -> float | None:
+        """Bits that could be saved; None where nothing is quantized."""
         return None if self.unused_share is None else wasted_bits(self.unused_share)
 
 
@@ -241,17 +249,17 @@ class Histogram:
     variant: np.ndarray
 
 
-def unused_share(reached: Ends, held: Ends) -> float:
-    """Of what can be held, the part that is not reached; `reached` as `RangeSums` keeps it (low, high)."""
-    width = held[1] - held[0]
+def unused_share(reached: Ends, representable: Ends) -> float:
+    """Part of the representable range that is not reached, in [0, 1]."""
+    width = representable[1] - representable[0]
     if width <= 0:
         return 0.0
-    used = min(reached[1], held[1]) - max(reached[0], held[0])
+    used = min(reached[1], representable[1]) - max(reached[0], representable[0])
     return 1.0 - min(max(used / width, 0.0), 1.0)
 
 
 def wasted_bits(unused: float) -> float | None:
-    """None where nothing of the range is used: no number of bits would be too few."""
+    """Bits that could be saved; None where nothing of the range is used."""
     return math.log2(1.0 / (1.0 - unused)) if unused < 1.0 else None
 
 
@@ -261,26 +269,26 @@ def ends_of(values: np.ndarray) -> Ends:
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 
-def histogram(x: np.ndarray, y: np.ndarray, held: Ends | None, scale: float | None) -> Histogram:
+def histogram(x: np.ndarray, y: np.ndarray, representable: Ends | None, scale: float | None) -> Histogram:
     """Both over the same bins, which span the values and the range.
 
     With a scale, edges lie half-way between two steps: a bin then holds as many integers as its neighbour, and the
     variant's counts show no comb.
     """
     first, second = _finite(x), _finite(y)
-    edges = _edges([ends_of(first), ends_of(second), *([held] if held else [])], held, scale)
+    edges = _edges([ends_of(first), ends_of(second), *([representable] if representable else [])], representable, scale)
     bounds = float(edges[0]), float(edges[-1])
     counts = [np.histogram(values, len(edges) - 1, bounds)[0].astype(np.int64) for values in (first, second)]
     return Histogram(edges, *counts)
 
 
-def _edges(spans: list[Ends], held: Ends | None, scale: float | None) -> np.ndarray:
+def _edges(spans: list[Ends], representable: Ends | None, scale: float | None) -> np.ndarray:
     low, high = min(span[0] for span in spans), max(span[1] for span in spans)
-    if held is None or not scale:
+    if representable is None or not scale:
         widen = 0.0 if high > low else max(abs(low), 1.0) / 2
         return np.linspace(low - widen, high + widen, BINS + 1)
     width = scale * max(1, math.ceil((high - low) / scale / BINS))
-    anchor = held[0] - scale / 2
+    anchor = representable[0] - scale / 2
     below = max(0, math.ceil((anchor - low) / width))
     above = max(1, math.ceil((high + scale / 2 - anchor) / width - 1e-6))
     return anchor + width * np.arange(-below, above + 1)

@@ -4,34 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qviz.features.layer_error import CLIPPED, LayerErrors
+from qviz.features.layer_error import LayerErrors
+from qviz.features.layer_error.noise import NoiseBudget
+from qviz.features.layer_error.outliers import MAX_CLIPPED, end_sqnr_db, worst_variant
+from qviz.formatting import plural
+
+
+def verdict(result: LayerErrors | NoiseBudget) -> str:
+    """Where the variant loses most; or what other kernels change."""
+    if isinstance(result, NoiseBudget):
+        return " ".join(noise.sentence for noise in result.sets)
+    return layers_verdict({result.variant: result})
 
 
 def layers_verdict(results: Mapping[str, LayerErrors]) -> str:
-    """Where the worst variant loses most, by the fall of its cumulative SQNR or by what its quantizers clip."""
-    ends = {name: end for name, errors in results.items() if (end := _end(errors)) is not None}
-    if not ends:
+    """Where the worst variant loses most: the quantizer that clips most, else the largest fall of cumulative SQNR."""
+    name = worst_variant(results)
+    if name is None:
         return "No layer differs from the reference."
-    name = min(ends, key=lambda key: ends[key])
     layers = results[name].layers
-    said = f"{name} ends at {ends[name]:.0f} dB"
+    start = f"{name} ends at {end_sqnr_db(results[name]) or 0:.0f} dB"
     clipped = max(layers, key=lambda layer: layer.clipped_share or 0.0)
-    if (clipped.clipped_share or 0.0) > CLIPPED:
-        place = "the input quantizer" if clipped.order == layers[0].order else f"operator {clipped.order}"
+    if (clipped.clipped_share or 0.0) > MAX_CLIPPED:
+        where = "the input quantizer" if clipped.order == layers[0].order else f"operator {clipped.order}"
         clips = f"clips {clipped.clipped_share:.0%} of its values{over_images(results[name])}"
-        return f"{said}; {place} ({clipped.op_kind}) {clips}."
-    steepest = max(layers, key=lambda layer: layer.fall_db or 0.0)
-    if not steepest.fall_db:
-        return said + "."
-    return f"{said}; it falls most, by {steepest.fall_db:.0f} dB, at operator {steepest.order} ({steepest.op_kind})."
+        return f"{start}; {where} ({clipped.op_kind}) {clips}."
+    largest_fall = max(layers, key=lambda layer: layer.fall_db or 0.0)
+    if not largest_fall.fall_db:
+        return start + "."
+    fall = f"the largest fall, {largest_fall.fall_db:.0f} dB, is at operator {largest_fall.order}"
+    return f"{start}; {fall} ({largest_fall.op_kind})."
 
 
 def over_images(errors: LayerErrors) -> str:
-    """Other images, other shares: what a share was counted on."""
-    return f" on {errors.images} image{'' if errors.images == 1 else 's'}"
-
-
-def _end(errors: LayerErrors) -> float | None:
-    """The cumulative SQNR of the last layer that differs."""
-    known = [layer.cumulative_sqnr_db for layer in errors.layers if layer.cumulative_sqnr_db is not None]
-    return known[-1] if known else None
+    """` on 8 images`: a share differs from image to image, so its images are named."""
+    return f" on {plural(errors.images, 'image')}"

@@ -27,12 +27,11 @@ from qviz.features.rescuing.sets import (
     Sets,
     bytes_of,
     float_sets,
-    union,
     units_of,
     weights_of,
     work_of,
 )
-from qviz.features.what_if.sets import Orders
+from qviz.features.what_if.sets import Orders, thinned, union
 
 NEARLY = 0.9
 """A set with this share of the quality that all operators in float bring is built first."""
@@ -245,18 +244,15 @@ class Search:
 
     def _thin_out(self, sets: FloatSets, row: Tried) -> None:
         """Quantize parts of the set again while the result stays within the budget."""
-        tries, units = MAX_THINNINGS, [unit for unit in sets.by_worth() if unit <= set(row.candidate.kept_float)]
-        size = len(units) // 2
-        while size and tries > 0:
-            start = 0
-            while start < len(units) and tries > 0:
-                rest = units[:start] + units[start + size :]
-                tries -= 1
-                if rest and self._attempt(sets.candidate(union(rest)), "thinned").within:
-                    units = rest
-                else:
-                    start += size
-            size //= 2
+        tries = MAX_THINNINGS
+
+        def is_within(units: list[Orders]) -> bool:
+            nonlocal tries
+            tries -= 1
+            return bool(units) and self._attempt(sets.candidate(union(units)), "thinned").within
+
+        units = [unit for unit in sets.by_worth() if unit <= set(row.candidate.kept_float)]
+        units = thinned(units, is_within, lambda: tries > 0)
         if self.candidates.prefer != LATENCY:
             self._attempt(sets.candidate(sets.with_weights(union(units))), "weights")
 

@@ -1,25 +1,22 @@
-"""Which sets of operators to try in float, told by *what if float* on a variant that keeps nothing in float.
+"""Which sets of operators are worth keeping in float, found with *what if float* on a variant without any.
 
-Each unit (see `rescue_units`) is measured twice: alone in float, which tells what it brings back where all else is
-quantized, and alone quantized, which tells what it costs where all else is float. From both follow sets that grow
-greedily; with stretches of the network they are measured too, and those stay that no cheaper set matches.
+A unit is an operator with weights and the operators after it in the file up to the next one with weights (activation,
+addition, reshape): the smallest part that makes sense in float. Where a recipe quantizes weights only, it is the
+operator with weights alone. The cost of a unit in float is counted in bytes of its weights, or in multiplications.
+Operator indices are those of the float32 .tflite file.
 
-quality   mean of agreement and share of score (see `what_if`), in [0, 1]: of few images agreement alone is too coarse
+Each unit is measured twice: alone in float, for its gain where everything else is quantized, and alone quantized, for
+its harm where everything else is float. Both give sets that grow greedily. Contiguous stretches of units are measured
+as well. Sets that cost as much as a better one are dropped.
 
-What may stay float together, what it costs, and which sets of it are worth a look.
-
-A unit is an operator with weights and what follows it in the file up to the next one (activation, addition, reshape):
-the smallest part that makes sense in float. Where a recipe touches weights only, it is the operator with weights alone.
-Costs are of a unit in float instead of quantized: bytes of its weights, or multiplications that run in float. Orders
-are those of the float32 .tflite file.
+quality   mean of agreement and share of score (see `what_if`), in [0, 1]: on few images agreement alone is too coarse
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from qviz.context import Context
@@ -27,18 +24,14 @@ from qviz.detector import PAGE_SCORE
 from qviz.engine import Blob
 from qviz.features.building import Recipe
 from qviz.features.building.recipes import WEIGHTS_8
-from qviz.features.comparison.matching import Change
 from qviz.features.detection.models import LoadedModel
-from qviz.features.what_if import Measure, Tally
-from qviz.features.what_if.mixed import Counting
-from qviz.features.what_if.sets import Orders, with_conversions
+from qviz.features.what_if.measure import Measure, Tally
+from qviz.features.what_if.mixed import Matching
+from qviz.features.what_if.sets import Orders, greedy, pareto_front, stretches, union, with_conversions
 from qviz.structures import EncodedImage, Graph, Op, Settings, Tensor
 from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.tflite.paired_networks import paired_networks
 from qviz.tflite.scheme import WITHOUT_INT8
-
-WINDOWS = (2, 4, 8)
-"""Units that follow one another, tried together: an error that gathers over several is explained by none alone."""
 
 Units = Sequence[Orders]
 
@@ -91,45 +84,13 @@ def work_of(graph: Graph, unit: Iterable[int]) -> float:
     return total
 
 
-def lengths(count: int) -> list[int]:
-    """1, 2, 3, 4, 6, 8, 12, 16 and so on below `count`: each step up is a third to a half more."""
-    doubled = (1 << power for power in range(max(count, 1).bit_length()))
-    return sorted({length for step in doubled for length in (step, step * 3 // 2) if length < count})
-
-
-def stretches(units: Units) -> dict[str, list[Orders]]:
-    """Units that follow one another: from the start, up to the end, and windows in between."""
-    many = lengths(len(units))
-    windows = [
-        units[start : start + width]
-        for width in WINDOWS
-        for start in range(max(1, width // 2), len(units) - width, max(1, width // 2))
-    ]
-    return {
-        "prefix": [union(units[:length]) for length in many],
-        "suffix": [union(units[len(units) - length :]) for length in many],
-        "window": [union(window) for window in windows],
-    }
-
-
-def greedy(gains: Mapping[Orders, float], costs: Mapping[Orders, float]) -> list[Orders]:
-    """Sets that grow by the unit with the most gain for its cost; those that gain nothing are left out."""
-    ranked = [unit for unit in sorted(gains, key=lambda unit: -gains[unit] / max(costs[unit], 1.0)) if gains[unit] > 0]
-    return [union(islice(ranked, length)) for length in [*lengths(len(ranked)), len(ranked)] if length]
-
-
-def union(units: Iterable[Orders]) -> Orders:
-    """All operators of the units."""
-    return frozenset(order for unit in units for order in unit)
-
-
 SAMPLED_IMAGES = 24
-"""Images among which those are sought that lost most."""
-IMAGES = 6
-"""Images that sets are measured on."""
-AT_ONCE = 8
-"""Sets measured before somebody may cancel."""
-LEAST_GAIN = 0.02
+"""Images of which the most affected ones are chosen."""
+MEASURED_IMAGES = 6
+"""Images that sets are measured on: the most affected of the sample."""
+BATCH = 8
+"""Sets measured between two checks for cancellation."""
+MIN_GAIN = 0.02
 
 Costs = Callable[[Orders], float]
 
@@ -184,7 +145,7 @@ def float_sets(
     looking = _Looking(context, reference, variant, images)
     every = union(units)
     base, whole = looking.qualities([frozenset(), every])
-    if whole - base < LEAST_GAIN:
+    if whole - base < MIN_GAIN:
         return Sets(base=base, whole=whole)
     looking.total = 4 * len(units)
     alone = dict(zip(units, looking.qualities(units), strict=True))
@@ -199,16 +160,10 @@ def float_sets(
     for (orders, kind), quality in zip(named.items(), looking.qualities(list(named)), strict=True):
         found.append(Ranked(tuple(sorted(orders)), kind, costs(orders), quality))
     harm = tuple((min(unit), harms[unit]) for unit in units)
-    return Sets(_front(found, base), base, whole, harm)
-
-
-def _front(rows: Sequence[Ranked], base: float) -> tuple[Ranked, ...]:
-    """Those that promise more than all that cost as much or less."""
-    front: list[Ranked] = []
-    for row in sorted(rows, key=lambda row: (row.cost, -row.quality, len(row.orders))):
-        if row.quality > (front[-1].quality if front else base):
-            front.append(row)
-    return tuple(front)
+    front = pareto_front(
+        sorted(found, key=lambda row: len(row.orders)), lambda row: row.cost, lambda row: row.quality, base
+    )
+    return Sets(front, base, whole, harm)
 
 
 class _Looking:
@@ -221,10 +176,8 @@ class _Looking:
         variant: LoadedModel,
         images: Sequence[EncodedImage],
     ) -> None:
-        counting = Counting(PAGE_SCORE, 0.5, CANDIDATE_FLOOR)
-        self._measure = Measure(
-            context.engine, reference, variant, images[:SAMPLED_IMAGES], counting, lambda done, total: None
-        )
+        matching = Matching(PAGE_SCORE, 0.5, CANDIDATE_FLOOR)
+        self._measure = Measure(context.quiet(), reference, variant, images[:SAMPLED_IMAGES], matching)
         self._graph = variant.inspection.graph
         self._back: dict[int, set[int]] = {}
         for order, other in context.engine.submit(partners_job, *self._measure.models).result().items():
@@ -232,16 +185,16 @@ class _Looking:
         self._context = context
         context.progress.step("Finding layers worth keeping in float")
         self._measure([frozenset()])
-        self._hurt = _most_hurt(self._measure)
+        self._images = self._measure.most_affected(MEASURED_IMAGES, with_scores=True)
         self.done = self.total = 0
 
     def qualities(self, sets: Sequence[Orders]) -> list[float]:
         """One a set, in their order."""
         found: list[float] = []
-        for start in range(0, len(sets), AT_ONCE):
+        for start in range(0, len(sets), BATCH):
             self._context.check_cancelled()
-            some = [self._in_variant(orders) for orders in sets[start : start + AT_ONCE]]
-            found += [_quality(tally) for tally in self._measure(some, self._hurt)]
+            some = [self._in_variant(orders) for orders in sets[start : start + BATCH]]
+            found += [_quality(tally) for tally in self._measure(some, self._images)]
             self.done += len(some)
             self._context.progress.advance(self.done, max(self.total, self.done))
         return found
@@ -254,12 +207,3 @@ class _Looking:
 
 def _quality(tally: Tally) -> float:
     return tally.agreement if tally.score_share is None else (tally.agreement + tally.score_share) / 2
-
-
-def _most_hurt(measure: Measure) -> list[EncodedImage]:
-    def damage(image: EncodedImage) -> float:
-        outcome = measure.outcome(frozenset(), image)
-        lost = sum(kind not in (Change.KEPT, Change.SHIFTED) for kind in outcome.kinds)
-        return lost + sum(1 - share for share in outcome.shares)
-
-    return sorted(measure.images, key=lambda image: -damage(image))[:IMAGES]

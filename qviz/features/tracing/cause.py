@@ -1,25 +1,26 @@
-"""Why one operator takes an object's score down: experiments on that operator alone, everything before it FP32's.
+"""Why one operator lowers an object's score, found by experiments on that operator alone with FP32's values before it.
 
-The operator's error has two sides, told apart by running FP32's own operator on what the variant's operator reads
-(FP32's values, quantized), quantizing what it makes as the variant would, and going on with the variant from there:
-inside    if that gives back at least half of the score, the operator itself is at fault
+The operator's error has two sides. To separate them, FP32's own operator runs on the inputs of the variant's operator
+(FP32's values, quantized), its output is quantized as in the variant, and the variant continues from there:
+inside    if that restores at least half of the score, the operator itself is at fault
           bias       its bias differs from FP32's, by at least half of the energy of the operator's own error
-          weights    their SQNR lies far below the other layers' (by COARSE_DB and 3 robust deviations)
-          rounding   no more than its output's rounding is left (RMSE up to ORDINARY steps; rounding alone: .29)
+          weights    their SQNR is far below the other layers' (by COARSE_DB and 3 robust deviations)
+          rounding   only the rounding of its output is left (RMSE up to NORMAL_ROUNDING steps; rounding alone: .29)
           weights    their SQNR explains the operator's (within 10 dB)
-          kernel     what none of these explains
-inputs    else what it reads is at fault
-          input_range, clipping   most of that error's energy is beyond the range (of the image, of another tensor)
-          amplified  the error is AMPLIFIED_DB or more larger behind the operator, relative to the signal, than before
-          rounding   else: ordinary rounding that this score happens to hang on
-Where FP32's operator cannot be run so (a block, no partner), clipping and coarse weights are looked for and else
-`rounding` is said. SQNR in dB, higher is better; energies are mean squares in the tensor's unit.
+          kernel     none of these explains it
+inputs    else its inputs are at fault
+          input_range, clipping   most of that error's energy is out of range (of the image, of another tensor)
+          amplified  the error, relative to the signal, is AMPLIFIED_DB or more larger after the operator than before
+          rounding   else: normal rounding to which this score is sensitive
+Where FP32's operator cannot be run so (a block, no partner), clipping and coarse weights are checked; the cause is else
+`rounding`. SQNR in dB, higher is better; energies are mean squares in the tensor's unit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 import numpy as np
@@ -30,14 +31,31 @@ from qviz.structures import Tensor
 INSIDE: Final = 0.5
 """Share of the gain that FP32's operator must give back for the fault to lie inside the operator."""
 COARSE_DB: Final = 10.0
-ORDINARY: Final = 0.6
+NORMAL_ROUNDING: Final = 0.6
 AMPLIFIED_DB: Final = 6.0
 EXPLAINED_DB: Final = 10.0
 
 
+class Cause(StrEnum):
+    """Why an operator lowers a score."""
+
+    INPUT_RANGE = "input_range"
+    WEIGHTS = "weights"
+    CLIPPING = "clipping"
+    ROUNDING = "rounding"
+    BIAS = "bias"
+    AMPLIFIED = "amplified"
+    KERNEL = "kernel"
+
+    @property
+    def words(self) -> str:
+        """`input range`."""
+        return self.value.replace("_", " ")
+
+
 @dataclass(frozen=True, slots=True)
 class WeightFacts:
-    """SQNR of an operator's weights, the median of the network's layers, and from where on weights are coarse."""
+    """SQNR of an operator's weights, the median of the network's layers, and the limit below which they are coarse."""
 
     sqnr_db: float
     usual_db: float
@@ -70,8 +88,15 @@ class ReadTensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """One operator under test. exact: FP32's output; made: the variant's; floated: FP32's operator's on what it reads,
-    None where it cannot be run. repaired: the share of the gain that `floated` gives back. bias_error (channels,)."""
+    """One operator under test.
+
+    Attributes:
+        exact: FP32's output.
+        made: The variant's output.
+        floated: The output of FP32's operator for the variant's inputs; None where it cannot be run.
+        repaired: The share of the gain that `floated` restores.
+        bias_error: Returns (channels,).
+    """
 
     tensor: Tensor
     reads: tuple[ReadTensor, ...]
@@ -91,73 +116,88 @@ def range_sums(tensor: Tensor, exact: np.ndarray) -> RangeSums:
     return sums
 
 
-def cause_of(seen: Evidence) -> tuple[str, str]:
+def cause_of(evidence: Evidence) -> tuple[Cause, str]:
     """(cause, sentence)."""
-    if seen.floated is None:
-        return _without_experiment(seen)
-    return _inside(seen, seen.floated) if seen.repaired >= INSIDE else _inputs(seen, seen.floated)
+    if evidence.floated is None:
+        return _without_experiment(evidence)
+    return _inside(evidence, evidence.floated) if evidence.repaired >= INSIDE else _inputs(evidence, evidence.floated)
 
 
-def _inside(seen: Evidence, floated: np.ndarray) -> tuple[str, str]:
-    own = float(np.mean(np.square(floated - seen.made)))
-    bias = seen.bias_error()
+def _inside(evidence: Evidence, floated: np.ndarray) -> tuple[Cause, str]:
+    own = float(np.mean(np.square(floated - evidence.made)))
+    bias = evidence.bias_error()
     if bias is not None and own > 0 and float(np.mean(np.square(bias))) >= 0.5 * own:
-        return "bias", _bias_sentence(bias)
-    if seen.weights is not None and seen.weights.coarse:
-        return "weights", _weight_sentence(seen.weights)
-    steps = _steps(seen.tensor, own)
-    if steps is not None and steps <= ORDINARY:
-        return "rounding", f"Only its output's rounding is left ({steps:.2f} steps RMSE); this score hangs on it."
-    made_db = sqnr_db(floated, seen.made)
-    if seen.weights is not None and made_db is not None and made_db >= seen.weights.sqnr_db - EXPLAINED_DB:
-        return "weights", f"The quantization of its weights ({seen.weights.sqnr_db:.1f} dB) makes its error."
+        return Cause.BIAS, _bias_sentence(bias)
+    if evidence.weights is not None and evidence.weights.coarse:
+        return Cause.WEIGHTS, _weight_sentence(evidence.weights)
+    steps = _steps(evidence.tensor, own)
+    if steps is not None and steps <= NORMAL_ROUNDING:
+        return (
+            Cause.ROUNDING,
+            f"Only normal rounding of its output ({steps:.2f} steps RMSE); this score is sensitive to it.",
+        )
+    made_db = sqnr_db(floated, evidence.made)
+    if evidence.weights is not None and made_db is not None and made_db >= evidence.weights.sqnr_db - EXPLAINED_DB:
+        return (
+            Cause.WEIGHTS,
+            f"Quantization of its weights ({evidence.weights.sqnr_db:.1f} dB) causes its error.",
+        )
     size = f"{steps:.1f} steps RMSE" if steps is not None else f"{made_db or 0:.1f} dB"
-    return "kernel", f"Its kernel errs by more than rounding, weights and bias explain ({size})."
+    return Cause.KERNEL, f"Its kernel has a larger error than rounding, weights and bias explain ({size})."
 
 
-def _inputs(seen: Evidence, floated: np.ndarray) -> tuple[str, str]:
-    clipping = [read for read in seen.reads if read.clips_most]
+def _inputs(evidence: Evidence, floated: np.ndarray) -> tuple[Cause, str]:
+    clipping = [read for read in evidence.reads if read.clips_most]
     if clipping:
         read = max(clipping, key=lambda one: one.ranges.clipping / max(float(np.mean(np.square(one.exact))), 1e-30))
         return clipped(read)
-    before = min((db for read in seen.reads if (db := sqnr_db(read.exact, read.entering)) is not None), default=None)
-    behind = sqnr_db(seen.exact, floated)
+    before = min(
+        (db for read in evidence.reads if (db := sqnr_db(read.exact, read.entering)) is not None), default=None
+    )
+    behind = sqnr_db(evidence.exact, floated)
     if before is not None and behind is not None and before - behind >= AMPLIFIED_DB:
         return (
-            "amplified",
-            f"It amplifies the rounding of what it reads: {before:.1f} dB before, {behind:.1f} behind.",
+            Cause.AMPLIFIED,
+            f"It amplifies the rounding of its input: {before:.1f} dB before, {behind:.1f} dB after.",
         )
-    said = "" if before is None else f" ({before:.1f} dB)"
-    return "rounding", f"Ordinary rounding of what it reads{said}; this score hangs on it."
+    size = "" if before is None else f" ({before:.1f} dB)"
+    return Cause.ROUNDING, f"Normal rounding of its input{size}; this score is sensitive to it."
 
 
-def _without_experiment(seen: Evidence) -> tuple[str, str]:
-    clipping = next((read for read in seen.reads if read.clips_most), None)
+def _without_experiment(evidence: Evidence) -> tuple[Cause, str]:
+    clipping = next((read for read in evidence.reads if read.clips_most), None)
     if clipping is not None:
         return clipped(clipping)
-    if seen.weights is not None and seen.weights.coarse:
-        return "weights", _weight_sentence(seen.weights)
-    return "rounding", "What it adds cannot be told apart, as FP32's operator cannot be run on what it reads."
+    if evidence.weights is not None and evidence.weights.coarse:
+        return Cause.WEIGHTS, _weight_sentence(evidence.weights)
+    return Cause.ROUNDING, "Its own error cannot be separated: FP32's operator cannot run on its inputs."
 
 
-def clipped(read: ReadTensor, where: str = "What it reads") -> tuple[str, str]:
+def clipped(read: ReadTensor, where: str = "Its input") -> tuple[Cause, str]:
     """(cause, sentence) of a tensor whose range is too small."""
     sums, quantization = read.ranges, read.tensor.quantization
     assert quantization is not None, "only what is quantized clips"
     low, high = quantization.real_range(read.tensor.dtype)
     share = _percent(sums.share() or 0.0)
-    held, spanned = f"[{_number(low)}, {_number(high)}]", f"[{_number(sums.low)}, {_number(sums.high)}]"
+    range_text, spanned = f"[{_number(low)}, {_number(high)}]", f"[{_number(sums.low)}, {_number(sums.high)}]"
     if read.of_image:
-        told = f"The input quantizer covers {held}; this image spans {spanned}: {share} of its values are clipped."
-        return "input_range", told
-    return "clipping", f"{where} can hold {held}; FP32's values span {spanned}: {share} of them are clipped."
+        return (
+            Cause.INPUT_RANGE,
+            f"The input quantizer covers {range_text}; this image spans {spanned}: {share} of its values are clipped.",
+        )
+    return (
+        Cause.CLIPPING,
+        f"{where} covers {range_text}; FP32's values span {spanned}: {share} of them are clipped.",
+    )
 
 
 def _bias_sentence(error: np.ndarray) -> str:
     worst = int(np.argmax(np.abs(error)))
     off = int(np.count_nonzero(np.abs(error) > 0.5 * np.abs(error[worst])))
     size = _number(float(error[worst]))
-    return f"Its bias is not FP32's: off by {size} in channel {worst}, about as much in {off} of {error.size} channels."
+    return (
+        f"Its bias differs from FP32's by {size} in channel {worst}, similarly in {off} of {error.size} channels."
+    )
 
 
 def _weight_sentence(facts: WeightFacts) -> str:

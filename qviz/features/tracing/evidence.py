@@ -1,11 +1,9 @@
-"""What is known of one operator of a trace: its tensors, its errors on this image, the experiment of `trace_cause`.
+"""What is known about one operator of a trace: its tensors, its errors on this image, and the experiment of `cause`.
 
-Weights and biases of a variant's operators against FP32's, in one worker.
-
-Weights are coarse where their SQNR (dB, higher is better) lies below the median of the network's layers by COARSE_DB
-and by 3 robust standard deviations (1.4826 times the median absolute deviation). An int32 bias stands for
-scale of the input * scale of the weights (one a channel) * integer: that is what the kernels add, whatever scale the
-file notes for it.
+Weights are coarse where their SQNR (dB, higher is better) is below the median of the network's layers by COARSE_DB and
+by 3 robust standard deviations (1.4826 times the median absolute deviation). The real value of an int32 bias is the
+integer times the scale of the input times the scale of the weights (one per channel): kernels add that, whatever scale
+the file notes for it.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from functools import partial
 import numpy as np
 
 from qviz.engine import Blob
+from qviz.features.layer_error.partial_head import Tensors
 from qviz.features.layer_error.tensor_error import sqnr_db
 from qviz.features.tracing.cause import COARSE_DB, Evidence, ReadTensor, WeightFacts, range_sums
 from qviz.features.tracing.takeover import Takeover
@@ -29,23 +28,23 @@ BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_C
 
 
 class OperatorConstants:
-    """Those of two networks; files are read only where a bias is asked for."""
+    """Weights and biases of two networks. Files are read only when a bias is requested."""
 
     def __init__(self, networks: PairedNetworks, blobs: tuple[Blob, Blob]) -> None:
         self._networks, self._blobs = networks, blobs
         self._weights = _weight_sqnrs(networks)
-        found = np.array(list(self._weights.values()) or [0.0])
-        self._usual = float(np.median(found))
-        deviation = 1.4826 * float(np.median(np.abs(found - self._usual)))
-        self._coarse = self._usual - max(COARSE_DB, 3 * deviation)
+        values = np.array(list(self._weights.values()) or [0.0])
+        self._median = float(np.median(values))
+        deviation = 1.4826 * float(np.median(np.abs(values - self._median)))
+        self._coarse = self._median - max(COARSE_DB, 3 * deviation)
 
     def weights(self, op: Op) -> WeightFacts | None:
         """None where the operator has none, or they equal FP32's."""
-        found = self._weights.get(op.order)
-        return None if found is None else WeightFacts(found, self._usual, self._coarse)
+        value = self._weights.get(op.order)
+        return None if value is None else WeightFacts(value, self._median, self._coarse)
 
     def bias_error(self, op: Op) -> np.ndarray | None:
-        """(channels,) real values, the variant's minus FP32's; None where either has none, or FP32 keeps it apart."""
+        """(channels,) real values, the variant's minus FP32's; None where one has none, or FP32 adds it separately."""
         pair = self._networks.pair_of.get(op.order)
         if pair is None or op.kind not in BIAS:
             return None
@@ -68,7 +67,7 @@ class OperatorConstants:
 
 
 def _product_scale(graph: Graph, op: Op, bias: Tensor) -> np.ndarray | float:
-    """Of one unit of an integer bias: (channels,) or one."""
+    """Real value of one unit of an integer bias: (channels,) or a single number."""
     if bias.dtype not in ("int32", "int64"):
         return 1.0
     read, weights = (graph.tensors[index].quantization for index in _data_and_weights(op))
@@ -78,26 +77,23 @@ def _product_scale(graph: Graph, op: Op, bias: Tensor) -> np.ndarray | float:
 
 
 def _data_and_weights(op: Op) -> tuple[int, int]:
-    places = (2, 1) if op.kind == "TRANSPOSE_CONV" else (0, 1)
-    first, second = (op.inputs[place] for place in places)
+    positions = (2, 1) if op.kind == "TRANSPOSE_CONV" else (0, 1)
+    first, second = (op.inputs[position] for position in positions)
     assert first is not None and second is not None, "an operator with a bias reads data and weights"
     return first, second
 
 
 def _weight_sqnrs(networks: PairedNetworks) -> Mapping[int, float]:
     """order -> SQNR of the weights, where they differ from the partner's and have its shape."""
-    found = {}
+    values = {}
     for order, pair in networks.pair_of.items():
         first = networks.reference_weights.get(pair.reference_order)
         second = networks.variant_weights.get(order)
         if first is None or second is None or first.shape != second.shape:
             continue
         if networks.variant.graph.ops[order].kind not in CONVERSIONS and (value := sqnr_db(first, second)) is not None:
-            found[order] = value
-    return found
-
-
-Tensors = Mapping[int, np.ndarray]
+            values[order] = value
+    return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +107,12 @@ class Symptoms:
 
 
 class Examiner:
-    """Looks at the operators of a `Takeover`. runs: FP32's tensors and the variant's own; score: of the wanted ones."""
+    """Examines the operators of a `Takeover`.
+
+    Args:
+        runs: FP32's tensors and the variant's own.
+        score: The object's score from the requested tensors.
+    """
 
     def __init__(
         self,
@@ -123,7 +124,7 @@ class Examiner:
     ) -> None:
         self.graph, self.takeover = networks.variant.graph, takeover
         self._networks, self._constants, self._score = networks, constants, score
-        self._truth, self._own = runs
+        self._exact, self._own = runs
         self._steps = networks.variant.steps
         self._alone = {step.orders[0]: i for i, step in enumerate(networks.reference.steps) if not step.block}
 
@@ -138,7 +139,7 @@ class Examiner:
 
     def reads(self, cut: int) -> list[ReadTensor]:
         """The tensors that its step reads and that have a partner."""
-        return [found for index in self.inputs(cut) if (found := self.read(index)) is not None]
+        return [read for index in self.inputs(cut) if (read := self.read(index)) is not None]
 
     def read(self, index: int) -> ReadTensor | None:
         """A tensor as it enters."""
@@ -149,11 +150,11 @@ class Examiner:
         return ReadTensor(tensor, exact, self._real(index), of_image)
 
     def evidence(self, cut: int, before: float, gain: float) -> Evidence:
-        """The experiment. before: the score at this cut."""
+        """The experiment of `cause`. before: the score at this cut."""
         op = self.op(cut)
         output = op.outputs[0]
         tensor, exact = self.graph.tensors[output], self.takeover.real(output)
-        made = as_real(self.takeover.made(cut)[output], tensor)
+        made = as_real(self.takeover.step_outputs(cut)[output], tensor)
         floated = self._floated(cut, op) if exact is not None else None
         repaired = 0.0
         if floated is not None and gain > 0:
@@ -161,15 +162,21 @@ class Examiner:
             given = {output: as_variant(floated, tensor)}
             repaired = (self._score(self.takeover.continued(cut + 1, given)) - before) / gain
         return Evidence(
-            tensor, tuple(self.reads(cut)), made if exact is None else exact, made, floated, repaired,
-            self._constants.weights(op), partial(self._constants.bias_error, op),
-        )  # fmt: skip
+            tensor=tensor,
+            reads=tuple(self.reads(cut)),
+            exact=made if exact is None else exact,
+            made=made,
+            floated=floated,
+            repaired=repaired,
+            weights=self._constants.weights(op),
+            bias_error=partial(self._constants.bias_error, op),
+        )
 
     def symptoms(self, cut: int) -> Symptoms:
         """Of the operator's first output."""
         output = self.op(cut).outputs[0]
         exact, tensor = self.takeover.real(output), self.graph.tensors[output]
-        made = self.takeover.made(cut).get(output)
+        made = self.takeover.step_outputs(cut).get(output)
         if exact is None or made is None:
             return Symptoms(None, None, None, None)
         local = sqnr_db(exact, as_real(made, tensor))
@@ -187,7 +194,7 @@ class Examiner:
         return None if exact is None else sqnr_db(exact, as_real(self._own[index], self.graph.tensors[index]))
 
     def _floated(self, cut: int, op: Op) -> np.ndarray | None:
-        """What FP32's operator makes of what this one reads; None where it reads anything else, or is no one step."""
+        """Output of FP32's operator for the inputs of this one; None where inputs differ or it is not a single step."""
         inputs = self.inputs(cut)
         if self._steps[self.takeover.steps[cut]].block or len(op.outputs) != 1:
             return None
@@ -197,11 +204,11 @@ class Examiner:
         step = None if pair is None else self._alone.get(pair.reference_order)
         if pair is None or step is None:
             return None
-        theirs = self._networks.reference.steps[step]
-        fed = {partner: self._real(t) for t in inputs if (partner := self._networks.partners.get(t)) is not None}
-        if pair.reference_tensor not in theirs.outputs or not set(theirs.inputs) <= set(fed):
-            return None  # FP32 computes what is fused here in several operators, or from something else
-        shaped = {t: fed[t].reshape(self._truth[t].shape) for t in theirs.inputs}
+        exact_step = self._networks.reference.steps[step]
+        inputs_of = {partner: self._real(t) for t in inputs if (partner := self._networks.partners.get(t)) is not None}
+        if pair.reference_tensor not in exact_step.outputs or not set(exact_step.inputs) <= set(inputs_of):
+            return None  # FP32 computes in several operators what is fused here, or from other inputs
+        shaped = {t: inputs_of[t].reshape(self._exact[t].shape) for t in exact_step.inputs}
         return self._networks.reference.run_step(step, shaped)[pair.reference_tensor]
 
     def _real(self, index: int) -> np.ndarray:

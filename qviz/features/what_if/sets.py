@@ -1,23 +1,26 @@
-"""Which sets of operators are worth trying in float, and how the smallest that suffice are found.
+"""Sets of operators to run in float: which ones are worth trying, and searches for a small one.
 
-A set is a frozenset of orders (operators of the variant, from 0). The file's order is an order of execution, so a
-prefix 0..k is all that can reach a point, a suffix k..n all that follows it.
+A set is a frozenset of operator indices of the variant, from 0. The order of the file is an order of execution, so a
+prefix 0..k is everything that can influence a point and a suffix k..n everything after it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice, pairwise
+from typing import TypeVar
 
 from qviz.structures import Graph
 
 Orders = frozenset[int]
-Reaches = Callable[[Orders], bool]
+T = TypeVar("T")
 
-BLOCKS = 12
-ENDS = 6
-"""Prefixes, and suffixes, tried whatever the search does."""
+MAX_BLOCKS = 12
+CUTS = 6
+"""Prefixes, and suffixes, that are measured independent of the search."""
+WINDOWS = (2, 4, 8)
+"""Numbers of consecutive units that are tried together: an error that accumulates over several has no single cause."""
 
 
 def with_conversions(graph: Graph, orders: Orders) -> Orders:
@@ -30,9 +33,9 @@ def with_conversions(graph: Graph, orders: Orders) -> Orders:
 
 
 def blocks(graph: Graph) -> list[Orders]:
-    """The operators in up to about `BLOCKS` stretches, cut where the whole network passes through one tensor."""
+    """The operators in up to about `MAX_BLOCKS` stretches, cut where the whole network passes through one tensor."""
     count = len(graph.ops)
-    longest = max(1, math.ceil(count / BLOCKS))
+    longest = max(1, math.ceil(count / MAX_BLOCKS))
     cuts = [0]
     for point in (*_narrow(graph), count):
         while point - cuts[-1] > 2 * longest:  # no narrow point far and wide
@@ -62,25 +65,69 @@ def _narrow(graph: Graph) -> list[int]:
 
 def ends(orders: Sequence[int]) -> tuple[list[Orders], list[Orders]]:
     """(prefixes, suffixes) of evenly growing length, neither empty nor whole."""
-    cuts = sorted({round(len(orders) * part / (ENDS + 1)) for part in range(1, ENDS + 1)} - {0, len(orders)})
+    cuts = sorted({round(len(orders) * part / (CUTS + 1)) for part in range(1, CUTS + 1)} - {0, len(orders)})
     return [frozenset(orders[:cut]) for cut in cuts], [frozenset(orders[cut:]) for cut in cuts]
 
 
-def smallest(orders: Sequence[int], reaches: Reaches, trials: int) -> Orders:
-    """A small set that reaches the goal, where all of `orders` do.
+def union(units: Iterable[Orders]) -> Orders:
+    """All operators of the units."""
+    return frozenset(order for unit in units for order in unit)
 
-    The shorter of two stretches (shortest prefix less what its start does not need, shortest suffix less its end), from
-    which halves, quarters and so on are left out while the rest still reaches. At most about `trials` sets are tried.
+
+def lengths(count: int) -> list[int]:
+    """1, 2, 3, 4, 6, 8, 12, 16, ... below `count`: each is a third to a half larger than the one before."""
+    doubled = (1 << power for power in range(max(count, 1).bit_length()))
+    return sorted({length for step in doubled for length in (step, step * 3 // 2) if length < count})
+
+
+def stretches(units: Sequence[Orders]) -> dict[str, list[Orders]]:
+    """Consecutive units: from the start, up to the end, and windows in between."""
+    sizes = lengths(len(units))
+    windows = [
+        units[start : start + width]
+        for width in WINDOWS
+        for start in range(max(1, width // 2), len(units) - width, max(1, width // 2))
+    ]
+    return {
+        "prefix": [union(units[:length]) for length in sizes],
+        "suffix": [union(units[len(units) - length :]) for length in sizes],
+        "window": [union(window) for window in windows],
+    }
+
+
+def greedy(gains: Mapping[Orders, float], costs: Mapping[Orders, float]) -> list[Orders]:
+    """Sets that grow by the unit with the largest gain per cost; units without gain are left out."""
+    ranked = [unit for unit in sorted(gains, key=lambda unit: -gains[unit] / max(costs[unit], 1.0)) if gains[unit] > 0]
+    return [union(islice(ranked, length)) for length in [*lengths(len(ranked)), len(ranked)] if length]
+
+
+def pareto_front(
+    rows: Iterable[T], cost: Callable[[T], float], quality: Callable[[T], float], minimum: float
+) -> tuple[T, ...]:
+    """The rows, by cost, whose quality is above `minimum` and above that of every row that costs as much or less."""
+    front: list[T] = []
+    for row in sorted(rows, key=lambda row: (cost(row), -quality(row))):
+        if quality(row) > (quality(front[-1]) if front else minimum):
+            front.append(row)
+    return tuple(front)
+
+
+def smallest(orders: Sequence[int], reaches: Callable[[Orders], bool], trials: int) -> Orders:
+    """A small subset that reaches a goal, given that all of `orders` do.
+
+    The shorter of two stretches (the shortest prefix without the part of its start that is not needed, and the same
+    from the end) is thinned out. About `trials` sets are tried at most.
     """
-    left = [trials]
+    left = trials
 
-    def tried(found: Sequence[int]) -> bool:
-        left[0] -= 1
-        return reaches(frozenset(found))
+    def attempt(subset: Sequence[int]) -> bool:
+        nonlocal left
+        left -= bool(subset)
+        return bool(subset) and reaches(frozenset(subset))
 
-    front = _trimmed_start(_shortest_prefix(list(orders), tried), tried)
-    back = list(reversed(_trimmed_start(_shortest_prefix(list(reversed(orders)), tried), tried)))
-    return frozenset(_thinned(min(front, back, key=len), tried, left))
+    front = _without_start(_shortest_prefix(list(orders), attempt), attempt)
+    back = list(reversed(_without_start(_shortest_prefix(list(reversed(orders)), attempt), attempt)))
+    return frozenset(thinned(min(front, back, key=len), attempt, lambda: left > 0))
 
 
 def _shortest_prefix(orders: list[int], reaches: Callable[[Sequence[int]], bool]) -> list[int]:
@@ -91,7 +138,7 @@ def _shortest_prefix(orders: list[int], reaches: Callable[[Sequence[int]], bool]
     return orders[:high]
 
 
-def _trimmed_start(orders: list[int], reaches: Callable[[Sequence[int]], bool]) -> list[int]:
+def _without_start(orders: list[int], reaches: Callable[[Sequence[int]], bool]) -> list[int]:
     low, high = 0, len(orders) - 1
     while low < high:
         middle = (low + high + 1) // 2
@@ -99,15 +146,21 @@ def _trimmed_start(orders: list[int], reaches: Callable[[Sequence[int]], bool]) 
     return orders[low:]
 
 
-def _thinned(orders: list[int], reaches: Callable[[Sequence[int]], bool], left: list[int]) -> list[int]:
-    size = len(orders) // 2
-    while size and left[0] > 0:
+def thinned(parts: list[T], suffices: Callable[[list[T]], bool], goes_on: Callable[[], bool]) -> list[T]:
+    """Leave out halves, quarters and so on of the parts, as long as the rest suffices.
+
+    Args:
+        suffices: Whether these parts are enough; also called with an empty list.
+        goes_on: Whether to try another set.
+    """
+    size = len(parts) // 2
+    while size and goes_on():
         start = 0
-        while start < len(orders) and left[0] > 0:
-            rest = orders[:start] + orders[start + size :]
-            if rest and reaches(rest):
-                orders = rest
+        while start < len(parts) and goes_on():
+            rest = parts[:start] + parts[start + size :]
+            if suffices(rest):
+                parts = rest
             else:
                 start += size
         size //= 2
-    return orders
+    return parts

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from qviz.features.layer_error import Outliers, outliers
-from qviz.features.layer_error.graph import METRICS, error_graph
+from qviz.features.layer_error.graph import error_graph
+from qviz.features.layer_error.metrics import LOCAL
+from qviz.features.layer_error.outliers import Outliers, outliers
 from qviz.tflite.schema import read_graph
 from tests.conftest import Sample
 from tests.features.layer_error.test_outliers import layer
@@ -18,12 +19,12 @@ def test_a_block_shows_its_worst_layer(sample: Sample) -> None:
     found = error_graph(read, layers, outliers(layers))
     block = found.node_of(10)
     assert block is not None and block.orders == tuple(range(8, 15)) and block.folded
-    assert (block.name, block.worst, block.worst_db) == ("expanded_conv_2", 10, 30.0)
+    assert (block.name, block.worst, block.worst_value) == ("expanded_conv_2", 10, 30.0)
     assert block.kinds.startswith("2 Conv, DwConv") and block.layers == 7
-    by_local = error_graph(read, layers, NONE, METRICS[1]).node_of(10)
+    by_local = error_graph(read, layers, NONE, LOCAL).node_of(10)
     assert by_local is not None and by_local.worst == 14
     end = found.node_of(157)
-    assert end is not None and (end.worst, end.worst_db, end.layers) == (None, None, 0)
+    assert end is not None and (end.worst, end.worst_value, end.layers) == (None, None, 0)
     assert found.node_of(1000) is None and found.node_of(None) is None
 
 

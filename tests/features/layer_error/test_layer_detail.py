@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.datasets.images import read_image
 from qviz.engine import LocalEngine
 from qviz.errors import ImageError, ModelError
 from qviz.features.detection.models import LoadedModel
-from qviz.features.layer_error.detail import LayerDetail, layer_detail
+from qviz.features.layer_error.detail import LayerDetail, start_layer_detail
 from qviz.features.layer_error.figures import MAX_CELLS, channel_errors, channel_sqnr_db, error_map, map_axes
 from qviz.features.layer_error.tensor_error import BINS, histogram, unused_share, wasted_bits
 from qviz.structures import EncodedImage, Image
@@ -42,7 +43,7 @@ def networks(loaded: Models) -> PairedNetworks:
 
 
 def detail_of(engine: LocalEngine, loaded: Models, name: str, image: EncodedImage, order: int) -> LayerDetail:
-    return layer_detail(engine, loaded["float32"], loaded[name], image, order)
+    return start_layer_detail(Context(engine), loaded["float32"], loaded[name], image, order).result()
 
 
 def order_of(networks: PairedNetworks, kind: str, nth: int = 0) -> int:
@@ -67,7 +68,7 @@ def test_a_layer_is_what_plain_numpy_says(
     assert found.values.reference == pytest.approx((x.min(), x.max()))
     assert found.values.variant == pytest.approx((y.min(), y.max()), rel=1e-6)
     low, high = scale * (-128 - zero), scale * (127 - zero)
-    assert found.values.held == pytest.approx((low, high))
+    assert found.values.representable == pytest.approx((low, high))
     outside = (x < low - scale / 2) | (x > high + scale / 2)
     assert found.values.clipped_share == pytest.approx(outside.mean())
     used = (min(x.max(), high) - max(x.min(), low)) / (high - low)
@@ -112,7 +113,7 @@ def test_the_wrong_range_clips_half_of_the_input(engine: LocalEngine, loaded: Mo
     assert found.layer.op_kind == "QUANTIZE"
     assert (found.layer.reference_order, found.layer.reference_op_kind) == (None, None)
     assert found.values.clipped_share is not None and 0.4 < found.values.clipped_share < 0.7
-    assert found.values.held == pytest.approx((0, 1))
+    assert found.values.representable == pytest.approx((0, 1))
     assert found.values.reference == pytest.approx((-1, 1))
     assert found.values.wasted_bits == 0
     assert found.cause.startswith("Clipping:")
@@ -141,7 +142,7 @@ def test_a_float_activation_has_no_range(engine: LocalEngine, loaded: Models, im
     first = {"float16": 182, "dynamic_range": 0}[name]
     found = detail_of(engine, loaded, name, image, first + 3)
     assert found.layer.op_kind == "CONV_2D"
-    assert (found.values.held, found.values.clipped_share, found.values.wasted_bits) == (None, None, None)
+    assert (found.values.representable, found.values.clipped_share, found.values.wasted_bits) == (None, None, None)
     assert len(found.histogram.reference) == BINS
     assert found.weights is not None and found.weights.axis == 0
     assert found.weights.dtype == {"float16": "float16", "dynamic_range": "int8"}[name]
@@ -166,7 +167,7 @@ def test_a_letterboxed_map_lies_where_the_image_is(
     variant = loaded[NAME]
     settings = replace(variant.settings, resize="letterbox")
     boxed = replace(variant, inspection=replace(variant.inspection, settings=settings))
-    found = layer_detail(engine, loaded["float32"], boxed, image, order_of(networks, "CONV_2D"))
+    found = start_layer_detail(Context(engine), loaded["float32"], boxed, image, order_of(networks, "CONV_2D")).result()
     assert found.map is not None
     width, height = picture.width, picture.height
     bar = (width - height) / 2  # above and below, in pixels of the image; a pixel of the input is about two of them
@@ -181,15 +182,15 @@ def test_what_is_no_layer_is_refused(
     engine: LocalEngine, loaded: Models, networks: PairedNetworks, image: EncodedImage
 ) -> None:
     back = next(op.order for op in networks.variant.graph.ops if op.kind == "DEQUANTIZE")
-    with pytest.raises(ModelError, match=rf"Operator {back} \(DEQUANTIZE\) is no layer .*qviz layers"):
+    with pytest.raises(ModelError, match=rf"Operator {back} \(DEQUANTIZE\) is not a layer .*qviz layers"):
         detail_of(engine, loaded, NAME, image, back)
-    with pytest.raises(ModelError, match="Operator 9999 is no layer"):
+    with pytest.raises(ModelError, match="Operator 9999 is not a layer"):
         detail_of(engine, loaded, NAME, image, 9999)
     with pytest.raises(ImageError, match=r"bad\.jpg"):
         detail_of(engine, loaded, NAME, EncodedImage("bad.jpg", b"no image"), 0)
     by_tensorflow = replace(loaded[NAME], inspection=replace(loaded[NAME].inspection, decoder=TENSORFLOW))
     with pytest.raises(ModelError, match="has no layers to read"):
-        layer_detail(engine, loaded["float32"], by_tensorflow, image, 0)
+        start_layer_detail(Context(engine), loaded["float32"], by_tensorflow, image, 0).result()
 
 
 RANGES = [

@@ -8,16 +8,18 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.datasets.images import read_image
 from qviz.engine import LocalEngine
 from qviz.errors import ImageError
-from qviz.features.comparison.text import layers_verdict
-from qviz.features.detection.detect import AHEAD
+from qviz.features.detection.inference import AHEAD
 from qviz.features.detection.models import LoadedModel
-from qviz.features.layer_error import LayerErrors, layer_errors
+from qviz.features.layer_error import LayerErrors, layers
 from qviz.features.layer_error.stream import sums_of_image
 from qviz.features.layer_error.tensor_error import sqnr_db
+from qviz.features.layer_error.text import layers_verdict
+from qviz.progress import Advance
 from qviz.structures import EncodedImage, Op
 from qviz.tflite.paired_networks import PairedNetworks, as_real
 from tests.conftest import Sample
@@ -31,7 +33,7 @@ def images(sample: Sample) -> list[EncodedImage]:
 
 
 def errors(engine: LocalEngine, loaded: Models, name: str, images: list[EncodedImage], fed: str) -> LayerErrors:
-    return layer_errors(engine, loaded["float32"], loaded[name], images, fed)
+    return layers(Context(engine), loaded["float32"], loaded[name], images, local_inputs=fed)
 
 
 def test_the_wrong_range_is_at_the_input(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> None:
@@ -132,28 +134,33 @@ def energy(x: np.ndarray, y: np.ndarray) -> float:
 def test_images_are_read_as_they_are_needed(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> None:
     read, seen = 0, []
 
-    def many() -> Iterator[EncodedImage]:
-        nonlocal read
-        for _ in range(20):
-            read += 1
-            yield EncodedImage("bad.jpg", b"no image") if read % 4 else images[0]
+    class Many:
+        def __len__(self) -> int:
+            return 20
+
+        def __iter__(self) -> Iterator[EncodedImage]:
+            nonlocal read
+            for _ in range(len(self)):
+                read += 1
+                yield EncodedImage("bad.jpg", b"no image") if read % 4 else images[0]
 
     def look(done: int, total: int) -> None:
         seen.append((read - done, total))
 
-    found = layer_errors(engine, loaded["float32"], loaded["float32"], many(), "reference", look, 20)
+    context = Context(engine, progress=Advance(look))
+    found = layers(context, loaded["float32"], loaded["float32"], Many())
     assert (found.images, len(found.skipped)) == (5, 15)
     assert max(ahead for ahead, _ in seen) <= AHEAD * engine.workers + 1
     assert {total for _, total in seen} == {20}
 
 
 def test_the_range_that_is_not_used(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> None:
-    layers = errors(engine, loaded, "int8", images, "reference").layers
-    known = [layer.unused_share for layer in layers if layer.unused_share is not None]
+    rows = errors(engine, loaded, "int8", images, "reference").layers
+    known = [layer.unused_share for layer in rows if layer.unused_share is not None]
     assert len(known) > 100
     assert all(0 <= share <= 1 for share in known)
     # the calibration saw more than two photographs; and the input spans its whole range
-    assert layers[0].unused_share == pytest.approx(0, abs=0.02)
+    assert rows[0].unused_share == pytest.approx(0, abs=0.02)
     assert any(share > 0.1 for share in known)
     assert {layer.unused_share for layer in errors(engine, loaded, "float16", images, "reference").layers} == {None}
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from qviz.errors import SettingsError
-from qviz.features.layer_error.model_explorer import METRICS, node_data, node_data_json
+from qviz.features.layer_error.model_explorer import FIELDS, node_data, node_data_json
 from tests.features.layer_error.test_outliers import errors, layer
 
 ERRORS = errors(layer(0, 41.23456789), layer(7, 12.5), layer(9, None))
@@ -27,7 +27,7 @@ def test_the_gradient_spans_all_values_and_the_bad_end_is_red() -> None:
     assert all(len(item["bgColor"]) == 7 and int(item["bgColor"][1:], 16) >= 0 for item in low_is_bad)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", FIELDS)
 def test_every_metric_is_a_figure_of_a_layer(metric: str) -> None:
     data = json.loads(node_data_json(ERRORS, metric))
     assert all(isinstance(row["value"], float) for row in data["results"].values())

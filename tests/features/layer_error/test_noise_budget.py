@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.datasets.images import read_image
 from qviz.engine import LocalEngine
 from qviz.errors import ImageError
 from qviz.features.detection.models import LoadedModel
-from qviz.features.layer_error.noise import FEW, Difference, KernelNoise, KernelSets, noise_budget
+from qviz.features.layer_error.noise import MAX_IMAGES, Difference, KernelNoise, KernelSets, noise_budget
 from qviz.structures import EncodedImage
 from qviz.tflite.inputs import fill, input_spec
 from qviz.tflite.runner import Runner
@@ -30,7 +31,7 @@ def image(sample: Sample) -> EncodedImage:
 
 
 def budget(engine: LocalEngine, model: LoadedModel, image: EncodedImage) -> KernelNoise:
-    (found,) = noise_budget(engine, model, [image], ["builtin"]).sets
+    (found,) = noise_budget(Context(engine), model, [image], kernels=["builtin"]).sets
     return found
 
 
@@ -56,8 +57,8 @@ def test_an_integer_operator_alone_differs_by_a_step(engine: LocalEngine, loaded
     worst = found.worst
     assert worst is not None
     assert worst.kernel_sqnr_db == min(layer.kernel_sqnr_db for layer in found.layers if layer.kernel_sqnr_db)
-    assert f"operator {worst.order}" in found.sentence()
-    assert "one operator alone differs by 1 step at the most" in found.sentence() or found.local_steps == 2
+    assert f"operator {worst.order}" in found.sentence
+    assert "one operator alone differs by at most 1 step" in found.sentence or found.local_steps == 2
 
 
 def interpreter(data: bytes, resolver: OpResolverType) -> Interpreter:
@@ -107,11 +108,11 @@ def test_the_chain_runs_on_the_kernels_asked_for(
 
 
 def test_equal_is_none_and_said_so(engine: LocalEngine, loaded: Models, image: EncodedImage) -> None:
-    (found,) = noise_budget(engine, loaded["int8"], [image], ["default"]).sets
+    (found,) = noise_budget(Context(engine), loaded["int8"], [image], kernels=["default"]).sets
     assert found.equal
     assert {layer.kernel_sqnr_db for layer in found.layers} == {None}
     assert (found.local_steps, found.worst, found.agreement) == (0, None, 1)
-    assert "bit for bit" in found.sentence()
+    assert "bit for bit" in found.sentence
 
 
 def test_a_difference_counts_elements_and_steps() -> None:
@@ -128,13 +129,13 @@ def test_a_difference_counts_elements_and_steps() -> None:
 
 def test_a_budget_is_written_down(engine: LocalEngine, loaded: Models, image: EncodedImage) -> None:
     broken = EncodedImage("bad.jpg", b"no image")
-    found = noise_budget(engine, loaded["int8"], [broken, image, *[broken] * FEW], ["builtin"])
-    assert (found.images, len(found.skipped)) == (1, FEW - 1)
+    found = noise_budget(Context(engine), loaded["int8"], [broken, image, *[broken] * MAX_IMAGES], kernels=["builtin"])
+    assert (found.images, len(found.skipped)) == (1, MAX_IMAGES - 1)
     written = json.dumps(found.to_json(), allow_nan=False)
     assert {"kernels", "agreement", "layers"} <= set(json.loads(written)["sets"][0])
     frame = found.to_frame()
     assert len(frame) == len(found.sets[0].layers)
     with pytest.raises(ImageError, match=r"bad\.jpg"):
-        noise_budget(engine, loaded["int8"], [broken])
+        noise_budget(Context(engine), loaded["int8"], [broken])
     with pytest.raises(ImageError, match="No image was given"):
-        noise_budget(engine, loaded["int8"], [])
+        noise_budget(Context(engine), loaded["int8"], [])

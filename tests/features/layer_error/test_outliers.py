@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.features.layer_error import LayerError, LayerErrors, outliers, worst_layer, worst_variant
+from qviz.features.layer_error import LayerErrors
+from qviz.features.layer_error.metrics import LayerError
+from qviz.features.layer_error.outliers import outliers, worst_layer, worst_variant
 
 
 def layer(
@@ -63,7 +65,7 @@ def test_a_steep_fall_stands_out_and_a_rise_does_not() -> None:
     unusual = outliers([layer(i, 40.0, fall=fall) for i, fall in enumerate(falls)])
     assert unusual.fall == {6} and unusual.local == set()
     assert 6 in unusual and 7 not in unusual and len(unusual) == 1
-    assert (unusual.said(6), unusual.said(0)) == ("fall", "")
+    assert (unusual.reasons(6), unusual.reasons(0)) == ("fall", "")
 
 
 def test_two_layers_are_too_few_to_tell() -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from qviz.chart_style import CHANGES, REFERENCE
+from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
 from qviz.features.detection.models import LoadedModel
-from qviz.features.layer_error.detail import LayerDetail, layer_detail
+from qviz.features.layer_error.detail import LayerDetail, start_layer_detail
 from qviz.features.layer_error.plot_detail import error_map, value_histograms, weight_channels
 from qviz.structures import EncodedImage
 from tests.conftest import Sample
@@ -26,12 +27,12 @@ def image(sample: Sample) -> EncodedImage:
 
 @pytest.fixture(scope="module")
 def clipped(engine: LocalEngine, loaded: dict[str, LoadedModel], image: EncodedImage) -> LayerDetail:
-    return layer_detail(engine, loaded["float32"], loaded["int8_wrong_range"], image, 0)
+    return start_layer_detail(Context(engine), loaded["float32"], loaded["int8_wrong_range"], image, 0).result()
 
 
 @pytest.fixture(scope="module")
 def convolution(engine: LocalEngine, loaded: dict[str, LoadedModel], image: EncodedImage) -> LayerDetail:
-    return layer_detail(engine, loaded["float32"], loaded["int8"], image, 4)
+    return start_layer_detail(Context(engine), loaded["float32"], loaded["int8"], image, 4).result()
 
 
 def test_the_histograms_are_the_counts(clipped: LayerDetail) -> None:
@@ -50,7 +51,7 @@ def test_the_range_is_a_band_and_what_lies_outside_is_red(clipped: LayerDetail, 
     assert bands[CHANGES["lost"]] == pytest.approx((clipped.histogram.edges[0], 0))
     whole = value_histograms(convolution, COLOUR).layout
     assert CHANGES["lost"] not in {shape.fillcolor for shape in whole.shapes}
-    assert [note.text for note in whole.annotations] == ["it can hold 0 to 6"]
+    assert [note.text for note in whole.annotations] == ["representable range: 0 to 6"]
 
 
 def test_the_weights_are_drawn_by_channel_and_the_worst_ringed(convolution: LayerDetail) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qviz.features.layer_error import Outliers, outliers
 from qviz.features.layer_error.graph import error_graph
+from qviz.features.layer_error.outliers import Outliers, outliers
 from qviz.features.layer_error.plot import KINDS, OTHER, Row, layer_error_chart, layer_graph_chart
 from tests.features.layer_error.test_outliers import errors, layer
 from tests.graphs import graph, op, tensor

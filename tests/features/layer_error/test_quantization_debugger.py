@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
-from qviz.features.layer_error import LayerErrors, layer_errors
+from qviz.features.layer_error import LayerErrors, layers
 from qviz.features.layer_error.tensor_error import ErrorSums, sqnr_db
 from qviz.session import Session
 from qviz.structures import Graph
@@ -47,7 +48,7 @@ def both(engine: LocalEngine, tmp_path_factory: pytest.TempPathFactory) -> Both:
         made.run()
         variant = benchmark.int8_file(made, tmp_path_factory.mktemp("debugger"))
     models = Session(benchmark.float32(), variant, engine=engine, cache=False, **benchmark.SETTINGS.given()).models
-    ours = layer_errors(engine, *models, load_images(images), "variant")
+    ours = layers(Context(engine), *models, load_images(images), local_inputs="variant")
     return Both(ours, benchmark.statistics(made), behind_quantize(read_graph(variant.read_bytes())))
 
 

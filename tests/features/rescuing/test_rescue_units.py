@@ -9,8 +9,9 @@ import pytest
 
 from qviz.features.building import RECIPES, Calibration
 from qviz.features.rescuing.result import AP, Budget, Candidate, Chosen, ImageCounts, ReferenceFile, Rescue, Tried
-from qviz.features.rescuing.sets import Ranked, Sets, bytes_of, greedy, lengths, stretches, units_of, work_of
+from qviz.features.rescuing.sets import Ranked, Sets, bytes_of, units_of, work_of
 from qviz.features.rescuing.text import verdict
+from qviz.features.what_if.sets import greedy, lengths, stretches
 from qviz.structures import Loss
 from qviz.tflite.schema import read_graph
 from tests.features.layer_error.small_detector import CHANNELS, SHAPES, small_detector

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
 from qviz.features.detection.models import LoadedModel, ModelSource, load_models
-from qviz.features.tracing import trace_object
+from qviz.features.tracing import trace
 from qviz.structures import EncodedImage
 from tests import faults
 from tests.conftest import Sample
@@ -39,7 +40,7 @@ def test_a_planted_fault_is_the_first_culprit(
     broken = faults.planted(sample.models["int8"].read_bytes(), edit)
     variant = load_models(engine, [ModelSource("broken.tflite", broken, loaded["int8"].settings)])[0]
     for quick in (False, True):
-        found = trace_object(engine, loaded["float32"], variant, biplane, 0, quick)
+        found = trace(Context(engine), loaded["float32"], variant, biplane, object_number=0, quick=quick)
         assert found.object.variant_score < found.object.reference_score - 0.5
         first = found.culprits[0]
         assert (first.order, first.cause) == (order, cause), [(row.order, row.cause) for row in found.culprits]
@@ -49,6 +50,6 @@ def test_a_planted_fault_is_the_first_culprit(
 def test_without_a_fault_nobody_loses_half_of_the_score(
     engine: LocalEngine, loaded: Models, biplane: EncodedImage
 ) -> None:
-    found = trace_object(engine, loaded["float32"], loaded["int8"], biplane, 0)
+    found = trace(Context(engine), loaded["float32"], loaded["int8"], biplane, object_number=0)
     assert all(culprit.gain < 0.2 for culprit in found.culprits)
     assert not {"weights", "bias", "clipping", "input_range"} & {culprit.cause for culprit in found.culprits}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from qviz import api
+from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.datasets.images import read_image
 from qviz.decoders.post_process import KIND
@@ -16,9 +17,10 @@ from qviz.detector import detect_job
 from qviz.engine import LocalEngine
 from qviz.errors import ImageError, SettingsError
 from qviz.features.detection.models import LoadedModel
-from qviz.features.tracing import Trace, trace_object
-from qviz.features.tracing.culprits import full, gains, quick
+from qviz.features.tracing import Trace, trace
+from qviz.features.tracing.culprits import full, gains, quick_scores
 from qviz.features.tracing.takeover import Takeover, ancestors
+from qviz.session import Session
 from qviz.structures import EncodedImage
 from qviz.tflite.paired_networks import PairedNetworks
 from qviz.tflite.runner import Runner
@@ -50,7 +52,7 @@ def networks(sample: Sample, loaded: Models) -> PairedNetworks:
 
 @pytest.fixture(scope="module")
 def wrong(engine: LocalEngine, loaded: Models, image: EncodedImage) -> Trace:
-    return trace_object(engine, loaded["float32"], loaded["int8_wrong_range"], image)
+    return trace(Context(engine), loaded["float32"], loaded["int8_wrong_range"], image)
 
 
 def test_the_wrong_range_is_named(wrong: Trace) -> None:
@@ -75,7 +77,7 @@ def test_every_operator_has_its_point(wrong: Trace, loaded: Models) -> None:
 def test_the_first_point_is_the_variant_alone(
     engine: LocalEngine, loaded: Models, sample: Sample, networks: PairedNetworks, biplane: EncodedImage
 ) -> None:
-    found = trace_object(engine, loaded["float32"], loaded["int8"], biplane, 1)
+    found = trace(Context(engine), loaded["float32"], loaded["int8"], biplane, object_number=1)
     runner = Runner(sample.models["int8"].read_bytes())
     runner.run([networks.inputs(read_image(biplane))[1]])
     graph = loaded["int8"].inspection.graph
@@ -113,7 +115,7 @@ def test_a_step_that_changes_nothing_has_the_score_of_the_next(networks: PairedN
 
 
 def test_quick_finds_the_same(engine: LocalEngine, loaded: Models, image: EncodedImage, wrong: Trace) -> None:
-    found = trace_object(engine, loaded["float32"], loaded["int8_wrong_range"], image, quick=True)
+    found = trace(Context(engine), loaded["float32"], loaded["int8_wrong_range"], image, quick=True)
     assert not found.complete and len(found.points) <= 22
     assert found.culprits[0] == wrong.culprits[0]
     every = {point.order: point.score for point in wrong.points}
@@ -123,14 +125,15 @@ def test_quick_finds_the_same(engine: LocalEngine, loaded: Models, image: Encode
 def test_objects_are_numbered_as_they_are_detected(engine: LocalEngine, loaded: Models, biplane: EncodedImage) -> None:
     model = loaded["float32"]
     seen = engine.submit(detect_job, model.blob, model.settings, biplane, 0.25).result().detections
-    traces = [trace_object(engine, model, loaded["int8"], biplane, n, quick=True) for n in range(len(seen))]
+    traced = partial(trace, Context(engine), model, loaded["int8"], biplane, quick=True)
+    traces = [traced(object_number=number) for number in range(len(seen))]
     assert [found.objects for found in traces] == [len(seen)] * len(seen)
     for number, found in enumerate(traces):
         assert found.object.reference_score == pytest.approx(float(seen.scores[number]))
         assert found.object.box == pytest.approx(seen.boxes[number].tolist(), abs=1e-3)
         assert found.object.label == model.inspection.label(int(seen.class_ids[number]))
         assert found.end_score == pytest.approx(found.object.reference_score, abs=1e-5)
-    usual = trace_object(engine, model, loaded["int8"], biplane, quick=True)
+    usual = trace(Context(engine), model, loaded["int8"], biplane, quick=True)
     falls = [found.object.reference_score - found.object.variant_score for found in traces]
     assert usual.object.number == int(np.argmax(falls))
 
@@ -138,22 +141,22 @@ def test_objects_are_numbered_as_they_are_detected(engine: LocalEngine, loaded: 
 def test_no_such_object_is_an_error_that_counts_them(engine: LocalEngine, loaded: Models, image: EncodedImage) -> None:
     models = loaded["float32"], loaded["int8"]
     with pytest.raises(SettingsError, match=r"no object 7: the reference finds 1 object in .* up to 0"):
-        trace_object(engine, *models, image, 7)
+        trace(Context(engine), *models, image, object_number=7)
     with pytest.raises(SettingsError, match="no object -1"):
-        trace_object(engine, *models, image, -1)
+        trace(Context(engine), *models, image, object_number=-1)
     with pytest.raises(SettingsError, match=r"no object in dog_shepherd\.jpg at a confidence of 0\.99"):
-        trace_object(engine, *models, image, score=0.99)
+        trace(Context(engine), *models, image, score=0.99)
     with pytest.raises(ImageError):
-        trace_object(engine, *models, EncodedImage("bad.jpg", b"no image"))
+        trace(Context(engine), *models, EncodedImage("bad.jpg", b"no image"))
 
 
 def test_a_trace_follows_one_image(engine: LocalEngine, loaded: Models, sample: Sample) -> None:
-    with pytest.raises(ImageError, match="holds 27 images; a trace follows one"):
-        api.trace(loaded["float32"], loaded["int8"], sample.images, engine)
+    with pytest.raises(ImageError, match="27 images"):
+        Session(loaded["float32"], loaded["int8"], images=sample.images, engine=engine, cache=False).trace()
 
 
 def test_a_network_against_itself_loses_nothing(engine: LocalEngine, loaded: Models, biplane: EncodedImage) -> None:
-    found = trace_object(engine, loaded["float32"], loaded["float32"], biplane, 0)
+    found = trace(Context(engine), loaded["float32"], loaded["float32"], biplane, object_number=0)
     assert {point.score for point in found.points} == {found.object.reference_score}
     assert found.culprits == ()
     assert "does not fall" in found.sentence
@@ -161,7 +164,7 @@ def test_a_network_against_itself_loses_nothing(engine: LocalEngine, loaded: Mod
 
 @pytest.mark.parametrize("name", ["float16", "dynamic_range"])
 def test_other_schemes_are_traced(engine: LocalEngine, loaded: Models, biplane: EncodedImage, name: str) -> None:
-    found = trace_object(engine, loaded["float32"], loaded[name], biplane, 0, quick=True)
+    found = trace(Context(engine), loaded["float32"], loaded[name], biplane, object_number=0, quick=True)
     assert abs(found.end_score - found.object.reference_score) < 1e-5
     json.dumps(found.to_json(), allow_nan=False)
     assert list(found.to_frame().columns) == ["order", "tensor", "op_kind", "score", "gain", "cause"]
@@ -178,7 +181,7 @@ STEP_CURVES = [
 
 @pytest.mark.parametrize(("curve", "steepest"), STEP_CURVES)
 def test_bisection_ends_at_the_steepest_step(curve: list[float], steepest: int) -> None:
-    tried = quick(curve.__getitem__, len(curve) - 1)
+    tried = quick_scores(curve.__getitem__, len(curve) - 1)
     rises = gains(tried)
     assert max(rises, key=lambda cut: rises[cut]) == steepest
     assert len(tried) < len(curve)
@@ -211,8 +214,8 @@ def test_heads_whose_nms_is_outside(
     paths: list[Path] = [SHARED / f"{name}.tflite" for name in (reference, variant)]
     if not all(path.exists() for path in paths):
         pytest.skip("the models beside the project are not there")
-    models = api.load(paths, engine)
-    found = api.trace(*models, sample.images / "horses_nokota.jpg", engine, quick=True)
+    session = Session(*paths, images=sample.images / "horses_nokota.jpg", engine=engine, cache=False)
+    found = session.trace(quick=True)
     assert found.object.label == "horse" or found.object.class_id == 17
     assert found.end_score == pytest.approx(found.object.reference_score, abs=0.02)
     assert found.object.reference_score - found.object.variant_score >= fall

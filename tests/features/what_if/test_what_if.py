@@ -13,9 +13,9 @@ from qviz.datasets.images import read_image
 from qviz.engine import LocalEngine
 from qviz.errors import ImageError, SettingsError
 from qviz.features.comparison import compare_variant
-from qviz.features.detection.detect import detect_images
+from qviz.features.detection.inference import detect_images
 from qviz.features.detection.models import LoadedModel
-from qviz.features.what_if import WhatIf, what_if_float
+from qviz.features.what_if import WhatIf, what_if
 from qviz.features.what_if.mixed import MixedNetwork
 from qviz.structures import EncodedImage
 from qviz.tflite.paired_networks import PairedNetworks, activations, as_real, as_variant
@@ -46,7 +46,7 @@ def test_nothing_in_float_is_what_compare_measures(
 ) -> None:
     reference = loaded["float32"]
     for name in ("int8", "int8_wrong_range", "dynamic_range"):
-        found = what_if_float(engine, reference, loaded[name], images, [frozenset({0})])
+        found = what_if(Context(engine), reference, loaded[name], images, sets=[frozenset({0})])
         detected = detect_images(Context(engine), [reference, loaded[name]], images, len(images), 0.05)
         compared = compare_variant(reference, loaded[name], detected.images, detected.inferences, 0.25).summary
         assert (found.base, found.base_mean_score_delta) == (compared.agreement, compared.mean_score_delta)
@@ -100,7 +100,7 @@ def test_the_pixels_pass_where_the_input_quantizer_is_in_the_set(
     engine: LocalEngine, loaded: Models, images: list[EncodedImage]
 ) -> None:
     sets = [frozenset(orders) for orders in ({0}, {1}, {0, 1}, range(158))]
-    found = what_if_float(engine, loaded["float32"], loaded["int8_wrong_range"], images, sets)
+    found = what_if(Context(engine), loaded["float32"], loaded["int8_wrong_range"], images, sets=sets)
     quantizer, convolution, both, every = (row.explained or 0 for row in found.sets)
     assert quantizer == 0  # alone it only hands on to a reader that quantizes again
     assert convolution < 0.2 and both > 0.6
@@ -110,7 +110,7 @@ def test_the_pixels_pass_where_the_input_quantizer_is_in_the_set(
 
 @pytest.fixture(scope="module")
 def searched(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> WhatIf:
-    return what_if_float(engine, loaded["float32"], loaded["int8_wrong_range"], images[:2])
+    return what_if(Context(engine), loaded["float32"], loaded["int8_wrong_range"], images[:2])
 
 
 def test_the_search_finds_the_input(searched: WhatIf) -> None:
@@ -128,23 +128,23 @@ def test_the_search_finds_the_input(searched: WhatIf) -> None:
 def test_a_variant_that_lost_nothing_explains_nothing(
     engine: LocalEngine, loaded: Models, images: list[EncodedImage]
 ) -> None:
-    found = what_if_float(engine, loaded["float32"], loaded["float32"], images[:1], [frozenset({3})])
+    found = what_if(Context(engine), loaded["float32"], loaded["float32"], images[:1], sets=[frozenset({3})])
     assert (found.base, found.sets[0].explained) == (1, None)
 
 
 def test_what_cannot_run_in_float_is_said(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> None:
     half = loaded["float16"]
     folded = next(op.order for op in half.inspection.graph.ops if op.kind == "DEQUANTIZE")
-    found = what_if_float(engine, loaded["float32"], half, images[:1], [frozenset({folded})])
+    found = what_if(Context(engine), loaded["float32"], half, images[:1], sets=[frozenset({folded})])
     assert found.sets[0].stayed == (folded,)
     with pytest.raises(SettingsError, match="has no operator 9999"):
-        what_if_float(engine, loaded["float32"], half, images[:1], [frozenset({9999})])
+        what_if(Context(engine), loaded["float32"], half, images[:1], sets=[frozenset({9999})])
 
 
 def test_a_broken_image_is_left_out_and_said(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> None:
     models = loaded["float32"], loaded["int8"]
     bad = EncodedImage("bad.jpg", b"no image")
-    found = what_if_float(engine, *models, [bad, images[0]], [frozenset({0, 1})])
+    found = what_if(Context(engine), *models, [bad, images[0]], sets=[frozenset({0, 1})])
     assert (found.images, len(found.skipped)) == (1, 1)
     with pytest.raises(ImageError, match=r"bad\.jpg"):
-        what_if_float(engine, *models, [bad], [frozenset({0, 1})])
+        what_if(Context(engine), *models, [bad], sets=[frozenset({0, 1})])

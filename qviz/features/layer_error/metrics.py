@@ -1,0 +1,132 @@
+"""The error of one layer: its fields, and the table of metrics that chart, table, graph, command line and exports read.
+
+To add a metric: one field of `LayerError` and one row of `METRICS`. `local`, `cumulative` and the units are defined in
+`qviz.features.layer_error` and `tensor_error`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qviz.formatting import UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class LayerError:
+    """One operator of the variant, over all images. None: nothing was compared, or nothing differs.
+
+    Attributes:
+        order: Index of the operator in the variant's file, from 0.
+        tensor: Name of its first output.
+        elements: Elements of that output.
+        fall_db: Cumulative SQNR before the operator (its worst input) minus after it.
+        unused_share: Part of the variant's range, in [0, 1], that the reference's values do not reach on any image.
+        seconds: Time spent in the operator over all images.
+        worst_image: Name of the image with the largest cumulative MSE.
+    """
+
+    order: int
+    tensor: str
+    op_kind: str
+    elements: int
+    local_mse: float | None
+    local_sqnr_db: float | None
+    local_rmse_over_scale: float | None
+    cumulative_mse: float | None
+    cumulative_sqnr_db: float | None
+    fall_db: float | None
+    cumulative_cosine: float | None
+    max_abs: float | None
+    clipped_share: float | None
+    unused_share: float | None
+    clipping_mse: float | None
+    rounding_mse: float | None
+    weight_sqnr_db: float | None
+    seconds: float
+    worst_image: str
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One figure of a layer and how it is shown.
+
+    Attributes:
+        field: The field of `LayerError`.
+        label: Head of its column on the page; the glossary explains it under this name where it has an entry.
+        name: Short name in tables of the command line, in charts and in hover texts.
+        unit: `dB`, `%` (the field holds a share in [0, 1]), `s`, or nothing.
+        higher_is_better: Direction.
+        decimals: Decimals of the shown value.
+        signed: Whether a plus sign is shown.
+        in_tables: Whether it is a column of the tables.
+        in_graph: Whether the network's graph can be coloured by it.
+    """
+
+    field: str
+    label: str
+    name: str
+    unit: str
+    higher_is_better: bool
+    decimals: int = 1
+    signed: bool = False
+    in_tables: bool = False
+    in_graph: bool = False
+
+    def value(self, layer: LayerError) -> float | None:
+        """The figure of a layer as it is shown: per cent where the field is a share."""
+        value: float | None = getattr(layer, self.field)
+        return 100 * value if value is not None and self.unit == "%" else value
+
+    def text(self, layer: LayerError) -> str:
+        """`28.5 dB`, `12.0%`; a dash where it is unknown."""
+        value = self.value(layer)
+        if value is None:
+            return UNKNOWN
+        unit = f" {self.unit}" if self.unit not in ("", "%") else self.unit
+        return f"{value:.{self.decimals}f}{unit}"
+
+    def number(self, layer: LayerError) -> str | None:
+        """As `text`, without `dB`, for a column that names the unit; None where it is unknown."""
+        return None if self.value(layer) is None else self.text(layer).removesuffix(f" {self.unit}")
+
+    @property
+    def direction(self) -> str:
+        """`higher` or `lower`: which values are better."""
+        return "higher" if self.higher_is_better else "lower"
+
+    @property
+    def extreme(self) -> str:
+        """`lowest` or `highest`: the worst value."""
+        return "lowest" if self.higher_is_better else "highest"
+
+    @property
+    def number_format(self) -> str:
+        """A printf format for number columns."""
+        return f"%{'+' if self.signed else ''}.{self.decimals}f"
+
+
+CUMULATIVE = Metric("cumulative_sqnr_db", "cumulative dB", "cumulative", "dB", True, in_tables=True, in_graph=True)
+LOCAL = Metric("local_sqnr_db", "local dB", "local", "dB", True, in_tables=True, in_graph=True)
+FALL = Metric("fall_db", "fall dB", "fall", "dB", False, signed=True, in_tables=True)
+CLIPPED_SHARE = Metric("clipped_share", "clipped %", "clipped", "%", False, in_tables=True)
+
+METRICS = (
+    LOCAL,
+    CUMULATIVE,
+    FALL,
+    Metric("local_rmse_over_scale", "RMSE/scale", "RMSE/scale", "", False, decimals=2, in_tables=True),
+    CLIPPED_SHARE,
+    Metric("weight_sqnr_db", "weights dB", "weights", "dB", True, in_tables=True),
+    Metric("cumulative_cosine", "cosine", "cosine", "", True, decimals=4),
+    Metric("local_mse", "local MSE", "local MSE", "", False, decimals=6),
+    Metric("cumulative_mse", "cumulative MSE", "cumulative MSE", "", False, decimals=6),
+    Metric("max_abs", "largest difference", "max |x−y|", "", False, decimals=4),
+    Metric("unused_share", "unused %", "unused", "%", False),
+    Metric("clipping_mse", "clipping MSE", "clipping MSE", "", False, decimals=6),
+    Metric("rounding_mse", "rounding MSE", "rounding MSE", "", False, decimals=6),
+    Metric("seconds", "seconds", "seconds", "s", False, decimals=3),
+)
+"""Every figure of a layer, in the order of tables."""
+TABLE_METRICS = tuple(metric for metric in METRICS if metric.in_tables)
+GRAPH_METRICS = tuple(metric for metric in METRICS if metric.in_graph)
+HOVER_METRICS = (LOCAL, CUMULATIVE, FALL, CLIPPED_SHARE)

@@ -1,0 +1,108 @@
+"""Layers that stand out within one variant, and positions that several variants share on one axis.
+
+Whether a layer stands out is judged against the other layers of the same file, by a robust z-score (Iglewicz and
+Hoaglin, 1993): it is worse than the median by more than 3 robust standard deviations. The deviation is 1.4826 times the
+median of |value - median|, or, where that is 0 because more than half of the values are equal, 1.2533 times their mean;
+both equal the standard deviation where values are normally distributed.
+
+local   local SQNR (dB, higher is better), judged among layers of its operator type; among all layers where its type is
+        rare
+fall    fall of the cumulative SQNR across the layer (dB, lower is better), judged among all layers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qviz.features.layer_error import LayerErrors
+from qviz.features.layer_error.metrics import LayerError
+
+MAX_CLIPPED = 0.05
+"""Share of clipped values above which a quantizer is named before any fall."""
+DEVIATIONS = 3.0
+MIN_GROUP = 8
+"""Layers of one operator type from which on they are judged among themselves."""
+
+
+def reference_positions(errors: LayerErrors) -> dict[int, float]:
+    """Operator of the variant -> index of its partner in the reference, for an axis that several variants share.
+
+    A layer without a partner (an inserted QUANTIZE) is half a step behind the layer before it in the variant's file.
+    """
+    partners = dict(errors.pairs)
+    positions: dict[int, float] = {}
+    last = -1
+    for layer in errors.layers:
+        last = partners.get(layer.order, last)
+        positions[layer.order] = last if layer.order in partners else last + 0.5
+    return positions
+
+
+@dataclass(frozen=True, slots=True)
+class Outliers:
+    """Indices of the layers that stand out, by the metric in which they do."""
+
+    local: frozenset[int]
+    fall: frozenset[int]
+
+    def __contains__(self, order: int) -> bool:
+        return order in self.local or order in self.fall
+
+    def __len__(self) -> int:
+        return len(self.local | self.fall)
+
+    def reasons(self, order: int) -> str:
+        """`local`, `fall` or `local and fall`; empty for an ordinary layer."""
+        return " and ".join(name for name, orders in (("local", self.local), ("fall", self.fall)) if order in orders)
+
+
+def outliers(layers: Sequence[LayerError]) -> Outliers:
+    """Which layers of one variant stand out."""
+    local = {layer.order: layer.local_sqnr_db for layer in layers if layer.local_sqnr_db is not None}
+    falls = {layer.order: -layer.fall_db for layer in layers if layer.fall_db is not None}
+    kinds = {layer.order: layer.op_kind for layer in layers}
+    by_kind: dict[str, dict[int, float]] = {}
+    for order, value in local.items():
+        by_kind.setdefault(kinds[order], {})[order] = value
+    below_all = _far_below(local)
+    low = [_far_below(group) if len(group) >= MIN_GROUP else below_all & group.keys() for group in by_kind.values()]
+    return Outliers(frozenset().union(*low), _far_below(falls))
+
+
+def worst_layer(layers: Sequence[LayerError]) -> int | None:
+    """The layer to look at first: the one that clips most, else the one with the largest fall."""
+    clipped = max(layers, key=lambda layer: layer.clipped_share or 0.0, default=None)
+    if clipped is None:
+        return None
+    if (clipped.clipped_share or 0.0) > MAX_CLIPPED:
+        return clipped.order
+    largest_fall = max(layers, key=lambda layer: layer.fall_db or 0.0)
+    if largest_fall.fall_db:
+        return largest_fall.order
+    return min(layers, key=lambda layer: np.inf if layer.local_sqnr_db is None else layer.local_sqnr_db).order
+
+
+def end_sqnr_db(errors: LayerErrors) -> float | None:
+    """Cumulative SQNR of the last layer that differs; None where none does."""
+    values = [layer.cumulative_sqnr_db for layer in errors.layers if layer.cumulative_sqnr_db is not None]
+    return values[-1] if values else None
+
+
+def worst_variant(results: Mapping[str, LayerErrors]) -> str | None:
+    """The variant with the lowest `end_sqnr_db`; None where no layer differs."""
+    ends = {name: end for name, errors in results.items() if (end := end_sqnr_db(errors)) is not None}
+    return min(ends, key=lambda name: ends[name], default=None)
+
+
+def _far_below(values: Mapping[int, float]) -> frozenset[int]:
+    """The keys whose values lie far below the median."""
+    if len(values) < 3:
+        return frozenset()
+    numbers = np.fromiter(values.values(), np.float64)
+    away = np.abs(numbers - np.median(numbers))
+    deviation = 1.4826 * np.median(away) or 1.2533 * np.mean(away)
+    bar = np.median(numbers) - DEVIATIONS * deviation
+    return frozenset(order for order, value in values.items() if value < bar)

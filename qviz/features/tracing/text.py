@@ -1,0 +1,10 @@
+"""A trace in a sentence."""
+
+from __future__ import annotations
+
+from qviz.features.tracing import Trace
+
+
+def verdict(result: Trace) -> str:
+    """Where the object falls, and why."""
+    return result.sentence
