@@ -31,7 +31,7 @@ from benchmarks.dropped_image import ROOT, server
 from benchmarks.session import Session
 from qviz import LocalEngine
 from qviz.context import Context
-from qviz.features.comparison.panel import _boxes
+from qviz.features.comparison.panel_viewer import viewer_boxes
 from qviz.features.detection.inference import detect_images
 from qviz.structures import EncodedImage
 from qviz.structures.detections import CANDIDATE_FLOOR
@@ -120,7 +120,7 @@ def wrong(found: dict[int, Seen]) -> list[str]:
     complaints = []
     for (visitor, photo_name), image in zip(shown, images, strict=True):
         right = {
-            name: _boxes(expected.inferences[model.digest, image.digest].detections)
+            name: viewer_boxes(expected.inferences[model.digest, image.digest].detections)
             for name, model in zip(names, loaded, strict=True)
         }
         seen = found[visitor].boxes[photo_name]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from qviz.context import Context
 from qviz.engine import Engine, LocalEngine, importing
-from qviz.errors import SettingsError
+from qviz.errors import DatasetError, SettingsError
 from qviz.progress import Progress
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class SessionInputs:
             loaded = load_models(self.context.engine, self.sources)
         return with_unique_names(loaded)
 
-    def variant(self, name: str | int | LoadedModel | None = None) -> LoadedModel:
+    def variant(self, name: str | int | None = None) -> LoadedModel:
         """A variant by its name, a unique part of it, or its number from 1; the only one where no name is given.
 
         Raises SettingsError where none or several fit.
@@ -132,6 +132,8 @@ class SessionInputs:
         if named is None:
             return self.images_of(images).dataset()
         folder = dataset_images if dataset_images is not None else self.dataset_images
+        if folder is not None and not Path(folder).is_dir():
+            raise DatasetError(f"{folder} is not a folder; give the one that holds the annotated images.")
         return read_dataset(Path(named), None if folder is None else Path(folder))
 
     def models_for(self, images: ImageFiles | Dataset | Sequence[EncodedImage]) -> list[LoadedModel]:

@@ -8,11 +8,13 @@ that has the same bytes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+import streamlit as st
 
 from qviz.cache import LRUCache
 from qviz.detector import detect_job, preview_job
@@ -24,6 +26,7 @@ from qviz.structures import EncodedImage, Inference
 from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.ui.clicks import wait_for_result
 
+REDRAW_SECONDS = 0.7
 OVERHEAD_BYTES = 2048
 """Of a result beside its content, measured."""
 BYTES_PER_BOX = 24
@@ -128,3 +131,25 @@ def _bytes_of(job: Future[Any]) -> int:
 
 def _key(model: LoadedModel, image: EncodedImage) -> Hashable:
     return (model.digest, model.settings, image.digest, image.name)  # an error names the image as its session does
+
+
+def redraw_while_pending(
+    key: str, is_pending: Callable[[], bool], draw: Callable[[], None], seconds: float = REDRAW_SECONDS
+) -> None:
+    """Draw a part of the page, again and again while results are pending, and the whole page once when all are there.
+
+    Args:
+        key: Unique on the page.
+    """
+    state = f"qviz_pending-{key}"
+
+    @st.fragment(run_every=seconds if is_pending() else None)
+    def fragment() -> None:
+        pending = is_pending()
+        if st.session_state.get(state) and not pending:
+            st.session_state[state] = False
+            st.rerun()
+        st.session_state[state] = pending
+        draw()
+
+    fragment()

@@ -27,12 +27,7 @@ def run(args: argparse.Namespace) -> int:
         result = session.compare(score=args.score, iou=args.iou)
     options.remark_warnings(result.warnings)
     options.remark(result.skipped)
-    if args.json:
-        output.print_json(result.to_json())
-    elif args.csv:
-        output.print_frame(result.to_frame())
-    else:
-        _print(result)
+    output.print_result(result, args, _print)
     return 0
 
 

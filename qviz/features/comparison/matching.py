@@ -1,26 +1,20 @@
-"""Which object of the candidate is which object of the reference: one to one, same class first, by IoU.
+"""Match the objects of two models on one image, and count what changed.
 
-Two assignments, each optimal (Hungarian method, largest sum of IoU): first among pairs of one class, then among what is
-left, whatever its class. Pairs below the IoU threshold are never made. Both sides come already cut at the score
-threshold.
+Matching is one to one, in two assignments, each optimal (Hungarian method, largest sum of IoU): first among objects of
+the same class, then among the remaining ones of any class. Pairs below the IoU threshold are never matched. Both sides
+are filtered by the score threshold first.
 
-What became of each object: kept, shifted, relabelled, lost or spurious, and why a lost one was lost.
-
-Definitions (cli.md): kept is the same class with IoU >= KEPT_IOU, shifted the same class with less, relabelled another
-class, lost an object of the reference without a partner, spurious one of the variant without a partner. Deltas are
+Changes: kept is the same class with IoU >= KEPT_IOU, shifted the same class with a lower IoU, relabelled another class,
+lost an object of the reference without a partner, spurious an object of the variant without a partner. Deltas are
 variant minus reference. Agreement = 2 * (kept + shifted) / (reference objects + variant objects), 1 where both have
 none.
-
-Objects of one set of detections looked for in another, by class and place.
-
-An object's confidence there is the highest score of a box of its class that overlaps it by `iou`, 0 where there is
-none; so it falls smoothly, also where two detectors draw their boxes a little apart.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -31,20 +25,30 @@ from qviz.structures.boxes import iou_matrix
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """pairs (k, 2) int: reference index, candidate index; ious (k,); the indices without a partner."""
+    """Matched objects of two models on one image.
+
+    Attributes:
+        pairs: (k, 2) int, reference index and variant index.
+        ious: (k,) in (0, 1].
+        only_reference, only_variant: (i,) and (j,) indices without a partner.
+    """
 
     pairs: np.ndarray
     ious: np.ndarray
     only_reference: np.ndarray
-    only_candidate: np.ndarray
+    only_variant: np.ndarray
 
 
-def match_detections(reference: Detections, candidate: Detections, iou: float = 0.5) -> Matches:
-    """Pair the objects of two detectors on one image. `iou`: the least overlap of a pair, in (0, 1]."""
+IOU = 0.5
+"""Default minimum overlap of a pair."""
+
+
+def match_detections(reference: Detections, variant: Detections, iou: float = IOU) -> Matches:
+    """Match the objects of two models on one image. iou: minimum overlap of a pair, in (0, 1]. Raises ValueError."""
     if not 0 < iou <= 1:
-        raise ValueError(f"iou is {iou}; it is an overlap above 0 and up to 1 (did you give a percentage?)")
-    overlaps = iou_matrix(reference.boxes, candidate.boxes)  # [n, m]
-    same = reference.class_ids[:, None] == candidate.class_ids[None, :]
+        raise ValueError(f"iou is {iou}; it must be above 0 and at most 1 (is it a percentage?)")
+    overlaps = iou_matrix(reference.boxes, variant.boxes)  # [n, m]
+    same = reference.class_ids[:, None] == variant.class_ids[None, :]
     first = _assign(np.where(same & (overlaps >= iou), overlaps, 0))
     rest = np.where(overlaps >= iou, overlaps, 0)
     rest[first[:, 0], :] = 0
@@ -55,28 +59,28 @@ def match_detections(reference: Detections, candidate: Detections, iou: float = 
         pairs=pairs,
         ious=overlaps[pairs[:, 0], pairs[:, 1]],
         only_reference=np.setdiff1d(np.arange(len(reference)), pairs[:, 0]),
-        only_candidate=np.setdiff1d(np.arange(len(candidate)), pairs[:, 1]),
+        only_variant=np.setdiff1d(np.arange(len(variant)), pairs[:, 1]),
     )
 
 
 def prepare_matching() -> None:
-    """Import ahead what the first ambiguous assignment needs (0.2 s)."""
+    """Import scipy ahead of the first ambiguous assignment (0.2 s)."""
     import scipy.optimize  # noqa: F401
 
 
 def _assign(gains: np.ndarray) -> np.ndarray:
-    """(k, 2) row, column of the assignment with the largest sum; entries of 0 are no pairs."""
-    rows, columns = _lone_pairs(gains)
+    """(k, 2) row and column of the assignment with the largest sum; entries of 0 are not paired."""
+    rows, columns = _unambiguous_pairs(gains)
     if rows is None:
-        from scipy.optimize import linear_sum_assignment  # 0.2 s to import, and seldom needed
+        from scipy.optimize import linear_sum_assignment  # 0.2 s to import, and rarely needed
 
         rows, columns = linear_sum_assignment(gains, maximize=True)
-    made = gains[rows, columns] > 0
-    return np.stack([rows[made], columns[made]], axis=1).astype(np.int64)
+    paired = gains[rows, columns] > 0
+    return np.stack([rows[paired], columns[paired]], axis=1).astype(np.int64)
 
 
-def _lone_pairs(gains: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-    """The pairs, where no object has two possible partners: then there is nothing to assign."""
+def _unambiguous_pairs(gains: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+    """The pairs where no object has two possible partners; rows is None where one has."""
     possible = gains > 0
     if possible.sum(axis=0).max(initial=0) > 1 or possible.sum(axis=1).max(initial=0) > 1:
         return None, np.empty(0, np.int64)
@@ -98,7 +102,11 @@ class Change(StrEnum):
 
 
 class LostBecause(StrEnum):
-    """gone: no box of the class is left in the head; threshold: it scores too little; nms: another box took it."""
+    """Why an object is lost.
+
+    gone: the head has no box of the class there; threshold: its score is too low; nms: another box suppressed it;
+    unknown: the head cannot be read.
+    """
 
     GONE = "gone"
     THRESHOLD = "threshold"
@@ -108,7 +116,7 @@ class LostBecause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ObjectChange:
-    """One object. reference, variant: its index in the detections above the threshold, or None."""
+    """What became of one object. reference, variant: its index in the detections above the threshold, or None."""
 
     change: Change
     reference: int | None
@@ -124,15 +132,21 @@ def changes(
     score: float,
     iou: float = 0.5,
 ) -> list[ObjectChange]:
-    """Every object of one image, those of the reference first. `candidates`: the variant's head before NMS."""
-    kept_reference, kept_variant = reference.above(score), variant.above(score)
-    found = match_detections(kept_reference, kept_variant, iou)
-    rows = [_pair(kept_reference, kept_variant, *pair) for pair in zip(*found.pairs.T, found.ious, strict=True)]
-    for index in found.only_reference:
-        why = lost_because(kept_reference[[index]], variant, candidates, score, iou)
-        rows.append(ObjectChange(Change.LOST, int(index), None, lost_because=why))
+    """Every object of one image, those of the reference first.
+
+    Args:
+        candidates: Boxes of the variant's head before NMS, or None where it cannot be read.
+        score: Minimum confidence of an object.
+        iou: Minimum overlap of a pair.
+    """
+    first, second = reference.above(score), variant.above(score)
+    matches = match_detections(first, second, iou)
+    rows = [_pair(first, second, *pair) for pair in zip(*matches.pairs.T, matches.ious, strict=True)]
+    for index in matches.only_reference:
+        reason = lost_because(first[[index]], variant, candidates, score, iou)
+        rows.append(ObjectChange(Change.LOST, int(index), None, lost_because=reason))
     rows.sort(key=lambda row: row.reference if row.reference is not None else -1)
-    return rows + [ObjectChange(Change.SPURIOUS, None, int(index)) for index in found.only_candidate]
+    return rows + [ObjectChange(Change.SPURIOUS, None, int(index)) for index in matches.only_variant]
 
 
 def _pair(reference: Detections, variant: Detections, first: int, second: int, overlap: float) -> ObjectChange:
@@ -146,7 +160,7 @@ def _pair(reference: Detections, variant: Detections, first: int, second: int, o
 def lost_because(
     lost: Detections, variant: Detections, candidates: Detections | None, score: float, iou: float
 ) -> LostBecause:
-    """Why one object (a `Detections` of one) has no partner: its best box of that class, followed through the head."""
+    """Why one object (a `Detections` of length 1) has no partner, from the best box of its class in the head."""
     best = _best_score(lost, variant, iou)
     if best is not None and best < score:
         return LostBecause.THRESHOLD
@@ -158,15 +172,20 @@ def lost_because(
     return LostBecause.THRESHOLD if in_head < score else LostBecause.NMS
 
 
-def _best_score(lost: Detections, among: Detections, iou: float) -> float | None:
-    same = among[among.class_ids == lost.class_ids[0]]
+def _best_score(lost: Detections, detections: Detections, iou: float) -> float | None:
+    same = detections[detections.class_ids == lost.class_ids[0]]
     near = same[iou_matrix(lost.boxes, same.boxes)[0] >= iou]
     return float(near.scores.max()) if len(near) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Counts over any number of images. mean_score_delta: over pairs of one class, None where there is none."""
+    """Counts over any number of images.
+
+    Attributes:
+        agreement: In [0, 1], higher is better.
+        mean_score_delta: Variant minus reference, over pairs of one class; None where there is no pair.
+    """
 
     kept: int
     shifted: int
@@ -178,18 +197,13 @@ class Summary:
 
     @property
     def damage(self) -> int:
-        """Objects that are not the same any more; images are ordered by it."""
+        """Number of changed objects, shifted ones counted half; images are sorted by it."""
         return self.shifted + 2 * (self.relabelled + self.lost + self.spurious)
 
-    def to_json(self) -> dict[str, object]:
-        return asdict(self)
 
-
-def summarise(kinds: Iterable[Change], score_deltas: Iterable[float]) -> Summary:
-    """From the change of every object and the score deltas of those kept or shifted."""
-    count = dict.fromkeys(Change, 0)
-    for kind in kinds:
-        count[kind] += 1
+def summarise(changes: Iterable[Change], score_deltas: Iterable[float]) -> Summary:
+    """Summary from the change of every object and the score deltas of kept and shifted objects."""
+    count = dict.fromkeys(Change, 0) | Counter(changes)
     same = count[Change.KEPT] + count[Change.SHIFTED]
     reference = same + count[Change.RELABELLED] + count[Change.LOST]
     variant = same + count[Change.RELABELLED] + count[Change.SPURIOUS]
@@ -205,41 +219,43 @@ def summarise(kinds: Iterable[Change], score_deltas: Iterable[float]) -> Summary
     )
 
 
-IOU = 0.5
-
-
-def confidences(objects: Detections, among: Detections, iou: float = IOU) -> np.ndarray:
-    """(n,) of each object among other detections."""
-    if not len(objects) or not len(among):
+def confidences(objects: Detections, detections: Detections, iou: float = IOU) -> np.ndarray:
+    """(n,) score of each object in another set of detections: the highest of the same class with this IoU, else 0."""
+    if not len(objects) or not len(detections):
         return np.zeros(len(objects))
-    near = iou_matrix(objects.boxes, among.boxes) >= iou  # [n, m]
-    same = objects.class_ids[:, None] == among.class_ids[None, :]
-    return np.asarray(np.where(near & same, among.scores[None, :], 0).max(axis=1), float)
+    near = iou_matrix(objects.boxes, detections.boxes) >= iou  # [n, m]
+    same = objects.class_ids[:, None] == detections.class_ids[None, :]
+    return np.asarray(np.where(near & same, detections.scores[None, :], 0).max(axis=1), float)
 
 
-def agreed(objects: Detections, among: Detections, score: float, iou: float = IOU) -> tuple[int, int]:
-    """(objects that are the same, objects of both): agreement is twice the first over the second, pooled."""
-    kinds = [row.change for row in changes(objects, among, None, score, iou)]
-    same = sum(kind in (Change.KEPT, Change.SHIFTED) for kind in kinds)
-    return same, int((objects.scores >= score).sum() + (among.scores >= score).sum())
+def agreed(reference: Detections, variant: Detections, score: float, iou: float = IOU) -> tuple[int, int]:
+    """(kept and shifted objects, objects of both models); agreement is twice the first over the second, pooled."""
+    rows = changes(reference, variant, None, score, iou)
+    same = sum(row.change in (Change.KEPT, Change.SHIFTED) for row in rows)
+    return same, int((reference.scores >= score).sum() + (variant.scores >= score).sum())
 
 
 def agreement(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(R,) of resamples with `weights` (R, I) of images whose `agreed` are counts (I, 2); 1 where nothing is found."""
+    """(R,) agreement of resamples, 1 where there are no objects.
+
+    Args:
+        counts: (I, 2) of `agreed`, one row per image.
+        weights: (R, I) how often each image occurs in each resample.
+    """
     same, both = (weights @ counts.astype(np.float64)).T
     return np.divide(2 * same, both, out=np.ones(len(weights)), where=both > 0)
 
 
-def breaking_point(severities: Sequence[float], shares: Sequence[float | None], least: float = 0.5) -> float | None:
-    """The severity at which the share of objects still found falls below `least`, between two of them on a line.
+def breaking_point(severities: Sequence[float], shares: Sequence[float | None], min_share: float = 0.5) -> float | None:
+    """The severity at which the share of objects that are still detected falls below `min_share`, interpolated.
 
-    Severity 0 is the clean image, where all are found. None: it does not fall so low.
+    Severity 0 is the clean image with a share of 1. None where the share stays above.
     """
     before, above = 0.0, 1.0
     for severity, share in zip(severities, shares, strict=True):
         if share is None:
             continue
-        if share < least:
-            return before + (severity - before) * (above - least) / (above - share)
+        if share < min_share:
+            return before + (severity - before) * (above - min_share) / (above - share)
         before, above = float(severity), share
     return None

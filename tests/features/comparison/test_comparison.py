@@ -151,5 +151,5 @@ def test_a_dataset_without_one_readable_image_is_an_error(
     session = Session(loaded["float32"], engine=engine, cache=False)
     with pytest.raises(DatasetError, match="No image could be run by every model"):
         session.evaluate(annotated(tmp_path, sample, *NAMES))
-    with pytest.raises(DatasetError, match="is no folder"):
+    with pytest.raises(DatasetError, match="is not a folder"):
         session.evaluate(sample.annotations, tmp_path / "nowhere")

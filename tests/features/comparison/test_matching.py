@@ -41,7 +41,7 @@ def test_pairs(reference: Detections, candidate: Detections, pairs: list[tuple[i
     found = match_detections(reference, candidate)
     assert [tuple(pair) for pair in found.pairs.tolist()] == pairs
     assert found.only_reference.tolist() == [i for i in range(len(reference)) if i not in [p[0] for p in pairs]]
-    assert found.only_candidate.tolist() == [j for j in range(len(candidate)) if j not in [p[1] for p in pairs]]
+    assert found.only_variant.tolist() == [j for j in range(len(candidate)) if j not in [p[1] for p in pairs]]
     overlaps = iou_matrix(reference.boxes, candidate.boxes)
     assert found.ious.tolist() == [overlaps[pair] for pair in pairs]
 
@@ -65,8 +65,8 @@ def test_the_sum_of_overlaps_is_the_largest_there_is(seed: int) -> None:
 
 
 @pytest.mark.parametrize("iou", [0, -0.5, 50, float("nan")])
-def test_a_threshold_that_is_no_overlap(iou: float) -> None:
-    with pytest.raises(ValueError, match="above 0 and up to 1"):
+def test_a_threshold_outside_the_range(iou: float) -> None:
+    with pytest.raises(ValueError, match="must be above 0"):
         match_detections(row(), row(), iou)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qviz.features.comparison.matching import changes
-from qviz.features.comparison.panel import GRID, threshold_steps
+from qviz.features.comparison.panel_viewer import GRID, threshold_steps
 from qviz.structures import Detections, Inference
 
 

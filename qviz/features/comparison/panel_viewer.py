@@ -1,0 +1,194 @@
+"""The viewer on the Compare page: its data, and what the user did in it.
+
+The data's format is described in viewer/viewer.js. The viewer filters by threshold without asking the server: for every
+threshold at which something changes, the changes of all objects are sent along, computed by `changes` as everywhere.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from qviz.chart_style import REFERENCE, variant_colour
+from qviz.errors import DatasetError
+from qviz.features.accuracy.truth import labelled_truths
+from qviz.features.comparison.matching import IOU, ObjectChange, changes
+from qviz.features.detection.models import LoadedModel
+from qviz.structures import Detections, EncodedImage, GroundTruth, Inference, digest_of
+from qviz.structures.detections import CANDIDATE_FLOOR
+from qviz.ui import view
+from qviz.ui.page import Page
+from qviz.ui.results import Preview
+from qviz.ui.server import Models
+from qviz.ui.view import MAX_SCORE, View
+from qviz.ui.viewer import ViewerState, viewer
+
+GRID = np.round(np.arange(CANDIDATE_FLOOR, MAX_SCORE + 0.001, 0.01), 2)
+"""The steps of the threshold slider."""
+
+Pane = tuple[str, Inference]
+"""Short name of a variant, and its inference."""
+
+
+def show_viewer(
+    here: Page,
+    image: EncodedImage,
+    picture: Preview,
+    runs: Sequence[Inference],
+    variants: Sequence[LoadedModel],
+    position: tuple[int, int],
+) -> ViewerState:
+    """The viewer, and what the user did in it.
+
+    Args:
+        runs: Inferences of the reference and of these variants.
+        position: Number of the image from 0, and how many there are.
+    """
+    models = here.loaded
+    panes = [(models.name(variant), run) for variant, run in zip(variants, runs[1:], strict=True)]
+    truth = _ground_truth(here, image, (picture.width, picture.height))
+    data = payload(image, picture, models, runs[0], panes, truth, here.view, view.selected(), position)
+    return viewer(data, key="viewer")
+
+
+def apply_events(state: ViewerState, order: Sequence[EncodedImage], image: EncodedImage) -> View:
+    """The view after what was done in the viewer; a key or button for another image reruns the page."""
+    if state.step:
+        position = next(i for i, other in enumerate(order) if other.digest == image.digest)
+        view.select(None)
+        view.change(image=order[(position + state.step) % len(order)].name)
+        st.rerun()
+    values: dict[str, Any] = {
+        "score": None if state.threshold is None else round(state.threshold, 2),
+        **{name: getattr(state, name) for name in ("mode", "changes", "classes", "truth", "present")},
+    }
+    acted = {"score" if name == "threshold" else name for name in state.acted}
+    changed = {name: value for name, value in values.items() if name in acted and value is not None}
+    if "selected" in acted:
+        view.select(state.selected or None)
+    return view.change(**changed) if changed else view.current()
+
+
+def _ground_truth(here: Page, image: EncodedImage, size: tuple[int, int]) -> GroundTruth | None:
+    """The annotations of an image in the reference's classes. size: of the image as it is shown."""
+    dataset = here.workspace.dataset
+    row = next((row for row in dataset.images if row.name == image.name), None) if dataset else None
+    if dataset is None or row is None or (row.size and row.size != size):
+        return None  # also where boxes refer to stored pixels of an image that is shown rotated
+    try:
+        return labelled_truths(row, dataset, here.loaded.reference.inspection.labels)
+    except DatasetError:
+        return None  # the dataset has other classes than the model
+
+
+def payload(
+    image: EncodedImage,
+    preview: Preview,
+    models: Models,
+    reference: Inference,
+    panes: Sequence[Pane],
+    truth: GroundTruth | None,
+    view: View,
+    selected: str | None,
+    position: tuple[int, int],
+    iou: float = IOU,
+) -> dict[str, Any]:
+    """The viewer's data. `rev` changes with everything that is drawn, except the position."""
+    variants = [_variant(models, name, reference, run, iou) for name, run in panes]
+    return {
+        "rev": _revision(image, models, panes),
+        "image": {
+            "src": "data:image/jpeg;base64," + base64.b64encode(preview.jpeg).decode(),
+            "width": preview.width,
+            "height": preview.height,
+            "name": image.name,
+        },
+        "reference": {
+            "name": models.name(models.reference),
+            "colour": REFERENCE,
+            "boxes": viewer_boxes(reference.detections),
+        },
+        "variants": variants,
+        "truth": _truth(truth),
+        "labels": _labels(models, [reference, *(run for _, run in panes)], truth),
+        "position": {"index": position[0], "count": position[1]},
+        "view": {
+            "threshold": view.score,
+            "floor": CANDIDATE_FLOOR,
+            "mode": view.mode,
+            "focus": variants[0]["id"] if variants else None,
+            "changes": list(view.changes),
+            "classes": list(view.classes),
+            "truth": view.truth,
+            "selected": selected,
+            "present": view.present,
+        },
+    }
+
+
+def _revision(image: EncodedImage, models: Models, panes: Sequence[Pane]) -> str:
+    identities = [(model.digest, model.settings) for model in models.all]
+    return digest_of(repr((image.digest, image.name, identities, [name for name, _ in panes])).encode())[:16]
+
+
+def viewer_boxes(detections: Detections) -> list[list[float]]:
+    """[x1, y1, x2, y2, score, class id] of each object, rounded."""
+    return [
+        [*(round(float(side), 2) for side in box), round(float(score), 4), int(class_id)]
+        for box, score, class_id in zip(detections.boxes, detections.scores, detections.class_ids, strict=True)
+    ]
+
+
+def _variant(models: Models, name: str, reference: Inference, run: Inference, iou: float) -> dict[str, Any]:
+    number = next(i for i, variant in enumerate(models.variants) if models.name(variant) == name)
+    return {
+        "id": f"v{number}",
+        "name": name,
+        "scheme": str(models.variants[number].scheme),
+        "colour": variant_colour(number),
+        "boxes": viewer_boxes(run.detections),
+        "steps": threshold_steps(reference, run, iou),
+    }
+
+
+def threshold_steps(reference: Inference, run: Inference, iou: float) -> list[list[Any]]:
+    """[[threshold, rows], ...]: the rows that hold from each threshold on at which they change."""
+    scores = np.concatenate([reference.detections.scores, run.detections.scores])
+    steps: list[list[Any]] = []
+    last_count = -1
+    for threshold in GRID:
+        count = int((scores >= np.float32(threshold)).sum())
+        if count != last_count:  # else no score lies between the last step and this one, and the rows are the same
+            last_count = count
+            rows = changes(reference.detections, run.detections, run.candidates, float(threshold), iou)
+            steps.append([float(threshold), [_row(row) for row in rows]])
+    return steps
+
+
+def _row(row: ObjectChange) -> list[Any]:
+    return [
+        -1 if row.reference is None else row.reference,
+        -1 if row.variant is None else row.variant,
+        str(row.change),
+        None if row.iou is None else round(row.iou, 3),
+        None if row.lost_because is None else str(row.lost_because),
+    ]
+
+
+def _truth(truth: GroundTruth | None) -> list[list[float]] | None:
+    if truth is None:
+        return None
+    return [
+        [*(float(side) for side in box), int(class_id)]
+        for box, class_id in zip(truth.boxes, truth.class_ids, strict=True)
+    ]
+
+
+def _labels(models: Models, runs: Sequence[Inference], truth: GroundTruth | None) -> dict[str, str]:
+    class_ids = {int(class_id) for run in runs for class_id in run.detections.class_ids}
+    class_ids |= {int(class_id) for class_id in truth.class_ids} if truth is not None else set()
+    return {str(class_id): models.reference.inspection.label(class_id) for class_id in sorted(class_ids)}
