@@ -229,6 +229,7 @@ def _take_older_name(given: dict[str, Any]) -> None:
     images = given.get("images", [])
     if given.get("dataset") and "dataset_images" not in given and len(images) == 1 and images[0].is_dir():
         given["dataset_images"] = given.pop("images")[0]
+        remark(["--images DIR beside --dataset is now called --dataset-images; the older name will be removed."])
 
 
 def _setting(name: str, value: Any) -> Any:
