@@ -32,36 +32,36 @@ FIRST_TO_SPEAK = [
 ]
 
 
-@pytest.mark.parametrize(("said", "sidecar", "reference", "mean", "source"), FIRST_TO_SPEAK)
+@pytest.mark.parametrize(("given", "sidecar", "reference", "mean", "source"), FIRST_TO_SPEAK)
 def test_the_first_that_speaks_wins(
-    said: Settings, sidecar: Settings, reference: Settings, mean: float, source: str, sample: Sample
+    given: Settings, sidecar: Settings, reference: Settings, mean: float, source: str, sample: Sample
 ) -> None:
     data = sample.models["int8"].read_bytes()
-    found = inspect(data, said, sidecar)
+    result = inspect(data, given, sidecar)
     if reference.given():
-        found = found.following(inspect(data, reference, NOTHING))
-    assert (found.settings.mean, found.sources["mean"]) == ((mean,) * 3, source)
+        result = result.following(inspect(data, reference, NOTHING))
+    assert (result.settings.mean, result.sources["mean"]) == ((mean,) * 3, source)
 
 
 def test_field_by_field(sample: Sample) -> None:
-    said, sidecar = Settings(channels="bgr", class_offset=0), Settings(channels="rgb", class_offset=1, nms_iou=0.4)
-    found = inspect(sample.models["int8"].read_bytes(), said, sidecar)
-    assert {name: found.sources[name] for name in ("channels", "class_offset", "nms_iou", "std", "labels")} == {
+    given, sidecar = Settings(channels="bgr", class_offset=0), Settings(channels="rgb", class_offset=1, nms_iou=0.4)
+    result = inspect(sample.models["int8"].read_bytes(), given, sidecar)
+    assert {name: result.sources[name] for name in ("channels", "class_offset", "nms_iou", "std", "labels")} == {
         "channels": "given",
         "class_offset": "given",
         "nms_iou": "sidecar",
         "std": "default",
         "labels": "class count",
     }
-    assert (found.settings.channels, found.settings.class_offset, found.settings.nms_iou) == ("bgr", 0, 0.4)
+    assert (result.settings.channels, result.settings.class_offset, result.settings.nms_iou) == ("bgr", 0, 0.4)
 
 
 def test_a_variant_follows_its_reference_in_the_input_only(sample: Sample) -> None:
-    said = Settings(mean=(9.0,) * 3, resize="letterbox", labels=("a",), nms_iou=0.4, max_detections=7, class_offset=1)
+    given = Settings(mean=(9.0,) * 3, resize="letterbox", labels=("a",), nms_iou=0.4, max_detections=7, class_offset=1)
     data = sample.models["int8"].read_bytes()
-    found = inspect(data, NOTHING, NOTHING).following(inspect(data, said, NOTHING)).settings
-    assert (found.mean, found.resize, found.labels) == ((9.0,) * 3, "letterbox", ("a",))
-    assert (found.nms_iou, found.max_detections, found.class_offset) == (0.6, 100, 0)
+    result = inspect(data, NOTHING, NOTHING).following(inspect(data, given, NOTHING)).settings
+    assert (result.mean, result.resize, result.labels) == ((9.0,) * 3, "letterbox", ("a",))
+    assert (result.nms_iou, result.max_detections, result.class_offset) == (0.6, 100, 0)
 
 
 REFUSED: list[tuple[bytes, Settings, type[Exception], str]] = [
@@ -73,10 +73,10 @@ REFUSED: list[tuple[bytes, Settings, type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("data", "said", "error", "sentence"), REFUSED)
-def test_refused(data: bytes, said: Settings, error: type[Exception], sentence: str) -> None:
+@pytest.mark.parametrize(("data", "given", "error", "sentence"), REFUSED)
+def test_refused(data: bytes, given: Settings, error: type[Exception], sentence: str) -> None:
     with pytest.raises(error) as caught:
-        inspect(data, said, NOTHING)
+        inspect(data, given, NOTHING)
     assert sentence in str(caught.value)
 
 
@@ -118,14 +118,14 @@ def horses(sample: Sample) -> EncodedImage:
 def test_a_job_sees_what_is_there(engine: LocalEngine, sample: Sample, horses: EncodedImage) -> None:
     data = sample.models["float32"].read_bytes()
     blob, settings = engine.share(data, digest_of(data)), inspect(data, NOTHING, NOTHING).settings
-    found = engine.submit(detect_job, blob, settings, horses, 0.5).result(timeout=60)
-    assert settings.labels[found.detections.class_ids[0]] == "horse"
-    boxes = found.detections.boxes
-    assert (boxes[:, 2] <= found.width + 5).all()
-    assert (boxes[:, 3] <= found.height + 5).all()
+    result = engine.submit(detect_job, blob, settings, horses, 0.5).result(timeout=60)
+    assert settings.labels[result.detections.class_ids[0]] == "horse"
+    boxes = result.detections.boxes
+    assert (boxes[:, 2] <= result.width + 5).all()
+    assert (boxes[:, 3] <= result.height + 5).all()
     assert (boxes[:, 2:] - boxes[:, :2] > 20).all()  # in pixels of the original
-    assert len(found.candidates) > len(boxes) > 0
-    assert found.milliseconds > 0
+    assert len(result.candidates) > len(boxes) > 0
+    assert result.milliseconds > 0
     with pytest.raises(ImageError, match=r"bad\.jpg is empty"):
         engine.submit(detect_job, blob, settings, EncodedImage("bad.jpg", b""), 0.5).result(timeout=60)
 
@@ -142,11 +142,11 @@ def test_boxes_are_those_of_the_original_whatever_the_resize(
     pixels = np.full((512 + y, 512 + x, 3), 114, np.uint8)
     pixels[y:, x:] = person
     settings = Settings(resize=resize).with_defaults(inspect(data, NOTHING, NOTHING).settings)
-    found = Detector(data, settings).detect(Image(name, pixels, ""), 0.3)
-    assert settings.labels[found.detections.class_ids[0]] == "person"
+    result = Detector(data, settings).detect(Image(name, pixels, ""), 0.3)
+    assert settings.labels[result.detections.class_ids[0]] == "person"
     annotated = np.array([[19 + x, 15 + y, 362 + x, 512 + y]], np.float32)
-    assert iou_matrix(annotated, found.detections.boxes[:1])[0, 0] > 0.75
-    assert iou_matrix(annotated, found.candidates.by_score().boxes[:1])[0, 0] > 0.75
+    assert iou_matrix(annotated, result.detections.boxes[:1])[0, 0] > 0.75
+    assert iou_matrix(annotated, result.candidates.by_score().boxes[:1])[0, 0] > 0.75
 
 
 @pytest.mark.parametrize("scheme", ["float32", "float16", "int8"])
@@ -155,7 +155,7 @@ def test_without_candidates_the_detections_are_the_same(scheme: str, sample: Sam
     data, name = sample.models[scheme].read_bytes(), "irish_session.jpg"
     settings = inspect(data, NOTHING, NOTHING).settings
     image = read_image(EncodedImage(name, (sample.images / name).read_bytes()))
-    kept, lean = (Detector(data, settings, 1, wanted).detect(image, 0.01) for wanted in (True, False))
-    assert lean.candidates is None and kept.candidates is not None
+    full, lean = (Detector(data, settings, 1, candidates).detect(image, 0.01) for candidates in (True, False))
+    assert lean.candidates is None and full.candidates is not None
     for field in ("boxes", "scores", "class_ids"):
-        assert np.array_equal(getattr(kept.detections, field), getattr(lean.detections, field))
+        assert np.array_equal(getattr(full.detections, field), getattr(lean.detections, field))

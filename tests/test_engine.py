@@ -50,9 +50,9 @@ def neighbour() -> Callable[[], int]:
 
 def grow() -> Callable[[], int]:
     def work() -> int:
-        held = []
+        blocks = []
         while True:  # touched, so that it is resident
-            held.append(b"x" * (20 << 20))
+            blocks.append(b"x" * (20 << 20))
 
     return work
 
@@ -145,9 +145,9 @@ def test_closing_just_as_a_job_begins_starts_no_worker_anew(monkeypatch: pytest.
 
     def close_first(self: Any) -> int:
         monkeypatch.setattr(slot, "_memory", memory)
-        found: int = memory(self)
+        resident: int = memory(self)
         engine.close()
-        return found
+        return resident
 
     monkeypatch.setattr(slot, "_memory", close_first)
     with pytest.raises(Cancelled, match="was stopped"):
@@ -212,13 +212,13 @@ def test_warm_up_runs_in_each_worker_before_its_first_job() -> None:
 
 def test_files_over_the_bound_go_when_nobody_holds_them(tmp_path: Path) -> None:
     shared = SharedFiles(tmp_path, max_bytes=2_500)
-    held = shared.share(bytes(1_000), "held")
+    blob = shared.share(bytes(1_000), "z")
     for name in "abc":
         shared.share(bytes(1_000), name)
-    assert held.read() == bytes(1_000)  # over the bound, but somebody has it
-    assert sorted(path.name.split(".")[0] for path in tmp_path.iterdir()) == ["b", "c", "held"]
-    assert shared.share(bytes(1_000), "held") == held
-    del held
+    assert blob.read() == bytes(1_000)  # over the bound, but somebody has it
+    assert sorted(path.name.split(".")[0] for path in tmp_path.iterdir()) == ["b", "c", "z"]
+    assert shared.share(bytes(1_000), "z") == blob
+    del blob
     assert shared.share(bytes(1_000), "a").read() == bytes(1_000)  # one that has gone is written again
     large = shared.share(bytes(9_000), "larger than the bound")
     assert list(tmp_path.iterdir()) == [large.path]
@@ -244,7 +244,7 @@ def keep(megabytes: int) -> Callable[[], int]:
     def work() -> int:
         import builtins
 
-        builtins.kept = bytearray(b"x") * (megabytes << 20)  # type: ignore[attr-defined]
+        builtins.ballast = bytearray(b"x") * (megabytes << 20)  # type: ignore[attr-defined]
         return os.getpid()
 
     return work

@@ -74,8 +74,8 @@ def test_heavy_bytes_are_held_by_the_cluster_and_not_sent_with_each_job(
     assert blob.read() == model
     jobs = [remote.submit(sizes(), blob, image) for _ in range(6)]
     assert {job.result(timeout=WAIT)[2] for job in jobs} == {b"netjpg"}
-    held = {key: state.nbytes for key, state in cluster.scheduler.tasks.items() if str(key).startswith("qviz-")}
-    assert [len([key for key in held if digest_of(data) in str(key)]) for data in (model, image)] == [1, 1]
+    sizes = {key: state.nbytes for key, state in cluster.scheduler.tasks.items() if str(key).startswith("qviz-")}
+    assert [len([key for key in sizes if digest_of(data) in str(key)]) for data in (model, image)] == [1, 1]
     workers = {process.pid for process in psutil.Process().children(recursive=True)}
     assert {job.result()[1] for job in jobs} <= workers  # a worker's child runs the job, not the worker
 
@@ -194,9 +194,9 @@ def test_a_killed_workers_jobs_are_done_by_another(processes: Processes) -> None
         jobs = [engine.submit(sizes(), blob, bytes([number]) * 100_000) for number in range(30)]
         second = processes.worker("--nthreads", "2")  # it joins later, and has two processes for its two threads
         first.send_signal(signal.SIGKILL)
-        found = [job.result(timeout=WAIT) for job in jobs]
-        assert [ending for *_, ending in found] == [b"mod" + bytes([number]) * 3 for number in range(30)]
-        assert found[-1][1] == second.pid
+        results = [job.result(timeout=WAIT) for job in jobs]
+        assert [ending for *_, ending in results] == [b"mod" + bytes([number]) * 3 for number in range(30)]
+        assert results[-1][1] == second.pid
     assert children_are_gone(first.pid)
 
 

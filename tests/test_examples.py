@@ -39,12 +39,12 @@ def test_the_notebook_runs_and_finds_what_the_sample_hides() -> None:
     script = "\n".join("".join(cell["source"]) for cell in cells("code")) + AFTERWARDS
     ended = subprocess.run([sys.executable, "-c", script], cwd=NOTEBOOK.parent, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    found = json.loads(ended.stdout.splitlines()[-1])
-    assert found["models"] == ["float32", "int8", "int8"]
-    assert found["lost"][1] > found["lost"][0]
-    assert (found["worst"], found["cause"]) == ("QUANTIZE", "input_range")
-    assert found["loss"][1] > 0.05
-    assert found["images"] == 27
+    facts = json.loads(ended.stdout.splitlines()[-1])
+    assert facts["models"] == ["float32", "int8", "int8"]
+    assert facts["lost"][1] > facts["lost"][0]
+    assert (facts["worst"], facts["cause"]) == ("QUANTIZE", "input_range")
+    assert facts["loss"][1] > 0.05
+    assert facts["images"] == 27
 
 
 def test_the_notebook_is_told_in_words_and_holds_no_output() -> None:
@@ -57,8 +57,8 @@ def commands() -> list[list[str]]:
     flow = yaml.safe_load(WORKFLOW.read_text())
     steps = [step for job in flow["jobs"].values() for step in job["steps"]]
     lines = "\n".join(step.get("run", "") for step in steps).replace("\\\n", " ").splitlines()
-    known = {**flow["env"], "GITHUB_STEP_SUMMARY": "summary.md"}
-    filled = [re.sub(r"\$(\w+)", lambda found: str(known[found[1]]), line) for line in lines]
+    environment = {**flow["env"], "GITHUB_STEP_SUMMARY": "summary.md"}
+    filled = [re.sub(r"\$(\w+)", lambda facts: str(environment[facts[1]]), line) for line in lines]
     return [shlex.split(line) for line in filled if line.startswith("qviz ")]
 
 

@@ -46,7 +46,7 @@ def test_a_folder_keeps_the_latest(tmp_path: Path) -> None:
         os.utime(path, (number, number))
     (tmp_path / "other.txt").write_text("")
     Journal(tmp_path / "0.jsonl").add({"a": 1})  # the oldest, and in use again
-    kept = {path.name for path in tmp_path.glob("*.jsonl")}
-    assert len(kept) == MAX_JOURNALS
-    assert {"0.jsonl", f"{MAX_JOURNALS + 2}.jsonl"} <= kept and not kept & {"1.jsonl", "2.jsonl", "3.jsonl"}
+    names = {path.name for path in tmp_path.glob("*.jsonl")}
+    assert len(names) == MAX_JOURNALS
+    assert {"0.jsonl", f"{MAX_JOURNALS + 2}.jsonl"} <= names and not names & {"1.jsonl", "2.jsonl", "3.jsonl"}
     assert (tmp_path / "other.txt").exists()

@@ -66,9 +66,9 @@ def test_refused(text: str, sentence: str, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_file_that_is_not_there_is_one_sentence_on_the_command_line(tmp_path: Path, sample_model: Path) -> None:
-    said = os.environ | {"QVIZ_LIMITS": str(tmp_path / "none.toml")}
+    environment = os.environ | {"QVIZ_LIMITS": str(tmp_path / "none.toml")}
     command = [sys.executable, "-m", "qviz", "info", str(sample_model)]
-    ended = subprocess.run(command, cwd=ROOT, env=said, capture_output=True, text=True)
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert ended.returncode == 2
     assert ended.stderr == (
         f"qviz: {tmp_path / 'none.toml'}, which QVIZ_LIMITS names, cannot be read (No such file or directory).\n"
@@ -103,9 +103,9 @@ def test_a_page_says_what_is_wrong_with_them(limited: Callable[[str], None]) -> 
 
 
 def test_a_dropped_file_of_too_many_bytes_is_refused_by_the_server(limited: Callable[[str], None]) -> None:
-    from qviz.ui.uploads import _sort
+    from qviz.ui.uploads import _recognise
 
     limited("upload_mb = 1")
-    found = _sort([("a.tflite", bytes((1 << 20) + 1)), ("b.jpg", b"\xff\xd8\xff")])
-    assert found.notices == ["a.tflite has 1 MB; files of up to 1 are taken in here."]
-    assert [image.name for image in found.images] == ["b.jpg"]
+    recognised = _recognise([("a.tflite", bytes((1 << 20) + 1)), ("b.jpg", b"\xff\xd8\xff")])
+    assert recognised.notices == ["a.tflite has 1 MB; files of up to 1 MB can be dropped."]
+    assert [image.name for image in recognised.images] == ["b.jpg"]

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from qviz.api import evaluate
+from qviz.context import Context
+from qviz.datasets.coco import read_coco
+from qviz.features.accuracy import evaluate
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
 from qviz.features.detection.models import LoadedModel
@@ -74,12 +76,12 @@ def test_the_product_reads_every_box(content: dict[str, Any], folder: Path) -> N
 
 
 def test_every_scene_and_every_part_is_credited(content: dict[str, Any], credits: dict[str, Any], folder: Path) -> None:
-    told = (folder / "LICENSES.md").read_text(encoding="utf-8")
+    text = (folder / "LICENSES.md").read_text(encoding="utf-8")
     assert credits.keys() == {image["file_name"] for image in content["images"]}
     for name, credit in credits.items():
-        assert f"| `{name}` | {credit['licence']} |" in told
+        assert f"| `{name}` | {credit['licence']} |" in text
         for part in credit["parts"]:
-            assert f"| `{part['key']}` | [{part['title']}]({part['source']}) | {part['author']} | " in told
+            assert f"| `{part['key']}` | [{part['title']}]({part['source']}) | {part['author']} | " in text
             assert part["author"] and part["source"] and part["package"]
 
 
@@ -102,5 +104,5 @@ def test_the_licence_texts_lie_beside_the_pictures(folder: Path) -> None:
 
 
 def test_the_float_model_finds_the_things(folder: Path, loaded: dict[str, LoadedModel], engine: LocalEngine) -> None:
-    found = evaluate([loaded["float32"]], folder / "annotations.json", folder, engine)
-    assert found.models[0].ap >= 0.35
+    result = evaluate(Context(engine), [loaded["float32"]], read_coco(folder / "annotations.json", folder))
+    assert result.models[0].ap >= 0.35

@@ -77,9 +77,9 @@ def test_the_file_stays_within_its_limit_and_the_oldest_goes_first(path: Path) -
         for number in range(1000):
             store.put(f"late {number}", content(number))
         store.flush()
-        kept = store.get_many(f"late {number}" for number in range(1000))
-        assert kept == {f"late {number}": content(number) for number in range(1000 - len(kept), 1000)}
-        assert len(kept) * 10_000 > LIMIT * 0.7
+        values_left = store.get_many(f"late {number}" for number in range(1000))
+        assert values_left == {f"late {number}": content(number) for number in range(1000 - len(values_left), 1000)}
+        assert len(values_left) * 10_000 > LIMIT * 0.7
         assert store.get("early 1") is None
     assert path.stat().st_size < LIMIT * 1.1 + BATCH * 12_000
 
@@ -110,8 +110,8 @@ def test_a_damaged_file_is_set_aside_with_a_sentence(path: Path, damage: str) ->
     values = fill(path)
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
     with Store(path) as store:
-        found = store.get_many(values)
-        assert found.items() <= values.items()  # never a wrong value
+        read = store.get_many(values)
+        assert read.items() <= values.items()  # never a wrong value
         for key, value in values.items():
             store.put(key, value)
     remarks = " ".join(store.remarks)
@@ -208,12 +208,12 @@ def endless(path: Path, name: str) -> subprocess.Popen[str]:
 
 def test_two_processes_share_it_and_a_killed_one_leaves_what_it_wrote(path: Path) -> None:
     writers = {name: endless(path, name) for name in ("a", "b")}
-    said = {}
+    counts = {}
     try:
         with Store(path) as store:  # a third one beside them
             for name, writer in writers.items():
                 assert writer.stdout is not None
-                said[name] = [int(writer.stdout.readline()) for _ in range(5)][-1]
+                counts[name] = [int(writer.stdout.readline()) for _ in range(5)][-1]
                 store.put(f"mine {name}", b"1")
     finally:
         for writer in writers.values():
@@ -222,9 +222,9 @@ def test_two_processes_share_it_and_a_killed_one_leaves_what_it_wrote(path: Path
     with Store(path) as store:
         assert store.remarks == []
         assert len(store.get_many(["mine a", "mine b"])) == 2
-        for name, count in said.items():
-            wanted = {f"{name} {number}": str(number).encode() * 3000 for number in range(count - BATCH)}
-            assert store.get_many(wanted) == wanted  # all but the last batch
+        for name, count in counts.items():
+            expected = {f"{name} {number}": str(number).encode() * 3000 for number in range(count - BATCH)}
+            assert store.get_many(expected) == expected  # all but the last batch
 
 
 def test_threads_share_it(path: Path) -> None:

@@ -64,11 +64,11 @@ def parse_coco(data: bytes, name: str, files: Mapping[str, Path | bytes]) -> Dat
 def find_coco(tree: FileTree, files: list[str]) -> str | None:
     """The annotation file to read, or None. Raises DatasetError where several are equally good."""
     named = sorted((path for path in files if path.endswith(".json")), key=lambda path: path.count("/"))
-    found = [path for path in named[:MAX_FILES_TRIED] if is_coco(tree.read(path, limits().annotations_mb << 20))]
-    if not found:
+    paths = [path for path in named[:MAX_FILES_TRIED] if is_coco(tree.read(path, limits().annotations_mb << 20))]
+    if not paths:
         return None
-    best = min(_rank(path) for path in found)
-    first, *others = (path for path in found if _rank(path) == best)
+    best = min(_rank(path) for path in paths)
+    first, *others = (path for path in paths if _rank(path) == best)
     if others:
         raise DatasetError(
             f"{tree.name} has {len(others) + 1} annotation files ({first}, {others[0]}, ...); give one of them."

@@ -119,8 +119,8 @@ def _check_archive(name: str, entries: list[zipfile.ZipInfo]) -> None:
         or any(entry.file_size > bounds.image_mb << 20 for entry in entries)
     ):
         raise ImageError(
-            f"{name} would unpack to {len(entries)} images and {total >> 20} MB; archives of up to {bounds.archive_images}"
-            f" images, {bounds.image_mb} MB per image and {bounds.archive_mb} MB are read. Split it."
+            f"{name} would unpack to {len(entries)} images and {total >> 20} MB; archives of up to"
+            f" {bounds.archive_images} images, {bounds.image_mb} MB per image and {bounds.archive_mb} MB are read."
         )
 
 

@@ -145,12 +145,12 @@ class DaskEngine:
 
     def _watch(self, alone_limit: float) -> None:
         """Fail all jobs when there has been no worker for a while; Dask would let them wait forever."""
-        last_seen = time.monotonic()
+        last_worker_at = time.monotonic()
         while not self._stopped.wait(min(2.0, alone_limit / 2)):
             with contextlib.suppress(Exception):  # if the scheduler is gone, its jobs have failed already
                 if self._client.nthreads():
-                    last_seen = time.monotonic()
-            if time.monotonic() - last_seen > alone_limit:
+                    last_worker_at = time.monotonic()
+            if time.monotonic() - last_worker_at > alone_limit:
                 for job in list(self._jobs):
                     _settle(job, WorkerCrashed(f"All workers of {self.address} have left, and none has joined since."))
 

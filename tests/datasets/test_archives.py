@@ -39,10 +39,10 @@ def coco(*names: str) -> str:
 def test_the_sample_in_an_archive_is_the_sample(sample: Sample, tmp_path: Path, layout: str, below: str) -> None:
     expected = read_coco(sample.annotations, sample.images)
     write_yolo(tmp_path, expected) if layout == "yolo" else write_voc(tmp_path, expected)
-    found = unpack_dataset(zipped(tmp_path, below), "x.zip")
-    assert found is not None
-    assert (found.name, found.skipped) == ("x.zip (val)", ())
-    assert_same_truths(found, expected)
+    dataset = unpack_dataset(zipped(tmp_path, below), "x.zip")
+    assert dataset is not None
+    assert (dataset.name, dataset.skipped) == ("x.zip (val)", ())
+    assert_same_truths(dataset, expected)
 
 
 def test_the_sample_as_coco_in_an_archive(sample: Sample, tmp_path: Path) -> None:
@@ -50,10 +50,10 @@ def test_the_sample_as_coco_in_an_archive(sample: Sample, tmp_path: Path) -> Non
         f"sample/images/{path.name}": path.read_bytes() for path in sample.images.iterdir()
     }
     archive = put(tmp_path, "x.zip", packed({**files, "sample/annotations.json": sample.annotations.read_bytes()}))
-    found = read_dataset(archive)
-    assert found.name == "x.zip: sample/annotations.json"
-    assert_same_truths(found, read_coco(sample.annotations, sample.images))
-    assert all(image.path is None for image in found.images)
+    dataset = read_dataset(archive)
+    assert dataset.name == "x.zip: sample/annotations.json"
+    assert_same_truths(dataset, read_coco(sample.annotations, sample.images))
+    assert all(image.path is None for image in dataset.images)
 
 
 PLACES = [
@@ -67,19 +67,19 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize(("annotations", "said", "place"), PLACES)
-def test_where_the_images_of_a_coco_file_are(annotations: str, said: str, place: str) -> None:
-    found = unpack_dataset(packed({annotations: coco(said), place: b"right", "notes.txt": b""}), "x.zip")
-    assert found is not None
-    assert [image.read() for image in found.images] == [b"right"]
+@pytest.mark.parametrize(("annotations", "file_name", "image_path"), PLACES)
+def test_where_the_images_of_a_coco_file_are(annotations: str, file_name: str, image_path: str) -> None:
+    dataset = unpack_dataset(packed({annotations: coco(file_name), image_path: b"right", "notes.txt": b""}), "x.zip")
+    assert dataset is not None
+    assert [image.read() for image in dataset.images] == [b"right"]
 
 
 def test_a_name_that_two_images_have_is_not_guessed() -> None:
     files = {"annotations/x.json": coco("a.png", "b.png"), "1/a.png": b"1", "2/a.png": b"2", "2/b.png": b"3"}
-    found = unpack_dataset(packed(files), "x.zip")
-    assert found is not None
-    assert [image.name for image in found.images] == ["b.png"]
-    assert found.skipped == ("1 image whose file is missing",)
+    dataset = unpack_dataset(packed(files), "x.zip")
+    assert dataset is not None
+    assert [image.name for image in dataset.images] == ["b.png"]
+    assert dataset.skipped == ("1 image whose file is missing",)
 
 
 def test_of_several_annotation_files_the_one_to_measure_on_is_read() -> None:
@@ -89,9 +89,9 @@ def test_of_several_annotation_files_the_one_to_measure_on_is_read() -> None:
     }
     files |= {f"{name}.png": b"" for name in ("instances_train", "instances_val")}
     files["annotations/captions_val.json"] = '{"images": [], "annotations": []}'
-    found = unpack_dataset(packed(files), "x.zip")
-    assert found is not None
-    assert found.name == "x.zip: annotations/instances_val.json"
+    dataset = unpack_dataset(packed(files), "x.zip")
+    assert dataset is not None
+    assert dataset.name == "x.zip: annotations/instances_val.json"
     two = packed({"a.json": coco("a.png"), "b.json": coco("a.png"), "a.png": b""})
     with pytest.raises(DatasetError, match=r"x.zip has 2 annotation files \(a.json, b.json, ...\); give one of them"):
         unpack_dataset(two, "x.zip")
@@ -141,9 +141,9 @@ def test_an_entry_that_leaves_the_archive_is_no_file_of_it(name: str) -> None:
 def test_what_an_archive_says_is_never_read_from_this_machine(tmp_path: Path) -> None:
     secret = put(tmp_path, "secret.png", png())
     listed = {**YOLO, "data.yaml": f"val: list.txt\n{NAMES}", "list.txt": f"{secret}\nimages/val/a.png\n"}
-    found = unpack_dataset(packed(listed), "x.zip")
-    assert found is not None
-    assert found.skipped == ("1 image whose file is missing",)
+    dataset = unpack_dataset(packed(listed), "x.zip")
+    assert dataset is not None
+    assert dataset.skipped == ("1 image whose file is missing",)
     with pytest.raises(DatasetError, match=r"but x\.zip"):
         unpack_dataset(packed({**YOLO, "data.yaml": f"val: {tmp_path}\n{NAMES}"}), "x.zip")
     with pytest.raises(DatasetError, match="no image file is there"):
@@ -158,9 +158,9 @@ def test_a_link_is_left_out() -> None:
         link = zipfile.ZipInfo("images/val/link.png")
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         archive.writestr(link, "/etc/passwd")
-    found = unpack_dataset(buffer.getvalue(), "x.zip")
-    assert found is not None
-    assert [image.name for image in found.images] == ["a.png"]
+    dataset = unpack_dataset(buffer.getvalue(), "x.zip")
+    assert dataset is not None
+    assert [image.name for image in dataset.images] == ["a.png"]
 
 
 def test_names_from_windows_and_from_everywhere() -> None:
@@ -169,9 +169,9 @@ def test_names_from_windows_and_from_everywhere() -> None:
         "images\\ä 猫.png": png(),
         "labels\\ä 猫.txt": "0 .5 .5 1 1",
     }
-    found = unpack_dataset(packed({**files, "__MACOSX/images/._x.png": b"", "images/.hidden.png": b""}), "x.zip")
-    assert found is not None
-    assert [(image.name, len(image.boxes)) for image in found.images] == [("ä 猫.png", 1)]
+    dataset = unpack_dataset(packed({**files, "__MACOSX/images/._x.png": b"", "images/.hidden.png": b""}), "x.zip")
+    assert dataset is not None
+    assert [(image.name, len(image.boxes)) for image in dataset.images] == [("ä 猫.png", 1)]
 
 
 def claimed(size: int) -> bytes:

@@ -47,49 +47,49 @@ BROKEN: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("broken", "what"), BROKEN)
 def test_a_broken_annotation_is_counted_and_the_rest_is_read(broken: Any, what: str) -> None:
-    found = parse_coco(document(annotations=[broken, GOOD, broken]), "x.json", {"a.jpg": b""})
-    assert found.skipped == (f"2 {what}",)
-    assert found.annotations == 1
+    dataset = parse_coco(document(annotations=[broken, GOOD, broken]), "x.json", {"a.jpg": b""})
+    assert dataset.skipped == (f"2 {what}",)
+    assert dataset.annotations == 1
 
 
 OUTSIDE = [([-3, 2, 3, 4], 0), ([2, 20, 3, 4], 0), ([40, 2, 3, 4], 0), ([-2, 2, 3, 4], 1), ([39.5, 19.5, 300, 400], 1)]
 
 
-@pytest.mark.parametrize(("box", "kept"), OUTSIDE)
-def test_a_box_outside_of_its_image_is_counted_and_one_partly_outside_stays(box: list[float], kept: int) -> None:
+@pytest.mark.parametrize(("box", "count"), OUTSIDE)
+def test_a_box_outside_of_its_image_is_counted_and_one_partly_outside_stays(box: list[float], count: int) -> None:
     row = {**GOOD, "bbox": box}
-    found = parse_coco(document([{**IMAGE, "width": 40, "height": 20}], [row]), "x.json", {"a.jpg": b""})
-    assert found.annotations == kept
-    assert found.skipped == (() if kept else ("1 annotation whose box is outside of the image",))
+    dataset = parse_coco(document([{**IMAGE, "width": 40, "height": 20}], [row]), "x.json", {"a.jpg": b""})
+    assert dataset.annotations == count
+    assert dataset.skipped == (() if count else ("1 annotation whose box is outside of the image",))
     assert parse_coco(document(annotations=[row]), "x.json", {"a.jpg": b""}).annotations == 1  # no size is said
 
 
 @pytest.mark.parametrize("entry", ["a.jpg", {"id": 11}, {"file_name": "b.jpg"}, {"id": None, "file_name": "b.jpg"}])
 def test_a_broken_image_entry_is_counted(entry: Any) -> None:
-    found = parse_coco(document(images=[entry, IMAGE]), "x.json", {"a.jpg": b"", "b.jpg": b""})
-    assert (len(found.images), found.skipped) == (1, ("1 image without an id or a file name",))
+    dataset = parse_coco(document(images=[entry, IMAGE]), "x.json", {"a.jpg": b"", "b.jpg": b""})
+    assert (len(dataset.images), dataset.skipped) == (1, ("1 image without an id or a file name",))
 
 
 @pytest.mark.parametrize("entry", ["cat", {"id": 4}, {"id": "4", "name": "dog"}, {"id": 10**30, "name": "dog"}])
 def test_a_broken_category_is_counted(entry: Any) -> None:
-    found = parse_coco(document(categories=[entry, CAT]), "x.json", {"a.jpg": b""})
-    assert [category.name for category in found.categories] == ["cat"]
-    assert found.skipped == ("1 row of `categories` without a number or a name",)
+    dataset = parse_coco(document(categories=[entry, CAT]), "x.json", {"a.jpg": b""})
+    assert [category.name for category in dataset.categories] == ["cat"]
+    assert dataset.skipped == ("1 row of `categories` without a number or a name",)
 
 
 def test_a_missing_image_is_counted_and_takes_its_boxes_along() -> None:
     images = [IMAGE, {"id": 11, "file_name": "gone.jpg"}]
-    found = parse_coco(document(images, [GOOD, {**GOOD, "image_id": 11}]), "x.json", {"a.jpg": b""})
-    assert (len(found.images), found.annotations) == (1, 1)
-    assert found.skipped == ("1 image whose file is missing",)
+    dataset = parse_coco(document(images, [GOOD, {**GOOD, "image_id": 11}]), "x.json", {"a.jpg": b""})
+    assert (len(dataset.images), dataset.annotations) == (1, 1)
+    assert dataset.skipped == ("1 image whose file is missing",)
 
 
 def test_ids_may_be_strings() -> None:
     images = [{"id": "night/01", "file_name": "a.jpg"}, {"id": "night/02", "file_name": "b.jpg"}]
     rows = [{**GOOD, "image_id": "night/02"}]
-    found = parse_coco(document(images, rows), "x.json", {"a.jpg": b"", "b.jpg": b""})
-    assert [image.id for image in found.images] == [1, 2]  # pycocotools wants numbers
-    assert [len(image.boxes) for image in found.images] == [0, 1]
+    dataset = parse_coco(document(images, rows), "x.json", {"a.jpg": b"", "b.jpg": b""})
+    assert [image.id for image in dataset.images] == [1, 2]  # pycocotools wants numbers
+    assert [len(image.boxes) for image in dataset.images] == [0, 1]
 
 
 REFUSED = [
@@ -119,7 +119,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def found_in(folder: Path, name: object, images: Path | None = None) -> bytes:
+def read_from(folder: Path, name: object, images: Path | None = None) -> bytes:
     path = folder / "set" / "x.json"
     path.write_bytes(document(images=[{"id": 10, "file_name": name}]))
     return read_coco(path, images).images[0].read()
@@ -135,24 +135,24 @@ def found_in(folder: Path, name: object, images: Path | None = None) -> bytes:
     ],
 )
 def test_images_are_found_beside_the_file(folder: Path, name: str, expected: bytes) -> None:
-    assert found_in(folder, name) == expected
+    assert read_from(folder, name) == expected
 
 
 def test_a_folder_given_is_the_only_one_searched(folder: Path) -> None:
-    assert found_in(folder, "far.jpg", folder / "other") == b"other/far.jpg"
+    assert read_from(folder, "far.jpg", folder / "other") == b"other/far.jpg"
     with pytest.raises(DatasetError, match="no image file is there"):
-        found_in(folder, "beside.jpg", folder / "other")
+        read_from(folder, "beside.jpg", folder / "other")
 
 
 @pytest.mark.parametrize("name", ["../secret.jpg", "images/../../secret.jpg", "a" * 400 + ".jpg", "a\0.jpg", 5])
 def test_a_name_is_never_followed_outside(folder: Path, name: object) -> None:
     with pytest.raises(DatasetError, match="no image file is there"):
-        found_in(folder, name)
+        read_from(folder, name)
 
 
 def test_an_absolute_name_is_never_followed(folder: Path) -> None:
     with pytest.raises(DatasetError, match="no image file is there"):
-        found_in(folder, str(folder / "secret.jpg"))
+        read_from(folder, str(folder / "secret.jpg"))
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -42,9 +42,9 @@ def packed(*names: str, method: int = zipfile.ZIP_DEFLATED) -> bytes:
 
 
 def test_an_archive_gives_its_images_and_nothing_else() -> None:
-    found = unzip_images("x.zip", packed("b/2.png", "notes.txt", "a/1.jpg", ".dot.jpg", "__MACOSX/a/._1.jpg"))
-    assert [image.name for image in found] == ["2.png", "1.jpg"]
-    assert {image.data for image in found} == {CONTENT}
+    images = unzip_images("x.zip", packed("b/2.png", "notes.txt", "a/1.jpg", ".dot.jpg", "__MACOSX/a/._1.jpg"))
+    assert [image.name for image in images] == ["2.png", "1.jpg"]
+    assert {image.data for image in images} == {CONTENT}
 
 
 def test_a_path_that_leaves_the_archive_is_only_a_name() -> None:

@@ -69,9 +69,9 @@ def tiff(values: np.ndarray, kind: int = 1, photometric: int = 1, bits: int = 0,
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_each_format_is_read(kind: str) -> None:
-    found = pixels(encode(plain(RED, size=(64, 32)), kind)).astype(int)
-    assert found.shape == (32, 64, 3)
-    assert np.abs(found - RED).max() < 12
+    decoded = pixels(encode(plain(RED, size=(64, 32)), kind)).astype(int)
+    assert decoded.shape == (32, 64, 3)
+    assert np.abs(decoded - RED).max() < 12
 
 
 @pytest.mark.parametrize("name", [f"a{suffix}" for suffix in SUFFIXES] + ["A.TIFF", "b.HEIC"])
@@ -90,8 +90,8 @@ def test_a_transparent_gif_lies_on_white() -> None:
     picture = Pillow.new("P", (4, 4), 1)
     picture.putpalette([*RED, *GREEN])
     picture.putpixel((0, 0), 0)
-    found = pixels(encode(picture, "GIF", transparency=0))
-    assert (found[0, 0].tolist(), found[1, 1].tolist()) == ([255] * 3, list(GREEN))
+    decoded = pixels(encode(picture, "GIF", transparency=0))
+    assert (decoded[0, 0].tolist(), decoded[1, 1].tolist()) == ([255] * 3, list(GREEN))
 
 
 SIXTEEN = np.array([[0, 257 * 100], [257 * 200, 65535]], np.uint16)
@@ -120,10 +120,10 @@ GREYS = [
 
 @pytest.mark.parametrize(("what", "data", "expected"), GREYS, ids=[row[0] for row in GREYS])
 def test_wide_greys(what: str, data: bytes, expected: list[int]) -> None:
-    found = pixels(data)
-    assert (found.dtype, found.shape) == (np.uint8, (2, 2, 3))
-    assert np.ptp(found, axis=-1).max() == 0
-    assert found[..., 0].ravel().tolist() == expected
+    decoded = pixels(data)
+    assert (decoded.dtype, decoded.shape) == (np.uint8, (2, 2, 3))
+    assert np.ptp(decoded, axis=-1).max() == 0
+    assert decoded[..., 0].ravel().tolist() == expected
 
 
 def test_twelve_bits_reach_white() -> None:
@@ -158,10 +158,10 @@ def test_adobes_inverted_jpeg_keeps_its_colours() -> None:
 def test_orientation_is_applied_once(kind: str) -> None:
     picture = plain(GREEN)
     picture.paste(RED, (0, 0, 16, 16))
-    found = pixels(encode(picture, kind, exif=turned(6))).astype(int)
-    assert found.shape == (32, 16, 3)
-    assert np.abs(found[2, 8] - RED).max() < 12
-    assert np.abs(found[29, 8] - GREEN).max() < 12
+    decoded = pixels(encode(picture, kind, exif=turned(6))).astype(int)
+    assert decoded.shape == (32, 16, 3)
+    assert np.abs(decoded[2, 8] - RED).max() < 12
+    assert np.abs(decoded[29, 8] - GREEN).max() < 12
 
 
 REFUSED = [

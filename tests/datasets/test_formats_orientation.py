@@ -47,8 +47,8 @@ def test_the_annotations_size_decides(orientation: int, size: tuple[int, int] | 
 def test_upside_down_is_always_turned() -> None:
     picture = Pillow.new("RGB", (32, 16), "red")
     picture.paste("blue", (0, 0, 16, 16))
-    found = read_image(EncodedImage("x", tagged(picture, 3), size=(32, 16))).pixels
-    assert found[8, 28].argmax() == 2
+    decoded = read_image(EncodedImage("x", tagged(picture, 3), size=(32, 16))).pixels
+    assert decoded[8, 28].argmax() == 2
 
 
 def test_caches_tell_the_two_readings_apart() -> None:
@@ -60,9 +60,9 @@ def test_caches_tell_the_two_readings_apart() -> None:
 ODD = [{}, {"width": 4}, {"width": 4, "height": 0}, {"width": "4", "height": 3}, {"width": 4, "height": 1 << 40}]
 
 
-@pytest.mark.parametrize("said", ODD)
-def test_an_odd_size_is_none(said: dict[str, object]) -> None:
-    content = {"images": [{"id": 1, "file_name": "a.jpg", **said}], "annotations": [], "categories": []}
+@pytest.mark.parametrize("size_fields", ODD)
+def test_an_odd_size_is_none(size_fields: dict[str, object]) -> None:
+    content = {"images": [{"id": 1, "file_name": "a.jpg", **size_fields}], "annotations": [], "categories": []}
     (image,) = parse_coco(json.dumps(content).encode(), "x.json", {"a.jpg": b""}).images
     assert image.size is None
 
@@ -73,8 +73,8 @@ def test_ap_is_that_of_the_image_without_the_tag(
     """The same photographs, each with a tag that says: turn it. Their boxes were drawn on the stored pixels."""
     content = json.loads(sample.annotations.read_bytes())
     content["images"] = [image for image in content["images"] if image["width"] != image["height"]][:4]
-    kept = {image["id"] for image in content["images"]}
-    content["annotations"] = [row for row in content["annotations"] if row["image_id"] in kept]
+    image_ids = {image["id"] for image in content["images"]}
+    content["annotations"] = [row for row in content["annotations"] if row["image_id"] in image_ids]
     for folder, orientation in (("as_drawn", None), ("tagged", 6)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.json").write_text(json.dumps(content))

@@ -27,18 +27,18 @@ def test_the_checksum_is_the_one_of_the_standard() -> None:
 
 
 def test_what_tensorflow_wrote() -> None:
-    found = parse_tfrecord(WRITTEN_BY_TENSORFLOW, "x.record")
-    (image,) = found.images
-    assert (image.name, image.size, found.skipped) == ("a.png", (4, 2), ())
+    dataset = parse_tfrecord(WRITTEN_BY_TENSORFLOW, "x.record")
+    (image,) = dataset.images
+    assert (image.name, image.size, dataset.skipped) == ("a.png", (4, 2), ())
     assert image.boxes.tolist() == [[1, 0, 3, 1]]
-    assert [(category.id, category.name) for category in found.categories] == [(3, "cat")]
+    assert [(category.id, category.name) for category in dataset.categories] == [(3, "cat")]
     assert (image.category_ids.tolist(), image.areas.tolist(), image.is_crowd.tolist()) == ([3], [2], [False])
 
 
 def test_a_record_with_all_it_may_have() -> None:
     boxes = [(0.25, 0.0, 0.75, 0.5), (0.0, 0.0, 1.0, 1.0)]
-    found = read(annotated(boxes, object__area=[55.0, -1.0], object__is_crowd=[0, 1], width=40, height=20))
-    (image,) = found.images
+    dataset = read(annotated(boxes, object__area=[55.0, -1.0], object__is_crowd=[0, 1], width=40, height=20))
+    (image,) = dataset.images
     assert image.boxes.tolist() == [[10, 0, 30, 10], [0, 0, 40, 20]]
     assert (image.areas.tolist(), image.is_crowd.tolist()) == ([55, 800], [False, True])
     assert (image.name, image.read()) == ("a.png", png())
@@ -66,14 +66,14 @@ NAMED = [
 
 @pytest.mark.parametrize(("others", "labels", "expected"), NAMED)
 def test_where_names_come_from(others: dict[str, Any], labels: tuple[str, ...], expected: dict[str, int]) -> None:
-    found = read(annotated(**others), labels=labels)
-    assert {category.name: category.id for category in found.categories} == expected
+    dataset = read(annotated(**others), labels=labels)
+    assert {category.name: category.id for category in dataset.categories} == expected
 
 
 def test_a_label_that_means_two_things_becomes_two_categories() -> None:
-    found = read(annotated(), annotated(object__class__text=[b"dog"]), annotated(object__class__label=[9]))
-    assert {category.name: category.id for category in found.categories} == {"cat": 3, "dog": 4}
-    assert [image.category_ids.tolist() for image in found.images] == [[3], [4], [3]]
+    dataset = read(annotated(), annotated(object__class__text=[b"dog"]), annotated(object__class__label=[9]))
+    assert {category.name: category.id for category in dataset.categories} == {"cat": 3, "dog": 4}
+    assert [image.category_ids.tolist() for image in dataset.images] == [[3], [4], [3]]
 
 
 SIZED = [
@@ -85,9 +85,9 @@ SIZED = [
 ]
 
 
-@pytest.mark.parametrize(("orientation", "said", "size"), SIZED)
-def test_the_size_that_boxes_refer_to(orientation: int, said: tuple[int, int], size: tuple[int, int]) -> None:
-    (image,) = read(annotated(encoded=png(orientation=orientation), width=said[0], height=said[1])).images
+@pytest.mark.parametrize(("orientation", "recorded", "size"), SIZED)
+def test_the_size_that_boxes_refer_to(orientation: int, recorded: tuple[int, int], size: tuple[int, int]) -> None:
+    (image,) = read(annotated(encoded=png(orientation=orientation), width=recorded[0], height=recorded[1])).images
     assert (image.size, image.boxes[0].tolist()) == (size, [size[0] / 4, 0, size[0] * 3 / 4, size[1] / 2])
 
 
@@ -111,8 +111,8 @@ BROKEN_BOXES: list[tuple[tuple[float, ...], dict[str, Any], str]] = [
 def test_a_broken_annotation_is_counted_and_the_rest_is_read(
     box: tuple[float, ...], others: dict[str, Any], what: str
 ) -> None:
-    found = read(annotated([box, (0, 0, 1, 1)], **others))
-    assert (found.skipped, found.annotations) == ((f"1 {what}",), 1)
+    dataset = read(annotated([box, (0, 0, 1, 1)], **others))
+    assert (dataset.skipped, dataset.annotations) == ((f"1 {what}",), 1)
 
 
 BROKEN_RECORDS = [
@@ -135,16 +135,16 @@ BROKEN_RECORDS = [
 
 @pytest.mark.parametrize(("record", "what"), BROKEN_RECORDS, ids=range(len(BROKEN_RECORDS)))
 def test_a_broken_record_is_counted_and_the_rest_is_read(record: bytes, what: str) -> None:
-    found = read(annotated(), record, annotated())
-    assert (len(found.images), found.skipped) == (2, (f"1 {what}",))
+    dataset = read(annotated(), record, annotated())
+    assert (len(dataset.images), dataset.skipped) == (2, (f"1 {what}",))
 
 
 def test_a_damaged_length_ends_the_file_and_is_said() -> None:
     good = frame(annotated())
     bad = bytearray(good)
     bad[3] ^= 1
-    found = parse_tfrecord(good + bytes(bad) + good, "x", ())
-    assert (len(found.images), found.skipped) == (1, (f"{2 * len(good)} bytes after a damaged record length",))
+    dataset = parse_tfrecord(good + bytes(bad) + good, "x", ())
+    assert (len(dataset.images), dataset.skipped) == (1, (f"{2 * len(good)} bytes after a damaged record length",))
 
 
 def test_a_file_that_was_cut() -> None:
@@ -166,8 +166,8 @@ def test_a_huge_record_is_passed_over(tmp_path: Path) -> None:
         file.write(length + struct.pack("<I", masked_crc32c(length)))
         file.seek(MAX_RECORD + 1 + 4, 1)  # a hole: it takes no space
         file.write(frame(annotated()))
-    found = read_tfrecord(path)
-    assert (len(found.images), found.skipped) == (1, ("1 record of more than 128 MB",))
+    dataset = read_tfrecord(path)
+    assert (len(dataset.images), dataset.skipped) == (1, ("1 record of more than 128 MB",))
 
 
 REFUSED = [

@@ -86,8 +86,8 @@ def test_an_administrator_bounds_the_pixels(limited: Callable[[str], None]) -> N
         read_image(EncodedImage("x.png", png(2_000, 1_001)))
 
 
-def left_and_right(found: np.ndarray) -> tuple[list[int], list[int]]:
-    return found[0, 0].tolist(), found[-1, -1].tolist()
+def left_and_right(decoded: np.ndarray) -> tuple[list[int], list[int]]:
+    return decoded[0, 0].tolist(), decoded[-1, -1].tolist()
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def left_and_right(found: np.ndarray) -> tuple[list[int], list[int]]:
 def test_exif_orientation_is_applied(orientation: int, shape: tuple[int, int], first: Any, last: Any) -> None:
     exif = Pillow.Exif()
     exif[0x0112] = orientation
-    found = pixels(encode(red_left_of_green(), exif=exif))
-    assert found.shape == (*shape, 3)
-    assert left_and_right(found) == (list(first), list(last))
+    decoded = pixels(encode(red_left_of_green(), exif=exif))
+    assert decoded.shape == (*shape, 3)
+    assert left_and_right(decoded) == (list(first), list(last))
 
 
 def grey_16() -> Pillow.Image:
@@ -128,9 +128,9 @@ MODES = [
 
 @pytest.mark.parametrize(("picture", "options", "expected"), MODES)
 def test_any_mode_becomes_rgb(picture: Pillow.Image, options: dict[str, Any], expected: Any) -> None:
-    found = pixels(encode(picture, **options))
-    assert (found.dtype, found.shape) == (np.uint8, (2, 2, 3))
-    flat = [tuple(pixel) for pixel in found.reshape(-1, 3).tolist()]
+    decoded = pixels(encode(picture, **options))
+    assert (decoded.dtype, decoded.shape) == (np.uint8, (2, 2, 3))
+    flat = [tuple(pixel) for pixel in decoded.reshape(-1, 3).tolist()]
     if expected is None:  # which colour comes first in the palette is Pillow's affair
         assert (255, 255, 255) in flat
     else:
@@ -139,16 +139,16 @@ def test_any_mode_becomes_rgb(picture: Pillow.Image, options: dict[str, Any], ex
 
 @pytest.mark.parametrize("kind", ["BMP", "GIF", "TIFF"])
 def test_exact_kinds_are_read(kind: str) -> None:
-    found = pixels(encode(red_left_of_green(), kind))
-    assert left_and_right(found) == (list(RED), list(GREEN))
-    assert found.shape == (4, 8, 3)
+    decoded = pixels(encode(red_left_of_green(), kind))
+    assert left_and_right(decoded) == (list(RED), list(GREEN))
+    assert decoded.shape == (4, 8, 3)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF"])
 def test_lossy_kinds_are_read(kind: str) -> None:
-    found = pixels(encode(red_left_of_green(64, 64), kind, quality=95)).astype(int)
-    assert np.abs(found[32, 8] - RED).max() < 12
-    assert np.abs(found[32, 56] - GREEN).max() < 12
+    decoded = pixels(encode(red_left_of_green(64, 64), kind, quality=95)).astype(int)
+    assert np.abs(decoded[32, 8] - RED).max() < 12
+    assert np.abs(decoded[32, 56] - GREEN).max() < 12
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])

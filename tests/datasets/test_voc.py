@@ -43,13 +43,13 @@ def test_pixels_are_counted_from_one_and_both_ends_belong(tmp_path: Path) -> Non
 
 
 def test_a_difficult_object_is_neither_missed_nor_a_false_alarm(tmp_path: Path) -> None:
-    found = read(tmp_path, voc_object(1, 1, 10, 10), voc_object(21, 1, 30, 10, difficult=1))
-    assert found.images[0].is_crowd.tolist() == [False, True]
+    dataset = read(tmp_path, voc_object(1, 1, 10, 10), voc_object(21, 1, 30, 10, difficult=1))
+    assert dataset.images[0].is_crowd.tolist() == [False, True]
     cat = VOC_20.index("cat") + 1
     boxes = np.array([[20, 0, 30, 10], [0, 0, 10, 10]], np.float32)
     both = Detections(boxes, np.array([0.9, 0.8], np.float32), np.zeros(2, np.int32))
-    assert average_precision("m", found, {1: both}, {0: cat}).figures.ap == pytest.approx(1)
-    assert average_precision("m", found, {1: both[np.array([False, True])]}, {0: cat}).figures.ap == pytest.approx(1)
+    assert average_precision("m", dataset, {1: both}, {0: cat}).figures.ap == pytest.approx(1)
+    assert average_precision("m", dataset, {1: both[np.array([False, True])]}, {0: cat}).figures.ap == pytest.approx(1)
 
 
 BROKEN = [
@@ -66,8 +66,8 @@ BROKEN = [
 
 @pytest.mark.parametrize(("broken", "what"), BROKEN)
 def test_a_broken_object_is_counted_and_the_rest_is_read(tmp_path: Path, broken: str, what: str) -> None:
-    found = read(tmp_path, broken, voc_object(1, 1, 10, 10), broken)
-    assert (found.annotations, found.skipped) == (1, (f"2 {what}",))
+    dataset = read(tmp_path, broken, voc_object(1, 1, 10, 10), broken)
+    assert (dataset.annotations, dataset.skipped) == (1, (f"2 {what}",))
 
 
 def test_a_size_of_zero_is_no_size(tmp_path: Path) -> None:
@@ -78,16 +78,16 @@ def test_broken_files_are_counted(tmp_path: Path) -> None:
     put(tmp_path, "broken.xml", "<annotation>")
     put(tmp_path, "other.xml", "<html/>")
     put(tmp_path, "lonely.xml", voc_xml(filename="gone.jpg"))
-    found = read(tmp_path, voc_object(1, 1, 10, 10))
-    assert len(found.images) == 1
-    assert set(found.skipped) == {"2 files without a Pascal VOC annotation", "1 image whose file is missing"}
+    dataset = read(tmp_path, voc_object(1, 1, 10, 10))
+    assert len(dataset.images) == 1
+    assert set(dataset.skipped) == {"2 files without a Pascal VOC annotation", "1 image whose file is missing"}
 
 
 def test_categories_are_those_of_voc_or_those_seen(tmp_path: Path) -> None:
     assert [c.name for c in read(tmp_path, voc_object(1, 1, 9, 9)).categories] == list(VOC_20)
-    found = read(tmp_path, voc_object(1, 1, 9, 9, name="水 牛"), voc_object(1, 1, 9, 9, name="a\n cat"))
-    assert [(c.id, c.name) for c in found.categories] == [(1, "a cat"), (2, "水 牛")]
-    assert found.images[0].category_ids.tolist() == [2, 1]
+    dataset = read(tmp_path, voc_object(1, 1, 9, 9, name="水 牛"), voc_object(1, 1, 9, 9, name="a\n cat"))
+    assert [(c.id, c.name) for c in dataset.categories] == [(1, "a cat"), (2, "水 牛")]
+    assert dataset.images[0].category_ids.tolist() == [2, 1]
 
 
 def test_a_list_chooses_the_images(tmp_path: Path) -> None:
@@ -99,9 +99,9 @@ def test_a_list_chooses_the_images(tmp_path: Path) -> None:
     put(top, "ImageSets/Main/cat_val.txt", "c 1\n")
     assert read_dataset(tmp_path).name == f"{tmp_path.name} (train)"
     put(top, "ImageSets/Main/val.txt", "b\ngone\n../../../../etc/passwd\n\n")
-    found = read_dataset(tmp_path)
-    assert [image.name for image in found.images] == ["b.png"]
-    assert found.skipped == ("2 images whose annotation file is missing",)
+    dataset = read_dataset(tmp_path)
+    assert [image.name for image in dataset.images] == ["b.png"]
+    assert dataset.skipped == ("2 images whose annotation file is missing",)
 
 
 def test_the_image_is_the_one_of_the_same_name_or_the_one_that_is_said(tmp_path: Path) -> None:
@@ -140,8 +140,8 @@ def test_hostile_xml_is_refused(data: bytes, sentence: str) -> None:
 
 def test_an_expanding_file_is_one_bad_file_among_others(tmp_path: Path) -> None:
     put(tmp_path, "laughs.xml", laughs())
-    found = read(tmp_path, voc_object(1, 1, 10, 10))
-    assert (found.annotations, found.skipped) == (1, ("1 file without a Pascal VOC annotation",))
+    dataset = read(tmp_path, voc_object(1, 1, 10, 10))
+    assert (dataset.annotations, dataset.skipped) == (1, ("1 file without a Pascal VOC annotation",))
 
 
 def test_nothing_usable_is_refused(tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ def test_the_sample_as_yolo_has_the_same_boxes(sample: Sample, tmp_path: Path) -
         assert_same_truths(yolo, coco)
 
 
-def assert_same_truths(found: Dataset, expected: Dataset) -> None:
-    names = [{category.id: category.name for category in dataset.categories} for dataset in (found, expected)]
-    by_name = {image.name: image for image in found.images}
+def assert_same_truths(dataset: Dataset, expected: Dataset) -> None:
+    names = [{category.id: category.name for category in item.categories} for item in (dataset, expected)]
+    by_name = {image.name: image for image in dataset.images}
     assert by_name.keys() == {image.name for image in expected.images}
     for image in expected.images:
         other = by_name[image.name]
@@ -110,15 +110,15 @@ BROKEN = [
 
 @pytest.mark.parametrize(("broken", "what"), BROKEN)
 def test_a_broken_row_is_counted_and_the_rest_is_read(tmp_path: Path, broken: str, what: str) -> None:
-    found = read_dataset(folder(tmp_path, f"val: images/val\n{NAMES}", f"{ROW}\n{broken}\n\n{broken}\n"))
-    assert found.skipped == (f"2 {what}",)
-    assert found.images[0].boxes.tolist() == [[10, 5, 30, 15]]
-    assert found.images[0].category_ids.tolist() == [1]
+    dataset = read_dataset(folder(tmp_path, f"val: images/val\n{NAMES}", f"{ROW}\n{broken}\n\n{broken}\n"))
+    assert dataset.skipped == (f"2 {what}",)
+    assert dataset.images[0].boxes.tolist() == [[10, 5, 30, 15]]
+    assert dataset.images[0].category_ids.tolist() == [1]
 
 
 def test_a_box_partly_outside_stays_as_it_is(tmp_path: Path) -> None:
-    found = read_dataset(folder(tmp_path, f"val: images/val\n{NAMES}", "0 0 0 0.5 0.5"))
-    assert (found.images[0].boxes.tolist(), found.skipped) == ([[-10, -5, 10, 5]], ())
+    dataset = read_dataset(folder(tmp_path, f"val: images/val\n{NAMES}", "0 0 0 0.5 0.5"))
+    assert (dataset.images[0].boxes.tolist(), dataset.skipped) == ([[-10, -5, 10, 5]], ())
 
 
 def test_images_without_objects_and_images_that_are_none(tmp_path: Path) -> None:
@@ -127,13 +127,13 @@ def test_images_without_objects_and_images_that_are_none(tmp_path: Path) -> None
     put(tmp_path, "labels/val/empty.txt", "")
     put(tmp_path, "images/val/unlabelled.png", png(31))
     put(tmp_path, "images/val/damaged.png", b"\x89PNG nothing")
-    found = read_dataset(config)
-    assert [(image.name, len(image.boxes)) for image in found.images] == [
+    dataset = read_dataset(config)
+    assert [(image.name, len(image.boxes)) for image in dataset.images] == [
         ("a.png", 1),
         ("empty.png", 0),
         ("unlabelled.png", 0),
     ]
-    assert found.skipped == ("1 image whose file cannot be read",)
+    assert dataset.skipped == ("1 image whose file cannot be read",)
 
 
 def test_shares_are_those_of_the_image_as_exif_turns_it(tmp_path: Path) -> None:
@@ -164,9 +164,9 @@ CONFIGS = [
 @pytest.mark.parametrize("config", CONFIGS)
 def test_where_the_images_are(tmp_path: Path, config: str) -> None:
     put(tmp_path, "list.txt", "./images/val/a.png\n/nowhere/images/val/a.png\n")
-    found = read_dataset(folder(tmp_path, config))
-    assert [(image.name, image.category_ids.tolist()) for image in found.images] == [("a.png", [1])]
-    assert found.skipped == ()
+    dataset = read_dataset(folder(tmp_path, config))
+    assert [(image.name, image.category_ids.tolist()) for image in dataset.images] == [("a.png", [1])]
+    assert dataset.skipped == ()
 
 
 def test_val_comes_before_test_before_train(tmp_path: Path) -> None:
@@ -186,8 +186,8 @@ def test_what_a_list_names_and_is_not_there_is_counted(tmp_path: Path) -> None:
         "list.txt",
         "images/val/a.png\nimages/val/gone.png\n\n../../../etc/passwd\n/etc/passwd\n\0\n" + "x" * 9999,
     )
-    found = read_dataset(config)
-    assert (len(found.images), found.skipped) == (1, ("5 images whose file is missing",))
+    dataset = read_dataset(config)
+    assert (len(dataset.images), dataset.skipped) == (1, ("5 images whose file is missing",))
 
 
 @pytest.mark.parametrize("lone", ["flat", "labels", "split"])
@@ -201,9 +201,9 @@ def test_without_a_config(tmp_path: Path, lone: str) -> None:
     put(tmp_path, label, ROW)
     put(tmp_path, "train/images/other.png" if lone == "split" else "notes.md", png(30))
     put(tmp_path, "classes.txt", "cat\nhünd\n")
-    found = read_dataset(tmp_path)
-    assert [category.name for category in found.categories] == ["cat", "hünd"]
-    assert [(image.name, image.category_ids.tolist()) for image in found.images] == [("a.png", [1])]
+    dataset = read_dataset(tmp_path)
+    assert [category.name for category in dataset.categories] == ["cat", "hünd"]
+    assert [(image.name, image.category_ids.tolist()) for image in dataset.images] == [("a.png", [1])]
 
 
 def test_texts_beside_images_are_no_labels(tmp_path: Path) -> None:
@@ -216,9 +216,9 @@ def test_texts_beside_images_are_no_labels(tmp_path: Path) -> None:
 def test_unicode_and_classes_without_a_name(tmp_path: Path) -> None:
     put(tmp_path, "images/val/猫 ä.png", png())
     put(tmp_path, "labels/val/猫 ä.txt", "2 .5 .5 .5 .5")
-    found = read_dataset(folder(tmp_path, "val: images/val\nnames: {0: 猫, 2: '🐕'}\n", ""))
-    assert [category.name for category in found.categories] == ["猫", "class 1", "🐕"]
-    assert {image.name: image.category_ids.tolist() for image in found.images} == {"a.png": [], "猫 ä.png": [2]}
+    dataset = read_dataset(folder(tmp_path, "val: images/val\nnames: {0: 猫, 2: '🐕'}\n", ""))
+    assert [category.name for category in dataset.categories] == ["猫", "class 1", "🐕"]
+    assert {image.name: image.category_ids.tolist() for image in dataset.images} == {"a.png": [], "猫 ä.png": [2]}
 
 
 def test_images_elsewhere_are_given_by_hand(tmp_path: Path) -> None:
@@ -229,13 +229,13 @@ def test_images_elsewhere_are_given_by_hand(tmp_path: Path) -> None:
     assert read_dataset(config, tmp_path / "coco8").annotations == 1
 
 
-@pytest.mark.parametrize("said", ["val: {}", "path: {}\nval: images/val", "val: [{}]"])
-def test_a_path_outside_of_the_folder_is_refused(tmp_path: Path, said: str) -> None:
+@pytest.mark.parametrize("line_template", ["val: {}", "path: {}\nval: images/val", "val: [{}]"])
+def test_a_path_outside_of_the_folder_is_refused(tmp_path: Path, line_template: str) -> None:
     secret = tmp_path / "secret"
     put(secret, "images/val/a.png", png())
     put(secret, "labels/val/a.txt", ROW)
-    outside = secret if said.startswith("path") else secret / "images/val"
-    config = put(tmp_path / "set", "data.yaml", f"{said.format(outside)}\n{NAMES}")
+    outside = secret if line_template.startswith("path") else secret / "images/val"
+    config = put(tmp_path / "set", "data.yaml", f"{line_template.format(outside)}\n{NAMES}")
     with pytest.raises(
         DatasetError, match="outside of the folder set; give the folder that it may read with --dataset-images"
     ):

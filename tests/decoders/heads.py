@@ -50,9 +50,9 @@ def head_of(graph: Graph, *values: np.ndarray) -> Head:
     return Head(graph, of, width, height)
 
 
-def assert_planted(found: Decoded, score: float, box: Sequence[float] = BOX, candidates: int | None = 1) -> None:
+def assert_planted(result: Decoded, score: float, box: Sequence[float] = BOX, candidates: int | None = 1) -> None:
     """One object at `box`, of CLASS, and so many candidates (None: hidden)."""
-    np.testing.assert_allclose(found.detections.boxes, [box], atol=0.01)
-    np.testing.assert_array_equal(found.detections.class_ids, [CLASS])
-    np.testing.assert_allclose(found.detections.scores, [score], atol=1e-4)
-    assert (None if found.candidates is None else len(found.candidates)) == candidates
+    np.testing.assert_allclose(result.detections.boxes, [box], atol=0.01)
+    np.testing.assert_array_equal(result.detections.class_ids, [CLASS])
+    np.testing.assert_allclose(result.detections.scores, [score], atol=1e-4)
+    assert (None if result.candidates is None else len(result.candidates)) == candidates

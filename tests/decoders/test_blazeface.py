@@ -20,11 +20,11 @@ def planted(keypoints: int = 6) -> tuple[np.ndarray, np.ndarray]:
 
 def assert_face(graph, *values):
     assert BlazeFace().matches(graph)
-    found = BlazeFace().decode(head_of(graph, *values), LIMITS)
-    np.testing.assert_allclose(found.detections.boxes, [BOX], atol=0.01)
-    np.testing.assert_allclose(found.detections.scores, [0.5], atol=1e-5)
-    np.testing.assert_array_equal(found.detections.class_ids, [0])
-    assert len(found.candidates) == 1
+    result = BlazeFace().decode(head_of(graph, *values), LIMITS)
+    np.testing.assert_allclose(result.detections.boxes, [BOX], atol=0.01)
+    np.testing.assert_allclose(result.detections.scores, [0.5], atol=1e-5)
+    np.testing.assert_array_equal(result.detections.class_ids, [0])
+    assert len(result.candidates) == 1
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_probabilities_stay_as_they_are():
 
 
 @pytest.mark.parametrize(
-    ("side", "count", "index", "place"),
+    ("side", "count", "index", "centre"),
     [
         (128, 896, 2, (12, 4)),  # the second cell
         (256, 896, 512, (16, 16)),  # back: the first of stride 32
@@ -73,7 +73,7 @@ def test_probabilities_stay_as_they_are():
         (256, 2944, 2048, (8, 8)),  # the first palm: the first of stride 16
     ],
 )
-def test_anchors_of_the_known_detectors(side, count, index, place):
+def test_anchors_of_the_known_detectors(side, count, index, centre):
     graph = graph_of((1, count, 16), (1, count, 1), size=(side, side))
     assert anchors(graph, count).shape == (count, 2)
-    np.testing.assert_allclose(anchors(graph, count)[index], place)
+    np.testing.assert_allclose(anchors(graph, count)[index], centre)

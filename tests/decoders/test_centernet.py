@@ -44,8 +44,8 @@ def test_other_heads_do_not_match(graph):
 def test_finds_the_peak_and_not_its_slope(order):
     assert CenterNet().class_count(graph_of(*(SHAPES[i] for i in order))) == 3
     arrays = planted()
-    found = decode([arrays[i] for i in order])
-    assert_planted(found, 0.8, candidates=2)
+    result = decode([arrays[i] for i in order])
+    assert_planted(result, 0.8, candidates=2)
 
 
 def test_columns_first():
@@ -56,16 +56,16 @@ def test_names_beat_values():
     """Sizes below one cell, and an offset that is larger."""
     heatmap, sizes, offsets = planted()
     sizes[0, 5, 11] = 0.25, 0.25
-    found = decode([heatmap, offsets, sizes], ("hm", "reg", "wh"))
-    assert_planted(found, 0.8, (45.5, 21.5, 46.5, 22.5), candidates=2)
+    result = decode([heatmap, offsets, sizes], ("hm", "reg", "wh"))
+    assert_planted(result, 0.8, (45.5, 21.5, 46.5, 22.5), candidates=2)
 
 
 def test_two_classes_are_told_by_name():
     """All three have two columns; the planted class is the second then."""
     heatmap, sizes, offsets = planted()
-    found = decode([sizes, offsets, heatmap[..., 1:]], ("wh", "reg", "hm"))
-    np.testing.assert_array_equal(found.detections.class_ids, [CLASS - 1])
-    np.testing.assert_allclose(found.detections.boxes, [BOX], atol=0.01)
+    result = decode([sizes, offsets, heatmap[..., 1:]], ("wh", "reg", "hm"))
+    np.testing.assert_array_equal(result.detections.class_ids, [CLASS - 1])
+    np.testing.assert_allclose(result.detections.boxes, [BOX], atol=0.01)
 
 
 def test_logits_go_through_the_sigmoid():

@@ -12,9 +12,9 @@ ODD = graph([image_tensor(), tensor(1, "logits", (1, 1000)), tensor(2, "aux", (7
 def test_an_unknown_head_is_refused_with_its_shapes_and_all_known_decoders() -> None:
     with pytest.raises(NoDecoderError) as caught:
         choose(ODD, None)
-    said = str(caught.value)
-    assert "'logits' [1, 1000] float32, 'aux' [7, 7] int8" in said
-    assert all(f"{name} ({decoder.expects})" in said for name, decoder in DECODERS.items())
+    message = str(caught.value)
+    assert "'logits' [1, 1000] float32, 'aux' [7, 7] int8" in message
+    assert all(f"{name} ({decoder.expects})" in message for name, decoder in DECODERS.items())
 
 
 def test_a_decoder_that_does_not_fit_is_refused() -> None:

@@ -34,8 +34,8 @@ def test_other_heads_do_not_match(graph):
 
 def test_unused_rows_are_no_detections():
     """Even where every score is asked for."""
-    found = EndToEnd().decode(head_of(GRAPH, planted()), Limits(0.0, 0.6, 100))
-    assert len(found.detections) == 2
+    result = EndToEnd().decode(head_of(GRAPH, planted()), Limits(0.0, 0.6, 100))
+    assert len(result.detections) == 2
 
 
 @pytest.mark.parametrize("box", [BOX, NORMALISED])
@@ -58,10 +58,10 @@ def test_rows_without_batch():
 def test_sorted_and_cut_to_the_most_that_are_wanted():
     values = planted(score=0.3)
     values[0, 5] = *BOX, 0.9, 0
-    found = EndToEnd().decode(head_of(GRAPH, values), Limits(0.05, 0.6, 2)).detections
-    np.testing.assert_allclose(found.scores, [0.9, 0.3])
+    result = EndToEnd().decode(head_of(GRAPH, values), Limits(0.05, 0.6, 2)).detections
+    np.testing.assert_allclose(result.scores, [0.9, 0.3])
 
 
 def test_background_is_left_out():
-    found = EndToEnd().decode(head_of(GRAPH, planted()), Limits(0.05, 0.6, 100, class_offset=1)).detections
-    np.testing.assert_array_equal(found.class_ids, [CLASS - 1, 0])
+    result = EndToEnd().decode(head_of(GRAPH, planted()), Limits(0.05, 0.6, 100, class_offset=1)).detections
+    np.testing.assert_array_equal(result.class_ids, [CLASS - 1, 0])

@@ -18,9 +18,14 @@ SIZES = {8: (8, 12), 16: (4, 6), 32: (2, 3), 64: (1, 2)}
 def distances(middle_x: float, middle_y: float, bins: int = 8) -> np.ndarray:
     """Logits whose mean bins reach from a point to the sides of BOX at stride 16, the mass on two neighbouring bins."""
     left, top, right, bottom = BOX
-    wanted = [(middle_x - left) / 16, (middle_y - top) / 16, (right - middle_x) / 16, (bottom - middle_y) / 16]
+    in_cells = [
+        (middle_x - left) / 16,
+        (middle_y - top) / 16,
+        (right - middle_x) / 16,
+        (bottom - middle_y) / 16,
+    ]
     logits = np.full((4, bins), -50.0)
-    for side, length in enumerate(wanted):
+    for side, length in enumerate(in_cells):
         low = int(length)
         share = length - low
         logits[side, low] = np.log(max(1 - share, 1e-12))

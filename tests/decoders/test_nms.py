@@ -16,14 +16,14 @@ def slow_iou(a: list[float], b: list[float]) -> float:
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
-def slow(found: Detections, iou: float) -> list[int]:
+def slow(candidates: Detections, iou: float) -> list[int]:
     """Indices that stay: the textbook's loop."""
-    boxes, kept = found.boxes.astype(float).tolist(), []
-    for i in sorted(range(len(found)), key=lambda i: -found.scores[i]):
-        rivals = [k for k in kept if found.class_ids[k] == found.class_ids[i]]
+    boxes, survivors = candidates.boxes.astype(float).tolist(), []
+    for i in sorted(range(len(candidates)), key=lambda i: -candidates.scores[i]):
+        rivals = [k for k in survivors if candidates.class_ids[k] == candidates.class_ids[i]]
         if all(slow_iou(boxes[k], boxes[i]) <= iou for k in rivals):
-            kept.append(i)
-    return kept
+            survivors.append(i)
+    return survivors
 
 
 def crowd(seed: int, count: int) -> Detections:
@@ -36,12 +36,12 @@ def crowd(seed: int, count: int) -> Detections:
 @pytest.mark.parametrize("iou", [0.0, 0.3, 0.6, 1.0])
 @pytest.mark.parametrize("seed", range(5))
 def test_against_the_textbook(seed: int, iou: float) -> None:
-    found = crowd(seed, 120)
-    expected = found[slow(found, iou)]
-    kept = suppress(found, iou, 1000)
-    assert kept.scores.tolist() == expected.scores.tolist()
-    assert kept.boxes.tolist() == expected.boxes.tolist()
-    assert (len(kept) < 120) == (iou < 1)
+    candidates = crowd(seed, 120)
+    expected = candidates[slow(candidates, iou)]
+    survivors = suppress(candidates, iou, 1000)
+    assert survivors.scores.tolist() == expected.scores.tolist()
+    assert survivors.boxes.tolist() == expected.boxes.tolist()
+    assert (len(survivors) < 120) == (iou < 1)
 
 
 TABLE = [
@@ -62,5 +62,5 @@ def test_by_hand(boxes: list, scores: list[float], classes: list[int], iou: floa
 
 
 def test_the_best_are_kept_of_too_many() -> None:
-    found = crowd(0, 50)
-    assert suppress(found, 1.0, 3).scores.tolist() == sorted(found.scores.tolist(), reverse=True)[:3]
+    candidates = crowd(0, 50)
+    assert suppress(candidates, 1.0, 3).scores.tolist() == sorted(candidates.scores.tolist(), reverse=True)[:3]

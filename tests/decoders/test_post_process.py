@@ -28,8 +28,8 @@ ORDERS = [*permutations(NAMES), *permutations(NAMES[:3])]
 
 def outputs(order: Sequence[str], names: Sequence[str] | None = None, signature: bool = False) -> Graph:
     """A file without the operator; nameless unless names are given."""
-    told = names or [f"StatefulPartitionedCall:{i}" for i in range(len(order))]
-    tensors = [tensor(i, told[i - 1], SHAPES[name]) for i, name in enumerate(order, start=1)]
+    texts = names or [f"StatefulPartitionedCall:{i}" for i in range(len(order))]
+    tensors = [tensor(i, texts[i - 1], SHAPES[name]) for i, name in enumerate(order, start=1)]
     signed = {f"detection_{name}": t.index for name, t in zip(order, tensors, strict=True)} if signature else None
     return graph([image_tensor(), *tensors], [t.index for t in tensors], signature=signed)
 
@@ -39,19 +39,19 @@ def decode(of: Graph, order: Sequence[str], values: dict[str, list], limits: Lim
     return PostProcess().decode(head(of, dict(zip(of.outputs, (values[name] for name in order), strict=True))), limits)
 
 
-def told_by_value(order: Sequence[str]) -> Graph:
+def unnamed(order: Sequence[str]) -> Graph:
     return outputs(order)
 
 
-def told_by_name(order: Sequence[str]) -> Graph:
+def named(order: Sequence[str]) -> Graph:
     return outputs(order, [f"TFLite_Detection/{name}" for name in order])
 
 
-def told_by_signature(order: Sequence[str]) -> Graph:
+def with_signature(order: Sequence[str]) -> Graph:
     return outputs(order, signature=True)
 
 
-def told_by_operator(order: Sequence[str]) -> Graph:
+def with_operator(order: Sequence[str]) -> Graph:
     """The operator writes in its own order and its outputs have no shape; the file lists them in another."""
     written = [tensor(i, shape=()) for i in range(1, len(order) + 1)]
     index = {name: i for i, name in enumerate([n for n in NAMES if n in order], start=1)}
@@ -60,19 +60,19 @@ def told_by_operator(order: Sequence[str]) -> Graph:
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=" ".join)
-@pytest.mark.parametrize("told", [told_by_value, told_by_name, told_by_signature, told_by_operator])
-def test_every_order(told, order: Sequence[str]) -> None:
-    found = decode(told(order), order, VALUES if "count" in order else WITHOUT_COUNT).detections
-    assert found.class_ids.tolist() == [0, 16]  # by falling score
-    assert found.scores == pytest.approx([0.9, 0.5])
-    assert found.boxes == pytest.approx(np.array([[0, 0, 200, 100], [40, 10, 120, 50]]))
+@pytest.mark.parametrize("graph_of", [unnamed, named, with_signature, with_operator])
+def test_every_order(graph_of, order: Sequence[str]) -> None:
+    detections = decode(graph_of(order), order, VALUES if "count" in order else WITHOUT_COUNT).detections
+    assert detections.class_ids.tolist() == [0, 16]  # by falling score
+    assert detections.scores == pytest.approx([0.9, 0.5])
+    assert detections.boxes == pytest.approx(np.array([[0, 0, 200, 100], [40, 10, 120, 50]]))
 
 
 def test_names_count_more_than_values() -> None:
     """One class only, and scores that are whole: the values alone would tell them the wrong way round."""
     order = ("boxes", "classes", "scores")
     values = {**VALUES, "classes": [[0.0, 0.0, 0.0]], "scores": [[1.0, 1.0, 0.0]]}
-    assert decode(told_by_name(order), order, values).detections.class_ids.tolist() == [0, 0]
+    assert decode(named(order), order, values).detections.class_ids.tolist() == [0, 0]
 
 
 BY_VALUE = [
@@ -97,14 +97,14 @@ def test_a_conversion_behind_the_operator_is_followed() -> None:
     tensors = [image_tensor(), *(tensor(i, shape=()) for i in range(1, 9))]
     ops = [op(KIND, [0, 0, 0], [1, 2, 3, 4]), *(op("QUANTIZE", [i], [i + 4]) for i in range(1, 5))]
     order = ("count", "scores", "classes", "boxes")
-    found = decode(graph(tensors, [8, 7, 6, 5], ops), order, VALUES).detections
-    assert found.class_ids.tolist() == [0, 16]
+    detections = decode(graph(tensors, [8, 7, 6, 5], ops), order, VALUES).detections
+    assert detections.class_ids.tolist() == [0, 16]
 
 
 def test_class_offset_takes_the_background_out() -> None:
     values = {**VALUES, "classes": [[17.0, 0.0, 5.0]]}  # the best object is background
-    found = decode(outputs(NAMES), NAMES, values, Limits(0.25, 0.6, 100, class_offset=1)).detections
-    assert found.class_ids.tolist() == [16]
+    detections = decode(outputs(NAMES), NAMES, values, Limits(0.25, 0.6, 100, class_offset=1)).detections
+    assert detections.class_ids.tolist() == [16]
 
 
 def test_limits() -> None:
@@ -115,7 +115,7 @@ def test_limits() -> None:
 
 def test_scores_above_one_are_cut() -> None:
     values = {**VALUES, "scores": [[0.5, 1.3, 0.0]]}
-    assert decode(told_by_name(NAMES), NAMES, values).detections.scores.tolist() == [1.0, 0.5]
+    assert decode(named(NAMES), NAMES, values).detections.scores.tolist() == [1.0, 0.5]
 
 
 OTHERS = [
@@ -154,19 +154,19 @@ def test_candidates_are_read_before_the_operator() -> None:
     scores = [[[0.8, 0.01, 0.3], [0.9, 0.6, 0.04]]]  # background first
     of = with_head(3)
     assert (PostProcess().reads(of), PostProcess().class_count(of)) == ((1, 2, 3), 2)
-    found = PostProcess().decode(head(of, {**HEAD, 2: scores}), LIMITS).candidates
-    assert found is not None
-    assert found.class_ids.tolist() == [0, 1]
-    assert found.scores == pytest.approx([0.6, 0.3])
-    assert found.boxes == pytest.approx(np.array([[60, 50, 140, 70], [80, 40, 120, 60]]), abs=1e-4)
+    detections = PostProcess().decode(head(of, {**HEAD, 2: scores}), LIMITS).candidates
+    assert detections is not None
+    assert detections.class_ids.tolist() == [0, 1]
+    assert detections.scores == pytest.approx([0.6, 0.3])
+    assert detections.boxes == pytest.approx(np.array([[60, 50, 140, 70], [80, 40, 120, 60]]), abs=1e-4)
 
 
 def test_candidates_without_background_and_with_other_scales() -> None:
     of = with_head(2, y_scale=5.0, x_scale=5.0, h_scale=2.5, w_scale=2.5)
-    found = PostProcess().decode(head(of, {**HEAD, 2: [[[0, 0.3], [0.6, 0]]]}), LIMITS).candidates
-    assert found is not None
-    assert found.class_ids.tolist() == [0, 1]
-    assert found.boxes[0] == pytest.approx([20, 60, 180, 80], abs=1e-4)  # twice the shift, four times as wide
+    detections = PostProcess().decode(head(of, {**HEAD, 2: [[[0, 0.3], [0.6, 0]]]}), LIMITS).candidates
+    assert detections is not None
+    assert detections.class_ids.tolist() == [0, 1]
+    assert detections.boxes[0] == pytest.approx([20, 60, 180, 80], abs=1e-4)  # twice the shift, four times as wide
 
 
 def test_no_candidates_where_the_head_was_not_kept() -> None:

@@ -55,10 +55,10 @@ def decode(of: Graph, scores: np.ndarray, limits: Limits = LIMITS, encodings: ob
 def test_boxes_scores_and_classes(first: str, anchors: str, ends: str | None, scores: np.ndarray) -> None:
     of = raw(2, anchors, ends, first=first)
     assert RawSSD().reads(of) == (3,)
-    found = decode(of, scores).detections
-    assert found.class_ids.tolist() == [0, 1]
-    assert found.scores == pytest.approx([0.9, 0.6])
-    assert found.boxes == pytest.approx(CORNERS[:2], abs=1e-4)
+    result = decode(of, scores).detections
+    assert result.class_ids.tolist() == [0, 1]
+    assert result.scores == pytest.approx([0.9, 0.6])
+    assert result.boxes == pytest.approx(CORNERS[:2], abs=1e-4)
 
 
 @pytest.mark.parametrize(("columns", "classes"), [(91, 90), (81, 80), (21, 20), (90, 90), (20, 20), (2, 2)])
@@ -94,10 +94,10 @@ def test_generated_anchors_are_those_of_a_real_file(sample: Sample) -> None:
 def test_candidates_stay_when_the_threshold_is_high_or_low() -> None:
     scores = np.array([[0.9, 0.01], [0.2, 0.06], [0.04, 0.0]], np.float32)
     for score, detections in ((0.95, 0), (0.25, 1), (0.005, 5)):
-        found = decode(raw(2, ends="LOGISTIC"), scores, Limits(score, 0.6, 100))
-        assert found.candidates is not None
-        assert found.candidates.scores == pytest.approx([0.9, 0.2, 0.06])  # from CANDIDATE_FLOOR
-        assert len(found.detections) == detections
+        result = decode(raw(2, ends="LOGISTIC"), scores, Limits(score, 0.6, 100))
+        assert result.candidates is not None
+        assert result.candidates.scores == pytest.approx([0.9, 0.2, 0.06])  # from CANDIDATE_FLOOR
+        assert len(result.detections) == detections
 
 
 def test_nms_and_the_number_of_detections() -> None:
@@ -120,8 +120,8 @@ CODED = [
 
 @pytest.mark.parametrize(("encoding", "expected"), CODED)
 def test_the_box_coder(encoding: tuple[float, ...], expected: tuple[float, ...]) -> None:
-    found = decode_boxes(np.array([encoding], np.float32), ANCHORS[1:2], (200, 100))
-    assert found[0] == pytest.approx(expected, abs=1e-4)
+    result = decode_boxes(np.array([encoding], np.float32), ANCHORS[1:2], (200, 100))
+    assert result[0] == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_broken_head_gives_finite_boxes() -> None:
@@ -129,8 +129,8 @@ def test_a_broken_head_gives_finite_boxes() -> None:
 
 
 def test_a_candidate_is_an_anchor_and_a_class() -> None:
-    found = candidates_of(CORNERS, np.array([[0.05, 0.7], [0.049, 0.0], [0.3, 0.3]]))
-    assert list(zip(found.class_ids.tolist(), found.boxes[:, 0].tolist(), strict=True)) == [
+    result = candidates_of(CORNERS, np.array([[0.05, 0.7], [0.049, 0.0], [0.3, 0.3]]))
+    assert list(zip(result.class_ids.tolist(), result.boxes[:, 0].tolist(), strict=True)) == [
         (1, 20),
         (0, 140),
         (1, 140),
@@ -163,5 +163,5 @@ def test_four_classes_are_told_from_boxes_by_name() -> None:
     assert RawSSD().matches(of)
     scores = np.full((1917, 4), -60.0)
     scores[5, 2] = 3.0
-    found = RawSSD().decode(head(of, {1: scores[None], 2: np.zeros((1, 1917, 4))}), LIMITS).detections
-    assert found.class_ids.tolist() == [2]
+    result = RawSSD().decode(head(of, {1: scores[None], 2: np.zeros((1, 1917, 4))}), LIMITS).detections
+    assert result.class_ids.tolist() == [2]

@@ -44,8 +44,8 @@ def test_other_heads_do_not_match(graph):
 
 
 def test_without_objectness_there_is_nothing():
-    found = YOLOv5().decode(head_of(graph_of((1, 3 * CELLS, 8)), planted(objectness=0)), LIMITS)
-    assert (len(found.detections), len(found.candidates)) == (0, 0)
+    result = YOLOv5().decode(head_of(graph_of((1, 3 * CELLS, 8)), planted(objectness=0)), LIMITS)
+    assert (len(result.detections), len(result.candidates)) == (0, 0)
 
 
 @pytest.mark.parametrize("unit", [PIXELS, NORMALISED])

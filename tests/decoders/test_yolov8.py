@@ -46,8 +46,8 @@ def test_other_heads_do_not_match(graph):
 
 
 def test_below_the_threshold_is_a_candidate_only():
-    found = YOLOv8().decode(head_of(graph_of((1, 7, CELLS)), planted(score=0.2)), LIMITS)
-    assert (len(found.detections), len(found.candidates)) == (0, 1)
+    result = YOLOv8().decode(head_of(graph_of((1, 7, CELLS)), planted(score=0.2)), LIMITS)
+    assert (len(result.detections), len(result.candidates)) == (0, 1)
 
 
 @pytest.mark.parametrize("unit", [PIXELS, NORMALISED])
@@ -68,8 +68,8 @@ def test_a_score_above_one_is_one():
 
 def test_low_scores_do_not_become_halves():
     """A head broken by quantization scores 0 everywhere: these are no logits."""
-    found = YOLOv8().decode(head_of(graph_of((1, 7, CELLS)), planted(score=0.0)), LIMITS)
-    assert len(found.candidates) == 0
+    result = YOLOv8().decode(head_of(graph_of((1, 7, CELLS)), planted(score=0.0)), LIMITS)
+    assert len(result.candidates) == 0
 
 
 def test_finds_the_object_at_a_real_size_in_time():

@@ -73,9 +73,9 @@ def test_finds_its_head(graph):
 
 @pytest.mark.parametrize(("objectness", "score"), [(0.04, 1.0), (1.0, 0.04), (0.2, 0.2)])
 def test_a_product_below_the_floor_is_no_candidate(objectness, score):
-    found = YOLOX().decode(head_of(GRAPH, raw(objectness, score)), LIMITS)
-    assert len(found.detections) == 0
-    assert len(found.candidates) == 0
+    result = YOLOX().decode(head_of(GRAPH, raw(objectness, score)), LIMITS)
+    assert len(result.detections) == 0
+    assert len(result.candidates) == 0
 
 
 def test_decodes_offsets_in_cells():

@@ -103,24 +103,24 @@ def sizes_that_lie(data: bytes, draw: Draw) -> bytes:
         (at, form)
         for form in ("<H", ">H", "<I", ">I")
         for side in SIDES
-        for at in _found(data, struct.pack(form, side))
+        for at in _positions(data, struct.pack(form, side))
         if at < 400 or at > len(data) - 400
     ]
     if not places:
         return head_flipped(data, draw)
     at, form = places[int(draw.integers(len(places)))]
-    most = 0xFFFF if form[1] == "H" else 0xFFFFFFFF
-    odd = (0, 1, 2, 3, 4096, 10_000, 30_000, 60_000, 65_535, 100_000, 1 << 20, 1 << 31, most)
-    value = min(odd[int(draw.integers(len(odd)))], most)
+    highest = 0xFFFF if form[1] == "H" else 0xFFFFFFFF
+    odd = (0, 1, 2, 3, 4096, 10_000, 30_000, 60_000, 65_535, 100_000, 1 << 20, 1 << 31, highest)
+    value = min(odd[int(draw.integers(len(odd)))], highest)
     return _png_checksums(data[:at] + struct.pack(form, value) + data[at + struct.calcsize(form) :])
 
 
-def _found(data: bytes, piece: bytes) -> list[int]:
-    found, at = [], data.find(piece)
+def _positions(data: bytes, piece: bytes) -> list[int]:
+    positions, at = [], data.find(piece)
     while at >= 0:
-        found.append(at)
+        positions.append(at)
         at = data.find(piece, at + 1)
-    return found
+    return positions
 
 
 def _png_checksums(data: bytes) -> bytes:

@@ -62,7 +62,7 @@ def flipped(data: bytes, draw: Draw) -> bytes:
     """One to sixteen bytes changed near the head or the tail."""
     damaged = bytearray(data)
     for _ in range(int(draw.integers(1, 17))):
-        damaged[_place(data, draw)] ^= int(draw.integers(1, 256))
+        damaged[_position(data, draw)] ^= int(draw.integers(1, 256))
     return bytes(damaged)
 
 
@@ -74,7 +74,7 @@ def odd_numbers(data: bytes, draw: Draw) -> bytes:
     """Offsets and lengths are 32 bits, and lie on multiples of four."""
     damaged = bytearray(data)
     for _ in range(int(draw.integers(1, 5))):
-        at = _place(data, draw) // 4 * 4
+        at = _position(data, draw) // 4 * 4
         damaged[at : at + 4] = struct.pack("<i", _odd(draw))
     return bytes(damaged[: len(data)])
 
@@ -82,12 +82,12 @@ def odd_numbers(data: bytes, draw: Draw) -> bytes:
 def spliced(data: bytes, draw: Draw) -> bytes:
     """A piece of the tables over another place of them."""
     size = int(draw.integers(4, 2_000))
-    source, target = _place(data, draw), _place(data, draw)
+    source, target = _position(data, draw), _position(data, draw)
     piece = data[source : source + size]
     return (data[:target] + piece + data[target + len(piece) :])[: len(data)]
 
 
-def _place(data: bytes, draw: Draw) -> int:
+def _position(data: bytes, draw: Draw) -> int:
     near = int(draw.integers(8, min(EDGE, len(data) - 1)))
     return near if draw.random() < 0.5 else len(data) - near
 
@@ -116,15 +116,15 @@ def _any(items: Any, draw: Draw) -> Any:
 
 
 def _reshaped(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
-    found = _any(graph.tensors, draw)
-    shape = [int(side) for side in found.shape] or [1]
+    target_part = _any(graph.tensors, draw)
+    shape = [int(side) for side in target_part.shape] or [1]
     if draw.random() < 0.3:
         shape = shape[:-1] if draw.random() < 0.5 else [*shape, _odd(draw)]
     else:
         shape[int(draw.integers(len(shape)))] = _odd(draw)
-    found.shape = shape
+    target_part.shape = shape
     if draw.random() < 0.5:
-        found.shapeSignature = None
+        target_part.shapeSignature = None
 
 
 def _retyped(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
@@ -132,13 +132,13 @@ def _retyped(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
 
 
 def _requantized(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
-    found = (tensor.quantization for tensor in graph.tensors)
-    quantized = [each for each in found if each is not None and each.scale is not None]
+    target_part = (tensor.quantization for tensor in graph.tensors)
+    quantized = [each for each in target_part if each is not None and each.scale is not None]
     if not quantized:
         made = _any(graph.tensors, draw).quantization = fb.QuantizationParametersT()
         made.scale, made.zeroPoint, quantized = [1.0], [0], [made]
-    found = _any(quantized, draw)
-    scales, zeros = list(found.scale), list(found.zeroPoint if found.zeroPoint is not None else [0])
+    target_part = _any(quantized, draw)
+    scales, zeros = list(target_part.scale), list(target_part.zeroPoint if target_part.zeroPoint is not None else [0])
     what = int(draw.integers(5))
     if what == 0:
         scales[int(draw.integers(len(scales)))] = ODD_REAL[int(draw.integers(len(ODD_REAL)))]
@@ -149,8 +149,8 @@ def _requantized(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
     elif what == 3:
         zeros = zeros * int(draw.integers(2, 5))
     else:
-        found.quantizedDimension = _odd(draw)
-    found.scale, found.zeroPoint = scales, zeros
+        target_part.quantizedDimension = _odd(draw)
+    target_part.scale, target_part.zeroPoint = scales, zeros
 
 
 def _rewired(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
@@ -171,10 +171,10 @@ def _recoded(model: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
     if draw.random() < 0.5:
         _any(graph.operators, draw).opcodeIndex = int(draw.integers(0, len(model.operatorCodes) + 1))
     else:
-        found = _any(model.operatorCodes, draw)
-        found.builtinCode = int(draw.integers(0, 210))
-        found.deprecatedBuiltinCode = min(found.builtinCode, 127)
-        found.version = int(draw.integers(0, 12))
+        target_part = _any(model.operatorCodes, draw)
+        target_part.builtinCode = int(draw.integers(0, 210))
+        target_part.deprecatedBuiltinCode = min(target_part.builtinCode, 127)
+        target_part.version = int(draw.integers(0, 12))
 
 
 def _options(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
@@ -191,17 +191,17 @@ def _options(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
 
 
 def _emptied(model: fb.ModelT, _: fb.SubGraphT, draw: Draw) -> None:
-    found = _any([buffer for buffer in model.buffers if buffer.data is not None and len(buffer.data)], draw)
-    found.data = None if draw.random() < 0.3 else found.data[: int(draw.integers(0, len(found.data)))]
+    target_part = _any([buffer for buffer in model.buffers if buffer.data is not None and len(buffer.data)], draw)
+    target_part.data = None if draw.random() < 0.3 else target_part.data[: int(draw.integers(0, len(target_part.data)))]
 
 
 def _filled(model: fb.ModelT, _: fb.SubGraphT, draw: Draw) -> None:
     """Weights, biases, shapes and axes are read from constants: some of their bytes become extreme."""
-    found = _any([buffer for buffer in model.buffers if buffer.data is not None and len(buffer.data)], draw)
-    content = np.array(found.data, np.uint8)
+    target_part = _any([buffer for buffer in model.buffers if buffer.data is not None and len(buffer.data)], draw)
+    content = np.array(target_part.data, np.uint8)
     at = int(draw.integers(len(content)))
     content[at : at + int(draw.integers(1, 65))] = _any((0, 0x7F, 0x80, 0xFF), draw)
-    found.data = content
+    target_part.data = content
 
 
 def _reordered(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:

@@ -29,7 +29,7 @@ from qviz.features.building import source_of, start_building
 from qviz.features.comparison import Comparison, compare_variant
 from qviz.features.detection.inference import detect_images
 from qviz.features.detection.models import LoadedModel, ModelSource, load_model
-from qviz.features.inspection.cli import _facts
+from qviz.features.inspection import info
 from qviz.features.layer_error import layers
 from qviz.features.tracing import trace
 from qviz.structures import EncodedImage, Inference
@@ -132,9 +132,7 @@ def _each(
                 except Late:
                     tally.fail(f"{label(number)} hung for more than {PATIENCE:.0f} s")
                 except Exception as error:
-                    tally.fail(
-                        f"{label(number)}: {type(error).__name__}\n{''.join(traceback.format_exception(error))}"
-                    )
+                    tally.fail(f"{label(number)}: {type(error).__name__}\n{''.join(traceback.format_exception(error))}")
             if not witness.same():
                 tally.fail(f"healthy models gave other numbers after {', '.join(map(label, jobs))}")
     return tally
@@ -147,7 +145,7 @@ def tried_model(engine: Engine, source: ModelSource, witness: Witness, deeper: s
     except QvizError as error:
         assert str(error).startswith(source.name) and len(str(error)) < 5_000, str(error)[:5_000]
         return f"refused: {type(error).__name__}"
-    json.dumps(_facts(model), allow_nan=False)
+    json.dumps(info([model]).to_json(), allow_nan=False)
     reference = witness.models[0]
     model = replace(model, inspection=model.inspection.following(reference.inspection))
     result = detect_images(Context(engine), [reference, model], [witness.image], 1, 0.05)

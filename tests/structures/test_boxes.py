@@ -21,9 +21,9 @@ PAIRS = [
 
 @pytest.mark.parametrize(("first", "second", "expected"), PAIRS)
 def test_iou_of_a_pair(first: tuple[int, ...], second: tuple[int, ...], expected: float) -> None:
-    found = iou_matrix(np.array([first], np.float32), np.array([second], np.float32))
-    assert found.shape == (1, 1)
-    assert found[0, 0] == pytest.approx(expected, abs=1e-7)
+    ious = iou_matrix(np.array([first], np.float32), np.array([second], np.float32))
+    assert ious.shape == (1, 1)
+    assert ious[0, 0] == pytest.approx(expected, abs=1e-7)
 
 
 def test_iou_matrix_has_the_first_boxes_in_rows() -> None:

@@ -10,9 +10,9 @@ THREE = Detections.of(BOXES, [0.2, 0.9, 0.5], [7, 8, 9])
 
 
 def test_fields_are_filtered_together() -> None:
-    found = THREE[THREE.scores > 0.4]
-    assert (found.boxes[:, 2].tolist(), found.class_ids.tolist()) == ([2, 3], [8, 9])
-    assert found.scores == pytest.approx([0.9, 0.5])
+    chosen = THREE[THREE.scores > 0.4]
+    assert (chosen.boxes[:, 2].tolist(), chosen.class_ids.tolist()) == ([2, 3], [8, 9])
+    assert chosen.scores == pytest.approx([0.9, 0.5])
 
 
 def test_a_score_at_the_threshold_stays() -> None:
@@ -26,12 +26,16 @@ def test_by_score_falls_and_keeps_the_order_of_equals() -> None:
 
 
 def test_types_are_those_of_the_conventions() -> None:
-    for found in (THREE, Detections.none(), THREE.above(2)):
-        assert (found.boxes.dtype, found.scores.dtype, found.class_ids.dtype) == (np.float32, np.float32, np.int32)
-        assert found.boxes.shape == (len(found), 4)
+    for chosen in (THREE, Detections.none(), THREE.above(2)):
+        assert (chosen.boxes.dtype, chosen.scores.dtype, chosen.class_ids.dtype) == (
+            np.float32,
+            np.float32,
+            np.int32,
+        )
+        assert chosen.boxes.shape == (len(chosen), 4)
 
 
 def test_ground_truth_is_filtered_like_detections() -> None:
     truth = GroundTruth(np.array(BOXES, np.float32), np.array([1, 2, 3]), np.array([False, True, False]))
-    kept = truth[~truth.is_crowd]
-    assert (len(kept), kept.class_ids.tolist()) == (2, [1, 3])
+    single = truth[~truth.is_crowd]
+    assert (len(single), single.class_ids.tolist()) == (2, [1, 3])

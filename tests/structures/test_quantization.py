@@ -32,8 +32,8 @@ ROUNDED = [
 
 @pytest.mark.parametrize(("value", "scale", "zero", "dtype", "expected"), ROUNDED)
 def test_quantize(value: float, scale: float, zero: int, dtype: str, expected: int) -> None:
-    found = per_tensor(scale, zero).quantize(np.array([value], np.float32), dtype)
-    assert (found.dtype, found.tolist()) == (np.dtype(dtype), [expected])
+    values = per_tensor(scale, zero).quantize(np.array([value], np.float32), dtype)
+    assert (values.dtype, values.tolist()) == (np.dtype(dtype), [expected])
 
 
 def test_per_channel_scales_lie_along_their_axis() -> None:
@@ -48,8 +48,8 @@ def test_per_channel_scales_lie_along_their_axis() -> None:
 
 
 def test_dequantize_does_not_wrap_in_eight_bits() -> None:
-    found = per_tensor(2.0, 127).dequantize(np.array([-128, 127], np.int8))
-    assert (found.dtype, found.tolist()) == (np.dtype(np.float32), [-510.0, 0.0])
+    values = per_tensor(2.0, 127).dequantize(np.array([-128, 127], np.int8))
+    assert (values.dtype, values.tolist()) == (np.dtype(np.float32), [-510.0, 0.0])
 
 
 def test_every_quantized_value_comes_back_to_itself() -> None:

@@ -56,14 +56,14 @@ def training_export(folder: str) -> None:
             )
             cells = tf.nn.avg_pool2d(resized / 255 * self.gain, SIDE // GRID, SIDE // GRID, "VALID")
             scores = tf.reshape(cells, [-1, 3])[:, :CLASSES]  # [16, 2]
-            kept = tf.image.non_max_suppression(self.boxes, tf.reduce_max(scores, 1), 10, 0.5, 0.3)
-            best = tf.gather(scores, kept)
-            padding = [[0, 10 - tf.shape(kept)[0]]]
+            selected = tf.image.non_max_suppression(self.boxes, tf.reduce_max(scores, 1), 10, 0.5, 0.3)
+            best = tf.gather(scores, selected)
+            padding = [[0, 10 - tf.shape(selected)[0]]]
             return {
-                "detection_boxes": tf.pad(tf.gather(self.boxes, kept), [*padding, [0, 0]])[None],
+                "detection_boxes": tf.pad(tf.gather(self.boxes, selected), [*padding, [0, 0]])[None],
                 "detection_scores": tf.pad(tf.reduce_max(best, 1), padding)[None],
                 "detection_classes": tf.pad(tf.cast(tf.argmax(best, 1) + 1, tf.float32), padding)[None],
-                "num_detections": tf.cast(tf.shape(kept), tf.float32),
+                "num_detections": tf.cast(tf.shape(selected), tf.float32),
                 "raw_detection_boxes": self.boxes[None],
                 "raw_detection_scores": tf.concat([tf.zeros_like(scores[:, :1]), scores], 1)[None],
             }
