@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qviz import formatting
 from qviz.errors import SettingsError
+
+if TYPE_CHECKING:
+    from qviz.result import Result
 
 
 def print_json(document: dict[str, Any]) -> None:
     """One document; numbers unrounded, unknown is null, never NaN."""
     print(json.dumps(_plain(document), ensure_ascii=False, allow_nan=False))
+
+
+def print_result(result: Result, args: argparse.Namespace, show: Callable[[Any], object]) -> None:
+    """As JSON or CSV where the arguments ask for it, else by `show`, for people."""
+    if args.json:
+        print_json(result.to_json())
+    elif args.csv:
+        print_frame(result.to_frame())
+    else:
+        show(result)
 
 
 def _plain(value: Any) -> Any:

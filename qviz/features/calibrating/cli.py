@@ -69,12 +69,7 @@ def run(args: argparse.Namespace) -> int:
         result = session.calibration(score=args.score, **plan)
     options.remark_warnings(result.warnings)
     options.remark(result.skipped)
-    if args.json:
-        output.print_json(result.to_json())
-    elif args.csv:
-        output.print_frame(result.to_frame())
-    else:
-        _show(result)
+    output.print_result(result, args, _show)
     return 0
 
 
@@ -92,7 +87,7 @@ def _check(args: argparse.Namespace) -> None:
     """Raises DatasetError."""
     if not args.calibration:
         raise DatasetError("No calibration images are given; give --calibration PATH.")
-    if args.dataset is not None and args.reference_as_truth:
+    if args.reference_as_truth and args.dataset is not None:
         raise DatasetError("Give --dataset FILE or --reference-as-truth, not both.")
     options.check_one_source(args)
     if args.dataset_images is not None and not args.dataset_images.is_dir():

@@ -63,12 +63,7 @@ def run(args: argparse.Namespace) -> int:
         )
     options.remark_warnings(result.sweep.warnings)
     options.remark(result.sweep.skipped)
-    if args.json:
-        output.print_json(result.to_json())
-    elif args.csv:
-        output.print_frame(result.to_frame())
-    else:
-        _show(result)
+    output.print_result(result, args, _show)
     return 0
 
 
