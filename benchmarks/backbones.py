@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from qviz import api
+import qviz
 from qviz.context import Context
 from qviz.datasets.files import find_images, load_images
 from qviz.detector import decoded
@@ -86,7 +86,7 @@ def main() -> None:
         for name in BACKBONES:
             first, second = (Path(folder) / f"{name}_{kind}.tflite" for kind in ("float32", "int8"))
             floats(name, values, first)
-            second.write_bytes(api.quantize(first, "int8", views, engine, settings=SETTINGS).data)
+            qviz.quantize(first, recipe="int8", calibration=views, engine=engine, **SETTINGS.given()).save(second)
             models = Session(first, second, engine=engine, cache=False, **SETTINGS.given()).models
             images = list(load_images(find_images(photographs)))[:IMAGES]
             show(name, layers(Context(engine), models[0], models[1], images), (models[0].bytes, models[1].bytes))

@@ -17,8 +17,8 @@ from qviz.cache import LRUCache
 from qviz.datasets.images import preview, read_image
 from qviz.datasets.labels import label_of, labels_by_count, labels_by_id, numbered, parse_labels
 from qviz.decoders import Decoded, choose, fitting
-from qviz.decoders.post_process import KIND as POST_PROCESS
 from qviz.decoders.head_reader import HeadReader
+from qviz.decoders.post_process import KIND as POST_PROCESS
 from qviz.engine import Blob
 from qviz.errors import LabelsError, ModelError, QvizError
 from qviz.structures import Detections, EncodedImage, Graph, Image, Inference, Settings, Tensor

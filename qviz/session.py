@@ -52,8 +52,7 @@ class Session(SessionInputs):
         engine: Workers that exist already; they are not closed with the session.
         threads: Threads per interpreter.
         cache: Keep detections in the user's cache folder (True), in this folder, or not at all (False).
-        progress: Receives progress reports.
-        cancel: Set it to stop a running analysis, which then raises Cancelled.
+        progress, cancel: Receives progress reports; set it to stop a running analysis, which then raises Cancelled.
         settings: For all models: mean, std, channels, resize, decoder, class_offset, nms_iou, max_detections.
 
     Raises:
@@ -73,11 +72,7 @@ class Session(SessionInputs):
         return info(self.models)
 
     def detect(self, images: Sources = (), *, score: float = PAGE_SCORE) -> DetectionResult:
-        """Detections of every model.
-
-        Args:
-            images: Images, folders or zip archives; by default the session's.
-            score: Minimum confidence in [0, 1].
+        """Detections of every model, of at least a confidence of `score` in [0, 1].
 
         Returns:
             `result[model name][image name]` is a Detections: boxes (n, 4) float32 xyxy in pixels of the original image.
@@ -375,9 +370,6 @@ class Session(SessionInputs):
         Args:
             threads: Thread counts to measure.
             runs: Timed runs per model and thread count, after warm-up.
-
-        Raises:
-            SettingsError: A thread count is not positive.
         """
         from qviz.features.cost import profile
 
@@ -403,10 +395,10 @@ class Session(SessionInputs):
         """
         from qviz.features.reporting import report
 
-        has_dataset = (dataset if dataset is not None else self.dataset) is not None
-        data = self.dataset_of(dataset, dataset_images) if has_dataset else None
-        files = self.images_of(images) if as_paths(images) or self.images or data is None else None
-        return report(self.context, self.models_for(data or files), data, files, sections=sections, **options)
+        data = self.dataset_of(dataset, dataset_images) if dataset is not None or self.dataset is not None else None
+        files = None if data is not None and not (as_paths(images) or self.images) else self.images_of(images)
+        models = self.models_for(data or files or ())
+        return report(self.context, models, data, files, sections=sections, **options)
 
 
 open = Session

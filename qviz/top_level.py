@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from qviz.engine import Engine
     from qviz.features.detection.models import LoadedModel
 
+SHARED = {"images", "dataset", "dataset_images", "calibration"}
+"""Arguments of an analysis that `qviz.open` takes as well: the session hands them on."""
 OLD_ORDER: Mapping[str, tuple[str, ...]] = {
     "evaluate": ("dataset", "dataset_images", "engine"),
     "trace": ("image", "engine"),
@@ -35,10 +37,10 @@ def top_level(name: str) -> Callable[..., Any]:
     def function(*models: Any, **options: Any) -> Any:
         for argument in required:  # behind the model, as in `qviz.quantize("float32.tflite", "int8")`
             if argument not in options and len(models) > 1:
-                *models, options[argument] = models
+                options[argument], models = models[-1], models[:-1]
         if models and not isinstance(models[0], (str, PathLike)):
             models, options = _old_call(name, models, options)
-        given = {key: options.pop(key) for key in list(options) if key in own and key not in opening}
+        given = {key: options.pop(key) for key in list(options) if key in own and key not in SHARED}
         with Session(*models, **options) as session:
             return method(session, **given)
 

@@ -11,9 +11,8 @@ from PIL import Image
 
 from qviz.context import Context
 from qviz.datasets.coco import read_coco
-from qviz.features.accuracy import evaluate
-from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
+from qviz.features.accuracy import evaluate
 from qviz.features.detection.models import LoadedModel
 from tests.conftest import Sample
 

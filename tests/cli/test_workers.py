@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from qviz.cli.options_old import Progress
+from qviz.cli.options import TerminalProgress
 from qviz.store import FILE
 from tests.cli.conftest import Run
 from tests.conftest import Sample
@@ -104,14 +104,15 @@ def test_a_cache_that_cannot_be_made_is_said_and_done_without(run: Run, sample: 
 def test_progress_is_shown_to_a_person_only(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Progress()(1, 2)
+    TerminalProgress().advance(1, 2)
     assert capsys.readouterr().err == ""
     leader, terminal = os.openpty()
     with os.fdopen(terminal, "w") as shown:
         monkeypatch.setattr("sys.stderr", shown)
-        progress = Progress()
-        progress(1, 2)
-        progress(2, 2)
+        progress = TerminalProgress()
+        progress.step("Detecting")
+        progress.advance(1, 2)
+        progress.advance(2, 2)
     written = os.read(leader, 1000).decode()
     os.close(leader)
-    assert re.search(r"1 / 2 images(, \d+:\d\d left)?.*2 / 2 images", written, re.DOTALL)
+    assert re.search(r"Detecting: 1 / 2(, \d+:\d\d left)?.*2 / 2", written, re.DOTALL)

@@ -79,9 +79,7 @@ def test_keras_files_and_an_open_batch(exports: Path, engine: LocalEngine) -> No
     for other in others:
         np.testing.assert_allclose(other, first, atol=1e-6)
     for source in sources:
-        with pytest.raises(
-            NoDecoderError, match=r"has outputs that no decoder can read.*\[1, 16, 2\]"
-        ) as caught:
+        with pytest.raises(NoDecoderError, match=r"has outputs that no decoder can read.*\[1, 16, 2\]") as caught:
             load_model(engine, source)
         assert str(caught.value).startswith(source.name)
 

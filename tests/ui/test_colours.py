@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from qviz.chart_style import CHANGES, REFERENCE, VARIANTS, variant_colour
-from qviz.features.reporting.plot import Drawn
+from qviz.features.reporting.plot import ReportCharts
 from qviz.ui.viewer import HERE
 from tests.features.reporting.made_up import plain_study
 
@@ -24,9 +24,11 @@ def test_changes_in_the_viewer() -> None:
 
 def test_models_in_the_report() -> None:
     study = plain_study(len(VARIANTS))
-    assert list(Drawn(study).colours.values()) == [REFERENCE, *VARIANTS]
+    assert list(ReportCharts(study).colours.values()) == [REFERENCE, *VARIANTS]
     fewer = replace(study, models=study.models[:3])
-    assert Drawn(fewer).colours == {name: Drawn(study).colours[name] for name in Drawn(fewer).colours}
+    assert ReportCharts(fewer).colours == {
+        name: ReportCharts(study).colours[name] for name in ReportCharts(fewer).colours
+    }
 
 
 def test_the_palette_goes_round() -> None:

@@ -10,13 +10,13 @@ from qviz.features.accuracy import panel_tables as accuracy_tables
 from qviz.features.accuracy.ap import METRICS as ACCURACY
 from qviz.features.comparison import panel as compare
 from qviz.features.cost import panel as tradeoff
-from qviz.features.layer_error import panel_graph as layer_table
+from qviz.features.layer_error.metrics import TABLE_METRICS
 from qviz.ui import glossary
 
 METRICS = (
     *compare.TABLE_TERMS.values(), "Δ conf.", "IoU", "Δ IoU", "agreement", *(m.label for m in ACCURACY), "loss",
     "interval", "significant", "threshold", "F1", "F1 unmoved", "recovered %", "dAP",
-    *layer_table.FORMATS, *tradeoff.NUMBER, "clean", "mPC", "rPC", "interaction", "half gone at", "out of range",
+    *(m.label for m in TABLE_METRICS), *tradeoff.NUMBER, "clean", "mPC", "rPC", "interaction", "half gone at", "out of range",
 )  # fmt: skip
 WITHOUT_DIRECTION = {"interval", "significant", "threshold"}
 

@@ -1,12 +1,10 @@
-"""What a model costs: size, latency by thread count, time by operator, peak memory.
+"""Latency by thread count, time per operator, peak memory and size of each model.
 
-Latency: all models run in one worker process, pinned to as many cores as threads, in rounds (see `profile_jobs`); the
-rounds come in several batches with new interpreters, and the batches of the thread counts take turns. It is the
-latency of the default kernels (XNNPACK) on the machine of the worker: its ranking need not be a phone's.
-Bytes are the file's; peak_mb is in 10^6 bytes, of a fresh process here that runs the model alone on one thread; times
-in ms. Nothing else should run meanwhile: p95 shows when something did.
-
-What `profile` found, as figures: ms, bytes of the file, peak_mb in 10^6 bytes.
+Latency: all models run in one worker process, pinned to as many cores as threads, in rounds (see `measure`). The rounds
+come in several batches with new interpreters, and the batches of the thread counts take turns. It is the latency of the
+default kernels (XNNPACK) on this machine; a phone may rank the models differently.
+Times are in ms, `bytes` is the size of the file, peak_mb is in 10^6 bytes, of a fresh process that runs the model alone
+on one thread. Keep the machine idle during the measurement: p95 shows when it was not.
 """
 
 from __future__ import annotations
@@ -14,17 +12,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qviz.engine import Engine, LocalEngine, importing
+from qviz.context import Context
+from qviz.engine import LocalEngine, importing
 from qviz.errors import ModelError, QvizError, SettingsError
 from qviz.features.cost.measure import Footprint, Laps, OperatorTime, Subject, footprint_job, latency_job, operators_job
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.checks import lost_by_threads
-from qviz.progress import OnProgress, silent
+from qviz.formatting import plural
+from qviz.result import Result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,9 +68,17 @@ class ModelProfile:
         return tuple(sorted(kinds, key=lambda kind: -kind.ms))
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """A row a model and thread count. pinned: to cores. skipped, remarks: sentences, of a model or of the machine."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Profile(Result):
+    """Latency, memory and size of each model.
+
+    Attributes:
+        models: One entry per model and thread count.
+        cores: CPU cores of this machine.
+        pinned: Whether the process was pinned to its cores.
+        skipped: One sentence per model that could not be run.
+        remarks: Reasons to distrust the figures, e.g. a busy machine.
+    """
 
     models: tuple[ModelProfile, ...]
     cores: int
@@ -78,23 +86,14 @@ class Profile:
     skipped: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
+    ROWS = "models"
+
     def at(self, threads: int) -> tuple[ModelProfile, ...]:
         """The models at one thread count."""
         return tuple(row for row in self.models if row.threads == threads)
 
-    def to_json(self) -> dict[str, Any]:
-        """As `qviz profile --json` prints it."""
-        return asdict(self)
-
-    def to_frame(self) -> pd.DataFrame:
-        """A row a model and thread count, without its operators."""
-        import pandas as pd
-
-        names = [name for name in ModelProfile.__slots__ if name != "operators"]
-        return pd.DataFrame([[getattr(row, name) for name in names] for row in self.models], columns=names)
-
     def operators_frame(self) -> pd.DataFrame:
-        """A row an operator of each model and thread count."""
+        """One row per operator of each model and thread count."""
         import pandas as pd
 
         names = ["model", "threads", "order", "op_kind", "tensor", "ms"]
@@ -109,40 +108,45 @@ class Profile:
 BATCH = 25
 """Rounds of one job."""
 JOB_SECONDS = 20.0
-"""A job ends its rounds then, well within the engine's limit."""
-PATIENCE = 120.0
-"""Seconds of rounds a thread count; a slow model gets fewer runs, which `runs` tells."""
+"""A job starts no further round after this time, well within the engine's limit."""
+MAX_SECONDS = 120.0
+"""Of all rounds of one thread count; a slow model gets fewer runs, see `runs`."""
 PASSES = 10
 UNSTEADY = 1.5
-"""p95 over p50 from which the machine was not quiet."""
+"""p95 over p50 from which the machine was busy."""
 
 
 def profile(
-    engine: Engine,
-    models: Sequence[LoadedModel],
-    threads: Sequence[int] = (1,),
-    runs: int = 50,
-    on_progress: OnProgress = silent,
+    context: Context, models: Sequence[LoadedModel], *, threads: Sequence[int] = (1,), runs: int = 50
 ) -> Profile:
-    """Every model at every thread count. A model that fails is left out with its sentence.
+    """Measure latency, time per operator and peak memory of every model at every thread count.
 
-    Raises ModelError where none is left, SettingsError, WorkerError.
+    Args:
+        threads: Thread counts to measure.
+        runs: Timed runs per model and thread count, after warm-up.
+
+    Raises:
+        ModelError: No model can be run; one that fails is left out with a sentence.
+        SettingsError: A thread count or the number of runs is out of range.
+
+    Example:
+        >>> qviz.profile(FLOAT32, INT8, runs=20).to_frame()[["name", "p50_ms", "bytes"]]
     """
     counts = _checked(threads, runs)
-    skipped = [_not_here(model) for model in models if not model.layers_available]
-    work = _Work(engine, runs, on_progress, total=len(models) * (1 + len(counts)) + runs * len(counts))
-    alone = dict(work.footprints([model for model in models if model.layers_available], skipped))
-    subjects = [model for model in models if model.digest in alone]
+    skipped = [_not_run(model) for model in models if not model.layers_available]
+    work = _Measurement(context, runs, total=len(models) * (1 + len(counts)) + runs * len(counts))
+    footprints = dict(work.footprints([model for model in models if model.layers_available], skipped))
+    subjects = [model for model in models if model.digest in footprints]
     if not subjects:
-        raise ModelError(" ".join(skipped[:3]) or "No model was given; a cost is measured on one or more.")
+        raise ModelError(" ".join(skipped[:3]) or "No model was given; name at least one to measure.")
     laps = work.latencies([_subject(model) for model in subjects], counts)
     rows = [
-        _row(model, count, laps[count], place, alone[model.digest], work.operators(model, count))
-        for place, model in enumerate(subjects)
+        _row(model, count, laps[count], column, footprints[model.digest], work.operators(model, count))
+        for column, model in enumerate(subjects)
         for count in counts
     ]
     if work.done < work.total:  # slow or broken models had fewer runs
-        on_progress(work.total, work.total)
+        context.progress.advance(work.total, work.total)
     is_pinned = all(batch.pinned for count in counts for batch in laps[count])
     remarks = *work.remarks, *_remarks(rows, runs), *lost_by_threads(subjects, counts)
     return Profile(tuple(rows), os.cpu_count() or 1, is_pinned, tuple(skipped), remarks)
@@ -157,8 +161,8 @@ def _checked(threads: Sequence[int], runs: int) -> tuple[int, ...]:
     return counts
 
 
-def _not_here(model: LoadedModel) -> str:
-    return f"{model.name} is run by TensorFlow itself, whose time and memory say nothing of TensorFlow Lite's."
+def _not_run(model: LoadedModel) -> str:
+    return f"{model.name} is run by TensorFlow itself; its time and memory do not tell those of TensorFlow Lite."
 
 
 def _subject(model: LoadedModel) -> Subject:
@@ -166,19 +170,19 @@ def _subject(model: LoadedModel) -> Subject:
 
 
 @dataclass(slots=True)
-class _Work:
-    """One measurement under way: jobs go to the engine one after the other, so that none disturbs another."""
+class _Measurement:
+    """A measurement that is running. Jobs go to the engine one at a time, so that none disturbs another."""
 
-    engine: Engine
+    context: Context
     runs: int
-    on_progress: OnProgress
     total: int
     done: int = 0
     remarks: list[str] = field(default_factory=list)
 
     def report(self, more: int) -> None:
+        self.context.check_cancelled()
         self.done += more
-        self.on_progress(min(self.done, self.total), self.total)
+        self.context.progress.advance(min(self.done, self.total), self.total)
 
     def footprints(self, models: Sequence[LoadedModel], skipped: list[str]) -> Iterator[tuple[str, Footprint]]:
         """By digest; a sentence in `skipped` for each model that cannot be run."""
@@ -195,41 +199,43 @@ class _Work:
     def latencies(self, subjects: Sequence[Subject], counts: Sequence[int]) -> dict[int, list[Laps]]:
         """Batches by thread count, taking turns. Raises ModelError, WorkerError."""
         batches: dict[int, list[Laps]] = {count: [] for count in counts}
-        left, spent, waiting = dict.fromkeys(counts, self.runs), dict.fromkeys(counts, 0.0), list(counts)
+        runs_left, spent, waiting = dict.fromkeys(counts, self.runs), dict.fromkeys(counts, 0.0), list(counts)
         while waiting:
             for count in tuple(waiting):
-                begun, rounds, turn = time.monotonic(), min(BATCH, left[count]), len(batches[count])
-                laps = self.engine.submit(latency_job, tuple(subjects), count, rounds, JOB_SECONDS, turn).result()
+                begun, rounds, turn = time.monotonic(), min(BATCH, runs_left[count]), len(batches[count])
+                laps = self.context.engine.submit(
+                    latency_job, tuple(subjects), count, rounds, JOB_SECONDS, turn
+                ).result()
                 batches[count].append(laps)
-                left[count] -= len(laps.wall)
+                runs_left[count] -= len(laps.wall)
                 spent[count] += time.monotonic() - begun
-                if left[count] <= 0 or spent[count] > PATIENCE:
+                if runs_left[count] <= 0 or spent[count] > MAX_SECONDS:
                     waiting.remove(count)
                 self.report(len(laps.wall))
         return batches
 
     def operators(self, model: LoadedModel, threads: int) -> tuple[OperatorTime, ...]:
-        """None, and a remark, for a model that cannot be cut into them: it takes more memory than the whole."""
-        found: tuple[OperatorTime, ...] = ()
+        """Empty, with a remark, for a model that cannot be run operator by operator."""
+        times: tuple[OperatorTime, ...] = ()
         try:
-            found = self.engine.submit(operators_job, _subject(model), threads, PASSES, JOB_SECONDS).result()
+            times = self.context.engine.submit(operators_job, _subject(model), threads, PASSES, JOB_SECONDS).result()
         except QvizError as error:
             self.remarks.append(f"{model.name} cannot be timed by operator: {error}")
         self.report(1)
-        return found
+        return times
 
 
 def _row(
     model: LoadedModel,
     threads: int,
     batches: Sequence[Laps],
-    place: int,
-    alone: Footprint,
+    column: int,
+    footprint: Footprint,
     operators: tuple[OperatorTime, ...],
 ) -> ModelProfile:
-    """place: the model's column in the batches."""
-    wall = np.concatenate([laps.wall[:, place] for laps in batches])
-    cpu = np.concatenate([laps.cpu[:, place] for laps in batches])
+    """One row of the result; `column` is the model's in the batches."""
+    wall = np.concatenate([laps.wall[:, column] for laps in batches])
+    cpu = np.concatenate([laps.cpu[:, column] for laps in batches])
     middle, high = np.percentile(wall, [50, 95])
     return ModelProfile(
         name=model.name,
@@ -243,21 +249,21 @@ def _row(
         p95_ms=float(high),
         min_ms=float(wall.min()),
         cpu_ms=float(cpu.mean()),
-        load_ms=alone.load_ms,
-        peak_mb=None if alone.peak is None else alone.peak / 1e6,
+        load_ms=footprint.load_ms,
+        peak_mb=None if footprint.peak is None else footprint.peak / 1e6,
         operators=operators,
     )
 
 
 def _remarks(rows: Sequence[ModelProfile], runs: int) -> Iterator[str]:
-    """What makes the figures less than they seem."""
-    most, cores = max(row.threads for row in rows), os.cpu_count() or 1
-    if most > cores:
-        yield f"{most} threads share the {cores} cores of this machine."
+    """Reasons to distrust the figures."""
+    max_threads, cores = max(row.threads for row in rows), os.cpu_count() or 1
+    if max_threads > cores:
+        yield f"{max_threads} threads share the {cores} cores of this machine."
     fewer = min(row.runs for row in rows)
     if fewer < runs:
-        yield f"{fewer} runs of each model instead of {runs}: the models are slow, and {PATIENCE:.0f} s were up."
+        yield f"{fewer} runs of each model instead of {runs}: the time limit of {MAX_SECONDS:.0f} s was reached."
     unsteady = sorted({row.threads for row in rows if row.p95_ms > UNSTEADY * row.p50_ms})
     if unsteady:
-        counts = " and ".join(f"{count} thread{'s' * (count > 1)}" for count in unsteady)
-        yield f"The machine was not quiet: with {counts} p95 lies far above p50. Compare CPU times, or measure again."
+        counts = " and ".join(plural(count, "thread") for count in unsteady)
+        yield f"The machine was busy: with {counts}, p95 is far above p50. Compare CPU times, or measure again."

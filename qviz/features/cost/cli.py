@@ -1,45 +1,47 @@
-"""size, latency by thread count, time by operator, peak memory
-
-Latency is measured in one pinned process on this machine, all models in turns; keep it quiet meanwhile.
-"""
+"""qviz profile: latency is measured in one pinned process on this machine, all models in turns; keep it idle meanwhile."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qviz.cli import options_old as options
-from qviz.cli import output
-from qviz.errors import SettingsError
+from qviz.cli import options, output
+from qviz.formatting import megabytes, plural, three
 
 if TYPE_CHECKING:
     from qviz.features.cost import ModelProfile, Profile
 
-SHOWN = 5
+SHOWN_KINDS = 5
 """Operator kinds in the table."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help=".tflite files")
     parser.add_argument(
-        "--threads", dest="counts", default="1", metavar="N[,N]", help="thread counts, e.g. 1,2 (default 1)"
+        "--threads",
+        dest="counts",
+        type=_counts,
+        default=[1],
+        metavar="N[,N]",
+        help="thread counts, e.g. 1,2 (default 1)",
     )
-    parser.add_argument("--runs", type=int, default=50, metavar="N", help="runs of each model that count (default 50)")
+    parser.add_argument(
+        "--runs",
+        type=options.whole_number(1, 10_000),
+        default=50,
+        metavar="N",
+        help="timed runs per model (default 50)",
+    )
     parser.add_argument("--operators", action="store_true", help="every operator in the table or --csv")
-    options.add_settings(parser, score=0.25)
+    options.add_settings(parser)
     options.add_output(parser)
-    parser.set_defaults(workers="1", threads=1)  # one process: a second one would only disturb it
+    parser.set_defaults(workers="1")  # a second process would disturb the measurement
 
 
 def run(args: argparse.Namespace) -> int:
-    counts = _counts(args.counts)
-    with options.engine_of(args) as engine:
-        from qviz import api  # imported while the workers start
-
-        models = api.load(args.models, engine, options.settings_of(args))
-        result = api.profile(models, counts, args.runs, engine, _show_progress)
+    with options.session_of(args, args.models) as session:
+        result = session.profile(threads=args.counts, runs=args.runs)
     options.remark([*result.skipped, *result.remarks])
     if args.json:
         output.print_json(result.to_json())
@@ -51,33 +53,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _counts(text: str) -> list[int]:
-    """`1,2` -> [1, 2]. Raises SettingsError."""
+    """An argparse type: `1,2` -> [1, 2]."""
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and len(part) < 4 for part in parts):
-        raise SettingsError(f"--threads is {text}; give thread counts with commas, e.g. 1,2.")
+    if not all(part.isdecimal() and 1 <= int(part) <= 256 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of thread counts from 1 to 256; give e.g. 1,2.")
     return [int(part) for part in parts]
-
-
-def _show_progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        end = "\n" if done >= total else ""
-        print(f"\rmeasuring: {done / max(total, 1):.0%}\x1b[K", end=end, file=sys.stderr, flush=True)
 
 
 def _show(result: Profile, operators: bool) -> None:
     columns = ["model", "scheme", "size", "threads", "runs", "mean ms", "p50 ms", "p95 ms", "CPU ms", "peak MB"]
     output.print_table(columns, [_cells(row) for row in result.models])
     for row in result.models:
-        print(f"\n{row.name}, {row.threads} thread{'s' * (row.threads > 1)}, by operator:")
+        print(f"\n{row.name}, {plural(row.threads, 'thread')}, by operator:")
         if operators:
-            times = [[one.order, one.op_kind, output.three(one.ms), one.tensor[-60:]] for one in row.operators]
+            times = [[one.order, one.op_kind, three(one.ms), one.tensor[-60:]] for one in row.operators]
             output.print_table(["order", "operator", "ms", "tensor"], times)
         else:
-            kinds = [[kind.op_kind, kind.steps, output.three(kind.ms)] for kind in row.by_kind[:SHOWN]]
+            kinds = [[kind.op_kind, kind.steps, three(kind.ms)] for kind in row.by_kind[:SHOWN_KINDS]]
             output.print_table(["operator", "steps", "ms"], kinds)
 
 
 def _cells(row: ModelProfile) -> list[object]:
-    peak = output.three(row.peak_mb)
-    times = [output.three(value) for value in (row.mean_ms, row.p50_ms, row.p95_ms, row.cpu_ms)]
-    return [row.name, row.scheme, output.megabytes(row.bytes), row.threads, row.runs, *times, peak]
+    times = [three(value) for value in (row.mean_ms, row.p50_ms, row.p95_ms, row.cpu_ms, row.peak_mb)]
+    return [row.name, row.scheme, megabytes(row.bytes), row.threads, row.runs, *times]

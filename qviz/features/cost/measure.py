@@ -22,8 +22,7 @@ from qviz.engine import Blob
 from qviz.structures import Graph, Image, Settings, Tensor
 from qviz.tflite.inputs import fill, input_spec
 from qviz.tflite.runner import Runner
-from qviz.tflite.stepper import Stepper
-from qviz.tflite.stepper import Step
+from qviz.tflite.stepper import Step, Stepper
 
 SEED = 20
 WARM_UP = 5

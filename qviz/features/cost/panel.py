@@ -1,200 +1,138 @@
-"""The trade-off of a page: what was measured beside what was kept, as a picture and a table.
-
-What models cost, measured for a page: the job, its controls and its progress.
-"""
+"""The Trade-off tab: what each model costs beside what it keeps, as a chart and a table."""
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from qviz.cache import LRUCache
 from qviz.chart_style import REFERENCE, variant_colour
-from qviz.errors import Cancelled
 from qviz.features.cost import ModelProfile, Profile, profile
 from qviz.features.cost.plot import operator_times, tradeoff_scatter
-from qviz.features.cost.tradeoff import Point, Tradeoff, tradeoff, tradeoff_verdict
-from qviz.formatting import duration, milliseconds
-from qviz.progress import TimeLeft
-from qviz.ui import clicks, glossary, page, server
+from qviz.features.cost.text import tradeoff_verdict
+from qviz.features.cost.tradeoff import Point, Tradeoff, tradeoff
+from qviz.formatting import milliseconds, plural
+from qviz.job import Job
+from qviz.ui import clicks, glossary, jobs, page, server
 from qviz.ui.page import Page
 from qviz.ui.server import Models
 
-BEAT = 0.5
-ASKED = "qviz_cost_asked"
+REQUEST = "qviz_cost_request"
 RUNS = (20, 50, 200)
+REFRESH_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What is measured."""
+class Request:
+    """What is measured: the models' identities, thread counts, runs per model."""
 
+    models: tuple[Hashable, ...]
     threads: tuple[int, ...]
     runs: int
 
 
-@dataclass(slots=True, eq=False)
-class CostJob:
-    """A measurement under way. seconds_left: None while the pace is unknown."""
-
-    done: int = 0
-    total: int = 1
-    seconds_left: float | None = None
-    cancel: threading.Event = field(default_factory=threading.Event)
-    future: Future[Profile] = field(default_factory=Future)
-    _left: TimeLeft = field(default_factory=TimeLeft)
-
-    def report(self, done: int, total: int) -> None:
-        """Between two pieces of work. Raises Cancelled where somebody asked to stop."""
-        if self.cancel.is_set():
-            raise Cancelled("The measurement was stopped.")
-        self.done, self.total = done, total
-        self.seconds_left = self._left.after(done, total)
-
-    @property
-    def stopped(self) -> bool:
-        return self.future.done() and isinstance(self.future.exception(), Cancelled)
-
-
-@st.cache_resource(show_spinner=False)
-def _jobs() -> LRUCache[CostJob]:
-    return LRUCache(16)
-
-
-def _models_key(found: Models) -> Hashable:
-    return tuple(model.identity for model in found.all)
-
-
-def _key(found: Models, asked: Asked) -> Hashable:
-    return _models_key(found), asked
-
-
-def _said(found: Models) -> Asked | None:
-    """What this session asked for; for other models it has to ask anew."""
-    models, asked = st.session_state.get(ASKED, (None, None))
-    return asked if models == _models_key(found) else None
-
-
-def measurement(here: Page) -> CostJob | None:
-    """What this session asked for these models last, started once for the server; None where it asked for nothing."""
-    found = here.models
-    assert found is not None, "pages without a model stop before"
-    asked = _said(found)
-    if asked is None:
+def measurement(here: Page) -> Job[Profile] | None:
+    """The measurement that this session requested last for these models, or None."""
+    models, request = here.loaded, st.session_state.get(REQUEST)
+    if request is None or request.models != _identities(models):
         return None
-
-    def start() -> CostJob:
-        begun = CostJob()
-        begun.future = server.threads().submit(
-            profile, server.engine(), found.all, asked.threads, asked.runs, begun.report
-        )
-        return begun
-
-    return _jobs().get(_key(found, asked), start)
+    return jobs.start(
+        "profile",
+        request,
+        lambda context: profile(context, models.all, threads=request.threads, runs=request.runs),
+        step="Memory, then latency in turns, then operator by operator",
+    )
 
 
-def ask(here: Page) -> None:
-    """Thread counts, runs, and the button. Detections under way would disturb the measurement, so it waits for them."""
-    found = here.models
-    assert found is not None, "pages without a model stop before"
-    pending = server.results().pending(found.all, here.workspace.images)
+def _identities(models: Models) -> tuple[Hashable, ...]:
+    return tuple(model.identity for model in models.all)
+
+
+def request_form(here: Page) -> None:
+    """Thread counts, runs, and the button. Running detections would disturb the measurement, so it waits for them."""
+    models = here.loaded
+    pending = server.results().pending(models.all, here.workspace.images)
     left, middle, right = st.columns([2, 2, 3], vertical_alignment="bottom")
-    counts = sorted({count for count in (1, 2, 4, os.cpu_count() or 1) if count <= (os.cpu_count() or 1)})
+    cores = os.cpu_count() or 1
+    counts = sorted({count for count in (1, 2, 4, cores) if count <= cores})
     threads = left.pills("Threads", counts, selection_mode="multi", default=[1], key="cost-threads") or [1]
     runs = middle.segmented_control("Runs of each model", RUNS, default=RUNS[1], key="cost-runs") or RUNS[1]
-    asked = Asked(tuple(sorted(threads)), runs)
+    request = Request(_identities(models), tuple(sorted(threads)), runs)
     job = measurement(here)
-    busy = pending > 0 or (job is not None and not job.future.done())
+    busy = pending > 0 or (job is not None and not job.finished)
 
     def begin() -> None:
-        _jobs().forget(_key(found, asked))
-        st.session_state[ASKED] = _models_key(found), asked
+        jobs.forget("profile", request)
+        st.session_state[REQUEST] = request
 
     label = "Measure" if job is None or busy else "Measure again"
     clicks.button(right, label, begin, "cost-start", st.rerun, disabled=busy, type="primary")
-    st.caption("Latency needs a quiet machine: leave it alone meanwhile.")
+    st.caption("For reliable timings, keep the machine idle during the measurement.")
     if pending:
         _wait_for_detections(here)
 
 
-@st.fragment(run_every=BEAT)
+@st.fragment(run_every=REFRESH_SECONDS)
 def _wait_for_detections(here: Page) -> None:
-    assert here.models is not None, "pages without a model stop before"
-    left = server.results().pending(here.models.all, here.workspace.images)
+    left = server.results().pending(here.loaded.all, here.workspace.images)
     if not left:
         st.rerun()
-    st.caption(f"{left} detections are still running; the measurement can begin after them.")
+    st.caption(f"{plural(left, 'detection')} still running; the measurement can start after that.")
 
 
-@st.fragment(run_every=BEAT)
-def wait_for(job: CostJob) -> None:
-    """A bar and a way out until all is there; then the page is drawn once more."""
-    if job.future.done():
-        st.rerun()
-    left, right = st.columns([6, 1], vertical_alignment="center")
-    stopping, said = job.cancel.is_set(), "Memory, then latency in turns, then operator by operator"
-    if job.seconds_left is not None:
-        said += f" · {duration(job.seconds_left)} left"
-    left.progress(min(job.done / max(job.total, 1), 1.0), text="Stopping" if stopping else said)
-    right.button("Cancel", on_click=job.cancel.set, disabled=stopping, width="stretch", key="cost-cancel")
-
-
-def forget(here: Page) -> None:
-    """A measurement that was stopped is asked for no more."""
-    assert here.models is not None, "pages without a model stop before"
-    asked = _said(here.models)
-    if asked is not None:
-        _jobs().forget(_key(here.models, asked))
-    st.session_state.pop(ASKED, None)
+def _forget_request() -> None:
+    if (request := st.session_state.pop(REQUEST, None)) is not None:
+        jobs.forget("profile", request)
 
 
 T = TypeVar("T")
 
 NUMBER = {
-    "size, MB": "%.3g", "p50, ms": "%.3g", "p95, ms": "%.3g", "CPU, ms": "%.3g", "peak, MB": "%.3g",
+    "size, MB": "%.3g",
+    "p50, ms": "%.3g",
+    "p95, ms": "%.3g",
+    "CPU, ms": "%.3g",
+    "peak, MB": "%.3g",
     "agreement": "%.2f",
-}  # fmt: skip
+}
 
 
 def agreements(here: Page) -> dict[str, float | None]:
-    """short name -> agreement with the reference over the images run so far, None where there is none."""
-    found = _models(here)
-    known: dict[str, float | None] = {found.name(found.reference): 1.0 if here.workspace.images else None}
-    for variant in found.variants:
-        compared = server.compared(found, variant, here.workspace.images, here.view.score)
-        known[found.name(variant)] = compared.summary.agreement if compared.images else None
-    return known
+    """Short name -> agreement with the reference over the images run so far, None where there is none."""
+    models = here.loaded
+    quality: dict[str, float | None] = {models.name(models.reference): 1.0 if here.workspace.images else None}
+    for variant in models.variants:
+        compared = server.compared(models, variant, here.workspace.images, here.view.score)
+        quality[models.name(variant)] = compared.summary.agreement if compared.images else None
+    return quality
 
 
-def weighed(here: Page, rows: tuple[ModelProfile, ...]) -> Tradeoff:
+def tradeoff_of(here: Page, rows: tuple[ModelProfile, ...]) -> Tradeoff:
     """The models measured at one thread count, with their agreement; in the order of loading."""
-    found, quality = _models(here), agreements(here)
-    names = [found.names[row.digest] for row in rows]
+    quality = agreements(here)
+    names = [here.loaded.names[row.digest] for row in rows]
     return tradeoff([Point(name, row.bytes, row.p50_ms, quality[name]) for name, row in zip(names, rows, strict=True)])
 
 
-def colours(found: Models) -> dict[str, str]:
-    """By short name."""
-    known = {found.name(variant): variant_colour(i) for i, variant in enumerate(found.variants)}
-    return {found.name(found.reference): REFERENCE} | known
+def colours(models: Models) -> dict[str, str]:
+    """Colour by short name."""
+    variants = {models.name(variant): variant_colour(i) for i, variant in enumerate(models.variants)}
+    return {models.name(models.reference): REFERENCE} | variants
 
 
 def show(here: Page) -> None:
-    """The button, and what was measured once it is there; the finding goes to the top."""
-    found, headline = _models(here), st.container()
-    server.results().want(found.all, here.workspace.images)
-    ask(here)
+    """The form, and the result once it is there; the finding goes to the top of the page."""
+    headline = st.container()
+    server.results().want(here.loaded.all, here.workspace.images)
+    request_form(here)
     job = measurement(here)
-    if job is not None and job.stopped:
-        forget(here)
+    if job is not None and job.cancelled:
+        _forget_request()
         job = None
     if job is None:
         with headline:
@@ -202,11 +140,11 @@ def show(here: Page) -> None:
                 "Measure to see what each variant gains, and at what price.",
                 "Size, latency and memory against the agreement with the reference on your images.",
             )
-    elif not job.future.done():
+        return
+    if not job.finished:
         with headline:
-            page.verdict(f"Measuring {len(found.all)} models on this machine …")
-        wait_for(job)
-    else:
+            page.verdict(f"Measuring {plural(len(here.loaded.all), 'model')} on this machine …")
+    if jobs.wait(job, "cost", _forget_request):
         _show(here, headline, job.future.result())
 
 
@@ -214,42 +152,42 @@ def _show(here: Page, headline: DeltaGenerator, measured: Profile) -> None:
     for sentence in (*measured.skipped, *measured.remarks):
         st.text(sentence)
     left, right = st.columns([1, 1])
-    threads = _chosen(left, "Shown with", sorted({row.threads for row in measured.models}), _told)
+    threads = _chosen(left, "Shown with", sorted({row.threads for row in measured.models}), _threads_text)
     x = _chosen(right, "Across", ["latency", "size"], str)
     rows = measured.at(threads)
-    known = weighed(here, rows)
+    weighed = tradeoff_of(here, rows)
     with headline:
         page.verdict(
-            tradeoff_verdict(known, _models(here).name(_models(here).reference)),
+            tradeoff_verdict(weighed, here.loaded.name(here.loaded.reference)),
             "Dominated: another model is no worse in size, latency (within 5%) and agreement, and better in one.",
         )
-    scatter(here, known, x)
-    table(known, rows)
+    scatter(here, weighed, x)
+    table(weighed, rows)
     st.subheader("Where the time goes")
     operators(here, rows)
 
 
-def _chosen(place: DeltaGenerator, label: str, options: list[T], told: Callable[[T], str]) -> T:
-    """One of them; the first where nobody chose, or what was chosen is gone."""
-    chosen = place.segmented_control(label, options, default=options[0], format_func=told, key=f"cost-{label}")
+def _chosen(column: DeltaGenerator, label: str, options: list[T], text: Callable[[T], str]) -> T:
+    """The chosen option, else the first."""
+    chosen = column.segmented_control(label, options, default=options[0], format_func=text, key=f"cost-{label}")
     return chosen if chosen in options else options[0]
 
 
-def _told(threads: int) -> str:
-    return f"{threads} thread{'s' * (threads > 1)}"
+def _threads_text(threads: int) -> str:
+    return plural(threads, "thread")
 
 
-def scatter(here: Page, found: Tradeoff, x: str) -> None:
+def scatter(here: Page, weighed: Tradeoff, x: str) -> None:
     """Agreement over latency or size."""
-    st.plotly_chart(tradeoff_scatter(found, colours(_models(here)), x), width="stretch", key="tradeoff-chart")
+    st.plotly_chart(tradeoff_scatter(weighed, colours(here.loaded), x), width="stretch", key="tradeoff-chart")
     area = "file's size" if x == "latency" else "latency"
     st.caption(
-        f"A bubble's area is the {area}. The line joins what no other beats on both axes; faded models are dominated."
+        f"A bubble's area is the {area}. The line joins the models that no other beats on both axes; faded models are dominated."
     )
 
 
-def table(found: Tradeoff, rows: tuple[ModelProfile, ...]) -> None:
-    """A row a model."""
+def table(weighed: Tradeoff, rows: tuple[ModelProfile, ...]) -> None:
+    """One row per model."""
     frame = pd.DataFrame(
         [
             {
@@ -261,9 +199,9 @@ def table(found: Tradeoff, rows: tuple[ModelProfile, ...]) -> None:
                 "CPU, ms": row.cpu_ms,
                 "peak, MB": row.peak_mb,
                 "agreement": point.quality,
-                "dominated by": ", ".join(found.dominated_by(point.name)),
+                "dominated by": ", ".join(weighed.dominated_by(point.name)),
             }
-            for point, row in zip(found.points, rows, strict=True)
+            for point, row in zip(weighed.points, rows, strict=True)
         ]
     )
     st.dataframe(
@@ -275,23 +213,23 @@ def table(found: Tradeoff, rows: tuple[ModelProfile, ...]) -> None:
         key="tradeoff-table",
     )
     st.caption(
-        f"{rows[0].runs} runs of each in turns, {_told(rows[0].threads)}, this machine. Peak: what a fresh process"
-        " grows by when it loads and runs the model, the file included."
+        f"{rows[0].runs} runs of each in turns, {_threads_text(rows[0].threads)}, this machine. Peak: memory that a fresh"
+        " process needs to load and run the model, the file included."
     )
 
 
 def operators(here: Page, rows: tuple[ModelProfile, ...]) -> None:
     """Where one model's time goes."""
-    found = _models(here)
-    names = {found.names[row.digest]: row for row in rows}
+    models = here.loaded
+    names = {models.names[row.digest]: row for row in rows}
     name = st.selectbox("Model", list(names), key="cost-model")
     row = names.get(name or "", rows[0])
-    figure = operator_times(row, colours(found)[found.names[row.digest]])
+    figure = operator_times(row, colours(models)[models.names[row.digest]])
     st.plotly_chart(figure, width="stretch", key="operator-times")
     total = sum(operator.ms for operator in row.operators)
     st.caption(
-        f"One operator at a time, {len(row.operators)} steps: {milliseconds(total)} together, handing tensors over"
-        f" included. The whole model takes {milliseconds(row.p50_ms)} (p50)."
+        f"One operator at a time, {len(row.operators)} steps: {milliseconds(total)} in total, including the transfer of"
+        f" tensors. The whole model takes {milliseconds(row.p50_ms)} (p50)."
     )
     with st.expander("Every operator"):
         frame = pd.DataFrame(
@@ -299,8 +237,3 @@ def operators(here: Page, rows: tuple[ModelProfile, ...]) -> None:
         )
         formats = glossary.numbers({"ms": "%.3g"})
         st.dataframe(frame, hide_index=True, width="stretch", key="operator-table", column_config=formats)
-
-
-def _models(here: Page) -> Models:
-    assert here.models is not None, "pages without a model stop before"
-    return here.models

@@ -11,8 +11,8 @@ from math import sqrt
 
 import plotly.graph_objects as go
 
-from qviz.chart_style import FADED, FULL, GREY, faded, plain
-from qviz.features.cost import ModelProfile
+from qviz.chart_style import FADED, FULL, GREY, REFERENCE, faded, plain
+from qviz.features.cost import ModelProfile, Profile
 from qviz.features.cost.tradeoff import Point, Tradeoff
 from qviz.formatting import megabytes, milliseconds
 
@@ -20,6 +20,12 @@ LARGEST, SMALLEST = 46.0, 10.0
 """Diameter of bubbles in pixels."""
 RIM = "#ffffff"
 TITLES = {"latency": "latency p50, ms (lower is better)", "size": "size, MB (lower is better)"}
+
+
+def figure(profile: Profile, model: str | None = None) -> go.Figure:
+    """Time per operator of one model: the one named, else the first."""
+    row = next((row for row in profile.models if row.name == model), profile.models[0])
+    return operator_times(row, REFERENCE)
 
 
 def tradeoff_scatter(found: Tradeoff, colours: Mapping[str, str], x: str = "latency") -> go.Figure:

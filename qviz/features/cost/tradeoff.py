@@ -12,11 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qviz.formatting import milliseconds, points, score
-
 SAME_LATENCY = 0.05
-KEPT = 0.8
-"""The share of the reference's quality from which on a variant is named as a gain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +42,8 @@ class Tradeoff:
     def front(self) -> tuple[Point, ...]:
         """The fastest first; points of unknown quality are left out."""
         rows = zip(self.points, self.dominators, strict=True)
-        known = (point for point, others in rows if not others and point.quality is not None)
-        return tuple(sorted(known, key=lambda point: (point.latency_ms, point.bytes)))
+        rated = (point for point, others in rows if not others and point.quality is not None)
+        return tuple(sorted(rated, key=lambda point: (point.latency_ms, point.bytes)))
 
     def dominated_by(self, name: str) -> tuple[str, ...]:
         """Empty on the front."""
@@ -89,59 +85,3 @@ def _faster(first: float, second: float) -> int:
     if max(first, second) <= (1 + SAME_LATENCY) * min(first, second):
         return 0
     return 1 if first < second else -1
-
-
-def tradeoff_verdict(found: Tradeoff, reference: str) -> str:
-    """What the reference's best variant gains, and who need not be looked at. reference: its point's name."""
-    base = next((point for point in found.points if point.name == reference), None)
-    if base is None:
-        fastest = min(found.front or found.points, key=lambda point: point.latency_ms)
-        said = f"{reference} was not measured; {fastest.name} is the fastest, {milliseconds(fastest.latency_ms)} a run"
-        return f"{said}{_at(fastest)}."
-    others = [point for point in found.points if point.name != reference]
-    if not others:
-        return f"{reference} takes {milliseconds(base.latency_ms)} a run: add a quantized variant of it to compare."
-    front = [point for point in found.front if point.name != reference]
-    kept = [point for point in front if _keeps(point, base)]
-    chosen = min(kept or front or others, key=lambda point: point.latency_ms)
-    said = f"{chosen.name} is {_gains(chosen, base)}{_at(chosen)}"
-    if not kept and chosen.quality is not None:
-        said += f"; no variant gains anything and keeps {KEPT:.0%} of its {found.quality_kind}"
-    beaten = [point.name for point in found.points if found.dominated_by(point.name)]
-    if beaten:
-        verb = f"is dominated by {found.dominated_by(beaten[0])[0]}" if len(beaten) == 1 else "are dominated"
-        said += f". {_listed(beaten)} {verb}"
-    return said + "."
-
-
-def _keeps(point: Point, base: Point) -> bool:
-    return point.quality is not None and base.quality is not None and point.quality >= KEPT * base.quality
-
-
-def _gains(point: Point, base: Point) -> str:
-    """`3.4× smaller and 2.2× faster than float32`."""
-    size = _times(base.bytes / max(point.bytes, 1), "smaller", "larger", "large", 0.0)
-    speed = _times(base.latency_ms / max(point.latency_ms, 1e-9), "faster", "slower", "fast", SAME_LATENCY)
-    joined = f"{size} and {speed}"
-    if joined.count(" than") == 2:
-        joined = joined.replace(" than", "", 1)
-    return f"{joined} {base.name}"
-
-
-def _times(ratio: float, more: str, less: str, same: str, within: float) -> str:
-    """3.42 -> `3.4× smaller than`, 0.5 -> `2.0× larger than`, 1 -> `about as large as`."""
-    larger = max(ratio, 1 / ratio)
-    if larger <= 1 + within or f"{larger:.1f}" == "1.0":
-        return f"about as {same} as"
-    return f"{larger:.1f}× {more if ratio > 1 else less} than"
-
-
-def _at(point: Point) -> str:
-    if point.quality is None:
-        return f", its {point.quality_kind} unknown"
-    shown = points(point.quality) if point.quality_kind == "AP" else score(point.quality)
-    return f" at {point.quality_kind} {shown}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -16,8 +16,8 @@ A network's operators folded into blocks, so that a graph of hundreds can be rea
 An operator that only prepares constants is left out; QUANTIZE and DEQUANTIZE belong to what makes their input.
 fork and join   what lies between an operator and the first one that all its paths meet in (its immediate
                 post-dominator, where the operator dominates it in turn) is one block with that meeting point: a
-                residual block, a CSP stage, a SiLU. The largest that has at most `MOST` operators is taken.
-chain           what is left is cut into runs of up to `WEIGHTY` operators with weights; what has none (activation,
+                residual block, a CSP stage, a SiLU. The largest that has at most `MAX_OPERATORS` operators is taken.
+chain           what is left is cut into runs of up to `MAX_WEIGHTED` operators with weights; what has none (activation,
                 bias, reshape) belongs to the block before it.
 Blocks are convex: no path leaves one and comes back, so the folded graph has no cycle.
 Operators are known by their order in the file, where TensorFlow Lite keeps them in the order of running.
@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from qviz.features.layer_error.metrics import CUMULATIVE, LayerError, Metric
 from qviz.features.layer_error.outliers import Outliers
 from qviz.structures import Graph, Op
+from qviz.tflite.paired_networks import CONVERSIONS
 
 Point = tuple[float, float]
 """(lane, row)"""
@@ -90,8 +91,8 @@ def _lanes(rows: Sequence[int], before: Sequence[Sequence[int]]) -> list[int]:
     taken = {(0, rows[node]) for node in trunk}
     for node in sorted(set(range(len(rows))) - trunk, key=lambda i: (rows[i], i)):
         above = [lanes[other] for other in before[node] if other not in trunk and rows[other] == rows[node] - 1]
-        wanted = [lane for lane in above if (lane, rows[node]) not in taken]
-        lane = wanted[0] if wanted else next(i for i in range(1, len(rows) + 1) if (i, rows[node]) not in taken)
+        free = [lane for lane in above if (lane, rows[node]) not in taken]
+        lane = free[0] if free else next(i for i in range(1, len(rows) + 1) if (i, rows[node]) not in taken)
         lanes[node] = lane
         taken.add((lane, rows[node]))
     return lanes
@@ -101,27 +102,27 @@ def _routes(
     positions: Sequence[tuple[int, int]], edges: Sequence[tuple[int, int]], last: int
 ) -> tuple[tuple[tuple[Point, ...], ...], int]:
     """The corners of each edge, and how many buses they need."""
-    held = set(positions)
+    occupied = set(positions)
     buses: dict[int, float] = {}
-    found: list[tuple[Point, ...]] = []
+    routes: list[tuple[Point, ...]] = []
     for first, second in edges:
         (lane, row), (goal, end) = positions[first], positions[second]
-        if lane == goal and not any((lane, r) in held for r in range(row + 1, end)):
-            found.append(((lane, row), (goal, end)))
+        if lane == goal and not any((lane, r) in occupied for r in range(row + 1, end)):
+            routes.append(((lane, row), (goal, end)))
         elif end - row == 1:
-            found.append(((lane, row), (lane, row + ACROSS), (goal, row + ACROSS), (goal, end)))
+            routes.append(((lane, row), (lane, row + ACROSS), (goal, row + ACROSS), (goal, end)))
         else:
             skip = lane == goal and end - row <= NEAR
             x = lane - LEFT if skip else buses.setdefault(second, last + 1 + BUS * len(buses))
             out, back = row + TO_BUS, end - 1 + FROM_BUS
-            found.append(((lane, row), (lane, out), (x, out), (x, back), (goal, back), (goal, end)))
-    return tuple(found), len(buses)
+            routes.append(((lane, row), (lane, out), (x, out), (x, back), (goal, back), (goal, end)))
+    return tuple(routes), len(buses)
 
 
-CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "BATCH_MATMUL")
-MOST = 40
-WEIGHTY = 3
+MAX_OPERATORS = 40
+MAX_WEIGHTED = 3
+"""Of a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +145,8 @@ def fold(graph: Graph, opened: Collection[int] = ()) -> Blocks:
     for members in blocks.values():
         shown += [(order,) for order in members] if set(members) & set(opened) else [tuple(members)]
     shown.sort()
-    place = {order: i for i, members in enumerate(shown) for order in members}
-    edges = {(place[a], place[b]) for a, after in follows.items() for b in after if place[a] != place[b]}
+    position = {order: i for i, members in enumerate(shown) for order in members}
+    edges = {(position[a], position[b]) for a, after in follows.items() for b in after if position[a] != position[b]}
     return Blocks(tuple(shown), tuple(sorted(edges)))
 
 
@@ -199,7 +200,7 @@ class _Folding:
         self.owner = {order: order for order in after}
         self._members = {order: [order] for order in after}
         for region in sorted(self._regions(), key=self._sized, reverse=True):
-            if self._sized(region) <= MOST and all(
+            if self._sized(region) <= MAX_OPERATORS and all(
                 self.owner[order] == order and len(self._members[order]) == 1 for order in region
             ):
                 self._join(region)
@@ -240,10 +241,10 @@ class _Folding:
         whole = {block for block, members in self._members.items() if len(members) > 1 and self._weighs(block)}
         for block in sorted(self._members):
             previous = self._only_one_before(block)
-            if previous is None or self._sized(self._members[previous] + self._members[block]) > MOST:
+            if previous is None or self._sized(self._members[previous] + self._members[block]) > MAX_OPERATORS:
                 continue
             own = self._weighs(block)
-            if not own or (not {previous, block} & whole and self._weighs(previous) + own <= WEIGHTY):
+            if not own or (not {previous, block} & whole and self._weighs(previous) + own <= MAX_WEIGHTED):
                 self._join([previous, block])
 
     def _only_one_before(self, block: int) -> int | None:
@@ -332,13 +333,13 @@ def _node(
     metric: Metric,
     unusual: Outliers,
 ) -> GraphNode:
-    known = {order: value for order in members if (value := values.get(order)) is not None}
+    values_inside = {order: value for order in members if (value := values.get(order)) is not None}
     worst_of = min if metric.higher_is_better else max
-    worst = worst_of(known, key=lambda order: known[order], default=None)
+    worst = worst_of(values_inside, key=lambda order: values_inside[order], default=None)
     kinds = _kinds([graph.ops[order].kind for order in members])
     layers = sum(order in values for order in members)
     marked = tuple(order for order in members if order in unusual)
-    return GraphNode(members, name, kinds, layers, worst, None if worst is None else known[worst], marked)
+    return GraphNode(members, name, kinds, layers, worst, None if worst is None else values_inside[worst], marked)
 
 
 def _kinds(kinds: Sequence[str]) -> str:

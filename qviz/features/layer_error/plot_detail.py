@@ -40,13 +40,13 @@ def value_histograms(detail: LayerDetail, colour: str) -> go.Figure:
 
 
 def _steps(name: str, edges: np.ndarray, counts: np.ndarray, colour: str, fill: bool) -> go.Scatter:
-    """The outline of a histogram: each count is held from its bin's left edge to the next."""
+    """The outline of a histogram: each count spans its bin, from the left edge to the next."""
     left = [float(edge) for edge in edges]
-    held = [int(count) for count in counts]
+    values = [int(count) for count in counts]
     return go.Scatter(
         x=left,
-        y=[max(count, NONE_COUNTED) for count in [*held, held[-1]]],
-        customdata=[*held, held[-1]],
+        y=[max(count, NONE_COUNTED) for count in [*values, values[-1]]],
+        customdata=[*values, values[-1]],
         name=name,
         mode="lines",
         line={"shape": "hv", "color": colour, "width": 1 if fill else 2},

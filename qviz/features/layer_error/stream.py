@@ -1,18 +1,15 @@
-"""The layers of one image, compared while the reference runs: no activation of it is held longer than it is read.
+"""What workers measure of the layers of one image, and what they know of layers independent of images.
 
-The variant has run before, and its tensors are held as its file types them (a quarter of FP32's bytes where they are
-int8). Then each tensor of the reference is compared as soon as it is there, still in the processor's cache. What
-operators are fed is quantized or dequantized once, and let go after its last reader.
+The variant runs first; its tensors stay as its file types them (int8: a quarter of FP32's bytes). Each tensor of the
+reference is then compared as soon as it is computed, while it is still in the processor's cache. Inputs of operators
+are quantized or dequantized once and dropped after their last reader, so no activation stays longer than needed.
 
-What workers find out about layers: sums over the elements of one image, and what does not depend on images.
-
-See `layer_error` for what local and cumulative mean.
+See `layer_error` for local and cumulative.
 """
 
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +25,7 @@ from qviz.tflite.paired_networks import CONVERSIONS, PairedNetworks, activations
 
 @dataclass(slots=True)
 class LayerSums:
-    """Sums of one layer; seconds are spent in its operator, fed with the reference's activations."""
+    """Sums of one layer, and the seconds spent in its operator for the local error."""
 
     local: ErrorSums = field(default_factory=ErrorSums)
     cumulative: ErrorSums = field(default_factory=ErrorSums)
@@ -36,7 +33,7 @@ class LayerSums:
     seconds: float = 0.0
 
     def merge(self, other: LayerSums) -> None:
-        """Take in what another worker saw."""
+        """Add the sums of other images."""
         self.local.merge(other.local)
         self.cumulative.merge(other.cumulative)
         self.ranges.merge(other.ranges)
@@ -45,9 +42,12 @@ class LayerSums:
 
 @dataclass(frozen=True, slots=True)
 class LayerFact:
-    """What a layer is, whatever the images.
+    """What does not depend on images.
 
-    sources: the layers it reads; scale, value_range: of its output, the range only where it is quantized per tensor.
+    Attributes:
+        scale: Of its output; None where that is float.
+        value_range: Representable range of its output; only where it is quantized per tensor.
+        sources: The layers whose outputs it reads.
     """
 
     order: int
@@ -61,7 +61,7 @@ class LayerFact:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """The pairing and the layers."""
+    """The pairing and the layers. pairs: (operator of the variant, operator of the reference)."""
 
     paired_share: float
     pairs: tuple[tuple[int, int], ...]
@@ -81,22 +81,22 @@ def _fact(networks: PairedNetworks, op: Op) -> LayerFact:
     tensor = networks.variant.graph.tensors[op.outputs[0]]
     quantization = tensor.quantization if tensor.quantized else None
     scale = float(quantization.scales[0]) if quantization is not None else None
-    one = quantization is not None and not quantization.per_channel
-    reach = quantization.real_range(tensor.dtype) if quantization is not None and one else None
+    per_tensor = _per_tensor(tensor)
+    value_range = None if per_tensor is None else per_tensor.real_range(tensor.dtype)
     sources, weights = _sources(networks, op), _weight_sqnr(networks, op)
-    return LayerFact(op.order, tensor.name, op.kind, scale, reach, sources, weights)
+    return LayerFact(op.order, tensor.name, op.kind, scale, value_range, sources, weights)
 
 
 def _sources(networks: PairedNetworks, op: Op) -> tuple[int, ...]:
-    """The layers whose outputs an operator reads, conversions to float seen through."""
-    found = []
+    """The layers whose outputs an operator reads; DEQUANTIZE is skipped."""
+    sources = []
     for tensor in op.inputs:
         maker = networks.variant.graph.producer(tensor) if tensor is not None else None
         while maker is not None and maker.kind == "DEQUANTIZE" and maker.inputs[0] is not None:
             maker = networks.variant.graph.producer(maker.inputs[0])
         if maker is not None:
-            found.append(maker.order)
-    return tuple(found)
+            sources.append(maker.order)
+    return tuple(sources)
 
 
 def _weight_sqnr(networks: PairedNetworks, op: Op) -> float | None:
@@ -119,144 +119,137 @@ def layer_sums_job(
 
 
 def sums_of_image(networks: PairedNetworks, image: Image, local_inputs: str) -> dict[int, LayerSums]:
-    """The sums of every layer, by its order in the variant."""
-    first, second = networks.inputs(image)
-    own = networks.variant.run([second], keep=activations(networks.variant))
-    stream = (_FedByReference if local_inputs == "reference" else _FedByVariant)(networks, own, image.name)
-    stream.see(networks.reference.graph.inputs[0], first)
-    networks.reference.run([first], replace=stream.see)
-    stream.finish()  # the reference has run
-    return stream.found
+    """The sums of every layer, by its operator in the variant."""
+    reference_input, variant_input = networks.inputs(image)
+    own = networks.variant.run([variant_input], keep=activations(networks.variant))
+    kind = _OnReferenceInputs if local_inputs == "reference" else _OnVariantInputs
+    comparison = kind(networks, own, image.name)
+    comparison.add(networks.reference.graph.inputs[0], reference_input)
+    networks.reference.run([reference_input], replace=comparison.add)
+    comparison.finish()
+    return comparison.sums
 
 
-class _Stream(ABC):
-    """own: the variant's tensors. held: those that operators will be fed; their kinds differ, the bookkeeping not."""
+class _Comparison:
+    """Compares the tensors of the reference, in the order in which they are computed, with the variant's.
 
-    def __init__(self, networks: PairedNetworks, own: Mapping[int, np.ndarray], name: str) -> None:
-        self.found: dict[int, LayerSums] = {}
-        self.networks, self.own, self.name = networks, own, name
-        self.held: dict[int, np.ndarray] = {}
+    Subclasses differ in the inputs that operators receive for their local error.
+
+    Attributes:
+        sums: By operator of the variant.
+        own: The variant's tensors, as its file types them.
+        inputs: Prepared inputs of operators, by tensor of the variant, until their last reader has run.
+    """
+
+    keeps_reference = False
+    """Whether `inputs` are the reference's activations, typed and quantized as the variant's."""
+
+    def __init__(self, networks: PairedNetworks, own: Mapping[int, np.ndarray], image: str) -> None:
+        self.sums: dict[int, LayerSums] = {}
+        self.networks, self.own, self.image = networks, own, image
+        self.inputs: dict[int, np.ndarray] = {}
         self._layers = {op.outputs[0]: op for op in networks.layers}
         self._readers = Counter(tensor for op in networks.layers for tensor in set(self.reads(op)))
-        self._of: dict[int, list[int]] = defaultdict(list)
+        self._compared_with: dict[int, list[int]] = defaultdict(list)
         for tensor, partner in networks.partners.items():
             if tensor in own:
-                self._of[partner].append(tensor)
+                self._compared_with[partner].append(tensor)
 
-    def see(self, partner: int, values: np.ndarray) -> np.ndarray:
-        """A tensor of the reference, handed back as it came."""
-        for index in self._of.get(partner, ()):
+    def reads(self, op: Op) -> Iterable[int]:
+        """Tensors of the variant that the operator receives for its local error."""
+        raise NotImplementedError
+
+    def add_local(self, op: Op, x: np.ndarray, sums: LayerSums) -> None:
+        """Add the local error of the operator that computes the tensor just compared."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Called when the reference has run."""
+
+    def add(self, partner: int, values: np.ndarray) -> np.ndarray:
+        """Compare a tensor of the reference; returns it unchanged."""
+        for index in self._compared_with.get(partner, ()):
             if values.size == self.own[index].size:
-                self._take(index, values.astype(np.float32, copy=False))
+                self._add(index, values.astype(np.float32, copy=False))
         return values
 
-    def _take(self, index: int, x: np.ndarray) -> None:
+    def _add(self, index: int, x: np.ndarray) -> None:
         op = self._layers.get(index)
-        if op is None and not self.awaited(index):
+        if op is None and not self.is_needed(index):
             return
-        sums = LayerSums() if op is None else self.found.setdefault(op.order, LayerSums())
-        self.hold(index, x, sums.ranges)
+        sums = LayerSums() if op is None else self.sums.setdefault(op.order, LayerSums())
+        self._add_ranges(index, x, sums.ranges)
         if op is not None:
-            y, quantization = self.made(index)
-            sums.cumulative.add(x, y, self.name, quantization)
-            self.local(op, x, sums)
+            y, quantization = _integers_or_real(self.own[index], self.tensor(index))
+            sums.cumulative.add(x, y, self.image, quantization)
+            self.add_local(op, x, sums)
+
+    def _add_ranges(self, index: int, x: np.ndarray, ranges: RangeSums) -> None:
+        tensor, shape = self.tensor(index), self.own[index].shape
+        quantization, keep = _per_tensor(tensor), self.keeps_reference and self.is_needed(index)
+        typed = None
+        if quantization is not None:
+            typed = np.empty(shape, tensor.dtype) if keep else None
+            ranges.add(x, quantization, tensor.dtype, typed)
+        elif keep:
+            typed = as_variant(x.reshape(shape), tensor)
+        if typed is not None:
+            self.inputs[index] = typed
 
     def tensor(self, index: int) -> Tensor:
         return self.networks.variant.graph.tensors[index]
 
-    def awaited(self, index: int) -> bool:
-        """Whether an operator will be fed it."""
+    def is_needed(self, index: int) -> bool:
+        """Whether an operator will still read it."""
         return self._readers[index] > 0
 
     def release(self, op: Op) -> None:
-        """An operator has been fed."""
+        """An operator has run: drop inputs that no other one needs."""
         for index in set(self.reads(op)):
             self._readers[index] -= 1
-            if not self.awaited(index):
-                self.held.pop(index, None)
-
-    @abstractmethod
-    def reads(self, op: Op) -> Iterable[int]:
-        """Tensors of the variant that the operator is fed."""
-
-    @abstractmethod
-    def made(self, index: int) -> tuple[np.ndarray, Quantization | None]:
-        """A tensor of the variant: real, or integers with their quantization."""
-
-    @abstractmethod
-    def hold(self, index: int, x: np.ndarray, ranges: RangeSums) -> None:
-        """What is read of the reference's x, and how the variant's range suits it."""
-
-    @abstractmethod
-    def finish(self) -> None:
-        """What waited for the whole of the reference."""
-
-    @abstractmethod
-    def local(self, op: Op, x: np.ndarray, sums: LayerSums) -> None:
-        """The error of the operator that writes the tensor just compared."""
+            if not self.is_needed(index):
+                self.inputs.pop(index, None)
 
 
-class _FedByReference(_Stream):
-    """held: the reference's activations, typed and quantized as the variant's."""
+class _OnReferenceInputs(_Comparison):
+    """The variant's operator on the reference's activations."""
 
-    def __init__(self, networks: PairedNetworks, own: Mapping[int, np.ndarray], name: str) -> None:
-        super().__init__(networks, own, name)
+    keeps_reference = True
+
+    def __init__(self, networks: PairedNetworks, own: Mapping[int, np.ndarray], image: str) -> None:
+        super().__init__(networks, own, image)
         self._early: list[tuple[Op, np.ndarray]] = []
 
     def reads(self, op: Op) -> Iterable[int]:
         return self.networks.reads(op) or ()
 
-    def made(self, index: int) -> tuple[np.ndarray, Quantization | None]:
-        return _integers_or_real(self.own[index], self.tensor(index))
-
-    def hold(self, index: int, x: np.ndarray, ranges: RangeSums) -> None:
-        tensor, shape = self.tensor(index), self.own[index].shape
-        quantization = _per_tensor(tensor)
-        typed = None
-        if quantization is not None:
-            typed = np.empty(shape, tensor.dtype) if self.awaited(index) else None
-            ranges.add(x, quantization, tensor.dtype, typed)
-        elif self.awaited(index):
-            typed = as_variant(x.reshape(shape), tensor)
-        if typed is not None:
-            self.held[index] = typed
-
-    def local(self, op: Op, x: np.ndarray, sums: LayerSums) -> None:
+    def add_local(self, op: Op, x: np.ndarray, sums: LayerSums) -> None:
         reads = self.networks.reads(op)
         if reads is None:
             return
-        if any(index not in self.held for index in reads):
-            self._early.append((op, x))  # the reference runs what is before it later
+        if any(index not in self.inputs for index in reads):
+            self._early.append((op, x))  # the reference computes one of its inputs later
             return
         start = time.perf_counter()
-        made = self.networks.alone(op, self.held)
+        output = self.networks.alone(op, self.inputs)
         sums.seconds = time.perf_counter() - start
-        y, quantization = _integers_or_real(made, self.tensor(op.outputs[0]))
+        y, quantization = _integers_or_real(output, self.tensor(op.outputs[0]))
         sums.local.add_energies(x, y, quantization)
         self.release(op)
 
     def finish(self) -> None:
         early, self._early = self._early, []
         for op, x in early:
-            self.local(op, x, self.found[op.order])
+            self.add_local(op, x, self.sums[op.order])
 
 
-class _FedByVariant(_Stream):
-    """held: the variant's own tensors as real numbers, for the reference's operators."""
+class _OnVariantInputs(_Comparison):
+    """Both operators on the variant's own tensors, as real numbers."""
 
     def reads(self, op: Op) -> Iterable[int]:
         return [index for index in op.inputs if index is not None and index in self.networks.partners]
 
-    def made(self, index: int) -> tuple[np.ndarray, Quantization | None]:
-        return self._real(index), None
-
-    def hold(self, index: int, x: np.ndarray, ranges: RangeSums) -> None:
-        tensor = self.tensor(index)
-        quantization = _per_tensor(tensor)
-        if quantization is not None:
-            ranges.add(x, quantization, tensor.dtype)
-
-    def local(self, op: Op, x: np.ndarray, sums: LayerSums) -> None:
+    def add_local(self, op: Op, x: np.ndarray, sums: LayerSums) -> None:
         for index in self.reads(op):
             if index in self.own:
                 self._real(index)
@@ -266,24 +259,21 @@ class _FedByVariant(_Stream):
             sums.seconds = time.perf_counter() - start
             sums.local.add_energies(expected, self._real(op.outputs[0]))
 
-        self.networks.expect(op, self.held, compare)
+        self.networks.expect(op, self.inputs, compare)
         self.release(op)
 
-    def finish(self) -> None:
-        """Nothing waits: the variant's tensors have all been there."""
-
     def _real(self, index: int) -> np.ndarray:
-        if index in self.held:
-            return self.held[index]
+        if index in self.inputs:
+            return self.inputs[index]
         values = _real(self.own[index], self.tensor(index))
-        if self.awaited(index):
-            self.held[index] = values
+        if self.is_needed(index):
+            self.inputs[index] = values
         return values
 
 
 def _per_tensor(tensor: Tensor) -> Quantization | None:
-    found = tensor.quantization if tensor.quantized else None
-    return None if found is None or found.per_channel else found
+    quantization = tensor.quantization if tensor.quantized else None
+    return None if quantization is None or quantization.per_channel else quantization
 
 
 def _real(values: np.ndarray, tensor: Tensor) -> np.ndarray:
@@ -297,6 +287,6 @@ def _real(values: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 
 def _integers_or_real(values: np.ndarray, tensor: Tensor) -> tuple[np.ndarray, Quantization | None]:
-    """As `ErrorSums` takes them: integers with their quantization, all else as real numbers."""
+    """As `ErrorSums` takes them: integers with their quantization, anything else as real numbers."""
     quantization = _per_tensor(tensor)
     return (values, quantization) if quantization is not None else (as_real(values, tensor), None)

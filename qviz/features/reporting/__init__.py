@@ -1,1 +1,145 @@
-"""One page for the meeting; studies that open again."""
+"""One page for the meeting: a study of several models as a single HTML file, and studies that open again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from qviz.context import Context
+from qviz.datasets.files import ImageFiles
+from qviz.detector import PAGE_SCORE
+from qviz.errors import ImageError, SettingsError, StudyError
+from qviz.features.detection.models import LoadedModel
+from qviz.features.reporting.sections import available, check_names
+from qviz.features.reporting.study import MAX_BYTES, Provenance, Study, read_study, study_bytes
+from qviz.features.reporting.work import EXTRAS, StudyOptions, check_extras, make_study, with_extras
+from qviz.result import Result
+from qviz.structures import Dataset
+
+NEEDS_ANNOTATIONS = ("accuracy", "classes")
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Report(Result):
+    """A study and the choice of what its page shows.
+
+    Attributes:
+        study: Everything that the page can show.
+        sections: Names of the page's sections, in their order.
+        notes: Section -> text at its head.
+    """
+
+    study: Study
+    sections: tuple[str, ...]
+    notes: Mapping[str, str]
+
+    JSON_NAMES = {"study": None}  # noqa: RUF012
+    ROWS = "models"
+
+    @property
+    def models(self) -> tuple[Any, ...]:
+        """The cards of the models, the reference first."""
+        return self.study.models
+
+    @property
+    def html(self) -> str:
+        """The page."""
+        from qviz.features.reporting.html import render
+
+        return render(self.study, self.sections, self.notes)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the page (`.html`, or any other ending), or its rows (`.csv`) or content (`.json`).
+
+        The line ends are written as they are: the page's policy knows its scripts by their digests.
+        """
+        target = Path(path)
+        if target.suffix in (".csv", ".json"):
+            return Result.save(self, target)
+        return _write(target, self.html.encode("utf-8"))
+
+
+def report(
+    context: Context,
+    models: Sequence[LoadedModel],
+    dataset: Dataset | None,
+    images: ImageFiles | None = None,
+    *,
+    sections: Sequence[str] | None = None,
+    notes: Mapping[str, str] | None = None,
+    also: Collection[str] = (),
+    name: str = "",
+    shown: Sequence[str] = (),
+    score: float = PAGE_SCORE,
+    iou: float = 0.5,
+    made: Provenance = Provenance(),
+) -> Report:
+    """The report on these models, the reference first.
+
+    Args:
+        dataset: Annotated images, for AP.
+        images: Images on which objects are compared; by default the dataset's.
+        sections: Names of `SECTIONS`; None: all there is something for.
+        notes: Section -> text at its head.
+        also: Of `EXTRAS`, which take minutes and are made only where they are named, here or in `sections`.
+        name: Title of the page; by default the models' names.
+        shown: Names of the images to show; by default the worst.
+        score, iou: Minimum confidence of an object, and minimum overlap of a pair.
+        made: Date, command and digest of the dataset, as the caller knows them.
+
+    Raises:
+        ImageError: There is neither a dataset nor an image that can be read.
+        SettingsError: A section or an extra is unknown, or AP is asked for without annotations.
+    """
+    check_sections(sections, dataset is not None)
+    extras = {*also, *(section for section in sections or () if section in EXTRAS)}
+    check_extras(extras)
+    source = images.dataset() if images is not None else dataset
+    if source is None:
+        raise ImageError("Neither a dataset nor images are given; a report needs one of them.")
+    options = StudyOptions(
+        name=name, shown=tuple(shown), layers=sections is None or "layers" in sections, score=score, iou=iou
+    )
+    study = make_study(context, models, source.images, dataset, options, made)
+    return report_of(with_extras(context, study, models, source.images, dataset, extras), sections, notes)
+
+
+def report_of(study: Study, sections: Sequence[str] | None = None, notes: Mapping[str, str] | None = None) -> Report:
+    """The report of a study that exists already. Raises SettingsError."""
+    check_sections(sections, study.evaluation is not None)
+    return Report(study, tuple(sections or available(study)), dict(notes or {}))
+
+
+def check_sections(sections: Sequence[str] | None, annotated: bool) -> None:
+    """Raises SettingsError for an unknown section, or one that needs annotations where there are none."""
+    check_names(sections or ())
+    if not annotated and (unfit := [name for name in sections or () if name in NEEDS_ANNOTATIONS]):
+        raise SettingsError(f"The section {unfit[0]!r} shows AP, which needs annotated images: add --dataset FILE.")
+
+
+def save_study(study: Study, path: str | PathLike[str]) -> Path:
+    """Write a study; it opens on another machine, with or without the models. Raises SettingsError."""
+    return _write(Path(path), study_bytes(study))
+
+
+def open_study(path: str | PathLike[str]) -> Study:
+    """The study in a file. Raises StudyError."""
+    try:
+        if Path(path).stat().st_size <= MAX_BYTES:
+            return read_study(Path(path).read_bytes(), Path(path).name)
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read ({error.strerror}); name a file of --save-study.") from error
+    raise StudyError(f"{path} is larger than {MAX_BYTES >> 20} MB; studies are smaller.")
+
+
+def _write(path: Path, data: bytes) -> Path:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be written ({error.strerror}); name a file in a folder where you may write."
+        ) from error
+    return path

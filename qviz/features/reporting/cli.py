@@ -1,7 +1,4 @@
-"""one self-contained HTML page for the meeting
-
-Verdict, models, accuracy and loss by class (with --dataset), worst images, layers, what to do next, how it was made.
-"""
+"""qviz report: verdict, models, AP and loss by class (with --dataset), worst images, layers, what to do, provenance."""
 
 from __future__ import annotations
 
@@ -11,12 +8,12 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qviz.cli import options_old as options
-from qviz.cli import output
+from qviz.cli import options, output
 from qviz.errors import SettingsError
+from qviz.formatting import megabytes
 
 if TYPE_CHECKING:
-    from qviz.api.meeting import Report
+    from qviz.features.reporting import Report
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -25,87 +22,82 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("variants", type=Path, nargs="*", metavar="VARIANT", help="quantized variants of it")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html", help="the page to write")
-    parser.add_argument("--dataset", type=Path, metavar="FILE", help="annotated images, as `qviz evaluate` takes them")
-    parser.add_argument(
-        "--images",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="PATH",
-        help="images, folders or zip archives of them; with a dataset by default its own, or the folder that has them",
-    )
-    group = parser.add_argument_group("study: all that the page tells, in a file that needs neither models nor images")
-    group.add_argument("--save-study", type=Path, metavar="FILE", help="keep it beside the page")
-    group.add_argument(
-        "--study", type=Path, metavar="FILE", help="make the page of one that was kept, without any work"
-    )
+    options.add_dataset(parser)
+    options.add_images(parser, required=False)
+    group = parser.add_argument_group("study: everything on the page, in a file that needs neither models nor images")
+    group.add_argument("--save-study", type=Path, metavar="FILE", help="write it beside the page")
+    group.add_argument("--study", type=Path, metavar="FILE", help="make the page from a saved study, without any work")
     group = parser.add_argument_group("page")
     group.add_argument("--sections", metavar="LIST", help="names with commas; by default all there is something for")
-    group.add_argument("--also", metavar="LIST", help="robustness, tradeoff: minutes of work, so made only if named")
+    group.add_argument("--also", metavar="LIST", help="robustness, tradeoff: these take minutes, so only on request")
     group.add_argument(
         "--note", action="append", default=[], metavar="SECTION=TEXT", help="text at the head of a section; repeatable"
     )
     group.add_argument("--title", default="", metavar="TEXT", help="by default the models' names")
     group.add_argument("--show", nargs="+", default=[], metavar="NAME", help="images to show (default: the worst 12)")
-    options.add_settings(parser, score=0.25)
+    options.add_settings(parser)
+    options.add_score(parser, 0.25)
     options.add_iou(parser)
-    options.add_work(parser)
+    options.add_work(parser, threads=True, cache=True)
     options.add_output(parser, csv=False)
 
 
 def run(args: argparse.Namespace) -> int:
-    made = _made_anew if args.study is None else _of_study
-    result = made(args, _names(args.sections), dict(_note(text) for text in args.note))
-    size = result.write(args.output)
+    make = _new_report if args.study is None else _report_of_study
+    result = make(args, _names(args.sections), dict(_note(text) for text in args.note))
+    size = result.save(args.output).stat().st_size
     if args.save_study:
-        from qviz import api
+        from qviz.features.reporting import save_study
 
-        api.save_study(result.study, args.save_study)
+        save_study(result.study, args.save_study)
     if args.json:
         study = str(args.save_study) if args.save_study else None
         output.print_json({"file": str(args.output), "bytes": size, "sections": list(result.sections), "study": study})
     else:
-        print(f"{args.output}: {output.megabytes(size)}, {', '.join(result.sections)}")
+        print(f"{args.output}: {megabytes(size)}, {', '.join(result.sections)}")
     return 0
 
 
-def _of_study(args: argparse.Namespace, sections: list[str] | None, notes: dict[str, str]) -> Report:
-    if found := [name for name in ("reference", "dataset", "images", "also", "show", "title") if getattr(args, name)]:
+def _report_of_study(args: argparse.Namespace, sections: list[str] | None, notes: dict[str, str]) -> Report:
+    ignored = [name for name in ("reference", "dataset", "images", "also", "show", "title") if getattr(args, name)]
+    if ignored:
+        flag = "REF" if ignored[0] == "reference" else f"--{ignored[0]}"
         raise SettingsError(
-            f"--study is made already, so {_flag(found[0])} changes nothing; leave one of them out. Sections and notes"
-            " can be chosen anew."
+            f"A saved study is complete, so {flag} would change nothing; leave out either. Sections and notes can be"
+            " chosen."
         )
-    from qviz import api
+    from qviz.features.reporting import open_study, report_of
 
-    return api.report_of(api.open_study(args.study), sections, notes)
-
-
-def _flag(name: str) -> str:
-    return "REF" if name == "reference" else f"--{name}"
+    return report_of(open_study(args.study), sections, notes)
 
 
-def _made_anew(args: argparse.Namespace, sections: list[str] | None, notes: dict[str, str]) -> Report:
-    options.check_fraction("--score", args.score)
-    options.check_fraction("--iou", args.iou)
+def _new_report(args: argparse.Namespace, sections: list[str] | None, notes: dict[str, str]) -> Report:
     if args.reference is None or not args.variants:
         raise SettingsError("A report compares models: give REF and at least one VARIANT, or a saved --study.")
     if not args.dataset and not args.images:
         raise SettingsError("Neither --dataset nor --images is given; a report needs one of them.")
-    also = _names(args.also) or []
-    with options.engine_of(args) as engine, options.store_of(args) as store:
-        from qviz import api  # imported while the workers start
-        from qviz.api.meeting import check_sections
-        from qviz.features.reporting.study import Made
-        from qviz.features.reporting.work import Wanted
+    with options.session_of(args) as session:
+        from qviz.features.reporting import check_sections  # imported while the workers start
+        from qviz.features.reporting.study import Provenance
+        from qviz.structures import digest_of
 
         check_sections(sections, args.dataset is not None)
-        models = api.load([args.reference, *args.variants], engine, options.settings_of(args))
-        wanted = Wanted(name=args.title, shown=tuple(args.show), score=args.score, iou=args.iou)
-        made = Made(date=datetime.date.today().isoformat(), command=command_of(args))
-        result: Report = api.report(
-            models, args.dataset, args.images, sections, notes, also, wanted, made, engine, options.show_progress,
-            args.threads, store,
-        )  # fmt: skip
+        is_file = args.dataset is not None and args.dataset.is_file()
+        made = Provenance(
+            date=datetime.date.today().isoformat(),
+            command=command_of(args),
+            dataset_digest=digest_of(args.dataset.read_bytes()) if is_file else "",
+        )
+        result = session.report(
+            sections=sections,
+            notes=notes,
+            also=_names(args.also) or (),
+            name=args.title,
+            shown=args.show,
+            score=args.score,
+            iou=args.iou,
+            made=made,
+        )
     options.remark(result.study.comparison.skipped)
     return result
 
@@ -121,20 +113,21 @@ def _note(text: str) -> tuple[str, str]:
     return section.strip(), note
 
 
-SAID = (
-    "dataset", "images", "sections", "also", "note", "title", "show", "labels", "decoder", "mean", "std", "channels",
-    "resize", "class_offset", "nms_iou", "max_detections", "score", "iou", "threads",
-)  # fmt: skip
-"""Options that decide what the page says, by their names in the namespace."""
-USUAL = {"score": 0.25, "iou": 0.5, "threads": 1}
+REPEATED = (
+    *("dataset", "dataset_images", "images", "sections", "also", "note", "title", "show"),
+    *("labels", "decoder", "mean", "std", "channels", "resize", "class_offset", "nms_iou", "max_detections"),
+    *("score", "iou", "threads"),
+)
+"""Options that change the content of the page, by their names in the namespace."""
+DEFAULTS = {"score": 0.25, "iou": 0.5, "threads": 1}
 
 
 def command_of(args: argparse.Namespace) -> str:
     """The command that makes the same page again, as a shell takes it."""
     words = ["qviz", "report", str(args.reference), *map(str, args.variants)]
-    for name in SAID:
+    for name in REPEATED:
         value: Any = getattr(args, name)
-        if value in (None, [], "") or value == USUAL.get(name):
+        if value in (None, [], "") or value == DEFAULTS.get(name):
             continue
         flag = "--" + name.replace("_", "-")
         if name == "note":

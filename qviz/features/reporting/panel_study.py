@@ -1,9 +1,4 @@
-"""A study that was saved, opened: its finding, which of its models are loaded here, and its page.
-
-What a report shall hold: its sections, and a note at the head of each of them.
-
-The page of a study, made and shown: two downloads, and the page itself as it will open.
-"""
+"""A saved study, the choice of a report's sections and notes, and the finished page with its downloads."""
 
 from __future__ import annotations
 
@@ -16,7 +11,8 @@ import streamlit as st
 
 from qviz.cache import LRUCache
 from qviz.chart_style import variant_colour
-from qviz.features.reporting.html import SECTIONS, available, render
+from qviz.features.reporting.html import render
+from qviz.features.reporting.sections import SECTIONS, available
 from qviz.features.reporting.study import Study, study_bytes
 from qviz.features.reporting.text import findings, headline
 from qviz.formatting import as_text, megabytes
@@ -24,7 +20,7 @@ from qviz.ui import clicks, page, workspace
 from qviz.ui.frame import frame
 from qviz.ui.page import Page
 
-LONGEST_NOTE = 2000
+MAX_NOTE = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +47,11 @@ def choose(offered: Sequence[str], usual: Collection[str], key: str, slow: Colle
 
 def _notes(sections: Sequence[str], key: str) -> tuple[tuple[str, str], ...]:
     with st.expander("Notes for the meeting: a text at the head of a section"):
-        places = st.columns(2)
+        columns = st.columns(2)
         texts = {
-            name: places[number % 2].text_area(
+            name: columns[number % 2].text_area(
                 as_text(SECTIONS[name].title),
-                max_chars=LONGEST_NOTE,
+                max_chars=MAX_NOTE,
                 height=80,
                 key=f"{key}-note-{name}",
                 persist_state="session",
@@ -96,7 +92,7 @@ def make(study: Study, chosen: Chosen, title: str = "", command: str = "") -> Fi
     return _files().get(rev, made)
 
 
-def report_file_show(files: Files, chosen: Chosen) -> None:
+def show_file(files: Files, chosen: Chosen) -> None:
     """The downloads, and the page in a frame."""
     left, right = st.columns(2)
     left.download_button(
@@ -131,7 +127,7 @@ def show(here: Page, study: Study) -> None:
     if not chosen.sections:
         st.info("Choose a section.")
         return
-    report_file_show(make(study, chosen), chosen)
+    show_file(make(study, chosen), chosen)
 
 
 def _close() -> None:

@@ -1,18 +1,13 @@
-"""The charts of a report, in the colours of the house. `Drawn` counts them: plotly.js is inlined where there is one.
+"""The charts of a report, numbered by `ReportCharts`, as JSON for a page without a server; and its pictures with boxes.
 
-Figures for a page that stands alone, without a server: plotly.js itself, and each figure as JSON.
-
-A figure's JSON carries no template: the page gives one to all, in its own colours. `INK` in it stands for the page's
-colour of text, which the page's script puts in.
-
-Worst images with their boxes, reference beside variants. Boxes are x, y, width, height in pixels of the original.
-
-The JPEG stands in the page once; every pane draws it again by reference.
+A figure's JSON carries no template: the page applies one to all, in its own colours. `INK` stands for the page's text
+colour, which the page's script fills in.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,10 +21,11 @@ from qviz.features.comparison import ComparedObject
 from qviz.features.comparison.matching import Change, Summary, summarise
 from qviz.features.corruption_sweep.plot import interaction_heat, severity_curves
 from qviz.features.cost.plot import tradeoff_scatter
-from qviz.features.layer_error import outliers, reference_places
+from qviz.features.layer_error.outliers import outliers, reference_positions
 from qviz.features.layer_error.plot import Row, layer_error_chart
+from qviz.features.reporting import Report
 from qviz.features.reporting.study import StudiedImage, Study
-from qviz.features.reporting.work import weighed
+from qviz.features.reporting.work import study_tradeoff
 
 INK = "#010203"
 
@@ -69,7 +65,7 @@ class Chart:
     height: int
 
 
-class Drawn:
+class ReportCharts:
     """Draws a study's figures and numbers them."""
 
     def __init__(self, study: Study) -> None:
@@ -116,7 +112,7 @@ class Drawn:
                 errors,
                 outliers(errors.layers),
                 self.colours[name],
-                reference_places(errors) if len(results) > 1 else {},
+                reference_positions(errors) if len(results) > 1 else {},
             )
             for name, errors in results.items()
         ]
@@ -137,7 +133,7 @@ class Drawn:
 
     def tradeoff(self) -> list[Chart]:
         """What each model keeps, over its latency."""
-        figure = tradeoff_scatter(weighed(self.study), self.colours)
+        figure = tradeoff_scatter(study_tradeoff(self.study), self.colours)
         return [self.chart("What each model keeps, by its latency; a bubble's area is its size", figure)]
 
 
@@ -257,3 +253,10 @@ def _said(objects: Sequence[ComparedObject]) -> str:
     order = ("lost", "relabelled", "spurious", "shifted", "kept")
     counts = [(getattr(summary, name), name) for name in order]
     return " · ".join(f"{count} {name}" for count, name in counts if count) or "no object"
+
+
+def figure(report: Report) -> go.Figure:
+    """The loss of each variant, or the error along the network where nothing is annotated."""
+    charts = ReportCharts(report.study)
+    drawn = charts.accuracy() or charts.layers()
+    return go.Figure(json.loads(drawn[0].json) if drawn else {})

@@ -101,7 +101,7 @@ def _pictures(images: tuple[StudiedImage, ...]) -> Iterator[str]:
         if image.width not in SIDES or image.height not in SIDES:
             yield f"{image.name!r} has {image.width} × {image.height} pixels"
         if not image.jpeg.startswith(JPEG):
-            yield f"{image.name!r} is no JPEG"
+            yield f"{image.name!r} is not a JPEG"
 
 
 def _evaluation(study: Study) -> Iterator[str]:
@@ -153,7 +153,7 @@ def _profile(study: Study) -> Iterator[str]:
 
 KEY = "qviz_study"
 VERSION = 1
-MOST_BYTES = 48 << 20
+MAX_BYTES = 48 << 20
 CURE = "Make it anew with `qviz report … --save-study FILE`."
 
 
@@ -184,17 +184,17 @@ def from_json(said: Any, where: str = "The file") -> Study:
 def study_bytes(study: Study) -> bytes:
     """The file. Raises StudyError where it would be too large to be read again."""
     data = json.dumps(to_json(study), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
-    if len(data) > MOST_BYTES:
+    if len(data) > MAX_BYTES:
         raise StudyError(
-            f"The study has {len(data) >> 20} MB; files of up to {MOST_BYTES >> 20} are read. Compare fewer images."
+            f"The study has {len(data) >> 20} MB; files of up to {MAX_BYTES >> 20} are read. Compare fewer images."
         )
     return data
 
 
 def read_study(data: bytes, name: str) -> Study:
     """The study in a file. name: for sentences. Raises StudyError."""
-    if len(data) > MOST_BYTES:
-        raise StudyError(f"{name} has {len(data) >> 20} MB; studies of up to {MOST_BYTES >> 20} MB are read.")
+    if len(data) > MAX_BYTES:
+        raise StudyError(f"{name} has {len(data) >> 20} MB; studies of up to {MAX_BYTES >> 20} MB are read.")
     try:
         said = json.loads(data)
     except (ValueError, RecursionError):  # no JSON, no UTF-8, a number of a thousand digits, lists without end
@@ -235,7 +235,7 @@ class StudiedImage:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Provenance:
     """How a study came about. date: as the caller writes it; compared: images that objects were compared on."""
 
     date: str = ""
@@ -260,7 +260,7 @@ class Study:
     comparison: Comparison
     images: tuple[StudiedImage, ...]
     layers: Mapping[str, LayerErrors]
-    made: Made
+    made: Provenance
     evaluation: Evaluation | None = None
     robustness: Robustness | None = None
     profile: Profile | None = None
@@ -296,16 +296,12 @@ class Study:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """All of it but the raw detections; see `study_file`."""
-        pass  # it imports this module
-
+        """All of it but the raw detections."""
         return to_json(self)
 
     @staticmethod
     def from_json(said: Any, where: str = "The file") -> Study:
-        """The study that `to_json` told. where: for sentences. Raises StudyError."""
-        pass
-
+        """The study that `to_json` gave. where: for sentences. Raises StudyError."""
         return from_json(said, where)
 
 

@@ -23,8 +23,11 @@ from qviz.features.comparison.text import (
     image_verdict,
     level,
 )
-from qviz.features.layer_error import CLIPPED, LayerError, LayerErrors, worst_layer
+from qviz.features.layer_error import LayerErrors
+from qviz.features.layer_error.metrics import LayerError
+from qviz.features.layer_error.outliers import MAX_CLIPPED, worst_layer
 from qviz.features.layer_error.text import over_images
+from qviz.features.reporting import Report
 from qviz.features.reporting.study import StudiedModel, Study
 from qviz.formatting import interval, points, score, share
 from qviz.structures import Loss
@@ -94,7 +97,7 @@ def _place(study: Study, name: str, summary: Summary) -> str:
     if errors is None or layer is None:
         return ""
     where = layer_name(errors, layer)
-    if (layer.clipped_share or 0.0) > CLIPPED:
+    if (layer.clipped_share or 0.0) > MAX_CLIPPED:
         clips = f"clips {layer.clipped_share:.0%} of its values{over_images(errors)}"
         return f"{level(summary.agreement)} at {where}, which {clips}"
     return f"falls most, by {layer.fall_db:.0f} dB, at {where}" if layer.fall_db else ""
@@ -244,3 +247,8 @@ def _unknown(study: Study) -> Iterator[Step]:
 
 def _shell(*words: str) -> str:
     return shlex.join(["qviz", *words])
+
+
+def verdict(report: Report) -> str:
+    """The headline of the report."""
+    return headline(report.study)

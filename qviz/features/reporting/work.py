@@ -1,14 +1,11 @@
-"""The work behind a study: objects compared, AP evaluated, layers of the worst variants run, the worst images fetched.
+"""The work behind a study: compare objects, evaluate AP, run the layers of the worst variants, fetch the worst images.
 
-Images are read as they are needed, never held all at once. Every step goes through the engine.
-
-What a study may hold beside its comparison, where somebody asks for it: a sweep of light, latency and trade-off.
+Images are read when they are needed, never all at once. A sweep of corruptions and the trade-off are made on request.
 """
 
 from __future__ import annotations
 
 import platform
-import threading
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 from qviz.context import Context
 from qviz.corruptions import corruptions_named
 from qviz.detector import AP_SCORE, PAGE_SCORE, preview_job
-from qviz.engine import Engine
 from qviz.errors import ImageError, SettingsError
 from qviz.features.accuracy import evaluate
 from qviz.features.comparison import Comparison, compare_variant
@@ -25,18 +21,15 @@ from qviz.features.cost import profile
 from qviz.features.cost.tradeoff import Point, Tradeoff, tradeoff
 from qviz.features.detection.inference import detect_images
 from qviz.features.detection.models import LoadedModel
-from qviz.features.layer_error import LayerErrors, layer_errors
-from qviz.features.reporting.study import Made, StudiedImage, Study, studied_models
-from qviz.features.settings import IMAGES as GUESS_IMAGES
-from qviz.features.settings import guess_all
-from qviz.progress import Advance, OnProgress, silent
-from qviz.store import Store
+from qviz.features.layer_error import LayerErrors, layers
+from qviz.features.reporting.study import Provenance, StudiedImage, Study, studied_models
 from qviz.structures import Dataset, DatasetImage, EncodedImage, Scheme, digest_of
+from qviz.structures.dataset import spread
 from qviz.structures.detections import CANDIDATE_FLOOR
 
-MOST_COMPARED = 200
+MAX_COMPARED = 200
 """Images of a large set, spread evenly, on which objects are compared; AP is computed on all."""
-MOST_SHOWN = 12
+MAX_SHOWN = 12
 LAYER_IMAGES = 8
 LAYER_VARIANTS = 2
 SIDES = (1024, 800, 640, 480, 360)
@@ -47,15 +40,23 @@ PACKAGES = ("ai-edge-litert", "numpy", "opencv-python-headless", "pillow", "pyco
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a study holds. shown: names of the images to show, empty for the worst; name: its title, "" for a usual one.
+class StudyOptions:
+    """What a study holds.
 
-    evaluated: whether AP is computed; reference_as_truth: against what the reference itself finds.
+    Attributes:
+        name: Its title; empty for `float32 against int8, ...`.
+        shown: Names of the images to show; empty for the worst ones.
+        images: Maximum number of images to show.
+        layers: Whether the layers of the worst variants are examined.
+        evaluated: Whether AP is computed where there is a dataset.
+        reference_as_truth: AP against the reference's own detections.
+        score: Minimum confidence of an object.
+        iou: Minimum overlap of a matched pair.
     """
 
     name: str = ""
     shown: tuple[str, ...] = ()
-    images: int = MOST_SHOWN
+    images: int = MAX_SHOWN
     layers: bool = True
     evaluated: bool = True
     reference_as_truth: bool = False
@@ -64,55 +65,45 @@ class Wanted:
 
 
 def make_study(
-    engine: Engine,
+    context: Context,
     models: Sequence[LoadedModel],
     images: Sequence[DatasetImage],
     dataset: Dataset | None = None,
-    wanted: Wanted = Wanted(),
-    made: Made = Made(),
-    on_progress: OnProgress = silent,
-    threads: int = 1,
-    store: Store | None = None,
-    cancel: threading.Event | None = None,
+    options: StudyOptions = StudyOptions(),
+    made: Provenance = Provenance(),
 ) -> Study:
-    """The study of these models, the reference first: on `images`, and in AP on `dataset` where there is one.
+    """The study of these models, the reference first: objects on `images`, and AP on `dataset` where there is one.
 
-    made: date, command and digest as the caller knows them; the rest is filled in.
-    Raises Cancelled, DatasetError, ImageError, WorkerError.
+    Args:
+        made: Date, command and digest of the dataset; the rest is filled in.
+
+    Raises:
+        ImageError: No image can be read.
     """
-    seen = _Seen(_spread(images, MOST_COMPARED))
-    models = guess_all(engine, models, list(seen.few(GUESS_IMAGES)))
-    cards = studied_models(models, threads)
-    judged = dataset if wanted.evaluated else None
-    steps = _Steps(on_progress, [len(seen.images), len(judged.images) if judged else 0])
-    comparison = _compared(engine, models, seen, wanted, steps.part(0), threads, store, cancel)
-    evaluation = judged and evaluate(
-        engine, models, judged, AP_SCORE, steps.part(1), threads, store, cancel, wanted.reference_as_truth
+    compared = _ComparedImages(spread(images, MAX_COMPARED))
+    cards = studied_models(models, context.threads)
+    annotated = dataset if options.evaluated else None
+    total = len(compared.images) + (len(annotated.images) if annotated else 0)
+    context.progress.step("Comparing objects")
+    comparison = _compared(context, models, compared, options, total)
+    evaluation = annotated and evaluate(
+        context.reporting(lambda done, _: context.progress.advance(len(compared.images) + done, total)),
+        models,
+        annotated,
+        reference_as_truth=options.reference_as_truth,
     )
-    study = Study(
-        wanted.name or f"{cards[0].name} against {', '.join(card.name for card in cards[1:])}", cards, comparison, (),
-        {}, _made(made, wanted, seen, dataset), evaluation or None,
-    )  # fmt: skip
-    if wanted.layers:
-        study = replace(study, layers=_layers(engine, study, models, seen, cancel))
-    return replace(study, images=_pictures(engine, study, seen, wanted))
-
-
-@dataclass(slots=True)
-class _Steps:
-    """One count over several pieces of work."""
-
-    on_progress: OnProgress
-    totals: list[int]
-
-    def part(self, number: int) -> OnProgress:
-        before, total = sum(self.totals[:number]), sum(self.totals)
-        return lambda done, _: self.on_progress(min(before + done, total), total)
+    title = options.name or f"{cards[0].name} against {', '.join(card.name for card in cards[1:])}"
+    provenance = _provenance(made, options, compared, dataset)
+    study = Study(title, cards, comparison, (), {}, provenance, evaluation or None)
+    if options.layers:
+        context.progress.step("Layers, pictures and charts")
+        study = replace(study, layers=_layers(context, study, models, compared))
+    return replace(study, images=_pictures(context, study, compared, options))
 
 
 @dataclass(slots=True, eq=False)
-class _Seen:
-    """The images of a comparison. by_digest: filled while they are read."""
+class _ComparedImages:
+    """The images of a comparison; `by_digest` and `unread` are filled while they are read."""
 
     images: Sequence[DatasetImage]
     by_digest: dict[str, DatasetImage] = field(default_factory=dict)
@@ -121,131 +112,122 @@ class _Seen:
     def read(self) -> Iterator[EncodedImage]:
         for image in self.images:
             try:
-                found = image.encoded()
+                encoded = image.encoded()
             except ImageError as error:
                 self.unread.append(str(error))
                 continue
-            self.by_digest[found.digest] = image
-            yield found
+            self.by_digest[encoded.digest] = image
+            yield encoded
 
-    def few(self, most: int) -> Iterator[EncodedImage]:
-        """At most so many of those that can be read, spread evenly."""
-        for image in _spread(self.images, most):
+    def few(self, count: int) -> list[EncodedImage]:
+        """At most `count` images that can be read, spread evenly."""
+        readable = []
+        for image in spread(self.images, count):
             try:
-                yield image.encoded()
+                readable.append(image.encoded())
             except ImageError:
-                continue  # the comparison says so
+                continue  # already in `unread`
+        return readable
 
     @property
     def digest(self) -> str:
         return digest_of("\n".join(sorted(self.by_digest)).encode())
 
 
-def _spread(images: Sequence[DatasetImage], most: int) -> list[DatasetImage]:
-    if len(images) <= most:
-        return list(images)
-    return [images[i * len(images) // most] for i in range(most)]
-
-
 def _compared(
-    engine: Engine,
-    models: Sequence[LoadedModel],
-    seen: _Seen,
-    wanted: Wanted,
-    on_progress: OnProgress,
-    threads: int,
-    store: Store | None,
-    cancel: threading.Event | None,
+    context: Context, models: Sequence[LoadedModel], compared: _ComparedImages, options: StudyOptions, total: int
 ) -> Comparison:
-    low = min(wanted.score, CANDIDATE_FLOOR)
-    found = detect_images(
-        Context(engine, store=store, threads=threads, progress=Advance(on_progress), cancel=cancel),
+    detected = detect_images(
+        context.reporting(lambda done, _: context.progress.advance(done, total)),
         models,
-        seen.read(),
-        len(seen.images),
-        low,
+        compared.read(),
+        len(compared.images),
+        min(options.score, CANDIDATE_FLOOR),
     )
-    said = [*seen.unread, *found.skipped]
-    if not found.images:
-        raise ImageError(" ".join(said[:3]) or "No image was given; a report needs some to compare objects on.")
+    skipped = [*compared.unread, *detected.skipped]
+    if not detected.images:
+        raise ImageError(" ".join(skipped[:3]) or "No image was given; a report needs some to compare objects on.")
     reference, *variants = models
-    rows = [compare_variant(reference, v, found.images, found.inferences, wanted.score, wanted.iou) for v in variants]
-    return Comparison(reference.name, tuple(rows), (), tuple(said))
+    rows = [
+        compare_variant(reference, variant, detected.images, detected.inferences, options.score, options.iou)
+        for variant in variants
+    ]
+    return Comparison(reference.name, tuple(rows), (), tuple(skipped))
 
 
 def _layers(
-    engine: Engine,
-    study: Study,
-    models: Sequence[LoadedModel],
-    seen: _Seen,
-    cancel: threading.Event | None,
+    context: Context, study: Study, models: Sequence[LoadedModel], compared: _ComparedImages
 ) -> dict[str, LayerErrors]:
-    """Of the worst integer variants; without one, of the worst that there is. Nothing where TensorFlow runs it."""
+    """Layer errors of the worst integer variants, else of the worst variant; empty where TensorFlow runs the model."""
     ranked = sorted(study.variants, key=lambda card: study.summaries[card.name].agreement)
     integer = [card for card in ranked if card.scheme in INTEGER]
     chosen = {card.name for card in (integer or ranked[:1])[:LAYER_VARIANTS]}
     reference = models[0]
     return {
-        card.name: layer_errors(engine, reference, model, seen.few(LAYER_IMAGES), total=LAYER_IMAGES, cancel=cancel)
+        card.name: layers(context.quiet(), reference, model, compared.few(LAYER_IMAGES))
         for card, model in zip(study.variants, models[1:], strict=True)
         if card.name in chosen and model.layers_available and reference.layers_available
     }
 
 
-def worst_digests(comparison: Comparison, most: int = MOST_SHOWN) -> list[str]:
-    """Digests of the images with most damage. Each variant's own worst image counts as one, however broken it is."""
+def worst_digests(comparison: Comparison, count: int = MAX_SHOWN) -> list[str]:
+    """Digests of the images with most damage. Each variant's worst image counts 1, however broken the variant is."""
     damage: dict[str, float] = {}
     for variant in comparison.variants:
-        known = {image.digest: image.summary.damage for image in variant.images}
-        largest = max(known.values(), default=0) or 1
-        for digest, value in known.items():
+        own = {image.digest: image.summary.damage for image in variant.images}
+        largest = max(own.values(), default=0) or 1
+        for digest, value in own.items():
             damage[digest] = damage.get(digest, 0.0) + value / largest
     ranked = sorted(damage, key=lambda digest: -damage[digest])
-    return [digest for place, digest in enumerate(ranked) if damage[digest] > 0 or place < 3][:most]
+    return [digest for rank, digest in enumerate(ranked) if damage[digest] > 0 or rank < 3][:count]
 
 
-def _pictures(engine: Engine, study: Study, seen: _Seen, wanted: Wanted) -> tuple[StudiedImage, ...]:
-    """The images chosen, or the worst, as JPEGs that fit the budget together."""
-    named = [digest for digest, image in seen.by_digest.items() if image.name in wanted.shown]
-    digests = named[:MOST_SHOWN] or worst_digests(study.comparison, min(wanted.images, MOST_SHOWN))
-    encoded = [seen.by_digest[digest].encoded() for digest in digests]
-    found: list[tuple[int, int, bytes]] = []
+def _pictures(
+    context: Context, study: Study, compared: _ComparedImages, options: StudyOptions
+) -> tuple[StudiedImage, ...]:
+    """The chosen images, or the worst, as JPEGs that fit the budget together."""
+    named = [digest for digest, image in compared.by_digest.items() if image.name in options.shown]
+    digests = named[:MAX_SHOWN] or worst_digests(study.comparison, min(options.images, MAX_SHOWN))
+    encoded = [compared.by_digest[digest].encoded() for digest in digests]
+    previews: list[tuple[int, int, bytes]] = []
     for side in SIDES:
-        jobs = [engine.submit(preview_job, image, side) for image in encoded]
-        found = [job.result() for job in jobs]
-        if sum(len(jpeg) for _, _, jpeg in found) <= JPEG_BUDGET:
+        jobs = [context.engine.submit(preview_job, image, side) for image in encoded]
+        previews = [job.result() for job in jobs]
+        if sum(len(jpeg) for _, _, jpeg in previews) <= JPEG_BUDGET:
             break
-    return tuple(StudiedImage(image.name, image.digest, *row) for image, row in zip(encoded, found, strict=True))
+    return tuple(StudiedImage(image.name, image.digest, *row) for image, row in zip(encoded, previews, strict=True))
 
 
-def _made(made: Made, wanted: Wanted, seen: _Seen, dataset: Dataset | None) -> Made:
+def _provenance(
+    made: Provenance, options: StudyOptions, compared: _ComparedImages, dataset: Dataset | None
+) -> Provenance:
     return replace(
         made,
         versions={**versions(), **made.versions},
         dataset=dataset.name if dataset is not None else "",
-        images_digest=seen.digest,
-        compared=len(seen.by_digest),
-        score=wanted.score,
-        iou=wanted.iou,
+        images_digest=compared.digest,
+        compared=len(compared.by_digest),
+        score=options.score,
+        iou=options.iou,
         ap_score=AP_SCORE,
-        layer_images=min(LAYER_IMAGES, len(seen.images)) if wanted.layers else 0,
+        layer_images=min(LAYER_IMAGES, len(compared.images)) if options.layers else 0,
     )
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that figures depend on."""
-    found = {"Python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    """Versions of Python and of the packages that figures depend on."""
+    installed = {"Python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue  # another build of the same package, such as opencv-python
-    return found
+    return installed
 
 
 EXTRAS = ("robustness", "tradeoff")
-"""Sections that are made only where they are named: they take minutes."""
-SWEPT = 48
+"""Sections that take minutes: they are made only where they are named."""
+MAX_SWEPT = 48
 """Images, spread evenly, that the sweep runs on."""
 RUNS = 50
 
@@ -258,49 +240,27 @@ def check_extras(also: Collection[str]) -> None:
 
 
 def with_extras(
-    engine: Engine,
+    context: Context,
     study: Study,
     models: Sequence[LoadedModel],
     images: Sequence[DatasetImage],
     dataset: Dataset | None,
     also: Collection[str],
-    on_progress: OnProgress = silent,
-    threads: int = 1,
-    store: Store | None = None,
-    cancel: threading.Event | None = None,
 ) -> Study:
-    """The study with these extras: the sweep in AP where there is a dataset, else in agreement on the images.
-
-    Raises Cancelled, DatasetError, SettingsError, WorkerError.
-    """
+    """The study with these extras: the sweep in AP where there is a dataset, else in agreement on the images."""
     check_extras(also)
     if "robustness" in also:
         data = dataset or Dataset("images", tuple(images), ())
-        few = replace(data, images=tuple(_study_extras_spread(data.images, SWEPT)))
-        swept = sweep(
-            engine,
-            models,
-            few,
-            corruptions_named(["lighting"]),
-            on_progress=on_progress,
-            threads=threads,
-            store=store,
-            cancel=cancel,
-        )
-        study = replace(study, robustness=swept)
+        few = data.spread(MAX_SWEPT)
+        context.progress.step("Running the corruptions")
+        study = replace(study, robustness=sweep(context, models, few, corruptions_named(["lighting"])))
     if "tradeoff" in also:
-        measured = profile(engine, models, (threads,), RUNS, on_progress)
-        study = replace(study, profile=measured)
+        context.progress.step("Measuring size, latency and memory")
+        study = replace(study, profile=profile(context, models, threads=(context.threads,), runs=RUNS))
     return study
 
 
-def _study_extras_spread(images: Sequence[DatasetImage], most: int) -> Sequence[DatasetImage]:
-    if len(images) <= most:
-        return images
-    return [images[i * len(images) // most] for i in range(most)]
-
-
-def weighed(study: Study) -> Tradeoff:
+def study_tradeoff(study: Study) -> Tradeoff:
     """Size against latency against AP, or agreement where AP is not known, of the models that were measured."""
     assert study.profile is not None, "without a measurement there is no trade-off"
     measured = {row.digest: row for row in study.profile.models}
@@ -317,8 +277,8 @@ def weighed(study: Study) -> Tradeoff:
 
 
 def _accuracy(study: Study) -> dict[str, float | None]:
-    found = study.evaluation.models if study.evaluation is not None else ()
-    return {model.name: row.ap for model, row in zip(study.models, found, strict=True)}
+    models = study.evaluation.models if study.evaluation is not None else ()
+    return {model.name: row.ap for model, row in zip(study.models, models, strict=True)}
 
 
 def _agreement(study: Study) -> dict[str, float | None]:

@@ -206,7 +206,7 @@ def _show_files(result: Rescue, best: Tried) -> None:
         "Added to the session" if is_loaded else "Add to the session",
         disabled=is_loaded or bool(full),
         help=full or None,
-        on_click=build.join,
+        on_click=_join,
         args=(result.data, name),
         width="stretch",
         key=f"rescue-join-{key}",
@@ -239,6 +239,10 @@ def _command(result: Rescue, best: Tried, recipe: str, name: str) -> str:
     candidate = best.candidate
     calibration = recipe if candidate.needs_ranges and not candidate.needs_images else IMAGES
     return candidate.command(result.reference.name, [calibration], name)
+
+
+def _join(data: bytes, name: str) -> None:
+    build.join(data, name)
 
 
 def _show_table(result: Rescue) -> None:

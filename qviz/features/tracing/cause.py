@@ -195,9 +195,7 @@ def _bias_sentence(error: np.ndarray) -> str:
     worst = int(np.argmax(np.abs(error)))
     off = int(np.count_nonzero(np.abs(error) > 0.5 * np.abs(error[worst])))
     size = _number(float(error[worst]))
-    return (
-        f"Its bias differs from FP32's by {size} in channel {worst}, similarly in {off} of {error.size} channels."
-    )
+    return f"Its bias differs from FP32's by {size} in channel {worst}, similarly in {off} of {error.size} channels."
 
 
 def _weight_sentence(facts: WeightFacts) -> str:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from qviz.context import Context
 from qviz.engine import LocalEngine
 from qviz.errors import ModelError, SettingsError
 from qviz.features.cost import Profile, profile
@@ -34,7 +35,9 @@ def heard() -> list[tuple[int, int]]:
 @pytest.fixture(scope="module")
 def measured(engine: LocalEngine, loaded: dict[str, LoadedModel], heard: list[tuple[int, int]]) -> Profile:
     models = [loaded[name] for name in NAMES]
-    return profile(engine, models, (1, 2), RUNS, lambda done, total: heard.append((done, total)))
+    return profile(
+        Context(engine).reporting(lambda done, total: heard.append((done, total))), models, threads=(1, 2), runs=RUNS
+    )
 
 
 def test_a_row_a_model_and_thread_count(measured: Profile, loaded: dict[str, LoadedModel]) -> None:
@@ -116,18 +119,18 @@ def test_pinning_ends_with_its_job() -> None:
 def test_what_tensorflow_runs_is_left_out(engine: LocalEngine, loaded: dict[str, LoadedModel]) -> None:
     like = loaded["float32"]
     foreign = replace(like, inspection=replace(like.inspection, decoder=TENSORFLOW))
-    found = profile(engine, [foreign, loaded["int8"]], runs=1)
+    found = profile(Context(engine), [foreign, loaded["int8"]], runs=1)
     assert [row.name for row in found.models] == [loaded["int8"].name]
     (sentence,) = found.skipped
     assert sentence.startswith(f"{like.name} is run by TensorFlow itself")
     with pytest.raises(ModelError, match="run by TensorFlow itself"):
-        profile(engine, [foreign])
+        profile(Context(engine), [foreign])
 
 
 def test_a_broken_file_costs_only_itself(engine: LocalEngine, loaded: dict[str, LoadedModel]) -> None:
     good, data = loaded["int8"], b"\x1c\x00\x00\x00TFL3" + bytes(64)
     broken = replace(good, model=replace(good.model, name="broken.tflite", digest="broken", data=data))
-    found = profile(engine, [broken, good], runs=1)
+    found = profile(Context(engine), [broken, good], runs=1)
     assert [row.name for row in found.models] == [good.name]
     assert [sentence.startswith("broken.tflite: ") for sentence in found.skipped] == [True]
 
@@ -144,10 +147,10 @@ WRONG = [
 @pytest.mark.parametrize(("threads", "runs", "sentence"), WRONG)
 def test_settings_out_of_range(threads: tuple[int, ...], runs: int, sentence: str, engine: LocalEngine) -> None:
     with pytest.raises(SettingsError) as refused:
-        profile(engine, [], threads, runs)
+        profile(Context(engine), [], threads=threads, runs=runs)
     assert sentence in str(refused.value)
 
 
 def test_no_model_is_a_sentence(engine: LocalEngine) -> None:
     with pytest.raises(ModelError, match="No model was given"):
-        profile(engine, [])
+        profile(Context(engine), [])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from qviz.features.cost.tradeoff import Point, dominates, tradeoff, tradeoff_verdict
+from qviz.features.cost.text import tradeoff_verdict
+from qviz.features.cost.tradeoff import Point, dominates, tradeoff
 
 BASE = Point("float32", 18_000_000, 20.0, 1.0)
 INT8 = Point("int8", 5_000_000, 10.0, 0.87)

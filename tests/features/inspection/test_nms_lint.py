@@ -64,7 +64,7 @@ def test_a_latency_measurement_with_threads_has_a_remark(loaded: dict[str, Loade
     (sentence,) = lost_by_threads(models, [1, 2])
     assert sentence.startswith("With 2 threads, 'car' is never detected by all 2 models, because of a bug in")
     assert f"by {models[0].name}," in lost_by_threads(models[:1], [2])[0]
-    assert sentence in profile(engine, models, (1, 2), runs=2).remarks
+    assert sentence in profile(Context(engine), models, threads=(1, 2), runs=2).remarks
 
 
 def test_an_evaluation_with_threads_has_the_warning(

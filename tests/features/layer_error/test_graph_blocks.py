@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from qviz.features.layer_error.graph import MOST, fold, readers
+from qviz.features.layer_error.graph import MAX_OPERATORS, fold, readers
 from qviz.structures import Graph, Op
 from qviz.tflite.schema import read_graph
 from tests.conftest import Sample
@@ -85,7 +85,7 @@ def test_folding_never_makes_a_cycle_nor_loses_an_operator() -> None:
         found = fold(network(*rows))
         assert sorted(order for members in found.members for order in members) == list(range(count))
         assert all(first < second for first, second in found.edges)  # upwards in number: no way back
-        assert max(map(len, found.members)) <= MOST
+        assert max(map(len, found.members)) <= MAX_OPERATORS
 
 
 @pytest.mark.parametrize("name", ["float32", "float16", "dynamic_range", "int8"])

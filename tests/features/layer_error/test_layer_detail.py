@@ -118,7 +118,7 @@ def test_the_wrong_range_clips_half_of_the_input(engine: LocalEngine, loaded: Mo
     assert found.values.wasted_bits == 0
     assert found.cause.startswith("Clipping:")
     after = detail_of(engine, loaded, "int8_wrong_range", image, 1)
-    assert "of what it reads is clipped" in after.cause
+    assert "of its input is clipped" in after.cause
     good = detail_of(engine, loaded, "int8", image, 0)
     assert good.values.clipped_share == 0
     assert good.cause.startswith("Only rounding is left")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qviz.features.comparison import ComparedVariant, Comparison
-from qviz.features.reporting.study import Made, StudiedModel, Study
+from qviz.features.reporting.study import Provenance, StudiedModel, Study
 
 
 def plain_study(variants: int) -> Study:
@@ -13,4 +13,4 @@ def plain_study(variants: int) -> Study:
         for number in range(variants + 1)
     )
     rows = tuple(ComparedVariant(model.name, model.scheme, model.sha256, ()) for model in models[1:])
-    return Study("made up", models, Comparison("m0", rows), (), {}, Made())
+    return Study("made up", models, Comparison("m0", rows), (), {}, Provenance())

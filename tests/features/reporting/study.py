@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from qviz.context import Context
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import unannotated
 from qviz.engine import Engine
 from qviz.features.comparison import ComparedImage, ComparedObject, Comparison
 from qviz.features.detection.models import LoadedModel
-from qviz.features.reporting.study import Made, Study
-from qviz.features.reporting.work import Wanted, make_study
+from qviz.features.reporting.study import Provenance, Study
+from qviz.features.reporting.work import StudyOptions, make_study
 from tests.conftest import Sample
 
 PHOTOGRAPHS = ("astronaut.jpg", "berlin_street.jpg", "irish_session.jpg")
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{7*7}}"
-MADE = Made(date="2026-11-22", command="qviz report a.tflite b.tflite -o 'report.html'")
+MADE = Provenance(date="2026-11-22", command="qviz report a.tflite b.tflite -o 'report.html'")
 
 
 def sample_study(engine: Engine, models: Sequence[LoadedModel], sample: Sample, annotated: bool = True) -> Study:
@@ -24,9 +25,9 @@ def sample_study(engine: Engine, models: Sequence[LoadedModel], sample: Sample, 
     dataset = read_coco(sample.annotations, sample.images)
     few = tuple(image for image in dataset.images if image.name in PHOTOGRAPHS)
     if annotated:
-        return make_study(engine, models, few, replace(dataset, images=few), made=MADE)
+        return make_study(Context(engine), models, few, replace(dataset, images=few), made=MADE)
     images = unannotated(sample.images, [sample.images / name for name in PHOTOGRAPHS]).images
-    return make_study(engine, models, images, wanted=Wanted(layers=False), made=MADE)
+    return make_study(Context(engine), models, images, options=StudyOptions(layers=False), made=MADE)
 
 
 def hostile(study: Study) -> Study:

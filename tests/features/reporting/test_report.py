@@ -16,8 +16,9 @@ from qviz.chart_style import bracket
 from qviz.engine import LocalEngine
 from qviz.errors import SettingsError
 from qviz.features.detection.models import LoadedModel
-from qviz.features.reporting.html import SECTIONS, available, render
+from qviz.features.reporting.html import render
 from qviz.features.reporting.plot import figure_json, plotly_js
+from qviz.features.reporting.sections import SECTIONS, available
 from qviz.features.reporting.study import StudiedImage, Study
 from qviz.features.reporting.text import findings, headline, next_steps
 from qviz.features.reporting.work import JPEG_BUDGET, worst_digests

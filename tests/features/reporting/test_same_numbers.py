@@ -9,12 +9,13 @@ import time
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from qviz import api
 from qviz.cli import main
+from qviz.context import Context
+from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
 from qviz.features.detection.models import LoadedModel
+from qviz.features.reporting import report as make_report
 from qviz.features.reporting.text import headline
-from qviz.features.reporting.work import Wanted
 from qviz.formatting import interval, points, signed_points
 from tests.conftest import ROOT, Sample
 from tests.features.reporting.test_report import Seen
@@ -53,7 +54,9 @@ def test_page_command_line_and_report_agree(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     models = [loaded[name] for name in NAMES]
-    report = api.report(models, sample.annotations, [sample.images], wanted=Wanted(layers=False), engine=engine)
+    dataset = read_coco(sample.annotations, sample.images)
+    sections = ["verdict", "models", "accuracy", "classes", "images"]
+    report = make_report(Context(engine), models, dataset, sections=sections)
     shown = Seen(report.html).shown
     study = report.study
     assert study.evaluation is not None

@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 
+from qviz.context import Context
 from qviz.datasets.coco import read_coco
 from qviz.engine import LocalEngine
 from qviz.errors import StudyError
 from qviz.features.corruption_sweep.sweep import sweep
 from qviz.features.cost import profile
 from qviz.features.detection.models import LoadedModel
-from qviz.features.reporting.html import available, render
-from qviz.features.reporting.study import MOST_BYTES, VERSION, Study, is_study, read_study, study_bytes
+from qviz.features.reporting.html import render
+from qviz.features.reporting.sections import available
+from qviz.features.reporting.study import MAX_BYTES, VERSION, Study, is_study, read_study, study_bytes
 from qviz.features.reporting.text import findings, headline, next_steps
 from tests.conftest import Sample
 from tests.features.reporting.study import PHOTOGRAPHS, hostile
@@ -31,8 +33,8 @@ def whole(study: Study, engine: LocalEngine, loaded: dict[str, LoadedModel], sam
     models = [loaded[name] for name in ("float32", "int8", "int8_wrong_range")]
     dataset = read_coco(sample.annotations, sample.images)
     few = replace(dataset, images=tuple(image for image in dataset.images if image.name in PHOTOGRAPHS))
-    swept = sweep(engine, models, few, ["night"], [3])
-    return replace(study, robustness=swept, profile=profile(engine, models, (1,), 3))
+    swept = sweep(Context(engine), models, few, ["night"], [3])
+    return replace(study, robustness=swept, profile=profile(Context(engine), models, threads=(1,), runs=3))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,7 @@ def _put(path: str, value: Any) -> Any:
         (_put("models.0.extra", 1), "study.models[0] names 'extra', which is unknown"),
         (_put("models.0.sha256", None), "study.models[0] lacks 'sha256'"),
         (_put("images.0.jpeg", "not base64!"), "study.images[0].jpeg is 'not base64!', where base64 belongs"),
-        (_put("images.0.jpeg", "PHN2Zz4="), "'irish_session.jpg' is no JPEG"),
+        (_put("images.0.jpeg", "PHN2Zz4="), "'irish_session.jpg' is not a JPEG"),
         (_put("images.0.width", 0), "has 0 × "),
         (_put("comparison.variants", []), "0 variants are compared, but 2 are there"),
         (_put("comparison.variants.0.images.0.objects.0.change", "gone"), "is 'gone', which is no change"),
@@ -127,7 +129,7 @@ def test_a_damaged_study_is_refused_in_a_sentence(change: Any, sentence: str, sa
         (b'{"qviz_study": 99, "study": {}}', f"version 99; this qviz reads version {VERSION}"),
         (b'{"qviz_study": 1}', "study is None, where an object belongs"),
         (b'{"qviz_study": 1, "study": {"name": ' + b"9" * 5000 + b"}}", "is no JSON"),
-        (b" " * (MOST_BYTES + 1), "studies of up to 48 MB are read"),
+        (b" " * (MAX_BYTES + 1), "studies of up to 48 MB are read"),
     ],
     ids=lambda value: str(value)[:24],
 )

@@ -1,0 +1,69 @@
+"""What models cost, in sentences."""
+
+from __future__ import annotations
+
+from qviz.features.cost import Profile
+from qviz.features.cost.tradeoff import SAME_LATENCY, Point, Tradeoff
+from qviz.formatting import listed, megabytes, milliseconds, plural, points, score
+
+MIN_QUALITY = 0.8
+"""Share of the reference's quality that a variant must keep to be named as a gain."""
+
+
+def verdict(profile: Profile) -> str:
+    """`float32 takes 24.0 ms and 9.60 MB; int8 11.0 ms and 3.10 MB (p50, 1 thread).`"""
+    threads = min(row.threads for row in profile.models)
+    rows = [f"{row.name} {milliseconds(row.p50_ms)} and {megabytes(row.bytes)}" for row in profile.at(threads)]
+    return f"{'; '.join(rows)} (median latency with {plural(threads, 'thread')}, file size)."
+
+
+def tradeoff_verdict(tradeoff: Tradeoff, reference: str) -> str:
+    """What the best variant gains over the reference (the name of its point), and which models are dominated."""
+    base = next((point for point in tradeoff.points if point.name == reference), None)
+    if base is None:
+        fastest = min(tradeoff.front or tradeoff.points, key=lambda point: point.latency_ms)
+        latency = milliseconds(fastest.latency_ms)
+        return f"{reference} was not measured; {fastest.name} is the fastest, {latency} per run{_at(fastest)}."
+    others = [point for point in tradeoff.points if point.name != reference]
+    if not others:
+        return f"{reference} takes {milliseconds(base.latency_ms)} per run. Add a quantized variant to compare."
+    front = [point for point in tradeoff.front if point.name != reference]
+    good = [point for point in front if _keeps(point, base)]
+    chosen = min(good or front or others, key=lambda point: point.latency_ms)
+    sentence = f"{chosen.name} is {_gains(chosen, base)}{_at(chosen)}"
+    if not good and chosen.quality is not None:
+        sentence += f"; no variant gains anything and keeps {MIN_QUALITY:.0%} of its {tradeoff.quality_kind}"
+    dominated = [point.name for point in tradeoff.points if tradeoff.dominated_by(point.name)]
+    if dominated:
+        verb = f"is dominated by {tradeoff.dominated_by(dominated[0])[0]}" if len(dominated) == 1 else "are dominated"
+        sentence += f". {listed(dominated, len(dominated))} {verb}"
+    return sentence + "."
+
+
+def _keeps(point: Point, base: Point) -> bool:
+    return point.quality is not None and base.quality is not None and point.quality >= MIN_QUALITY * base.quality
+
+
+def _gains(point: Point, base: Point) -> str:
+    """`3.4× smaller and 2.2× faster than float32`."""
+    size = _times(base.bytes / max(point.bytes, 1), "smaller", "larger", "large", 0.0)
+    speed = _times(base.latency_ms / max(point.latency_ms, 1e-9), "faster", "slower", "fast", SAME_LATENCY)
+    joined = f"{size} and {speed}"
+    if joined.count(" than") == 2:
+        joined = joined.replace(" than", "", 1)
+    return f"{joined} {base.name}"
+
+
+def _times(ratio: float, more: str, less: str, same: str, within: float) -> str:
+    """3.42 -> `3.4× smaller than`, 0.5 -> `2.0× larger than`, 1 -> `about as large as`."""
+    larger = max(ratio, 1 / ratio)
+    if larger <= 1 + within or f"{larger:.1f}" == "1.0":
+        return f"about as {same} as"
+    return f"{larger:.1f}× {more if ratio > 1 else less} than"
+
+
+def _at(point: Point) -> str:
+    if point.quality is None:
+        return f", its {point.quality_kind} unknown"
+    shown = points(point.quality) if point.quality_kind == "AP" else score(point.quality)
+    return f" at {point.quality_kind} {shown}"

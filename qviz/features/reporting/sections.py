@@ -1,0 +1,71 @@
+"""The sections of a report: title, and what a study needs for it. What each shows is in `html.CONTENT`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from qviz.errors import SettingsError
+from qviz.features.reporting.study import Study
+
+MAX_NOTE = 5000
+"""Characters of one note."""
+ANNOTATIONS = "annotated images (--dataset) are needed"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section.
+
+    Attributes:
+        title: Its heading.
+        has: Whether a study has something for it.
+        needs: What is missing otherwise.
+    """
+
+    title: str
+    has: Callable[[Study], bool] = lambda study: True
+    needs: str = ""
+
+
+SECTIONS = {
+    "verdict": Section("Verdict"),
+    "models": Section("Models"),
+    "accuracy": Section("Accuracy", lambda study: study.evaluation is not None, ANNOTATIONS),
+    "classes": Section("Loss by class", lambda study: bool(study.losses), ANNOTATIONS),
+    "images": Section("Worst images", lambda study: bool(study.images), "images are needed"),
+    "layers": Section("Layers", lambda study: bool(study.layers), "the layers of no variant were examined"),
+    "robustness": Section("Robustness", lambda study: study.robustness is not None, "no sweep was run"),
+    "tradeoff": Section(
+        "Trade-off", lambda study: bool(study.profile and study.profile.models), "latency was not measured"
+    ),
+    "next": Section("What to do next"),
+    "made": Section("How this was made"),
+}
+
+
+def available(study: Study) -> list[str]:
+    """The sections that this study has something for."""
+    return [name for name, section in SECTIONS.items() if section.has(study)]
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises SettingsError for a name that is not a section."""
+    for name in names:
+        if name not in SECTIONS:
+            raise SettingsError(f"{name!r} is not a section of the report; choose from {', '.join(SECTIONS)}.")
+
+
+def check_choice(study: Study, chosen: Sequence[str], notes: Mapping[str, str]) -> None:
+    """Raises SettingsError for a section that the study has nothing for, or a note without its section."""
+    if not chosen:
+        raise SettingsError(f"No section is chosen; choose from {', '.join(SECTIONS)}.")
+    check_names((*chosen, *notes))
+    for name in chosen:
+        if name not in available(study):
+            raise SettingsError(f"The study has nothing for the section {name!r}: {SECTIONS[name].needs}.")
+    for name, text in notes.items():
+        if name not in chosen:
+            raise SettingsError(f"There is a note for the section {name!r}, which is not chosen.")
+        if len(text) > MAX_NOTE:
+            raise SettingsError(f"The note for {name!r} has {len(text)} characters; the limit is {MAX_NOTE}.")
