@@ -1,6 +1,6 @@
-"""The panel of one layer: what hurts in it, its values, where on the image it errs, its channels, its figures.
+"""The panel of one layer: the cause of its error, its values, the error over the image, its channels and figures.
 
-From a layer to a better variant: its float operator kept, the rest quantized as in the variant, compared at once.
+A button builds a variant that keeps this operator in float, and compares it.
 """
 
 from __future__ import annotations
@@ -20,21 +20,25 @@ from qviz.features.building.panel_choice import Choice
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error.detail import LayerDetail, start_layer_detail
 from qviz.features.layer_error.plot_detail import error_map, value_histograms, weight_channels
+from qviz.formatting import plural
 from qviz.structures import EncodedImage
 from qviz.ui import clicks, page, server
 from qviz.ui.clicks import wait_for_result
 from qviz.ui.page import Page
 from qviz.ui.results import Preview
 
-ASKED = "qviz_keep_float_asked"
+REQUEST = "qviz_keep_float"
 
 
-def keep_float_show(here: Page, variant: LoadedModel, detail: LayerDetail) -> None:
-    """The button, and what came of it."""
+def _show_keep_float(here: Page, variant: LoadedModel, detail: LayerDetail) -> None:
+    """The button that builds a variant with this operator in float, and that variant."""
     assert here.models is not None, "pages without a model stop before"
     order = detail.layer.reference_order
     if order is None:
-        st.caption("The reference has no such operator, so nothing of it can be kept in float: Build calibrates anew.")
+        st.caption(
+            f"{here.models.reference.name} has no matching operator, so it cannot be kept in float. Recalibrate on *Build*"
+            " instead."
+        )
         return
     reference = here.models.reference
     try:
@@ -42,10 +46,10 @@ def keep_float_show(here: Page, variant: LoadedModel, detail: LayerDetail) -> No
         refusal = build.refusal(reference, choice) or build.full(here.workspace)
 
         def begin() -> None:
-            st.session_state[ASKED] = build.start(reference, choice), order
+            st.session_state[REQUEST] = build.start(reference, choice), order
 
-        told = refusal or _told(choice, order)
-        clicks.button(st, "Keep in float and rebuild", begin, "keep-float", disabled=bool(refusal), help=told)
+        description = refusal or _description(choice, order)
+        clicks.button(st, "Keep in float and rebuild", begin, "keep-float", disabled=bool(refusal), help=description)
         _follow(here, order)
     except QvizError as error:
         st.text(str(error))
@@ -58,23 +62,25 @@ def _choice(here: Page, variant: LoadedModel, order: int) -> Choice:
     return Choice(recipe, Options(keep_orders=(order,)), images=images)
 
 
-def _told(choice: Choice, order: int) -> str:
-    ranges = f", ranges from {len(choice.images)} images" if choice.images else ""
-    return f"Builds {choice.recipe.name} from the reference with its operator {order} in float{ranges}; it is compared."
+def _description(choice: Choice, order: int) -> str:
+    ranges = f", ranges from {plural(len(choice.images), 'image')}" if choice.images else ""
+    return (
+        f"Builds {choice.recipe.name} from the reference with its operator {order} in float{ranges}, and compares it."
+    )
 
 
 def _follow(here: Page, order: int) -> None:
-    """The variant that was asked for of this layer: under way, or among the session's models."""
+    """The variant that was requested for this layer: being built, or among the models."""
     assert here.models is not None, "pages without a model stop before"
-    asked: tuple[build.NewVariant, int] | None = st.session_state.get(ASKED)
-    if asked is None or asked[1] != order or asked[0].reference != here.models.reference.digest:
+    request: tuple[build.NewVariant, int] | None = st.session_state.get(REQUEST)
+    if request is None or request[1] != order or request[0].reference != here.models.reference.digest:
         return
-    build.follow(here, asked[0])
+    build.follow(here, request[0])
 
 
-PATIENCE = 4.0
-"""Seconds the page waits for the layer; then it looks again every BEAT."""
-BEAT = 0.5
+WAIT_SECONDS = 4.0
+REFRESH_SECONDS = 0.5
+"""How often the page checks a layer that took longer than WAIT_SECONDS."""
 SCREEN = 960
 """Pixels of the picture's longest side."""
 
@@ -85,7 +91,7 @@ def _details() -> LRUCache[Future[LayerDetail]]:
 
 
 def start(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> Future[LayerDetail]:
-    """The layer under way, once for the server. Raises ModelError where one of the two has no layers."""
+    """The layer, started once per server. Raises ModelError where one of the two has no layers."""
     assert here.models is not None, "pages without a model stop before"
     reference = here.models.reference
     models = tuple(model.identity for model in (reference, variant))
@@ -96,28 +102,28 @@ def start(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> 
 
 
 def show(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> None:
-    """Draw the panel; it waits for the workers a little, and then looks again."""
+    """Draw the panel; where the workers need longer, the page is drawn again when they have finished."""
     server.results().want_previews([image], SCREEN, urgent=True)
     try:
-        begun = start(here, variant, order, image)
+        future = start(here, variant, order, image)
         with st.spinner(f"Running operator {order} on {image.name} …"):
-            detail = wait_for_result(begun, PATIENCE)
+            detail = wait_for_result(future, WAIT_SECONDS)
     except TimeoutError:
-        _wait_for(begun, f"operator {order} on {image.name}")
+        _wait_for(future, f"operator {order} on {image.name}")
         return
     except QvizError as error:
         st.text(str(error))
         return
-    assert here.models is not None, "start has looked"
+    assert here.models is not None, "start has checked"
     position = next((i for i, other in enumerate(here.models.variants) if other.digest == variant.digest), 0)
     _draw(detail, image, variant_colour(position), f"{variant.digest[:8]}-{image.digest[:8]}-{order}")
-    keep_float_show(here, variant, detail)
+    _show_keep_float(here, variant, detail)
 
 
-@st.fragment(run_every=BEAT)
-def _wait_for(begun: Future[LayerDetail], what: str) -> None:
-    """Until it is there; then the page is drawn once more."""
-    if begun.done():
+@st.fragment(run_every=REFRESH_SECONDS)
+def _wait_for(future: Future[LayerDetail], what: str) -> None:
+    """Wait, then draw the page again."""
+    if future.done():
         st.rerun()
     st.text(f"Still running {what}; the workers are busy.")
 
@@ -138,21 +144,23 @@ def _draw(detail: LayerDetail, image: EncodedImage, colour: str, key: str) -> No
 
 
 def _draw_map(detail: LayerDetail, image: EncodedImage, key: str) -> None:
-    picture = server.results().preview(image, SCREEN, PATIENCE)
+    picture = server.results().preview(image, SCREEN, WAIT_SECONDS)
     if detail.map is None:
-        st.text("No map: the output of this layer is no feature map over the image.")
+        st.text("No map: the output of this layer is not a feature map of the image.")
     elif isinstance(picture, Preview):
         st.plotly_chart(error_map(detail, picture.jpeg), width="stretch", key=f"map-{key}")
     else:
-        st.text(str(picture) if picture is not None else "The image is not ready yet; look again.")
+        st.text(str(picture) if picture is not None else "The image is not ready yet.")
 
 
 def _draw_weights(detail: LayerDetail, colour: str, key: str) -> None:
     weights = detail.weights
     if weights is None:
-        st.text("No weights to compare in this layer.")
+        st.text("This layer has no weights to compare.")
     elif not weights.worst:
-        st.text("Its weights equal the reference's." if weights.sqnr_db is None else "Its weights have no channels.")
+        st.text(
+            "Its weights equal the reference's." if weights.sqnr_db is None else "Its weights have no channel axis."
+        )
     else:
         st.plotly_chart(weight_channels(detail, colour), width="stretch", key=f"weights-{key}")
 
@@ -160,28 +168,31 @@ def _draw_weights(detail: LayerDetail, colour: str, key: str) -> None:
 def identity_text(detail: LayerDetail) -> str:
     """What the layer is, in one line."""
     layer = detail.layer
-    said = [f"Operator {layer.order} ({layer.op_kind})", f"{layer.dtype} {'×'.join(str(side) for side in layer.shape)}"]
+    parts = [
+        f"Operator {layer.order} ({layer.op_kind})",
+        f"{layer.dtype} {'×'.join(str(side) for side in layer.shape)}",
+    ]
     if layer.scale is not None:
-        said.append(f"scale {layer.scale:.4g}, zero point {layer.zero_point}")
+        parts.append(f"scale {layer.scale:.4g}, zero point {layer.zero_point}")
     partner = "input" if layer.reference_order is None else f"operator {layer.reference_order}"
     kind = f" ({layer.reference_op_kind})" if layer.reference_op_kind not in (None, layer.op_kind) else ""
-    return " · ".join([*said, f"against the reference's {partner}{kind}", f"on {detail.image}", layer.tensor[-80:]])
+    return " · ".join([*parts, f"against the reference's {partner}{kind}", f"on {detail.image}", layer.tensor[-80:]])
 
 
 def figures(detail: LayerDetail) -> list[tuple[str, str]]:
-    """(what, value with its unit) of everything that is known; higher SQNR is better."""
+    """(figure, value with its unit), unknown ones left out; a higher SQNR is better."""
     error, values = detail.error, detail.values
     rows = [
-        ("SQNR alone (local), dB", _number(error.local_sqnr_db, ".1f")),
-        ("SQNR here (cumulative), dB", _number(error.cumulative_sqnr_db, ".1f")),
-        ("RMSE/scale alone (rounding: 0.29)", _number(error.local_rmse_over_scale, ".2f")),
-        ("RMSE/scale here", _number(error.cumulative_rmse_over_scale, ".2f")),
+        ("local SQNR, dB", _number(error.local_sqnr_db, ".1f")),
+        ("cumulative SQNR, dB", _number(error.cumulative_sqnr_db, ".1f")),
+        ("local RMSE/scale (rounding alone: 0.29)", _number(error.local_rmse_over_scale, ".2f")),
+        ("cumulative RMSE/scale", _number(error.cumulative_rmse_over_scale, ".2f")),
         ("FP32's values", _ends(values.reference)),
         ("the variant's values", _ends(values.variant)),
         ("representable range", _ends(values.representable)),
         ("clipped share of FP32's values", _number(values.clipped_share, ".2%")),
         ("unused share of the range", _number(values.unused_share, ".1%")),
-        ("bits wasted", _number(values.wasted_bits, ".1f")),
+        ("wasted bits", _number(values.wasted_bits, ".1f")),
         ("worst channels, by RMSE", ", ".join(str(row.channel) for row in detail.channels[:5]) or None),
     ]
     if detail.weights is not None:

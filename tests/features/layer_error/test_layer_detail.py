@@ -121,7 +121,7 @@ def test_the_wrong_range_clips_half_of_the_input(engine: LocalEngine, loaded: Mo
     assert "of its input is clipped" in after.cause
     good = detail_of(engine, loaded, "int8", image, 0)
     assert good.values.clipped_share == 0
-    assert good.cause.startswith("Only rounding is left")
+    assert good.cause.startswith("Only normal rounding error")
 
 
 def test_the_histograms_count_every_value_in_whole_steps(
