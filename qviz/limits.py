@@ -25,7 +25,7 @@ BOUNDS = {
     "training_memory_mb": (512, MAX_VALUE),
     "answers_mb": (64, MAX_VALUE),
 }
-"""Ranges other than 1..`MAX_VALUE`: Pillow refuses more than 89 megapixels; a worker with its libraries takes 300 MB."""
+"""Ranges other than 1..`MAX_VALUE`: Pillow refuses more than 89 megapixels; a worker and its libraries take 300 MB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,9 @@ def numbers() -> Iterator[tuple[str, argparse.Action]]:
 
 
 @pytest.mark.parametrize(
-    ("command", "action"), numbers(), ids=[f"{command} {action.option_strings[-1]}" for command, action in numbers()]
+    ("command", "action"),
+    list(numbers()),
+    ids=[f"{command} {action.option_strings[-1]}" for command, action in numbers()],
 )
 @pytest.mark.parametrize("value", ["many", "nan", "-1e9", "1e300"])
 def test_a_number_without_meaning_is_refused_while_parsing(command: str, action: argparse.Action, value: str) -> None:

@@ -34,19 +34,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--algorithm", default="minmax", metavar="minmax|octav|mse|gptq|hadamard", help="how weights get their scales"
     )
-    parser.add_argument(
-        "--keep-float",
-        nargs="+",
-        default=[],
-        metavar="REGEX",
-        help="keep operators in float whose output tensors' names contain a match",
-    )
-    parser.add_argument(
-        "--keep-operators",
-        default="",
-        metavar="ORDERS",
-        help="keep these operators of the float32 .tflite file in float, e.g. 0-12,40",
-    )
+    _add_float_operators(parser)
     parser.add_argument(
         "--block", type=int, default=32, metavar="N", help="inputs that share a scale, in blockwise recipes"
     )
@@ -60,6 +48,22 @@ def add(parser: argparse.ArgumentParser) -> None:
     options.add_settings(parser)
     options.add_work(parser)
     options.add_output(parser, csv=False)
+
+
+def _add_float_operators(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keep-float",
+        nargs="+",
+        default=[],
+        metavar="REGEX",
+        help="keep operators in float whose output tensors' names contain a match",
+    )
+    parser.add_argument(
+        "--keep-operators",
+        default="",
+        metavar="ORDERS",
+        help="keep these operators of the float32 .tflite file in float, e.g. 0-12,40",
+    )
 
 
 class _ListRecipes(argparse.Action):

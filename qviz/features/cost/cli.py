@@ -1,4 +1,4 @@
-"""qviz profile: latency is measured in one pinned process on this machine, all models in turns; keep it idle meanwhile."""
+"""qviz profile: latency in one pinned process on this machine, all models in turns; keep it idle meanwhile."""
 
 from __future__ import annotations
 

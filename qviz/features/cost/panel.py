@@ -182,7 +182,8 @@ def scatter(here: Page, weighed: Tradeoff, x: str) -> None:
     st.plotly_chart(tradeoff_scatter(weighed, colours(here.loaded), x), width="stretch", key="tradeoff-chart")
     area = "file's size" if x == "latency" else "latency"
     st.caption(
-        f"A bubble's area is the {area}. The line joins the models that no other beats on both axes; faded models are dominated."
+        f"A bubble's area is the {area}. The line joins the models that no other beats on both axes; faded models are"
+        " dominated."
     )
 
 
@@ -213,8 +214,8 @@ def table(weighed: Tradeoff, rows: tuple[ModelProfile, ...]) -> None:
         key="tradeoff-table",
     )
     st.caption(
-        f"{rows[0].runs} runs of each in turns, {_threads_text(rows[0].threads)}, this machine. Peak: memory that a fresh"
-        " process needs to load and run the model, the file included."
+        f"{rows[0].runs} runs of each in turns, {_threads_text(rows[0].threads)}, this machine. Peak: memory that a"
+        " fresh process needs to load and run the model, the file included."
     )
 
 

@@ -257,26 +257,26 @@ class WeightError:
 
 
 def weight_error(networks: PairedNetworks, op: Op) -> WeightError | None:
-    """Of a layer of the variant; None where it or its partner has no weights, or theirs have another shape."""
-    found = paired_weights(networks, op)
-    if found is None:
+    """Of a layer of the variant; None where it or its partner has no weights, or their shapes differ."""
+    weights = paired_weights(networks, op)
+    if weights is None:
         return None
-    stored = _stored(networks.variant.graph, op, found[1].shape)
+    stored = _stored(networks.variant.graph, op, weights[1].shape)
     quantization = stored.quantization if stored is not None and stored.quantized else None
     per_channel = quantization is not None and quantization.per_channel
     axis = quantization.axis if quantization is not None and per_channel else OUTPUT_AXES.get(op.kind)
-    axis = axis if axis is not None and axis < found[0].ndim else None
-    channels = np.zeros(0, np.float32) if axis is None else channel_sqnr_db(*found, axis)
+    axis = axis if axis is not None and axis < weights[0].ndim else None
+    channels = np.zeros(0, np.float32) if axis is None else channel_sqnr_db(*weights, axis)
     scales = None if quantization is None or axis is None else _scales(quantization.scales, len(channels))
     return WeightError(
-        shape=found[1].shape,
+        shape=weights[1].shape,
         dtype=stored.dtype if stored is not None else "float32",
         per_channel=per_channel,
         axis=axis,
-        sqnr_db=sqnr_db(*found),
+        sqnr_db=sqnr_db(*weights),
         usual_db=_usual(networks, op),
         channels=channels,
-        worst=() if axis is None else _worst(channels, scales, _largest(found[0], axis)),
+        worst=() if axis is None else _worst(channels, scales, _largest(weights[0], axis)),
     )
 
 
@@ -319,8 +319,8 @@ def _worst(channels: np.ndarray, scales: np.ndarray | None, largest: np.ndarray)
 def _usual(networks: PairedNetworks, op: Op) -> float | None:
     """The median SQNR of the other layers' weights: what this network's quantization usually leaves."""
     others = (paired_weights(networks, other) for other in networks.layers if other.order != op.order)
-    known = [value for pair in others if pair is not None and (value := sqnr_db(*pair)) is not None]
-    return statistics.median(known) if known else None
+    values = [value for pair in others if pair is not None and (value := sqnr_db(*pair)) is not None]
+    return statistics.median(values) if values else None
 
 
 def _stored(graph: Graph, op: Op, shape: tuple[int, ...]) -> Tensor | None:

@@ -78,11 +78,11 @@ def _trunk(rows: Sequence[int], before: Sequence[Sequence[int]]) -> set[int]:
     if not rows:
         return set()
     node = max(range(len(rows)), key=lambda i: rows[i])
-    found = {node}
+    trunk = {node}
     while before[node]:
         node = max(before[node], key=lambda i: rows[i])
-        found.add(node)
-    return found
+        trunk.add(node)
+    return trunk
 
 
 def _lanes(rows: Sequence[int], before: Sequence[Sequence[int]]) -> list[int]:
@@ -154,18 +154,18 @@ def readers(graph: Graph) -> dict[int, tuple[int, ...]]:
     """operator -> the operators that read what it writes; those that only prepare constants are left out."""
     maker: dict[int, int] = {}
     fixed = {tensor.index for tensor in graph.tensors if tensor.constant}
-    found: dict[int, dict[int, None]] = {}
+    followers: dict[int, dict[int, None]] = {}
     for op in graph.ops:
         reads = [tensor for tensor in op.inputs if tensor is not None]
         if reads and all(tensor in fixed for tensor in reads):
             fixed |= set(op.outputs)
             continue
-        found[op.order] = {}
+        followers[op.order] = {}
         for tensor in reads:
             if tensor in maker:
-                found[maker[tensor]][op.order] = None
+                followers[maker[tensor]][op.order] = None
         maker |= dict.fromkeys(op.outputs, op.order)
-    return {order: tuple(after) for order, after in found.items()}
+    return {order: tuple(after) for order, after in followers.items()}
 
 
 def _with_conversions(graph: Graph, follows: Mapping[int, tuple[int, ...]]) -> dict[int, int]:
@@ -180,10 +180,10 @@ def _with_conversions(graph: Graph, follows: Mapping[int, tuple[int, ...]]) -> d
 
 def _between(follows: Mapping[int, tuple[int, ...]], unit: Mapping[int, int]) -> dict[int, tuple[int, ...]]:
     """The edges between units."""
-    found: dict[int, dict[int, None]] = {order: {} for order in unit.values()}
+    edges: dict[int, dict[int, None]] = {order: {} for order in unit.values()}
     for order, after in follows.items():
-        found[unit[order]] |= {unit[other]: None for other in after if unit[other] != unit[order]}
-    return {order: tuple(after) for order, after in found.items()}
+        edges[unit[order]] |= {unit[other]: None for other in after if unit[other] != unit[order]}
+    return {order: tuple(after) for order, after in edges.items()}
 
 
 class _Folding:
@@ -226,15 +226,15 @@ class _Folding:
         orders = sorted(self._after)
         above = _dominators(orders, self._before)
         below = _dominators(orders[::-1], self._after)
-        found = []
+        regions = []
         for join in (order for order in orders if len(self._before[order]) > 1):
             fork = (above[join] ^ 1 << join).bit_length() - 1  # the last one on all paths to it
             if fork < 0:
                 continue
             meeting = below[fork] ^ 1 << fork
             if meeting & -meeting == 1 << join:  # the first one on all paths from the fork
-                found.append([o for o in orders if o != fork and above[o] >> fork & 1 and below[o] >> join & 1])
-        return found
+                regions.append([o for o in orders if o != fork and above[o] >> fork & 1 and below[o] >> join & 1])
+        return regions
 
     def _join_chains(self) -> None:
         """Blocks that follow each other, with nothing beside them, are one up to a weight."""
@@ -249,23 +249,23 @@ class _Folding:
 
     def _only_one_before(self, block: int) -> int | None:
         """The block that this one alone reads and that nothing else reads."""
-        found = {self.owner[order] for member in self._members[block] for order in self._before[member]} - {block}
-        if len(found) != 1:
+        blocks = {self.owner[order] for member in self._members[block] for order in self._before[member]} - {block}
+        if len(blocks) != 1:
             return None
-        previous = found.pop()
+        previous = blocks.pop()
         leads = {self.owner[order] for member in self._members[previous] for order in self._after[member]}
         return previous if leads - {previous} == {block} else None
 
 
 def _dominators(orders: Sequence[int], before: Mapping[int, Sequence[int]]) -> dict[int, int]:
     """operator -> those on every path to it and itself, as bits; orders: each after all of its `before`."""
-    found: dict[int, int] = {}
+    dominators: dict[int, int] = {}
     for order in orders:
         common = -1 if before[order] else 0
         for other in before[order]:
-            common &= found[other]
-        found[order] = common | 1 << order
-    return found
+            common &= dominators[other]
+        dominators[order] = common | 1 << order
+    return dominators
 
 
 SHORT = {"CONV_2D": "Conv", "DEPTHWISE_CONV_2D": "DwConv", "FULLY_CONNECTED": "Dense", "CONCATENATION": "Concat"}
@@ -352,14 +352,14 @@ def _names(graph: Graph, blocks: Sequence[tuple[int, ...]]) -> list[str]:
     """What tells the blocks apart: the scope that a block's tensors share, else that of its first one, else nothing."""
     shared = [_shared(graph, members) for members in blocks]
     counts = Counter(words[-1] if words else "" for words in shared)
-    found = []
+    names = []
     for words, members in zip(shared, blocks, strict=True):
         if len(members) > 1 and words and counts[words[-1]] == 1:
             words = words[-1:]
         elif len(members) > 1:
             words = next((path for order in members if (path := _path(graph, order))), [])
-        found.append("/".join(words[-2:]))
-    return found
+        names.append("/".join(words[-2:]))
+    return names
 
 
 def _shared(graph: Graph, members: Sequence[int]) -> list[str]:

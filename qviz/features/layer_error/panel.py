@@ -156,9 +156,11 @@ def results_of(
 
 def images_of(here: Page) -> list[EncodedImage]:
     """The image in view, where there is one, and others spread over those that are loaded."""
-    seen = here.workspace.image_named(here.view.image)
-    others = [image for image in spread(here.workspace.images, IMAGES) if seen is None or image.digest != seen.digest]
-    return ([seen] if seen is not None else []) + others
+    current = here.workspace.image_named(here.view.image)
+    others = [
+        image for image in spread(here.workspace.images, IMAGES) if current is None or image.digest != current.digest
+    ]
+    return ([current] if current is not None else []) + others
 
 
 def default_variants(models: Models, names: Sequence[str]) -> list[str]:

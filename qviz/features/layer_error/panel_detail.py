@@ -36,8 +36,8 @@ def _show_keep_float(here: Page, variant: LoadedModel, detail: LayerDetail) -> N
     order = detail.layer.reference_order
     if order is None:
         st.caption(
-            f"{here.models.reference.name} has no matching operator, so it cannot be kept in float. Recalibrate on *Build*"
-            " instead."
+            f"{here.models.reference.name} has no matching operator, so it cannot be kept in float. Recalibrate on"
+            " *Build* instead."
         )
         return
     reference = here.models.reference
@@ -158,9 +158,7 @@ def _draw_weights(detail: LayerDetail, colour: str, key: str) -> None:
     if weights is None:
         st.text("This layer has no weights to compare.")
     elif not weights.worst:
-        st.text(
-            "Its weights equal the reference's." if weights.sqnr_db is None else "Its weights have no channel axis."
-        )
+        st.text("Its weights equal the reference's." if weights.sqnr_db is None else "Its weights have no channels.")
     else:
         st.plotly_chart(weight_channels(detail, colour), width="stretch", key=f"weights-{key}")
 

@@ -91,11 +91,11 @@ def _by_kind(row: Row) -> list[go.Scatter]:
     )
     traces = [line]
     for kind in [*KINDS, ""]:
-        found = [layer for layer in layers if _group(layer.op_kind) == kind]
+        chosen = [layer for layer in layers if _group(layer.op_kind) == kind]
         label, colour = kind or "other", KINDS.get(kind, OTHER)
-        if found:
-            traces.append(_points(row, found, LOCAL, label, colour))
-            traces.append(_points(row, found, CUMULATIVE, label, colour, showlegend=True))
+        if chosen:
+            traces.append(_points(row, chosen, LOCAL, label, colour))
+            traces.append(_points(row, chosen, CUMULATIVE, label, colour, showlegend=True))
     return traces
 
 
@@ -240,8 +240,8 @@ def _nodes(graph: ErrorGraph, ink: str, differ: bool) -> go.Scatter:
 def _scale(metric: Metric, rows: int) -> dict[str, Any]:
     """The colour scale, lying above the input."""
     heading = {"text": f"{metric.extreme} {metric.label} inside ({metric.direction} is better)", "side": "top"}
-    place = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1 + 4 / (ROW * rows), "yanchor": "bottom"}
-    return {"title": heading, "thickness": 8, "len": 0.36, **place}
+    layout = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1 + 4 / (ROW * rows), "yanchor": "bottom"}
+    return {"title": heading, "thickness": 8, "len": 0.36, **layout}
 
 
 def _symbol(node: GraphNode) -> str:

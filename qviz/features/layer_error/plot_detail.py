@@ -58,18 +58,18 @@ def _steps(name: str, edges: np.ndarray, counts: np.ndarray, colour: str, fill: 
 def _range(figure: go.Figure, detail: LayerDetail, colour: str) -> None:
     low, high = detail.values.representable or (0.0, 0.0)
     figure.add_vrect(x0=low, x1=high, fillcolor=colour, opacity=0.09, line_width=0, layer="below")
-    edges, (least, most) = detail.histogram.edges, detail.values.reference
+    edges, (lowest, highest) = detail.histogram.edges, detail.values.reference
     half = (detail.layer.scale or 0.0) / 2  # so far beyond the end is rounded, not clipped
-    sides = (float(edges[0]), low, least < low - half), (high, float(edges[-1]), most > high + half)
+    sides = (float(edges[0]), low, lowest < low - half), (high, float(edges[-1]), highest > high + half)
     for x0, x1, beyond in sides:
         if beyond:
             figure.add_vrect(x0=x0, x1=x1, fillcolor=CLIPPED, opacity=0.14, line_width=0, layer="below")
     for end in (low, high):
         figure.add_vline(x=end, line={"width": 1, "dash": "dash", "color": colour})
     # beside the legend: within the chart it would lie over a line or the other end's
-    place = {"xref": "paper", "x": 1, "xanchor": "right", "yref": "paper", "y": 1, "yanchor": "bottom"}
+    corner = {"xref": "paper", "x": 1, "xanchor": "right", "yref": "paper", "y": 1, "yanchor": "bottom"}
     figure.add_annotation(
-        text=f"representable range: {low:.4g} to {high:.4g}", showarrow=False, font={"size": 12}, **place
+        text=f"representable range: {low:.4g} to {high:.4g}", showarrow=False, font={"size": 12}, **corner
     )
 
 
@@ -142,8 +142,8 @@ def error_map(detail: LayerDetail, jpeg: bytes) -> go.Figure:
         )
     )
     source = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
-    place = {"x": 0, "y": 0, "sizex": width, "sizey": height, "xref": "x", "yref": "y", "layer": "below"}
-    figure.add_layout_image(source=source, sizing="stretch", **place)
+    layout = {"x": 0, "y": 0, "sizex": width, "sizey": height, "xref": "x", "yref": "y", "layer": "below"}
+    figure.add_layout_image(source=source, sizing="stretch", **layout)
     hidden = {"visible": False, "constrain": "domain"}
     figure.update_xaxes(range=[0, width], **hidden)
     figure.update_yaxes(range=[height, 0], scaleanchor="x", scaleratio=1, **hidden)

@@ -107,32 +107,20 @@ def rescue(
     """
     _check(reference, calibration, request)
     start = time.monotonic()
-    search_half, report_half = halves(dataset)
-    search, search_reference = _evaluator(context, reference, search_half, request, "search")
-    report, report_reference = _evaluator(context, reference, report_half, request, "report")
+    (search, search_reference), (report, report_reference) = (
+        _evaluator(context, reference, half, request, name)
+        for half, name in zip(halves(dataset), ("search", "report"), strict=True)
+    )
     _check_annotated((search_reference, report_reference), request.budget, dataset)
+    remarks = [*dataset.skipped, *search.skipped, *report.skipped, *_overlap(calibration, search, report)]
     folder = None if context.store is None else context.store.path.parent / "rescue"
     journal = journal_of(folder, source, calibration, search, request.score)
+    data = source, calibration, search, search_reference.ap, request.budget, request.prefer, journal
     with builders() as workers:
-        candidates = Candidates(
-            context,
-            workers,
-            reference,
-            source,
-            calibration,
-            search,
-            search_reference.ap,
-            request.budget,
-            request.prefer,
-            journal,
-            remarks=_overlap(calibration, search, report),
-        )
+        candidates = Candidates(context, workers, reference, *data, remarks=remarks)
         candidates.read_journal()
-        remarks = (*dataset.skipped, *search.skipped, *report.skipped)
-        result = _Result(candidates, remarks, ImageCounts(search.images, report.images), start)
-        searching = Search(
-            candidates, request.recipe_names, request.tries, lambda *rows: context.progress.partial(result.of(*rows))
-        )
+        result = _Result(candidates, ImageCounts(search.images, report.images), start)
+        searching = Search(candidates, request.recipe_names, request.tries, result.report_partial)
         searching.run()
         best = searching.best
         if best is None:
@@ -172,13 +160,15 @@ class _Result:
     """Makes the result from what is known at a time."""
 
     candidates: Candidates
-    remarks: tuple[str, ...]
     images: ImageCounts
     start: float
 
+    def report_partial(self, tried: tuple[Tried, ...], best: Tried | None, data: bytes) -> None:
+        self.candidates.context.progress.partial(self.of(tried, best, data))
+
     def of(self, tried: tuple[Tried, ...], best: Tried | None, data: bytes) -> Rescue:
         candidates, reference = self.candidates, self.candidates.reference
-        remarks = (*self.remarks, *candidates.remarks, *candidates.journal.remarks)
+        remarks = (*candidates.remarks, *candidates.journal.remarks)
         return Rescue(
             ReferenceFile(reference.name, reference.digest, reference.bytes),
             candidates.budget,

@@ -103,14 +103,14 @@ class Candidates:
         """The candidate ready to run, with the settings of the reference."""
         return follow(load_model(self.context.engine, ModelSource(f"{candidate.name}.tflite", data)), self.reference)
 
-    def attempt(self, candidate: Candidate, found_by: str, data: bytes | None = None) -> Tried:
+    def attempt(self, candidate: Candidate, origin: str, data: bytes | None = None) -> Tried:
         """The candidate built and measured, or what is known of it. data: its file, if built. Raises Cancelled."""
         row = self._measured.get(candidate)
         if row is None or (self.prefer == LATENCY and row.get("speed") is None and not row["error"]):
             row = self._measure(candidate, data)
             self._measured[candidate] = row
             self.journal.add({**asdict(candidate), **row})
-        return self._tried(candidate, found_by, row)
+        return self._tried(candidate, origin, row)
 
     def _measure(self, candidate: Candidate, data: bytes | None) -> dict[str, Any]:
         """A row of the journal."""
@@ -141,12 +141,12 @@ class Candidates:
         first, second = sorted(wall[:, 0])[len(wall) // 2], sorted(wall[:, 1])[len(wall) // 2]
         return float(first / max(second, 1e-9))
 
-    def _tried(self, candidate: Candidate, found_by: str, row: dict[str, Any]) -> Tried:
+    def _tried(self, candidate: Candidate, origin: str, row: dict[str, Any]) -> Tried:
         figures = row["figures"] or {"ap": None, "agreement": None}
         loss = self._loss(figures["ap"], figures["agreement"])
         return Tried(
             candidate,
-            found_by,
+            origin,
             bytes=row.get("bytes", 0),
             scheme=row.get("scheme", ""),
             digest=row.get("digest", ""),
@@ -198,5 +198,5 @@ def journal_of(
 
 
 def _candidate(row: dict[str, Any]) -> Candidate:
-    kept_float = tuple(map(int, row["kept_float"]))
-    return Candidate(str(row["recipe"]), str(row["algorithm"]), str(row["ranges"]), kept_float)
+    float_operators = tuple(map(int, row["float_operators"]))
+    return Candidate(str(row["recipe"]), str(row["algorithm"]), str(row["ranges"]), float_operators)

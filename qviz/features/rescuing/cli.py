@@ -109,7 +109,7 @@ def _cells(row: Tried, result: Rescue) -> list[object]:
     name = row.candidate.name
     return [
         name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3]}...",
-        row.found_by,
+        row.origin,
         formatting.megabytes(row.bytes),
         None if row.search_loss is None else write(row.search_loss),
         None if row.agreement is None else formatting.score(row.agreement),

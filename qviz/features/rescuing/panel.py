@@ -256,7 +256,7 @@ def _show_table(result: Rescue) -> None:
             loss: None if row.search_loss is None else row.search_loss * (100 if is_ap else 1),
             "agreement": row.agreement,
             "speed": row.speed,
-            "found by": row.found_by,
+            "found by": row.origin,
             "remark": row.error or None,
         }
         for row in result.tried

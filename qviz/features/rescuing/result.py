@@ -5,7 +5,6 @@ loss        reference minus variant in AP, or 1 - agreement; positive is worse
 search      half of the images, on which candidates are measured and chosen
 report      the other half, which no choice depends on: the loss of the chosen candidate there, with the 95 % interval
             of a paired bootstrap over the images
-kept_float  operators of the float32 .tflite file that stay in float, by number
 """
 
 from __future__ import annotations
@@ -63,17 +62,19 @@ class Candidate:
 
     Attributes:
         ranges: How ranges of activations are summed up, a name of `building.METHODS`.
-        kept_float: Operators in float.
+        float_operators: Operators in float.
     """
 
     recipe: str
     algorithm: str = "minmax"
     ranges: str = "minmax"
-    kept_float: tuple[int, ...] = ()
+    float_operators: tuple[int, ...] = ()
+
+    JSON_NAMES: ClassVar = {"float_operators": "kept_float"}
 
     @property
     def options(self) -> Options:
-        return Options(algorithm=self.algorithm, keep_orders=self.kept_float)
+        return Options(algorithm=self.algorithm, keep_orders=self.float_operators)
 
     @property
     def needs_images(self) -> bool:
@@ -89,15 +90,15 @@ class Candidate:
         """`int8 (octav), 8-17 float`"""
         words = [word for word in (self.algorithm, self.ranges) if word != "minmax"]
         more = f" ({', '.join(words)})" if words else ""
-        return f"{self.recipe}{more}" + (f", {orders_text(self.kept_float)} float" if self.kept_float else "")
+        return f"{self.recipe}{more}" + (f", {orders_text(self.float_operators)} float" if self.float_operators else "")
 
     def command(self, source: str, calibration: Sequence[str], output: str) -> str:
         """`qviz quantize ...`, quoted for a shell. calibration: images, folders, or one file of ranges."""
         words = ["qviz", "quantize", source, "--recipe", self.recipe]
         if self.algorithm != "minmax":
             words += ["--algorithm", self.algorithm]
-        if self.kept_float:
-            words += ["--keep-operators", orders_text(self.kept_float)]
+        if self.float_operators:
+            words += ["--keep-operators", orders_text(self.float_operators)]
         if self.needs_images or self.needs_ranges:
             words += ["--ranges", self.ranges] if self.ranges != "minmax" else []
             words += ["--calibration", *calibration]
@@ -109,7 +110,7 @@ class Tried:
     """A candidate that was built and measured on the search half.
 
     Attributes:
-        found_by: The part of the search that proposed it: recipe, prefix, window and so on.
+        origin: The part of the search that proposed it: recipe, prefix, window and so on.
         bytes, scheme, digest: Of the file.
         ap, agreement, search_loss: None where it could not be built or run; `error` says why.
         within: Whether the loss is within the budget.
@@ -118,7 +119,7 @@ class Tried:
     """
 
     candidate: Candidate
-    found_by: str
+    origin: str
     bytes: int = 0
     scheme: str = ""
     digest: str = ""
@@ -131,6 +132,7 @@ class Tried:
     error: str = ""
 
     JSON_INLINE: ClassVar = ("candidate",)
+    JSON_NAMES: ClassVar = {"origin": "found_by"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,7 @@ class Rescue(Result):
         """One row per candidate, in the order of trying; kept_float as `0-12,40`."""
         import pandas as pd
 
-        rows = [to_json(row) | {"kept_float": orders_text(row.candidate.kept_float)} for row in self.tried]
+        rows = [to_json(row) | {"kept_float": orders_text(row.candidate.float_operators)} for row in self.tried]
         return pd.DataFrame(rows, columns=list(to_json(Tried(Candidate(""), ""))))
 
     def recipe_json(self, row: Tried, output: str, command: str) -> dict[str, Any]:
@@ -225,7 +227,7 @@ class Rescue(Result):
             "source": {"name": self.reference.name, "sha256": self.reference.sha256},
             "recipe": candidate.recipe,
             "algorithm": candidate.algorithm,
-            "keep_operators": orders_text(candidate.kept_float),
+            "keep_operators": orders_text(candidate.float_operators),
             "budget": to_json(self.budget),
             "search": {"images": self.images.search, "loss": row.search_loss},
             "report": None if chosen is None else {"images": chosen.images, **to_json(chosen.loss)},

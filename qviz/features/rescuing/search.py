@@ -97,7 +97,7 @@ class FloatSets:
 
     def candidate(self, orders: Orders) -> Candidate:
         """The recipe with these operators in float."""
-        return replace(self.plain, kept_float=tuple(sorted(orders)))
+        return replace(self.plain, float_operators=tuple(sorted(orders)))
 
     def with_weights(self, orders: Orders) -> Orders:
         """Those of the operators that have weights."""
@@ -177,15 +177,15 @@ class Search:
             return False
         return self.candidates.prefer == LATENCY or self._bytes(versions[name][0]) >= best.bytes
 
-    def _attempt(self, candidate: Candidate, found_by: str) -> Tried:
+    def _attempt(self, candidate: Candidate, origin: str) -> Tried:
         """Try a candidate once, unless the number of tries is used up."""
         earlier = next((row for row in self.tried if row.candidate == candidate), None)
         if earlier is not None:
             return earlier
         if len(self.tried) >= self.tries:
-            return Tried(candidate, found_by, error="Not tried: the maximum number of candidates is reached.")
+            return Tried(candidate, origin, error="Not tried: the maximum number of candidates is reached.")
         before = self.best
-        row = self.candidates.attempt(candidate, found_by, self._files.get(candidate))
+        row = self.candidates.attempt(candidate, origin, self._files.get(candidate))
         self.tried = (*self.tried, row)
         best = self.best
         if best is not None and (before is None or best.candidate != before.candidate):
@@ -237,7 +237,7 @@ class Search:
         low, high, cheapest = -1, len(front), None
         middle = next((i for i, ranked in enumerate(front) if sets.is_nearly_all(ranked)), len(front) - 1)
         while low + 1 < high:
-            row = self._attempt(replace(sets.plain, kept_float=front[middle].orders), front[middle].kind)
+            row = self._attempt(replace(sets.plain, float_operators=front[middle].orders), front[middle].kind)
             low, high, cheapest = (low, middle, row) if row.within else (middle, high, cheapest)
             middle = (low + high) // 2
         return cheapest
@@ -251,7 +251,7 @@ class Search:
             tries -= 1
             return bool(units) and self._attempt(sets.candidate(union(units)), "thinned").within
 
-        units = [unit for unit in sets.by_worth() if unit <= set(row.candidate.kept_float)]
+        units = [unit for unit in sets.by_worth() if unit <= set(row.candidate.float_operators)]
         units = thinned(units, is_within, lambda: tries > 0)
         if self.candidates.prefer != LATENCY:
             self._attempt(sets.candidate(sets.with_weights(union(units))), "weights")

@@ -61,13 +61,13 @@ def weights_of(graph: Graph, op: Op) -> Tensor | None:
 
 def bytes_of(graph: Graph, recipe: Recipe, unit: Iterable[int]) -> float:
     """What the file grows by. Weights that several operators share count once."""
-    found: dict[int, float] = {}
+    sizes: dict[int, float] = {}
     for op in (graph.ops[order] for order in unit):
         weights = weights_of(graph, op) if op.kind in WEIGHTS_8 else None
         if weights is not None:
             bits = recipe.weight_bits if op.kind in recipe.kinds else 8
-            found[weights.index] = math.prod(weights.shape) * (32 - bits) / 8
-    return sum(found.values())
+            sizes[weights.index] = math.prod(weights.shape) * (32 - bits) / 8
+    return sum(sizes.values())
 
 
 def work_of(graph: Graph, unit: Iterable[int]) -> float:
@@ -120,11 +120,11 @@ class Sets:
         return {"front": front, "base": self.base, "whole": self.whole, "harm": [list(row) for row in self.harm]}
 
     @classmethod
-    def from_json(cls, said: dict[str, Any]) -> Sets:
+    def from_json(cls, document: dict[str, Any]) -> Sets:
         """Raises KeyError, TypeError or ValueError where it is something else."""
-        front = tuple(Ranked(tuple(map(int, o)), str(k), float(c), float(q)) for o, k, c, q in said["front"])
-        harm = tuple((int(order), float(value)) for order, value in said["harm"])
-        return cls(front, float(said["base"]), float(said["whole"]), harm)
+        front = tuple(Ranked(tuple(map(int, o)), str(k), float(c), float(q)) for o, k, c, q in document["front"])
+        harm = tuple((int(order), float(value)) for order, value in document["harm"])
+        return cls(front, float(document["base"]), float(document["whole"]), harm)
 
 
 def partners_job(reference: Blob, variant: Blob, settings: tuple[Settings, Settings]) -> dict[int, int]:
@@ -142,31 +142,31 @@ def float_sets(
     costs: Costs,
 ) -> Sets:
     """The sets of units worth building. Raises Cancelled, ImageError, ModelError, WorkerError."""
-    looking = _Looking(context, reference, variant, images)
+    measuring = _Measuring(context, reference, variant, images)
     every = union(units)
-    base, whole = looking.qualities([frozenset(), every])
+    base, whole = measuring.qualities([frozenset(), every])
     if whole - base < MIN_GAIN:
         return Sets(base=base, whole=whole)
-    looking.total = 4 * len(units)
-    alone = dict(zip(units, looking.qualities(units), strict=True))
-    without = dict(zip(units, looking.qualities([every - unit for unit in units]), strict=True))
+    measuring.total = 4 * len(units)
+    alone = dict(zip(units, measuring.qualities(units), strict=True))
+    without = dict(zip(units, measuring.qualities([every - unit for unit in units]), strict=True))
     price = {unit: costs(unit) for unit in units}
     gains = {unit: value - base for unit, value in alone.items()}
     harms = {unit: whole - value for unit, value in without.items()}
     both = {unit: max(gains[unit], 0.0) + max(harms[unit], 0.0) for unit in units}
     kinds = stretches(units) | {"greedy": [s for gain in (gains, harms, both) for s in greedy(gain, price)]}
     named = {orders: kind for kind, sets in kinds.items() for orders in sets}
-    found = [Ranked(tuple(sorted(unit)), "layer", price[unit], alone[unit]) for unit in units]
-    for (orders, kind), quality in zip(named.items(), looking.qualities(list(named)), strict=True):
-        found.append(Ranked(tuple(sorted(orders)), kind, costs(orders), quality))
+    rows = [Ranked(tuple(sorted(unit)), "layer", price[unit], alone[unit]) for unit in units]
+    for (orders, kind), quality in zip(named.items(), measuring.qualities(list(named)), strict=True):
+        rows.append(Ranked(tuple(sorted(orders)), kind, costs(orders), quality))
     harm = tuple((min(unit), harms[unit]) for unit in units)
     front = pareto_front(
-        sorted(found, key=lambda row: len(row.orders)), lambda row: row.cost, lambda row: row.quality, base
+        sorted(rows, key=lambda row: len(row.orders)), lambda row: row.cost, lambda row: row.quality, base
     )
     return Sets(front, base, whole, harm)
 
 
-class _Looking:
+class _Measuring:
     """Measures sets of the reference's operators on the variant. total: how many it will be, as far as is known."""
 
     def __init__(
@@ -190,14 +190,14 @@ class _Looking:
 
     def qualities(self, sets: Sequence[Orders]) -> list[float]:
         """One a set, in their order."""
-        found: list[float] = []
+        qualities: list[float] = []
         for start in range(0, len(sets), BATCH):
             self._context.check_cancelled()
             some = [self._in_variant(orders) for orders in sets[start : start + BATCH]]
-            found += [_quality(tally) for tally in self._measure(some, self._images)]
+            qualities += [_quality(tally) for tally in self._measure(some, self._images)]
             self.done += len(some)
             self._context.progress.advance(self.done, max(self.total, self.done))
-        return found
+        return qualities
 
     def _in_variant(self, orders: Orders) -> Orders:
         """With the conversions that a rebuilt file would not have."""

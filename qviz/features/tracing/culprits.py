@@ -42,12 +42,12 @@ MAX_BISECTIONS = 20
 def full(score: Callable[[int], float], changes_nothing: Callable[[int], bool], last: int, seconds: float) -> Scores:
     """Every cut. A step that makes just what would enter behind it has the score of the next cut."""
     end = time.monotonic() + seconds
-    found = {last: score(last)}
+    scores = {last: score(last)}
     for cut in range(last - 1, -1, -1):
         if time.monotonic() > end:
-            return bisected(score, {**found, 0: score(0)})
-        found[cut] = found[cut + 1] if changes_nothing(cut) else score(cut)
-    return found
+            return bisected(score, {**scores, 0: score(0)})
+        scores[cut] = scores[cut + 1] if changes_nothing(cut) else score(cut)
+    return scores
 
 
 def quick_scores(score: Callable[[int], float], last: int) -> Scores:
@@ -55,22 +55,22 @@ def quick_scores(score: Callable[[int], float], last: int) -> Scores:
     return bisected(score, {0: score(0), last: score(last)})
 
 
-def bisected(score: Callable[[int], float], found: Scores) -> Scores:
-    """`found` and what it takes to follow its largest rise down to one step."""
-    tried = dict(found)
+def bisected(score: Callable[[int], float], start: Scores) -> Scores:
+    """The known scores, and those that it takes to follow the largest rise down to one step."""
+    scores = dict(start)
     for _ in range(MAX_BISECTIONS):
-        parts = list(pairwise(sorted(tried)))
-        first, end = max(parts, key=lambda part: tried[part[1]] - tried[part[0]], default=(0, 0))
+        parts = list(pairwise(sorted(scores)))
+        first, end = max(parts, key=lambda part: scores[part[1]] - scores[part[0]], default=(0, 0))
         if end - first <= 1:
             break
         middle = (first + end) // 2
-        tried[middle] = score(middle)
-    return tried
+        scores[middle] = score(middle)
+    return scores
 
 
-def gains(found: Scores) -> dict[int, float]:
-    """cut -> score behind its step minus score before it, where both were tried."""
-    return {cut: found[cut + 1] - found[cut] for cut in found if cut + 1 in found}
+def gains(scores: Scores) -> dict[int, float]:
+    """cut -> score behind its step minus score before it, where both were scores."""
+    return {cut: scores[cut + 1] - scores[cut] for cut in scores if cut + 1 in scores}
 
 
 MAX_CLIPPED = 0.01

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 MIN_IMAGES = 10
 """Images that training needs, those held out included."""
-HELD_OUT = 5
-"""One image in five is held out."""
+HOLDOUT_EVERY = 5
+"""One image in five is held out of the training."""
 RESAMPLES = 1000
 SECONDS_PER_JOB = 2.0
 """Of training, between two progress reports; the first comes after one step."""
@@ -158,7 +158,7 @@ def qat(
     """
     source, row = source_of(model), recipe_of(recipe)
     plan = plan_for(source.graph, row, STEPS if steps is None else steps)
-    used, held_out = split(images)
+    used, holdout = split(images)
     calibration = None
     if row.needs_calibration:
         context.progress.step("Measuring ranges")
@@ -167,7 +167,7 @@ def qat(
         path = checkpoint or Path(folder) / "checkpoint.npz"
         result = train(context, source, used, plan, calibration, path, finish_early)
     context.progress.step("Measuring the gain on held-out images")
-    return replace(result, gain=gain_of(context, model, result, held_out))
+    return replace(result, gain=gain_of(context, model, result, holdout))
 
 
 def split(images: Sequence[EncodedImage]) -> tuple[list[EncodedImage], list[EncodedImage]]:
@@ -178,10 +178,10 @@ def split(images: Sequence[EncodedImage]) -> tuple[list[EncodedImage], list[Enco
     different = sorted({image.digest: image for image in images}.values(), key=lambda image: image.digest)
     if len(different) < MIN_IMAGES:
         raise QuantizeError(
-            f"Training needs at least {MIN_IMAGES} different images, one in {HELD_OUT} of which is held out to measure"
-            f" the gain; {len(different)} were given. 100 or more that look like those in use are better."
+            f"Training needs at least {MIN_IMAGES} different images, one in {HOLDOUT_EVERY} of which is held out"
+            f" to measure the gain; {len(different)} were given. 100 or more that look like those in use are better."
         )
-    return [image for i, image in enumerate(different) if i % HELD_OUT], different[::HELD_OUT]
+    return [image for i, image in enumerate(different) if i % HOLDOUT_EVERY], different[::HOLDOUT_EVERY]
 
 
 def train(

@@ -25,7 +25,7 @@ from qviz.features.building import panel as build
 from qviz.features.building import panel_choice as calibration_images
 from qviz.features.building.panel import NewVariant
 from qviz.features.detection.models import LoadedModel
-from qviz.features.training import HELD_OUT, MIN_IMAGES, QatResult, qat
+from qviz.features.training import HOLDOUT_EVERY, MIN_IMAGES, QatResult, qat
 from qviz.features.training.plan import STEPS, plan_for
 from qviz.features.training.plot import figure
 from qviz.features.training.text import verdict
@@ -128,8 +128,8 @@ def _draw_form(here: Page, reference: LoadedModel) -> None:
     _, images = calibration_images.choose(here, st.container(), "train", "Training images")
     if images:
         build.note(
-            f"{formatting.plural(len(images), 'image')}, one in {HELD_OUT} held out to measure the gain. Hundreds that"
-            " look like those in use are better. Evaluate the result on images that it was not trained on."
+            f"{formatting.plural(len(images), 'image')}, one in {HOLDOUT_EVERY} held out to measure the gain. Hundreds"
+            " that look like those in use are better. Evaluate the result on images that it was not trained on."
         )
     problem = refusal(reference, recipe, steps) or _too_few(images) or build.full(here.workspace)
     if problem:

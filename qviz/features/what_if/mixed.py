@@ -1,8 +1,8 @@
 """One variant with some of its operators in float, without rebuilding it, and what its detections become.
 
 in float    FP32's own operator (with FP32's weights) runs on the variant's values as real numbers: the output of
-            another operator in float, or the variant's own tensor dequantized. What is read by operators that stay as they are
-            is quantized with the variant's parameters of that tensor; so are integer outputs of the file.
+            another operator in float, or the variant's own tensor dequantized. What is read by operators that stay as
+            they are is quantized with the variant's parameters of that tensor; so are integer outputs of the file.
 conversion  QUANTIZE and DEQUANTIZE compute nothing. In the set, or between two operators of it, they hand on what they
             read: an input's QUANTIZE in the set lets the pixels pass unclipped and unrounded to readers in the set.
 stays       an operator without a partner in FP32, or whose inputs FP32 computes differently, runs as in the variant

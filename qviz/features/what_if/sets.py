@@ -47,18 +47,18 @@ def blocks(graph: Graph) -> list[Orders]:
 
 def _narrow(graph: Graph) -> list[int]:
     """Orders before which exactly one tensor is handed on, inputs of the graph and constants left out."""
-    made = {tensor: op.order for op in graph.ops for tensor in op.outputs}
-    last = {tensor: op.order for op in graph.ops for tensor in op.inputs if tensor in made}
-    last |= dict.fromkeys((tensor for tensor in graph.outputs if tensor in made), len(graph.ops))
+    producer = {tensor: op.order for op in graph.ops for tensor in op.outputs}
+    last = {tensor: op.order for op in graph.ops for tensor in op.inputs if tensor in producer}
+    last |= dict.fromkeys((tensor for tensor in graph.outputs if tensor in producer), len(graph.ops))
     change = [0] * (len(graph.ops) + 2)
     for tensor, end in last.items():
-        if any(not source.constant for source in graph.op_inputs(graph.ops[made[tensor]])):
-            change[made[tensor] + 1] += 1
+        if any(not source.constant for source in graph.op_inputs(graph.ops[producer[tensor]])):
+            change[producer[tensor] + 1] += 1
             change[end + 1] -= 1
-    held, points = 0, []
+    live, points = 0, []
     for order in range(len(graph.ops)):
-        held += change[order]
-        if order and held == 1:
+        live += change[order]
+        if order and live == 1:
             points.append(order)
     return points
 

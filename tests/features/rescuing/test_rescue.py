@@ -82,9 +82,9 @@ def test_just_the_ruined_layer_stays_float(
     progress = Recorded()
     found = run(Context(engine, progress=progress), reference, images, dataset)
     partial = progress.results
-    assert found.tried[0].search_loss == 1 and found.tried[0].candidate.kept_float == ()
+    assert found.tried[0].search_loss == 1 and found.tried[0].candidate.float_operators == ()
     assert found.chosen is not None and found.best is not None and found.within_budget
-    assert found.chosen.tried.candidate.kept_float == (PLANTED,)
+    assert found.chosen.tried.candidate.float_operators == (PLANTED,)
     assert found.chosen.tried.scheme == "mixed"
     low, value, high = found.chosen.loss.low, found.chosen.loss.value, found.chosen.loss.high
     assert low is not None and value is not None and high is not None and low <= value <= high
@@ -159,7 +159,7 @@ if __name__ == "__main__":
         folder / "small.tflite", calibration=photographs[:6], images=photographs[6:], min_agreement=0.85,
         recipes=["int8"], cache=folder / "cache", progress=Printed(),
     )
-    print("in float", *result.chosen.tried.candidate.kept_float, flush=True)
+    print("in float", *result.chosen.tried.candidate.float_operators, flush=True)
 """
 
 

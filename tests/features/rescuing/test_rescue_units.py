@@ -66,7 +66,7 @@ def test_commands(candidate: Candidate, expected: str) -> None:
     assert candidate.command("a.tflite", ["my photographs"], "b.tflite") == expected
 
 
-BEST = Tried(Candidate("int8", kept_float=(3,)), "layer", 1_000_000, "mixed", "d1", 0.3, 0.95, 0.004, within=True)
+BEST = Tried(Candidate("int8", float_operators=(3,)), "layer", 1_000_000, "mixed", "d1", 0.3, 0.95, 0.004, within=True)
 RESULT = Rescue(
     ReferenceFile("a.tflite", "d0", 4_000_000), Budget(AP, 0.005), "size", ImageCounts(20, 20), (BEST,), BEST
 )

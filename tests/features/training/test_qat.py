@@ -173,10 +173,10 @@ def test_a_damaged_checkpoint_is_refused(
 
 
 def test_images_are_held_out_by_their_content(pictures: list[EncodedImage]) -> None:
-    used, held_out = split([*pictures, *pictures])
-    assert (len(used), len(held_out)) == (9, 3)
-    assert not {image.digest for image in used} & {image.digest for image in held_out}
-    assert split(pictures[::-1]) == (used, held_out)
+    used, holdout = split([*pictures, *pictures])
+    assert (len(used), len(holdout)) == (9, 3)
+    assert not {image.digest for image in used} & {image.digest for image in holdout}
+    assert split(pictures[::-1]) == (used, holdout)
     with pytest.raises(QuantizeError, match="at least 10 different images"):
         split(pictures[:9] * 2)
 
