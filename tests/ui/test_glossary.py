@@ -14,11 +14,29 @@ from qviz.features.layer_error.metrics import TABLE_METRICS
 from qviz.ui import glossary
 
 METRICS = (
-    *compare.TABLE_TERMS.values(), "Δ conf.", "IoU", "Δ IoU", "agreement", *(m.label for m in ACCURACY), "loss",
-    "interval", "significant", "threshold", "F1", "F1 unmoved", "recovered %", "dAP",
-    *(m.label for m in TABLE_METRICS), *tradeoff.NUMBER, "clean", "mPC", "rPC", "interaction", "half gone at",
+    *compare.TABLE_TERMS.values(),
+    "Δ conf.",
+    "IoU",
+    "Δ IoU",
+    "agreement",
+    *(m.label for m in ACCURACY),
+    "loss",
+    "interval",
+    "significant",
+    "threshold",
+    "F1",
+    "F1 unmoved",
+    "recovered %",
+    "dAP",
+    *(m.label for m in TABLE_METRICS),
+    *tradeoff.NUMBER,
+    "clean",
+    "mPC",
+    "rPC",
+    "interaction",
+    "half gone at",
     "out of range",
-)  # fmt: skip
+)
 WITHOUT_DIRECTION = {"interval", "significant", "threshold"}
 
 
