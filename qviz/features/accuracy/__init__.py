@@ -203,8 +203,9 @@ def evaluate(
 
     Example:
         >>> with qviz.open(FLOAT32, INT8, dataset=ANNOTATIONS, dataset_images=IMAGES) as session:
-        ...     session.evaluate().losses[0].ap.value > 0
-        True
+        ...     evaluation = session.evaluate()
+        >>> round(evaluation.models[0].ap, 3)
+        0.383
     """
     if not dataset.categories and not reference_as_truth:
         raise DatasetError(
