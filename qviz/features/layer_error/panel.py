@@ -155,7 +155,7 @@ def results_of(
 
 
 def images_of(here: Page) -> list[EncodedImage]:
-    """The image in view, where there is one, and others spread over those that are loaded."""
+    """The image in view, if there is one, and a few others spread over the loaded images."""
     current = here.workspace.image_named(here.view.image)
     others = [
         image for image in spread(here.workspace.images, IMAGES) if current is None or image.digest != current.digest

@@ -69,7 +69,7 @@ def bisected(score: Callable[[int], float], start: Scores) -> Scores:
 
 
 def gains(scores: Scores) -> dict[int, float]:
-    """cut -> score behind its step minus score before it, where both were scores."""
+    """cut -> score behind its step minus score before it, where both are known."""
     return {cut: scores[cut + 1] - scores[cut] for cut in scores if cut + 1 in scores}
 
 
