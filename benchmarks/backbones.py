@@ -56,8 +56,8 @@ def network(name: str, values: np.ndarray) -> Any:
 
 
 def _head(tf: Any, levels: Any, width: int, activation: str) -> Any:
-    found = [tf.keras.layers.Conv2D(width, 1, activation=activation)(level) for level in levels]
-    return tf.keras.layers.Concatenate(1)([tf.keras.layers.Reshape((-1, width))(level) for level in found])
+    outputs = [tf.keras.layers.Conv2D(width, 1, activation=activation)(level) for level in levels]
+    return tf.keras.layers.Concatenate(1)([tf.keras.layers.Reshape((-1, width))(level) for level in outputs])
 
 
 def floats(name: str, values: np.ndarray, path: Path) -> None:
@@ -68,11 +68,11 @@ def floats(name: str, values: np.ndarray, path: Path) -> None:
     path.write_bytes(made.convert())
 
 
-def show(name: str, found: LayerErrors, shares: tuple[int, int]) -> None:
-    local = [row.local_sqnr_db for row in found.layers if row.local_sqnr_db is not None]
-    ends = [row.cumulative_sqnr_db for row in found.layers if row.cumulative_sqnr_db is not None]
+def show(name: str, result: LayerErrors, shares: tuple[int, int]) -> None:
+    local = [row.local_sqnr_db for row in result.layers if row.local_sqnr_db is not None]
+    ends = [row.cumulative_sqnr_db for row in result.layers if row.cumulative_sqnr_db is not None]
     print(
-        f"{name:<12} {shares[0] / 1e6:6.1f} -> {shares[1] / 1e6:5.1f} MB, {len(found.layers):>3} layers;"
+        f"{name:<12} {shares[0] / 1e6:6.1f} -> {shares[1] / 1e6:5.1f} MB, {len(result.layers):>3} layers;"
         f" SQNR alone: median {median(local):.1f} dB, worst {min(local):.1f} dB; gathered: a quarter of the way"
         f" {ends[len(ends) // 4]:.1f} dB, half {ends[len(ends) // 2]:.1f} dB, last {ends[-1]:.1f} dB"
     )

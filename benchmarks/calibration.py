@@ -48,8 +48,8 @@ def loaded_source(engine: LocalEngine) -> Source:
 def timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
     """Seconds, processor seconds, and what came of it."""
     start, before = time.perf_counter(), processor()
-    found = call()
-    return time.perf_counter() - start, processor() - before, found
+    calibration = call()
+    return time.perf_counter() - start, processor() - before, calibration
 
 
 def ours(images: Sequence[EncodedImage]) -> Calibration:
@@ -63,17 +63,18 @@ def ours(images: Sequence[EncodedImage]) -> Calibration:
             f"ours, ranges of {len(images)} images on {engine.workers} workers: first {first:6.2f} s (goal {GOAL:g}),"
             f" then {median(warm):.2f} s, processor {median(busy for _, busy, _ in runs[1:]):.2f} s"
         )
-        found: Calibration = runs[0][2]
+        calibration: Calibration = runs[0][2]
         built = [
-            timed(lambda o=options, r=recipe: _built(makers, source, r, o, found)) for recipe, options in RECIPES * 2
+            timed(lambda o=options, r=recipe: _built(makers, source, r, o, calibration))
+            for recipe, options in RECIPES * 2
         ]
         for (recipe, options), (seconds, busy, inside) in zip(RECIPES * 2, built, strict=True):
-            said = "operators 0-1 in float" if options.keeps_float else options.algorithm
+            changed = "operators 0-1 in float" if options.keeps_float else options.algorithm
             print(
-                f"  a further recipe: {recipe:<8}{said:<24}{seconds:6.2f} s (goal {GOAL_EACH:g}; building alone"
+                f"  a further recipe: {recipe:<8}{changed:<24}{seconds:6.2f} s (goal {GOAL_EACH:g}; building alone"
                 f" {inside:.2f} s), processor {busy:.2f} s"
             )
-    return found
+    return calibration
 
 
 def _built(makers: LocalEngine, source: Source, recipe: str, options: Options, ranges: Calibration) -> float:
@@ -98,17 +99,17 @@ def peer(images: Sequence[EncodedImage], source: Source) -> dict[str, tuple[floa
         return made.get_model_qsvs()
 
     with quiet():
-        seconds, busy, found = timed(measure)
+        seconds, busy, calibration = timed(measure)
         building, _, _ = timed(
             lambda: quantizer.Quantizer(source.float_data, recipe.static_wi8_ai8()).quantize(
-                found, enable_progress_report=False
+                calibration, enable_progress_report=False
             )
         )
     print(
         f"litert-quantizer, ranges of {len(images)} images: {seconds:6.2f} s, processor {busy:.2f} s;"
         f" building {building:.2f} s"
     )
-    return {key: (float(ends["min"].min()), float(ends["max"].max())) for key, ends in found.items()}
+    return {key: (float(ends["min"].min()), float(ends["max"].max())) for key, ends in calibration.items()}
 
 
 def converter(images: Sequence[EncodedImage], source: Source) -> None:

@@ -91,12 +91,12 @@ def server(script: str) -> Iterator[str]:
 
 
 def drops(page: Page, painted: str) -> list[float]:
-    taken = []
+    durations = []
     for number in range(RUNS + 2):
         text = base64.b64encode(photo(number)).decode()
-        taken.append(page.evaluate(DROP % painted, [f"drop-{number}.jpg", text]))
+        durations.append(page.evaluate(DROP % painted, [f"drop-{number}.jpg", text]))
         page.wait_for_timeout(900)
-    return taken[2:]  # warm
+    return durations[2:]  # warm
 
 
 def measured(browser: Any, script: str, path: str, painted: str, ready: str) -> list[float]:
@@ -105,9 +105,9 @@ def measured(browser: Any, script: str, path: str, painted: str, ready: str) -> 
         page.goto(address + path)
         page.locator(ready).first.wait_for(timeout=60_000)
         page.wait_for_timeout(12_000)  # until the sample has been run: the drop is measured, not the queue
-        taken = drops(page, painted)
+        durations = drops(page, painted)
         page.close()
-    return taken
+    return durations
 
 
 def limit() -> list[float]:
@@ -117,7 +117,7 @@ def limit() -> list[float]:
         model = Interpreter(str(ROOT / "sample_data" / "models" / f"ssdlite_mobilenet_v2_{name}.tflite"), num_threads=1)
         model.allocate_tensors()
         models.append(model)
-    taken = []
+    durations = []
     for number in range(RUNS + 2):
         data = np.frombuffer(photo(number), np.uint8)
         start = time.perf_counter()
@@ -126,8 +126,8 @@ def limit() -> list[float]:
         for model in models:
             model.set_tensor(model.get_input_details()[0]["index"], values)
             model.invoke()
-        taken.append((time.perf_counter() - start) * 1e3)
-    return taken[2:]
+        durations.append((time.perf_counter() - start) * 1e3)
+    return durations[2:]
 
 
 def main() -> None:

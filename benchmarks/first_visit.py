@@ -24,12 +24,12 @@ def visit(browser: Any, address: str, *selectors: str) -> list[float]:
     page = context.new_page()
     start = time.perf_counter()
     page.goto(address, wait_until="commit")
-    taken = []
+    durations = []
     for selector in selectors:
         page.locator(selector).first.wait_for(timeout=60_000)
-        taken.append((time.perf_counter() - start) * 1e3)
+        durations.append((time.perf_counter() - start) * 1e3)
     context.close()
-    return taken
+    return durations
 
 
 def main() -> None:

@@ -62,13 +62,13 @@ def built(reference: LoadedModel, ranges: Calibration, symmetric: bool, grain: s
 def datasets() -> list[tuple[Dataset, list[Path]]]:
     """What is judged, and what calibrates."""
     scenes = SAMPLE / "scenes"
-    found = [(read_coco(scenes / "annotations.json", scenes), [SAMPLE / "calibration"])]
+    rows = [(read_coco(scenes / "annotations.json", scenes), [SAMPLE / "calibration"])]
     if COCO:
         folder = Path(COCO)
         train = read_coco(folder / "instances_train2017.json", folder / "images")
         paths = [image.path for image in train.images if image.path is not None]
-        found.append((read_coco(folder / "instances_val2017.json", folder / "images"), paths))
-    return found
+        rows.append((read_coco(folder / "instances_val2017.json", folder / "images"), paths))
+    return rows
 
 
 def show(engine: LocalEngine, models: Sequence[LoadedModel], data: Dataset) -> None:

@@ -22,7 +22,7 @@ from qviz.features.accuracy.truth import category_ids
 from qviz.structures import Category, Dataset, DatasetImage, Detections
 
 CLASSES = 80
-SEEN = 100
+DETECTIONS_PER_IMAGE = 100
 
 
 def synthetic(images: int, seed: int = 0) -> tuple[Dataset, dict[int, Detections], dict[int, Detections]]:
@@ -32,18 +32,18 @@ def synthetic(images: int, seed: int = 0) -> tuple[Dataset, dict[int, Detections
     share /= share.sum()
     rows, first, second = [], {}, {}
     for number in range(1, images + 1):
-        count = min(int(rng.poisson(7)), SEEN)
+        count = min(int(rng.poisson(7)), DETECTIONS_PER_IMAGE)
         corners, sizes = rng.uniform(0, 500, (count, 2)), rng.uniform(10, 200, (count, 2))
         boxes, ids = np.concatenate([corners, corners + sizes], axis=1), rng.choice(CLASSES, count, p=share)
         areas = sizes.prod(axis=1)
         rows.append(DatasetImage(number, "x", None, b"", boxes, ids + 1, np.zeros(count, bool), areas))
-        for found, noise in ((first, 8.0), (second, 10.0)):
-            false = rng.uniform(0, 400, (SEEN - count, 4))
+        for detections, noise in ((first, 8.0), (second, 10.0)):
+            false = rng.uniform(0, 400, (DETECTIONS_PER_IMAGE - count, 4))
             false[:, 2:] += false[:, :2]
-            found[number] = Detections.of(
+            detections[number] = Detections.of(
                 np.concatenate([boxes + rng.normal(0, noise, boxes.shape), false]),
-                np.concatenate([rng.beta(3, 2, count), rng.beta(1, 6, SEEN - count)]),
-                np.concatenate([ids, rng.choice(CLASSES, SEEN - count, p=share)]),
+                np.concatenate([rng.beta(3, 2, count), rng.beta(1, 6, DETECTIONS_PER_IMAGE - count)]),
+                np.concatenate([ids, rng.choice(CLASSES, DETECTIONS_PER_IMAGE - count, p=share)]),
             )
     categories = tuple(Category(k + 1, f"class {k}") for k in range(CLASSES))
     return Dataset("synthetic", tuple(rows), categories), first, second
@@ -78,12 +78,12 @@ def as_coco(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def pycocotools(dataset: Dataset, found: dict[int, Detections]) -> tuple[Any, Any, np.ndarray]:
+def pycocotools(dataset: Dataset, detections: dict[int, Detections]) -> tuple[Any, Any, np.ndarray]:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     content = as_coco(dataset)
-    rows = result_rows(found, {k: k + 1 for k in range(CLASSES)})
+    rows = result_rows(detections, {k: k + 1 for k in range(CLASSES)})
     with contextlib.redirect_stdout(io.StringIO()):
         truths = COCO()
         truths.dataset = content
@@ -118,13 +118,13 @@ def main() -> None:
         print(f"faster-coco-eval AP {ap:.6f}")
     except ImportError:
         print("faster-coco-eval is not installed: pip install faster-coco-eval")
-    mine, _ = timed("ours: AP and its match tables, one model", lambda: average_precision("a", dataset, first, classes))
+    ours, _ = timed("ours: AP and its match tables, one model", lambda: average_precision("a", dataset, first, classes))
     other = average_precision("b", dataset, second, classes)
     loss, spent = timed(
         "ours: 1,000 resamples of both models",
-        lambda: Bootstrap(mine.tables).loss(mine.figures, other.figures, other.tables),
+        lambda: Bootstrap(ours.tables).loss(ours.figures, other.figures, other.tables),
     )
-    whole = mean_ap(mine.tables.class_ap(np.ones((1, images))))[0]
+    whole = mean_ap(ours.tables.class_ap(np.ones((1, images))))[0]
     print(f"AP: pycocotools {peer.stats[0]:.12f}, ours re-accumulated {whole:.12f}")
     print(f"loss {loss.ap.value:.4f} [{loss.ap.low:.4f}, {loss.ap.high:.4f}], {len(draws(images))} resamples")
     print(f"resamples / pycocotools {spent / seconds:.2f}   goal 2")

@@ -58,15 +58,15 @@ def moves(browser: Any) -> list[float]:
         page.goto(address + "/robustness?variant=int8&image=dog_shepherd.jpg")
         page.locator('.qviz-viewer[data-painted="true"]').first.wait_for(timeout=60_000)
         page.wait_for_timeout(15_000)  # until the sample has been run
-        taken = []
+        durations = []
         for _ in range(RUNS + 2):
             page.locator(SLIDER).first.focus()
             page.evaluate(WATCH)
             page.keyboard.press("ArrowLeft")
-            taken.append(page.evaluate("() => window.taken"))
+            durations.append(page.evaluate("() => window.taken"))
             page.wait_for_timeout(900)
         page.close()
-    return taken[2:]
+    return durations[2:]
 
 
 def rates() -> None:

@@ -44,7 +44,7 @@ OWN_MODEL = 5
 
 
 @dataclass
-class Seen:
+class Visit:
     """seconds: of each drop. boxes: file -> pane -> boxes as they were shown. strangers: files of other visitors."""
 
     seconds: list[float] = field(default_factory=list)
@@ -72,19 +72,19 @@ def name_of(visitor: int, number: int) -> str:
     return f"load-{visitor}-{number}.jpg"
 
 
-def drop(session: Session, visitor: int, number: int, seen: Seen) -> None:
+def drop(session: Session, visitor: int, number: int, result: Visit) -> None:
     name = name_of(visitor, number)
-    seen.seconds.append(session.drop(name, photo(visitor, number)))
+    result.seconds.append(session.drop(name, photo(visitor, number)))
     data = next(data for data in session.shown if data["image"]["name"] == name)
     panes = [data["reference"], *data["variants"]]
-    seen.boxes[name] = {pane["name"]: pane["boxes"] for pane in panes}
-    named = {int(found) for message in session.raw for found in NAMED.findall(message)}
-    seen.strangers |= {f"{visitor} was shown files of {other}" for other in named - {visitor}}
+    result.boxes[name] = {pane["name"]: pane["boxes"] for pane in panes}
+    named = {int(results) for message in session.raw for results in NAMED.findall(message)}
+    result.strangers |= {f"{visitor} was shown files of {other}" for other in named - {visitor}}
 
 
-def visit(port: int, visitor: int, drops: int, gate: threading.Barrier | None, pause: tuple[float, float]) -> Seen:
+def visit(port: int, visitor: int, drops: int, gate: threading.Barrier | None, pause: tuple[float, float]) -> Visit:
     """One visitor from first to last."""
-    seen, draw = Seen(), np.random.default_rng(visitor)
+    result, draw = Visit(), np.random.default_rng(visitor)
     session = Session(port)
     try:
         session.open()
@@ -94,13 +94,13 @@ def visit(port: int, visitor: int, drops: int, gate: threading.Barrier | None, p
             gate.wait(timeout=240)
         for number in range(drops):
             time.sleep(draw.uniform(*pause))
-            drop(session, visitor, number, seen)
+            drop(session, visitor, number, result)
     finally:
         session.close()
-    return seen
+    return result
 
 
-def crowd(port: int, visitors: range, drops: int, pause: tuple[float, float], together: int) -> dict[int, Seen]:
+def crowd(port: int, visitors: range, drops: int, pause: tuple[float, float], together: int) -> dict[int, Visit]:
     """All of them, so many at a time; where all come at once they begin to drop when the last one is in."""
     gate = threading.Barrier(together) if together == len(visitors) else None
     with ThreadPoolExecutor(together) as threads:
@@ -108,11 +108,11 @@ def crowd(port: int, visitors: range, drops: int, pause: tuple[float, float], to
         return {visitor: job.result() for visitor, job in jobs.items()}
 
 
-def wrong(found: dict[int, Seen]) -> list[str]:
+def wrong(results: dict[int, Visit]) -> list[str]:
     """Overlays whose boxes are not those of that photo, computed anew."""
-    files = {pane: _file(pane) for seen in found.values() for boxes in seen.boxes.values() for pane in boxes}
+    files = {pane: _file(pane) for result in results.values() for boxes in result.boxes.values() for pane in boxes}
     names = sorted(set(files.values()))
-    shown = [(visitor, name) for visitor, seen in found.items() for name in seen.boxes]
+    shown = [(visitor, name) for visitor, result in results.items() for name in result.boxes]
     images = [EncodedImage(name, photo(visitor, int(name.split("-")[2].split(".")[0]))) for visitor, name in shown]
     with LocalEngine(2) as engine:
         loaded = qviz.open(*(sample_model(name) for name in names), engine=engine, cache=False).models
@@ -123,8 +123,8 @@ def wrong(found: dict[int, Seen]) -> list[str]:
             name: viewer_boxes(expected.inferences[model.digest, image.digest].detections)
             for name, model in zip(names, loaded, strict=True)
         }
-        seen = found[visitor].boxes[photo_name]
-        complaints += [f"{photo_name}: boxes of {pane} differ" for pane in seen if seen[pane] != right[files[pane]]]
+        result = results[visitor].boxes[photo_name]
+        complaints += [f"{photo_name}: boxes of {pane} differ" for pane in result if result[pane] != right[files[pane]]]
     return complaints
 
 
@@ -135,13 +135,13 @@ def _file(pane: str) -> str:
 
 def megabytes(port: int) -> tuple[float, float]:
     """Resident memory of the server's process, and of its workers together."""
-    mine = psutil.Process().children(recursive=False)
-    (process,) = [child for child in mine if str(port) in child.cmdline()]
+    children = psutil.Process().children(recursive=False)
+    (process,) = [child for child in children if str(port) in child.cmdline()]
     workers = sum(child.memory_info().rss for child in process.children(recursive=True))
     return process.memory_info().rss / 2**20, workers / 2**20
 
 
-def told(name: str, seconds: list[float]) -> float:
+def report(name: str, seconds: list[float]) -> float:
     p50, p95 = np.percentile(seconds, [50, 95])
     print(
         f"{name:<34} p50 {p50:5.2f} s   p95 {p95:5.2f} s   max {max(seconds):5.2f} s   (n={len(seconds)})", flush=True
@@ -153,18 +153,18 @@ def measure(port: int) -> list[str]:
     visit(port, 10_000, 3, None, (0.5, 1.0))  # starts the workers and runs the sample
     time.sleep(10)
     alone = visit(port, 10_001, ALONE, None, (1.0, 1.0))
-    first = told("alone", alone.seconds)
+    first = report("alone", alone.seconds)
     many = crowd(port, range(AT_ONCE), DROPS, THINKING, AT_ONCE)
-    last = told(f"{AT_ONCE} at once", [second for seen in many.values() for second in seen.seconds])
+    last = report(f"{AT_ONCE} at once", [second for result in many.values() for second in result.seconds])
     print(f"p95 at once is {last / first:.1f} times that alone (goal: 3)")
-    found = dict(many)
+    results = dict(many)
     for start in range(1_000, 1_000 + MORE, 25):
         print("memory: server {:.0f} MB, workers {:.0f} MB".format(*megabytes(port)), flush=True)
-        found |= crowd(port, range(start, start + 25), 1, (0.0, 0.5), 10)
+        results |= crowd(port, range(start, start + 25), 1, (0.0, 0.5), 10)
     print("memory: server {:.0f} MB, workers {:.0f} MB".format(*megabytes(port)), flush=True)
-    strangers = sorted({complaint for seen in found.values() for complaint in seen.strangers})
-    mixed = strangers + wrong(found)
-    print(f"{sum(len(seen.boxes) for seen in found.values())} overlays checked, {len(mixed)} mixed or wrong")
+    strangers = sorted({complaint for result in results.values() for complaint in result.strangers})
+    mixed = strangers + wrong(results)
+    print(f"{sum(len(result.boxes) for result in results.values())} overlays checked, {len(mixed)} mixed or wrong")
     return mixed
 
 

@@ -29,20 +29,20 @@ COUNTS = (200, 2000)
 
 def dataset(folder: Path, images: int) -> Path:
     """A COCO file and its images: the scenes over and over, one corner of each copy changed."""
-    said = json.loads((SAMPLE / "scenes" / "annotations.json").read_text())
+    scenes = json.loads((SAMPLE / "scenes" / "annotations.json").read_text())
     by_image: dict[int, list[dict[str, object]]] = {}
-    for row in said["annotations"]:
+    for row in scenes["annotations"]:
         by_image.setdefault(row["image_id"], []).append(row)
     rows, truths = [], []
     for number in range(images):
-        scene = said["images"][number % len(said["images"])]
+        scene = scenes["images"][number % len(scenes["images"])]
         name = f"{number:05}.jpg"
         (folder / name).write_bytes(_copy(SAMPLE / "scenes" / scene["file_name"], number))
         rows.append({**scene, "id": number + 1, "file_name": name})
         for row in by_image.get(scene["id"], []):
             truths.append({**row, "id": len(truths) + 1, "image_id": number + 1})
     path = folder / "annotations.json"
-    path.write_text(json.dumps({**said, "images": rows, "annotations": truths}))
+    path.write_text(json.dumps({**scenes, "images": rows, "annotations": truths}))
     return path
 
 
@@ -55,7 +55,7 @@ def _copy(path: Path, number: int) -> bytes:
     return buffer.getvalue()
 
 
-def most(images: int) -> tuple[float, float]:
+def peak(images: int) -> tuple[float, float]:
     """(MB at the most, images a second) of one evaluation, in this process."""
     high = 0.0
 
@@ -74,15 +74,15 @@ def most(images: int) -> tuple[float, float]:
 
 def main() -> None:
     counts = [int(text) for text in sys.argv[2:]] or list(COUNTS)
-    seen = []
+    peaks = []
     for count in counts:  # each in a process of its own: what one run leaves behind is not the next one's
-        code = f"from benchmarks.memory import most; print(*most({count}))"
+        code = f"from benchmarks.memory import peak; print(*peak({count}))"
         shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         high, rate = (float(text) for text in shown.split())
-        seen.append(high)
+        peaks.append(high)
         print(f"{count:>6} images: {high:7.0f} MB at the most, {rate:.1f} images/s")
-    if len(seen) > 1:
-        print(f"growth {seen[-1] / seen[0] - 1:+.1%}   goal +10 % or less")
+    if len(peaks) > 1:
+        print(f"growth {peaks[-1] / peaks[0] - 1:+.1%}   goal +10 % or less")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class Agreement:
 
     common: int
     only_ours: int
-    only_theirs: int
+    only_debugger: int
     rank: float
     difference: float
     apart: tuple[tuple[float, str, str, float, float], ...]
@@ -88,7 +88,7 @@ def input_values(images: Sequence[Path]) -> Values:
 def hushed() -> Iterator[None]:
     """The converter talks to both streams, from C++."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    kept = os.dup(1), os.dup(2)
+    copies = os.dup(1), os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         for stream in (1, 2):
@@ -97,9 +97,9 @@ def hushed() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        for stream, own in zip((1, 2), kept, strict=True):
+        for stream, own in zip((1, 2), copies, strict=True):
             os.dup2(own, stream)
-        for number in (*kept, nowhere):
+        for number in (*copies, nowhere):
             os.close(number)
 
 
@@ -129,20 +129,20 @@ def statistics(made: Any) -> dict[str, float]:
     }
 
 
-def compare(ours: LayerErrors, theirs: dict[str, float]) -> Agreement:
+def compare(ours: LayerErrors, debugger_mse: dict[str, float]) -> Agreement:
     own = {layer.tensor: layer for layer in ours.layers if layer.local_mse is not None}
-    common = [name for name in own if name in theirs]
+    common = [name for name in own if name in debugger_mse]
     first = np.array([own[name].local_mse for name in common], np.float64)
-    second = np.array([theirs[name] for name in common])
+    second = np.array([debugger_mse[name] for name in common])
     apart = np.abs(first / second - 1)
-    told = np.where(second > NOISE, apart, 0)
+    difference = np.where(second > NOISE, apart, 0)
     worst = tuple(
         (float(apart[i]), own[common[i]].op_kind, common[i], float(first[i]), float(second[i]))
-        for i in np.argsort(-told)[:8]
+        for i in np.argsort(-difference)[:8]
     )
     rank = float(spearmanr(first, second).statistic)
     return Agreement(
-        len(common), len(own) - len(common), len(theirs) - len(common), rank, float(np.median(apart)), worst
+        len(common), len(own) - len(common), len(debugger_mse) - len(common), rank, float(np.median(apart)), worst
     )
 
 
@@ -193,8 +193,8 @@ def _layers(engine: LocalEngine, models: Sequence[LoadedModel], images: Iterable
 def limit(variant: Path, values: np.ndarray, runs: int = 21) -> float:
     """Seconds of a bare pass of both files, one thread."""
     runners = [Runner(path.read_bytes(), 1, keep_all=False) for path in (float32(), variant)]
-    taken = [seconds(lambda: [runner.run([values]) for runner in runners])[0] for _ in range(runs + 2)]
-    return median(taken[2:])
+    durations = [seconds(lambda: [runner.run([values]) for runner in runners])[0] for _ in range(runs + 2)]
+    return median(durations[2:])
 
 
 def resident() -> float:
@@ -209,19 +209,19 @@ def resident() -> float:
 
 def memory(variant: Path, marks: Sequence[int] = (10, 50, 100, 200)) -> dict[int, float]:
     """Images done -> the most MB seen by then, from the fifth image on (by then the workers have both models)."""
-    seen, high = {}, 0.0
+    peaks, high = {}, 0.0
 
     def look(done: int, total: int) -> None:
         nonlocal high
         high = max(high, resident())
         if done in marks:
-            seen[done] = high
+            peaks[done] = high
 
     with LocalEngine(warm_up=importing("qviz.detector")) as engine:
         first, second = Session(float32(), variant, engine=engine, cache=False, **SETTINGS.given()).models
         images = (image for path in islice(cycle(photographs()), max(marks)) for image in load_images([path]))
         layers(Context(engine, progress=Advance(look)), first, second, images)
-    return seen
+    return peaks
 
 
 def _real(q: np.ndarray, scale: float, zero: int) -> np.ndarray:
@@ -240,34 +240,34 @@ SAME_FIGURES: dict[str, Callable[[np.ndarray, np.ndarray, float, int], float]] =
 """What qviz gives of each layer beside the debugger's own mean squared and largest error, as its users add it."""
 
 
-def asked_for(made: Any, images: Sequence[Path], names: Sequence[str]) -> float:
+def run_seconds(made: Any, images: Sequence[Path], names: Sequence[str]) -> float:
     """Seconds a run of these images where the debugger is asked for these figures too."""
     import tensorflow as tf
 
     metrics = {name: SAME_FIGURES[name] for name in names}
     options = tf.lite.experimental.QuantizationDebugOptions(layer_direct_compare_metrics=metrics)
-    asked = tf.lite.experimental.QuantizationDebugger(
+    debugger = tf.lite.experimental.QuantizationDebugger(
         quant_debug_model_content=made.quant_model, debug_dataset=input_values(images), debug_options=options
     )
-    return seconds(asked.run)[0]
+    return seconds(debugger.run)[0]
 
 
 def show(agreement: Agreement) -> None:
     print(
         f"local MSE: {agreement.common} common tensors (only qviz {agreement.only_ours}, only debugger"
-        f" {agreement.only_theirs}), rank correlation {agreement.rank:.4f} (goal .98), median difference"
+        f" {agreement.only_debugger}), rank correlation {agreement.rank:.4f} (goal .98), median difference"
         f" {agreement.difference:.3%} (goal 5%); the largest:"
     )
     for apart, kind, tensor, first, second in agreement.apart:
         print(f"  {apart:7.1%}  {kind:<18} qviz {first:.4g}  debugger {second:.4g}  {tensor[-60:]}")
 
 
-def show_speed(name: str, runs: Sequence[OwnRun], build: float, theirs: dict[str, float]) -> None:
+def show_speed(name: str, runs: Sequence[OwnRun], build: float, debugger_mse: dict[str, float]) -> None:
     """Against the debugger's seconds: to build, and to run with more or fewer figures."""
     own, image = min(run.whole for run in runs), min(run.warm for run in runs) / IMAGES
     busy = min(run.busy for run in runs) / IMAGES
     print(f"qviz, {name}: end to end {own:.2f} s; an image {image * 1e3:.0f} ms, processor {busy * 1e3:.0f} ms")
-    for figures, run in theirs.items():
+    for figures, run in debugger_mse.items():
         print(
             f"  against the debugger's {figures:<16} end to end {(build + run) / own:4.1f} times as fast (goal 5),"
             f" an image {run / IMAGES / image:4.1f} times (goal 3)"
@@ -283,10 +283,10 @@ def main() -> None:
         with hushed():
             imports, _ = seconds(lambda: __import__("tensorflow"))
             build, made = seconds(lambda: debugger(sorted((SAMPLE / "calibration").glob("*.jpg")), images))
-            theirs = {
+            debugger_mse = {
                 "own five figures": seconds(made.run)[0],
-                "and SQNR": asked_for(made, images, ["sqnr"]),
-                "the same figures": asked_for(made, images, list(SAME_FIGURES)),
+                "and SQNR": run_seconds(made, images, ["sqnr"]),
+                "the same figures": run_seconds(made, images, list(SAME_FIGURES)),
             }
             variant = int8_file(made, Path(folder))
         alone = [own_run(variant, images, 1) for _ in range(3)]
@@ -294,10 +294,10 @@ def main() -> None:
         bare = limit(variant, next(input_values(images)())[0])
     show(compare(alone[0].result, statistics(made)))
     print(f"debugger: build {build:.1f} s, importing TensorFlow {imports:.1f} s apart; one thread, it can do no other")
-    for figures, run in theirs.items():
+    for figures, run in debugger_mse.items():
         print(f"  {figures:<16} {run:.1f} s, an image {run / IMAGES * 1e3:.0f} ms")
-    show_speed("one worker", alone, build, theirs)
-    show_speed(f"{os.cpu_count()} workers", several, build, theirs)
+    show_speed("one worker", alone, build, debugger_mse)
+    show_speed(f"{os.cpu_count()} workers", several, build, debugger_mse)
     print(f"limit, bare passes of both models: {bare * 1e3:.0f} ms an image")
 
 

@@ -64,22 +64,24 @@ def started(context: Context, reference: LoadedModel, name: str) -> LoadedModel:
     return follow(load_model(context.engine, ModelSource(f"{name}.tflite", made)), reference)
 
 
-def show(name: str, on: Dataset, budget: Budget, before: Loss, found: Rescue, seconds: float, first: float) -> None:
-    assert found.chosen is not None
-    row = found.chosen.tried
-    kept = (
-        f"{len(row.candidate.kept_float)} of its operators in float" if row.candidate.kept_float else "nothing in float"
+def show(name: str, on: Dataset, budget: Budget, before: Loss, result: Rescue, seconds: float, first: float) -> None:
+    assert result.chosen is not None
+    row = result.chosen.tried
+    in_float = (
+        f"{len(row.candidate.float_operators)} of its operators in float"
+        if row.candidate.float_operators
+        else "nothing in float"
     )
-    print(f"\nfrom {name}, {on.name}: {found.images.search} images searched on, {found.images.report} reported on")
-    print(f"  budget {budget.text}; the start loses {_told(before)}")
+    print(f"\nfrom {name}, {on.name}: {result.images.search} images searched on, {result.images.report} reported on")
+    print(f"  budget {budget.text}; the start loses {_loss_text(before)}")
     made = row.candidate
-    print(f"  {made.recipe} ({made.algorithm}, {made.ranges}), {kept}: {_told(found.chosen.loss)}")
-    print(f"  {row.bytes / 1e6:.2f} MB of {found.reference.bytes / 1e6:.2f}; budget kept: {found.within_budget}")
-    print(f"  {len(found.tried)} candidates in {seconds:.0f} s; the first within the budget after {first:.0f} s")
+    print(f"  {made.recipe} ({made.algorithm}, {made.ranges}), {in_float}: {_loss_text(result.chosen.loss)}")
+    print(f"  {row.bytes / 1e6:.2f} MB of {result.reference.bytes / 1e6:.2f}; budget kept: {result.within_budget}")
+    print(f"  {len(result.tried)} candidates in {seconds:.0f} s; the first within the budget after {first:.0f} s")
     print(f"  {row.candidate.name}")
 
 
-def _told(loss: Loss) -> str:
+def _loss_text(loss: Loss) -> str:
     return f"{100 * (loss.value or 0):+.1f} [{100 * (loss.low or 0):+.1f}, {100 * (loss.high or 0):+.1f}] AP x100"
 
 

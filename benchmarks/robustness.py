@@ -67,8 +67,8 @@ def build(reference: LoadedModel, inputs: Inputs) -> bytes:
             made.update_quantization_recipe(".*", kind, algorithm_key=AlgorithmName.NO_QUANTIZE)
         ranges = calibrator.Calibrator(reference.model.data, qsv_update_func=qsv_utils.min_max_update)
         ranges.calibrate({"serving_default": inputs}, made._recipe_manager)
-        found = made.quantize(ranges.get_model_qsvs(), enable_progress_report=False)
-    return bytes(found.quantized_model)
+        result = made.quantize(ranges.get_model_qsvs(), enable_progress_report=False)
+    return bytes(result.quantized_model)
 
 
 def swept(engine: LocalEngine, folder: Path, files: dict[str, bytes], data: Dataset) -> Robustness:
@@ -97,12 +97,15 @@ def show(result: Robustness) -> None:
         print(f"{row.model:<34} {row.corruption:<14} {_line(row.value, row.low, row.high, row.significant)}")
 
 
-def show_alarm(found: OutOfRange) -> None:
-    print(f"\nalarm of {found.variant}: {len(found.alarms)} of {len(found.images)} images, typical {found.typical:.4f}")
-    for image in found.images[:3]:
+def show_alarm(result: OutOfRange) -> None:
+    print(
+        f"\nalarm of {result.variant}: {len(result.alarms)} of {len(result.images)} images,"
+        f" typical {result.typical:.4f}"
+    )
+    for image in result.images[:3]:
         layers = ", ".join(f"{layer.op_index} {layer.op_type}" for layer in image.layers[:3])
         print(f"  {image.image:<28} {image.score:.4f}, {image.layers_outside} layers outside: {layers}")
-    print(f"to add: {len(found.add)} images cover {found.add[-1].covered:.0%}" if found.add else "nothing to add")
+    print(f"to add: {len(result.add)} images cover {result.add[-1].covered:.0%}" if result.add else "nothing to add")
 
 
 def main() -> None:

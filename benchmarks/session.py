@@ -74,13 +74,13 @@ class Session:
                 (urls,) = message.file_urls_response.file_urls
                 break
         self._put(urls.upload_url, name, data)
-        told = BackMsg()
-        state = told.rerun_script.widget_states.widgets.add()
+        message = BackMsg()
+        state = message.rerun_script.widget_states.widgets.add()
         state.id = self.zone
         info = state.file_uploader_state_value.uploaded_file_info.add()
         info.file_id, info.name, info.size = urls.file_id, name, len(data)
         info.file_urls.CopyFrom(urls)
-        return told
+        return message
 
     def _rerun(self, message: BackMsg, until: str = "") -> None:
         """Run the page's script, and read on until it has finished (and has shown the image of that name)."""
@@ -88,12 +88,12 @@ class Session:
         self.raw, self.shown = [], []
         self._socket.send(message.SerializeToString())
         for answer in self._messages():
-            self._heed(answer)
+            self._handle(answer)
             there = not until or any(data["image"]["name"] == until for data in self.shown)
             if answer.WhichOneof("type") == "script_finished" and there and self.zone:
                 return
 
-    def _heed(self, message: ForwardMsg) -> None:
+    def _handle(self, message: ForwardMsg) -> None:
         kind = message.WhichOneof("type")
         if kind == "new_session":
             self.session_id = message.new_session.initialize.session_id or self.session_id
@@ -139,6 +139,6 @@ def _token(port: int) -> str:
     """What the server wants to see again with each upload."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     connection.request("GET", "/_stcore/health")
-    said = connection.getresponse().getheader("Set-Cookie") or ""
+    cookies = connection.getresponse().getheader("Set-Cookie") or ""
     connection.close()
-    return said.split(f"{XSRF}=", 1)[1].split(";", 1)[0] if XSRF in said else ""
+    return cookies.split(f"{XSRF}=", 1)[1].split(";", 1)[0] if XSRF in cookies else ""

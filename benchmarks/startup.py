@@ -27,12 +27,12 @@ for path in {MODELS!r}:
 
 
 def timed(command: list[str], runs: int = 7) -> list[float]:
-    taken = []
+    durations = []
     for _ in range(runs + 1):
         start = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
-        taken.append((time.perf_counter() - start) * 1e3)
-    return taken[1:]  # the first one reads the files from disk
+        durations.append((time.perf_counter() - start) * 1e3)
+    return durations[1:]  # the first one reads the files from disk
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
         line("qviz compare FLOAT32 INT8, one image", timed([*qviz, "compare", *MODELS, "--images", IMAGE]), goal=1500)
     )
     print(line("limit: bare Python, both models once", timed([sys.executable, "-c", BARE])))
-    seen = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", f"""
 import contextlib, io, sys
 from qviz.cli import main
@@ -52,7 +52,7 @@ with contextlib.redirect_stdout(io.StringIO()):
 print("tensorflow" in sys.modules)"""],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    print("tensorflow imported by qviz compare:", seen.stdout.strip())
+    print("tensorflow imported by qviz compare:", printed.stdout.strip())
 
 
 if __name__ == "__main__":

@@ -41,17 +41,19 @@ CORES = os.cpu_count() or 1
 def ours(engine: LocalEngine, models: Sequence[LoadedModel], scenes: Dataset, judged: bool = False) -> list[Any]:
     """The images' detections; `judged`: AP of each model."""
     reading = Reading()
-    found = detect_images(
+    detected = detect_images(
         Context(engine), models, reading.of(scenes.images), len(scenes.images), AP_SCORE, candidates=False
     )
-    assert len(found.images) == len(scenes.images)
+    assert len(detected.images) == len(scenes.images)
     if not judged:
-        return found.images
+        return detected.images
     result = []
     for model in models:
-        seen = {key: found.inferences[model.digest, digest].detections for key, digest in reading.digests.items()}
+        detections = {
+            key: detected.inferences[model.digest, digest].detections for key, digest in reading.digests.items()
+        }
         classes = category_ids(model.inspection.labels, scenes.categories)
-        result.append(average_precision(model.name, scenes, seen, classes).figures.ap)
+        result.append(average_precision(model.name, scenes, detections, classes).figures.ap)
     return result
 
 
@@ -147,14 +149,14 @@ def main() -> None:
         rates: dict[str, list[float]] = {name: [] for name in calls}
         for turn in range(ROUNDS + 1):
             for name, call in calls.items():
-                found = rate(call, len(scenes.images))
+                images_per_second = rate(call, len(scenes.images))
                 if turn:  # the first warms up
-                    rates[name].append(found)
+                    rates[name].append(images_per_second)
         figures = ours(engine, models, scenes, judged=True), tutorial(scenes, judged=True)
-    for name, found in rates.items():
-        print(f"{name:<36} median {median(found):6.1f} images/s  (min {min(found):.1f}, max {max(found):.1f})")
-    mine, bare, with_ap, _, peer = (median(found) for found in rates.values())
-    print(f"ours / limit {mine / bare:.2f}   goal 0.85;   with AP, ours / peer {with_ap / peer:.2f}   goal 1.7")
+    for name, series in rates.items():
+        print(f"{name:<36} median {median(series):6.1f} images/s  (min {min(series):.1f}, max {max(series):.1f})")
+    own_rate, bare, with_ap, _, peer = (median(series) for series in rates.values())
+    print(f"ours / limit {own_rate / bare:.2f}   goal 0.85;   with AP, ours / peer {with_ap / peer:.2f}   goal 1.7")
     print("AP, ours and the loop's:", "  ".join(f"{a:.4f} {b:.4f}" for a, b in zip(*figures, strict=True)))
 
 

@@ -22,9 +22,9 @@ def interpreter(name: str) -> Interpreter:
 
 def drawn(name: str, image: np.ndarray) -> np.ndarray:
     run = interpreter(name).get_signature_runner("serving_default")
-    found = run(input=(cv2.resize(image, (300, 300)).astype(np.float32) / 127.5 - 1)[None])
+    outputs = run(input=(cv2.resize(image, (300, 300)).astype(np.float32) / 127.5 - 1)[None])
     picture, (height, width) = image.copy(), image.shape[:2]
-    for box, score in zip(found["detection_boxes"][0], found["detection_scores"][0], strict=True):
+    for box, score in zip(outputs["detection_boxes"][0], outputs["detection_scores"][0], strict=True):
         if score >= 0.25:
             y1, x1, y2, x2 = (box * [height, width, height, width]).astype(int)
             cv2.rectangle(picture, (x1, y1), (x2, y2), (0, 255, 0), 2)

@@ -13,7 +13,7 @@ import time
 from benchmarks import load
 
 ROUNDS, VISITORS, DROPS, TOGETHER = 6, 60, 2, 10
-KEPT = 125.0
+WAIT_SECONDS = 125.0
 """Seconds after which Streamlit has let go of who has left."""
 
 
@@ -23,7 +23,7 @@ def measure(port: int) -> None:
         first = 1_000 + number * VISITORS
         load.crowd(port, range(first, first + VISITORS), DROPS, (0.0, 0.3), TOGETHER)
         with_them, _ = load.megabytes(port)
-        time.sleep(KEPT)
+        time.sleep(WAIT_SECONDS)
         load.visit(port, 20_000 + number, 1, None, (0.1, 0.1))  # at a first visit the past is let go
         time.sleep(3.0)
         server, workers = load.megabytes(port)

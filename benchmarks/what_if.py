@@ -137,11 +137,11 @@ def compare(engine: LocalEngine, folder: Path, name: str, scale: float, shift: f
     sets = sets_of(reference)
     chosen = [orders_in(variant, reference, operators) for operators in sets.values()]
     session = Session(reference, variant, images=SAMPLE / "images", engine=engine, cache=False)
-    found = session.what_if(sets=chosen)
-    print(f"\n{name}: agreement of the whole int8 file {found.base:.3f}, {found.images} images")
+    result = session.what_if(sets=chosen)
+    print(f"\n{name}: agreement of the whole int8 file {result.base:.3f}, {result.images} images")
     print(f"{'in float':<30} {'predicted':>9} {'measured':>9} {'difference':>10}   mean score delta")
     differences = []
-    for (label, operators), row in zip(sets.items(), found.sets, strict=True):
+    for (label, operators), row in zip(sets.items(), result.sets, strict=True):
         truth = measured(engine, builder, folder, operators)
         differences.append(abs(row.agreement - truth.agreement))
         print(_line(label, row, truth))

@@ -233,8 +233,8 @@ def _classes(records: list[_Record], labels: tuple[str, ...]) -> dict[str, int]:
         for text, label in zip(record.names, record.labels.tolist(), strict=True):
             name = _name(text, label, labels)
             if name not in ids:
-                taken = set(ids.values())
-                ids[name] = label if label > 0 and label not in taken else max(taken, default=0) + 1
+                used = set(ids.values())
+                ids[name] = label if label > 0 and label not in used else max(used, default=0) + 1
     return dict(sorted(ids.items(), key=lambda item: item[1]))
 
 

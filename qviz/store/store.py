@@ -160,11 +160,11 @@ class Store:
 
     def _delete_oldest(self) -> None:
         """Part of the transaction. Free pages inside the file are reused before the file grows."""
-        taken = self._pages("page_count") - self._pages("freelist_count")
-        if taken * self._pages("page_size") <= self.limit:
+        pages = self._pages("page_count") - self._pages("freelist_count")
+        if pages * self._pages("page_size") <= self.limit:
             return
         assert self._connection is not None
-        excess = taken * self._pages("page_size") - SHARE_LEFT * self.limit
+        excess = pages * self._pages("page_size") - SHARE_LEFT * self.limit
         oldest = []
         for row, size in self._connection.execute("SELECT rowid, length(value) FROM kept ORDER BY used, rowid"):
             if excess <= 0:
