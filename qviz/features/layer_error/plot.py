@@ -21,6 +21,7 @@ from qviz.chart_style import plain, variant_colour
 from qviz.features.layer_error import LayerErrors
 from qviz.features.layer_error.graph import BUS, ErrorGraph, GraphNode, Point
 from qviz.features.layer_error.metrics import CUMULATIVE, HOVER_METRICS, LOCAL, LayerError, Metric
+from qviz.features.layer_error.noise import NoiseBudget
 from qviz.features.layer_error.outliers import Outliers, outliers
 
 KINDS = {
@@ -55,9 +56,31 @@ class Row:
         return self.positions.get(order, order)
 
 
-def figure(result: LayerErrors) -> go.Figure:
-    """The layers of one variant along its network."""
+def figure(result: LayerErrors | NoiseBudget) -> go.Figure:
+    """The layers of one variant along its network; or the SQNR of other kernels along it."""
+    if isinstance(result, NoiseBudget):
+        return noise_chart(result)
     return layer_error_chart([Row(result.variant, result, outliers(result.layers), variant_colour(0))])
+
+
+def noise_chart(result: NoiseBudget) -> go.Figure:
+    """Cumulative SQNR of each set of kernels against the default ones; equal tensors have no point."""
+    chart = go.Figure()
+    for position, noise in enumerate(result.sets):
+        chart.add_trace(
+            go.Scatter(
+                x=[layer.order for layer in noise.layers],
+                y=[layer.kernel_sqnr_db for layer in noise.layers],
+                customdata=[plain(layer.op_kind) for layer in noise.layers],
+                mode="lines+markers",
+                name=f"{noise.kernels} kernels",
+                line={"color": variant_colour(position)},
+                hovertemplate="operator %{x}: %{customdata}<br>%{y:.1f} dB<extra></extra>",
+            )
+        )
+    chart.update_xaxes(title="operator, in the order of the file")
+    chart.update_yaxes(title="SQNR, dB (higher is better)", rangemode="tozero")
+    return chart.update_layout(height=360, margin={"l": 8, "r": 8, "t": 32, "b": 8})
 
 
 def layer_error_chart(rows: Sequence[Row], chosen: tuple[str, int] | None = None) -> go.Figure:
