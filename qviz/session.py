@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from qviz.features.training import QatResult
     from qviz.features.what_if import WhatIf
 
-PAGE_SCORE, AP_SCORE = 0.25, 0.001
-"""Confidence thresholds: where people look, and where AP is computed."""
+PAGE_SCORE, AP_SCORE = 0.25, 0.001  # minimum confidence where people look, and where AP is computed
 SEVERITIES = (1, 2, 3, 4, 5)
 Variant = str | int | None
 """A variant's name, a unique part of it, or its number from 1; None where there is only one."""
@@ -54,9 +53,6 @@ class Session(SessionInputs):
         cache: Keep detections in the user's cache folder (True), in this folder, or not at all (False).
         progress, cancel: Receives progress reports; set it to stop a running analysis, which then raises Cancelled.
         settings: For all models: mean, std, channels, resize, decoder, class_offset, nms_iou, max_detections.
-
-    Raises:
-        SettingsError: A setting is unknown or has no sensible value.
 
     Example:
         >>> with qviz.open(FLOAT32, INT8, images=IMAGES) as session:

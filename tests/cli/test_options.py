@@ -31,11 +31,10 @@ def numbers() -> Iterator[tuple[str, argparse.Action]]:
                 yield command, action
 
 
-@pytest.mark.parametrize(
-    ("command", "action"),
-    list(numbers()),
-    ids=[f"{command} {action.option_strings[-1]}" for command, action in numbers()],
-)
+NUMBERS = list(numbers())
+
+
+@pytest.mark.parametrize(("command", "action"), NUMBERS, ids=[f"{name} {a.option_strings[-1]}" for name, a in NUMBERS])
 @pytest.mark.parametrize("value", ["many", "nan", "-1e9", "1e300"])
 def test_a_number_without_meaning_is_refused_while_parsing(command: str, action: argparse.Action, value: str) -> None:
     assert callable(action.type), f"{command} {action.option_strings[-1]} takes any text"

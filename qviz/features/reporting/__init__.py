@@ -47,9 +47,8 @@ class Report(Result):
     @property
     def html(self) -> str:
         """The page."""
-        from qviz.features.reporting.html import render
-
-        return render(self.study, self.sections, self.notes)
+        page: str = self._module("html").render(self.study, self.sections, self.notes)
+        return page
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the page (`.html`, or any other ending), or its rows (`.csv`) or content (`.json`).
