@@ -1,4 +1,4 @@
-"""Answers kept for all sessions: bounded by their bytes, the oldest go first, and nothing under way is lost."""
+"""Results for all sessions: bounded in bytes, the oldest are dropped first, and no running job is lost."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ def images(count: int) -> list[EncodedImage]:
     return [EncodedImage(f"{number}.jpg", str(number).encode()) for number in range(count)]
 
 
-def test_the_oldest_answers_go_and_a_page_may_ask_for_them_again() -> None:
+def test_the_oldest_results_are_dropped_and_can_be_requested_again() -> None:
     engine, shown = ByHand(), images(10)
     results = Results(engine, max_bytes=100_000)
     results.want_previews(shown, 160)
     for job in engine.jobs[1:]:
         job.set_result((4, 3, JPEG))
-    there = [results.preview(image, 160) for image in shown]
-    assert there[0] is None, "the first is under way, and stays so"
-    assert there[1] is None and isinstance(there[-1], Preview)
-    assert 5 <= sum(answer is not None for answer in there) <= 8
+    previews = [results.preview(image, 160) for image in shown]
+    assert previews[0] is None, "the first is still running"
+    assert previews[1] is None and isinstance(previews[-1], Preview)
+    assert 5 <= sum(answer is not None for answer in previews) <= 8
     engine.jobs[0].set_result((4, 3, JPEG))
     assert results.preview(shown[0], 160) is not None
     results.want_previews(shown[1:2], 160)
     assert len(engine.jobs) == 11
 
 
-def test_one_that_is_looked_at_now_is_taken_out_and_put_in_front() -> None:
+def test_an_urgent_request_moves_to_the_front() -> None:
     engine, shown = ByHand(), images(1)
     results = Results(engine)
     results.want_previews(shown, 160)
@@ -66,17 +66,17 @@ def test_one_that_is_looked_at_now_is_taken_out_and_put_in_front() -> None:
     assert results.preview(shown[0], 160) == Preview(4, 3, JPEG)
 
 
-def test_the_same_bytes_under_another_name_are_another_question() -> None:
+def test_an_error_names_the_image_as_its_session_does() -> None:
     engine = ByHand()
     results = Results(engine)
     results.want_previews([EncodedImage("mine.jpg", b"1"), EncodedImage("yours.jpg", b"1")], 160)
-    mine, yours = engine.jobs
-    mine.set_exception(ImageError("mine.jpg is damaged."))
-    yours.set_exception(ImageError("yours.jpg is damaged."))
+    first, second = engine.jobs
+    first.set_exception(ImageError("mine.jpg is damaged."))
+    second.set_exception(ImageError("yours.jpg is damaged."))
     assert str(results.preview(EncodedImage("yours.jpg", b"1"), 160)) == "yours.jpg is damaged."
 
 
-def test_thousands_of_small_answers_are_all_kept() -> None:
+def test_thousands_of_small_results_stay() -> None:
     engine, shown = ByHand(), images(6_000)
     results = Results(engine)
     results.want_previews(shown, 160)

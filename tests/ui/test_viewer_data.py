@@ -1,4 +1,4 @@
-"""What the viewer is told agrees with what the analysis says, at every threshold."""
+"""The viewer shows the changes that the analysis computes, at every threshold."""
 
 import numpy as np
 import pytest
@@ -12,8 +12,8 @@ def run(seed: int) -> Inference:
     draw = np.random.default_rng(seed)
     corners = draw.uniform(0, 80, (12, 2))
     boxes = np.concatenate([corners, corners + draw.uniform(5, 60, (12, 2))], axis=1)
-    found = Detections.of(boxes, draw.uniform(0.05, 1, 12), draw.integers(0, 3, 12)).by_score()
-    return Inference(found, found, 100, 100, 1.0)
+    detections = Detections.of(boxes, draw.uniform(0.05, 1, 12), draw.integers(0, 3, 12)).by_score()
+    return Inference(detections, detections, 100, 100, 1.0)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -21,9 +21,9 @@ def test_the_rows_in_force_are_those_of_the_analysis(seed: int) -> None:
     reference, variant = run(seed), run(seed + 100)
     steps = threshold_steps(reference, variant, 0.5)
     for threshold in GRID:
-        told = next(rows for start, rows in reversed(steps) if start <= threshold)
+        rows = next(rows for start, rows in reversed(steps) if start <= threshold)
         fresh = changes(reference.detections, variant.detections, variant.candidates, float(threshold), 0.5)
-        assert [(row[0], row[1], row[2]) for row in told] == [
+        assert [(row[0], row[1], row[2]) for row in rows] == [
             (
                 -1 if row.reference is None else row.reference,
                 -1 if row.variant is None else row.variant,
@@ -34,6 +34,6 @@ def test_the_rows_in_force_are_those_of_the_analysis(seed: int) -> None:
 
 
 def test_steps_are_sent_only_where_something_changes() -> None:
-    found = Detections.of([[0, 0, 10, 10]], [0.5], [1])
-    steps = threshold_steps(Inference(found, None, 20, 20, 1.0), Inference(found, None, 20, 20, 1.0), 0.5)
+    detections = Detections.of([[0, 0, 10, 10]], [0.5], [1])
+    steps = threshold_steps(Inference(detections, None, 20, 20, 1.0), Inference(detections, None, 20, 20, 1.0), 0.5)
     assert [start for start, _ in steps] == [0.05, 0.51]

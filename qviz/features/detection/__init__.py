@@ -93,9 +93,9 @@ class DetectionResult(Result, Mapping[str, Mapping[str, Detections]]):
         import pandas as pd
 
         rows = [
-            [image.model, image.image, found.label, found.class_id, found.score, *found.box]
+            [image.model, image.image, row.label, row.class_id, row.score, *row.box]
             for image in self.images
-            for found in image.objects
+            for row in image.objects
         ]
         return pd.DataFrame(rows, columns=list(COLUMNS))
 

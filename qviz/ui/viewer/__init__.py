@@ -1,11 +1,11 @@
-"""The overlay viewer: detections of the reference and of its variants over one image, in the browser.
+"""The viewer: detections of the reference and its variants over one image, in the browser.
 
-Threshold, filters, zoom and swipe are answered in the browser; Python hears of them when the user lets go. Conventions:
+Threshold, filters, zoom and swipe work in the browser; Python is informed when the user releases the control. Conventions:
 boxes are xyxy pixels of the original image, scores and IoU in [0, 1], class ids zero-based. A selection is named
 ``variant id:reference index:variant index`` with -1 where there is no box.
 
-Every report carries the ``rev`` it was made on and a stamp that only grows. The first drops a selection that belongs to
-an image no longer shown; the second tells a click made *now* from a value that is merely remembered (``acted``).
+Every report has the ``rev`` of the data that it refers to and a growing stamp. A selection on an image that is no longer
+shown is recognised by ``rev``; a new click is told from a remembered value by the stamp (``acted``).
 """
 
 from dataclasses import dataclass
@@ -18,16 +18,15 @@ from streamlit.components.v2.types import ComponentRenderer
 
 HERE = Path(__file__).parent
 # One ES module: plain functions, joined in this order; the last file holds the `export default`.
-SCRIPTS = (
-    "dom.js", "rows.js", "panes.js", "tags.js", "zoom.js", "swipe.js", "tooltip.js", "controls.js", "toolbar.js",
-    "png.js", "present.js", "keys.js", "viewer.js",
-)  # fmt: skip
+SCRIPTS = tuple(
+    f"{name}.js" for name in "dom rows panes tags zoom swipe tooltip controls toolbar png present keys viewer".split()
+)
 FIELDS = ("threshold", "selected", "mode", "changes", "classes", "truth", "focus", "present")
 
 
 @dataclass(frozen=True, slots=True)
 class ViewerState:
-    """What the user set in the viewer. None: not touched (or, for `selected`, touched on another `rev`)."""
+    """What the user set in the viewer. None: not changed (or, for `selected`, changed on another `rev`)."""
 
     threshold: float | None = None
     selected: str | None = None  # "" after the user deselected
@@ -37,7 +36,7 @@ class ViewerState:
     truth: bool | None = None
     step: int = 0  # -1 or +1 in the one run that follows the key or the button
     focus: str | None = None  # variant picked in swipe mode
-    present: bool | None = None  # alone on the screen, for a projector
+    present: bool | None = None  # only the images, for a projector
     acted: frozenset[str] = frozenset()  # fields the user changed since the last run
 
 
@@ -69,10 +68,10 @@ def _value(name: str, report: dict[str, Any], rev: str) -> Any:
 
 def _acted(reports: dict[str, Any], memory: str) -> frozenset[str]:
     stamps = {name: report["at"] for name, report in reports.items() if report}
-    seen = st.session_state.get(memory, {})
+    before = st.session_state.get(memory, {})
     st.session_state[memory] = stamps
-    return frozenset(name for name, stamp in stamps.items() if seen.get(name) != stamp)
+    return frozenset(name for name, stamp in stamps.items() if before.get(name) != stamp)
 
 
 def _nothing() -> None:
-    """Streamlit names a state in the result only if it has a callback."""
+    """Streamlit puts a state into the result only if it has a callback."""

@@ -8,7 +8,7 @@ from qviz.structures import Detections
 SCORE = 0.5
 
 
-def found(*objects: tuple[float, int, float]) -> Detections:
+def detections(*objects: tuple[float, int, float]) -> Detections:
     """Boxes 100 x 100 on one line: (left edge, class, score)."""
     return Detections.of(
         [[left, 0, left + 100, 100] for left, *_ in objects],
@@ -18,20 +18,20 @@ def found(*objects: tuple[float, int, float]) -> Detections:
 
 
 CAT = (0.0, 1, 0.9)
-NOTHING = found()
+NOTHING = detections()
 
 KINDS = [
     # reference, variant, changes as (kind, reference index, variant index); 8 % aside is IoU .85
-    (found(CAT), found(CAT), [("kept", 0, 0)]),
-    (found(CAT), found((8, 1, 0.6)), [("kept", 0, 0)]),
-    (found(CAT), found((9, 1, 0.9)), [("shifted", 0, 0)]),
-    (found(CAT), found((33, 1, 0.9)), [("shifted", 0, 0)]),
-    (found(CAT), found((34, 1, 0.9)), [("lost", 0, None), ("spurious", None, 0)]),
-    (found(CAT), found((0, 2, 0.9)), [("relabelled", 0, 0)]),
-    (found(CAT), NOTHING, [("lost", 0, None)]),
-    (found(CAT), found((0, 1, 0.49)), [("lost", 0, None)]),  # both sides are cut at the threshold
-    (found((0, 1, 0.49)), found(CAT), [("spurious", None, 0)]),
-    (NOTHING, found(CAT, (300, 2, 0.7)), [("spurious", None, 0), ("spurious", None, 1)]),
+    (detections(CAT), detections(CAT), [("kept", 0, 0)]),
+    (detections(CAT), detections((8, 1, 0.6)), [("kept", 0, 0)]),
+    (detections(CAT), detections((9, 1, 0.9)), [("shifted", 0, 0)]),
+    (detections(CAT), detections((33, 1, 0.9)), [("shifted", 0, 0)]),
+    (detections(CAT), detections((34, 1, 0.9)), [("lost", 0, None), ("spurious", None, 0)]),
+    (detections(CAT), detections((0, 2, 0.9)), [("relabelled", 0, 0)]),
+    (detections(CAT), NOTHING, [("lost", 0, None)]),
+    (detections(CAT), detections((0, 1, 0.49)), [("lost", 0, None)]),  # both sides are cut at the threshold
+    (detections((0, 1, 0.49)), detections(CAT), [("spurious", None, 0)]),
+    (NOTHING, detections(CAT, (300, 2, 0.7)), [("spurious", None, 0), ("spurious", None, 1)]),
     (NOTHING, NOTHING, []),
 ]
 
@@ -43,35 +43,35 @@ def test_each_kind(reference: Detections, variant: Detections, expected: list) -
 
 
 def test_the_order_is_the_references() -> None:
-    reference, variant = found(CAT, (300, 1, 0.8), (600, 1, 0.7)), found((900, 1, 0.9), (600, 1, 0.9))
+    reference, variant = detections(CAT, (300, 1, 0.8), (600, 1, 0.7)), detections((900, 1, 0.9), (600, 1, 0.9))
     rows = changes(reference, variant, None, SCORE)
     assert [(row.change, row.reference) for row in rows] == [("lost", 0), ("lost", 1), ("kept", 2), ("spurious", None)]
 
 
 WHY = [
     # variant's detections, variant's candidates before NMS, why
-    (found((0, 1, 0.3)), None, "threshold"),  # seen, but it scores too little
+    (detections((0, 1, 0.3)), None, "threshold"),  # seen, but it scores too little
     (NOTHING, None, "unknown"),  # the head cannot be read
     (NOTHING, NOTHING, "gone"),
-    (NOTHING, found((0, 2, 0.9)), "gone"),  # another class is not it
-    (NOTHING, found((300, 1, 0.9)), "gone"),  # nor another place
-    (NOTHING, found((0, 1, 0.3)), "threshold"),
-    (NOTHING, found((0, 1, 0.3), (5, 1, 0.8)), "nms"),  # the best box of that class counts
-    (found((40, 1, 0.9)), found((0, 1, 0.8), (40, 1, 0.9)), "nms"),  # taken by a neighbour that fits no more
-    (found((40, 1, 0.9)), None, "unknown"),
+    (NOTHING, detections((0, 2, 0.9)), "gone"),  # another class is not it
+    (NOTHING, detections((300, 1, 0.9)), "gone"),  # nor another place
+    (NOTHING, detections((0, 1, 0.3)), "threshold"),
+    (NOTHING, detections((0, 1, 0.3), (5, 1, 0.8)), "nms"),  # the best box of that class counts
+    (detections((40, 1, 0.9)), detections((0, 1, 0.8), (40, 1, 0.9)), "nms"),  # taken by a neighbour that fits no more
+    (detections((40, 1, 0.9)), None, "unknown"),
 ]
 
 
 @pytest.mark.parametrize(("variant", "candidates", "why"), WHY)
 def test_why_an_object_was_lost(variant: Detections, candidates: Detections | None, why: str) -> None:
-    lost = [row for row in changes(found(CAT), variant, candidates, SCORE) if row.change == Change.LOST]
+    lost = [row for row in changes(detections(CAT), variant, candidates, SCORE) if row.change == Change.LOST]
     assert [row.lost_because for row in lost] == [LostBecause(why)]
 
 
 def test_an_object_whose_partner_was_taken_by_its_neighbour() -> None:
     """Two of the reference, one of the variant between them: the better overlap has it, the other is lost to NMS."""
-    variant = found((4, 1, 0.9))
-    rows = changes(found(CAT, (10, 1, 0.8)), variant, variant, SCORE)
+    variant = detections((4, 1, 0.9))
+    rows = changes(detections(CAT, (10, 1, 0.8)), variant, variant, SCORE)
     assert [(row.change, row.lost_because) for row in rows] == [("kept", None), ("lost", "nms")]
 
 

@@ -30,14 +30,14 @@ def images(sample: Sample) -> list[EncodedImage]:
 
 def run(*objects: tuple[float, int, float]) -> Inference:
     boxes = [[left, 0, left + 100, 100] for left, *_ in objects]
-    found = Detections.of(boxes, [score for *_, score in objects], [class_id for _, class_id, _ in objects])
-    return Inference(found, None, 400, 100, 1.0)
+    result = Detections.of(boxes, [score for *_, score in objects], [class_id for _, class_id, _ in objects])
+    return Inference(result, None, 400, 100, 1.0)
 
 
 def test_an_object_tells_both_sides() -> None:
     reference, variant = run((0, 0, 0.75), (200, 1, 0.5)), run((0, 1, 0.5), (300, 0, 0.25))
-    found = compare_image("x", "d", reference, variant, (("cat", "dog"), ("Katze", "Hund")), 0.25, 0.5)
-    relabelled, lost, spurious = found.objects
+    result = compare_image("x", "d", reference, variant, (("cat", "dog"), ("Katze", "Hund")), 0.25, 0.5)
+    relabelled, lost, spurious = result.objects
     assert (relabelled.change, relabelled.label, relabelled.variant_label) == ("relabelled", "cat", "Hund")
     assert (relabelled.reference_score, relabelled.variant_score, relabelled.score_delta) == (0.75, 0.5, -0.25)
     assert (relabelled.reference_box, relabelled.iou) == ((0, 0, 100, 100), 1.0)
@@ -45,7 +45,7 @@ def test_an_object_tells_both_sides() -> None:
     assert (lost.variant_box, lost.lost_because) == (None, "unknown")
     assert (spurious.change, spurious.label, spurious.variant_label) == ("spurious", "Katze", "Katze")
     assert (spurious.reference_box, spurious.reference_score, spurious.score_delta) == (None, None, None)
-    assert found.summary == summarise(["relabelled", "lost", "spurious"], [])  # type: ignore[list-item]
+    assert result.summary == summarise(["relabelled", "lost", "spurious"], [])  # type: ignore[list-item]
 
 
 def test_a_model_compared_with_itself_keeps_everything(
@@ -64,19 +64,19 @@ def test_the_samples_fault_shows(loaded: dict[str, LoadedModel], sample: Sample,
     paths = [sample.images / name for name in NAMES]
     progress = Advance(lambda *done: reports.append(done))
     session = Session(*models, images=paths, engine=engine, cache=False, progress=progress)
-    found = session.compare()
-    good, bad = (variant.summary for variant in found.variants)
+    result = session.compare()
+    good, bad = (variant.summary for variant in result.variants)
     assert good.agreement > 0.8
     assert bad.agreement < 0.65
     assert bad.lost > good.lost
     assert reports == [(1, 3), (2, 3), (3, 3)]
-    assert [image.image for image in found.variants[0].images] == list(NAMES)
-    assert [warning.code for warning in found.warnings if not warning.advice] == ["input_range"]
-    lost = [row for variant in found.variants for image in variant.images for row in image.objects if row.lost_because]
+    assert [image.image for image in result.variants[0].images] == list(NAMES)
+    assert [warning.code for warning in result.warnings if not warning.advice] == ["input_range"]
+    lost = [row for variant in result.variants for image in variant.images for row in image.objects if row.lost_because]
     assert {row.lost_because for row in lost} <= {"gone", "threshold", "nms"}  # the head can be read in all of these
-    frame = found.to_frame()
-    assert len(frame) == sum(len(image.objects) for variant in found.variants for image in variant.images)
-    assert json.dumps(found.to_json(), allow_nan=False)
+    frame = result.to_frame()
+    assert len(frame) == sum(len(image.objects) for variant in result.variants for image in variant.images)
+    assert json.dumps(result.to_json(), allow_nan=False)
 
 
 def test_a_broken_image_is_skipped_with_a_sentence_and_the_others_go_on(
@@ -85,10 +85,10 @@ def test_a_broken_image_is_skipped_with_a_sentence_and_the_others_go_on(
     broken = EncodedImage("broken.jpg", images[0].data[:500])
     text = EncodedImage("text.jpg", b"{}")
     given = [broken, images[0], text, images[1]]
-    found = detect_images(Context(engine), [loaded["float32"], loaded["int8"]], iter(given), len(given), 0.25)
-    assert [name for name, _ in found.images] == list(NAMES[:2])
-    assert len(found.inferences) == 4
-    assert [sentence.split()[0] for sentence in found.skipped] == ["broken.jpg", "text.jpg"]  # once, not once a model
+    result = detect_images(Context(engine), [loaded["float32"], loaded["int8"]], iter(given), len(given), 0.25)
+    assert [name for name, _ in result.images] == list(NAMES[:2])
+    assert len(result.inferences) == 4
+    assert [sentence.split()[0] for sentence in result.skipped] == ["broken.jpg", "text.jpg"]  # once, not once a model
 
 
 def test_a_broken_model_is_skipped_and_the_other_goes_on(
@@ -97,18 +97,20 @@ def test_a_broken_model_is_skipped_and_the_other_goes_on(
     good, other = loaded["float32"], loaded["int8"]
     gone = engine.share(b"no model", "digest of a damaged file")
     damaged = replace(other, blob=gone, model=replace(other.model, name="damaged.tflite", digest=gone.digest))
-    found = detect_images(Context(engine), [good, damaged], images[:2], 2, 0.25)
-    assert len(found.inferences) == 2
-    assert [sentence.split(":")[0] for sentence in found.skipped] == [f"damaged.tflite on {name}" for name in NAMES[:2]]
+    result = detect_images(Context(engine), [good, damaged], images[:2], 2, 0.25)
+    assert len(result.inferences) == 2
+    assert [sentence.split(":")[0] for sentence in result.skipped] == [
+        f"damaged.tflite on {name}" for name in NAMES[:2]
+    ]
 
 
 def test_more_images_than_are_held_at_a_time_stay_in_order(
     loaded: dict[str, LoadedModel], images: list[EncodedImage], engine: LocalEngine
 ) -> None:
     given = [EncodedImage(f"{i}.jpg", images[i % 3].data) for i in range(14)]
-    found = detect_images(Context(engine), [loaded["int8"]], iter(given), 14, 0.25)
-    assert [name for name, _ in found.images] == [image.name for image in given]
-    assert len(found.inferences) == 3  # by what they show, not by name
+    result = detect_images(Context(engine), [loaded["int8"]], iter(given), 14, 0.25)
+    assert [name for name, _ in result.images] == [image.name for image in given]
+    assert len(result.inferences) == 3  # by what they show, not by name
 
 
 def test_no_image_that_can_be_read_is_an_error(
@@ -137,10 +139,10 @@ def test_a_broken_image_of_a_dataset_is_left_out(
     loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine, tmp_path: Path
 ) -> None:
     session = Session(loaded["float32"], engine=engine, cache=False)
-    found = session.evaluate(annotated(tmp_path, sample, NAMES[0]))
-    assert found.images == 2
-    assert any(sentence.startswith("astronaut.jpg is damaged") for sentence in found.skipped)
-    assert any("annotations of an unknown image" in sentence for sentence in found.skipped)
+    result = session.evaluate(annotated(tmp_path, sample, NAMES[0]))
+    assert result.images == 2
+    assert any(sentence.startswith("astronaut.jpg is damaged") for sentence in result.skipped)
+    assert any("annotations of an unknown image" in sentence for sentence in result.skipped)
     alone = session.evaluate(annotated(tmp_path, sample))
     assert alone.images == 3
 

@@ -38,12 +38,12 @@ TABLE = [
 
 @pytest.mark.parametrize(("reference", "candidate", "pairs"), TABLE)
 def test_pairs(reference: Detections, candidate: Detections, pairs: list[tuple[int, int]]) -> None:
-    found = match_detections(reference, candidate)
-    assert [tuple(pair) for pair in found.pairs.tolist()] == pairs
-    assert found.only_reference.tolist() == [i for i in range(len(reference)) if i not in [p[0] for p in pairs]]
-    assert found.only_variant.tolist() == [j for j in range(len(candidate)) if j not in [p[1] for p in pairs]]
+    matches = match_detections(reference, candidate)
+    assert [tuple(pair) for pair in matches.pairs.tolist()] == pairs
+    assert matches.only_reference.tolist() == [i for i in range(len(reference)) if i not in [p[0] for p in pairs]]
+    assert matches.only_variant.tolist() == [j for j in range(len(candidate)) if j not in [p[1] for p in pairs]]
     overlaps = iou_matrix(reference.boxes, candidate.boxes)
-    assert found.ious.tolist() == [overlaps[pair] for pair in pairs]
+    assert matches.ious.tolist() == [overlaps[pair] for pair in pairs]
 
 
 def best_sum(overlaps: np.ndarray, iou: float) -> float:
@@ -58,10 +58,10 @@ def best_sum(overlaps: np.ndarray, iou: float) -> float:
 def test_the_sum_of_overlaps_is_the_largest_there_is(seed: int) -> None:
     rng = np.random.default_rng(seed)
     first, second = (row(*((left, 1) for left in rng.uniform(0, 12, count))) for count in rng.integers(2, 6, 2))
-    found = match_detections(first, second, iou=0.3)
-    assert found.ious.sum() == pytest.approx(best_sum(iou_matrix(first.boxes, second.boxes), 0.3), abs=1e-5)
-    assert (found.ious >= 0.3).all()
-    assert len(set(found.pairs[:, 0])) == len(set(found.pairs[:, 1])) == len(found.pairs)
+    matches = match_detections(first, second, iou=0.3)
+    assert matches.ious.sum() == pytest.approx(best_sum(iou_matrix(first.boxes, second.boxes), 0.3), abs=1e-5)
+    assert (matches.ious >= 0.3).all()
+    assert len(set(matches.pairs[:, 0])) == len(set(matches.pairs[:, 1])) == len(matches.pairs)
 
 
 @pytest.mark.parametrize("iou", [0, -0.5, 50, float("nan")])

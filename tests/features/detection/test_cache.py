@@ -44,13 +44,13 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("found", CASES)
-def test_back_bit_for_bit(found: Inference) -> None:
-    back = from_bytes(to_bytes(found))
+@pytest.mark.parametrize("restored", CASES)
+def test_back_bit_for_bit(restored: Inference) -> None:
+    back = from_bytes(to_bytes(restored))
     assert back is not None
-    assert same(back.detections, found.detections)
-    assert same(back.candidates, found.candidates)
-    assert (back.width, back.height, back.milliseconds) == (found.width, found.height, found.milliseconds)
+    assert same(back.detections, restored.detections)
+    assert same(back.candidates, restored.candidates)
+    assert (back.width, back.height, back.milliseconds) == (restored.width, restored.height, restored.milliseconds)
     assert back.detections.scores.flags.writeable
 
 

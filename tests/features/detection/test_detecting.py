@@ -77,14 +77,14 @@ def many(images: Sequence[EncodedImage], count: int) -> list[EncodedImage]:
     return [EncodedImage(f"{n}.jpg", images[n % 3].data + b"%06d" % n) for n in range(count)]
 
 
-def seen(found: Detected) -> dict[Any, Any]:
+def as_bytes(detected: Detected) -> dict[Any, Any]:
     """Everything that was detected, as bytes."""
     return {
         key: [
             None if rows is None else (rows.boxes.tobytes(), rows.scores.tobytes(), rows.class_ids.tobytes())
             for rows in (one.detections, one.candidates)
         ]
-        for key, one in found.inferences.items()
+        for key, one in detected.inferences.items()
     }
 
 
@@ -107,7 +107,7 @@ def test_adding_a_variant_computes_that_variant_only(
     )
     assert counted.jobs == []
     assert reports == [(1, 3), (2, 3), (3, 3)]
-    assert seen(second) == seen(third) == seen(fresh)
+    assert as_bytes(second) == as_bytes(third) == as_bytes(fresh)
     assert first.images == third.images == fresh.images
     assert any(one.candidates is not None and len(one.candidates) for one in third.inferences.values())
 
@@ -148,7 +148,7 @@ def test_a_value_that_is_no_inference_is_computed_again(
             store.put(key, b"of another kind")
         second = detect_images(Context(counted, store=store), [loaded["int8"]], images, 3, 0.25)
     assert len(counted.jobs) == 6
-    assert seen(first) == seen(second)
+    assert as_bytes(first) == as_bytes(second)
 
 
 def test_the_same_results_with_and_without_a_store(
@@ -239,13 +239,13 @@ def test_a_killed_worker_changes_no_number(
             if done == 10:
                 os.kill(victim, signal.SIGKILL)
 
-        mine = [replace(loaded["int8"], blob=model)]
-        first = detect_images(Context(counted, store=store, progress=Advance(kill)), mine, given, 40, 0.25)
+        models = [replace(loaded["int8"], blob=model)]
+        first = detect_images(Context(counted, store=store, progress=Advance(kill)), models, given, 40, 0.25)
         counted.jobs.clear()
-        second = detect_images(Context(counted, store=store), mine, given, 40, 0.25)
+        second = detect_images(Context(counted, store=store), models, given, 40, 0.25)
     assert first.skipped == []
     assert counted.jobs == []
-    assert seen(first) == seen(second) == seen(whole)
+    assert as_bytes(first) == as_bytes(second) == as_bytes(whole)
 
 
 def rows(folder: Path) -> int:
@@ -261,12 +261,12 @@ def rows(folder: Path) -> int:
 def dataset(folder: Path, images: Sequence[EncodedImage], sample: Sample) -> Path:
     """Annotated images: the sample's objects on the same photographs over and over."""
     document = json.loads(sample.annotations.read_text())
-    known = {row["file_name"]: row for row in document["images"]}
+    by_name = {row["file_name"]: row for row in document["images"]}
     folder.mkdir()
     rows, objects = [], []
     for number, image in enumerate(images):
         (folder / image.name).write_bytes(image.data)
-        row = known[NAMES[number % 3]]
+        row = by_name[NAMES[number % 3]]
         rows.append({**row, "id": number, "file_name": image.name})
         objects += [{**a, "image_id": number} for a in document["annotations"] if a["image_id"] == row["id"]]
     for number, row in enumerate(objects):
@@ -305,16 +305,16 @@ def test_a_killed_run_goes_on_where_it_stopped(sample: Sample, images: list[Enco
     assert killed.wait(timeout=60) == -signal.SIGKILL  # it was under way
     before = rows(cache)
     assert 20 <= before < 2 * total
-    digest = hashlib.sha256(repr(kept(cache)).encode()).hexdigest()
+    digest = hashlib.sha256(repr(stored_rows(cache)).encode()).hexdigest()
     resumed = subprocess.run([*call, "--cache", str(cache)], cwd=ROOT, capture_output=True, check=True)
     assert rows(cache) == 2 * total
-    assert hashlib.sha256(repr(kept(cache, before)).encode()).hexdigest() == digest  # not computed again
+    assert hashlib.sha256(repr(stored_rows(cache, before)).encode()).hexdigest() == digest  # not computed again
     anew = subprocess.run([*call, "--no-cache"], cwd=ROOT, capture_output=True, check=True)
     assert figures(resumed.stdout) == figures(anew.stdout)
     _, alive = psutil.wait_procs(workers, timeout=60)
     assert alive == []  # a killed run leaves no worker behind
 
 
-def kept(folder: Path, first: int = -1) -> list[tuple[int, str, int]]:
+def stored_rows(folder: Path, first: int = -1) -> list[tuple[int, str, int]]:
     with closing(sqlite3.connect(folder / FILE)) as other:
         return other.execute("SELECT rowid, key, crc FROM kept ORDER BY rowid LIMIT ?", (first,)).fetchall()

@@ -81,13 +81,13 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("data", "said", "error", "sentence"), REFUSED)
+@pytest.mark.parametrize(("data", "settings", "error", "sentence"), REFUSED)
 def test_an_error_names_the_model(
-    data: bytes, said: Settings, error: type[Exception], sentence: str, engine: LocalEngine, sample: Sample
+    data: bytes, settings: Settings, error: type[Exception], sentence: str, engine: LocalEngine, sample: Sample
 ) -> None:
     good = read_source(sample.models["int8"])
     with pytest.raises(error) as caught:
-        load_models(engine, [good, ModelSource("x.tflite", data, said)])
+        load_models(engine, [good, ModelSource("x.tflite", data, settings)])
     assert str(caught.value).startswith(sentence)
 
 

@@ -115,9 +115,11 @@ LIES = [
 @pytest.mark.parametrize(("name", "scheme", "warned"), LIES)
 def test_a_name_that_lies(name: str, scheme: str, warned: bool, loaded: dict[str, LoadedModel]) -> None:
     model = replace(loaded[scheme], model=replace(loaded[scheme].model, name=name))
-    found = [warning for warning in lint_model(model) if warning.code not in ("float_islands", "class_lost_by_threads")]
-    assert codes(found) == ["name_lies"] * warned
-    assert not warned or f"This file is {scheme}" in found[0].message
+    warnings = [
+        warning for warning in lint_model(model) if warning.code not in ("float_islands", "class_lost_by_threads")
+    ]
+    assert codes(warnings) == ["name_lies"] * warned
+    assert not warned or f"This file is {scheme}" in warnings[0].message
 
 
 def inspected(like: LoadedModel, **changed: Any) -> LoadedModel:
