@@ -100,3 +100,8 @@ def as_text(text: str) -> str:
     for character in "\\`*_{}[]<>()#+-.!|~$:":
         text = text.replace(character, "\\" + character)
     return text
+
+
+def encodable(text: str) -> str:
+    """The text with question marks for bytes that are not UTF-8; file names may hold them."""
+    return text.encode("utf-8", "replace").decode("utf-8")

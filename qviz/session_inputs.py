@@ -49,6 +49,7 @@ class SessionInputs:
         **settings: Any,
     ) -> None:
         self._given = (reference, *variants)
+        self._guessed: dict[tuple[Path, ...], list[LoadedModel]] = {}
         self.settings = _settings(labels, settings)
         self.images, self.calibration_images = as_paths(images), as_paths(calibration)
         self.dataset, self.dataset_images = dataset, dataset_images
@@ -138,9 +139,14 @@ class SessionInputs:
 
     def models_for(self, images: ImageFiles | Dataset | Sequence[EncodedImage]) -> list[LoadedModel]:
         """The models; settings that nothing states are guessed on a few of these images, spread evenly."""
+        from qviz.datasets.files import ImageFiles
         from qviz.features.settings import guess_for
 
-        return guess_for(self.context, self.models, images)
+        if not isinstance(images, ImageFiles):
+            return guess_for(self.context, self.models, images)
+        if images.paths not in self._guessed:
+            self._guessed[images.paths] = guess_for(self.context, self.models, images)
+        return self._guessed[images.paths]
 
     def _reference_and_source(self, images: Sequence[EncodedImage]) -> tuple[LoadedModel, BuildSource]:
         """The reference, its unknown settings guessed on these images, and the same as it is quantized.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SHARED = {"images", "dataset", "dataset_images", "calibration"}
 """Arguments of an analysis that `qviz.open` takes as well: the session hands them on."""
+SETTINGS = {"mean", "std", "channels", "resize", "decoder", "class_offset", "nms_iou", "max_detections"}
 OLD_ORDER: Mapping[str, tuple[str, ...]] = {
     "evaluate": ("dataset", "dataset_images", "engine"),
     "trace": ("image", "engine"),
@@ -34,13 +35,19 @@ def top_level(name: str) -> Callable[..., Any]:
     positional = [value for key, value in own.items() if key != "self" and value.kind is value.POSITIONAL_OR_KEYWORD]
     required = [value.name for value in positional if value.default is value.empty]
 
+    takes_any = any(value.kind is value.VAR_KEYWORD for value in own.values())
+
+    def belongs_to_analysis(key: str) -> bool:
+        is_own = key in own and key not in SHARED
+        return is_own or (takes_any and key not in opening and key not in SETTINGS)
+
     def function(*models: Any, **options: Any) -> Any:
         for argument in required:  # behind the model, as in `qviz.quantize("float32.tflite", "int8")`
             if argument not in options and len(models) > 1:
                 options[argument], models = models[-1], models[:-1]
         if models and not isinstance(models[0], (str, PathLike)):
             models, options = _old_call(name, models, options)
-        given = {key: options.pop(key) for key in list(options) if key in own and key not in SHARED}
+        given = {key: options.pop(key) for key in list(options) if belongs_to_analysis(key)}
         with Session(*models, **options) as session:
             return method(session, **given)
 

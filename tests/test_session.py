@@ -108,7 +108,7 @@ def test_two_models_of_one_name_are_told_apart(sample: Sample, engine: LocalEngi
         assert [model.name for model in session.models[1:]] == ["model.tflite", "model.tflite (2)"]
         detections = session.detect()
         assert set(detections) == {model.name for model in session.models}
-        with pytest.raises(SettingsError, match=r"Several variants are open; name one of: model\.tflite"):
+        with pytest.raises(SettingsError, match=r"2 variants are open; name one of: model\.tflite"):
             session.layers()
         assert session.variant(2).name == session.variant("(2)").name == "model.tflite (2)"
 
@@ -116,7 +116,7 @@ def test_two_models_of_one_name_are_told_apart(sample: Sample, engine: LocalEngi
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"mode": "fast"}, "names 'mode', which"),
+        ({"mode": "fast"}, "unknown setting, 'mode'"),
         ({"std": 0}, "std is 0"),
         ({"threads": 0}, "--threads is 0"),
         ({"workers": 0}, "--workers is 0"),
@@ -131,7 +131,7 @@ def test_missing_inputs_are_named(sample: Sample, engine: LocalEngine) -> None:
     with Session(sample.models["float32"], sample.models["int8"], engine=engine, cache=False) as session:
         with pytest.raises(ImageError, match="No images are given"):
             session.compare()
-        with pytest.raises(QvizError, match=r"nowhere\.jpg is not there"):
+        with pytest.raises(QvizError, match=r"nowhere\.jpg does not exist"):
             session.compare("nowhere.jpg")
 
 

@@ -35,19 +35,14 @@ def print_result(result: Result, args: argparse.Namespace, show: Callable[[Any],
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {_encodable(str(key)): _plain(item) for key, item in value.items()}
+        return {formatting.encodable(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if hasattr(value, "item"):  # a numpy number
         value = value.item()
     if isinstance(value, str):
-        return _encodable(value)
+        return formatting.encodable(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _encodable(text: str) -> str:
-    """File names may hold bytes that are no UTF-8; they are shown as question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

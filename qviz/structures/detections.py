@@ -13,7 +13,7 @@ def _select(rows: Any, index: Any) -> Any:
     return type(rows)(*[getattr(rows, name)[index] for name in rows.__slots__])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Detections:
     """Objects of one image: boxes (n, 4) float32 xyxy pixels, scores (n,) float32, class_ids (n,) int32 zero-based."""
 
@@ -23,6 +23,10 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def __repr__(self) -> str:
+        scores = f", scores {self.scores.min():.2f} to {self.scores.max():.2f}" if len(self) else ""
+        return f"Detections({len(self)} objects{scores})"
 
     def __getitem__(self, index: Any) -> Detections:
         """Boxes, scores and classes, indexed alike: `detections[detections.scores > 0.5]`."""

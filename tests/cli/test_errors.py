@@ -66,8 +66,11 @@ BAD = [
     ("evaluate good.tflite good.tflite --dataset none.json", "none.json does not exist; give"),
     ("evaluate good.tflite good.tflite --dataset bad.json", "bad.json is not valid JSON"),
     ("evaluate good.tflite good.tflite --dataset other.json", "it needs the lists images, annotations, categories"),
-    ("evaluate good.tflite good.tflite --dataset bad.json --images none", "none is not a folder"),
-    ("evaluate good.tflite good.tflite --dataset bad.json --max-ap-loss 5", "--max-ap-loss is 5; AP lies in [0, 1]"),
+    ("evaluate good.tflite good.tflite --dataset bad.json --images none", "A dataset brings its own images"),
+    (
+        "evaluate good.tflite good.tflite --dataset bad.json --max-ap-loss 5",
+        "--max-ap-loss: '5' is not a number between -1 and 1",
+    ),
     ("app nowhere.tflite", "nowhere.tflite is not there"),
 ]
 

@@ -14,7 +14,8 @@ from qviz.cli import COMMANDS, build_parser
 from qviz.context import Context
 from tests.conftest import Sample
 
-BESIDES = {"help", "recipes_table"}
+BESIDES = {"recipes"}
+"""Printed while the arguments are parsed, as --version is."""
 
 
 def options_of(command: str) -> list[argparse.Action]:

@@ -35,10 +35,10 @@ def test_tables(run: Run, sample: Sample) -> None:
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (("--threads", "two"), "--threads is two; give thread counts with commas, e.g. 1,2"),
-        (("--threads", "1,"), "--threads is 1,; give thread counts"),
-        (("--threads", "0"), "Thread counts are [0]; give numbers between 1 and 256"),
-        (("--runs", "0"), "0 runs are asked for"),
+        (("--threads", "two"), "--threads: 'two' is not a list of thread counts from 1 to 256; give e.g. 1,2"),
+        (("--threads", "1,"), "--threads: '1,' is not a list of thread counts"),
+        (("--threads", "0"), "--threads: '0' is not a list of thread counts from 1 to 256"),
+        (("--runs", "0"), "--runs: '0' is not a number between 1 and 10000"),
     ],
 )
 def test_refusals(more: tuple[str, ...], sentence: str, run: Run, sample: Sample) -> None:

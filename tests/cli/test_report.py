@@ -44,7 +44,7 @@ def test_a_saved_study_makes_the_same_page(run: Run, sample: Sample, tmp_path: P
     found = run("report", "--study", study, "-o", again, "--sections", "verdict", "--note", "verdict=Not this one")
     assert found.status == 0 and "Not this one" in again.read_text(encoding="utf-8")
     for more, sentence in (
-        (models, "--study is made already, so REF changes nothing"),
+        (models, "A saved study is complete, so REF would change nothing"),
         (("--title", "x"), "so --title changes nothing"),
         (("--sections", "accuracy"), "The study has nothing for the section 'accuracy'"),
     ):
@@ -64,9 +64,9 @@ def test_trade_off_where_it_is_asked_for(run: Run, sample: Sample, tmp_path: Pat
     ("more", "sentence"),
     [
         ((), "Neither --dataset nor --images is given"),
-        (("--study", "IMAGE"), "--study is made already, so REF changes nothing"),
-        (("--images", "IMAGE", "--sections", "accuracy"), "annotated images are needed for: --dataset"),
-        (("--images", "IMAGE", "--sections", "nothing"), "'nothing' is no section of the report"),
+        (("--study", "IMAGE"), "A saved study is complete, so REF would change nothing"),
+        (("--images", "IMAGE", "--sections", "accuracy"), "shows AP, which needs annotated images: add --dataset"),
+        (("--images", "IMAGE", "--sections", "nothing"), "'nothing' is not a section of the report"),
         (("--images", "IMAGE", "--note", "Ship it"), "--note is 'Ship it'; give a section and its text"),
         (("--images", "IMAGE", "--also", "rescue"), "'rescue' cannot be added to a report"),
         (("--images", "IMAGE", "--sections", "made", "-o", "no/such/folder.html"), "cannot be written"),

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.golden.exceptions import TEXT_EXCEPTIONS, is_free_text, is_phrase, reason_for
+from tests.golden.exceptions import TEXT_EXCEPTIONS, is_free_text, is_phrase, reason_for, tolerance
 from tests.golden.reading import TABLE, TEXT
 
 CLOSE = 1e-9
@@ -70,7 +70,7 @@ def compare(path: str, base: Any, new: Any, tally: Tally) -> Tally:
     elif isinstance(base, list) and isinstance(new, list):
         _lists(path, base, new, tally)
     elif _is_number(base) and _is_number(new):
-        tally.count(path, "number", base, new, close(base, new))
+        tally.count(path, "number", base, new, close(base, new, tolerance(path, CLOSE)))
     elif isinstance(base, str) and isinstance(new, str):
         _strings(path, base, new, tally)
     else:
@@ -82,9 +82,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def close(base: float, new: float) -> bool:
-    """Whether two numbers are the same, up to 1e-9."""
-    return math.isclose(base, new, rel_tol=CLOSE, abs_tol=CLOSE)
+def close(base: float, new: float, apart: float) -> bool:
+    """Whether two numbers are at most so far apart, relative or absolute."""
+    return math.isclose(base, new, rel_tol=apart, abs_tol=apart)
 
 
 def _dicts(path: str, base: dict[str, Any], new: dict[str, Any], tally: Tally) -> None:

@@ -58,6 +58,11 @@ def test_what_may_change_is_no_difference(values: dict[str, Any]) -> None:
     assert tally.left_out == {"a timing": 1}
 
 
+def test_a_loss_of_training_is_no_exact_number() -> None:
+    assert kinds(compare("sample/qat/out/steps/2/loss", 4.7438583, 4.7438588, Tally())) == []
+    assert kinds(compare("sample/qat/out/steps/2/loss", 4.74, 4.75, Tally())) == ["number"]
+
+
 def test_a_missing_key_is_reported() -> None:
     tally = compare("sample", BASE, {key: value for key, value in BASE.items() if key != "ap"}, Tally())
     assert [str(row) for row in tally.differences] == ["sample/ap: missing: 0.1234567891 -> None"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.dropped_image import server
-from benchmarks.load import Seen, drop, wrong
+from benchmarks.load import Visit, drop, wrong
 from benchmarks.session import Session
 
 
@@ -24,8 +24,8 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             yield int(address.rsplit(":", 1)[1])
 
 
-def visited(port: int, visitor: int) -> Seen:
-    seen, session = Seen(), Session(port)
+def visited(port: int, visitor: int) -> Visit:
+    seen, session = Visit(), Session(port)
     session.open()
     for number in range(2):
         drop(session, visitor, number, seen)

@@ -14,6 +14,7 @@ from qviz.features.detection.inference import Images, detect_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
 from qviz.features.inspection.warning import Warning
+from qviz.formatting import encodable
 from qviz.result import Result, to_json
 from qviz.structures import Detections, Inference
 from qviz.structures.detections import CANDIDATE_FLOOR
@@ -109,7 +110,7 @@ class Comparison(Result):
         import pandas as pd
 
         rows = [
-            {"variant": variant.name, "image": image.image, **to_json(row)}
+            {"variant": variant.name, "image": encodable(image.image), **to_json(row)}
             for variant in self.variants
             for image in variant.images
             for row in image.objects

@@ -116,17 +116,20 @@ def payload(
         "truth": _truth(truth),
         "labels": _labels(models, [reference, *(run for _, run in panes)], truth),
         "position": {"index": position[0], "count": position[1]},
-        "view": {
-            "threshold": view.score,
-            "floor": CANDIDATE_FLOOR,
-            "mode": view.mode,
-            "focus": variants[0]["id"] if variants else None,
-            "changes": list(view.changes),
-            "classes": list(view.classes),
-            "truth": view.truth,
-            "selected": selected,
-            "present": view.present,
-        },
+        "view": {"focus": variants[0]["id"] if variants else None, "selected": selected, **_view(view)},
+    }
+
+
+def _view(view: View) -> dict[str, Any]:
+    """What the user has chosen, for the viewer."""
+    return {
+        "threshold": view.score,
+        "floor": CANDIDATE_FLOOR,
+        "mode": view.mode,
+        "changes": list(view.changes),
+        "classes": list(view.classes),
+        "truth": view.truth,
+        "present": view.present,
     }
 
 

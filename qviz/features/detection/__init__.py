@@ -10,6 +10,7 @@ from qviz.context import Context
 from qviz.errors import ImageError
 from qviz.features.detection.inference import Detected, Images, detect_images
 from qviz.features.detection.models import LoadedModel, unique_names
+from qviz.formatting import encodable
 from qviz.result import Result
 from qviz.structures import Detections, Inference
 
@@ -93,7 +94,7 @@ class DetectionResult(Result, Mapping[str, Mapping[str, Detections]]):
         import pandas as pd
 
         rows = [
-            [image.model, image.image, row.label, row.class_id, row.score, *row.box]
+            [image.model, encodable(image.image), row.label, row.class_id, row.score, *row.box]
             for image in self.images
             for row in image.objects
         ]

@@ -40,7 +40,7 @@ TENSORFLOW_DEFAULTS = Settings(class_offset=1, max_detections=100)
 TENSORFLOW_SETTINGS = ("class_offset", "max_detections", "labels")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ModelSource:
     """A model as the user gave it.
 
@@ -65,6 +65,9 @@ class ModelSource:
     def __post_init__(self) -> None:
         if not self.digest:
             object.__setattr__(self, "digest", digest_of(self.data))
+
+    def __repr__(self) -> str:
+        return f"ModelSource({self.name[:100]!r}, {self.kind}, {len(self.data)} bytes)"
 
     @property
     def is_ready(self) -> bool:

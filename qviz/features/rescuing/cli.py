@@ -29,8 +29,12 @@ def add(parser: argparse.ArgumentParser) -> None:
     options.add_images(parser, required=False)
     options.add_dataset(parser)
     budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--max-ap-loss", type=float, metavar="X", help="AP in 0..1 that may be lost, e.g. 0.005")
-    budget.add_argument("--min-agreement", type=float, metavar="X", help="minimum agreement with REF, e.g. 0.98")
+    budget.add_argument(
+        "--max-ap-loss", type=options.number(-1, 1), metavar="X", help="AP in 0..1 that may be lost, e.g. 0.005"
+    )
+    budget.add_argument(
+        "--min-agreement", type=options.fraction, metavar="X", help="minimum agreement with REF, e.g. 0.98"
+    )
     parser.add_argument(
         "--prefer", choices=("size", "latency"), default="size", help="what to minimise: file size or latency"
     )

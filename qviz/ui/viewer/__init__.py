@@ -1,11 +1,11 @@
 """The viewer: detections of the reference and its variants over one image, in the browser.
 
-Threshold, filters, zoom and swipe work in the browser; Python is informed when the user releases the control. Conventions:
-boxes are xyxy pixels of the original image, scores and IoU in [0, 1], class ids zero-based. A selection is named
+Threshold, filters, zoom and swipe work in the browser; Python is informed when the user releases the control. Boxes are
+xyxy pixels of the original image, scores and IoU in [0, 1], class ids zero-based. A selection is named
 ``variant id:reference index:variant index`` with -1 where there is no box.
 
-Every report has the ``rev`` of the data that it refers to and a growing stamp. A selection on an image that is no longer
-shown is recognised by ``rev``; a new click is told from a remembered value by the stamp (``acted``).
+Every report has the ``rev`` of the data that it refers to and a growing stamp. A selection on an image that is no
+longer shown is recognised by ``rev``; a new click is told from a remembered value by the stamp (``acted``).
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,8 @@ from streamlit.components.v2.types import ComponentRenderer
 
 HERE = Path(__file__).parent
 # One ES module: plain functions, joined in this order; the last file holds the `export default`.
-SCRIPTS = tuple(
-    f"{name}.js" for name in "dom rows panes tags zoom swipe tooltip controls toolbar png present keys viewer".split()
-)
+MODULES = ("dom", "rows", "panes", "tags", "zoom", "swipe", "tooltip", "controls", "toolbar", "png", "present", "keys")
+SCRIPTS = tuple(f"{name}.js" for name in (*MODULES, "viewer"))
 FIELDS = ("threshold", "selected", "mode", "changes", "classes", "truth", "focus", "present")
 
 

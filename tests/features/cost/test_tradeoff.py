@@ -76,8 +76,8 @@ VERDICTS = [
         [BASE, Point("new", 5_000_000, 10.0, None)],
         "new is 3.6× smaller and 2.0× faster than float32, its agreement unknown.",
     ),
-    ([BASE], "float32 takes 20.0 ms a run: add a quantized variant of it to compare."),
-    ([INT8], "float32 was not measured; int8 is the fastest, 10.0 ms a run at agreement 0.87."),
+    ([BASE], "float32 takes 20.0 ms per run. Add a quantized variant to compare."),
+    ([INT8], "float32 was not measured; int8 is the fastest, 10.0 ms per run at agreement 0.87."),
 ]  # fmt: skip
 
 

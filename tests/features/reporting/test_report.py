@@ -161,11 +161,11 @@ def test_sections_are_chosen(study: Study) -> None:
 @pytest.mark.parametrize(
     ("sections", "notes", "sentence"),
     [
-        (["verdicts"], {}, "'verdicts' is no section of the report; choose some of verdict, models"),
+        (["verdicts"], {}, "'verdicts' is not a section of the report; choose from verdict, models"),
         (["robustness"], {}, "nothing for the section 'robustness': no sweep was run"),
         ([], {}, "No section is chosen"),
         (["made"], {"verdict": "x"}, "a note for the section 'verdict', which is not chosen"),
-        (["made"], {"made": "x" * 5001}, "has 5001 characters; at most 5000"),
+        (["made"], {"made": "x" * 5001}, "has 5001 characters; the limit is 5000"),
     ],
 )
 def test_refusals(sections: list[str], notes: dict[str, str], sentence: str, study: Study) -> None:
