@@ -61,7 +61,7 @@ def test_what_is_found_can_be_built_again(run: Run, model: Path, photographs: li
     ("more", "sentence"),
     [
         (("--max-ap-loss", "0.01"), "A loss of AP is measured on annotated images"),
-        (("--min-agreement", "98"), "The budget is 98; AP and agreement lie in [0, 1]"),
+        (("--min-agreement", "98"), "'98' is not a number between 0 and 1"),
         (("--min-agreement", "0.9", "--recipes", "int9"), "'int9' is not a recipe"),
         (("--min-agreement", "0.9", "--tries", "0"), "0 tries are not possible"),
     ],

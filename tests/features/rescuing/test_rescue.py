@@ -182,7 +182,9 @@ def test_a_killed_search_goes_on(sample: Sample, tmp_path: Path) -> None:
     assert rows[: len(before)] == before
     repeated = [row for row in rows if row.get("figures") and row in rows[: rows.index(row)]]
     names = [
-        (row["recipe"], row["algorithm"], row["ranges"], tuple(row["kept_float"])) for row in rows if "figures" in row
+        (row["recipe"], row["algorithm"], row["ranges"], tuple(row["float_operators"]))
+        for row in rows
+        if "figures" in row
     ]
     assert repeated == [] and len(names) == len(set(names))
 
