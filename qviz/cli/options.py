@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -263,12 +263,9 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def remark_warnings(warnings: Iterable[Warning | Mapping[str, Any]]) -> None:
+def remark_warnings(warnings: Iterable[Warning]) -> None:
     """Warnings of lint, on standard error; advice is left to `qviz info`."""
-    from qviz.result import to_json
-
-    rows = [to_json(warning) for warning in warnings]
-    remark([f"{row['message']} {row['cure']}" for row in rows if not row["advice"]])
+    remark([f"{warning.message} {warning.cure}" for warning in warnings if not warning.advice])
 
 
 def remark(sentences: list[str] | tuple[str, ...]) -> None:

@@ -101,12 +101,7 @@ def payload(
     variants = [_variant(models, name, reference, run, iou) for name, run in panes]
     return {
         "rev": _revision(image, models, panes),
-        "image": {
-            "src": "data:image/jpeg;base64," + base64.b64encode(preview.jpeg).decode(),
-            "width": preview.width,
-            "height": preview.height,
-            "name": image.name,
-        },
+        "image": _image(image, preview),
         "reference": {
             "name": models.name(models.reference),
             "colour": REFERENCE,
@@ -116,19 +111,25 @@ def payload(
         "truth": _truth(truth),
         "labels": _labels(models, [reference, *(run for _, run in panes)], truth),
         "position": {"index": position[0], "count": position[1]},
-        "view": {"focus": variants[0]["id"] if variants else None, "selected": selected, **_view(view)},
+        "view": _view(view, variants[0]["id"] if variants else None, selected),
     }
 
 
-def _view(view: View) -> dict[str, Any]:
-    """What the user has chosen, for the viewer."""
+def _image(image: EncodedImage, preview: Preview) -> dict[str, Any]:
+    source = "data:image/jpeg;base64," + base64.b64encode(preview.jpeg).decode()
+    return {"src": source, "width": preview.width, "height": preview.height, "name": image.name}
+
+
+def _view(view: View, focus: str | None, selected: str | None) -> dict[str, Any]:
     return {
         "threshold": view.score,
         "floor": CANDIDATE_FLOOR,
         "mode": view.mode,
+        "focus": focus,
         "changes": list(view.changes),
         "classes": list(view.classes),
         "truth": view.truth,
+        "selected": selected,
         "present": view.present,
     }
 
