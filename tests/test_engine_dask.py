@@ -74,8 +74,8 @@ def test_heavy_bytes_are_held_by_the_cluster_and_not_sent_with_each_job(
     assert blob.read() == model
     jobs = [remote.submit(sizes(), blob, image) for _ in range(6)]
     assert {job.result(timeout=WAIT)[2] for job in jobs} == {b"netjpg"}
-    sizes = {key: state.nbytes for key, state in cluster.scheduler.tasks.items() if str(key).startswith("qviz-")}
-    assert [len([key for key in sizes if digest_of(data) in str(key)]) for data in (model, image)] == [1, 1]
+    bytes_by_key = {key: state.nbytes for key, state in cluster.scheduler.tasks.items() if str(key).startswith("qviz-")}
+    assert [len([key for key in bytes_by_key if digest_of(data) in str(key)]) for data in (model, image)] == [1, 1]
     workers = {process.pid for process in psutil.Process().children(recursive=True)}
     assert {job.result()[1] for job in jobs} <= workers  # a worker's child runs the job, not the worker
 
