@@ -122,7 +122,7 @@ class Visit:
         viewer = self.page.locator('.qviz-viewer[data-painted="true"]')
         viewer.wait_for(timeout=PATIENCE)
         if name is not None:
-            self.page.get_by_text(f"{name}, ", exact=False).first.wait_for(timeout=PATIENCE)
+            self.page.get_by_text(f"{name} · ", exact=False).first.wait_for(timeout=PATIENCE)
         return viewer
 
     def drop(self, files: dict[str, bytes], zone: int = 0) -> None:

@@ -44,7 +44,7 @@ def test_a_dropped_saved_model_is_converted_and_compared(visit: Visit) -> None:
     visit.open()
     visit.page.locator(".qviz-card").first.wait_for(timeout=120_000)
     visit.drop({"detector.zip": packed.getvalue(), variant.name: variant.read_bytes()})
-    visit.page.get_by_text("converted on the fly").first.wait_for(timeout=120_000)
+    visit.page.get_by_text("was converted to an FP32 .tflite file").first.wait_for(timeout=120_000)
     visit.page.locator(".qviz-card", has_text="reference").get_by_text("detector").first.wait_for(timeout=120_000)
     visit.page.get_by_text(re.compile("over 27 images")).first.wait_for(timeout=120_000)
     expect(visit.page.locator(".qviz-card")).to_have_count(2, timeout=120_000)
