@@ -24,10 +24,10 @@ def folder(
 ) -> Path:
     """The page, and one in which every name is hostile."""
     study = sample_study(engine, [loaded[name] for name in ("float32", "int8", "int8_wrong_range")], sample)
-    found = tmp_path_factory.mktemp("report")
-    (found / "report.html").write_bytes(render(study).encode())
-    (found / "hostile.html").write_bytes(render(hostile(study)).encode())
-    return found
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "report.html").write_bytes(render(study).encode())
+    (folder / "hostile.html").write_bytes(render(hostile(study)).encode())
+    return folder
 
 
 @pytest.mark.parametrize("name", ["report.html", "hostile.html"])
@@ -35,12 +35,12 @@ def folder(
 def test_it_opens_without_a_network(name: str, scheme: str, folder: Path, browser: object) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme, offline=True)  # type: ignore[attr-defined]
     page = context.new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
-    page.on("request", lambda request: asked.append(request.url))
+    messages: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("dialog", lambda dialog: (messages.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda request: requests.append(request.url))
     page.goto((folder / name).as_uri())
     charts = page.locator(".plot").count()
     page.wait_for_function(f"document.querySelectorAll('.plot:has(.main-svg)').length === {charts}", timeout=PATIENCE)
@@ -50,8 +50,8 @@ def test_it_opens_without_a_network(name: str, scheme: str, folder: Path, browse
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
     _tables_are_saved(page)
     _a_chart_is_saved(page)
-    assert said == []
-    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert messages == []
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
     context.close()
 
 
@@ -106,7 +106,7 @@ def test_boxes_and_paper(folder: Path, browser: object) -> None:
 
 @pytest.mark.parametrize("name", ["report.html", "hostile.html"])
 def test_nothing_is_wider_than_the_sheet(name: str, folder: Path, browser: object) -> None:
-    """What is makes the browser shrink the whole page."""
+    """Anything wider makes the browser shrink the whole page."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})  # type: ignore[attr-defined]
     page.goto((folder / name).as_uri())
     page.emulate_media(media="print")
@@ -123,7 +123,7 @@ def test_the_page_makes_and_hands_out_a_report(visit: Visit) -> None:
     visit.open("/report")
     page = visit.page
     page.get_by_role("radio", name="no annotations").click()
-    page.get_by_role("button", name="Layers", exact=True).click()  # not wanted: seconds saved
+    page.get_by_role("button", name="Layers", exact=True).click()  # leave it out: saves seconds
     page.get_by_label("Title").fill("Friday's <b>meeting</b>")
     page.get_by_label("Title").press("Enter")
     page.get_by_text("Notes for the meeting").click()

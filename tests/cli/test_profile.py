@@ -14,9 +14,9 @@ from tests.conftest import Sample
 
 def test_profile(run: Run, sample: Sample) -> None:
     models = [sample.models["float32"], sample.models["int8"]]
-    found = run("profile", *models, "--threads", "1,2", "--runs", "3", "--json")
-    assert (found.status, keys.missing(keys.PROFILE, found.json)) == (0, [])
-    rows = found.json["models"]
+    result = run("profile", *models, "--threads", "1,2", "--runs", "3", "--json")
+    assert (result.status, keys.missing(keys.PROFILE, result.json)) == (0, [])
+    rows = result.json["models"]
     assert [(row["name"], row["threads"]) for row in rows] == [(path.name, n) for path in models for n in (1, 2)]
     assert [row["bytes"] for row in rows] == [path.stat().st_size for path in models for _ in (1, 2)]
     assert {row["runs"] for row in rows} == {3}
@@ -42,6 +42,6 @@ def test_tables(run: Run, sample: Sample) -> None:
     ],
 )
 def test_refusals(more: tuple[str, ...], sentence: str, run: Run, sample: Sample) -> None:
-    found = run("profile", sample.models["int8"], *more)
-    assert (found.status, found.out) == (2, "")
-    assert sentence in found.err
+    result = run("profile", sample.models["int8"], *more)
+    assert (result.status, result.out) == (2, "")
+    assert sentence in result.err

@@ -18,45 +18,45 @@ def test_report_and_the_command_that_makes_it_again(run: Run, sample: Sample, tm
     models = [sample.models[name] for name in ("float32", "int8")]
     target = tmp_path / "it's a report.html"
     call = ("report", *models, "--images", sample.images / "astronaut.jpg", sample.images / "kitten.jpg", "-o", target)
-    found = run(*call, "--title", "Friday", "--note", "verdict=Ship it", "--sections", "verdict,images,made", "--json")
-    assert (found.status, keys.missing(keys.REPORT, found.json)) == (0, [])
-    assert found.json["sections"] == ["verdict", "images", "made"]
+    result = run(*call, "--title", "Friday", "--note", "verdict=Ship it", "--sections", "verdict,images,made", "--json")
+    assert (result.status, keys.missing(keys.REPORT, result.json)) == (0, [])
+    assert result.json["sections"] == ["verdict", "images", "made"]
     page = target.read_text(encoding="utf-8")
-    assert found.json["bytes"] == target.stat().st_size == len(page.encode())
+    assert result.json["bytes"] == target.stat().st_size == len(page.encode())
     assert "Ship it" in page and "<h1>Friday</h1>" in page
 
     (command,) = re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL)
     words = shlex.split(html.unescape(command))
     target.unlink()
     again = run(*words[1:], "--json")
-    assert (again.status, again.json["sections"]) == (0, found.json["sections"])
+    assert (again.status, again.json["sections"]) == (0, result.json["sections"])
     assert target.read_text(encoding="utf-8") == page
 
 
 def test_a_saved_study_makes_the_same_page(run: Run, sample: Sample, tmp_path: Path) -> None:
     models = [sample.models[name] for name in ("float32", "int8_wrong_range")]
     page, again, study = (tmp_path / name for name in ("r.html", "again.html", "s.json"))
-    found = run("report", *models, "--images", sample.images / "kitten.jpg", "-o", page, "--save-study", study)
-    assert found.status == 0
-    found = run("report", "--study", study, "-o", again, "--json")
-    assert (found.status, keys.missing(keys.REPORT, found.json)) == (0, [])
+    result = run("report", *models, "--images", sample.images / "kitten.jpg", "-o", page, "--save-study", study)
+    assert result.status == 0
+    result = run("report", "--study", study, "-o", again, "--json")
+    assert (result.status, keys.missing(keys.REPORT, result.json)) == (0, [])
     assert again.read_bytes() == page.read_bytes()
-    found = run("report", "--study", study, "-o", again, "--sections", "verdict", "--note", "verdict=Not this one")
-    assert found.status == 0 and "Not this one" in again.read_text(encoding="utf-8")
+    result = run("report", "--study", study, "-o", again, "--sections", "verdict", "--note", "verdict=Not this one")
+    assert result.status == 0 and "Not this one" in again.read_text(encoding="utf-8")
     for more, sentence in (
         (models, "A saved study is complete, so REF would change nothing"),
         (("--title", "x"), "so --title would change nothing"),
         (("--sections", "accuracy"), "The study has nothing for the section 'accuracy'"),
     ):
-        found = run("report", "--study", study, "-o", again, *more)
-        assert (found.status, found.out) == (2, "") and sentence in found.err
+        result = run("report", "--study", study, "-o", again, *more)
+        assert (result.status, result.out) == (2, "") and sentence in result.err
 
 
 def test_trade_off_where_it_is_asked_for(run: Run, sample: Sample, tmp_path: Path) -> None:
     models = [sample.models[name] for name in ("float32", "int8")]
     call = ("report", *models, "--images", sample.images / "kitten.jpg", "-o", tmp_path / "r.html")
-    found = run(*call, "--sections", "verdict,tradeoff")
-    assert found.status == 0 and "verdict, tradeoff" in found.out
+    result = run(*call, "--sections", "verdict,tradeoff")
+    assert result.status == 0 and "verdict, tradeoff" in result.out
     assert "dominated" in (tmp_path / "r.html").read_text(encoding="utf-8").lower()
 
 
@@ -75,9 +75,9 @@ def test_trade_off_where_it_is_asked_for(run: Run, sample: Sample, tmp_path: Pat
 def test_refusals(more: tuple[str, ...], sentence: str, run: Run, sample: Sample, tmp_path: Path) -> None:
     models = [sample.models[name] for name in ("float32", "int8")]
     words = [str(sample.images / "kitten.jpg") if word == "IMAGE" else word for word in more]
-    found = run("report", *models, "-o", tmp_path / "r.html", *words, "--workers", "1")
-    assert (found.status, found.out) == (2, "")
-    assert sentence in found.err
+    result = run("report", *models, "-o", tmp_path / "r.html", *words, "--workers", "1")
+    assert (result.status, result.out) == (2, "")
+    assert sentence in result.err
 
 
 @pytest.mark.parametrize(
@@ -85,11 +85,11 @@ def test_refusals(more: tuple[str, ...], sentence: str, run: Run, sample: Sample
     [
         (None, "give REF and at least one VARIANT, or a saved --study"),
         ("absent.json", "cannot be read (No such file or directory)"),
-        ("kitten.jpg", "kitten.jpg is no JSON, so it is no study of qviz"),
+        ("kitten.jpg", "kitten.jpg is not JSON, so it is not a qviz study"),
     ],
 )
 def test_no_study(study: str | None, sentence: str, run: Run, sample: Sample, tmp_path: Path) -> None:
     words = [] if study is None else ["--study", sample.images / study]
-    found = run("report", *words, "-o", tmp_path / "r.html")
-    assert (found.status, found.out) == (2, "")
-    assert sentence in found.err
+    result = run("report", *words, "-o", tmp_path / "r.html")
+    assert (result.status, result.out) == (2, "")
+    assert sentence in result.err

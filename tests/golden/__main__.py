@@ -7,6 +7,7 @@ import sys
 
 from tests.golden.checkout import SHARED, Side, side_of_commit, side_of_work_tree
 from tests.golden.compare import Tally, compare
+from tests.golden.earlier import new_recording
 from tests.golden.record import recorded
 from tests.golden.show import show
 from tests.golden.table import PARTS
@@ -19,6 +20,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", default=",".join(PARTS), metavar="LIST", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--quick", action="store_true", help="the most telling calls alone")
     parser.add_argument("--fresh", action="store_true", help="run the commits anew, whatever was recorded earlier")
+    parser.add_argument("--again", action="store_true", help="compare what the new side gave last, without running it")
     parser.add_argument("--strict", action="store_true", help="a sentence with other numbers is a difference, too")
     return parser
 
@@ -49,7 +51,8 @@ def main() -> int:
     tallies = {}
     for part in parts:
         first = recorded(base, part, args.quick, args.fresh)
-        tallies[part] = compare(part, first, recorded(new, part, args.quick, args.fresh), Tally())
+        second = new_recording(new, part, args.quick, args.fresh, args.again)
+        tallies[part] = compare(part, first, second, Tally())
     return show(tallies, args.strict)
 
 

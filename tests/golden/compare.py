@@ -23,7 +23,7 @@ NUMBER = re.compile(r"(?<![\w.])[-+\u2212]?(?:\d+(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """kind: number, name, phrase, missing, rows, type, text, wording. Of a text: a line with what is gone."""
+    """kind: number, name, phrase, missing, rows, columns, type, text, wording. Of a text: a line with what is gone."""
 
     path: str
     kind: str
@@ -108,8 +108,25 @@ def _lists(path: str, base: list[Any], new: list[Any], tally: Tally) -> None:
         at = "" if first is None else f", another one at {first}: {_shown(new[first])}"
         tally.count(path, "rows", f"{len(base)} rows", f"{len(new)} rows{at}", False)
         return
+    if _width(base) != _width(new):
+        if path.endswith("/customdata"):  # what is shown where a person points at it: cells may be joined to a text
+            _texts(path, _lines(base), _lines(new), tally)
+            return
+        tally.count(path, "columns", base[0], new[0], False)
+        return
     for number, (one, other) in enumerate(zip(base, new, strict=True)):
         compare(f"{path}/{number}", one, other, tally)
+
+
+def _width(rows: list[Any]) -> int | None:
+    """How many values each row has, where all are rows of as many."""
+    widths = {len(row) if isinstance(row, list) else -1 for row in rows}
+    return widths.pop() if len(widths) == 1 and widths != {-1} else None
+
+
+def _lines(rows: list[Any]) -> list[str]:
+    """Each row as a text."""
+    return [" | ".join(map(str, row)) if isinstance(row, list) else str(row) for row in rows]
 
 
 def _strings(path: str, base: str, new: str, tally: Tally) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from tests.golden.compare import Difference, Tally
 
 MOST = 50
 """Differences that are listed."""
+ALIKE = 3
+"""Of those that differ in the numbers of rows alone, how many are listed."""
 
 
 def show(tallies: Mapping[str, Tally], strict: bool) -> int:
@@ -35,8 +38,20 @@ def _show_reasons(tallies: Mapping[str, Tally]) -> None:
 
 
 def _list(title: str, rows: list[Difference]) -> None:
-    if rows:
-        print(f"\n{len(rows)} {title}:")
-        print("\n".join(f"  {row}" for row in rows[:MOST]))
-        if len(rows) > MOST:
-            print(f"  and {len(rows) - MOST} more")
+    """The first of each kind, so that one change in many rows hides no other."""
+    if not rows:
+        return
+    alike: dict[tuple[str, str], list[Difference]] = defaultdict(list)
+    for row in rows:
+        alike[re.sub(r"/\d+(?=/|$)", "/*", row.path), row.kind.partition(",")[0]].append(row)
+    print(f"\n{len(rows)} {title}:")
+    lines = [line for group in alike.values() for line in _few(group)]
+    print("\n".join(lines[:MOST]))
+    if len(lines) > MOST:
+        print(f"  and {len(lines) - MOST} lines more")
+
+
+def _few(group: list[Difference]) -> list[str]:
+    """Lines for differences that are alike."""
+    lines = [f"  {row}" for row in group[:ALIKE]]
+    return [*lines, f"    and {len(group) - ALIKE} more like these"] if len(group) > ALIKE else lines

@@ -96,6 +96,15 @@ def test_a_table_may_gain_a_column() -> None:
     assert [kinds(compare("pages", base, new, Tally())) for new in (wider, renamed, other)] == [[], [], ["number"]]
 
 
+def test_what_is_pointed_at_may_be_joined() -> None:
+    base, path = [["int8", 3, "43.7 dB", "9.5 dB"]], "report/charts/0/customdata"
+    assert kinds(compare(path, base, [["int8", 3, "local 43.7 dB, cumulative 9.5 dB"]], Tally())) == []
+    assert kinds(compare(path, base, [["int8", 3, "local 43.7 dB, cumulative 9.6 dB"]], Tally())) == [
+        "text, 9.5 is gone"
+    ]
+    assert kinds(compare("sample/rows", base, [["int8", 3, "43.7 dB"]], Tally())) == ["columns"]
+
+
 def test_numbers_are_no_parts_of_words() -> None:
     text = "int8 and MobileNetV2: \u22120.5, .85 of 1,234 (5%), 1e-05; 3f34165c5ba109ec 2.4.6"
     assert numbers([text]) == numbers(["-0.5 0.85 1234 5 0.00001"])

@@ -157,7 +157,7 @@ def _checked(threads: Sequence[int], runs: int) -> tuple[int, ...]:
     if not counts or any(not 1 <= count <= 256 for count in counts):
         raise SettingsError(f"Thread counts are {list(counts)}; give numbers between 1 and 256, e.g. 1,2.")
     if not 1 <= runs <= 10_000:
-        raise SettingsError(f"{runs} runs are asked for; give a number between 1 and 10000, e.g. 50.")
+        raise SettingsError(f"The number of runs is {runs}; give a number between 1 and 10000, e.g. 50.")
     return counts
 
 

@@ -1,9 +1,9 @@
 """What workers measure of a model's cost: time of whole runs, time by operator, growth of memory.
 
-Times in ms of wall clock (`cpu`: processor time of the whole process, all threads together). A run is the
-interpreter's `invoke` on one input; the copies in and out are not part of it. The input is a fixed, seeded picture of
-soft blobs, prepared as the model wants its images: real kernels seldom depend on the values, but NMS inside a file
-does (more candidates take longer).
+Times are wall-clock times in ms (`cpu`: processor time of the whole process, all threads together). A run is the
+interpreter's `invoke` on one input, without copying the input and outputs. The input is a fixed, seeded picture of soft
+blobs, preprocessed as the model expects: kernels seldom depend on the values, but NMS inside a file does (more
+candidates take longer).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from qviz.tflite.stepper import Step, Stepper
 
 SEED = 20
 WARM_UP = 5
-"""Runs of each model before the first that counts: caches, thread pools and the clock frequency settle."""
+"""Untimed runs of each model first, until caches, thread pools and the clock frequency settle."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
-    """A model as the jobs take it."""
+    """A model as the jobs receive it."""
 
     blob: Blob
     settings: Settings
@@ -39,13 +39,13 @@ class Subject:
 
     def values(self) -> np.ndarray:
         """The input tensor."""
-        pixels = np.random.default_rng(SEED).integers(0, 256, (24, 24, 3), np.uint8)  # widened softly by `fill`
+        pixels = np.random.default_rng(SEED).integers(0, 256, (24, 24, 3), np.uint8)  # `fill` enlarges it smoothly
         return fill(Image("blobs", pixels, "blobs"), input_spec(self.settings), self.tensor)[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Laps:
-    """wall, cpu (rounds, models) in ms."""
+    """Times of several rounds. wall, cpu: (rounds, models) in ms."""
 
     wall: np.ndarray
     cpu: np.ndarray
@@ -54,8 +54,13 @@ class Laps:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Of a model alone in a fresh process: peak bytes that loading and running it added, the file's own included (None
-    where the system does not tell); load_ms until the interpreter is ready."""
+    """One model alone in a fresh process.
+
+    Attributes:
+        peak: Bytes that loading and running it added at the peak, including the file; None where the system has no
+            such count.
+        load_ms: Time until the interpreter is ready.
+    """
 
     peak: int | None
     load_ms: float
@@ -63,9 +68,12 @@ class Footprint:
 
 @dataclass(frozen=True, slots=True)
 class OperatorTime:
-    """One step of the stepper: `orders` are more than one where operators only work together, `order` is the first.
+    """One step of the stepper: an operator, or several that only work together.
 
-    ms: median over the passes, the hand-over of its tensors included.
+    Attributes:
+        order: Index of the first operator.
+        ms: Median over the passes, including the transfer of its tensors.
+        orders: Indices of all its operators.
     """
 
     order: int
@@ -76,7 +84,7 @@ class OperatorTime:
 
 
 def footprint_job(subject: Subject) -> Footprint:
-    """In a fresh worker that does nothing else."""
+    """Memory and load time of a model; runs in a fresh worker that does nothing else."""
     values = subject.values()
     _forget_peak()
     before, begun = _peak(), time.perf_counter()
@@ -89,13 +97,13 @@ def footprint_job(subject: Subject) -> Footprint:
 
 
 def _forget_peak() -> None:
-    """Linux then counts the peak from here; elsewhere what was taken before hides as much of the growth."""
+    """Restart the count of the peak (Linux only; elsewhere an earlier peak may hide part of the growth)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak() -> int | None:
-    """Peak resident bytes of this process. Not `ru_maxrss` on Linux: it survives exec, so it is the parent's too."""
+    """Peak resident bytes of this process. On Linux not from `ru_maxrss`, which includes the parent's peak."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -109,12 +117,12 @@ def _peak() -> int | None:
 
 
 def latency_job(subjects: Sequence[Subject], threads: int, rounds: int, seconds: float, seed: int) -> Laps:
-    """Rounds in which every model runs once, in an order drawn anew each time: drift and neighbours hit all alike.
+    """Rounds in which every model runs once, in a random order, so that drift affects all models equally.
 
-    Ends after `seconds` with the rounds that are whole by then, at least one.
+    Stops after `seconds` at the end of a round; there is at least one.
     """
     end = time.monotonic() + seconds
-    with pinned(threads) as held:
+    with pinned(threads) as is_pinned:
         runners = [Runner(subject.blob.read(), threads, keep_all=False) for subject in subjects]
         inputs = [subject.values() for subject in subjects]
         _warm_up(runners, inputs, time.monotonic() + seconds / 4)
@@ -123,11 +131,11 @@ def latency_job(subjects: Sequence[Subject], threads: int, rounds: int, seconds:
         cpu: list[np.ndarray] = []
         while len(wall) < rounds and (not wall or time.monotonic() < end):
             row = np.empty((2, len(runners)))
-            for place in draw.permutation(len(runners)):
-                row[:, place] = _lap(runners[place], inputs[place])
+            for column in draw.permutation(len(runners)):
+                row[:, column] = _lap(runners[column], inputs[column])
             wall.append(row[0])
             cpu.append(row[1])
-    return Laps(np.array(wall), np.array(cpu), held)
+    return Laps(np.array(wall), np.array(cpu), is_pinned)
 
 
 def _warm_up(runners: Sequence[Runner], inputs: Sequence[np.ndarray], end: float) -> None:
@@ -146,7 +154,7 @@ def _lap(runner: Runner, values: np.ndarray) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def pinned(threads: int) -> Iterator[bool]:
-    """On as many cores as threads, and back; whether the system can do that. Threads started inside inherit it."""
+    """Run on as many cores as threads; yields whether the system can do that. Threads started inside inherit it."""
     if not hasattr(os, "sched_setaffinity"):
         yield False
         return
@@ -164,18 +172,18 @@ def operators_job(subject: Subject, threads: int, passes: int, seconds: float) -
     with pinned(threads):
         stepper = Stepper(subject.blob.read(), threads)
         values = subject.values()
-        wanted = {tensor for step in stepper.steps for tensor in step.inputs}
-        held = stepper.run([values], keep=wanted) | {stepper.graph.inputs[0]: values}
+        inputs = {tensor for step in stepper.steps for tensor in step.inputs}
+        tensors = stepper.run([values], keep=inputs) | {stepper.graph.inputs[0]: values}
         rows: list[list[float]] = []
         while len(rows) < passes and (not rows or time.monotonic() < end):
-            rows.append([_step_ms(stepper, number, held) for number in range(len(stepper.steps))])
+            rows.append([_step_ms(stepper, number, tensors) for number in range(len(stepper.steps))])
     medians = np.median(np.array(rows), axis=0)
     return tuple(_operator(stepper.graph, step, float(ms)) for step, ms in zip(stepper.steps, medians, strict=True))
 
 
-def _step_ms(stepper: Stepper, number: int, held: dict[int, np.ndarray]) -> float:
+def _step_ms(stepper: Stepper, number: int, tensors: dict[int, np.ndarray]) -> float:
     begun = time.perf_counter()
-    stepper.run_step(number, held)
+    stepper.run_step(number, tensors)
     return (time.perf_counter() - begun) * 1e3
 
 

@@ -1,7 +1,7 @@
-"""The trade-off as a picture: quality against latency or size; and where one model's time goes.
+"""Charts of the trade-off (quality against latency or size) and of one model's time by operator.
 
-Each bubble's area is the third figure (bytes, or ms where x is the size). Dominated models are faded; of the others
-those are joined that are not beaten on both axes of the picture. AP is drawn x100, agreement in [0, 1].
+The area of a bubble is the third quantity (bytes, or ms where x is the size). Dominated models are faded; a line joins
+those that no other beats on both axes. AP is drawn x100, agreement in [0, 1].
 """
 
 from __future__ import annotations
@@ -28,44 +28,43 @@ def figure(profile: Profile, model: str | None = None) -> go.Figure:
     return operator_times(row, REFERENCE)
 
 
-def tradeoff_scatter(found: Tradeoff, colours: Mapping[str, str], x: str = "latency") -> go.Figure:
-    """colours: by the points' names. x: `latency` or `size`. Points of unknown quality are left out."""
+def tradeoff_scatter(tradeoff: Tradeoff, colours: Mapping[str, str], x: str = "latency") -> go.Figure:
+    """Quality over `x`, `latency` or `size`. colours: name -> colour. Points of unknown quality are left out."""
     figure = go.Figure()
-    front = _joined(
-        sorted(((_x(point, x), _y(point)) for point in found.front), key=lambda place: (place[0], -place[1]))
-    )
+    front = _rising([(_x(point, x), _y(point)) for point in tradeoff.front])
     figure.add_trace(
         go.Scatter(
-            x=[place[0] for place in front],
-            y=[place[1] for place in front],
+            x=[x_value for x_value, _ in front],
+            y=[y_value for _, y_value in front],
             mode="lines",
             line={"color": GREY, "width": 1.5, "dash": "dot"},
             name="Pareto front",
             hoverinfo="skip",
         )
     )
-    known = [point for point in found.points if point.quality is not None]
-    largest = max((_area(point, x) for point in known), default=1.0)
-    ranks = {point.name: rank for rank, point in enumerate(sorted(known, key=lambda point: _x(point, x)))}
-    for point in sorted(known, key=lambda point: -_area(point, x)):  # the small ones on top
-        side = "top" if ranks[point.name] % 2 else "bottom"  # neighbours' names would lie over one another
-        figure.add_trace(_bubble(found, point, colours[point.name], x, largest, side))
+    rated = [point for point in tradeoff.points if point.quality is not None]
+    largest = max((_area(point, x) for point in rated), default=1.0)
+    ranks = {point.name: rank for rank, point in enumerate(sorted(rated, key=lambda point: _x(point, x)))}
+    for point in sorted(rated, key=lambda point: -_area(point, x)):  # small ones are drawn last, on top
+        side = "top" if ranks[point.name] % 2 else "bottom"  # so that the names of neighbours do not overlap
+        figure.add_trace(_bubble(tradeoff, point, colours[point.name], x, largest, side))
     figure.update_xaxes(title=TITLES[x], rangemode="tozero", zeroline=False)
-    kind = found.quality_kind
-    most = max((_y(point) for point in known), default=1.0) or 1.0
+    kind = tradeoff.quality_kind
+    highest = max((_y(point) for point in rated), default=1.0) or 1.0
+    step = 10 if highest > 25 else 5
     figure.update_yaxes(
         title=f"{kind} ×100 (higher is better)" if kind == "AP" else f"{kind} (higher is better)",
-        range=[-0.15 * most, 1.25 * most],  # room for the bubbles and their names
-        tickvals=list(range(0, int(most) + 1, 10 if most > 25 else 5)) if kind == "AP" else [0, 0.25, 0.5, 0.75, 1],
+        range=[-0.15 * highest, 1.25 * highest],  # room for the bubbles and their names
+        tickvals=list(range(0, int(highest) + 1, step)) if kind == "AP" else [0, 0.25, 0.5, 0.75, 1],
         zeroline=False,
     )
     return figure.update_layout(height=380, margin={"l": 8, "r": 8, "t": 12, "b": 8}, showlegend=False)
 
 
-def _bubble(found: Tradeoff, point: Point, colour: str, x: str, largest: float, side: str) -> go.Scatter:
-    others = found.dominated_by(point.name)
+def _bubble(tradeoff: Tradeoff, point: Point, colour: str, x: str, largest: float, side: str) -> go.Scatter:
+    others = tradeoff.dominated_by(point.name)
     alpha = FADED if others else FULL
-    told = f"dominated by {', '.join(others)}" if others else "on the Pareto front"
+    status = f"dominated by {', '.join(others)}" if others else "on the Pareto front"
     return go.Scatter(
         x=[_x(point, x)],
         y=[_y(point)],
@@ -78,20 +77,20 @@ def _bubble(found: Tradeoff, point: Point, colour: str, x: str, largest: float, 
         marker={
             "size": max(SMALLEST, LARGEST * sqrt(_area(point, x) / largest)),
             "color": faded(colour, alpha),
-            # a rim in its own colour where it is faded, else one that tells it from the bubble it lies on
+            # a faded bubble has a rim in its own colour, others a white one against the bubble below
             "line": {"width": 1, "color": faded(colour, FULL)} if others else {"width": 2, "color": RIM},
         },
-        customdata=[[megabytes(point.bytes), milliseconds(point.latency_ms), plain(told)]],
+        customdata=[[megabytes(point.bytes), milliseconds(point.latency_ms), plain(status)]],
         hovertemplate="%{text}: %{y}<br>%{customdata[0]}, %{customdata[1]}<br>%{customdata[2]}<extra></extra>",
     )
 
 
-def _joined(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Those that rise from left to right: each is better than all before it."""
+def _rising(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points, from left to right, that are higher than all to their left."""
     rising: list[tuple[float, float]] = []
-    for place in sorted(places, key=lambda place: (place[0], -place[1])):
-        if not rising or place[1] > rising[-1][1]:
-            rising.append(place)
+    for point in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not rising or point[1] > rising[-1][1]:
+            rising.append(point)
     return rising
 
 
@@ -108,9 +107,9 @@ def _area(point: Point, x: str) -> float:
     return point.bytes / 1e6 if x == "latency" else point.latency_ms
 
 
-def operator_times(found: ModelProfile, colour: str) -> go.Figure:
-    """Time by operator kind, the slowest on top: `CONV_2D · 55` are 55 steps of that kind."""
-    kinds = found.by_kind[::-1]
+def operator_times(profile: ModelProfile, colour: str) -> go.Figure:
+    """Time by operator kind, the slowest on top. `CONV_2D · 55` means 55 steps of that kind."""
+    kinds = profile.by_kind[::-1]
     total = sum(kind.ms for kind in kinds) or 1.0
     figure = go.Figure(
         go.Bar(
@@ -124,7 +123,7 @@ def operator_times(found: ModelProfile, colour: str) -> go.Figure:
             hovertemplate="%{y}: %{text}<extra></extra>",
         )
     )
-    most = max((kind.ms for kind in kinds), default=1.0)
-    figure.update_xaxes(title="ms", range=[0, 1.25 * most], zeroline=False)
+    largest = max((kind.ms for kind in kinds), default=1.0)
+    figure.update_xaxes(title="ms", range=[0, 1.25 * largest], zeroline=False)
     figure.update_yaxes(automargin=True, showgrid=False, ticklabelstandoff=6)
     return figure.update_layout(height=max(160, 70 + 24 * len(kinds)), margin={"l": 8, "r": 8, "t": 8, "b": 8})

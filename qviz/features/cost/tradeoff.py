@@ -1,10 +1,10 @@
-"""Size against latency against quality: which variants are worth a look, and the finding in a sentence.
+"""Size against latency against quality: which models are on the Pareto front.
 
-A point dominates another where it is no worse in all three (bytes and ms: lower is better; quality, AP or agreement in
-[0, 1]: higher is better) and better in one; what nobody dominates is the Pareto front. Figures count as they are
-shown: bytes to three significant figures, quality to a thousandth, and a latency within 5 % is the same, since the
-same kernels measured twice differ by as much. Equals do not dominate each other. A point of unknown quality is neither
-dominated nor does it dominate.
+A point dominates another where it is not worse in any of the three (bytes and ms: lower is better; quality, AP or
+agreement in [0, 1]: higher is better) and better in one. Points that none dominates form the Pareto front. Figures are
+compared as they are shown: bytes to three significant figures, quality to a thousandth; latencies within 5 % are equal,
+since the same kernels measured twice differ by as much. Equal points do not dominate each other, and a point of unknown
+quality neither dominates nor is dominated.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Tradeoff:
-    """dominators: for each point the names of those that dominate it; none on the front."""
+    """Points and their order. dominators: for each point the names of those that dominate it."""
 
     points: tuple[Point, ...]
     dominators: tuple[tuple[str, ...], ...]
 
     @property
     def quality_kind(self) -> str:
-        """The one of all points."""
+        """`agreement` or `AP`, the same for all points."""
         return self.points[0].quality_kind if self.points else "agreement"
 
     @property
     def front(self) -> tuple[Point, ...]:
-        """The fastest first; points of unknown quality are left out."""
+        """The points that none dominates, the fastest first; without points of unknown quality."""
         rows = zip(self.points, self.dominators, strict=True)
         rated = (point for point, others in rows if not others and point.quality is not None)
         return tuple(sorted(rated, key=lambda point: (point.latency_ms, point.bytes)))
 
     def dominated_by(self, name: str) -> tuple[str, ...]:
-        """Empty on the front."""
+        """Names of the points that dominate this one; empty on the front."""
         return next(others for point, others in zip(self.points, self.dominators, strict=True) if point.name == name)
 
 
@@ -60,7 +60,7 @@ def tradeoff(points: Sequence[Point]) -> Tradeoff:
 
 
 def dominates(first: Point, second: Point) -> bool:
-    """No worse in size, latency and quality, and better in one."""
+    """Whether the first is not worse in size, latency and quality, and better in one."""
     if first.quality is None or second.quality is None:
         return False
     signs = (

@@ -26,10 +26,9 @@ def show_graph(variant: LoadedModel, row: Row, chosen: int | None) -> None:
     """The graph, in a container that scrolls."""
     opened = _opened(variant)
     left, right = st.columns([3, 1], vertical_alignment="bottom")
-    metric = left.segmented_control(
-        "Coloured by", GRAPH_METRICS, default=CUMULATIVE, format_func=lambda metric: metric.label
-    )
-    metric = metric or CUMULATIVE
+    metrics = {metric.label: metric for metric in GRAPH_METRICS}  # Streamlit takes a dataclass for a list of defaults
+    label = left.segmented_control("Coloured by", list(metrics), default=CUMULATIVE.label)
+    metric = metrics.get(label or "", CUMULATIVE)
     if opened is not None:
         clicks.button(right, "Fold all", clicks.keep(OPENED, None), "layers-fold", st.rerun, width="stretch")
     folded = () if opened is None else (opened,)

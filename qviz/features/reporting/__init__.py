@@ -13,7 +13,7 @@ from qviz.datasets.files import ImageFiles
 from qviz.detector import PAGE_SCORE
 from qviz.errors import ImageError, SettingsError, StudyError
 from qviz.features.detection.models import LoadedModel
-from qviz.features.reporting.sections import available, check_names
+from qviz.features.reporting.sections import available, check_choice, check_names
 from qviz.features.reporting.study import MAX_BYTES, Provenance, Study, read_study, study_bytes
 from qviz.features.reporting.work import EXTRAS, StudyOptions, check_extras, make_study, with_extras
 from qviz.result import Result
@@ -91,7 +91,7 @@ def report(
 
     Raises:
         ImageError: There is neither a dataset nor an image that can be read.
-        SettingsError: A section or an extra is unknown, or AP is asked for without annotations.
+        SettingsError: A section or an extra is unknown, or one that shows AP is named without annotations.
     """
     check_sections(sections, dataset is not None)
     extras = {*also, *(section for section in sections or () if section in EXTRAS)}
@@ -107,9 +107,10 @@ def report(
 
 
 def report_of(study: Study, sections: Sequence[str] | None = None, notes: Mapping[str, str] | None = None) -> Report:
-    """The report of a study that exists already. Raises SettingsError."""
-    check_sections(sections, study.evaluation is not None)
-    return Report(study, tuple(sections or available(study)), dict(notes or {}))
+    """The report of a study that exists already. Raises SettingsError for a section that it has nothing for."""
+    chosen = tuple(available(study) if sections is None else sections)
+    check_choice(study, chosen, notes or {})
+    return Report(study, chosen, dict(notes or {}))
 
 
 def check_sections(sections: Sequence[str] | None, annotated: bool) -> None:

@@ -1,8 +1,8 @@
 """The HTML file: sections filled in, plotly.js inlined once, everything from outside escaped.
 
-The content security policy lets nothing be fetched (blob: is the picture that a chart saves) and runs two scripts only,
-known by their sha256. Browsers hash a script's text as it is in the file, in UTF-8, so the file must be written without
-changing its line ends. A further section is a row of `SECTIONS`, a row of `CONTENT` and a template.
+The content security policy forbids all requests (blob: is the picture that a chart saves) and all scripts but two,
+identified by their sha256. Browsers hash a script's text as it is in the file, in UTF-8, so the file must be written
+without changing its line ends. A further section is a row of `SECTIONS`, a row of `CONTENT` and a template.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _robustness(study: Study, charts: ReportCharts) -> dict[str, Any]:
     return {
         "headline": robustness_verdict(result, names),
         "charts": charts.robustness(),
-        "found": result,
+        "result": result,
         "rows": [(names[row.model], row) for row in result.summary],
     }
 

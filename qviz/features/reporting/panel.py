@@ -1,6 +1,6 @@
 """The Report page: the choices, the study, and the command that makes the same page from a shell.
 
-The study is the work; the page is made from it at once, so other sections and notes cost no second run.
+Only the study takes time to compute; the page is made from it at once when sections or notes change.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DEFAULT_SECTIONS = tuple(name for name in SECTIONS if name not in EXTRAS)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the page shall hold; `source` is a key of `dataset_choice.sources`, or NO_AP."""
+    """What the page shows. source: a key of `dataset_choice.sources`, or NO_AP."""
 
     source: str
     chosen: Chosen
@@ -42,7 +42,7 @@ class Request:
 
     @property
     def options(self) -> StudyOptions:
-        """What has to be computed for it: notes, title and most sections cost nothing."""
+        """What has to be computed; notes, title and most sections need no computation."""
         return StudyOptions(shown=self.shown, layers="layers" in self.chosen.sections, score=self.score)
 
     @property
@@ -52,7 +52,7 @@ class Request:
 
 
 def request_form(here: Page) -> Request | None:
-    """The choices and the button; None until it is pressed. The last request stays for this session."""
+    """The choices and the button; None until it is pressed. The browser session keeps the last request."""
     sources = {name: source for name, source in dataset_choice.sources(here).items() if not source.reference_as_truth}
     left, right = st.columns(2)
     source = left.segmented_control(
@@ -66,7 +66,7 @@ def request_form(here: Page) -> Request | None:
         "Title", placeholder="the models' names", max_chars=200, key="report-title", persist_state="session"
     )
     shown = right.multiselect(
-        f"Images to show (the worst {MAX_SHOWN} where none is chosen)",
+        f"Images to show (if none is chosen: the worst {MAX_SHOWN})",
         [image.name for image in _dataset(here, sources.get(source or NO_AP)).images],
         max_selections=MAX_SHOWN,
         key=f"report-images-{source}",
@@ -92,7 +92,7 @@ def _dataset(here: Page, source: Source | None) -> Dataset:
 
 
 def study_of(here: Page, request: Request) -> Study | None:
-    """The study, once it is there; until then its progress is shown."""
+    """The study, or None while it is computed and its progress is shown."""
     source = dataset_choice.sources(here).get(request.source)
     images = tuple((image.digest, image.name) for image in here.workspace.images)
     key = _identities(here), source.digest if source is not None else images, request.options, request.extras
@@ -111,8 +111,7 @@ def study_of(here: Page, request: Request) -> Study | None:
 
 def show(here: Page, request: Request, study: Study) -> None:
     """The page of the study, with the chosen sections that it has something for."""
-    there = available(study)
-    sections = tuple(name for name in request.chosen.sections if name in there)
+    sections = tuple(name for name in available(study) if name in request.chosen.sections)
     notes = tuple((name, text) for name, text in request.chosen.notes if name in sections)
     if not sections:
         st.info("The study has nothing for the chosen sections: accuracy needs annotated images.")

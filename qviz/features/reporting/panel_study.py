@@ -31,13 +31,13 @@ class Chosen:
     notes: tuple[tuple[str, str], ...]
 
 
-def choose(offered: Sequence[str], usual: Collection[str], key: str, slow: Collection[str] = ()) -> Chosen:
-    """The widgets. usual: chosen at first; slow: those that take minutes, which their labels say."""
+def choose(offered: Sequence[str], default: Collection[str], key: str, slow: Collection[str] = ()) -> Chosen:
+    """The widgets. default: chosen at first; slow: those that take minutes; their labels say so."""
     picked = st.pills(
         "Sections",
         offered,
         selection_mode="multi",
-        default=[name for name in offered if name in usual],
+        default=[name for name in offered if name in default],
         format_func=lambda name: SECTIONS[name].title + (" (takes minutes)" if name in slow else ""),
         key=f"{key}-sections",
     )
@@ -111,19 +111,19 @@ def show_file(files: Files, chosen: Chosen) -> None:
         "application/json",
         on_click="ignore",
         width="stretch",
-        help="All figures and pictures in a file: drop it on this page, on any machine, with or without the models.",
+        help="All figures and pictures in one file. Drop it on this page on any machine; the models are not needed.",
     )
     st.caption(f"{len(chosen.sections)} sections: {', '.join(SECTIONS[name].title for name in chosen.sections)}.")
     frame(files.page.decode(), files.rev, HEIGHT, key="report-frame")
 
 
 def show(here: Page, study: Study) -> None:
-    """The finding, a line a variant, the choice of sections, and the page."""
-    page.verdict(headline(study), _told(here, study))
+    """The finding, one line per variant, the choice of sections, and the page."""
+    page.verdict(headline(study), _origin(here, study))
     st.html(_findings(study))
     clicks.button(st, "Close this study", _close, "study-close", st.rerun)
-    there = available(study)
-    chosen = choose(there, there, key=f"study-{study.made.images_digest[:12]}")
+    sections = available(study)
+    chosen = choose(sections, sections, key=f"study-{study.made.images_digest[:12]}")
     if not chosen.sections:
         st.info("Choose a section.")
         return
@@ -134,22 +134,22 @@ def _close() -> None:
     workspace.keep(replace(workspace.current(), study=None))
 
 
-def _told(here: Page, study: Study) -> str:
-    """Where it comes from, and whether the other pages can show its models at work."""
+def _origin(here: Page, study: Study) -> str:
+    """When it was made, and whether its models are loaded."""
     made = f"A saved study, made {study.made.date}" if study.made.date else "A saved study"
     loaded = {model.digest for model in here.models.all} if here.models is not None else set()
     missing = [model.name for model in study.models if model.sha256 not in loaded]
     if not missing:
-        return f"{made}. Its models are loaded here: the other pages show them at work."
+        return f"{made}. Its models are loaded: the other pages show them."
     if len(missing) == len(study.models):
-        return f"{made}. It needs no models; the other pages show what is loaded here, which are others."
-    return f"{made}. It needs no models; loaded here are all but {', '.join(missing)}."
+        return f"{made}. It needs no models. The other pages show the loaded models, which are not those of the study."
+    return f"{made}. It needs no models. All of them are loaded except {', '.join(missing)}."
 
 
 def _findings(study: Study) -> str:
     rows = (
-        f'<li style="--swatch:{variant_colour(place)}"><b>{escape(found.name)}</b> {escape(found.sentence)}'
-        f"{' ' + escape(found.place[:1].upper() + found.place[1:]) + '.' if found.place else ''}</li>"
-        for place, found in enumerate(findings(study))
+        f'<li style="--swatch:{variant_colour(position)}"><b>{escape(finding.name)}</b> {escape(finding.sentence)}'
+        f" {escape(finding.layer)}</li>"
+        for position, finding in enumerate(findings(study))
     )
     return f'<ul class="qviz qviz-findings">{"".join(rows)}</ul>'

@@ -26,13 +26,14 @@ from qviz.features.layer_error.plot import Row, layer_error_chart
 from qviz.features.reporting import Report
 from qviz.features.reporting.study import StudiedImage, Study
 from qviz.features.reporting.work import study_tradeoff
+from qviz.formatting import plural
 
 INK = "#010203"
 
 
 @cache
 def plotly_js() -> str:
-    """plotly.js, 4.8 MB. It holds no `</script`, so that it can be inlined as it is."""
+    """plotly.js, 4.8 MB. It does not contain `</script`, so it can be inlined unchanged."""
     from plotly.offline import get_plotlyjs
 
     text: str = get_plotlyjs()
@@ -40,7 +41,7 @@ def plotly_js() -> str:
 
 
 def figure_json(figure: go.Figure) -> str:
-    """data and layout as JSON that may stand inside of a <script>: no angle bracket, no ampersand."""
+    """data and layout as JSON that can stand inside a <script>: without angle brackets and ampersands."""
     from plotly.io.json import to_json_plotly
 
     content = figure.to_plotly_json()
@@ -49,15 +50,15 @@ def figure_json(figure: go.Figure) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-MOST_CLASSES = 24
-"""Rows of a chart, so that it stands on one sheet of paper."""
-MOST_BARS = 3
-"""Variants whose classes have a chart of their own."""
+MAX_CLASSES = 24
+"""Rows of a chart, so that it fits on a sheet of paper."""
+MAX_BAR_CHARTS = 3
+"""Variants that get a chart of their classes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One figure: json for a <script>; title: what it shows, read out where it cannot be seen; height in pixels."""
+    """One figure. title: what it shows, also for screen readers; json: for a <script>; height: in pixels."""
 
     number: int
     title: str
@@ -71,10 +72,10 @@ class ReportCharts:
     def __init__(self, study: Study) -> None:
         self.study, self.count = study, 0
         self.colours = {study.reference.name: REFERENCE}
-        self.colours |= {model.name: variant_colour(place) for place, model in enumerate(study.variants)}
+        self.colours |= {model.name: variant_colour(position) for position, model in enumerate(study.variants)}
 
     def chart(self, title: str, figure: Any) -> Chart:
-        """A figure with its number; safe inside of a <script>."""
+        """The figure with the next number."""
         self.count += 1
         return Chart(self.count, title, figure_json(figure), int(figure.layout.height or 400))
 
@@ -97,14 +98,14 @@ class ReportCharts:
         hurt.sort(key=lambda name: -(losses[name].ap.value or 0.0))
         charts = []
         if len(losses) > 1 and hurt:
-            charts.append(self.chart("AP points lost, by class and variant", class_heat(losses, INK, MOST_CLASSES)))
-        for name in hurt[:MOST_BARS]:
-            figure = class_loss_bars(losses[name], self.colours[name], MOST_CLASSES)
+            charts.append(self.chart("AP points lost, by class and variant", class_heat(losses, INK, MAX_CLASSES)))
+        for name in hurt[:MAX_BAR_CHARTS]:
+            figure = class_loss_bars(losses[name], self.colours[name], MAX_CLASSES)
             charts.append(self.chart(f"{name}: AP points lost by class, with 95% intervals", figure))
         return charts
 
     def layers(self) -> list[Chart]:
-        """All variants whose layers were run, over one another."""
+        """All variants whose layers were run, in one chart."""
         results = self.study.layers
         rows = [
             Row(
@@ -120,14 +121,14 @@ class ReportCharts:
 
     def robustness(self) -> list[Chart]:
         """Value by severity, and what quantization adds to it."""
-        found = self.study.robustness
-        if found is None:
+        result = self.study.robustness
+        if result is None:
             return []
-        names = dict(zip(found.models, (model.name for model in self.study.models), strict=False))
+        names = dict(zip(result.models, (model.name for model in self.study.models), strict=False))
         colours = {model: self.colours[name] for model, name in names.items()}
-        charts = [self.chart(f"{found.measure} by severity", severity_curves(found, names, colours))]
-        if found.interactions:
-            heat = interaction_heat(found, names)
+        charts = [self.chart(f"{result.measure} by severity", severity_curves(result, names, colours))]
+        if result.interactions:
+            heat = interaction_heat(result, names)
             charts.append(self.chart("What quantization loses beyond FP32 under each corruption", heat))
         return charts
 
@@ -137,14 +138,21 @@ class ReportCharts:
         return [self.chart("What each model keeps, by its latency; a bubble's area is its size", figure)]
 
 
-MOST_ACROSS = 4
-MOST_BOXES = 300
-"""Boxes of one pane; a page must stay light."""
+MAX_ACROSS = 4
+MAX_BOXES = 300
+"""Boxes of one pane, to limit the size of the page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One drawn box. change: decides its line; tag: on the picture; told: on hovering; pair: the object, for both."""
+    """One drawn box.
+
+    Attributes:
+        change: Sets the style of its line.
+        tag: Text on the picture.
+        description: Shown on hovering.
+        pair: Number of the reference's object, the same in all panes; empty for a spurious one.
+    """
 
     change: str
     colour: str
@@ -153,23 +161,23 @@ class Box:
     width: float
     height: float
     tag: str
-    told: str
+    description: str
     pair: str
 
 
 @dataclass(frozen=True, slots=True)
 class Pane:
-    """One model's boxes; said: what became of the objects."""
+    """One model's boxes. counts: of the changes, e.g. `1 lost · 2 kept`."""
 
     name: str
     colour: str
-    said: str
+    counts: str
     boxes: tuple[Box, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One image. source: a data URI; unit: pixels of the original that look like one on the page's pane."""
+    """One image. source: a data URI; unit: pixels of the original per pixel of the pane."""
 
     number: int
     name: str
@@ -181,8 +189,8 @@ class Picture:
 
     @property
     def across(self) -> int:
-        """Panes in a row: rows of equal length, at most MOST_ACROSS."""
-        rows = -(-len(self.panes) // MOST_ACROSS)
+        """Panes in a row: rows of equal length, at most MAX_ACROSS."""
+        rows = -(-len(self.panes) // MAX_ACROSS)
         return -(-len(self.panes) // rows)
 
 
@@ -196,47 +204,47 @@ def _picture(number: int, study: Study, image: StudiedImage, colours: Mapping[st
     own = next(iter(objects.values()), ())
     name = study.reference.name
     panes = [_reference(own, name, colours[name])]
-    panes += [_variant(found, variant, colours[variant]) for variant, found in objects.items()]
+    panes += [_variant(rows, variant, colours[variant]) for variant, rows in objects.items()]
     source = "data:image/jpeg;base64," + base64.b64encode(image.jpeg).decode()
     unit = max(image.width / 400, image.height / 400)
     return Picture(number, image.name, image.width, image.height, source, unit, tuple(panes))
 
 
 def _reference(objects: Sequence[ComparedObject], name: str, colour: str) -> Pane:
-    """The reference's objects are told by any variant."""
-    found = [row for row in objects if row.reference_box is not None]
+    """The reference's objects, which the rows of any variant contain."""
+    rows = [row for row in objects if row.reference_box is not None]
     boxes = [
         _box("reference", colour, row.reference_box, row.label, f"{row.label} {row.reference_score:.2f}", row)
-        for row in found[:MOST_BOXES]
+        for row in rows[:MAX_BOXES]
     ]
-    said = {0: "no object", 1: "1 object"}.get(len(found), f"{len(found)} objects")
-    return Pane(name, colour, said, tuple(box for box in boxes if box is not None))
+    counts = plural(len(rows), "object") if rows else "no object"
+    return Pane(name, colour, counts, tuple(box for box in boxes if box is not None))
 
 
 def _variant(objects: Sequence[ComparedObject], name: str, colour: str) -> Pane:
-    ordered = sorted(objects, key=lambda row: row.change != Change.KEPT)  # what has changed is drawn on top
-    boxes = [box for row in ordered[-MOST_BOXES:] if (box := _changed(row, colour)) is not None]
-    return Pane(name, colour, _said(objects), tuple(boxes))
+    ordered = sorted(objects, key=lambda row: row.change != Change.KEPT)  # changed objects are drawn on top
+    boxes = [box for row in ordered[-MAX_BOXES:] if (box := _changed(row, colour)) is not None]
+    return Pane(name, colour, _counts(objects), tuple(boxes))
 
 
 def _changed(row: ComparedObject, colour: str) -> Box | None:
-    """A lost object is drawn where the reference saw it."""
+    """A lost object is drawn at the reference's box."""
     shade = colour if row.change == Change.KEPT else CHANGES[row.change]
     tag = (row.variant_label or row.label) if row.change != Change.KEPT else ""
-    return _box(row.change, shade, row.variant_box or row.reference_box, tag, _told(row), row)
+    return _box(row.change, shade, row.variant_box or row.reference_box, tag, _description(row), row)
 
 
 def _box(
-    change: str, colour: str, sides: tuple[float, ...] | None, tag: str, told: str, row: ComparedObject
+    change: str, colour: str, sides: tuple[float, ...] | None, tag: str, description: str, row: ComparedObject
 ) -> Box | None:
     if sides is None:
         return None
     left, top, right, bottom = (round(side, 1) for side in sides)
     pair = "" if row.reference_index is None else str(row.reference_index)
-    return Box(change, colour, left, top, max(right - left, 0), max(bottom - top, 0), tag[:30], told, pair)
+    return Box(change, colour, left, top, max(right - left, 0), max(bottom - top, 0), tag[:30], description, pair)
 
 
-def _told(row: ComparedObject) -> str:
+def _description(row: ComparedObject) -> str:
     if row.change == Change.LOST:
         return f"lost: {row.label} {row.reference_score:.2f} ({row.lost_because})"
     if row.change == Change.SPURIOUS:
@@ -247,7 +255,7 @@ def _told(row: ComparedObject) -> str:
     return f"{row.change}: {row.label} {change}, IoU {row.iou:.2f}"
 
 
-def _said(objects: Sequence[ComparedObject]) -> str:
+def _counts(objects: Sequence[ComparedObject]) -> str:
     """1 lost · 2 kept"""
     summary: Summary = summarise((Change(row.change) for row in objects), ())
     order = ("lost", "relabelled", "spurious", "shifted", "kept")

@@ -1,17 +1,12 @@
-"""One comparison, whole: all that a report tells, and how it came about.
+"""A comparison of several models as a whole: everything that a report shows, and how it was made.
 
-Models, variants of the comparison and losses of the evaluation stand in the same order, the reference first. They are
-told apart by `StudiedModel.name`, which is short and unique; two files may share a name.
+Models, variants of the comparison and losses of the evaluation have the same order, the reference first. Models are
+identified by `StudiedModel.name`, which is short and unique; two files may have the same name.
 
-Whether a study that came from a file holds together: what the type of a field cannot say.
-
-Everything that shows a study relies on these, so that a file made by hand is refused here, in a sentence, and nowhere
-later.
-
-A study as a file: JSON, its arrays and JPEGs in base64, so that it opens on another machine without the models.
-
-What comes from a file is checked field by field (`typed_json`, `study_checks`) and never executed. The detections of
-every image are left out: they would be most of the file and no page of a study shows them; `qviz evaluate` has them.
+A study is saved as JSON with arrays and JPEGs in base64, so that it opens on another machine without the models. What
+is read from a file is checked against the field types (`qviz.result.decode`), then for consistency (`_faults`);
+nothing in it is executed. Raw detections are left out: they would be most of the file and no page of a study shows
+them; `qviz evaluate` computes them.
 """
 
 from __future__ import annotations
@@ -20,7 +15,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qviz.errors import StudyError
 from qviz.features.accuracy import Evaluation
@@ -34,182 +29,28 @@ from qviz.features.detection.models import LoadedModel, short_names
 from qviz.features.inspection.lint import lint_comparison, lint_model
 from qviz.features.inspection.warning import Warning
 from qviz.features.layer_error import LayerErrors
+from qviz.formatting import plural
 from qviz.result import Misfit, decode, encode
-
-if TYPE_CHECKING:
-    from qviz.features.comparison import ComparedObject
-
-
-MODELS = range(2, 65)
-IMAGES = range(13)
-SIDES = range(1, 65_536)
-JPEG = b"\xff\xd8\xff"
-WITHOUT = {Change.LOST: ("variant",), Change.SPURIOUS: ("reference",)}
-"""The side that a change has no box on."""
-
-
-def faults(study: Study) -> Iterator[str]:
-    """A clause for each thing that does not fit."""
-    names = [model.name for model in study.models]
-    if len(names) not in MODELS:
-        yield f"it has {len(names)} models, where {MODELS.start} to {MODELS.stop - 1} belong"
-        return
-    if twice := [name for name, count in Counter(names).items() if count > 1 or not name]:
-        yield f"models are not told apart by their names ({twice[0]!r})"
-    if any(model.bytes < 1 for model in study.models):
-        yield "a model has no bytes"
-    yield from _comparison(study)
-    yield from _pictures(study.images)
-    yield from _evaluation(study)
-    yield from _layers(study)
-    yield from _robustness(study)
-    yield from _profile(study)
-
-
-def _comparison(study: Study) -> Iterator[str]:
-    compared = study.comparison.variants
-    if len(compared) != len(study.variants):
-        yield f"{len(compared)} variants are compared, but {len(study.variants)} are there"
-    known = {str(change) for change in Change}
-    for image in (image for variant in compared for image in variant.images):
-        for found in image.objects:
-            if found.change not in known:
-                yield f"an object of {image.image!r} is {found.change!r}, which is no change"
-            elif not _whole(found):
-                yield f"an object of {image.image!r} is {found.change}, but its boxes do not say so"
-
-
-def _whole(found: ComparedObject) -> bool:
-    """Both sides there, or the one that the change leaves; boxes of four numbers."""
-    missing = WITHOUT.get(Change(found.change), ())
-    sides = {
-        "reference": (found.reference_box, found.reference_score),
-        "variant": (found.variant_box, found.variant_score),
-    }
-    there = all(
-        box is not None and len(box) == 4 and score is not None
-        for name, (box, score) in sides.items()
-        if name not in missing
-    )
-    return there and (bool(missing) or found.iou is not None)
-
-
-def _pictures(images: tuple[StudiedImage, ...]) -> Iterator[str]:
-    if len(images) not in IMAGES:
-        yield f"it shows {len(images)} images, where at most {IMAGES.stop - 1} belong"
-    for image in images:
-        if image.width not in SIDES or image.height not in SIDES:
-            yield f"{image.name!r} has {image.width} × {image.height} pixels"
-        if not image.jpeg.startswith(JPEG):
-            yield f"{image.name!r} is not a JPEG"
-
-
-def _evaluation(study: Study) -> Iterator[str]:
-    found = study.evaluation
-    if found is None:
-        return
-    counts = (len(found.models) - 1, len(found.losses), len(found.details))
-    if any(count != len(study.variants) for count in counts):
-        yield "its evaluation is of other models"
-    for detail in found.details:
-        kinds = [row.kind for pair in detail.errors for row in pair]
-        if any(kind not in KINDS for kind in kinds):
-            yield "it has an unknown kind of error"
-
-
-def _layers(study: Study) -> Iterator[str]:
-    variants = {model.name for model in study.variants}
-    for name, errors in study.layers.items():
-        if name not in variants:
-            yield f"it has layers of {name!r}, which is no variant of it"
-        orders = [layer.order for layer in errors.layers]
-        if len(set(orders)) != len(orders):
-            yield f"two layers of {name!r} have one order"
-
-
-def _robustness(study: Study) -> Iterator[str]:
-    found = study.robustness
-    if found is None:
-        return
-    if len(found.models) != len(study.models) or len(set(found.models)) != len(found.models):
-        yield "its sweep is of other models"
-    named = {(row.model, row.corruption) for row in found.points}
-    named |= {(row.model, row.corruption) for row in found.interactions}
-    named |= {(row.model, row.corruption) for row in found.breaking_points}
-    swept = {model for model, _ in named} | {row.model for row in found.summary}
-    if swept - set(found.models):
-        yield "its sweep has a row of a model that was not swept"
-    if {corruption for _, corruption in named} - {*found.corruptions, CLEAN}:
-        yield "its sweep has a row of a corruption that was not run"
-
-
-def _profile(study: Study) -> Iterator[str]:
-    if study.profile is None:
-        return
-    for row in study.profile.models:
-        if row.p50_ms <= 0 or row.bytes < 1:
-            yield f"the latency of {row.name!r} is no time"
-
 
 KEY = "qviz_study"
 VERSION = 1
 MAX_BYTES = 48 << 20
-CURE = "Make it anew with `qviz report … --save-study FILE`."
-
-
-def to_json(study: Study) -> dict[str, Any]:
-    """{"qviz_study": version, "study": ...}"""
-    found = study.evaluation
-    kept = study if found is None else replace(study, evaluation=replace(found, results=(), image_ids={}))
-    return {KEY: VERSION, "study": encode(kept)}
-
-
-def from_json(said: Any, where: str = "The file") -> Study:
-    """The study that `to_json` told. Raises StudyError."""
-    if not isinstance(said, dict) or KEY not in said:
-        raise StudyError(f"{where} is no study of qviz. {CURE}")
-    if said[KEY] != VERSION:
-        raise StudyError(
-            f"{where} is a study of version {str(said[KEY])[:20]}; this qviz reads version {VERSION}. {CURE}"
-        )
-    try:
-        study: Study = decode(Study, said.get("study"), "study")
-    except Misfit as misfit:
-        raise StudyError(f"{where} is a damaged study: {misfit}. {CURE}") from None
-    if fault := next(faults(study), None):
-        raise StudyError(f"{where} is a damaged study: {fault}. {CURE}")
-    return study
-
-
-def study_bytes(study: Study) -> bytes:
-    """The file. Raises StudyError where it would be too large to be read again."""
-    data = json.dumps(to_json(study), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
-    if len(data) > MAX_BYTES:
-        raise StudyError(
-            f"The study has {len(data) >> 20} MB; files of up to {MAX_BYTES >> 20} are read. Compare fewer images."
-        )
-    return data
-
-
-def read_study(data: bytes, name: str) -> Study:
-    """The study in a file. name: for sentences. Raises StudyError."""
-    if len(data) > MAX_BYTES:
-        raise StudyError(f"{name} has {len(data) >> 20} MB; studies of up to {MAX_BYTES >> 20} MB are read.")
-    try:
-        said = json.loads(data)
-    except (ValueError, RecursionError):  # no JSON, no UTF-8, a number of a thousand digits, lists without end
-        raise StudyError(f"{name} is no JSON, so it is no study of qviz. {CURE}") from None
-    return from_json(said, name)
-
-
-def is_study(data: bytes) -> bool:
-    """Whether a file says of itself that it is one."""
-    return data[:64].lstrip().replace(b" ", b"").startswith(b'{"%s":' % KEY.encode())
+CURE = "Make it again with `qviz report … --save-study FILE`."
 
 
 @dataclass(frozen=True, slots=True)
 class StudiedModel:
-    """A model's card. bytes: of the file; sources: field of the settings -> who said it; labels: how many."""
+    """One model.
+
+    Attributes:
+        name: Short and unique.
+        file: Name of the file.
+        bytes: Size of the file.
+        facts: Bits, operators and input, in a few words each.
+        settings: How it reads images and outputs.
+        sources: Setting -> where its value comes from.
+        labels: Number of class names.
+    """
 
     name: str
     file: str
@@ -225,7 +66,7 @@ class StudiedModel:
 
 @dataclass(frozen=True, slots=True)
 class StudiedImage:
-    """An image to look at. width, height: its own pixels, which boxes refer to; jpeg: for the screen, maybe smaller."""
+    """One image. width, height: pixels of the original, which boxes refer to; jpeg: may be smaller."""
 
     name: str
     digest: str
@@ -236,7 +77,7 @@ class StudiedImage:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """How a study came about. date: as the caller writes it; compared: images that objects were compared on."""
+    """How a study was made. date: as the caller writes it; compared: number of images that objects were compared on."""
 
     date: str = ""
     command: str = ""
@@ -253,7 +94,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Study:
-    """layers: by the variant's short name. evaluation, robustness, profile: None where they were not asked for."""
+    """A comparison of models. layers: by the variant's short name; evaluation, robustness, profile: None if not run."""
 
     name: str
     models: tuple[StudiedModel, ...]
@@ -275,50 +116,90 @@ class Study:
 
     @property
     def summaries(self) -> dict[str, Summary]:
-        """Of each variant, over all compared images, by its short name."""
+        """Short name -> the variant's summary over all compared images."""
         rows = zip(self.variants, self.comparison.variants, strict=True)
         return {model.name: compared.summary for model, compared in rows}
 
     @property
     def losses(self) -> dict[str, VariantLoss]:
-        """Of each variant by its short name; empty without an evaluation."""
+        """Short name -> the variant's loss of AP; empty without an evaluation."""
         if self.evaluation is None:
             return {}
         rows = zip(self.variants, self.evaluation.losses, strict=True)
         return {model.name: replace(loss, variant=model.name) for model, loss in rows}
 
     def objects(self, image: StudiedImage) -> dict[str, tuple[ComparedObject, ...]]:
-        """What each variant did to the objects of one image, by its short name."""
+        """Short name -> what the variant did to the objects of one image."""
         rows = zip(self.variants, self.comparison.variants, strict=True)
         return {
-            model.name: next((seen.objects for seen in compared.images if seen.digest == image.digest), ())
+            model.name: next((row.objects for row in compared.images if row.digest == image.digest), ())
             for model, compared in rows
         }
 
     def to_json(self) -> dict[str, Any]:
-        """All of it but the raw detections."""
-        return to_json(self)
+        """{"qviz_study": version, "study": all but the raw detections}"""
+        study = self
+        if self.evaluation is not None:
+            study = replace(self, evaluation=replace(self.evaluation, results=(), image_ids={}))
+        return {KEY: VERSION, "study": encode(study)}
 
     @staticmethod
-    def from_json(said: Any, where: str = "The file") -> Study:
-        """The study that `to_json` gave. where: for sentences. Raises StudyError."""
-        return from_json(said, where)
+    def from_json(document: Any, where: str = "The file") -> Study:
+        """The study that `to_json` wrote. where: the file's name, for messages. Raises StudyError."""
+        if not isinstance(document, dict) or KEY not in document:
+            raise StudyError(f"{where} is not a qviz study. {CURE}")
+        if document[KEY] != VERSION:
+            version = str(document[KEY])[:20]
+            raise StudyError(f"{where} is a study of version {version}; this qviz reads version {VERSION}. {CURE}")
+        try:
+            study: Study = decode(Study, document.get("study"), "study")
+        except Misfit as misfit:
+            raise StudyError(f"{where} is a damaged study: {misfit}. {CURE}") from None
+        if fault := next(_faults(study), None):
+            raise StudyError(f"{where} is a damaged study: {fault}. {CURE}")
+        return study
+
+
+def study_bytes(study: Study) -> bytes:
+    """The content of a study file. Raises StudyError where it would be too large to be read again."""
+    data = json.dumps(study.to_json(), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    if len(data) > MAX_BYTES:
+        raise StudyError(
+            f"The study has {len(data) >> 20} MB; the limit is {MAX_BYTES >> 20} MB. Compare fewer images."
+        )
+    return data
+
+
+def read_study(data: bytes, name: str) -> Study:
+    """The study in a file. name: of the file, for messages. Raises StudyError."""
+    if len(data) > MAX_BYTES:
+        raise StudyError(f"{name} has {len(data) >> 20} MB; studies of up to {MAX_BYTES >> 20} MB are read.")
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, a number with thousands of digits, too deeply nested
+        raise StudyError(f"{name} is not JSON, so it is not a qviz study. {CURE}") from None
+    return Study.from_json(document, name)
+
+
+def is_study(data: bytes) -> bool:
+    """Whether a file begins as a study does."""
+    return data[:64].lstrip().replace(b" ", b"").startswith(b'{"%s":' % KEY.encode())
 
 
 def studied_models(models: Sequence[LoadedModel], threads: int = 1) -> tuple[StudiedModel, ...]:
-    """The cards of these models, the reference first. threads: of an interpreter."""
-    names = _told_apart([short_names(models)[model.digest] for model in models])
-    return tuple(_card(name, model, models[0], threads) for name, model in zip(names, models, strict=True))
+    """The models as a study describes them, the reference first. threads: per interpreter; for the warnings."""
+    names = _unique([short_names(models)[model.digest] for model in models])
+    return tuple(_studied(name, model, models[0], threads) for name, model in zip(names, models, strict=True))
 
 
-def _told_apart(names: Sequence[str]) -> Iterator[str]:
-    """The names, a number behind those that came before."""
-    for place, name in enumerate(names):
-        before = names[:place].count(name)
+def _unique(names: Sequence[str]) -> Iterator[str]:
+    """The names; a repeated one gets a number."""
+    for position, name in enumerate(names):
+        before = names[:position].count(name)
         yield f"{name} ({before + 1})" if before else name
 
 
-def _card(name: str, model: LoadedModel, reference: LoadedModel, threads: int) -> StudiedModel:
+def _studied(name: str, model: LoadedModel, reference: LoadedModel, threads: int) -> StudiedModel:
     warnings = lint_model(model, threads)
     if model is not reference:
         warnings += lint_comparison(reference, [model])
@@ -341,10 +222,110 @@ def _facts(model: LoadedModel) -> Iterator[str]:
     facts = model.inspection.facts
     yield f"{facts.weight_bits}-bit weights"
     if facts.quantized_operators:
-        yield f"{facts.quantized_operators} of {facts.operators} operators quantized"
-        yield f"{len(facts.float_islands)} float islands"
+        yield f"{facts.quantized_operators} of {plural(facts.operators, 'operator')} quantized"
+        yield plural(len(facts.float_islands), "float island")
         yield "per channel" if facts.per_channel else "per tensor"
     else:
-        yield f"{facts.operators} operators"
+        yield plural(facts.operators, "operator")
     for tensor in model.inspection.graph.input_tensors()[:1]:
         yield f"input {'×'.join(str(side) for side in tensor.shape[1:])} {tensor.dtype}"
+
+
+MODELS = range(2, 65)
+IMAGES = range(13)
+SIDES = range(1, 65_536)
+JPEG = b"\xff\xd8\xff"
+HAS_NO_BOX = {Change.LOST: "variant", Change.SPURIOUS: "reference"}
+"""The model that has no box of an object with this change."""
+
+
+def _faults(study: Study) -> Iterator[str]:
+    """A clause for each inconsistency that the field types do not exclude and that a page would stumble over."""
+    names = [model.name for model in study.models]
+    if len(names) not in MODELS:
+        yield f"it has {plural(len(names), 'model')}; {MODELS.start} to {MODELS.stop - 1} are allowed"
+        return
+    if repeated := [name for name, count in Counter(names).items() if count > 1 or not name]:
+        yield f"the name {repeated[0]!r} does not identify one model"
+    if any(model.bytes < 1 for model in study.models):
+        yield "a model has no bytes"
+    yield from _comparison_faults(study)
+    yield from _image_faults(study.images)
+    yield from _evaluation_faults(study)
+    yield from _layer_faults(study)
+    yield from _robustness_faults(study)
+    if study.profile is not None and (row := next((r for r in study.profile.models if r.p50_ms <= 0), None)):
+        yield f"the latency of {row.name!r} is not positive"
+    if study.profile is not None and any(row.bytes < 1 for row in study.profile.models):
+        yield "a measured model has no bytes"
+
+
+def _comparison_faults(study: Study) -> Iterator[str]:
+    compared = study.comparison.variants
+    if len(compared) != len(study.variants):
+        yield f"it compares {plural(len(compared), 'variant')}, but has {len(study.variants)}"
+    changes = {str(change) for change in Change}
+    for image in (image for variant in compared for image in variant.images):
+        for row in image.objects:
+            if row.change not in changes:
+                yield f"an object of {image.image!r} has the unknown change {row.change!r}"
+            elif not _is_consistent(row):
+                yield f"an object of {image.image!r} is {row.change}, but its boxes do not fit that"
+
+
+def _is_consistent(row: ComparedObject) -> bool:
+    """Whether every model that must have a box has one of four numbers and a score, and a pair has an IoU."""
+    absent = HAS_NO_BOX.get(Change(row.change))
+    boxes = {
+        "reference": (row.reference_box, row.reference_score),
+        "variant": (row.variant_box, row.variant_score),
+    }
+    required = [pair for name, pair in boxes.items() if name != absent]
+    complete = all(box is not None and len(box) == 4 and score is not None for box, score in required)
+    return complete and (absent is not None or row.iou is not None)
+
+
+def _image_faults(images: Sequence[StudiedImage]) -> Iterator[str]:
+    if len(images) not in IMAGES:
+        yield f"it shows {len(images)} images; at most {IMAGES.stop - 1} are allowed"
+    for image in images:
+        if image.width not in SIDES or image.height not in SIDES:
+            yield f"{image.name!r} has {image.width} × {image.height} pixels"
+        if not image.jpeg.startswith(JPEG):
+            yield f"{image.name!r} is not a JPEG"
+
+
+def _evaluation_faults(study: Study) -> Iterator[str]:
+    evaluation = study.evaluation
+    if evaluation is None:
+        return
+    counts = len(evaluation.models) - 1, len(evaluation.losses), len(evaluation.details)
+    if any(count != len(study.variants) for count in counts):
+        yield "its evaluation has other models"
+    if any(row.kind not in KINDS for detail in evaluation.details for pair in detail.errors for row in pair):
+        yield "it has an unknown kind of error"
+
+
+def _layer_faults(study: Study) -> Iterator[str]:
+    variants = {model.name for model in study.variants}
+    for name, errors in study.layers.items():
+        if name not in variants:
+            yield f"it has layers of {name!r}, which is not one of its variants"
+        if len({layer.order for layer in errors.layers}) != len(errors.layers):
+            yield f"two layers of {name!r} have the same number"
+
+
+def _robustness_faults(study: Study) -> Iterator[str]:
+    result = study.robustness
+    if result is None:
+        return
+    if len(result.models) != len(study.models) or len(set(result.models)) != len(result.models):
+        yield "its sweep has other models"
+    pairs = {(row.model, row.corruption) for row in result.points}
+    pairs |= {(row.model, row.corruption) for row in result.interactions}
+    pairs |= {(row.model, row.corruption) for row in result.breaking_points}
+    models = {model for model, _ in pairs} | {row.model for row in result.summary}
+    if models - set(result.models):
+        yield "its sweep has a row of a model that was not swept"
+    if {corruption for _, corruption in pairs} - {*result.corruptions, CLEAN}:
+        yield "its sweep has a row of a corruption that was not run"

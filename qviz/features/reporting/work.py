@@ -1,6 +1,6 @@
-"""The work behind a study: compare objects, evaluate AP, run the layers of the worst variants, fetch the worst images.
+"""How a study is computed: objects, AP, layers of the worst variants, pictures of the worst images.
 
-Images are read when they are needed, never all at once. A sweep of corruptions and the trade-off are made on request.
+Images are read when they are needed, never all at once. The corruption sweep and the profile run only on request.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ LAYER_IMAGES = 8
 LAYER_VARIANTS = 2
 SIDES = (1024, 800, 640, 480, 360)
 JPEG_BUDGET = 1_900_000
-"""Bytes that all JPEGs together may have; the longest side gets smaller until they fit."""
+"""Maximum bytes of all JPEGs together; the longest side shrinks until they fit."""
 INTEGER = {str(scheme) for scheme in (Scheme.INT8, Scheme.INT16X8, Scheme.MIXED)}
 PACKAGES = ("ai-edge-litert", "numpy", "opencv-python-headless", "pillow", "pycocotools", "scipy", "plotly")
 
 
 @dataclass(frozen=True, slots=True)
 class StudyOptions:
-    """What a study holds.
+    """What a study contains.
 
     Attributes:
         name: Its title; empty for `float32 against int8, ...`.
@@ -171,7 +171,7 @@ def _layers(
 
 
 def worst_digests(comparison: Comparison, count: int = MAX_SHOWN) -> list[str]:
-    """Digests of the images with most damage. Each variant's worst image counts 1, however broken the variant is."""
+    """Digests of the images with most damage, in units of each variant's worst image, so that all count equally."""
     damage: dict[str, float] = {}
     for variant in comparison.variants:
         own = {image.digest: image.summary.damage for image in variant.images}
@@ -226,14 +226,14 @@ def versions() -> dict[str, str]:
 
 
 EXTRAS = ("robustness", "tradeoff")
-"""Sections that take minutes: they are made only where they are named."""
+"""Sections that take minutes, computed only where they are named."""
 MAX_SWEPT = 48
 """Images, spread evenly, that the sweep runs on."""
 RUNS = 50
 
 
 def check_extras(also: Collection[str]) -> None:
-    """Before any work. Raises SettingsError."""
+    """Raises SettingsError for a name that is not one of EXTRAS."""
     for name in also:
         if name not in EXTRAS:
             raise SettingsError(f"{name!r} cannot be added to a report; choose some of {', '.join(EXTRAS)}.")
@@ -247,7 +247,7 @@ def with_extras(
     dataset: Dataset | None,
     also: Collection[str],
 ) -> Study:
-    """The study with these extras: the sweep in AP where there is a dataset, else in agreement on the images."""
+    """The study with these extras. The sweep measures AP where there is a dataset, else agreement on the images."""
     check_extras(also)
     if "robustness" in also:
         data = dataset or Dataset("images", tuple(images), ())
@@ -261,8 +261,8 @@ def with_extras(
 
 
 def study_tradeoff(study: Study) -> Tradeoff:
-    """Size against latency against AP, or agreement where AP is not known, of the models that were measured."""
-    assert study.profile is not None, "without a measurement there is no trade-off"
+    """Size, latency and quality (AP, or agreement without annotations) of the measured models."""
+    assert study.profile is not None, "the models were not profiled"
     measured = {row.digest: row for row in study.profile.models}
     annotated = study.evaluation is not None
     quality = _accuracy(study) if annotated else _agreement(study)

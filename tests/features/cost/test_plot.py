@@ -24,7 +24,11 @@ POINTS = [
 def test_the_front_is_joined_and_the_dominated_faded() -> None:
     front, *bubbles = tradeoff_scatter(tradeoff(POINTS), COLOURS).data
     assert (list(front.x), list(front.y)) == ([10, 20], [0.87, 1])
-    assert [bubble.name for bubble in bubbles] == ["float32", "&lt;b&gt;int8", "wrong"]  # the unknown has no place
+    assert [bubble.name for bubble in bubbles] == [
+        "float32",
+        "&lt;b&gt;int8",
+        "wrong",
+    ]  # a point of unknown quality is not drawn
     assert [bubble.x[0] for bubble in bubbles] == [20, 10, 10.1]
     assert [bubble.marker.color for bubble in bubbles] == [
         faded(COLOURS["float32"], 1.0),

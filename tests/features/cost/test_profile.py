@@ -109,8 +109,8 @@ def test_a_job_out_of_time_ends_after_one_whole_round(engine: LocalEngine, loade
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin")
 def test_pinning_ends_with_its_job() -> None:
     before = os.sched_getaffinity(0)
-    with pytest.raises(KeyError), pinned(1) as held:
-        assert held
+    with pytest.raises(KeyError), pinned(1) as is_pinned:
+        assert is_pinned
         assert len(os.sched_getaffinity(0)) == 1
         raise KeyError
     assert os.sched_getaffinity(0) == before
@@ -119,9 +119,9 @@ def test_pinning_ends_with_its_job() -> None:
 def test_what_tensorflow_runs_is_left_out(engine: LocalEngine, loaded: dict[str, LoadedModel]) -> None:
     like = loaded["float32"]
     foreign = replace(like, inspection=replace(like.inspection, decoder=TENSORFLOW))
-    found = profile(Context(engine), [foreign, loaded["int8"]], runs=1)
-    assert [row.name for row in found.models] == [loaded["int8"].name]
-    (sentence,) = found.skipped
+    result = profile(Context(engine), [foreign, loaded["int8"]], runs=1)
+    assert [row.name for row in result.models] == [loaded["int8"].name]
+    (sentence,) = result.skipped
     assert sentence.startswith(f"{like.name} is run by TensorFlow itself")
     with pytest.raises(ModelError, match="run by TensorFlow itself"):
         profile(Context(engine), [foreign])
@@ -130,16 +130,16 @@ def test_what_tensorflow_runs_is_left_out(engine: LocalEngine, loaded: dict[str,
 def test_a_broken_file_costs_only_itself(engine: LocalEngine, loaded: dict[str, LoadedModel]) -> None:
     good, data = loaded["int8"], b"\x1c\x00\x00\x00TFL3" + bytes(64)
     broken = replace(good, model=replace(good.model, name="broken.tflite", digest="broken", data=data))
-    found = profile(Context(engine), [broken, good], runs=1)
-    assert [row.name for row in found.models] == [good.name]
-    assert [sentence.startswith("broken.tflite: ") for sentence in found.skipped] == [True]
+    result = profile(Context(engine), [broken, good], runs=1)
+    assert [row.name for row in result.models] == [good.name]
+    assert [sentence.startswith("broken.tflite: ") for sentence in result.skipped] == [True]
 
 
 WRONG = [
     ((), 5, "Thread counts are []"),
     ((0,), 5, "give numbers between 1 and 256"),
     ((1, 500), 5, "give numbers between 1 and 256"),
-    ((1,), 0, "0 runs are asked for"),
+    ((1,), 0, "The number of runs is 0"),
     ((1,), 10**9, "give a number between 1 and 10000"),
 ]
 

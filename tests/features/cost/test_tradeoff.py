@@ -39,10 +39,10 @@ def test_the_front_is_what_nobody_dominates_the_fastest_first() -> None:
         Point("twin", 5_000_000, 10.0, 0.87),
         Point("?", 1, 1, None),
     )
-    found = tradeoff([BASE, slow, INT8, twin, blind])
-    assert [point.name for point in found.front] == ["int8", "twin", "float32"]
-    assert found.dominated_by("slow") == ("int8", "twin")
-    assert [found.dominated_by(name) for name in ("float32", "int8", "twin", "?")] == [()] * 4
+    result = tradeoff([BASE, slow, INT8, twin, blind])
+    assert [point.name for point in result.front] == ["int8", "twin", "float32"]
+    assert result.dominated_by("slow") == ("int8", "twin")
+    assert [result.dominated_by(name) for name in ("float32", "int8", "twin", "?")] == [()] * 4
 
 
 @pytest.mark.parametrize("count", [0, 1])

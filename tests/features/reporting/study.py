@@ -66,9 +66,9 @@ def _compared(comparison: Comparison) -> Comparison:
 
 
 def _image(image: ComparedImage) -> ComparedImage:
-    return replace(image, image=HOSTILE, objects=tuple(_object(found) for found in image.objects))
+    return replace(image, image=HOSTILE, objects=tuple(_object(row) for row in image.objects))
 
 
-def _object(found: ComparedObject) -> ComparedObject:
-    label = found.variant_label and HOSTILE
-    return replace(found, label=HOSTILE, variant_label=label, lost_because=found.lost_because and HOSTILE)
+def _object(row: ComparedObject) -> ComparedObject:
+    label = row.variant_label and HOSTILE
+    return replace(row, label=HOSTILE, variant_label=label, lost_because=row.lost_because and HOSTILE)

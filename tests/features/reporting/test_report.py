@@ -1,4 +1,4 @@
-"""The page tells what the study holds, asks nobody for anything, and lets no name from a file become markup."""
+"""The page shows the study, requests nothing, and never renders a name from a file as markup."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.features.reporting.study import HOSTILE, MADE, sample_study
 LIMIT = 8_000_000
 
 
-class Seen(HTMLParser):
+class ParsedPage(HTMLParser):
     """What a browser would find: tags, what they refer to, scripts and the text that is shown."""
 
     def __init__(self, html: str) -> None:
@@ -66,15 +66,15 @@ class Seen(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(study: Study) -> Seen:
-    return Seen(render(study, notes={"verdict": "Ship <int8>.\nNot the other."}))
+def page(study: Study) -> ParsedPage:
+    return ParsedPage(render(study, notes={"verdict": "Ship <int8>.\nNot the other."}))
 
 
-def test_the_numbers_are_the_study_s(study: Study, page: Seen) -> None:
+def test_the_numbers_are_the_study_s(study: Study, page: ParsedPage) -> None:
     assert available(study) == ["verdict", "models", "accuracy", "classes", "images", "layers", "next", "made"]
     assert headline(study) in page.shown and "Ship <int8>." in page.shown
     for finding in findings(study):
-        assert finding.sentence in page.shown and finding.place in page.shown
+        assert finding.sentence in page.shown and finding.layer in page.shown
     assert study.evaluation is not None
     for model, figures in zip(study.models, study.evaluation.models, strict=True):
         assert model.sha256 in page.shown
@@ -87,14 +87,14 @@ def test_the_numbers_are_the_study_s(study: Study, page: Seen) -> None:
     assert MADE.command in page.shown and MADE.date in page.shown
     assert all(f"{name} {value}" in page.shown for name, value in study.made.versions.items())
     wrong = findings(study)[-1]
-    assert wrong.place.startswith(f"{wrong.level} at the input quantizer, which clips")
+    assert wrong.layer.startswith(f"It is {wrong.level} at the input quantizer, which clips")
     assert "Calibrate with real images" in next_steps(study)[0].cure
 
 
-def test_boxes_and_images(study: Study, page: Seen) -> None:
+def test_boxes_and_images(study: Study, page: ParsedPage) -> None:
     pictures = [attributes for tag, attributes in page.tags if tag == "image"]
     assert len(pictures) == len(study.images) == 3
-    assert len([1 for tag, _ in page.tags if tag == "use"]) == 3 * 2  # the JPEG stands there once
+    assert len([1 for tag, _ in page.tags if tag == "use"]) == 3 * 2  # the JPEG is included once
     drawn = [a["class"] for tag, a in page.tags if tag == "g" and "data-pair" in a]
     for change in ("kept", "shifted", "relabelled", "lost", "spurious"):
         assert drawn.count(f"object {change}") == sum(getattr(row, change) for row in study.summaries.values())
@@ -102,7 +102,7 @@ def test_boxes_and_images(study: Study, page: Seen) -> None:
     assert drawn.count("object reference") == sum(f.reference_box is not None for i in first.images for f in i.objects)
 
 
-def test_it_asks_nobody(page: Seen) -> None:
+def test_it_requests_nothing(page: ParsedPage) -> None:
     for tag, attributes in page.tags:
         assert tag not in ("link", "iframe", "object", "embed", "base", "form", "source")
         for name in ("src", "href", "xlink:href", "action", "data", "poster", "srcset", "ping"):
@@ -112,7 +112,7 @@ def test_it_asks_nobody(page: Seen) -> None:
     assert "url(" not in page.styles and "@import" not in page.styles
 
 
-def test_the_policy_knows_the_scripts_by_their_digests(page: Seen) -> None:
+def test_the_policy_lists_the_digests_of_the_scripts(page: ParsedPage) -> None:
     assert "default-src 'none'" in page.policy and "unsafe-eval" not in page.policy
     runs = [text for kind, text in page.scripts if kind != "application/json"]
     assert len(runs) == 2 and runs[0] == plotly_js()
@@ -121,10 +121,10 @@ def test_the_policy_knows_the_scripts_by_their_digests(page: Seen) -> None:
     assert "unsafe-inline" not in page.policy.split("script-src")[1]
 
 
-def test_hostile_names_stay_text(study: Study, page: Seen) -> None:
+def test_hostile_names_stay_text(study: Study, page: ParsedPage) -> None:
     from tests.features.reporting.study import hostile
 
-    bad = Seen(render(hostile(study), notes=dict.fromkeys(available(study), HOSTILE)))
+    bad = ParsedPage(render(hostile(study), notes=dict.fromkeys(available(study), HOSTILE)))
     assert {tag for tag, _ in bad.tags} == {tag for tag, _ in page.tags}
     assert [kind for kind, _ in bad.scripts] == [kind for kind, _ in page.scripts]
     for kind, text in bad.scripts:
@@ -149,13 +149,13 @@ def test_without_annotations(engine: LocalEngine, loaded: dict[str, LoadedModel]
     assert available(study) == ["verdict", "models", "images", "next", "made"]
     page = render(study)
     assert len(page) < 2_000_000 and "plotly.js" not in page  # no chart, no library
-    assert "AP is not known" in page and "It can stand in for the reference." in page
+    assert "AP is not known" in page and "It can replace the reference." in page
     assert worst_digests(study.comparison) == [image.digest for image in study.images]
 
 
 def test_sections_are_chosen(study: Study) -> None:
-    found = re.findall(r'<section id="(\w+)">', render(study, ["made", "verdict"]))
-    assert found == ["made", "verdict"]
+    names = re.findall(r'<section id="(\w+)">', render(study, ["made", "verdict"]))
+    assert names == ["made", "verdict"]
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ def test_a_figure_s_json_cannot_end_its_script() -> None:
     assert "</script" not in plotly_js().lower() and "<!--" not in plotly_js()
 
 
-def test_no_object_anywhere_is_no_praise(study: Study) -> None:
-    """Agreement is 1 where neither side finds anything; that says nothing of a variant."""
+def test_without_any_object_no_variant_is_recommended(study: Study) -> None:
+    """Agreement is 1 where neither model finds anything; this says nothing about a variant."""
     compared = replace(
         study.comparison,
         variants=tuple(
@@ -199,8 +199,8 @@ def test_no_object_anywhere_is_no_praise(study: Study) -> None:
     )
     empty = replace(study, comparison=compared, evaluation=None)
     assert headline(empty).startswith("Neither float32 nor a variant finds an object at this confidence")
-    assert {found.sentence for found in findings(empty)} == {"finds nothing, as the reference."}
-    said = [step.reason + step.cure for step in next_steps(empty)]
-    assert any("so nothing is compared" in text for text in said)
-    assert not any("stand in for the reference" in text for text in said)
-    assert "no object on either side" in render(empty)
+    assert {finding.sentence for finding in findings(empty)} == {"finds nothing, like the reference."}
+    steps = [step.reason + step.cure for step in next_steps(empty)]
+    assert any("so nothing is compared" in text for text in steps)
+    assert not any("replace the reference" in text for text in steps)
+    assert "neither model finds an object" in render(empty)

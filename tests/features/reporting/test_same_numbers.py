@@ -18,7 +18,7 @@ from qviz.features.reporting import report as make_report
 from qviz.features.reporting.text import headline
 from qviz.formatting import interval, points, signed_points
 from tests.conftest import ROOT, Sample
-from tests.features.reporting.test_report import Seen
+from tests.features.reporting.test_report import ParsedPage
 
 NAMES = ("float32", "int8_wrong_range")
 PATIENCE = 180
@@ -57,7 +57,7 @@ def test_page_command_line_and_report_agree(
     dataset = read_coco(sample.annotations, sample.images)
     sections = ["verdict", "models", "accuracy", "classes", "images"]
     report = make_report(Context(engine), models, dataset, sections=sections)
-    shown = Seen(report.html).shown
+    shown = ParsedPage(report.html).shown
     study = report.study
     assert study.evaluation is not None
     (loss,) = study.losses.values()
@@ -66,8 +66,8 @@ def test_page_command_line_and_report_agree(
 
     table = app.dataframe[0].value
     for row, figures in enumerate(study.evaluation.models):
-        seen = table.iloc[row]
-        assert [points(seen[name] / 100) for name in ("AP", "AP50", "AP75", "small", "medium", "large", "AR")] == [
+        cells = table.iloc[row]
+        assert [points(cells[name] / 100) for name in ("AP", "AP50", "AP75", "small", "medium", "large", "AR")] == [
             points(value) for value in figures.figures()
         ]
         for value in figures.figures():

@@ -1,4 +1,4 @@
-"""A study that is saved opens as it was, on another machine and without the models; what is no study is refused."""
+"""A study that is saved opens as it was, on another machine and without the models; any other file is refused."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def whole(study: Study, engine: LocalEngine, loaded: dict[str, LoadedModel], sam
 
 @pytest.fixture(scope="module")
 def saved(whole: Study) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(study_bytes(whole))
-    return found
+    document: dict[str, Any] = json.loads(study_bytes(whole))
+    return document
 
 
 def test_the_page_of_a_study_that_was_read_is_the_same(whole: Study) -> None:
@@ -70,17 +70,17 @@ def test_raw_detections_stay_behind(whole: Study) -> None:
 
 
 def _put(path: str, value: Any) -> Any:
-    """Changes one place of a saved study."""
+    """A function that changes one value of a saved study; None deletes it."""
 
     def change(study: dict[str, Any]) -> None:
-        *way, last = [int(step) if step.isdigit() else step for step in path.split(".")]
-        place: Any = study
-        for step in way:
-            place = place[step]
+        *path_to, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+        container: Any = study
+        for step in path_to:
+            container = container[step]
         if value is None:
-            del place[last]
+            del container[last]
         else:
-            place[last] = value
+            container[last] = value
 
     return change
 
@@ -91,49 +91,49 @@ def _put(path: str, value: Any) -> Any:
         (_put("models.1.bytes", "many"), "study.models[1].bytes is 'many', where a whole number belongs"),
         (_put("models.1.bytes", True), "study.models[1].bytes is True, where a whole number belongs"),
         (_put("models.0.bytes", 0), "a model has no bytes"),
-        (_put("models.1.name", "float32"), "models are not told apart by their names ('float32')"),
-        (_put("models", []), "it has 0 models, where 2 to 64 belong"),
+        (_put("models.1.name", "float32"), "the name 'float32' does not identify one model"),
+        (_put("models", []), "it has 0 models; 2 to 64 are allowed"),
         (_put("models.0.extra", 1), "study.models[0] names 'extra', which is unknown"),
         (_put("models.0.sha256", None), "study.models[0] lacks 'sha256'"),
         (_put("images.0.jpeg", "not base64!"), "study.images[0].jpeg is 'not base64!', where base64 belongs"),
         (_put("images.0.jpeg", "PHN2Zz4="), "'irish_session.jpg' is not a JPEG"),
         (_put("images.0.width", 0), "has 0 × "),
-        (_put("comparison.variants", []), "0 variants are compared, but 2 are there"),
-        (_put("comparison.variants.0.images.0.objects.0.change", "gone"), "is 'gone', which is no change"),
-        (_put("comparison.variants.0.images.0.objects.0.reference_box", [1.0]), "its boxes do not say so"),
+        (_put("comparison.variants", []), "it compares 0 variants, but has 2"),
+        (_put("comparison.variants.0.images.0.objects.0.change", "gone"), "has the unknown change 'gone'"),
+        (_put("comparison.variants.0.images.0.objects.0.reference_box", [1.0]), "its boxes do not fit that"),
         (_put("comparison.variants.0.images.0.objects.0.reference_box", ["x"] * 4), "where a number belongs"),
-        (_put("evaluation.losses", []), "its evaluation is of other models"),
+        (_put("evaluation.losses", []), "its evaluation has other models"),
         (_put("evaluation.curves.0.shape", [9, 9]), "which do not fill the shape [9, 9]"),
         (_put("evaluation.curves.0.dtype", "object"), "where an array of float32, float64, int32, int64 belongs"),
         (_put("layers", {"other": {}}), "study.layers['other'] lacks 'reference'"),
         (_put("robustness.summary.0.model", "x"), "a model that was not swept"),
-        (_put("profile.models.0.p50_ms", -1), "is no time"),
+        (_put("profile.models.0.p50_ms", -1), "is not positive"),
     ],
 )  # fmt: skip
 def test_a_damaged_study_is_refused_in_a_sentence(change: Any, sentence: str, saved: dict[str, Any]) -> None:
-    said = copy.deepcopy(saved)
-    change(said["study"])
+    document = copy.deepcopy(saved)
+    change(document["study"])
     with pytest.raises(StudyError, match=re.escape(sentence)) as caught:
-        read_study(json.dumps(said).encode(), "s.json")
+        read_study(json.dumps(document).encode(), "s.json")
     assert str(caught.value).startswith("s.json is a damaged study: ") and "--save-study" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (b"", "s.json is no JSON, so it is no study"),
-        (b"\x80\x04\x95", "is no JSON"),  # a pickle's first bytes
-        (b"[" * 100_000, "is no JSON"),
-        (b"[1, 2]", "is no study of qviz"),
-        (b'{"images": []}', "is no study of qviz"),
+        (b"", "s.json is not JSON, so it is not a qviz study"),
+        (b"\x80\x04\x95", "is not JSON"),  # a pickle's first bytes
+        (b"[" * 100_000, "is not JSON"),
+        (b"[1, 2]", "is not a qviz study"),
+        (b'{"images": []}', "is not a qviz study"),
         (b'{"qviz_study": 99, "study": {}}', f"version 99; this qviz reads version {VERSION}"),
         (b'{"qviz_study": 1}', "study is None, where an object belongs"),
-        (b'{"qviz_study": 1, "study": {"name": ' + b"9" * 5000 + b"}}", "is no JSON"),
+        (b'{"qviz_study": 1, "study": {"name": ' + b"9" * 5000 + b"}}", "is not JSON"),
         (b" " * (MAX_BYTES + 1), "studies of up to 48 MB are read"),
     ],
     ids=lambda value: str(value)[:24],
 )
-def test_what_is_no_study(data: bytes, sentence: str) -> None:
+def test_files_that_are_not_studies(data: bytes, sentence: str) -> None:
     with pytest.raises(StudyError, match=re.escape(sentence)):
         read_study(data, "s.json")
 
@@ -141,30 +141,30 @@ def test_what_is_no_study(data: bytes, sentence: str) -> None:
 ODD = ("", "x", "\ud83d", -1, 0, 10**15, 1e300, -1e-300, True, None, [], {}, [[]], "NaN")
 
 
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+def _entries(value: Any) -> Iterator[tuple[Any, Any]]:
     """(container, key) of everything in a JSON document."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in list(pairs):
         yield value, key
-        yield from _places(item)
+        yield from _entries(item)
 
 
 def test_a_study_changed_anywhere_is_refused_or_shown(saved: dict[str, Any]) -> None:
-    """Never anything between: what `read_study` lets through has to be fit for the page."""
+    """Whatever `read_study` accepts, the page can show."""
     draw = random.Random(0)
     shown = 0
     for _ in range(50):
-        said = copy.deepcopy(saved)
-        said["study"]["evaluation"]["curves"] = []  # no page of a study shows them
+        document = copy.deepcopy(saved)
+        document["study"]["evaluation"]["curves"] = []  # no page of a study shows them
         by_field: dict[Any, list[tuple[Any, Any]]] = {}
-        for container, key in _places(said["study"]):
+        for container, key in _entries(document["study"]):
             by_field.setdefault(key if isinstance(key, str) else "entry", []).append((container, key))
         container, key = draw.choice(by_field[draw.choice(sorted(by_field))])  # rare fields as often as frequent ones
         container[key] = draw.choice(ODD)
         try:
-            found = read_study(json.dumps(said).encode(), "s.json")
+            read = read_study(json.dumps(document).encode(), "s.json")
         except StudyError:
             continue
         shown += 1
-        assert render(found).startswith("<!doctype html>")
+        assert render(read).startswith("<!doctype html>")
     assert 0 < shown < 50

@@ -1,4 +1,4 @@
-"""A saved study on the Report page: its finding and its page, without any model; a file that is none is a sentence."""
+"""A saved study on the Report page: its finding and its page, without any model; any other file gives a sentence."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def test_it_opens_without_models(study: Study) -> None:
     assert "A reference, a variant and images are needed" in _texts(app)
     app.file_uploader[0].upload("friday.json", study_bytes(study)).run()
     assert not app.exception and not app.error and not app.warning
-    said = _texts(app)
-    assert headline(study) in said and "It needs no models" in said
-    assert all(found.sentence in said for found in findings(study))
+    text = _texts(app)
+    assert headline(study) in text and "It needs no models" in text
+    assert all(finding.sentence in text for finding in findings(study))
     assert [item.value for item in app.caption if "sections" in item.value]
     (close,) = [button for button in app.button if button.label == "Close this study"]
     close.click().run()
