@@ -103,9 +103,9 @@ def side_of_work_tree() -> Side:
 
 def environment(side: Side, cache: Path) -> dict[str, str]:
     """The variables for what runs on a side: its own code first, its detections in `cache`, no files in the tree."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("QVIZ_", "PYTHON"))}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("QVIZ_", "PYTHON"))}
     return {
-        **kept,
+        **inherited,
         "PYTHONPATH": str(side.root),
         "PYTHONPYCACHEPREFIX": str(cache_folder() / "bytecode"),
         "QVIZ_CACHE": str(cache),

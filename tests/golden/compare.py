@@ -144,14 +144,14 @@ def _strings(path: str, base: str, new: str, tally: Tally) -> None:
 
 def numbers(lines: list[str], tally: Tally | None = None) -> Counter[float]:
     """All numbers of these lines; what is left out of a text is counted in the tally."""
-    found: Counter[float] = Counter()
+    counted: Counter[float] = Counter()
     for line in lines:
         for pattern, why in TEXT_EXCEPTIONS.items():
             line, count = re.subn(pattern, " ", line)
             if tally is not None and count:
                 tally.left_out[why] += count
-        found.update(float(_plain(word)) for word in NUMBER.findall(line) if any(map(str.isdigit, word)))
-    return found
+        counted.update(float(_plain(word)) for word in NUMBER.findall(line) if any(map(str.isdigit, word)))
+    return counted
 
 
 def _plain(word: str) -> str:
@@ -182,8 +182,8 @@ def _tables(path: str, base: dict[str, Any], new: dict[str, Any], tally: Tally) 
     columns, others = base["columns"], new["columns"]
     if len(set(columns)) == len(columns) and set(columns) <= set(others):
         tally.added += len(others) - len(columns)
-        places = [others.index(name) for name in columns]
-        rows = [[row[place] for place in places] for row in new["rows"]] if places else new["rows"]
+        at = [others.index(name) for name in columns]
+        rows = [[row[i] for i in at] for row in new["rows"]] if at else new["rows"]
     else:
         rows = new["rows"]
         tally.reworded += columns != others

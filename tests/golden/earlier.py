@@ -21,7 +21,7 @@ def new_recording(side: Side, part: str, quick: bool, fresh: bool, again: bool) 
         if not path.is_file():
             raise SystemExit(f"--again: {part} was not run on the new side before; leave the option out.")
         return json.loads(gzip.decompress(path.read_bytes()))
-    found = recorded(side, part, quick, fresh)
+    recording = recorded(side, part, quick, fresh)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(json.dumps(found).encode()))
-    return found
+    path.write_bytes(gzip.compress(json.dumps(recording).encode()))
+    return recording

@@ -9,6 +9,7 @@ EXCEPTIONS: dict[str, str] = {
     r"(^|/)peak_mb$": "memory, which depends on the machine",
     r"^sample/(quantize|rescue|qat|info built).*/sha256$": "a digest of a built file",
     r"^pages/.*/(rev|key)$": "a key of a cache",
+    r"^pages/pages/report\.py/.*/components/\d+/html$": "the report's whole page, which the part report compares",
     r"^report/.*/out/bytes$": "the size of a page, which its words decide",
     r"^models/info [^/]+/out/errors/\d+$": "a long sentence, of which only a digest is here; that it is there counts",
     r"(^|/)made/versions(/|$)": "a version",

@@ -68,8 +68,8 @@ def _array(value: Any) -> Any:
     if isinstance(value, dict) and "bdata" in value:
         data = base64.b64decode(value["bdata"])
         code = FORMATS[value["dtype"]]
-        found = list(struct.unpack(f"<{len(data) // struct.calcsize(code)}{code}", data))
-        return [None if item != item else item for item in found]
+        values = list(struct.unpack(f"<{len(data) // struct.calcsize(code)}{code}", data))
+        return [None if item != item else item for item in values]
     if isinstance(value, dict):
         return {key: _array(item) for key, item in value.items() if key.startswith("array")}
     return short(value)
@@ -88,10 +88,10 @@ class _Page(HTMLParser):
         self._cell: str | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = dict(attrs)
+        given = dict(attrs)
         if tag == "rect":
-            self.boxes.append([number(told.get(name) or "") for name in ("x", "y", "width", "height")])
-        if tag == "script" and told.get("type") == "application/json":
+            self.boxes.append([number(given.get(name) or "") for name in ("x", "y", "width", "height")])
+        if tag == "script" and given.get("type") == "application/json":
             tag = "chart"
         if tag in ("script", "style", "chart"):
             self._inside.append(tag)

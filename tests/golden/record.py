@@ -31,12 +31,12 @@ def recorded(side: Side, part: str, quick: bool, fresh: bool) -> Recording:
         return json.loads(gzip.decompress(path.read_bytes()))
     start = time.monotonic()
     print(f"{side.name}, {part}: {len(steps) or 'all'} {'steps' if steps else 'pages'} ...", flush=True)
-    found = _run(side, part, steps, quick)
+    recording = _run(side, part, steps, quick)
     print(f"{side.name}, {part}: {time.monotonic() - start:.0f} s")
     if side.commit is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(json.dumps(found).encode()))
-    return found
+        path.write_bytes(gzip.compress(json.dumps(recording).encode()))
+    return recording
 
 
 def _run(side: Side, part: str, steps: list[Step], quick: bool) -> Recording:

@@ -22,11 +22,11 @@ def show(tallies: Mapping[str, Tally], strict: bool) -> int:
         print(f"{part:10} {row.compared:10} {row.equal:10} {out:10} {row.added:7} {row.reworded:9}")
     _show_reasons(tallies)
     wording = [row for tally in tallies.values() for row in tally.wording]
-    found = [row for tally in tallies.values() for row in tally.differences]
+    differences = [row for tally in tallies.values() for row in tally.differences]
     _list("sentences with other numbers (wording)", wording)
-    _list("differences", found)
-    print("equal" if not found else f"{len(found)} differences")
-    return 1 if found or (strict and wording) else 0
+    _list("differences", differences)
+    print("equal" if not differences else f"{len(differences)} differences")
+    return 1 if differences or (strict and wording) else 0
 
 
 def _show_reasons(tallies: Mapping[str, Tally]) -> None:

@@ -216,5 +216,5 @@ def steps_of(part: str, shared: Path, quick: bool) -> list[Step]:
 def digest(part: str, steps: list[Step], quick: bool) -> str:
     """What a recording depends on beside the commit."""
     sources = [(Path(__file__).parent / name).read_text() for name in MAKERS if part == "pages" or name != "driver.py"]
-    told = json.dumps([sources, SUBSET, quick, [asdict(row) for row in steps]])
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
+    text = json.dumps([sources, SUBSET, quick, [asdict(row) for row in steps]])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
