@@ -91,7 +91,7 @@ REFUSED = [
     ("open.keras", r"of \[\?, \?, \?, 3\]; TensorFlow Lite needs a fixed height and width"),
     ("writes", r"operators that access files, the network or Python \(WriteFile\)"),
     ("saves", r"operators that access files, the network or Python \(SaveV2\)"),
-    ("counts", "changes its own variables while it runs"),
+    ("counts", "changes its variables while it runs"),
 ]
 
 

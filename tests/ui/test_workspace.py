@@ -30,7 +30,7 @@ def test_more_images_than_fit_are_counted(line: str, kept: int, limited: Callabl
     limited(line)
     held = Workspace().with_images([EncodedImage(f"{n}.jpg", bytes([n]) * (1 << 20)) for n in range(5)])
     assert [image.name for image in held.images] == [f"{n}.jpg" for n in range(kept)]
-    assert held.notices[0].startswith(f"Only {kept} of 5 images are kept: a session holds ")
+    assert held.notices[0].startswith(f"Only {kept} of 5 images were loaded: a session holds at most ")
 
 
 def test_settings_of_one_model_leave_the_others_alone() -> None:

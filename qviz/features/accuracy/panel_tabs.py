@@ -162,7 +162,7 @@ def by_class(here: Page, finding: Finding, variant: str, label: str) -> None:
             figure = class_loss_bars(loss, finding.colour(variant), chosen=label)
             st.plotly_chart(figure, width="stretch", key=key, on_select=lambda: _clicked(key), selection_mode="points")
         hidden = len(loss.per_class) - len(shown)
-        note = f" Left out: {plural(hidden, 'class')} without loss or gain." if hidden else ""
+        note = f" Left out: {hidden} of {plural(len(loss.per_class), 'class')}, without loss or gain." if hidden else ""
         st.caption(
             "Faded bars are not significant (Holm correction over the classes; no interval with fewer than 5 images)."
             f" After each name: its number of objects.{note}"
