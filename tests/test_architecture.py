@@ -234,8 +234,8 @@ RULES = [
     ),
     (
         "from qviz.tflite import runner",
-        "qviz.decoders.yolox",
-        ["qviz.decoders.yolox imports qviz.tflite.runner, which is not below it"],
+        "qviz.decoders.yolo",
+        ["qviz.decoders.yolo imports qviz.tflite.runner, which is not below it"],
     ),
     ("import app", "qviz.ui.page", ["qviz.ui.page imports app, which is not below it"]),
     ("import qviz.helpful", "qviz.cli.output", ["qviz.helpful has no level"]),

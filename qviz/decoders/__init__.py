@@ -6,25 +6,24 @@ their order. If none matches, the error lists the outputs and the known heads; n
 
 from __future__ import annotations
 
+from typing import Any
+
 from qviz.decoders.anchor_heads import EFFICIENTDET, EFFICIENTDET_LITE, RETINANET
 from qviz.decoders.blazeface import BlazeFace
 from qviz.decoders.boxes_and_scores import BoxesAndScores
 from qviz.decoders.centernet import CenterNet
-from qviz.decoders.distance_heads import NANODET, PICODET, YOLOV8_LEVELS
+from qviz.decoders.distance_heads import NANODET, PICODET, YOLOV8_LEVELS, NanoDetPlus
 from qviz.decoders.end_to_end import EndToEnd
 from qviz.decoders.head import Decoded, Decoder, Head, Limits
-from qviz.decoders.nanodet import NanoDetPlus
 from qviz.decoders.post_process import PostProcess
 from qviz.decoders.ssd import RawSSD
-from qviz.decoders.yolov5 import YOLOv5
-from qviz.decoders.yolov8 import YOLOv8
-from qviz.decoders.yolox import YOLOX
+from qviz.decoders.yolo import YOLOX, YOLOv5, YOLOv8
 from qviz.errors import NoDecoderError, SettingsError
 from qviz.structures import Graph
 
 __all__ = ["DECODERS", "Decoded", "Decoder", "Head", "Limits", "choose", "fitting"]
 
-DECODERS: dict[str, Decoder] = {
+DECODERS: dict[str, Decoder[Any]] = {
     "boxes_and_scores": BoxesAndScores(),
     "tflite_post_process": PostProcess(),
     "end_to_end": EndToEnd(),
@@ -51,7 +50,7 @@ def fitting(graph: Graph) -> tuple[str, ...]:
     return tuple(name for name, decoder in DECODERS.items() if decoder.matches(graph))
 
 
-def choose(graph: Graph, name: str | None) -> tuple[str, Decoder]:
+def choose(graph: Graph, name: str | None) -> tuple[str, Decoder[Any]]:
     """The decoder with this name, or the first that matches, with its name.
 
     Raises:

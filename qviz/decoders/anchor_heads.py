@@ -17,13 +17,13 @@ multiscale_grid_anchor_generator.py with the settings of ssd_resnet50_v1_fpn.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
-from qviz.decoders.grid import Layout, Level, Levels, input_size, layout, levels_of
-from qviz.decoders.head import Decoded, Head, Limits, OutputDecoder
+from qviz.decoders.grid import Level, Levels, Output, input_size, levels_of, outputs_over
+from qviz.decoders.head import IMAGENET_INPUT, SIGNED_INPUT, Decoded, Decoder, Head, Limits
 from qviz.decoders.scores import decoded, ends_in_probabilities, probabilities, strong_rows
 from qviz.decoders.ssd import SCALES, decode_boxes
 from qviz.structures import Graph, Settings, Tensor
@@ -35,34 +35,24 @@ WITH_BACKGROUND = 91
 ENCODED = 4
 NAMED_BOXES = re.compile(r"box|loc|encod|regress")
 
-Placed = tuple[Tensor, Layout]
-
-INPUT = Settings(
-    mean=(123.675, 116.28, 103.53),
-    std=(58.395, 57.12, 57.375),
-    channels="rgb",
-    resize="letterbox-top-left",
-    nms_iou=0.5,
-    max_detections=100,
-)
-LITE_INPUT = Settings(mean=(127.0,) * 3, std=(128.0,) * 3).with_defaults(INPUT)
-RETINANET_INPUT = Settings(mean=(127.5,) * 3, std=(127.5,) * 3, resize="stretch", nms_iou=0.6).with_defaults(INPUT)
+INPUT = replace(IMAGENET_INPUT, resize="letterbox-top-left", nms_iou=0.5)
+LITE_INPUT = replace(INPUT, mean=(127.0,) * 3, std=(128.0,) * 3)
 
 
 @dataclass(frozen=True, slots=True)
 class AnchorOutputs:
     """Scores and box encodings: one output over all levels, or one per level, the finest first."""
 
-    scores: tuple[Placed, ...]
-    boxes: tuple[Placed, ...]
+    scores: tuple[Output, ...]
+    boxes: tuple[Output, ...]
 
     @property
     def classes(self) -> int:
-        return self.scores[0][1].columns
+        return self.scores[0].columns
 
-    def rows(self, head: Head, part: tuple[Placed, ...]) -> np.ndarray:
+    def rows(self, head: Head, part: tuple[Output, ...]) -> np.ndarray:
         """(n, columns) of all levels."""
-        return np.concatenate([lay.rows(head.values[tensor.index]) for tensor, lay in part])
+        return np.concatenate([output.of(head) for output in part])
 
 
 def anchor_outputs(graph: Graph, levels: Levels, per_cell: int) -> AnchorOutputs | None:
@@ -75,17 +65,17 @@ def anchor_outputs(graph: Graph, levels: Levels, per_cell: int) -> AnchorOutputs
     else:
         return None
     complete = [pair for pair in pairs if pair is not None]
-    if len(complete) != len(pairs) or len({scores[1].columns for scores, _ in complete}) != 1:
+    if len(complete) != len(pairs) or len({scores.columns for scores, _ in complete}) != 1:
         return None
     return AnchorOutputs(tuple(scores for scores, _ in complete), tuple(boxes for _, boxes in complete))
 
 
 def _pair(
     graph: Graph, tensors: tuple[Tensor, ...], levels: tuple[Level, ...], per_cell: int
-) -> tuple[Placed, Placed] | None:
+) -> tuple[Output, Output] | None:
     """(scores, encodings) of these levels."""
-    fitting = [(tensor, lay) for tensor in tensors if (lay := layout(tensor.shape, levels, per_cell)) is not None]
-    boxes = [entry for entry in fitting if entry[1].columns == ENCODED]
+    fitting = outputs_over(tensors, levels, per_cell)
+    boxes = [entry for entry in fitting if entry.columns == ENCODED]
     if len(fitting) != 2 or not boxes:
         return None
     if len(boxes) == 2:
@@ -95,15 +85,14 @@ def _pair(
     return (fitting[1] if boxes[0] is fitting[0] else fitting[0]), boxes[0]
 
 
-def _boxes_among(graph: Graph, both: list[Placed]) -> list[Placed]:
+def _boxes_among(graph: Graph, both: list[Output]) -> list[Output]:
     """Which of two outputs of four columns are encodings, by name or by operator."""
-    names = {index: name for name, index in graph.signature.items()}
-    named = [entry for entry in both if NAMED_BOXES.search(f"{entry[0].name} {names.get(entry[0].index, '')}".lower())]
-    return named if len(named) == 1 else [entry for entry in both if not ends_in_probabilities(graph, entry[0])]
+    named = [entry for entry in both if NAMED_BOXES.search(graph.names_of(entry.tensor))]
+    return named if len(named) == 1 else [entry for entry in both if not ends_in_probabilities(graph, entry.tensor)]
 
 
-@dataclass(slots=True, eq=False)  # not frozen: the Protocol of decoders has plain attributes
-class AnchorHead(OutputDecoder[AnchorOutputs]):
+@dataclass(frozen=True, slots=True, eq=False)
+class AnchorHead(Decoder[AnchorOutputs]):
     """inputs: the sides in pixels of the family's square inputs, () for any."""
 
     expects: str
@@ -123,7 +112,7 @@ class AnchorHead(OutputDecoder[AnchorOutputs]):
         return parts.classes - _background(parts.classes)
 
     def decode_parts(self, parts: AnchorOutputs, head: Head, limits: Limits) -> Decoded:
-        certain = all(ends_in_probabilities(head.graph, tensor) for tensor, _ in parts.scores)
+        certain = all(ends_in_probabilities(head.graph, output.tensor) for output in parts.scores)
         scores = probabilities(parts.rows(head, parts.scores), certain)[:, _background(parts.classes) :]
         strong = strong_rows(scores, limits)
         anchors = anchors_of(self, levels_of(head.graph, STRIDES), head.width, head.height)[strong]
@@ -169,4 +158,4 @@ def _background(columns: int) -> int:
 WORDS = "scores [1, n, classes] and encodings [1, n, 4], or a pair per level, {} anchors per cell of strides 8 to 128{}"
 EFFICIENTDET = AnchorHead(WORDS.format(9, ""), INPUT, 4.0, 3, False)
 EFFICIENTDET_LITE = AnchorHead(WORDS.format(9, ", input 320, 384 or 448"), LITE_INPUT, 3.0, 3, False, (320, 384, 448))
-RETINANET = AnchorHead(WORDS.format(6, ""), RETINANET_INPUT, 4.0, 2, True)
+RETINANET = AnchorHead(WORDS.format(6, ""), SIGNED_INPUT, 4.0, 2, True)

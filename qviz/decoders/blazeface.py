@@ -10,13 +10,15 @@ tflite_tensors_to_detections_calculator.cc. NMS is the plain one; MediaPipe blen
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from qviz.decoders.grid import Levels, cell_count, cells, levels_of
-from qviz.decoders.head import Decoded, Head, Limits, OutputDecoder
+from qviz.decoders.head import SIGNED_INPUT, Decoded, Decoder, Head, Limits
 from qviz.decoders.scores import decoded, ends_in_probabilities, probabilities, strong_rows
 from qviz.errors import ModelError
-from qviz.structures import Graph, Settings, Tensor
+from qviz.structures import Graph, Tensor
 from qviz.structures.boxes import from_centres
 
 LAYERS: tuple[dict[int, int], ...] = (
@@ -31,13 +33,11 @@ Parts = tuple[list[Tensor], list[Tensor]]
 """(regressors, scores), each in the order of strides, the finest first."""
 
 
-class BlazeFace(OutputDecoder[Parts]):
+class BlazeFace(Decoder[Parts]):
     """Regressors and scores with the anchors of MediaPipe."""
 
     expects = "regressors [1, n, 4 + 2 * keypoints] and scores [1, n, 1] with the anchors of MediaPipe's detectors"
-    defaults = Settings(
-        mean=(127.5,) * 3, std=(127.5,) * 3, channels="rgb", resize="letterbox", nms_iou=0.3, max_detections=100
-    )
+    defaults = replace(SIGNED_INPUT, resize="letterbox", nms_iou=0.3)
 
     def parts(self, graph: Graph) -> Parts | None:
         tensors = graph.output_tensors()

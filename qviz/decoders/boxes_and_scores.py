@@ -14,12 +14,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qviz.decoders.grid import Layout, cell_count, layout, levels_of
-from qviz.decoders.head import Decoded, Head, Limits, OutputDecoder
-from qviz.decoders.rows import NORMALISED_UP_TO
-from qviz.decoders.scores import decoded, ends_in_probabilities, floor_of, probabilities, strong_rows, suppressed
-from qviz.decoders.yolov8 import PYRAMIDS
-from qviz.structures import Detections, Graph, Settings, Tensor
+from qviz.decoders.grid import Output, cell_count, levels_of, outputs_over
+from qviz.decoders.head import UNIT_INPUT, Decoded, Decoder, Head, Limits
+from qviz.decoders.scores import (
+    decoded,
+    ends_in_probabilities,
+    first_is_classes,
+    floor_of,
+    probabilities,
+    strong_rows,
+    suppressed,
+)
+from qviz.decoders.yolo import PYRAMIDS, in_pixels
+from qviz.structures import Detections, Graph, Tensor
 from qviz.structures.boxes import from_centres
 
 BOXES, CLASSES = re.compile(r"box|loc|reg"), re.compile(r"class|label|categor")
@@ -29,18 +36,16 @@ BOXES, CLASSES = re.compile(r"box|loc|reg"), re.compile(r"class|label|categor")
 class Parts:
     """Boxes, and scores (n, classes) or two outputs (n,): best scores and their classes, in any order."""
 
-    boxes: tuple[Tensor, Layout]
-    scores: tuple[Tensor, Layout] | None
+    boxes: Output
+    scores: Output | None
     best: tuple[Tensor, ...] = ()
 
 
-class BoxesAndScores(OutputDecoder[Parts]):
+class BoxesAndScores(Decoder[Parts]):
     """Decoded boxes, one per cell, with scores."""
 
     expects = "decoded boxes [1, n, 4], one per cell, with scores [1, n, classes] or with scores [1, n], classes [1, n]"
-    defaults = Settings(
-        mean=(0.0,) * 3, std=(255.0,) * 3, channels="rgb", resize="letterbox", nms_iou=0.7, max_detections=100
-    )
+    defaults = UNIT_INPUT
 
     def parts(self, graph: Graph) -> Parts | None:
         tensors = graph.output_tensors()
@@ -48,19 +53,19 @@ class BoxesAndScores(OutputDecoder[Parts]):
             levels = levels_of(graph, strides)
             flat = tuple(t for t in tensors if t.shape in ((1, cell_count(levels)), (-1, cell_count(levels))))
             rest = [t for t in tensors if t not in flat and len(t.shape) == 3]
-            placed = [(t, lay) for t in rest if (lay := layout(t.shape, levels))]
+            placed = outputs_over(rest, levels)
             if len(placed) + len(flat) == len(tensors) and (parts := _split(placed, flat)) is not None:
                 return parts
         return None
 
     def classes(self, parts: Parts) -> int | None:
-        return parts.scores[1].columns if parts.scores else None
+        return parts.scores.columns if parts.scores else None
 
     def decode_parts(self, parts: Parts, head: Head, limits: Limits) -> Decoded:
-        boxes = _corners(_rows(head, parts.boxes), head.width, head.height)
+        boxes = _corners(parts.boxes.of(head), head)
         if parts.scores is not None:
-            certain = ends_in_probabilities(head.graph, parts.scores[0])
-            scores = probabilities(_rows(head, parts.scores), certain)
+            certain = ends_in_probabilities(head.graph, parts.scores.tensor)
+            scores = probabilities(parts.scores.of(head), certain)
             strong = strong_rows(scores, limits)
             return decoded(boxes[strong], scores[strong], limits)
         best, classes = _score_and_class(head, parts.best)
@@ -68,15 +73,10 @@ class BoxesAndScores(OutputDecoder[Parts]):
         return suppressed(candidates[candidates.class_ids >= 0].above(floor_of(limits)), limits)
 
 
-def _rows(head: Head, placed: tuple[Tensor, Layout]) -> np.ndarray:
-    tensor, lay = placed
-    return lay.rows(head.values[tensor.index])
-
-
-def _split(placed: list[tuple[Tensor, Layout]], flat: tuple[Tensor, ...]) -> Parts | None:
-    boxes = [entry for entry in placed if entry[1].columns == 4]
+def _split(placed: list[Output], flat: tuple[Tensor, ...]) -> Parts | None:
+    boxes = [entry for entry in placed if entry.columns == 4]
     if len(boxes) == 2:
-        boxes = [entry for entry in boxes if BOXES.search(entry[0].name.lower())]
+        boxes = [entry for entry in boxes if BOXES.search(entry.tensor.name.lower())]
     if len(boxes) != 1 or (len(placed), len(flat)) not in ((2, 0), (1, 2)):
         return None
     scores = next((entry for entry in placed if entry is not boxes[0]), None)
@@ -85,21 +85,15 @@ def _split(placed: list[tuple[Tensor, Layout]], flat: tuple[Tensor, ...]) -> Par
 
 def _score_and_class(head: Head, rows: tuple[Tensor, ...]) -> tuple[np.ndarray, np.ndarray]:
     """(scores, classes) by name, else by value: classes are whole numbers, scores hardly ever."""
-    names = {index: name for name, index in head.graph.signature.items()}
     first, second = (head.values[tensor.index].reshape(-1) for tensor in rows)
-    one, other = (bool(CLASSES.search(f"{t.name} {names.get(t.index, '')}".lower())) for t in rows)
+    one, other = (bool(CLASSES.search(head.graph.names_of(tensor))) for tensor in rows)
     if one == other:
-        one = _whole(first) and (first.max(initial=0) > 1 or not _whole(second))
+        one = first_is_classes(first, second)
     return (second, first) if one else (first, second)
 
 
-def _whole(values: np.ndarray) -> bool:
-    return bool(np.all(values == np.rint(values)))
-
-
-def _corners(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
+def _corners(boxes: np.ndarray, head: Head) -> np.ndarray:
     """(n, 4) xyxy pixels."""
-    if float(boxes.max(initial=0)) <= NORMALISED_UP_TO:
-        boxes = boxes * np.array([width, height] * 2, np.float32)
+    boxes = in_pixels(boxes, head, float(boxes.max(initial=0)))
     upright = np.mean(np.all(boxes[:, 2:] >= boxes[:, :2], axis=1))
     return boxes if upright > 0.5 else from_centres(boxes)

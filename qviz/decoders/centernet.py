@@ -15,21 +15,21 @@ import re
 
 import numpy as np
 
-from qviz.decoders.grid import Layout, Level, cells, layout, levels_of
-from qviz.decoders.head import Decoded, Head, Limits, OutputDecoder
+from qviz.decoders.grid import Level, Output, cells, levels_of, outputs_over
+from qviz.decoders.head import Decoded, Decoder, Head, Limits
 from qviz.decoders.scores import candidates_of, ends_in_probabilities, floor_of, probabilities
-from qviz.structures import Graph, Settings, Tensor
+from qviz.structures import Graph, Settings
 from qviz.structures.boxes import from_centres
 
 STRIDES = (4, 8, 2)
 SIZES, OFFSETS = re.compile(r"wh|size|dim|scale"), re.compile(r"off|reg")
+NAMED_PAIR = re.compile(f"{SIZES.pattern}|{OFFSETS.pattern}")
 
-Placed = tuple[Tensor, Layout]
-Parts = tuple[Level, Placed, list[Placed]]
+Parts = tuple[Level, Output, list[Output]]
 """(level, heatmap, sizes and offsets in any order)."""
 
 
-class CenterNet(OutputDecoder[Parts]):
+class CenterNet(Decoder[Parts]):
     """Detections are local maxima of the heatmap; candidates are all cells."""
 
     expects = "heatmap [1, h, w, classes], sizes [1, h, w, 2] and offsets [1, h, w, 2] of stride 4, in any order"
@@ -45,11 +45,9 @@ class CenterNet(OutputDecoder[Parts]):
     def parts(self, graph: Graph) -> Parts | None:
         tensors = graph.output_tensors()
         for level in levels_of(graph, STRIDES) if len(tensors) == 3 else ():
-            placed = [(t, lay) for t in tensors if len(t.shape) == 4 and (lay := layout(t.shape, (level,))) is not None]
-            unnamed = [
-                entry for entry in placed if not SIZES.search(entry[0].name) and not OFFSETS.search(entry[0].name)
-            ]
-            pairs = [entry for entry in placed if entry[1].columns == 2]
+            placed = outputs_over([tensor for tensor in tensors if len(tensor.shape) == 4], (level,))
+            unnamed = [entry for entry in placed if not NAMED_PAIR.search(entry.tensor.name)]
+            pairs = [entry for entry in placed if entry.columns == 2]
             if len(placed) == 3 and len(pairs) == 3 and len(unnamed) == 1:  # two classes
                 pairs = [entry for entry in pairs if entry is not unnamed[0]]
             if len(placed) == 3 and len(pairs) == 2:
@@ -57,12 +55,12 @@ class CenterNet(OutputDecoder[Parts]):
         return None
 
     def classes(self, parts: Parts) -> int:
-        return parts[1][1].columns
+        return parts[1].columns
 
     def decode_parts(self, parts: Parts, head: Head, limits: Limits) -> Decoded:
         level, heatmap, pairs = parts
-        certain = ends_in_probabilities(head.graph, heatmap[0])
-        scores = probabilities(_rows(head, heatmap), certain)[:, limits.class_offset :]
+        certain = ends_in_probabilities(head.graph, heatmap.tensor)
+        scores = probabilities(heatmap.of(head), certain)[:, limits.class_offset :]
         sizes, offsets = _sizes_and_offsets(head, *pairs)
         grid = cells((level,))
         boxes = from_centres(np.concatenate([grid[:, :2] + offsets, sizes], axis=1) * grid[:, 2:])
@@ -71,16 +69,10 @@ class CenterNet(OutputDecoder[Parts]):
         return Decoded(peaks.above(limits.score)[: limits.max_detections], candidates)
 
 
-def _rows(head: Head, placed: Placed) -> np.ndarray:
-    tensor, lay = placed
-    return lay.rows(head.values[tensor.index])
-
-
-def _sizes_and_offsets(head: Head, first: Placed, second: Placed) -> tuple[np.ndarray, np.ndarray]:
+def _sizes_and_offsets(head: Head, first: Output, second: Output) -> tuple[np.ndarray, np.ndarray]:
     """(sizes, offsets) as rows of two."""
-    names = {index: name for name, index in head.graph.signature.items()}
-    texts = [f"{tensor.name} {names.get(tensor.index, '')}".lower() for tensor, _ in (first, second)]
-    rows = _rows(head, first), _rows(head, second)
+    texts = [head.graph.names_of(output.tensor) for output in (first, second)]
+    rows = first.of(head), second.of(head)
     for pattern, is_sizes in ((SIZES, True), (OFFSETS, False)):
         one, other = (bool(pattern.search(text)) for text in texts)
         if one != other:

@@ -17,14 +17,14 @@ ppdet/modeling/heads/pico_head.py and configs/picodet (its input); ultralytics/n
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qviz.decoders.grid import Layout, Level, cells, layout, levels_of
-from qviz.decoders.head import Decoded, Head, Limits, OutputDecoder
+from qviz.decoders.grid import Level, Output, cells, levels_of, outputs_over
+from qviz.decoders.head import IMAGENET_INPUT, UNIT_INPUT, Decoded, Decoder, Head, Limits
 from qviz.decoders.scores import decoded, ends_in_probabilities, probabilities, strong_rows
-from qviz.decoders.yolov8 import YOLOv8
+from qviz.decoders.yolo import COCO, RowDecoder, Rows
 from qviz.errors import ModelError
 from qviz.structures import Graph, Settings, Tensor
 
@@ -36,13 +36,13 @@ class LevelOutputs:
     """The two outputs of one level; `certain`: shapes, names or operators tell which is which."""
 
     level: Level
-    scores: tuple[Tensor, Layout]
-    distances: tuple[Tensor, Layout]
+    scores: Output
+    distances: Output
     certain: bool
 
 
-@dataclass(slots=True, eq=False)  # not frozen: the Protocol of decoders has plain attributes
-class DistanceHead(OutputDecoder[list[LevelOutputs]]):
+@dataclass(frozen=True, slots=True, eq=False)
+class DistanceHead(Decoder[list[LevelOutputs]]):
     """One output of scores and one of distances per level. bins: possible numbers of bins per side."""
 
     expects: str
@@ -56,40 +56,39 @@ class DistanceHead(OutputDecoder[list[LevelOutputs]]):
         if not levels or len(tensors) != 2 * len(levels):
             return None
         pairs = [pair for level in levels if (pair := _pair(graph, level, tensors, self.bins)) is not None]
-        columns = {(pair.scores[1].columns, pair.distances[1].columns) for pair in pairs}
+        columns = {(pair.scores.columns, pair.distances.columns) for pair in pairs}
         return pairs if len(pairs) == len(levels) and len(columns) == 1 else None
 
     def classes(self, parts: list[LevelOutputs]) -> int:
-        return parts[0].scores[1].columns
+        return parts[0].scores.columns
 
     def decode_parts(self, parts: list[LevelOutputs], head: Head, limits: Limits) -> Decoded:
         values = [_scores_and_distances(head, output) for output in parts]
         scores, distances = (np.concatenate(arrays) for arrays in zip(*values, strict=True))
-        certain = all(ends_in_probabilities(head.graph, output.scores[0]) for output in parts)
+        certain = all(ends_in_probabilities(head.graph, output.scores.tensor) for output in parts)
         grid = cells(tuple(output.level for output in parts))
         return decode_distances(probabilities(scores, certain), distances, grid, 0.5, limits)
 
 
 def _pair(graph: Graph, level: Level, tensors: tuple[Tensor, ...], bins: tuple[int, ...]) -> LevelOutputs | None:
-    fitting = [(tensor, lay) for tensor in tensors if (lay := layout(tensor.shape, (level,))) is not None]
+    fitting = outputs_over(tensors, (level,))
     if len(fitting) != 2:
         return None
-    distances = [entry for entry in fitting if entry[1].columns in {4 * count for count in bins}]
+    distances = [entry for entry in fitting if entry.columns in {4 * count for count in bins}]
     if not distances:
         return None
     if len(distances) == 1:
         other = fitting[1] if distances[0] is fitting[0] else fitting[0]
         return LevelOutputs(level, other, distances[0], True)
     first, second = fitting
-    in_order = _scores_come_first(graph, first[0], second[0])
+    in_order = _scores_come_first(graph, first.tensor, second.tensor)
     scores, sides = (second, first) if in_order is False else (first, second)
     return LevelOutputs(level, scores, sides, in_order is not None)
 
 
 def _scores_come_first(graph: Graph, first: Tensor, second: Tensor) -> bool | None:
     """Whether the first is the scores and the second the distances, by name or by operator; None if in doubt."""
-    names = {index: name for name, index in graph.signature.items()}
-    texts = [f"{tensor.name} {names.get(tensor.index, '')}".lower() for tensor in (first, second)]
+    texts = [graph.names_of(tensor) for tensor in (first, second)]
     evidence = (
         [bool(SCORES.search(text)) for text in texts],
         [not DISTANCES.search(text) for text in texts],
@@ -100,7 +99,7 @@ def _scores_come_first(graph: Graph, first: Tensor, second: Tensor) -> bool | No
 
 def _scores_and_distances(head: Head, output: LevelOutputs) -> tuple[np.ndarray, np.ndarray]:
     """(scores, distances) as rows; in doubt, scores are the ones in [0, 1]."""
-    first, second = (lay.rows(head.values[tensor.index]) for tensor, lay in (output.scores, output.distances))
+    first, second = output.scores.of(head), output.distances.of(head)
     if output.certain:
         return first, second
     if _within_one(first) != _within_one(second):
@@ -144,22 +143,26 @@ def distance_head(defaults: Settings, strides: tuple[int, ...], bins: tuple[int,
     return DistanceHead(words, defaults, strides, bins)
 
 
-NANODET_INPUT = Settings(
-    mean=(103.53, 116.28, 123.675),
-    std=(57.375, 57.12, 58.395),
-    channels="bgr",
-    resize="stretch",
-    nms_iou=0.6,
-    max_detections=100,
-)
-PICODET_INPUT = Settings(
-    mean=(123.675, 116.28, 103.53),
-    std=(58.395, 57.12, 57.375),
-    channels="rgb",
-    resize="stretch",
-    nms_iou=0.6,
-    max_detections=100,
-)
+PICODET_INPUT = IMAGENET_INPUT
+NANODET_INPUT = replace(PICODET_INPUT, mean=(103.53, 116.28, 123.675), std=(57.375, 57.12, 58.395), channels="bgr")
 NANODET = distance_head(NANODET_INPUT, (8, 16, 32), (8, 11))
 PICODET = distance_head(PICODET_INPUT, (8, 16, 32, 64), (8,))
-YOLOV8_LEVELS = distance_head(YOLOv8.defaults, (8, 16, 32), (16,))
+YOLOV8_LEVELS = distance_head(UNIT_INPUT, (8, 16, 32), (16,))
+
+
+class NanoDetPlus(RowDecoder):
+    """One output [1, n, classes + 4 * 8] of all levels: class scores (after sigmoid), then the logits of the bins."""
+
+    expects = "[1, n, classes + 32], one box per cell of strides 8, 16, 32, 64: scores, then binned distances"
+    defaults = NANODET_INPUT
+    pyramids = ((8, 16, 32, 64),)
+    others = 4 * 8
+
+    def fits(self, graph: Graph, rows: Rows) -> bool:
+        """Not a file with a SOFTMAX, which integrates its distances itself, nor 84 columns: YOLOv8 of four levels."""
+        return not (rows.first or rows.columns == COCO + 4 or any(op.kind == "SOFTMAX" for op in graph.ops))
+
+    def decode_parts(self, parts: Rows, head: Head, limits: Limits) -> Decoded:
+        values = parts.of(head)
+        scores, distances = probabilities(values[:, : -self.others]), values[:, -self.others :]
+        return decode_distances(scores, distances, cells(parts.levels), 0.0, limits)

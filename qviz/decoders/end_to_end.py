@@ -10,22 +10,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from qviz.decoders.head import Decoded, Head, Limits, OutputDecoder
-from qviz.decoders.rows import NORMALISED_UP_TO, rows_of
-from qviz.decoders.yolov8 import PYRAMIDS
-from qviz.structures import Detections, Graph, Settings, Tensor
+from qviz.decoders.head import UNIT_INPUT, Decoded, Decoder, Head, Limits
+from qviz.decoders.yolo import PYRAMIDS, in_pixels, rows_of
+from qviz.structures import Detections, Graph, Tensor
 
 COLUMNS = 6
 MAX_ROWS = 1000
 
 
-class EndToEnd(OutputDecoder[Tensor]):
+class EndToEnd(Decoder[Tensor]):
     """NMS, if there is any, is in the file; there are no candidates."""
 
     expects = "[1, n, 6] with up to 1000 rows x1, y1, x2, y2, score, class"
-    defaults = Settings(
-        mean=(0.0,) * 3, std=(255.0,) * 3, channels="rgb", resize="letterbox", nms_iou=0.7, max_detections=100
-    )
+    defaults = UNIT_INPUT
 
     def parts(self, graph: Graph) -> Tensor | None:
         if len(graph.outputs) != 1 or any(rows_of(graph, PYRAMIDS, per_cell) is not None for per_cell in (1, 3)):
@@ -38,9 +35,7 @@ class EndToEnd(OutputDecoder[Tensor]):
     def decode_parts(self, parts: Tensor, head: Head, limits: Limits) -> Decoded:
         rows = _score_then_class(head.values[parts.index].reshape(-1, COLUMNS))
         rows = rows[rows[:, 4] >= max(limits.score, 1e-9)]
-        boxes = rows[:, :4]
-        if float(boxes.max(initial=0)) <= NORMALISED_UP_TO:
-            boxes = boxes * np.array([head.width, head.height] * 2, np.float32)
+        boxes = in_pixels(rows[:, :4], head, float(rows[:, :4].max(initial=0)))
         classes = np.rint(rows[:, 5]) - limits.class_offset
         detections = Detections.of(boxes, np.clip(rows[:, 4], 0, 1), classes)
         return Decoded(detections[detections.class_ids >= 0].by_score()[: limits.max_detections], None)

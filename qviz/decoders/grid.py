@@ -7,13 +7,14 @@ order. Tensors have c values per cell (or per box, of a boxes per cell) in one o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from qviz.structures import Graph
+from qviz.decoders.head import Head
+from qviz.structures import Graph, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,42 +65,45 @@ def cells(levels: Levels) -> np.ndarray:
     return grid
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """columns: values per box; first: whether the columns come before the cells, as in (1, c, n)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Output:
+    """An output over levels.
 
+    Attributes:
+        columns: Values per box.
+        first: Whether the columns come before the cells, as in (1, c, n).
+        per_cell: Boxes per cell in (1, h, w, a * c) or (1, a * c, h, w), else 1.
+    """
+
+    tensor: Tensor
     columns: int
     first: bool
-    per_cell: int = 1
+    per_cell: int
 
-    def rows(self, values: np.ndarray) -> np.ndarray:
-        """(n * per_cell, columns) of a tensor with this layout."""
+    def of(self, head: Head) -> np.ndarray:
+        """(boxes, columns)."""
+        values = head.values[self.tensor.index]
         plane = values.reshape(self.columns * self.per_cell, -1).T if self.first else values
         return plane.reshape(-1, self.columns)
 
 
-def layout(shape: Sequence[int], levels: Sequence[Level], per_cell: int = 1) -> Layout | None:
-    """The layout of a tensor over these levels with `per_cell` boxes per cell, or None if its shape does not fit."""
+def outputs_over(tensors: Iterable[Tensor], levels: Sequence[Level], per_cell: int = 1) -> list[Output]:
+    """Those of the tensors whose shape fits these levels with `per_cell` boxes per cell."""
+    return [output for tensor in tensors if (output := _output(tensor, levels, per_cell)) is not None]
+
+
+def _output(tensor: Tensor, levels: Sequence[Level], per_cell: int) -> Output | None:
+    shape = tensor.shape
     inner = list(shape[1:] if len(shape) > 2 and shape[0] in (1, -1) else shape)
     if not levels or min(inner, default=0) < 1:
         return None
     if len(inner) == 2:
-        return _flat(inner, cell_count(levels) * per_cell)
-    return _map(inner, levels[0], per_cell) if len(inner) == 3 and len(levels) == 1 else None
-
-
-def _flat(inner: list[int], boxes: int) -> Layout | None:
-    if boxes not in inner:
+        boxes = cell_count(levels) * per_cell
+        first = inner[0] != boxes
+        return Output(tensor, inner[0 if first else 1], first, 1) if boxes in inner else None
+    if len(inner) != 3 or len(levels) != 1:
         return None
-    first = inner[0] != boxes
-    return Layout(inner[0 if first else 1], first)
-
-
-def _map(inner: list[int], level: Level, per_cell: int) -> Layout | None:
-    """(h, w, a * c) or (a * c, h, w)."""
-    extent = [level.rows, level.columns]
+    extent = [levels[0].rows, levels[0].columns]
     first = inner[:2] != extent
-    values = inner[0 if first else 2]
-    if (first and inner[1:] != extent) or values % per_cell:
-        return None
-    return Layout(values // per_cell, first, per_cell)
+    columns, rest = divmod(inner[0 if first else 2], per_cell)
+    return None if (first and inner[1:] != extent) or rest else Output(tensor, columns, first, per_cell)

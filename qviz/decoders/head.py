@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -58,38 +58,26 @@ class Decoded:
     candidates: Detections | None
 
 
-class Decoder(Protocol):
-    """One kind of head.
+UNIT_INPUT = Settings(
+    mean=(0.0,) * 3, std=(255.0,) * 3, channels="rgb", resize="letterbox", nms_iou=0.7, max_detections=100
+)
+"""Pixels in [0, 1], as YOLO takes them."""
+SIGNED_INPUT = Settings(
+    mean=(127.5,) * 3, std=(127.5,) * 3, channels="rgb", resize="stretch", nms_iou=0.6, max_detections=100
+)
+"""Pixels in [-1, 1], as MobileNet takes them."""
+IMAGENET_INPUT = replace(SIGNED_INPUT, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+"""Pixels less ImageNet's mean, by its spread."""
+
+
+class Decoder(ABC, Generic[P]):
+    """One kind of head: `parts` says which output of the graph is what.
+
+    Unless a subclass says otherwise, NMS is not in the file and is done here.
 
     Attributes:
         expects: The shapes that it reads, in words.
         defaults: Settings of models with this head, unless others are given.
-    """
-
-    expects: str
-    defaults: Settings
-
-    def matches(self, graph: Graph) -> bool:
-        """Whether the graph ends in this head."""
-        ...
-
-    def reads(self, graph: Graph) -> tuple[int, ...]:
-        """Indices of inner tensors that it reads besides the outputs; `Head.values` may lack them."""
-        ...
-
-    def class_count(self, graph: Graph) -> int | None:
-        """Number of classes, or None if the graph does not tell."""
-        ...
-
-    def decode(self, head: Head, limits: Limits) -> Decoded:
-        """Detections of one image, sorted by descending score."""
-        ...
-
-
-class OutputDecoder(ABC, Generic[P]):
-    """Base of decoders that read the graph's outputs only: `parts` says which output is what.
-
-    Unless a subclass says otherwise, NMS is not in the file and is done here.
     """
 
     expects: str
@@ -104,12 +92,15 @@ class OutputDecoder(ABC, Generic[P]):
         """`decode`, with the parts of the head's graph."""
 
     def matches(self, graph: Graph) -> bool:
+        """Whether the graph ends in this head."""
         return self.parts(graph) is not None
 
     def reads(self, graph: Graph) -> tuple[int, ...]:
+        """Indices of inner tensors that it reads besides the outputs; `Head.values` may lack them."""
         return ()
 
     def class_count(self, graph: Graph) -> int | None:
+        """Number of classes, or None if the graph does not tell."""
         parts = self.parts(graph)
         return self.classes(parts) if parts is not None else None
 
@@ -118,6 +109,7 @@ class OutputDecoder(ABC, Generic[P]):
         return None
 
     def decode(self, head: Head, limits: Limits) -> Decoded:
+        """Detections of one image, sorted by descending score."""
         parts = self.parts(head.graph)
         if parts is None:
             raise ModelError(f"does not have the outputs of this decoder: {self.expects}.")

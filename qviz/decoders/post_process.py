@@ -11,25 +11,26 @@ import re
 
 import numpy as np
 
-from qviz.decoders.head import Decoded, Head, Limits
-from qviz.decoders.scores import candidates_of
+from qviz.decoders.head import SIGNED_INPUT, Decoded, Decoder, Head, Limits
+from qviz.decoders.scores import candidates_of, first_is_classes
 from qviz.decoders.ssd import decode_boxes
-from qviz.structures import Detections, Graph, Op, Settings, Tensor
+from qviz.structures import Detections, Graph, Op, Tensor
 
 KIND = "TFLite_Detection_PostProcess"
-MEANINGS = {"boxes": r"box|location", "classes": r"class|label|categor", "scores": r"score|conf|prob"}
+MEANINGS = {"classes": r"class|label|categor", "scores": r"score|conf|prob"}
+
+Parts = tuple[dict[str, int], list[Tensor]]
+"""Tensors by what they are, and where only values tell: the two of which one is classes and the other scores."""
 
 
-class PostProcess:
+class PostProcess(Decoder[Parts]):
     """NMS is in the file; candidates are read from the operator's inputs."""
 
     expects = "boxes [1, n, 4], classes [1, n], scores [1, n] and perhaps a count [1], in any order"
-    defaults = Settings(
-        mean=(127.5,) * 3, std=(127.5,) * 3, channels="rgb", resize="stretch", nms_iou=0.6, max_detections=100
-    )
+    defaults = SIGNED_INPUT
 
-    def matches(self, graph: Graph) -> bool:
-        return _by_operator(graph) is not None or _by_shape(graph) is not None
+    def parts(self, graph: Graph) -> Parts | None:
+        return _by_operator(graph) or _by_shape(graph)
 
     def reads(self, graph: Graph) -> tuple[int, ...]:
         op = _op(graph)
@@ -40,44 +41,34 @@ class PostProcess:
         count = op.options.get("num_classes") if op else None
         return int(count) if isinstance(count, (int, float)) else None
 
-    def decode(self, head: Head, limits: Limits) -> Decoded:
-        outputs = _outputs(head)
+    def decode_parts(self, parts: Parts, head: Head, limits: Limits) -> Decoded:
+        outputs = _outputs(parts, head)
         count = round(float(outputs["count"].reshape(-1)[0])) if "count" in outputs else None
         scores = outputs["scores"].reshape(-1)[:count].clip(0, 1)
         order = np.argsort(-scores, kind="stable")
         order = order[scores[order] >= max(limits.score, 1e-9)][: limits.max_detections]  # unused rows score 0
-        boxes = outputs["boxes"].reshape(-1, 4)[order][:, [1, 0, 3, 2]] * _size(head)
-        detections = Detections.of(boxes, scores[order], np.rint(outputs["classes"].reshape(-1)[order]))
-        return Decoded(_without_background(detections, limits.class_offset), _candidates(head, limits.floor))
-
-
-def _size(head: Head) -> np.ndarray:
-    return np.array([head.width, head.height] * 2, np.float32)
+        size = np.array([head.width, head.height] * 2, np.float32)
+        boxes = outputs["boxes"].reshape(-1, 4)[order][:, [1, 0, 3, 2]] * size
+        classes = np.rint(outputs["classes"].reshape(-1)[order]) - limits.class_offset
+        detections = Detections.of(boxes, scores[order], classes)
+        rows = anchor_rows(head)
+        candidates = candidates_of(*rows, limits.floor) if rows is not None else None
+        return Decoded(detections[detections.class_ids >= 0], candidates)
 
 
 def _op(graph: Graph) -> Op | None:
     return next((op for op in reversed(graph.ops) if op.kind == KIND), None)  # mostly the last one
 
 
-def _without_background(detections: Detections, offset: int) -> Detections:
-    """Class ids from zero, without the background where `offset` is 1."""
-    shifted = Detections(detections.boxes, detections.scores, detections.class_ids - np.int32(offset))
-    return shifted[shifted.class_ids >= 0]
-
-
-def _outputs(head: Head) -> dict[str, np.ndarray]:
+def _outputs(parts: Parts, head: Head) -> dict[str, np.ndarray]:
     """boxes, classes, scores and perhaps count, identified by the strongest evidence that there is."""
-    indices = _by_operator(head.graph)
-    if indices is None:
-        by_shape = _by_shape(head.graph)
-        assert by_shape is not None, "matches() is called first"
-        boxes, rows, count = by_shape
-        indices = {"boxes": boxes.index, **(_by_name(head.graph, rows) or _by_value(head, rows))}
-        indices |= {"count": count.index} if count is not None else {}
+    indices, rows = parts
+    if rows:
+        indices = indices | (_by_name(head.graph, rows) or _by_value(head, rows))
     return {name: head.values[index] for name, index in indices.items()}
 
 
-def _by_operator(graph: Graph) -> dict[str, int] | None:
+def _by_operator(graph: Graph) -> Parts | None:
     """The operator's outputs, which have a fixed order (and mostly no shape), or their conversions."""
     op = _op(graph)
     if op is None or len(op.outputs) < 3:
@@ -88,11 +79,11 @@ def _by_operator(graph: Graph) -> dict[str, int] | None:
             final = {first: later.outputs[0] if last == later.inputs[0] else last for first, last in final.items()}
     names = ("boxes", "classes", "scores", "count")
     indices = {name: final[t] for name, t in zip(names, op.outputs, strict=False) if final[t] in graph.outputs}
-    return indices if {"boxes", "classes", "scores"} <= set(indices) else None
+    return (indices, []) if {"boxes", "classes", "scores"} <= set(indices) else None
 
 
-def _by_shape(graph: Graph) -> tuple[Tensor, list[Tensor], Tensor | None] | None:
-    """(boxes, the two rows, count or None) of a file without the operator."""
+def _by_shape(graph: Graph) -> Parts | None:
+    """The outputs of a file without the operator."""
     outputs = graph.output_tensors()
     boxes = [t for t in outputs if len(t.shape) == 3 and t.shape[0] == 1 and t.shape[-1] == 4]
     if len(boxes) != 1:
@@ -101,15 +92,13 @@ def _by_shape(graph: Graph) -> tuple[Tensor, list[Tensor], Tensor | None] | None
     rest = [t for t in outputs if t is not boxes[0] and t not in rows]
     if len(rows) != 2 or len(rest) > 1 or any(int(np.prod(t.shape)) != 1 for t in rest):
         return None
-    return boxes[0], rows, rest[0] if rest else None
+    return {"boxes": boxes[0].index, **({"count": rest[0].index} if rest else {})}, rows
 
 
 def _by_name(graph: Graph, rows: list[Tensor]) -> dict[str, int] | None:
-    names = {index: name for name, index in graph.signature.items()}
     indices: dict[str, int] = {}
     for tensor in rows:
-        text = f"{tensor.name} {names.get(tensor.index, '')}".lower()
-        meanings = [meaning for meaning in ("classes", "scores") if re.search(MEANINGS[meaning], text)]
+        meanings = [meaning for meaning, words in MEANINGS.items() if re.search(words, graph.names_of(tensor))]
         if len(meanings) == 1:
             indices[meanings[0]] = tensor.index
     return indices if len(indices) == 2 else None
@@ -118,18 +107,8 @@ def _by_name(graph: Graph, rows: list[Tensor]) -> dict[str, int] | None:
 def _by_value(head: Head, rows: list[Tensor]) -> dict[str, int]:
     """Classes are whole numbers; scores are in [0, 1] and hardly ever whole."""
     first, second = (head.values[t.index].reshape(-1) for t in rows)
-    first_is_classes = _whole(first) and (not _whole(second) or first.max(initial=0) > 1)
-    classes, scores = rows if first_is_classes else reversed(rows)
+    classes, scores = rows if first_is_classes(first, second) else reversed(rows)
     return {"classes": classes.index, "scores": scores.index}
-
-
-def _whole(values: np.ndarray) -> bool:
-    return bool(np.all(values == np.rint(values)))
-
-
-def _candidates(head: Head, floor: float) -> Detections | None:
-    rows = anchor_rows(head)
-    return candidates_of(*rows, floor) if rows is not None else None
 
 
 def score_columns(graph: Graph) -> tuple[int, int] | None:

@@ -32,6 +32,15 @@ def probabilities(values: np.ndarray, certain: bool = False) -> np.ndarray:
     return sigmoid(values) if logits else np.clip(values, 0, 1)
 
 
+def first_is_classes(first: np.ndarray, second: np.ndarray) -> bool:
+    """Which of two rows is classes and which scores: classes are whole numbers, scores hardly ever and at most 1."""
+    return _whole(first) and (not _whole(second) or bool(first.max(initial=0) > 1))
+
+
+def _whole(values: np.ndarray) -> bool:
+    return bool(np.all(values == np.rint(values)))
+
+
 def ends_in_probabilities(graph: Graph, tensor: Tensor) -> bool:
     """Whether a LOGISTIC or SOFTMAX computes a tensor of scores, operators that only move values aside."""
     op: Op | None = graph.producer(tensor.index)

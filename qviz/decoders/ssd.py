@@ -15,9 +15,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from qviz.decoders.head import Decoded, Head, Limits, OutputDecoder
+from qviz.decoders.head import SIGNED_INPUT, Decoded, Decoder, Head, Limits
 from qviz.decoders.scores import decoded, ends_in_probabilities, sigmoid
-from qviz.structures import Graph, Settings, Tensor
+from qviz.structures import Graph, Tensor
 from qviz.structures.boxes import from_centres
 
 WITH_BACKGROUND = frozenset({91, 81, 21})
@@ -26,13 +26,11 @@ SCALES = (10.0, 10.0, 5.0, 5.0)
 """y, x, h, w scale of the box coder in every SSD of the Object Detection API."""
 
 
-class RawSSD(OutputDecoder[tuple[Tensor, Tensor]]):
+class RawSSD(Decoder[tuple[Tensor, Tensor]]):
     """The parts are encodings and scores."""
 
     expects = "encodings [1, n, 4] and class scores [1, n, classes], with anchors [n, 4] as an output or a constant"
-    defaults = Settings(
-        mean=(127.5,) * 3, std=(127.5,) * 3, channels="rgb", resize="stretch", nms_iou=0.6, max_detections=100
-    )
+    defaults = SIGNED_INPUT
 
     def parts(self, graph: Graph) -> tuple[Tensor, Tensor] | None:
         pair = _pair(graph)

@@ -32,6 +32,11 @@ class Tensor:
         """Whether it has integers that represent real values."""
         return self.quantization is not None and self.dtype in QUANTIZED_DTYPES
 
+    @property
+    def per_tensor(self) -> Quantization | None:
+        """Its quantization where integers have one scale for the whole tensor; else None."""
+        return self.quantization if self.quantized and self.quantization and not self.quantization.per_channel else None
+
 
 @dataclass(frozen=True, slots=True)
 class Op:
@@ -81,6 +86,11 @@ class Graph:
 
     def op_outputs(self, op: Op) -> Iterator[Tensor]:
         return (self.tensors[index] for index in op.outputs)
+
+    def names_of(self, tensor: Tensor) -> str:
+        """Its name and its name in the signature, in lower case."""
+        signature = {index: name for name, index in self.signature.items()}
+        return f"{tensor.name} {signature.get(tensor.index, '')}".lower()
 
     def producer(self, tensor: int) -> Op | None:
         """The operator that computes a tensor, or None for inputs and constants."""

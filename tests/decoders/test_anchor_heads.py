@@ -82,7 +82,7 @@ def test_other_heads_do_not_match(graph):
     assert not EFFICIENTDET.matches(graph)
 
 
-def test_lite_wants_its_input_sizes():
+def test_efficientdet_lite_needs_its_own_input_sizes():
     assert not EFFICIENTDET_LITE.matches(graph_of((1, 129 * 9, 4), (1, 129 * 9, 3)))
 
 
@@ -95,14 +95,14 @@ def test_efficientdet_in_either_order(swapped, logits):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("nchw", [True, False])
-def test_a_pair_a_level_in_any_order(nchw, seed):
+def test_one_pair_per_level_in_any_order(nchw, seed):
     scores, boxes = efficientdet()
     arrays = [a.transpose(0, 3, 1, 2) if nchw else a for a in split(scores) + split(boxes)]
     np.random.default_rng(seed).shuffle(arrays)
     assert_planted(decode(EFFICIENTDET, *arrays), 0.5)
 
 
-def test_four_classes_are_told_by_name():
+def test_four_classes_are_distinguished_from_boxes_by_name():
     scores, boxes = efficientdet()
     scores = np.pad(scores, ((0, 0), (0, 0), (0, 1)), constant_values=-9)
     graph = graph_of(scores.shape, boxes.shape, names=("class_net", "box_net"))
@@ -119,14 +119,14 @@ def test_the_background_column_of_91_is_left_out():
     assert_planted(EFFICIENTDET.decode(head_of(graph, wide, boxes), LIMITS), 0.5)
 
 
-def test_retinanet_orders_and_scales_otherwise():
+def test_retinanet_anchor_order_and_encoding_scale():
     """Anchor 5 is the third ratio (tall) with the second octave; encodings are scaled."""
     side = 4 * 16 * math.sqrt(2)
     code = encoding(side * math.sqrt(2), side / math.sqrt(2), (10, 10, 5, 5))
     assert_planted(decode(RETINANET, *planted(6, 5, code)), 0.5)
 
 
-def test_retinanet_puts_anchors_on_corners_where_a_level_does_not_divide_the_input():
+def test_retinanet_anchors_start_at_corners_if_the_stride_does_not_divide_the_input():
     anchors = anchors_of(RETINANET, levels_of(graph_of(size=(96, 64)), STRIDES), 96, 64) * [64, 96, 64, 96]
     level_64 = anchors[126 * 6 :]  # 64 divides the height, not the width
     np.testing.assert_allclose(level_64[[0, 6], :2], [(32, 0), (32, 64)])
@@ -140,7 +140,7 @@ def test_lite_has_smaller_anchors_and_fractional_strides():
     np.testing.assert_allclose(anchors[-9], [320 - 53.33, 320 - 53.33, 320, 320], rtol=1e-3)
 
 
-def test_box_is_where_it_was_planted():
+def test_encoded_box_decodes_to_the_planted_box():
     """The encodings above are right only if BOX is."""
     assert BOX == (
         CENTRE_X - BOX_WIDTH / 2,

@@ -55,7 +55,7 @@ def test_outputs_split_by_stride_in_any_order():
     assert_face(graph_of(*(part.shape for part in parts), **SQUARE), *parts)
 
 
-def test_probabilities_stay_as_they_are():
+def test_probabilities_are_not_passed_through_the_sigmoid():
     regressors, scores = planted()
     scores[:] = 0
     scores[0, ROW] = 0.5

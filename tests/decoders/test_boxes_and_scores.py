@@ -72,16 +72,16 @@ def test_other_heads_do_not_match(graph):
 @pytest.mark.parametrize("unit", [(1, 1, 1, 1), SIDES])
 @pytest.mark.parametrize("centres", [True, False])
 @pytest.mark.parametrize("swapped", [True, False])
-def test_a_score_a_class(swapped, centres, unit):
+def test_one_score_per_class(swapped, centres, unit):
     arrays = (boxes(centres, unit), scores())
     assert_planted(decode(*(arrays[::-1] if swapped else arrays)), 0.8)
 
 
-def test_columns_first():
+def test_channels_first_layout():
     assert_planted(decode(boxes().transpose(0, 2, 1), scores().transpose(0, 2, 1)), 0.8)
 
 
-def test_four_classes_are_told_by_name():
+def test_four_classes_are_distinguished_from_boxes_by_name():
     assert_planted(decode(scores(4), boxes(), names=("scores", "boxes")), 0.8)
 
 
@@ -91,7 +91,7 @@ def test_the_best_score_and_its_class(order):
     assert_planted(decode(*(arrays[i] for i in order)), 0.8)
 
 
-def test_names_tell_classes_where_values_do_not():
+def test_names_distinguish_classes_if_values_do_not():
     """All scores saturated at 0 and 1, as coarse quantization leaves them."""
     values, classes = best()
     values = np.rint(values)

@@ -41,18 +41,18 @@ def test_other_heads_do_not_match(graph):
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_finds_the_peak_and_not_its_slope(order):
+def test_only_the_local_maximum_is_a_detection(order):
     assert CenterNet().class_count(graph_of(*(SHAPES[i] for i in order))) == 3
     arrays = planted()
     result = decode([arrays[i] for i in order])
     assert_planted(result, 0.8, candidates=2)
 
 
-def test_columns_first():
+def test_channels_first_layout():
     assert_planted(decode([array.transpose(0, 3, 1, 2) for array in planted()], ("hm", "wh", "reg")), 0.8, candidates=2)
 
 
-def test_names_beat_values():
+def test_names_take_precedence_over_values():
     """Sizes below one cell, and an offset that is larger."""
     heatmap, sizes, offsets = planted()
     sizes[0, 5, 11] = 0.25, 0.25
@@ -60,7 +60,7 @@ def test_names_beat_values():
     assert_planted(result, 0.8, (45.5, 21.5, 46.5, 22.5), candidates=2)
 
 
-def test_two_classes_are_told_by_name():
+def test_two_classes_are_distinguished_from_sizes_by_name():
     """All three have two columns; the planted class is the second then."""
     heatmap, sizes, offsets = planted()
     result = decode([sizes, offsets, heatmap[..., 1:]], ("wh", "reg", "hm"))

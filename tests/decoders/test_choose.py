@@ -9,7 +9,7 @@ from tests.graphs import graph, image_tensor, tensor
 ODD = graph([image_tensor(), tensor(1, "logits", (1, 1000)), tensor(2, "aux", (7, 7), "int8")], [1, 2])
 
 
-def test_an_unknown_head_is_refused_with_its_shapes_and_all_known_decoders() -> None:
+def test_an_unknown_head_is_refused_with_its_shapes_and_all_decoders() -> None:
     with pytest.raises(NoDecoderError) as caught:
         choose(ODD, None)
     message = str(caught.value)
@@ -24,13 +24,13 @@ def test_a_decoder_that_does_not_fit_is_refused() -> None:
         choose(ODD, "ssd_raw")
 
 
-def test_an_unknown_name_lists_the_known() -> None:
+def test_an_unknown_name_lists_the_available_decoders() -> None:
     with pytest.raises(SettingsError) as caught:
         choose(ODD, "yolo99")
     assert str(caught.value) == f"decoder is 'yolo99'; choose one of {', '.join(DECODERS)}."
 
 
-def test_the_table_is_asked_in_its_order_unless_told() -> None:
+def test_the_first_matching_decoder_is_used_by_default() -> None:
     shapes = [(1, 25, 4), (1, 25), (1, 25)]
     tensors = [tensor(i, shape=shape) for i, shape in enumerate(shapes, start=1)]
     of = graph([image_tensor(), *tensors], [1, 2, 3])

@@ -32,7 +32,7 @@ def test_other_heads_do_not_match(graph):
     assert not EndToEnd().matches(graph)
 
 
-def test_unused_rows_are_no_detections():
+def test_unused_rows_are_not_detections():
     """Even where every score is asked for."""
     result = EndToEnd().decode(head_of(GRAPH, planted()), Limits(0.0, 0.6, 100))
     assert len(result.detections) == 2
@@ -43,7 +43,7 @@ def test_finds_the_object_and_hides_the_candidates(box):
     assert_planted(EndToEnd().decode(head_of(GRAPH, planted(box)), LIMITS), 0.8, candidates=None)
 
 
-def test_class_and_score_in_front():
+def test_class_and_score_before_the_box():
     values = planted()[..., [5, 4, 0, 1, 2, 3]]
     values[0, 2:, 0] = -1  # as unused rows are marked there
     assert_planted(EndToEnd().decode(head_of(GRAPH, values), LIMITS), 0.8, candidates=None)
@@ -55,7 +55,7 @@ def test_rows_without_batch():
     assert_planted(EndToEnd().decode(head_of(graph, planted()[0]), LIMITS), 0.8, candidates=None)
 
 
-def test_sorted_and_cut_to_the_most_that_are_wanted():
+def test_sorted_by_score_and_limited_to_max_detections():
     values = planted(score=0.3)
     values[0, 5] = *BOX, 0.9, 0
     result = EndToEnd().decode(head_of(GRAPH, values), Limits(0.05, 0.6, 2)).detections

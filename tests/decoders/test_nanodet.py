@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from qviz.decoders import DECODERS
-from qviz.decoders.distance_heads import NANODET, PICODET, YOLOV8_LEVELS
-from qviz.decoders.nanodet import NanoDetPlus
+from qviz.decoders.distance_heads import NANODET, PICODET, YOLOV8_LEVELS, NanoDetPlus
 from qviz.errors import ModelError
 from tests.decoders.heads import BOX, CELL, CELLS, CLASS, LIMITS, assert_planted, graph_of, head_of
 
@@ -52,7 +51,7 @@ def decode(decoder, arrays, names=None, ends=()):
 
 
 @pytest.mark.parametrize("missing", ["s8", "d8", "s32", "d32"])
-def test_a_level_short_is_no_head(missing):
+def test_a_missing_level_does_not_match(missing):
     shapes = [array.shape for name, array in levels().items() if name != missing]
     assert not NANODET.matches(graph_of(*shapes))
 
@@ -113,28 +112,28 @@ def test_logits_go_through_the_sigmoid():
     assert_planted(decode(NANODET, list(arrays.values())), 0.5)
 
 
-class TestAsManyClassesAsDistances:
+class TestEqualClassAndDistanceColumns:
     """32 classes and 8 bins a side: both tensors have 32 columns."""
 
     def arrays(self) -> list[np.ndarray]:
         arrays = list(levels(classes=32).values())
         return [arrays[i] for i in (1, 0, 3, 2, 5, 4)]  # distances first
 
-    def test_refused_where_nothing_tells(self):
+    def test_an_ambiguous_head_is_refused(self):
         arrays = self.arrays()
         for values in arrays:
             values[0, 0] -= 3  # logits all of them
         with pytest.raises(ModelError, match=r"32 columns at stride 8.*neither name nor values"):
             decode(NANODET, arrays)
 
-    def test_told_by_name(self):
+    def test_classes_are_recognized_by_name(self):
         names = ("dis_8", "cls_8", "dis_16", "cls_16", "dis_32", "cls_32")
         assert_planted(decode(NANODET, self.arrays(), names), 0.8)
 
-    def test_told_by_operator(self):
+    def test_classes_are_recognized_by_operator(self):
         assert_planted(decode(NANODET, self.arrays(), ends=("RESHAPE", "LOGISTIC") * 3), 0.8)
 
-    def test_told_by_value(self):
+    def test_classes_are_recognized_by_value(self):
         arrays = self.arrays()
         for sides in arrays[::2]:
             sides[0, 0] = -3
@@ -171,6 +170,6 @@ class TestNanoDetPlus:
         assert_planted(NanoDetPlus().decode(head_of(self.GRAPH, self.planted()), LIMITS), 0.8)
 
 
-def test_defaults_of_all_are_complete():
+def test_defaults_of_every_decoder_are_complete():
     for decoder in DECODERS.values():
         assert {"mean", "std", "channels", "resize", "nms_iou", "max_detections"} <= decoder.defaults.given().keys()

@@ -35,7 +35,7 @@ def crowd(seed: int, count: int) -> Detections:
 
 @pytest.mark.parametrize("iou", [0.0, 0.3, 0.6, 1.0])
 @pytest.mark.parametrize("seed", range(5))
-def test_against_the_textbook(seed: int, iou: float) -> None:
+def test_equals_the_textbook_loop(seed: int, iou: float) -> None:
     candidates = crowd(seed, 120)
     expected = candidates[slow(candidates, iou)]
     survivors = suppress(candidates, iou, 1000)
@@ -57,10 +57,10 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("boxes", "scores", "classes", "iou", "expected"), TABLE)
-def test_by_hand(boxes: list, scores: list[float], classes: list[int], iou: float, expected: list[float]) -> None:
+def test_examples_computed_by_hand(boxes: list, scores: list[float], classes: list[int], iou: float, expected: list[float]) -> None:
     assert suppress(Detections.of(boxes, scores, classes), iou, 100).scores.tolist() == expected
 
 
-def test_the_best_are_kept_of_too_many() -> None:
+def test_only_the_best_detections_remain_above_the_limit() -> None:
     candidates = crowd(0, 50)
     assert suppress(candidates, 1.0, 3).scores.tolist() == sorted(candidates.scores.tolist(), reverse=True)[:3]

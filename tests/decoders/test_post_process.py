@@ -68,7 +68,7 @@ def test_every_order(graph_of, order: Sequence[str]) -> None:
     assert detections.boxes == pytest.approx(np.array([[0, 0, 200, 100], [40, 10, 120, 50]]))
 
 
-def test_names_count_more_than_values() -> None:
+def test_names_take_precedence_over_values() -> None:
     """One class only, and scores that are whole: the values alone would tell them the wrong way round."""
     order = ("boxes", "classes", "scores")
     values = {**VALUES, "classes": [[0.0, 0.0, 0.0]], "scores": [[1.0, 1.0, 0.0]]}
@@ -101,7 +101,7 @@ def test_a_conversion_behind_the_operator_is_followed() -> None:
     assert detections.class_ids.tolist() == [0, 16]
 
 
-def test_class_offset_takes_the_background_out() -> None:
+def test_class_offset_removes_the_background() -> None:
     values = {**VALUES, "classes": [[17.0, 0.0, 5.0]]}  # the best object is background
     detections = decode(outputs(NAMES), NAMES, values, Limits(0.25, 0.6, 100, class_offset=1)).detections
     assert detections.class_ids.tolist() == [16]
@@ -113,7 +113,7 @@ def test_limits() -> None:
     assert len(decode(outputs(NAMES[:3]), NAMES[:3], WITHOUT_COUNT, Limits(0.0, 0.6, 9)).detections) == 2  # no 0 row
 
 
-def test_scores_above_one_are_cut() -> None:
+def test_scores_above_one_are_clipped() -> None:
     values = {**VALUES, "scores": [[0.5, 1.3, 0.0]]}
     assert decode(named(NAMES), NAMES, values).detections.scores.tolist() == [1.0, 0.5]
 
@@ -169,5 +169,5 @@ def test_candidates_without_background_and_with_other_scales() -> None:
     assert detections.boxes[0] == pytest.approx([20, 60, 180, 80], abs=1e-4)  # twice the shift, four times as wide
 
 
-def test_no_candidates_where_the_head_was_not_kept() -> None:
+def test_no_candidates_without_the_raw_head() -> None:
     assert PostProcess().decode(head(with_head(2), {i: HEAD[i] for i in range(4, 8)}), LIMITS).candidates is None

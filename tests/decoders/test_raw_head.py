@@ -36,7 +36,7 @@ def raw(sample: Sample, engine: LocalEngine, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.mark.slow
-def test_a_raw_head_is_recognised_without_a_word(raw: LoadedModel) -> None:
+def test_a_raw_head_is_recognized_without_settings(raw: LoadedModel) -> None:
     assert raw.inspection.decoder == "ssd_raw"
     assert set(raw.inspection.sources.values()) == {"default", "class count"}
     assert raw.inspection.label(0) == "person"
@@ -44,7 +44,7 @@ def test_a_raw_head_is_recognised_without_a_word(raw: LoadedModel) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", IMAGES)
-def test_it_sees_what_the_post_process_sees(
+def test_detections_equal_those_of_the_post_process_operator(
     name: str, raw: LoadedModel, loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine
 ) -> None:
     path: Path = sample.images / name

@@ -62,7 +62,7 @@ def test_boxes_scores_and_classes(first: str, anchors: str, ends: str | None, sc
 
 
 @pytest.mark.parametrize(("columns", "classes"), [(91, 90), (81, 80), (21, 20), (90, 90), (20, 20), (2, 2)])
-def test_the_background_column_is_known_by_the_count(columns: int, classes: int) -> None:
+def test_the_background_column_is_recognized_by_the_number_of_classes(columns: int, classes: int) -> None:
     scores = np.zeros((3, columns), np.float32)
     scores[0, 0], scores[1, columns - 1] = 0.9, 0.8
     of = raw(columns, ends="LOGISTIC")
@@ -71,7 +71,7 @@ def test_the_background_column_is_known_by_the_count(columns: int, classes: int)
     assert decode(of, scores).detections.class_ids.tolist() == expected
 
 
-def test_generated_anchors_stand_in_for_those_of_the_zoo_only() -> None:
+def test_generated_anchors_are_used_only_for_model_zoo_heads() -> None:
     assert not RawSSD().matches(raw(2, anchors="none"))
     assert RawSSD().matches(raw(2, anchors="none", count=1917))
     scores = np.zeros((1917, 2), np.float32)
@@ -158,7 +158,7 @@ def test_other_heads_do_not_match(shapes: tuple[tuple[int, ...], ...]) -> None:
     assert not RawSSD().matches(shaped(*shapes))
 
 
-def test_four_classes_are_told_from_boxes_by_name() -> None:
+def test_four_classes_are_distinguished_from_boxes_by_name() -> None:
     of = shaped((1, 1917, 4), (1, 1917, 4), names=("Squeeze/scores", "raw/box_encodings"))
     assert RawSSD().matches(of)
     scores = np.full((1917, 4), -60.0)

@@ -55,7 +55,7 @@ SEVERAL = [
         graph_of(()),
     ],
 )
-def test_an_unknown_head_is_refused_with_what_was_seen_and_what_is_known(graph):
+def test_an_unknown_head_is_refused_with_its_shapes_and_the_supported_heads(graph):
     with pytest.raises(NoDecoderError, match=r"Identity_0.*Decoders: .*yolox"):
         choose(graph, None)
 
@@ -66,7 +66,7 @@ def test_one_decoder_fits(name, graph):
 
 
 @pytest.mark.parametrize(("names", "graph"), SEVERAL, ids=["-".join(names) for names, _ in SEVERAL])
-def test_where_several_fit_the_first_is_taken_and_the_others_may_be_chosen(names, graph):
+def test_the_first_of_several_matching_decoders_is_the_default(names, graph):
     assert fitting(graph) == names
     assert choose(graph, None)[0] == names[0]
     assert choose(graph, names[1])[0] == names[1]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from qviz.decoders.yolov5 import YOLOv5
+from qviz.decoders.yolo import YOLOv5
 from tests.decoders.heads import (
     BOX_HEIGHT,
     BOX_WIDTH,
@@ -43,7 +43,7 @@ def test_other_heads_do_not_match(graph):
     assert not YOLOv5().matches(graph)
 
 
-def test_without_objectness_there_is_nothing():
+def test_zero_objectness_gives_no_detections():
     result = YOLOv5().decode(head_of(graph_of((1, 3 * CELLS, 8)), planted(objectness=0)), LIMITS)
     assert (len(result.detections), len(result.candidates)) == (0, 0)
 
@@ -57,7 +57,7 @@ def test_finds_the_object(boxes, unit):
     assert_planted(YOLOv5().decode(head_of(graph, planted(boxes, unit)), LIMITS), 0.72)
 
 
-def test_cell_is_of_no_matter():
+def test_any_row_may_hold_any_box():
     """The rows are decoded already: any row may hold any place."""
     values = planted()
     values[0, [CELL, 50]] = values[0, [50, CELL]]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from qviz.decoders.yolov8 import YOLOv8
+from qviz.decoders.yolo import YOLOv8
 from tests.decoders.heads import (
     BOX_HEIGHT,
     BOX_WIDTH,
@@ -45,7 +45,7 @@ def test_other_heads_do_not_match(graph):
     assert not YOLOv8().matches(graph)
 
 
-def test_below_the_threshold_is_a_candidate_only():
+def test_an_object_below_the_threshold_is_only_a_candidate():
     result = YOLOv8().decode(head_of(graph_of((1, 7, CELLS)), planted(score=0.2)), LIMITS)
     assert (len(result.detections), len(result.candidates)) == (0, 1)
 
@@ -62,11 +62,11 @@ def test_finds_the_object(cells, first, unit):
     assert_planted(YOLOv8().decode(head_of(graph, values), LIMITS), 0.8)
 
 
-def test_a_score_above_one_is_one():
+def test_scores_above_one_are_clipped():
     assert_planted(YOLOv8().decode(head_of(graph_of((1, 7, CELLS)), planted(score=1.03)), LIMITS), 1.0)
 
 
-def test_low_scores_do_not_become_halves():
+def test_zero_scores_are_not_treated_as_logits():
     """A head broken by quantization scores 0 everywhere: these are no logits."""
     result = YOLOv8().decode(head_of(graph_of((1, 7, CELLS)), planted(score=0.0)), LIMITS)
     assert len(result.candidates) == 0

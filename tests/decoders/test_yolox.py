@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from qviz.decoders.yolox import YOLOX
+from qviz.decoders.yolo import YOLOX
 from tests.decoders.heads import (
     BOX_HEIGHT,
     BOX_WIDTH,
@@ -72,7 +72,7 @@ def test_finds_its_head(graph):
 
 
 @pytest.mark.parametrize(("objectness", "score"), [(0.04, 1.0), (1.0, 0.04), (0.2, 0.2)])
-def test_a_product_below_the_floor_is_no_candidate(objectness, score):
+def test_scores_below_the_floor_are_not_candidates(objectness, score):
     result = YOLOX().decode(head_of(GRAPH, raw(objectness, score)), LIMITS)
     assert len(result.detections) == 0
     assert len(result.candidates) == 0
@@ -83,11 +83,11 @@ def test_decodes_offsets_in_cells():
 
 
 @pytest.mark.parametrize("pixels", [True, False])
-def test_takes_boxes_decoded_inside_as_they_are(pixels):
+def test_boxes_decoded_by_the_model_are_unchanged(pixels):
     assert_planted(YOLOX().decode(head_of(GRAPH, inside(pixels)), LIMITS), 0.72)
 
 
-def test_small_offsets_are_never_taken_for_centres():
+def test_small_offsets_are_not_mistaken_for_centres():
     """Offsets that vary at random over the cells, as a real image gives them."""
     values = raw()
     values[0, :, :2] += np.random.default_rng(0).uniform(-1, 2, (CELLS, 2))

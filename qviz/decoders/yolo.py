@@ -1,0 +1,177 @@
+"""YOLOv5, YOLOX and YOLOv8: a single output with one row per box.
+
+A row is x, y, w, h, perhaps the objectness, and one score per class; the shape is (1, n, c) or (1, c, n). The number
+of boxes tells the family: one per cell (anchor-free) or three (anchors). Whether there is an objectness column: 85
+columns are objectness and COCO's 80 classes, 84 the classes alone; a file that computes a SOFTMAX integrates binned
+distances (YOLOv8 and its successors, which have no objectness), and so does, as exported, one of shape (1, c, n).
+
+x, y (the centre), w and h are decoded: normalised to [0, 1] (TensorFlow Lite exports) or in pixels of the input.
+Scores are after sigmoid, in YOLOX rarely before. Only YOLOX may leave its boxes as they are in the network:
+    x = (tx + column) * stride    y = (ty + row) * stride    w = exp(tw) * stride    h = exp(th) * stride
+The values tell: tx and ty are small offsets, uncorrelated with the position of their cell, while centres (exports with
+`--decode_in_inference`) are correlated with it, or larger than any offset. YOLOv5 heads without the decoding
+([1, 3, h, w, 85] per level) need the anchors of the training, which the file does not have: they are not read.
+
+Sources: yolov5/models/tf.py (TFDetect.call, TFModel.predict), also of YOLOv7, and YOLOv3 as ultralytics exports it;
+ultralytics/nn/modules/head.py (Detect._inference) and engine/exporter.py; YOLOX/yolox/models/yolo_head.py
+(decode_outputs) and demo/ONNXRuntime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from qviz.decoders.grid import Levels, Output, cells, levels_of, outputs_over
+from qviz.decoders.head import UNIT_INPUT, Decoded, Decoder, Head, Limits
+from qviz.decoders.scores import decoded, floor_of, probabilities, strong_rows
+from qviz.structures import Graph, Settings
+from qviz.structures.boxes import from_centres
+
+COCO = 80
+PYRAMIDS = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32))
+"""Strides of the usual models, of P6 and of P2 ones."""
+NORMALISED_UP_TO = 2.0
+"""Larger centres are in pixels; normalised ones are in [0, 1], or slightly outside at the border."""
+MIN_CORRELATION = 0.9
+"""Of centres with the positions of their cells; that of offsets is near 0."""
+MAX_OFFSET = 32.0
+"""In cells; larger values are centres in pixels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows(Output):
+    """The output and its levels."""
+
+    levels: Levels
+
+
+def rows_of(graph: Graph, pyramids: Iterable[Sequence[int]], per_cell: int = 1) -> Rows | None:
+    """The single output as rows over the first pyramid of strides with as many cells, or None."""
+    if len(graph.outputs) != 1 or len(graph.output_tensors()[0].shape) > 3:
+        return None
+    for levels in (levels_of(graph, strides) for strides in pyramids):
+        for output in outputs_over(graph.output_tensors(), levels, per_cell):
+            return Rows(output.tensor, output.columns, output.first, output.per_cell, levels)
+    return None
+
+
+def has_objectness(graph: Graph, rows: Rows) -> bool | None:
+    """Whether there is an objectness column; None if the file does not tell."""
+    if rows.columns in (COCO + 4, COCO + 5):
+        return rows.columns == COCO + 5
+    if rows.first or any(op.kind == "SOFTMAX" for op in graph.ops):
+        return False
+    return None
+
+
+def in_pixels(boxes: np.ndarray, head: Head, largest: float) -> np.ndarray:
+    """(n, 4) boxes in pixels of the input; they are normalised if the largest coordinate that counts is small."""
+    return boxes * np.array([head.width, head.height] * 2, np.float32) if largest <= NORMALISED_UP_TO else boxes
+
+
+def boxes_of(centres: np.ndarray, head: Head) -> np.ndarray:
+    """(n, 4) xyxy pixels from x, y, w, h in pixels, or normalised to [0, 1] if no centre is above 2."""
+    return from_centres(in_pixels(centres, head, float(centres[:, :2].max(initial=0))))
+
+
+def decode_products(boxes: np.ndarray, values: np.ndarray, limits: Limits) -> Decoded:
+    """Detections of heads with objectness: the score of a class is objectness times class score.
+
+    boxes: (n, 4) xyxy pixels; values: (n, 1 + classes) objectness and class scores, logits or probabilities.
+    """
+    objectness = probabilities(values[:, 0])
+    classes = probabilities(values[:, 1:])
+    strong = np.flatnonzero(objectness >= floor_of(limits))  # a product is never above its factors
+    return decoded(boxes[strong], objectness[strong, None] * classes[strong], limits)
+
+
+class RowDecoder(Decoder[Rows]):
+    """One row per box. others: columns besides the class scores."""
+
+    pyramids: Sequence[Sequence[int]] = PYRAMIDS
+    per_cell = 1
+    others = 5
+
+    def parts(self, graph: Graph) -> Rows | None:
+        rows = rows_of(graph, self.pyramids, self.per_cell)
+        return rows if rows is not None and rows.columns > self.others and self.fits(graph, rows) else None
+
+    def fits(self, graph: Graph, rows: Rows) -> bool:
+        """Whether the columns are those of this head."""
+        return True
+
+    def classes(self, parts: Rows) -> int:
+        return parts.columns - self.others
+
+
+class YOLOv5(RowDecoder):
+    """Three boxes per cell."""
+
+    expects = "[1, n, 5 + classes], three boxes per cell of strides 8, 16, 32, decoded, with objectness"
+    defaults = replace(UNIT_INPUT, nms_iou=0.6)
+    pyramids = ((8, 16, 32), (8, 16, 32, 64), (16, 32))  # the last of the tiny ones
+    per_cell = 3
+
+    def decode_parts(self, parts: Rows, head: Head, limits: Limits) -> Decoded:
+        values = parts.of(head)
+        return decode_products(boxes_of(values[:, :4], head), values[:, 4:], limits)
+
+
+class YOLOv8(RowDecoder):
+    """YOLOv8, YOLO11 and their successors: one box per cell, in a row or a column."""
+
+    expects = "[1, 4 + classes, n] or [1, n, 4 + classes], one box per cell of strides 8, 16, 32, without objectness"
+    defaults = UNIT_INPUT
+    others = 4
+
+    def fits(self, graph: Graph, rows: Rows) -> bool:
+        return not has_objectness(graph, rows)
+
+    def decode_parts(self, parts: Rows, head: Head, limits: Limits) -> Decoded:
+        values = parts.of(head)
+        scores = probabilities(values[:, 4:])
+        strong = strong_rows(scores, limits)
+        return decoded(boxes_of(values[:, :4], head)[strong], scores[strong], limits)
+
+
+class YOLOX(RowDecoder):
+    """One box per cell, mostly not decoded in the file."""
+
+    expects = "[1, n, 5 + classes], one box per cell of strides 8, 16, 32, decoded or not, with objectness"
+    defaults = Settings(
+        mean=(0.0,) * 3, std=(1.0,) * 3, channels="bgr", resize="letterbox-top-left", nms_iou=0.65, max_detections=100
+    )
+    pyramids = PYRAMIDS[:1]
+
+    def fits(self, graph: Graph, rows: Rows) -> bool:
+        return has_objectness(graph, rows) is not False
+
+    def decode_parts(self, parts: Rows, head: Head, limits: Limits) -> Decoded:
+        values, grid = parts.of(head), cells(parts.levels)
+        inside = decoded_inside(values[:, :2], grid)
+        boxes = boxes_of(values[:, :4], head) if inside else _boxes(values[:, :4], grid)
+        return decode_products(boxes, values[:, 4:], limits)
+
+
+def decoded_inside(xy: np.ndarray, grid: np.ndarray) -> bool:
+    """Whether xy (n, 2) are centres rather than offsets within the cells of grid (n, 3)."""
+    if float(np.abs(xy).max(initial=0)) > MAX_OFFSET:
+        return True
+    positions = grid[:, :2] * grid[:, 2:]
+    return min(_correlation(xy[:, axis], positions[:, axis]) for axis in (0, 1)) > MIN_CORRELATION
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson's correlation; 0 if one of them is constant."""
+    a, b = first - first.mean(), second - second.mean()
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale > 0 else 0.0
+
+
+def _boxes(encoded: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    centres = encoded[:, :2] + grid[:, :2]
+    sizes = np.exp(np.minimum(encoded[:, 2:], 10))  # exp would overflow for a broken head; its boxes are huge
+    return from_centres(np.concatenate([centres, sizes], axis=1) * grid[:, 2:])
