@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from qviz.features.layer_error import panel, panel_detail, panel_graph
+from qviz.features.layer_error import panel, panel_detail
 from qviz.features.layer_error.text import layers_verdict
 from qviz.formatting import plural
 from qviz.ui import page, uploads, view
@@ -49,8 +49,8 @@ with page.begin("Layers") as here:
         st.stop()
     row, variant = rows[choice.variant], variants[choice.variant]
     with graph:
-        panel_graph.show_graph(variant, row, choice.order)
+        panel.show_graph(variant, row, choice.order)
     with table:
-        panel_graph.show_table(row)
+        panel.show_table(row)
     image = panel.show(here, results, choice)
     panel_detail.show(here, variant, choice.order, image)

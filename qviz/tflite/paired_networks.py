@@ -60,6 +60,14 @@ class PairedNetworks:
         )
         return first, second
 
+    def weights(self, op: Op) -> tuple[np.ndarray, np.ndarray] | None:
+        """The reference's weights and the variant's, where both have some of one shape."""
+        pair = self.pair_of.get(op.order)
+        if pair is None or op.kind in CONVERSIONS:
+            return None
+        first, second = self.reference_weights.get(pair.reference_order), self.variant_weights.get(op.order)
+        return None if first is None or second is None or first.shape != second.shape else (first, second)
+
     def reads(self, op: Op) -> tuple[int, ...] | None:
         """The activations that an operator of the variant reads, constants left out; None where it has no own step."""
         step = self._steps[1].get(op.order)

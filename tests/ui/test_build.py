@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from qviz.errors import SettingsError
 from qviz.features.building import RECIPES, Options
-from qviz.features.building.panel_choice import Choice, parse_operators
+from qviz.features.building.panel import Choice, parse_operators
 from tests.conftest import ROOT
 
 LIMIT = 150

@@ -2,28 +2,215 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from html import escape
+from pathlib import PurePosixPath
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from qviz import formatting
 from qviz.cache import LRUCache
 from qviz.context import Context
-from qviz.errors import QuantizeError, QvizError
-from qviz.features.building import Built, Calibration, check, quantize, source_of
-from qviz.features.building import panel_choice as form
-from qviz.features.building.panel_choice import Choice
+from qviz.datasets.files import is_image_name, load_images, unzip_images
+from qviz.errors import ImageError, QuantizeError, QvizError, SettingsError
+from qviz.features.building import (
+    ALGORITHMS,
+    METHODS,
+    RECIPES,
+    Algorithm,
+    Built,
+    Calibration,
+    Options,
+    Recipe,
+    check,
+    quantize,
+    source_of,
+)
+from qviz.features.building.recipes import BLOCKS
 from qviz.features.detection.models import LoadedModel, ModelSource
+from qviz.formatting import megabytes, plural
 from qviz.job import Job
 from qviz.limits import limits
-from qviz.structures import digest_of
-from qviz.ui import clicks, jobs, page, view, workspace
+from qviz.structures import EncodedImage, digest_of
+from qviz.structures.operators import orders_text, parse_orders
+from qviz.ui import clicks, jobs, page, sample, view, workspace
 from qviz.ui.page import Page
 from qviz.ui.workspace import Workspace
+
+LOADED = "Loaded images"
+OTHER = "Other images"
+
+
+def choose_images(
+    here: Page, container: DeltaGenerator, key: str, label: str = "Calibration images"
+) -> tuple[str, tuple[EncodedImage, ...]]:
+    """A choice between the sample's calibration views, the session's images and others that are dropped.
+
+    key: the keys of the widgets begin with it. Returns the name of the choice and its images. Raises ImageError.
+    """
+    names = _choices(here)
+    name = container.segmented_control(label, names, default=next(iter(names)), key=f"{key}-images") or ""
+    if name == LOADED:
+        return name, here.workspace.images
+    if name == OTHER:
+        return name, _dropped(key)
+    return name, tuple(_sample_views()) if name else ()
+
+
+def usual_images(here: Page) -> tuple[EncodedImage, ...]:
+    """The images that are chosen by default: the sample's calibration views, or the loaded images."""
+    return tuple(_sample_views()) if here.workspace.is_sample and _sample_views() else here.workspace.images
+
+
+def _choices(here: Page) -> list[str]:
+    names = [LOADED] if here.workspace.images else []
+    if here.workspace.is_sample:
+        names.insert(0, f"The sample's {plural(len(_sample_views()), 'calibration view')}")
+    return [*names, OTHER]
+
+
+@st.cache_resource(show_spinner=False)
+def _sample_views() -> list[EncodedImage]:
+    folder = sample.FOLDER / "calibration"
+    return list(load_images([folder])) if folder.is_dir() else []
+
+
+def _dropped(key: str) -> tuple[EncodedImage, ...]:
+    with st.container(key=f"{key}-drop"):
+        st.html(
+            f'<style>.st-key-{key}-drop [data-testid="stFileUploaderDropzoneInstructions"]::after'
+            ' { content: "Drop photos, or a zip of them" }</style>'
+        )
+        files = st.file_uploader("Photos", accept_multiple_files=True, key=f"{key}-files", label_visibility="collapsed")
+    return tuple(image for file in files for image in _images_of(PurePosixPath(file.name).name, file.getvalue()))
+
+
+def _images_of(name: str, data: bytes) -> list[EncodedImage]:
+    if name.lower().endswith(".zip"):
+        return unzip_images(name, data)
+    if not is_image_name(name):
+        raise ImageError(f"{name} is neither an image nor a zip archive of images.")
+    return [EncodedImage(name, data)]
+
+
+MAX_TEXT = 500
+MAX_ORDERS_TEXT = 20
+"""Characters of operator numbers in a variant's name."""
+USUAL_IMAGES = 50
+"""With fewer calibration images the form advises more."""
+FLOAT_IO = "float"
+_ORDERS = re.compile(r"[0-9]+(-[0-9]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the form asks to build. ranges: how the images' ranges are summed up, a name of `METHODS`."""
+
+    recipe: Recipe
+    options: Options
+    ranges: str = "minmax"
+    images: tuple[EncodedImage, ...] = field(default=(), repr=False)
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether the recipe or the algorithm reads images."""
+        return _needs_images(self.recipe, ALGORITHMS[self.options.algorithm])
+
+    def name(self, reference: str) -> str:
+        """File name of the variant: the reference's and what differs from the defaults.
+
+        Without commas, which separate names in URLs.
+        """
+        parts = [self.options.algorithm] if self.options.algorithm != "minmax" else []
+        parts += [f"{self.options.io} in and out"] if self.options.io != FLOAT_IO else []
+        parts += [self.ranges.replace("_", " ")] if self.recipe.needs_calibration and self.ranges != "minmax" else []
+        parts += [_float_operators_text(self.options)] if self.options.keeps_float else []
+        more = f" ({'; '.join(parts)})" if parts else ""
+        return f"{reference.removesuffix('.tflite')} + {self.recipe.name}{more}.tflite"
+
+
+def _float_operators_text(options: Options) -> str:
+    orders = orders_text(options.keep_orders).replace(",", " ")
+    is_short = orders and len(orders) <= MAX_ORDERS_TEXT and not options.keep_float
+    return f"{orders} float" if is_short else "some float"
+
+
+def _needs_images(recipe: Recipe, algorithm: Algorithm) -> bool:
+    return recipe.needs_calibration or algorithm.needs_images
+
+
+def _form(here: Page) -> Choice:
+    """Draw it. Raises ImageError, SettingsError."""
+    first, second, third = st.columns([2, 2, 2])
+    recipe = RECIPES[first.selectbox("Recipe", RECIPES, index=list(RECIPES).index("int8"), key="build-recipe")]
+    fitting = [algorithm for algorithm in ALGORITHMS.values() if recipe.scheme in algorithm.schemes]
+    names = [algorithm.name for algorithm in fitting if algorithm.blockwise or not recipe.blockwise]
+    algorithm = ALGORITHMS[second.selectbox("Weights' scales", names, key="build-algorithm")]
+    io = _io(third, recipe)
+    page.small_text(f"{recipe.description} {recipe.limitation}")
+    if algorithm.name != "minmax":
+        page.small_text(f"{algorithm.name}: {algorithm.description}")
+    ranges, images = _calibration(here, recipe) if _needs_images(recipe, algorithm) else ("minmax", ())
+    left, right = st.columns([4, 2])
+    orders, expressions = parse_operators(_keep_text(left))
+    block = right.selectbox("Inputs that share a scale", BLOCKS, key="build-block") if recipe.blockwise else BLOCKS[0]
+    return Choice(recipe, Options(io, algorithm.name, expressions, orders, block), ranges, images)
+
+
+def _io(column: DeltaGenerator, recipe: Recipe) -> str:
+    if len(recipe.io) < 2:
+        return FLOAT_IO
+    return str(column.selectbox("Inputs and outputs", recipe.io, key="build-io"))
+
+
+def _keep_text(column: DeltaGenerator) -> str:
+    return column.text_input(
+        "Keep in float",
+        max_chars=MAX_TEXT,
+        placeholder="0-12, 40, or parts of tensor names: BoxPredictor",
+        help="Operators of the reference: numbers as on the Layers page, or parts of the names of their outputs.",
+        key="build-keep",
+    )
+
+
+def parse_operators(text: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Operator numbers, and names as regular expressions that match exactly them. Raises SettingsError.
+
+    Names are escaped: a regular expression from outside could block the server.
+    """
+    orders: set[int] = set()
+    names = []
+    for word in filter(None, re.split(r"[,\s]+", text)):
+        if not _ORDERS.fullmatch(word):
+            names.append(re.escape(word))
+            continue
+        try:
+            orders |= parse_orders(word)
+        except SettingsError as error:
+            raise SettingsError(
+                f"{word[:30]} is not a range of operators; give e.g. 0-12, from lower to higher."
+            ) from error
+    return tuple(sorted(orders)), tuple(names)
+
+
+def _calibration(here: Page, recipe: Recipe) -> tuple[str, tuple[EncodedImage, ...]]:
+    """How ranges are summed up, and the images that they are measured on. Raises ImageError."""
+    left, right = st.columns([4, 2])
+    ranges = "minmax"
+    if recipe.needs_calibration:
+        ranges = right.selectbox("Activation ranges", METHODS, format_func=METHODS.__getitem__, key="build-method")
+    name, images = choose_images(here, left, "build")
+    if name == LOADED:
+        page.small_text("Measured on its own calibration images, a variant looks slightly better than it is.")
+    if 0 < len(images) < USUAL_IMAGES:
+        page.small_text(
+            f"{plural(len(images), 'image')}; {USUAL_IMAGES} to 500 that look like those in use are more reliable."
+        )
+    return ranges, images
+
 
 STATE = "qviz_new_variant"
 
@@ -95,8 +282,7 @@ def start(reference: LoadedModel, choice: Choice) -> NewVariant:
 
 def show(here: Page) -> None:
     """The form, the progress and the result."""
-    assert here.models is not None, "pages without a model stop before"
-    reference = here.models.reference
+    reference = here.loaded.reference
     page.verdict(
         "Build a variant of the reference and compare it at once.",
         f"From {reference.name}, by TensorFlow's converter or litert-quantizer.",
@@ -112,7 +298,7 @@ def show(here: Page) -> None:
 
 def _draw_form(here: Page, reference: LoadedModel) -> None:
     try:
-        choice = form.form(here)
+        choice = _form(here)
     except QvizError as error:
         st.text(str(error))
         return
@@ -144,7 +330,7 @@ def full(current: Workspace) -> str:
     max_models = limits().session_models
     if len(current.models) < max_models:
         return ""
-    return f"{formatting.plural(max_models, 'model')} are loaded, which is the limit; remove one on the Overview first."
+    return f"{plural(max_models, 'model')} are loaded, which is the limit; remove one on the Overview first."
 
 
 def join(data: bytes, name: str) -> str:
@@ -166,39 +352,32 @@ def _free_name(name: str, current: Workspace) -> str:
 
 def joined_model(here: Page, new: NewVariant) -> LoadedModel | None:
     """The variant among the session's models; None where it was removed again."""
-    return next((model for model in here.models.all if model.digest == new.digest), None) if here.models else None
+    return next((model for model in here.loaded.all if model.digest == new.digest), None)
 
 
 def _show_built(here: Page, model: LoadedModel, built: Built) -> None:
-    assert here.models is not None, "the model is one of them"
-    share = model.bytes / here.models.reference.bytes
+    share = model.bytes / here.loaded.reference.bytes
     ranges = built.ranges
-    images = f" Ranges from {formatting.plural(ranges.images, 'image')}." if ranges is not None else ""
+    images = f" Ranges from {plural(ranges.images, 'image')}." if ranges is not None else ""
     sentences = [
-        f"{model.name} is loaded: {built.scheme}, {formatting.megabytes(model.bytes)} ({share:.0%} of the reference),"
+        f"{model.name} is loaded: {built.scheme}, {megabytes(model.bytes)} ({share:.0%} of the reference),"
         f" built by {built.builder} in {built.seconds:.1f} s.{images}",
         built.remark,
         *(ranges.skipped if ranges is not None else ()),
     ]
     for sentence in filter(None, sentences):
-        note(sentence)
+        page.small_text(sentence)
     links(here, model, built.data, "app.py", "See it on the Overview →", "build-download")
     if built.stayed_float:
-        with st.expander(f"{formatting.plural(len(built.stayed_float), 'tensor')} stayed in float"):
+        with st.expander(f"{plural(len(built.stayed_float), 'tensor')} stayed in float"):
             st.dataframe(built.to_frame(), hide_index=True, width="stretch")
-
-
-def note(sentence: str) -> None:
-    """A small sentence."""
-    st.html(f'<p class="qviz qviz-note">{escape(sentence)}</p>')
 
 
 def links(here: Page, model: LoadedModel, data: bytes, target: str, label: str, key: str) -> None:
     """From a variant that has joined to the pages that show it, and a download of its file."""
-    assert here.models is not None, "the model is one of them"
     first, second, third = st.columns([2, 2, 2], vertical_alignment="center")
-    is_reference = model is here.models.reference
-    query = {} if is_reference else view.to_query(replace(here.view, variants=(here.models.name(model),)))
+    is_reference = model is here.loaded.reference
+    query = {} if is_reference else view.to_query(replace(here.view, variants=(here.loaded.name(model),)))
     first.page_link("pages/compare.py", label="Compare it, image by image →", query_params=query)
     second.page_link(target, label=label)
     third.download_button("Download the file", data, model.name, "application/octet-stream", on_click="ignore", key=key)

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from qviz import formatting
 from qviz.chart_style import variant_colour
 from qviz.context import Context
 from qviz.engine import LocalEngine, importing
 from qviz.errors import QuantizeError, QvizError
-from qviz.features.building import METHODS, check, panel_choice, recipe_of, source_of
-from qviz.features.calibrating import MIN_IMAGES, Plan, calibrated_recipes, calibration, halves, panel_results
-from qviz.features.calibrating.plot import calibration_curve
-from qviz.features.calibrating.result import CalibrationLab
-from qviz.features.calibrating.text import stability_sentence, verdict
+from qviz.features.building import METHODS, check, recipe_of, source_of
+from qviz.features.building import panel as build
+from qviz.features.calibrating import MIN_IMAGES, Plan, calibrated_recipes, calibration, halves
+from qviz.features.calibrating.plot import calibration_curve, layer_changes, mistake_bars, stability_curve
+from qviz.features.calibrating.result import CalibrationLab, Tried
+from qviz.features.calibrating.text import (
+    additions_sentence,
+    mismatch_sentence,
+    outlier_sentence,
+    stability_sentence,
+    title,
+    verdict,
+)
 from qviz.features.corruption_sweep.panel import sources
+from qviz.features.corruption_sweep.panel_images import download_additions
 from qviz.features.detection.models import LoadedModel
 from qviz.job import Job
 from qviz.structures import Dataset, EncodedImage
@@ -75,8 +86,8 @@ def show(here: Page) -> None:
     if jobs.wait(job, "lab", again, partial(_draw_partial, colour)):
         lab = job.future.result()
         with headline:
-            page.verdict(verdict(lab), panel_results.basis(lab))
-        panel_results.show(lab, request.dataset, colour)
+            page.verdict(verdict(lab), _basis(lab))
+        _show_results(lab, request.dataset, colour)
 
 
 def _start(request: LabRequest) -> Job[CalibrationLab]:
@@ -109,7 +120,7 @@ def _form(here: Page) -> None:
         key="lab-method",
         persist_state="session",
     )
-    choice, images = panel_choice.choose(here, left, "lab")
+    choice, images = build.choose_images(here, left, "lab")
     first, second, third = st.columns([8, 3, 5], vertical_alignment="bottom")
     by_digest = sources(here)
     source = _choose_source(first, by_digest) if by_digest else None
@@ -157,7 +168,7 @@ def _request(
         return "Drop photos first: calibrations are compared by what is detected on them."
     if not images:
         return "Choose calibration images first: 50 to 500 that look like those in use."
-    if choice != panel_choice.LOADED:
+    if choice != build.LOADED:
         return LabRequest(reference, images, source.dataset.spread(count), plan, (source.digest, count))
     if not source.reference_as_truth:
         page.small_text("Measured on its own calibration images, a variant looks slightly better than it is.")
@@ -179,3 +190,117 @@ def _refusal(here: Page, recipe: str) -> str:
     except QuantizeError as error:
         return str(error)
     return ""
+
+
+POINTS = st.column_config.NumberColumn(format="%.1f", width="small")
+
+
+def _basis(lab: CalibrationLab) -> str:
+    """What was measured, and on what."""
+    value = (
+        "AP (pycocotools), ×100, higher is better"
+        if lab.annotated
+        else "No annotations: agreement with the reference, ×100"
+    )
+    return (
+        f"{lab.source}, {lab.recipe}, {lab.method}; {lab.dataset}: {formatting.plural(lab.evaluated_images, 'image')}."
+        f" {value}. In brackets: 95% interval over these images. Measuring the ranges of"
+        f" {formatting.plural(lab.images, 'calibration image')} took {lab.seconds:.1f} s."
+    )
+
+
+def _show_results(lab: CalibrationLab, dataset: Dataset, colour: str) -> None:
+    """Section by section, sentences first. colour: of the variants."""
+    for sentence in lab.skipped:
+        st.text(sentence)
+    st.subheader("How many images")
+    st.plotly_chart(calibration_curve(lab, colour), width="stretch", key="lab-curve")
+    with st.expander("Every draw"):
+        _table([row for point in lab.curve for row in point.tried], lab, "lab-draws-table")
+    _mistakes(lab, colour)
+    _stability(lab, colour)
+    _images(lab, dataset)
+
+
+def _mistakes(lab: CalibrationLab, colour: str) -> None:
+    rows = lab.other_calibrations
+    if rows:
+        st.subheader("Which images, and how they are prepared")
+        page.small_text(mismatch_sentence(lab))
+        st.plotly_chart(mistake_bars(lab, rows, colour), width="stretch", key="lab-mistakes")
+        st.caption(
+            "Extra: lost beyond calibrations on as many matching images, or on enough of them. Faded: not significant."
+            " Whiskers: 95% interval."
+        )
+        _table(rows, lab, "lab-mistakes-table")
+
+
+def _table(rows: Sequence[Tried], lab: CalibrationLab, key: str) -> None:
+    measure = f"{lab.measure} ×100"
+    frame = pd.DataFrame(
+        [
+            {
+                "calibration": title(row),
+                "images": row.images,
+                measure: formatting.hundred(lab.value(row)),
+                "loss": formatting.hundred(row.loss.value),
+                "loss, interval": formatting.interval(row.loss.low, row.loss.high),
+                "extra": formatting.hundred(row.extra.value),
+                "extra, interval": formatting.interval(row.extra.low, row.extra.high),
+                "what was done": row.refused or row.description,
+            }
+            for row in rows
+        ]
+    )
+    columns = dict.fromkeys((measure, "loss", "extra"), POINTS) | {
+        "images": st.column_config.NumberColumn(width="small"),
+        "what was done": st.column_config.TextColumn(width="large"),
+    }
+    st.dataframe(frame, hide_index=True, width="stretch", placeholder="–", column_config=columns, key=key)
+
+
+def _stability(lab: CalibrationLab, colour: str) -> None:
+    stability = lab.stability
+    st.subheader("Are the ranges stable?")
+    page.small_text(stability_sentence(lab))
+    if stability is None:
+        return
+    st.plotly_chart(stability_curve(stability, colour), width="stretch", key="lab-steady")
+    if stability.changed:
+        st.plotly_chart(layer_changes(stability.changed, colour), width="stretch", key="lab-layers")
+
+
+def _images(lab: CalibrationLab, dataset: Dataset) -> None:
+    if lab.outliers:
+        st.subheader("Images that widen the ranges")
+        page.small_text(outlier_sentence(lab))
+        frame = pd.DataFrame(
+            [
+                {
+                    "image": row.image,
+                    "widens by": row.widening,
+                    "layers": row.layers,
+                    "times": row.times,
+                    "clipped %": 100 * row.clipped_share,
+                    "layer": row.tensor[:80],
+                }
+                for row in lab.outliers
+            ]
+        )
+        columns = {
+            "widens by": st.column_config.NumberColumn(format="percent", width="small", help="Mean over the layers."),
+            "clipped %": st.column_config.NumberColumn(
+                format="%.4f", width="small", help="Share of its activations outside the ranges of all other images."
+            ),
+            "times": st.column_config.NumberColumn(
+                format="%.2f",
+                width="small",
+                help="How many times wider the range of the most affected layer gets because of this image.",
+            ),
+            "layers": st.column_config.NumberColumn(width="small"),
+        }
+        st.dataframe(frame, hide_index=True, width="stretch", height=260, column_config=columns, key="lab-outliers")
+    if lab.add:
+        st.subheader("Images to add")
+        page.small_text(additions_sentence(lab))
+        download_additions(dataset, lab.add, "calibration_images.zip", "lab-zip")

@@ -274,7 +274,7 @@ def reach_job(
 
 
 def _has_range(tensor: Tensor) -> bool:
-    return tensor.quantized and tensor.quantization is not None and not tensor.quantization.per_channel
+    return tensor.per_tensor is not None
 
 
 def range_reach(op_index: int, op_type: str, tensor: Tensor, values: np.ndarray) -> RangeReach:

@@ -57,9 +57,9 @@ def run(args: argparse.Namespace) -> int:
         )
     options.remark(result.skipped)
     if args.model_explorer is not None:
-        from qviz.features.layer_error.model_explorer import node_data_json
+        from qviz.features.layer_error.metrics import node_data_json
 
-        output.write(args.model_explorer, node_data_json(result).encode())
+        output.write(args.model_explorer, node_data_json(result.layers).encode())
     if args.json:
         output.print_json(result.to_json() | ({"noise_budget": noise.to_json()} if noise else {}))
     elif args.csv:

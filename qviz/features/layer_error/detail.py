@@ -31,7 +31,7 @@ from qviz.features.layer_error.figures import (
     identity,
     layer_errors_of,
     map_axes,
-    per_tensor,
+    scale_of,
     weight_error,
 )
 from qviz.features.layer_error.tensor_error import Histogram, ValueRange, histogram
@@ -44,97 +44,62 @@ INHERITED_FACTOR = 10.0
 """A layer inherits most of its error where the cumulative error is at least this many times the local one (10 dB)."""
 MAIN_SHARE = 0.5
 """Share of an error's energy from which on one source is named as its cause."""
-COARSE_DB = 10.0
-"""Weights are coarse when their SQNR is this far below the median of the network's layers."""
 MIN_CLIPPED = 0.01
 """Clipped share from which on clipping is mentioned beside another cause."""
 MAX_UNUSED = 0.5
 """Unused share of the range from which on the range is called wide: one bit is wasted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Symptoms:
-    """The figures of one layer on one image; None: unknown, or (SQNR) nothing differs.
-
-    Attributes:
-        quantized: Whether its output is.
-        clipping_mse, rounding_mse: What the range and the step of the output do to FP32's activation.
-        input_clipped_share: Clipped share of FP32's values by the ranges of the inputs; of the worst input.
-        usual_weight_db: Median SQNR of the weights of the network's other layers.
-    """
-
-    cumulative_mse: float
-    cumulative_sqnr_db: float | None
-    local_mse: float | None = None
-    local_sqnr_db: float | None = None
-    rmse_over_scale: float | None = None
-    quantized: bool = True
-    clipped_share: float | None = None
-    unused_share: float | None = None
-    clipping_mse: float | None = None
-    rounding_mse: float | None = None
-    input_clipped_share: float | None = None
-    weight_sqnr_db: float | None = None
-    usual_weight_db: float | None = None
-
-
-def cause_of(facts: Symptoms) -> str:
-    """A sentence that names the main source of the error."""
-    if facts.cumulative_mse == 0:
+def cause_of(error: OwnError, values: ValueRange, weights: WeightError | None, quantized: bool) -> str:
+    """A sentence that names the main source of the error. quantized: whether the layer's output is."""
+    if error.cumulative_mse == 0:
         return "No error: its output equals the reference's on this image."
-    if facts.local_mse is not None and facts.cumulative_mse >= INHERITED_FACTOR * facts.local_mse:
-        return _inherited(facts) + _also_clips(facts)
-    own = facts.cumulative_mse if facts.local_mse is None else facts.local_mse
-    if (facts.clipping_mse or 0.0) >= MAIN_SHARE * own:
-        share = _share(facts.clipped_share)
+    clips = _also_clips(values)
+    if error.local_mse is not None and error.cumulative_mse >= INHERITED_FACTOR * error.local_mse:
+        return _inherited(error) + clips
+    own = error.cumulative_mse if error.local_mse is None else error.local_mse
+    if (error.clipping_mse or 0.0) >= MAIN_SHARE * own:
+        share = _share(values.clipped_share)
         return f"Clipping: {share} of FP32's values on this image are outside the representable range."
-    return (_rounding(facts, own) or _weights(facts) or _unknown_source(facts) or _operator(facts)) + _also_clips(facts)
+    if (error.rounding_mse or 0.0) >= MAIN_SHARE * own:
+        return _rounding(error, values) + clips
+    if weights is not None and weights.coarse:
+        usual = _db(weights.usual_db)
+        return f"Coarse weights: {_db(weights.sqnr_db)}; the median of this network's layers is {usual}.{clips}"
+    if error.local_mse is None:
+        here = _db(error.cumulative_sqnr_db)
+        return f"It cannot be run alone, so its own share is unknown: {here} here.{clips}"
+    return _operator(error, weights, quantized) + clips
 
 
-def _inherited(facts: Symptoms) -> str:
-    here = f"{_db(facts.cumulative_sqnr_db)} here"
-    if not facts.local_mse:
+def _inherited(error: OwnError) -> str:
+    here = f"{_db(error.cumulative_sqnr_db)} here"
+    if not error.local_mse:
         return f"All of the error comes from earlier layers: {here}, no error of its own."
-    return f"Most of the error comes from earlier layers: {here}, {_db(facts.local_sqnr_db)} on FP32's activations."
+    return f"Most of the error comes from earlier layers: {here}, {_db(error.local_sqnr_db)} on FP32's activations."
 
 
-def _weights(facts: Symptoms) -> str | None:
-    weights, usual = facts.weight_sqnr_db, facts.usual_weight_db
-    if weights is None or usual is None or weights > usual - COARSE_DB:
-        return None
-    return f"Coarse weights: {_db(weights)}; the median of this network's layers is {_db(usual)}."
-
-
-def _unknown_source(facts: Symptoms) -> str | None:
-    if facts.local_mse is not None:
-        return None
-    return f"It cannot be run alone, so its own share is unknown: {_db(facts.cumulative_sqnr_db)} here."
-
-
-def _rounding(facts: Symptoms, own: float) -> str | None:
-    if (facts.rounding_mse or 0.0) < MAIN_SHARE * own:
-        return None
-    left = f"Only normal rounding error: {_steps(facts.rmse_over_scale)} (0.29 where only rounding is left)."
-    unused = facts.unused_share or 0.0
+def _rounding(error: OwnError, values: ValueRange) -> str:
+    left = f"Only normal rounding error: {_steps(error)} (0.29 where only rounding is left)."
+    unused = values.unused_share or 0.0
     return left + (
         f" Its range is wide: {_share(unused)} of it is unused on this image." if unused >= MAX_UNUSED else ""
     )
 
 
-def _operator(facts: Symptoms) -> str:
+def _operator(error: OwnError, weights: WeightError | None, quantized: bool) -> str:
     """More than its output's quantization explains; the parts of weights and inputs are not separated."""
-    alone = f"{_db(facts.local_sqnr_db)} alone"
-    weights = "" if facts.weight_sqnr_db is None else f"; its weights: {_db(facts.weight_sqnr_db)}"
-    if not facts.quantized:
-        return f"Its output is float and still differs: {alone}{weights}."
-    share = facts.input_clipped_share or 0.0
+    alone = f"{_db(error.local_sqnr_db)} alone"
+    of_weights = "" if weights is None or weights.sqnr_db is None else f"; its weights: {_db(weights.sqnr_db)}"
+    if not quantized:
+        return f"Its output is float and still differs: {alone}{of_weights}."
+    share = error.input_clipped_share or 0.0
     clipped = f"; {_share(share)} of its input is clipped" if share >= MIN_CLIPPED else ""
-    steps = _steps(facts.rmse_over_scale)
-    return f"More error than rounding of its output: {steps} instead of 0.29, {alone}{weights}{clipped}."
+    return f"More error than rounding of its output: {_steps(error)} instead of 0.29, {alone}{of_weights}{clipped}."
 
 
-def _also_clips(facts: Symptoms) -> str:
-    share = facts.clipped_share or 0.0
+def _also_clips(values: ValueRange) -> str:
+    share = values.clipped_share or 0.0
     return f" It also clips {_share(share)} of FP32's values on this image." if share >= MIN_CLIPPED else ""
 
 
@@ -148,8 +113,10 @@ def _db(value: float | None) -> str:
     return "no SQNR" if value is None else f"{value:.1f} dB"
 
 
-def _steps(value: float | None) -> str:
-    return "an unknown error" if value is None else f"an RMSE of {value:.2f} steps"
+def _steps(error: OwnError) -> str:
+    local = error.local_rmse_over_scale
+    steps = error.cumulative_rmse_over_scale if local is None else local
+    return "an unknown error" if steps is None else f"an RMSE of {steps:.2f} steps"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -218,15 +185,14 @@ def layer_detail_job(
     x = as_real(exact[partner], networks.reference.graph.tensors[partner]).reshape(y.shape)
     weights = weight_error(networks, op)
     error, values = layer_errors_of(networks, op, exact, x, y)
-    scale = per_tensor(tensor)[0]
     return LayerDetail(
         image=image.name,
         size=(picture.width, picture.height),
         layer=identity(networks, op, y.shape),
-        cause=_cause(error, values, weights, tensor.quantized),
+        cause=cause_of(error, values, weights, tensor.quantized),
         error=error,
         values=values,
-        histogram=histogram(x, y, values.representable, scale),
+        histogram=histogram(x, y, values.representable, scale_of(tensor)),
         map=_map(networks, picture, settings[1], x, y),
         channels=_channels(networks, x, y),
         weights=weights,
@@ -242,27 +208,6 @@ def _layer(networks: PairedNetworks, order: int) -> Op:
     raise ModelError(
         f"Operator {order}{kind} is not a layer with a partner in the reference; {len(networks.layers)} of the"
         f" variant's {len(ops)} operators are. Choose one that `qviz layers` lists."
-    )
-
-
-def _cause(error: OwnError, values: ValueRange, weights: WeightError | None, quantized: bool) -> str:
-    local = error.local_rmse_over_scale
-    return cause_of(
-        Symptoms(
-            cumulative_mse=error.cumulative_mse,
-            cumulative_sqnr_db=error.cumulative_sqnr_db,
-            local_mse=error.local_mse,
-            local_sqnr_db=error.local_sqnr_db,
-            rmse_over_scale=local if local is not None else error.cumulative_rmse_over_scale,
-            quantized=quantized,
-            clipped_share=values.clipped_share,
-            unused_share=values.unused_share,
-            clipping_mse=error.clipping_mse,
-            rounding_mse=error.rounding_mse,
-            input_clipped_share=error.input_clipped_share,
-            weight_sqnr_db=weights.sqnr_db if weights is not None else None,
-            usual_weight_db=weights.usual_db if weights is not None else None,
-        )
     )
 
 

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qviz.features.layer_error.tensor_error import ErrorSums, RangeSums, ValueRange, ends_of, sqnr_db, unused_share
-from qviz.structures import Graph, Op, Tensor
-from qviz.tflite.paired_networks import CONVERSIONS, PairedNetworks
+from qviz.features.layer_error.tensor_error import ErrorSums, ValueRange, ends_of, range_sums, sqnr_db, unused_share
+from qviz.structures import Graph, Op, Quantization, Tensor
+from qviz.tflite.paired_networks import PairedNetworks
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +67,15 @@ class OwnError:
     input_clipped_share: float | None
 
 
-def per_tensor(tensor: Tensor) -> tuple[float | None, int | None]:
-    """Scale and zero point of an activation; None where it is float or per channel."""
-    quantization = tensor.quantization
-    if not tensor.quantized or quantization is None or quantization.per_channel:
-        return None, None
-    return float(quantization.scales[0]), int(quantization.zero_points[0])
+def scale_of(tensor: Tensor) -> float | None:
+    """None where it is float or per channel."""
+    return float(tensor.per_tensor.scales[0]) if tensor.per_tensor else None
 
 
 def identity(networks: PairedNetworks, op: Op, shape: tuple[int, ...]) -> Identity:
     """Of a layer and of its partner; shape: as it came, since a file may leave it open."""
     tensor, partner = networks.variant.graph.tensors[op.outputs[0]], networks.partners[op.outputs[0]]
-    other = networks.reference.graph.producer(partner)
+    other, quantization = networks.reference.graph.producer(partner), tensor.per_tensor
     return Identity(
         op.order,
         op.kind,
@@ -88,7 +85,8 @@ def identity(networks: PairedNetworks, op: Op, shape: tuple[int, ...]) -> Identi
         networks.reference.graph.tensors[partner].name,
         shape,
         tensor.dtype,
-        *per_tensor(tensor),
+        scale_of(tensor),
+        int(quantization.zero_points[0]) if quantization else None,
     )
 
 
@@ -97,12 +95,12 @@ def layer_errors_of(
 ) -> tuple[OwnError, ValueRange]:
     """The errors of a layer and the values it takes. truth: FP32's activations."""
     tensor = networks.variant.graph.tensors[op.outputs[0]]
-    local, cumulative, ranges = ErrorSums(), ErrorSums(), clipping(x, tensor)
+    local, cumulative, ranges = ErrorSums(), ErrorSums(), range_sums(x, tensor)
     cumulative.add(x, y, "")
     made = networks.local(op, truth)
     if made is not None:
         local.add(x, made.reshape(x.shape), "")
-    scale = per_tensor(tensor)[0]
+    scale = scale_of(tensor)
     error = OwnError(
         local.mse,
         local.sqnr_db,
@@ -117,18 +115,9 @@ def layer_errors_of(
     return error, _values(x, y, tensor, ranges.share())
 
 
-def clipping(x: np.ndarray, tensor: Tensor) -> RangeSums:
-    """What a tensor's range and step do to FP32's values; nothing where it is float or per channel."""
-    sums = RangeSums()
-    if per_tensor(tensor)[0] is not None and tensor.quantization is not None:
-        sums.add(x, tensor.quantization, tensor.dtype)
-    return sums
-
-
 def _values(x: np.ndarray, y: np.ndarray, tensor: Tensor, clipped: float | None) -> ValueRange:
-    reached, representable = ends_of(x), None
-    if per_tensor(tensor)[0] is not None and tensor.quantization is not None:
-        representable = tensor.quantization.real_range(tensor.dtype)
+    reached = ends_of(x)
+    representable = tensor.per_tensor.real_range(tensor.dtype) if tensor.per_tensor else None
     unused = None if representable is None else unused_share(reached, representable)
     return ValueRange(reached, ends_of(y), representable, clipped, unused)
 
@@ -136,7 +125,7 @@ def _values(x: np.ndarray, y: np.ndarray, tensor: Tensor, clipped: float | None)
 def _inputs_clipped(networks: PairedNetworks, op: Op, truth: Mapping[int, np.ndarray]) -> float | None:
     """The worst input's clipped share."""
     read = [networks.variant.graph.tensors[i] for i in op.inputs if i is not None and networks.partners.get(i) in truth]
-    shares = (clipping(truth[networks.partners[tensor.index]], tensor).share() for tensor in read)
+    shares = (range_sums(truth[networks.partners[tensor.index]], tensor).share() for tensor in read)
     return max((share for share in shares if share is not None), default=None)
 
 
@@ -222,7 +211,8 @@ def _sqnr(signal: float, error: float) -> float | None:
 
 OUTPUT_AXES = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0, "CONV_3D": 4}
 """Where the output channels lie in the weights (TensorFlow Lite's operator reference)."""
-"""Channels that are listed."""
+COARSE_DB = 10.0
+"""Weights are coarse when their SQNR is this far below the median of the network's layers."""
 SILENT = 1e-6
 """A channel whose weights are smaller than this, against the largest channel's (norms), says nothing: pruned ones are
 left by training at 1e-10, and their rounding would look like the worst of all."""
@@ -255,10 +245,14 @@ class WeightError:
     channels: np.ndarray
     worst: tuple[WeightChannel, ...]
 
+    @property
+    def coarse(self) -> bool:
+        return self.sqnr_db is not None and self.usual_db is not None and self.sqnr_db <= self.usual_db - COARSE_DB
+
 
 def weight_error(networks: PairedNetworks, op: Op) -> WeightError | None:
     """Of a layer of the variant; None where it or its partner has no weights, or their shapes differ."""
-    weights = paired_weights(networks, op)
+    weights = networks.weights(op)
     if weights is None:
         return None
     stored = _stored(networks.variant.graph, op, weights[1].shape)
@@ -267,7 +261,6 @@ def weight_error(networks: PairedNetworks, op: Op) -> WeightError | None:
     axis = quantization.axis if quantization is not None and per_channel else OUTPUT_AXES.get(op.kind)
     axis = axis if axis is not None and axis < weights[0].ndim else None
     channels = np.zeros(0, np.float32) if axis is None else channel_sqnr_db(*weights, axis)
-    scales = None if quantization is None or axis is None else _scales(quantization.scales, len(channels))
     return WeightError(
         shape=weights[1].shape,
         dtype=stored.dtype if stored is not None else "float32",
@@ -276,18 +269,8 @@ def weight_error(networks: PairedNetworks, op: Op) -> WeightError | None:
         sqnr_db=sqnr_db(*weights),
         usual_db=_usual(networks, op),
         channels=channels,
-        worst=() if axis is None else _worst(channels, scales, _largest(weights[0], axis)),
+        worst=() if axis is None else _worst(channels, quantization, weights[0], axis),
     )
-
-
-def paired_weights(networks: PairedNetworks, op: Op) -> tuple[np.ndarray, np.ndarray] | None:
-    """(FP32's, the variant's), where both have some of one shape."""
-    pair = networks.pair_of.get(op.order)
-    if pair is None or op.kind in CONVERSIONS:
-        return None
-    first = networks.reference_weights.get(pair.reference_order)
-    second = networks.variant_weights.get(op.order)
-    return None if first is None or second is None or first.shape != second.shape else (first, second)
 
 
 def channel_sqnr_db(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
@@ -299,17 +282,12 @@ def channel_sqnr_db(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
     return (10 * np.log10(ratio)).astype(np.float32)
 
 
-def _largest(weights: np.ndarray, axis: int) -> np.ndarray:
-    return np.abs(weights).max(axis=tuple(i for i in range(weights.ndim) if i != axis), initial=0.0)
-
-
-def _scales(scales: np.ndarray, channels: int) -> np.ndarray:
-    """One a channel, also where the file has one for all."""
-    return np.broadcast_to(scales, (channels,))
-
-
-def _worst(channels: np.ndarray, scales: np.ndarray | None, largest: np.ndarray) -> tuple[WeightChannel, ...]:
+def _worst(
+    channels: np.ndarray, quantization: Quantization | None, weights: np.ndarray, axis: int
+) -> tuple[WeightChannel, ...]:
     ranked = [int(i) for i in np.argsort(channels, kind="stable")[:WORST] if np.isfinite(channels[i])]
+    scales = None if quantization is None else np.broadcast_to(quantization.scales, channels.shape)  # one or one each
+    largest = np.abs(weights).max(axis=tuple(i for i in range(weights.ndim) if i != axis), initial=0.0)
     return tuple(
         WeightChannel(i, float(channels[i]), None if scales is None else float(scales[i]), float(largest[i]))
         for i in ranked
@@ -318,7 +296,7 @@ def _worst(channels: np.ndarray, scales: np.ndarray | None, largest: np.ndarray)
 
 def _usual(networks: PairedNetworks, op: Op) -> float | None:
     """The median SQNR of the other layers' weights: what this network's quantization usually leaves."""
-    others = (paired_weights(networks, other) for other in networks.layers if other.order != op.order)
+    others = (networks.weights(other) for other in networks.layers if other.order != op.order)
     values = [value for pair in others if pair is not None and (value := sqnr_db(*pair)) is not None]
     return statistics.median(values) if values else None
 

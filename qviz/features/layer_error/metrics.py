@@ -1,12 +1,22 @@
 """The error of one layer: its fields, and the table of metrics that chart, table, graph, command line and exports read.
 
+For Google's Model Explorer, which colours its graph of the .tflite file by custom node data, a figure is written in the
+format of `GraphNodeData` in its `node_data_builder.py`: {"results": {node id: {"value": number}}, "gradient": [{"stop":
+0..1, "bgColor": "#rrggbb"}]}, where stop 0 is the smallest value and 1 the largest. A file without a graph's name
+around it is taken for the graph on the screen, so a subgraph's name in the .tflite file need not be known. A node's id
+in its reader of .tflite files is the operator's index in the file: `LayerError.order`. (A key may be the name of an
+output tensor too, but such names are not unique in every file.)
+
 To add a metric: one field of `LayerError` and one row of `METRICS`. `local`, `cumulative` and the units are defined in
 `qviz.features.layer_error` and `tensor_error`.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from qviz.formatting import UNKNOWN
 
@@ -130,3 +140,19 @@ METRICS = (
 TABLE_METRICS = tuple(metric for metric in METRICS if metric.in_tables)
 GRAPH_METRICS = tuple(metric for metric in METRICS if metric.in_graph)
 HOVER_METRICS = (LOCAL, CUMULATIVE, FALL, CLIPPED_SHARE)
+BAD, MIDDLE, GOOD = "#c0392b", "#f2c36b", "#e8eef2"
+
+
+def node_data(layers: Sequence[LayerError], metric: Metric = CUMULATIVE) -> dict[str, Any]:
+    """One figure of every layer that has it, for Model Explorer; bad values are red."""
+    values = {layer.order: value for layer in layers if (value := getattr(layer, metric.field)) is not None}
+    colours = (BAD, MIDDLE, GOOD) if metric.higher_is_better else (GOOD, MIDDLE, BAD)
+    return {
+        "results": {str(order): {"value": float(f"{value:.6g}")} for order, value in values.items()},
+        "gradient": [{"stop": i / 2, "bgColor": colour} for i, colour in enumerate(colours)],
+    }
+
+
+def node_data_json(layers: Sequence[LayerError], metric: Metric = CUMULATIVE) -> str:
+    """`node_data` as the text of a file."""
+    return json.dumps(node_data(layers, metric), indent=1)

@@ -1,7 +1,7 @@
-"""The Layers page: its jobs and chart, and which variant, layer and image the panel below the chart shows.
+"""The Layers page: its jobs, all layers as a chart, a graph, a table and files, and which layer and image are in view.
 
 The selected layer is part of the view: it is in the address, and stays when other variants are shown or the page is
-left.
+left. In the graph, which is coloured by error, a click on a block unfolds it and selects its worst layer.
 """
 
 from __future__ import annotations
@@ -9,18 +9,21 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 import streamlit as st
 
 from qviz.chart_style import variant_colour
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import LayerErrors, layers
+from qviz.features.layer_error.graph import error_graph
+from qviz.features.layer_error.metrics import CUMULATIVE, GRAPH_METRICS, LOCAL, TABLE_METRICS, node_data_json
 from qviz.features.layer_error.outliers import outliers, reference_positions, worst_layer, worst_variant
-from qviz.features.layer_error.plot import Row, layer_error_chart
+from qviz.features.layer_error.plot import Row, layer_error_chart, layer_graph_chart
 from qviz.features.settings import IMAGES
 from qviz.job import Job
-from qviz.structures import EncodedImage, Scheme
+from qviz.structures import EncodedImage, Scheme, digest_of
 from qviz.structures.dataset import spread
-from qviz.ui import jobs, view
+from qviz.ui import clicks, glossary, jobs, view
 from qviz.ui.page import Page
 from qviz.ui.server import Models
 
@@ -117,20 +120,18 @@ KIND = "layers"
 
 def start(here: Page, variant: LoadedModel, images: Sequence[EncodedImage], local_inputs: str) -> Job[LayerErrors]:
     """The layers of a variant on these images, started once per server."""
-    assert here.models is not None, "pages without a model stop before"
-    reference = here.models.reference
+    reference = here.loaded.reference
     return jobs.start(
         KIND,
         _key(here, variant, images, local_inputs),
         lambda context: layers(context, reference, variant, images, local_inputs=local_inputs),
-        step=f"Measuring the layers of {here.models.name(variant)}",
+        step=f"Measuring the layers of {here.loaded.name(variant)}",
         unit="images",
     )
 
 
 def _key(here: Page, variant: LoadedModel, images: Sequence[EncodedImage], local_inputs: str) -> Hashable:
-    assert here.models is not None, "pages without a model stop before"
-    models = tuple(model.identity for model in (here.models.reference, variant))
+    models = tuple(model.identity for model in (here.loaded.reference, variant))
     return models, tuple((image.digest, image.name) for image in images), local_inputs
 
 
@@ -198,3 +199,138 @@ def _clicked(key: str) -> None:
     if points:
         variant, order = points[-1]["customdata"][:2]
         choose(str(variant), int(order))
+
+
+OPENED = "qviz_layers_opened"
+HEIGHT = 640
+INK = {"light": "#1f2328", "dark": "#e6e8ea"}
+
+
+def show_graph(variant: LoadedModel, row: Row, chosen: int | None) -> None:
+    """The graph, in a container that scrolls."""
+    opened = _opened(variant)
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    metrics = {metric.label: metric for metric in GRAPH_METRICS}  # Streamlit takes a dataclass for a list of defaults
+    label = left.segmented_control("Coloured by", list(metrics), default=CUMULATIVE.label)
+    metric = metrics.get(label or "", CUMULATIVE)
+    if opened is not None:
+        clicks.button(right, "Fold all", clicks.keep(OPENED, None), "layers-fold", st.rerun, width="stretch")
+    folded = () if opened is None else (opened,)
+    graph = error_graph(variant.inspection.graph, row.errors.layers, row.outliers, metric, folded)
+    key = f"layers-graph-{variant.digest[:12]}-{metric.field}-{opened}"
+    with st.container(height=HEIGHT):
+        st.plotly_chart(
+            layer_graph_chart(graph, chosen, INK[st.context.theme.type or "light"]),
+            width="stretch",
+            key=key,
+            on_select=lambda: _node_clicked(key, variant, row.name),
+            selection_mode="points",
+        )
+    st.caption(
+        "From the input down. A square is a block of operators, named by the scope that its tensors share; its figure"
+        f" is the {metric.extreme} {metric.label} in it. A click unfolds a block and shows its worst layer below."
+    )
+
+
+def _opened(variant: LoadedModel) -> int | None:
+    """An operator of the block that is unfolded."""
+    digest, order = st.session_state.get(OPENED) or ("", None)
+    return order if digest == variant.digest else None
+
+
+def _node_clicked(key: str, variant: LoadedModel, name: str) -> None:
+    points = st.session_state[key].selection.points
+    facts = points[-1].get("customdata") if points else None
+    if not facts:
+        return
+    first, last, worst = facts[:3]
+    if first != last:
+        st.session_state[OPENED] = (variant.digest, int(first))
+    if worst is not None:
+        choose(name, int(worst))
+
+
+def show_table(row: Row) -> None:
+    """Filter, table and downloads. A click on a row selects the layer."""
+    frame = table(row)
+    kinds, words, only = _filter(frame)
+    shown = filtered(frame, kinds, words, only)
+    # a row's selection is its position: another filter is another table
+    key = f"layers-table-{row.name}-{digest_of(repr((kinds, words, only)).encode())[:12]}"
+    st.dataframe(
+        shown,
+        hide_index=True,
+        width="stretch",
+        height=min(400, 37 + 35 * max(len(shown), 1)),
+        placeholder="–",
+        column_config=glossary.numbers({metric.label: metric.number_format for metric in TABLE_METRICS}),
+        key=key,
+        on_select=lambda: _row_clicked(key, row.name, shown),
+        selection_mode="single-row",
+    )
+    st.caption(f"{len(shown)} of {len(frame)} layers · {row.errors.paired_share:.0%} of the operators paired")
+    _downloads(row)
+
+
+def table(row: Row) -> pd.DataFrame:
+    """One row per layer; SQNR in dB, shares in per cent."""
+    layers = row.errors.layers
+    return pd.DataFrame(
+        {
+            "order": [layer.order for layer in layers],
+            "operator": [layer.op_kind for layer in layers],
+            "stands out": [row.outliers.reasons(layer.order) for layer in layers],
+            **{
+                metric.label: pd.Series([metric.value(layer) for layer in layers], dtype=float)
+                for metric in TABLE_METRICS
+            },
+            "worst image": [layer.worst_image for layer in layers],
+            "tensor": [layer.tensor for layer in layers],
+        }
+    )
+
+
+def filtered(frame: pd.DataFrame, kinds: list[str], words: str, only: bool) -> pd.DataFrame:
+    """Rows of these operator types (all if empty) whose tensor's name contains the text; only outliers if asked for."""
+    keep = frame["tensor"].str.contains(words, case=False, regex=False)
+    if kinds:
+        keep &= frame["operator"].isin(kinds)
+    if only:
+        keep &= frame["stands out"] != ""
+    return frame[keep]
+
+
+def _filter(frame: pd.DataFrame) -> tuple[list[str], str, bool]:
+    left, middle, right = st.columns([3, 3, 1.4], vertical_alignment="bottom")
+    kinds = left.multiselect("Operators", list(frame["operator"].value_counts().index), placeholder="all kinds")
+    words = middle.text_input("Tensor's name contains", max_chars=200)
+    only = right.toggle("Outliers only")
+    return kinds, words.strip(), only
+
+
+def _row_clicked(key: str, name: str, shown: pd.DataFrame) -> None:
+    rows = st.session_state[key].selection.rows
+    if rows and rows[0] < len(shown):
+        choose(name, int(shown["order"].iloc[rows[0]]))
+
+
+def _downloads(row: Row) -> None:
+    csv, cumulative, local = st.columns(3)
+    csv.download_button(
+        "CSV of all figures",
+        row.errors.to_frame().to_csv(index=False),
+        f"layers_{row.name}.csv",
+        "text/csv",
+        on_click="ignore",
+        width="stretch",
+    )
+    for column, metric in ((cumulative, CUMULATIVE), (local, LOCAL)):
+        column.download_button(
+            f"Model Explorer node data, {metric.name} SQNR",
+            node_data_json(row.errors.layers, metric),
+            f"{row.name}_{metric.name}_sqnr.json",
+            "application/json",
+            on_click="ignore",
+            width="stretch",
+            help="Open the variant's .tflite file in Google's Model Explorer and upload this as custom node data.",
+        )

@@ -15,8 +15,7 @@ from qviz.chart_style import variant_colour
 from qviz.errors import QvizError
 from qviz.features.building import RECIPES, Options
 from qviz.features.building import panel as build
-from qviz.features.building import panel_choice as calibration_images
-from qviz.features.building.panel_choice import Choice
+from qviz.features.building.panel import Choice
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error.detail import LayerDetail, start_layer_detail
 from qviz.features.layer_error.plot_detail import error_map, value_histograms, weight_channels
@@ -32,15 +31,14 @@ REQUEST = "qviz_keep_float"
 
 def _show_keep_float(here: Page, variant: LoadedModel, detail: LayerDetail) -> None:
     """The button that builds a variant with this operator in float, and that variant."""
-    assert here.models is not None, "pages without a model stop before"
     order = detail.layer.reference_order
     if order is None:
         st.caption(
-            f"{here.models.reference.name} has no matching operator, so it cannot be kept in float. Recalibrate on"
+            f"{here.loaded.reference.name} has no matching operator, so it cannot be kept in float. Recalibrate on"
             " *Build* instead."
         )
         return
-    reference = here.models.reference
+    reference = here.loaded.reference
     try:
         choice = _choice(here, variant, order)
         refusal = build.refusal(reference, choice) or build.full(here.workspace)
@@ -58,7 +56,7 @@ def _show_keep_float(here: Page, variant: LoadedModel, detail: LayerDetail) -> N
 def _choice(here: Page, variant: LoadedModel, order: int) -> Choice:
     """The variant's recipe with one operator of the reference in float."""
     recipe = next((row for row in RECIPES.values() if row.scheme is variant.scheme), RECIPES["int8"])
-    images = calibration_images.usual(here) if recipe.needs_calibration else ()
+    images = build.usual_images(here) if recipe.needs_calibration else ()
     return Choice(recipe, Options(keep_orders=(order,)), images=images)
 
 
@@ -71,9 +69,8 @@ def _description(choice: Choice, order: int) -> str:
 
 def _follow(here: Page, order: int) -> None:
     """The variant that was requested for this layer: being built, or among the models."""
-    assert here.models is not None, "pages without a model stop before"
     request: tuple[build.NewVariant, int] | None = st.session_state.get(REQUEST)
-    if request is None or request[1] != order or request[0].reference != here.models.reference.digest:
+    if request is None or request[1] != order or request[0].reference != here.loaded.reference.digest:
         return
     build.follow(here, request[0])
 
@@ -92,8 +89,7 @@ def _details() -> LRUCache[Future[LayerDetail]]:
 
 def start(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> Future[LayerDetail]:
     """The layer, started once per server. Raises ModelError where one of the two has no layers."""
-    assert here.models is not None, "pages without a model stop before"
-    reference = here.models.reference
+    reference = here.loaded.reference
     models = tuple(model.identity for model in (reference, variant))
     return _details().get(
         (models, image.digest, image.name, order),
@@ -114,8 +110,7 @@ def show(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> N
     except QvizError as error:
         st.text(str(error))
         return
-    assert here.models is not None, "start has checked"
-    position = next((i for i, other in enumerate(here.models.variants) if other.digest == variant.digest), 0)
+    position = next((i for i, other in enumerate(here.loaded.variants) if other.digest == variant.digest), 0)
     _draw(detail, image, variant_colour(position), f"{variant.digest[:8]}-{image.digest[:8]}-{order}")
     _show_keep_float(here, variant, detail)
 

@@ -20,7 +20,7 @@ from qviz.detector import decoded
 from qviz.engine import Blob
 from qviz.features.layer_error.tensor_error import ErrorSums, RangeSums, sqnr_db
 from qviz.structures import EncodedImage, Image, Op, Quantization, Settings, Tensor
-from qviz.tflite.paired_networks import CONVERSIONS, PairedNetworks, activations, as_real, as_variant, paired_networks
+from qviz.tflite.paired_networks import PairedNetworks, activations, as_real, as_variant, paired_networks
 
 
 @dataclass(slots=True)
@@ -81,10 +81,10 @@ def _fact(networks: PairedNetworks, op: Op) -> LayerFact:
     tensor = networks.variant.graph.tensors[op.outputs[0]]
     quantization = tensor.quantization if tensor.quantized else None
     scale = float(quantization.scales[0]) if quantization is not None else None
-    per_tensor = _per_tensor(tensor)
-    value_range = None if per_tensor is None else per_tensor.real_range(tensor.dtype)
-    sources, weights = _sources(networks, op), _weight_sqnr(networks, op)
-    return LayerFact(op.order, tensor.name, op.kind, scale, value_range, sources, weights)
+    value_range = tensor.per_tensor.real_range(tensor.dtype) if tensor.per_tensor else None
+    weights = networks.weights(op)
+    weight_sqnr_db = None if weights is None else sqnr_db(*weights)
+    return LayerFact(op.order, tensor.name, op.kind, scale, value_range, _sources(networks, op), weight_sqnr_db)
 
 
 def _sources(networks: PairedNetworks, op: Op) -> tuple[int, ...]:
@@ -97,17 +97,6 @@ def _sources(networks: PairedNetworks, op: Op) -> tuple[int, ...]:
         if maker is not None:
             sources.append(maker.order)
     return tuple(sources)
-
-
-def _weight_sqnr(networks: PairedNetworks, op: Op) -> float | None:
-    pair = networks.pair_of.get(op.order)
-    if pair is None or op.kind in CONVERSIONS:
-        return None
-    first = networks.reference_weights.get(pair.reference_order)
-    second = networks.variant_weights.get(op.order)
-    if first is None or second is None or first.shape != second.shape:
-        return None
-    return sqnr_db(first, second)
 
 
 def layer_sums_job(
@@ -186,7 +175,7 @@ class _Comparison:
 
     def _add_ranges(self, index: int, x: np.ndarray, ranges: RangeSums) -> None:
         tensor, shape = self.tensor(index), self.own[index].shape
-        quantization, keep = _per_tensor(tensor), self.keeps_reference and self.is_needed(index)
+        quantization, keep = tensor.per_tensor, self.keeps_reference and self.is_needed(index)
         typed = None
         if quantization is not None:
             typed = np.empty(shape, tensor.dtype) if keep else None
@@ -271,14 +260,9 @@ class _OnVariantInputs(_Comparison):
         return values
 
 
-def _per_tensor(tensor: Tensor) -> Quantization | None:
-    quantization = tensor.quantization if tensor.quantized else None
-    return None if quantization is None or quantization.per_channel else quantization
-
-
 def _real(values: np.ndarray, tensor: Tensor) -> np.ndarray:
     """`as_real` in two passes instead of four."""
-    quantization = _per_tensor(tensor)
+    quantization = tensor.per_tensor
     if quantization is None:
         return as_real(values, tensor)
     real = np.subtract(values, np.float32(quantization.zero_points[0]), dtype=np.float32)
@@ -288,5 +272,4 @@ def _real(values: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 def _integers_or_real(values: np.ndarray, tensor: Tensor) -> tuple[np.ndarray, Quantization | None]:
     """As `ErrorSums` takes them: integers with their quantization, anything else as real numbers."""
-    quantization = _per_tensor(tensor)
-    return (values, quantization) if quantization is not None else (as_real(values, tensor), None)
+    return (values, tensor.per_tensor) if tensor.per_tensor else (as_real(values, tensor), None)

@@ -28,7 +28,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from qviz.structures import Quantization
+from qviz.structures import Quantization, Tensor
 
 PART = 1 << 16
 """Elements per part: buffers of 256 KB; with 64 KB or 16 MB it takes a tenth longer."""
@@ -164,6 +164,14 @@ class RangeSums:
     def mean(self, energy: float) -> float | None:
         """An energy as a mean square."""
         return finite(energy / self.count) if self.count else None
+
+
+def range_sums(x: np.ndarray, tensor: Tensor) -> RangeSums:
+    """What a tensor's range and step do to the reference's values; nothing counted where it has no single range."""
+    sums = RangeSums()
+    if tensor.per_tensor:
+        sums.add(x, tensor.per_tensor, tensor.dtype)
+    return sums
 
 
 def finite(value: float) -> float | None:

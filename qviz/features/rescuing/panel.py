@@ -20,7 +20,6 @@ from qviz.context import Context
 from qviz.errors import QvizError
 from qviz.features.building import RECIPES, source_of
 from qviz.features.building import panel as build
-from qviz.features.building import panel_choice as calibration_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.rescuing import MIN_IMAGES, Request, rescue
 from qviz.features.rescuing.plot import figure
@@ -80,8 +79,7 @@ def start(reference: LoadedModel, form: Form) -> Running:
 
 def show(here: Page) -> None:
     """The form, the search as it runs, and the result."""
-    assert here.models is not None, "pages without a model stop before"
-    reference = here.models.reference
+    reference = here.loaded.reference
     top = st.container()
     running: Running | None = st.session_state.get(STATE)
     if running is not None and running.reference != reference.digest:
@@ -150,7 +148,7 @@ def _form(here: Page) -> Form | None:
         "Looking for", list(PREFERENCES), default=SIZE, format_func=PREFERENCES.__getitem__, key="rescue-prefer"
     )
     recipes = st.multiselect("Recipes", list(RECIPES), placeholder="all that fit the network", key="rescue-recipes")
-    _, calibration = calibration_images.choose(here, st.container(), "rescue")
+    _, calibration = build.choose_images(here, st.container(), "rescue")
     request = Request(budget, prefer or SIZE, tuple(recipes))
     problem = _problem(int(count), request, calibration)
     return Form(request, source.digest, source.dataset.spread(int(count)), calibration, problem)

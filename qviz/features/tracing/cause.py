@@ -25,7 +25,7 @@ from typing import Final
 
 import numpy as np
 
-from qviz.features.layer_error.tensor_error import RangeSums, sqnr_db
+from qviz.features.layer_error.tensor_error import RangeSums, range_sums, sqnr_db
 from qviz.structures import Tensor
 
 INSIDE: Final = 0.5
@@ -77,7 +77,7 @@ class ReadTensor:
 
     @property
     def ranges(self) -> RangeSums:
-        return range_sums(self.tensor, self.exact)
+        return range_sums(self.exact, self.tensor)
 
     @property
     def clips_most(self) -> bool:
@@ -106,14 +106,6 @@ class Evidence:
     repaired: float
     weights: WeightFacts | None
     bias_error: Callable[[], np.ndarray | None]
-
-
-def range_sums(tensor: Tensor, exact: np.ndarray) -> RangeSums:
-    """What a tensor's range and step do to FP32's values; nothing counted where it has no single range."""
-    sums = RangeSums()
-    if tensor.quantized and tensor.quantization is not None and not tensor.quantization.per_channel:
-        sums.add(exact, tensor.quantization, tensor.dtype)
-    return sums
 
 
 def cause_of(evidence: Evidence) -> tuple[Cause, str]:

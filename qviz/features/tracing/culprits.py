@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
@@ -92,10 +92,10 @@ class Culprit:
     gain: float
     cause: Cause
     sentence: str
-    local_sqnr_db: float | None
-    cumulative_sqnr_db: float | None
-    fall_db: float | None
-    clipped_share: float | None
+    local_sqnr_db: float | None = None
+    cumulative_sqnr_db: float | None = None
+    fall_db: float | None = None
+    clipped_share: float | None = None
 
 
 def find_culprits(examiner: Examiner, scores: Scores, fall: float) -> tuple[Culprit, ...]:
@@ -143,9 +143,9 @@ def _charged(examiner: Examiner, rises: dict[int, float], cut: int, source: int,
 
 
 def _made(examiner: Examiner, cut: int, gain: float, cause: tuple[Cause, str]) -> Culprit:
-    op, symptoms = examiner.op(cut), examiner.symptoms(cut)
+    op = examiner.op(cut)
     name = examiner.graph.tensors[op.outputs[0]].name
-    return Culprit(op.order, name, op.kind, gain, *cause, **asdict(symptoms))
+    return Culprit(op.order, name, op.kind, gain, *cause, **examiner.figures(cut))
 
 
 def _narrowest(examiner: Examiner, cut: int) -> int | None:

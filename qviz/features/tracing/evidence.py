@@ -9,15 +9,15 @@ the file notes for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from qviz.engine import Blob
 from qviz.features.layer_error.partial_head import Tensors
-from qviz.features.layer_error.tensor_error import sqnr_db
-from qviz.features.tracing.cause import COARSE_DB, Evidence, ReadTensor, WeightFacts, range_sums
+from qviz.features.layer_error.tensor_error import range_sums, sqnr_db
+from qviz.features.tracing.cause import COARSE_DB, Evidence, ReadTensor, WeightFacts
 from qviz.features.tracing.takeover import Takeover
 from qviz.structures import Graph, Op, Tensor
 from qviz.tflite.constants import stored_constant
@@ -85,25 +85,9 @@ def _data_and_weights(op: Op) -> tuple[int, int]:
 
 def _weight_sqnrs(networks: PairedNetworks) -> Mapping[int, float]:
     """order -> SQNR of the weights, where they differ from the partner's and have its shape."""
-    values = {}
-    for order, pair in networks.pair_of.items():
-        first = networks.reference_weights.get(pair.reference_order)
-        second = networks.variant_weights.get(order)
-        if first is None or second is None or first.shape != second.shape:
-            continue
-        if networks.variant.graph.ops[order].kind not in CONVERSIONS and (value := sqnr_db(first, second)) is not None:
-            values[order] = value
-    return values
-
-
-@dataclass(frozen=True, slots=True)
-class Symptoms:
-    """As `layer_error` defines them, on this image; SQNR in dB, None where nothing differs or nothing is known."""
-
-    local_sqnr_db: float | None
-    cumulative_sqnr_db: float | None
-    fall_db: float | None
-    clipped_share: float | None
+    both = {order: networks.weights(networks.variant.graph.ops[order]) for order in networks.pair_of}
+    values = {order: sqnr_db(*weights) for order, weights in both.items() if weights is not None}
+    return {order: value for order, value in values.items() if value is not None}
 
 
 class Examiner:
@@ -172,18 +156,21 @@ class Examiner:
             bias_error=partial(self._constants.bias_error, op),
         )
 
-    def symptoms(self, cut: int) -> Symptoms:
-        """Of the operator's first output."""
+    def figures(self, cut: int) -> dict[str, Any]:
+        """Errors of the operator's first output on this image, as fields of `Culprit`; None: equal, or unknown."""
         output = self.op(cut).outputs[0]
         exact, tensor = self.takeover.real(output), self.graph.tensors[output]
         made = self.takeover.step_outputs(cut).get(output)
         if exact is None or made is None:
-            return Symptoms(None, None, None, None)
-        local = sqnr_db(exact, as_real(made, tensor))
-        behind, before = self._cumulative(output), [self._cumulative(index) for index in self.inputs(cut)]
+            return {}
+        after, before = self._cumulative(output), [self._cumulative(index) for index in self.inputs(cut)]
         worst = min((db for db in before if db is not None), default=None)
-        fall = worst - behind if worst is not None and behind is not None else None
-        return Symptoms(local, behind, fall, range_sums(tensor, exact).share())
+        return {
+            "local_sqnr_db": sqnr_db(exact, as_real(made, tensor)),
+            "cumulative_sqnr_db": after,
+            "fall_db": worst - after if worst is not None and after is not None else None,
+            "clipped_share": range_sums(exact, tensor).share(),
+        }
 
     def inputs(self, cut: int) -> tuple[int, ...]:
         """The tensors that its step reads."""

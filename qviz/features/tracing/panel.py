@@ -34,13 +34,11 @@ def show(
     here: Page, variant: LoadedModel, image: EncodedImage, objects: Sequence[ComparedObject], chosen: int | None
 ) -> None:
     """The button and, once it was pressed, the trace. chosen: the selected object's number in the reference, if any."""
-    models = here.models
+    models = here.loaded
     worst = fell_most(objects)
     number = chosen if chosen is not None else worst.reference_index if worst is not None else None
     row = next((row for row in objects if row.reference_index == number), None)
-    if models is None or number is None or row is None:
-        return
-    if not (variant.layers_available and models.reference.layers_available):
+    if number is None or row is None or not (variant.layers_available and models.reference.layers_available):
         return
     name = models.name(models.reference)
     st.subheader(f"Confidence of this object as {name} runs further into the network")
@@ -55,15 +53,13 @@ def show(
 
 
 def _key(here: Page, variant: LoadedModel, image: EncodedImage, number: int) -> tuple[object, ...]:
-    assert here.models is not None, "pages without a model stop before"
-    models = tuple(model.identity for model in (here.models.reference, variant))
+    models = tuple(model.identity for model in (here.loaded.reference, variant))
     return models, image.digest, image.name, number
 
 
 def _run(here: Page, variant: LoadedModel, image: EncodedImage, number: int) -> None:
     """A quick trace first, then every operator. An object has the same number at every threshold that it reaches."""
-    assert here.models is not None, "pages without a model stop before"
-    reference = here.models.reference
+    reference = here.loaded.reference
 
     def run(context: Context) -> Trace:
         traced = partial(trace, context, reference, variant, image, object_number=number, score=CANDIDATE_FLOOR)
@@ -72,17 +68,16 @@ def _run(here: Page, variant: LoadedModel, image: EncodedImage, number: int) -> 
         return traced()
 
     key = _key(here, variant, image, number)
-    step = f"Running {here.models.name(reference)} up to one operator after another, the variant from there"
+    step = f"Running {here.loaded.name(reference)} up to one operator after another, the variant from there"
     job = jobs.start(KIND, key, run, step=step)
     if jobs.wait(job, "trace", partial(jobs.forget, KIND, key), partial(_show, here, variant, complete=False)):
         _show(here, variant, job.future.result())
 
 
 def _show(here: Page, variant: LoadedModel, result: Trace, complete: bool = True) -> None:
-    assert here.models is not None, "pages without a model stop before"
     page.verdict(result.sentence, "" if complete else "A quick look; every operator follows.")
-    reference, name = (here.models.name(model) for model in (here.models.reference, variant))
-    position = next(i for i, other in enumerate(here.models.variants) if other.digest == variant.digest)
+    reference, name = (here.loaded.name(model) for model in (here.loaded.reference, variant))
+    position = next(i for i, other in enumerate(here.loaded.variants) if other.digest == variant.digest)
     figure = trace_chart(result, reference, name, variant_colour(position))
     st.plotly_chart(figure, width="stretch", key=f"trace-{'full' if complete else 'quick'}")
     if result.culprits:

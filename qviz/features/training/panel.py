@@ -22,8 +22,6 @@ from qviz.context import Context
 from qviz.errors import QvizError
 from qviz.features.building import RECIPES, recipe_of, source_of
 from qviz.features.building import panel as build
-from qviz.features.building import panel_choice as calibration_images
-from qviz.features.building.panel import NewVariant
 from qviz.features.detection.models import LoadedModel
 from qviz.features.training import HOLDOUT_EVERY, MIN_IMAGES, QatResult, qat
 from qviz.features.training.plan import STEPS, plan_for
@@ -51,7 +49,7 @@ def refusal(reference: LoadedModel, recipe: str, steps: int) -> str:
     return ""
 
 
-def start(reference: LoadedModel, images: Sequence[EncodedImage], recipe: str, steps: int) -> NewVariant:
+def start(reference: LoadedModel, images: Sequence[EncodedImage], recipe: str, steps: int) -> build.NewVariant:
     """Begin to train, or join a session that trains the same; an unfinished training continues."""
     images = tuple(images)
     training = (reference.digest, tuple(sorted(image.digest for image in images)), recipe, steps)
@@ -72,7 +70,7 @@ def start(reference: LoadedModel, images: Sequence[EncodedImage], recipe: str, s
 
     key = (training, reference.settings)
     begin = partial(jobs.restart, "train", key, train, "Starting", "", use_event)
-    return NewVariant(
+    return build.NewVariant(
         begin(), reference.digest, f"{reference.name.removesuffix('.tflite')} + {recipe} trained.tflite", begin
     )
 
@@ -92,14 +90,13 @@ def _checkpoint(digest: str) -> Path:
 
 def show(here: Page) -> None:
     """The form, the loss as it falls, and the result."""
-    assert here.models is not None, "pages without a model stop before"
-    reference = here.models.reference
+    reference = here.loaded.reference
     top = st.container()
     try:
         _draw_form(here, reference)
     except QvizError as error:
         st.text(str(error))
-    new: NewVariant | None = st.session_state.get(STATE)
+    new: build.NewVariant | None = st.session_state.get(STATE)
     if new is None or new.reference != reference.digest:
         with top:
             page.verdict(
@@ -121,20 +118,20 @@ def _draw_form(here: Page, reference: LoadedModel) -> None:
     names = [name for name, row in RECIPES.items() if not row.untrainable]
     recipe = left.selectbox("Recipe", names, index=names.index("dynamic_range_int4"), key="train-recipe")
     steps = right.segmented_control("Steps", STEP_CHOICES, default=STEPS, key="train-steps") or STEPS
-    build.note(
+    page.small_text(
         f"{RECIPES[recipe].description} {RECIPES[recipe].limitation} A step takes about half a second for a small"
         " network of 300 × 300 on two cores."
     )
-    _, images = calibration_images.choose(here, st.container(), "train", "Training images")
+    _, images = build.choose_images(here, st.container(), "train", "Training images")
     if images:
-        build.note(
+        page.small_text(
             f"{formatting.plural(len(images), 'image')}, one in {HOLDOUT_EVERY} held out to measure the gain. Hundreds"
             " that look like those in use are better. Evaluate the result on images that it was not trained on."
         )
     problem = refusal(reference, recipe, steps) or _too_few(images) or build.full(here.workspace)
     if problem:
         st.text(problem)
-    new: NewVariant | None = st.session_state.get(STATE)
+    new: build.NewVariant | None = st.session_state.get(STATE)
     is_running = new is not None and new.reference == reference.digest and not new.job.finished
 
     def begin() -> None:
@@ -154,18 +151,18 @@ def _draw_loss(result: QatResult) -> None:
     st.plotly_chart(figure(result), width="stretch", key="train-live")
 
 
-def _show_result(here: Page, new: NewVariant, result: QatResult) -> None:
+def _show_result(here: Page, new: build.NewVariant, result: QatResult) -> None:
     model = build.joined_model(here, new)
-    if model is None or here.models is None or result.built is None:
+    if model is None or result.built is None:
         return  # it was removed again
     st.divider()
     page.verdict(verdict(result))
-    build.note(
+    page.small_text(
         f"{model.name} is loaded: {model.scheme}, {formatting.megabytes(model.bytes)},"
         f" {formatting.plural(len(result.losses), 'step')} on {formatting.plural(result.trained_on, 'image')} in"
         f" {formatting.duration(result.seconds)}. {result.built.remark}"
     )
     build.links(here, model, result.data, "pages/accuracy.py", "Measure its AP →", "train-download")
     if result.losses:
-        position = here.models.variants.index(model) if model in here.models.variants else 0
+        position = here.loaded.variants.index(model) if model in here.loaded.variants else 0
         st.plotly_chart(figure(result, variant_colour(position)), width="stretch", key="train-curve")

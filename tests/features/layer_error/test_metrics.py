@@ -10,7 +10,7 @@ import pytest
 from qviz.features.layer_error.graph import error_graph
 from qviz.features.layer_error.metrics import METRICS, TABLE_METRICS, LayerError, Metric
 from qviz.features.layer_error.outliers import Outliers, outliers
-from qviz.features.layer_error.panel_graph import table
+from qviz.features.layer_error.panel import table
 from qviz.features.layer_error.plot import Row, layer_graph_chart
 from qviz.tflite.schema import read_graph
 from tests.conftest import Sample
