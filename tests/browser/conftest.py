@@ -57,7 +57,7 @@ def _free_port() -> int:
 
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
-    """Call it for the address of a fresh server; all of them end with the session."""
+    """A function that starts a server and returns its address; all servers stop with the session."""
     servers: list[subprocess.Popen[bytes]] = []
 
     def start() -> str:
@@ -93,7 +93,7 @@ def server(start_server: Callable[[], str]) -> str:
 
 
 class Visit:
-    """One page in one browser context, with every request to anybody else noted."""
+    """One page in one browser context that records every request to other servers."""
 
     def __init__(self, browser: object, address: str, **context: object) -> None:
         self._context = browser.new_context(viewport={"width": 1280, "height": 900}, **context)  # type: ignore[attr-defined]
@@ -126,7 +126,7 @@ class Visit:
         return viewer
 
     def drop(self, files: dict[str, bytes], zone: int = 0) -> None:
-        """Real drag and drop: a DataTransfer made in the page, dragged over the drop zone and let go."""
+        """Real drag and drop: a DataTransfer made in the page, dragged over the drop zone and dropped."""
         rows = [[name, base64.b64encode(data).decode()] for name, data in files.items()]
         transfer = self.page.evaluate_handle(
             """rows => { const t = new DataTransfer();
@@ -139,8 +139,8 @@ class Visit:
         for kind in ("dragenter", "dragover", "drop"):
             target.dispatch_event(kind, {"dataTransfer": transfer})
 
-    def told(self) -> str:
-        """The address, whether a script runs, and the text that a person sees."""
+    def describe_page(self) -> str:
+        """The address, the state of the script, and the visible text."""
         try:
             state = self.page.locator('[data-testid="stApp"]').get_attribute("data-test-script-state", timeout=5_000)
             text = self.page.locator("body").inner_text(timeout=5_000)
@@ -154,11 +154,11 @@ class Visit:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """What stood on the page when a test of it failed: the report of a wait that ran out does not tell."""
+    """Adds the text of the page to the report of a failed test; a timeout alone does not show it."""
     report = yield
     visit = getattr(item, "funcargs", {}).get("visit")
     if report.when == "call" and report.failed and isinstance(visit, Visit):
-        report.sections.append(("the page", visit.told()))
+        report.sections.append(("the page", visit.describe_page()))
     return report
 
 

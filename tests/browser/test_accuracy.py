@@ -25,7 +25,7 @@ TABS = (
 
 @pytest.fixture
 def accuracy(visit: Visit) -> Iterator[Visit]:
-    """The page, when the sample's photographs are evaluated."""
+    """The page after the evaluation of the sample's photographs."""
     visit.open("/accuracy?variant=int8_wrong_range")
     visit.page.get_by_role("tab", name="Loss by class").wait_for(timeout=LONG)
     return visit
@@ -35,10 +35,12 @@ def choose_scenes(visit: Visit) -> None:
     visit.page.get_by_text("Composed scenes").click()
 
 
-def test_the_verdict_and_what_stands_behind_it(accuracy: Visit) -> None:
+def test_verdict_and_every_tab_are_shown(accuracy: Visit) -> None:
     page = accuracy.page
-    said = page.locator(".qviz-verdict").first.inner_text()
-    assert re.match(r"float32 reaches \d+\.\d AP; int8_wrong_range loses \d+\.\d AP points \[.*\], significant", said)
+    verdict = page.locator(".qviz-verdict").first.inner_text()
+    assert re.match(
+        r"float32 reaches \d+\.\d AP; int8_wrong_range loses \d+\.\d AP points \[.*\], significant", verdict
+    )
     for name in TABS:
         page.get_by_role("tab", name=name).click()
         panel = page.locator('[role="tabpanel"]:visible')
@@ -81,7 +83,7 @@ def test_detections_are_saved_as_coco_results(accuracy: Visit) -> None:
     assert saved.value.path().read_text().startswith("## qviz: annotations.json, 27 images")
 
 
-def test_a_long_evaluation_is_stopped_and_goes_on(accuracy: Visit) -> None:
+def test_a_stopped_evaluation_can_be_continued(accuracy: Visit) -> None:
     page = accuracy.page
     choose_scenes(accuracy)
     page.get_by_text(re.compile(r"of 105 images · .* images/s")).first.wait_for(timeout=LONG)
@@ -97,7 +99,7 @@ def test_a_long_evaluation_is_stopped_and_goes_on(accuracy: Visit) -> None:
     page.wait_for_url(re.compile(r"image=scene_\d+"))
 
 
-def test_the_reference_as_truth_says_what_that_means(accuracy: Visit) -> None:
+def test_reference_as_truth_is_explained(accuracy: Visit) -> None:
     page = accuracy.page
     page.get_by_text("27 images, reference as truth").click()
     page.get_by_text(re.compile("Measured against float32's own detections, int8_wrong_range loses")).first.wait_for(

@@ -54,7 +54,7 @@ def test_a_dropped_photo_is_shown_side_by_side(visit: Visit) -> None:
     visit.page.get_by_text("28 images").first.wait_for()
 
 
-def test_swipe_and_zoom_in_step(visit: Visit) -> None:
+def test_swipe_and_zoom_move_both_images(visit: Visit) -> None:
     visit.open("/compare?image=cat_chelsea.jpg&variant=int8,int8_wrong_range")
     viewer = visit.painted()
     assert len(transforms(visit)) == 3
@@ -161,7 +161,7 @@ def test_a_broken_image_among_good_ones(visit: Visit) -> None:
     visit.painted("coffee.jpg")
 
 
-def test_a_broken_model_takes_nothing_away(visit: Visit) -> None:
+def test_a_broken_model_leaves_the_others_usable(visit: Visit) -> None:
     visit.open()
     visit.page.locator(".qviz-card").first.wait_for(timeout=120_000)
     data = bytearray((MODELS / f"{STEM}int8.tflite").read_bytes()[:400_000])
@@ -199,18 +199,18 @@ def test_layers_name_the_input_quantizer(visit: Visit) -> None:
     visit.page.locator('[data-testid="stPlotlyChart"] .scatterlayer').first.wait_for()
 
 
-def test_one_visitors_photo_is_not_anothers(browser: object, server: str) -> None:
-    mine, theirs = Visit(browser, server), Visit(browser, server)
-    mine.open("/compare?variant=int8")
-    mine.painted()
-    mine.drop({"private.jpg": photo("kitten.jpg", flip=True)})
-    mine.page.get_by_text("28 images").first.wait_for(timeout=120_000)
-    theirs.open("/compare?variant=int8&image=private.jpg")
-    theirs.painted()
-    theirs.page.get_by_text("27 images").first.wait_for()
-    assert theirs.page.get_by_text("private.jpg").count() == 0
-    mine.close()
-    theirs.close()
+def test_uploaded_photos_are_private_to_their_session(browser: object, server: str) -> None:
+    owner, other = Visit(browser, server), Visit(browser, server)
+    owner.open("/compare?variant=int8")
+    owner.painted()
+    owner.drop({"private.jpg": photo("kitten.jpg", flip=True)})
+    owner.page.get_by_text("28 images").first.wait_for(timeout=120_000)
+    other.open("/compare?variant=int8&image=private.jpg")
+    other.painted()
+    other.page.get_by_text("27 images").first.wait_for()
+    assert other.page.get_by_text("private.jpg").count() == 0
+    owner.close()
+    other.close()
 
 
 CLICK_AT_ONCE = """([text, link]) => new Promise(done => {
@@ -223,11 +223,9 @@ CLICK_AT_ONCE = """([text, link]) => new Promise(done => {
 })"""
 
 
-def test_a_click_in_the_very_moment_of_the_last_answer_is_heeded(
-    browser: object, start_server: Callable[[], str]
-) -> None:
-    """The page is drawn anew then, without its timer; two runs at once would lose which page is wanted."""
-    fresh = start_server()  # has no answer yet
+def test_a_click_while_the_last_result_arrives_is_not_lost(browser: object, start_server: Callable[[], str]) -> None:
+    """The page is redrawn at that moment without its timer; a second run must not lose the requested page."""
+    fresh = start_server()  # has no results yet
     visit = Visit(browser, fresh)
     visit.page.goto(fresh)
     visit.page.evaluate(CLICK_AT_ONCE, ["over 27 images", "Compare"])

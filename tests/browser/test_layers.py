@@ -33,9 +33,9 @@ def test_chart_graph_and_table_choose_a_layer(visit: Visit) -> None:
     page.get_by_role("tab", name="As a graph").click()
     label = page.get_by_text(re.compile("expanded_conv_4"), exact=False).locator("visible=true").first
     label.wait_for(timeout=LONG)
-    place = label.bounding_box()
-    assert place is not None
-    page.mouse.click(place["x"] - 10, place["y"] + place["height"] / 2)
+    box = label.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] - 10, box["y"] + box["height"] / 2)
     page.get_by_role("button", name="Fold all").wait_for(timeout=LONG)
     panel(visit, r"Operator (19|2[0-6]) \(")  # the worst layer of the block
 
@@ -49,7 +49,7 @@ def test_chart_graph_and_table_choose_a_layer(visit: Visit) -> None:
     assert "0" in data["results"] and len(data["gradient"]) == 3
 
 
-def test_variants_lie_over_one_another(visit: Visit) -> None:
+def test_variants_are_overlaid_in_one_chart(visit: Visit) -> None:
     visit.open("/layers?variant=int8,dynamic_range")
     chart = visit.page.locator(".stPlotlyChart:visible").first
     chart.get_by_text("operator, in the order of the reference's file").first.wait_for(timeout=LONG)

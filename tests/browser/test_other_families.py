@@ -1,4 +1,4 @@
-"""Pairs of other families, dropped: sensible boxes without touching a setting."""
+"""Uploaded models of other families give plausible boxes without any setting changed."""
 
 from __future__ import annotations
 

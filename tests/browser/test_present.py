@@ -1,4 +1,4 @@
-"""Presenting: a link opens it, keys step through the images, Esc leaves; nothing of the page is left to be clicked."""
+"""Presentation mode: a link opens it, keys step through the images, Esc leaves; the page behind is hidden."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_link_presents_and_keys_step(visit: Visit) -> None:
     visit.page.wait_for_url(lambda url: "present=1" not in url)
 
 
-def test_the_button_and_the_key(visit: Visit) -> None:
+def test_present_button_and_keyboard_shortcut(visit: Visit) -> None:
     visit.open("/compare?image=hens.jpg&variant=int8")
     viewer = visit.painted()
     visit.page.get_by_role("button", name="Present", exact=True).click()

@@ -1,4 +1,4 @@
-"""The report in a real browser, opened from disk with the network off: charts, boxes, print, no violated policy."""
+"""The report in a real browser, from disk and offline: charts, boxes, print, no violation of its content policy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.features.reporting.study import hostile, sample_study
 def folder(
     tmp_path_factory: pytest.TempPathFactory, engine: LocalEngine, loaded: dict[str, LoadedModel], sample: Sample
 ) -> Path:
-    """The page, and one in which every name is hostile."""
+    """The report, and one in which every name contains HTML."""
     study = sample_study(engine, [loaded[name] for name in ("float32", "int8", "int8_wrong_range")], sample)
     folder = tmp_path_factory.mktemp("report")
     (folder / "report.html").write_bytes(render(study).encode())
@@ -32,7 +32,7 @@ def folder(
 
 @pytest.mark.parametrize("name", ["report.html", "hostile.html"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_opens_without_a_network(name: str, scheme: str, folder: Path, browser: object) -> None:
+def test_report_opens_offline(name: str, scheme: str, folder: Path, browser: object) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme, offline=True)  # type: ignore[attr-defined]
     page = context.new_page()
     messages: list[str] = []
@@ -56,7 +56,7 @@ def test_it_opens_without_a_network(name: str, scheme: str, folder: Path, browse
 
 
 def _tables_are_saved(page: Any) -> None:
-    """Every table hands out what it shows; figures as figures, and no name as a formula."""
+    """Every table can be copied as CSV: numbers stay numbers, and no name becomes a formula."""
     assert page.get_by_role("button", name="Download CSV").count() == page.locator("table").count() > 4
     with page.expect_download() as saved:
         page.locator("#accuracy").get_by_role("button", name="Download CSV").click()
@@ -76,7 +76,7 @@ def _a_chart_is_saved(page: Any) -> None:
     assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
-def test_boxes_and_paper(folder: Path, browser: object) -> None:
+def test_boxes_are_drawn_on_screen_and_in_print(folder: Path, browser: object) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 900})  # type: ignore[attr-defined]
     page.goto((folder / "report.html").as_uri())
     panes = page.locator(".panes").first
@@ -105,7 +105,7 @@ def test_boxes_and_paper(folder: Path, browser: object) -> None:
 
 
 @pytest.mark.parametrize("name", ["report.html", "hostile.html"])
-def test_nothing_is_wider_than_the_sheet(name: str, folder: Path, browser: object) -> None:
+def test_printed_content_fits_the_page_width(name: str, folder: Path, browser: object) -> None:
     """Anything wider makes the browser shrink the whole page."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})  # type: ignore[attr-defined]
     page.goto((folder / name).as_uri())

@@ -16,7 +16,7 @@ REV = """() => { for (const box of document.querySelectorAll('[data-testid=stBid
   if (viewer) return viewer.dataset.rev; } return null; }"""
 
 
-def test_light_is_moved_and_swept(visit: Visit) -> None:
+def test_light_slider_and_corruption_sweep(visit: Visit) -> None:
     visit.open("/robustness?variant=int8_wrong_range&image=berlin_street.jpg")
     page = visit.page
     visit.painted()
@@ -44,15 +44,15 @@ def test_light_is_moved_and_swept(visit: Visit) -> None:
     assert names and all(name.startswith("calibration/scene_") for name in names)
 
 
-def test_run_is_heeded_before_the_page_has_heard_of_the_new_number(visit: Visit) -> None:
-    """The button tells how many images it stands for; it is the same button with another number."""
-    held: list[str | bytes] = []
+def test_a_click_on_run_with_an_outdated_label_still_starts(visit: Visit) -> None:
+    """The number of images is part of the button's label; it stays the same button when the number changes."""
+    delayed_messages: list[str | bytes] = []
     holding = False
 
     def connect(here: WebSocketRoute) -> None:
         there = here.connect_to_server()
         here.on_message(there.send)
-        there.on_message(lambda message: held.append(message) if holding else here.send(message))
+        there.on_message(lambda message: delayed_messages.append(message) if holding else here.send(message))
         sockets.append(here)
 
     sockets: list[WebSocketRoute] = []
@@ -65,9 +65,9 @@ def test_run_is_heeded_before_the_page_has_heard_of_the_new_number(visit: Visit)
     holding = True
     images.press("Enter")
     page.wait_for_timeout(2_000)  # the server is done with it
-    assert held
+    assert delayed_messages
     page.get_by_role("button", name="Run", exact=True).click()
     holding = False
-    for message in held:
+    for message in delayed_messages:
         sockets[-1].send(message)
     page.get_by_role("tab", name="What quantization adds").wait_for(timeout=30_000)

@@ -7,7 +7,7 @@ import re
 from tests.browser.conftest import Visit
 
 
-def test_the_object_that_fell_most_is_traced(visit: Visit) -> None:
+def test_the_object_with_the_largest_score_loss_is_traced(visit: Visit) -> None:
     visit.open("/compare?image=biplane.jpg&variant=int8_wrong_range")
     visit.painted("biplane.jpg")
     button = visit.page.get_by_role("button", name="Trace this object")
@@ -23,8 +23,8 @@ def test_the_object_that_fell_most_is_traced(visit: Visit) -> None:
     assert visit.page.get_by_text("Traceback").count() == 0
 
 
-def test_a_trace_belongs_to_its_object(visit: Visit) -> None:
-    """On another image the old curve must not stay."""
+def test_the_trace_disappears_when_the_image_changes(visit: Visit) -> None:
+    """The curve of the previous image must not remain visible."""
     visit.open("/compare?image=dog_shepherd.jpg&variant=int8_wrong_range")
     visit.painted("dog_shepherd.jpg")
     visit.page.get_by_role("button", name="Trace this object").click(timeout=120_000)

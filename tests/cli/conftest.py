@@ -13,7 +13,7 @@ from qviz.cli import main
 
 @dataclass(frozen=True)
 class Result:
-    """What one call of the command line left behind."""
+    """Exit status and output of one call of the command line."""
 
     status: int
     out: str

@@ -181,22 +181,22 @@ RESCUE = {
 REPORT = {"file": str, "bytes": int, "sections": list}
 
 
-def missing(promised: Any, found: Any, where: str = "") -> list[str]:
-    """What `found` lacks of what was promised; more than that is welcome. A list's every entry is looked at."""
+def missing(promised: Any, value: Any, where: str = "") -> list[str]:
+    """One sentence per key that `value` lacks or that has another type. Additional keys are allowed."""
     if isinstance(promised, dict):
-        if not isinstance(found, dict):
+        if not isinstance(value, dict):
             return [f"{where} is no object"]
         return [
             sentence
             for key, kind in promised.items()
             for sentence in (
-                missing(kind, found[key], f"{where}.{key}") if key in found else [f"{where}.{key} is missing"]
+                missing(kind, value[key], f"{where}.{key}") if key in value else [f"{where}.{key} is missing"]
             )
         ]
     if isinstance(promised, list):
-        if not isinstance(found, list):
+        if not isinstance(value, list):
             return [f"{where} is no list"]
-        return [sentence for i, item in enumerate(found) for sentence in missing(promised[0], item, f"{where}[{i}]")]
+        return [sentence for i, item in enumerate(value) for sentence in missing(promised[0], item, f"{where}[{i}]")]
     kinds = promised if isinstance(promised, tuple) else (promised,)
-    fits = found is None if None in kinds and found is None else isinstance(found, tuple(k for k in kinds if k))
-    return [] if fits else [f"{where} is {found!r}"]
+    fits = value is None if None in kinds and value is None else isinstance(value, tuple(k for k in kinds if k))
+    return [] if fits else [f"{where} is {value!r}"]

@@ -1,4 +1,4 @@
-"""`qviz calibration`: its keys, its tables, and what it refuses."""
+"""`qviz calibration`: JSON keys, tables and refusals."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ from tests.conftest import Sample
 
 def test_calibration(run: Run, sample: Sample, tmp_path: Path) -> None:
     photographs = sorted((sample.folder / "calibration").glob("*.jpg"))
-    own, others = photographs[:8], photographs[10:12]
+    calibration_images, evaluation_images = photographs[:8], photographs[10:12]
     options = ("--reference-as-truth", "--draws", "1", "--mistakes", "noise_unit", "--cache", tmp_path)
-    call = ("calibration", sample.models["float32"], "--calibration", *own, "--images", *others, *options)
+    call = (
+        "calibration",
+        sample.models["float32"],
+        "--calibration",
+        *calibration_images,
+        "--images",
+        *evaluation_images,
+        *options,
+    )
     result = run(*call, "--json")
     assert (result.status, keys.missing(keys.CALIBRATION, result.json), result.err) == (0, [], "")
     document = result.json
@@ -23,7 +31,15 @@ def test_calibration(run: Run, sample: Sample, tmp_path: Path) -> None:
     assert (document["measure"], document["judged"], document["reference"]) == ("agreement", 2, 1)
     assert [row["name"] for row in document["mismatch"]] == ["noise_unit"]
     assert document["mismatch"][0]["agreement"] < document["curve"][-1]["agreement"]
-    old = run("calibration", sample.models["float32"], "--images", *own, "--judge", *others, *options)
+    old = run(
+        "calibration",
+        sample.models["float32"],
+        "--images",
+        *calibration_images,
+        "--judge",
+        *evaluation_images,
+        *options,
+    )
     assert "now given with --calibration" in old.err and "--judge is now called --images" in old.err
     text = run(*call).out
     assert old.out.split("ranges measured in")[0] == text.split("ranges measured in")[0]
@@ -46,14 +62,14 @@ BAD = [
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), BAD, ids=lambda value: str(value)[:40])
-def test_it_refuses(arguments: tuple[str, ...], sentence: str, run: Run, sample: Sample) -> None:
+def test_refusals(arguments: tuple[str, ...], sentence: str, run: Run, sample: Sample) -> None:
     image = sample.images / "astronaut.jpg"
     result = run("calibration", sample.models["float32"], "--calibration", image, *arguments, "--workers", "1")
     assert (result.status, result.out) == (2, "")
     assert sentence in result.err
 
 
-def test_what_is_quantized_already_is_refused(run: Run, sample: Sample) -> None:
+def test_a_quantized_model_is_refused(run: Run, sample: Sample) -> None:
     images = sorted(sample.images.glob("*.jpg"))[:4]
     result = run(
         "calibration", sample.models["int8"], "--calibration", *images, "--reference-as-truth", "--workers", "1"

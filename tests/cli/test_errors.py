@@ -1,4 +1,4 @@
-"""Bad input: status 2, one sentence that says what to do, no traceback. Nothing on standard output."""
+"""Bad input: exit status 2, one sentence that says what to do, no traceback, nothing on standard output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.conftest import ROOT, Sample
 
 @pytest.fixture
 def folder(tmp_path: Path, sample: Sample) -> Path:
-    """A good model and a good image, and what may stand beside them."""
+    """A folder with a valid model and image, and with files that cannot be read."""
     shutil.copy(sample.models["int8"], tmp_path / "good.tflite")
     shutil.copy(sample.images / "astronaut.jpg", tmp_path / "good.jpg")
     (tmp_path / "text.tflite").write_text("this is no model, it is a text")
@@ -80,11 +80,11 @@ def test_bad_input(line: str, sentence: str, run: Run, folder: Path, monkeypatch
     if line.startswith("app") and not (ROOT / "app.py").is_file():
         pytest.skip("the dashboard is not there yet")
     monkeypatch.chdir(folder)
-    found = run(*line.split())
-    assert (found.status, found.out) == (2, "")
-    assert sentence in found.err
-    assert "Traceback" not in found.err
-    assert all(told.startswith("qviz: ") for told in found.err.splitlines())
+    result = run(*line.split())
+    assert (result.status, result.out) == (2, "")
+    assert sentence in result.err
+    assert "Traceback" not in result.err
+    assert all(message.startswith("qviz: ") for message in result.err.splitlines())
 
 
 USAGE = ["", "frobnicate", "detect good.tflite", "compare good.tflite --images good.jpg", "info x --json --csv"]
@@ -92,28 +92,28 @@ USAGE = ["", "frobnicate", "detect good.tflite", "compare good.tflite --images g
 
 @pytest.mark.parametrize("line", USAGE)
 def test_bad_usage(line: str, run: Run) -> None:
-    found = run(*line.split())
-    assert (found.status, found.out) == (2, "")
-    assert found.err.startswith("usage: qviz")
+    result = run(*line.split())
+    assert (result.status, result.out) == (2, "")
+    assert result.err.startswith("usage: qviz")
 
 
-def test_info_tells_of_the_good_beside_the_bad(run: Run, folder: Path) -> None:
-    found = run("info", folder / "text.tflite", folder / "good.tflite", "--json", "--workers", "1")
-    assert found.status == 2
-    assert [model["name"] for model in found.json["models"]] == ["good.tflite"]
-    assert found.json["errors"][0].startswith("text.tflite is no TensorFlow Lite file")
+def test_info_shows_readable_models_and_lists_unreadable_ones(run: Run, folder: Path) -> None:
+    result = run("info", folder / "text.tflite", folder / "good.tflite", "--json", "--workers", "1")
+    assert result.status == 2
+    assert [model["name"] for model in result.json["models"]] == ["good.tflite"]
+    assert result.json["errors"][0].startswith("text.tflite is no TensorFlow Lite file")
 
 
-def test_a_bad_image_beside_a_good_one_is_only_said(run: Run, folder: Path) -> None:
+def test_an_unreadable_image_is_only_a_warning_if_others_can_be_read(run: Run, folder: Path) -> None:
     call = ("detect", folder / "good.tflite", "--images", folder / "bad.jpg", folder / "good.jpg", "--json")
-    found = run(*call, "--workers", "1")
-    assert (found.status, [image["image"] for image in found.json["images"]]) == (0, ["good.jpg"])
-    assert "qviz: bad.jpg is not a JPEG, PNG, WebP" in found.err
+    result = run(*call, "--workers", "1")
+    assert (result.status, [image["image"] for image in result.json["images"]]) == (0, ["good.jpg"])
+    assert "qviz: bad.jpg is not a JPEG, PNG, WebP" in result.err
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only there may a name be no text")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux allows file names that are not UTF-8")
 @pytest.mark.parametrize("form", ["--json", "--csv", None])
-def test_a_name_that_is_no_text(form: str | None, folder: Path) -> None:
+def test_a_file_name_that_is_not_utf8(form: str | None, folder: Path) -> None:
     name = os.fsencode(folder) + b"/caf\xe9.jpg"
     shutil.copy(folder / "good.jpg", name)
     call = [sys.executable, "-m", "qviz", "detect", str(folder / "good.tflite"), "--images", name]
@@ -127,7 +127,7 @@ def shell(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_from_a_shell(folder: Path) -> None:
+def test_exit_status_and_output_in_a_shell(folder: Path) -> None:
     bad = shell("info", folder / "text.tflite")
     assert (bad.returncode, bad.stdout, bad.stderr.count("\n")) == (2, "", 1)
     assert bad.stderr.startswith("qviz: text.tflite is no TensorFlow Lite file")
@@ -137,7 +137,7 @@ def test_from_a_shell(folder: Path) -> None:
     assert shell("--version").stdout.startswith("qviz 0.")
 
 
-def test_a_closed_pipe_is_no_error(folder: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(folder: Path) -> None:
     call = f'"{sys.executable}" -m qviz detect good.tflite --images {"good.jpg " * 40} --csv | head -n 1'
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     shown = subprocess.run(call, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=True)
@@ -162,7 +162,7 @@ finally:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_explained(name: str, run: Run) -> None:
+def test_every_command_has_help(name: str, run: Run) -> None:
     assert f"qviz {name}" in (ROOT / "README.md").read_text()
     shown = run(name, "--help")
     assert (shown.status, shown.out.startswith(f"usage: qviz {name}")) == (0, True)

@@ -1,4 +1,4 @@
-"""The gate by an interval's bounds, the Markdown summary, and images that nobody annotated."""
+"""`qviz evaluate`: the gate on a bound of the interval, the Markdown summary, and images without annotations."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_gate_compares_the_chosen_bound(run: Run, call: tuple[object, ...]) ->
         assert result.json["gate"]["passed"] is (status == 0)
 
 
-def test_what_the_data_cannot_decide_goes_to_standard_error(run: Run, call: tuple[object, ...]) -> None:
+def test_an_undecided_gate_is_explained_on_standard_error(run: Run, call: tuple[object, ...]) -> None:
     loss = run(*call, "--json").json["losses"][0]["ap"]
     limit = min((loss["low"] + loss["high"]) / 2, 0.9 * (loss["high"] - loss["low"]))
     limit = max(limit, loss["low"] + 1e-4)

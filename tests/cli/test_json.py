@@ -1,4 +1,4 @@
-"""Every command's JSON has the keys it promises, and its tables and CSV tell the same numbers."""
+"""Every command's JSON has the documented keys; its tables and CSV have the same numbers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def dataset(sample: Sample, tmp_path: Path) -> Path:
     """Two annotated images of the sample."""
     document = json.loads(sample.annotations.read_text())
     images = [image for image in document["images"] if image["file_name"] in NAMES]
-    known = {image["id"] for image in images}
-    document |= {"images": images, "annotations": [a for a in document["annotations"] if a["image_id"] in known]}
+    image_ids = {image["id"] for image in images}
+    document |= {"images": images, "annotations": [a for a in document["annotations"] if a["image_id"] in image_ids]}
     path = tmp_path / "two.json"
     path.write_text(json.dumps(document))
     return path
@@ -45,25 +45,25 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize(("promised", "found", "expected"), KINDS)
-def test_the_check_itself(promised: Any, found: Any, expected: list[str]) -> None:
-    assert keys.missing(promised, found) == expected
+@pytest.mark.parametrize(("promised", "document", "expected"), KINDS)
+def test_missing_lists_absent_keys_and_wrong_types(promised: Any, document: Any, expected: list[str]) -> None:
+    assert keys.missing(promised, document) == expected
 
 
 NMS = "class_lost_by_threads"
 """Said of every file with NMS inside."""
 
 
-def codes(found: dict[str, Any]) -> list[str]:
-    return [warning["code"] for warning in found["warnings"]]
+def codes(model: dict[str, Any]) -> list[str]:
+    return [warning["code"] for warning in model["warnings"]]
 
 
 def test_info(run: Run, sample: Sample) -> None:
     wrong = sample.models["int8_wrong_range"]
-    found = run("info", sample.models["float16"], wrong, "--json", "--workers", "1")
-    assert found.status == 0
-    assert keys.missing(keys.INFO, found.json) == []
-    first, second = found.json["models"]
+    result = run("info", sample.models["float16"], wrong, "--json", "--workers", "1")
+    assert result.status == 0
+    assert keys.missing(keys.INFO, result.json) == []
+    first, second = result.json["models"]
     assert (first["scheme"], first["weight_bits"], first["operators"], codes(first)) == ("float16", 16, 125, [NMS])
     assert second["sha256"] == digest_of(wrong.read_bytes())
     assert (second["bytes"], second["scheme"], second["quantized_operators"]) == (wrong.stat().st_size, "int8", 114)
@@ -72,12 +72,12 @@ def test_info(run: Run, sample: Sample) -> None:
 
 def test_detect(run: Run, sample: Sample, photographs: list[Path]) -> None:
     call = ("detect", sample.models["float32"], "--images", *photographs, "--workers", "1", "--score", "0.3")
-    found = run(*call, "--json")
-    assert (found.status, keys.missing(keys.DETECT, found.json)) == (0, [])
-    assert [image["image"] for image in found.json["images"]] == list(NAMES)
-    first = found.json["images"][0]
+    result = run(*call, "--json")
+    assert (result.status, keys.missing(keys.DETECT, result.json)) == (0, [])
+    assert [image["image"] for image in result.json["images"]] == list(NAMES)
+    first = result.json["images"][0]
     assert (first["width"], first["height"], first["detections"][0]["label"]) == (512, 512, "person")
-    objects = [row for image in found.json["images"] for row in image["detections"]]
+    objects = [row for image in result.json["images"] for row in image["detections"]]
     assert all(row["score"] >= 0.3 and len(row["box"]) == 4 for row in objects)
     rows = list(csv.DictReader(io.StringIO(run(*call, "--csv").out)))
     assert [float(row["score"]) for row in rows] == [row["score"] for row in objects]
@@ -88,15 +88,15 @@ def test_detect(run: Run, sample: Sample, photographs: list[Path]) -> None:
 def test_compare(run: Run, sample: Sample, photographs: list[Path]) -> None:
     models = [sample.models[name] for name in ("float32", "int8", "int8_wrong_range")]
     call = ("compare", *models, "--images", *photographs, "--workers", "2")
-    found = run(*call, "--json")
-    assert (found.status, keys.missing(keys.COMPARE, found.json)) == (0, [])
-    assert found.json["reference"] == models[0].name
-    assert [variant["name"] for variant in found.json["variants"]] == [path.name for path in models[1:]]
-    objects = [row for v in found.json["variants"] for image in v["images"] for row in image["objects"]]
+    result = run(*call, "--json")
+    assert (result.status, keys.missing(keys.COMPARE, result.json)) == (0, [])
+    assert result.json["reference"] == models[0].name
+    assert [variant["name"] for variant in result.json["variants"]] == [path.name for path in models[1:]]
+    objects = [row for v in result.json["variants"] for image in v["images"] for row in image["objects"]]
     assert {"kept", "lost"} <= {row["change"] for row in objects}
     assert all((row["change"] == "lost") == (row["lost_because"] is not None) for row in objects)
-    assert codes(found.json) == [NMS, "float_islands", NMS, "input_range", "float_islands", NMS]
-    assert "Wrong input range" in found.err
+    assert codes(result.json) == [NMS, "float_islands", NMS, "input_range", "float_islands", NMS]
+    assert "Wrong input range" in result.err
     rows = list(csv.DictReader(io.StringIO(run(*call, "--csv").out)))
     assert [row["change"] for row in rows] == [row["change"] for row in objects]
     assert [row["iou"] for row in rows] == ["" if row["iou"] is None else str(row["iou"]) for row in objects]
@@ -106,12 +106,12 @@ def test_compare(run: Run, sample: Sample, photographs: list[Path]) -> None:
 def test_trace(run: Run, sample: Sample) -> None:
     models = [sample.models[name] for name in ("float32", "int8_wrong_range")]
     call = ("trace", *models, "--image", sample.images / "biplane.jpg", "--workers", "1")
-    found = run(*call, "--json")
-    assert (found.status, keys.missing(keys.TRACE, found.json)) == (0, [])
-    points = {point["order"]: point["score"] for point in found.json["points"]}
+    result = run(*call, "--json")
+    assert (result.status, keys.missing(keys.TRACE, result.json)) == (0, [])
+    points = {point["order"]: point["score"] for point in result.json["points"]}
     assert sorted(points) == list(range(158))
-    assert points[0] == found.json["object"]["variant_score"]
-    first = found.json["culprits"][0]
+    assert points[0] == result.json["object"]["variant_score"]
+    first = result.json["culprits"][0]
     assert (first["order"], first["cause"], first["gain"]) == (0, "input_range", points[2] - points[1])
     quick = run(*call, "--object", "0", "--quick", "--csv", "--score", "0.3")
     rows = list(csv.DictReader(io.StringIO(quick.out)))
@@ -122,42 +122,42 @@ def test_trace(run: Run, sample: Sample) -> None:
 def test_evaluate(run: Run, sample: Sample, dataset: Path) -> None:
     models = [sample.models[name] for name in ("float32", "int8")]
     call = ("evaluate", *models, "--dataset", dataset, "--images", sample.images, "--workers", "2")
-    found = run(*call, "--json")
-    assert (found.status, keys.missing(keys.EVALUATE, found.json)) == (0, [])
-    assert (found.json["dataset"]["images"], found.json["gate"]) == (2, None)
-    reference, variant = found.json["models"]
-    assert found.json["losses"][0]["ap"]["value"] == pytest.approx(reference["ap"] - variant["ap"])
-    assert all(row["truths"] > 0 for row in found.json["losses"][0]["per_class"])
+    result = run(*call, "--json")
+    assert (result.status, keys.missing(keys.EVALUATE, result.json)) == (0, [])
+    assert (result.json["dataset"]["images"], result.json["gate"]) == (2, None)
+    reference, variant = result.json["models"]
+    assert result.json["losses"][0]["ap"]["value"] == pytest.approx(reference["ap"] - variant["ap"])
+    assert all(row["truths"] > 0 for row in result.json["losses"][0]["per_class"])
     assert any(row["ap"] is None for row in reference["per_class"])  # most classes have no truths in two images
     rows = list(csv.DictReader(io.StringIO(run(*call, "--csv").out)))
     assert [(row["model"], row["label"], row["ap"]) for row in rows] == [
         (model["name"], row["label"], "" if row["ap"] is None else str(row["ap"]))
-        for model in found.json["models"]
+        for model in result.json["models"]
         for row in model["per_class"]
     ]
 
 
 @pytest.mark.parametrize(("limit", "status"), [("-1", 1), ("1", 0)])
-def test_the_gate(limit: str, status: int, run: Run, sample: Sample, dataset: Path) -> None:
+def test_gate_result_and_exit_status(limit: str, status: int, run: Run, sample: Sample, dataset: Path) -> None:
     model = sample.models["int8"]
     call = ("evaluate", model, model, "--dataset", dataset, "--images", sample.images, "--max-ap-loss", limit)
-    found = run(*call, "--json", "--workers", "1")
-    assert found.status == status
-    assert found.json["gate"]["passed"] is (status == 0)
-    assert found.json["gate"]["failed"] == [f"{model.name} (2)"] * status  # the second of that name
+    result = run(*call, "--json", "--workers", "1")
+    assert result.status == status
+    assert result.json["gate"]["passed"] is (status == 0)
+    assert result.json["gate"]["failed"] == [f"{model.name} (2)"] * status  # the second of that name
 
 
 def test_a_loss_of_exactly_the_limit_passes(run: Run, sample: Sample, dataset: Path) -> None:
     model = sample.models["int8"]
     call = ("evaluate", model, model, "--dataset", dataset, "--images", sample.images, "--max-ap-loss", "0")
-    found = run(*call, "--workers", "1")
-    assert (found.status, "gate: at most 0.0 AP points lost: passed" in found.out) == (0, True)
+    result = run(*call, "--workers", "1")
+    assert (result.status, "gate: at most 0.0 AP points lost: passed" in result.out) == (0, True)
 
 
-def test_settings_of_the_call_reach_every_model(run: Run, sample: Sample) -> None:
-    given = ("--mean", "1,2,3", "--resize", "letterbox", "--nms-iou", "0.4", "--max-detections", "7")
-    found = run("info", sample.models["int8"], sample.models["float32"], *given, "--json", "--workers", "1")
-    for model in found.json["models"]:
+def test_settings_options_apply_to_every_model(run: Run, sample: Sample) -> None:
+    options = ("--mean", "1,2,3", "--resize", "letterbox", "--nms-iou", "0.4", "--max-detections", "7")
+    result = run("info", sample.models["int8"], sample.models["float32"], *options, "--json", "--workers", "1")
+    for model in result.json["models"]:
         assert (model["settings"]["mean"], model["settings"]["resize"]) == ([1, 2, 3], "letterbox")
         assert (model["settings"]["nms_iou"], model["settings"]["max_detections"]) == (0.4, 7)
         assert (model["settings_from"]["mean"], model["settings_from"]["std"]) == ("given", "sidecar")

@@ -1,4 +1,4 @@
-"""`qviz layers --model-explorer FILE`: node data beside the table."""
+"""`qviz layers --model-explorer FILE`: node data in addition to the table."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tests.cli.conftest import Run
 from tests.conftest import Sample
 
 
-def test_node_data_is_written_beside_the_answer(run: Run, sample: Sample, tmp_path: Path) -> None:
+def test_node_data_equals_the_layer_table(run: Run, sample: Sample, tmp_path: Path) -> None:
     file = tmp_path / "nodes.json"
     call = ("layers", sample.models["float32"], sample.models["int8"], "--images", sample.images / "hens.jpg")
-    found = run(*call, "--workers", "1", "--json", "--model-explorer", file)
-    assert found.status == 0
+    result = run(*call, "--workers", "1", "--json", "--model-explorer", file)
+    assert result.status == 0
     values = {int(key): row["value"] for key, row in json.loads(file.read_text())["results"].items()}
-    said = {layer["order"]: layer["cumulative_sqnr_db"] for layer in found.json["layers"]}
-    assert values.keys() == {order for order, value in said.items() if value is not None}
-    assert all(abs(value - said[order]) < 1e-3 for order, value in values.items())
+    expected = {layer["order"]: layer["cumulative_sqnr_db"] for layer in result.json["layers"]}
+    assert values.keys() == {order for order, value in expected.items() if value is not None}
+    assert all(abs(value - expected[order]) < 1e-3 for order, value in values.items())
     refused = run(*call, "--workers", "1", "--model-explorer", tmp_path / "nowhere" / "nodes.json")
     assert refused.status != 0 and "cannot be written" in refused.err

@@ -1,4 +1,4 @@
-"""`qviz layers --noise-budget`: the same file on other kernels, beside the layers."""
+"""`qviz layers --noise-budget`: the same file on other kernels, in addition to the layers."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ PROMISED = {
 }
 
 
-def test_the_budget_stands_beside_the_layers(run: Run, sample: Sample) -> None:
+def test_noise_budget_is_added_to_the_layer_table(run: Run, sample: Sample) -> None:
     models = [sample.models[name] for name in ("float32", "int8")]
     call = ("layers", *models, "--images", sample.images / "hens.jpg", "--workers", "1")
-    found = run(*call, "--noise-budget", "--json")
-    assert (found.status, keys.missing(PROMISED, found.json)) == (0, [])
-    assert (found.json["noise_budget"]["model"], found.json["noise_budget"]["images"]) == (models[1].name, 1)
-    sentences = [noise["sentence"] for noise in found.json["noise_budget"]["sets"]]
-    assert [noise["kernels"] for noise in found.json["noise_budget"]["sets"]] == ["builtin", "reference"]
+    result = run(*call, "--noise-budget", "--json")
+    assert (result.status, keys.missing(PROMISED, result.json)) == (0, [])
+    assert (result.json["noise_budget"]["model"], result.json["noise_budget"]["images"]) == (models[1].name, 1)
+    sentences = [noise["sentence"] for noise in result.json["noise_budget"]["sets"]]
+    assert [noise["kernels"] for noise in result.json["noise_budget"]["sets"]] == ["builtin", "reference"]
     assert run(*call, "--noise-budget").out.splitlines()[-2:] == sentences
     assert "noise_budget" not in run(*call, "--json").json

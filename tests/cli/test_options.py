@@ -1,4 +1,4 @@
-"""A command offers what it reads, and nothing else; a value without meaning is refused before any work."""
+"""Every option of a command is read by it; an invalid value is refused before any work."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NUMBERS = list(numbers())
 
 @pytest.mark.parametrize(("command", "action"), NUMBERS, ids=[f"{name} {a.option_strings[-1]}" for name, a in NUMBERS])
 @pytest.mark.parametrize("value", ["many", "nan", "-1e9", "1e300"])
-def test_a_number_without_meaning_is_refused_while_parsing(command: str, action: argparse.Action, value: str) -> None:
+def test_numbers_out_of_range_are_refused_while_parsing(command: str, action: argparse.Action, value: str) -> None:
     assert callable(action.type), f"{command} {action.option_strings[-1]} takes any text"
     with pytest.raises((argparse.ArgumentTypeError, ValueError)):
         action.type(value)

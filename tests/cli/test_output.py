@@ -31,12 +31,12 @@ def test_json(value: Any, expected: Any, capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(capsys.readouterr().out) == {"value": expected}
 
 
-def test_csv_leaves_the_unknown_empty_and_quotes_what_must_be(capsys: pytest.CaptureFixture[str]) -> None:
+def test_csv_leaves_missing_values_empty_and_quotes_text(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_csv(["name", "ap"], [["a,b", None], ['say "x"', 0.25], ["plain", math.nan]])
     assert capsys.readouterr().out == 'name,ap\n"a,b",\n"say ""x""",0.25\nplain,\n'
 
 
-def test_a_table_puts_numbers_to_the_right_and_names_to_the_left(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_right_aligns_numbers_and_left_aligns_names(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_table(["name", "AP"], [["float32", "31.5"], ["int8", None], ["evil\x1b[2J\nname", "-0.5"]])
     assert capsys.readouterr().out.splitlines() == [
         "name             AP",
@@ -58,5 +58,5 @@ SHOWN = [
 
 
 @pytest.mark.parametrize(("form", "value", "expected"), SHOWN)
-def test_numbers_for_people(form: Any, value: float | None, expected: str | None) -> None:
+def test_numbers_are_rounded_for_display(form: Any, value: float | None, expected: str | None) -> None:
     assert form(value) == expected

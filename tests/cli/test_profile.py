@@ -1,4 +1,4 @@
-"""`qviz profile`: the promised keys, the same numbers in table and CSV, refusals in a sentence."""
+"""`qviz profile`: JSON keys, the same numbers in table and CSV, refusals in one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`qviz qat`: the keys it promises, a kill that costs nothing but time, and what it refuses."""
+"""`qviz qat`: JSON keys, resuming after a kill, and refusals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def photographs(sample: Sample) -> list[Path]:
     return sorted((sample.folder / "calibration").glob("*.jpg"))[:12]
 
 
-def test_one_that_was_killed_goes_on_and_keeps_its_promise(
+def test_a_killed_run_resumes_from_its_checkpoint(
     run: Run, tiny_detector: Path, photographs: list[Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "trained.tflite"
@@ -46,12 +46,12 @@ def test_one_that_was_killed_goes_on_and_keeps_its_promise(
     running.send_signal(signal.SIGKILL)
     running.wait()
     assert checkpoint.exists() and not out.exists()
-    found = run(*arguments)
-    assert (found.status, keys.missing(KEYS, found.json)) == (0, []), found.err
-    assert [row["step"] for row in found.json["steps"]] == list(range(STEPS))
-    assert 0 < found.json["resumed_at"] < STEPS
-    assert found.json["images"] == {"trained_on": 9, "held_out": 3}
-    assert 0 <= found.json["after"] <= 1
+    result = run(*arguments)
+    assert (result.status, keys.missing(KEYS, result.json)) == (0, []), result.err
+    assert [row["step"] for row in result.json["steps"]] == list(range(STEPS))
+    assert 0 < result.json["resumed_at"] < STEPS
+    assert result.json["images"] == {"trained_on": 9, "held_out": 3}
+    assert 0 <= result.json["after"] <= 1
     assert out.read_bytes()[4:8] == b"TFL3" and not checkpoint.exists()
 
 
@@ -78,13 +78,13 @@ def test_refusals(
         "-o",
         tmp_path / "out.tflite",
     )
-    found = run(*call, *arguments)
-    assert (found.status, found.out) == (2, "")
-    assert sentence in found.err and found.err.count("\n") == 1
+    result = run(*call, *arguments)
+    assert (result.status, result.out) == (2, "")
+    assert sentence in result.err and result.err.count("\n") == 1
 
 
-def test_few_images_are_refused(run: Run, sample: Sample, photographs: list[Path], tmp_path: Path) -> None:
+def test_too_few_images_are_refused(run: Run, sample: Sample, photographs: list[Path], tmp_path: Path) -> None:
     call = ("qat", sample.models["float32"], "--images", *photographs[:9], "--workers", "1")
-    found = run(*call, "-o", tmp_path / "out.tflite")
-    assert (found.status, "at least 10 different images" in found.err) == (2, True)
-    assert "--images is now called --calibration" in found.err
+    result = run(*call, "-o", tmp_path / "out.tflite")
+    assert (result.status, "at least 10 different images" in result.err) == (2, True)
+    assert "--images is now called --calibration" in result.err

@@ -1,4 +1,4 @@
-"""`qviz quantize`: the keys it promises, ranges kept and used again, and what it refuses."""
+"""`qviz quantize`: JSON keys, saved ranges that are used again, and refusals."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def photographs(sample: Sample) -> list[Path]:
     return sorted((sample.folder / "calibration").glob("*.jpg"))[:4]
 
 
-def test_ranges_are_measured_once(run: Run, sample: Sample, photographs: list[Path], tmp_path: Path) -> None:
-    source, out, kept = sample.models["float32"], tmp_path / "int8.tflite", tmp_path / "ranges.json"
+def test_saved_ranges_are_used_again(run: Run, sample: Sample, photographs: list[Path], tmp_path: Path) -> None:
+    source, out, ranges = sample.models["float32"], tmp_path / "int8.tflite", tmp_path / "ranges.json"
     call = ("quantize", source, "--recipe", "int8", "--workers", "1", "-o", out)
-    found = run(*call, "--calibration", *photographs, "--save-ranges", kept, "--json")
-    assert (found.status, keys.missing(KEYS, found.json), found.err) == (0, [], "")
-    assert (found.json["file"], found.json["bytes"], found.json["scheme"]) == (str(out), out.stat().st_size, "int8")
-    assert (found.json["calibration"]["images"], found.json["calibration"]["method"]) == (4, "minmax")
+    result = run(*call, "--calibration", *photographs, "--save-ranges", ranges, "--json")
+    assert (result.status, keys.missing(KEYS, result.json), result.err) == (0, [], "")
+    assert (result.json["file"], result.json["bytes"], result.json["scheme"]) == (str(out), out.stat().st_size, "int8")
+    assert (result.json["calibration"]["images"], result.json["calibration"]["method"]) == (4, "minmax")
     first = out.read_bytes()
-    again = run(*call, "--calibration", kept, "--keep-operators", "0-1")
+    again = run(*call, "--calibration", ranges, "--keep-operators", "0-1")
     assert (again.status, "kept by --keep-operators 1" in again.out) == (0, True)
     assert out.read_bytes() != first
-    run(*call, "--calibration", kept)
+    run(*call, "--calibration", ranges)
     assert out.read_bytes() == first
 
 
-def test_the_tables_are_shown(run: Run) -> None:
+def test_recipes_and_methods_are_listed(run: Run) -> None:
     shown = run("quantize", "--recipes").out
     assert all(f"{name}\n  " in shown for name in (*RECIPES, *ALGORITHMS))
     assert shown.count("Needs calibration images.") == 2
@@ -62,7 +62,7 @@ def test_refusals(more: tuple[str, ...], sentence: str, run: Run, sample: Sample
     (tmp_path / "text.json").write_text("{}")
     arguments = [part.format(folder=tmp_path) for part in more]
     out = tmp_path / "out.tflite"
-    found = run("quantize", sample.models["float32"], *arguments, "--workers", "1", "-o", out)
-    assert (found.status, found.out, out.exists()) == (2, "", False)
-    assert sentence in found.err
-    assert found.err.count("\n") == 1
+    result = run("quantize", sample.models["float32"], *arguments, "--workers", "1", "-o", out)
+    assert (result.status, result.out, out.exists()) == (2, "", False)
+    assert sentence in result.err
+    assert result.err.count("\n") == 1

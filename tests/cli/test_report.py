@@ -1,4 +1,4 @@
-"""`qviz report`: the promised keys, the file it names, the command it prints, refusals in a sentence."""
+"""`qviz report`: JSON keys, the written file, the command in it, refusals in one sentence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.cli.conftest import Run
 from tests.conftest import Sample
 
 
-def test_report_and_the_command_that_makes_it_again(run: Run, sample: Sample, tmp_path: Path) -> None:
+def test_report_shows_the_command_that_reproduces_it(run: Run, sample: Sample, tmp_path: Path) -> None:
     models = [sample.models[name] for name in ("float32", "int8")]
     target = tmp_path / "it's a report.html"
     call = ("report", *models, "--images", sample.images / "astronaut.jpg", sample.images / "kitten.jpg", "-o", target)
@@ -52,7 +52,7 @@ def test_a_saved_study_makes_the_same_page(run: Run, sample: Sample, tmp_path: P
         assert (result.status, result.out) == (2, "") and sentence in result.err
 
 
-def test_trade_off_where_it_is_asked_for(run: Run, sample: Sample, tmp_path: Path) -> None:
+def test_trade_off_section_can_be_requested(run: Run, sample: Sample, tmp_path: Path) -> None:
     models = [sample.models[name] for name in ("float32", "int8")]
     call = ("report", *models, "--images", sample.images / "kitten.jpg", "-o", tmp_path / "r.html")
     result = run(*call, "--sections", "verdict,tradeoff")
@@ -88,7 +88,9 @@ def test_refusals(more: tuple[str, ...], sentence: str, run: Run, sample: Sample
         ("kitten.jpg", "kitten.jpg is not JSON, so it is not a qviz study"),
     ],
 )
-def test_no_study(study: str | None, sentence: str, run: Run, sample: Sample, tmp_path: Path) -> None:
+def test_an_unreadable_study_is_refused(
+    study: str | None, sentence: str, run: Run, sample: Sample, tmp_path: Path
+) -> None:
     words = [] if study is None else ["--study", sample.images / study]
     result = run("report", *words, "-o", tmp_path / "r.html")
     assert (result.status, result.out) == (2, "")

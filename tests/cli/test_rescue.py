@@ -1,4 +1,4 @@
-"""`qviz rescue`: the keys it promises, a command and a recipe that build the file again, and what it refuses."""
+"""`qviz rescue`: JSON keys, the command and the recipe that build the file again, and refusals."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.features.layer_error.small_detector import PLANTED, small_detector
 def model(tmp_path: Path) -> Path:
     path = tmp_path / "small detector.tflite"  # a name that a shell has to quote
     path.write_bytes(small_detector())
-    said = {"mean": [127.5] * 3, "std": [127.5] * 3, "channels": "rgb", "resize": "stretch", "nms_iou": 0.6}
-    path.with_name(f"{path.name}.qviz.json").write_text(json.dumps(said))
+    settings = {"mean": [127.5] * 3, "std": [127.5] * 3, "channels": "rgb", "resize": "stretch", "nms_iou": 0.6}
+    path.with_name(f"{path.name}.qviz.json").write_text(json.dumps(settings))
     return path
 
 
@@ -30,30 +30,30 @@ def photographs(sample: Sample) -> list[Path]:
     return sorted((sample.folder / "calibration").glob("*.jpg"))[:26]
 
 
-def test_what_is_found_can_be_built_again(run: Run, model: Path, photographs: list[Path], tmp_path: Path) -> None:
+def test_the_rescued_model_can_be_built_again(run: Run, model: Path, photographs: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "rescued.tflite"
     call = (
         "rescue", model, "--calibration", *photographs[:6], "--images", *photographs[6:], "--min-agreement", "0.85",
         "--recipes", "int8", "-o", out, "--workers", "2", "--cache", tmp_path / "cache",
     )  # fmt: skip
-    found = run(*call, "--json")
-    assert (found.status, keys.missing(keys.RESCUE, found.json)) == (0, [])
-    assert found.json["chosen"]["kept_float"] == [PLANTED] and found.json["kept"]
+    result = run(*call, "--json")
+    assert (result.status, keys.missing(keys.RESCUE, result.json)) == (0, [])
+    assert result.json["chosen"]["kept_float"] == [PLANTED] and result.json["kept"]
     data = out.read_bytes()
-    assert len(data) == found.json["chosen"]["bytes"]
-    program, *words = shlex.split(found.json["command"])
+    assert len(data) == result.json["chosen"]["bytes"]
+    program, *words = shlex.split(result.json["command"])
     assert program == "qviz" and words[:4] == ["quantize", str(model), "--recipe", "int8"]
     out.unlink()
     run(*words, "--workers", "1")
     assert out.read_bytes() == data
-    recipe = Path(found.json["recipe_file"])
+    recipe = Path(result.json["recipe_file"])
     assert json.loads(recipe.read_text())["keep_operators"] == str(PLANTED)
     built = tmp_path / "again.tflite"
-    kept = ("--keep-operators", str(PLANTED))
-    run("quantize", model, "--recipe", "int8", "--calibration", recipe, *kept, "-o", built, "--workers", "1")
+    keep_operators = ("--keep-operators", str(PLANTED))
+    run("quantize", model, "--recipe", "int8", "--calibration", recipe, *keep_operators, "-o", built, "--workers", "1")
     assert built.read_bytes() == data  # the recipe holds the ranges: no images
     rows = list(csv.DictReader(io.StringIO(run(*call, "--csv").out)))
-    assert [row["search_loss"] for row in rows] == [str(row["search_loss"]) for row in found.json["tried"]]
+    assert [row["search_loss"] for row in rows] == [str(row["search_loss"]) for row in result.json["tried"]]
     assert "int8, 3 float keeps the budget" in run(*call).out
 
 
@@ -70,7 +70,7 @@ def test_refusals(
     more: tuple[str, ...], sentence: str, run: Run, model: Path, photographs: list[Path], tmp_path: Path
 ) -> None:
     images = ("--calibration", photographs[0], "--images", *photographs[:8])
-    found = run("rescue", model, *images, *more, "-o", tmp_path / "out.tflite", "--workers", "1", "--no-cache")
-    assert (found.status, found.out, found.err.count("\n")) == (2, "", 1)
-    assert sentence in found.err
+    result = run("rescue", model, *images, *more, "-o", tmp_path / "out.tflite", "--workers", "1", "--no-cache")
+    assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
+    assert sentence in result.err
     assert not (tmp_path / "out.tflite").exists()

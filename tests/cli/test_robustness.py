@@ -1,4 +1,4 @@
-"""`qviz robustness`: its keys, its tables, and what it refuses."""
+"""`qviz robustness`: JSON keys, tables and refusals."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ BAD = [
 
 
 @pytest.mark.parametrize(("wrong", "sentence"), BAD)
-def test_it_refuses(wrong: tuple[str, ...], sentence: str, run: Run, sample: Sample, models: list[Path]) -> None:
+def test_refusals(wrong: tuple[str, ...], sentence: str, run: Run, sample: Sample, models: list[Path]) -> None:
     result = run("robustness", *models, "--images", sample.images / "astronaut.jpg", *wrong, "--workers", "1")
     assert (result.status, result.out) == (2, "")
     assert sentence in result.err
 
 
-def test_it_needs_something_to_look_at(run: Run, models: list[Path]) -> None:
+def test_images_or_a_dataset_are_required(run: Run, models: list[Path]) -> None:
     result = run("robustness", *models)
     assert result.status == 2 and "Neither --dataset FILE nor --images PATH is given" in result.err

@@ -1,4 +1,4 @@
-"""`qviz what-if`: the keys it promises, its table and CSV, and what it refuses."""
+"""`qviz what-if`: JSON keys, table, CSV and refusals."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tests.cli.conftest import Run
 from tests.conftest import Sample
 
 
-def test_sets_of_ones_own(run: Run, sample: Sample) -> None:
+def test_user_defined_sets(run: Run, sample: Sample) -> None:
     models = sample.models["float32"], sample.models["int8_wrong_range"]
     sets = ("--float", "0-1", "--float", "3, 5-6")
     call = ("what-if", *models, "--images", sample.images / "hens.jpg", "--workers", "1", *sets)
-    found = run(*call, "--json")
-    assert (found.status, keys.missing(keys.WHAT_IF, found.json)) == (0, [])
-    assert [row["orders"] for row in found.json["sets"]] == [[0, 1], [3, 5, 6]]
+    result = run(*call, "--json")
+    assert (result.status, keys.missing(keys.WHAT_IF, result.json)) == (0, [])
+    assert [row["orders"] for row in result.json["sets"]] == [[0, 1], [3, 5, 6]]
     rows = list(csv.DictReader(io.StringIO(run(*call, "--csv").out)))
     assert [row["orders"] for row in rows] == ["0-1", "3,5-6"]
-    assert [float(row["agreement"]) for row in rows] == [row["agreement"] for row in found.json["sets"]]
-    assert f"has an agreement of {found.json['base']:.3f} with {models[0].name}" in run(*call).out
+    assert [float(row["agreement"]) for row in rows] == [row["agreement"] for row in result.json["sets"]]
+    assert f"has an agreement of {result.json['base']:.3f} with {models[0].name}" in run(*call).out
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,6 @@ def test_sets_of_ones_own(run: Run, sample: Sample) -> None:
 )
 def test_refusals(run: Run, sample: Sample, orders: str, sentence: str) -> None:
     models = sample.models["float32"], sample.models["int8"]
-    found = run("what-if", *models, "--images", sample.images / "hens.jpg", "--workers", "1", "--float", orders)
-    assert (found.status, found.out) == (2, "")
-    assert sentence in found.err
+    result = run("what-if", *models, "--images", sample.images / "hens.jpg", "--workers", "1", "--float", orders)
+    assert (result.status, result.out) == (2, "")
+    assert sentence in result.err

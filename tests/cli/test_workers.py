@@ -1,4 +1,4 @@
-"""`--workers`, `--cache`, `--no-cache`: where a call runs, and what it keeps."""
+"""`--workers`, `--cache`, `--no-cache`: where a call runs and what it caches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import Sample
 
 
 def nobody_listens() -> str:
-    """An address of this machine that no process has."""
+    """An address of this machine on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{probe.getsockname()[1]}"
@@ -34,26 +34,26 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("workers", "sentence"), WRONG)
-def test_wrong_workers_are_one_sentence(
+def test_an_invalid_workers_option_is_one_sentence(
     run: Run, sample: Sample, workers: str, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "://" in workers:
         pytest.importorskip("distributed")
         monkeypatch.setattr("qviz.engine.cluster.CONNECT_SECONDS", 1.0)
-    found = run("info", sample.models["float32"], f"--workers={workers.format(nobody=nobody_listens())}")
-    assert (found.status, found.out) == (2, "")
-    assert sentence in found.err
-    assert len(found.err.splitlines()) == 1
+    result = run("info", sample.models["float32"], f"--workers={workers.format(nobody=nobody_listens())}")
+    assert (result.status, result.out) == (2, "")
+    assert sentence in result.err
+    assert len(result.err.splitlines()) == 1
 
 
-def test_dask_is_asked_for_where_it_is_missing(run: Run, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_dask_names_the_install_command(run: Run, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)  # as Python marks what cannot be imported
-    found = run("info", sample.models["float32"], "--workers", "tcp://127.0.0.1:8786")
-    assert found.status == 2
-    assert "Dask is not installed; install it with: pip install -e '.[cluster]'" in found.err
+    result = run("info", sample.models["float32"], "--workers", "tcp://127.0.0.1:8786")
+    assert result.status == 2
+    assert "Dask is not installed; install it with: pip install -e '.[cluster]'" in result.err
 
 
-def test_a_cluster_says_what_this_machine_says(run: Run, sample: Sample) -> None:
+def test_a_cluster_gives_the_same_output_as_local_workers(run: Run, sample: Sample) -> None:
     distributed = pytest.importorskip("distributed")
     call = ("detect", sample.models["float32"], "--images", sample.images / "astronaut.jpg", "--no-cache", "--json")
     here = run(*call, "--workers", "1").json["images"]
@@ -62,16 +62,16 @@ def test_a_cluster_says_what_this_machine_says(run: Run, sample: Sample) -> None
     assert [image["detections"] for image in there] == [image["detections"] for image in here]
 
 
-def test_a_scheduler_without_workers_is_one_sentence(run: Run, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_without_workers_is_refused(run: Run, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr("qviz.engine.cluster.CONNECT_SECONDS", 4.0)
     with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
-        found = run("info", sample.models["float32"], "--workers", cluster.scheduler_address)
-    assert found.status == 2
-    assert re.search(r"has no worker; start some with `dask worker tcp://", found.err)
+        result = run("info", sample.models["float32"], "--workers", cluster.scheduler_address)
+    assert result.status == 2
+    assert re.search(r"has no worker; start some with `dask worker tcp://", result.err)
 
 
-def test_what_was_detected_is_kept_in_the_folder_that_is_named(run: Run, sample: Sample, tmp_path: Path) -> None:
+def test_detections_are_cached_in_the_given_folder(run: Run, sample: Sample, tmp_path: Path) -> None:
     call = ("detect", sample.models["float32"], "--images", sample.images / "astronaut.jpg", "--workers", "1", "--json")
     first = run(*call, "--cache", tmp_path / "new" / "folder")
     assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == [FILE]  # the journal is gone
@@ -80,9 +80,7 @@ def test_what_was_detected_is_kept_in_the_folder_that_is_named(run: Run, sample:
     assert first.err == again.err == ""
 
 
-def test_without_a_cache_nothing_is_kept(
-    run: Run, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_cache_writes_no_files(run: Run, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QVIZ_CACHE", str(tmp_path / "own"))
     call = ("detect", sample.models["float32"], "--images", sample.images / "astronaut.jpg", "--workers", "1")
     assert run(*call, "--no-cache").status == 0
@@ -92,16 +90,16 @@ def test_without_a_cache_nothing_is_kept(
     assert run(*call, "--no-cache", "--cache", tmp_path).status == 2
 
 
-def test_a_cache_that_cannot_be_made_is_said_and_done_without(run: Run, sample: Sample, tmp_path: Path) -> None:
+def test_an_unusable_cache_folder_is_a_warning(run: Run, sample: Sample, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     call = ("detect", sample.models["float32"], "--images", sample.images / "astronaut.jpg", "--workers", "1", "--json")
-    found = run(*call, "--cache", tmp_path / "file")
-    assert found.status == 0
-    assert len(found.json["images"]) == 1
-    assert re.search(r"The cache .*file.* cannot be used \(.*\); the work continues without it", found.err)
+    result = run(*call, "--cache", tmp_path / "file")
+    assert result.status == 0
+    assert len(result.json["images"]) == 1
+    assert re.search(r"The cache .*file.* cannot be used \(.*\); the work continues without it", result.err)
 
 
-def test_progress_is_shown_to_a_person_only(
+def test_progress_is_shown_only_on_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     TerminalProgress().advance(1, 2)
@@ -113,6 +111,8 @@ def test_progress_is_shown_to_a_person_only(
         progress.step("Detecting")
         progress.advance(1, 2)
         progress.advance(2, 2)
-    written = os.read(leader, 1000).decode()
+    output = b""
+    while not output.endswith(b"\n"):
+        output += os.read(leader, 1000)
     os.close(leader)
-    assert re.search(r"Detecting: 1 / 2(, \d+:\d\d left)?.*2 / 2", written, re.DOTALL)
+    assert re.search(r"Detecting: 1 / 2(, \d+:\d\d left)?.*2 / 2", output.decode(), re.DOTALL)
