@@ -66,7 +66,7 @@ def datasets() -> list[tuple[Dataset, list[Path]]]:
     if COCO:
         folder = Path(COCO)
         train = read_coco(folder / "instances_train2017.json", folder / "images")
-        paths = [image.path for image in train.images if image.path is not None]
+        paths = [image.source for image in train.images if isinstance(image.source, Path)]
         rows.append((read_coco(folder / "instances_val2017.json", folder / "images"), paths))
     return rows
 

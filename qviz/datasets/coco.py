@@ -217,8 +217,7 @@ def _image(number: int, entry: dict[str, Any], source: Path | bytes, rows: list[
     return DatasetImage(
         id=number,  # ids of files may be strings, but pycocotools needs numbers
         name=PurePosixPath(str(entry["file_name"])).name,
-        path=source if isinstance(source, Path) else None,
-        data=source if isinstance(source, bytes) else None,
+        source=source,
         boxes=boxes,
         category_ids=np.array([row["category_id"] for row in rows], np.int64),
         is_crowd=np.array([bool(row.get("iscrowd")) for row in rows], bool),

@@ -126,14 +126,14 @@ def _check_archive(name: str, entries: list[zipfile.ZipInfo]) -> None:
 
 def unannotated(folder: Path, paths: Sequence[Path]) -> Dataset:
     """Image files as a dataset without annotations."""
-    images = (DatasetImage(number, path.name, path, None, *_nothing()) for number, path in enumerate(paths, start=1))
+    images = (DatasetImage(number, path.name, path, *_nothing()) for number, path in enumerate(paths, start=1))
     return Dataset(folder.name, tuple(images), ())
 
 
 def unannotated_images(name: str, images: Sequence[EncodedImage]) -> Dataset:
     """Images in memory as a dataset without annotations."""
     rows = (
-        DatasetImage(number, image.name, None, image.data, *_nothing(), image.size)
+        DatasetImage(number, image.name, image.data, *_nothing(), image.size)
         for number, image in enumerate(images, start=1)
     )
     return Dataset(name, tuple(rows), ())

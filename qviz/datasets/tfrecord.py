@@ -25,7 +25,7 @@ import io
 import struct
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -73,25 +73,15 @@ def parse_tfrecord(data: bytes, name: str, labels: tuple[str, ...] = ()) -> Data
     return _dataset(io.BytesIO(data), len(data), name, labels)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Record:
-    """One image: boxes (n, 4) in pixels; names (n), "" where missing; labels (n,), 0 where missing."""
-
-    name: str
-    data: bytes
-    size: tuple[int, int]
-    boxes: np.ndarray
-    names: list[str]
-    labels: np.ndarray
-    is_crowd: np.ndarray
-    areas: np.ndarray
+Names = list[tuple[str, int]]
+"""(text, label) of each object of an image: "" and 0 where missing."""
 
 
 def _dataset(stream: BinaryIO, size: int, name: str, labels: tuple[str, ...]) -> Dataset:
     if size > (max_mb := limits().archive_mb) << 20:
         raise DatasetError(f"{name} has {size >> 20} MB; TFRecord files of up to {max_mb} MB are read: split it.")
     skipped: Counter[str] = Counter()
-    records: list[_Record] = []
+    records: list[tuple[DatasetImage, Names]] = []
     for data in _records(stream, size, skipped):
         try:
             records.append(_record(data, len(records) + 1, skipped))
@@ -105,7 +95,10 @@ def _dataset(stream: BinaryIO, size: int, name: str, labels: tuple[str, ...]) ->
             " of the TensorFlow Object Detection API."
         )
     classes = _classes(records, labels)
-    images = tuple(_image(number, record, classes, labels) for number, record in enumerate(records, start=1))
+    images = tuple(
+        replace(image, category_ids=np.array([classes[_name(*pair, labels)] for pair in names], np.int64))
+        for image, names in records
+    )
     categories = tuple(Category(number, text) for text, number in classes.items())
     return Dataset(name, images, categories, counted(skipped))
 
@@ -146,8 +139,11 @@ def _length(header: bytes) -> int | None:
     return int(length) if masked_crc32c(header[:8]) == checksum else None
 
 
-def _record(data: bytes, number: int, skipped: Counter[str]) -> _Record:
-    """Raises ValueError if it is not an annotated image, ImageError if its image cannot be read."""
+def _record(data: bytes, number: int, skipped: Counter[str]) -> tuple[DatasetImage, Names]:
+    """The image, its categories not yet numbered.
+
+    Raises ValueError if it is not an annotated image, ImageError if its image cannot be read.
+    """
     features = parse_example(data, FEATURES)
     name = PurePosixPath(_text(features, NAMES[0]) or _text(features, NAMES[1])).name[:200] or f"record {number}"
     encoded = EncodedImage(name, _bytes(features, ENCODED), digest="not needed")
@@ -160,16 +156,17 @@ def _record(data: bytes, number: int, skipped: Counter[str]) -> _Record:
     box_areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1)
     areas = _numbers(features, AREA, count).astype(np.float64)
     good = _good(shares, np.array([bool(text) for text in texts], bool) | (labels > 0), skipped)
-    return _Record(
+    image = DatasetImage(
+        id=number,
         name=name,
-        data=encoded.data,
-        size=size,
+        source=encoded.data,
         boxes=boxes[good],
-        names=[text for text, usable in zip(texts, good, strict=True) if usable],
-        labels=labels[good],
+        category_ids=labels[good],
         is_crowd=_numbers(features, CROWD, count)[good] > 0,
         areas=np.where(np.isfinite(areas) & (areas > 0), areas, box_areas)[good],
+        size=size,
     )
+    return image, [(texts[i], int(labels[i])) for i in np.flatnonzero(good)]
 
 
 def _good(shares: np.ndarray, named: np.ndarray, skipped: Counter[str]) -> np.ndarray:
@@ -226,28 +223,12 @@ def _name(text: str, label: int, labels: tuple[str, ...]) -> str:
     return text or label_of(labels, label - 1)
 
 
-def _classes(records: list[_Record], labels: tuple[str, ...]) -> dict[str, int]:
+def _classes(records: list[tuple[DatasetImage, Names]], labels: tuple[str, ...]) -> dict[str, int]:
     """name -> category id: the label that comes with it, or a free number if that is taken or missing."""
     ids: dict[str, int] = {}
-    for record in records:
-        for text, label in zip(record.names, record.labels.tolist(), strict=True):
-            name = _name(text, label, labels)
-            if name not in ids:
-                used = set(ids.values())
-                ids[name] = label if label > 0 and label not in used else max(used, default=0) + 1
+    for text, label in (pair for _, names in records for pair in names):
+        name = _name(text, label, labels)
+        if name not in ids:
+            used = set(ids.values())
+            ids[name] = label if label > 0 and label not in used else max(used, default=0) + 1
     return dict(sorted(ids.items(), key=lambda item: item[1]))
-
-
-def _image(number: int, record: _Record, classes: dict[str, int], labels: tuple[str, ...]) -> DatasetImage:
-    named = zip(record.names, record.labels.tolist(), strict=True)
-    return DatasetImage(
-        id=number,
-        name=record.name,
-        path=None,
-        data=record.data,
-        boxes=record.boxes,
-        category_ids=np.array([classes[_name(text, label, labels)] for text, label in named], np.int64),
-        is_crowd=record.is_crowd,
-        areas=record.areas,
-        size=record.size,
-    )

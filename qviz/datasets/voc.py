@@ -18,9 +18,10 @@ Sources: the VOC2012 development kit, sections 3.3 and 4.4; detectron2/data/data
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from xml.parsers import expat
+from dataclasses import replace
+from pathlib import PurePosixPath
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
@@ -44,44 +45,28 @@ _NAMES = """aeroplane bicycle bird boat bottle bus car cat chair cow
 diningtable dog horse motorbike person pottedplant sheep sofa train tvmonitor"""
 VOC_20 = tuple(_NAMES.split())
 
-OBJECT = ("annotation", "object")
-IMAGE_TEXTS = {("annotation", "filename"), ("annotation", "size", "width"), ("annotation", "size", "height")}
-OBJECT_TEXTS = {
-    (*OBJECT, "name"),
-    (*OBJECT, "difficult"),
-    *((*OBJECT, "bndbox", side) for side in ("xmin", "ymin", "xmax", "ymax")),
-}
-"""Only those of the object itself: its parts (head, hand) have names and boxes one level deeper."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Annotated:
-    """One image: boxes (n, 4) in pixels from 0, category names (n), difficult (n)."""
-
-    name: str
-    source: Path | bytes
-    size: tuple[int, int] | None
-    names: list[str]
-    boxes: np.ndarray
-    difficult: list[bool]
-
 
 def read_voc(tree: FileTree, files: list[str]) -> Dataset:
     """The XML files below a tree's top with their images. Raises DatasetError."""
     skipped: Counter[str] = Counter()
     split, chosen = _chosen(tree, files, skipped)
     images_by_stem = _by_stem(files)
-    annotated = (_annotated(tree, path, images_by_stem, skipped) for path in chosen)
-    read = [image for image in annotated if image is not None]
+    read: list[tuple[DatasetImage, list[str]]] = []
+    for path in chosen:
+        image = _image(tree, path, images_by_stem, len(read) + 1, skipped)
+        read += [image] if image is not None else []
     if not read:
         raise DatasetError(
             f"{tree.name} has {plural(len(chosen), 'XML file')} but no annotated image:"
             f" {', '.join(counted(skipped)) or 'none is listed'}."
         )
-    names_used = {name for image in read for name in image.names}
+    names_used = {name for _, image_names in read for name in image_names}
     names = VOC_20 if names_used <= set(VOC_20) else tuple(sorted(names_used))
     ids = {name: number for number, name in enumerate(names, start=1)}
-    images = tuple(_image(number, image, ids) for number, image in enumerate(read, start=1))
+    images = tuple(
+        replace(image, category_ids=np.array([ids[name] for name in image_names], np.int64))
+        for image, image_names in read
+    )
     categories = tuple(Category(number, name) for name, number in ids.items())
     return Dataset(f"{tree.name} ({split})" if split else tree.name, images, categories, counted(skipped))
 
@@ -126,13 +111,16 @@ def _by_stem(files: list[str]) -> dict[str, list[str]]:
     return images
 
 
-def _annotated(tree: FileTree, path: str, images: dict[str, list[str]], skipped: Counter[str]) -> _Annotated | None:
+def _image(
+    tree: FileTree, path: str, images: dict[str, list[str]], number: int, skipped: Counter[str]
+) -> tuple[DatasetImage, list[str]] | None:
+    """The image of an XML file, its categories not yet numbered, and the category name of each object."""
     try:
         xml = parse_xml(tree.read(path, MAX_XML))
     except (DatasetError, ValueError):
         skipped[NO_ANNOTATION] += 1
         return None
-    image = _image_of(path, xml.texts.get("filename", ""), images)
+    image = _image_of(path, _text(xml, "filename"), images)
     if image is None:
         skipped[NO_IMAGE] += 1
         return None
@@ -141,17 +129,20 @@ def _annotated(tree: FileTree, path: str, images: dict[str, list[str]], skipped:
     except DatasetError:
         skipped[UNREADABLE] += 1
         return None
-    size = _size(xml.texts)
-    boxes = [_box(row, size, skipped) for row in xml.objects]
-    usable = [row for row, box in zip(xml.objects, boxes, strict=True) if box is not None]
-    return _Annotated(
+    size = _size(xml)
+    boxes = {row: box for row in xml.findall("object") if (box := _box(row, size, skipped)) is not None}
+    sides = np.array(list(boxes.values()), np.float64).reshape(-1, 4)
+    annotated = DatasetImage(
+        id=number,
         name=PurePosixPath(image).name,
         source=source,
+        boxes=sides,
+        category_ids=np.zeros(len(sides), np.int64),
+        is_crowd=np.array([_text(row, "difficult").lower() in ("1", "true") for row in boxes], bool),
+        areas=np.prod(sides[:, 2:] - sides[:, :2], axis=1),
         size=size,
-        names=[_name(row) for row in usable],
-        boxes=np.array([box for box in boxes if box is not None], np.float64).reshape(-1, 4),
-        difficult=[_is_difficult(row) for row in usable],
     )
+    return annotated, [_name(row) for row in boxes]
 
 
 def _image_of(path: str, filename: str, images: dict[str, list[str]]) -> str | None:
@@ -166,10 +157,10 @@ def _image_of(path: str, filename: str, images: dict[str, list[str]]) -> str | N
     return None
 
 
-def _box(row: dict[str, str], size: tuple[int, int] | None, skipped: Counter[str]) -> list[float] | None:
+def _box(row: Element, size: tuple[int, int] | None, skipped: Counter[str]) -> list[float] | None:
     try:
-        x1, y1, x2, y2 = (float(row[side]) for side in ("xmin", "ymin", "xmax", "ymax"))
-    except (KeyError, ValueError):
+        x1, y1, x2, y2 = (float(_text(row, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax"))
+    except ValueError:
         problem: str | None = NO_NUMBERS
     else:
         problem = problem_of((x1 - 1, y1 - 1, x2, y2), size) if _name(row) else UNKNOWN_CLASS
@@ -179,96 +170,53 @@ def _box(row: dict[str, str], size: tuple[int, int] | None, skipped: Counter[str
     return [x1 - 1, y1 - 1, x2, y2]
 
 
-def _name(row: dict[str, str]) -> str:
-    return " ".join(row.get("name", "").split())[:100]
+def _text(element: Element, path: str) -> str:
+    """The text at a path below; "" where there is none."""
+    return element.findtext(path, "").strip()
 
 
-def _is_difficult(row: dict[str, str]) -> bool:
-    return row.get("difficult", "0").lower() in ("1", "true")
+def _name(row: Element) -> str:
+    return " ".join(_text(row, "name").split())[:100]
 
 
-def _size(texts: dict[str, str]) -> tuple[int, int] | None:
+def _size(xml: Element) -> tuple[int, int] | None:
     """(width, height) in the XML; None if missing or 0, as some tools write."""
     try:
-        width, height = (int(float(texts[side])) for side in ("width", "height"))
-    except (KeyError, ValueError, OverflowError):
+        width, height = (int(float(_text(xml, f"size/{side}"))) for side in ("width", "height"))
+    except (ValueError, OverflowError):
         return None
     return (width, height) if 0 < width < MAX_SIDE and 0 < height < MAX_SIDE else None
 
 
-def _image(number: int, image: _Annotated, ids: dict[str, int]) -> DatasetImage:
-    return DatasetImage(
-        id=number,
-        name=image.name,
-        path=image.source if isinstance(image.source, Path) else None,
-        data=image.source if isinstance(image.source, bytes) else None,
-        boxes=image.boxes,
-        category_ids=np.array([ids[name] for name in image.names], np.int64),
-        is_crowd=np.array(image.difficult, bool),
-        areas=np.prod(image.boxes[:, 2:] - image.boxes[:, :2], axis=1),
-        size=image.size,
-    )
-
-
-@dataclass(slots=True)
-class _Xml:
-    """Texts by the name of their element: of the image, and of each object."""
-
-    texts: dict[str, str] = field(default_factory=dict)
-    objects: list[dict[str, str]] = field(default_factory=list)
-
-
-def parse_xml(data: bytes) -> _Xml:
+def parse_xml(data: bytes) -> Element:
     """Read one annotation file. Raises ValueError with what is wrong."""
     if len(data) > MAX_XML:
         raise ValueError(f"more than {MAX_XML >> 20} MB")
-    reader = _Reader()
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.StartElementHandler = reader.start
-    parser.EndElementHandler = reader.end
-    parser.CharacterDataHandler = reader.text
-    parser.StartDoctypeDeclHandler = _refuse_doctype
-    parser.EntityDeclHandler = _refuse_doctype
     try:
-        parser.Parse(data, True)
-    except (expat.ExpatError, LookupError) as error:  # LookupError: an unknown encoding
+        root = ElementTree.fromstring(data, ElementTree.XMLParser(target=_Guarded()))
+    except (ElementTree.ParseError, LookupError) as error:  # LookupError: an unknown encoding
         raise ValueError(f"not XML ({error})") from error
-    if reader.root != OBJECT[0]:
-        raise ValueError(f"<{str(reader.root)[:30]}> instead of <annotation>")
-    return reader.xml
+    if root.tag != "annotation":
+        raise ValueError(f"<{root.tag[:30]}> instead of <annotation>")
+    return root
 
 
-def _refuse_doctype(*_: object) -> None:
-    raise ValueError("a document type, which no annotation needs")
-
-
-class _Reader:
-    """Handlers that expat calls, element by element."""
+class _Guarded(ElementTree.TreeBuilder):
+    """Refuses what no annotation needs, as soon as it begins."""
 
     def __init__(self) -> None:
-        self.xml = _Xml()
-        self.root: str | None = None
-        self._path: tuple[str, ...] = ()
-        self._texts: list[str] = []
+        super().__init__()
+        self._depth = 0
 
-    def start(self, name: str, _attributes: dict[str, str]) -> None:
-        self.root = self.root or name
-        self._path = (*self._path, name)
-        self._texts = []
-        if len(self._path) > MAX_DEPTH:
+    def doctype(self, *_: object) -> None:
+        raise ValueError("a document type, which no annotation needs")
+
+    def start(self, tag: str, attributes: dict[str, str]) -> Element:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
             raise ValueError("elements nested too deep")
-        if self._path == OBJECT:
-            self.xml.objects.append({})
+        return super().start(tag, attributes)
 
-    def text(self, text: str) -> None:
-        self._texts.append(text)
-
-    def end(self, name: str) -> None:
-        text = "".join(self._texts).strip()
-        self._texts = []
-        if self._path in IMAGE_TEXTS:
-            self.xml.texts.setdefault(name, text)
-        elif self._path in OBJECT_TEXTS:
-            self.xml.objects[-1].setdefault(name, text)
-        self._path = self._path[:-1]
+    def end(self, tag: str) -> Element:
+        self._depth -= 1
+        return super().end(tag)

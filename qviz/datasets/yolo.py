@@ -287,8 +287,7 @@ def _image(
     return DatasetImage(
         id=number,
         name=name,
-        path=source if isinstance(source, Path) else None,
-        data=source if isinstance(source, bytes) else None,
+        source=source,
         boxes=boxes * np.array(size * 2),
         category_ids=np.array([row.class_id for row in rows], np.int64),
         is_crowd=np.zeros(len(rows), bool),

@@ -36,7 +36,7 @@ class DatasetImage:
 
     Attributes:
         id: Counts from 1.
-        path, data: The file, or its bytes.
+        source: The file, or its bytes.
         boxes: (n, 4) xyxy pixels.
         category_ids: (n,) ids of the dataset's categories.
         is_crowd: (n,) bool.
@@ -47,8 +47,7 @@ class DatasetImage:
 
     id: int
     name: str
-    path: Path | None
-    data: bytes | None = field(repr=False)
+    source: Path | bytes = field(repr=False)
     boxes: np.ndarray
     category_ids: np.ndarray
     is_crowd: np.ndarray
@@ -58,11 +57,10 @@ class DatasetImage:
 
     def read(self) -> bytes:
         """The encoded image's bytes. Raises ImageError."""
-        if self.data is not None:
-            return self.data
-        assert self.path is not None, "an image has its bytes or its path"
+        if isinstance(self.source, bytes):
+            return self.source
         try:
-            return self.path.read_bytes()
+            return self.source.read_bytes()
         except OSError as error:
             raise ImageError(f"{self.name} cannot be read ({error.strerror}).") from error
 
@@ -71,14 +69,41 @@ class DatasetImage:
         return EncodedImage(self.name, self.read(), size=self.size)
 
 
+@dataclass(frozen=True, slots=True)
+class DatasetProblem:
+    """A reason to doubt annotations.
+
+    Attributes:
+        code: Identifies the kind of problem.
+        message: What is wrong, with its number.
+        fix: What to do about it.
+        count: How many boxes, images or categories it concerns.
+        examples: Some of them.
+        serious: AP would be meaningless.
+    """
+
+    code: str
+    message: str
+    fix: str
+    count: int
+    examples: tuple[str, ...] = ()
+    serious: bool = False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Annotated images. skipped: what was left out and why, one text per problem."""
+    """Annotated images.
+
+    Attributes:
+        skipped: What was left out and why, one text per reason.
+        problems: What the reader of the format found: parts that were left out, and doubts about the rest.
+    """
 
     name: str
     images: tuple[DatasetImage, ...]
     categories: tuple[Category, ...]
     skipped: tuple[str, ...] = ()
+    problems: tuple[DatasetProblem, ...] = ()
 
     @property
     def annotations(self) -> int:

@@ -97,9 +97,8 @@ def digest(dataset: Dataset) -> str:
     rows = [
         (
             image.name,
-            image.path,
+            digest_of(image.source) if isinstance(image.source, bytes) else image.source,
             image.size,
-            digest_of(image.data) if image.data is not None else "",
             image.boxes.tobytes(),
             image.category_ids.tobytes(),
             image.is_crowd.tobytes(),

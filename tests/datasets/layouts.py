@@ -1,4 +1,4 @@
-"""The sample's truths written down as YOLO and as Pascal VOC, and archives of such folders."""
+"""The sample's annotations written as YOLO and as Pascal VOC, and archives of such folders."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def write_voc(top: Path, dataset: Dataset) -> None:
 
 
 def _copied(image: DatasetImage, folder: Path) -> None:
-    assert image.path is not None
+    assert isinstance(image.source, Path)
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(image.path, folder)
+    shutil.copy(image.source, folder)
 
 
 def put(top: Path, name: str, content: str | bytes) -> Path:

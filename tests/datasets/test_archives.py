@@ -1,4 +1,4 @@
-"""Datasets in zip archives: the same as their folders, and nothing outside or beyond bounds."""
+"""Datasets in zip archives equal their folders; paths outside and excessive sizes are refused."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_sample_as_coco_in_an_archive(sample: Sample, tmp_path: Path) -> Non
     dataset = read_dataset(archive)
     assert dataset.name == "x.zip: sample/annotations.json"
     assert_same_truths(dataset, read_coco(sample.annotations, sample.images))
-    assert all(image.path is None for image in dataset.images)
+    assert all(isinstance(image.source, bytes) for image in dataset.images)
 
 
 PLACES = [
@@ -68,13 +68,13 @@ PLACES = [
 
 
 @pytest.mark.parametrize(("annotations", "file_name", "image_path"), PLACES)
-def test_where_the_images_of_a_coco_file_are(annotations: str, file_name: str, image_path: str) -> None:
+def test_images_of_a_coco_file_in_any_folder(annotations: str, file_name: str, image_path: str) -> None:
     dataset = unpack_dataset(packed({annotations: coco(file_name), image_path: b"right", "notes.txt": b""}), "x.zip")
     assert dataset is not None
     assert [image.read() for image in dataset.images] == [b"right"]
 
 
-def test_a_name_that_two_images_have_is_not_guessed() -> None:
+def test_an_ambiguous_image_name_counts_as_missing() -> None:
     files = {"annotations/x.json": coco("a.png", "b.png"), "1/a.png": b"1", "2/a.png": b"2", "2/b.png": b"3"}
     dataset = unpack_dataset(packed(files), "x.zip")
     assert dataset is not None
@@ -82,7 +82,7 @@ def test_a_name_that_two_images_have_is_not_guessed() -> None:
     assert dataset.skipped == ("1 image whose file is missing",)
 
 
-def test_of_several_annotation_files_the_one_to_measure_on_is_read() -> None:
+def test_the_validation_annotations_are_read_if_there_are_several_files() -> None:
     files = {
         f"annotations/{name}.json": coco(f"{name}.png")
         for name in ("instances_train", "instances_val", "person_keypoints_val")
@@ -100,7 +100,7 @@ def test_of_several_annotation_files_the_one_to_measure_on_is_read() -> None:
 def test_a_folder_with_a_coco_file(tmp_path: Path) -> None:
     put(tmp_path, "annotations/instances_val2017.json", coco("a.png"))
     put(tmp_path, "val2017/a.png", png())
-    assert read_dataset(tmp_path).images[0].path == tmp_path / "val2017/a.png"
+    assert read_dataset(tmp_path).images[0].source == tmp_path / "val2017/a.png"
 
 
 NO_DATASETS: list[dict[str, str | bytes]] = [
@@ -111,7 +111,7 @@ NO_DATASETS: list[dict[str, str | bytes]] = [
 
 
 @pytest.mark.parametrize("files", NO_DATASETS)
-def test_images_alone_are_no_dataset(files: dict[str, str | bytes], tmp_path: Path) -> None:
+def test_an_archive_of_images_only_is_not_a_dataset(files: dict[str, str | bytes], tmp_path: Path) -> None:
     assert unpack_dataset(packed(files), "x.zip") is None
     with pytest.raises(DatasetError, match=r"x.zip has no annotations in a known format; give COCO annotations"):
         read_dataset(put(tmp_path, "x.zip", packed(files)))
@@ -132,13 +132,13 @@ OUTSIDE = [
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_an_entry_that_leaves_the_archive_is_no_file_of_it(name: str) -> None:
+def test_entries_outside_the_archive_are_ignored(name: str) -> None:
     archive = Archive("x.zip", packed({**YOLO, name: png()}))
     assert archive.below("") == sorted(YOLO)
     assert not archive.has(name)
 
 
-def test_what_an_archive_says_is_never_read_from_this_machine(tmp_path: Path) -> None:
+def test_paths_in_an_archive_never_read_local_files(tmp_path: Path) -> None:
     secret = put(tmp_path, "secret.png", png())
     listed = {**YOLO, "data.yaml": f"val: list.txt\n{NAMES}", "list.txt": f"{secret}\nimages/val/a.png\n"}
     dataset = unpack_dataset(packed(listed), "x.zip")
@@ -150,7 +150,7 @@ def test_what_an_archive_says_is_never_read_from_this_machine(tmp_path: Path) ->
         unpack_dataset(packed({"a.json": coco(str(secret), "../secret.png")}), "x.zip")
 
 
-def test_a_link_is_left_out() -> None:
+def test_symbolic_links_are_ignored() -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in YOLO.items():
@@ -163,7 +163,7 @@ def test_a_link_is_left_out() -> None:
     assert [image.name for image in dataset.images] == ["a.png"]
 
 
-def test_names_from_windows_and_from_everywhere() -> None:
+def test_windows_separators_and_unicode_names() -> None:
     files: dict[str, str | bytes] = {
         "data.yaml": "val: images\nnames: [猫]\n",
         "images\\ä 猫.png": png(),
@@ -174,7 +174,7 @@ def test_names_from_windows_and_from_everywhere() -> None:
     assert [(image.name, len(image.boxes)) for image in dataset.images] == [("ä 猫.png", 1)]
 
 
-def claimed(size: int) -> bytes:
+def archive_claiming_size(size: int) -> bytes:
     """An archive whose first file claims another size."""
     data = bytearray(packed(YOLO))
     central = data.index(b"PK\x01\x02")
@@ -183,7 +183,7 @@ def claimed(size: int) -> bytes:
 
 
 BOMBS = [
-    (claimed(0xFFFFFFF0), "would unpack to 3 files and 4096 MB"),
+    (archive_claiming_size(0xFFFFFFF0), "would unpack to 3 files and 4096 MB"),
     (packed({**YOLO, "images/val/b.bmp": bytes(80 << 20)}), "times its size, unlike any dataset"),
     (packed(YOLO)[:-30], "is a damaged or locked zip archive"),
     (b"PK\x03\x04 and nothing", "is a damaged or locked zip archive"),
@@ -192,7 +192,7 @@ BOMBS = [
 
 
 @pytest.mark.parametrize(("data", "sentence"), BOMBS)
-def test_bombs_and_damage_are_refused(data: bytes, sentence: str) -> None:
+def test_zip_bombs_and_damaged_archives_are_refused(data: bytes, sentence: str) -> None:
     with pytest.raises(DatasetError, match=sentence):
         unpack_dataset(data, "x.zip")
 
@@ -203,12 +203,12 @@ def test_an_archive_of_too_many_files(limited: Callable[[str], None]) -> None:
         unpack_dataset(packed(YOLO), "x.zip")
 
 
-def test_a_folder_that_is_endlessly_deep_is_left_out() -> None:
+def test_extremely_deep_folders_are_ignored() -> None:
     archive = Archive("x.zip", packed({**YOLO, "a/" * 20_000 + "b.png": png()}))
     assert archive.below("") == sorted(YOLO)
 
 
-def test_bits_that_flip_are_told_whatever_they_hit() -> None:
+def test_a_flipped_bit_gives_a_dataset_or_a_short_error() -> None:
     voc: dict[str, str | bytes] = {"b/b.xml": voc_xml(voc_object(1, 1, 9, 9)), "b/b.png": png()}
     rng = random.Random(0)
     for whole in (packed(YOLO), packed(voc), packed({"x.json": coco("a.png"), "a.png": png()})):

@@ -248,7 +248,7 @@ class Evaluator:
         detections = inferences[model.digest, self._digest(image, corruption)].detections
         clean = self._clean.get((model.digest, digest))
         return MeasuredImage(
-            image=replace(image, data=None, path=None),
+            image=replace(image, source=b""),
             size=(reference.width, reference.height),
             digest=digest,
             reference=reference.detections.above(PAGE_SCORE),

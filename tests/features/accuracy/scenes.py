@@ -20,7 +20,7 @@ def image(number: int, *truths: Truth, source_id: int | str | None = None) -> Da
     ids = np.array([row[1] for row in truths], np.int64)
     crowd = np.array([len(row) > 2 and row[2] for row in truths], bool)
     name = f"{number}.jpg"
-    return DatasetImage(number, name, None, b"", boxes, ids, crowd, np.full(len(ids), 1e4), source_id=source_id)
+    return DatasetImage(number, name, b"", boxes, ids, crowd, np.full(len(ids), 1e4), source_id=source_id)
 
 
 def detected(*objects: tuple[float, int, float]) -> Detections:

@@ -75,7 +75,7 @@ def image(number: int, *truths: tuple[float, int], crowd: bool = False) -> Datas
     """Boxes 100 x 100 on one line: (left edge, category)."""
     boxes = np.array([[left, 0, left + 100, 100] for left, _ in truths], np.float64).reshape(-1, 4)
     ids = np.array([category for _, category in truths], np.int64)
-    return DatasetImage(number, "x", None, b"", boxes, ids, np.full(len(ids), crowd), np.full(len(ids), 1e4))
+    return DatasetImage(number, "x", b"", boxes, ids, np.full(len(ids), crowd), np.full(len(ids), 1e4))
 
 
 def detected(*objects: tuple[float, int, float]) -> Detections:

@@ -32,7 +32,7 @@ def crowded(seed: int, images: int, truths: int, detections: int, step: int) -> 
         ids = rng.choice([2, 3, 5, 90], len(boxes))
         areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) * rng.choice([1, 0.6], len(boxes))
         crowds = rng.random(len(boxes)) < 0.2
-        rows.append(DatasetImage(int(number), "x", None, b"", boxes, ids, crowds, areas))
+        rows.append(DatasetImage(int(number), "x", b"", boxes, ids, crowds, areas))
         if rng.random() < 0.9:
             boxes_dt = grid(rng, int(rng.integers(0, detections + 1)), step)
             scores = rng.integers(1, 9, len(boxes_dt)) / 10
@@ -113,7 +113,7 @@ def test_many_overlaps_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_is_beyond_the_hundredth_of_a_class_does_not_count() -> None:
     boxes = np.array([[0, 0, 10, 10]] * 250, np.float64)
-    truth = DatasetImage(1, "x", None, b"", boxes[:1].copy(), np.array([2]), np.zeros(1, bool), np.full(1, 100.0))
+    truth = DatasetImage(1, "x", b"", boxes[:1].copy(), np.array([2]), np.zeros(1, bool), np.full(1, 100.0))
     boxes[:120] += 500  # the hundred best of class 2 are elsewhere
     dt = {1: Detections.of(boxes, np.linspace(0.9, 0.1, 250), [1] * 180 + [2] * 70)}
     dataset, rows = Dataset("d", (truth,), CATEGORIES), result_rows(dt, CLASSES)

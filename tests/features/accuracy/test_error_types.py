@@ -81,7 +81,7 @@ ONE_OBJECT = [
 
 @pytest.mark.parametrize(("boxes", "class_ids", "expected"), ONE_OBJECT)
 def test_one_object(boxes: list[list[float]], class_ids: list[int], expected: set[str]) -> None:
-    image = DatasetImage(1, "x", None, b"", TRUTH, np.array([A]), np.array([False]), np.array([1e4]))
+    image = DatasetImage(1, "x", b"", TRUTH, np.array([A]), np.array([False]), np.array([1e4]))
     dataset = Dataset("d", (image,), (Category(A, "a"), Category(B, "b")))
     scores = np.linspace(0.9, 0.5, len(boxes))
     costs = error_costs(dataset, {1: Detections.of(boxes, scores, class_ids)}, {0: A, 1: B})
@@ -90,7 +90,7 @@ def test_one_object(boxes: list[list[float]], class_ids: list[int], expected: se
 
 def test_a_detection_on_a_crowd_costs_nothing() -> None:
     crowd = np.array([[0.0, 0, 100, 100], [200, 0, 400, 200]])
-    image = DatasetImage(1, "x", None, b"", crowd, np.array([A, A]), np.array([False, True]), np.array([1e4, 4e4]))
+    image = DatasetImage(1, "x", b"", crowd, np.array([A, A]), np.array([False, True]), np.array([1e4, 4e4]))
     dataset = Dataset("d", (image,), (Category(A, "a"),))
     dt = {1: Detections.of([[210, 10, 260, 60], [0, 0, 100, 100]], [0.9, 0.8], [0, 0])}
     assert all(row.cost == 0 for row in error_costs(dataset, dt, {0: A}))

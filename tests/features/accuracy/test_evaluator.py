@@ -31,7 +31,7 @@ def models(loaded: dict[str, LoadedModel]) -> list[LoadedModel]:
 def dataset(sample: Sample) -> Dataset:
     """Seven images; the first cannot be read."""
     annotated = read_coco(sample.annotations, sample.images)
-    broken = replace(annotated.images[0], path=None, data=b"not an image")
+    broken = replace(annotated.images[0], source=b"not an image")
     return replace(annotated, images=(broken, *annotated.images[1:7]))
 
 

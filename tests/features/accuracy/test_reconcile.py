@@ -72,7 +72,7 @@ def test_numbers_stand_for_names_where_the_dataset_has_none() -> None:
 def dataset(*truths: int, crowds: int = 0) -> Dataset:
     count = len(truths)
     crowd = np.arange(count) < crowds
-    image = DatasetImage(1, "a", None, b"", np.zeros((count, 4)), np.array(truths), crowd, np.ones(count))
+    image = DatasetImage(1, "a", b"", np.zeros((count, 4)), np.array(truths), crowd, np.ones(count))
     return Dataset("d", (image,), (*CATEGORIES, Category(9, "axolotl"), Category(11, "newt"), Category(12, "eft")))
 
 

@@ -24,7 +24,7 @@ def scene(images: int, seed: int, crowds: float = 0.05) -> tuple[Dataset, dict[i
         corners, sizes = rng.uniform(0, 500, (count, 2)), rng.uniform(15, 200, (count, 2))
         boxes, ids = np.concatenate([corners, corners + sizes], axis=1), rng.integers(1, 6, count)
         crowd = rng.random(count) < crowds
-        rows.append(DatasetImage(number, "x", None, b"", boxes, ids, crowd, sizes.prod(axis=1)))
+        rows.append(DatasetImage(number, "x", b"", boxes, ids, crowd, sizes.prod(axis=1)))
         near = boxes + rng.normal(0, 10, boxes.shape)
         false = rng.uniform(0, 400, (8, 4))
         false[:, 2:] = false[:, :2] + rng.uniform(10, 200, (8, 2))
@@ -43,9 +43,7 @@ def repeated(
     for image, count in zip(dataset.images, times, strict=True):
         for _ in range(int(count)):
             number = len(rows) + 1
-            rows.append(
-                DatasetImage(number, "x", None, b"", image.boxes, image.category_ids, image.is_crowd, image.areas)
-            )
+            rows.append(DatasetImage(number, "x", b"", image.boxes, image.category_ids, image.is_crowd, image.areas))
             copies[number] = detections[image.id]
     return Dataset("d", tuple(rows), CATEGORIES), copies
 

@@ -147,7 +147,7 @@ BOX = np.array([[10, 10, 60, 60]], np.float32)
 
 
 def _image(number: int, detections: Detections, own: Detections | None = None) -> MeasuredImage:
-    truth = DatasetImage(number, f"{number}", None, None, BOX, np.array([7]), np.zeros(1, bool), np.array([2500.0]))
+    truth = DatasetImage(number, f"{number}", b"", BOX, np.array([7]), np.zeros(1, bool), np.array([2500.0]))
     cat = Detections.of(BOX, [0.9], [0])
     return MeasuredImage(truth, (200, 100), f"{number:064x}", cat, own or cat, detections)
 
@@ -199,7 +199,7 @@ def test_tables_alone_give_the_ap_of_the_whole_evaluation() -> None:
         corners = rng.uniform(0, 100, (5, 2))
         boxes = np.concatenate([corners, corners + rng.uniform(20, 60, (5, 2))], axis=1)
         ids, crowd = rng.integers(1, 4, 5), rng.random(5) < 0.2
-        images.append(DatasetImage(number, str(number), None, None, boxes, ids, crowd, np.full(5, 900.0)))
+        images.append(DatasetImage(number, str(number), b"", boxes, ids, crowd, np.full(5, 900.0)))
         noisy = np.concatenate([boxes + rng.normal(0, 4, boxes.shape), boxes[:2] + 30])
         detections[number] = Detections.of(noisy, rng.random(7), np.concatenate([ids, [1, 4]]) - 1)
     data = Dataset("d", tuple(images), tuple(Category(i, f"c{i}") for i in range(1, 7)))
