@@ -44,7 +44,7 @@ def test_a_cancelled_evaluation_continues(models: Models, dataset: Dataset) -> N
     assert not again.cancelled
 
 
-def test_what_is_another_evaluation(models: Models, dataset: Dataset) -> None:
+def test_inputs_that_start_another_evaluation(models: Models, dataset: Dataset) -> None:
     few = replace(dataset, images=dataset.images[:1])
     job = panel.evaluation(models, few, "few")
     other = panel.evaluation(models, few, "few", reference_as_truth=True)
@@ -61,11 +61,11 @@ def test_the_digest_of_a_dataset_covers_all_annotations(dataset: Dataset) -> Non
         replace(first, category_ids=first.category_ids + 1),
         replace(first, is_crowd=~first.is_crowd),
         replace(first, areas=np.zeros(len(first.areas))),
-        replace(first, data=b"x"),
+        replace(first, source=b"x"),
     ):
         assert digest(replace(dataset, images=(other, *rest))) != digest(dataset)
 
 
-def test_names_have_no_meaning_in_markdown() -> None:
+def test_markdown_in_names_is_escaped() -> None:
     assert as_text("![x](http://y) **b**") == r"\!\[x\]\(http\://y\) \*\*b\*\*"
     assert as_text("teddy bear") == "teddy bear"
