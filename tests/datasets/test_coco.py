@@ -20,7 +20,7 @@ def document(images: Any = (IMAGE,), annotations: Any = (), categories: Any = (C
     ).encode()
 
 
-def test_a_box_becomes_corners_and_keeps_its_own_area() -> None:
+def test_boxes_are_converted_to_corners_and_areas_are_preserved() -> None:
     rows = [GOOD, {**GOOD, "area": 500.5, "iscrowd": 1}]
     (image,) = parse_coco(document(annotations=rows), "x.json", {"a.jpg": b"pixels"}).images
     assert image.boxes.tolist() == [[1, 2, 31, 42]] * 2
@@ -56,7 +56,7 @@ OUTSIDE = [([-3, 2, 3, 4], 0), ([2, 20, 3, 4], 0), ([40, 2, 3, 4], 0), ([-2, 2, 
 
 
 @pytest.mark.parametrize(("box", "count"), OUTSIDE)
-def test_a_box_outside_of_its_image_is_counted_and_one_partly_outside_stays(box: list[float], count: int) -> None:
+def test_boxes_outside_the_image_are_skipped_and_partly_outside_ones_are_used(box: list[float], count: int) -> None:
     row = {**GOOD, "bbox": box}
     dataset = parse_coco(document([{**IMAGE, "width": 40, "height": 20}], [row]), "x.json", {"a.jpg": b""})
     assert dataset.annotations == count
@@ -77,7 +77,7 @@ def test_a_broken_category_is_counted(entry: Any) -> None:
     assert dataset.skipped == ("1 row of `categories` without a number or a name",)
 
 
-def test_a_missing_image_is_counted_and_takes_its_boxes_along() -> None:
+def test_a_missing_image_is_counted_and_its_boxes_are_dropped() -> None:
     images = [IMAGE, {"id": 11, "file_name": "gone.jpg"}]
     dataset = parse_coco(document(images, [GOOD, {**GOOD, "image_id": 11}]), "x.json", {"a.jpg": b""})
     assert (len(dataset.images), dataset.annotations) == (1, 1)
@@ -104,7 +104,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("data", "sentence"), REFUSED)
-def test_refused(data: bytes, sentence: str) -> None:
+def test_malformed_files_are_refused(data: bytes, sentence: str) -> None:
     with pytest.raises(DatasetError) as caught:
         parse_coco(data, "x.json", {})
     assert str(caught.value).startswith("x.json ")
@@ -134,27 +134,27 @@ def read_from(folder: Path, name: object, images: Path | None = None) -> bytes:
         ("somewhere/else/inside.jpg", b"set/images/inside.jpg"),
     ],
 )
-def test_images_are_found_beside_the_file(folder: Path, name: str, expected: bytes) -> None:
+def test_images_are_searched_beside_the_annotation_file(folder: Path, name: str, expected: bytes) -> None:
     assert read_from(folder, name) == expected
 
 
-def test_a_folder_given_is_the_only_one_searched(folder: Path) -> None:
+def test_an_explicit_image_folder_is_the_only_one_searched(folder: Path) -> None:
     assert read_from(folder, "far.jpg", folder / "other") == b"other/far.jpg"
     with pytest.raises(DatasetError, match="no image file is there"):
         read_from(folder, "beside.jpg", folder / "other")
 
 
 @pytest.mark.parametrize("name", ["../secret.jpg", "images/../../secret.jpg", "a" * 400 + ".jpg", "a\0.jpg", 5])
-def test_a_name_is_never_followed_outside(folder: Path, name: object) -> None:
+def test_names_never_lead_outside_the_folder(folder: Path, name: object) -> None:
     with pytest.raises(DatasetError, match="no image file is there"):
         read_from(folder, name)
 
 
-def test_an_absolute_name_is_never_followed(folder: Path) -> None:
+def test_absolute_names_are_never_read(folder: Path) -> None:
     with pytest.raises(DatasetError, match="no image file is there"):
         read_from(folder, str(folder / "secret.jpg"))
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="does not exist"):
         read_coco(tmp_path / "x.json")

@@ -41,18 +41,18 @@ def packed(*names: str, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     return buffer.getvalue()
 
 
-def test_an_archive_gives_its_images_and_nothing_else() -> None:
+def test_only_images_of_an_archive_are_read() -> None:
     images = unzip_images("x.zip", packed("b/2.png", "notes.txt", "a/1.jpg", ".dot.jpg", "__MACOSX/a/._1.jpg"))
     assert [image.name for image in images] == ["2.png", "1.jpg"]
     assert {image.data for image in images} == {CONTENT}
 
 
-def test_a_path_that_leaves_the_archive_is_only_a_name() -> None:
+def test_paths_leaving_the_archive_are_reduced_to_file_names() -> None:
     assert [image.name for image in unzip_images("x.zip", packed("../../etc/1.jpg", "/2.jpg"))] == ["1.jpg", "2.jpg"]
 
 
 def locked() -> bytes:
-    """The flag that says: encrypted."""
+    """An archive whose entry has the encryption flag set."""
     data = bytearray(packed("1.jpg"))
     data[6] |= 1
     data[data.index(b"PK\x01\x02") + 8] |= 1
@@ -60,7 +60,7 @@ def locked() -> bytes:
 
 
 def bomb() -> bytes:
-    """One image that claims 4 GB, in a few bytes."""
+    """A small archive whose image claims 4 GB."""
     data = bytearray(packed("1.jpg"))
     central = data.index(b"PK\x01\x02")
     data[central + 24 : central + 28] = (0xFFFFFFF0).to_bytes(4, "little")
@@ -79,7 +79,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("data", "sentence"), REFUSED)
-def test_refused(data: bytes, sentence: str) -> None:
+def test_unreadable_archives_are_refused(data: bytes, sentence: str) -> None:
     with pytest.raises(ImageError) as caught:
         unzip_images("x.zip", data)
     assert str(caught.value).startswith("x.zip ")
@@ -94,7 +94,7 @@ def test_an_archive_of_too_many_images(limited: Callable[[str], None]) -> None:
 
 
 @pytest.mark.parametrize("line", ["archive_mb = 3", "image_mb = 1"])
-def test_an_archive_of_too_much(line: str, limited: Callable[[str], None]) -> None:
+def test_an_archive_with_too_many_bytes(line: str, limited: Callable[[str], None]) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("1.jpg", "2.jpg"):
@@ -106,7 +106,7 @@ def test_an_archive_of_too_much(line: str, limited: Callable[[str], None]) -> No
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_damaged_archive_is_an_image_error_whatever_packed_it(method: int) -> None:
+def test_a_damaged_archive_is_an_image_error_for_every_compression(method: int) -> None:
     whole, rng = packed("1.jpg", "2.jpg", method=method), random.Random(0)
     refused = 0
     for _ in range(300):
@@ -130,20 +130,20 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_folder_is_searched_and_sorted(folder: Path) -> None:
+def test_a_folder_is_searched_recursively_and_sorted(folder: Path) -> None:
     assert [path.name for path in find_images([folder / "images"])] == ["a.PNG", "b.jpg", "c.webp"]
 
 
 def test_files_and_archives_keep_the_order_given(folder: Path) -> None:
-    given = [folder / "x.zip", folder / "images" / "notes.txt", folder / "images" / "sub"]
-    assert [(image.name, image.data) for image in load_images(given)] == [
+    paths = [folder / "x.zip", folder / "images" / "notes.txt", folder / "images" / "sub"]
+    assert [(image.name, image.data) for image in load_images(paths)] == [
         ("1.jpg", CONTENT),
-        ("notes.txt", b"notes.txt"),  # what is named is tried: decoding tells
+        ("notes.txt", b"notes.txt"),  # a file given by name is always tried; decoding decides
         ("c.webp", b"sub/c.webp"),
     ]
 
 
 @pytest.mark.parametrize(("name", "sentence"), [("empty", "has no images"), ("nowhere.jpg", "does not exist")])
-def test_nothing_found_is_said(folder: Path, name: str, sentence: str) -> None:
+def test_a_path_without_images_is_refused(folder: Path, name: str, sentence: str) -> None:
     with pytest.raises(ImageError, match=sentence):
         find_images([folder / "images", folder / name])

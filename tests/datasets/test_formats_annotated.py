@@ -1,4 +1,4 @@
-"""Annotation files told apart by their content."""
+"""Annotation formats are recognized by content."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def coco(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_content_tells_the_format(coco: Path) -> None:
+def test_the_format_is_recognized_by_content(coco: Path) -> None:
     record = coco.with_name("val.record-00000-of-00001")
     record.write_bytes(frame(annotated()))
     from_json, from_record = read_dataset(coco), read_dataset(record)
@@ -56,11 +56,11 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("data", "expected"), KINDS)
-def test_annotations_are_told_from_labels(data: bytes, expected: bool) -> None:
+def test_annotations_and_label_files_are_distinguished(data: bytes, expected: bool) -> None:
     assert is_annotation(data) is expected
 
 
-def test_what_is_packed_or_not_there_is_said(tmp_path: Path) -> None:
+def test_compressed_and_missing_files_are_refused(tmp_path: Path) -> None:
     packed = tmp_path / "x.record.gz"
     packed.write_bytes(b"\x1f\x8b\x08 and so on")
     with pytest.raises(DatasetError, match="is compressed with gzip; unpack it first"):

@@ -1,4 +1,4 @@
-"""Image formats beside JPEG, PNG and WebP, and pixels of more than 8 bits; every picture is made in memory."""
+"""Image formats other than JPEG, PNG and WebP, and more than 8 bits per channel; all made in memory."""
 
 from __future__ import annotations
 
@@ -75,18 +75,18 @@ def test_each_format_is_read(kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", [f"a{suffix}" for suffix in SUFFIXES] + ["A.TIFF", "b.HEIC"])
-def test_each_ending_is_an_images(name: str) -> None:
+def test_every_image_extension_is_recognized(name: str) -> None:
     assert is_image_name(name)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP", "PNG", "AVIF"])
-def test_of_several_frames_the_first_is_taken(kind: str) -> None:
+def test_the_first_of_several_frames_is_read(kind: str) -> None:
     options = {"lossless": True} if kind == "WEBP" else {}
     data = encode(plain(RED), kind, save_all=True, append_images=[plain(GREEN), plain(BLUE)], **options)
     assert np.abs(pixels(data).astype(int) - RED).max() < 4
 
 
-def test_a_transparent_gif_lies_on_white() -> None:
+def test_transparent_pixels_become_white() -> None:
     picture = Pillow.new("P", (4, 4), 1)
     picture.putpalette([*RED, *GREEN])
     picture.putpixel((0, 0), 0)
@@ -119,20 +119,20 @@ GREYS = [
 
 
 @pytest.mark.parametrize(("what", "data", "expected"), GREYS, ids=[row[0] for row in GREYS])
-def test_wide_greys(what: str, data: bytes, expected: list[int]) -> None:
+def test_greyscale_of_more_than_8_bits(what: str, data: bytes, expected: list[int]) -> None:
     decoded = pixels(data)
     assert (decoded.dtype, decoded.shape) == (np.uint8, (2, 2, 3))
     assert np.ptp(decoded, axis=-1).max() == 0
     assert decoded[..., 0].ravel().tolist() == expected
 
 
-def test_twelve_bits_reach_white() -> None:
+def test_twelve_bit_values_span_the_full_range() -> None:
     packed = np.frombuffer(TWELVE, np.uint8).reshape(2, 3)
     data = bytearray(tiff(packed, bits=12, t256=2))
     assert pixels(bytes(data))[..., 0].ravel().tolist() == [0, 127, 255, 0]
 
 
-def test_sixteen_bits_a_colour_keep_the_upper_byte() -> None:
+def test_sixteen_bits_per_channel_use_the_upper_byte() -> None:
     colours = np.stack([SIXTEEN, SIXTEEN * 0, SIXTEEN[::-1, ::-1]], axis=-1)
     assert pixels(tiff(colours, photometric=2)).reshape(-1, 3).tolist() == [
         [0, 0, 255],
@@ -142,13 +142,13 @@ def test_sixteen_bits_a_colour_keep_the_upper_byte() -> None:
     ]
 
 
-def test_colours_that_are_not_rgb() -> None:
+def test_other_colour_spaces_become_rgb() -> None:
     assert pixels(encode(plain((0, 255, 255, 0), "CMYK"), "TIFF"))[0, 0].tolist() == list(RED)
     lab = np.full((2, 2, 3), (255, 0, 0), np.uint8)  # L* 100, no colour
     assert pixels(tiff(lab, photometric=8)).min() > 250
 
 
-def test_adobes_inverted_jpeg_keeps_its_colours() -> None:
+def test_inverted_adobe_cmyk_jpeg() -> None:
     data = encode(plain((0, 255, 255, 0), "CMYK"), "JPEG", quality=95)
     assert b"Adobe" in data[:100]
     assert np.abs(pixels(data).astype(int) - RED).max() < 12
@@ -177,7 +177,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("data", "sentence"), REFUSED)
-def test_refused(data: bytes, sentence: str) -> None:
+def test_unsupported_files_are_refused(data: bytes, sentence: str) -> None:
     with pytest.raises(ImageError) as caught:
         read_image(EncodedImage("street", data))
     assert str(caught.value).startswith("street ")
@@ -196,11 +196,11 @@ BRANDS = [
 
 
 @pytest.mark.parametrize(("data", "expected"), BRANDS)
-def test_heic_is_known_by_its_brands(data: bytes, expected: bool) -> None:
+def test_heic_is_recognized_by_its_brand(data: bytes, expected: bool) -> None:
     assert images.is_heic(data) is expected
 
 
-def test_without_its_package_heic_is_refused_with_the_packages_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heic_without_its_package_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     images._registered_heic.cache_clear()
     with pytest.raises(ImageError, match=r"^phone.heic is a HEIC image, .*pip install pillow-heif"):
@@ -208,7 +208,7 @@ def test_without_its_package_heic_is_refused_with_the_packages_name(monkeypatch:
     images._registered_heic.cache_clear()
 
 
-def test_with_its_package_heic_is_read() -> None:
+def test_heic_is_read_if_its_package_is_installed() -> None:
     pytest.importorskip("pillow_heif").register_heif_opener()
     data = encode(plain(RED, size=(64, 32)), "HEIF", quality=90)
     assert np.abs(pixels(data).astype(int) - RED).max() < 12
@@ -250,8 +250,8 @@ def test_a_damaged_file_is_an_image_or_an_image_error(kind: str) -> None:
     assert refused > 5
 
 
-def test_a_cut_file_in_lab_colours_is_damaged() -> None:
-    """Its colour transform reads the pixels, and has errors of its own."""
+def test_a_truncated_lab_image_is_an_image_error() -> None:
+    """The colour transform reads the pixels lazily and raises its own errors."""
     buffer = io.BytesIO()
     Pillow.new("LAB", (64, 64)).save(buffer, "TIFF")
     cut = bytearray(buffer.getvalue())

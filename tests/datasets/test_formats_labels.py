@@ -1,4 +1,4 @@
-"""Label maps, JSON and data.yaml: tables of files with what they become, or the sentence that refuses them."""
+"""Label maps, JSON and data.yaml: the labels read from each file, or the sentence that refuses it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ YAMLS = [
 
 
 @pytest.mark.parametrize(("text", "expected"), LABEL_MAPS + JSONS + YAMLS)
-def test_read(text: str, expected: tuple[str, ...] | None) -> None:
+def test_labels_of_every_form(text: str, expected: tuple[str, ...] | None) -> None:
     expected = expected or ("driver's seat", "C#", "it's", "aé")
     assert parse_labels(text.encode(), "labels") == expected
 
@@ -114,7 +114,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("text", "sentence"), REFUSED, ids=range(len(REFUSED)))
-def test_refused(text: str, sentence: str) -> None:
+def test_malformed_labels_are_refused(text: str, sentence: str) -> None:
     with pytest.raises(LabelsError) as caught:
         parse_labels(text.encode(), "labels.txt")
     assert str(caught.value).startswith("labels.txt")
@@ -130,7 +130,7 @@ LINES = [
 
 
 @pytest.mark.parametrize(("text", "expected"), LINES)
-def test_what_only_looks_like_another_form_is_lines(text: str, expected: tuple[str, ...]) -> None:
+def test_text_resembling_another_form_is_read_as_lines(text: str, expected: tuple[str, ...]) -> None:
     assert parse_labels(text.encode(), "labels.txt") == expected
 
 
@@ -145,7 +145,7 @@ def test_what_only_looks_like_another_form_is_lines(text: str, expected: tuple[s
         "names:\n  - '" + "'" * 200_000,
     ],
 )
-def test_a_hostile_text_takes_no_time(text: str) -> None:
+def test_hostile_text_is_handled_within_the_time_limit(text: str) -> None:
     try:
         parse_labels(text.encode(), "labels.txt")
     except LabelsError:

@@ -1,4 +1,4 @@
-"""Boxes drawn without EXIF orientation (COCO's own) meet the image as they were drawn."""
+"""Boxes annotated on pixels without EXIF rotation (as COCO does) match the decoded image."""
 
 from __future__ import annotations
 
@@ -39,19 +39,21 @@ SIZES = [
 
 
 @pytest.mark.parametrize(("orientation", "size", "shape"), SIZES)
-def test_the_annotations_size_decides(orientation: int, size: tuple[int, int] | None, shape: tuple[int, int]) -> None:
+def test_annotated_size_decides_whether_exif_rotates(
+    orientation: int, size: tuple[int, int] | None, shape: tuple[int, int]
+) -> None:
     data = tagged(Pillow.new("RGB", (30, 20), "red"), orientation)
     assert read_image(EncodedImage("x", data, size=size)).pixels.shape[:2] == shape
 
 
-def test_upside_down_is_always_turned() -> None:
+def test_rotation_by_180_degrees_is_always_applied() -> None:
     picture = Pillow.new("RGB", (32, 16), "red")
     picture.paste("blue", (0, 0, 16, 16))
     decoded = read_image(EncodedImage("x", tagged(picture, 3), size=(32, 16))).pixels
     assert decoded[8, 28].argmax() == 2
 
 
-def test_caches_tell_the_two_readings_apart() -> None:
+def test_cache_keys_differ_with_and_without_rotation() -> None:
     digests = {EncodedImage("x", b"1", size=size).digest for size in (None, (3, 4), (4, 3))}
     assert len(digests) == 3
     assert EncodedImage("x", b"1").digest in EncodedImage("x", b"1", size=(3, 4)).digest
@@ -61,16 +63,16 @@ ODD = [{}, {"width": 4}, {"width": 4, "height": 0}, {"width": "4", "height": 3},
 
 
 @pytest.mark.parametrize("size_fields", ODD)
-def test_an_odd_size_is_none(size_fields: dict[str, object]) -> None:
+def test_invalid_annotated_sizes_are_ignored(size_fields: dict[str, object]) -> None:
     content = {"images": [{"id": 1, "file_name": "a.jpg", **size_fields}], "annotations": [], "categories": []}
     (image,) = parse_coco(json.dumps(content).encode(), "x.json", {"a.jpg": b""}).images
     assert image.size is None
 
 
-def test_ap_is_that_of_the_image_without_the_tag(
+def test_ap_is_the_same_with_and_without_the_exif_tag(
     sample: Sample, loaded: dict[str, LoadedModel], engine: Engine, tmp_path: Path
 ) -> None:
-    """The same photographs, each with a tag that says: turn it. Their boxes were drawn on the stored pixels."""
+    """The same photographs with a rotation tag; their boxes were drawn on the stored pixels."""
     content = json.loads(sample.annotations.read_bytes())
     content["images"] = [image for image in content["images"] if image["width"] != image["height"]][:4]
     image_ids = {image["id"] for image in content["images"]}

@@ -1,4 +1,4 @@
-"""TFRecord files of the Object Detection API: what is read of them, and what is left out with a sentence."""
+"""TFRecord files of the Object Detection API: what is read, and what is skipped with a reason."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def read(*records: bytes, labels: tuple[str, ...] = ()) -> Dataset:
     return parse_tfrecord(b"".join(frame(record) for record in records), "x.record", labels)
 
 
-def test_the_checksum_is_the_one_of_the_standard() -> None:
+def test_checksum_is_crc32c() -> None:
     crc = 0xE3069283  # of "123456789", as every table of CRCs gives it
     masked = (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
     assert masked_crc32c(b"123456789") == masked
 
 
-def test_what_tensorflow_wrote() -> None:
+def test_a_file_written_by_tensorflow() -> None:
     dataset = parse_tfrecord(WRITTEN_BY_TENSORFLOW, "x.record")
     (image,) = dataset.images
     assert (image.name, image.size, dataset.skipped) == ("a.png", (4, 2), ())
@@ -35,7 +35,7 @@ def test_what_tensorflow_wrote() -> None:
     assert (image.category_ids.tolist(), image.areas.tolist(), image.is_crowd.tolist()) == ([3], [2], [False])
 
 
-def test_a_record_with_all_it_may_have() -> None:
+def test_a_record_with_every_field() -> None:
     boxes = [(0.25, 0.0, 0.75, 0.5), (0.0, 0.0, 1.0, 1.0)]
     dataset = read(annotated(boxes, object__area=[55.0, -1.0], object__is_crowd=[0, 1], width=40, height=20))
     (image,) = dataset.images
@@ -44,11 +44,11 @@ def test_a_record_with_all_it_may_have() -> None:
     assert (image.name, image.read()) == ("a.png", png())
 
 
-def test_an_image_without_objects_counts() -> None:
+def test_an_image_without_objects_is_part_of_the_dataset() -> None:
     assert [len(image.boxes) for image in read(annotated([]), annotated()).images] == [0, 1]
 
 
-def test_numbers_need_not_be_packed() -> None:
+def test_unpacked_number_lists_are_read() -> None:
     loose = message(1, message(1, message(1, b"x") + message(2, message(2, b"\x0d" + struct.pack("<f", 0.5)))))
     assert parse_example(loose, {"x"})["x"].tolist() == [0.5]  # type: ignore[union-attr]
     loose = message(1, message(1, message(1, b"x") + message(2, message(3, b"\x08" + varint(-7) + b"\x08\x05"))))
@@ -65,12 +65,14 @@ NAMED = [
 
 
 @pytest.mark.parametrize(("others", "labels", "expected"), NAMED)
-def test_where_names_come_from(others: dict[str, Any], labels: tuple[str, ...], expected: dict[str, int]) -> None:
+def test_class_names_come_from_records_or_label_map(
+    others: dict[str, Any], labels: tuple[str, ...], expected: dict[str, int]
+) -> None:
     dataset = read(annotated(**others), labels=labels)
     assert {category.name: category.id for category in dataset.categories} == expected
 
 
-def test_a_label_that_means_two_things_becomes_two_categories() -> None:
+def test_a_label_with_two_names_becomes_two_categories() -> None:
     dataset = read(annotated(), annotated(object__class__text=[b"dog"]), annotated(object__class__label=[9]))
     assert {category.name: category.id for category in dataset.categories} == {"cat": 3, "dog": 4}
     assert [image.category_ids.tolist() for image in dataset.images] == [[3], [4], [3]]
@@ -86,7 +88,9 @@ SIZED = [
 
 
 @pytest.mark.parametrize(("orientation", "recorded", "size"), SIZED)
-def test_the_size_that_boxes_refer_to(orientation: int, recorded: tuple[int, int], size: tuple[int, int]) -> None:
+def test_boxes_are_scaled_to_the_recorded_size(
+    orientation: int, recorded: tuple[int, int], size: tuple[int, int]
+) -> None:
     (image,) = read(annotated(encoded=png(orientation=orientation), width=recorded[0], height=recorded[1])).images
     assert (image.size, image.boxes[0].tolist()) == (size, [size[0] / 4, 0, size[0] * 3 / 4, size[1] / 2])
 
@@ -139,7 +143,7 @@ def test_a_broken_record_is_counted_and_the_rest_is_read(record: bytes, what: st
     assert (len(dataset.images), dataset.skipped) == (2, (f"1 {what}",))
 
 
-def test_a_damaged_length_ends_the_file_and_is_said() -> None:
+def test_a_damaged_record_length_ends_reading_and_is_reported() -> None:
     good = frame(annotated())
     bad = bytearray(good)
     bad[3] ^= 1
@@ -147,19 +151,19 @@ def test_a_damaged_length_ends_the_file_and_is_said() -> None:
     assert (len(dataset.images), dataset.skipped) == (1, (f"{2 * len(good)} bytes after a damaged record length",))
 
 
-def test_a_file_that_was_cut() -> None:
+def test_a_truncated_file() -> None:
     good = frame(annotated())
     assert parse_tfrecord(good + good[:-40], "x").skipped == ("1 record without its end",)
     assert parse_tfrecord(good + good[:5], "x").skipped == ("5 bytes after a damaged record length",)
 
 
-def test_a_length_beyond_all_bounds_is_not_read() -> None:
+def test_an_excessive_record_length_is_not_read() -> None:
     length = struct.pack("<Q", 1 << 62)
     data = frame(annotated()) + length + struct.pack("<I", masked_crc32c(length))
     assert parse_tfrecord(data, "x").skipped == ("1 record without its end",)
 
 
-def test_a_huge_record_is_passed_over(tmp_path: Path) -> None:
+def test_a_huge_record_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "x.record"
     length = struct.pack("<Q", MAX_RECORD + 1)
     with path.open("wb") as file:
@@ -178,7 +182,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("data", "sentence"), REFUSED)
-def test_refused(data: bytes, sentence: str) -> None:
+def test_unusable_files_are_refused(data: bytes, sentence: str) -> None:
     with pytest.raises(DatasetError) as caught:
         parse_tfrecord(data, "x.record")
     assert sentence in str(caught.value)

@@ -1,4 +1,4 @@
-"""Every picture here is made in memory; the colours say what became of it."""
+"""Decoding of images made in memory; their colours show orientation and conversion."""
 
 from __future__ import annotations
 
@@ -67,20 +67,20 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("data", "sentence"), REFUSED)
-def test_refused(data: bytes, sentence: str) -> None:
+def test_unreadable_images_are_refused(data: bytes, sentence: str) -> None:
     with pytest.raises(ImageError) as caught:
         read_image(EncodedImage("street.jpg", data))
     assert str(caught.value).startswith("street.jpg ")
     assert sentence in str(caught.value)
 
 
-def test_refused_for_its_size_before_it_is_looked_at(limited: Callable[[str], None]) -> None:
+def test_oversized_images_are_refused_before_decoding(limited: Callable[[str], None]) -> None:
     limited("image_mb = 3")
     with pytest.raises(ImageError, match="has 3 MB; images of up to 3 MB are read"):
         read_image(EncodedImage("x", bytes((3 << 20) + 1), digest="not worth computing"))
 
 
-def test_an_administrator_bounds_the_pixels(limited: Callable[[str], None]) -> None:
+def test_the_pixel_limit_is_configurable(limited: Callable[[str], None]) -> None:
     limited("image_megapixels = 2")
     with pytest.raises(ImageError, match="up to 2 megapixels are read"):
         read_image(EncodedImage("x.png", png(2_000, 1_001)))
@@ -138,14 +138,14 @@ def test_any_mode_becomes_rgb(picture: Pillow.Image, options: dict[str, Any], ex
 
 
 @pytest.mark.parametrize("kind", ["BMP", "GIF", "TIFF"])
-def test_exact_kinds_are_read(kind: str) -> None:
+def test_lossless_formats_are_read_exactly(kind: str) -> None:
     decoded = pixels(encode(red_left_of_green(), kind))
     assert left_and_right(decoded) == (list(RED), list(GREEN))
     assert decoded.shape == (4, 8, 3)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF"])
-def test_lossy_kinds_are_read(kind: str) -> None:
+def test_lossy_formats_are_read(kind: str) -> None:
     decoded = pixels(encode(red_left_of_green(64, 64), kind, quality=95)).astype(int)
     assert np.abs(decoded[32, 8] - RED).max() < 12
     assert np.abs(decoded[32, 56] - GREEN).max() < 12
@@ -169,7 +169,7 @@ def test_a_damaged_file_is_an_image_or_an_image_error(kind: str) -> None:
     assert refused > 0
 
 
-def test_exif_that_no_struct_can_read() -> None:
+def test_damaged_exif_gives_an_image_or_an_image_error() -> None:
     exif = Pillow.Exif()
     exif[0x0112], exif[0x010E] = 6, "hello"
     whole, rng = encode(red_left_of_green(60, 40), "JPEG", exif=exif), random.Random(3)

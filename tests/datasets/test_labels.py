@@ -22,7 +22,7 @@ READ = [
 
 
 @pytest.mark.parametrize(("data", "expected"), READ)
-def test_read(data: bytes, expected: tuple[str, ...]) -> None:
+def test_labels_of_every_file_type(data: bytes, expected: tuple[str, ...]) -> None:
     assert parse_labels(data, "labels.txt") == expected
 
 
@@ -36,19 +36,19 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("data", "sentence"), REFUSED)
-def test_refused(data: bytes, sentence: str) -> None:
+def test_malformed_labels_are_refused(data: bytes, sentence: str) -> None:
     with pytest.raises(LabelsError) as caught:
         parse_labels(data, "labels.txt")
     assert str(caught.value).startswith("labels.txt ")
     assert sentence in str(caught.value)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LabelsError, match="does not exist"):
         read_labels(tmp_path / "labels.txt")
 
 
-def test_cocos_names_stand_where_its_ids_say() -> None:
+def test_coco_names_match_their_category_ids() -> None:
     names = coco_90()
     assert (len(names), names.count("???")) == (90, 10)
     # category ids by the dataset's own list, one from each stretch between unused ids
@@ -60,10 +60,10 @@ def test_cocos_names_stand_where_its_ids_say() -> None:
 @pytest.mark.parametrize(
     ("classes", "expected"), [(80, COCO_80), (90, coco_90()), (91, coco_90()), (20, ()), (None, ())]
 )
-def test_names_by_count(classes: int | None, expected: tuple[str, ...]) -> None:
+def test_default_names_depend_on_the_number_of_classes(classes: int | None, expected: tuple[str, ...]) -> None:
     assert labels_by_count(classes) == expected
 
 
 @pytest.mark.parametrize(("class_id", "expected"), [(0, "a"), (1, "class 1"), (2, "class 2"), (-1, "class -1")])
-def test_a_class_without_a_name_has_a_number(class_id: int, expected: str) -> None:
+def test_a_class_without_a_name_is_shown_with_its_number(class_id: int, expected: str) -> None:
     assert label_of(("a", "???"), class_id) == expected

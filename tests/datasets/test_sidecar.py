@@ -14,7 +14,7 @@ def beside(folder: Path, text: str) -> Path:
     return folder / "m.tflite"
 
 
-def test_none_says_nothing(tmp_path: Path) -> None:
+def test_a_missing_sidecar_sets_nothing(tmp_path: Path) -> None:
     assert read_sidecar(tmp_path / "m.tflite") == Settings()
 
 
@@ -25,7 +25,7 @@ def test_labels_are_read_from_the_sidecars_folder(tmp_path: Path) -> None:
     assert read_sidecar(model) == Settings(mean=(127.5,) * 3, labels=("cat", "dog"))
 
 
-def test_an_upload_cannot_name_a_file_of_this_machine(tmp_path: Path) -> None:
+def test_an_uploaded_sidecar_cannot_read_local_files(tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("password\n")
     data = f'{{"mean": 1, "labels": "{(tmp_path / "secret.txt").as_posix()}"}}'.encode()
     assert parse_sidecar(data, "up.json") == Settings(mean=(1.0,) * 3)
@@ -44,7 +44,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("data", "sentence"), REFUSED)
-def test_refused(data: bytes, sentence: str, tmp_path: Path) -> None:
+def test_malformed_sidecars_are_refused(data: bytes, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "m.tflite.qviz.json").write_bytes(data)
     for read in (lambda: parse_sidecar(data, "m.tflite.qviz.json"), lambda: read_sidecar(tmp_path / "m.tflite")):
         with pytest.raises(SettingsError) as caught:
@@ -53,6 +53,6 @@ def test_refused(data: bytes, sentence: str, tmp_path: Path) -> None:
         assert sentence in str(caught.value)
 
 
-def test_a_label_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_label_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LabelsError, match=r"names\.txt does not exist"):
         read_sidecar(beside(tmp_path, '{"labels": "names.txt"}'))

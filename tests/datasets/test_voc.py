@@ -36,13 +36,13 @@ def read(top: Path, *objects: str, size: tuple[int, int] = (40, 20)) -> Dataset:
     return read_dataset(top)
 
 
-def test_pixels_are_counted_from_one_and_both_ends_belong(tmp_path: Path) -> None:
+def test_coordinates_are_one_based_and_inclusive(tmp_path: Path) -> None:
     (image,) = read(tmp_path, voc_object(1, 1, 40, 20), voc_object("5.5", 3, 5.5, 3)).images
     assert image.boxes.tolist() == [[0, 0, 40, 20], [4.5, 2, 5.5, 3]]
     assert (image.areas.tolist(), image.size) == ([800, 1], (40, 20))
 
 
-def test_a_difficult_object_is_neither_missed_nor_a_false_alarm(tmp_path: Path) -> None:
+def test_difficult_objects_are_ignored(tmp_path: Path) -> None:
     dataset = read(tmp_path, voc_object(1, 1, 10, 10), voc_object(21, 1, 30, 10, difficult=1))
     assert dataset.images[0].is_crowd.tolist() == [False, True]
     cat = VOC_20.index("cat") + 1
@@ -70,7 +70,7 @@ def test_a_broken_object_is_counted_and_the_rest_is_read(tmp_path: Path, broken:
     assert (dataset.annotations, dataset.skipped) == (1, (f"2 {what}",))
 
 
-def test_a_size_of_zero_is_no_size(tmp_path: Path) -> None:
+def test_a_size_of_zero_is_ignored(tmp_path: Path) -> None:
     assert read(tmp_path, voc_object(41, 1, 50, 10), size=(0, 0)).annotations == 1
 
 
@@ -83,14 +83,14 @@ def test_broken_files_are_counted(tmp_path: Path) -> None:
     assert set(dataset.skipped) == {"2 files without a Pascal VOC annotation", "1 image whose file is missing"}
 
 
-def test_categories_are_those_of_voc_or_those_seen(tmp_path: Path) -> None:
+def test_categories_are_the_voc_classes_or_those_in_the_files(tmp_path: Path) -> None:
     assert [c.name for c in read(tmp_path, voc_object(1, 1, 9, 9)).categories] == list(VOC_20)
     dataset = read(tmp_path, voc_object(1, 1, 9, 9, name="水 牛"), voc_object(1, 1, 9, 9, name="a\n cat"))
     assert [(c.id, c.name) for c in dataset.categories] == [(1, "a cat"), (2, "水 牛")]
     assert dataset.images[0].category_ids.tolist() == [2, 1]
 
 
-def test_a_list_chooses_the_images(tmp_path: Path) -> None:
+def test_an_image_set_list_selects_the_images(tmp_path: Path) -> None:
     top = tmp_path / "VOCdevkit" / "VOC2007"
     for name in ("a", "b", "c"):
         put(top, f"JPEGImages/{name}.png", png())
@@ -104,7 +104,7 @@ def test_a_list_chooses_the_images(tmp_path: Path) -> None:
     assert dataset.skipped == ("2 images whose annotation file is missing",)
 
 
-def test_the_image_is_the_one_of_the_same_name_or_the_one_that_is_said(tmp_path: Path) -> None:
+def test_the_image_has_the_name_of_the_xml_file_or_the_name_written_in_it(tmp_path: Path) -> None:
     put(tmp_path, "xml/a.xml", voc_xml(filename="b.png"))
     put(tmp_path, "pictures/b.png", png())
     assert [image.name for image in read_dataset(tmp_path).images] == ["b.png"]
@@ -133,18 +133,18 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(("data", "sentence"), HOSTILE)
-def test_hostile_xml_is_refused(data: bytes, sentence: str) -> None:
+def test_xml_with_entities_is_refused(data: bytes, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         parse_xml(data)
 
 
-def test_an_expanding_file_is_one_bad_file_among_others(tmp_path: Path) -> None:
+def test_an_xml_bomb_is_counted_as_one_broken_file(tmp_path: Path) -> None:
     put(tmp_path, "laughs.xml", laughs())
     dataset = read(tmp_path, voc_object(1, 1, 10, 10))
     assert (dataset.annotations, dataset.skipped) == (1, ("1 file without a Pascal VOC annotation",))
 
 
-def test_nothing_usable_is_refused(tmp_path: Path) -> None:
+def test_folders_without_usable_annotations_are_refused(tmp_path: Path) -> None:
     put(tmp_path, "a.xml", voc_xml())
     with pytest.raises(DatasetError, match=r"has 1 XML file but no annotated image: 1 image whose file is"):
         read_dataset(tmp_path)

@@ -50,13 +50,13 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("line", "expected"), ROWS)
-def test_a_row(line: str, expected: tuple[int, tuple[float, ...], float]) -> None:
+def test_a_row_becomes_a_box(line: str, expected: tuple[int, tuple[float, ...], float]) -> None:
     row = parse_row(line)
     assert row is not None
     assert (row.class_id, row.box, row.area) == (expected[0], pytest.approx(expected[1]), pytest.approx(expected[2]))
 
 
-def test_a_segment_that_crosses_itself_out_has_its_box_for_area() -> None:
+def test_a_segment_without_area_has_the_area_of_its_box() -> None:
     row = parse_row("0 0 0 1 1 1 0 0 1")
     assert row is not None
     assert row.area == 1
@@ -76,11 +76,11 @@ NO_ROWS = [
 
 
 @pytest.mark.parametrize("line", NO_ROWS)
-def test_no_row(line: str) -> None:
+def test_malformed_rows_are_rejected(line: str) -> None:
     assert parse_row(line) is None
 
 
-def test_keypoints_follow_a_box() -> None:
+def test_keypoints_after_a_box_are_ignored() -> None:
     row = parse_row("0 0.5 0.5 1 1 0.1 0.1 2 0.3 0.3 2", keypoints=True)
     assert row is not None
     assert row.box == (0, 0, 1, 1)
@@ -116,12 +116,12 @@ def test_a_broken_row_is_counted_and_the_rest_is_read(tmp_path: Path, broken: st
     assert dataset.images[0].category_ids.tolist() == [1]
 
 
-def test_a_box_partly_outside_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_box_partly_outside_is_not_clipped(tmp_path: Path) -> None:
     dataset = read_dataset(folder(tmp_path, f"val: images/val\n{NAMES}", "0 0 0 0.5 0.5"))
     assert (dataset.images[0].boxes.tolist(), dataset.skipped) == ([[-10, -5, 10, 5]], ())
 
 
-def test_images_without_objects_and_images_that_are_none(tmp_path: Path) -> None:
+def test_images_without_objects_and_unreadable_images(tmp_path: Path) -> None:
     config = folder(tmp_path, f"val: images/val\n{NAMES}")
     put(tmp_path, "images/val/empty.png", png(30))
     put(tmp_path, "labels/val/empty.txt", "")
@@ -136,7 +136,7 @@ def test_images_without_objects_and_images_that_are_none(tmp_path: Path) -> None
     assert dataset.skipped == ("1 image whose file cannot be read",)
 
 
-def test_shares_are_those_of_the_image_as_exif_turns_it(tmp_path: Path) -> None:
+def test_relative_coordinates_refer_to_the_rotated_image(tmp_path: Path) -> None:
     config = folder(tmp_path, f"val: images/val\n{NAMES}")
     put(tmp_path, "images/val/a.png", png(40, 20, orientation=6))
     (image,) = read_dataset(config).images
@@ -162,7 +162,7 @@ CONFIGS = [
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_where_the_images_are(tmp_path: Path, config: str) -> None:
+def test_image_folders_of_every_layout(tmp_path: Path, config: str) -> None:
     put(tmp_path, "list.txt", "./images/val/a.png\n/nowhere/images/val/a.png\n")
     dataset = read_dataset(folder(tmp_path, config))
     assert [(image.name, image.category_ids.tolist()) for image in dataset.images] == [("a.png", [1])]
@@ -179,7 +179,7 @@ def test_val_comes_before_test_before_train(tmp_path: Path) -> None:
     assert read_dataset(config).name == f"{tmp_path.name} (test)"
 
 
-def test_what_a_list_names_and_is_not_there_is_counted(tmp_path: Path) -> None:
+def test_missing_images_of_a_list_are_counted(tmp_path: Path) -> None:
     config = folder(tmp_path, f"val: list.txt\n{NAMES}")
     put(
         tmp_path,
@@ -206,7 +206,7 @@ def test_without_a_config(tmp_path: Path, lone: str) -> None:
     assert [(image.name, image.category_ids.tolist()) for image in dataset.images] == [("a.png", [1])]
 
 
-def test_texts_beside_images_are_no_labels(tmp_path: Path) -> None:
+def test_text_files_beside_images_are_not_labels(tmp_path: Path) -> None:
     put(tmp_path, "a.png", png())
     put(tmp_path, "a.txt", "a photograph of a cat")
     with pytest.raises(DatasetError, match="has no annotations in a known format; give COCO annotations"):
@@ -221,7 +221,7 @@ def test_unicode_and_classes_without_a_name(tmp_path: Path) -> None:
     assert {image.name: image.category_ids.tolist() for image in dataset.images} == {"a.png": [], "猫 ä.png": [2]}
 
 
-def test_images_elsewhere_are_given_by_hand(tmp_path: Path) -> None:
+def test_dataset_images_option_replaces_the_configured_folder(tmp_path: Path) -> None:
     config = put(tmp_path / "configs", "coco8.yaml", f"path: coco8\nval: images/val\n{NAMES}")
     folder(tmp_path / "coco8", "")
     with pytest.raises(DatasetError, match=r"coco8.yaml has val: coco8/images/val, but .* with --dataset-images"):
@@ -242,11 +242,11 @@ def test_a_path_outside_of_the_folder_is_refused(tmp_path: Path, line_template: 
         read_dataset(config)
 
 
-def test_a_path_inside_may_be_absolute(tmp_path: Path) -> None:
+def test_absolute_paths_inside_the_folder_are_allowed(tmp_path: Path) -> None:
     assert read_dataset(folder(tmp_path, f"path: {tmp_path}\nval: images/val\n{NAMES}")).annotations == 1
 
 
-def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
+def test_link_loops_end(tmp_path: Path) -> None:
     folder(tmp_path / "stored", "")
     top = tmp_path / "set"
     config = put(top, "data.yaml", f"val: images\n{NAMES}")
@@ -274,7 +274,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("config", "error", "sentence"), REFUSED)
-def test_refused(tmp_path: Path, config: str, error: type[Exception], sentence: str) -> None:
+def test_malformed_configurations_are_refused(
+    tmp_path: Path, config: str, error: type[Exception], sentence: str
+) -> None:
     with pytest.raises(error) as caught:
         read_dataset(folder(tmp_path, config))
     assert sentence in str(caught.value)

@@ -1,4 +1,4 @@
-"""TFRecord files: one that TensorFlow wrote, and what makes others by the same rules."""
+"""TFRecord files: one written by TensorFlow, and functions that write others by the same rules."""
 
 from __future__ import annotations
 
@@ -68,6 +68,6 @@ def annotated(boxes: list[tuple[float, ...]] | None = None, **others: Any) -> by
     boxes = [(0.25, 0.0, 0.75, 0.5)] if boxes is None else boxes
     sides = {f"image/object/bbox/{side}": [float(box[i]) for box in boxes] for i, side in enumerate(SIDES)}
     classes = {"image/object/class/label": [3] * len(boxes), "image/object/class/text": [b"cat"] * len(boxes)}
-    given = {"image/encoded": png(), "image/filename": b"in/a.png", **sides, **classes}
-    given |= {"image/" + name.replace("__", "/"): value for name, value in others.items()}
-    return example({name: value for name, value in given.items() if value is not None})
+    features = {"image/encoded": png(), "image/filename": b"in/a.png", **sides, **classes}
+    features |= {"image/" + name.replace("__", "/"): value for name, value in others.items()}
+    return example({name: value for name, value in features.items() if value is not None})
