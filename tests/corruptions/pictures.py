@@ -1,4 +1,4 @@
-"""The pictures that the tests spoil."""
+"""Sample images that the tests corrupt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 
 
 def picture(name: str) -> np.ndarray:
-    """A sample image at half its size, by leaving out: no resizing filter to differ."""
+    """A sample image at half its size, by dropping every second pixel, so that no resizing filter matters."""
     with Image.open(ROOT / "sample_data" / "images" / f"{name}.jpg") as opened:
         return np.ascontiguousarray(np.asarray(opened.convert("RGB"))[::2, ::2])
 

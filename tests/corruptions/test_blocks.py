@@ -1,4 +1,4 @@
-"""Normal numbers are drawn once for all severities of a picture, and equal those of the generator."""
+"""Normal numbers are drawn once per image for all severities and equal those of the generator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHAPE = (9, 5, 3)
 
 
 @pytest.mark.parametrize("max_cached", [0, 1 << 20])
-def test_they_equal_the_generators(max_cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_equal_those_of_the_generator(max_cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "MAX_CACHED", max_cached)
     expected, plain = np.random.default_rng(3), np.random.default_rng(3)
     whole = expected.standard_normal(SHAPE, dtype=np.float32)
@@ -26,7 +26,7 @@ def test_they_equal_the_generators(max_cached: int, monkeypatch: pytest.MonkeyPa
     assert not np.array_equal(Normals(plain, (9, 5, 1)).rows(slice(0, 9)), whole[..., :1])
 
 
-def test_another_state_draws_other_numbers() -> None:
+def test_another_generator_state_gives_other_numbers() -> None:
     first = Normals(np.random.default_rng(1), SHAPE).rows(slice(None))
     assert not np.array_equal(Normals(np.random.default_rng(2), SHAPE).rows(slice(None)), first)
 

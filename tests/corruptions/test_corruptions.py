@@ -1,4 +1,4 @@
-"""The table, its seeds, and what must hold for every row."""
+"""The table of corruptions, its seeds, and properties of every corruption."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def kitten() -> np.ndarray:
     return picture("kitten")[:150, :200]
 
 
-def test_the_names_that_users_type_are_there_in_their_families() -> None:
+def test_names_and_families_of_all_corruptions() -> None:
     families = {name: row.family for name, row in CORRUPTIONS.items()}
     assert {families[name] for name in LIGHTING} == {"lighting"}
     assert {families[name] for name in PUBLISHED} == {"published"}
@@ -37,7 +37,7 @@ def test_the_names_that_users_type_are_there_in_their_families() -> None:
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_equal_seeds_give_equal_pictures_and_others_other_ones(name: str, kitten: np.ndarray) -> None:
+def test_results_depend_on_the_seed_only(name: str, kitten: np.ndarray) -> None:
     before = kitten.copy()
     first, again = corrupt(kitten, name, 3, 11), corrupt(kitten, name, 3, 11)
     assert first.shape == kitten.shape and first.dtype == np.uint8
@@ -70,28 +70,30 @@ def test_black_white_and_borrowed_pictures(name: str) -> None:
 @pytest.mark.parametrize("name", ["exposure_up", "gamma_dark", "contrast", "vignette", "flicker", "jpeg_compression",
     "defocus_blur", "brightness", "fog"])  # fmt: skip
 def test_grey_stays_grey(name: str) -> None:
-    """What has no colour of its own gives a grey picture none."""
+    """Corruptions without a colour of their own leave grey images grey."""
     grey = np.repeat(picture("kitten")[:64, :64, :1], 3, axis=2)
     spoiled = corrupt(grey, name, 4, 3).astype(int)
     assert int(np.ptp(spoiled, axis=2).max()) <= 2
 
 
 @pytest.mark.parametrize("name", ["exposure_down", "night", "glare", "shadow", "shot_noise", "brightness", "fog"])
-def test_blocks_of_rows_do_not_show(name: str, kitten: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processing_in_blocks_gives_no_visible_seams(
+    name: str, kitten: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = corrupt(kitten, name, 4, 9)
     monkeypatch.setattr(blocks, "BLOCK_PIXELS", 7 * kitten.shape[1])
     assert np.array_equal(corrupt(kitten, name, 4, 9), whole)
 
 
 @pytest.mark.parametrize("name", [name for name, row in CORRUPTIONS.items() if not row.movement])
-def test_what_moves_nothing_leaves_boxes_alone(name: str) -> None:
+def test_corruptions_without_geometry_leave_boxes_unchanged(name: str) -> None:
     boxes = np.array([[1, 2, 30, 40], [-3, 0, 500, 9]], np.float32)
     after, visible = corrupt_boxes(boxes, (60, 50), name, 3, 0)
     assert np.array_equal(after, boxes) and after is not boxes and visible.tolist() == [True, True]
 
 
-def test_the_same_side_over_all_severities() -> None:
-    """A seed keeps its scene: the dark side of side_light does not jump while the strip gets worse."""
+def test_the_dark_side_is_the_same_at_every_severity() -> None:
+    """The seed fixes the scene: the dark side of side_light is the same at each severity."""
     for seed in range(4):
         darker = [corrupt(patch(), "side_light", severity, seed) for severity in SEVERITIES]
         assert len({float(pixels[:, :100].mean()) < float(pixels[:, 100:].mean()) for pixels in darker}) == 1
@@ -114,11 +116,11 @@ def test_unknown_settings_are_refused(call: object, sentence: str) -> None:
 
 
 @pytest.mark.parametrize("pixels", [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)])
-def test_what_is_no_picture_is_refused(pixels: np.ndarray) -> None:
+def test_arrays_that_are_not_images_are_refused(pixels: np.ndarray) -> None:
     with pytest.raises(ImageError, match=r"expected \(height, width, 3\) of uint8"):
         corrupt(pixels, "fog", 1, 0)
 
 
-def test_the_documentation_has_a_row_for_each() -> None:
+def test_every_corruption_is_documented() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "corruptions.md").read_text(), re.MULTILINE)
     assert rows == list(CORRUPTIONS)

@@ -1,4 +1,4 @@
-"""What each corruption does, as numbers of linear light that change only on purpose."""
+"""Regression values of each corruption, measured in linear light."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def astronaut() -> np.ndarray:
     return picture("astronaut")
 
 
-def test_every_corruption_that_moves_nothing_has_its_figures() -> None:
+def test_every_corruption_without_geometry_has_reference_values() -> None:
     assert set(GOLDEN) == {name for name, row in CORRUPTIONS.items() if not row.movement}
 
 
@@ -77,7 +77,7 @@ def test_noise_in_linear_light(name: str) -> None:
 @pytest.mark.parametrize(("name", "sign"), [("exposure_down", -1), ("night", -1), ("gamma_dark", -1), ("vignette", -1),
     ("side_light", -1), ("shadow", -1), ("flicker", -1), ("exposure_up", 1), ("gamma_bright", 1), ("haze", 1),
     ("glare", 1), ("brightness", 1)])  # fmt: skip
-def test_the_mean_goes_one_way(name: str, sign: int, astronaut: np.ndarray) -> None:
+def test_the_mean_changes_monotonically_with_severity(name: str, sign: int, astronaut: np.ndarray) -> None:
     light = [float(to_linear(pixels).mean()) for pixels in strip(astronaut, name, 3)]
     assert np.all(np.diff(light) * sign > 0)
 
@@ -91,14 +91,14 @@ def test_the_distance_to_the_clean_image_grows(name: str, image: str) -> None:
 
 
 def test_pixelate_leaves_fewer_pixels(astronaut: np.ndarray) -> None:
-    """Its distance need not grow: whole steps (severity 5, four pixels each) hit the grid better than broken ones."""
+    """Its distance need not grow: whole block sizes (severity 5: four pixels) fit the grid better than fractions."""
     columns = [len(np.unique(pixels[0], axis=0)) for pixels in strip(astronaut, "pixelate", 0)]
     assert np.all(np.diff(columns) < 0)
     assert columns[-1] <= 256 * 0.25
 
 
-def test_the_noise_of_too_little_light_is_that_of_the_sensor() -> None:
-    """sqrt(s / 6000 + (3 / 6000)^2) at s = 0.2159 / 2, and it grows beside the signal with every stop."""
+def test_low_light_noise_equals_the_sensor_model() -> None:
+    """sqrt(s / 6000 + (3 / 6000)^2) at s = 0.2159 / 2, and it grows relative to the signal with every stop."""
     light = [to_linear(pixels)[..., 1] for pixels in strip(patch(), "exposure_down", 2)[1:]]
     expected = np.sqrt(0.2159 / 2 / 6000 + (3 / 6000) ** 2)
     assert float(light[0].std()) == pytest.approx(expected, rel=0.08)  # rounding to 8 bits adds some

@@ -25,23 +25,23 @@ from tests.corruptions.pictures import patch, picture
 RAMP = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)  # [1, 256, 3]
 
 
-def test_every_display_value_comes_back_from_linear_light() -> None:
+def test_linear_light_round_trip_of_every_pixel_value() -> None:
     assert np.array_equal(to_pixels(to_linear(RAMP)), RAMP)
 
 
 @pytest.mark.parametrize(("value", "linear"), [(0, 0.0), (10, 0.003035), (11, 0.003347), (128, 0.215861), (255, 1.0)])
-def test_srgb_has_its_published_values(value: int, linear: float) -> None:
+def test_srgb_equals_published_values(value: int, linear: float) -> None:
     assert float(TO_LINEAR[value]) == pytest.approx(linear, abs=1e-6)
 
 
-def test_the_two_pieces_of_srgb_meet() -> None:
+def test_srgb_is_continuous() -> None:
     values = np.linspace(0, 1, 5001)
     np.testing.assert_allclose(encode(decode(values)), values, atol=2e-5)
     assert np.all(np.diff(decode(values)) > 0)
 
 
 def test_light_is_added_in_linear_light_and_clips() -> None:
-    """Half of the light twice is all of it: 188 is sRGB's half, not 128."""
+    """Twice half of the light is all of it; sRGB's half is 188, not 128."""
     assert to_pixels(np.array([0.5]))[0] == 188
     assert relit(patch(188, 2), 1.0, 0.5)[0, 0, 0] == 255
     assert relit(patch(255, 2), 0.5)[0, 0, 0] == 188
@@ -96,7 +96,7 @@ def test_sliders_stop_at_their_ends() -> None:
     assert np.array_equal(temperature(RAMP, -9000), temperature(RAMP, 1700 - DAYLIGHT))
 
 
-def test_colours_of_light_go_their_way_step_by_step() -> None:
+def test_light_colours_change_monotonically_with_severity() -> None:
     def blueness(name: str) -> list[float]:
         spoiled = [corrupt(patch(), name, severity, 0)[0, 0].astype(float) for severity in (1, 2, 3, 4, 5)]
         return [float(blue - red) for red, _, blue in spoiled]
@@ -115,7 +115,7 @@ def test_night_is_bluer_and_paler_than_mere_underexposure() -> None:
     assert shown[0] / shown[2] < 230 / 40 / 2
 
 
-def test_maps_of_light_have_their_shape() -> None:
+def test_shape_of_light_maps() -> None:
     grey = patch(128, 101)
     corners = to_linear(corrupt(grey, "vignette", 3, 0))[..., 0]
     assert corners[50, 50] == pytest.approx(TO_LINEAR[128], rel=0.01)

@@ -28,7 +28,7 @@ def extent(pixels: np.ndarray) -> tuple[int, int, int, int]:
 @pytest.mark.parametrize("name", POSES)
 @pytest.mark.parametrize("severity", SEVERITIES)
 @pytest.mark.parametrize("seed", [0, 1, 2, 3, 4, 5])
-def test_a_box_goes_where_its_pixels_go(name: str, severity: int, seed: int) -> None:
+def test_boxes_follow_their_pixels(name: str, severity: int, seed: int) -> None:
     for box, size in [*((box, SIZE) for box in RECTANGLES), ((80, 120, 121, 220), TALL)]:
         boxes, visible = corrupt_boxes(np.array([box], np.float32), size, name, severity, seed)
         expected = extent(corrupt(drawn(box, size), name, severity, seed))
@@ -60,7 +60,7 @@ def test_boxes_over_the_edge_are_clipped_and_empty_ones_are_not_visible() -> Non
 
 
 @pytest.mark.parametrize("name", POSES)
-def test_no_boxes(name: str) -> None:
+def test_an_image_without_boxes(name: str) -> None:
     after, visible = corrupt_boxes(np.zeros((0, 4), np.float32), SIZE, name, 2, 0)
     assert after.shape == (0, 4) and visible.shape == (0,)
 
@@ -72,7 +72,7 @@ def test_the_border_is_the_grey_of_a_letterbox() -> None:
 
 
 @pytest.mark.parametrize("name", POSES)
-def test_more_of_the_picture_is_lost_with_every_step(name: str) -> None:
+def test_more_of_the_image_is_lost_with_every_severity(name: str) -> None:
     white = np.full((120, 160, 3), 255, np.uint8)
     grey = [int((corrupt(white, name, severity, 0)[..., 0] == 114).sum()) for severity in SEVERITIES]
     assert np.all(np.diff([0, *grey]) > 0)

@@ -1,4 +1,4 @@
-"""The published corruptions against their definitions, each computed here the long way."""
+"""The published corruptions against their definitions, implemented here independently."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_pixelate_averages_whole_blocks(street: np.ndarray) -> None:
     )  # Pillow rounds twice
 
 
-def test_the_disc_of_defocus() -> None:
+def test_defocus_kernel_is_a_disc() -> None:
     for radius, sigma in [(3, 0.1), (6, 0.5), (10, 0.5)]:
         kernel = disc(radius, sigma)
         assert kernel.sum() == pytest.approx(1, abs=0.011)  # softened within its own frame, as published
@@ -85,7 +85,7 @@ def test_the_disc_of_defocus() -> None:
 
 
 @pytest.mark.parametrize("angle", [-45, -10, 0, 30, 45])
-def test_the_line_of_motion(angle: float) -> None:
+def test_motion_blur_kernel_is_a_line(angle: float) -> None:
     kernel, (x, y) = line(10, 3, angle)
     assert kernel.sum() == pytest.approx(1, abs=1e-5)
     assert kernel[y, x] > kernel.max() / 2  # it starts where the pixel is, and fades; two steps may share a pixel
@@ -94,7 +94,7 @@ def test_the_line_of_motion(angle: float) -> None:
     assert along == pytest.approx(angle, abs=4)
 
 
-def test_blurs_keep_flat_pictures_flat() -> None:
+def test_blurs_leave_uniform_images_unchanged() -> None:
     for name in ("defocus_blur", "motion_blur", "zoom_blur", "gaussian_blur"):
         assert np.abs(corrupt(patch(77, 64), name, 5, 0).astype(int) - 77).max() <= 1
 
