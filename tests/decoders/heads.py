@@ -1,4 +1,4 @@
-"""Graphs that end in a given head, and the arrays that it gives, made by hand.
+"""Graphs that end in a given head, and output arrays made by hand.
 
 All heads read a picture of 96 x 64 unless a test says otherwise: 12 x 8 cells of stride 8, 6 x 4 of 16, 3 x 2 of 32,
 that is 96 + 24 + 6 = 126 (and 2 x 1 of 64: 128). One object is planted: class 2 at BOX.
@@ -31,7 +31,7 @@ def graph_of(
     ends: Sequence[str] = (),
     nchw: bool = False,
 ) -> Graph:
-    """A graph with outputs of these shapes; ends: the kind of the operator that makes each."""
+    """A graph with outputs of these shapes; ends: the operator type that computes each."""
     width, height = size
     image = (1, 3, height, width) if nchw else (1, height, width, 3)
     named = [*names, *(f"Identity_{i}" for i in range(len(names), len(outputs)))]
@@ -42,7 +42,7 @@ def graph_of(
 
 
 def head_of(graph: Graph, *values: np.ndarray) -> Head:
-    """The head with the values of its outputs, in their order."""
+    """The head with the values of its outputs, in order."""
     shape = graph.input_tensors()[0].shape
     height, width = shape[1:3] if shape[-1] == 3 else shape[2:]
     of = {index: np.asarray(value, np.float32) for index, value in zip(graph.outputs, values, strict=True)}

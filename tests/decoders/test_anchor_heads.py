@@ -26,7 +26,7 @@ CELL_16 = 96 + 1 * 6 + 2
 
 
 def encoding(height: float, width: float, scales=(1, 1, 1, 1)) -> list[float]:
-    """Of BOX against an anchor of these sides in pixels in the middle of CELL_16."""
+    """The encoding of BOX against an anchor with these sides in pixels, centred on CELL_16."""
     return [
         (CENTRE_Y - 24) / height * scales[0],
         (CENTRE_X - 40) / width * scales[1],
@@ -51,7 +51,7 @@ def efficientdet(logits: bool = True) -> tuple[np.ndarray, np.ndarray]:
 
 
 def split(values: np.ndarray) -> list[np.ndarray]:
-    """A (1, h, w, a * c) array a level."""
+    """One (1, h, w, a * c) array per level."""
     parts, start = [], 0
     for rows, columns in SIZES:
         count = rows * columns * values.shape[1] // 129
@@ -141,7 +141,7 @@ def test_lite_has_smaller_anchors_and_fractional_strides():
 
 
 def test_encoded_box_decodes_to_the_planted_box():
-    """The encodings above are right only if BOX is."""
+    """The other tests rely on this encoding."""
     assert BOX == (
         CENTRE_X - BOX_WIDTH / 2,
         CENTRE_Y - BOX_HEIGHT / 2,

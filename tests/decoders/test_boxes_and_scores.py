@@ -25,7 +25,7 @@ SIDES = (WIDTH, HEIGHT, WIDTH, HEIGHT)
 
 
 def boxes(centres: bool = False, unit: tuple[int, ...] = (1, 1, 1, 1)) -> np.ndarray:
-    """(1, 126, 4), small boxes at the cells' middles around the planted one."""
+    """(1, 126, 4): small boxes at the cell centres, and the planted one."""
     rows = []
     for stride in (8, 16, 32):
         for y, x in itertools.product(range(HEIGHT // stride), range(WIDTH // stride)):
@@ -42,7 +42,7 @@ def scores(columns: int = 3) -> np.ndarray:
 
 
 def best() -> tuple[np.ndarray, np.ndarray]:
-    """(1, 126) best score and class of every box."""
+    """The best score and class of every box, (1, 126) each."""
     values, classes = np.full((1, CELLS), 0.01), np.zeros((1, CELLS))
     values[0, CELL], classes[0, CELL] = 0.8, CLASS
     return values, classes

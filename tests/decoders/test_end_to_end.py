@@ -10,7 +10,7 @@ NORMALISED = tuple(np.array(BOX) / (WIDTH, HEIGHT, WIDTH, HEIGHT))
 
 
 def planted(box=BOX, score: float = 0.8) -> np.ndarray:
-    """Twenty rows: an unsure object of class 1, the planted one, and unused rows."""
+    """Twenty rows: a low-score object of class 1, the planted one, and unused rows."""
     rows = np.zeros((1, 20, 6))
     rows[0, 0] = *np.array(box) / 2, 0.1, 1
     rows[0, 1] = *box, score, CLASS
@@ -33,7 +33,7 @@ def test_other_heads_do_not_match(graph):
 
 
 def test_unused_rows_are_not_detections():
-    """Even where every score is asked for."""
+    """Even with a threshold of 0."""
     result = EndToEnd().decode(head_of(GRAPH, planted()), Limits(0.0, 0.6, 100))
     assert len(result.detections) == 2
 

@@ -17,7 +17,7 @@ def slow_iou(a: list[float], b: list[float]) -> float:
 
 
 def slow(candidates: Detections, iou: float) -> list[int]:
-    """Indices that stay: the textbook's loop."""
+    """Indices of the remaining boxes, by the textbook's loop."""
     boxes, survivors = candidates.boxes.astype(float).tolist(), []
     for i in sorted(range(len(candidates)), key=lambda i: -candidates.scores[i]):
         rivals = [k for k in survivors if candidates.class_ids[k] == candidates.class_ids[i]]
@@ -57,7 +57,9 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("boxes", "scores", "classes", "iou", "expected"), TABLE)
-def test_examples_computed_by_hand(boxes: list, scores: list[float], classes: list[int], iou: float, expected: list[float]) -> None:
+def test_examples_computed_by_hand(
+    boxes: list, scores: list[float], classes: list[int], iou: float, expected: list[float]
+) -> None:
     assert suppress(Detections.of(boxes, scores, classes), iou, 100).scores.tolist() == expected
 
 

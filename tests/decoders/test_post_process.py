@@ -1,4 +1,4 @@
-"""The four tensors in every order, told apart in every way. The image is 200 x 100, so x and y cannot be mixed up."""
+"""The four tensors in every order, identified in every way. The image is 200 x 100, so swapped x and y would show."""
 
 from __future__ import annotations
 
