@@ -33,16 +33,16 @@ def test_iou_matrix_has_the_first_boxes_in_rows() -> None:
 
 
 @pytest.mark.parametrize(("n", "m"), [(0, 0), (0, 3), (3, 0)])
-def test_iou_of_nothing(n: int, m: int) -> None:
+def test_iou_of_empty_boxes(n: int, m: int) -> None:
     assert iou_matrix(np.zeros((n, 4), np.float32), np.zeros((m, 4), np.float32)).shape == (n, m)
 
 
-def test_area_of_a_box_turned_inside_out_is_nothing() -> None:
+def test_area_of_an_inverted_box_is_zero() -> None:
     boxes = np.array([[0, 0, 3, 5], [3, 5, 0, 0], [3, 0, 0, 5]], np.float32)
     assert area(boxes).tolist() == [15, 0, 0]
 
 
-def test_clip_knows_width_from_height() -> None:
+def test_clip_uses_width_for_x_and_height_for_y() -> None:
     assert clip(np.array([[-5, -5, 300, 300]], np.float32), 200, 100).tolist() == [[0, 0, 200, 100]]
 
 

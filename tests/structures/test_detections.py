@@ -15,12 +15,12 @@ def test_fields_are_filtered_together() -> None:
     assert chosen.scores == pytest.approx([0.9, 0.5])
 
 
-def test_a_score_at_the_threshold_stays() -> None:
+def test_a_score_equal_to_the_threshold_is_included() -> None:
     half = Detections.of(BOXES, [0.25, 0.5, 0.75], [0, 1, 2])  # exact in float32
     assert half.above(0.5).class_ids.tolist() == [1, 2]
 
 
-def test_by_score_falls_and_keeps_the_order_of_equals() -> None:
+def test_by_score_is_a_stable_descending_sort() -> None:
     assert THREE.by_score().class_ids.tolist() == [8, 9, 7]
     assert Detections.of(BOXES, [0.5, 0.5, 0.5], [3, 1, 2]).by_score().class_ids.tolist() == [3, 1, 2]
 

@@ -1,4 +1,4 @@
-"""Against numbers worked out by hand from real = scale * (q - zero_point)."""
+"""Against numbers computed by hand from real = scale * (q - zero_point)."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("data", "sentence"), REFUSED)
-def test_refused_with_the_value_and_the_source(data: Any, sentence: str) -> None:
+def test_invalid_values_are_refused_with_value_and_source(data: Any, sentence: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_json(data, "model.tflite.qviz.json")
     assert sentence in str(caught.value)
@@ -63,10 +63,10 @@ READ: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("data", "expected"), READ)
-def test_read(data: dict[str, Any], expected: dict[str, Any]) -> None:
-    given = Settings.from_json(data, "x").given()
-    assert given == expected
-    assert [type(value) for value in given.values()] == [type(value) for value in expected.values()]
+def test_settings_from_json(data: dict[str, Any], expected: dict[str, Any]) -> None:
+    settings = Settings.from_json(data, "x").given()
+    assert settings == expected
+    assert [type(value) for value in settings.values()] == [type(value) for value in expected.values()]
 
 
 def test_with_defaults_completes_field_by_field() -> None:
@@ -77,7 +77,7 @@ def test_with_defaults_completes_field_by_field() -> None:
     assert first.with_defaults(Settings()) == first
 
 
-def test_json_goes_there_and_back_but_for_the_labels() -> None:
+def test_json_round_trip_except_labels() -> None:
     data = Settings(mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0), channels="bgr", max_detections=7)
     assert Settings.from_json(data.to_json(), "x") == data
     assert "labels" not in Settings(labels=("a",)).to_json()
