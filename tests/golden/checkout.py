@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
-MADE = ".golden"
+COMPLETE_MARKER = ".golden"
 """A file in a virtual environment that was installed to its end."""
 
 CHECK = """
@@ -76,14 +76,14 @@ def satisfies(python: str, requirements: Path) -> bool:
 
 
 def environment_of(requirements: Path) -> str:
-    """The interpreter of an environment made from the file alone; minutes where it is not there."""
+    """The interpreter of an environment made from the file alone; takes minutes if it does not exist yet."""
     folder = cache_folder() / "venvs" / hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]
     python = folder / "bin" / "python"
-    if not (folder / MADE).is_file():
+    if not (folder / COMPLETE_MARKER).is_file():
         print(f"installing {requirements} into {folder} ...", flush=True)
         _call(sys.executable, "-m", "venv", "--clear", folder)
         _call(python, "-m", "pip", "install", "-r", requirements, "--quiet", "--disable-pip-version-check")
-        (folder / MADE).touch()
+        (folder / COMPLETE_MARKER).touch()
     return str(python)
 
 

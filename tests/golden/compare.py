@@ -1,8 +1,8 @@
-"""Two recordings beside one another: what is equal, what is left out, what differs.
+"""Compares two recordings: what is equal, what is left out, what differs.
 
 Numbers are equal within 1e-9, relative or absolute. Keys may be added, none may go. Rows keep their order. A name is
 equal to the last letter; of a sentence only the numbers count. On pages and in reports a sentence may move or be
-written anew, so there all numbers of a text are compared together: none that the base has may be missing.
+rewritten, so there all numbers of a text are compared together: none that the base has may be missing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _shown(value: Any) -> str:
 
 @dataclass(slots=True)
 class Tally:
-    """What one part came to. left_out: reason -> values; wording: sentences with other words or numbers."""
+    """Comparison of one part. left_out: reason -> values; wording: sentences with other words or numbers."""
 
     compared: int = 0
     equal: int = 0
@@ -61,7 +61,7 @@ class Tally:
 
 
 def compare(path: str, base: Any, new: Any, tally: Tally) -> Tally:
-    """Adds to the tally what two values came to, and everything in them."""
+    """Adds the comparison of two values, and of everything in them, to the tally."""
     why = reason_for(path)
     if why is not None:
         tally.left_out[why] += 1
@@ -83,7 +83,7 @@ def _is_number(value: Any) -> bool:
 
 
 def close(base: float, new: float, apart: float) -> bool:
-    """Whether two numbers are at most so far apart, relative or absolute."""
+    """Whether two numbers differ by at most the tolerance, relative or absolute."""
     return math.isclose(base, new, rel_tol=apart, abs_tol=apart)
 
 
@@ -119,7 +119,7 @@ def _lists(path: str, base: list[Any], new: list[Any], tally: Tally) -> None:
 
 
 def _width(rows: list[Any]) -> int | None:
-    """How many values each row has, where all are rows of as many."""
+    """The common number of values per row, None if rows differ."""
     widths = {len(row) if isinstance(row, list) else -1 for row in rows}
     return widths.pop() if len(widths) == 1 and widths != {-1} else None
 
@@ -164,7 +164,7 @@ def only_in(base: Counter[float], new: Counter[float]) -> tuple[Counter[float], 
 
 
 def _texts(path: str, base: list[str], new: list[str], tally: Tally) -> None:
-    """All numbers of a text together; a missing one is told with the line that it stood in."""
+    """All numbers of a text together; a missing one is reported with its line."""
     before, after = numbers(base, tally), numbers(new)
     missing, added = only_in(before, after)
     tally.compared += before.total()
@@ -178,7 +178,7 @@ def _texts(path: str, base: list[str], new: list[str], tally: Tally) -> None:
 
 
 def _tables(path: str, base: dict[str, Any], new: dict[str, Any], tally: Tally) -> None:
-    """By the columns' names where all are there, else by their place where there are as many."""
+    """By the columns' names if all exist, else by position if their number is equal."""
     columns, others = base["columns"], new["columns"]
     if len(set(columns)) == len(columns) and set(columns) <= set(others):
         tally.added += len(others) - len(columns)

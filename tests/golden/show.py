@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from tests.golden.compare import Difference, Tally
 
-MOST = 50
+MAX_LINES = 50
 """Differences that are listed."""
 ALIKE = 3
 """Of those that differ in the numbers of rows alone, how many are listed."""
@@ -46,9 +46,9 @@ def _list(title: str, rows: list[Difference]) -> None:
         alike[re.sub(r"/\d+(?=/|$)", "/*", row.path), row.kind.partition(",")[0]].append(row)
     print(f"\n{len(rows)} {title}:")
     lines = [line for group in alike.values() for line in _few(group)]
-    print("\n".join(lines[:MOST]))
-    if len(lines) > MOST:
-        print(f"  and {len(lines) - MOST} lines more")
+    print("\n".join(lines[:MAX_LINES]))
+    if len(lines) > MAX_LINES:
+        print(f"  and {len(lines) - MAX_LINES} lines more")
 
 
 def _few(group: list[Difference]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The comparer: what it reports, and what it lets pass."""
+"""The comparer: what it reports, and which changes it permits."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def test_another_value_is_reported(values: dict[str, Any], expected: list[str]) 
 
 
 @pytest.mark.parametrize("values", ALLOWED)
-def test_what_may_change_is_no_difference(values: dict[str, Any]) -> None:
+def test_permitted_changes_are_not_differences(values: dict[str, Any]) -> None:
     tally = changed(**values)
     assert tally.differences == [] and tally.wording == []
     assert tally.left_out == {"a timing": 1}
 
 
-def test_a_loss_of_training_is_no_exact_number() -> None:
+def test_training_losses_are_compared_with_tolerance() -> None:
     assert kinds(compare("sample/qat/out/steps/2/loss", 4.7438583, 4.7438588, Tally())) == []
     assert kinds(compare("sample/qat/out/steps/2/loss", 4.74, 4.75, Tally())) == ["number"]
 
@@ -68,19 +68,19 @@ def test_a_missing_key_is_reported() -> None:
     assert [str(row) for row in tally.differences] == ["sample/ap: missing: 0.1234567891 -> None"]
 
 
-def test_a_sentence_with_other_numbers_is_wording() -> None:
+def test_a_sentence_with_other_numbers_is_listed_as_wording() -> None:
     tally = changed(message="4 of 125 operators clip.")
     assert tally.differences == []
     assert [row.kind for row in tally.wording] == ["wording"]
 
 
-def test_of_a_phrase_the_numbers_count() -> None:
+def test_only_numbers_of_a_phrase_are_compared() -> None:
     path = "pages/layers.py/opened/tables/0"
     assert kinds(compare(path, "5.0 [4.1 to 6.2]", "5.0 [4.1 to 6.3]", Tally())) == ["phrase"]
     assert kinds(compare(path, "5.0 [4.1 to 6.2]", "5.0 (from 4.1 to 6.2)", Tally())) == []
 
 
-def test_a_text_loses_no_number() -> None:
+def test_a_number_missing_from_a_text_is_reported() -> None:
     base = {TEXT: ["AP 30.4 falls to 5.3.", "Made 2026-01-02 in 3.1 s."]}
     moved = {TEXT: ["Made 2027-01-02 in 9.9 s.", "From an AP of 30.4 to 5.3, measured on 80 images."]}
     assert compare("pages", base, moved, Tally()).differences == []
@@ -96,7 +96,7 @@ def test_a_table_may_gain_a_column() -> None:
     assert [kinds(compare("pages", base, new, Tally())) for new in (wider, renamed, other)] == [[], [], ["number"]]
 
 
-def test_what_is_pointed_at_may_be_joined() -> None:
+def test_hover_texts_may_be_joined() -> None:
     base, path = [["int8", 3, "43.7 dB", "9.5 dB"]], "report/charts/0/customdata"
     assert kinds(compare(path, base, [["int8", 3, "local 43.7 dB, cumulative 9.5 dB"]], Tally())) == []
     assert kinds(compare(path, base, [["int8", 3, "local 43.7 dB, cumulative 9.6 dB"]], Tally())) == [
@@ -105,12 +105,12 @@ def test_what_is_pointed_at_may_be_joined() -> None:
     assert kinds(compare("sample/rows", base, [["int8", 3, "43.7 dB"]], Tally())) == ["columns"]
 
 
-def test_numbers_are_no_parts_of_words() -> None:
+def test_digits_within_words_are_not_numbers() -> None:
     text = "int8 and MobileNetV2: \u22120.5, .85 of 1,234 (5%), 1e-05; 3f34165c5ba109ec 2.4.6"
     assert numbers([text]) == numbers(["-0.5 0.85 1234 5 0.00001"])
 
 
-def test_what_is_written_is_read() -> None:
+def test_every_output_format_is_read() -> None:
     assert read_output('name,box\nint8,"[1, 2.5]"\n', "csv") == [{"name": "int8", "box": [1, 2.5]}]
     assert read_output('{"a": 1}', "json") == {"a": 1}
     page = read_html("<p>AP <b>5</b></p><table><tr><th>model<th>AP</tr><tr><td>int8</td><td>5</td></tr></table>")
@@ -118,7 +118,7 @@ def test_what_is_written_is_read() -> None:
     assert traces([{"x": {"dtype": "f8", "bdata": "AAAAAAAA8D8="}, "line": {"width": 2}}]) == [{"x": [1.0]}]
 
 
-def test_steps_have_names_of_their_own(tmp_path: Any) -> None:
+def test_step_names_are_unique(tmp_path: Any) -> None:
     (tmp_path / "models").mkdir()
     for name in ("yolox_nano_float32", "yolox_nano_full_integer_quant"):
         (tmp_path / "models" / f"{name}.tflite").touch()
