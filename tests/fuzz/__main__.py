@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz`: many damaged models and hostile images; status 1 where one ended as none may."""
+"""`python -m tests.fuzz`: many damaged models and hostile images; status 1 after a crash or an invalid result."""
 
 from __future__ import annotations
 

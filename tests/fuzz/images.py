@@ -1,6 +1,6 @@
 """Hostile image files by number: the same number is the same file, for as long as Pillow encodes alike.
 
-Every format and many of its flavours, damaged byte by byte, cut, spliced, with sizes that lie, with metadata that
+Every format and many of its flavours, damaged byte by byte, cut, spliced, with false sizes, with metadata that
 swells, and with something else behind the ending.
 """
 
@@ -52,7 +52,7 @@ def _frames(kind: str) -> bytes:
 
 @lru_cache(maxsize=1)
 def flavours() -> dict[str, bytes]:
-    """Healthy files by what they are."""
+    """Valid files by format."""
     sixteen = io.BytesIO()
     Pillow.fromarray(np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) * 21).save(sixteen, "PNG")
     real = io.BytesIO()
@@ -90,7 +90,7 @@ def cut(data: bytes, draw: Draw) -> bytes:
 
 
 def head_flipped(data: bytes, draw: Draw) -> bytes:
-    """Changes where the sizes, tables and tags stand."""
+    """Changes in the header, which holds sizes, tables and tags."""
     damaged = bytearray(data)
     for _ in range(int(draw.integers(1, 6))):
         damaged[int(draw.integers(2, min(200, len(data))))] = int(draw.integers(0, 256))

@@ -80,7 +80,7 @@ def odd_numbers(data: bytes, draw: Draw) -> bytes:
 
 
 def spliced(data: bytes, draw: Draw) -> bytes:
-    """A piece of the tables over another place of them."""
+    """One part of the tables copied over another."""
     size = int(draw.integers(4, 2_000))
     source, target = _position(data, draw), _position(data, draw)
     piece = data[source : source + size]
@@ -135,8 +135,8 @@ def _requantized(_: fb.ModelT, graph: fb.SubGraphT, draw: Draw) -> None:
     target_part = (tensor.quantization for tensor in graph.tensors)
     quantized = [each for each in target_part if each is not None and each.scale is not None]
     if not quantized:
-        made = _any(graph.tensors, draw).quantization = fb.QuantizationParametersT()
-        made.scale, made.zeroPoint, quantized = [1.0], [0], [made]
+        target = _any(graph.tensors, draw).quantization = fb.QuantizationParametersT()
+        target.scale, target.zeroPoint, quantized = [1.0], [0], [target]
     target_part = _any(quantized, draw)
     scales, zeros = list(target_part.scale), list(target_part.zeroPoint if target_part.zeroPoint is not None else [0])
     what = int(draw.integers(5))

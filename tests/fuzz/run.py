@@ -1,6 +1,6 @@
-"""Damaged files through the whole of qviz: each gives a result or a sentence, and what runs beside them stays right.
+"""Damaged files through all of qviz: each gives a result or an error sentence, and other results stay correct.
 
-A model is loaded, its facts are told as `qviz info --json` tells them, it runs on an image, and every few of those that
+A model is loaded, its facts are written as by `qviz info --json`, it runs on an image, and every few of those that
 run are taken apart: compared layer by layer with a healthy one, traced, quantized. After every few files two healthy
 models run in the same workers: their figures have to be the same to the last bit, whatever the files before them did.
 """
@@ -46,7 +46,7 @@ DEEPER = {0: "layers", 3: "quantize", 5: "layers", 7: "trace"}
 
 @dataclass(slots=True)
 class Tally:
-    """ends: how each file ended. failures: a paragraph for each that ended as none may."""
+    """ends: the outcome of each file. failures: one paragraph per crash or invalid result."""
 
     ends: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -91,13 +91,13 @@ def fuzz_models(engine: Engine, numbers: Iterable[int]) -> Tally:
     witness = Witness(engine)
 
     def one(number: int) -> str:
-        made = mutant(number)
-        source = ModelSource(made.name, made.data)
+        damaged = mutant(number)
+        source = ModelSource(damaged.name, damaged.data)
         return tried_model(engine, source, witness, DEEPER.get(number % 10, ""))
 
     def label(number: int) -> str:
-        made = mutant(number)
-        return f"{made.name} ({made.kind} of {made.base})"
+        damaged = mutant(number)
+        return f"{damaged.name} ({damaged.kind} of {damaged.base})"
 
     return _each(engine, list(numbers), one, label, witness)
 
@@ -106,12 +106,12 @@ def fuzz_images(engine: Engine, numbers: Iterable[int]) -> Tally:
     """The hostile images of these numbers."""
 
     def one(number: int) -> str:
-        made = hostile_image(number)
-        return tried_image(engine, EncodedImage(made.name, made.data))
+        hostile = hostile_image(number)
+        return tried_image(engine, EncodedImage(hostile.name, hostile.data))
 
     def label(number: int) -> str:
-        made = hostile_image(number)
-        return f"{made.name} ({made.kind} of {made.base})"
+        hostile = hostile_image(number)
+        return f"{hostile.name} ({hostile.kind} of {hostile.base})"
 
     return _each(engine, list(numbers), one, label, Witness(engine))
 
@@ -119,7 +119,7 @@ def fuzz_images(engine: Engine, numbers: Iterable[int]) -> Tally:
 def _each(
     engine: Engine, numbers: list[int], one: Callable[[int], str], label: Callable[[int], str], witness: Witness
 ) -> Tally:
-    """As many at once as there are workers."""
+    """Runs as many files at once as there are workers."""
     tally = Tally()
     with ThreadPoolExecutor(engine.workers) as threads:
         for start in range(0, len(numbers), WITNESS_EVERY):
@@ -139,7 +139,7 @@ def _each(
 
 
 def tried_model(engine: Engine, source: ModelSource, witness: Witness, deeper: str = "") -> str:
-    """How one model ended. Raises what is no QvizError, and AssertionError for a number that is none."""
+    """The outcome of one model. Raises any error but QvizError, and AssertionError for a NaN or infinite number."""
     try:
         model = load_model(engine, source)
     except QvizError as error:
@@ -160,7 +160,7 @@ def tried_model(engine: Engine, source: ModelSource, witness: Witness, deeper: s
 
 
 def _looked_into(engine: Engine, model: LoadedModel, witness: Witness, deeper: str) -> str:
-    """What takes a model apart: its layers compared, an object traced, the file quantized."""
+    """Compares its layers, traces an object and quantizes the file."""
     if not deeper:
         return ""
     reference, image = witness.models[0], witness.image

@@ -1,4 +1,4 @@
-"""A small share of `make fuzz`, and every file that once ended as none may."""
+"""A small share of `make fuzz`, and every file that once crashed qviz or gave a wrong result."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def witness(engine: LocalEngine) -> Witness:
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_a_case_ends_as_it_should(engine: LocalEngine, witness: Witness, path: Path) -> None:
+def test_every_recorded_case_gives_a_result_or_an_error_sentence(
+    engine: LocalEngine, witness: Witness, path: Path
+) -> None:
     case = json.loads(path.read_text())
     what = mutant(case["number"]) if case["what"] == "model" else hostile_image(case["number"])
     assert digest_of(what.data) == case["sha256"], "the generator makes another file: keep this one some other way"
