@@ -52,6 +52,8 @@ BITS, PHOTOMETRIC = 258, 262
 """TIFF tags BitsPerSample and PhotometricInterpretation (0: 0 is white)."""
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+MAX_DARK = 4095
+"""An image of 16 bits whose values all lie below a sixteenth of the range is nearly black."""
 HEADER_BYTES = 256 << 10
 """Most headers end within these; a WebP or a TIFF may need the whole file."""
 
@@ -89,6 +91,23 @@ def upright_size(name: str, source: Path | bytes) -> tuple[int, int]:
 
 def _upright_size(name: str, data: bytes) -> tuple[int, int]:
     return image_sizes(EncodedImage(name, data, digest="not needed"))[1]
+
+
+def dark_range(encoded: EncodedImage) -> str:
+    """The range of values that an image of 16 bits uses, if it is so small that the image is nearly black, else "".
+
+    Values of 12 or 8 bits in a file of 16 bits are the usual reason. Raises ImageError.
+    """
+    with _opened(encoded) as opened:
+        tags = _tags(opened)
+        is_colour_png = encoded.data[:8] == b"\x89PNG\r\n\x1a\n" and encoded.data[24:25] == b"\x10"
+        if not (opened.mode.startswith("I;16") or is_colour_png) or tags.get(BITS) == (12,):
+            return ""
+        values = np.asarray(opened)
+        highest = int(values.max()) if values.dtype == np.uint16 else 256 * int(values.max()) + 255
+        if highest > MAX_DARK or tags.get(PHOTOMETRIC) == 0:
+            return ""
+        return f"16 bits per value, but no value is above {highest} of 65535"
 
 
 @contextmanager

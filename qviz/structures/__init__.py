@@ -12,7 +12,7 @@
 All types are frozen. Those with arrays compare by identity (`eq=False`).
 """
 
-from qviz.structures.dataset import Category, Dataset, DatasetImage, spread
+from qviz.structures.dataset import Category, Dataset, DatasetImage, DatasetProblem, spread
 from qviz.structures.detections import Detections, GroundTruth, Inference
 from qviz.structures.graph import Graph, Model, Op, Scheme, Tensor
 from qviz.structures.image import AppliedCorruption, EncodedImage, Image, digest_of
@@ -25,6 +25,7 @@ __all__ = [
     "Category",
     "Dataset",
     "DatasetImage",
+    "DatasetProblem",
     "Detections",
     "EncodedImage",
     "Graph",

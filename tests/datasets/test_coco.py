@@ -33,7 +33,7 @@ BROKEN: list[tuple[Any, str]] = [
     ({"image_id": 10, "bbox": [1, 2, 3, 4]}, "annotations without an image or a category"),
     ({**GOOD, "image_id": [10]}, "annotations without an image or a category"),
     ({**GOOD, "image_id": 99}, "annotations of an unknown image"),
-    ({**GOOD, "image_id": "10"}, "annotations of an unknown image"),
+    ({**GOOD, "image_id": "10"}, "annotations whose image id is a text where the images have numbers"),
     ({**GOOD, "category_id": 99}, "annotations of an unknown category"),
     ({**GOOD, "bbox": None}, "annotations whose box is not four numbers"),
     ({**GOOD, "bbox": [1, 2, 3]}, "annotations whose box is not four numbers"),
@@ -81,7 +81,7 @@ def test_a_missing_image_is_counted_and_its_boxes_are_dropped() -> None:
     images = [IMAGE, {"id": 11, "file_name": "gone.jpg"}]
     dataset = parse_coco(document(images, [GOOD, {**GOOD, "image_id": 11}]), "x.json", {"a.jpg": b""})
     assert (len(dataset.images), dataset.annotations) == (1, 1)
-    assert dataset.skipped == ("1 image whose file is missing",)
+    assert dataset.skipped == ("1 image whose file is missing (first: gone.jpg is not in the 1 image that is loaded)",)
 
 
 def test_ids_may_be_strings() -> None:
@@ -99,7 +99,7 @@ REFUSED = [
     (b"[]", "it needs the lists images, annotations, categories"),
     (b'{"images": [], "annotations": {}, "categories": []}', "it needs the lists"),
     (document(images=[]), "lists 0 images, but no image file is there"),
-    (document(), "lists 1 image, but no image file is there; give their folder with --dataset-images"),
+    (document(), "lists 1 image, but no image file is there: the first, a.jpg, is not in the 0 images that are"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""A dropped archive: an annotated dataset becomes the session's, images alone stay images."""
+"""Uploaded archives: an annotated dataset becomes the session's dataset, images without annotations its images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DROPPED = [
     (
         {"x.json": coco("a.png", "gone.png"), "a.png": png()},
         "x.zip: x.json",
-        ("x.zip: x.json: 1 image whose file is missing",),
+        ("x.zip: x.json: 1 image whose file is missing (first: gone.png is not in x.zip)",),
     ),
 ]
 
@@ -32,35 +32,41 @@ def session() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("files", "name", "notices"), DROPPED)
-def test_a_dataset_in_an_archive(files: dict[str, str | bytes], name: str, notices: tuple[str, ...]) -> None:
+def test_a_dataset_in_an_archive_becomes_the_sessions(
+    files: dict[str, str | bytes], name: str, notices: tuple[str, ...]
+) -> None:
     uploads.load_files([("x.zip", packed(files))])
-    held = workspace.current()
-    assert held.dataset is not None
-    assert (held.dataset.name, held.dataset.annotations) == (name, 1)
-    assert [image.name for image in held.images] == ["a.png"]
-    assert held.notices == notices
+    session = workspace.current()
+    assert session.dataset is not None
+    assert (session.dataset.name, session.dataset.annotations) == (name, 1)
+    assert [image.name for image in session.images] == ["a.png"]
+    assert session.notices == notices
 
 
-def test_images_alone() -> None:
+def test_an_archive_of_images_only() -> None:
     uploads.load_files([("x.zip", packed({"in/a.png": png(), "in/b.png": png(30)}))])
-    held = workspace.current()
-    assert (held.dataset, [image.name for image in held.images], held.notices) == (None, ["a.png", "b.png"], ())
+    session = workspace.current()
+    assert (session.dataset, [image.name for image in session.images], session.notices) == (
+        None,
+        ["a.png", "b.png"],
+        (),
+    )
 
 
-def test_images_come_in_where_their_annotations_cannot_be_used() -> None:
+def test_images_are_loaded_if_their_annotations_are_unusable() -> None:
     uploads.load_files([("x.zip", packed({**YOLO, "data.yaml": "val: images/none\nnames: [cat]\n"}))])
-    held = workspace.current()
-    assert (held.dataset, [image.name for image in held.images]) == (None, ["a.png"])
-    assert "x.zip has no images there" in held.notices[0]
+    session = workspace.current()
+    assert (session.dataset, [image.name for image in session.images]) == (None, ["a.png"])
+    assert "x.zip has no images there" in session.notices[0]
 
 
-def test_a_damaged_archive_is_said_once() -> None:
+def test_a_damaged_archive_gives_one_notice() -> None:
     uploads.load_files([("x.zip", b"PK\x03\x04 and nothing")])
     assert len(workspace.current().notices) == 1
 
 
 class Dropped:
-    """What Streamlit's uploader holds of a file."""
+    """A file as Streamlit's uploader returns it."""
 
     file_id = "1"
     name = "a.png"
@@ -70,13 +76,13 @@ class Dropped:
 
 
 class CutShort(BaseException):
-    """As Streamlit leaves a run when the next one is asked for."""
+    """The exception with which Streamlit interrupts a run for the next one."""
 
 
 def drop_while(monkeypatch: pytest.MonkeyPatch, trouble: BaseException) -> None:
-    """A drop in a run in which the workspace cannot be kept."""
+    """An upload in a run that fails when it stores the workspace."""
 
-    def keep(held: workspace.Workspace) -> None:
+    def keep(session: workspace.Workspace) -> None:
         raise trouble
 
     st.session_state[f"{uploads.ZONE}-0"] = [Dropped()]
@@ -86,14 +92,14 @@ def drop_while(monkeypatch: pytest.MonkeyPatch, trouble: BaseException) -> None:
     assert workspace.current().images == ()
 
 
-def test_a_drop_whose_run_is_cut_short_is_taken_in_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_in_an_interrupted_run_is_loaded_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     drop_while(monkeypatch, CutShort())
     uploads.take_dropped_files()
     assert [image.name for image in workspace.current().images] == ["a.png"]
     assert st.session_state[uploads.COUNT] == 1  # the zone that is drawn now is another, and empty
 
 
-def test_a_drop_that_fails_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_upload_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     drop_while(monkeypatch, RuntimeError())
     uploads.take_dropped_files()
     assert workspace.current().images == ()

@@ -83,7 +83,8 @@ class Reconciled:
         classes: Class id -> category id.
         how: Whether they were matched by name or by id.
         unmatched_labels: Labels that no category has.
-        unmatched_categories: (name, number of objects), those with most objects first.
+        unmatched_categories: (name, number of objects), those with most objects first; without those that share
+            their name with a matched one (`shared_names`).
     """
 
     classes: Mapping[int, int]
@@ -114,12 +115,13 @@ def reconcile(labels: Sequence[str], dataset: Dataset) -> Reconciled:
     classes = category_ids(labels, dataset.categories)
     matched = set(classes.values())
     counts = _object_counts(dataset)
-    unknown = [(c.name, counts.get(c.id, 0)) for c in dataset.categories if c.id not in matched]
+    names = {_plain(c.name) for c in dataset.categories if c.id in matched}
+    unknown = [c for c in dataset.categories if c.id not in matched and _plain(c.name) not in names]
     return Reconciled(
         classes=classes,
         how="name" if _by_name(labels, dataset.categories) else "id",
         unmatched_labels=tuple(label for i, label in enumerate(labels) if i not in classes and label != UNNAMED),
-        unmatched_categories=tuple(sorted(unknown, key=lambda row: -row[1])),
+        unmatched_categories=tuple(sorted(((c.name, counts.get(c.id, 0)) for c in unknown), key=lambda row: -row[1])),
     )
 
 
@@ -148,6 +150,16 @@ def _by_name(labels: Sequence[str], categories: Sequence[Category]) -> dict[int,
         i: left[_canonical(label)] for i, label in enumerate(labels) if i not in exact and _canonical(label) in left
     }
     return dict(sorted({**exact, **synonyms}.items()))
+
+
+def shared_names(categories: Sequence[Category]) -> dict[str, list[int]]:
+    """Name -> ids, of names that several categories have: without case, spaces, hyphens and underscores."""
+    ids: dict[str, list[int]] = {}
+    names: dict[str, str] = {}
+    for category in categories:
+        if category.name != UNNAMED:
+            ids.setdefault(names.setdefault(_plain(category.name), category.name), []).append(category.id)
+    return {name: numbers for name, numbers in ids.items() if len(numbers) > 1}
 
 
 def _plain(name: str) -> str:

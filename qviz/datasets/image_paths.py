@@ -1,0 +1,76 @@
+"""Find the files of images as a person would, from the names in an annotation file.
+
+In this order: the path as written; its last part; both without regard to case; the longest part of the path that only
+one file ends with; the last part in any subfolder, if only one file has it; the last part with another suffix or
+without one, if only one file has it. Backslashes separate folders, as on Windows. Parts such as `C:`, a leading `/` and
+`..` are left out: nothing outside of the folder is read.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+from qviz.datasets.files import is_image_name
+
+MAX_PARTS = 30
+
+
+class ImageIndex:
+    """Paths below a folder (POSIX, relative), to be found by the names in an annotation file.
+
+    folders: of the paths, where a name is looked for first, e.g. beside the annotations. split: the name of the
+    annotation file without its suffix; among files of one name the folder that it ends with is preferred.
+    """
+
+    def __init__(self, paths: Iterable[str], folders: tuple[str, ...] = ("",), split: str = "") -> None:
+        self._folders, self._split = folders, split
+        self.paths = sorted(path for path in paths if is_image_name(path))
+        self._exact = set(self.paths)
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        for path in self.paths:
+            name = PurePosixPath(path.lower())
+            self._by_name[name.name].append(path)
+            self._by_stem[name.stem].append(path)
+
+    def find(self, name: str) -> str | None:
+        """The path of the image with a name of the annotations, or None where none or several fit."""
+        return next((path for text in (name, unquote(name)) if (path := self._find(text)) is not None), None)
+
+    def _find(self, name: str) -> str | None:
+        parts = parts_of(name)
+        if not parts:
+            return None
+        beside = ("/".join([folder, *own]).lstrip("/") for own in (parts, parts[-1:]) for folder in self._folders)
+        if exact := next((path for path in beside if path in self._exact), None):
+            return exact
+        lower = [part.lower() for part in parts]
+        same_name = self._by_name.get(lower[-1], [])
+        same_stem = self._by_stem.get(PurePosixPath(lower[-1]).stem, []) or self._by_stem.get(lower[-1], [])
+        return self._best(same_name, lower) or (self._best(same_stem, lower) if not same_name else None)
+
+    def _best(self, paths: list[str], parts: list[str]) -> str | None:
+        """Of paths with one name the one that fits best, or None where several fit equally well."""
+        if len(paths) <= 1:
+            return paths[0] if paths else None
+        depths = [_shared_folders(path.lower().split("/")[:-1], parts[:-1]) for path in paths]
+        deepest = [path for path, depth in zip(paths, depths, strict=True) if depth == max(depths)]
+        same_split = [path for path in deepest if self._split and self._split.endswith(PurePosixPath(path).parent.name)]
+        return next((found[0] for found in (same_split, deepest) if len(found) == 1), None)
+
+
+def parts_of(name: str) -> list[str]:
+    """The folders and the name of a path of any system; empty where it cannot be one."""
+    if "\0" in name:
+        return []
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return [part for part in parts if not part.endswith(":")][-MAX_PARTS:]
+
+
+def _shared_folders(own: list[str], named: list[str]) -> int:
+    """How many of the last folders of two paths are the same."""
+    pairs = zip(reversed(own), reversed(named), strict=False)
+    return next((depth for depth, (first, second) in enumerate(pairs) if first != second), min(len(own), len(named)))

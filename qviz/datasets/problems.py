@@ -1,0 +1,101 @@
+"""What a reader leaves out of a dataset, and what it doubts, with the likely fix."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from qviz.datasets.box_checks import (
+    NO_AREA,
+    NO_IMAGE,
+    NO_NUMBERS,
+    NO_SHARE,
+    OUTSIDE,
+    UNKNOWN_CLASS,
+    UNREADABLE,
+    counted,
+)
+from qviz.structures import DatasetProblem
+
+MAX_EXAMPLES = 5
+MAX_EXAMPLE = 200
+"""Characters of one example; its parts come from outside."""
+
+NO_IMAGE_OR_CLASS = "annotation without an image or a category"
+UNKNOWN_IMAGE = "annotation of an unknown image"
+TEXT_IMAGE_ID = "annotation whose image id is a text where the images have numbers"
+NUMBER_IMAGE_ID = "annotation whose image id is a number where the images have texts"
+TEXT_CATEGORY_ID = "annotation whose category id is a text where the categories have numbers"
+NUMBER_CATEGORY_ID = "annotation whose category id is a number where the categories have texts"
+MALFORMED = "annotation whose row is not `class x y w h`"
+REPEATED = "annotation whose row is repeated"
+
+LEFT_OUT = {
+    NO_NUMBERS: ("box_without_numbers", "Give each box four finite numbers."),
+    NO_AREA: ("box_without_area", "Remove these boxes; if there are many, width and height may be corners."),
+    OUTSIDE: ("box_outside_image", "Check the unit of the boxes and the size of the images they were drawn on."),
+    NO_SHARE: ("box_not_in_shares", "Divide x and width by the image's width, y and height by its height."),
+    UNKNOWN_CLASS: ("unknown_category_id", "Add the category, or correct its id."),
+    NO_IMAGE_OR_CLASS: ("annotation_without_ids", "Give each annotation image_id and category_id."),
+    UNKNOWN_IMAGE: ("unknown_image_id", "Add these images to `images`, or remove their annotations."),
+    TEXT_IMAGE_ID: (
+        "mixed_id_types",
+        'Write image ids alike: 1, not "1"; pycocotools takes them for different images.',
+    ),
+    NUMBER_IMAGE_ID: ("mixed_id_types", 'Write image ids alike: "1", not 1; pycocotools takes them for different.'),
+    TEXT_CATEGORY_ID: ("mixed_id_types", 'Write category ids as numbers: 1, not "1"; pycocotools tells them apart.'),
+    NUMBER_CATEGORY_ID: ("mixed_id_types", 'Write category ids alike: "1", not 1; pycocotools tells them apart.'),
+    MALFORMED: ("malformed_row", "Write one object per line: class x y w h, as shares of the image."),
+    REPEATED: ("repeated_boxes", "Remove the copies; Ultralytics drops them as well."),
+    NO_IMAGE: (
+        "missing_image",
+        "Give the folder of the images with --dataset-images, or copy the missing files there.",
+    ),
+    UNREADABLE: ("unreadable_image", "Copy these files again."),
+}
+"""What is left out -> its code and the likely fix; other reasons have the code `left_out`."""
+
+
+class Problems(Counter[str]):
+    """How often something was left out, by its reason, with examples; and doubts about what was read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._examples: dict[str, list[str]] = defaultdict(list)
+        self._doubts: list[DatasetProblem] = []
+
+    def leave_out(self, reason: str, example: str = "", count: int = 1) -> None:
+        """Count something that is left out. example: where, e.g. `a.jpg: bbox [1, 2, 0, 4]`."""
+        self[reason] += count
+        if example:
+            keep_example(self._examples[reason], example)
+
+    def doubt(self, problem: DatasetProblem | None) -> None:
+        """Note a doubt, if it is one."""
+        if problem is not None:
+            self._doubts.append(problem)
+
+    def sentences(self) -> tuple[str, ...]:
+        """What was left out, for `Dataset.skipped`; of missing files the first is named."""
+        sentences = []
+        for reason, count in self.items():
+            first = f" (first: {self._examples[reason][0]})" if reason == NO_IMAGE and self._examples[reason] else ""
+            sentences += [text + first for text in counted(Counter({reason: count}))]
+        return tuple(sentences)
+
+    def found(self, annotations: int) -> tuple[DatasetProblem, ...]:
+        """All problems. annotations: how many were read; losing more than that many makes AP meaningless."""
+        return (*self._doubts, *(self._left_out(reason, count, annotations) for reason, count in self.items() if count))
+
+    def _left_out(self, reason: str, count: int, annotations: int) -> DatasetProblem:
+        code, fix = LEFT_OUT.get(reason, ("left_out", "Correct or remove these entries."))
+        (sentence,) = counted(Counter({reason: count}))
+        serious = reason.startswith("annotation") and count > annotations
+        verb = "is" if count == 1 else "are"
+        return DatasetProblem(code, f"{sentence} {verb} left out.", fix, count, tuple(self._examples[reason]), serious)
+
+
+def keep_example(examples: list[str], example: str) -> None:
+    """Append an example where there are few and it is new; control characters are replaced."""
+    text = "".join(character if character.isprintable() else "�" for character in example)[:MAX_EXAMPLE]
+    if len(examples) < MAX_EXAMPLES and text not in examples:
+        examples.append(text)
