@@ -28,7 +28,7 @@ class PairedNetworks:
 
     partners: tensor of the variant -> tensor of the reference. layers: the variant's operators whose output has a
     partner, DEQUANTIZE and SELECTIONS left out; a QUANTIZE is one, and its partner is the reference's tensor that
-    goes in.
+    goes in. single_steps: of the reference and of the variant, operator -> the step that runs it alone.
     """
 
     def __init__(self, reference: bytes, variant: bytes, settings: tuple[Settings, Settings]) -> None:
@@ -42,7 +42,7 @@ class PairedNetworks:
         self.partners = tensor_partners(*graphs, self.pairs)
         ops = [op for op in graphs[1].ops if op.kind not in ("DEQUANTIZE", *SELECTIONS) and op.outputs]
         self.layers: tuple[Op, ...] = tuple(op for op in ops if op.outputs[0] in self.partners)
-        self._steps = [_single_steps(stepper) for stepper in (self.reference, self.variant)]
+        self.single_steps = [_single_steps(stepper) for stepper in (self.reference, self.variant)]
 
     def run(self, image: Image) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
         """Every activation of the reference and of the variant on one image, by tensor, as the files type them."""
@@ -70,12 +70,12 @@ class PairedNetworks:
 
     def reads(self, op: Op) -> tuple[int, ...] | None:
         """The activations that an operator of the variant reads, constants left out; None where it has no own step."""
-        step = self._steps[1].get(op.order)
+        step = self.single_steps[1].get(op.order)
         return None if step is None else self.variant.steps[step].inputs
 
     def alone(self, op: Op, fed: Mapping[int, np.ndarray]) -> np.ndarray:
         """What one operator of the variant makes of tensors of the variant: all that it `reads`, typed as they are."""
-        return self.variant.run_step(self._steps[1][op.order], fed)[op.outputs[0]]
+        return self.variant.run_step(self.single_steps[1][op.order], fed)[op.outputs[0]]
 
     def local(self, op: Op, truth: Mapping[int, np.ndarray]) -> np.ndarray | None:
         """One operator of the variant on the reference's activations, as real numbers; None where it cannot be fed."""
@@ -96,7 +96,7 @@ class PairedNetworks:
                 at(real[op.inputs[0]])
             return
         pair = self.pair_of[op.order]
-        step = self._steps[0].get(pair.reference_order)
+        step = self.single_steps[0].get(pair.reference_order)
         back = {self.partners[t]: t for t in op.inputs if t is not None and t in self.partners}
         inputs = self.reference.steps[step].inputs if step is not None else ()
         if step is not None and all(back.get(tensor) in real for tensor in inputs):
@@ -110,7 +110,7 @@ def activations(stepper: Stepper) -> set[int]:
 
 def _single_steps(stepper: Stepper) -> dict[int, int]:
     """operator -> the step that runs it alone."""
-    return {step.orders[0]: i for i, step in enumerate(stepper.steps) if len(step.orders) == 1}
+    return {step.orders[0]: i for i, step in enumerate(stepper.steps) if not step.block}
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:

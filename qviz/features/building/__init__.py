@@ -22,7 +22,7 @@ from qviz.features.building.calibration import calibrate, measure_ranges
 from qviz.features.building.conditions import builder_of, check
 from qviz.features.building.ranges import METHODS, Calibration, ImageRanges, calibration_of, check_method, joined
 from qviz.features.building.recipes import ALGORITHMS, RECIPES, Algorithm, Builder, Options, Recipe, recipe_of
-from qviz.features.building.result import Built, FloatTensor
+from qviz.features.building.result import Built
 from qviz.features.building.source import Source, source_of
 from qviz.structures import EncodedImage
 
@@ -34,7 +34,6 @@ __all__ = [
     "Builder",
     "Built",
     "Calibration",
-    "FloatTensor",
     "ImageRanges",
     "Options",
     "Recipe",
@@ -47,7 +46,6 @@ __all__ = [
     "check_method",
     "joined",
     "measure_ranges",
-    "needs_ranges",
     "quantize",
     "read_calibration",
     "recipe_of",

@@ -22,9 +22,8 @@ from qviz.features.building.conditions import builder_of, check, check_calibrati
 from qviz.features.building.quantizers import quantize_by_converter, quantize_tflite
 from qviz.features.building.ranges import Calibration
 from qviz.features.building.recipes import ALGORITHMS, Builder, Options, Recipe, recipe_of
-from qviz.features.building.result import Built
+from qviz.features.building.result import Built, float_ends, float_tensors
 from qviz.features.building.source import Source, with_unique_tensor_names
-from qviz.features.building.stayed_float import float_ends, float_tensors
 from qviz.limits import limits
 from qviz.structures import EncodedImage, Graph, Scheme, Settings, Tensor
 from qviz.tensorflow_models import SourceKind

@@ -220,18 +220,20 @@ class NewVariant:
     """A variant that this session asked for last.
 
     Attributes:
-        job: Makes it.
         reference: Digest of the model it is made from.
+        begin: Starts the job that makes it, also again after it has failed or was cancelled.
         name: Of the file.
-        begin: Starts the job again after it has failed or was cancelled.
         digest: Of the file, once it has joined the session's models.
     """
 
-    job: Job[Any]
     reference: str
-    name: str
     begin: Callable[[], Job[Any]]
+    name: str = ""
     digest: str = ""
+    job: Job[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.begin_again()
 
     def begin_again(self) -> None:
         self.job = self.begin()
@@ -277,7 +279,7 @@ def start(reference: LoadedModel, choice: Choice) -> NewVariant:
 
     key = (ranges_key, choice.recipe.name, choice.options)
     begin = partial(jobs.restart, "build", key, build, "Starting", "images")
-    return NewVariant(begin(), reference.digest, choice.name(reference.name), begin)
+    return NewVariant(reference.digest, begin, choice.name(reference.name))
 
 
 def show(here: Page) -> None:

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any
 
 from qviz.errors import QuantizeError, SettingsError
-from qviz.structures import Scheme
+from qviz.structures import Graph, Op, Scheme, Tensor
 from qviz.structures.operators import parse_orders
 
 _CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "EMBEDDING_LOOKUP"})
@@ -268,6 +268,13 @@ class Options:
 
 OPTION_NAMES = ("io", "algorithm", "keep_float", "keep_operators", "block")
 """Keywords of `Options.of`, the same words as on the command line."""
+
+
+def weights_of(graph: Graph, op: Op) -> Tensor | None:
+    """The second input of an operator with weights, where it is a constant (EMBEDDING_LOOKUP reads ids first)."""
+    index = op.inputs[1] if op.kind in WEIGHTS_8 and len(op.inputs) > 1 else None
+    tensor = graph.tensors[index] if index is not None else None
+    return tensor if tensor is not None and tensor.constant else None
 
 
 def recipe_of(name: str) -> Recipe:

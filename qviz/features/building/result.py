@@ -1,14 +1,23 @@
-"""A built variant."""
+"""A built variant, and which of its tensors are in float, each with the reason.
+
+Where the recipe quantizes activations, these are the outputs of operators that compute in float, and float inputs and
+outputs of the network. In the other schemes all activations are float, and only weights are listed. Operators are named
+by the tensors that they write.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from qviz.decoders.post_process import KIND as POST_PROCESS
 from qviz.features.building.ranges import Calibration
-from qviz.features.building.recipes import Builder
+from qviz.features.building.recipes import Builder, Options, Recipe, weights_of
 from qviz.result import Result
-from qviz.structures import Scheme
+from qviz.structures import Graph, Op, Scheme, Tensor
+from qviz.tflite.scheme import CONVERSIONS, WITHOUT_INT8
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +68,88 @@ class Built(Result):
         if ranges is None or ranges.seconds is None:
             return None
         return {"images": ranges.images, "method": ranges.method, "digest": ranges.digest, "seconds": ranges.seconds}
+
+
+FLOATS = ("float32", "float16")
+CONVERTER_MIN_WEIGHTS = 1024
+"""TensorFlow's converter leaves tensors with fewer weights in float."""
+
+
+def float_ends(graph: Graph, options: Options, in_float: Mapping[int, str]) -> tuple[bool, bool]:
+    """Whether the network's inputs and its outputs stay in float.
+
+    All outputs do where one is written by an operator without integers: class ids and counts are exact there and would
+    be clipped.
+    """
+    if options.io == "float":
+        return True, True
+    return False, any(_writes_float(graph, index, in_float) for index in graph.outputs)
+
+
+def _writes_float(graph: Graph, index: int, in_float: Mapping[int, str]) -> bool:
+    op = graph.producer(index)
+    return op is not None and (op.custom or op.kind in WITHOUT_INT8 or op.order in in_float)
+
+
+def float_tensors(
+    built: Graph, source: Graph, recipe: Recipe, options: Options, in_float: Mapping[int, str], builder: Builder
+) -> tuple[FloatTensor, ...]:
+    """Each tensor once, with its first reason, in the order of the file.
+
+    in_float: operators of `source` that the options keep in float -> the reason.
+    """
+    requested = {tensor.name: why for order, why in in_float.items() for tensor in source.op_outputs(source.ops[order])}
+    if recipe.needs_calibration:
+        pairs = _activations(built, recipe, options, requested, builder)
+    else:
+        pairs = _weights(built, recipe, requested, {tensor.name for tensor in source.tensors}, builder)
+    reasons: dict[str, str] = {}
+    for tensor, reason in pairs:
+        reasons.setdefault(tensor, reason)
+    return tuple(FloatTensor(tensor, reason) for tensor, reason in reasons.items())
+
+
+def _activations(
+    built: Graph, recipe: Recipe, options: Options, requested: Mapping[str, str], builder: Builder
+) -> Iterator[tuple[str, str]]:
+    for tensor in built.input_tensors():
+        if tensor.dtype in FLOATS:
+            yield tensor.name, "input, float as requested (--io float)"
+    for op in built.ops:
+        if op.kind not in CONVERSIONS:
+            for tensor in built.op_outputs(op):
+                if tensor.dtype in FLOATS:
+                    yield tensor.name, requested.get(tensor.name) or _no_integers_reason(op, recipe, builder)
+    requested_end = ", float as requested (--io float)" if options.io == "float" else ": all stay float where one must"
+    for tensor in built.output_tensors():
+        if tensor.dtype in FLOATS:
+            yield tensor.name, f"output{requested_end}"
+
+
+def _no_integers_reason(op: Op, recipe: Recipe, builder: Builder) -> str:
+    if op.kind == POST_PROCESS:
+        return f"output of {POST_PROCESS}: class ids and the count must not be quantized"
+    if op.custom:
+        return f"{op.kind} is a custom operator, which computes in float"
+    if op.kind in WITHOUT_INT8:
+        return f"{op.kind} has no integer kernel"
+    return f"{builder} does not quantize {op.kind} to {recipe.name}"
+
+
+def _weights(
+    built: Graph, recipe: Recipe, requested: Mapping[str, str], source_names: set[str], builder: Builder
+) -> Iterator[tuple[str, str]]:
+    for op in built.ops:
+        weights = weights_of(built, op)
+        if weights is not None and weights.dtype == "float32":
+            reasons = (requested[tensor.name] for tensor in built.op_outputs(op) if tensor.name in requested)
+            yield weights.name, next(reasons, None) or _unquantized_reason(op, weights, recipe, source_names, builder)
+
+
+def _unquantized_reason(op: Op, weights: Tensor, recipe: Recipe, source_names: set[str], builder: Builder) -> str:
+    if weights.name not in source_names and builder is Builder.LITERT_QUANTIZER:
+        return "the Hadamard rotation itself, which is exact in float"
+    count = math.prod(weights.shape)
+    if builder is Builder.CONVERTER and count < CONVERTER_MIN_WEIGHTS:
+        return f"{count} weights only: {builder} leaves fewer than {CONVERTER_MIN_WEIGHTS} in float"
+    return f"{builder} does not quantize the weights of {op.kind} to {recipe.name}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -119,14 +120,16 @@ def rescue(
     with builders() as workers:
         candidates = Candidates(context, workers, reference, *data, remarks=remarks)
         candidates.read_journal()
-        result = _Result(candidates, ImageCounts(search.images, report.images), start)
-        searching = Search(candidates, request.recipe_names, request.tries, result.report_partial)
+        result = partial(_result, candidates, ImageCounts(search.images, report.images), start)
+        searching = Search(
+            candidates, request.recipe_names, request.tries, lambda *known: context.progress.partial(result(*known))
+        )
         searching.run()
         best = searching.best
         if best is None:
             raise QuantizeError(f"No candidate could be built and run. {searching.tried[0].error}")
         chosen = _on_report_half(candidates, best, searching.data, report, report_reference)
-        finished = replace(result.of(searching.tried, best, searching.data), chosen=chosen)
+        finished = replace(result(searching.tried, best, searching.data), chosen=chosen)
     context.progress.partial(finished)
     return finished
 
@@ -155,32 +158,24 @@ def _evaluator(
     return evaluator, context.wait(evaluator.measure(context, reference, resamples=0))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Result:
-    """Makes the result from what is known at a time."""
-
-    candidates: Candidates
-    images: ImageCounts
-    start: float
-
-    def report_partial(self, tried: tuple[Tried, ...], best: Tried | None, data: bytes) -> None:
-        self.candidates.context.progress.partial(self.of(tried, best, data))
-
-    def of(self, tried: tuple[Tried, ...], best: Tried | None, data: bytes) -> Rescue:
-        candidates, reference = self.candidates, self.candidates.reference
-        remarks = (*candidates.remarks, *candidates.journal.remarks)
-        return Rescue(
-            ReferenceFile(reference.name, reference.digest, reference.bytes),
-            candidates.budget,
-            candidates.prefer,
-            self.images,
-            tried,
-            best,
-            data,
-            ranges=dict(candidates.ranges),
-            remarks=tuple(dict.fromkeys(remarks)),
-            seconds=time.monotonic() - self.start,
-        )
+def _result(
+    candidates: Candidates, images: ImageCounts, start: float, tried: tuple[Tried, ...], best: Tried | None, data: bytes
+) -> Rescue:
+    """What is known now."""
+    reference = candidates.reference
+    remarks = (*candidates.remarks, *candidates.journal.remarks)
+    return Rescue(
+        ReferenceFile(reference.name, reference.digest, reference.bytes),
+        candidates.budget,
+        candidates.prefer,
+        images,
+        tried,
+        best,
+        data,
+        ranges=dict(candidates.ranges),
+        remarks=tuple(dict.fromkeys(remarks)),
+        seconds=time.monotonic() - start,
+    )
 
 
 def _on_report_half(

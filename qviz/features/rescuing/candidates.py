@@ -11,9 +11,8 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from qviz.context import Context
 from qviz.engine import Engine
@@ -26,6 +25,7 @@ from qviz.features.detection.cache import CODE
 from qviz.features.detection.models import LoadedModel, ModelSource, follow, load_model
 from qviz.features.rescuing.result import AP, LATENCY, Budget, Candidate, Tried
 from qviz.features.rescuing.sets import Sets
+from qviz.result import Misfit, decode, encode
 from qviz.store.journal import Journal
 from qviz.structures import EncodedImage, digest_of
 
@@ -60,7 +60,7 @@ class Candidates:
     journal: Journal
     ranges: dict[str, Calibration] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
-    _measured: dict[Candidate, dict[str, Any]] = field(default_factory=dict)
+    _measured: dict[Candidate, Tried] = field(default_factory=dict)
     _sets: dict[Candidate, Sets] = field(default_factory=dict)
 
     def read_journal(self) -> None:
@@ -71,11 +71,12 @@ class Candidates:
                     ranges = Calibration.from_json(row, "the journal")
                     self.ranges[ranges.method] = ranges
                 elif "sets" in row:
-                    self._sets[_candidate(row)] = Sets.from_json(row["sets"])
-                elif "figures" in row:
-                    self._tried(_candidate(row), "", row)  # raises where something is missing
-                    self._measured[_candidate(row)] = row
-            except (QvizError, KeyError, TypeError, ValueError):
+                    candidate: Candidate = decode(Candidate, row.get("candidate"), "candidate")
+                    self._sets[candidate] = decode(Sets, row["sets"], "sets")
+                elif "tried" in row:
+                    tried: Tried = decode(Tried, row["tried"], "tried")
+                    self._measured[tried.candidate] = tried
+            except (QvizError, Misfit):
                 continue
 
     def calibration(self, candidate: Candidate) -> Calibration | None:
@@ -105,32 +106,32 @@ class Candidates:
 
     def attempt(self, candidate: Candidate, origin: str, data: bytes | None = None) -> Tried:
         """The candidate built and measured, or what is known of it. data: its file, if built. Raises Cancelled."""
-        row = self._measured.get(candidate)
-        if row is None or (self.prefer == LATENCY and row.get("speed") is None and not row["error"]):
-            row = self._measure(candidate, data)
-            self._measured[candidate] = row
-            self.journal.add({**asdict(candidate), **row})
-        return self._tried(candidate, origin, row)
+        tried = self._measured.get(candidate)
+        if tried is None or (self.prefer == LATENCY and tried.speed is None and not tried.error):
+            tried = self._measured[candidate] = self._measure(candidate, data)
+            self.journal.add({"tried": encode(tried)})
+        loss = self._loss(tried)
+        return replace(tried, origin=origin, search_loss=loss, within=loss is not None and loss <= self.budget.limit)
 
-    def _measure(self, candidate: Candidate, data: bytes | None) -> dict[str, Any]:
-        """A row of the journal."""
+    def _measure(self, candidate: Candidate, data: bytes | None) -> Tried:
+        """Without what depends on the budget, or on the part of the search."""
         start = time.monotonic()
-        row: dict[str, Any] = {"figures": None, "error": "", "speed": None}
+        tried = Tried(candidate, "")
         try:
             data = data or self.build(candidate)
-            row |= {"bytes": len(data), "digest": digest_of(data)}
+            tried = replace(tried, bytes=len(data), digest=digest_of(data))
             model = self.loaded(candidate, data)
-            row["scheme"] = str(model.scheme)
+            tried = replace(tried, scheme=str(model.scheme))
             self.context.progress.step(f"Candidate {len(self._measured) + 1}: measuring {candidate.name}")
             detected = self.search.detect(self.context, [model])
             measured = self.context.wait(self.search.measure(self.context, model, detected, resamples=0))
-            row["figures"] = {"ap": measured.ap, "agreement": measured.agreement}
-            row["speed"] = self._speed(model) if self.prefer == LATENCY else None
+            tried = replace(tried, ap=measured.ap, agreement=measured.agreement)
+            tried = replace(tried, speed=self._speed(model) if self.prefer == LATENCY else None)
         except Cancelled:
             raise
         except QvizError as error:
-            row["error"] = str(error)
-        return {**row, "seconds": time.monotonic() - start}
+            tried = replace(tried, error=str(error))
+        return replace(tried, seconds=time.monotonic() - start)
 
     def _speed(self, model: LoadedModel) -> float:
         """Median latency of the reference over the model's."""
@@ -141,29 +142,11 @@ class Candidates:
         first, second = sorted(wall[:, 0])[len(wall) // 2], sorted(wall[:, 1])[len(wall) // 2]
         return float(first / max(second, 1e-9))
 
-    def _tried(self, candidate: Candidate, origin: str, row: dict[str, Any]) -> Tried:
-        figures = row["figures"] or {"ap": None, "agreement": None}
-        loss = self._loss(figures["ap"], figures["agreement"])
-        return Tried(
-            candidate,
-            origin,
-            bytes=row.get("bytes", 0),
-            scheme=row.get("scheme", ""),
-            digest=row.get("digest", ""),
-            ap=figures["ap"],
-            agreement=figures["agreement"],
-            search_loss=loss,
-            within=loss is not None and loss <= self.budget.limit,
-            speed=row["speed"],
-            seconds=row["seconds"],
-            error=row["error"],
-        )
-
-    def _loss(self, ap: float | None, agreement: float | None) -> float | None:
+    def _loss(self, tried: Tried) -> float | None:
         """In the budget's measure; None where it is unknown."""
         if self.budget.measure != AP:
-            return None if agreement is None else 1 - agreement
-        return None if ap is None or self.reference_ap is None else self.reference_ap - ap
+            return None if tried.agreement is None else 1 - tried.agreement
+        return None if tried.ap is None or self.reference_ap is None else self.reference_ap - tried.ap
 
     @property
     def max_loss(self) -> float:
@@ -174,7 +157,7 @@ class Candidates:
         """Sets of operators worth keeping in float, found once per candidate."""
         if candidate not in self._sets:
             self._sets[candidate] = find()
-            self.journal.add({**asdict(candidate), "sets": self._sets[candidate].to_json()})
+            self.journal.add({"candidate": encode(candidate), "sets": encode(self._sets[candidate])})
         return self._sets[candidate]
 
 
@@ -195,8 +178,3 @@ def journal_of(
     ]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return Journal(folder / f"{key[:32]}.jsonl")
-
-
-def _candidate(row: dict[str, Any]) -> Candidate:
-    float_operators = tuple(map(int, row["float_operators"]))
-    return Candidate(str(row["recipe"]), str(row["algorithm"]), str(row["ranges"]), float_operators)

@@ -6,7 +6,6 @@ Measurements are stored as they come, so a search that was cancelled, or one who
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
@@ -26,7 +25,6 @@ from qviz.features.rescuing.plot import figure
 from qviz.features.rescuing.result import AGREEMENT, AP, LATENCY, SIZE, Budget, Rescue, Tried
 from qviz.features.rescuing.text import verdict
 from qviz.formatting import plural
-from qviz.job import Job
 from qviz.structures import Dataset, EncodedImage
 from qviz.ui import clicks, dataset_choice, jobs, page, workspace
 from qviz.ui.dataset_choice import Source
@@ -52,19 +50,7 @@ class Form:
     problem: str
 
 
-@dataclass(slots=True, eq=False)
-class Running:
-    """The search that this session started last, on the reference with this digest."""
-
-    job: Job[Rescue]
-    reference: str
-    begin: Callable[[], Job[Rescue]]
-
-    def begin_again(self) -> None:
-        self.job = self.begin()
-
-
-def start(reference: LoadedModel, form: Form) -> Running:
+def start(reference: LoadedModel, form: Form) -> build.NewVariant:
     """Begin a search, or join a session that runs the same."""
     source = source_of(reference)
     digests = tuple(image.digest for image in form.calibration)
@@ -74,14 +60,14 @@ def start(reference: LoadedModel, form: Form) -> Running:
         return rescue(context, reference, source, form.calibration, form.dataset, form.request)
 
     begin = partial(jobs.restart, "rescue", key, search, "Starting")
-    return Running(begin(), reference.digest, begin)
+    return build.NewVariant(reference.digest, begin)
 
 
 def show(here: Page) -> None:
     """The form, the search as it runs, and the result."""
     reference = here.loaded.reference
     top = st.container()
-    running: Running | None = st.session_state.get(STATE)
+    running: build.NewVariant | None = st.session_state.get(STATE)
     if running is not None and running.reference != reference.digest:
         running = None
     try:
@@ -103,7 +89,7 @@ def show(here: Page) -> None:
         _show(running.job.result)
 
 
-def _draw_form(here: Page, reference: LoadedModel, running: Running | None) -> None:
+def _draw_form(here: Page, reference: LoadedModel, running: build.NewVariant | None) -> None:
     """Raises ImageError."""
     form = _form(here)
     if form is None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from qviz.errors import Cancelled, QuantizeError, QvizError
 from qviz.features.building import ALGORITHMS, METHODS, Options, check, recipe_of
-from qviz.features.building.recipes import WEIGHTS_8
+from qviz.features.building.recipes import weights_of
 from qviz.features.rescuing.candidates import Candidates
 from qviz.features.rescuing.result import LATENCY, Candidate, Tried, best_of
 from qviz.features.rescuing.sets import (
@@ -28,7 +28,6 @@ from qviz.features.rescuing.sets import (
     bytes_of,
     float_sets,
     units_of,
-    weights_of,
     work_of,
 )
 from qviz.features.what_if.sets import Orders, thinned, union
@@ -101,8 +100,7 @@ class FloatSets:
 
     def with_weights(self, orders: Orders) -> Orders:
         """Those of the operators that have weights."""
-        ops = (self._graph.ops[order] for order in orders)
-        return frozenset(op.order for op in ops if op.kind in WEIGHTS_8 and weights_of(self._graph, op) is not None)
+        return frozenset(order for order in orders if weights_of(self._graph, self._graph.ops[order]) is not None)
 
 
 MAX_TRIES = 60

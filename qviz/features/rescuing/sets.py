@@ -17,18 +17,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from qviz.context import Context
 from qviz.detector import PAGE_SCORE
 from qviz.engine import Blob
 from qviz.features.building import Recipe
-from qviz.features.building.recipes import WEIGHTS_8
+from qviz.features.building.recipes import weights_of
 from qviz.features.detection.models import LoadedModel
 from qviz.features.what_if.measure import Measure, Tally
 from qviz.features.what_if.mixed import Matching
 from qviz.features.what_if.sets import Orders, greedy, pareto_front, stretches, union, with_conversions
-from qviz.structures import EncodedImage, Graph, Op, Settings, Tensor
+from qviz.structures import EncodedImage, Graph, Op, Settings
 from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.tflite.paired_networks import paired_networks
 from qviz.tflite.scheme import WITHOUT_INT8
@@ -38,7 +37,7 @@ Units = Sequence[Orders]
 
 def units_of(graph: Graph, recipe: Recipe) -> list[Orders]:
     """The units in the file's order; what is float anyway is in none."""
-    with_weights = [op.order for op in graph.ops if op.kind in WEIGHTS_8 and weights_of(graph, op) is not None]
+    with_weights = [op.order for op in graph.ops if weights_of(graph, op) is not None]
     if not recipe.needs_calibration:
         return [frozenset({order}) for order in with_weights]
     starts = sorted({0, *with_weights})
@@ -52,18 +51,11 @@ def _quantized(op: Op) -> bool:
     return not op.custom and op.kind not in WITHOUT_INT8
 
 
-def weights_of(graph: Graph, op: Op) -> Tensor | None:
-    """The second input where it is a constant."""
-    index = op.inputs[1] if len(op.inputs) > 1 else None
-    tensor = graph.tensors[index] if index is not None else None
-    return tensor if tensor is not None and tensor.constant else None
-
-
 def bytes_of(graph: Graph, recipe: Recipe, unit: Iterable[int]) -> float:
     """What the file grows by. Weights that several operators share count once."""
     sizes: dict[int, float] = {}
     for op in (graph.ops[order] for order in unit):
-        weights = weights_of(graph, op) if op.kind in WEIGHTS_8 else None
+        weights = weights_of(graph, op)
         if weights is not None:
             bits = recipe.weight_bits if op.kind in recipe.kinds else 8
             sizes[weights.index] = math.prod(weights.shape) * (32 - bits) / 8
@@ -76,7 +68,7 @@ def work_of(graph: Graph, unit: Iterable[int]) -> float:
     for op in (graph.ops[order] for order in unit):
         made = list(graph.op_outputs(op))
         size = sum(math.prod(max(side, 1) for side in tensor.shape) for tensor in made)
-        weights = weights_of(graph, op) if op.kind in WEIGHTS_8 else None
+        weights = weights_of(graph, op)
         if weights is None or not made or not made[0].shape:
             total += size
         else:
@@ -114,17 +106,6 @@ class Sets:
     base: float = 0.0
     whole: float = 0.0
     harm: tuple[tuple[int, float], ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        front = [[list(row.orders), row.kind, row.cost, row.quality] for row in self.front]
-        return {"front": front, "base": self.base, "whole": self.whole, "harm": [list(row) for row in self.harm]}
-
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Sets:
-        """Raises KeyError, TypeError or ValueError where it is something else."""
-        front = tuple(Ranked(tuple(map(int, o)), str(k), float(c), float(q)) for o, k, c, q in document["front"])
-        harm = tuple((int(order), float(value)) for order, value in document["harm"])
-        return cls(front, float(document["base"]), float(document["whole"]), harm)
 
 
 def partners_job(reference: Blob, variant: Blob, settings: tuple[Settings, Settings]) -> dict[int, int]:

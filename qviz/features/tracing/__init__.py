@@ -140,8 +140,8 @@ def trace(
         ...     print(session.trace())
     """
     require_layers(reference, variant)
-    sides = _Side.of(reference), _Side.of(variant)
-    job = context.engine.submit_urgent(trace_job, *sides, image, object_number, quick, score)
+    first, second = (_Side(model.name, model.blob, model.settings) for model in (reference, variant))
+    job = context.engine.submit_urgent(trace_job, first, second, image, object_number, quick, score)
     return job.result()
 
 
@@ -152,10 +152,6 @@ class _Side:
     name: str
     blob: Blob
     settings: Settings
-
-    @classmethod
-    def of(cls, model: LoadedModel) -> _Side:
-        return cls(model.name, model.blob, model.settings)
 
 
 _CONSTANTS = LRUCache[OperatorConstants](2)
@@ -174,14 +170,14 @@ def trace_job(
     chosen = objects[number]
     key = (*(blob.digest for blob in blobs), settings)
     constants = _CONSTANTS.get(key, lambda: OperatorConstants(networks, blobs))
-    takeover = Takeover(networks, *runs, chosen.score_reader.tensors)
+    takeover = Takeover(networks, *runs, chosen.tensors)
     last = len(takeover.steps)
 
     def score_at(cut: int) -> float:
-        return chosen.score_reader.score(takeover.run(cut))
+        return chosen.read(takeover.run(cut))
 
     scores = quick_scores(score_at, last) if quick else full(score_at, takeover.changes_nothing, last, MAX_SECONDS)
-    examiner = Examiner(networks, takeover, runs, constants, chosen.score_reader.score)
+    examiner = Examiner(networks, takeover, runs, constants, chosen.read)
     x1, y1, x2, y2 = (float(side) for side in chosen.box)
     label = label_of(reference.settings.labels or (), chosen.class_id)
     return Trace(
@@ -205,7 +201,7 @@ def _number_of(objects: Sequence[ReferenceObject], own: Tensors, number: int | N
             " trace; give another image, or a lower confidence (--score)."
         )
     if number is None:
-        return max(range(len(objects)), key=lambda i: objects[i].score - objects[i].score_reader.score(own))
+        return max(range(len(objects)), key=lambda i: objects[i].score - objects[i].read(own))
     if not 0 <= number < len(objects):
         raise SettingsError(
             f"There is no object {number}: the reference finds {plural(len(objects), 'object')} in {image} at a"

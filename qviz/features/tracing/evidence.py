@@ -110,7 +110,6 @@ class Examiner:
         self._networks, self._constants, self._score = networks, constants, score
         self._exact, self._own = runs
         self._steps = networks.variant.steps
-        self._alone = {step.orders[0]: i for i, step in enumerate(networks.reference.steps) if not step.block}
 
     def op(self, cut: int) -> Op:
         """The operator at a cut; of a block the first."""
@@ -188,7 +187,7 @@ class Examiner:
         if op.kind in CONVERSIONS:
             return self._real(inputs[0])
         pair = self._networks.pair_of.get(op.order)
-        step = None if pair is None else self._alone.get(pair.reference_order)
+        step = None if pair is None else self._networks.single_steps[0].get(pair.reference_order)
         if pair is None or step is None:
             return None
         exact_step = self._networks.reference.steps[step]

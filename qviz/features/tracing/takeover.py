@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
 import numpy as np
 
@@ -33,6 +33,8 @@ from qviz.structures.boxes import iou_matrix
 from qviz.tflite.inputs import fill, input_size, input_spec
 from qviz.tflite.paired_networks import PairedNetworks, as_real, as_variant
 from qviz.tflite.stepper import Step
+
+ReadScore = Callable[[Tensors], float]
 
 
 class Takeover:
@@ -136,45 +138,19 @@ MIN_SCORE = 0.001
 """Lower scores count as 0 where candidates are decoded; there would be thousands of boxes."""
 
 
-class ScoreReader(Protocol):
-    """Reads one object's score. tensors: the variant's tensors that it reads."""
-
-    tensors: tuple[int, ...]
-
-    def score(self, tensors: Tensors) -> float:
-        """In [0, 1], from tensors as the file types them."""
-        ...
+def anchor_score(tensor: Tensor, anchor: int, column: int, tensors: Tensors) -> float:
+    """The score of one anchor and class in a tensor of class scores [..., columns]."""
+    scores = tensors[tensor.index]
+    value = as_real(scores.reshape(-1, scores.shape[-1])[anchor, column, None], tensor)
+    return float(np.nan_to_num(value, nan=0.0, posinf=1.0, neginf=0.0)[0])  # NMS never selects NaN
 
 
-@dataclass(slots=True, eq=False)  # not frozen: the Protocol has plain attributes
-class AnchorScore:
-    """One anchor and class in a tensor of class scores [..., columns]."""
-
-    tensor: Tensor
-    anchor: int
-    column: int
-    tensors: tuple[int, ...]
-
-    def score(self, tensors: Tensors) -> float:
-        scores = tensors[self.tensor.index]
-        value = as_real(scores.reshape(-1, scores.shape[-1])[self.anchor, self.column, None], self.tensor)
-        return float(np.nan_to_num(value, nan=0.0, posinf=1.0, neginf=0.0)[0])  # NMS never selects NaN
-
-
-@dataclass(slots=True, eq=False)
-class CellScore:
+def cell_score(head: CandidateCache, class_id: int, box: np.ndarray, tensors: Tensors) -> float:
     """The best candidate of a class near a box (4,), xyxy in pixels of the variant's input."""
-
-    head: CandidateCache
-    class_id: int
-    box: np.ndarray
-    tensors: tuple[int, ...]
-
-    def score(self, tensors: Tensors) -> float:
-        candidates = self.head.candidates(tensors)
-        same = candidates[candidates.class_ids == self.class_id]
-        near = iou_matrix(self.box[None], same.boxes)[0] >= MIN_IOU
-        return float(same.scores[near].max(initial=0.0))
+    candidates = head.candidates(tensors)
+    same = candidates[candidates.class_ids == class_id]
+    near = iou_matrix(box[None], same.boxes)[0] >= MIN_IOU
+    return float(same.scores[near].max(initial=0.0))
 
 
 class CandidateCache:
@@ -197,13 +173,15 @@ class ReferenceObject:
 
     Attributes:
         box: (4,) xyxy in pixels of the original image.
-        score_reader: Reads its score in a run of the variant.
+        tensors: The variant's tensors that its score is read from.
+        read: Its score in [0, 1], from these tensors as the file types them.
     """
 
     class_id: int
     box: np.ndarray
     score: float
-    score_reader: ScoreReader
+    tensors: tuple[int, ...]
+    read: ReadScore
 
 
 def objects_of(
@@ -220,17 +198,16 @@ def objects_of(
     detections = heads[0].decode(exact, score).detections
     placement = fill(image, input_spec(settings[0]), networks.reference.graph.input_tensors()[0])[1]
     boxes = placement.to_original(detections.boxes)
-    readers = _anchor_scores(networks, heads[0], exact, detections, settings)
-    if readers is None:
-        readers = _cell_scores(networks, heads[1], detections)
+    anchors = _anchor_scores(networks, heads[0], exact, detections, settings)
+    tensors, readers = anchors or (heads[1].activations, _cell_scores(networks, heads[1], detections))
     return [
-        ReferenceObject(int(detections.class_ids[i]), boxes[i], float(detections.scores[i]), readers[i])
+        ReferenceObject(int(detections.class_ids[i]), boxes[i], float(detections.scores[i]), tensors, readers[i])
         for i in range(len(detections))
         if np.isfinite(boxes[i]).all()
     ]
 
 
-def _cell_scores(networks: PairedNetworks, head: PartialHead, detections: Detections) -> list[ScoreReader]:
+def _cell_scores(networks: PairedNetworks, head: PartialHead, detections: Detections) -> list[ReadScore]:
     sizes = [
         np.array(input_size(stepper.graph.input_tensors()[0]) * 2, np.float32)
         for stepper in (networks.reference, networks.variant)
@@ -238,7 +215,7 @@ def _cell_scores(networks: PairedNetworks, head: PartialHead, detections: Detect
     cache = CandidateCache(head)
     boxes = detections.boxes * (sizes[1] / sizes[0])
     return [
-        CellScore(cache, int(class_id), box, head.activations)
+        partial(cell_score, cache, int(class_id), box)
         for class_id, box in zip(detections.class_ids, boxes, strict=True)
     ]
 
@@ -249,7 +226,7 @@ def _anchor_scores(
     exact: Tensors,
     detections: Detections,
     settings: tuple[Settings, Settings],
-) -> list[ScoreReader] | None:
+) -> tuple[tuple[int, ...], list[ReadScore]] | None:
     """Where both files have the post-process operator with the same anchors; else None."""
     columns = score_columns(networks.variant.graph)
     if columns is None or all(op.kind != KIND for op in networks.reference.graph.ops):
@@ -264,11 +241,11 @@ def _anchor_scores(
     offsets = [one.class_offset or 0 for one in settings]
     if detections.class_ids.max(initial=0) + offsets[1] + first >= tensor.shape[-1]:
         return None  # classes are numbered differently: the object is found by its box
-    readers: list[ScoreReader] = []
+    readers: list[ReadScore] = []
     for box, score, class_id in zip(detections.boxes, detections.scores, detections.class_ids, strict=True):
         anchor = nearest_anchor(boxes, scores[:, class_id + offsets[0]], box, float(score))
-        readers.append(AnchorScore(tensor, anchor, int(class_id) + offsets[1] + first, (tensor.index,)))
-    return readers
+        readers.append(partial(anchor_score, tensor, anchor, int(class_id) + offsets[1] + first))
+    return (tensor.index,), readers
 
 
 def nearest_anchor(boxes: np.ndarray, scores: np.ndarray, box: np.ndarray, score: float) -> int:

@@ -47,7 +47,7 @@ def best_clips(weights: np.ndarray, axis: int, bits: int) -> np.ndarray:
 
 
 class Weights:
-    """Trained weights: `value()` gives the rounded weights, as the quantized network uses them."""
+    """Trained weights: a call gives the rounded weights, as the quantized network uses them."""
 
     def __init__(self, tf: Any, start: np.ndarray, axis: int, bits: int, name: str) -> None:
         self._tf, self._top = tf, 2 ** (bits - 1) - 1
@@ -59,7 +59,7 @@ class Weights:
         self.log_clip = tf.Variable(np.log(best_clips(start, axis, bits)).reshape(shape), name=f"{name}/log_clip")
         self.variables = [self.values, self.log_clip]
 
-    def value(self) -> Any:
+    def __call__(self) -> Any:
         tf, top = self._tf, self._top
         largest = tf.stop_gradient(tf.reduce_max(tf.abs(self.values), self._others, keepdims=True))
         scale = tf.minimum(tf.exp(self.log_clip), tf.maximum(largest, TINY)) / top
@@ -74,7 +74,7 @@ class Bias:
         self.offset = tf.Variable(np.zeros_like(start), name=f"{name}/offset")
         self.variables = [self.offset]
 
-    def value(self) -> Any:
+    def __call__(self) -> Any:
         return self._start + self.offset * self._unit
 
 
@@ -109,7 +109,7 @@ FIXED = {"LOGISTIC": (0.0, 255 / 256), "SOFTMAX": (0.0, 255 / 256), "TANH": (-1.
 
 
 class FakeQuantized:
-    """The `Parts` of a network that computes as the quantized one will.
+    """The parts of a network that computes as the quantized one will.
 
     weights, biases, ranges: the trained parts, by tensor index.
     """
@@ -124,22 +124,24 @@ class FakeQuantized:
         self.biases: dict[int, Bias] = {}
         self.ranges: dict[int, Range] = {}
 
-    def constant(self, op: Op, position: int, values: np.ndarray) -> Callable[[], Any]:
+    def constant(self, op: Op, position: int, values: np.ndarray) -> Weights | Bias | np.ndarray:
+        """What an operator reads at this input instead of the file's `values`."""
         index = op.inputs[position]
-        if index in self._own and op.kind in CHANNEL_AXIS and index is not None:
-            name = f"tensor_{index}"
-            if position == 1:
+        if index is None or index not in self._own or op.kind not in CHANNEL_AXIS:
+            return values
+        if position == 1:
+            if index not in self.weights:
                 bits = self._recipe.weight_bits if op.kind in self._recipe.kinds else 8
-                if index not in self.weights:
-                    self.weights[index] = Weights(self._tf, values, CHANNEL_AXIS[op.kind], bits, name)
-                return _Owner(self.weights[index])
-            if position == BIAS_AT[op.kind]:
-                if index not in self.biases:
-                    self.biases[index] = Bias(self._tf, values, name)
-                return _Owner(self.biases[index])
-        return lambda: values
+                self.weights[index] = Weights(self._tf, values, CHANNEL_AXIS[op.kind], bits, f"tensor_{index}")
+            return self.weights[index]
+        if position == BIAS_AT[op.kind]:
+            if index not in self.biases:
+                self.biases[index] = Bias(self._tf, values, f"tensor_{index}")
+            return self.biases[index]
+        return values
 
     def activation(self, index: int) -> Callable[[Any], Any] | None:
+        """What is applied to a tensor once it is computed, or None."""
         bits = self._recipe.activation_bits
         op = self._producers.get(index)
         name = self._graph.tensors[index].name
@@ -162,19 +164,9 @@ class FakeQuantized:
     def constants(self) -> dict[int, np.ndarray]:
         """Tensor index -> constant of the trained file: weights on their grid, biases."""
         trained: list[tuple[int, Weights | Bias]] = [*self.weights.items(), *self.biases.items()]
-        return {index: np.asarray(part.value(), np.float32) for index, part in trained}
+        return {index: np.asarray(part(), np.float32) for index, part in trained}
 
     def moved_ranges(self) -> dict[str, tuple[float, float]]:
         """Tensor name -> trained range."""
         ends = {index: part.ends() for index, part in self.ranges.items()}
         return {self._graph.tensors[i].name: (float(low), float(high)) for i, (low, high) in ends.items()}
-
-
-class _Owner:
-    """A constant as a layer reads it, with the variables that the layer owns."""
-
-    def __init__(self, part: Weights | Bias) -> None:
-        self.variables, self._part = part.variables, part
-
-    def __call__(self) -> Any:
-        return self._part.value()

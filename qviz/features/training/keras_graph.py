@@ -1,7 +1,7 @@
 """A float32 .tflite file as a functional tf_keras model: one layer per operator, any number of images per batch.
 
-The model maps the network's image to chosen tensors. `Parts` supplies the constants that operators read (those of the
-file, or trained ones) and functions that are applied to activations. tf_keras is imported inside functions, in workers.
+The model maps the network's image to chosen tensors. `FakeQuantized` replaces constants that operators read by trained
+ones, and gives functions that are applied to activations. tf_keras is imported inside functions, in workers.
 """
 
 from __future__ import annotations
@@ -9,36 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from qviz.errors import QuantizeError
+from qviz.features.training.fake_quant import FakeQuantized
 from qviz.features.training.keras_operators import OPERATORS, Refused, Step
 from qviz.structures import Graph, Op
 from qviz.tflite.constants import operator_options, stored_constant
-
-
-class Parts(Protocol):
-    """Constants of a network, and functions applied to its activations."""
-
-    def constant(self, op: Op, position: int, values: np.ndarray) -> Callable[[], Any]:
-        """A function that gives the constant which an operator reads at this input; `values` is the file's."""
-        ...
-
-    def activation(self, index: int) -> Callable[[Any], Any] | None:
-        """A function that is applied to a tensor once it is computed, or None."""
-        ...
-
-
-class AsTheFile:
-    """The float network itself, unchanged."""
-
-    def constant(self, op: Op, position: int, values: np.ndarray) -> Callable[[], Any]:
-        return lambda: values
-
-    def activation(self, index: int) -> Callable[[Any], Any] | None:
-        return None
 
 
 def needed(graph: Graph, ends: Iterable[int]) -> list[Op]:
@@ -63,15 +40,20 @@ def check_trainable(graph: Graph, ends: Iterable[int]) -> None:
         raise QuantizeError("Training needs a network that reads one float32 image; quantized files are not trained.")
 
 
-def functional(tf: Any, data: bytes, graph: Graph, ends: Sequence[int], parts: Parts) -> Any:
-    """A tf_keras.Model from the image to the tensors `ends`. Raises QuantizeError."""
+def functional(tf: Any, data: bytes, graph: Graph, ends: Sequence[int], parts: FakeQuantized | None = None) -> Any:
+    """A tf_keras.Model from the image to the tensors `ends`; without `parts` the float network itself.
+
+    Raises QuantizeError.
+    """
     import tf_keras
 
     check_trainable(graph, ends)
     (image,) = graph.input_tensors()
     options = operator_options(data)
     start = tf_keras.Input(image.shape[1:], name="image")
-    tensors: dict[int, Any] = {image.index: _activation_layer(parts.activation(image.index), start)}
+    applied = None if parts is None else parts.activation(image.index)
+    read = start if applied is None else _layer_class()("input", applied, getattr(applied, "variables", ()))(start)
+    tensors: dict[int, Any] = {image.index: read}
     for op in needed(graph, ends):
         shapes = tuple(graph.tensors[index].shape for index in op.outputs)
         step = Step(op.kind, options[op.order], shapes, tuple(index in tensors for index in op.inputs))
@@ -88,27 +70,24 @@ def outputs(model: Any, images: Any) -> list[Any]:
     return list(values) if isinstance(values, (list, tuple)) else [values]
 
 
-def _activation_layer(function: Callable[[Any], Any] | None, tensor: Any) -> Any:
-    return tensor if function is None else _layer_class()("input", function, getattr(function, "variables", []))(tensor)
-
-
 def _applied(
-    tf: Any, data: bytes, graph: Graph, op: Op, step: Step, parts: Parts, tensors: dict[int, Any]
+    tf: Any, data: bytes, graph: Graph, op: Op, step: Step, parts: FakeQuantized | None, tensors: dict[int, Any]
 ) -> dict[int, Any]:
     """Outputs of the operator: tensor index -> Keras tensor."""
     read = [index for index in op.inputs if index in tensors]
     constants = _constants(data, graph, op, parts, tensors)
-    after = [parts.activation(index) for index in op.outputs]
+    after = [None if parts is None else parts.activation(index) for index in op.outputs]
 
     def compute(*given: Any) -> Any:
         activations = iter(given)
-        inputs = [next(activations) if index in tensors else constants[i]() for i, index in enumerate(op.inputs)]
+        fixed = [constant() if callable(constant) else constant for constant in constants]
+        inputs = [next(activations) if index in tensors else fixed[i] for i, index in enumerate(op.inputs)]
         values = _computed(tf, step, inputs)
         several = list(values) if isinstance(values, (list, tuple)) else [values]
         several = [value if apply is None else apply(value) for value, apply in zip(several, after, strict=True)]
         return several if len(several) > 1 else several[0]
 
-    variables = [variable for part in (*constants.values(), *after) for variable in getattr(part, "variables", ())]
+    variables = [variable for part in (*constants, *after) for variable in getattr(part, "variables", ())]
     name = f"{op.order}_{re.sub(r'[^A-Za-z0-9]', '_', op.kind)}"
     written = _layer_class()(name, compute, variables)(*(tensors[index] for index in read))
     return dict(zip(op.outputs, written if isinstance(written, list) else [written], strict=True))
@@ -123,30 +102,20 @@ def _computed(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
         raise Refused(f"it cannot be rebuilt ({reason})") from error
 
 
-def _constants(
-    data: bytes, graph: Graph, op: Op, parts: Parts, computed: dict[int, Any]
-) -> dict[int, Callable[[], Any]]:
-    """Position among the inputs -> the constant that is read there."""
-    constants: dict[int, Callable[[], Any]] = {}
+def _constants(data: bytes, graph: Graph, op: Op, parts: FakeQuantized | None, computed: dict[int, Any]) -> list[Any]:
+    """What the operator reads at each input: None for an activation or an absent input, an array, or a trained part."""
+    constants: list[Any] = []
     for position, index in enumerate(op.inputs):
-        if index is None:
-            constants[position] = _absent
-        elif index not in computed:
+        values: Any = None
+        if index is not None and index not in computed:
             tensor = graph.tensors[index]
             if not tensor.constant:
                 raise Refused(f"its input {tensor.name!r} is neither computed from the image nor a constant")
             values = stored_constant(data, tensor)
-            is_float = tensor.dtype == "float32"
-            constants[position] = parts.constant(op, position, values) if is_float else _fixed(values)
+            if parts is not None and tensor.dtype == "float32":
+                values = parts.constant(op, position, values)
+        constants.append(values)
     return constants
-
-
-def _absent() -> None:
-    return None
-
-
-def _fixed(values: np.ndarray) -> Callable[[], Any]:
-    return lambda: values
 
 
 @lru_cache(maxsize=1)

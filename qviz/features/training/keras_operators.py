@@ -53,17 +53,9 @@ def activated(tf: Any, step: Step, values: Any) -> Any:
     name = step.option("fusedActivationFunction", "NONE")
     if name == "NONE":
         return values
-    if name not in _ACTIVATIONS:
+    if name not in ("RELU", "RELU6", "RELU_N1_TO_1", "TANH"):
         raise Refused(f"its fused activation {name} is not supported")
-    return _ACTIVATIONS[name](tf, values)
-
-
-_ACTIVATIONS: dict[str, Callable[[Any, Any], Any]] = {
-    "RELU": lambda tf, x: tf.nn.relu(x),
-    "RELU6": lambda tf, x: tf.nn.relu6(x),
-    "RELU_N1_TO_1": lambda tf, x: tf.clip_by_value(x, -1.0, 1.0),
-    "TANH": lambda tf, x: tf.tanh(x),
-}
+    return OPERATORS[name](tf, step, [values])
 
 
 def batch_first(shape: Sequence[int]) -> list[int]:
@@ -109,10 +101,6 @@ def _pad(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
     return tf.pad(inputs[0], inputs[1], constant_values=value)
 
 
-def _mirror_pad(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
-    return tf.pad(inputs[0], inputs[1], mode="SYMMETRIC" if step.option("mode") else "REFLECT")
-
-
 def _transpose(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
     order = [int(axis) for axis in inputs[1]]
     if order[0] != 0:
@@ -152,15 +140,12 @@ def _reduce(name: str) -> Compute:
     return compute
 
 
-def _nearest(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
-    aligned, half = step.option("alignCorners"), step.option("halfPixelCenters")
-    function = tf.raw_ops.ResizeNearestNeighbor
-    return function(images=inputs[0], size=inputs[1], align_corners=aligned, half_pixel_centers=half)
+def _resize(name: str) -> Compute:
+    def compute(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
+        how = {"align_corners": step.option("alignCorners"), "half_pixel_centers": step.option("halfPixelCenters")}
+        return getattr(tf.raw_ops, name)(images=inputs[0], size=inputs[1], **how)
 
-
-def _bilinear(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
-    aligned, half = step.option("alignCorners"), step.option("halfPixelCenters")
-    return tf.raw_ops.ResizeBilinear(images=inputs[0], size=inputs[1], align_corners=aligned, half_pixel_centers=half)
+    return compute
 
 
 SHAPES: dict[str, Compute] = {
@@ -173,7 +158,7 @@ SHAPES: dict[str, Compute] = {
     "UNPACK": _unpack,
     "PAD": _pad,
     "PADV2": _pad,
-    "MIRROR_PAD": _mirror_pad,
+    "MIRROR_PAD": lambda tf, step, inputs: tf.pad(*inputs[:2], mode="SYMMETRIC" if step.option("mode") else "REFLECT"),
     "TRANSPOSE": _transpose,
     "STRIDED_SLICE": _strided_slice,
     "SLICE": _slice,
@@ -182,8 +167,8 @@ SHAPES: dict[str, Compute] = {
     "MEAN": _reduce("reduce_mean"),
     "SUM": _reduce("reduce_sum"),
     "REDUCE_MAX": _reduce("reduce_max"),
-    "RESIZE_NEAREST_NEIGHBOR": _nearest,
-    "RESIZE_BILINEAR": _bilinear,
+    "RESIZE_NEAREST_NEIGHBOR": _resize("ResizeNearestNeighbor"),
+    "RESIZE_BILINEAR": _resize("ResizeBilinear"),
 }
 
 
@@ -281,26 +266,6 @@ def _aligned(tf: Any, step: Step, inputs: Sequence[Any]) -> list[Any]:
     return aligned
 
 
-def _unary(function: Callable[[Any, Any], Any]) -> Compute:
-    return lambda tf, step, inputs: function(tf, inputs[0])
-
-
-def _sum(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
-    return activated(tf, step, tf.add_n(list(inputs)))
-
-
-def _softmax(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
-    return tf.nn.softmax(inputs[0] * step.option("beta", 1.0))
-
-
-def _leaky(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
-    return tf.nn.leaky_relu(inputs[0], step.option("alpha"))
-
-
-def _prelu(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
-    return tf.nn.relu(inputs[0]) + inputs[1] * tf.minimum(inputs[0], 0.0)
-
-
 OPERATORS: dict[str, Compute] = {
     **LAYERS,
     **SHAPES,
@@ -310,21 +275,21 @@ OPERATORS: dict[str, Compute] = {
     "DIV": _binary("divide"),
     "MAXIMUM": _binary("maximum"),
     "MINIMUM": _binary("minimum"),
-    "ADD_N": _sum,
-    "SOFTMAX": _softmax,
-    "LOGISTIC": _unary(lambda tf, x: tf.sigmoid(x)),
-    "RELU": _unary(lambda tf, x: tf.nn.relu(x)),
-    "RELU6": _unary(lambda tf, x: tf.nn.relu6(x)),
-    "RELU_N1_TO_1": _unary(lambda tf, x: tf.clip_by_value(x, -1.0, 1.0)),
-    "LEAKY_RELU": _leaky,
-    "PRELU": _prelu,
-    "HARD_SWISH": _unary(lambda tf, x: x * tf.nn.relu6(x + 3.0) / 6.0),
-    "TANH": _unary(lambda tf, x: tf.tanh(x)),
-    "EXP": _unary(lambda tf, x: tf.exp(x)),
-    "LOG": _unary(lambda tf, x: tf.math.log(x)),
-    "SQRT": _unary(lambda tf, x: tf.sqrt(x)),
-    "RSQRT": _unary(lambda tf, x: tf.math.rsqrt(x)),
-    "SQUARE": _unary(lambda tf, x: tf.square(x)),
-    "NEG": _unary(lambda tf, x: -x),
-    "ABS": _unary(lambda tf, x: tf.abs(x)),
+    "ADD_N": lambda tf, step, inputs: activated(tf, step, tf.add_n(list(inputs))),
+    "SOFTMAX": lambda tf, step, inputs: tf.nn.softmax(inputs[0] * step.option("beta", 1.0)),
+    "LOGISTIC": lambda tf, step, inputs: tf.sigmoid(inputs[0]),
+    "RELU": lambda tf, step, inputs: tf.nn.relu(inputs[0]),
+    "RELU6": lambda tf, step, inputs: tf.nn.relu6(inputs[0]),
+    "RELU_N1_TO_1": lambda tf, step, inputs: tf.clip_by_value(inputs[0], -1.0, 1.0),
+    "LEAKY_RELU": lambda tf, step, inputs: tf.nn.leaky_relu(inputs[0], step.option("alpha")),
+    "PRELU": lambda tf, step, inputs: tf.nn.relu(inputs[0]) + inputs[1] * tf.minimum(inputs[0], 0.0),
+    "HARD_SWISH": lambda tf, step, inputs: inputs[0] * tf.nn.relu6(inputs[0] + 3.0) / 6.0,
+    "TANH": lambda tf, step, inputs: tf.tanh(inputs[0]),
+    "EXP": lambda tf, step, inputs: tf.exp(inputs[0]),
+    "LOG": lambda tf, step, inputs: tf.math.log(inputs[0]),
+    "SQRT": lambda tf, step, inputs: tf.sqrt(inputs[0]),
+    "RSQRT": lambda tf, step, inputs: tf.math.rsqrt(inputs[0]),
+    "SQUARE": lambda tf, step, inputs: tf.square(inputs[0]),
+    "NEG": lambda tf, step, inputs: -inputs[0],
+    "ABS": lambda tf, step, inputs: tf.abs(inputs[0]),
 }

@@ -70,9 +70,8 @@ def start(reference: LoadedModel, images: Sequence[EncodedImage], recipe: str, s
 
     key = (training, reference.settings)
     begin = partial(jobs.restart, "train", key, train, "Starting", "", use_event)
-    return build.NewVariant(
-        begin(), reference.digest, f"{reference.name.removesuffix('.tflite')} + {recipe} trained.tflite", begin
-    )
+    name = f"{reference.name.removesuffix('.tflite')} + {recipe} trained.tflite"
+    return build.NewVariant(reference.digest, begin, name)
 
 
 def _checkpoint(digest: str) -> Path:

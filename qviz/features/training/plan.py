@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from qviz.decoders import fitting
+from qviz.decoders.post_process import KIND as POST_PROCESS
 from qviz.errors import QuantizeError
 from qviz.features.building.conditions import check
 from qviz.features.building.ranges import Calibration
@@ -30,7 +31,6 @@ MAX_BATCH, MIN_BATCH = 16, 2
 WITH_OBJECTNESS = ("yolov5", "yolox")
 BOX = 4
 """Columns of a box; they come first."""
-POST_PROCESS = "TFLite_Detection_PostProcess"
 CODE = 1
 """Increased when the same plan would give another result, so that older checkpoints are refused."""
 

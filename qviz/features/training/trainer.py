@@ -29,7 +29,7 @@ from qviz.features.building.recipes import RECIPES
 from qviz.features.building.source import with_unique_tensor_names
 from qviz.features.training.batches import Batches, augmented
 from qviz.features.training.fake_quant import FakeQuantized
-from qviz.features.training.keras_graph import AsTheFile, functional, needed, outputs
+from qviz.features.training.keras_graph import functional, needed, outputs
 from qviz.features.training.loss import columns_of, head_loss, tap_loss
 from qviz.features.training.plan import WARM_UP, Plan, objectness_column, trained_ends
 from qviz.structures import Graph, Settings
@@ -164,7 +164,7 @@ class Trainer:
         taps = [op.outputs[0] for op in needed(graph, ends) if op.kind == "CONV_2D" and op.outputs[0] not in ends]
         self._heads = len(ends)
         self.parts = FakeQuantized(tf, graph, RECIPES[job.plan.recipe], job.calibration, own_constants(data, graph))
-        self._teacher = functional(tf, data, graph, [*ends, *taps], AsTheFile())
+        self._teacher = functional(tf, data, graph, [*ends, *taps])
         self._student = functional(tf, data, graph, [*ends, *taps], self.parts)
         images = self._batches.first(SAMPLE_IMAGES)
         head = [values.numpy() for values in outputs(self._teacher, images)][: self._heads]

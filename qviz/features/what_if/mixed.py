@@ -31,7 +31,6 @@ from qviz.structures import Detections, EncodedImage, Image, Inference, Op, Sett
 from qviz.structures.boxes import iou_matrix
 from qviz.tflite.inputs import Placement, fill, input_spec
 from qviz.tflite.paired_networks import CONVERSIONS, PairedNetworks, activations, as_real, as_variant, paired_networks
-from qviz.tflite.stepper import Stepper
 
 MAX_CHAIN = 4
 """Operators of FP32 that one operator of a variant may replace (with an activation and a factor fused)."""
@@ -57,9 +56,8 @@ class MixedNetwork:
     def __init__(self, networks: PairedNetworks) -> None:
         self._reference, self._variant = networks.reference, networks.variant
         self._partners = {**_further_outputs(networks), **networks.partners}
-        self._steps = _single_steps(self._reference)
+        self._steps, alone = networks.single_steps
         self._makers = {tensor: op for op in self._reference.graph.ops for tensor in op.outputs}
-        alone = _single_steps(self._variant)
         substitutes = {
             op.order: self._substitute(op, networks)
             for op in self._variant.graph.ops
@@ -193,11 +191,6 @@ def _fitted(value: np.ndarray, tensor: Tensor, typed: bool = True) -> np.ndarray
     fits = bool(tensor.shape) and min(tensor.shape) > 0 and int(np.prod(tensor.shape)) == value.size
     shaped = value.reshape(tensor.shape) if fits else value
     return shaped.astype(tensor.dtype, copy=False) if typed else shaped
-
-
-def _single_steps(stepper: Stepper) -> dict[int, int]:
-    """operator -> the step that runs it alone."""
-    return {step.orders[0]: number for number, step in enumerate(stepper.steps) if not step.block}
 
 
 def _further_outputs(networks: PairedNetworks) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""The picture of a rescue: every candidate at its place, the budget, the best one ringed; names stay text."""
+"""The chart of a rescue: every candidate, the budget, the best candidate marked; markup in names is escaped."""
 
 from __future__ import annotations
 
@@ -60,5 +60,5 @@ def test_names_stay_text() -> None:
     assert "<b>" not in text and "<i>" not in text
 
 
-def test_nothing_tried_yet() -> None:
+def test_chart_before_the_first_candidate() -> None:
     assert list(traces(replace(RESULT, tried=(), best=None))["Pareto front"].x or ()) == []  # type: ignore[attr-defined]

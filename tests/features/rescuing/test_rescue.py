@@ -1,4 +1,4 @@
-"""A rescue keeps in float just the layer that int8 ruins, reports on images that no choice saw, and survives a kill."""
+"""A rescue keeps only the layer that int8 damages in float, reports on held-out images, and resumes after a kill."""
 
 from __future__ import annotations
 
@@ -76,50 +76,52 @@ def run(
     return rescue(context, reference, source_of(reference), images[:6], dataset, request)
 
 
-def test_just_the_ruined_layer_stays_float(
+def test_only_the_damaged_layer_stays_float(
     engine: LocalEngine, reference: LoadedModel, images: list[EncodedImage], dataset: Dataset
 ) -> None:
     progress = Recorded()
-    found = run(Context(engine, progress=progress), reference, images, dataset)
+    result = run(Context(engine, progress=progress), reference, images, dataset)
     partial = progress.results
-    assert found.tried[0].search_loss == 1 and found.tried[0].candidate.float_operators == ()
-    assert found.chosen is not None and found.best is not None and found.within_budget
-    assert found.chosen.tried.candidate.float_operators == (PLANTED,)
-    assert found.chosen.tried.scheme == "mixed"
-    low, value, high = found.chosen.loss.low, found.chosen.loss.value, found.chosen.loss.high
+    assert result.tried[0].search_loss == 1 and result.tried[0].candidate.float_operators == ()
+    assert result.chosen is not None and result.best is not None and result.within_budget
+    assert result.chosen.tried.candidate.float_operators == (PLANTED,)
+    assert result.chosen.tried.scheme == "mixed"
+    low, value, high = result.chosen.loss.low, result.chosen.loss.value, result.chosen.loss.high
     assert low is not None and value is not None and high is not None and low <= value <= high
-    assert value == pytest.approx(1 - found.chosen.agreement)
-    assert (found.images.search, found.images.report, found.chosen.images) == (10, 10, 10)
-    assert [len(row.tried) for row in partial[:-1]] == list(range(1, len(found.tried) + 1))
+    assert value == pytest.approx(1 - result.chosen.agreement)
+    assert (result.images.search, result.images.report, result.chosen.images) == (10, 10, 10)
+    assert [len(row.tried) for row in partial[:-1]] == list(range(1, len(result.tried) + 1))
     assert all(len(row.data) == row.best.bytes for row in partial if row.best is not None)
-    assert found.data == run(Context(engine), reference, images, dataset).data  # the same way each time
-    assert "int8, 3 float keeps the budget" in verdict(found)
-    frame = found.to_frame()
-    assert list(frame["kept_float"])[-1] == str(PLANTED) and len(frame) == len(found.tried)
-    json.dumps(found.to_json(), allow_nan=False)
+    assert result.data == run(Context(engine), reference, images, dataset).data  # reproducible
+    assert "int8, 3 float keeps the budget" in verdict(result)
+    frame = result.to_frame()
+    assert list(frame["kept_float"])[-1] == str(PLANTED) and len(frame) == len(result.tried)
+    json.dumps(result.to_json(), allow_nan=False)
 
 
-def test_the_smallest_recipe_that_keeps_the_budget_wins(
+def test_the_smallest_recipe_within_the_budget_is_chosen(
     engine: LocalEngine, images: list[EncodedImage], dataset: Dataset
 ) -> None:
     sound = load_model(engine, ModelSource("sound.tflite", small_detector(planted=False), settings=SETTINGS))
     recipes = ("float16", "int16x8", "dynamic_range", "int8")
-    found = run(Context(engine), sound, images, dataset, recipes=recipes)
-    assert found.best is not None and found.best.candidate == Candidate("dynamic_range")
-    assert [row.candidate.recipe for row in found.tried] == ["dynamic_range"]  # the others are larger
+    result = run(Context(engine), sound, images, dataset, recipes=recipes)
+    assert result.best is not None and result.best.candidate == Candidate("dynamic_range")
+    assert [row.candidate.recipe for row in result.tried] == ["dynamic_range"]  # the others are larger
     fast = run(Context(engine), sound, images, dataset, recipes=recipes, prefer=LATENCY)
     assert fast.best is not None and fast.best.candidate == Candidate("int8")
     assert fast.best.speed is not None and fast.best.speed > 0
 
 
-def test_a_budget_that_nothing_keeps_gives_the_nearest(
+def test_the_closest_candidate_is_chosen_if_none_is_within_the_budget(
     engine: LocalEngine, reference: LoadedModel, images: list[EncodedImage], dataset: Dataset
 ) -> None:
-    found = run(Context(engine), reference, images, dataset, Budget(AGREEMENT, 0.0), tries=6)
-    assert found.chosen is not None and not found.within_budget
-    assert len(found.tried) <= 6
-    assert found.chosen.tried.search_loss == min(row.search_loss for row in found.tried if row.search_loss is not None)
-    assert verdict(found).startswith("No candidate keeps the budget (an agreement of at least 1 with")
+    result = run(Context(engine), reference, images, dataset, Budget(AGREEMENT, 0.0), tries=6)
+    assert result.chosen is not None and not result.within_budget
+    assert len(result.tried) <= 6
+    assert result.chosen.tried.search_loss == min(
+        row.search_loss for row in result.tried if row.search_loss is not None
+    )
+    assert verdict(result).startswith("No candidate keeps the budget (an agreement of at least 1 with")
 
 
 def test_a_search_continues_with_its_journal(
@@ -132,7 +134,7 @@ def test_a_search_continues_with_its_journal(
             run(Context(engine, store, progress=progress, cancel=cancel), reference, images, dataset)
         (path,) = (tmp_path / "rescue").iterdir()
         with path.open("ab") as stream:
-            stream.write(b'{"recipe": "int8", "figures": {"ap"')  # torn, as a kill may leave it
+            stream.write(b'{"tried": {"candidate": {"recipe"')  # torn, as a kill may leave it
         stopped = path.read_bytes()
         result = run(Context(engine, store), reference, images, dataset)
         assert path.read_bytes().startswith(stopped)
@@ -163,7 +165,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_killed_search_goes_on(sample: Sample, tmp_path: Path) -> None:
+def test_a_killed_search_resumes(sample: Sample, tmp_path: Path) -> None:
     (tmp_path / "small.tflite").write_bytes(small_detector())
     settings = {"mean": [127.5] * 3, "std": [127.5] * 3, "channels": "rgb", "resize": "stretch", "nms_iou": 0.6}
     (tmp_path / "small.tflite.qviz.json").write_text(json.dumps(settings))
@@ -180,13 +182,8 @@ def test_a_killed_search_goes_on(sample: Sample, tmp_path: Path) -> None:
     assert f"in float {PLANTED}" in done.stdout
     rows = [json.loads(line) for line in path.read_text().splitlines() if line]
     assert rows[: len(before)] == before
-    repeated = [row for row in rows if row.get("figures") and row in rows[: rows.index(row)]]
-    names = [
-        (row["recipe"], row["algorithm"], row["ranges"], tuple(row["float_operators"]))
-        for row in rows
-        if "figures" in row
-    ]
-    assert repeated == [] and len(names) == len(set(names))
+    names = [json.dumps(row["tried"]["candidate"]) for row in rows if "tried" in row]
+    assert names and len(names) == len(set(names))
 
 
 def tried(size: int, loss: float | None, within: bool, speed: float | None = None) -> Tried:
@@ -202,12 +199,12 @@ BEST = [
 
 
 @pytest.mark.parametrize(("prefer", "rows", "size"), BEST)
-def test_the_best(prefer: str, rows: list[Tried], size: int | None) -> None:
+def test_best_candidate(prefer: str, rows: list[Tried], size: int | None) -> None:
     best = best_of(tuple(rows), prefer)
     assert (best.bytes if best is not None else None) == size
 
 
-def test_halves_are_apart_and_the_same_each_time(dataset: Dataset) -> None:
+def test_image_halves_are_disjoint_and_reproducible(dataset: Dataset) -> None:
     first, second = halves(dataset)
     names = [{image.name for image in part.images} for part in (first, second)]
     assert not names[0] & names[1] and len(names[0] | names[1]) == len(dataset.images)
@@ -219,9 +216,9 @@ def test_halves_are_apart_and_the_same_each_time(dataset: Dataset) -> None:
 def test_budgets() -> None:
     assert Budget.of(max_ap_loss=0.005).text == "at most 0.5 AP points below the reference"
     assert Budget.of(min_agreement=0.98).limit == pytest.approx(0.02)
-    for said in ({}, {"max_ap_loss": 0.1, "min_agreement": 0.9}, {"max_ap_loss": 5.0}):
+    for options in ({}, {"max_ap_loss": 0.1, "min_agreement": 0.9}, {"max_ap_loss": 5.0}):
         with pytest.raises(SettingsError):
-            Budget.of(**said)
+            Budget.of(**options)
 
 
 def test_refusals(engine: LocalEngine, reference: LoadedModel, images: list[EncodedImage], dataset: Dataset) -> None:

@@ -1,7 +1,8 @@
-"""Units, their cost, the sets made of them, and the verdict in words."""
+"""Units, their costs, sets of units, and the verdict."""
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from qviz.features.rescuing.result import AP, Budget, Candidate, Chosen, ImageCo
 from qviz.features.rescuing.sets import Ranked, Sets, bytes_of, units_of, work_of
 from qviz.features.rescuing.text import verdict
 from qviz.features.what_if.sets import greedy, lengths, stretches
+from qviz.result import decode, encode
 from qviz.structures import Loss
 from qviz.tflite.schema import read_graph
 from tests.features.layer_error.small_detector import CHANNELS, SHAPES, small_detector
@@ -20,9 +22,9 @@ GRAPH = read_graph(small_detector())
 ONE, TWO, THREE = (frozenset({order}) for order in (1, 2, 3))
 
 
-def test_a_unit_is_an_operator_with_weights_and_what_follows() -> None:
-    made = units_of(GRAPH, RECIPES["int8"])
-    assert [sorted(unit) for unit in made] == [[0], [1], [2], [3], [4, 5], [6, 7], [8, 9, 10]]
+def test_a_unit_is_a_weighted_operator_and_its_followers() -> None:
+    units = units_of(GRAPH, RECIPES["int8"])
+    assert [sorted(unit) for unit in units] == [[0], [1], [2], [3], [4, 5], [6, 7], [8, 9, 10]]
     assert [sorted(unit) for unit in units_of(GRAPH, RECIPES["dynamic_range"])] == [[0], [1], [2], [3], [4], [6], [8]]
 
 
@@ -36,15 +38,15 @@ def test_bytes_and_work_of_a_unit() -> None:
 
 def test_sets_grow() -> None:
     assert lengths(13) == [1, 2, 3, 4, 6, 8, 12]
-    made = stretches([ONE, TWO, THREE])
-    assert made["prefix"] == [ONE, ONE | TWO] and made["suffix"] == [THREE, TWO | THREE]
+    sets = stretches([ONE, TWO, THREE])
+    assert sets["prefix"] == [ONE, ONE | TWO] and sets["suffix"] == [THREE, TWO | THREE]
     gains, costs = {ONE: 0.1, TWO: 0.3, THREE: -0.1}, {ONE: 10.0, TWO: 100.0, THREE: 1.0}
-    assert greedy(gains, costs) == [ONE, ONE | TWO]  # the most for its bytes first; what harms is left out
+    assert greedy(gains, costs) == [ONE, ONE | TWO]  # best gain per byte first; units that lose are omitted
 
 
-def test_sets_come_back_from_a_journal() -> None:
+def test_sets_are_restored_from_a_journal() -> None:
     sets = Sets((Ranked((1, 2), "prefix", 12.0, 0.5),), 0.1, 0.9, ((1, 0.2),))
-    assert Sets.from_json(sets.to_json()) == sets
+    assert decode(Sets, json.loads(json.dumps(encode(sets))), "sets") == sets
 
 
 COMMANDS = [
@@ -96,7 +98,7 @@ def test_the_verdict(loss: tuple[float, float, float], sentence: str) -> None:
     assert sentence in sentence_of(*loss)
 
 
-def test_the_verdict_of_a_search_under_way() -> None:
+def test_the_verdict_of_a_running_search() -> None:
     assert verdict(RESULT).endswith("a loss of +0.4 AP points on 20 search images.")
 
 

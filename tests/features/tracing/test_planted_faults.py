@@ -1,4 +1,4 @@
-"""A fault planted into one operator is the first culprit of a trace, with its cause, in full and in quick."""
+"""A fault planted into one operator is the first culprit of a full and of a quick trace, with its cause."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ def test_a_planted_fault_is_the_first_culprit(
     broken = faults.planted(sample.models["int8"].read_bytes(), edit)
     variant = load_models(engine, [ModelSource("broken.tflite", broken, loaded["int8"].settings)])[0]
     for quick in (False, True):
-        found = trace(Context(engine), loaded["float32"], variant, biplane, object_number=0, quick=quick)
-        assert found.object.variant_score < found.object.reference_score - 0.5
-        first = found.culprits[0]
-        assert (first.order, first.cause) == (order, cause), [(row.order, row.cause) for row in found.culprits]
-        assert first.gain > 0.5 * (found.end_score - found.object.variant_score)
+        result = trace(Context(engine), loaded["float32"], variant, biplane, object_number=0, quick=quick)
+        assert result.object.variant_score < result.object.reference_score - 0.5
+        first = result.culprits[0]
+        assert (first.order, first.cause) == (order, cause), [(row.order, row.cause) for row in result.culprits]
+        assert first.gain > 0.5 * (result.end_score - result.object.variant_score)
 
 
-def test_without_a_fault_nobody_loses_half_of_the_score(
+def test_without_a_fault_no_operator_loses_half_of_the_score(
     engine: LocalEngine, loaded: Models, biplane: EncodedImage
 ) -> None:
-    found = trace(Context(engine), loaded["float32"], loaded["int8"], biplane, object_number=0)
-    assert all(culprit.gain < 0.2 for culprit in found.culprits)
-    assert not {"weights", "bias", "clipping", "input_range"} & {culprit.cause for culprit in found.culprits}
+    result = trace(Context(engine), loaded["float32"], loaded["int8"], biplane, object_number=0)
+    assert all(culprit.gain < 0.2 for culprit in result.culprits)
+    assert not {"weights", "bias", "clipping", "input_range"} & {culprit.cause for culprit in result.culprits}

@@ -1,4 +1,4 @@
-"""The trace of one object: its ends are known otherwise, its curve names the wrong range, its objects are FP32's."""
+"""The trace of one object: its end points are verified independently, its culprit is the planted wrong range."""
 
 from __future__ import annotations
 
@@ -74,26 +74,26 @@ def test_every_operator_has_its_point(wrong: Trace, loaded: Models) -> None:
     assert wrong.points[-1].score == wrong.end_score == wrong.object.reference_score
 
 
-def test_the_first_point_is_the_variant_alone(
+def test_the_first_point_is_the_variants_score(
     engine: LocalEngine, loaded: Models, sample: Sample, networks: PairedNetworks, biplane: EncodedImage
 ) -> None:
-    found = trace(Context(engine), loaded["float32"], loaded["int8"], biplane, object_number=1)
+    result = trace(Context(engine), loaded["float32"], loaded["int8"], biplane, object_number=1)
     runner = Runner(sample.models["int8"].read_bytes())
     runner.run([networks.inputs(read_image(biplane))[1]])
     graph = loaded["int8"].inspection.graph
-    scores = runner.tensor(next(op for op in graph.ops if op.kind == KIND).inputs[1])[0, :, found.object.class_id + 1]
-    assert found.points[0].score == found.object.variant_score
-    assert found.points[0].score in scores.tolist()
+    scores = runner.tensor(next(op for op in graph.ops if op.kind == KIND).inputs[1])[0, :, result.object.class_id + 1]
+    assert result.points[0].score == result.object.variant_score
+    assert result.points[0].score in scores.tolist()
 
 
-def test_a_takeover_is_the_two_networks_at_its_ends(networks: PairedNetworks, biplane: EncodedImage) -> None:
-    truth, own = networks.run(read_image(biplane))
+def test_a_takeover_equals_either_network_at_its_ends(networks: PairedNetworks, biplane: EncodedImage) -> None:
+    truth, variant_tensors = networks.run(read_image(biplane))
     graph = networks.variant.graph
     score = next(op for op in graph.ops if op.kind == KIND).inputs[1]
     assert score is not None
-    takeover = Takeover(networks, truth, own, [score])
+    takeover = Takeover(networks, truth, variant_tensors, [score])
     last = len(takeover.steps)
-    assert np.array_equal(takeover.run(0)[score], own[score])
+    assert np.array_equal(takeover.run(0)[score], variant_tensors[score])
     assert np.array_equal(takeover.run(last)[score], truth[networks.partners[score]])
     assert {graph.ops[networks.variant.steps[n].orders[0]].kind for n in takeover.steps} >= {"QUANTIZE", "ADD_N"}
     # what is not run cannot matter: the same cut with every step behind it
@@ -103,42 +103,46 @@ def test_a_takeover_is_the_two_networks_at_its_ends(networks: PairedNetworks, bi
     assert np.array_equal(takeover.run(cut)[score], whole[score])
 
 
-def test_a_step_that_changes_nothing_has_the_score_of_the_next(networks: PairedNetworks, biplane: EncodedImage) -> None:
-    truth, own = networks.run(read_image(biplane))
+def test_steps_that_change_nothing_are_skipped(networks: PairedNetworks, biplane: EncodedImage) -> None:
+    truth, variant_tensors = networks.run(read_image(biplane))
     score = next(op for op in networks.variant.graph.ops if op.kind == KIND).inputs[1]
     assert score is not None
-    takeover = Takeover(networks, truth, own, [score])
+    takeover = Takeover(networks, truth, variant_tensors, [score])
     same = [cut for cut in range(1, len(takeover.steps)) if takeover.changes_nothing(cut)]
     assert 0 < len(same) < len(takeover.steps) // 2
     cut = same[-2]
     assert np.array_equal(takeover.run(cut)[score], takeover.run(cut + 1)[score])
 
 
-def test_quick_finds_the_same(engine: LocalEngine, loaded: Models, image: EncodedImage, wrong: Trace) -> None:
-    found = trace(Context(engine), loaded["float32"], loaded["int8_wrong_range"], image, quick=True)
-    assert not found.complete and len(found.points) <= 22
-    assert found.culprits[0] == wrong.culprits[0]
+def test_a_quick_trace_finds_the_same_culprit(
+    engine: LocalEngine, loaded: Models, image: EncodedImage, wrong: Trace
+) -> None:
+    result = trace(Context(engine), loaded["float32"], loaded["int8_wrong_range"], image, quick=True)
+    assert not result.complete and len(result.points) <= 22
+    assert result.culprits[0] == wrong.culprits[0]
     every = {point.order: point.score for point in wrong.points}
-    assert all(every[point.order] == point.score for point in found.points)
+    assert all(every[point.order] == point.score for point in result.points)
 
 
 def test_objects_are_numbered_as_they_are_detected(engine: LocalEngine, loaded: Models, biplane: EncodedImage) -> None:
     model = loaded["float32"]
-    seen = engine.submit(detect_job, model.blob, model.settings, biplane, 0.25).result().detections
+    detections = engine.submit(detect_job, model.blob, model.settings, biplane, 0.25).result().detections
     traced = partial(trace, Context(engine), model, loaded["int8"], biplane, quick=True)
-    traces = [traced(object_number=number) for number in range(len(seen))]
-    assert [found.objects for found in traces] == [len(seen)] * len(seen)
-    for number, found in enumerate(traces):
-        assert found.object.reference_score == pytest.approx(float(seen.scores[number]))
-        assert found.object.box == pytest.approx(seen.boxes[number].tolist(), abs=1e-3)
-        assert found.object.label == model.inspection.label(int(seen.class_ids[number]))
-        assert found.end_score == pytest.approx(found.object.reference_score, abs=1e-5)
+    traces = [traced(object_number=number) for number in range(len(detections))]
+    assert [result.objects for result in traces] == [len(detections)] * len(detections)
+    for number, result in enumerate(traces):
+        assert result.object.reference_score == pytest.approx(float(detections.scores[number]))
+        assert result.object.box == pytest.approx(detections.boxes[number].tolist(), abs=1e-3)
+        assert result.object.label == model.inspection.label(int(detections.class_ids[number]))
+        assert result.end_score == pytest.approx(result.object.reference_score, abs=1e-5)
     usual = trace(Context(engine), model, loaded["int8"], biplane, quick=True)
-    falls = [found.object.reference_score - found.object.variant_score for found in traces]
+    falls = [result.object.reference_score - result.object.variant_score for result in traces]
     assert usual.object.number == int(np.argmax(falls))
 
 
-def test_no_such_object_is_an_error_that_counts_them(engine: LocalEngine, loaded: Models, image: EncodedImage) -> None:
+def test_an_unknown_object_number_is_refused_with_the_count(
+    engine: LocalEngine, loaded: Models, image: EncodedImage
+) -> None:
     models = loaded["float32"], loaded["int8"]
     with pytest.raises(SettingsError, match=r"no object 7: the reference finds 1 object in .* up to 0"):
         trace(Context(engine), *models, image, object_number=7)
@@ -155,20 +159,20 @@ def test_a_trace_follows_one_image(engine: LocalEngine, loaded: Models, sample: 
         Session(loaded["float32"], loaded["int8"], images=sample.images, engine=engine, cache=False).trace()
 
 
-def test_a_network_against_itself_loses_nothing(engine: LocalEngine, loaded: Models, biplane: EncodedImage) -> None:
-    found = trace(Context(engine), loaded["float32"], loaded["float32"], biplane, object_number=0)
-    assert {point.score for point in found.points} == {found.object.reference_score}
-    assert found.culprits == ()
-    assert "does not fall" in found.sentence
+def test_a_network_against_itself_has_no_culprit(engine: LocalEngine, loaded: Models, biplane: EncodedImage) -> None:
+    result = trace(Context(engine), loaded["float32"], loaded["float32"], biplane, object_number=0)
+    assert {point.score for point in result.points} == {result.object.reference_score}
+    assert result.culprits == ()
+    assert "does not fall" in result.sentence
 
 
 @pytest.mark.parametrize("name", ["float16", "dynamic_range"])
 def test_other_schemes_are_traced(engine: LocalEngine, loaded: Models, biplane: EncodedImage, name: str) -> None:
-    found = trace(Context(engine), loaded["float32"], loaded[name], biplane, object_number=0, quick=True)
-    assert abs(found.end_score - found.object.reference_score) < 1e-5
-    json.dumps(found.to_json(), allow_nan=False)
-    assert list(found.to_frame().columns) == ["order", "tensor", "op_kind", "score", "gain", "cause"]
-    assert len(found.to_frame()) == len(found.points)
+    result = trace(Context(engine), loaded["float32"], loaded[name], biplane, object_number=0, quick=True)
+    assert abs(result.end_score - result.object.reference_score) < 1e-5
+    json.dumps(result.to_json(), allow_nan=False)
+    assert list(result.to_frame().columns) == ["order", "tensor", "op_kind", "score", "gain", "cause"]
+    assert len(result.to_frame()) == len(result.points)
 
 
 STEP_CURVES = [
@@ -187,14 +191,14 @@ def test_bisection_ends_at_the_steepest_step(curve: list[float], steepest: int) 
     assert len(tried) < len(curve)
 
 
-def test_a_full_curve_that_runs_out_of_time_is_bisected() -> None:
+def test_bisection_replaces_a_full_curve_out_of_time() -> None:
     curve = [0.1] * 40 + [0.9] * 40
     tried = full(curve.__getitem__, lambda cut: False, len(curve) - 1, seconds=-1)
     assert 39 in gains(tried) and len(tried) < 15
     assert len(full(curve.__getitem__, lambda cut: cut == 5, len(curve) - 1, seconds=60)) == len(curve)
 
 
-def test_ancestors_leave_out_what_the_wanted_does_not_depend_on() -> None:
+def test_ancestors_are_only_the_steps_a_tensor_depends_on() -> None:
     steps = [Step((0,), (0,), (1,)), Step((1,), (1,), (2,)), Step((2,), (1,), (3,)), Step((3,), (3,), (4,))]
     assert ancestors(steps, [4]) == (0, 2, 3)
     assert ancestors(steps, [4], lambda tensor: tensor == 3) == (3,)
@@ -208,15 +212,15 @@ HEADS_OUTSIDE = [
 
 
 @pytest.mark.parametrize(("reference", "variant", "fall"), HEADS_OUTSIDE)
-def test_heads_whose_nms_is_outside(
+def test_heads_without_nms_in_the_model(
     engine: LocalEngine, sample: Sample, reference: str, variant: str, fall: float
 ) -> None:
     paths: list[Path] = [SHARED / f"{name}.tflite" for name in (reference, variant)]
     if not all(path.exists() for path in paths):
         pytest.skip("the models beside the project are not there")
     session = Session(*paths, images=sample.images / "horses_nokota.jpg", engine=engine, cache=False)
-    found = session.trace(quick=True)
-    assert found.object.label == "horse" or found.object.class_id == 17
-    assert found.end_score == pytest.approx(found.object.reference_score, abs=0.02)
-    assert found.object.reference_score - found.object.variant_score >= fall
-    assert found.points[0].score == found.object.variant_score
+    result = session.trace(quick=True)
+    assert result.object.label == "horse" or result.object.class_id == 17
+    assert result.end_score == pytest.approx(result.object.reference_score, abs=0.02)
+    assert result.object.reference_score - result.object.variant_score >= fall
+    assert result.points[0].score == result.object.variant_score

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from qviz.features.training import trainer
-from qviz.features.training.keras_graph import AsTheFile, functional, outputs
+from qviz.features.training.keras_graph import functional, outputs
 from qviz.features.training.plan import trained_ends
 from qviz.features.training.trainer import Job, Trainer
 from qviz.tensorflow_models.runtime import tensorflow
@@ -51,12 +51,12 @@ def rebuilt_error(data: bytes, pictures: np.ndarray) -> float:
     graph = read_graph(data)
     ends, runner = trained_ends(graph), Runner(data)
     with tensorflow() as tf:
-        found = [values.numpy() for values in outputs(functional(tf, data, graph, ends, AsTheFile()), pictures)]
+        rebuilt = [values.numpy() for values in outputs(functional(tf, data, graph, ends), pictures)]
     worst = 0.0
     for number in range(len(pictures)):
         runner.run([pictures[number : number + 1]])
-        wanted = [runner.tensor(index)[0] for index in ends]
-        worst = max(worst, *(float(np.abs(a[number] - b).max()) for a, b in zip(found, wanted, strict=True)))
+        expected = [runner.tensor(index)[0] for index in ends]
+        worst = max(worst, *(float(np.abs(a[number] - b).max()) for a, b in zip(rebuilt, expected, strict=True)))
     return worst
 
 
@@ -65,7 +65,7 @@ def kinds(data: bytes) -> set[str]:
 
 
 def steps_with_and_without_a_break(job: Job, count: int) -> tuple[list[float], list[float], bool]:
-    """The losses of one run, those of one that a checkpoint cut in two, and whether both end with the same weights."""
+    """(losses of one run, losses of a run resumed from a checkpoint, whether the final weights are equal)"""
     with tensorflow() as tf:
         whole, first = Trainer(tf, job), Trainer(tf, job)
         for _ in range(count):
@@ -74,9 +74,9 @@ def steps_with_and_without_a_break(job: Job, count: int) -> tuple[list[float], l
             first.step()
         first.save(job, always=True)
         second = Trainer(tf, job)
-        kept = trainer.load(job.checkpoint, job.digest)
-        assert kept is not None
-        second.restore(kept)
+        checkpoint = trainer.load(job.checkpoint, job.digest)
+        assert checkpoint is not None
+        second.restore(checkpoint)
         while len(second.losses) < count:
             second.step()
         ends = whole.parts.constants(), second.parts.constants()
@@ -95,9 +95,9 @@ def off_the_grid(trained: bytes, built: bytes, weights: dict[str, int]) -> float
     for tensor in read_graph(built).tensors:
         if tensor.name in weights and tensor.quantization is not None:
             real = tensor.quantization.dequantize(stored_constant(built, tensor))
-            wanted = stored_constant(trained, before[tensor.name])
-            shape = [-1 if axis == weights[tensor.name] else 1 for axis in range(wanted.ndim)]
-            worst = max(worst, float((np.abs(real - wanted) / tensor.quantization.scales.reshape(shape)).max()))
+            trained_values = stored_constant(trained, before[tensor.name])
+            shape = [-1 if axis == weights[tensor.name] else 1 for axis in range(trained_values.ndim)]
+            worst = max(worst, float((np.abs(real - trained_values) / tensor.quantization.scales.reshape(shape)).max()))
     return worst
 
 

@@ -8,7 +8,7 @@ from qviz.features.training import QatResult
 from qviz.features.training.plot import SMOOTHED, figure
 
 
-def test_the_mean_runs_behind_the_steps() -> None:
+def test_the_running_mean_of_the_loss() -> None:
     losses = [float(40 - step) for step in range(30)]
     chart = figure(QatResult(tuple(losses), 240), "#d55e00")
     points, line = chart.data

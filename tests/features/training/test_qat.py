@@ -1,4 +1,4 @@
-"""Training: the rebuilt network equals the file, the loss falls, a break changes nothing, the result is as asked."""
+"""Training: the rebuilt network equals the file, the loss falls, resuming gives the same result."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ def pictures(sample: Sample) -> list[EncodedImage]:
     return list(load_images(sorted((sample.folder / "calibration").glob("*.jpg"))[:12]))
 
 
-def test_every_operator_says_what_the_file_says(workers: LocalEngine) -> None:
+def test_every_rebuilt_operator_equals_the_file(workers: LocalEngine) -> None:
     data = workers.submit(nets.many_operators).result()
-    seen = nets.kinds(data)
+    kinds = nets.kinds(data)
     for kind in ("TRANSPOSE_CONV", "STRIDED_SLICE", "SPLIT", "TRANSPOSE", "RESIZE_BILINEAR", "PAD", "SOFTMAX", "MEAN"):
-        assert kind in seen, seen
-    assert seen <= OPERATORS.keys()
+        assert kind in kinds, kinds
+    assert kinds <= OPERATORS.keys()
     assert workers.submit(nets.rebuilt_error, data, PICTURES).result() < 1e-4
 
 
 @pytest.mark.parametrize("groups", [2, 8])
-def test_grouped_convolutions_too(groups: int, workers: LocalEngine) -> None:
+def test_rebuilt_grouped_convolutions_equal_the_file(groups: int, workers: LocalEngine) -> None:
     data = workers.submit(nets.grouped, groups).result()
     assert workers.submit(nets.rebuilt_error, data, PICTURES).result() < 1e-4
 
 
-def test_the_sample_says_what_its_file_says(workers: LocalEngine, tflite: Source) -> None:
+def test_the_rebuilt_sample_equals_the_file(workers: LocalEngine, tflite: Source) -> None:
     graph = tflite.graph
     assert [graph.tensors[index].shape for index in trained_ends(graph)] == [(1, 1917, 4), (1, 1917, 91)]
-    seen = np.random.default_rng(0).uniform(-1, 1, (2, 300, 300, 3)).astype(np.float32)
-    assert workers.submit(nets.rebuilt_error, tflite.data, seen).result() < 1e-3
+    random_images = np.random.default_rng(0).uniform(-1, 1, (2, 300, 300, 3)).astype(np.float32)
+    assert workers.submit(nets.rebuilt_error, tflite.data, random_images).result() < 1e-3
 
 
-def test_what_it_does_not_know_is_named_before_anything_runs(tflite: Source) -> None:
+def test_unsupported_operators_are_refused_first(tflite: Source) -> None:
     ops = [replace(op, kind="TOPK_V2") if op.kind == "ADD_N" else op for op in tflite.graph.ops]
     with pytest.raises(QuantizeError, match="does not support the operators TOPK_V2"):
         plan_for(replace(tflite.graph, ops=tuple(ops)), recipe_of("int8"))
@@ -70,12 +70,12 @@ def test_what_it_does_not_know_is_named_before_anything_runs(tflite: Source) -> 
         ("int8", 0, "0 training steps are not possible"),
     ],
 )
-def test_what_cannot_be_trained_says_why(recipe: str, steps: int, sentence: str, tflite: Source) -> None:
+def test_models_that_cannot_be_trained_are_refused(recipe: str, steps: int, sentence: str, tflite: Source) -> None:
     with pytest.raises(QuantizeError, match=sentence):
         plan_for(tflite.graph, recipe_of(recipe), steps)
 
 
-def test_a_quantized_file_is_refused(sample: Sample) -> None:
+def test_a_quantized_model_is_refused(sample: Sample) -> None:
     with pytest.raises(QuantizeError, match="The file is already int8"):
         check_training(read_graph(sample.models["int8"].read_bytes()), recipe_of("int8"))
 
@@ -95,29 +95,29 @@ class Recorded(Progress):
         self.losses.append(result.losses)
 
 
-def test_training_lowers_the_loss_and_the_file_is_what_was_trained(
+def test_training_lowers_the_loss_and_the_file_has_the_trained_weights(
     engine: LocalEngine, dense: Source, pictures: list[EncodedImage], tmp_path: Path
 ) -> None:
     checkpoint, progress = tmp_path / "kept.npz", Recorded()
     plan = Plan("dynamic_range_int4", steps=60, batch=4, rate=5e-3)
-    found = train(Context(engine, progress=progress), dense, pictures, plan, None, checkpoint)
-    assert len(found.losses) == 60 and progress.losses[-1] == found.losses
+    result = train(Context(engine, progress=progress), dense, pictures, plan, None, checkpoint)
+    assert len(result.losses) == 60 and progress.losses[-1] == result.losses
     assert progress.counts[-1] == (60, 60)
-    assert found.built is not None and found.untrained is not None
-    assert np.mean(found.losses[-10:]) < 0.7 * np.mean(found.losses[:10])
-    assert found.built.scheme is found.untrained.scheme is Scheme.DYNAMIC_RANGE
+    assert result.built is not None and result.untrained is not None
+    assert np.mean(result.losses[-10:]) < 0.7 * np.mean(result.losses[:10])
+    assert result.built.scheme is result.untrained.scheme is Scheme.DYNAMIC_RANGE
     graph = dense.graph
     axes = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
     weights = {graph.tensors[op.inputs[1] or 0].name: axes[op.kind] for op in graph.ops if op.kind in axes}
     assert len(weights) == 5
-    assert nets.off_the_grid(found.float_data, found.built.data, weights) < 0.01  # rounded already, as trained
-    assert nets.off_the_grid(dense.data, found.untrained.data, weights) > 0.4
+    assert nets.off_the_grid(result.float_data, result.built.data, weights) < 0.01  # already rounded as in training
+    assert nets.off_the_grid(dense.data, result.untrained.data, weights) > 0.4
     with pytest.raises(QuantizeError, match="belongs to another training"):
         train(Context(engine), dense, pictures, replace(plan, steps=61), None, checkpoint)
 
 
 class StopsAfterTheFirstSteps(Progress):
-    """Sets an event as soon as a loss is known."""
+    """Sets an event after the first loss."""
 
     def __init__(self, event: threading.Event) -> None:
         self._event = event
@@ -126,25 +126,25 @@ class StopsAfterTheFirstSteps(Progress):
         self._event.set()
 
 
-def test_integers_are_trained_with_their_ranges_and_stopped(
+def test_int8_training_trains_ranges_and_can_be_stopped(
     engine: LocalEngine, dense: Source, dense_ranges: Calibration, pictures: list[EncodedImage], tmp_path: Path
 ) -> None:
     checkpoint, stop = tmp_path / "kept.npz", threading.Event()
     plan = Plan("int8", steps=1000, batch=4, rate=1e-2)
     context = Context(engine, progress=StopsAfterTheFirstSteps(stop))
-    found = train(context, dense, pictures, plan, dense_ranges, checkpoint, stop)
-    assert found.built is not None and found.untrained is not None
-    assert 1 <= len(found.losses) < 1000
-    assert found.built.scheme is found.untrained.scheme is Scheme.INT8
-    inputs = [read_graph(made.data).tensors for made in (found.built, found.untrained)]
+    result = train(context, dense, pictures, plan, dense_ranges, checkpoint, stop)
+    assert result.built is not None and result.untrained is not None
+    assert 1 <= len(result.losses) < 1000
+    assert result.built.scheme is result.untrained.scheme is Scheme.INT8
+    inputs = [read_graph(model.data).tensors for model in (result.built, result.untrained)]
     scales = [[t.quantization.scales[0] for t in side if t.dtype == "int8" and t.quantization] for side in inputs]
     assert len(scales[0]) == len(scales[1]) and scales[0] != scales[1]  # activations' among them
     again = train(Context(engine), dense, pictures, plan, dense_ranges, checkpoint, stop)
-    assert again.built is not None and again.built.data == found.built.data
-    assert (again.resumed_at, again.losses) == (len(found.losses), found.losses)
+    assert again.built is not None and again.built.data == result.built.data
+    assert (again.resumed_at, again.losses) == (len(result.losses), result.losses)
 
 
-def test_a_break_changes_nothing(
+def test_resuming_gives_the_same_result(
     workers: LocalEngine, dense: Source, pictures: list[EncodedImage], tmp_path: Path
 ) -> None:
     archive = packed(pictures)
@@ -155,7 +155,7 @@ def test_a_break_changes_nothing(
     assert whole == broken and same
 
 
-def test_one_that_is_cancelled_stops(
+def test_a_cancelled_training_stops(
     engine: LocalEngine, dense: Source, pictures: list[EncodedImage], tmp_path: Path
 ) -> None:
     cancel = threading.Event()
@@ -172,7 +172,7 @@ def test_a_damaged_checkpoint_is_refused(
         train(Context(engine), dense, pictures, Plan("dynamic_range"), None, tmp_path / "kept.npz")
 
 
-def test_images_are_held_out_by_their_content(pictures: list[EncodedImage]) -> None:
+def test_the_holdout_is_split_by_content(pictures: list[EncodedImage]) -> None:
     used, holdout = split([*pictures, *pictures])
     assert (len(used), len(holdout)) == (9, 3)
     assert not {image.digest for image in used} & {image.digest for image in holdout}
@@ -182,12 +182,12 @@ def test_images_are_held_out_by_their_content(pictures: list[EncodedImage]) -> N
 
 
 def _scores(rows: int, classes: int) -> np.ndarray:
-    found = np.full((2, rows, classes), 0.01)
-    found[:, 0, 0] = 0.9
-    return found
+    result = np.full((2, rows, classes), 0.01)
+    result[:, 0, 0] = 0.9
+    return result
 
 
-def test_columns_are_told_apart() -> None:
+def test_columns_are_classified() -> None:
     random = np.random.default_rng(0)
     boxes = random.uniform(0, 1, (2, 100, 4))
     assert not columns_of(boxes).scores.any()

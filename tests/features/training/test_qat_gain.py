@@ -14,21 +14,21 @@ def _counts(same: list[int], objects: int) -> np.ndarray:
     return np.array([(agreeing, objects) for agreeing in same])
 
 
-def test_the_interval_is_that_of_the_difference_image_by_image() -> None:
+def test_the_interval_is_of_paired_differences() -> None:
     gain = _gain(_counts([1] * 20, 5), _counts([3] * 20, 7))
     assert (gain.before, gain.after, gain.images) == (0.4, 6 / 7, 20)
     assert (gain.low, gain.high) == pytest.approx((6 / 7 - 0.4, 6 / 7 - 0.4))  # all images are alike
     gain = _gain(_counts([0, 4] * 10, 8), _counts([4, 0] * 10, 8))
     assert gain.low < 0 < gain.high and not gain.significant
-    nothing = _gain(_counts([0, 0], 0), _counts([0, 0], 0))
-    assert (nothing.before, nothing.after, nothing.low, nothing.high) == (1, 1, 0, 0)
+    no_objects = _gain(_counts([0, 0], 0), _counts([0, 0], 0))
+    assert (no_objects.before, no_objects.after, no_objects.low, no_objects.high) == (1, 1, 0, 0)
 
 
 def _verdict(before: float, after: float, low: float, high: float) -> str:
     return verdict(QatResult((1.0,), 1, gain=Gain(before, after, low, high, 20)))
 
 
-def test_the_verdict_says_what_can_be_measured() -> None:
+def test_verdict_on_the_gain() -> None:
     assert _verdict(0.4, 0.8, 0.3, 0.5) == (
         "Training helped: agreement with FP32 0.400 → 0.800, +0.400 [+0.300, +0.500] on 20 held-out images."
     )
