@@ -1,6 +1,6 @@
 """Average precision without qviz: LiteRT, OpenCV and pycocotools alone, as sample_data/build/check_ap.py does it.
 
-One thread, as in qviz, since the numbers hang on it: with two, TensorFlow Lite's NMS leaves out class 2 (see
+One thread, as in qviz, since the numbers depend on it: with two, TensorFlow Lite's NMS leaves out class 2 (see
 `qviz.features.inspection.checks`).
 """
 

@@ -1,4 +1,4 @@
-"""Small scenes by hand: boxes of 100 x 100 on one line, of cats (category 3, class 0) and dogs (7, class 1)."""
+"""Small constructed scenes: boxes of 100 x 100 on one line, of cats (category 3, class 0) and dogs (7, class 1)."""
 
 from __future__ import annotations
 

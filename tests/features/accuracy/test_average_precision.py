@@ -38,7 +38,7 @@ def on_the_sample(loaded: dict[str, LoadedModel], sample: Sample, engine: LocalE
 
 
 @pytest.mark.parametrize("name", SCHEMES)
-def test_equal_to_plain_pycocotools(name: str, on_the_sample: Evaluation, sample: Sample) -> None:
+def test_ap_equals_pycocotools(name: str, on_the_sample: Evaluation, sample: Sample) -> None:
     result = on_the_sample.models[SCHEMES.index(name)]
     assert result.ap is not None
     assert result.ap > 0.03
@@ -47,7 +47,7 @@ def test_equal_to_plain_pycocotools(name: str, on_the_sample: Evaluation, sample
 
 @pytest.mark.slow
 @pytest.mark.skipif(not COCO.is_dir(), reason="needs the 80 images of COCO val2017")
-def test_equal_on_coco(loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine) -> None:
+def test_ap_equals_pycocotools_on_coco(loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine) -> None:
     annotations, images = COCO / "instances_val2017.json", COCO / "images"
     result = evaluate(Context(engine), [loaded["float32"], loaded["int8"]], read_coco(annotations, images))
     assert (result.images, result.annotations) == (80, 815)
@@ -55,7 +55,7 @@ def test_equal_on_coco(loaded: dict[str, LoadedModel], sample: Sample, engine: L
         assert_same(model, sample.models[name], images, annotations)
 
 
-def test_what_an_evaluation_says_of_itself(on_the_sample: Evaluation, sample: Sample) -> None:
+def test_json_of_an_evaluation(on_the_sample: Evaluation, sample: Sample) -> None:
     document = json.loads(sample.annotations.read_text())
     assert (on_the_sample.images, on_the_sample.annotations) == (27, len(document["annotations"]))
     assert on_the_sample.skipped == ()
@@ -102,7 +102,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("images", "detections", "cats", "dogs"), CASES)
-def test_small_cases(
+def test_cases_with_known_ap(
     images: tuple[DatasetImage, ...], detections: dict[int, Detections], cats: float | None, dogs: float | None
 ) -> None:
     result = average_precision("m", Dataset("d", images, CATEGORIES), detections, CLASSES).figures
@@ -112,7 +112,7 @@ def test_small_cases(
     assert result.ap == pytest.approx(np.mean(values) if values else None)
 
 
-def test_truths_and_images_are_counted_by_class() -> None:
+def test_truths_and_images_are_counted_per_class() -> None:
     images = (image(1, (0, 3), (200, 3)), image(2, (0, 3)), image(3, (0, 3), crowd=True), image(4))
     cat, dog = average_precision("m", Dataset("d", images, CATEGORIES), {}, CLASSES).figures.per_class
     assert (cat.truths, cat.images, cat.ap) == (3, 2, 0.0)
@@ -123,7 +123,7 @@ def loss_of(reference: APResult, variant: APResult) -> VariantLoss:
     return Bootstrap(reference.tables).loss(reference.figures, variant.figures, variant.tables)
 
 
-def test_a_loss_is_positive_where_the_variant_is_worse_and_the_worst_comes_first() -> None:
+def test_losses_are_positive_and_sorted_worst_first() -> None:
     dataset = Dataset("d", (image(1, (0, 3), (300, 7)),), CATEGORIES)
     reference = average_precision("r", dataset, {1: detected((0, 0, 0.9), (300, 1, 0.9))}, CLASSES)
     variant = average_precision("v", dataset, {1: detected((0, 0, 0.9))}, CLASSES)

@@ -1,4 +1,4 @@
-"""Equal to pycocotools, decision by decision, where its rule is hard: ties, crowds, sizes, many in one place."""
+"""Equal to pycocotools, decision by decision, in difficult cases: ties, crowds, sizes, many overlaps."""
 
 from __future__ import annotations
 
@@ -69,21 +69,21 @@ def test_equal_to_pycocotools(name: str, seed: int) -> None:
 
 
 def assert_same(values: np.ndarray, plain: np.ndarray) -> None:
-    """NaN here is -1 there."""
+    """Equal figures, where pycocotools has -1 for NaN."""
     assert np.where(np.isnan(values), -1, values) == pytest.approx(plain, abs=1e-9)
 
 
 def decisions(table: ClassTable) -> Mapping[int, object]:
-    """Image -> (scores, true, ignored, truths that count)."""
+    """Image -> (scores, true positives, ignored, number of truths that are not ignored)."""
     return {
         image: (
-            table.scores[own].tolist(),
-            table.true[:, own].tolist(),
-            table.ignored[:, own].tolist(),
+            table.scores[in_image].tolist(),
+            table.true[:, in_image].tolist(),
+            table.ignored[:, in_image].tolist(),
             int(table.truths[image]),
         )
         for image in range(len(table.truths))
-        if (own := table.images == image).any() or table.truths[image]
+        if (in_image := table.images == image).any() or table.truths[image]
     }
 
 
@@ -93,14 +93,14 @@ def plain_decisions(plain: plain_ap.COCOeval, k: int, position: int) -> Mapping[
     for image, row in enumerate(plain.evalImgs[(k * sizes + position) * images :][:images]):
         if row is None:
             continue
-        ignored, taken = np.asarray(row["dtIgnore"], bool), np.asarray(row["dtMatches"]) > 0
+        ignored, matched = np.asarray(row["dtIgnore"], bool), np.asarray(row["dtMatches"]) > 0
         truths = int(np.sum(np.asarray(row["gtIgnore"]) == 0))
         if truths or row["dtScores"]:
-            rows[image] = (row["dtScores"], (taken & ~ignored).tolist(), ignored.tolist(), truths)
+            rows[image] = (row["dtScores"], (matched & ~ignored).tolist(), ignored.tolist(), truths)
     return rows
 
 
-def test_many_overlaps_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_overlap_matrices_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, dt = crowded(11, 6, 20, 60, 24)
     rows = result_rows(dt, CLASSES)
     whole = match(dataset, rows)
@@ -111,7 +111,7 @@ def test_many_overlaps_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch) ->
             assert decisions(first) == decisions(second)
 
 
-def test_what_is_beyond_the_hundredth_of_a_class_does_not_count() -> None:
+def test_only_the_best_100_detections_per_class_count() -> None:
     boxes = np.array([[0, 0, 10, 10]] * 250, np.float64)
     truth = DatasetImage(1, "x", b"", boxes[:1].copy(), np.array([2]), np.zeros(1, bool), np.full(1, 100.0))
     boxes[:120] += 500  # the hundred best of class 2 are elsewhere

@@ -1,4 +1,4 @@
-"""What truths are taken for, and which images lose most, on scenes by hand."""
+"""Confusions of classes, and the images with the largest loss, on constructed scenes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_pairs_of_annotated_and_detected_class(
     assert dict(counted(truths, detections).pairs) == pairs
 
 
-def test_confusions_come_with_the_largest_change_first() -> None:
+def test_confusions_are_sorted_by_change() -> None:
     truths = dataset(image(1, (0, CAT), (200, CAT), (400, DOG)), image(2, (0, DOG)))
     reference = counted(
         truths, detected((0, 0, 0.9), (200, 0, 0.9), (400, 1, 0.9), (700, 1, 0.9)), detected((0, 0, 0.9))
@@ -63,7 +63,7 @@ def test_confusions_come_with_the_largest_change_first() -> None:
 TWO = dataset(image(1, (0, CAT)), image(2, (0, CAT), (200, DOG)), image(3, (0, CAT, True)))
 
 
-def test_images_come_with_the_largest_loss_first() -> None:
+def test_images_are_sorted_by_loss() -> None:
     good = detected((0, 0, 0.9)), detected((0, 0, 0.9), (200, 1, 0.9)), detected()
     bad = detected((0, 0, 0.9), (300, 1, 0.9)), detected((500, 0, 0.9)), detected()
     digests = {1: "a", 2: "b", 3: "c"}

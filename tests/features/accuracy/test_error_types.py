@@ -35,7 +35,9 @@ def rounded(seed: int, decimals: int | None) -> tuple[Dataset, dict[int, Detecti
 
 
 @pytest.mark.parametrize(("seed", "decimals", "expected"), TIDECV)
-def test_equal_to_recorded_figures(seed: int, decimals: int | None, expected: dict[str, tuple[int, float]]) -> None:
+def test_error_types_equal_recorded_values_of_tidecv(
+    seed: int, decimals: int | None, expected: dict[str, tuple[int, float]]
+) -> None:
     costs = error_costs(*rounded(seed, decimals), CLASSES)
     assert [row.kind for row in costs] == list(KINDS)
     assert {row.kind: row.count for row in costs} == {kind: count for kind, (count, _) in expected.items()}
@@ -44,7 +46,7 @@ def test_equal_to_recorded_figures(seed: int, decimals: int | None, expected: di
 
 @pytest.mark.parametrize("decimals", [None, 2])
 @pytest.mark.parametrize("seed", range(21, 26))
-def test_equal_to_tidecv(seed: int, decimals: int | None) -> None:
+def test_error_types_equal_tidecv(seed: int, decimals: int | None) -> None:
     tidecv = pytest.importorskip("tidecv", reason="tidecv is not installed (it brings another OpenCV along)")
     from tidecv.data import Data
 
@@ -80,7 +82,7 @@ ONE_OBJECT = [
 
 
 @pytest.mark.parametrize(("boxes", "class_ids", "expected"), ONE_OBJECT)
-def test_one_object(boxes: list[list[float]], class_ids: list[int], expected: set[str]) -> None:
+def test_error_type_of_one_object(boxes: list[list[float]], class_ids: list[int], expected: set[str]) -> None:
     image = DatasetImage(1, "x", b"", TRUTH, np.array([A]), np.array([False]), np.array([1e4]))
     dataset = Dataset("d", (image,), (Category(A, "a"), Category(B, "b")))
     scores = np.linspace(0.9, 0.5, len(boxes))

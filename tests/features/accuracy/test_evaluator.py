@@ -40,7 +40,7 @@ def evaluator(engine: LocalEngine, models: list[LoadedModel], dataset: Dataset) 
     return Evaluator(Context(engine), models[:1], dataset)
 
 
-def test_a_candidate_is_measured_as_a_full_evaluation_measures_it(
+def test_candidate_figures_equal_a_full_evaluation(
     engine: LocalEngine, models: list[LoadedModel], dataset: Dataset, evaluator: Evaluator
 ) -> None:
     context = Context(engine)
@@ -54,7 +54,7 @@ def test_a_candidate_is_measured_as_a_full_evaluation_measures_it(
     assert loss.significant == expected.significant
 
 
-def test_agreement_is_that_of_a_comparison(
+def test_agreement_equals_a_comparison(
     engine: LocalEngine, models: list[LoadedModel], dataset: Dataset, evaluator: Evaluator
 ) -> None:
     context = Context(engine)
@@ -88,13 +88,13 @@ def test_a_candidate_that_fails_on_an_image_is_not_measured(
         evaluator.measure(Context(engine), models[1], Detected(skipped=["It crashed."]))
 
 
-def test_without_a_readable_image_there_is_nothing_to_measure(engine: LocalEngine, models: list[LoadedModel]) -> None:
+def test_no_readable_image_is_an_error(engine: LocalEngine, models: list[LoadedModel]) -> None:
     broken = unannotated_images("broken", [EncodedImage("a.jpg", b"not an image")])
     with pytest.raises(DatasetError, match=r"No image could be run by every model\. .*a\.jpg"):
         Evaluator(Context(engine), models, broken)
 
 
-def test_another_annotation_is_another_digest(evaluator: Evaluator, engine: LocalEngine, dataset: Dataset) -> None:
+def test_digest_depends_on_annotations(evaluator: Evaluator, engine: LocalEngine, dataset: Dataset) -> None:
     moved = replace(dataset, images=tuple(replace(image, boxes=image.boxes + 1) for image in dataset.images))
     same, other = (Evaluator(Context(engine), [evaluator.reference], data) for data in (dataset, moved))
     assert same.digest == evaluator.digest != other.digest
@@ -104,8 +104,8 @@ def _measurement(value: float, draws: list[float]) -> Measurement:
     return Measurement(value, np.array(draws), 1.0, np.ones(len(draws)), None, None)
 
 
-def test_means_are_compared_over_the_same_draws() -> None:
-    """Each variant varies much, their mean loss does not."""
+def test_mean_losses_are_compared_on_the_same_draws() -> None:
+    """The figures of each variant vary much between draws, their mean loss does not."""
     first = [_measurement(0.5, [0.4, 0.6, 0.5]), _measurement(0.7, [0.8, 0.6, 0.7])]
     loss = mean_loss(first, [_measurement(0.5, [0.5, 0.5, 0.5])], 20)
     assert (loss.value, loss.low, loss.high, loss.significant) == (

@@ -1,4 +1,4 @@
-"""Limits against losses, with and without the interval's word."""
+"""Limits on losses, with and without a bound of the interval."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ UNDECIDED = [
 
 
 @pytest.mark.parametrize(("loss", "limit", "undecided"), UNDECIDED)
-def test_what_the_data_cannot_decide_is_a_remark(loss: Loss, limit: float, undecided: bool) -> None:
+def test_undecided_gates_give_a_remark(loss: Loss, limit: float, undecided: bool) -> None:
     for confident in (None, "lower", "upper"):
         remarks = gate(loss, limit, confident).remarks
         assert len(remarks) == undecided
@@ -62,7 +62,7 @@ def test_what_the_data_cannot_decide_is_a_remark(loss: Loss, limit: float, undec
         assert remarks[0].startswith("27 images cannot decide 0.03: the loss of int8 lies in [-0.030, 0.070].")
 
 
-def test_only_those_that_fail_are_named() -> None:
+def test_only_failing_variants_are_named() -> None:
     result = check_losses(evaluation(good=Loss(0.001), bad=Loss(0.5), worse=Loss(0.6)), 0.01)
     assert result.failed == ("bad", "worse")
     assert result.to_json() == {

@@ -1,4 +1,4 @@
-"""What stands behind a loss, as JSON and as COCO results."""
+"""Details of a loss, as JSON and as COCO results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GOOD = {1: detected((0, 0, 0.9), (200, 1, 0.9)), 2: detected((0, 0, 0.8))}
 BAD = {1: detected((0, 0, 0.9)), 2: detected((0, 1, 0.8))}
 
 
-def test_errors_of_both_models_stand_side_by_side() -> None:
+def test_error_types_of_both_models() -> None:
     document = detail(TRUTHS, GOOD, BAD).to_json()
     assert list(document["errors"]) == list(KINDS)
     assert all(row["delta"] == row["variant"] - row["reference"] for row in document["errors"].values())
@@ -31,7 +31,7 @@ def test_errors_of_both_models_stand_side_by_side() -> None:
     assert json.dumps(document, allow_nan=False)
 
 
-def test_only_images_that_lose_are_listed() -> None:
+def test_only_images_with_a_loss_are_listed() -> None:
     document = detail(TRUTHS, GOOD, BAD).to_json()
     assert [(row["name"], row["loss"]) for row in document["worst_images"]] == [("1.jpg", 1), ("2.jpg", 1)]
     assert [(row["truth"], row["seen"]) for row in document["confusions"]] == [("cat", "dog"), ("dog", None)]
@@ -39,7 +39,7 @@ def test_only_images_that_lose_are_listed() -> None:
     assert (same["worst_images"], same["confusions"]) == ([], [])
 
 
-def test_long_lists_are_cut() -> None:
+def test_long_lists_are_truncated() -> None:
     truths = dataset(*(image(number, (0, CAT)) for number in range(1, MAX_LISTED + 6)))
     good = {row.id: detected((0, 0, 0.9)) for row in truths.images}
     document = detail(truths, good, {})

@@ -1,4 +1,4 @@
-"""The figures of the Accuracy page hold the results' numbers, x100, in the right colours and order."""
+"""The charts of the Accuracy page show the results' numbers, x100, in the right colours and order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SAME = ClassLoss("boat", Loss(0.0, 0.0, 0.0, False), 8, 6)
 LOSS = VariantLoss("v", Loss(0.2, 0.1, 0.3, True), (FEW, SURE, NOISE, SAME, GAIN))
 
 
-def test_figures_in_words() -> None:
+def test_numbers_as_text() -> None:
     assert (points(0.315), points(None)) == ("31.5", "–")
     assert [signed_points(value) for value in (0.1234, -0.001, 0.0004, None)] == ["+12.3", "-0.1", "0.0", "–"]
     assert (bracket(SURE.loss), bracket(FEW.loss)) == ("[20.0, 45.0]", "")
@@ -42,7 +42,7 @@ def test_figures_in_words() -> None:
     ]
 
 
-def test_bars_are_ranked_and_what_may_be_noise_is_faded() -> None:
+def test_bars_are_sorted_and_insignificant_ones_faded() -> None:
     bars, whiskers = class_loss_bars(LOSS, COLOUR, chosen="dog").data
     assert list(bars.y) == ["car · 8", "cat · 5", "<b>dog · 9</b>", "&lt;b&gt;bus · 1"]  # Plotly counts from below
     assert list(bars.x) == pytest.approx([-20, 10, 30, 50])
@@ -54,7 +54,7 @@ def test_bars_are_ranked_and_what_may_be_noise_is_faded() -> None:
     assert list(whiskers.error_x.arrayminus) == pytest.approx([10, 20, 10])
 
 
-def test_classes_without_loss_are_left_out_and_long_lists_cut() -> None:
+def test_classes_without_loss_are_omitted_and_long_lists_truncated() -> None:
     assert shown_classes([LOSS]) == ["<b>bus", "dog", "cat", "car"]
     assert shown_classes([LOSS], limit=2) == ["<b>bus", "dog"]
     other = VariantLoss("w", Loss(0.0), (ClassLoss("boat", Loss(0.9), 8, 6),))
@@ -70,7 +70,7 @@ def test_losses_are_dots_with_their_intervals() -> None:
     assert figure.layout.yaxis.autorange == "reversed"
 
 
-def test_the_heat_is_even_around_zero() -> None:
+def test_the_colour_scale_is_symmetric_around_zero() -> None:
     other = VariantLoss("w", Loss(0.0), (SAME, ClassLoss("dog", Loss(0.05, 0.01, 0.1, True), 9, 7)))
     heat, texts = class_heat({"v": LOSS, "w": other}, ink="#fff").data
     assert (heat.zmin, heat.zmax) == (pytest.approx(-50), pytest.approx(50))
@@ -93,7 +93,7 @@ def test_curves_have_their_models_colours() -> None:
     assert (first.x[0], first.x[-1]) == (0, 1)
 
 
-def test_error_types_stand_side_by_side() -> None:
+def test_error_types_are_grouped_bars() -> None:
     errors = [(ErrorCost(kind, i, i / 100), ErrorCost(kind, 2 * i, i / 50)) for i, kind in enumerate(KINDS)]
     first, second = error_bars(errors, "r", "v", COLOUR).data
     assert list(first.x) == list(second.x) == list(KINDS)
@@ -103,7 +103,7 @@ def test_error_types_stand_side_by_side() -> None:
     assert (first.marker.color, second.marker.color) == (REFERENCE, COLOUR)
 
 
-def test_thresholds_move_from_the_references_to_their_own() -> None:
+def test_lines_join_reference_and_best_thresholds() -> None:
     shifts = {
         "v": ThresholdShift(BestThreshold(0.4, 0.6), BestThreshold(0.25, 0.55), 0.3, 0.8, ()),
         "w": ThresholdShift(BestThreshold(0.4, 0.6), BestThreshold(None, 0.0), 0.0, 0.0, ()),
@@ -119,7 +119,7 @@ def test_thresholds_move_from_the_references_to_their_own() -> None:
     assert low < 0 and high > 60
 
 
-def test_reliability_is_drawn_over_confidence() -> None:
+def test_reliability_diagram() -> None:
     bins = (ReliabilityBin(0.15, 0.1, 40), ReliabilityBin(0.95, 0.9, 10))
     curves = {"r": Reliability(bins, 0.05), "v": Reliability((), None)}
     first, second = reliability_curves(curves, [REFERENCE, COLOUR]).data

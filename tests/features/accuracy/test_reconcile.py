@@ -23,11 +23,11 @@ LABELS = [
 
 
 @pytest.mark.parametrize(("labels", "expected"), LABELS)
-def test_which_class_is_which_category(labels: tuple[str, ...], expected: dict[int, int]) -> None:
+def test_classes_are_matched_by_name_then_by_id(labels: tuple[str, ...], expected: dict[int, int]) -> None:
     assert category_ids(labels, (CATEGORIES[1], CATEGORIES[0])) == expected
 
 
-def test_labels_that_fit_nothing_are_refused() -> None:
+def test_labels_without_any_match_are_refused() -> None:
     with pytest.raises(
         DatasetError, match=r"None of the model's 2 labels \(horse, \.\.\.\) is a category .*\(cat, dog"
     ):
@@ -56,13 +56,13 @@ def test_every_category_of_voc_is_a_class_of_coco() -> None:
     assert result[COCO_80.index("couch")] == VOC_20.index("sofa")
 
 
-def test_a_synonym_never_takes_what_another_label_is_called() -> None:
+def test_an_exact_name_takes_precedence_over_a_synonym() -> None:
     categories = (Category(1, "sofa"), Category(2, "couch"))
     assert category_ids(("couch", "sofa"), categories) == {0: 2, 1: 1}
     assert category_ids(("couch",), categories) == {0: 2}
 
 
-def test_numbers_stand_for_names_where_the_dataset_has_none() -> None:
+def test_ids_are_used_if_the_dataset_has_no_names() -> None:
     categories = (Category(18, "class 17"), Category(3, "class 2"))
     assert category_ids(COCO_80, categories) == {17: 18, 2: 3}
     assert category_ids((), categories) == {17: 18, 2: 3}
@@ -76,7 +76,7 @@ def dataset(*truths: int, crowds: int = 0) -> Dataset:
     return Dataset("d", (image,), (*CATEGORIES, Category(9, "axolotl"), Category(11, "newt"), Category(12, "eft")))
 
 
-def test_what_does_not_match_is_listed_with_its_objects() -> None:
+def test_unmatched_categories_are_listed_with_their_objects() -> None:
     result = reconcile(("cat", "dog", "bird", "???"), dataset(11, 9, 9, 3, 11, 11, crowds=1))
     assert (result.classes, result.how) == ({0: 3, 1: 7}, "name")
     assert result.unmatched_labels == ("bird",)
@@ -87,7 +87,7 @@ def test_what_does_not_match_is_listed_with_its_objects() -> None:
     )
 
 
-def test_nothing_to_say_where_all_objects_have_a_class() -> None:
+def test_no_remark_if_every_object_has_a_class() -> None:
     assert reconcile(("cat", "dog"), dataset(3, 7)).sentences() == ()
 
 
@@ -97,7 +97,7 @@ def test_a_match_by_id_is_a_remark() -> None:
     assert "matched by their ids" in result.sentences()[0]
 
 
-def test_a_long_list_is_cut() -> None:
+def test_a_long_list_is_truncated() -> None:
     rows = tuple((f"c{i}" * 100, 9 - i) for i in range(8))
     (sentence,) = Reconciled({}, "name", (), rows).sentences()
     assert sentence.startswith("8 of the dataset's categories are") and " and 3 more." in sentence

@@ -1,4 +1,4 @@
-"""The reference's detections as the truth: it then has an AP of 1, and a variant what it agrees by."""
+"""The reference's detections as ground truth: its own AP is 1, and a variant's AP measures agreement."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.features.accuracy.scenes import dataset, detected, image
 NAMES = ("cat_chelsea.jpg", "dog_shepherd.jpg", "hens.jpg")
 
 
-def test_detections_from_the_pages_score_become_truths(loaded: dict[str, LoadedModel]) -> None:
+def test_reference_detections_above_the_threshold_become_ground_truth(loaded: dict[str, LoadedModel]) -> None:
     inspection = loaded["float32"].inspection
     labels = list(inspection.labels)
     cat, dog = labels.index("cat"), labels.index("dog")
@@ -43,7 +43,7 @@ def agreed(sample: Sample, engine: LocalEngine, loaded: dict[str, LoadedModel]) 
     return evaluate(Context(engine), models, unannotated(sample.images, paths), reference_as_truth=True)
 
 
-def test_the_reference_agrees_with_itself(agreed: Evaluation) -> None:
+def test_the_reference_has_an_ap_of_one(agreed: Evaluation) -> None:
     reference, float16, wrong = agreed.models
     assert reference.figures()[:3] == pytest.approx((1.0, 1.0, 1.0))
     assert float16.ap is not None and wrong.ap is not None
@@ -51,7 +51,7 @@ def test_the_reference_agrees_with_itself(agreed: Evaluation) -> None:
     assert agreed.losses[1].ap.value == pytest.approx(1 - wrong.ap)
 
 
-def test_a_remark_says_what_the_figures_mean(agreed: Evaluation) -> None:
+def test_a_remark_explains_the_figures(agreed: Evaluation) -> None:
     assert agreed.reference_as_truth
     assert agreed.skipped[-1] == REMARK
     assert agreed.to_json()["dataset"]["reference_as_truth"] is True
@@ -70,7 +70,7 @@ def test_images_in_memory_are_the_same_dataset(
     assert [model.ap for model in again.models] == [model.ap for model in agreed.models]
 
 
-def test_annotations_are_left_aside(sample: Sample, engine: LocalEngine, loaded: dict[str, LoadedModel]) -> None:
+def test_annotations_are_ignored(sample: Sample, engine: LocalEngine, loaded: dict[str, LoadedModel]) -> None:
     annotated = read_coco(sample.annotations, sample.images)
     few = Dataset(annotated.name, annotated.images[:2], annotated.categories)
     models = [loaded["int8_wrong_range"], loaded["float32"]]

@@ -38,7 +38,7 @@ def scene(images: int, seed: int, crowds: float = 0.05) -> tuple[Dataset, dict[i
 def repeated(
     dataset: Dataset, detections: dict[int, Detections], times: np.ndarray
 ) -> tuple[Dataset, dict[int, Detections]]:
-    """The images so often as they were drawn, each copy an image of its own."""
+    """The dataset with each image repeated as often as it was drawn."""
     rows, copies = [], {}
     for image, count in zip(dataset.images, times, strict=True):
         for _ in range(int(count)):
@@ -54,7 +54,7 @@ def judged() -> tuple[Dataset, dict[int, Detections], APResult]:
     return dataset, detections, average_precision("m", dataset, detections, CLASSES)
 
 
-def test_all_images_once_give_pycocotools_figures(judged: tuple[Dataset, dict[int, Detections], APResult]) -> None:
+def test_the_original_sample_equals_pycocotools(judged: tuple[Dataset, dict[int, Detections], APResult]) -> None:
     _, _, result = judged
     once = np.ones((1, 40))
     class_ap, class_ap50 = result.tables.class_ap(once), result.tables.class_ap50(once)
@@ -64,7 +64,7 @@ def test_all_images_once_give_pycocotools_figures(judged: tuple[Dataset, dict[in
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_resample_is_pycocotools_on_the_repeated_images(
+def test_a_resample_equals_pycocotools_on_repeated_images(
     seed: int, judged: tuple[Dataset, dict[int, Detections], APResult]
 ) -> None:
     dataset, detections, result = judged
@@ -74,7 +74,7 @@ def test_a_resample_is_pycocotools_on_the_repeated_images(
     assert mean_ap(result.tables.class_ap(times))[0] == pytest.approx(again.stats[0], abs=1e-9)
 
 
-def test_a_resample_without_an_object_of_a_class_says_nothing_of_it() -> None:
+def test_a_resample_without_objects_of_a_class_has_no_ap_for_it() -> None:
     dataset, detections = scene(3, seed=5)
     shown = np.stack([np.isin(np.arange(1, 6), image.category_ids[~image.is_crowd]) for image in dataset.images])
     tables = average_precision("m", dataset, detections, CLASSES).tables
@@ -89,10 +89,10 @@ def loss(images: int, noise: float, seed: int, drop: int | None = None) -> Varia
 
     def noisy(drop: int | None = None) -> APResult:
         rows = {}
-        for number, own in detections.items():
-            boxes = own.boxes + rng.normal(0, 20 * noise, own.boxes.shape)
-            scores = np.clip(own.scores + rng.normal(0, noise, len(own)), 0, 1)
-            noisy = Detections.of(boxes, scores, own.class_ids)
+        for number, detected in detections.items():
+            boxes = detected.boxes + rng.normal(0, 20 * noise, detected.boxes.shape)
+            scores = np.clip(detected.scores + rng.normal(0, noise, len(detected)), 0, 1)
+            noisy = Detections.of(boxes, scores, detected.class_ids)
             rows[number] = noisy if drop is None else noisy[noisy.class_ids != drop]
         return average_precision("m", dataset, rows, CLASSES)
 
@@ -109,7 +109,7 @@ def test_a_planted_loss_of_one_class_is_significant_and_no_other() -> None:
     assert 0 < result.ap.low < result.ap.value < result.ap.high
 
 
-def test_the_same_model_twice_loses_nothing() -> None:
+def test_a_model_against_itself_has_no_loss() -> None:
     result = loss(20, noise=0.0, seed=2)
     assert (result.ap.value, result.ap.low, result.ap.high, result.ap.significant) == (0, 0, 0, False)
 
@@ -119,7 +119,7 @@ FALSE_ALARMS = 200
 
 
 @pytest.mark.slow
-def test_noise_alone_raises_no_more_alarms_than_promised() -> None:
+def test_false_positive_rate_under_noise() -> None:
     drawn = [loss(30, noise=0.08, seed=40_000 + number) for number in range(FALSE_ALARMS)]
     overall = sum(bool(result.ap.significant) for result in drawn)
     by_class = sum(any(row.loss.significant for row in result.per_class) for result in drawn)
@@ -127,7 +127,7 @@ def test_noise_alone_raises_no_more_alarms_than_promised() -> None:
     assert by_class <= 0.08 * FALSE_ALARMS
 
 
-def test_draws_are_seeded_and_draw_each_image_as_often() -> None:
+def test_draws_are_seeded_and_balanced() -> None:
     drawn = draws(50)
     assert drawn.shape == (1000, 50)
     assert (drawn.sum(axis=1) == 50).all()
@@ -158,10 +158,10 @@ HOLM = [
 
 
 @pytest.mark.parametrize(("p_values", "expected"), HOLM)
-def test_holm(p_values: list[float | None], expected: list[bool]) -> None:
+def test_holm_correction(p_values: list[float | None], expected: list[bool]) -> None:
     assert holm(p_values) == expected
 
 
-def test_where_every_image_lost_the_same_there_is_no_doubt() -> None:
+def test_an_equal_loss_on_every_image_is_significant() -> None:
     assert p_value(0.5, np.full(10, 0.5), 10) == 0
     assert p_value(0.0, np.zeros(10), 10) == 1

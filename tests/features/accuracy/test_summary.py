@@ -1,4 +1,4 @@
-"""The Markdown of an evaluation: figures, and names that cannot do anything."""
+"""The Markdown summary of an evaluation: its figures, and escaped names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:1] == "|"]
 
 
-def test_the_figures_are_there() -> None:
+def test_the_summary_has_the_figures() -> None:
     text = markdown(RESULT, None)
     assert text.startswith("## qviz: d.json, 27 images, 88 objects\n\n")
     assert ["v", "30.0", "60.0", "40.0", "–", "30.0", "50.0", "45.0"] in [row[:8] for row in rows(text)]
@@ -35,7 +35,7 @@ def test_the_figures_are_there() -> None:
     assert "stand for the truth" not in text
 
 
-def test_the_gate_is_in_it() -> None:
+def test_the_summary_has_the_gate() -> None:
     passed, failed = (markdown(RESULT, check_losses(RESULT, limit)) for limit in (0.2, 0.05))
     assert "Gate, at most 20.0 AP points lost: passed." in passed
     assert "Gate, at most 5.0 AP points lost: **failed** by v." in failed
@@ -56,14 +56,14 @@ def named(name: str) -> str:
     return markdown(result, check_losses(result, 0.0))
 
 
-def test_names_from_files_have_no_meaning() -> None:
+def test_markdown_in_names_is_escaped() -> None:
     text = named(HOSTILE)
     assert text.count("alert") == 6
     signs = [re.findall(r"[\n|<>*\[\]`~&!()#]", re.sub(r"\\.", "", page)) for page in (text, named("harmless"))]
     assert signs[0] == signs[1]  # nothing but the summary's own markup is left unescaped
 
 
-def test_plain_text_stays_as_it_is() -> None:
+def test_plain_text_is_unchanged() -> None:
     assert plain("teddy bear 3.5") == "teddy bear 3.5"
     assert plain("a_b|c") == r"a\_b\|c"
     assert plain(" two\nlines ") == "two lines"

@@ -1,4 +1,4 @@
-"""F1, its best threshold and what moving it brings back, by hand; ECE by its formula."""
+"""F1, its best threshold, and objects recovered by moving it, on constructed cases; ECE by its formula."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_best_threshold(
     assert max(tried) <= f1 + 1e-9
 
 
-def test_of_equal_f1_the_highest_threshold_is_taken() -> None:
+def test_the_highest_threshold_of_equal_f1_is_best() -> None:
     # 1 of 2 at .9: 2 / 3; then all four reached, 2 right: 4 / 6
     curve = PrecisionRecall(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, False, True]), 2)
     assert curve.best().f1 == pytest.approx(2 / 3)
@@ -55,7 +55,7 @@ GOOD = detected((0, 0, 0.9), (200, 0, 0.8), (400, 1, 0.7), (600, 1, 0.3))
 LABELS = ("cat", "dog")
 
 
-def test_what_scores_lower_is_brought_back_by_another_threshold() -> None:
+def test_a_lower_threshold_recovers_objects() -> None:
     lower = detected((0, 0, 0.45), (200, 0, 0.4), (400, 1, 0.35), (600, 1, 0.1))
     shift = threshold_shift(LABELS, tables(GOOD), tables(lower))
     assert (shift.reference.score, shift.reference.f1) == (pytest.approx(0.5), 1.0)
@@ -64,7 +64,7 @@ def test_what_scores_lower_is_brought_back_by_another_threshold() -> None:
     assert shift.to_json()["recovered"] == 1.0
 
 
-def test_what_is_gone_is_not_brought_back() -> None:
+def test_objects_without_any_detection_are_not_recovered() -> None:
     gone = detected((0, 0, 0.9), (600, 1, 0.8))
     shift = threshold_shift(LABELS, tables(GOOD), tables(gone))
     assert shift.variant_f1_unmoved == pytest.approx(2 / 5)
@@ -72,13 +72,13 @@ def test_what_is_gone_is_not_brought_back() -> None:
     assert shift.recovered == pytest.approx((0.5 - 0.4) / (1 - 0.4))
 
 
-def test_where_nothing_is_lost_nothing_is_recovered() -> None:
+def test_no_loss_means_no_recovery() -> None:
     assert threshold_shift(LABELS, tables(GOOD), tables(GOOD)).recovered is None
     worse = tables(detected((0, 0, 0.9), (600, 1, 0.85)))
     assert threshold_shift(LABELS, worse, tables(GOOD)).recovered is None
 
 
-def test_a_model_that_finds_nothing_has_no_threshold() -> None:
+def test_a_model_without_detections_has_no_best_threshold() -> None:
     shift = threshold_shift(LABELS, tables(GOOD), tables(detected()))
     assert (shift.variant.score, shift.variant.f1, shift.recovered) == (None, 0.0, 0.0)
     shift = threshold_shift(LABELS, tables(detected()), tables(GOOD))
@@ -91,7 +91,7 @@ def test_each_class_has_its_own_threshold() -> None:
     assert (dog.label, dog.truths, dog.reference.score) == ("dog", 1, pytest.approx(0.5))
 
 
-def test_ece_by_its_formula() -> None:
+def test_ece_equals_its_formula() -> None:
     result = reliability(tables(detected((0, 0, 0.92), (200, 0, 0.98), (600, 0, 0.96), (400, 1, 0.31), (700, 1, 0.02))))
     low, high = result.bins  # the one at .02 is not judged
     assert (low.count, low.confidence, low.precision) == (1, pytest.approx(0.31), 1.0)
@@ -100,7 +100,7 @@ def test_ece_by_its_formula() -> None:
     assert result.ece == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_confidence_of_one_has_a_bin_and_nothing_has_no_ece() -> None:
+def test_ece_of_confidence_one_and_of_no_detections() -> None:
     (certain,) = reliability(tables(detected((0, 0, 1.0)))).bins
     assert (certain.confidence, certain.precision) == (1.0, 1.0)
     empty = reliability(tables(detected()))

@@ -62,5 +62,5 @@ def test_agreement_is_not_called_accuracy() -> None:
 
 
 @pytest.mark.parametrize(("ap", "losses", "expected"), LOSSES)
-def test_the_loss_in_a_sentence(ap: float | None, losses: dict[str, VariantLoss], expected: str) -> None:
+def test_the_loss_sentence(ap: float | None, losses: dict[str, VariantLoss], expected: str) -> None:
     assert expected in loss_verdict("FP32", ap, losses)
