@@ -17,6 +17,7 @@ from qviz.features.detection.models import LoadedModel
 from qviz.session import Session
 from qviz.structures import digest_of
 from qviz.tensorflow_models import SourceKind, convert_job
+from tests.squares import Squares
 
 ROOT = Path(__file__).resolve().parents[1]
 _MAIN = sys.modules["__main__"]
@@ -29,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup() -> None:
-    """AppTest leaves app.py as the main module, and a process that is spawned later would run it again."""
+    """Restores the main module, which AppTest leaves as app.py; spawned processes would run it again."""
     sys.modules["__main__"] = _MAIN
 
 
@@ -39,7 +40,7 @@ def pytest_unconfigure() -> None:
 
 @dataclass(frozen=True)
 class Sample:
-    """Where the bundled files are; models by what their names say."""
+    """Paths of the bundled files; models by scheme."""
 
     folder: Path
 
@@ -61,9 +62,15 @@ def sample() -> Sample:
     return Sample(ROOT / "sample_data")
 
 
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Squares:
+    """Images, annotations and models of coloured squares, converted by TensorFlow in a process of its own."""
+    return Squares(tmp_path_factory.mktemp("squares"))
+
+
 @pytest.fixture
 def limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Call it with the text of an administrator's limits file, which holds from then on."""
+    """A function that applies the text of an administrator's limits file for the rest of the test."""
 
     def put_in_force(text: str) -> None:
         path = tmp_path / "limits.toml"

@@ -1,4 +1,4 @@
-"""Faults planted into a .tflite file with the flatbuffer object API: one thing is wrong, and it is known what.
+"""Faults planted into a .tflite file with the flatbuffer object API: each has exactly one known error.
 
 Every fault leaves a valid file of the same graph. An operator is named by its order, as `qviz layers` names it.
 """
@@ -17,7 +17,7 @@ Edit = Callable[[fb.ModelT, fb.SubGraphT], None]
 
 
 def planted(data: bytes, edit: Edit) -> bytes:
-    """The file with one edit."""
+    """The model file with one edit applied."""
     model = fb.ModelT.InitFromObj(fb.Model.GetRootAs(data))
     edit(model, model.subgraphs[0])
     builder = flatbuffers.Builder(len(data))
@@ -61,6 +61,30 @@ def bias_overflown(order: int, bits: int) -> Edit:
         half = 1 << (bits - 1)
         wrapped = (_read(model, bias, np.int32).astype(np.int64) + half) % (2 * half) - half
         _write(model, bias, wrapped.astype(np.int32))
+
+    return edit
+
+
+def zero_weights_given_a_tiny_scale(outputs: int) -> Edit:
+    """Convolutions to so many channels whose weights are all zero: a scale of 1e-11 for them, so their biases saturate.
+
+    What a converter writes that takes the weights' scale from their largest value alone: the bias is stored in steps
+    of input scale x weight scale, and the end of int32 is about 0 then.
+    """
+
+    def edit(model: fb.ModelT, graph: fb.SubGraphT) -> None:
+        for op in graph.operators:
+            weights = graph.tensors[op.inputs[1]] if _convolution(model, op) else None
+            if weights is None or weights.shape[0] != outputs or _read(model, weights, np.int8).any():
+                continue
+            bias = graph.tensors[op.inputs[2]]
+            dtype = np.int64 if bias.type == fb.TensorType.INT64 else np.int32
+            real = _read(model, bias, dtype) * np.asarray(bias.quantization.scale, np.float64)
+            weights.quantization.scale = np.full(outputs, 1e-11, np.float32)
+            step = float(graph.tensors[op.inputs[0]].quantization.scale[0]) * 1e-11
+            bias.quantization.scale = np.full(outputs, step, np.float32)
+            limits = np.iinfo(np.int32)
+            _write(model, bias, np.rint(real / step).clip(limits.min, limits.max).astype(dtype))
 
     return edit
 
