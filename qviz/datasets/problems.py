@@ -28,6 +28,9 @@ TEXT_CATEGORY_ID = "annotation whose category id is a text where the categories 
 NUMBER_CATEGORY_ID = "annotation whose category id is a number where the categories have texts"
 MALFORMED = "annotation whose row is not `class x y w h`"
 REPEATED = "annotation whose row is repeated"
+NO_CLASS = "annotation without a class"
+NO_ANNOTATION = "file without a Pascal VOC annotation"
+NO_FILE = "image whose annotation file is missing"
 
 LEFT_OUT = {
     NO_NUMBERS: ("box_without_numbers", "Give each box four finite numbers."),
@@ -46,6 +49,9 @@ LEFT_OUT = {
     NUMBER_CATEGORY_ID: ("mixed_id_types", 'Write category ids alike: "1", not 1; pycocotools tells them apart.'),
     MALFORMED: ("malformed_row", "Write one object per line: class x y w h, as shares of the image."),
     REPEATED: ("repeated_boxes", "Remove the copies; Ultralytics drops them as well."),
+    NO_CLASS: ("annotation_without_class", "Give each object a class text, or a label from 1; 0 is the background."),
+    NO_ANNOTATION: ("malformed_annotation_file", "Write these files again; images without objects need no object."),
+    NO_FILE: ("images_without_labels", "Add the annotation files, or take these images out of the list."),
     NO_IMAGE: (
         "missing_image",
         "Give the folder of the images with --dataset-images, or copy the missing files there.",

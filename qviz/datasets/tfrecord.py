@@ -23,21 +23,24 @@ from __future__ import annotations
 
 import io
 import struct
-from collections import Counter
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import numpy as np
 
-from qviz.datasets.box_checks import MAX_SHARE, MIN_SHARE, NO_AREA, NO_SHARE, OUTSIDE, counted
+from qviz.datasets.box_checks import MAX_SHARE, MIN_SHARE, NO_AREA, NO_SHARE, OUTSIDE
+from qviz.datasets.box_layouts import TFRECORD, WrittenBoxes
 from qviz.datasets.images import image_sizes
 from qviz.datasets.labels import label_of
+from qviz.datasets.problems import MAX_EXAMPLES, NO_CLASS, Problems
 from qviz.datasets.protobuf_messages import Values, parse_example
 from qviz.errors import DatasetError, ImageError
+from qviz.formatting import plural
 from qviz.limits import limits
-from qviz.structures import Category, Dataset, DatasetImage, EncodedImage
+from qviz.structures import Category, Dataset, DatasetImage, DatasetProblem, EncodedImage
 
 HEADER, FOOTER = 12, 4
 MAX_RECORD = 128 << 20
@@ -80,18 +83,18 @@ Names = list[tuple[str, int]]
 def _dataset(stream: BinaryIO, size: int, name: str, labels: tuple[str, ...]) -> Dataset:
     if size > (max_mb := limits().archive_mb) << 20:
         raise DatasetError(f"{name} has {size >> 20} MB; TFRecord files of up to {max_mb} MB are read: split it.")
-    skipped: Counter[str] = Counter()
+    problems, written = Problems(), WrittenBoxes.of(TFRECORD)
     records: list[tuple[DatasetImage, Names]] = []
-    for data in _records(stream, size, skipped):
+    for data in _records(stream, size, problems):
         try:
-            records.append(_record(data, len(records) + 1, skipped))
-        except ImageError:
-            skipped["record whose image cannot be read"] += 1
-        except (ValueError, OverflowError):
-            skipped["record without an annotated image"] += 1
+            records.append(_record(data, len(records) + 1, problems, written))
+        except ImageError as error:
+            problems.leave_out("record whose image cannot be read", str(error))
+        except (ValueError, OverflowError) as error:
+            problems.leave_out("record without an annotated image", str(error))
     if not records:
         raise DatasetError(
-            f"{name} has no annotated images ({', '.join(counted(skipped)) or 'no records'}); give a TFRecord file"
+            f"{name} has no annotated images ({', '.join(problems.sentences()) or 'no records'}); give a TFRecord file"
             " of the TensorFlow Object Detection API."
         )
     classes = _classes(records, labels)
@@ -100,21 +103,42 @@ def _dataset(stream: BinaryIO, size: int, name: str, labels: tuple[str, ...]) ->
         for image, names in records
     )
     categories = tuple(Category(number, text) for text, number in classes.items())
-    return Dataset(name, images, categories, counted(skipped))
+    problems.doubt(written.problem())
+    problems.doubt(_other_texts([pair for _, names in records for pair in names]))
+    found = problems.found(sum(len(image.category_ids) for image in images))
+    return Dataset(name, images, categories, problems.sentences(), found)
 
 
-def _records(stream: BinaryIO, size: int, skipped: Counter[str]) -> Iterator[bytes]:
+def _other_texts(pairs: Sequence[tuple[str, int]]) -> DatasetProblem | None:
+    """One label with several texts: the records were made with different label maps."""
+    texts: dict[int, set[str]] = defaultdict(set)
+    for text, label in pairs:
+        if text and label:
+            texts[label].add(text)
+    several = {label: names for label, names in texts.items() if len(names) > 1}
+    if not several:
+        return None
+    return DatasetProblem(
+        "one_label_several_texts",
+        f"{plural(len(several), 'label')} {'has' if len(several) == 1 else 'have'} several class texts, which count.",
+        "Write all records with one label map.",
+        len(several),
+        tuple(f"label {label}: {', '.join(sorted(names))}" for label, names in list(several.items())[:MAX_EXAMPLES]),
+    )
+
+
+def _records(stream: BinaryIO, size: int, problems: Problems) -> Iterator[bytes]:
     """The records of a stream of `size` bytes, one at a time."""
     while header := stream.read(HEADER):
         length, start = _length(header), stream.tell()
         if length is None:
-            skipped["byte after a damaged record length"] += size - start + len(header)
+            problems.leave_out("byte after a damaged record length", count=size - start + len(header))
             return
         if start + length + FOOTER > size:
-            skipped["record without its end"] += 1
+            problems.leave_out("record without its end")
             return
         if length > MAX_RECORD:
-            skipped[f"record of more than {MAX_RECORD >> 20} MB"] += 1
+            problems.leave_out(f"record of more than {MAX_RECORD >> 20} MB")
             stream.seek(length + FOOTER, 1)
             continue
         yield stream.read(length)
@@ -139,7 +163,7 @@ def _length(header: bytes) -> int | None:
     return int(length) if masked_crc32c(header[:8]) == checksum else None
 
 
-def _record(data: bytes, number: int, skipped: Counter[str]) -> tuple[DatasetImage, Names]:
+def _record(data: bytes, number: int, problems: Problems, written: WrittenBoxes) -> tuple[DatasetImage, Names]:
     """The image, its categories not yet numbered.
 
     Raises ValueError if it is not an annotated image, ImageError if its image cannot be read.
@@ -155,7 +179,9 @@ def _record(data: bytes, number: int, skipped: Counter[str]) -> tuple[DatasetIma
     boxes = shares * np.array(size * 2)
     box_areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=-1)
     areas = _numbers(features, AREA, count).astype(np.float64)
-    good = _good(shares, np.array([bool(text) for text in texts], bool) | (labels > 0), skipped)
+    good = _good(shares, np.array([bool(text) for text in texts], bool) | (labels > 0), problems, name)
+    for box in shares.tolist():
+        written.add(box, size, name)
     image = DatasetImage(
         id=number,
         name=name,
@@ -169,18 +195,19 @@ def _record(data: bytes, number: int, skipped: Counter[str]) -> tuple[DatasetIma
     return image, [(texts[i], int(labels[i])) for i in np.flatnonzero(good)]
 
 
-def _good(shares: np.ndarray, named: np.ndarray, skipped: Counter[str]) -> np.ndarray:
-    """(n,) which annotations are usable; NaN fails every comparison."""
+def _good(shares: np.ndarray, named: np.ndarray, problems: Problems, name: str) -> np.ndarray:
+    """(n,) which annotations of an image are usable; NaN fails every comparison."""
     near = ((shares > MIN_SHARE) & (shares < MAX_SHARE)).all(axis=-1)
     wide = near & (shares[:, 2:] > shares[:, :2]).all(axis=-1)
     inside = wide & (shares[:, 2:] > 0).all(axis=-1) & (shares[:, :2] < 1).all(axis=-1)
-    for what, count in {
-        NO_SHARE: int((~near).sum()),
-        NO_AREA: int((near & ~wide).sum()),
-        OUTSIDE: int((wide & ~inside).sum()),
-        "annotation without a class": int((inside & ~named).sum()),
+    for reason, left_out in {
+        NO_SHARE: ~near,
+        NO_AREA: near & ~wide,
+        OUTSIDE: wide & ~inside,
+        NO_CLASS: inside & ~named,
     }.items():
-        skipped[what] += count
+        for box in shares[left_out].tolist():
+            problems.leave_out(reason, f"{name}: {[round(side, 3) for side in box]}")
     return inside & named
 
 

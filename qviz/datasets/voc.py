@@ -17,18 +17,20 @@ Sources: the VOC2012 development kit, sections 3.3 and 4.4; detectron2/data/data
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from qviz.datasets.box_checks import NO_IMAGE, NO_NUMBERS, UNKNOWN_CLASS, UNREADABLE, counted, problem_of
+from qviz.datasets.box_checks import NO_IMAGE, NO_NUMBERS, UNKNOWN_CLASS, UNREADABLE, problem_of
+from qviz.datasets.box_layouts import VOC, WrittenBoxes
 from qviz.datasets.file_tree import FileTree
 from qviz.datasets.files import is_image_name
-from qviz.errors import DatasetError
+from qviz.datasets.images import upright_size
+from qviz.datasets.problems import NO_ANNOTATION, NO_FILE, Problems
+from qviz.errors import DatasetError, ImageError
 from qviz.formatting import plural
 from qviz.structures import Category, Dataset, DatasetImage
 
@@ -38,8 +40,6 @@ MAX_SIDE = 1 << 20
 MAX_FILES_TRIED = 20
 MAX_XML = 4 << 20
 MAX_DEPTH = 20
-NO_ANNOTATION = "file without a Pascal VOC annotation"
-NO_FILE = "image whose annotation file is missing"
 
 _NAMES = """aeroplane bicycle bird boat bottle bus car cat chair cow
 diningtable dog horse motorbike person pottedplant sheep sofa train tvmonitor"""
@@ -48,17 +48,17 @@ VOC_20 = tuple(_NAMES.split())
 
 def read_voc(tree: FileTree, files: list[str]) -> Dataset:
     """The XML files below a tree's top with their images. Raises DatasetError."""
-    skipped: Counter[str] = Counter()
-    split, chosen = _chosen(tree, files, skipped)
+    problems, written = Problems(), WrittenBoxes.of(VOC)
+    split, chosen = _chosen(tree, files, problems)
     images_by_stem = _by_stem(files)
     read: list[tuple[DatasetImage, list[str]]] = []
     for path in chosen:
-        image = _image(tree, path, images_by_stem, len(read) + 1, skipped)
+        image = _image(tree, path, images_by_stem, len(read) + 1, problems, written)
         read += [image] if image is not None else []
     if not read:
         raise DatasetError(
             f"{tree.name} has {plural(len(chosen), 'XML file')} but no annotated image:"
-            f" {', '.join(counted(skipped)) or 'none is listed'}."
+            f" {', '.join(problems.sentences()) or 'none is listed'}."
         )
     names_used = {name for _, image_names in read for name in image_names}
     names = VOC_20 if names_used <= set(VOC_20) else tuple(sorted(names_used))
@@ -68,7 +68,9 @@ def read_voc(tree: FileTree, files: list[str]) -> Dataset:
         for image, image_names in read
     )
     categories = tuple(Category(number, name) for name, number in ids.items())
-    return Dataset(f"{tree.name} ({split})" if split else tree.name, images, categories, counted(skipped))
+    problems.doubt(written.problem())
+    found = problems.found(sum(len(image.category_ids) for image in images))
+    return Dataset(f"{tree.name} ({split})" if split else tree.name, images, categories, problems.sentences(), found)
 
 
 def looks_like_voc(tree: FileTree, files: list[str]) -> bool:
@@ -82,16 +84,17 @@ def looks_like_voc(tree: FileTree, files: list[str]) -> bool:
     return False
 
 
-def _chosen(tree: FileTree, files: list[str], skipped: Counter[str]) -> tuple[str, list[str]]:
+def _chosen(tree: FileTree, files: list[str], problems: Problems) -> tuple[str, list[str]]:
     """(split, its XML files); without ImageSets ("", all XML files)."""
     all_xml = [path for path in files if path.endswith(".xml")]
     for split in SPLITS:
         lists = [path for path in files if path.endswith(f"ImageSets/Main/{split}.txt")]
         if lists:
-            named = [path for split_list in lists for path in _listed(tree, split_list)]
-            existing = [path for path in named if tree.has(path)]
-            skipped[NO_FILE] += len(named) - len(existing)
-            return split, existing
+            named = dict.fromkeys(path for split_list in lists for path in _listed(tree, split_list))
+            existing = {path: tree.has(path) for path in named}
+            for path in (path for path, exists in existing.items() if not exists):
+                problems.leave_out(NO_FILE, path[-200:])
+            return split, [path for path, exists in existing.items() if exists]
     return "", all_xml
 
 
@@ -112,25 +115,40 @@ def _by_stem(files: list[str]) -> dict[str, list[str]]:
 
 
 def _image(
-    tree: FileTree, path: str, images: dict[str, list[str]], number: int, skipped: Counter[str]
+    tree: FileTree,
+    path: str,
+    images: dict[str, list[str]],
+    number: int,
+    problems: Problems,
+    written: WrittenBoxes,
 ) -> tuple[DatasetImage, list[str]] | None:
     """The image of an XML file, its categories not yet numbered, and the category name of each object."""
     try:
         xml = parse_xml(tree.read(path, MAX_XML))
-    except (DatasetError, ValueError):
-        skipped[NO_ANNOTATION] += 1
+    except (DatasetError, ValueError) as error:
+        problems.leave_out(NO_ANNOTATION, f"{path}: {error}")
         return None
     image = _image_of(path, _text(xml, "filename"), images)
     if image is None:
-        skipped[NO_IMAGE] += 1
+        problems.leave_out(NO_IMAGE, f"{_text(xml, 'filename') or PurePosixPath(path).stem} is not in {tree.name}")
         return None
     try:
         source = tree.source(image)
-    except DatasetError:
-        skipped[UNREADABLE] += 1
+    except DatasetError as error:
+        problems.leave_out(UNREADABLE, str(error))
         return None
     size = _size(xml)
-    boxes = {row: box for row in xml.findall("object") if (box := _box(row, size, skipped)) is not None}
+    judged = size or _file_size(source)
+    boxes: dict[Element, list[float]] = {}
+    for row in xml.findall("object"):
+        corners = _corners(row)
+        if corners is not None:
+            written.add(corners, judged, image)
+        reason = _reason(row, corners, size)
+        if reason is None and corners is not None:
+            boxes[row] = corners
+        elif reason is not None:
+            problems.leave_out(reason, f"{path}: {_name(row) or 'no name'} {corners or ''}")
     sides = np.array(list(boxes.values()), np.float64).reshape(-1, 4)
     annotated = DatasetImage(
         id=number,
@@ -157,17 +175,27 @@ def _image_of(path: str, filename: str, images: dict[str, list[str]]) -> str | N
     return None
 
 
-def _box(row: Element, size: tuple[int, int] | None, skipped: Counter[str]) -> list[float] | None:
+def _corners(row: Element) -> list[float] | None:
+    """x1, y1, x2, y2 of an object, counted from 0; None where they are not four numbers."""
     try:
         x1, y1, x2, y2 = (float(_text(row, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax"))
     except ValueError:
-        problem: str | None = NO_NUMBERS
-    else:
-        problem = problem_of((x1 - 1, y1 - 1, x2, y2), size) if _name(row) else UNKNOWN_CLASS
-    if problem is not None:
-        skipped[problem] += 1
         return None
     return [x1 - 1, y1 - 1, x2, y2]
+
+
+def _reason(row: Element, corners: list[float] | None, size: tuple[int, int] | None) -> str | None:
+    """Why an object cannot be used, or None."""
+    if corners is None:
+        return NO_NUMBERS
+    return problem_of(corners, size) if _name(row) else UNKNOWN_CLASS
+
+
+def _file_size(source: Path | bytes) -> tuple[int, int] | None:
+    try:
+        return upright_size("", source)
+    except ImageError:
+        return None
 
 
 def _text(element: Element, path: str) -> str:

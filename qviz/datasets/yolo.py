@@ -20,29 +20,20 @@ ultralytics/data/utils.py.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 import numpy as np
 
-from qviz.datasets.box_checks import (
-    MAX_SHARE,
-    MIN_SHARE,
-    NO_IMAGE,
-    NO_SHARE,
-    OUTSIDE,
-    UNKNOWN_CLASS,
-    UNREADABLE,
-    counted,
-    problem_of,
-)
+from qviz.datasets.box_checks import NO_IMAGE, UNREADABLE
 from qviz.datasets.file_tree import FileTree, Folder
 from qviz.datasets.files import is_image_name
 from qviz.datasets.images import upright_size
 from qviz.datasets.labels import MAX_BYTES, MAX_LABELS, has_names, label_of, labels_by_id, parse_labels
 from qviz.datasets.yaml_file import names_of, paths_of, read_top_level
+from qviz.datasets.yolo_rows import LabelRows, parse_row, usable_rows
 from qviz.errors import DatasetError, ImageError
 from qviz.formatting import plural
 from qviz.structures import Category, Dataset, DatasetImage
@@ -54,8 +45,6 @@ MAX_LIST = 64 << 20
 MAX_PARTS = 30
 MAX_CONFIGS = 50
 MAX_LABELS_TRIED = 20
-MALFORMED = "annotation whose row is not `class x y w h`"
-REPEATED = "annotation whose row is repeated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,47 +63,48 @@ class Layout:
     Attributes:
         images: Paths in the tree.
         names: Class names.
-        missing: Number of listed images that do not exist.
+        missing: Listed images that do not exist.
         keypoints: Whether rows have keypoints after the box.
     """
 
     split: str
     images: tuple[str, ...]
     names: tuple[str, ...]
-    missing: int = 0
+    missing: tuple[str, ...] = ()
     keypoints: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One object: (x1, y1, x2, y2) and the area as shares of the image."""
-
-    class_id: int
-    box: tuple[float, float, float, float]
-    area: float
 
 
 def read_yolo(tree: FileTree, config: Config | None, files: list[str]) -> Dataset:
     """The images of `val` (else `test`, else `train`) with their labels. Raises DatasetError, LabelsError."""
     layout = _layout(tree, config) if config is not None else _layout_without_config(tree, files)
-    skipped: Counter[str] = Counter({NO_IMAGE: layout.missing})
-    images: list[DatasetImage] = []
-    labelled = 0
-    for path in layout.images:
-        label = label_file(tree, path)
-        labelled += label is not None
-        image = _image(tree, path, label, len(images) + 1, layout, skipped)
-        images += [image] if image is not None else []
-    if not labelled:
+    found = LabelRows(len(layout.names) or MAX_LABELS)
+    for name in layout.missing:
+        found.problems.leave_out(NO_IMAGE, f"{name[:100]} is not in {tree.name}")
+    labels = {path: label_file(tree, path) for path in layout.images}
+    if without := [path for path, label in labels.items() if label is None]:
+        labels |= _labels_of_any_case(files or tree.below(""), without)
+    if not any(labels.values()):
         raise DatasetError(
             f"{tree.name} has {plural(len(layout.images), 'image')} ({layout.split}) but no label files for them;"
             " the labels of images/a.jpg are in labels/a.txt, or in a.txt beside it."
         )
+    images: list[DatasetImage] = []
+    for path, label in labels.items():
+        image = _image(tree, path, label, len(images) + 1, layout, found)
+        images += [image] if image is not None else []
     if not images:
         raise DatasetError(
             f"{tree.name} has {plural(len(layout.images), 'image')} ({layout.split}), none of them readable."
         )
-    return Dataset(f"{tree.name} ({layout.split})", tuple(images), _categories(layout, images), counted(skipped))
+    found.doubt([path for path, label in labels.items() if label is None], len(labels), layout.names)
+    annotations = sum(len(image.category_ids) for image in images)
+    return Dataset(
+        f"{tree.name} ({layout.split})",
+        tuple(images),
+        _categories(layout, images),
+        found.problems.sentences(),
+        found.problems.found(annotations),
+    )
 
 
 def parse_config(data: bytes, name: str, base: str = "") -> Config | None:
@@ -150,7 +140,7 @@ def looks_like_labels(tree: FileTree, files: list[str]) -> bool:
     return False
 
 
-def label_file(tree: FileTree, image: str) -> str | None:
+def label_file(tree: _Has, image: str) -> str | None:
     """The label file of an image, or None if it has none."""
     path = PurePosixPath(image).with_suffix(".txt")
     parts = list(path.parts)
@@ -162,25 +152,27 @@ def label_file(tree: FileTree, image: str) -> str | None:
     return str(path) if tree.has(str(path)) else None
 
 
-def parse_row(line: str, keypoints: bool = False) -> Row | None:
-    """One line of a label file, or None if it is malformed. `keypoints`: more numbers may follow the box."""
-    try:
-        class_id, *values = (float(word) for word in line.split())
-    except ValueError:
-        return None
-    if not np.isfinite([class_id, *values]).all() or class_id != int(class_id):
-        return None
-    if len(values) == 4 or (keypoints and len(values) > 4):
-        x, y, width, height = values[:4]
-        return Row(int(class_id), (x - width / 2, y - height / 2, x + width / 2, y + height / 2), width * height)
-    return _polygon(int(class_id), values) if len(values) >= 6 and len(values) % 2 == 0 else None
+def _labels_of_any_case(files: list[str], images: Iterable[str]) -> dict[str, str | None]:
+    """The label file of each image without regard to case: Images/A.JPG, Labels/a.TXT."""
+    by_lower = {path.lower(): path for path in files if path.lower().endswith(".txt")}
+    lower = _Names(set(by_lower))
+    return {path: by_lower.get(label_file(lower, path.lower()) or "") for path in images}
 
 
-def _polygon(class_id: int, values: list[float]) -> Row:
-    x, y = np.array(values).reshape(-1, 2).T
-    box = float(x.min()), float(y.min()), float(x.max()), float(y.max())
-    area = abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2  # the shoelace formula
-    return Row(class_id, box, area or (box[2] - box[0]) * (box[3] - box[1]))
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Paths, to be looked up as in a `FileTree`."""
+
+    paths: set[str]
+
+    def has(self, path: str) -> bool:
+        return path in self.paths
+
+
+class _Has(Protocol):
+    """A `FileTree`, or paths."""
+
+    def has(self, path: str) -> bool: ...
 
 
 def _layout(tree: FileTree, config: Config) -> Layout:
@@ -254,10 +246,10 @@ def _candidates(entry: str, base: str) -> Iterator[str]:
         yield from dict.fromkeys(("/".join([base, *parts[start:]]).lstrip("/"), "/".join(parts[start:])))
 
 
-def _listed_images(tree: FileTree, paths: list[str]) -> tuple[tuple[str, ...], int]:
-    """(the images of folders and lists, each once; how many listed ones do not exist)."""
+def _listed_images(tree: FileTree, paths: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(the images of folders and lists, each once; the listed ones that do not exist)."""
     images: dict[str, None] = {}
-    missing = 0
+    missing: list[str] = []
     for path in paths:
         if not tree.has(path):
             images |= dict.fromkeys(name for name in tree.below(path) if is_image_name(name))
@@ -266,23 +258,23 @@ def _listed_images(tree: FileTree, paths: list[str]) -> tuple[tuple[str, ...], i
         else:
             for line in tree.read(path, MAX_LIST).decode("utf-8", "replace").splitlines():
                 image = next((name for name in _candidates(line.strip(), _parent(path)) if tree.has(name)), None)
-                missing += image is None and bool(line.strip())
+                missing += [line.strip()] if image is None and line.strip() else []
                 images |= {image: None} if image is not None and is_image_name(image) else {}
-    return tuple(images), missing
+    return tuple(images), tuple(missing)
 
 
 def _image(
-    tree: FileTree, path: str, label: str | None, number: int, layout: Layout, skipped: Counter[str]
+    tree: FileTree, path: str, label: str | None, number: int, layout: Layout, found: LabelRows
 ) -> DatasetImage | None:
     name = PurePosixPath(path).name
     try:
         source = tree.source(path)
         size = upright_size(name, source)
         text = tree.read(label, MAX_LABEL_FILE).decode("utf-8", "replace") if label is not None else ""
-    except (ImageError, DatasetError):
-        skipped[UNREADABLE] += 1
+    except (ImageError, DatasetError) as error:
+        found.problems.leave_out(UNREADABLE, str(error))
         return None
-    rows = _rows(text, layout, size, skipped)
+    rows = usable_rows(text, layout.keypoints, size, found, name)
     boxes = np.array([row.box for row in rows], np.float64).reshape(-1, 4)
     return DatasetImage(
         id=number,
@@ -294,30 +286,6 @@ def _image(
         areas=np.array([row.area * size[0] * size[1] for row in rows], np.float64),
         size=size,
     )
-
-
-def _rows(text: str, layout: Layout, size: tuple[int, int], skipped: Counter[str]) -> list[Row]:
-    classes = len(layout.names) or MAX_LABELS
-    rows: dict[Row, None] = {}
-    for line in filter(str.strip, text.splitlines()):
-        row = parse_row(line, layout.keypoints)
-        problem = MALFORMED if row is None else _problem(row, classes, size)
-        if row in rows and problem is None:
-            problem = REPEATED
-        if problem is not None:
-            skipped[problem] += 1
-        elif row is not None:
-            rows[row] = None
-    return list(rows)
-
-
-def _problem(row: Row, classes: int, size: tuple[int, int]) -> str | None:
-    if not 0 <= row.class_id < classes:
-        return UNKNOWN_CLASS
-    problem = problem_of([share * side for share, side in zip(row.box, size * 2, strict=True)], size)
-    if problem in (None, OUTSIDE) and not all(MIN_SHARE < share < MAX_SHARE for share in row.box):
-        return NO_SHARE
-    return problem
 
 
 def _categories(layout: Layout, images: list[DatasetImage]) -> tuple[Category, ...]:

@@ -80,7 +80,10 @@ def test_broken_files_are_counted(tmp_path: Path) -> None:
     put(tmp_path, "lonely.xml", voc_xml(filename="gone.jpg"))
     dataset = read(tmp_path, voc_object(1, 1, 10, 10))
     assert len(dataset.images) == 1
-    assert set(dataset.skipped) == {"2 files without a Pascal VOC annotation", "1 image whose file is missing"}
+    assert set(dataset.skipped) == {
+        "2 files without a Pascal VOC annotation",
+        f"1 image whose file is missing (first: gone.jpg is not in {tmp_path.name})",
+    }
 
 
 def test_categories_are_the_voc_classes_or_those_in_the_files(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from qviz.datasets.annotated import read_dataset
 from qviz.datasets.coco import read_coco
-from qviz.datasets.yolo import parse_row
+from qviz.datasets.yolo_rows import parse_row
 from qviz.errors import DatasetError, LabelsError
 from qviz.structures import Dataset
 from tests.conftest import Sample
@@ -187,7 +187,10 @@ def test_missing_images_of_a_list_are_counted(tmp_path: Path) -> None:
         "images/val/a.png\nimages/val/gone.png\n\n../../../etc/passwd\n/etc/passwd\n\0\n" + "x" * 9999,
     )
     dataset = read_dataset(config)
-    assert (len(dataset.images), dataset.skipped) == (1, ("5 images whose file is missing",))
+    assert (len(dataset.images), dataset.skipped) == (
+        1,
+        (f"5 images whose file is missing (first: images/val/gone.png is not in {tmp_path.name})",),
+    )
 
 
 @pytest.mark.parametrize("lone", ["flat", "labels", "split"])

@@ -1,0 +1,123 @@
+"""Rows of YOLO label files: one object each, and what is wrong or doubtful about them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qviz.datasets.box_checks import MAX_SHARE, MIN_SHARE, NO_SHARE, OUTSIDE, UNKNOWN_CLASS, problem_of
+from qviz.datasets.box_layouts import YOLO, WrittenBoxes
+from qviz.datasets.problems import MALFORMED, MAX_EXAMPLES, REPEATED, Problems
+from qviz.formatting import plural
+from qviz.structures import DatasetProblem
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One object: (x1, y1, x2, y2) and the area as shares of the image."""
+
+    class_id: int
+    box: tuple[float, float, float, float]
+    area: float
+
+
+@dataclass(slots=True)
+class LabelRows:
+    """What the label files hold besides usable objects.
+
+    Attributes:
+        classes: Number of classes; a row's class is below it.
+        used: How many rows name each class.
+        boxes: Boxes as they are written.
+    """
+
+    classes: int
+    problems: Problems = field(default_factory=Problems)
+    used: Counter[int] = field(default_factory=Counter)
+    boxes: WrittenBoxes = field(default_factory=lambda: WrittenBoxes.of(YOLO))
+
+    def add(self, row: Row, size: tuple[int, int], name: str) -> None:
+        """One row, usable or not."""
+        x1, y1, x2, y2 = row.box
+        self.used[row.class_id] += 1
+        self.boxes.add([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], size, name)
+
+    def doubt(self, without_label: Sequence[str], images: int, names: Sequence[str]) -> None:
+        """Note what is doubtful, once all rows are read."""
+        self.problems.doubt(self.boxes.problem())
+        self.problems.doubt(self._from_one(names))
+        if count := len(without_label):
+            self.problems.doubt(
+                DatasetProblem(
+                    "images_without_labels",
+                    f"{plural(count, 'image')} of {images} {'has' if count == 1 else 'have'} no label file and"
+                    f" {'counts' if count == 1 else 'count'} as background, as in Ultralytics.",
+                    "Add the label files, or empty ones where the images show no object.",
+                    count,
+                    tuple(without_label[:MAX_EXAMPLES]),
+                )
+            )
+
+    def _from_one(self, names: Sequence[str]) -> DatasetProblem | None:
+        """Classes are numbered from 1: class 0 is not used, and one number lies behind the last name."""
+        if not names or not self.used or min(self.used) != 1 or max(self.used) != len(names):
+            return None
+        return DatasetProblem(
+            "classes_from_one",
+            f"Rows have the classes 1 to {len(names)}, and data.yaml has 0 to {len(names) - 1}: classes are probably"
+            " numbered from 1, and every object counts for another class.",
+            "Subtract 1 from the class of each row.",
+            self.used.total(),
+            tuple(f"class {number}: {count} rows" for number, count in sorted(self.used.items())[:MAX_EXAMPLES]),
+            serious=True,
+        )
+
+
+def parse_row(line: str, keypoints: bool = False) -> Row | None:
+    """One line of a label file, or None if it is malformed. `keypoints`: more numbers may follow the box."""
+    try:
+        class_id, *values = (float(word) for word in line.split())
+    except ValueError:
+        return None
+    if not np.isfinite([class_id, *values]).all() or class_id != int(class_id):
+        return None
+    if len(values) == 4 or (keypoints and len(values) > 4):
+        x, y, width, height = values[:4]
+        return Row(int(class_id), (x - width / 2, y - height / 2, x + width / 2, y + height / 2), width * height)
+    return _polygon(int(class_id), values) if len(values) >= 6 and len(values) % 2 == 0 else None
+
+
+def _polygon(class_id: int, values: list[float]) -> Row:
+    x, y = np.array(values).reshape(-1, 2).T
+    box = float(x.min()), float(y.min()), float(x.max()), float(y.max())
+    area = abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2  # the shoelace formula
+    return Row(class_id, box, area or (box[2] - box[0]) * (box[3] - box[1]))
+
+
+def usable_rows(text: str, keypoints: bool, size: tuple[int, int], found: LabelRows, name: str) -> list[Row]:
+    """The rows of a label file that can be used, each once. size: of the image, whose name is for examples."""
+    rows: dict[Row, None] = {}
+    for line in filter(str.strip, text.splitlines()):
+        row = parse_row(line, keypoints)
+        if row is not None:
+            found.add(row, size, name)
+        problem = MALFORMED if row is None else _problem(row, found.classes, size)
+        if row in rows and problem is None:
+            problem = REPEATED
+        if problem is not None:
+            found.problems.leave_out(problem, f"{name}: {line[:60]}")
+        elif row is not None:
+            rows[row] = None
+    return list(rows)
+
+
+def _problem(row: Row, classes: int, size: tuple[int, int]) -> str | None:
+    if not 0 <= row.class_id < classes:
+        return UNKNOWN_CLASS
+    problem = problem_of([share * side for share, side in zip(row.box, size * 2, strict=True)], size)
+    if problem in (None, OUTSIDE) and not all(MIN_SHARE < share < MAX_SHARE for share in row.box):
+        return NO_SHARE
+    return problem
