@@ -64,8 +64,8 @@ def floats(name: str, values: np.ndarray, path: Path) -> None:
     """The network as a float32 .tflite file."""
     import tensorflow as tf
 
-    made = tf.lite.TFLiteConverter.from_keras_model(network(name, values))
-    path.write_bytes(made.convert())
+    converter = tf.lite.TFLiteConverter.from_keras_model(network(name, values))
+    path.write_bytes(converter.convert())
 
 
 def show(name: str, result: LayerErrors, shares: tuple[int, int]) -> None:

@@ -41,8 +41,8 @@ def photographs() -> list[EncodedImage]:
 
 
 def loaded_source(engine: LocalEngine) -> Source:
-    given = read_source(float32(), SETTINGS)
-    return source_of(load_model(engine, given), given)
+    model_source = read_source(float32(), SETTINGS)
+    return source_of(load_model(engine, model_source), model_source)
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
@@ -93,10 +93,12 @@ def peer(images: Sequence[EncodedImage], source: Source) -> dict[str, tuple[floa
     def measure() -> Any:
         rules = recipe_manager.RecipeManager()
         rules.load_quantization_recipe(recipe.static_wi8_ai8())
-        made = calibrator.Calibrator(source.float_data, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+        calibration_runner = calibrator.Calibrator(
+            source.float_data, num_threads=1, qsv_update_func=qsv_utils.min_max_update
+        )
         inputs = [{name: network_input(image, SETTINGS, tensor)} for image in images]
-        made.calibrate({"serving_default": inputs}, rules)
-        return made.get_model_qsvs()
+        calibration_runner.calibrate({"serving_default": inputs}, rules)
+        return calibration_runner.get_model_qsvs()
 
     with quiet():
         seconds, busy, calibration = timed(measure)
@@ -119,12 +121,17 @@ def converter(images: Sequence[EncodedImage], source: Source) -> None:
     tensor = source.graph.input_tensors()[0]
 
     def convert() -> bytes:
-        made = tf.lite.TFLiteConverter.from_saved_model(str(SAMPLE / "saved_model"), signature_keys=["serving_default"])
-        made.allow_custom_ops = True
-        made.optimizations = [tf.lite.Optimize.DEFAULT]
-        made.representative_dataset = lambda: ([network_input(image, SETTINGS, tensor)] for image in images)
-        made.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
-        return bytes(made.convert())
+        tflite_converter = tf.lite.TFLiteConverter.from_saved_model(
+            str(SAMPLE / "saved_model"), signature_keys=["serving_default"]
+        )
+        tflite_converter.allow_custom_ops = True
+        tflite_converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        tflite_converter.representative_dataset = lambda: ([network_input(image, SETTINGS, tensor)] for image in images)
+        tflite_converter.target_spec.supported_ops = [
+            tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
+            tf.lite.OpsSet.TFLITE_BUILTINS,
+        ]
+        return bytes(tflite_converter.convert())
 
     with hushed():
         seconds, busy, _ = timed(convert)

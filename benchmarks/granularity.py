@@ -51,12 +51,14 @@ def built(reference: LoadedModel, ranges: Calibration, symmetric: bool, grain: s
     )
     kinds = qtyping.TFLOperationName
     with quiet():
-        made: Any = quantizer.Quantizer(reference.model.data)
-        made.update_quantization_recipe(".*", kinds.ALL_SUPPORTED, config, AlgorithmName.MIN_MAX_UNIFORM_QUANT)
+        litert_quantizer_run: Any = quantizer.Quantizer(reference.model.data)
+        litert_quantizer_run.update_quantization_recipe(
+            ".*", kinds.ALL_SUPPORTED, config, AlgorithmName.MIN_MAX_UNIFORM_QUANT
+        )
         for kind in (kinds.INPUT, kinds.OUTPUT):
-            made.update_quantization_recipe(".*", kind, algorithm_key=AlgorithmName.NO_QUANTIZE)
+            litert_quantizer_run.update_quantization_recipe(".*", kind, algorithm_key=AlgorithmName.NO_QUANTIZE)
         statistics = _statistics(reference.inspection.graph, ranges, {})
-        return bytes(made.quantize(statistics, enable_progress_report=False).quantized_model)
+        return bytes(litert_quantizer_run.quantize(statistics, enable_progress_report=False).quantized_model)
 
 
 def datasets() -> list[tuple[Dataset, list[Path]]]:

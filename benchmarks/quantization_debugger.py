@@ -97,8 +97,8 @@ def hushed() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        for stream, own in zip((1, 2), copies, strict=True):
-            os.dup2(own, stream)
+        for stream, copy_of_stream in zip((1, 2), copies, strict=True):
+            os.dup2(copy_of_stream, stream)
         for number in (*copies, nowhere):
             os.close(number)
 
@@ -120,36 +120,41 @@ def debugger(calibration: Sequence[Path], images: Sequence[Path]) -> Any:
     return tf.lite.experimental.QuantizationDebugger(converter=converter, debug_dataset=input_values(images))
 
 
-def statistics(made: Any) -> dict[str, float]:
+def statistics(debugger: Any) -> dict[str, float]:
     """tensor -> mean squared error, from the debugger's own dump."""
     text = io.StringIO()
-    made.layer_statistics_dump(text)
+    debugger.layer_statistics_dump(text)
     return {
         row["tensor_name"]: float(row["mean_squared_error"]) for row in csv.DictReader(text.getvalue().splitlines())
     }
 
 
 def compare(ours: LayerErrors, debugger_mse: dict[str, float]) -> Agreement:
-    own = {layer.tensor: layer for layer in ours.layers if layer.local_mse is not None}
-    common = [name for name in own if name in debugger_mse]
-    first = np.array([own[name].local_mse for name in common], np.float64)
+    qviz_layers = {layer.tensor: layer for layer in ours.layers if layer.local_mse is not None}
+    common = [name for name in qviz_layers if name in debugger_mse]
+    first = np.array([qviz_layers[name].local_mse for name in common], np.float64)
     second = np.array([debugger_mse[name] for name in common])
     apart = np.abs(first / second - 1)
     difference = np.where(second > NOISE, apart, 0)
     worst = tuple(
-        (float(apart[i]), own[common[i]].op_kind, common[i], float(first[i]), float(second[i]))
+        (float(apart[i]), qviz_layers[common[i]].op_kind, common[i], float(first[i]), float(second[i]))
         for i in np.argsort(-difference)[:8]
     )
     rank = float(spearmanr(first, second).statistic)
     return Agreement(
-        len(common), len(own) - len(common), len(debugger_mse) - len(common), rank, float(np.median(apart)), worst
+        len(common),
+        len(qviz_layers) - len(common),
+        len(debugger_mse) - len(common),
+        rank,
+        float(np.median(apart)),
+        worst,
     )
 
 
-def int8_file(made: Any, folder: Path) -> Path:
+def int8_file(debugger: Any, folder: Path) -> Path:
     """What the debugger quantized, without its instruments."""
     path = folder / "debugged_int8.tflite"
-    path.write_bytes(made.get_nondebug_quantized_model())
+    path.write_bytes(debugger.get_nondebug_quantized_model())
     return path
 
 
@@ -240,16 +245,16 @@ SAME_FIGURES: dict[str, Callable[[np.ndarray, np.ndarray, float, int], float]] =
 """What qviz gives of each layer beside the debugger's own mean squared and largest error, as its users add it."""
 
 
-def run_seconds(made: Any, images: Sequence[Path], names: Sequence[str]) -> float:
+def run_seconds(debugger: Any, images: Sequence[Path], names: Sequence[str]) -> float:
     """Seconds a run of these images where the debugger is asked for these figures too."""
     import tensorflow as tf
 
     metrics = {name: SAME_FIGURES[name] for name in names}
     options = tf.lite.experimental.QuantizationDebugOptions(layer_direct_compare_metrics=metrics)
-    debugger = tf.lite.experimental.QuantizationDebugger(
-        quant_debug_model_content=made.quant_model, debug_dataset=input_values(images), debug_options=options
+    timed_debugger = tf.lite.experimental.QuantizationDebugger(
+        quant_debug_model_content=debugger.quant_model, debug_dataset=input_values(images), debug_options=options
     )
-    return seconds(debugger.run)[0]
+    return seconds(timed_debugger.run)[0]
 
 
 def show(agreement: Agreement) -> None:
@@ -264,12 +269,12 @@ def show(agreement: Agreement) -> None:
 
 def show_speed(name: str, runs: Sequence[OwnRun], build: float, debugger_mse: dict[str, float]) -> None:
     """Against the debugger's seconds: to build, and to run with more or fewer figures."""
-    own, image = min(run.whole for run in runs), min(run.warm for run in runs) / IMAGES
+    total, image = min(run.whole for run in runs), min(run.warm for run in runs) / IMAGES
     busy = min(run.busy for run in runs) / IMAGES
-    print(f"qviz, {name}: end to end {own:.2f} s; an image {image * 1e3:.0f} ms, processor {busy * 1e3:.0f} ms")
+    print(f"qviz, {name}: end to end {total:.2f} s; an image {image * 1e3:.0f} ms, processor {busy * 1e3:.0f} ms")
     for figures, run in debugger_mse.items():
         print(
-            f"  against the debugger's {figures:<16} end to end {(build + run) / own:4.1f} times as fast (goal 5),"
+            f"  against the debugger's {figures:<16} end to end {(build + run) / total:4.1f} times as fast (goal 5),"
             f" an image {run / IMAGES / image:4.1f} times (goal 3)"
         )
 
@@ -282,17 +287,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         with hushed():
             imports, _ = seconds(lambda: __import__("tensorflow"))
-            build, made = seconds(lambda: debugger(sorted((SAMPLE / "calibration").glob("*.jpg")), images))
+            build, quantization_debugger = seconds(
+                lambda: debugger(sorted((SAMPLE / "calibration").glob("*.jpg")), images)
+            )
             debugger_mse = {
-                "own five figures": seconds(made.run)[0],
-                "and SQNR": run_seconds(made, images, ["sqnr"]),
-                "the same figures": run_seconds(made, images, list(SAME_FIGURES)),
+                "own five figures": seconds(quantization_debugger.run)[0],
+                "and SQNR": run_seconds(quantization_debugger, images, ["sqnr"]),
+                "the same figures": run_seconds(quantization_debugger, images, list(SAME_FIGURES)),
             }
-            variant = int8_file(made, Path(folder))
+            variant = int8_file(quantization_debugger, Path(folder))
         alone = [own_run(variant, images, 1) for _ in range(3)]
         several = [own_run(variant, images, os.cpu_count() or 1) for _ in range(3)]
         bare = limit(variant, next(input_values(images)())[0])
-    show(compare(alone[0].result, statistics(made)))
+    show(compare(alone[0].result, statistics(quantization_debugger)))
     print(f"debugger: build {build:.1f} s, importing TensorFlow {imports:.1f} s apart; one thread, it can do no other")
     for figures, run in debugger_mse.items():
         print(f"  {figures:<16} {run:.1f} s, an image {run / IMAGES * 1e3:.0f} ms")

@@ -32,9 +32,9 @@ def sources(workers: LocalEngine, folder: Path) -> Iterator[tuple[str, Source]]:
     yield "sample .tflite", source_of(SourceKind.TFLITE, data, data)
     yield "sample SavedModel", source_of(SourceKind.SAVED_MODEL, read_packed(SAMPLE / "saved_model"), data)
     for style in ("dense", "yolo"):
-        made = keras_source(workers, folder, style)
-        yield f"{style} .keras", made
-        yield f"{style} .tflite", source_of(SourceKind.TFLITE, made.float_data, made.float_data)
+        keras = keras_source(workers, folder, style)
+        yield f"{style} .keras", keras
+        yield f"{style} .tflite", source_of(SourceKind.TFLITE, keras.float_data, keras.float_data)
 
 
 def rows(workers: LocalEngine, source: Source, images: Sequence[EncodedImage]) -> Iterator[tuple[str, str, str]]:

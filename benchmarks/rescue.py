@@ -60,8 +60,8 @@ def start_loss(context: Context, reference: LoadedModel, start: LoadedModel, on:
 def started(context: Context, reference: LoadedModel, name: str) -> LoadedModel:
     """The sample's own file, or the recipe of that name as it is."""
     path = MODELS / f"ssdlite_mobilenet_v2_{name}.tflite"
-    made = path.read_bytes() if path.is_file() else quantize(context, source_of(reference), name).data
-    return follow(load_model(context.engine, ModelSource(f"{name}.tflite", made)), reference)
+    data = path.read_bytes() if path.is_file() else quantize(context, source_of(reference), name).data
+    return follow(load_model(context.engine, ModelSource(f"{name}.tflite", data)), reference)
 
 
 def show(name: str, on: Dataset, budget: Budget, before: Loss, result: Rescue, seconds: float, first: float) -> None:
@@ -74,8 +74,8 @@ def show(name: str, on: Dataset, budget: Budget, before: Loss, result: Rescue, s
     )
     print(f"\nfrom {name}, {on.name}: {result.images.search} images searched on, {result.images.report} reported on")
     print(f"  budget {budget.text}; the start loses {_loss_text(before)}")
-    made = row.candidate
-    print(f"  {made.recipe} ({made.algorithm}, {made.ranges}), {in_float}: {_loss_text(result.chosen.loss)}")
+    choice = row.candidate
+    print(f"  {choice.recipe} ({choice.algorithm}, {choice.ranges}), {in_float}: {_loss_text(result.chosen.loss)}")
     print(f"  {row.bytes / 1e6:.2f} MB of {result.reference.bytes / 1e6:.2f}; budget kept: {result.within_budget}")
     print(f"  {len(result.tried)} candidates in {seconds:.0f} s; the first within the budget after {first:.0f} s")
     print(f"  {row.candidate.name}")

@@ -60,14 +60,14 @@ def build(reference: LoadedModel, inputs: Inputs) -> bytes:
     from litert_quantizer.utils import qsv_utils
 
     with quiet():
-        made: Any = quantizer.Quantizer(reference.model.data)
-        made.load_quantization_recipe(recipe.static_wi8_ai8())
+        litert_quantizer_run: Any = quantizer.Quantizer(reference.model.data)
+        litert_quantizer_run.load_quantization_recipe(recipe.static_wi8_ai8())
         kinds = qtyping.TFLOperationName
         for kind in (kinds.INPUT, kinds.OUTPUT):
-            made.update_quantization_recipe(".*", kind, algorithm_key=AlgorithmName.NO_QUANTIZE)
+            litert_quantizer_run.update_quantization_recipe(".*", kind, algorithm_key=AlgorithmName.NO_QUANTIZE)
         ranges = calibrator.Calibrator(reference.model.data, qsv_update_func=qsv_utils.min_max_update)
-        ranges.calibrate({"serving_default": inputs}, made._recipe_manager)
-        result = made.quantize(ranges.get_model_qsvs(), enable_progress_report=False)
+        ranges.calibrate({"serving_default": inputs}, litert_quantizer_run._recipe_manager)
+        result = litert_quantizer_run.quantize(ranges.get_model_qsvs(), enable_progress_report=False)
     return bytes(result.quantized_model)
 
 

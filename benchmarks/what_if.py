@@ -81,23 +81,23 @@ class Builder:
 
     def build(self, in_float: Collection[int]) -> bytes:
         with quiet():
-            made = self._quantizer(in_float).quantize(self._calibration, enable_progress_report=False)
-        assert made.quantized_model is not None
-        return bytes(made.quantized_model)
+            quantized = self._quantizer(in_float).quantize(self._calibration, enable_progress_report=False)
+        assert quantized.quantized_model is not None
+        return bytes(quantized.quantized_model)
 
     def _quantizer(self, in_float: Collection[int]) -> Any:
         from litert_quantizer import qtyping, quantizer, recipe
         from litert_quantizer.algorithm_manager import AlgorithmName
 
-        made, kinds = quantizer.Quantizer(self._data), qtyping.TFLOperationName
-        made.load_quantization_recipe(recipe.static_wi8_ai8())
+        result, kinds = quantizer.Quantizer(self._data), qtyping.TFLOperationName
+        result.load_quantization_recipe(recipe.static_wi8_ai8())
         for kind in (kinds.INPUT, kinds.OUTPUT):
-            made.update_quantization_recipe(".*", kind, algorithm_key=AlgorithmName.NO_QUANTIZE)
+            result.update_quantization_recipe(".*", kind, algorithm_key=AlgorithmName.NO_QUANTIZE)
         for order in in_float:
             scope = "".join(f"{self._graph.tensors[tensor].name};" for tensor in self._graph.ops[order].outputs)
             rule = f"^{re.escape(scope)}$"
-            made.update_quantization_recipe(rule, kinds.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
-        return made
+            result.update_quantization_recipe(rule, kinds.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
+        return result
 
 
 @contextlib.contextmanager

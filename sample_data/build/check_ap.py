@@ -31,19 +31,19 @@ def network_input(path: Path) -> np.ndarray:
     return (square.astype(np.float32) / 127.5 - 1.0)[np.newaxis]
 
 
-def detections(found: dict[str, np.ndarray], image: dict[str, Any]) -> list[dict[str, Any]]:
+def detections(outputs: dict[str, np.ndarray], image: dict[str, Any]) -> list[dict[str, Any]]:
     """COCO results of one image; boxes become (x, y, width, height) in its pixels."""
-    count = int(found["num_detections"].item())
+    count = int(outputs["num_detections"].item())
     scale = np.array([image["height"], image["width"]] * 2)
     results = []
     for i in range(count):
-        ymin, xmin, ymax, xmax = (found["detection_boxes"][0, i] * scale).tolist()
+        ymin, xmin, ymax, xmax = (outputs["detection_boxes"][0, i] * scale).tolist()
         results.append(
             {
                 "image_id": image["id"],
-                "category_id": int(found["detection_classes"][0, i]) + 1,
+                "category_id": int(outputs["detection_classes"][0, i]) + 1,
                 "bbox": [xmin, ymin, xmax - xmin, ymax - ymin],
-                "score": float(found["detection_scores"][0, i]),
+                "score": float(outputs["detection_scores"][0, i]),
             }
         )
     return results
@@ -54,8 +54,8 @@ def average_precision(model: Path, images: Path, truth: COCO) -> tuple[float, fl
     detect = Interpreter(str(model), num_threads=1).get_signature_runner("serving_default")
     results: list[dict[str, Any]] = []
     for image in truth.loadImgs(sorted(truth.getImgIds())):
-        found = detect(input=network_input(images / image["file_name"]))
-        results += detections(found, image)
+        outputs = detect(input=network_input(images / image["file_name"]))
+        results += detections(outputs, image)
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(truth, truth.loadRes(results), "bbox")
         evaluation.evaluate()

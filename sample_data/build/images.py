@@ -64,10 +64,10 @@ def make_calibration(photographs: dict[str, Photograph], work: Path, folder: Pat
     _drop_others(folder, {f"{name}.jpg" for name in names})
 
 
-def _drop_others(folder: Path, kept: set[str]) -> None:
+def _drop_others(folder: Path, names: set[str]) -> None:
     """Remove what an earlier table asked for and this one does not."""
     for path in folder.glob("*.jpg"):
-        if path.name not in kept:
+        if path.name not in names:
             path.unlink()
 
 

@@ -74,9 +74,9 @@ def wrong_range() -> Iterator[list[np.ndarray]]:
 
 
 def converter(saved_model: Path) -> tf.lite.TFLiteConverter:
-    made = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=["serving_default"])
-    made.allow_custom_ops = True  # TFLite_Detection_PostProcess
-    return made
+    result = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=["serving_default"])
+    result.allow_custom_ops = True  # TFLite_Detection_PostProcess
+    return result
 
 
 def to_float32(saved_model: Path) -> bytes:
@@ -84,30 +84,30 @@ def to_float32(saved_model: Path) -> bytes:
 
 
 def to_float16(saved_model: Path) -> bytes:
-    made = converter(saved_model)
-    made.optimizations = [tf.lite.Optimize.DEFAULT]
-    made.target_spec.supported_types = [tf.float16]
-    return made.convert()
+    conversion = converter(saved_model)
+    conversion.optimizations = [tf.lite.Optimize.DEFAULT]
+    conversion.target_spec.supported_types = [tf.float16]
+    return conversion.convert()
 
 
 def to_dynamic_range(saved_model: Path) -> bytes:
-    made = converter(saved_model)
-    made.optimizations = [tf.lite.Optimize.DEFAULT]
-    return made.convert()
+    conversion = converter(saved_model)
+    conversion.optimizations = [tf.lite.Optimize.DEFAULT]
+    return conversion.convert()
 
 
 def to_int8(saved_model: Path, calibration: Calibration) -> bytes:
     """Full-integer kernels; input, output and post-process stay float32."""
-    made = converter(saved_model)
-    made.optimizations = [tf.lite.Optimize.DEFAULT]
-    made.representative_dataset = calibration
+    conversion = converter(saved_model)
+    conversion.optimizations = [tf.lite.Optimize.DEFAULT]
+    conversion.representative_dataset = calibration
     # ADD_N has no int8 kernel, so the network's ten stay float. The second entry says that this is
     # meant; TensorFlow 2.21 writes the same bytes without it.
-    made.target_spec.supported_ops = [
+    conversion.target_spec.supported_ops = [
         tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
         tf.lite.OpsSet.TFLITE_BUILTINS,
     ]
-    return made.convert()
+    return conversion.convert()
 
 
 def check_head(graph: GraphDef, saved_model: Path) -> None:

@@ -83,9 +83,9 @@ class Package:
     def _archive(self, home: Path) -> Path:
         subprocess.run(self.kind.fetch(self.name, self.version, home), cwd=home, check=True, stdout=sys.stderr)
         (archive,) = (path for path in home.iterdir() if path.is_file())
-        seen = hashlib.sha256(archive.read_bytes()).hexdigest()
-        if seen != self.sha256:
-            raise ValueError(f"{archive.name} has sha256 {seen}, expected {self.sha256}: a new build?")
+        sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+        if sha256 != self.sha256:
+            raise ValueError(f"{archive.name} has sha256 {sha256}, expected {self.sha256}: a new build?")
         return archive
 
 

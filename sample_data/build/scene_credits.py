@@ -58,7 +58,7 @@ def write_scene_credits(scenes: list["Scene"], folder: Path) -> None:
 
 
 def _credit(scene: "Scene") -> dict:
-    parts = [scene.background.photograph, *(thing.placement.stamp for thing in scene.things)]
+    parts = [scene.background.photograph, *(sprite.placement.stamp for sprite in scene.sprites)]
     return {"licence": scene.licence, "parts": list({part.key: _part(part) for part in parts}.values())}
 
 
@@ -76,5 +76,5 @@ def _part_row(part: dict) -> str:
 
 
 def _scene_row(name: str, credit: dict) -> str:
-    background, *things = (f"`{part['key']}`" for part in credit["parts"])
-    return f"| `{name}` | {credit['licence']} | {background} | {', '.join(things)} |"
+    background, *sprites = (f"`{part['key']}`" for part in credit["parts"])
+    return f"| `{name}` | {credit['licence']} | {background} | {', '.join(sprites)} |"

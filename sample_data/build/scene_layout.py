@@ -3,8 +3,8 @@
 `backgrounds.csv` names the places: `crop` of the photograph in pixels, empty for the whole; `tint`
 for a grey one, percent of red, green and blue; then percent of that crop: `horizon` (where the eye's
 height meets the picture), `ground` (the rows where feet may stand), `sides` (the columns), `sky` (the
-rows where flying things may be). Chosen by eye: no COCO object larger than a few pixels is in them.
-Sizes follow the ground: at row y a thing of m metres is m * (y - horizon) / eye pixels tall, `eye` being
+rows where flying objects may be). Chosen by eye: no COCO object larger than a few pixels is in them.
+Sizes follow the ground: at row y an object of m metres is m * (y - horizon) / eye pixels tall, `eye` being
 the height of the camera in metres. Seen from above, `eye` is how many metres the picture is wide.
 """
 
@@ -18,11 +18,11 @@ from scene_licences import may_stand_together
 from stamps import Stamp
 
 LONGEST = 640
-SMALLEST, LARGEST = 44, 0.72  # a thing's longest side: pixels, of the picture's shorter side
+SMALLEST, LARGEST = 44, 0.72  # an object's longest side: pixels, of the picture's shorter side
 TRIES = 60
 AGAIN = 4  # a second one in the same scene counts like this many elsewhere
 
-# theme: number of scenes, fewest and most things, eye in metres (or the picture's width, seen from above)
+# theme: number of scenes, fewest and most objects, eye in metres (or the picture's width, seen from above)
 THEMES = {
     "wild": (17, 2, 4, 1.7),
     "farm": (15, 2, 5, 1.1),
@@ -120,10 +120,10 @@ def draw_stamps(
     theme: str, background: Background, stamps: list[Stamp], used: dict[str, int], rng: np.random.Generator
 ) -> list[Stamp]:
     """What stands in a scene: of the theme's categories and stamps those used least so far, most of all in this scene."""
-    _, fewest, most, _ = THEMES[theme]
+    _, min_count, max_count, _ = THEMES[theme]
     chosen: list[Stamp] = []
     here: dict[str, int] = {}
-    for _ in range(int(rng.integers(fewest, most + 1))):
+    for _ in range(int(rng.integers(min_count, max_count + 1))):
         licences = {background.photograph.licence, *(stamp.licence for stamp in chosen)}
         fitting = [s for s in stamps if theme in s.themes and may_stand_together(licences | {s.licence})]
         if not fitting:
@@ -145,22 +145,22 @@ def _least_used(names: list[str], used: dict[str, int], here: dict[str, int], rn
 def draw_placement(stamp: Stamp, theme: str, view: View, eye: float, rng: np.random.Generator) -> Placement:
     """A place for `stamp`: one draw in six may lie across the picture's left or right edge."""
     width, height = view.size
-    place = view.background.sky if stamp.place == "air" else view.background.ground
-    y = rng.uniform(*(np.clip(view.row(percent), 0, height) for percent in place))
+    band = view.background.sky if stamp.surface == "air" else view.background.ground
+    y = rng.uniform(*(np.clip(view.row(percent), 0, height) for percent in band))
     left, right = sorted(np.clip(view.column(percent), 0, width) for percent in view.background.sides)
     spread = 0.08 * width if rng.random() < 1 / 6 else 0.0
     x = rng.uniform(left - spread, right + spread)
     tall = _height(stamp, theme, view, y, eye, rng)
     mirrored = stamp.flip and bool(rng.random() < 0.5)
-    most = 8.0 if stamp.place == "air" else stamp.turn if theme in FROM_ABOVE else min(stamp.turn, 25.0)
-    return Placement(stamp, tall, (float(x), float(y)), mirrored, float(rng.uniform(-most, most)))
+    max_turn = 8.0 if stamp.surface == "air" else stamp.turn if theme in FROM_ABOVE else min(stamp.turn, 25.0)
+    return Placement(stamp, tall, (float(x), float(y)), mirrored, float(rng.uniform(-max_turn, max_turn)))
 
 
 def _height(stamp: Stamp, theme: str, view: View, y: float, eye: float, rng: np.random.Generator) -> float:
     width, height = view.size
-    if stamp.place == "air":
+    if stamp.surface == "air":
         return -width * rng.uniform(*AIR_SHARE[stamp.category])  # negative: a width
-    if stamp.place == "water":
+    if stamp.surface == "water":
         far = view.row(view.background.horizon)
         return height * rng.uniform(*BOAT_SHARE) * (0.35 + 0.65 * (y - far) / (height - far))
     if theme in FROM_ABOVE:
@@ -169,7 +169,7 @@ def _height(stamp: Stamp, theme: str, view: View, y: float, eye: float, rng: np.
 
 
 def with_height(placement: Placement, cut_size: tuple[int, int], shorter: int) -> Placement:
-    """The height in pixels, with the thing's longest side kept within `SMALLEST` and `LARGEST`."""
+    """The height in pixels, with the object's longest side kept within `SMALLEST` and `LARGEST`."""
     width, height = cut_size
     tall = placement.height if placement.height > 0 else -placement.height * height / width
     longest = tall * max(width, height) / height

@@ -1,8 +1,8 @@
 """Paints a scene: cut-outs onto a photograph, lit like it, with shadows and soft edges.
 
 Pictures are float arrays (h, w, 3) in [0, 255], alphas (h, w) in [0, 1]. A box is the extent of what
-is seen of a thing: its alpha > 128 of 255 within the picture and not behind another's. A thing of
-which less than `LEAST_SEEN` is seen is placed anew, or left out, never painted without a box.
+is visible of an object: its alpha > 128 of 255 within the picture and not behind another's. An object of
+which less than `LEAST_SEEN` is visible is placed again, or left out, never painted without a box.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ POST_GREY = (128.0, 130.0, 132.0)
 
 
 @dataclass(frozen=True)
-class Thing:
+class Sprite:
     """A placed stamp on the picture's canvas: colours, alpha, and the pixels it would have uncropped."""
 
     placement: Placement
@@ -37,68 +37,70 @@ class Thing:
 
 def arrange(
     stamps: list[Stamp], theme: str, view: View, eye: float, work: Path, rng: np.random.Generator
-) -> list[Thing]:
-    """The things from the farthest to the nearest; each is seen well enough."""
+) -> list[Sprite]:
+    """The objects from the farthest to the nearest; each is sufficiently visible."""
     crowded = rng.random() < CROWDED_SHARE and theme != "sky"
-    least = LEAST_SEEN if crowded else MOSTLY_SEEN
-    things: list[Thing] = []
+    min_visible_share = LEAST_SEEN if crowded else MOSTLY_SEEN
+    sprites: list[Sprite] = []
     for stamp in stamps:
         for _ in range(TRIES):
-            thing = _thing(draw_placement(stamp, theme, view, eye, rng), theme, view.size, work)
-            together = sorted([*things, thing], key=lambda each: each.foot)
-            if min(seen.sum() / each.whole for each, seen in seen_masks(together)) >= least:
-                things = together
+            sprite = _sprite(draw_placement(stamp, theme, view, eye, rng), theme, view.size, work)
+            together = sorted([*sprites, sprite], key=lambda each: each.foot)
+            if min(visible.sum() / each.whole for each, visible in seen_masks(together)) >= min_visible_share:
+                sprites = together
                 break
-    return things
+    return sprites
 
 
-def seen_masks(things: list[Thing]) -> list[tuple[Thing, np.ndarray]]:
-    """Each thing with the pixels where it is seen."""
-    covered = np.zeros(things[0].alpha.shape, bool)
-    seen = []
-    for thing in reversed(things):
-        seen.append((thing, thing.mask & ~covered))
-        covered |= thing.mask
-    return seen[::-1]
+def seen_masks(sprites: list[Sprite]) -> list[tuple[Sprite, np.ndarray]]:
+    """Each object with the mask of its visible pixels."""
+    covered = np.zeros(sprites[0].alpha.shape, bool)
+    visible = []
+    for sprite in reversed(sprites):
+        visible.append((sprite, sprite.mask & ~covered))
+        covered |= sprite.mask
+    return visible[::-1]
 
 
-def paint(background: np.ndarray, things: list[Thing], theme: str, rng: np.random.Generator) -> np.ndarray:
-    """The finished picture, uint8: things far to near, then one light, one blur and one grain for all."""
+def paint(background: np.ndarray, sprites: list[Sprite], theme: str, rng: np.random.Generator) -> np.ndarray:
+    """The finished picture, uint8: objects far to near, then one light, one blur and one grain for all."""
     picture = background.copy()
-    for thing in things:
-        if thing.placement.stamp.place == "post":
-            _post(picture, thing)
-        if thing.placement.stamp.place == "ground":
-            picture *= 1 - _shadow(thing, theme)[..., None]
-        lit = _lit(thing, background, rng)
-        picture += (lit - picture) * thing.alpha[..., None]
+    for sprite in sprites:
+        if sprite.placement.stamp.surface == "post":
+            _post(picture, sprite)
+        if sprite.placement.stamp.surface == "ground":
+            picture *= 1 - _shadow(sprite, theme)[..., None]
+        lit = _lit(sprite, background, rng)
+        picture += (lit - picture) * sprite.alpha[..., None]
     picture = ndimage.gaussian_filter(picture, (sigma := rng.uniform(0.0, 0.8), sigma, 0))
     picture *= rng.uniform(0.75, 1.15) * (1 + rng.uniform(-0.05, 0.05) * np.array([1.0, 0.0, -1.0]))
     picture += rng.normal(0, rng.uniform(0.0, 3.0), picture.shape)
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
-def _thing(placement: Placement, theme: str, size: tuple[int, int], work: Path) -> Thing:
+def _sprite(placement: Placement, theme: str, size: tuple[int, int], work: Path) -> Sprite:
     """The stamp scaled, turned and set on a canvas of `size`, its edge feathered by about a pixel."""
     cut = placement.stamp.cut_out(work)
     placement = with_height(placement, cut.size, min(size))
     scale = placement.height / cut.height
-    sprite = cut.resize((max(1, round(cut.width * scale)), max(1, round(cut.height * scale))), Image.Resampling.BICUBIC)
+    picture = cut.resize(
+        (max(1, round(cut.width * scale)), max(1, round(cut.height * scale))), Image.Resampling.BICUBIC
+    )
     if placement.mirrored:
-        sprite = sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    sprite = sprite.rotate(placement.turn, Image.Resampling.BICUBIC, expand=True)
-    pixels = np.pad(np.asarray(sprite, float), ((3, 3), (3, 3), (0, 0)))
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    picture = picture.rotate(placement.turn, Image.Resampling.BICUBIC, expand=True)
+    pixels = np.pad(np.asarray(picture, float), ((3, 3), (3, 3), (0, 0)))
     soft = np.clip(1.2 * ndimage.gaussian_filter(pixels[..., 3] / 255, 0.6) - 0.1, 0, 1)
     rows = np.flatnonzero((soft > OPAQUE).any(axis=1))
     x, y = placement.foot
-    centred = theme in FROM_ABOVE or placement.stamp.place == "air"
+    centred = theme in FROM_ABOVE or placement.stamp.surface == "air"
     below = (rows[0] + rows[-1]) / 2 if centred else rows[-1] + 1
-    raised = placement.height / placement.stamp.metres * POST_METRES if placement.stamp.place == "post" else 0.0
+    raised = placement.height / placement.stamp.metres * POST_METRES if placement.stamp.surface == "post" else 0.0
     corner = (round(x - soft.shape[1] / 2), round(y - below - raised))
     colours = ndimage.grey_dilation(pixels[..., :3], (3, 3, 1)) * (pixels[..., 3:] == 0) + pixels[..., :3] * (
         pixels[..., 3:] > 0
     )
-    return Thing(placement, _on(colours, corner, size), _on(soft, corner, size), int((soft > OPAQUE).sum()), y)
+    return Sprite(placement, _on(colours, corner, size), _on(soft, corner, size), int((soft > OPAQUE).sum()), y)
 
 
 def _on(patch: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
@@ -115,35 +117,35 @@ def _on(patch: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> np
     return canvas
 
 
-def _lit(thing: Thing, background: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The thing's colours moved a third of the way to the brightness of the ground, a quarter to its tint."""
-    place = background[thing.mask].mean(axis=0) + 1
-    own = thing.colours[thing.mask].mean() + 1
-    gain = np.clip((place.mean() / own) ** 0.35, 0.65, 1.3) * rng.uniform(0.9, 1.1)
-    tint = (place / place.mean()) ** 0.25
-    return np.clip(thing.colours * gain * tint, 0, 255)
+def _lit(sprite: Sprite, background: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The object's colours moved a third of the way to the brightness of the ground, a quarter to its tint."""
+    surroundings = background[sprite.mask].mean(axis=0) + 1
+    brightness = sprite.colours[sprite.mask].mean() + 1
+    gain = np.clip((surroundings.mean() / brightness) ** 0.35, 0.65, 1.3) * rng.uniform(0.9, 1.1)
+    tint = (surroundings / surroundings.mean()) ** 0.25
+    return np.clip(sprite.colours * gain * tint, 0, 255)
 
 
-def _shadow(thing: Thing, theme: str) -> np.ndarray:
-    """How much darker the ground is: the thing's shape laid flat at its feet, or around it seen from above."""
-    tall = max(6.0, thing.placement.height)
+def _shadow(sprite: Sprite, theme: str) -> np.ndarray:
+    """How much darker the ground is: the object's shape laid flat at its feet, or around it seen from above."""
+    tall = max(6.0, sprite.placement.height)
     if theme in FROM_ABOVE:
-        return 0.4 * ndimage.shift(ndimage.gaussian_filter(thing.alpha, tall / 14), (tall / 18, tall / 22), order=1)
-    rows = np.arange(thing.alpha.shape[0], dtype=float)
-    source = np.clip(thing.foot - (thing.foot + 0.05 * tall - rows) / 0.14, -1, len(rows))
-    known = np.floor(source).astype(int)
-    inside = (known >= 0) & (known < len(rows))
-    flat = np.where(inside[:, None], thing.alpha[np.clip(known, 0, len(rows) - 1)], 0.0)
+        return 0.4 * ndimage.shift(ndimage.gaussian_filter(sprite.alpha, tall / 14), (tall / 18, tall / 22), order=1)
+    rows = np.arange(sprite.alpha.shape[0], dtype=float)
+    source = np.clip(sprite.foot - (sprite.foot + 0.05 * tall - rows) / 0.14, -1, len(rows))
+    source_rows = np.floor(source).astype(int)
+    inside = (source_rows >= 0) & (source_rows < len(rows))
+    flat = np.where(inside[:, None], sprite.alpha[np.clip(source_rows, 0, len(rows) - 1)], 0.0)
     return 0.5 * ndimage.gaussian_filter(flat, (max(1.0, tall / 60), max(1.5, tall / 30)))
 
 
-def _post(picture: np.ndarray, thing: Thing) -> None:
+def _post(picture: np.ndarray, sprite: Sprite) -> None:
     """A grey post from the sign's lower half to the ground, in place."""
-    metre = thing.placement.height / thing.placement.stamp.metres
-    columns = np.arange(picture.shape[1]) - thing.placement.foot[0]
+    metre = sprite.placement.height / sprite.placement.stamp.metres
+    columns = np.arange(picture.shape[1]) - sprite.placement.foot[0]
     across = np.clip(POST_WIDE * metre / 2 + 0.5 - np.abs(columns), 0, 1)
     rows = np.arange(picture.shape[0])
-    along = (rows <= thing.foot) & (rows >= thing.foot - (POST_METRES + 0.3) * metre)
+    along = (rows <= sprite.foot) & (rows >= sprite.foot - (POST_METRES + 0.3) * metre)
     alpha = (along[:, None] * across)[..., None]
     rounded = np.array(POST_GREY) * (0.8 + 0.3 * np.cos(columns / max(1.0, POST_WIDE * metre / 2)))[None, :, None]
     picture += (rounded - picture) * alpha

@@ -21,7 +21,7 @@ from PIL import Image
 from scene_credits import write_scene_credits
 from scene_layout import THEMES, Background, draw_stamps, draw_view, read_backgrounds
 from scene_licences import SCENE_LICENCES, licence_of
-from scene_painting import Thing, arrange, paint, seen_masks
+from scene_painting import Sprite, arrange, paint, seen_masks
 from scipy import ndimage
 from stamps import Stamp, read_stamps
 
@@ -36,12 +36,12 @@ class Scene:
 
     name: str
     background: Background
-    things: list[Thing]
+    sprites: list[Sprite]
     pixels: np.ndarray
 
     @property
     def licence(self) -> str:
-        parts = (thing.placement.stamp.licence for thing in self.things)
+        parts = (sprite.placement.stamp.licence for sprite in self.sprites)
         return licence_of({self.background.photograph.licence, *parts})
 
 
@@ -88,16 +88,16 @@ def make_scene(
 ) -> Scene:
     """One scene of `theme` in front of `background`; `used` counts what was drawn so far."""
     photograph = background.photograph.open(work)
-    place = photograph.crop(background.crop) if background.crop else photograph
-    view = draw_view(theme, background, place.size, rng)
-    edges = [share / 100 * side for share, side in zip(view.window, place.size * 2, strict=True)]
-    picture = np.asarray(place.resize(view.size, Image.Resampling.LANCZOS, box=tuple(edges)), float)
+    crop = photograph.crop(background.crop) if background.crop else photograph
+    view = draw_view(theme, background, crop.size, rng)
+    edges = [share / 100 * side for share, side in zip(view.window, crop.size * 2, strict=True)]
+    picture = np.asarray(crop.resize(view.size, Image.Resampling.LANCZOS, box=tuple(edges)), float)
     picture = (picture[:, ::-1] if view.mirrored else picture) * (np.array(background.tint or (100, 100, 100)) / 100)
     if 0 < eye <= NEAR:
         picture = ndimage.gaussian_filter(picture, (sigma := rng.uniform(1.0, 2.2), sigma, 0))
     eye *= rng.uniform(0.75, 1.2)
-    things = arrange(draw_stamps(theme, background, stamps, used, rng), theme, view, eye, work, rng)
-    return Scene(name, background, things, paint(picture, things, theme, rng))
+    sprites = arrange(draw_stamps(theme, background, stamps, used, rng), theme, view, eye, work, rng)
+    return Scene(name, background, sprites, paint(picture, sprites, theme, rng))
 
 
 def instances(scenes: list[Scene]) -> dict:
@@ -114,9 +114,9 @@ def instances(scenes: list[Scene]) -> dict:
         for number, scene in enumerate(scenes, start=1)
     ]
     rows = [
-        (number, thing.placement.stamp.category, seen)
+        (number, sprite.placement.stamp.category, visible)
         for number, scene in enumerate(scenes, start=1)
-        for thing, seen in seen_masks(scene.things)
+        for sprite, visible in seen_masks(scene.sprites)
     ]
     return {
         "info": {"description": "Composed scenes with exact boxes", "version": "1.0"},
@@ -127,15 +127,15 @@ def instances(scenes: list[Scene]) -> dict:
     }
 
 
-def _annotation(number: int, image: int, category: str, seen: np.ndarray) -> dict:
-    rows, columns = np.nonzero(seen)
+def _annotation(number: int, image: int, category: str, visible: np.ndarray) -> dict:
+    rows, columns = np.nonzero(visible)
     left, top = int(columns.min()), int(rows.min())
     return {
         "id": number,
         "image_id": image,
         "category_id": CATEGORY_IDS[category],
         "bbox": [left, top, int(columns.max()) + 1 - left, int(rows.max()) + 1 - top],
-        "area": int(seen.sum()),
+        "area": int(visible.sum()),
         "iscrowd": 0,
         "segmentation": [],
     }

@@ -1,6 +1,6 @@
 """The table of cut-outs and the pictures made of them.
 
-`stamps.csv` names each stamp once: `category` is COCO's name; `place` says what it may stand on
+`stamps.csv` names each stamp once: `category` is COCO's name; `surface` says what it may stand on
 (ground, water, air, or post for a sign); `metres` is how tall it is upright; `themes` are the
 kinds of scene it may be in; `turn` is the largest turn in degrees; `cut` is "white" or "black" for a
 photograph without alpha on such a ground, else empty; `crop` is its part in pixels.
@@ -23,7 +23,7 @@ from photographs import HERE
 from PIL import Image
 from scipy import ndimage
 
-SMALLEST_PIECE = 0.02  # of the opaque pixels: loose specks below this are not part of the thing
+SMALLEST_PIECE = 0.02  # of the opaque pixels: loose specks below this are not part of the object
 WHITE_FROM, WHITE_TO = 225, 250  # darkest channel: opaque below, transparent above
 BLACK_TO, BLACK_FROM = 35, 70  # lightest channel: transparent below, opaque above
 LOOP = 60  # pixels: a white area this large is background, a smaller one a highlight
@@ -40,7 +40,7 @@ class Stamp:
     licence: str
     author: str
     source: str
-    place: str
+    surface: str
     metres: float
     themes: tuple[str, ...]
     flip: bool
@@ -54,7 +54,7 @@ class Stamp:
 
     @cache  # noqa: B019 - a build script that ends
     def cut_out(self, work: Path) -> Image.Image:
-        """The thing in RGBA, cropped to its opaque pixels."""
+        """The object in RGBA, cropped to its opaque pixels."""
         blob = read_packed(PACKAGES[self.package].unpacked(work), self.path)
         picture = Image.open(io.BytesIO(blob)).convert("RGBA")
         pixels = np.asarray(picture.crop(self.crop) if self.crop else picture).copy()
@@ -94,7 +94,7 @@ def _off_white(rgb: np.ndarray) -> np.ndarray:
 
 
 def _off_black(rgb: np.ndarray) -> np.ndarray:
-    """Alpha (h, w) uint8: nothing where it is dark, but a thing has no holes."""
+    """Alpha (h, w) uint8: nothing where it is dark, but an object has no holes."""
     soft = np.clip((rgb.max(axis=2).astype(float) - BLACK_TO) / (BLACK_FROM - BLACK_TO), 0, 1)
     holes = ndimage.binary_fill_holes(soft > 0.5) & (soft <= 0.5)
     return np.where(holes, 255, 255 * soft).astype(np.uint8)
@@ -104,9 +104,9 @@ CUTS = {"white": _off_white, "black": _off_black}
 
 
 def _pieces(alpha: np.ndarray) -> np.ndarray:
-    """Where the thing is: its opaque pieces without the specks, and what touches them."""
+    """Where the object is: its opaque pieces without the specks, and what touches them."""
     solid = alpha > 128
     areas, count = ndimage.label(solid, np.ones((3, 3)))
     sizes = ndimage.sum_labels(solid, areas, range(1, count + 1))
-    kept = np.isin(areas, 1 + np.flatnonzero(sizes >= SMALLEST_PIECE * solid.sum()))
-    return ndimage.binary_dilation(kept, np.ones((3, 3)), iterations=2)
+    large_pieces = np.isin(areas, 1 + np.flatnonzero(sizes >= SMALLEST_PIECE * solid.sum()))
+    return ndimage.binary_dilation(large_pieces, np.ones((3, 3)), iterations=2)

@@ -31,9 +31,9 @@ def read_graph(tarball: Path, member: str, sha256: str) -> GraphDef:
     `member` is the path of model.json inside the tarball; the shards lie beside it.
     `sha256` is the hex digest the tarball must have.
     """
-    found = hashlib.sha256(tarball.read_bytes()).hexdigest()
-    if found != sha256:
-        raise ValueError(f"{tarball.name} has sha256 {found}, expected {sha256}: another release?")
+    digest = hashlib.sha256(tarball.read_bytes()).hexdigest()
+    if digest != sha256:
+        raise ValueError(f"{tarball.name} has sha256 {digest}, expected {sha256}: another release?")
     with tarfile.open(tarball) as files:
         model = json.loads(_member(files, member))
         graph = parse_topology(model["modelTopology"])
