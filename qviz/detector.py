@@ -15,7 +15,15 @@ import numpy as np
 
 from qviz.cache import LRUCache
 from qviz.datasets.images import preview, read_image
-from qviz.datasets.labels import label_of, labels_by_count, labels_by_id, numbered, parse_labels
+from qviz.datasets.labels import (
+    background_offset,
+    label_of,
+    labels_by_count,
+    labels_by_id,
+    numbered,
+    parse_labels,
+    without_background,
+)
 from qviz.decoders import Decoded, choose, fitting
 from qviz.decoders.head_reader import HeadReader
 from qviz.decoders.post_process import KIND as POST_PROCESS
@@ -24,7 +32,7 @@ from qviz.errors import LabelsError, ModelError, QvizError
 from qviz.structures import Detections, EncodedImage, Graph, Image, Inference, Settings, Tensor
 from qviz.tensorflow_models import TENSORFLOW, SavedModelDetector
 from qviz.tflite.inputs import InputSpec, Placement, fill, input_size, input_spec
-from qviz.tflite.metadata import exporter_notes, label_file, own_settings
+from qviz.tflite.metadata import exporter_notes, label_file, own_settings, raw_pixels
 from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
 from qviz.tflite.scheme import SchemeFacts, scheme_facts
@@ -80,10 +88,15 @@ class Inspection:
             if self.sources.get(name) in (None, "default", "class count")
             and (value := getattr(reference.settings, name)) is not None
         }
+        counts_background = reference.sources.get("class_offset") == LABELS  # the labels say so
+        if "labels" in values and counts_background and self.sources.get("class_offset") == "default":
+            values["class_offset"] = reference.settings.class_offset
         settings = replace(self.settings, **values)
         return replace(self, settings=settings, sources={**self.sources, **dict.fromkeys(values, "reference")})
 
 
+LABELS = "labels"
+"""Source of a class_offset that follows from the number of labels, their background line included."""
 FOLLOWED = ("mean", "std", "channels", "resize", "labels")
 """Settings that a variant takes over from its reference."""
 
@@ -94,19 +107,33 @@ def inspect(data: bytes, given: Settings, sidecar: Settings) -> Inspection:
     check_operators(graph)
     own = _own_settings(data, graph)  # first: of a model for another task its metadata say more than its outputs
     name, decoder = choose(graph, given.decoder or sidecar.decoder)
-    layers = {
-        "given": given,
-        "sidecar": sidecar,
-        "file": own,
-        "default": replace(decoder.defaults, decoder=name, class_offset=0),
-        "class count": Settings(labels=labels_by_count(decoder.class_count(graph)) or None),
-    }
+    layers = [
+        ("file", raw_pixels(image_input(graph))),  # decided by the input's type, whatever is given
+        ("given", given),
+        ("sidecar", sidecar),
+        ("file", own),
+        ("default", replace(decoder.defaults, decoder=name, class_offset=0)),
+        ("class count", Settings(labels=labels_by_count(decoder.class_count(graph)) or None)),
+    ]
     settings = Settings()
     sources: dict[str, str] = {}
-    for source, layer in layers.items():
+    for source, layer in layers:
         sources |= {field_name: source for field_name in layer.given() if field_name not in sources}
         settings = settings.with_defaults(layer)
+    settings, sources = _without_background(settings, sources, decoder.class_count(graph))
     return Inspection(graph, scheme_facts(graph), name, fitting(graph), settings, sources, _post_process(graph))
+
+
+def _without_background(
+    settings: Settings, sources: dict[str, str], classes: int | None
+) -> tuple[Settings, dict[str, str]]:
+    """Labels without their background line; class_offset follows where the outputs count it and nothing else is set."""
+    labels = settings.labels or ()
+    if without_background(labels) == labels:
+        return settings, sources
+    if background_offset(labels, classes) and sources.get("class_offset") == "default":
+        settings, sources = replace(settings, class_offset=1), {**sources, "class_offset": LABELS}
+    return replace(settings, labels=without_background(labels)), sources
 
 
 def check_operators(graph: Graph) -> None:

@@ -20,6 +20,7 @@ import math
 import struct
 import zipfile
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,10 +67,22 @@ def own_settings(data: bytes, tensor: Tensor) -> Settings:
     settings = _from_buffer(data).with_defaults(settings)
     ranged = _from_range(tensor)
     raw = settings.mean == (0.0,) * 3 and settings.std == (1.0,) * 3
-    if tensor.dtype not in ("float32", "float16") and (tensor.quantization is None or (raw and ranged.given())):
+    if pixels := raw_pixels(tensor).given():
+        return replace(settings, **pixels)  # whatever the metadata state: they describe the float model
+    if tensor.dtype not in ("float32", "float16") and raw and ranged.given():
         # an integer input takes the pixels as they are, and its scale says what they stand for
         settings = Settings(channels=settings.channels, resize=settings.resize)
     return settings.with_defaults(ranged)
+
+
+def raw_pixels(tensor: Tensor) -> Settings:
+    """Mean and std of an integer input without a scale, which can only take the pixels themselves; else empty.
+
+    uint8 holds pixels 0..255; int8 holds them minus 128.
+    """
+    if tensor.dtype in ("float32", "float16") or tensor.quantized:
+        return Settings()
+    return Settings(mean=(128.0 if tensor.dtype == "int8" else 0.0,) * 3, std=(1.0,) * 3)
 
 
 def _check_task(task: Any) -> None:

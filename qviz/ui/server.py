@@ -15,6 +15,7 @@ from typing import TypeVar
 import streamlit as st
 
 from qviz.cache import LRUCache
+from qviz.chart_style import colours
 from qviz.context import Context
 from qviz.detector import Inspection
 from qviz.engine import LocalEngine, importing, trim_malloc
@@ -33,7 +34,7 @@ from qviz.features.detection.models import (
 )
 from qviz.features.inspection.lint import lint_all
 from qviz.features.inspection.warning import Warning
-from qviz.features.settings import guess_settings, unknown_settings
+from qviz.features.settings import MIN_IMAGES, guess_settings, unknown_settings
 from qviz.store import FILE, Store, cache_folder
 from qviz.structures import EncodedImage, Inference
 from qviz.ui import workspace
@@ -121,6 +122,11 @@ class Models:
     def all(self) -> tuple[LoadedModel, ...]:
         return (self.reference, *self.variants)
 
+    @property
+    def colours(self) -> dict[str, str]:
+        """Of charts and boxes, by digest."""
+        return dict(zip((model.digest for model in self.all), colours(len(self.all)), strict=True))
+
     def name(self, model: LoadedModel) -> str:
         return self.names[model.digest]
 
@@ -135,7 +141,7 @@ def models(workspace: Workspace) -> Models | None:
     if not loaded:
         return None
     chosen = next((model for model in loaded if model.digest == workspace.reference), None)
-    reference = _guessed(chosen or choose_reference(loaded), workspace.images)
+    reference = _guessed(chosen or choose_reference(loaded), loaded, workspace.images)
     variants = [follow(model, reference) for model in loaded if model.digest != reference.digest]
     return Models(reference, tuple(variants), short_names([reference, *variants]), tuple(failures))
 
@@ -145,12 +151,14 @@ def _guesses() -> LRUCache[Future[Inspection]]:
     return LRUCache(64)
 
 
-def _guessed(model: LoadedModel, images: Sequence[EncodedImage]) -> LoadedModel:
-    """The model with unknown settings guessed on the first images, once per server."""
-    if not images or not unknown_settings(model):
+def _guessed(model: LoadedModel, loaded: Sequence[LoadedModel], images: Sequence[EncodedImage]) -> LoadedModel:
+    """The model with its unknown settings found out, once per server: by the other files, and on the first images."""
+    if not unknown_settings(model):
         return model
-    start = partial(threads().submit, lambda: guess_settings(context(), model, images).inspection)
-    job = _guesses().get((model.digest, model.settings), start)
+    others = [other for other in loaded if other.digest != model.digest]
+    start = partial(threads().submit, lambda: guess_settings(context(), model, images, others).inspection)
+    key = model.digest, model.settings, tuple(other.digest for other in others), len(images) >= MIN_IMAGES
+    job = _guesses().get(key, start)
     try:
         with st.spinner(f"Finding out how {model.name} expects its images …"):
             return replace(model, inspection=wait_for_result(job, GUESS_TIMEOUT))  # cached without its bytes and name

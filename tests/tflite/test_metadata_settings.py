@@ -1,4 +1,4 @@
-"""What a .tflite file says of itself, in buffers and notes made here by the rules of their formats."""
+"""Settings stored in a .tflite file: metadata buffers and export notes, written here by their formats' rules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FLOAT_INPUT = Tensor(0, "image", (1, 64, 64, 3), "float32", None, False)
 
 
 def integer_input(low: float | None, high: float = 0.0, dtype: str = "uint8") -> Tensor:
-    """Whose integers stand for low..high, or for nothing said."""
+    """An integer input whose quantization covers low..high, or without quantization."""
     if low is None:
         return Tensor(0, "image", (1, 64, 64, 3), dtype, None, False)
     scale = (high - low) / 255
@@ -106,31 +106,31 @@ BUFFERS = [
 
 
 @pytest.mark.parametrize(("content", "mean", "std", "channels"), BUFFERS, ids=range(len(BUFFERS)))
-def test_normalisation_in_the_metadata_buffer(content: bytes, mean: Any, std: Any, channels: str | None) -> None:
-    told = own_settings(with_buffer(relu(), content), FLOAT_INPUT)
-    assert told.channels == channels
+def test_normalization_from_the_metadata_buffer(content: bytes, mean: Any, std: Any, channels: str | None) -> None:
+    settings = own_settings(with_buffer(relu(), content), FLOAT_INPUT)
+    assert settings.channels == channels
     if mean is None:
-        assert (told.mean, told.std) == (None, None)
+        assert (settings.mean, settings.std) == (None, None)
     else:
-        assert np.allclose([told.mean, told.std], [mean, std], atol=1e-4)
+        assert np.allclose([settings.mean, settings.std], [mean, std], atol=1e-4)
 
 
-def test_a_buffer_of_another_name_says_nothing() -> None:
+def test_a_buffer_with_another_name_is_ignored() -> None:
     data = with_buffer(relu(), metadata([127.5], [127.5]), name="CONVERSION_METADATA")
     assert own_settings(data, FLOAT_INPUT) == Settings()
 
 
-def test_a_damaged_buffer_says_something_or_nothing() -> None:
+def test_a_damaged_buffer_never_raises() -> None:
     content, rng = metadata(*IMAGENET), random.Random(0)
-    kept = 0
+    readable = 0
     for _ in range(1000):
         damaged = bytearray(content)
         for _ in range(rng.choice([1, 3])):
             damaged[rng.randrange(8, len(damaged))] = rng.choice([0, 255, rng.randrange(256)])
         damaged = damaged if rng.random() < 0.8 else damaged[: rng.randrange(len(damaged))]
-        told = own_settings(with_buffer(relu(), bytes(damaged)), FLOAT_INPUT)
-        kept += told.mean is not None
-    assert 100 < kept < 900
+        settings = own_settings(with_buffer(relu(), bytes(damaged)), FLOAT_INPUT)
+        readable += settings.mean is not None
+    assert 100 < readable < 900
 
 
 # ---- quantized inputs ---------------------------------------------------------------------------------------------
@@ -145,15 +145,16 @@ RANGES = [
     (integer_input(0, 1), metadata([127.5], [127.5]), HALF),  # the metadata is explicit; lint tells of the range
     (integer_input(-1, 1), metadata([0.0], [1.0]), HALF),  # "pixels as they are": the scale says what they stand for
     (integer_input(-2.1, 2.6), metadata([0.0], [1.0]), ((0.0,) * 3, (1.0,) * 3)),
-    (integer_input(None), metadata([127.5], [127.5]), (None, None)),  # nothing to quantize -1..1 with
-    (integer_input(None), None, (None, None)),
+    (integer_input(None), metadata([127.5], [127.5]), ((0.0,) * 3, (1.0,) * 3)),  # nothing to quantize -1..1 with
+    (integer_input(None), None, ((0.0,) * 3, (1.0,) * 3)),
+    (integer_input(None, 0, "int8"), None, ((128.0,) * 3, (1.0,) * 3)),
 ]
 
 
 @pytest.mark.parametrize(("tensor", "content", "expected"), RANGES, ids=range(len(RANGES)))
-def test_an_integer_input(tensor: Tensor, content: bytes | None, expected: Any) -> None:
-    told = own_settings(relu() if content is None else with_buffer(relu(), content), tensor)
-    assert (told.mean, told.std) == expected
+def test_normalization_of_integer_inputs(tensor: Tensor, content: bytes | None, expected: Any) -> None:
+    settings = own_settings(relu() if content is None else with_buffer(relu(), content), tensor)
+    assert (settings.mean, settings.std) == expected
 
 
 # ---- what Ultralytics appends -------------------------------------------------------------------------------------
@@ -186,18 +187,23 @@ WAYS = [
 
 
 @pytest.mark.parametrize(("name", "content"), WAYS)
-def test_an_exporters_notes_become_settings(name: str, content: str, sample: Sample) -> None:
-    found = inspect(appended(sample.models["float32"].read_bytes(), name, content), Settings(), Settings())
-    assert found.labels == ("person", "driver's seat")
-    told = found.settings
-    assert (told.mean, told.std, told.channels, told.resize) == ((0.0,) * 3, (255.0,) * 3, "rgb", "letterbox")
-    assert {found.sources[field] for field in ("mean", "std", "channels", "resize", "labels")} == {"file"}
+def test_export_notes_become_settings(name: str, content: str, sample: Sample) -> None:
+    result = inspect(appended(sample.models["float32"].read_bytes(), name, content), Settings(), Settings())
+    assert result.labels == ("person", "driver's seat")
+    settings = result.settings
+    assert (settings.mean, settings.std, settings.channels, settings.resize) == (
+        (0.0,) * 3,
+        (255.0,) * 3,
+        "rgb",
+        "letterbox",
+    )
+    assert {result.sources[field] for field in ("mean", "std", "channels", "resize", "labels")} == {"file"}
 
 
-def test_what_the_user_says_goes_over_the_notes(sample: Sample) -> None:
+def test_explicit_settings_override_export_notes(sample: Sample) -> None:
     data = appended(sample.models["float32"].read_bytes(), *WAYS[0])
-    found = inspect(data, Settings(resize="stretch"), Settings(mean=(1.0, 2.0, 3.0)))
-    assert (found.settings.resize, found.settings.mean, found.settings.std) == ("stretch", (1, 2, 3), (255,) * 3)
+    result = inspect(data, Settings(resize="stretch"), Settings(mean=(1.0, 2.0, 3.0)))
+    assert (result.settings.resize, result.settings.mean, result.settings.std) == ("stretch", (1, 2, 3), (255,) * 3)
 
 
 TASKS = [
@@ -233,20 +239,20 @@ NO_NOTES = [
 
 
 @pytest.mark.parametrize("content", NO_NOTES, ids=range(len(NO_NOTES)))
-def test_what_is_no_note_says_nothing(content: str) -> None:
+def test_other_texts_are_not_export_notes(content: str) -> None:
     data = appended(relu(), "temp_meta.txt", content)
     assert exporter_notes(data) == {}
     assert own_settings(data, FLOAT_INPUT) == Settings()
 
 
-def test_notes_are_no_label_file() -> None:
+def test_export_notes_are_not_a_label_file() -> None:
     data = appended(relu(), *WAYS[0])
     assert label_file(data) is None
     assert label_file(appended(data, "labels.txt", "a\nb")) == b"a\nb"
 
 
 @pytest.mark.parametrize("names", [{0: "a", 30_000: "b"}, {"a": "b"}, 7, {-1: "a"}, []])
-def test_odd_names_refuse_no_model(names: Any, sample: Sample) -> None:
+def test_invalid_class_names_are_ignored(names: Any, sample: Sample) -> None:
     data = appended(sample.models["float32"].read_bytes(), "temp_meta.txt", str({**NOTES, "names": names}))
-    found = inspect(data, Settings(), Settings())
-    assert (found.sources["labels"], found.settings.std) == ("class count", (255.0,) * 3)
+    result = inspect(data, Settings(), Settings())
+    assert (result.sources["labels"], result.settings.std) == ("class count", (255.0,) * 3)

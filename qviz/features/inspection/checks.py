@@ -43,7 +43,7 @@ def input_warnings(model: LoadedModel) -> list[Warning]:
 def _input_range(model: LoadedModel) -> Iterator[Warning]:
     """The first quantizer cannot represent all normalised pixels."""
     clipped = clipped_share(model.inspection.graph, model.settings)
-    quantizer = _input_range_of(model.inspection.graph)
+    quantizer = input_range(model.inspection.graph)
     if clipped > CLIPPED and quantizer is not None:
         low, high, _ = quantizer
         first, last = pixel_span(model.settings)
@@ -70,7 +70,7 @@ def _odd_settings(model: LoadedModel) -> Iterator[Warning]:
 
 def _few_steps(model: LoadedModel) -> Iterator[Warning]:
     """The first quantizer's range is far wider than the span of the pixels."""
-    quantizer = _input_range_of(model.inspection.graph)
+    quantizer = input_range(model.inspection.graph)
     if quantizer is None or not quantizer[2] > 0:
         return
     low, high, scale = quantizer
@@ -109,7 +109,7 @@ def pixel_span(settings: Settings) -> tuple[float, float]:
 
 def clipped_share(graph: Graph, settings: Settings) -> float:
     """Share of the pixels' span that the first quantizer clips; 0 where there is none."""
-    quantizer = _input_range_of(graph)
+    quantizer = input_range(graph)
     if quantizer is None or settings.mean is None or settings.std is None:
         return 0.0
     low, high, _ = quantizer
@@ -127,7 +127,7 @@ def input_quantizer(graph: Graph) -> Tensor | None:
     return graph.tensors[quantizers[0].outputs[0]] if quantizers else None
 
 
-def _input_range_of(graph: Graph) -> tuple[float, float, float] | None:
+def input_range(graph: Graph) -> tuple[float, float, float] | None:
     """(lowest value, highest value, scale) of the first quantizer."""
     tensor = input_quantizer(graph)
     if tensor is None or tensor.quantization is None:

@@ -9,7 +9,8 @@ from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.checks import input_warnings, nms_warnings, scheme_warnings
 from qviz.features.inspection.head import head_warnings
 from qviz.features.inspection.warning import Warning
-from qviz.formatting import plural
+from qviz.formatting import listed, plural
+from qviz.tflite.metadata import raw_pixels
 
 COMPARED_SETTINGS = ("mean", "std", "channels", "resize", "nms_iou", "max_detections", "class_offset")
 
@@ -18,7 +19,6 @@ def lint_model(model: LoadedModel, threads: int = 1) -> list[Warning]:
     """Warnings about one model. threads: per interpreter, in the results that the warnings stand beside."""
     return [
         *_origin(model),
-        *_guessed(model),
         *_kernels(model),
         *_label_count(model),
         *input_warnings(model),
@@ -29,8 +29,9 @@ def lint_model(model: LoadedModel, threads: int = 1) -> list[Warning]:
 
 
 def lint_all(models: Sequence[LoadedModel], threads: int = 1) -> list[Warning]:
-    """Warnings about each model, then about the comparison with the first one, the reference."""
-    warnings = [warning for model in models for warning in lint_model(model, threads)]
+    """The reference's assumed settings, warnings about each model, and about the comparison with the first one."""
+    warnings = assumed_settings(models[0])
+    warnings += [warning for model in models for warning in lint_model(model, threads)]
     return warnings + lint_comparison(models[0], models[1:])
 
 
@@ -62,17 +63,33 @@ def _origin(model: LoadedModel) -> Iterator[Warning]:
         )
 
 
-def _guessed(model: LoadedModel) -> Iterator[Warning]:
-    names = [name for name, source in model.inspection.sources.items() if source == "guess"]
-    if names:
-        values = ", ".join(f"{name} {_plain(getattr(model.settings, name))}" for name in names)
-        yield Warning(
-            "guessed",
-            f"{model.name} does not specify how images are prepared. {values} gave the most confident detections on a"
-            " few images.",
-            "Set them in its settings if you know better.",
+def assumed_settings(model: LoadedModel) -> list[Warning]:
+    """The settings that the model does not state, and what they were taken from.
+
+    Only for the reference of a comparison: its variants follow it.
+    """
+    if not model.layers_available:
+        return []
+    groups: dict[str, list[str]] = {}
+    for name, source in model.inspection.sources.items():
+        if name in PREPARATION and (source in ASSUMED or source.startswith("input of ")):
+            groups.setdefault(source, []).append(f"{name} {_plain(getattr(model.settings, name))}")
+    if not groups:
+        return []
+    reasons = [f"{listed(values)} {ASSUMED.get(source) or f'fits the {source}'}" for source, values in groups.items()]
+    return [
+        Warning(
+            "assumed_settings",
+            f"{model.name} does not state how images are prepared; assumed: {'; '.join(reasons)}.",
+            "Give --mean, --std and --channels, or settings beside the file, if you know better.",
             model.name,
         )
+    ]
+
+
+PREPARATION = ("mean", "std", "channels")
+ASSUMED = {"default": "is usual for this head", "guess": "gave the most confident detections on a few images"}
+"""Source of a setting -> why it was taken."""
 
 
 def _kernels(model: LoadedModel) -> Iterator[Warning]:
@@ -105,6 +122,7 @@ def _settings_differ(reference: LoadedModel, variant: LoadedModel) -> Iterator[W
         name
         for name in COMPARED_SETTINGS
         if getattr(first, name) != getattr(second, name)
+        and not (name in ("mean", "std") and _normalises_inside(reference, variant))
         and not (name in ("nms_iou", "max_detections") and variant.inspection.post_process)
     ]
     if names:
@@ -115,6 +133,11 @@ def _settings_differ(reference: LoadedModel, variant: LoadedModel) -> Iterator[W
             "Set both alike, unless the models were exported like this.",
             variant.name,
         )
+
+
+def _normalises_inside(*models: LoadedModel) -> bool:
+    """Whether one of the models takes raw pixels: it normalises them itself, so its mean and std differ rightly."""
+    return any(raw_pixels(model.inspection.graph.input_tensors()[0]).given() for model in models)
 
 
 def _post_process_differ(reference: LoadedModel, variant: LoadedModel) -> Iterator[Warning]:

@@ -1,11 +1,15 @@
-"""Guess unknown settings of a model by running it on a few images.
+"""Find out settings that a model does not state: from the other files of the comparison, and by trying images.
 
-A wrong normalisation or channel order makes a detector less confident, or makes it find objects everywhere. Each choice
-is judged by running every image and its mirror image: the confidence of objects that both confirm (same class,
-IoU > 0.6) counts. A choice under which less than `MIN_SHARE` of the confidence is confirmed is excluded, and so is one
-that the model's input quantizer would clip. The head's usual settings win unless another choice is clearly better.
+* Evidence: a quantized input, or the QUANTIZE behind a float one, represents a range. A normalisation that such a range
+  would clip, or of which it would leave few steps, is not the one that the network was trained with.
+* Trial: a wrong normalisation or channel order makes a detector less confident, or makes it detect objects everywhere.
+  Each choice runs every image and its mirror image; the confidence of objects that both confirm (same class,
+  IoU > 0.6) counts. A choice is excluded where less than `MIN_SHARE` of the confidence is confirmed, or where it
+  floods the images with objects.
 
-How the image is resized cannot be found this way (the choices differ by noise) and is never guessed.
+The head's usual settings win unless the evidence names another choice, or a trial finds one that is clearly better and
+that stays the best on random draws of the images. How the image is resized cannot be found this way (the choices differ
+by noise) and is never guessed.
 """
 
 from __future__ import annotations
@@ -25,19 +29,25 @@ from qviz.errors import ImageError, QvizError
 from qviz.features.comparison.matching import match_detections
 from qviz.features.detection.inference import Reading
 from qviz.features.detection.models import LoadedModel, follow
-from qviz.features.inspection.checks import CLIPPED, clipped_share
+from qviz.features.inspection.checks import CLIPPED, MIN_STEPS, channel_spans, clipped_share, input_range, pixel_span
 from qviz.structures import Dataset, Detections, EncodedImage, Image, Settings
 from qviz.structures.dataset import spread
 
 IMAGES = 16
 """Images that are run; eight of the sample's are not enough to identify a robust detector's settings."""
 MIN_IMAGES = 4
-"""With fewer images nothing is guessed: the head's usual settings are right more often."""
+"""With fewer images nothing is tried: the head's usual settings are right more often."""
 MIN_SCORE = 0.2
 MIN_IOU = 0.6
 MIN_SHARE = 0.6
+FLOOD = 50
+"""Objects in the median image from which a choice counts as detecting everywhere."""
 MARGIN = 0.4
 """Another choice must confirm 1 + MARGIN / sqrt(images) times as much: the noise of a sum falls with the root."""
+DRAWS, STABLE = 100, 0.9
+"""Random draws of the images, and the share of them in which a choice must win."""
+REFUTED = 0.5
+"""Evidence does not count where all its choices confirm less than this share of what another one confirms."""
 GUESSED = ("mean", "std", "channels")
 
 Triple = tuple[float, float, float]
@@ -51,16 +61,27 @@ NORMALISATIONS: tuple[tuple[Triple, Triple], ...] = (
 """(mean, std) in RGB order, as used in training; reversed for BGR."""
 
 
-@dataclass(frozen=True, slots=True)
-class Confirmed:
-    """Sums of confidences over the images: of all objects, and of those that the mirror image confirms."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """One choice of settings on n images.
 
-    confirmed: float
-    total: float
+    Attributes:
+        confirmed: (n,) sum of the confidences that the mirror image confirms.
+        total: (n,) sum of all confidences.
+        counts: (n,) number of objects.
+    """
+
+    settings: Settings
+    confirmed: np.ndarray
+    total: np.ndarray
+    counts: np.ndarray
 
     @property
-    def share(self) -> float:
-        return self.confirmed / self.total if self.total else 0.0
+    def plausible(self) -> bool:
+        """Whether the mirror confirms enough, and the images are not flooded."""
+        total = float(self.total.sum())
+        floods = len(self.counts) > 0 and float(np.median(self.counts)) >= FLOOD
+        return total > 0 and float(self.confirmed.sum()) >= MIN_SHARE * total and not floods
 
 
 def unknown_settings(model: LoadedModel) -> tuple[str, ...]:
@@ -73,7 +94,7 @@ def unknown_settings(model: LoadedModel) -> tuple[str, ...]:
 def guess_for(
     context: Context, models: Sequence[LoadedModel], images: ImageFiles | Dataset | Sequence[EncodedImage]
 ) -> list[LoadedModel]:
-    """The models with the reference's unknown settings guessed; the variants follow the reference (the first).
+    """The models with the reference's unknown settings found out; the variants follow the reference (the first).
 
     Args:
         images: Up to `IMAGES` of them are run, evenly spread, because neighbours in a folder are often alike.
@@ -86,45 +107,144 @@ def guess_for(
         sample = list(islice(load_images(spread(images.paths, IMAGES)), IMAGES))
     else:
         sample = spread(images, IMAGES)
-    reference = guess_settings(context, models[0], sample)
+    reference = guess_settings(context, models[0], sample, models[1:])
     return [reference, *(follow(variant, reference) for variant in models[1:])]
 
 
-def guess_settings(context: Context, model: LoadedModel, images: Sequence[EncodedImage]) -> LoadedModel:
-    """The model with its unknown settings guessed; unchanged where no choice is clearly better than the defaults."""
+def guess_settings(
+    context: Context, model: LoadedModel, images: Sequence[EncodedImage], variants: Sequence[LoadedModel] = ()
+) -> LoadedModel:
+    """The model with its unknown settings found out; unchanged where neither files nor images tell.
+
+    Args:
+        variants: Quantized copies, whose input ranges are evidence.
+    """
     unknown = unknown_settings(model)
-    images = list({image.digest: image for image in images}.values())  # a photograph given twice counts once
-    if not unknown or len(images) < MIN_IMAGES:
+    if not unknown:
         return model
-    sample = tuple(spread(images, IMAGES))
-    graph = model.inspection.graph
-    choices = [
-        choice
-        for choice in _choices(model.settings, unknown)
-        if choice == model.settings or clipped_share(graph, choice) <= CLIPPED
-    ]
-    jobs = [context.engine.submit_urgent(confirm_job, model.blob, choice, sample) for choice in choices]
-    results: list[tuple[Settings, Confirmed]] = []
-    for choice, job in zip(choices, jobs, strict=True):
+    choices = _choices(model.settings, unknown)
+    witnesses = [other for other in (model, *variants) if other.layers_available]
+    fitting, witness = fitting_choices(choices, witnesses)
+    images = list({image.digest: image for image in images}.values())  # a photograph given twice counts once
+    trials = []
+    if len(images) >= MIN_IMAGES:
+        trials = _trials(context, model, choices, tuple(spread(images, IMAGES)))
+    if (best := best_trial(trials, fitting)) is not None:
+        return _with(model, best.settings, unknown, "guess", witness if best.settings in fitting else None)
+    if witness is not None and len({(choice.mean, choice.std) for choice in fitting}) == 1:
+        return _with(model, fitting[0], unknown, "", witness)
+    return model
+
+
+def _with(
+    model: LoadedModel, settings: Settings, unknown: Sequence[str], source: str, witness: LoadedModel | None
+) -> LoadedModel:
+    """The model with these settings; normalisation that a witness's input range decided has it as its source."""
+    sources = dict.fromkeys(unknown, source) if source else {}
+    if witness is not None and witness is not model:
+        sources |= {name: f"input of {witness.name}" for name in unknown if name != "channels"}
+    sources = {**model.inspection.sources, **sources}
+    return replace(model, inspection=replace(model.inspection, settings=settings, sources=sources))
+
+
+def fitting_choices(
+    choices: Sequence[Settings], models: Sequence[LoadedModel]
+) -> tuple[list[Settings], LoadedModel | None]:
+    """The choices that fit the input ranges of the models, and a model whose range decides, if one does.
+
+    A range that ends where the pixels of a choice end decides for that choice; other ranges only exclude choices. Where
+    the models contradict one another (one of them was calibrated in a wrong range), all their choices remain.
+    """
+    ranged = [model for model in models if input_range(model.inspection.graph) is not None]
+    deciding = [model for model in ranged if any(_fills(model, choice) for choice in choices)]
+    fits = _fills if deciding else _fits
+    by_model = [[choice for choice in choices if fits(model, choice)] for model in deciding or ranged]
+    common = [choice for choice in choices if all(choice in fitting for fitting in by_model)]
+    if common:
+        return common, deciding[0] if deciding else None
+    return [choice for choice in choices if any(choice in fitting for fitting in by_model)] or list(choices), None
+
+
+def _fits(model: LoadedModel, settings: Settings) -> bool:
+    """Whether the model's input range represents the pixels, in enough steps."""
+    ends = input_range(model.inspection.graph)
+    assert ends is not None and settings.std is not None, "only called for models with a range, with complete settings"
+    narrowest = min(high - low for low, high in channel_spans(settings))
+    return clipped_share(model.inspection.graph, settings) <= CLIPPED and narrowest >= MIN_STEPS * ends[2]
+
+
+def _fills(model: LoadedModel, settings: Settings) -> bool:
+    """Whether the model's input range ends where the pixels end."""
+    ends = input_range(model.inspection.graph)
+    first, last = pixel_span(settings)
+    return ends is not None and abs(ends[0] - first) + abs(ends[1] - last) < 0.05 * (last - first)
+
+
+def _trials(
+    context: Context, model: LoadedModel, choices: Sequence[Settings], images: tuple[EncodedImage, ...]
+) -> list[Trial]:
+    jobs = [context.engine.submit_urgent(try_job, model.blob, choice, images) for choice in choices]
+    trials = []
+    for job in jobs:
         try:
-            results.append((choice, job.result()))
+            trials.append(job.result())
         except QvizError:
             continue  # an image or model that fails here fails again, with its sentence, in the analysis
-    best = best_choice(model.settings, results, len(sample))
-    if all(getattr(best, name) == getattr(model.settings, name) for name in unknown):
-        return model
-    sources = {**model.inspection.sources, **dict.fromkeys(unknown, "guess")}
-    return replace(model, inspection=replace(model.inspection, settings=best, sources=sources))
+    return trials
 
 
-def best_choice(default: Settings, results: Sequence[tuple[Settings, Confirmed]], images: int) -> Settings:
-    """The choice with the highest confirmed confidence; the default unless another one is clearly better."""
-    plausible = [(choice, result) for choice, result in results if result.share >= MIN_SHARE]
-    if not plausible:
+def best_trial(trials: Sequence[Trial], fitting: Sequence[Settings]) -> Trial | None:
+    """The trial to act upon, or None where the images do not tell.
+
+    Args:
+        trials: That of the default settings first.
+        fitting: The choices that fit the evidence. Another one is taken where the evidence must come from a file with
+            a wrong range: the head's default is clearly better than all of them, or a choice confirms twice as much.
+    """
+    plausible = [trial for trial in trials if trial.plausible]
+    inside = [trial for trial in plausible if trial.settings in fitting]
+    default = trials[0] if plausible and trials[0] is plausible[0] else None
+    if default not in inside:
+        if default is not None and inside and _winner([*inside, default], inside[0], None) is default:
+            return default
+        default = None
+    if not inside:
+        return None
+    if max(_sums(inside)) < REFUTED * max(_sums(plausible)):
+        return _best_of(plausible, trials[0] if trials[0].plausible else None)
+    return _best_of(inside, default)
+
+
+def _best_of(trials: Sequence[Trial], default: Trial | None) -> Trial | None:
+    """The trial with the highest confirmed confidence, if it is clearly and stably better than the default.
+
+    Stable: it also wins in `STABLE` of random draws of the images. Otherwise the default, which may be None.
+    """
+    best = _winner(trials, default, None)
+    if best is default:
+        return best
+    count = len(best.counts)
+    draws = np.random.default_rng(0).integers(0, count, (DRAWS, count))
+    wins = sum(_winner(trials, default, draw) is best for draw in draws)
+    return best if wins >= STABLE * DRAWS else default
+
+
+def _winner(trials: Sequence[Trial], default: Trial | None, images: np.ndarray | None) -> Trial:
+    """The trial with the highest sum over these images (None: all); the default unless it is clearly better."""
+    sums = _sums(trials, images)
+    best = trials[int(np.argmax(sums))]
+    if default is not None and max(sums) <= _sums([default], images)[0] * _margin(len(default.counts)):
         return default
-    best, highest = max(plausible, key=lambda item: item[1].confirmed)
-    confirmed = next((result.confirmed for choice, result in plausible if choice == default), 0.0)
-    return best if highest.confirmed > confirmed * (1 + MARGIN / images**0.5) else default
+    return best
+
+
+def _sums(trials: Sequence[Trial], images: np.ndarray | None = None) -> list[float]:
+    """Confirmed confidence of each trial."""
+    return [float(trial.confirmed[slice(None) if images is None else images].sum()) for trial in trials]
+
+
+def _margin(images: int) -> float:
+    return 1 + MARGIN / float(images) ** 0.5
 
 
 def _choices(default: Settings, unknown: Sequence[str]) -> list[Settings]:
@@ -144,22 +264,24 @@ def _choices(default: Settings, unknown: Sequence[str]) -> list[Settings]:
     return list(dict.fromkeys(choices))
 
 
-def confirm_job(blob: Blob, settings: Settings, images: tuple[EncodedImage, ...]) -> Confirmed:
-    """In a worker: how much of the confidence the mirror images confirm."""
+def try_job(blob: Blob, settings: Settings, images: tuple[EncodedImage, ...]) -> Trial:
+    """In a worker: one choice on the images that can be read."""
     detector = Detector(blob.read(), settings)
-    confirmed = total = 0.0
+    rows = []
     for encoded in images:
         try:
             image = read_image(encoded)
         except ImageError:
+            rows.append((0.0, 0.0, 0))
             continue
         detections = detector.detect(image, MIN_SCORE).detections
         mirrored = _unmirrored(detector.detect(_mirror(image), MIN_SCORE).detections, image.width)
         matches = match_detections(detections, mirrored, MIN_IOU)
         same = detections.class_ids[matches.pairs[:, 0]] == mirrored.class_ids[matches.pairs[:, 1]]
-        confirmed += float(detections.scores[matches.pairs[same, 0]].sum())
-        total += float(detections.scores.sum())
-    return Confirmed(confirmed, total)
+        confirmed = float(detections.scores[matches.pairs[same, 0]].sum())
+        rows.append((confirmed, float(detections.scores.sum()), len(detections.scores)))
+    confirmed_sums, totals, counts = (np.array(column) for column in zip(*rows, strict=True))
+    return Trial(settings, confirmed_sums, totals, counts)
 
 
 def _mirror(image: Image) -> Image:
