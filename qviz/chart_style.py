@@ -8,6 +8,8 @@ has its own in the order of loading; vermilion and orange come last, as changes 
 
 from __future__ import annotations
 
+import base64
+
 from qviz.formatting import interval
 from qviz.structures import Loss
 
@@ -68,6 +70,16 @@ CHANGES = {
     "lost": "#e0402a",
     "spurious": "#f5821f",
 }
+
+
+def colours(count: int) -> list[str]:
+    """Of the reference and of its variants in the order of loading."""
+    return [REFERENCE, *(variant_colour(position) for position in range(count - 1))][:count]
+
+
+def data_uri(jpeg: bytes) -> str:
+    """A JPEG as the source of an <img>."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 def variant_colour(position: int) -> str:

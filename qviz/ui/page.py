@@ -15,7 +15,6 @@ from pathlib import Path
 import streamlit as st
 from streamlit import config
 
-from qviz.chart_style import REFERENCE, variant_colour
 from qviz.engine import free_closed_sessions
 from qviz.errors import QvizError
 from qviz.formatting import as_text, plural
@@ -148,8 +147,8 @@ def _open_sample() -> None:
 
 
 def _legend(models: Models) -> str:
-    rows = [(REFERENCE, f"{models.name(models.reference)} · reference")]
-    rows += [(variant_colour(i), models.name(variant)) for i, variant in enumerate(models.variants)]
+    texts = [f"{models.name(models.reference)} · reference", *map(models.name, models.variants)]
+    rows = zip(models.colours.values(), texts, strict=True)
     spans = "".join(f'<span style="--swatch:{colour}"><b>{_breakable(text)}</b></span>' for colour, text in rows)
     return f'<div class="qviz qviz-legend">{spans}</div>'
 

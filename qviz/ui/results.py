@@ -17,6 +17,7 @@ from typing import Any
 import streamlit as st
 
 from qviz.cache import LRUCache
+from qviz.chart_style import data_uri
 from qviz.detector import detect_job, preview_job
 from qviz.engine import Engine
 from qviz.errors import QvizError
@@ -40,6 +41,11 @@ class Preview:
     width: int
     height: int
     jpeg: bytes
+
+    @property
+    def source(self) -> str:
+        """For an <img>."""
+        return data_uri(self.jpeg)
 
 
 class Results:

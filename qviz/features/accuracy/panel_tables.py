@@ -13,6 +13,7 @@ from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import METRICS, ClassLoss
 from qviz.features.accuracy.confusion import Confusion
 from qviz.features.accuracy.thresholds import ClassThreshold, ThresholdShift
+from qviz.formatting import hundred
 from qviz.structures import Loss
 from qviz.ui import glossary
 
@@ -45,7 +46,7 @@ def scores(evaluation: Evaluation, names: Sequence[str]) -> pd.DataFrame:
     columns: dict[str, list[object]] = {
         "model": list(names),
         first.label: [first.shown(model) for model in evaluation.models],
-        "loss": [times100(loss.value) for loss in losses],
+        "loss": [hundred(loss.value) for loss in losses],
         "interval": [bracket(loss) or None for loss in losses],
     }
     columns |= {metric.label: [metric.shown(model) for model in evaluation.models] for metric in rest}
@@ -62,7 +63,7 @@ def class_rows(evaluation: Evaluation, names: Sequence[str]) -> pd.DataFrame:
     }
     for name, model in zip(names, evaluation.models, strict=True):
         by_label = {row.label: row.ap for row in model.per_class}
-        columns[name] = [times100(by_label[row.label]) for row in shown]
+        columns[name] = [hundred(by_label[row.label]) for row in shown]
     return pd.DataFrame(columns)
 
 
@@ -80,8 +81,8 @@ def one_class(
     return pd.DataFrame(
         {
             "model": list(names),
-            "AP": [times100(row.ap) for row in by_label],
-            "loss": [times100(loss.value) if loss else None for loss in class_losses],
+            "AP": [hundred(row.ap) for row in by_label],
+            "loss": [hundred(loss.value) if loss else None for loss in class_losses],
             "interval": [(bracket(loss) or None) if loss else None for loss in class_losses],
             "threshold": [threshold.score for threshold in best],
         }
@@ -91,16 +92,16 @@ def one_class(
 def threshold_rows(shifts: Mapping[str, ThresholdShift], reference: str) -> pd.DataFrame:
     """One row per model: best threshold, F1 there, F1 at the reference's threshold, and how much that recovers."""
     first = next(iter(shifts.values())).reference
-    own = {"model": reference, "threshold": first.score, "F1": times100(first.f1)}
-    rows: list[dict[str, object]] = [{**own, "F1 unmoved": None, "recovered %": None}]
+    reference_row = {"model": reference, "threshold": first.score, "F1": hundred(first.f1)}
+    rows: list[dict[str, object]] = [{**reference_row, "F1 unmoved": None, "recovered %": None}]
     for name, shift in shifts.items():
         rows.append(
             {
                 "model": name,
                 "threshold": shift.variant.score,
-                "F1": times100(shift.variant.f1),
-                "F1 unmoved": times100(shift.variant_f1_unmoved),
-                "recovered %": times100(shift.recovered),
+                "F1": hundred(shift.variant.f1),
+                "F1 unmoved": hundred(shift.variant_f1_unmoved),
+                "recovered %": hundred(shift.recovered),
             }
         )
     return pd.DataFrame(rows)
@@ -114,9 +115,9 @@ def class_thresholds(shift: ThresholdShift) -> pd.DataFrame:
             "objects": [row.truths for row in shift.per_class],
             "reference's": [row.reference.score for row in shift.per_class],
             "own": [row.variant.score for row in shift.per_class],
-            "F1, reference": [times100(row.reference.f1) for row in shift.per_class],
-            "F1 unmoved": [times100(row.variant_f1_unmoved) for row in shift.per_class],
-            "F1 moved": [times100(row.variant.f1) for row in shift.per_class],
+            "F1, reference": [hundred(row.reference.f1) for row in shift.per_class],
+            "F1 unmoved": [hundred(row.variant_f1_unmoved) for row in shift.per_class],
+            "F1 moved": [hundred(row.variant.f1) for row in shift.per_class],
         }
     )
 
@@ -126,14 +127,9 @@ def confusion_rows(rows: Sequence[Confusion]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "object": [row.truth or "(none: false alarm)" for row in rows],
-            "taken for": [row.seen or "(nothing: missed)" for row in rows],
+            "taken for": [row.detected or "(nothing: missed)" for row in rows],
             "reference": [row.reference for row in rows],
             "now": [row.variant for row in rows],
             "change": [row.change for row in rows],
         }
     )
-
-
-def times100(value: float | None) -> float | None:
-    """In points; None stays None."""
-    return None if value is None else 100 * value

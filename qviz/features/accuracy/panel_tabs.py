@@ -5,7 +5,6 @@ Images open on Compare. A download is made when its button is clicked.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -69,8 +68,7 @@ def worst(here: Page, finding: Finding, variant: str) -> None:
 
 def _card(row: ImageLoss, image: EncodedImage | None) -> None:
     preview = server.results().preview(image, THUMB, PREVIEW_TIMEOUT) if image is not None else None
-    jpeg = base64.b64encode(preview.jpeg).decode() if isinstance(preview, Preview) else ""
-    picture = f'<img alt="" src="data:image/jpeg;base64,{jpeg}">' if jpeg else ""
+    picture = f'<img alt="" src="{preview.source}">' if isinstance(preview, Preview) else ""
     counts = (
         f"<b>{row.reference_found} → {row.variant_found}</b> of {row.truths} found,"
         f" {row.reference_false} → {row.variant_false} false"
@@ -99,9 +97,9 @@ def _class_ids(here: Page, finding: Finding, label: str) -> tuple[int, ...]:
 
 def _image(here: Page, finding: Finding, digest: str, name: str | None = None) -> EncodedImage | None:
     """The session's image with this digest, else the dataset's, else None. The size in a digest does not matter."""
-    own = next((image for image in here.workspace.images if _bytes(image.digest) == _bytes(digest)), None)
-    if own is not None:
-        return own
+    session_image = next((image for image in here.workspace.images if _bytes(image.digest) == _bytes(digest)), None)
+    if session_image is not None:
+        return session_image
     for image in finding.source.dataset.images:
         if name is None or image.name == name:
             try:
@@ -249,16 +247,16 @@ def thresholds(finding: Finding, variant: str) -> None:
 
 
 def _threshold_sentence(variant: str, shift: ThresholdShift) -> str:
-    first, own = shift.reference.score, shift.variant.score
-    if first is None or own is None:
-        return f"No detection of {variant if own is None else 'the reference'} is right, so no threshold is best."
+    first, best = shift.reference.score, shift.variant.score
+    if first is None or best is None:
+        return f"No detection of {variant if best is None else 'the reference'} is right, so no threshold is best."
     lost, gain = shift.reference.f1 - shift.variant_f1_unmoved, shift.variant.f1 - shift.variant_f1_unmoved
     if shift.recovered is None or lost < 5e-4:
         return f"{variant} loses no F1 at the reference's threshold of {first:.2f}; there is nothing to recover."
     sentence = f"At the reference's threshold of {first:.2f}, {variant} loses {100 * lost:.1f} points of F1"
     if gain < 5e-4:
         return f"{sentence}; no other threshold recovers any of them."
-    return f"{sentence}; a threshold of {own:.2f} recovers {100 * gain:.1f} of them ({shift.recovered:.0%})."
+    return f"{sentence}; a threshold of {best:.2f} recovers {100 * gain:.1f} of them ({shift.recovered:.0%})."
 
 
 def confusions(finding: Finding, variant: str) -> None:

@@ -27,7 +27,7 @@ from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import METRICS, AveragePrecision, ClassLoss, VariantLoss
 from qviz.features.accuracy.errors import ErrorCost
 from qviz.features.accuracy.thresholds import Reliability, ThresholdShift
-from qviz.formatting import points, signed_points
+from qviz.formatting import hundred, points, signed_points
 from qviz.structures import Loss
 
 MIN_SHOWN = 5e-4
@@ -125,7 +125,7 @@ def variant_losses(losses: Mapping[str, Loss], colours: Sequence[str]) -> go.Fig
     for (name, loss), colour in zip(losses.items(), colours, strict=True):
         figure.add_trace(
             go.Scatter(
-                x=[100 * loss.value if loss.value is not None else None],
+                x=[hundred(loss.value)],
                 y=[plain(name)],
                 mode="markers",
                 marker={"color": colour, "size": 11, "opacity": FULL if loss.significant else FADED + 0.25},
@@ -147,41 +147,44 @@ def class_heat(losses: Mapping[str, VariantLoss], ink: str, limit: int = 40) -> 
     labels = shown_classes(list(losses.values()), limit)[::-1]
     columns = [{row.label: row.loss for row in loss.per_class} for loss in losses.values()]
     cells = [[column.get(label, Loss(None)) for column in columns] for label in labels]
-    values = [[100 * cell.value if cell.value is not None else None for cell in row] for row in cells]
-    largest = max((abs(value) for row in values for value in row if value is not None), default=1.0)
-    texts = [[signed_points(cell.value) + ("*" if cell.significant else "") for cell in row] for row in cells]
+    notes = [[f"{bracket(cell)} {sureness(cell)}" for cell in row] for row in cells]
     x, y = [plain(name) for name in losses], [plain(label) for label in labels]
-    figure = go.Figure(
-        go.Heatmap(
-            z=values,
-            x=x,
-            y=y,
-            text=texts,
-            customdata=[[f"{bracket(cell)} {sureness(cell)}" for cell in row] for row in cells],
-            hovertemplate="%{y}, %{x}: %{text} points %{customdata}<extra></extra>",
-            zmin=-largest,
-            zmax=largest,
-            colorscale=HEAT,
-            xgap=2,
-            ygap=2,
-            colorbar={"title": {"text": "AP points lost", "side": "right"}, "thickness": 12},
-        )
+    figure = loss_heat(x, y, cells, notes, "AP points lost")
+    figure.add_trace(_cell_texts(figure.data[0], ink))
+    return figure.update_layout(height=max(180, 70 + 22 * len(labels)))
+
+
+def loss_heat(
+    x: Sequence[str], y: Sequence[str], losses: Sequence[Sequence[Loss]], notes: Sequence[Sequence[str]], title: str
+) -> go.Figure:
+    """Losses by row and column, in points; a star marks a significant one. notes: what the tooltips say besides."""
+    values = [[hundred(loss.value) for loss in row] for row in losses]
+    largest = max((abs(value) for row in values for value in row if value is not None), default=1.0) or 1.0
+    heat = go.Heatmap(
+        z=values,
+        x=x,
+        y=y,
+        text=[[signed_points(loss.value) + ("*" if loss.significant else "") for loss in row] for row in losses],
+        customdata=notes,
+        hovertemplate="%{y}, %{x}: %{text} points %{customdata}<extra></extra>",
+        zmin=-largest,
+        zmax=largest,
+        colorscale=HEAT,
+        xgap=2,
+        ygap=2,
+        colorbar={"title": {"text": title, "side": "right"}, "thickness": 12},
     )
-    figure.add_trace(_cell_texts(x, y, texts, ink))
-    figure.update_xaxes(side="top", showgrid=False)
+    figure = go.Figure(heat).update_xaxes(side="top", showgrid=False)
     figure.update_yaxes(automargin=True, showgrid=False, ticklabelstandoff=6)
-    return figure.update_layout(height=max(180, 70 + 22 * len(labels)), margin={"l": 8, "r": 8, "t": 8, "b": 8})
+    return figure.update_layout(margin={"l": 8, "r": 8, "t": 8, "b": 8})
 
 
-def _cell_texts(x: Sequence[str], y: Sequence[str], texts: Sequence[Sequence[str]], ink: str) -> go.Scatter:
+def _cell_texts(heat: go.Heatmap, ink: str) -> go.Scatter:
     """In the page's text colour: a heat map chooses its text colour as if the page were white."""
-    cells = [
-        (column, row, text) for row, line in zip(y, texts, strict=True) for column, text in zip(x, line, strict=True)
-    ]
     return go.Scatter(
-        x=[column for column, _, _ in cells],
-        y=[row for _, row, _ in cells],
-        text=[text for _, _, text in cells],
+        x=list(heat.x) * len(heat.y),
+        y=[label for label in heat.y for _ in heat.x],
+        text=[text for row in heat.text for text in row],
         mode="text",
         textfont={"color": ink},
         hoverinfo="skip",
@@ -274,11 +277,11 @@ def threshold_moves(shifts: Mapping[str, ThresholdShift], colours: Sequence[str]
     """One row per variant: F1 at the reference's threshold (open) and its own (filled), beside the reference's F1."""
     figure = go.Figure()
     for (name, shift), colour in zip(shifts.items(), colours, strict=True):
-        unmoved, own = 100 * shift.variant_f1_unmoved, 100 * shift.variant.f1
+        unmoved, moved = 100 * shift.variant_f1_unmoved, 100 * shift.variant.f1
         labels = [_at(shift.reference.score), _at(shift.variant.score)]
         figure.add_trace(
             go.Scatter(
-                x=[unmoved, own],
+                x=[unmoved, moved],
                 y=[plain(name)] * 2,
                 mode="lines+markers+text",
                 line={"color": colour, "width": 2},

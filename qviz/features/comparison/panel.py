@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -109,8 +108,7 @@ def _strip_rows(images: Sequence[EncodedImage], compared: ComparedVariant | None
         text, level = (badge(summary), damage_level(summary)) if summary else ("…", "none")
         if isinstance(picture, QvizError):
             text, level = "cannot be read", "bad"
-        encoded = base64.b64encode(picture.jpeg).decode() if isinstance(picture, Preview) else ""
-        source = f"data:image/jpeg;base64,{encoded}" if encoded else ""
+        source = picture.source if isinstance(picture, Preview) else ""
         rows.append({"name": image.name, "src": source, "badge": text, "level": level})
     return rows
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
@@ -10,7 +9,7 @@ from html import escape
 import streamlit as st
 
 from qviz import formatting
-from qviz.chart_style import CHANGES, REFERENCE, variant_colour
+from qviz.chart_style import CHANGES
 from qviz.features.comparison import ComparedImage, ComparedVariant
 from qviz.features.comparison.matching import Summary
 from qviz.features.comparison.text import damage_verdict, level
@@ -74,17 +73,16 @@ def _model_cards(here: Page, summaries: dict[str, Summary]) -> str:
     """One card per model, the reference first."""
     models = here.loaded
     warnings = [warning for warning in server.warnings(models) if not warning.advice]
-    colours = [REFERENCE, *(variant_colour(i) for i in range(len(models.variants)))]
     cards = [
         model_card(
             model,
             models.name(model),
-            colour,
+            models.colours[model.digest],
             models.reference,
             summaries.get(models.name(model)),
             [warning for warning in warnings if warning.model == model.name],
         )
-        for model, colour in zip(models.all, colours, strict=True)
+        for model in models.all
     ]
     return f'<div class="qviz qviz-cards" style="--count:{len(cards)}">{"".join(cards)}</div>'
 
@@ -166,7 +164,7 @@ def _worst_images(here: Page, compared: dict[str, ComparedVariant]) -> None:
         picture = server.results().preview(encoded, THUMBNAIL)
         with columns[i % len(columns)]:
             if isinstance(picture, Preview):
-                st.html(_image_card(picture.jpeg, encoded.name, name, image.summary))
+                st.html(_image_card(picture.source, encoded.name, name, image.summary))
             st.page_link(
                 "pages/compare.py",
                 label=f"Compare {encoded.name}",
@@ -174,10 +172,9 @@ def _worst_images(here: Page, compared: dict[str, ComparedVariant]) -> None:
             )
 
 
-def _image_card(jpeg: bytes, name: str, variant: str, summary: Summary) -> str:
-    picture = base64.b64encode(jpeg).decode()
+def _image_card(source: str, name: str, variant: str, summary: Summary) -> str:
     lines = f"<b>{escape(variant)}</b>: {' · '.join(_changed(summary)) or badge(summary)}<br>{escape(name)}"
-    return f'<div class="qviz qviz-worst"><img alt="" src="data:image/jpeg;base64,{picture}"><p>{lines}</p></div>'
+    return f'<div class="qviz qviz-worst"><img alt="" src="{source}"><p>{lines}</p></div>'
 
 
 def badge(summary: Summary) -> str:

@@ -6,7 +6,6 @@ threshold at which something changes, the changes of all objects are sent along,
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -116,8 +115,7 @@ def payload(
 
 
 def _image(image: EncodedImage, preview: Preview) -> dict[str, Any]:
-    source = "data:image/jpeg;base64," + base64.b64encode(preview.jpeg).decode()
-    return {"src": source, "width": preview.width, "height": preview.height, "name": image.name}
+    return {"src": preview.source, "width": preview.width, "height": preview.height, "name": image.name}
 
 
 def _view(view: View, focus: str | None, selected: str | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from qviz.chart_style import REFERENCE, variant_colour
+from qviz.chart_style import variant_colour
 from qviz.context import Context
 from qviz.corruptions import CORRUPTIONS, SEVERITIES
 from qviz.errors import ImageError
@@ -153,8 +153,7 @@ def finding(here: Page, source: Source, request: SweepRequest) -> Finding | None
 def _names_and_colours(here: Page, sweep: Robustness) -> tuple[dict[str, str], dict[str, str]]:
     models = here.loaded
     names = {model.name: models.name(model) for model in models.all}
-    colours = {models.reference.name: REFERENCE}
-    colours |= {variant.name: variant_colour(i) for i, variant in enumerate(models.variants)}
+    colours = {model.name: models.colours[model.digest] for model in models.all}
     for number, name in enumerate(sweep.models):  # a second file of the same name has a number
         names.setdefault(name, name)
         colours.setdefault(name, variant_colour(number))

@@ -5,14 +5,12 @@ Only this part of the page runs again when the slider is released, so the pictur
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 
-from qviz.chart_style import REFERENCE, variant_colour
 from qviz.corruptions import CORRUPTIONS, SEVERITIES, moved_boxes
 from qviz.errors import QvizError
 from qviz.features.comparison import panel as compare
@@ -25,7 +23,7 @@ from qviz.structures import AppliedCorruption, Detections, EncodedImage, Inferen
 from qviz.structures.boxes import iou_matrix
 from qviz.ui import server, view
 from qviz.ui.page import Page
-from qviz.ui.results import Preview
+from qviz.ui.results import Preview, redraw_while_pending
 from qviz.ui.strip import strip
 from qviz.ui.viewer import ViewerState, viewer
 
@@ -231,14 +229,7 @@ def _curves(here: Page, image: EncodedImage, slider: Slider, amount: float) -> N
     def is_pending() -> bool:
         return server.results().pending(models.all, [image, *images]) > 0
 
-    @st.fragment(run_every=REFRESH_SECONDS if is_pending() else None)
     def chart() -> None:
-        key = f"qviz-live-waits-{slider.name}-{image.digest[:12]}"
-        pending = is_pending()
-        if st.session_state.get(key) and not pending:
-            st.session_state[key] = False
-            st.rerun()
-        st.session_state[key] = pending
         followed = _followed(here, image)
         if followed is None:
             st.caption("No object is followed: the reference finds none on the clean image.")
@@ -246,17 +237,13 @@ def _curves(here: Page, image: EncodedImage, slider: Slider, amount: float) -> N
         label = models.reference.inspection.label(int(followed.target.class_ids[0]))
         st.text(f"{label}: confidence along the slider. Click another box to follow it.")
         curves = [
-            (models.name(model), _colour(here, model), _points(model, image, slider, followed)) for model in models.all
+            (models.name(model), models.colours[model.digest], _points(model, image, slider, followed))
+            for model in models.all
         ]
         figure = live_curves(curves, slider.ends, amount, here.view.score, slider.title)
         st.plotly_chart(figure, width="stretch", key=f"live-curves-{slider.name}")
 
-    chart()
-
-
-def _colour(here: Page, model: LoadedModel) -> str:
-    numbers = {variant.digest: i for i, variant in enumerate(here.loaded.variants)}
-    return variant_colour(numbers[model.digest]) if model.digest in numbers else REFERENCE
+    redraw_while_pending(f"live-curves-{slider.name}-{image.digest[:12]}", is_pending, chart, REFRESH_SECONDS)
 
 
 def _points(model: LoadedModel, image: EncodedImage, slider: Slider, followed: Followed) -> list[tuple[float, float]]:
@@ -281,9 +268,12 @@ def _pictures(image: EncodedImage, slider: Slider, amount: float) -> None:
     def is_pending() -> bool:
         return any(server.results().preview(other, THUMBNAIL) is None for other in by_text.values())
 
-    @st.fragment(run_every=REFRESH_SECONDS if is_pending() else None)
     def pictures() -> None:
-        rows = [{"name": n, "src": _source(other), "badge": n, "level": "none"} for n, other in by_text.items()]
+        previews = {text: server.results().preview(other, THUMBNAIL) for text, other in by_text.items()}
+        rows = [
+            {"name": text, "src": each.source if isinstance(each, Preview) else "", "badge": text, "level": "none"}
+            for text, each in previews.items()
+        ]
         clicked = strip(rows, slider.text(amount), key=f"live-strip-{slider.name}")
         if clicked is not None and clicked in by_text and clicked != slider.text(amount):
             st.session_state[CLICKED_AMOUNT] = next(
@@ -291,11 +281,4 @@ def _pictures(image: EncodedImage, slider: Slider, amount: float) -> None:
             )
             st.rerun()
 
-    pictures()
-
-
-def _source(image: EncodedImage) -> str:
-    picture = server.results().preview(image, THUMBNAIL)
-    if not isinstance(picture, Preview):
-        return ""
-    return "data:image/jpeg;base64," + base64.b64encode(picture.jpeg).decode()
+    redraw_while_pending(f"live-pictures-{slider.name}-{image.digest[:12]}", is_pending, pictures, REFRESH_SECONDS)

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from qviz.chart_style import GREY, REFERENCE, faded, plain, variant_colour
-from qviz.features.accuracy.plot import HEAT
+from qviz.chart_style import GREY, bracket, colours, faded, plain
+from qviz.features.accuracy.plot import loss_heat
 from qviz.features.corruption_sweep import RobustnessReport
 from qviz.features.corruption_sweep.result import Point, Robustness
 from qviz.features.corruption_sweep.saturation import Saturation
 from qviz.features.corruption_sweep.text import corruption_title
-from qviz.formatting import interval, signed_points
+from qviz.formatting import hundred, interval
+from qviz.structures import Loss
 
 COLUMNS = 4
 
@@ -24,8 +25,8 @@ COLUMNS = 4
 def figure(result: Robustness | RobustnessReport) -> go.Figure:
     """Value by severity of every model, one panel per corruption."""
     sweep = result.sweep if isinstance(result, RobustnessReport) else result
-    colours = [REFERENCE, *(variant_colour(number) for number in range(len(sweep.models)))]
-    return severity_curves(sweep, {name: name for name in sweep.models}, dict(zip(sweep.models, colours, strict=False)))
+    shades = dict(zip(sweep.models, colours(len(sweep.models)), strict=True))
+    return severity_curves(sweep, {name: name for name in sweep.models}, shades)
 
 
 def severity_curves(result: Robustness, names: Mapping[str, str], colours: Mapping[str, str]) -> go.Figure:
@@ -64,7 +65,7 @@ def _title(corruption: str) -> str:
 def _line(curve: Sequence[Point], colour: str, name: str, legend: bool) -> go.Scatter:
     return go.Scatter(
         x=[point.severity for point in curve],
-        y=[None if point.value is None else 100 * point.value for point in curve],
+        y=[hundred(point.value) for point in curve],
         mode="lines+markers",
         name=plain(name),
         legendgroup=name,
@@ -97,33 +98,16 @@ def interaction_heat(result: Robustness, names: Mapping[str, str]) -> go.Figure:
     """Corruption by variant: what a variant loses beyond the reference's loss. A star is significant."""
     variants = result.models[1:]
     cells = [[result.interaction(model, name) for model in variants] for name in result.corruptions[::-1]]
-    values = [[None if c is None or c.value is None else 100 * c.value for c in row] for row in cells]
-    largest = max((abs(value) for row in values for value in row if value is not None), default=1.0) or 1.0
-    texts = [
-        ["" if c is None else signed_points(c.value) + ("*" if c.significant else "") for c in row] for row in cells
-    ]
-    intervals = [["" if c is None else interval(c.low, c.high) for c in row] for row in cells]
-    figure = go.Figure(
-        go.Heatmap(
-            z=values,
-            x=[plain(names[model]) for model in variants],
-            y=[_title(name) for name in result.corruptions[::-1]],
-            text=texts,
-            customdata=intervals,
-            texttemplate="%{text}",
-            hovertemplate="%{y}, %{x}: %{text} %{customdata}<extra></extra>",
-            zmin=-largest,
-            zmax=largest,
-            colorscale=HEAT,
-            xgap=2,
-            ygap=2,
-            colorbar={"title": {"text": f"{result.measure} lost beyond FP32, ×100", "side": "right"}, "thickness": 12},
-        )
+    losses = [[Loss(None) if c is None else Loss(c.value, c.low, c.high, c.significant) for c in row] for row in cells]
+    figure = loss_heat(
+        [plain(names[model]) for model in variants],
+        [_title(name) for name in result.corruptions[::-1]],
+        losses,
+        [[bracket(loss) for loss in row] for row in losses],
+        f"{result.measure} lost beyond FP32, ×100",
     )
-    figure.update_xaxes(side="top", showgrid=False)
-    figure.update_yaxes(automargin=True, showgrid=False, ticklabelstandoff=6)
-    height = max(220, 90 + 26 * len(cells))
-    return figure.update_layout(height=height, margin={"l": 8, "r": 8, "t": 8, "b": 8}, font={"color": GREY})
+    figure.update_traces(texttemplate="%{text}", hovertemplate="%{y}, %{x}: %{text} %{customdata}<extra></extra>")
+    return figure.update_layout(height=max(220, 90 + 26 * len(cells)), font={"color": GREY})
 
 
 SCALE = [[0, "rgba(213,94,0,.04)"], [0.35, "rgba(213,94,0,.45)"], [1, "#a83c00"]]

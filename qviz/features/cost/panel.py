@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from qviz.chart_style import REFERENCE, variant_colour
 from qviz.features.cost import ModelProfile, Profile, profile
 from qviz.features.cost.plot import operator_times, tradeoff_scatter
 from qviz.features.cost.text import tradeoff_verdict
@@ -20,6 +20,7 @@ from qviz.formatting import milliseconds, plural
 from qviz.job import Job
 from qviz.ui import clicks, glossary, jobs, page, server
 from qviz.ui.page import Page
+from qviz.ui.results import redraw_while_pending
 from qviz.ui.server import Models
 
 REQUEST = "qviz_cost_request"
@@ -56,12 +57,13 @@ def _identities(models: Models) -> tuple[Hashable, ...]:
 def request_form(here: Page) -> None:
     """Thread counts, runs, and the button. Running detections would disturb the measurement, so it waits for them."""
     models = here.loaded
-    pending = server.results().pending(models.all, here.workspace.images)
-    left, middle, right = st.columns([2, 2, 3], vertical_alignment="bottom")
+    left = partial(server.results().pending, models.all, here.workspace.images)
+    pending = left()
+    first, second, third = st.columns([2, 2, 3], vertical_alignment="bottom")
     cores = os.cpu_count() or 1
     counts = sorted({count for count in (1, 2, 4, cores) if count <= cores})
-    threads = left.pills("Threads", counts, selection_mode="multi", default=[1], key="cost-threads") or [1]
-    runs = middle.segmented_control("Runs of each model", RUNS, default=RUNS[1], key="cost-runs") or RUNS[1]
+    threads = first.pills("Threads", counts, selection_mode="multi", default=[1], key="cost-threads") or [1]
+    runs = second.segmented_control("Runs of each model", RUNS, default=RUNS[1], key="cost-runs") or RUNS[1]
     request = Request(_identities(models), tuple(sorted(threads)), runs)
     job = measurement(here)
     busy = pending > 0 or (job is not None and not job.finished)
@@ -71,18 +73,14 @@ def request_form(here: Page) -> None:
         st.session_state[REQUEST] = request
 
     label = "Measure" if job is None or busy else "Measure again"
-    clicks.button(right, label, begin, "cost-start", st.rerun, disabled=busy, type="primary")
+    clicks.button(third, label, begin, "cost-start", st.rerun, disabled=busy, type="primary")
     st.caption("For reliable timings, keep the machine idle during the measurement.")
     if pending:
-        _wait_for_detections(here)
+        redraw_while_pending("cost-detections", lambda: left() > 0, lambda: _waiting(left()), REFRESH_SECONDS)
 
 
-@st.fragment(run_every=REFRESH_SECONDS)
-def _wait_for_detections(here: Page) -> None:
-    left = server.results().pending(here.loaded.all, here.workspace.images)
-    if not left:
-        st.rerun()
-    st.caption(f"{plural(left, 'detection')} still running; the measurement can start after that.")
+def _waiting(detections: int) -> None:
+    st.caption(f"{plural(detections, 'detection')} still running; the measurement can start after that.")
 
 
 def _forget_request() -> None:
@@ -117,12 +115,6 @@ def tradeoff_of(here: Page, rows: tuple[ModelProfile, ...]) -> Tradeoff:
     quality = agreements(here)
     names = [here.loaded.names[row.digest] for row in rows]
     return tradeoff([Point(name, row.bytes, row.p50_ms, quality[name]) for name, row in zip(names, rows, strict=True)])
-
-
-def colours(models: Models) -> dict[str, str]:
-    """Colour by short name."""
-    variants = {models.name(variant): variant_colour(i) for i, variant in enumerate(models.variants)}
-    return {models.name(models.reference): REFERENCE} | variants
 
 
 def show(here: Page) -> None:
@@ -179,7 +171,9 @@ def _threads_text(threads: int) -> str:
 
 def scatter(here: Page, weighed: Tradeoff, x: str) -> None:
     """Agreement over latency or size."""
-    st.plotly_chart(tradeoff_scatter(weighed, colours(here.loaded), x), width="stretch", key="tradeoff-chart")
+    models = here.loaded
+    shades = {models.name(model): models.colours[model.digest] for model in models.all}
+    st.plotly_chart(tradeoff_scatter(weighed, shades, x), width="stretch", key="tradeoff-chart")
     area = "file's size" if x == "latency" else "latency"
     st.caption(
         f"A bubble's area is the {area}. The line joins the models that no other beats on both axes; faded models are"
@@ -225,7 +219,7 @@ def operators(here: Page, rows: tuple[ModelProfile, ...]) -> None:
     names = {models.names[row.digest]: row for row in rows}
     name = st.selectbox("Model", list(names), key="cost-model")
     row = names.get(name or "", rows[0])
-    figure = operator_times(row, colours(models)[models.names[row.digest]])
+    figure = operator_times(row, models.colours[row.digest])
     st.plotly_chart(figure, width="stretch", key="operator-times")
     total = sum(operator.ms for operator in row.operators)
     st.caption(

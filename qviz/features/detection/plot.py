@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from qviz.chart_style import REFERENCE, plain, variant_colour
+from qviz.chart_style import colours, plain
 from qviz.features.detection import DetectionResult
 
 
 def figure(result: DetectionResult) -> go.Figure:
     """A histogram of confidences per model; the first model is taken for the reference."""
     chart = go.Figure()
-    for number, (name, images) in enumerate(result.items()):
+    for (name, images), colour in zip(result.items(), colours(len(result)), strict=True):
         chart.add_trace(
             go.Histogram(
                 x=[float(score) for rows in images.values() for score in rows.scores],
                 name=plain(name),
                 xbins={"start": 0.0, "end": 1.0, "size": 0.05},
-                marker={"color": REFERENCE if number == 0 else variant_colour(number - 1)},
+                marker={"color": colour},
             )
         )
     chart.update_xaxes(title="confidence", range=[0, 1])

@@ -6,7 +6,6 @@ colour, which the page's script fills in.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from qviz.chart_style import CHANGES, REFERENCE, variant_colour
+from qviz.chart_style import CHANGES, colours, data_uri
 from qviz.features.accuracy.plot import class_heat, class_loss_bars, error_bars, shown_classes, variant_losses
 from qviz.features.comparison import ComparedObject
 from qviz.features.comparison.matching import Change, Summary, summarise
@@ -71,8 +70,7 @@ class ReportCharts:
 
     def __init__(self, study: Study) -> None:
         self.study, self.count = study, 0
-        self.colours = {study.reference.name: REFERENCE}
-        self.colours |= {model.name: variant_colour(position) for position, model in enumerate(study.variants)}
+        self.colours = dict(zip((model.name for model in study.models), colours(len(study.models)), strict=True))
 
     def chart(self, title: str, figure: Any) -> Chart:
         """The figure with the next number."""
@@ -94,12 +92,12 @@ class ReportCharts:
     def classes(self) -> list[Chart]:
         """Classes by variants, then those of the worst variants with their intervals."""
         losses = self.study.losses
-        hurt = [name for name, loss in losses.items() if shown_classes([loss])]
-        hurt.sort(key=lambda name: -(losses[name].ap.value or 0.0))
+        names = [name for name, loss in losses.items() if shown_classes([loss])]
+        names.sort(key=lambda name: -(losses[name].ap.value or 0.0))
         charts = []
-        if len(losses) > 1 and hurt:
+        if len(losses) > 1 and names:
             charts.append(self.chart("AP points lost, by class and variant", class_heat(losses, INK, MAX_CLASSES)))
-        for name in hurt[:MAX_BAR_CHARTS]:
+        for name in names[:MAX_BAR_CHARTS]:
             figure = class_loss_bars(losses[name], self.colours[name], MAX_CLASSES)
             charts.append(self.chart(f"{name}: AP points lost by class, with 95% intervals", figure))
         return charts
@@ -201,11 +199,11 @@ def pictures(study: Study, colours: Mapping[str, str]) -> list[Picture]:
 
 def _picture(number: int, study: Study, image: StudiedImage, colours: Mapping[str, str]) -> Picture:
     objects = study.objects(image)
-    own = next(iter(objects.values()), ())
+    reference_objects = next(iter(objects.values()), ())
     name = study.reference.name
-    panes = [_reference(own, name, colours[name])]
+    panes = [_reference(reference_objects, name, colours[name])]
     panes += [_variant(rows, variant, colours[variant]) for variant, rows in objects.items()]
-    source = "data:image/jpeg;base64," + base64.b64encode(image.jpeg).decode()
+    source = data_uri(image.jpeg)
     unit = max(image.width / 400, image.height / 400)
     return Picture(number, image.name, image.width, image.height, source, unit, tuple(panes))
 
