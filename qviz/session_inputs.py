@@ -209,8 +209,8 @@ def _settings(labels: Source | Sequence[str] | None, given: Mapping[str, Any]) -
     settings = Settings.from_json({name: value for name, value in given.items() if value is not None}, "The call")
     if labels is None:
         return settings
-    if isinstance(labels, (str, PathLike)):
-        from qviz.datasets.labels import read_labels
+    from qviz.datasets.labels import read_labels, unnamed_background
 
+    if isinstance(labels, (str, PathLike)):
         return replace(settings, labels=read_labels(Path(labels)))
-    return replace(settings, labels=tuple(labels))
+    return replace(settings, labels=unnamed_background(tuple(labels)))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from qviz.datasets.coco import find_coco, parse_coco, read_coco, read_coco_tree
 from qviz.datasets.file_tree import Archive, FileTree, Folder
-from qviz.datasets.labels import MAX_BYTES, read_labels
+from qviz.datasets.labels import MAX_BYTES, read_labels, without_background
 from qviz.datasets.tfrecord import HEADER, is_tfrecord, parse_tfrecord, read_tfrecord
 from qviz.datasets.voc import looks_like_voc, read_voc
 from qviz.datasets.yolo import find_config, looks_like_labels, parse_config, read_yolo
@@ -56,7 +56,9 @@ def read_dataset(path: Path, folder: Path | None = None) -> Dataset:
 def parse_dataset(data: bytes, name: str, files: Mapping[str, Path | bytes], labels: tuple[str, ...] = ()) -> Dataset:
     """An uploaded file: `files` are the images of a COCO file, `labels` those of a TFRecord. Raises DatasetError."""
     _check_gzip(data, name)
-    return parse_tfrecord(data, name, labels) if is_tfrecord(data) else parse_coco(data, name, files)
+    if is_tfrecord(data):
+        return parse_tfrecord(data, name, without_background(labels))
+    return parse_coco(data, name, files)
 
 
 def unpack_dataset(data: bytes, name: str) -> Dataset | None:

@@ -75,7 +75,7 @@ class FolderImages:
 
     def find(self, name: str) -> Source | None:
         parts = parts_of(name)
-        beside = (self.top.joinpath(folder, *own) for own in (parts, parts[-1:]) for folder in self.folders if own)
+        beside = (self.top.joinpath(folder, *tail) for tail in (parts, parts[-1:]) for folder in self.folders if tail)
         try:
             exact = next((path for path in beside if path.is_file()), None)
         except OSError:  # a name longer than the file system allows
@@ -174,7 +174,7 @@ def _dataset(data: bytes, name: str, files: Images) -> Dataset:
     problems = Problems()
     content = _parsed(data, name)
     entries = read_entries(content, problems)
-    found: dict[Id, Source] = {}
+    sources: dict[Id, Source] = {}
     missing: list[str] = []
     for key, entry in entries.images.items():
         source = files.find(str(entry["file_name"]))
@@ -182,14 +182,14 @@ def _dataset(data: bytes, name: str, files: Images) -> Dataset:
             missing.append(str(entry["file_name"]))
             problems.leave_out(NO_IMAGE, f"{entry['file_name']} is not in {files.where}")
         else:
-            found[key] = source
-    if not found:
+            sources[key] = source
+    if not sources:
         raise DatasetError(_no_image(name, entries, missing, files))
-    problems.doubt(_written(content["annotations"], entries, found).problem())
-    numbers = _numbered(found)
-    images = tuple(_image(numbers[key], entries, key, source) for key, source in found.items())
+    problems.doubt(_written(content["annotations"], entries, sources).problem())
+    numbers = _numbered(sources)
+    images = tuple(_image(numbers[key], entries, key, source) for key, source in sources.items())
     read = sum(len(image.category_ids) for image in images)
-    return Dataset(name, images, entries.categories, problems.sentences(), problems.found(read))
+    return Dataset(name, images, entries.categories, problems.sentences(), problems.listed(read))
 
 
 def _parsed(data: bytes, name: str) -> dict[str, list[Any]]:
@@ -211,22 +211,22 @@ def _no_image(name: str, entries: Entries, missing: list[str], files: Images) ->
     return f"{sentence}; give their folder with --dataset-images."
 
 
-def _numbered(found: Mapping[Id, Source]) -> dict[Id, int]:
+def _numbered(sources: Mapping[Id, Source]) -> dict[Id, int]:
     """Numbers from 1 in the order of the ids, in which pycocotools takes images with equal scores."""
-    by_type = sorted(found, key=lambda key: (isinstance(key, str), key))
+    by_type = sorted(sources, key=lambda key: (isinstance(key, str), key))
     return {key: number for number, key in enumerate(by_type, start=1)}
 
 
-def _written(annotations: Sequence[Any], entries: Entries, found: Mapping[Id, Source]) -> WrittenBoxes:
+def _written(annotations: Sequence[Any], entries: Entries, sources: Mapping[Id, Source]) -> WrittenBoxes:
     """All boxes as they are written, those that are left out included, with the sizes of their images."""
     written = WrittenBoxes.of(COCO)
     sizes: dict[Id, tuple[int, int] | None] = {}
     for entry in annotations:
         key, box = image_key(entry), box_of(entry)
-        if key is None or box is None or key not in found:
+        if key is None or box is None or key not in sources:
             continue
         if key not in sizes:
-            sizes[key] = size_of(entries.images[key]) or _file_size(found[key])
+            sizes[key] = size_of(entries.images[key]) or _file_size(sources[key])
         written.add(box, sizes[key], str(entries.images[key]["file_name"]))
     return written
 

@@ -156,12 +156,12 @@ def _reason(entry: Any, sizes: Mapping[Id, tuple[int, int] | None], categories: 
     return problem_of((x, y, x + width, y + height), sizes[image])
 
 
-def _other_type(key: Id, known: Mapping[Id, Any], text: str, number: str) -> str | None:
+def _other_type(key: Id, known_ids: Mapping[Id, Any], text: str, number: str) -> str | None:
     """The reason where only the type differs: "1" for 1, or 1 for "1"."""
     if isinstance(key, int):
-        return number if str(key) in known else None
+        return number if str(key) in known_ids else None
     try:
-        return text if int(float(key)) in known else None
+        return text if int(float(key)) in known_ids else None
     except (ValueError, OverflowError):
         return None
 
@@ -185,19 +185,19 @@ def _doubts(
     ]
 
 
-def _off_by_one(what: str, used: Mapping[Id | None, int], known: Mapping[Id, Any]) -> DatasetProblem | None:
+def _off_by_one(what: str, used: Mapping[Id | None, int], known_ids: Mapping[Id, Any]) -> DatasetProblem | None:
     """Some ids are unknown, and all would be known if they were one higher, or one lower."""
     numbers = {key for key in used if isinstance(key, int)}
-    if not numbers or numbers <= set(known) or len(numbers) < 2:
+    if not numbers or numbers <= set(known_ids) or len(numbers) < 2:
         return None
     for shift, words, fix in ((1, "one too low", "Add 1 to"), (-1, "one too high", "Subtract 1 from")):
-        if {number + shift for number in numbers} <= set(known):
+        if {number + shift for number in numbers} <= set(known_ids):
             rows = "categories" if what == "category" else "images"
-            own = sorted(key for key in known if isinstance(key, int))
+            ids = sorted(key for key in known_ids if isinstance(key, int))
             count = sum(used[key] for key in numbers)
             return DatasetProblem(
                 f"{what}_ids_off_by_one",
-                f"Annotations have the {what} ids {min(numbers)} to {max(numbers)}, `{rows}` has {own[0]} to {own[-1]}:"
+                f"Annotations have the {what} ids {min(numbers)} to {max(numbers)}, `{rows}` has {ids[0]} to {ids[-1]}:"
                 f" the ids are probably {words}, and every object counts for another {what}.",
                 f"{fix} each {what}_id of the annotations.",
                 count,

@@ -44,7 +44,7 @@ class ImageIndex:
         parts = parts_of(name)
         if not parts:
             return None
-        beside = ("/".join([folder, *own]).lstrip("/") for own in (parts, parts[-1:]) for folder in self._folders)
+        beside = ("/".join([folder, *tail]).lstrip("/") for tail in (parts, parts[-1:]) for folder in self._folders)
         if exact := next((path for path in beside if path in self._exact), None):
             return exact
         lower = [part.lower() for part in parts]
@@ -59,7 +59,7 @@ class ImageIndex:
         depths = [_shared_folders(path.lower().split("/")[:-1], parts[:-1]) for path in paths]
         deepest = [path for path, depth in zip(paths, depths, strict=True) if depth == max(depths)]
         same_split = [path for path in deepest if self._split and self._split.endswith(PurePosixPath(path).parent.name)]
-        return next((found[0] for found in (same_split, deepest) if len(found) == 1), None)
+        return next((chosen[0] for chosen in (same_split, deepest) if len(chosen) == 1), None)
 
 
 def parts_of(name: str) -> list[str]:
@@ -70,7 +70,9 @@ def parts_of(name: str) -> list[str]:
     return [part for part in parts if not part.endswith(":")][-MAX_PARTS:]
 
 
-def _shared_folders(own: list[str], named: list[str]) -> int:
+def _shared_folders(folders: list[str], named: list[str]) -> int:
     """How many of the last folders of two paths are the same."""
-    pairs = zip(reversed(own), reversed(named), strict=False)
-    return next((depth for depth, (first, second) in enumerate(pairs) if first != second), min(len(own), len(named)))
+    pairs = zip(reversed(folders), reversed(named), strict=False)
+    return next(
+        (depth for depth, (first, second) in enumerate(pairs) if first != second), min(len(folders), len(named))
+    )

@@ -1,13 +1,13 @@
 """Class names: from a file in one of four forms, recognised by its content, or COCO's own by the number of classes.
 
-lines        one name per line
+lines        one name per line, or a number and a name: `0 person`, `1: bicycle`; numbers are class ids, gaps count
 pbtxt        `item { id: 1 name: "person" }`, the Object Detection API's label map; ids count from 1
 JSON         ["person", ...], {"0": "person"}, {"person": 0}, or an object with one of these as `names` or `id2label`
 YAML         Ultralytics' data.yaml with its `names:`
 
-Class ids count from 0; `???` is the name of a class that a file leaves out. In lines and JSON a first name that stands
-for the background (`???`, `background`, or none where the ids begin with 1) is dropped, because the class ids of the
-detectors do not count it.
+Class ids count from 0; `???` is the name of a class that a file leaves out. In lines and JSON a first name `background`
+becomes `???`. A first `???` alone, also where ids begin with 1, stands for the background: `without_background` drops
+it, because the class ids of the detectors do not count it. `background_offset` says whether the model's outputs do.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ LABEL_SUFFIXES = (".txt", ".names", ".pbtxt", ".json", ".yaml", ".yml")
 MAX_BYTES = 4 << 20
 MAX_LABELS = 20_000
 _NAMES_KEY = re.compile(r"^names[ \t]*:(?=[ \t\r]|$)", re.MULTILINE)
+UNNAMED = "???"
 BACKGROUND = frozenset({"???", "background", "__background__", "bg"})
 
 _NAMES = """person|bicycle|car|motorcycle|airplane|bus|train|truck|boat|traffic light|fire hydrant|stop sign
@@ -57,12 +59,12 @@ def parse_labels(data: bytes, name: str) -> tuple[str, ...]:
     except UnicodeDecodeError as error:
         raise LabelsError(f"{name} is not UTF-8 text; a label file has one name per line.") from error
     if name.lower().endswith(".json") or _is_json(text):
-        return _without_background(_from_json(text, name))
+        return unnamed_background(_from_json(text, name))
     if is_label_map(text):
         return labels_by_id(_parsed(parse_label_map, text, name), name)
     if has_names(text):
         return labels_by_id(_parsed(_from_yaml, text, name), name)
-    return _without_background(_lines(text, name))
+    return unnamed_background(_lines(text, name))
 
 
 def has_names(text: str) -> bool:
@@ -85,11 +87,43 @@ def _lines(text: str, name: str) -> tuple[str, ...]:
         raise LabelsError(
             f"{name} has {plural(len(lines), 'line')}; a label file has one name per line, at most {MAX_LABELS}."
         )
-    return tuple(_plain(line) for line in lines)
+    return _numbered_lines(lines) or tuple(_plain(line) for line in lines)
 
 
-def _without_background(labels: tuple[str, ...]) -> tuple[str, ...]:
-    return labels[1:] if labels[0].lower() in BACKGROUND else labels
+_NUMBERED = re.compile(r"(\d{1,5})(?:\s*[:,;=.)|-]\s*|\s+)(\S.*)")
+
+
+def _numbered_lines(lines: list[str]) -> tuple[str, ...]:
+    """The names of lines that all begin with a class id; empty where they do not.
+
+    Ids rise and names are distinct: `1 euro`, `2 euro` are names.
+    """
+    rows = [match.groups() for line in lines if line and (match := _NUMBERED.fullmatch(line))]
+    numbers, names = [int(number) for number, _ in rows], [name for _, name in rows]
+    if not rows or len(rows) < sum(map(bool, lines)) or len(set(names)) < len(names):
+        return ()
+    if any(later <= earlier for earlier, later in pairwise(numbers)) or numbers[-1] >= MAX_LABELS:
+        return ()
+    return labels_by_id(zip(numbers, names, strict=True), "the label file")
+
+
+def unnamed_background(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The names with `???` for a first `background`."""
+    return (UNNAMED, *labels[1:]) if labels and labels[0].lower() in BACKGROUND else labels
+
+
+def without_background(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """The names without a first `???` that stands for the background."""
+    return labels[1:] if _has_background(labels) else labels
+
+
+def background_offset(labels: tuple[str, ...], classes: int | None) -> int:
+    """class_offset: 1 where the names have a background and the model's outputs as many classes as there are names."""
+    return int(_has_background(labels) and classes == len(labels))
+
+
+def _has_background(labels: tuple[str, ...]) -> bool:
+    return len(labels) > 1 and labels[0] == UNNAMED and labels[1] != UNNAMED
 
 
 def _plain(name: str) -> str:

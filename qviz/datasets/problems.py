@@ -88,7 +88,7 @@ class Problems(Counter[str]):
             sentences += [text + first for text in counted(Counter({reason: count}))]
         return tuple(sentences)
 
-    def found(self, annotations: int) -> tuple[DatasetProblem, ...]:
+    def listed(self, annotations: int) -> tuple[DatasetProblem, ...]:
         """All problems. annotations: how many were read; losing more than that many makes AP meaningless."""
         return (*self._doubts, *(self._left_out(reason, count, annotations) for reason, count in self.items() if count))
 

@@ -7,10 +7,11 @@ list of names. A path in `labels` is read only for a file on this machine, never
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from qviz.datasets.labels import read_labels
+from qviz.datasets.labels import read_labels, unnamed_background
 from qviz.errors import SettingsError
 from qviz.structures import Settings
 
@@ -26,7 +27,7 @@ def read_sidecar(model: Path) -> Settings:
     settings = parse_json(path.read_bytes(), path.name)
     if isinstance(settings, dict) and isinstance(settings.get("labels"), str):
         settings = {**settings, "labels": read_labels(path.parent / settings["labels"])}
-    return Settings.from_json(settings, path.name)
+    return _settings(settings, path.name)
 
 
 def parse_sidecar(data: bytes, name: str) -> Settings:
@@ -34,7 +35,12 @@ def parse_sidecar(data: bytes, name: str) -> Settings:
     settings = parse_json(data, name)
     if isinstance(settings, dict) and isinstance(settings.get("labels"), str):
         settings = {key: value for key, value in settings.items() if key != "labels"}
-    return Settings.from_json(settings, name)
+    return _settings(settings, name)
+
+
+def _settings(values: Any, name: str) -> Settings:
+    settings = Settings.from_json(values, name)
+    return settings if settings.labels is None else replace(settings, labels=unnamed_background(settings.labels))
 
 
 def parse_json(data: bytes, name: str) -> Any:

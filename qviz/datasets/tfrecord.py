@@ -105,8 +105,8 @@ def _dataset(stream: BinaryIO, size: int, name: str, labels: tuple[str, ...]) ->
     categories = tuple(Category(number, text) for text, number in classes.items())
     problems.doubt(written.problem())
     problems.doubt(_other_texts([pair for _, names in records for pair in names]))
-    found = problems.found(sum(len(image.category_ids) for image in images))
-    return Dataset(name, images, categories, problems.sentences(), found)
+    listed = problems.listed(sum(len(image.category_ids) for image in images))
+    return Dataset(name, images, categories, problems.sentences(), listed)
 
 
 def _other_texts(pairs: Sequence[tuple[str, int]]) -> DatasetProblem | None:

@@ -40,6 +40,8 @@ MAX_SIDE = 1 << 20
 MAX_FILES_TRIED = 20
 MAX_XML = 4 << 20
 MAX_DEPTH = 20
+Size = tuple[int, int]
+"""Width, height."""
 
 _NAMES = """aeroplane bicycle bird boat bottle bus car cat chair cow
 diningtable dog horse motorbike person pottedplant sheep sofa train tvmonitor"""
@@ -69,8 +71,8 @@ def read_voc(tree: FileTree, files: list[str]) -> Dataset:
     )
     categories = tuple(Category(number, name) for name, number in ids.items())
     problems.doubt(written.problem())
-    found = problems.found(sum(len(image.category_ids) for image in images))
-    return Dataset(f"{tree.name} ({split})" if split else tree.name, images, categories, problems.sentences(), found)
+    listed = problems.listed(sum(len(image.category_ids) for image in images))
+    return Dataset(f"{tree.name} ({split})" if split else tree.name, images, categories, problems.sentences(), listed)
 
 
 def looks_like_voc(tree: FileTree, files: list[str]) -> bool:
@@ -138,17 +140,7 @@ def _image(
         problems.leave_out(UNREADABLE, str(error))
         return None
     size = _size(xml)
-    judged = size or _file_size(source)
-    boxes: dict[Element, list[float]] = {}
-    for row in xml.findall("object"):
-        corners = _corners(row)
-        if corners is not None:
-            written.add(corners, judged, image)
-        reason = _reason(row, corners, size)
-        if reason is None and corners is not None:
-            boxes[row] = corners
-        elif reason is not None:
-            problems.leave_out(reason, f"{path}: {_name(row) or 'no name'} {corners or ''}")
+    boxes = _boxes(xml, size, size or _file_size(source), path, problems, written)
     sides = np.array(list(boxes.values()), np.float64).reshape(-1, 4)
     annotated = DatasetImage(
         id=number,
@@ -161,6 +153,23 @@ def _image(
         size=size,
     )
     return annotated, [_name(row) for row in boxes]
+
+
+def _boxes(
+    xml: Element, size: Size | None, actual: Size | None, path: str, problems: Problems, written: WrittenBoxes
+) -> dict[Element, list[float]]:
+    """Usable object -> its corners. size: in the XML; actual: of the file, where the XML has none."""
+    boxes: dict[Element, list[float]] = {}
+    for row in xml.findall("object"):
+        corners = _corners(row)
+        if corners is not None:
+            written.add(corners, actual, path)
+        reason = _reason(row, corners, size)
+        if reason is None and corners is not None:
+            boxes[row] = corners
+        elif reason is not None:
+            problems.leave_out(reason, f"{path}: {_name(row) or 'no name'} {corners or ''}")
+    return boxes
 
 
 def _image_of(path: str, filename: str, images: dict[str, list[str]]) -> str | None:
@@ -184,14 +193,14 @@ def _corners(row: Element) -> list[float] | None:
     return [x1 - 1, y1 - 1, x2, y2]
 
 
-def _reason(row: Element, corners: list[float] | None, size: tuple[int, int] | None) -> str | None:
+def _reason(row: Element, corners: list[float] | None, size: Size | None) -> str | None:
     """Why an object cannot be used, or None."""
     if corners is None:
         return NO_NUMBERS
     return problem_of(corners, size) if _name(row) else UNKNOWN_CLASS
 
 
-def _file_size(source: Path | bytes) -> tuple[int, int] | None:
+def _file_size(source: Path | bytes) -> Size | None:
     try:
         return upright_size("", source)
     except ImageError:
@@ -207,7 +216,7 @@ def _name(row: Element) -> str:
     return " ".join(_text(row, "name").split())[:100]
 
 
-def _size(xml: Element) -> tuple[int, int] | None:
+def _size(xml: Element) -> Size | None:
     """(width, height) in the XML; None if missing or 0, as some tools write."""
     try:
         width, height = (int(float(_text(xml, f"size/{side}"))) for side in ("width", "height"))

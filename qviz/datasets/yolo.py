@@ -31,7 +31,15 @@ from qviz.datasets.box_checks import NO_IMAGE, UNREADABLE
 from qviz.datasets.file_tree import FileTree, Folder
 from qviz.datasets.files import is_image_name
 from qviz.datasets.images import upright_size
-from qviz.datasets.labels import MAX_BYTES, MAX_LABELS, has_names, label_of, labels_by_id, parse_labels
+from qviz.datasets.labels import (
+    MAX_BYTES,
+    MAX_LABELS,
+    has_names,
+    label_of,
+    labels_by_id,
+    parse_labels,
+    without_background,
+)
 from qviz.datasets.yaml_file import names_of, paths_of, read_top_level
 from qviz.datasets.yolo_rows import LabelRows, parse_row, usable_rows
 from qviz.errors import DatasetError, ImageError
@@ -77,9 +85,9 @@ class Layout:
 def read_yolo(tree: FileTree, config: Config | None, files: list[str]) -> Dataset:
     """The images of `val` (else `test`, else `train`) with their labels. Raises DatasetError, LabelsError."""
     layout = _layout(tree, config) if config is not None else _layout_without_config(tree, files)
-    found = LabelRows(len(layout.names) or MAX_LABELS)
+    label_rows = LabelRows(len(layout.names) or MAX_LABELS)
     for name in layout.missing:
-        found.problems.leave_out(NO_IMAGE, f"{name[:100]} is not in {tree.name}")
+        label_rows.problems.leave_out(NO_IMAGE, f"{name[:100]} is not in {tree.name}")
     labels = {path: label_file(tree, path) for path in layout.images}
     if without := [path for path, label in labels.items() if label is None]:
         labels |= _labels_of_any_case(files or tree.below(""), without)
@@ -90,20 +98,20 @@ def read_yolo(tree: FileTree, config: Config | None, files: list[str]) -> Datase
         )
     images: list[DatasetImage] = []
     for path, label in labels.items():
-        image = _image(tree, path, label, len(images) + 1, layout, found)
+        image = _image(tree, path, label, len(images) + 1, layout, label_rows)
         images += [image] if image is not None else []
     if not images:
         raise DatasetError(
             f"{tree.name} has {plural(len(layout.images), 'image')} ({layout.split}), none of them readable."
         )
-    found.doubt([path for path, label in labels.items() if label is None], len(labels), layout.names)
+    label_rows.doubt([path for path, label in labels.items() if label is None], len(labels), layout.names)
     annotations = sum(len(image.category_ids) for image in images)
     return Dataset(
         f"{tree.name} ({layout.split})",
         tuple(images),
         _categories(layout, images),
-        found.problems.sentences(),
-        found.problems.found(annotations),
+        label_rows.problems.sentences(),
+        label_rows.problems.listed(annotations),
     )
 
 
@@ -209,7 +217,7 @@ def _parsed(config: Config) -> tuple[tuple[str, ...], dict[str, list[str]]]:
 def _layout_without_config(tree: FileTree, files: list[str]) -> Layout:
     images = [path for path in files if is_image_name(path)]
     named = next((path for path in files if PurePosixPath(path).name == "classes.txt" or path.endswith(".names")), None)
-    names = parse_labels(tree.read(named, MAX_BYTES), named) if named is not None else ()
+    names = without_background(parse_labels(tree.read(named, MAX_BYTES), named)) if named is not None else ()
     for split, folders in zip(SPLITS, SPLIT_FOLDERS, strict=False):
         chosen = tuple(path for path in images if set(PurePosixPath(path).parts[:-1]) & set(folders))
         if chosen:
@@ -264,7 +272,7 @@ def _listed_images(tree: FileTree, paths: list[str]) -> tuple[tuple[str, ...], t
 
 
 def _image(
-    tree: FileTree, path: str, label: str | None, number: int, layout: Layout, found: LabelRows
+    tree: FileTree, path: str, label: str | None, number: int, layout: Layout, label_rows: LabelRows
 ) -> DatasetImage | None:
     name = PurePosixPath(path).name
     try:
@@ -272,9 +280,9 @@ def _image(
         size = upright_size(name, source)
         text = tree.read(label, MAX_LABEL_FILE).decode("utf-8", "replace") if label is not None else ""
     except (ImageError, DatasetError) as error:
-        found.problems.leave_out(UNREADABLE, str(error))
+        label_rows.problems.leave_out(UNREADABLE, str(error))
         return None
-    rows = usable_rows(text, layout.keypoints, size, found, name)
+    rows = usable_rows(text, layout.keypoints, size, label_rows, name)
     boxes = np.array([row.box for row in rows], np.float64).reshape(-1, 4)
     return DatasetImage(
         id=number,

@@ -97,18 +97,18 @@ def _polygon(class_id: int, values: list[float]) -> Row:
     return Row(class_id, box, area or (box[2] - box[0]) * (box[3] - box[1]))
 
 
-def usable_rows(text: str, keypoints: bool, size: tuple[int, int], found: LabelRows, name: str) -> list[Row]:
+def usable_rows(text: str, keypoints: bool, size: tuple[int, int], label_rows: LabelRows, name: str) -> list[Row]:
     """The rows of a label file that can be used, each once. size: of the image, whose name is for examples."""
     rows: dict[Row, None] = {}
     for line in filter(str.strip, text.splitlines()):
         row = parse_row(line, keypoints)
         if row is not None:
-            found.add(row, size, name)
-        problem = MALFORMED if row is None else _problem(row, found.classes, size)
+            label_rows.add(row, size, name)
+        problem = MALFORMED if row is None else _problem(row, label_rows.classes, size)
         if row in rows and problem is None:
             problem = REPEATED
         if problem is not None:
-            found.problems.leave_out(problem, f"{name}: {line[:60]}")
+            label_rows.problems.leave_out(problem, f"{name}: {line[:60]}")
         elif row is not None:
             rows[row] = None
     return list(rows)

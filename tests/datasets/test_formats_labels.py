@@ -32,12 +32,12 @@ JSONS = [
     ('["person", "bicycle"]', NAMES),
     ('{"0": "person", "1": "bicycle"}', NAMES),
     ('{"1": "bicycle", "0": "person"}', NAMES),
-    ('{"1": "person", "2": "bicycle"}', NAMES),  # ids from 1: the background is the one left out
+    ('{"1": "person", "2": "bicycle"}', ("???", *NAMES)),  # ids from 1: the background is the one left out
     ('{"person": 0, "bicycle": 1}', NAMES),
     ('{"bicycle": 2, "person": 0}', ("person", "???", "bicycle")),
     ('\ufeff\n{"task": "detect", "names": {"0": "person", "1": "bicycle"}}\n', NAMES),
     ('{"id2label": {"0": "person", "1": "bicycle"}, "label2id": {}}', NAMES),
-    ('["background", "person", "bicycle"]', NAMES),
+    ('["background", "person", "bicycle"]', ("???", *NAMES)),
     (json.dumps(["two\nlines", "x" * 300]), ("two lines", "x" * 100)),
 ]
 YAMLS = [

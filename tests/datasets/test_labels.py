@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from qviz.datasets.labels import COCO_80, MAX_LABELS, coco_90, label_of, labels_by_count, parse_labels, read_labels
+from qviz.datasets.labels import (
+    COCO_80,
+    MAX_LABELS,
+    background_offset,
+    coco_90,
+    label_of,
+    labels_by_count,
+    parse_labels,
+    read_labels,
+    without_background,
+)
 from qviz.errors import LabelsError
 
 READ = [
@@ -12,12 +22,26 @@ READ = [
     (b"person\r\nbicycle", ("person", "bicycle")),
     (b"\xef\xbb\xbfperson\nbicycle", ("person", "bicycle")),  # Windows writes a mark in front
     (b"  person \n\n bicycle\n\n\n", ("person", "???", "bicycle")),  # an empty line still counts a class
-    (b"???\nperson\n???\nbicycle", ("person", "???", "bicycle")),  # only the first stands for the background
-    (b"Background\nperson", ("person",)),
-    (b"__background__\nperson", ("person",)),
+    (b"???\nperson\n???\nbicycle", ("???", "person", "???", "bicycle")),
+    (b"Background\nperson", ("???", "person")),
+    (b"__background__\nperson", ("???", "person")),
     (b"background radiation\nperson", ("background radiation", "person")),
     ("Füße\n人".encode(), ("Füße", "人")),
     (b"a" * 300, ("a" * 100,)),
+]
+
+
+READ += [
+    (b"0 red\n1 green\n2 blue\n", ("red", "green", "blue")),  # Teachable Machine's
+    (b"0  person\n1  bicycle\n4  car\n", ("person", "bicycle", "???", "???", "car")),  # Coral's, with gaps
+    (b"0: red\r\n1: green", ("red", "green")),
+    (b"0,red\n1,traffic light", ("red", "traffic light")),
+    (b"0\tred\n2\tblue", ("red", "???", "blue")),
+    (b"1: red\n2: green", ("???", "red", "green")),
+    (b"15 bird\n16 cat", ("???",) * 15 + ("bird", "cat")),
+    (b"1 euro\n2 euro\n5 euro", ("1 euro", "2 euro", "5 euro")),  # distinct only with their numbers
+    (b"3 series\n1 series b", ("3 series", "1 series b")),
+    (b"0 red\ngreen", ("0 red", "green")),
 ]
 
 
@@ -67,3 +91,21 @@ def test_default_names_depend_on_the_number_of_classes(classes: int | None, expe
 @pytest.mark.parametrize(("class_id", "expected"), [(0, "a"), (1, "class 1"), (2, "class 2"), (-1, "class -1")])
 def test_a_class_without_a_name_is_shown_with_its_number(class_id: int, expected: str) -> None:
     assert label_of(("a", "???"), class_id) == expected
+
+
+BACKGROUNDS = [
+    (("???", "red", "green"), 3, ("red", "green"), 1),
+    (("???", "red", "green"), 2, ("red", "green"), 0),
+    (("???", "red", "green"), None, ("red", "green"), 0),
+    (("red", "???", "green"), 3, ("red", "???", "green"), 0),
+    (("???", "???", "red"), 3, ("???", "???", "red"), 0),  # ids that begin with 2
+    (("???",), 1, ("???",), 0),
+    ((), 0, (), 0),
+]
+
+
+@pytest.mark.parametrize(("labels", "classes", "names", "offset"), BACKGROUNDS)
+def test_a_background_line_is_dropped_and_counted_where_the_outputs_count_it(
+    labels: tuple[str, ...], classes: int | None, names: tuple[str, ...], offset: int
+) -> None:
+    assert (without_background(labels), background_offset(labels, classes)) == (names, offset)

@@ -118,10 +118,10 @@ def dataset_health(dataset: Dataset, labels: Sequence[str] | None = None) -> Dat
 def problems_of(dataset: Dataset, facts: ImageFacts, labels: Sequence[str] | None = None) -> tuple[DatasetProblem, ...]:
     """Problems of the reader and of all checks; those that make AP meaningless first."""
     shown = {image.id: name for image, name in zip(dataset.images, shown_names(dataset.images), strict=True)}
-    found = [problem for check in CHECKS for problem in check(dataset, facts, shown)]
+    problems = [problem for check in CHECKS for problem in check(dataset, facts, shown)]
     if labels is not None:
-        found += _labels(dataset, labels)
-    return tuple(sorted((*dataset.problems, *found), key=lambda problem: not problem.serious))
+        problems += _labels(dataset, labels)
+    return tuple(sorted((*dataset.problems, *problems), key=lambda problem: not problem.serious))
 
 
 def shown_names(images: Sequence[DatasetImage]) -> list[str]:
@@ -199,11 +199,11 @@ def _repeated_boxes(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterat
     twice: list[str] = []
     otherwise: list[str] = []
     for image in dataset.images:
-        seen: dict[tuple[float, ...], set[int]] = defaultdict(set)
+        categories_at: dict[tuple[float, ...], set[int]] = defaultdict(set)
         for box, category in zip(image.boxes, image.category_ids.tolist(), strict=True):
-            place = tuple(np.round(box, 1).tolist())
-            categories = seen[place]
-            text = f"{shown[image.id]}: {names.get(category, category)} at {[round(side) for side in place]}"
+            corners = tuple(np.round(box, 1).tolist())
+            categories = categories_at[corners]
+            text = f"{shown[image.id]}: {names.get(category, category)} at {[round(side) for side in corners]}"
             if category in categories:
                 twice.append(text)
             elif categories:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
-from qviz.datasets.labels import labels_by_count
+from qviz.datasets.labels import labels_by_count, without_background
 from qviz.datasets.sidecar import read_sidecar
 from qviz.detector import Inspection, inspect_job
 from qviz.engine import Blob, Engine, LocalEngine
@@ -251,6 +251,8 @@ def inspect_tensorflow_job(model: Blob, given: Settings, sidecar: Settings) -> I
     for source, layer in layers.items():
         values = {name: value for name, value in layer.given().items() if name in TENSORFLOW_SETTINGS}
         settings, sources = replace(settings, **values), {**sources, **dict.fromkeys(values, source)}
+    if settings.labels is not None:
+        settings = replace(settings, labels=without_background(settings.labels))
     return Inspection(graph, scheme_facts(graph), TENSORFLOW, (TENSORFLOW,), settings, sources)
 
 
