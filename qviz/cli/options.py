@@ -43,13 +43,12 @@ def add_images(parser: argparse.ArgumentParser, required: bool = True) -> None:
     )
 
 
-def add_dataset(parser: argparse.ArgumentParser, required: bool = False) -> None:
+def add_dataset(parser: argparse.ArgumentParser) -> None:
     """--dataset FILE, --dataset-images DIR."""
     parser.add_argument(
         "--dataset",
         type=Path,
         metavar="FILE",
-        required=required,
         help="COCO JSON, a YOLO data.yaml, a TFRecord, or a folder or zip in COCO, YOLO or Pascal VOC layout",
     )
     parser.add_argument(
@@ -127,22 +126,40 @@ def add_iou(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_work(parser: argparse.ArgumentParser, threads: bool = False, cache: bool = False) -> None:
-    """Where and how wide the work runs.
+def add_common(
+    parser: argparse.ArgumentParser,
+    score: float | None = None,
+    iou: bool = False,
+    detects: bool = False,
+    csv: bool = True,
+) -> None:
+    """What most commands end with: settings, score and iou where they count, work, output.
 
-    threads: whether the command runs whole models with a chosen number of threads; cache: whether it keeps detections.
+    Args:
+        score: Default of --score; None: the command has none.
+        detects: The command can keep its detections, and use several threads per interpreter.
     """
+    add_settings(parser)
+    if score is not None:
+        add_score(parser, score)
+    if iou:
+        add_iou(parser)
+    add_work(parser, detects)
+    add_output(parser, csv)
+
+
+def add_work(parser: argparse.ArgumentParser, detects: bool = False) -> None:
+    """Where and how wide the work runs. detects: see `add_common`."""
     group = parser.add_argument_group("work")
     group.add_argument(
         "--workers",
         metavar="N|tcp://HOST:PORT",
         help="worker processes on this machine (default: one per core), or the scheduler of a Dask cluster",
     )
-    if threads:
+    if detects:
         group.add_argument(
             "--threads", type=whole_number(1, 256), default=1, metavar="N", help="threads per interpreter (default 1)"
         )
-    if cache:
         choice = group.add_mutually_exclusive_group()
         choice.add_argument("--cache", type=Path, metavar="DIR", help="keeps detections (default: your cache folder)")
         choice.add_argument("--no-cache", action="store_true", help="compute everything and keep nothing")

@@ -80,46 +80,6 @@ def _is_number(text: str) -> bool:
     return text == "–" or text.lstrip("+-−[").replace(".", "", 1).rstrip("% MBms").isdigit()
 
 
-def score(value: float | None) -> str | None:
-    """A confidence, two decimals."""
-    return None if value is None else formatting.score(value)
-
-
-def signed(value: float | None) -> str | None:
-    """A difference of confidences."""
-    return None if value is None else formatting.signed_score(value)
-
-
-def ap(value: float | None) -> str | None:
-    """AP x100, one decimal."""
-    return None if value is None else formatting.points(value)
-
-
-def signed_ap(value: float | None) -> str | None:
-    """A difference of AP x100."""
-    return None if value is None else formatting.signed_points(value)
-
-
-def interval(low: float | None, high: float | None) -> str | None:
-    """Bounds of a difference of AP x100."""
-    return formatting.interval(low, high) or None
-
-
-def share(value: float | None) -> str | None:
-    """A share as per cent."""
-    return None if value is None else formatting.share(value)
-
-
-def megabytes(size: int) -> str:
-    """Three significant figures."""
-    return formatting.megabytes(size)
-
-
-def three(value: float | None) -> str | None:
-    """Milliseconds or megabytes without their unit: three significant figures."""
-    return None if value is None else formatting.three(value)
-
-
 def check_writable(*paths: Path | None) -> None:
     """Before the work, not after it. Raises SettingsError."""
     for path in paths:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qviz import formatting
 from qviz.cli import output
 
 VALUES = [
@@ -47,13 +48,13 @@ def test_a_table_right_aligns_numbers_and_left_aligns_names(capsys: pytest.Captu
 
 
 SHOWN = [
-    (output.ap, 0.31461, "31.5"),
-    (output.ap, None, None),
-    (output.signed_ap, -0.0312, "-3.1"),
-    (output.signed_ap, 0.0312, "+3.1"),
-    (output.score, 0.876, "0.88"),
-    (output.signed, 0.1, "+0.10"),
-    (output.megabytes, 17_812_345, "17.8 MB"),
+    (formatting.points, 0.31461, "31.5"),
+    (formatting.points, None, "–"),
+    (formatting.signed_points, -0.0312, "-3.1"),
+    (formatting.signed_points, 0.0312, "+3.1"),
+    (formatting.score, 0.876, "0.88"),
+    (formatting.signed_score, 0.1, "+0.10"),
+    (formatting.megabytes, 17_812_345, "17.8 MB"),
 ]
 
 

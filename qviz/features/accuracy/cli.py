@@ -45,10 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         " upper passes only a loss that keeps it for sure",
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="append a summary for a pull request or a CI job")
-    options.add_settings(parser)
-    options.add_score(parser, 0.001)
-    options.add_work(parser, threads=True, cache=True)
-    options.add_output(parser)
+    options.add_common(parser, score=0.001, detects=True)
 
 
 def run(args: argparse.Namespace) -> int:

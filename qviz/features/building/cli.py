@@ -45,9 +45,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="how activation ranges are summed up over the images",
     )
     parser.add_argument("--save-ranges", type=Path, metavar="FILE", help="write the ranges, for other recipes")
-    options.add_settings(parser)
-    options.add_work(parser)
-    options.add_output(parser, csv=False)
+    options.add_common(parser, csv=False)
 
 
 def _add_float_operators(parser: argparse.ArgumentParser) -> None:

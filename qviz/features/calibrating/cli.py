@@ -52,10 +52,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mistakes", default="all", metavar="LIST", help="names separated by commas, all or none (default all)"
     )
-    options.add_settings(parser)
-    options.add_score(parser, 0.001)
-    options.add_work(parser, threads=True, cache=True)
-    options.add_output(parser)
+    options.add_common(parser, score=0.001, detects=True)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 def add(parser: argparse.ArgumentParser) -> None:
     options.add_models(parser)
     options.add_images(parser)
-    options.add_settings(parser)
-    options.add_score(parser, 0.25)
-    options.add_iou(parser)
-    options.add_work(parser, threads=True, cache=True)
-    options.add_output(parser)
+    options.add_common(parser, score=0.25, iou=True, detects=True)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -47,10 +47,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="images on which the ranges of every layer are examined (default 8; 0: none)",
     )
-    options.add_settings(parser)
-    options.add_score(parser, 0.001)
-    options.add_work(parser, threads=True, cache=True)
-    options.add_output(parser)
+    options.add_common(parser, score=0.001, detects=True)
 
 
 def run(args: argparse.Namespace) -> int:

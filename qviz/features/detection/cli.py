@@ -12,10 +12,7 @@ from qviz.cli import options, output
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL", help=".tflite file, SavedModel, .keras or .h5 file")
     options.add_images(parser)
-    options.add_settings(parser)
-    options.add_score(parser, 0.25)
-    options.add_work(parser, threads=True, cache=True)
-    options.add_output(parser)
+    options.add_common(parser, score=0.25, detects=True)
 
 
 def run(args: argparse.Namespace) -> int:

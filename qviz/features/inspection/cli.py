@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help=".tflite, SavedModel, .keras or .h5 file")
-    options.add_settings(parser)
-    options.add_work(parser)
-    options.add_output(parser, csv=False)
+    options.add_common(parser, csv=False)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -35,11 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--title", default="", metavar="TEXT", help="by default the models' names")
     group.add_argument("--show", nargs="+", default=[], metavar="NAME", help="images to show (default: the worst 12)")
-    options.add_settings(parser)
-    options.add_score(parser, 0.25)
-    options.add_iou(parser)
-    options.add_work(parser, threads=True, cache=True)
-    options.add_output(parser, csv=False)
+    options.add_common(parser, score=0.25, iou=True, detects=True, csv=False)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,7 +79,7 @@ def _new_report(args: argparse.Namespace, sections: list[str] | None, notes: dic
 
         check_sections(sections, args.dataset is not None)
         is_file = args.dataset is not None and args.dataset.is_file()
-        made = Provenance(
+        provenance = Provenance(
             date=datetime.date.today().isoformat(),
             command=command_of(args),
             dataset_digest=digest_of(args.dataset.read_bytes()) if is_file else "",
@@ -96,7 +92,7 @@ def _new_report(args: argparse.Namespace, sections: list[str] | None, notes: dic
             shown=args.show,
             score=args.score,
             iou=args.iou,
-            made=made,
+            made=provenance,
         )
     options.remark(result.study.comparison.skipped)
     return result

@@ -43,10 +43,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tries", type=int, default=60, metavar="N", help="maximum number of candidates (default 60)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .tflite file to write")
-    options.add_settings(parser)
-    options.add_score(parser, 0.001)
-    options.add_work(parser, threads=True, cache=True)
-    options.add_output(parser)
+    options.add_common(parser, score=0.001, detects=True)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -23,10 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="number of REF's object by falling score, from 0 (default: the one that fell most)",
     )
     parser.add_argument("--quick", action="store_true", help="bisect: only operators around the steepest step")
-    options.add_settings(parser)
-    options.add_score(parser, 0.25)
-    options.add_work(parser)
-    options.add_output(parser)
+    options.add_common(parser, score=0.25)
 
 
 def run(args: argparse.Namespace) -> int:

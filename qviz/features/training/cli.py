@@ -28,9 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .tflite file to write")
     parser.add_argument("--save-float", type=Path, metavar="FILE", help="write the trained network as float32, too")
-    options.add_settings(parser)
-    options.add_work(parser)
-    options.add_output(parser)
+    options.add_common(parser)
 
 
 def run(args: argparse.Namespace) -> int:

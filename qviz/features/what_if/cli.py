@@ -23,11 +23,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="operators of VARIANT by order (qviz layers lists them), e.g. 0-12,40; repeat it for another set. The"
         " QUANTIZE that feeds an operator goes with it. By default a search finds sets",
     )
-    options.add_settings(parser)
-    options.add_score(parser, 0.25)
-    options.add_iou(parser)
-    options.add_work(parser)
-    options.add_output(parser)
+    options.add_common(parser, score=0.25, iou=True)
 
 
 def run(args: argparse.Namespace) -> int:
