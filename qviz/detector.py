@@ -105,13 +105,15 @@ def inspect(data: bytes, given: Settings, sidecar: Settings) -> Inspection:
     """Read a file and complete its settings. Raises ModelError, NoDecoderError, SettingsError."""
     graph = read_graph(data)
     check_operators(graph)
-    own = _own_settings(data, graph)  # first: of a model for another task its metadata say more than its outputs
+    file_settings = _own_settings(
+        data, graph
+    )  # first: of a model for another task its metadata say more than its outputs
     name, decoder = choose(graph, given.decoder or sidecar.decoder)
     layers = [
         ("file", raw_pixels(image_input(graph))),  # decided by the input's type, whatever is given
         ("given", given),
         ("sidecar", sidecar),
-        ("file", own),
+        ("file", file_settings),
         ("default", replace(decoder.defaults, decoder=name, class_offset=0)),
         ("class count", Settings(labels=labels_by_count(decoder.class_count(graph)) or None)),
     ]

@@ -48,13 +48,13 @@ class Job(Progress, Generic[T]):
 
     def start(self, executor: Executor, function: Callable[[Context], T], context: Context) -> None:
         """Run `function` in a thread of `executor`, with this job as progress and cancel of its context."""
-        own = Context(context.engine, context.store, context.threads, self, self.cancel)
+        job_context = Context(context.engine, context.store, context.threads, self, self.cancel)
 
         def run() -> T:
             self.started = True
             self.step(self.step_text)
-            own.check_cancelled()
-            return function(own)
+            job_context.check_cancelled()
+            return function(job_context)
 
         self.future = executor.submit(run)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from qviz.errors import SettingsError
 
-OWN = Path(__file__).with_suffix(".toml")
+DEFAULTS = Path(__file__).with_suffix(".toml")
 VARIABLE = "QVIZ_LIMITS"
 MAX_VALUE = 1_000_000_000
 BOUNDS = {
@@ -67,7 +67,7 @@ def limits() -> Limits:
 
 @lru_cache(maxsize=1)
 def _defaults() -> Limits:
-    return Limits(**_checked(OWN))
+    return Limits(**_checked(DEFAULTS))
 
 
 @lru_cache(maxsize=8)

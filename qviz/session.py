@@ -289,11 +289,11 @@ class Session(SessionInputs):
         from qviz.features.calibrating import Plan
         from qviz.features.calibrating import calibration as run
 
-        chosen, own = Plan.of(**plan), self.calibration_of(calibration)
+        chosen, calibration_images = Plan.of(**plan), self.calibration_of(calibration)
         has_data = dataset is not None or self.dataset is not None or as_paths(images) or self.images
         data = self.dataset_of(dataset, dataset_images, images) if has_data else None
-        reference, source = self._reference_and_source(own)
-        return run(self.context, reference, source, own, data, plan=chosen, score=score)
+        reference, source = self._reference_and_source(calibration_images)
+        return run(self.context, reference, source, calibration_images, data, plan=chosen, score=score)
 
     def rescue(
         self,

@@ -31,14 +31,16 @@ def top_level(name: str) -> Callable[..., Any]:
     """The function `qviz.<name>`: its arguments are those of `qviz.open` and of `Session.<name>`."""
     method = getattr(Session, name)
     opening = inspect.signature(SessionInputs.__init__).parameters
-    own = inspect.signature(method).parameters
-    positional = [value for key, value in own.items() if key != "self" and value.kind is value.POSITIONAL_OR_KEYWORD]
+    method_parameters = inspect.signature(method).parameters
+    positional = [
+        value for key, value in method_parameters.items() if key != "self" and value.kind is value.POSITIONAL_OR_KEYWORD
+    ]
     required = [value.name for value in positional if value.default is value.empty]
 
-    takes_any = any(value.kind is value.VAR_KEYWORD for value in own.values())
+    takes_any = any(value.kind is value.VAR_KEYWORD for value in method_parameters.values())
 
     def belongs_to_analysis(key: str) -> bool:
-        is_own = key in own and key not in SHARED
+        is_own = key in method_parameters and key not in SHARED
         return is_own or (takes_any and key not in opening and key not in SETTINGS)
 
     def function(*models: Any, **options: Any) -> Any:
@@ -54,16 +56,20 @@ def top_level(name: str) -> Callable[..., Any]:
     function.__name__ = function.__qualname__ = name
     function.__module__ = "qviz"
     function.__doc__ = _documentation(name, method)
-    function.__signature__ = inspect.Signature(_parameters(opening, own))  # type: ignore[attr-defined]
+    function.__signature__ = inspect.Signature(_parameters(opening, method_parameters))  # type: ignore[attr-defined]
     return function
 
 
 def _parameters(
-    opening: Mapping[str, inspect.Parameter], own: Mapping[str, inspect.Parameter]
+    opening: Mapping[str, inspect.Parameter], method_parameters: Mapping[str, inspect.Parameter]
 ) -> list[inspect.Parameter]:
     """reference, *variants, then by keyword what the analysis and `open` take."""
     models = [opening["reference"].replace(kind=inspect.Parameter.POSITIONAL_ONLY), opening["variants"]]
-    rest = {key: value for key, value in {**own, **opening}.items() if key not in ("self", "reference", "variants")}
+    rest = {
+        key: value
+        for key, value in {**method_parameters, **opening}.items()
+        if key not in ("self", "reference", "variants")
+    }
     named = [value.replace(kind=inspect.Parameter.KEYWORD_ONLY) for value in rest.values() if value.kind.value != 4]
     return [*models, *named, opening["settings"]]
 

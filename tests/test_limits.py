@@ -1,4 +1,4 @@
-"""The one file of limits: what it may say, who is above it, and that the documentation names every line."""
+"""The limits file: valid contents, the administrator's overrides, and documentation of every limit."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ import pytest
 from qviz.engine import LocalEngine
 from qviz.errors import ModelError, SettingsError, WorkerTimeout
 from qviz.features.detection.models import check_model_size
-from qviz.limits import OWN, Limits, limits
+from qviz.limits import DEFAULTS, Limits, limits
 from tests.conftest import ROOT
 
 
-def test_every_limit_is_in_the_file_explained_and_in_the_documentation() -> None:
-    lines = OWN.read_text().splitlines()
+def test_every_limit_is_in_limits_toml_and_documented() -> None:
+    lines = DEFAULTS.read_text().splitlines()
     documented = dict(re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", (ROOT / "docs/reliability.md").read_text(), re.M))
     names = [field.name for field in fields(Limits)]
-    assert list(tomllib.loads(OWN.read_text())) == names
+    assert list(tomllib.loads(DEFAULTS.read_text())) == names
     for name in names:
         (line,) = (line for line in lines if line.startswith(f"{name} "))
         assert "# " in line
@@ -33,7 +33,7 @@ def test_every_limit_is_in_the_file_explained_and_in_the_documentation() -> None
     assert not documented
 
 
-def test_an_administrator_changes_what_he_names_and_nothing_else(limited: Callable[[str], None]) -> None:
+def test_an_administrators_file_changes_only_the_limits_in_it(limited: Callable[[str], None]) -> None:
     usual = limits().to_json()
     limited("job_seconds = 7\n")
     assert limits().to_json() == {**usual, "job_seconds": 7}
@@ -56,7 +56,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("text", "sentence"), REFUSED)
-def test_refused(text: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_limit_files_are_refused(
+    text: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "own.toml"
     path.write_bytes(text.encode(errors="surrogateescape"))
     monkeypatch.setenv("QVIZ_LIMITS", str(path))
@@ -65,7 +67,7 @@ def test_refused(text: str, sentence: str, tmp_path: Path, monkeypatch: pytest.M
     assert str(caught.value).startswith(f"{path} ")
 
 
-def test_a_file_that_is_not_there_is_one_sentence_on_the_command_line(tmp_path: Path, sample_model: Path) -> None:
+def test_a_missing_limits_file_is_one_sentence_on_the_command_line(tmp_path: Path, sample_model: Path) -> None:
     environment = os.environ | {"QVIZ_LIMITS": str(tmp_path / "none.toml")}
     command = [sys.executable, "-m", "qviz", "info", str(sample_model)]
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -80,20 +82,20 @@ def sample_model() -> Path:
     return ROOT / "sample_data/models/ssdlite_mobilenet_v2_int8.tflite"
 
 
-def test_a_model_of_too_many_bytes(limited: Callable[[str], None]) -> None:
+def test_a_model_over_the_size_limit_is_refused(limited: Callable[[str], None]) -> None:
     limited("model_mb = 2")
     check_model_size("a.tflite", 2 << 20)
     with pytest.raises(ModelError, match=r"^a\.tflite has 2 MB; models of up to 2 MB are read\.$"):
         check_model_size("a.tflite", (2 << 20) + 1)
 
 
-def test_the_engine_keeps_to_them(limited: Callable[[str], None]) -> None:
+def test_the_engine_applies_the_limits(limited: Callable[[str], None]) -> None:
     limited("job_seconds = 1")
     with LocalEngine(1) as engine, pytest.raises(WorkerTimeout, match="longer than 1 s"):
         engine.submit(time.sleep, 60).result()
 
 
-def test_a_page_says_what_is_wrong_with_them(limited: Callable[[str], None]) -> None:
+def test_a_page_shows_errors_in_the_limits_file(limited: Callable[[str], None]) -> None:
     from streamlit.testing.v1 import AppTest
 
     limited("job_seconds = 0")
@@ -102,7 +104,7 @@ def test_a_page_says_what_is_wrong_with_them(limited: Callable[[str], None]) -> 
     assert "a whole number from 1 to" in shown.error[0].value.replace("\\", "")
 
 
-def test_a_dropped_file_of_too_many_bytes_is_refused_by_the_server(limited: Callable[[str], None]) -> None:
+def test_an_upload_over_the_size_limit_is_refused(limited: Callable[[str], None]) -> None:
     from qviz.ui.uploads import _recognise
 
     limited("upload_mb = 1")

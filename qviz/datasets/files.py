@@ -126,19 +126,19 @@ def _check_archive(name: str, entries: list[zipfile.ZipInfo]) -> None:
 
 def unannotated(folder: Path, paths: Sequence[Path]) -> Dataset:
     """Image files as a dataset without annotations."""
-    images = (DatasetImage(number, path.name, path, *_nothing()) for number, path in enumerate(paths, start=1))
+    images = (DatasetImage(number, path.name, path, *_no_annotations()) for number, path in enumerate(paths, start=1))
     return Dataset(folder.name, tuple(images), ())
 
 
 def unannotated_images(name: str, images: Sequence[EncodedImage]) -> Dataset:
     """Images in memory as a dataset without annotations."""
     rows = (
-        DatasetImage(number, image.name, image.data, *_nothing(), image.size)
+        DatasetImage(number, image.name, image.data, *_no_annotations(), image.size)
         for number, image in enumerate(images, start=1)
     )
     return Dataset(name, tuple(rows), ())
 
 
-def _nothing() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _no_annotations() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Empty boxes, category ids, crowd flags and areas."""
     return np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0)

@@ -24,8 +24,8 @@ def covered_matrix(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     top_left = np.maximum(first[:, None, :2], second[None, :, :2])
     bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
     sides = np.maximum(bottom_right - top_left, 0)
-    own = np.broadcast_to(area(first)[:, None], sides.shape[:2])
-    return np.divide(sides[..., 0] * sides[..., 1], own, out=np.zeros(sides.shape[:2], first.dtype), where=own > 0)
+    areas = np.broadcast_to(area(first)[:, None], sides.shape[:2])
+    return np.divide(sides[..., 0] * sides[..., 1], areas, out=np.zeros(sides.shape[:2], first.dtype), where=areas > 0)
 
 
 def clip(boxes: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -121,14 +121,14 @@ def own_constants(data: bytes, graph: Graph) -> frozenset[int]:
 def with_constants(data: bytes, values: Mapping[int, np.ndarray]) -> bytes:
     """The file with `values` (tensor index -> float32, in the tensor's shape) in place of its own."""
     model = fb.Model.GetRootAs(data)
-    made = bytearray(data)
+    result = bytearray(data)
     for index, array in values.items():
         start, length = _location(data, model.Buffers(_buffer(model, index)))
         raw = np.ascontiguousarray(array, np.float32).tobytes()
         if len(raw) != length:
             raise ValueError(f"tensor {index} holds {length} bytes, and {len(raw)} were given")
-        made[start : start + length] = raw
-    return bytes(made)
+        result[start : start + length] = raw
+    return bytes(result)
 
 
 def _buffer(model: Any, tensor: int) -> int:

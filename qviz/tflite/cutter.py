@@ -125,21 +125,21 @@ class _Piece:
 
     def main(self, source: Any, orders: Sequence[int], inputs: Sequence[int], outputs: Sequence[int]) -> Any:
         numbers = _Numbers()
-        made = fb.SubGraphT(inputs=numbers.of(inputs), outputs=numbers.of(outputs))
-        made.operators = [self._operator(source.operators[order], numbers) for order in orders]
-        made.tensors, olds = [], list(numbers)
+        subgraph = fb.SubGraphT(inputs=numbers.of(inputs), outputs=numbers.of(outputs))
+        subgraph.operators = [self._operator(source.operators[order], numbers) for order in orders]
+        subgraph.tensors, olds = [], list(numbers)
         for old in olds:  # grows while it is read: scales that are tensors come behind
-            made.tensors.append(self._tensor(source.tensors[old], self._constants.get(old)))
-            _renumber_scales(made.tensors[-1], numbers)
+            subgraph.tensors.append(self._tensor(source.tensors[old], self._constants.get(old)))
+            _renumber_scales(subgraph.tensors[-1], numbers)
             olds += list(numbers)[len(olds) :]
-        return made
+        return subgraph
 
     def whole(self, source: Any) -> Any:
         """Another subgraph: nothing changes in it but the numbers of buffers and operator codes."""
-        made = copy(source)
-        made.tensors = [self._tensor(tensor) for tensor in source.tensors or ()]
-        made.operators = [self._operator(operator) for operator in source.operators or ()]
-        return made
+        subgraph = copy(source)
+        subgraph.tensors = [self._tensor(tensor) for tensor in source.tensors or ()]
+        subgraph.operators = [self._operator(operator) for operator in source.operators or ()]
+        return subgraph
 
     def packed(self, subgraphs: Sequence[Any], codes: Sequence[Any]) -> bytes:
         model = fb.ModelT(version=3, operatorCodes=[codes[old] for old in self._codes], subgraphs=list(subgraphs))
@@ -149,26 +149,26 @@ class _Piece:
         return bytes(builder.Output())
 
     def _operator(self, source: Any, numbers: _Numbers | None = None) -> Any:
-        made = copy(source)
-        made.opcodeIndex = self._codes[source.opcodeIndex]
+        operator = copy(source)
+        operator.opcodeIndex = self._codes[source.opcodeIndex]
         if numbers is not None:
-            made.inputs, made.outputs = numbers.of(source.inputs), numbers.of(source.outputs)
-            made.intermediates = numbers.of(source.intermediates)
+            operator.inputs, operator.outputs = numbers.of(source.inputs), numbers.of(source.outputs)
+            operator.intermediates = numbers.of(source.intermediates)
         if source.largeCustomOptionsOffset > 1:
-            made.customOptions = self._cutter.region(source.largeCustomOptionsOffset, source.largeCustomOptionsSize)
-            made.largeCustomOptionsOffset = made.largeCustomOptionsSize = 0
-        return made
+            operator.customOptions = self._cutter.region(source.largeCustomOptionsOffset, source.largeCustomOptionsSize)
+            operator.largeCustomOptionsOffset = operator.largeCustomOptionsSize = 0
+        return operator
 
     def _tensor(self, source: Any, value: np.ndarray | None = None) -> Any:
-        made = copy(source)
+        tensor = copy(source)
         if value is not None:
-            made.buffer = self._append(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
+            tensor.buffer = self._append(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
         else:
             if source.buffer not in self._placed:
                 data = self._cutter.contents(source.buffer)
                 self._placed[source.buffer] = self._append(data) if data.size else 0
-            made.buffer = self._placed[source.buffer]
-        return made
+            tensor.buffer = self._placed[source.buffer]
+        return tensor
 
     def _append(self, data: np.ndarray) -> int:
         self._buffers.append(data)

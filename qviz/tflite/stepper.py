@@ -97,7 +97,7 @@ class Pieces:
         written = {tensor for op in graph.ops for tensor in op.outputs} - set(folded)
         self._handed = {index for index in written | set(graph.inputs) if not cutter.variable(index)}
 
-    def made(self) -> list[Piece]:
+    def build(self) -> list[Piece]:
         """In the order of running. The neighbours that a refused operator is joined with double at each refusal."""
         groups: list[Group] = self._apart()
         pieces: list[Piece] = []
@@ -178,7 +178,7 @@ class Stepper:
         self.folded: dict[int, np.ndarray] = _folded(self.graph, cutter)
         self.kernels = "builtin" if self.reference_kernels and kernels == "default" else kernels
         prepare = partial(prepared, threads=threads, kernels=self.kernels)
-        pieces = Pieces(self.graph, cutter, self.folded, prepare).made()
+        pieces = Pieces(self.graph, cutter, self.folded, prepare).build()
         self.steps: tuple[Step, ...] = tuple(piece.step for piece in pieces)
         self._pieces = pieces
         self._last = {tensor: number for number, step in enumerate(self.steps) for tensor in step.inputs}

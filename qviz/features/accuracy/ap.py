@@ -258,8 +258,14 @@ def _accumulated(table: ClassTable, count: int, recalls: np.ndarray) -> tuple[np
 def _per_class(dataset: Dataset, tables: MatchTables, precision: np.ndarray) -> list[ClassAP]:
     categories = sorted(dataset.categories, key=lambda category: category.id)
     return [
-        ClassAP(category.name, _mean(own), _mean(own[IOU50]), int(table.truths.sum()), int((table.truths > 0).sum()))
-        for category, table, own in zip(categories, tables.classes, precision, strict=True)
+        ClassAP(
+            category.name,
+            _mean(class_precision),
+            _mean(class_precision[IOU50]),
+            int(table.truths.sum()),
+            int((table.truths > 0).sum()),
+        )
+        for category, table, class_precision in zip(categories, tables.classes, precision, strict=True)
     ]
 
 

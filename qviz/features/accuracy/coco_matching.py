@@ -159,8 +159,8 @@ def overlaps(dt: np.ndarray, gt: np.ndarray, crowds: np.ndarray) -> np.ndarray:
     first, last = np.maximum(dt[:, :2], gt[:, :2]), np.minimum(_far_corner(dt), _far_corner(gt))
     sides = last - first
     shared = sides[:, 0] * sides[:, 1]
-    own = dt[:, 2] * dt[:, 3]
-    union = np.where(crowds, own, own + gt[:, 2] * gt[:, 3] - shared)
+    areas = dt[:, 2] * dt[:, 3]
+    union = np.where(crowds, areas, areas + gt[:, 2] * gt[:, 3] - shared)
     return np.divide(shared, union, out=np.zeros(len(shared)), where=(sides > 0).all(axis=1))
 
 

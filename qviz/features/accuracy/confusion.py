@@ -27,11 +27,13 @@ class Confusion:
 
     Attributes:
         truth: Annotated class; None for a false alarm.
-        seen: Detected class; None for an object that is missed.
+        detected: Detected class; None for an object that is missed. In JSON `seen`.
     """
 
+    JSON_NAMES: ClassVar = {"detected": "seen"}
+
     truth: str | None
-    seen: str | None
+    detected: str | None
     reference: int
     variant: int
 
@@ -87,8 +89,8 @@ def model_confusions(
     correct_by_class: Counter[tuple[int, str]] = Counter()
     correct, false_alarms = {}, {}
     for image in dataset.images:
-        own = detections.get(image.id, Detections.none()).above(score)
-        rows = _pairs(image, _with_categories(own, classes))
+        image_detections = detections.get(image.id, Detections.none()).above(score)
+        rows = _pairs(image, _with_categories(image_detections, classes))
         correct[image.id] = sum(truth == detected for truth, detected in rows)
         false_alarms[image.id] = sum(truth is None for truth, _ in rows)
         correct_by_class.update(
@@ -130,7 +132,7 @@ def confusions(reference: ModelConfusions, variant: ModelConfusions) -> tuple[Co
     """Every wrong pair of either model, the largest change first."""
     wrong = {pair for pair in (*reference.pairs, *variant.pairs) if pair[0] != pair[1]}
     rows = [Confusion(*pair, reference.pairs.get(pair, 0), variant.pairs.get(pair, 0)) for pair in wrong]
-    return tuple(sorted(rows, key=lambda row: (-abs(row.change), str(row.truth), str(row.seen))))
+    return tuple(sorted(rows, key=lambda row: (-abs(row.change), str(row.truth), str(row.detected))))
 
 
 def image_losses(

@@ -80,8 +80,10 @@ def error_costs(
     errors = _Errors.of(
         [_image_errors(image, detections.get(image.id, Detections.none()), classes) for image in dataset.images]
     )
-    own, none_missed = errors.counted, errors.missed[:0]
-    base = _mean_ap(errors.classes[own], errors.scores[own], errors.kinds[own] == RIGHT, errors.truths, none_missed)
+    counted, none_missed = errors.counted, errors.missed[:0]
+    base = _mean_ap(
+        errors.classes[counted], errors.scores[counted], errors.kinds[counted] == RIGHT, errors.truths, none_missed
+    )
     return tuple(
         ErrorCost(name, _count(errors, kind), max(0.0, _corrected_ap(errors, kind) - base))
         for kind, name in enumerate(KINDS)
@@ -95,15 +97,15 @@ def _image_errors(image: DatasetImage, detections: Detections, classes: Mapping[
     overlaps = _overlaps(detections.boxes, image.boxes[~image.is_crowd])  # [n, m]
     same = ids[:, None] == truths[None, :]
     matched = _matched(overlaps * same)
-    taken = np.isin(np.arange(len(truths)), matched)
-    kinds, targets = _kinds(overlaps, same, taken)
+    is_matched = np.isin(np.arange(len(truths)), matched)
+    kinds, targets = _kinds(overlaps, same, is_matched)
     kinds[matched >= 0], targets[matched >= 0] = RIGHT, -1
     correctable = np.flatnonzero(targets >= 0)
-    correctable = correctable[~taken[targets[correctable]]]
+    correctable = correctable[~is_matched[targets[correctable]]]
     objects, first = np.unique(targets[correctable], return_index=True)  # scores fall: the first is the best
     corrected = np.full(len(ids), -1)
     corrected[correctable[first]] = truths[objects]
-    missed = ~taken
+    missed = ~is_matched
     missed[objects] = False
     counted = ~(_on_crowd(detections.boxes, ids, image) & (matched < 0))
     return _Errors(ids, detections.scores, kinds, counted, corrected, truths, truths[missed])
@@ -120,21 +122,21 @@ def _matched(overlaps: np.ndarray) -> np.ndarray:
     return matched
 
 
-def _kinds(overlaps: np.ndarray, same: np.ndarray, taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _kinds(overlaps: np.ndarray, same: np.ndarray, is_matched: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """((n,) kind of each detection as a false positive, (n,) index of the object it could be corrected to, or -1)."""
     if not overlaps.size:
         return np.full(len(overlaps), KINDS.index("Bkg")), np.full(len(overlaps), -1)
-    own, other = overlaps * same, overlaps * ~same
-    best = own.max(axis=1)
+    same_class, other = overlaps * same, overlaps * ~same
+    best = same_class.max(axis=1)
     hits = {
         "Loc": (best >= BACKGROUND) & (best <= MATCH),
         "Cls": other.max(axis=1) >= MATCH,
-        "Dupe": (own * taken).max(axis=1) >= MATCH,
+        "Dupe": (same_class * is_matched).max(axis=1) >= MATCH,
         "Bkg": overlaps.max(axis=1) <= BACKGROUND,
     }
     kinds = np.select(list(hits.values()), [KINDS.index(name) for name in hits], KINDS.index("Both"))
     placed, named = kinds == KINDS.index("Loc"), kinds == KINDS.index("Cls")
-    return kinds, np.select([placed, named], [own.argmax(axis=1), other.argmax(axis=1)], -1)
+    return kinds, np.select([placed, named], [same_class.argmax(axis=1), other.argmax(axis=1)], -1)
 
 
 def _overlaps(boxes: np.ndarray, truths: np.ndarray, crowd: bool = False) -> np.ndarray:

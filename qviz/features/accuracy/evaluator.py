@@ -252,7 +252,7 @@ class Evaluator:
             size=(reference.width, reference.height),
             digest=digest,
             reference=reference.detections.above(PAGE_SCORE),
-            own=(detections if clean is None else clean.detections).above(PAGE_SCORE),
+            clean_objects=(detections if clean is None else clean.detections).above(PAGE_SCORE),
             detections=detections,
         )
 
@@ -273,7 +273,7 @@ class MeasuredImage:
     size: tuple[int, int]
     digest: str
     reference: Detections
-    own: Detections
+    clean_objects: Detections
     detections: Detections
 
     def under(self, corruption: AppliedCorruption | None) -> MeasuredImage:
@@ -291,8 +291,10 @@ class MeasuredImage:
             is_crowd=self.image.is_crowd[inside],
             areas=_moved_areas(self.image, boxes)[inside],
         )
-        reference, own = (_moved(objects, self.size, encoded) for objects in (self.reference, self.own))
-        return replace(self, image=image, reference=reference, own=own)
+        reference, clean_objects = (
+            _moved(objects, self.size, encoded) for objects in (self.reference, self.clean_objects)
+        )
+        return replace(self, image=image, reference=reference, clean_objects=clean_objects)
 
 
 def _moved(objects: Detections, size: tuple[int, int], encoded: EncodedImage) -> Detections:
@@ -324,7 +326,7 @@ def measure_job(
         agreement=float(agreement(counts, np.ones((1, len(rows))))[0]),
         agreement_draws=agreement(counts, weights),
         mean_score=_mean([confidences(row.reference, row.detections) for row in rows]),
-        still_found=_mean([confidences(row.own, row.detections) >= PAGE_SCORE for row in rows]),
+        still_found=_mean([confidences(row.clean_objects, row.detections) >= PAGE_SCORE for row in rows]),
     )
 
 

@@ -13,7 +13,7 @@ from qviz.formatting import UNKNOWN, interval, plural, points, signed_points
 from qviz.structures import Loss
 
 SHOWN_CLASSES = 5
-NOTHING = 5e-4
+NO_LOSS = 5e-4
 """AP that rounds to 0.0 points."""
 
 
@@ -42,7 +42,7 @@ def loss_verdict(
         opening = f"{reference} reaches {points(ap)} AP; "
     if worst.ap.value is None:
         return f"{opening}the loss of {name} is unknown."
-    if worst.ap.value <= NOTHING:
+    if worst.ap.value <= NO_LOSS:
         return opening + ("no variant loses AP." if others else _no_loss(name, worst.ap))
     top = _class_to_name(worst)
     top_class = f", most in {top.label} ({points(top.loss.value)})" if top is not None else ""
@@ -51,7 +51,7 @@ def loss_verdict(
 
 def _no_loss(name: str, loss: Loss) -> str:
     """A single variant that loses nothing: its gain, or none."""
-    if loss.value is None or loss.value >= -NOTHING:
+    if loss.value is None or loss.value >= -NO_LOSS:
         return f"{name} loses no AP."
     gain = replace(loss, value=-loss.value)
     if loss.low is not None and loss.high is not None:
@@ -79,14 +79,14 @@ def _other_losses(others: Sequence[tuple[str, VariantLoss]]) -> str:
     """One other variant in full; of several the significant losses, and the largest of the rest."""
     if len(others) == 1:
         ((name, loss),) = others
-        return f" {name} loses {_amount(loss.ap)}." if (loss.ap.value or 0.0) > NOTHING else f" {name} loses none."
-    significant = [(name, loss) for name, loss in others if loss.ap.significant and (loss.ap.value or 0.0) > NOTHING]
+        return f" {name} loses {_amount(loss.ap)}." if (loss.ap.value or 0.0) > NO_LOSS else f" {name} loses none."
+    significant = [(name, loss) for name, loss in others if loss.ap.significant and (loss.ap.value or 0.0) > NO_LOSS]
     rest = [loss.ap.value or 0.0 for name, loss in others if (name, loss) not in significant]
     sentences = "".join(f" {name} loses {_amount(loss.ap)}." for name, loss in significant)
     if not rest:
         return sentences
     subject = "The other variant loses" if len(rest) == 1 else f"The other {len(rest)} variants lose"
-    amount = "none" if max(rest) <= NOTHING else f"at most {points(max(rest))}, not significant"
+    amount = "none" if max(rest) <= NO_LOSS else f"at most {points(max(rest))}, not significant"
     return f"{sentences} {subject} {amount}."
 
 

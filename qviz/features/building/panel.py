@@ -346,8 +346,8 @@ def join(data: bytes, name: str) -> str:
 
 def _free_name(name: str, current: Workspace) -> str:
     """The name, with a number behind it where another file has it."""
-    taken, stem, number = {source.name for source in current.models}, name.removesuffix(".tflite"), 2
-    while name in taken:
+    names, stem, number = {source.name for source in current.models}, name.removesuffix(".tflite"), 2
+    while name in names:
         name, number = f"{stem} {number}.tflite", number + 1
     return name
 

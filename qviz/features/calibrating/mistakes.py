@@ -76,11 +76,11 @@ class CalibrationImages:
         return max((size for size in self.sizes if size <= limit), default=1)
 
 
-Made = tuple[ImageRanges, str] | None
+MistakeRanges = tuple[ImageRanges, str] | None
 """(ranges, what was done), or None where the mistake cannot be made."""
 
 
-def noise_unit(images: CalibrationImages) -> Made:
+def noise_unit(images: CalibrationImages) -> MistakeRanges:
     """numpy.random.rand, as in many tutorials."""
     ranges = noise_ranges(images.context, images.model, UNIT, len(images.images), images.method, images.seed)
     low, high = _limits(input_range(images.settings))
@@ -88,7 +88,7 @@ def noise_unit(images: CalibrationImages) -> Made:
     return ranges, f"Random numbers in [0, 1), as many tutorials do; images span [{low}, {high}].{inside}"
 
 
-def noise_range(images: CalibrationImages) -> Made:
+def noise_range(images: CalibrationImages) -> MistakeRanges:
     """Noise in the right range."""
     ends = input_range(images.settings)
     ranges = noise_ranges(images.context, images.model, ends, len(images.images), images.method, images.seed + 1)
@@ -96,7 +96,7 @@ def noise_range(images: CalibrationImages) -> Made:
     return ranges, f"Random numbers over the input's whole range, [{low}, {high}]."
 
 
-def one_image(images: CalibrationImages) -> Made:
+def one_image(images: CalibrationImages) -> MistakeRanges:
     """Many views without diversity."""
     image = images.images[int(np.random.default_rng(images.seed).integers(len(images.images)))]
     count = images.subset_size(min(len(VIEWS), len(images.images)))
@@ -105,7 +105,7 @@ def one_image(images: CalibrationImages) -> Made:
     return ranges, f"{views} of one image, {image.name}: rotated, tilted, nearer and farther, in other light."
 
 
-def one_class(images: CalibrationImages) -> Made:
+def one_class(images: CalibrationImages) -> MistakeRanges:
     """Images that mostly show the same kind of object."""
     counts = Counter(name for name in images.classes if name is not None)
     if len(counts) < 2:
@@ -117,17 +117,17 @@ def one_class(images: CalibrationImages) -> Made:
     return images.measured.of(rows), description
 
 
-def dark_only(images: CalibrationImages) -> Made:
+def dark_only(images: CalibrationImages) -> MistakeRanges:
     """The darkest images."""
     return _by_brightness(images, darkest=True)
 
 
-def bright_only(images: CalibrationImages) -> Made:
+def bright_only(images: CalibrationImages) -> MistakeRanges:
     """The brightest images."""
     return _by_brightness(images, darkest=False)
 
 
-def _by_brightness(images: CalibrationImages, darkest: bool) -> Made:
+def _by_brightness(images: CalibrationImages, darkest: bool) -> MistakeRanges:
     if len(images.images) < 2 * BRIGHTNESS_QUANTILES:
         return None
     size = images.subset_size(len(images.images) // BRIGHTNESS_QUANTILES)
@@ -138,12 +138,12 @@ def _by_brightness(images: CalibrationImages, darkest: bool) -> Made:
     return images.measured.of(rows.tolist()), f"Only the {size} {which} images; mean brightness {mean:.0f} of 255."
 
 
-def underexposed(images: CalibrationImages) -> Made:
+def underexposed(images: CalibrationImages) -> MistakeRanges:
     """Calibrated at night, used by day."""
     return _exposed(images, -3), "All images three stops darker, as in bad light."
 
 
-def overexposed(images: CalibrationImages) -> Made:
+def overexposed(images: CalibrationImages) -> MistakeRanges:
     """Calibrated in glaring light."""
     return _exposed(images, 2), "All images two stops brighter; highlights clip."
 
@@ -153,14 +153,14 @@ def _exposed(images: CalibrationImages, stops: float) -> ImageRanges:
     return images.measure([image.under(exposure) for image in images.images])
 
 
-def wrong_normalisation(images: CalibrationImages) -> Made:
+def wrong_normalisation(images: CalibrationImages) -> MistakeRanges:
     """[0, 1] instead of [-1, 1], or the other way round."""
-    own = images.settings
-    mean, std = next(pair for pair in NORMALISATIONS[:2] if pair != (own.mean, own.std))
-    return _prepared(images, replace(own, mean=mean, std=std), "normalised to {wrong}; inference uses {right}")
+    settings = images.settings
+    mean, std = next(pair for pair in NORMALISATIONS[:2] if pair != (settings.mean, settings.std))
+    return _prepared(images, replace(settings, mean=mean, std=std), "normalised to {wrong}; inference uses {right}")
 
 
-def not_normalised(images: CalibrationImages) -> Made:
+def not_normalised(images: CalibrationImages) -> MistakeRanges:
     """Pixel values as in the file."""
     raw = replace(images.settings, mean=(0.0,) * 3, std=(1.0,) * 3)
     if (images.settings.mean, images.settings.std) == (raw.mean, raw.std):
@@ -168,7 +168,7 @@ def not_normalised(images: CalibrationImages) -> Made:
     return _prepared(images, raw, "not normalised: pixels 0 to 255; inference uses {right}")
 
 
-def wrong_resize(images: CalibrationImages) -> Made:
+def wrong_resize(images: CalibrationImages) -> MistakeRanges:
     """Stretched instead of letterboxed, or the other way round."""
     stretched = images.settings.resize == "stretch"
     other = replace(images.settings, resize="letterbox" if stretched else "stretch")
@@ -177,15 +177,15 @@ def wrong_resize(images: CalibrationImages) -> Made:
     )
 
 
-def wrong_channels(images: CalibrationImages) -> Made:
+def wrong_channels(images: CalibrationImages) -> MistakeRanges:
     """RGB instead of BGR, or the other way round."""
-    own = str(images.settings.channels)
-    other = "bgr" if own == "rgb" else "rgb"
-    order = f"in {other.upper()} order; inference uses {own.upper()}"
+    channels = str(images.settings.channels)
+    other = "bgr" if channels == "rgb" else "rgb"
+    order = f"in {other.upper()} order; inference uses {channels.upper()}"
     return _prepared(images, replace(images.settings, channels=other), order)
 
 
-def _prepared(images: CalibrationImages, settings: Settings, description: str) -> Made:
+def _prepared(images: CalibrationImages, settings: Settings, description: str) -> MistakeRanges:
     right, wrong = (f"[{', '.join(_limits(input_range(each)))}]" for each in (images.settings, settings))
     return images.measure(images.images, settings), f"The same images {description.format(right=right, wrong=wrong)}."
 
@@ -194,7 +194,7 @@ def _limits(ends: Ends) -> tuple[str, str]:
     return f"{min(ends[0]):.3g}", f"{max(ends[1]):.3g}"
 
 
-MISTAKES: Mapping[str, Callable[[CalibrationImages], Made]] = {
+MISTAKES: Mapping[str, Callable[[CalibrationImages], MistakeRanges]] = {
     "noise_unit": noise_unit,
     "noise_range": noise_range,
     "wrong_normalisation": wrong_normalisation,

@@ -95,8 +95,10 @@ def _start(request: LabRequest) -> Job[CalibrationLab]:
         source = source_of(request.reference)
         # workers of its own: the files of some forty variants go when they end, and the session's workers stay free
         with LocalEngine(warm_up=importing("qviz.detector")) as engine:
-            own = replace(context, engine=engine)
-            return calibration(own, request.reference, source, request.images, request.dataset, plan=request.plan)
+            lab_context = replace(context, engine=engine)
+            return calibration(
+                lab_context, request.reference, source, request.images, request.dataset, plan=request.plan
+            )
 
     return jobs.start("calibration", request.job_key, run, step="Starting workers", unit="images")
 
@@ -175,9 +177,9 @@ def _request(
         return LabRequest(reference, images, source.dataset.spread(count), plan, (source.digest, count))
     if len(images) < MIN_IMAGES:
         return f"{len(images)} loaded images are too few to calibrate on one half and measure on the other."
-    own, others = halves(images, plan.seed)
+    first_half, second_half = halves(images, plan.seed)
     page.small_text("Half of the loaded images calibrate, agreement is measured on the other half.")
-    return LabRequest(reference, tuple(own), others.spread(count), plan, (source.digest, count, "half"))
+    return LabRequest(reference, tuple(first_half), second_half.spread(count), plan, (source.digest, count, "half"))
 
 
 def _refusal(here: Page, recipe: str) -> str:

@@ -60,9 +60,9 @@ def mistake_trials(images: CalibrationImages, names: Sequence[str], skipped: lis
     """The mistakes that can be made. One that cannot be measured is added to `skipped`. Raises WorkerError."""
     for name in names:
         try:
-            made = MISTAKES[name](images)
-            if made is not None and made[0].images:
-                ranges, description = made
+            mistake = MISTAKES[name](images)
+            if mistake is not None and mistake[0].images:
+                ranges, description = mistake
                 calibration = calibration_of(ranges, images.model.digest, images.method)
                 yield Trial("mismatch", name, description, ranges.images, calibration)
         except QuantizeError as error:

@@ -88,7 +88,7 @@ def _unambiguous_pairs(gains: np.ndarray) -> tuple[np.ndarray | None, np.ndarray
     return rows, columns
 
 
-KEPT_IOU = 0.85
+MIN_SAME_IOU = 0.85
 
 
 class Change(StrEnum):
@@ -153,7 +153,7 @@ def _pair(reference: Detections, variant: Detections, first: int, second: int, o
     if reference.class_ids[first] != variant.class_ids[second]:
         change = Change.RELABELLED
     else:
-        change = Change.KEPT if overlap >= KEPT_IOU else Change.SHIFTED
+        change = Change.KEPT if overlap >= MIN_SAME_IOU else Change.SHIFTED
     return ObjectChange(change, int(first), int(second), float(overlap))
 
 

@@ -64,9 +64,9 @@ def _early_break(sweep: Robustness, shown: Mapping[str, str]) -> str:
     limit = reference.breaking_point
     if limit is not None and severity > limit - 0.5:
         return ""
-    own = f"at {limit:.1f}" if limit is not None else "at none of them"
+    reference_limit = f"at {limit:.1f}" if limit is not None else "at none of them"
     lost = f"has lost half of its objects at severity {severity:.1f}"
-    return f"However, {shown[model]} {lost}, {shown[reference.model]} {own}."
+    return f"However, {shown[model]} {lost}, {shown[reference.model]} {reference_limit}."
 
 
 def layers_sentence(result: RobustnessReport, variant: str) -> str:

@@ -190,8 +190,10 @@ class _Measurement:
             try:
                 with LocalEngine(1, warm_up=importing("qviz.features.cost.measure")) as fresh:
                     subject = _subject(model)
-                    own = Subject(fresh.share(model.model.data, model.digest), subject.settings, subject.tensor)
-                    yield model.digest, fresh.submit(footprint_job, own).result()
+                    fresh_subject = Subject(
+                        fresh.share(model.model.data, model.digest), subject.settings, subject.tensor
+                    )
+                    yield model.digest, fresh.submit(footprint_job, fresh_subject).result()
             except QvizError as error:
                 skipped.append(f"{model.name}: {error}")
             self.report(1)

@@ -164,8 +164,8 @@ def _differences(
     variant: LoadedModel,
 ) -> str:
     """`b.tflite uses std 1, a.tflite uses std 255.`"""
-    own, other = (", ".join(f"{name} {_plain(values.get(name))}" for name in names) for values in (second, first))
-    return f"{variant.name} uses {own}; {reference.name} uses {other}."
+    uses, other = (", ".join(f"{name} {_plain(values.get(name))}" for name in names) for values in (second, first))
+    return f"{variant.name} uses {uses}; {reference.name} uses {other}."
 
 
 def _labels_differ(reference: LoadedModel, variant: LoadedModel) -> Iterator[Warning]:

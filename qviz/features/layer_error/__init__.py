@@ -150,30 +150,30 @@ class _Measured:
 
 
 def _layer(fact: LayerFact, sums: Mapping[int, LayerSums]) -> LayerError:
-    own = sums.get(fact.order, LayerSums())
-    after = own.cumulative.sqnr_db
+    sums_of_layer = sums.get(fact.order, LayerSums())
+    after = sums_of_layer.cumulative.sqnr_db
     inputs = [sums[source].cumulative.sqnr_db for source in fact.sources if source in sums]
     before = min((value for value in inputs if value is not None), default=None)
     return LayerError(
         order=fact.order,
         tensor=fact.tensor,
         op_kind=fact.op_kind,
-        elements=own.cumulative.count // max(1, own.cumulative.images),
-        local_mse=own.local.mse,
-        local_sqnr_db=own.local.sqnr_db,
-        local_rmse_over_scale=own.local.rmse_over_scale(fact.scale),
-        cumulative_mse=own.cumulative.mse,
+        elements=sums_of_layer.cumulative.count // max(1, sums_of_layer.cumulative.images),
+        local_mse=sums_of_layer.local.mse,
+        local_sqnr_db=sums_of_layer.local.sqnr_db,
+        local_rmse_over_scale=sums_of_layer.local.rmse_over_scale(fact.scale),
+        cumulative_mse=sums_of_layer.cumulative.mse,
         cumulative_sqnr_db=after,
         fall_db=before - after if before is not None and after is not None else None,
-        cumulative_cosine=own.cumulative.cosine,
-        max_abs=finite(own.cumulative.max_abs) if own.cumulative.count else None,
-        clipped_share=own.ranges.share(),
-        unused_share=_unused(own, fact.value_range),
-        clipping_mse=own.ranges.mean(own.ranges.clipping),
-        rounding_mse=own.ranges.mean(own.ranges.rounding),
+        cumulative_cosine=sums_of_layer.cumulative.cosine,
+        max_abs=finite(sums_of_layer.cumulative.max_abs) if sums_of_layer.cumulative.count else None,
+        clipped_share=sums_of_layer.ranges.share(),
+        unused_share=_unused(sums_of_layer, fact.value_range),
+        clipping_mse=sums_of_layer.ranges.mean(sums_of_layer.ranges.clipping),
+        rounding_mse=sums_of_layer.ranges.mean(sums_of_layer.ranges.rounding),
         weight_sqnr_db=fact.weight_sqnr_db,
-        seconds=own.seconds,
-        worst_image=own.cumulative.worst_image,
+        seconds=sums_of_layer.seconds,
+        worst_image=sums_of_layer.cumulative.worst_image,
     )
 
 

@@ -57,11 +57,11 @@ def cause_of(error: OwnError, values: ValueRange, weights: WeightError | None, q
     clips = _also_clips(values)
     if error.local_mse is not None and error.cumulative_mse >= INHERITED_FACTOR * error.local_mse:
         return _inherited(error) + clips
-    own = error.cumulative_mse if error.local_mse is None else error.local_mse
-    if (error.clipping_mse or 0.0) >= MAIN_SHARE * own:
+    error_mse = error.cumulative_mse if error.local_mse is None else error.local_mse
+    if (error.clipping_mse or 0.0) >= MAIN_SHARE * error_mse:
         share = _share(values.clipped_share)
         return f"Clipping: {share} of FP32's values on this image are outside the representable range."
-    if (error.rounding_mse or 0.0) >= MAIN_SHARE * own:
+    if (error.rounding_mse or 0.0) >= MAIN_SHARE * error_mse:
         return _rounding(error, values) + clips
     if weights is not None and weights.coarse:
         usual = _db(weights.usual_db)
@@ -177,11 +177,15 @@ def layer_detail_job(
     networks = paired_networks(reference, variant, settings)
     op = _layer(networks, order)
     picture = decoded(image)
-    exact, own = networks.run(picture)
+    exact, variant_tensors = networks.run(picture)
     tensor, partner = networks.variant.graph.tensors[op.outputs[0]], networks.partners[op.outputs[0]]
-    if tensor.index not in own or partner not in exact or exact[partner].size != own[tensor.index].size:
+    if (
+        tensor.index not in variant_tensors
+        or partner not in exact
+        or exact[partner].size != variant_tensors[tensor.index].size
+    ):
         raise ModelError(f"Operator {order} ({op.kind}) has no output of its partner's size on {image.name}.")
-    y = as_real(own[tensor.index], tensor)
+    y = as_real(variant_tensors[tensor.index], tensor)
     x = as_real(exact[partner], networks.reference.graph.tensors[partner]).reshape(y.shape)
     weights = weight_error(networks, op)
     error, values = layer_errors_of(networks, op, exact, x, y)

@@ -97,9 +97,9 @@ def layer_errors_of(
     tensor = networks.variant.graph.tensors[op.outputs[0]]
     local, cumulative, ranges = ErrorSums(), ErrorSums(), range_sums(x, tensor)
     cumulative.add(x, y, "")
-    made = networks.local(op, truth)
-    if made is not None:
-        local.add(x, made.reshape(x.shape), "")
+    actual = networks.local(op, truth)
+    if actual is not None:
+        local.add(x, actual.reshape(x.shape), "")
     scale = scale_of(tensor)
     error = OwnError(
         local.mse,

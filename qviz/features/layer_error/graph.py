@@ -88,13 +88,13 @@ def _trunk(rows: Sequence[int], before: Sequence[Sequence[int]]) -> set[int]:
 def _lanes(rows: Sequence[int], before: Sequence[Sequence[int]]) -> list[int]:
     trunk = _trunk(rows, before)
     lanes = [0] * len(rows)
-    taken = {(0, rows[node]) for node in trunk}
+    occupied = {(0, rows[node]) for node in trunk}
     for node in sorted(set(range(len(rows))) - trunk, key=lambda i: (rows[i], i)):
         above = [lanes[other] for other in before[node] if other not in trunk and rows[other] == rows[node] - 1]
-        free = [lane for lane in above if (lane, rows[node]) not in taken]
-        lane = free[0] if free else next(i for i in range(1, len(rows) + 1) if (i, rows[node]) not in taken)
+        free = [lane for lane in above if (lane, rows[node]) not in occupied]
+        lane = free[0] if free else next(i for i in range(1, len(rows) + 1) if (i, rows[node]) not in occupied)
         lanes[node] = lane
-        taken.add((lane, rows[node]))
+        occupied.add((lane, rows[node]))
     return lanes
 
 
@@ -173,8 +173,8 @@ def _with_conversions(graph: Graph, follows: Mapping[int, tuple[int, ...]]) -> d
     unit: dict[int, int] = {}
     makers = {after: order for order, afters in follows.items() for after in afters}
     for order in follows:
-        made = makers.get(order)
-        unit[order] = unit[made] if graph.ops[order].kind in CONVERSIONS and made in unit else order
+        maker = makers.get(order)
+        unit[order] = unit[maker] if graph.ops[order].kind in CONVERSIONS and maker in unit else order
     return unit
 
 
@@ -243,8 +243,8 @@ class _Folding:
             previous = self._only_one_before(block)
             if previous is None or self._sized(self._members[previous] + self._members[block]) > MAX_OPERATORS:
                 continue
-            own = self._weighs(block)
-            if not own or (not {previous, block} & whole and self._weighs(previous) + own <= MAX_WEIGHTED):
+            weight = self._weighs(block)
+            if not weight or (not {previous, block} & whole and self._weighs(previous) + weight <= MAX_WEIGHTED):
                 self._join([previous, block])
 
     def _only_one_before(self, block: int) -> int | None:

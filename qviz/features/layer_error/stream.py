@@ -110,9 +110,9 @@ def layer_sums_job(
 def sums_of_image(networks: PairedNetworks, image: Image, local_inputs: str) -> dict[int, LayerSums]:
     """The sums of every layer, by its operator in the variant."""
     reference_input, variant_input = networks.inputs(image)
-    own = networks.variant.run([variant_input], keep=activations(networks.variant))
+    variant_tensors = networks.variant.run([variant_input], keep=activations(networks.variant))
     kind = _OnReferenceInputs if local_inputs == "reference" else _OnVariantInputs
-    comparison = kind(networks, own, image.name)
+    comparison = kind(networks, variant_tensors, image.name)
     comparison.add(networks.reference.graph.inputs[0], reference_input)
     networks.reference.run([reference_input], replace=comparison.add)
     comparison.finish()
@@ -133,15 +133,15 @@ class _Comparison:
     keeps_reference = False
     """Whether `inputs` are the reference's activations, typed and quantized as the variant's."""
 
-    def __init__(self, networks: PairedNetworks, own: Mapping[int, np.ndarray], image: str) -> None:
+    def __init__(self, networks: PairedNetworks, variant_tensors: Mapping[int, np.ndarray], image: str) -> None:
         self.sums: dict[int, LayerSums] = {}
-        self.networks, self.own, self.image = networks, own, image
+        self.networks, self.variant_tensors, self.image = networks, variant_tensors, image
         self.inputs: dict[int, np.ndarray] = {}
         self._layers = {op.outputs[0]: op for op in networks.layers}
         self._readers = Counter(tensor for op in networks.layers for tensor in set(self.reads(op)))
         self._compared_with: dict[int, list[int]] = defaultdict(list)
         for tensor, partner in networks.partners.items():
-            if tensor in own:
+            if tensor in variant_tensors:
                 self._compared_with[partner].append(tensor)
 
     def reads(self, op: Op) -> Iterable[int]:
@@ -158,7 +158,7 @@ class _Comparison:
     def add(self, partner: int, values: np.ndarray) -> np.ndarray:
         """Compare a tensor of the reference; returns it unchanged."""
         for index in self._compared_with.get(partner, ()):
-            if values.size == self.own[index].size:
+            if values.size == self.variant_tensors[index].size:
                 self._add(index, values.astype(np.float32, copy=False))
         return values
 
@@ -169,12 +169,12 @@ class _Comparison:
         sums = LayerSums() if op is None else self.sums.setdefault(op.order, LayerSums())
         self._add_ranges(index, x, sums.ranges)
         if op is not None:
-            y, quantization = _integers_or_real(self.own[index], self.tensor(index))
+            y, quantization = _integers_or_real(self.variant_tensors[index], self.tensor(index))
             sums.cumulative.add(x, y, self.image, quantization)
             self.add_local(op, x, sums)
 
     def _add_ranges(self, index: int, x: np.ndarray, ranges: RangeSums) -> None:
-        tensor, shape = self.tensor(index), self.own[index].shape
+        tensor, shape = self.tensor(index), self.variant_tensors[index].shape
         quantization, keep = tensor.per_tensor, self.keeps_reference and self.is_needed(index)
         typed = None
         if quantization is not None:
@@ -205,8 +205,8 @@ class _OnReferenceInputs(_Comparison):
 
     keeps_reference = True
 
-    def __init__(self, networks: PairedNetworks, own: Mapping[int, np.ndarray], image: str) -> None:
-        super().__init__(networks, own, image)
+    def __init__(self, networks: PairedNetworks, variant_tensors: Mapping[int, np.ndarray], image: str) -> None:
+        super().__init__(networks, variant_tensors, image)
         self._early: list[tuple[Op, np.ndarray]] = []
 
     def reads(self, op: Op) -> Iterable[int]:
@@ -240,7 +240,7 @@ class _OnVariantInputs(_Comparison):
 
     def add_local(self, op: Op, x: np.ndarray, sums: LayerSums) -> None:
         for index in self.reads(op):
-            if index in self.own:
+            if index in self.variant_tensors:
                 self._real(index)
         start = time.perf_counter()
 
@@ -254,7 +254,7 @@ class _OnVariantInputs(_Comparison):
     def _real(self, index: int) -> np.ndarray:
         if index in self.inputs:
             return self.inputs[index]
-        values = _real(self.own[index], self.tensor(index))
+        values = _real(self.variant_tensors[index], self.tensor(index))
         if self.is_needed(index):
             self.inputs[index] = values
         return values

@@ -163,7 +163,7 @@ def _next(study: Study, charts: ReportCharts) -> dict[str, Any]:
     return {"steps": next_steps(study), "colours": charts.colours}
 
 
-def _made(study: Study, charts: ReportCharts) -> dict[str, Any]:
+def _provenance(study: Study, charts: ReportCharts) -> dict[str, Any]:
     keys = list(dict.fromkeys(key for model in study.models for key in model.settings))
     shown = [key for key in keys if any(model.settings.get(key) is not None for model in study.models)]
     skipped = [*study.comparison.skipped, *(study.evaluation.skipped if study.evaluation is not None else ())]
@@ -180,7 +180,7 @@ CONTENT: Mapping[str, Callable[[Study, ReportCharts], dict[str, Any]]] = {
     "robustness": _robustness,
     "tradeoff": _tradeoff,
     "next": _next,
-    "made": _made,
+    "made": _provenance,
 }
 """Section -> the values of its template."""
 

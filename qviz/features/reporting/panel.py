@@ -98,10 +98,10 @@ def study_of(here: Page, request: Request) -> Study | None:
     key = _identities(here), source.digest if source is not None else images, request.options, request.extras
     models, dataset = here.loaded.all, _dataset(here, source)
     annotated = dataset if source is not None else None
-    made = Provenance(datetime.date.today().isoformat())
+    provenance = Provenance(datetime.date.today().isoformat())
 
     def compute(context: Context) -> Study:
-        study = make_study(context, models, dataset.images, annotated, request.options, made)
+        study = make_study(context, models, dataset.images, annotated, request.options, provenance)
         return with_extras(context, study, models, dataset.images, annotated, request.extras)
 
     job = jobs.start("report", key, compute, step="Comparing objects", unit="images")

@@ -86,10 +86,10 @@ def make(study: Study, chosen: Chosen, title: str = "", command: str = "") -> Fi
     data = study_bytes(named)
     rev = sha256(data + repr(chosen).encode("utf-8", "replace")).hexdigest()
 
-    def made() -> Files:
+    def render_files() -> Files:
         return Files(render(named, chosen.sections, dict(chosen.notes)).encode("utf-8"), data, rev)
 
-    return _files().get(rev, made)
+    return _files().get(rev, render_files)
 
 
 def show_file(files: Files, chosen: Chosen) -> None:
@@ -136,14 +136,16 @@ def _close() -> None:
 
 def _origin(here: Page, study: Study) -> str:
     """When it was made, and whether its models are loaded."""
-    made = f"A saved study, made {study.made.date}" if study.made.date else "A saved study"
+    origin = f"A saved study, made {study.made.date}" if study.made.date else "A saved study"
     loaded = {model.digest for model in here.models.all} if here.models is not None else set()
     missing = [model.name for model in study.models if model.sha256 not in loaded]
     if not missing:
-        return f"{made}. Its models are loaded: the other pages show them."
+        return f"{origin}. Its models are loaded: the other pages show them."
     if len(missing) == len(study.models):
-        return f"{made}. It needs no models. The other pages show the loaded models, which are not those of the study."
-    return f"{made}. It needs no models. All of them are loaded except {', '.join(missing)}."
+        return (
+            f"{origin}. It needs no models. The other pages show the loaded models, which are not those of the study."
+        )
+    return f"{origin}. It needs no models. All of them are loaded except {', '.join(missing)}."
 
 
 def _findings(study: Study) -> str:

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from qviz.features.accuracy.text import NOTHING, loss_verdict
+from qviz.features.accuracy.text import NO_LOSS, loss_verdict
 from qviz.features.comparison.matching import Summary
 from qviz.features.comparison.text import (
     LEVELS,
@@ -82,13 +82,13 @@ def _loss_sentence(loss: Loss) -> str:
     """`loses 0.3 AP points [-0.4, 1.1]: not significant.`"""
     if loss.value is None:
         return "has no AP to compare: no object is annotated."
-    if abs(loss.value) <= NOTHING:
+    if abs(loss.value) <= NO_LOSS:
         amount = "loses no AP"
     else:
         amount = f"{'loses' if loss.value > 0 else 'gains'} {points(abs(loss.value))} AP points"
     if loss.low is None or loss.high is None:
         return amount + ": too few images for an interval."
-    low, high = (loss.low, loss.high) if loss.value > -NOTHING else (-loss.high, -loss.low)
+    low, high = (loss.low, loss.high) if loss.value > -NO_LOSS else (-loss.high, -loss.low)
     return f"{amount} {interval(low, high)}: {'significant' if loss.significant else 'not significant'}."
 
 

@@ -174,9 +174,9 @@ def worst_digests(comparison: Comparison, count: int = MAX_SHOWN) -> list[str]:
     """Digests of the images with most damage, in units of each variant's worst image, so that all count equally."""
     damage: dict[str, float] = {}
     for variant in comparison.variants:
-        own = {image.digest: image.summary.damage for image in variant.images}
-        largest = max(own.values(), default=0) or 1
-        for digest, value in own.items():
+        damages = {image.digest: image.summary.damage for image in variant.images}
+        largest = max(damages.values(), default=0) or 1
+        for digest, value in damages.items():
             damage[digest] = damage.get(digest, 0.0) + value / largest
     ranked = sorted(damage, key=lambda digest: -damage[digest])
     return [digest for rank, digest in enumerate(ranked) if damage[digest] > 0 or rank < 3][:count]
@@ -199,11 +199,11 @@ def _pictures(
 
 
 def _provenance(
-    made: Provenance, options: StudyOptions, compared: _ComparedImages, dataset: Dataset | None
+    provenance: Provenance, options: StudyOptions, compared: _ComparedImages, dataset: Dataset | None
 ) -> Provenance:
     return replace(
-        made,
-        versions={**versions(), **made.versions},
+        provenance,
+        versions={**versions(), **provenance.versions},
         dataset=dataset.name if dataset is not None else "",
         images_digest=compared.digest,
         compared=len(compared.by_digest),
@@ -282,5 +282,5 @@ def _accuracy(study: Study) -> dict[str, float | None]:
 
 
 def _agreement(study: Study) -> dict[str, float | None]:
-    own: dict[str, float | None] = {study.reference.name: 1.0}
-    return own | {name: row.agreement for name, row in study.summaries.items()}
+    reference_agreement: dict[str, float | None] = {study.reference.name: 1.0}
+    return reference_agreement | {name: row.agreement for name, row in study.summaries.items()}

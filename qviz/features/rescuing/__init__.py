@@ -122,7 +122,7 @@ def rescue(
         candidates.read_journal()
         result = partial(_result, candidates, ImageCounts(search.images, report.images), start)
         searching = Search(
-            candidates, request.recipe_names, request.tries, lambda *known: context.progress.partial(result(*known))
+            candidates, request.recipe_names, request.tries, lambda *state: context.progress.partial(result(*state))
         )
         searching.run()
         best = searching.best

@@ -32,7 +32,7 @@ from qviz.features.rescuing.sets import (
 )
 from qviz.features.what_if.sets import Orders, thinned, union
 
-NEARLY = 0.9
+NEARLY_ALL = 0.9
 """A set with this share of the quality that all operators in float bring is built first."""
 
 
@@ -87,7 +87,7 @@ class FloatSets:
         return self.candidate(orders)
 
     def is_nearly_all(self, ranked: Ranked) -> bool:
-        return ranked.quality >= self._sets.base + NEARLY * (self._sets.whole - self._sets.base)
+        return ranked.quality >= self._sets.base + NEARLY_ALL * (self._sets.whole - self._sets.base)
 
     def by_worth(self) -> Iterator[Orders]:
         """Units, those that cost most for what they bring first."""

@@ -66,13 +66,13 @@ def work_of(graph: Graph, unit: Iterable[int]) -> float:
     """Multiplications and additions, roughly: of a convolution its weights for each place of its output."""
     total = 0.0
     for op in (graph.ops[order] for order in unit):
-        made = list(graph.op_outputs(op))
-        size = sum(math.prod(max(side, 1) for side in tensor.shape) for tensor in made)
+        outputs = list(graph.op_outputs(op))
+        size = sum(math.prod(max(side, 1) for side in tensor.shape) for tensor in outputs)
         weights = weights_of(graph, op)
-        if weights is None or not made or not made[0].shape:
+        if weights is None or not outputs or not outputs[0].shape:
             total += size
         else:
-            total += size * math.prod(weights.shape) / max(made[0].shape[-1], 1)
+            total += size * math.prod(weights.shape) / max(outputs[0].shape[-1], 1)
     return total
 
 
@@ -182,8 +182,8 @@ class _Measuring:
 
     def _in_variant(self, orders: Orders) -> Orders:
         """With the conversions that a rebuilt file would not have."""
-        own = frozenset(other for order in orders for other in self._back.get(order, ()))
-        return with_conversions(self._graph, own)
+        variant_orders = frozenset(other for order in orders for other in self._back.get(order, ()))
+        return with_conversions(self._graph, variant_orders)
 
 
 def _quality(tally: Tally) -> float:

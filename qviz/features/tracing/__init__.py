@@ -164,9 +164,9 @@ def trace_job(
     blobs, settings = (reference.blob, variant.blob), (reference.settings, variant.settings)
     networks = paired_networks(*blobs, settings)
     picture = decoded(image)
-    runs = exact, own = networks.run(picture)
+    runs = exact, variant_tensors = networks.run(picture)
     objects = objects_of(networks, blobs, settings, picture, exact, score)
-    number = _number_of(objects, own, object_number, image.name, score)
+    number = _number_of(objects, variant_tensors, object_number, image.name, score)
     chosen = objects[number]
     key = (*(blob.digest for blob in blobs), settings)
     constants = _CONSTANTS.get(key, lambda: OperatorConstants(networks, blobs))
@@ -193,7 +193,9 @@ def trace_job(
     )
 
 
-def _number_of(objects: Sequence[ReferenceObject], own: Tensors, number: int | None, image: str, score: float) -> int:
+def _number_of(
+    objects: Sequence[ReferenceObject], variant_tensors: Tensors, number: int | None, image: str, score: float
+) -> int:
     """The requested object, or the one that fell most."""
     if not objects:
         raise SettingsError(
@@ -201,7 +203,7 @@ def _number_of(objects: Sequence[ReferenceObject], own: Tensors, number: int | N
             " trace; give another image, or a lower confidence (--score)."
         )
     if number is None:
-        return max(range(len(objects)), key=lambda i: objects[i].score - objects[i].read(own))
+        return max(range(len(objects)), key=lambda i: objects[i].score - objects[i].read(variant_tensors))
     if not 0 <= number < len(objects):
         raise SettingsError(
             f"There is no object {number}: the reference finds {plural(len(objects), 'object')} in {image} at a"
@@ -216,9 +218,9 @@ def _points(networks: PairedNetworks, takeover: Takeover, scores: Scores) -> tup
     graph, points = networks.variant.graph, []
     cut = len(takeover.steps)
     for number in reversed(range(len(networks.variant.steps))):
-        own = cut > 0 and takeover.steps[cut - 1] == number
-        cut -= own
-        if cut in scores and (own or len(scores) == len(takeover.steps) + 1):
+        is_takeover = cut > 0 and takeover.steps[cut - 1] == number
+        cut -= is_takeover
+        if cut in scores and (is_takeover or len(scores) == len(takeover.steps) + 1):
             op = graph.ops[networks.variant.steps[number].orders[0]]
             name = graph.tensors[op.outputs[0]].name if op.outputs else ""
             points.append(TracePoint(op.order, name, op.kind, scores[cut]))

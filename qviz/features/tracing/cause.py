@@ -101,7 +101,7 @@ class Evidence:
     tensor: Tensor
     reads: tuple[ReadTensor, ...]
     exact: np.ndarray
-    made: np.ndarray
+    actual: np.ndarray
     floated: np.ndarray | None
     repaired: float
     weights: WeightFacts | None
@@ -116,19 +116,19 @@ def cause_of(evidence: Evidence) -> tuple[Cause, str]:
 
 
 def _inside(evidence: Evidence, floated: np.ndarray) -> tuple[Cause, str]:
-    own = float(np.mean(np.square(floated - evidence.made)))
+    error_mse = float(np.mean(np.square(floated - evidence.actual)))
     bias = evidence.bias_error()
-    if bias is not None and own > 0 and float(np.mean(np.square(bias))) >= 0.5 * own:
+    if bias is not None and error_mse > 0 and float(np.mean(np.square(bias))) >= 0.5 * error_mse:
         return Cause.BIAS, _bias_sentence(bias)
     if evidence.weights is not None and evidence.weights.coarse:
         return Cause.WEIGHTS, _weight_sentence(evidence.weights)
-    steps = _steps(evidence.tensor, own)
+    steps = _steps(evidence.tensor, error_mse)
     if steps is not None and steps <= NORMAL_ROUNDING:
         return (
             Cause.ROUNDING,
             f"Only normal rounding of its output ({steps:.2f} steps RMSE); this score is sensitive to it.",
         )
-    made_db = sqnr_db(floated, evidence.made)
+    made_db = sqnr_db(floated, evidence.actual)
     if evidence.weights is not None and made_db is not None and made_db >= evidence.weights.sqnr_db - EXPLAINED_DB:
         return (
             Cause.WEIGHTS,

@@ -128,7 +128,7 @@ def _culprit(examiner: Examiner, scores: Scores, rises: dict[int, float], cut: i
         no_experiment = maker is None or maker.kind == "QUANTIZE" or evidence.floated is None
         if no_experiment or evidence.repaired < INSIDE:
             return _charged(examiner, rises, cut, source, maker)
-    return _made(examiner, cut, rises[cut], cause_of(evidence))
+    return _culprit_at(examiner, cut, rises[cut], cause_of(evidence))
 
 
 def _charged(examiner: Examiner, rises: dict[int, float], cut: int, source: int, maker: Op | None) -> Culprit:
@@ -136,13 +136,13 @@ def _charged(examiner: Examiner, rises: dict[int, float], cut: int, source: int,
     read, producer_cut = examiner.read(source), None if maker is None else examiner.cut_of(maker.order)
     assert read is not None, "it was found to clip FP32's values"
     if producer_cut is None:
-        return _made(examiner, cut, rises[cut], clipped(read))
+        return _culprit_at(examiner, cut, rises[cut], clipped(read))
     readers = (other for other in sorted(rises) if other > producer_cut and _reads(examiner, other, source))
     gain = next((rises[other] for other in readers if rises[other] > 0), rises[cut])
-    return _made(examiner, producer_cut, gain, clipped(read, "Its output"))
+    return _culprit_at(examiner, producer_cut, gain, clipped(read, "Its output"))
 
 
-def _made(examiner: Examiner, cut: int, gain: float, cause: tuple[Cause, str]) -> Culprit:
+def _culprit_at(examiner: Examiner, cut: int, gain: float, cause: tuple[Cause, str]) -> Culprit:
     op = examiner.op(cut)
     name = examiner.graph.tensors[op.outputs[0]].name
     return Culprit(op.order, name, op.kind, gain, *cause, **examiner.figures(cut))

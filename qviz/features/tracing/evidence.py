@@ -51,8 +51,12 @@ class OperatorConstants:
         other = self._networks.reference.graph.ops[pair.reference_order]
         if pair.reference_tensor not in other.outputs or other.kind != op.kind:
             return None
-        exact, own = self._real_bias(0, other), self._real_bias(1, op)
-        return own - exact if exact is not None and own is not None and exact.shape == own.shape else None
+        exact, variant_bias = self._real_bias(0, other), self._real_bias(1, op)
+        return (
+            variant_bias - exact
+            if exact is not None and variant_bias is not None and exact.shape == variant_bias.shape
+            else None
+        )
 
     def _real_bias(self, side: int, op: Op) -> np.ndarray | None:
         stepper = (self._networks.reference, self._networks.variant)[side]
@@ -108,7 +112,7 @@ class Examiner:
     ) -> None:
         self.graph, self.takeover = networks.variant.graph, takeover
         self._networks, self._constants, self._score = networks, constants, score
-        self._exact, self._own = runs
+        self._exact, self._variant_tensors = runs
         self._steps = networks.variant.steps
 
     def op(self, cut: int) -> Op:
@@ -137,18 +141,18 @@ class Examiner:
         op = self.op(cut)
         output = op.outputs[0]
         tensor, exact = self.graph.tensors[output], self.takeover.real(output)
-        made = as_real(self.takeover.step_outputs(cut)[output], tensor)
+        actual = as_real(self.takeover.step_outputs(cut)[output], tensor)
         floated = self._floated(cut, op) if exact is not None else None
         repaired = 0.0
         if floated is not None and gain > 0:
-            floated = floated.reshape(made.shape)
+            floated = floated.reshape(actual.shape)
             given = {output: as_variant(floated, tensor)}
             repaired = (self._score(self.takeover.continued(cut + 1, given)) - before) / gain
         return Evidence(
             tensor=tensor,
             reads=tuple(self.reads(cut)),
-            exact=made if exact is None else exact,
-            made=made,
+            exact=actual if exact is None else exact,
+            actual=actual,
             floated=floated,
             repaired=repaired,
             weights=self._constants.weights(op),
@@ -159,13 +163,13 @@ class Examiner:
         """Errors of the operator's first output on this image, as fields of `Culprit`; None: equal, or unknown."""
         output = self.op(cut).outputs[0]
         exact, tensor = self.takeover.real(output), self.graph.tensors[output]
-        made = self.takeover.step_outputs(cut).get(output)
-        if exact is None or made is None:
+        actual = self.takeover.step_outputs(cut).get(output)
+        if exact is None or actual is None:
             return {}
         after, before = self._cumulative(output), [self._cumulative(index) for index in self.inputs(cut)]
         worst = min((db for db in before if db is not None), default=None)
         return {
-            "local_sqnr_db": sqnr_db(exact, as_real(made, tensor)),
+            "local_sqnr_db": sqnr_db(exact, as_real(actual, tensor)),
             "cumulative_sqnr_db": after,
             "fall_db": worst - after if worst is not None and after is not None else None,
             "clipped_share": range_sums(exact, tensor).share(),
@@ -177,7 +181,9 @@ class Examiner:
 
     def _cumulative(self, index: int) -> float | None:
         exact = self.takeover.real(index)
-        return None if exact is None else sqnr_db(exact, as_real(self._own[index], self.graph.tensors[index]))
+        return (
+            None if exact is None else sqnr_db(exact, as_real(self._variant_tensors[index], self.graph.tensors[index]))
+        )
 
     def _floated(self, cut: int, op: Op) -> np.ndarray | None:
         """Output of FP32's operator for the inputs of this one; None where inputs differ or it is not a single step."""

@@ -49,8 +49,10 @@ class Takeover:
             variant alone) to len(steps) (FP32 alone, its tensors quantized).
     """
 
-    def __init__(self, networks: PairedNetworks, exact: Tensors, own: Tensors, requested: Collection[int]) -> None:
-        self._networks, self._exact, self._own = networks, exact, own
+    def __init__(
+        self, networks: PairedNetworks, exact: Tensors, variant_tensors: Tensors, requested: Collection[int]
+    ) -> None:
+        self._networks, self._exact, self._variant_tensors = networks, exact, variant_tensors
         self._stepper = networks.variant
         self.requested = tuple(requested)
         self.steps = ancestors(self._stepper.steps, requested)
@@ -61,7 +63,7 @@ class Takeover:
     def run(self, cut: int) -> dict[int, np.ndarray]:
         """The requested tensors when the variant takes over at this cut, as the file types them."""
         if cut == 0:
-            return {tensor: self._own[tensor] for tensor in self.requested}
+            return {tensor: self._variant_tensors[tensor] for tensor in self.requested}
         return self.continued(cut, {})
 
     def continued(self, cut: int, given: Tensors) -> dict[int, np.ndarray]:
@@ -104,8 +106,8 @@ class Takeover:
     def real(self, tensor: int) -> np.ndarray | None:
         """FP32's own value of a tensor of the variant, in its shape; None where it has no partner."""
         value = self._exact.get(self._networks.partners.get(tensor, -1))
-        fits = value is not None and value.size == self._own[tensor].size
-        return value.reshape(self._own[tensor].shape) if fits and value is not None else None
+        fits = value is not None and value.size == self._variant_tensors[tensor].size
+        return value.reshape(self._variant_tensors[tensor].shape) if fits and value is not None else None
 
     def _is_paired(self, tensor: int) -> bool:
         return self.real(tensor) is not None
@@ -116,9 +118,9 @@ class Takeover:
         for number in ancestors(self._stepper.steps, [tensor], self._is_paired):
             for read in self._stepper.steps[number].inputs:
                 if read not in values:  # else an input of the graph without a partner
-                    values[read] = self.entering(read) if self._is_paired(read) else self._own[read]
+                    values[read] = self.entering(read) if self._is_paired(read) else self._variant_tensors[read]
             values |= self._stepper.run_step(number, values)
-        self._entering[tensor] = values.get(tensor, self._own[tensor])
+        self._entering[tensor] = values.get(tensor, self._variant_tensors[tensor])
 
 
 def ancestors(

@@ -115,9 +115,9 @@ class FakeQuantized:
     """
 
     def __init__(
-        self, tf: Any, graph: Graph, recipe: Recipe, calibration: Calibration | None, own: Collection[int]
+        self, tf: Any, graph: Graph, recipe: Recipe, calibration: Calibration | None, constants: Collection[int]
     ) -> None:
-        self._tf, self._graph, self._recipe, self._own = tf, graph, recipe, own
+        self._tf, self._graph, self._recipe, self._constant_tensors = tf, graph, recipe, constants
         self._calibrated = calibration.ranges if calibration is not None else {}
         self._producers = {index: op for op in graph.ops for index in op.outputs}
         self.weights: dict[int, Weights] = {}
@@ -127,7 +127,7 @@ class FakeQuantized:
     def constant(self, op: Op, position: int, values: np.ndarray) -> Weights | Bias | np.ndarray:
         """What an operator reads at this input instead of the file's `values`."""
         index = op.inputs[position]
-        if index is None or index not in self._own or op.kind not in CHANNEL_AXIS:
+        if index is None or index not in self._constant_tensors or op.kind not in CHANNEL_AXIS:
             return values
         if position == 1:
             if index not in self.weights:

@@ -80,11 +80,13 @@ def _checkpoint(digest: str) -> Path:
         folder = cache_folder() / "training"
     except RuntimeError:  # an account without a home folder
         folder = Path(tempfile.gettempdir()) / "qviz-training"
-    own = folder / f"{digest}.npz"
-    others = sorted((path for path in folder.glob("*.npz") if path != own), key=lambda path: path.stat().st_mtime)
+    checkpoint = folder / f"{digest}.npz"
+    others = sorted(
+        (path for path in folder.glob("*.npz") if path != checkpoint), key=lambda path: path.stat().st_mtime
+    )
     for path in others[: max(len(others) - OTHER_CHECKPOINTS, 0)]:
         remove_checkpoint(path)
-    return own
+    return checkpoint
 
 
 def show(here: Page) -> None:

@@ -206,11 +206,13 @@ def _worst_layers(context: Context, measure: Measure) -> list[int]:
 def _searched(measure: Measure, every: Sequence[int]) -> Iterator[Orders]:
     """A small set for each goal, measured on the most affected images."""
     images = measure.most_affected(SEARCH_IMAGES)
-    nothing, whole = (tally.agreement for tally in measure([frozenset(), frozenset(every)], images))
-    if whole <= nothing:
+    all_quantized, all_float = (tally.agreement for tally in measure([frozenset(), frozenset(every)], images))
+    if all_float <= all_quantized:
         return
     for goal in GOALS:
-        yield smallest(every, _reaching(measure, images, nothing + goal * (whole - nothing)), MAX_TRIALS)
+        yield smallest(
+            every, _reaching(measure, images, all_quantized + goal * (all_float - all_quantized)), MAX_TRIALS
+        )
 
 
 def _reaching(measure: Measure, images: Sequence[EncodedImage], agreement: float) -> Callable[[Orders], bool]:

@@ -63,13 +63,13 @@ class MixedNetwork:
             for op in self._variant.graph.ops
             if op.order in alone and op.kind not in CONVERSIONS
         }
-        self._substitutes = {order: made for order, made in substitutes.items() if made is not None}
+        self._substitutes = {order: substitute for order, substitute in substitutes.items() if substitute is not None}
         self._conversions = {order for order in alone if self._variant.graph.ops[order].kind in CONVERSIONS}
         self.orders = frozenset(self._substitutes) | frozenset(self._conversions)
         self._last = {tensor: number for number, step in enumerate(self._variant.steps) for tensor in step.inputs}
 
     def run(
-        self, own: Mapping[int, np.ndarray], orders: Collection[int], tensors: Iterable[int]
+        self, variant_tensors: Mapping[int, np.ndarray], orders: Collection[int], tensors: Iterable[int]
     ) -> dict[int, np.ndarray]:
         """Run the variant with these operators in float.
 
@@ -81,7 +81,7 @@ class MixedNetwork:
             Tensors as the file types them.
         """
         members, keep = self.closed(orders), set(tensors)
-        values = _Values(self._variant.graph.tensors, own)
+        values = _Values(self._variant.graph.tensors, variant_tensors)
         for number, step in enumerate(self._variant.steps):
             if step.orders[0] in members:
                 self._in_float(self._variant.graph.ops[step.orders[0]], values)
@@ -153,8 +153,8 @@ class MixedNetwork:
 class _Values:
     """Tensors of one mixed run, over those of the variant's own run; real ones are quantized when they are read so."""
 
-    def __init__(self, tensors: tuple[Tensor, ...], own: Mapping[int, np.ndarray]) -> None:
-        self._tensors, self._own = tensors, own
+    def __init__(self, tensors: tuple[Tensor, ...], variant_tensors: Mapping[int, np.ndarray]) -> None:
+        self._tensors, self._variant_tensors = tensors, variant_tensors
         self._typed: dict[int, np.ndarray] = {}
         self._real: dict[int, np.ndarray] = {}
 
@@ -162,7 +162,7 @@ class _Values:
         return tensor in self._typed or tensor in self._real
 
     def has(self, tensor: int) -> bool:
-        return self.changed(tensor) or tensor in self._own
+        return self.changed(tensor) or tensor in self._variant_tensors
 
     def put(self, written: Mapping[int, np.ndarray]) -> None:
         self._typed |= written
@@ -177,7 +177,7 @@ class _Values:
     def typed(self, tensor: int) -> np.ndarray:
         if tensor in self._real and tensor not in self._typed:
             self._typed[tensor] = as_variant(self._real[tensor], self._tensors[tensor])
-        return self._typed[tensor] if tensor in self._typed else self._own[tensor]
+        return self._typed[tensor] if tensor in self._typed else self._variant_tensors[tensor]
 
     def real(self, tensor: int) -> np.ndarray:
         if tensor in self._real:
@@ -198,9 +198,9 @@ def _further_outputs(networks: PairedNetworks) -> dict[int, int]:
     graphs = networks.reference.graph, networks.variant.graph
     partners: dict[int, int] = {}
     for pair in networks.pairs.pairs:
-        exact, own = graphs[0].ops[pair.reference_order].outputs, graphs[1].ops[pair.order].outputs
-        if len(exact) == len(own) > 1:
-            partners |= dict(zip(own, exact, strict=True))
+        exact, variant_outputs = graphs[0].ops[pair.reference_order].outputs, graphs[1].ops[pair.order].outputs
+        if len(exact) == len(variant_outputs) > 1:
+            partners |= dict(zip(variant_outputs, exact, strict=True))
     return partners
 
 
@@ -260,12 +260,12 @@ class _Base:
 
     image: Image
     reference: Inference
-    own: Mapping[int, np.ndarray]
+    variant_tensors: Mapping[int, np.ndarray]
     placement: Placement
 
     @property
     def bytes(self) -> int:
-        return sum(value.nbytes for value in self.own.values()) + self.image.pixels.nbytes
+        return sum(value.nbytes for value in self.variant_tensors.values()) + self.image.pixels.nbytes
 
 
 class _MixedDetector:
@@ -280,16 +280,18 @@ class _MixedDetector:
 
     def base(self, image: Image, score: float) -> _Base:
         reference, placement = self._run(0, image, self._heads[0].reader.tensors)
-        own, own_placement = self._run(1, image, activations(self._steppers[1]) | set(self._heads[1].reader.tensors))
+        variant_tensors, own_placement = self._run(
+            1, image, activations(self._steppers[1]) | set(self._heads[1].reader.tensors)
+        )
         decoded = self._heads[0].decode(reference, score)
-        return _Base(image, inference(decoded, placement, image, 0.0), own, own_placement)
+        return _Base(image, inference(decoded, placement, image, 0.0), variant_tensors, own_placement)
 
     def _run(self, side: int, image: Image, keep: Collection[int]) -> tuple[dict[int, np.ndarray], Placement]:
         values, placement = fill(image, self._specs[side], self._steppers[side].graph.input_tensors()[0])
         return self._steppers[side].run([values], keep=keep), placement
 
     def outcome(self, base: _Base, orders: Orders, matching: Matching) -> ImageOutcome:
-        tensors = self.mixed.run(base.own, orders, self._heads[1].reader.tensors)
+        tensors = self.mixed.run(base.variant_tensors, orders, self._heads[1].reader.tensors)
         decoded = self._heads[1].decode(tensors, matching.head_score)
         return outcome_of(base.reference, inference(decoded, base.placement, base.image, 0.0), matching)
 

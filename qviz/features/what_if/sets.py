@@ -26,9 +26,9 @@ WINDOWS = (2, 4, 8)
 def with_conversions(graph: Graph, orders: Orders) -> Orders:
     """The operators with the QUANTIZE before them and the DEQUANTIZE behind: a rebuilt file would not have these."""
     read = {tensor for order in orders for tensor in graph.ops[order].inputs}
-    made = {tensor for order in orders for tensor in graph.ops[order].outputs}
+    written = {tensor for order in orders for tensor in graph.ops[order].outputs}
     before = {op.order for op in graph.ops if op.kind == "QUANTIZE" and read & set(op.outputs)}
-    behind = {op.order for op in graph.ops if op.kind == "DEQUANTIZE" and made & set(op.inputs)}
+    behind = {op.order for op in graph.ops if op.kind == "DEQUANTIZE" and written & set(op.inputs)}
     return orders | before | behind
 
 

@@ -41,7 +41,7 @@ class ViewerState:
 
 def viewer(data: dict[str, Any], *, key: str) -> ViewerState:
     """Mount the viewer and return what the user did. `data` is documented in viewer.js."""
-    callbacks: dict[str, Any] = {f"on_{name}_change": _nothing for name in (*FIELDS, "step")}
+    callbacks: dict[str, Any] = {f"on_{name}_change": _ignore_change for name in (*FIELDS, "step")}
     result = _component()(key=key, data=data, **callbacks)
     reports = {name: result.get(name) for name in FIELDS}
     return ViewerState(
@@ -72,5 +72,5 @@ def _acted(reports: dict[str, Any], memory: str) -> frozenset[str]:
     return frozenset(name for name, stamp in stamps.items() if before.get(name) != stamp)
 
 
-def _nothing() -> None:
+def _ignore_change() -> None:
     """Streamlit puts a state into the result only if it has a callback."""
