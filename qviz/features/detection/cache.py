@@ -1,16 +1,14 @@
 """Inferences as bytes for the store, and the key that they are stored under.
 
-The key covers everything that an inference depends on. A value is one line of JSON (sizes, milliseconds, dtype and
-shape of each array) followed by the raw arrays in the order of that line. It contains no code; what does not parse
-counts as missing. Values are restored bit for bit.
+The key covers everything that an inference depends on. A value is one line of JSON (sizes, milliseconds, numbers of
+detections and candidates) followed by the raw rows of both. It contains no code; what does not parse counts as
+missing. Values are restored bit for bit.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -22,8 +20,9 @@ from qviz.structures import Detections, EncodedImage, Inference
 
 CODE = ("corruptions", "datasets", "decoders", "detector", "structures", "tensorflow_models", "tflite")
 """Packages that run between an image's bytes and its detections: a change in one of them invalidates stored values."""
-DTYPES = ("<f4", "<f8", "<i4", "<i8")
 ARRAYS = tuple(field.name for field in fields(Detections))
+ROW = np.dtype(list(zip(ARRAYS, ("<f4", "<f4", "<i4"), ((4,), (), ()), strict=True)))
+"""One object: box, score, class."""
 
 
 def key_of(model: LoadedModel, image: EncodedImage, score: float, threads: int, candidates: bool) -> str:
@@ -37,26 +36,21 @@ def key_of(model: LoadedModel, image: EncodedImage, score: float, threads: int, 
 
 def to_bytes(inference: Inference) -> bytes:
     """An inference as a value of the store."""
+    parts = inference.detections, inference.candidates
     header = {
         "width": inference.width,
         "height": inference.height,
         "milliseconds": inference.milliseconds,
-        "detections": _layout(inference.detections),
-        "candidates": None if inference.candidates is None else _layout(inference.candidates),
+        "rows": [None if part is None else len(part) for part in parts],
     }
-    parts = [rows for rows in (inference.detections, inference.candidates) if rows is not None]
-    arrays = [_little_endian(getattr(rows, name)).tobytes() for rows in parts for name in ARRAYS]
-    return b"\n".join([json.dumps(header).encode(), b"".join(arrays)])
+    return b"\n".join([json.dumps(header).encode(), b"".join(_packed(part) for part in parts if part is not None)])
 
 
-def _layout(rows: Detections) -> list[tuple[str, tuple[int, ...]]]:
-    """(dtype, shape) of each array."""
-    arrays = [_little_endian(getattr(rows, name)) for name in ARRAYS]
-    return [(array.dtype.str, array.shape) for array in arrays]
-
-
-def _little_endian(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
+def _packed(detections: Detections) -> bytes:
+    rows = np.empty(len(detections), ROW)
+    for name in ARRAYS:
+        rows[name] = getattr(detections, name)
+    return rows.tobytes()
 
 
 def from_bytes(data: bytes) -> Inference | None:
@@ -64,29 +58,16 @@ def from_bytes(data: bytes) -> Inference | None:
     try:
         first_line, _, body = data.partition(b"\n")
         header: dict[str, Any] = json.loads(first_line)
-        detections, end = _rows(header["detections"], body, 0)
-        candidates = None
-        if header["candidates"] is not None:
-            candidates, end = _rows(header["candidates"], body, end)
-        if end != len(body):
+        detections, candidates = header["rows"]
+        rows = np.frombuffer(body, ROW)
+        if not 0 <= detections <= len(rows) or detections + (candidates or 0) != len(rows):
             return None
+        second = None if candidates is None else _unpacked(rows[detections:])
         size = int(header["width"]), int(header["height"])
-        return Inference(detections, candidates, *size, float(header["milliseconds"]))
+        return Inference(_unpacked(rows[:detections]), second, *size, float(header["milliseconds"]))
     except (ValueError, TypeError, KeyError, OverflowError):
         return None
 
 
-def _rows(layout: Sequence[Any], body: bytes, start: int) -> tuple[Detections, int]:
-    """Detections that begin at this byte, and the byte after them. Raises ValueError, TypeError."""
-    arrays = []
-    for dtype, shape in layout:
-        if dtype not in DTYPES or not all(isinstance(side, int) and side >= 0 for side in shape):
-            raise ValueError("not an array of detections")
-        count = math.prod(shape)
-        array = np.frombuffer(body, dtype, count, start).astype(np.dtype(dtype).newbyteorder("="))
-        arrays.append(array.reshape(shape))
-        start += count * array.itemsize
-    boxes, scores, class_ids = arrays
-    if boxes.shape != (len(scores), 4) or class_ids.shape != scores.shape:
-        raise ValueError("boxes, scores and classes differ in length")
-    return Detections(boxes, scores, class_ids), start
+def _unpacked(rows: np.ndarray) -> Detections:
+    return Detections(*(rows[name].astype(rows[name].dtype.newbyteorder("=")) for name in ARRAYS))
