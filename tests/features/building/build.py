@@ -26,7 +26,7 @@ YOLO_SIDE, CLASSES = 64, 3
 
 
 def yolo_style(tf: Any) -> Any:
-    """[batch, 64, 64, 3] in 0..1 to [batch, 84, 4 + 3]: a box a cell of strides 8, 16, 32, decoded inside.
+    """[batch, 64, 64, 3] in 0..1 to [batch, 84, 4 + 3]: one box per cell of strides 8, 16, 32, decoded inside.
 
     SiLU behind every convolution, BatchNorm, a split and a concatenation in each block, max pools over each other, an
     upsampling neck and a head for each level: what the family is made of.

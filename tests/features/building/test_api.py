@@ -1,4 +1,4 @@
-"""`Session.quantize`: one call from a path to a variant, the same as its parts give."""
+"""`Session.quantize`: from a path to a variant in one call, with the same result as its steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.features.conftest import IMAGES
 
 
 class Recorded(Progress):
-    """Everything that is reported."""
+    """Records all progress reports."""
 
     def __init__(self) -> None:
         self.steps: list[str] = []
@@ -30,7 +30,7 @@ class Recorded(Progress):
         self.counts.append((done, total))
 
 
-def test_it_builds_what_its_parts_build(
+def test_quantize_equals_its_steps(
     sample: Sample, engine: LocalEngine, workers: LocalEngine, tflite: Source, ranges: Calibration, tmp_path: Path
 ) -> None:
     paths = sorted((sample.folder / "calibration").glob("*.jpg"))[:IMAGES]
@@ -63,12 +63,12 @@ def test_integers_without_images_are_refused(sample: Sample, engine: LocalEngine
         qviz.quantize(sample.models["float32"], "int8", engine=engine)
 
 
-def test_a_file_that_is_quantized_already_is_refused(sample: Sample, engine: LocalEngine) -> None:
+def test_a_quantized_model_is_refused(sample: Sample, engine: LocalEngine) -> None:
     with pytest.raises(QuantizeError, match="The file is already int8"):
         qviz.quantize(sample.models["int8"], recipe="float16", engine=engine)
 
 
-def test_recipe_and_options_are_checked_before_files_are_read(engine: LocalEngine) -> None:
+def test_recipe_and_options_are_checked_first(engine: LocalEngine) -> None:
     with pytest.raises(QuantizeError, match="'int9' is not a recipe"):
         qviz.quantize("nothing.tflite", recipe="int9", calibration=["no images"], engine=engine)
     with pytest.raises(SettingsError, match="'grain' is not an option of a recipe; known options are io, algorithm"):

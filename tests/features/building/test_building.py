@@ -1,4 +1,4 @@
-"""Variants of a float32 .tflite file, by litert-quantizer: each is what its recipe says, and runs."""
+"""Variants of a float32 .tflite file, by litert-quantizer: each follows its recipe and runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(data: bytes, image: EncodedImage) -> list[np.ndarray]:
 
 
 def sqnr(reference: bytes, built: bytes, image: EncodedImage) -> float:
-    """Of all outputs together, dB."""
+    """SQNR of all outputs together, dB."""
     a, b = (np.concatenate([value.ravel() for value in run(data, image)]) for data in (reference, built))
     return float(20 * np.log10(np.linalg.norm(a) / np.linalg.norm(a - b)))
 
@@ -46,7 +46,7 @@ SHARE = {"float16": 0.51, "dynamic_range": 0.3, "weight_only_int8": 0.3, "int8":
 
 
 @pytest.mark.parametrize("name", OF_THE_SAMPLE)
-def test_the_sample(name: str, workers: LocalEngine, tflite: Source, ranges: Calibration) -> None:
+def test_recipes_on_the_sample(name: str, workers: LocalEngine, tflite: Source, ranges: Calibration) -> None:
     row = RECIPES[name]
     built, graph = variant(workers, tflite, name, Options(), ranges if row.needs_calibration else None)
     facts = scheme_facts(graph)
@@ -72,10 +72,10 @@ LEAST_DB = {"float16": 55, "dynamic_range": 40, "weight_only_int8": 45, "int8": 
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_dense_head(
+def test_recipes_on_a_dense_head(
     name: str, workers: LocalEngine, dense: Source, dense_ranges: Calibration, images: list[EncodedImage]
 ) -> None:
-    """All recipes, and near to float by as much as their bits allow: a broken file would be at 17 dB."""
+    """All recipes; SQNR is as high as the bit width allows, while a broken file would have 17 dB."""
     row = RECIPES[name]
     built, graph = variant(workers, dense, name, Options(), dense_ranges if row.needs_calibration else None)
     assert (built.scheme, built.remark, scheme_facts(graph).weight_bits) == (row.scheme, "", row.weight_bits)
@@ -94,7 +94,7 @@ def test_a_dense_head(
         ("dynamic_range_int4_blockwise", "gptq"),
     ],
 )
-def test_an_algorithm(
+def test_weight_algorithms(
     name: str,
     algorithm: str,
     workers: LocalEngine,
@@ -113,7 +113,7 @@ def test_an_algorithm(
 
 
 @pytest.mark.parametrize(("name", "io"), [("int8", "int8"), ("int8", "uint8"), ("int16x8", "int16")])
-def test_integers_in_and_out(
+def test_integer_inputs_and_outputs(
     name: str, io: str, workers: LocalEngine, dense: Source, dense_ranges: Calibration, images: list[EncodedImage]
 ) -> None:
     built, graph = variant(workers, dense, name, Options(io=io), dense_ranges)
@@ -142,28 +142,28 @@ def test_class_ids_and_the_count_are_not_quantized(
 
 def by_kind(data: bytes, image: EncodedImage) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """boxes, classes, scores, count; of classes and scores, those above 1 are the classes."""
-    found = run(data, image)
-    boxes, count = (next(v for v in found if v.ndim == n) for n in (3, 1))
-    first, second = (v for v in found if v.ndim == 2)
+    outputs = run(data, image)
+    boxes, count = (next(v for v in outputs if v.ndim == n) for n in (3, 1))
+    first, second = (v for v in outputs if v.ndim == 2)
     classes, scores = (first, second) if first.max() > 1 else (second, first)
     return boxes, classes[0], scores[0], count
 
 
-def test_what_is_kept_in_float(workers: LocalEngine, tflite: Source, ranges: Calibration) -> None:
-    """By expression and by order; everything else that has integers is quantized."""
+def test_operators_excluded_from_quantization(workers: LocalEngine, tflite: Source, ranges: Calibration) -> None:
+    """By expression and by operator index; all other quantizable operators are quantized."""
     options = Options(keep_float=("ClassPredictor/",), keep_orders=(0, 7))
     built, graph = variant(workers, tflite, "int8", options, ranges)
     source = tflite.graph
     names = {op.order: source.tensors[op.outputs[0]].name for op in source.ops}
-    kept = {name for order, name in names.items() if "ClassPredictor/" in name or order in (0, 7)}
-    assert len(kept) == 8
-    made = {tensor.name: tensor for op in graph.ops for tensor in graph.op_outputs(op)}
+    float_names = {name for order, name in names.items() if "ClassPredictor/" in name or order in (0, 7)}
+    assert len(float_names) == 8
+    built_tensors = {tensor.name: tensor for op in graph.ops for tensor in graph.op_outputs(op)}
     for op in source.ops:
         name = names[op.order]
-        stays = name in kept or op.custom or op.kind in WITHOUT_INT8
-        assert made[name].dtype == ("float32" if stays else "int8"), name
+        stays = name in float_names or op.custom or op.kind in WITHOUT_INT8
+        assert built_tensors[name].dtype == ("float32" if stays else "int8"), name
     reasons = {row.tensor: row.reason for row in built.stayed_float}
-    assert {reasons[name] for name in kept} == {
+    assert {reasons[name] for name in float_names} == {
         "kept by --keep-float ClassPredictor/",
         "kept by --keep-operators 0",
         "kept by --keep-operators 7",
@@ -172,14 +172,14 @@ def test_what_is_kept_in_float(workers: LocalEngine, tflite: Source, ranges: Cal
     assert built.remark == "" or "stay in float as requested" in built.remark
 
 
-def test_weights_that_are_kept_in_float(workers: LocalEngine, tflite: Source) -> None:
+def test_weights_excluded_from_quantization(workers: LocalEngine, tflite: Source) -> None:
     built, graph = variant(workers, tflite, "weight_only_int8", Options(keep_orders=(0,)))
     assert [row.reason for row in built.stayed_float] == ["kept by --keep-operators 0"]
     name = built.stayed_float[0].tensor
     assert next(tensor for tensor in graph.tensors if tensor.name == name).dtype == "float32"
 
 
-def test_ranges_are_those_that_were_measured(workers: LocalEngine, tflite: Source, ranges: Calibration) -> None:
+def test_the_model_has_the_measured_ranges(workers: LocalEngine, tflite: Source, ranges: Calibration) -> None:
     _, graph = variant(workers, tflite, "int8", Options(io="int8"), ranges)
     (tensor,) = graph.input_tensors()
     assert tensor.quantization is not None
@@ -187,12 +187,14 @@ def test_ranges_are_those_that_were_measured(workers: LocalEngine, tflite: Sourc
     assert tensor.quantization.scales[0] == pytest.approx((high - low) / 255, rel=1e-3)
 
 
-def test_a_file_written_wrong_is_refused(dense: Source, images: list[EncodedImage]) -> None:
-    """GPTQ without its second moments, as litert-quantizer writes it: float weights under the name of integers."""
-    made = quantizer.Quantizer(dense.data)
-    made.add_dynamic_config(".*", "*", 8)
-    made.add_dynamic_config(".*", "FULLY_CONNECTED", 8, algorithm_key="GPTQ")
-    wrong = bytes(made.quantize({"nothing": {"min": np.zeros(1)}}, enable_progress_report=False).quantized_model)
+def test_an_invalid_model_from_litert_quantizer_is_refused(dense: Source, images: list[EncodedImage]) -> None:
+    """GPTQ without its second moments: litert-quantizer then writes float weights declared as integers."""
+    litert_quantizer = quantizer.Quantizer(dense.data)
+    litert_quantizer.add_dynamic_config(".*", "*", 8)
+    litert_quantizer.add_dynamic_config(".*", "FULLY_CONNECTED", 8, algorithm_key="GPTQ")
+    wrong = bytes(
+        litert_quantizer.quantize({"nothing": {"min": np.zeros(1)}}, enable_progress_report=False).quantized_model
+    )
     with pytest.raises(QuantizeError, match=r"was built, but it has \d+ bytes in .* where int8 takes \d+"):
         checked(wrong, RECIPES["dynamic_range"])
     with pytest.raises(QuantizeError, match="quantized nothing: the whole network stayed float32"):

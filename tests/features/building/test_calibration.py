@@ -24,12 +24,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tens
 def litert_ranges(source: Source, images: list[EncodedImage], **how: Any) -> dict[str, tuple[float, float]]:
     rules = recipe_manager.RecipeManager()
     rules.load_quantization_recipe(recipe.static_wi8_ai8())
-    made = calibrator.Calibrator(source.float_data, num_threads=1, **how)
+    calibration = calibrator.Calibrator(source.float_data, num_threads=1, **how)
     tensor = source.graph.input_tensors()[0]
     name = next(name for name, index in source.graph.signature.items() if index == tensor.index)
-    made.calibrate({"serving_default": [{name: network_input(image, SETTINGS, tensor)} for image in images]}, rules)
-    found = made.get_model_qsvs().items()
-    return {name: (float(ends["min"].min()), float(ends["max"].max())) for name, ends in found}
+    calibration.calibrate(
+        {"serving_default": [{name: network_input(image, SETTINGS, tensor)} for image in images]}, rules
+    )
+    ranges = calibration.get_model_qsvs().items()
+    return {name: (float(ends["min"].min()), float(ends["max"].max())) for name, ends in ranges}
 
 
 def assert_equal(ours: Calibration, others: dict[str, tuple[float, float]]) -> None:
@@ -53,22 +55,22 @@ def test_moving_average(engine: LocalEngine, dense: Source, images: list[Encoded
 
 
 def test_hessians(dense: Source, images: list[EncodedImage]) -> None:
-    """Of one image: 2 x x^T of what each FULLY_CONNECTED reads; its trace is twice the sum of squares."""
+    """One image gives 2 x x^T of the input x of each FULLY_CONNECTED."""
     (first, *_), tensors = images, dense.graph.tensors
-    found = hessians(dense.data, SETTINGS, [first])
+    matrices = hessians(dense.data, SETTINGS, [first])
     read = {tensors[op.inputs[0] or 0].name for op in dense.graph.ops if op.kind == "FULLY_CONNECTED"}
-    assert set(found) == read
-    for matrix in found.values():
+    assert set(matrices) == read
+    for matrix in matrices.values():
         np.testing.assert_allclose(matrix, matrix.T)
         assert np.linalg.matrix_rank(matrix) == 1
     both = hessians(dense.data, SETTINGS, images[:2])
-    name = next(iter(found))
+    name = next(iter(matrices))
     np.testing.assert_allclose(
-        both[name] * 2 - found[name], hessians(dense.data, SETTINGS, images[1:2])[name], atol=1e-5
+        both[name] * 2 - matrices[name], hessians(dense.data, SETTINGS, images[1:2])[name], atol=1e-5
     )
 
 
-def test_a_broken_image_is_left_out(engine: LocalEngine, dense: Source, images: list[EncodedImage]) -> None:
+def test_a_broken_image_is_skipped(engine: LocalEngine, dense: Source, images: list[EncodedImage]) -> None:
     broken = EncodedImage("broken.jpg", b"\xff\xd8 not an image")
     done: list[tuple[int, int]] = []
     context = Context(engine).reporting(lambda a, b: done.append((a, b)))

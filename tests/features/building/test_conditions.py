@@ -1,4 +1,4 @@
-"""What is refused before anything runs, and in which words."""
+"""Builds that are refused before anything runs, and their messages."""
 
 from __future__ import annotations
 
@@ -51,14 +51,16 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("recipe", "options", "sentence"), REFUSED)
-def test_refused_at_once(recipe: str, options: Options, sentence: str, workers: LocalEngine, tflite: Source) -> None:
+def test_invalid_options_are_refused_before_the_build(
+    recipe: str, options: Options, sentence: str, workers: LocalEngine, tflite: Source
+) -> None:
     with pytest.raises(QuantizeError) as refused:
         start_building(workers, tflite, recipe, options)
     assert sentence in str(refused.value)
 
 
 @pytest.mark.parametrize("scheme", ["int8", "float16", "dynamic_range"])
-def test_only_float32_is_quantized(scheme: str, sample: Sample) -> None:
+def test_only_float32_models_are_quantized(scheme: str, sample: Sample) -> None:
     graph = read_graph(sample.models[scheme].read_bytes())
     with pytest.raises(
         QuantizeError, match=f"The file is already {scheme}, and recipe int8 starts from float32 weights"
@@ -73,12 +75,12 @@ def test_control_flow_cannot_be_calibrated(tflite: Source) -> None:
     check(recipe_of("dynamic_range"), graph)
 
 
-def test_another_models_ranges_are_refused(workers: LocalEngine, tflite: Source, ranges: Calibration) -> None:
+def test_ranges_of_another_model_are_refused(workers: LocalEngine, tflite: Source, ranges: Calibration) -> None:
     with pytest.raises(QuantizeError, match="measured on another model"):
         start_building(workers, tflite, "int8", Options(), replace(ranges, model="0" * 64))
 
 
-def test_gptq_looks_at_images_itself(workers: LocalEngine, dense: Source) -> None:
+def test_gptq_requires_images(workers: LocalEngine, dense: Source) -> None:
     with pytest.raises(QuantizeError, match="gptq needs the calibration images themselves"):
         start_building(workers, dense, "dynamic_range", Options(algorithm="gptq"))
 
@@ -95,7 +97,7 @@ def test_gptq_looks_at_images_itself(workers: LocalEngine, dense: Source) -> Non
         ("weight_only_int8", Options(), "minmax", 6, Builder.LITERT_QUANTIZER),
     ],
 )
-def test_who_builds_from_a_saved_model(
+def test_builder_of_each_recipe_for_a_saved_model(
     recipe: str, options: Options, method: str, images: int, builder: Builder
 ) -> None:
     assert builder_of(recipe_of(recipe), SourceKind.SAVED_MODEL, options, method, images) is builder

@@ -14,18 +14,18 @@ from tests.conftest import Sample
 
 
 def assert_same(data: bytes, bundled: bytes) -> None:
-    """Byte for byte on the kind of machine that made the sample; elsewhere sums may differ in their last bits."""
-    found, wanted = read_graph(data), read_graph(bundled)
-    assert [op.kind for op in found.ops] == [op.kind for op in wanted.ops]
-    for one, other in zip(found.tensors, wanted.tensors, strict=True):
+    """Equal graphs; scales and zero points may differ slightly, since sums depend on the machine."""
+    built, expected = read_graph(data), read_graph(bundled)
+    assert [op.kind for op in built.ops] == [op.kind for op in expected.ops]
+    for one, other in zip(built.tensors, expected.tensors, strict=True):
         assert (one.name, one.dtype, one.shape, one.bytes) == (other.name, other.dtype, other.shape, other.bytes)
         if one.quantization is not None and other.quantization is not None:
             np.testing.assert_allclose(one.quantization.scales, other.quantization.scales, rtol=1e-3)
             np.testing.assert_allclose(one.quantization.zero_points, other.quantization.zero_points, atol=1)
 
 
-def test_the_samples_int8_file(workers: LocalEngine, saved_model: Source, sample: Sample) -> None:
-    """It was made without this code: what the network is fed when it is calibrated is the same."""
+def test_the_int8_file_equals_the_samples(workers: LocalEngine, saved_model: Source, sample: Sample) -> None:
+    """The sample was made without this code, so equality shows that calibration inputs are the same."""
     images = list(load_images(sorted((sample.folder / "calibration").glob("*.jpg"))))
     built = start_building(workers, saved_model, "int8", Options(), None, images).result()
     assert (built.builder, built.scheme, built.remark) == (Builder.CONVERTER, "int8", "")
@@ -34,16 +34,14 @@ def test_the_samples_int8_file(workers: LocalEngine, saved_model: Source, sample
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["float16", "dynamic_range"])
-def test_the_samples_other_files(name: str, workers: LocalEngine, saved_model: Source, sample: Sample) -> None:
+def test_other_files_equal_the_samples(name: str, workers: LocalEngine, saved_model: Source, sample: Sample) -> None:
     built = start_building(workers, saved_model, name).result()
     assert_same(built.data, sample.models[name].read_bytes())
 
 
 @pytest.mark.slow
-def test_integers_in_and_floats_out_of_the_sample(
-    workers: LocalEngine, saved_model: Source, images: list[EncodedImage]
-) -> None:
-    """The converter would quantize class ids too, if it were asked for integers at both ends."""
+def test_integer_input_and_float_output(workers: LocalEngine, saved_model: Source, images: list[EncodedImage]) -> None:
+    """With integers at both ends the converter would quantize class ids too."""
     built = start_building(workers, saved_model, "int16x8", Options(io="int16"), None, images[:2]).result()
     graph = read_graph(built.data)
     assert [tensor.dtype for tensor in graph.input_tensors()] == ["int16"]
@@ -51,7 +49,7 @@ def test_integers_in_and_floats_out_of_the_sample(
     assert built.scheme == "int16x8"
 
 
-def test_what_the_converter_lacks_goes_through_float32(workers: LocalEngine, saved_model: Source) -> None:
+def test_recipes_the_converter_lacks_use_litert_quantizer(workers: LocalEngine, saved_model: Source) -> None:
     built = start_building(workers, saved_model, "weight_only_int8").result()
     assert (built.builder, built.scheme) == (Builder.LITERT_QUANTIZER, "weight_only")
 
@@ -59,7 +57,9 @@ def test_what_the_converter_lacks_goes_through_float32(workers: LocalEngine, sav
 @pytest.mark.parametrize(
     ("name", "io"), [("float16", "float"), ("dynamic_range", "float"), ("int8", "uint8"), ("int8", "float")]
 )
-def test_a_dense_head(name: str, io: str, workers: LocalEngine, keras: Source, images: list[EncodedImage]) -> None:
+def test_recipes_on_a_dense_head(
+    name: str, io: str, workers: LocalEngine, keras: Source, images: list[EncodedImage]
+) -> None:
     built = start_building(workers, keras, name, Options(io=io), None, images).result()
     graph = read_graph(built.data)
     assert (built.builder, built.scheme, built.remark) == (Builder.CONVERTER, RECIPES[name].scheme, "")
@@ -69,7 +69,7 @@ def test_a_dense_head(name: str, io: str, workers: LocalEngine, keras: Source, i
     assert len(few) == (3 if name == "dynamic_range" else 0)  # two convolutions and the scores' layer
 
 
-def test_kept_layers_go_through_float32(
+def test_layers_in_float_use_litert_quantizer(
     workers: LocalEngine, keras: Source, dense_ranges: Calibration, images: list[EncodedImage]
 ) -> None:
     built = start_building(workers, keras, "int8", Options(keep_float=("first",)), dense_ranges, images).result()

@@ -1,4 +1,4 @@
-"""Files whose tensors share a name, or have none; and what lies behind the flatbuffer."""
+"""Files with repeated or missing tensor names, and data appended to the flatbuffer."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_graph_with_unique_names_is_not_changed(tflite: Source) -> None:
     assert with_unique_tensor_names(tflite.graph) is tflite.graph
 
 
-def test_labels_behind_the_file_go_along(workers: LocalEngine, dense: Source) -> None:
+def test_appended_labels_are_copied(workers: LocalEngine, dense: Source) -> None:
     buffer = io.BytesIO(dense.data)
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.writestr("labels.txt", "cat\ndog\n")

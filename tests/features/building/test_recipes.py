@@ -1,4 +1,4 @@
-"""The tables against the package that carries them out."""
+"""The tables of recipes and algorithms against litert-quantizer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from qviz.features.building.recipes import WEIGHTS_8
 from qviz.structures import EncodedImage, Scheme
 from tests.features.building.test_building import sqnr
 
-THEIRS = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
+LITERT_NAMES = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
 
 
 def allowed(recipe: Recipe, kind: str) -> bool:
@@ -30,7 +30,7 @@ def allowed(recipe: Recipe, kind: str) -> bool:
         compute_precision=qtyping.ComputePrecision.FLOAT if floats else qtyping.ComputePrecision.INTEGER,
         explicit_dequantize=floats,
     )
-    name = qtyping.TFLOperationName(THEIRS.get(kind, kind))
+    name = qtyping.TFLOperationName(LITERT_NAMES.get(kind, kind))
     return config in default_policy.DEFAULT_CONFIG_CHECK_POLICY[name]
 
 
@@ -38,19 +38,19 @@ FLOAT_ACTIVATIONS = [r for r in RECIPES.values() if r.scheme in (Scheme.DYNAMIC_
 
 
 @pytest.mark.parametrize("recipe", FLOAT_ACTIVATIONS, ids=lambda recipe: recipe.name)
-def test_a_recipe_has_the_kinds_that_the_package_has(recipe: Recipe) -> None:
+def test_recipe_operator_types_equal_litert_quantizers(recipe: Recipe) -> None:
     assert {kind for kind in WEIGHTS_8 if allowed(recipe, kind)} == recipe.kinds
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_an_algorithm_has_the_kinds_that_the_package_has(name: str) -> None:
+def test_algorithm_operator_types_equal_litert_quantizers(name: str) -> None:
     key = AlgorithmName(ALGORITHMS[name].key)
-    names = {kind: qtyping.TFLOperationName(THEIRS.get(kind, kind)) for kind in WEIGHTS_8}
-    found = {kind for kind in WEIGHTS_8 if algorithm_manager.is_op_registered(key, names[kind])}
-    assert found == ALGORITHMS[name].kinds
+    names = {kind: qtyping.TFLOperationName(LITERT_NAMES.get(kind, kind)) for kind in WEIGHTS_8}
+    supported = {kind for kind in WEIGHTS_8 if algorithm_manager.is_op_registered(key, names[kind])}
+    assert supported == ALGORITHMS[name].kinds
 
 
-def test_a_row_says_what_it_does_and_cannot_do() -> None:
+def test_every_recipe_and_algorithm_is_described() -> None:
     assert all(row.description.endswith(".") and row.limitation.endswith(".") for row in RECIPES.values())
     assert all(row.description.endswith(".") for row in ALGORITHMS.values())
     assert {row.name for row in RECIPES.values() if row.needs_calibration} == {"int8", "int16x8"}
@@ -58,7 +58,7 @@ def test_a_row_says_what_it_does_and_cannot_do() -> None:
 
 @pytest.fixture
 def everything_allowed() -> Iterator[None]:
-    """litert-quantizer's policy, and what it forbids: int4 depthwise convolutions, weight-only blocks."""
+    """Lifts litert-quantizer's policy, which forbids int4 depthwise convolutions and weight-only blocks."""
     policy = json.loads(default_policy.DEFAULT_JSON_POLICY)
     policy["ops_per_config"]["dynamic_wi4_afp32"] += ["DEPTHWISE_CONV_2D"]
     blocks = json.loads(json.dumps(policy["configs"]["weightonly_wi4_afp32"]))
@@ -71,18 +71,21 @@ def everything_allowed() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("everything_allowed")
-def test_why_the_tables_leave_out_what_they_leave_out(dense: Source, images: list[EncodedImage]) -> None:
-    """Run on LiteRT: it refuses the one and computes the other wrong. Where this fails, a row can do more."""
-    made = quantizer.Quantizer(dense.data)
-    made.add_dynamic_config(".*", "DEPTHWISE_CONV_2D", 4)
+def test_excluded_combinations_do_not_work(dense: Source, images: list[EncodedImage]) -> None:
+    """LiteRT refuses one and computes the other incorrectly. If this fails, the tables can be extended."""
+    litert_quantizer = quantizer.Quantizer(dense.data)
+    litert_quantizer.add_dynamic_config(".*", "DEPTHWISE_CONV_2D", 4)
     with pytest.raises(QuantizeError, match="failed while it ran: Type FLOAT32 with filter type INT4 not currently"):
-        checked(bytes(made.quantize(enable_progress_report=False).quantized_model), RECIPES["dynamic_range_int4"])
+        checked(
+            bytes(litert_quantizer.quantize(enable_progress_report=False).quantized_model),
+            RECIPES["dynamic_range_int4"],
+        )
 
-    found = {}
+    sqnr_by_grain = {}
     for grain in (qtyping.QuantGranularity.CHANNELWISE, qtyping.QuantGranularity.BLOCKWISE_32):
-        made = quantizer.Quantizer(dense.data)
-        made.add_weight_only_config(".*", "FULLY_CONNECTED", 4, grain)
-        data = bytes(made.quantize(enable_progress_report=False).quantized_model)
-        found[grain.value] = sqnr(dense.data, data, images[0])
-    assert found["BLOCKWISE_32"] < found["CHANNELWISE"] - 6
-    assert np.isfinite(list(found.values())).all()
+        litert_quantizer = quantizer.Quantizer(dense.data)
+        litert_quantizer.add_weight_only_config(".*", "FULLY_CONNECTED", 4, grain)
+        data = bytes(litert_quantizer.quantize(enable_progress_report=False).quantized_model)
+        sqnr_by_grain[grain.value] = sqnr(dense.data, data, images[0])
+    assert sqnr_by_grain["BLOCKWISE_32"] < sqnr_by_grain["CHANNELWISE"] - 6
+    assert np.isfinite(list(sqnr_by_grain.values())).all()

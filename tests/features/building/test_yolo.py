@@ -33,10 +33,10 @@ def ranges(engine: LocalEngine, lite: Source, images: list[EncodedImage]) -> Cal
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name != BLOCKWISE])
-def test_a_recipe(
+def test_every_recipe(
     name: str, workers: LocalEngine, lite: Source, ranges: Calibration, images: list[EncodedImage]
 ) -> None:
-    """Upsampling becomes TILE, which litert-quantizer leaves in float: the file is mixed, and says why."""
+    """Upsampling becomes TILE, which litert-quantizer leaves in float: the file is mixed, and the reason is given."""
     row = RECIPES[name]
     built = start_building(workers, lite, name, Options(), ranges if row.needs_calibration else None).result()
     facts = scheme_facts(read_graph(built.data))
@@ -51,21 +51,21 @@ def test_a_recipe(
     assert reasons == {f"litert-quantizer does not quantize TILE to {name}"}
 
 
-def test_what_does_not_fit_is_refused(workers: LocalEngine, yolo: Source) -> None:
+def test_incompatible_recipes_are_refused(workers: LocalEngine, yolo: Source) -> None:
     with pytest.raises(QuantizeError, match=f"There is nothing for recipe {BLOCKWISE} in this network"):
         start_building(workers, yolo, BLOCKWISE)
 
 
-def test_integers_by_the_converter(
+def test_int8_by_the_converter(
     engine: LocalEngine, workers: LocalEngine, yolo: Source, images: list[EncodedImage]
 ) -> None:
-    """It quantizes TILE too; what comes out is a detector."""
+    """The converter quantizes TILE too; the result still detects."""
     built = start_building(workers, yolo, "int8", Options(io="uint8"), None, images).result()
     assert (built.builder, built.scheme, built.remark) == (Builder.CONVERTER, Scheme.INT8, "")
     assert built.stayed_float == ()
     assert sqnr(yolo.float_data, built.data, images[0]) > 30
-    said = Settings((127.5,) * 3, (127.5,) * 3, "rgb", "stretch", decoder="yolov8")  # 7 columns may be YOLOX's too
-    models = [load_model(engine, ModelSource("yolo", data, said)) for data in (yolo.float_data, built.data)]
+    settings = Settings((127.5,) * 3, (127.5,) * 3, "rgb", "stretch", decoder="yolov8")  # 7 columns may be YOLOX's too
+    models = [load_model(engine, ModelSource("yolo", data, settings)) for data in (yolo.float_data, built.data)]
     assert [str(model.scheme) for model in models] == ["float32", "int8"]
     image = read_image(images[0])
     first, second = (Detector(model.model.data, model.settings).detect(image, 0.001).detections for model in models)
