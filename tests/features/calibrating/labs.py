@@ -1,4 +1,4 @@
-"""A calibration lab by hand: one image loses, two do as well as all of five, random numbers lose half."""
+"""A constructed calibration lab: one image loses, two are as good as all five, random numbers lose half."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from qviz.features.calibrating.result import (
 from qviz.features.corruption_sweep.out_of_range import Addition
 from qviz.structures import Loss
 
-NOTHING = Loss(0.001, -0.01, 0.012, False)
+NO_DIFFERENCE = Loss(0.001, -0.01, 0.012, False)
 GRAVE = Loss(0.25, 0.2, 0.3, True)
 OUTLIER = Outlier("<i>wide.jpg", "digest", 0.0125, 0.03, 4, "conv", 1.5)
 CHANGED = LayerChange(7, "<b>conv", "CONV_2D", 0.35, (0.0, 4.0), (0.0, 6.0))
 SIZES = (SubsetSize(1, 9, 0.1, 0.6), SubsetSize(2, 1, 0.04, 0.35))
 
 
-def tried(name: str, images: int, ap: float | None, extra: Loss = NOTHING, refused: str = "") -> Tried:
+def tried(name: str, images: int, ap: float | None, extra: Loss = NO_DIFFERENCE, refused: str = "") -> Tried:
     loss = Loss(None) if ap is None else Loss(0.5 - ap, 0.49 - ap, 0.51 - ap, abs(0.5 - ap) > 0.01)
     return Tried(name, f"{name} in words", images, ap, 0.9 if ap is not None else None, loss, extra, refused)
 
 
-def point(images: int, *aps: float, extra: Loss = NOTHING) -> CurvePoint:
+def point(images: int, *aps: float, extra: Loss = NO_DIFFERENCE) -> CurvePoint:
     rows = tuple(tried(f"{images}/{number + 1}", images, ap, extra) for number, ap in enumerate(aps))
     return CurvePoint(images, rows, sum(aps) / len(aps), 0.9, sum(aps) / len(aps), min(aps), max(aps), extra)
 

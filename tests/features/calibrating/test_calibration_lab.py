@@ -41,7 +41,7 @@ def scenes(sample: Sample) -> Dataset:
 
 
 class Watched(Progress):
-    """Notes the reports."""
+    """Records the reports."""
 
     def __init__(self) -> None:
         self.steps, self.parts = dict[str, list[tuple[int, int]]](), list[CalibrationLab]()
@@ -92,7 +92,7 @@ def test_the_curve_has_all_sizes(lab: CalibrationLab) -> None:
     assert whole is not None and whole.loss.value == pytest.approx((lab.reference or 0) - (whole.ap or 0))
 
 
-def test_a_variant_is_measured_as_an_evaluation_measures_it(
+def test_variant_figures_equal_an_evaluation(
     engine: LocalEngine,
     lab: CalibrationLab,
     loaded: dict[str, LoadedModel],
@@ -113,7 +113,7 @@ def test_a_variant_is_measured_as_an_evaluation_measures_it(
     assert (whole.loss.value, whole.loss.low, whole.loss.high) == pytest.approx((loss.value, loss.low, loss.high))
 
 
-def test_random_numbers_cost_only_in_the_wrong_range(lab: CalibrationLab) -> None:
+def test_random_numbers_lose_only_in_the_wrong_range(lab: CalibrationLab) -> None:
     rows = {row.name: row for row in lab.mismatch}
     unit, wide = rows["noise_unit"], rows["noise_range"]
     assert unit.description.endswith("as many tutorials do; images span [-1, 1].")
@@ -160,7 +160,7 @@ def test_without_annotations_agreement_is_measured(
     assert result.mismatch == () and result.outliers == () and result.add == ()
 
 
-def test_it_stops(
+def test_a_lab_can_be_cancelled(
     engine: LocalEngine, loaded: dict[str, LoadedModel], images: list[EncodedImage], scenes: Dataset
 ) -> None:
     stop = threading.Event()
@@ -178,7 +178,7 @@ PLANS = [
 
 
 @pytest.mark.parametrize(("plan", "error", "sentence"), PLANS)
-def test_a_plan_is_checked_first(plan: Plan, error: type[Exception], sentence: str) -> None:
+def test_plans_are_validated_first(plan: Plan, error: type[Exception], sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         plan.check()
 

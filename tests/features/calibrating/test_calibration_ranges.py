@@ -1,4 +1,4 @@
-"""Stability and outliers on ranges made by hand."""
+"""Stability and outliers on constructed ranges."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ NAMES = ("steady", "wild", "not quantized")
 
 
 def network() -> Graph:
-    """The input is steady; two operators write the other two tensors."""
+    """A graph of an input and of two operators that write the other two tensors."""
     tensors = [tensor(number, name) for number, name in enumerate(NAMES)]
     return graph(tensors, [2], [op("CONV_2D", [0], [1]), op("CONV_2D", [1], [2])])
 
 
-def measured(images: int, wild: float = 5.0) -> ImageRanges:
-    """The first tensor is alike on all images; the others are `wild` times as wide on one image in ten."""
+def measured(images: int, factor: float = 5.0) -> ImageRanges:
+    """The first tensor is alike on all images; the others are `factor` times as wide on one image in ten."""
     rng = np.random.default_rng(1)
     highs = np.repeat(rng.uniform(0.95, 1, (images, 1)), 3, axis=1).astype(np.float32)
-    highs[::10, 1:] *= wild
+    highs[::10, 1:] *= factor
     digests = tuple(str(number) for number in range(images))
     return ImageRanges(NAMES, -np.ones_like(highs), highs, (), digests)
 
@@ -43,7 +43,7 @@ def test_a_layer_that_depends_on_the_images_is_named() -> None:
     assert result.sizes[-1].changed == 1 and result.sizes[-1].worst == layer.change
 
 
-def test_enough_images_settle_it() -> None:
+def test_ranges_are_stable_with_enough_images() -> None:
     result = stability(measured(400), network(), {"steady", "wild"}, (1, 8, 64), "minmax", 0)
     assert result is not None and not result.too_few and result.changed == ()
     assert result.sizes[-1].worst < 0.02 < MAX_CHANGE < result.sizes[1].worst
@@ -62,7 +62,7 @@ def test_ranges_without_each_image() -> None:
 
 
 @pytest.mark.parametrize(("images", "count"), [(7, 0), (8, 1), (66, 6)])
-def test_how_many_outliers_are_left_out(images: int, count: int) -> None:
+def test_number_of_outliers_not_listed(images: int, count: int) -> None:
     assert len(outliers_to_remove([OUTLIER] * 66, images)) == count
 
 
@@ -77,12 +77,12 @@ def test_how_many_outliers_are_left_out(images: int, count: int) -> None:
         (64, (1, 2, 4, 8, 16, 32, 64)),
     ],
 )
-def test_the_numbers_of_images(images: int, sizes: tuple[int, ...]) -> None:
+def test_sizes_of_calibration_sets(images: int, sizes: tuple[int, ...]) -> None:
     assert curve_sizes(images) == sizes
 
 
-def test_losses_stand_against_what_matches() -> None:
-    """Two draws of two images, four images that saw the most, one mistake of two images and one of four."""
+def test_losses_are_compared_at_equal_numbers_of_images() -> None:
+    """Two draws of two images, the four images with the widest ranges, one mistake of two images and one of four."""
     (whole, *draws) = curve_trials(measured(4), "model", "minmax", 2, 7)
     few = [trial for trial in draws if trial.images == 2]
     wrong, dark = (Trial("mismatch", name, name, count, whole.calibration) for name, count in (("a", 4), ("b", 2)))

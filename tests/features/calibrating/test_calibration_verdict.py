@@ -21,7 +21,7 @@ from qviz.structures import Loss
 from tests.features.calibrating.labs import GRAVE, LAB, point, tried
 
 
-def test_the_verdict() -> None:
+def test_verdict_of_a_lab() -> None:
     assert verdict(LAB) == (
         "Calibrated on all 5 images, int8 loses 0.4 points of AP [-0.6, 1.4], which is not significant. 2 images would"
         " be enough."
@@ -36,8 +36,8 @@ def test_the_verdict() -> None:
     assert "could not be built: No kernel." in verdict(refused)
 
 
-def test_a_gap_in_the_curve_is_not_enough() -> None:
-    """Two images do well by luck, four do not: five it is."""
+def test_larger_sets_must_also_be_sufficient() -> None:
+    """Two images do well by chance, four do not, so five are recommended."""
     lucky = (point(1, 0.2, extra=GRAVE), point(2, 0.49), point(4, 0.3, extra=GRAVE), point(5, 0.49))
     enough = enough_images(replace(LAB, curve=lucky))
     assert enough is not None and enough.images == 5
@@ -57,7 +57,7 @@ def test_stability_names_the_layers() -> None:
     assert stability_sentence(replace(LAB, stability=None)) == "One image cannot show whether the ranges are stable."
 
 
-def test_mistakes_outliers_and_what_to_add() -> None:
+def test_sentences_on_mistakes_outliers_and_images_to_add() -> None:
     assert mismatch_sentence(LAB) == (
         "Lost beyond a matching calibration, in points of AP: random numbers in [0, 1) +25.0. 1 other mistake has no"
         " significant loss."
@@ -76,12 +76,12 @@ def test_mistakes_outliers_and_what_to_add() -> None:
     assert len(list(sentences(bare))) == 1
 
 
-def test_everything_that_is_tried_has_a_title() -> None:
+def test_every_calibration_has_a_title() -> None:
     assert set(TITLES) >= {*MISTAKES, *METHODS, "all", "without_outliers"}
     assert title(LAB.curve[0].tried[0]) == "1/1"
 
 
-def test_a_row_a_variant() -> None:
+def test_one_table_row_per_variant() -> None:
     frame = LAB.to_frame()
     assert list(frame["group"]) == ["curve"] * 5 + ["method", "outliers"] + ["mismatch"] * 3
     row = frame[frame["name"] == "noise_unit"].iloc[0]

@@ -1,4 +1,4 @@
-"""Random numbers as calibration, images under a corruption, and what a range would clip."""
+"""Random numbers as calibration images, images under a corruption, and the share that a range would clip."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RANGES = [
 
 
 @pytest.mark.parametrize(("settings", "ends"), RANGES)
-def test_what_pixels_become(settings: Settings, ends: tuple[float, float]) -> None:
+def test_pixels_of_noise_images(settings: Settings, ends: tuple[float, float]) -> None:
     assert input_range(settings) == ((ends[0],) * 3, (ends[1],) * 3)
 
 
@@ -60,7 +60,7 @@ def test_an_image_is_calibrated_under_its_corruption(
     assert dark.digests == tuple(f"{digest}~exposure -3" for digest in plain.digests)
 
 
-def test_a_subset_of_the_ranges_equals_a_measurement_of_those_images(
+def test_a_subset_of_ranges_equals_measuring_those_images(
     engine: LocalEngine, dense: Source, images: list[EncodedImage]
 ) -> None:
     model = engine.share(dense.float_data, dense.float_digest)
@@ -71,13 +71,13 @@ def test_a_subset_of_the_ranges_equals_a_measurement_of_those_images(
     assert calibration_of(part, "x") == calibration_of(few, "x")
 
 
-def test_what_ranges_clip(
+def test_shares_clipped_by_ranges(
     engine: LocalEngine, dense: Source, dense_ranges: Calibration, images: list[EncodedImage]
 ) -> None:
     model = engine.share(dense.float_data, dense.float_digest)
     measured = measure_ranges(Context(engine), model, SETTINGS, images[:2])
-    own = engine.submit(clipped_job, model, SETTINGS, images[:2], measured.lows, measured.highs).result()
-    assert own.shape == measured.lows.shape and not own.any()
+    clipped = engine.submit(clipped_job, model, SETTINGS, images[:2], measured.lows, measured.highs).result()
+    assert clipped.shape == measured.lows.shape and not clipped.any()
     column = measured.names.index(dense.graph.input_tensors()[0].name)
     narrow, unknown = measured.highs.copy(), np.full_like(measured.lows, np.nan)
     narrow[:, column] = 0  # every pixel brighter than grey is clipped

@@ -1,4 +1,4 @@
-"""The lab's figures hold the result's numbers; what may be chance is faded; names from files add no markup."""
+"""The lab's charts show the result's numbers; insignificant points are faded; markup in names is escaped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.features.calibrating.labs import CHANGED, LAB
 COLOUR = "#009E73"
 
 
-def test_the_curve() -> None:
+def test_curve_by_number_of_images() -> None:
     figure = calibration_curve(LAB, COLOUR)
     spread, mean, draws = figure.data
     assert (list(mean.x), list(mean.y)) == ([1, 2, 5], [25, 49.25, 49.6])
@@ -30,7 +30,7 @@ def test_mistakes_with_the_worst_on_top() -> None:
     assert list(bars.error_x.array)[1] == 100 * (0.3 - 0.25)
 
 
-def test_ranges() -> None:
+def test_range_chart() -> None:
     assert LAB.stability is not None
     largest, median = stability_curve(LAB.stability, COLOUR).data
     assert (list(largest.x), list(largest.y), list(median.y)) == ([1, 2], [60, 35], [10, 4])
