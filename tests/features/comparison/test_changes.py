@@ -18,7 +18,7 @@ def detections(*objects: tuple[float, int, float]) -> Detections:
 
 
 CAT = (0.0, 1, 0.9)
-NOTHING = detections()
+NO_OBJECTS = detections()
 
 KINDS = [
     # reference, variant, changes as (kind, reference index, variant index); 8 % aside is IoU .85
@@ -28,21 +28,21 @@ KINDS = [
     (detections(CAT), detections((33, 1, 0.9)), [("shifted", 0, 0)]),
     (detections(CAT), detections((34, 1, 0.9)), [("lost", 0, None), ("spurious", None, 0)]),
     (detections(CAT), detections((0, 2, 0.9)), [("relabelled", 0, 0)]),
-    (detections(CAT), NOTHING, [("lost", 0, None)]),
+    (detections(CAT), NO_OBJECTS, [("lost", 0, None)]),
     (detections(CAT), detections((0, 1, 0.49)), [("lost", 0, None)]),  # both sides are cut at the threshold
     (detections((0, 1, 0.49)), detections(CAT), [("spurious", None, 0)]),
-    (NOTHING, detections(CAT, (300, 2, 0.7)), [("spurious", None, 0), ("spurious", None, 1)]),
-    (NOTHING, NOTHING, []),
+    (NO_OBJECTS, detections(CAT, (300, 2, 0.7)), [("spurious", None, 0), ("spurious", None, 1)]),
+    (NO_OBJECTS, NO_OBJECTS, []),
 ]
 
 
 @pytest.mark.parametrize(("reference", "variant", "expected"), KINDS)
-def test_each_kind(reference: Detections, variant: Detections, expected: list) -> None:
+def test_every_kind_of_change(reference: Detections, variant: Detections, expected: list) -> None:
     rows = changes(reference, variant, None, SCORE)
     assert [(row.change, row.reference, row.variant) for row in rows] == expected
 
 
-def test_the_order_is_the_references() -> None:
+def test_changes_are_in_reference_order() -> None:
     reference, variant = detections(CAT, (300, 1, 0.8), (600, 1, 0.7)), detections((900, 1, 0.9), (600, 1, 0.9))
     rows = changes(reference, variant, None, SCORE)
     assert [(row.change, row.reference) for row in rows] == [("lost", 0), ("lost", 1), ("kept", 2), ("spurious", None)]
@@ -51,25 +51,25 @@ def test_the_order_is_the_references() -> None:
 WHY = [
     # variant's detections, variant's candidates before NMS, why
     (detections((0, 1, 0.3)), None, "threshold"),  # seen, but it scores too little
-    (NOTHING, None, "unknown"),  # the head cannot be read
-    (NOTHING, NOTHING, "gone"),
-    (NOTHING, detections((0, 2, 0.9)), "gone"),  # another class is not it
-    (NOTHING, detections((300, 1, 0.9)), "gone"),  # nor another place
-    (NOTHING, detections((0, 1, 0.3)), "threshold"),
-    (NOTHING, detections((0, 1, 0.3), (5, 1, 0.8)), "nms"),  # the best box of that class counts
+    (NO_OBJECTS, None, "unknown"),  # the head cannot be read
+    (NO_OBJECTS, NO_OBJECTS, "gone"),
+    (NO_OBJECTS, detections((0, 2, 0.9)), "gone"),  # another class is not it
+    (NO_OBJECTS, detections((300, 1, 0.9)), "gone"),  # nor another place
+    (NO_OBJECTS, detections((0, 1, 0.3)), "threshold"),
+    (NO_OBJECTS, detections((0, 1, 0.3), (5, 1, 0.8)), "nms"),  # the best box of that class counts
     (detections((40, 1, 0.9)), detections((0, 1, 0.8), (40, 1, 0.9)), "nms"),  # taken by a neighbour that fits no more
     (detections((40, 1, 0.9)), None, "unknown"),
 ]
 
 
 @pytest.mark.parametrize(("variant", "candidates", "why"), WHY)
-def test_why_an_object_was_lost(variant: Detections, candidates: Detections | None, why: str) -> None:
+def test_reasons_of_lost_objects(variant: Detections, candidates: Detections | None, why: str) -> None:
     lost = [row for row in changes(detections(CAT), variant, candidates, SCORE) if row.change == Change.LOST]
     assert [row.lost_because for row in lost] == [LostBecause(why)]
 
 
-def test_an_object_whose_partner_was_taken_by_its_neighbour() -> None:
-    """Two of the reference, one of the variant between them: the better overlap has it, the other is lost to NMS."""
+def test_a_lost_object_whose_partner_matched_another_object() -> None:
+    """Two objects of the reference, one of the variant between them: the one with the lower IoU is lost to NMS."""
     variant = detections((4, 1, 0.9))
     rows = changes(detections(CAT, (10, 1, 0.8)), variant, variant, SCORE)
     assert [(row.change, row.lost_because) for row in rows] == [("kept", None), ("lost", "nms")]

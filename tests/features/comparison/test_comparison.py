@@ -1,4 +1,4 @@
-"""Whole analyses on the sample: what is compared, what is skipped, and that the rest goes on."""
+"""Comparisons on the sample: results, and images or models that are skipped."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(*objects: tuple[float, int, float]) -> Inference:
     return Inference(result, None, 400, 100, 1.0)
 
 
-def test_an_object_tells_both_sides() -> None:
+def test_an_object_has_boxes_of_both_models() -> None:
     reference, variant = run((0, 0, 0.75), (200, 1, 0.5)), run((0, 1, 0.5), (300, 0, 0.25))
     result = compare_image("x", "d", reference, variant, (("cat", "dog"), ("Katze", "Hund")), 0.25, 0.5)
     relabelled, lost, spurious = result.objects
@@ -48,7 +48,7 @@ def test_an_object_tells_both_sides() -> None:
     assert result.summary == summarise(["relabelled", "lost", "spurious"], [])  # type: ignore[list-item]
 
 
-def test_a_model_compared_with_itself_keeps_everything(
+def test_a_model_compared_with_itself_is_unchanged(
     loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine
 ) -> None:
     paths = [sample.images / name for name in NAMES]
@@ -58,7 +58,7 @@ def test_a_model_compared_with_itself_keeps_everything(
     assert variant.summary == summarise(["kept"] * variant.summary.kept, [0.0])  # type: ignore[list-item]
 
 
-def test_the_samples_fault_shows(loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine) -> None:
+def test_the_planted_fault_is_visible(loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine) -> None:
     models = [loaded[name] for name in ("float32", "int8", "int8_wrong_range")]
     reports: list[tuple[int, int]] = []
     paths = [sample.images / name for name in NAMES]
@@ -79,19 +79,21 @@ def test_the_samples_fault_shows(loaded: dict[str, LoadedModel], sample: Sample,
     assert json.dumps(result.to_json(), allow_nan=False)
 
 
-def test_a_broken_image_is_skipped_with_a_sentence_and_the_others_go_on(
+def test_a_broken_image_is_skipped_with_a_reason(
     loaded: dict[str, LoadedModel], images: list[EncodedImage], engine: LocalEngine
 ) -> None:
     broken = EncodedImage("broken.jpg", images[0].data[:500])
     text = EncodedImage("text.jpg", b"{}")
-    given = [broken, images[0], text, images[1]]
-    result = detect_images(Context(engine), [loaded["float32"], loaded["int8"]], iter(given), len(given), 0.25)
+    images_and_files = [broken, images[0], text, images[1]]
+    result = detect_images(
+        Context(engine), [loaded["float32"], loaded["int8"]], iter(images_and_files), len(images_and_files), 0.25
+    )
     assert [name for name, _ in result.images] == list(NAMES[:2])
     assert len(result.inferences) == 4
     assert [sentence.split()[0] for sentence in result.skipped] == ["broken.jpg", "text.jpg"]  # once, not once a model
 
 
-def test_a_broken_model_is_skipped_and_the_other_goes_on(
+def test_a_broken_model_is_skipped_with_a_reason(
     loaded: dict[str, LoadedModel], images: list[EncodedImage], engine: LocalEngine
 ) -> None:
     good, other = loaded["float32"], loaded["int8"]
@@ -104,18 +106,16 @@ def test_a_broken_model_is_skipped_and_the_other_goes_on(
     ]
 
 
-def test_more_images_than_are_held_at_a_time_stay_in_order(
+def test_many_images_stay_in_order(
     loaded: dict[str, LoadedModel], images: list[EncodedImage], engine: LocalEngine
 ) -> None:
-    given = [EncodedImage(f"{i}.jpg", images[i % 3].data) for i in range(14)]
-    result = detect_images(Context(engine), [loaded["int8"]], iter(given), 14, 0.25)
-    assert [name for name, _ in result.images] == [image.name for image in given]
+    images_and_files = [EncodedImage(f"{i}.jpg", images[i % 3].data) for i in range(14)]
+    result = detect_images(Context(engine), [loaded["int8"]], iter(images_and_files), 14, 0.25)
+    assert [name for name, _ in result.images] == [image.name for image in images_and_files]
     assert len(result.inferences) == 3  # by what they show, not by name
 
 
-def test_no_image_that_can_be_read_is_an_error(
-    loaded: dict[str, LoadedModel], engine: LocalEngine, tmp_path: Path
-) -> None:
+def test_no_readable_image_is_an_error(loaded: dict[str, LoadedModel], engine: LocalEngine, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
     model = loaded["int8"]
     session = Session(model, model, images=tmp_path / "a.jpg", engine=engine, cache=False)
@@ -135,7 +135,7 @@ def annotated(folder: Path, sample: Sample, *broken: str) -> Path:
     return folder / "annotations.json"
 
 
-def test_a_broken_image_of_a_dataset_is_left_out(
+def test_a_broken_image_of_a_dataset_is_skipped(
     loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine, tmp_path: Path
 ) -> None:
     session = Session(loaded["float32"], engine=engine, cache=False)
@@ -147,7 +147,7 @@ def test_a_broken_image_of_a_dataset_is_left_out(
     assert alone.images == 3
 
 
-def test_a_dataset_without_one_readable_image_is_an_error(
+def test_a_dataset_without_readable_images_is_an_error(
     loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine, tmp_path: Path
 ) -> None:
     session = Session(loaded["float32"], engine=engine, cache=False)

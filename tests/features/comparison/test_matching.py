@@ -47,7 +47,7 @@ def test_pairs(reference: Detections, candidate: Detections, pairs: list[tuple[i
 
 
 def best_sum(overlaps: np.ndarray, iou: float) -> float:
-    """By trying every assignment."""
+    """The largest sum of IoU over all assignments, by exhaustive search."""
     gains = np.where(overlaps >= iou, overlaps, 0)
     wide = gains if gains.shape[0] <= gains.shape[1] else gains.T
     columns = itertools.permutations(range(wide.shape[1]), wide.shape[0])
@@ -55,7 +55,7 @@ def best_sum(overlaps: np.ndarray, iou: float) -> float:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_sum_of_overlaps_is_the_largest_there_is(seed: int) -> None:
+def test_matching_maximizes_the_sum_of_overlaps(seed: int) -> None:
     rng = np.random.default_rng(seed)
     first, second = (row(*((left, 1) for left in rng.uniform(0, 12, count))) for count in rng.integers(2, 6, 2))
     matches = match_detections(first, second, iou=0.3)
@@ -70,5 +70,5 @@ def test_a_threshold_outside_the_range(iou: float) -> None:
         match_detections(row(), row(), iou)
 
 
-def test_at_a_threshold_of_one_only_the_same_box_will_do() -> None:
+def test_a_threshold_of_one_matches_only_equal_boxes() -> None:
     assert len(match_detections(row((0, 1), (20, 1)), row((0, 1), (20.1, 1)), 1.0).pairs) == 1

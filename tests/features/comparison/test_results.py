@@ -1,4 +1,4 @@
-"""What info, detect and compare return in Python: a sentence, a table, a chart and JSON."""
+"""Results of info, detect and compare in Python: sentence, table, chart and JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def session(loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine)
 
 
 @pytest.mark.parametrize("name", ["info", "detect", "compare"])
-def test_a_result_shows_itself(name: str, session: Session, tmp_path: Path) -> None:
+def test_repr_html_and_plot_of_results(name: str, session: Session, tmp_path: Path) -> None:
     result: Result = getattr(session, name)()
     assert len(repr(result)) <= 500
     assert str(result).endswith(".")
@@ -50,7 +50,7 @@ def test_detections_by_model_and_image(session: Session) -> None:
         result["nobody"]
 
 
-def test_two_models_of_one_name_are_told_apart(
+def test_models_with_equal_names_are_numbered(
     loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine
 ) -> None:
     session = Session(

@@ -52,7 +52,7 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize(("summaries", "images", "sentences"), DAMAGE)
-def test_the_finding_in_a_sentence(summaries: dict[str, Summary], images: int, sentences: list[str]) -> None:
+def test_verdict_on_all_variants(summaries: dict[str, Summary], images: int, sentences: list[str]) -> None:
     verdict = damage_verdict("FP32", summaries, images)
     assert [sentence for sentence in sentences if sentence not in verdict] == []
 
@@ -65,5 +65,5 @@ def test_the_finding_in_a_sentence(summaries: dict[str, Summary], images: int, s
         (counts(shifted=1, relabelled=2, lost=3), "int8: of 6 objects, 3 lost, 2 relabelled, 1 shifted"),
     ],
 )
-def test_of_one_image(summary: Summary, sentence: str) -> None:
+def test_verdict_on_one_image(summary: Summary, sentence: str) -> None:
     assert image_verdict("int8", summary).startswith(sentence)
