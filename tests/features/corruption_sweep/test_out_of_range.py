@@ -1,4 +1,4 @@
-"""The alarm: silent on images like those of the calibration, loud on what lies beyond it; few images cover the rest."""
+"""The out-of-range alarm is raised only by images beyond the calibration; few images cover the excess."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qviz.structures import AppliedCorruption, EncodedImage
 from tests.conftest import Sample
 
 
-def test_a_dark_image_alarms_against_a_range_without_darkness(
+def test_a_dark_image_is_out_of_a_bright_range(
     engine: LocalEngine, loaded: dict[str, LoadedModel], sample: Sample
 ) -> None:
     photographs = list(load_images(find_images([sample.images])))[:4]
@@ -48,7 +48,7 @@ def _rows(excess: list[list[tuple[float, float]]]) -> list[tuple[RangeReach, ...
     ]
 
 
-def test_one_image_unlike_the_others_alarms() -> None:
+def test_one_unusual_image_is_an_alarm() -> None:
     plain = [[(0, 0.001 * i), (0, 0), (0, 0)] for i in range(6)]
     result = rank_images("v", [(f"{i}", f"d{i}") for i in range(7)], _rows([*plain, [(0.2, 0), (0, 0.3), (0, 0)]]))
     assert [image.image for image in result.alarms] == ["6"]
@@ -58,7 +58,7 @@ def test_one_image_unlike_the_others_alarms() -> None:
     ]
 
 
-def test_one_layer_that_clips_alarms_though_the_others_are_inside() -> None:
+def test_one_clipping_layer_is_an_alarm() -> None:
     inside = [RangeReach(order, f"t{order}", "ADD", 100, 0, 0, (0, 0)) for order in range(50)]
     dark = [RangeReach(0, "input", "QUANTIZE", 100, 60, 0, (0.2, 0)), *inside[1:]]
     result = rank_images("v", [(f"{i}", f"d{i}") for i in range(4)], [*[tuple(inside)] * 3, tuple(dark)])
@@ -66,7 +66,7 @@ def test_one_layer_that_clips_alarms_though_the_others_are_inside() -> None:
     assert [row.image for row in result.add] == ["3"]
 
 
-def test_images_that_are_all_far_outside_alarm_although_they_are_alike() -> None:
+def test_similar_images_far_out_of_range_are_an_alarm() -> None:
     result = rank_images("v", [(f"{i}", f"d{i}") for i in range(5)], _rows([[(0.5, 0), (0, 0)]] * 5))
     assert len(result.alarms) == 5 and result.typical == pytest.approx(0.125)
 

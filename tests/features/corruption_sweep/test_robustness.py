@@ -1,4 +1,4 @@
-"""The sweep: its AP is pycocotools', two copies have no interaction, a planted one is detected, boxes follow a pose."""
+"""The sweep: AP equals pycocotools, copies have no interaction, a planted one is detected, boxes follow a pose."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_corruption_is_part_of_an_images_identity() -> None:
     assert (dark.name, dark.data) == ("a", b"x")
 
 
-def test_its_ap_is_that_of_pycocotools(engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset) -> None:
+def test_ap_of_a_sweep_equals_pycocotools(engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset) -> None:
     models = [loaded["float32"], loaded["int8"]]
     result = sweep(Context(engine), models, scenes, ["night", "rotation"], [2])
     assert (result.annotated, result.images, result.corruptions) == (True, 6, ("night", "rotation"))
@@ -88,11 +88,11 @@ def test_two_copies_have_no_interaction(engine: LocalEngine, loaded: dict[str, L
     assert verdict(result).startswith(f"No variant loses significantly more than {first} under contrast. {first} keeps")
 
 
-def test_without_truth_it_is_agreement_with_the_clean_reference(
+def test_without_annotations_agreement_with_the_clean_reference_is_measured(
     engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset
 ) -> None:
-    nothing = {"boxes": np.empty((0, 4)), "category_ids": np.empty(0, int), "is_crowd": np.empty(0, bool)}
-    bare = [replace(image, **nothing, areas=np.empty(0)) for image in scenes.images]
+    no_truths = {"boxes": np.empty((0, 4)), "category_ids": np.empty(0, int), "is_crowd": np.empty(0, bool)}
+    bare = [replace(image, **no_truths, areas=np.empty(0)) for image in scenes.images]
     result = sweep(
         Context(engine),
         [loaded["float32"], loaded["int8_wrong_range"]],
@@ -111,7 +111,7 @@ def test_without_truth_it_is_agreement_with_the_clean_reference(
 
 
 class _StopAtThree(Progress):
-    """Notes the reports and sets `cancel` after three images."""
+    """Records the reports and sets `cancel` after three images."""
 
     def __init__(self) -> None:
         self.cancel, self.counts, self.parts = threading.Event(), list[tuple[int, int]](), list[Robustness]()
@@ -126,7 +126,7 @@ class _StopAtThree(Progress):
         self.parts.append(result)
 
 
-def test_a_sweep_is_cancelled_and_goes_on_from_the_store(
+def test_a_cancelled_sweep_continues_from_the_store(
     engine: LocalEngine, loaded: dict[str, LoadedModel], scenes: Dataset, tmp_path: Path
 ) -> None:
     stopping, watching = _StopAtThree(), _StopAtThree()
@@ -146,14 +146,14 @@ def test_a_sweep_is_cancelled_and_goes_on_from_the_store(
 BOX = np.array([[10, 10, 60, 60]], np.float32)
 
 
-def _image(number: int, detections: Detections, own: Detections | None = None) -> MeasuredImage:
+def _image(number: int, detections: Detections, variant: Detections | None = None) -> MeasuredImage:
     truth = DatasetImage(number, f"{number}", b"", BOX, np.array([7]), np.zeros(1, bool), np.array([2500.0]))
     cat = Detections.of(BOX, [0.9], [0])
-    return MeasuredImage(truth, (200, 100), f"{number:064x}", cat, own or cat, detections)
+    return MeasuredImage(truth, (200, 100), f"{number:064x}", cat, variant or cat, detections)
 
 
 def _measurements(lost: int) -> Measurements:
-    """24 images of one cat each: FP32 finds all; the variant loses the cat on `lost` of them, in the dark only."""
+    """24 images of one cat each: FP32 detects all; the variant misses the cat on `lost` of them, only in the dark."""
     data, cat = Dataset("d", (), CAT), Detections.of(BOX, [0.9], [0])
 
     def measured(gone: int) -> Measurement:
@@ -181,7 +181,7 @@ def test_one_lost_box_is_no_significant_interaction() -> None:
     assert night.value is not None and night.value > 0 and night.significant is False
 
 
-def test_truths_and_objects_follow_a_pose() -> None:
+def test_truths_and_detections_follow_a_pose() -> None:
     cat = Detections.of(BOX, [0.9], [0])
     image = _image(1, cat)
     corruption = AppliedCorruption("scale", 5)
@@ -193,7 +193,7 @@ def test_truths_and_objects_follow_a_pose() -> None:
     assert (following.ap, following.agreement, following.mean_score) == pytest.approx((1, 1, 0.9))
 
 
-def test_tables_alone_give_the_ap_of_the_whole_evaluation() -> None:
+def test_tables_give_the_ap_of_a_full_evaluation() -> None:
     rng, images, detections = np.random.default_rng(3), [], {}
     for number in range(1, 9):
         corners = rng.uniform(0, 100, (5, 2))
@@ -230,7 +230,7 @@ def test_objects_are_matched_by_class_and_position() -> None:
     assert agreement(np.array([[1, 4], [0, 0]]), np.array([[1, 1], [0, 3]])) == pytest.approx([0.5, 1])
 
 
-def test_corruptions_are_named_by_family_or_one_by_one() -> None:
+def test_corruptions_are_selected_by_family_or_name() -> None:
     assert corruptions_named(["night", "lighting"])[0] == "night" and "glare" in corruptions_named(["lighting"])
     assert set(corruptions_named(["pose"])) == {"rotation", "perspective", "scale"}
     assert len(corruptions_named(["all"])) > len(corruptions_named(["published"])) > 5

@@ -1,4 +1,4 @@
-"""Layers leave their ranges in the dark where the input's range was wrong; FP32 has no ranges to leave."""
+"""With a wrong input range, layers saturate in the dark; FP32 has no ranges."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_input_saturates_first(
     assert {len(row.shares) for row in result.under("exposure").layers} == {3}
 
 
-def test_float_activations_have_no_range_to_leave(
+def test_float_activations_do_not_saturate(
     engine: LocalEngine, loaded: dict[str, LoadedModel], photographs: list[EncodedImage]
 ) -> None:
     result = saturation(Context(engine), loaded["float32"], loaded["float16"], photographs[:1], NIGHT[:1])
@@ -56,12 +56,12 @@ def test_the_layers_that_saturate_explain_the_loss(
     assert "they explain" in sentence and "exposure at severity -1" in sentence
 
 
-def test_readers_go_with_a_layer(loaded: dict[str, LoadedModel]) -> None:
+def test_readers_of_a_saturated_layer_are_grouped_with_it(loaded: dict[str, LoadedModel]) -> None:
     graph = loaded["int8"].inspection.graph
     assert {0, 1} <= with_readers(graph, [0])
 
 
-def test_half_a_step_beyond_the_end_is_inside() -> None:
+def test_half_a_step_beyond_the_range_is_not_saturation() -> None:
     tensor = Tensor(0, "t", (4,), "int8", Quantization(np.array([0.5]), np.array([0]), None), False)
     low, high = -64.0, 63.5
     result = range_reach(3, "CONV_2D", tensor, np.array([low - 0.25, high + 0.25, 0, 1], np.float32))
