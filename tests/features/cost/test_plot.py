@@ -1,4 +1,4 @@
-"""The figures of the Variants page hold the results' numbers; dominated models are faded, the front is joined."""
+"""The charts of the Variants page show the results' numbers; dominated models are faded, the front is joined."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POINTS = [
 ]
 
 
-def test_the_front_is_joined_and_the_dominated_faded() -> None:
+def test_the_front_is_joined_and_dominated_models_faded() -> None:
     front, *bubbles = tradeoff_scatter(tradeoff(POINTS), COLOURS).data
     assert (list(front.x), list(front.y)) == ([10, 20], [0.87, 1])
     assert [bubble.name for bubble in bubbles] == [
@@ -41,15 +41,15 @@ def test_the_front_is_joined_and_the_dominated_faded() -> None:
     assert list(bubbles[0].customdata[0]) == ["18.0 MB", "20.0 ms", "on the Pareto front"]
 
 
-def test_across_size_the_bubbles_are_latencies() -> None:
+def test_bubbles_are_latencies_on_the_size_axis() -> None:
     front, first, third, second = tradeoff_scatter(tradeoff(POINTS), COLOURS, "size").data
     assert list(front.x) == [4.5, 18]
     assert first.marker.size / second.marker.size == pytest.approx(2**0.5)
     assert {third.textposition, second.textposition} == {"top center", "bottom center"}
 
 
-def test_only_what_is_not_beaten_on_both_axes_is_joined() -> None:
-    """The third is smaller than all, so nobody dominates it; in this picture it lies behind the others."""
+def test_the_joined_front_depends_on_the_axes() -> None:
+    """The third is the smallest, so no model dominates it, but on this chart's axes it is dominated."""
     points = [*POINTS[:2], Point("small", 1_000_000, 30.0, 0.9)]
     colours = {**COLOURS, "small": "#888888"}
     by_latency, by_size = (tradeoff_scatter(tradeoff(points), colours, x).data[0] for x in ("latency", "size"))
@@ -64,12 +64,12 @@ def test_ap_is_drawn_in_points() -> None:
     assert tradeoff_scatter(tradeoff(POINTS), COLOURS).layout.yaxis.title.text == "agreement (higher is better)"
 
 
-def test_nothing_known_is_an_empty_picture() -> None:
+def test_unknown_values_give_an_empty_chart() -> None:
     (front,) = tradeoff_scatter(tradeoff(POINTS[3:]), COLOURS).data
     assert list(front.x) == []
 
 
-def test_operator_times_by_kind_the_slowest_on_top() -> None:
+def test_operator_times_are_sorted_by_type() -> None:
     times = [("CONV_2D", 2.0), ("ADD", 1.0), ("CONV_2D", 3.0), ("<i>", 0.5)]
     operators = tuple(OperatorTime(i, kind, f"t{i}", ms, (i,)) for i, (kind, ms) in enumerate(times))
     row = ModelProfile("m", "d", "int8", 1, 1, 5, 6.0, 6.0, 7.0, 5.0, 6.0, 1.0, None, operators)

@@ -1,6 +1,6 @@
-"""What a profile promises: whole rounds, ordered percentiles, every operator once, sentences for what is left out.
+"""Profiles: whole rounds, ordered percentiles, every operator once, reasons for skipped models.
 
-No figure is compared with another machine's: only signs, orders and counts are looked at.
+Times depend on the machine, so only signs, orders and counts are checked.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def measured(engine: LocalEngine, loaded: dict[str, LoadedModel], heard: list[tu
     )
 
 
-def test_a_row_a_model_and_thread_count(measured: Profile, loaded: dict[str, LoadedModel]) -> None:
+def test_one_row_per_model_and_thread_count(measured: Profile, loaded: dict[str, LoadedModel]) -> None:
     assert [(row.name, row.threads) for row in measured.models] == [
         (loaded[name].name, count) for name in NAMES for count in (1, 2)
     ]
@@ -54,7 +54,7 @@ def test_a_row_a_model_and_thread_count(measured: Profile, loaded: dict[str, Loa
         assert min(row.cpu_ms, row.load_ms) > 0
 
 
-def test_memory_is_the_models_own(measured: Profile) -> None:
+def test_memory_is_measured_per_model(measured: Profile) -> None:
     for row in measured.models:
         if row.peak_mb is not None:  # Windows
             assert row.bytes / 1e6 < row.peak_mb < 1000
@@ -85,13 +85,13 @@ def test_progress_only_rises_to_its_total(measured: Profile, heard: list[tuple[i
     assert len({total for _, total in heard}) == 1
 
 
-def test_frames_hold_the_same_figures(measured: Profile) -> None:
+def test_frames_have_the_same_figures(measured: Profile) -> None:
     frame, operators = measured.to_frame(), measured.operators_frame()
     assert list(frame["p50_ms"]) == [row.p50_ms for row in measured.models]
     assert len(operators) == sum(len(row.operators) for row in measured.models)
 
 
-def test_the_input_is_the_same_each_time_and_typed_as_the_model_reads_it(loaded: dict[str, LoadedModel]) -> None:
+def test_the_input_is_reproducible_and_has_the_models_type(loaded: dict[str, LoadedModel]) -> None:
     for name, dtype in (("float32", "float32"), ("int8", loaded["int8"].inspection.graph.input_tensors()[0].dtype)):
         values, again = subject(loaded[name]).values(), subject(loaded[name]).values()
         assert (values.shape, str(values.dtype)) == ((1, 300, 300, 3), dtype)
@@ -116,7 +116,7 @@ def test_pinning_ends_with_its_job() -> None:
     assert os.sched_getaffinity(0) == before
 
 
-def test_what_tensorflow_runs_is_left_out(engine: LocalEngine, loaded: dict[str, LoadedModel]) -> None:
+def test_tensorflow_models_are_skipped(engine: LocalEngine, loaded: dict[str, LoadedModel]) -> None:
     like = loaded["float32"]
     foreign = replace(like, inspection=replace(like.inspection, decoder=TENSORFLOW))
     result = profile(Context(engine), [foreign, loaded["int8"]], runs=1)
@@ -127,7 +127,7 @@ def test_what_tensorflow_runs_is_left_out(engine: LocalEngine, loaded: dict[str,
         profile(Context(engine), [foreign])
 
 
-def test_a_broken_file_costs_only_itself(engine: LocalEngine, loaded: dict[str, LoadedModel]) -> None:
+def test_a_broken_file_is_skipped(engine: LocalEngine, loaded: dict[str, LoadedModel]) -> None:
     good, data = loaded["int8"], b"\x1c\x00\x00\x00TFL3" + bytes(64)
     broken = replace(good, model=replace(good.model, name="broken.tflite", digest="broken", data=data))
     result = profile(Context(engine), [broken, good], runs=1)
@@ -151,6 +151,6 @@ def test_settings_out_of_range(threads: tuple[int, ...], runs: int, sentence: st
     assert sentence in str(refused.value)
 
 
-def test_no_model_is_a_sentence(engine: LocalEngine) -> None:
+def test_no_model_is_refused(engine: LocalEngine) -> None:
     with pytest.raises(ModelError, match="No model was given"):
         profile(Context(engine), [])

@@ -1,4 +1,4 @@
-"""The Pareto front: ties, unknown quality, latency that is noise; and the sentence that names the gain."""
+"""The Pareto front: ties, unknown quality, latency differences within noise; and the sentence on the gain."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_domination(first: Point, second: Point, expected: bool) -> None:
     assert not (expected and dominates(second, first))
 
 
-def test_the_front_is_what_nobody_dominates_the_fastest_first() -> None:
+def test_the_front_is_sorted_by_latency() -> None:
     slow, twin, blind = (
         Point("slow", 5_000_000, 30.0, 0.87),
         Point("twin", 5_000_000, 10.0, 0.87),
@@ -46,11 +46,11 @@ def test_the_front_is_what_nobody_dominates_the_fastest_first() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_few_points_are_their_own_front(count: int) -> None:
+def test_a_front_of_one_or_two_points(count: int) -> None:
     assert tradeoff([INT8][:count]).front == (INT8,) * count
 
 
-def test_kinds_of_quality_are_not_mixed() -> None:
+def test_points_of_different_metrics_are_not_compared() -> None:
     with pytest.raises(ValueError, match="AP, agreement"):
         tradeoff([BASE, Point("int8", 1, 1.0, 0.3, "AP")])
 
@@ -86,6 +86,6 @@ def test_the_sentence(points: list[Point], sentence: str) -> None:
     assert tradeoff_verdict(tradeoff(points), "float32") == sentence
 
 
-def test_ap_is_told_in_points() -> None:
+def test_the_sentence_gives_ap_in_points() -> None:
     base, int8 = Point("r", 8_000_000, 20.0, 0.4, "AP"), Point("v", 2_000_000, 10.0, 0.352, "AP")
     assert tradeoff_verdict(tradeoff([base, int8]), "r") == "v is 4.0× smaller and 2.0× faster than r at AP 35.2."
