@@ -1,4 +1,4 @@
-"""Several models on several images as one job: each image and each model fails on its own."""
+"""Several models on several images in one job: a failing image or model does not affect the others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.conftest import Sample
 
 @pytest.fixture(scope="module")
 def alone() -> Iterator[LocalEngine]:
-    """Its worker is lost on purpose."""
+    """An engine of one worker, which the test crashes on purpose."""
     with LocalEngine(1) as running:
         yield running
 
@@ -35,7 +35,7 @@ def hens(sample: Sample) -> EncodedImage:
     return EncodedImage("hens.jpg", (sample.images / "hens.jpg").read_bytes())
 
 
-def test_a_model_answers_beside_others_as_it_does_alone(
+def test_results_do_not_depend_on_other_models_in_the_batch(
     alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
 ) -> None:
     models = [loaded["float32"], loaded["int8"]]
@@ -51,7 +51,7 @@ def damaged(model: LoadedModel, blob: Blob) -> LoadedModel:
     return replace(model, blob=blob, model=replace(model.model, name="damaged.tflite", digest=blob.digest))
 
 
-def test_a_model_that_fails_fails_alone(
+def test_a_failing_model_does_not_fail_the_others(
     alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage, tmp_path: Path
 ) -> None:
     (tmp_path / "broken").write_bytes(b"no model")
@@ -61,7 +61,7 @@ def test_a_model_that_fails_fails_alone(
     assert [sentence.split(":")[0] for sentence in detected.skipped] == ["damaged.tflite on hens.jpg"]
 
 
-def test_a_model_that_kills_the_worker_fails_alone(
+def test_a_crashing_model_does_not_fail_the_others(
     alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
 ) -> None:
     class Deadly(Blob):  # made here, so that it is pickled by value
@@ -75,9 +75,7 @@ def test_a_model_that_kills_the_worker_fails_alone(
     assert sentence.startswith("damaged.tflite on hens.jpg: The model's worker process crashed.")
 
 
-def test_a_single_model_that_kills_the_worker(
-    alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
-) -> None:
+def test_a_single_crashing_model(alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage) -> None:
     class Deadly(Blob):
         def read(self) -> bytes:
             os._exit(3)
@@ -87,7 +85,7 @@ def test_a_single_model_that_kills_the_worker(
     assert (detected.images, len(detected.skipped)) == ([], 1)
 
 
-def test_an_image_that_cannot_be_read_fails_alone_and_is_named_once(
+def test_an_unreadable_image_is_reported_once(
     alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
 ) -> None:
     models = [loaded["float32"], loaded["int8"]]
@@ -98,9 +96,7 @@ def test_an_image_that_cannot_be_read_fails_alone_and_is_named_once(
     assert [sentence.split()[0] for sentence in detected.skipped] == ["x.jpg"]
 
 
-def test_a_cancelled_run_leaves_no_job_behind(
-    alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
-) -> None:
+def test_a_cancelled_run_leaves_no_jobs(alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage) -> None:
     cancel = threading.Event()
     images = [EncodedImage(f"{n}.jpg", hens.data + b"%06d" % n) for n in range(100)]
     context = Context(alone, progress=Advance(lambda done, total: cancel.set()), cancel=cancel)
@@ -110,13 +106,13 @@ def test_a_cancelled_run_leaves_no_job_behind(
 
 
 class Watched(EncodedImage):
-    """An image that tells whether it is still in memory."""
+    """An image with a weak reference that shows whether it is still in memory."""
 
     __slots__ = ("__weakref__",)
 
 
 def test_images_are_freed_at_once(alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage) -> None:
-    """Otherwise they would gather, megabyte by megabyte, until Python looks for cycles."""
+    """Otherwise they would accumulate until Python's cycle collector runs."""
     alive: list[weakref.ref[EncodedImage]] = []
 
     def images() -> Iterator[EncodedImage]:

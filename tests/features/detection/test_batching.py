@@ -17,13 +17,13 @@ def images(count: int, size: int = 10) -> list[EncodedImage]:
 
 
 def answer(milliseconds: float) -> Inference:
-    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-    return Inference(nothing, None, 9, 9, milliseconds)
+    no_objects = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    return Inference(no_objects, None, 9, 9, milliseconds)
 
 
-def sizes(batcher: Batcher, given: list[EncodedImage]) -> list[int]:
-    batches = list(batcher.batches(given))
-    assert [image for batch in batches for image in batch] == given
+def sizes(batcher: Batcher, images: list[EncodedImage]) -> list[int]:
+    batches = list(batcher.batches(images))
+    assert [image for batch in batches for image in batch] == images
     return [len(batch) for batch in batches]
 
 
@@ -34,7 +34,7 @@ def test_fast_models_get_several_images_per_job(milliseconds: float | None, expe
     assert sizes(Batcher(99, 2, milliseconds), images(9)) == expected
 
 
-def test_large_files_go_alone() -> None:
+def test_large_files_get_their_own_batch() -> None:
     assert sizes(Batcher(99, 2, 1.0), images(3, MAX_BATCH_BYTES)) == [1, 1, 1]
 
 
@@ -48,14 +48,14 @@ def test_corrupted_versions_of_a_picture_stay_together() -> None:
 def test_a_measured_time_counts_from_the_next_image_on() -> None:
     batcher = Batcher(99, 2)
 
-    def given() -> Iterator[EncodedImage]:
+    def observing() -> Iterator[EncodedImage]:
         for number, image in enumerate(images(10)):
             if number == 4:
                 batcher.observe([answer(5), answer(5)])
                 batcher.observe([])  # an image that could not be read changes nothing
             yield replace(image)
 
-    assert [len(batch) for batch in batcher.batches(given())] == [1, 1, 1, 7]
+    assert [len(batch) for batch in batcher.batches(observing())] == [1, 1, 1, 7]
 
 
 def test_the_last_batches_are_small() -> None:

@@ -1,4 +1,4 @@
-"""Long runs: only what is new is computed, they can be stopped, and what a killed one had done is not done again."""
+"""Long runs: only missing results are computed, runs can be stopped, and a killed run resumes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NAMES = ("astronaut.jpg", "berlin_street.jpg", "horses_nokota.jpg")
 
 
 class Counted:
-    """An engine that passes every job on to a real one, and remembers which models were asked for."""
+    """An engine that passes every job to a real one and records the models of each job."""
 
     def __init__(self, engine: LocalEngine) -> None:
         self._engine, self.workers = engine, engine.workers
@@ -73,12 +73,12 @@ def images(sample: Sample) -> list[EncodedImage]:
 
 
 def many(images: Sequence[EncodedImage], count: int) -> list[EncodedImage]:
-    """As many files as are wanted: JPEG decoders do not mind what follows the picture."""
+    """`count` different files of few images: JPEG decoders ignore data after the image."""
     return [EncodedImage(f"{n}.jpg", images[n % 3].data + b"%06d" % n) for n in range(count)]
 
 
 def as_bytes(detected: Detected) -> dict[Any, Any]:
-    """Everything that was detected, as bytes."""
+    """All detections as bytes."""
     return {
         key: [
             None if rows is None else (rows.boxes.tobytes(), rows.scores.tobytes(), rows.class_ids.tobytes())
@@ -112,7 +112,7 @@ def test_adding_a_variant_computes_that_variant_only(
     assert any(one.candidates is not None and len(one.candidates) for one in third.inferences.values())
 
 
-def test_another_threshold_or_settings_are_not_mixed_up(
+def test_results_are_cached_per_threshold_and_settings(
     loaded: dict[str, LoadedModel], images: list[EncodedImage], counted: Counted, store: Store
 ) -> None:
     model = loaded["int8"]
@@ -126,17 +126,17 @@ def test_another_threshold_or_settings_are_not_mixed_up(
         assert one.candidates is not None
 
 
-def test_an_error_is_not_kept(
+def test_errors_are_not_cached(
     loaded: dict[str, LoadedModel], images: list[EncodedImage], counted: Counted, store: Store
 ) -> None:
-    given = [EncodedImage("broken.jpg", images[0].data[:500]), images[0]]
-    runs = [detect_images(Context(counted, store=store), [loaded["int8"]], given, 2, 0.25) for _ in range(2)]
+    images_and_files = [EncodedImage("broken.jpg", images[0].data[:500]), images[0]]
+    runs = [detect_images(Context(counted, store=store), [loaded["int8"]], images_and_files, 2, 0.25) for _ in range(2)]
     assert len(counted.jobs) == 3  # the broken image is tried again
     assert runs[0].skipped == runs[1].skipped
     assert [name for name, _ in runs[1].images] == ["astronaut.jpg"]
 
 
-def test_a_value_that_is_no_inference_is_computed_again(
+def test_an_invalid_cache_entry_is_computed_again(
     loaded: dict[str, LoadedModel], images: list[EncodedImage], counted: Counted, tmp_path: Path
 ) -> None:
     with Store(tmp_path / FILE) as store:
@@ -174,7 +174,7 @@ def waits(seconds: float) -> Callable[[str], str]:
     return work
 
 
-def test_cancelling_lets_queued_jobs_go(images: list[EncodedImage], engine: LocalEngine) -> None:
+def test_cancelling_cancels_queued_jobs(images: list[EncodedImage], engine: LocalEngine) -> None:
     cancel = threading.Event()
     jobs: list[Future[str]] = []
 
@@ -182,12 +182,12 @@ def test_cancelling_lets_queued_jobs_go(images: list[EncodedImage], engine: Loca
         jobs.append(engine.submit(waits(0.3), image.name))
         return [jobs[-1]]
 
-    taken = []
+    completed = []
     with pytest.raises(Cancelled, match="was stopped before it finished"):
         for image, _ in in_order(Context(engine, cancel=cancel), many(images, 1000), submit):
-            taken.append(image.name)
+            completed.append(image.name)
             cancel.set()
-    assert taken == ["0.jpg"]
+    assert completed == ["0.jpg"]
     assert len(jobs) <= (BATCHES_AHEAD * engine.workers + 2) * MAX_BATCH
     assert sum(job.cancelled() for job in jobs) >= len(jobs) - 2 * engine.workers - 1
     assert engine.submit(len, "abc").result(timeout=60) == 3
@@ -202,12 +202,12 @@ def test_a_run_can_be_cancelled(
         detect_images(Context(engine, cancel=cancel), [loaded["int8"]], images, 3, 0.25)
 
 
-def test_few_images_are_held_at_a_time(
+def test_few_images_are_in_memory_at_a_time(
     loaded: dict[str, LoadedModel], images: list[EncodedImage], engine: LocalEngine, store: Store
 ) -> None:
     read, done = [0], [0]
 
-    def given() -> Iterator[EncodedImage]:
+    def counted_images() -> Iterator[EncodedImage]:
         for image in many(images, 200):
             read[0] += 1
             assert read[0] - done[0] <= (BATCHES_AHEAD * engine.workers + 2) * MAX_BATCH
@@ -218,7 +218,7 @@ def test_few_images_are_held_at_a_time(
         detect_images(
             Context(engine, store=store, progress=Advance(lambda now, _: done.__setitem__(0, now))),
             [loaded["int8"]],
-            given(),
+            counted_images(),
             200,
             0.25,
         )
@@ -228,28 +228,28 @@ def test_few_images_are_held_at_a_time(
 def test_a_killed_worker_changes_no_number(
     loaded: dict[str, LoadedModel], images: list[EncodedImage], engine: LocalEngine, store: Store
 ) -> None:
-    given = many(images, 40)
-    whole = detect_images(Context(engine), [loaded["int8"]], given, 40, 0.25)
-    with LocalEngine(2, warm_up=importing("qviz.detector")) as own:
-        model = own.share(loaded["int8"].model.data, loaded["int8"].digest)
-        victim = own.submit(os.getpid).result(timeout=60)
-        counted = Counted(own)
+    files = many(images, 40)
+    whole = detect_images(Context(engine), [loaded["int8"]], files, 40, 0.25)
+    with LocalEngine(2, warm_up=importing("qviz.detector")) as killed_engine:
+        model = killed_engine.share(loaded["int8"].model.data, loaded["int8"].digest)
+        victim = killed_engine.submit(os.getpid).result(timeout=60)
+        counted = Counted(killed_engine)
 
         def kill(done: int, _: int) -> None:
             if done == 10:
                 os.kill(victim, signal.SIGKILL)
 
         models = [replace(loaded["int8"], blob=model)]
-        first = detect_images(Context(counted, store=store, progress=Advance(kill)), models, given, 40, 0.25)
+        first = detect_images(Context(counted, store=store, progress=Advance(kill)), models, files, 40, 0.25)
         counted.jobs.clear()
-        second = detect_images(Context(counted, store=store), models, given, 40, 0.25)
+        second = detect_images(Context(counted, store=store), models, files, 40, 0.25)
     assert first.skipped == []
     assert counted.jobs == []
     assert as_bytes(first) == as_bytes(second) == as_bytes(whole)
 
 
 def rows(folder: Path) -> int:
-    """How many detections are kept; 0 while there is no table yet."""
+    """Number of stored results, 0 before the table exists."""
     try:
         with closing(sqlite3.connect(f"file:{folder / FILE}?mode=ro", uri=True)) as other:
             (count,) = other.execute("SELECT count(*) FROM kept").fetchone()
@@ -259,7 +259,7 @@ def rows(folder: Path) -> int:
 
 
 def dataset(folder: Path, images: Sequence[EncodedImage], sample: Sample) -> Path:
-    """Annotated images: the sample's objects on the same photographs over and over."""
+    """An annotated dataset that repeats the sample's photographs."""
     document = json.loads(sample.annotations.read_text())
     by_name = {row["file_name"]: row for row in document["images"]}
     folder.mkdir()
@@ -280,7 +280,7 @@ def figures(shown: bytes) -> dict[str, Any]:
     return {**json.loads(shown), "images_per_second": 0}
 
 
-def test_a_killed_run_goes_on_where_it_stopped(sample: Sample, images: list[EncodedImage], tmp_path: Path) -> None:
+def test_a_killed_run_resumes(sample: Sample, images: list[EncodedImage], tmp_path: Path) -> None:
     total = 60
     annotations = dataset(tmp_path / "data", many(images, total), sample)
     models = [str(sample.models[name]) for name in ("float32", "int8")]
@@ -309,8 +309,8 @@ def test_a_killed_run_goes_on_where_it_stopped(sample: Sample, images: list[Enco
     resumed = subprocess.run([*call, "--cache", str(cache)], cwd=ROOT, capture_output=True, check=True)
     assert rows(cache) == 2 * total
     assert hashlib.sha256(repr(stored_rows(cache, before)).encode()).hexdigest() == digest  # not computed again
-    anew = subprocess.run([*call, "--no-cache"], cwd=ROOT, capture_output=True, check=True)
-    assert figures(resumed.stdout) == figures(anew.stdout)
+    uncached = subprocess.run([*call, "--no-cache"], cwd=ROOT, capture_output=True, check=True)
+    assert figures(resumed.stdout) == figures(uncached.stdout)
     _, alive = psutil.wait_procs(workers, timeout=60)
     assert alive == []  # a killed run leaves no worker behind
 

@@ -20,7 +20,7 @@ from tests.conftest import SCHEMES, Sample
 from tests.tflite.files import relu
 
 
-def test_the_samples_models_are_what_they_are(loaded: dict[str, LoadedModel], sample: Sample) -> None:
+def test_models_of_the_sample(loaded: dict[str, LoadedModel], sample: Sample) -> None:
     assert [str(model.scheme) for model in loaded.values()] == [*SCHEMES[:4], "int8"]
     for name, model in loaded.items():
         assert model.bytes == sample.models[name].stat().st_size
@@ -101,7 +101,7 @@ def test_a_variant_without_a_sidecar_follows_the_reference(engine: LocalEngine, 
     assert (second.inspection.sources["mean"], second.inspection.sources["channels"]) == ("reference", "given")
 
 
-def test_no_model_at_all(engine: LocalEngine, tmp_path: Path) -> None:
+def test_no_models(engine: LocalEngine, tmp_path: Path) -> None:
     assert load_models(engine, []) == []
     with pytest.raises(ModelError, match="is not there; give"):
         read_source(tmp_path / "x.tflite")
