@@ -1,4 +1,4 @@
-"""The end of a quantized network: a warning where the file cannot represent its scores, none for usual heads."""
+"""Outputs of a quantized network: a warning if the file cannot represent its scores, none for common heads."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def test_a_shared_scale(scale: Quantization | None, dtype: str, boxes_from: str,
     assert codes(joined(scale, dtype, boxes_from)) == expected
 
 
-def test_what_is_concatenated_inside_the_network_is_not_a_score() -> None:
-    """SiLU: a LOGISTIC, joined with the features that it weighs, and a convolution behind it."""
+def test_sigmoids_inside_the_network_are_not_scores() -> None:
+    """SiLU: a LOGISTIC concatenated with the features it scales, followed by a convolution."""
     coarse = per_tensor(0.5, 0)
     tensors = [image_tensor(), *(tensor(i, dtype="int8", quantization=coarse) for i in (1, 2, 3, 4, 5))]
     ops = [
@@ -89,7 +89,7 @@ def test_what_is_concatenated_inside_the_network_is_not_a_score() -> None:
 
 
 def ending(logits: Quantization, scores: Quantization = SIGMOID, dtype: str = "int8") -> Graph:
-    """A sigmoid, reshaped and dequantized."""
+    """A graph that ends in a sigmoid, reshaped and dequantized."""
     tensors = [
         image_tensor(),
         tensor(1, "logits", dtype=dtype, quantization=logits),
@@ -122,7 +122,7 @@ def test_a_sigmoid_at_the_end(logits: Quantization, scores: Quantization, expect
     assert codes(ending(logits, scores)) == expected
 
 
-def test_the_sentences_give_the_numbers() -> None:
+def test_the_warnings_give_the_numbers() -> None:
     (warning,) = head_warnings(ending(per_tensor(0.0497, 95)), "net")
     assert "limited to [0.00, 0.83]" in warning.message
     assert "LOGISTIC, operator 1" in warning.message
@@ -153,7 +153,7 @@ def test_scores_that_enter_a_post_process() -> None:
     assert codes(graph(tensors, [4, 5, 8, 7], ops)) == ["score_resolution", "scores_below_one"]
 
 
-def test_a_damaged_graph_that_goes_in_circles() -> None:
+def test_a_graph_with_a_cycle() -> None:
     tensors = [image_tensor(), tensor(1), tensor(2)]
     assert codes(graph(tensors, [1], [op("RESHAPE", [2], [1]), op("RESHAPE", [1], [2])])) == []
 
@@ -171,6 +171,6 @@ REAL = {
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the models beside the sample are not here")
 @pytest.mark.parametrize("name", REAL)
-def test_real_files(name: str, engine: LocalEngine) -> None:
+def test_warnings_about_real_models(name: str, engine: LocalEngine) -> None:
     models: list[LoadedModel] = load_models(engine, [read_source(SHARED / f"{name}.tflite")])
     assert [warning.code for warning in lint_model(models[0])] == REAL[name]

@@ -1,4 +1,4 @@
-"""Warnings come where there is something to warn of, and only there."""
+"""Warnings are given where they apply, and nowhere else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.graphs import graph, image_tensor, op, per_tensor, tensor
 
 
 def codes(warnings: list) -> list[str]:
-    """Without what is said of every file with NMS inside (see test_nms_lint)."""
+    """Codes of the warnings, without the one of every file with NMS inside (see test_nms_lint)."""
     return [warning.code for warning in warnings if warning.code != "class_lost_by_threads"]
 
 
@@ -28,7 +28,7 @@ def test_warnings_about_the_samples_files(name: str, loaded: dict[str, LoadedMod
     assert codes(lint_comparison(loaded["float32"], [loaded[name]])) == []
 
 
-def test_the_wrong_range_has_its_numbers(loaded: dict[str, LoadedModel]) -> None:
+def test_the_wrong_range_warning_gives_the_numbers(loaded: dict[str, LoadedModel]) -> None:
     warning, *_ = lint_model(loaded["int8_wrong_range"])
     assert "represents [0, 1], but normalised pixels span [-1, 1]; 50% of that span is clipped" in warning.message
     assert warning.model == loaded["int8_wrong_range"].name
@@ -58,7 +58,7 @@ RANGES = [
 
 
 @pytest.mark.parametrize(("scale", "zero", "mean", "std", "warned"), RANGES)
-def test_the_inputs_range(
+def test_input_range_warnings(
     scale: float, zero: int, mean: float, std: float, warned: bool, loaded: dict[str, LoadedModel]
 ) -> None:
     model = with_range(loaded["int8"], per_tensor(scale, zero), mean=(mean,) * 3, std=(std,) * 3)
@@ -81,7 +81,7 @@ UNUSUAL = [
 
 
 @pytest.mark.parametrize(("scale", "zero", "mean", "std", "sentence"), UNUSUAL)
-def test_unusual_normalisations(
+def test_unusual_normalizations(
     scale: float | None, zero: int, mean: float, std: float, sentence: str, loaded: dict[str, LoadedModel]
 ) -> None:
     settings: dict[str, Any] = {"mean": (mean,) * 3, "std": (std,) * 3}
@@ -113,7 +113,9 @@ LIES = [
 
 
 @pytest.mark.parametrize(("name", "scheme", "warned"), LIES)
-def test_a_name_that_lies(name: str, scheme: str, warned: bool, loaded: dict[str, LoadedModel]) -> None:
+def test_a_name_that_contradicts_the_scheme(
+    name: str, scheme: str, warned: bool, loaded: dict[str, LoadedModel]
+) -> None:
     model = replace(loaded[scheme], model=replace(loaded[scheme].model, name=name))
     warnings = [
         warning for warning in lint_model(model) if warning.code not in ("float_islands", "class_lost_by_threads")

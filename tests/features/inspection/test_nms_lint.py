@@ -20,10 +20,10 @@ from tests.conftest import Sample
 
 
 @pytest.mark.parametrize("threads", [2, 4])
-def test_the_class_of_that_number_is_never_detected(
+def test_the_class_equal_to_the_thread_count_is_never_detected(
     threads: int, engine: LocalEngine, loaded: dict[str, LoadedModel], sample: Sample
 ) -> None:
-    """If this fails, TensorFlow Lite was fixed: remove the warning."""
+    """If this fails, TensorFlow Lite has been fixed and the warning can be removed."""
     model, label = loaded["float32"], {2: "car", 4: "airplane"}[threads]
     scenes = read_coco(sample.folder / "scenes" / "annotations.json", sample.folder / "scenes")
     (category,) = (row.id for row in scenes.categories if row.name == label)
@@ -48,7 +48,7 @@ def test_the_warning(loaded: dict[str, LoadedModel]) -> None:
     assert "net never detects 'airplane' with 4 threads" in warning.message
 
 
-def test_where_no_class_is_lost(loaded: dict[str, LoadedModel]) -> None:
+def test_cases_without_a_lost_class(loaded: dict[str, LoadedModel]) -> None:
     inspection = loaded["float32"].inspection
     fast = replace(inspection, post_process={**inspection.post_process, "use_regular_nms": 0.0})
     outside = replace(inspection, post_process={})
@@ -71,7 +71,7 @@ def test_an_evaluation_with_threads_has_the_warning(
     loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine
 ) -> None:
     models = [loaded["float32"], loaded["int8"]]
-    codes = [(warning.code, warning.model, warning.advice) for warning in lint_all(models, threads=2)]
+    codes = [(warning.code, warning.model, warning.advice) for warning in lint_all(Context(engine, threads=2), models)]
     assert codes.count(("class_lost_by_threads", models[1].name, False)) == 1
     evaluation = evaluate(Context(engine, threads=2), models[:1], read_coco(sample.annotations, sample.images))
     (row,) = [warning for warning in evaluation.warnings if warning.code == "class_lost_by_threads"]

@@ -1,4 +1,4 @@
-"""Float operators between integer ones cause a warning; those at either end do not."""
+"""Float operators between integer ones give a warning; those at either end do not."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_mixed_file_has_no_warning(loaded: dict[str, LoadedModel]) -> None:
     assert linted(inside, loaded["int8"], Scheme.INT16X8) != []
 
 
-def test_the_samples_islands(loaded: dict[str, LoadedModel]) -> None:
+def test_float_islands_of_the_sample(loaded: dict[str, LoadedModel]) -> None:
     inspection = loaded["int8"].inspection
     inner = inner_islands(inspection.graph, inspection.facts.float_islands)
     assert [[inspection.graph.ops[order].kind for order in island] for island in inner] == [["ADD_N"]] * 10
