@@ -1,7 +1,7 @@
-"""A detector of eleven operators with random weights, made with the flatbuffer object API; one layer ruins int8.
+"""A detector of eleven operators with random weights, made with the flatbuffer object API; one layer fails in int8.
 
 The planted layer's weights are 1 for what it reads of a channel that is always zero, times `HUGE`: they change nothing
-in float, but their scale is theirs, and all other weights of the layer round to zero in integers.
+in float, but they determine the scale, so all other weights of the layer round to zero in integers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHAPES = ((3, 4), (1, 1), (3, 2), (1, 1), (3, 2))
 
 
 class _Network:
-    """Tensors, constants and operators as they come."""
+    """Collects tensors, constants and operators."""
 
     def __init__(self) -> None:
         self.tensors, self.constants, self.operators = [], [], []  # type: ignore[var-annotated]
@@ -38,9 +38,9 @@ class _Network:
         return len(self.tensors) - 1
 
     def op(self, kind: int, inputs: list[int], output: int, options: object, option_type: int) -> int:
-        made = operator(self.codes.setdefault(kind, len(self.codes)), inputs, [output])
-        made.builtinOptions, made.builtinOptionsType = options, option_type
-        self.operators.append(made)
+        operation = operator(self.codes.setdefault(kind, len(self.codes)), inputs, [output])
+        operation.builtinOptions, operation.builtinOptionsType = options, option_type
+        self.operators.append(operation)
         return output
 
 
@@ -49,10 +49,10 @@ def small_detector(planted: bool = True) -> bytes:
     random, network = np.random.default_rng(7), _Network()
     x, side = network.add("image", (1, SIDE, SIDE, 3)), SIDE
     for number, (kernel, stride) in enumerate(SHAPES):
-        channels, made = CHANNELS[number], CHANNELS[number + 1]
+        channels, outputs = CHANNELS[number], CHANNELS[number + 1]
         side //= stride
-        weights = _random(random, (made, kernel, kernel, channels))
-        bias = np.zeros(made, np.float32)
+        weights = _random(random, (outputs, kernel, kernel, channels))
+        bias = np.zeros(outputs, np.float32)
         if planted and number == PLANTED - 1:
             weights[0] = 0  # its first channel is silent
         if planted and number == PLANTED:
@@ -101,13 +101,13 @@ def _head(
 def _reshaped(network: _Network, x: int, shape: tuple[int, ...], name: str) -> int:
     options = fb.ReshapeOptionsT()
     options.newShape = list(shape)
-    wanted = network.add(f"{name}/shape", (len(shape),), np.array(shape, np.int32))
+    new_shape = network.add(f"{name}/shape", (len(shape),), np.array(shape, np.int32))
     out = network.add(name, shape)
-    return network.op(fb.BuiltinOperator.RESHAPE, [x, wanted], out, options, fb.BuiltinOptions.ReshapeOptions)
+    return network.op(fb.BuiltinOperator.RESHAPE, [x, new_shape], out, options, fb.BuiltinOptions.ReshapeOptions)
 
 
 def _grid() -> np.ndarray:
-    """(84, 4) xyxy in [0, 1]: one box a cell, a little larger than it."""
+    """(84, 4) xyxy in [0, 1]: one box per cell, slightly larger than the cell."""
     rows = []
     for stride in (8, 16, 32):
         count = SIDE // stride

@@ -1,4 +1,4 @@
-"""The coloured graph: each block with the worst of its layers, named by what its tensors share."""
+"""The coloured graph: each block shows its worst layer and the common part of its tensor names."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ NONE = Outliers(frozenset(), frozenset())
 def test_a_block_shows_its_worst_layer(sample: Sample) -> None:
     read = read_graph(sample.models["int8"].read_bytes())
     layers = [layer(o, local=60.0 - o / 10, cumulative=30.0 if o == 10 else 50.0) for o in range(20)]
-    found = error_graph(read, layers, outliers(layers))
-    block = found.node_of(10)
+    result = error_graph(read, layers, outliers(layers))
+    block = result.node_of(10)
     assert block is not None and block.orders == tuple(range(8, 15)) and block.folded
     assert (block.name, block.worst, block.worst_value) == ("expanded_conv_2", 10, 30.0)
     assert block.kinds.startswith("2 Conv, DwConv") and block.layers == 7
     by_local = error_graph(read, layers, NONE, LOCAL).node_of(10)
     assert by_local is not None and by_local.worst == 14
-    end = found.node_of(157)
+    end = result.node_of(157)
     assert end is not None and (end.worst, end.worst_value, end.layers) == (None, None, 0)
-    assert found.node_of(1000) is None and found.node_of(None) is None
+    assert result.node_of(1000) is None and result.node_of(None) is None
 
 
-def test_outliers_are_told_by_their_block_and_by_themselves_when_it_is_opened(sample: Sample) -> None:
+def test_outliers_belong_to_a_folded_block_or_to_the_opened_operators(sample: Sample) -> None:
     read = read_graph(sample.models["int8"].read_bytes())
     unusual = Outliers(frozenset({9}), frozenset({12}))
     folded = error_graph(read, [], unusual).node_of(9)
@@ -37,16 +37,16 @@ def test_outliers_are_told_by_their_block_and_by_themselves_when_it_is_opened(sa
     assert opened is not None and opened.outliers == (9,) and opened.orders == (9,)
 
 
-def test_names_tell_the_blocks_of_the_sample_apart(sample: Sample) -> None:
+def test_blocks_of_the_sample_have_distinct_names(sample: Sample) -> None:
     read = read_graph(sample.models["float32"].read_bytes())
     names = [node.name for node in error_graph(read, [], NONE).nodes if node.name]
     assert len(names) >= 34 and len(set(names)) == len(names)
 
 
-def test_scopes_that_a_converter_made_up_are_no_names() -> None:
+def test_generated_scopes_are_not_block_names() -> None:
     names = ["image", "model_3/tf.math.add_2/Add", "StatefulPartitionedCall/x/y"]
-    made = graph(
+    unnamed = graph(
         [tensor(i, name) for i, name in enumerate(names)], (2,), [op("CONV_2D", (0,), (1,)), op("RELU", (1,), (2,))]
     )
-    (node,) = error_graph(made, [], NONE).nodes
+    (node,) = error_graph(unnamed, [], NONE).nodes
     assert (node.name, node.kinds) == ("", "Conv, RELU")

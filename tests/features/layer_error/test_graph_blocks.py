@@ -1,4 +1,4 @@
-"""Folding: chains and what lies between fork and join become blocks; the folded graph has no cycle."""
+"""Folding: chains, and branches between fork and join, become blocks; the folded graph has no cycle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.graphs import graph, op, tensor
 
 
 def network(*rows: tuple[str, tuple[int, ...]], constants: int = 0) -> Graph:
-    """A row an operator: its kind and the tensors it reads. Operator i writes tensor i + 1; constants are behind."""
+    """One row per operator: its type and the tensors it reads. Operator i writes tensor i + 1; constants follow."""
     count = len(rows)
     tensors = [tensor(i, constant=i > count) for i in range(count + 1 + constants)]
     return graph(tensors, (count,), [op(kind, reads, (i + 1,)) for i, (kind, reads) in enumerate(rows)])
@@ -28,7 +28,7 @@ CONV = "CONV_2D"
     [
         # a chain is cut after three operators with weights
         ([(CONV, (0,)), (CONV, (1,)), (CONV, (2,)), (CONV, (3,))], [(0, 1, 2), (3,)], [(0, 1)]),
-        # what has no weights goes with what is before
+        # an operator without weights joins the block before it
         ([(CONV, (0,)), ("RELU", (1,)), (CONV, (2,)), (CONV, (3,)), ("RELU", (4,))], [(0, 1, 2, 3, 4)], []),
         # a residual block: from behind the fork to the join, and the activation after it
         (
@@ -38,7 +38,7 @@ CONV = "CONV_2D"
         ),
         # a SiLU has no weights: it goes with its convolution
         ([(CONV, (0,)), ("LOGISTIC", (1,)), ("MUL", (1, 2)), (CONV, (3,))], [(0, 1, 2, 3)], []),
-        # a conversion belongs to what makes its input, on a branch too
+        # a conversion joins the block that computes its input, also on a branch
         (
             [(CONV, (0,)), ("DEQUANTIZE", (1,)), (CONV, (1,)), (CONV, (1,))],
             [(0, 1), (2,), (3,)],
@@ -51,15 +51,15 @@ CONV = "CONV_2D"
 def test_blocks(
     rows: list[tuple[str, tuple[int, ...]]], members: list[tuple[int, ...]], edges: list[tuple[int, int]]
 ) -> None:
-    found = fold(network(*rows))
-    assert list(found.members) == members
-    assert list(found.edges) == edges
+    folded = fold(network(*rows))
+    assert list(folded.members) == members
+    assert list(folded.edges) == edges
 
 
-def test_what_only_prepares_constants_is_left_out() -> None:
-    found = network(("DEQUANTIZE", (3,)), (CONV, (0, 1)), constants=1)
-    assert readers(found) == {1: ()}
-    assert fold(found).members == ((1,),)
+def test_operators_on_constants_are_omitted() -> None:
+    unfolded = network(("DEQUANTIZE", (3,)), (CONV, (0, 1)), constants=1)
+    assert readers(unfolded) == {1: ()}
+    assert fold(unfolded).members == ((1,),)
 
 
 def test_an_opened_block_is_shown_as_its_operators() -> None:
@@ -82,16 +82,16 @@ def test_folding_never_makes_a_cycle_nor_loses_an_operator() -> None:
                 {max(0, i - draw.randint(0, 4)) for _ in range(1 if "QUANT" in kind else draw.randint(1, 2))}
             )
             rows.append((kind, tuple(reads)))
-        found = fold(network(*rows))
-        assert sorted(order for members in found.members for order in members) == list(range(count))
-        assert all(first < second for first, second in found.edges)  # upwards in number: no way back
-        assert max(map(len, found.members)) <= MAX_OPERATORS
+        folded = fold(network(*rows))
+        assert sorted(order for members in folded.members for order in members) == list(range(count))
+        assert all(first < second for first, second in folded.edges)  # upwards in number: no way back
+        assert max(map(len, folded.members)) <= MAX_OPERATORS
 
 
 @pytest.mark.parametrize("name", ["float32", "float16", "dynamic_range", "int8"])
-def test_the_sample_is_readable_in_every_scheme(sample: Sample, name: str) -> None:
+def test_the_sample_has_the_same_blocks_in_every_scheme(sample: Sample, name: str) -> None:
     read = read_graph(sample.models[name].read_bytes())
-    found = fold(read)
-    assert len(found.members) == 38  # of 125 to 307 operators, the same blocks whatever the scheme
-    ops: list[Op] = [read.ops[order] for members in found.members for order in members]
+    folded = fold(read)
+    assert len(folded.members) == 38  # of 125 to 307 operators, the same blocks whatever the scheme
+    ops: list[Op] = [read.ops[order] for members in folded.members for order in members]
     assert sum(op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D") for op in ops) == 88

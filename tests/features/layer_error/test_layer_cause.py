@@ -1,4 +1,4 @@
-"""The sentence about a layer, on figures made by hand: each rule, and the figures that must not trip it."""
+"""The sentence about a layer on constructed figures: each rule, and figures to which it does not apply."""
 
 from __future__ import annotations
 

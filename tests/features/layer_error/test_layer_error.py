@@ -1,4 +1,4 @@
-"""Layer errors on the sample: the broken layer is found, a network against itself has none."""
+"""Layer errors on the sample: the broken layer is identified, a network against itself has no error."""
 
 from __future__ import annotations
 
@@ -59,34 +59,34 @@ def test_a_network_against_itself_has_no_error(engine: LocalEngine, loaded: Mode
 def test_every_variant_pairs_and_every_layer_is_measured(
     engine: LocalEngine, loaded: Models, images: list[EncodedImage], name: str
 ) -> None:
-    found = errors(engine, loaded, name, images, "reference")
-    assert found.paired_share >= 0.99
-    assert found.images == 2
-    measured = [layer for layer in found.layers if layer.cumulative_mse is not None]
+    result = errors(engine, loaded, name, images, "reference")
+    assert result.paired_share >= 0.99
+    assert result.images == 2
+    measured = [layer for layer in result.layers if layer.cumulative_mse is not None]
     assert len(measured) >= 120
-    json.dumps(found.to_json())
+    json.dumps(result.to_json())
 
 
-def test_local_error_is_that_of_the_operator_alone(sample: Sample, loaded: Models, images: list[EncodedImage]) -> None:
+def test_local_error_is_that_of_one_operator(sample: Sample, loaded: Models, images: list[EncodedImage]) -> None:
     networks = PairedNetworks(
         sample.models["float32"].read_bytes(),
         sample.models["int8"].read_bytes(),
         (loaded["float32"].settings, loaded["int8"].settings),
     )
-    truth, own = networks.run(read_image(images[0]))
+    truth, variant_tensors = networks.run(read_image(images[0]))
     op = next(op for op in networks.layers if op.kind == "CONV_2D")
-    made = networks.local(op, truth)
+    actual = networks.local(op, truth)
     x = truth[networks.partners[op.outputs[0]]]
-    assert made is not None
+    assert actual is not None
     # one convolution at 8 bits: better than what gathers behind it, and about half a step off
     tensor = networks.variant.graph.tensors[op.outputs[0]]
     assert tensor.quantization is not None
-    assert 25 < (sqnr_db(x, made) or 0) < 60
-    assert np.median(np.abs(x - made)) < float(tensor.quantization.scales[0])
-    assert as_real(own[op.outputs[0]], tensor).shape == x.shape
+    assert 25 < (sqnr_db(x, actual) or 0) < 60
+    assert np.median(np.abs(x - actual)) < float(tensor.quantization.scales[0])
+    assert as_real(variant_tensors[op.outputs[0]], tensor).shape == x.shape
 
 
-def test_the_debuggers_own_definition_feeds_both_alike(
+def test_variant_inputs_feed_both_operators_equally(
     engine: LocalEngine, loaded: Models, images: list[EncodedImage]
 ) -> None:
     fed_own = errors(engine, loaded, "int8_wrong_range", images, "variant")
@@ -100,39 +100,41 @@ def test_the_debuggers_own_definition_feeds_both_alike(
 
 @pytest.mark.parametrize("fed", ["reference", "variant"])
 @pytest.mark.parametrize("name", ["int8", "dynamic_range"])
-def test_what_is_compared_on_the_way_is_what_a_whole_run_gives(
+def test_streamed_errors_equal_those_of_a_whole_run(
     sample: Sample, loaded: Models, images: list[EncodedImage], name: str, fed: str
 ) -> None:
-    """Tensors are compared while the reference runs, and let go; here all are kept, and compared in float64."""
+    """Tensors are compared while the reference runs and then freed; here all are preserved and compared in float64."""
     files = sample.models["float32"].read_bytes(), sample.models[name].read_bytes()
     networks = PairedNetworks(*files, (loaded["float32"].settings, loaded[name].settings))
     picture = read_image(images[0])
-    found = sums_of_image(networks, picture, fed)
-    truth, own = networks.run(picture)
+    result = sums_of_image(networks, picture, fed)
+    truth, variant_tensors = networks.run(picture)
     tensors = networks.variant.graph.tensors
-    real = {index: as_real(values, tensors[index]) for index, values in own.items()}
-    assert set(found) == {op.order for op in networks.layers if op.outputs[0] in own}
+    real = {index: as_real(values, tensors[index]) for index, values in variant_tensors.items()}
+    assert set(result) == {op.order for op in networks.layers if op.outputs[0] in variant_tensors}
     for op in networks.layers:
         x, y = truth[networks.partners[op.outputs[0]]], real[op.outputs[0]]
-        assert found[op.order].cumulative.error == pytest.approx(energy(x, y), rel=1e-4, abs=1e-9)
-        expected, made = (x, networks.local(op, truth)) if fed == "reference" else (expectation(networks, op, real), y)
-        assert (expected is None or made is None) == (found[op.order].local.count == 0)
-        if expected is not None and made is not None:
-            assert found[op.order].local.error == pytest.approx(energy(expected, made), rel=1e-4, abs=1e-9)
+        assert result[op.order].cumulative.error == pytest.approx(energy(x, y), rel=1e-4, abs=1e-9)
+        expected, actual = (
+            (x, networks.local(op, truth)) if fed == "reference" else (expectation(networks, op, real), y)
+        )
+        assert (expected is None or actual is None) == (result[op.order].local.count == 0)
+        if expected is not None and actual is not None:
+            assert result[op.order].local.error == pytest.approx(energy(expected, actual), rel=1e-4, abs=1e-9)
 
 
 def expectation(networks: PairedNetworks, op: Op, real: dict[int, np.ndarray]) -> np.ndarray | None:
-    seen: list[np.ndarray] = []
-    networks.expect(op, real, lambda values: seen.append(values.copy()))
-    return seen[0] if seen else None
+    copies: list[np.ndarray] = []
+    networks.expect(op, real, lambda values: copies.append(values.copy()))
+    return copies[0] if copies else None
 
 
 def energy(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.sum((x.astype(np.float64).ravel() - y.astype(np.float64).ravel()) ** 2))
 
 
-def test_images_are_read_as_they_are_needed(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> None:
-    read, seen = 0, []
+def test_images_are_read_lazily(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> None:
+    read, read_ahead = 0, []
 
     class Many:
         def __len__(self) -> int:
@@ -145,28 +147,30 @@ def test_images_are_read_as_they_are_needed(engine: LocalEngine, loaded: Models,
                 yield EncodedImage("bad.jpg", b"no image") if read % 4 else images[0]
 
     def look(done: int, total: int) -> None:
-        seen.append((read - done, total))
+        read_ahead.append((read - done, total))
 
     context = Context(engine, progress=Advance(look))
-    found = layers(context, loaded["float32"], loaded["float32"], Many())
-    assert (found.images, len(found.skipped)) == (5, 15)
-    assert max(ahead for ahead, _ in seen) <= AHEAD * engine.workers + 1
-    assert {total for _, total in seen} == {20}
+    result = layers(context, loaded["float32"], loaded["float32"], Many())
+    assert (result.images, len(result.skipped)) == (5, 15)
+    assert max(ahead for ahead, _ in read_ahead) <= AHEAD * engine.workers + 1
+    assert {total for _, total in read_ahead} == {20}
 
 
-def test_the_range_that_is_not_used(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> None:
+def test_unused_share_of_ranges(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> None:
     rows = errors(engine, loaded, "int8", images, "reference").layers
-    known = [layer.unused_share for layer in rows if layer.unused_share is not None]
-    assert len(known) > 100
-    assert all(0 <= share <= 1 for share in known)
+    shares = [layer.unused_share for layer in rows if layer.unused_share is not None]
+    assert len(shares) > 100
+    assert all(0 <= share <= 1 for share in shares)
     # the calibration saw more than two photographs; and the input spans its whole range
     assert rows[0].unused_share == pytest.approx(0, abs=0.02)
-    assert any(share > 0.1 for share in known)
+    assert any(share > 0.1 for share in shares)
     assert {layer.unused_share for layer in errors(engine, loaded, "float16", images, "reference").layers} == {None}
 
 
-def test_a_broken_image_is_left_out_and_said(engine: LocalEngine, loaded: Models, images: list[EncodedImage]) -> None:
-    found = errors(engine, loaded, "int8", [EncodedImage("bad.jpg", b"no image"), images[0]], "reference")
-    assert (found.images, len(found.skipped)) == (1, 1)
+def test_a_broken_image_is_skipped_with_a_reason(
+    engine: LocalEngine, loaded: Models, images: list[EncodedImage]
+) -> None:
+    result = errors(engine, loaded, "int8", [EncodedImage("bad.jpg", b"no image"), images[0]], "reference")
+    assert (result.images, len(result.skipped)) == (1, 1)
     with pytest.raises(ImageError, match=r"bad\.jpg"):
         errors(engine, loaded, "int8", [EncodedImage("bad.jpg", b"no image")], "reference")

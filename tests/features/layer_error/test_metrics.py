@@ -24,8 +24,8 @@ def test_every_figure_of_a_layer_has_its_row() -> None:
 
 
 def test_the_table_has_a_column_per_row() -> None:
-    found = errors(layer(0, 41.25), layer(7, None))
-    shown = table(Row("int8", found, outliers(found.layers), "#000000"))
+    measured = errors(layer(0, 41.25), layer(7, None))
+    shown = table(Row("int8", measured, outliers(measured.layers), "#000000"))
     assert [name for name in shown.columns if name in {metric.label for metric in METRICS}] == [
         metric.label for metric in TABLE_METRICS
     ]
@@ -46,11 +46,11 @@ def test_a_figure_as_text(metric: Metric, value: float | None, text: str) -> Non
     assert metric.text(replace(layer(0, None), **changed)) == text
 
 
-def test_where_less_is_better_the_highest_value_is_the_worst(sample: Sample) -> None:
+def test_the_worst_layer_has_the_highest_value_if_lower_is_better(sample: Sample) -> None:
     graph = read_graph(sample.models["int8"].read_bytes())
     rows = [replace(layer(order), local_rmse_over_scale=value) for order, value in ((9, 0.3), (10, 0.9))]
     metric = next(metric for metric in METRICS if metric.field == "local_rmse_over_scale")
-    found = error_graph(graph, rows, Outliers(frozenset(), frozenset()), metric)
-    node = found.node_of(10)
+    coloured = error_graph(graph, rows, Outliers(frozenset(), frozenset()), metric)
+    node = coloured.node_of(10)
     assert node is not None and (node.worst, node.worst_value) == (10, 0.9)
-    assert "highest RMSE/scale inside (lower is better)" in str(layer_graph_chart(found).to_dict())
+    assert "highest RMSE/scale inside (lower is better)" in str(layer_graph_chart(coloured).to_dict())

@@ -12,13 +12,13 @@ from tests.features.layer_error.test_outliers import errors, layer
 ERRORS = errors(layer(0, 41.23456789), layer(7, 12.5), layer(9, None)).layers
 
 
-def test_every_layer_that_has_the_figure_is_there_by_its_index_in_the_file() -> None:
+def test_node_data_has_every_measured_layer_by_index() -> None:
     data = node_data(ERRORS, LOCAL)
     assert data["results"] == {"0": {"value": 41.2346}, "7": {"value": 12.5}}
     assert "results" not in data["results"]  # that would be read as a graph of that name
 
 
-def test_the_gradient_spans_all_values_and_the_bad_end_is_red() -> None:
+def test_the_gradient_spans_all_values_and_ends_in_red() -> None:
     local_mse = next(metric for metric in METRICS if metric.field == "local_mse")
     low_is_bad, high_is_bad = (node_data(ERRORS, metric)["gradient"] for metric in (LOCAL, local_mse))
     assert [item["stop"] for item in low_is_bad] == [0, 0.5, 1]

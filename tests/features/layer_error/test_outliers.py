@@ -1,4 +1,4 @@
-"""Layers that stand out: against their own kind where it is common, against all where it is rare."""
+"""Outlier layers: compared with their operator type if it is frequent, else with all layers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def layer(
     clipped: float | None = 0.0,
     cumulative: float | None = 30.0,
 ) -> LayerError:
-    known = {
+    values = {
         "order": order,
         "tensor": f"t{order}",
         "op_kind": kind,
@@ -28,7 +28,7 @@ def layer(
         "clipped_share": clipped,
         "worst_image": "a.jpg",
     }
-    return LayerError(**dict.fromkeys(LayerError.__slots__) | known)  # type: ignore[arg-type]
+    return LayerError(**dict.fromkeys(LayerError.__slots__) | values)  # type: ignore[arg-type]
 
 
 def errors(*layers: LayerError) -> LayerErrors:
@@ -39,28 +39,28 @@ CONVS = [layer(i, 40 + i % 3) for i in range(10)]  # 40, 41, 42: median 41, MAD 
 
 
 @pytest.mark.parametrize(
-    ("more", "found"),
+    ("more", "expected"),
     [
         ([], set()),
         ([layer(10, 37.0)], set()),
         ([layer(10, 35.0)], {10}),
-        ([layer(10, 80.0)], set()),  # better than the others is no fault
+        ([layer(10, 80.0)], set()),  # better than the others is not an error
         ([layer(10, None)], set()),  # no error at all
         ([layer(10, 35.0, "ADD")], {10}),  # rare: measured against all
-        ([layer(10 + i, 20 + i % 3, "ADD") for i in range(8)], set()),  # common: ordinary among its like
+        ([layer(10 + i, 20 + i % 3, "ADD") for i in range(8)], set()),  # frequent: compared with its type
         ([*(layer(10 + i, 20 + i % 3, "ADD") for i in range(8)), layer(18, 10.0, "ADD")], {18}),
     ],
 )
-def test_local_error_against_its_kind(more: list[LayerError], found: set[int]) -> None:
-    assert outliers([*CONVS, *more]).local == found
+def test_local_error_is_compared_within_the_operator_type(more: list[LayerError], expected: set[int]) -> None:
+    assert outliers([*CONVS, *more]).local == expected
 
 
-def test_where_most_layers_agree_the_one_that_does_not_is_found() -> None:
+def test_a_layer_different_from_equal_ones_is_an_outlier() -> None:
     assert outliers([*(layer(i, 40.0) for i in range(20)), layer(20, 5.0)]).local == {20}
     assert outliers([layer(i, 40.0) for i in range(20)]).local == set()
 
 
-def test_a_steep_fall_stands_out_and_a_rise_does_not() -> None:
+def test_a_steep_fall_is_an_outlier_and_a_rise_is_not() -> None:
     falls = [0.0, 0.5, 1.0, 0.5, 0.2, 0.8, 14.0, -14.0]
     unusual = outliers([layer(i, 40.0, fall=fall) for i, fall in enumerate(falls)])
     assert unusual.fall == {6} and unusual.local == set()
@@ -68,7 +68,7 @@ def test_a_steep_fall_stands_out_and_a_rise_does_not() -> None:
     assert (unusual.reasons(6), unusual.reasons(0)) == ("fall", "")
 
 
-def test_two_layers_are_too_few_to_tell() -> None:
+def test_two_layers_have_no_outliers() -> None:
     assert len(outliers([layer(0, 90.0), layer(1, 1.0)])) == 0
     assert len(outliers([])) == 0
 
@@ -83,7 +83,8 @@ def test_two_layers_are_too_few_to_tell() -> None:
     ],
 )
 def test_the_layer_to_look_at_first(layers: list[LayerError], order: int | None) -> None:
-    assert worst_layer(layers) == order
+    worst = worst_layer(layers)
+    assert (None if worst is None else worst.order) == order
 
 
 def test_the_worst_variant_ends_lowest() -> None:

@@ -1,4 +1,4 @@
-"""The figures of one layer hold the result's numbers, in the right place."""
+"""The charts of one layer show the result's numbers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_histograms_are_the_counts(clipped: LayerDetail) -> None:
     assert min(variant.y) == 0.1  # bins that the variant cannot reach lie below the axis
 
 
-def test_the_range_is_a_band_and_what_lies_outside_is_red(clipped: LayerDetail, convolution: LayerDetail) -> None:
+def test_values_out_of_the_range_band_are_red(clipped: LayerDetail, convolution: LayerDetail) -> None:
     bands = {shape.fillcolor: (shape.x0, shape.x1) for shape in value_histograms(clipped, COLOUR).layout.shapes}
     assert bands[COLOUR] == pytest.approx((0, 1))
     assert bands[CHANGES["lost"]] == pytest.approx((clipped.histogram.edges[0], 0))
@@ -54,7 +54,7 @@ def test_the_range_is_a_band_and_what_lies_outside_is_red(clipped: LayerDetail, 
     assert [note.text for note in whole.annotations] == ["representable range: 0 to 6"]
 
 
-def test_the_weights_are_drawn_by_channel_and_the_worst_ringed(convolution: LayerDetail) -> None:
+def test_the_worst_weight_channels_are_marked(convolution: LayerDetail) -> None:
     assert convolution.weights is not None
     channels, worst, whole = weight_channels(convolution, COLOUR).data
     drawn = np.array(channels.y, float)
@@ -65,7 +65,7 @@ def test_the_weights_are_drawn_by_channel_and_the_worst_ringed(convolution: Laye
     assert whole.name == f"whole tensor, {convolution.weights.sqnr_db:.1f} dB"
 
 
-def test_the_heat_covers_the_image_undistorted(convolution: LayerDetail) -> None:
+def test_the_error_map_covers_the_image(convolution: LayerDetail) -> None:
     figure = error_map(convolution, b"a jpeg")
     (heat,) = figure.data
     assert convolution.map is not None

@@ -1,4 +1,4 @@
-"""The chart and the graph of layers: what they draw, and what a click on them tells."""
+"""The chart and the graph of layers: what they draw, and the data that a click returns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LAYERS = (layer(0, 40.0), layer(1, 30.0, "ADD_N", fall=9.0), layer(2, None, "SQU
 UNUSUAL = Outliers(frozenset({0}), frozenset({1}))
 
 
-def test_one_variant_is_coloured_by_kind_and_outliers_have_rings() -> None:
+def test_one_variant_is_coloured_by_operator_type_and_outliers_are_ringed() -> None:
     figure = layer_error_chart([Row("int8", errors(*LAYERS), UNUSUAL, "#123456")], ("int8", 1))
     points = {(t.name, t.marker.symbol): t for t in figure.data if t.customdata is not None and t.name}
     assert points["CONV_2D", "diamond"].marker.color == KINDS["CONV_2D"]
@@ -40,17 +40,17 @@ def test_several_variants_have_their_own_colours_and_share_an_axis() -> None:
     assert "reference" in figure.layout.xaxis.title.text
 
 
-def test_a_name_from_a_file_is_no_markup() -> None:
+def test_markup_in_names_is_escaped() -> None:
     figure = layer_error_chart([Row("<b>int8</b>", errors(*LAYERS), UNUSUAL, "#123456")])
     assert not any("<b>" in (t.hovertemplate or "") + (t.name or "") for t in figure.data)
 
 
-def test_the_graph_tells_hollow_from_coloured_and_carries_the_worst_layer() -> None:
+def test_unmeasured_blocks_are_hollow_and_others_have_their_worst_layer() -> None:
     names = ["image", *(f"scope_{i}/<i>x" for i in range(5))]
     ops = [op("CONV_2D", (i,), (i + 1,)) for i in range(4)] + [op("SOFTMAX", (1,), (5,))]
     network = graph([tensor(i, name) for i, name in enumerate(names)], (4, 5), ops)
-    found = error_graph(network, [layer(1), layer(2, cumulative=12.0), layer(4, cumulative=None)], UNUSUAL)
-    hollow, coloured = layer_graph_chart(found, chosen=2).data[-2:]
+    coloured_graph = error_graph(network, [layer(1), layer(2, cumulative=12.0), layer(4, cumulative=None)], UNUSUAL)
+    hollow, coloured = layer_graph_chart(coloured_graph, chosen=2).data[-2:]
     assert [list(row[:3]) for row in coloured.customdata] == [[1, 3, 2]]
     assert list(coloured.marker.color) == [12.0] and list(coloured.marker.symbol) == ["square"]
     assert [row[0] for row in hollow.customdata] == [0, 4]

@@ -31,25 +31,27 @@ CALIBRATION, RUN = 6, 4
 
 
 @dataclass(frozen=True)
-class Both:
+class BothTools:
     """qviz's layers and the debugger's mean squared errors of one int8 file, and which tensors come from a QUANTIZE."""
 
-    ours: LayerErrors
-    theirs: dict[str, float]
+    qviz_layers: LayerErrors
+    debugger_mse: dict[str, float]
     requantized: set[str]
 
 
 @pytest.fixture(scope="module")
-def both(engine: LocalEngine, tmp_path_factory: pytest.TempPathFactory) -> Both:
+def both(engine: LocalEngine, tmp_path_factory: pytest.TempPathFactory) -> BothTools:
     paths = benchmark.photographs()
     images = paths[-RUN:]
     with benchmark.hushed():
-        made = benchmark.debugger(paths[:CALIBRATION], images)
-        made.run()
-        variant = benchmark.int8_file(made, tmp_path_factory.mktemp("debugger"))
+        quantization_debugger = benchmark.debugger(paths[:CALIBRATION], images)
+        quantization_debugger.run()
+        variant = benchmark.int8_file(quantization_debugger, tmp_path_factory.mktemp("debugger"))
     models = Session(benchmark.float32(), variant, engine=engine, cache=False, **benchmark.SETTINGS.given()).models
-    ours = layers(Context(engine), *models, load_images(images), local_inputs="variant")
-    return Both(ours, benchmark.statistics(made), behind_quantize(read_graph(variant.read_bytes())))
+    qviz_layers = layers(Context(engine), *models, load_images(images), local_inputs="variant")
+    return BothTools(
+        qviz_layers, benchmark.statistics(quantization_debugger), behind_quantize(read_graph(variant.read_bytes()))
+    )
 
 
 def behind_quantize(graph: Graph) -> set[str]:
@@ -59,26 +61,26 @@ def behind_quantize(graph: Graph) -> set[str]:
 
 
 @pytest.mark.slow
-def test_local_mse_is_the_debuggers(both: Both) -> None:
-    found = benchmark.compare(both.ours, both.theirs)
-    assert found.common >= 100
-    assert found.rank >= 0.98
-    assert found.difference <= 0.05
+def test_local_mse_equals_the_debuggers(both: BothTools) -> None:
+    comparison = benchmark.compare(both.qviz_layers, both.debugger_mse)
+    assert comparison.common >= 100
+    assert comparison.rank >= 0.98
+    assert comparison.difference <= 0.05
 
 
 @pytest.mark.slow
-def test_only_operators_that_read_a_quantize_differ(both: Both) -> None:
-    mine = {layer.tensor: layer.local_mse or 0 for layer in both.ours.layers}
-    told = {name: theirs for name, theirs in both.theirs.items() if theirs > benchmark.NOISE and name in mine}
-    apart = {name for name, theirs in told.items() if abs(mine[name] / theirs - 1) > 0.005}
+def test_only_operators_that_read_a_quantize_differ(both: BothTools) -> None:
+    qviz_mse = {layer.tensor: layer.local_mse or 0 for layer in both.qviz_layers.layers}
+    debugger_mse = {name: mse for name, mse in both.debugger_mse.items() if mse > benchmark.NOISE and name in qviz_mse}
+    apart = {name for name, mse in debugger_mse.items() if abs(qviz_mse[name] / mse - 1) > 0.005}
     assert apart and apart <= both.requantized
-    assert all(told[name] > mine[name] for name in apart)
+    assert all(debugger_mse[name] > qviz_mse[name] for name in apart)
 
 
 @pytest.mark.slow
-def test_most_layers_only_round(both: Both) -> None:
+def test_most_layers_only_round(both: BothTools) -> None:
     """RMSE/scale is about 1/sqrt(12) where rounding alone is left."""
-    compared = [layer for layer in both.ours.layers if both.theirs.get(layer.tensor, 0) > benchmark.NOISE]
+    compared = [layer for layer in both.qviz_layers.layers if both.debugger_mse.get(layer.tensor, 0) > benchmark.NOISE]
     middle = float(np.median([layer.local_rmse_over_scale or 0 for layer in compared]))
     assert middle == pytest.approx(1 / np.sqrt(12), rel=0.1)
 
@@ -94,14 +96,14 @@ def onnx_runtime_sqnr(x: Sequence[np.ndarray], y: Sequence[np.ndarray]) -> float
 
 
 @pytest.mark.parametrize("noise", [1e-4, 1e-2, 1.0])
-def test_sqnr_is_onnx_runtimes(noise: float) -> None:
+def test_sqnr_equals_onnx_runtimes(noise: float) -> None:
     draw = np.random.default_rng(7)
     x = draw.normal(size=(3, 50, 60)).astype(np.float32)
     y = (x + draw.normal(scale=noise, size=x.shape)).astype(np.float32)
     assert sqnr_db(x, y) == pytest.approx(onnx_runtime_sqnr([x], [y]), abs=1e-4)
 
 
-def test_images_are_pooled_as_onnx_runtime_does() -> None:
+def test_images_are_pooled_as_in_onnx_runtime() -> None:
     draw = np.random.default_rng(8)
     xs = [draw.normal(scale=size, size=(40, 9)).astype(np.float32) for size in (0.1, 1, 10)]
     ys = [(x + draw.normal(scale=0.02, size=x.shape)).astype(np.float32) for x in xs]

@@ -1,4 +1,4 @@
-"""Errors of tensors against numbers worked out by hand and against the formula as others write it."""
+"""Errors of tensors against numbers computed by hand and against ONNX Runtime's formula."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def summed(x: list[float], y: list[float]) -> ErrorSums:
     return sums
 
 
-def test_by_hand() -> None:
+def test_errors_computed_by_hand() -> None:
     sums = summed([3, 4], [3, 3])
     assert (sums.count, sums.mse, sums.max_abs) == (2, 0.5, 1)
     assert sums.sqnr_db == pytest.approx(20 * np.log10(5 / 1))
@@ -30,8 +30,8 @@ def test_sqnr_is_onnx_runtimes_formula(seed: int) -> None:
     draw = np.random.default_rng(seed)
     x = draw.normal(size=1000).astype(np.float32)
     y = (x + draw.normal(scale=0.01, size=1000)).astype(np.float32)
-    theirs = 20 * np.log10(np.linalg.norm(x) / np.linalg.norm(x - y))
-    assert sqnr_db(x, y) == pytest.approx(float(theirs), rel=1e-5)
+    onnx_runtime_sqnr = 20 * np.log10(np.linalg.norm(x) / np.linalg.norm(x - y))
+    assert sqnr_db(x, y) == pytest.approx(float(onnx_runtime_sqnr), rel=1e-5)
 
 
 def test_equal_tensors_have_no_ratio() -> None:
@@ -39,7 +39,7 @@ def test_equal_tensors_have_no_ratio() -> None:
     assert ErrorSums().mse is None
 
 
-def test_images_are_pooled_and_the_worst_is_kept() -> None:
+def test_images_are_pooled_and_the_worst_is_named() -> None:
     sums = summed([1, 1], [1, 0])
     other = ErrorSums()
     other.add(np.array([1, 1], np.float32), np.array([0, -1], np.float32), "b.jpg")
@@ -48,7 +48,7 @@ def test_images_are_pooled_and_the_worst_is_kept() -> None:
     assert sums.mse == pytest.approx((1 + 1 + 4) / 4)
 
 
-def test_clipping_and_rounding_are_told_apart() -> None:
+def test_clipping_and_rounding_are_separate() -> None:
     sums = RangeSums()
     # int8 at scale .5 holds [-64, 63.5]: 63.7 still rounds to the end, 70 is 6.5 beyond it, .25 rounds by a half step
     sums.add(np.array([0.25, 63.7, 70.0, 1.0], np.float32), PER_TENSOR, "int8")
@@ -59,29 +59,29 @@ def test_clipping_and_rounding_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
-def test_integers_come_out_as_the_quantizer_rounds_them(dtype: str) -> None:
+def test_values_are_quantized_with_the_quantizers_rounding(dtype: str) -> None:
     zero = {"int8": -20, "uint8": 100, "int16": 0}[dtype]
     quantization = Quantization(np.array([0.25], np.float32), np.array([zero], np.int64))
     draw = np.random.default_rng(1)
     # half-way values of both signs, the float just below one half, and values beyond both ends
     odd = np.array([0.125, -0.125, 0.375, -0.375, 0.49999997 * 0.25, -0.49999997 * 0.25, 1e6, -1e6], np.float32)
     x = np.concatenate([odd, draw.normal(scale=12, size=300_000).astype(np.float32)])
-    found = np.empty(x.shape, dtype)
+    quantized = np.empty(x.shape, dtype)
     sums, plain = RangeSums(), RangeSums()
-    sums.add(x, quantization, dtype, found)
+    sums.add(x, quantization, dtype, quantized)
     plain.add(x, quantization, dtype)
-    np.testing.assert_array_equal(found, quantization.quantize(x, dtype))
+    np.testing.assert_array_equal(quantized, quantization.quantize(x, dtype))
     assert (plain.clipped, plain.low, plain.high) == (sums.clipped, sums.low, sums.high)
     assert plain.rounding == pytest.approx(sums.rounding, rel=1e-5)
 
 
-def test_integers_with_their_scale_are_their_real_values() -> None:
+def test_quantized_tensors_are_dequantized() -> None:
     draw = np.random.default_rng(2)
     x = draw.normal(scale=20, size=200_000).astype(np.float32)
     y = PER_TENSOR.quantize(x, "int8")
-    given, real, energies = ErrorSums(), ErrorSums(), ErrorSums()
-    given.add(x, y, "a.jpg", PER_TENSOR)
+    integers, real, energies = ErrorSums(), ErrorSums(), ErrorSums()
+    integers.add(x, y, "a.jpg", PER_TENSOR)
     real.add(x, PER_TENSOR.dequantize(y), "a.jpg")
     energies.add_energies(x, y, PER_TENSOR)
-    assert given == real
+    assert integers == real
     assert (energies.mse, energies.sqnr_db) == (real.mse, real.sqnr_db)
