@@ -1,4 +1,4 @@
-"""One worker for all that is built, one calibration for all recipes: TensorFlow is loaded once."""
+"""Shared fixtures of the feature tests: one worker that loads TensorFlow once, and one calibration."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def ranges(engine: LocalEngine, tflite: Source, images: list[EncodedImage]) -> C
 
 @pytest.fixture(scope="session")
 def saved_model(sample: Sample, tflite: Source) -> Source:
-    """The sample's FP32 file was converted from it."""
+    """The SavedModel from which the sample's FP32 file was converted."""
     return source_of(SourceKind.SAVED_MODEL, read_packed(sample.folder / "saved_model"), tflite.data)
 
 
@@ -71,7 +71,7 @@ def yolo(workers: LocalEngine, tmp_path_factory: pytest.TempPathFactory) -> Sour
 
 
 def keras_source(workers: LocalEngine, folder: Path, style: str) -> Source:
-    """A Keras file made in a worker, and what it is converted to."""
+    """A Keras file made in a worker, and the .tflite file it is converted to."""
     path = folder / f"{style}.keras"
     workers.submit(build.keras_file, str(path), style).result()
     data = path.read_bytes()
@@ -81,7 +81,7 @@ def keras_source(workers: LocalEngine, folder: Path, style: str) -> Source:
 
 @pytest.fixture(scope="session")
 def dense(keras: Source) -> Source:
-    """The same as a float32 .tflite file."""
+    """The dense detector as a float32 .tflite file."""
     return source_of(SourceKind.TFLITE, keras.float_data, keras.float_data)
 
 

@@ -1,4 +1,4 @@
-"""A study of the sample, small; and the same with hostile names and an evaluation made up by hand."""
+"""A small study of the sample, and the same with names that contain markup."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tests.conftest import Sample
 
 PHOTOGRAPHS = ("astronaut.jpg", "berlin_street.jpg", "irish_session.jpg")
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{7*7}}"
-MADE = Provenance(date="2026-11-22", command="qviz report a.tflite b.tflite -o 'report.html'")
+PROVENANCE = Provenance(date="2026-11-22", command="qviz report a.tflite b.tflite -o 'report.html'")
 
 
 def sample_study(engine: Engine, models: Sequence[LoadedModel], sample: Sample, annotated: bool = True) -> Study:
-    """Three photographs, with AP on them and layers, or without either."""
+    """A study of three photographs, with AP and layers or without both."""
     dataset = read_coco(sample.annotations, sample.images)
     few = tuple(image for image in dataset.images if image.name in PHOTOGRAPHS)
     if annotated:
-        return make_study(Context(engine), models, few, replace(dataset, images=few), made=MADE)
+        return make_study(Context(engine), models, few, replace(dataset, images=few), made=PROVENANCE)
     images = unannotated(sample.images, [sample.images / name for name in PHOTOGRAPHS]).images
-    return make_study(Context(engine), models, images, options=StudyOptions(layers=False), made=MADE)
+    return make_study(Context(engine), models, images, options=StudyOptions(layers=False), made=PROVENANCE)
 
 
 def hostile(study: Study) -> Study:
-    """Every text that comes from outside replaced."""
+    """The study with every text from files replaced by markup."""
     models = tuple(
         replace(model, name=f"={number}{HOSTILE}", file=HOSTILE, facts=(HOSTILE,), settings={HOSTILE: HOSTILE})
         for number, model in enumerate(study.models)

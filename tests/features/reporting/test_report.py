@@ -24,13 +24,13 @@ from qviz.features.reporting.text import findings, headline, next_steps
 from qviz.features.reporting.work import JPEG_BUDGET, worst_digests
 from qviz.formatting import points
 from tests.conftest import Sample
-from tests.features.reporting.study import HOSTILE, MADE, sample_study
+from tests.features.reporting.study import HOSTILE, PROVENANCE, sample_study
 
 LIMIT = 8_000_000
 
 
 class ParsedPage(HTMLParser):
-    """What a browser would find: tags, what they refer to, scripts and the text that is shown."""
+    """Parsed HTML: tags, their references, scripts and the visible text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ def page(study: Study) -> ParsedPage:
     return ParsedPage(render(study, notes={"verdict": "Ship <int8>.\nNot the other."}))
 
 
-def test_the_numbers_are_the_study_s(study: Study, page: ParsedPage) -> None:
+def test_the_page_has_the_numbers_of_the_study(study: Study, page: ParsedPage) -> None:
     assert available(study) == ["verdict", "models", "accuracy", "classes", "images", "layers", "next", "made"]
     assert headline(study) in page.shown and "Ship <int8>." in page.shown
     for finding in findings(study):
@@ -84,7 +84,7 @@ def test_the_numbers_are_the_study_s(study: Study, page: ParsedPage) -> None:
         assert study.losses[name].variant == name
     for loss in study.losses.values():
         assert bracket(loss.ap) in page.shown
-    assert MADE.command in page.shown and MADE.date in page.shown
+    assert PROVENANCE.command in page.shown and PROVENANCE.date in page.shown
     assert all(f"{name} {value}" in page.shown for name, value in study.made.versions.items())
     wrong = findings(study)[-1]
     assert wrong.layer.startswith(f"It is {wrong.level} at the input quantizer, which clips")
@@ -134,7 +134,7 @@ def test_hostile_names_stay_text(study: Study, page: ParsedPage) -> None:
     assert not [name for _, attributes in bad.tags for name in attributes if name.startswith("on")]
 
 
-def test_twelve_images_fit(study: Study) -> None:
+def test_a_report_of_twelve_images_stays_small(study: Study) -> None:
     jpeg = np.random.default_rng(0).integers(0, 256, JPEG_BUDGET // 12, np.uint8).tobytes()
     images = tuple(StudiedImage(f"{i}.jpg", study.images[i % 3].digest, 1024, 768, jpeg) for i in range(12))
     assert len(render(replace(study, images=images)).encode()) <= LIMIT
@@ -153,7 +153,7 @@ def test_without_annotations(engine: LocalEngine, loaded: dict[str, LoadedModel]
     assert worst_digests(study.comparison) == [image.digest for image in study.images]
 
 
-def test_sections_are_chosen(study: Study) -> None:
+def test_sections_can_be_selected(study: Study) -> None:
     names = re.findall(r'<section id="(\w+)">', render(study, ["made", "verdict"]))
     assert names == ["made", "verdict"]
 
@@ -189,7 +189,7 @@ def test_a_figure_s_json_cannot_end_its_script() -> None:
 
 
 def test_without_any_object_no_variant_is_recommended(study: Study) -> None:
-    """Agreement is 1 where neither model finds anything; this says nothing about a variant."""
+    """Agreement is 1 if neither model detects anything, which is no evidence for a variant."""
     compared = replace(
         study.comparison,
         variants=tuple(

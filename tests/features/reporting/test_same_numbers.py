@@ -1,4 +1,4 @@
-"""The Accuracy page, `qviz evaluate` and the report show the same figures of the same files, written alike."""
+"""The Accuracy page, `qviz evaluate` and the report show the same figures in the same notation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE = 180
 
 
 def page_of_accuracy(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    """The page once its evaluation is there; it opens on two of the sample's models and all of its photographs."""
+    """The page after its evaluation of two models on all photographs of the sample."""
     monkeypatch.setenv("QVIZ_OPEN", json.dumps({"models": [str(sample.models[n]) for n in NAMES], "images": []}))
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE).run()
     app.file_uploader[0].upload("annotations.json", sample.annotations.read_bytes()).run()

@@ -1,4 +1,4 @@
-"""A study that version 0.1 (58b38a2) saved opens, and shows what it showed."""
+"""A study saved by version 0.1 (58b38a2) opens and shows the same figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def study() -> Study:
     return read_study(gzip.decompress(FILE.read_bytes()), "study_0_1.json")
 
 
-def test_its_figures_are_those_of_the_old_version(study: Study) -> None:
+def test_figures_equal_those_of_the_old_version(study: Study) -> None:
     assert [model.name for model in study.models] == ["float32", "int8", "int8_wrong_range"]
     agreement = {name: summary.agreement for name, summary in study.summaries.items()}
     assert agreement == {"int8": 0.8757396449704142, "int8_wrong_range": 0.36363636363636365}
@@ -35,7 +35,7 @@ def test_its_figures_are_those_of_the_old_version(study: Study) -> None:
     assert study.profile is not None and len(study.profile.models) == 3
 
 
-def test_its_page_has_every_section(study: Study) -> None:
+def test_the_page_has_every_section(study: Study) -> None:
     report = report_of(study)
     assert len(report.sections) == 10
     page = report.html

@@ -1,4 +1,4 @@
-"""A study that is saved opens as it was, on another machine and without the models; any other file is refused."""
+"""A saved study opens unchanged, on another machine and without the models; other files are refused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.features.reporting.study import PHOTOGRAPHS, hostile
 
 @pytest.fixture(scope="module")
 def whole(study: Study, engine: LocalEngine, loaded: dict[str, LoadedModel], sample: Sample) -> Study:
-    """With a sweep and a measurement: every section has something."""
+    """A study with a sweep and a cost measurement, so that every section has content."""
     models = [loaded[name] for name in ("float32", "int8", "int8_wrong_range")]
     dataset = read_coco(sample.annotations, sample.images)
     few = replace(dataset, images=tuple(image for image in dataset.images if image.name in PHOTOGRAPHS))
@@ -43,7 +43,7 @@ def saved(whole: Study) -> dict[str, Any]:
     return document
 
 
-def test_the_page_of_a_study_that_was_read_is_the_same(whole: Study) -> None:
+def test_a_saved_study_gives_the_same_page(whole: Study) -> None:
     data = study_bytes(whole)
     again = read_study(data, "s.json")
     assert is_study(data) and len(data) < 3_000_000
@@ -58,12 +58,12 @@ def test_the_page_of_a_study_that_was_read_is_the_same(whole: Study) -> None:
     assert study_bytes(again) == data
 
 
-def test_hostile_names_come_through_as_text(whole: Study) -> None:
+def test_hostile_names_stay_text(whole: Study) -> None:
     bad = hostile(replace(whole, robustness=None, profile=None))
     assert render(read_study(study_bytes(bad), "s.json")) == render(bad)
 
 
-def test_raw_detections_stay_behind(whole: Study) -> None:
+def test_raw_detections_are_not_saved(whole: Study) -> None:
     assert whole.evaluation is not None and len(whole.evaluation.results) == 3
     again = read_study(study_bytes(whole), "s.json").evaluation
     assert again is not None and again.results == () and len(again.curves) == 3

@@ -1,4 +1,4 @@
-"""A saved study on the Report page: its finding and its page, without any model; any other file gives a sentence."""
+"""A saved study on the Report page, without any model; other files are refused in a sentence."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _without_models() -> AppTest:
     return app.run().switch_page("pages/report.py").run()
 
 
-def test_it_opens_without_models(study: Study) -> None:
+def test_a_study_opens_without_models(study: Study) -> None:
     app = _without_models()
     assert "A reference, a variant and images are needed" in _texts(app)
     app.file_uploader[0].upload("friday.json", study_bytes(study)).run()
@@ -36,7 +36,7 @@ def test_it_opens_without_models(study: Study) -> None:
     assert "A reference, a variant and images are needed" in _texts(app)
 
 
-def test_a_damaged_one_is_a_sentence(study: Study) -> None:
+def test_a_damaged_study_is_refused_in_a_sentence(study: Study) -> None:
     app = _without_models()
     data = study_bytes(study).replace(b'"bytes":', b'"octets":')
     app.file_uploader[0].upload("friday.json", data).run()

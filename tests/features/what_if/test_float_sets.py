@@ -1,4 +1,4 @@
-"""Sets of operators: as text, as stretches of a graph, and the search for the smallest."""
+"""Sets of operators: as text, as contiguous parts of a graph, and the search for the smallest."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ TEXTS = [("0-3,7", {0, 1, 2, 3, 7}), ("5", {5}), (" 2 , 1", {1, 2}), ("4-4", {4}
 
 
 @pytest.mark.parametrize(("text", "orders"), TEXTS)
-def test_orders_as_text(text: str, orders: set[int]) -> None:
+def test_operator_lists_as_text(text: str, orders: set[int]) -> None:
     assert parse_orders(text) == orders
     assert parse_orders(orders_text(orders)) == orders
 
 
 @pytest.mark.parametrize("text", ["", "a", "1-", "-1", "3-1", "1,,2", "1.5", "0-99999999", "²"])
-def test_what_is_no_list_of_orders(text: str) -> None:
+def test_invalid_operator_lists_are_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="operators"):
         parse_orders(text)
 
 
-def test_blocks_cover_the_file_once(loaded: dict[str, LoadedModel]) -> None:
+def test_blocks_partition_the_operators(loaded: dict[str, LoadedModel]) -> None:
     for name in ("float32", "int8", "float16"):
         graph = loaded[name].inspection.graph
-        found = blocks(graph)
-        assert sorted(order for block in found for order in block) == list(range(len(graph.ops)))
-        assert 3 <= len(found) <= 30
+        sets = blocks(graph)
+        assert sorted(order for block in sets for order in block) == list(range(len(graph.ops)))
+        assert 3 <= len(sets) <= 30
 
 
 def test_prefixes_and_suffixes_are_neither_empty_nor_whole() -> None:
     for count in (1, 2, 5, 100):
-        for found in ends(list(range(count))):
-            assert all(0 < len(orders) < count for orders in found)
+        for sets in ends(list(range(count))):
+            assert all(0 < len(orders) < count for orders in sets)
 
 
-def test_conversions_go_along(loaded: dict[str, LoadedModel]) -> None:
+def test_conversions_are_part_of_a_set(loaded: dict[str, LoadedModel]) -> None:
     graph = loaded["int8"].inspection.graph
     assert with_conversions(graph, frozenset({1})) == {0, 1}  # the input's QUANTIZE
     assert with_conversions(graph, frozenset({6})) == {6, 7}  # DEQUANTIZE for an ADD_N in float
@@ -55,5 +55,5 @@ def test_the_smallest_set_that_suffices(needed: set[int]) -> None:
 
     assert smallest(list(range(100)), reaches, 500) == needed
     tried.clear()
-    found = smallest(list(range(100)), reaches, 40)
-    assert needed <= found and len(tried) <= 40
+    result = smallest(list(range(100)), reaches, 40)
+    assert needed <= result and len(tried) <= 40

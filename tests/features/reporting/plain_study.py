@@ -1,4 +1,4 @@
-"""A study without any run: models alone, for what needs no figures."""
+"""A constructed study of models without detections, for tests that need no figures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from qviz.features.reporting.study import Provenance, StudiedModel, Study
 
 
 def plain_study(variants: int) -> Study:
-    """A reference and so many variants, compared on no image."""
+    """A reference and `variants` variants, compared on no image."""
     models = tuple(
         StudiedModel(f"m{number}", f"m{number}.tflite", "int8", 10, str(number) * 64, (), {}, {}, 1)
         for number in range(variants + 1)
