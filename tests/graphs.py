@@ -1,4 +1,4 @@
-"""The smallest graphs and heads that tell right from wrong."""
+"""Minimal graphs and heads for tests."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def graph(
     ops: Sequence[Op] = (),
     signature: Mapping[str, int] | None = None,
 ) -> Graph:
-    """Tensor 0 is the input; the operators' orders are their places here."""
+    """A graph; tensor 0 is the input, and an operator's order is its position in the list."""
     assert [t.index for t in tensors] == list(range(len(tensors)))
     ordered = tuple(Op(i, op.kind, op.inputs, op.outputs, op.custom, op.options) for i, op in enumerate(ops))
     return Graph(tuple(tensors), ordered, (0,), tuple(outputs), signature=dict(signature or {}))

@@ -1,7 +1,7 @@
 """The rules of the house: who may import whom, which third-party package belongs where, how large things may grow.
 
 Read from the source, so imports inside functions and under TYPE_CHECKING count too. The tables are written out: a new
-package or a new third-party import fails here until somebody has decided where it lives. CONTRIBUTING.md draws the
+package or a new third-party import fails here until it is added to them. CONTRIBUTING.md draws the
 same order, and a test compares the two.
 """
 
@@ -203,7 +203,7 @@ def drawn(text: str) -> list[list[str]]:
     return [[name.strip() for name in line.split("|")] for line in reversed(block.strip().splitlines())]
 
 
-def test_the_order_is_as_it_is_drawn() -> None:
+def test_the_order_equals_the_drawing_in_contributing() -> None:
     levels = drawn((ROOT / "CONTRIBUTING.md").read_text())
     below = [names for names in levels if names[0] in LOWER]
     by_level: dict[int, list[str]] = {}
@@ -254,7 +254,7 @@ RULES = [
 
 
 @pytest.mark.parametrize(("source", "module", "expected"), RULES)
-def test_the_rules_themselves(source: str, module: str, expected: list[str]) -> None:
+def test_examples_of_allowed_and_forbidden_imports(source: str, module: str, expected: list[str]) -> None:
     assert complaints(source, module) == expected
 
 

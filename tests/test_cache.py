@@ -1,23 +1,23 @@
-"""The one cache: bounded in number or size, the value used last stays."""
+"""The LRU cache: limited in number or bytes; the least recently used value is dropped first."""
 
 from __future__ import annotations
 
 from qviz.cache import LRUCache
 
 
-def test_the_value_used_last_stays() -> None:
+def test_the_least_recently_used_value_is_dropped() -> None:
     cache: LRUCache[str] = LRUCache(2)
-    made: list[str] = []
+    computed_keys: list[str] = []
 
     def get(key: str) -> str:
-        return cache.get(key, lambda: made.append(key) or key.upper())  # type: ignore[func-returns-value]
+        return cache.get(key, lambda: computed_keys.append(key) or key.upper())  # type: ignore[func-returns-value]
 
     assert [get(key) for key in ("a", "b", "a", "c", "a", "b")] == ["A", "B", "A", "C", "A", "B"]
-    assert made == ["a", "b", "c", "b"]
+    assert computed_keys == ["a", "b", "c", "b"]
     assert cache.find("c") is None and cache.find("a") == "A"
 
 
-def test_sizes_count_and_a_large_value_stays_alone() -> None:
+def test_the_limit_is_in_bytes_and_one_oversized_value_stays() -> None:
     dropped: list[bytes] = []
     cache: LRUCache[bytes] = LRUCache(10, len, dropped.append)
     for key, size in (("a", 4), ("b", 4), ("c", 4)):

@@ -1,4 +1,4 @@
-"""A job that goes wrong takes nobody along. Jobs are made inside the tests, so they travel to the workers by value."""
+"""Failing jobs do not affect others. Jobs are defined inside the tests, so they are pickled by value."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TIME_LIMIT, MEMORY_LIMIT = 6, 400 << 20
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[LocalEngine]:
-    """Two workers with tight limits."""
+    """An engine of two workers with low limits."""
     with LocalEngine(2, time_limit=TIME_LIMIT, memory_limit=MEMORY_LIMIT) as running:
         yield running
 
@@ -39,7 +39,7 @@ def single() -> Iterator[LocalEngine]:
 
 
 def neighbour() -> Callable[[], int]:
-    """Runs while the job beside it goes wrong, and tells its process."""
+    """A job that runs while another one fails; it returns its process id."""
 
     def work() -> int:
         time.sleep(0.4)
@@ -67,7 +67,7 @@ WRONG: list[tuple[Callable[[], Any], tuple[Any, ...], type[Exception], str]] = [
 
 
 @pytest.mark.parametrize(("wrong", "arguments", "error", "sentence"), WRONG)
-def test_the_neighbour_finishes_and_the_worker_is_replaced(
+def test_other_jobs_finish_when_a_worker_crashes(
     pair: LocalEngine, wrong: Any, arguments: tuple[Any, ...], error: type[Exception], sentence: str
 ) -> None:
     for job in [pair.submit(neighbour()) for _ in range(2)]:  # both slots are up
@@ -81,7 +81,7 @@ def test_the_neighbour_finishes_and_the_worker_is_replaced(
     assert len({job.result(timeout=30) for job in after}) == 2  # two processes work side by side again
 
 
-def test_an_error_of_the_job_is_the_jobs_own(single: LocalEngine) -> None:
+def test_an_exception_in_a_job_reaches_its_caller(single: LocalEngine) -> None:
     first = single.submit(os.getpid).result(timeout=10)
     with pytest.raises(ValueError, match="invalid literal"):
         single.submit(int, "x").result(timeout=10)
@@ -102,7 +102,7 @@ def finished_in_order(jobs: dict[str, Future[Any]]) -> list[str]:
     return order
 
 
-def test_urgent_jobs_go_before_the_queued(single: LocalEngine) -> None:
+def test_urgent_jobs_run_before_queued_jobs(single: LocalEngine) -> None:
     jobs = {"running": single.submit(time.sleep, 0.4)}
     while not jobs["running"].running():
         time.sleep(0.01)
@@ -137,7 +137,7 @@ def test_closing_ends_every_job_at_once() -> None:
         engine.submit(len, "abc")
 
 
-def test_closing_just_as_a_job_begins_starts_no_worker_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_while_a_job_begins_starts_no_new_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = LocalEngine(1)
     assert engine.submit(len, "abc").result() == 3
     slot = type(engine._slots[0])
@@ -155,7 +155,7 @@ def test_closing_just_as_a_job_begins_starts_no_worker_anew(monkeypatch: pytest.
 
 
 def killed(once: Path) -> Callable[[], int]:
-    """The worker that runs it is killed, the first time or always."""
+    """A job that kills its worker, the first time or always."""
 
     def work() -> int:
         first = not once.exists()
@@ -168,7 +168,7 @@ def killed(once: Path) -> Callable[[], int]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
-def test_a_worker_killed_from_outside_is_not_its_jobs_fault(single: LocalEngine, tmp_path: Path) -> None:
+def test_a_job_is_repeated_if_its_worker_is_killed(single: LocalEngine, tmp_path: Path) -> None:
     assert single.submit(killed(tmp_path / "once")).result(timeout=60) > 0
     with pytest.raises(WorkerCrashed, match="worker process crashed"):
         single.submit(killed(tmp_path / "always")).result(timeout=60)
@@ -189,7 +189,7 @@ time.sleep(600)
 """
 
 
-def test_a_killed_engine_leaves_no_worker_and_no_file() -> None:
+def test_a_killed_engine_leaves_no_workers_and_files() -> None:
     parent = subprocess.Popen([sys.executable, "-c", ENGINE], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     shared, *workers = parent.stdout.readline().split()
@@ -210,7 +210,7 @@ def test_warm_up_runs_in_each_worker_before_its_first_job() -> None:
     assert "WARM" not in os.environ
 
 
-def test_files_over_the_bound_go_when_nobody_holds_them(tmp_path: Path) -> None:
+def test_unused_shared_files_over_the_limit_are_deleted(tmp_path: Path) -> None:
     shared = SharedFiles(tmp_path, max_bytes=2_500)
     blob = shared.share(bytes(1_000), "z")
     for name in "abc":
@@ -239,7 +239,7 @@ def test_shared_bytes_are_written_once_into_a_private_folder() -> None:
 
 
 def keep(megabytes: int) -> Callable[[], int]:
-    """Leaves that much in its process, and tells which it is."""
+    """A job that leaves that many MB allocated in its process and returns the process id."""
 
     def work() -> int:
         import builtins
@@ -250,7 +250,7 @@ def keep(megabytes: int) -> Callable[[], int]:
     return work
 
 
-def test_a_worker_full_of_what_it_kept_is_replaced_before_the_next_job() -> None:
+def test_a_worker_over_its_memory_limit_is_replaced_before_the_next_job() -> None:
     with LocalEngine(1, memory_limit=1 << 30) as running:
         first = running.submit(keep(50)).result(timeout=60)
         assert running.submit(os.getpid).result(timeout=60) == first  # there is room: it stays warm

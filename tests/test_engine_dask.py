@@ -1,6 +1,6 @@
-"""A real cluster on the loopback address: the same answers as on one machine, and nothing that hangs.
+"""A real cluster on the loopback address: the same results as on one machine, and nothing hangs.
 
-Jobs are made inside the tests, so they travel to the workers by value.
+Jobs are defined inside the tests, so they are pickled by value.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def remote(cluster: LocalCluster) -> Iterator[DaskEngine]:
         yield running
 
 
-def test_the_same_numbers_as_on_one_machine(
+def test_results_equal_those_of_local_workers(
     remote: DaskEngine, sample: Sample, loaded: dict[str, LoadedModel], engine: LocalEngine
 ) -> None:
     names = ("float32", "int8_wrong_range")
@@ -66,9 +66,7 @@ def sizes() -> Callable[..., tuple[int, int, bytes]]:
     return work
 
 
-def test_heavy_bytes_are_held_by_the_cluster_and_not_sent_with_each_job(
-    cluster: LocalCluster, remote: DaskEngine
-) -> None:
+def test_large_data_is_sent_to_the_cluster_only_once(cluster: LocalCluster, remote: DaskEngine) -> None:
     model, image = b"net" + bytes(500_000), bytes(200_000) + b"jpg"
     blob = remote.share(model, digest_of(model))
     assert blob.read() == model
@@ -92,12 +90,12 @@ FAILING: list[tuple[Callable[..., Any], tuple[Any, ...], type[Exception], str]] 
     (time.sleep, (600,), WorkerTimeout, "took longer than 2 s"),
     (refused(), (), ModelError, "has no image input"),
     (int, ("x",), ValueError, "invalid literal"),
-    (open, ("/nowhere/at/all",), FileNotFoundError, "nowhere"),  # not to be taken for a lost connection
+    (open, ("/nowhere/at/all",), FileNotFoundError, "nowhere"),  # not to be mistaken for a lost connection
 ]
 
 
 @pytest.mark.parametrize(("wrong", "arguments", "error", "sentence"), FAILING)
-def test_a_job_that_goes_wrong_costs_no_worker(
+def test_a_failing_job_costs_no_worker(
     cluster: LocalCluster, wrong: Any, arguments: tuple[Any, ...], error: type[Exception], sentence: str
 ) -> None:
     before = set(cluster.scheduler.workers)
@@ -135,7 +133,7 @@ def free_port() -> int:
 
 
 class Processes:
-    """A scheduler and workers, started as a user does. Ends only those."""
+    """A scheduler and workers, started as a user starts them; `stop` ends only those."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.address = folder, f"tcp://127.0.0.1:{free_port()}"
@@ -168,13 +166,13 @@ class Processes:
 
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Processes]:
-    made = Processes(tmp_path)
-    yield made
-    made.stop()
+    processes_of_test = Processes(tmp_path)
+    yield processes_of_test
+    processes_of_test.stop()
 
 
 def connect(address: str, **more: Any) -> DaskEngine:
-    """Once all is up: a loaded machine takes longer to start it than a user is let wait."""
+    """Connects when all processes run; on a busy machine they start more slowly than the product's timeout."""
     end = time.monotonic() + WAIT
     while True:
         try:
@@ -184,7 +182,7 @@ def connect(address: str, **more: Any) -> DaskEngine:
                 raise
 
 
-def test_a_killed_workers_jobs_are_done_by_another(processes: Processes) -> None:
+def test_jobs_of_a_killed_worker_run_on_another(processes: Processes) -> None:
     processes.scheduler()
     first = processes.worker("--nthreads", "1")
     with connect(processes.address) as engine:
@@ -201,7 +199,7 @@ def test_a_killed_workers_jobs_are_done_by_another(processes: Processes) -> None
 
 
 def children_are_gone(parent: int) -> bool:
-    """Within the time that a loaded machine needs: no process of ours is left that a dead one has started."""
+    """Waits until no child process of a killed worker is left, with time for a busy machine."""
     end = time.monotonic() + WAIT
     while time.monotonic() < end:
         lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline", "ppid"])]
@@ -211,7 +209,7 @@ def children_are_gone(parent: int) -> bool:
     return False
 
 
-def test_the_last_worker_gone_is_said(processes: Processes) -> None:
+def test_loss_of_the_last_worker_is_an_error(processes: Processes) -> None:
     processes.scheduler()
     worker = processes.worker("--nthreads", "1")
     with connect(processes.address, alone_limit=2) as engine:
@@ -223,7 +221,7 @@ def test_the_last_worker_gone_is_said(processes: Processes) -> None:
                 job.result(timeout=WAIT)
 
 
-def test_a_scheduler_gone_is_said(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_of_the_scheduler_is_an_error(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qviz.engine.cluster.CONNECT_SECONDS", 4.0)  # Dask tries as long to find it again
     scheduler = processes.scheduler()
     processes.worker("--nthreads", "1")

@@ -39,7 +39,7 @@ def cells(kind: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_the_notebook_runs_and_finds_what_the_sample_hides() -> None:
+def test_the_notebook_runs_and_finds_the_planted_fault() -> None:
     script = "\n".join("".join(cell["source"]) for cell in cells("code")) + AFTERWARDS
     ended = subprocess.run([sys.executable, "-c", script], cwd=NOTEBOOK.parent, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr

@@ -21,7 +21,7 @@ def executor() -> ThreadPoolExecutor:
         yield running  # type: ignore[misc]
 
 
-def test_a_job_reports_and_has_its_result(engine: LocalEngine, executor: ThreadPoolExecutor) -> None:
+def test_a_job_reports_progress_and_returns_its_result(engine: LocalEngine, executor: ThreadPoolExecutor) -> None:
     looked_at, watched = threading.Event(), threading.Event()
 
     def compute(context: Context) -> int:
@@ -43,7 +43,7 @@ def test_a_job_reports_and_has_its_result(engine: LocalEngine, executor: ThreadP
     assert job.finished and not job.cancelled and job.error is None
 
 
-def test_a_cancelled_job_keeps_what_it_had(engine: LocalEngine, executor: ThreadPoolExecutor) -> None:
+def test_a_cancelled_job_has_its_partial_result(engine: LocalEngine, executor: ThreadPoolExecutor) -> None:
     begun = threading.Event()
 
     def compute(context: Context) -> int:
@@ -70,7 +70,7 @@ def test_a_job_cancelled_before_it_starts_does_nothing(engine: LocalEngine, exec
     assert job.cancelled
 
 
-def test_an_error_stays(engine: LocalEngine, executor: ThreadPoolExecutor) -> None:
+def test_an_error_is_available_after_the_job(engine: LocalEngine, executor: ThreadPoolExecutor) -> None:
     def compute(context: Context) -> int:
         raise ImageError("cat.jpg is empty.")
 

@@ -1,4 +1,4 @@
-"""A journal gives back whole lines, whatever a killed process left, and goes on behind them."""
+"""A journal returns complete lines after a crash and appends behind them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from qviz.store.journal import MAX_JOURNALS, Journal
 
 
-def test_lines_come_back(tmp_path: Path) -> None:
+def test_written_lines_are_read_again(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.jsonl"
     Journal(path).add({"a": 1})
     Journal(path).add({"b": [2.5, None]})
     assert list(Journal(path).rows()) == [{"a": 1}, {"b": [2.5, None]}]
 
 
-def test_a_torn_line_is_left_out(tmp_path: Path) -> None:
+def test_an_incomplete_line_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     Journal(path).add({"a": 1})
     with path.open("ab") as stream:
@@ -24,13 +24,13 @@ def test_a_torn_line_is_left_out(tmp_path: Path) -> None:
     assert list(Journal(path).rows()) == [{"a": 1}, {"c": 3}]
 
 
-def test_what_is_no_object_is_left_out(tmp_path: Path) -> None:
+def test_lines_that_are_not_json_objects_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"[1]\n3\nnull\n" + b"[" * 100_000 + b'\n{"a": 1}\n')
     assert list(Journal(path).rows()) == [{"a": 1}]
 
 
-def test_work_goes_on_without_one(tmp_path: Path) -> None:
+def test_an_unwritable_journal_is_not_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     journal = Journal(tmp_path / "file" / "a.jsonl")
     journal.add({"a": 1})
@@ -39,7 +39,7 @@ def test_work_goes_on_without_one(tmp_path: Path) -> None:
     assert list(Journal(None).rows()) == []
 
 
-def test_a_folder_keeps_the_latest(tmp_path: Path) -> None:
+def test_only_the_latest_journals_of_a_folder_remain(tmp_path: Path) -> None:
     for number in range(MAX_JOURNALS + 3):
         path = tmp_path / f"{number}.jsonl"
         path.write_text("{}")

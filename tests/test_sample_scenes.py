@@ -1,4 +1,4 @@
-"""The composed scenes of the sample: enough boxes, all in place, every part credited, no licences that clash."""
+"""The composed scenes of the sample: enough boxes, correct boxes, complete credits, compatible licences."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_every_scene_has_its_file_its_size_and_a_box(content: dict[str, Any], fo
             assert picture.size == (image["width"], image["height"])
 
 
-def test_boxes_lie_inside_their_picture_and_hold_what_is_seen(content: dict[str, Any]) -> None:
+def test_boxes_lie_inside_their_image_and_fit_the_visible_object(content: dict[str, Any]) -> None:
     sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
     for box in content["annotations"]:
         x, y, width, height = box["bbox"]
@@ -59,7 +59,7 @@ def test_boxes_lie_inside_their_picture_and_hold_what_is_seen(content: dict[str,
         assert 0 < box["area"] <= width * height, box
 
 
-def test_the_categories_are_those_of_the_photographs_and_no_name_is_used_twice(
+def test_categories_equal_those_of_the_photographs_and_names_are_unique(
     content: dict[str, Any], sample: Sample
 ) -> None:
     photographs = json.loads(sample.annotations.read_text(encoding="utf-8"))
@@ -68,7 +68,7 @@ def test_the_categories_are_those_of_the_photographs_and_no_name_is_used_twice(
     assert len(set(names)) == len(names)
 
 
-def test_the_product_reads_every_box(content: dict[str, Any], folder: Path) -> None:
+def test_qviz_reads_every_box(content: dict[str, Any], folder: Path) -> None:
     dataset = read_coco(folder / "annotations.json", folder)
     assert len(dataset.images) == len(content["images"])
     assert sum(len(image.boxes) for image in dataset.images) == len(content["annotations"])
@@ -84,7 +84,7 @@ def test_every_scene_and_every_part_is_credited(content: dict[str, Any], credits
             assert part["author"] and part["source"] and part["package"]
 
 
-def test_no_licences_clash_in_one_scene(content: dict[str, Any], credits: dict[str, Any]) -> None:
+def test_licences_within_a_scene_are_compatible(content: dict[str, Any], credits: dict[str, Any]) -> None:
     licences = {entry["id"]: entry["name"] for entry in content["licenses"]}
     for image in content["images"]:
         credit = credits[image["file_name"]]
@@ -102,6 +102,6 @@ def test_the_licence_texts_lie_beside_the_pictures(folder: Path) -> None:
     assert "GNU GENERAL PUBLIC LICENSE" in (folder / "GPL-2.0.txt").read_text(encoding="utf-8")
 
 
-def test_the_float_model_finds_the_things(folder: Path, loaded: dict[str, LoadedModel], engine: LocalEngine) -> None:
+def test_the_float_model_detects_the_objects(folder: Path, loaded: dict[str, LoadedModel], engine: LocalEngine) -> None:
     result = evaluate(Context(engine), [loaded["float32"]], read_coco(folder / "annotations.json", folder))
     assert result.models[0].ap >= 0.35

@@ -23,7 +23,7 @@ OUTPUTS = {"report": {"sections": ["verdict", "models"]}}
 
 @pytest.fixture(scope="session")
 def arguments(sample: Sample, engine: LocalEngine) -> dict[str, Any]:
-    """What every analysis may be called with."""
+    """Arguments that every analysis accepts."""
     return {
         "images": sorted(sample.images.iterdir())[:2],
         "dataset": sample.annotations,
@@ -34,7 +34,7 @@ def arguments(sample: Sample, engine: LocalEngine) -> dict[str, Any]:
     }
 
 
-def test_every_name_is_the_same_at_each_access() -> None:
+def test_every_public_name_is_the_same_object_at_each_access() -> None:
     for names in itertools.permutations(("report", "quantize", "compare", "Session")):
         assert [getattr(qviz, name) for name in names] == [getattr(qviz, name) for name in names]
     for name in qviz.__all__:
@@ -53,9 +53,9 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_help_shows_how_to_call_it(name: str) -> None:
     function = getattr(qviz, name)
     parameters = inspect.signature(function).parameters
-    own = inspect.signature(getattr(Session, name)).parameters
+    method_parameters = inspect.signature(getattr(Session, name)).parameters
     assert list(parameters)[:2] == ["reference", "variants"]
-    assert set(own) - {"self"} - set(parameters) <= {"options", "plan"}
+    assert set(method_parameters) - {"self"} - set(parameters) <= {"options", "plan"}
     assert f"qviz.{name}(" in (function.__doc__ or "")
     assert all(p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) for p in list(parameters.values())[2:])
 
@@ -77,14 +77,14 @@ QUICK: dict[str, dict[str, Any]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ANALYSES)
-def test_every_analysis_from_plain_paths(name: str, sample: Sample, arguments: dict[str, Any]) -> None:
+def test_every_analysis_accepts_plain_paths(name: str, sample: Sample, arguments: dict[str, Any]) -> None:
     models = [sample.models["float32"], sample.models["int8"]]
-    given = dict(arguments)
+    options = dict(arguments)
     if name == "trace":
-        given["image"] = given.pop("images")[0]
+        options["image"] = options.pop("images")[0]
     if name in ("robustness", "report", "rescue", "calibration"):
-        given.pop("images")
-    result = getattr(qviz, name)(*models, **given, **QUICK.get(name, {}))
+        options.pop("images")
+    result = getattr(qviz, name)(*models, **options, **QUICK.get(name, {}))
     assert isinstance(result, Result)
     assert 0 < len(repr(result)) <= 500
     assert str(result)
@@ -92,13 +92,13 @@ def test_every_analysis_from_plain_paths(name: str, sample: Sample, arguments: d
     assert "<" in result._repr_html_()
 
 
-def test_nothing_has_a_long_repr(sample: Sample, engine: LocalEngine) -> None:
+def test_every_repr_is_short(sample: Sample, engine: LocalEngine) -> None:
     with Session(*sample.models.values(), engine=engine, cache=False) as session:
         shown = [session, *session.models, session.models[0].inspection, session.models[0].model, *session.sources]
         assert [len(repr(value)) for value in shown if len(repr(value)) > 500] == []
 
 
-def test_two_models_of_one_name_are_told_apart(sample: Sample, engine: LocalEngine, tmp_path: Path) -> None:
+def test_models_with_equal_names_are_numbered(sample: Sample, engine: LocalEngine, tmp_path: Path) -> None:
     for folder, name in (("a", "int8"), ("b", "float16")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "model.tflite").write_bytes(sample.models[name].read_bytes())
@@ -122,7 +122,7 @@ def test_two_models_of_one_name_are_told_apart(sample: Sample, engine: LocalEngi
         ({"workers": 0}, "--workers is 0"),
     ],
 )
-def test_a_setting_without_meaning_is_refused(options: dict[str, Any], sentence: str, sample: Sample) -> None:
+def test_invalid_settings_are_refused(options: dict[str, Any], sentence: str, sample: Sample) -> None:
     with pytest.raises(SettingsError, match=sentence):
         qviz.open(sample.models["float32"], **options)
 
@@ -135,7 +135,7 @@ def test_missing_inputs_are_named(sample: Sample, engine: LocalEngine) -> None:
             session.compare("nowhere.jpg")
 
 
-def test_version_0_1_goes_on_working_with_a_note(sample: Sample, engine: LocalEngine) -> None:
+def test_version_0_1_calls_work_with_a_deprecation_warning(sample: Sample, engine: LocalEngine) -> None:
     images = sorted(sample.images.iterdir())[:1]
     with pytest.warns(DeprecationWarning, match=r"qviz\.open"):
         models = qviz.load([sample.models["float32"], sample.models["int8"]], engine)

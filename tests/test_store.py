@@ -1,4 +1,4 @@
-"""What is put is found again, whatever happens to the process or the file; and the file stays small."""
+"""Stored values survive crashes and damaged files; the file stays within its size limit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fill(path: Path, count: int = 50) -> dict[str, bytes]:
     return values
 
 
-def test_what_is_put_is_found_at_once_and_later(path: Path) -> None:
+def test_values_are_available_at_once_and_after_reopening(path: Path) -> None:
     with Store(path) as store:
         assert store.get("a") is None
         store.put("a", b"")
@@ -53,7 +53,7 @@ def test_what_is_put_is_found_at_once_and_later(path: Path) -> None:
     assert names(path) == [FILE]
 
 
-def test_a_closed_store_takes_and_gives_nothing(path: Path) -> None:
+def test_a_closed_store_ignores_calls(path: Path) -> None:
     store = Store(path)
     store.put("a", b"1")
     store.close()
@@ -67,7 +67,7 @@ def test_a_closed_store_takes_and_gives_nothing(path: Path) -> None:
 LIMIT = 4 << 20
 
 
-def test_the_file_stays_within_its_limit_and_the_oldest_goes_first(path: Path) -> None:
+def test_the_oldest_values_are_deleted_to_keep_the_size_limit(path: Path) -> None:
     with Store(path, LIMIT) as store:
         for number in range(200):
             store.put(f"early {number}", content(number))
@@ -84,7 +84,7 @@ def test_the_file_stays_within_its_limit_and_the_oldest_goes_first(path: Path) -
     assert path.stat().st_size < LIMIT * 1.1 + BATCH * 12_000
 
 
-def test_a_value_in_use_outlives_newer_ones(path: Path) -> None:
+def test_a_recently_read_value_outlives_newer_ones(path: Path) -> None:
     with Store(path, LIMIT) as store:
         for number in range(1000):
             store.put(f"key {number}", content(number))
@@ -106,7 +106,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_file_is_set_aside_with_a_sentence(path: Path, damage: str) -> None:
+def test_a_damaged_file_is_renamed_with_a_warning(path: Path, damage: str) -> None:
     values = fill(path)
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
     with Store(path) as store:
@@ -125,7 +125,7 @@ def test_a_damaged_file_is_set_aside_with_a_sentence(path: Path, damage: str) ->
     assert len(names(path)) == 2
 
 
-def test_an_empty_file_is_a_new_store(path: Path) -> None:
+def test_an_empty_file_becomes_a_new_store(path: Path) -> None:
     path.parent.mkdir()
     path.touch()
     values = fill(path)
@@ -133,7 +133,7 @@ def test_an_empty_file_is_a_new_store(path: Path) -> None:
         assert store.get_many(values) == values
 
 
-def test_who_still_holds_a_damaged_file_goes_over_to_the_new_one(path: Path) -> None:
+def test_a_store_with_the_damaged_file_open_switches_to_the_new_file(path: Path) -> None:
     values = fill(path)
     with Store(path) as first:
         assert first.get_many(values) == values
@@ -152,7 +152,7 @@ def test_who_still_holds_a_damaged_file_goes_over_to_the_new_one(path: Path) -> 
     assert len(aside) == 2  # set aside once
 
 
-def test_only_the_latest_damaged_file_is_left(path: Path) -> None:
+def test_only_the_latest_damaged_file_remains(path: Path) -> None:
     for _ in range(3):
         fill(path)
         path.write_bytes(b"no database, whatever it says" * 1000)
@@ -161,7 +161,7 @@ def test_only_the_latest_damaged_file_is_left(path: Path) -> None:
     assert len(names(path)) == 2
 
 
-def test_a_damaged_value_is_absent_and_can_be_put_again(path: Path) -> None:
+def test_a_damaged_value_is_missing_and_can_be_stored_again(path: Path) -> None:
     values = fill(path)
     with closing(sqlite3.connect(path)) as other, other:
         (value,) = other.execute("SELECT value FROM kept WHERE key = 'key 7'").fetchone()
@@ -206,7 +206,7 @@ def endless(path: Path, name: str) -> subprocess.Popen[str]:
     return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-def test_two_processes_share_it_and_a_killed_one_leaves_what_it_wrote(path: Path) -> None:
+def test_two_processes_share_a_store_and_values_survive_a_kill(path: Path) -> None:
     writers = {name: endless(path, name) for name in ("a", "b")}
     counts = {}
     try:
@@ -227,7 +227,7 @@ def test_two_processes_share_it_and_a_killed_one_leaves_what_it_wrote(path: Path
             assert store.get_many(expected) == expected  # all but the last batch
 
 
-def test_threads_share_it(path: Path) -> None:
+def test_threads_share_a_store(path: Path) -> None:
     def work(name: str) -> None:
         for number in range(200):
             store.put(f"{name} {number}", name.encode() * number)
@@ -243,7 +243,7 @@ def test_threads_share_it(path: Path) -> None:
         assert len(store.get_many(f"{name} {number}" for name in "abcd" for number in range(200))) == 800
 
 
-def test_a_place_that_cannot_be_is_said_and_done_without(tmp_path: Path) -> None:
+def test_an_impossible_path_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / FILE).mkdir()
     for path in (tmp_path / "file" / "cache" / FILE, tmp_path / FILE):
@@ -255,7 +255,7 @@ def test_a_place_that_cannot_be_is_said_and_done_without(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_only_be_read_is_done_without(path: Path) -> None:
+def test_a_read_only_folder_is_a_warning(path: Path) -> None:
     values = fill(path)
     path.chmod(0o400)
     path.parent.chmod(0o500)
@@ -282,7 +282,7 @@ with Store(Path(sys.argv[1])) as store:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
-def test_a_full_disk_is_said_and_done_without(path: Path) -> None:
+def test_a_full_disk_is_a_warning(path: Path) -> None:
     call = [sys.executable, "-c", FULL, str(path)]
     shown = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert re.search(r"None 1 The cache .* cannot be used \(.+\); the work continues without it\.", shown)
@@ -290,7 +290,7 @@ def test_a_full_disk_is_said_and_done_without(path: Path) -> None:
         assert store.remarks == []  # what is there is whole
 
 
-def test_a_lock_held_too_long_costs_the_batch_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_lock_loses_only_one_batch(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qviz.store.store.BUSY_SECONDS", 0.2)
     fill(path)
     with Store(path) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -306,7 +306,7 @@ def test_a_lock_held_too_long_costs_the_batch_alone(path: Path, monkeypatch: pyt
         assert store.get_many(["lost", "kept"]) == {"kept": b"2"}
 
 
-def test_where_caches_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_cache_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QVIZ_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path
     monkeypatch.delenv("QVIZ_CACHE")

@@ -73,7 +73,7 @@ def training_export(folder: str) -> None:
 
 
 def unwanted(folder: str) -> None:
-    """Graphs that put files somewhere when they run, and one that changes its own variable."""
+    """Graphs that write files when they run, and one that changes its own variable."""
     import tensorflow as tf
 
     count = tf.Variable(0.0)

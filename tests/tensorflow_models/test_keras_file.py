@@ -1,4 +1,4 @@
-"""What a Keras file may not hold is found before TensorFlow is loaded."""
+"""Unsafe content of a Keras file is refused before TensorFlow is loaded."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HARMLESS = [
 
 
 @pytest.mark.parametrize("config", HARMLESS)
-def test_keras_own_layers_pass(config: str, tmp_path: Path) -> None:
+def test_built_in_keras_layers_are_accepted(config: str, tmp_path: Path) -> None:
     check_h5(saved(tmp_path / "m.h5", config))
 
 
@@ -61,7 +61,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("config", "sentence"), REFUSED)
-def test_what_runs_code_or_reads_files_is_refused(config: str | None, sentence: str, tmp_path: Path) -> None:
+def test_layers_that_run_code_or_read_files_are_refused(config: str | None, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=sentence):
         check_h5(saved(tmp_path / "m.h5", config))
 
@@ -81,6 +81,6 @@ WEIGHTS: list[tuple[Callable[[h5py.File], Any], str]] = [
 
 
 @pytest.mark.parametrize(("weights", "sentence"), WEIGHTS)
-def test_weights_lie_in_the_file_itself(weights: Callable[[h5py.File], Any], sentence: str, tmp_path: Path) -> None:
+def test_external_weights_are_refused(weights: Callable[[h5py.File], Any], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=sentence):
         check_h5(saved(tmp_path / "m.h5", network(DENSE), weights))

@@ -1,4 +1,4 @@
-"""From what people have (a SavedModel, a Keras file, a training export) to objects, through worker processes."""
+"""Loading a SavedModel, a Keras file and a training export in worker processes, up to detections."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def detected(
     return [[result.inferences[model.digest, image.digest].detections for image in images] for model in models]
 
 
-def test_the_samples_saved_model_is_its_float32_file(
+def test_the_sample_saved_model_equals_the_float32_file(
     engine: LocalEngine, sample: Sample, loaded: dict[str, LoadedModel], tmp_path: Path
 ) -> None:
     folder = sample.folder / "saved_model"
@@ -60,11 +60,11 @@ def test_the_samples_saved_model_is_its_float32_file(
     assert model.layers_available
 
     images = list(load_images([sample.images / f"{name}.jpg" for name in ("sheep", "kitten", "berlin_street")]))
-    for own, expected in zip(*detected(engine, [model, loaded["float32"]], images), strict=True):
-        assert len(own) == len(expected) > 0
-        assert own.class_ids.tolist() == expected.class_ids.tolist()
-        assert np.diag(iou_matrix(own.boxes, expected.boxes)).min() > 0.99
-        np.testing.assert_allclose(own.scores, expected.scores, atol=1e-4)
+    for actual, expected in zip(*detected(engine, [model, loaded["float32"]], images), strict=True):
+        assert len(actual) == len(expected) > 0
+        assert actual.class_ids.tolist() == expected.class_ids.tolist()
+        assert np.diag(iou_matrix(actual.boxes, expected.boxes)).min() > 0.99
+        np.testing.assert_allclose(actual.scores, expected.scores, atol=1e-4)
 
 
 def test_keras_files_and_an_open_batch(exports: Path, engine: LocalEngine) -> None:
@@ -95,14 +95,14 @@ REFUSED = [
 ]
 
 
-def test_what_is_refused(exports: Path) -> None:
+def test_unsupported_models_are_refused(exports: Path) -> None:
     for name, sentence in REFUSED:
         with pytest.raises(ModelError, match=sentence):
             ready([read_source(exports / name)])
     assert not list(exports.glob("written*"))
 
 
-def test_what_is_damaged() -> None:
+def test_damaged_models_are_refused() -> None:
     damaged = [
         ModelSource("a.zip", zipped({"saved_model.pb": b"no graph"}), kind=SourceKind.SAVED_MODEL),
         ModelSource("a.keras", b"no archive", kind=SourceKind.KERAS),
@@ -121,7 +121,7 @@ def squares() -> EncodedImage:
     return EncodedImage("squares.png", cv2.imencode(".png", pixels[..., ::-1])[1].tobytes())
 
 
-def test_a_training_export_is_run_by_tensorflow(exports: Path, engine: LocalEngine, sample: Sample) -> None:
+def test_a_training_export_runs_in_tensorflow(exports: Path, engine: LocalEngine, sample: Sample) -> None:
     source = read_source(exports / "training", Settings(labels=("red", "green"), mean=(127.5,) * 3))
     reference, variant = load_models(engine, [source, read_source(sample.models["int8"])])
     assert not reference.layers_available
@@ -154,7 +154,7 @@ def test_the_command_line_never_loads_tensorflow(sample: Sample) -> None:
     assert [warning["code"] for warning in model["warnings"] if not warning["advice"]] == ["converted"]
 
 
-def test_a_source_has_to_be_made_ready(engine: LocalEngine) -> None:
+def test_a_source_must_be_converted_before_loading(engine: LocalEngine) -> None:
     with pytest.raises(ModelError, match="is a SavedModel, which has to be converted first"):
         start_loading(engine, ModelSource("a.zip", b"x", kind=SourceKind.SAVED_MODEL))
 

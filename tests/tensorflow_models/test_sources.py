@@ -33,7 +33,9 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("files", "expected"), KINDS)
-def test_a_saved_model_is_known_by_its_graph(files: list[str], expected: SourceKind | None, tmp_path: Path) -> None:
+def test_a_saved_model_is_recognized_by_its_graph(
+    files: list[str], expected: SourceKind | None, tmp_path: Path
+) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     for name in files:
@@ -49,7 +51,7 @@ def test_a_saved_model_is_known_by_its_graph(files: list[str], expected: SourceK
     ("name", "expected"),
     [("m.keras", SourceKind.KERAS), ("m.H5", SourceKind.H5), ("m.tflite", None), ("m.zip", None), ("m", None)],
 )
-def test_a_file_is_known_by_its_ending(name: str, expected: SourceKind | None, tmp_path: Path) -> None:
+def test_a_file_is_recognized_by_its_extension(name: str, expected: SourceKind | None, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"x")
     assert kind_of(tmp_path / name) is kind_of_bytes(name, b"x") is expected
 
@@ -91,8 +93,8 @@ def test_an_unsafe_archive_is_refused(data: bytes, sentence: str, tmp_path: Path
     assert list(tmp_path.iterdir()) == [inside]
 
 
-def test_a_bomb_that_lies_about_its_size(tmp_path: Path) -> None:
-    """The sizes in both headers say 10 bytes; what comes out is cut there, and then fails its checksum."""
+def test_a_zip_bomb_with_a_false_size_is_refused(tmp_path: Path) -> None:
+    """Both headers claim 10 bytes; the unpacked data is cut there and then fails its checksum."""
     data = zipped({"variables/x": bytes(1 << 20)})
     lying = data.replace((1 << 20).to_bytes(4, "little"), (10).to_bytes(4, "little"))
     assert lying != data

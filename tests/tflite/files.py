@@ -1,4 +1,4 @@
-"""The smallest .tflite files, made with the flatbuffer object API."""
+"""Minimal .tflite files, made with the flatbuffer object API."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ def tensor(
     zeros: Sequence[int] = (),
     axis: int = 0,
 ) -> fb.TensorT:
-    made = fb.TensorT()
-    made.name, made.shape, made.type, made.buffer = name, list(shape), kind, buffer
+    result = fb.TensorT()
+    result.name, result.shape, result.type, result.buffer = name, list(shape), kind, buffer
     if scales:
-        made.quantization = fb.QuantizationParametersT()
-        made.quantization.scale, made.quantization.zeroPoint = list(scales), list(zeros)
-        made.quantization.quantizedDimension = axis
-    return made
+        result.quantization = fb.QuantizationParametersT()
+        result.quantization.scale, result.quantization.zeroPoint = list(scales), list(zeros)
+        result.quantization.quantizedDimension = axis
+    return result
 
 
 def operator(code: int, inputs: Sequence[int], outputs: Sequence[int]) -> fb.OperatorT:
-    made = fb.OperatorT()
-    made.opcodeIndex, made.inputs, made.outputs = code, list(inputs), list(outputs)
-    return made
+    result = fb.OperatorT()
+    result.opcodeIndex, result.inputs, result.outputs = code, list(inputs), list(outputs)
+    return result
 
 
 def code(builtin: int, deprecated: int | None = None, custom: str | None = None) -> fb.OperatorCodeT:
-    made = fb.OperatorCodeT()
-    made.builtinCode, made.customCode, made.version = builtin, custom, 1
-    made.deprecatedBuiltinCode = min(builtin, 127) if deprecated is None else deprecated
-    return made
+    result = fb.OperatorCodeT()
+    result.builtinCode, result.customCode, result.version = builtin, custom, 1
+    result.deprecatedBuiltinCode = min(builtin, 127) if deprecated is None else deprecated
+    return result
 
 
 def packed(
@@ -49,7 +49,7 @@ def packed(
     constants: Sequence[np.ndarray] = (),
     subgraphs: int = 1,
 ) -> bytes:
-    """Buffer 0 is the empty one, the constants follow."""
+    """A .tflite file; buffer 0 is empty, the constants follow."""
     model, graph = fb.ModelT(), fb.SubGraphT()
     graph.tensors, graph.operators = list(tensors), list(operators)
     graph.inputs, graph.outputs = list(inputs), list(outputs)
@@ -63,6 +63,6 @@ def packed(
 
 
 def relu(shape: Sequence[int] = (1, 4)) -> bytes:
-    """One operator, one input, one output."""
+    """A model of one operator with one input and one output."""
     tensors = [tensor("in", shape), tensor("out", shape)]
     return packed(tensors, [operator(0, [0], [1])], [code(fb.BuiltinOperator.RELU)])

@@ -1,4 +1,4 @@
-"""Graphs that no reader could make sense of are refused when they are read, and odd but lawful ones are not."""
+"""Invalid graphs are refused when they are read; unusual but valid ones are accepted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WEIGHTS = np.zeros((4, 2), np.int8)
 
 
 def dense(inputs: list[int], outputs: list[int], scales: list[float], axis: int = 0) -> bytes:
-    """FULLY_CONNECTED of 2 to 4 with int8 weights."""
+    """A model with FULLY_CONNECTED from 2 to 4 values and int8 weights."""
     weights = tensor("weights", (4, 2), INT8, 1, scales, [0] * len(scales), axis)
     tensors = [tensor("in", (1, 2)), weights, tensor("out", (1, 4))]
     return packed(
@@ -62,21 +62,21 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("data", LAWFUL)
-def test_lawful(data: bytes) -> None:
+def test_valid_graphs_are_accepted(data: bytes) -> None:
     assert read_graph(data).ops
 
 
-def test_lawful_weights() -> None:
+def test_valid_weights_are_accepted() -> None:
     assert read_graph(dense([0, 1, -1], [2], [1.0] * 4)).ops[0].inputs == (0, 1, None)
 
 
 @pytest.mark.parametrize(("data", "sentence"), REFUSED)
-def test_refused(data: bytes, sentence: str) -> None:
+def test_invalid_graphs_are_refused(data: bytes, sentence: str) -> None:
     with pytest.raises(ModelError, match=rf"^is damaged: {re.escape(sentence)}\. Copy or export it again\.$"):
         read_graph(data)
 
 
-def test_operators_out_of_order_are_refused_not_run_on_what_lies_in_memory() -> None:
+def test_operators_out_of_order_are_refused() -> None:
     tensors = [tensor(name, [1]) for name in ("in", "middle", "out")]
     operators = [operator(0, [1], [2]), operator(0, [0], [1])]
     with pytest.raises(ModelError, match=r"operator 0 \(RELU\) reads 'middle'"):

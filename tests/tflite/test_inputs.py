@@ -19,7 +19,7 @@ def plain(width: int, height: int, colour: tuple[int, int, int] = (10, 20, 30)) 
     return Image("x", np.full((height, width, 3), colour, np.uint8), "")
 
 
-PLACES = [
+PLACEMENTS = [
     # image, input (w, h), resize -> where (0, 0, w, h) of the image lies in the input
     ((400, 100), (200, 200), "stretch", (0, 0, 200, 200)),
     ((400, 100), (200, 200), "letterbox", (0, 75, 200, 125)),
@@ -32,33 +32,35 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize(("size", "model", "resize", "place"), PLACES)
-def test_placement(size: tuple[int, int], model: tuple[int, int], resize: str, place: tuple[float, ...]) -> None:
+@pytest.mark.parametrize(("size", "model", "resize", "rectangle"), PLACEMENTS)
+def test_placement_and_its_inverse(
+    size: tuple[int, int], model: tuple[int, int], resize: str, rectangle: tuple[float, ...]
+) -> None:
     entry = tensor(0, shape=(1, model[1], model[0], 3))
     values, placement = fill(plain(*size), spec(resize), entry)
-    x1, y1, x2, y2 = place
+    x1, y1, x2, y2 = rectangle
     assert (values[0, y1:y2, x1:x2] == (10, 20, 30)).all()
     outside = np.ones(values.shape[1:3], bool)
     outside[y1:y2, x1:x2] = False
     assert (values[0][outside] == PAD).all()
-    back = placement.to_original(np.array([place], np.float32))
+    back = placement.to_original(np.array([rectangle], np.float32))
     assert back[0] == pytest.approx([0, 0, *size], abs=1e-3)
 
 
 @pytest.mark.parametrize("resize", ["stretch", "letterbox", "letterbox-top-left"])
-def test_a_dot_is_found_again_where_it_was(resize: str) -> None:
-    """The pixels themselves, not only the arithmetic."""
+def test_a_dot_is_mapped_back_to_its_original_position(resize: str) -> None:
+    """On real pixels, not only by arithmetic."""
     dotted = plain(400, 100, (0, 0, 0))
     dotted.pixels[20:40, 280:320] = 255
     values, placement = fill(dotted, spec(resize), tensor(0, shape=(1, 200, 200, 3)))
     rows, columns = np.nonzero(values[0, ..., 0] > 200)  # above the letterbox's grey
-    found = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32)
-    assert placement.to_original(found)[0] == pytest.approx([280, 20, 320, 40], abs=4)
+    box = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32)
+    assert placement.to_original(box)[0] == pytest.approx([280, 20, 320, 40], abs=4)
 
 
-def test_normalisation_is_by_channel_in_the_models_order() -> None:
-    said = spec(channels="bgr", mean=(30, 20, 10), std=(1, 2, 4))
-    values, _ = fill(plain(4, 4, (14, 24, 34)), said, tensor(0, shape=(1, 4, 4, 3)))
+def test_normalization_is_per_channel_in_the_models_order() -> None:
+    settings = spec(channels="bgr", mean=(30, 20, 10), std=(1, 2, 4))
+    values, _ = fill(plain(4, 4, (14, 24, 34)), settings, tensor(0, shape=(1, 4, 4, 3)))
     assert values[0, 0, 0].tolist() == [4.0, 2.0, 1.0]  # blue first
     values, _ = fill(plain(4, 4, (14, 24, 34)), spec(mean=(10, 20, 30), std=(4, 2, 1)), tensor(0, shape=(1, 4, 4, 3)))
     assert values[0, 0, 0].tolist() == [1.0, 2.0, 4.0]
@@ -71,7 +73,7 @@ def test_channels_first() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 8, 1), (1, 1, 4, 8)])
-def test_one_channel_is_the_mean(shape: tuple[int, ...]) -> None:
+def test_greyscale_input_is_the_mean_of_the_channels(shape: tuple[int, ...]) -> None:
     values, _ = fill(plain(8, 4), PLAIN, tensor(0, shape=shape))
     assert (values.shape, set(values.ravel().tolist())) == (shape, {20.0})
 
@@ -97,7 +99,7 @@ TYPED = [
 
 
 @pytest.mark.parametrize(("grey", "normal", "dtype", "quantization", "expected"), TYPED)
-def test_the_inputs_type(grey: int, normal: tuple[float, float], dtype: str, quantization, expected: float) -> None:
+def test_input_types(grey: int, normal: tuple[float, float], dtype: str, quantization, expected: float) -> None:
     entry = tensor(0, shape=(1, 4, 4, 3), dtype=dtype, quantization=quantization)
     values, _ = fill(plain(4, 4, (grey,) * 3), spec(mean=normal[:1] * 3, std=normal[1:] * 3), entry)
     assert values.dtype == np.dtype(dtype)
@@ -108,7 +110,7 @@ SIZES = [((1, 320, 640, 3), (640, 320)), ((1, 3, 320, 640), (640, 320)), ((1, 96
 
 
 @pytest.mark.parametrize(("shape", "expected"), SIZES)
-def test_the_inputs_size(shape: tuple[int, ...], expected: tuple[int, int]) -> None:
+def test_input_sizes(shape: tuple[int, ...], expected: tuple[int, int]) -> None:
     assert input_size(tensor(0, shape=shape)) == expected
 
 
@@ -116,6 +118,6 @@ def test_the_inputs_size(shape: tuple[int, ...], expected: tuple[int, int]) -> N
     "shape",
     [(), (1, 10), (300, 300, 3), (4, 300, 300, 3), (1, 300, 300, 4), (1, -1, -1, 3), (1, 0, 9, 3), (1, 9000, 9, 3)],
 )
-def test_no_image_of_a_fixed_size(shape: tuple[int, ...]) -> None:
+def test_inputs_that_are_not_images_of_fixed_size_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ModelError, match=r"[Ee]xport (the model|it) with a fixed size"):
         input_size(tensor(0, "pixels", shape))

@@ -14,8 +14,8 @@ VALUES = np.array([[-1, 2, -3, 4]], np.float32)
 
 def test_one_operator() -> None:
     runner = Runner(relu())
-    (found,) = runner.run([VALUES])
-    assert found.tolist() == [[0, 2, 0, 4]]
+    (output,) = runner.run([VALUES])
+    assert output.tolist() == [[0, 2, 0, 4]]
     assert runner.milliseconds > 0
 
 
@@ -27,16 +27,16 @@ def test_results_are_copies() -> None:
 
 
 @pytest.mark.parametrize("name", ["float32", "int8"])
-def test_bit_for_bit_as_the_plain_interpreter(name: str, sample: Sample) -> None:
-    """That all tensors are kept changes nothing."""
+def test_outputs_equal_the_plain_interpreter_bit_for_bit(name: str, sample: Sample) -> None:
+    """Preserving all tensors does not change the outputs."""
     data = sample.models[name].read_bytes()
     values = np.random.default_rng(0).uniform(-1, 1, (1, 300, 300, 3)).astype(np.float32)
     plain = Interpreter(model_content=data, num_threads=1)
     plain.allocate_tensors()
     plain.set_tensor(plain.get_input_details()[0]["index"], values)
     plain.invoke()
-    found = Runner(data).run([values])
-    for detail, output in zip(plain.get_output_details(), found, strict=True):
+    outputs = Runner(data).run([values])
+    for detail, output in zip(plain.get_output_details(), outputs, strict=True):
         assert output.tobytes() == plain.get_tensor(detail["index"]).tobytes()
 
 
@@ -53,7 +53,7 @@ def test_inner_tensors_can_be_read() -> None:
 @pytest.mark.parametrize(
     "values", [VALUES.astype(np.int8), VALUES[:, :3], VALUES[0]], ids=["other type", "other shape", "no batch"]
 )
-def test_what_does_not_fit_is_refused(values: np.ndarray) -> None:
+def test_inputs_of_other_shape_or_type_are_refused(values: np.ndarray) -> None:
     with pytest.raises(ModelError, match="failed while it ran"):
         Runner(relu()).run([values])
 
@@ -69,6 +69,6 @@ UNRUNNABLE = [
 
 
 @pytest.mark.parametrize(("data", "sentence"), UNRUNNABLE)
-def test_a_file_that_cannot_be_prepared(data: bytes, sentence: str) -> None:
+def test_a_model_that_cannot_be_prepared_is_refused(data: bytes, sentence: str) -> None:
     with pytest.raises(ModelError, match=sentence):
         Runner(data)

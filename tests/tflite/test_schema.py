@@ -26,7 +26,7 @@ OPERATORS = {
 
 
 @pytest.mark.parametrize("name", SCHEMES)
-def test_the_samples_graphs(name: str, sample: Sample) -> None:
+def test_graphs_of_the_sample(name: str, sample: Sample) -> None:
     graph = read_graph(sample.models[name].read_bytes())
     assert Counter(op.kind for op in graph.ops) == OPERATORS[name]
     assert [op.order for op in graph.ops] == list(range(len(graph.ops)))
@@ -36,7 +36,7 @@ def test_the_samples_graphs(name: str, sample: Sample) -> None:
     assert outputs | {graph.signature["num_detections"]} == set(graph.outputs)
 
 
-def test_the_options_of_the_post_process(sample: Sample) -> None:
+def test_options_of_the_post_process_operator(sample: Sample) -> None:
     options = read_graph(sample.models["float32"].read_bytes()).ops[-1].options
     assert {name: options[name] for name in ("num_classes", "max_detections", "y_scale", "h_scale")} == {
         "num_classes": 90,
@@ -73,7 +73,7 @@ CODES = [
 
 
 @pytest.mark.parametrize(("operator_code", "kind", "custom"), CODES)
-def test_kinds_of_operators(operator_code: fb.OperatorCodeT, kind: str, custom: bool) -> None:
+def test_operator_types(operator_code: fb.OperatorCodeT, kind: str, custom: bool) -> None:
     data = packed([tensor("in", [1]), tensor("out", [1])], [operator(0, [0], [1])], [operator_code])
     assert [(op.kind, op.custom) for op in read_graph(data).ops] == [(kind, custom)]
 
@@ -98,16 +98,16 @@ def test_quantization(scales: list[float], zeros: list[int], axis: int, expected
         [code(0)],
         constants=[values],
     )
-    found = read_graph(data).tensors[2]
-    assert (found.dtype, found.constant, found.bytes) == ("int8", True, 4)
+    weights_read = read_graph(data).tensors[2]
+    assert (weights_read.dtype, weights_read.constant, weights_read.bytes) == ("int8", True, 4)
     if expected is None:
-        assert found.quantization is None
+        assert weights_read.quantization is None
     else:
-        seen = found.quantization
-        assert (seen.scales.tolist(), seen.zero_points.tolist(), seen.axis) == expected
+        quantization = weights_read.quantization
+        assert (quantization.scales.tolist(), quantization.zero_points.tolist(), quantization.axis) == expected
 
 
-def test_open_dimensions_are_kept_open() -> None:
+def test_dynamic_dimensions_are_read_as_minus_one() -> None:
     entry = tensor("in", [1, 1, 1, 3])
     entry.shapeSignature = [1, -1, -1, 3]
     data = packed([entry, tensor("out", [1])], [operator(0, [0], [1])], [code(BUILTIN.RELU)])
@@ -132,21 +132,21 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("data", "sentence"), REFUSED)
-def test_refused(data: bytes, sentence: str) -> None:
+def test_files_that_are_not_models_are_refused(data: bytes, sentence: str) -> None:
     with pytest.raises(ModelError) as caught:
         read_graph(data)
     assert sentence in str(caught.value)
 
 
 def outcome(data: bytes) -> str:
-    """Any exception but ModelError fails the test that asks."""
+    """Number of operators, or "ModelError"; any other exception fails the calling test."""
     try:
         return f"{len(read_graph(data).ops)} operators"
     except ModelError:
         return "ModelError"
 
 
-def test_cut_at_any_place(sample: Sample) -> None:
+def test_a_truncated_file_is_refused(sample: Sample) -> None:
     whole, rng = sample.models["int8"].read_bytes(), random.Random(0)
     cuts = [rng.randrange(len(whole)) for _ in range(20)]
     assert {outcome(whole[:cut]) for cut in cuts} == {"ModelError"}
@@ -166,13 +166,13 @@ def test_flipped_bytes_end_in_a_graph_or_a_model_error(where: str, sample: Sampl
     assert {"ModelError", "158 operators"} <= outcomes
 
 
-def test_every_byte_of_the_smallest_file() -> None:
+def test_changes_of_every_byte_give_a_graph_or_a_model_error() -> None:
     whole = relu()
     outcomes = Counter()
-    for place in range(len(whole)):
+    for position in range(len(whole)):
         for bits in (0x01, 0x80, 0xFF):
             damaged = bytearray(whole)
-            damaged[place] ^= bits
+            damaged[position] ^= bits
             outcomes[outcome(bytes(damaged))] += 1
     assert outcomes["ModelError"] > 50
     assert outcomes["1 operators"] > 50

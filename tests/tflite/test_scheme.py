@@ -1,4 +1,4 @@
-"""A file is what its tensors say. The smallest graph of each scheme, and the sample's five files."""
+"""The scheme is derived from the tensors: a minimal graph of each scheme, and the sample's files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SAMPLES = {
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_the_samples_files(name: str, sample: Sample) -> None:
+def test_schemes_of_the_sample(name: str, sample: Sample) -> None:
     assert scheme_facts(read_graph(sample.models[name].read_bytes())) == SAMPLES[name]
 
 
@@ -42,13 +42,13 @@ def conv(inside: str, outside: str, weight: str) -> Graph:
 
 
 def unpacked(weight: str) -> Graph:
-    """One convolution whose weights a DEQUANTIZE unpacks."""
+    """One convolution whose weights pass through a DEQUANTIZE."""
     tensors = [activation(0), activation(1), weights(2, weight), activation(3)]
     return graph(tensors, [1], [op("DEQUANTIZE", [2], [3]), op("CONV_2D", [0, 3], [1])])
 
 
 def chain(*kinds: str, dtypes: str) -> Graph:
-    """Operators one behind the other; `dtypes`: f or i for each tensor."""
+    """Consecutive operators; `dtypes`: f or i for each tensor."""
     tensors = [activation(i, {"f": "float32", "i": "int8"}[letter]) for i, letter in enumerate(dtypes)]
     return graph(tensors, [len(kinds)], [op(kind, [i], [i + 1]) for i, kind in enumerate(kinds)])
 
@@ -71,24 +71,24 @@ SCHEMES = [
 
 
 @pytest.mark.parametrize(("of", "scheme", "bits"), SCHEMES)
-def test_the_smallest_graphs(of: Graph, scheme: Scheme, bits: int) -> None:
-    found = scheme_facts(of)
-    assert (found.scheme, found.weight_bits) == (scheme, bits)
+def test_schemes_of_minimal_graphs(of: Graph, scheme: Scheme, bits: int) -> None:
+    facts = scheme_facts(of)
+    assert (facts.scheme, facts.weight_bits) == (scheme, bits)
 
 
-def test_two_kinds_of_weights_are_a_mixture() -> None:
+def test_two_weight_types_are_a_mixed_scheme() -> None:
     tensors = [*(activation(i) for i in range(4)), weights(4, "int8"), weights(5, "float16")]
     ops: list[Op] = [op("DEQUANTIZE", [5], [3]), op("CONV_2D", [0, 4], [1]), op("CONV_2D", [1, 3], [2])]
     assert scheme_facts(graph(tensors, [2], ops)).scheme == Scheme.MIXED
 
 
-def test_float_neighbours_are_one_island() -> None:
+def test_adjacent_float_operators_are_one_island() -> None:
     of = chain("RELU", "DEQUANTIZE", "ADD_N", "EXP", "QUANTIZE", "RELU", "DEQUANTIZE", "SIN", dtypes="iifffiiff")
-    found = scheme_facts(of)
-    assert found.float_islands == ((2, 3), (7,))
-    assert (found.operators, found.quantized_operators) == (8, 2)
+    facts = scheme_facts(of)
+    assert facts.float_islands == ((2, 3), (7,))
+    assert (facts.operators, facts.quantized_operators) == (8, 2)
 
 
-def test_a_float_file_has_no_islands_and_constants_are_no_operators() -> None:
-    found = scheme_facts(unpacked("float16"))
-    assert (found.float_islands, found.operators) == ((), 1)
+def test_a_float_model_has_no_islands_and_constants_are_not_counted() -> None:
+    facts = scheme_facts(unpacked("float16"))
+    assert (facts.float_islands, facts.operators) == ((), 1)

@@ -31,30 +31,31 @@ OTHERS = (
 
 
 def photograph(sample: Sample, reads: Tensor) -> np.ndarray:
-    """In [-1, 1], or quantized from it."""
+    """A photograph in [-1, 1], quantized for an integer input."""
     pixels = cv2.cvtColor(cv2.imread(str(sample.images / "hens.jpg")), cv2.COLOR_BGR2RGB)
     values = (cv2.resize(pixels, (reads.shape[2], reads.shape[1])).astype(np.float32) / 127.5 - 1)[None]
     return values if reads.quantization is None else reads.quantization.quantize(values, reads.dtype)
 
 
 def differing(data: bytes, sample: Sample) -> list[str]:
-    """Tensors of the steps that are not bit for bit those of the whole file. All of them can be compared."""
+    """Tensors of the steps that differ from those of the whole model. All tensors can be compared."""
     stepper, whole = Stepper(data), Runner(data, keep_all=True)
     values = photograph(sample, stepper.graph.input_tensors()[0])
     whole.run([values])
     written = [index for step in stepper.steps for index in step.outputs]
     assert written
-    found = stepper.run([values], keep=written)
+    tensors = stepper.run([values], keep=written)
     differs = [
         index
         for index in written
-        if found[index].shape != whole.tensor(index).shape or found[index].tobytes() != whole.tensor(index).tobytes()
+        if tensors[index].shape != whole.tensor(index).shape
+        or tensors[index].tobytes() != whole.tensor(index).tobytes()
     ]
     return [f"{stepper.graph.producer(i).kind} {stepper.graph.tensors[i].name}" for i in differs]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_every_tensor_is_the_whole_files_bit_for_bit(scheme: str, sample: Sample) -> None:
+def test_every_tensor_equals_the_whole_model_bit_for_bit(scheme: str, sample: Sample) -> None:
     data = sample.models[scheme].read_bytes()
     assert differing(data, sample) == []
     stepper = Stepper(data)
@@ -64,7 +65,7 @@ def test_every_tensor_is_the_whole_files_bit_for_bit(scheme: str, sample: Sample
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_networks(name: str, sample: Sample) -> None:
+def test_other_networks_equal_the_whole_model(name: str, sample: Sample) -> None:
     path = SHARED / f"{name}.tflite"
     if not path.exists():
         pytest.skip(f"{path.name} is not here")
@@ -95,7 +96,7 @@ def test_int16_activations(sample: Sample, tmp_path: Path) -> None:
     assert differing(data, sample) == []
 
 
-def test_folded_constants_are_those_of_the_plain_kernels(sample: Sample) -> None:
+def test_folded_constants_equal_the_plain_kernels(sample: Sample) -> None:
     """XNNPACK leaves 176 of these 182 unwritten in the whole file (zeros), so the plain kernels decide."""
     data = sample.models["float16"].read_bytes()
     stepper = Stepper(data)
@@ -117,7 +118,7 @@ def int8(sample: Sample) -> Stepper:
 
 
 @pytest.mark.parametrize("start", [1, 40, 90, 157])
-def test_from_any_step_with_the_tensors_of_a_full_run(start: int, int8: Stepper, sample: Sample) -> None:
+def test_a_run_can_start_at_any_step(start: int, int8: Stepper, sample: Sample) -> None:
     values = photograph(sample, int8.graph.input_tensors()[0])
     full = int8.run([values], keep=range(len(int8.graph.tensors)))
     again = int8.run([], start=start, tensors=full)
@@ -125,7 +126,7 @@ def test_from_any_step_with_the_tensors_of_a_full_run(start: int, int8: Stepper,
     assert all(again[index].tobytes() == full[index].tobytes() for index in int8.graph.outputs)
 
 
-def test_a_replaced_tensor_changes_what_follows_only(int8: Stepper, sample: Sample) -> None:
+def test_a_replaced_tensor_changes_only_later_tensors(int8: Stepper, sample: Sample) -> None:
     values = photograph(sample, int8.graph.input_tensors()[0])
     (target,) = int8.steps[60].outputs
     every = [index for step in int8.steps for index in step.outputs]
@@ -142,20 +143,20 @@ def test_a_replaced_tensor_changes_what_follows_only(int8: Stepper, sample: Samp
     assert 10 < len(differ) < len(every)
 
 
-def test_tensors_are_let_go_after_their_last_reader(int8: Stepper, sample: Sample) -> None:
-    seen: list[tuple[weakref.ref[np.ndarray], int]] = []
+def test_tensors_are_freed_after_their_last_use(int8: Stepper, sample: Sample) -> None:
+    references: list[tuple[weakref.ref[np.ndarray], int]] = []
     alive: list[int] = []
 
     def watch(_: int, value: np.ndarray) -> np.ndarray:
-        seen.append((weakref.ref(value), value.nbytes))
-        alive.append(sum(size for held, size in seen if held() is not None))
+        references.append((weakref.ref(value), value.nbytes))
+        alive.append(sum(size for reference, size in references if reference() is not None))
         return value
 
-    found = int8.run([photograph(sample, int8.graph.input_tensors()[0])], replace=watch)
-    assert found.keys() == set(int8.graph.outputs)
-    assert max(alive) < sum(size for _, size in seen) / 5
-    del found
-    assert all(held() is None for held, _ in seen)
+    outputs = int8.run([photograph(sample, int8.graph.input_tensors()[0])], replace=watch)
+    assert outputs.keys() == set(int8.graph.outputs)
+    assert max(alive) < sum(size for _, size in references) / 5
+    del outputs
+    assert all(reference() is None for reference, _ in references)
 
 
 def chain(*kinds: int) -> bytes:
@@ -166,7 +167,7 @@ def chain(*kinds: int) -> bytes:
     return packed(tensors, ops, [code(kind) for kind in kinds])
 
 
-def test_one_step_alone() -> None:
+def test_a_single_step_can_be_run() -> None:
     stepper = Stepper(chain(KIND.RELU, KIND.NEG, KIND.EXP))
     assert [(step.orders, step.inputs, step.outputs) for step in stepper.steps] == [
         ((0,), (0,), (2,)), ((1,), (2,), (3,)), ((2,), (3,), (1,)),
@@ -179,18 +180,18 @@ def test_one_step_alone() -> None:
         stepper.run([VALUES], start=1)
 
 
-def test_a_replacement_has_the_type_and_shape_of_what_it_replaces() -> None:
+def test_a_replacement_of_other_type_or_shape_is_refused() -> None:
     with pytest.raises(ValueError, match=r"tensor 1 is float32 \(1, 4\); it was replaced by float64 \(1, 4\)"):
         Stepper(relu()).run([VALUES], replace=lambda _, value: value.astype(np.float64))
 
 
 @pytest.mark.parametrize("values", [VALUES.astype(np.int8), VALUES[:, :3], VALUES[0]], ids=["type", "shape", "batch"])
-def test_inputs_that_do_not_fit(values: np.ndarray) -> None:
+def test_inputs_of_other_shape_or_type_are_refused(values: np.ndarray) -> None:
     with pytest.raises(ModelError, match=r"reads 'in' as float32 \[1, 4\]"):
         Stepper(relu()).run([values])
 
 
-def test_an_input_read_twice_a_shared_constant_and_an_absent_input() -> None:
+def test_repeated_shared_and_absent_inputs() -> None:
     """x * x, then two fully connected layers with the same weights and no bias."""
     weights = np.eye(4, dtype=np.float32)[::-1].copy()
     tensors = [*(tensor(name, [1, 4]) for name in ("in", "out", "square", "turned")), tensor("w", [4, 4], buffer=1)]
@@ -198,9 +199,9 @@ def test_an_input_read_twice_a_shared_constant_and_an_absent_input() -> None:
     data = packed(tensors, ops, [code(KIND.MUL), code(KIND.FULLY_CONNECTED)], constants=[weights])
     stepper = Stepper(data)
     assert [step.inputs for step in stepper.steps] == [(0,), (2,), (3,)]
-    found = stepper.run([VALUES], keep=[3])
-    assert found[3].tolist() == [[16, 9, 4, 1]]
-    assert found[1].tolist() == Runner(data).run([VALUES])[0].tolist() == [[1, 4, 9, 16]]
+    result = stepper.run([VALUES], keep=[3])
+    assert result[3].tolist() == [[16, 9, 4, 1]]
+    assert result[1].tolist() == Runner(data).run([VALUES])[0].tolist() == [[1, 4, 9, 16]]
 
 
 def test_integer_constants_are_folded() -> None:
@@ -215,8 +216,8 @@ def test_integer_constants_are_folded() -> None:
     assert stepper.run([VALUES], keep=[3])[3].tolist() == [0, 1, 2, 3]
 
 
-def test_what_shares_a_resource_is_one_block() -> None:
-    """NEG into a variable and out of it again, then NEG once more."""
+def test_operators_sharing_a_resource_are_one_step() -> None:
+    """NEG written to a variable and read again, then another NEG."""
     ops = [operator(3, [0], [4]), operator(0, [], [2]), operator(1, [2, 4], []), operator(2, [2], [3])]
     ops.append(operator(3, [3], [1]))
     ops[1].builtinOptionsType, ops[1].builtinOptions = fb.BuiltinOptions.VarHandleOptions, fb.VarHandleOptionsT()
@@ -229,8 +230,8 @@ def test_what_shares_a_resource_is_one_block() -> None:
     assert stepper.run([VALUES])[1].tolist() == VALUES.tolist()
 
 
-def test_shapes_found_while_running() -> None:
-    """WHERE says how many there are; its reader is fitted at each run."""
+def test_shapes_that_are_known_only_at_run_time() -> None:
+    """WHERE has an output of variable size; the operator that reads it is resized at each run."""
     tensors = [tensor("in", [1, 4], fb.TensorType.BOOL), tensor("out", [1, 2], fb.TensorType.FLOAT32)]
     tensors.append(tensor("places", [1, 2], fb.TensorType.INT64))
     data = packed(tensors, [operator(0, [0], [2]), operator(1, [2], [1])], [code(KIND.WHERE), code(KIND.CAST)])
@@ -240,7 +241,7 @@ def test_shapes_found_while_running() -> None:
         assert stepper.run([values])[1].tolist() == Runner(data).run([values])[0].tolist()
 
 
-def test_what_is_refused_alone_is_joined_with_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operators_that_cannot_run_alone_are_joined_with_adjacent_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = module.prepared
 
     def picky(data: bytes, threads: int, kernels: str) -> Interpreter:
@@ -282,6 +283,6 @@ def test_control_flow_is_one_step_with_its_subgraphs() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"hello, this is no model", relu()[:-40]])
-def test_no_file_to_cut(data: bytes) -> None:
+def test_a_file_that_is_not_a_model_is_refused(data: bytes) -> None:
     with pytest.raises(ModelError):
         Stepper(data)

@@ -1,4 +1,4 @@
-"""Building from the Variants page: what is built joins the session's models; what cannot be built says why before."""
+"""Building from the Variants page adds a model to the session; impossible builds are explained beforehand."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ REFERENCE = "ssdlite_mobilenet_v2_float32"
 def app() -> AppTest:
     """The sample with its reference and one of its images."""
     opened = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180).run()
-    held = opened.session_state["qviz_workspace"]
-    opened.session_state["qviz_workspace"] = replace(held, images=held.images[:1], models=held.models[:1])
+    session = opened.session_state["qviz_workspace"]
+    opened.session_state["qviz_workspace"] = replace(session, images=session.images[:1], models=session.models[:1])
     opened.switch_page("pages/variants.py")
     return opened.run()
 
@@ -35,13 +35,13 @@ def _texts(app: AppTest) -> str:
     return " ".join(item.value for item in app.text)
 
 
-def test_a_recipe_that_does_not_fit_says_so_before_it_runs(app: AppTest) -> None:
+def test_an_incompatible_recipe_is_explained_before_the_build(app: AppTest) -> None:
     app.selectbox(key="build-recipe").select("dynamic_range_int4_blockwise").run()
     assert "There is nothing for recipe dynamic_range_int4_blockwise in this network" in _texts(app)
     assert app.button(key="build-start").disabled
 
 
-def test_names_that_no_operator_has_say_so(app: AppTest) -> None:
+def test_unknown_operator_names_are_reported(app: AppTest) -> None:
     app.selectbox(key="build-recipe").select("int8").run()
     app.text_input(key="build-keep").set_value("0-3, nowhere").run()
     assert "No operator's name contains 'nowhere'" in _texts(app)
@@ -49,13 +49,13 @@ def test_names_that_no_operator_has_say_so(app: AppTest) -> None:
     assert not app.button(key="build-start").disabled
 
 
-def test_integers_want_images(app: AppTest) -> None:
+def test_integer_recipes_require_calibration_images(app: AppTest) -> None:
     app.segmented_control(key="build-images").set_value("Other images").run()
     assert "Choose calibration images first" in _texts(app)
     assert app.button(key="build-start").disabled
 
 
-def test_what_is_built_joins_the_models(app: AppTest) -> None:
+def test_a_built_model_is_added_to_the_session(app: AppTest) -> None:
     app.selectbox(key="build-recipe").select("dynamic_range").run()
     app.selectbox(key="build-algorithm").select("octav").run()
     app.button(key="build-start").click().run()
@@ -73,19 +73,19 @@ def test_what_is_built_joins_the_models(app: AppTest) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "kept"),
+    ("text", "expected"),
     [
         ("", ((), ())),
         ("0-2, 40", ((0, 1, 2, 40), ())),
-        ("7 Box.*", ((7,), (r"Box\.\*",))),  # a name as it is written, not a pattern
+        ("7 Box.*", ((7,), (r"Box\.\*",))),  # a name is taken literally, not as a pattern
         ("(a+)+$,3", ((3,), (r"\(a\+\)\+\$",))),
     ],
 )
-def test_what_stays_float_is_read(text: str, kept: tuple[tuple[int, ...], tuple[str, ...]]) -> None:
-    assert parse_operators(text) == kept
+def test_operators_to_keep_in_float_are_parsed(text: str, expected: tuple[tuple[int, ...], tuple[str, ...]]) -> None:
+    assert parse_operators(text) == expected
 
 
-def test_a_range_the_wrong_way_round_is_refused() -> None:
+def test_a_descending_range_is_refused() -> None:
     with pytest.raises(SettingsError, match="9-3 is not a range of operators"):
         parse_operators("9-3")
 
@@ -104,5 +104,5 @@ def test_a_range_the_wrong_way_round_is_refused() -> None:
         ),
     ],
 )
-def test_a_variant_is_named_for_what_was_done(options: Options, method: str, name: str) -> None:
+def test_variant_names_describe_recipe_and_options(options: Options, method: str, name: str) -> None:
     assert Choice(RECIPES["int8"], options, method).name("a.tflite") == name

@@ -1,4 +1,4 @@
-"""A click is heeded once, also where the run that it started is left before it comes to the button."""
+"""A click acts exactly once, even if its script run is interrupted before it reaches the button."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ def page() -> None:
 
     from qviz.ui import clicks
 
-    said = st.session_state
-    said.setdefault("acted", 0)
-    if said.pop("overtaken", False):
-        st.rerun()  # as where a newer run waits
+    state = st.session_state
+    state.setdefault("acted", 0)
+    if state.pop("overtaken", False):
+        st.rerun()  # as Streamlit does when a newer run is waiting
 
     def act() -> None:
-        if said.pop("cut", False):
-            st.rerun()  # the newer run comes in the midst of it
-        if said.get("broken"):
+        if state.pop("cut", False):
+            st.rerun()  # a newer run begins during the action
+        if state.get("broken"):
             raise ValueError("broken")
-        said.acted += 1
+        state.acted += 1
 
-    then = st.rerun if said.get("again") else None
-    clicks.button(st, said.get("label", "Go"), act, "go", then, disabled=said.get("disabled", False))
+    then = st.rerun if state.get("again") else None
+    clicks.button(st, state.get("label", "Go"), act, "go", then, disabled=state.get("disabled", False))
     if st.button("Plain", key="plain"):
-        said.taken = True
+        state.plain_clicked = True
 
 
-def opened(**said: object) -> AppTest:
+def opened(**state: object) -> AppTest:
     app = AppTest.from_function(page).run()
-    for key, value in said.items():
+    for key, value in state.items():
         app.session_state[key] = value
     return app
 
@@ -54,30 +54,30 @@ def test_a_click_acts_once() -> None:
     assert acted(app, app.button(key="go").click) == 2
 
 
-def test_it_acts_in_the_run_that_overtakes_its_own() -> None:
+def test_a_click_acts_in_the_run_that_replaces_its_own() -> None:
     app = opened(overtaken=True)
     assert acted(app, app.button(key="go").click) == 1
     app = opened(cut=True)
     assert acted(app, app.button(key="go").click) == 1
 
 
-def test_a_plain_button_would_lose_it() -> None:
+def test_a_plain_button_loses_the_click() -> None:
     app = opened(overtaken=True)
     app.button(key="plain").click().run()
-    assert "taken" not in app.session_state
+    assert "plain_clicked" not in app.session_state
 
 
-def test_the_script_is_left_after_it() -> None:
+def test_the_script_can_rerun_after_the_click() -> None:
     app = opened(again=True)
     assert acted(app, app.button(key="go").click) == 1
 
 
-def test_another_label_is_the_same_button() -> None:
+def test_a_changed_label_is_the_same_button() -> None:
     app = opened(label="Go on")
     assert acted(app, app.button(key="go").click) == 1
 
 
-def test_a_button_that_is_disabled_by_now_does_nothing() -> None:
+def test_a_click_on_a_button_disabled_meanwhile_is_ignored() -> None:
     app = opened(disabled=True)
     assert acted(app, app.button(key="go").click) == 0
     app.session_state["disabled"] = False
@@ -85,7 +85,7 @@ def test_a_button_that_is_disabled_by_now_does_nothing() -> None:
     assert app.session_state["acted"] == 0
 
 
-def test_a_click_of_long_ago_is_forgotten() -> None:
+def test_an_old_click_is_forgotten() -> None:
     app = opened()
     app.session_state["go-clicked"].append(time.monotonic() - 60)
     app.run()
@@ -93,7 +93,7 @@ def test_a_click_of_long_ago_is_forgotten() -> None:
     assert acted(app, app.button(key="go").click) == 1
 
 
-def test_what_fails_is_not_tried_again_by_itself() -> None:
+def test_a_failed_action_is_not_repeated() -> None:
     app = opened(broken=True)
     app.button(key="go").click().run()
     assert app.exception
@@ -103,13 +103,13 @@ def test_what_fails_is_not_tried_again_by_itself() -> None:
 
 
 def buttons() -> Iterator[tuple[str, set[str | None], str]]:
-    """Where a button is drawn, what is said of it, and by what."""
+    """(position, keyword arguments, function) of every button in the source."""
     for path in (*(ROOT / "qviz" / "ui").glob("*.py"), *(ROOT / "pages").glob("*.py"), ROOT / "app.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".button"):
                 yield f"{path.name}:{node.lineno}", {word.arg for word in node.keywords}, ast.unparse(node.func)
 
 
-def test_no_other_button_waits_for_its_value() -> None:
-    """Those that are left only set a flag of a job, or close what is shown, by a callback."""
-    assert [p for p, said, by in buttons() if by != "clicks.button" and not {"key", "on_click"} <= said] == []
+def test_every_button_uses_clicks_or_a_callback() -> None:
+    """The remaining buttons only set a flag of a job, or close a view, by a callback."""
+    assert [p for p, arguments, by in buttons() if by != "clicks.button" and not {"key", "on_click"} <= arguments] == []

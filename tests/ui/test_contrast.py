@@ -1,4 +1,4 @@
-"""Text reads on its ground: WCAG 2 contrast of 4.5 : 1 or more (AA), in both themes, on pages, overlays and report."""
+"""Text contrast is at least 4.5 : 1 (WCAG 2 AA) in both themes, on pages, overlays and the report."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def luminance(rgb: list[float]) -> float:
 
 
 def contrast(text: str, ground: str, share: float = 1.0) -> float:
-    """share: of the text's own colour, where it is faded into the ground."""
+    """Contrast ratio of two colours; share: opacity of the text."""
     over = [share * t + (1 - share) * g for t, g in zip(channels(text), channels(ground), strict=True)]
     light, dark = sorted((luminance(over), luminance(channels(ground))), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_the_measure_itself() -> None:
+def test_contrast_of_known_colours() -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)  # the lightest grey that passes on white
     assert contrast("#000000", "#ffffff", 0.5) == pytest.approx(3.98, abs=0.05)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_pages_text(theme: str) -> None:
+def test_text_of_pages(theme: str) -> None:
     colours = THEMES[theme]
     shares = {float(share) for share in re.findall(r"opacity: (0?\.\d+)", STYLE)}
     shares |= {float(share) / 100 for share in re.findall(r"color: color-mix\(in srgb, currentColor (\d+)%", STYLE)}
@@ -52,27 +52,27 @@ def test_the_pages_text(theme: str) -> None:
         assert contrast(colours["primaryColor"], ground) >= AA, "links and chosen chips"
 
 
-def test_the_text_of_primary_buttons() -> None:
-    """Streamlit writes white on the primary colour; in the dark theme the style writes the page's ground instead."""
+def test_text_of_primary_buttons() -> None:
+    """White on the primary colour in the light theme; our style sheet sets another text colour in the dark theme."""
     assert contrast("#ffffff", THEMES["light"]["primaryColor"]) >= AA
     (dark,) = re.findall(r"color: light-dark\(#ffffff, (#[0-9a-f]{6})\)", STYLE)
     assert contrast(dark, THEMES["dark"]["primaryColor"]) >= AA
 
 
 @pytest.mark.parametrize("style", [STYLE, PAPER], ids=["page", "report"])
-def test_words_for_a_level(style: str) -> None:
+def test_text_of_level_badges(style: str) -> None:
     grounds = re.findall(r"\.level[^{}]*\{[^}]*background: (#[0-9a-f]{6})", style)
     assert len(grounds) == 3
     assert all(contrast("#ffffff", ground) >= AA for ground in grounds)
 
 
 @pytest.mark.parametrize("colour", [REFERENCE, *VARIANTS, *CHANGES.values()])
-def test_labels_on_boxes(colour: str) -> None:
+def test_text_of_box_labels(colour: str) -> None:
     """Black or white, whichever reads better, as the viewer chooses."""
     assert max(contrast("#000000", colour), contrast("#ffffff", colour)) >= AA
 
 
-def test_the_report_s_text() -> None:
+def test_text_of_the_report() -> None:
     themes = re.findall(
         r":root \{ --ink: (\S+); --paper: (\S+); --soft: (\S+); --line: \S+; --panel: (\S+); --accent: (\S+);", PAPER
     )
@@ -81,13 +81,13 @@ def test_the_report_s_text() -> None:
         assert all(contrast(text, ground) >= AA for text in (ink, soft, accent) for ground in (paper, panel))
 
 
-def test_the_report_s_charts_are_written_in_the_page_s_colours() -> None:
+def test_text_of_charts_in_the_report() -> None:
     inks = re.findall(r'ink: "(#[0-9a-f]{6})", line: "\S+", panel: "(#[0-9a-f]{6})"', SCRIPT)
     assert len(inks) == 2
     assert all(contrast(ink, panel) >= AA for ink, panel in inks)
 
 
-def test_colours_are_told_apart() -> None:
-    """Each variant its own, and none of them the reference's or a change's."""
+def test_colours_are_distinct() -> None:
+    """Every variant has its own colour, different from the reference's and from those of changes."""
     assert len({REFERENCE.lower(), *(colour.lower() for colour in VARIANTS)}) == len(VARIANTS) + 1
     assert not {REFERENCE, *VARIANTS} & set(CHANGES.values())

@@ -1,4 +1,4 @@
-"""Evaluations in the background: started once, cancelled, and continued from the stored detections."""
+"""Evaluations in the background: started once, cancelled, and continued from cached detections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One source for what figures mean: every column that has a metric finds its line, with unit and direction."""
+"""Every table column with a metric has a glossary line with unit and direction."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def test_a_new_accuracy_metric_is_in_the_glossary(monkeypatch: pytest.MonkeyPatc
     assert f"## Accuracy\n\n- **AP95**: {new.meaning}\n" in text and text.count("**AP50**") == 1
 
 
-def test_every_line_is_read() -> None:
+def test_every_glossary_line_is_used() -> None:
     lines = [line for line in glossary.text().splitlines() if line.startswith("- ")]
     assert len(glossary.terms()) == len(lines) > 50
     assert accuracy_tables.FORMATS.keys() >= {"loss", "threshold"}
 
 
-def test_a_word_that_needs_none() -> None:
+def test_a_column_without_glossary_line() -> None:
     assert glossary.meaning("tensor") is None

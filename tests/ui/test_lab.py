@@ -1,4 +1,4 @@
-"""The Calibration tab: names what is missing, runs, survives a page switch, and shows its result."""
+"""The Calibration tab: explains missing inputs, continues across page switches, and shows its result."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def _notes(app: AppTest) -> str:
     return " ".join(block.proto.body for block in app.get("html") if "qviz-note" in block.proto.body)
 
 
-def test_it_asks_for_images(app: AppTest) -> None:
+def test_missing_images_are_explained(app: AppTest) -> None:
     assert "Find out how many images calibration needs" in _verdicts(app)
     app.segmented_control(key="lab-images").set_value("Other images").run()
     assert "Choose calibration images first" in " ".join(item.value for item in app.text)
     assert app.button(key="lab-start").disabled
 
 
-def test_it_runs_while_the_page_is_left(app: AppTest) -> None:
+def test_the_computation_continues_while_another_page_is_open(app: AppTest) -> None:
     app.segmented_control(key="lab-images").set_value("Loaded images").run()
     reference = app.selectbox(key="lab-source").options[-1]
     assert reference == "6 images, reference as truth"

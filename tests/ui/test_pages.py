@@ -1,4 +1,4 @@
-"""Every page runs on the sample without an exception and shows what it is for."""
+"""Every page runs on the sample without an exception and shows its content."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_page_runs_on_the_sample(app: AppTest, page: str, heading: str | None)
         assert heading in [item.value for item in app.subheader]
 
 
-def test_a_session_runs_one_script_at_a_time_wherever_the_server_was_started(app: AppTest) -> None:
+def test_a_session_runs_one_script_at_a_time(app: AppTest) -> None:
     config.set_option("runner.fastReruns", True)  # as Streamlit has it where it does not find our configuration
     app.switch_page("pages/glossary.py")
     app.run()
@@ -58,8 +58,8 @@ def test_the_view_survives_a_page_switch(app: AppTest) -> None:
     assert app.session_state["qviz_view"].image == "hens.jpg"
 
 
-def test_a_better_reference_that_comes_later_is_taken() -> None:
-    """The box that chooses the reference must not hold on to the one it was first drawn with."""
+def test_a_better_reference_loaded_later_is_used() -> None:
+    """The reference selection must not stay at its first value."""
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180).run()
     for scheme in ("int8", "float32"):
         path = ROOT / "sample_data" / "models" / f"ssdlite_mobilenet_v2_{scheme}.tflite"

@@ -1,4 +1,4 @@
-"""Rescue from the Variants page: it runs on while another page is looked at, and what it finds joins the models."""
+"""Rescue from the Variants page: it continues while another page is open, and adds its model to the session."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LIMIT = 150
 
 @pytest.fixture(scope="module")
 def app(sample: Sample) -> AppTest:
-    """The small detector that int8 ruins, and photographs that nobody annotated."""
+    """The dashboard with the small detector that int8 damages, and photographs without annotations."""
     opened = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180).run()
     images = tuple(load_images(sorted((sample.folder / "calibration").glob("*.jpg"))[:20]))
     model = ModelSource("small.tflite", small_detector(), settings=SETTINGS)
-    held = opened.session_state["qviz_workspace"]
+    session = opened.session_state["qviz_workspace"]
     opened.session_state["qviz_workspace"] = replace(
-        held, models=(model,), images=images, dataset=None, is_sample=False, reference=None
+        session, models=(model,), images=images, dataset=None, is_sample=False, reference=None
     )
     opened.switch_page("pages/variants.py")
     return opened.run()
@@ -44,7 +44,7 @@ def _until(app: AppTest, sentence: str) -> None:
     assert sentence in _verdicts(app)
 
 
-def test_too_few_images_say_so(app: AppTest) -> None:
+def test_too_few_images_are_explained(app: AppTest) -> None:
     app.number_input(key="rescue-images-20").set_value(3).run()
     assert any("At least 8 images are needed" in text.value for text in app.text)
     assert app.button(key="rescue-start").disabled
@@ -52,7 +52,7 @@ def test_too_few_images_say_so(app: AppTest) -> None:
     assert not app.button(key="rescue-start").disabled
 
 
-def test_a_search_runs_on_while_another_page_is_looked_at(app: AppTest) -> None:
+def test_a_search_continues_while_another_page_is_open(app: AppTest) -> None:
     app.number_input(key="rescue-limit-agreement").set_value(0.8).run()
     app.multiselect(key="rescue-recipes").set_value(["int8"]).run()
     app.button(key="rescue-start").click().run()
@@ -70,7 +70,7 @@ def test_a_search_runs_on_while_another_page_is_looked_at(app: AppTest) -> None:
     ]
 
 
-def test_what_is_found_joins_the_models(app: AppTest) -> None:
+def test_the_rescued_model_is_added_to_the_session(app: AppTest) -> None:
     (button,) = [button for button in app.button if button.label == "Add to the session"]
     button.click().run()
     names = [source.name for source in app.session_state["qviz_workspace"].models]
@@ -79,11 +79,11 @@ def test_what_is_found_joins_the_models(app: AppTest) -> None:
     assert not app.exception
 
 
-def test_a_layer_is_kept_in_float_and_compared() -> None:
+def test_keeping_a_layer_in_float_adds_a_variant() -> None:
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180).run()
-    held = app.session_state["qviz_workspace"]
+    session = app.session_state["qviz_workspace"]
     app.session_state["qviz_workspace"] = replace(
-        held, models=held.models[:2], images=held.images[:2], is_sample=False, dataset=None
+        session, models=session.models[:2], images=session.images[:2], is_sample=False, dataset=None
     )
     app.session_state[KEY] = View(layer="int8:4")
     app.switch_page("pages/layers.py").run()

@@ -1,4 +1,4 @@
-"""Results for all sessions: bounded in bytes, the oldest are dropped first, and no running job is lost."""
+"""Results shared by all sessions: limited in bytes, the oldest are dropped first, running jobs are never lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JPEG = bytes(10_000)
 
 
 class ByHand:
-    """An engine whose jobs end when the test says so."""
+    """An engine whose jobs finish when the test completes them."""
 
     workers = 1
 
@@ -66,7 +66,7 @@ def test_an_urgent_request_moves_to_the_front() -> None:
     assert results.preview(shown[0], 160) == Preview(4, 3, JPEG)
 
 
-def test_an_error_names_the_image_as_its_session_does() -> None:
+def test_an_error_has_the_image_name_of_its_session() -> None:
     engine = ByHand()
     results = Results(engine)
     results.want_previews([EncodedImage("mine.jpg", b"1"), EncodedImage("yours.jpg", b"1")], 160)
@@ -76,7 +76,7 @@ def test_an_error_names_the_image_as_its_session_does() -> None:
     assert str(results.preview(EncodedImage("yours.jpg", b"1"), 160)) == "yours.jpg is damaged."
 
 
-def test_thousands_of_small_results_stay() -> None:
+def test_thousands_of_small_results_are_retained() -> None:
     engine, shown = ByHand(), images(6_000)
     results = Results(engine)
     results.want_previews(shown, 160)

@@ -1,4 +1,4 @@
-"""A real server, visitors who speak its WebSocket: nobody sees another's files, what is too large never gets in."""
+"""A real server with WebSocket clients: files stay private to their session, oversized uploads are refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.session import Session
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Of a server whose administrator allows 2 MB an upload."""
+    """The port of a server with an upload limit of 2 MB."""
     path: Path = tmp_path_factory.mktemp("limits") / "limits.toml"
     path.write_text("upload_mb = 2\n")
     with pytest.MonkeyPatch.context() as patch:
@@ -25,25 +25,27 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 def visited(port: int, visitor: int) -> Visit:
-    seen, session = Visit(), Session(port)
+    visit, session = Visit(), Session(port)
     session.open()
     for number in range(2):
-        drop(session, visitor, number, seen)
+        drop(session, visitor, number, visit)
     session.close()
-    return seen
+    return visit
 
 
 @pytest.mark.slow
 def test_three_visitors_at_once_see_their_own_photos_and_the_right_boxes(port: int) -> None:
     with ThreadPoolExecutor(3) as threads:
-        found = dict(zip((0, 1, 2), threads.map(lambda visitor: visited(port, visitor), (0, 1, 2)), strict=True))
-    assert [sorted(seen.boxes) for seen in found.values()] == [[f"load-{n}-0.jpg", f"load-{n}-1.jpg"] for n in range(3)]
-    assert [seen.strangers for seen in found.values()] == [set()] * 3
-    assert wrong(found) == []
+        visits = dict(zip((0, 1, 2), threads.map(lambda visitor: visited(port, visitor), (0, 1, 2)), strict=True))
+    assert [sorted(visit.boxes) for visit in visits.values()] == [
+        [f"load-{n}-0.jpg", f"load-{n}-1.jpg"] for n in range(3)
+    ]
+    assert [visit.strangers for visit in visits.values()] == [set()] * 3
+    assert wrong(visits) == []
 
 
 @pytest.mark.slow
-def test_an_upload_over_the_limit_is_refused_while_it_arrives(port: int) -> None:
+def test_an_upload_over_the_limit_is_refused_during_transfer(port: int) -> None:
     session = Session(port)
     session.open()
     with pytest.raises(RuntimeError, match="status 413"):

@@ -1,4 +1,4 @@
-"""Training from the Variants page: what is missing is said before; what is trained joins the session's models."""
+"""Training from the Variants page: missing inputs are explained beforehand; the trained model joins the session."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ def app(tiny_detector: Path, tmp_path_factory: pytest.TempPathFactory, monkeypat
     """A tiny detector and the sample's images."""
     monkeypatch.setenv("QVIZ_CACHE", str(tmp_path_factory.mktemp("cache")))
     opened = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180).run()
-    held = opened.session_state["qviz_workspace"]
+    session = opened.session_state["qviz_workspace"]
     models = (ModelSource("tiny.tflite", tiny_detector.read_bytes()),)
-    opened.session_state["qviz_workspace"] = replace(held, models=models, images=held.images[:12], is_sample=False)
+    opened.session_state["qviz_workspace"] = replace(
+        session, models=models, images=session.images[:12], is_sample=False
+    )
     opened.switch_page("pages/variants.py")
     return opened.run()
 
@@ -35,7 +37,7 @@ def _texts(app: AppTest) -> str:
     return " ".join(item.value for item in app.text)
 
 
-def test_it_is_trained_and_joins_the_models(app: AppTest) -> None:
+def test_the_trained_model_is_added_to_the_session(app: AppTest) -> None:
     app.segmented_control(key="train-images").set_value("Other images").run()
     assert "Choose training images first: at least 10" in _texts(app)
     assert app.button(key="train-start").disabled

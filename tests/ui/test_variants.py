@@ -1,4 +1,4 @@
-"""The Variants page measures when it is asked, and then opens with what is gained."""
+"""The Variants page measures costs on request and begins with what was gained."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def _sentences(app: AppTest) -> str:
 
 @pytest.fixture(scope="module")
 def app() -> AppTest:
-    """The sample with two of its models and one of its images: what is tested is the page, not the detections."""
+    """The dashboard with two models and one image of the sample; the page is tested, not the detections."""
     opened = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180).run()
-    held = opened.session_state["qviz_workspace"]
-    opened.session_state["qviz_workspace"] = replace(held, images=held.images[:1], models=held.models[:2])
+    session = opened.session_state["qviz_workspace"]
+    opened.session_state["qviz_workspace"] = replace(session, images=session.images[:1], models=session.models[:2])
     opened.switch_page("pages/variants.py")
     return opened.run()
 
@@ -37,13 +37,13 @@ def _until(app: AppTest, ready: Callable[[AppTest], object]) -> None:
     assert not app.error
 
 
-def test_nothing_is_measured_unasked(app: AppTest) -> None:
+def test_nothing_is_measured_before_the_click(app: AppTest) -> None:
     _until(app, lambda app: not app.button[-1].disabled)
     assert "Measure to see what each variant gains" in _sentences(app)
     assert not app.dataframe
 
 
-def test_what_is_measured_is_told_drawn_and_listed(app: AppTest) -> None:
+def test_measured_costs_have_a_verdict_charts_and_a_table(app: AppTest) -> None:
     app.segmented_control(key="cost-runs").set_value(20)
     _until(app, lambda app: not app.button(key="cost-start").disabled)  # detections under way are waited for
     app.button(key="cost-start").click().run()

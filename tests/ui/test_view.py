@@ -1,10 +1,10 @@
-"""The view in the URL: a link opens it again, nonsense is dropped."""
+"""The view in the URL: a link restores it, invalid values are ignored."""
 
 import pytest
 
 from qviz.ui.view import View, _from_query, to_query
 
-SAID = View(
+FULL_VIEW = View(
     0.4,
     "street.jpg",
     ("int8", "float16"),
@@ -19,11 +19,11 @@ SAID = View(
 )
 
 
-def test_a_view_comes_back_from_its_url() -> None:
-    assert View(**_from_query(to_query(SAID))) == SAID
+def test_a_view_is_restored_from_its_url() -> None:
+    assert View(**_from_query(to_query(FULL_VIEW))) == FULL_VIEW
 
 
-def test_the_usual_view_leaves_the_url_clean() -> None:
+def test_default_values_are_not_in_the_url() -> None:
     assert to_query(View()) == {}
 
 
@@ -40,5 +40,5 @@ def test_the_usual_view_leaves_the_url_clean() -> None:
         {"image": ""},
     ],
 )
-def test_nonsense_is_dropped(query: dict[str, str]) -> None:
+def test_invalid_values_are_ignored(query: dict[str, str]) -> None:
     assert _from_query(query) == {}

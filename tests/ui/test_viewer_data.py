@@ -17,7 +17,7 @@ def run(seed: int) -> Inference:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_rows_in_force_are_those_of_the_analysis(seed: int) -> None:
+def test_visible_rows_equal_the_analysis_at_every_threshold(seed: int) -> None:
     reference, variant = run(seed), run(seed + 100)
     steps = threshold_steps(reference, variant, 0.5)
     for threshold in GRID:
@@ -33,7 +33,7 @@ def test_the_rows_in_force_are_those_of_the_analysis(seed: int) -> None:
         ]
 
 
-def test_steps_are_sent_only_where_something_changes() -> None:
+def test_only_thresholds_with_changes_are_sent() -> None:
     detections = Detections.of([[0, 0, 10, 10]], [0.5], [1])
     steps = threshold_steps(Inference(detections, None, 20, 20, 1.0), Inference(detections, None, 20, 20, 1.0), 0.5)
     assert [start for start, _ in steps] == [0.05, 0.51]
