@@ -54,6 +54,11 @@ def share(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.0%}"
 
 
+def small_share(value: float) -> str:
+    """.2534 -> 25%, .00213 -> 0.21%"""
+    return f"{value:.0%}" if value >= 0.095 else f"{100 * value:.2g}%"
+
+
 def three(value: float | None) -> str:
     """Three significant figures, zeros kept: 18.0, 5.37, 1240"""
     if value is None:

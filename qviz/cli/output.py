@@ -23,10 +23,10 @@ def print_json(document: dict[str, Any]) -> None:
     print(json.dumps(_plain(document), ensure_ascii=False, allow_nan=False))
 
 
-def print_result(result: Result, args: argparse.Namespace, show: Callable[[Any], object]) -> None:
-    """As JSON or CSV where the arguments ask for it, else by `show`, for people."""
+def print_result(result: Result, args: argparse.Namespace, show: Callable[[Any], object], **files: str) -> None:
+    """As JSON (after the names of the written `files`) or CSV if the arguments request it, else by `show`."""
     if args.json:
-        print_json(result.to_json())
+        print_json({**files, **result.to_json()})
     elif args.csv:
         print_frame(result.to_frame())
     else:

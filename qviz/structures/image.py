@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,11 @@ import numpy as np
 def digest_of(data: bytes) -> str:
     """sha256 in hexadecimal, which identifies a file in every cache."""
     return hashlib.sha256(data).hexdigest()
+
+
+def digest_of_json(value: Any) -> str:
+    """The same of what `json.dumps` writes of a value."""
+    return digest_of(json.dumps(value, sort_keys=True).encode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ Tensors of the reference are float32. `as_variant` and `as_real` bring values fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -144,10 +145,22 @@ def as_real(values: np.ndarray, tensor: Tensor) -> np.ndarray:
     return values.astype(np.float32, copy=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A reference and a variant, and their settings, as they are sent to a worker."""
+
+    reference: Blob
+    variant: Blob
+    settings: tuple[Settings, Settings]
+
+    @property
+    def key(self) -> Hashable:
+        return self.reference.digest, self.variant.digest, self.settings
+
+
 _NETWORKS = LRUCache[Any](2)
 
 
-def paired_networks(reference: Blob, variant: Blob, settings: tuple[Settings, Settings]) -> PairedNetworks:
+def paired_networks(pair: Pair) -> PairedNetworks:
     """The two networks of this worker, cut and paired once."""
-    key = (reference.digest, variant.digest, settings)
-    return _NETWORKS.get(key, lambda: PairedNetworks(reference.read(), variant.read(), settings))
+    return _NETWORKS.get(pair.key, lambda: PairedNetworks(pair.reference.read(), pair.variant.read(), pair.settings))

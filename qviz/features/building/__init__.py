@@ -18,9 +18,17 @@ from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.errors import QuantizeError
 from qviz.features.building.build import builders, start_building
-from qviz.features.building.calibration import calibrate, measure_ranges
+from qviz.features.building.calibration import (
+    METHODS,
+    Calibration,
+    ImageRanges,
+    calibrate,
+    calibration_of,
+    check_method,
+    joined,
+    measure_ranges,
+)
 from qviz.features.building.conditions import builder_of, check
-from qviz.features.building.ranges import METHODS, Calibration, ImageRanges, calibration_of, check_method, joined
 from qviz.features.building.recipes import ALGORITHMS, RECIPES, Algorithm, Builder, Options, Recipe, recipe_of
 from qviz.features.building.result import Built
 from qviz.features.building.source import Source, source_of

@@ -17,10 +17,9 @@ import numpy as np
 
 from qviz.engine import Blob, Engine, LocalEngine
 from qviz.errors import ModelError, QuantizeError
-from qviz.features.building.calibration import hessians
+from qviz.features.building.calibration import Calibration, hessians
 from qviz.features.building.conditions import builder_of, check, check_calibration, operators_in_float
 from qviz.features.building.quantizers import quantize_by_converter, quantize_tflite
-from qviz.features.building.ranges import Calibration
 from qviz.features.building.recipes import ALGORITHMS, Builder, Options, Recipe, recipe_of
 from qviz.features.building.result import Built, float_ends, float_tensors
 from qviz.features.building.source import Source, with_unique_tensor_names

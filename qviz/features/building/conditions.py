@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from qviz.errors import QuantizeError
-from qviz.features.building.ranges import Calibration
+from qviz.features.building.calibration import Calibration
 from qviz.features.building.recipes import BLOCKS, RECIPES, Algorithm, Builder, Options, Recipe, algorithm_of
 from qviz.features.building.source import with_unique_tensor_names
 from qviz.structures import Graph, Op, Scheme

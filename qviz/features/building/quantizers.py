@@ -26,8 +26,7 @@ import numpy as np
 
 from qviz.engine import Blob
 from qviz.errors import ImageError, ModelError, QuantizeError
-from qviz.features.building.calibration import network_input
-from qviz.features.building.ranges import Calibration
+from qviz.features.building.calibration import Calibration, network_input
 from qviz.features.building.recipes import ALGORITHMS, WEIGHTS_8, Options, Recipe
 from qviz.features.building.source import rename_tensors
 from qviz.structures import EncodedImage, Graph, Scheme, Settings, Tensor

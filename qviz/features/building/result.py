@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from qviz.decoders.post_process import KIND as POST_PROCESS
-from qviz.features.building.ranges import Calibration
+from qviz.features.building.calibration import Calibration
 from qviz.features.building.recipes import Builder, Options, Recipe, weights_of
 from qviz.result import Result
 from qviz.structures import Graph, Op, Scheme, Tensor

@@ -31,7 +31,7 @@ from qviz.features.building import (
     recipe_of,
 )
 from qviz.features.calibrating.mistakes import MISTAKES, CalibrationImages, brightness_job
-from qviz.features.calibrating.result import CalibrationLab, Trial, Tried, curve_of, tried_of
+from qviz.features.calibrating.result import CalibrationLab, Trial, curve_of, tried_of
 from qviz.features.calibrating.stability import outliers, stability
 from qviz.features.calibrating.trials import (
     TrialRunner,
@@ -142,10 +142,7 @@ def calibration(
         images, dataset = halves(images, plan.seed)
     unique = list({image.digest: image for image in images}.values())
     with builders() as workers:  # they start while the ranges are measured
-        start = time.perf_counter()
-        prepared = _calibration_images(context, source, unique, plan)
-        seconds = time.perf_counter() - start
-        prepared = _described(context, reference, prepared)
+        prepared, seconds = _calibration_images(context, reference, source, unique, plan)
         context.progress.step("Running the reference")
         evaluator = Evaluator(context, [reference], dataset, score)
         runner = TrialRunner(context, workers, evaluator, source, plan.recipe, plan.trials(len(prepared.images)))
@@ -165,16 +162,23 @@ def halves(images: Sequence[EncodedImage], seed: int) -> tuple[list[EncodedImage
 
 
 def _calibration_images(
-    context: Context, source: Source, images: Sequence[EncodedImage], plan: Plan
-) -> CalibrationImages:
-    """The images that can be read, with their ranges. Raises Cancelled, QuantizeError, WorkerError."""
+    context: Context, reference: LoadedModel, source: Source, images: Sequence[EncodedImage], plan: Plan
+) -> tuple[CalibrationImages, float]:
+    """The images that can be read, and the seconds that measuring their ranges took.
+
+    Raises Cancelled, QuantizeError, WorkerError.
+    """
+    start = time.perf_counter()
     context.progress.step("Measuring ranges")
     model = context.engine.share(source.float_data, source.float_digest)
     measured = measure_ranges(context, model, source.settings, images, plan.ranges)
     calibration_of(measured, model.digest, plan.ranges)  # raises where no image could be read
+    seconds = time.perf_counter() - start
+    context.progress.step("Looking at the calibration images")
     by_digest = {image.digest: image for image in images}
     readable = [by_digest[digest] for digest in measured.digests]
-    return CalibrationImages(
+    jobs = [context.engine.submit(brightness_job, image) for image in readable]
+    prepared = CalibrationImages(
         context=context.quiet(),
         model=model,
         settings=source.settings,
@@ -182,26 +186,23 @@ def _calibration_images(
         seed=plan.seed,
         images=readable,
         measured=measured,
-        brightness=np.zeros(len(readable)),
-        classes=[None] * len(readable),
+        classes=_classes(context, reference, readable),
+        brightness=np.array([context.wait(job) for job in jobs]),
         sizes=curve_sizes(measured.images),
     )
+    return prepared, seconds
 
 
-def _described(context: Context, reference: LoadedModel, images: CalibrationImages) -> CalibrationImages:
-    """With brightness and classes."""
-    context.progress.step("Looking at the calibration images")
-    jobs = [context.engine.submit(brightness_job, image) for image in images.images]
-    detected = detect_images(context, [reference], images.images, len(images.images), PAGE_SCORE, candidates=False)
+def _classes(context: Context, reference: LoadedModel, images: Sequence[EncodedImage]) -> list[str | None]:
+    """Label of the reference's most confident object on each image."""
+    detected = detect_images(context, [reference], images, len(images), PAGE_SCORE, candidates=False)
     classes: list[str | None] = []
-    for image in images.images:
+    for image in images:
         inference = detected.inferences.get((reference.digest, image.digest))
-        if inference is None or not len(inference.detections):
-            classes.append(None)
-        else:
-            objects = inference.detections
-            classes.append(reference.inspection.label(int(objects.class_ids[objects.scores.argmax()])))
-    return replace(images, classes=classes, brightness=np.array([context.wait(job) for job in jobs]))
+        objects = None if inference is None else inference.detections
+        class_id = None if objects is None or not len(objects) else int(objects.class_ids[objects.scores.argmax()])
+        classes.append(None if class_id is None else reference.inspection.label(class_id))
+    return classes
 
 
 def _run(
@@ -253,7 +254,7 @@ def _without_trials(
         reference=reference.value,
         seconds=seconds,
         skipped=(*measured.skipped, *evaluator.skipped),
-        warnings=tuple(lint_all([evaluator.reference], context.threads)),
+        warnings=tuple(lint_all(context, [evaluator.reference])),
     )
 
 
@@ -279,13 +280,10 @@ def _with_trials(
     """With the trials that are measured. wait: for those under way."""
     measured, images = runner.measured(wait), runner.evaluator.images
     rows = tried_of(measured, reference, images)
-    groups: dict[str, list[Tried]] = {}
-    for trial, tried in rows:
-        groups.setdefault(trial.group, []).append(tried)
     return replace(
         lab,
         curve=curve_of(measured, rows, images),
-        methods=tuple(groups.get("method", [])),
-        without_outliers=next(iter(groups.get("outliers", [])), None),
-        mismatch=tuple(groups.get("mismatch", [])),
+        methods=tuple(tried for trial, tried in rows if trial.group == "method"),
+        without_outliers=next((tried for trial, tried in rows if trial.group == "outliers"), None),
+        mismatch=tuple(tried for trial, tried in rows if trial.group == "mismatch"),
     )

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -117,40 +118,21 @@ def one_class(images: CalibrationImages) -> MistakeRanges:
     return images.measured.of(rows), description
 
 
-def dark_only(images: CalibrationImages) -> MistakeRanges:
-    """The darkest images."""
-    return _by_brightness(images, darkest=True)
-
-
-def bright_only(images: CalibrationImages) -> MistakeRanges:
-    """The brightest images."""
-    return _by_brightness(images, darkest=False)
-
-
-def _by_brightness(images: CalibrationImages, darkest: bool) -> MistakeRanges:
+def by_brightness(which: str, images: CalibrationImages) -> MistakeRanges:
+    """Only the `darkest` or the `brightest` images."""
     if len(images.images) < 2 * BRIGHTNESS_QUANTILES:
         return None
     size = images.subset_size(len(images.images) // BRIGHTNESS_QUANTILES)
     order = np.argsort(images.brightness, kind="stable")
-    rows = order[:size] if darkest else order[::-1][:size]
+    rows = order[:size] if which == "darkest" else order[::-1][:size]
     mean = images.brightness[rows].mean()
-    which = "darkest" if darkest else "brightest"
     return images.measured.of(rows.tolist()), f"Only the {size} {which} images; mean brightness {mean:.0f} of 255."
 
 
-def underexposed(images: CalibrationImages) -> MistakeRanges:
-    """Calibrated at night, used by day."""
-    return _exposed(images, -3), "All images three stops darker, as in bad light."
-
-
-def overexposed(images: CalibrationImages) -> MistakeRanges:
-    """Calibrated in glaring light."""
-    return _exposed(images, 2), "All images two stops brighter; highlights clip."
-
-
-def _exposed(images: CalibrationImages, stops: float) -> ImageRanges:
+def exposed(stops: float, description: str, images: CalibrationImages) -> MistakeRanges:
+    """Calibrated at night or in glaring light, used by day."""
     exposure = AppliedCorruption("exposure", stops)
-    return images.measure([image.under(exposure) for image in images.images])
+    return images.measure([image.under(exposure) for image in images.images]), description
 
 
 def wrong_normalisation(images: CalibrationImages) -> MistakeRanges:
@@ -201,10 +183,10 @@ MISTAKES: Mapping[str, Callable[[CalibrationImages], MistakeRanges]] = {
     "not_normalised": not_normalised,
     "wrong_resize": wrong_resize,
     "wrong_channels": wrong_channels,
-    "dark_only": dark_only,
-    "bright_only": bright_only,
-    "underexposed": underexposed,
-    "overexposed": overexposed,
+    "dark_only": partial(by_brightness, "darkest"),
+    "bright_only": partial(by_brightness, "brightest"),
+    "underexposed": partial(exposed, -3, "All images three stops darker, as in bad light."),
+    "overexposed": partial(exposed, 2, "All images two stops brighter; highlights clip."),
     "one_class": one_class,
     "one_image": one_image,
 }

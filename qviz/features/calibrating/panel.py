@@ -170,10 +170,9 @@ def _request(
         return "Drop photos first: calibrations are compared by what is detected on them."
     if not images:
         return "Choose calibration images first: 50 to 500 that look like those in use."
-    if choice != build.LOADED:
-        return LabRequest(reference, images, source.dataset.spread(count), plan, (source.digest, count))
-    if not source.reference_as_truth:
-        page.small_text("Measured on its own calibration images, a variant looks slightly better than it is.")
+    if choice != build.LOADED or not source.reference_as_truth:
+        if choice == build.LOADED:
+            page.small_text("Measured on its own calibration images, a variant looks slightly better than it is.")
         return LabRequest(reference, images, source.dataset.spread(count), plan, (source.digest, count))
     if len(images) < MIN_IMAGES:
         return f"{len(images)} loaded images are too few to calibrate on one half and measure on the other."

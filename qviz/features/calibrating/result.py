@@ -12,7 +12,7 @@ clipped   share of an image's activations outside the ranges of all the other im
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -257,20 +257,14 @@ def tried_of(measured: Measured, reference: Measurement, images: int) -> list[tu
     enough = _enough(by_size)
     rows = []
     for trial, measurement in measured.items():
+        row = Tried(trial.name, trial.description, trial.images)
         if isinstance(measurement, str):
-            rows.append((trial, Tried(trial.name, trial.description, trial.images, refused=measurement)))
-            continue
-        uses_all = trial.group == "curve" or trial.images == max(by_size, default=0)
-        matching = enough if uses_all else by_size.get(trial.images, enough)
-        row = Tried(
-            trial.name,
-            trial.description,
-            trial.images,
-            measurement.ap,
-            measurement.agreement,
-            loss=mean_loss([reference], [measurement], images),
-            extra=mean_loss(matching, [measurement], images),
-        )
+            row = replace(row, refused=measurement)
+        else:
+            uses_all = trial.group == "curve" or trial.images == max(by_size, default=0)
+            matching = enough if uses_all else by_size.get(trial.images, enough)
+            loss, extra = (mean_loss(baseline, [measurement], images) for baseline in ([reference], matching))
+            row = replace(row, ap=measurement.ap, agreement=measurement.agreement, loss=loss, extra=extra)
         rows.append((trial, row))
     return rows
 
@@ -279,18 +273,15 @@ def curve_of(measured: Measured, rows: Sequence[tuple[Trial, Tried]], images: in
     """One point per number of images, in ascending order. rows: of `tried_of`."""
     by_size = _by_size(measured)
     enough = _enough(by_size)
-    tried_by_size: dict[int, list[Tried]] = {}
-    for trial, tried in rows:
-        if trial.group == "curve":
-            tried_by_size.setdefault(tried.images, []).append(tried)
+    curve = [tried for trial, tried in rows if trial.group == "curve"]
     points = []
-    for size in sorted(tried_by_size):
+    for size in sorted({tried.images for tried in curve}):
         measurements = by_size.get(size, [])
         values = [row.value for row in measurements if row.value is not None]
         points.append(
             CurvePoint(
                 images=size,
-                tried=tuple(tried_by_size[size]),
+                tried=tuple(tried for tried in curve if tried.images == size),
                 ap=_mean([row.ap for row in measurements if row.ap is not None]),
                 agreement=_mean([row.agreement for row in measurements]),
                 value=_mean(values),
@@ -308,7 +299,7 @@ def _by_size(measured: Measured) -> dict[int, list[Measurement]]:
     for trial, measurement in measured.items():
         if trial.group == "curve" and isinstance(measurement, Measurement):
             by_size.setdefault(trial.images, []).append(measurement)
-    return {size: by_size[size] for size in sorted(by_size)}
+    return dict(sorted(by_size.items()))
 
 
 def _enough(by_size: Mapping[int, list[Measurement]]) -> list[Measurement]:

@@ -21,19 +21,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from operator import length_hint
 from typing import ClassVar
 
 import numpy as np
 
 from qviz.context import Context
 from qviz.detector import decoded
-from qviz.engine import Blob
-from qviz.errors import ImageError, ModelError
-from qviz.features.detection.inference import in_order
+from qviz.features.detection.inference import results_in_order
 from qviz.features.detection.models import LoadedModel
-from qviz.structures import EncodedImage, Settings, Tensor
-from qviz.tflite.paired_networks import paired_networks
+from qviz.features.layer_error import pair_of
+from qviz.structures import EncodedImage, Tensor
+from qviz.tflite.paired_networks import Pair, paired_networks
 
 ALARM_SCORE = 0.05
 """For example one layer that clips one activation in twenty. Images like the calibration's have a tenth of that."""
@@ -148,11 +146,7 @@ def has_ranges(reference: LoadedModel, variant: LoadedModel) -> bool:
     return any(graph.tensors[op.outputs[0]].quantized for op in graph.ops if op.outputs and op.kind != "DEQUANTIZE")
 
 
-def check_layers(*models: LoadedModel) -> None:
-    """Raises ModelError where a model has no layers to read."""
-    for model in models:
-        if not model.layers_available:
-            raise ModelError(f"{model.name} is run by TensorFlow and has no layers to read; a .tflite file is needed.")
+NO_IMAGE = "No image was given; activations are measured on images."
 
 
 def out_of_range(
@@ -171,26 +165,17 @@ def out_of_range(
     Raises:
         Cancelled, ImageError, ModelError, WorkerError: No image can be read, or a model has no layers.
     """
-    check_layers(reference, variant)
-    models = (reference.blob, variant.blob, (reference.settings, variant.settings))
-    expected = total if total is not None else length_hint(images)
+    pair = pair_of(reference, variant)
 
     def submit(image: EncodedImage) -> list[Future[tuple[RangeReach, ...]]]:
-        return [context.engine.submit(reach_job, *models, image)]
+        return [context.engine.submit(reach_job, pair, image)]
 
     names: list[tuple[str, str]] = []
     rows: list[tuple[RangeReach, ...]] = []
     skipped: list[str] = []
-    for image, (job,) in in_order(context, images, submit):
-        try:
-            rows.append(job.result())
-            names.append((image.name, image.digest))
-        except ImageError as error:
-            skipped.append(str(error))
-        done = len(rows) + len(skipped)
-        context.progress.advance(done, max(expected, done))
-    if not rows:
-        raise ImageError(" ".join(skipped[:3]) or "No image is given; activations are measured on images.")
+    for image, (row,) in results_in_order(context, images, submit, skipped, NO_IMAGE, total):
+        rows.append(row)
+        names.append((image.name, image.digest))
     return rank_images(variant.name, names, rows, skipped)
 
 
@@ -247,11 +232,9 @@ def images_to_add(excess: np.ndarray) -> list[tuple[int, float]]:
     return chosen
 
 
-def reach_job(
-    reference: Blob, variant: Blob, settings: tuple[Settings, Settings], image: EncodedImage
-) -> tuple[RangeReach, ...]:
+def reach_job(pair: Pair, image: EncodedImage) -> tuple[RangeReach, ...]:
     """Runs in a worker. Every layer on one image, in the variant's order; empty where no activation is quantized."""
-    networks = paired_networks(reference, variant, settings)
+    networks = paired_networks(pair)
     tensors = networks.variant.graph.tensors
     layers = [op for op in networks.layers if _has_range(tensors[op.outputs[0]])]
     if not layers:

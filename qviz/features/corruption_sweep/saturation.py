@@ -21,11 +21,11 @@ import numpy as np
 
 from qviz.context import Context
 from qviz.detector import PAGE_SCORE
-from qviz.errors import ImageError
-from qviz.features.corruption_sweep.out_of_range import LAYER_NAMES, RangeReach, check_layers, reach_job
+from qviz.features.corruption_sweep.out_of_range import LAYER_NAMES, NO_IMAGE, RangeReach, reach_job
 from qviz.features.corruption_sweep.result import CLEAN, Robustness
-from qviz.features.detection.inference import in_order
+from qviz.features.detection.inference import results_in_order
 from qviz.features.detection.models import LoadedModel
+from qviz.features.layer_error import pair_of
 from qviz.features.what_if import what_if
 from qviz.features.what_if.sets import Orders, with_conversions
 from qviz.structures import AppliedCorruption, EncodedImage, Graph
@@ -110,25 +110,18 @@ def saturation(
     Raises:
         Cancelled, ImageError, ModelError, WorkerError: No image can be read, or a model has no layers.
     """
-    check_layers(reference, variant)
+    pair = pair_of(reference, variant)
     conditions: tuple[AppliedCorruption | None, ...] = (None, *corruptions)
-    models = (reference.blob, variant.blob, (reference.settings, variant.settings))
 
     def submit(image: EncodedImage) -> list[Future[tuple[RangeReach, ...]]]:
-        return [context.engine.submit(reach_job, *models, image.under(corruption)) for corruption in conditions]
+        return [context.engine.submit(reach_job, pair, image.under(corruption)) for corruption in conditions]
 
     reaches: dict[int, list[list[RangeReach]]] = defaultdict(lambda: [[] for _ in conditions])
     skipped: list[str] = []
-    for done, (_, jobs) in enumerate(in_order(context, images, submit), start=1):
-        try:
-            for position, job in enumerate(jobs):
-                for layer in job.result():
-                    reaches[layer.op_index][position].append(layer)
-        except ImageError as error:
-            skipped.append(str(error))
-        context.progress.advance(done, len(images))
-    if len(skipped) == len(images):
-        raise ImageError(" ".join(skipped[:3]) or "No image is given; activations are measured on images.")
+    for _, measured in results_in_order(context, images, submit, skipped, NO_IMAGE):
+        for position, layers_of in enumerate(measured):
+            for layer in layers_of:
+                reaches[layer.op_index][position].append(layer)
     layers = tuple(_pooled(conditions, rows) for _, rows in sorted(reaches.items()))
     return Saturation(variant.name, len(images) - len(skipped), conditions, layers, tuple(skipped))
 

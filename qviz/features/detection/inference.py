@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
+from operator import length_hint
 from typing import TypeVar
 
 from qviz.context import Context
@@ -205,6 +206,37 @@ def in_order(
         for _, jobs in waiting:
             for job in jobs:
                 job.cancel()
+
+
+def results_in_order(
+    context: Context,
+    images: Iterable[EncodedImage],
+    submit: Callable[[EncodedImage], list[Future[T]]],
+    skipped: list[str],
+    no_image: str,
+    total: int | None = None,
+) -> Iterator[tuple[EncodedImage, list[T]]]:
+    """(image, results of its jobs) in order, with progress. An image that cannot be read is left out.
+
+    Args:
+        skipped: Receives one sentence per image that is left out.
+        no_image: Message of the error if `images` is empty.
+        total: Expected number of images, where they cannot tell.
+
+    Raises:
+        ImageError: No image can be read.
+    """
+    expected, done = length_hint(images) if total is None else total, 0
+    for done, (image, jobs) in enumerate(in_order(context, images, submit), start=1):
+        try:
+            results = [job.result() for job in jobs]
+        except ImageError as error:
+            skipped.append(str(error))
+        else:
+            yield image, results
+        context.progress.advance(done, max(expected, done))
+    if len(skipped) == done:
+        raise ImageError(" ".join(skipped[:3]) or no_image)
 
 
 def _done(jobs: Sequence[Future[T]]) -> bool:

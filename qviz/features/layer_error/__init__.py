@@ -13,24 +13,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field
-from operator import length_hint
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from qviz.context import Context
-from qviz.errors import ImageError, ModelError
-from qviz.features.detection.inference import in_order
+from qviz.errors import ModelError
+from qviz.features.detection.inference import results_in_order
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error.metrics import LayerError
 from qviz.features.layer_error.stream import LayerFact, LayerSums, facts_job, layer_sums_job
 from qviz.features.layer_error.tensor_error import finite, unused_share
 from qviz.result import Result
 from qviz.structures import EncodedImage
+from qviz.tflite.paired_networks import Pair
 
 if TYPE_CHECKING:
     import pandas as pd
-
-LOCAL_INPUTS = ("reference", "variant")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -97,32 +95,38 @@ def layers(
         >>> with qviz.open(FLOAT32, INT8, images=IMAGES) as session:
         ...     session.layers().to_frame()[["order", "op_kind", "cumulative_sqnr_db"]]
     """
-    require_layers(reference, variant)
-    models = (reference.blob, variant.blob, (reference.settings, variant.settings))
-    facts = context.engine.submit(facts_job, *models)
-    total = length_hint(images)
+    pair = pair_of(reference, variant)
+    facts = context.engine.submit(facts_job, pair)
 
     def submit(image: EncodedImage) -> list[Future[dict[int, LayerSums]]]:
-        return [context.engine.submit(layer_sums_job, *models, image, local_inputs)]
+        return [context.engine.submit(layer_sums_job, pair, image, local_inputs)]
 
-    measured = _Measured()
-    for _, (job,) in in_order(context, images, submit):
-        measured.add(job)
-        context.progress.advance(measured.images, max(total, measured.images))
-    if len(measured.skipped) == measured.images:
-        raise ImageError(" ".join(measured.skipped[:3]) or "No image was given; layers are compared on images.")
+    sums: dict[int, LayerSums] = {}
+    skipped: list[str] = []
+    measured = 0
+    no_image = "No image was given; layers are compared on images."
+    for _, (parts,) in results_in_order(context, images, submit, skipped, no_image):
+        measured += 1
+        for order, part in parts.items():
+            sums.setdefault(order, LayerSums()).merge(part)
     pairing = facts.result()
     return LayerErrors(
         reference=reference.name,
         variant=variant.name,
         local_inputs=local_inputs,
-        images=measured.images - len(measured.skipped),
+        images=measured,
         paired_share=pairing.paired_share,
         pairs=pairing.pairs,
         unpaired=pairing.unpaired,
-        layers=tuple(_layer(fact, measured.sums) for fact in pairing.layers),
-        skipped=tuple(measured.skipped),
+        layers=tuple(_layer(fact, sums) for fact in pairing.layers),
+        skipped=tuple(skipped),
     )
+
+
+def pair_of(reference: LoadedModel, variant: LoadedModel) -> Pair:
+    """The two for a worker. Raises ModelError where one has no layers."""
+    require_layers(reference, variant)
+    return Pair(reference.blob, variant.blob, (reference.settings, variant.settings))
 
 
 def require_layers(*models: LoadedModel) -> None:
@@ -130,23 +134,6 @@ def require_layers(*models: LoadedModel) -> None:
     for model in models:
         if not model.layers_available:
             raise ModelError(f"{model.name} is run by TensorFlow and has no layers to read; a .tflite file is needed.")
-
-
-@dataclass(slots=True)
-class _Measured:
-    """Sums so far by operator, a sentence per image that failed, and the number of images of both kinds."""
-
-    sums: dict[int, LayerSums] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
-    images: int = 0
-
-    def add(self, job: Future[dict[int, LayerSums]]) -> None:
-        self.images += 1
-        try:
-            for order, sums in job.result().items():
-                self.sums.setdefault(order, LayerSums()).merge(sums)
-        except ImageError as error:
-            self.skipped.append(str(error))
 
 
 def _layer(fact: LayerFact, sums: Mapping[int, LayerSums]) -> LayerError:

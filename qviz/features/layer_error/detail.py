@@ -10,35 +10,32 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 
 from qviz.context import Context
 from qviz.detector import decoded
-from qviz.engine import Blob
 from qviz.errors import ModelError
 from qviz.features.detection.models import LoadedModel
-from qviz.features.layer_error import require_layers
+from qviz.features.layer_error import pair_of
 from qviz.features.layer_error.figures import (
-    ChannelError,
     ErrorMap,
     Identity,
     OwnError,
     WeightError,
-    channel_errors,
     error_map,
     identity,
     layer_errors_of,
     map_axes,
     scale_of,
     weight_error,
+    worst_channels,
 )
 from qviz.features.layer_error.tensor_error import Histogram, ValueRange, histogram
-from qviz.result import to_json
+from qviz.formatting import small_share
 from qviz.structures import EncodedImage, Image, Op, Settings
 from qviz.tflite.inputs import fill, input_size, input_spec
-from qviz.tflite.paired_networks import PairedNetworks, as_real, paired_networks
+from qviz.tflite.paired_networks import Pair, PairedNetworks, as_real, paired_networks
 
 INHERITED_FACTOR = 10.0
 """A layer inherits most of its error where the cumulative error is at least this many times the local one (10 dB)."""
@@ -59,7 +56,7 @@ def cause_of(error: OwnError, values: ValueRange, weights: WeightError | None, q
         return _inherited(error) + clips
     error_mse = error.cumulative_mse if error.local_mse is None else error.local_mse
     if (error.clipping_mse or 0.0) >= MAIN_SHARE * error_mse:
-        share = _share(values.clipped_share)
+        share = small_share(values.clipped_share or 0.0)
         return f"Clipping: {share} of FP32's values on this image are outside the representable range."
     if (error.rounding_mse or 0.0) >= MAIN_SHARE * error_mse:
         return _rounding(error, values) + clips
@@ -83,7 +80,7 @@ def _rounding(error: OwnError, values: ValueRange) -> str:
     left = f"Only normal rounding error: {_steps(error)} (0.29 where only rounding is left)."
     unused = values.unused_share or 0.0
     return left + (
-        f" Its range is wide: {_share(unused)} of it is unused on this image." if unused >= MAX_UNUSED else ""
+        f" Its range is wide: {small_share(unused)} of it is unused on this image." if unused >= MAX_UNUSED else ""
     )
 
 
@@ -94,19 +91,13 @@ def _operator(error: OwnError, weights: WeightError | None, quantized: bool) -> 
     if not quantized:
         return f"Its output is float and still differs: {alone}{of_weights}."
     share = error.input_clipped_share or 0.0
-    clipped = f"; {_share(share)} of its input is clipped" if share >= MIN_CLIPPED else ""
+    clipped = f"; {small_share(share)} of its input is clipped" if share >= MIN_CLIPPED else ""
     return f"More error than rounding of its output: {_steps(error)} instead of 0.29, {alone}{of_weights}{clipped}."
 
 
 def _also_clips(values: ValueRange) -> str:
     share = values.clipped_share or 0.0
-    return f" It also clips {_share(share)} of FP32's values on this image." if share >= MIN_CLIPPED else ""
-
-
-def _share(share: float | None) -> str:
-    if share is None:
-        return "a part"
-    return f"{share:.0%}" if share >= 0.095 else f"{100 * share:.2g}%"
+    return f" It also clips {small_share(share)} of FP32's values on this image." if share >= MIN_CLIPPED else ""
 
 
 def _db(value: float | None) -> str:
@@ -139,20 +130,8 @@ class LayerDetail:
     values: ValueRange
     histogram: Histogram
     map: ErrorMap | None
-    channels: tuple[ChannelError, ...]
+    channels: tuple[int, ...]
     weights: WeightError | None
-
-    JSON_INLINE: ClassVar = ("layer",)
-
-    @property
-    def order(self) -> int:
-        """Index of the operator in the variant's file."""
-        return self.layer.order
-
-    def to_json(self) -> dict[str, Any]:
-        """One object; unknown is null, arrays are lists."""
-        document: dict[str, Any] = to_json(self)
-        return document
 
 
 def start_layer_detail(
@@ -165,16 +144,12 @@ def start_layer_detail(
     Raises:
         ModelError: One of the two has no layers: it is run by TensorFlow.
     """
-    require_layers(reference, variant)
-    settings = (reference.settings, variant.settings)
-    return context.engine.submit_urgent(layer_detail_job, reference.blob, variant.blob, settings, image, order)
+    return context.engine.submit_urgent(layer_detail_job, pair_of(reference, variant), image, order)
 
 
-def layer_detail_job(
-    reference: Blob, variant: Blob, settings: tuple[Settings, Settings], image: EncodedImage, order: int
-) -> LayerDetail:
+def layer_detail_job(pair: Pair, image: EncodedImage, order: int) -> LayerDetail:
     """In a worker: one layer of the variant."""
-    networks = paired_networks(reference, variant, settings)
+    networks = paired_networks(pair)
     op = _layer(networks, order)
     picture = decoded(image)
     exact, variant_tensors = networks.run(picture)
@@ -187,7 +162,7 @@ def layer_detail_job(
         raise ModelError(f"Operator {order} ({op.kind}) has no output of its partner's size on {image.name}.")
     y = as_real(variant_tensors[tensor.index], tensor)
     x = as_real(exact[partner], networks.reference.graph.tensors[partner]).reshape(y.shape)
-    weights = weight_error(networks, op)
+    weights, axes = weight_error(networks, op), map_axes(y.shape, input_size(networks.variant.graph.input_tensors()[0]))
     error, values = layer_errors_of(networks, op, exact, x, y)
     return LayerDetail(
         image=image.name,
@@ -197,8 +172,8 @@ def layer_detail_job(
         error=error,
         values=values,
         histogram=histogram(x, y, values.representable, scale_of(tensor)),
-        map=_map(networks, picture, settings[1], x, y),
-        channels=_channels(networks, x, y),
+        map=None if axes is None else error_map(x, y, axes, _extent(networks, picture, pair.settings[1])),
+        channels=() if y.ndim < 2 else worst_channels(x, y, 1 if axes == (2, 3) else y.ndim - 1),
         weights=weights,
     )
 
@@ -215,21 +190,10 @@ def _layer(networks: PairedNetworks, order: int) -> Op:
     )
 
 
-def _map(networks: PairedNetworks, image: Image, settings: Settings, x: np.ndarray, y: np.ndarray) -> ErrorMap | None:
-    """Over the variant's input, and from there over the image."""
+def _extent(networks: PairedNetworks, image: Image, settings: Settings) -> tuple[float, float, float, float]:
+    """What the variant's input covers, in pixels of the image."""
     tensor = networks.variant.graph.input_tensors()[0]
     width, height = input_size(tensor)
-    axes = map_axes(x.shape, (width, height))
-    if axes is None:
-        return None
     _, placement = fill(image, input_spec(settings), tensor)
-    left, top, right, bottom = placement.to_original(np.array([[0, 0, width, height]], np.float32))[0]
-    return error_map(x, y, axes, (float(left), float(top), float(right), float(bottom)))
-
-
-def _channels(networks: PairedNetworks, x: np.ndarray, y: np.ndarray) -> tuple[ChannelError, ...]:
-    """Along the last axis, except where the feature map itself lies there."""
-    if x.ndim < 2:
-        return ()
-    axes = map_axes(x.shape, input_size(networks.variant.graph.input_tensors()[0]))
-    return channel_errors(x, y, 1 if axes == (2, 3) else x.ndim - 1)
+    left, top, right, bottom = placement.to_original(np.array([[0, 0, width, height]], np.float32))[0].tolist()
+    return left, top, right, bottom

@@ -41,7 +41,6 @@ class Identity:
     tensor: str
     reference_order: int | None
     reference_op_kind: str | None
-    reference_tensor: str
     shape: tuple[int, ...]
     dtype: str
     scale: float | None
@@ -82,7 +81,6 @@ def identity(networks: PairedNetworks, op: Op, shape: tuple[int, ...]) -> Identi
         tensor.name,
         other.order if other is not None else None,
         other.kind if other is not None else None,
-        networks.reference.graph.tensors[partner].name,
         shape,
         tensor.dtype,
         scale_of(tensor),
@@ -149,15 +147,6 @@ class ErrorMap:
         return float(self.error.max())
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelError:
-    """One channel of an activation: RMSE in the tensor's unit, SQNR in dB (None: equal, or FP32's is all zero)."""
-
-    channel: int
-    rmse: float
-    sqnr_db: float | None
-
-
 def map_axes(shape: Sequence[int], size: tuple[int, int]) -> tuple[int, int] | None:
     """The axes (down, across) of a feature map over an input of `size` (width, height); None where it is none."""
     if len(shape) != 4 or shape[0] != 1:
@@ -197,16 +186,10 @@ def _areas(side: int) -> np.ndarray:
     return np.clip(overlap, 0, None) * (cells / side)
 
 
-def channel_errors(x: np.ndarray, y: np.ndarray, axis: int) -> tuple[ChannelError, ...]:
+def worst_channels(x: np.ndarray, y: np.ndarray, axis: int) -> tuple[int, ...]:
     """The WORST channels along `axis`, the largest RMSE first; those that are equal are left out."""
-    others = tuple(i for i in range(x.ndim) if i != axis)
-    error, signal = np.square(x - y).mean(axis=others), np.square(x).mean(axis=others)
-    ranked = [int(i) for i in np.argsort(-error, kind="stable")[:WORST] if error[i] > 0]
-    return tuple(ChannelError(i, float(error[i]) ** 0.5, _sqnr(signal[i], error[i])) for i in ranked)
-
-
-def _sqnr(signal: float, error: float) -> float | None:
-    return float(10 * np.log10(signal / error)) if signal > 0 else None
+    error = np.square(x - y).mean(axis=tuple(i for i in range(x.ndim) if i != axis))
+    return tuple(int(i) for i in np.argsort(-error, kind="stable")[:WORST] if error[i] > 0)
 
 
 OUTPUT_AXES = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0, "CONV_3D": 4}

@@ -14,6 +14,7 @@ variant's error that exceeds this comes from its quantization.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,8 +26,8 @@ from qviz.context import Context
 from qviz.decoders.post_process import KIND as POST_PROCESS
 from qviz.detector import PAGE_SCORE, decoded, inference
 from qviz.engine import Blob
-from qviz.errors import ImageError
 from qviz.features.comparison.matching import changes, summarise
+from qviz.features.detection.inference import results_in_order
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import require_layers
 from qviz.features.layer_error.partial_head import PartialHead
@@ -35,7 +36,7 @@ from qviz.formatting import plural
 from qviz.result import Result
 from qviz.structures import Detections, EncodedImage, Graph, Settings, Tensor
 from qviz.tflite.inputs import fill, input_spec
-from qviz.tflite.paired_networks import as_real
+from qviz.tflite.paired_networks import activations, as_real
 from qviz.tflite.stepper import Step, Stepper
 
 if TYPE_CHECKING:
@@ -123,8 +124,7 @@ class KernelSets:
         return ImageNoise(sums, detections)
 
     def _all_tensors(self, stepper: Stepper, values: np.ndarray) -> dict[int, np.ndarray]:
-        written = {tensor for step in stepper.steps for tensor in (*step.inputs, *step.outputs)}
-        return stepper.run([values], keep=written | set(self._head.reader.tensors))
+        return stepper.run([values], keep=activations(stepper) | set(self._head.reader.tensors))
 
     def _sums(
         self, stepper: Stepper, default: Mapping[int, np.ndarray], other: Mapping[int, np.ndarray], image: str
@@ -273,21 +273,13 @@ def noise_budget(
         ModelError: The model has no layers: it is run by TensorFlow.
     """
     require_layers(model)
-    jobs = [
-        context.engine.submit(noise_job, model.blob, model.settings, image, tuple(kernels), score)
-        for image in islice(images, MAX_IMAGES)
-    ]
-    measured: list[ImageNoise] = []
-    skipped: list[str] = []
-    for done, job in enumerate(jobs, start=1):
-        context.check_cancelled()
-        try:
-            measured.append(job.result())
-        except ImageError as error:
-            skipped.append(str(error))
-        context.progress.advance(done, len(jobs))
-    if not measured:
-        raise ImageError(" ".join(skipped[:3]) or "No image was given; kernels are compared on images.")
+
+    def submit(image: EncodedImage) -> list[Future[ImageNoise]]:
+        return [context.engine.submit(noise_job, model.blob, model.settings, image, tuple(kernels), score)]
+
+    first, skipped = list(islice(images, MAX_IMAGES)), list[str]()
+    no_image = "No image was given; kernels are compared on images."
+    measured = [noise for _, (noise,) in results_in_order(context, first, submit, skipped, no_image)]
     sets = tuple(_kernel_noise(name, measured, model.inspection.graph, score) for name in kernels)
     return NoiseBudget(model.name, len(measured), model.inspection.reference_kernels, sets, tuple(skipped))
 

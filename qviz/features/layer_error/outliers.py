@@ -72,17 +72,15 @@ def outliers(layers: Sequence[LayerError]) -> Outliers:
     return Outliers(frozenset().union(*low), _far_below(falls))
 
 
-def worst_layer(layers: Sequence[LayerError]) -> int | None:
-    """The layer to look at first: the one that clips most, else the one with the largest fall."""
+def worst_layer(layers: Sequence[LayerError]) -> LayerError | None:
+    """The layer to look at first: the one that clips most, else the one with the largest fall, or local error."""
     clipped = max(layers, key=lambda layer: layer.clipped_share or 0.0, default=None)
-    if clipped is None:
-        return None
-    if (clipped.clipped_share or 0.0) > MAX_CLIPPED:
-        return clipped.order
+    if clipped is None or (clipped.clipped_share or 0.0) > MAX_CLIPPED:
+        return clipped
     largest_fall = max(layers, key=lambda layer: layer.fall_db or 0.0)
     if largest_fall.fall_db:
-        return largest_fall.order
-    return min(layers, key=lambda layer: np.inf if layer.local_sqnr_db is None else layer.local_sqnr_db).order
+        return largest_fall
+    return min(layers, key=lambda layer: np.inf if layer.local_sqnr_db is None else layer.local_sqnr_db)
 
 
 def end_sqnr_db(errors: LayerErrors) -> float | None:

@@ -6,13 +6,14 @@ left. In the graph, which is coloured by error, a click on a block unfolds it an
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
 
 from qviz.chart_style import variant_colour
+from qviz.context import Context
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import LayerErrors, layers
 from qviz.features.layer_error.graph import error_graph
@@ -56,8 +57,8 @@ def chosen(results: Mapping[str, LayerErrors]) -> Choice | None:
 
 
 def _first(results: Mapping[str, LayerErrors], variant: str | None) -> Choice | None:
-    order = worst_layer(results[variant].layers) if variant is not None else None
-    return None if variant is None or order is None else Choice(variant, order)
+    layer = worst_layer(results[variant].layers) if variant is not None else None
+    return None if variant is None or layer is None else Choice(variant, layer.order)
 
 
 def show(here: Page, results: Mapping[str, LayerErrors], choice: Choice) -> EncodedImage:
@@ -118,33 +119,26 @@ INTEGER = (Scheme.INT8, Scheme.INT16X8, Scheme.MIXED)
 KIND = "layers"
 
 
-def start(here: Page, variant: LoadedModel, images: Sequence[EncodedImage], local_inputs: str) -> Job[LayerErrors]:
-    """The layers of a variant on these images, started once per server."""
-    reference = here.loaded.reference
-    return jobs.start(
-        KIND,
-        _key(here, variant, images, local_inputs),
-        lambda context: layers(context, reference, variant, images, local_inputs=local_inputs),
-        step=f"Measuring the layers of {here.loaded.name(variant)}",
-        unit="images",
-    )
-
-
-def _key(here: Page, variant: LoadedModel, images: Sequence[EncodedImage], local_inputs: str) -> Hashable:
-    models = tuple(model.identity for model in (here.loaded.reference, variant))
-    return models, tuple((image.digest, image.name) for image in images), local_inputs
-
-
 def results_of(
     here: Page, variants: Mapping[str, LoadedModel], images: Sequence[EncodedImage], local_inputs: str
 ) -> dict[str, LayerErrors] | None:
     """Name -> layers of each variant; None while one is measured, which is shown with its progress."""
-    running = {name: start(here, variant, images, local_inputs) for name, variant in variants.items()}
+    reference = here.loaded.reference
+    shown = tuple((image.digest, image.name) for image in images)
+    keys = {name: ((reference.identity, model.identity), shown, local_inputs) for name, model in variants.items()}
+
+    def start(name: str) -> Job[LayerErrors]:
+        def measure(context: Context) -> LayerErrors:
+            return layers(context, reference, variants[name], images, local_inputs=local_inputs)
+
+        return jobs.start(KIND, keys[name], measure, step=f"Measuring the layers of {name}", unit="images")
+
+    running = {name: start(name) for name in variants}
 
     def begin_again() -> None:
         for name, job in running.items():
             if job.cancelled or job.error is not None:
-                jobs.forget(KIND, _key(here, variants[name], images, local_inputs))
+                jobs.forget(KIND, keys[name])
 
     for job in running.values():
         if job.finished and job.cancelled:

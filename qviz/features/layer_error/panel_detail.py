@@ -11,7 +11,6 @@ import pandas as pd
 import streamlit as st
 
 from qviz.cache import LRUCache
-from qviz.chart_style import variant_colour
 from qviz.errors import QvizError
 from qviz.features.building import RECIPES, Options
 from qviz.features.building import panel as build
@@ -110,8 +109,7 @@ def show(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> N
     except QvizError as error:
         st.text(str(error))
         return
-    position = next((i for i, other in enumerate(here.loaded.variants) if other.digest == variant.digest), 0)
-    _draw(detail, image, variant_colour(position), f"{variant.digest[:8]}-{image.digest[:8]}-{order}")
+    _draw(detail, image, here.loaded.colours[variant.digest], f"{variant.digest[:8]}-{image.digest[:8]}-{order}")
     _show_keep_float(here, variant, detail)
 
 
@@ -186,7 +184,7 @@ def figures(detail: LayerDetail) -> list[tuple[str, str]]:
         ("clipped share of FP32's values", _number(values.clipped_share, ".2%")),
         ("unused share of the range", _number(values.unused_share, ".1%")),
         ("wasted bits", _number(values.wasted_bits, ".1f")),
-        ("worst channels, by RMSE", ", ".join(str(row.channel) for row in detail.channels[:5]) or None),
+        ("worst channels, by RMSE", ", ".join(map(str, detail.channels[:5])) or None),
     ]
     if detail.weights is not None:
         kind = "per channel" if detail.weights.per_channel else "per tensor"

@@ -14,6 +14,7 @@ from qviz.structures import Settings
 from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.tflite.constants import stored_constant
 from qviz.tflite.inputs import input_size
+from qviz.tflite.paired_networks import Pair, PairedNetworks
 from qviz.tflite.stepper import Stepper
 
 Tensors = Mapping[int, np.ndarray]
@@ -46,3 +47,11 @@ class PartialHead:
     def decode(self, tensors: Tensors, score: float, floor: float = CANDIDATE_FLOOR) -> Decoded:
         """Detections of at least `score` and candidates before NMS of at least `floor`."""
         return self.reader.decode({**self.constants, **tensors}, score, floor)
+
+
+def heads_of(networks: PairedNetworks, pair: Pair) -> tuple[PartialHead, PartialHead]:
+    """The heads of the reference and of the variant."""
+    return (
+        PartialHead(networks.reference, pair.settings[0], pair.reference.read),
+        PartialHead(networks.variant, pair.settings[1], pair.variant.read),
+    )

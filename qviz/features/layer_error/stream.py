@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from qviz.detector import decoded
-from qviz.engine import Blob
 from qviz.features.layer_error.tensor_error import ErrorSums, RangeSums, sqnr_db
-from qviz.structures import EncodedImage, Image, Op, Quantization, Settings, Tensor
-from qviz.tflite.paired_networks import PairedNetworks, activations, as_real, as_variant, paired_networks
+from qviz.structures import EncodedImage, Image, Op, Quantization, Tensor
+from qviz.tflite.paired_networks import Pair, PairedNetworks, activations, as_real, as_variant, paired_networks
 
 
 @dataclass(slots=True)
@@ -69,9 +68,9 @@ class Facts:
     layers: tuple[LayerFact, ...]
 
 
-def facts_job(reference: Blob, variant: Blob, settings: tuple[Settings, Settings]) -> Facts:
+def facts_job(pair: Pair) -> Facts:
     """In a worker: the pairing, and what each layer is."""
-    networks = paired_networks(reference, variant, settings)
+    networks = paired_networks(pair)
     pairs = networks.pairs
     rows = tuple(_fact(networks, op) for op in networks.layers)
     return Facts(pairs.paired_share, tuple((p.order, p.reference_order) for p in pairs.pairs), pairs.unpaired, rows)
@@ -99,12 +98,9 @@ def _sources(networks: PairedNetworks, op: Op) -> tuple[int, ...]:
     return tuple(sources)
 
 
-def layer_sums_job(
-    reference: Blob, variant: Blob, settings: tuple[Settings, Settings], image: EncodedImage, local_inputs: str
-) -> dict[int, LayerSums]:
+def layer_sums_job(pair: Pair, image: EncodedImage, local_inputs: str) -> dict[int, LayerSums]:
     """In a worker: the sums of every layer on one image, by its order in the variant."""
-    networks = paired_networks(reference, variant, settings)
-    return sums_of_image(networks, decoded(image), local_inputs)
+    return sums_of_image(paired_networks(pair), decoded(image), local_inputs)
 
 
 def sums_of_image(networks: PairedNetworks, image: Image, local_inputs: str) -> dict[int, LayerSums]:

@@ -23,7 +23,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -238,9 +237,6 @@ class ValueRange:
     representable: Ends | None
     clipped_share: float | None
     unused_share: float | None
-
-    JSON_NAMES: ClassVar = {"representable": "held"}
-    JSON_ALSO: ClassVar = ("wasted_bits",)
 
     @property
     def wasted_bits(self) -> float | None:

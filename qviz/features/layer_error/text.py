@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from qviz.features.layer_error import LayerErrors
 from qviz.features.layer_error.noise import NoiseBudget
-from qviz.features.layer_error.outliers import MAX_CLIPPED, end_sqnr_db, worst_variant
+from qviz.features.layer_error.outliers import MAX_CLIPPED, end_sqnr_db, worst_layer, worst_variant
 from qviz.formatting import plural
 
 
@@ -24,16 +24,14 @@ def layers_verdict(results: Mapping[str, LayerErrors]) -> str:
         return "No layer differs from the reference."
     layers = results[name].layers
     start = f"{name} ends at {end_sqnr_db(results[name]) or 0:.0f} dB"
-    clipped = max(layers, key=lambda layer: layer.clipped_share or 0.0)
-    if (clipped.clipped_share or 0.0) > MAX_CLIPPED:
-        where = "the input quantizer" if clipped.order == layers[0].order else f"operator {clipped.order}"
-        clips = f"clips {clipped.clipped_share:.0%} of its values{over_images(results[name])}"
-        return f"{start}; {where} ({clipped.op_kind}) {clips}."
-    largest_fall = max(layers, key=lambda layer: layer.fall_db or 0.0)
-    if not largest_fall.fall_db:
+    worst = worst_layer(layers)
+    if worst is not None and (worst.clipped_share or 0.0) > MAX_CLIPPED:
+        where = "the input quantizer" if worst.order == layers[0].order else f"operator {worst.order}"
+        clips = f"clips {worst.clipped_share:.0%} of its values{over_images(results[name])}"
+        return f"{start}; {where} ({worst.op_kind}) {clips}."
+    if worst is None or (worst.fall_db or 0.0) <= 0:
         return start + "."
-    fall = f"the largest fall, {largest_fall.fall_db:.0f} dB, is at operator {largest_fall.order}"
-    return f"{start}; {fall} ({largest_fall.op_kind})."
+    return f"{start}; the largest fall, {worst.fall_db:.0f} dB, is at operator {worst.order} ({worst.op_kind})."
 
 
 def over_images(errors: LayerErrors) -> str:

@@ -16,10 +16,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from qviz.chart_style import CHANGES, bracket
+from qviz.features.accuracy.ap import METRICS
 from qviz.features.accuracy.errors import KINDS_HELP
 from qviz.features.comparison.text import level
 from qviz.features.corruption_sweep.text import verdict as robustness_verdict
 from qviz.features.cost.text import tradeoff_verdict
+from qviz.features.layer_error.metrics import CLIPPED_SHARE, CUMULATIVE, FALL, LOCAL
 from qviz.features.layer_error.outliers import outliers, worst_layer
 from qviz.features.layer_error.text import layers_verdict
 from qviz.features.reporting.plot import INK, ReportCharts, pictures, plotly_js
@@ -28,11 +30,6 @@ from qviz.features.reporting.study import Study
 from qviz.features.reporting.text import findings, headline, next_steps
 from qviz.features.reporting.work import study_tradeoff
 from qviz.formatting import UNKNOWN, megabytes, points, score, share, signed_points, three
-
-
-def decibels(value: float | None) -> str:
-    """SQNR without its unit, which is in the column's head."""
-    return UNKNOWN if value is None else f"{round(value, 1) + 0.0:.1f}"  # + 0.0: no minus sign before zero
 
 
 def percent(value: float | None) -> str:
@@ -51,7 +48,6 @@ def setting(value: Any) -> str:
 
 FILTERS = {
     "bracket": bracket,
-    "decibels": decibels,
     "megabytes": megabytes,
     "percent": percent,
     "points": points,
@@ -90,12 +86,11 @@ def _bar(summary: Any) -> list[tuple[str, int, float]]:
 
 
 def _accuracy(study: Study, charts: ReportCharts) -> dict[str, Any]:
-    names = [model.name for model in study.models]
     figures = study.evaluation.models if study.evaluation is not None else ()
-    rows = list(zip(names, figures, strict=True))
     return {
         "evaluation": study.evaluation,
-        "rows": rows,
+        "metrics": METRICS,
+        "rows": list(zip((model.name for model in study.models), figures, strict=True)),
         "losses": study.losses,
         "charts": charts.accuracy(),
         "kinds": KINDS_HELP,
@@ -118,6 +113,7 @@ def _layers(study: Study, charts: ReportCharts) -> dict[str, Any]:
     return {
         "headline": layers_verdict(study.layers),
         "charts": charts.layers(),
+        "metrics": (LOCAL, CUMULATIVE, FALL, CLIPPED_SHARE),
         "rows": {name: _layers_of(study, name) for name in study.layers},
     }
 
@@ -126,8 +122,8 @@ def _layers_of(study: Study, name: str) -> list[Any]:
     """The layer to look at first, then the outliers."""
     layers = study.layers[name].layers
     first, odd = worst_layer(layers), outliers(layers)
-    shown = [layer for layer in layers if layer.order == first or layer.order in odd]
-    shown.sort(key=lambda layer: (layer.order != first, -(layer.fall_db or 0.0)))
+    shown = [layer for layer in layers if layer is first or layer.order in odd]
+    shown.sort(key=lambda layer: (layer is not first, -(layer.fall_db or 0.0)))
     return shown[:MAX_ROWS]
 
 

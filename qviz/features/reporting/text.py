@@ -20,6 +20,7 @@ from qviz.features.comparison.text import (
     image_verdict,
     level,
 )
+from qviz.features.inspection.text import headline as with_origin
 from qviz.features.layer_error import LayerErrors
 from qviz.features.layer_error.metrics import LayerError
 from qviz.features.layer_error.outliers import MAX_CLIPPED, worst_layer
@@ -50,6 +51,11 @@ def verdict(report: Report) -> str:
 
 def headline(study: Study) -> str:
     """The finding in a sentence or two, the same as on the pages."""
+    warnings = [warning for model in study.models for warning in model.warnings]
+    return with_origin(warnings, _finding(study))
+
+
+def _finding(study: Study) -> str:
     evaluation = study.evaluation
     if evaluation is not None:
         return loss_verdict(study.reference.name, evaluation.models[0].ap, study.losses, evaluation.reference_as_truth)
@@ -95,7 +101,7 @@ def _loss_sentence(loss: Loss) -> str:
 def _broken_at(study: Study, name: str, summary: Summary) -> str:
     """`It falls most, by 21 dB, at operator 12 (CONV_2D).`; empty where undamaged, or where no layers were run."""
     errors = study.layers.get(name)
-    layer = broken_layer(errors) if errors is not None and summary.agreement < MIN_UNDAMAGED else None
+    layer = worst_layer(errors.layers) if errors is not None and summary.agreement < MIN_UNDAMAGED else None
     if errors is None or layer is None:
         return ""
     where = layer_name(errors, layer)
@@ -103,12 +109,6 @@ def _broken_at(study: Study, name: str, summary: Summary) -> str:
         clips = f"clips {layer.clipped_share:.0%} of its values{over_images(errors)}"
         return f"It is {level(summary.agreement)} at {where}, which {clips}."
     return f"It falls most, by {layer.fall_db:.0f} dB, at {where}." if layer.fall_db else ""
-
-
-def broken_layer(errors: LayerErrors) -> LayerError | None:
-    """The layer to look at first."""
-    order = worst_layer(errors.layers)
-    return next((layer for layer in errors.layers if layer.order == order), None)
 
 
 def layer_name(errors: LayerErrors, layer: LayerError) -> str:
@@ -170,7 +170,7 @@ def _damaged(study: Study) -> Iterator[Step]:
                 "Trace the object whose confidence fell most, to see where it is lost and why.",
                 _shell("trace", *pair, "--image", image),
             )
-        layer = broken_layer(errors) if errors is not None else None
+        layer = worst_layer(errors.layers) if errors is not None else None
         if errors is not None and layer is not None and summary.agreement < MIN_UNDAMAGED:
             yield Step(
                 model.name,

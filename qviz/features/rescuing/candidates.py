@@ -7,8 +7,6 @@ Files are not stored: the same candidate is built again bit for bit, faster than
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +25,7 @@ from qviz.features.rescuing.result import AP, LATENCY, Budget, Candidate, Tried
 from qviz.features.rescuing.sets import Sets
 from qviz.result import Misfit, decode, encode
 from qviz.store.journal import Journal
-from qviz.structures import EncodedImage, digest_of
+from qviz.structures import EncodedImage, digest_of, digest_of_json
 
 ROUNDS, SECONDS = 40, 10.0
 """At most, in which the reference and a candidate run in turns to measure the speed."""
@@ -176,5 +174,5 @@ def journal_of(
         search.digest,
         score,
     ]
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    key = digest_of_json(identity)
     return Journal(folder / f"{key[:32]}.jsonl")

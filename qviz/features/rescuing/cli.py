@@ -69,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
     document = result.recipe_json(best, args.output.name, command)
     output.write(recipe, json.dumps(document, indent=1, allow_nan=False).encode())
     options.remark(result.remarks)
-    _print(args, result, recipe, command)
+    files = {"file": str(args.output), "recipe_file": str(recipe), "command": command}
+    output.print_result(result, args, lambda shown: _print(shown, files), **files)
     return 0 if result.within_budget else 1
 
 
@@ -90,19 +91,13 @@ class _SavesBest(options.TerminalProgress):
             self._written = result.best.digest
 
 
-def _print(args: argparse.Namespace, result: Rescue, recipe: Path, command: str) -> None:
-    if args.json:
-        files = {"file": str(args.output), "recipe_file": str(recipe), "command": command}
-        output.print_json({**files, **result.to_json()})
-    elif args.csv:
-        output.print_frame(result.to_frame())
-    else:
-        print(result)
-        search = formatting.plural(result.images.search, "search image")
-        print(f"\n{formatting.plural(len(result.tried), 'candidate')} on {search}:")
-        columns = ["candidate", "found by", "size", "loss", "agreement", "speed", "budget"]
-        output.print_table(columns, [_cells(row, result) for row in result.tried])
-        print(f"\n{args.output}\n{command}")
+def _print(result: Rescue, files: dict[str, str]) -> None:
+    print(result)
+    search = formatting.plural(result.images.search, "search image")
+    print(f"\n{formatting.plural(len(result.tried), 'candidate')} on {search}:")
+    columns = ["candidate", "found by", "size", "loss", "agreement", "speed", "budget"]
+    output.print_table(columns, [_cells(row, result) for row in result.tried])
+    print(f"\n{files['file']}\n{files['command']}")
 
 
 def _cells(row: Tried, result: Rescue) -> list[object]:

@@ -20,16 +20,15 @@ from dataclasses import dataclass
 
 from qviz.context import Context
 from qviz.detector import PAGE_SCORE
-from qviz.engine import Blob
 from qviz.features.building import Recipe
 from qviz.features.building.recipes import weights_of
 from qviz.features.detection.models import LoadedModel
 from qviz.features.what_if.measure import Measure, Tally
 from qviz.features.what_if.mixed import Matching
 from qviz.features.what_if.sets import Orders, greedy, pareto_front, stretches, union, with_conversions
-from qviz.structures import EncodedImage, Graph, Op, Settings
+from qviz.structures import EncodedImage, Graph, Op
 from qviz.structures.detections import CANDIDATE_FLOOR
-from qviz.tflite.paired_networks import paired_networks
+from qviz.tflite.paired_networks import Pair, paired_networks
 from qviz.tflite.scheme import WITHOUT_INT8
 
 Units = Sequence[Orders]
@@ -108,10 +107,9 @@ class Sets:
     harm: tuple[tuple[int, float], ...] = ()
 
 
-def partners_job(reference: Blob, variant: Blob, settings: tuple[Settings, Settings]) -> dict[int, int]:
+def partners_job(pair: Pair) -> dict[int, int]:
     """In a worker: the variant's operators -> the reference's."""
-    pairs = paired_networks(reference, variant, settings).pairs.pairs
-    return {pair.order: pair.reference_order for pair in pairs}
+    return {layers.order: layers.reference_order for layers in paired_networks(pair).pairs.pairs}
 
 
 def float_sets(
@@ -161,7 +159,7 @@ class _Measuring:
         self._measure = Measure(context.quiet(), reference, variant, images[:SAMPLED_IMAGES], matching)
         self._graph = variant.inspection.graph
         self._back: dict[int, set[int]] = {}
-        for order, other in context.engine.submit(partners_job, *self._measure.models).result().items():
+        for order, other in context.engine.submit(partners_job, self._measure.pair).result().items():
             self._back.setdefault(other, set()).add(order)
         self._context = context
         context.progress.step("Finding layers worth keeping in float")

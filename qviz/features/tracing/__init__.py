@@ -20,18 +20,17 @@ from qviz.cache import LRUCache
 from qviz.context import Context
 from qviz.datasets.labels import label_of
 from qviz.detector import PAGE_SCORE, decoded
-from qviz.engine import Blob
 from qviz.errors import SettingsError
 from qviz.features.detection.models import LoadedModel
-from qviz.features.layer_error import require_layers
+from qviz.features.layer_error import pair_of
 from qviz.features.layer_error.partial_head import Tensors
+from qviz.features.tracing.cause import Examiner, OperatorConstants
 from qviz.features.tracing.culprits import Culprit, Scores, find_culprits, full, quick_scores
-from qviz.features.tracing.evidence import Examiner, OperatorConstants
 from qviz.features.tracing.takeover import ReferenceObject, Takeover, objects_of
 from qviz.formatting import plural
 from qviz.result import Result
-from qviz.structures import EncodedImage, Settings
-from qviz.tflite.paired_networks import PairedNetworks, paired_networks
+from qviz.structures import EncodedImage
+from qviz.tflite.paired_networks import Pair, PairedNetworks, paired_networks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,37 +138,27 @@ def trace(
         >>> with qviz.open(FLOAT32, INT8, images=IMAGE) as session:
         ...     print(session.trace())
     """
-    require_layers(reference, variant)
-    first, second = (_Side(model.name, model.blob, model.settings) for model in (reference, variant))
-    job = context.engine.submit_urgent(trace_job, first, second, image, object_number, quick, score)
+    names = reference.name, variant.name
+    job = context.engine.submit_urgent(
+        trace_job, pair_of(reference, variant), names, image, object_number, quick, score
+    )
     return job.result()
-
-
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """What a worker needs of one model."""
-
-    name: str
-    blob: Blob
-    settings: Settings
 
 
 _CONSTANTS = LRUCache[OperatorConstants](2)
 
 
 def trace_job(
-    reference: _Side, variant: _Side, image: EncodedImage, object_number: int | None, quick: bool, score: float
+    pair: Pair, names: tuple[str, str], image: EncodedImage, object_number: int | None, quick: bool, score: float
 ) -> Trace:
     """In a worker: both networks once, then the variant from one operator after another."""
-    blobs, settings = (reference.blob, variant.blob), (reference.settings, variant.settings)
-    networks = paired_networks(*blobs, settings)
+    networks = paired_networks(pair)
     picture = decoded(image)
     runs = exact, variant_tensors = networks.run(picture)
-    objects = objects_of(networks, blobs, settings, picture, exact, score)
+    objects = objects_of(networks, pair, picture, exact, score)
     number = _number_of(objects, variant_tensors, object_number, image.name, score)
     chosen = objects[number]
-    key = (*(blob.digest for blob in blobs), settings)
-    constants = _CONSTANTS.get(key, lambda: OperatorConstants(networks, blobs))
+    constants = _CONSTANTS.get(pair.key, lambda: OperatorConstants(networks, pair))
     takeover = Takeover(networks, *runs, chosen.tensors)
     last = len(takeover.steps)
 
@@ -179,10 +168,10 @@ def trace_job(
     scores = quick_scores(score_at, last) if quick else full(score_at, takeover.changes_nothing, last, MAX_SECONDS)
     examiner = Examiner(networks, takeover, runs, constants, chosen.read)
     x1, y1, x2, y2 = (float(side) for side in chosen.box)
-    label = label_of(reference.settings.labels or (), chosen.class_id)
+    label = label_of(pair.settings[0].labels or (), chosen.class_id)
     return Trace(
-        reference=reference.name,
-        variant=variant.name,
+        reference=names[0],
+        variant=names[1],
         image=image.name,
         object=TracedObject(number, chosen.class_id, label, (x1, y1, x2, y2), chosen.score, scores[0]),
         objects=len(objects),

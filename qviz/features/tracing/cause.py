@@ -14,19 +14,29 @@ inputs    else its inputs are at fault
           rounding   else: normal rounding to which this score is sensitive
 Where FP32's operator cannot be run so (a block, no partner), clipping and coarse weights are checked; the cause is else
 `rounding`. SQNR in dB, higher is better; energies are mean squares in the tensor's unit.
+
+Weights are coarse where their SQNR is below the median of the network's layers by COARSE_DB and by 3 robust standard
+deviations (1.4826 times the median absolute deviation). The real value of an int32 bias is the integer times the scale
+of the input times the scale of the weights (one per channel): kernels add that, whatever scale the file notes for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 
+from qviz.features.layer_error.partial_head import Tensors
 from qviz.features.layer_error.tensor_error import RangeSums, range_sums, sqnr_db
-from qviz.structures import Tensor
+from qviz.features.tracing.takeover import Takeover
+from qviz.formatting import small_share
+from qviz.structures import Graph, Op, Tensor
+from qviz.tflite.constants import stored_constant
+from qviz.tflite.paired_networks import CONVERSIONS, Pair, PairedNetworks, as_real, as_variant
 
 INSIDE: Final = 0.5
 """Share of the gain that FP32's operator must give back for the fault to lie inside the operator."""
@@ -170,7 +180,7 @@ def clipped(read: ReadTensor, where: str = "Its input") -> tuple[Cause, str]:
     sums, quantization = read.ranges, read.tensor.quantization
     assert quantization is not None, "only what is quantized clips"
     low, high = quantization.real_range(read.tensor.dtype)
-    share = _percent(sums.share() or 0.0)
+    share = small_share(sums.share() or 0.0)
     range_text, spanned = f"[{_number(low)}, {_number(high)}]", f"[{_number(sums.low)}, {_number(sums.high)}]"
     if read.of_image:
         return (
@@ -201,12 +211,192 @@ def _steps(tensor: Tensor, energy: float) -> float | None:
     return float(energy**0.5 / float(tensor.quantization.scales.mean()))
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}%" if share >= 0.095 else f"{100 * share:.2g}%"
-
-
 def _number(value: float) -> str:
     """Three figures, and no more than two decimals; 0 without a sign."""
     text = f"{value:.3g}" if abs(value) < 1 else f"{value:.1f}".removesuffix(".0")
     rounded = f"{value:.2f}".rstrip("0").rstrip(".") if 0.01 <= abs(value) < 10 else text
     return "0" if float(rounded) == 0 else rounded
+
+
+BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
+"""Which input of an operator is its bias."""
+
+
+class OperatorConstants:
+    """Weights and biases of two networks. Files are read only when a bias is requested."""
+
+    def __init__(self, networks: PairedNetworks, pair: Pair) -> None:
+        self._networks, self._blobs = networks, (pair.reference, pair.variant)
+        self._weights = _weight_sqnrs(networks)
+        values = np.array(list(self._weights.values()) or [0.0])
+        self._median = float(np.median(values))
+        deviation = 1.4826 * float(np.median(np.abs(values - self._median)))
+        self._coarse = self._median - max(COARSE_DB, 3 * deviation)
+
+    def weights(self, op: Op) -> WeightFacts | None:
+        """None where the operator has none, or they equal FP32's."""
+        value = self._weights.get(op.order)
+        return None if value is None else WeightFacts(value, self._median, self._coarse)
+
+    def bias_error(self, op: Op) -> np.ndarray | None:
+        """(channels,) real values, the variant's minus FP32's; None where one has none, or FP32 adds it separately."""
+        pair = self._networks.pair_of.get(op.order)
+        if pair is None or op.kind not in BIAS:
+            return None
+        other = self._networks.reference.graph.ops[pair.reference_order]
+        if pair.reference_tensor not in other.outputs or other.kind != op.kind:
+            return None
+        exact, variant_bias = self._real_bias(0, other), self._real_bias(1, op)
+        return (
+            variant_bias - exact
+            if exact is not None and variant_bias is not None and exact.shape == variant_bias.shape
+            else None
+        )
+
+    def _real_bias(self, side: int, op: Op) -> np.ndarray | None:
+        stepper = (self._networks.reference, self._networks.variant)[side]
+        index = op.inputs[BIAS[op.kind]] if len(op.inputs) > BIAS[op.kind] else None
+        if index is None or index in stepper.folded:
+            return None if index is None else stepper.folded[index]
+        tensor = stepper.graph.tensors[index]
+        if not tensor.constant:
+            return None
+        stored = stored_constant(self._blobs[side].read(), tensor)
+        return stored * _product_scale(stepper.graph, op, tensor)
+
+
+def _product_scale(graph: Graph, op: Op, bias: Tensor) -> np.ndarray | float:
+    """Real value of one unit of an integer bias: (channels,) or a single number."""
+    if bias.dtype not in ("int32", "int64"):
+        return 1.0
+    read, weights = (graph.tensors[index].quantization for index in _data_and_weights(op))
+    if read is None or weights is None:
+        return bias.quantization.scales if bias.quantization is not None else 1.0
+    return np.asarray(read.scales[0].astype(np.float64) * weights.scales)
+
+
+def _data_and_weights(op: Op) -> tuple[int, int]:
+    positions = (2, 1) if op.kind == "TRANSPOSE_CONV" else (0, 1)
+    first, second = (op.inputs[position] for position in positions)
+    assert first is not None and second is not None, "an operator with a bias reads data and weights"
+    return first, second
+
+
+def _weight_sqnrs(networks: PairedNetworks) -> Mapping[int, float]:
+    """order -> SQNR of the weights, where they differ from the partner's and have its shape."""
+    both = {order: networks.weights(networks.variant.graph.ops[order]) for order in networks.pair_of}
+    values = {order: sqnr_db(*weights) for order, weights in both.items() if weights is not None}
+    return {order: value for order, value in values.items() if value is not None}
+
+
+class Examiner:
+    """Examines the operators of a `Takeover`.
+
+    Args:
+        runs: FP32's tensors and the variant's own.
+        score: The object's score from the requested tensors.
+    """
+
+    def __init__(
+        self,
+        networks: PairedNetworks,
+        takeover: Takeover,
+        runs: tuple[Tensors, Tensors],
+        constants: OperatorConstants,
+        score: Callable[[Tensors], float],
+    ) -> None:
+        self.graph, self.takeover = networks.variant.graph, takeover
+        self._networks, self._constants, self._score = networks, constants, score
+        self._exact, self._variant_tensors = runs
+        self._steps = networks.variant.steps
+
+    def op(self, cut: int) -> Op:
+        """The operator at a cut; of a block the first."""
+        return self.graph.ops[self._steps[self.takeover.steps[cut]].orders[0]]
+
+    def cut_of(self, order: int) -> int | None:
+        """The cut at which an operator's step is."""
+        cuts = (cut for cut, number in enumerate(self.takeover.steps) if order in self._steps[number].orders)
+        return next(cuts, None)
+
+    def reads(self, cut: int) -> list[ReadTensor]:
+        """The tensors that its step reads and that have a partner."""
+        return [read for index in self.inputs(cut) if (read := self.read(index)) is not None]
+
+    def read(self, index: int) -> ReadTensor | None:
+        """A tensor as it enters."""
+        exact, tensor = self.takeover.real(index), self.graph.tensors[index]
+        if exact is None:
+            return None
+        of_image = self._networks.partners.get(index) in self._networks.reference.graph.inputs
+        return ReadTensor(tensor, exact, self._real(index), of_image)
+
+    def evidence(self, cut: int, before: float, gain: float) -> Evidence:
+        """The experiment of `cause`. before: the score at this cut."""
+        op = self.op(cut)
+        output = op.outputs[0]
+        tensor, exact = self.graph.tensors[output], self.takeover.real(output)
+        actual = as_real(self.takeover.step_outputs(cut)[output], tensor)
+        floated = self._floated(cut, op) if exact is not None else None
+        repaired = 0.0
+        if floated is not None and gain > 0:
+            floated = floated.reshape(actual.shape)
+            given = {output: as_variant(floated, tensor)}
+            repaired = (self._score(self.takeover.continued(cut + 1, given)) - before) / gain
+        return Evidence(
+            tensor=tensor,
+            reads=tuple(self.reads(cut)),
+            exact=actual if exact is None else exact,
+            actual=actual,
+            floated=floated,
+            repaired=repaired,
+            weights=self._constants.weights(op),
+            bias_error=partial(self._constants.bias_error, op),
+        )
+
+    def figures(self, cut: int) -> dict[str, Any]:
+        """Errors of the operator's first output on this image, as fields of `Culprit`; None: equal, or unknown."""
+        output = self.op(cut).outputs[0]
+        exact, tensor = self.takeover.real(output), self.graph.tensors[output]
+        actual = self.takeover.step_outputs(cut).get(output)
+        if exact is None or actual is None:
+            return {}
+        after, before = self._cumulative(output), [self._cumulative(index) for index in self.inputs(cut)]
+        worst = min((db for db in before if db is not None), default=None)
+        return {
+            "local_sqnr_db": sqnr_db(exact, as_real(actual, tensor)),
+            "cumulative_sqnr_db": after,
+            "fall_db": worst - after if worst is not None and after is not None else None,
+            "clipped_share": range_sums(exact, tensor).share(),
+        }
+
+    def inputs(self, cut: int) -> tuple[int, ...]:
+        """The tensors that its step reads."""
+        return self._steps[self.takeover.steps[cut]].inputs
+
+    def _cumulative(self, index: int) -> float | None:
+        exact = self.takeover.real(index)
+        return (
+            None if exact is None else sqnr_db(exact, as_real(self._variant_tensors[index], self.graph.tensors[index]))
+        )
+
+    def _floated(self, cut: int, op: Op) -> np.ndarray | None:
+        """Output of FP32's operator for the inputs of this one; None where inputs differ or it is not a single step."""
+        inputs = self.inputs(cut)
+        if self._steps[self.takeover.steps[cut]].block or len(op.outputs) != 1:
+            return None
+        if op.kind in CONVERSIONS:
+            return self._real(inputs[0])
+        pair = self._networks.pair_of.get(op.order)
+        step = None if pair is None else self._networks.single_steps[0].get(pair.reference_order)
+        if pair is None or step is None:
+            return None
+        exact_step = self._networks.reference.steps[step]
+        inputs_of = {partner: self._real(t) for t in inputs if (partner := self._networks.partners.get(t)) is not None}
+        if pair.reference_tensor not in exact_step.outputs or not set(exact_step.inputs) <= set(inputs_of):
+            return None  # FP32 computes in several operators what is fused here, or from other inputs
+        shaped = {t: inputs_of[t].reshape(self._exact[t].shape) for t in exact_step.inputs}
+        return self._networks.reference.run_step(step, shaped)[pair.reference_tensor]
+
+    def _real(self, index: int) -> np.ndarray:
+        return as_real(self.takeover.entering(index), self.graph.tensors[index])

@@ -27,8 +27,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from qviz.features.tracing.cause import INSIDE, Cause, cause_of, clipped
-from qviz.features.tracing.evidence import Examiner
+from qviz.features.tracing.cause import INSIDE, Cause, Examiner, cause_of, clipped
 from qviz.structures import Op
 from qviz.structures.graph import DATA_MOVERS, JOINS
 from qviz.tflite.paired_networks import CONVERSIONS

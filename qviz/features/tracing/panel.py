@@ -8,7 +8,6 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from qviz.chart_style import variant_colour
 from qviz.context import Context
 from qviz.features.comparison import ComparedObject
 from qviz.features.detection.models import LoadedModel
@@ -77,8 +76,7 @@ def _run(here: Page, variant: LoadedModel, image: EncodedImage, number: int) -> 
 def _show(here: Page, variant: LoadedModel, result: Trace, complete: bool = True) -> None:
     page.verdict(result.sentence, "" if complete else "A quick look; every operator follows.")
     reference, name = (here.loaded.name(model) for model in (here.loaded.reference, variant))
-    position = next(i for i, other in enumerate(here.loaded.variants) if other.digest == variant.digest)
-    figure = trace_chart(result, reference, name, variant_colour(position))
+    figure = trace_chart(result, reference, name, here.loaded.colours[variant.digest])
     st.plotly_chart(figure, width="stretch", key=f"trace-{'full' if complete else 'quick'}")
     if result.culprits:
         st.dataframe(_table(result), hide_index=True, width="stretch", placeholder="–", column_config=FORMATS)

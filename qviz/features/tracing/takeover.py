@@ -26,12 +26,11 @@ from functools import partial
 import numpy as np
 
 from qviz.decoders.post_process import KIND, anchor_rows, score_columns
-from qviz.engine import Blob
-from qviz.features.layer_error.partial_head import PartialHead, Tensors
+from qviz.features.layer_error.partial_head import PartialHead, Tensors, heads_of
 from qviz.structures import Detections, Image, Settings, Tensor
 from qviz.structures.boxes import iou_matrix
 from qviz.tflite.inputs import fill, input_size, input_spec
-from qviz.tflite.paired_networks import PairedNetworks, as_real, as_variant
+from qviz.tflite.paired_networks import Pair, PairedNetworks, as_real, as_variant
 from qviz.tflite.stepper import Step
 
 ReadScore = Callable[[Tensors], float]
@@ -187,20 +186,14 @@ class ReferenceObject:
 
 
 def objects_of(
-    networks: PairedNetworks,
-    blobs: tuple[Blob, Blob],
-    settings: tuple[Settings, Settings],
-    image: Image,
-    exact: Tensors,
-    score: float,
+    networks: PairedNetworks, pair: Pair, image: Image, exact: Tensors, score: float
 ) -> list[ReferenceObject]:
     """FP32's objects of at least `score` on one image. exact: FP32's tensors on it."""
-    sides = zip((networks.reference, networks.variant), settings, blobs, strict=True)
-    heads = [PartialHead(stepper, one, blob.read) for stepper, one, blob in sides]
+    heads = heads_of(networks, pair)
     detections = heads[0].decode(exact, score).detections
-    placement = fill(image, input_spec(settings[0]), networks.reference.graph.input_tensors()[0])[1]
+    placement = fill(image, input_spec(pair.settings[0]), networks.reference.graph.input_tensors()[0])[1]
     boxes = placement.to_original(detections.boxes)
-    anchors = _anchor_scores(networks, heads[0], exact, detections, settings)
+    anchors = _anchor_scores(networks, heads[0], exact, detections, pair.settings)
     tensors, readers = anchors or (heads[1].activations, _cell_scores(networks, heads[1], detections))
     return [
         ReferenceObject(int(detections.class_ids[i]), boxes[i], float(detections.scores[i]), tensors, readers[i])

@@ -13,6 +13,7 @@ from qviz import formatting
 from qviz.cli import options, output
 
 if TYPE_CHECKING:
+    from qviz.features.building import Built
     from qviz.features.training import QatResult
 
 DEFAULT_STEPS = 240
@@ -42,23 +43,17 @@ def run(args: argparse.Namespace) -> int:
     if args.save_float is not None:
         output.write(args.save_float, result.float_data)
     remove_checkpoint(checkpoint)
-    _print(args, result)
-    return 0
-
-
-def _print(args: argparse.Namespace, result: QatResult) -> None:
     built = result.built
     assert built is not None, "the training is finished"
     options.remark([built.remark] if built.remark else [])
-    if args.json:
-        output.print_json({"file": str(args.output), **result.to_json()})
-        return
-    if args.csv:
-        output.print_frame(result.to_frame())
-        return
+    output.print_result(result, args, lambda shown: _print(shown, built, args.output), file=str(args.output))
+    return 0
+
+
+def _print(result: QatResult, built: Built, path: Path) -> None:
     resumed = f", {result.resumed_at} of them before it was interrupted" if result.resumed_at else ""
     print(
-        f"{args.output}: {built.scheme}, {formatting.megabytes(built.size)},"
+        f"{path}: {built.scheme}, {formatting.megabytes(built.size)},"
         f" {formatting.plural(len(result.losses), 'step')} on {formatting.plural(result.trained_on, 'image')} in"
         f" {formatting.duration(result.seconds)}{resumed}"
     )

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from qviz.features.building.ranges import Calibration
+from qviz.features.building.calibration import Calibration
 from qviz.features.building.recipes import Recipe
 from qviz.structures import Graph, Op
 

@@ -7,7 +7,6 @@ same training is started again.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Sequence
 from functools import partial
@@ -17,7 +16,6 @@ from threading import Event
 import streamlit as st
 
 from qviz import formatting
-from qviz.chart_style import variant_colour
 from qviz.context import Context
 from qviz.errors import QvizError
 from qviz.features.building import RECIPES, recipe_of, source_of
@@ -30,7 +28,7 @@ from qviz.features.training.text import verdict
 from qviz.features.training.trainer import remove_checkpoint
 from qviz.job import Job
 from qviz.store import cache_folder
-from qviz.structures import EncodedImage
+from qviz.structures import EncodedImage, digest_of
 from qviz.ui import clicks, jobs, page
 from qviz.ui.page import Page
 
@@ -56,7 +54,7 @@ def start(reference: LoadedModel, images: Sequence[EncodedImage], recipe: str, s
     finish_early = Event()
 
     def train(context: Context) -> QatResult:
-        checkpoint = _checkpoint(hashlib.sha256(repr(training).encode()).hexdigest())
+        checkpoint = _checkpoint(digest_of(repr(training).encode()))
         result = qat(
             context, reference, images, recipe=recipe, steps=steps, checkpoint=checkpoint, finish_early=finish_early
         )
@@ -165,5 +163,4 @@ def _show_result(here: Page, new: build.NewVariant, result: QatResult) -> None:
     )
     build.links(here, model, result.data, "pages/accuracy.py", "Measure its AP →", "train-download")
     if result.losses:
-        position = here.loaded.variants.index(model) if model in here.loaded.variants else 0
-        st.plotly_chart(figure(result, variant_colour(position)), width="stretch", key="train-curve")
+        st.plotly_chart(figure(result, here.loaded.colours[model.digest]), width="stretch", key="train-curve")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from qviz.decoders import fitting
 from qviz.decoders.post_process import KIND as POST_PROCESS
 from qviz.errors import QuantizeError
+from qviz.features.building.calibration import Calibration
 from qviz.features.building.conditions import check
-from qviz.features.building.ranges import Calibration
 from qviz.features.building.recipes import Recipe
 from qviz.features.training.fake_quant import CHANNEL_AXIS
 from qviz.features.training.keras_graph import check_trainable, needed
-from qviz.structures import Graph, Settings
+from qviz.structures import Graph, Settings, digest_of_json
 from qviz.tflite.inputs import input_size
 
 STEPS = 240
@@ -50,7 +48,7 @@ class Plan:
         prepared = [settings.mean, settings.std, settings.channels, settings.resize]
         ranges = calibration.digest if calibration is not None else None
         identity = [CODE, asdict(self), model, prepared, sorted(images), ranges]
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return digest_of_json(identity)
 
 
 def plan_for(graph: Graph, recipe: Recipe, steps: int = STEPS) -> Plan:

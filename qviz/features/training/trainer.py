@@ -24,7 +24,7 @@ import numpy as np
 
 from qviz.engine import Blob
 from qviz.errors import QuantizeError
-from qviz.features.building.ranges import Calibration
+from qviz.features.building.calibration import Calibration
 from qviz.features.building.recipes import RECIPES
 from qviz.features.building.source import with_unique_tensor_names
 from qviz.features.training.batches import Batches, augmented

@@ -124,7 +124,7 @@ def what_if(
     given = [frozenset(orders) for orders in sets or ()]
     _check(given, variant)
     measure = Measure(context, reference, variant, list(images), Matching(score, iou, min(score, CANDIDATE_FLOOR)))
-    possible = context.engine.submit(possible_job, *measure.models).result()
+    possible = context.engine.submit(possible_job, measure.pair).result()
     base = measure([frozenset()])[0]
     chosen = [("given", orders) for orders in given] if given else _sets_to_try(context, measure, possible)
     tallies = measure([orders for _, orders in chosen])

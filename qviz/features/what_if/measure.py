@@ -13,6 +13,7 @@ from qviz.errors import ImageError
 from qviz.features.comparison.matching import Change, summarise
 from qviz.features.detection.inference import in_order
 from qviz.features.detection.models import LoadedModel
+from qviz.features.layer_error import pair_of
 from qviz.features.what_if.mixed import ImageOutcome, Matching, Outcomes, outcomes_job
 from qviz.features.what_if.sets import Orders
 from qviz.structures import EncodedImage
@@ -47,7 +48,7 @@ class Measure:
         matching: Matching,
     ) -> None:
         self.reference, self.variant, self.images = reference, variant, list(images)
-        self.models = reference.blob, variant.blob, (reference.settings, variant.settings)
+        self.pair = pair_of(reference, variant)
         self.skipped: list[str] = []
         self._context, self._matching = context, matching
         self._outcomes: dict[tuple[Orders, str], ImageOutcome] = {}
@@ -86,7 +87,7 @@ class Measure:
         missing = [orders for orders in dict.fromkeys(sets) if (orders, image.digest) not in self._outcomes]
         return [
             self._context.engine.submit(
-                outcomes_job, *self.models, image, missing[start : start + SETS_PER_JOB], self._matching
+                outcomes_job, self.pair, image, missing[start : start + SETS_PER_JOB], self._matching
             )
             for start in range(0, len(missing), SETS_PER_JOB)
         ]

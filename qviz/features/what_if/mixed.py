@@ -23,14 +23,21 @@ import numpy as np
 
 from qviz.cache import LRUCache
 from qviz.detector import decoded, inference
-from qviz.engine import Blob
 from qviz.features.comparison.matching import Change, changes
-from qviz.features.layer_error.partial_head import PartialHead
+from qviz.features.layer_error.partial_head import heads_of
 from qviz.features.what_if.sets import Orders
-from qviz.structures import Detections, EncodedImage, Image, Inference, Op, Settings, Tensor
+from qviz.structures import Detections, EncodedImage, Image, Inference, Op, Tensor
 from qviz.structures.boxes import iou_matrix
 from qviz.tflite.inputs import Placement, fill, input_spec
-from qviz.tflite.paired_networks import CONVERSIONS, PairedNetworks, activations, as_real, as_variant, paired_networks
+from qviz.tflite.paired_networks import (
+    CONVERSIONS,
+    Pair,
+    PairedNetworks,
+    activations,
+    as_real,
+    as_variant,
+    paired_networks,
+)
 
 MAX_CHAIN = 4
 """Operators of FP32 that one operator of a variant may replace (with an activation and a factor fused)."""
@@ -204,9 +211,6 @@ def _further_outputs(networks: PairedNetworks) -> dict[int, int]:
     return partners
 
 
-Both = tuple[Settings, Settings]
-
-
 @dataclass(frozen=True, slots=True)
 class Matching:
     """How objects are counted.
@@ -239,17 +243,15 @@ class ImageOutcome:
 Outcomes = dict[Orders, ImageOutcome]
 
 
-def possible_job(reference: Blob, variant: Blob, settings: Both) -> Orders:
+def possible_job(pair: Pair) -> Orders:
     """In a worker: the variant's operators that can run in float."""
-    return _detectors(reference, variant, settings).mixed.orders
+    return _detectors(pair).mixed.orders
 
 
-def outcomes_job(
-    reference: Blob, variant: Blob, settings: Both, image: EncodedImage, sets: Sequence[Orders], matching: Matching
-) -> Outcomes:
+def outcomes_job(pair: Pair, image: EncodedImage, sets: Sequence[Orders], matching: Matching) -> Outcomes:
     """In a worker: one image with each set. Both networks run once; what a set does not change is not run again."""
-    detectors = _detectors(reference, variant, settings)
-    key = (reference.digest, variant.digest, settings, image.digest, matching.head_score)
+    detectors = _detectors(pair)
+    key = (pair.key, image.digest, matching.head_score)
     base = _BASES.get(key, lambda: detectors.base(decoded(image), matching.head_score))
     return {orders: detectors.outcome(base, orders, matching) for orders in sets}
 
@@ -271,11 +273,10 @@ class _Base:
 class _MixedDetector:
     """Two networks with their heads."""
 
-    def __init__(self, networks: PairedNetworks, settings: Both, blobs: tuple[Blob, Blob]) -> None:
+    def __init__(self, networks: PairedNetworks, pair: Pair) -> None:
         self._steppers = networks.reference, networks.variant
-        self._specs = [input_spec(one) for one in settings]
-        sides = zip(self._steppers, settings, blobs, strict=True)
-        self._heads = [PartialHead(stepper, one, blob.read) for stepper, one, blob in sides]
+        self._specs = [input_spec(one) for one in pair.settings]
+        self._heads = heads_of(networks, pair)
         self.mixed = MixedNetwork(networks)
 
     def base(self, image: Image, score: float) -> _Base:
@@ -323,8 +324,5 @@ MAX_BASE_BYTES = 192 << 20
 _DETECTORS, _BASES = LRUCache[Any](2), LRUCache[Any](MAX_BASE_BYTES, lambda base: base.bytes)
 
 
-def _detectors(reference: Blob, variant: Blob, settings: Both) -> _MixedDetector:
-    def make() -> _MixedDetector:
-        return _MixedDetector(paired_networks(reference, variant, settings), settings, (reference, variant))
-
-    return _DETECTORS.get((reference.digest, variant.digest, settings), make)
+def _detectors(pair: Pair) -> _MixedDetector:
+    return _DETECTORS.get(pair.key, lambda: _MixedDetector(paired_networks(pair), pair))

@@ -1,4 +1,4 @@
-"""Per-image ranges to one range a tensor, by hand."""
+"""From per-image ranges to one range per tensor, on constructed values."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import pytest
 
 from qviz.errors import QuantizeError
 from qviz.features.building import Calibration, ImageRanges, calibration_of, joined
-from qviz.features.building.ranges import range_of
+from qviz.features.building.calibration import range_of
 
 MODEL = "a" * 64
 
 
-def seen(*rows: list[tuple[float, float]], names: tuple[str, ...] = ("a", "b")) -> ImageRanges:
+def ranges_of(*rows: list[tuple[float, float]], names: tuple[str, ...] = ("a", "b")) -> ImageRanges:
     ends = np.array(rows, np.float32).reshape(len(rows), len(names), 2)
     return ImageRanges(names, ends[..., 0], ends[..., 1])
 
 
-FIRST = seen([(-1, 2), (0, 1)], [(-3, 1), (0, 5)])
-SECOND = seen([(-2, 4), (1, 2)])
+FIRST = ranges_of([(-1, 2), (0, 1)], [(-3, 1), (0, 5)])
+SECOND = ranges_of([(-2, 4), (1, 2)])
 
 
 @pytest.mark.parametrize(
@@ -32,15 +32,15 @@ SECOND = seen([(-2, 4), (1, 2)])
         ("moving_average", (0.95 * -1.1 + 0.05 * -2, 0.95 * 1.95 + 0.05 * 4), (0.05, 0.95 * 1.2 + 0.05 * 2)),
     ],
 )
-def test_three_images(method: str, a: tuple[float, float], b: tuple[float, float]) -> None:
-    found = calibration_of(joined([FIRST, SECOND]), MODEL, method)
-    assert (found.images, found.method, found.model) == (3, method, MODEL)
-    assert found.ranges["a"] == pytest.approx(a)
-    assert found.ranges["b"] == pytest.approx(b)
+def test_methods_on_three_images(method: str, a: tuple[float, float], b: tuple[float, float]) -> None:
+    calibration = calibration_of(joined([FIRST, SECOND]), MODEL, method)
+    assert (calibration.images, calibration.method, calibration.model) == (3, method, MODEL)
+    assert calibration.ranges["a"] == pytest.approx(a)
+    assert calibration.ranges["b"] == pytest.approx(b)
 
 
-def test_how_images_are_split_does_not_matter() -> None:
-    whole = seen([(-1, 2), (0, 1)], [(-3, 1), (0, 5)], [(-2, 4), (1, 2)])
+def test_batches_do_not_change_the_ranges() -> None:
+    whole = ranges_of([(-1, 2), (0, 1)], [(-3, 1), (0, 5)], [(-2, 4), (1, 2)])
     for method in ("minmax", "moving_average", "percentile"):
         split = calibration_of(joined([FIRST, SECOND]), MODEL, method)
         assert split == calibration_of(whole, MODEL, method)
@@ -48,12 +48,12 @@ def test_how_images_are_split_does_not_matter() -> None:
     assert calibration_of(FIRST, MODEL).digest != calibration_of(whole, MODEL).digest
 
 
-def test_tensors_of_one_name_share_a_range() -> None:
-    assert calibration_of(seen([(-1, 2), (0, 7)], names=("x", "x")), MODEL).ranges == {"x": (-1, 7)}
+def test_tensors_with_equal_names_share_a_range() -> None:
+    assert calibration_of(ranges_of([(-1, 2), (0, 7)], names=("x", "x")), MODEL).ranges == {"x": (-1, 7)}
 
 
-def test_a_tensor_that_showed_nothing_is_left_out() -> None:
-    assert calibration_of(seen([(-1, 2), (math.nan, math.nan)]), MODEL).ranges == {"a": (-1, 2)}
+def test_a_tensor_without_values_is_omitted() -> None:
+    assert calibration_of(ranges_of([(-1, 2), (math.nan, math.nan)]), MODEL).ranges == {"a": (-1, 2)}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_only_finite_values_count(values: list[float], whole: tuple[float, float
 
 @pytest.mark.parametrize("cut", [False, True])
 @pytest.mark.parametrize("values", [[], [math.nan, math.inf]])
-def test_nothing_finite(values: list[float], cut: bool) -> None:
+def test_no_finite_values(values: list[float], cut: bool) -> None:
     assert np.isnan(range_of(np.array(values, np.float32), cut)).all()
 
 
@@ -86,13 +86,13 @@ def test_a_percentile_is_not_moved_by_one_outlier() -> None:
     assert range_of(values, use_quantiles=True)[1] == pytest.approx(1, abs=0.01)
 
 
-def test_to_json_and_back() -> None:
-    found = calibration_of(FIRST, MODEL, "percentile")
-    assert Calibration.from_json(json.loads(json.dumps(found.to_json())), "x") == found
+def test_json_round_trip() -> None:
+    calibration = calibration_of(FIRST, MODEL, "percentile")
+    assert Calibration.from_json(json.loads(json.dumps(calibration.to_json())), "x") == calibration
 
 
 @pytest.mark.parametrize(
-    ("said", "sentence"),
+    ("document", "sentence"),
     [
         ([], "holds no ranges"),
         ({"ranges": {"a": [1]}, "images": 1, "method": "minmax", "model": ""}, "holds no ranges"),
@@ -100,9 +100,9 @@ def test_to_json_and_back() -> None:
         ({"ranges": {"a": [0, math.inf]}, "images": 1, "method": "minmax", "model": ""}, "not finite"),
     ],
 )
-def test_json_that_holds_something_else(said: object, sentence: str) -> None:
+def test_invalid_json_is_refused(document: object, sentence: str) -> None:
     with pytest.raises(QuantizeError, match=sentence):
-        Calibration.from_json(said, "ranges.json")
+        Calibration.from_json(document, "ranges.json")
 
 
 def test_no_image() -> None:

@@ -1,8 +1,7 @@
-"""One layer in detail, against plain numpy on the same tensors, and on arrays made by hand."""
+"""One layer in detail, against numpy on the same tensors, and on constructed arrays."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +14,7 @@ from qviz.engine import LocalEngine
 from qviz.errors import ImageError, ModelError
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error.detail import LayerDetail, start_layer_detail
-from qviz.features.layer_error.figures import MAX_CELLS, channel_errors, channel_sqnr_db, error_map, map_axes
+from qviz.features.layer_error.figures import MAX_CELLS, channel_sqnr_db, error_map, map_axes, worst_channels
 from qviz.features.layer_error.tensor_error import BINS, histogram, unused_share, wasted_bits
 from qviz.structures import EncodedImage, Image
 from qviz.tensorflow_models import TENSORFLOW
@@ -51,38 +50,37 @@ def order_of(networks: PairedNetworks, kind: str, nth: int = 0) -> int:
 
 
 @pytest.mark.parametrize("kind", ["CONV_2D", "DEPTHWISE_CONV_2D"])
-def test_a_layer_is_what_plain_numpy_says(
+def test_figures_of_a_layer_equal_numpy(
     engine: LocalEngine, loaded: Models, networks: PairedNetworks, image: EncodedImage, picture: Image, kind: str
 ) -> None:
-    found = detail_of(engine, loaded, NAME, image, order_of(networks, kind))
-    truth, own = networks.run(picture)
-    op = next(op for op in networks.layers if op.order == found.order)
+    detail = detail_of(engine, loaded, NAME, image, order_of(networks, kind))
+    truth, variant_tensors = networks.run(picture)
+    op = next(op for op in networks.layers if op.order == detail.layer.order)
     tensor = networks.variant.graph.tensors[op.outputs[0]]
     assert tensor.quantization is not None
     scale, zero = float(tensor.quantization.scales[0]), int(tensor.quantization.zero_points[0])
     x = truth[networks.partners[tensor.index]].astype(np.float64)
-    y = scale * (own[tensor.index].astype(np.float64) - zero)
+    y = scale * (variant_tensors[tensor.index].astype(np.float64) - zero)
 
-    assert (found.layer.op_kind, found.layer.dtype, found.layer.shape) == (kind, "int8", x.shape)
-    assert found.layer.reference_op_kind == kind
-    assert found.values.reference == pytest.approx((x.min(), x.max()))
-    assert found.values.variant == pytest.approx((y.min(), y.max()), rel=1e-6)
+    assert (detail.layer.op_kind, detail.layer.dtype, detail.layer.shape) == (kind, "int8", x.shape)
+    assert detail.layer.reference_op_kind == kind
+    assert detail.values.reference == pytest.approx((x.min(), x.max()))
+    assert detail.values.variant == pytest.approx((y.min(), y.max()), rel=1e-6)
     low, high = scale * (-128 - zero), scale * (127 - zero)
-    assert found.values.representable == pytest.approx((low, high))
+    assert detail.values.representable == pytest.approx((low, high))
     outside = (x < low - scale / 2) | (x > high + scale / 2)
-    assert found.values.clipped_share == pytest.approx(outside.mean())
+    assert detail.values.clipped_share == pytest.approx(outside.mean())
     used = (min(x.max(), high) - max(x.min(), low)) / (high - low)
-    assert found.values.unused_share == pytest.approx(1 - used, abs=1e-6)
+    assert detail.values.unused_share == pytest.approx(1 - used, abs=1e-6)
 
     sqnr = 20 * np.log10(np.linalg.norm(x) / np.linalg.norm(x - y))
-    assert found.error.cumulative_sqnr_db == pytest.approx(sqnr, abs=0.01)
-    assert found.error.cumulative_rmse_over_scale == pytest.approx(np.sqrt(((x - y) ** 2).mean()) / scale, rel=1e-3)
-    assert found.map is not None
-    assert np.allclose(found.map.error, np.sqrt(((x - y) ** 2).mean(-1)[0]), atol=1e-4)
-    assert np.allclose(found.map.reference, np.sqrt((x**2).mean(-1)[0]), atol=1e-4)
+    assert detail.error.cumulative_sqnr_db == pytest.approx(sqnr, abs=0.01)
+    assert detail.error.cumulative_rmse_over_scale == pytest.approx(np.sqrt(((x - y) ** 2).mean()) / scale, rel=1e-3)
+    assert detail.map is not None
+    assert np.allclose(detail.map.error, np.sqrt(((x - y) ** 2).mean(-1)[0]), atol=1e-4)
+    assert np.allclose(detail.map.reference, np.sqrt((x**2).mean(-1)[0]), atol=1e-4)
     rmse = np.sqrt(((x - y) ** 2).mean((0, 1, 2)))
-    assert [row.rmse for row in found.channels] == pytest.approx(sorted(rmse, reverse=True)[:8], rel=1e-4)
-    assert found.channels[0].rmse == pytest.approx(rmse[found.channels[0].channel], rel=1e-4)
+    assert rmse[list(detail.channels)] == pytest.approx(sorted(rmse, reverse=True)[:8], rel=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "axis"), [("CONV_2D", 0), ("DEPTHWISE_CONV_2D", 3)])
@@ -90,33 +88,33 @@ def test_weights_are_compared_along_the_quantized_axis(
     engine: LocalEngine, loaded: Models, networks: PairedNetworks, image: EncodedImage, kind: str, axis: int
 ) -> None:
     order = order_of(networks, kind, 2)
-    found = detail_of(engine, loaded, NAME, image, order).weights
-    assert found is not None
-    assert (found.dtype, found.per_channel, found.axis) == ("int8", True, axis)
+    weights = detail_of(engine, loaded, NAME, image, order).weights
+    assert weights is not None
+    assert (weights.dtype, weights.per_channel, weights.axis) == ("int8", True, axis)
     x = networks.reference_weights[networks.pair_of[order].reference_order].astype(np.float64)
     y = networks.variant_weights[order].astype(np.float64)
     slices = [(np.take(x, i, axis), np.take(y, i, axis)) for i in range(x.shape[axis])]
     norms = np.array([np.linalg.norm(a) for a, _ in slices])
     heard = norms > 1e-6 * norms.max()
     direct = np.array([20 * np.log10(np.linalg.norm(a) / np.linalg.norm(a - b)) for a, b in slices])
-    assert found.channels[heard] == pytest.approx(direct[heard], abs=0.01)
-    assert np.isnan(found.channels[~heard]).all() and heard.mean() > 0.5
-    assert found.sqnr_db == pytest.approx(20 * np.log10(np.linalg.norm(x) / np.linalg.norm(x - y)), abs=0.01)
-    assert [row.channel for row in found.worst] == np.argsort(np.where(heard, direct, np.inf))[:8].tolist()
-    worst = found.worst[0]
+    assert weights.channels[heard] == pytest.approx(direct[heard], abs=0.01)
+    assert np.isnan(weights.channels[~heard]).all() and heard.mean() > 0.5
+    assert weights.sqnr_db == pytest.approx(20 * np.log10(np.linalg.norm(x) / np.linalg.norm(x - y)), abs=0.01)
+    assert [row.channel for row in weights.worst] == np.argsort(np.where(heard, direct, np.inf))[:8].tolist()
+    worst = weights.worst[0]
     assert worst.max_abs == pytest.approx(np.abs(slices[worst.channel][0]).max())
     assert worst.scale == pytest.approx(worst.max_abs / 127, rel=0.01)  # symmetric, as the converter makes them
 
 
 def test_the_wrong_range_clips_half_of_the_input(engine: LocalEngine, loaded: Models, image: EncodedImage) -> None:
-    found = detail_of(engine, loaded, "int8_wrong_range", image, 0)
-    assert found.layer.op_kind == "QUANTIZE"
-    assert (found.layer.reference_order, found.layer.reference_op_kind) == (None, None)
-    assert found.values.clipped_share is not None and 0.4 < found.values.clipped_share < 0.7
-    assert found.values.representable == pytest.approx((0, 1))
-    assert found.values.reference == pytest.approx((-1, 1))
-    assert found.values.wasted_bits == 0
-    assert found.cause.startswith("Clipping:")
+    detail = detail_of(engine, loaded, "int8_wrong_range", image, 0)
+    assert detail.layer.op_kind == "QUANTIZE"
+    assert (detail.layer.reference_order, detail.layer.reference_op_kind) == (None, None)
+    assert detail.values.clipped_share is not None and 0.4 < detail.values.clipped_share < 0.7
+    assert detail.values.representable == pytest.approx((0, 1))
+    assert detail.values.reference == pytest.approx((-1, 1))
+    assert detail.values.wasted_bits == 0
+    assert detail.cause.startswith("Clipping:")
     after = detail_of(engine, loaded, "int8_wrong_range", image, 1)
     assert "of its input is clipped" in after.cause
     good = detail_of(engine, loaded, "int8", image, 0)
@@ -124,11 +122,11 @@ def test_the_wrong_range_clips_half_of_the_input(engine: LocalEngine, loaded: Mo
     assert good.cause.startswith("Only normal rounding error")
 
 
-def test_the_histograms_count_every_value_in_whole_steps(
+def test_histograms_count_every_value_in_bins_of_whole_steps(
     engine: LocalEngine, loaded: Models, image: EncodedImage
 ) -> None:
-    found = detail_of(engine, loaded, "int8_wrong_range", image, 0)
-    shown, scale = found.histogram, found.layer.scale
+    detail = detail_of(engine, loaded, "int8_wrong_range", image, 0)
+    shown, scale = detail.histogram, detail.layer.scale
     assert shown.reference.sum() == shown.variant.sum() == 300 * 300 * 3
     assert scale is not None
     width = float(shown.edges[1] - shown.edges[0])
@@ -140,45 +138,43 @@ def test_the_histograms_count_every_value_in_whole_steps(
 @pytest.mark.parametrize("name", ["float16", "dynamic_range"])
 def test_a_float_activation_has_no_range(engine: LocalEngine, loaded: Models, image: EncodedImage, name: str) -> None:
     first = {"float16": 182, "dynamic_range": 0}[name]
-    found = detail_of(engine, loaded, name, image, first + 3)
-    assert found.layer.op_kind == "CONV_2D"
-    assert (found.values.representable, found.values.clipped_share, found.values.wasted_bits) == (None, None, None)
-    assert len(found.histogram.reference) == BINS
-    assert found.weights is not None and found.weights.axis == 0
-    assert found.weights.dtype == {"float16": "float16", "dynamic_range": "int8"}[name]
-    assert len(found.weights.channels) == found.layer.shape[-1]
+    detail = detail_of(engine, loaded, name, image, first + 3)
+    assert detail.layer.op_kind == "CONV_2D"
+    assert (detail.values.representable, detail.values.clipped_share, detail.values.wasted_bits) == (None, None, None)
+    assert len(detail.histogram.reference) == BINS
+    assert detail.weights is not None and detail.weights.axis == 0
+    assert detail.weights.dtype == {"float16": "float16", "dynamic_range": "int8"}[name]
+    assert len(detail.weights.channels) == detail.layer.shape[-1]
 
 
-def test_scores_of_anchors_are_no_map(
+def test_anchor_scores_have_no_map(
     engine: LocalEngine, loaded: Models, networks: PairedNetworks, image: EncodedImage
 ) -> None:
-    found = detail_of(engine, loaded, NAME, image, order_of(networks, "LOGISTIC"))
-    assert (found.map, found.weights) == (None, None)
-    assert 0 < len(found.channels) <= 8
-    told = json.loads(json.dumps(found.to_json(), allow_nan=False))
-    assert (told["map"], told["order"], told["op_kind"]) == (None, found.order, "LOGISTIC")
-    assert told["values"]["wasted_bits"] == found.values.wasted_bits
-    assert len(told["histogram"]["edges"]) == len(told["histogram"]["variant"]) + 1
+    detail = detail_of(engine, loaded, NAME, image, order_of(networks, "LOGISTIC"))
+    assert (detail.map, detail.weights) == (None, None)
+    assert 0 < len(detail.channels) <= 8
 
 
-def test_a_letterboxed_map_lies_where_the_image_is(
+def test_a_letterboxed_map_is_aligned_with_the_image(
     engine: LocalEngine, loaded: Models, networks: PairedNetworks, image: EncodedImage, picture: Image
 ) -> None:
     variant = loaded[NAME]
     settings = replace(variant.settings, resize="letterbox")
     boxed = replace(variant, inspection=replace(variant.inspection, settings=settings))
-    found = start_layer_detail(Context(engine), loaded["float32"], boxed, image, order_of(networks, "CONV_2D")).result()
-    assert found.map is not None
+    detail = start_layer_detail(
+        Context(engine), loaded["float32"], boxed, image, order_of(networks, "CONV_2D")
+    ).result()
+    assert detail.map is not None
     width, height = picture.width, picture.height
     bar = (width - height) / 2  # above and below, in pixels of the image; a pixel of the input is about two of them
-    assert found.map.extent == pytest.approx((0, -bar, width, height + bar), abs=2 * width / 300)
-    plain = detail_of(engine, loaded, NAME, image, found.order)
+    assert detail.map.extent == pytest.approx((0, -bar, width, height + bar), abs=2 * width / 300)
+    plain = detail_of(engine, loaded, NAME, image, detail.layer.order)
     assert plain.map is not None
     assert plain.map.extent == pytest.approx((0, 0, width, height), abs=0.01)
     assert plain.size == (width, height)
 
 
-def test_what_is_no_layer_is_refused(
+def test_operators_that_are_not_layers_are_refused(
     engine: LocalEngine, loaded: Models, networks: PairedNetworks, image: EncodedImage
 ) -> None:
     back = next(op.order for op in networks.variant.graph.ops if op.kind == "DEQUANTIZE")
@@ -195,7 +191,7 @@ def test_what_is_no_layer_is_refused(
 
 RANGES = [
     ((0.0, 6.0), (0.0, 6.0), 0.0, 0.0),
-    ((0.0, 1.5), (0.0, 6.0), 0.75, 2.0),  # a quarter reached: two bits fewer would do
+    ((0.0, 1.5), (0.0, 6.0), 0.75, 2.0),  # a quarter used: two bits fewer would suffice
     ((-1.0, 1.0), (0.0, 1.0), 0.0, 0.0),  # wider than the range: clipped, and nothing unused
     ((-1.0, 0.5), (0.0, 1.0), 0.5, 1.0),
     ((7.0, 9.0), (0.0, 6.0), 1.0, None),  # all of it beyond the range
@@ -203,12 +199,12 @@ RANGES = [
 ]
 
 
-@pytest.mark.parametrize(("reached", "held", "unused", "bits"), RANGES)
+@pytest.mark.parametrize(("reached", "representable", "unused", "bits"), RANGES)
 def test_unused_share(
-    reached: tuple[float, float], held: tuple[float, float], unused: float, bits: float | None
+    reached: tuple[float, float], representable: tuple[float, float], unused: float, bits: float | None
 ) -> None:
-    assert unused_share(reached, held) == pytest.approx(unused)
-    assert wasted_bits(unused_share(reached, held)) == (None if bits is None else pytest.approx(bits))
+    assert unused_share(reached, representable) == pytest.approx(unused)
+    assert wasted_bits(unused_share(reached, representable)) == (None if bits is None else pytest.approx(bits))
 
 
 MAPS = [
@@ -231,13 +227,13 @@ def test_which_activations_are_maps(
     assert map_axes(shape, size) == axes
 
 
-def test_a_large_map_shrinks_and_keeps_its_energy() -> None:
+def test_a_large_map_is_downsampled_with_equal_energy() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1, 413, 640, 3)).astype(np.float32)
     y = x + rng.normal(size=x.shape).astype(np.float32)
-    found = error_map(x, y, (1, 2), (0, 0, 640, 413))
-    assert found.error.shape == (MAX_CELLS, MAX_CELLS)
-    assert float(np.square(found.error).mean()) == pytest.approx(float(np.square(x - y).mean()), rel=1e-4)
+    downsampled = error_map(x, y, (1, 2), (0, 0, 640, 413))
+    assert downsampled.error.shape == (MAX_CELLS, MAX_CELLS)
+    assert float(np.square(downsampled.error).mean()) == pytest.approx(float(np.square(x - y).mean()), rel=1e-4)
     spot = np.zeros((1, 640, 640, 1), np.float32)
     spot[0, 600:604, 4:8] = 1.0
     small = error_map(spot, np.zeros_like(spot), (1, 2), (0, 0, 640, 640)).error
@@ -249,8 +245,7 @@ def test_channels_and_slices_that_are_equal_are_not_ranked() -> None:
     x = np.ones((1, 2, 2, 3), np.float32)
     y = x.copy()
     y[..., 1] = 1.1
-    (row,) = channel_errors(x, y, 3)
-    assert (row.channel, row.rmse, row.sqnr_db) == (1, pytest.approx(0.1), pytest.approx(20, abs=0.01))
+    assert worst_channels(x, y, 3) == (1,)
     silent = np.zeros((2, 4), np.float32)
     assert np.isnan(channel_sqnr_db(silent, silent, 0)).all()
     assert np.isnan(channel_sqnr_db(silent, silent + 1, 0)).all()
