@@ -79,7 +79,7 @@ def component_of(element: Any) -> Any:
     return None
 
 
-def seen(app: AppTest) -> dict[str, Any]:
+def shown_on(app: AppTest) -> dict[str, Any]:
     """What the page shows: texts, tables, charts as Plotly has them, components' data, errors."""
     shown: dict[str, Any] = {"html": [], "texts": [], "tables": [], "charts": [], "components": [], "options": []}
     for element in leaves(app.main):
@@ -115,7 +115,7 @@ def settled(app: AppTest) -> dict[str, Any]:
     while same < SAME and time.monotonic() < end:
         time.sleep(PAUSE)
         run(app)
-        now = json.dumps(seen(app), sort_keys=True)
+        now = json.dumps(shown_on(app), sort_keys=True)
         same = same + 1 if now == last and not busy(app) else 0
         last = now
     return {**json.loads(last), "unsettled": same < SAME}

@@ -88,10 +88,10 @@ class _Page(HTMLParser):
         self._cell: str | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
+        attributes = dict(attrs)
         if tag == "rect":
-            self.boxes.append([number(given.get(name) or "") for name in ("x", "y", "width", "height")])
-        if tag == "script" and given.get("type") == "application/json":
+            self.boxes.append([number(attributes.get(name) or "") for name in ("x", "y", "width", "height")])
+        if tag == "script" and attributes.get("type") == "application/json":
             tag = "chart"
         if tag in ("script", "style", "chart"):
             self._inside.append(tag)

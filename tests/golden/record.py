@@ -106,4 +106,4 @@ def _pages(side: Side, out: Path, env: dict[str, str], quick: bool) -> Recording
         print(f"{side.name}: the pages cannot be opened:\n{done.stderr.strip()[-2000:]}", file=sys.stderr)
         return {"opened": False}
     shown = json.loads(_anywhere(path.read_text(), side, out))
-    return {page: {how: read_page(seen) for how, seen in ways.items()} for page, ways in shown.items()}
+    return {page: {how: read_page(shown_page) for how, shown_page in ways.items()} for page, ways in shown.items()}

@@ -1,4 +1,4 @@
-"""The panel of one layer says what hurts, what the layer is, and its figures; refusals are sentences."""
+"""The panel of one layer shows the cause of its error and its figures; refusals are sentences."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def _page(name: str, order: int) -> None:
     from qviz.ui import sample, server, view
     from qviz.ui.page import Page
 
-    held = sample.sample()
-    here = Page(held, server.models(held), view.View())
-    layer_detail.show(here, here.models.variant_named(name), order, held.image_named("hens.jpg"))
+    session = sample.sample()
+    here = Page(session, server.models(session), view.View())
+    layer_detail.show(here, here.models.variant_named(name), order, session.image_named("hens.jpg"))
 
 
 def _settled(name: str, order: int) -> AppTest:
@@ -34,17 +34,17 @@ def _settled(name: str, order: int) -> AppTest:
 
 
 @pytest.mark.parametrize(("name", "order", "cause"), CASES)
-def test_the_panel_opens_with_the_cause(name: str, order: int, cause: str) -> None:
+def test_the_panel_begins_with_the_cause(name: str, order: int, cause: str) -> None:
     app = _settled(name, order)
-    told = [block.proto.body for block in app.get("html")]
-    assert any(cause in text and "qviz-verdict" in text for text in told)
-    assert any(f"Operator {order} (" in text for text in told)
+    blocks = [block.proto.body for block in app.get("html")]
+    assert any(cause in text and "qviz-verdict" in text for text in blocks)
+    assert any(f"Operator {order} (" in text for text in blocks)
     (table,) = app.dataframe
     rows = dict(zip(table.value["figure"], table.value["value"], strict=True))
     assert rows["FP32's values"].count(" to ") == 1
 
 
-def test_what_is_no_layer_is_a_sentence() -> None:
+def test_an_operator_that_is_not_a_layer_is_explained() -> None:
     app = _settled("int8", 7)
     assert any("Operator 7 (DEQUANTIZE) is not a layer" in text.value for text in app.text)
     assert not app.dataframe
