@@ -6,14 +6,14 @@ class without ground truth has None, neither 0 nor -1. Loss is reference minus v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from qviz.features.accuracy.coco_matching import ClassTable, MatchTables, match, result_rows
-from qviz.formatting import UNKNOWN
+from qviz.formatting import hundred, points
 from qviz.structures import Dataset, Detections, Loss
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class ClassAP:
 class AveragePrecision:
     """One model on one dataset: one field per row of `METRICS`, in [0, 1] or None where nothing is annotated.
 
+    Average recall also at most 1 and 10 detections per image and class, and by size: COCO's summary has them.
     A field that is added needs a default, so that saved studies still open.
     """
 
@@ -52,6 +53,11 @@ class AveragePrecision:
     ap_large: float | None
     ar: float | None
     per_class: tuple[ClassAP, ...]
+    ar_1: float | None = None
+    ar_10: float | None = None
+    ar_small: float | None = None
+    ar_medium: float | None = None
+    ar_large: float | None = None
 
     def figures(self) -> tuple[float | None, ...]:
         """The metrics in the order of `METRICS`."""
@@ -86,17 +92,6 @@ class VariantLoss:
         return pd.DataFrame(rows)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Curves:
-    """Size -> (classes, IoU thresholds, 101) interpolated precision and (classes, IoU thresholds) highest recall.
-
-    Sizes are those of `coco_matching.SIZES`, thresholds .50, .55 ... .95; NaN for a class without ground truth.
-    """
-
-    precision: Mapping[str, np.ndarray]
-    recall: Mapping[str, np.ndarray]
-
-
 IOU50, IOU75 = 0, 5
 """Positions among the IoU thresholds."""
 
@@ -109,16 +104,17 @@ class Metric:
         key: Field of `AveragePrecision`, and key in JSON.
         label: Head of a column.
         meaning: For the glossary and the help of a column, with unit and direction.
-        compute: From the precision and recall of all classes.
-        scale, decimals: How the value is shown.
+        size: Of the objects, one of `coco_matching.SIZES`.
+        iou: Position of its only IoU threshold; None: their mean.
+        recall: Of the recall instead of the precision.
     """
 
     key: str
     label: str
     meaning: str
-    compute: Callable[[Curves], float | None]
-    scale: float = 100.0
-    decimals: int = 1
+    size: str = "all"
+    iou: int | None = None
+    recall: bool = False
 
     def of(self, model: AveragePrecision) -> float | None:
         """The value, unscaled."""
@@ -126,14 +122,22 @@ class Metric:
         return value
 
     def shown(self, model: AveragePrecision) -> float | None:
-        """The value as a number to show: scaled, not rounded."""
-        value = self.of(model)
-        return None if value is None else self.scale * value
+        """The value as a number to show: ×100, not rounded."""
+        return hundred(self.of(model))
 
     def text(self, model: AveragePrecision) -> str:
         """`31.5`, or a dash."""
-        value = self.shown(model)
-        return UNKNOWN if value is None else f"{round(value, self.decimals) + 0.0:.{self.decimals}f}"
+        return points(self.of(model))
+
+    def compute(self, precision: Mapping[str, np.ndarray], recall: Mapping[str, np.ndarray]) -> float | None:
+        """Over all classes.
+
+        Args:
+            precision: Size -> (classes, T, 101) interpolated, at IoU .50, .55 ... .95; NaN without ground truth.
+            recall: Size -> (classes, T) the highest.
+        """
+        values = (recall if self.recall else precision)[self.size]
+        return _mean(values if self.iou is None else values[:, self.iou])
 
 
 METRICS = (
@@ -142,44 +146,18 @@ METRICS = (
         "AP",
         "Average precision, averaged over classes and over IoU .50 to .95 (as pycocotools computes it); ×100, higher is"
         " better.",
-        lambda curves: _mean(curves.precision["all"]),
     ),
-    Metric(
-        "ap50",
-        "AP50",
-        "AP at an IoU of .50 alone: roughly placed is enough; ×100, higher is better.",
-        lambda curves: _mean(curves.precision["all"][:, IOU50]),
-    ),
-    Metric(
-        "ap75",
-        "AP75",
-        "AP at an IoU of .75 alone: boxes have to fit; ×100, higher is better.",
-        lambda curves: _mean(curves.precision["all"][:, IOU75]),
-    ),
-    Metric(
-        "ap_small",
-        "small",
-        "AP of objects below 32² pixels; ×100, higher is better.",
-        lambda curves: _mean(curves.precision["small"]),
-    ),
-    Metric(
-        "ap_medium",
-        "medium",
-        "AP of objects of 32² to 96² pixels; ×100, higher is better.",
-        lambda curves: _mean(curves.precision["medium"]),
-    ),
-    Metric(
-        "ap_large",
-        "large",
-        "AP of objects above 96² pixels; ×100, higher is better.",
-        lambda curves: _mean(curves.precision["large"]),
-    ),
+    Metric("ap50", "AP50", "AP at an IoU of .50 alone: roughly placed is enough; ×100, higher is better.", iou=IOU50),
+    Metric("ap75", "AP75", "AP at an IoU of .75 alone: boxes have to fit; ×100, higher is better.", iou=IOU75),
+    Metric("ap_small", "small", "AP of objects below 32² pixels; ×100, higher is better.", size="small"),
+    Metric("ap_medium", "medium", "AP of objects of 32² to 96² pixels; ×100, higher is better.", size="medium"),
+    Metric("ap_large", "large", "AP of objects above 96² pixels; ×100, higher is better.", size="large"),
     Metric(
         "ar",
         "AR",
         "Average recall: the share of objects found with at most 100 detections per image, averaged as AP is; ×100,"
         " higher is better.",
-        lambda curves: _mean(curves.recall["all"]),
+        recall=True,
     ),
 )
 """Every metric of a model's accuracy: tables, command line, Markdown, report and glossary read these rows."""
@@ -220,9 +198,11 @@ def average_precision(
     precision, recall = {}, {}
     for size, table in matched.items():
         precision[size], recall[size] = accumulated(table)
-    values: dict[str, Any] = {metric.key: metric.compute(Curves(precision, recall)) for metric in METRICS}
+    values: dict[str, Any] = {metric.key: metric.compute(precision, recall) for metric in METRICS}
     per_class = tuple(_per_class(dataset, matched["all"], precision["all"]))
-    figures = AveragePrecision(name, **values, per_class=per_class)
+    recalls = {f"ar_{size}": _mean(recall[size]) for size in ("small", "medium", "large")}
+    recalls |= {f"ar_{count}": _mean(recall_at(matched["all"], count)) for count in (1, 10)}
+    figures = AveragePrecision(name, **values, per_class=per_class, **recalls)
     return APResult(figures, matched["all"], precision["all"][:, IOU50].astype(np.float32), rows)
 
 
@@ -240,6 +220,18 @@ def accumulated(tables: MatchTables) -> tuple[np.ndarray, np.ndarray]:
         if count := int(table.truths.sum()):
             precision[k], recall[k] = _accumulated(table, count, tables.recalls)
     return precision, recall
+
+
+def recall_at(tables: MatchTables, detections: int) -> np.ndarray:
+    """(classes, T) highest recall with at most so many detections per image and class; NaN without ground truth."""
+    recall = np.full((len(tables.classes), len(tables.classes[0].true) if tables.classes else 0), np.nan)
+    for k, table in enumerate(tables.classes):
+        if count := int(table.truths.sum()):
+            order = np.argsort(table.images, kind="stable")  # of each image by falling score
+            images = table.images[order]
+            rank = np.arange(len(images)) - np.searchsorted(images, images)
+            recall[k] = table.true[:, order[rank < detections]].sum(axis=1) / count
+    return recall
 
 
 def _accumulated(table: ClassTable, count: int, recalls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,6 @@ from qviz.structures import Loss
 from qviz.ui import glossary
 
 FORMATS = {
-    **{metric.label: f"%.{metric.decimals}f" for metric in METRICS},
     "loss": "%+.1f",
     "threshold": "%.2f",
     "reference's": "%.2f",
