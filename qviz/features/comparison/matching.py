@@ -13,7 +13,7 @@ none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -244,18 +244,3 @@ def agreement(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """
     same, both = (weights @ counts.astype(np.float64)).T
     return np.divide(2 * same, both, out=np.ones(len(weights)), where=both > 0)
-
-
-def breaking_point(severities: Sequence[float], shares: Sequence[float | None], min_share: float = 0.5) -> float | None:
-    """The severity at which the share of objects that are still detected falls below `min_share`, interpolated.
-
-    Severity 0 is the clean image with a share of 1. None where the share stays above.
-    """
-    before, above = 0.0, 1.0
-    for severity, share in zip(severities, shares, strict=True):
-        if share is None:
-            continue
-        if share < min_share:
-            return before + (severity - before) * (above - min_share) / (above - share)
-        before, above = float(severity), share
-    return None

@@ -14,20 +14,15 @@ breaking     severity at which half of the model's own clean objects are gone, i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from qviz.features.accuracy.bootstrap import holm, interval, p_value
 from qviz.features.accuracy.evaluator import Measurement
-from qviz.features.comparison.matching import breaking_point
 from qviz.features.inspection.warning import Warning
 from qviz.result import Result, to_json
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 CLEAN = "clean"
 """The corruption's name in the rows of severity 0."""
@@ -143,103 +138,95 @@ class Robustness(Result):
             **{name: to_json(getattr(self, name)) for name in (*names, *more)},
         }
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row per model, corruption and severity."""
-        import pandas as pd
-
-        return pd.DataFrame([asdict(row) for row in self.points], columns=list(Point.__slots__))
-
 
 Measurements = Mapping[tuple[str, str, int], Measurement]
 """(model, corruption, severity) -> measurement; the clean images are corruption `CLEAN`, severity 0."""
 
 
-def points(measured: Measurements, images: int) -> tuple[Point, ...]:
-    """One row per measurement."""
-    rows = []
-    for key, row in measured.items():
-        bounds = interval(row.draws, images)
-        rows.append(Point(*key, row.ap, row.agreement, row.mean_score, row.still_found, row.value, *bounds))
-    return tuple(rows)
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What is measured of a sweep, and the rows of its result.
+
+    Attributes:
+        images: Their number, for the intervals.
+    """
+
+    rows: Measurements
+    models: tuple[str, ...]
+    corruptions: tuple[str, ...]
+    severities: tuple[int, ...]
+    images: int
+
+    def under(self, model: str, corruption: str) -> list[Measurement]:
+        """By severity."""
+        return [self.rows[model, corruption, severity] for severity in self.severities]
+
+    def points(self) -> Iterator[Point]:
+        """One row per measurement."""
+        for key, row in self.rows.items():
+            if key[1] in (CLEAN, *self.corruptions):
+                bounds = interval(row.draws, self.images)
+                yield Point(*key, row.ap, row.agreement, row.mean_score, row.still_found, row.value, *bounds)
+
+    def summaries(self) -> Iterator[ModelSummary]:
+        """One row per model."""
+        for model in self.models:
+            clean = self.rows[model, CLEAN, 0].value
+            curves = [self.under(model, name) for name in self.corruptions]
+            mean = _mean([_mean([row.value for row in curve]) for curve in curves])
+            by_severity = ([self.rows[model, name, level] for name in self.corruptions] for level in self.severities)
+            still_found = [_mean([row.still_found for row in rows]) for rows in by_severity]
+            share = mean / clean if mean is not None and clean else None
+            yield ModelSummary(model, clean, mean, share, breaking_point(self.severities, still_found))
+
+    def breaking_points(self) -> Iterator[Breaking]:
+        """One row per model and corruption."""
+        for model in self.models:
+            for name in self.corruptions:
+                still_found = [row.still_found for row in self.under(model, name)]
+                yield Breaking(model, name, breaking_point(self.severities, still_found))
+
+    def interactions(self) -> Iterator[Interaction]:
+        """One row per variant and corruption. Significance is corrected over all corruptions of a variant together."""
+        for variant in self.models[1:]:
+            rows = [self._interaction(variant, name) for name in self.corruptions]
+            p_values = [None if v is None or self.images < 2 else p_value(v, draws, self.images) for v, draws in rows]
+            columns = zip(self.corruptions, rows, p_values, holm(p_values), strict=True)
+            for name, (value, draws), p, significant in columns:
+                bounds = interval(draws, self.images)
+                yield Interaction(variant, name, value, *bounds, None if p is None else significant)
+
+    def _interaction(self, variant: str, corruption: str) -> tuple[float | None, np.ndarray]:
+        """The value and its draws (R,)."""
+        pair = self.models[0], variant
+        first, second = (self.under(model, corruption) for model in pair)
+        clean = [self.rows[model, CLEAN, 0] for model in pair]
+        draws = np.mean([a.draws - b.draws for a, b in zip(first, second, strict=True)], axis=0)
+        values = [row.value for row in (*first, *second, *clean)]
+        if any(value is None for value in values):
+            return None, draws
+        numbers = [float(value) for value in values if value is not None]
+        count = len(self.severities)
+        under = (sum(numbers[:count]) - sum(numbers[count : 2 * count])) / count
+        return under - (numbers[-2] - numbers[-1]), draws - (clean[0].draws - clean[1].draws)
 
 
-def summaries(
-    measured: Measurements, models: Sequence[str], corruptions: Sequence[str], severities: Sequence[int]
-) -> tuple[ModelSummary, ...]:
-    """One row per model."""
-    rows = []
-    for model in models:
-        clean = measured[model, CLEAN, 0].value
-        means = [_mean(measured[model, name, level].value for level in severities) for name in corruptions]
-        mean = _mean(means)
-        still_found = [_mean(measured[model, name, level].still_found for name in corruptions) for level in severities]
-        share = mean / clean if mean is not None and clean else None
-        rows.append(ModelSummary(model, clean, mean, share, breaking_point(severities, still_found)))
-    return tuple(rows)
+def breaking_point(severities: Sequence[float], shares: Sequence[float | None], min_share: float = 0.5) -> float | None:
+    """The severity at which the share of objects that are still detected falls below `min_share`, interpolated.
+
+    Severity 0 is the clean image with a share of 1. None where the share stays above.
+    """
+    before, above = 0.0, 1.0
+    for severity, share in zip(severities, shares, strict=True):
+        if share is None:
+            continue
+        if share < min_share:
+            return before + (severity - before) * (above - min_share) / (above - share)
+        before, above = float(severity), share
+    return None
 
 
-def breaking_points(
-    measured: Measurements, models: Sequence[str], corruptions: Sequence[str], severities: Sequence[int]
-) -> tuple[Breaking, ...]:
-    """One row per model and corruption."""
-    return tuple(
-        Breaking(model, name, breaking_point(severities, [measured[model, name, s].still_found for s in severities]))
-        for model in models
-        for name in corruptions
-    )
-
-
-def interactions(
-    measured: Measurements,
-    models: Sequence[str],
-    corruptions: Sequence[str],
-    severities: Sequence[int],
-    images: int,
-) -> tuple[Interaction, ...]:
-    """One row per variant and corruption."""
-    reference, *variants = models
-    return tuple(
-        row
-        for variant in variants
-        for row in _of_variant(measured, reference, variant, corruptions, severities, images)
-    )
-
-
-def _of_variant(
-    measured: Measurements,
-    reference: str,
-    variant: str,
-    corruptions: Sequence[str],
-    severities: Sequence[int],
-    images: int,
-) -> Iterator[Interaction]:
-    """Significance is corrected over all corruptions together."""
-    pair = reference, variant
-    rows = [_interaction(measured, pair, name, severities) for name in corruptions]
-    p_values = [None if value is None or images < 2 else p_value(value, draws, images) for value, draws in rows]
-    for name, (value, draws), p, significant in zip(corruptions, rows, p_values, holm(p_values), strict=True):
-        yield Interaction(variant, name, value, *interval(draws, images), None if p is None else significant)
-
-
-def _interaction(
-    measured: Measurements, pair: tuple[str, str], corruption: str, severities: Sequence[int]
-) -> tuple[float | None, np.ndarray]:
-    """The value and its draws (R,)."""
-    first, second = ([measured[model, corruption, level] for level in severities] for model in pair)
-    clean = [measured[model, CLEAN, 0] for model in pair]
-    draws = np.mean([a.draws - b.draws for a, b in zip(first, second, strict=True)], axis=0)
-    values = [row.value for row in (*first, *second, *clean)]
-    if any(value is None for value in values):
-        return None, draws
-    numbers = [float(value) for value in values if value is not None]
-    count = len(severities)
-    under = (sum(numbers[:count]) - sum(numbers[count : 2 * count])) / count
-    return under - (numbers[-2] - numbers[-1]), draws - (clean[0].draws - clean[1].draws)
-
-
-def _mean(values: Iterator[float | None] | Sequence[float | None]) -> float | None:
+def _mean(values: Sequence[float | None]) -> float | None:
     """None where a value is missing: a mean over fewer severities would not be comparable."""
-    numbers = list(values)
-    if not numbers or any(value is None for value in numbers):
-        return None
-    return float(np.mean([value for value in numbers if value is not None]))
+    numbers = [value for value in values if value is not None]
+    return float(np.mean(numbers)) if numbers and len(numbers) == len(values) else None

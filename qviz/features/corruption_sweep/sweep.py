@@ -16,7 +16,7 @@ from qviz.corruptions import SEVERITIES, corruption_named
 from qviz.detector import AP_SCORE, PAGE_SCORE
 from qviz.errors import DatasetError, SettingsError
 from qviz.features.accuracy.evaluator import Corruptions, Evaluator, Measurement
-from qviz.features.corruption_sweep.result import CLEAN, Robustness, breaking_points, interactions, points, summaries
+from qviz.features.corruption_sweep.result import CLEAN, Measured, Robustness
 from qviz.features.detection.models import LoadedModel, unique_names
 from qviz.features.inspection.lint import lint_all
 from qviz.structures import AppliedCorruption, Dataset
@@ -120,7 +120,7 @@ class _Sweep:
         if CLEAN not in complete:
             return None
         evaluator, corruptions = self.evaluator, tuple(name for name in complete if name != CLEAN)
-        measured = (done, self.names, corruptions, self.severities)
+        measured = Measured(done, self.names, corruptions, self.severities, evaluator.images)
         return Robustness(
             dataset=evaluator.dataset.name,
             images=evaluator.images,
@@ -128,11 +128,11 @@ class _Sweep:
             models=self.names,
             corruptions=corruptions,
             severities=self.severities,
-            points=points({key: row for key, row in done.items() if key[1] in complete}, evaluator.images),
-            summary=summaries(*measured),
-            interactions=interactions(*measured, evaluator.images),
-            breaking_points=breaking_points(*measured),
+            points=tuple(measured.points()),
+            summary=tuple(measured.summaries()),
+            interactions=tuple(measured.interactions()),
+            breaking_points=tuple(measured.breaking_points()),
             images_per_second=self.passes.done / self.seconds if self.seconds > 0 else 0.0,
             skipped=evaluator.skipped,
-            warnings=tuple(lint_all(self.models, self.passes.context.threads)),
+            warnings=tuple(lint_all(self.passes.context, self.models)),
         )

@@ -18,8 +18,8 @@ from qviz.features.accuracy.ap import average_precision, tables
 from qviz.features.accuracy.coco_matching import mean_ap, result_rows
 from qviz.features.accuracy.evaluator import MeasuredImage, Measurement, measure_job
 from qviz.features.accuracy.truth import category_ids
-from qviz.features.comparison.matching import agreed, agreement, breaking_point, confidences
-from qviz.features.corruption_sweep.result import CLEAN, Measurements, Robustness, interactions, summaries
+from qviz.features.comparison.matching import agreed, agreement, confidences
+from qviz.features.corruption_sweep.result import CLEAN, Measured, Measurements, Robustness, breaking_point
 from qviz.features.corruption_sweep.sweep import sweep
 from qviz.features.corruption_sweep.text import verdict
 from qviz.features.detection.inference import detect_images
@@ -166,18 +166,22 @@ def _measurements(lost: int) -> Measurements:
     return rows | {(name, "haze", s): every for name in ("a", "b") for s in (1, 2)}
 
 
+def _measured(lost: int) -> Measured:
+    return Measured(_measurements(lost), ("a", "b"), ("night", "haze"), (1, 2), 24)
+
+
 def test_boxes_lost_in_the_dark_alone_are_an_interaction() -> None:
-    night, haze = interactions(_measurements(12), ["a", "b"], ["night", "haze"], [1, 2], 24)
+    night, haze = _measured(12).interactions()
     assert night.value == pytest.approx(0.5, abs=0.01)
     assert night.low is not None and night.high is not None and 0.2 < night.low < night.high < 0.8
     assert (night.significant, haze.value, haze.significant) == (True, 0, False)
-    one, other = summaries(_measurements(12), ["a", "b"], ["night", "haze"], [1, 2])
+    one, other = _measured(12).summaries()
     assert (one.p, one.mpc, one.rpc, one.breaking_point) == (1, 1, 1, None)
     assert other.mpc == pytest.approx(0.75, abs=0.01) and other.rpc == other.mpc
 
 
-def test_one_lost_box_is_no_significant_interaction() -> None:
-    night, _ = interactions(_measurements(1), ["a", "b"], ["night", "haze"], [1, 2], 24)
+def test_one_lost_box_is_not_a_significant_interaction() -> None:
+    night, _ = _measured(1).interactions()
     assert night.value is not None and night.value > 0 and night.significant is False
 
 
