@@ -62,7 +62,7 @@ WRONG: list[tuple[Callable[[], Any], tuple[Any, ...], type[Exception], str]] = [
     (os._exit, (0,), WorkerCrashed, "worker process crashed"),
     (time.sleep, (60,), WorkerTimeout, "took longer than 6 s"),
     (grow(), (), WorkerOutOfMemory, "took more than 0.391 GB"),
-    (bytearray, (8 << 30,), WorkerOutOfMemory, "took more than 0.391 GB"),  # all at once: no time to look
+    (bytearray, (8 << 30,), WorkerOutOfMemory, "took more than 0.391 GB"),  # allocated faster than memory is checked
 ]
 
 
@@ -78,7 +78,7 @@ def test_other_jobs_finish_when_a_worker_crashes(
     assert sentence in str(caught.value)
     assert beside.result(timeout=60) > 0
     after = [pair.submit(neighbour()) for _ in range(2)]
-    assert len({job.result(timeout=30) for job in after}) == 2  # two processes work side by side again
+    assert len({job.result(timeout=30) for job in after}) == 2  # two processes work in parallel again
 
 
 def test_an_exception_in_a_job_reaches_its_caller(single: LocalEngine) -> None:
@@ -91,7 +91,7 @@ def test_an_exception_in_a_job_reaches_its_caller(single: LocalEngine) -> None:
 
     with pytest.raises(TimeoutError, match="of my own"):
         single.submit(slow_peer).result(timeout=10)
-    assert single.submit(os.getpid).result(timeout=10) == first  # the worker is kept, and what it holds is warm
+    assert single.submit(os.getpid).result(timeout=10) == first  # the worker and its cached data are reused
 
 
 def finished_in_order(jobs: dict[str, Future[Any]]) -> list[str]:
@@ -127,7 +127,7 @@ def test_closing_ends_every_job_at_once() -> None:
         time.sleep(0.01)
     start = time.monotonic()
     engine.close()
-    engine.close()  # twice does no harm
+    engine.close()  # closing twice is allowed
     with pytest.raises(Cancelled, match="was stopped"):
         running.result(timeout=5)
     assert not wait(queued, timeout=5).not_done
@@ -215,11 +215,11 @@ def test_unused_shared_files_over_the_limit_are_deleted(tmp_path: Path) -> None:
     blob = shared.share(bytes(1_000), "z")
     for name in "abc":
         shared.share(bytes(1_000), name)
-    assert blob.read() == bytes(1_000)  # over the bound, but somebody has it
+    assert blob.read() == bytes(1_000)  # over the limit, but still in use
     assert sorted(path.name.split(".")[0] for path in tmp_path.iterdir()) == ["b", "c", "z"]
     assert shared.share(bytes(1_000), "z") == blob
     del blob
-    assert shared.share(bytes(1_000), "a").read() == bytes(1_000)  # one that has gone is written again
+    assert shared.share(bytes(1_000), "a").read() == bytes(1_000)  # a deleted file is written again
     large = shared.share(bytes(9_000), "larger than the bound")
     assert list(tmp_path.iterdir()) == [large.path]
 
@@ -232,7 +232,7 @@ def test_shared_bytes_are_written_once_into_a_private_folder() -> None:
         assert engine.share(data, digest_of(data)) == first
         assert first.path.stat().st_mtime_ns == written
         assert stat.S_IMODE(first.path.parent.stat().st_mode) == 0o700
-        assert list(first.path.parent.iterdir()) == [first.path]  # no part is left
+        assert list(first.path.parent.iterdir()) == [first.path]  # no partial file is left
         assert first.path.name.startswith(digest_of(data))
         assert engine.submit(Blob.read, first).result(timeout=30) == data
     assert not first.path.parent.exists()
@@ -253,7 +253,7 @@ def keep(megabytes: int) -> Callable[[], int]:
 def test_a_worker_over_its_memory_limit_is_replaced_before_the_next_job() -> None:
     with LocalEngine(1, memory_limit=1 << 30) as running:
         first = running.submit(keep(50)).result(timeout=60)
-        assert running.submit(os.getpid).result(timeout=60) == first  # there is room: it stays warm
+        assert running.submit(os.getpid).result(timeout=60) == first  # below the limit: the worker is reused
         full = running.submit(keep(700)).result(timeout=60)
         assert full == first
         assert running.submit(os.getpid).result(timeout=60) != full

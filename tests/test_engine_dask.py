@@ -114,7 +114,7 @@ def test_queued_jobs_can_be_cancelled_and_closing_cancels_the_rest(cluster: Loca
     queued = [engine.submit(os.mkdir, str(tmp_path / name)) for name in "abcdefgh"]
     assert queued[-1].cancel()
     engine.close()
-    engine.close()  # twice does no harm
+    engine.close()  # closing twice is allowed
     assert not wait([*running, *queued], timeout=WAIT).not_done
     time.sleep(2.5)
     assert not (tmp_path / "h").exists()
@@ -222,7 +222,7 @@ def test_loss_of_the_last_worker_is_an_error(processes: Processes) -> None:
 
 
 def test_loss_of_the_scheduler_is_an_error(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qviz.engine.cluster.CONNECT_SECONDS", 4.0)  # Dask tries as long to find it again
+    monkeypatch.setattr("qviz.engine.cluster.CONNECT_SECONDS", 4.0)  # Dask tries to reconnect for this long
     scheduler = processes.scheduler()
     processes.worker("--nthreads", "1")
     with connect(processes.address) as engine:

@@ -45,7 +45,7 @@ def test_only_the_latest_journals_of_a_folder_remain(tmp_path: Path) -> None:
         path.write_text("{}")
         os.utime(path, (number, number))
     (tmp_path / "other.txt").write_text("")
-    Journal(tmp_path / "0.jsonl").add({"a": 1})  # the oldest, and in use again
+    Journal(tmp_path / "0.jsonl").add({"a": 1})  # the oldest, but used again
     names = {path.name for path in tmp_path.glob("*.jsonl")}
     assert len(names) == MAX_JOURNALS
     assert {"0.jsonl", f"{MAX_JOURNALS + 2}.jsonl"} <= names and not names & {"1.jsonl", "2.jsonl", "3.jsonl"}

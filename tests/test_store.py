@@ -46,7 +46,7 @@ def test_values_are_available_at_once_and_after_reopening(path: Path) -> None:
         store.put("b", b"\x00first")
         store.put("b", b"\x00second")
         assert (store.get("a"), store.get("b")) == (b"", b"\x00second")
-    values = fill(path, 1200)  # more than one statement may name
+    values = fill(path, 1200)  # more keys than one SQL statement may have
     with Store(path) as store:
         assert store.get_many([*values, "nobody", "b"]) == {**values, "b": b"\x00second"}
         assert store.remarks == []
@@ -72,7 +72,7 @@ def test_the_oldest_values_are_deleted_to_keep_the_size_limit(path: Path) -> Non
         for number in range(200):
             store.put(f"early {number}", content(number))
         store.flush()
-        assert store.get("early 0") == content(0)  # used again, so it is not the oldest any more
+        assert store.get("early 0") == content(0)  # used again, so it is no longer the oldest
         store.flush()
         for number in range(1000):
             store.put(f"late {number}", content(number))
@@ -137,7 +137,9 @@ def test_a_store_with_the_damaged_file_open_switches_to_the_new_file(path: Path)
     values = fill(path)
     with Store(path) as first:
         assert first.get_many(values) == values
-        path.write_bytes(b"no database, whatever it says" * 30_000)  # in place: the first one holds this very file
+        path.write_bytes(
+            b"no database, whatever it says" * 30_000
+        )  # overwritten in place: the first store has this file open
         with Store(path) as second:
             second.put("new", b"2")
             second.flush()
@@ -149,7 +151,7 @@ def test_a_store_with_the_damaged_file_open_switches_to_the_new_file(path: Path)
         assert store.get("new") == b"2"
         assert (store.get("more"), first.remarks) in [(b"1", []), (None, first.remarks)]
     aside = [name for name in names(path) if not name.endswith(("-wal", "-shm"))]
-    assert len(aside) == 2  # set aside once
+    assert len(aside) == 2  # renamed once
 
 
 def test_only_the_latest_damaged_file_remains(path: Path) -> None:
@@ -210,7 +212,7 @@ def test_two_processes_share_a_store_and_values_survive_a_kill(path: Path) -> No
     writers = {name: endless(path, name) for name in ("a", "b")}
     counts = {}
     try:
-        with Store(path) as store:  # a third one beside them
+        with Store(path) as store:  # a third process in parallel
             for name, writer in writers.items():
                 assert writer.stdout is not None
                 counts[name] = [int(writer.stdout.readline()) for _ in range(5)][-1]
@@ -287,7 +289,7 @@ def test_a_full_disk_is_a_warning(path: Path) -> None:
     shown = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert re.search(r"None 1 The cache .* cannot be used \(.+\); the work continues without it\.", shown)
     with Store(path) as store:
-        assert store.remarks == []  # what is there is whole
+        assert store.remarks == []  # the stored values are complete
 
 
 def test_a_long_lock_loses_only_one_batch(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +299,7 @@ def test_a_long_lock_loses_only_one_batch(path: Path, monkeypatch: pytest.Monkey
         other.execute("BEGIN IMMEDIATE")
         store.put("lost", b"1")
         store.flush()
-        assert store.get("key 1") == content(1)  # readers go on
+        assert store.get("key 1") == content(1)  # reading still works
         other.execute("ROLLBACK")
         store.put("kept", b"2")
         assert len(store.remarks) == 1

@@ -144,7 +144,7 @@ class Visit:
         try:
             state = self.page.locator('[data-testid="stApp"]').get_attribute("data-test-script-state", timeout=5_000)
             text = self.page.locator("body").inner_text(timeout=5_000)
-        except Exception as error:  # whatever the browser says: the test's own failure must come through
+        except Exception as error:  # any browser error: it must not hide the failure of the test itself
             return f"{self.page.url} cannot be read: {error}"
         return f"{self.page.url}, script {state}\n{text}"
 

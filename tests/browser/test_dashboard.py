@@ -188,7 +188,7 @@ def test_a_4k_projector_gets_larger_type(visit: Visit) -> None:
     main = visit.page.locator('[data-testid="stMain"]')
     assert main.evaluate("() => getComputedStyle(document.documentElement).fontSize") == "20px"
     visit.page.wait_for_function("main => main.scrollWidth <= main.clientWidth", arg=main.element_handle())
-    visit.page.wait_for_function(  # the viewer lays itself out anew
+    visit.page.wait_for_function(  # the viewer is laid out again
         "([tag, usual]) => parseFloat(getComputedStyle(tag).fontSize) > 1.3 * usual", arg=[tag.element_handle(), usual]
     )
 

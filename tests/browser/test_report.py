@@ -123,7 +123,7 @@ def test_the_page_makes_and_hands_out_a_report(visit: Visit) -> None:
     visit.open("/report")
     page = visit.page
     page.get_by_role("radio", name="no annotations").click()
-    page.get_by_role("button", name="Layers", exact=True).click()  # leave it out: saves seconds
+    page.get_by_role("button", name="Layers", exact=True).click()  # omitted to save seconds
     page.get_by_label("Title").fill("Friday's <b>meeting</b>")
     page.get_by_label("Title").press("Enter")
     page.get_by_text("Notes for the meeting").click()
@@ -143,7 +143,7 @@ def test_the_page_makes_and_hands_out_a_report(visit: Visit) -> None:
     page.get_by_text("A saved study, made").first.wait_for()
     expect(page.locator(".qviz-findings li")).to_have_count(4)
     expect(frame.locator("h1")).to_have_text("Friday's <b>meeting</b>")
-    visit.settle()  # the frame of the report before may have answered for that of the study
+    visit.settle()  # the previous report's frame may still be attached
     page.get_by_role("button", name="Close this study").click()
     page.get_by_role("button", name="Make the report").wait_for()
 

@@ -64,7 +64,7 @@ def test_a_click_on_run_with_an_outdated_label_still_starts(visit: Visit) -> Non
     images.fill("3")
     holding = True
     images.press("Enter")
-    page.wait_for_timeout(2_000)  # the server is done with it
+    page.wait_for_timeout(2_000)  # the server has handled the new number
     assert delayed_messages
     page.get_by_role("button", name="Run", exact=True).click()
     holding = False

@@ -144,7 +144,7 @@ def test_gate_result_and_exit_status(limit: str, status: int, run: Run, sample: 
     result = run(*call, "--json", "--workers", "1")
     assert result.status == status
     assert result.json["gate"]["passed"] is (status == 0)
-    assert result.json["gate"]["failed"] == [f"{model.name} (2)"] * status  # the second of that name
+    assert result.json["gate"]["failed"] == [f"{model.name} (2)"] * status  # the second model of that name
 
 
 def test_a_loss_of_exactly_the_limit_passes(run: Run, sample: Sample, dataset: Path) -> None:

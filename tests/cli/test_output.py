@@ -21,7 +21,7 @@ VALUES = [
     (0.1 + 0.2, 0.30000000000000004),  # numbers are not rounded
     ((1, math.nan), [1, None]),
     ({"a": {1: math.nan}}, {"a": {"1": None}}),
-    ("Füße \udce9", "Füße ?"),  # half of a character, as a file name that is no text becomes
+    ("Füße \udce9", "Füße ?"),  # a lone surrogate, as Python decodes a file name that is not UTF-8
     (None, None),
 ]
 

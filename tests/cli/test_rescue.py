@@ -51,7 +51,7 @@ def test_the_rescued_model_can_be_built_again(run: Run, model: Path, photographs
     built = tmp_path / "again.tflite"
     keep_operators = ("--keep-operators", str(PLANTED))
     run("quantize", model, "--recipe", "int8", "--calibration", recipe, *keep_operators, "-o", built, "--workers", "1")
-    assert built.read_bytes() == data  # the recipe holds the ranges: no images
+    assert built.read_bytes() == data  # the recipe contains the ranges, so no images are needed
     rows = list(csv.DictReader(io.StringIO(run(*call, "--csv").out)))
     assert [row["search_loss"] for row in rows] == [str(row["search_loss"]) for row in result.json["tried"]]
     assert "int8, 3 float keeps the budget" in run(*call).out

@@ -47,7 +47,7 @@ def test_an_invalid_workers_option_is_one_sentence(
 
 
 def test_missing_dask_names_the_install_command(run: Run, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "distributed", None)  # as Python marks what cannot be imported
+    monkeypatch.setitem(sys.modules, "distributed", None)  # None makes the import fail
     result = run("info", sample.models["float32"], "--workers", "tcp://127.0.0.1:8786")
     assert result.status == 2
     assert "Dask is not installed; install it with: pip install -e '.[cluster]'" in result.err
@@ -74,9 +74,9 @@ def test_a_scheduler_without_workers_is_refused(run: Run, sample: Sample, monkey
 def test_detections_are_cached_in_the_given_folder(run: Run, sample: Sample, tmp_path: Path) -> None:
     call = ("detect", sample.models["float32"], "--images", sample.images / "astronaut.jpg", "--workers", "1", "--json")
     first = run(*call, "--cache", tmp_path / "new" / "folder")
-    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == [FILE]  # the journal is gone
+    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == [FILE]  # the journal has been deleted
     again = run(*call, "--cache", tmp_path / "new" / "folder")
-    assert again.json == first.json  # the milliseconds too: it was not run again
+    assert again.json == first.json  # also the milliseconds: the model was not run again
     assert first.err == again.err == ""
 
 

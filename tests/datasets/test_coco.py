@@ -61,7 +61,7 @@ def test_boxes_outside_the_image_are_skipped_and_partly_outside_ones_are_used(bo
     dataset = parse_coco(document([{**IMAGE, "width": 40, "height": 20}], [row]), "x.json", {"a.jpg": b""})
     assert dataset.annotations == count
     assert dataset.skipped == (() if count else ("1 annotation whose box is outside of the image",))
-    assert parse_coco(document(annotations=[row]), "x.json", {"a.jpg": b""}).annotations == 1  # no size is said
+    assert parse_coco(document(annotations=[row]), "x.json", {"a.jpg": b""}).annotations == 1  # no size is given
 
 
 @pytest.mark.parametrize("entry", ["a.jpg", {"id": 11}, {"file_name": "b.jpg"}, {"id": None, "file_name": "b.jpg"}])
@@ -88,7 +88,7 @@ def test_ids_may_be_strings() -> None:
     images = [{"id": "night/01", "file_name": "a.jpg"}, {"id": "night/02", "file_name": "b.jpg"}]
     rows = [{**GOOD, "image_id": "night/02"}]
     dataset = parse_coco(document(images, rows), "x.json", {"a.jpg": b"", "b.jpg": b""})
-    assert [image.id for image in dataset.images] == [1, 2]  # pycocotools wants numbers
+    assert [image.id for image in dataset.images] == [1, 2]  # pycocotools needs integer ids
     assert [len(image.boxes) for image in dataset.images] == [0, 1]
 
 

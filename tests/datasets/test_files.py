@@ -23,7 +23,7 @@ NAMES = [
     ("jpg", False),
     ("a.jpg.txt", False),
     (".hidden.jpg", False),
-    ("folder/._a.jpg", False),  # the shadow that macOS packs beside each file
+    ("folder/._a.jpg", False),  # the resource fork that macOS adds to archives
     ("__MACOSX/a.jpg", False),
 ]
 

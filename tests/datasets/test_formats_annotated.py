@@ -21,7 +21,7 @@ def coco(tmp_path: Path) -> Path:
         "annotations": [{"image_id": 1, "category_id": 3, "bbox": [10, 0, 20, 10]}],
         "categories": [{"id": 3, "name": "cat"}],
     }
-    path = tmp_path / "annotations"  # no ending: content tells
+    path = tmp_path / "annotations"  # no extension: recognized by content
     path.write_text(json.dumps(content))
     return path
 

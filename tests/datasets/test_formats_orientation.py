@@ -29,12 +29,12 @@ def tagged(picture: Pillow.Image, orientation: int) -> bytes:
 
 
 SIZES = [
-    (6, (30, 20), (20, 30)),  # (width, height) of the annotations fits the stored pixels: not turned
-    (6, (20, 30), (30, 20)),  # fits them turned
+    (6, (30, 20), (20, 30)),  # the annotated (width, height) equals the stored size: not rotated
+    (6, (20, 30), (30, 20)),  # equals the rotated size
     (6, None, (30, 20)),
-    (6, (77, 99), (30, 20)),  # fits neither: a viewer turns it
+    (6, (77, 99), (30, 20)),  # equals neither: rotated, as in image viewers
     (1, (30, 20), (20, 30)),
-    (3, (30, 20), (20, 30)),  # upside down: its size cannot tell, so it is turned
+    (3, (30, 20), (20, 30)),  # 180 degrees: the size is the same, so it is rotated
 ]
 
 

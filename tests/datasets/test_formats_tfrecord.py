@@ -80,9 +80,9 @@ def test_a_label_with_two_names_becomes_two_categories() -> None:
 
 SIZED = [
     (1, (40, 20), (40, 20)),
-    (6, (40, 20), (40, 20)),  # TensorFlow's decoders do not turn
-    (6, (20, 40), (20, 40)),  # but this one was annotated turned
-    (1, (20, 40), (40, 20)),  # width and height exchanged by whoever wrote it
+    (6, (40, 20), (40, 20)),  # TensorFlow's decoders do not rotate
+    (6, (20, 40), (20, 40)),  # but this one was annotated on the rotated image
+    (1, (20, 40), (40, 20)),  # the writer swapped width and height
     (1, (4000, 2000), (40, 20)),  # scaled down since
 ]
 
@@ -168,7 +168,7 @@ def test_a_huge_record_is_skipped(tmp_path: Path) -> None:
     length = struct.pack("<Q", MAX_RECORD + 1)
     with path.open("wb") as file:
         file.write(length + struct.pack("<I", masked_crc32c(length)))
-        file.seek(MAX_RECORD + 1 + 4, 1)  # a hole: it takes no space
+        file.seek(MAX_RECORD + 1 + 4, 1)  # a sparse file
         file.write(frame(annotated()))
     dataset = read_tfrecord(path)
     assert (len(dataset.images), dataset.skipped) == (1, ("1 record of more than 128 MB",))

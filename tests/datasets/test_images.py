@@ -119,7 +119,7 @@ MODES = [
     (palette(), {}, [RED, GREEN, RED, GREEN]),
     (Pillow.fromarray(np.array([[0, 100], [200, 255]], np.uint8)), {}, [(0,) * 3, (100,) * 3, (200,) * 3, (255,) * 3]),
     (grey_16(), {}, [(0,) * 3, (100,) * 3, (200,) * 3, (255,) * 3]),  # scaled, not clipped to white
-    (half_transparent(), {}, [RED, (255,) * 3] * 2),  # the hidden red is white, as a viewer shows it
+    (half_transparent(), {}, [RED, (255,) * 3] * 2),  # transparent red becomes white, as in image viewers
     (Pillow.new("LA", (2, 2), (0, 0)), {}, [(255,) * 3] * 4),
     (palette(), {"transparency": 0}, None),
     (Pillow.new("1", (2, 2), 1), {}, [(255,) * 3] * 4),
@@ -131,7 +131,7 @@ def test_any_mode_becomes_rgb(picture: Pillow.Image, options: dict[str, Any], ex
     decoded = pixels(encode(picture, **options))
     assert (decoded.dtype, decoded.shape) == (np.uint8, (2, 2, 3))
     flat = [tuple(pixel) for pixel in decoded.reshape(-1, 3).tolist()]
-    if expected is None:  # which colour comes first in the palette is Pillow's affair
+    if expected is None:  # Pillow decides the order of the palette
         assert (255, 255, 255) in flat
     else:
         assert flat == expected

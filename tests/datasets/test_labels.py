@@ -20,7 +20,7 @@ from qviz.errors import LabelsError
 READ = [
     (b"person\nbicycle\n", ("person", "bicycle")),
     (b"person\r\nbicycle", ("person", "bicycle")),
-    (b"\xef\xbb\xbfperson\nbicycle", ("person", "bicycle")),  # Windows writes a mark in front
+    (b"\xef\xbb\xbfperson\nbicycle", ("person", "bicycle")),  # a byte order mark, as Windows writes it
     (b"  person \n\n bicycle\n\n\n", ("person", "???", "bicycle")),  # an empty line still counts a class
     (b"???\nperson\n???\nbicycle", ("???", "person", "???", "bicycle")),
     (b"Background\nperson", ("???", "person")),

@@ -74,7 +74,7 @@ def decode(decoder, *arrays, names=(), ends=(), size=(96, 64)):
         graph_of((1, 129 * 6, 4), (1, 129 * 6, 3)),  # RetinaNet's
         graph_of((1, 129 * 9, 4), (1, 129 * 6, 3)),
         graph_of((1, 1917, 4), (1, 1917, 91)),  # SSD's
-        graph_of((1, 129 * 9, 4), (1, 129 * 9, 4)),  # four classes and nothing that tells
+        graph_of((1, 129 * 9, 4), (1, 129 * 9, 4)),  # four classes without distinguishing names
         graph_of((1, 129 * 9, 7)),
     ],
 )

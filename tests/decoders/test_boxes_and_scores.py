@@ -61,7 +61,7 @@ def decode(*arrays, names=()):
         graph_of((1, CELLS, 4), (1, CELLS)),
         graph_of((1, CELLS, 4), (1, CELLS), (1, CELLS), (1,)),
         graph_of((1, CELLS, 5), (1, CELLS, 3)),
-        graph_of((1, CELLS, 4), (1, CELLS, 4)),  # four classes and nothing that tells
+        graph_of((1, CELLS, 4), (1, CELLS, 4)),  # four classes without distinguishing names
         graph_of((1, 3 * CELLS, 4), (1, 3 * CELLS, 3)),
     ],
 )

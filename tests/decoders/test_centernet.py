@@ -14,7 +14,7 @@ SHAPES = ((1, 16, 24, 3), (1, 16, 24, 2), (1, 16, 24, 2))
 def planted() -> list[np.ndarray]:
     heatmap, sizes, offsets = (np.zeros(shape) for shape in SHAPES)
     heatmap[0, 5, 11, CLASS] = 0.8
-    heatmap[0, 5, 12, CLASS] = 0.7  # the slope of the same hill
+    heatmap[0, 5, 12, CLASS] = 0.7  # next to the same peak
     sizes[0, 5, 11] = 32 / 4, 24 / 4
     offsets[0, 5, 11] = 46 / 4 - 11, 22 / 4 - 5
     return [heatmap, sizes, offsets]
@@ -33,7 +33,7 @@ def decode(arrays, names=()):
         graph_of(SHAPES[0], (1, 16, 24, 2), (1, 16, 24, 1)),
         graph_of((1, 15, 24, 3), *SHAPES[1:]),
         graph_of((1, 16, 24, 3), (1, 8, 12, 2), (1, 8, 12, 2)),
-        graph_of(*[(1, 16, 24, 2)] * 3),  # two classes and nothing that tells
+        graph_of(*[(1, 16, 24, 2)] * 3),  # two classes without distinguishing names
     ],
 )
 def test_other_heads_do_not_match(graph):

@@ -20,7 +20,7 @@ def planted(box=BOX, score: float = 0.8) -> np.ndarray:
 @pytest.mark.parametrize(
     "graph",
     [
-        graph_of((1, CELLS, 6)),  # a row a cell: one class of YOLOX or two of YOLOv8
+        graph_of((1, CELLS, 6)),  # one row per cell: one class of YOLOX or two of YOLOv8
         graph_of((1, 3 * CELLS, 6)),
         graph_of((1, 20, 7)),
         graph_of((2, 20, 6)),
@@ -45,7 +45,7 @@ def test_finds_the_object_and_hides_the_candidates(box):
 
 def test_class_and_score_before_the_box():
     values = planted()[..., [5, 4, 0, 1, 2, 3]]
-    values[0, 2:, 0] = -1  # as unused rows are marked there
+    values[0, 2:, 0] = -1  # marks unused rows there
     assert_planted(EndToEnd().decode(head_of(GRAPH, values), LIMITS), 0.8, candidates=None)
 
 

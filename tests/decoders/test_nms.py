@@ -45,7 +45,7 @@ def test_equals_the_textbook_loop(seed: int, iou: float) -> None:
 
 
 TABLE = [
-    # boxes, scores, classes, IoU limit, scores that stay
+    # boxes, scores, classes, IoU limit, remaining scores
     ([[0, 0, 10, 10], [0, 0, 10, 10]], [0.5, 0.75], [1, 1], 0.5, [0.75]),
     ([[0, 0, 10, 10], [0, 0, 10, 10]], [0.5, 0.75], [1, 2], 0.5, [0.75, 0.5]),  # another class
     ([[0, 0, 10, 10], [0, 5, 10, 15]], [0.75, 0.5], [1, 1], 1 / 3 + 1e-6, [0.75, 0.5]),

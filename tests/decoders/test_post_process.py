@@ -63,7 +63,7 @@ def with_operator(order: Sequence[str]) -> Graph:
 @pytest.mark.parametrize("graph_of", [unnamed, named, with_signature, with_operator])
 def test_every_order(graph_of, order: Sequence[str]) -> None:
     detections = decode(graph_of(order), order, VALUES if "count" in order else WITHOUT_COUNT).detections
-    assert detections.class_ids.tolist() == [0, 16]  # by falling score
+    assert detections.class_ids.tolist() == [0, 16]  # by descending score
     assert detections.scores == pytest.approx([0.9, 0.5])
     assert detections.boxes == pytest.approx(np.array([[0, 0, 200, 100], [40, 10, 120, 50]]))
 
@@ -76,11 +76,11 @@ def test_names_take_precedence_over_values() -> None:
 
 
 BY_VALUE = [
-    # classes, scores, class ids found
+    # classes, scores, expected class ids
     ([0, 0, 0], [0.9, 0.8, 0.7], [0, 0, 0]),  # a detector of one class
     ([17, 0, 0], [1, 0, 0], [17]),  # a score of exactly 1
     ([1, 1, 0], [0.99, 0.98, 0.3], [1, 1, 0]),
-    ([0, 0, 0], [0, 0, 0], []),  # nothing found
+    ([0, 0, 0], [0, 0, 0], []),  # no detections
 ]
 
 

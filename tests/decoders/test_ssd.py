@@ -16,7 +16,7 @@ from tests.conftest import Sample
 from tests.graphs import graph, head, image_tensor, op, tensor
 
 ANCHORS = np.array([[0.2, 0.2, 0.2, 0.2], [0.5, 0.5, 0.2, 0.4], [0.8, 0.8, 0.2, 0.2]], np.float32)  # cy, cx, h, w
-CORNERS = np.array([[20, 10, 60, 30], [60, 40, 140, 60], [140, 70, 180, 90]])  # theirs, in an image of 200 x 100
+CORNERS = np.array([[20, 10, 60, 30], [60, 40, 140, 60], [140, 70, 180, 90]])  # corners in 200 x 100
 LIMITS = Limits(0.25, 0.6, 100)
 PROBABILITIES = np.array([[0.9, 0.1], [0.2, 0.6], [0.1, 0.0]], np.float32)
 LOGITS = np.log(np.maximum(PROBABILITIES, 1e-9) / (1 - PROBABILITIES))
@@ -81,7 +81,7 @@ def test_generated_anchors_are_used_only_for_model_zoo_heads() -> None:
     assert box == pytest.approx([200 * (cx - w / 2), 100 * (cy - h / 2), 200 * (cx + w / 2), 100 * (cy + h / 2)])
 
 
-def test_generated_anchors_are_those_of_a_real_file(sample: Sample) -> None:
+def test_generated_anchors_equal_those_of_a_real_file(sample: Sample) -> None:
     path = sample.models["float32"]
     (post_process,) = [op for op in read_graph(path.read_bytes()).ops if op.kind == KIND]
     interpreter = Interpreter(str(path))
@@ -147,8 +147,8 @@ OTHERS = [
     ((1, 1917, 4), (1, 1917, 1)),  # one column of scores could be anything
     ((1, 1917, 4), (1, 1916, 5)),
     ((1, 1917, 5), (1, 1917, 5)),
-    ((1, 1917, 4), (1, 1917, 4)),  # two of four columns, and no name that tells
-    ((1, 25200, 4), (1, 25200, 80)),  # no anchors are known for that many
+    ((1, 1917, 4), (1, 1917, 4)),  # two tensors of four columns without distinguishing names
+    ((1, 25200, 4), (1, 25200, 80)),  # no known anchor grid has this number
     ((1, 1917, 4),),
 ]
 

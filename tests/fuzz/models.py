@@ -105,7 +105,7 @@ def _edited(edit: Callable[[fb.ModelT, fb.SubGraphT, Draw], None]) -> Change:
             try:
                 return planted(data, lambda model, graph: edit(model, graph, draw))
             except (struct.error, TypeError, OverflowError, ValueError, AttributeError, IndexError):
-                continue  # what the packer itself refuses: another draw
+                continue  # refused by the packer: draw again
         return flipped(data, draw)
 
     return change

@@ -109,7 +109,7 @@ def _lists(path: str, base: list[Any], new: list[Any], tally: Tally) -> None:
         tally.count(path, "rows", f"{len(base)} rows", f"{len(new)} rows{at}", False)
         return
     if _width(base) != _width(new):
-        if path.endswith("/customdata"):  # what is shown where a person points at it: cells may be joined to a text
+        if path.endswith("/customdata"):  # hover texts: cells may be joined
             _texts(path, _lines(base), _lines(new), tally)
             return
         tally.count(path, "columns", base[0], new[0], False)

@@ -15,7 +15,7 @@ PAIRS = [
     ((0, 0, 10, 10), (2, 3, 4, 5), 4 / 100),  # one inside the other
     ((0, 0, 10, 2), (0, 0, 2, 10), 4 / 36),  # x and y must not be mixed up
     ((0, 0, 0, 0), (0, 0, 0, 0), 0.0),  # both empty: no division by zero
-    ((10, 10, 0, 0), (0, 0, 10, 10), 0.0),  # turned inside out
+    ((10, 10, 0, 0), (0, 0, 10, 10), 0.0),  # inverted
 ]
 
 

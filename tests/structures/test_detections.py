@@ -25,7 +25,7 @@ def test_by_score_is_a_stable_descending_sort() -> None:
     assert Detections.of(BOXES, [0.5, 0.5, 0.5], [3, 1, 2]).by_score().class_ids.tolist() == [3, 1, 2]
 
 
-def test_types_are_those_of_the_conventions() -> None:
+def test_array_types() -> None:
     for chosen in (THREE, Detections.none(), THREE.above(2)):
         assert (chosen.boxes.dtype, chosen.scores.dtype, chosen.class_ids.dtype) == (
             np.float32,

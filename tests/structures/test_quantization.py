@@ -36,7 +36,7 @@ def test_quantize(value: float, scale: float, zero: int, dtype: str, expected: i
     assert (values.dtype, values.tolist()) == (np.dtype(dtype), [expected])
 
 
-def test_per_channel_scales_lie_along_their_axis() -> None:
+def test_per_channel_scales_apply_along_their_axis() -> None:
     quantization = Quantization(np.array([0.5, 2.0], np.float32), np.array([0, 10]), axis=0)
     values = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]], np.float32)
     expected = [[2, 4, 6], [11, 12, 13]]
@@ -52,7 +52,7 @@ def test_dequantize_does_not_wrap_in_eight_bits() -> None:
     assert (values.dtype, values.tolist()) == (np.dtype(np.float32), [-510.0, 0.0])
 
 
-def test_every_quantized_value_comes_back_to_itself() -> None:
+def test_round_trip_of_every_quantized_value() -> None:
     every = np.arange(-128, 128).astype(np.int8)
     quantization = per_tensor(0.0078125, -7)
     assert quantization.quantize(quantization.dequantize(every), "int8").tolist() == every.tolist()

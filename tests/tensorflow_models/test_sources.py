@@ -26,7 +26,7 @@ def zipped(files: dict[str, bytes], mode: int = 0) -> bytes:
 KINDS = [
     (["saved_model.pb"], SourceKind.SAVED_MODEL),
     (["exported/saved_model/saved_model.pb", "exported/pipeline.config"], SourceKind.SAVED_MODEL),
-    (["a/b/c/saved_model.pb"], None),  # too deep: a folder of anything is not searched through
+    (["a/b/c/saved_model.pb"], None),  # too deep: other folders are not searched recursively
     (["cat.jpg"], None),
     ([], None),
 ]

@@ -18,7 +18,7 @@ LAWFUL = [
     packed([tensor("in", [1]), tensor("out", [1])], [operator(0, [0], [1])], [code(OP.RELU)]),
     packed(
         [tensor("in", [1]), tensor("shape", [1], fb.TensorType.INT32), tensor("out", [1])],
-        [operator(0, [0, 1], [2])],  # the shape is in the operator's options: TensorFlow Lite takes it from there
+        [operator(0, [0, 1], [2])],  # TensorFlow Lite takes the shape from the operator's options
         [code(OP.RESHAPE)],
         outputs=(2,),
     ),

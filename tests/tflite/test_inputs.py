@@ -20,7 +20,7 @@ def plain(width: int, height: int, colour: tuple[int, int, int] = (10, 20, 30)) 
 
 
 PLACEMENTS = [
-    # image, input (w, h), resize -> where (0, 0, w, h) of the image lies in the input
+    # image, input (w, h), resize -> the image's rectangle in the input
     ((400, 100), (200, 200), "stretch", (0, 0, 200, 200)),
     ((400, 100), (200, 200), "letterbox", (0, 75, 200, 125)),
     ((100, 400), (200, 200), "letterbox", (75, 0, 125, 200)),

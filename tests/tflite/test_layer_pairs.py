@@ -159,7 +159,7 @@ def test_related_models_share_only_their_heads(sample: Sample) -> None:
     assert kinds == {"RESHAPE", "CONCATENATION", "LOGISTIC", "TFLite_Detection_PostProcess"}
 
 
-# --- small graphs: "name KIND source source" a line, all tensors alike
+# --- small graphs: one line "name KIND source source" per operator, all tensors of one shape
 
 
 def chain(*lines: str, outputs: str = "", shape: tuple[int, ...] = (1, 4, 4, 8)) -> Graph:
@@ -319,7 +319,7 @@ def test_weights_of_the_sample_agree_across_files(sample: Sample) -> None:
         assert len(compared) == 55
         for a, b in compared:
             assert a.shape == b.shape
-            assert np.abs(a - b).max() <= 0.02 * np.abs(a).max()  # 1/127 a channel, and rounding
+            assert np.abs(a - b).max() <= 0.02 * np.abs(a).max()  # 1/127 per channel, and rounding
     assert not {op.kind for op in reference.ops if op.order in reference_weights} & CONVERSIONS
 
 

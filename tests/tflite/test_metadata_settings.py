@@ -96,7 +96,7 @@ BUFFERS = [
     (metadata([127.5], [58.0, 57.0, 56.0]), (127.5,) * 3, (58, 57, 56), "rgb"),
     (metadata([127.5], [127.5], unit=2), None, None, "rgb"),  # a score calibration, which has other fields
     (metadata([], []), None, None, "rgb"),
-    (metadata([1.0, 2.0], [1.0, 2.0]), None, None, "rgb"),  # neither one value nor one a channel
+    (metadata([1.0, 2.0], [1.0, 2.0]), None, None, "rgb"),  # neither one value nor one per channel
     (metadata([0.0], [0.0]), None, None, "rgb"),
     (metadata([float("nan")], [1.0]), None, None, "rgb"),
     (metadata([127.5], [127.5], identifier=b"M999"), None, None, None),
@@ -142,10 +142,10 @@ RANGES = [
     (integer_input(0, 255), None, ((0.0,) * 3, (1.0,) * 3)),
     (integer_input(-2.1, 2.6), None, (None, None)),  # no range in use
     (integer_input(-2.1, 2.6), metadata([127.5], [127.5]), HALF),
-    (integer_input(0, 1), metadata([127.5], [127.5]), HALF),  # the metadata is explicit; lint tells of the range
-    (integer_input(-1, 1), metadata([0.0], [1.0]), HALF),  # "pixels as they are": the scale says what they stand for
+    (integer_input(0, 1), metadata([127.5], [127.5]), HALF),  # the metadata is explicit; lint warns about the range
+    (integer_input(-1, 1), metadata([0.0], [1.0]), HALF),  # raw pixels: the scale determines the normalization
     (integer_input(-2.1, 2.6), metadata([0.0], [1.0]), ((0.0,) * 3, (1.0,) * 3)),
-    (integer_input(None), metadata([127.5], [127.5]), ((0.0,) * 3, (1.0,) * 3)),  # nothing to quantize -1..1 with
+    (integer_input(None), metadata([127.5], [127.5]), ((0.0,) * 3, (1.0,) * 3)),  # no quantization for -1..1
     (integer_input(None), None, ((0.0,) * 3, (1.0,) * 3)),
     (integer_input(None, 0, "int8"), None, ((128.0,) * 3, (1.0,) * 3)),
 ]
@@ -226,7 +226,7 @@ def test_a_model_of_another_task_is_refused(task: str, sentence: str, sample: Sa
 
 NO_NOTES = [
     "one\ntwo",
-    "{'names': {0: 'a'}}",  # no stride: somebody else's
+    "{'names': {0: 'a'}}",  # no stride: not written by Ultralytics
     "{'stride': 32, 'names': open('/etc/passwd')}",
     "{'stride': 32, 'names': __import__('os').getcwd()}",
     "{'stride': 32, 'names': {0: 'a'}} or 1",

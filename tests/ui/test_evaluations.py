@@ -33,7 +33,7 @@ def dataset(sample: Sample) -> Dataset:
 def test_a_cancelled_evaluation_continues(models: Models, dataset: Dataset) -> None:
     job = panel.evaluation(models, dataset, "stopped")
     assert panel.evaluation(models, dataset, "stopped") is job
-    job.cancel.set()  # at once: other tests may have run these images before, and then nothing takes long
+    job.cancel.set()  # immediately: with cached images of other tests the evaluation is short
     assert isinstance(job.future.exception(timeout=120), Cancelled)
     assert job.cancelled
     assert job.done < len(dataset.images)

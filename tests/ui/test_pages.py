@@ -15,7 +15,7 @@ PAGES = {
     "pages/compare.py": "Confidence",
     "pages/layers.py": None,
     "pages/report.py": None,
-    "pages/accuracy.py": None,  # evaluates for longer than a test waits
+    "pages/accuracy.py": None,  # evaluation takes longer than the timeout of the test
 }
 
 
@@ -32,7 +32,7 @@ def test_a_page_runs_on_the_sample(app: AppTest, page: str, heading: str | None)
     assert not app.exception
     assert not app.error
     if heading is not None:
-        end = time.monotonic() + 120  # the answers come from the workers
+        end = time.monotonic() + 120  # results come from the workers
         while heading not in [item.value for item in app.subheader] and time.monotonic() < end:
             time.sleep(0.3)
             app.run()
@@ -40,7 +40,7 @@ def test_a_page_runs_on_the_sample(app: AppTest, page: str, heading: str | None)
 
 
 def test_a_session_runs_one_script_at_a_time(app: AppTest) -> None:
-    config.set_option("runner.fastReruns", True)  # as Streamlit has it where it does not find our configuration
+    config.set_option("runner.fastReruns", True)  # Streamlit's default without our configuration
     app.switch_page("pages/glossary.py")
     app.run()
     assert config.get_option("runner.fastReruns") is False

@@ -96,7 +96,7 @@ def test_an_upload_in_an_interrupted_run_is_loaded_by_the_next(monkeypatch: pyte
     drop_while(monkeypatch, CutShort())
     uploads.take_dropped_files()
     assert [image.name for image in workspace.current().images] == ["a.png"]
-    assert st.session_state[uploads.COUNT] == 1  # the zone that is drawn now is another, and empty
+    assert st.session_state[uploads.COUNT] == 1  # the upload field is a new, empty one
 
 
 def test_a_failing_upload_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

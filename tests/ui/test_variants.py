@@ -45,7 +45,7 @@ def test_nothing_is_measured_before_the_click(app: AppTest) -> None:
 
 def test_measured_costs_have_a_verdict_charts_and_a_table(app: AppTest) -> None:
     app.segmented_control(key="cost-runs").set_value(20)
-    _until(app, lambda app: not app.button(key="cost-start").disabled)  # detections under way are waited for
+    _until(app, lambda app: not app.button(key="cost-start").disabled)  # wait for running detections
     app.button(key="cost-start").click().run()
     _until(app, lambda app: app.dataframe)
     assert "× smaller" in _sentences(app)

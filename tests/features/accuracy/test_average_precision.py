@@ -62,7 +62,7 @@ def test_json_of_an_evaluation(on_the_sample: Evaluation, sample: Sample) -> Non
     reference, wrong = on_the_sample.models[0], on_the_sample.models[-1]
     assert on_the_sample.losses[-1].variant == wrong.name
     assert on_the_sample.losses[-1].ap.value == pytest.approx(reference.ap - wrong.ap)
-    assert on_the_sample.losses[-1].ap.value > 0.1  # the fault that the sample was made for
+    assert on_the_sample.losses[-1].ap.value > 0.1  # the planted fault of the sample
     assert len(on_the_sample.to_frame()) == 5 * 80
     assert json.dumps(on_the_sample.to_json(), allow_nan=False)
 
@@ -90,14 +90,14 @@ CASES = [
     (ONE, {1: detected((0, 1, 0.9))}, 0.0, None),  # the wrong class, which has no truths
     (ONE, {1: detected()}, 0.0, None),  # no detection at all
     (ONE, {}, 0.0, None),
-    (ONE, {1: detected((0, 0, 0.9), (0, 0, 0.8))}, 1.0, None),  # a double below costs nothing
-    (ONE, {1: detected((200, 0, 0.9), (0, 0, 0.8))}, 0.5, None),  # a false one above halves it
+    (ONE, {1: detected((0, 0, 0.9), (0, 0, 0.8))}, 1.0, None),  # a duplicate with a lower score does not change AP
+    (ONE, {1: detected((200, 0, 0.9), (0, 0, 0.8))}, 0.5, None),  # a false positive with a higher score halves it
     (ONE, {1: detected((30, 0, 0.9))}, 0.1, None),  # IoU .538 passes .50 of ten thresholds
     (ONE, {1: detected((0, 5, 0.9), (0, 0, 0.8))}, 1.0, None),  # class 5 is no category here
     ((image(1, (0, 3)), image(2, (0, 3))), {1: detected((0, 0, 0.9)), 2: detected()}, 51 / 101, None),
     ((image(1, (0, 3), (300, 7)),), {1: detected((0, 0, 0.9))}, 1.0, 0.0),
-    ((image(1), image(2)), {1: detected((0, 0, 0.9))}, None, None),  # nothing is annotated
-    ((image(1, (0, 3), crowd=True),), {1: detected((0, 0, 0.9))}, None, None),  # a crowd is no truth
+    ((image(1), image(2)), {1: detected((0, 0, 0.9))}, None, None),  # no annotations
+    ((image(1, (0, 3), crowd=True),), {1: detected((0, 0, 0.9))}, None, None),  # a crowd is not a truth
 ]
 
 

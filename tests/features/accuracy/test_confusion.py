@@ -30,9 +30,9 @@ CASES = [
     (ONE, detected(), {("cat", None): 1}),
     (ONE, detected((0, 0, 0.2)), {("cat", None): 1}),  # below the score
     (ONE, detected((200, 1, 0.9)), {("cat", None): 1, (None, "dog"): 1}),
-    (ONE, detected((0, 1, 0.9), (0, 0, 0.3)), {("cat", "cat"): 1, (None, "dog"): 1}),  # its own class goes first
+    (ONE, detected((0, 1, 0.9), (0, 0, 0.3)), {("cat", "cat"): 1, (None, "dog"): 1}),  # the same class is matched first
     (ONE, detected((60, 0, 0.9)), {("cat", None): 1, (None, "cat"): 1}),  # IoU .25
-    (ONE, detected((0, 5, 0.9)), {("cat", None): 1}),  # a class that the annotations do not know
+    (ONE, detected((0, 5, 0.9)), {("cat", None): 1}),  # a class without a category
     (CROWD, detected((0, 0, 0.9), (300, 0, 0.8), (305, 0, 0.7)), {("cat", "cat"): 1}),
     (CROWD, detected((0, 0, 0.9), (300, 1, 0.8)), {("cat", "cat"): 1, (None, "dog"): 1}),  # no crowd of dogs
 ]
@@ -72,7 +72,7 @@ def test_images_are_sorted_by_loss() -> None:
     worst = rows[0]
     assert (worst.truths, worst.reference_found, worst.variant_found) == (2, 2, 0)
     assert (worst.reference_false, worst.variant_false) == (0, 1)
-    assert rows[2].truths == 0  # a crowd is no truth
+    assert rows[2].truths == 0  # a crowd is not a truth
     gained = image_losses(TWO, digests, counted(TWO, *bad), counted(TWO, *good))
     assert [(row.digest, row.loss) for row in gained] == [("c", 0), ("a", -1), ("b", -3)]
 
@@ -83,4 +83,4 @@ def test_the_worst_image_of_a_class() -> None:
     bad = detected(), detected(), detected((0, 1, 0.9)), detected((0, 1, 0.9))
     digests = {number: str(number) for number in range(1, 5)}
     worst = worst_image_of(truths, digests, counted(truths, *good), counted(truths, *bad))
-    assert worst == {"cat": "2", "dog": "3"}  # no dog is lost: the first image that shows one
+    assert worst == {"cat": "2", "dog": "3"}  # no dog is lost: the first image with a dog

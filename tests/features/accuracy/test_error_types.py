@@ -53,7 +53,7 @@ def test_error_types_equal_tidecv(seed: int, decimals: int | None) -> None:
     dataset, dt = rounded(seed, decimals)
     truths, predictions = Data("truths", 100), Data("predictions", 100)
     for image in dataset.images:
-        truths.add_image(image.id, image.name)  # else what is detected on one without a truth goes unnoticed
+        truths.add_image(image.id, image.name)  # otherwise detections on images without truths are ignored
         for box, category, crowd in zip(image.boxes, image.category_ids, image.is_crowd, strict=True):
             add = truths.add_ignore_region if crowd else truths.add_ground_truth
             add(image.id, int(category), [*box[:2], *(box[2:] - box[:2])])
@@ -70,7 +70,7 @@ def test_error_types_equal_tidecv(seed: int, decimals: int | None) -> None:
 A, B = 3, 7
 TRUTH = np.array([[0.0, 0, 100, 100]])
 ONE_OBJECT = [
-    # boxes, class ids -> the kinds found
+    # boxes, class ids -> expected error types
     ([[0, 0, 100, 100]], [0], set()),
     ([[0, 0, 100, 100], [2, 0, 100, 100]], [0, 0], {"Dupe"}),
     ([[60, 0, 160, 100]], [0], {"Loc"}),  # IoU .25

@@ -61,7 +61,7 @@ def renumbered(sample: Sample, engine: LocalEngine, loaded: dict[str, LoadedMode
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_coco_results_give_the_same_ap_elsewhere(index: int, renumbered: tuple[dict, Evaluation]) -> None:
+def test_coco_results_give_the_same_ap_in_pycocotools(index: int, renumbered: tuple[dict, Evaluation]) -> None:
     document, result = renumbered
     rows = json.loads(json.dumps(coco_results(result, index)))
     assert {row["image_id"] for row in rows} <= {row["id"] for row in document["images"]}

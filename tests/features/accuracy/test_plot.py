@@ -76,7 +76,7 @@ def test_the_colour_scale_is_symmetric_around_zero() -> None:
     assert (heat.zmin, heat.zmax) == (pytest.approx(-50), pytest.approx(50))
     assert list(heat.y) == ["car", "cat", "dog", "&lt;b&gt;bus"]
     assert heat.z[2] == pytest.approx((30, 5))
-    assert heat.z[3][1] is None  # the other variant says nothing of a bus
+    assert heat.z[3][1] is None  # the other variant has no value for bus
     assert list(heat.text[2]) == ["+30.0*", "+5.0*"]
     assert list(heat.text[3]) == ["+50.0", "–"]
     assert texts.textfont.color == "#fff"

@@ -66,7 +66,7 @@ def test_ids_are_used_if_the_dataset_has_no_names() -> None:
     categories = (Category(18, "class 17"), Category(3, "class 2"))
     assert category_ids(COCO_80, categories) == {17: 18, 2: 3}
     assert category_ids((), categories) == {17: 18, 2: 3}
-    assert category_ids(("class 2", "x"), categories) == {0: 3}  # a name, where a model says it
+    assert category_ids(("class 2", "x"), categories) == {0: 3}  # a name that the model has
 
 
 def dataset(*truths: int, crowds: int = 0) -> Dataset:

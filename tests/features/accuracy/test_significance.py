@@ -100,7 +100,7 @@ def loss(images: int, noise: float, seed: int, drop: int | None = None) -> Varia
     return Bootstrap(first.tables).loss(first.figures, second.figures, second.tables)
 
 
-def test_a_planted_loss_of_one_class_is_significant_and_no_other() -> None:
+def test_only_the_planted_loss_is_significant() -> None:
     result = loss(40, noise=0.02, seed=1, drop=2)
     assert result.per_class[0].label == "class 3"
     assert [row.label for row in result.per_class if row.loss.significant] == ["class 3"]
@@ -152,7 +152,7 @@ HOLM = [
     ([0.01, 0.02, 0.04], [True, True, True]),
     ([0.01, 0.04, 0.04], [True, False, False]),  # .04 > .05 / 2
     ([0.02, 0.02, 0.02], [False, False, False]),  # none is below .05 / 3
-    ([None, 0.03], [False, True]),  # no test, no part of the family
+    ([None, 0.03], [False, True]),  # no p value: not part of the family
     ([], []),
 ]
 

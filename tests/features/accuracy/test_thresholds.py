@@ -14,9 +14,9 @@ from tests.features.accuracy.scenes import CAT, CLASSES, DOG, dataset, detected,
 BEST = [
     # scores, which are right, truths -> threshold, F1
     ([0.9, 0.8, 0.7], [True, True, False], 2, 0.75, 1.0),
-    ([0.9, 0.8, 0.7], [True, False, True], 2, 0.35, 4 / 5),  # the false one in between is worth it
+    ([0.9, 0.8, 0.7], [True, False, True], 2, 0.35, 4 / 5),  # including the false one between gives a higher F1
     ([0.9, 0.8], [False, True], 1, 0.4, 2 / 3),
-    ([0.9, 0.5, 0.5], [True, True, False], 2, 0.25, 4 / 5),  # equal scores cannot be parted
+    ([0.9, 0.5, 0.5], [True, True, False], 2, 0.25, 4 / 5),  # equal scores cannot be separated
     ([0.5, 0.5], [True, False], 1, 0.25, 2 / 3),
     ([0.9, 0.4], [False, False], 3, None, 0.0),
     ([], [], 3, None, 0.0),
@@ -32,7 +32,7 @@ def test_the_best_threshold(
     curve = PrecisionRecall(np.array(scores), np.array(right, bool), truths)
     best = curve.best()
     assert (best.score, best.f1) == (pytest.approx(score), pytest.approx(f1))
-    assert curve.f1(best.score) == pytest.approx(f1)  # the threshold gives what it promises
+    assert curve.f1(best.score) == pytest.approx(f1)  # applying the threshold gives this F1
     tried = [curve.f1(threshold) for threshold in np.linspace(0, 1, 101)]
     assert max(tried) <= f1 + 1e-9
 
@@ -93,7 +93,7 @@ def test_each_class_has_its_own_threshold() -> None:
 
 def test_ece_equals_its_formula() -> None:
     result = reliability(tables(detected((0, 0, 0.92), (200, 0, 0.98), (600, 0, 0.96), (400, 1, 0.31), (700, 1, 0.02))))
-    low, high = result.bins  # the one at .02 is not judged
+    low, high = result.bins  # the detection at .02 is not evaluated
     assert (low.count, low.confidence, low.precision) == (1, pytest.approx(0.31), 1.0)
     assert (high.count, high.confidence, high.precision) == (3, pytest.approx((0.92 + 0.98 + 0.96) / 3), 2 / 3)
     expected = (3 * abs((0.92 + 0.98 + 0.96) / 3 - 2 / 3) + abs(0.31 - 1)) / 4

@@ -39,7 +39,7 @@ NOISE = sure(0.003, -0.004, 0.011, ("cat", 0.2, False))
 GAIN = sure(-0.017, -0.089, 0.004)
 LOSSES += [
     (0.4, {"int8": NOISE}, "int8 loses 0.3 AP points [-0.4, 1.1], not significant."),
-    # a class that may be noise is not named, though it lost more
+    # an insignificant class is not named although it lost more
     (0.4, {"bad": BAD}, "bad loses 13.9 AP points [5.4, 26.5], significant, most in dog (40.0)."),
     (0.4, {"int8": NOISE, "bad": BAD}, "most in dog (40.0). int8 loses 0.3 AP points [-0.4, 1.1], not significant."),
     (0.4, {"int8": GAIN, "bad": BAD}, "most in dog (40.0). int8 loses none."),

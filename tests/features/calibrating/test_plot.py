@@ -24,7 +24,7 @@ def test_curve_by_number_of_images() -> None:
 
 def test_mistakes_with_the_worst_on_top() -> None:
     (bars,) = mistake_bars(LAB, LAB.mismatch, COLOUR).data
-    assert list(bars.y) == ["one class only", "random numbers in [0, 1)"]  # what was refused has no bar
+    assert list(bars.y) == ["one class only", "random numbers in [0, 1)"]  # a refused calibration has no bar
     assert list(bars.x) == [0.1, 25]
     assert list(bars.marker.opacity) == [0.35, 1]
     assert list(bars.error_x.array)[1] == 100 * (0.3 - 0.25)

@@ -21,7 +21,7 @@ CAT = (0.0, 1, 0.9)
 NO_OBJECTS = detections()
 
 KINDS = [
-    # reference, variant, changes as (kind, reference index, variant index); 8 % aside is IoU .85
+    # reference, variant, changes as (kind, reference index, variant index); an offset of 8 % is IoU .85
     (detections(CAT), detections(CAT), [("kept", 0, 0)]),
     (detections(CAT), detections((8, 1, 0.6)), [("kept", 0, 0)]),
     (detections(CAT), detections((9, 1, 0.9)), [("shifted", 0, 0)]),
@@ -29,7 +29,7 @@ KINDS = [
     (detections(CAT), detections((34, 1, 0.9)), [("lost", 0, None), ("spurious", None, 0)]),
     (detections(CAT), detections((0, 2, 0.9)), [("relabelled", 0, 0)]),
     (detections(CAT), NO_OBJECTS, [("lost", 0, None)]),
-    (detections(CAT), detections((0, 1, 0.49)), [("lost", 0, None)]),  # both sides are cut at the threshold
+    (detections(CAT), detections((0, 1, 0.49)), [("lost", 0, None)]),  # both sides are filtered by the threshold
     (detections((0, 1, 0.49)), detections(CAT), [("spurious", None, 0)]),
     (NO_OBJECTS, detections(CAT, (300, 2, 0.7)), [("spurious", None, 0), ("spurious", None, 1)]),
     (NO_OBJECTS, NO_OBJECTS, []),
@@ -49,15 +49,19 @@ def test_changes_are_in_reference_order() -> None:
 
 
 WHY = [
-    # variant's detections, variant's candidates before NMS, why
-    (detections((0, 1, 0.3)), None, "threshold"),  # seen, but it scores too little
+    # variant's detections, variant's candidates before NMS, reason
+    (detections((0, 1, 0.3)), None, "threshold"),  # a candidate with a score below the threshold
     (NO_OBJECTS, None, "unknown"),  # the head cannot be read
     (NO_OBJECTS, NO_OBJECTS, "gone"),
-    (NO_OBJECTS, detections((0, 2, 0.9)), "gone"),  # another class is not it
-    (NO_OBJECTS, detections((300, 1, 0.9)), "gone"),  # nor another place
+    (NO_OBJECTS, detections((0, 2, 0.9)), "gone"),  # a box of another class does not count
+    (NO_OBJECTS, detections((300, 1, 0.9)), "gone"),  # nor a box at another position
     (NO_OBJECTS, detections((0, 1, 0.3)), "threshold"),
     (NO_OBJECTS, detections((0, 1, 0.3), (5, 1, 0.8)), "nms"),  # the best box of that class counts
-    (detections((40, 1, 0.9)), detections((0, 1, 0.8), (40, 1, 0.9)), "nms"),  # taken by a neighbour that fits no more
+    (
+        detections((40, 1, 0.9)),
+        detections((0, 1, 0.8), (40, 1, 0.9)),
+        "nms",
+    ),  # suppressed by a box that matches another object
     (detections((40, 1, 0.9)), None, "unknown"),
 ]
 
@@ -80,7 +84,7 @@ def summary(kept: int, shifted: int, relabelled: int, lost: int, spurious: int, 
 
 
 SUMMARIES = [
-    ([], summary(0, 0, 0, 0, 0, 1.0)),  # both found nothing: they agree
+    ([], summary(0, 0, 0, 0, 0, 1.0)),  # no detections of either model: they agree
     (["kept"], summary(1, 0, 0, 0, 0, 1.0)),
     (["shifted"], summary(0, 1, 0, 0, 0, 1.0)),
     (["lost"], summary(0, 0, 0, 1, 0, 0.0)),

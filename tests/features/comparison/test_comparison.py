@@ -34,7 +34,7 @@ def run(*objects: tuple[float, int, float]) -> Inference:
     return Inference(result, None, 400, 100, 1.0)
 
 
-def test_an_object_has_boxes_of_both_models() -> None:
+def test_an_object_has_the_boxes_and_scores_of_both_models() -> None:
     reference, variant = run((0, 0, 0.75), (200, 1, 0.5)), run((0, 1, 0.5), (300, 0, 0.25))
     result = compare_image("x", "d", reference, variant, (("cat", "dog"), ("Katze", "Hund")), 0.25, 0.5)
     relabelled, lost, spurious = result.objects
@@ -90,7 +90,10 @@ def test_a_broken_image_is_skipped_with_a_reason(
     )
     assert [name for name, _ in result.images] == list(NAMES[:2])
     assert len(result.inferences) == 4
-    assert [sentence.split()[0] for sentence in result.skipped] == ["broken.jpg", "text.jpg"]  # once, not once a model
+    assert [sentence.split()[0] for sentence in result.skipped] == [
+        "broken.jpg",
+        "text.jpg",
+    ]  # once, not once per model
 
 
 def test_a_broken_model_is_skipped_with_a_reason(
@@ -112,7 +115,7 @@ def test_many_images_stay_in_order(
     images_and_files = [EncodedImage(f"{i}.jpg", images[i % 3].data) for i in range(14)]
     result = detect_images(Context(engine), [loaded["int8"]], iter(images_and_files), 14, 0.25)
     assert [name for name, _ in result.images] == [image.name for image in images_and_files]
-    assert len(result.inferences) == 3  # by what they show, not by name
+    assert len(result.inferences) == 3  # keyed by content, not by name
 
 
 def test_no_readable_image_is_an_error(loaded: dict[str, LoadedModel], engine: LocalEngine, tmp_path: Path) -> None:

@@ -23,15 +23,15 @@ TABLE = [
     (row((0, 1)), row((0, 1)), [(0, 0)]),
     (row((0, 1)), row((3, 1)), [(0, 0)]),
     (row((0, 1)), row((4, 1)), []),
-    (row((0, 1)), row((0, 2)), [(0, 0)]),  # another class is a partner too
-    (row((0, 1)), row((0, 2), (3, 1)), [(0, 1)]),  # but only after its own, however much better it lies
-    (row((0, 1)), row((0, 2), (4, 1)), [(0, 0)]),  # its own overlaps too little
+    (row((0, 1)), row((0, 2)), [(0, 0)]),  # a box of another class can be a partner
+    (row((0, 1)), row((0, 2), (3, 1)), [(0, 1)]),  # but only after the same class, even with a higher IoU
+    (row((0, 1)), row((0, 2), (4, 1)), [(0, 0)]),  # the box of the same class overlaps too little
     (row((0, 1), (0, 2)), row((0, 2), (0, 1)), [(0, 1), (1, 0)]),
     (row((0, 1), (2, 1)), row((1, 1)), [(0, 0)]),  # one to one
     (row((0, 1)), row((1, 1), (-1, 1), (0, 1)), [(0, 2)]),
     # greedy would give 1 its best, 0, and leave 0 alone: 0 reaches only 0, 1 reaches both
     (row((0, 1), (2, 1)), row((2, 1), (5, 1)), [(0, 0), (1, 1)]),
-    # the second class takes what the first left, not what it had
+    # other classes are matched among the remaining boxes only
     (row((0, 1), (0, 2)), row((0, 1)), [(0, 0)]),
 ]
 

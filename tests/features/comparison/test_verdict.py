@@ -29,7 +29,7 @@ DAMAGE = [
         3,
         ["int8 is broken: 2 spurious objects; the reference finds none (agreement 0.00)"],
     ),
-    # the worst first, wherever it stands
+    # the worst first, regardless of the order
     (
         {"fp16": counts(kept=4), "int8": counts(kept=1, lost=1)},
         3,

@@ -96,7 +96,7 @@ def test_the_input_is_reproducible_and_has_the_models_type(loaded: dict[str, Loa
         values, again = subject(loaded[name]).values(), subject(loaded[name]).values()
         assert (values.shape, str(values.dtype)) == ((1, 300, 300, 3), dtype)
         assert np.array_equal(values, again)
-        assert len(np.unique(values)) > 50  # a picture, no constant
+        assert len(np.unique(values)) > 50  # an image, not a constant
 
 
 def test_a_job_out_of_time_ends_after_one_whole_round(engine: LocalEngine, loaded: dict[str, LoadedModel]) -> None:

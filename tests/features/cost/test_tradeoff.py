@@ -18,7 +18,7 @@ PAIRS = [
     (INT8, INT8, False),  # equals
     (INT8, BASE, False),  # each is better in something
     (BASE, INT8, False),
-    (INT8, Point("noise of the clock", 5_000_000, 9.7, 0.5), True),  # 3 % faster is as fast
+    (INT8, Point("noise of the clock", 5_000_000, 9.7, 0.5), True),  # a difference of 3 % counts as equal
     (INT8, Point("really faster", 5_000_000, 9.0, 0.5), False),
     (INT8, Point("another name in the header", 4_999_900, 10.0, 0.5), True),  # both are shown as 5.00 MB
     (INT8, Point("as good as shown", 6_000_000, 10.0, 0.8702), True),

@@ -64,7 +64,7 @@ def test_a_failing_model_does_not_fail_the_others(
 def test_a_crashing_model_does_not_fail_the_others(
     alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
 ) -> None:
-    class Deadly(Blob):  # made here, so that it is pickled by value
+    class Deadly(Blob):  # defined here, so that it is pickled by value
         def read(self) -> bytes:
             os._exit(3)
 
@@ -124,7 +124,7 @@ def test_images_are_freed_at_once(alone: LocalEngine, loaded: dict[str, LoadedMo
     gc.disable()
     try:
         detect_images(Context(alone), [loaded["float32"], loaded["int8"]], images(), 4, 0.25)
-        alone.submit(len, "abc").result(timeout=60)  # the thread of the worker remembers its last job
+        alone.submit(len, "abc").result(timeout=60)  # the worker's thread keeps a reference to its last job
         end = time.monotonic() + 5
         while any(image() is not None for image in alive) and time.monotonic() < end:
             time.sleep(0.01)

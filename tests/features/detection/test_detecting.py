@@ -302,7 +302,7 @@ def test_a_killed_run_resumes(sample: Sample, images: list[EncodedImage], tmp_pa
         time.sleep(0.02)
     workers = psutil.Process(killed.pid).children(recursive=True)
     killed.kill()
-    assert killed.wait(timeout=60) == -signal.SIGKILL  # it was under way
+    assert killed.wait(timeout=60) == -signal.SIGKILL  # it was still running
     before = rows(cache)
     assert 20 <= before < 2 * total
     digest = hashlib.sha256(repr(stored_rows(cache)).encode()).hexdigest()

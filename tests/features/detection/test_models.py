@@ -35,10 +35,10 @@ def test_models_of_the_sample(loaded: dict[str, LoadedModel], sample: Sample) ->
 
 NAMES = [
     (["a_float32.tflite", "a_int8.tflite"], ["float32", "int8"]),
-    (["ssd_v2_int8.tflite", "ssd_v2_int8_wrong.tflite"], ["int8", "int8_wrong"]),  # a name is never used up
+    (["ssd_v2_int8.tflite", "ssd_v2_int8_wrong.tflite"], ["int8", "int8_wrong"]),  # a short name is never empty
     (["float32.tflite", "int8.tflite"], ["float32", "int8"]),
     (["model.tflite", "model_int8.tflite"], ["model", "model_int8"]),
-    (["yolo8n.tflite", "yolo8s.tflite"], ["yolo8n", "yolo8s"]),  # words are not cut
+    (["yolo8n.tflite", "yolo8s.tflite"], ["yolo8n", "yolo8s"]),  # words are not shortened
     (["a_b_c.tflite"], ["a_b_c"]),
     ([], []),
 ]
@@ -61,7 +61,7 @@ REFERENCES = [
     ([(Scheme.INT8, 9), (Scheme.FLOAT32, 1)], 1),
     ([(Scheme.FLOAT16, 9), (Scheme.FLOAT32, 1), (Scheme.INT8, 20)], 1),
     ([(Scheme.INT8, 20), (Scheme.FLOAT16, 9)], 1),
-    ([(Scheme.INT8, 5), (Scheme.DYNAMIC_RANGE, 9)], 1),  # the largest of those that are left
+    ([(Scheme.INT8, 5), (Scheme.DYNAMIC_RANGE, 9)], 1),  # the largest of the remaining ones
     ([(Scheme.FLOAT32, 5), (Scheme.FLOAT32, 9)], 1),
 ]
 

@@ -57,10 +57,10 @@ def test_boxes_in_pixels_beside_scores() -> None:
 
 
 JOINED = [
-    # the common scale, type, what makes the boxes -> warnings
+    # common scale, type, operator that computes the boxes -> warnings
     (None, "int8", "CONV_2D", []),  # float: no scale at all
     (per_tensor(1 / 255, -128), "int8", "CONV_2D", []),  # boxes normalised to [0, 1]
-    (per_tensor(2 / 255, -64), "int8", "CONV_2D", []),  # a little outside of it
+    (per_tensor(2 / 255, -64), "int8", "CONV_2D", []),  # slightly outside
     (per_tensor(7 / 255, -24), "int8", "CONV_2D", ["shared_concat_scale"]),  # YOLOX's offsets: 36 steps
     (per_tensor(7 / 255, 104), "uint8", "CONV_2D", ["shared_concat_scale"]),
     (per_tensor(640 / 65535, 0), "int16", "CONV_2D", []),  # 16 bits hold both
@@ -108,11 +108,11 @@ ENDS = [
     (per_tensor(0.4, 0), SIGMOID, ["score_resolution"]),  # [-51, 51]: .075
     (per_tensor(0.0497, 95), SIGMOID, ["sigmoid_saturated"]),  # ends at 1.59: no score above .83
     (per_tensor(0.04, -128), SIGMOID, ["sigmoid_saturated"]),  # begins at 0: no score below .5
-    (per_tensor(0.04, 0), SIGMOID, []),  # [-5.1, 5.1] will do
+    (per_tensor(0.04, 0), SIGMOID, []),  # [-5.1, 5.1] is sufficient
     (WIDE, per_tensor(0.9 / 255, -128), ["scores_below_one"]),
     (WIDE, per_tensor(0.96 / 255, -128), []),
     (WIDE, per_tensor(0.05, -128), ["score_resolution"]),
-    (per_tensor(0.0, 0), SIGMOID, []),  # a scale that says nothing
+    (per_tensor(0.0, 0), SIGMOID, []),  # an invalid scale
     (per_tensor(float("nan"), 0), SIGMOID, []),
 ]
 
@@ -140,7 +140,7 @@ def test_scores_that_enter_a_post_process() -> None:
         image_tensor(),
         tensor(1, dtype="int8", quantization=WIDE),
         tensor(2, dtype="int8", quantization=coarse),
-        tensor(3, "boxes", dtype="int8", quantization=per_tensor(0.1, 0)),  # boxes may be as coarse as they like
+        tensor(3, "boxes", dtype="int8", quantization=per_tensor(0.1, 0)),  # coarse boxes are allowed
         *(tensor(i) for i in (4, 5, 6, 7)),
         tensor(8, "given out", dtype="int8", quantization=per_tensor(0.5 / 255, -128)),
     ]

@@ -49,7 +49,7 @@ RANGES = [
     (1 / 255, -128, 127.5, 127.5, True),  # [0, 1] for [-1, 1]
     (1 / 255, -128, 0.0, 255.0, False),
     (1.0, -128, 0.0, 1.0, False),  # [0, 255]
-    (1 / 255, -128, 0.0, 1.0, True),  # pixels as they are into [0, 1]
+    (1 / 255, -128, 0.0, 1.0, True),  # raw pixels into [0, 1]
     (1.0, -128, 127.5, 127.5, True),  # [-1, 1] into [0, 255]: half of it is below the range
     (1.97 / 255, 0, 127.5, 127.5, False),  # a calibration that missed the last pixel values
     (1.9 / 255, 0, 127.5, 127.5, True),
@@ -108,7 +108,7 @@ LIES = [
     ("net_fp16.tflite", "float32", True),
     ("net_float32.tflite", "int8", True),
     ("net_dynamic_int8.tflite", "int8", True),  # the more specific claim counts
-    ("net.tflite", "int8", False),  # no claim, no lie
+    ("net.tflite", "int8", False),  # no claim in the name
 ]
 
 
@@ -176,13 +176,13 @@ def test_labels_that_differ(loaded: dict[str, LoadedModel]) -> None:
 
 
 COUNTS = [
-    # labels, background counted -> is there a warning? The sample's head tells 90 classes apart
+    # labels, background counted -> is there a warning? The sample's head has 90 classes
     (90, 0, False),
     (89, 1, False),
     (90, 1, False),
     (80, 0, True),
     (91, 0, True),
-    (0, 0, False),  # no names at all are no wrong ones
+    (0, 0, False),  # no labels
 ]
 
 

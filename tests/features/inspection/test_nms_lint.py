@@ -33,7 +33,7 @@ def test_the_class_equal_to_the_thread_count_is_never_detected(
     for digest in (image.digest for image in shown):
         alone, together = (run.inferences[model.digest, digest].detections for run in (one, many))
         assert np.sum(together.class_ids == threads) == 0
-        assert np.sum(alone.class_ids != threads) <= len(together)  # the others are all there
+        assert np.sum(alone.class_ids != threads) <= len(together)  # all other classes are detected
     assert sum(np.sum(one.inferences[model.digest, image.digest].detections.class_ids == threads) for image in shown)
     assert lost_class(model.inspection, threads) == repr(label)
 

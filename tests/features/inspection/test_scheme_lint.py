@@ -30,13 +30,13 @@ def islands(of: Graph) -> list[tuple[int, ...]]:
     return inner_islands(of, scheme_facts(of).float_islands)
 
 
-def test_an_island_lies_between_integers() -> None:
+def test_a_float_island_between_integer_operators_is_a_warning() -> None:
     inside = chain("CONV_2D", "DEQUANTIZE", "ADD_N", "RELU", "QUANTIZE", "CONV_2D", quantized="iifffii")
     assert islands(inside) == [(2, 3)]
     last = chain("CONV_2D", "DEQUANTIZE", "ADD_N", "RELU", quantized="iifff")
     assert islands(last) == []  # the end
     given_out = chain("CONV_2D", "DEQUANTIZE", "ADD_N", "QUANTIZE", quantized="iiffi")
-    assert islands(given_out) == []  # the end, on integers again: nothing computes on them
+    assert islands(given_out) == []  # the end; the integers after it are not used by an operator
     first = chain("SUB", "QUANTIZE", "CONV_2D", "CONV_2D", quantized="ffiii")
     assert islands(first) == []  # the preparation of the input
 
@@ -74,4 +74,4 @@ def test_float_islands_of_the_sample(loaded: dict[str, LoadedModel]) -> None:
     inspection = loaded["int8"].inspection
     inner = inner_islands(inspection.graph, inspection.facts.float_islands)
     assert [[inspection.graph.ops[order].kind for order in island] for island in inner] == [["ADD_N"]] * 10
-    assert len(inspection.facts.float_islands) == 11  # the post-process too, which is at the end
+    assert len(inspection.facts.float_islands) == 11  # including the post-process operator at the end

@@ -54,7 +54,7 @@ def small_detector(planted: bool = True) -> bytes:
         weights = _random(random, (outputs, kernel, kernel, channels))
         bias = np.zeros(outputs, np.float32)
         if planted and number == PLANTED - 1:
-            weights[0] = 0  # its first channel is silent
+            weights[0] = 0  # its first channel is zero
         if planted and number == PLANTED:
             weights[..., 0] = HUGE
         x = _convolution(network, x, (weights, bias), f"layer{number}", side, stride)

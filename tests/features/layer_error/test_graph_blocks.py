@@ -84,7 +84,7 @@ def test_folding_never_makes_a_cycle_nor_loses_an_operator() -> None:
             rows.append((kind, tuple(reads)))
         folded = fold(network(*rows))
         assert sorted(order for members in folded.members for order in members) == list(range(count))
-        assert all(first < second for first, second in folded.edges)  # upwards in number: no way back
+        assert all(first < second for first, second in folded.edges)  # ascending numbers, so there is no cycle
         assert max(map(len, folded.members)) <= MAX_OPERATORS
 
 

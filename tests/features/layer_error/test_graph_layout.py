@@ -33,7 +33,7 @@ def test_long_edges_share_one_bus_per_target() -> None:
     assert [len(routes[edge]) for edge in ((0, 1), (0, 6), (6, 8), (7, 8), (6, 9))] == [2, 4, 6, 6, 6]
     bus = {edge: routes[edge][2][0] for edge in ((6, 8), (7, 8), (6, 9))}
     assert bus[6, 8] == bus[7, 8] != bus[6, 9]
-    assert min(bus.values()) >= layout.lanes and layout.buses == 2  # beside every lane
+    assert min(bus.values()) >= layout.lanes and layout.buses == 2  # outside all lanes
     for route in layout.routes:
         assert all(a[0] == b[0] or a[1] == b[1] for a, b in pairwise(route))
 

@@ -78,7 +78,7 @@ def test_local_error_is_that_of_one_operator(sample: Sample, loaded: Models, ima
     actual = networks.local(op, truth)
     x = truth[networks.partners[op.outputs[0]]]
     assert actual is not None
-    # one convolution at 8 bits: better than what gathers behind it, and about half a step off
+    # one convolution at 8 bits: less error than the accumulated one, about half a step
     tensor = networks.variant.graph.tensors[op.outputs[0]]
     assert tensor.quantization is not None
     assert 25 < (sqnr_db(x, actual) or 0) < 60
@@ -93,7 +93,7 @@ def test_variant_inputs_feed_both_operators_equally(
     fed_reference = errors(engine, loaded, "int8_wrong_range", images, "reference")
     by_order = {layer.order: layer for layer in fed_reference.layers}
     first = fed_own.layers[0]
-    assert first.local_mse == pytest.approx(by_order[first.order].local_mse, rel=1e-6)  # nothing lies before it
+    assert first.local_mse == pytest.approx(by_order[first.order].local_mse, rel=1e-6)  # it is the first layer
     later = [layer for layer in fed_own.layers[3:] if layer.local_mse and by_order[layer.order].local_mse]
     assert any(abs(layer.local_mse / by_order[layer.order].local_mse - 1) > 0.2 for layer in later)
 
@@ -161,7 +161,7 @@ def test_unused_share_of_ranges(engine: LocalEngine, loaded: Models, images: lis
     shares = [layer.unused_share for layer in rows if layer.unused_share is not None]
     assert len(shares) > 100
     assert all(0 <= share <= 1 for share in shares)
-    # the calibration saw more than two photographs; and the input spans its whole range
+    # calibration used more than two photographs; the input spans its whole range
     assert rows[0].unused_share == pytest.approx(0, abs=0.02)
     assert any(share > 0.1 for share in shares)
     assert {layer.unused_share for layer in errors(engine, loaded, "float16", images, "reference").layers} == {None}

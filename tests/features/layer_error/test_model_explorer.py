@@ -15,7 +15,7 @@ ERRORS = errors(layer(0, 41.23456789), layer(7, 12.5), layer(9, None)).layers
 def test_node_data_has_every_measured_layer_by_index() -> None:
     data = node_data(ERRORS, LOCAL)
     assert data["results"] == {"0": {"value": 41.2346}, "7": {"value": 12.5}}
-    assert "results" not in data["results"]  # that would be read as a graph of that name
+    assert "results" not in data["results"]  # Model Explorer would read it as the name of a graph
 
 
 def test_the_gradient_spans_all_values_and_ends_in_red() -> None:

@@ -53,7 +53,7 @@ def test_integer_operators_differ_by_at_most_one_step(engine: LocalEngine, loade
     assert 1 <= kernel_noise.local_steps <= 2
     assert 0 in alone
     gathered = max(layer.steps or 0 for layer in kernel_noise.layers)
-    assert gathered > kernel_noise.local_steps  # a step here and there grows along the network
+    assert gathered > kernel_noise.local_steps  # differences of single steps accumulate along the network
     worst = kernel_noise.worst
     assert worst is not None
     assert worst.kernel_sqnr_db == min(layer.kernel_sqnr_db for layer in kernel_noise.layers if layer.kernel_sqnr_db)
@@ -86,7 +86,7 @@ def test_the_first_operator_equals_two_plain_interpreters(
     sums = KernelSets(data, settings, ("builtin",)).run(image, 0.25).sums["builtin"][op.order]
     differing = int(np.count_nonzero(outputs[0] != outputs[1]))
     assert sums.cumulative.differing == differing
-    assert name == "int8" or sums.local.differing == differing  # before int8's lies a QUANTIZE
+    assert name == "int8" or sums.local.differing == differing  # in int8 a QUANTIZE precedes it
     if name == "int8":
         assert sums.cumulative.steps == int(np.abs(outputs[0].astype(int) - outputs[1].astype(int)).max())
 
@@ -118,7 +118,7 @@ def test_a_difference_counts_elements_and_steps() -> None:
     difference = Difference()
     difference.add(
         np.array([-128, 1, 2], np.int8), np.array([127, 1, 4], np.int8), int8_tensor, "a"
-    )  # no overflow on the way
+    )  # no overflow in the difference
     difference.add(np.array([3], np.int8), np.array([3], np.int8), int8_tensor, "b")
     assert (difference.differing, difference.steps, difference.errors.count) == (2, 255, 4)
     assert difference.errors.max_abs == pytest.approx(127.5)

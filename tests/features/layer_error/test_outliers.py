@@ -76,7 +76,7 @@ def test_two_layers_have_no_outliers() -> None:
 @pytest.mark.parametrize(
     ("layers", "order"),
     [
-        ([layer(0, fall=9.0), layer(1, clipped=0.3)], 1),  # clipping first, as the verdict names it
+        ([layer(0, fall=9.0), layer(1, clipped=0.3)], 1),  # clipping first, as in the verdict
         ([layer(0, fall=1.0, clipped=0.01), layer(1, fall=9.0)], 1),
         ([layer(0, 50.0, fall=None), layer(1, 20.0, fall=None), layer(2, None, fall=None)], 1),
         ([], None),

@@ -148,7 +148,7 @@ def test_without_annotations(engine: LocalEngine, loaded: dict[str, LoadedModel]
     ]
     assert available(study) == ["verdict", "models", "images", "next", "made"]
     page = render(study)
-    assert len(page) < 2_000_000 and "plotly.js" not in page  # no chart, no library
+    assert len(page) < 2_000_000 and "plotly.js" not in page  # without charts the library is not included
     assert "AP is not known" in page and "It can replace the reference." in page
     assert worst_digests(study.comparison) == [image.digest for image in study.images]
 

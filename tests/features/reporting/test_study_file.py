@@ -159,7 +159,9 @@ def test_a_study_changed_anywhere_is_refused_or_shown(saved: dict[str, Any]) -> 
         by_field: dict[Any, list[tuple[Any, Any]]] = {}
         for container, key in _entries(document["study"]):
             by_field.setdefault(key if isinstance(key, str) else "entry", []).append((container, key))
-        container, key = draw.choice(by_field[draw.choice(sorted(by_field))])  # rare fields as often as frequent ones
+        container, key = draw.choice(
+            by_field[draw.choice(sorted(by_field))]
+        )  # rare fields are drawn as often as frequent ones
         container[key] = draw.choice(ODD)
         try:
             read = read_study(json.dumps(document).encode(), "s.json")

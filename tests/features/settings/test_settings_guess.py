@@ -29,7 +29,7 @@ def trial(settings: Settings, confirmed: float, total: float, count: float = 3, 
 @pytest.mark.parametrize(
     ("usual", "other", "best"),
     [
-        ((10, 12), (10.5, 12), USUAL),  # hardly better: the default stays
+        ((10, 12), (10.5, 12), USUAL),  # hardly better: the default is used
         ((10, 12), (13, 16), OTHER),
         ((10, 12), (90, 200), USUAL),  # detects objects everywhere, elsewhere in the mirror image
         ((10, 12), (1600, 1600, 100), USUAL),  # detects objects everywhere, and in the mirror image too
