@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
-PATIENCE = 120_000
+TIMEOUT = 120_000
 """Milliseconds; a busy machine is slow, not wrong."""
 FLAGS = [
     "--no-sandbox",
@@ -41,7 +41,7 @@ def browser() -> Iterator[object]:
         pytest.skip("no Chromium is installed (Debian: apt-get install chromium fonts-liberation)")
     from playwright.sync_api import expect, sync_playwright
 
-    expect.set_options(timeout=PATIENCE)
+    expect.set_options(timeout=TIMEOUT)
 
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
@@ -97,7 +97,7 @@ class Visit:
 
     def __init__(self, browser: object, address: str, **context: object) -> None:
         self._context = browser.new_context(viewport={"width": 1280, "height": 900}, **context)  # type: ignore[attr-defined]
-        self._context.set_default_timeout(PATIENCE)
+        self._context.set_default_timeout(TIMEOUT)
         self.page = self._context.new_page()
         self.address = address
         self.outside: list[str] = []
@@ -115,14 +115,14 @@ class Visit:
 
     def settle(self) -> None:
         """Until the script has run."""
-        self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=PATIENCE)
+        self.page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=TIMEOUT)
 
     def painted(self, name: str | None = None) -> object:
         """The viewer, once its image and boxes are there (of that image, if named)."""
         viewer = self.page.locator('.qviz-viewer[data-painted="true"]')
-        viewer.wait_for(timeout=PATIENCE)
+        viewer.wait_for(timeout=TIMEOUT)
         if name is not None:
-            self.page.get_by_text(f"{name} · ", exact=False).first.wait_for(timeout=PATIENCE)
+            self.page.get_by_text(f"{name} · ", exact=False).first.wait_for(timeout=TIMEOUT)
         return viewer
 
     def drop(self, files: dict[str, bytes], zone: int = 0) -> None:

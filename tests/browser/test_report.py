@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from qviz.engine import LocalEngine
 from qviz.features.detection.models import LoadedModel
 from qviz.features.reporting.html import render
-from tests.browser.conftest import PATIENCE, Visit
+from tests.browser.conftest import TIMEOUT, Visit
 from tests.conftest import Sample
 from tests.features.reporting.study import hostile, sample_study
 
@@ -43,7 +43,7 @@ def test_report_opens_offline(name: str, scheme: str, folder: Path, browser: obj
     page.on("request", lambda request: requests.append(request.url))
     page.goto((folder / name).as_uri())
     charts = page.locator(".plot").count()
-    page.wait_for_function(f"document.querySelectorAll('.plot:has(.main-svg)').length === {charts}", timeout=PATIENCE)
+    page.wait_for_function(f"document.querySelectorAll('.plot:has(.main-svg)').length === {charts}", timeout=TIMEOUT)
     assert charts >= 4
     ink = page.evaluate("getComputedStyle(document.querySelector('.plot .xtick text')).fill")
     assert ink == ("rgb(27, 34, 40)" if scheme == "light" else "rgb(230, 234, 237)")
@@ -71,7 +71,7 @@ def _tables_are_saved(page: Any) -> None:
 
 def _a_chart_is_saved(page: Any) -> None:
     page.locator(".plot").first.hover()
-    with page.expect_download(timeout=PATIENCE) as saved:
+    with page.expect_download(timeout=TIMEOUT) as saved:
         page.locator(".plot .modebar-btn[data-title*='ownload']").first.click()
     assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
 
@@ -150,7 +150,7 @@ def test_the_page_makes_and_hands_out_a_report(visit: Visit) -> None:
 
 def _downloaded(page: Any, label: str) -> bytes:
     button = page.get_by_role("button", name=label)
-    button.wait_for(timeout=PATIENCE)
+    button.wait_for(timeout=TIMEOUT)
     with page.expect_download() as saved:
         button.click()
     return Path(saved.value.path()).read_bytes()

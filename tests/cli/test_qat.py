@@ -23,7 +23,7 @@ KEYS = {
     "images": {"trained_on": int, "held_out": int},
     "scheme": str,
 }
-PATIENCE = 240
+TIMEOUT = 240
 STEPS = 200
 
 
@@ -40,7 +40,7 @@ def test_a_killed_run_resumes_from_its_checkpoint(
     call = ["qat", tiny_detector, "--calibration", *photographs, "--steps", STEPS, "--workers", 1, "-o", out, "--json"]
     arguments = [str(part) for part in call]
     running = subprocess.Popen([sys.executable, "-m", "qviz", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not checkpoint.exists() and running.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
     running.send_signal(signal.SIGKILL)

@@ -39,7 +39,7 @@ def raw(objectness: float = 0.9, score: float = 0.8) -> np.ndarray:
     return values
 
 
-def inside(pixels: bool) -> np.ndarray:
+def decoded_in_model(pixels: bool) -> np.ndarray:
     values = raw()
     values[0, :, :2], values[0, :, 2:4] = centres(), 8
     values[0, CELL, :4] = CENTRE_X, CENTRE_Y, BOX_WIDTH, BOX_HEIGHT
@@ -84,7 +84,7 @@ def test_decodes_offsets_in_cells():
 
 @pytest.mark.parametrize("pixels", [True, False])
 def test_boxes_decoded_by_the_model_are_unchanged(pixels):
-    assert_planted(YOLOX().decode(head_of(GRAPH, inside(pixels)), LIMITS), 0.72)
+    assert_planted(YOLOX().decode(head_of(GRAPH, decoded_in_model(pixels)), LIMITS), 0.72)
 
 
 def test_small_offsets_are_not_mistaken_for_centres():

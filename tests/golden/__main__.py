@@ -37,7 +37,7 @@ def _parts(text: str) -> list[str]:
     return parts
 
 
-def _tell(side: Side) -> None:
+def _print_side(side: Side) -> None:
     print(f"{side.name}: {side.commit or 'the work tree'} with {side.python}", flush=True)
 
 
@@ -46,8 +46,8 @@ def main() -> int:
     parts = _parts(args.only)
     base = side_of_commit("base", args.against)
     new = side_of_commit("new", args.new_rev) if args.new_rev else side_of_work_tree()
-    _tell(base)
-    _tell(new)
+    _print_side(base)
+    _print_side(new)
     tallies = {}
     for part in parts:
         first = recorded(base, part, args.quick, args.fresh)

@@ -72,7 +72,7 @@ def training_export(folder: str) -> None:
     tf.saved_model.save(export, folder, signatures=export.detect)
 
 
-def unwanted(folder: str) -> None:
+def unsafe_exports(folder: str) -> None:
     """Graphs that write files when they run, and one that changes its own variable."""
     import tensorflow as tf
 

@@ -16,5 +16,5 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with LocalEngine(1, time_limit=240) as engine:
         engine.submit(build.keras_files, str(folder)).result()
         engine.submit(build.training_export, str(folder / "training" / "saved_model")).result()
-        engine.submit(build.unwanted, str(folder)).result()
+        engine.submit(build.unsafe_exports, str(folder)).result()
     return folder

@@ -49,25 +49,24 @@ def repeated(
 
 
 @pytest.fixture(scope="module")
-def judged() -> tuple[Dataset, dict[int, Detections], APResult]:
+def evaluated() -> tuple[Dataset, dict[int, Detections], APResult]:
     dataset, detections = scene(40, seed=3)
     return dataset, detections, average_precision("m", dataset, detections, CLASSES)
 
 
-def test_the_original_sample_equals_pycocotools(judged: tuple[Dataset, dict[int, Detections], APResult]) -> None:
-    _, _, result = judged
+def test_the_original_sample_equals_pycocotools(evaluated: tuple[Dataset, dict[int, Detections], APResult]) -> None:
+    _, _, result = evaluated
     once = np.ones((1, 40))
-    class_ap, class_ap50 = result.tables.class_ap(once), result.tables.class_ap50(once)
+    class_ap = result.tables.class_ap(once)
     assert mean_ap(class_ap)[0] == pytest.approx(result.figures.ap, abs=1e-12)
-    assert mean_ap(class_ap50)[0] == pytest.approx(result.figures.ap50, abs=1e-12)
     assert class_ap[0] == pytest.approx([row.ap for row in result.figures.per_class], abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_resample_equals_pycocotools_on_repeated_images(
-    seed: int, judged: tuple[Dataset, dict[int, Detections], APResult]
+    seed: int, evaluated: tuple[Dataset, dict[int, Detections], APResult]
 ) -> None:
-    dataset, detections, result = judged
+    dataset, detections, result = evaluated
     times = draws(40, 1, seed)
     images, copies = repeated(dataset, detections, times[0])
     again = plain_ap.of_rows(images, result_rows(copies, CLASSES))

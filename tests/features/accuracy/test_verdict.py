@@ -29,14 +29,14 @@ LOSSES = [
 ]
 
 
-def sure(value: float, low: float, high: float, *classes: tuple[str, float, bool]) -> VariantLoss:
+def loss_with_interval(value: float, low: float, high: float, *classes: tuple[str, float, bool]) -> VariantLoss:
     rows = (ClassLoss(label, Loss(worse, worse - 0.1, worse + 0.1, real), 9, 9) for label, worse, real in classes)
     return VariantLoss("", Loss(value, low, high, low > 0 or high < 0), tuple(rows))
 
 
-BAD = sure(0.139, 0.054, 0.265, ("chair", 0.5, False), ("dog", 0.4, True))
-NOISE = sure(0.003, -0.004, 0.011, ("cat", 0.2, False))
-GAIN = sure(-0.017, -0.089, 0.004)
+BAD = loss_with_interval(0.139, 0.054, 0.265, ("chair", 0.5, False), ("dog", 0.4, True))
+NOISE = loss_with_interval(0.003, -0.004, 0.011, ("cat", 0.2, False))
+GAIN = loss_with_interval(-0.017, -0.089, 0.004)
 LOSSES += [
     (0.4, {"int8": NOISE}, "int8 loses 0.3 AP points [-0.4, 1.1], not significant."),
     # an insignificant class is not named although it lost more
@@ -47,7 +47,7 @@ LOSSES += [
     (0.4, {"a": GAIN, "b": GAIN, "bad": BAD}, "(40.0). The other 2 variants lose none."),
     (
         0.4,
-        {"a": NOISE, "b": sure(0.1, 0.05, 0.2), "bad": BAD},
+        {"a": NOISE, "b": loss_with_interval(0.1, 0.05, 0.2), "bad": BAD},
         "b loses 10.0 AP points [5.0, 20.0], significant. The other variant loses at most 0.3, not significant.",
     ),
     (0.4, {"a": BAD, "b": BAD, "bad": BAD}, "significant. bad loses 13.9 AP points [5.4, 26.5], significant."),

@@ -28,15 +28,15 @@ def subject(model: LoadedModel) -> Subject:
 
 
 @pytest.fixture(scope="module")
-def heard() -> list[tuple[int, int]]:
+def reports() -> list[tuple[int, int]]:
     return []
 
 
 @pytest.fixture(scope="module")
-def measured(engine: LocalEngine, loaded: dict[str, LoadedModel], heard: list[tuple[int, int]]) -> Profile:
+def measured(engine: LocalEngine, loaded: dict[str, LoadedModel], reports: list[tuple[int, int]]) -> Profile:
     models = [loaded[name] for name in NAMES]
     return profile(
-        Context(engine).reporting(lambda done, total: heard.append((done, total))), models, threads=(1, 2), runs=RUNS
+        Context(engine).reporting(lambda done, total: reports.append((done, total))), models, threads=(1, 2), runs=RUNS
     )
 
 
@@ -78,11 +78,11 @@ def test_every_operator_is_timed_once(measured: Profile, loaded: dict[str, Loade
         assert [kind.ms for kind in kinds] == sorted((kind.ms for kind in kinds), reverse=True)
 
 
-def test_progress_only_rises_to_its_total(measured: Profile, heard: list[tuple[int, int]]) -> None:
-    done = [first for first, _ in heard]
+def test_progress_only_rises_to_its_total(measured: Profile, reports: list[tuple[int, int]]) -> None:
+    done = [first for first, _ in reports]
     assert done == sorted(done)
-    assert heard[-1][0] == heard[-1][1]
-    assert len({total for _, total in heard}) == 1
+    assert reports[-1][0] == reports[-1][1]
+    assert len({total for _, total in reports}) == 1
 
 
 def test_frames_have_the_same_figures(measured: Profile) -> None:

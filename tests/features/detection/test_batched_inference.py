@@ -24,7 +24,7 @@ from tests.conftest import Sample
 
 
 @pytest.fixture(scope="module")
-def alone() -> Iterator[LocalEngine]:
+def single_worker() -> Iterator[LocalEngine]:
     """An engine of one worker, which the test crashes on purpose."""
     with LocalEngine(1) as running:
         yield running
@@ -36,13 +36,13 @@ def hens(sample: Sample) -> EncodedImage:
 
 
 def test_results_do_not_depend_on_other_models_in_the_batch(
-    alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
+    single_worker: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
 ) -> None:
     models = [loaded["float32"], loaded["int8"]]
-    both = detect_images(Context(alone), models, [hens], 1, 0.25)
+    both = detect_images(Context(single_worker), models, [hens], 1, 0.25)
     for model in models:
         first = both.inferences[model.digest, hens.digest]
-        second = detect_images(Context(alone), [model], [hens], 1, 0.25).inferences[model.digest, hens.digest]
+        second = detect_images(Context(single_worker), [model], [hens], 1, 0.25).inferences[model.digest, hens.digest]
         assert (first.detections.boxes == second.detections.boxes).all()
         assert (first.detections.scores == second.detections.scores).all()
 
@@ -52,57 +52,61 @@ def damaged(model: LoadedModel, blob: Blob) -> LoadedModel:
 
 
 def test_a_failing_model_does_not_fail_the_others(
-    alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage, tmp_path: Path
+    single_worker: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage, tmp_path: Path
 ) -> None:
     (tmp_path / "broken").write_bytes(b"no model")
     broken = damaged(loaded["float32"], Blob("broken", tmp_path / "broken"))
-    detected = detect_images(Context(alone), [broken, loaded["int8"]], [hens], 1, 0.25)
+    detected = detect_images(Context(single_worker), [broken, loaded["int8"]], [hens], 1, 0.25)
     assert list(detected.inferences) == [(loaded["int8"].digest, hens.digest)]
     assert [sentence.split(":")[0] for sentence in detected.skipped] == ["damaged.tflite on hens.jpg"]
 
 
 def test_a_crashing_model_does_not_fail_the_others(
-    alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
+    single_worker: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
 ) -> None:
     class Deadly(Blob):  # defined here, so that it is pickled by value
         def read(self) -> bytes:
             os._exit(3)
 
     deadly = damaged(loaded["float32"], Deadly("deadly", Path("nowhere")))
-    detected = detect_images(Context(alone), [deadly, loaded["int8"]], [hens], 1, 0.25)
+    detected = detect_images(Context(single_worker), [deadly, loaded["int8"]], [hens], 1, 0.25)
     assert len(detected.inferences[loaded["int8"].digest, hens.digest].detections)
     (sentence,) = detected.skipped
     assert sentence.startswith("damaged.tflite on hens.jpg: The model's worker process crashed.")
 
 
-def test_a_single_crashing_model(alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage) -> None:
+def test_a_single_crashing_model(
+    single_worker: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
+) -> None:
     class Deadly(Blob):
         def read(self) -> bytes:
             os._exit(3)
 
     deadly = damaged(loaded["float32"], Deadly("deadly", Path("nowhere")))
-    detected = detect_images(Context(alone), [deadly], [hens], 1, 0.25)
+    detected = detect_images(Context(single_worker), [deadly], [hens], 1, 0.25)
     assert (detected.images, len(detected.skipped)) == ([], 1)
 
 
 def test_an_unreadable_image_is_reported_once(
-    alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
+    single_worker: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
 ) -> None:
     models = [loaded["float32"], loaded["int8"]]
-    detect_images(Context(alone), models, [hens], 1, 0.25)  # fast from now on: the next two share a job
-    detected = detect_images(Context(alone), models, [EncodedImage("x.jpg", b"no image"), hens], 200, 0.25)
+    detect_images(Context(single_worker), models, [hens], 1, 0.25)  # fast from now on: the next two share a job
+    detected = detect_images(Context(single_worker), models, [EncodedImage("x.jpg", b"no image"), hens], 200, 0.25)
     assert detected.images == [("hens.jpg", hens.digest)]
     assert len(detected.inferences) == 2
     assert [sentence.split()[0] for sentence in detected.skipped] == ["x.jpg"]
 
 
-def test_a_cancelled_run_leaves_no_jobs(alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage) -> None:
+def test_a_cancelled_run_leaves_no_jobs(
+    single_worker: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
+) -> None:
     cancel = threading.Event()
     images = [EncodedImage(f"{n}.jpg", hens.data + b"%06d" % n) for n in range(100)]
-    context = Context(alone, progress=Advance(lambda done, total: cancel.set()), cancel=cancel)
+    context = Context(single_worker, progress=Advance(lambda done, total: cancel.set()), cancel=cancel)
     with pytest.raises(Cancelled):
         detect_images(context, [loaded["float32"], loaded["int8"]], images, 100, 0.25)
-    assert alone.submit(len, "abc").result(timeout=5) == 3  # 100 images would take longer
+    assert single_worker.submit(len, "abc").result(timeout=5) == 3  # 100 images would take longer
 
 
 class Watched(EncodedImage):
@@ -111,7 +115,9 @@ class Watched(EncodedImage):
     __slots__ = ("__weakref__",)
 
 
-def test_images_are_freed_at_once(alone: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage) -> None:
+def test_images_are_freed_at_once(
+    single_worker: LocalEngine, loaded: dict[str, LoadedModel], hens: EncodedImage
+) -> None:
     """Otherwise they would accumulate until Python's cycle collector runs."""
     alive: list[weakref.ref[EncodedImage]] = []
 
@@ -123,8 +129,8 @@ def test_images_are_freed_at_once(alone: LocalEngine, loaded: dict[str, LoadedMo
 
     gc.disable()
     try:
-        detect_images(Context(alone), [loaded["float32"], loaded["int8"]], images(), 4, 0.25)
-        alone.submit(len, "abc").result(timeout=60)  # the worker's thread keeps a reference to its last job
+        detect_images(Context(single_worker), [loaded["float32"], loaded["int8"]], images(), 4, 0.25)
+        single_worker.submit(len, "abc").result(timeout=60)  # the worker's thread keeps a reference to its last job
         end = time.monotonic() + 5
         while any(image() is not None for image in alive) and time.monotonic() < end:
             time.sleep(0.01)

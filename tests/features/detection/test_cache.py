@@ -13,12 +13,12 @@ from qviz.features.detection.models import LoadedModel
 from qviz.structures import Detections, EncodedImage, Inference
 
 
-def some(count: int, seed: int = 0) -> Detections:
+def random_detections(count: int, seed: int = 0) -> Detections:
     draw = np.random.default_rng(seed)
     return Detections.of(draw.normal(0, 1e4, (count, 4)), draw.random(count), draw.integers(0, 90, count))
 
 
-def same(first: Detections | None, second: Detections | None) -> bool:
+def are_equal(first: Detections | None, second: Detections | None) -> bool:
     if first is None or second is None:
         return first is second
     pairs = [(getattr(first, field.name), getattr(second, field.name)) for field in fields(Detections)]
@@ -30,16 +30,22 @@ ODD = Detections(
     np.array([1e-30, 1.0], np.float32),
     np.array([-1, 2**31 - 1], np.int32),
 )
-PLACED = Detections(some(8).boxes[::2], some(8).scores[::-2], some(8).class_ids[1::2])
+PLACED = Detections(
+    random_detections(8).boxes[::2], random_detections(8).scores[::-2], random_detections(8).class_ids[1::2]
+)
 CASES = [
     Inference(Detections.none(), None, 1, 1, 0.0),
     Inference(Detections.none(), Detections.none(), 640, 480, 12.5),
-    Inference(some(3), Detections.none(), 640, 480, 1 / 3),
-    Inference(Detections.none(), some(700), 640, 480, 1e-9),
-    Inference(some(100), some(5000, 1), 10**6, 1, 12345.678),
-    Inference(ODD, some(1), 2, 3, 0.1),
+    Inference(random_detections(3), Detections.none(), 640, 480, 1 / 3),
+    Inference(Detections.none(), random_detections(700), 640, 480, 1e-9),
+    Inference(random_detections(100), random_detections(5000, 1), 10**6, 1, 12345.678),
+    Inference(ODD, random_detections(1), 2, 3, 0.1),
     Inference(PLACED, PLACED, 2, 3, 0.1),
-    *(Inference(some(n, n), some(m, m) if m else None, n + 1, m + 1, n / 7) for n in range(4) for m in range(4)),
+    *(
+        Inference(random_detections(n, n), random_detections(m, m) if m else None, n + 1, m + 1, n / 7)
+        for n in range(4)
+        for m in range(4)
+    ),
 ]
 
 
@@ -47,13 +53,13 @@ CASES = [
 def test_inferences_are_restored_bit_for_bit(restored: Inference) -> None:
     back = from_bytes(to_bytes(restored))
     assert back is not None
-    assert same(back.detections, restored.detections)
-    assert same(back.candidates, restored.candidates)
+    assert are_equal(back.detections, restored.detections)
+    assert are_equal(back.candidates, restored.candidates)
     assert (back.width, back.height, back.milliseconds) == (restored.width, restored.height, restored.milliseconds)
     assert back.detections.scores.flags.writeable
 
 
-WHOLE = to_bytes(Inference(some(3), some(5), 640, 480, 1.0))
+WHOLE = to_bytes(Inference(random_detections(3), random_detections(5), 640, 480, 1.0))
 NONE = [
     b"",
     b"\n",

@@ -21,16 +21,16 @@ from tests.conftest import ROOT, Sample
 from tests.features.reporting.test_report import ParsedPage
 
 NAMES = ("float32", "int8_wrong_range")
-PATIENCE = 180
+TIMEOUT = 180
 
 
 def page_of_accuracy(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     """The page after its evaluation of two models on all photographs of the sample."""
     monkeypatch.setenv("QVIZ_OPEN", json.dumps({"models": [str(sample.models[n]) for n in NAMES], "images": []}))
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE).run()
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=TIMEOUT).run()
     app.file_uploader[0].upload("annotations.json", sample.annotations.read_bytes()).run()
     app.switch_page("pages/accuracy.py").run()
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not app.dataframe and time.monotonic() < end:
         time.sleep(0.5)
         app.run()

@@ -28,7 +28,7 @@ from tests.features.reporting.study import PHOTOGRAPHS, hostile
 
 
 @pytest.fixture(scope="module")
-def whole(study: Study, engine: LocalEngine, loaded: dict[str, LoadedModel], sample: Sample) -> Study:
+def full_study(study: Study, engine: LocalEngine, loaded: dict[str, LoadedModel], sample: Sample) -> Study:
     """A study with a sweep and a cost measurement, so that every section has content."""
     models = [loaded[name] for name in ("float32", "int8", "int8_wrong_range")]
     dataset = read_coco(sample.annotations, sample.images)
@@ -38,34 +38,34 @@ def whole(study: Study, engine: LocalEngine, loaded: dict[str, LoadedModel], sam
 
 
 @pytest.fixture(scope="module")
-def saved(whole: Study) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(study_bytes(whole))
+def saved(full_study: Study) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(study_bytes(full_study))
     return document
 
 
-def test_a_saved_study_gives_the_same_page(whole: Study) -> None:
-    data = study_bytes(whole)
+def test_a_saved_study_gives_the_same_page(full_study: Study) -> None:
+    data = study_bytes(full_study)
     again = read_study(data, "s.json")
     assert is_study(data) and len(data) < 3_000_000
-    assert len(available(again)) == len(available(whole)) == 10
+    assert len(available(again)) == len(available(full_study)) == 10
     assert (headline(again), findings(again), next_steps(again)) == (
-        headline(whole),
-        findings(whole),
-        next_steps(whole),
+        headline(full_study),
+        findings(full_study),
+        next_steps(full_study),
     )
-    assert render(again) == render(whole)
-    assert Study.from_json(whole.to_json()).to_json() == whole.to_json()
+    assert render(again) == render(full_study)
+    assert Study.from_json(full_study.to_json()).to_json() == full_study.to_json()
     assert study_bytes(again) == data
 
 
-def test_hostile_names_stay_text(whole: Study) -> None:
-    bad = hostile(replace(whole, robustness=None, profile=None))
+def test_hostile_names_stay_text(full_study: Study) -> None:
+    bad = hostile(replace(full_study, robustness=None, profile=None))
     assert render(read_study(study_bytes(bad), "s.json")) == render(bad)
 
 
-def test_raw_detections_are_not_saved(whole: Study) -> None:
-    assert whole.evaluation is not None and len(whole.evaluation.results) == 3
-    again = read_study(study_bytes(whole), "s.json").evaluation
+def test_raw_detections_are_not_saved(full_study: Study) -> None:
+    assert full_study.evaluation is not None and len(full_study.evaluation.results) == 3
+    again = read_study(study_bytes(full_study), "s.json").evaluation
     assert again is not None and again.results == () and len(again.curves) == 3
 
 
