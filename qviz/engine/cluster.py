@@ -25,7 +25,7 @@ from typing import Any, ParamSpec, TypeVar
 from qviz.cache import LRUCache
 from qviz.engine.cluster_worker import Failure, Session, end_session, identity, pickle_job, run_job
 from qviz.engine.code import OTHER_CODE, code_digest
-from qviz.engine.interface import Blob, WarmUp
+from qviz.engine.interface import Blob, Engine, WarmUp
 from qviz.errors import QvizError, SettingsError, WorkerCrashed
 from qviz.limits import limits
 
@@ -50,7 +50,7 @@ class _Shared(Blob):
         return self.data
 
 
-class DaskEngine:
+class DaskEngine(Engine):
     """The workers of a Dask cluster.
 
     Args:
@@ -93,12 +93,6 @@ class DaskEngine:
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, args=(alone_limit,), name="qviz-cluster", daemon=True).start()
 
-    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        return self._queue(0, partial(function, *args, **kwargs))
-
-    def submit_urgent(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        return self._queue(URGENT, partial(function, *args, **kwargs))
-
     def share(self, data: bytes, digest: str) -> Blob:
         if digest not in self._blobs:
             self._blobs[digest] = self._sent(digest, data)
@@ -117,7 +111,7 @@ class DaskEngine:
         with contextlib.suppress(Exception):
             self._client.close(timeout=5)
 
-    def _queue(self, urgency: int, call: Callable[[], Any]) -> Future[Any]:
+    def _queue(self, call: Callable[[], R], urgent: bool) -> Future[R]:
         if self._closed:
             raise RuntimeError("the engine is closed")
         pickled, heavy = pickle_job(call)
@@ -126,7 +120,7 @@ class DaskEngine:
         job.add_done_callback(self._forget)
         try:
             data = [self._data(digest, heavy) for digest in pickled.needs]
-            running = self._executor.submit(run_job, self._session, pickled, *data, priority=urgency)
+            running = self._executor.submit(run_job, self._session, pickled, *data, priority=URGENT if urgent else 0)
         except Exception as error:  # the scheduler is gone
             _settle(job, _translated(error, self.address))
             return job
@@ -163,12 +157,6 @@ class DaskEngine:
     def _sent(self, digest: str, data: bytes) -> Any:
         key = f"qviz-{self._session.name}-{digest}"
         return self._client.submit(identity, data, key=key, pure=False, priority=URGENT)
-
-    def __enter__(self) -> DaskEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _pass_on(job: Future[Any], address: str, running: Future[Any]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,22 +27,36 @@ class Blob:
         return self.path.read_bytes()
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """Runs functions in other processes. Functions and arguments must pickle."""
 
     workers: int
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Queue a job. Its future raises what the function raised, or a WorkerError."""
+        return self._queue(partial(function, *args, **kwargs), urgent=False)
 
     def submit_urgent(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Queue a job before all that are not urgent, because a user is waiting for it."""
+        return self._queue(partial(function, *args, **kwargs), urgent=True)
 
+    @abstractmethod
+    def _queue(self, call: Callable[[], R], urgent: bool) -> Future[R]:
+        """Queue a call."""
+
+    @abstractmethod
     def share(self, data: bytes, digest: str) -> Blob:
         """Make bytes readable to the workers."""
 
+    @abstractmethod
     def close(self) -> None:
         """Stop all workers at once; queued jobs are cancelled."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def importing(module: str) -> Callable[[], object]:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from qviz.cache import LRUCache
-from qviz.engine.interface import Blob, WarmUp
+from qviz.engine.interface import Blob, Engine, WarmUp
 from qviz.engine.memory import tidied, worker_malloc
 from qviz.errors import Cancelled, WorkerCrashed, WorkerOutOfMemory, WorkerTimeout
 from qviz.limits import limits
@@ -43,12 +43,12 @@ POLL_SECONDS = 0.05
 
 @dataclass(order=True, slots=True)
 class _Job:
-    rank: tuple[int, int]
+    rank: tuple[bool, int]
     function: Callable[[], Any] = field(compare=False)
     future: Future[Any] = field(compare=False)
 
 
-class LocalEngine:
+class LocalEngine(Engine):
     """Worker processes on this machine.
 
     Args:
@@ -79,17 +79,11 @@ class LocalEngine:
         self._slots = [_Slot(self._jobs, self._folder, *job_limits, warm_up) for _ in range(self.workers)]
         atexit.register(self.close)
 
-    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        return self._queue(1, partial(function, *args, **kwargs))
-
-    def submit_urgent(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        return self._queue(0, partial(function, *args, **kwargs))
-
-    def _queue(self, urgency: int, call: Callable[[], Any]) -> Future[Any]:
+    def _queue(self, call: Callable[[], R], urgent: bool) -> Future[R]:
         if self._closed:
             raise RuntimeError("the engine is closed")
-        future: Future[Any] = Future()
-        self._jobs.put(_Job((urgency, next(self._count)), call, future))
+        future: Future[R] = Future()
+        self._jobs.put(_Job((not urgent, next(self._count)), call, future))
         return future
 
     def share(self, data: bytes, digest: str) -> Blob:
@@ -103,12 +97,6 @@ class LocalEngine:
         for slot in self._slots:
             slot.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def __enter__(self) -> LocalEngine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class _Slot:

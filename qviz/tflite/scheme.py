@@ -18,18 +18,9 @@ from qviz.structures import Graph, Op, Scheme, Tensor
 
 CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 
-WEIGHT_KINDS = frozenset(
-    {
-        "CONV_2D",
-        "DEPTHWISE_CONV_2D",
-        "FULLY_CONNECTED",
-        "TRANSPOSE_CONV",
-        "CONV_3D",
-        "BATCH_MATMUL",
-        "EMBEDDING_LOOKUP",
-        "UNIDIRECTIONAL_SEQUENCE_LSTM",
-    }
-)
+_WITH_WEIGHTS = """CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED TRANSPOSE_CONV CONV_3D BATCH_MATMUL EMBEDDING_LOOKUP
+UNIDIRECTIONAL_SEQUENCE_LSTM"""
+WEIGHT_KINDS = frozenset(_WITH_WEIGHTS.split())
 """Operators with weights: those that dynamic-range quantization touches."""
 
 _FLOAT_ONLY = """ADD_N CAST CEIL COS CUMSUM ELU EXP FLOOR FLOOR_DIV FLOOR_MOD L2_POOL_2D LOCAL_RESPONSE_NORMALIZATION

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import streamlit as st
 
@@ -67,19 +67,12 @@ def start(
     return _jobs(kind).get((kind, key), begin)  # type: ignore[return-value]
 
 
-def restart(
-    kind: str,
-    key: Hashable,
-    function: Callable[[Context], T],
-    step: str = "",
-    unit: str = "",
-    prepare: Callable[[Job[T]], object] = lambda job: None,
-) -> Job[T]:
+def restart(kind: str, key: Hashable, function: Callable[[Context], T], *options: Any) -> Job[T]:
     """As `start`, but a job that has failed, was cancelled or was finished early begins again."""
     job = find(kind, key)
     if job is not None and job.finished and (job.cancelled or job.error is not None or job.finish_early.is_set()):
         forget(kind, key)
-    return start(kind, key, function, step, unit, prepare)
+    return start(kind, key, function, *options)
 
 
 def find(kind: str, key: Hashable) -> Job[object] | None:

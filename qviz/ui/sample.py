@@ -23,23 +23,16 @@ ORDER = ("float32", "int8", "int8_wrong_range", "dynamic_range", "float16")
 def opening() -> Workspace:
     """The workspace of a new session."""
     request = json.loads(os.environ.get("QVIZ_OPEN", "{}"))
-    if not request.get("models"):
-        workspace = sample()
-        return _with_images(workspace, request["images"]) if request.get("images") else workspace
-    workspace = Workspace()
-    for path in request["models"]:
+    workspace = Workspace() if request.get("models") else sample()
+    for path in request.get("models", ()):
         try:
             workspace = workspace.with_models([read_source(Path(path))])
         except QvizError as error:
             workspace = workspace.with_notices([str(error)])
     if not request.get("images"):
-        return workspace.with_images(_sample_images())
-    return _with_images(workspace, request["images"])
-
-
-def _with_images(workspace: Workspace, paths: list[str]) -> Workspace:
+        return workspace if workspace.is_sample else workspace.with_images(_sample_images())
     try:
-        return workspace.with_images(list(load_images(Path(path) for path in paths)))
+        return workspace.with_images(list(load_images(Path(path) for path in request["images"])))
     except QvizError as error:
         return workspace.with_notices([str(error)])
 

@@ -195,11 +195,6 @@ class MatchTables:
         """(R, classes) AP of resamples with `weights` (R, I); NaN where a resample shows no object of the class."""
         return np.stack([_class_ap(table, weights, self.recalls) for table in self.classes], axis=1)
 
-    def class_ap50(self, weights: np.ndarray) -> np.ndarray:
-        """(R, classes) as `class_ap`, at an IoU of .50 alone."""
-        firsts = (ClassTable(t.scores, t.images, t.true[:1], t.ignored[:1], t.truths) for t in self.classes)
-        return np.stack([_class_ap(table, weights, self.recalls) for table in firsts], axis=1)
-
 
 def mean_ap(class_ap: np.ndarray) -> np.ndarray:
     """(R,) AP over the classes that a resample shows, as pycocotools averages; NaN where it shows none."""

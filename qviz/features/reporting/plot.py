@@ -7,6 +7,7 @@ colour, which the page's script fills in.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +18,7 @@ import plotly.graph_objects as go
 from qviz.chart_style import CHANGES, colours, data_uri
 from qviz.features.accuracy.plot import class_heat, class_loss_bars, error_bars, shown_classes, variant_losses
 from qviz.features.comparison import ComparedObject
-from qviz.features.comparison.matching import Change, Summary, summarise
+from qviz.features.comparison.matching import Change
 from qviz.features.corruption_sweep.plot import interaction_heat, severity_curves
 from qviz.features.cost.plot import tradeoff_scatter
 from qviz.features.layer_error.outliers import outliers, reference_positions
@@ -216,16 +217,15 @@ def _reference(objects: Sequence[ComparedObject], name: str, colour: str) -> Pan
         for row in rows[:MAX_BOXES]
     ]
     counts = plural(len(rows), "object") if rows else "no object"
-    return Pane(name, colour, counts, tuple(box for box in boxes if box is not None))
+    return Pane(name, colour, counts, tuple(boxes))
 
 
 def _variant(objects: Sequence[ComparedObject], name: str, colour: str) -> Pane:
     ordered = sorted(objects, key=lambda row: row.change != Change.KEPT)  # changed objects are drawn on top
-    boxes = [box for row in ordered[-MAX_BOXES:] if (box := _changed(row, colour)) is not None]
-    return Pane(name, colour, _counts(objects), tuple(boxes))
+    return Pane(name, colour, _counts(objects), tuple(_changed(row, colour) for row in ordered[-MAX_BOXES:]))
 
 
-def _changed(row: ComparedObject, colour: str) -> Box | None:
+def _changed(row: ComparedObject, colour: str) -> Box:
     """A lost object is drawn at the reference's box."""
     shade = colour if row.change == Change.KEPT else CHANGES[row.change]
     tag = (row.variant_label or row.label) if row.change != Change.KEPT else ""
@@ -234,9 +234,8 @@ def _changed(row: ComparedObject, colour: str) -> Box | None:
 
 def _box(
     change: str, colour: str, sides: tuple[float, ...] | None, tag: str, description: str, row: ComparedObject
-) -> Box | None:
-    if sides is None:
-        return None
+) -> Box:
+    assert sides is not None, "an object has a box in one of the models"
     left, top, right, bottom = (round(side, 1) for side in sides)
     pair = "" if row.reference_index is None else str(row.reference_index)
     return Box(change, colour, left, top, max(right - left, 0), max(bottom - top, 0), tag[:30], description, pair)
@@ -255,10 +254,9 @@ def _description(row: ComparedObject) -> str:
 
 def _counts(objects: Sequence[ComparedObject]) -> str:
     """1 lost · 2 kept"""
-    summary: Summary = summarise((Change(row.change) for row in objects), ())
+    counts = Counter(row.change for row in objects)
     order = ("lost", "relabelled", "spurious", "shifted", "kept")
-    counts = [(getattr(summary, name), name) for name in order]
-    return " · ".join(f"{count} {name}" for count, name in counts if count) or "no object"
+    return " · ".join(f"{counts[name]} {name}" for name in order if counts[name]) or "no object"
 
 
 def figure(report: Report) -> go.Figure:
