@@ -83,7 +83,10 @@ def _encoded_mapping(value: Mapping[Any, Any]) -> Any:
 
 
 def decode(hint: Any, value: Any, where: str) -> Any:
-    """The value that `said` tells, of the type `hint`. where: its place, for the sentence. Raises Misfit."""
+    """The value of type `hint` that JSON holds as `value`. where: its place, for the message. Raises Misfit.
+
+    A field may have the name that it has in JSON (`JSON_NAMES`): older studies hold it under that name.
+    """
     if hint in PLAIN:
         return PLAIN[hint](value, where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
@@ -102,6 +105,8 @@ def _object(hint: type, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise _wrong(value, where, "an object")
     fields = {field.name: field for field in dataclasses.fields(hint)}
+    aliases = {alias: name for name, alias in getattr(hint, "JSON_NAMES", {}).items() if alias not in fields}
+    value = {aliases.get(name, name): item for name, item in value.items()}
     if unknown := sorted(set(value) - set(fields)):
         raise Misfit(f"{where} names {unknown[0][:60]!r}, which is unknown")
     missing = [name for name, field in fields.items() if name not in value and _has_no_default(field)]

@@ -15,7 +15,7 @@ from qviz.session_inputs import SessionInputs, Source, Sources, as_paths
 
 if TYPE_CHECKING:
     from qviz.features.accuracy import Evaluation
-    from qviz.features.building import Built
+    from qviz.features.building.result import Built
     from qviz.features.calibrating import CalibrationLab
     from qviz.features.comparison import Comparison
     from qviz.features.corruption_sweep import RobustnessReport
@@ -62,10 +62,10 @@ class Session(SessionInputs):
     """
 
     def info(self) -> Info:
-        """What each file really is: scheme, inputs, outputs, operators, decoder, settings, and warnings."""
+        """What each file really is, its warnings, and whether the variants were made from the reference."""
         from qviz.features.inspection import info
 
-        return info(self.models)
+        return info(self.context, self.models, against=self.models[0])
 
     def detect(self, images: Sources = (), *, score: float = PAGE_SCORE) -> DetectionResult:
         """Detections of every model, of at least a confidence of `score` in [0, 1].
@@ -105,6 +105,7 @@ class Session(SessionInputs):
         images: Sources = (),
         score: float = AP_SCORE,
         reference_as_truth: bool = False,
+        classes: Sequence[str] = (),
     ) -> Evaluation:
         """AP of every model as pycocotools computes it, and the loss of each variant by class.
 
@@ -114,6 +115,7 @@ class Session(SessionInputs):
             images: Images without annotations, for `reference_as_truth`.
             score: Minimum confidence of a detection that counts.
             reference_as_truth: The reference's own detections stand for the ground truth.
+            classes: Names of the categories that count; by default all.
 
         Returns:
             AP in [0, 1]; losses are reference minus variant, positive is worse, with 95 % paired bootstrap intervals.
@@ -124,7 +126,8 @@ class Session(SessionInputs):
         from qviz.features.accuracy import evaluate
 
         data = self.dataset_of(dataset, dataset_images, images)
-        return evaluate(self.context, self.models_for(data), data, score=score, reference_as_truth=reference_as_truth)
+        models = self.models_for(data)
+        return evaluate(self.context, models, data, score=score, reference_as_truth=reference_as_truth, classes=classes)
 
     def robustness(
         self,
@@ -252,7 +255,8 @@ class Session(SessionInputs):
             QuantizeError: The recipe is unknown or does not fit the network, or images are missing.
             SettingsError: An option is unknown.
         """
-        from qviz.features.building import Options, quantize, read_calibration, recipe_of
+        from qviz.features.building import quantize, read_calibration
+        from qviz.features.building.recipes import Options, recipe_of
 
         row, chosen = recipe_of(recipe), Options.of(**options)
         measured, images = read_calibration(as_paths(calibration) or self.calibration_images)
@@ -321,9 +325,9 @@ class Session(SessionInputs):
         Returns:
             The file is `result.data`; `result.save("small.tflite")` writes it.
         """
-        from qviz.features.rescuing import Request, rescue
+        from qviz.features.rescuing import Budget, Request, rescue
 
-        request = Request.of(max_ap_loss, min_agreement, prefer, recipes, tries, score)
+        request = Request(Budget.of(max_ap_loss, min_agreement), prefer, tuple(recipes), tries, score)
         given = self.calibration_of(calibration)
         data = self.dataset_of(dataset, dataset_images, images)
         reference, source = self._reference_and_source(given)
@@ -350,14 +354,9 @@ class Session(SessionInputs):
 
         images = self.calibration_of(calibration)
         path = None if checkpoint is None else Path(checkpoint)
+        reference = self.models_for(images)[0]
         return qat(
-            self.context,
-            self.models_for(images)[0],
-            images,
-            recipe=recipe,
-            steps=steps,
-            checkpoint=path,
-            finish_early=finish_early,
+            self.context, reference, images, recipe=recipe, steps=steps, checkpoint=path, finish_early=finish_early
         )
 
     def profile(self, *, threads: Sequence[int] = (1,), runs: int = 50) -> Profile:

@@ -36,18 +36,22 @@ _PACKED_BITS = {"int4": 4, "int2": 2}
 
 def operator_weights(data: bytes, graph: Graph) -> dict[int, np.ndarray]:
     """order -> float32 weights in the shape the file gives them, for the operators that have any."""
-    unpacked = _behind_dequantize(graph)
     weights: dict[int, np.ndarray] = {}
     try:
         model = fb.Model.GetRootAs(data)
-        for op in graph.ops:
-            tensor = None if op.kind == "DEQUANTIZE" else _largest(graph, op, unpacked)
-            values = None if tensor is None else _real_values(data, model, tensor)
-            if values is not None:
-                weights[op.order] = values
+        for order, tensor in weight_tensors(graph).items():
+            if (values := _real_values(data, model, tensor)) is not None:
+                weights[order] = values
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ModelError(f"is damaged: its weights cannot be read ({error}). Copy or export it again.") from error
     return weights
+
+
+def weight_tensors(graph: Graph) -> dict[int, Tensor]:
+    """order -> the constant that holds the operator's weights, as the file stores it."""
+    unpacked = _behind_dequantize(graph)
+    tensors = {op.order: _largest(graph, op, unpacked) for op in graph.ops if op.kind != "DEQUANTIZE"}
+    return {order: tensor for order, tensor in tensors.items() if tensor is not None}
 
 
 def stored_constant(data: bytes, tensor: Tensor) -> np.ndarray:

@@ -168,7 +168,7 @@ def _guessed(model: LoadedModel, loaded: Sequence[LoadedModel], images: Sequence
 
 def warnings(models: Models) -> list[Warning]:
     """The lint warnings of all models."""
-    return lint_all(models.all)
+    return lint_all(context(), models.all)
 
 
 def compared(

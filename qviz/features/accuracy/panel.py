@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,13 +12,15 @@ from qviz.chart_style import REFERENCE, variant_colour
 from qviz.context import Context
 from qviz.features.accuracy import Evaluation, LossDetail, evaluate, panel_tables
 from qviz.features.accuracy.ap import VariantLoss
+from qviz.features.accuracy.dataset_health import sentence_of
 from qviz.features.accuracy.plot import variant_losses
-from qviz.features.accuracy.text import loss_verdict
+from qviz.features.accuracy.text import loss_verdict, undetected_truth
 from qviz.features.accuracy.truth import REMARK
+from qviz.features.inspection.text import headline as with_origin
 from qviz.features.settings import guess_for
 from qviz.formatting import as_text, plural
 from qviz.job import Job
-from qviz.structures import Dataset
+from qviz.structures import Dataset, DatasetProblem
 from qviz.ui import clicks, dataset_choice, jobs, page, server, view
 from qviz.ui.dataset_choice import Source
 from qviz.ui.page import Page
@@ -101,13 +103,30 @@ def headline(finding: Finding) -> None:
     """The verdict, and what it was measured on."""
     result = finding.evaluation
     page.verdict(
-        loss_verdict(finding.names[0], result.models[0].ap, finding.losses, result.reference_as_truth),
+        with_origin(
+            result.warnings,
+            undetected_truth(result)
+            or loss_verdict(finding.names[0], result.models[0].ap, finding.losses, result.reference_as_truth),
+        ),
         f"{result.dataset}: {plural(result.images, 'image')}, {plural(result.annotations, 'object')}. AP is averaged"
         " over IoU .50 to .95 (pycocotools), ×100, higher is better. In brackets: 95% interval, from a bootstrap over"
         " the images.",
     )
+    show_problems(result.problems)
     if result.reference_as_truth:
         st.html(f'<div class="qviz qviz-note"><b>{_bias()}</b></div>')
+
+
+def show_problems(problems: Sequence[DatasetProblem]) -> None:
+    """Reasons to doubt the annotations, above the AP; mere facts are folded."""
+    doubts = [problem for problem in problems if not problem.advice and problem.code != "reference_finds_nothing"]
+    for problem in doubts[:MAX_REMARKS]:
+        (st.error if problem.serious else st.warning)(as_text(sentence_of(problem)))
+    advice = [problem for problem in problems if problem.advice]
+    if rest := [*doubts[MAX_REMARKS:], *advice]:
+        with st.expander(f"About these annotations: {plural(len(rest), 'remark')}"):
+            for problem in rest:
+                st.text(sentence_of(problem))
 
 
 def overview(finding: Finding) -> None:
@@ -119,7 +138,7 @@ def overview(finding: Finding) -> None:
         losses = {name: loss.ap for name, loss in finding.losses.items()}
         with right:
             st.plotly_chart(variant_losses(losses, finding.colours[1:]), width="stretch", key="accuracy-losses")
-    skipped = [sentence for sentence in finding.evaluation.skipped if sentence != REMARK]
+    skipped = [sentence for sentence in finding.evaluation.other_remarks if sentence != REMARK]
     for sentence in [f"Left out: {sentence}" for sentence in skipped[:MAX_REMARKS]] + server.store_remarks():
         st.text(sentence)
 

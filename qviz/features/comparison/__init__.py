@@ -143,7 +143,7 @@ def compare(
     compared = tuple(
         compare_variant(reference, variant, detected.images, detected.inferences, score, iou) for variant in variants
     )
-    warnings = tuple(lint_all(models, context.threads))
+    warnings = tuple(lint_all(context, models))
     return Comparison(reference.name, compared, warnings, tuple(detected.skipped))
 
 

@@ -14,6 +14,7 @@ from qviz.features.comparison import ComparedImage, ComparedVariant
 from qviz.features.comparison.matching import Summary
 from qviz.features.comparison.text import damage_verdict, level
 from qviz.features.detection.models import LoadedModel
+from qviz.features.inspection.text import headline
 from qviz.features.inspection.warning import Warning
 from qviz.features.settings import panel as settings_panel
 from qviz.formatting import as_text, plural
@@ -61,7 +62,8 @@ def _findings(here: Page) -> None:
     note = f"At confidence {score:.2f} and above, over {plural(finished, 'image')}. Agreement 1.00 is best."
     if _pending(here):
         note = f"At confidence {score:.2f} and above, over {finished} of {plural(len(images), 'image')} so far."
-    page.verdict(damage_verdict(models.name(models.reference), summaries, finished), note)
+    finding = damage_verdict(models.name(models.reference), summaries, finished)
+    page.verdict(headline(server.warnings(models), finding), note)
     st.html(_model_cards(here, summaries))
     if finished:
         _next_steps(min(summaries, key=lambda name: summaries[name].agreement))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from qviz.features.comparison import Comparison
 from qviz.features.comparison.matching import Summary
+from qviz.features.inspection.text import headline
 from qviz.formatting import plural, score
 
 LEVELS = ((0.98, "unchanged"), (0.85, "slightly changed"), (0.6, "damaged"), (0.0, "broken"))
@@ -19,7 +20,8 @@ MAX_NAMED = 2
 def verdict(result: Comparison) -> str:
     """What became of the reference's objects on all images."""
     images = max((len(variant.images) for variant in result.variants), default=0)
-    return damage_verdict(result.reference, {v.name: v.summary for v in result.variants}, images)
+    finding = damage_verdict(result.reference, {v.name: v.summary for v in result.variants}, images)
+    return headline(result.warnings, finding)
 
 
 def level(agreement: float) -> str:

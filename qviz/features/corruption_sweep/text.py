@@ -8,6 +8,7 @@ from qviz.features.corruption_sweep import RobustnessReport
 from qviz.features.corruption_sweep.out_of_range import ALARM_SCORE, OutOfRange
 from qviz.features.corruption_sweep.result import Interaction, Robustness
 from qviz.features.corruption_sweep.saturation import MIN_RISE, Explanation
+from qviz.features.inspection.text import headline
 from qviz.formatting import interval, plural, points
 
 NO_RANGES = "No activation of this variant is quantized, so nothing can leave its range."
@@ -21,6 +22,10 @@ def corruption_title(name: str) -> str:
 def verdict(result: Robustness | RobustnessReport, names: Mapping[str, str] | None = None) -> str:
     """What quantization loses beyond the reference's own loss. names: short names by model name."""
     sweep = result.sweep if isinstance(result, RobustnessReport) else result
+    return headline(sweep.warnings, _finding(sweep, names))
+
+
+def _finding(sweep: Robustness, names: Mapping[str, str] | None) -> str:
     shown = {model: (names or {}).get(model, model) for model in sweep.models}
     if not sweep.corruptions:
         return f"{plural(sweep.images, 'image')} measured without corruption; the corruptions follow."

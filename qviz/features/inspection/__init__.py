@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from qviz.context import Context
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_model
+from qviz.features.inspection.made_from import MadeFrom, made_from
 from qviz.features.inspection.warning import Warning
 from qviz.result import Result
 from qviz.tflite.scheme import io_facts
@@ -28,6 +30,7 @@ class ModelInfo:
         post_process: Options of NMS inside the file, empty where it is outside.
         settings: All settings but the labels; settings_from names the source of each.
         warnings: What `lint` finds.
+        made_from: Whether it was made from the reference that was named; None where none was named.
     """
 
     name: str
@@ -48,6 +51,7 @@ class ModelInfo:
     settings_from: Mapping[str, str]
     labels: tuple[str, ...]
     warnings: tuple[Warning, ...]
+    made_from: MadeFrom | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -60,10 +64,13 @@ class Info(Result):
     errors: tuple[str, ...] = ()
 
 
-def info(models: Sequence[LoadedModel], errors: Sequence[str] = ()) -> Info:
+def info(
+    context: Context, models: Sequence[LoadedModel], errors: Sequence[str] = (), against: LoadedModel | None = None
+) -> Info:
     """Describe models.
 
     Args:
+        against: A reference, to check whether the models were made from it.
         errors: Sentences about files that could not be read.
 
     Example:
@@ -71,7 +78,11 @@ def info(models: Sequence[LoadedModel], errors: Sequence[str] = ()) -> Info:
         ...     session.info().models[1].scheme
         'int8'
     """
-    return Info(tuple(_info(model) for model in models), tuple(errors))
+    rows = [_info(model) for model in models]
+    if against is not None:
+        origins = [None if model is against else made_from(context, against, model) for model in models]
+        rows = [replace(row, made_from=origin) for row, origin in zip(rows, origins, strict=True)]
+    return Info(tuple(rows), tuple(errors))
 
 
 def _info(model: LoadedModel) -> ModelInfo:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help=".tflite, SavedModel, .keras or .h5 file")
+    parser.add_argument("--against", type=Path, metavar="REF", help="check whether the models were made from this one")
     options.add_common(parser, csv=False)
 
 
@@ -30,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
                 models.append(load_model(session.context.engine, read_source(path, session.settings)))
             except QvizError as error:
                 errors.append(str(error))
-    result = info(models, errors)
+        against = args.against and load_model(session.context.engine, read_source(args.against, session.settings))
+        result = info(session.context, models, errors, against)
     if args.json:
         output.print_json(result.to_json())
     else:
@@ -52,5 +54,7 @@ def _print(model: ModelInfo) -> None:
             print(f"  {kind} {tensor['name']} {tensor['shape']} {tensor['dtype']}{scale}")
     print("  " + ", ".join(f"{name} {value} ({model.settings_from[name]})" for name, value in model.settings.items()))
     print(f"  {formatting.plural(len(model.labels), 'label')}")
+    if model.made_from is not None:
+        print(f"  made from the reference: {model.made_from.value}. {model.made_from.reason}")
     for warning in model.warnings:
         print(f"  ! {warning.message} {warning.cure}")

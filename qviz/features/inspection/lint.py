@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from qviz.context import Context
 from qviz.decoders import DECODERS
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.checks import input_warnings, nms_warnings, scheme_warnings
 from qviz.features.inspection.head import head_warnings
+from qviz.features.inspection.made_from import made_from, origin_warnings
 from qviz.features.inspection.warning import Warning
 from qviz.formatting import listed, plural
 from qviz.tflite.metadata import raw_pixels
@@ -28,11 +30,20 @@ def lint_model(model: LoadedModel, threads: int = 1) -> list[Warning]:
     ]
 
 
-def lint_all(models: Sequence[LoadedModel], threads: int = 1) -> list[Warning]:
-    """The reference's assumed settings, warnings about each model, and about the comparison with the first one."""
+def lint_all(context: Context, models: Sequence[LoadedModel]) -> list[Warning]:
+    """All warnings about a comparison with the first model, the reference, the gravest first."""
     warnings = assumed_settings(models[0])
-    warnings += [warning for model in models for warning in lint_model(model, threads)]
-    return warnings + lint_comparison(models[0], models[1:])
+    warnings += [warning for model in models for warning in lint_model(model, context.threads)]
+    return lint_origin(context, models[0], models[1:]) + warnings + lint_comparison(models[0], models[1:])
+
+
+def lint_origin(context: Context, reference: LoadedModel, variants: Sequence[LoadedModel]) -> list[Warning]:
+    """A warning about each variant that was not made from the reference; the weights are compared in workers."""
+    return [
+        warning
+        for variant in variants
+        for warning in origin_warnings(reference, variant, made_from(context, reference, variant))
+    ]
 
 
 def lint_comparison(reference: LoadedModel, variants: Sequence[LoadedModel]) -> list[Warning]:

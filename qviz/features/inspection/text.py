@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from qviz.features.inspection import Info, ModelInfo
+from qviz.features.inspection.warning import Warning
 from qviz.formatting import megabytes, plural
 
 
@@ -16,3 +19,13 @@ def _sentence(model: ModelInfo) -> str:
     end = f", {plural(len(warnings), 'warning')}" if warnings else ""
     integers = f"{model.quantized_operators} of {plural(model.operators, 'operator')} compute on integers"
     return f"{model.name}: {model.scheme}, {megabytes(model.bytes)}, {integers}{end}."
+
+
+NOT_COMPARABLE = ("not_same_network", "other_input_size")
+"""Codes of warnings that come before any finding: the figures then show more than quantization."""
+
+
+def headline(warnings: Iterable[Warning], finding: str) -> str:
+    """The finding; in front of it, what keeps the variants from being compared with the reference."""
+    sentences = [warning.message for warning in warnings if warning.code in NOT_COMPARABLE]
+    return " ".join([*sentences, finding])

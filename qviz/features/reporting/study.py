@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from qviz.context import Context
 from qviz.errors import StudyError
 from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import VariantLoss
@@ -26,7 +27,7 @@ from qviz.features.comparison.matching import Change, Summary
 from qviz.features.corruption_sweep.result import CLEAN, Robustness
 from qviz.features.cost import Profile
 from qviz.features.detection.models import LoadedModel, short_names
-from qviz.features.inspection.lint import lint_comparison, lint_model
+from qviz.features.inspection.lint import lint_all, lint_comparison, lint_model, lint_origin
 from qviz.features.inspection.warning import Warning
 from qviz.features.layer_error import LayerErrors
 from qviz.formatting import plural
@@ -186,10 +187,10 @@ def is_study(data: bytes) -> bool:
     return data[:64].lstrip().replace(b" ", b"").startswith(b'{"%s":' % KEY.encode())
 
 
-def studied_models(models: Sequence[LoadedModel], threads: int = 1) -> tuple[StudiedModel, ...]:
-    """The models as a study describes them, the reference first. threads: per interpreter; for the warnings."""
+def studied_models(context: Context, models: Sequence[LoadedModel]) -> tuple[StudiedModel, ...]:
+    """The models as a study describes them, the reference first."""
     names = _unique([short_names(models)[model.digest] for model in models])
-    return tuple(_studied(name, model, models[0], threads) for name, model in zip(names, models, strict=True))
+    return tuple(_studied(context, name, model, models[0]) for name, model in zip(names, models, strict=True))
 
 
 def _unique(names: Sequence[str]) -> Iterator[str]:
@@ -199,9 +200,11 @@ def _unique(names: Sequence[str]) -> Iterator[str]:
         yield f"{name} ({before + 1})" if before else name
 
 
-def _studied(name: str, model: LoadedModel, reference: LoadedModel, threads: int) -> StudiedModel:
-    warnings = lint_model(model, threads)
-    if model is not reference:
+def _studied(context: Context, name: str, model: LoadedModel, reference: LoadedModel) -> StudiedModel:
+    if model is reference:
+        warnings = lint_all(context, [model])
+    else:
+        warnings = lint_origin(context, reference, [model]) + lint_model(model, context.threads)
         warnings += lint_comparison(reference, [model])
     return StudiedModel(
         name=name,

@@ -81,7 +81,7 @@ def make_study(
         ImageError: No image can be read.
     """
     compared = _ComparedImages(spread(images, MAX_COMPARED))
-    cards = studied_models(models, context.threads)
+    cards = studied_models(context, models)
     annotated = dataset if options.evaluated else None
     total = len(compared.images) + (len(annotated.images) if annotated else 0)
     context.progress.step("Comparing objects")
