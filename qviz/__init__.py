@@ -17,6 +17,7 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "LocalEngine": "qviz.engine",
+    "dataset": "qviz.top_level",
     "QvizError": "qviz.errors",
     "Session": "qviz.session",
     "load": "qviz.top_level",

@@ -17,7 +17,8 @@ from qviz.progress import Progress
 
 if TYPE_CHECKING:
     from qviz.datasets.files import ImageFiles
-    from qviz.features.building import Source as BuildSource
+    from qviz.features.accuracy.dataset_health import DatasetHealth
+    from qviz.features.building.source import Source as BuildSource
     from qviz.features.detection.models import LoadedModel, ModelSource
     from qviz.store import Store
     from qviz.structures import Dataset, EncodedImage, Settings
@@ -127,15 +128,27 @@ class SessionInputs:
 
         Raises DatasetError, ImageError.
         """
-        from qviz.datasets.annotated import read_dataset
-
         named = dataset if dataset is not None else None if as_paths(images) else self.dataset
         if named is None:
             return self.images_of(images).dataset()
         folder = dataset_images if dataset_images is not None else self.dataset_images
-        if folder is not None and not Path(folder).is_dir():
-            raise DatasetError(f"{folder} is not a folder; give the one that holds the annotated images.")
-        return read_dataset(Path(named), None if folder is None else Path(folder))
+        return read_annotations(named, folder)
+
+    def dataset_health(self, dataset: Source | None = None, dataset_images: Source | None = None) -> DatasetHealth:
+        """Reasons to doubt the annotations, also against the reference's class names, before AP is computed.
+
+        Args:
+            dataset: Annotated images; by default the session's.
+            dataset_images: Folder of the dataset's images where it is not beside the file.
+
+        Raises:
+            DatasetError: There is no dataset, or nothing in it can be read.
+        """
+        from qviz.features.accuracy.dataset_health import dataset_health
+
+        if dataset is None and self.dataset is None:
+            raise DatasetError("No dataset is given; give annotated images.")
+        return dataset_health(self.dataset_of(dataset, dataset_images), self.models[0].inspection.labels)
 
     def models_for(self, images: ImageFiles | Dataset | Sequence[EncodedImage]) -> list[LoadedModel]:
         """The models; settings that nothing states are guessed on a few of these images, spread evenly."""
@@ -153,7 +166,7 @@ class SessionInputs:
 
         Raises ModelError; QuantizeError where TensorFlow Lite cannot express the reference.
         """
-        from qviz.features.building import source_of
+        from qviz.features.building.source import source_of
 
         reference = self.models_for(images)[0]
         return reference, source_of(reference, self.sources[0])
@@ -163,6 +176,15 @@ class SessionInputs:
         chosen = self.variant(variant)
         models = {model.name: model for model in self.models_for(images)}
         return models[self.models[0].name], models[chosen.name]
+
+
+def read_annotations(dataset: Source, folder: Source | None = None) -> Dataset:
+    """Annotated images; `folder` has them where they are not beside the file. Raises DatasetError."""
+    from qviz.datasets.annotated import read_dataset
+
+    if folder is not None and not Path(folder).is_dir():
+        raise DatasetError(f"{folder} is not a folder; give the one that holds the annotated images.")
+    return read_dataset(Path(dataset), None if folder is None else Path(folder))
 
 
 def as_paths(sources: Sources) -> tuple[Path, ...]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qviz.session import Session
-from qviz.session_inputs import SessionInputs, Source
+from qviz.session_inputs import SessionInputs, Source, read_annotations
 
 if TYPE_CHECKING:
     from qviz.engine import Engine
+    from qviz.features.accuracy.dataset_health import DatasetHealth
     from qviz.features.detection.models import LoadedModel
 
 SHARED = {"images", "dataset", "dataset_images", "calibration"}
@@ -79,6 +81,38 @@ def _documentation(name: str, method: Callable[..., Any]) -> str:
     return (
         f"{text}\n\nOpens a session for this call: `reference`, `variants` and the arguments that are not listed here"
         f" are those of `qviz.open`.\n\nExample:\n    >>> qviz.{name}(FLOAT32, INT8, ...)"
+    )
+
+
+def dataset(
+    file: Source, dataset_images: Source | None = None, *, labels: Source | Sequence[str] | None = None
+) -> DatasetHealth:
+    """Reasons to doubt annotations before AP is computed: units, sizes, ids, duplicates, backgrounds, coverage.
+
+    Every image file is read; no model is needed.
+
+    Args:
+        file: COCO JSON, YOLO data.yaml, TFRecord, or a folder or zip in COCO, YOLO or Pascal VOC layout.
+        dataset_images: Folder of the images where it is not beside the file.
+        labels: A model's label file or class names, to be compared with the categories.
+
+    Returns:
+        Images, annotations, categories, and problems with their number, examples and the likely fix.
+
+    Raises:
+        DatasetError: The annotations cannot be read, or no image is found.
+        LabelsError: The label file cannot be read.
+
+    Example:
+        >>> qviz.dataset(ANNOTATIONS, IMAGES).annotations
+        88
+    """
+    from qviz.datasets.labels import read_labels, without_background
+    from qviz.features.accuracy.dataset_health import dataset_health
+
+    names = read_labels(Path(labels)) if isinstance(labels, (str, PathLike)) else labels
+    return dataset_health(
+        read_annotations(file, dataset_images), None if names is None else without_background(tuple(names))
     )
 
 

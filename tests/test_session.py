@@ -17,7 +17,9 @@ from qviz.result import Result
 from qviz.session import Session
 from tests.conftest import Sample
 
-ANALYSES = sorted(name for name in qviz.__all__ if inspect.isfunction(getattr(qviz, name)) and name != "load")
+ANALYSES = sorted(
+    name for name in qviz.__all__ if inspect.isfunction(getattr(qviz, name)) and name not in ("load", "dataset")
+)
 OUTPUTS = {"report": {"sections": ["verdict", "models"]}}
 
 

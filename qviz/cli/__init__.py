@@ -21,6 +21,7 @@ COMMANDS = {
     "detect": ("qviz.features.detection.cli", "detections of one model"),
     "compare": ("qviz.features.comparison.cli", "objects of the reference against each variant's"),
     "evaluate": ("qviz.features.accuracy.cli", "mAP of every model and the loss of every variant by class"),
+    "dataset": ("qviz.features.accuracy.cli_dataset", "whether annotations can be trusted, before AP is computed"),
     "robustness": (
         "qviz.features.corruption_sweep.cli",
         "lighting and other corruptions: where the variant breaks before the reference does",

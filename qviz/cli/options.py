@@ -22,10 +22,10 @@ SETTINGS = ("labels", "mean", "std", "channels", "resize", "decoder", "class_off
 
 
 def add_models(parser: argparse.ArgumentParser, variants: str | None = "+") -> None:
-    """REF VARIANT... (`+`), REF VARIANT (`1`), or one model alone (None)."""
+    """REF VARIANT... (`+`), REF [VARIANT...] (`*`), REF VARIANT (`1`), or one model alone (None)."""
     parser.add_argument("reference", type=Path, metavar="REF", help=".tflite file, SavedModel, .keras or .h5")
-    if variants == "+":
-        parser.add_argument("variants", type=Path, nargs="+", metavar="VARIANT", help="quantized variants of it")
+    if variants in ("+", "*"):
+        parser.add_argument("variants", type=Path, nargs=variants, metavar="VARIANT", help="quantized variants of it")
     elif variants == "1":
         parser.add_argument("variants", type=Path, nargs=1, metavar="VARIANT", help="a quantized variant of it")
 
@@ -53,6 +53,17 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dataset-images", type=Path, metavar="DIR", help="the dataset's images, where they are not beside the file"
+    )
+
+
+def add_classes(parser: argparse.ArgumentParser) -> None:
+    """--classes NAME,..."""
+    parser.add_argument(
+        "--classes",
+        type=lambda text: tuple(name.strip() for name in text.split(",") if name.strip()),
+        default=(),
+        metavar="NAME,...",
+        help="only these categories of the dataset count",
     )
 
 

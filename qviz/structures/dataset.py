@@ -80,6 +80,7 @@ class DatasetProblem:
         count: How many boxes, images or categories it concerns.
         examples: Some of them.
         serious: AP would be meaningless.
+        advice: Nothing needs to be done where it is meant, e.g. images of background alone.
     """
 
     code: str
@@ -88,6 +89,7 @@ class DatasetProblem:
     count: int
     examples: tuple[str, ...] = ()
     serious: bool = False
+    advice: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from qviz.detector import AP_SCORE, PAGE_SCORE
 from qviz.errors import DatasetError
 from qviz.features.accuracy.ap import APResult, AveragePrecision, VariantLoss, average_precision
 from qviz.features.accuracy.bootstrap import Bootstrap
+from qviz.features.accuracy.coco_summary import coco_lines
 from qviz.features.accuracy.confusion import (
     Confusion,
     ImageLoss,
@@ -26,15 +27,19 @@ from qviz.features.accuracy.confusion import (
     model_confusions,
     worst_image_of,
 )
+from qviz.features.accuracy.dataset_checks import ImageFacts
+from qviz.features.accuracy.dataset_health import problems_of, sentences_of
 from qviz.features.accuracy.errors import ErrorCost, error_costs
 from qviz.features.accuracy.evaluator import Evaluator
+from qviz.features.accuracy.mismatch import MAX_AP50, finds_nothing, mismatch
 from qviz.features.accuracy.thresholds import Reliability, ThresholdShift, reliability, threshold_shift
-from qviz.features.accuracy.truth import REMARK, reconcile
+from qviz.features.accuracy.truth import REMARK, UNNAMED, reconcile
+from qviz.features.detection.dark import dark_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
 from qviz.features.inspection.warning import Warning
 from qviz.result import Result, to_json
-from qviz.structures import Dataset, Detections
+from qviz.structures import Dataset, DatasetProblem, Detections
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,6 +140,7 @@ class Evaluation(Result):
         reference_as_truth: Nobody annotated the images; see `truth` for what the figures then mean.
         results: Per model (n, 7) detections, see `APResult`.
         image_ids: Image id in `results` -> the annotation file's own id.
+        problems: Reasons to doubt the annotations, those that make AP meaningless first.
     """
 
     ROWS: ClassVar = "models"
@@ -153,6 +159,18 @@ class Evaluation(Result):
     reference_as_truth: bool = False
     results: tuple[np.ndarray, ...] = ()
     image_ids: Mapping[int, int | str] = field(default_factory=dict)
+    problems: tuple[DatasetProblem, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What goes beside the figures: problems of the annotations, and what was left out for other reasons."""
+        return (*sentences_of(self.problems), *self.other_remarks)
+
+    @property
+    def other_remarks(self) -> tuple[str, ...]:
+        """What was left out for reasons that are not among the problems."""
+        known_reasons = [problem.message for problem in self.problems]
+        return tuple(text for text in self.skipped if not any(text.startswith(one[:30]) for one in known_reasons))
 
     def to_json(self) -> dict[str, Any]:
         """As `qviz evaluate --json` prints it, without the gate."""
@@ -163,9 +181,10 @@ class Evaluation(Result):
                 "annotations": self.annotations,
                 "skipped": list(self.skipped),
                 "reference_as_truth": self.reference_as_truth,
+                "problems": to_json(self.problems),
             },
             "models": [
-                {**to_json(model), "reliability": to_json(row)}
+                {**to_json(model), "coco_lines": coco_lines(model), "reliability": to_json(row)}
                 for model, row in zip(self.models, self.reliabilities, strict=True)
             ],
             "losses": [
@@ -190,6 +209,7 @@ def evaluate(
     *,
     score: float = AP_SCORE,
     reference_as_truth: bool = False,
+    classes: Sequence[str] = (),
 ) -> Evaluation:
     """AP of every model and the loss of every variant (all models but the first).
 
@@ -197,6 +217,7 @@ def evaluate(
         dataset: Annotated images; images alone where the reference stands for the truth.
         score: Minimum confidence of a detection that counts.
         reference_as_truth: The reference's own detections replace the annotations.
+        classes: Names of the categories that count; by default all.
 
     Raises:
         Cancelled, DatasetError: Nothing is annotated, or no image could be run by every model.
@@ -213,7 +234,7 @@ def evaluate(
             " for the truth (--reference-as-truth)."
         )
     start = time.monotonic()
-    evaluator = Evaluator(context, models, dataset, score, reference_as_truth)
+    evaluator = Evaluator(context, models, dataset, score, reference_as_truth, classes)
     seconds = time.monotonic() - start
     context.progress.step("Matching objects and resampling the images")
     complete = evaluator.dataset
@@ -229,14 +250,42 @@ def evaluate(
         models=tuple(model.ap.figures for model in results),
         losses=_losses(results),
         images_per_second=evaluator.images / seconds if seconds > 0 else 0.0,
-        warnings=tuple(lint_all(models, context.threads)),
+        warnings=tuple(lint_all(context, models)),
         curves=tuple(model.ap.curves for model in results),
         reliabilities=tuple(model.reliability for model in results),
         details=tuple(loss_detail(complete, evaluator.digests, results[0], variant) for variant in results[1:]),
         reference_as_truth=reference_as_truth,
         results=tuple(model.ap.results for model in results),
         image_ids={row.id: row.id if row.source_id is None else row.source_id for row in complete.images},
+        problems=() if reference_as_truth else _problems(context, evaluator, dataset, results[0].ap.figures, classes),
     )
+
+
+def _problems(
+    context: Context,
+    evaluator: Evaluator,
+    dataset: Dataset,
+    reference: AveragePrecision,
+    classes: Sequence[str],
+) -> tuple[DatasetProblem, ...]:
+    """Problems of the annotations, and why the reference finds nothing of them where that is so."""
+    model = evaluator.reference
+    detections, sizes = evaluator.detections(model), evaluator.sizes(model)
+    empty = {evaluator.digests[number] for number, one in detections.items() if not (one.scores >= PAGE_SCORE).any()}
+    dark = dark_images(context, (image.encoded() for image in evaluator.dataset.images), empty)
+    facts = ImageFacts(
+        sizes={number: (size,) for number, size in sizes.items()},
+        digests={number: digest.split("@")[0] for number, digest in evaluator.digests.items()},
+        dark={number: dark[digest] for number, digest in evaluator.digests.items() if digest in dark},
+    )
+    counted = evaluator.classes(model)
+    labels = [label if number in counted else UNNAMED for number, label in enumerate(model.inspection.labels)]
+    annotated = replace(evaluator.dataset, problems=dataset.problems)
+    problems = problems_of(annotated, facts, labels if classes else model.inspection.labels)
+    if reference.ap50 is not None and reference.ap50 >= MAX_AP50:
+        return problems
+    reason = mismatch(evaluator.dataset, detections, model.inspection.label, sizes)
+    return (finds_nothing(reference, reason, evaluator.dataset.annotations), *problems)
 
 
 def _unmatched(models: Sequence[LoadedModel], dataset: Dataset) -> Iterator[str]:

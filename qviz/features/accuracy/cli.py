@@ -23,9 +23,10 @@ def add(parser: argparse.ArgumentParser) -> None:
         "AP is that of pycocotools. The loss is reference minus variant, so positive is worse; its 95% interval comes"
         " from a paired bootstrap over the images."
     )
-    options.add_models(parser)
+    options.add_models(parser, "*")
     options.add_dataset(parser)
     options.add_images(parser, required=False)
+    options.add_classes(parser)
     parser.add_argument(
         "--reference-as-truth",
         action="store_true",
@@ -36,7 +37,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--max-ap-loss",
         type=options.number(-1, 1),
         metavar="X",
-        help="exit with 1 when a variant loses more AP (0..1) than this, e.g. 0.01 for one point",
+        help="exit with 1 when a variant loses more AP (0..1) than this, e.g. 0.01 for one point; with 2 where the"
+        " reference itself finds nothing of the truth",
     )
     group.add_argument(
         "--confident",
@@ -51,9 +53,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     _check(args)
     with options.session_of(args) as session:
-        result = session.evaluate(score=args.score, reference_as_truth=args.reference_as_truth)
+        result = session.evaluate(score=args.score, reference_as_truth=args.reference_as_truth, classes=args.classes)
     options.remark_warnings(result.warnings)
-    options.remark(result.skipped)
+    options.remark(result.remarks)
     gate = _gate(result, args)
     if args.markdown is not None:
         _append(args.markdown, result, gate)
@@ -63,12 +65,14 @@ def run(args: argparse.Namespace) -> int:
         output.print_frame(result.to_frame())
     else:
         _print(result, gate)
-    return 1 if gate is not None and not gate.passed else 0
+    return gate.status if gate is not None else 0
 
 
 def _check(args: argparse.Namespace) -> None:
     if args.confident and args.max_ap_loss is None:
         raise SettingsError("--confident needs a limit, and none is given: add e.g. --max-ap-loss 0.01.")
+    if args.max_ap_loss is not None and not args.variants:
+        raise SettingsError("--max-ap-loss is for the loss of a variant, and only one model is given; add a variant.")
     if args.dataset is None and not (args.reference_as_truth and args.images):
         raise DatasetError(
             "No dataset is given; add --dataset FILE, or --reference-as-truth with --images PATH where nothing is"
@@ -104,6 +108,30 @@ def _print(result: Evaluation, gate: Gate | None) -> None:
         ["model", *(metric.label for metric in METRICS)],
         [[model.name, *(metric.text(model) for metric in METRICS)] for model in result.models],
     )
+    if result.losses:
+        _print_losses(result)
+    else:
+        _print_one(result)
+    if gate is not None:
+        print(f"\ngate: at most {100 * gate.max_ap_loss:.1f} AP points lost: {gate.outcome}")
+        options.remark([*gate.remarks, *([gate.inconclusive] if gate.inconclusive else [])])
+
+
+def _print_one(result: Evaluation) -> None:
+    """One model alone: its worst classes, and COCO's lines for pasting."""
+    from qviz.features.accuracy.coco_summary import coco_lines
+
+    (model,) = result.models
+    shown = sorted((row for row in model.per_class if row.truths), key=lambda row: row.ap or 0.0)
+    print(f"\nAP by class (worst {SHOWN_CLASSES} of {len(shown)})")
+    output.print_table(
+        ["class", "AP", "AP50", "truths", "images"],
+        [[row.label, points(row.ap), points(row.ap50), row.truths, row.images] for row in shown[:SHOWN_CLASSES]],
+    )
+    print("\nas COCOeval prints it:", *coco_lines(model), sep="\n")
+
+
+def _print_losses(result: Evaluation) -> None:
     print("\nloss, reference minus variant, AP x100, with its 95% interval (* significant)")
     output.print_table(
         ["variant", "loss", "interval", "", "best threshold", "reference's", "F1 recovered"],
@@ -128,10 +156,6 @@ def _print(result: Evaluation, gate: Gate | None) -> None:
         ],
     )
     _print_errors(result)
-    if gate is not None:
-        outcome = "passed" if gate.passed else f"failed by {', '.join(gate.failed)}"
-        print(f"\ngate: at most {100 * gate.max_ap_loss:.1f} AP points lost: {outcome}")
-        options.remark(gate.remarks)
 
 
 def _loss(loss: Loss) -> list[str | None]:

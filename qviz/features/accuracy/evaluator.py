@@ -25,7 +25,7 @@ from qviz.errors import DatasetError, ModelError
 from qviz.features.accuracy.ap import tables
 from qviz.features.accuracy.bootstrap import RESAMPLES, draws, interval
 from qviz.features.accuracy.coco_matching import mean_ap
-from qviz.features.accuracy.truth import as_truths, category_ids
+from qviz.features.accuracy.truth import as_truths, category_ids, with_classes
 from qviz.features.comparison.matching import agreed, agreement, confidences
 from qviz.features.detection.inference import Detected, Reading, detect_images
 from qviz.features.detection.models import LoadedModel
@@ -104,6 +104,7 @@ class Evaluator:
         models: The reference first.
         score: Minimum confidence of a detection that counts in AP.
         reference_as_truth: The reference's own objects stand for the annotations.
+        classes: Names of the categories that count; by default all.
 
     Attributes:
         dataset: The images that all models of the constructor have run, with their ground truth.
@@ -120,7 +121,10 @@ class Evaluator:
         dataset: Dataset,
         score: float = AP_SCORE,
         reference_as_truth: bool = False,
+        classes: Sequence[str] = (),
     ) -> None:
+        self._categories = dataset.categories
+        dataset = with_classes(dataset, classes) if classes else dataset
         self.reference, self.dataset, self._score = models[0], dataset, score
         self._reading, self._reference_as_truth = Reading(), reference_as_truth
         detected = self.detect(context, models)
@@ -170,6 +174,11 @@ class Evaluator:
             candidates=False,
         )
 
+    def sizes(self, model: LoadedModel) -> dict[int, tuple[int, int]]:
+        """Image id -> (width, height) of the decoded image."""
+        runs = {image.id: self._clean[model.digest, self.digests[image.id]] for image in self.dataset.images}
+        return {number: (run.width, run.height) for number, run in runs.items()}
+
     def detections(self, model: LoadedModel) -> dict[int, Detections]:
         """Image id -> detections of a model of the constructor, in pixels of the original image."""
         return {image.id: self._clean[model.digest, self.digests[image.id]].detections for image in self.dataset.images}
@@ -182,7 +191,9 @@ class Evaluator:
                 for detections in self.detections(model).values()
                 for class_id in detections.class_ids
             }
-        return category_ids(model.inspection.labels, self.dataset.categories)
+        counted = {category.id for category in self.dataset.categories}
+        matched = category_ids(model.inspection.labels, self._categories)
+        return {class_id: number for class_id, number in matched.items() if number in counted}
 
     def measure(
         self,

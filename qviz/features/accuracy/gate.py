@@ -4,6 +4,9 @@ confident None     fails where the loss itself exceeds the limit
 confident "lower"  fails only where the lower bound does: never because of noise, but few images pass everything
 confident "upper"  fails where the upper bound does: passes only what is shown to be good
 
+Where the reference itself finds nothing of the truth, nothing can be lost and the gate cannot conclude: nobody passes
+and nobody fails.
+
 An unknown loss fails; so does, with `confident`, a loss without an interval. A remark says where an interval wider than
 the limit cannot decide.
 """
@@ -15,6 +18,7 @@ from typing import Any
 
 from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import VariantLoss
+from qviz.features.accuracy.mismatch import MAX_AP
 from qviz.formatting import plural
 from qviz.result import to_json
 
@@ -26,6 +30,7 @@ class Gate:
     Attributes:
         failed: Names of the variants that fail.
         remarks: One sentence per variant that the data cannot decide.
+        inconclusive: Why the gate cannot conclude at all; empty where it can.
     """
 
     max_ap_loss: float
@@ -33,6 +38,19 @@ class Gate:
     passed: bool
     failed: tuple[str, ...]
     remarks: tuple[str, ...]
+    inconclusive: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """In words."""
+        if self.inconclusive:
+            return "cannot conclude"
+        return "passed" if self.passed else f"failed by {', '.join(self.failed)}"
+
+    @property
+    def status(self) -> int:
+        """Exit status: 0 passed, 1 failed, 2 where the gate cannot conclude."""
+        return 2 if self.inconclusive else int(not self.passed)
 
     def to_json(self) -> dict[str, Any]:
         document: dict[str, Any] = to_json(self)
@@ -41,9 +59,20 @@ class Gate:
 
 def check_losses(result: Evaluation, limit: float, confident: str | None = None) -> Gate:
     """limit: AP in [0, 1] that a variant may lose; confident: `lower`, `upper` or None."""
+    if reason := _no_reference(result):
+        return Gate(limit, confident, False, (), (), reason)
     failed = tuple(loss.variant for loss in result.losses if _fails(loss, limit, confident))
     remarks = (_undecided(loss, limit, result.images) for loss in result.losses)
     return Gate(limit, confident, not failed, failed, tuple(remark for remark in remarks if remark))
+
+
+def _no_reference(result: Evaluation) -> str:
+    """Why no loss can be seen: the reference finds nothing of the truth."""
+    reference = result.models[0] if result.models else None
+    if reference is None or (reference.ap is not None and reference.ap >= MAX_AP):
+        return ""
+    problem = next((problem for problem in result.problems if problem.code == "reference_finds_nothing"), None)
+    return problem.message if problem is not None else f"{reference.name} finds nothing of the truth."
 
 
 def _fails(loss: VariantLoss, limit: float, confident: str | None) -> bool:

@@ -25,6 +25,7 @@ from qviz.chart_style import (
 )
 from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import METRICS, AveragePrecision, ClassLoss, VariantLoss
+from qviz.features.accuracy.dataset_health import CategoryCount, DatasetHealth
 from qviz.features.accuracy.errors import ErrorCost
 from qviz.features.accuracy.thresholds import Reliability, ThresholdShift
 from qviz.formatting import hundred, points, signed_points
@@ -36,8 +37,13 @@ HEAT = [[0, "rgba(31,163,155,.8)"], [0.5, "rgba(138,146,153,.08)"], [1, "rgba(22
 """Gain, nothing, loss: the page shows through where nothing changed."""
 
 
-def figure(result: Evaluation, variant: str | None = None) -> go.Figure:
-    """The loss of every variant; by class where a variant is named; without variants the model's metrics."""
+def figure(result: Evaluation | DatasetHealth, variant: str | None = None) -> go.Figure:
+    """The loss of every variant; by class where a variant is named; without variants the model's metrics.
+
+    Of a dataset the objects of each category.
+    """
+    if isinstance(result, DatasetHealth):
+        return category_bars(result.categories)
     colours = [variant_colour(i) for i in range(len(result.losses))]
     losses = {loss.variant: loss for loss in result.losses}
     if not losses:
@@ -45,6 +51,16 @@ def figure(result: Evaluation, variant: str | None = None) -> go.Figure:
     if variant is None:
         return variant_losses({name: loss.ap for name, loss in losses.items()}, colours)
     return class_loss_bars(losses[variant], colours[list(losses).index(variant)])
+
+
+def category_bars(categories: Sequence[CategoryCount]) -> go.Figure:
+    """Objects and images of each category, the most frequent first."""
+    rows = sorted(categories, key=lambda row: -row.objects)
+    names = [plain(row.name) for row in rows]
+    chart = go.Figure()
+    chart.add_bar(x=names, y=[row.objects for row in rows], name="objects", marker_color=REFERENCE)
+    chart.add_bar(x=names, y=[row.images for row in rows], name="images", marker_color=GREY)
+    return chart.update_layout(yaxis_title="number", barmode="group")
 
 
 def metric_bars(models: Sequence[AveragePrecision], colours: Sequence[str]) -> go.Figure:

@@ -8,7 +8,9 @@ from dataclasses import replace
 
 from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import METRICS, ClassLoss, VariantLoss
+from qviz.features.accuracy.dataset_health import DatasetHealth
 from qviz.features.accuracy.gate import Gate
+from qviz.features.inspection.text import headline
 from qviz.formatting import UNKNOWN, interval, plural, points, signed_points
 from qviz.structures import Loss
 
@@ -17,10 +19,32 @@ NO_LOSS = 5e-4
 """AP that rounds to 0.0 points."""
 
 
-def verdict(result: Evaluation) -> str:
-    """The AP of the reference and the losses, the largest first."""
+def verdict(result: Evaluation | DatasetHealth) -> str:
+    """The AP of the reference and the losses, the largest first; or the worst problem of a dataset."""
+    if isinstance(result, DatasetHealth):
+        return health_verdict(result)
+    if problem := undetected_truth(result):
+        return problem
     reference, losses = result.models[0], {loss.variant: loss for loss in result.losses}
-    return loss_verdict(reference.name, reference.ap, losses, result.reference_as_truth)
+    finding = loss_verdict(reference.name, reference.ap, losses, result.reference_as_truth)
+    return headline(result.warnings, finding)
+
+
+def health_verdict(result: DatasetHealth) -> str:
+    """What a dataset holds, and its worst problem."""
+    counts = f"{plural(result.images, 'image')}, {plural(result.annotations, 'object')}"
+    opening = f"{result.dataset}: {counts} in {plural(len(result.categories), 'category')}"
+    if not result.problems:
+        return f"{opening}; no problem."
+    serious = sum(problem.serious for problem in result.problems)
+    worst = f"; AP would be meaningless because of {serious}" if serious else "; none makes AP meaningless"
+    return f"{opening}; {plural(len(result.problems), 'problem')}{worst}. {result.problems[0].message}"
+
+
+def undetected_truth(result: Evaluation) -> str:
+    """That the reference finds nothing of the truth, with the likely reason; empty where it does."""
+    problem = next((problem for problem in result.problems if problem.code == "reference_finds_nothing"), None)
+    return problem.message if problem is not None and problem.serious else ""
 
 
 def loss_verdict(
@@ -95,15 +119,16 @@ def markdown(result: Evaluation, gate: Gate | None) -> str:
     counts = f"{plural(result.images, 'image')}, {plural(result.annotations, 'object')}"
     parts = [f"## qviz: {plain(result.dataset)}, {counts}"]
     if gate is not None:
-        outcome = "passed" if gate.passed else f"**failed** by {', '.join(map(plain, gate.failed))}"
+        outcome = f"**failed** by {', '.join(map(plain, gate.failed))}" if gate.failed else gate.outcome
         parts.append(f"Gate, at most {100 * gate.max_ap_loss:.1f} AP points lost: {outcome}.")
-        parts += [plain(remark) for remark in gate.remarks]
+        parts += [plain(remark) for remark in (*gate.remarks, gate.inconclusive) if remark]
     if result.reference_as_truth:
         parts.append("The reference's own detections stand for the truth: AP is agreement with it, not accuracy.")
     models = [[plain(model.name), *(metric.text(model) for metric in METRICS)] for model in result.models]
     parts.append(_table(["model", *(metric.label for metric in METRICS)], models))
     losses = [[plain(loss.variant), *_loss(loss.ap)] for loss in result.losses]
-    parts.append(_table(["variant", "loss", "95% interval", "significant"], losses))
+    if losses:
+        parts.append(_table(["variant", "loss", "95% interval", "significant"], losses))
     worst = [
         [plain(loss.variant), plain(row.label), *_loss(row.loss), str(row.truths)]
         for loss in result.losses

@@ -152,6 +152,32 @@ def _by_name(labels: Sequence[str], categories: Sequence[Category]) -> dict[int,
     return dict(sorted({**exact, **synonyms}.items()))
 
 
+def with_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """The dataset with these categories alone; all images stay. Raises DatasetError for an unknown name."""
+    by_name: dict[str, list[Category]] = {}
+    for category in dataset.categories:
+        by_name.setdefault(_plain(category.name), []).append(category)
+    if unknown := [name for name in names if _plain(name) not in by_name]:
+        raise DatasetError(
+            f"{dataset.name} has no category {unknown[0][:60]!r}; it has"
+            f" {listed([category.name for category in dataset.categories], 10) or 'none'}."
+        )
+    chosen = {category.id for name in names for category in by_name[_plain(name)]}
+    images = (_with_categories(image, np.isin(image.category_ids, list(chosen))) for image in dataset.images)
+    categories = tuple(category for category in dataset.categories if category.id in chosen)
+    return replace(dataset, images=tuple(images), categories=categories)
+
+
+def _with_categories(image: DatasetImage, chosen: np.ndarray) -> DatasetImage:
+    return replace(
+        image,
+        boxes=image.boxes[chosen],
+        category_ids=image.category_ids[chosen],
+        is_crowd=image.is_crowd[chosen],
+        areas=image.areas[chosen],
+    )
+
+
 def shared_names(categories: Sequence[Category]) -> dict[str, list[int]]:
     """Name -> ids, of names that several categories have: without case, spaces, hyphens and underscores."""
     ids: dict[str, list[int]] = {}

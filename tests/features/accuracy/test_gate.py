@@ -29,11 +29,11 @@ CASES = [
     (NARROW, 0.021, "upper", False),
     (NARROW, 0.023, "upper", True),
     (WIDE, 0.01, None, False),
-    (WIDE, 0.01, "lower", True),  # may well be noise
-    (WIDE, 0.03, "upper", False),  # may well be worse
+    (WIDE, 0.01, "lower", True),  # not significant
+    (WIDE, 0.03, "upper", False),  # the upper bound is beyond the limit
     (Loss(-0.01, -0.02, -0.005, True), 0.0, "upper", True),
-    (Loss(None), 1.0, None, False),  # unknown is no pass
-    (Loss(0.0), 1.0, "lower", False),  # nor is a bound that is unknown
+    (Loss(None), 1.0, None, False),  # an unknown loss does not pass
+    (Loss(0.0), 1.0, "lower", False),  # an unknown bound does not pass either
     (Loss(0.0), 1.0, None, True),
 ]
 
@@ -49,7 +49,7 @@ UNDECIDED = [
     (NARROW, 0.03, False),  # narrower than the limit
     (Loss(0.2, 0.1, 0.3, True), 0.03, False),  # wide, but clearly beyond
     (Loss(-0.2, -0.3, -0.1, True), 0.03, False),  # wide, but clearly below
-    (Loss(0.2), 0.03, False),  # no interval to speak of
+    (Loss(0.2), 0.03, False),  # no interval
 ]
 
 
@@ -71,4 +71,5 @@ def test_only_failing_variants_are_named() -> None:
         "passed": False,
         "failed": ["bad", "worse"],
         "remarks": [],
+        "inconclusive": "",
     }
