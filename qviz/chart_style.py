@@ -18,6 +18,15 @@ FADED, FULL = 0.35, 1.0
 """Opacity of what may be noise, and of what is not."""
 
 
+LEGEND = {"orientation": "h", "y": 1.0, "yanchor": "bottom"}
+"""Above the chart."""
+
+
+def margin(top: int = 8, right: int = 8) -> dict[str, int]:
+    """Of a chart in pixels; more at the top where the legend is."""
+    return {"l": 8, "r": right, "t": top, "b": 8}
+
+
 def bracket(loss: Loss) -> str:
     """The 95% interval, or nothing where there is none."""
     return interval(loss.low, loss.high)

@@ -14,9 +14,11 @@ from qviz.chart_style import (
     FADED,
     FULL,
     GREY,
+    LEGEND,
     REFERENCE,
     bracket,
     faded,
+    margin,
     opacity,
     plain,
     sureness,
@@ -109,7 +111,7 @@ def class_loss_bars(loss: VariantLoss, colour: str, limit: int = 40, chosen: str
     figure.update_xaxes(title="AP points lost (×100; right is worse)", zeroline=True, zerolinecolor=GREY)
     figure.update_yaxes(automargin=True, ticklabelstandoff=6, range=[-0.7, len(rows) - 0.3])
     return figure.update_layout(
-        height=max(170, 70 + 22 * len(rows)), margin={"l": 8, "r": 16, "t": 8, "b": 8}, bargap=0.3, showlegend=False
+        height=max(170, 70 + 22 * len(rows)), margin=margin(right=16), bargap=0.3, showlegend=False
     )
 
 
@@ -139,23 +141,19 @@ def variant_losses(losses: Mapping[str, Loss], colours: Sequence[str]) -> go.Fig
     """One dot per variant with its interval, in the order of loading from the top."""
     figure = go.Figure()
     for (name, loss), colour in zip(losses.items(), colours, strict=True):
-        figure.add_trace(
-            go.Scatter(
-                x=[hundred(loss.value)],
-                y=[plain(name)],
-                mode="markers",
-                marker={"color": colour, "size": 11, "opacity": FULL if loss.significant else FADED + 0.25},
-                error_x=whiskers([loss]) | {"color": colour, "thickness": 2, "width": 5},
-                hovertemplate=f"%{{y}}: {signed_points(loss.value)} points {bracket(loss)}<br>{sureness(loss)}"
-                "<extra></extra>",
-            )
+        figure.add_scatter(
+            x=[hundred(loss.value)],
+            y=[plain(name)],
+            mode="markers",
+            marker={"color": colour, "size": 11, "opacity": FULL if loss.significant else FADED + 0.25},
+            error_x=whiskers([loss]) | {"color": colour, "thickness": 2, "width": 5},
+            hovertemplate=f"%{{y}}: {signed_points(loss.value)} points {bracket(loss)}<br>{sureness(loss)}"
+            "<extra></extra>",
         )
     figure.add_vline(x=0, line={"width": 1, "color": GREY})
     figure.update_xaxes(title="AP points lost (right is worse)")
     figure.update_yaxes(autorange="reversed", automargin=True, ticklabelstandoff=6, showgrid=False)
-    return figure.update_layout(
-        height=86 + 34 * max(len(losses), 1), margin={"l": 8, "r": 16, "t": 8, "b": 8}, showlegend=False
-    )
+    return figure.update_layout(height=86 + 34 * max(len(losses), 1), margin=margin(right=16), showlegend=False)
 
 
 def class_heat(losses: Mapping[str, VariantLoss], ink: str, limit: int = 40) -> go.Figure:
@@ -192,7 +190,7 @@ def loss_heat(
     )
     figure = go.Figure(heat).update_xaxes(side="top", showgrid=False)
     figure.update_yaxes(automargin=True, showgrid=False, ticklabelstandoff=6)
-    return figure.update_layout(margin={"l": 8, "r": 8, "t": 8, "b": 8})
+    return figure.update_layout(margin=margin())
 
 
 def _cell_texts(heat: go.Heatmap, ink: str) -> go.Scatter:
@@ -213,26 +211,19 @@ def error_bars(errors: Sequence[tuple[ErrorCost, ErrorCost]], reference: str, va
     figure = go.Figure()
     sides = ((reference, REFERENCE, [row for row, _ in errors]), (variant, colour, [row for _, row in errors]))
     for name, shade, rows in sides:
-        figure.add_trace(
-            go.Bar(
-                x=[row.kind for row in rows],
-                y=[100 * row.cost for row in rows],
-                name=plain(name),
-                marker={"color": shade},
-                text=[points(row.cost) for row in rows],
-                textposition="outside",
-                cliponaxis=False,
-                customdata=[row.count for row in rows],
-                hovertemplate="%{x}: dAP %{y:.1f}, %{customdata:,} errors<extra>" + plain(name) + "</extra>",
-            )
+        figure.add_bar(
+            x=[row.kind for row in rows],
+            y=[100 * row.cost for row in rows],
+            name=plain(name),
+            marker={"color": shade},
+            text=[points(row.cost) for row in rows],
+            textposition="outside",
+            cliponaxis=False,
+            customdata=[row.count for row in rows],
+            hovertemplate="%{x}: dAP %{y:.1f}, %{customdata:,} errors<extra>" + plain(name) + "</extra>",
         )
     figure.update_yaxes(title="dAP (×100; higher is worse)")
-    return figure.update_layout(
-        height=330,
-        margin={"l": 8, "r": 8, "t": 32, "b": 8},
-        bargap=0.3,
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"},
-    )
+    return figure.update_layout(height=330, margin=margin(top=32), bargap=0.3, legend=LEGEND)
 
 
 def precision_recall(
@@ -241,23 +232,18 @@ def precision_recall(
     """One line per model, the reference first and thicker. curves: (101,) precision over recall 0 to 1."""
     figure = go.Figure()
     for i, ((name, curve), colour) in enumerate(zip(curves.items(), colours, strict=True)):
-        figure.add_trace(
-            go.Scatter(
-                x=np.linspace(0, 1, len(curve)),
-                y=curve,
-                name=f"{plain(name)} · AP50 {points(ap50[name])}",
-                mode="lines",
-                line={"color": colour, "width": 3.5 if i == 0 else 1.8, "shape": "hv"},
-                hovertemplate="precision %{y:.2f}<extra>" + plain(name) + "</extra>",
-            )
+        figure.add_scatter(
+            x=np.linspace(0, 1, len(curve)),
+            y=curve,
+            name=f"{plain(name)} · AP50 {points(ap50[name])}",
+            mode="lines",
+            line={"color": colour, "width": 3.5 if i == 0 else 1.8, "shape": "hv"},
+            hovertemplate="precision %{y:.2f}<extra>" + plain(name) + "</extra>",
         )
     figure.update_xaxes(title="recall at an IoU of .50", range=[-0.01, 1.01], dtick=0.25)
     figure.update_yaxes(title="precision", range=[-0.02, 1.04], dtick=0.25)
     return figure.update_layout(
-        height=380,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
-        hovermode="x unified",
-        legend={"x": 1.02, "y": 1, "xanchor": "left"},
+        height=380, margin=margin(), hovermode="x unified", legend={"x": 1.02, "y": 1, "xanchor": "left"}
     )
 
 
@@ -267,26 +253,22 @@ def reliability_curves(curves: Mapping[str, Reliability], colours: Sequence[str]
     figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"width": 1, "dash": "dot", "color": GREY})
     for i, ((name, curve), colour) in enumerate(zip(curves.items(), colours, strict=True)):
         ece = "–" if curve.ece is None else f"{curve.ece:.3f}"
-        figure.add_trace(
-            go.Scatter(
-                x=[row.confidence for row in curve.bins],
-                y=[row.precision for row in curve.bins],
-                customdata=[row.count for row in curve.bins],
-                name=f"{plain(name)} · ECE {ece}",
-                mode="lines+markers",
-                line={"color": colour, "width": 3 if i == 0 else 1.6},
-                marker={"size": 6},
-                hovertemplate="confidence %{x:.2f}: %{y:.0%} right, %{customdata:,} detections<extra>"
-                + plain(name)
-                + "</extra>",
-            )
+        figure.add_scatter(
+            x=[row.confidence for row in curve.bins],
+            y=[row.precision for row in curve.bins],
+            customdata=[row.count for row in curve.bins],
+            name=f"{plain(name)} · ECE {ece}",
+            mode="lines+markers",
+            line={"color": colour, "width": 3 if i == 0 else 1.6},
+            marker={"size": 6},
+            hovertemplate="confidence %{x:.2f}: %{y:.0%} right, %{customdata:,} detections<extra>"
+            + plain(name)
+            + "</extra>",
         )
     axis = {"range": [-0.02, 1.02], "dtick": 0.25}
     figure.update_xaxes(title="confidence", **axis)
     figure.update_yaxes(title="share that is right", **axis)
-    return figure.update_layout(
-        height=400, margin={"l": 8, "r": 8, "t": 56, "b": 8}, legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"}
-    )
+    return figure.update_layout(height=400, margin=margin(top=56), legend=LEGEND)
 
 
 def threshold_moves(shifts: Mapping[str, ThresholdShift], colours: Sequence[str]) -> go.Figure:
@@ -295,25 +277,23 @@ def threshold_moves(shifts: Mapping[str, ThresholdShift], colours: Sequence[str]
     for (name, shift), colour in zip(shifts.items(), colours, strict=True):
         unmoved, moved = 100 * shift.variant_f1_unmoved, 100 * shift.variant.f1
         labels = [_at(shift.reference.score), _at(shift.variant.score)]
-        figure.add_trace(
-            go.Scatter(
-                x=[unmoved, moved],
-                y=[plain(name)] * 2,
-                mode="lines+markers+text",
-                line={"color": colour, "width": 2},
-                marker={"color": colour, "size": 11, "symbol": ["circle-open", "circle"]},
-                text=["", labels[1]],
-                textposition="top center",
-                customdata=labels,
-                hovertemplate="%{y}: F1 %{x:.1f}, cut %{customdata}<extra></extra>",
-                cliponaxis=False,
-            )
+        figure.add_scatter(
+            x=[unmoved, moved],
+            y=[plain(name)] * 2,
+            mode="lines+markers+text",
+            line={"color": colour, "width": 2},
+            marker={"color": colour, "size": 11, "symbol": ["circle-open", "circle"]},
+            text=["", labels[1]],
+            textposition="top center",
+            customdata=labels,
+            hovertemplate="%{y}: F1 %{x:.1f}, cut %{customdata}<extra></extra>",
+            cliponaxis=False,
         )
     best = next(iter(shifts.values())).reference
     figure.add_vline(x=100 * best.f1, line={"width": 1.5, "dash": "dash", "color": REFERENCE})
     figure.update_xaxes(title="F1 (×100; right is better)", range=_room(shifts))
     figure.update_yaxes(autorange="reversed", automargin=True, ticklabelstandoff=6, showgrid=False)
-    return figure.update_layout(height=80 + 44 * len(shifts), margin={"l": 8, "r": 8, "t": 8, "b": 8}, showlegend=False)
+    return figure.update_layout(height=80 + 44 * len(shifts), margin=margin(), showlegend=False)
 
 
 def _at(score: float | None) -> str:

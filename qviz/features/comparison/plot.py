@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from qviz.chart_style import CHANGES, plain
+from qviz.chart_style import CHANGES, LEGEND, margin, plain
 from qviz.errors import SettingsError
 from qviz.features.comparison import ComparedObject, Comparison
 
@@ -44,8 +44,7 @@ def confidence_scatter(
     if score is not None:
         for add in (figure.add_vline, figure.add_hline):
             add(score, line={"width": 1, "color": "#c3c8cc", "dash": "dash"})
-    legend = {"orientation": "h", "y": 1.0, "yanchor": "bottom"}
-    return figure.update_layout(height=380, margin={"l": 8, "r": 8, "t": 32, "b": 8}, legend=legend)
+    return figure.update_layout(height=380, margin=margin(top=32), legend=LEGEND)
 
 
 def _markers(name: str, symbol: str, rows: Sequence[tuple[int, ComparedObject]]) -> go.Scatter:

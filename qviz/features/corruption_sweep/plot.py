@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from qviz.chart_style import GREY, bracket, colours, faded, plain
+from qviz.chart_style import GREY, LEGEND, bracket, colours, faded, margin, plain
 from qviz.features.accuracy.plot import loss_heat
 from qviz.features.corruption_sweep import RobustnessReport
 from qviz.features.corruption_sweep.result import Point, Robustness
@@ -53,9 +53,8 @@ def severity_curves(result: Robustness, names: Mapping[str, str], colours: Mappi
     figure.update_yaxes(rangemode="tozero", zeroline=False)
     figure.update_yaxes(title=f"{result.measure} ×100", col=1)
     figure.update_annotations(font_size=13)
-    margin = {"l": 8, "r": 8, "t": 58, "b": 8}
     legend = {"orientation": "h", "y": 0.995, "yanchor": "top", "yref": "container", "x": 0}
-    return figure.update_layout(height=112 + 190 * rows, margin=margin, legend=legend, hovermode="x unified")
+    return figure.update_layout(height=112 + 190 * rows, margin=margin(top=58), legend=legend, hovermode="x unified")
 
 
 def _title(corruption: str) -> str:
@@ -155,7 +154,7 @@ def saturation_heat(saturation: Saturation) -> go.Figure:
     figure.update_xaxes(tickvals=ticks, ticktext=indices, showgrid=False, zeroline=False, title=title)
     figure.update_yaxes(title="severity", type="category", showgrid=False)
     height = 110 + 34 * len(saturation.corruptions)
-    return figure.update_layout(height=height, margin={"l": 8, "r": 8, "t": 8, "b": 8})
+    return figure.update_layout(height=height, margin=margin())
 
 
 Curve = tuple[str, str, Sequence[tuple[float, float]]]
@@ -171,21 +170,19 @@ def live_curves(
     """
     figure = go.Figure()
     for name, colour, points in curves:
-        figure.add_trace(
-            go.Scatter(
-                x=[x for x, _ in points],
-                y=[y for _, y in points],
-                mode="lines+markers",
-                name=plain(name),
-                line={"color": colour, "width": 2},
-                marker={"size": 5},
-                hovertemplate="%{y:.2f}",
-            )
+        figure.add_scatter(
+            x=[x for x, _ in points],
+            y=[y for _, y in points],
+            mode="lines+markers",
+            name=plain(name),
+            line={"color": colour, "width": 2},
+            marker={"size": 5},
+            hovertemplate="%{y:.2f}",
         )
     figure.add_vline(x=amount, line={"color": GREY, "width": 1.5})
     figure.add_hline(y=score, line={"color": GREY, "width": 1, "dash": "dot"})
     figure.update_xaxes(title=title, range=list(amounts), zeroline=False)
     figure.update_yaxes(title="confidence", range=[0, 1], zeroline=False)
-    legend = {"orientation": "h", "y": 1.0, "yanchor": "bottom"}
-    margin = {"l": 8, "r": 8, "t": 30, "b": 8}
-    return figure.update_layout(height=300, margin=margin, legend=legend, hovermode="x unified", uirevision="live")
+    return figure.update_layout(
+        height=300, margin=margin(top=30), legend=LEGEND, hovermode="x unified", uirevision="live"
+    )

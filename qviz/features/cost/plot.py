@@ -11,7 +11,7 @@ from math import sqrt
 
 import plotly.graph_objects as go
 
-from qviz.chart_style import FADED, FULL, GREY, REFERENCE, faded, plain
+from qviz.chart_style import FADED, FULL, GREY, REFERENCE, faded, margin, plain
 from qviz.features.cost import ModelProfile, Profile
 from qviz.features.cost.tradeoff import Point, Tradeoff
 from qviz.formatting import megabytes, milliseconds
@@ -32,15 +32,13 @@ def tradeoff_scatter(tradeoff: Tradeoff, colours: Mapping[str, str], x: str = "l
     """Quality over `x`, `latency` or `size`. colours: name -> colour. Points of unknown quality are left out."""
     figure = go.Figure()
     front = _rising([(_x(point, x), _y(point)) for point in tradeoff.front])
-    figure.add_trace(
-        go.Scatter(
-            x=[x_value for x_value, _ in front],
-            y=[y_value for _, y_value in front],
-            mode="lines",
-            line={"color": GREY, "width": 1.5, "dash": "dot"},
-            name="Pareto front",
-            hoverinfo="skip",
-        )
+    figure.add_scatter(
+        x=[x_value for x_value, _ in front],
+        y=[y_value for _, y_value in front],
+        mode="lines",
+        line={"color": GREY, "width": 1.5, "dash": "dot"},
+        name="Pareto front",
+        hoverinfo="skip",
     )
     rated = [point for point in tradeoff.points if point.quality is not None]
     largest = max((_area(point, x) for point in rated), default=1.0)
@@ -58,7 +56,7 @@ def tradeoff_scatter(tradeoff: Tradeoff, colours: Mapping[str, str], x: str = "l
         tickvals=list(range(0, int(highest) + 1, step)) if kind == "AP" else [0, 0.25, 0.5, 0.75, 1],
         zeroline=False,
     )
-    return figure.update_layout(height=380, margin={"l": 8, "r": 8, "t": 12, "b": 8}, showlegend=False)
+    return figure.update_layout(height=380, margin=margin(top=12), showlegend=False)
 
 
 def _bubble(tradeoff: Tradeoff, point: Point, colour: str, x: str, largest: float, side: str) -> go.Scatter:
@@ -126,4 +124,4 @@ def operator_times(profile: ModelProfile, colour: str) -> go.Figure:
     largest = max((kind.ms for kind in kinds), default=1.0)
     figure.update_xaxes(title="ms", range=[0, 1.25 * largest], zeroline=False)
     figure.update_yaxes(automargin=True, showgrid=False, ticklabelstandoff=6)
-    return figure.update_layout(height=max(160, 70 + 24 * len(kinds)), margin={"l": 8, "r": 8, "t": 8, "b": 8})
+    return figure.update_layout(height=max(160, 70 + 24 * len(kinds)), margin=margin())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from qviz.chart_style import colours, plain
+from qviz.chart_style import colours, margin, plain
 from qviz.features.detection import DetectionResult
 
 
@@ -12,14 +12,12 @@ def figure(result: DetectionResult) -> go.Figure:
     """A histogram of confidences per model; the first model is taken for the reference."""
     chart = go.Figure()
     for (name, images), colour in zip(result.items(), colours(len(result)), strict=True):
-        chart.add_trace(
-            go.Histogram(
-                x=[float(score) for rows in images.values() for score in rows.scores],
-                name=plain(name),
-                xbins={"start": 0.0, "end": 1.0, "size": 0.05},
-                marker={"color": colour},
-            )
+        chart.add_histogram(
+            x=[float(score) for rows in images.values() for score in rows.scores],
+            name=plain(name),
+            xbins={"start": 0.0, "end": 1.0, "size": 0.05},
+            marker={"color": colour},
         )
     chart.update_xaxes(title="confidence", range=[0, 1])
     chart.update_yaxes(title="objects")
-    return chart.update_layout(height=380, margin={"l": 8, "r": 8, "t": 32, "b": 8})
+    return chart.update_layout(height=380, margin=margin(top=32))

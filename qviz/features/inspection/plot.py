@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from qviz.chart_style import GREY, REFERENCE, plain
+from qviz.chart_style import GREY, REFERENCE, margin, plain
 from qviz.features.inspection import Info
 
 
@@ -18,4 +18,4 @@ def figure(result: Info) -> go.Figure:
         chart.add_trace(go.Bar(x=counts, y=names, orientation="h", name=label, marker={"color": colour}))
     chart.update_xaxes(title="operators")
     chart.update_yaxes(autorange="reversed")
-    return chart.update_layout(barmode="stack", height=120 + 40 * len(names), margin={"l": 8, "r": 8, "t": 32, "b": 8})
+    return chart.update_layout(barmode="stack", height=120 + 40 * len(names), margin=margin(top=32))
