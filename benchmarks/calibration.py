@@ -23,8 +23,10 @@ from benchmarks.what_if import quiet
 from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine, importing
-from qviz.features.building import Calibration, Options, Source, builders, calibrate, source_of, start_building
-from qviz.features.building.calibration import network_input
+from qviz.features.building.build import builders, start_building
+from qviz.features.building.calibration import Calibration, calibrate, network_input
+from qviz.features.building.recipes import Options
+from qviz.features.building.source import Source, source_of
 from qviz.features.detection.models import load_model, read_source
 from qviz.structures import EncodedImage
 

@@ -19,8 +19,9 @@ from qviz.datasets.coco import read_coco
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine, importing
 from qviz.features.accuracy import evaluate
-from qviz.features.building import Calibration, calibrate, source_of
+from qviz.features.building.calibration import Calibration, calibrate
 from qviz.features.building.quantizers import _statistics
+from qviz.features.building.source import source_of
 from qviz.features.detection.models import LoadedModel
 from qviz.session import Session
 from qviz.structures import Dataset

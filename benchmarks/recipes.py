@@ -16,7 +16,10 @@ from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
-from qviz.features.building import RECIPES, Options, Source, builders, calibrate, start_building
+from qviz.features.building.build import builders, start_building
+from qviz.features.building.calibration import calibrate
+from qviz.features.building.recipes import RECIPES, Options
+from qviz.features.building.source import Source
 from qviz.structures import EncodedImage
 from qviz.tensorflow_models import SourceKind, read_packed
 from tests.features.conftest import keras_source, source_of

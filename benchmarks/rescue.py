@@ -18,7 +18,8 @@ from qviz.datasets.files import load_images
 from qviz.detector import AP_SCORE
 from qviz.engine import LocalEngine, importing
 from qviz.features.accuracy.evaluator import Evaluator, mean_loss
-from qviz.features.building import quantize, source_of
+from qviz.features.building import quantize
+from qviz.features.building.source import source_of
 from qviz.features.detection.models import LoadedModel, ModelSource, follow, load_model
 from qviz.features.rescuing import Request, halves, rescue
 from qviz.features.rescuing.result import SIZE, Budget, Rescue

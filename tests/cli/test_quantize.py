@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qviz.features.building import ALGORITHMS, RECIPES
+from qviz.features.building.recipes import ALGORITHMS, RECIPES
 from tests.cli import keys
 from tests.cli.conftest import Run
 from tests.conftest import Sample

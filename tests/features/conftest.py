@@ -10,7 +10,9 @@ import pytest
 from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
-from qviz.features.building import Calibration, Source, builders, calibrate
+from qviz.features.building.build import builders
+from qviz.features.building.calibration import Calibration, calibrate
+from qviz.features.building.source import Source
 from qviz.structures import EncodedImage, Settings, digest_of
 from qviz.tensorflow_models import SourceKind, convert_job, read_packed
 from qviz.tflite.schema import read_graph

@@ -25,7 +25,8 @@ from qviz.datasets.images import image_sizes
 from qviz.detector import preview_job
 from qviz.engine import Engine, LocalEngine, importing
 from qviz.errors import ImageError, QvizError, WorkerError
-from qviz.features.building import source_of, start_building
+from qviz.features.building.build import start_building
+from qviz.features.building.source import source_of
 from qviz.features.comparison import Comparison, compare_variant
 from qviz.features.detection.inference import detect_images
 from qviz.features.detection.models import LoadedModel, ModelSource, load_model
@@ -37,7 +38,7 @@ from tests.fuzz.images import hostile_image
 from tests.fuzz.models import ROOT, base, mutant
 
 JOB_SECONDS = 10.0
-PATIENCE = 20 * JOB_SECONDS
+TIMEOUT = 20 * JOB_SECONDS
 """Seconds after which a file has hung, whatever limit each of its jobs kept."""
 WITNESS_EVERY = 8
 DEEPER = {0: "layers", 3: "quantize", 5: "layers", 7: "trace"}
@@ -126,11 +127,11 @@ def _each(
             jobs = {number: threads.submit(one, number) for number in numbers[start : start + WITNESS_EVERY]}
             for number, job in jobs.items():
                 try:
-                    tally.ends[job.result(timeout=PATIENCE)] += 1
+                    tally.ends[job.result(timeout=TIMEOUT)] += 1
                 except WorkerError as error:
                     tally.fail(f"{label(number)}: {type(error).__name__} where none may be: {error}")
                 except Late:
-                    tally.fail(f"{label(number)} hung for more than {PATIENCE:.0f} s")
+                    tally.fail(f"{label(number)} hung for more than {TIMEOUT:.0f} s")
                 except Exception as error:
                     tally.fail(f"{label(number)}: {type(error).__name__}\n{''.join(traceback.format_exception(error))}")
             if not witness.same():

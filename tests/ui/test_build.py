@@ -9,8 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from qviz.errors import SettingsError
-from qviz.features.building import RECIPES, Options
 from qviz.features.building.panel import Choice, parse_operators
+from qviz.features.building.recipes import RECIPES, Options
 from tests.conftest import ROOT
 
 LIMIT = 150

@@ -18,48 +18,12 @@ from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.errors import QuantizeError
 from qviz.features.building.build import builders, start_building
-from qviz.features.building.calibration import (
-    METHODS,
-    Calibration,
-    ImageRanges,
-    calibrate,
-    calibration_of,
-    check_method,
-    joined,
-    measure_ranges,
-)
+from qviz.features.building.calibration import Calibration, calibrate, check_method
 from qviz.features.building.conditions import builder_of, check
-from qviz.features.building.recipes import ALGORITHMS, RECIPES, Algorithm, Builder, Options, Recipe, recipe_of
+from qviz.features.building.recipes import Builder, Options, recipe_of
 from qviz.features.building.result import Built
-from qviz.features.building.source import Source, source_of
+from qviz.features.building.source import Source
 from qviz.structures import EncodedImage
-
-__all__ = [
-    "ALGORITHMS",
-    "METHODS",
-    "RECIPES",
-    "Algorithm",
-    "Builder",
-    "Built",
-    "Calibration",
-    "ImageRanges",
-    "Options",
-    "Recipe",
-    "Source",
-    "builder_of",
-    "builders",
-    "calibrate",
-    "calibration_of",
-    "check",
-    "check_method",
-    "joined",
-    "measure_ranges",
-    "quantize",
-    "read_calibration",
-    "recipe_of",
-    "source_of",
-    "start_building",
-]
 
 
 def quantize(

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from qviz.engine import Blob, Engine, LocalEngine
+from qviz.engine import Blob, Engine, LocalEngine, importing
 from qviz.errors import ModelError, QuantizeError
 from qviz.features.building.calibration import Calibration, hessians
 from qviz.features.building.conditions import builder_of, check, check_calibration, operators_in_float
@@ -38,14 +38,10 @@ def builders(workers: int = 1) -> LocalEngine:
     """Worker processes for building alone.
 
     Building takes longer than an engine allows for its jobs (the converter calibrates at 0.3 s per image), and the
-    memory of TensorFlow is freed when these workers end.
+    memory of TensorFlow is freed when these workers end. They import litert-quantizer first, so that the first variant
+    does not wait a second for it.
     """
-    return LocalEngine(workers, limits().build_seconds, warm_up=import_quantizer)
-
-
-def import_quantizer() -> None:
-    """Run by a new worker, so that the first variant does not wait a second for imports."""
-    from litert_quantizer import quantizer  # noqa: F401
+    return LocalEngine(workers, limits().build_seconds, warm_up=importing("litert_quantizer.quantizer"))
 
 
 def start_building(

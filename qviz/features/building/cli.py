@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from qviz.cli import options, output
 
 if TYPE_CHECKING:
-    from qviz.features.building import Built
+    from qviz.features.building.result import Built
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +68,7 @@ class _ListRecipes(argparse.Action):
     """Prints both tables and exits, as --version does."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from qviz.features.building import ALGORITHMS, RECIPES
+        from qviz.features.building.recipes import ALGORITHMS, RECIPES
 
         for recipe in RECIPES.values():
             needs = "Needs calibration images. " if recipe.needs_calibration else ""

@@ -16,20 +16,12 @@ from qviz.cache import LRUCache
 from qviz.context import Context
 from qviz.datasets.files import is_image_name, load_images, unzip_images
 from qviz.errors import ImageError, QuantizeError, QvizError, SettingsError
-from qviz.features.building import (
-    ALGORITHMS,
-    METHODS,
-    RECIPES,
-    Algorithm,
-    Built,
-    Calibration,
-    Options,
-    Recipe,
-    check,
-    quantize,
-    source_of,
-)
-from qviz.features.building.recipes import BLOCKS
+from qviz.features.building import quantize
+from qviz.features.building.calibration import METHODS, Calibration
+from qviz.features.building.conditions import check
+from qviz.features.building.recipes import ALGORITHMS, BLOCKS, RECIPES, Algorithm, Options, Recipe
+from qviz.features.building.result import Built
+from qviz.features.building.source import source_of
 from qviz.features.detection.models import LoadedModel, ModelSource
 from qviz.formatting import megabytes, plural
 from qviz.job import Job

@@ -84,7 +84,7 @@ def _add_rules(quantizing: Any, graph: Graph, recipe: Recipe, options: Options) 
     if recipe.scheme is Scheme.FLOAT16:
         quantizing.load_quantization_recipe(_half_precision())
         return
-    add = _adder(quantizing, recipe)
+    add = partial(_add_rule, quantizing, recipe)
     add(Name.ALL_SUPPORTED, 8, None, ALGORITHMS["minmax"].key)
     algorithm = ALGORITHMS[options.algorithm]
     for kind in sorted(WEIGHTS_8 & {op.kind for op in graph.ops}):
@@ -95,20 +95,17 @@ def _add_rules(quantizing: Any, graph: Graph, recipe: Recipe, options: Options) 
             add(Name(_OTHER_NAMES.get(kind, kind)), recipe.weight_bits if has_bits else 8, block, key)
 
 
-def _adder(quantizing: Any, recipe: Recipe) -> Any:
-    """A function (kind, weight bits, block or None, algorithm) that adds a rule for all operators of that kind."""
+def _add_rule(quantizing: Any, recipe: Recipe, kind: Any, bits: int, block: int | None, key: str) -> None:
+    """For all operators of a kind: the bits of their weights, the block of a scale (None: a channel), the algorithm."""
     from litert_quantizer.qtyping import QuantGranularity
 
-    def add(kind: Any, bits: int, block: int | None, key: str) -> None:
-        grain = QuantGranularity.CHANNELWISE if block is None else QuantGranularity(f"BLOCKWISE_{block}")
-        if recipe.activation_bits is not None:
-            quantizing.add_static_config(".*", kind, recipe.activation_bits, bits, grain, key)
-        elif recipe.scheme is Scheme.WEIGHT_ONLY:
-            quantizing.add_weight_only_config(".*", kind, bits, grain, key)
-        else:
-            quantizing.add_dynamic_config(".*", kind, bits, grain, key)
-
-    return add
+    grain = QuantGranularity.CHANNELWISE if block is None else QuantGranularity(f"BLOCKWISE_{block}")
+    if recipe.activation_bits is not None:
+        quantizing.add_static_config(".*", kind, recipe.activation_bits, bits, grain, key)
+    elif recipe.scheme is Scheme.WEIGHT_ONLY:
+        quantizing.add_weight_only_config(".*", kind, bits, grain, key)
+    else:
+        quantizing.add_dynamic_config(".*", kind, bits, grain, key)
 
 
 def _half_precision() -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qviz import formatting
-from qviz.features.building import Built
+from qviz.features.building.result import Built
 
 
 def verdict(built: Built) -> str:

@@ -19,17 +19,11 @@ from qviz.datasets.files import unannotated_images
 from qviz.detector import AP_SCORE, PAGE_SCORE
 from qviz.errors import DatasetError, QuantizeError, SettingsError
 from qviz.features.accuracy.evaluator import Evaluator, Measurement
-from qviz.features.building import (
-    RECIPES,
-    ImageRanges,
-    Source,
-    builders,
-    calibration_of,
-    check,
-    check_method,
-    measure_ranges,
-    recipe_of,
-)
+from qviz.features.building.build import builders
+from qviz.features.building.calibration import ImageRanges, calibration_of, check_method, measure_ranges
+from qviz.features.building.conditions import check
+from qviz.features.building.recipes import RECIPES, recipe_of
+from qviz.features.building.source import Source
 from qviz.features.calibrating.mistakes import MISTAKES, CalibrationImages, brightness_job
 from qviz.features.calibrating.result import CalibrationLab, Trial, curve_of, tried_of
 from qviz.features.calibrating.stability import outliers, stability

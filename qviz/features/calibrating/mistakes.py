@@ -23,8 +23,16 @@ from qviz.context import Context
 from qviz.detector import decoded
 from qviz.engine import Blob
 from qviz.errors import QuantizeError
-from qviz.features.building import ImageRanges, check_method, joined, measure_ranges
-from qviz.features.building.calibration import IMAGES_PER_JOB, image_ranges, ranges_of_last_run, warm_runner
+from qviz.features.building.calibration import (
+    IMAGES_PER_JOB,
+    ImageRanges,
+    check_method,
+    image_ranges,
+    joined,
+    measure_ranges,
+    ranges_of_last_run,
+    warm_runner,
+)
 from qviz.features.settings import NORMALISATIONS
 from qviz.formatting import plural
 from qviz.structures import AppliedCorruption, EncodedImage, Settings

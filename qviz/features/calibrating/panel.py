@@ -15,8 +15,11 @@ from qviz.chart_style import variant_colour
 from qviz.context import Context
 from qviz.engine import LocalEngine, importing
 from qviz.errors import QuantizeError, QvizError
-from qviz.features.building import METHODS, check, recipe_of, source_of
 from qviz.features.building import panel as build
+from qviz.features.building.calibration import METHODS
+from qviz.features.building.conditions import check
+from qviz.features.building.recipes import recipe_of
+from qviz.features.building.source import source_of
 from qviz.features.calibrating import MIN_IMAGES, Plan, calibrated_recipes, calibration, halves
 from qviz.features.calibrating.plot import calibration_curve, layer_changes, mistake_bars, stability_curve
 from qviz.features.calibrating.result import CalibrationLab, Tried

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from qviz.features.accuracy.evaluator import Measurement, mean_loss
-from qviz.features.building import Calibration
+from qviz.features.building.calibration import Calibration
 from qviz.features.corruption_sweep.out_of_range import LAYER_NAMES, Addition
 from qviz.features.inspection.warning import Warning
 from qviz.result import Result, to_json

@@ -15,8 +15,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from qviz.context import Context
-from qviz.features.building import ImageRanges, calibration_of
-from qviz.features.building.calibration import clipped_job
+from qviz.features.building.calibration import ImageRanges, calibration_of, clipped_job
 from qviz.features.calibrating.mistakes import CalibrationImages
 from qviz.features.calibrating.result import LayerChange, Outlier, Stability, SubsetSize
 from qviz.structures import Graph

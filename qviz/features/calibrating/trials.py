@@ -18,16 +18,11 @@ from qviz.context import Context
 from qviz.engine import Engine
 from qviz.errors import Cancelled, QuantizeError, QvizError
 from qviz.features.accuracy.evaluator import Evaluator, Measurement
-from qviz.features.building import (
-    METHODS,
-    Built,
-    ImageRanges,
-    Options,
-    Source,
-    calibration_of,
-    measure_ranges,
-    start_building,
-)
+from qviz.features.building.build import start_building
+from qviz.features.building.calibration import METHODS, ImageRanges, calibration_of, measure_ranges
+from qviz.features.building.recipes import Options
+from qviz.features.building.result import Built
+from qviz.features.building.source import Source
 from qviz.features.calibrating.mistakes import MISTAKES, CalibrationImages
 from qviz.features.calibrating.result import Outlier, Trial
 from qviz.features.calibrating.stability import outliers_to_remove

@@ -12,9 +12,9 @@ import streamlit as st
 
 from qviz.cache import LRUCache
 from qviz.errors import QvizError
-from qviz.features.building import RECIPES, Options
 from qviz.features.building import panel as build
 from qviz.features.building.panel import Choice
+from qviz.features.building.recipes import RECIPES, Options
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error.detail import LayerDetail, start_layer_detail
 from qviz.features.layer_error.plot_detail import error_map, value_histograms, weight_channels

@@ -6,13 +6,12 @@ is what clipping cuts.
 
 from __future__ import annotations
 
-import base64
 import math
 
 import numpy as np
 import plotly.graph_objects as go
 
-from qviz.chart_style import CHANGES, REFERENCE
+from qviz.chart_style import CHANGES, REFERENCE, data_uri
 from qviz.features.layer_error.detail import LayerDetail
 
 LEGEND = {"orientation": "h", "y": 1.0, "yanchor": "bottom"}
@@ -141,9 +140,8 @@ def error_map(detail: LayerDetail, jpeg: bytes) -> go.Figure:
             hovertemplate="difference %{z:.3g}<br>FP32's own RMS %{customdata:.3g}<extra></extra>",
         )
     )
-    source = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
     layout = {"x": 0, "y": 0, "sizex": width, "sizey": height, "xref": "x", "yref": "y", "layer": "below"}
-    figure.add_layout_image(source=source, sizing="stretch", **layout)
+    figure.add_layout_image(source=data_uri(jpeg), sizing="stretch", **layout)
     hidden = {"visible": False, "constrain": "domain"}
     figure.update_xaxes(range=[0, width], **hidden)
     figure.update_yaxes(range=[height, 0], scaleanchor="x", scaleratio=1, **hidden)

@@ -17,25 +17,17 @@ from qviz.context import Context
 from qviz.detector import AP_SCORE
 from qviz.errors import DatasetError, QuantizeError, SettingsError
 from qviz.features.accuracy.evaluator import Evaluator, Measurement, mean_loss
-from qviz.features.building import RECIPES, Source, builders, recipe_of
+from qviz.features.building.build import builders
+from qviz.features.building.recipes import RECIPES, recipe_of
+from qviz.features.building.source import Source
 from qviz.features.detection.models import LoadedModel
 from qviz.features.rescuing.candidates import Candidates, journal_of
-from qviz.features.rescuing.result import (
-    AP,
-    LATENCY,
-    SIZE,
-    Budget,
-    Chosen,
-    ImageCounts,
-    ReferenceFile,
-    Rescue,
-    Tried,
-)
+from qviz.features.rescuing.result import AP, LATENCY, SIZE, Budget, Chosen, ImageCounts, ReferenceFile, Rescue, Tried
 from qviz.features.rescuing.search import MAX_TRIES, Search
 from qviz.formatting import plural
 from qviz.structures import Dataset, EncodedImage
 
-__all__ = ["Request", "Rescue", "halves", "rescue"]
+__all__ = ["Budget", "Request", "Rescue", "halves", "rescue"]
 
 SEED = 20261128
 MIN_IMAGES = 8
@@ -44,7 +36,7 @@ MIN_IMAGES = 8
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is searched for.
+    """What is searched for. Raises SettingsError, and QuantizeError for an unknown recipe.
 
     Attributes:
         prefer: What to minimise: `size` or `latency`.
@@ -59,24 +51,15 @@ class Request:
     tries: int = MAX_TRIES
     score: float = AP_SCORE
 
-    @classmethod
-    def of(
-        cls,
-        max_ap_loss: float | None,
-        min_agreement: float | None,
-        prefer: str = SIZE,
-        recipes: Sequence[str] = (),
-        tries: int = MAX_TRIES,
-        score: float = AP_SCORE,
-    ) -> Request:
-        """Raises SettingsError, QuantizeError for an unknown recipe."""
-        if prefer not in (SIZE, LATENCY):
-            raise SettingsError(f"{prefer!r} cannot be preferred; choose {SIZE} or {LATENCY}.")
-        if not 1 <= tries <= 1000:
-            raise SettingsError(f"{tries} tries are not possible; give a number between 1 and 1000, e.g. {MAX_TRIES}.")
-        for name in recipes:
+    def __post_init__(self) -> None:
+        if self.prefer not in (SIZE, LATENCY):
+            raise SettingsError(f"{self.prefer!r} cannot be preferred; choose {SIZE} or {LATENCY}.")
+        if not 1 <= self.tries <= 1000:
+            raise SettingsError(
+                f"{self.tries} tries are not possible; give a number between 1 and 1000, e.g. {MAX_TRIES}."
+            )
+        for name in self.recipes:
             recipe_of(name)
-        return cls(Budget.of(max_ap_loss, min_agreement), prefer, tuple(recipes), tries, score)
 
     @property
     def recipe_names(self) -> tuple[str, ...]:

@@ -17,7 +17,9 @@ from qviz.engine import Engine
 from qviz.engine.code import code_digest
 from qviz.errors import Cancelled, QvizError
 from qviz.features.accuracy.evaluator import Evaluator
-from qviz.features.building import Calibration, Source, calibrate, start_building
+from qviz.features.building.build import start_building
+from qviz.features.building.calibration import Calibration, calibrate
+from qviz.features.building.source import Source
 from qviz.features.cost.measure import Subject, latency_job
 from qviz.features.detection.cache import CODE
 from qviz.features.detection.models import LoadedModel, ModelSource, follow, load_model

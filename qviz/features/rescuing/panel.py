@@ -17,8 +17,9 @@ from streamlit.delta_generator import DeltaGenerator
 from qviz import formatting
 from qviz.context import Context
 from qviz.errors import QvizError
-from qviz.features.building import RECIPES, source_of
 from qviz.features.building import panel as build
+from qviz.features.building.recipes import RECIPES
+from qviz.features.building.source import source_of
 from qviz.features.detection.models import LoadedModel
 from qviz.features.rescuing import MIN_IMAGES, Request, rescue
 from qviz.features.rescuing.plot import figure

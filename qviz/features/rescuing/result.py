@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qviz.errors import SettingsError
-from qviz.features.building import ALGORITHMS, Calibration, Options, recipe_of
+from qviz.features.building.calibration import Calibration
+from qviz.features.building.recipes import ALGORITHMS, Options, recipe_of
 from qviz.features.cost.tradeoff import SAME_LATENCY
 from qviz.result import Result, to_json
 from qviz.structures import Loss

@@ -17,19 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from qviz.errors import Cancelled, QuantizeError, QvizError
-from qviz.features.building import ALGORITHMS, METHODS, Options, check, recipe_of
-from qviz.features.building.recipes import weights_of
+from qviz.features.building.calibration import METHODS
+from qviz.features.building.conditions import check
+from qviz.features.building.recipes import ALGORITHMS, Options, recipe_of, weights_of
 from qviz.features.rescuing.candidates import Candidates
 from qviz.features.rescuing.result import LATENCY, Candidate, Tried, best_of
-from qviz.features.rescuing.sets import (
-    SAMPLED_IMAGES,
-    Ranked,
-    Sets,
-    bytes_of,
-    float_sets,
-    units_of,
-    work_of,
-)
+from qviz.features.rescuing.sets import SAMPLED_IMAGES, Ranked, Sets, bytes_of, float_sets, units_of, work_of
 from qviz.features.what_if.sets import Orders, thinned, union
 
 NEARLY_ALL = 0.9

@@ -20,8 +20,7 @@ from dataclasses import dataclass
 
 from qviz.context import Context
 from qviz.detector import PAGE_SCORE
-from qviz.features.building import Recipe
-from qviz.features.building.recipes import weights_of
+from qviz.features.building.recipes import Recipe, weights_of
 from qviz.features.detection.models import LoadedModel
 from qviz.features.what_if.measure import Measure, Tally
 from qviz.features.what_if.mixed import Matching

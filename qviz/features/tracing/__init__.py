@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from qviz.cache import LRUCache
 from qviz.context import Context
@@ -103,13 +103,9 @@ class Trace(Result):
         """One row per point, with gain and cause where it is a culprit."""
         import pandas as pd
 
-        culprits = {culprit.order: culprit for culprit in self.culprits}
-        rows = [asdict(point) | _gain_and_cause(culprits.get(point.order)) for point in self.points]
+        causes = {culprit.order: {"gain": culprit.gain, "cause": str(culprit.cause)} for culprit in self.culprits}
+        rows = [asdict(point) | causes.get(point.order, {"gain": None, "cause": None}) for point in self.points]
         return pd.DataFrame(rows, columns=["order", "tensor", "op_kind", "score", "gain", "cause"])
-
-
-def _gain_and_cause(culprit: Culprit | None) -> dict[str, Any]:
-    return {"gain": None, "cause": None} if culprit is None else {"gain": culprit.gain, "cause": str(culprit.cause)}
 
 
 def trace(

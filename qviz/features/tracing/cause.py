@@ -140,10 +140,7 @@ def _inside(evidence: Evidence, floated: np.ndarray) -> tuple[Cause, str]:
         )
     made_db = sqnr_db(floated, evidence.actual)
     if evidence.weights is not None and made_db is not None and made_db >= evidence.weights.sqnr_db - EXPLAINED_DB:
-        return (
-            Cause.WEIGHTS,
-            f"Quantization of its weights ({evidence.weights.sqnr_db:.1f} dB) causes its error.",
-        )
+        return Cause.WEIGHTS, f"Quantization of its weights ({evidence.weights.sqnr_db:.1f} dB) causes its error."
     size = f"{steps:.1f} steps RMSE" if steps is not None else f"{made_db or 0:.1f} dB"
     return Cause.KERNEL, f"Its kernel has a larger error than rounding, weights and bias explain ({size})."
 
@@ -187,10 +184,7 @@ def clipped(read: ReadTensor, where: str = "Its input") -> tuple[Cause, str]:
             Cause.INPUT_RANGE,
             f"The input quantizer covers {range_text}; this image spans {spanned}: {share} of its values are clipped.",
         )
-    return (
-        Cause.CLIPPING,
-        f"{where} covers {range_text}; FP32's values span {spanned}: {share} of them are clipped.",
-    )
+    return Cause.CLIPPING, f"{where} covers {range_text}; FP32's values span {spanned}: {share} of them are clipped."
 
 
 def _bias_sentence(error: np.ndarray) -> str:
@@ -246,12 +240,8 @@ class OperatorConstants:
         other = self._networks.reference.graph.ops[pair.reference_order]
         if pair.reference_tensor not in other.outputs or other.kind != op.kind:
             return None
-        exact, variant_bias = self._real_bias(0, other), self._real_bias(1, op)
-        return (
-            variant_bias - exact
-            if exact is not None and variant_bias is not None and exact.shape == variant_bias.shape
-            else None
-        )
+        exact, actual = self._real_bias(0, other), self._real_bias(1, op)
+        return actual - exact if exact is not None and actual is not None and exact.shape == actual.shape else None
 
     def _real_bias(self, side: int, op: Op) -> np.ndarray | None:
         stepper = (self._networks.reference, self._networks.variant)[side]
@@ -319,10 +309,6 @@ class Examiner:
         cuts = (cut for cut, number in enumerate(self.takeover.steps) if order in self._steps[number].orders)
         return next(cuts, None)
 
-    def reads(self, cut: int) -> list[ReadTensor]:
-        """The tensors that its step reads and that have a partner."""
-        return [read for index in self.inputs(cut) if (read := self.read(index)) is not None]
-
     def read(self, index: int) -> ReadTensor | None:
         """A tensor as it enters."""
         exact, tensor = self.takeover.real(index), self.graph.tensors[index]
@@ -345,7 +331,7 @@ class Examiner:
             repaired = (self._score(self.takeover.continued(cut + 1, given)) - before) / gain
         return Evidence(
             tensor=tensor,
-            reads=tuple(self.reads(cut)),
+            reads=tuple(read for index in self.inputs(cut) if (read := self.read(index)) is not None),
             exact=actual if exact is None else exact,
             actual=actual,
             floated=floated,
@@ -376,9 +362,9 @@ class Examiner:
 
     def _cumulative(self, index: int) -> float | None:
         exact = self.takeover.real(index)
-        return (
-            None if exact is None else sqnr_db(exact, as_real(self._variant_tensors[index], self.graph.tensors[index]))
-        )
+        if exact is None:
+            return None
+        return sqnr_db(exact, as_real(self._variant_tensors[index], self.graph.tensors[index]))
 
     def _floated(self, cut: int, op: Op) -> np.ndarray | None:
         """Output of FP32's operator for the inputs of this one; None where inputs differ or it is not a single step."""

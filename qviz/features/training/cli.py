@@ -13,7 +13,7 @@ from qviz import formatting
 from qviz.cli import options, output
 
 if TYPE_CHECKING:
-    from qviz.features.building import Built
+    from qviz.features.building.result import Built
     from qviz.features.training import QatResult
 
 DEFAULT_STEPS = 240

@@ -18,8 +18,9 @@ import streamlit as st
 from qviz import formatting
 from qviz.context import Context
 from qviz.errors import QvizError
-from qviz.features.building import RECIPES, recipe_of, source_of
 from qviz.features.building import panel as build
+from qviz.features.building.recipes import RECIPES, recipe_of
+from qviz.features.building.source import source_of
 from qviz.features.detection.models import LoadedModel
 from qviz.features.training import HOLDOUT_EVERY, MIN_IMAGES, QatResult, qat
 from qviz.features.training.plan import STEPS, plan_for

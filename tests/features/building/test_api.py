@@ -9,7 +9,10 @@ import pytest
 import qviz
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError, SettingsError
-from qviz.features.building import Calibration, Options, Source, start_building
+from qviz.features.building.build import start_building
+from qviz.features.building.calibration import Calibration
+from qviz.features.building.recipes import Options
+from qviz.features.building.source import Source
 from qviz.progress import Progress
 from qviz.structures import Scheme
 from tests.conftest import Sample

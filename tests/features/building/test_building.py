@@ -8,10 +8,12 @@ from litert_quantizer import quantizer, recipe
 
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
-from qviz.features.building import RECIPES, Builder, Built, Calibration, Options, Source, start_building
-from qviz.features.building.build import checked
-from qviz.features.building.calibration import network_input
+from qviz.features.building.build import checked, start_building
+from qviz.features.building.calibration import Calibration, network_input
 from qviz.features.building.quantizers import _statistics
+from qviz.features.building.recipes import RECIPES, Builder, Options
+from qviz.features.building.result import Built
+from qviz.features.building.source import Source
 from qviz.structures import EncodedImage, Graph, Scheme
 from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph

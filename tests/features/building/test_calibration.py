@@ -13,8 +13,8 @@ from litert_quantizer.utils import qsv_utils
 from qviz.context import Context
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
-from qviz.features.building import Calibration, Source, calibrate
-from qviz.features.building.calibration import hessians, network_input
+from qviz.features.building.calibration import Calibration, calibrate, hessians, network_input
+from qviz.features.building.source import Source
 from qviz.structures import EncodedImage, Settings
 from tests.features.conftest import SETTINGS
 

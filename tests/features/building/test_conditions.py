@@ -8,7 +8,11 @@ import pytest
 
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
-from qviz.features.building import Builder, Calibration, Options, Source, builder_of, check, recipe_of, start_building
+from qviz.features.building.build import start_building
+from qviz.features.building.calibration import Calibration
+from qviz.features.building.conditions import builder_of, check
+from qviz.features.building.recipes import Builder, Options, recipe_of
+from qviz.features.building.source import Source
 from qviz.tensorflow_models import SourceKind
 from qviz.tflite.schema import read_graph
 from tests.conftest import Sample

@@ -7,7 +7,10 @@ import pytest
 
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
-from qviz.features.building import RECIPES, Builder, Calibration, Options, Source, start_building
+from qviz.features.building.build import start_building
+from qviz.features.building.calibration import Calibration
+from qviz.features.building.recipes import RECIPES, Builder, Options
+from qviz.features.building.source import Source
 from qviz.structures import EncodedImage
 from qviz.tflite.schema import read_graph
 from tests.conftest import Sample

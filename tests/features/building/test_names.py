@@ -11,8 +11,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as fb
 
 from qviz.engine import LocalEngine
-from qviz.features.building import Options, Source, start_building
-from qviz.features.building.source import with_unique_tensor_names
+from qviz.features.building.build import start_building
+from qviz.features.building.recipes import Options
+from qviz.features.building.source import Source, with_unique_tensor_names
 from qviz.structures import EncodedImage
 from qviz.tensorflow_models import SourceKind
 from qviz.tflite.metadata import label_file

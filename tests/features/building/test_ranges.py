@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from qviz.errors import QuantizeError
-from qviz.features.building import Calibration, ImageRanges, calibration_of, joined
-from qviz.features.building.calibration import range_of
+from qviz.features.building.calibration import Calibration, ImageRanges, calibration_of, joined, range_of
 
 MODEL = "a" * 64
 

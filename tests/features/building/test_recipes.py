@@ -11,9 +11,9 @@ from litert_quantizer import algorithm_manager, default_policy, qtyping, quantiz
 from litert_quantizer.algorithm_manager import AlgorithmName
 
 from qviz.errors import QuantizeError
-from qviz.features.building import ALGORITHMS, RECIPES, Recipe, Source
 from qviz.features.building.build import checked
-from qviz.features.building.recipes import WEIGHTS_8
+from qviz.features.building.recipes import ALGORITHMS, RECIPES, WEIGHTS_8, Recipe
+from qviz.features.building.source import Source
 from qviz.structures import EncodedImage, Scheme
 from tests.features.building.test_building import sqnr
 

@@ -8,7 +8,10 @@ from qviz.datasets.images import read_image
 from qviz.detector import Detector
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
-from qviz.features.building import RECIPES, Builder, Calibration, Options, Source, start_building
+from qviz.features.building.build import start_building
+from qviz.features.building.calibration import Calibration
+from qviz.features.building.recipes import RECIPES, Builder, Options
+from qviz.features.building.source import Source
 from qviz.features.detection.models import ModelSource, load_model
 from qviz.structures import EncodedImage, Scheme, Settings
 from qviz.tensorflow_models import SourceKind

@@ -14,7 +14,9 @@ from qviz.datasets.files import load_images, unannotated_images
 from qviz.engine import LocalEngine
 from qviz.errors import Cancelled, QuantizeError, SettingsError
 from qviz.features.accuracy import evaluate
-from qviz.features.building import builders, calibrate, source_of, start_building
+from qviz.features.building.build import builders, start_building
+from qviz.features.building.calibration import calibrate
+from qviz.features.building.source import source_of
 from qviz.features.calibrating import Plan, calibration
 from qviz.features.calibrating.result import CalibrationLab
 from qviz.features.detection.models import LoadedModel, ModelSource, load_models

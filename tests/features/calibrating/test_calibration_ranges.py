@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qviz.features.accuracy.evaluator import Measurement
-from qviz.features.building import ImageRanges
+from qviz.features.building.calibration import ImageRanges
 from qviz.features.calibrating.result import Trial, curve_of, tried_of
 from qviz.features.calibrating.stability import MAX_CHANGE, outliers_to_remove, ranges_without_each, stability
 from qviz.features.calibrating.trials import curve_sizes, curve_trials
@@ -35,7 +35,7 @@ def measured(images: int, factor: float = 5.0) -> ImageRanges:
 def test_a_layer_that_depends_on_the_images_is_named() -> None:
     result = stability(measured(10), network(), {"steady", "wild"}, (1, 2, 4), "minmax", 0)
     assert result is not None and result.too_few
-    (layer,) = result.changed  # one image of ten is in one half, so the halves never agree
+    (layer,) = result.changed  # one image in ten is in only one half, so the halves always differ
     assert (layer.tensor, layer.op_index, result.layers, result.images) == ("wild", 0, 2, 5)
     assert layer.change == pytest.approx(1 - 2 / 6, abs=0.02)
     assert {layer.first[1] > 2, layer.second[1] > 2} == {True, False}
@@ -56,9 +56,11 @@ def test_ranges_without_each_image() -> None:
     highs = np.array([[1, 7], [4, np.nan], [2, 7]], np.float32)
     low, high = ranges_without_each(lows, highs)
     np.testing.assert_array_equal(low, [[-3, 5], [-2, 0], [-3, 0]])
-    np.testing.assert_array_equal(high, [[4, 7], [2, 7], [4, 7]])  # of two that share the end, neither decides
+    np.testing.assert_array_equal(
+        high, [[4, 7], [2, 7], [4, 7]]
+    )  # two images share the extreme value, so neither alone determines it
     low, _ = ranges_without_each(lows[:2], highs[:2])
-    assert np.isnan(low[0, 1])  # no other image showed it
+    assert np.isnan(low[0, 1])  # no other image has the value
 
 
 @pytest.mark.parametrize(("images", "count"), [(7, 0), (8, 1), (66, 6)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qviz.features.building import METHODS
+from qviz.features.building.calibration import METHODS
 from qviz.features.calibrating.mistakes import MISTAKES
 from qviz.features.calibrating.text import (
     TITLES,

@@ -8,8 +8,8 @@ import pytest
 from qviz.context import Context
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
-from qviz.features.building import Calibration, Source, calibration_of, measure_ranges
-from qviz.features.building.calibration import clipped_job
+from qviz.features.building.calibration import Calibration, calibration_of, clipped_job, measure_ranges
+from qviz.features.building.source import Source
 from qviz.features.calibrating.mistakes import UNIT, input_range, noise_ranges
 from qviz.structures import AppliedCorruption, EncodedImage, Settings
 from tests.features.conftest import SETTINGS

@@ -17,7 +17,7 @@ from qviz.context import Context
 from qviz.datasets.files import load_images, unannotated_images
 from qviz.engine import LocalEngine
 from qviz.errors import Cancelled, DatasetError, QuantizeError, SettingsError
-from qviz.features.building import source_of
+from qviz.features.building.source import source_of
 from qviz.features.detection.models import LoadedModel, ModelSource, load_model
 from qviz.features.rescuing import Request, halves, rescue
 from qviz.features.rescuing.result import AGREEMENT, LATENCY, SIZE, Budget, Candidate, Rescue, Tried, best_of
@@ -134,7 +134,7 @@ def test_a_search_continues_with_its_journal(
             run(Context(engine, store, progress=progress, cancel=cancel), reference, images, dataset)
         (path,) = (tmp_path / "rescue").iterdir()
         with path.open("ab") as stream:
-            stream.write(b'{"tried": {"candidate": {"recipe"')  # torn, as a kill may leave it
+            stream.write(b'{"tried": {"candidate": {"recipe"')  # an incomplete line, as after a kill
         stopped = path.read_bytes()
         result = run(Context(engine, store), reference, images, dataset)
         assert path.read_bytes().startswith(stopped)
@@ -193,7 +193,11 @@ def tried(size: int, loss: float | None, within: bool, speed: float | None = Non
 BEST = [
     ("size", [tried(9, 0.1, True), tried(5, 0.2, True), tried(1, 0.9, False)], 5),
     ("size", [tried(9, 0.5, False), tried(5, 0.7, False), tried(1, None, False)], 9),
-    ("latency", [tried(5, 0.1, True, 2.0), tried(9, 0.1, True, 3.0), tried(8, 0.1, True, 2.9)], 8),  # as fast, smaller
+    (
+        "latency",
+        [tried(5, 0.1, True, 2.0), tried(9, 0.1, True, 3.0), tried(8, 0.1, True, 2.9)],
+        8,
+    ),  # equally fast and smaller
     ("size", [tried(1, None, False)], None),
 ]
 

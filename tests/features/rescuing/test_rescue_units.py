@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from qviz.features.building import RECIPES, Calibration
+from qviz.features.building.calibration import Calibration
+from qviz.features.building.recipes import RECIPES
 from qviz.features.rescuing.result import AP, Budget, Candidate, Chosen, ImageCounts, ReferenceFile, Rescue, Tried
 from qviz.features.rescuing.sets import Ranked, Sets, bytes_of, units_of, work_of
 from qviz.features.rescuing.text import verdict
@@ -33,7 +34,7 @@ def test_bytes_and_work_of_a_unit() -> None:
     assert bytes_of(GRAPH, RECIPES["int8"], {2}) == 3 * weights
     assert bytes_of(GRAPH, RECIPES["dynamic_range_int4"], {2}) == 3.5 * weights
     assert bytes_of(GRAPH, RECIPES["int8"], {5, 10}) == 0
-    assert work_of(GRAPH, {2}) == 8 * 8 * weights  # an 8x8 map behind strides of 4 and 2
+    assert work_of(GRAPH, {2}) == 8 * 8 * weights  # an 8x8 map after strides of 4 and 2
 
 
 def test_sets_grow() -> None:

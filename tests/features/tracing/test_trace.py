@@ -51,27 +51,29 @@ def networks(sample: Sample, loaded: Models) -> PairedNetworks:
 
 
 @pytest.fixture(scope="module")
-def wrong(engine: LocalEngine, loaded: Models, image: EncodedImage) -> Trace:
+def wrong_range_trace(engine: LocalEngine, loaded: Models, image: EncodedImage) -> Trace:
     return trace(Context(engine), loaded["float32"], loaded["int8_wrong_range"], image)
 
 
-def test_the_wrong_range_is_named(wrong: Trace) -> None:
-    first = wrong.culprits[0]
+def test_the_wrong_range_is_named(wrong_range_trace: Trace) -> None:
+    first = wrong_range_trace.culprits[0]
     assert (first.order, first.op_kind, first.cause) == (0, "QUANTIZE", "input_range")
     assert first.sentence.startswith("The input quantizer covers [0, 1]; this image spans [-1, 1]: ")
     assert first.clipped_share is not None and first.clipped_share > 0.3
-    scores = {point.order: point.score for point in wrong.points}
-    assert first.gain == scores[2] - scores[1]  # of its first reader: FP32 enters behind it through the same range
-    assert scores[0] == scores[1] == wrong.object.variant_score < 0.1
-    assert all(score > 0.9 * wrong.object.reference_score for order, score in scores.items() if order >= 2)
-    assert "falls from" in wrong.sentence
+    scores = {point.order: point.score for point in wrong_range_trace.points}
+    assert (
+        first.gain == scores[2] - scores[1]
+    )  # attributed to the first reader, since FP32's values pass through the same range
+    assert scores[0] == scores[1] == wrong_range_trace.object.variant_score < 0.1
+    assert all(score > 0.9 * wrong_range_trace.object.reference_score for order, score in scores.items() if order >= 2)
+    assert "falls from" in wrong_range_trace.sentence
 
 
-def test_every_operator_has_its_point(wrong: Trace, loaded: Models) -> None:
+def test_every_operator_has_its_point(wrong_range_trace: Trace, loaded: Models) -> None:
     ops = loaded["int8_wrong_range"].inspection.graph.ops
-    assert wrong.complete
-    assert [(point.order, point.op_kind) for point in wrong.points] == [(op.order, op.kind) for op in ops]
-    assert wrong.points[-1].score == wrong.end_score == wrong.object.reference_score
+    assert wrong_range_trace.complete
+    assert [(point.order, point.op_kind) for point in wrong_range_trace.points] == [(op.order, op.kind) for op in ops]
+    assert wrong_range_trace.points[-1].score == wrong_range_trace.end_score == wrong_range_trace.object.reference_score
 
 
 def test_the_first_point_is_the_variants_score(
@@ -96,7 +98,7 @@ def test_a_takeover_equals_either_network_at_its_ends(networks: PairedNetworks, 
     assert np.array_equal(takeover.run(0)[score], variant_tensors[score])
     assert np.array_equal(takeover.run(last)[score], truth[networks.partners[score]])
     assert {graph.ops[networks.variant.steps[n].orders[0]].kind for n in takeover.steps} >= {"QUANTIZE", "ADD_N"}
-    # what is not run cannot matter: the same cut with every step behind it
+    # skipped steps do not matter: the same cut with every later step
     cut = last // 2
     rest = {t: takeover.entering(t) for step in networks.variant.steps for t in step.inputs if t in networks.partners}
     whole = networks.variant.run([], start=takeover.steps[cut], tensors=rest, keep=[score])
@@ -115,12 +117,12 @@ def test_steps_that_change_nothing_are_skipped(networks: PairedNetworks, biplane
 
 
 def test_a_quick_trace_finds_the_same_culprit(
-    engine: LocalEngine, loaded: Models, image: EncodedImage, wrong: Trace
+    engine: LocalEngine, loaded: Models, image: EncodedImage, wrong_range_trace: Trace
 ) -> None:
     result = trace(Context(engine), loaded["float32"], loaded["int8_wrong_range"], image, quick=True)
     assert not result.complete and len(result.points) <= 22
-    assert result.culprits[0] == wrong.culprits[0]
-    every = {point.order: point.score for point in wrong.points}
+    assert result.culprits[0] == wrong_range_trace.culprits[0]
+    every = {point.order: point.score for point in wrong_range_trace.points}
     assert all(every[point.order] == point.score for point in result.points)
 
 

@@ -13,7 +13,9 @@ from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.engine import LocalEngine
 from qviz.errors import Cancelled, QuantizeError
-from qviz.features.building import Calibration, Source, recipe_of
+from qviz.features.building.calibration import Calibration
+from qviz.features.building.recipes import recipe_of
+from qviz.features.building.source import Source
 from qviz.features.training import QatResult, split, train
 from qviz.features.training.batches import packed
 from qviz.features.training.keras_operators import OPERATORS
@@ -138,7 +140,7 @@ def test_int8_training_trains_ranges_and_can_be_stopped(
     assert result.built.scheme is result.untrained.scheme is Scheme.INT8
     inputs = [read_graph(model.data).tensors for model in (result.built, result.untrained)]
     scales = [[t.quantization.scales[0] for t in side if t.dtype == "int8" and t.quantization] for side in inputs]
-    assert len(scales[0]) == len(scales[1]) and scales[0] != scales[1]  # activations' among them
+    assert len(scales[0]) == len(scales[1]) and scales[0] != scales[1]  # including those of activations
     again = train(Context(engine), dense, pictures, plan, dense_ranges, checkpoint, stop)
     assert again.built is not None and again.built.data == result.built.data
     assert (again.resumed_at, again.losses) == (len(result.losses), result.losses)
