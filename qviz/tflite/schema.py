@@ -13,7 +13,7 @@ what lies in memory, and gives other numbers each time. Such files are refused, 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -202,7 +202,10 @@ def _custom_options(op: Any) -> dict[str, object]:
     """The flexbuffer map of a custom operator."""
     if op.CustomOptionsLength() == 0:
         return {}
-    options = _guarded(lambda: flexbuffers.Loads(bytes(op.CustomOptionsAsNumpy())))
+    try:
+        options = flexbuffers.Loads(bytes(op.CustomOptionsAsNumpy()))
+    except Exception as error:  # flexbuffers raises whatever its reader stumbles over
+        raise ModelError(f"is damaged: the options of a custom operator cannot be read ({error}).") from error
     return dict(options) if isinstance(options, dict) else {}
 
 
@@ -211,19 +214,10 @@ def _signature(model: Any) -> dict[str, int]:
     names: dict[str, int] = {}
     if model.SignatureDefsLength():
         signature = model.SignatureDefs(0)
-        for length, item in (
-            (signature.InputsLength(), signature.Inputs),
-            (signature.OutputsLength(), signature.Outputs),
-        ):
-            names |= {_text(item(i).Name()): item(i).TensorIndex() for i in range(length)}
+        items = [signature.Inputs(i) for i in range(signature.InputsLength())]
+        items += [signature.Outputs(i) for i in range(signature.OutputsLength())]
+        names = {_text(item.Name()): item.TensorIndex() for item in items}
     return names
-
-
-def _guarded(read: Callable[[], object]) -> object:
-    try:
-        return read()
-    except Exception as error:  # flexbuffers raises whatever its reader stumbles over
-        raise ModelError(f"is damaged: the options of a custom operator cannot be read ({error}).") from error
 
 
 def _integers(array: Any) -> list[int]:

@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import streamlit as st
 from streamlit.elements.lib.column_types import ColumnConfig
 
@@ -47,3 +49,23 @@ def numbers(formats: Mapping[str, str], terms: Mapping[str, str] | None = None) 
         name: st.column_config.NumberColumn(format=form, help=meaning((terms or {}).get(name, name)))
         for name, form in formats.items()
     }
+
+
+def table(
+    frame: pd.DataFrame,
+    formats: Mapping[str, str],
+    terms: Mapping[str, str] | None = None,
+    columns: Mapping[str, ColumnConfig] | None = None,
+    key: str | None = None,
+    **options: Any,
+) -> Any:
+    """Draw a table and return what is selected in it.
+
+    Args:
+        formats, terms: Of its number columns, see `numbers`.
+        columns: How the others are shown, where a column needs it.
+    """
+    config = {**(columns or {}), **numbers(formats, terms)}
+    return st.dataframe(
+        frame, hide_index=True, width="stretch", placeholder="–", key=key, column_config=config, **options
+    )

@@ -34,8 +34,7 @@ def show(table: pd.DataFrame, key: str | None = None) -> None:
     texts: dict[str, ColumnConfig] = {
         name: st.column_config.Column(help=glossary.meaning(name)) for name in table.columns if name in TEXT_COLUMNS
     }
-    config = texts | glossary.numbers(formats)
-    st.dataframe(table, hide_index=True, width="stretch", placeholder="–", key=key, column_config=config)
+    glossary.table(table, formats, columns=texts, key=key)
 
 
 def scores(evaluation: Evaluation, names: Sequence[str]) -> pd.DataFrame:

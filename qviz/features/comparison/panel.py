@@ -127,16 +127,7 @@ def object_table(objects: Sequence[ComparedObject], variant_id: str, key: str) -
         frame = frame.drop(columns="now", errors="ignore")
     if not any(row.lost_because for row in objects):
         frame = frame.drop(columns="why", errors="ignore")
-    event = st.dataframe(
-        frame,
-        hide_index=True,
-        width="stretch",
-        on_select="rerun",
-        selection_mode="single-row",
-        key=key,
-        placeholder="–",
-        column_config=glossary.numbers(TABLE_FORMATS, TABLE_TERMS),
-    )
+    event = glossary.table(frame, TABLE_FORMATS, TABLE_TERMS, key=key, on_select="rerun", selection_mode="single-row")
     rows = event.selection.rows
     picked = _object_id(variant_id, objects[rows[0]]) if rows and rows[0] < len(objects) else None
     if picked != st.session_state.get(f"{key}-picked"):  # only a new click counts

@@ -193,14 +193,8 @@ def curves(finding: Finding) -> None:
         }
         for row in sweep.summary
     ]
-    formats = {"P (clean)": "%.1f", "mPC": "%.1f", "rPC, %": "%.1f", "half gone at": "%.1f"}
-    st.dataframe(
-        pd.DataFrame(rows),
-        hide_index=True,
-        width="stretch",
-        placeholder="–",
-        column_config=glossary.numbers(formats, {"P (clean)": "clean", "rPC, %": "rPC"}),
-    )
+    formats = dict.fromkeys(("P (clean)", "mPC", "rPC, %", "half gone at"), "%.1f")
+    glossary.table(pd.DataFrame(rows), formats, {"P (clean)": "clean", "rPC, %": "rPC"})
     st.caption(
         "Severity 5 is the worst. P: on the images without corruption. mPC: mean over corruptions and severities. rPC:"
         " mPC / P. Half gone at: the severity at which a model no longer finds half of the objects that it finds"
@@ -260,9 +254,7 @@ def saturation(here: Page, finding: Finding) -> None:
     if not first:
         st.caption(f"{corruption_title(corruption)}: no layer leaves its range.")
         return
-    st.dataframe(
-        _first_layers(by_corruption[corruption]), hide_index=True, width="stretch", column_config=_LAYER_COLUMNS
-    )
+    glossary.table(_first_layers(by_corruption[corruption]), {}, columns=_LAYER_COLUMNS)
     applied = AppliedCorruption(corruption, max(finding.request.severities))
     loaded = next((v for v in here.loaded.variants if v.name == variant), None)
     if loaded is not None:
@@ -320,5 +312,5 @@ def table(finding: Finding) -> None:
     """Every point, also as CSV."""
     frame = finding.report.to_frame()
     frame["model"] = [finding.names[name] for name in frame["model"]]
-    st.dataframe(frame, hide_index=True, width="stretch", placeholder="–", key="robustness-table")
+    glossary.table(frame, {}, key="robustness-table")
     st.download_button("CSV", frame.to_csv(index=False).encode(), "robustness.csv", "text/csv", key="robustness-csv")

@@ -48,7 +48,7 @@ def show(here: Page, source: Source) -> None:
 
 def _ranking(result: OutOfRange, dataset: Dataset, name: str) -> None:
     st.text(alarm_sentence(result))
-    st.dataframe(_table(result), hide_index=True, width="stretch", height=300, placeholder="–", column_config=_FORMATS)
+    glossary.table(_table(result), {"out of range": "%.4f", "clipped %": "%.1f"}, columns=_COLUMNS, height=300)
     st.caption(
         "Out of range: how far the reference's activations go beyond the variant's ranges, in widths of the range,"
         " averaged over all layers and both ends (each at most 1), plus the largest share that one layer clips."
@@ -64,8 +64,7 @@ def download_additions(dataset: Dataset, additions: Sequence[Addition], file_nam
     st.download_button(label, _zip_of(dataset, additions), file_name, "application/zip", key=key)
 
 
-_FORMATS = {
-    **glossary.numbers({"out of range": "%.4f", "clipped %": "%.1f"}),
+_COLUMNS = {
     "covers %": st.column_config.NumberColumn(
         format="%.1f",
         width="small",

@@ -90,14 +90,7 @@ def _forget_request() -> None:
 
 T = TypeVar("T")
 
-NUMBER = {
-    "size, MB": "%.3g",
-    "p50, ms": "%.3g",
-    "p95, ms": "%.3g",
-    "CPU, ms": "%.3g",
-    "peak, MB": "%.3g",
-    "agreement": "%.2f",
-}
+NUMBER = dict.fromkeys(("size, MB", "p50, ms", "p95, ms", "CPU, ms", "peak, MB"), "%.3g") | {"agreement": "%.2f"}
 
 
 def agreements(here: Page) -> dict[str, float | None]:
@@ -199,14 +192,7 @@ def table(weighed: Tradeoff, rows: tuple[ModelProfile, ...]) -> None:
             for point, row in zip(weighed.points, rows, strict=True)
         ]
     )
-    st.dataframe(
-        frame,
-        hide_index=True,
-        width="stretch",
-        placeholder="–",
-        column_config=glossary.numbers(NUMBER),
-        key="tradeoff-table",
-    )
+    glossary.table(frame, NUMBER, key="tradeoff-table")
     st.caption(
         f"{rows[0].runs} runs of each in turns, {_threads_text(rows[0].threads)}, this machine. Peak: memory that a"
         " fresh process needs to load and run the model, the file included."
@@ -230,5 +216,4 @@ def operators(here: Page, rows: tuple[ModelProfile, ...]) -> None:
         frame = pd.DataFrame(
             [{"order": o.order, "operator": o.op_kind, "ms": o.ms, "tensor": o.tensor} for o in row.operators]
         )
-        formats = glossary.numbers({"ms": "%.3g"})
-        st.dataframe(frame, hide_index=True, width="stretch", key="operator-table", column_config=formats)
+        glossary.table(frame, {"ms": "%.3g"}, key="operator-table")
