@@ -19,7 +19,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
 
-PATIENCE = 120.0
+TIMEOUT = 120.0
 """Seconds that an answer may take before the visit counts as hung."""
 XSRF = "_streamlit_xsrf"
 
@@ -109,7 +109,7 @@ class Session:
                 self.shown.append(data)
 
     def _messages(self) -> Iterator[ForwardMsg]:
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while True:
             data = self._socket.recv(timeout=max(0.1, end - time.monotonic()))
             assert isinstance(data, bytes)
@@ -127,7 +127,7 @@ class Session:
             "Cookie": f"{XSRF}={self._xsrf}",
             "X-Xsrftoken": self._xsrf,
         }
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT)
         connection.request("PUT", url, body, headers)
         status = connection.getresponse().status
         connection.close()
@@ -137,7 +137,7 @@ class Session:
 
 def _token(port: int) -> str:
     """What the server wants to see again with each upload."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     connection.request("GET", "/_stcore/health")
     cookies = connection.getresponse().getheader("Set-Cookie") or ""
     connection.close()

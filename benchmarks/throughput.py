@@ -38,14 +38,14 @@ ROUNDS = 5
 CORES = os.cpu_count() or 1
 
 
-def ours(engine: LocalEngine, models: Sequence[LoadedModel], scenes: Dataset, judged: bool = False) -> list[Any]:
-    """The images' detections; `judged`: AP of each model."""
+def ours(engine: LocalEngine, models: Sequence[LoadedModel], scenes: Dataset, with_ap: bool = False) -> list[Any]:
+    """The images' detections; `with_ap`: AP of each model."""
     reading = Reading()
     detected = detect_images(
         Context(engine), models, reading.of(scenes.images), len(scenes.images), AP_SCORE, candidates=False
     )
     assert len(detected.images) == len(scenes.images)
-    if not judged:
+    if not with_ap:
         return detected.images
     result = []
     for model in models:
@@ -57,8 +57,8 @@ def ours(engine: LocalEngine, models: Sequence[LoadedModel], scenes: Dataset, ju
     return result
 
 
-def tutorial(scenes: Dataset, judged: bool = False) -> list[Any]:
-    """The outputs of each image; `judged`: pycocotools' AP of each model."""
+def tutorial(scenes: Dataset, with_ap: bool = False) -> list[Any]:
+    """The outputs of each image; `with_ap`: pycocotools' AP of each model."""
     result: list[Any] = []
     for model in MODELS:
         interpreter = Interpreter(str(model), num_threads=CORES)
@@ -70,9 +70,9 @@ def tutorial(scenes: Dataset, judged: bool = False) -> list[Any]:
             interpreter.set_tensor(interpreter.get_input_details()[0]["index"], square[None])
             interpreter.invoke()
             outputs = [interpreter.get_tensor(output["index"]) for output in interpreter.get_output_details()]
-            if judged:
+            if with_ap:
                 rows += _rows(scene.id, image.shape, outputs)
-        result.append(_pycocotools(scenes, rows) if judged else outputs)
+        result.append(_pycocotools(scenes, rows) if with_ap else outputs)
     return result
 
 
@@ -142,9 +142,9 @@ def main() -> None:
         calls: dict[str, Callable[[], object]] = {
             "ours": lambda: ours(engine, models, scenes),
             "limit, bare invokes and decoding": lambda: limit(pool, scenes),
-            "ours, with AP": lambda: ours(engine, models, scenes, judged=True),
+            "ours, with AP": lambda: ours(engine, models, scenes, with_ap=True),
             "the tutorial's loop": lambda: tutorial(scenes),
-            "peer, the loop with pycocotools": lambda: tutorial(scenes, judged=True),
+            "peer, the loop with pycocotools": lambda: tutorial(scenes, with_ap=True),
         }
         rates: dict[str, list[float]] = {name: [] for name in calls}
         for turn in range(ROUNDS + 1):
@@ -152,7 +152,7 @@ def main() -> None:
                 images_per_second = rate(call, len(scenes.images))
                 if turn:  # the first warms up
                     rates[name].append(images_per_second)
-        figures = ours(engine, models, scenes, judged=True), tutorial(scenes, judged=True)
+        figures = ours(engine, models, scenes, with_ap=True), tutorial(scenes, with_ap=True)
     for name, series in rates.items():
         print(f"{name:<36} median {median(series):6.1f} images/s  (min {min(series):.1f}, max {max(series):.1f})")
     own_rate, bare, with_ap, _, peer = (median(series) for series in rates.values())

@@ -16,7 +16,8 @@ import pytest
 from tests.conftest import ROOT
 
 EMPTY_WORD = re.compile(
-    "said|told|found|held|kept|asked|wanted|heed|heeded|mine|theirs|place|gotten|spoken|stuff|thing|things"
+    "said|told|found|held|kept|asked|wanted|heed|heeded|mine|theirs|place|gotten|spoken|stuff|things?|heard|patience"
+    "|nobody|somebody|anybody"
 )
 """Not even a part of a name."""
 

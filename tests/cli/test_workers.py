@@ -16,7 +16,7 @@ from tests.cli.conftest import Run
 from tests.conftest import Sample
 
 
-def nobody_listens() -> str:
+def unused_address() -> str:
     """An address of this machine on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -24,9 +24,9 @@ def nobody_listens() -> str:
 
 
 WRONG = [
-    ("tcp://{nobody}", "No Dask scheduler answers at tcp://127.0.0.1"),
+    ("tcp://{unused}", "No Dask scheduler answers at tcp://127.0.0.1"),
     ("tcp://", "No Dask scheduler answers at tcp://"),
-    ("http://{nobody}", "No Dask scheduler answers at http://"),
+    ("http://{unused}", "No Dask scheduler answers at http://"),
     ("cluster", "A Dask cluster is given by its scheduler's address, e.g. tcp://127.0.0.1:8786."),
     ("-1", "--workers is -1; give a number between 1 and 256"),
     ("0", "--workers is 0; give a number between 1 and 256"),
@@ -40,7 +40,7 @@ def test_an_invalid_workers_option_is_one_sentence(
     if "://" in workers:
         pytest.importorskip("distributed")
         monkeypatch.setattr("qviz.engine.cluster.CONNECT_SECONDS", 1.0)
-    result = run("info", sample.models["float32"], f"--workers={workers.format(nobody=nobody_listens())}")
+    result = run("info", sample.models["float32"], f"--workers={workers.format(unused=unused_address())}")
     assert (result.status, result.out) == (2, "")
     assert sentence in result.err
     assert len(result.err.splitlines()) == 1

@@ -10,7 +10,7 @@ from tests.golden.compare import Difference, Tally
 
 MAX_LINES = 50
 """Differences that are listed."""
-ALIKE = 3
+MAX_SIMILAR = 3
 """Of those that differ in the numbers of rows alone, how many are listed."""
 
 
@@ -41,11 +41,11 @@ def _list(title: str, rows: list[Difference]) -> None:
     """The first of each kind, so that one change in many rows hides no other."""
     if not rows:
         return
-    alike: dict[tuple[str, str], list[Difference]] = defaultdict(list)
+    similar: dict[tuple[str, str], list[Difference]] = defaultdict(list)
     for row in rows:
-        alike[re.sub(r"/\d+(?=/|$)", "/*", row.path), row.kind.partition(",")[0]].append(row)
+        similar[re.sub(r"/\d+(?=/|$)", "/*", row.path), row.kind.partition(",")[0]].append(row)
     print(f"\n{len(rows)} {title}:")
-    lines = [line for group in alike.values() for line in _few(group)]
+    lines = [line for group in similar.values() for line in _few(group)]
     print("\n".join(lines[:MAX_LINES]))
     if len(lines) > MAX_LINES:
         print(f"  and {len(lines) - MAX_LINES} lines more")
@@ -53,5 +53,5 @@ def _list(title: str, rows: list[Difference]) -> None:
 
 def _few(group: list[Difference]) -> list[str]:
     """Lines for differences that are alike."""
-    lines = [f"  {row}" for row in group[:ALIKE]]
-    return [*lines, f"    and {len(group) - ALIKE} more like these"] if len(group) > ALIKE else lines
+    lines = [f"  {row}" for row in group[:MAX_SIMILAR]]
+    return [*lines, f"    and {len(group) - MAX_SIMILAR} more like these"] if len(group) > MAX_SIMILAR else lines

@@ -146,17 +146,17 @@ def _without_start(orders: list[int], reaches: Callable[[Sequence[int]], bool]) 
     return orders[low:]
 
 
-def thinned(parts: list[T], suffices: Callable[[list[T]], bool], goes_on: Callable[[], bool]) -> list[T]:
+def thinned(parts: list[T], suffices: Callable[[list[T]], bool], may_continue: Callable[[], bool]) -> list[T]:
     """Leave out halves, quarters and so on of the parts, as long as the rest suffices.
 
     Args:
         suffices: Whether these parts are enough; also called with an empty list.
-        goes_on: Whether to try another set.
+        may_continue: Whether to try another set.
     """
     size = len(parts) // 2
-    while size and goes_on():
+    while size and may_continue():
         start = 0
-        while start < len(parts) and goes_on():
+        while start < len(parts) and may_continue():
             rest = parts[:start] + parts[start + size :]
             if suffices(rest):
                 parts = rest

@@ -65,8 +65,8 @@ def test_a_lower_threshold_recovers_objects() -> None:
 
 
 def test_objects_without_any_detection_are_not_recovered() -> None:
-    gone = detected((0, 0, 0.9), (600, 1, 0.8))
-    shift = threshold_shift(LABELS, tables(GOOD), tables(gone))
+    detections = detected((0, 0, 0.9), (600, 1, 0.8))
+    shift = threshold_shift(LABELS, tables(GOOD), tables(detections))
     assert shift.variant_f1_unmoved == pytest.approx(2 / 5)
     assert shift.variant.f1 == pytest.approx(2 / 4)  # cut above the false one
     assert shift.recovered == pytest.approx((0.5 - 0.4) / (1 - 0.4))

@@ -26,7 +26,7 @@ from qviz.structures import Dataset, EncodedImage
 from tests.conftest import Sample
 
 IMAGES = 9
-JUDGED = 6
+EVALUATED = 6
 PLAN = Plan(draws=1, mistakes=("noise_unit", "noise_range", "dark_only", "one_class"))
 
 
@@ -39,7 +39,7 @@ def images(sample: Sample) -> list[EncodedImage]:
 def scenes(sample: Sample) -> Dataset:
     folder = sample.folder / "scenes"
     data = read_coco(folder / "annotations.json", folder)
-    return replace(data, images=data.images[:: len(data.images) // JUDGED][:JUDGED])
+    return replace(data, images=data.images[:: len(data.images) // EVALUATED][:EVALUATED])
 
 
 class Watched(Progress):
@@ -88,7 +88,7 @@ def lab(
 def test_the_curve_has_all_sizes(lab: CalibrationLab) -> None:
     assert [point.images for point in lab.curve] == [1, 2, 4, IMAGES]
     assert all(len(point.tried) == 1 and point.low == point.high == point.value for point in lab.curve)
-    assert (lab.images, lab.evaluated_images, lab.measure) == (IMAGES, JUDGED, "AP")
+    assert (lab.images, lab.evaluated_images, lab.measure) == (IMAGES, EVALUATED, "AP")
     assert [sentence[:10] for sentence in lab.skipped] == ["broken.jpg"]
     whole = lab.all_images
     assert whole is not None and whole.loss.value == pytest.approx((lab.reference or 0) - (whole.ap or 0))

@@ -26,8 +26,8 @@ def test_verdict_of_a_lab() -> None:
         "Calibrated on all 5 images, int8 loses 0.4 points of AP [-0.6, 1.4], which is not significant. 2 images would"
         " be enough."
     )
-    hungry = replace(LAB, curve=(point(1, 0.2, extra=GRAVE), point(2, 0.3, extra=GRAVE), point(5, 0.4)))
-    assert verdict(hungry).endswith(
+    lossy = replace(LAB, curve=(point(1, 0.2, extra=GRAVE), point(2, 0.3, extra=GRAVE), point(5, 0.4)))
+    assert verdict(lossy).endswith(
         "int8 loses 10.0 points of AP [9.0, 11.0]. Fewer images lose more, so more images may help."
     )
     early = replace(LAB, curve=LAB.curve[:2])

@@ -100,8 +100,10 @@ def test_a_broken_model_is_skipped_with_a_reason(
     loaded: dict[str, LoadedModel], images: list[EncodedImage], engine: LocalEngine
 ) -> None:
     good, other = loaded["float32"], loaded["int8"]
-    gone = engine.share(b"no model", "digest of a damaged file")
-    damaged = replace(other, blob=gone, model=replace(other.model, name="damaged.tflite", digest=gone.digest))
+    damaged_blob = engine.share(b"no model", "digest of a damaged file")
+    damaged = replace(
+        other, blob=damaged_blob, model=replace(other.model, name="damaged.tflite", digest=damaged_blob.digest)
+    )
     result = detect_images(Context(engine), [good, damaged], images[:2], 2, 0.25)
     assert len(result.inferences) == 2
     assert [sentence.split(":")[0] for sentence in result.skipped] == [

@@ -156,8 +156,8 @@ def _measurements(lost: int) -> Measurements:
     """24 images of one cat each: FP32 detects all; the variant misses the cat on `lost` of them, only in the dark."""
     data, cat = Dataset("d", (), CAT), Detections.of(BOX, [0.9], [0])
 
-    def measured(gone: int) -> Measurement:
-        rows = [_image(n, Detections.none() if n <= gone else cat) for n in range(1, 25)]
+    def measured(missing: int) -> Measurement:
+        rows = [_image(n, Detections.none() if n <= missing else cat) for n in range(1, 25)]
         return measure_job(rows, data, {0: 7}, None)
 
     every, some = measured(0), measured(lost)

@@ -98,7 +98,7 @@ def test_the_quantizer_behind_a_float_input() -> None:
     assert input_quantizer(graph(tensors, [2], [op("CONV_2D", [0], [2])])) is None
 
 
-LIES = [
+NAMES = [
     # name, what it is -> is there a warning?
     ("net_int8.tflite", "int8", False),
     ("net_int8.tflite", "float32", True),
@@ -112,7 +112,7 @@ LIES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "scheme", "warned"), LIES)
+@pytest.mark.parametrize(("name", "scheme", "warned"), NAMES)
 def test_a_name_that_contradicts_the_scheme(
     name: str, scheme: str, warned: bool, loaded: dict[str, LoadedModel]
 ) -> None:

@@ -95,12 +95,12 @@ def test_weights_are_compared_along_the_quantized_axis(
     y = networks.variant_weights[order].astype(np.float64)
     slices = [(np.take(x, i, axis), np.take(y, i, axis)) for i in range(x.shape[axis])]
     norms = np.array([np.linalg.norm(a) for a, _ in slices])
-    heard = norms > 1e-6 * norms.max()
+    has_weights = norms > 1e-6 * norms.max()
     direct = np.array([20 * np.log10(np.linalg.norm(a) / np.linalg.norm(a - b)) for a, b in slices])
-    assert weights.channels[heard] == pytest.approx(direct[heard], abs=0.01)
-    assert np.isnan(weights.channels[~heard]).all() and heard.mean() > 0.5
+    assert weights.channels[has_weights] == pytest.approx(direct[has_weights], abs=0.01)
+    assert np.isnan(weights.channels[~has_weights]).all() and has_weights.mean() > 0.5
     assert weights.sqnr_db == pytest.approx(20 * np.log10(np.linalg.norm(x) / np.linalg.norm(x - y)), abs=0.01)
-    assert [row.channel for row in weights.worst] == np.argsort(np.where(heard, direct, np.inf))[:8].tolist()
+    assert [row.channel for row in weights.worst] == np.argsort(np.where(has_weights, direct, np.inf))[:8].tolist()
     worst = weights.worst[0]
     assert worst.max_abs == pytest.approx(np.abs(slices[worst.channel][0]).max())
     assert worst.scale == pytest.approx(worst.max_abs / 127, rel=0.01)  # symmetric, as the converter makes them
