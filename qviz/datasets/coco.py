@@ -24,7 +24,8 @@ from qviz.datasets.box_checks import NO_IMAGE
 from qviz.datasets.box_layouts import COCO, WrittenBoxes
 from qviz.datasets.coco_entries import Entries, Id, box_of, image_key, is_number, read_entries, size_of
 from qviz.datasets.file_tree import FileTree, Folder
-from qviz.datasets.image_paths import ImageIndex, parts_of
+from qviz.datasets.files import parts_of, with_distinct_names
+from qviz.datasets.image_paths import ImageIndex
 from qviz.datasets.images import upright_size
 from qviz.datasets.problems import Problems
 from qviz.errors import DatasetError, ImageError
@@ -187,7 +188,7 @@ def _dataset(data: bytes, name: str, files: Images) -> Dataset:
         raise DatasetError(_no_image(name, entries, missing, files))
     problems.doubt(_written(content["annotations"], entries, sources).problem())
     numbers = _numbered(sources)
-    images = tuple(_image(numbers[key], entries, key, source) for key, source in sources.items())
+    images = with_distinct_names(_image(numbers[key], entries, key, source) for key, source in sources.items())
     read = sum(len(image.category_ids) for image in images)
     return Dataset(name, images, entries.categories, problems.sentences(), problems.listed(read))
 
@@ -245,7 +246,7 @@ def _image(number: int, entries: Entries, key: Id, source: Source) -> DatasetIma
     areas = [row["area"] if is_number(row.get("area")) else row["bbox"][2] * row["bbox"][3] for row in rows]
     return DatasetImage(
         id=number,  # ids of files may be texts, but pycocotools needs numbers
-        name=PurePosixPath(str(entry["file_name"]).replace("\\", "/")).name,
+        name=str(entry["file_name"]),
         source=source,
         boxes=boxes,
         category_ids=np.array([entries.number_of(row) for row in rows], np.int64),

@@ -18,6 +18,8 @@ from qviz.datasets.problems import (
     NO_IMAGE_OR_CLASS,
     NUMBER_CATEGORY_ID,
     NUMBER_IMAGE_ID,
+    SECOND_CATEGORY,
+    SECOND_IMAGE,
     TEXT_CATEGORY_ID,
     TEXT_IMAGE_ID,
     UNKNOWN_IMAGE,
@@ -31,8 +33,6 @@ Entry = Mapping[str, Any]
 MAX_SIDE = 1 << 20
 NO_ID_OR_FILE = "image without an id or a file name"
 NO_ID_OR_NAME = "row of `categories` without a number or a name"
-SECOND_IMAGE = "image entry with the id of a later one"
-SECOND_CATEGORY = "category with the id of a later one"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import io
 import lzma
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -21,10 +22,45 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError
 """What zipfile and its decompressors raise; RuntimeError also for locked archives and unknown compression."""
 
 
+MAX_PARTS = 30
+"""Folders of a path that are looked at."""
+
+
 def is_image_name(name: str) -> bool:
     """Whether a name has an image suffix; not for dot files and the `__MACOSX` entries of macOS."""
     path = PurePosixPath(name)
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts
+
+
+def parts_of(name: str) -> list[str]:
+    """The folders and the name of a path of any system; empty where it cannot be one."""
+    if "\0" in name:
+        return []
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return [part for part in parts if not part.endswith(":")][-MAX_PARTS:]
+
+
+def distinct_names(paths: Iterable[str]) -> list[str]:
+    """The name of each file; where several have one name with as many of their folders as tell them apart."""
+    split = [parts_of(path) or [path] for path in paths]
+    depths = [1] * len(split)
+    while True:
+        names = ["/".join(parts[-depth:]) for parts, depth in zip(split, depths, strict=True)]
+        counts = Counter(names)
+        longer = [
+            depth + (counts[name] > 1 and depth < len(parts))
+            for name, parts, depth in zip(names, split, depths, strict=True)
+        ]
+        if longer == depths:
+            return names
+        depths = longer
+
+
+def with_distinct_names(images: Iterable[DatasetImage]) -> tuple[DatasetImage, ...]:
+    """The images, whose names are paths so far, with `distinct_names`."""
+    rows = list(images)
+    names = distinct_names(row.name for row in rows)
+    return tuple(replace(row, name=name) for row, name in zip(rows, names, strict=True))
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
@@ -49,11 +85,12 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 
 def load_images(paths: Iterable[Path]) -> Iterator[EncodedImage]:
     """The encoded images of `find_images(paths)`, those in archives included."""
-    for path in find_images(paths):
+    files = find_images(paths)
+    for path, name in zip(files, distinct_names(map(Path.as_posix, files)), strict=True):
         if path.suffix.lower() == ".zip":
             yield from unzip_images(path.name, path.read_bytes())
         else:
-            yield EncodedImage(path.name, path.read_bytes())
+            yield EncodedImage(name, path.read_bytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +126,11 @@ class ImageFiles:
     def dataset(self) -> Dataset:
         """The images without annotations, as a dataset named after the folder of the first."""
         rows: list[DatasetImage] = []
-        for path in self.paths:
+        for path, name in zip(self.paths, distinct_names(map(Path.as_posix, self.paths)), strict=True):
             if path.suffix.lower() == ".zip":
                 rows += unannotated_images(path.name, unzip_images(path.name, path.read_bytes())).images
             else:
-                rows += unannotated(path.parent, [path]).images
+                rows += [replace(row, name=name) for row in unannotated(path.parent, [path]).images]
         numbered = tuple(replace(row, id=number) for number, row in enumerate(rows, start=1))
         return Dataset(self.paths[0].parent.name, numbered, ())
 
@@ -104,7 +141,8 @@ def unzip_images(name: str, data: bytes) -> list[EncodedImage]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = [entry for entry in archive.infolist() if is_image_name(entry.filename)]
             _check_archive(name, entries)
-            return [EncodedImage(PurePosixPath(e.filename).name, archive.read(e)) for e in entries]
+            names = distinct_names(entry.filename for entry in entries)
+            return [EncodedImage(name, archive.read(entry)) for name, entry in zip(names, entries, strict=True)]
     except DAMAGED as error:
         raise ImageError(f"{name} is a damaged or locked zip archive ({error}); pack it again.") from error
 

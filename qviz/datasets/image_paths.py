@@ -13,9 +13,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from qviz.datasets.files import is_image_name
-
-MAX_PARTS = 30
+from qviz.datasets.files import is_image_name, parts_of
 
 
 class ImageIndex:
@@ -60,14 +58,6 @@ class ImageIndex:
         deepest = [path for path, depth in zip(paths, depths, strict=True) if depth == max(depths)]
         same_split = [path for path in deepest if self._split and self._split.endswith(PurePosixPath(path).parent.name)]
         return next((chosen[0] for chosen in (same_split, deepest) if len(chosen) == 1), None)
-
-
-def parts_of(name: str) -> list[str]:
-    """The folders and the name of a path of any system; empty where it cannot be one."""
-    if "\0" in name:
-        return []
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    return [part for part in parts if not part.endswith(":")][-MAX_PARTS:]
 
 
 def _shared_folders(folders: list[str], named: list[str]) -> int:

@@ -26,6 +26,8 @@ TEXT_IMAGE_ID = "annotation whose image id is a text where the images have numbe
 NUMBER_IMAGE_ID = "annotation whose image id is a number where the images have texts"
 TEXT_CATEGORY_ID = "annotation whose category id is a text where the categories have numbers"
 NUMBER_CATEGORY_ID = "annotation whose category id is a number where the categories have texts"
+SECOND_IMAGE = "image whose id is listed again"
+SECOND_CATEGORY = "row of `categories` whose id is listed again"
 MALFORMED = "annotation whose row is not `class x y w h`"
 REPEATED = "annotation whose row is repeated"
 NO_CLASS = "annotation without a class"
@@ -47,6 +49,8 @@ LEFT_OUT = {
     NUMBER_IMAGE_ID: ("mixed_id_types", 'Write image ids alike: "1", not 1; pycocotools takes them for different.'),
     TEXT_CATEGORY_ID: ("mixed_id_types", 'Write category ids as numbers: 1, not "1"; pycocotools tells them apart.'),
     NUMBER_CATEGORY_ID: ("mixed_id_types", 'Write category ids alike: "1", not 1; pycocotools tells them apart.'),
+    SECOND_IMAGE: ("repeated_image_ids", "List each image once; the last one of an id counts, as in pycocotools."),
+    SECOND_CATEGORY: ("repeated_category_ids", "List each category once; the last one of an id counts."),
     MALFORMED: ("malformed_row", "Write one object per line: class x y w h, as shares of the image."),
     REPEATED: ("repeated_boxes", "Remove the copies; Ultralytics drops them as well."),
     NO_CLASS: ("annotation_without_class", "Give each object a class text, or a label from 1; 0 is the background."),

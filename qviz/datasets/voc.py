@@ -27,7 +27,7 @@ import numpy as np
 from qviz.datasets.box_checks import NO_IMAGE, NO_NUMBERS, UNKNOWN_CLASS, UNREADABLE, problem_of
 from qviz.datasets.box_layouts import VOC, WrittenBoxes
 from qviz.datasets.file_tree import FileTree
-from qviz.datasets.files import is_image_name
+from qviz.datasets.files import is_image_name, with_distinct_names
 from qviz.datasets.images import upright_size
 from qviz.datasets.problems import NO_ANNOTATION, NO_FILE, Problems
 from qviz.errors import DatasetError, ImageError
@@ -65,7 +65,7 @@ def read_voc(tree: FileTree, files: list[str]) -> Dataset:
     names_used = {name for _, image_names in read for name in image_names}
     names = VOC_20 if names_used <= set(VOC_20) else tuple(sorted(names_used))
     ids = {name: number for number, name in enumerate(names, start=1)}
-    images = tuple(
+    images = with_distinct_names(
         replace(image, category_ids=np.array([ids[name] for name in image_names], np.int64))
         for image, image_names in read
     )
@@ -144,7 +144,7 @@ def _image(
     sides = np.array(list(boxes.values()), np.float64).reshape(-1, 4)
     annotated = DatasetImage(
         id=number,
-        name=PurePosixPath(image).name,
+        name=image,
         source=source,
         boxes=sides,
         category_ids=np.zeros(len(sides), np.int64),

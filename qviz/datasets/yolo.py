@@ -29,7 +29,7 @@ import numpy as np
 
 from qviz.datasets.box_checks import NO_IMAGE, UNREADABLE
 from qviz.datasets.file_tree import FileTree, Folder
-from qviz.datasets.files import is_image_name
+from qviz.datasets.files import is_image_name, with_distinct_names
 from qviz.datasets.images import upright_size
 from qviz.datasets.labels import (
     MAX_BYTES,
@@ -108,7 +108,7 @@ def read_yolo(tree: FileTree, config: Config | None, files: list[str]) -> Datase
     annotations = sum(len(image.category_ids) for image in images)
     return Dataset(
         f"{tree.name} ({layout.split})",
-        tuple(images),
+        with_distinct_names(images),
         _categories(layout, images),
         label_rows.problems.sentences(),
         label_rows.problems.listed(annotations),
@@ -274,19 +274,18 @@ def _listed_images(tree: FileTree, paths: list[str]) -> tuple[tuple[str, ...], t
 def _image(
     tree: FileTree, path: str, label: str | None, number: int, layout: Layout, label_rows: LabelRows
 ) -> DatasetImage | None:
-    name = PurePosixPath(path).name
     try:
         source = tree.source(path)
-        size = upright_size(name, source)
+        size = upright_size(path, source)
         text = tree.read(label, MAX_LABEL_FILE).decode("utf-8", "replace") if label is not None else ""
     except (ImageError, DatasetError) as error:
         label_rows.problems.leave_out(UNREADABLE, str(error))
         return None
-    rows = usable_rows(text, layout.keypoints, size, label_rows, name)
+    rows = usable_rows(text, layout.keypoints, size, label_rows, path)
     boxes = np.array([row.box for row in rows], np.float64).reshape(-1, 4)
     return DatasetImage(
         id=number,
-        name=name,
+        name=path,
         source=source,
         boxes=boxes * np.array(size * 2),
         category_ids=np.array([row.class_id for row in rows], np.int64),

@@ -285,6 +285,8 @@ def _problems(
     if reference.ap50 is not None and reference.ap50 >= MAX_AP50:
         return problems
     reason = mismatch(evaluator.dataset, detections, model.inspection.label, sizes)
+    if 2 * len(dark) > evaluator.images:
+        reason = "The images are nearly black: " + next(iter(dark.values()))
     return (finds_nothing(reference, reason, evaluator.dataset.annotations), *problems)
 
 

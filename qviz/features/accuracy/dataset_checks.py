@@ -246,13 +246,10 @@ def _dark(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[Dataset
         yield DatasetProblem(
             "dark_16_bit",
             f"{plural(len(facts.dark), 'image')} of 16 bits {_verb(len(facts.dark), 'uses', 'use')} a small part of the"
-            " range and {0} nearly black: scaled by 65535, detectors find nothing.".format(
-                _verb(len(facts.dark), "is", "are")
-            ),
+            f" range and {_verb(len(facts.dark), 'is', 'are')} nearly black: a detector may find nothing there.",
             "Scale the values to 16 bits (12-bit values times 16), or save them with 8 bits.",
             len(facts.dark),
             tuple(f"{shown[number]}: {text}" for number, text in list(facts.dark.items())[:MAX_EXAMPLES]),
-            serious=2 * len(facts.dark) > len(dataset.images),
         )
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from qviz.features.accuracy.dataset_checks import CHECKS, ImageFacts, label_problems
 from qviz.result import Result
-from qviz.structures import Dataset, DatasetImage, DatasetProblem
+from qviz.structures import Dataset, DatasetProblem
 
 SHOWN_EXAMPLES = 2
 """Examples in a sentence."""
@@ -75,7 +74,7 @@ def dataset_health(dataset: Dataset, labels: Sequence[str] | None = None) -> Dat
 
 def problems_of(dataset: Dataset, facts: ImageFacts, labels: Sequence[str] | None = None) -> tuple[DatasetProblem, ...]:
     """Problems of the reader and of all checks; those that make AP meaningless first."""
-    shown = {image.id: name for image, name in zip(dataset.images, shown_names(dataset.images), strict=True)}
+    shown = {image.id: image.name for image in dataset.images}
     problems = [problem for check in CHECKS for problem in check(dataset, facts, shown)]
     if labels is not None:
         problems += label_problems(dataset, labels)
@@ -94,13 +93,3 @@ def sentences_of(problems: Sequence[DatasetProblem]) -> tuple[str, ...]:
     advice = [problem.message.split(":")[0].removesuffix(".") for problem in problems if problem.advice]
     rest = [f"{'; '.join(advice)}. `qviz dataset` lists them."] if advice else []
     return (*(sentence_of(problem) for problem in problems if not problem.advice), *rest)
-
-
-def shown_names(images: Sequence[DatasetImage]) -> list[str]:
-    """The images' names; with the folders that tell files of one name apart."""
-    counts = Counter(image.name for image in images)
-    return [_with_folder(image) if counts[image.name] > 1 else image.name for image in images]
-
-
-def _with_folder(image: DatasetImage) -> str:
-    return f"{image.source.parent.name}/{image.name}" if isinstance(image.source, Path) else image.name

@@ -65,7 +65,8 @@ def mismatch(
     """
     objects = sum(int((~image.is_crowd).sum()) for image in dataset.images)
     if not objects:
-        return "No object is annotated (or only crowds): check that annotations and images belong together."
+        left_out = f": {dataset.skipped[0]}" if dataset.skipped else ""
+        return f"No object is annotated (or only crowds){left_out}. Check that annotations and images belong together."
     scenes = _scenes(dataset, detections, label, sizes)
     count = sum(len(scene.detected) for scene in scenes)
     if not count:

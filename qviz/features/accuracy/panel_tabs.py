@@ -278,27 +278,27 @@ def downloads(finding: Finding) -> None:
         left, right = st.columns(2)
         with left:
             st.caption("The evaluation")
-            _button("CSV: AP of every model and class", partial(_csv, result), "accuracy.csv", "text/csv")
-            _button("JSON: everything", partial(_json, result), "accuracy.json", "application/json")
+            _button(
+                "CSV: AP of every model and class",
+                lambda: str(result.to_frame().to_csv(index=False)),
+                "accuracy.csv",
+                "text/csv",
+            )
+            _button("JSON: everything", lambda: _json(result.to_json()), "accuracy.json", "application/json")
             _button("Markdown summary", partial(markdown, result, None), "accuracy.md", "text/markdown")
         with right:
             st.caption("Detections as COCO results, for COCOeval and other tools")
             for index, name in enumerate(finding.names):
-                data = partial(_results, result, index)
-                _button(name, data, f"detections_{name}.json", "application/json")
+                _button(name, partial(_detections, result, index), f"detections_{name}.json", "application/json")
 
 
 def _button(label: str, data: object, name: str, mime: str) -> None:
     st.download_button(label, data, name, mime, on_click="ignore", key=f"download-{name}", width="stretch")  # type: ignore[arg-type]
 
 
-def _csv(result: Evaluation) -> str:
-    return str(result.to_frame().to_csv(index=False))
+def _json(document: object) -> str:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False)
 
 
-def _json(result: Evaluation) -> str:
-    return json.dumps(result.to_json(), ensure_ascii=False, allow_nan=False)
-
-
-def _results(result: Evaluation, index: int) -> str:
-    return json.dumps(coco_results(result, index))
+def _detections(result: Evaluation, index: int) -> str:
+    return _json(coco_results(result, index))

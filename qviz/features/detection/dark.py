@@ -10,7 +10,7 @@ from qviz.datasets.images import dark_range
 from qviz.errors import ImageError, WorkerError
 from qviz.structures import EncodedImage
 
-MAX_CHECKED = 200
+MAX_CHECKED = 50
 """Images without objects that are checked."""
 
 
