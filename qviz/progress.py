@@ -8,10 +8,6 @@ OnProgress = Callable[[int, int], None]
 """Called with (done, total) after each finished piece of work, from the thread that waits for it."""
 
 
-def silent(done: int, total: int) -> None:
-    """An OnProgress that reports nothing."""
-
-
 class Progress:
     """Receives the reports of one computation. This class ignores them; a `Job` shows them on a page, the command line
     on standard error.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qviz.errors import DatasetError
+from qviz.formatting import duration
 from qviz.progress import Progress, TimeLeft
 
 if TYPE_CHECKING:
@@ -282,13 +283,6 @@ class TerminalProgress(Progress):
         print(f"\r{self._text}{done} / {total}{left}\x1b[K", end=end, file=sys.stderr, flush=True)
         if done >= total:
             self._time_left = TimeLeft()  # the next count starts its own clock
-
-
-def duration(seconds: float) -> str:
-    """3725 -> 1:02:05, 65 -> 1:05."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def remark_warnings(warnings: Iterable[Warning]) -> None:

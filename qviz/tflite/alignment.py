@@ -205,23 +205,20 @@ class Alignment:
         """Pair the neighbours of pairs, where the graph leaves one choice."""
         while self._fresh:
             i, j = self._fresh.pop(0)
-            self.add(_only_choices(self._sources(self.reference, i), self._sources(self.variant, j)))
-            self.add(_only_choices(self._readers(self.reference, i), self._readers(self.variant, j)))
+            for upstream in (True, False):
+                sides = self._neighbours(self.reference, i, upstream), self._neighbours(self.variant, j, upstream)
+                self.add(_only_choices(*sides))
 
-    def _sources(self, flow: Flow, number: int) -> Iterator[tuple[Hashable, int]]:
+    def _neighbours(self, flow: Flow, number: int, upstream: bool) -> Iterator[tuple[Hashable, int]]:
+        """Unpaired operators that it reads, or that read it, by what they are to it."""
         paired = self.partner if flow is self.reference else self._partner_of_variant
-        for slot, (source, output) in enumerate(flow.sources[number]):
-            if source >= 0 and source not in paired:
-                position = -1 if flow.role[number] in SYMMETRIC else slot
-                yield (position, output, flow.role[source], flow.size[source]), source
-
-    def _readers(self, flow: Flow, number: int) -> Iterator[tuple[Hashable, int]]:
-        paired = self.partner if flow is self.reference else self._partner_of_variant
-        for reader, slot in flow.readers[number]:
-            if reader not in paired:
+        inputs = [(number, slot) for slot in range(len(flow.sources[number]))]
+        for reader, slot in inputs if upstream else flow.readers[number]:
+            source, output = flow.sources[reader][slot]
+            other = source if upstream else reader
+            if other >= 0 and other not in paired:
                 position = -1 if flow.role[reader] in SYMMETRIC else slot
-                output = flow.sources[reader][slot][1]
-                yield (position, output, flow.role[reader], flow.size[reader]), reader
+                yield (position, output, flow.role[other], flow.size[other]), other
 
     def fill(self) -> None:
         """Pair what lies between the same pairs, though something beside it has no partner."""

@@ -110,26 +110,18 @@ def payload(
         "truth": _truth(truth),
         "labels": _labels(models, [reference, *(run for _, run in panes)], truth),
         "position": {"index": position[0], "count": position[1]},
-        "view": _view(view, variants[0]["id"] if variants else None, selected),
+        "view": {
+            **{name: getattr(view, name) for name in ("mode", "changes", "classes", "truth", "present")},
+            "threshold": view.score,
+            "floor": CANDIDATE_FLOOR,
+            "focus": variants[0]["id"] if variants else None,
+            "selected": selected,
+        },
     }
 
 
 def _image(image: EncodedImage, preview: Preview) -> dict[str, Any]:
     return {"src": preview.source, "width": preview.width, "height": preview.height, "name": image.name}
-
-
-def _view(view: View, focus: str | None, selected: str | None) -> dict[str, Any]:
-    return {
-        "threshold": view.score,
-        "floor": CANDIDATE_FLOOR,
-        "mode": view.mode,
-        "focus": focus,
-        "changes": list(view.changes),
-        "classes": list(view.classes),
-        "truth": view.truth,
-        "selected": selected,
-        "present": view.present,
-    }
 
 
 def _revision(image: EncodedImage, models: Models, panes: Sequence[Pane]) -> str:

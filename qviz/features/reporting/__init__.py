@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -118,6 +119,18 @@ def check_sections(sections: Sequence[str] | None, annotated: bool) -> None:
     check_names(sections or ())
     if not annotated and (unfit := [name for name in sections or () if name in NEEDS_ANNOTATIONS]):
         raise SettingsError(f"The section {unfit[0]!r} shows AP, which needs annotated images: add --dataset FILE.")
+
+
+def report_command(models: Iterable[object], options: Mapping[str, Any], output: object) -> str:
+    """The command that makes a page, as a shell takes it. options: by name; a list for an option of several words."""
+    words = ["qviz", "report", *map(str, models)]
+    for name, value in options.items():
+        flag = "--" + name.replace("_", "-")
+        if name == "note":
+            words += [word for text in value for word in (flag, text)]
+        elif value not in (None, [], ""):
+            words += [flag, *(map(str, value) if isinstance(value, list) else [str(value)])]
+    return shlex.join([*words, "-o", str(output)])
 
 
 def save_study(study: Study, path: str | PathLike[str]) -> Path:

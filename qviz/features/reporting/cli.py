@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +72,7 @@ def _new_report(args: argparse.Namespace, sections: list[str] | None, notes: dic
     if not args.dataset and not args.images:
         raise SettingsError("Neither --dataset nor --images is given; a report needs one of them.")
     with options.session_of(args) as session:
-        from qviz.features.reporting import check_sections  # imported while the workers start
+        from qviz.features.reporting import check_sections, report_command  # imported while the workers start
         from qviz.features.reporting.study import Provenance
         from qviz.structures import digest_of
 
@@ -81,7 +80,7 @@ def _new_report(args: argparse.Namespace, sections: list[str] | None, notes: dic
         is_file = args.dataset is not None and args.dataset.is_file()
         provenance = Provenance(
             date=datetime.date.today().isoformat(),
-            command=command_of(args),
+            command=report_command([args.reference, *args.variants], _repeated(args), args.output),
             dataset_digest=digest_of(args.dataset.read_bytes()) if is_file else "",
         )
         result = session.report(
@@ -118,16 +117,5 @@ REPEATED = (
 DEFAULTS = {"score": 0.25, "iou": 0.5, "threads": 1}
 
 
-def command_of(args: argparse.Namespace) -> str:
-    """The command that makes the same page again, as a shell takes it."""
-    words = ["qviz", "report", str(args.reference), *map(str, args.variants)]
-    for name in REPEATED:
-        value: Any = getattr(args, name)
-        if value in (None, [], "") or value == DEFAULTS.get(name):
-            continue
-        flag = "--" + name.replace("_", "-")
-        if name == "note":
-            words += [word for text in value for word in (flag, text)]
-        else:
-            words += [flag, *(map(str, value) if isinstance(value, list) else [str(value)])]
-    return shlex.join([*words, "-o", str(args.output)])
+def _repeated(args: argparse.Namespace) -> dict[str, Any]:
+    return {name: value for name in REPEATED if (value := getattr(args, name)) != DEFAULTS.get(name)}

@@ -6,15 +6,14 @@ Only the study takes time to compute; the page is made from it at once when sect
 from __future__ import annotations
 
 import datetime
-import shlex
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import streamlit as st
 
 from qviz.context import Context
 from qviz.datasets.files import unannotated_images
-from qviz.features.reporting import panel_study
+from qviz.features.reporting import panel_study, report_command
 from qviz.features.reporting.panel_study import Chosen
 from qviz.features.reporting.sections import SECTIONS, available
 from qviz.features.reporting.study import Provenance, Study
@@ -124,19 +123,18 @@ def show(here: Page, request: Request, study: Study) -> None:
 def _command(here: Page, source: Source | None, request: Request, chosen: Chosen) -> str:
     """The same page from a shell, in a folder that holds these files."""
     sample = here.workspace.is_sample
-    words = ["qviz", "report", *(("sample_data/models/" if sample else "") + model.name for model in here.loaded.all)]
+    models = [("sample_data/models/" if sample else "") + model.name for model in here.loaded.all]
     default = tuple(name for name in DEFAULT_SECTIONS if source is not None or name not in ("accuracy", "classes"))
-    options: Mapping[str, list[str]] = {
-        "--dataset": [("sample_data/" if sample else "") + source.dataset.name] if source is not None else [],
-        "--dataset-images" if source is not None else "--images": [_folder(source) if sample else "IMAGES"],
-        "--sections": [",".join(chosen.sections)] if chosen.sections != default else [],
-        "--title": [request.title] if request.title else [],
-        "--show": list(request.shown),
-        "--score": [f"{request.score:g}"] if request.score != StudyOptions().score else [],
+    options = {
+        "dataset": ("sample_data/" if sample else "") + source.dataset.name if source is not None else None,
+        "dataset-images" if source is not None else "images": _folder(source) if sample else "IMAGES",
+        "sections": ",".join(chosen.sections) if chosen.sections != default else None,
+        "title": request.title,
+        "show": list(request.shown),
+        "score": f"{request.score:g}" if request.score != StudyOptions().score else None,
+        "note": [f"{name}={text}" for name, text in chosen.notes],
     }
-    words += [word for flag, values in options.items() if values for word in (flag, *values)]
-    words += [word for name, text in chosen.notes for word in ("--note", f"{name}={text}")]
-    return shlex.join([*words, "-o", "report.html"])
+    return report_command(models, options, "report.html")
 
 
 def _folder(source: Source | None) -> str:
