@@ -10,6 +10,7 @@ from qviz.context import Context
 from qviz.datasets.labels import label_of
 from qviz.features.comparison.matching import Change, ObjectChange, Summary, changes, summarise
 from qviz.features.detection import check_any_image
+from qviz.features.detection.dark import dark_remarks
 from qviz.features.detection.inference import Images, detect_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
@@ -95,7 +96,7 @@ class Comparison(Result):
         reference: Its name.
         variants: One entry per variant.
         warnings: Reasons to doubt a model or the comparison, e.g. settings that differ.
-        skipped: One sentence per image or model that could not be run.
+        skipped: One sentence per image or model that could not be run, and per image that is nearly black.
     """
 
     ROWS: ClassVar[str] = "variants"
@@ -144,7 +145,8 @@ def compare(
         compare_variant(reference, variant, detected.images, detected.inferences, score, iou) for variant in variants
     )
     warnings = tuple(lint_all(context, models))
-    return Comparison(reference.name, compared, warnings, tuple(detected.skipped))
+    dark = dark_remarks(context, images, detected, reference, score)
+    return Comparison(reference.name, compared, warnings, (*detected.skipped, *dark))
 
 
 Labels = tuple[tuple[str, ...], tuple[str, ...]]

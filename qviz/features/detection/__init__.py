@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from qviz.context import Context
 from qviz.errors import ImageError
+from qviz.features.detection.dark import dark_remarks
 from qviz.features.detection.inference import Detected, Images, detect_images
 from qviz.features.detection.models import LoadedModel, unique_names
 from qviz.formatting import encodable
@@ -68,7 +69,7 @@ class DetectionResult(Result, Mapping[str, Mapping[str, Detections]]):
     Attributes:
         images: One entry per model and image.
         score: Minimum confidence of an object.
-        skipped: One sentence per image or model that could not be run.
+        skipped: One sentence per image or model that could not be run, and per image that is nearly black.
     """
 
     ROWS: ClassVar[str] = "images"
@@ -127,7 +128,8 @@ def detect(context: Context, models: Sequence[LoadedModel], images: Images, *, s
         for name, (_, digest) in zip(names, detected.images, strict=True)
         if (inference := detected.inferences.get((model.digest, digest))) is not None
     ]
-    return DetectionResult(tuple(rows), score, tuple(detected.skipped))
+    dark = dark_remarks(context, images, detected, models[0], score)
+    return DetectionResult(tuple(rows), score, (*detected.skipped, *dark))
 
 
 def check_any_image(detected: Detected) -> None:

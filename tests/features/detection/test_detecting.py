@@ -25,7 +25,7 @@ from qviz.context import Context
 from qviz.engine import Blob, LocalEngine, importing
 from qviz.errors import Cancelled
 from qviz.features.detection.batching import MAX_BATCH
-from qviz.features.detection.inference import BATCHES_AHEAD, Detected, detect_images, in_order
+from qviz.features.detection.inference import BATCHES_AHEAD, Detected, detect_batch_job, detect_images, in_order
 from qviz.features.detection.models import LoadedModel
 from qviz.progress import Advance
 from qviz.session import Session
@@ -37,14 +37,15 @@ NAMES = ("astronaut.jpg", "berlin_street.jpg", "horses_nokota.jpg")
 
 
 class Counted:
-    """An engine that passes every job to a real one and records the models of each job."""
+    """An engine that passes every job to a real one and records the models of each job of detection."""
 
     def __init__(self, engine: LocalEngine) -> None:
         self._engine, self.workers = engine, engine.workers
         self.jobs: list[str] = []
 
     def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        self.jobs += [blob.digest for blob, *_ in args[0]]
+        if function is detect_batch_job:
+            self.jobs += [blob.digest for blob, *_ in args[0]]
         return self._engine.submit(function, *args, **kwargs)
 
     submit_urgent = submit
