@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
-import math
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,9 @@ if TYPE_CHECKING:
 
 def print_json(document: dict[str, Any]) -> None:
     """One document; numbers unrounded, unknown is null, never NaN."""
-    print(json.dumps(_plain(document), ensure_ascii=False, allow_nan=False))
+    from qviz.result import to_json
+
+    print(formatting.encodable(json.dumps(to_json(document), ensure_ascii=False, allow_nan=False)))
 
 
 def print_result(result: Result, args: argparse.Namespace, show: Callable[[Any], object], **files: str) -> None:
@@ -33,23 +34,15 @@ def print_result(result: Result, args: argparse.Namespace, show: Callable[[Any],
         show(result)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {formatting.encodable(str(key)): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "item"):  # a numpy number
-        value = value.item()
-    if isinstance(value, str):
-        return formatting.encodable(value)
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Rows with a header; unknown is empty."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    from qviz.result import to_json
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([("" if cell is None else _plain(cell)) for cell in row] for row in rows)
+    writer.writerows(to_json(row) for row in rows)
+    print(formatting.encodable(text.getvalue()), end="")
 
 
 def print_frame(frame: Any) -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qviz.context import Context
 from qviz.corruptions import SEVERITIES, corruptions_named
 from qviz.detector import AP_SCORE
-from qviz.errors import ImageError
 from qviz.features.corruption_sweep.out_of_range import OutOfRange, has_ranges, out_of_range
 from qviz.features.corruption_sweep.result import Robustness
 from qviz.features.corruption_sweep.saturation import Saturation, saturation, with_clipping
 from qviz.features.corruption_sweep.sweep import sweep
+from qviz.features.detection.inference import Reading
 from qviz.features.detection.models import LoadedModel
 from qviz.result import Result, to_json
-from qviz.structures import AppliedCorruption, Dataset, DatasetImage, EncodedImage, spread
+from qviz.structures import AppliedCorruption, Dataset, spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +89,7 @@ def robustness(
     if alarm_images is None:
         alarm_images = ALARM_IMAGES if layer_images else 0
     context.progress.step("Measuring activation ranges")
-    few, many = list(_readable(spread(dataset.images, layer_images))), spread(dataset.images, alarm_images)
+    few, many = list(Reading().of(spread(dataset.images, layer_images))), spread(dataset.images, alarm_images)
     applied = [AppliedCorruption(name, level) for name in swept.corruptions for level in swept.severities]
     saturations: dict[str, Saturation] = {}
     alarms: dict[str, OutOfRange] = {}
@@ -98,14 +98,5 @@ def robustness(
         if few and has_ranges(*pair):
             saturations[name] = saturation(context, *pair, few, applied)
         if many and has_ranges(*pair):
-            alarms[name] = out_of_range(context, *pair, _readable(many), total=len(many))
+            alarms[name] = out_of_range(context, *pair, Reading().of(many), total=len(many))
     return RobustnessReport(with_clipping(swept, saturations), saturations, alarms)
-
-
-def _readable(images: Sequence[DatasetImage]) -> Iterator[EncodedImage]:
-    """The images that can be read; `sweep` has named the others."""
-    for image in images:
-        try:
-            yield image.encoded()
-        except ImageError:
-            continue

@@ -11,7 +11,6 @@ import streamlit as st
 from qviz.chart_style import variant_colour
 from qviz.context import Context
 from qviz.corruptions import CORRUPTIONS, SEVERITIES
-from qviz.errors import ImageError
 from qviz.features.corruption_sweep import RobustnessReport, robustness
 from qviz.features.corruption_sweep.plot import interaction_heat, saturation_heat, severity_curves
 from qviz.features.corruption_sweep.result import Robustness
@@ -23,6 +22,7 @@ from qviz.features.corruption_sweep.text import (
     layers_sentence,
     verdict,
 )
+from qviz.features.detection.inference import Reading
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import panel as layers
 from qviz.formatting import hundred
@@ -299,13 +299,7 @@ def _explanation(
 
 def readable_images(source: Source, count: int) -> list[EncodedImage]:
     """At most this number of images, evenly spread; unreadable ones, which the sweep names, are left out."""
-    images = []
-    for image in source.dataset.spread(count).images:
-        try:
-            images.append(image.encoded())
-        except ImageError:
-            continue
-    return images
+    return list(Reading().of(source.dataset.spread(count).images))
 
 
 def table(finding: Finding) -> None:

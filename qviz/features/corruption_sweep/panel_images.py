@@ -12,11 +12,11 @@ import pandas as pd
 import streamlit as st
 
 from qviz.context import Context
-from qviz.errors import ImageError
 from qviz.features.corruption_sweep import ALARM_IMAGES
 from qviz.features.corruption_sweep.out_of_range import Addition, OutOfRange, has_ranges, out_of_range
 from qviz.features.corruption_sweep.panel import readable_images
 from qviz.features.corruption_sweep.text import NO_RANGES, alarm_sentence
+from qviz.features.detection.inference import Reading
 from qviz.formatting import plural
 from qviz.structures import Dataset
 from qviz.ui import glossary, jobs
@@ -102,15 +102,9 @@ def _zip_of(dataset: Dataset, additions: Sequence[Addition]) -> bytes:
     digests, names = {row.digest for row in additions}, {row.image for row in additions}
     buffer, used = io.BytesIO(), set[str]()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for image in dataset.images:
-            if image.name not in names:
-                continue
-            try:
-                encoded = image.encoded()
-            except ImageError:
-                continue
-            if encoded.digest in digests:
-                archive.writestr(f"calibration/{_unused(image.name, used)}", encoded.data)
+        for image in Reading().of(image for image in dataset.images if image.name in names):
+            if image.digest in digests:
+                archive.writestr(f"calibration/{_unused(image.name, used)}", image.data)
     return buffer.getvalue()
 
 

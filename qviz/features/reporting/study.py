@@ -26,7 +26,7 @@ from qviz.features.comparison import ComparedObject, Comparison
 from qviz.features.comparison.matching import Change, Summary
 from qviz.features.corruption_sweep.result import CLEAN, Robustness
 from qviz.features.cost import Profile
-from qviz.features.detection.models import LoadedModel, short_names
+from qviz.features.detection.models import LoadedModel, short_names, unique_names
 from qviz.features.inspection.lint import lint_all, lint_comparison, lint_model, lint_origin
 from qviz.features.inspection.warning import Warning
 from qviz.features.layer_error import LayerErrors
@@ -189,15 +189,8 @@ def is_study(data: bytes) -> bool:
 
 def studied_models(context: Context, models: Sequence[LoadedModel]) -> tuple[StudiedModel, ...]:
     """The models as a study describes them, the reference first."""
-    names = _unique([short_names(models)[model.digest] for model in models])
+    names = unique_names([short_names(models)[model.digest] for model in models])
     return tuple(_studied(context, name, model, models[0]) for name, model in zip(names, models, strict=True))
-
-
-def _unique(names: Sequence[str]) -> Iterator[str]:
-    """The names; a repeated one gets a number."""
-    for position, name in enumerate(names):
-        before = names[:position].count(name)
-        yield f"{name} ({before + 1})" if before else name
 
 
 def _studied(context: Context, name: str, model: LoadedModel, reference: LoadedModel) -> StudiedModel:

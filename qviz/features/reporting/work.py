@@ -19,7 +19,7 @@ from qviz.features.comparison import Comparison, compare_variant
 from qviz.features.corruption_sweep.sweep import sweep
 from qviz.features.cost import profile
 from qviz.features.cost.tradeoff import Point, Tradeoff, tradeoff
-from qviz.features.detection.inference import detect_images
+from qviz.features.detection.inference import Reading, detect_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import LayerErrors, layers
 from qviz.features.reporting.study import Provenance, StudiedImage, Study, studied_models
@@ -121,13 +121,7 @@ class _ComparedImages:
 
     def few(self, count: int) -> list[EncodedImage]:
         """At most `count` images that can be read, spread evenly."""
-        readable = []
-        for image in spread(self.images, count):
-            try:
-                readable.append(image.encoded())
-            except ImageError:
-                continue  # already in `unread`
-        return readable
+        return list(Reading().of(spread(self.images, count)))
 
     @property
     def digest(self) -> str:
