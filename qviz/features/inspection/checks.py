@@ -91,6 +91,38 @@ def step_count(steps: float) -> str:
     return f"{steps:.0f}" if steps >= 1 else "less than one"
 
 
+MIN_DETECTIONS = 20
+"""Objects per image that NMS inside the file should keep: images of COCO have up to 90, one in fifty more than 20."""
+
+
+def capped_warnings(model: LoadedModel) -> Iterator[Warning]:
+    """NMS inside the file keeps few objects."""
+    limit = model.inspection.post_process.get("max_detections")
+    if limit is not None and limit < MIN_DETECTIONS:
+        yield Warning(
+            "caps_detections",
+            f"NMS inside {model.name} keeps at most {limit:.0f} objects per image, which limits its recall in images"
+            " with more.",
+            "Export it with more detections (max_detections), or compare models with the same limit.",
+            model.name,
+        )
+
+
+def bias_warnings(model: LoadedModel) -> Iterator[Warning]:
+    """Biases that were cut off at the end of their integer type."""
+    if saturated := model.inspection.saturated_biases:
+        graph = model.inspection.graph
+        operators = listed([f"{order} ({graph.ops[order].kind})" for order in saturated], 3)
+        yield Warning(
+            "saturated_bias",
+            f"{plural(sum(saturated.values()), 'bias')} of {model.name} are cut off at the end of their"
+            f" integer type, in {'operator' if len(saturated) == 1 else 'operators'} {operators}: the scale of their"
+            " weights is too small.",
+            "Build the file again with qviz or TensorFlow's converter, which raise the scale of weights near zero.",
+            model.name,
+        )
+
+
 CALIBRATE = "Calibrate with real images prepared as for inference, or correct mean and std if they are wrong."
 
 
@@ -195,11 +227,12 @@ def lost_class(inspection: Inspection, threads: int) -> str | None:
     return repr(inspection.label(threads - (inspection.settings.class_offset or 0)))
 
 
-_CLAIMS = {
+_CLAIMS = {  # the most specific first
     r"int16x8|16x8|int16_act": {Scheme.INT16X8},
     r"dynamic|dynrange": {Scheme.DYNAMIC_RANGE},
     r"float16|fp16|f16": {Scheme.FLOAT16},
     r"float32|fp32|f32": {Scheme.FLOAT32},
+    r"float(?!io|16|32)": {Scheme.FLOAT32, Scheme.FLOAT16},
     r"int8|integer|uint8|quant": {Scheme.INT8, Scheme.DYNAMIC_RANGE, Scheme.WEIGHT_ONLY, Scheme.INT16X8},
 }
 _INTEGER_FORM = {"ADD_N": "ADD", "SQUARE": "MUL"}
@@ -208,23 +241,27 @@ _INTEGER_FORM = {"ADD_N": "ADD", "SQUARE": "MUL"}
 
 def scheme_warnings(model: LoadedModel) -> list[Warning]:
     """Warnings about the scheme."""
-    return [*_name_lies(model), *_float_islands(model)]
+    return [*_contradicting_name(model), *_float_islands(model)]
 
 
-def _name_lies(model: LoadedModel) -> Iterator[Warning]:
-    """The name claims another scheme than the tensors have; the most specific claim in it counts."""
-    for pattern, schemes in _CLAIMS.items():
-        if claim := re.search(pattern, model.name.lower()):
-            if model.scheme not in schemes:
-                facts = model.inspection.facts
-                yield Warning(
-                    "name_lies",
-                    f"This file is {model.scheme} ({facts.quantized_operators} of {facts.operators} operators compute"
-                    f" on integers), although its name says {claim.group()}.",
-                    "Check the export: by default the converter falls back to float without an error.",
-                    model.name,
-                )
-            return
+def _contradicting_name(model: LoadedModel) -> Iterator[Warning]:
+    """The name claims a scheme, and the tensors have none of those that it claims.
+
+    Of a variant that qviz built, `MODEL + RECIPE`, the recipe alone is its own name; it may keep operators in float.
+    """
+    built = " + " in model.name
+    name = model.name.lower().rpartition(" + ")[2]
+    claims = {match.group(): schemes for pattern, schemes in _CLAIMS.items() if (match := re.search(pattern, name))}
+    fits = any(model.scheme in schemes for schemes in claims.values())
+    if claims and not fits and not (built and model.scheme is Scheme.MIXED):
+        facts = model.inspection.facts
+        yield Warning(
+            "name_lies",
+            f"This file is {model.scheme} ({facts.quantized_operators} of {facts.operators} operators compute"
+            f" on integers), although its name says {next(iter(claims))}.",
+            "Check the export: by default the converter falls back to float without an error.",
+            model.name,
+        )
 
 
 def _float_islands(model: LoadedModel) -> Iterator[Warning]:
