@@ -18,8 +18,10 @@ from qviz.structures import DatasetProblem
 
 TOLERANCE, PIXELS = 0.01, 2.0
 """A box may reach beyond its image by this share of a side plus this many pixels."""
-FITS, MISFITS = 0.95, 0.1
-"""Share of boxes that must fit in another reading, and share that must not fit as declared."""
+FITS, FITS_WELL = 0.95, 0.99
+"""Share of boxes that must fit in another reading."""
+MISFITS = ((0.1, 2, FITS), (0.05, 3, FITS_WELL))
+"""Share and number of boxes that must not fit as declared, and the share that must fit in the other reading."""
 LARGEST_SHARE = 1.5
 ENOUGH_BOXES = 10
 """Boxes that must all be small before their unit is doubted although they fit."""
@@ -138,15 +140,18 @@ def _misread(
 def other_reading(declared: Reading, values: np.ndarray, sizes: np.ndarray) -> Reading | None:
     """The reading in which the boxes were probably written, or None where the declared one is plausible."""
     units = _likely_units(declared, values, sizes)
-    misfit = 1 - float(declared.fits(values, sizes).mean())
-    if declared.unit in units and misfit <= MISFITS:
-        return None
     readings = [Reading(order, unit) for unit in units for order in _orders(declared)]
     shares = [float(reading.fits(values, sizes).mean()) for reading in readings]
-    best = int(np.argmax(shares)) if shares else 0
-    if not readings or shares[best] < FITS or readings[best] == declared:
-        return None
-    return readings[best]
+    best = int(np.argmax(shares))
+    needed = FITS if declared.unit not in units else _needed(int((~declared.fits(values, sizes)).sum()), len(values))
+    return readings[best] if readings[best] != declared and shares[best] >= needed else None
+
+
+def _needed(misfits: int, boxes: int) -> float:
+    """Share of boxes that must fit in another reading; above 1 where too few do not fit as declared."""
+    return min(
+        (fits for share, count, fits in MISFITS if misfits >= max(share * boxes, min(count, boxes))), default=np.inf
+    )
 
 
 def _orders(declared: Reading) -> list[str]:
@@ -156,18 +161,14 @@ def _orders(declared: Reading) -> list[str]:
 def _likely_units(declared: Reading, values: np.ndarray, sizes: np.ndarray) -> list[str]:
     """The units that the size of the numbers allows, the declared one first if it is among them."""
     largest, typical, shortest = float(np.abs(values).max()), float(np.median(np.abs(values))), float(sizes.min())
-    if declared.unit == PIXEL:
-        if largest <= LARGEST_SHARE and shortest > 8:
-            return [SHARE]
-        for unit in (PER_CENT, THOUSANDTHS):
-            whole = UNITS[unit]
-            spread_out = len(values) >= ENOUGH_BOXES and largest > 0.6 * whole
-            if spread_out and largest <= 1.01 * whole and shortest >= SMALL * whole:
-                return [unit]
-        return [PIXEL, *(unit for unit in (PER_CENT, THOUSANDTHS) if largest <= 1.01 * UNITS[unit])]
-    if typical <= LARGEST_SHARE:
+    if (largest if declared.unit == PIXEL else typical) <= LARGEST_SHARE and shortest > 8:
         return [SHARE]
-    return [unit for unit in (PIXEL, PER_CENT, THOUSANDTHS) if unit == PIXEL or largest <= 1.01 * UNITS[unit]]
+    for unit in (PER_CENT, THOUSANDTHS):
+        whole = UNITS[unit]
+        spread_out = len(values) >= ENOUGH_BOXES and largest > 0.6 * whole
+        if spread_out and largest <= 1.01 * whole and shortest >= SMALL * whole:
+            return [unit]
+    return [PIXEL, *(unit for unit in (PER_CENT, THOUSANDTHS) if largest <= 1.01 * UNITS[unit])]
 
 
 def _beyond(declared: Reading, values: np.ndarray, sizes: np.ndarray, names: list[str]) -> DatasetProblem | None:
