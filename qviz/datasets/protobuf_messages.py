@@ -19,8 +19,6 @@ Values = list[bytes] | np.ndarray
 
 MAX_VALUES = 100_000
 """Values of one feature: no image has more objects."""
-LONGEST_NUMBER = 10
-"""Bytes of the longest encoded integer."""
 
 FIELDS = (
     ("Example", "features", 1, "Features"),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qviz.features.detection.batching import MAX_BATCH, MAX_BATCH_BYTES, Batcher
+from qviz.features.detection.inference import MAX_BATCH, MAX_BATCH_BYTES, Batcher
 from qviz.structures import AppliedCorruption, Detections, EncodedImage, Inference
 
 

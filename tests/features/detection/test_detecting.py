@@ -24,8 +24,14 @@ import pytest
 from qviz.context import Context
 from qviz.engine import Blob, LocalEngine, importing
 from qviz.errors import Cancelled
-from qviz.features.detection.batching import MAX_BATCH
-from qviz.features.detection.inference import BATCHES_AHEAD, Detected, detect_batch_job, detect_images, in_order
+from qviz.features.detection.inference import (
+    BATCHES_AHEAD,
+    MAX_BATCH,
+    Detected,
+    detect_batch_job,
+    detect_images,
+    in_order,
+)
 from qviz.features.detection.models import LoadedModel
 from qviz.progress import Advance
 from qviz.session import Session
