@@ -34,9 +34,9 @@ class RawSSD(Decoder[tuple[Tensor, Tensor]]):
 
     def parts(self, graph: Graph) -> tuple[Tensor, Tensor] | None:
         pair = _pair(graph)
-        if pair is None or (_anchors_tensor(graph, pair[0].shape[1]) is None and not _standard(pair[0])):
-            return None
-        return pair
+        count = pair[0].shape[1] if pair is not None else 0
+        known = _anchors_tensor(graph, count) is not None or count == len(mobilenet_anchors())
+        return pair if known else None
 
     def reads(self, graph: Graph) -> tuple[int, ...]:
         pair = _pair(graph)
@@ -85,10 +85,6 @@ def _anchors(head: Head, encodings: Tensor) -> np.ndarray:
     if tensor is not None and tensor.index in head.values:
         return head.values[tensor.index].reshape(-1, 4)
     return mobilenet_anchors()
-
-
-def _standard(encodings: Tensor) -> bool:
-    return encodings.shape[1] == len(mobilenet_anchors())
 
 
 def mobilenet_anchors() -> np.ndarray:

@@ -7,13 +7,14 @@ class without ground truth has None, neither 0 nor -1. Loss is reference minus v
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from qviz.features.accuracy.coco_matching import ClassTable, MatchTables, match, result_rows
 from qviz.formatting import hundred, points
+from qviz.result import to_json
 from qviz.structures import Dataset, Detections, Loss
 
 if TYPE_CHECKING:
@@ -88,8 +89,7 @@ class VariantLoss:
         """One row per class."""
         import pandas as pd
 
-        rows = [{"label": c.label, **asdict(c.loss), "truths": c.truths, "images": c.images} for c in self.per_class]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(to_json(self.per_class))
 
 
 IOU50, IOU75 = 0, 5

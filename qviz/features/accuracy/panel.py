@@ -8,7 +8,7 @@ from functools import partial
 
 import streamlit as st
 
-from qviz.chart_style import REFERENCE, variant_colour
+from qviz.chart_style import colours
 from qviz.context import Context
 from qviz.features.accuracy import Evaluation, LossDetail, evaluate, panel_tables
 from qviz.features.accuracy.ap import VariantLoss
@@ -63,7 +63,7 @@ class Finding:
 
     @property
     def colours(self) -> list[str]:
-        return [REFERENCE, *(variant_colour(i) for i in range(len(self.names) - 1))]
+        return colours(len(self.names))
 
     def colour(self, name: str) -> str:
         return self.colours[self.names.index(name)]

@@ -186,45 +186,37 @@ def compare_image(
     """One variant on one image."""
     rows = changes(reference.detections, variant.detections, variant.candidates, score, iou)
     first, second = reference.detections.above(score), variant.detections.above(score)
-    objects = tuple(
-        _object(row, _Side.of(first, row.reference, labels[0]), _Side.of(second, row.variant, labels[1]))
-        for row in rows
-    )
+    objects = tuple(_object(row, first, second, labels) for row in rows)
     return ComparedImage(name, digest, objects)
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """An object as one of the two models sees it; all None where it does not."""
-
-    label: str | None = None
-    score: float | None = None
-    box: tuple[float, ...] | None = None
-
-    @classmethod
-    def of(cls, detections: Detections, index: int | None, labels: tuple[str, ...]) -> _Side:
-        if index is None:
-            return cls()
-        box = tuple(float(value) for value in detections.boxes[index])
-        return cls(label_of(labels, int(detections.class_ids[index])), float(detections.scores[index]), box)
-
-
-def _object(row: ObjectChange, reference: _Side, variant: _Side) -> ComparedObject:
-    delta = None if reference.score is None or variant.score is None else variant.score - reference.score
+def _object(row: ObjectChange, reference: Detections, variant: Detections, labels: Labels) -> ComparedObject:
+    label, score, box = _side(reference, row.reference, labels[0])
+    variant_label, variant_score, variant_box = _side(variant, row.variant, labels[1])
     return ComparedObject(
         change=str(row.change),
-        label=reference.label or variant.label or "",
-        variant_label=variant.label,
-        reference_score=reference.score,
-        variant_score=variant.score,
-        score_delta=delta,
+        label=label or variant_label or "",
+        variant_label=variant_label,
+        reference_score=score,
+        variant_score=variant_score,
+        score_delta=None if score is None or variant_score is None else variant_score - score,
         iou=row.iou,
-        reference_box=reference.box,
-        variant_box=variant.box,
+        reference_box=box,
+        variant_box=variant_box,
         lost_because=str(row.lost_because) if row.lost_because is not None else None,
         reference_index=row.reference,
         variant_index=row.variant,
     )
+
+
+def _side(
+    detections: Detections, index: int | None, labels: tuple[str, ...]
+) -> tuple[str, float, tuple[float, ...]] | tuple[None, None, None]:
+    """Label, score and box of one detection."""
+    if index is None:
+        return None, None, None
+    box = tuple(float(value) for value in detections.boxes[index])
+    return label_of(labels, int(detections.class_ids[index])), float(detections.scores[index]), box
 
 
 def _summary(images: Sequence[ComparedImage]) -> Summary:
