@@ -69,23 +69,16 @@ def prepare_matching() -> None:
 
 
 def _assign(gains: np.ndarray) -> np.ndarray:
-    """(k, 2) row and column of the assignment with the largest sum; entries of 0 are not paired."""
-    rows, columns = _unambiguous_pairs(gains)
-    if rows is None:
+    """(k, 2) pairs of the largest total gain; without competing pairs (nearly always) those with any gain."""
+    possible = gains > 0
+    rows, columns = np.nonzero(possible)
+    if possible.sum(axis=0).max(initial=0) > 1 or possible.sum(axis=1).max(initial=0) > 1:
         from scipy.optimize import linear_sum_assignment  # 0.2 s to import, and rarely needed
 
         rows, columns = linear_sum_assignment(gains, maximize=True)
-    paired = gains[rows, columns] > 0
-    return np.stack([rows[paired], columns[paired]], axis=1).astype(np.int64)
-
-
-def _unambiguous_pairs(gains: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-    """The pairs where no object has two possible partners; rows is None where one has."""
-    possible = gains > 0
-    if possible.sum(axis=0).max(initial=0) > 1 or possible.sum(axis=1).max(initial=0) > 1:
-        return None, np.empty(0, np.int64)
-    rows, columns = np.nonzero(possible)
-    return rows, columns
+        paired = gains[rows, columns] > 0
+        rows, columns = rows[paired], columns[paired]
+    return np.stack([rows, columns], axis=1).astype(np.int64)
 
 
 MIN_SAME_IOU = 0.85
