@@ -98,6 +98,10 @@ class Graph:
 
 
 QUANTIZED_DTYPES = frozenset({"int4", "int8", "uint8", "int16", "int2"})
+OUTPUT_AXES = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0, "CONV_3D": 4}
+"""Where the output channels lie in an operator's weights (TensorFlow Lite's operator reference)."""
+BIAS_INPUT = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
+"""Which input of an operator is its bias."""
 JOINS = frozenset({"CONCATENATION", "GATHER", "GATHER_ND", "PACK", "SPLIT", "UNPACK"})
 DATA_MOVERS = JOINS | {
     *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "SPLIT_V", "QUANTIZE", "DEQUANTIZE"),

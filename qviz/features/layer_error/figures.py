@@ -26,6 +26,7 @@ import numpy as np
 
 from qviz.features.layer_error.tensor_error import ErrorSums, ValueRange, ends_of, range_sums, sqnr_db, unused_share
 from qviz.structures import Graph, Op, Quantization, Tensor
+from qviz.structures.graph import OUTPUT_AXES
 from qviz.tflite.paired_networks import PairedNetworks
 
 
@@ -192,8 +193,6 @@ def worst_channels(x: np.ndarray, y: np.ndarray, axis: int) -> tuple[int, ...]:
     return tuple(int(i) for i in np.argsort(-error, kind="stable")[:WORST] if error[i] > 0)
 
 
-OUTPUT_AXES = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0, "CONV_3D": 4}
-"""Where the output channels lie in the weights (TensorFlow Lite's operator reference)."""
 COARSE_DB = 10.0
 """Weights are coarse when their SQNR is this far below the median of the network's layers."""
 SILENT = 1e-6

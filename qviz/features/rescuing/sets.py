@@ -30,8 +30,6 @@ from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.tflite.paired_networks import Pair, paired_networks
 from qviz.tflite.scheme import WITHOUT_INT8
 
-Units = Sequence[Orders]
-
 
 def units_of(graph: Graph, recipe: Recipe) -> list[Orders]:
     """The units in the file's order; what is float anyway is in none."""
@@ -82,8 +80,6 @@ BATCH = 8
 """Sets measured between two checks for cancellation."""
 MIN_GAIN = 0.02
 
-Costs = Callable[[Orders], float]
-
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
@@ -116,8 +112,8 @@ def float_sets(
     reference: LoadedModel,
     variant: LoadedModel,
     images: Sequence[EncodedImage],
-    units: Units,
-    costs: Costs,
+    units: Sequence[Orders],
+    costs: Callable[[Orders], float],
 ) -> Sets:
     """The sets of units worth building. Raises Cancelled, ImageError, ModelError, WorkerError."""
     measuring = _Measuring(context, reference, variant, images)

@@ -35,6 +35,7 @@ from qviz.features.layer_error.tensor_error import RangeSums, range_sums, sqnr_d
 from qviz.features.tracing.takeover import Takeover
 from qviz.formatting import small_share
 from qviz.structures import Graph, Op, Tensor
+from qviz.structures.graph import BIAS_INPUT
 from qviz.tflite.constants import stored_constant
 from qviz.tflite.paired_networks import CONVERSIONS, Pair, PairedNetworks, as_real, as_variant
 
@@ -212,10 +213,6 @@ def _number(value: float) -> str:
     return "0" if float(rounded) == 0 else rounded
 
 
-BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
-"""Which input of an operator is its bias."""
-
-
 class OperatorConstants:
     """Weights and biases of two networks. Files are read only when a bias is requested."""
 
@@ -235,7 +232,7 @@ class OperatorConstants:
     def bias_error(self, op: Op) -> np.ndarray | None:
         """(channels,) real values, the variant's minus FP32's; None where one has none, or FP32 adds it separately."""
         pair = self._networks.pair_of.get(op.order)
-        if pair is None or op.kind not in BIAS:
+        if pair is None or op.kind not in BIAS_INPUT:
             return None
         other = self._networks.reference.graph.ops[pair.reference_order]
         if pair.reference_tensor not in other.outputs or other.kind != op.kind:
@@ -245,7 +242,7 @@ class OperatorConstants:
 
     def _real_bias(self, side: int, op: Op) -> np.ndarray | None:
         stepper = (self._networks.reference, self._networks.variant)[side]
-        index = op.inputs[BIAS[op.kind]] if len(op.inputs) > BIAS[op.kind] else None
+        index = op.inputs[BIAS_INPUT[op.kind]] if len(op.inputs) > BIAS_INPUT[op.kind] else None
         if index is None or index in stepper.folded:
             return None if index is None else stepper.folded[index]
         tensor = stepper.graph.tensors[index]

@@ -21,6 +21,7 @@ import numpy as np
 from qviz.features.building.calibration import Calibration
 from qviz.features.building.recipes import Recipe
 from qviz.structures import Graph, Op
+from qviz.structures.graph import BIAS_INPUT, DATA_MOVERS, OUTPUT_AXES
 
 CLIPS = np.linspace(0.4, 1.0, 25, dtype=np.float32)
 """Shares of a channel's largest weight that are tried as its initial clipping point."""
@@ -97,12 +98,7 @@ class Range:
         return self._tf.quantization.fake_quant_with_min_max_vars(values, low, high, num_bits=self._bits)
 
 
-CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
-BIAS_AT = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
-SAME_SCALE = frozenset({
-    "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SPLIT", "SPLIT_V", "UNPACK", "SLICE", "STRIDED_SLICE", "GATHER",
-    "MAX_POOL_2D", "PAD", "PADV2", "MIRROR_PAD", "RESIZE_NEAREST_NEIGHBOR",
-})  # fmt: skip
+SAME_SCALE = DATA_MOVERS - {"CONCATENATION"}
 """Operators whose outputs have the scale of their input."""
 FIXED = {"LOGISTIC": (0.0, 255 / 256), "SOFTMAX": (0.0, 255 / 256), "TANH": (-1.0, 127 / 128)}
 """Ranges that TensorFlow Lite's integer kernels prescribe."""
@@ -127,14 +123,14 @@ class FakeQuantized:
     def constant(self, op: Op, position: int, values: np.ndarray) -> Weights | Bias | np.ndarray:
         """What an operator reads at this input instead of the file's `values`."""
         index = op.inputs[position]
-        if index is None or index not in self._constant_tensors or op.kind not in CHANNEL_AXIS:
+        if index is None or index not in self._constant_tensors or op.kind not in BIAS_INPUT:
             return values
         if position == 1:
             if index not in self.weights:
                 bits = self._recipe.weight_bits if op.kind in self._recipe.kinds else 8
-                self.weights[index] = Weights(self._tf, values, CHANNEL_AXIS[op.kind], bits, f"tensor_{index}")
+                self.weights[index] = Weights(self._tf, values, OUTPUT_AXES[op.kind], bits, f"tensor_{index}")
             return self.weights[index]
-        if position == BIAS_AT[op.kind]:
+        if position == BIAS_INPUT[op.kind]:
             if index not in self.biases:
                 self.biases[index] = Bias(self._tf, values, f"tensor_{index}")
             return self.biases[index]

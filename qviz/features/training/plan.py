@@ -11,9 +11,9 @@ from qviz.errors import QuantizeError
 from qviz.features.building.calibration import Calibration
 from qviz.features.building.conditions import check
 from qviz.features.building.recipes import Recipe
-from qviz.features.training.fake_quant import CHANNEL_AXIS
 from qviz.features.training.keras_graph import check_trainable, needed
 from qviz.structures import Graph, Settings, digest_of_json
+from qviz.structures.graph import BIAS_INPUT
 from qviz.tflite.inputs import input_size
 
 STEPS = 240
@@ -70,7 +70,7 @@ def check_training(graph: Graph, recipe: Recipe) -> None:
     check(recipe, graph)
     ends = trained_ends(graph)
     check_trainable(graph, ends)
-    if not any(op.kind in CHANNEL_AXIS for op in needed(graph, ends)):
+    if not any(op.kind in BIAS_INPUT for op in needed(graph, ends)):
         raise QuantizeError("The network has no convolution or dense layer, so there is nothing to train.")
 
 

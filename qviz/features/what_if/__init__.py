@@ -61,6 +61,11 @@ class FloatSet:
         """`0-12,40`."""
         return orders_text(self.orders)
 
+    @property
+    def short_text(self) -> str:
+        """At most 60 characters of it."""
+        return self.text if len(self.text) <= 60 else f"{self.text[:57]}..."
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class WhatIf(Result):

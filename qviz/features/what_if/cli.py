@@ -54,5 +54,4 @@ def _cells(row: FloatSet) -> list[object]:
     explained = None if row.explained is None else f"{row.explained:.1%}"
     share = None if row.score_share is None else f"{row.score_share:.2f}"
     delta = signed_score(row.mean_score_delta)
-    orders = row.text if len(row.text) <= 60 else f"{row.text[:57]}..."
-    return [row.kind, len(row.orders), f"{row.agreement:.3f}", explained, delta, share, orders]
+    return [row.kind, len(row.orders), f"{row.agreement:.3f}", explained, delta, share, row.short_text]

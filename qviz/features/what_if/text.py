@@ -13,8 +13,4 @@ def verdict(result: WhatIf) -> str:
     best = max(result.sets, key=lambda row: row.agreement, default=None)
     if best is None or best.agreement <= result.base:
         return f"{start}; none of the measured sets of operators in float improves it."
-    return f"{start}; with {plural(len(best.orders), 'operator')} in float ({_short(best.text)}) {best.agreement:.2f}."
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return f"{start}; with {plural(len(best.orders), 'operator')} in float ({best.short_text}) {best.agreement:.2f}."
