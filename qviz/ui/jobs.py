@@ -117,6 +117,20 @@ def wait(
     return False
 
 
+def result(
+    kind: str,
+    key: Hashable,
+    function: Callable[[Context], T],
+    name: str,
+    step: str = "",
+    unit: str = "",
+    partial: Callable[[T], object] | None = None,
+) -> T | None:
+    """What the job of this kind and key gives, or None as long as it does not: then its progress or error is drawn."""
+    job = start(kind, key, function, step, unit)
+    return job.future.result() if wait(job, name, lambda: forget(kind, key), partial) else None
+
+
 @st.fragment(run_every=REFRESH_SECONDS)
 def _progress(job: Job[T], name: str, partial: Callable[[T], object] | None, keep: bool) -> None:
     """A bar, a way to stop, and what is known so far; when the job is finished the page is drawn again."""

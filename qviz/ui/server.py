@@ -6,7 +6,7 @@ SavedModels and Keras files that were dropped are converted in the background.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -121,6 +121,11 @@ class Models:
     @property
     def all(self) -> tuple[LoadedModel, ...]:
         return (self.reference, *self.variants)
+
+    @property
+    def identities(self) -> tuple[Hashable, ...]:
+        """What a computation of all models depends on."""
+        return tuple(model.identity for model in self.all)
 
     @property
     def colours(self) -> dict[str, str]:

@@ -32,7 +32,7 @@ MAX_REMARKS = 8
 
 def evaluation_key(models: Models, digest: str, reference_as_truth: bool = False) -> Hashable:
     """The key of an evaluation among the jobs of this server. digest: of the dataset."""
-    return digest, reference_as_truth, tuple(model.identity for model in models.all)
+    return digest, reference_as_truth, models.identities
 
 
 def evaluation(models: Models, dataset: Dataset, digest: str, reference_as_truth: bool = False) -> Job[Evaluation]:

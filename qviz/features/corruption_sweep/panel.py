@@ -26,7 +26,6 @@ from qviz.features.detection.inference import Reading
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import panel as layers
 from qviz.formatting import hundred
-from qviz.job import Job
 from qviz.structures import AppliedCorruption, EncodedImage
 from qviz.ui import clicks, dataset_choice, glossary, jobs, page
 from qviz.ui.dataset_choice import Source
@@ -143,11 +142,8 @@ def finding(here: Page, source: Source, request: SweepRequest) -> Finding | None
             alarm_images=0,
         )
 
-    job = jobs.start("sweep", key, run, step="Detecting", unit="images")
-    if not jobs.wait(job, "robustness", partial(jobs.forget, "sweep", key), partial(_draw_partial, here)):
-        return None
-    report = job.future.result()
-    return Finding(report, request, source, *_names_and_colours(here, report.sweep))
+    report = jobs.result("sweep", key, run, "robustness", "Detecting", "images", partial(_draw_partial, here))
+    return None if report is None else Finding(report, request, source, *_names_and_colours(here, report.sweep))
 
 
 def _names_and_colours(here: Page, sweep: Robustness) -> tuple[dict[str, str], dict[str, str]]:
@@ -292,9 +288,9 @@ def _explanation(
     def run(context: Context) -> Explanation:
         return explain(context, *pair, readable_images(source, images), corruption, op_indices)
 
-    job: Job[Explanation] = jobs.start("explanation", key, run, step="Running these layers in float")
-    if jobs.wait(job, "explanation", partial(jobs.forget, "explanation", key)):
-        st.text(explanation_sentence(job.future.result()))
+    explanation = jobs.result("explanation", key, run, "explanation", step="Running these layers in float")
+    if explanation is not None:
+        st.text(explanation_sentence(explanation))
 
 
 def readable_images(source: Source, count: int) -> list[EncodedImage]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import PurePosixPath
 
 import pandas as pd
@@ -41,9 +40,9 @@ def show(here: Page, source: Source) -> None:
         images = readable_images(source, ALARM_IMAGES)
         return out_of_range(context, *pair, images)
 
-    job = jobs.start("alarm", key, run, step="Comparing activations with the variant's ranges", unit="images")
-    if jobs.wait(job, "alarm", partial(jobs.forget, "alarm", key)):
-        _ranking(job.future.result(), source.dataset, name)
+    step = "Comparing activations with the variant's ranges"
+    if (result := jobs.result("alarm", key, run, "alarm", step, "images")) is not None:
+        _ranking(result, source.dataset, name)
 
 
 def _ranking(result: OutOfRange, dataset: Dataset, name: str) -> None:

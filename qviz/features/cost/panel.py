@@ -21,7 +21,6 @@ from qviz.job import Job
 from qviz.ui import clicks, glossary, jobs, page, server
 from qviz.ui.page import Page
 from qviz.ui.results import redraw_while_pending
-from qviz.ui.server import Models
 
 REQUEST = "qviz_cost_request"
 RUNS = (20, 50, 200)
@@ -40,7 +39,7 @@ class Request:
 def measurement(here: Page) -> Job[Profile] | None:
     """The measurement that this session requested last for these models, or None."""
     models, request = here.loaded, st.session_state.get(REQUEST)
-    if request is None or request.models != _identities(models):
+    if request is None or request.models != models.identities:
         return None
     return jobs.start(
         "profile",
@@ -48,10 +47,6 @@ def measurement(here: Page) -> Job[Profile] | None:
         lambda context: profile(context, models.all, threads=request.threads, runs=request.runs),
         step="Memory, then latency in turns, then operator by operator",
     )
-
-
-def _identities(models: Models) -> tuple[Hashable, ...]:
-    return tuple(model.identity for model in models.all)
 
 
 def request_form(here: Page) -> None:
@@ -64,7 +59,7 @@ def request_form(here: Page) -> None:
     counts = sorted({count for count in (1, 2, 4, cores) if count <= cores})
     threads = first.pills("Threads", counts, selection_mode="multi", default=[1], key="cost-threads") or [1]
     runs = second.segmented_control("Runs of each model", RUNS, default=RUNS[1], key="cost-runs") or RUNS[1]
-    request = Request(_identities(models), tuple(sorted(threads)), runs)
+    request = Request(models.identities, tuple(sorted(threads)), runs)
     job = measurement(here)
     busy = pending > 0 or (job is not None and not job.finished)
 

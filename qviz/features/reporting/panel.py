@@ -6,7 +6,6 @@ Only the study takes time to compute; the page is made from it at once when sect
 from __future__ import annotations
 
 import datetime
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 import streamlit as st
@@ -74,15 +73,11 @@ def request_form(here: Page) -> Request | None:
 
     def begin() -> None:
         request = Request(source or NO_AP, chosen, tuple(shown), title.strip(), here.view.score)
-        st.session_state[REQUEST] = _identities(here), request
+        st.session_state[REQUEST] = here.loaded.identities, request
 
     clicks.button(st, "Make the report", begin, "report-start", disabled=not chosen.sections, type="primary")
     models, request = st.session_state.get(REQUEST, (None, None))
-    return request if models == _identities(here) and request.source in (*sources, NO_AP) else None
-
-
-def _identities(here: Page) -> Hashable:
-    return tuple(model.identity for model in here.loaded.all)
+    return request if models == here.loaded.identities and request.source in (*sources, NO_AP) else None
 
 
 def _dataset(here: Page, source: Source | None) -> Dataset:
@@ -94,7 +89,7 @@ def study_of(here: Page, request: Request) -> Study | None:
     """The study, or None while it is computed and its progress is shown."""
     source = dataset_choice.sources(here).get(request.source)
     images = tuple((image.digest, image.name) for image in here.workspace.images)
-    key = _identities(here), source.digest if source is not None else images, request.options, request.extras
+    key = here.loaded.identities, source.digest if source is not None else images, request.options, request.extras
     models, dataset = here.loaded.all, _dataset(here, source)
     annotated = dataset if source is not None else None
     provenance = Provenance(datetime.date.today().isoformat())
@@ -103,9 +98,7 @@ def study_of(here: Page, request: Request) -> Study | None:
         study = make_study(context, models, dataset.images, annotated, request.options, provenance)
         return with_extras(context, study, models, dataset.images, annotated, request.extras)
 
-    job = jobs.start("report", key, compute, step="Comparing objects", unit="images")
-    finished = jobs.wait(job, "report", lambda: jobs.forget("report", key))
-    return job.future.result() if finished else None
+    return jobs.result("report", key, compute, "report", step="Comparing objects", unit="images")
 
 
 def show(here: Page, request: Request, study: Study) -> None:
