@@ -163,7 +163,7 @@ def _boxes(
     for row in xml.findall("object"):
         corners = _corners(row)
         if corners is not None:
-            written.add(corners, actual, path)
+            written.add([corners[0] + 1, corners[1] + 1, *corners[2:]], actual, path)
         reason = _reason(row, corners, size)
         if reason is None and corners is not None:
             boxes[row] = corners

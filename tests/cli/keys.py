@@ -116,6 +116,13 @@ EVALUATE = {
     "gate": (dict, None),
 }
 
+DATASET = {
+    "images": int,
+    "annotations": int,
+    "categories": [{"name": str, "objects": int, "images": int}],
+    "problems": [{"code": str, "message": str, "fix": str, "count": int, "examples": list}],
+}
+
 PROFILE = {
     "models": [
         {

@@ -74,6 +74,7 @@ def lines(sample: Sample, folder: Path) -> dict[str, list[object]]:
         "detect": [variant, "--images", image],
         "compare": [reference, variant, "--images", image],
         "evaluate": [reference, variant, *data],
+        "dataset": [sample.annotations, "--dataset-images", sample.images],
         "robustness": [reference, variant, "--images", image, "--corruptions", "night", "--severities", "3"],
         "layers": [reference, variant, "--images", image],
         "trace": [reference, variant, "--image", image, "--quick"],

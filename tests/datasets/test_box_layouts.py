@@ -121,7 +121,7 @@ def test_a_few_boxes_beyond_the_image_are_counted() -> None:
     assert problem.examples[0].startswith("0.jpg: [")
 
 
-def test_nothing_is_said_without_boxes_or_sizes() -> None:
+def test_no_problem_without_boxes_or_sizes() -> None:
     boxes = WrittenBoxes.of(COCO)
     assert boxes.problem() is None
     boxes.add([1, 2, float("nan"), 4], (WIDTH, HEIGHT), "a.jpg")

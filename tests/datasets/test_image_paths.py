@@ -16,7 +16,7 @@ from tests.datasets.tfrecords import png
 
 FILES = ("images/a.jpg", "images/B.JPG", "images/night/c d.png", "x/s.png", "y/s.png", "train/t.png", "val2017/t.png")
 
-FOUND = [
+NAMES_AND_FILES = [
     ("images/a.jpg", "images/a.jpg"),
     ("a.jpg", "images/a.jpg"),
     ("images\\a.jpg", "images/a.jpg"),
@@ -41,8 +41,8 @@ FOUND = [
 ]
 
 
-@pytest.mark.parametrize(("name", "expected"), FOUND)
-def test_a_file_is_found_as_a_person_would(name: str, expected: str | None) -> None:
+@pytest.mark.parametrize(("name", "expected"), NAMES_AND_FILES)
+def test_a_name_means_one_file(name: str, expected: str | None) -> None:
     assert ImageIndex(FILES).find(name) == expected
 
 
@@ -70,7 +70,7 @@ DISTINCT = [
 
 
 @pytest.mark.parametrize(("paths", "expected"), DISTINCT)
-def test_names_are_told_apart_by_their_folders(paths: list[str], expected: list[str]) -> None:
+def test_names_get_the_folders_that_distinguish_them(paths: list[str], expected: list[str]) -> None:
     assert distinct_names(paths) == expected
 
 

@@ -5,7 +5,7 @@ confident "lower"  fails only where the lower bound does: never because of noise
 confident "upper"  fails where the upper bound does: passes only what is shown to be good
 
 Where the reference itself finds nothing of the truth, nothing can be lost and the gate cannot conclude: nobody passes
-and nobody fails.
+and nobody fails. The same holds where the annotations are not what they declare (`MISREAD`).
 
 An unknown loss fails; so does, with `confident`, a loss without an interval. A remark says where an interval wider than
 the limit cannot decide.
@@ -21,6 +21,9 @@ from qviz.features.accuracy.ap import VariantLoss
 from qviz.features.accuracy.mismatch import MAX_AP
 from qviz.formatting import plural
 from qviz.result import to_json
+
+MISREAD = ("box_order", "box_unit", "category_ids_off_by_one", "image_ids_off_by_one", "classes_from_one")
+"""Codes of problems with which AP means nothing, whatever its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,9 @@ def check_losses(result: Evaluation, limit: float, confident: str | None = None)
 
 
 def _no_reference(result: Evaluation) -> str:
-    """Why no loss can be seen: the reference finds nothing of the truth."""
+    """Why no loss can be seen: the reference finds nothing of the truth, or the truth is misread."""
+    if misread := next((problem for problem in result.problems if problem.code in MISREAD), None):
+        return f"AP means nothing with these annotations. {misread.message} {misread.fix}"
     reference = result.models[0] if result.models else None
     if reference is None or (reference.ap is not None and reference.ap >= MAX_AP):
         return ""
