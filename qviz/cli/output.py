@@ -50,6 +50,12 @@ def print_frame(frame: Any) -> None:
     print_csv(list(frame.columns), frame.astype(object).where(frame.notna(), None).values.tolist())
 
 
+def loss_cells(loss: Any) -> list[str | None]:
+    """Value, 95% interval and a star where it is significant, of a row with `value`, `low`, `high`, `significant`."""
+    bounds = formatting.interval(loss.low, loss.high) or None
+    return [formatting.signed_points(loss.value), bounds, "*" if loss.significant else ""]
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Columns aligned, numbers to the right, unknown as a dash."""
     texts = [[_text(cell) for cell in row] for row in rows]

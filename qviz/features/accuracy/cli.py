@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from qviz.cli import options, output
 from qviz.errors import DatasetError, SettingsError
-from qviz.formatting import interval, plural, points, score, share, signed_points
+from qviz.formatting import plural, points, score, share
 
 if TYPE_CHECKING:
     from qviz.features.accuracy import Evaluation
     from qviz.features.accuracy.gate import Gate
-    from qviz.structures import Loss
 
 SHOWN_CLASSES = 10
 
@@ -138,7 +137,7 @@ def _print_losses(result: Evaluation) -> None:
         [
             [
                 loss.variant,
-                *_loss(loss.ap),
+                *output.loss_cells(loss.ap),
                 score(detail.threshold.variant.score),
                 score(detail.threshold.reference.score),
                 share(detail.threshold.recovered),
@@ -150,18 +149,12 @@ def _print_losses(result: Evaluation) -> None:
     output.print_table(
         ["variant", "class", "loss", "interval", "", "truths", "images"],
         [
-            [loss.variant, row.label, *_loss(row.loss), row.truths, row.images]
+            [loss.variant, row.label, *output.loss_cells(row.loss), row.truths, row.images]
             for loss in result.losses
             for row in loss.per_class[:SHOWN_CLASSES]
         ],
     )
     _print_errors(result)
-
-
-def _loss(loss: Loss) -> list[str | None]:
-    """Value, interval, and a star where it is significant."""
-    bounds = interval(loss.low, loss.high) or None
-    return [signed_points(loss.value), bounds, "*" if loss.significant else ""]
 
 
 def _print_errors(result: Evaluation) -> None:

@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from qviz import formatting
 from qviz.cli import options, output
 from qviz.errors import DatasetError
+from qviz.formatting import plural, points, share
 
 if TYPE_CHECKING:
     from qviz.features.corruption_sweep import RobustnessReport
@@ -78,16 +78,9 @@ def _severities(text: str) -> tuple[int, ...]:
 def _show(result: RobustnessReport) -> None:
     sweep = result.sweep
     print(result)
-    print(f"\n{sweep.dataset}: {formatting.plural(sweep.images, 'image')}; {sweep.measure} x100")
+    print(f"\n{sweep.dataset}: {plural(sweep.images, 'image')}; {sweep.measure} x100")
     rows = [
-        [
-            row.model,
-            formatting.points(row.p),
-            formatting.points(row.mpc),
-            formatting.share(row.rpc),
-            _level(row.breaking_point),
-        ]
-        for row in sweep.summary
+        [row.model, points(row.p), points(row.mpc), share(row.rpc), _level(row.breaking_point)] for row in sweep.summary
     ]
     output.print_table(["model", "P (clean)", "mPC", "rPC", "half gone at"], rows)
     print(f"\n{sweep.measure} x100 by severity")
@@ -108,22 +101,13 @@ def _curves(sweep: Robustness) -> Iterator[list[object]]:
     broken = {(row.model, row.corruption): row.severity for row in sweep.breaking_points}
     for corruption in sweep.corruptions:
         for model in sweep.models:
-            values = [formatting.points(point.value) for point in sweep.curve(model, corruption)]
+            values = [points(point.value) for point in sweep.curve(model, corruption)]
             yield [corruption, model, *values, _level(broken[model, corruption])]
 
 
 def _interactions(sweep: Robustness) -> list[list[object]]:
     rows = sorted(sweep.interactions, key=lambda row: (row.model, -(row.value or 0)))
-    return [
-        [
-            row.model,
-            row.corruption,
-            formatting.signed_points(row.value),
-            formatting.interval(row.low, row.high) or None,
-            "*" if row.significant else "",
-        ]
-        for row in rows
-    ]
+    return [[row.model, row.corruption, *output.loss_cells(row)] for row in rows]
 
 
 def _show_ranges(result: RobustnessReport, name: str) -> None:
