@@ -39,23 +39,11 @@ INPUT = replace(IMAGENET_INPUT, resize="letterbox-top-left", nms_iou=0.5)
 LITE_INPUT = replace(INPUT, mean=(127.0,) * 3, std=(128.0,) * 3)
 
 
-@dataclass(frozen=True, slots=True)
-class AnchorOutputs:
-    """Scores and box encodings: one output over all levels, or one per level, the finest first."""
-
-    scores: tuple[Output, ...]
-    boxes: tuple[Output, ...]
-
-    @property
-    def classes(self) -> int:
-        return self.scores[0].columns
-
-    def rows(self, head: Head, part: tuple[Output, ...]) -> np.ndarray:
-        """(n, columns) of all levels."""
-        return np.concatenate([output.of(head) for output in part])
+Parts = list[tuple[Output, Output]]
+"""(scores, encodings) over all levels, or of each level, the finest first."""
 
 
-def anchor_outputs(graph: Graph, levels: Levels, per_cell: int) -> AnchorOutputs | None:
+def anchor_outputs(graph: Graph, levels: Levels, per_cell: int) -> Parts | None:
     """The graph's outputs as scores and encodings of `per_cell` anchors per cell, or None if they do not fit."""
     tensors = graph.output_tensors()
     if len(tensors) == 2:
@@ -65,9 +53,8 @@ def anchor_outputs(graph: Graph, levels: Levels, per_cell: int) -> AnchorOutputs
     else:
         return None
     complete = [pair for pair in pairs if pair is not None]
-    if len(complete) != len(pairs) or len({scores.columns for scores, _ in complete}) != 1:
-        return None
-    return AnchorOutputs(tuple(scores for scores, _ in complete), tuple(boxes for _, boxes in complete))
+    is_whole = len(complete) == len(pairs) and len({scores.columns for scores, _ in complete}) == 1
+    return complete if is_whole else None
 
 
 def _pair(
@@ -92,7 +79,7 @@ def _boxes_among(graph: Graph, both: list[Output]) -> list[Output]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AnchorHead(Decoder[AnchorOutputs]):
+class AnchorHead(Decoder[Parts]):
     """inputs: the sides in pixels of the family's square inputs, () for any."""
 
     expects: str
@@ -102,22 +89,24 @@ class AnchorHead(Decoder[AnchorOutputs]):
     retinanet: bool
     inputs: tuple[int, ...] = ()
 
-    def parts(self, graph: Graph) -> AnchorOutputs | None:
+    def parts(self, graph: Graph) -> Parts | None:
         size = input_size(graph)
         if size is None or (self.inputs and (size[0] != size[1] or size[0] not in self.inputs)):
             return None
         return anchor_outputs(graph, levels_of(graph, STRIDES), self.octaves * len(RATIOS))
 
-    def classes(self, parts: AnchorOutputs) -> int:
-        return parts.classes - _background(parts.classes)
+    def classes(self, parts: Parts) -> int:
+        return parts[0][0].columns - _background(parts[0][0].columns)
 
-    def decode_parts(self, parts: AnchorOutputs, head: Head, limits: Limits) -> Decoded:
-        certain = all(ends_in_probabilities(head.graph, output.tensor) for output in parts.scores)
-        scores = probabilities(parts.rows(head, parts.scores), certain)[:, _background(parts.classes) :]
+    def decode_parts(self, parts: Parts, head: Head, limits: Limits) -> Decoded:
+        certain = all(ends_in_probabilities(head.graph, scores.tensor) for scores, _ in parts)
+        values, encodings = (np.concatenate([output.of(head) for output in side]) for side in zip(*parts, strict=True))
+        scores = probabilities(values, certain)[:, _background(values.shape[1]) :]
         strong = strong_rows(scores, limits)
         anchors = anchors_of(self, levels_of(head.graph, STRIDES), head.width, head.height)[strong]
-        encodings = parts.rows(head, parts.boxes)[strong]
-        boxes = decode_boxes(encodings, anchors, (head.width, head.height), SCALES if self.retinanet else (1.0,) * 4)
+        boxes = decode_boxes(
+            encodings[strong], anchors, (head.width, head.height), SCALES if self.retinanet else (1.0,) * 4
+        )
         return decoded(boxes, scores[strong], limits)
 
 

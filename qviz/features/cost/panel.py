@@ -132,7 +132,9 @@ def _show(here: Page, headline: DeltaGenerator, measured: Profile) -> None:
     for sentence in (*measured.skipped, *measured.remarks):
         st.text(sentence)
     left, right = st.columns([1, 1])
-    threads = _chosen(left, "Shown with", sorted({row.threads for row in measured.models}), _threads_text)
+    threads = _chosen(
+        left, "Shown with", sorted({row.threads for row in measured.models}), lambda n: plural(n, "thread")
+    )
     x = _chosen(right, "Across", ["latency", "size"], str)
     rows = measured.at(threads)
     weighed = tradeoff_of(here, rows)
@@ -151,10 +153,6 @@ def _chosen(column: DeltaGenerator, label: str, options: list[T], text: Callable
     """The chosen option, else the first."""
     chosen = column.segmented_control(label, options, default=options[0], format_func=text, key=f"cost-{label}")
     return chosen if chosen in options else options[0]
-
-
-def _threads_text(threads: int) -> str:
-    return plural(threads, "thread")
 
 
 def scatter(here: Page, weighed: Tradeoff, x: str) -> None:
@@ -189,7 +187,7 @@ def table(weighed: Tradeoff, rows: tuple[ModelProfile, ...]) -> None:
     )
     glossary.table(frame, NUMBER, key="tradeoff-table")
     st.caption(
-        f"{rows[0].runs} runs of each in turns, {_threads_text(rows[0].threads)}, this machine. Peak: memory that a"
+        f"{rows[0].runs} runs of each in turns, {plural(rows[0].threads, 'thread')}, this machine. Peak: memory that a"
         " fresh process needs to load and run the model, the file included."
     )
 
