@@ -25,6 +25,7 @@ from qviz.errors import DatasetError, ModelError
 from qviz.features.accuracy.ap import tables
 from qviz.features.accuracy.bootstrap import RESAMPLES, draws, interval
 from qviz.features.accuracy.coco_matching import mean_ap
+from qviz.features.accuracy.mismatch import MAX_AP, mismatch
 from qviz.features.accuracy.truth import as_truths, category_ids, with_classes
 from qviz.features.comparison.matching import agreed, agreement, confidences
 from qviz.features.detection.inference import Detected, Reading, detect_images
@@ -146,6 +147,13 @@ class Evaluator:
     def annotated(self) -> bool:
         """Whether any object is annotated, so that AP is known."""
         return self.dataset.annotations > 0
+
+    def check_truth(self, ap: float | None) -> None:
+        """Raises DatasetError where the reference, with this AP, finds nothing of the truth: it can lose nothing."""
+        if ap is None or ap < MAX_AP:
+            sizes, name = self.sizes(self.reference), self.reference.name
+            label, detections = self.reference.inspection.label, self.detections(self.reference)
+            raise DatasetError(f"{name} finds nothing of the truth. {mismatch(self.dataset, detections, label, sizes)}")
 
     @property
     def digests(self) -> Mapping[int, str]:

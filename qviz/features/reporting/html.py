@@ -162,7 +162,7 @@ def _next(study: Study, charts: ReportCharts) -> dict[str, Any]:
 def _provenance(study: Study, charts: ReportCharts) -> dict[str, Any]:
     keys = list(dict.fromkeys(key for model in study.models for key in model.settings))
     shown = [key for key in keys if any(model.settings.get(key) is not None for model in study.models)]
-    skipped = [*study.comparison.skipped, *(study.evaluation.skipped if study.evaluation is not None else ())]
+    skipped = [*study.comparison.skipped, *(study.evaluation.remarks if study.evaluation is not None else ())]
     return {"settings": shown, "skipped": list(dict.fromkeys(skipped))}
 
 

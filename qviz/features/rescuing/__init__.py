@@ -138,7 +138,10 @@ def _evaluator(
     """With the reference's own measurement."""
     context.progress.step(f"Running the reference on the {name} half")
     evaluator = Evaluator(context, [reference], half, request.score)
-    return evaluator, context.wait(evaluator.measure(context, reference, resamples=0))
+    measurement = context.wait(evaluator.measure(context, reference, resamples=0))
+    if request.budget.measure == AP and measurement.ap is not None:
+        evaluator.check_truth(measurement.ap)
+    return evaluator, measurement
 
 
 def _result(

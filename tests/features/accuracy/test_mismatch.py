@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from qviz.datasets.coco import read_coco
+from qviz.engine import LocalEngine
+from qviz.errors import DatasetError
 from qviz.features.accuracy.ap import AveragePrecision
+from qviz.features.accuracy.evaluator import Evaluator
 from qviz.features.accuracy.mismatch import finds_nothing, mismatch
+from qviz.session import Session
 from qviz.structures import Category, Dataset, DatasetImage, Detections
+from tests.squares import Squares, datasets
 
 WIDTH, HEIGHT = 400, 300
 NAMES = ("cat", "dog", "hen")
@@ -121,3 +129,19 @@ def test_it_is_serious_below_two_points(ap: float | None, words: str, serious: b
     assert (problem.code, problem.count, problem.serious) == ("reference_finds_nothing", 7, serious)
     assert words in problem.message
     assert problem.message.endswith("The reason.")
+
+
+def test_an_evaluator_refuses_a_truth_of_which_the_reference_finds_nothing(
+    engine: LocalEngine, squares: Squares, tmp_path: Path
+) -> None:
+    path = datasets.write_annotations(tmp_path / "x.json", datasets.normalised_boxes)
+    settings: dict[str, Any] = {"mean": 0, "std": 255, "labels": squares.labels}
+    with Session(squares.model("reference"), engine=engine, cache=False, **settings) as session:
+        models = session.models
+        wrong = Evaluator(session.context, models, read_coco(path, squares.images))
+        right = Evaluator(session.context, models, read_coco(squares.annotations, squares.images))
+        measured = [session.context.wait(one.measure(session.context, models[0])).ap for one in (wrong, right)]
+    assert measured == [0.0, pytest.approx(0.666, abs=0.01)]
+    right.check_truth(measured[1])
+    with pytest.raises(DatasetError, match=r"finds nothing of the truth\. Boxes seem to be .* in shares of the image"):
+        wrong.check_truth(measured[0])
