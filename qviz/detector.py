@@ -31,6 +31,7 @@ from qviz.engine import Blob
 from qviz.errors import LabelsError, ModelError, QvizError
 from qviz.structures import Detections, EncodedImage, Graph, Image, Inference, Settings, Tensor
 from qviz.tensorflow_models import TENSORFLOW, SavedModelDetector
+from qviz.tflite.constants import saturated_biases
 from qviz.tflite.inputs import InputSpec, Placement, fill, input_size, input_spec
 from qviz.tflite.metadata import exporter_notes, label_file, own_settings, raw_pixels
 from qviz.tflite.runner import Runner
@@ -56,6 +57,7 @@ class Inspection:
         settings: Complete settings.
         sources: Setting -> where its value comes from.
         post_process: Options of NMS inside the file; empty where it is outside.
+        saturated_biases: Operator -> number of its biases that stand at the end of their integer type.
         reference_kernels: Whether the default delegate (XNNPACK) refuses the file.
     """
 
@@ -66,6 +68,7 @@ class Inspection:
     settings: Settings
     sources: dict[str, str]
     post_process: dict[str, float] = field(default_factory=dict)
+    saturated_biases: dict[int, int] = field(default_factory=dict)
     reference_kernels: bool = False
 
     def __repr__(self) -> str:
@@ -105,12 +108,11 @@ def inspect(data: bytes, given: Settings, sidecar: Settings) -> Inspection:
     """Read a file and complete its settings. Raises ModelError, NoDecoderError, SettingsError."""
     graph = read_graph(data)
     check_operators(graph)
-    file_settings = _own_settings(
-        data, graph
-    )  # first: of a model for another task its metadata say more than its outputs
-    name, decoder = choose(graph, given.decoder or sidecar.decoder)
+    file_settings = _own_settings(data, graph)  # first: metadata of a model for another task say more than outputs
+    name, decoder = choose(graph, given.decoder or sidecar.decoder, _label_count(given, sidecar, file_settings))
     layers = [
         ("file", raw_pixels(image_input(graph))),  # decided by the input's type, whatever is given
+        ("file", _nms_settings(graph)),  # NMS inside the file obeys its own values alone
         ("given", given),
         ("sidecar", sidecar),
         ("file", file_settings),
@@ -123,7 +125,22 @@ def inspect(data: bytes, given: Settings, sidecar: Settings) -> Inspection:
         sources |= {field_name: source for field_name in layer.given() if field_name not in sources}
         settings = settings.with_defaults(layer)
     settings, sources = _without_background(settings, sources, decoder.class_count(graph))
-    return Inspection(graph, scheme_facts(graph), name, fitting(graph), settings, sources, _post_process(graph))
+    options, biases = _post_process(graph), saturated_biases(data, graph)
+    return Inspection(graph, scheme_facts(graph), name, fitting(graph), settings, sources, options, biases)
+
+
+def _nms_settings(graph: Graph) -> Settings:
+    """Overlap and number of detections of NMS inside the file; empty where it is outside."""
+    options = _post_process(graph)
+    overlap, limit = options.get("nms_iou_threshold"), options.get("max_detections")
+    if overlap is None or limit is None or not (0 <= overlap <= 1 and limit >= 1):
+        return Settings()
+    return Settings(nms_iou=round(overlap, 6), max_detections=int(limit))
+
+
+def _label_count(*layers: Settings) -> int:
+    """Of the first that has labels; 0 where none has."""
+    return next((len(layer.labels) for layer in layers if layer.labels), 0)
 
 
 def _without_background(
@@ -139,7 +156,12 @@ def _without_background(
 
 
 def check_operators(graph: Graph) -> None:
-    """Raises ModelError for Flex operators: they are TensorFlow's own, and this runtime does not include them."""
+    """Raises ModelError for operators that this runtime cannot run: TensorFlow's own (Flex), the Edge TPU's."""
+    if any(op.custom and op.kind == "edgetpu-custom-op" for op in graph.ops):
+        raise ModelError(
+            "is compiled for the Edge TPU, so only that chip runs it; give the file from before the compiler (the one"
+            " without _edgetpu in its name)."
+        )
     if flex := sorted({op.kind.removeprefix("Flex") for op in graph.ops if op.custom and op.kind.startswith("Flex")}):
         raise ModelError(
             f"needs TensorFlow's own operators ({', '.join(flex[:5])}), which TensorFlow Lite lacks; export it with"

@@ -49,11 +49,11 @@ def test_each_setting_has_its_own_source(sample: Sample) -> None:
     assert {name: result.sources[name] for name in ("channels", "class_offset", "nms_iou", "std", "labels")} == {
         "channels": "given",
         "class_offset": "given",
-        "nms_iou": "sidecar",
+        "nms_iou": "file",  # NMS is inside the file
         "std": "default",
         "labels": "class count",
     }
-    assert (result.settings.channels, result.settings.class_offset, result.settings.nms_iou) == ("bgr", 0, 0.4)
+    assert (result.settings.channels, result.settings.class_offset, result.settings.nms_iou) == ("bgr", 0, 0.6)
 
 
 def test_a_variant_takes_only_input_settings_from_its_reference(sample: Sample) -> None:
@@ -63,7 +63,7 @@ def test_a_variant_takes_only_input_settings_from_its_reference(sample: Sample) 
     data = sample.models["int8"].read_bytes()
     result = inspect(data, NO_SETTINGS, NO_SETTINGS).following(inspect(data, explicit, NO_SETTINGS)).settings
     assert (result.mean, result.resize, result.labels) == ((9.0,) * 3, "letterbox", ("a",))
-    assert (result.nms_iou, result.max_detections, result.class_offset) == (0.6, 100, 0)
+    assert (result.nms_iou, result.max_detections, result.class_offset) == (0.6, 25, 0)  # those of the file
 
 
 REFUSED: list[tuple[bytes, Settings, type[Exception], str]] = [

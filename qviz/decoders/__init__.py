@@ -50,8 +50,11 @@ def fitting(graph: Graph) -> tuple[str, ...]:
     return tuple(name for name, decoder in DECODERS.items() if decoder.matches(graph))
 
 
-def choose(graph: Graph, name: str | None) -> tuple[str, Decoder[Any]]:
+def choose(graph: Graph, name: str | None, labels: int = 0) -> tuple[str, Decoder[Any]]:
     """The decoder with this name, or the first that matches, with its name.
+
+    Args:
+        labels: Number of class names; of several decoders that match, one with as many classes comes first.
 
     Raises:
         SettingsError: There is no decoder with this name.
@@ -64,7 +67,8 @@ def choose(graph: Graph, name: str | None) -> tuple[str, Decoder[Any]]:
         raise NoDecoderError(f"does not fit the decoder {name!r}: {_outputs(graph)}")
     if not fits:
         raise NoDecoderError(f"has outputs that no decoder can read: {_outputs(graph)}")
-    chosen = name or fits[0]
+    as_many = [fit for fit in fits if labels and DECODERS[fit].class_count(graph) == labels]
+    chosen = name or (as_many or fits)[0]
     return chosen, DECODERS[chosen]
 
 

@@ -54,7 +54,7 @@ class BoxesAndScores(Decoder[Parts]):
             flat = tuple(t for t in tensors if t.shape in ((1, cell_count(levels)), (-1, cell_count(levels))))
             rest = [t for t in tensors if t not in flat and len(t.shape) == 3]
             placed = outputs_over(rest, levels)
-            if len(placed) + len(flat) == len(tensors) and (parts := _split(placed, flat)) is not None:
+            if len(placed) + len(flat) == len(tensors) and (parts := _split(graph, placed, flat)) is not None:
                 return parts
         return None
 
@@ -73,10 +73,12 @@ class BoxesAndScores(Decoder[Parts]):
         return suppressed(candidates[candidates.class_ids >= 0].above(floor_of(limits)), limits)
 
 
-def _split(placed: list[Output], flat: tuple[Tensor, ...]) -> Parts | None:
+def _split(graph: Graph, placed: list[Output], flat: tuple[Tensor, ...]) -> Parts | None:
     boxes = [entry for entry in placed if entry.columns == 4]
-    if len(boxes) == 2:
-        boxes = [entry for entry in boxes if BOXES.search(entry.tensor.name.lower())]
+    if len(boxes) == 2:  # four classes: the scores come out of a sigmoid, or the boxes have a telling name
+        not_scores = [entry for entry in boxes if not ends_in_probabilities(graph, entry.tensor)]
+        named = [entry for entry in boxes if BOXES.search(graph.names_of(entry.tensor))]
+        boxes = not_scores if len(not_scores) == 1 else named
     if len(boxes) != 1 or (len(placed), len(flat)) not in ((2, 0), (1, 2)):
         return None
     scores = next((entry for entry in placed if entry is not boxes[0]), None)

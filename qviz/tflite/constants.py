@@ -29,6 +29,7 @@ from ai_edge_litert import schema_py_generated as fb
 
 from qviz.errors import ModelError
 from qviz.structures import Graph, Op, Tensor
+from qviz.structures.graph import BIAS_INPUT
 
 _FLOATS = frozenset({"float32", "float16"})
 _PACKED_BITS = {"int4": 4, "int2": 2}
@@ -61,6 +62,25 @@ def stored_constant(data: bytes, tensor: Tensor) -> np.ndarray:
         return _stored_values(_bytes(data, model.Buffers(model.Subgraphs(0).Tensors(tensor.index).Buffer())), tensor)
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ModelError(f"is damaged: {tensor.name!r} cannot be read ({error}). Copy or export it again.") from error
+
+
+_BIAS_ENDS = (-(2**63), -(2**31), 2**31 - 1, 2**63 - 1)
+
+
+def saturated_biases(data: bytes, graph: Graph) -> dict[int, int]:
+    """order -> number of channels whose bias stands at the end of its integer type, where it was cut off.
+
+    An int64 bias counts at the ends of int32 too. Raises ModelError for a damaged file.
+    """
+    saturated = {}
+    for op in graph.ops:
+        at = BIAS_INPUT.get(op.kind, 0)
+        index = op.inputs[at] if 0 < at < len(op.inputs) else None
+        if index is None or not (bias := graph.tensors[index]).constant or bias.dtype not in ("int32", "int64"):
+            continue
+        if count := int(np.isin(stored_constant(data, bias), _BIAS_ENDS).sum()):
+            saturated[op.order] = count
+    return saturated
 
 
 def _behind_dequantize(graph: Graph) -> dict[int, int]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from qviz.engine import Blob, Engine, LocalEngine, importing
 from qviz.errors import ModelError, QuantizeError
+from qviz.features.building.biases import with_fitting_biases
 from qviz.features.building.calibration import Calibration, hessians
 from qviz.features.building.conditions import builder_of, check, check_calibration, operators_in_float
 from qviz.features.building.quantizers import quantize_by_converter, quantize_tflite
@@ -96,7 +97,7 @@ def build_job(
         builder = Builder.LITERT_QUANTIZER
         moments = hessians(float_data, settings, images) if ALGORITHMS[options.algorithm].needs_images else {}
         data = quantize_tflite(float_data, graph, row, options, in_float, ends, calibration, moments)
-        data = _with_associated_files(data, float_data)
+        data = _with_associated_files(with_fitting_biases(data, float_data, graph), float_data)
     else:
         builder = Builder.CONVERTER
         data = quantize_by_converter(source, kind, row, options, ends, settings, graph.input_tensors()[0], images)

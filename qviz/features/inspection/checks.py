@@ -245,14 +245,17 @@ def scheme_warnings(model: LoadedModel) -> list[Warning]:
 
 
 def _contradicting_name(model: LoadedModel) -> Iterator[Warning]:
-    """The name claims a scheme, and the tensors have none of those that it claims.
+    """The name claims another scheme than the tensors have; the most specific claim in it counts.
 
-    Of a variant that qviz built, `MODEL + RECIPE`, the recipe alone is its own name; it may keep operators in float.
+    `float` and `int8` may stand for inputs and outputs, so where both occur one of them has to be right. Of a variant
+    that qviz built, `MODEL + RECIPE`, the recipe alone is its own name; it may keep operators in float.
     """
     built = " + " in model.name
     name = model.name.lower().rpartition(" + ")[2]
     claims = {match.group(): schemes for pattern, schemes in _CLAIMS.items() if (match := re.search(pattern, name))}
-    fits = any(model.scheme in schemes for schemes in claims.values())
+    unspecific = [word for word in claims if word in ("float", "int8", "integer", "uint8", "quant")]
+    counting = list(claims)[:1] if len(unspecific) < len(claims) else unspecific
+    fits = any(model.scheme in claims[word] for word in counting)
     if claims and not fits and not (built and model.scheme is Scheme.MIXED):
         facts = model.inspection.facts
         yield Warning(

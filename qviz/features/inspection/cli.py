@@ -42,9 +42,15 @@ def run(args: argparse.Namespace) -> int:
     return 2 if errors else 0
 
 
+def _weights(model: ModelInfo) -> str:
+    """`8-bit weights with one scale per channel`; float weights have no scale."""
+    scales = f" with one scale per {'channel' if model.per_channel else 'tensor'}" if model.weight_bits <= 8 else ""
+    return f"{model.weight_bits}-bit weights{scales}"
+
+
 def _print(model: ModelInfo) -> None:
     size = formatting.megabytes(model.bytes)
-    print(f"{model.name}  {model.scheme}, {size}, {model.weight_bits}-bit weights")
+    print(f"{model.name}  {model.scheme}, {size}, {_weights(model)}")
     operators = f"{model.quantized_operators} of {formatting.plural(model.operators, 'operator')} quantized"
     islands = formatting.plural(len(model.float_islands), "float island")
     print(f"  {operators}, {islands}, decoder {model.decoder}")

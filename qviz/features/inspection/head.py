@@ -101,27 +101,105 @@ MIN_TOP = 0.95
 """Upper end that the range of a tensor of scores must reach."""
 
 
-def head_warnings(graph: Graph, name: str) -> list[Warning]:
-    """Warnings about the head; none where scores are floats or computed outside the file."""
+def head_warnings(graph: Graph, name: str, has_class_column: bool = False, classes: int = 0) -> list[Warning]:
+    """Warnings about the head; none where scores are floats or computed outside the file.
+
+    Args:
+        has_class_column: Whether an output holds the class number beside box and score, as end-to-end heads do.
+        classes: Number of classes, 0 where it is unknown.
+    """
     path = score_path(graph)
-    shared = list(_shared_concat_scale(path, name))
+    shared = list(_class_shares_scale(path, name, classes)) if has_class_column else []
+    shared = shared or list(_shared_concat_scale(path, name)) or list(_boxes_share_scale(path, name))
     coarse = [] if shared else list(_score_resolution(path, name))  # the other warning contains the step
     return [*shared, *coarse, *_sigmoid_saturated(path, name), *_scores_below_one(path, name)]
+
+
+JOINS = ("CONCATENATION", "PACK")
+MAX_CLASS_NUMBER = 100
+"""A range that ends at a whole number up to this one may be that of class numbers, where their count is unknown."""
+MIN_PIXELS = 16
+"""Upper end of a range from which boxes are taken to be in pixels."""
+NORMALISED = 2.0
+"""Largest value of normalised boxes; they may reach beyond the image."""
+
+
+def _class_shares_scale(path: ScorePath, name: str, classes: int) -> Iterator[Warning]:
+    """Box, score and class number of an end-to-end head share one scale, set by the class number or by the box."""
+    joined = [op for op in path.ops(JOINS) if _step(path.graph.tensors[op.outputs[0]]) > COARSE]
+    if not joined:
+        return
+    op = max(joined, key=lambda op: (_step(path.graph.tensors[op.outputs[0]]), op.order))
+    tensor = path.graph.tensors[op.outputs[0]]
+    (low, high), step = _range(tensor), _step(tensor)
+    class_is_widest = abs(high - round(high)) < 0.01 * step + 1e-3 and round(high) < (classes or MAX_CLASS_NUMBER)
+    widest = "the class number" if class_is_widest else "the box, in pixels"
+    yield Warning(
+        "class_index_shares_scale",
+        f"In {name}, box, score and class number share one scale ({_operator(op)}), set by {widest}: range"
+        f" [{low:.3g}, {high:.3g}], steps of {step:.2g}. Scores between 0 and 1 get {step_count(1 / step)} of"
+        f" {2 ** _bits(tensor)} steps, and a class number can come out as another one.",
+        "Keep the operators that join them in float (qviz quantize --keep-float), or export the head without its"
+        " end-to-end selection" + ("." if class_is_widest else ", with boxes normalised to [0, 1]."),
+        name,
+    )
+
+
+def _boxes_share_scale(path: ScorePath, name: str) -> Iterator[Warning]:
+    """Boxes are concatenated with values of a far wider range, for example logits."""
+    for op in path.ops(JOINS):
+        step = _step(tensor := path.graph.tensors[op.outputs[0]])
+        for part in path.graph.op_inputs(op):
+            ends = (
+                None if part.constant or path.contents.get(part.index) == ONLY_SCORES else _computed_range(path, part)
+            )
+            if step > COARSE and ends is not None and ends[0] >= -NORMALISED and ends[1] <= NORMALISED:
+                low, high = _range(tensor)
+                yield Warning(
+                    "boxes_share_scale",
+                    f"{name} concatenates values within [{ends[0]:.3g}, {ends[1]:.3g}], such as boxes, with values of a"
+                    f" wider range on one scale ({_operator(op)}): range [{low:.3g}, {high:.3g}], so they get"
+                    f" {step_count((ends[1] - ends[0]) / step)} of {2 ** _bits(tensor)} steps.",
+                    "Export them as separate outputs, or keep the operators that join them in float"
+                    " (qviz quantize --keep-float).",
+                    name,
+                )
+                return
+
+
+def _computed_range(path: ScorePath, tensor: Tensor) -> tuple[float, float] | None:
+    """Ends of what the operator behind a tensor can compute from its inputs' ranges; None where that is not known."""
+    op = path.graph.producer(tensor.index)
+    while op is not None and op.kind in DATA_MOVERS - set(JOINS) and op.inputs and op.inputs[0] is not None:
+        op = path.graph.producer(op.inputs[0])
+    if op is not None and op.kind in JOINS:
+        parts = [_computed_range(path, part) for part in path.graph.op_inputs(op)]
+        known_ranges = [ends for ends in parts if ends is not None]
+        all_known = known_ranges and len(known_ranges) == len(parts)
+        return (min(low for low, _ in known_ranges), max(high for _, high in known_ranges)) if all_known else None
+    inputs = list(path.graph.op_inputs(op)) if op is not None else []
+    if op is None or op.kind not in ("ADD", "SUB", "MUL") or len(inputs) != 2 or not all(map(_step, inputs)):
+        return None
+    (a, b), (c, d) = map(_range, inputs)
+    results = {"ADD": (a + c, b + d), "SUB": (a - d, b - c), "MUL": (a * c, a * d, b * c, b * d)}[op.kind]
+    own_low, own_high = _range(tensor)
+    return max(min(results), own_low), min(max(results), own_high)
 
 
 def _shared_concat_scale(path: ScorePath, name: str) -> Iterator[Warning]:
     """Boxes and scores are concatenated on one scale, which is set by the boxes."""
     mixed = {tensor.index for tensor in path.scores(mixed=True)}
-    joined = [op for op in path.ops({"CONCATENATION", "PACK"}) if op.outputs[0] in mixed]
+    joined = [op for op in path.ops(JOINS) if op.outputs[0] in mixed]
     worst = max(joined, key=lambda op: _step(path.graph.tensors[op.outputs[0]]), default=None)
     if worst is None or (step := _step(tensor := path.graph.tensors[worst.outputs[0]])) <= COARSE:
         return
     low, high = _range(tensor)
+    pixels = "normalise boxes to [0, 1], or " if high > MIN_PIXELS else ""
     yield Warning(
         "shared_concat_scale",
         f"{name} concatenates scores and boxes on one scale ({_operator(worst)}). Its range is [{low:.3g}, {high:.3g}],"
         f" so scores between 0 and 1 get {step_count(1 / step)} of {2 ** _bits(tensor)} steps.",
-        "Export boxes and scores as separate outputs, or normalise boxes to [0, 1], or keep the head in float.",
+        f"Export boxes and scores as separate outputs, or {pixels}keep the head in float (qviz quantize --keep-float).",
         name,
     )
 

@@ -7,7 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from qviz.context import Context
 from qviz.decoders import DECODERS
 from qviz.features.detection.models import LoadedModel
-from qviz.features.inspection.checks import input_warnings, nms_warnings, scheme_warnings
+from qviz.features.inspection.checks import (
+    bias_warnings,
+    capped_warnings,
+    input_warnings,
+    nms_warnings,
+    scheme_warnings,
+)
 from qviz.features.inspection.head import head_warnings
 from qviz.features.inspection.made_from import made_from, origin_warnings
 from qviz.features.inspection.warning import Warning
@@ -25,7 +31,9 @@ def lint_model(model: LoadedModel, threads: int = 1) -> list[Warning]:
         *_label_count(model),
         *input_warnings(model),
         *scheme_warnings(model),
-        *head_warnings(model.inspection.graph, model.name),
+        *_head(model),
+        *bias_warnings(model),
+        *capped_warnings(model),
         *nms_warnings(model.inspection, model.name, threads),
     ]
 
@@ -101,6 +109,12 @@ def assumed_settings(model: LoadedModel) -> list[Warning]:
 PREPARATION = ("mean", "std", "channels")
 ASSUMED = {"default": "is usual for this head", "guess": "gave the most confident detections on a few images"}
 """Source of a setting -> why it was taken."""
+
+
+def _head(model: LoadedModel) -> list[Warning]:
+    end_to_end = model.inspection.decoder == "end_to_end"
+    classes = 0 if model.inspection.sources.get("labels") == "class count" else len(model.inspection.labels)
+    return head_warnings(model.inspection.graph, model.name, end_to_end, classes)
 
 
 def _kernels(model: LoadedModel) -> Iterator[Warning]:

@@ -165,7 +165,10 @@ REAL = {
     "yolox_nano_float32": [],
     "nanodet_m_320_int8_full": [],
     "nanodet_m_320_int8_floatio": [],
-    "ssd_mobilenet_v1_coco_quant": ["sigmoid_saturated"],  # trained through quantization; its scores end at .83
+    "ssd_mobilenet_v1_coco_quant": [
+        "sigmoid_saturated",
+        "caps_detections",
+    ],  # trained through quantization; its scores end at .83
 }
 
 

@@ -109,6 +109,11 @@ NAMES = [
     ("net_float32.tflite", "int8", True),
     ("net_dynamic_int8.tflite", "int8", True),  # the more specific claim counts
     ("net.tflite", "int8", False),  # no claim in the name
+    ("net_uint8in_float.tflite", "float32", False),  # the type of the input
+    ("net_int8_float_outputs.tflite", "int8", False),
+    ("net_float.tflite", "int8", True),
+    ("net_float32 + int8.tflite", "int8", False),  # built by qviz: the recipe is its name
+    ("net_float32 + dynamic_range.tflite", "int8", True),
 ]
 
 
