@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qviz.progress import Progress
 from qviz.session import Session
 from qviz.session_inputs import SessionInputs, Source, read_annotations
 
@@ -85,7 +86,11 @@ def _documentation(name: str, method: Callable[..., Any]) -> str:
 
 
 def dataset(
-    file: Source, dataset_images: Source | None = None, *, labels: Source | Sequence[str] | None = None
+    file: Source,
+    dataset_images: Source | None = None,
+    *,
+    labels: Source | Sequence[str] | None = None,
+    progress: Progress | None = None,
 ) -> DatasetHealth:
     """Reasons to doubt annotations before AP is computed: units, sizes, ids, duplicates, backgrounds, coverage.
 
@@ -95,6 +100,7 @@ def dataset(
         file: COCO JSON, YOLO data.yaml, TFRecord, or a folder or zip in COCO, YOLO or Pascal VOC layout.
         dataset_images: Folder of the images where it is not beside the file.
         labels: A model's label file or class names, to be compared with the categories.
+        progress: Receives progress reports.
 
     Returns:
         Images, annotations, categories, and problems with their number, examples and the likely fix.
@@ -111,9 +117,8 @@ def dataset(
     from qviz.features.accuracy.dataset_health import dataset_health
 
     names = read_labels(Path(labels)) if isinstance(labels, (str, PathLike)) else labels
-    return dataset_health(
-        read_annotations(file, dataset_images), None if names is None else without_background(tuple(names))
-    )
+    known_labels = None if names is None else without_background(tuple(names))
+    return dataset_health(read_annotations(file, dataset_images), known_labels, progress or Progress())
 
 
 def load(paths: Iterable[Source], engine: Engine, settings: Any = None) -> list[LoadedModel]:

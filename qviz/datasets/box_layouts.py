@@ -26,7 +26,7 @@ LARGEST_SHARE = 1.5
 ENOUGH_BOXES = 10
 """Boxes that must all be small before their unit is doubted although they fit."""
 SMALL = 1.6
-"""A side of every image must be this many times longer than per cent or thousandths reach."""
+"""The shorter side of most images must be this many times longer than per cent or thousandths reach."""
 
 _HALVES = np.array([-0.5, -0.5, 0.5, 0.5])
 ORDERS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
@@ -160,7 +160,8 @@ def _orders(declared: Reading) -> list[str]:
 
 def _likely_units(declared: Reading, values: np.ndarray, sizes: np.ndarray) -> list[str]:
     """The units that the size of the numbers allows, the declared one first if it is among them."""
-    largest, typical, shortest = float(np.abs(values).max()), float(np.median(np.abs(values))), float(sizes.min())
+    largest, typical = float(np.abs(values).max()), float(np.median(np.abs(values)))
+    shortest = float(np.median(sizes.min(axis=1)))
     if (largest if declared.unit == PIXEL else typical) <= LARGEST_SHARE and shortest > 8:
         return [SHARE]
     for unit in (PER_CENT, THOUSANDTHS):

@@ -36,7 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from qviz.top_level import dataset
 
-    result = dataset(args.file, args.dataset_images, labels=args.labels)
+    result = dataset(args.file, args.dataset_images, labels=args.labels, progress=options.TerminalProgress())
     output.print_result(result, args, _print)
     return int(result.serious or (args.strict and bool(result.problems)))
 

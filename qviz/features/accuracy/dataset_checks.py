@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +13,15 @@ from qviz.datasets.problems import MAX_EXAMPLES
 from qviz.errors import DatasetError, ImageError
 from qviz.features.accuracy.truth import reconcile, shared_names
 from qviz.formatting import listed, plural
+from qviz.progress import Progress
 from qviz.structures import Dataset, DatasetImage, DatasetProblem, digest_of
-from qviz.structures.boxes import area
+from qviz.structures.boxes import area, iou_matrix
 
 Size = tuple[int, int]
 SIZE_TOLERANCE = 1
 """Pixels by which the size in the annotations may differ from the file's."""
+SAME_BOX = 0.9
+"""IoU from which two boxes are one, drawn or exported twice."""
 LARGEST_AREA = 1.1
 """An area may exceed its box by this factor; a segmentation is smaller than its box."""
 
@@ -41,10 +43,12 @@ class ImageFacts:
     unreadable: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, images: Iterable[DatasetImage]) -> ImageFacts:
+    def of(cls, images: Sequence[DatasetImage], progress: Progress = Progress()) -> ImageFacts:
         """Read every file; only the header is decoded, and pixels of 16 bits."""
         facts = cls()
-        for image in images:
+        progress.step("Reading images")
+        for count, image in enumerate(images, start=1):
+            progress.advance(count, len(images))
             try:
                 encoded = image.encoded()
                 facts.sizes[image.id] = image_sizes(encoded)
@@ -121,21 +125,18 @@ def _repeated_boxes(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterat
     twice: list[str] = []
     otherwise: list[str] = []
     for image in dataset.images:
-        categories_at: dict[tuple[float, ...], set[int]] = defaultdict(set)
-        for box, category in zip(image.boxes, image.category_ids.tolist(), strict=True):
-            corners = tuple(np.round(box, 1).tolist())
-            categories = categories_at[corners]
-            text = f"{shown[image.id]}: {names.get(category, category)} at {[round(side) for side in corners]}"
-            if category in categories:
-                twice.append(text)
-            elif categories:
-                otherwise.append(text)
-            categories.add(category)
+        boxes = image.boxes.astype(np.float32)
+        same = np.triu(iou_matrix(boxes, boxes) >= SAME_BOX, 1) & ~image.is_crowd & ~image.is_crowd[:, None]
+        alike = same & (image.category_ids[:, None] == image.category_ids)
+        for rows, copies in ((twice, alike.any(axis=0)), (otherwise, same.any(axis=0) & ~alike.any(axis=0))):
+            for index in np.flatnonzero(copies):
+                name = names.get(int(image.category_ids[index]), "")
+                rows.append(f"{shown[image.id]}: {name} at {[round(side) for side in image.boxes[index].tolist()]}")
     if twice:
         yield DatasetProblem(
             "repeated_boxes",
             f"{plural(len(twice), 'box')} of {dataset.annotations} {_verb(len(twice), 'repeats', 'repeat')} another one"
-            " of the same category: a model finds an object once, so the copy counts as missed.",
+            f" of the same category (IoU from {SAME_BOX:g} on): a model finds an object once, so the copy counts as missed.",
             "Remove the copies; two exports may have been merged.",
             len(twice),
             tuple(twice[:MAX_EXAMPLES]),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from qviz.features.accuracy.dataset_checks import CHECKS, ImageFacts, label_problems
+from qviz.progress import Progress
 from qviz.result import Result
 from qviz.structures import Dataset, DatasetProblem
 
@@ -53,7 +54,9 @@ class DatasetHealth(Result):
         return any(problem.serious for problem in self.problems)
 
 
-def dataset_health(dataset: Dataset, labels: Sequence[str] | None = None) -> DatasetHealth:
+def dataset_health(
+    dataset: Dataset, labels: Sequence[str] | None = None, progress: Progress = Progress()
+) -> DatasetHealth:
     """Check annotations against their images, and against a model's class names if they are given.
 
     Raises DatasetError where nothing can be read.
@@ -68,7 +71,7 @@ def dataset_health(dataset: Dataset, labels: Sequence[str] | None = None) -> Dat
         images=len(dataset.images),
         annotations=dataset.annotations,
         categories=tuple(CategoryCount(row.name, counts[row.id], shown[row.id]) for row in dataset.categories),
-        problems=problems_of(dataset, ImageFacts.of(dataset.images), labels),
+        problems=problems_of(dataset, ImageFacts.of(dataset.images, progress), labels),
     )
 
 
