@@ -31,17 +31,13 @@ def add_models(parser: argparse.ArgumentParser, variants: str | None = "+") -> N
         parser.add_argument("variants", type=Path, nargs=1, metavar="VARIANT", help="a quantized variant of it")
 
 
+def _add_paths(parser: argparse.ArgumentParser, option: str, required: bool, text: str) -> None:
+    parser.add_argument(option, type=Path, nargs="+", default=[], required=required, metavar="PATH", help=text)
+
+
 def add_images(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """--images PATH..."""
-    parser.add_argument(
-        "--images",
-        type=Path,
-        nargs="+",
-        default=[],
-        required=required,
-        metavar="PATH",
-        help="images, folders or zip archives of them",
-    )
+    _add_paths(parser, "--images", required, "images, folders or zip archives of them")
 
 
 def add_dataset(parser: argparse.ArgumentParser) -> None:
@@ -70,15 +66,7 @@ def add_classes(parser: argparse.ArgumentParser) -> None:
 
 def add_calibration(parser: argparse.ArgumentParser, required: bool = False) -> None:
     """--calibration PATH..."""
-    parser.add_argument(
-        "--calibration",
-        type=Path,
-        nargs="+",
-        default=[],
-        required=required,
-        metavar="PATH",
-        help="calibration images, folders or zip archives of them",
-    )
+    _add_paths(parser, "--calibration", required, "calibration images, folders or zip archives of them")
 
 
 def add_older_name(parser: argparse.ArgumentParser, older: str, newer: str) -> None:
