@@ -29,7 +29,7 @@ from qviz.datasets.image_paths import ImageIndex
 from qviz.datasets.images import upright_size
 from qviz.datasets.problems import Problems
 from qviz.errors import DatasetError, ImageError
-from qviz.formatting import plural
+from qviz.formatting import listed, plural
 from qviz.limits import limits
 from qviz.structures import Dataset, DatasetImage
 
@@ -44,7 +44,11 @@ class Images(Protocol):
 
     @property
     def where(self) -> str:
-        """The place in words, for a sentence."""
+        """What was searched, in words."""
+
+    @property
+    def index(self) -> ImageIndex:
+        """All images."""
 
     def find(self, name: str) -> Source | None:
         """The image with a file name of the annotations, or None."""
@@ -83,10 +87,11 @@ class FolderImages:
             return None
         if exact is not None:
             return exact
-        elsewhere = self._all().find(name)
+        elsewhere = self.index.find(name)
         return self.top / elsewhere if elsewhere is not None else None
 
-    def _all(self) -> ImageIndex:
+    @property
+    def index(self) -> ImageIndex:
         if self._index is None:
             try:
                 files = Folder(self.top).below("")
@@ -101,14 +106,14 @@ class GivenImages:
     """Images by their file names: an upload."""
 
     files: Mapping[str, Source]
-    _index: ImageIndex
+    index: ImageIndex
 
     @property
     def where(self) -> str:
         return f"the {plural(len(self.files), 'image')} that {'is' if len(self.files) == 1 else 'are'} loaded"
 
     def find(self, name: str) -> Source | None:
-        path = name if name in self.files else self._index.find(name)
+        path = name if name in self.files else self.index.find(name)
         return self.files[path] if path is not None else None
 
 
@@ -117,14 +122,14 @@ class TreeImages:
     """Images of a folder or an archive that has the annotations as well."""
 
     tree: FileTree
-    _index: ImageIndex
+    index: ImageIndex
 
     @property
     def where(self) -> str:
         return self.tree.name
 
     def find(self, name: str) -> Source | None:
-        path = self._index.find(name)
+        path = self.index.find(name)
         try:
             return self.tree.source(path) if path is not None else None
         except DatasetError:  # damaged in the archive, or too large
@@ -181,7 +186,7 @@ def _dataset(data: bytes, name: str, files: Images) -> Dataset:
         source = files.find(str(entry["file_name"]))
         if source is None:
             missing.append(str(entry["file_name"]))
-            problems.leave_out(NO_IMAGE, f"{entry['file_name']} is not in {files.where}")
+            problems.leave_out(NO_IMAGE, _absence(str(entry["file_name"]), files))
         else:
             sources[key] = source
     if not sources:
@@ -205,10 +210,20 @@ def _parsed(data: bytes, name: str) -> dict[str, list[Any]]:
     return content
 
 
+def _absence(name: str, files: Images) -> str:
+    """That an image is not there, or in several folders of which none fits better."""
+    folders = files.index.folders_with(name)
+    if len(folders) > 1:
+        return f"{name[:200]} is in {len(folders)} folders of {files.where}: {listed(folders, 2)}"
+    return f"{name[:200]} is not in {files.where}"
+
+
 def _no_image(name: str, entries: Entries, missing: list[str], files: Images) -> str:
     sentence = f"{name} lists {plural(len(entries.images), 'image')}, but no image file is there"
     if missing:
-        sentence += f": the first, {missing[0][:200]}, is not in {files.where}"
+        sentence += f". The first, {_absence(missing[0], files)}"
+        if paths := files.index.paths:
+            sentence += f", which has {plural(len(paths), 'image')} such as {paths[0]}"
     return f"{sentence}; give their folder with --dataset-images."
 
 

@@ -38,6 +38,11 @@ class ImageIndex:
         """The path of the image with a name of the annotations, or None where none or several fit."""
         return next((path for text in (name, unquote(name)) if (path := self._find(text)) is not None), None)
 
+    def folders_with(self, name: str) -> list[str]:
+        """The folders that have a file of this name, without regard to case."""
+        last = (parts_of(name) or [""])[-1].lower()
+        return [str(PurePosixPath(path).parent) for path in self._by_name.get(last, [])]
+
     def _find(self, name: str) -> str | None:
         parts = parts_of(name)
         if not parts:

@@ -96,7 +96,7 @@ def test_labels_are_compared(run: Run, sample: Sample, few: dict[str, Any], tmp_
 REFUSED = [
     (("nowhere.json",), "nowhere.json does not exist"),
     (("few.json", "--dataset-images", "nowhere"), "nowhere is not a folder"),
-    (("few.json",), "no image file is there: the first, "),
+    (("few.json",), "no image file is there. The first, "),
     (("few.json", "--labels", "nowhere.txt"), "nowhere.txt does not exist"),
 ]
 

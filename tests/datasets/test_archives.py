@@ -79,7 +79,7 @@ def test_an_ambiguous_image_name_counts_as_missing() -> None:
     dataset = unpack_dataset(packed(files), "x.zip")
     assert dataset is not None
     assert [image.name for image in dataset.images] == ["b.png"]
-    assert dataset.skipped == ("1 image whose file is missing (first: a.png is not in x.zip)",)
+    assert dataset.skipped == ("1 image whose file is missing (first: a.png is in 2 folders of x.zip: 1 and 2)",)
 
 
 def test_the_validation_annotations_are_read_if_there_are_several_files() -> None:

@@ -105,6 +105,13 @@ def test_the_first_missing_file_is_named_with_the_folder_that_was_searched(tmp_p
     with pytest.raises(DatasetError) as caught:
         read_coco(coco(tmp_path, "gone/b.png", "c.png"), tmp_path / "pictures")
     assert str(caught.value) == (
-        f"x.json lists 2 images, but no image file is there: the first, {first}; give their folder with"
-        " --dataset-images."
-    ).replace(first, f"gone/b.png, is not in the folder {tmp_path / 'pictures'}")
+        f"x.json lists 2 images, but no image file is there. The first, {first}, which has 1 image such as a.png; give"
+        " their folder with --dataset-images."
+    )
+
+
+def test_a_name_in_several_folders_is_not_guessed(tmp_path: Path) -> None:
+    for path in ("a/s.png", "b/s.png", "t.png"):
+        put(tmp_path, path, png())
+    (problem,) = read_coco(coco(tmp_path, "s.png", "t.png"), tmp_path).problems
+    assert problem.examples == (f"s.png is in 2 folders of the folder {tmp_path}: a and b",)
