@@ -110,11 +110,13 @@ def inspect(data: bytes, given: Settings, sidecar: Settings) -> Inspection:
     check_operators(graph)
     file_settings = _own_settings(data, graph)  # first: metadata of a model for another task say more than outputs
     name, decoder = choose(graph, given.decoder or sidecar.decoder, _label_count(given, sidecar, file_settings))
+    nms = _nms_settings(graph)
     layers = [
         ("file", raw_pixels(image_input(graph))),  # decided by the input's type, whatever is given
-        ("file", _nms_settings(graph)),  # NMS inside the file obeys its own values alone
+        ("file", Settings(nms_iou=nms.nms_iou)),  # NMS inside the file obeys its own value
         ("given", given),
         ("sidecar", sidecar),
+        ("file", nms),  # of its detections, fewer can be shown
         ("file", file_settings),
         ("default", replace(decoder.defaults, decoder=name, class_offset=0)),
         ("class count", Settings(labels=labels_by_count(decoder.class_count(graph)) or None)),

@@ -234,6 +234,12 @@ def session_of(
             remark(session.context.store.remarks)
 
 
+def settings_words(args: argparse.Namespace) -> list[str]:
+    """The settings that the command was given, as words that repeat them."""
+    given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name, None) is not None}
+    return [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
 def check_one_source(args: argparse.Namespace) -> None:
     """Raises DatasetError where --images is given with --dataset and is not the folder of its images."""
     is_folder = args.dataset_images is None and len(args.images) == 1 and args.images[0].is_dir()

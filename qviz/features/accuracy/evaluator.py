@@ -25,6 +25,7 @@ from qviz.errors import DatasetError, ModelError
 from qviz.features.accuracy.ap import tables
 from qviz.features.accuracy.bootstrap import RESAMPLES, draws, interval
 from qviz.features.accuracy.coco_matching import mean_ap
+from qviz.features.accuracy.confusion import model_confusions
 from qviz.features.accuracy.mismatch import MAX_AP, mismatch
 from qviz.features.accuracy.truth import as_truths, category_ids, with_classes
 from qviz.features.comparison.matching import agreed, agreement, confidences
@@ -56,6 +57,7 @@ class Measurement:
         agreement_draws: (resamples,).
         mean_score: Mean confidence that the reference's objects have here, 0 for one that is gone.
         still_found: Share of this model's own objects without corruption that it finds here.
+        false_alarms: Objects per image, from `PAGE_SCORE` on, that no annotated one matches; None where none is.
     """
 
     ap: float | None
@@ -64,6 +66,7 @@ class Measurement:
     agreement_draws: np.ndarray
     mean_score: float | None
     still_found: float | None
+    false_alarms: float | None = None
 
     @property
     def value(self) -> float | None:
@@ -346,7 +349,30 @@ def measure_job(
         agreement_draws=agreement(counts, weights),
         mean_score=_mean([confidences(row.reference, row.detections) for row in rows]),
         still_found=_mean([confidences(row.clean_objects, row.detections) >= PAGE_SCORE for row in rows]),
+        false_alarms=None if ground_truth is None else _false_alarms(rows, ground_truth, classes),
     )
+
+
+FLOOD_FACTOR, FLOOD_EXTRA = 1.1, 0.1
+"""A variant floods images where it has more false alarms per image than this multiple of the reference's plus this."""
+
+
+def floods(reference: Measurement, variant: Measurement) -> bool:
+    """Whether a variant finds many more objects that are not there, of which AP sees little."""
+    if reference.false_alarms is None or variant.false_alarms is None:
+        return False
+    return is_flood(reference.false_alarms, variant.false_alarms)
+
+
+def is_flood(reference: float, variant: float) -> bool:
+    """Whether so many false alarms per image are many more than the reference's."""
+    return variant > FLOOD_FACTOR * reference + FLOOD_EXTRA
+
+
+def _false_alarms(rows: Sequence[MeasuredImage], ground_truth: Dataset, classes: Mapping[int, int]) -> float:
+    dataset = replace(ground_truth, images=tuple(row.image for row in rows))
+    counts = model_confusions(dataset, {row.image.id: row.detections for row in rows}, classes, PAGE_SCORE).false_alarms
+    return sum(counts.values()) / max(len(rows), 1)
 
 
 def _ap(

@@ -16,7 +16,7 @@ import numpy as np
 from qviz.context import Context
 from qviz.detector import AP_SCORE
 from qviz.errors import DatasetError, QuantizeError, SettingsError
-from qviz.features.accuracy.evaluator import Evaluator, Measurement, mean_loss
+from qviz.features.accuracy.evaluator import Evaluator, Measurement, floods, mean_loss
 from qviz.features.building.build import builders
 from qviz.features.building.recipes import RECIPES, recipe_of
 from qviz.features.building.source import Source
@@ -99,7 +99,7 @@ def rescue(
     remarks = [*dataset.skipped, *search.skipped, *report.skipped, *_overlap(calibration, search, report)]
     folder = None if context.store is None else context.store.path.parent / "rescue"
     journal = journal_of(folder, source, calibration, search, request.score)
-    data = source, calibration, search, search_reference.ap, request.budget, request.prefer, journal
+    data = source, calibration, search, search_reference, request.budget, request.prefer, journal
     with builders() as workers:
         candidates = Candidates(context, workers, reference, *data, remarks=remarks)
         candidates.read_journal()
@@ -178,8 +178,18 @@ def _on_report_half(
         loss = mean_loss([first], [second], report.images)
     else:
         loss = mean_loss([first.in_agreement()], [second.in_agreement()], report.images)
-    within = loss.value is not None and loss.value <= budget.limit
-    return Chosen(best, loss, within, report.images, second.ap, reference.ap, second.agreement)
+    within = loss.value is not None and loss.value <= budget.limit and not floods(first, second)
+    return Chosen(
+        best,
+        loss,
+        within,
+        report.images,
+        second.ap,
+        reference.ap,
+        second.agreement,
+        second.false_alarms,
+        first.false_alarms,
+    )
 
 
 def _check(reference: LoadedModel, calibration: Sequence[EncodedImage], request: Request) -> None:

@@ -16,7 +16,7 @@ from qviz.context import Context
 from qviz.engine import Engine
 from qviz.engine.code import code_digest
 from qviz.errors import Cancelled, QvizError
-from qviz.features.accuracy.evaluator import Evaluator
+from qviz.features.accuracy.evaluator import Evaluator, Measurement, floods
 from qviz.features.building.build import start_building
 from qviz.features.building.calibration import Calibration, calibrate
 from qviz.features.building.source import Source
@@ -42,7 +42,7 @@ class Candidates:
         builders: See `building.builders`.
         images: For calibration.
         search: Measures on the search half.
-        reference_ap: Of the reference there; None where nothing is annotated.
+        reference_there: The reference's own measurement on it.
         journal: Of earlier runs and this one.
         ranges: Method -> ranges measured so far.
         remarks: Sentences for the result.
@@ -54,7 +54,7 @@ class Candidates:
     source: Source
     images: Sequence[EncodedImage]
     search: Evaluator
-    reference_ap: float | None
+    reference_there: Measurement
     budget: Budget
     prefer: str
     journal: Journal
@@ -111,7 +111,8 @@ class Candidates:
             tried = self._measured[candidate] = self._measure(candidate, data)
             self.journal.add({"tried": encode(tried)})
         loss = self._loss(tried)
-        return replace(tried, origin=origin, search_loss=loss, within=loss is not None and loss <= self.budget.limit)
+        within = loss is not None and loss <= self.budget.limit and not tried.floods
+        return replace(tried, origin=origin, search_loss=loss, within=within)
 
     def _measure(self, candidate: Candidate, data: bytes | None) -> Tried:
         """Without what depends on the budget, or on the part of the search."""
@@ -125,7 +126,8 @@ class Candidates:
             self.context.progress.step(f"Candidate {len(self._measured) + 1}: measuring {candidate.name}")
             detected = self.search.detect(self.context, [model])
             measured = self.context.wait(self.search.measure(self.context, model, detected, resamples=0))
-            tried = replace(tried, ap=measured.ap, agreement=measured.agreement)
+            tried = replace(tried, ap=measured.ap, agreement=measured.agreement, false_alarms=measured.false_alarms)
+            tried = replace(tried, floods=floods(self.reference_there, measured))
             tried = replace(tried, speed=self._speed(model) if self.prefer == LATENCY else None)
         except Cancelled:
             raise
@@ -146,12 +148,13 @@ class Candidates:
         """In the budget's measure; None where it is unknown."""
         if self.budget.measure != AP:
             return None if tried.agreement is None else 1 - tried.agreement
-        return None if tried.ap is None or self.reference_ap is None else self.reference_ap - tried.ap
+        reference = self.reference_there.ap
+        return None if tried.ap is None or reference is None else reference - tried.ap
 
     @property
     def max_loss(self) -> float:
         """The loss of a variant that finds nothing."""
-        return (self.reference_ap or 0.0) if self.budget.measure == AP else 1.0
+        return (self.reference_there.ap or 0.0) if self.budget.measure == AP else 1.0
 
     def sets(self, candidate: Candidate, find: Callable[[], Sets]) -> Sets:
         """Sets of operators worth keeping in float, found once per candidate."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     best = result.best
     assert best is not None, "a search that finishes has a best candidate"
     command = best.candidate.command(str(args.reference), [str(path) for path in args.calibration], str(args.output))
+    command = shlex.join([*shlex.split(command), *options.settings_words(args)])
     recipe = args.output.with_suffix(".recipe.json")
     document = result.recipe_json(best, args.output.name, command)
     output.write(recipe, json.dumps(document, indent=1, allow_nan=False).encode())
@@ -110,5 +112,5 @@ def _cells(row: Tried, result: Rescue) -> list[object]:
         None if row.search_loss is None else write(row.search_loss),
         None if row.agreement is None else formatting.score(row.agreement),
         None if row.speed is None else f"{row.speed:.2f}x",
-        row.error[:MAX_ERROR] if row.error else "kept" if row.within else "",
+        row.error[:MAX_ERROR] if row.error else "kept" if row.within else "floods" if row.floods else "",
     ]

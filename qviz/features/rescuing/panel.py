@@ -236,7 +236,7 @@ def _show_table(result: Rescue) -> None:
     rows = [
         {
             "candidate": row.candidate.name,
-            "budget": "error" if row.error else "kept" if row.within else "over",
+            "budget": "error" if row.error else "kept" if row.within else "floods" if row.floods else "over",
             "size, MB": row.bytes / 1e6 or None,
             loss: None if row.search_loss is None else row.search_loss * (100 if is_ap else 1),
             "agreement": row.agreement,

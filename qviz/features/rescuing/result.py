@@ -114,7 +114,10 @@ class Tried:
         origin: The part of the search that proposed it: recipe, prefix, window and so on.
         bytes, scheme, digest: Of the file.
         ap, agreement, search_loss: None where it could not be built or run; `error` says why.
-        within: Whether the loss is within the budget.
+        false_alarms: Objects per image from a confidence of .25 on that no annotated one matches; None where nothing
+            is annotated.
+        floods: Whether these are many more than the reference's (`qviz.features.accuracy.evaluator.floods`).
+        within: Whether the loss is within the budget, and the images are not flooded.
         speed: Latency of the reference over its own, measured in turns on this machine; None unless latency counts.
         seconds: Time of building and measuring.
     """
@@ -127,6 +130,8 @@ class Tried:
     ap: float | None = None
     agreement: float | None = None
     search_loss: float | None = None
+    false_alarms: float | None = None
+    floods: bool = False
     within: bool = False
     speed: float | None = None
     seconds: float = 0.0
@@ -134,6 +139,12 @@ class Tried:
 
     JSON_INLINE: ClassVar = ("candidate",)
     JSON_NAMES: ClassVar = {"origin": "found_by"}
+    JSON_ALSO: ClassVar = ("search_agreement",)
+
+    @property
+    def search_agreement(self) -> float | None:
+        """The agreement with the reference on the search half."""
+        return self.agreement
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +153,8 @@ class Chosen:
 
     Attributes:
         loss: In the budget's measure.
-        within_budget: Whether the loss on the report half is within the budget.
+        within_budget: Whether the loss on the report half is within the budget, and its images are not flooded.
+        false_alarms, reference_false_alarms: Per image, as in `Tried`.
         images: Of the report half.
     """
 
@@ -153,6 +165,8 @@ class Chosen:
     ap: float | None
     reference_ap: float | None
     agreement: float
+    false_alarms: float | None = None
+    reference_false_alarms: float | None = None
 
     JSON_INLINE: ClassVar = ("tried",)
     JSON_NAMES: ClassVar = {"within_budget": "kept"}
@@ -240,12 +254,14 @@ class Rescue(Result):
 def best_of(tried: tuple[Tried, ...], prefer: str) -> Tried | None:
     """The smallest or fastest candidate within the budget; where none is, the one with the smallest loss.
 
+    One that floods images comes last.
+
     Speeds within `SAME_LATENCY` count as equal; then the smaller file wins.
     """
     measured = [row for row in tried if row.search_loss is not None]
     within = [row for row in measured if row.within]
     if not within:
-        return min(measured, key=lambda row: (row.search_loss or 0.0, row.bytes), default=None)
+        return min(measured, key=lambda row: (row.floods, row.search_loss or 0.0, row.bytes), default=None)
     if prefer == LATENCY:
         fastest = max(row.speed or 0.0 for row in within)
         within = [row for row in within if (row.speed or 0.0) * (1 + SAME_LATENCY) >= fastest]

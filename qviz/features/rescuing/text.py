@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from qviz import formatting
+from qviz.detector import PAGE_SCORE
+from qviz.features.accuracy.evaluator import is_flood
 from qviz.features.rescuing.result import AP, LATENCY, Rescue, Tried
 from qviz.formatting import plural
 from qviz.structures import Loss
@@ -36,13 +38,35 @@ def _loss(result: Rescue, best: Tried) -> str:
         if best.search_loss is None:
             return "its loss is unknown"
         loss = _loss_text(Loss(best.search_loss), result.budget.measure)
-        return f"{loss} on {plural(result.images.search, 'search image')}"
-    text = f"{_loss_text(chosen.loss, result.budget.measure)} on {plural(chosen.images, 'other image')}"
-    if best.within and not chosen.within_budget:
+        return f"{loss}{_also(best.agreement, best, result)} on {plural(result.images.search, 'search image')}"
+    also = _also(chosen.agreement, best, result)
+    text = f"{_loss_text(chosen.loss, result.budget.measure)}{also} on {plural(chosen.images, 'other image')}"
+    if _floods(result):
+        text += (
+            f", with {chosen.false_alarms:.1f} false alarms per image at a confidence of {PAGE_SCORE:g}, where the"
+            f" reference has {chosen.reference_false_alarms:.1f}"
+        )
+    elif best.within and not chosen.within_budget:
         text += f", which exceeds the budget ({result.budget.text})"
     elif _is_undecided(chosen.loss, result.budget.limit):
         text += f"; the interval includes losses above the budget ({result.budget.text}), so use more images to be sure"
     return text
+
+
+def _also(agreement: float | None, best: Tried, result: Rescue) -> str:
+    """The agreement where the budget is one of AP, which does not see objects of low rank; and a flood of objects."""
+    if result.budget.measure != AP or agreement is None:
+        return ""
+    flood = f", {best.false_alarms:.1f} false alarms per image" if best.floods and result.chosen is None else ""
+    return f", agreement {formatting.score(agreement)}{flood}"
+
+
+def _floods(result: Rescue) -> bool:
+    """Whether the best candidate floods the images of the report half."""
+    chosen = result.chosen
+    if chosen is None or chosen.false_alarms is None or chosen.reference_false_alarms is None:
+        return False
+    return is_flood(chosen.reference_false_alarms, chosen.false_alarms)
 
 
 def _loss_text(loss: Loss, measure: str) -> str:

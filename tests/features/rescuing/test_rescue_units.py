@@ -100,7 +100,7 @@ def test_the_verdict(loss: tuple[float, float, float], sentence: str) -> None:
 
 
 def test_the_verdict_of_a_running_search() -> None:
-    assert verdict(RESULT).endswith("a loss of +0.4 AP points on 20 search images.")
+    assert verdict(RESULT).endswith("a loss of +0.4 AP points, agreement 0.95 on 20 search images.")
 
 
 def test_the_recipe_holds_the_ranges_as_a_calibration() -> None:
