@@ -99,7 +99,7 @@ REFUSED = [
     (b"[]", "it needs the lists images, annotations, categories"),
     (b'{"images": [], "annotations": {}, "categories": []}', "it needs the lists"),
     (document(images=[]), "lists 0 images, but no image file is there"),
-    (document(), "lists 1 image, but no image file is there. The first, a.jpg is not in the 0 images that are loaded; give"),
+    (document(), "lists 1 image, but no image file is there. The first, a.jpg is not in the 0 images that are"),
 ]
 
 
