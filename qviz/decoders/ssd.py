@@ -35,8 +35,8 @@ class RawSSD(Decoder[tuple[Tensor, Tensor]]):
     def parts(self, graph: Graph) -> tuple[Tensor, Tensor] | None:
         pair = _pair(graph)
         count = pair[0].shape[1] if pair is not None else 0
-        known = _anchors_tensor(graph, count) is not None or count == len(mobilenet_anchors())
-        return pair if known else None
+        has_anchors = _anchors_tensor(graph, count) is not None or count == len(mobilenet_anchors())
+        return pair if has_anchors else None
 
     def reads(self, graph: Graph) -> tuple[int, ...]:
         pair = _pair(graph)

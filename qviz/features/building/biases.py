@@ -65,16 +65,16 @@ def _raise_scales(model: Any, graph: Graph, op: Op, real_weights: np.ndarray, re
     """
     weights, bias = _weights_and_bias(graph, op)
     entry = op.inputs[2 if op.kind == "TRANSPOSE_CONV" else 0]
-    quantization, own = graph.tensors[entry or 0].quantization, weights.quantization
-    if quantization is None or own is None or weights.dtype != "int8":
+    quantization, weight_quantization = graph.tensors[entry or 0].quantization, weights.quantization
+    if quantization is None or weight_quantization is None or weights.dtype != "int8":
         return
     step = float(quantization.scales[0])
     needed = np.abs(real_bias) / (step * LARGEST_BIAS)  # per output channel
-    scales = own.scales.astype(np.float64)
+    scales = weight_quantization.scales.astype(np.float64)
     scales = np.maximum(scales, needed if len(scales) == len(needed) else needed.max()).astype(np.float32)
     shape = [1] * real_weights.ndim
-    if own.per_channel and own.axis is not None:
-        shape[own.axis] = -1
+    if weight_quantization.per_channel and weight_quantization.axis is not None:
+        shape[weight_quantization.axis] = -1
     integers = np.clip(np.rint(real_weights / scales.reshape(shape)), -127, 127)
     set_constant(model, weights.index, integers.astype(np.int8), scales)
     bias_scales = (scales.astype(np.float64) * step).astype(np.float32)

@@ -17,8 +17,8 @@ from tests.squares import Squares
 from tests.squares.detectors import flooding, reference
 
 
-@pytest.mark.parametrize(("recipe", "least"), [("int8", 64), ("int16x8", 66)])
-def test_a_dead_channel_keeps_its_bias(recipe: str, least: float, squares: Squares, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("recipe", "min_ap"), [("int8", 64), ("int16x8", 66)])
+def test_a_dead_channel_keeps_its_bias(recipe: str, min_ap: float, squares: Squares, tmp_path: Path) -> None:
     float32 = squares.model("dead_channel", "float32")
     built = qviz.quantize(float32, recipe=recipe, calibration=squares.images, mean=0, std=255)
     assert saturated_biases(built.data, read_graph(built.data)) == {}
@@ -31,7 +31,7 @@ def test_a_dead_channel_keeps_its_bias(recipe: str, least: float, squares: Squar
         mean=0,
         std=255,
     )
-    assert 100 * (result.models[1].ap or 0) > least
+    assert 100 * (result.models[1].ap or 0) > min_ap
 
 
 def test_the_sample_has_no_saturated_bias(sample: Sample) -> None:

@@ -68,7 +68,7 @@ def test_a_file_compiled_for_the_edge_tpu_is_refused_with_the_reason(engine: Loc
         load_model(engine, ModelSource("net_edgetpu.tflite", data))
 
 
-def test_four_classes_are_told_from_four_coordinates(squares: Squares) -> None:
+def test_four_classes_are_distinguished_from_four_coordinates(squares: Squares) -> None:
     for name in ("four_classes", "four_classes_scores_first"):
         info = qviz.info(squares.model(name, "float32"), squares.model(name, "int8"))
         assert {model.decoder for model in info.models} == {"boxes_and_scores"}
