@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotDoneYet
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ class Context:
         threads: Threads per interpreter.
         progress: Receives reports.
         cancel: Set it to stop; the computation raises Cancelled at its next check.
+        classes: Names of the classes that count, everywhere; empty: all.
     """
 
     engine: Engine
@@ -34,6 +36,7 @@ class Context:
     threads: int = 1
     progress: Progress = field(default_factory=Progress)
     cancel: threading.Event | None = None
+    classes: tuple[str, ...] = ()
 
     def check_cancelled(self) -> None:
         """Raises Cancelled where the work is to be stopped."""
@@ -53,6 +56,11 @@ class Context:
     def reporting(self, on_progress: OnProgress) -> Context:
         """The same context, whose `advance` goes to this function: for a part of a longer computation."""
         return replace(self, progress=Advance(on_progress))
+
+    def counting(self, classes: Iterable[str]) -> Context:
+        """The same context where only these classes count; without any the context itself."""
+        names = tuple(classes)
+        return replace(self, classes=names) if names else self
 
     def quiet(self) -> Context:
         """The same context without progress reports."""

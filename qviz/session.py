@@ -51,6 +51,7 @@ class Session(SessionInputs):
         engine: Workers that exist already; they are not closed with the session.
         threads: Threads per interpreter.
         cache: Keep detections in the user's cache folder (True), in this folder, or not at all (False).
+        classes: Names of the only classes that count, wherever detections or annotations are counted.
         progress, cancel: Receives progress reports; set it to stop a running analysis, which then raises Cancelled.
         settings: For all models: mean, std, channels, resize, decoder, class_offset, nms_iou, max_detections.
 
@@ -105,7 +106,6 @@ class Session(SessionInputs):
         images: Sources = (),
         score: float = AP_SCORE,
         reference_as_truth: bool = False,
-        classes: Sequence[str] = (),
     ) -> Evaluation:
         """AP of every model as pycocotools computes it, and the loss of each variant by class.
 
@@ -115,7 +115,6 @@ class Session(SessionInputs):
             images: Images without annotations, for `reference_as_truth`.
             score: Minimum confidence of a detection that counts.
             reference_as_truth: The reference's own detections stand for the ground truth.
-            classes: Names of the categories that count; by default all.
 
         Returns:
             AP in [0, 1]; losses are reference minus variant, positive is worse, with 95 % paired bootstrap intervals.
@@ -126,8 +125,7 @@ class Session(SessionInputs):
         from qviz.features.accuracy import evaluate
 
         data = self.dataset_of(dataset, dataset_images, images)
-        models = self.models_for(data)
-        return evaluate(self.context, models, data, score=score, reference_as_truth=reference_as_truth, classes=classes)
+        return evaluate(self.context, self.models_for(data), data, score=score, reference_as_truth=reference_as_truth)
 
     def robustness(
         self,

@@ -47,6 +47,7 @@ class SessionInputs:
         cache: bool | Source = True,
         progress: Progress | None = None,
         cancel: threading.Event | None = None,
+        classes: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         self._given = (reference, *variants)
@@ -59,7 +60,7 @@ class SessionInputs:
         self._owned_engine = _start_workers(workers) if engine is None else None
         running = engine or self._owned_engine
         assert running is not None
-        self.context = Context(running, store, checked, progress or Progress(), cancel)
+        self.context = Context(running, store, checked, progress or Progress(), cancel).counting(classes)
 
     def __enter__(self) -> Self:
         return self

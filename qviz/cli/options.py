@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from qviz.features.inspection.warning import Warning
     from qviz.session import Session
 
-INPUTS = ("images", "dataset", "dataset_images", "calibration", "workers", "threads")
+INPUTS = ("images", "dataset", "dataset_images", "calibration", "classes", "workers", "threads")
 SETTINGS = ("labels", "mean", "std", "channels", "resize", "decoder", "class_offset", "nms_iou", "max_detections")
 
 
@@ -55,13 +55,7 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
 
 def add_classes(parser: argparse.ArgumentParser) -> None:
     """--classes NAME,..."""
-    parser.add_argument(
-        "--classes",
-        type=lambda text: tuple(name.strip() for name in text.split(",") if name.strip()),
-        default=(),
-        metavar="NAME,...",
-        help="only these categories of the dataset count",
-    )
+    parser.add_argument("--classes", metavar="NAME,...", help="only these classes count")
 
 
 def add_calibration(parser: argparse.ArgumentParser, required: bool = False) -> None:
@@ -137,8 +131,11 @@ def add_common(
 
     Args:
         score: Default of --score; None: the command has none.
-        detects: The command can keep its detections, and use several threads per interpreter.
+        detects: The command counts detections: it can be limited to some classes, keep its detections, and use several
+            threads per interpreter.
     """
+    if detects:
+        add_classes(parser)
     add_settings(parser)
     if score is not None:
         add_score(parser, score)
@@ -224,6 +221,8 @@ def session_of(
 
     paths = list(models or [args.reference, *(args.variants if "variants" in args else [])])
     given = {name: value for name in INPUTS if name in args and (value := getattr(args, name)) is not None}
+    if "classes" in given:
+        given["classes"] = [name.strip() for name in given["classes"].split(",") if name.strip()]
     _take_older_name(given)
     settings = {name: _setting(name, value) for name in SETTINGS if name in args and (value := getattr(args, name))}
     cache = (args.cache or not args.no_cache) if "cache" in args else False

@@ -206,3 +206,24 @@ def label_of(labels: tuple[str, ...], class_id: int) -> str:
     if 0 <= class_id < len(labels) and labels[class_id] != "???":
         return labels[class_id]
     return f"class {class_id}"
+
+
+SYNONYMS = {
+    "aeroplane": "airplane",
+    "motorbike": "motorcycle",
+    "tvmonitor": "tv",
+    "television": "tv",
+    "sofa": "couch",
+    "hairdryer": "hairdrier",
+}
+"""Names of Pascal VOC, mostly, by COCO's; without spaces."""
+
+
+def plain_name(name: str) -> str:
+    """The name without case, spaces, hyphens and underscores."""
+    return "".join(name.lower().replace("_", " ").replace("-", " ").split())
+
+
+def canonical_name(name: str) -> str:
+    """The plain name, of synonyms COCO's."""
+    return SYNONYMS.get(plain_name(name), plain_name(name))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from qviz.context import Context
+from qviz.datasets.labels import UNNAMED
 from qviz.detector import AP_SCORE, PAGE_SCORE
 from qviz.errors import DatasetError
 from qviz.features.accuracy.ap import APResult, AveragePrecision, VariantLoss, average_precision
@@ -33,7 +34,7 @@ from qviz.features.accuracy.errors import ErrorCost, error_costs
 from qviz.features.accuracy.evaluator import Evaluator
 from qviz.features.accuracy.mismatch import MAX_AP50, finds_nothing, mismatch
 from qviz.features.accuracy.thresholds import Reliability, ThresholdShift, reliability, threshold_shift
-from qviz.features.accuracy.truth import REMARK, UNNAMED, reconcile
+from qviz.features.accuracy.truth import REMARK, reconcile
 from qviz.features.detection.dark import dark_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
@@ -209,15 +210,14 @@ def evaluate(
     *,
     score: float = AP_SCORE,
     reference_as_truth: bool = False,
-    classes: Sequence[str] = (),
 ) -> Evaluation:
     """AP of every model and the loss of every variant (all models but the first).
 
     Args:
+        context: Its `classes` are the categories that count.
         dataset: Annotated images; images alone where the reference stands for the truth.
         score: Minimum confidence of a detection that counts.
         reference_as_truth: The reference's own detections replace the annotations.
-        classes: Names of the categories that count; by default all.
 
     Raises:
         Cancelled, DatasetError: Nothing is annotated, or no image could be run by every model.
@@ -234,7 +234,7 @@ def evaluate(
             " for the truth (--reference-as-truth)."
         )
     start = time.monotonic()
-    evaluator = Evaluator(context, models, dataset, score, reference_as_truth, classes)
+    evaluator = Evaluator(context, models, dataset, score, reference_as_truth)
     seconds = time.monotonic() - start
     context.progress.step("Matching objects and resampling the images")
     complete = evaluator.dataset
@@ -257,16 +257,12 @@ def evaluate(
         reference_as_truth=reference_as_truth,
         results=tuple(model.ap.results for model in results),
         image_ids={row.id: row.id if row.source_id is None else row.source_id for row in complete.images},
-        problems=() if reference_as_truth else _problems(context, evaluator, dataset, results[0].ap.figures, classes),
+        problems=() if reference_as_truth else _problems(context, evaluator, dataset, results[0].ap.figures),
     )
 
 
 def _problems(
-    context: Context,
-    evaluator: Evaluator,
-    dataset: Dataset,
-    reference: AveragePrecision,
-    classes: Sequence[str],
+    context: Context, evaluator: Evaluator, dataset: Dataset, reference: AveragePrecision
 ) -> tuple[DatasetProblem, ...]:
     """Problems of the annotations, and why the reference finds nothing of them where that is so."""
     model = evaluator.reference
@@ -281,7 +277,7 @@ def _problems(
     counted = evaluator.classes(model)
     labels = [label if number in counted else UNNAMED for number, label in enumerate(model.inspection.labels)]
     annotated = replace(evaluator.dataset, problems=dataset.problems)
-    problems = problems_of(annotated, facts, labels if classes else model.inspection.labels)
+    problems = problems_of(annotated, facts, labels if context.classes else model.inspection.labels)
     if reference.ap50 is not None and reference.ap50 >= MAX_AP50:
         return tuple(replace(row, serious=row.serious and row.code != "other_image_sizes") for row in problems)
     reason = mismatch(evaluator.dataset, detections, model.inspection.label, sizes)

@@ -25,7 +25,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     options.add_models(parser, "*")
     options.add_dataset(parser)
     options.add_images(parser, required=False)
-    options.add_classes(parser)
     parser.add_argument(
         "--reference-as-truth",
         action="store_true",
@@ -52,7 +51,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     _check(args)
     with options.session_of(args) as session:
-        result = session.evaluate(score=args.score, reference_as_truth=args.reference_as_truth, classes=args.classes)
+        result = session.evaluate(score=args.score, reference_as_truth=args.reference_as_truth)
     options.remark_warnings(result.warnings)
     options.remark(result.remarks)
     gate = _gate(result, args)

@@ -105,10 +105,10 @@ class Evaluator:
     measured on. More models, and corruptions of the same images, are run with `detect`.
 
     Args:
+        context: Its `classes` are the categories that count.
         models: The reference first.
         score: Minimum confidence of a detection that counts in AP.
         reference_as_truth: The reference's own objects stand for the annotations.
-        classes: Names of the categories that count; by default all.
 
     Attributes:
         dataset: The images that all models of the constructor have run, with their ground truth.
@@ -125,10 +125,10 @@ class Evaluator:
         dataset: Dataset,
         score: float = AP_SCORE,
         reference_as_truth: bool = False,
-        classes: Sequence[str] = (),
     ) -> None:
         self._categories = dataset.categories
-        dataset = with_classes(dataset, classes) if classes else dataset
+        if context.classes and dataset.categories:
+            dataset = with_classes(dataset, context.classes)
         self.reference, self.dataset, self._score = models[0], dataset, score
         self._reading, self._reference_as_truth = Reading(), reference_as_truth
         detected = self.detect(context, models)

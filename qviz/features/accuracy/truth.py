@@ -22,6 +22,7 @@ from typing import Literal
 
 import numpy as np
 
+from qviz.datasets.labels import UNNAMED, canonical_name, plain_name
 from qviz.detector import PAGE_SCORE, Inspection
 from qviz.errors import DatasetError
 from qviz.formatting import listed, plural
@@ -61,18 +62,6 @@ def labelled_truths(image: DatasetImage, dataset: Dataset, labels: Sequence[str]
         np.array([classes[int(category)] for category in image.category_ids[named]], np.int32),
         image.is_crowd[named],
     )
-
-
-SYNONYMS = {
-    "aeroplane": "airplane",
-    "motorbike": "motorcycle",
-    "tvmonitor": "tv",
-    "television": "tv",
-    "sofa": "couch",
-    "hairdryer": "hairdrier",
-}
-"""Names of Pascal VOC, mostly, by COCO's; without spaces."""
-UNNAMED = "???"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +104,8 @@ def reconcile(labels: Sequence[str], dataset: Dataset) -> Reconciled:
     classes = category_ids(labels, dataset.categories)
     matched = set(classes.values())
     counts = _object_counts(dataset)
-    names = {_plain(c.name) for c in dataset.categories if c.id in matched}
-    unknown = [c for c in dataset.categories if c.id not in matched and _plain(c.name) not in names]
+    names = {plain_name(c.name) for c in dataset.categories if c.id in matched}
+    unknown = [c for c in dataset.categories if c.id not in matched and plain_name(c.name) not in names]
     return Reconciled(
         classes=classes,
         how="name" if _by_name(labels, dataset.categories) else "id",
@@ -142,12 +131,14 @@ def category_ids(labels: Sequence[str], categories: Sequence[Category]) -> dict[
 
 
 def _by_name(labels: Sequence[str], categories: Sequence[Category]) -> dict[int, int]:
-    plain = {_plain(category.name): category.id for category in categories if category.name != UNNAMED}
-    exact = {i: plain[_plain(label)] for i, label in enumerate(labels) if _plain(label) in plain}
+    plain = {plain_name(category.name): category.id for category in categories if category.name != UNNAMED}
+    exact = {i: plain[plain_name(label)] for i, label in enumerate(labels) if plain_name(label) in plain}
     matched = set(exact.values())
-    left = {_canonical(c.name): c.id for c in categories if c.id not in matched}
+    left = {canonical_name(c.name): c.id for c in categories if c.id not in matched}
     synonyms = {
-        i: left[_canonical(label)] for i, label in enumerate(labels) if i not in exact and _canonical(label) in left
+        i: left[canonical_name(label)]
+        for i, label in enumerate(labels)
+        if i not in exact and canonical_name(label) in left
     }
     return dict(sorted({**exact, **synonyms}.items()))
 
@@ -156,13 +147,13 @@ def with_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
     """The dataset with these categories alone; all images stay. Raises DatasetError for an unknown name."""
     by_name: dict[str, list[Category]] = {}
     for category in dataset.categories:
-        by_name.setdefault(_plain(category.name), []).append(category)
-    if unknown := [name for name in names if _plain(name) not in by_name]:
+        by_name.setdefault(plain_name(category.name), []).append(category)
+    if unknown := [name for name in names if plain_name(name) not in by_name]:
         raise DatasetError(
             f"{dataset.name} has no category {unknown[0][:60]!r}; it has"
             f" {listed([category.name for category in dataset.categories], 10) or 'none'}."
         )
-    chosen = {category.id for name in names for category in by_name[_plain(name)]}
+    chosen = {category.id for name in names for category in by_name[plain_name(name)]}
     images = (_with_categories(image, np.isin(image.category_ids, list(chosen))) for image in dataset.images)
     categories = tuple(category for category in dataset.categories if category.id in chosen)
     return replace(dataset, images=tuple(images), categories=categories)
@@ -184,16 +175,8 @@ def shared_names(categories: Sequence[Category]) -> dict[str, list[int]]:
     names: dict[str, str] = {}
     for category in categories:
         if category.name != UNNAMED:
-            ids.setdefault(names.setdefault(_plain(category.name), category.name), []).append(category.id)
+            ids.setdefault(names.setdefault(plain_name(category.name), category.name), []).append(category.id)
     return {name: numbers for name, numbers in ids.items() if len(numbers) > 1}
-
-
-def _plain(name: str) -> str:
-    return "".join(name.lower().replace("_", " ").replace("-", " ").split())
-
-
-def _canonical(name: str) -> str:
-    return SYNONYMS.get(_plain(name), _plain(name))
 
 
 def _class_number(name: str) -> int | None:

@@ -9,13 +9,17 @@ from dataclasses import dataclass, field, replace
 from operator import length_hint
 from typing import TypeVar
 
+import numpy as np
+
 from qviz.context import Context
 from qviz.datasets.files import ImageFiles
+from qviz.datasets.labels import canonical_name
 from qviz.detector import detect_job
 from qviz.engine import Blob
-from qviz.errors import ImageError, QvizError, WorkerError
+from qviz.errors import ImageError, QvizError, SettingsError, WorkerError
 from qviz.features.detection.cache import from_bytes, key_of, to_bytes
 from qviz.features.detection.models import LoadedModel
+from qviz.formatting import listed
 from qviz.structures import DatasetImage, EncodedImage, Inference, Settings
 
 Images = ImageFiles | Sequence[EncodedImage]
@@ -137,19 +141,47 @@ def detect_images(
 
     Raises:
         Cancelled: The context was cancelled.
+        SettingsError: A model has none of the classes that count.
     """
     detected, batcher = Detected(), Batcher(total, context.engine.workers)
     runner = _BatchRunner(context, models, score, candidates)
+    counted = {model.digest: counted_classes(model, context.classes) for model in models}
     done = 0
     batches = map(runner.look_up, batcher.batches(images))
     for batch, jobs in in_order(context, batches, runner.submit, BATCHES_AHEAD):
         runner.finish(batch, jobs)
         for image in batch.images:
-            answers = [batch.answers[model.digest, image.digest] for model in models]
+            answers = [
+                only_classes(batch.answers[model.digest, image.digest], counted[model.digest]) for model in models
+            ]
             batcher.observe(detected.add(image, models, answers))
             done += 1
             context.progress.advance(done, max(total, done))
     return detected
+
+
+def counted_classes(model: LoadedModel, names: Sequence[str]) -> np.ndarray | None:
+    """The class ids with one of these names (or a synonym); None where no name is given. Raises SettingsError."""
+    if not names:
+        return None
+    labels = model.inspection.labels
+    chosen = {canonical_name(name) for name in names}
+    numbers = [number for number, label in enumerate(labels) if canonical_name(label) in chosen]
+    if labels and not numbers:
+        raise SettingsError(f"{model.name} has no class {listed(names, 3)}; it has {listed(labels, 10)}.")
+    return np.array(numbers, np.int32) if labels else None
+
+
+def only_classes(answer: Answer, classes: np.ndarray | None) -> Answer:
+    """The answer with the detections and candidates of these classes; None: of all."""
+    if classes is None or not isinstance(answer, Inference):
+        return answer
+    detections, candidates = answer.detections, answer.candidates
+    return replace(
+        answer,
+        detections=detections[np.isin(detections.class_ids, classes)],
+        candidates=None if candidates is None else candidates[np.isin(candidates.class_ids, classes)],
+    )
 
 
 @dataclass(slots=True, eq=False)

@@ -109,7 +109,7 @@ def _note(text: str) -> tuple[str, str]:
 
 
 REPEATED = (
-    *("dataset", "dataset_images", "images", "sections", "also", "note", "title", "show"),
+    *("dataset", "dataset_images", "images", "classes", "sections", "also", "note", "title", "show"),
     *("labels", "decoder", "mean", "std", "channels", "resize", "class_offset", "nms_iou", "max_detections"),
     *("score", "iou", "threads"),
 )
