@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -249,17 +250,15 @@ class Session(SessionInputs):
         Returns:
             The file is `built.data`; `built.save("int8.tflite")` writes it.
 
-        Raises:
-            QuantizeError: The recipe is unknown or does not fit the network, or images are missing.
-            SettingsError: An option is unknown.
+        Raises QuantizeError (the recipe is unknown or does not fit, or images are missing), SettingsError (an option).
         """
         from qviz.features.building import quantize, read_calibration
         from qviz.features.building.recipes import Options, recipe_of
 
         row, chosen = recipe_of(recipe), Options.of(**options)
         measured, images = read_calibration(as_paths(calibration) or self.calibration_images)
-        _, source = self._reference_and_source(images)
-        return quantize(
+        reference, source = self._reference_and_source(images)
+        built = quantize(
             self.context,
             source,
             row.name,
@@ -269,6 +268,7 @@ class Session(SessionInputs):
             options=chosen,
             keep_ranges=keep_ranges,
         )
+        return self._checked(reference, built)
 
     def calibration(
         self,
@@ -353,9 +353,10 @@ class Session(SessionInputs):
         images = self.calibration_of(calibration)
         path = None if checkpoint is None else Path(checkpoint)
         reference = self.models_for(images)[0]
-        return qat(
+        result = qat(
             self.context, reference, images, recipe=recipe, steps=steps, checkpoint=path, finish_early=finish_early
         )
+        return replace(result, built=result.built and self._checked(reference, result.built))
 
     def profile(self, *, threads: Sequence[int] = (1,), runs: int = 50) -> Profile:
         """Latency, time per operator and peak memory of each model.

@@ -18,6 +18,7 @@ from qviz.progress import Progress
 if TYPE_CHECKING:
     from qviz.datasets.files import ImageFiles
     from qviz.features.accuracy.dataset_health import DatasetHealth
+    from qviz.features.building.result import Built
     from qviz.features.building.source import Source as BuildSource
     from qviz.features.detection.models import LoadedModel, ModelSource
     from qviz.store import Store
@@ -171,6 +172,13 @@ class SessionInputs:
 
         reference = self.models_for(images)[0]
         return reference, source_of(reference, self.sources[0])
+
+    def _checked(self, reference: LoadedModel, built: Built) -> Built:
+        """The built file with the warnings of lint about it, and about what was assumed of the reference."""
+        from qviz.features.inspection.lint import lint_built
+
+        name = f"{reference.name} + {built.recipe}.tflite"
+        return replace(built, warnings=lint_built(self.context, reference, built.data, name))
 
     def _pair(self, variant: str | int | None, images: ImageFiles) -> tuple[LoadedModel, LoadedModel]:
         """The reference and one variant, ready for these images."""

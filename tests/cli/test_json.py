@@ -159,5 +159,5 @@ def test_settings_options_apply_to_every_model(run: Run, sample: Sample) -> None
     result = run("info", sample.models["int8"], sample.models["float32"], *options, "--json", "--workers", "1")
     for model in result.json["models"]:
         assert (model["settings"]["mean"], model["settings"]["resize"]) == ([1, 2, 3], "letterbox")
-        assert (model["settings"]["nms_iou"], model["settings"]["max_detections"]) == (0.4, 7)
+        assert (model["settings"]["nms_iou"], model["settings"]["max_detections"]) == (0.6, 7)  # NMS is in the file
         assert (model["settings_from"]["mean"], model["settings_from"]["std"]) == ("given", "sidecar")

@@ -100,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(args: argparse.Namespace, built: Built) -> None:
+    options.remark_warnings(built.warnings)
     options.remark(built.ranges.skipped if built.ranges is not None else ())
     if args.json:
         output.print_json({"file": str(args.output), **built.to_json()})

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from qviz.decoders.post_process import KIND as POST_PROCESS
 from qviz.features.building.calibration import Calibration
 from qviz.features.building.recipes import Builder, Options, Recipe, weights_of
+from qviz.features.inspection.warning import Warning
 from qviz.result import Result
 from qviz.structures import Graph, Op, Scheme, Tensor
 from qviz.tflite.scheme import CONVERSIONS, WITHOUT_INT8
@@ -41,6 +42,7 @@ class Built(Result):
         builder: The program that wrote the file.
         remark: Why the scheme differs from the recipe's; empty where it does not.
         ranges: What the activations were calibrated with; None where the recipe needs nothing.
+        warnings: Of lint about the file, and the settings that were assumed for the float model.
     """
 
     recipe: str
@@ -51,6 +53,7 @@ class Built(Result):
     builder: Builder
     remark: str = ""
     ranges: Calibration | None = None
+    warnings: tuple[Warning, ...] = ()
 
     ROWS: ClassVar = "stayed_float"
     JSON_NAMES: ClassVar = {"data": None, "ranges": None, "size": "bytes"}

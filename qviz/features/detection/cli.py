@@ -18,10 +18,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with options.session_of(args, [args.model]) as session:
         result = session.detect(score=args.score)
-        from qviz.features.inspection.lint import lint_model
+        from qviz.features.inspection.lint import lint_all
 
-        (model,) = session.models_for(session.images_of())
-    options.remark_warnings(lint_model(model, args.threads))
+        warnings = lint_all(session.context, session.models_for(session.images_of()))
+    options.remark_warnings(warnings)
     options.remark(result.skipped)
     if args.json:
         output.print_json(result.to_json())

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from qviz.context import Context
 from qviz.decoders import DECODERS
-from qviz.features.detection.models import LoadedModel
+from qviz.features.detection.models import LoadedModel, ModelSource, follow, load_model
 from qviz.features.inspection.checks import (
     bias_warnings,
     capped_warnings,
@@ -52,6 +52,15 @@ def lint_origin(context: Context, reference: LoadedModel, variants: Sequence[Loa
         for variant in variants
         for warning in origin_warnings(reference, variant, made_from(context, reference, variant))
     ]
+
+
+def lint_built(context: Context, reference: LoadedModel, data: bytes, name: str) -> tuple[Warning, ...]:
+    """Warnings about a file that was built from the reference, and the settings that were assumed for it.
+
+    The file is loaded and run once in a worker. Raises ModelError where it cannot be run.
+    """
+    built = follow(load_model(context.engine, ModelSource(name, data)), reference)
+    return (*assumed_settings(reference), *lint_model(built))
 
 
 def lint_comparison(reference: LoadedModel, variants: Sequence[LoadedModel]) -> list[Warning]:

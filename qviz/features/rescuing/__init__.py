@@ -21,6 +21,7 @@ from qviz.features.building.build import builders
 from qviz.features.building.recipes import RECIPES, recipe_of
 from qviz.features.building.source import Source
 from qviz.features.detection.models import LoadedModel
+from qviz.features.inspection.lint import lint_built
 from qviz.features.rescuing.candidates import Candidates, journal_of
 from qviz.features.rescuing.result import AP, LATENCY, SIZE, Budget, Chosen, ImageCounts, ReferenceFile, Rescue, Tried
 from qviz.features.rescuing.search import MAX_TRIES, Search
@@ -112,7 +113,8 @@ def rescue(
         if best is None:
             raise QuantizeError(f"No candidate could be built and run. {searching.tried[0].error}")
         chosen = _on_report_half(candidates, best, searching.data, report, report_reference)
-        finished = replace(result(searching.tried, best, searching.data), chosen=chosen)
+        warnings = lint_built(context, reference, searching.data, f"{reference.name} + {best.candidate.name}")
+        finished = replace(result(searching.tried, best, searching.data), chosen=chosen, warnings=warnings)
     context.progress.partial(finished)
     return finished
 

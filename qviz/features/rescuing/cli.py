@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     recipe = args.output.with_suffix(".recipe.json")
     document = result.recipe_json(best, args.output.name, command)
     output.write(recipe, json.dumps(document, indent=1, allow_nan=False).encode())
+    options.remark_warnings(result.warnings)
     options.remark(result.remarks)
     files = {"file": str(args.output), "recipe_file": str(recipe), "command": command}
     output.print_result(result, args, lambda shown: _print(shown, files), **files)

@@ -18,6 +18,7 @@ from qviz.errors import SettingsError
 from qviz.features.building.calibration import Calibration
 from qviz.features.building.recipes import ALGORITHMS, Options, recipe_of
 from qviz.features.cost.tradeoff import SAME_LATENCY
+from qviz.features.inspection.warning import Warning
 from qviz.result import Result, to_json
 from qviz.structures import Loss
 from qviz.structures.operators import orders_text
@@ -199,6 +200,7 @@ class Rescue(Result):
         data: The .tflite file of the best one.
         chosen: The best one on the report half; None while the search runs.
         ranges: Method -> measured ranges, with which candidates are built again.
+        warnings: Of lint about the chosen file, and the settings that were assumed for the reference.
     """
 
     reference: ReferenceFile
@@ -211,6 +213,7 @@ class Rescue(Result):
     chosen: Chosen | None = None
     ranges: dict[str, Calibration] = field(default_factory=dict, repr=False)
     remarks: tuple[str, ...] = ()
+    warnings: tuple[Warning, ...] = ()
     seconds: float = 0.0
 
     ROWS: ClassVar = "tried"

@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     remove_checkpoint(checkpoint)
     built = result.built
     assert built is not None, "the training is finished"
+    options.remark_warnings(built.warnings)
     options.remark([built.remark] if built.remark else [])
     output.print_result(result, args, lambda shown: _print(shown, built, args.output), file=str(args.output))
     return 0
