@@ -77,7 +77,7 @@ def read_voc(tree: FileTree, files: list[str]) -> Dataset:
 
 def looks_like_voc(tree: FileTree, files: list[str]) -> bool:
     """Whether one of the first XML files is an annotation."""
-    for path in [path for path in files if path.endswith(".xml")][:MAX_FILES_TRIED]:
+    for path in [path for path in files if path.lower().endswith(".xml")][:MAX_FILES_TRIED]:
         try:
             parse_xml(tree.read(path, MAX_XML))
         except (DatasetError, ValueError):
@@ -88,7 +88,7 @@ def looks_like_voc(tree: FileTree, files: list[str]) -> bool:
 
 def _chosen(tree: FileTree, files: list[str], problems: Problems) -> tuple[str, list[str]]:
     """(split, its XML files); without ImageSets ("", all XML files)."""
-    all_xml = [path for path in files if path.endswith(".xml")]
+    all_xml = [path for path in files if path.lower().endswith(".xml")]
     for split in SPLITS:
         lists = [path for path in files if path.endswith(f"ImageSets/Main/{split}.txt")]
         if lists:
@@ -108,11 +108,11 @@ def _listed(tree: FileTree, path: str) -> list[str]:
 
 
 def _by_stem(files: list[str]) -> dict[str, list[str]]:
-    """Image paths by their name without its suffix."""
+    """Image paths by their name without its suffix, in lower case."""
     images: dict[str, list[str]] = {}
     for path in files:
         if is_image_name(path):
-            images.setdefault(PurePosixPath(path).stem, []).append(path)
+            images.setdefault(PurePosixPath(path).stem.lower(), []).append(path)
     return images
 
 
@@ -173,11 +173,14 @@ def _boxes(
 
 
 def _image_of(path: str, filename: str, images: dict[str, list[str]]) -> str | None:
-    """The image beside the XML file or in a neighbouring folder; elsewhere only if no other has that name."""
+    """The image beside the XML file or in a neighbouring folder; elsewhere only if no other has that name.
+
+    Names that differ in case only are the second choice.
+    """
     folders = PurePosixPath(path).parent, PurePosixPath(path).parent.parent
     named = PurePosixPath(filename.replace("\\", "/")).stem
     for stem in dict.fromkeys((PurePosixPath(path).stem, named)):
-        same_name = images.get(stem, [])
+        same_name = sorted(images.get(stem.lower(), []), key=lambda name: PurePosixPath(name).stem != stem)
         near = [name for folder in folders for name in same_name if PurePosixPath(name).is_relative_to(folder)]
         if near or len(same_name) == 1:
             return (near or same_name)[0]

@@ -30,6 +30,7 @@ import numpy as np
 from qviz.datasets.box_checks import NO_IMAGE, UNREADABLE
 from qviz.datasets.file_tree import FileTree, Folder
 from qviz.datasets.files import is_image_name, with_distinct_names
+from qviz.datasets.image_paths import ImageIndex
 from qviz.datasets.images import upright_size
 from qviz.datasets.labels import (
     MAX_BYTES,
@@ -264,11 +265,22 @@ def _listed_images(tree: FileTree, paths: list[str]) -> tuple[tuple[str, ...], t
         elif is_image_name(path):
             images[path] = None
         else:
-            for line in tree.read(path, MAX_LIST).decode("utf-8", "replace").splitlines():
-                image = next((name for name in _candidates(line.strip(), _parent(path)) if tree.has(name)), None)
-                missing += [line.strip()] if image is None and line.strip() else []
+            lines = tree.read(path, MAX_LIST).decode("utf-8", "replace").splitlines()
+            for line, image in _listed(tree, _parent(path), [line.strip() for line in lines if line.strip()]):
+                missing += [line] if image is None else []
                 images |= {image: None} if image is not None and is_image_name(image) else {}
     return tuple(images), tuple(missing)
+
+
+def _listed(tree: FileTree, base: str, lines: Iterable[str]) -> Iterator[tuple[str, str | None]]:
+    """(line, the file that it means or None); the whole tree is searched where a file is not at its place."""
+    index: ImageIndex | None = None
+    for line in lines:
+        image = next((name for name in _candidates(line, base) if tree.has(name)), None)
+        if image is None:
+            index = index or ImageIndex(tree.below(""))
+            image = index.find(line)
+        yield line, image
 
 
 def _image(

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from qviz.datasets.annotated import read_dataset
 from qviz.datasets.coco import read_coco
 from qviz.datasets.files import distinct_names, load_images, parts_of
 from qviz.datasets.image_paths import ImageIndex
 from qviz.errors import DatasetError
-from tests.datasets.layouts import put
+from tests.datasets.layouts import put, voc_object, voc_xml
 from tests.datasets.tfrecords import png
 
 FILES = ("images/a.jpg", "images/B.JPG", "images/night/c d.png", "x/s.png", "y/s.png", "train/t.png", "val2017/t.png")
@@ -115,3 +116,16 @@ def test_a_name_in_several_folders_is_not_guessed(tmp_path: Path) -> None:
         put(tmp_path, path, png())
     (problem,) = read_coco(coco(tmp_path, "s.png", "t.png"), tmp_path).problems
     assert problem.examples == (f"s.png is in 2 folders of the folder {tmp_path}: a and b",)
+
+
+def test_a_yolo_list_and_a_voc_name_are_read_in_another_case(tmp_path: Path) -> None:
+    put(tmp_path, "yolo/data.yaml", "val: list.txt\nnames: [cat]\n")
+    put(tmp_path, "yolo/list.txt", "D:\\data\\IMAGES\\A.JPG\n")
+    put(tmp_path, "yolo/Images/a.png", png())
+    put(tmp_path, "yolo/Labels/a.TXT", "0 0.5 0.5 0.5 0.5")
+    (image,) = read_dataset(tmp_path / "yolo").images
+    assert (image.name, len(image.boxes)) == ("a.png", 1)
+    put(tmp_path, "voc/Annotations/B.XML", voc_xml(voc_object(1, 1, 9, 9), "b.png"))
+    put(tmp_path, "voc/JPEGImages/b.PNG", png())
+    (image,) = read_dataset(tmp_path / "voc").images
+    assert (image.name, len(image.boxes)) == ("b.PNG", 1)
