@@ -104,9 +104,25 @@ def _dataset(stream: BinaryIO, size: int, name: str, labels: tuple[str, ...]) ->
     )
     categories = tuple(Category(number, text) for text, number in classes.items())
     problems.doubt(written.problem())
+    problems.doubt(_from_zero(problems[NO_CLASS], [label for _, names in records for text, label in names if not text]))
     problems.doubt(_other_texts([pair for _, names in records for pair in names]))
     listed = problems.listed(sum(len(image.category_ids) for image in images))
     return Dataset(name, images, categories, problems.sentences(), listed)
+
+
+def _from_zero(unlabelled: int, labels: Sequence[int]) -> DatasetProblem | None:
+    """Some objects have no text and label 0, others a label alone: labels are numbered from 0."""
+    if not unlabelled or not labels:
+        return None
+    return DatasetProblem(
+        "labels_from_zero",
+        f"{plural(unlabelled, 'object')} {'has' if unlabelled == 1 else 'have'} the label 0, which is the background:"
+        " labels are probably numbered from 0, and every object counts for another class.",
+        "Add 1 to each label, or write class texts as well.",
+        unlabelled + len(labels),
+        (f"labels 0 to {max(labels)}",),
+        serious=True,
+    )
 
 
 def _other_texts(pairs: Sequence[tuple[str, int]]) -> DatasetProblem | None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.conftest import Sample
+from tests.datasets.tfrecords import png
 
 FEW = ("cat_chelsea.jpg", "dog_shepherd.jpg", "hens.jpg", "mariachi.jpg")
 
@@ -82,6 +83,15 @@ def test_the_reference_as_truth_needs_no_dataset(run: Run, sample: Sample, tmp_p
     assert (result.json["dataset"]["images"], result.json["dataset"]["reference_as_truth"]) == (2, True)
     assert result.json["models"][0]["ap"] == pytest.approx(1.0)
     assert "stand for the truth" in result.err
+
+
+def test_a_reference_without_objects_cannot_stand_for_the_truth(run: Run, sample: Sample, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(png())
+    models = sample.models["float32"], sample.models["float16"]
+    result = run("evaluate", *models, "--images", tmp_path, "--reference-as-truth", "--workers", "1")
+    assert (result.status, result.out) == (2, "")
+    assert "detects no object with a confidence of 0.25 on these images" in result.err
 
 
 REFUSED = [

@@ -238,6 +238,11 @@ def evaluate(
     seconds = time.monotonic() - start
     context.progress.step("Matching objects and resampling the images")
     complete = evaluator.dataset
+    if not complete.categories:
+        raise DatasetError(
+            f"{models[0].name} detects no object with a confidence of {PAGE_SCORE:.2f} on these images, so nothing can"
+            " stand for the truth: check how images are prepared (mean, std) and the decoder."
+        )
     results = [
         model_accuracy(model.name, complete, evaluator.detections(model), evaluator.classes(model)) for model in models
     ]

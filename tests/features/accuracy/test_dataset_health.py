@@ -16,7 +16,7 @@ from qviz.features.accuracy.dataset_health import DatasetHealth, sentences_of
 from qviz.structures import DatasetProblem
 from tests.conftest import Sample
 from tests.datasets.layouts import put, voc_object, voc_xml
-from tests.datasets.tfrecords import annotated, frame
+from tests.datasets.tfrecords import annotated, frame, png
 from tests.squares import datasets, scenes
 
 LABELS = ("red", "green", "blue")
@@ -206,6 +206,25 @@ def test_mistakes_in_tfrecords(tmp_path: Path) -> None:
     path = tmp_path / "x.record"
     path.write_bytes(frame(annotated([(10.0, 5.0, 30.0, 15.0)] * 12)))
     assert problem_of(qviz.dataset(path), "box_unit").serious
+
+
+def test_labels_of_tfrecords_that_begin_with_0(tmp_path: Path) -> None:
+    path = tmp_path / "x.record"
+    box = (0.25, 0.25, 0.75, 0.75)
+    labels = {"object__class__text": None, "object__class__label": [0, 1, 2]}
+    path.write_bytes(frame(annotated([box, box, box], **labels)))
+    problem = problem_of(qviz.dataset(path), "labels_from_zero")
+    assert (problem.count, problem.serious, problem.examples) == (3, True, ("labels 0 to 2",))
+
+
+@pytest.mark.parametrize("size", [(40, 20), (20, 40)])
+def test_an_image_that_exif_turns_may_have_either_size(size: tuple[int, int], tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(40, 20, orientation=6))
+    row = {"id": 1, "file_name": "a.png", "width": size[0], "height": size[1]}
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 2, 9, 9], "area": 81}
+    document = {"images": [row], "annotations": [box], "categories": [{"id": 1, "name": "cat"}]}
+    (tmp_path / "x.json").write_text(json.dumps(document))
+    assert qviz.dataset(tmp_path / "x.json").problems == ()
 
 
 def test_sentences_put_advice_together() -> None:
