@@ -32,7 +32,7 @@ from qviz.features.accuracy.dataset_checks import ImageFacts
 from qviz.features.accuracy.dataset_health import problems_of, sentences_of
 from qviz.features.accuracy.errors import ErrorCost, error_costs
 from qviz.features.accuracy.evaluator import Evaluator
-from qviz.features.accuracy.mismatch import MAX_AP50, finds_nothing, mismatch
+from qviz.features.accuracy.mismatch import MAX_AP50, MISREAD, finds_nothing, mismatch
 from qviz.features.accuracy.thresholds import Reliability, ThresholdShift, reliability, threshold_shift
 from qviz.features.accuracy.truth import REMARK, reconcile
 from qviz.features.detection.dark import dark_images
@@ -285,9 +285,10 @@ def _problems(
     problems = problems_of(annotated, facts, labels if context.classes else model.inspection.labels)
     if reference.ap50 is not None and reference.ap50 >= MAX_AP50:
         return tuple(replace(row, serious=row.serious and row.code != "other_image_sizes") for row in problems)
-    reason = mismatch(evaluator.dataset, detections, model.inspection.label, sizes)
+    misread = [problem.message for problem in problems if problem.code in MISREAD]
     if 2 * len(dark) > evaluator.images:
-        reason = "The images are nearly black: " + next(iter(dark.values()))
+        misread.append("The images are nearly black: " + next(iter(dark.values())))
+    reason = misread[0] if misread else mismatch(evaluator.dataset, detections, model.inspection.label, sizes)
     return (finds_nothing(reference, reason, evaluator.dataset.annotations), *problems)
 
 

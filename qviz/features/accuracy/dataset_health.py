@@ -92,7 +92,8 @@ def sentence_of(problem: DatasetProblem) -> str:
 
 
 def sentences_of(problems: Sequence[DatasetProblem]) -> tuple[str, ...]:
-    """One sentence or two per problem; advice together in one."""
+    """One sentence or two per problem; advice together in one. What another problem quotes is not repeated."""
     advice = [problem.message.split(":")[0].removesuffix(".") for problem in problems if problem.advice]
     rest = [f"{'; '.join(advice)}. `qviz dataset` lists them."] if advice else []
-    return (*(sentence_of(problem) for problem in problems if not problem.advice), *rest)
+    quoted = [row for row in problems if any(row is not other and row.message in other.message for other in problems)]
+    return (*(sentence_of(row) for row in problems if not row.advice and row not in quoted), *rest)

@@ -18,16 +18,9 @@ from typing import Any
 
 from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import VariantLoss
-from qviz.features.accuracy.mismatch import MAX_AP
+from qviz.features.accuracy.mismatch import MAX_AP, MISREAD
 from qviz.formatting import plural
 from qviz.result import to_json
-
-MISREAD = (
-    *("box_order", "box_unit"),
-    *("category_ids_off_by_one", "image_ids_off_by_one", "classes_from_one", "labels_from_zero"),
-)
-"""Codes of problems with which AP means nothing, whatever its value."""
-
 
 @dataclass(frozen=True, slots=True)
 class Gate:

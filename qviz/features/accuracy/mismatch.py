@@ -21,6 +21,11 @@ from qviz.structures import Dataset, DatasetProblem, Detections
 from qviz.structures.boxes import iou_matrix
 
 Size = tuple[int, int]
+MISREAD = (
+    *("box_order", "box_unit"),
+    *("category_ids_off_by_one", "image_ids_off_by_one", "classes_from_one", "labels_from_zero"),
+)
+"""Codes of problems with which AP means nothing, whatever its value."""
 MAX_AP = 0.02
 """A reference below this AP finds nothing of the truth: a variant can lose no more than that."""
 MAX_AP50 = 0.1
@@ -75,8 +80,9 @@ def mismatch(
             f"It detects nothing: its highest confidence is {score(highest)}. Check how images are prepared (mean, std,"
             " channels, resize) and the decoder."
         )
+    overlap = "overlaps" if count == 1 else "overlap"
     return _reason(scenes) or (
-        f"Its {plural(count, 'detection')} hardly overlap the {plural(objects, 'object')}: check that annotations and"
+        f"Its {plural(count, 'detection')} hardly {overlap} the {plural(objects, 'object')}: check that annotations and"
         " images belong together, how images are prepared (mean, std, resize) and the decoder."
     )
 
