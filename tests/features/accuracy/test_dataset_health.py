@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import qviz
+from qviz.engine import LocalEngine
+from qviz.errors import DatasetError
 from qviz.features.accuracy.dataset_health import DatasetHealth, sentences_of
 from qviz.structures import DatasetProblem
 from tests.conftest import Sample
@@ -234,3 +236,24 @@ def test_sentences_put_advice_together() -> None:
         "2 boxes are wrong (x.jpg; y.jpg). Correct them.",
         "2 images are empty; 3 images are empty. `qviz dataset` lists them.",
     )
+
+
+def test_the_result_is_a_table_a_chart_and_a_file(images: Path, tmp_path: Path) -> None:
+    result = health(images, tmp_path, datasets.corner_boxes)
+    assert list(result.to_frame()["code"]) == ["box_order"]
+    assert "box_order" in result._repr_html_()
+    objects, shown = result.plot().data
+    assert (list(objects.x), list(objects.y), list(shown.y)) == (["green", "blue", "red"], [14, 10, 8], [8, 7, 5])
+    document = json.loads(result.save(tmp_path / "health.json").read_text())
+    assert (document["annotations"], document["problems"][0]["count"]) == (32, 19)
+
+
+def test_a_session_checks_its_dataset_against_its_reference(sample: Sample, engine: LocalEngine) -> None:
+    options: dict[str, Any] = {"engine": engine, "cache": False}
+    with qviz.open(sample.models["int8"], **options) as session:
+        with pytest.raises(DatasetError, match="No dataset is given"):
+            session.dataset_health()
+        result = session.dataset_health(sample.annotations, sample.images)
+    assert problem_of(result, "classes_without_objects").count == 56
+    with qviz.open(sample.models["int8"], dataset=sample.folder / "scenes", **options) as session:
+        assert [problem.count for problem in session.dataset_health().problems] == [52]
