@@ -80,8 +80,12 @@ class Trial:
     def plausible(self) -> bool:
         """Whether the mirror confirms enough, and the images are not flooded."""
         total = float(self.total.sum())
-        floods = len(self.counts) > 0 and float(np.median(self.counts)) >= FLOOD
-        return total > 0 and float(self.confirmed.sum()) >= MIN_SHARE * total and not floods
+        return total > 0 and float(self.confirmed.sum()) >= MIN_SHARE * total and not self.floods
+
+    @property
+    def floods(self) -> bool:
+        """Whether it detects objects everywhere."""
+        return len(self.counts) > 0 and float(np.median(self.counts)) >= FLOOD
 
 
 def unknown_settings(model: LoadedModel) -> tuple[str, ...]:
@@ -210,6 +214,9 @@ def best_trial(trials: Sequence[Trial], fitting: Sequence[Settings]) -> Trial | 
         default = None
     if not inside:
         return None
+    near_miss = default is None and trials[0].settings in fitting and not trials[0].floods
+    if near_miss and _winner([*inside, trials[0]], trials[0], None) is trials[0]:
+        return None  # the default just misses being plausible, and confirms as much
     if max(_sums(inside)) < REFUTED * max(_sums(plausible)):
         return _best_of(plausible, trials[0] if trials[0].plausible else None)
     return _best_of(inside, default)

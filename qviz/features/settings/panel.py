@@ -13,11 +13,26 @@ from qviz.structures.settings import CHANNELS, RESIZES
 from qviz.ui import workspace
 
 
+SOURCES = {
+    "guess": "found by trying images",
+    "default": "usual for this head",
+    "given": "set here",
+    "sidecar": "from NAME.qviz.json",
+    "file": "from the file",
+    "reference": "as for the reference",
+}
+"""Source of a setting -> in words."""
+
+
 def as_text(model: LoadedModel) -> str:
-    """All settings with their sources, e.g. `mean 127.5 (sidecar)`."""
+    """All settings with their sources, e.g. `mean 127.5 (from the file)`."""
     sources = model.inspection.sources
     values = model.settings.to_json()
-    return ", ".join(f"{name} {_plain(value)} ({sources[name]})" for name, value in values.items() if name in sources)
+    return ", ".join(
+        f"{name} {_plain(value)} ({SOURCES.get(sources[name], sources[name])})"
+        for name, value in values.items()
+        if name in sources
+    )
 
 
 def _plain(value: object) -> str:

@@ -33,6 +33,7 @@ def trial(settings: Settings, confirmed: float, total: float, count: float = 3, 
         ((10, 12), (13, 16), OTHER),
         ((10, 12), (90, 200), USUAL),  # detects objects everywhere, elsewhere in the mirror image
         ((10, 12), (1600, 1600, 100), USUAL),  # detects objects everywhere, and in the mirror image too
+        ((10, 17), (9, 12), None),  # just not plausible, and no other choice confirms more
         ((0, 0), (0, 0), None),  # nothing detected at all
         ((0, 0), (3, 4), OTHER),
     ],
