@@ -38,7 +38,12 @@ ORDERS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "yxhw": ("y, x, height, width", lambda v: np.concatenate([v[:, [1, 0]], v[:, [1, 0]] + v[:, [3, 2]]], axis=1)),
 }
 """Order of the numbers -> its name, and the corners x1, y1, x2, y2 of boxes (n, 4) written in it; the likely first."""
-UNITS = {"pixels": 0.0, "shares of the image (0 to 1)": 1.0, "per cent of the image": 100.0, "thousandths": 1000.0}
+UNITS = {
+    "pixels": 0.0,
+    "normalised shares of the image (0 to 1)": 1.0,
+    "per cent of the image": 100.0,
+    "thousandths": 1000.0,
+}
 """Unit -> the number that stands for a whole side; 0 for pixels."""
 PIXEL, SHARE, PER_CENT, THOUSANDTHS = UNITS
 

@@ -198,7 +198,7 @@ def _off_by_one(what: str, used: Mapping[Id | None, int], known_ids: Mapping[Id,
             return DatasetProblem(
                 f"{what}_ids_off_by_one",
                 f"Annotations have the {what} ids {min(numbers)} to {max(numbers)}, `{rows}` has {ids[0]} to {ids[-1]}:"
-                f" the ids are probably {words}, and every object counts for another {what}.",
+                f" the ids are probably off by one ({words}), and every object counts for another {what}.",
                 f"{fix} each {what}_id of the annotations.",
                 count,
                 tuple(f"{what}_id {number}: {used[number]} annotations" for number in sorted(numbers)[:MAX_EXAMPLES]),

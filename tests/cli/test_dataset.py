@@ -116,7 +116,7 @@ def test_bad_input_is_one_sentence(
     ("change", "words"),
     [
         (corner_boxes, "these are probably corners x1, y1, x2, y2 in pixels"),
-        (tiny_boxes, "in shares of the image (0 to 1)"),
+        (tiny_boxes, "in normalised shares of the image (0 to 1)"),
         (lambda document: {**document, "annotations": []}, "No object is annotated"),
     ],
 )

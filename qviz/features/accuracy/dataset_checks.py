@@ -135,8 +135,9 @@ def _repeated_boxes(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterat
     if twice:
         yield DatasetProblem(
             "repeated_boxes",
-            f"{plural(len(twice), 'box')} of {dataset.annotations} {_verb(len(twice), 'repeats', 'repeat')} another one"
-            f" of the same category (IoU from {SAME_BOX:g} on): a model finds an object once, so the copy is missed.",
+            f"{plural(len(twice), 'box')} of {dataset.annotations} {_verb(len(twice), 'is', 'are')} annotated twice"
+            f" (IoU with another of the same category at least {SAME_BOX:g}): a model finds an object once, so the copy"
+            " is missed.",
             "Remove the copies; two exports may have been merged.",
             len(twice),
             tuple(twice[:MAX_EXAMPLES]),

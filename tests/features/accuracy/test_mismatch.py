@@ -78,7 +78,7 @@ def turned(b: np.ndarray) -> np.ndarray:
 MISTAKES = [
     (boxes(corners_as_sizes), "corners x1, y1, x2, y2 in pixels, not x, y, width, height in pixels"),
     (boxes(centres_as_corners), "centre x, centre y, width, height in pixels, not x, y, width, height in pixels"),
-    (boxes(shares), "in shares of the image (0 to 1), not x, y, width, height in pixels"),
+    (boxes(shares), "in normalised shares of the image (0 to 1), not x, y, width, height in pixels"),
     (boxes(mirrored), "mirrored (left and right are swapped)"),
     (boxes(upside_down), "count from the bottom"),
     (boxes(turned), "before the images were turned by 90 degrees"),
@@ -143,5 +143,5 @@ def test_an_evaluator_refuses_a_truth_of_which_the_reference_finds_nothing(
         measured = [session.context.wait(one.measure(session.context, models[0])).ap for one in (wrong, right)]
     assert measured == [0.0, pytest.approx(0.666, abs=0.01)]
     right.check_truth(measured[1])
-    with pytest.raises(DatasetError, match=r"finds nothing of the truth\. Boxes seem to be .* in shares of the image"):
+    with pytest.raises(DatasetError, match=r"finds nothing of the truth\. Boxes seem to be .* in normalised shares"):
         wrong.check_truth(measured[0])
