@@ -47,6 +47,10 @@ class Images(Protocol):
         """What was searched, in words."""
 
     @property
+    def advice(self) -> str:
+        """What to do where no image is there."""
+
+    @property
     def index(self) -> ImageIndex:
         """All images."""
 
@@ -58,7 +62,10 @@ def read_coco(path: Path, folder: Path | None = None) -> Dataset:
     """A COCO file with its images in `folder` (else beside it, or in `images/` beside it). Raises DatasetError."""
     if not path.is_file():
         raise DatasetError(f"{path} does not exist; give a COCO annotation file (JSON).")
-    images = FolderImages(folder) if folder is not None else FolderImages(path.parent, ("", "images"), path.stem)
+    if folder is not None:
+        advice = "check the names in the file, or give another folder with --dataset-images"
+        return _dataset(path.read_bytes(), path.name, FolderImages(folder, advice))
+    images = FolderImages(path.parent, "give their folder with --dataset-images", ("", "images"), path.stem)
     return _dataset(path.read_bytes(), path.name, images)
 
 
@@ -70,6 +77,7 @@ class FolderImages:
     """
 
     top: Path
+    advice: str
     folders: tuple[str, ...] = ("",)
     split: str = ""
     _index: ImageIndex | None = None
@@ -109,6 +117,10 @@ class GivenImages:
     index: ImageIndex
 
     @property
+    def advice(self) -> str:
+        return "load the images together with the annotations"
+
+    @property
     def where(self) -> str:
         return f"the {plural(len(self.files), 'image')} that {'is' if len(self.files) == 1 else 'are'} loaded"
 
@@ -123,6 +135,10 @@ class TreeImages:
 
     tree: FileTree
     index: ImageIndex
+
+    @property
+    def advice(self) -> str:
+        return f"put the images into {self.tree.name}"
 
     @property
     def where(self) -> str:
@@ -224,7 +240,7 @@ def _no_image(name: str, entries: Entries, missing: list[str], files: Images) ->
         sentence += f". The first, {_absence(missing[0], files)}"
         if paths := files.index.paths:
             sentence += f", which has {plural(len(paths), 'image')} such as {paths[0]}"
-    return f"{sentence}; give their folder with --dataset-images."
+    return f"{sentence}; {files.advice}."
 
 
 def _numbered(sources: Mapping[Id, Source]) -> dict[Id, int]:

@@ -106,8 +106,8 @@ def test_the_first_missing_file_is_named_with_the_folder_that_was_searched(tmp_p
     with pytest.raises(DatasetError) as caught:
         read_coco(coco(tmp_path, "gone/b.png", "c.png"), tmp_path / "pictures")
     assert str(caught.value) == (
-        f"x.json lists 2 images, but no image file is there. The first, {first}, which has 1 image such as a.png; give"
-        " their folder with --dataset-images."
+        f"x.json lists 2 images, but no image file is there. The first, {first}, which has 1 image such as a.png; check"
+        " the names in the file, or give another folder with --dataset-images."
     )
 
 
@@ -129,3 +129,8 @@ def test_a_yolo_list_and_a_voc_name_are_read_in_another_case(tmp_path: Path) -> 
     put(tmp_path, "voc/JPEGImages/b.PNG", png())
     (image,) = read_dataset(tmp_path / "voc").images
     assert (image.name, len(image.boxes)) == ("b.PNG", 1)
+
+
+def test_without_a_folder_the_option_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"is not in the folder .*; give their folder with --dataset-images\.$"):
+        read_coco(coco(tmp_path, "gone/b.png"))
