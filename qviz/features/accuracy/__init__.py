@@ -238,11 +238,7 @@ def evaluate(
     seconds = time.monotonic() - start
     context.progress.step("Matching objects and resampling the images")
     complete = evaluator.dataset
-    if not complete.categories:
-        raise DatasetError(
-            f"{models[0].name} detects no object with a confidence of {PAGE_SCORE:.2f} on these images, so nothing can"
-            " stand for the truth: check how images are prepared (mean, std) and the decoder."
-        )
+    _check_categories(complete, models[0])
     results = [
         model_accuracy(model.name, complete, evaluator.detections(model), evaluator.classes(model)) for model in models
     ]
@@ -264,6 +260,15 @@ def evaluate(
         image_ids={row.id: row.id if row.source_id is None else row.source_id for row in complete.images},
         problems=() if reference_as_truth else _problems(context, evaluator, dataset, results[0].ap.figures),
     )
+
+
+def _check_categories(dataset: Dataset, reference: LoadedModel) -> None:
+    """Raises DatasetError where the reference stands for the truth and detects nothing."""
+    if not dataset.categories:
+        raise DatasetError(
+            f"{reference.name} detects no object with a confidence of {PAGE_SCORE:.2f} on these images, so nothing can"
+            " stand for the truth: check how images are prepared (mean, std) and the decoder."
+        )
 
 
 def _problems(
