@@ -115,6 +115,9 @@ def head_warnings(graph: Graph, name: str, has_class_column: bool = False, class
     return [*shared, *coarse, *_sigmoid_saturated(path, name), *_scores_below_one(path, name)]
 
 
+KEEP_IN_FLOAT = (
+    "keep this operator and those behind it in float (qviz quantize --keep-operators, numbered as in the float file)"
+)
 JOINS = ("CONCATENATION", "PACK")
 MAX_CLASS_NUMBER = 100
 """A range that ends at a whole number up to this one may be that of class numbers, where their count is unknown."""
@@ -134,13 +137,13 @@ def _class_shares_scale(path: ScorePath, name: str, classes: int) -> Iterator[Wa
     (low, high), step = _range(tensor), _step(tensor)
     class_is_widest = abs(high - round(high)) < 0.01 * step + 1e-3 and round(high) < (classes or MAX_CLASS_NUMBER)
     widest = "the class number" if class_is_widest else "the box, in pixels"
+    boxes = "" if class_is_widest else ", with boxes normalised to [0, 1]"
     yield Warning(
         "class_index_shares_scale",
         f"In {name}, box, score and class number share one scale ({_operator(op)}), set by {widest}: range"
         f" [{low:.3g}, {high:.3g}], steps of {step:.2g}. Scores between 0 and 1 get {step_count(1 / step)} of"
         f" {2 ** _bits(tensor)} steps, and a class number can come out as another one.",
-        "Keep the operators that join them in float (qviz quantize --keep-float), or export the head without its"
-        " end-to-end selection" + ("." if class_is_widest else ", with boxes normalised to [0, 1]."),
+        f"Export the head without its end-to-end selection{boxes}, or {KEEP_IN_FLOAT}.",
         name,
     )
 
@@ -160,8 +163,7 @@ def _boxes_share_scale(path: ScorePath, name: str) -> Iterator[Warning]:
                     f"{name} concatenates values within [{ends[0]:.3g}, {ends[1]:.3g}], such as boxes, with values of a"
                     f" wider range on one scale ({_operator(op)}): range [{low:.3g}, {high:.3g}], so they get"
                     f" {step_count((ends[1] - ends[0]) / step)} of {2 ** _bits(tensor)} steps.",
-                    "Export them as separate outputs, or keep the operators that join them in float"
-                    " (qviz quantize --keep-float).",
+                    f"Export them as separate outputs, or {KEEP_IN_FLOAT}.",
                     name,
                 )
                 return
@@ -182,6 +184,8 @@ def _computed_range(path: ScorePath, tensor: Tensor) -> tuple[float, float] | No
         return None
     (a, b), (c, d) = map(_range, inputs)
     results = {"ADD": (a + c, b + d), "SUB": (a - d, b - c), "MUL": (a * c, a * d, b * c, b * d)}[op.kind]
+    if not _step(tensor):
+        return min(results), max(results)
     own_low, own_high = _range(tensor)
     return max(min(results), own_low), min(max(results), own_high)
 
@@ -199,7 +203,7 @@ def _shared_concat_scale(path: ScorePath, name: str) -> Iterator[Warning]:
         "shared_concat_scale",
         f"{name} concatenates scores and boxes on one scale ({_operator(worst)}). Its range is [{low:.3g}, {high:.3g}],"
         f" so scores between 0 and 1 get {step_count(1 / step)} of {2 ** _bits(tensor)} steps.",
-        f"Export boxes and scores as separate outputs, or {pixels}keep the head in float (qviz quantize --keep-float).",
+        f"Export boxes and scores as separate outputs, or {pixels}{KEEP_IN_FLOAT}.",
         name,
     )
 
