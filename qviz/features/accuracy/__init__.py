@@ -31,10 +31,11 @@ from qviz.features.accuracy.confusion import (
 from qviz.features.accuracy.dataset_checks import ImageFacts
 from qviz.features.accuracy.dataset_health import problems_of, sentences_of
 from qviz.features.accuracy.errors import ErrorCost, error_costs
-from qviz.features.accuracy.evaluator import Evaluator
+from qviz.features.accuracy.evaluator import Evaluator, is_flood
 from qviz.features.accuracy.mismatch import MAX_AP50, MISREAD, finds_nothing, mismatch
 from qviz.features.accuracy.thresholds import Reliability, ThresholdShift, reliability, threshold_shift
 from qviz.features.accuracy.truth import REMARK, reconcile
+from qviz.features.comparison.matching import agreement_of
 from qviz.features.detection.dark import dark_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
@@ -69,6 +70,7 @@ class LossDetail:
         confusions: Wrong pairs of classes, the largest change first.
         images: Objects lost per image, the worst first.
         worst_image_of: Class -> digest of the image on which most of its objects are lost.
+        agreement: With the reference's objects from `PAGE_SCORE` on; None where neither has one, or in an old study.
     """
 
     errors: tuple[tuple[ErrorCost, ErrorCost], ...]
@@ -76,6 +78,22 @@ class LossDetail:
     confusions: tuple[Confusion, ...]
     images: tuple[ImageLoss, ...]
     worst_image_of: Mapping[str, str]
+    agreement: float | None = None
+
+    @property
+    def false_alarms(self) -> tuple[float, float]:
+        """(reference's, variant's) false alarms per image from `PAGE_SCORE` on."""
+        count = max(len(self.images), 1)
+        reference, variant = (row.reference_false for row in self.images), (row.variant_false for row in self.images)
+        return sum(reference) / count, sum(variant) / count
+
+    @property
+    def objects(self) -> tuple[float, float]:
+        """(reference's, variant's) objects per image from `PAGE_SCORE` on, right or wrong."""
+        count = max(len(self.images), 1)
+        correct = sum(row.reference_found for row in self.images), sum(row.variant_found for row in self.images)
+        reference, variant = self.false_alarms
+        return correct[0] / count + reference, correct[1] / count + variant
 
     def to_json(self) -> dict[str, Any]:
         """As `qviz evaluate --json` prints it beside the loss; delta is the variant's cost minus the reference's."""
@@ -91,6 +109,8 @@ class LossDetail:
                 for reference, variant in self.errors
             },
             "threshold": self.threshold.to_json(),
+            "agreement": self.agreement,
+            "false_alarms_per_image": dict(zip(("reference", "variant"), self.false_alarms, strict=True)),
             "confusions": to_json(self.confusions[:MAX_LISTED]),
             "worst_images": to_json([row for row in self.images[:MAX_LISTED] if row.loss > 0]),
         }
@@ -110,7 +130,11 @@ def model_accuracy(
 
 
 def loss_detail(
-    dataset: Dataset, digests: Mapping[int, str], reference: ModelAccuracy, variant: ModelAccuracy
+    dataset: Dataset,
+    digests: Mapping[int, str],
+    reference: ModelAccuracy,
+    variant: ModelAccuracy,
+    agreement: float | None = None,
 ) -> LossDetail:
     """digests: image id -> digest of the image."""
     labels: Sequence[str] = [row.label for row in reference.ap.figures.per_class]
@@ -121,6 +145,7 @@ def loss_detail(
         confusions(*pair),
         image_losses(dataset, digests, *pair),
         worst_image_of(dataset, digests, *pair),
+        agreement,
     )
 
 
@@ -161,6 +186,13 @@ class Evaluation(Result):
     results: tuple[np.ndarray, ...] = ()
     image_ids: Mapping[int, int | str] = field(default_factory=dict)
     problems: tuple[DatasetProblem, ...] = ()
+
+    def floods(self, detail: LossDetail) -> bool:
+        """Whether a variant finds many more objects that are not there than the reference, of which AP sees little.
+
+        A reference that stands for the truth has no false alarm: there the variant's objects are counted, all of them.
+        """
+        return is_flood(*(detail.objects if self.reference_as_truth else detail.false_alarms))
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -238,7 +270,7 @@ def evaluate(
     seconds = time.monotonic() - start
     context.progress.step("Matching objects and resampling the images")
     complete = evaluator.dataset
-    _check_categories(complete, models[0])
+    _check_truth(complete, models[0])
     results = [
         model_accuracy(model.name, complete, evaluator.detections(model), evaluator.classes(model)) for model in models
     ]
@@ -254,7 +286,7 @@ def evaluate(
         warnings=tuple(lint_all(context, models)),
         curves=tuple(model.ap.curves for model in results),
         reliabilities=tuple(model.reliability for model in results),
-        details=tuple(loss_detail(complete, evaluator.digests, results[0], variant) for variant in results[1:]),
+        details=_details(evaluator, models, results),
         reference_as_truth=reference_as_truth,
         results=tuple(model.ap.results for model in results),
         image_ids={row.id: row.id if row.source_id is None else row.source_id for row in complete.images},
@@ -262,13 +294,24 @@ def evaluate(
     )
 
 
-def _check_categories(dataset: Dataset, reference: LoadedModel) -> None:
-    """Raises DatasetError where the reference stands for the truth and detects nothing."""
+def _check_truth(dataset: Dataset, reference: LoadedModel) -> None:
+    """Raises DatasetError where the reference stands for the truth and has no object."""
     if not dataset.categories:
         raise DatasetError(
             f"{reference.name} detects no object with a confidence of {PAGE_SCORE:.2f} on these images, so nothing can"
             " stand for the truth: check how images are prepared (mean, std) and the decoder."
         )
+
+
+def _details(
+    evaluator: Evaluator, models: Sequence[LoadedModel], results: Sequence[ModelAccuracy]
+) -> tuple[LossDetail, ...]:
+    """Of every variant."""
+    dataset, digests = evaluator.dataset, evaluator.digests
+    return tuple(
+        loss_detail(dataset, digests, results[0], row, agreement_of(evaluator.agreement_counts(model)))
+        for model, row in zip(models[1:], results[1:], strict=True)
+    )
 
 
 def _problems(

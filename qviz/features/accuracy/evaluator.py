@@ -28,7 +28,7 @@ from qviz.features.accuracy.coco_matching import mean_ap
 from qviz.features.accuracy.confusion import model_confusions
 from qviz.features.accuracy.mismatch import MAX_AP, mismatch
 from qviz.features.accuracy.truth import as_truths, category_ids, with_classes
-from qviz.features.comparison.matching import agreed, agreement, confidences
+from qviz.features.comparison.matching import agreed, agreement, agreement_of, confidences
 from qviz.features.detection.inference import Detected, Reading, detect_images
 from qviz.features.detection.models import LoadedModel
 from qviz.structures import (
@@ -53,8 +53,8 @@ class Measurement:
     Attributes:
         ap: In [0, 1]; None where nothing is annotated, or no object is left in the picture.
         ap_draws: (resamples,) AP of each resample of the images; None where nothing is annotated.
-        agreement: In [0, 1], with the reference's objects on the images without corruption.
-        agreement_draws: (resamples,).
+        agreement: In [0, 1], with the reference's objects on the images without corruption; None where neither has one.
+        agreement_draws: (resamples,), NaN where it is unknown.
         mean_score: Mean confidence that the reference's objects have here, 0 for one that is gone.
         still_found: Share of this model's own objects without corruption that it finds here.
         false_alarms: Objects per image, from `PAGE_SCORE` on, that no annotated one matches; None where none is.
@@ -62,7 +62,7 @@ class Measurement:
 
     ap: float | None
     ap_draws: np.ndarray | None
-    agreement: float
+    agreement: float | None
     agreement_draws: np.ndarray
     mean_score: float | None
     still_found: float | None
@@ -345,7 +345,7 @@ def measure_job(
     return Measurement(
         ap=ap,
         ap_draws=ap_draws,
-        agreement=float(agreement(counts, np.ones((1, len(rows))))[0]),
+        agreement=agreement_of(counts),
         agreement_draws=agreement(counts, weights),
         mean_score=_mean([confidences(row.reference, row.detections) for row in rows]),
         still_found=_mean([confidences(row.clean_objects, row.detections) >= PAGE_SCORE for row in rows]),

@@ -7,6 +7,8 @@ confident "upper"  fails where the upper bound does: passes only what is shown t
 Where the reference itself finds nothing of the truth, nothing can be lost and the gate cannot conclude: nobody passes
 and nobody fails. The same holds where the annotations are not what they declare (`MISREAD`).
 
+A variant that floods the images with false alarms fails whatever its loss, because AP hardly sees them.
+
 An unknown loss fails; so does, with `confident`, a loss without an interval. A remark says where an interval wider than
 the limit cannot decide.
 """
@@ -16,11 +18,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from qviz.detector import PAGE_SCORE
 from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import VariantLoss
 from qviz.features.accuracy.mismatch import MAX_AP, MISREAD
 from qviz.formatting import plural
 from qviz.result import to_json
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -28,7 +32,7 @@ class Gate:
 
     Attributes:
         failed: Names of the variants that fail.
-        remarks: One sentence per variant that the data cannot decide.
+        remarks: One sentence per variant that floods the images, or that the data cannot decide.
         inconclusive: Why the gate cannot conclude at all; empty where it can.
     """
 
@@ -60,9 +64,28 @@ def check_losses(result: Evaluation, limit: float, confident: str | None = None)
     """limit: AP in [0, 1] that a variant may lose; confident: `lower`, `upper` or None."""
     if reason := _no_reference(result):
         return Gate(limit, confident, False, (), (), reason)
-    failed = tuple(loss.variant for loss in result.losses if _fails(loss, limit, confident))
-    remarks = (_undecided(loss, limit, result.images) for loss in result.losses)
+    rows = [
+        (loss, flood_sentence(result, index, result.models[0].name, loss.variant) if result.details else "")
+        for index, loss in enumerate(result.losses)
+    ]
+    failed = tuple(loss.variant for loss, flood in rows if flood or _fails(loss, limit, confident))
+    remarks = [flood or _undecided(loss, limit, result.images) for loss, flood in rows]
     return Gate(limit, confident, not failed, failed, tuple(remark for remark in remarks if remark))
+
+
+def flood_sentence(result: Evaluation, index: int, reference: str, variant: str) -> str:
+    """That a variant floods the images, with figures of both; empty where it does not.
+
+    index: among the variants; reference, variant: their names.
+    """
+    detail = result.details[index]
+    if not result.floods(detail):
+        return ""
+    first, second = detail.false_alarms
+    return (
+        f"{variant} floods the images: {second:.1f} false alarms per image at a confidence of {PAGE_SCORE:g}, where"
+        f" {reference} has {first:.1f}; AP hardly sees them."
+    )
 
 
 def _no_reference(result: Evaluation) -> str:

@@ -10,11 +10,10 @@ import streamlit as st
 
 from qviz.chart_style import colours
 from qviz.context import Context
-from qviz.features.accuracy import Evaluation, LossDetail, evaluate, panel_tables
+from qviz.features.accuracy import Evaluation, LossDetail, evaluate, panel_tables, text
 from qviz.features.accuracy.ap import VariantLoss
 from qviz.features.accuracy.dataset_health import sentence_of
 from qviz.features.accuracy.plot import variant_losses
-from qviz.features.accuracy.text import loss_verdict, undetected_truth
 from qviz.features.accuracy.truth import REMARK
 from qviz.features.inspection.text import headline as with_origin
 from qviz.features.settings import guess_for
@@ -105,8 +104,7 @@ def headline(finding: Finding) -> None:
     page.verdict(
         with_origin(
             result.warnings,
-            undetected_truth(result)
-            or loss_verdict(finding.names[0], result.models[0].ap, finding.losses, result.reference_as_truth),
+            text.finding(result, finding.names),
         ),
         f"{result.dataset}: {plural(result.images, 'image')}, {plural(result.annotations, 'object')}. AP is averaged"
         " over IoU .50 to .95 (pycocotools), ×100, higher is better. In brackets: 95% interval, from a bootstrap over"

@@ -4,30 +4,50 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from qviz.features.accuracy import Evaluation
 from qviz.features.accuracy.ap import METRICS, ClassLoss, VariantLoss
 from qviz.features.accuracy.dataset_health import DatasetHealth
-from qviz.features.accuracy.gate import Gate
+from qviz.features.accuracy.gate import Gate, flood_sentence
+from qviz.features.comparison.matching import worst_first
+from qviz.features.comparison.text import NO_LOSS, disagreement
 from qviz.features.inspection.text import headline
 from qviz.formatting import UNKNOWN, interval, plural, points, signed_points
 from qviz.structures import Loss
 
 SHOWN_CLASSES = 5
-NO_LOSS = 5e-4
-"""AP that rounds to 0.0 points."""
 
 
 def verdict(result: Evaluation | DatasetHealth) -> str:
     """The AP of the reference and the losses, the largest first; or the worst problem of a dataset."""
     if isinstance(result, DatasetHealth):
         return health_verdict(result)
+    return headline(result.warnings, finding(result, [model.name for model in result.models]))
+
+
+def finding(result: Evaluation, names: Sequence[str]) -> str:
+    """The verdict without warnings. names: of all models as they are shown, the reference first."""
     if problem := undetected_truth(result):
         return problem
-    reference, losses = result.models[0], {loss.variant: loss for loss in result.losses}
-    finding = loss_verdict(reference.name, reference.ap, losses, result.reference_as_truth)
-    return headline(result.warnings, finding)
+    reference, *variants = names
+    losses = dict(zip(variants, result.losses, strict=True))
+    losses_of_ap = loss_verdict(reference, result.models[0].ap, losses, result.reference_as_truth)
+    return " ".join((losses_of_ap, *_beside_ap(result, names)))
+
+
+def _beside_ap(result: Evaluation, names: Sequence[str]) -> list[str]:
+    """What AP does not see: variants that flood images, and one whose objects change otherwise than its AP.
+
+    names: as in `finding`.
+    """
+    reference, *variants = names
+    sentences = [flood_sentence(result, index, reference, name) for index, name in enumerate(variants)]
+    changes = [
+        (worst_first(detail.agreement), disagreement(name, detail.agreement, loss.ap))
+        for name, loss, detail in zip(variants, result.losses, result.details, strict=True)
+    ]
+    explained = [(agreement, text) for agreement, text in changes if text]
+    return [*filter(None, sentences), *([min(explained)[1]] if explained else [])]
 
 
 def health_verdict(result: DatasetHealth) -> str:
@@ -67,20 +87,27 @@ def loss_verdict(
     if worst.ap.value is None:
         return f"{opening}the loss of {name} is unknown."
     if worst.ap.value <= NO_LOSS:
-        return opening + ("no variant loses AP." if others else _no_loss(name, worst.ap))
+        return opening + ("no variant loses AP." if others else f"{name} {loss_phrase(worst.ap)}.")
     top = _class_to_name(worst)
     top_class = f", most in {top.label} ({points(top.loss.value)})" if top is not None else ""
-    return f"{opening}{name} loses {_amount(worst.ap)}{top_class}.{_other_losses(others)}"
+    return f"{opening}{name} {loss_phrase(worst.ap)}{top_class}.{_other_losses(others)}"
 
 
-def _no_loss(name: str, loss: Loss) -> str:
-    """A single variant that loses nothing: its gain, or none."""
-    if loss.value is None or loss.value >= -NO_LOSS:
-        return f"{name} loses no AP."
-    gain = replace(loss, value=-loss.value)
-    if loss.low is not None and loss.high is not None:
-        gain = replace(gain, low=-loss.high, high=-loss.low)
-    return f"{name} gains {_amount(gain)}."
+def loss_phrase(loss: Loss) -> str:
+    """`loses 10.0 AP points [4.0, 16.0], significant`, or `has a loss of -1.7 AP points (better) [-8.9, 0.4], not ...`
+
+    Positive is worse, as in every table.
+    """
+    if loss.value is None:
+        return "has an unknown loss of AP"
+    if abs(loss.value) <= NO_LOSS:
+        return "loses no AP"
+    better = loss.value < 0
+    amount = f"{points(loss.value)} AP points"
+    amount = f"has a loss of {amount} (better)" if better else f"loses {amount}"
+    if loss.low is None or loss.high is None:
+        return amount
+    return f"{amount} {interval(loss.low, loss.high)}, {'significant' if loss.significant else 'not significant'}"
 
 
 def _class_to_name(loss: VariantLoss) -> ClassLoss | None:
@@ -91,22 +118,14 @@ def _class_to_name(loss: VariantLoss) -> ClassLoss | None:
     )
 
 
-def _amount(loss: Loss) -> str:
-    """10.0 AP points [4.0, 16.0], significant"""
-    amount = f"{points(loss.value or 0.0)} AP points"
-    if loss.low is None or loss.high is None:
-        return amount
-    return f"{amount} {interval(loss.low, loss.high)}, {'significant' if loss.significant else 'not significant'}"
-
-
 def _other_losses(others: Sequence[tuple[str, VariantLoss]]) -> str:
     """One other variant in full; of several the significant losses, and the largest of the rest."""
     if len(others) == 1:
         ((name, loss),) = others
-        return f" {name} loses {_amount(loss.ap)}." if (loss.ap.value or 0.0) > NO_LOSS else f" {name} loses none."
+        return f" {name} {loss_phrase(loss.ap)}."
     significant = [(name, loss) for name, loss in others if loss.ap.significant and (loss.ap.value or 0.0) > NO_LOSS]
     rest = [loss.ap.value or 0.0 for name, loss in others if (name, loss) not in significant]
-    sentences = "".join(f" {name} loses {_amount(loss.ap)}." for name, loss in significant)
+    sentences = "".join(f" {name} {loss_phrase(loss.ap)}." for name, loss in significant)
     if not rest:
         return sentences
     subject = "The other variant loses" if len(rest) == 1 else f"The other {len(rest)} variants lose"

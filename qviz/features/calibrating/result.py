@@ -283,7 +283,7 @@ def curve_of(measured: Measured, rows: Sequence[tuple[Trial, Tried]], images: in
                 images=size,
                 tried=tuple(tried for tried in curve if tried.images == size),
                 ap=_mean([row.ap for row in measurements if row.ap is not None]),
-                agreement=_mean([row.agreement for row in measurements]),
+                agreement=_mean([row.agreement for row in measurements if row.agreement is not None]),
                 value=_mean(values),
                 low=min(values, default=None),
                 high=max(values, default=None),

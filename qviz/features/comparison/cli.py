@@ -33,8 +33,9 @@ def _print(result: Comparison) -> None:
     for variant in result.variants:
         summary = variant.summary
         counts = [summary.kept, summary.shifted, summary.relabelled, summary.lost, summary.spurious]
+        agreement = None if summary.agreement is None else f"{summary.agreement:.3f}"
         delta = None if summary.mean_score_delta is None else f"{summary.mean_score_delta:+.3f}"
-        rows.append([variant.name, variant.scheme, *counts, f"{summary.agreement:.3f}", delta])
+        rows.append([variant.name, variant.scheme, *counts, agreement, delta])
     print(f"reference {result.reference}")
     output.print_table(columns, rows)
     changed = [

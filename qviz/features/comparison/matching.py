@@ -6,12 +6,13 @@ are filtered by the score threshold first.
 
 Changes: kept is the same class with IoU >= KEPT_IOU, shifted the same class with a lower IoU, relabelled another class,
 lost an object of the reference without a partner, spurious an object of the variant without a partner. Deltas are
-variant minus reference. Agreement = 2 * (kept + shifted) / (reference objects + variant objects), 1 where both have
-none.
+variant minus reference. Agreement = 2 * (kept + shifted) / (reference objects + variant objects); unknown where neither
+model has an object.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -176,7 +177,7 @@ class Summary:
     """Counts over any number of images.
 
     Attributes:
-        agreement: In [0, 1], higher is better.
+        agreement: In [0, 1], higher is better; None where neither model has an object.
         mean_score_delta: Variant minus reference, over pairs of one class; None where there is no pair.
     """
 
@@ -185,8 +186,13 @@ class Summary:
     relabelled: int
     lost: int
     spurious: int
-    agreement: float
+    agreement: float | None
     mean_score_delta: float | None
+
+    @property
+    def reference_objects(self) -> int:
+        """Number of objects of the reference."""
+        return self.kept + self.shifted + self.relabelled + self.lost
 
     @property
     def damage(self) -> int:
@@ -207,9 +213,14 @@ def summarise(changes: Iterable[Change], score_deltas: Iterable[float]) -> Summa
         relabelled=count[Change.RELABELLED],
         lost=count[Change.LOST],
         spurious=count[Change.SPURIOUS],
-        agreement=2 * same / (reference + variant) if reference + variant else 1.0,
+        agreement=2 * same / (reference + variant) if reference + variant else None,
         mean_score_delta=float(np.mean(deltas)) if deltas else None,
     )
+
+
+def worst_first(agreement: float | None) -> float:
+    """Key to sort by agreement, the lowest first; an unknown one comes last, as nothing speaks against it."""
+    return math.inf if agreement is None else agreement
 
 
 def confidences(objects: Detections, detections: Detections, iou: float = IOU) -> np.ndarray:
@@ -229,11 +240,17 @@ def agreed(reference: Detections, variant: Detections, score: float, iou: float 
 
 
 def agreement(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(R,) agreement of resamples, 1 where there are no objects.
+    """(R,) agreement of resamples, NaN where there are no objects.
 
     Args:
         counts: (I, 2) of `agreed`, one row per image.
         weights: (R, I) how often each image occurs in each resample.
     """
     same, both = (weights @ counts.astype(np.float64)).T
-    return np.divide(2 * same, both, out=np.ones(len(weights)), where=both > 0)
+    return np.divide(2 * same, both, out=np.full(len(weights), np.nan), where=both > 0)
+
+
+def agreement_of(counts: np.ndarray) -> float | None:
+    """The agreement of (images, 2) counts; None where neither model has an object."""
+    value = float(agreement(counts, np.ones((1, len(counts))))[0])
+    return None if np.isnan(value) else value

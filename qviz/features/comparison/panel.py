@@ -10,6 +10,7 @@ import streamlit as st
 
 from qviz.errors import QvizError
 from qviz.features.comparison import ComparedObject, ComparedVariant
+from qviz.features.comparison.matching import worst_first
 from qviz.features.comparison.panel_overview import badge, damage_level
 from qviz.features.detection.models import LoadedModel
 from qviz.formatting import score
@@ -33,7 +34,7 @@ def choose_variants(here: Page, compared: Sequence[ComparedVariant]) -> list[Loa
     models = here.loaded
     shown = [variant for name in here.view.variants if (variant := models.variant_named(name)) is not None]
     if not shown and models.variants:
-        worst = min(compared, key=lambda variant: variant.summary.agreement, default=None)
+        worst = min(compared, key=lambda variant: worst_first(variant.summary.agreement), default=None)
         shown = [(models.variant_named(worst.name) if worst else None) or models.variants[0]]
     names, shown_names = [models.name(v) for v in models.variants], [models.name(v) for v in shown]
     chosen = st.pills(

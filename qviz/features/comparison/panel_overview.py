@@ -11,8 +11,8 @@ import streamlit as st
 from qviz import formatting
 from qviz.chart_style import CHANGES
 from qviz.features.comparison import ComparedImage, ComparedVariant
-from qviz.features.comparison.matching import Summary
-from qviz.features.comparison.text import damage_verdict, level
+from qviz.features.comparison.matching import Summary, worst_first
+from qviz.features.comparison.text import COLOURS, damage_verdict, level
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.text import headline
 from qviz.features.inspection.warning import Warning
@@ -22,7 +22,6 @@ from qviz.ui import clicks, page, server, workspace
 from qviz.ui.page import Page
 from qviz.ui.results import Preview, redraw_while_pending
 
-CSS_LEVELS = {"unchanged": "ok", "slightly changed": "ok", "damaged": "some", "broken": "bad"}
 THUMBNAIL = 360
 """Pixels of a thumbnail's longer side."""
 MAX_WORST = 8
@@ -64,14 +63,14 @@ def _findings(here: Page) -> None:
         note = f"At confidence {score:.2f} and above, over {finished} of {plural(len(images), 'image')} so far."
     finding = damage_verdict(models.name(models.reference), summaries, finished)
     page.verdict(headline(server.warnings(models), finding), note)
-    st.html(_model_cards(here, summaries))
+    st.html(_model_cards(here, compared))
     if finished:
-        _next_steps(min(summaries, key=lambda name: summaries[name].agreement))
+        _next_steps(min(summaries, key=lambda name: worst_first(summaries[name].agreement)))
         st.subheader("Worst images first")
         _worst_images(here, compared)
 
 
-def _model_cards(here: Page, summaries: dict[str, Summary]) -> str:
+def _model_cards(here: Page, compared: dict[str, ComparedVariant]) -> str:
     """One card per model, the reference first."""
     models = here.loaded
     warnings = [warning for warning in server.warnings(models) if not warning.advice]
@@ -81,7 +80,7 @@ def _model_cards(here: Page, summaries: dict[str, Summary]) -> str:
             models.name(model),
             models.colours[model.digest],
             models.reference,
-            summaries.get(models.name(model)),
+            compared.get(models.name(model)),
             [warning for warning in warnings if warning.model == model.name],
         )
         for model in models.all
@@ -94,7 +93,7 @@ def model_card(
     name: str,
     colour: str,
     reference: LoadedModel,
-    summary: Summary | None,
+    compared: ComparedVariant | None,
     warnings: Sequence[Warning],
 ) -> str:
     """Scheme and size of a file, its damage and its warnings, as HTML."""
@@ -102,7 +101,7 @@ def model_card(
     parts = [
         f'<span class="role">{role}</span><h4>{escape(name)}</h4>',
         f'<div class="facts">{escape(_facts(model, reference))}</div>',
-        _damage(summary) if summary is not None else "",
+        model_damage(compared.summary, len(compared.images)) if compared is not None else "",
         *(f'<div class="warning">{escape(w.message)} {escape(w.cure)}</div>' for w in warnings),
     ]
     return f'<div class="qviz-card" style="--swatch:{colour}" title="{escape(model.name)}">{"".join(parts)}</div>'
@@ -123,20 +122,24 @@ def _facts(model: LoadedModel, reference: LoadedModel) -> str:
     return " · ".join(parts)
 
 
-def _damage(summary: Summary) -> str:
+NO_OBJECT = "no object in either model at this confidence"
+
+
+def model_damage(summary: Summary, images: int) -> str:
+    """The agreement with its word, and a bar of all changes; a dash and no word before an image has run."""
+    if not images:
+        return '<div class="damage">–</div><div class="facts">no image has been run yet</div>'
     word = level(summary.agreement)
+    badge = f'<span class="level {COLOURS[word]}">{word}</span>' if word else ""
     counts = {name: count for name in CHANGES if (count := getattr(summary, name))}
     total = sum(counts.values())
     bar = "".join(
         f'<i style="width:{100 * count / total:.2f}%;background:{CHANGES[name]}" title="{count} {name}"></i>'
         for name, count in counts.items()
     )
-    text = " · ".join(f"{count} {name}" for name, count in counts.items()) or "no object in either model"
-    return (
-        f'<div class="damage"><span class="agreement">{formatting.score(summary.agreement)}</span> agreement'
-        f'<span class="level {CSS_LEVELS[word]}">{word}</span></div>'
-        f'<div class="facts">{text}</div><div class="bar">{bar}</div>'
-    )
+    text = " · ".join(f"{count} {name}" for name, count in counts.items()) or NO_OBJECT
+    agreement = f'<span class="agreement">{formatting.score(summary.agreement)}</span> agreement'
+    return f'<div class="damage">{agreement}{badge}</div><div class="facts">{text}</div><div class="bar">{bar}</div>'
 
 
 def _next_steps(worst: str) -> None:
@@ -191,10 +194,8 @@ def _changed(summary: Summary) -> list[str]:
 
 
 def damage_level(summary: Summary) -> str:
-    """ok, some or bad, for the colour of a badge."""
-    if summary.lost or summary.relabelled or summary.spurious:
-        return "bad"
-    return "some" if summary.shifted else "ok"
+    """ok, some or bad, for the colour of a badge, by the same rule as the word of a variant; none without objects."""
+    return COLOURS.get(level(summary.agreement), "none")
 
 
 def _failures(here: Page) -> None:

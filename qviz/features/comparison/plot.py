@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from qviz.chart_style import CHANGES, LEGEND, margin, plain
 from qviz.errors import SettingsError
 from qviz.features.comparison import ComparedObject, Comparison
+from qviz.features.comparison.matching import worst_first
 
 SYMBOLS = {"kept": "circle", "shifted": "diamond", "relabelled": "square", "lost": "x", "spurious": "triangle-up"}
 
@@ -18,7 +19,7 @@ def figure(result: Comparison, variant: str | None = None) -> go.Figure:
     rows = [row for row in result.variants if variant in (None, row.name)]
     if not rows:
         raise SettingsError(f"There is no variant {variant!r} in this comparison.")
-    worst = min(rows, key=lambda row: row.summary.agreement)
+    worst = min(rows, key=lambda row: worst_first(row.summary.agreement))
     objects = [row for image in worst.images for row in image.objects]
     return confidence_scatter(objects, result.reference, worst.name)
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from qviz.features.comparison import Comparison
-from qviz.features.comparison.matching import Summary
+from qviz.features.comparison.matching import Summary, worst_first
 from qviz.features.inspection.text import headline
-from qviz.formatting import plural, score
+from qviz.formatting import listed, plural, score
+from qviz.structures import Loss
 
 LEVELS = ((0.98, "unchanged"), (0.85, "slightly changed"), (0.6, "damaged"), (0.0, "broken"))
-"""(minimum agreement, word for a variant with it)."""
-MIN_UNDAMAGED = LEVELS[1][0]
-"""Below this agreement a variant is damaged."""
+"""(minimum agreement, word for a variant with it), on every page and in the report; see docs/reference.md."""
+MIN_UNCHANGED, MIN_UNDAMAGED = LEVELS[0][0], LEVELS[1][0]
+"""Below these agreements a variant is changed, and damaged."""
+COLOURS = {"unchanged": "ok", "slightly changed": "some", "damaged": "bad", "broken": "bad"}
+"""Word -> colour of its badge: green, amber or red."""
+NO_LOSS = 5e-4
+"""AP that rounds to 0.0 points."""
 MAX_NAMED = 2
 """Damaged variants that are named beside the worst."""
 
@@ -24,9 +29,31 @@ def verdict(result: Comparison) -> str:
     return headline(result.warnings, finding)
 
 
-def level(agreement: float) -> str:
-    """The word for an agreement in [0, 1]."""
-    return next(word for minimum, word in LEVELS if agreement >= minimum)
+def level(agreement: float | None) -> str:
+    """The word for an agreement in [0, 1]; empty where it is unknown, as then there is nothing to judge."""
+    return "" if agreement is None else next(word for minimum, word in LEVELS if agreement >= minimum)
+
+
+def is_damaged(agreement: float | None) -> bool:
+    """Whether a known agreement is that of a damaged or broken variant."""
+    return agreement is not None and agreement < MIN_UNDAMAGED
+
+
+def disagreement(name: str, agreement: float | None, loss: Loss) -> str:
+    """Why objects change although no loss of AP shows, or the other way round; empty where both say the same.
+
+    loss: of AP.
+    """
+    if agreement is None or loss.value is None:
+        return ""
+    loses = loss.value > NO_LOSS and loss.significant is not False
+    if loses == (agreement < MIN_UNCHANGED):
+        return ""
+    objects = f"The objects of {name} are {level(agreement)} (agreement {score(agreement)})"
+    if loses:
+        return f"{objects} although it loses AP: AP also ranks detections below the confidence threshold."
+    shows = "its AP shows no loss" if loss.value <= NO_LOSS else "its loss of AP is not significant"
+    return f"{objects} although {shows}: agreement counts objects that cross the confidence threshold, AP does not."
 
 
 def damage_verdict(reference: str, summaries: Mapping[str, Summary], images: int) -> str:
@@ -35,9 +62,9 @@ def damage_verdict(reference: str, summaries: Mapping[str, Summary], images: int
         return f"Only {reference} is loaded. Add a quantized variant to compare."
     if not images:
         return "No image has been run yet."
-    ranked = sorted(summaries.items(), key=lambda item: item[1].agreement)
+    ranked = sorted(summaries.items(), key=lambda item: worst_first(item[1].agreement))
     (name, worst), others = ranked[0], ranked[1:]
-    if has_no_objects(worst):
+    if worst.agreement is None:
         return f"Neither {reference} nor a variant finds an object at this confidence. Lower it, or use other images."
     return (
         f"{name} is {level(worst.agreement)}: {_counts(worst)} (agreement {score(worst.agreement)}).{_others(others)}"
@@ -46,34 +73,29 @@ def damage_verdict(reference: str, summaries: Mapping[str, Summary], images: int
 
 def _others(ranked: Sequence[tuple[str, Summary]]) -> str:
     """The next damaged variants by name, the number of further ones, and the agreement of the rest."""
-    damaged = [(name, summary.agreement) for name, summary in ranked if summary.agreement < MIN_UNDAMAGED]
+    damaged = [(name, summary.agreement) for name, summary in ranked if is_damaged(summary.agreement)]
     sentences = [f" {name} is {level(agreement)} ({score(agreement)})." for name, agreement in damaged[:MAX_NAMED]]
     if more := len(damaged) - len(sentences):
         sentences.append(f" {more} more {'is' if more == 1 else 'are'} damaged.")
-    rest = ranked[len(damaged) :]
+    rest = [summary.agreement for _, summary in ranked[len(damaged) :] if summary.agreement is not None]
     if len(rest) == 1:
-        sentences.append(f" The other variant has an agreement of {score(rest[0][1].agreement)}.")
+        sentences.append(f" The other variant has an agreement of {score(rest[0])}.")
     elif rest:
-        sentences.append(
-            f" The other {len(rest)} variants have an agreement of at least {score(rest[0][1].agreement)}."
-        )
+        sentences.append(f" The other {len(rest)} variants have an agreement of at least {score(rest[0])}.")
+    if empty := [name for name, summary in ranked if summary.agreement is None]:
+        sentences.append(f" {listed(empty)} {'finds' if len(empty) == 1 else 'find'} nothing either.")
     return "".join(sentences)
-
-
-def has_no_objects(summary: Summary) -> bool:
-    """Whether neither side has an object, so that agreement says nothing."""
-    return summary.kept + summary.shifted + summary.relabelled + summary.lost + summary.spurious == 0
 
 
 def image_verdict(variant: str, summary: Summary) -> str:
     """What one variant did to one image."""
-    if has_no_objects(summary):
-        return f"{variant}: no object, as in the reference."
+    if summary.agreement is None:
+        return f"{variant}: no object at this confidence, as in the reference."
     return f"{variant}: {_counts(summary)} (agreement {score(summary.agreement)})."
 
 
 def _counts(summary: Summary) -> str:
-    total = summary.kept + summary.shifted + summary.relabelled + summary.lost
+    total = summary.reference_objects
     if total == 0:
         return f"{plural(summary.spurious, 'spurious object')}; the reference finds none"
     counts = ((summary.lost, "lost"), (summary.relabelled, "relabelled"), (summary.shifted, "shifted"))

@@ -12,9 +12,13 @@ from qviz.formatting import plural, points, share
 
 if TYPE_CHECKING:
     from qviz.features.corruption_sweep import RobustnessReport
-    from qviz.features.corruption_sweep.result import Robustness
+    from qviz.features.corruption_sweep.result import Interaction, Robustness
 
 SHOWN_LAYERS, SHOWN_IMAGES = 5, 10
+FLOOR_NOTE = (
+    "(floor): a model has nothing left to lose, so the figure is neither a loss nor an improvement; at least: the"
+    " variant has nothing left to lose at some severity"
+)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -88,6 +92,8 @@ def _show(result: RobustnessReport) -> None:
     output.print_table(["corruption", "model", "clean", *severities, "half gone at"], _curves(sweep))
     if sweep.interactions:
         print("\ninteraction: lost beyond the reference's own loss, x100, with its 95% interval (* significant)")
+        if any(row.floor or row.at_least for row in sweep.interactions):
+            print(FLOOR_NOTE)
         output.print_table(["variant", "corruption", "interaction", "interval", ""], _interactions(sweep))
     for name in result.alarms:
         _show_ranges(result, name)
@@ -107,7 +113,11 @@ def _curves(sweep: Robustness) -> Iterator[list[object]]:
 
 def _interactions(sweep: Robustness) -> list[list[object]]:
     rows = sorted(sweep.interactions, key=lambda row: (row.model, -(row.value or 0)))
-    return [[row.model, row.corruption, *output.loss_cells(row)] for row in rows]
+    return [[row.model, row.corruption, *output.loss_cells(row)[:2], _mark(row)] for row in rows]
+
+
+def _mark(row: Interaction) -> str:
+    return "(floor)" if row.floor else ("*" if row.significant else "") + (" at least" if row.at_least else "")
 
 
 def _show_ranges(result: RobustnessReport, name: str) -> None:

@@ -208,7 +208,8 @@ def interaction(finding: Finding) -> None:
     note = (
         "What a variant loses under a corruption beyond the reference's loss and beyond its own loss without"
         " corruption, averaged over the severities. Above 0 it breaks where the reference holds. * significant (Holm"
-        " over the corruptions)."
+        " over the corruptions). (floor): a model has nothing left to lose, so the figure is neither a loss nor an"
+        " improvement. ≥: the variant has nothing left to lose at some severity."
     )
     if not sweep.annotated:
         note += " Without annotations the reference agrees with itself by 100 on clean images, so the values are low."

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from qviz.chart_style import GREY, LEGEND, bracket, colours, faded, margin, plain
+from qviz.chart_style import GREY, LEGEND, colours, faded, margin, plain
 from qviz.features.accuracy.plot import loss_heat
 from qviz.features.corruption_sweep import RobustnessReport
-from qviz.features.corruption_sweep.result import Point, Robustness
+from qviz.features.corruption_sweep.result import Interaction, Point, Robustness
 from qviz.features.corruption_sweep.saturation import Saturation
 from qviz.features.corruption_sweep.text import corruption_title
-from qviz.formatting import hundred, interval
+from qviz.formatting import UNKNOWN, hundred, interval, signed_points
 from qviz.structures import Loss
 
 COLUMNS = 4
@@ -94,19 +94,38 @@ def _band(curve: Sequence[Point], colour: str, group: str) -> go.Scatter:
 
 
 def interaction_heat(result: Robustness, names: Mapping[str, str]) -> go.Figure:
-    """Corruption by variant: what a variant loses beyond the reference's loss. A star is significant."""
+    """Corruption by variant: what a variant loses beyond the reference's loss. A star is significant.
+
+    Where a model has nothing left to lose, the cell says so and has no colour.
+    """
     variants = result.models[1:]
     cells = [[result.interaction(model, name) for model in variants] for name in result.corruptions[::-1]]
-    losses = [[Loss(None) if c is None else Loss(c.value, c.low, c.high, c.significant) for c in row] for row in cells]
+    losses = [[Loss(None) if c is None else _coloured(c) for c in row] for row in cells]
     figure = loss_heat(
         [plain(names[model]) for model in variants],
         [_title(name) for name in result.corruptions[::-1]],
         losses,
-        [[bracket(loss) for loss in row] for row in losses],
+        [["" if cell is None else interval(cell.low, cell.high) for cell in row] for row in cells],
         f"{result.measure} lost beyond FP32, ×100",
     )
+    figure.update_traces(text=[[_cell_text(cell) for cell in row] for row in cells])
     figure.update_traces(texttemplate="%{text}", hovertemplate="%{y}, %{x}: %{text} %{customdata}<extra></extra>")
     return figure.update_layout(height=max(220, 90 + 26 * len(cells)), font={"color": GREY})
+
+
+def _coloured(cell: Interaction) -> Loss:
+    """What the colour shows: nothing at the floor."""
+    return Loss(0.0 if cell.floor else cell.value, cell.low, cell.high, cell.significant)
+
+
+def _cell_text(cell: Interaction | None) -> str:
+    """`+29.0*`, `≥ +29.0*` where the variant has nothing left to lose, `-6.4 (floor)` where that gives the sign."""
+    if cell is None:
+        return UNKNOWN
+    text = signed_points(cell.value)
+    if cell.floor:
+        return f"{text} (floor)"
+    return ("≥ " if cell.at_least else "") + text + ("*" if cell.significant else "")
 
 
 SCALE = [[0, "rgba(213,94,0,.04)"], [0.35, "rgba(213,94,0,.45)"], [1, "#a83c00"]]

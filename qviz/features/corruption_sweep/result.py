@@ -8,6 +8,9 @@ rPC          mPC / P
 interaction  (reference - variant) under the corruption, averaged over the severities, minus the same when clean: above
              0 the variant breaks where the reference holds. 95 % interval of a paired bootstrap over the images (see
              `bootstrap`); significant after Holm over the corruptions of one variant.
+floor        a model with next to nothing left under the corruption (`FLOOR_SHARE`) can lose no more: where it is the
+             variant, an interaction below 0 says nothing and one above 0 is a lower bound; where it is the reference,
+             one above 0 says nothing
 breaking     severity at which half of the model's own clean objects are gone, interpolated linearly; None: never
 """
 
@@ -24,6 +27,8 @@ from qviz.features.accuracy.evaluator import Measurement
 from qviz.features.inspection.warning import Warning
 from qviz.result import Result, to_json
 
+FLOOR_SHARE, FLOOR_VALUE = 0.05, 0.01
+"""At or below this share of its clean value, or this value, a model has nothing left to lose."""
 CLEAN = "clean"
 """The corruption's name in the rows of severity 0."""
 
@@ -42,7 +47,7 @@ class Point:
     corruption: str
     severity: int
     ap: float | None
-    agreement: float
+    agreement: float | None
     mean_score: float | None
     still_found: float | None
     value: float | None
@@ -64,7 +69,13 @@ class ModelSummary:
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One variant under one corruption, in the unit of `value`."""
+    """One variant under one corruption, in the unit of `value`.
+
+    Attributes:
+        significant: Never where `floor` is true.
+        floor: Its sign comes from a model that has nothing left to lose, so it is neither a loss nor an improvement.
+        at_least: The variant has nothing left to lose at some severity, so that it would lose more if it had more.
+    """
 
     model: str
     corruption: str
@@ -72,6 +83,8 @@ class Interaction:
     low: float | None
     high: float | None
     significant: bool | None
+    floor: bool = False
+    at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +207,29 @@ class Measured:
             columns = zip(self.corruptions, rows, p_values, holm(p_values), strict=True)
             for name, (value, draws), p, significant in columns:
                 bounds = interval(draws, self.images)
-                yield Interaction(variant, name, value, *bounds, None if p is None else significant)
+                floor, at_least = self._floor(variant, name, value)
+                yield Interaction(
+                    variant, name, value, *bounds, None if p is None else significant and not floor, floor, at_least
+                )
+
+    def _floor(self, variant: str, corruption: str, value: float | None) -> tuple[bool, bool]:
+        """`floor` and `at_least` of an interaction."""
+        if value is None:
+            return False, False
+        first, second = self._left(self.models[0], corruption), self._left(variant, corruption)
+        variant_at_floor, reference_at_floor = min(second) <= 0, min(first) <= 0
+        keeps_less = sum(second) <= sum(first)
+        if value > 0:
+            floor = reference_at_floor and not keeps_less
+            return floor, variant_at_floor and not floor
+        return variant_at_floor and keeps_less, False
+
+    def _left(self, model: str, corruption: str) -> list[float]:
+        """Share of a model's clean value at every severity; 0 at the floor."""
+        clean = self.rows[model, CLEAN, 0].value or 0.0
+        limit = max(FLOOR_VALUE, FLOOR_SHARE * clean)
+        values = [row.value or 0.0 for row in self.under(model, corruption)]
+        return [0.0 if value <= limit else value / max(clean, FLOOR_VALUE) for value in values]
 
     def _interaction(self, variant: str, corruption: str) -> tuple[float | None, np.ndarray]:
         """The value and its draws (R,)."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 from qviz.features.corruption_sweep import RobustnessReport
 from qviz.features.corruption_sweep.out_of_range import ALARM_SCORE, OutOfRange
-from qviz.features.corruption_sweep.result import Interaction, Robustness
+from qviz.features.corruption_sweep.result import CLEAN, Breaking, Interaction, Point, Robustness
 from qviz.features.corruption_sweep.saturation import MIN_RISE, Explanation
 from qviz.features.inspection.text import headline
-from qviz.formatting import interval, plural, points
+from qviz.formatting import interval, listed, plural, points, share, small_share
 
+MAX_NOTHING, MIN_SOMETHING = 0.05, 0.2
+"""Share of its own objects up to which a variant finds next to nothing, and above which the reference finds some."""
+MIN_EARLIER = 0.5
+"""A breaking point this many severities before the reference's is clearly earlier."""
+MAX_FAILING, MAX_LIGHTS = 2, 4
+"""Failing variants, and corruptions of one of them, that are named."""
 NO_RANGES = "No activation of this variant is quantized, so nothing can leave its range."
 
 
@@ -26,19 +33,108 @@ def verdict(result: Robustness | RobustnessReport, names: Mapping[str, str] | No
 
 
 def _finding(sweep: Robustness, names: Mapping[str, str] | None) -> str:
+    """What fails in which light first, then what quantization adds."""
     shown = {model: (names or {}).get(model, model) for model in sweep.models}
     if not sweep.corruptions:
         return f"{plural(sweep.images, 'image')} measured without corruption; the corruptions follow."
     reference = shown[sweep.models[0]]
     if not sweep.interactions:
         return f"Only {reference} is loaded. {_robustness_of(sweep, reference)}"
+    failures = _failures(sweep, shown)
     significant = [row for row in sweep.interactions if row.significant and (row.value or 0) > 0]
-    if not significant:
-        under = "any corruption" if len(sweep.corruptions) > 1 else corruption_title(sweep.corruptions[0]).lower()
-        sentence = f"No variant loses significantly more than {reference} under {under}."
-        return " ".join(filter(None, (sentence, _robustness_of(sweep, reference), _early_break(sweep, shown))))
-    worst = max(significant, key=lambda row: row.value or 0)
-    return _worst(sweep, worst, shown, len(significant) - 1)
+    if significant:
+        worst = max(significant, key=lambda row: row.value or 0)
+        return " ".join((*failures, _worst(sweep, worst, shown, len(significant) - 1)))
+    under = "any corruption" if len(sweep.corruptions) > 1 else corruption_title(sweep.corruptions[0]).lower()
+    sentence = f"No variant loses significantly more than {reference} under {under}."
+    return " ".join((*failures, sentence, _robustness_of(sweep, reference)))
+
+
+def _failures(sweep: Robustness, shown: Mapping[str, str]) -> list[str]:
+    """One sentence per variant that fails in some light where the reference does not, the earliest failure first."""
+    rows = []
+    for model in sweep.models[1:]:
+        clean = sweep.curve(model, CLEAN)[0]
+        if clean.still_found is None and clean.mean_score is not None:  # the reference has objects, the variant none
+            rows.append((0.0, f"{shown[model]} finds nothing even without corruption."))
+        elif failing := _finds_nothing(sweep, model):
+            rows.append((failing[0].severity, _nothing_sentence(sweep, failing, shown)))
+        elif halved := _halved(sweep, model):
+            rows.append((halved[0].severity or 0.0, _halved_sentence(sweep, halved, shown)))
+    rows.sort(key=lambda row: row[0])
+    sentences = [sentence for _, sentence in rows[:MAX_FAILING]]
+    if more := len(rows) - len(sentences):
+        sentences.append(f"{plural(more, 'other variant')} {'fails' if more == 1 else 'fail'} early too.")
+    return sentences
+
+
+def _finds_nothing(sweep: Robustness, model: str) -> list[Point]:
+    """Per corruption the first point from which on a model finds next to nothing, though the reference still does."""
+    first: list[Point] = []
+    for name in sweep.corruptions:
+        start: Point | None = None
+        for point, other in zip(sweep.curve(model, name), sweep.curve(sweep.models[0], name), strict=True):
+            left = point.still_found
+            if left is None or left > MAX_NOTHING:
+                start = None
+            elif start is None and point.severity and (other.still_found or 0.0) > MIN_SOMETHING:
+                start = point
+        if start is not None:
+            first.append(start)
+    return sorted(first, key=lambda point: point.severity)
+
+
+def _nothing_sentence(sweep: Robustness, failing: Sequence[Point], shown: Mapping[str, str]) -> str:
+    """`At night int8 finds nothing from severity 1 on, under glare from 3 on; float32 still finds 81% there.`"""
+    first = failing[0]
+    reference = next(row for row in sweep.curve(sweep.models[0], first.corruption) if row.severity == first.severity)
+    left = first.still_found or 0.0
+    amount = "nothing" if left == 0 else f"next to nothing ({small_share(left)} of its objects)"
+    others = [f"{light(point.corruption)} from {point.severity} on" for point in failing[1:]]
+    also = f", {listed(others, MAX_LIGHTS)}" if others else ""
+    return (
+        f"{_upper(light(first.corruption))} {shown[first.model]} finds {amount} from severity"
+        f" {first.severity} on{also}."
+        f" {shown[sweep.models[0]]} still finds {share(reference.still_found)} of its own"
+        f" {light(first.corruption)} at severity {first.severity}."
+    )
+
+
+def _halved(sweep: Robustness, model: str) -> list[Breaking]:
+    """Where a model has lost half of its objects clearly before the reference, the earliest first."""
+    limits = {row.corruption: row.severity for row in sweep.breaking_points if row.model == sweep.models[0]}
+    early = [
+        row
+        for row in sweep.breaking_points
+        if row.model == model
+        and row.severity is not None
+        and row.severity <= (limits[row.corruption] or math.inf) - MIN_EARLIER
+    ]
+    return sorted(early, key=lambda row: row.severity or 0.0)
+
+
+def _halved_sentence(sweep: Robustness, rows: Sequence[Breaking], shown: Mapping[str, str]) -> str:
+    """`At night int8 has lost half of its objects at severity 0.6, float32 at 2.5.`"""
+    first, reference = rows[0], sweep.models[0]
+    limit = next(
+        row.severity for row in sweep.breaking_points if (row.model, row.corruption) == (reference, first.corruption)
+    )
+    other = f"at {limit:.1f}" if limit is not None else "at none of them"
+    more = len(rows) - 1
+    also = f" So it does under {plural(more, 'other corruption')}." if more else ""
+    return (
+        f"{_upper(light(first.corruption))} {shown[first.model]} has lost half of its objects at severity"
+        f" {first.severity:.1f}, {shown[reference]} {other}.{also}"
+    )
+
+
+def light(corruption: str) -> str:
+    """`at night`, `under exposure down`"""
+    return "at night" if corruption == "night" else f"under {corruption_title(corruption).lower()}"
+
+
+def _upper(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _worst(sweep: Robustness, worst: Interaction, shown: Mapping[str, str], others: int) -> str:
@@ -57,21 +153,6 @@ def _robustness_of(sweep: Robustness, reference: str) -> str:
         return f"How much {reference} itself loses is unknown."
     count = plural(len(sweep.corruptions), "corruption")
     return f"{reference} keeps {summary.rpc:.0%} of its {sweep.measure} over {count}."
-
-
-def _early_break(sweep: Robustness, shown: Mapping[str, str]) -> str:
-    """A variant that breaks clearly earlier than the reference. One with little to lose may have no interaction."""
-    reference, *variants = sweep.summary
-    broken = {row.model: row.breaking_point for row in variants if row.breaking_point is not None}
-    if not broken:
-        return ""
-    model, severity = min(broken.items(), key=lambda item: item[1])
-    limit = reference.breaking_point
-    if limit is not None and severity > limit - 0.5:
-        return ""
-    reference_limit = f"at {limit:.1f}" if limit is not None else "at none of them"
-    lost = f"has lost half of its objects at severity {severity:.1f}"
-    return f"However, {shown[model]} {lost}, {shown[reference.model]} {reference_limit}."
 
 
 def layers_sentence(result: RobustnessReport, variant: str) -> str:

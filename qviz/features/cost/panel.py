@@ -91,11 +91,11 @@ NUMBER = dict.fromkeys(("size, MB", "p50, ms", "p95, ms", "CPU, ms", "peak, MB")
 def agreements(here: Page) -> dict[str, float | None]:
     """Short name -> agreement with the reference over the images run so far, None where there is none."""
     models = here.loaded
-    quality: dict[str, float | None] = {models.name(models.reference): 1.0 if here.workspace.images else None}
-    for variant in models.variants:
-        compared = server.compared(models, variant, here.workspace.images, here.view.score)
-        quality[models.name(variant)] = compared.summary.agreement if compared.images else None
-    return quality
+    images, score = here.workspace.images, here.view.score
+    summaries = {models.name(v): server.compared(models, v, images, score).summary for v in models.variants}
+    has_objects = any(summary.reference_objects for summary in summaries.values())
+    quality: dict[str, float | None] = {models.name(models.reference): 1.0 if has_objects else None}
+    return quality | {name: summary.agreement for name, summary in summaries.items()}
 
 
 def tradeoff_of(here: Page, rows: tuple[ModelProfile, ...]) -> Tradeoff:

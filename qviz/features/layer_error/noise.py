@@ -193,7 +193,7 @@ class KernelNoise:
     """All operators on one set of kernels, and the agreement of its detections with those of the default kernels."""
 
     kernels: str
-    agreement: float
+    agreement: float | None
     mean_score_delta: float | None
     layers: tuple[LayerNoise, ...]
 
@@ -223,7 +223,12 @@ class KernelNoise:
         """What this set of kernels changes."""
         if self.equal:
             return f"The {self.kernels} kernels give every tensor bit for bit: none of the error comes from kernels."
-        parts = [f"On the {self.kernels} kernels the detections have an agreement of {self.agreement:.2f}"]
+        agreement = (
+            "no object is detected"
+            if self.agreement is None
+            else f"the detections have an agreement of {self.agreement:.2f}"
+        )
+        parts = [f"On the {self.kernels} kernels {agreement}"]
         if (worst := self.worst) is not None:
             parts.append(f"the lowest SQNR is {worst.kernel_sqnr_db:.1f} dB ({worst.op_kind}, operator {worst.order})")
         if any(layer.steps is not None for layer in self.layers):
@@ -293,7 +298,7 @@ def _kernel_noise(name: str, measured: Sequence[ImageNoise], graph: Graph, score
     return KernelNoise(name, agreement, delta, tuple(_layer(order, sums, graph) for order in sorted(sums)))
 
 
-def _agreement(pairs: Sequence[tuple[Detections, Detections]], score: float) -> tuple[float, float | None]:
+def _agreement(pairs: Sequence[tuple[Detections, Detections]], score: float) -> tuple[float | None, float | None]:
     kinds, deltas = [], []
     for first, second in pairs:
         for row in changes(first, second, None, score):

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from qviz.chart_style import CHANGES, bracket
 from qviz.features.accuracy.ap import METRICS
 from qviz.features.accuracy.errors import KINDS_HELP
-from qviz.features.comparison.text import level
+from qviz.features.comparison.text import COLOURS, level
 from qviz.features.corruption_sweep.text import verdict as robustness_verdict
 from qviz.features.cost.text import tradeoff_verdict
 from qviz.features.layer_error.metrics import CLIPPED_SHARE, CUMULATIVE, FALL, LOCAL
@@ -52,6 +52,7 @@ FILTERS = {
     "percent": percent,
     "points": points,
     "score": score,
+    "level_colour": COLOURS.get,
     "setting": setting,
     "share": share,
     "signed_points": signed_points,

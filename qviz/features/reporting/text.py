@@ -10,28 +10,25 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from qviz.features.accuracy.text import NO_LOSS, loss_verdict
+from qviz.features.accuracy.text import finding as accuracy_finding
+from qviz.features.accuracy.text import loss_phrase
 from qviz.features.comparison.matching import Summary
 from qviz.features.comparison.text import (
-    LEVELS,
-    MIN_UNDAMAGED,
+    MIN_UNCHANGED,
     damage_verdict,
-    has_no_objects,
     image_verdict,
+    is_damaged,
     level,
 )
 from qviz.features.inspection.text import headline as with_origin
 from qviz.features.layer_error import LayerErrors
-from qviz.features.layer_error.metrics import LayerError
-from qviz.features.layer_error.outliers import MAX_CLIPPED, worst_layer
+from qviz.features.layer_error.metrics import MAX_CLIPPED, LayerError
+from qviz.features.layer_error.outliers import worst_layer
 from qviz.features.layer_error.text import over_images
 from qviz.features.reporting import Report
 from qviz.features.reporting.study import StudiedModel, Study
-from qviz.formatting import interval, plural, points, score, share
+from qviz.formatting import plural, points, score, share
 from qviz.structures import Loss
-
-UNCHANGED = LEVELS[0][0]
-"""Agreement from which a variant counts as unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ def headline(study: Study) -> str:
 def _finding(study: Study) -> str:
     evaluation = study.evaluation
     if evaluation is not None:
-        return loss_verdict(study.reference.name, evaluation.models[0].ap, study.losses, evaluation.reference_as_truth)
+        return accuracy_finding(evaluation, [model.name for model in study.models])
     images = max((len(variant.images) for variant in study.comparison.variants), default=0)
     return damage_verdict(study.reference.name, study.summaries, images)
 
@@ -79,29 +76,23 @@ def findings(study: Study) -> list[Finding]:
 
 def _damage_sentence(summary: Summary) -> str:
     """`of 5 objects 1 lost (agreement 0.89).`"""
-    if has_no_objects(summary):
-        return "finds nothing, like the reference."
+    if summary.agreement is None:
+        return "finds nothing at this confidence, like the reference."
     return image_verdict("", summary).removeprefix(": ")
 
 
 def _loss_sentence(loss: Loss) -> str:
-    """`loses 0.3 AP points [-0.4, 1.1]: not significant.`"""
+    """`loses 0.3 AP points [-0.4, 1.1], not significant.`"""
     if loss.value is None:
         return "has no AP to compare: no object is annotated."
-    if abs(loss.value) <= NO_LOSS:
-        amount = "loses no AP"
-    else:
-        amount = f"{'loses' if loss.value > 0 else 'gains'} {points(abs(loss.value))} AP points"
-    if loss.low is None or loss.high is None:
-        return amount + ": too few images for an interval."
-    low, high = (loss.low, loss.high) if loss.value > -NO_LOSS else (-loss.high, -loss.low)
-    return f"{amount} {interval(low, high)}: {'significant' if loss.significant else 'not significant'}."
+    few = loss.low is None or loss.high is None
+    return f"{loss_phrase(loss)}{': too few images for an interval' if few else ''}."
 
 
 def _broken_at(study: Study, name: str, summary: Summary) -> str:
     """`It falls most, by 21 dB, at operator 12 (CONV_2D).`; empty where undamaged, or where no layers were run."""
     errors = study.layers.get(name)
-    layer = worst_layer(errors.layers) if errors is not None and summary.agreement < MIN_UNDAMAGED else None
+    layer = worst_layer(errors.layers) if errors is not None and is_damaged(summary.agreement) else None
     if errors is None or layer is None:
         return ""
     where = layer_name(errors, layer)
@@ -159,7 +150,7 @@ def _damaged(study: Study) -> Iterator[Step]:
     """Trace the worst object, and try the worst layer in float."""
     for model in study.variants:
         summary, errors = study.summaries[model.name], study.layers.get(model.name)
-        if summary.agreement >= UNCHANGED or not study.images:
+        if summary.agreement is None or summary.agreement >= MIN_UNCHANGED or not study.images:
             continue
         image = _worst_image(study, model.name)
         pair = [study.reference.file, model.file]
@@ -171,7 +162,7 @@ def _damaged(study: Study) -> Iterator[Step]:
                 _shell("trace", *pair, "--image", image),
             )
         layer = worst_layer(errors.layers) if errors is not None else None
-        if errors is not None and layer is not None and summary.agreement < MIN_UNDAMAGED:
+        if errors is not None and layer is not None and is_damaged(summary.agreement):
             yield Step(
                 model.name,
                 f"The layer to look at first is {layer_name(errors, layer)}.",
@@ -221,7 +212,7 @@ def _harmless(study: Study) -> Iterator[Step]:
         loss = study.losses.get(model.name)
         is_small = loss is not None and loss.ap.high is not None and loss.ap.high <= HARMLESS
         summary = study.summaries[model.name]
-        agrees = summary.agreement >= UNCHANGED and not has_no_objects(summary)
+        agrees = summary.agreement is not None and summary.agreement >= MIN_UNCHANGED
         if is_small or (agrees and (loss is None or not loss.ap.significant)):
             reason = f"It loses less than {100 * HARMLESS:.0f} AP point" if is_small else "It finds the same objects"
             yield Step(model.name, f"{reason}, with {_size(study, model)}.", "It can replace the reference.")
@@ -233,7 +224,7 @@ def _size(study: Study, model: StudiedModel) -> str:
 
 def _unknown(study: Study) -> Iterator[Step]:
     files = [model.file for model in study.models]
-    if study.summaries and all(has_no_objects(summary) for summary in study.summaries.values()):
+    if study.summaries and all(summary.agreement is None for summary in study.summaries.values()):
         yield Step(
             "",
             f"No model finds an object at a confidence of {score(study.made.score)}, so nothing is compared.",

@@ -16,6 +16,7 @@ from qviz.detector import AP_SCORE, PAGE_SCORE, preview_job
 from qviz.errors import ImageError, SettingsError
 from qviz.features.accuracy import evaluate
 from qviz.features.comparison import Comparison, compare_variant
+from qviz.features.comparison.matching import worst_first
 from qviz.features.corruption_sweep.sweep import sweep
 from qviz.features.cost import profile
 from qviz.features.cost.tradeoff import Point, Tradeoff, tradeoff
@@ -153,7 +154,7 @@ def _layers(
     context: Context, study: Study, models: Sequence[LoadedModel], compared: _ComparedImages
 ) -> dict[str, LayerErrors]:
     """Layer errors of the worst integer variants, else of the worst variant; empty where TensorFlow runs the model."""
-    ranked = sorted(study.variants, key=lambda card: study.summaries[card.name].agreement)
+    ranked = sorted(study.variants, key=lambda card: worst_first(study.summaries[card.name].agreement))
     integer = [card for card in ranked if card.scheme in INTEGER]
     chosen = {card.name for card in (integer or ranked[:1])[:LAYER_VARIANTS]}
     reference = models[0]
@@ -276,5 +277,6 @@ def _accuracy(study: Study) -> dict[str, float | None]:
 
 
 def _agreement(study: Study) -> dict[str, float | None]:
-    reference_agreement: dict[str, float | None] = {study.reference.name: 1.0}
+    has_objects = any(row.reference_objects for row in study.summaries.values())
+    reference_agreement: dict[str, float | None] = {study.reference.name: 1.0 if has_objects else None}
     return reference_agreement | {name: row.agreement for name, row in study.summaries.items()}

@@ -165,7 +165,7 @@ class Chosen:
     images: int
     ap: float | None
     reference_ap: float | None
-    agreement: float
+    agreement: float | None
     false_alarms: float | None = None
     reference_false_alarms: float | None = None
 

@@ -29,6 +29,7 @@ from qviz.detector import PAGE_SCORE
 from qviz.engine import LocalEngine, importing
 from qviz.errors import QuantizeError
 from qviz.features.accuracy.evaluator import Evaluator
+from qviz.features.comparison.matching import agreement_of
 from qviz.features.building.build import builders, start_building
 from qviz.features.building.calibration import Calibration, calibrate
 from qviz.features.building.recipes import recipe_of
@@ -61,25 +62,26 @@ class Gain:
     """What training changed, measured on held-out images.
 
     Attributes:
-        before, after: Agreement with FP32 of the variant without and with training, in [0, 1].
-        low, high: 95 % interval of `after - before`: paired bootstrap over the images.
+        before, after: Agreement with FP32 of the variant without and with training, in [0, 1]; None where neither the
+            variant nor FP32 finds an object.
+        low, high: 95 % interval of `after - before`: paired bootstrap over the images; None where it is unknown.
         images: Number of held-out images.
     """
 
-    before: float
-    after: float
-    low: float
-    high: float
+    before: float | None
+    after: float | None
+    low: float | None
+    high: float | None
     images: int
 
     @property
-    def value(self) -> float:
-        return self.after - self.before
+    def value(self) -> float | None:
+        return None if self.after is None or self.before is None else self.after - self.before
 
     @property
     def significant(self) -> bool:
         """Whether the interval excludes 0."""
-        return self.low > 0 or self.high < 0
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -273,13 +275,15 @@ def _gain(before: np.ndarray, after: np.ndarray) -> Gain:
     """before, after: (images, 2) agreeing objects and objects of both models, of one variant each."""
     random = np.random.default_rng(0)
     drawn = random.integers(0, len(before), (RESAMPLES, len(before)))
-    values = [_agreement(counts[None].sum(axis=1))[0] for counts in (before, after)]
+    values = agreement_of(before), agreement_of(after)
     draws = [_agreement(counts[drawn].sum(axis=1)) for counts in (before, after)]
-    low, high = np.quantile(draws[1] - draws[0], [0.025, 0.975])
-    return Gain(float(values[0]), float(values[1]), float(low), float(high), len(before))
+    differences = draws[1] - draws[0]
+    defined_differences = differences[~np.isnan(differences)]
+    low, high = np.quantile(defined_differences, [0.025, 0.975]).tolist() if len(defined_differences) else (None, None)
+    return Gain(*values, low, high, len(before))
 
 
 def _agreement(sums: np.ndarray) -> np.ndarray:
-    """(n,) of sums (n, 2); 1 where neither model finds anything."""
+    """(n,) of sums (n, 2); NaN where neither model finds anything."""
     same, both = sums.T
-    return np.where(both > 0, 2 * same / np.maximum(both, 1), 1.0)
+    return np.where(both > 0, 2 * same / np.maximum(both, 1), np.nan)

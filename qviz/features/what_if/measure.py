@@ -111,4 +111,5 @@ def _tally(rows: Sequence[ImageOutcome]) -> Tally:
         (change for row in rows for change in row.changes), (delta for row in rows for delta in row.deltas)
     )
     shares = [share for row in rows for share in row.shares]
-    return Tally(summary.agreement, summary.mean_score_delta, float(np.mean(shares)) if shares else None)
+    agreement = 1.0 if summary.agreement is None else summary.agreement  # nothing to bring back
+    return Tally(agreement, summary.mean_score_delta, float(np.mean(shares)) if shares else None)

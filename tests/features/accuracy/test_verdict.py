@@ -22,7 +22,7 @@ LOSSES = [
         "FP32 reaches 40.0 AP; int8 loses 10.0 AP points, most in dog",
     ),
     (0.4, {"a": loss(0.01, ("x", 0.02)), "b": loss(0.2, ("y", 0.5))}, "b loses 20.0 AP points, most in y (50.0)"),
-    (0.4, {"int8": loss(-0.1, ("dog", -0.1))}, "FP32 reaches 40.0 AP; int8 gains 10.0 AP points."),
+    (0.4, {"int8": loss(-0.1, ("dog", -0.1))}, "FP32 reaches 40.0 AP; int8 has a loss of -10.0 AP points (better)."),
     (0.4, {"int8": loss(0.0)}, "FP32 reaches 40.0 AP; int8 loses no AP."),
     (0.4, {"a": loss(-0.1), "b": loss(0.0)}, "FP32 reaches 40.0 AP; no variant loses AP."),
     (0.4, {"int8": loss(None)}, "the loss of int8 is unknown"),
@@ -42,7 +42,11 @@ LOSSES += [
     # an insignificant class is not named although it lost more
     (0.4, {"bad": BAD}, "bad loses 13.9 AP points [5.4, 26.5], significant, most in dog (40.0)."),
     (0.4, {"int8": NOISE, "bad": BAD}, "most in dog (40.0). int8 loses 0.3 AP points [-0.4, 1.1], not significant."),
-    (0.4, {"int8": GAIN, "bad": BAD}, "most in dog (40.0). int8 loses none."),
+    (
+        0.4,
+        {"int8": GAIN, "bad": BAD},
+        "most in dog (40.0). int8 has a loss of -1.7 AP points (better) [-8.9, 0.4], not significant.",
+    ),
     (0.4, {"a": NOISE, "b": GAIN, "bad": BAD}, "(40.0). The other 2 variants lose at most 0.3, not significant."),
     (0.4, {"a": GAIN, "b": GAIN, "bad": BAD}, "(40.0). The other 2 variants lose none."),
     (
@@ -58,7 +62,7 @@ def test_agreement_is_not_called_accuracy() -> None:
     sentence = loss_verdict("FP32", 1.0, {"bad": BAD}, reference_as_truth=True)
     assert sentence.startswith("Measured against FP32's own detections, bad loses 13.9 AP points")
     sentence = loss_verdict("FP32", 1.0, {"a": GAIN}, reference_as_truth=True)
-    assert sentence.endswith("detections, a gains 1.7 AP points [-0.4, 8.9], not significant.")
+    assert sentence.endswith("detections, a has a loss of -1.7 AP points (better) [-8.9, 0.4], not significant.")
 
 
 @pytest.mark.parametrize(("ap", "losses", "expected"), LOSSES)

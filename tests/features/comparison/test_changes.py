@@ -79,12 +79,12 @@ def test_a_lost_object_whose_partner_matched_another_object() -> None:
     assert [(row.change, row.lost_because) for row in rows] == [("kept", None), ("lost", "nms")]
 
 
-def summary(kept: int, shifted: int, relabelled: int, lost: int, spurious: int, agreement: float) -> Summary:
+def summary(kept: int, shifted: int, relabelled: int, lost: int, spurious: int, agreement: float | None) -> Summary:
     return Summary(kept, shifted, relabelled, lost, spurious, agreement, None)
 
 
 SUMMARIES = [
-    ([], summary(0, 0, 0, 0, 0, 1.0)),  # no detections of either model: they agree
+    ([], summary(0, 0, 0, 0, 0, None)),  # no detections of either model: nothing to agree about
     (["kept"], summary(1, 0, 0, 0, 0, 1.0)),
     (["shifted"], summary(0, 1, 0, 0, 0, 1.0)),
     (["lost"], summary(0, 0, 0, 1, 0, 0.0)),

@@ -60,7 +60,7 @@ def test_verdict_on_all_variants(summaries: dict[str, Summary], images: int, sen
 @pytest.mark.parametrize(
     ("summary", "sentence"),
     [
-        (counts(), "int8: no object, as in the reference."),
+        (counts(), "int8: no object at this confidence, as in the reference."),
         (counts(kept=1), "int8: the only object is kept (agreement 1.00)."),
         (counts(shifted=1, relabelled=2, lost=3), "int8: of 6 objects, 3 lost, 2 relabelled, 1 shifted"),
     ],

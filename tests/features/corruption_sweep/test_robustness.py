@@ -231,7 +231,9 @@ def test_objects_are_matched_by_class_and_position() -> None:
     among = Detections.of([*BOX, *(BOX + 2), [100, 10, 150, 60]], [0.3, 0.6, 0.7], [0, 0, 0])
     assert confidences(objects, among) == pytest.approx([0.6, 0])
     assert agreed(objects, among, 0.5) == (1, 4)
-    assert agreement(np.array([[1, 4], [0, 0]]), np.array([[1, 1], [0, 3]])) == pytest.approx([0.5, 1])
+    assert agreement(np.array([[1, 4], [0, 0]]), np.array([[1, 1], [0, 3]])) == pytest.approx(
+        [0.5, np.nan], nan_ok=True
+    )
 
 
 def test_corruptions_are_selected_by_family_or_name() -> None:

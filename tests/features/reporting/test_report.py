@@ -199,7 +199,9 @@ def test_without_any_object_no_variant_is_recommended(study: Study) -> None:
     )
     empty = replace(study, comparison=compared, evaluation=None)
     assert headline(empty).startswith("Neither float32 nor a variant finds an object at this confidence")
-    assert {finding.sentence for finding in findings(empty)} == {"finds nothing, like the reference."}
+    assert {finding.sentence for finding in findings(empty)} == {
+        "finds nothing at this confidence, like the reference."
+    }
     steps = [step.reason + step.cure for step in next_steps(empty)]
     assert any("so nothing is compared" in text for text in steps)
     assert not any("replace the reference" in text for text in steps)

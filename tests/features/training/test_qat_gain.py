@@ -21,7 +21,9 @@ def test_the_interval_is_of_paired_differences() -> None:
     gain = _gain(_counts([0, 4] * 10, 8), _counts([4, 0] * 10, 8))
     assert gain.low < 0 < gain.high and not gain.significant
     no_objects = _gain(_counts([0, 0], 0), _counts([0, 0], 0))
-    assert (no_objects.before, no_objects.after, no_objects.low, no_objects.high) == (1, 1, 0, 0)
+    assert (no_objects.before, no_objects.after, no_objects.low, no_objects.high) == (None, None, None, None)
+    assert not no_objects.significant and no_objects.value is None
+    assert verdict(QatResult((1.0,), 1, gain=no_objects)).startswith("No object is found on 2 held-out images")
 
 
 def _verdict(before: float, after: float, low: float, high: float) -> str:
