@@ -150,7 +150,8 @@ def _other_weights(layers: Sequence[LayerWeights], counts: Counter[str]) -> Made
     if counts["permuted"]:
         return MadeFrom(
             "no",
-            f"The output channels of {counts['permuted']} {of_all} are in another order: its classes are permuted.",
+            f"The output channels of {counts['permuted']} {of_all} are in another order: its classes (or the sides of"
+            " its boxes) are permuted.",
             "Give it a label file of its own (labels in NAME.qviz.json), or the float model that it was exported from.",
             NOT_SAME,
         )

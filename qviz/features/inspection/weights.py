@@ -81,6 +81,8 @@ def compare_weights_job(reference: Blob, variant: Blob) -> WeightComparison:
         variant_values, reference_values = weights[1][order], weights[0][partner]
         if variant_values.shape == reference_values.shape and variant_values.size:
             scale, clipped = _scale_of(graphs[1], order, variant_values)
+            if weight_tensors(graphs[0])[partner].quantized:  # then the reference is rounded, too
+                scale = np.maximum(scale, _scale_of(graphs[0], partner, reference_values)[0])
             kind, steps = compare_layer(reference_values, variant_values, scale, clipped, is_entry=order == entry)
             compared.append(LayerWeights(order, kind, steps))
     return WeightComparison(len(weighted[0]), tuple(compared))

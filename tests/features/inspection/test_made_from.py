@@ -129,3 +129,14 @@ def test_another_network_is_the_headline(squares: Squares) -> None:
     result = qviz.compare(*pair, images=squares.images, mean=0, std=255, labels=squares.labels)
     assert str(result).startswith(f"{pair[1].name} was not made from {pair[0].name}. Its weights fit")
     assert result.warnings[0].code == "not_same_network"
+
+
+def test_two_coarse_files_of_one_network(tmp_path: Path, sample_float: Path) -> None:
+    """The reference may be rounded more coarsely than the variant."""
+    paths = [
+        qviz.quantize(sample_float, recipe=name).save(tmp_path / f"{name}.tflite")
+        for name in ("dynamic_range_int4", "dynamic_range")
+    ]
+    for pair in (paths, paths[::-1]):
+        with qviz.open(*pair) as session:
+            assert made_from(session.context, *session.models).value == "yes"
