@@ -217,17 +217,19 @@ class Session(SessionInputs):
         sets: Sequence[Iterable[int]] | None = None,
         score: float = PAGE_SCORE,
         iou: float = 0.5,
+        quick: bool = False,
     ) -> WhatIf:
         """How much agreement comes back with sets of the variant's operators in float, without building a file.
 
         Args:
             sets: Operator indices of the variant per set; None: a search finds some.
+            quick: Only the few sets that may be named for the loss.
         """
         from qviz.features.what_if import what_if
 
         files = self.images_of(images)
         reference, chosen = self._pair(variant, files)
-        return what_if(self.context, reference, chosen, files, sets=sets, score=score, iou=iou)
+        return what_if(self.context, reference, chosen, files, sets=sets, score=score, iou=iou, quick=quick)
 
     def quantize(
         self,

@@ -134,6 +134,17 @@ def anchor_rows(head: Head) -> tuple[np.ndarray, np.ndarray] | None:
     return boxes, scores
 
 
+def anchor_box(head: Head, number: int) -> np.ndarray | None:
+    """(4,) the box of one anchor, as in `anchor_rows`; None where the operator's boxes or anchors are not there."""
+    op = _op(head.graph)
+    if op is None or len(op.inputs) != 3 or any(index not in head.values for index in (op.inputs[0], op.inputs[2])):
+        return None
+    encodings, anchors = (head.values[index] for index in (op.inputs[0], op.inputs[2]) if index is not None)
+    scales = tuple(_option(op, f"{side}_scale", default) for side, default in _SCALES.items())
+    encoding = encodings.reshape(-1, encodings.shape[-1])[number, None, :4]
+    return np.asarray(decode_boxes(encoding, anchors[number, None], (head.width, head.height), scales)[0])
+
+
 def _option(op: Op, name: str, default: float) -> float:
     value = op.options.get(name)
     return float(value) if isinstance(value, (int, float)) and value else default

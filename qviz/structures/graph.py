@@ -109,6 +109,20 @@ DATA_MOVERS = JOINS | {
 }
 """Operators whose output values are values of their inputs. JOINS: those with several data tensors, or whose first
 input may not be the data."""
+FIXED_RANGE = frozenset({"LOGISTIC", "SOFTMAX", "LOG_SOFTMAX", "TANH", "L2_NORMALIZATION"})
+"""Operators whose integer kernels prescribe the scale of the output (1/256 for 8-bit LOGISTIC, which ends at .9961):
+no calibration chose it, and it clips at most one step (TensorFlow Lite's 8-bit quantization specification)."""
+
+
+def has_fixed_range(graph: Graph, tensor: int) -> bool:
+    """Whether a kernel prescribes the scale of a tensor, also of one that is only moved behind it."""
+    maker = graph.producer(tensor)
+    while maker is not None and maker.kind in DATA_MOVERS - JOINS and maker.inputs and maker.inputs[0] is not None:
+        if graph.tensors[tensor].dtype != graph.tensors[maker.inputs[0]].dtype or maker.kind == "QUANTIZE":
+            return False
+        tensor = maker.inputs[0]
+        maker = graph.producer(tensor)
+    return maker is not None and maker.kind in FIXED_RANGE
 
 
 class Scheme(StrEnum):

@@ -36,3 +36,9 @@ def orders_text(orders: Iterable[int]) -> str:
         else:
             runs.append([order, order])
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def operator_name(order: int, kind: str, reference_order: int | None = None) -> str:
+    """`operator 12 (CONV_2D)`: numbered as in the variant; the reference's number stands beside it where it differs."""
+    other = "" if reference_order is None or reference_order == order else f"; {reference_order} in the reference"
+    return f"operator {order} ({kind}{other})"

@@ -242,6 +242,25 @@ class Stepper:
                 )
 
 
+def changed_piece(
+    data: bytes, stepper: Stepper, step: int, constants: Mapping[int, np.ndarray], kernels: str = ""
+) -> Piece:
+    """A step of a file with other values for some constants, or on other kernels.
+
+    Args:
+        data: The file that `stepper` runs.
+        constants: Values by tensor, typed as the file types them.
+        kernels: A name of `KERNELS`; by default the stepper's own.
+
+    Raises:
+        RuntimeError, ValueError: These kernels refuse it.
+    """
+    part = stepper.steps[step]
+    values = {**stepper.folded, **constants}
+    model = Cutter(data, stepper.graph).cut(part.orders, part.inputs, part.outputs, values)
+    return Piece(part, prepared(model, threads=1, kernels=kernels or stepper.kernels))
+
+
 def _replaced(replace: Replace, index: int, value: np.ndarray) -> np.ndarray:
     other = replace(index, value)
     if (other.dtype, other.shape) != (value.dtype, value.shape):

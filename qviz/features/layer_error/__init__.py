@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, ClassVar
 
 from qviz.context import Context
 from qviz.errors import ModelError
 from qviz.features.detection.inference import results_in_order
 from qviz.features.detection.models import LoadedModel
+from qviz.features.inspection.made_from import made_from, origin_warnings
+from qviz.features.inspection.warning import Warning
 from qviz.features.layer_error.metrics import LayerError
 from qviz.features.layer_error.stream import LayerFact, LayerSums, facts_job, layer_sums_job
 from qviz.features.layer_error.tensor_error import finite, unused_share
@@ -41,6 +43,7 @@ class LayerErrors(Result):
         pairs: (operator of the variant, operator of the reference).
         unpaired: Operators of the variant without a partner.
         skipped: One sentence per image that cannot be read.
+        warnings: What keeps the two from being compared: other weights, or another input size.
     """
 
     reference: str
@@ -52,6 +55,7 @@ class LayerErrors(Result):
     unpaired: tuple[int, ...]
     layers: tuple[LayerError, ...]
     skipped: tuple[str, ...] = ()
+    warnings: tuple[Warning, ...] = ()
 
     ROWS: ClassVar = "layers"
     JSON_NAMES: ClassVar = {"pairs": None, "pairs_json": "pairs"}
@@ -66,7 +70,9 @@ class LayerErrors(Result):
         """One row per layer; SQNR in dB, shares in [0, 1]."""
         import pandas as pd
 
-        return pd.DataFrame([asdict(layer) for layer in self.layers], columns=list(LayerError.__slots__))
+        return pd.DataFrame(
+            [asdict(layer) for layer in self.layers], columns=[field.name for field in fields(LayerError)]
+        )
 
 
 def layers(
@@ -120,6 +126,7 @@ def layers(
         unpaired=pairing.unpaired,
         layers=tuple(_layer(fact, sums) for fact in pairing.layers),
         skipped=tuple(skipped),
+        warnings=origin_of(context, reference, variant),
     )
 
 
@@ -127,6 +134,11 @@ def pair_of(reference: LoadedModel, variant: LoadedModel) -> Pair:
     """The two for a worker. Raises ModelError where one has no layers."""
     require_layers(reference, variant)
     return Pair(reference.blob, variant.blob, (reference.settings, variant.settings))
+
+
+def origin_of(context: Context, reference: LoadedModel, variant: LoadedModel) -> tuple[Warning, ...]:
+    """What keeps the two from being compared layer by layer: other weights, or another input size."""
+    return tuple(origin_warnings(reference, variant, made_from(context, reference, variant)))
 
 
 def require_layers(*models: LoadedModel) -> None:
@@ -141,6 +153,7 @@ def _layer(fact: LayerFact, sums: Mapping[int, LayerSums]) -> LayerError:
     after = sums_of_layer.cumulative.sqnr_db
     inputs = [sums[source].cumulative.sqnr_db for source in fact.sources if source in sums]
     before = min((value for value in inputs if value is not None), default=None)
+    column = None if sums_of_layer.columns is None else sums_of_layer.columns.worst
     return LayerError(
         order=fact.order,
         tensor=fact.tensor,
@@ -161,6 +174,12 @@ def _layer(fact: LayerFact, sums: Mapping[int, LayerSums]) -> LayerError:
         weight_sqnr_db=fact.weight_sqnr_db,
         seconds=sums_of_layer.seconds,
         worst_image=sums_of_layer.cumulative.worst_image,
+        reference_order=fact.reference_order,
+        weight_channel=None if fact.weight_channel is None else fact.weight_channel[0],
+        weight_channel_sqnr_db=None if fact.weight_channel is None else fact.weight_channel[1],
+        column=None if column is None else column[0],
+        column_sqnr_db=None if column is None else column[1],
+        fixed_range=fact.fixed_range,
     )
 
 

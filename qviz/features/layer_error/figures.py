@@ -237,7 +237,7 @@ def weight_error(networks: PairedNetworks, op: Op) -> WeightError | None:
     weights = networks.weights(op)
     if weights is None:
         return None
-    stored = _stored(networks.variant.graph, op, weights[1].shape)
+    stored = stored_weights(networks.variant.graph, op, weights[1].shape)
     quantization = stored.quantization if stored is not None and stored.quantized else None
     per_channel = quantization is not None and quantization.per_channel
     axis = quantization.axis if quantization is not None and per_channel else OUTPUT_AXES.get(op.kind)
@@ -259,9 +259,28 @@ def channel_sqnr_db(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
     """(k,) float32 dB of each slice along `axis`; NaN where a slice is equal or silent."""
     others = tuple(i for i in range(x.ndim) if i != axis)
     error, signal = np.square(x - y).sum(axis=others), np.square(x).sum(axis=others)
+    return energies_db(signal, error).astype(np.float32)
+
+
+def energies_db(signal: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """(k,) dB from sums of squares; NaN where nothing differs or the signal is silent against the largest."""
     differs = (error > 0) & (signal > SILENT**2 * signal.max(initial=0.0))
-    ratio = np.divide(signal, error, out=np.full(signal.shape, np.nan), where=differs)
-    return (10 * np.log10(ratio)).astype(np.float32)
+    return 10 * np.log10(np.divide(signal, error, out=np.full(signal.shape, np.nan), where=differs))
+
+
+def worst_weight_channel(networks: PairedNetworks, op: Op) -> tuple[int, float] | None:
+    """(output channel, SQNR of its weights in dB) of the lowest; None where no axis is known, or nothing differs.
+
+    A channel whose weights are all zero in FP32 has no SQNR and is never the worst.
+    """
+    weights, axis = networks.weights(op), OUTPUT_AXES.get(op.kind)
+    if weights is None or axis is None or axis >= weights[0].ndim:
+        return None
+    channels = channel_sqnr_db(*weights, axis)
+    if not np.isfinite(channels).any():
+        return None
+    worst = int(np.nanargmin(channels))
+    return worst, float(channels[worst])
 
 
 def _worst(
@@ -283,7 +302,7 @@ def _usual(networks: PairedNetworks, op: Op) -> float | None:
     return statistics.median(values) if values else None
 
 
-def _stored(graph: Graph, op: Op, shape: tuple[int, ...]) -> Tensor | None:
+def stored_weights(graph: Graph, op: Op, shape: tuple[int, ...]) -> Tensor | None:
     """The constant that holds the weights, also behind a DEQUANTIZE."""
     for index in op.inputs:
         if index is None:

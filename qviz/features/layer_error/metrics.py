@@ -19,6 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from qviz.formatting import UNKNOWN
+from qviz.structures.operators import operator_name
+
+MAX_CLIPPED = 0.05
+"""Share of clipped values above which a quantizer is named before any fall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,11 @@ class LayerError:
         unused_share: Part of the variant's range, in [0, 1], that the reference's values do not reach on any image.
         seconds: Time spent in the operator over all images.
         worst_image: Name of the image with the largest cumulative MSE.
+        reference_order: Index of its partner in the reference's file; None for an inserted QUANTIZE.
+        weight_channel: Output channel whose weights have the lowest SQNR, and that SQNR; one that is all zero in the
+            reference does not count.
+        column: Column of a joined tensor with the lowest cumulative SQNR, and that SQNR.
+        fixed_range: Whether the kernel prescribes the range of its output, so that no calibration can clip it.
     """
 
     order: int
@@ -54,6 +63,23 @@ class LayerError:
     weight_sqnr_db: float | None
     seconds: float
     worst_image: str
+    reference_order: int | None = None
+    weight_channel: int | None = None
+    weight_channel_sqnr_db: float | None = None
+    column: int | None = None
+    column_sqnr_db: float | None = None
+    fixed_range: bool = False
+
+    @property
+    def name(self) -> str:
+        """`operator 12 (CONV_2D; 11 in the reference)`."""
+        return operator_name(self.order, self.op_kind, self.reference_order)
+
+    @property
+    def clips(self) -> bool:
+        """Whether it clips more than MAX_CLIPPED in a range that was chosen, and loses more by it than by rounding."""
+        costs = (self.clipping_mse or 0.0) >= (self.rounding_mse or 0.0)
+        return not self.fixed_range and (self.clipped_share or 0.0) > MAX_CLIPPED and costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +153,8 @@ METRICS = (
     Metric("local_rmse_over_scale", "RMSE/scale", "RMSE/scale", "", False, decimals=2, in_tables=True),
     CLIPPED_SHARE,
     Metric("weight_sqnr_db", "weights dB", "weights", "dB", True, in_tables=True),
+    Metric("weight_channel_sqnr_db", "worst channel dB", "worst channel", "dB", True, in_tables=True),
+    Metric("column_sqnr_db", "worst column dB", "worst column", "dB", True, in_tables=True),
     Metric("cumulative_cosine", "cosine", "cosine", "", True, decimals=4),
     Metric("local_mse", "local MSE", "local MSE", "", False, decimals=6),
     Metric("cumulative_mse", "cumulative MSE", "cumulative MSE", "", False, decimals=6),

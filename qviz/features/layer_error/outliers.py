@@ -20,8 +20,6 @@ import numpy as np
 from qviz.features.layer_error import LayerErrors
 from qviz.features.layer_error.metrics import LayerError
 
-MAX_CLIPPED = 0.05
-"""Share of clipped values above which a quantizer is named before any fall."""
 DEVIATIONS = 3.0
 MIN_GROUP = 8
 """Layers of one operator type from which on they are judged among themselves."""
@@ -74,8 +72,10 @@ def outliers(layers: Sequence[LayerError]) -> Outliers:
 
 def worst_layer(layers: Sequence[LayerError]) -> LayerError | None:
     """The layer to look at first: the one that clips most, else the one with the largest fall, or local error."""
-    clipped = max(layers, key=lambda layer: layer.clipped_share or 0.0, default=None)
-    if clipped is None or (clipped.clipped_share or 0.0) > MAX_CLIPPED:
+    clipped = max(
+        (layer for layer in layers if layer.clips), key=lambda layer: layer.clipped_share or 0.0, default=None
+    )
+    if clipped is not None or not layers:
         return clipped
     largest_fall = max(layers, key=lambda layer: layer.fall_db or 0.0)
     if largest_fall.fall_db:

@@ -17,19 +17,26 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from qviz.detector import decoded
+from qviz.features.layer_error.figures import worst_weight_channel
+from qviz.features.layer_error.joins import JOINING, ColumnSums, column_sums
 from qviz.features.layer_error.tensor_error import ErrorSums, RangeSums, sqnr_db
 from qviz.structures import EncodedImage, Image, Op, Quantization, Tensor
+from qviz.structures.graph import has_fixed_range
 from qviz.tflite.paired_networks import Pair, PairedNetworks, activations, as_real, as_variant, paired_networks
 
 
 @dataclass(slots=True)
 class LayerSums:
-    """Sums of one layer, and the seconds spent in its operator for the local error."""
+    """Sums of one layer, and the seconds spent in its operator for the local error.
+
+    columns: Of a joined tensor, cumulative, by column.
+    """
 
     local: ErrorSums = field(default_factory=ErrorSums)
     cumulative: ErrorSums = field(default_factory=ErrorSums)
     ranges: RangeSums = field(default_factory=RangeSums)
     seconds: float = 0.0
+    columns: ColumnSums | None = None
 
     def merge(self, other: LayerSums) -> None:
         """Add the sums of other images."""
@@ -37,6 +44,10 @@ class LayerSums:
         self.cumulative.merge(other.cumulative)
         self.ranges.merge(other.ranges)
         self.seconds += other.seconds
+        if self.columns is None:
+            self.columns = other.columns
+        elif other.columns is not None:
+            self.columns.merge(other.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,9 @@ class LayerFact:
         scale: Of its output; None where that is float.
         value_range: Representable range of its output; only where it is quantized per tensor.
         sources: The layers whose outputs it reads.
+        reference_order: Its partner in the reference; None of an inserted QUANTIZE.
+        weight_channel: (output channel, SQNR in dB) of the weights with the lowest.
+        fixed_range: Whether its kernel prescribes the scale of its output.
     """
 
     order: int
@@ -56,6 +70,9 @@ class LayerFact:
     value_range: tuple[float, float] | None
     sources: tuple[int, ...]
     weight_sqnr_db: float | None
+    reference_order: int | None
+    weight_channel: tuple[int, float] | None
+    fixed_range: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +100,19 @@ def _fact(networks: PairedNetworks, op: Op) -> LayerFact:
     value_range = tensor.per_tensor.real_range(tensor.dtype) if tensor.per_tensor else None
     weights = networks.weights(op)
     weight_sqnr_db = None if weights is None else sqnr_db(*weights)
-    return LayerFact(op.order, tensor.name, op.kind, scale, value_range, _sources(networks, op), weight_sqnr_db)
+    pair = networks.pair_of.get(op.order)
+    return LayerFact(
+        op.order,
+        tensor.name,
+        op.kind,
+        scale,
+        value_range,
+        _sources(networks, op),
+        weight_sqnr_db,
+        None if pair is None else pair.reference_order,
+        worst_weight_channel(networks, op),
+        has_fixed_range(networks.variant.graph, tensor.index),
+    )
 
 
 def _sources(networks: PairedNetworks, op: Op) -> tuple[int, ...]:
@@ -167,6 +196,9 @@ class _Comparison:
         if op is not None:
             y, quantization = _integers_or_real(self.variant_tensors[index], self.tensor(index))
             sums.cumulative.add(x, y, self.image, quantization)
+            if op.kind in JOINING:
+                real = as_real(self.variant_tensors[index], self.tensor(index))
+                sums.columns = column_sums(self.networks.variant.graph, op, x.reshape(real.shape), real)
             self.add_local(op, x, sums)
 
     def _add_ranges(self, index: int, x: np.ndarray, ranges: RangeSums) -> None:

@@ -1,12 +1,16 @@
-"""Errors of layers in sentences."""
+"""Errors of layers in sentences: figures, and no causes; experiments (`what_if`, `trace`) confirm those."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from qviz.features.inspection.text import headline
 from qviz.features.layer_error import LayerErrors
+from qviz.features.layer_error.metrics import LayerError
 from qviz.features.layer_error.noise import NoiseBudget
-from qviz.features.layer_error.outliers import MAX_CLIPPED, end_sqnr_db, worst_layer, worst_variant
+from qviz.features.layer_error.outliers import end_sqnr_db, worst_layer, worst_variant
+from qviz.features.what_if import WhatIf
+from qviz.features.what_if.text import culprit_sentence
 from qviz.formatting import plural
 
 
@@ -17,21 +21,49 @@ def verdict(result: LayerErrors | NoiseBudget) -> str:
     return layers_verdict({result.variant: result})
 
 
-def layers_verdict(results: Mapping[str, LayerErrors]) -> str:
-    """Where the worst variant loses most: the quantizer that clips most, else the largest fall of cumulative SQNR."""
+def layers_verdict(results: Mapping[str, LayerErrors], experiments: Mapping[str, WhatIf] | None = None) -> str:
+    """The worst variant's error at its end, and its largest fall; what experiments confirmed where they were made.
+
+    Args:
+        experiments: By variant; of a variant without one the sentence gives figures alone.
+    """
+    without = [errors for errors in results.values() if not errors.layers]
+    if without:
+        finding = _nothing_paired(without[0])
+        return headline(without[0].warnings, finding)
     name = worst_variant(results)
     if name is None:
         return "No layer differs from the reference."
-    layers = results[name].layers
-    start = f"{name} ends at {end_sqnr_db(results[name]) or 0:.0f} dB"
-    worst = worst_layer(layers)
-    if worst is not None and (worst.clipped_share or 0.0) > MAX_CLIPPED:
-        where = "the input quantizer" if worst.order == layers[0].order else f"operator {worst.order}"
-        clips = f"clips {worst.clipped_share:.0%} of its values{over_images(results[name])}"
-        return f"{start}; {where} ({worst.op_kind}) {clips}."
-    if worst is None or (worst.fall_db or 0.0) <= 0:
-        return start + "."
-    return f"{start}; the largest fall, {worst.fall_db:.0f} dB, is at operator {worst.order} ({worst.op_kind})."
+    errors = results[name]
+    start = f"{name} ends at {end_sqnr_db(errors) or 0:.0f} dB"
+    worst = worst_layer(errors.layers)
+    finding = f"{start}." if worst is None else f"{start}; {largest(errors, worst)}."
+    experiment = (experiments or {}).get(name)
+    confirmed = f" {culprit_sentence(experiment)}" if experiment is not None and not errors.warnings else ""
+    return headline(errors.warnings, finding + confirmed)
+
+
+def largest(errors: LayerErrors, layer: LayerError) -> str:
+    """What a layer has most of: `operator 12 (CONV_2D) has the largest fall, 21 dB`."""
+    if layer.clips:
+        return f"{layer_name(errors, layer)} clips {layer.clipped_share:.0%} of its values{over_images(errors)}"
+    if (layer.fall_db or 0.0) > 0:
+        return f"the largest fall, {layer.fall_db:.0f} dB, is at {layer_name(errors, layer)}"
+    return f"the largest local error is at {layer_name(errors, layer)}"
+
+
+def _nothing_paired(errors: LayerErrors) -> str:
+    return (
+        f"No operator of {errors.variant} has a partner of its shape in {errors.reference}, so their layers cannot be"
+        " compared."
+    )
+
+
+def layer_name(errors: LayerErrors, layer: LayerError) -> str:
+    """`the input quantizer`, or `operator 12 (CONV_2D)`."""
+    if layer.order == errors.layers[0].order and layer.op_kind == "QUANTIZE":
+        return "the input quantizer (QUANTIZE)"
+    return layer.name
 
 
 def over_images(errors: LayerErrors) -> str:

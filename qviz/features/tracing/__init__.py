@@ -4,17 +4,19 @@ points     `points[k].score` is the object's score when FP32 runs up to operator
            first point is the variant alone. `end_score` is FP32 alone, with the tensors that the score is read from
            quantized as in the variant. How FP32's tensors enter and which score is read: see `takeover`.
 culprits   the steepest steps with their causes, largest gain first: see `culprits`, `cause`
+iou        of the object's box with FP32's, at the same points. Where the score stays and the box moves, `box_culprits`
+           are the steepest steps of the IoU; their gain is in IoU.
 quick      bisection: `points` holds only the operators that were tried. Where rises and falls cancel, a culprit can be
            missed.
 
+No cause is named where the variant was not made from the reference (`warnings`).
 Blocks of operators that only run together have one point, at their first; a constant's DEQUANTIZE has none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
 
 from qviz.cache import LRUCache
 from qviz.context import Context
@@ -22,90 +24,32 @@ from qviz.datasets.labels import label_of
 from qviz.detector import PAGE_SCORE, decoded
 from qviz.errors import SettingsError
 from qviz.features.detection.models import LoadedModel
-from qviz.features.layer_error import pair_of
+from qviz.features.layer_error import origin_of, pair_of
 from qviz.features.layer_error.partial_head import Tensors
-from qviz.features.tracing.cause import Examiner, OperatorConstants
-from qviz.features.tracing.culprits import Culprit, Scores, find_culprits, full, quick_scores
-from qviz.features.tracing.takeover import ReferenceObject, Takeover, objects_of
+from qviz.features.tracing.constants import OperatorConstants
+from qviz.features.tracing.culprits import (
+    Culprit,
+    Scores,
+    bisected,
+    find_culprits,
+    full,
+    output_culprit,
+    quick_scores,
+    with_removals,
+)
+from qviz.features.tracing.examiner import Examiner
+from qviz.features.tracing.result import MOVED, Trace, TracedObject, TracePoint
+from qviz.features.tracing.takeover import Reading, ReferenceObject, Takeover, objects_of
+from qviz.features.what_if.mixed import MixedNetwork
+from qviz.features.what_if.sets import Orders
 from qviz.formatting import plural
-from qviz.result import Result
 from qviz.structures import EncodedImage
 from qviz.tflite.paired_networks import Pair, PairedNetworks, paired_networks
 
-if TYPE_CHECKING:
-    import pandas as pd
+__all__ = ["MOVED", "Trace", "TracePoint", "TracedObject", "trace", "trace_job"]
 
 MAX_SECONDS = 25.0
 """A full trace of a large network stops after this time, far below an engine's limit; the rest is bisected."""
-
-
-@dataclass(frozen=True, slots=True)
-class TracedObject:
-    """The object of FP32 that is followed.
-
-    Attributes:
-        number: Among FP32's objects by falling score, from 0.
-        box: x1, y1, x2, y2 in pixels of the original image.
-    """
-
-    number: int
-    class_id: int
-    label: str
-    box: tuple[float, float, float, float]
-    reference_score: float
-    variant_score: float
-
-
-@dataclass(frozen=True, slots=True)
-class TracePoint:
-    """The score when the variant takes over at this operator; tensor: the name of its output."""
-
-    order: int
-    tensor: str
-    op_kind: str
-    score: float
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Trace(Result):
-    """One object of one image.
-
-    Attributes:
-        objects: Number of FP32's objects on the image.
-        points: By operator of the variant.
-        complete: Whether every operator has its point.
-    """
-
-    reference: str
-    variant: str
-    image: str
-    object: TracedObject
-    objects: int
-    points: tuple[TracePoint, ...]
-    end_score: float
-    culprits: tuple[Culprit, ...]
-    complete: bool
-
-    ROWS: ClassVar = "points"
-    JSON_ALSO: ClassVar = ("sentence",)
-
-    @property
-    def sentence(self) -> str:
-        """Where the object falls, and why."""
-        obj = self.object
-        scores = f"{obj.reference_score:.2f} to {obj.variant_score:.2f}"
-        if not self.culprits or obj.variant_score >= obj.reference_score:
-            return f"{obj.label} does not fall: {scores}."
-        first = self.culprits[0]
-        return f"{obj.label} falls from {scores}, most at operator {first.order} ({first.op_kind}). {first.sentence}"
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row per point, with gain and cause where it is a culprit."""
-        import pandas as pd
-
-        causes = {culprit.order: {"gain": culprit.gain, "cause": str(culprit.cause)} for culprit in self.culprits}
-        rows = [asdict(point) | causes.get(point.order, {"gain": None, "cause": None}) for point in self.points]
-        return pd.DataFrame(rows, columns=["order", "tensor", "op_kind", "score", "gain", "cause"])
 
 
 def trace(
@@ -138,10 +82,12 @@ def trace(
     job = context.engine.submit_urgent(
         trace_job, pair_of(reference, variant), names, image, object_number, quick, score
     )
-    return job.result()
+    warnings = origin_of(context, reference, variant)
+    result = job.result()
+    return replace(result, culprits=(), box_culprits=(), warnings=warnings) if warnings else result
 
 
-_CONSTANTS = LRUCache[OperatorConstants](2)
+_CONSTANTS, _MIXED = LRUCache[OperatorConstants](2), LRUCache[MixedNetwork](2)
 
 
 def trace_job(
@@ -155,27 +101,119 @@ def trace_job(
     number = _number_of(objects, variant_tensors, object_number, image.name, score)
     chosen = objects[number]
     constants = _CONSTANTS.get(pair.key, lambda: OperatorConstants(networks, pair))
-    takeover = Takeover(networks, *runs, chosen.tensors)
-    last = len(takeover.steps)
-
-    def score_at(cut: int) -> float:
-        return chosen.read(takeover.run(cut))
-
-    scores = quick_scores(score_at, last) if quick else full(score_at, takeover.changes_nothing, last, MAX_SECONDS)
-    examiner = Examiner(networks, takeover, runs, constants, chosen.read)
+    curve = _Curve(Takeover(networks, *runs, chosen.tensors), chosen, quick)
+    culprits = _Culprits(networks, pair, curve, runs, constants)
     x1, y1, x2, y2 = (float(side) for side in chosen.box)
     label = label_of(pair.settings[0].labels or (), chosen.class_id)
     return Trace(
         reference=names[0],
         variant=names[1],
         image=image.name,
-        object=TracedObject(number, chosen.class_id, label, (x1, y1, x2, y2), chosen.score, scores[0]),
+        object=TracedObject(number, chosen.class_id, label, (x1, y1, x2, y2), chosen.score, curve.scores[0]),
         objects=len(objects),
-        points=_points(networks, takeover, scores),
-        end_score=scores[last],
-        culprits=find_culprits(examiner, scores, scores[last] - scores[0]),
-        complete=len(scores) == last + 1,
+        points=_points(networks, curve),
+        end_score=curve.end.score,
+        culprits=culprits.of_score(),
+        complete=len(curve.readings) == curve.last + 1,
+        end_iou=curve.end.iou,
+        box_culprits=culprits.of_box(),
     )
+
+
+class _Curve:
+    """Score and IoU of one object over the cuts of a takeover.
+
+    Attributes:
+        last: The cut of FP32 alone.
+        readings: By cut, of those that were tried.
+    """
+
+    def __init__(self, takeover: Takeover, chosen: ReferenceObject, quick: bool) -> None:
+        self.takeover, self.object = takeover, chosen
+        self.last = len(takeover.steps)
+        self.readings: dict[int, Reading] = {}
+        if quick:
+            quick_scores(self._score, self.last)
+        else:
+            tried = full(self._score, takeover.changes_nothing, self.last, MAX_SECONDS)
+            for cut in sorted(tried, reverse=True):  # a step that changes nothing has the reading behind it
+                if cut not in self.readings:
+                    self.readings[cut] = self.readings[cut + 1]
+        if quick and self.box_moves:
+            bisected(lambda cut: self._read(cut).iou, self.ious)
+
+    def _read(self, cut: int) -> Reading:
+        self.readings[cut] = self.object.read(self.takeover.run(cut))
+        return self.readings[cut]
+
+    def _score(self, cut: int) -> float:
+        return self._read(cut).score
+
+    @property
+    def scores(self) -> Scores:
+        return {cut: reading.score for cut, reading in self.readings.items()}
+
+    @property
+    def ious(self) -> Scores:
+        return {cut: reading.iou for cut, reading in self.readings.items()}
+
+    @property
+    def end(self) -> Reading:
+        return self.readings[self.last]
+
+    @property
+    def fall(self) -> float:
+        """Of the score, by what the variant computes."""
+        return self.end.score - self.readings[0].score
+
+    @property
+    def box_moves(self) -> bool:
+        """Whether the box loses IoU while there is still a score, or a box so far off that it has none."""
+        return self.end.iou - self.readings[0].iou >= MOVED and self.fall < MOVED
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Culprits:
+    """The culprits of one curve, found on the image of `runs` (FP32's tensors and the variant's)."""
+
+    networks: PairedNetworks
+    pair: Pair
+    curve: _Curve
+    runs: tuple[Tensors, Tensors]
+    constants: OperatorConstants
+
+    def of_score(self) -> tuple[Culprit, ...]:
+        """Largest gain first; the output itself where FP32's values lose the score in its quantization."""
+        examiner, scores = self._examiner(0), self.curve.scores
+        culprits = with_removals(
+            find_culprits(examiner, scores, self.curve.fall), examiner, lambda orders: self._restored(orders, 0)
+        )
+        chosen = self.curve.object
+        lost_at_end = chosen.score - self.curve.end.score
+        output = output_culprit(examiner, chosen.tensors, lost_at_end, chosen.score - scores[0])
+        return tuple(sorted([*culprits, *output], key=lambda culprit: -culprit.gain))
+
+    def of_box(self) -> tuple[Culprit, ...]:
+        """As `of_score`, of the IoU; empty where the box does not move, or the score falls too."""
+        if not self.curve.box_moves:
+            return ()
+        examiner, ious = self._examiner(1), self.curve.ious
+        culprits = find_culprits(examiner, ious, self.curve.end.iou - ious[0])
+        return with_removals(culprits, examiner, lambda orders: self._restored(orders, 1))
+
+    def _examiner(self, field: int) -> Examiner:
+        """field: of `Reading`."""
+        files = self.pair.reference.read, self.pair.variant.read
+        takeover, read = self.curve.takeover, self.curve.object.read
+        return Examiner(self.networks, files, takeover, self.runs, self.constants, lambda tensors: read(tensors)[field])
+
+    def _restored(self, orders: Orders, field: int) -> float | None:
+        """What comes back with a set of operators in float and the rest as in the variant."""
+        mixed = _MIXED.get(self.pair.key, lambda: MixedNetwork(self.networks))
+        if not orders & mixed.orders:
+            return None
+        tensors = mixed.run(self.runs[1], orders, self.curve.object.tensors)
+        return self.curve.object.read(tensors)[field] - self.curve.readings[0][field]
 
 
 def _number_of(
@@ -188,7 +226,7 @@ def _number_of(
             " trace; give another image, or a lower confidence (--score)."
         )
     if number is None:
-        return max(range(len(objects)), key=lambda i: objects[i].score - objects[i].read(variant_tensors))
+        return max(range(len(objects)), key=lambda i: objects[i].score - objects[i].read(variant_tensors).score)
     if not 0 <= number < len(objects):
         raise SettingsError(
             f"There is no object {number}: the reference finds {plural(len(objects), 'object')} in {image} at a"
@@ -198,15 +236,15 @@ def _number_of(
     return number
 
 
-def _points(networks: PairedNetworks, takeover: Takeover, scores: Scores) -> tuple[TracePoint, ...]:
+def _points(networks: PairedNetworks, curve: _Curve) -> tuple[TracePoint, ...]:
     """A point for every step with a known score; a step that the score does not depend on has that of the next one."""
-    graph, points = networks.variant.graph, []
-    cut = len(takeover.steps)
+    graph, points, takeover, readings = networks.variant.graph, [], curve.takeover, curve.readings
+    cut = curve.last
     for number in reversed(range(len(networks.variant.steps))):
         is_takeover = cut > 0 and takeover.steps[cut - 1] == number
         cut -= is_takeover
-        if cut in scores and (is_takeover or len(scores) == len(takeover.steps) + 1):
+        if cut in readings and (is_takeover or len(readings) == curve.last + 1):
             op = graph.ops[networks.variant.steps[number].orders[0]]
             name = graph.tensors[op.outputs[0]].name if op.outputs else ""
-            points.append(TracePoint(op.order, name, op.kind, scores[cut]))
+            points.append(TracePoint(op.order, name, op.kind, readings[cut].score, readings[cut].iou))
     return tuple(reversed(points))

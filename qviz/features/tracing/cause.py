@@ -4,47 +4,43 @@ The operator's error has two sides. To separate them, FP32's own operator runs o
 (FP32's values, quantized), its output is quantized as in the variant, and the variant continues from there:
 inside    if that restores at least half of the score, the operator itself is at fault
           bias       its bias differs from FP32's, by at least half of the energy of the operator's own error
-          weights    their SQNR is far below the other layers' (by COARSE_DB and 3 robust deviations)
+          weights    FP32's operator with the variant's dequantized weights loses at least half of it again (tried where
+                     the weights are coarse, or more than rounding is left); `rounding` where they are as fine as others
           rounding   only the rounding of its output is left (RMSE up to NORMAL_ROUNDING steps; rounding alone: .29)
-          weights    their SQNR explains the operator's (within 10 dB)
-          kernel     none of these explains it
+          kernel     on other kernels the variant's own operator restores at least half of the gain
+          rounding   else, with what the experiments excluded
 inputs    else its inputs are at fault
-          input_range, clipping   most of that error's energy is out of range (of the image, of another tensor)
+          input_range, clipping   most of that error's energy is out of range (of the image, of another tensor); a range
+                                  that the kernel prescribes does not count
+          rounding   they were joined on one scale that is too coarse for a column: see `layer_error.joins`
           amplified  the error, relative to the signal, is AMPLIFIED_DB or more larger after the operator than before
           rounding   else: normal rounding to which this score is sensitive
-Where FP32's operator cannot be run so (a block, no partner), clipping and coarse weights are checked; the cause is else
-`rounding`. SQNR in dB, higher is better; energies are mean squares in the tensor's unit.
+Where FP32's operator cannot be run so (a block, no partner), clipping, joins and coarse weights are checked; the cause
+is else `rounding`. SQNR in dB, higher is better; energies are mean squares in the tensor's unit.
 
 Weights are coarse where their SQNR is below the median of the network's layers by COARSE_DB and by 3 robust standard
-deviations (1.4826 times the median absolute deviation). The real value of an int32 bias is the integer times the scale
-of the input times the scale of the weights (one per channel): kernels add that, whatever scale the file notes for it.
+deviations (1.4826 times the median absolute deviation), or below MIN_WEIGHTS_DB; an output channel by the same limit.
+The real value of an int32 bias is the integer times the scale of the input times the scale of the weights (one per
+channel): kernels add that, whatever scale the file notes for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from qviz.features.layer_error.partial_head import Tensors
-from qviz.features.layer_error.tensor_error import RangeSums, range_sums, sqnr_db
-from qviz.features.tracing.takeover import Takeover
+from qviz.features.layer_error.joins import JoinedColumns
+from qviz.features.layer_error.tensor_error import sqnr_db
+from qviz.features.tracing.evidence import Evidence, ReadTensor, WeightFacts
 from qviz.formatting import small_share
-from qviz.structures import Graph, Op, Tensor
-from qviz.structures.graph import BIAS_INPUT
-from qviz.tflite.constants import stored_constant
-from qviz.tflite.paired_networks import CONVERSIONS, Pair, PairedNetworks, as_real, as_variant
+from qviz.structures import Tensor
 
 INSIDE: Final = 0.5
-"""Share of the gain that FP32's operator must give back for the fault to lie inside the operator."""
-COARSE_DB: Final = 10.0
+"""Share of the gain that an experiment must give back for its finding to be the cause."""
 NORMAL_ROUNDING: Final = 0.6
 AMPLIFIED_DB: Final = 6.0
-EXPLAINED_DB: Final = 10.0
 
 
 class Cause(StrEnum):
@@ -64,61 +60,6 @@ class Cause(StrEnum):
         return self.value.replace("_", " ")
 
 
-@dataclass(frozen=True, slots=True)
-class WeightFacts:
-    """SQNR of an operator's weights, the median of the network's layers, and the limit below which they are coarse."""
-
-    sqnr_db: float
-    usual_db: float
-    coarse_below_db: float
-
-    @property
-    def coarse(self) -> bool:
-        return self.sqnr_db < self.coarse_below_db
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ReadTensor:
-    """A tensor that the operator reads: FP32's values, and those values after the variant's quantization."""
-
-    tensor: Tensor
-    exact: np.ndarray
-    entering: np.ndarray
-    of_image: bool = False
-
-    @property
-    def ranges(self) -> RangeSums:
-        return range_sums(self.exact, self.tensor)
-
-    @property
-    def clips_most(self) -> bool:
-        """Most of the energy lost is beyond the range."""
-        sums = self.ranges
-        return sums.count > 0 and sums.clipping > sums.rounding
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
-    """One operator under test.
-
-    Attributes:
-        exact: FP32's output.
-        made: The variant's output.
-        floated: The output of FP32's operator for the variant's inputs; None where it cannot be run.
-        repaired: The share of the gain that `floated` restores.
-        bias_error: Returns (channels,).
-    """
-
-    tensor: Tensor
-    reads: tuple[ReadTensor, ...]
-    exact: np.ndarray
-    actual: np.ndarray
-    floated: np.ndarray | None
-    repaired: float
-    weights: WeightFacts | None
-    bias_error: Callable[[], np.ndarray | None]
-
-
 def cause_of(evidence: Evidence) -> tuple[Cause, str]:
     """(cause, sentence)."""
     if evidence.floated is None:
@@ -131,19 +72,30 @@ def _inside(evidence: Evidence, floated: np.ndarray) -> tuple[Cause, str]:
     bias = evidence.bias_error()
     if bias is not None and error_mse > 0 and float(np.mean(np.square(bias))) >= 0.5 * error_mse:
         return Cause.BIAS, _bias_sentence(bias)
-    if evidence.weights is not None and evidence.weights.coarse:
-        return Cause.WEIGHTS, _weight_sentence(evidence.weights)
-    steps = _steps(evidence.tensor, error_mse)
-    if steps is not None and steps <= NORMAL_ROUNDING:
+    steps, weights = _steps(evidence.tensor, error_mse), evidence.weights
+    is_rounding = steps is not None and steps <= NORMAL_ROUNDING
+    if weights is not None and (weights.coarse or not is_rounding):
+        lost = evidence.lost_by_weights()
+        if weights.coarse if lost is None else lost >= INSIDE:
+            return Cause.WEIGHTS if weights.is_fault else Cause.ROUNDING, _weight_sentence(weights)
+    if is_rounding:
         return (
             Cause.ROUNDING,
             f"Only normal rounding of its output ({steps:.2f} steps RMSE); this score is sensitive to it.",
         )
-    made_db = sqnr_db(floated, evidence.actual)
-    if evidence.weights is not None and made_db is not None and made_db >= evidence.weights.sqnr_db - EXPLAINED_DB:
-        return Cause.WEIGHTS, f"Quantization of its weights ({evidence.weights.sqnr_db:.1f} dB) causes its error."
-    size = f"{steps:.1f} steps RMSE" if steps is not None else f"{made_db or 0:.1f} dB"
-    return Cause.KERNEL, f"Its kernel has a larger error than rounding, weights and bias explain ({size})."
+    size = f"{steps:.1f} steps RMSE" if steps is not None else f"{sqnr_db(floated, evidence.actual) or 0:.1f} dB"
+    kernels = evidence.other_kernels()
+    if kernels is not None and kernels[1] >= INSIDE:
+        restored = f"on the {kernels[0]} kernels the same operator brings back {kernels[1]:.0%} of this"
+        return Cause.KERNEL, f"Its kernel has a larger error than rounding ({size}): {restored}."
+    return Cause.ROUNDING, f"It has more error than rounding of its output ({size}){_not(weights, kernels)}."
+
+
+def _not(weights: WeightFacts | None, kernels: tuple[str, float] | None) -> str:
+    """What experiments excluded."""
+    alike = [f"the {kernels[0]} kernels are no better"] if kernels is not None else []
+    alike += ["its weights alone are not the cause"] if weights is not None else []
+    return "; " + " and ".join(alike) if alike else ""
 
 
 def _inputs(evidence: Evidence, floated: np.ndarray) -> tuple[Cause, str]:
@@ -151,6 +103,9 @@ def _inputs(evidence: Evidence, floated: np.ndarray) -> tuple[Cause, str]:
     if clipping:
         read = max(clipping, key=lambda one: one.ranges.clipping / max(float(np.mean(np.square(one.exact))), 1e-30))
         return clipped(read)
+    joined = joined_read(evidence)
+    if joined is not None:
+        return Cause.ROUNDING, joined.sentence
     before = min(
         (db for read in evidence.reads if (db := sqnr_db(read.exact, read.entering)) is not None), default=None
     )
@@ -164,10 +119,19 @@ def _inputs(evidence: Evidence, floated: np.ndarray) -> tuple[Cause, str]:
     return Cause.ROUNDING, f"Normal rounding of its input{size}; this score is sensitive to it."
 
 
+def joined_read(evidence: Evidence) -> JoinedColumns | None:
+    """The joined tensor among what the operator reads whose worst column is coarsest."""
+    joins = [read.join for read in evidence.reads if read.join is not None]
+    return min(joins, key=lambda join: join.column_db, default=None)
+
+
 def _without_experiment(evidence: Evidence) -> tuple[Cause, str]:
     clipping = next((read for read in evidence.reads if read.clips_most), None)
     if clipping is not None:
         return clipped(clipping)
+    joined = joined_read(evidence)
+    if joined is not None:
+        return Cause.ROUNDING, joined.sentence
     if evidence.weights is not None and evidence.weights.coarse:
         return Cause.WEIGHTS, _weight_sentence(evidence.weights)
     return Cause.ROUNDING, "Its own error cannot be separated: FP32's operator cannot run on its inputs."
@@ -196,7 +160,19 @@ def _bias_sentence(error: np.ndarray) -> str:
 
 
 def _weight_sentence(facts: WeightFacts) -> str:
-    return f"Its weights are coarse: {facts.sqnr_db:.1f} dB; the network's median is {facts.usual_db:.1f}."
+    if (facts.channel is None or facts.channel_db is None) and not facts.coarse:
+        return f"The ordinary rounding of its weights ({facts.sqnr_db:.1f} dB) causes its error."
+    if facts.channel is None or facts.channel_db is None:
+        return f"Its weights are coarse: {facts.sqnr_db:.1f} dB; the network's median is {facts.usual_db:.1f}."
+    scale = "; one scale for the whole tensor" if facts.per_tensor else ""
+    if facts.zeroed:
+        channel = f"output channel {facts.channel} is rounded to zero"
+        return f"Its weights: {channel} (all channels together: {facts.sqnr_db:.1f} dB{scale})."
+    channel = f"{facts.channel_db:.1f} in output channel {facts.channel}"
+    if not facts.is_fault:
+        return f"The ordinary rounding of its weights ({facts.sqnr_db:.1f} dB, {channel}) causes its error."
+    usual = f"the network's median is {facts.usual_db:.1f}"
+    return f"Its weights are coarse: {facts.sqnr_db:.1f} dB, {channel}; {usual}{scale}."
 
 
 def _steps(tensor: Tensor, energy: float) -> float | None:
@@ -211,175 +187,3 @@ def _number(value: float) -> str:
     text = f"{value:.3g}" if abs(value) < 1 else f"{value:.1f}".removesuffix(".0")
     rounded = f"{value:.2f}".rstrip("0").rstrip(".") if 0.01 <= abs(value) < 10 else text
     return "0" if float(rounded) == 0 else rounded
-
-
-class OperatorConstants:
-    """Weights and biases of two networks. Files are read only when a bias is requested."""
-
-    def __init__(self, networks: PairedNetworks, pair: Pair) -> None:
-        self._networks, self._blobs = networks, (pair.reference, pair.variant)
-        self._weights = _weight_sqnrs(networks)
-        values = np.array(list(self._weights.values()) or [0.0])
-        self._median = float(np.median(values))
-        deviation = 1.4826 * float(np.median(np.abs(values - self._median)))
-        self._coarse = self._median - max(COARSE_DB, 3 * deviation)
-
-    def weights(self, op: Op) -> WeightFacts | None:
-        """None where the operator has none, or they equal FP32's."""
-        value = self._weights.get(op.order)
-        return None if value is None else WeightFacts(value, self._median, self._coarse)
-
-    def bias_error(self, op: Op) -> np.ndarray | None:
-        """(channels,) real values, the variant's minus FP32's; None where one has none, or FP32 adds it separately."""
-        pair = self._networks.pair_of.get(op.order)
-        if pair is None or op.kind not in BIAS_INPUT:
-            return None
-        other = self._networks.reference.graph.ops[pair.reference_order]
-        if pair.reference_tensor not in other.outputs or other.kind != op.kind:
-            return None
-        exact, actual = self._real_bias(0, other), self._real_bias(1, op)
-        return actual - exact if exact is not None and actual is not None and exact.shape == actual.shape else None
-
-    def _real_bias(self, side: int, op: Op) -> np.ndarray | None:
-        stepper = (self._networks.reference, self._networks.variant)[side]
-        index = op.inputs[BIAS_INPUT[op.kind]] if len(op.inputs) > BIAS_INPUT[op.kind] else None
-        if index is None or index in stepper.folded:
-            return None if index is None else stepper.folded[index]
-        tensor = stepper.graph.tensors[index]
-        if not tensor.constant:
-            return None
-        stored = stored_constant(self._blobs[side].read(), tensor)
-        return stored * _product_scale(stepper.graph, op, tensor)
-
-
-def _product_scale(graph: Graph, op: Op, bias: Tensor) -> np.ndarray | float:
-    """Real value of one unit of an integer bias: (channels,) or a single number."""
-    if bias.dtype not in ("int32", "int64"):
-        return 1.0
-    read, weights = (graph.tensors[index].quantization for index in _data_and_weights(op))
-    if read is None or weights is None:
-        return bias.quantization.scales if bias.quantization is not None else 1.0
-    return np.asarray(read.scales[0].astype(np.float64) * weights.scales)
-
-
-def _data_and_weights(op: Op) -> tuple[int, int]:
-    positions = (2, 1) if op.kind == "TRANSPOSE_CONV" else (0, 1)
-    first, second = (op.inputs[position] for position in positions)
-    assert first is not None and second is not None, "an operator with a bias reads data and weights"
-    return first, second
-
-
-def _weight_sqnrs(networks: PairedNetworks) -> Mapping[int, float]:
-    """order -> SQNR of the weights, where they differ from the partner's and have its shape."""
-    both = {order: networks.weights(networks.variant.graph.ops[order]) for order in networks.pair_of}
-    values = {order: sqnr_db(*weights) for order, weights in both.items() if weights is not None}
-    return {order: value for order, value in values.items() if value is not None}
-
-
-class Examiner:
-    """Examines the operators of a `Takeover`.
-
-    Args:
-        runs: FP32's tensors and the variant's own.
-        score: The object's score from the requested tensors.
-    """
-
-    def __init__(
-        self,
-        networks: PairedNetworks,
-        takeover: Takeover,
-        runs: tuple[Tensors, Tensors],
-        constants: OperatorConstants,
-        score: Callable[[Tensors], float],
-    ) -> None:
-        self.graph, self.takeover = networks.variant.graph, takeover
-        self._networks, self._constants, self._score = networks, constants, score
-        self._exact, self._variant_tensors = runs
-        self._steps = networks.variant.steps
-
-    def op(self, cut: int) -> Op:
-        """The operator at a cut; of a block the first."""
-        return self.graph.ops[self._steps[self.takeover.steps[cut]].orders[0]]
-
-    def cut_of(self, order: int) -> int | None:
-        """The cut at which an operator's step is."""
-        cuts = (cut for cut, number in enumerate(self.takeover.steps) if order in self._steps[number].orders)
-        return next(cuts, None)
-
-    def read(self, index: int) -> ReadTensor | None:
-        """A tensor as it enters."""
-        exact, tensor = self.takeover.real(index), self.graph.tensors[index]
-        if exact is None:
-            return None
-        of_image = self._networks.partners.get(index) in self._networks.reference.graph.inputs
-        return ReadTensor(tensor, exact, self._real(index), of_image)
-
-    def evidence(self, cut: int, before: float, gain: float) -> Evidence:
-        """The experiment of `cause`. before: the score at this cut."""
-        op = self.op(cut)
-        output = op.outputs[0]
-        tensor, exact = self.graph.tensors[output], self.takeover.real(output)
-        actual = as_real(self.takeover.step_outputs(cut)[output], tensor)
-        floated = self._floated(cut, op) if exact is not None else None
-        repaired = 0.0
-        if floated is not None and gain > 0:
-            floated = floated.reshape(actual.shape)
-            given = {output: as_variant(floated, tensor)}
-            repaired = (self._score(self.takeover.continued(cut + 1, given)) - before) / gain
-        return Evidence(
-            tensor=tensor,
-            reads=tuple(read for index in self.inputs(cut) if (read := self.read(index)) is not None),
-            exact=actual if exact is None else exact,
-            actual=actual,
-            floated=floated,
-            repaired=repaired,
-            weights=self._constants.weights(op),
-            bias_error=partial(self._constants.bias_error, op),
-        )
-
-    def figures(self, cut: int) -> dict[str, Any]:
-        """Errors of the operator's first output on this image, as fields of `Culprit`; None: equal, or unknown."""
-        output = self.op(cut).outputs[0]
-        exact, tensor = self.takeover.real(output), self.graph.tensors[output]
-        actual = self.takeover.step_outputs(cut).get(output)
-        if exact is None or actual is None:
-            return {}
-        after, before = self._cumulative(output), [self._cumulative(index) for index in self.inputs(cut)]
-        worst = min((db for db in before if db is not None), default=None)
-        return {
-            "local_sqnr_db": sqnr_db(exact, as_real(actual, tensor)),
-            "cumulative_sqnr_db": after,
-            "fall_db": worst - after if worst is not None and after is not None else None,
-            "clipped_share": range_sums(exact, tensor).share(),
-        }
-
-    def inputs(self, cut: int) -> tuple[int, ...]:
-        """The tensors that its step reads."""
-        return self._steps[self.takeover.steps[cut]].inputs
-
-    def _cumulative(self, index: int) -> float | None:
-        exact = self.takeover.real(index)
-        if exact is None:
-            return None
-        return sqnr_db(exact, as_real(self._variant_tensors[index], self.graph.tensors[index]))
-
-    def _floated(self, cut: int, op: Op) -> np.ndarray | None:
-        """Output of FP32's operator for the inputs of this one; None where inputs differ or it is not a single step."""
-        inputs = self.inputs(cut)
-        if self._steps[self.takeover.steps[cut]].block or len(op.outputs) != 1:
-            return None
-        if op.kind in CONVERSIONS:
-            return self._real(inputs[0])
-        pair = self._networks.pair_of.get(op.order)
-        step = None if pair is None else self._networks.single_steps[0].get(pair.reference_order)
-        if pair is None or step is None:
-            return None
-        exact_step = self._networks.reference.steps[step]
-        inputs_of = {partner: self._real(t) for t in inputs if (partner := self._networks.partners.get(t)) is not None}
-        if pair.reference_tensor not in exact_step.outputs or not set(exact_step.inputs) <= set(inputs_of):
-            return None  # FP32 computes in several operators what is fused here, or from other inputs
-        shaped = {t: inputs_of[t].reshape(self._exact[t].shape) for t in exact_step.inputs}
-        return self._networks.reference.run_step(step, shaped)[pair.reference_tensor]
-
-    def _real(self, index: int) -> np.ndarray:
-        return as_real(self.takeover.entering(index), self.graph.tensors[index])

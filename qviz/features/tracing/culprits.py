@@ -16,22 +16,30 @@ through the same range, and only its reader is free of it. It is charged with th
 whose step changes the score; operators that only move values are skipped), unless that reader's own weights, bias or
 kernel cause the loss, as `cause` finds by experiment. (A QUANTIZE is charged without the experiment: it does nothing
 but set the range.) Where no operator produced the clipped tensor, as in a file with integer inputs, the reader itself
-is named.
+is named. A range that the kernel prescribes (`FIXED_RANGE`) is not charged. Rounding on a scale that a join shares
+among columns of different size shows at its last reader, and is charged to the join in the same way.
+
+An operator is no culprit where nothing differs in what it reads and computes. `alone` says what a culprit brings back
+by itself, when the rest of the variant stays as it is (`Removal`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
-from qviz.features.tracing.cause import INSIDE, Cause, Examiner, cause_of, clipped
+from qviz.features.layer_error.joins import JOINING
+from qviz.features.tracing.cause import INSIDE, Cause, cause_of, clipped, joined_read
+from qviz.features.tracing.examiner import Examiner
+from qviz.features.what_if.sets import Orders, with_conversions, with_join, with_readers
 from qviz.structures import Op
 from qviz.structures.graph import DATA_MOVERS, JOINS
 from qviz.tflite.paired_networks import CONVERSIONS
 
+Restored = Callable[[Orders], float | None]
 Scores = dict[int, float]
 """cut -> score, of the cuts that were tried."""
 
@@ -83,7 +91,14 @@ SAME_RANGE = DATA_MOVERS - JOINS - set(CONVERSIONS)
 
 @dataclass(frozen=True, slots=True)
 class Culprit:
-    """One operator. SQNR in dB of its output on this image, higher is better; None: nothing differs, or unknown."""
+    """One operator. SQNR in dB of its output on this image, higher is better; None: nothing differs, or unknown.
+
+    Attributes:
+        alone: What comes back when only this operator runs in float (with the readers of a range that clips, and all
+            that a join forces onto one scale), and all else as in the variant; None where it was not tried.
+        together: What comes back when FP32 runs up to and including it.
+        reference_order: Index of its partner in the reference's file.
+    """
 
     order: int
     tensor: str
@@ -95,6 +110,9 @@ class Culprit:
     cumulative_sqnr_db: float | None = None
     fall_db: float | None = None
     clipped_share: float | None = None
+    alone: float | None = None
+    together: float | None = None
+    reference_order: int | None = None
 
 
 def find_culprits(examiner: Examiner, scores: Scores, fall: float) -> tuple[Culprit, ...]:
@@ -108,7 +126,8 @@ def find_culprits(examiner: Examiner, scores: Scores, fall: float) -> tuple[Culp
         if len(culprits) == MAX_CULPRITS or rises[cut] <= 0:
             break
         culprit = _culprit(examiner, scores, rises, cut)
-        culprits.setdefault(culprit.order, culprit)
+        if culprit is not None:
+            culprits.setdefault(culprit.order, culprit)
     return tuple(sorted(culprits.values(), key=lambda culprit: -culprit.gain))
 
 
@@ -118,16 +137,22 @@ def _lasts(scores: Scores, cut: int) -> bool:
     return median(following) >= (scores[cut] + scores[cut + 1]) / 2
 
 
-def _culprit(examiner: Examiner, scores: Scores, rises: dict[int, float], cut: int) -> Culprit:
-    """The operator that causes the rise at a cut."""
+def _culprit(examiner: Examiner, scores: Scores, rises: dict[int, float], cut: int) -> Culprit | None:
+    """The operator that causes the rise at a cut; None where nothing differs."""
     evidence = examiner.evidence(cut, scores[cut], rises[cut])
-    source = _narrowest(examiner, cut)
+    if evidence.is_exact:
+        return None
+    together = scores[cut + 1] - scores[min(scores)]
+    unexplained = evidence.floated is None or evidence.repaired < INSIDE
+    source, joined = _narrowest(examiner, cut), joined_read(evidence)
     if source is not None:
         maker = examiner.graph.producer(source)
-        no_experiment = maker is None or maker.kind == "QUANTIZE" or evidence.floated is None
-        if no_experiment or evidence.repaired < INSIDE:
-            return _charged(examiner, rises, cut, source, maker)
-    return _culprit_at(examiner, cut, rises[cut], cause_of(evidence))
+        if unexplained or maker is None or maker.kind == "QUANTIZE":
+            return replace(_charged(examiner, rises, cut, source, maker), together=together)
+    cause = cause_of(evidence)
+    join_cut = None if joined is None or not unexplained else examiner.cut_of(joined.order)
+    at = join_cut if join_cut is not None and joined is not None and cause[1] == joined.sentence else cut
+    return replace(_culprit_at(examiner, at, rises[cut], cause), together=together)
 
 
 def _charged(examiner: Examiner, rises: dict[int, float], cut: int, source: int, maker: Op | None) -> Culprit:
@@ -144,7 +169,8 @@ def _charged(examiner: Examiner, rises: dict[int, float], cut: int, source: int,
 def _culprit_at(examiner: Examiner, cut: int, gain: float, cause: tuple[Cause, str]) -> Culprit:
     op = examiner.op(cut)
     name = examiner.graph.tensors[op.outputs[0]].name
-    return Culprit(op.order, name, op.kind, gain, *cause, **examiner.figures(cut))
+    partner = examiner.partner(op)
+    return Culprit(op.order, name, op.kind, gain, *cause, **examiner.figures(cut), reference_order=partner)
 
 
 def _narrowest(examiner: Examiner, cut: int) -> int | None:
@@ -156,7 +182,7 @@ def _narrowest(examiner: Examiner, cut: int) -> int | None:
 
 def _share(examiner: Examiner, index: int) -> float:
     read = examiner.read(index)
-    return (read.ranges.share() or 0.0) if read is not None else 0.0
+    return (read.ranges.share() or 0.0) if read is not None and not read.fixed_range else 0.0
 
 
 def _source(examiner: Examiner, index: int) -> int:
@@ -172,3 +198,53 @@ def _source(examiner: Examiner, index: int) -> int:
 
 def _reads(examiner: Examiner, cut: int, source: int) -> bool:
     return any(index == source or _source(examiner, index) == source for index in examiner.inputs(cut))
+
+
+def output_culprit(examiner: Examiner, tensors: Sequence[int], lost: float, fall: float) -> list[Culprit]:
+    """The quantization of the tensors that the score is read from, where FP32's own values lose the score in it.
+
+    Args:
+        tensors: Of the variant, read by the head.
+        lost: FP32's score minus the score of its values quantized as these tensors are.
+        fall: Of the whole score.
+    """
+    if lost <= max(MIN_GAIN, MIN_SHARE * fall):
+        return []
+    reads = [read for index in tensors if (read := examiner.read(index)) is not None and read.tensor.quantized]
+    joins = [read for read in reads if read.join is not None]
+    clips = [read for read in reads if read.clips_most]
+    if not reads:
+        return []
+    read = next(iter(clips + joins), reads[0])
+    cause = Cause.ROUNDING, "Rounding of FP32's own values at this output lowers the score."
+    if clips:
+        cause = clipped(read, "Its output")
+    elif read.join is not None:
+        cause = Cause.ROUNDING, read.join.sentence
+    maker = examiner.graph.producer(read.tensor.index)
+    if read.join is not None:
+        maker = examiner.graph.ops[read.join.order]
+    if maker is None:
+        return []
+    return [Culprit(maker.order, read.tensor.name, maker.kind, lost, *cause, reference_order=examiner.partner(maker))]
+
+
+NAMED = 2
+"""Culprits that are run in float alone: the others are not in the sentence."""
+
+
+def with_removals(culprits: Sequence[Culprit], examiner: Examiner, restored: Restored) -> tuple[Culprit, ...]:
+    """The culprits, the first ones with what they bring back alone.
+
+    Args:
+        restored: What comes back with a set of operators of the variant in float; None where none of it can.
+    """
+    rows = list(culprits)
+    for i, culprit in enumerate(rows[:NAMED]):
+        orders = frozenset({culprit.order})
+        if culprit.op_kind in JOINING:
+            orders = with_join(examiner.graph, culprit.order)
+        elif culprit.cause in (Cause.CLIPPING, Cause.INPUT_RANGE):
+            orders = with_readers(examiner.graph, culprit.order)
+        rows[i] = replace(culprit, alone=restored(with_conversions(examiner.graph, orders)))
+    return tuple(rows)

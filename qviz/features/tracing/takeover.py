@@ -9,7 +9,7 @@ unpaired  a tensor without a partner is computed by the variant's own operator f
           operator that FP32 does not have is never left out and its error stays at every cut
 Steps that the requested tensors do not depend on are not run.
 
-The score of an object is read before NMS:
+The score and the box of an object are read before NMS:
 anchor    where the file ends in TFLite_Detection_PostProcess: the score of one anchor and class at the operator's
           inputs. The anchor is found in FP32 by score and box; the variant has the same anchors.
 cell      else: the best candidate of the object's class whose box overlaps FP32's by at least MIN_IOU, from MIN_SCORE
@@ -22,10 +22,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
-from qviz.decoders.post_process import KIND, anchor_rows, score_columns
+from qviz.decoders.post_process import KIND, anchor_box, anchor_rows, score_columns
 from qviz.features.layer_error.partial_head import PartialHead, Tensors, heads_of
 from qviz.structures import Detections, Image, Settings, Tensor
 from qviz.structures.boxes import iou_matrix
@@ -33,7 +34,15 @@ from qviz.tflite.inputs import fill, input_size, input_spec
 from qviz.tflite.paired_networks import Pair, PairedNetworks, as_real, as_variant
 from qviz.tflite.stepper import Step
 
-ReadScore = Callable[[Tensors], float]
+
+class Reading(NamedTuple):
+    """The object in one run: its score, and the IoU of its box with FP32's; the best IoU where it has no score."""
+
+    score: float
+    iou: float
+
+
+ReadObject = Callable[[Tensors], Reading]
 
 
 class Takeover:
@@ -139,19 +148,35 @@ MIN_SCORE = 0.001
 """Lower scores count as 0 where candidates are decoded; there would be thousands of boxes."""
 
 
-def anchor_score(tensor: Tensor, anchor: int, column: int, tensors: Tensors) -> float:
-    """The score of one anchor and class in a tensor of class scores [..., columns]."""
-    scores = tensors[tensor.index]
-    value = as_real(scores.reshape(-1, scores.shape[-1])[anchor, column, None], tensor)
-    return float(np.nan_to_num(value, nan=0.0, posinf=1.0, neginf=0.0)[0])  # NMS never selects NaN
+@dataclass(frozen=True, slots=True, eq=False)
+class Anchor:
+    """One anchor and class. box: FP32's, (4,) xyxy in pixels of the variant's input; column: of the class scores."""
+
+    head: PartialHead
+    scores: Tensor
+    number: int
+    column: int
+    box: np.ndarray
+
+    def read(self, tensors: Tensors) -> Reading:
+        """Its score in the class scores [..., columns], and its box where the boxes are among the tensors."""
+        scores = tensors[self.scores.index]
+        value = as_real(scores.reshape(-1, scores.shape[-1])[self.number, self.column, None], self.scores)
+        score = float(np.nan_to_num(value, nan=0.0, posinf=1.0, neginf=0.0)[0])  # NMS never selects NaN
+        box = anchor_box(self.head.reader.head({**self.head.constants, **tensors}), self.number)
+        return Reading(score, 0.0 if box is None else float(iou_matrix(self.box[None], box[None])[0, 0]))
 
 
-def cell_score(head: CandidateCache, class_id: int, box: np.ndarray, tensors: Tensors) -> float:
+def cell_reading(head: CandidateCache, class_id: int, box: np.ndarray, tensors: Tensors) -> Reading:
     """The best candidate of a class near a box (4,), xyxy in pixels of the variant's input."""
     candidates = head.candidates(tensors)
     same = candidates[candidates.class_ids == class_id]
-    near = iou_matrix(box[None], same.boxes)[0] >= MIN_IOU
-    return float(same.scores[near].max(initial=0.0))
+    ious = iou_matrix(box[None], same.boxes)[0]
+    near = np.flatnonzero(ious >= MIN_IOU)
+    if not len(near):
+        return Reading(0.0, float(ious.max(initial=0.0)))
+    best = near[np.argmax(same.scores[near])]
+    return Reading(float(same.scores[best]), float(ious[best]))
 
 
 class CandidateCache:
@@ -175,14 +200,14 @@ class ReferenceObject:
     Attributes:
         box: (4,) xyxy in pixels of the original image.
         tensors: The variant's tensors that its score is read from.
-        read: Its score in [0, 1], from these tensors as the file types them.
+        read: Its score in [0, 1] and the IoU of its box, from these tensors as the file types them.
     """
 
     class_id: int
     box: np.ndarray
     score: float
     tensors: tuple[int, ...]
-    read: ReadScore
+    read: ReadObject
 
 
 def objects_of(
@@ -193,8 +218,8 @@ def objects_of(
     detections = heads[0].decode(exact, score).detections
     placement = fill(image, input_spec(pair.settings[0]), networks.reference.graph.input_tensors()[0])[1]
     boxes = placement.to_original(detections.boxes)
-    anchors = _anchor_scores(networks, heads[0], exact, detections, pair.settings)
-    tensors, readers = anchors or (heads[1].activations, _cell_scores(networks, heads[1], detections))
+    anchors = _anchor_readings(networks, heads, exact, detections, pair.settings)
+    tensors, readers = anchors or (heads[1].activations, _cell_readings(networks, heads[1], detections))
     return [
         ReferenceObject(int(detections.class_ids[i]), boxes[i], float(detections.scores[i]), tensors, readers[i])
         for i in range(len(detections))
@@ -202,31 +227,36 @@ def objects_of(
     ]
 
 
-def _cell_scores(networks: PairedNetworks, head: PartialHead, detections: Detections) -> list[ReadScore]:
-    sizes = [
-        np.array(input_size(stepper.graph.input_tensors()[0]) * 2, np.float32)
-        for stepper in (networks.reference, networks.variant)
-    ]
+def _cell_readings(networks: PairedNetworks, head: PartialHead, detections: Detections) -> list[ReadObject]:
     cache = CandidateCache(head)
-    boxes = detections.boxes * (sizes[1] / sizes[0])
+    boxes = detections.boxes * _size_ratio(networks)
     return [
-        partial(cell_score, cache, int(class_id), box)
+        partial(cell_reading, cache, int(class_id), box)
         for class_id, box in zip(detections.class_ids, boxes, strict=True)
     ]
 
 
-def _anchor_scores(
+def _size_ratio(networks: PairedNetworks) -> np.ndarray:
+    """(4,) the variant's input size over FP32's, for boxes."""
+    sizes = [
+        np.array(input_size(stepper.graph.input_tensors()[0]) * 2, np.float32)
+        for stepper in (networks.reference, networks.variant)
+    ]
+    return np.asarray(sizes[1] / sizes[0])
+
+
+def _anchor_readings(
     networks: PairedNetworks,
-    head: PartialHead,
+    heads: tuple[PartialHead, PartialHead],
     exact: Tensors,
     detections: Detections,
     settings: tuple[Settings, Settings],
-) -> tuple[tuple[int, ...], list[ReadScore]] | None:
+) -> tuple[tuple[int, ...], list[ReadObject]] | None:
     """Where both files have the post-process operator with the same anchors; else None."""
     columns = score_columns(networks.variant.graph)
     if columns is None or all(op.kind != KIND for op in networks.reference.graph.ops):
         return None
-    rows = anchor_rows(head.reader.head({**head.constants, **exact}))
+    rows = anchor_rows(heads[0].reader.head({**heads[0].constants, **exact}))
     if rows is None:
         return None
     tensor, first = networks.variant.graph.tensors[columns[0]], columns[1]
@@ -236,11 +266,14 @@ def _anchor_scores(
     offsets = [one.class_offset or 0 for one in settings]
     if detections.class_ids.max(initial=0) + offsets[1] + first >= tensor.shape[-1]:
         return None  # classes are numbered differently: the object is found by its box
-    readers: list[ReadScore] = []
+    readers: list[ReadObject] = []
+    ratio = _size_ratio(networks)
     for box, score, class_id in zip(detections.boxes, detections.scores, detections.class_ids, strict=True):
-        anchor = nearest_anchor(boxes, scores[:, class_id + offsets[0]], box, float(score))
-        readers.append(partial(anchor_score, tensor, anchor, int(class_id) + offsets[1] + first))
-    return (tensor.index,), readers
+        number = nearest_anchor(boxes, scores[:, class_id + offsets[0]], box, float(score))
+        readers.append(Anchor(heads[1], tensor, number, int(class_id) + offsets[1] + first, box * ratio).read)
+    op = next(op for op in networks.variant.graph.ops if op.kind == KIND)
+    encodings = [index for index in op.inputs[:1] if index is not None and index in heads[1].activations]
+    return (tensor.index, *encodings), readers
 
 
 def nearest_anchor(boxes: np.ndarray, scores: np.ndarray, box: np.ndarray, score: float) -> int:

@@ -6,5 +6,5 @@ from qviz.features.tracing import Trace
 
 
 def verdict(result: Trace) -> str:
-    """Where the object falls, and why."""
+    """Where the object falls, or its box moves, and why."""
     return result.sentence

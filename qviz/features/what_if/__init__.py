@@ -19,7 +19,9 @@ from qviz.context import Context
 from qviz.detector import PAGE_SCORE
 from qviz.errors import SettingsError
 from qviz.features.detection.models import LoadedModel
-from qviz.features.layer_error import layers, require_layers
+from qviz.features.inspection.warning import Warning
+from qviz.features.layer_error import LayerErrors, layers, origin_of, require_layers
+from qviz.features.what_if.candidates import Candidate, candidates
 from qviz.features.what_if.measure import Measure, Tally
 from qviz.features.what_if.mixed import Matching, possible_job
 from qviz.features.what_if.sets import Orders, blocks, ends, pareto_front, smallest, with_conversions
@@ -33,8 +35,16 @@ if TYPE_CHECKING:
 
 SINGLE_LAYERS = 8
 """Layers tried alone for each of two reasons: a low local SQNR, a large fall of the cumulative SQNR."""
+LAYER_IMAGES = 2
+"""Images on which the layers are measured that sets are chosen by."""
 SEARCH_IMAGES = 8
 MAX_TRIALS = 60
+SINGLE = ("layer", "range", "join")
+MIN_EXPLAINED = 0.1
+MIN_SHARE = 0.5
+"""A set is named where it explains at least MIN_EXPLAINED, and this share of what the best one explains."""
+NAMING_IMAGES = 8
+"""Images on which pages and report look for the set to name."""
 GOALS = (0.9, 0.75, 0.5)
 """A small set is searched for each of these shares of what all operators in float bring back."""
 
@@ -44,8 +54,9 @@ class FloatSet:
     """One set of operators in float.
 
     Attributes:
-        kind: given, layer, block, prefix, suffix, all or found.
+        kind: given, layer, range, join, block, prefix, suffix, all or found.
         stayed: Operators of the set that cannot run in float.
+        subject: Where the set may be named as what the variant loses by: `operator 12 (CONV_2D)`, `operators 0-24`.
     """
 
     orders: tuple[int, ...]
@@ -55,6 +66,12 @@ class FloatSet:
     explained: float | None
     score_share: float | None
     stayed: tuple[int, ...] = ()
+    subject: str = ""
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it stands for one operator, with what its range or scale is forced upon."""
+        return self.kind in SINGLE
 
     @property
     def text(self) -> str:
@@ -76,6 +93,7 @@ class WhatIf(Result):
         sets: As given, else by falling agreement.
         smallest: Those that no smaller set matches, by size.
         skipped: One sentence per image that cannot be read.
+        warnings: What keeps the two from being compared; no set is named then.
     """
 
     reference: str
@@ -88,8 +106,27 @@ class WhatIf(Result):
     sets: tuple[FloatSet, ...]
     smallest: tuple[FloatSet, ...] = ()
     skipped: tuple[str, ...] = ()
+    warnings: tuple[Warning, ...] = ()
 
     ROWS: ClassVar = "sets"
+    JSON_ALSO: ClassVar = ("named",)
+
+    @property
+    def named(self) -> FloatSet | None:
+        """The smallest set that brings back at least half of what any does, and a measurable part; None without one."""
+        sets = [row for row in self.sets if row.subject and (row.explained or 0.0) >= MIN_EXPLAINED]
+        if self.warnings or not sets:
+            return None
+        best = max(row.explained or 0.0 for row in self.sets if row.subject or row.kind == "all")
+        enough = [row for row in sets if (row.explained or 0.0) >= MIN_SHARE * best]
+        return min(enough, key=lambda row: (not row.is_single, len(row.orders), -row.agreement), default=None)
+
+    @property
+    def best_single(self) -> FloatSet | None:
+        """The set for one operator that brings back most; None where none was measured."""
+        return max(
+            (row for row in self.sets if row.is_single and row.subject), key=lambda row: row.agreement, default=None
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One row per set, its operators as `0-12,40`."""
@@ -108,6 +145,7 @@ def what_if(
     sets: Sequence[Iterable[int]] | None = None,
     score: float = PAGE_SCORE,
     iou: float = 0.5,
+    quick: bool = False,
 ) -> WhatIf:
     """Measure how much agreement comes back with sets of the variant's operators in float.
 
@@ -115,6 +153,7 @@ def what_if(
         sets: Operator indices of the variant per set; None: a search finds some.
         score: Minimum confidence of an object.
         iou: Minimum overlap of a matched pair.
+        quick: Only the sets that may be named (`candidates`), without blocks and a search.
 
     Raises:
         ImageError: No image can be read.
@@ -131,9 +170,10 @@ def what_if(
     measure = Measure(context, reference, variant, list(images), Matching(score, iou, min(score, CANDIDATE_FLOOR)))
     possible = context.engine.submit(possible_job, measure.pair).result()
     base = measure([frozenset()])[0]
-    chosen = [("given", orders) for orders in given] if given else _sets_to_try(context, measure, possible)
-    tallies = measure([orders for _, orders in chosen])
-    rows = [_row(kind, orders, tally, base, possible) for (kind, orders), tally in zip(chosen, tallies, strict=True)]
+    given_sets = [Candidate("given", orders, "") for orders in given]
+    chosen = given_sets or _sets_to_try(context, measure, possible, quick)
+    tallies = measure([candidate.orders for candidate in chosen])
+    rows = [_row(candidate, tally, base, possible) for candidate, tally in zip(chosen, tallies, strict=True)]
     if not given:
         rows.sort(key=lambda row: (-row.agreement, len(row.orders)))
     measure.finished()
@@ -148,6 +188,7 @@ def what_if(
         sets=tuple(rows),
         smallest=pareto_front(rows, lambda row: len(row.orders), lambda row: row.agreement, base.agreement),
         skipped=tuple(measure.skipped),
+        warnings=origin_of(context, reference, variant),
     )
 
 
@@ -160,49 +201,53 @@ def _check(sets: Sequence[Orders], variant: LoadedModel) -> None:
         )
 
 
-def _row(kind: str, orders: Orders, tally: Tally, base: Tally, possible: Orders) -> FloatSet:
+def _row(candidate: Candidate, tally: Tally, base: Tally, possible: Orders) -> FloatSet:
     lost = 1 - base.agreement
     return FloatSet(
-        orders=tuple(sorted(orders)),
-        kind=kind,
+        orders=tuple(sorted(candidate.orders)),
+        kind=candidate.kind,
         agreement=tally.agreement,
         mean_score_delta=tally.mean_score_delta,
         explained=(tally.agreement - base.agreement) / lost if lost > 0 else None,
         score_share=tally.score_share,
-        stayed=tuple(sorted(orders - possible)),
+        stayed=tuple(sorted(candidate.orders - possible)),
+        subject=candidate.subject,
     )
 
 
-def _sets_to_try(context: Context, measure: Measure, possible: Orders) -> list[tuple[str, Orders]]:
-    """(kind, set), each set once."""
+def _sets_to_try(context: Context, measure: Measure, possible: Orders, quick: bool) -> list[Candidate]:
+    """Each set once."""
     every = sorted(possible)
     if not every:
         return []
-    candidates = [("all", possible), *_candidates(context, measure, every)]
-    candidates += [("found", orders) for orders in _searched(measure, every)]
-    first: dict[Orders, str] = {}
-    for kind, orders in candidates:
-        if orders:
-            first.setdefault(orders, kind)
-    return [(kind, orders) for orders, kind in first.items()]
+    errors = layers(context.quiet(), measure.reference, measure.variant, measure.images[:LAYER_IMAGES])
+    rows = [Candidate("all", possible, ""), *candidates(measure.variant.inspection.graph, errors, possible)]
+    if not quick:
+        rows += _further(measure, errors, every)
+        rows += [Candidate("found", orders, "") for orders in _searched(measure, every)]
+    first: dict[Orders, Candidate] = {}
+    for candidate in rows:
+        if candidate.orders:
+            first.setdefault(candidate.orders, candidate)
+    return list(first.values())
 
 
-def _candidates(context: Context, measure: Measure, every: Sequence[int]) -> Iterator[tuple[str, Orders]]:
-    """(kind, set), with the conversions that a rebuilt file would not have."""
+def _further(measure: Measure, errors: LayerErrors, every: Sequence[int]) -> Iterator[Candidate]:
+    """Sets with the conversions that a rebuilt file would not have."""
     graph = measure.variant.inspection.graph
     prefixes, suffixes = ends(every)
     kinds = {
-        "layer": [frozenset({order}) for order in _worst_layers(context, measure)],
+        "layer": [frozenset({order}) for order in _worst_layers(errors)],
         "block": blocks(graph),
         "prefix": prefixes,
         "suffix": suffixes,
     }
     for kind, sets in kinds.items():
-        yield from ((kind, with_conversions(graph, orders) & frozenset(every)) for orders in sets)
+        yield from (Candidate(kind, with_conversions(graph, orders) & frozenset(every), "") for orders in sets)
 
 
-def _worst_layers(context: Context, measure: Measure) -> list[int]:
-    rows = layers(context.quiet(), measure.reference, measure.variant, measure.images[:2]).layers
+def _worst_layers(errors: LayerErrors) -> list[int]:
+    rows = errors.layers
     weak = sorted((row.local_sqnr_db, row.order) for row in rows if row.local_sqnr_db is not None)
     falls = sorted((-row.fall_db, row.order) for row in rows if row.fall_db is not None and row.fall_db > 0)
     return sorted({order for ranked in (weak, falls) for _, order in ranked[:SINGLE_LAYERS]})

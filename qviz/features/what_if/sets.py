@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice, pairwise
 from typing import TypeVar
 
+from qviz.features.layer_error.joins import same_scale_makers
 from qviz.structures import Graph
+from qviz.structures.graph import DATA_MOVERS
 
 Orders = frozenset[int]
 T = TypeVar("T")
@@ -30,6 +32,25 @@ def with_conversions(graph: Graph, orders: Orders) -> Orders:
     before = {op.order for op in graph.ops if op.kind == "QUANTIZE" and read & set(op.outputs)}
     behind = {op.order for op in graph.ops if op.kind == "DEQUANTIZE" and written & set(op.inputs)}
     return orders | before | behind
+
+
+def with_readers(graph: Graph, order: int) -> Orders:
+    """An operator and those that read its values, also where they are only moved in between.
+
+    Its readers have to run in float too for its range not to matter.
+    """
+    orders, tensors = {order}, set(graph.ops[order].outputs)
+    for op in graph.ops[order + 1 :]:
+        if tensors.intersection(op.inputs):
+            orders.add(op.order)
+            if op.kind in DATA_MOVERS:
+                tensors |= set(op.outputs)
+    return frozenset(orders)
+
+
+def with_join(graph: Graph, order: int) -> Orders:
+    """A join, what writes its parts on its scale, and what reads it: all that the scale of the join is forced upon."""
+    return same_scale_makers(graph, graph.ops[order]) | with_readers(graph, order)
 
 
 def blocks(graph: Graph) -> list[Orders]:

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
-from qviz.features.what_if import WhatIf
+from qviz.features.inspection.text import headline
+from qviz.features.what_if import FloatSet, WhatIf
 from qviz.formatting import plural
 
 
 def verdict(result: WhatIf) -> str:
-    """The agreement as it is, and with the best set."""
+    """The agreement as it is, what is to be named for its loss, and the best set."""
     start = f"{result.variant} has an agreement of {result.base:.2f} with {result.reference}"
     start += f" on {plural(result.images, 'image')}"
+    if result.warnings:
+        return headline(result.warnings, start + ".")
     best = max(result.sets, key=lambda row: row.agreement, default=None)
     if best is None or best.agreement <= result.base:
         return f"{start}; none of the measured sets of operators in float improves it."
-    return f"{start}; with {plural(len(best.orders), 'operator')} in float ({best.short_text}) {best.agreement:.2f}."
+    with_best = f"{plural(len(best.orders), 'operator')} in float ({best.short_text}) {best.agreement:.2f}."
+    named = f" {culprit_sentence(result)}" if result.named is not None else ""
+    return f"{start}; with {with_best}{named}"
+
+
+def culprit_sentence(result: WhatIf) -> str:
+    """The operators that bring back what is lost when they run in float: the one sentence of all pages on it.
+
+    Empty where nothing is lost, or the two are not comparable.
+    """
+    if result.warnings or result.base >= 1:
+        return ""
+    on, named, single = f"on {plural(result.images, 'image')}", result.named, result.best_single
+    if named is None:
+        return f"In float, none of the tried operators brings back a measurable part of the lost agreement {on}."
+    share = f"{_share(named)} of the lost agreement {on}"
+    if named.is_single:
+        return f"In float, {named.subject} brings back {share}."
+    alone = "" if single is None else f"; the best single one, {single.subject}, {_share(single)}"
+    return f"In float, {named.subject} together bring back {share}{alone}."
+
+
+def _share(row: FloatSet) -> str:
+    return f"{max(row.explained or 0.0, 0.0):.0%}"

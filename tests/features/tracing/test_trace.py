@@ -173,7 +173,7 @@ def test_other_schemes_are_traced(engine: LocalEngine, loaded: Models, biplane: 
     result = trace(Context(engine), loaded["float32"], loaded[name], biplane, object_number=0, quick=True)
     assert abs(result.end_score - result.object.reference_score) < 1e-5
     json.dumps(result.to_json(), allow_nan=False)
-    assert list(result.to_frame().columns) == ["order", "tensor", "op_kind", "score", "gain", "cause"]
+    assert list(result.to_frame().columns) == ["order", "tensor", "op_kind", "score", "iou", "gain", "cause"]
     assert len(result.to_frame()) == len(result.points)
 
 

@@ -1,0 +1,195 @@
+"""SQNR of a joined tensor by column: parts of a CONCATENATION share one scale, and sums over all hide the narrow ones.
+
+column   a slice along the axis of the join; where that axis is longer than MAX_COLUMNS, one of the joined parts
+uneven   a column's SQNR is UNEVEN_DB below that of the whole tensor: the whole is then that of its widest column
+
+SQNR in dB as in `tensor_error`; columns that are equal, or (nearly) zero in FP32, have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qviz.features.layer_error.figures import channel_sqnr_db, energies_db
+from qviz.features.layer_error.tensor_error import sqnr_db
+from qviz.structures import Graph, Op
+from qviz.structures.graph import DATA_MOVERS, JOINS
+
+JOINING = ("CONCATENATION", "PACK")
+MAX_COLUMNS = 256
+UNEVEN_DB = 10.0
+MAX_SQNR_DB = 30.0
+"""A column with a higher SQNR is not worth naming: 8 bits give about 40 dB."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedColumns:
+    """A joined tensor on one image or several.
+
+    Attributes:
+        order, op_kind: The operator that joins.
+        unit: `column` or `part`.
+        count: Number of columns.
+        column, column_db: The one with the lowest SQNR.
+        widest: The one with the largest values.
+        sqnr_db: Of the whole tensor.
+        scale: The step that the parts share; None in float.
+    """
+
+    order: int
+    op_kind: str
+    unit: str
+    count: int
+    column: int
+    column_db: float
+    widest: int
+    sqnr_db: float
+    scale: float | None
+
+    @property
+    def uneven(self) -> bool:
+        return self.column_db <= min(self.sqnr_db - UNEVEN_DB, MAX_SQNR_DB)
+
+    @property
+    def sentence(self) -> str:
+        """Which column is coarse, and whose range decides the scale."""
+        step = f" (step {self.scale:.3g})" if self.scale else ""
+        return (
+            f"It joins {self.count} {self.unit}s on one scale{step}: {self.unit} {self.column} keeps"
+            f" {self.column_db:.1f} dB; the {self.sqnr_db:.1f} dB of the whole tensor are those of {self.unit}"
+            f" {self.widest}, which has the largest values."
+        )
+
+
+@dataclass(slots=True)
+class ColumnSums:
+    """Sums of squares by column over images; (columns,) float64 each."""
+
+    error: np.ndarray
+    signal: np.ndarray
+
+    def merge(self, other: ColumnSums) -> None:
+        """Add the sums of other images."""
+        self.error = self.error + other.error
+        self.signal = self.signal + other.signal
+
+    @property
+    def worst(self) -> tuple[int, float] | None:
+        """(column, SQNR in dB) of the lowest; None where all are equal or zero."""
+        decibels = energies_db(self.signal, self.error)
+        if not np.isfinite(decibels).any():
+            return None
+        column = int(np.nanargmin(decibels))
+        return column, float(decibels[column])
+
+
+def column_sums(graph: Graph, join: Op, x: np.ndarray, y: np.ndarray) -> ColumnSums | None:
+    """By column of a join's output; None where the axis is not known or has more than MAX_COLUMNS."""
+    axis = join_axis(graph, join)
+    if axis is None or axis >= x.ndim or x.shape[axis] > MAX_COLUMNS:
+        return None
+    others = tuple(i for i in range(x.ndim) if i != axis)
+    error = np.square(x - y).sum(axis=others, dtype=np.float64)
+    return ColumnSums(error, np.square(x).sum(axis=others, dtype=np.float64))
+
+
+def join_behind(graph: Graph, tensor: int) -> Op | None:
+    """The operator that joined the values of a tensor, if they were only moved since."""
+    maker = graph.producer(tensor)
+    while maker is not None and maker.kind in DATA_MOVERS - JOINS and maker.inputs and maker.inputs[0] is not None:
+        maker = graph.producer(maker.inputs[0])
+    return maker if maker is not None and maker.kind in JOINING else None
+
+
+def join_ahead(graph: Graph, tensor: int) -> Op | None:
+    """The operator that joins the values of a quantized tensor, after they were only moved, with others of its scale.
+
+    A converter gives the parts of a join one scale also where the join itself is computed in float behind them.
+    """
+    scale, index = _scale(graph, tensor), tensor
+    while scale is not None:
+        reader = next((op for op in graph.ops if index in op.inputs), None)
+        if reader is None or reader.kind not in DATA_MOVERS or not reader.outputs:
+            return None
+        if reader.kind in JOINING:
+            sources = [source_of(graph, part) for part in reader.inputs if part is not None]
+            return reader if sum(_scale(graph, source) == scale for source in sources) > 1 else None
+        index = reader.outputs[0]
+    return None
+
+
+def source_of(graph: Graph, tensor: int) -> int:
+    """The quantized tensor whose values are moved to make this one; itself where it is quantized."""
+    while not graph.tensors[tensor].quantized:
+        maker = graph.producer(tensor)
+        if maker is None or maker.kind not in DATA_MOVERS - JOINS or maker.inputs[0] is None:
+            break
+        tensor = maker.inputs[0]
+    return tensor
+
+
+def same_scale_makers(graph: Graph, join: Op) -> frozenset[int]:
+    """The operators before a join that write its values on its scale: they need another one as well."""
+    orders: set[int] = set()
+    tensors = {index for index in join.inputs if index is not None}
+    scales = {_scale(graph, source_of(graph, index)) for index in tensors} - {None}
+    for op in reversed(graph.ops[: join.order]):
+        if tensors.intersection(op.outputs):
+            orders.add(op.order)
+            same = (i for i in op.inputs if i is not None and not graph.tensors[i].constant)
+            is_float = not graph.tensors[op.outputs[0]].quantized
+            tensors |= {i for i in same if (is_float and op.kind in DATA_MOVERS) or _scale(graph, i) in scales}
+    return frozenset(orders)
+
+
+def _scale(graph: Graph, tensor: int) -> float | None:
+    quantization = graph.tensors[tensor].per_tensor
+    return None if quantization is None else float(quantization.scales[0])
+
+
+def joined_columns(graph: Graph, join: Op, xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> JoinedColumns | None:
+    """By column. xs, ys: FP32's and the variant's real values of the parts, each pair of one shape."""
+    axis = join_axis(graph, join)
+    if axis is None:
+        return None
+    joined = np.stack if join.kind == "PACK" else np.concatenate
+    x, y = joined(list(xs), axis), joined(list(ys), axis)
+    whole = sqnr_db(x, y)
+    columns = channel_sqnr_db(x, y, axis)
+    largest = np.abs(x).max(axis=tuple(i for i in range(x.ndim) if i != axis))
+    unit = "column"
+    if len(largest) > MAX_COLUMNS:
+        unit = "part"
+        columns = np.array([_db(*pair) for pair in zip(xs, ys, strict=True)])
+        largest = np.array([np.abs(part).max(initial=0.0) for part in xs])
+    if whole is None or len(columns) < 2 or not np.isfinite(columns).any():
+        return None
+    worst = int(np.nanargmin(columns))
+    scale = next((s for i in join.inputs if i is not None and (s := _scale(graph, source_of(graph, i)))), None)
+    return JoinedColumns(
+        join.order, join.kind, unit, len(columns), worst, float(columns[worst]), int(np.argmax(largest)), whole, scale
+    )
+
+
+def _db(x: np.ndarray, y: np.ndarray) -> float:
+    value = sqnr_db(x, y)
+    return np.nan if value is None else value
+
+
+def join_axis(graph: Graph, join: Op) -> int | None:
+    """The axis of a join, from the shapes in the file; None where they do not tell."""
+    shape = graph.tensors[join.outputs[0]].shape
+    parts = [graph.tensors[index].shape for index in join.inputs if index is not None]
+    for axis in reversed(range(len(shape))):
+        rest = (*shape[:axis], *shape[axis + 1 :])
+        if join.kind == "PACK":
+            fits = shape[axis] == len(parts) and all(part == rest for part in parts)
+        else:
+            fits = len(parts) > 1 and all((*part[:axis], *part[axis + 1 :]) == rest for part in parts)
+            fits = fits and sum(part[axis] for part in parts) == shape[axis]
+        if fits:
+            return axis
+    return None

@@ -1,0 +1,133 @@
+"""What a trace returns, and its sentence: where an object falls or its box moves, and what experiments brought back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from qviz.features.inspection.warning import Warning
+from qviz.features.tracing.culprits import MIN_GAIN, Culprit
+from qviz.result import Result
+from qviz.structures.operators import operator_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOVED = 0.1
+"""Loss of IoU from which a box counts as moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class TracedObject:
+    """The object of FP32 that is followed.
+
+    Attributes:
+        number: Among FP32's objects by falling score, from 0.
+        box: x1, y1, x2, y2 in pixels of the original image.
+    """
+
+    number: int
+    class_id: int
+    label: str
+    box: tuple[float, float, float, float]
+    reference_score: float
+    variant_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class TracePoint:
+    """The score when the variant takes over at this operator, and the IoU of the box with FP32's.
+
+    tensor: The name of the operator's output. iou: Of the best candidate, where none has a score.
+    """
+
+    order: int
+    tensor: str
+    op_kind: str
+    score: float
+    iou: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Trace(Result):
+    """One object of one image.
+
+    Attributes:
+        objects: Number of FP32's objects on the image.
+        points: By operator of the variant.
+        end_iou: As `end_score`.
+        complete: Whether every operator has its point.
+        box_culprits: Where the box moves although the score stays; gains in IoU.
+        warnings: What keeps the two from being compared: no cause is named then.
+    """
+
+    reference: str
+    variant: str
+    image: str
+    object: TracedObject
+    objects: int
+    points: tuple[TracePoint, ...]
+    end_score: float
+    culprits: tuple[Culprit, ...]
+    complete: bool
+    end_iou: float = 1.0
+    box_culprits: tuple[Culprit, ...] = ()
+    warnings: tuple[Warning, ...] = ()
+
+    ROWS: ClassVar = "points"
+    JSON_ALSO: ClassVar = ("sentence",)
+
+    @property
+    def sentence(self) -> str:
+        """Where the object falls or its box moves, and why; first what keeps the two from being compared."""
+        return " ".join([*(warning.message for warning in self.warnings), _finding(self)])
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per point, with gain and cause where it is a culprit."""
+        import pandas as pd
+
+        causes = {culprit.order: {"gain": culprit.gain, "cause": str(culprit.cause)} for culprit in self.culprits}
+        rows = [asdict(point) | causes.get(point.order, {"gain": None, "cause": None}) for point in self.points]
+        return pd.DataFrame(rows, columns=["order", "tensor", "op_kind", "score", "iou", "gain", "cause"])
+
+
+def _finding(result: Trace) -> str:
+    obj = result.object
+    scores = f"{obj.reference_score:.2f} to {obj.variant_score:.2f}"
+    iou = result.points[0].iou if result.points else result.end_iou
+    moves = result.end_iou - iou >= MOVED
+    if obj.reference_score - obj.variant_score < MIN_GAIN:
+        if not moves:
+            return f"{obj.label} does not fall: {scores}."
+        start = f"{obj.label} keeps its score ({scores}), but its box moves (IoU {iou:.2f})"
+        if result.warnings:
+            return f"{start}."
+        return _with_culprit(start, result.box_culprits, "IoU")
+    start = f"{obj.label} falls from {scores}"
+    if result.warnings:
+        return f"{start}."
+    if moves and obj.variant_score >= MIN_GAIN:
+        start += f", and its box moves (IoU {iou:.2f})"
+    return _with_culprit(start, result.culprits or result.box_culprits, "the score")
+
+
+def _with_culprit(start: str, culprits: tuple[Culprit, ...], what: str) -> str:
+    """The first operator of which an experiment showed that it matters, with what it brings back."""
+    first = next((culprit for culprit in culprits if _matters(culprit)), None)
+    if first is None:
+        return f"{start}. No operator brings it back by itself."
+    name = operator_name(first.order, first.op_kind, first.reference_order)
+    if first.together is None:
+        return f"{start}, most at {name}. {first.sentence}"
+    if first.alone is None:
+        back = f"With all operators up to it in float, {first.together:.2f} of {what} comes back."
+        return f"{start}, most at {name}. {first.sentence} {back}"
+    return (
+        f"{start}, most at {name}. {first.sentence} In float alone it brings back {first.alone:.2f}; together with"
+        f" all operators before it, {first.together:.2f}."
+    )
+
+
+def _matters(culprit: Culprit) -> bool:
+    """Whether something measurable comes back without it."""
+    return max(culprit.gain if culprit.together is None else culprit.together, culprit.alone or 0.0) >= MIN_GAIN

@@ -1,0 +1,88 @@
+"""The few sets of operators that may be named as what a variant loses by: what errors of layers point to, and ends.
+
+layer    the largest falls and the lowest local SQNR, each alone
+range    a layer that clips values in a range that calibration chose, with its readers
+join     a join whose scale is far too wide for a part of it, with all that the scale is forced upon
+prefix, suffix   the first and the last part of the network: errors that add up have no single operator
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from qviz.features.layer_error import LayerErrors
+from qviz.features.layer_error.joins import JOINING, source_of
+from qviz.features.layer_error.metrics import LayerError
+from qviz.features.what_if.sets import Orders, with_conversions, with_join, with_readers
+from qviz.structures import Graph
+from qviz.structures.operators import operator_name, orders_text
+
+LAYERS = 3
+"""Layers of each kind."""
+MIN_UNUSED = 0.75
+"""Share of a part's range that is not used, from which on its join is tried: two bits are wasted."""
+PREFIXES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
+SUFFIXES = (1 / 16, 1 / 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A set that may be named. subject: as a sentence names it, `operator 12 (CONV_2D)` or `operators 0-24`."""
+
+    kind: str
+    orders: Orders
+    subject: str
+
+
+def candidates(graph: Graph, errors: LayerErrors, possible: Orders) -> list[Candidate]:
+    """Each set once; empty ones are left out. possible: the operators that can run in float."""
+    rows: dict[Orders, Candidate] = {}
+    for kind, orders, subject in (*_layers(graph, errors.layers), *_ends(sorted(possible))):
+        members = with_conversions(graph, orders) & possible
+        if members and members != possible:
+            rows.setdefault(members, Candidate(kind, members, subject))
+    return list(rows.values())
+
+
+def _layers(graph: Graph, layers: Sequence[LayerError]) -> Iterator[tuple[str, Orders, str]]:
+    clipping = sorted((layer for layer in layers if layer.clips), key=lambda layer: -(layer.clipped_share or 0.0))
+    for layer in clipping[:LAYERS]:
+        yield "range", with_readers(graph, layer.order), layer.name
+    names = {layer.order: layer.name for layer in layers}
+    for order, orders in _wide_joins(graph, layers)[:LAYERS]:
+        yield "join", orders, names.get(order, operator_name(order, graph.ops[order].kind))
+    falls = sorted((layer for layer in layers if (layer.fall_db or 0.0) > 0), key=lambda layer: -(layer.fall_db or 0.0))
+    local = [layer for layer in layers if layer.local_sqnr_db is not None]
+    weak = sorted(local, key=lambda layer: layer.local_sqnr_db or 0.0)
+    for layer in (*falls[:LAYERS], *weak[:LAYERS]):
+        yield "layer", frozenset({layer.order}), layer.name
+
+
+def _wide_joins(graph: Graph, layers: Sequence[LayerError]) -> list[tuple[int, Orders]]:
+    """(join, operators that its scale is forced upon), the last first; of joins on one scale only the last.
+
+    Unused is what the reference's values leave of a part's range; another part needs it.
+    """
+    unused = {layer.order: layer.unused_share or 0.0 for layer in layers}
+    joins: list[tuple[int, Orders]] = []
+    for join in reversed([op for op in graph.ops if op.kind in JOINING]):
+        sources = [source_of(graph, index) for index in join.inputs if index is not None]
+        makers = [maker for source in sources if (maker := graph.producer(source)) is not None]
+        is_wide = any(unused.get(maker.order, 0.0) >= MIN_UNUSED for maker in makers)
+        if is_wide and all(join.order not in orders for _, orders in joins):
+            joins.append((join.order, with_join(graph, join.order)))
+    return joins
+
+
+def _ends(orders: Sequence[int]) -> Iterator[tuple[str, Orders, str]]:
+    for part in PREFIXES:
+        members = orders[: round(part * len(orders))]
+        yield "prefix", frozenset(members), _range_text(members)
+    for part in SUFFIXES:
+        members = orders[len(orders) - round(part * len(orders)) :]
+        yield "suffix", frozenset(members), _range_text(members)
+
+
+def _range_text(orders: Sequence[int]) -> str:
+    return f"operators {orders_text([*range(orders[0], orders[-1] + 1)])}" if orders else ""
