@@ -54,6 +54,8 @@ def test_an_undecided_gate_is_explained_on_standard_error(run: Run, call: tuple[
     limit = max(limit, loss["low"] + 1e-4)
     result = run(*call, "--max-ap-loss", limit, "--confident", "lower")
     assert "4 images cannot decide" in result.err
+    strict = run(*call, "--max-ap-loss", limit, "--strict")
+    assert (strict.status, "cannot conclude" in strict.out) == (2, True)
 
 
 def test_the_summary_is_appended(run: Run, call: tuple[object, ...], tmp_path: Path) -> None:
@@ -98,6 +100,7 @@ REFUSED = [
     ((), "No dataset is given; add --dataset FILE, or --reference-as-truth with --images PATH"),
     (("--reference-as-truth",), "No dataset is given"),
     (("--images", "."), "No dataset is given"),
+    (("--dataset", "x.json", "--strict"), "--strict needs a limit, and none is given"),
     (("--dataset", "x.json", "--confident", "lower"), "--confident needs a limit, and none is given"),
     (("--dataset", "x.json", "--max-ap-loss", "2"), "'2' is not a number between -1 and 1"),
     (("--dataset", "x.json", "--images", "a.jpg", "b.jpg"), "A dataset brings its own images"),

@@ -44,6 +44,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="compare a bound of the loss's interval with the limit: lower fails only a loss that exceeds it for sure,"
         " upper passes only a loss that keeps it for sure",
     )
+    group.add_argument(
+        "--strict", action="store_true", help="exit with 2 where an interval that is wider than the limit cannot decide"
+    )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="append a summary for a pull request or a CI job")
     options.add_common(parser, score=0.001, detects=True)
 
@@ -69,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     if args.confident and args.max_ap_loss is None:
         raise SettingsError("--confident needs a limit, and none is given: add e.g. --max-ap-loss 0.01.")
+    if args.strict and args.max_ap_loss is None:
+        raise SettingsError("--strict needs a limit, and none is given: add e.g. --max-ap-loss 0.01.")
     if args.max_ap_loss is not None and not args.variants:
         raise SettingsError("--max-ap-loss is for the loss of a variant, and only one model is given; add a variant.")
     if args.dataset is None and not (args.reference_as_truth and args.images):
@@ -84,7 +89,7 @@ def _gate(result: Evaluation, args: argparse.Namespace) -> Gate | None:
         return None
     from qviz.features.accuracy.gate import check_losses
 
-    return check_losses(result, args.max_ap_loss, args.confident)
+    return check_losses(result, args.max_ap_loss, args.confident, args.strict)
 
 
 def _append(path: Path, result: Evaluation, gate: Gate | None) -> None:
@@ -112,7 +117,7 @@ def _print(result: Evaluation, gate: Gate | None) -> None:
         _print_one(result)
     if gate is not None:
         print(f"\ngate: at most {100 * gate.max_ap_loss:.1f} AP points lost: {gate.outcome}")
-        options.remark([*gate.remarks, *([gate.inconclusive] if gate.inconclusive else [])])
+        options.remark(list(dict.fromkeys(filter(None, (*gate.remarks, gate.inconclusive)))))
 
 
 def _print_one(result: Evaluation) -> None:

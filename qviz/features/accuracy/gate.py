@@ -10,7 +10,7 @@ and nobody fails. The same holds where the annotations are not what they declare
 A variant that floods the images with false alarms fails whatever its loss, because AP hardly sees them.
 
 An unknown loss fails; so does, with `confident`, a loss without an interval. A remark says where an interval wider than
-the limit cannot decide.
+the limit cannot decide; a strict gate cannot conclude there, unless another variant fails.
 """
 
 from __future__ import annotations
@@ -60,17 +60,30 @@ class Gate:
         return document
 
 
-def check_losses(result: Evaluation, limit: float, confident: str | None = None) -> Gate:
-    """limit: AP in [0, 1] that a variant may lose; confident: `lower`, `upper` or None."""
+def check_losses(result: Evaluation, limit: float, confident: str | None = None, strict: bool = False) -> Gate:
+    """The outcome for all variants.
+
+    Args:
+        limit: AP in [0, 1] that a variant may lose.
+        confident: `lower`, `upper` or None.
+        strict: A variant that the data cannot decide neither passes nor fails.
+    """
     if reason := _no_reference(result):
         return Gate(limit, confident, False, (), (), reason)
     rows = [
         (loss, flood_sentence(result, index, result.models[0].name, loss.variant) if result.details else "")
         for index, loss in enumerate(result.losses)
     ]
-    failed = tuple(loss.variant for loss, flood in rows if flood or _fails(loss, limit, confident))
-    remarks = [flood or _undecided(loss, limit, result.images) for loss, flood in rows]
-    return Gate(limit, confident, not failed, failed, tuple(remark for remark in remarks if remark))
+    undecided = {loss.variant: text for loss, _ in rows if (text := _undecided(loss, limit, result.images))}
+    open_variants = undecided if strict else {}
+    failed = tuple(
+        loss.variant
+        for loss, flood in rows
+        if flood or (_fails(loss, limit, confident) and loss.variant not in open_variants)
+    )
+    remarks = [flood or undecided.get(loss.variant) for loss, flood in rows]
+    inconclusive = next(iter(open_variants.values()), "") if not failed else ""
+    return Gate(limit, confident, not failed and not inconclusive, failed, tuple(filter(None, remarks)), inconclusive)
 
 
 def flood_sentence(result: Evaluation, index: int, reference: str, variant: str) -> str:

@@ -73,3 +73,22 @@ def test_only_failing_variants_are_named() -> None:
         "remarks": [],
         "inconclusive": "",
     }
+
+
+STRICT = [
+    ({"int8": WIDE}, 0.03, 2, ()),
+    ({"int8": NARROW}, 0.03, 0, ()),
+    ({"int8": NARROW}, 0.01, 1, ("int8",)),
+    ({"int8": WIDE, "bad": NARROW}, 0.01, 1, ("bad",)),  # the other variant is decided
+    ({"int8": Loss(-0.2, -0.3, -0.1, True)}, 0.03, 0, ()),  # wide, but clearly better
+    ({"int8": Loss(0.01)}, 0.03, 0, ()),  # too few images for an interval
+]
+
+
+@pytest.mark.parametrize(("losses", "limit", "status", "failed"), STRICT)
+def test_a_strict_gate_concludes_only_what_the_data_decide(
+    losses: dict[str, Loss], limit: float, status: int, failed: tuple[str, ...]
+) -> None:
+    result = check_losses(evaluation(**losses), limit, strict=True)
+    assert (result.status, result.failed, result.passed) == (status, failed, status == 0)
+    assert result.inconclusive.startswith("27 images cannot decide") == (status == 2)
