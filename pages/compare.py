@@ -41,7 +41,10 @@ with page.begin("Compare") as here:
     current = panel_viewer.apply_events(state, order, image)
     view.show(current)
 
-    note = f"Confidence {current.score:.2f} and above. Images are sorted by damage; arrow keys step through them."
+    note = (
+        f"Confidence {current.score:.2f} and above. Images are sorted by lost objects, then by other changes; arrow keys"
+        " step through them."
+    )
     if not variants:
         with headline:
             page.verdict(f"{image.name}: only the reference is loaded.", note)

@@ -137,12 +137,21 @@ def _sidebar(current: workspace.Workspace, models: Models | None) -> None:
             st.html(_legend(models))
             origin = " · bundled sample" if current.is_sample else ""
             st.caption(plural(len(current.images), "image") + origin)
-        if not current.is_sample:
+        if dropped := workspace.drops():
+            label = f"Undo: {as_text(dropped[0].text)}"
+            clicks.button(st, label, _undo_drop, "drop-undo", st.rerun, width="stretch", help="Take back the last drop")
+        if not current.is_sample or dropped:
             clicks.button(st, "Back to the sample", _open_sample, "sample-back", st.rerun, width="stretch")
+
+
+def _undo_drop() -> None:
+    workspace.undo_drop()
+    view.change(image=None, variants=(), classes=())
 
 
 def _open_sample() -> None:
     workspace.keep(sample.sample())
+    workspace.forget_drops()
     view.change(image=None, variants=(), classes=())
 
 

@@ -17,8 +17,10 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from qviz.datasets.annotated import is_annotation, parse_dataset, unpack_dataset
 from qviz.datasets.files import is_image_name, unzip_images
-from qviz.datasets.labels import LABEL_SUFFIXES, parse_labels
+from qviz.datasets.labels import LABEL_SUFFIXES
+from qviz.datasets.recognised_labels import recognised_labels
 from qviz.datasets.sidecar import SUFFIX, parse_sidecar
+from qviz.decoders import DECODERS
 from qviz.errors import QvizError
 from qviz.features.detection.models import ModelSource, check_model_size
 from qviz.features.reporting.study import Study, is_study, read_study
@@ -40,7 +42,7 @@ class _Drop:
     annotations: list[tuple[str, bytes]] = field(default_factory=list)
     datasets: list[Dataset] = field(default_factory=list)
     sidecars: dict[str, Settings] = field(default_factory=dict)
-    labels: tuple[str, ...] | None = None
+    labels: list[tuple[str, bytes]] = field(default_factory=list)
     study: Study | None = None
     notices: list[str] = field(default_factory=list)
 
@@ -99,7 +101,7 @@ def load_files(files: Sequence[tuple[str, bytes]]) -> None:
     current = _with_labels(_with_sidecars(current, drop), drop.labels)
     current = replace(current, study=drop.study or current.study)
     current = _with_datasets(current.with_images(drop.images), drop.datasets)
-    workspace.keep(_with_annotations(current, drop.annotations))
+    workspace.keep_drop([PurePosixPath(name).name for name, _ in files], _with_annotations(current, drop.annotations))
     if drop.images:
         view.change(image=current.images[0].name)
 
@@ -132,7 +134,7 @@ def _recognise_one(drop: _Drop, name: str, data: bytes) -> None:
     elif is_annotation(data):
         drop.annotations.append((name, data))
     elif ending in LABEL_SUFFIXES:
-        drop.labels = parse_labels(data, name)
+        drop.labels.append((name, data))
     elif is_image_name(name):
         drop.images.append(EncodedImage(name, data))
     else:
@@ -163,12 +165,26 @@ def _with_sidecars(current: Workspace, drop: _Drop) -> Workspace:
     return current
 
 
-def _with_labels(current: Workspace, labels: tuple[str, ...] | None) -> Workspace:
-    """A label file applies to all models."""
-    if labels is None:
-        return current
-    models = tuple(replace(model, settings=replace(model.settings, labels=labels)) for model in current.models)
-    return replace(current, models=models)
+def _with_labels(current: Workspace, dropped: Sequence[tuple[str, bytes]]) -> Workspace:
+    """A label file applies to all models; a file that does not look like one is refused in a sentence."""
+    counts = _class_counts(current) if dropped else set()
+    for name, data in dropped:
+        try:
+            labels = recognised_labels(data, name, counts)
+        except QvizError as error:
+            current = current.with_notices([str(error)])
+            continue
+        models = tuple(replace(model, settings=replace(model.settings, labels=labels)) for model in current.models)
+        current = replace(current, models=models)
+    return current
+
+
+def _class_counts(current: Workspace) -> set[int]:
+    """Numbers of classes of the models whose heads say it."""
+    loaded, _ = server.load_sources([source for source in current.models if source.is_ready])
+    rows = ((DECODERS.get(model.inspection.decoder), model.inspection.graph) for model in loaded)
+    counts = (decoder.class_count(graph) for decoder, graph in rows if decoder is not None)
+    return {count for count in counts if count}
 
 
 def _with_datasets(current: Workspace, datasets: Sequence[Dataset]) -> Workspace:

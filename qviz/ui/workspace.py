@@ -13,11 +13,13 @@ import streamlit as st
 
 from qviz.features.detection.models import ModelSource
 from qviz.features.reporting.study import Study
-from qviz.formatting import plural
+from qviz.formatting import listed, plural
 from qviz.limits import limits
 from qviz.structures import Dataset, EncodedImage, Settings
 
-KEY = "qviz_workspace"
+KEY, DROPS = "qviz_workspace", "qviz_undo"
+MAX_UNDO = 10
+"""Drops that can be undone, the latest first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,3 +124,67 @@ def keep(workspace: Workspace) -> Workspace:
     """Make this the session's workspace."""
     st.session_state[KEY] = workspace
     return workspace
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drop:
+    """One drop of files. names: of the files; before, after: the workspace."""
+
+    names: tuple[str, ...]
+    before: Workspace
+    after: Workspace
+
+    @property
+    def text(self) -> str:
+        """`labels.txt`, or `labels.txt and 3 more`"""
+        return listed(self.names, 1)
+
+    def undone(self, workspace: Workspace) -> Workspace:
+        """A workspace without what this drop changed; what was changed since then in other respects stays."""
+        before, after = self.before, self.after
+        parts = changed_parts(before, after)
+        restored = {name: getattr(before, name) for name in parts}
+        if "models" in parts:
+            digests = {model.digest for model in after.models}
+            added = tuple(model for model in workspace.models if model.digest not in digests)
+            restored["models"] = (*before.models, *added)
+        return replace(workspace, **restored, notices=before.notices)
+
+
+PARTS, WHOLE_PARTS = ("models", "images", "reference", "is_sample"), ("dataset", "study")
+"""What a drop may change; a dataset and a study hold arrays and are compared as a whole."""
+
+
+def changed_parts(before: Workspace, after: Workspace) -> list[str]:
+    """Names of the attributes, notices left out, in which two workspaces differ."""
+    equal = [getattr(before, name) == getattr(after, name) for name in PARTS]
+    same = [getattr(before, name) is getattr(after, name) for name in WHOLE_PARTS]
+    pairs = zip((*PARTS, *WHOLE_PARTS), (*equal, *same), strict=True)
+    return [name for name, unchanged in pairs if not unchanged]
+
+
+def keep_drop(names: Sequence[str], workspace: Workspace) -> Workspace:
+    """Make this the session's workspace and remember the one before the drop of these files, unless nothing changed."""
+    before = current()
+    keep(workspace)
+    if changed_parts(before, workspace):
+        st.session_state[DROPS] = (Drop(tuple(names), before, workspace), *drops())[:MAX_UNDO]
+    return workspace
+
+
+def drops() -> tuple[Drop, ...]:
+    """The drops that can be undone, the latest first."""
+    rows: tuple[Drop, ...] = st.session_state.get(DROPS, ())
+    return rows
+
+
+def undo_drop() -> None:
+    """Take back the latest drop."""
+    if rows := drops():
+        st.session_state[DROPS] = rows[1:]
+        keep(rows[0].undone(current()))
+
+
+def forget_drops() -> None:
+    """Nothing can be undone any more."""
+    st.session_state.pop(DROPS, None)

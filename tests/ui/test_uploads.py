@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import streamlit as st
 
+from qviz.features.detection.models import ModelSource
+from qviz.structures import EncodedImage
 from qviz.ui import uploads, workspace
 from tests.datasets.layouts import packed, voc_object, voc_xml
 from tests.datasets.test_archives import YOLO, coco
@@ -103,3 +106,45 @@ def test_a_failing_upload_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) ->
     drop_while(monkeypatch, RuntimeError())
     uploads.take_dropped_files()
     assert workspace.current().images == ()
+
+
+STRAY = [
+    ("a.json", b'{"a":1}'),
+    ("0001.txt", b"0 0.5 0.5 0.1 0.1\n"),
+    ("requirements.txt", b"numpy==1.26\n"),
+    ("size.json", b'{"width": 640, "height": 480}'),
+]
+
+
+@pytest.mark.parametrize(("name", "data"), STRAY)
+def test_a_stray_file_is_refused_in_a_sentence(name: str, data: bytes) -> None:
+    uploads.load_files([(name, data)])
+    (notice,) = workspace.current().notices
+    assert name in notice and "label" in notice
+    assert workspace.drops() == ()
+
+
+def test_drops_are_taken_back_one_by_one() -> None:
+    uploads.load_files([("x.zip", packed(YOLO))])
+    uploads.load_files([("b.png", png(30)), ("bad.json", b'{"a":1}')])
+    assert [image.name for image in workspace.current().images] == ["b.png", "a.png"]
+    assert [drop.text for drop in workspace.drops()] == ["b.png and 1 more", "x.zip"]
+    workspace.undo_drop()
+    session = workspace.current()
+    assert [image.name for image in session.images] == ["a.png"]
+    assert session.dataset is not None and session.notices == ()
+    workspace.undo_drop()
+    assert (workspace.current().images, workspace.current().dataset, workspace.drops()) == ((), None, ())
+    workspace.undo_drop()  # nothing is left
+
+
+def test_taking_back_labels_keeps_what_came_later() -> None:
+    one, two = ModelSource("1.tflite", b"1"), ModelSource("2.tflite", b"2")
+    before = workspace.Workspace(models=(one,))
+    labelled = replace(one, settings=replace(one.settings, labels=("cat",)))
+    after = replace(before, models=(labelled,))
+    drop = workspace.Drop(("labels.txt",), before, after)
+    later = after.with_models([two]).with_images([EncodedImage("a.png", png())])
+    undone = drop.undone(later)
+    assert [(model.name, model.settings.labels) for model in undone.models] == [("1.tflite", None), ("2.tflite", None)]
+    assert [image.name for image in undone.images] == ["a.png"]

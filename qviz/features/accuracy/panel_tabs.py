@@ -22,6 +22,7 @@ from qviz.features.accuracy.plot import (
     class_heat,
     class_loss_bars,
     error_bars,
+    left_out,
     precision_recall,
     reliability_curves,
     shown_classes,
@@ -159,11 +160,9 @@ def by_class(here: Page, finding: Finding, variant: str, label: str) -> None:
         if shown:
             figure = class_loss_bars(loss, finding.colour(variant), chosen=label)
             st.plotly_chart(figure, width="stretch", key=key, on_select=lambda: _clicked(key), selection_mode="points")
-        hidden = len(loss.per_class) - len(shown)
-        note = f" Left out: {hidden} of {plural(len(loss.per_class), 'class')}, without loss or gain." if hidden else ""
         st.caption(
             "Faded bars are not significant (Holm correction over the classes; no interval with fewer than 5 images)."
-            f" After each name: its number of objects.{note}"
+            f" After each name: its number of objects. {left_out([loss])}"
         )
     with right:
         _class_in_view(here, finding, variant, label)
@@ -200,7 +199,10 @@ def heat(finding: Finding) -> None:
     st.plotly_chart(
         class_heat(losses, INK.get(st.context.theme.type or "", INK["light"])), width="stretch", key="accuracy-heat"
     )
-    st.caption("AP points lost (×100); green is gained. * significant, Holm-corrected over the classes of a variant.")
+    st.caption(
+        "AP points lost (×100); below 0, in green, a variant is better. * significant, Holm-corrected over the classes"
+        f" of a variant. {left_out(list(losses.values()))}"
+    )
 
 
 def curves(finding: Finding, label: str) -> None:

@@ -30,7 +30,7 @@ from qviz.features.accuracy.ap import METRICS, AveragePrecision, ClassLoss, Vari
 from qviz.features.accuracy.dataset_health import CategoryCount, DatasetHealth
 from qviz.features.accuracy.errors import ErrorCost
 from qviz.features.accuracy.thresholds import Reliability, ThresholdShift
-from qviz.formatting import hundred, points, signed_points
+from qviz.formatting import hundred, listed, plural, points, signed_points
 from qviz.structures import Loss
 
 MIN_SHOWN = 5e-4
@@ -80,17 +80,42 @@ def metric_bars(models: Sequence[AveragePrecision], colours: Sequence[str]) -> g
     return go.Figure(bars).update_yaxes(title="×100; higher is better")
 
 
-def shown_classes(losses: Sequence[VariantLoss], limit: int = 40) -> list[str]:
+MAX_CLASSES = 40
+
+
+def changed_classes(losses: Sequence[VariantLoss]) -> list[str]:
     """Classes that any variant loses or gains, the largest loss of any first."""
     worst: dict[str, float] = {}
     for loss in losses:
         for row in loss.per_class:
             if row.loss.value is not None and abs(row.loss.value) >= MIN_SHOWN:
                 worst[row.label] = max(row.loss.value, worst.get(row.label, row.loss.value))
-    return sorted(worst, key=lambda label: (-worst[label], label))[:limit]
+    return sorted(worst, key=lambda label: (-worst[label], label))
 
 
-def class_loss_bars(loss: VariantLoss, colour: str, limit: int = 40, chosen: str | None = None) -> go.Figure:
+def shown_classes(losses: Sequence[VariantLoss], limit: int = MAX_CLASSES) -> list[str]:
+    """Those of the changed classes that a chart shows."""
+    return changed_classes(losses)[:limit]
+
+
+def left_out(losses: Sequence[VariantLoss], limit: int = MAX_CLASSES) -> str:
+    """Which classes a chart leaves out: those behind the largest losses, and those without a change; else empty."""
+    changed, classes = changed_classes(losses), {row.label for loss in losses for row in loss.per_class}
+    beyond, unchanged = changed[limit:], len(classes) - len(changed)
+    parts = []
+    if beyond:
+        values = [row.loss.value or 0.0 for loss in losses for row in loss.per_class if row.label in beyond]
+        largest = max(values)
+        loses = (
+            f"a smaller loss, up to {points(largest)} AP points" if largest >= MIN_SHOWN else "a loss below 0 (better)"
+        )
+        parts.append(f"{len(beyond)} with {loses}")
+    if unchanged:
+        parts.append(f"{unchanged} without a change of AP")
+    return f"Not shown of {plural(len(classes), 'class')}: {listed(parts)}." if parts else ""
+
+
+def class_loss_bars(loss: VariantLoss, colour: str, limit: int = MAX_CLASSES, chosen: str | None = None) -> go.Figure:
     """One bar per class with its interval, the worst on top; the number of its objects follows its name."""
     by_label = {row.label: row for row in loss.per_class}
     rows = sorted((by_label[label] for label in shown_classes([loss], limit)), key=lambda row: row.loss.value or 0.0)
@@ -156,7 +181,7 @@ def variant_losses(losses: Mapping[str, Loss], colours: Sequence[str]) -> go.Fig
     return figure.update_layout(height=86 + 34 * max(len(losses), 1), margin=margin(right=16), showlegend=False)
 
 
-def class_heat(losses: Mapping[str, VariantLoss], ink: str, limit: int = 40) -> go.Figure:
+def class_heat(losses: Mapping[str, VariantLoss], ink: str, limit: int = MAX_CLASSES) -> go.Figure:
     """Classes by variants; a star marks a significant loss, zero has no colour. ink: the page's text colour."""
     labels = shown_classes(list(losses.values()), limit)[::-1]
     columns = [{row.label: row.loss for row in loss.per_class} for loss in losses.values()]

@@ -11,7 +11,7 @@ import streamlit as st
 from qviz.errors import QvizError
 from qviz.features.comparison import ComparedObject, ComparedVariant
 from qviz.features.comparison.matching import worst_first
-from qviz.features.comparison.panel_overview import badge, damage_level
+from qviz.features.comparison.panel_overview import badge, by_severity, damage_level
 from qviz.features.detection.models import LoadedModel
 from qviz.formatting import score
 from qviz.structures import EncodedImage, Inference
@@ -74,9 +74,12 @@ def run_now(here: Page, image: EncodedImage, variants: Sequence[LoadedModel]) ->
 
 
 def by_damage(images: Sequence[EncodedImage], compared: ComparedVariant | None) -> list[EncodedImage]:
-    """The images with the most damage first; those that have not been run come last, in the order of loading."""
-    damage = {image.digest: image.summary.damage for image in compared.images} if compared else {}
-    return sorted(images, key=lambda image: -damage.get(image.digest, -1))
+    """The images with the most lost objects first, then those with the most relabelled, spurious and shifted ones.
+
+    That is the order of the badges. Images that have not been run come last, in the order of loading.
+    """
+    counts = {image.digest: by_severity(image.summary) for image in compared.images} if compared else {}
+    return sorted(images, key=lambda image: counts.get(image.digest, (-1,)), reverse=True)
 
 
 def image_strip(

@@ -12,11 +12,13 @@ from qviz import formatting
 from qviz.chart_style import CHANGES
 from qviz.features.comparison import ComparedImage, ComparedVariant
 from qviz.features.comparison.matching import Summary, worst_first
-from qviz.features.comparison.text import COLOURS, damage_verdict, level
+from qviz.features.comparison.text import COLOURS, damage_verdict, is_damaged, level
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.text import headline
 from qviz.features.inspection.warning import Warning
 from qviz.features.settings import panel as settings_panel
+from qviz.features.what_if import panel as naming
+from qviz.features.what_if.text import culprit_sentence
 from qviz.formatting import as_text, plural
 from qviz.ui import clicks, page, server, workspace
 from qviz.ui.page import Page
@@ -58,16 +60,32 @@ def _findings(here: Page) -> None:
     compared = {models.name(v): server.compared(models, v, images, score) for v in models.variants}
     summaries = {name: variant.summary for name, variant in compared.items()}
     finished = min((len(variant.images) for variant in compared.values()), default=0)
-    note = f"At confidence {score:.2f} and above, over {plural(finished, 'image')}. Agreement 1.00 is best."
+    note = (
+        f"At confidence {score:.2f} and above, over {plural(finished, 'image')}. Agreement 1.00 is best; it counts"
+        " objects that cross this confidence, AP does not."
+        if finished
+        else ""
+    )
     if _pending(here):
         note = f"At confidence {score:.2f} and above, over {finished} of {plural(len(images), 'image')} so far."
     finding = damage_verdict(models.name(models.reference), summaries, finished)
-    page.verdict(headline(server.warnings(models), finding), note)
+    page.verdict(headline(server.warnings(models), f"{finding}{_confirmed(here, summaries)}"), note)
     st.html(_model_cards(here, compared))
     if finished:
         _next_steps(min(summaries, key=lambda name: worst_first(summaries[name].agreement)))
         st.subheader("Worst images first")
         _worst_images(here, compared)
+
+
+def _confirmed(here: Page, summaries: dict[str, Summary]) -> str:
+    """What an experiment on the worst variant found, where the Layers page has made it."""
+    models = here.loaded
+    worst = min(summaries, key=lambda name: worst_first(summaries[name].agreement), default=None)
+    variant = next((model for model in models.variants if models.name(model) == worst), None)
+    if variant is None or worst is None or not is_damaged(summaries[worst].agreement):
+        return ""
+    experiment = naming.finished(here, variant)
+    return f" {culprit_sentence(experiment)}" if experiment is not None else ""
 
 
 def _model_cards(here: Page, compared: dict[str, ComparedVariant]) -> str:
@@ -189,8 +207,16 @@ def badge(summary: Summary) -> str:
 
 def _changed(summary: Summary) -> list[str]:
     """The counts of changed objects, the most serious first."""
-    counts = ((name, getattr(summary, name)) for name in ("lost", "relabelled", "spurious", "shifted"))
-    return [f"{count} {name}" for name, count in counts if count]
+    return [f"{count} {name}" for name, count in zip(SEVERITY, by_severity(summary), strict=True) if count]
+
+
+SEVERITY = ("lost", "relabelled", "spurious", "shifted")
+"""Changes, the most serious first."""
+
+
+def by_severity(summary: Summary) -> tuple[int, ...]:
+    """The number of objects with each of these changes."""
+    return tuple(getattr(summary, name) for name in SEVERITY)
 
 
 def damage_level(summary: Summary) -> str:

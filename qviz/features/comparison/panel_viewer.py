@@ -55,7 +55,10 @@ def show_viewer(
 
 
 def apply_events(state: ViewerState, order: Sequence[EncodedImage], image: EncodedImage) -> View:
-    """The view after what was done in the viewer; a key or button for another image reruns the page."""
+    """The view after what was done in the viewer.
+
+    Another image reruns the page, and so does another threshold, because the strip's order and badges depend on it.
+    """
     if state.step:
         position = next(i for i, other in enumerate(order) if other.digest == image.digest)
         view.select(None)
@@ -69,7 +72,14 @@ def apply_events(state: ViewerState, order: Sequence[EncodedImage], image: Encod
     changed = {name: value for name, value in values.items() if name in acted and value is not None}
     if "selected" in acted:
         view.select(state.selected or None)
-    return view.change(**changed) if changed else view.current()
+    before = view.current()
+    if not changed:
+        return before
+    current = view.change(**changed)
+    if current.score != before.score:
+        view.show(current)  # the address wins over the session
+        st.rerun()
+    return current
 
 
 def _ground_truth(here: Page, image: EncodedImage, size: tuple[int, int]) -> GroundTruth | None:

@@ -218,11 +218,10 @@ class Measured:
             return False, False
         first, second = self._left(self.models[0], corruption), self._left(variant, corruption)
         variant_at_floor, reference_at_floor = min(second) <= 0, min(first) <= 0
-        keeps_less = sum(second) <= sum(first)
         if value > 0:
-            floor = reference_at_floor and not keeps_less
+            floor = reference_at_floor and sum(second) >= sum(first)
             return floor, variant_at_floor and not floor
-        return variant_at_floor and keeps_less, False
+        return variant_at_floor and sum(second) <= sum(first), False
 
     def _left(self, model: str, corruption: str) -> list[float]:
         """Share of a model's clean value at every severity; 0 at the floor."""

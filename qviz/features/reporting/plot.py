@@ -16,7 +16,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from qviz.chart_style import CHANGES, colours, data_uri
-from qviz.features.accuracy.plot import class_heat, class_loss_bars, error_bars, shown_classes, variant_losses
+from qviz.features.accuracy.plot import class_heat, class_loss_bars, error_bars, left_out, shown_classes, variant_losses
 from qviz.features.comparison import ComparedObject
 from qviz.features.comparison.matching import Change
 from qviz.features.corruption_sweep.plot import interaction_heat, severity_curves
@@ -97,10 +97,12 @@ class ReportCharts:
         names.sort(key=lambda name: -(losses[name].ap.value or 0.0))
         charts = []
         if len(losses) > 1 and names:
-            charts.append(self.chart("AP points lost, by class and variant", class_heat(losses, INK, MAX_CLASSES)))
+            title = f"AP points lost, by class and variant. {left_out(list(losses.values()), MAX_CLASSES)}"
+            charts.append(self.chart(title.rstrip(" ."), class_heat(losses, INK, MAX_CLASSES)))
         for name in names[:MAX_BAR_CHARTS]:
             figure = class_loss_bars(losses[name], self.colours[name], MAX_CLASSES)
-            charts.append(self.chart(f"{name}: AP points lost by class, with 95% intervals", figure))
+            title = f"{name}: AP points lost by class, with 95% intervals. {left_out([losses[name]], MAX_CLASSES)}"
+            charts.append(self.chart(title.rstrip(" ."), figure))
         return charts
 
     def layers(self) -> list[Chart]:

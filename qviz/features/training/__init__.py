@@ -29,12 +29,12 @@ from qviz.detector import PAGE_SCORE
 from qviz.engine import LocalEngine, importing
 from qviz.errors import QuantizeError
 from qviz.features.accuracy.evaluator import Evaluator
-from qviz.features.comparison.matching import agreement_of
 from qviz.features.building.build import builders, start_building
 from qviz.features.building.calibration import Calibration, calibrate
 from qviz.features.building.recipes import recipe_of
 from qviz.features.building.result import Built
 from qviz.features.building.source import Source, source_of
+from qviz.features.comparison.matching import agreement_of
 from qviz.features.detection.models import LoadedModel, ModelSource, follow, load_model
 from qviz.features.training import trainer
 from qviz.features.training.batches import packed

@@ -12,6 +12,7 @@ from qviz.features.accuracy.plot import (
     class_heat,
     class_loss_bars,
     error_bars,
+    left_out,
     precision_recall,
     reliability_curves,
     shown_classes,
@@ -59,6 +60,33 @@ def test_classes_without_loss_are_omitted_and_long_lists_truncated() -> None:
     assert shown_classes([LOSS], limit=2) == ["<b>bus", "dog"]
     other = VariantLoss("w", Loss(0.0), (ClassLoss("boat", Loss(0.9), 8, 6),))
     assert shown_classes([LOSS, other])[0] == "boat"
+
+
+def _losses(*values: float) -> VariantLoss:
+    return VariantLoss("v", Loss(0.0), tuple(ClassLoss(f"c{i}", Loss(v), 8, 6) for i, v in enumerate(values)))
+
+
+LEFT_OUT = [
+    ([_losses(0.3, 0.2, 0.1)], 3, ""),
+    ([_losses(0.3, 0.2, 0.126, 0.1)], 2, "Not shown of 4 classes: 2 with a smaller loss, up to 12.6 AP points."),
+    ([_losses(0.3, 0.0, 0.0)], 3, "Not shown of 3 classes: 2 without a change of AP."),
+    (
+        [_losses(0.3, 0.2, 0.1, 0.0)],
+        1,
+        "Not shown of 4 classes: 2 with a smaller loss, up to 20.0 AP points and 1 without a change of AP.",
+    ),
+    ([_losses(0.3, -0.2)], 1, "Not shown of 2 classes: 1 with a loss below 0 (better)."),
+    # a class counts as unchanged only where no variant changes it
+    ([_losses(0.3, 0.0, 0.0), _losses(0.3, 0.1, 0.0)], 5, "Not shown of 3 classes: 1 without a change of AP."),
+    ([_losses(*([0.01] * 80))], 40, "Not shown of 80 classes: 40 with a smaller loss, up to 1.0 AP points."),
+]
+
+
+@pytest.mark.parametrize(("losses", "limit", "expected"), LEFT_OUT)
+def test_classes_behind_the_limit_are_not_called_unchanged(
+    losses: list[VariantLoss], limit: int, expected: str
+) -> None:
+    assert left_out(losses, limit) == expected
 
 
 def test_losses_are_dots_with_their_intervals() -> None:
