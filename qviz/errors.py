@@ -15,6 +15,7 @@
     │   ├── WorkerCrashed
     │   ├── WorkerTimeout
     │   └── WorkerOutOfMemory
+    ├── ProjectError        a project of the dashboard cannot be saved or opened
     └── Cancelled
 
 A message has one or two sentences: what is wrong, what was expected, how to fix it. Any other exception is a bug.
@@ -79,6 +80,10 @@ class WorkerTimeout(WorkerError):
 
 class WorkerOutOfMemory(WorkerError):
     """The job took more memory than its limit."""
+
+
+class ProjectError(QvizError):
+    """A project of the dashboard cannot be saved or opened."""
 
 
 class Cancelled(QvizError):

@@ -47,6 +47,8 @@ class Limits:
     session_models: int
     session_images: int
     session_images_mb: int
+    project_mb: int
+    projects_mb: int
     store_mb: int
     answers_mb: int
     shared_models_mb: int

@@ -26,6 +26,7 @@ SCHEMES = ("float32", "float16", "dynamic_range", "int8", "int8_wrong_range")
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["QVIZ_CACHE"] = tempfile.mkdtemp(prefix="qviz-test-cache-")  # never the developer's own
+    os.environ["QVIZ_DATA"] = tempfile.mkdtemp(prefix="qviz-test-data-")
     config.addinivalue_line("markers", "slow: loads TensorFlow or runs many images")
 
 
@@ -36,6 +37,7 @@ def pytest_runtest_setup() -> None:
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(os.environ["QVIZ_CACHE"], ignore_errors=True)
+    shutil.rmtree(os.environ["QVIZ_DATA"], ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from qviz.engine import free_closed_sessions
 from qviz.errors import QvizError
 from qviz.formatting import as_text, plural
 from qviz.limits import limits
-from qviz.ui import clicks, sample, server, uploads, view, workspace
+from qviz.ui import clicks, projects, sample, server, uploads, view, workspace
 from qviz.ui.server import Models
 
 MENU = (
@@ -85,9 +85,9 @@ def begin(title: str) -> Iterator[Page]:
         _set_options()
         if workspace.KEY not in st.session_state:
             free_closed_sessions()
-            workspace.keep(sample.opening())
+            workspace.keep(projects.opened(sample.opening))
         uploads.take_dropped_files()
-        current = server.with_finished_conversions(workspace.current())
+        current = projects.saved(server.with_finished_conversions(workspace.current()))
         models = server.models(current)
         _sidebar(current, models)
         _purpose(title)
@@ -150,7 +150,7 @@ def _undo_drop() -> None:
 
 
 def _open_sample() -> None:
-    workspace.keep(sample.sample())
+    projects.leave(workspace.keep(sample.sample()))
     workspace.forget_drops()
     view.change(image=None, variants=(), classes=())
 

@@ -15,6 +15,7 @@ import streamlit as st
 from qviz.detector import PAGE_SCORE
 from qviz.features.comparison.matching import Change
 from qviz.structures.detections import CANDIDATE_FLOOR
+from qviz.ui import projects
 
 KEY = "qviz_view"
 SELECTED = "qviz_selected"
@@ -83,7 +84,7 @@ def selected() -> str | None:
 
 def show(view: View) -> None:
     """Write the view into the address."""
-    query = to_query(view)
+    query = to_query(view) | projects.parameter()
     if st.query_params.to_dict() != query:
         st.query_params.from_dict(query)
 

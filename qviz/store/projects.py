@@ -1,0 +1,152 @@
+"""Projects of the dashboard on disk, so that they survive a reload of the page and a restart of the server.
+
+    FOLDER/ID/project.json   what the project holds; replaced as a whole
+    FOLDER/ID/blobs/SHA256   the bytes that it names
+
+Blobs are written before the document that names them, and blobs that no document names are deleted after it, so a
+process that is killed at any moment leaves the last whole state. An ID has 128 random bits: whoever knows it may open
+the project, nobody can guess it. A project that would exceed its quota is not written, and what it held stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qviz.errors import ProjectError
+from qviz.limits import limits
+from qviz.structures import digest_of
+
+DOCUMENT, BLOBS = "project.json", "blobs"
+_ID, _DIGEST = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
+MAX_DOCUMENT = 256 << 20
+"""Bytes of a document; that of 5,000 annotated images has about 10 MB."""
+
+
+class Projects:
+    """The projects in one folder.
+
+    Example:
+        >>> projects = Projects(tmp_path)
+        >>> number = projects.new_id()
+        >>> projects.save(number, {"name": "dusk"}, {})
+        >>> projects.load(number)
+        {'name': 'dusk'}
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def new_id(self) -> str:
+        """The ID of a project that does not exist yet."""
+        return secrets.token_hex(16)
+
+    def save(self, project: str, document: Mapping[str, Any], blobs: Mapping[str, bytes]) -> None:
+        """Replace what a project holds.
+
+        Args:
+            document: JSON.
+            blobs: sha256 -> bytes that the document names; those that are on disk already are not written again.
+
+        Raises:
+            ProjectError: A quota is exceeded, or the folder cannot be written; the project stays as it was.
+        """
+        folder = self._path(project)
+        new = {digest: data for digest, data in blobs.items() if not (folder / BLOBS / digest).is_file()}
+        self._check_quota(folder, sum(map(len, blobs.values())), sum(map(len, new.values())))
+        try:
+            (folder / BLOBS).mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.chmod(0o700)
+            for digest, data in new.items():
+                _replace(folder / BLOBS / digest, data)
+            _replace(folder / DOCUMENT, json.dumps(document, allow_nan=False).encode())
+            for path in (folder / BLOBS).iterdir():
+                if path.name not in blobs:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ProjectError(
+                f"The project cannot be saved ({error.strerror}); it stays as it was, and this page goes on without"
+                " saving. Free some space, or ask the administrator."
+            ) from error
+
+    def load(self, project: str) -> dict[str, Any]:
+        """The document. Raises ProjectError where there is none, or it is damaged."""
+        path = self._path(project) / DOCUMENT
+        try:
+            if path.stat().st_size > MAX_DOCUMENT:
+                raise ProjectError("The project's document is larger than any that qviz writes.")
+            document = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise ProjectError("The project of this address is not on this server.") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise ProjectError(f"The project of this address is damaged: {error}.") from error
+        if not isinstance(document, dict):
+            raise ProjectError("The project of this address is damaged: its document is not an object.")
+        return document
+
+    def blob(self, project: str, digest: str) -> bytes:
+        """The bytes of that sha256. Raises ProjectError where they are missing or not these bytes."""
+        if not _DIGEST.fullmatch(digest):
+            raise ProjectError(f"{digest[:80]!r} is not a sha256.")
+        try:
+            data = (self._path(project) / BLOBS / digest).read_bytes()
+        except OSError as error:
+            raise ProjectError(f"A file of the project is missing ({error.strerror}).") from error
+        if digest_of(data) != digest:
+            raise ProjectError("A file of the project is damaged.")
+        return data
+
+    def delete(self, project: str) -> None:
+        """Delete a project with all its files. Raises ProjectError."""
+        try:
+            shutil.rmtree(self._path(project))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ProjectError(f"The project cannot be deleted ({error.strerror}).") from error
+
+    def _path(self, project: str) -> Path:
+        """Its folder. Raises ProjectError for what is not an ID, such as a path."""
+        if not _ID.fullmatch(project):
+            raise ProjectError("The address does not name a project: an ID has 32 hexadecimal digits.")
+        return self._folder / project
+
+    def _check_quota(self, folder: Path, size: int, new: int) -> None:
+        bounds = limits()
+        if size > bounds.project_mb << 20:
+            raise ProjectError(
+                f"The project would have {size >> 20} MB, and a project may have {bounds.project_mb} MB: it is not"
+                " saved, so a reload of the page brings back its last state. Remove images or models."
+            )
+        if new and _size(self._folder) + new > bounds.projects_mb << 20:
+            raise ProjectError(
+                f"The projects on this server have reached {bounds.projects_mb} MB: this one is not saved, so a reload"
+                " of the page brings back its last state. Delete projects, or ask the administrator."
+            )
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file as a whole: a reader sees the old bytes or the new ones."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files in it."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0

@@ -1,0 +1,141 @@
+"""Projects on disk: whole after a kill, bounded, and closed to whoever does not know the ID."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from qviz.errors import ProjectError
+from qviz.store.projects import Projects
+from qviz.structures import digest_of
+
+FIRST, SECOND = b"first" * 1000, b"second" * 1000
+BLOBS = {digest_of(data): data for data in (FIRST, SECOND)}
+
+
+@pytest.fixture
+def projects(tmp_path: Path) -> Projects:
+    return Projects(tmp_path / "projects")
+
+
+def test_what_was_saved_is_loaded(projects: Projects) -> None:
+    number = projects.new_id()
+    projects.save(number, {"name": "dusk"}, BLOBS)
+    assert projects.load(number) == {"name": "dusk"}
+    assert [projects.blob(number, digest) for digest in BLOBS] == [FIRST, SECOND]
+
+
+def test_bytes_that_nothing_names_are_deleted(projects: Projects, tmp_path: Path) -> None:
+    number = projects.new_id()
+    projects.save(number, {}, BLOBS)
+    projects.save(number, {}, {digest_of(SECOND): SECOND})
+    assert [path.name for path in (tmp_path / "projects" / number / "blobs").iterdir()] == [digest_of(SECOND)]
+    with pytest.raises(ProjectError, match="missing"):
+        projects.blob(number, digest_of(FIRST))
+
+
+def test_ids_are_random_and_nothing_else_names_a_folder(projects: Projects) -> None:
+    numbers = {projects.new_id() for _ in range(100)}
+    assert len(numbers) == 100 and all(len(number) == 32 for number in numbers)
+    for name in ("", "..", "../../etc", "a" * 31, "A" * 32, "g" * 32, f"{'a' * 32}/..", f"{'a' * 32}\n"):
+        for call in (projects.load, projects.delete, lambda name: projects.save(name, {}, {})):
+            with pytest.raises(ProjectError):
+                call(name)
+    for digest in ("../project.json", "a" * 63, ""):
+        with pytest.raises(ProjectError):
+            projects.blob("a" * 32, digest)
+
+
+def test_a_project_is_for_its_owner_alone(projects: Projects, tmp_path: Path) -> None:
+    number = projects.new_id()
+    projects.save(number, {}, BLOBS)
+    assert (tmp_path / "projects" / number).stat().st_mode & 0o077 == 0
+
+
+def test_a_deleted_project_is_gone(projects: Projects) -> None:
+    number = projects.new_id()
+    projects.save(number, {}, BLOBS)
+    projects.delete(number)
+    projects.delete(number)
+    with pytest.raises(ProjectError, match="not on this server"):
+        projects.load(number)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"[" * 100_000, b"\xff\xfe"])
+def test_a_damaged_document_is_refused(content: bytes, projects: Projects, tmp_path: Path) -> None:
+    number = projects.new_id()
+    projects.save(number, {}, {})
+    (tmp_path / "projects" / number / "project.json").write_bytes(content)
+    with pytest.raises(ProjectError, match="damaged"):
+        projects.load(number)
+
+
+def test_damaged_bytes_are_refused(projects: Projects, tmp_path: Path) -> None:
+    number = projects.new_id()
+    projects.save(number, {}, BLOBS)
+    (tmp_path / "projects" / number / "blobs" / digest_of(FIRST)).write_bytes(b"other")
+    with pytest.raises(ProjectError, match="damaged"):
+        projects.blob(number, digest_of(FIRST))
+
+
+def test_a_quota_refuses_new_data_and_loses_nothing(projects: Projects, limited: Callable[[str], None]) -> None:
+    number, other = projects.new_id(), projects.new_id()
+    projects.save(number, {"version": 1}, {digest_of(FIRST): FIRST})
+    limited("project_mb = 1\nprojects_mb = 1")
+    large = os.urandom(2 << 20)
+    with pytest.raises(ProjectError, match="a project may have 1 MB"):
+        projects.save(number, {"version": 2}, {digest_of(large): large})
+    half = [os.urandom(600 << 10) for _ in range(2)]
+    projects.save(number, {"version": 3}, {digest_of(half[0]): half[0]})
+    with pytest.raises(ProjectError, match="have reached 1 MB"):
+        projects.save(other, {}, {digest_of(half[1]): half[1]})
+    assert projects.load(number) == {"version": 3}
+    assert projects.blob(number, digest_of(half[0])) == half[0]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "projects").write_text("a file where the folder should be")
+    with pytest.raises(ProjectError, match="cannot be saved"):
+        Projects(tmp_path / "projects").save("a" * 32, {}, BLOBS)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from qviz.store.projects import Projects
+from qviz.structures import digest_of
+projects, number = Projects(Path(sys.argv[1])), 0
+print("ready", flush=True)
+while True:
+    number += 1
+    blobs = {digest_of(data): data for data in (bytes([number % 256, part]) * 50_000 for part in range(4))}
+    projects.save("a" * 32, {"number": number, "blobs": list(blobs)}, blobs)
+"""
+
+
+def test_a_kill_during_a_write_leaves_the_last_whole_state(tmp_path: Path) -> None:
+    projects, last = Projects(tmp_path), 0
+    for attempt in range(25):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
+        assert writer.stdout is not None and writer.stdout.readline()
+        time.sleep(0.01 + 0.003 * attempt)
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        if not (tmp_path / ("a" * 32) / "project.json").exists():
+            continue
+        document = projects.load("a" * 32)
+        assert all(len(projects.blob("a" * 32, digest)) == 100_000 for digest in document["blobs"])
+        last = max(last, document["number"])
+    assert last > 0
+
+
+def test_documents_hold_no_nan(projects: Projects) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        projects.save(projects.new_id(), {"x": float("nan")}, {})
