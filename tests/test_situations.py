@@ -32,7 +32,7 @@ def test_the_variants_input_range_decides_the_normalisation(squares: Squares) ->
     float32, int8 = squares.model("pixels_with_scores", "float32"), squares.model("pixels_with_scores", "int8_io")
     result = qviz.compare(float32, int8, images=squares.images)
     assert "assumed_settings" in codes(result.warnings)
-    assert f"fits the input of {int8.name}" in next(w.message for w in result.warnings if w.code == "assumed_settings")
+    assert f"from the input of {int8.name}" in next(w.message for w in result.warnings if w.code == "assumed_settings")
     reference, variant = ap(squares, float32, int8)
     assert reference == pytest.approx(66.6, abs=0.1)
     assert variant < 40

@@ -20,6 +20,7 @@ from tests.conftest import ROOT, Sample
 def folder(tmp_path: Path, sample: Sample) -> Path:
     """A folder with a valid model and image, and with files that cannot be read."""
     shutil.copy(sample.models["int8"], tmp_path / "good.tflite")
+    (tmp_path / "good.tflite.qviz.json").write_text('{"mean": 127.5, "std": 127.5, "channels": "rgb"}')
     shutil.copy(sample.images / "astronaut.jpg", tmp_path / "good.jpg")
     (tmp_path / "text.tflite").write_text("this is no model, it is a text")
     (tmp_path / "cut.tflite").write_bytes((tmp_path / "good.tflite").read_bytes()[:100_000])

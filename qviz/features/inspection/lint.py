@@ -104,7 +104,7 @@ def assumed_settings(model: LoadedModel) -> list[Warning]:
             groups.setdefault(source, []).append(f"{name} {_plain(getattr(model.settings, name))}")
     if not groups:
         return []
-    reasons = [f"{listed(values)} {ASSUMED.get(source) or f'fits the {source}'}" for source, values in groups.items()]
+    reasons = [f"{listed(values)}, {ASSUMED.get(source) or f'from the {source}'}" for source, values in groups.items()]
     return [
         Warning(
             "assumed_settings",
@@ -116,7 +116,7 @@ def assumed_settings(model: LoadedModel) -> list[Warning]:
 
 
 PREPARATION = ("mean", "std", "channels")
-ASSUMED = {"default": "is usual for this head", "guess": "gave the most confident detections on a few images"}
+ASSUMED = {"default": "as usual for this head", "guess": "from the most confident detections on a few images"}
 """Source of a setting -> why it was taken."""
 
 
