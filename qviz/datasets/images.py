@@ -101,7 +101,8 @@ def dark_range(encoded: EncodedImage) -> str:
     with _opened(encoded) as opened:
         tags = _tags(opened)
         is_colour_png = encoded.data[:8] == b"\x89PNG\r\n\x1a\n" and encoded.data[24:25] == b"\x10"
-        if not (opened.mode.startswith("I;16") or is_colour_png) or tags.get(BITS) == (12,):
+        is_wide = opened.mode.startswith("I;16") or is_colour_png or tags.get(BITS) in ((16,) * 3, (16,) * 4)
+        if not is_wide or tags.get(BITS) == (12,):
             return ""
         values = np.asarray(opened)
         highest = int(values.max()) if values.dtype == np.uint16 else 256 * int(values.max()) + 255

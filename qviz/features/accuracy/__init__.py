@@ -36,7 +36,7 @@ from qviz.features.accuracy.mismatch import MAX_AP50, MISREAD, finds_nothing, mi
 from qviz.features.accuracy.thresholds import Reliability, ThresholdShift, reliability, threshold_shift
 from qviz.features.accuracy.truth import REMARK, reconcile
 from qviz.features.comparison.matching import agreement_of
-from qviz.features.detection.dark import dark_images
+from qviz.features.detection.dark import dark_images, suspects
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.lint import lint_all
 from qviz.features.inspection.warning import Warning
@@ -321,7 +321,8 @@ def _problems(
     model = evaluator.reference
     detections, sizes = evaluator.detections(model), evaluator.sizes(model)
     empty = {evaluator.digests[number] for number, one in detections.items() if not (one.scores >= PAGE_SCORE).any()}
-    dark = dark_images(context, (image.encoded() for image in evaluator.dataset.images), empty)
+    names = [(image.name, evaluator.digests[image.id]) for image in evaluator.dataset.images]
+    dark = dark_images(context, (image.encoded() for image in evaluator.dataset.images), suspects(names, empty))
     facts = ImageFacts(
         sizes={number: (size,) for number, size in sizes.items()},
         digests={number: digest.split("@")[0] for number, digest in evaluator.digests.items()},

@@ -43,7 +43,7 @@ def _beside_ap(result: Evaluation, names: Sequence[str]) -> list[str]:
     reference, *variants = names
     sentences = [flood_sentence(result, index, reference, name) for index, name in enumerate(variants)]
     changes = [
-        (worst_first(detail.agreement), disagreement(name, detail.agreement, loss.ap))
+        (worst_first(detail.agreement), disagreement(name, detail.agreement, loss.ap, result.images))
         for name, loss, detail in zip(variants, result.losses, result.details, strict=True)
     ]
     explained = [(agreement, text) for agreement, text in changes if text]

@@ -103,7 +103,7 @@ def mismatch_sentence(lab: CalibrationLab) -> str:
 
 
 def outlier_sentence(lab: CalibrationLab) -> str:
-    """Which images set ranges alone, and what a calibration without them gains."""
+    """Which images set ranges alone, and what a calibration without them loses or spares."""
     if not lab.outliers:
         return ""
     first = lab.outliers[0]
@@ -116,7 +116,9 @@ def outlier_sentence(lab: CalibrationLab) -> str:
     without = lab.without_outliers
     if without is None or without.refused or without.extra.value is None:
         return sentence
-    change = f"{formatting.signed_points(-without.extra.value)} points of {lab.measure}"
+    value = without.extra.value
+    better = ", better" if value < 0 else ""
+    change = f"a further loss of {formatting.signed_points(value)} points of {lab.measure}{better}"
     significance = "" if without.extra.significant else " (not significant)"
     return f"{sentence} Calibrated {without.description}: {change}{significance}."
 
@@ -142,7 +144,7 @@ def _cost(loss: Loss, recipe: str, measure: str) -> str:
     if loss.value is None:
         return f"{recipe} has no measured loss"
     bracket = formatting.interval(loss.low, loss.high)
-    loses = f"{recipe} loses {formatting.points(loss.value)} points of {measure}" if loss.value > 0 else ""
-    gains = f"{recipe} gains {formatting.points(-loss.value)} points of {measure}"
-    change = f"{loses or gains} {bracket}".rstrip()
+    amount = f"{formatting.points(loss.value)} points of {measure}"
+    loses = f"{recipe} loses {amount}" if loss.value >= 0 else f"{recipe} has a loss of {amount} (better)"
+    change = f"{loses} {bracket}".rstrip()
     return change if loss.significant else f"{change}, which is not significant"

@@ -39,17 +39,19 @@ def is_damaged(agreement: float | None) -> bool:
     return agreement is not None and agreement < MIN_UNDAMAGED
 
 
-def disagreement(name: str, agreement: float | None, loss: Loss) -> str:
+def disagreement(name: str, agreement: float | None, loss: Loss, images: int) -> str:
     """Why objects change although no loss of AP shows, or the other way round; empty where both say the same.
 
-    loss: of AP.
+    loss: of AP; images: how many both were measured on.
     """
     if agreement is None or loss.value is None:
         return ""
     loses = loss.value > NO_LOSS and loss.significant is not False
     if loses == (agreement < MIN_UNCHANGED):
         return ""
-    objects = f"The objects of {name} are {level(agreement)} (agreement {score(agreement)})"
+    objects = (
+        f"The objects of {name} are {level(agreement)} (agreement {score(agreement)} on {plural(images, 'image')})"
+    )
     if loses:
         return f"{objects} although it loses AP: AP also ranks detections below the confidence threshold."
     shows = "its AP shows no loss" if loss.value <= NO_LOSS else "its loss of AP is not significant"

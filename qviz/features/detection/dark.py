@@ -1,4 +1,4 @@
-"""Remarks on images of 16 bits that are nearly black: detectors find nothing there, and agree about it."""
+"""Remarks on images of 16 bits that are nearly black: detectors find nothing or noise there, and agree about it."""
 
 from __future__ import annotations
 
@@ -14,33 +14,46 @@ from qviz.formatting import plural
 from qviz.structures import EncodedImage
 
 MAX_CHECKED = 50
-"""Images without objects that are checked."""
+"""Images that are checked."""
+WIDE = (".png", ".tif", ".tiff")
+"""Suffixes of images that may have 16 bits."""
 
 
 def dark_remarks(
     context: Context, images: Iterable[EncodedImage], detected: Detected, model: LoadedModel, score: float
 ) -> list[str]:
-    """A sentence about images on which a model detects nothing because they are nearly black; empty without any."""
+    """A sentence about images that are nearly black; empty without any. Those without objects are checked first."""
     empty = {
         image_digest
         for (model_digest, image_digest), inference in detected.inferences.items()
         if model_digest == model.digest and not (inference.detections.scores >= score).any()
     }
-    dark = list(dark_images(context, images, empty).values())
-    further = f"{plural(len(dark), 'image')} without objects are nearly black; " if len(dark) > 1 else ""
-    return [further + dark[0]] if dark else []
+    dark = dark_images(context, images, suspects(detected.images, empty))
+    without = " without objects" if dark.keys() <= empty else ""
+    further = f"{plural(len(dark), 'image')}{without} are nearly black; " if len(dark) > 1 else ""
+    return [further + next(iter(dark.values()))] if dark else []
 
 
-def dark_images(context: Context, images: Iterable[EncodedImage], without_objects: set[str]) -> dict[str, str]:
+def suspects(images: Iterable[tuple[str, str]], empty: set[str]) -> set[str]:
+    """Digests of the images to check: those without objects, then those whose files may have 16 bits.
+
+    images: (name, digest) of each; empty: digests of those without objects.
+    """
+    rows = [(digest not in empty, digest) for name, digest in images if digest in empty or name.lower().endswith(WIDE)]
+    rows.sort(key=lambda row: row[0])
+    return {digest for _, digest in rows[:MAX_CHECKED]}
+
+
+def dark_images(context: Context, images: Iterable[EncodedImage], digests: set[str]) -> dict[str, str]:
     """Digest -> sentence about the range of values, of images that are nearly black.
 
-    without_objects: digests of the images to check, those where nothing is detected.
+    digests: of the images to check.
 
     Raises:
         Cancelled: The context was cancelled.
     """
     jobs: dict[str, tuple[str, Future[str]]] = {}
-    left = set(sorted(without_objects)[:MAX_CHECKED])
+    left = set(digests)
     for image in images if left else ():
         if image.digest in left:
             left.remove(image.digest)

@@ -143,6 +143,11 @@ def _evaluator(
     measurement = context.wait(evaluator.measure(context, reference, resamples=0))
     if request.budget.measure == AP and measurement.ap is not None:
         evaluator.check_truth(measurement.ap)
+    if request.budget.measure != AP and measurement.agreement is None:
+        raise DatasetError(
+            f"{reference.name} detects no object on the {name} half of the images, so no agreement with it can be"
+            " measured; use images that show objects, and check how they are prepared (mean, std)."
+        )
     return evaluator, measurement
 
 

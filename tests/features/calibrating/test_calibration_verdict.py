@@ -66,7 +66,7 @@ def test_sentences_on_mistakes_outliers_and_images_to_add() -> None:
         "None of the mistakes has a significant loss"
     )
     assert "wide.jpg alone widens 4 layers, one of them 1.50 times." in outlier_sentence(LAB)
-    assert "-0.1 points of AP (not significant)" in outlier_sentence(LAB)
+    assert "a further loss of +0.1 points of AP (not significant)" in outlier_sentence(LAB)
     assert (
         additions_sentence(LAB)
         == "Add these images to the calibration: street.jpg and night.jpg. They cover 97% of the"
