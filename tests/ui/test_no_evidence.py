@@ -1,0 +1,81 @@
+"""Pages give no verdict before there is evidence; a stray file is refused, and what was dropped can be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from qviz.features.comparison.matching import summarise
+from qviz.ui import workspace
+from qviz.ui.workspace import Workspace
+from tests.conftest import ROOT
+from tests.datasets.tfrecords import png
+
+WORDS = (">unchanged<", ">slightly changed<", ">damaged<", ">broken<")
+
+
+def html(app: AppTest) -> str:
+    """Everything that the page draws as HTML or text."""
+    return " ".join(str(item.value) for kind in ("html", "markdown", "warning", "caption") for item in app.get(kind))
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[AppTest]:
+    yield AppTest.from_file(str(ROOT / "app.py"), default_timeout=180).run()
+
+
+def test_a_stray_file_leaves_a_sentence_and_no_labels(app: AppTest) -> None:
+    app.file_uploader[0].upload("a.json", b'{"a":1}').run()
+    app.run()
+    assert not app.exception
+    assert any("a\\.json is not used" in item.value for item in app.warning)
+    session: Workspace = app.session_state[workspace.KEY]
+    assert all(model.settings.labels is None for model in session.models)
+    assert not [button for button in app.button if str(button.label).startswith("Undo")]
+
+
+def test_a_dropped_image_is_taken_back(app: AppTest) -> None:
+    app.file_uploader[0].upload("mine.png", png()).run()
+    app.run()
+    assert app.session_state[workspace.KEY].images[0].name == "mine.png"
+    (undo,) = [button for button in app.button if str(button.label).startswith("Undo")]
+    assert "mine" in str(undo.label)
+    undo.click().run()
+    assert not app.exception
+    names = [image.name for image in app.session_state[workspace.KEY].images]
+    assert "mine.png" not in names and names
+
+
+def test_labels_are_taken_back_and_the_sample_is_one_click_away(app: AppTest) -> None:
+    app.file_uploader[0].upload("labels.txt", b"red\ngreen\nblue\n").run()
+    app.run()
+    session: Workspace = app.session_state[workspace.KEY]
+    assert {model.settings.labels for model in session.models} == {("red", "green", "blue")}
+    assert [button for button in app.button if str(button.label).startswith("Undo")]
+    (back,) = [button for button in app.button if str(button.label) == "Back to the sample"]
+    back.click().run()
+    assert not app.exception
+    session = app.session_state[workspace.KEY]
+    assert session.is_sample and {model.settings.labels for model in session.models} == {None}
+    assert not [button for button in app.button if str(button.label).startswith("Undo")]
+
+
+def test_a_cold_overview_has_no_word_and_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before an image has run: as if no result arrived."""
+    from qviz.features.comparison import ComparedVariant
+    from qviz.ui import server
+
+    def compared(models: server.Models, variant: object, images: object, score: float) -> ComparedVariant:
+        return ComparedVariant(models.name(variant), "int8", "0", ())  # type: ignore[arg-type]
+
+    monkeypatch.setattr(server, "compared", compared)
+    cold = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180).run()
+    assert not cold.exception
+    shown = html(cold)
+    assert "No image has been run yet." in shown
+    assert "no image has been run yet" in shown and "–" in shown
+    assert not [word for word in WORDS if word in shown]
+    assert "1.00" not in shown and 'class="level' not in shown
+    assert summarise([], []).agreement is None
