@@ -1,1 +1,1 @@
-"""TensorFlow Lite files: read their graph, say what they really are, feed them images and run them."""
+"""TensorFlow Lite files: read their graph, find out how they are quantized, prepare their inputs and run them."""

@@ -1,14 +1,14 @@
-"""A one-to-one pairing of two dataflows that grows along their edges.
+"""Pair the operators of two dataflow graphs one to one, starting from known pairs and following their edges.
 
-No two pairs may cross: what runs before an operator never gets a partner that runs after its partner. A pair is made
-only where the graph leaves one choice, or, at last, where both lie between the same pairs.
+Two pairs never cross: an operator before a paired one is never paired with an operator after that one's partner. A pair
+is made only where the graph leaves a single choice, or, as the last step, where both operators lie between the same
+pairs.
 
-A graph as its values run, and the place of an operator in it.
-
-Conversions (QUANTIZE, DEQUANTIZE) are seen through; constants and whatever is computed from constants alone are no
-edges. Operators are numbered 0..n-1 in the file's order, which is an order of execution. Two operators may be partners
-when their kinds are equal or do the same, their first outputs have equally many elements and the same last dimension,
-and their weights equally many elements.
+`Flow` is the graph that is paired. Conversions (QUANTIZE, DEQUANTIZE) are skipped: their readers count as readers of
+what they convert. Constants and values computed from constants alone are no edges. Operators are numbered 0..n-1 in the
+file's order, which is an order of execution. Two operators may be partners if their kinds are equal or equivalent,
+their first outputs have equally many elements and the same last dimension, and their weights have equally many
+elements.
 """
 
 from __future__ import annotations
@@ -25,24 +25,31 @@ from qviz.structures import Graph, Op
 from qviz.tflite.scheme import CONVERSIONS, WEIGHT_KINDS
 
 MAX_OPERATORS = 10_000
-"""`Flow.before` holds the square of it in bytes: 100 MB."""
+"""Limits the memory of `Flow.before`, which has the square of this number in bytes: 100 MB."""
 
 _SAME = ("ADD ADD_N", "RESHAPE SQUEEZE EXPAND_DIMS", "SPLIT SPLIT_V", "PAD PADV2", "SLICE STRIDED_SLICE")
 _ROLE = {kind: kinds.split()[0] for kinds in _SAME for kind in kinds.split()}
 SYMMETRIC = frozenset({"ADD", "MUL", "MAXIMUM", "MINIMUM"})
-"""Their inputs may come in any order; named by role."""
+"""Operators whose inputs may come in any order, by role."""
 
 FUSIBLE = frozenset({"RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "TANH", "ADD", "SUB", "MUL", "DIV"})
-"""Converters fold these into the operator before: activations, and constants of a batch normalisation."""
+"""Operators that converters fuse into the one before: activations, and constants of a batch normalisation."""
 
 Edges = tuple[tuple[tuple[int, int], ...], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flow:
-    """ops (n); role, size, weights (n): what a partner must have; sources[i]: (operator, its output), or (-1, 0) for an
-    input of the graph; readers[i]: (operator, its slot); before (n, n) bool: [a, b] when b's values depend on a's;
-    final (n): whether the graph gives it out.
+    """The dataflow graph of n operators.
+
+    Attributes:
+        ops: (n) operators, without conversions.
+        role, size, weights: (n) kind (equivalent kinds have one name), size of the first output and number of weights;
+            partners agree in all three.
+        sources: (n) per input (operator that computes it, number of its output); (-1, 0) for an input of the graph.
+        readers: (n) per reader (operator that reads an output, position of that input).
+        before: (n, n) bool, [a, b] is true if b depends on a.
+        final: (n) whether the operator computes an output of the graph.
     """
 
     ops: tuple[Op, ...]
@@ -56,7 +63,7 @@ class Flow:
 
 
 def flow_of(graph: Graph) -> Flow:
-    """The dataflow of a graph's computing operators. Raises ModelError for more than MAX_OPERATORS."""
+    """The dataflow of a graph without its conversions. Raises ModelError for more than MAX_OPERATORS operators."""
     if len(graph.ops) > MAX_OPERATORS:
         raise ModelError(
             f"has {len(graph.ops)} operators; files of more than {MAX_OPERATORS} are not compared by layer."
@@ -89,13 +96,13 @@ def flow_of(graph: Graph) -> Flow:
 
 
 def _size(graph: Graph, op: Op) -> tuple[int, int] | None:
-    """(elements, last dimension) of the first output; None where the file leaves its shape open."""
+    """(elements, last dimension) of the first output; None if the file leaves its shape open."""
     shape = graph.tensors[op.outputs[0]].shape if op.outputs else ()
     return (math.prod(shape), shape[-1]) if shape and min(shape) >= 0 else None
 
 
 def _weights(graph: Graph, op: Op, packed: dict[int, int]) -> int | None:
-    """Elements of its largest constant, where the kind has weights and the file holds them."""
+    """Number of elements of the largest constant input; None if the kind has no weights or no input is constant."""
     if op.kind not in WEIGHT_KINDS:
         return None
     read = (graph.tensors[packed.get(index, index)] for index in op.inputs if index is not None)
@@ -122,7 +129,7 @@ def _before(sources: list[tuple[tuple[int, int], ...]]) -> np.ndarray:
 
 
 def agree(reference: Flow, i: int, variant: Flow, j: int) -> bool:
-    """Kind, size and weights allow the two to be partners; what a file leaves open speaks against nothing."""
+    """Whether two operators have the same role, size and number of weights; an unknown value agrees with any."""
     if reference.role[i] != variant.role[j]:
         return False
     sizes = reference.size[i], variant.size[j]
@@ -131,9 +138,10 @@ def agree(reference: Flow, i: int, variant: Flow, j: int) -> bool:
 
 
 class Roles:
-    """Numbers for places in a graph: equal where everything before (`above`) or after (`below`) an operator is equal.
+    """Numbers that identify an operator's context in a graph, comparable between graphs.
 
-    Weisfeiler and Lehman's refinement along a directed graph without cycles, so that one pass each way is enough.
+    `above` is equal for two operators if everything before them is equal, `below` if everything after them is. This is
+    Weisfeiler-Lehman refinement; in a directed graph without cycles one pass in each direction is enough.
     """
 
     def __init__(self) -> None:
@@ -167,11 +175,11 @@ def _own_key(flow: Flow, number: int) -> tuple[Hashable, ...]:
 
 
 REACH = 6
-"""Unpaired operators to look past for paired ones: an activation written out takes two to five."""
+"""Unpaired operators to pass in search of paired ones: an activation that is not fused has two to five operators."""
 
 
 class Alignment:
-    """A growing one-to-one pairing of two flows. refuted (n, m) bool: pairs that other evidence speaks against."""
+    """A one-to-one pairing of two flows that grows. refuted: (n, m) bool, pairs that must not be made."""
 
     def __init__(self, reference: Flow, variant: Flow, refuted: np.ndarray | None = None) -> None:
         self.reference, self.variant = reference, variant
@@ -193,7 +201,7 @@ class Alignment:
         return bool((ahead | behind).any())
 
     def add(self, pairs: Iterable[tuple[int, int]]) -> bool:
-        """Make those of the pairs that are still possible; whether any was."""
+        """Make those of the pairs that are still possible, and return whether there was any."""
         before = len(self.partner)
         for i, j in pairs:
             if self.possible(i, j):
@@ -210,7 +218,7 @@ class Alignment:
                 self.add(_only_choices(*sides))
 
     def _neighbours(self, flow: Flow, number: int, upstream: bool) -> Iterator[tuple[Hashable, int]]:
-        """Unpaired operators that it reads, or that read it, by what they are to it."""
+        """(position and kind of the connection, operator) of each unpaired neighbour of an operator."""
         paired = self.partner if flow is self.reference else self._partner_of_variant
         inputs = [(number, slot) for slot in range(len(flow.sources[number]))]
         for reader, slot in inputs if upstream else flow.readers[number]:
@@ -221,7 +229,7 @@ class Alignment:
                 yield (position, output, flow.role[other], flow.size[other]), other
 
     def fill(self) -> None:
-        """Pair what lies between the same pairs, though something beside it has no partner."""
+        """Pair operators that lie between the same pairs, even if a neighbour of theirs has no partner."""
         open_pairs = [pair for pair in self._candidates() if self.possible(*pair)]
         while True:
             ranked = sorted((-value, i, j) for i, j, value in self._between(open_pairs))
@@ -230,7 +238,7 @@ class Alignment:
             self.grow()
 
     def after_fused(self, i: int) -> int:
-        """The reference's operator whose output is that of i's partner: the last that the variant fused into it."""
+        """i, or the last operator of the reference that the variant has fused into i's partner."""
         readers = {reader for reader, _ in self.variant.readers[self.partner[i]]}
         last = i
         while (following := self._fusible_reader(last)) is not None:
@@ -240,7 +248,7 @@ class Alignment:
         return last if ends or met & readers else i
 
     def _fusible_reader(self, number: int) -> int | None:
-        """Its only reader, where that has no partner, nothing else to read, and a kind that converters fuse."""
+        """The only reader of an operator, if it is unpaired, has no other input, and converters fuse its kind."""
         flow = self.reference
         if flow.final[number] or len(flow.readers[number]) != 1:
             return None
@@ -249,7 +257,7 @@ class Alignment:
         return reader if fusible and flow.size[reader] == flow.size[number] else None
 
     def _free(self, flow: Flow, paired: dict[int, int]) -> dict[int, tuple[set[int], set[int]]]:
-        """Unpaired operator -> the nearest paired ones before and after it, named by the variant's numbers."""
+        """Unpaired operator -> the nearest paired operators before and after it, as numbers of the variant."""
         name = {i: (j if flow is self.reference else i) for i, j in paired.items()}
         return {
             number: (_nearest(number, flow.sources, name), _nearest(number, flow.readers, name))
@@ -264,7 +272,7 @@ class Alignment:
         return ((i, j) for i, role in enumerate(self.reference.role) for j in by_role[role])
 
     def _between(self, candidates: list[tuple[int, int]]) -> Iterator[tuple[int, int, float]]:
-        """The candidates that share at least half of the paired operators around them: (i, j, 1..2)."""
+        """(i, j, similarity 1..2) of candidates that share at least half of the paired operators around them."""
         left, right = self._free(self.reference, self.partner), self._free(self.variant, self._partner_of_variant)
         for i, j in candidates:
             if i in left and j in right:
@@ -276,7 +284,7 @@ class Alignment:
 def _only_choices(
     reference: Iterable[tuple[Hashable, int]], variant: Iterable[tuple[Hashable, int]]
 ) -> Iterator[tuple[int, int]]:
-    """Pairs under a key that exactly one operator has on either side."""
+    """(i, j) for each key that exactly one operator of either side has."""
     sides: tuple[dict[Hashable, set[int]], dict[Hashable, set[int]]] = (defaultdict(set), defaultdict(set))
     for side, entries in zip(sides, (reference, variant), strict=True):
         for key, number in entries:
@@ -288,7 +296,7 @@ def _only_choices(
 
 
 def _nearest(number: int, neighbours: Edges, name: dict[int, int]) -> set[int]:
-    """Names of the paired operators next to one, past at most REACH unpaired ones."""
+    """Names of the nearest paired operators in one direction, at most REACH unpaired ones away."""
     nearest: set[int] = set()
     visited = {number}
     border = {number}
@@ -301,12 +309,12 @@ def _nearest(number: int, neighbours: Edges, name: dict[int, int]) -> set[int]:
 
 
 def _overlap(some: set[int], others: set[int]) -> float:
-    """Jaccard's index, 0 for two empty sets: nothing in common proves nothing."""
+    """Jaccard index, in [0, 1]; 0 for two empty sets, because they are no evidence for a pair."""
     return len(some & others) / len(some | others) if some | others else 0.0
 
 
 def _clear(ranked: list[tuple[float, int, int]]) -> list[tuple[int, int]]:
-    """Of the best-ranked pairs those without a rival; the first one where all have rivals."""
+    """The pairs with the best value whose operators occur in no other such pair; if there is none, the first pair."""
     best = [(i, j) for value, i, j in ranked if value == ranked[0][0]]
     first, second = Counter(i for i, _ in best), Counter(j for _, j in best)
     return [(i, j) for i, j in best if first[i] == second[j] == 1] or best[:1]

@@ -1,19 +1,18 @@
-"""The weights that a .tflite file holds, as real numbers.
+"""Constants and options of the operators of a .tflite file: weights as real numbers, biases, strides, padding.
 
-An operator's weights are its largest constant that stands for real values: float32, float16, or integers with scales
+Weights: an operator's weights are its largest constant with real values: float32, float16, or integers with scales
 (int8, uint8, int16, and int4 and int2 packed with the first element in the lowest bits). A constant behind DEQUANTIZE,
-as float16 and weight-only files keep it, belongs to the operator that reads it. Biases, sparse constants and block-wise
-scales are left out. The bytes are untrusted: a constant that is shorter than its shape ends in a `ModelError`.
+as in float16 and weight-only files, belongs to the operator that reads it. Biases, sparse constants and block-wise
+scales are left out.
 
-A .tflite file with other values in its float32 constants, and nothing else changed.
+Changed constants: `with_constants` writes float32 values of the same length over the old ones, so operators, names,
+metadata and files appended to the flatbuffer (labels) do not change by a byte.
 
-The new values are as long as the old ones, so they are written over them: operators, names, metadata and what hangs
-behind the flatbuffer (labels) stay byte for byte.
+Options: names are those of the schema as ai-edge-litert's object API spells them (strideH, keepDims). Codes stay
+numbers, except padding and the fused activation, which get the schema's names.
 
-What each operator of a .tflite file was told: strides, padding, axes, the activation fused into it.
-
-Source of the format: tensorflow/lite/schema/schema.fbs. Names are the schema's, as ai-edge-litert's object API spells
-them (strideH, keepDims); codes stay numbers but for padding and the fused activation, which get the schema's names.
+The bytes are untrusted: a constant that is shorter than its shape raises a `ModelError`. Source of the format:
+tensorflow/lite/schema/schema.fbs.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _PACKED_BITS = {"int4": 4, "int2": 2}
 
 
 def operator_weights(data: bytes, graph: Graph) -> dict[int, np.ndarray]:
-    """order -> float32 weights in the shape the file gives them, for the operators that have any."""
+    """Operator -> float32 weights in their shape in the file, for operators that have any. Raises ModelError."""
     weights: dict[int, np.ndarray] = {}
     try:
         model = fb.Model.GetRootAs(data)
@@ -49,14 +48,14 @@ def operator_weights(data: bytes, graph: Graph) -> dict[int, np.ndarray]:
 
 
 def weight_tensors(graph: Graph) -> dict[int, Tensor]:
-    """order -> the constant that holds the operator's weights, as the file stores it."""
+    """Operator -> the constant that stores its weights."""
     unpacked = _behind_dequantize(graph)
     tensors = {op.order: _largest(graph, op, unpacked) for op in graph.ops if op.kind != "DEQUANTIZE"}
     return {order: tensor for order, tensor in tensors.items() if tensor is not None}
 
 
 def stored_constant(data: bytes, tensor: Tensor) -> np.ndarray:
-    """A constant of the file that `tensor` was read from, in its shape, as integers where it is stored so."""
+    """The value of a constant, in its shape and the type that the file stores. Raises ModelError if it is damaged."""
     try:
         model = fb.Model.GetRootAs(data)
         return _stored_values(_bytes(data, model.Buffers(model.Subgraphs(0).Tensors(tensor.index).Buffer())), tensor)
@@ -68,9 +67,9 @@ _BIAS_ENDS = (-(2**63), -(2**31), 2**31 - 1, 2**63 - 1)
 
 
 def saturated_biases(data: bytes, graph: Graph) -> dict[int, int]:
-    """order -> number of channels whose bias stands at the end of its integer type, where it was cut off.
+    """Operator -> number of channels whose bias was cut off at the smallest or largest value of its integer type.
 
-    An int64 bias counts at the ends of int32 too. Raises ModelError for a damaged file.
+    An int64 bias counts at the ends of int32, too. Raises ModelError for a damaged file.
     """
     saturated = {}
     for op in graph.ops:
@@ -116,7 +115,7 @@ def _bytes(data: bytes, buffer: Any) -> np.ndarray:
 
 
 def _stored_values(raw: np.ndarray, tensor: Tensor) -> np.ndarray:
-    """The constant as the file holds it, unpacked to one element each."""
+    """The values in the shape of the tensor; packed int4 and int2 get one element each. Raises ValueError."""
     count = math.prod(tensor.shape)
     bits = _PACKED_BITS.get(tensor.dtype)
     values = _unpack(raw, bits) if bits else raw[: count * np.dtype(tensor.dtype).itemsize].view(tensor.dtype)
@@ -126,7 +125,7 @@ def _stored_values(raw: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 
 def _unpack(raw: np.ndarray, bits: int) -> np.ndarray:
-    """Two's complement fields of `bits`, the first element in the lowest ones."""
+    """int8 values from two's complement fields of `bits` bits, the first element in the lowest bits."""
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
     fields = (raw[:, None] >> shifts).reshape(-1) & (2**bits - 1)  # [bytes * 8 / bits]
     sign = 1 << (bits - 1)
@@ -134,7 +133,7 @@ def _unpack(raw: np.ndarray, bits: int) -> np.ndarray:
 
 
 def own_constants(data: bytes, graph: Graph) -> frozenset[int]:
-    """Float32 constants whose data no other tensor of the file shares: those that can be given other values."""
+    """Indices of the float32 constants that share their data with no other tensor, so that they can be changed."""
     model = fb.Model.GetRootAs(data)
     subgraphs = [model.Subgraphs(i) for i in range(model.SubgraphsLength())]
     uses = Counter(part.Tensors(i).Buffer() for part in subgraphs for i in range(part.TensorsLength()))
@@ -143,7 +142,14 @@ def own_constants(data: bytes, graph: Graph) -> frozenset[int]:
 
 
 def with_constants(data: bytes, values: Mapping[int, np.ndarray]) -> bytes:
-    """The file with `values` (tensor index -> float32, in the tensor's shape) in place of its own."""
+    """The file with other float32 constants.
+
+    Args:
+        values: Tensor index -> new values in the tensor's shape.
+
+    Raises:
+        ValueError: A value has another size than the constant.
+    """
     model = fb.Model.GetRootAs(data)
     result = bytearray(data)
     for index, array in values.items():
@@ -160,7 +166,7 @@ def _buffer(model: Any, tensor: int) -> int:
 
 
 def _location(data: bytes, buffer: Any) -> tuple[int, int]:
-    """Where in the file the buffer's data lies: (start, bytes)."""
+    """(start, length) in bytes of a buffer's data in the file."""
     if not buffer.DataLength():
         return int(buffer.Offset()), int(buffer.Size())
     view = buffer.DataAsNumpy()
@@ -173,7 +179,7 @@ _ACTIVATIONS = {code: name for name, code in vars(fb.ActivationFunctionType).ite
 
 
 def operator_options(data: bytes) -> tuple[dict[str, Any], ...]:
-    """One dictionary an operator of the main subgraph, empty where it has no options. Raises ModelError."""
+    """One dictionary per operator of the main subgraph, empty if it has no options. Raises ModelError."""
     try:
         subgraph = fb.Model.GetRootAs(data).Subgraphs(0)
         return tuple(_options(subgraph.Operators(i)) for i in range(subgraph.OperatorsLength()))

@@ -1,4 +1,4 @@
-"""A .tflite file in object form: read, changed, written again."""
+"""Read a .tflite file into objects that can be changed, and write it again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as fb
 
 
 def unpacked(data: bytes) -> Any:
-    """The file's `ModelT`. Constants that stand behind the flatbuffer (`Buffer.offset`) are brought into it."""
+    """The file as a `ModelT`. Constants stored behind the flatbuffer (`Buffer.offset`) are moved into it."""
     model = fb.ModelT.InitFromPackedBuf(data, 0)
     for buffer in model.buffers:
         if buffer.offset > 1:
@@ -20,7 +20,7 @@ def unpacked(data: bytes) -> Any:
 
 
 def packed(model: Any) -> bytes:
-    """The file that a `ModelT` describes."""
+    """The bytes of the .tflite file that a `ModelT` describes."""
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())

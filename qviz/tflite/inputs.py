@@ -1,8 +1,8 @@
-"""An image to the tensor a model reads, and the way back for its boxes.
+"""Prepare an image as a model's input tensor, and convert its boxes back to pixels of the image.
 
-resize     stretch            both sides to the model's, aspect ratio lost (bilinear)
-           letterbox          aspect ratio kept, grey 114 on both sides
-           letterbox-top-left aspect ratio kept, grey 114 at the right or below
+resize     stretch            both sides to the model's, aspect ratio not preserved (bilinear)
+           letterbox          aspect ratio preserved, grey 114 on both sides
+           letterbox-top-left aspect ratio preserved, grey 114 at the right or below
 normalise  (x - mean) / std on pixel values 0..255, in the model's channel order
 quantize   by rounding to nearest with the input's own scale and zero point (truncation costs accuracy)
 """
@@ -21,12 +21,12 @@ PAD = 114
 """Grey of the letterbox's bars, as YOLO's preprocessing fills them."""
 
 MAX_SIDE = 8192
-"""Pixels a side that a model's input may have."""
+"""Maximum pixels per side of a model's input."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """How pixels become the input tensor: everything said, nothing left open."""
+    """How pixels become the input tensor: `Settings` in which nothing is missing."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -36,24 +36,24 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the image lies in the model's input: input = original * scale + offset, in x and in y."""
+    """Position of the image in the model's input: input = original * scale + offset, in (x, y)."""
 
     scale: tuple[float, float]
     offset: tuple[float, float]
 
     def to_original(self, boxes: np.ndarray) -> np.ndarray:
-        """(n, 4) boxes in input pixels to pixels of the original image."""
+        """(n, 4) boxes in pixels of the original image, from boxes in pixels of the input."""
         offset = np.array(self.offset * 2, np.float32)
         return (boxes - offset) / np.array(self.scale * 2, np.float32)
 
 
 def channels_last(tensor: Tensor) -> bool:
-    """NHWC, and not NCHW."""
+    """Whether the tensor is NHWC; else it is NCHW."""
     return tensor.shape[-1] in (1, 3)
 
 
 def input_size(tensor: Tensor) -> tuple[int, int]:
-    """(width, height) of an image input. Raises ModelError where the tensor is no image of a fixed size."""
+    """(width, height) of an image input. Raises ModelError if the tensor is not one image of a fixed size."""
     if len(tensor.shape) != 4 or tensor.shape[0] != 1 or not {tensor.shape[1], tensor.shape[-1]} & {1, 3}:
         raise ModelError(
             f"reads {tensor.name!r} of shape {list(tensor.shape)}; one image is expected, as [1, height, width, 3]"
@@ -66,7 +66,7 @@ def input_size(tensor: Tensor) -> tuple[int, int]:
 
 
 def fill(image: Image, spec: InputSpec, tensor: Tensor) -> tuple[np.ndarray, Placement]:
-    """The input tensor (1, h, w, c) or (1, c, h, w) in its dtype, and where the image lies in it."""
+    """(input tensor (1, h, w, c) or (1, c, h, w) in its dtype, position of the image in it). Raises ModelError."""
     pixels, placement = _resize(image.pixels, spec.resize, *input_size(tensor))
     values = _normalise(pixels[..., ::-1] if spec.channels == "bgr" else pixels, spec)
     last = channels_last(tensor)
@@ -92,8 +92,8 @@ def _resize(pixels: np.ndarray, resize: str, width: int, height: int) -> tuple[n
 def _normalise(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
     """(x - mean) / std, computed as x / std - mean / std.
 
-    The last bit matters: a quantizer of 2/255 a step puts every pixel half-way between two integers. This order gives
-    what the usual code gives, x / 127.5 - 1 and x / 255, bit for bit.
+    The order of operations matters to the last bit: with a quantizer of 2/255 per step, every pixel lies half-way
+    between two integers. This order equals the usual code, x / 127.5 - 1 and x / 255, bit for bit.
     """
     std = np.array(spec.std, np.float32)
     every = np.arange(256, dtype=np.float32)[:, None]
@@ -102,7 +102,7 @@ def _normalise(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
 
 
 def _typed(values: np.ndarray, tensor: Tensor) -> np.ndarray:
-    """Real values in the tensor's dtype; an integer input without a scale takes them rounded."""
+    """Real values in the tensor's dtype, quantized if it has a scale; else rounded if it is an integer input."""
     values = np.ascontiguousarray(values)
     if tensor.dtype in ("float32", "float16"):
         return values.astype(tensor.dtype, copy=False)
@@ -113,6 +113,6 @@ def _typed(values: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 
 def input_spec(settings: Settings) -> InputSpec:
-    """How a model wants its images, from complete settings."""
+    """The input preparation in complete settings."""
     assert settings.mean and settings.std and settings.channels and settings.resize, "settings are complete"
     return InputSpec(settings.mean, settings.std, settings.channels, settings.resize)

@@ -1,13 +1,13 @@
-"""What a .tflite file says of its input and its classes, besides the graph: three places, the first that speaks wins.
+"""Input preparation and class names that a .tflite file states besides its graph. The first of three sources is used:
 
 TFLite metadata   the buffer named TFLITE_METADATA: normalisation of the input (on pixel values 0..255) and its colours
-exporter's notes  what Ultralytics appends as a zip: a dict of names, task, imgsz, stride, ..., in YOLOv5 as `meta.txt`
-                  and up to 8.3 as `temp_meta.txt`, both the text of a Python dict, later as `metadata.json`. Its models
-                  take RGB divided by 255, letterboxed
-quantized input   the real range that its integers can hold: -1..1, 0..1 or 0..255
+exporter's notes  a zip archive that Ultralytics appends, with a dict of names, task, imgsz, stride, ...; in YOLOv5 as
+                  `meta.txt` and up to 8.3 as `temp_meta.txt`, both the text of a Python dict, later as `metadata.json`.
+                  These models read RGB divided by 255, letterboxed
+quantized input   the real range that its integers represent: -1..1, 0..1 or 0..255
 
-Label files are in that zip too ("associated files"). Sources: tflite-support's metadata_schema.fbs, version 1.1.0;
-ultralytics/engine/exporter.py. All of it is untrusted: what cannot be read says nothing.
+Label files are in the appended archive, too ("associated files"). Sources: tflite-support's metadata_schema.fbs,
+version 1.1.0; ultralytics/engine/exporter.py. All of it is untrusted: what cannot be read is ignored.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from qviz.errors import ModelError
 from qviz.structures import Settings, Tensor
 
 MAX_FILE = 1 << 20
-"""A label file of more than a mebibyte is none."""
+"""Maximum bytes of an associated file; larger ones are ignored."""
 MAX_NOTES = 256 << 10
 MAX_ENTRIES = 16
-"""Of a list in the metadata buffer that are looked at."""
+"""Maximum entries read from a list in the metadata."""
 BUFFER, IDENTIFIER = b"TFLITE_METADATA", b"M001"
 
 SUBGRAPHS, INPUTS, PROCESS_UNITS, CONTENT = 3, 2, 4, 3
@@ -48,7 +48,7 @@ NORMALIZATION, IMAGE, COLOR_SPACE, RGB = 1, 2, 0, 1
 """ProcessUnitOptions.NormalizationOptions; ContentProperties.ImageProperties, its field color_space; ColorSpaceType."""
 
 _RANGES = {(127.5, 127.5): (-1.0, 1.0), (0.0, 255.0): (0.0, 1.0), (0.0, 1.0): (0.0, 255.0)}
-"""(mean, std) -> the real range of the input that it fills."""
+"""(mean, std) -> range of the normalised pixels."""
 _TASKS = {
     "segment": "a segmentation model",
     "classify": "a classification model",
@@ -58,7 +58,10 @@ _TASKS = {
 
 
 def own_settings(data: bytes, tensor: Tensor) -> Settings:
-    """What the file says of its image input `tensor`. Raises ModelError where it says that it is no detector."""
+    """The settings that the file states for its image input `tensor`; fields that it does not state are None.
+
+    Raises ModelError if the file states another task than detection.
+    """
     notes = exporter_notes(data)
     _check_task(notes.get("task"))
     settings = Settings()
@@ -76,7 +79,7 @@ def own_settings(data: bytes, tensor: Tensor) -> Settings:
 
 
 def raw_pixels(tensor: Tensor) -> Settings:
-    """Mean and std of an integer input without a scale, which can only take the pixels themselves; else empty.
+    """Mean and std of an integer input without a scale, which can only receive raw pixels; else empty settings.
 
     uint8 holds pixels 0..255; int8 holds them minus 128.
     """
@@ -95,7 +98,7 @@ def _check_task(task: Any) -> None:
 
 
 def _from_range(tensor: Tensor) -> Settings:
-    """The normalisation that fills a quantized input, where its range is one of those in use."""
+    """The usual normalisation whose values fill the range of a quantized input; empty settings if none does."""
     if not tensor.quantized or tensor.quantization is None:
         return Settings()
     low, high = tensor.quantization.real_range(tensor.dtype)
@@ -109,7 +112,7 @@ def _from_range(tensor: Tensor) -> Settings:
 
 
 def associated_files(data: bytes) -> dict[str, bytes]:
-    """name -> content of the files in the appended zip; empty where there is none or it is damaged."""
+    """Name -> content of the files in the appended archive; empty if there is none or it is damaged."""
     if not zipfile.is_zipfile(io.BytesIO(data)):
         return {}
     try:
@@ -121,13 +124,13 @@ def associated_files(data: bytes) -> dict[str, bytes]:
 
 
 def label_file(data: bytes) -> bytes | None:
-    """The label file among them: the .txt with most lines, an exporter's notes left out."""
+    """The appended .txt file with most lines, exporter's notes left out; None if there is none."""
     texts = [content for name, content in associated_files(data).items() if name.endswith(".txt")]
     return max((text for text in texts if not _notes(text)), key=lambda content: content.count(b"\n"), default=None)
 
 
 def exporter_notes(data: bytes) -> dict[str, Any]:
-    """What Ultralytics notes of a model, `names` and `stride` always among it; empty where there is none."""
+    """The notes of Ultralytics, which always have `names` and `stride`; empty if the file has none."""
     files = associated_files(data)
     texts = (content for name, content in files.items() if name.endswith((".txt", ".json")))
     return next((notes for text in texts if (notes := _notes(text))), {})
@@ -149,7 +152,7 @@ def _notes(content: bytes) -> dict[str, Any]:
 
 
 def _from_buffer(data: bytes) -> Settings:
-    """Normalisation and colours of the first input, as far as they are said."""
+    """Normalisation and colours of the first input in the TFLite metadata; fields that are not stated are None."""
     try:
         content = _buffer(fb.Model.GetRootAs(data))
         if content[4:8] != IDENTIFIER:
@@ -198,7 +201,7 @@ def _triple(table: Table, field: int) -> tuple[float, float, float] | None:
 
 
 def _offset(table: Table, field: int) -> int:
-    """Where the field lies, counted from the table; 0 where it is left out. A vtable begins with two sizes."""
+    """Offset of a field from the start of its table; 0 if the field is missing. A vtable begins with two sizes."""
     return int(table.Offset(4 + 2 * field))
 
 

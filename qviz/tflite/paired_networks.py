@@ -1,6 +1,6 @@
-"""A reference and a variant cut into steps, with who is whose partner: what every question about layers stands on.
+"""A reference and a variant, both cut into steps, and the pairing of their tensors. All analyses of layers use it.
 
-Tensors of the reference are float32. `as_variant` and `as_real` bring values from one side to the other.
+Tensors of the reference are float32. `as_variant` and `as_real` convert values between the two networks.
 """
 
 from __future__ import annotations
@@ -21,15 +21,23 @@ from qviz.tflite.stepper import Stepper
 
 CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 SELECTIONS = ("TFLite_Detection_PostProcess", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "TOPK_V2")
-"""Their rows come in the order of the scores: one swap, and row is compared with another object's row."""
+"""Operators whose output rows are sorted by score: after a swap, rows of different objects would be compared."""
 
 
 class PairedNetworks:
-    """Lives in one worker process.
+    """A reference and a variant in one worker process.
 
-    partners: tensor of the variant -> tensor of the reference. layers: the variant's operators whose output has a
-    partner, DEQUANTIZE and SELECTIONS left out; a QUANTIZE is one, and its partner is the reference's tensor that
-    goes in. single_steps: of the reference and of the variant, operator -> the step that runs it alone.
+    Args:
+        settings: How the reference and the variant prepare images.
+
+    Attributes:
+        reference, variant: Steppers.
+        reference_weights, variant_weights: Operator -> float32 weights.
+        pairs: Which operator is paired with which; `pair_of` has them by operator of the variant.
+        partners: Tensor of the variant -> tensor of the reference.
+        layers: The variant's operators whose output has a partner, without DEQUANTIZE and SELECTIONS. A QUANTIZE is a
+            layer, too: its partner is the reference's tensor that enters it.
+        single_steps: For the reference and for the variant, operator -> the step that runs it alone.
     """
 
     def __init__(self, reference: bytes, variant: bytes, settings: tuple[Settings, Settings]) -> None:
@@ -46,7 +54,10 @@ class PairedNetworks:
         self.single_steps = [_single_steps(stepper) for stepper in (self.reference, self.variant)]
 
     def run(self, image: Image) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
-        """Every activation of the reference and of the variant on one image, by tensor, as the files type them."""
+        """(activations of the reference, of the variant) on one image: tensor -> values in the type of its file.
+
+        Raises ModelError where TensorFlow Lite fails.
+        """
         first, second = (
             stepper.run([values], keep=activations(stepper))
             for stepper, values in zip((self.reference, self.variant), self.inputs(image), strict=True)
@@ -54,7 +65,7 @@ class PairedNetworks:
         return first, second
 
     def inputs(self, image: Image) -> tuple[np.ndarray, np.ndarray]:
-        """The image as the reference reads it, and as the variant does."""
+        """(input tensor of the reference, of the variant) for one image, each prepared by its own settings."""
         first, second = (
             fill(image, spec, stepper.graph.input_tensors()[0])[0]
             for stepper, spec in zip((self.reference, self.variant), self._specs, strict=True)
@@ -62,7 +73,7 @@ class PairedNetworks:
         return first, second
 
     def weights(self, op: Op) -> tuple[np.ndarray, np.ndarray] | None:
-        """The reference's weights and the variant's, where both have some of one shape."""
+        """(the reference's weights, the variant's), both float32; None if either is missing or their shapes differ."""
         pair = self.pair_of.get(op.order)
         if pair is None or op.kind in CONVERSIONS:
             return None
@@ -70,16 +81,16 @@ class PairedNetworks:
         return None if first is None or second is None or first.shape != second.shape else (first, second)
 
     def reads(self, op: Op) -> tuple[int, ...] | None:
-        """The activations that an operator of the variant reads, constants left out; None where it has no own step."""
+        """The activations that an operator of the variant reads, without constants; None if no step runs it alone."""
         step = self.single_steps[1].get(op.order)
         return None if step is None else self.variant.steps[step].inputs
 
     def alone(self, op: Op, fed: Mapping[int, np.ndarray]) -> np.ndarray:
-        """What one operator of the variant makes of tensors of the variant: all that it `reads`, typed as they are."""
+        """First output of one operator of the variant, run alone. fed: the tensors that it `reads`."""
         return self.variant.run_step(self.single_steps[1][op.order], fed)[op.outputs[0]]
 
     def local(self, op: Op, truth: Mapping[int, np.ndarray]) -> np.ndarray | None:
-        """One operator of the variant on the reference's activations, as real numbers; None where it cannot be fed."""
+        """float32 output of the variant's operator for the reference's activations; None if an input has no partner."""
         inputs = self.reads(op)
         if inputs is None or any(self.partners.get(tensor) not in truth for tensor in inputs):
             return None
@@ -88,9 +99,11 @@ class PairedNetworks:
         return as_real(self.alone(op, fed), tensors[op.outputs[0]])
 
     def expect(self, op: Op, real: Mapping[int, np.ndarray], at: Callable[[np.ndarray], None]) -> None:
-        """Show `at` what the reference's operator makes of the variant's own tensors, given as real numbers.
+        """Run the reference's operator on the variant's own tensors and pass its output to `at`.
 
-        It is not called where one is missing, and must not keep what it is shown.
+        Args:
+            real: The variant's tensors as real numbers.
+            at: Receives a view of the output, which it must not keep. Not called if an input is missing.
         """
         if op.kind in CONVERSIONS:
             if op.inputs[0] is not None and op.inputs[0] in real:
@@ -105,7 +118,7 @@ class PairedNetworks:
 
 
 def activations(stepper: Stepper) -> set[int]:
-    """What the steps hand on."""
+    """All tensors that are an input or output of a step."""
     return {tensor for step in stepper.steps for tensor in (*step.inputs, *step.outputs)}
 
 
@@ -115,12 +128,12 @@ def _single_steps(stepper: Stepper) -> dict[int, int]:
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:
-    """For reshape: a shape that the file leaves open is taken as it comes."""
+    """The shape for `reshape`: that of the file, or (-1,) if the file leaves it open."""
     return tensor.shape if tensor.shape and all(side > 0 for side in tensor.shape) else (-1,)
 
 
 def tensor_partners(reference: Graph, variant: Graph, pairs: LayerPairs) -> dict[int, int]:
-    """tensor of the variant -> tensor of the reference; what a conversion makes has the partner of what it reads."""
+    """Tensor of the variant -> tensor of the reference; the output of a conversion has the partner of its input."""
     partners = dict(zip(variant.inputs, reference.inputs, strict=False))
     paired = {pair.order: pair for pair in pairs.pairs}
     for op in variant.ops:
@@ -132,7 +145,7 @@ def tensor_partners(reference: Graph, variant: Graph, pairs: LayerPairs) -> dict
 
 
 def as_variant(values: np.ndarray, tensor: Tensor) -> np.ndarray:
-    """Real values typed and quantized as a tensor."""
+    """Real values in the type of a tensor, quantized with its parameters if it is quantized."""
     if tensor.quantized and tensor.quantization is not None:
         return tensor.quantization.quantize(values, tensor.dtype)
     return values.astype(tensor.dtype, copy=False)
@@ -147,7 +160,7 @@ def as_real(values: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A reference and a variant, and their settings, as they are sent to a worker."""
+    """What a worker needs for two networks: the files and (settings of the reference, of the variant)."""
 
     reference: Blob
     variant: Blob
@@ -162,5 +175,5 @@ _NETWORKS = LRUCache[Any](2)
 
 
 def paired_networks(pair: Pair) -> PairedNetworks:
-    """The two networks of this worker, cut and paired once."""
+    """The two networks, prepared once per worker; the last two pairs are cached. Raises ModelError."""
     return _NETWORKS.get(pair.key, lambda: PairedNetworks(pair.reference.read(), pair.variant.read(), pair.settings))

@@ -1,12 +1,12 @@
-"""Which layer of a variant is which layer of the reference.
+"""Find for each layer of a variant the same layer of the reference.
 
-Evidence, strongest first; a pair is never made against an earlier one, nor so that two pairs cross in the dataflow:
-1. weights: the two correlate above .9 (sign aside), and neither with another operator of the other graph;
-2. place: everything before and after both operators is the same (kinds, shapes, connections);
-3. names of their outputs, less what converters append, if names as a whole agree with shapes and connections;
+Evidence, strongest first. A pair never contradicts an earlier one, and two pairs never cross in the dataflow:
+1. weights: the correlation of the two is above .9 (sign ignored), and neither has another match;
+2. context: everything before and after both operators is the same (kinds, shapes, connections);
+3. names of their outputs without suffixes of converters, if names agree with shapes and connections in general;
 4. everything before, or everything after, is the same;
-5. neighbours of pairs, where the graph leaves one choice; then what lies between the same pairs.
-Conversions (QUANTIZE, DEQUANTIZE) are no layers: they are seen through and appear nowhere here.
+5. neighbours of pairs, where the graph leaves one choice; then operators that lie between the same pairs.
+Conversions (QUANTIZE, DEQUANTIZE) are not layers: they are skipped and do not occur in the result.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from qviz.structures import Graph
 from qviz.tflite.alignment import Alignment, Flow, Roles, agree, flow_of
 
 SURE, UNLIKE = 0.9, 0.5
-"""Absolute Pearson correlation of weights: above the first they are the same layer's; below the second they are not,
-if either's partner is known from the first."""
+"""Absolute Pearson correlation of weights: above SURE two layers are the same one; below UNLIKE they are not, if the
+weights of one of them match another layer."""
 
 FEWEST_WEIGHTS = 16
 TRUSTED_NAMES = 0.8
-"""Least share of equal names that agree in kind, shape and connections."""
+"""Minimum share of connections that must be preserved between operators of equal names."""
 
 Pairs = list[tuple[int, int]]
 Weights = Mapping[int, np.ndarray]
@@ -35,10 +35,15 @@ Weights = Mapping[int, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class LayerPair:
-    """order: the operator's index in the variant's file; tensor: its first output; how: "name" | "graph".
+    """One layer of the variant and its partner.
 
-    reference_tensor holds the same values in FP32: the partner's first output, or, where the variant has an activation
-    or a constant factor fused into this operator, the output of what the reference still computes separately.
+    Attributes:
+        order: Index of the operator in the variant's file.
+        reference_order: Index of its partner in the reference's file.
+        tensor: The operator's first output.
+        reference_tensor: The tensor with the same values in FP32: the first output of the partner, or, if the variant
+            has an activation or a constant factor fused into this operator, the output of the last operator fused.
+        how: `name` or `graph`, the evidence for the pair.
     """
 
     order: int
@@ -50,7 +55,14 @@ class LayerPair:
 
 @dataclass(frozen=True, slots=True)
 class LayerPairs:
-    """pairs by order; unpaired: the variant's operators without a partner; paired_share: of the reference's, [0, 1]."""
+    """The layers of a variant and their partners.
+
+    Attributes:
+        pairs: By rising order.
+        unpaired, unpaired_reference: Operators of the variant, and of the reference, without a partner; conversions are
+            not listed.
+        paired_share: Share of the reference's operators that have a partner, in [0, 1].
+    """
 
     pairs: tuple[LayerPair, ...]
     unpaired: tuple[int, ...]
@@ -71,7 +83,14 @@ def pair_layers(
     reference_weights: Weights | None = None,
     variant_weights: Weights | None = None,
 ) -> LayerPairs:
-    """Pair the operators of two graphs; weights (order -> real values) help where graphs alone are ambiguous."""
+    """Pair the operators of two graphs.
+
+    Args:
+        reference_weights, variant_weights: Operator -> real values, for layers that the graphs alone cannot tell apart.
+
+    Raises:
+        ModelError: A graph has too many operators.
+    """
     first, second = flow_of(reference), flow_of(variant)
     alike = _correlations(first, second, reference_weights or {}, variant_weights or {})
     named = _same_names(reference, first, variant, second)
@@ -99,12 +118,12 @@ def _align(alignment: Alignment, weighed: Pairs, named: Pairs) -> None:
 
 
 def _unique(reference: Sequence[Hashable], variant: Sequence[Hashable]) -> Pairs:
-    """Places that exactly one operator holds in each graph."""
+    """(i, j) of contexts that occur exactly once in each graph."""
     return [pair for group in _groups(reference, variant) if len(group) == 1 for pair in group]
 
 
 def _twins(reference: Sequence[Hashable], variant: Sequence[Hashable]) -> Pairs:
-    """Places that several hold, equally many in each graph: in the files' order, since nothing tells them apart."""
+    """(i, j) of contexts that occur equally often in each graph, in the files' order."""
     return [pair for group in _groups(reference, variant) for pair in group]
 
 
@@ -119,7 +138,7 @@ def _groups(reference: Sequence[Hashable], variant: Sequence[Hashable]) -> Itera
 
 
 def _same_names(reference: Graph, first: Flow, variant: Graph, second: Flow) -> Pairs:
-    """Operators whose outputs share a name that is unique in both graphs, and that may be partners."""
+    """(i, j) of operators that may be partners and whose outputs share a name that is unique in both graphs."""
     named, variant_named = _by_name(reference, first), _by_name(variant, second)
     return [
         (i, variant_named[name])
@@ -135,7 +154,7 @@ def _by_name(graph: Graph, flow: Flow) -> dict[str, int]:
 
 
 def _stem(name: str) -> str:
-    """A tensor's name as the original network had it: the first of those fused, without a converter's ending."""
+    """A tensor's name in the original network: the first of the fused names, without a converter's suffix."""
     return _ENDINGS.sub("", name.split(";")[0])
 
 
@@ -143,7 +162,7 @@ _ENDINGS = re.compile(r"(_(int8|int16|quantized|quant|requantized|dequantized|de
 
 
 def _trusted(named: Pairs, first: Flow, second: Flow) -> bool:
-    """Whether operators that feed each other in the reference do so in the variant under the same names."""
+    """Whether operators that are connected in the reference are connected under the same names in the variant."""
     partner = dict(named)
     edges = [
         (partner[source], partner[number])
@@ -156,7 +175,7 @@ def _trusted(named: Pairs, first: Flow, second: Flow) -> bool:
 
 
 def _correlations(first: Flow, second: Flow, first_weights: Weights, second_weights: Weights) -> np.ndarray:
-    """[n, m] absolute Pearson correlation of weights; NaN where shapes differ, or either has few or constant ones."""
+    """(n, m) absolute Pearson correlation of weights; NaN if shapes differ, or either has few or constant values."""
     alike = np.full((len(first.ops), len(second.ops)), np.nan)
     left, right = _standardised(first, first_weights), _standardised(second, second_weights)
     for shape in left.keys() & right.keys():
@@ -181,16 +200,16 @@ def _standardised(flow: Flow, weights: Weights) -> dict[tuple[int, ...], tuple[l
 
 
 def _sure(alike: np.ndarray) -> Pairs:
-    """Pairs above SURE without a rival in their row or column."""
+    """(i, j) of weights with a correlation above SURE, where neither has another match."""
     high = np.nan_to_num(alike) > SURE
     alone = high & (high.sum(1) == 1)[:, None] & (high.sum(0) == 1)[None, :]
     return [(int(i), int(j)) for i, j in np.argwhere(alone)]
 
 
 def _refuted(alike: np.ndarray) -> np.ndarray:
-    """Weights that differ although one of the two has its like elsewhere: two layers, whatever their places say.
+    """(n, m) bool: pairs whose weights differ although one of the two operators has a match elsewhere.
 
-    Differing weights alone refute nothing: a layer that quantization destroyed must find its partner too.
+    Different weights alone do not exclude a pair: a layer that quantization has ruined must be paired, too.
     """
     high = np.nan_to_num(alike) > SURE
     return (alike < UNLIKE) & (high.any(1)[:, None] | high.any(0)[None, :])

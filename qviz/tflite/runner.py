@@ -1,7 +1,7 @@
-"""One interpreter, used by one thread of one worker process.
+"""Run a .tflite file as a whole, in one interpreter that is used by one thread of one worker process.
 
-Tensors go in and out as the file types them; reading any inner tensor is possible because all are kept
-(`experimental_preserve_all_tensors` leaves the default delegate, XNNPACK, switched on).
+Tensors have the types that the file gives them. Inner tensors can be read if all are preserved
+(`experimental_preserve_all_tensors`; the default delegate, XNNPACK, stays on).
 """
 
 from __future__ import annotations
@@ -24,7 +24,19 @@ KERNELS = {
 
 
 class Runner:
-    """Runs one .tflite file. Raises ModelError where the file cannot be prepared or run."""
+    """Runs one .tflite file.
+
+    Args:
+        threads: Threads of the interpreter.
+        keep_all: Whether inner tensors are preserved, so that `tensor` can read them.
+
+    Attributes:
+        milliseconds: Duration of the last run.
+        reference_kernels: Whether the default delegate refuses the file, so that it runs without it.
+
+    Raises:
+        ModelError: TensorFlow Lite cannot prepare the file.
+    """
 
     def __init__(self, data: bytes, threads: int = 1, keep_all: bool = True) -> None:
         try:
@@ -36,7 +48,7 @@ class Runner:
         self.milliseconds = 0.0
 
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The outputs, in the file's order, copied. `milliseconds` then tells how long the model took."""
+        """Copies of the outputs, in the file's order; sets `milliseconds`. Raises ModelError."""
         try:
             for index, values in zip(self._inputs, inputs, strict=True):
                 self._interpreter.set_tensor(index, values)
@@ -49,7 +61,7 @@ class Runner:
         return [self.tensor(index) for index in self._outputs]
 
     def tensor(self, index: int) -> np.ndarray:
-        """A copy of any tensor of the last run. Raises ModelError where it was not kept."""
+        """A copy of any tensor of the last run. Raises ModelError if it was not preserved."""
         try:
             return np.asarray(self._interpreter.get_tensor(index))  # a copy already
         except ValueError as error:
@@ -57,7 +69,7 @@ class Runner:
 
 
 def _prepare(data: bytes, threads: int, keep_all: bool) -> tuple[Interpreter, bool]:
-    """An interpreter ready to run, and whether it had to do without the default delegate."""
+    """(interpreter ready to run, whether it runs without the default delegate)."""
     for resolver in (OpResolverType.AUTO, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES):
         plain = resolver is not OpResolverType.AUTO
         try:

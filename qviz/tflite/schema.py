@@ -1,13 +1,11 @@
-"""A .tflite flatbuffer to a `Graph`.
+"""Read the graph of a .tflite flatbuffer, and check it.
 
-Source of the format: tensorflow/lite/schema/schema.fbs, read with the accessors that ai-edge-litert generates from it
-(they copy nothing, so the weights stay where they are). The bytes are untrusted: a wrong offset or index ends in a
-`ModelError`, never in another exception.
+Source of the format: tensorflow/lite/schema/schema.fbs, read with the accessors that ai-edge-litert generates from it;
+they do not copy the weights. The bytes are untrusted: a wrong offset or index raises a `ModelError` and nothing else.
 
-What has to hold of a graph before anything else reads it, so that no reader has to ask again.
-
-TensorFlow Lite runs operators in the order of the file and trusts it: one that reads what nobody has written yet reads
-what lies in memory, and gives other numbers each time. Such files are refused, not run.
+`check_graph` makes sure that later code need not check the graph again. TensorFlow Lite runs operators in the order of
+the file without checks: an operator whose input has not been computed yet reads uninitialised memory and gives other
+numbers each time. Such files are refused.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_3
 
 
 def check_graph(graph: Graph, variables: Collection[int]) -> None:
-    """Raises ModelError. variables: tensors that keep their value from run to run."""
+    """Raises ModelError for a graph that is inconsistent. variables: tensors that keep their value between runs."""
     for complaint in _complaints(graph, variables):
         raise ModelError(f"is damaged: {complaint}. Copy or export it again.")
 
@@ -54,7 +52,7 @@ def _named(op: Op) -> list[int]:
 
 
 def _operands(op: Op) -> Iterator[str]:
-    """What an operator of its kind cannot do without. A custom one's needs are its own."""
+    """A message for each missing input or output that the kind of operator needs; custom operators are not checked."""
     if op.custom or op.kind in CONTROL_FLOW:
         return
     if not op.outputs and op.kind not in NOTHING_OUT:
@@ -108,7 +106,7 @@ _DTYPES = {code: name.lower() for name, code in vars(fb.TensorType).items() if i
 
 
 def read_graph(data: bytes) -> Graph:
-    """The main subgraph of a .tflite file. Raises ModelError where the bytes are none."""
+    """The main subgraph of a .tflite file. Raises ModelError if the bytes are not a valid .tflite file."""
     if data[4:8] != IDENTIFIER:
         raise ModelError(
             "is no TensorFlow Lite file: bytes 4 to 8 should read TFL3"
@@ -142,7 +140,7 @@ def _graph(model: Any) -> Graph:
 
 
 def _kind(code: Any) -> tuple[str, bool]:
-    """(name, custom). Files before schema 3a hold the code in a byte; the larger of the two is meant."""
+    """(name, whether custom). Files before schema 3a store the code in one byte: the larger code counts."""
     number = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
     if number == fb.BuiltinOperator.CUSTOM:
         return _text(code.CustomCode()) or "CUSTOM", True
@@ -168,7 +166,7 @@ def _tensor(model: Any, index: int, tensor: Any) -> Tensor:
 
 
 def _buffer_bytes(model: Any, index: int) -> int:
-    """Bytes of a constant; files over 2 GB keep them outside the flatbuffer, with offset and size."""
+    """Size of a constant in bytes; files over 2 GB store it outside the flatbuffer, with offset and size."""
     if not 0 < index < model.BuffersLength():
         return 0
     buffer = model.Buffers(index)
@@ -210,7 +208,7 @@ def _custom_options(op: Any) -> dict[str, object]:
 
 
 def _signature(model: Any) -> dict[str, int]:
-    """The names that the first signature gives to inputs and outputs: name -> tensor."""
+    """Name in the first signature -> tensor, for inputs and outputs."""
     names: dict[str, int] = {}
     if model.SignatureDefsLength():
         signature = model.SignatureDefs(0)
@@ -221,7 +219,7 @@ def _signature(model: Any) -> dict[str, int]:
 
 
 def _integers(array: Any) -> list[int]:
-    """A vector of the file; the accessors give the number 0 for an absent one."""
+    """A vector of the file as a list; the accessors return 0 if it is absent."""
     return [] if isinstance(array, int) else [int(value) for value in array]
 
 

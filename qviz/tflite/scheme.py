@@ -1,11 +1,11 @@
-"""What a file really is: how it is quantized, judged by its tensors and operators.
+"""How a file is quantized, judged by its tensors and operators, not by its name.
 
-Rules (cli.md of the house; the terms are TensorFlow's own):
-float16        float16 constants, brought to float32 by DEQUANTIZE, or float16 throughout
+The terms are TensorFlow's:
+float16        float16 constants, converted to float32 by DEQUANTIZE, or float16 throughout
 int8           every operator that has an int8 kernel computes on integers; those without are float islands
 int16x8        as int8, with 16-bit activations
-dynamic_range  float activations, integer weights read straight by the kernels
-weight_only    integer weights brought to float by DEQUANTIZE before the kernels
+dynamic_range  float activations, integer weights that the kernels read directly
+weight_only    integer weights, converted to float by DEQUANTIZE before the kernels
 mixed          more than one of these in one file
 """
 
@@ -32,7 +32,15 @@ WITHOUT_INT8 = frozenset(_FLOAT_ONLY.split())
 
 @dataclass(frozen=True, slots=True)
 class SchemeFacts:
-    """weight_bits: of the weights with most bytes; operators: all but constants' DEQUANTIZE; islands: orders."""
+    """How a file is quantized.
+
+    Attributes:
+        weight_bits: Bits per weight, of the type that most bytes of weights have.
+        operators: Number of operators, without DEQUANTIZE of constants.
+        quantized_operators: How many of them compute on integers.
+        float_islands: Operator indices of each group of float operators in a quantized file.
+        per_channel: Whether any constant has one scale per channel.
+    """
 
     scheme: Scheme
     weight_bits: int
@@ -43,7 +51,7 @@ class SchemeFacts:
 
 
 def scheme_facts(graph: Graph) -> SchemeFacts:
-    """Scheme, share of quantized operators and float islands of a graph."""
+    """Scheme, number of quantized operators and float islands of a graph."""
     ops = [op for op in graph.ops if not _unpacks_constant(graph, op)]
     quantized = [op for op in ops if op.kind not in CONVERSIONS and _computes_integers(graph, op)]
     floating = [op for op in ops if op.kind not in CONVERSIONS and _computes_floats(graph, op)]
@@ -71,7 +79,7 @@ def _scheme(graph: Graph, quantized: list[Op], floating: list[Op]) -> Scheme:
 
 
 def _weight_schemes(graph: Graph) -> Iterator[Scheme]:
-    """How each compressed weight of a float network is kept: one scheme a weight."""
+    """One scheme per compressed weight of a network with float activations."""
     unpacked = {op.inputs[0]: op.outputs[0] for op in graph.ops if _unpacks_constant(graph, op)}
     for op in graph.ops:
         if op.kind in WEIGHT_KINDS and any(_quantized_constant(t) for t in graph.op_inputs(op)):
@@ -85,18 +93,18 @@ def _weight_schemes(graph: Graph) -> Iterator[Scheme]:
 
 
 def _quantized_constant(tensor: Tensor) -> bool:
-    """Integers of less than a byte are weights, also where their scales (a block's each) lie in another tensor."""
+    """Whether a constant is quantized; int4 and int2 always are, as blockwise scales are stored elsewhere."""
     return tensor.constant and (tensor.quantized or tensor.dtype in ("int4", "int2"))
 
 
 def _unpacks_constant(graph: Graph, op: Op) -> bool:
-    """DEQUANTIZE of a constant: how float16 and weight-only files keep their weights."""
+    """Whether the operator is DEQUANTIZE of a constant, as in float16 and weight-only files."""
     first = op.inputs[0] if op.inputs else None
     return op.kind == "DEQUANTIZE" and first is not None and graph.tensors[first].constant
 
 
 def _computes_integers(graph: Graph, op: Op) -> bool:
-    """Quantized activations in, quantized activations out (a detection post-process gives floats)."""
+    """Whether some input and some output activation are quantized; a detection post-process gives floats."""
     activations = [t for t in graph.op_inputs(op) if not t.constant]
     return any(t.quantized for t in activations) and any(t.quantized for t in graph.op_outputs(op))
 
@@ -106,7 +114,7 @@ def _computes_floats(graph: Graph, op: Op) -> bool:
 
 
 def _weight_bits(graph: Graph) -> int:
-    """Bits a weight, of the kind of constant that fills most of the file."""
+    """Bits per weight, of the type of constants with most bytes; 32 without constants."""
     sizes: dict[int, int] = {}
     for tensor in graph.tensors:
         bits = _BITS.get(tensor.dtype)
@@ -119,7 +127,7 @@ _BITS = {"float64": 64, "float32": 32, "bfloat16": 16, "float16": 16, "int8": 8,
 
 
 def _runs(orders: list[int], graph: Graph) -> tuple[tuple[int, ...], ...]:
-    """Neighbouring float operators are one island (nothing but conversions ends one)."""
+    """Groups of connected float operators; only a conversion separates two groups."""
     islands: list[list[int]] = []
     reached: dict[int, int] = {}  # float tensor -> its island
     for order in orders:
@@ -134,7 +142,7 @@ def _runs(orders: list[int], graph: Graph) -> tuple[tuple[int, ...], ...]:
 
 
 def io_facts(tensor: Tensor) -> dict[str, object]:
-    """One input or output as `qviz info` gives it."""
+    """Name, shape, dtype, scale and zero point of an input or output, as `qviz info --json` prints them."""
     scale = tensor.quantization
     return {
         "name": tensor.name,

@@ -1,14 +1,13 @@
-"""A .tflite file as a chain of one-operator models, the tensors between them in Python's hands.
+"""Run a .tflite file operator by operator, with all tensors between them accessible.
 
-Tensors are known by their index in the file and hold what the file types them as (integers stay integers). Every
-step runs under the default resolver (or the `kernels` asked for), as the whole file does: a chain gives the same bits.
+Tensors are identified by their index in the file and have the type that the file gives them (integers stay integers).
+Every step runs with the default kernels, or with the `kernels` requested, as the whole file does; so running all steps
+gives bit for bit the same result as running the whole file.
 
-folded   DEQUANTIZE of a constant is computed once, when the file is cut; its readers get a float constant. No step.
+folded   DEQUANTIZE of a constant is computed once, when the file is cut; its readers receive a float constant
 block    operators that only work together are one step: those that share a resource, and those that TensorFlow Lite
-         refuses to prepare alone (joined with their neighbours until it does). `Step.reason` says why.
-caller   control flow (IF, WHILE, ...) is one step, with the subgraphs that it runs.
-
-The one-operator models of a .tflite file: which operators run together, and the interpreter of each step.
+         refuses to prepare alone (they are joined with neighbours until it accepts them). `Step.reason` says why
+caller   control flow (IF, WHILE, ...) is one step, together with the subgraphs that it runs
 """
 
 from __future__ import annotations
@@ -28,15 +27,22 @@ from qviz.tflite.runner import KERNELS, Runner
 from qviz.tflite.schema import read_graph
 
 Group = tuple[tuple[int, ...], str]
-"""Operators of one step, and why they are together."""
+"""Operators of one step, and why they run together."""
 
 RESOURCES = frozenset({"resource", "variant"})
-"""Types whose values live inside one interpreter and cannot be handed on."""
+"""Types whose values exist only inside one interpreter and cannot be passed to another one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """orders: of the operators that it runs. inputs: tensors that are no constants, each once. outputs: tensors."""
+    """One or several operators that run together.
+
+    Attributes:
+        orders: Indices of the operators.
+        inputs: Tensors that they read from outside, each once, without constants.
+        outputs: Tensors that they write; of a block only those that are read outside it.
+        reason: Why several operators are one step; empty for a single operator.
+    """
 
     orders: tuple[int, ...]
     inputs: tuple[int, ...]
@@ -45,12 +51,12 @@ class Step:
 
     @property
     def block(self) -> bool:
-        """More than one operator; `reason` says why."""
+        """Whether the step has more than one operator."""
         return len(self.orders) > 1
 
 
 class Piece:
-    """The interpreter of one step. In it the inputs are tensors 0..n-1, the outputs follow."""
+    """The interpreter of one step. Its tensors 0..n-1 are the inputs, the next ones the outputs."""
 
     def __init__(self, step: Step, interpreter: Interpreter) -> None:
         self.step, self._interpreter = step, interpreter
@@ -59,12 +65,12 @@ class Piece:
         self._number = {tensor: number for number, tensor in self._outputs}
 
     def run(self, values: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
-        """Its outputs, copied. Raises ModelError."""
+        """The step's outputs, by tensor of the file, copied. Raises ModelError."""
         self._invoke(values)
         return {tensor: self._interpreter.get_tensor(number) for number, tensor in self._outputs}
 
     def look(self, values: Sequence[np.ndarray], tensor: int, at: Callable[[np.ndarray], None]) -> None:
-        """Show `at` one output where it lies. Raises ModelError."""
+        """Call `at` with a view of one output, without copying it. Raises ModelError."""
         self._invoke(values)
         at(self._interpreter.tensor(self._number[tensor])())
 
@@ -78,7 +84,7 @@ class Piece:
             raise ModelError(f"failed in operator {self.step.orders[0]}: {_first_line(error)}") from error
 
     def _fit(self, shapes: list[tuple[int, ...]]) -> None:
-        """An operator before this one may have found its shape only while it ran."""
+        """Resize the inputs: an earlier operator may have determined its shape only when it ran."""
         if shapes == self._shapes:
             return
         for number, shape in enumerate(shapes):
@@ -88,7 +94,7 @@ class Piece:
 
 
 class Pieces:
-    """Which operators run together: each alone, unless that does not work."""
+    """Decides which operators run together: each alone if possible."""
 
     def __init__(
         self, graph: Graph, cutter: Cutter, folded: Mapping[int, np.ndarray], prepare: Callable[[bytes], Interpreter]
@@ -98,7 +104,11 @@ class Pieces:
         self._handed = {index for index in written | set(graph.inputs) if not cutter.variable(index)}
 
     def build(self) -> list[Piece]:
-        """In the order of running. The neighbours that a refused operator is joined with double at each refusal."""
+        """The interpreters of all steps, in the order of running.
+
+        An operator that is refused is joined with its neighbours; their number doubles at each further refusal. Raises
+        ModelError where even the whole file is refused.
+        """
         groups: list[Group] = self._apart()
         pieces: list[Piece] = []
         reach = 1
@@ -120,7 +130,7 @@ class Pieces:
         return pieces
 
     def _apart(self) -> list[Group]:
-        """Folded ones are left out; from first to last user of a resource is one block."""
+        """One group per operator that is not folded; from the first to the last user of a resource is one group."""
         left = [op for op in self._graph.ops if not set(op.outputs) & set(self._folded)]
         users = [position for position, op in enumerate(left) if self._uses_resource(op)]
         groups: list[Group] = [((op.order,), "control flow" if op.kind in CALLERS else "") for op in left]
@@ -154,7 +164,7 @@ class Pieces:
 
 
 def prepared(data: bytes, threads: int, kernels: str) -> Interpreter:
-    """An interpreter ready to run, under one of `KERNELS`. Raises RuntimeError or ValueError where it is refused."""
+    """An interpreter ready to run. kernels: a name of `KERNELS`. Raises RuntimeError or ValueError if refused."""
     interpreter = Interpreter(model_content=data, num_threads=threads, experimental_op_resolver_type=KERNELS[kernels])
     interpreter.allocate_tensors()
     return interpreter
@@ -168,7 +178,21 @@ Replace = Callable[[int, np.ndarray], np.ndarray]
 
 
 class Stepper:
-    """Runs one .tflite file operator by operator; used by one thread. Raises ModelError where it cannot be run."""
+    """Runs one .tflite file operator by operator. Not thread-safe.
+
+    Args:
+        threads: Threads of each interpreter.
+        kernels: A name of `KERNELS`.
+
+    Attributes:
+        graph: Operators and tensors of the file.
+        steps: In the order of running.
+        folded: Output of each folded DEQUANTIZE -> its float32 value.
+        kernels: The kernels in use; `builtin` where the default ones refuse the file.
+
+    Raises:
+        ModelError: The file is damaged, or TensorFlow Lite cannot run it.
+    """
 
     @collector_paused()
     def __init__(self, data: bytes, threads: int = 1, kernels: str = "default") -> None:
@@ -184,7 +208,15 @@ class Stepper:
         self._last = {tensor: number for number, step in enumerate(self.steps) for tensor in step.inputs}
 
     def run_step(self, step: int, tensors: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
-        """One step on the tensors it reads (others are ignored); its outputs, copied."""
+        """Run one step and return copies of its outputs.
+
+        Args:
+            tensors: Values by tensor, at least those that the step reads.
+
+        Raises:
+            ModelError: The step fails.
+            ValueError: A tensor is missing.
+        """
         reads = self.steps[step].inputs
         missing = [tensor for tensor in reads if tensor not in tensors]
         if missing:
@@ -193,7 +225,7 @@ class Stepper:
         return self._pieces[step].run([tensors[tensor] for tensor in reads])
 
     def look(self, step: int, tensors: Mapping[int, np.ndarray], tensor: int, at: Callable[[np.ndarray], None]) -> None:
-        """As `run_step`; `at` is shown one output where it lies, which saves the copy: it must not keep it."""
+        """Run one step and call `at` with a view of one output, which it must not keep. Raises ModelError."""
         self._pieces[step].look([tensors[read] for read in self.steps[step].inputs], tensor, at)
 
     def run(
@@ -204,12 +236,20 @@ class Stepper:
         keep: Collection[int] | None = None,
         replace: Replace | None = None,
     ) -> dict[int, np.ndarray]:
-        """The graph's outputs and what `keep` names, by tensor index.
+        """The graph's outputs and the tensors in `keep`, by tensor index.
 
-        inputs: the graph's, in the file's order; may be empty where `tensors` holds all that is read from `start` on.
-        tensors: known values, inputs among them or not; a step that is run writes over its outputs.
-        replace: called with each tensor that a step has written; what it returns is what the later steps read.
-        A tensor that is not an output or in `keep` is freed after its last reader.
+        Args:
+            inputs: The graph's inputs in the file's order; may be empty if `tensors` has everything that is read from
+                `start`.
+            start: The first step to run.
+            tensors: Known values by tensor; a step that runs overwrites its outputs.
+            keep: Further tensors to return. Others are freed after their last reader.
+            replace: Called with each tensor that a step has written; later steps read what it returns, which must have
+                the same type and shape.
+
+        Raises:
+            ModelError: A step fails, or an input has another type or shape than the file requires.
+            ValueError: A tensor is missing, or `replace` changes a type or shape.
         """
         self._check_inputs(inputs)
         outputs = {*self.graph.outputs, *(keep or ())}
@@ -228,7 +268,7 @@ class Stepper:
         return {index: values[index] for index in values if index in outputs}
 
     def _check_inputs(self, inputs: Sequence[np.ndarray]) -> None:
-        """As the whole file would: steps themselves take any shape, since an operator may find its own."""
+        """Check types and shapes as the whole file would; single steps accept any shape."""
         if inputs and len(inputs) != len(self.graph.inputs):
             raise ValueError(f"the file reads {len(self.graph.inputs)} tensors; {len(inputs)} were given")
         for tensor, value in zip(self.graph.input_tensors(), inputs, strict=False):
@@ -245,15 +285,15 @@ class Stepper:
 def changed_piece(
     data: bytes, stepper: Stepper, step: int, constants: Mapping[int, np.ndarray], kernels: str = ""
 ) -> Piece:
-    """A step of a file with other values for some constants, or on other kernels.
+    """The interpreter of one step with other values for some constants, or on other kernels.
 
     Args:
         data: The file that `stepper` runs.
-        constants: Values by tensor, typed as the file types them.
-        kernels: A name of `KERNELS`; by default the stepper's own.
+        constants: Tensor -> value, in the type of the file.
+        kernels: A name of `KERNELS`; by default that of the stepper.
 
     Raises:
-        RuntimeError, ValueError: These kernels refuse it.
+        RuntimeError, ValueError: These kernels refuse the step.
     """
     part = stepper.steps[step]
     values = {**stepper.folded, **constants}
@@ -271,7 +311,7 @@ def _replaced(replace: Replace, index: int, value: np.ndarray) -> np.ndarray:
 
 
 def _folded(graph: Graph, cutter: Cutter) -> dict[int, np.ndarray]:
-    """What every DEQUANTIZE of a constant writes."""
+    """Output of each DEQUANTIZE of a constant -> its float32 value."""
     folded = {}
     for op in graph.ops:
         if op.kind == "DEQUANTIZE" and all(tensor.constant for tensor in graph.op_inputs(op)):
@@ -281,7 +321,7 @@ def _folded(graph: Graph, cutter: Cutter) -> dict[int, np.ndarray]:
 
 
 def _dequantized(graph: Graph, op: Op, cutter: Cutter) -> np.ndarray:
-    """float16 is widened here, exactly; integers go through TensorFlow Lite's own kernel (packed, per channel)."""
+    """The float32 value of one constant: float16 is converted here, integers by TensorFlow Lite's own kernel."""
     (source,) = graph.op_inputs(op)
     if source.dtype == "float16":
         return cutter.constant(source.index).view(np.float16).reshape(source.shape).astype(np.float32)
