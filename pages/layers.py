@@ -3,7 +3,9 @@
 import streamlit as st
 
 from qviz.features.layer_error import panel, panel_detail
+from qviz.features.layer_error.outliers import worst_variant
 from qviz.features.layer_error.text import layers_verdict
+from qviz.features.what_if import panel as naming
 from qviz.formatting import plural
 from qviz.ui import page, uploads, view
 
@@ -34,9 +36,11 @@ with page.begin("Layers") as here:
                 f"Running {plural(len(variants), 'variant')} layer by layer on {plural(len(images), 'image')}."
             )
         st.stop()
+    worst = worst_variant(results)
     with headline:
+        experiment = naming.experiment(here, variants[worst]) if worst is not None else None
         page.verdict(
-            layers_verdict(results),
+            layers_verdict(results, {} if worst is None or experiment is None else {worst: experiment}),
             f"On {plural(len(images), 'image')}. Local: this layer alone. Cumulative: everything up to this layer. SQNR"
             " is 20·log10 of signal over error, in dB; higher is better, 6 dB is a factor of two.",
         )

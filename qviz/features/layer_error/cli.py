@@ -73,13 +73,23 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(result: LayerErrors) -> None:
     from qviz.features.layer_error.metrics import TABLE_METRICS
+    from qviz.features.layer_error.text import verdict
 
+    print(verdict(result))
+    if result.paired_share == 0:
+        return
     print(
         f"{result.variant} against {result.reference}: {result.paired_share:.1%} of the operators paired,"
         f" {plural(result.images, 'image')}; SQNR (local, cumulative, weights) in dB, higher is better"
     )
     rows = [
-        [layer.order, layer.op_kind, *(metric.number(layer) for metric in TABLE_METRICS), layer.tensor[-50:]]
+        [
+            layer.order,
+            layer.reference_order,
+            layer.op_kind,
+            *(metric.number(layer) for metric in TABLE_METRICS),
+            layer.tensor[-50:],
+        ]
         for layer in result.layers
     ]
-    output.print_table(["order", "operator", *(metric.name for metric in TABLE_METRICS), "tensor"], rows)
+    output.print_table(["order", "in REF", "operator", *(metric.name for metric in TABLE_METRICS), "tensor"], rows)

@@ -34,6 +34,7 @@ from qviz.features.layer_error.figures import (
 from qviz.features.layer_error.tensor_error import Histogram, ValueRange, histogram
 from qviz.formatting import small_share
 from qviz.structures import EncodedImage, Image, Op, Settings
+from qviz.structures.graph import has_fixed_range
 from qviz.tflite.inputs import fill, input_size, input_spec
 from qviz.tflite.paired_networks import Pair, PairedNetworks, as_real, paired_networks
 
@@ -47,22 +48,31 @@ MAX_UNUSED = 0.5
 """Unused share of the range from which on the range is called wide: one bit is wasted."""
 
 
-def cause_of(error: OwnError, values: ValueRange, weights: WeightError | None, quantized: bool) -> str:
-    """A sentence that names the main source of the error. quantized: whether the layer's output is."""
+def cause_of(
+    error: OwnError, values: ValueRange, weights: WeightError | None, quantized: bool, fixed_range: bool = False
+) -> str:
+    """A sentence that names the main source of the error.
+
+    Args:
+        quantized: Whether the layer's output is.
+        fixed_range: Whether its kernel prescribes the range of the output: what lies beyond it is no clipping.
+    """
     if error.cumulative_mse == 0:
         return "No error: its output equals the reference's on this image."
-    clips = _also_clips(values)
+    clips = "" if fixed_range else _also_clips(values)
     if error.local_mse is not None and error.cumulative_mse >= INHERITED_FACTOR * error.local_mse:
         return _inherited(error) + clips
     error_mse = error.cumulative_mse if error.local_mse is None else error.local_mse
-    if (error.clipping_mse or 0.0) >= MAIN_SHARE * error_mse:
+    if not fixed_range and (error.clipping_mse or 0.0) >= MAIN_SHARE * error_mse:
         share = small_share(values.clipped_share or 0.0)
         return f"Clipping: {share} of FP32's values on this image are outside the representable range."
-    if (error.rounding_mse or 0.0) >= MAIN_SHARE * error_mse:
+    by_range = (error.rounding_mse or 0.0) + (error.clipping_mse or 0.0 if fixed_range else 0.0)
+    if by_range >= MAIN_SHARE * error_mse:
         return _rounding(error, values) + clips
     if weights is not None and weights.coarse:
         usual = _db(weights.usual_db)
-        return f"Coarse weights: {_db(weights.sqnr_db)}; the median of this network's layers is {usual}.{clips}"
+        size = f"{_db(weights.sqnr_db)}{_worst(weights)}"
+        return f"Coarse weights: {size}; the median of this network's layers is {usual}.{clips}"
     if error.local_mse is None:
         here = _db(error.cumulative_sqnr_db)
         return f"It cannot be run alone, so its own share is unknown: {here} here.{clips}"
@@ -87,12 +97,19 @@ def _rounding(error: OwnError, values: ValueRange) -> str:
 def _operator(error: OwnError, weights: WeightError | None, quantized: bool) -> str:
     """More than its output's quantization explains; the parts of weights and inputs are not separated."""
     alone = f"{_db(error.local_sqnr_db)} alone"
-    of_weights = "" if weights is None or weights.sqnr_db is None else f"; its weights: {_db(weights.sqnr_db)}"
+    of_weights = ""
+    if weights is not None and weights.sqnr_db is not None:
+        of_weights = f"; its weights: {_db(weights.sqnr_db)}{_worst(weights)}"
     if not quantized:
         return f"Its output is float and still differs: {alone}{of_weights}."
     share = error.input_clipped_share or 0.0
     clipped = f"; {small_share(share)} of its input is clipped" if share >= MIN_CLIPPED else ""
     return f"More error than rounding of its output: {_steps(error)} instead of 0.29, {alone}{of_weights}{clipped}."
+
+
+def _worst(weights: WeightError) -> str:
+    """`, 3.1 dB in channel 2`."""
+    return f", {_db(weights.worst[0].sqnr_db)} in channel {weights.worst[0].channel}" if weights.worst else ""
 
 
 def _also_clips(values: ValueRange) -> str:
@@ -168,7 +185,7 @@ def layer_detail_job(pair: Pair, image: EncodedImage, order: int) -> LayerDetail
         image=image.name,
         size=(picture.width, picture.height),
         layer=identity(networks, op, y.shape),
-        cause=cause_of(error, values, weights, tensor.quantized),
+        cause=cause_of(error, values, weights, tensor.quantized, has_fixed_range(networks.variant.graph, tensor.index)),
         error=error,
         values=values,
         histogram=histogram(x, y, values.representable, scale_of(tensor)),

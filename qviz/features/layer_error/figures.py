@@ -195,6 +195,8 @@ def worst_channels(x: np.ndarray, y: np.ndarray, axis: int) -> tuple[int, ...]:
 
 COARSE_DB = 10.0
 """Weights are coarse when their SQNR is this far below the median of the network's layers."""
+FINE_WEIGHTS_DB = 35.0
+"""Weights above it are never coarse: 8 bits give about 40 dB, whatever the other layers have."""
 SILENT = 1e-6
 """A channel whose weights are smaller than this, against the largest channel's (norms), says nothing: pruned ones are
 left by training at 1e-10, and their rounding would look like the worst of all."""
@@ -229,7 +231,9 @@ class WeightError:
 
     @property
     def coarse(self) -> bool:
-        return self.sqnr_db is not None and self.usual_db is not None and self.sqnr_db <= self.usual_db - COARSE_DB
+        if self.sqnr_db is None or self.usual_db is None:
+            return False
+        return self.sqnr_db <= min(self.usual_db - COARSE_DB, FINE_WEIGHTS_DB)
 
 
 def weight_error(networks: PairedNetworks, op: Op) -> WeightError | None:

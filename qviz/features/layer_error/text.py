@@ -27,13 +27,14 @@ def layers_verdict(results: Mapping[str, LayerErrors], experiments: Mapping[str,
     Args:
         experiments: By variant; of a variant without one the sentence gives figures alone.
     """
-    without = [errors for errors in results.values() if not errors.layers]
+    without = [errors for errors in results.values() if errors.paired_share == 0]
     if without:
         finding = _nothing_paired(without[0])
         return headline(without[0].warnings, finding)
     name = worst_variant(results)
     if name is None:
-        return "No layer differs from the reference."
+        warnings = [warning for errors in results.values() for warning in errors.warnings]
+        return headline(warnings, "No layer differs from the reference.")
     errors = results[name]
     start = f"{name} ends at {end_sqnr_db(errors) or 0:.0f} dB"
     worst = worst_layer(errors.layers)

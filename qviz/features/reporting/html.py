@@ -73,6 +73,7 @@ def _models(study: Study, charts: ReportCharts) -> dict[str, Any]:
     return {
         "colours": charts.colours,
         "summaries": summaries,
+        "images": max((len(variant.images) for variant in study.comparison.variants), default=0),
         "levels": {name: level(summary.agreement) for name, summary in summaries.items()},
         "bars": {name: _bar(summary) for name, summary in summaries.items()},
         "changes": CHANGES,
@@ -112,7 +113,7 @@ def _images(study: Study, charts: ReportCharts) -> dict[str, Any]:
 
 def _layers(study: Study, charts: ReportCharts) -> dict[str, Any]:
     return {
-        "headline": layers_verdict(study.layers),
+        "headline": layers_verdict(study.layers, study.experiments),
         "charts": charts.layers(),
         "metrics": (LOCAL, CUMULATIVE, FALL, CLIPPED_SHARE),
         "rows": {name: _layers_of(study, name) for name in study.layers},

@@ -30,6 +30,7 @@ from qviz.features.detection.models import LoadedModel, short_names, unique_name
 from qviz.features.inspection.lint import lint_all, lint_comparison, lint_model, lint_origin
 from qviz.features.inspection.warning import Warning
 from qviz.features.layer_error import LayerErrors
+from qviz.features.what_if import WhatIf
 from qviz.formatting import plural
 from qviz.result import Misfit, decode, encode
 
@@ -95,7 +96,10 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Study:
-    """A comparison of models. layers: by the variant's short name; evaluation, robustness, profile: None if not run."""
+    """A comparison of models. layers: by the variant's short name; evaluation, robustness, profile: None if not run.
+
+    experiments: By the variant's short name, of damaged ones: what comes back with operators in float.
+    """
 
     name: str
     models: tuple[StudiedModel, ...]
@@ -106,6 +110,7 @@ class Study:
     evaluation: Evaluation | None = None
     robustness: Robustness | None = None
     profile: Profile | None = None
+    experiments: Mapping[str, WhatIf] = field(default_factory=dict)
 
     @property
     def reference(self) -> StudiedModel:

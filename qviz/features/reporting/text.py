@@ -21,12 +21,11 @@ from qviz.features.comparison.text import (
     level,
 )
 from qviz.features.inspection.text import headline as with_origin
-from qviz.features.layer_error import LayerErrors
-from qviz.features.layer_error.metrics import MAX_CLIPPED, LayerError
 from qviz.features.layer_error.outliers import worst_layer
-from qviz.features.layer_error.text import over_images
+from qviz.features.layer_error.text import largest
 from qviz.features.reporting import Report
 from qviz.features.reporting.study import StudiedModel, Study
+from qviz.features.what_if.text import culprit_sentence
 from qviz.formatting import plural, points, score, share
 from qviz.structures import Loss
 
@@ -90,23 +89,18 @@ def _loss_sentence(loss: Loss) -> str:
 
 
 def _broken_at(study: Study, name: str, summary: Summary) -> str:
-    """`It falls most, by 21 dB, at operator 12 (CONV_2D).`; empty where undamaged, or where no layers were run."""
+    """`The largest fall, 21 dB, is at operator 12 (CONV_2D).`, and what an experiment brought back.
+
+    Empty where undamaged, where no layers were run, and where the two are not comparable.
+    """
     errors = study.layers.get(name)
     layer = worst_layer(errors.layers) if errors is not None and is_damaged(summary.agreement) else None
-    if errors is None or layer is None:
+    if errors is None or layer is None or errors.warnings:
         return ""
-    where = layer_name(errors, layer)
-    if (layer.clipped_share or 0.0) > MAX_CLIPPED:
-        clips = f"clips {layer.clipped_share:.0%} of its values{over_images(errors)}"
-        return f"It is {level(summary.agreement)} at {where}, which {clips}."
-    return f"It falls most, by {layer.fall_db:.0f} dB, at {where}." if layer.fall_db else ""
-
-
-def layer_name(errors: LayerErrors, layer: LayerError) -> str:
-    """`the input quantizer`, or `operator 12 (CONV_2D)`."""
-    if layer.order == errors.layers[0].order and layer.op_kind == "QUANTIZE":
-        return "the input quantizer"
-    return f"operator {layer.order} ({layer.op_kind})"
+    fact = largest(errors, layer)
+    experiment = study.experiments.get(name)
+    confirmed = "" if experiment is None else culprit_sentence(experiment)
+    return f"{fact[0].upper()}{fact[1:]}. {confirmed}".strip()
 
 
 HARMLESS = 0.01
@@ -161,11 +155,21 @@ def _damaged(study: Study) -> Iterator[Step]:
                 "Trace the object whose confidence fell most, to see where it is lost and why.",
                 _shell("trace", *pair, "--image", image),
             )
-        layer = worst_layer(errors.layers) if errors is not None else None
+        experiment = study.experiments.get(model.name)
+        named = None if experiment is None else experiment.named
+        if named is not None and experiment is not None:
+            yield Step(
+                model.name,
+                culprit_sentence(experiment),
+                "Build it with these operators in float or with 16-bit activations, after measuring it on more images.",
+                _shell("what-if", *pair, "--images", "IMAGES", "--float", named.text),
+            )
+            continue
+        layer = worst_layer(errors.layers) if errors is not None and not errors.warnings else None
         if errors is not None and layer is not None and is_damaged(summary.agreement):
             yield Step(
                 model.name,
-                f"The layer to look at first is {layer_name(errors, layer)}.",
+                f"Of its layers, {largest(errors, layer)}.",
                 "Measure how much it recovers with this layer in float, without building a file.",
                 _shell("what-if", *pair, "--images", "IMAGES", "--float", str(layer.order)),
             )

@@ -24,6 +24,7 @@ from qviz.features.detection.inference import Reading, detect_images
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import LayerErrors, layers
 from qviz.features.reporting.study import Provenance, StudiedImage, Study, studied_models
+from qviz.features.what_if import NAMING_IMAGES, WhatIf, what_if
 from qviz.structures import Dataset, DatasetImage, EncodedImage, Scheme, digest_of
 from qviz.structures.dataset import spread
 from qviz.structures.detections import CANDIDATE_FLOOR
@@ -32,6 +33,8 @@ MAX_COMPARED = 200
 """Images of a large set, spread evenly, on which objects are compared; AP is computed on all."""
 MAX_SHOWN = 12
 LAYER_IMAGES = 8
+EXPERIMENT_BELOW = 0.85
+"""Agreement below which a variant is damaged, so that operators are tried in float."""
 LAYER_VARIANTS = 2
 SIDES = (1024, 800, 640, 480, 360)
 JPEG_BUDGET = 1_900_000
@@ -99,6 +102,7 @@ def make_study(
     if options.layers:
         context.progress.step("Layers, pictures and charts")
         study = replace(study, layers=_layers(context, study, models, compared))
+        study = replace(study, experiments=_experiments(context, study, models, compared))
     return replace(study, images=_pictures(context, study, compared, options))
 
 
@@ -162,6 +166,21 @@ def _layers(
         card.name: layers(context.quiet(), reference, model, compared.few(LAYER_IMAGES))
         for card, model in zip(study.variants, models[1:], strict=True)
         if card.name in chosen and model.layers_available and reference.layers_available
+    }
+
+
+def _experiments(
+    context: Context, study: Study, models: Sequence[LoadedModel], compared: _ComparedImages
+) -> dict[str, WhatIf]:
+    """What comes back with operators in float, of the damaged variants whose layers were measured."""
+    images = compared.few(NAMING_IMAGES)
+    return {
+        card.name: what_if(
+            context.quiet(), models[0], model, images, score=study.made.score, iou=study.made.iou, quick=True
+        )
+        for card, model in zip(study.variants, models[1:], strict=True)
+        if worst_first(study.summaries[card.name].agreement) < EXPERIMENT_BELOW and card.name in study.layers
+        if study.layers[card.name].layers and not study.layers[card.name].warnings
     }
 
 

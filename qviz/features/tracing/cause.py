@@ -13,6 +13,7 @@ inputs    else its inputs are at fault
           input_range, clipping   most of that error's energy is out of range (of the image, of another tensor); a range
                                   that the kernel prescribes does not count
           rounding   they were joined on one scale that is too coarse for a column: see `layer_error.joins`
+          rounding   the range of one is far wider than FP32's values: TOO_WIDE of it is unused
           amplified  the error, relative to the signal, is AMPLIFIED_DB or more larger after the operator than before
           rounding   else: normal rounding to which this score is sensitive
 Where FP32's operator cannot be run so (a block, no partner), clipping, joins and coarse weights are checked; the cause
@@ -41,6 +42,8 @@ INSIDE: Final = 0.5
 """Share of the gain that an experiment must give back for its finding to be the cause."""
 NORMAL_ROUNDING: Final = 0.6
 AMPLIFIED_DB: Final = 6.0
+TOO_WIDE: Final = 0.875
+"""Unused share of an input's range from which on rounding is not ordinary: three bits are wasted."""
 
 
 class Cause(StrEnum):
@@ -106,6 +109,9 @@ def _inputs(evidence: Evidence, floated: np.ndarray) -> tuple[Cause, str]:
     joined = joined_read(evidence)
     if joined is not None:
         return Cause.ROUNDING, joined.sentence
+    widest = max(evidence.reads, key=lambda read: read.unused_share, default=None)
+    if widest is not None and widest.unused_share >= TOO_WIDE:
+        return Cause.ROUNDING, _wide_sentence(widest)
     before = min(
         (db for read in evidence.reads if (db := sqnr_db(read.exact, read.entering)) is not None), default=None
     )
@@ -117,6 +123,18 @@ def _inputs(evidence: Evidence, floated: np.ndarray) -> tuple[Cause, str]:
         )
     size = "" if before is None else f" ({before:.1f} dB)"
     return Cause.ROUNDING, f"Normal rounding of its input{size}; this score is sensitive to it."
+
+
+def _wide_sentence(read: ReadTensor) -> str:
+    quantization, sums = read.tensor.quantization, read.ranges
+    assert quantization is not None, "only a quantized tensor has a range"
+    low, high = quantization.real_range(read.tensor.dtype)
+    decibels = sqnr_db(read.exact, read.entering)
+    size = "" if decibels is None else f" ({decibels:.1f} dB)"
+    return (
+        f"The range of its input is too wide: [{_number(low)}, {_number(high)}] for values within [{_number(sums.low)},"
+        f" {_number(sums.high)}], {small_share(read.unused_share)} of it is unused{size}."
+    )
 
 
 def joined_read(evidence: Evidence) -> JoinedColumns | None:

@@ -36,11 +36,23 @@ def run(args: argparse.Namespace) -> int:
 def _print(result: Trace) -> None:
     print(f"{result.image}, object {result.object.number} of {result.objects}: {result.sentence}")
     rows = [
-        [row.order, row.op_kind, signed_score(row.gain), row.cause, row.sentence, row.tensor[-40:]]
-        for row in result.culprits
+        [
+            row.order,
+            row.reference_order,
+            row.op_kind,
+            signed_score(row.gain),
+            signed_score(row.alone),
+            row.cause,
+            row.sentence,
+            row.tensor[-40:],
+        ]
+        for row in (*result.culprits, *result.box_culprits)
     ]
     if rows:
-        output.print_table(["order", "operator", "gain", "cause", "why", "tensor"], rows)
-    scores = [[point.order, point.op_kind, f"{point.score:.3f}", point.tensor[-50:]] for point in result.points]
-    print(f"\nScore when {result.reference} runs up to an operator and {result.variant} from it on")
-    output.print_table(["order", "operator", "score", "tensor"], scores)
+        output.print_table(["order", "in REF", "operator", "gain", "alone", "cause", "why", "tensor"], rows)
+    scores = [
+        [point.order, point.op_kind, f"{point.score:.3f}", f"{point.iou:.2f}", point.tensor[-50:]]
+        for point in result.points
+    ]
+    print(f"\nScore when {result.reference} runs up to an operator and {result.variant} from it on; IoU of the box")
+    output.print_table(["order", "operator", "score", "IoU", "tensor"], scores)

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from qviz.features.layer_error.figures import stored_weights, worst_weight_channel
+from qviz.features.layer_error.figures import FINE_WEIGHTS_DB, stored_weights, worst_weight_channel
 from qviz.features.layer_error.tensor_error import sqnr_db
 from qviz.features.tracing.evidence import WeightFacts
 from qviz.structures import Graph, Op, Tensor
@@ -18,7 +18,7 @@ from qviz.tflite.paired_networks import Pair, PairedNetworks
 
 COARSE_DB: Final = 10.0
 MIN_WEIGHTS_DB: Final = 25.0
-"""Weights below it are coarse in any network: 8 bits give about 40 dB, 4 bits about 20."""
+"""Weights below it are coarse in any network (4 bits give about 20 dB), and above FINE_WEIGHTS_DB in none."""
 
 
 class OperatorConstants:
@@ -30,7 +30,7 @@ class OperatorConstants:
         values = np.array(list(self._weights.values()) or [0.0])
         self._median = float(np.median(values))
         deviation = 1.4826 * float(np.median(np.abs(values - self._median)))
-        self._coarse = max(self._median - max(COARSE_DB, 3 * deviation), MIN_WEIGHTS_DB)
+        self._coarse = float(np.clip(self._median - max(COARSE_DB, 3 * deviation), MIN_WEIGHTS_DB, FINE_WEIGHTS_DB))
 
     def weights(self, op: Op) -> WeightFacts | None:
         """None where the operator has none, or they equal FP32's."""

@@ -85,6 +85,7 @@ MAX_CULPRITS = 5
 CUTS_AFTER = 9
 MIN_GAIN, MIN_SHARE = 0.02, 0.05
 """A culprit gains more than both: an absolute score, and this share of the whole fall."""
+LEAST_GAIN = 0.01
 SAME_RANGE = DATA_MOVERS - JOINS - set(CONVERSIONS)
 """Operators whose output has the values of their first input, in the same range."""
 
@@ -116,11 +117,12 @@ class Culprit:
 
 
 def find_culprits(examiner: Examiner, scores: Scores, fall: float) -> tuple[Culprit, ...]:
-    """Largest gain first; at least one where anything is gained. fall: of the whole score."""
+    """Largest gain first; at least one where LEAST_GAIN is gained. fall: of the whole score."""
     rises = gains(scores)
     minimum = max(MIN_GAIN, MIN_SHARE * fall)
     worth = [cut for cut in rises if rises[cut] > minimum]
-    suspects = [cut for cut in worth if _lasts(scores, cut)] or worth or sorted(rises, key=lambda cut: rises[cut])[-1:]
+    steepest = [cut for cut in sorted(rises, key=lambda cut: rises[cut])[-1:] if rises[cut] >= LEAST_GAIN]
+    suspects = [cut for cut in worth if _lasts(scores, cut)] or worth or steepest
     culprits: dict[int, Culprit] = {}
     for cut in sorted(suspects, key=lambda cut: -rises[cut]):
         if len(culprits) == MAX_CULPRITS or rises[cut] <= 0:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qviz.features.layer_error.joins import JoinedColumns
-from qviz.features.layer_error.tensor_error import RangeSums, range_sums
+from qviz.features.layer_error.tensor_error import RangeSums, range_sums, unused_share
 from qviz.structures import Tensor
 
 
@@ -63,6 +63,14 @@ class ReadTensor:
     @property
     def ranges(self) -> RangeSums:
         return range_sums(self.exact, self.tensor)
+
+    @property
+    def unused_share(self) -> float:
+        """Part of its range that FP32's values do not reach; 0 where it has no range, or the kernel prescribes it."""
+        quantization, sums = self.tensor.per_tensor, self.ranges
+        if quantization is None or self.fixed_range or not sums.count:
+            return 0.0
+        return unused_share((sums.low, sums.high), quantization.real_range(self.tensor.dtype))
 
     @property
     def clips_most(self) -> bool:

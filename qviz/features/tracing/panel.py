@@ -13,6 +13,8 @@ from qviz.features.comparison import ComparedObject
 from qviz.features.detection.models import LoadedModel
 from qviz.features.tracing import Trace, trace
 from qviz.features.tracing.plot import trace_chart
+from qviz.features.tracing.text import against_whole
+from qviz.features.what_if import panel as naming
 from qviz.structures import EncodedImage
 from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.ui import clicks, jobs, page
@@ -74,11 +76,12 @@ def _run(here: Page, variant: LoadedModel, image: EncodedImage, number: int) -> 
 
 
 def _show(here: Page, variant: LoadedModel, result: Trace, complete: bool = True) -> None:
-    page.verdict(result.sentence, "" if complete else "A quick look; every operator follows.")
+    whole = against_whole(result, naming.finished(here, variant))
+    page.verdict(f"{result.sentence} {whole}".strip(), "" if complete else "A quick look; every operator follows.")
     reference, name = (here.loaded.name(model) for model in (here.loaded.reference, variant))
     figure = trace_chart(result, reference, name, here.loaded.colours[variant.digest])
     st.plotly_chart(figure, width="stretch", key=f"trace-{'full' if complete else 'quick'}")
-    if result.culprits:
+    if result.culprits or result.box_culprits:
         st.dataframe(_table(result), hide_index=True, width="stretch", placeholder="–", column_config=FORMATS)
 
 
@@ -87,6 +90,8 @@ FORMATS = {
     "fall dB": st.column_config.NumberColumn(format="%.1f", width="small"),
     "local dB": st.column_config.NumberColumn(format="%.1f", width="small"),
     "cumulative dB": st.column_config.NumberColumn(format="%.1f", width="small"),
+    "alone": st.column_config.NumberColumn(format="%+.2f", width="small"),
+    "together": st.column_config.NumberColumn(format="%+.2f", width="small"),
     "why": st.column_config.TextColumn(width="large"),
 }
 
@@ -97,14 +102,17 @@ def _table(result: Trace) -> pd.DataFrame:
         [
             {
                 "operator": row.order,
+                "in the reference": row.reference_order,
                 "kind": row.op_kind,
                 "gain": row.gain,
                 "cause": row.cause.words,
+                "alone": row.alone,
+                "together": row.together,
                 "local dB": row.local_sqnr_db,
                 "cumulative dB": row.cumulative_sqnr_db,
                 "fall dB": row.fall_db,
                 "why": row.sentence,
             }
-            for row in result.culprits
+            for row in (*result.culprits, *result.box_culprits)
         ]
     )

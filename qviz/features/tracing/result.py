@@ -106,7 +106,9 @@ def _finding(result: Trace) -> str:
     start = f"{obj.label} falls from {scores}"
     if result.warnings:
         return f"{start}."
-    if moves and obj.variant_score >= MIN_GAIN:
+    if moves and obj.variant_score < MIN_GAIN and iou >= MOVED:
+        start += f" because its box moves away (IoU {iou:.2f})"
+    elif moves and obj.variant_score >= MIN_GAIN:
         start += f", and its box moves (IoU {iou:.2f})"
     return _with_culprit(start, result.culprits or result.box_culprits, "the score")
 

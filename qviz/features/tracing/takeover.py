@@ -36,7 +36,10 @@ from qviz.tflite.stepper import Step
 
 
 class Reading(NamedTuple):
-    """The object in one run: its score, and the IoU of its box with FP32's; the best IoU where it has no score."""
+    """The object in one run: its score, and the IoU of its box with FP32's.
+
+    Where no candidate is near, the score is 0 and the IoU that of the nearest with at least MOVED_SCORE, else 0.
+    """
 
     score: float
     iou: float
@@ -146,6 +149,8 @@ def ancestors(
 MIN_IOU = 0.5
 MIN_SCORE = 0.001
 """Lower scores count as 0 where candidates are decoded; there would be thousands of boxes."""
+MOVED_SCORE = 0.25
+"""Score of a candidate from which on it may be the object, moved away from its place."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +179,7 @@ def cell_reading(head: CandidateCache, class_id: int, box: np.ndarray, tensors: 
     ious = iou_matrix(box[None], same.boxes)[0]
     near = np.flatnonzero(ious >= MIN_IOU)
     if not len(near):
-        return Reading(0.0, float(ious.max(initial=0.0)))
+        return Reading(0.0, float(ious[same.scores >= MOVED_SCORE].max(initial=0.0)))
     best = near[np.argmax(same.scores[near])]
     return Reading(float(same.scores[best]), float(ious[best]))
 

@@ -36,6 +36,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(result: WhatIf) -> None:
+    from qviz.features.what_if.text import culprit_sentence
+
+    for warning in result.warnings:
+        print(warning.message)
     print(
         f"{result.variant} as it is has an agreement of {result.base:.3f} with {result.reference}"
         f" ({plural(result.images, 'image')}, {plural(result.operators, 'operator')}). With operators in float:"
@@ -45,6 +49,8 @@ def _print(result: WhatIf) -> None:
     if len(result.smallest) > 1 and not all(row.kind == "given" for row in result.sets):
         print("\nThe best of each size:")
         output.print_table(columns, [_cells(row) for row in result.smallest])
+    if result.named is not None:
+        print(f"\n{culprit_sentence(result)}")
     stayed = {order for row in result.sets for order in row.stayed}
     if stayed:
         print(f"\n{plural(len(stayed), 'operator')} without a counterpart in {result.reference} cannot run in float.")

@@ -87,7 +87,7 @@ def test_the_page_has_the_numbers_of_the_study(study: Study, page: ParsedPage) -
     assert PROVENANCE.command in page.shown and PROVENANCE.date in page.shown
     assert all(f"{name} {value}" in page.shown for name, value in study.made.versions.items())
     wrong = findings(study)[-1]
-    assert wrong.layer.startswith(f"It is {wrong.level} at the input quantizer, which clips")
+    assert wrong.layer.startswith("The input quantizer (QUANTIZE) clips") and "operator 0 (QUANTIZE)" in wrong.layer
     assert "Calibrate with real images" in next_steps(study)[0].cure
 
 
