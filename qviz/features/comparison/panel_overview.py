@@ -20,6 +20,7 @@ from qviz.features.settings import panel as settings_panel
 from qviz.features.what_if import panel as naming
 from qviz.features.what_if.text import culprit_sentence
 from qviz.formatting import as_text, plural
+from qviz.structures.graph import Scheme
 from qviz.ui import clicks, page, server, workspace
 from qviz.ui.page import Page
 from qviz.ui.results import Preview, redraw_while_pending
@@ -66,9 +67,10 @@ def _findings(here: Page) -> None:
         if finished
         else ""
     )
-    if _pending(here):
+    if compared and _pending(here):
         note = f"At confidence {score:.2f} and above, over {finished} of {plural(len(images), 'image')} so far."
-    finding = damage_verdict(models.name(models.reference), summaries, finished)
+    is_quantized = models.reference.scheme != Scheme.FLOAT32
+    finding = damage_verdict(models.name(models.reference), summaries, finished, is_quantized)
     page.verdict(headline(server.warnings(models), f"{finding}{_confirmed(here, summaries)}"), note)
     st.html(_model_cards(here, compared))
     if finished:

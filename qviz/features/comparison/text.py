@@ -58,10 +58,14 @@ def disagreement(name: str, agreement: float | None, loss: Loss, images: int) ->
     return f"{objects} although {shows}: agreement counts objects that cross the confidence threshold, AP does not."
 
 
-def damage_verdict(reference: str, summaries: Mapping[str, Summary], images: int) -> str:
-    """What became of the reference's objects, the worst variant first. images: how many have been run."""
+def damage_verdict(reference: str, summaries: Mapping[str, Summary], images: int, is_quantized: bool = False) -> str:
+    """What became of the reference's objects, the worst variant first.
+
+    images: how many have been run; is_quantized: whether the reference is quantized itself.
+    """
     if not summaries:
-        return f"Only {reference} is loaded. Add a quantized variant to compare."
+        missing = "the file that it was quantized from, or another variant," if is_quantized else "a quantized variant"
+        return f"Only {reference} is loaded. Add {missing} to compare."
     if not images:
         return "No image has been run yet."
     ranked = sorted(summaries.items(), key=lambda item: worst_first(item[1].agreement))

@@ -51,6 +51,11 @@ DAMAGE = [
 ]
 
 
+def test_a_quantized_file_alone_needs_its_original() -> None:
+    sentence = damage_verdict("int8", {}, 3, is_quantized=True)
+    assert sentence == ("Only int8 is loaded. Add the file that it was quantized from, or another variant, to compare.")
+
+
 @pytest.mark.parametrize(("summaries", "images", "sentences"), DAMAGE)
 def test_verdict_on_all_variants(summaries: dict[str, Summary], images: int, sentences: list[str]) -> None:
     verdict = damage_verdict("FP32", summaries, images)
