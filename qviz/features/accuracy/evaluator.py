@@ -287,8 +287,8 @@ class MeasuredImage:
         image: With its ground truth, without corruption.
         size: (width, height) of the original image.
         digest: Of the image without corruption.
-        reference, own: Objects of the reference and of this model on the image without corruption.
-        detections: Of this model under the corruption.
+        reference, clean_objects: Objects of the reference, and of this model, on the image without corruption.
+        detections: Detections of this model under the corruption.
     """
 
     image: DatasetImage

@@ -1,19 +1,16 @@
-"""The figures of one layer on one image: what it is, how far it is from FP32, and what of that its range explains.
+"""Figures of one layer on one image: its errors, an error map, its worst channels, and the error of its weights.
 
-x is FP32's activation, y the variant's, dequantized. Units as in `tensor_error`.
+x is FP32's activation, y the variant's, dequantized; both float32 of one shape. Units as in `tensor_error`; SQNR in dB,
+higher is better.
 
-Where on the image a layer's activation differs, and in which of its channels.
-
-x is FP32's activation, y the variant's (dequantized), float32 of one shape. A feature map is an activation [1, h, w, c]
-(or [1, c, h, w]) whose cells tile the model's input; boxes and scores of anchors are none.
-map      per cell the RMS over channels, of x - y and of x itself, in the tensor's unit
-extent   (x0, y0, x1, y1): what the map covers, in pixels of the original image. A letterboxed input reaches beyond it
-
-How far an operator's weights are from FP32's, as a whole and channel by channel.
-
-Both are float32 of one shape, the variant's dequantized. SQNR in dB as in `tensor_error`, higher is better. The
-channels lie along the axis that the file quantizes per channel; where it quantizes per tensor, or keeps float16, along
-the operator's output channels.
+map      an activation [1, h, w, c] (or [1, c, h, w]) whose cells tile the model's input is a feature map (boxes and
+         scores of anchors are not). Its error map has per cell the RMS over channels, of x - y and of x, in the
+         tensor's unit
+extent   (x0, y0, x1, y1): the area of the map in pixels of the original image; with letterboxing it is larger than the
+         image
+weights  FP32's and the variant's weights, dequantized, are compared as a whole and by channel. Channels are along the
+         axis that the file quantizes per channel; if it quantizes per tensor, or stores float16, along the operator's
+         output channels
 """
 
 from __future__ import annotations
@@ -32,9 +29,14 @@ from qviz.tflite.paired_networks import PairedNetworks
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a layer is. scale, zero_point: of its output, None where it is float or per channel.
+    """One layer and its partner.
 
-    The reference's operator is None where its tensor is the input of the network.
+    Attributes:
+        order, op_kind: The variant's operator.
+        tensor: Name of its output.
+        reference_order, reference_op_kind: The reference's operator; None if the partner is the input of the network.
+        shape, dtype: Of the output.
+        scale, zero_point: Of the output; None if it is float or quantized per channel.
     """
 
     order: int
@@ -50,10 +52,14 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class OwnError:
-    """On this image. None: nothing differs, or (local) it cannot be fed, or (over scale, clipping) it is float.
+    """Errors of one layer on one image; units as in `tensor_error`.
 
-    clipping_mse, rounding_mse: what the range and the step do to FP32's values. input_clipped_share: of FP32's values
-    that go in, how many lie outside of the range of what it reads; the worst input's.
+    Attributes:
+        local_mse, local_sqnr_db, local_rmse_over_scale: Of the layer alone; None if it cannot be run alone.
+        cumulative_mse, cumulative_sqnr_db, cumulative_rmse_over_scale: At its output. SQNR is None if nothing differs,
+            RMSE/scale if the output is float.
+        clipping_mse, rounding_mse: Error that the range and the step of the output add to FP32's values; None if float.
+        input_clipped_share: Share of FP32's values, in [0, 1], that lie outside the range of the input that clips most.
     """
 
     local_mse: float | None
@@ -68,12 +74,12 @@ class OwnError:
 
 
 def scale_of(tensor: Tensor) -> float | None:
-    """None where it is float or per channel."""
+    """The scale of a tensor; None if it is float or quantized per channel."""
     return float(tensor.per_tensor.scales[0]) if tensor.per_tensor else None
 
 
 def identity(networks: PairedNetworks, op: Op, shape: tuple[int, ...]) -> Identity:
-    """Of a layer and of its partner; shape: as it came, since a file may leave it open."""
+    """The description of a layer and its partner. shape: of the output as computed; the file may leave it open."""
     tensor, partner = networks.variant.graph.tensors[op.outputs[0]], networks.partners[op.outputs[0]]
     other, quantization = networks.reference.graph.producer(partner), tensor.per_tensor
     return Identity(
@@ -92,7 +98,12 @@ def identity(networks: PairedNetworks, op: Op, shape: tuple[int, ...]) -> Identi
 def layer_errors_of(
     networks: PairedNetworks, op: Op, truth: Mapping[int, np.ndarray], x: np.ndarray, y: np.ndarray
 ) -> tuple[OwnError, ValueRange]:
-    """The errors of a layer and the values it takes. truth: FP32's activations."""
+    """(errors, ranges of values) of one layer on one image.
+
+    Args:
+        truth: FP32's activations by tensor of the reference.
+        x, y: The layer's output in FP32 and in the variant, float32 of one shape.
+    """
     tensor = networks.variant.graph.tensors[op.outputs[0]]
     local, cumulative, ranges = ErrorSums(), ErrorSums(), range_sums(x, tensor)
     cumulative.add(x, y, "")
@@ -129,15 +140,20 @@ def _inputs_clipped(networks: PairedNetworks, op: Op, truth: Mapping[int, np.nda
 
 
 MAX_CELLS = 160
-"""A side of a map. A larger one is averaged over areas, energies first: a screen shows no more."""
+"""Maximum side of a map in cells. In larger maps, squares are averaged over areas before the root is taken."""
 
 WORST = 8
-"""Channels that are listed."""
+"""Number of channels that are listed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ErrorMap:
-    """error, reference: (h, w) float32, the RMS over channels of x - y and of x; extent in pixels of the image."""
+    """Where on the image a layer's output differs.
+
+    Attributes:
+        error, reference: (h, w) float32, RMS over channels of x - y and of x.
+        extent: (x0, y0, x1, y1) in pixels of the image.
+    """
 
     error: np.ndarray
     reference: np.ndarray
@@ -149,14 +165,14 @@ class ErrorMap:
 
 
 def map_axes(shape: Sequence[int], size: tuple[int, int]) -> tuple[int, int] | None:
-    """The axes (down, across) of a feature map over an input of `size` (width, height); None where it is none."""
+    """(vertical, horizontal) axis of a feature map over an input of `size` (width, height); None if it is not one."""
     if len(shape) != 4 or shape[0] != 1:
         return None
     return next((axes for axes in ((1, 2), (2, 3)) if _tiles(shape[axes[0]], shape[axes[1]], size)), None)
 
 
 def _tiles(down: int, across: int, size: tuple[int, int]) -> bool:
-    """Whether cells of about equal sides tile the input: anchors and boxes are listed along one axis instead."""
+    """Whether roughly square cells tile the input; anchors and boxes are listed along one axis instead."""
     if not (down <= size[1] and across <= size[0] and down * across > 1):
         return False
     ratio = (size[0] / across) / (size[1] / down)
@@ -166,20 +182,20 @@ def _tiles(down: int, across: int, size: tuple[int, int]) -> bool:
 def error_map(
     x: np.ndarray, y: np.ndarray, axes: tuple[int, int], extent: tuple[float, float, float, float]
 ) -> ErrorMap:
-    """The map of an activation whose feature map lies along `axes`."""
+    """The error map of an activation with the axes that `map_axes` returns."""
     channels = 3 if axes == (1, 2) else 1
     first, second = (_shrunk(np.square(values).mean(axis=channels)[0]) for values in (x - y, x))
     return ErrorMap(np.sqrt(first), np.sqrt(second), extent)
 
 
 def _shrunk(energy: np.ndarray) -> np.ndarray:
-    """At most MAX_CELLS a side; a cell is the mean over its area, so that the whole keeps its mean."""
+    """At most MAX_CELLS per side; each cell is the mean over its area, so that the overall mean stays the same."""
     down, across = (_areas(side) for side in energy.shape)
     return (down @ energy @ across.T).astype(np.float32)
 
 
 def _areas(side: int) -> np.ndarray:
-    """(cells, side): the share of each old cell in each new one; rows sum to 1."""
+    """(cells, side): share of each old cell in each new one; each row sums to 1."""
     cells = min(side, MAX_CELLS)
     edges = np.linspace(0, side, cells + 1)
     old = np.arange(side)
@@ -188,23 +204,30 @@ def _areas(side: int) -> np.ndarray:
 
 
 def worst_channels(x: np.ndarray, y: np.ndarray, axis: int) -> tuple[int, ...]:
-    """The WORST channels along `axis`, the largest RMSE first; those that are equal are left out."""
+    """Up to WORST channels along `axis`, the largest RMSE first; channels without error are left out."""
     error = np.square(x - y).mean(axis=tuple(i for i in range(x.ndim) if i != axis))
     return tuple(int(i) for i in np.argsort(-error, kind="stable")[:WORST] if error[i] > 0)
 
 
 COARSE_DB = 10.0
-"""Weights are coarse when their SQNR is this far below the median of the network's layers."""
+"""Weights are coarse if their SQNR is this many dB below the median of the network's layers."""
 FINE_WEIGHTS_DB = 35.0
 """Weights above it are never coarse: 8 bits give about 40 dB, whatever the other layers have."""
 SILENT = 1e-6
-"""A channel whose weights are smaller than this, against the largest channel's (norms), says nothing: pruned ones are
-left by training at 1e-10, and their rounding would look like the worst of all."""
+"""Channels with a smaller norm than this share of the largest channel's are ignored: training leaves the weights of
+pruned channels at 1e-10, and their SQNR would always be the worst."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightChannel:
-    """One channel: its scale (None in float) and the largest |w| of FP32."""
+    """The weights of one channel.
+
+    Attributes:
+        channel: Its index.
+        sqnr_db: SQNR of its weights.
+        scale: None if the weights are float.
+        max_abs: Largest absolute weight in FP32.
+    """
 
     channel: int
     sqnr_db: float
@@ -214,10 +237,15 @@ class WeightChannel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WeightError:
-    """dtype, per_channel: as the variant stores them. sqnr_db: of the whole, None where equal.
+    """The error of an operator's weights.
 
-    channels: (k,) float32 dB, NaN where a channel is equal or silent; empty where no axis is known.
-    usual_db: the median of the network's other layers.
+    Attributes:
+        dtype, per_channel: As the variant stores them.
+        axis: The axis of the channels; None if it is not known.
+        sqnr_db: Of all weights together; None if they are equal.
+        usual_db: Median SQNR of the network's other layers.
+        channels: (k,) float32 SQNR in dB, NaN for a channel that is equal or ignored (`SILENT`); empty without an axis.
+        worst: The channels with the lowest SQNR.
     """
 
     shape: tuple[int, ...]
@@ -237,7 +265,7 @@ class WeightError:
 
 
 def weight_error(networks: PairedNetworks, op: Op) -> WeightError | None:
-    """Of a layer of the variant; None where it or its partner has no weights, or their shapes differ."""
+    """The error of the weights of one layer; None if it or its partner has no weights, or their shapes differ."""
     weights = networks.weights(op)
     if weights is None:
         return None
@@ -260,20 +288,20 @@ def weight_error(networks: PairedNetworks, op: Op) -> WeightError | None:
 
 
 def channel_sqnr_db(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
-    """(k,) float32 dB of each slice along `axis`; NaN where a slice is equal or silent."""
+    """(k,) float32 SQNR in dB of each slice along `axis`; NaN for a slice that is equal or nearly zero (`SILENT`)."""
     others = tuple(i for i in range(x.ndim) if i != axis)
     error, signal = np.square(x - y).sum(axis=others), np.square(x).sum(axis=others)
     return energies_db(signal, error).astype(np.float32)
 
 
 def energies_db(signal: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """(k,) dB from sums of squares; NaN where nothing differs or the signal is silent against the largest."""
+    """(k,) SQNR in dB from sums of squares; NaN if nothing differs, or the signal is nearly zero (`SILENT`)."""
     differs = (error > 0) & (signal > SILENT**2 * signal.max(initial=0.0))
     return 10 * np.log10(np.divide(signal, error, out=np.full(signal.shape, np.nan), where=differs))
 
 
 def worst_weight_channel(networks: PairedNetworks, op: Op) -> tuple[int, float] | None:
-    """(output channel, SQNR of its weights in dB) of the lowest; None where no axis is known, or nothing differs.
+    """(output channel with the lowest SQNR, that SQNR in dB); None if the axis is not known or nothing differs.
 
     A channel whose weights are all zero in FP32 has no SQNR and is never the worst.
     """
@@ -300,14 +328,14 @@ def _worst(
 
 
 def _usual(networks: PairedNetworks, op: Op) -> float | None:
-    """The median SQNR of the other layers' weights: what this network's quantization usually leaves."""
+    """Median SQNR in dB of the other layers' weights; None if none differs."""
     others = (networks.weights(other) for other in networks.layers if other.order != op.order)
     values = [value for pair in others if pair is not None and (value := sqnr_db(*pair)) is not None]
     return statistics.median(values) if values else None
 
 
 def stored_weights(graph: Graph, op: Op, shape: tuple[int, ...]) -> Tensor | None:
-    """The constant that holds the weights, also behind a DEQUANTIZE."""
+    """The constant with the weights, which may be the input of a DEQUANTIZE; None if no constant has this shape."""
     for index in op.inputs:
         if index is None:
             continue

@@ -1,26 +1,24 @@
 """A variant's network as a graph of blocks, each coloured by the worst of its layers in one metric.
 
-Where the nodes and edges of a directed graph without cycles are drawn: rows downwards, lanes to the right.
+Folding. Operators are folded into blocks, so that a graph of hundreds stays readable. An operator that only prepares
+constants is left out; QUANTIZE and DEQUANTIZE belong to the operator that computes their input.
+fork and join   all operators between a fork and the first operator in which all its paths meet (its immediate
+                post-dominator, if the fork in turn dominates it) are one block, the meeting point included: a residual
+                block, a CSP stage, a SiLU. The largest such region with at most `MAX_OPERATORS` operators is taken.
+chain           the remaining operators are cut into runs of up to `MAX_WEIGHTED` operators with weights; operators
+                without weights (activation, bias, reshape) belong to the block before them.
+Blocks are convex: no path leaves a block and enters it again, so the folded graph has no cycle. Operators are
+identified by their index in the file, which is an order of execution.
 
+Layout. Rows go downwards, lanes to the right. Units: one row, one lane.
 row    depth: the longest path from an input, in edges
-lane   0 for the trunk, which is the longest path through the graph; any other node goes on in the lane of the node
+lane   0 for the trunk, which is the longest path through the graph; any other node continues the lane of the node
        that it reads, or takes the leftmost lane that is free in its row
-edge   straight within a lane where nothing stands between, square where it goes one row down into another lane; one
-       that skips up to `NEAR` rows of its lane passes on the left; any other runs over a bus, a vertical line to the
-       right of all lanes, one for each node that such edges lead to. Between two rows, lines to a bus run above those
-       to other lanes, and lines from a bus below them
-Nodes are numbered from 0 in an order in which every edge leads upwards in number. Units: one row, one lane.
-
-A network's operators folded into blocks, so that a graph of hundreds can be read.
-
-An operator that only prepares constants is left out; QUANTIZE and DEQUANTIZE belong to what makes their input.
-fork and join   what lies between an operator and the first one that all its paths meet in (its immediate
-                post-dominator, where the operator dominates it in turn) is one block with that meeting point: a
-                residual block, a CSP stage, a SiLU. The largest that has at most `MAX_OPERATORS` operators is taken.
-chain           what is left is cut into runs of up to `MAX_WEIGHTED` operators with weights; what has none (activation,
-                bias, reshape) belongs to the block before it.
-Blocks are convex: no path leaves one and comes back, so the folded graph has no cycle.
-Operators are known by their order in the file, where TensorFlow Lite keeps them in the order of running.
+edge   straight within a lane if no node is in between; with two corners if it goes one row down into another lane; an
+       edge that skips up to `NEAR` rows of its lane passes on the left; any other runs along a bus, a vertical line to
+       the right of all lanes, one for each node that such edges lead to. Between two rows, lines to a bus are above
+       those to other lanes, and lines from a bus below them
+Nodes are numbered from 0 so that every edge leads to a higher number.
 """
 
 from __future__ import annotations
@@ -38,17 +36,23 @@ Point = tuple[float, float]
 """(lane, row)"""
 
 BUS = 0.06
-"""From one bus to the next, in lanes."""
+"""Distance between two buses, in lanes."""
 NEAR = 14
 LEFT = 0.06
-"""How far to the left of its lane a short skip passes."""
+"""Distance in lanes at which a short skip passes to the left of its lane."""
 TO_BUS, ACROSS, FROM_BUS = 0.3, 0.5, 0.7
-"""Where lines run between two rows."""
+"""Position of lines between two rows, as a share of their distance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """positions: (lane, row) of each node; routes: the corners of each edge; lanes: how many there are."""
+    """Where nodes and edges are drawn.
+
+    Attributes:
+        positions: (lane, row) of each node.
+        routes: The corners of each edge, from its first node to its second.
+        lanes, buses: Number of lanes, and of vertical lines to their right.
+    """
 
     positions: tuple[tuple[int, int], ...]
     routes: tuple[tuple[Point, ...], ...]
@@ -57,7 +61,10 @@ class Layout:
 
 
 def lay_out(count: int, edges: Sequence[tuple[int, int]]) -> Layout:
-    """Positions of `count` nodes and routes of their edges."""
+    """Positions of `count` nodes and routes of their edges.
+
+    Raises ValueError for an edge that does not lead to a higher number.
+    """
     before: list[list[int]] = [[] for _ in range(count)]
     for first, second in edges:
         if not 0 <= first < second < count:
@@ -122,19 +129,19 @@ def _routes(
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "BATCH_MATMUL")
 MAX_OPERATORS = 40
 MAX_WEIGHTED = 3
-"""Of a block."""
+"""Maximum operators with weights of a block."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """members: the operators of each block, in the file's order. edges: (block, block) by position, each once."""
+    """members: operator indices of each block, in the order of the file. edges: (block, block), each once."""
 
     members: tuple[tuple[int, ...], ...]
     edges: tuple[tuple[int, int], ...]
 
 
 def fold(graph: Graph, opened: Collection[int] = ()) -> Blocks:
-    """The blocks. One that holds an operator of `opened` is shown as its operators."""
+    """The blocks of a graph. A block that contains an operator of `opened` is replaced by its single operators."""
     follows = readers(graph)
     units = _with_conversions(graph, follows)
     owner = _Folding(graph.ops, _between(follows, units), units).owner
@@ -151,7 +158,7 @@ def fold(graph: Graph, opened: Collection[int] = ()) -> Blocks:
 
 
 def readers(graph: Graph) -> dict[int, tuple[int, ...]]:
-    """operator -> the operators that read what it writes; those that only prepare constants are left out."""
+    """Operator -> the operators that read its outputs; those that only prepare constants are left out."""
     maker: dict[int, int] = {}
     fixed = {tensor.index for tensor in graph.tensors if tensor.constant}
     followers: dict[int, dict[int, None]] = {}
@@ -169,7 +176,7 @@ def readers(graph: Graph) -> dict[int, tuple[int, ...]]:
 
 
 def _with_conversions(graph: Graph, follows: Mapping[int, tuple[int, ...]]) -> dict[int, int]:
-    """operator -> the operator that it belongs to: itself, but for a conversion what makes its input."""
+    """Operator -> itself; conversion -> the operator that computes its input."""
     unit: dict[int, int] = {}
     makers = {after: order for order, afters in follows.items() for after in afters}
     for order in follows:
@@ -222,7 +229,7 @@ class _Folding:
         self.owner |= dict.fromkeys(self._members[first], first)
 
     def _regions(self) -> list[list[int]]:
-        """What lies between each fork and its join, the join included."""
+        """The operators between each fork and its join, the join included."""
         orders = sorted(self._after)
         above = _dominators(orders, self._before)
         below = _dominators(orders[::-1], self._after)
@@ -237,7 +244,7 @@ class _Folding:
         return regions
 
     def _join_chains(self) -> None:
-        """Blocks that follow each other, with nothing beside them, are one up to a weight."""
+        """Join each block with the one before it if nothing branches in between, up to MAX_WEIGHTED."""
         whole = {block for block, members in self._members.items() if len(members) > 1 and self._weighs(block)}
         for block in sorted(self._members):
             previous = self._only_one_before(block)
@@ -248,7 +255,7 @@ class _Folding:
                 self._join([previous, block])
 
     def _only_one_before(self, block: int) -> int | None:
-        """The block that this one alone reads and that nothing else reads."""
+        """The only block that this one reads, if no other block reads it; else None."""
         blocks = {self.owner[order] for member in self._members[block] for order in self._before[member]} - {block}
         if len(blocks) != 1:
             return None
@@ -258,7 +265,7 @@ class _Folding:
 
 
 def _dominators(orders: Sequence[int], before: Mapping[int, Sequence[int]]) -> dict[int, int]:
-    """operator -> those on every path to it and itself, as bits; orders: each after all of its `before`."""
+    """Operator -> bits of the operators on every path to it and itself. orders: topologically sorted."""
     dominators: dict[int, int] = {}
     for order in orders:
         common = -1 if before[order] else 0
@@ -270,7 +277,7 @@ def _dominators(orders: Sequence[int], before: Mapping[int, Sequence[int]]) -> d
 
 SHORT = {"CONV_2D": "Conv", "DEPTHWISE_CONV_2D": "DwConv", "FULLY_CONNECTED": "Dense", "CONCATENATION": "Concat"}
 MADE_UP = ("tf.", "StatefulPartitionedCall", "PartitionedCall")
-"""Scopes that tell nothing of the network."""
+"""Scopes that converters add and that do not describe the network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,10 +285,12 @@ class GraphNode:
     """A block or a single operator.
 
     Attributes:
-        orders: Its operators.
-        layers: How many of them are measured.
-        worst: The layer with the worst value of the metric, `worst_value`; None where none differs.
-        outliers: Layers that stand out.
+        orders: Indices of its operators.
+        name: Scope of its tensors; may be empty.
+        kinds: Its operators in words, e.g. `2 Conv, ADD`.
+        layers: Number of its operators that are measured.
+        worst, worst_value: The layer with the worst value of the metric, and that value; None if no layer differs.
+        outliers: Indices of its layers that stand out.
     """
 
     orders: tuple[int, ...]
@@ -299,14 +308,14 @@ class GraphNode:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ErrorGraph:
-    """nodes stand at `layout.positions`."""
+    """The graph of one metric; node i is drawn at `layout.positions[i]`."""
 
     metric: Metric
     nodes: tuple[GraphNode, ...]
     layout: Layout
 
     def node_of(self, order: int | None) -> GraphNode | None:
-        """The node that holds an operator."""
+        """The node that contains an operator, or None."""
         return next((node for node in self.nodes if order in node.orders), None)
 
 
@@ -317,7 +326,14 @@ def error_graph(
     metric: Metric = CUMULATIVE,
     opened: Collection[int] = (),
 ) -> ErrorGraph:
-    """The blocks of a variant's graph; those that hold an operator of `opened` are shown as operators."""
+    """The graph of a variant.
+
+    Args:
+        layers: The measured layers.
+        unusual: Layers that stand out.
+        metric: Decides which layer of a block is the worst.
+        opened: Operators whose blocks are shown as single operators.
+    """
     blocks = fold(graph, opened)
     values = {layer.order: metric.value(layer) for layer in layers}
     names = _names(graph, blocks.members)
@@ -349,7 +365,7 @@ def _kinds(kinds: Sequence[str]) -> str:
 
 
 def _names(graph: Graph, blocks: Sequence[tuple[int, ...]]) -> list[str]:
-    """What tells the blocks apart: the scope that a block's tensors share, else that of its first one, else nothing."""
+    """Name of each block: the last scope its tensors share if that is unique, else the scope of its first operator."""
     shared = [_shared(graph, members) for members in blocks]
     counts = Counter(words[-1] if words else "" for words in shared)
     names = []
@@ -373,7 +389,7 @@ def _shared(graph: Graph, members: Sequence[int]) -> list[str]:
 
 
 def _path(graph: Graph, order: int) -> list[str]:
-    """The scopes of the first tensor that an operator writes, without those that a converter made up."""
+    """The scopes in the name of an operator's first output; empty if a converter made the name up."""
     outputs = graph.ops[order].outputs
     name = graph.tensors[outputs[0]].name.split(";")[0] if outputs else ""
     made_up = name.startswith(MADE_UP) or "/tf." in name

@@ -1,7 +1,7 @@
-"""SQNR of a joined tensor by column: parts of a CONCATENATION share one scale, and sums over all hide the narrow ones.
+"""SQNR of a joined tensor by column: the parts of a CONCATENATION share one scale, and narrow ones lose most.
 
-column   a slice along the axis of the join; where that axis is longer than MAX_COLUMNS, one of the joined parts
-uneven   a column's SQNR is UNEVEN_DB below that of the whole tensor: the whole is then that of its widest column
+column   a slice along the axis of the join; if that axis is longer than MAX_COLUMNS, one of the joined parts
+uneven   a column whose SQNR is UNEVEN_DB below that of the whole tensor, which is dominated by its widest column
 
 SQNR in dB as in `tensor_error`; columns that are equal, or (nearly) zero in FP32, have none.
 """
@@ -22,21 +22,21 @@ JOINING = ("CONCATENATION", "PACK")
 MAX_COLUMNS = 256
 UNEVEN_DB = 10.0
 MAX_SQNR_DB = 30.0
-"""A column with a higher SQNR is not worth naming: 8 bits give about 40 dB."""
+"""Columns with a higher SQNR are not reported: 8 bits give about 40 dB."""
 
 
 @dataclass(frozen=True, slots=True)
 class JoinedColumns:
-    """A joined tensor on one image or several.
+    """The columns of a joined tensor on one image or several.
 
     Attributes:
         order, op_kind: The operator that joins.
-        unit: `column` or `part`.
+        unit: What a column is: `column` or `part`.
         count: Number of columns.
-        column, column_db: The one with the lowest SQNR.
-        widest: The one with the largest values.
-        sqnr_db: Of the whole tensor.
-        scale: The step that the parts share; None in float.
+        column, column_db: The column with the lowest SQNR, and that SQNR.
+        widest: The column with the largest values.
+        sqnr_db: SQNR of the whole tensor.
+        scale: The scale that the parts share; None if they are float.
     """
 
     order: int
@@ -78,7 +78,7 @@ class ColumnSums:
 
     @property
     def worst(self) -> tuple[int, float] | None:
-        """(column, SQNR in dB) of the lowest; None where all are equal or zero."""
+        """(column with the lowest SQNR, that SQNR in dB); None if all columns are equal or zero."""
         decibels = energies_db(self.signal, self.error)
         if not np.isfinite(decibels).any():
             return None
@@ -87,7 +87,7 @@ class ColumnSums:
 
 
 def column_sums(graph: Graph, join: Op, x: np.ndarray, y: np.ndarray) -> ColumnSums | None:
-    """By column of a join's output; None where the axis is not known or has more than MAX_COLUMNS."""
+    """Sums by column of a join's output; None if the axis is not known or has more than MAX_COLUMNS columns."""
     axis = join_axis(graph, join)
     if axis is None or axis >= x.ndim or x.shape[axis] > MAX_COLUMNS:
         return None
@@ -97,7 +97,7 @@ def column_sums(graph: Graph, join: Op, x: np.ndarray, y: np.ndarray) -> ColumnS
 
 
 def join_behind(graph: Graph, tensor: int) -> Op | None:
-    """The operator that joined the values of a tensor, if they were only moved since."""
+    """The operator that joined the values of a tensor, if operators in between only move values; else None."""
     maker = graph.producer(tensor)
     while maker is not None and maker.kind in DATA_MOVERS - JOINS and maker.inputs and maker.inputs[0] is not None:
         maker = graph.producer(maker.inputs[0])
@@ -105,9 +105,9 @@ def join_behind(graph: Graph, tensor: int) -> Op | None:
 
 
 def join_ahead(graph: Graph, tensor: int) -> Op | None:
-    """The operator that joins the values of a quantized tensor, after they were only moved, with others of its scale.
+    """The operator that joins a quantized tensor with others of its scale, if operators in between only move values.
 
-    A converter gives the parts of a join one scale also where the join itself is computed in float behind them.
+    Converters give all parts of a join one scale even if the join itself is then computed in float.
     """
     scale, index = _scale(graph, tensor), tensor
     while scale is not None:
@@ -122,7 +122,7 @@ def join_ahead(graph: Graph, tensor: int) -> Op | None:
 
 
 def source_of(graph: Graph, tensor: int) -> int:
-    """The quantized tensor whose values are moved to make this one; itself where it is quantized."""
+    """The quantized tensor from which a tensor gets its values by moving only; a quantized tensor itself."""
     while not graph.tensors[tensor].quantized:
         maker = graph.producer(tensor)
         if maker is None or maker.kind not in DATA_MOVERS - JOINS or maker.inputs[0] is None:
@@ -132,7 +132,7 @@ def source_of(graph: Graph, tensor: int) -> int:
 
 
 def same_scale_makers(graph: Graph, join: Op) -> frozenset[int]:
-    """The operators before a join that write its values on its scale: they need another one as well."""
+    """The operators before a join whose outputs have its scale: another scale would have to apply to them, too."""
     orders: set[int] = set()
     tensors = {index for index in join.inputs if index is not None}
     scales = {_scale(graph, source_of(graph, index)) for index in tensors} - {None}
@@ -151,7 +151,10 @@ def _scale(graph: Graph, tensor: int) -> float | None:
 
 
 def joined_columns(graph: Graph, join: Op, xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> JoinedColumns | None:
-    """By column. xs, ys: FP32's and the variant's real values of the parts, each pair of one shape."""
+    """The columns of a join; None if the axis is not known, or nothing differs.
+
+    xs, ys: real values of the parts in FP32 and in the variant, each pair of one shape.
+    """
     axis = join_axis(graph, join)
     if axis is None:
         return None
@@ -180,7 +183,7 @@ def _db(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def join_axis(graph: Graph, join: Op) -> int | None:
-    """The axis of a join, from the shapes in the file; None where they do not tell."""
+    """The axis of a join, from the shapes in the file; None if they do not determine it."""
     shape = graph.tensors[join.outputs[0]].shape
     parts = [graph.tensors[index].shape for index in join.inputs if index is not None]
     for axis in reversed(range(len(shape))):

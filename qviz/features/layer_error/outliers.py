@@ -22,7 +22,7 @@ from qviz.features.layer_error.metrics import LayerError
 
 DEVIATIONS = 3.0
 MIN_GROUP = 8
-"""Layers of one operator type from which on they are judged among themselves."""
+"""Minimum number of layers of one operator type for judging them only among themselves."""
 
 
 def reference_positions(errors: LayerErrors) -> dict[int, float]:

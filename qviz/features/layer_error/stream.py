@@ -1,8 +1,9 @@
-"""What workers measure of the layers of one image, and what they know of layers independent of images.
+"""What workers measure: the errors of all layers on one image, and facts about layers that do not depend on images.
 
-The variant runs first; its tensors stay as its file types them (int8: a quarter of FP32's bytes). Each tensor of the
-reference is then compared as soon as it is computed, while it is still in the processor's cache. Inputs of operators
-are quantized or dequantized once and dropped after their last reader, so no activation stays longer than needed.
+The variant runs first; its tensors are stored in the types of the file (int8: a quarter of FP32's bytes). Each tensor
+of the reference is then compared as soon as it is computed, while it is still in the processor's cache. Inputs of
+operators are quantized or dequantized once and dropped after their last reader, so no activation stays longer than
+needed.
 
 See `layer_error` for local and cumulative.
 """
@@ -27,9 +28,13 @@ from qviz.tflite.paired_networks import Pair, PairedNetworks, activations, as_re
 
 @dataclass(slots=True)
 class LayerSums:
-    """Sums of one layer, and the seconds spent in its operator for the local error.
+    """Sums of one layer over images.
 
-    columns: Of a joined tensor, cumulative, by column.
+    Attributes:
+        local, cumulative: Errors.
+        ranges: Clipping and rounding of the output.
+        seconds: Time spent in the operator for the local error.
+        columns: Cumulative error by column; only for an operator that joins tensors.
     """
 
     local: ErrorSums = field(default_factory=ErrorSums)
@@ -52,14 +57,17 @@ class LayerSums:
 
 @dataclass(frozen=True, slots=True)
 class LayerFact:
-    """What does not depend on images.
+    """What is known of a layer without images.
 
     Attributes:
-        scale: Of its output; None where that is float.
-        value_range: Representable range of its output; only where it is quantized per tensor.
-        sources: The layers whose outputs it reads.
-        reference_order: Its partner in the reference; None of an inserted QUANTIZE.
-        weight_channel: (output channel, SQNR in dB) of the weights with the lowest.
+        order, op_kind: The operator.
+        tensor: Name of its output.
+        scale: Scale of its output; None if that is float.
+        value_range: Representable range of its output; None unless it is quantized per tensor.
+        sources: Indices of the operators whose outputs it reads.
+        weight_sqnr_db: SQNR of its weights in dB; None if it has none, or they are equal.
+        reference_order: Its partner in the reference; None for an inserted QUANTIZE.
+        weight_channel: (output channel whose weights have the lowest SQNR, that SQNR in dB).
         fixed_range: Whether its kernel prescribes the scale of its output.
     """
 
@@ -77,7 +85,14 @@ class LayerFact:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """The pairing and the layers. pairs: (operator of the variant, operator of the reference)."""
+    """The pairing of two networks, and the layers of the variant.
+
+    Attributes:
+        paired_share: Share of the reference's operators that have a partner, in [0, 1].
+        pairs: (operator of the variant, operator of the reference).
+        unpaired: Operators of the variant without a partner.
+        layers: In the order of the file.
+    """
 
     paired_share: float
     pairs: tuple[tuple[int, int], ...]
@@ -86,7 +101,7 @@ class Facts:
 
 
 def facts_job(pair: Pair) -> Facts:
-    """In a worker: the pairing, and what each layer is."""
+    """In a worker: the pairing of two networks, and the facts about each layer."""
     networks = paired_networks(pair)
     pairs = networks.pairs
     rows = tuple(_fact(networks, op) for op in networks.layers)
@@ -116,7 +131,7 @@ def _fact(networks: PairedNetworks, op: Op) -> LayerFact:
 
 
 def _sources(networks: PairedNetworks, op: Op) -> tuple[int, ...]:
-    """The layers whose outputs an operator reads; DEQUANTIZE is skipped."""
+    """Indices of the operators whose outputs an operator reads, also through DEQUANTIZE."""
     sources = []
     for tensor in op.inputs:
         maker = networks.variant.graph.producer(tensor) if tensor is not None else None
@@ -150,8 +165,7 @@ class _Comparison:
     Subclasses differ in the inputs that operators receive for their local error.
 
     Attributes:
-        sums: By operator of the variant.
-        own: The variant's tensors, as its file types them.
+        sums: Results, by operator of the variant. variant_tensors: The variant's tensors in the types of its file.
         inputs: Prepared inputs of operators, by tensor of the variant, until their last reader has run.
     """
 

@@ -52,7 +52,7 @@ class Takeover:
     """One image in two networks.
 
     Args:
-        exact, own: All activations of FP32 and of the variant, as `PairedNetworks.run` gives them.
+        exact, variant_tensors: All activations of FP32 and of the variant, as `PairedNetworks.run` returns them.
         requested: Tensors of the variant that `run` returns.
 
     Attributes:

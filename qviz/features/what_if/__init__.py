@@ -1,11 +1,11 @@
-"""How much of a variant's losses comes back when some of its operators run in float, without building a file.
+"""How much of a variant's loss disappears if some of its operators run in float, without building a file.
 
-base        agreement of the variant as it is with FP32, as `qviz compare` counts it
+base        agreement of the unchanged variant with FP32, as in `qviz compare`
 agreement   the same with a set of operators in float (see `mixed` for what that means)
 explained   (agreement - base) / (1 - base): the share of the lost agreement that comes back; 1 is all, below 0 is worse
-score_share mean over FP32's objects of the share of their score that is left (see `mixed`), in [0, 1]
+score_share mean over FP32's objects of the share of their score that remains (see `mixed`), in [0, 1]
 
-Without given sets these are measured: single layers with large errors, blocks, prefixes, suffixes, and the smallest
+If no sets are given, these are measured: single layers with large errors, blocks, prefixes, suffixes, and the smallest
 sets that a search finds on the most affected images. All figures are measured on all images.
 """
 
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SINGLE_LAYERS = 8
-"""Layers tried alone for each of two reasons: a low local SQNR, a large fall of the cumulative SQNR."""
+"""Layers tried alone because of a low local SQNR, and as many because of a large fall of the cumulative SQNR."""
 LAYER_IMAGES = 2
-"""Images on which the layers are measured that sets are chosen by."""
+"""Images on which layer errors are measured to choose sets."""
 SEARCH_IMAGES = 8
 MAX_TRIALS = 60
 SINGLE = ("layer", "range", "join")
 MIN_EXPLAINED = 0.1
 MIN_SHARE = 0.5
-"""A set is named where it explains at least MIN_EXPLAINED, and this share of what the best one explains."""
+"""A set is named if it explains at least MIN_EXPLAINED, and at least MIN_SHARE of what the best set explains."""
 NAMING_IMAGES = 8
-"""Images on which pages and report look for the set to name."""
+"""Images on which pages and report measure the sets that may be named."""
 GOALS = (0.9, 0.75, 0.5)
-"""A small set is searched for each of these shares of what all operators in float bring back."""
+"""Shares of the agreement recovered by all operators in float; a small set is searched for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,12 @@ class FloatSet:
     """One set of operators in float.
 
     Attributes:
+        orders: Operator indices of the variant.
         kind: given, layer, range, join, block, prefix, suffix, all or found.
+        agreement, explained, score_share: See the module; `explained` is None if nothing is lost.
+        mean_score_delta: Mean score difference of kept and shifted objects; None without any.
         stayed: Operators of the set that cannot run in float.
-        subject: Where the set may be named as what the variant loses by: `operator 12 (CONV_2D)`, `operators 0-24`.
+        subject: Name in a sentence, `operator 12 (CONV_2D)` or `operators 0-24`; empty for a set that is never named.
     """
 
     orders: tuple[int, ...]
@@ -70,30 +73,33 @@ class FloatSet:
 
     @property
     def is_single(self) -> bool:
-        """Whether it stands for one operator, with what its range or scale is forced upon."""
+        """Whether the set is one operator, together with operators that share its range or scale."""
         return self.kind in SINGLE
 
     @property
     def text(self) -> str:
-        """`0-12,40`."""
+        """The operators as text, e.g. `0-12,40`."""
         return orders_text(self.orders)
 
     @property
     def short_text(self) -> str:
-        """At most 60 characters of it."""
+        """`text`, cut to 60 characters."""
         return self.text if len(self.text) <= 60 else f"{self.text[:57]}..."
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class WhatIf(Result):
-    """What `what_if` returns.
+    """How much agreement each set of operators in float brings back.
 
     Attributes:
-        base, base_mean_score_delta, base_score_share: Of the variant as it is.
-        sets: As given, else by falling agreement.
-        smallest: Those that no smaller set matches, by size.
+        reference, variant: Their names.
+        images: Number of images measured on.
+        operators: Number of operators of the variant.
+        base, base_mean_score_delta, base_score_share: Values of the unchanged variant.
+        sets: In the order given, else by falling agreement.
+        smallest: The sets that no set of equal or smaller size matches, by size.
         skipped: One sentence per image that cannot be read.
-        warnings: What keeps the two from being compared; no set is named then.
+        warnings: Reasons why the two models cannot be compared; then no set is named.
     """
 
     reference: str
@@ -113,7 +119,11 @@ class WhatIf(Result):
 
     @property
     def named(self) -> FloatSet | None:
-        """The smallest set that brings back at least half of what any does, and a measurable part; None without one."""
+        """The set that the verdict names; None if no set explains enough.
+
+        Of the sets that explain at least MIN_EXPLAINED and MIN_SHARE of what the best set explains: a single operator
+        if possible, then the fewest operators.
+        """
         sets = [row for row in self.sets if row.subject and (row.explained or 0.0) >= MIN_EXPLAINED]
         if self.warnings or not sets:
             return None
@@ -123,7 +133,7 @@ class WhatIf(Result):
 
     @property
     def best_single(self) -> FloatSet | None:
-        """The set for one operator that brings back most; None where none was measured."""
+        """The set for a single operator with the highest agreement; None if none was measured."""
         return max(
             (row for row in self.sets if row.is_single and row.subject), key=lambda row: row.agreement, default=None
         )
@@ -150,14 +160,14 @@ def what_if(
     """Measure how much agreement comes back with sets of the variant's operators in float.
 
     Args:
-        sets: Operator indices of the variant per set; None: a search finds some.
-        score: Minimum confidence of an object.
-        iou: Minimum overlap of a matched pair.
-        quick: Only the sets that may be named (`candidates`), without blocks and a search.
+        sets: Operator indices of the variant, from 0, per set; None: usual sets, and small ones found by a search.
+        score: Minimum confidence of an object, in [0, 1].
+        iou: Minimum IoU of a matched pair, in (0, 1].
+        quick: Measure only the sets that may be named (`candidates`), without blocks and without a search.
 
     Raises:
         ImageError: No image can be read.
-        ModelError: One of the two has no layers: it is run by TensorFlow.
+        ModelError: One of the models has no layers, because TensorFlow runs it.
         SettingsError: The variant has no such operator.
 
     Example:
@@ -233,7 +243,7 @@ def _sets_to_try(context: Context, measure: Measure, possible: Orders, quick: bo
 
 
 def _further(measure: Measure, errors: LayerErrors, every: Sequence[int]) -> Iterator[Candidate]:
-    """Sets with the conversions that a rebuilt file would not have."""
+    """Single layers, blocks, prefixes and suffixes, with the conversions that a rebuilt file would not contain."""
     graph = measure.variant.inspection.graph
     prefixes, suffixes = ends(every)
     kinds = {
@@ -254,7 +264,7 @@ def _worst_layers(errors: LayerErrors) -> list[int]:
 
 
 def _searched(measure: Measure, every: Sequence[int]) -> Iterator[Orders]:
-    """A small set for each goal, measured on the most affected images."""
+    """For each goal a small set that reaches it on the most affected images."""
     images = measure.most_affected(SEARCH_IMAGES)
     all_quantized, all_float = (tally.agreement for tally in measure([frozenset(), frozenset(every)], images))
     if all_float <= all_quantized:

@@ -1,9 +1,9 @@
-"""The few sets of operators that may be named as what a variant loses by: what errors of layers point to, and ends.
+"""The few sets of operators that a verdict may name as the place where a variant loses.
 
-layer    the largest falls and the lowest local SQNR, each alone
-range    a layer that clips values in a range that calibration chose, with its readers
-join     a join whose scale is far too wide for a part of it, with all that the scale is forced upon
-prefix, suffix   the first and the last part of the network: errors that add up have no single operator
+layer    the layers with the largest falls and the lowest local SQNR, each alone
+range    a layer that clips values in a range that calibration chose, with the operators that read it
+join     a join whose scale is far too wide for one of its parts, with all operators that share the scale
+prefix, suffix   the first and the last part of the network: accumulated errors are not caused by a single operator
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from qviz.structures import Graph
 from qviz.structures.operators import operator_name, orders_text
 
 LAYERS = 3
-"""Layers of each kind."""
+"""Number of layers of each kind."""
 MIN_UNUSED = 0.75
-"""Share of a part's range that is not used, from which on its join is tried: two bits are wasted."""
+"""Minimum unused share of a part's range for which its join is tried: two bits are wasted."""
 PREFIXES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 SUFFIXES = (1 / 16, 1 / 4)
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A set that may be named. subject: as a sentence names it, `operator 12 (CONV_2D)` or `operators 0-24`."""
+    """A set that may be named. subject: its name in a sentence, `operator 12 (CONV_2D)` or `operators 0-24`."""
 
     kind: str
     orders: Orders
@@ -36,7 +36,7 @@ class Candidate:
 
 
 def candidates(graph: Graph, errors: LayerErrors, possible: Orders) -> list[Candidate]:
-    """Each set once; empty ones are left out. possible: the operators that can run in float."""
+    """The sets, each once, without empty ones. possible: operators that can run in float."""
     rows: dict[Orders, Candidate] = {}
     for kind, orders, subject in (*_layers(graph, errors.layers), *_ends(sorted(possible))):
         members = with_conversions(graph, orders) & possible
@@ -60,9 +60,9 @@ def _layers(graph: Graph, layers: Sequence[LayerError]) -> Iterator[tuple[str, O
 
 
 def _wide_joins(graph: Graph, layers: Sequence[LayerError]) -> list[tuple[int, Orders]]:
-    """(join, operators that its scale is forced upon), the last first; of joins on one scale only the last.
+    """(join, operators that share its scale), the last join first; of several joins on one scale only the last.
 
-    Unused is what the reference's values leave of a part's range; another part needs it.
+    A join is wide if the reference's values leave most of a part's range unused, because another part needs it.
     """
     unused = {layer.order: layer.unused_share or 0.0 for layer in layers}
     joins: list[tuple[int, Orders]] = []

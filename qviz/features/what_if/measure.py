@@ -19,12 +19,18 @@ from qviz.features.what_if.sets import Orders
 from qviz.structures import EncodedImage
 
 SETS_PER_JOB = 4
-"""They share one run of both networks, and stay far below the job's time limit."""
+"""Sets measured in one job: they share one run of both networks, well within the job's time limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """One set over all images; see `what_if`."""
+    """One set of operators in float, over all images; see `what_if`.
+
+    Attributes:
+        agreement: In [0, 1]; 1 where neither model has an object.
+        mean_score_delta: Mean score difference of kept and shifted objects; None without any.
+        score_share: Mean remaining share of the scores of FP32's objects; None without any.
+    """
 
     agreement: float
     mean_score_delta: float | None
@@ -32,11 +38,15 @@ class Tally:
 
 
 class Measure:
-    """Measures sets of operators in float, each on each image once.
+    """Measures sets of operators in float. Each set is measured once per image.
 
     Attributes:
-        images: Those that can be read; known after the first call.
-        skipped: One sentence per image that cannot.
+        pair: The two networks for the workers.
+        images: The images that can be read; complete after the first call.
+        skipped: One sentence per image that cannot be read.
+
+    Raises:
+        ModelError: One of the two models has no layers.
     """
 
     def __init__(
@@ -55,7 +65,16 @@ class Measure:
         self._sets: set[Orders] = set()
 
     def __call__(self, sets: Sequence[Orders], images: Sequence[EncodedImage] | None = None) -> list[Tally]:
-        """One tally per set. Raises ImageError where no image can be read, Cancelled, ModelError, WorkerError."""
+        """One tally per set.
+
+        Args:
+            sets: Operator indices of the variant; empty for the variant as it is.
+            images: By default all.
+
+        Raises:
+            Cancelled, ModelError, WorkerError.
+            ImageError: No image can be read.
+        """
         chosen = list(self.images if images is None else images)
         for image, jobs in in_order(self._context, chosen, lambda image: self._jobs(sets, image)):
             for job in jobs:
@@ -66,15 +85,18 @@ class Measure:
         return [_tally([self.outcome(orders, image) for image in read]) for orders in sets]
 
     def outcome(self, orders: Orders, image: EncodedImage) -> ImageOutcome:
-        """The result of a set that was measured on this image."""
+        """The outcome of a set on one image, both measured before."""
         return self._outcomes[orders, image.digest]
 
     def finished(self) -> None:
-        """Report that no more sets will be measured."""
+        """Report to the progress that no more sets will be measured."""
         self._context.progress.advance(len(self._sets), len(self._sets))
 
     def most_affected(self, count: int, with_scores: bool = False) -> list[EncodedImage]:
-        """The images on which the variant as it is differs most, by objects; with_scores: and by lost confidence."""
+        """The images on which the unchanged variant differs most from the reference.
+
+        with_scores: count lost confidence, too, not only lost, relabelled and spurious objects.
+        """
 
         def damage(image: EncodedImage) -> float:
             outcome = self.outcome(frozenset(), image)

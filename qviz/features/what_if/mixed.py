@@ -1,13 +1,13 @@
-"""One variant with some of its operators in float, without rebuilding it, and what its detections become.
+"""Run a variant with some of its operators in float, without rebuilding the file, and classify its detections.
 
-in float    FP32's own operator (with FP32's weights) runs on the variant's values as real numbers: the output of
-            another operator in float, or the variant's own tensor dequantized. What is read by operators that stay as
-            they are is quantized with the variant's parameters of that tensor; so are integer outputs of the file.
-conversion  QUANTIZE and DEQUANTIZE compute nothing. In the set, or between two operators of it, they hand on what they
-            read: an input's QUANTIZE in the set lets the pixels pass unclipped and unrounded to readers in the set.
+in float    FP32's own operator (with FP32's weights) runs on real numbers: the output of another operator in float, or
+            the variant's own tensor dequantized. Values that an unchanged operator reads are quantized with the
+            variant's parameters of that tensor; so are integer outputs of the file.
+conversion  QUANTIZE and DEQUANTIZE that are in the set, or between two operators of it, pass their input on unchanged:
+            with the input's QUANTIZE in the set, operators in float receive the pixels unclipped and unrounded.
 stays       an operator without a partner in FP32, or whose inputs FP32 computes differently, runs as in the variant
 
-Without operators in float the result is the variant's own, bit for bit.
+Without operators in float the result is that of the variant, bit for bit.
 
 share of an object   the best score of its class near it (IoU as for pairs) in the variant's head before NMS, divided by
                      its score in FP32; 0 where the head has none above `CANDIDATE_FLOOR`, at most 1
@@ -40,7 +40,7 @@ from qviz.tflite.paired_networks import (
 )
 
 MAX_CHAIN = 4
-"""Operators of FP32 that one operator of a variant may replace (with an activation and a factor fused)."""
+"""Maximum operators of FP32 that are fused in one operator of a variant (e.g. an activation and a factor)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,8 @@ class Substitute:
     """Steps of the reference that replace an operator of the variant.
 
     Attributes:
-        inputs: Tensor of the reference -> tensor of the variant that it is filled from.
+        steps: Numbers of the steps, in the order of running.
+        inputs: Tensor of the reference -> tensor of the variant from which it gets its values.
         outputs: (tensor of the variant, tensor of the reference).
     """
 
@@ -58,7 +59,7 @@ class Substitute:
 
 
 class MixedNetwork:
-    """Stays in one worker process. orders: the variant's operators that can run in float."""
+    """A variant whose operators can be replaced by FP32's. orders: operators that can run in float."""
 
     def __init__(self, networks: PairedNetworks) -> None:
         self._reference, self._variant = networks.reference, networks.variant
@@ -78,14 +79,18 @@ class MixedNetwork:
     def run(
         self, variant_tensors: Mapping[int, np.ndarray], orders: Collection[int], tensors: Iterable[int]
     ) -> dict[int, np.ndarray]:
-        """Run the variant with these operators in float.
+        """Run the variant with some operators in float.
 
         Args:
-            own: Every tensor of the variant's own run on the same image.
+            variant_tensors: Every tensor of an unchanged run of the variant on the same image.
+            orders: The operators in float; those that cannot run in float are ignored.
             tensors: The tensors to return.
 
         Returns:
-            Tensors as the file types them.
+            Tensor -> values in the type of the file.
+
+        Raises:
+            ModelError: A step fails.
         """
         members, keep = self.closed(orders), set(tensors)
         values = _Values(self._variant.graph.tensors, variant_tensors)
@@ -100,7 +105,7 @@ class MixedNetwork:
         return {tensor: values.typed(tensor) for tensor in keep if values.has(tensor)}
 
     def closed(self, orders: Collection[int]) -> frozenset[int]:
-        """Those that can run in float, and the conversions between them."""
+        """Those of the operators that can run in float, and the conversions between them."""
         members = set(orders) & self.orders
         graph = self._variant.graph
         maker: dict[int | None, int] = {tensor: op.order for op in graph.ops for tensor in op.outputs}
@@ -142,7 +147,7 @@ class MixedNetwork:
         return Substitute(tuple(steps), {tensor: back[tensor] for tensor in reads}, tuple(outputs))
 
     def _chain(self, first: int, tensor: int) -> list[int]:
-        """FP32's operators from one to the one that writes a tensor; empty where no short chain leads there."""
+        """FP32's operators from `first` to the one that computes `tensor`; empty if no short chain leads there."""
         orders: list[int] = []
         while (
             len(orders) < MAX_CHAIN and (maker := self._makers.get(tensor)) is not None and maker.order in self._steps
@@ -158,7 +163,7 @@ class MixedNetwork:
 
 
 class _Values:
-    """Tensors of one mixed run, over those of the variant's own run; real ones are quantized when they are read so."""
+    """Tensors that differ from the variant's own run; real values are quantized for operators that are not in float."""
 
     def __init__(self, tensors: tuple[Tensor, ...], variant_tensors: Mapping[int, np.ndarray]) -> None:
         self._tensors, self._variant_tensors = tensors, variant_tensors
@@ -201,7 +206,7 @@ def _fitted(value: np.ndarray, tensor: Tensor, typed: bool = True) -> np.ndarray
 
 
 def _further_outputs(networks: PairedNetworks) -> dict[int, int]:
-    """Partners of the further outputs of paired operators (SPLIT, NMS)."""
+    """Partners of the second and further outputs of paired operators (SPLIT, NMS)."""
     graphs = networks.reference.graph, networks.variant.graph
     partners: dict[int, int] = {}
     for pair in networks.pairs.pairs:
@@ -228,11 +233,12 @@ class Matching:
 
 @dataclass(frozen=True, slots=True)
 class ImageOutcome:
-    """One image with one set.
+    """The objects of one image with one set of operators in float.
 
     Attributes:
-        deltas: Score of the variant minus FP32's, of kept and shifted objects.
-        shares: Of FP32's objects, see the module.
+        changes: The change of each object.
+        deltas: Score of the variant minus FP32's score, for kept and shifted objects.
+        shares: Share of the score that remains, for each of FP32's objects, in [0, 1]; see the module.
     """
 
     changes: tuple[Change, ...]
@@ -244,12 +250,12 @@ Outcomes = dict[Orders, ImageOutcome]
 
 
 def possible_job(pair: Pair) -> Orders:
-    """In a worker: the variant's operators that can run in float."""
+    """In a worker: indices of the variant's operators that can run in float."""
     return _detectors(pair).mixed.orders
 
 
 def outcomes_job(pair: Pair, image: EncodedImage, sets: Sequence[Orders], matching: Matching) -> Outcomes:
-    """In a worker: one image with each set. Both networks run once; what a set does not change is not run again."""
+    """In a worker: set -> outcome on one image. Both networks run once; only what a set changes is run again."""
     detectors = _detectors(pair)
     key = (pair.key, image.digest, matching.head_score)
     base = _BASES.get(key, lambda: detectors.base(decoded(image), matching.head_score))
@@ -258,7 +264,7 @@ def outcomes_job(pair: Pair, image: EncodedImage, sets: Sequence[Orders], matchi
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Base:
-    """Both networks on one image: FP32's detections, the variant's tensors."""
+    """FP32's detections and the variant's tensors on one image."""
 
     image: Image
     reference: Inference
@@ -298,7 +304,7 @@ class _MixedDetector:
 
 
 def outcome_of(reference: Inference, variant: Inference, matching: Matching) -> ImageOutcome:
-    """The objects of one image, as `changes` classifies them."""
+    """The changes, score differences and remaining scores of the objects of one image."""
     rows = changes(reference.detections, variant.detections, None, matching.score, matching.iou)
     first, second = reference.detections.above(matching.score), variant.detections.above(matching.score)
     deltas = tuple(

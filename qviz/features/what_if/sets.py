@@ -1,7 +1,8 @@
-"""Sets of operators to run in float: which ones are worth trying, and searches for a small one.
+"""Sets of operators to run in float: the sets to try, and searches for a small one.
 
 A set is a frozenset of operator indices of the variant, from 0. The order of the file is an order of execution, so a
-prefix 0..k is everything that can influence a point and a suffix k..n everything after it.
+prefix 0..k contains every operator that can influence operator k, and a suffix k..n every operator that it can
+influence.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ T = TypeVar("T")
 
 MAX_BLOCKS = 12
 CUTS = 6
-"""Prefixes, and suffixes, that are measured independent of the search."""
+"""Number of prefixes, and of suffixes, that are measured in addition to the search."""
 WINDOWS = (2, 4, 8)
-"""Numbers of consecutive units that are tried together: an error that accumulates over several has no single cause."""
+"""Numbers of consecutive units that are tried together, as an error may accumulate over several."""
 
 
 def with_conversions(graph: Graph, orders: Orders) -> Orders:
-    """The operators with the QUANTIZE before them and the DEQUANTIZE behind: a rebuilt file would not have these."""
+    """The operators, and the QUANTIZE before and DEQUANTIZE after them, which a rebuilt file would not contain."""
     read = {tensor for order in orders for tensor in graph.ops[order].inputs}
     written = {tensor for order in orders for tensor in graph.ops[order].outputs}
     before = {op.order for op in graph.ops if op.kind == "QUANTIZE" and read & set(op.outputs)}
@@ -35,9 +36,9 @@ def with_conversions(graph: Graph, orders: Orders) -> Orders:
 
 
 def with_readers(graph: Graph, order: int) -> Orders:
-    """An operator and those that read its values, also where they are only moved in between.
+    """An operator and all that read its values, also after operators that only move them.
 
-    Its readers have to run in float too for its range not to matter.
+    Only if its readers run in float, too, does the range of its output have no effect.
     """
     orders, tensors = {order}, set(graph.ops[order].outputs)
     for op in graph.ops[order + 1 :]:
@@ -49,12 +50,12 @@ def with_readers(graph: Graph, order: int) -> Orders:
 
 
 def with_join(graph: Graph, order: int) -> Orders:
-    """A join, what writes its parts on its scale, and what reads it: all that the scale of the join is forced upon."""
+    """A join, the operators that compute its parts on its scale, and those that read it."""
     return same_scale_makers(graph, graph.ops[order]) | with_readers(graph, order)
 
 
 def blocks(graph: Graph) -> list[Orders]:
-    """The operators in up to about `MAX_BLOCKS` stretches, cut where the whole network passes through one tensor."""
+    """About `MAX_BLOCKS` stretches of operators, cut where the whole network passes through one tensor if possible."""
     count = len(graph.ops)
     longest = max(1, math.ceil(count / MAX_BLOCKS))
     cuts = [0]
@@ -67,7 +68,7 @@ def blocks(graph: Graph) -> list[Orders]:
 
 
 def _narrow(graph: Graph) -> list[int]:
-    """Orders before which exactly one tensor is handed on, inputs of the graph and constants left out."""
+    """Operators before which exactly one tensor is still needed, inputs of the graph and constants not counted."""
     producer = {tensor: op.order for op in graph.ops for tensor in op.outputs}
     last = {tensor: op.order for op in graph.ops for tensor in op.inputs if tensor in producer}
     last |= dict.fromkeys((tensor for tensor in graph.outputs if tensor in producer), len(graph.ops))
@@ -85,7 +86,7 @@ def _narrow(graph: Graph) -> list[int]:
 
 
 def ends(orders: Sequence[int]) -> tuple[list[Orders], list[Orders]]:
-    """(prefixes, suffixes) of evenly growing length, neither empty nor whole."""
+    """(prefixes, suffixes) of evenly growing length, without the empty and the whole set."""
     cuts = sorted({round(len(orders) * part / (CUTS + 1)) for part in range(1, CUTS + 1)} - {0, len(orders)})
     return [frozenset(orders[:cut]) for cut in cuts], [frozenset(orders[cut:]) for cut in cuts]
 
@@ -96,7 +97,7 @@ def union(units: Iterable[Orders]) -> Orders:
 
 
 def lengths(count: int) -> list[int]:
-    """1, 2, 3, 4, 6, 8, 12, 16, ... below `count`: each is a third to a half larger than the one before."""
+    """1, 2, 3, 4, 6, 8, 12, 16, ... below `count`."""
     doubled = (1 << power for power in range(max(count, 1).bit_length()))
     return sorted({length for step in doubled for length in (step, step * 3 // 2) if length < count})
 
@@ -125,7 +126,7 @@ def greedy(gains: Mapping[Orders, float], costs: Mapping[Orders, float]) -> list
 def pareto_front(
     rows: Iterable[T], cost: Callable[[T], float], quality: Callable[[T], float], minimum: float
 ) -> tuple[T, ...]:
-    """The rows, by cost, whose quality is above `minimum` and above that of every row that costs as much or less."""
+    """The rows above `minimum` in quality that no row of equal or lower cost matches, by rising cost."""
     front: list[T] = []
     for row in sorted(rows, key=lambda row: (cost(row), -quality(row))):
         if quality(row) > (quality(front[-1]) if front else minimum):
@@ -134,10 +135,10 @@ def pareto_front(
 
 
 def smallest(orders: Sequence[int], reaches: Callable[[Orders], bool], trials: int) -> Orders:
-    """A small subset that reaches a goal, given that all of `orders` do.
+    """A small subset of `orders` that reaches a goal, given that all of them together do.
 
-    The shorter of two stretches (the shortest prefix without the part of its start that is not needed, and the same
-    from the end) is thinned out. About `trials` sets are tried at most.
+    The shortest prefix without the unneeded part of its start, and the same from the other end, are found by bisection;
+    the shorter of the two is thinned out. At most about `trials` sets are tried.
     """
     left = trials
 
