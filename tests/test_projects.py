@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from qviz.errors import ProjectError
-from qviz.store.projects import Projects
+from qviz.store.projects import Projects, is_project
 from qviz.structures import digest_of
 
 FIRST, SECOND = b"first" * 1000, b"second" * 1000
@@ -109,7 +111,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from qviz.store.projects import Projects
+from qviz.store.projects import Projects, is_project
 from qviz.structures import digest_of
 projects, number = Projects(Path(sys.argv[1])), 0
 print("ready", flush=True)
@@ -139,3 +141,53 @@ def test_a_kill_during_a_write_leaves_the_last_whole_state(tmp_path: Path) -> No
 def test_documents_hold_no_nan(projects: Projects) -> None:
     with pytest.raises(ValueError, match="JSON"):
         projects.save(projects.new_id(), {"x": float("nan")}, {})
+
+
+def test_an_exported_project_is_imported_under_an_id_of_its_own(projects: Projects, tmp_path: Path) -> None:
+    number = projects.new_id()
+    projects.save(number, {"name": "dusk"}, BLOBS)
+    archive = projects.exported(number)
+    assert is_project(archive)
+    other = Projects(tmp_path / "elsewhere")
+    copy = other.imported(archive)
+    assert copy != number
+    assert other.load(copy) == {"name": "dusk"}
+    assert [other.blob(copy, digest) for digest in BLOBS] == [FIRST, SECOND]
+
+
+def archive_of(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+HOSTILE = [
+    b"",
+    b"PK\x03\x04 not a zip",
+    archive_of({"project.json": b"{"}),
+    archive_of({"project.json": b"[]"}),
+    archive_of({"blobs/x": b"x"}),
+    archive_of({"project.json": b"{}", f"blobs/{digest_of(FIRST)}": SECOND}),
+    archive_of({"project.json": b"{}", "blobs/../../evil": b"x"}),
+    archive_of({"project.json": b"{}", "/etc/passwd": b"x"}),
+    archive_of({"project.json": b"{}", f"blobs/{digest_of(FIRST)}": FIRST})[:-40],
+]
+
+
+@pytest.mark.parametrize("data", HOSTILE)
+def test_a_hostile_archive_is_refused_and_writes_nothing(data: bytes, projects: Projects, tmp_path: Path) -> None:
+    with pytest.raises(ProjectError):
+        projects.imported(data)
+    assert not (tmp_path / "projects").exists() or not any((tmp_path / "projects").iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) in ([], ["projects"])
+
+
+def test_an_archive_that_unpacks_to_more_than_a_project_is_refused(
+    projects: Projects, limited: Callable[[str], None]
+) -> None:
+    limited("project_mb = 1")
+    zeros = bytes(8 << 20)
+    with pytest.raises(ProjectError, match="more than the 1 MB"):
+        projects.imported(archive_of({"project.json": b"{}", f"blobs/{digest_of(zeros)}": zeros}))

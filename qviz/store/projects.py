@@ -11,11 +11,14 @@ the project, nobody can guess it. A project that would exceed its quota is not w
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
 import secrets
 import shutil
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,6 +115,39 @@ class Projects:
         except OSError as error:
             raise ProjectError(f"The project cannot be deleted ({error.strerror}).") from error
 
+    def exported(self, project: str) -> bytes:
+        """A project as one zip archive, which `imported` reads. Raises ProjectError."""
+        document = self.load(project)
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr(DOCUMENT, json.dumps(document))
+            for path in sorted((self._path(project) / BLOBS).iterdir()):
+                if _DIGEST.fullmatch(path.name):
+                    archive.write(path, f"{BLOBS}/{path.name}")
+        return buffer.getvalue()
+
+    def imported(self, data: bytes) -> str:
+        """The ID of a new project with what an archive of `exported` holds.
+
+        Nothing is written by a name that the archive gives. Raises ProjectError where it is not such an archive, is
+        damaged, or exceeds a limit.
+        """
+        max_bytes = limits().project_mb << 20
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                if sum(entry.file_size for entry in archive.infolist()) > max_bytes:
+                    raise ProjectError(f"The archive holds more than the {limits().project_mb} MB of a project.")
+                document = json.loads(_member(archive, DOCUMENT, MAX_DOCUMENT))
+                names = {entry.filename.removeprefix(f"{BLOBS}/") for entry in archive.infolist()} - {DOCUMENT}
+                blobs = {name: _member(archive, f"{BLOBS}/{name}", max_bytes) for name in sorted(names)}
+        except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError, RuntimeError, EOFError) as error:
+            raise ProjectError(f"The archive is not a project of qviz, or damaged ({str(error)[:80]}).") from error
+        if not isinstance(document, dict) or any(digest_of(blob) != name for name, blob in blobs.items()):
+            raise ProjectError("The archive is damaged: its files are not those that its document names.")
+        project = self.new_id()
+        self.save(project, document, blobs)
+        return project
+
     def _path(self, project: str) -> Path:
         """Its folder. Raises ProjectError for what is not an ID, such as a path."""
         if not _ID.fullmatch(project):
@@ -130,6 +166,25 @@ class Projects:
                 f"The projects on this server have reached {bounds.projects_mb} MB: this one is not saved, so a reload"
                 " of the page brings back its last state. Delete projects, or ask the administrator."
             )
+
+
+def is_project(data: bytes) -> bool:
+    """Whether a zip archive is a project of `Projects.exported`."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError):
+        return False
+    return DOCUMENT in names and all(name == DOCUMENT or name.startswith(f"{BLOBS}/") for name in names)
+
+
+def _member(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
+    """One file of an archive; no more than `max_bytes` are unpacked, whatever its header states."""
+    with archive.open(name) as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ValueError(f"{name} is too large")
+    return data
 
 
 def _replace(path: Path, data: bytes) -> None:

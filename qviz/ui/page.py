@@ -135,8 +135,10 @@ def _sidebar(current: workspace.Workspace, models: Models | None) -> None:
             st.page_link(path, label=label, help=text)
         if models is not None:
             st.html(_legend(models))
-            origin = " · bundled sample" if current.is_sample else ""
-            st.caption(plural(len(current.images), "image") + origin)
+            origin = "bundled sample" if current.is_sample else ""
+            parts = [plural(len(current.images), "image"), as_text(current.name), origin]
+            st.caption(" · ".join(filter(None, parts)))
+        projects.menu(current, _delete_project)
         if dropped := workspace.drops():
             label = f"Undo: {as_text(dropped[0].text)}"
             clicks.button(st, label, _undo_drop, "drop-undo", st.rerun, width="stretch", help="Take back the last drop")
@@ -147,6 +149,11 @@ def _sidebar(current: workspace.Workspace, models: Models | None) -> None:
 def _undo_drop() -> None:
     workspace.undo_drop()
     view.change(image=None, variants=(), classes=())
+
+
+def _delete_project() -> None:
+    projects.delete()
+    _open_sample()
 
 
 def _open_sample() -> None:

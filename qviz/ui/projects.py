@@ -8,6 +8,7 @@ missing or damaged is named and left out.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -22,12 +23,14 @@ from qviz.features.detection.models import ModelSource
 from qviz.store.projects import Projects
 from qviz.structures import Category, Dataset, DatasetImage, EncodedImage, Settings, digest_of
 from qviz.tensorflow_models import SourceKind
+from qviz.ui import clicks
 from qviz.ui.workspace import Workspace, changed_parts, keep
 
 KEY, PARAMETER = "qviz_project", "project"
 SAVED = "qviz_saved"
 """Key of the workspace that needs no saving: as it was opened, or as it is on disk."""
 VERSION = 1
+MAX_NAME = 80
 
 
 def folder() -> Path:
@@ -66,8 +69,13 @@ def opened(otherwise: Callable[[], Workspace]) -> Workspace:
 def _loaded(project: str) -> Workspace:
     store = projects()
     workspace = from_document(store.load(project), lambda digest: store.blob(project, digest))
-    st.session_state[KEY] = project
+    st.session_state[KEY], st.session_state[SAVED] = project, workspace
     return workspace
+
+
+def imported(data: bytes) -> Workspace:
+    """The workspace of an exported project, under an ID of its own. Raises ProjectError."""
+    return keep(_loaded(projects().imported(data)))
 
 
 def leave(workspace: Workspace) -> None:
@@ -92,6 +100,38 @@ def saved(workspace: Workspace) -> Workspace:
     except ProjectError as error:
         return keep(workspace.with_notices([str(error)]))
     return workspace
+
+
+def delete() -> None:
+    """Delete the session's project with its files; the session still shows what it held. Raises ProjectError."""
+    if project := st.session_state.get(KEY):
+        projects().delete(project)
+        st.session_state.pop(KEY)
+
+
+def menu(workspace: Workspace, on_delete: Callable[[], object]) -> None:
+    """Name, download and deletion of the session's project; nothing where there is none."""
+    project = st.session_state.get(KEY)
+    if project is None:
+        return
+    with st.expander("Project"):
+        st.caption("Saved on this server. Whoever has the address of this page can open and change it.")
+        name = st.text_input("Name", workspace.name, max_chars=MAX_NAME, key=f"project-name-{project}")
+        if name != workspace.name:
+            keep(replace(workspace, name=name))
+            st.rerun()
+        file_name = re.sub(r"[^\w .-]", "_", name).strip() or "project"
+        st.download_button(
+            "Download as one file",
+            lambda: projects().exported(project),
+            f"{file_name}.qviz.zip",
+            "application/zip",
+            on_click="ignore",
+            help="Drop the file on a page to open it again, here or on another server.",
+            key="project-download",
+            width="stretch",
+        )
+        clicks.button(st, "Delete this project", on_delete, "project-delete", st.rerun, width="stretch")
 
 
 def parameter() -> dict[str, str]:
@@ -119,6 +159,7 @@ def to_document(workspace: Workspace) -> tuple[dict[str, Any], dict[str, bytes]]
         "dataset": None if workspace.dataset is None else _dataset_json(workspace.dataset, blob),
         "reference": workspace.reference,
         "is_sample": workspace.is_sample,
+        "name": workspace.name,
     }
     return document, blobs
 
@@ -170,7 +211,8 @@ def from_document(document: Mapping[str, Any], read: Callable[[str], bytes]) -> 
         raise ProjectError(f"The project is of version {document.get('version')!r}; this qviz reads version {VERSION}.")
     notices: list[str] = []
     is_sample = document.get("is_sample") is True
-    workspace = Workspace(reference=_text(document.get("reference")) or None, is_sample=is_sample)
+    name = _text(document.get("name"))[:MAX_NAME]
+    workspace = Workspace(reference=_text(document.get("reference")) or None, is_sample=is_sample, name=name)
     workspace = workspace.with_models(list(_restored(document.get("models"), lambda row: _model(row, read), notices)))
     images = list(_restored(document.get("images"), lambda row: _image(row, read), notices))
     workspace = replace(workspace.with_images(images), notices=workspace.notices)

@@ -25,9 +25,10 @@ from qviz.errors import QvizError
 from qviz.features.detection.models import ModelSource, check_model_size
 from qviz.features.reporting.study import Study, is_study, read_study
 from qviz.limits import limits
+from qviz.store.projects import is_project
 from qviz.structures import Dataset, EncodedImage, Settings
 from qviz.tensorflow_models import kind_of_bytes
-from qviz.ui import server, view, workspace
+from qviz.ui import projects, server, view, workspace
 from qviz.ui.workspace import Workspace
 
 ZONE, COUNT = "qviz_drop_zone", "qviz_drops"
@@ -44,6 +45,7 @@ class _Drop:
     sidecars: dict[str, Settings] = field(default_factory=dict)
     labels: list[tuple[str, bytes]] = field(default_factory=list)
     study: Study | None = None
+    project: bytes = b""
     notices: list[str] = field(default_factory=list)
 
 
@@ -90,6 +92,9 @@ def _free_uploads(file_ids: Sequence[str]) -> None:
 def load_files(files: Sequence[tuple[str, bytes]]) -> None:
     """Add files (name, bytes) to the session's workspace; the first new image comes into view."""
     drop = _recognise(files)
+    if drop.project:
+        workspace.forget_drops()
+        projects.imported(drop.project)
     current = workspace.current()
     models = [replace(m, sidecar=drop.sidecars.pop(m.name, m.sidecar)) for m in drop.models]
     loaded, failures = server.load_sources([source for source in models if source.is_ready])
@@ -125,6 +130,8 @@ def _recognise_one(drop: _Drop, name: str, data: bytes) -> None:
         drop.models.append(ModelSource(name, data))
     elif kind := kind_of_bytes(name, data):
         drop.models.append(ModelSource(name, data, kind=kind))
+    elif ending == ".zip" and is_project(data):
+        drop.project = data
     elif ending == ".zip":
         _unpack(drop, name, data)
     elif name.endswith(SUFFIX):

@@ -34,6 +34,7 @@ class Workspace:
         is_sample: Whether the models are the bundled ones.
         notices: Sentences about files, until the user has dismissed them.
         study: A saved study, opened on the Report page.
+        name: Of the project, as the user has named it.
     """
 
     models: tuple[ModelSource, ...] = ()
@@ -43,6 +44,7 @@ class Workspace:
     is_sample: bool = False
     notices: tuple[str, ...] = ()
     study: Study | None = None
+    name: str = ""
 
     def with_models(self, added: Sequence[ModelSource]) -> Workspace:
         """The workspace with models appended; equal bytes stay once, with the newer settings."""
@@ -151,7 +153,7 @@ class Drop:
         return replace(workspace, **restored, notices=before.notices)
 
 
-PARTS, WHOLE_PARTS = ("models", "images", "reference", "is_sample"), ("dataset", "study")
+PARTS, WHOLE_PARTS = ("models", "images", "reference", "is_sample", "name"), ("dataset", "study")
 """What a drop may change; a dataset and a study hold arrays and are compared as a whole."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.browser.conftest import Visit
 from tests.browser.test_dashboard import photo
@@ -54,6 +55,33 @@ def test_the_id_stays_in_the_address_of_every_page(visit: Visit) -> None:
     assert project_of(visit) == number
     visit.page.get_by_role("button", name="Back to the sample").click()
     visit.page.wait_for_url(lambda url: "project=" not in url)
+
+
+def test_a_project_is_named_downloaded_deleted_and_opened_again(visit: Visit, tmp_path: Path) -> None:
+    visit.open("/compare")
+    visit.painted()
+    visit.drop({NAME: photo("dog_shepherd.jpg", flip=True)})
+    visit.painted(NAME)
+    number = project_of(visit)
+    sidebar = visit.page.get_by_test_id("stSidebar")
+    sidebar.get_by_text("Project", exact=True).click()
+    sidebar.get_by_label("Name").fill("night shift")
+    sidebar.get_by_label("Name").press("Enter")
+    sidebar.get_by_text("· night shift").wait_for()
+    with visit.page.expect_download() as download:
+        sidebar.get_by_role("button", name="Download as one file").first.click()
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    assert path.name == "night shift.qviz.zip"
+    sidebar.get_by_role("button", name="Delete this project").click()
+    visit.page.wait_for_url(lambda url: "project=" not in url)
+    visit.open(f"/?project={number}")
+    visit.page.get_by_text("The project of this address is not on this server.").wait_for()
+    visit.open("/compare")
+    visit.drop({path.name: path.read_bytes()})
+    sidebar.get_by_text("· night shift").wait_for()
+    assert project_of(visit) != number
+    shows_the_photo(visit, visit.address, project_of(visit))
 
 
 def test_a_stranger_sees_the_sample(visit: Visit, browser: object) -> None:
