@@ -94,10 +94,21 @@ def _nothing_sentence(sweep: Robustness, failing: Sequence[Point], shown: Mappin
     also = f", {listed(others, MAX_LIGHTS)}" if others else ""
     return (
         f"{_upper(light(first.corruption))} {shown[first.model]} finds {amount} from severity"
-        f" {first.severity} on{also}."
+        f" {first.severity} on{_half_gone(sweep, first)}{also}."
         f" {shown[sweep.models[0]]} still finds {share(reference.still_found)} of its own"
         f" {light(first.corruption)} at severity {first.severity}."
     )
+
+
+def _half_gone(sweep: Robustness, point: Point) -> str:
+    """` (half of its objects are gone at 0.6)`, where that is clearly earlier."""
+    rows = (
+        row.severity for row in sweep.breaking_points if (row.model, row.corruption) == (point.model, point.corruption)
+    )
+    half = next(rows, None)
+    if half is None or half > point.severity - 1:
+        return ""
+    return f" (half of its objects are gone at {half:.1f})"
 
 
 def _halved(sweep: Robustness, model: str) -> list[Breaking]:

@@ -98,6 +98,10 @@ HEADLINES = [
         "At night b finds nothing from severity 1 on, under haze from 2 on.",
     ),
     ({"night": (STEADY, [(0.1, 0.3), (0.02, 0.04), (0.0, 0.0)])}, "At night b finds next to nothing (4% of its"),
+    (
+        {"night": (STEADY, [(0.1, 0.2), (0.05, 0.1), (0.0, 0.0)])},
+        "At night b finds nothing from severity 3 on (half of its objects are gone at 0.6). a still finds 85% of",
+    ),
     # it recovers, so it does not fail from there on
     (
         {"night": (STEADY, [(0.0, 0.0), (0.3, 0.8), (0.3, 0.8)])},

@@ -15,6 +15,7 @@ import pytest
 from qviz.chart_style import bracket
 from qviz.engine import LocalEngine
 from qviz.errors import SettingsError
+from qviz.features.comparison.text import COLOURS, level
 from qviz.features.detection.models import LoadedModel
 from qviz.features.reporting.html import render
 from qviz.features.reporting.plot import figure_json, plotly_js
@@ -82,6 +83,11 @@ def test_the_page_has_the_numbers_of_the_study(study: Study, page: ParsedPage) -
     for name, summary in study.summaries.items():
         assert f"{summary.agreement:.2f}" in page.shown
         assert study.losses[name].variant == name
+    assert f"over the {len(study.comparison.variants[0].images)} images of this report" in page.shown
+    classes = [attributes.get("class") or "" for _, attributes in page.tags]
+    levels = [name for name in classes if "level" in name.split()]
+    expected = [f"level {COLOURS[level(summary.agreement)]}" for summary in study.summaries.values()]
+    assert levels == [*expected, *expected]  # in the verdict and on the cards
     for loss in study.losses.values():
         assert bracket(loss.ap) in page.shown
     assert PROVENANCE.command in page.shown and PROVENANCE.date in page.shown
