@@ -18,5 +18,6 @@ def test_agreement_is_a_dash_and_null(run: Run, squares: Squares, tmp_path: Path
     call = ("compare", *models, "--images", tmp_path / "black.png", "--mean", 0, "--std", 255)
     printed = run(*call).out
     assert "1.000" not in printed and "–" in printed
+    assert "neither model finds an object at this confidence" in printed
     (variant,) = run(*call, "--json").json["variants"]
     assert variant["summary"]["agreement"] is None

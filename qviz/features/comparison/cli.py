@@ -38,6 +38,8 @@ def _print(result: Comparison) -> None:
         rows.append([variant.name, variant.scheme, *counts, agreement, delta])
     print(f"reference {result.reference}")
     output.print_table(columns, rows)
+    if any(variant.summary.agreement is None for variant in result.variants):
+        print("–: neither model finds an object at this confidence. Lower --score, or use other images.")
     changed = [
         [
             variant.name,

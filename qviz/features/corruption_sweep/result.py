@@ -4,7 +4,7 @@
 value        AP where objects are annotated, else agreement with the reference's objects on the clean images
 P            value on the clean images
 mPC          mean over corruptions of the mean over severities
-rPC          mPC / P
+rPC          mPC / P; unknown where there is nothing to lose (P of at most `FLOOR_VALUE`)
 interaction  (reference - variant) under the corruption, averaged over the severities, minus the same when clean: above
              0 the variant breaks where the reference holds. 95 % interval of a paired bootstrap over the images (see
              `bootstrap`); significant after Holm over the corruptions of one variant.
@@ -189,7 +189,7 @@ class Measured:
             mean = _mean([_mean([row.value for row in curve]) for curve in curves])
             by_severity = ([self.rows[model, name, level] for name in self.corruptions] for level in self.severities)
             still_found = [_mean([row.still_found for row in rows]) for rows in by_severity]
-            share = mean / clean if mean is not None and clean else None
+            share = mean / clean if mean is not None and clean and clean > FLOOR_VALUE else None
             yield ModelSummary(model, clean, mean, share, breaking_point(self.severities, still_found))
 
     def breaking_points(self) -> Iterator[Breaking]:

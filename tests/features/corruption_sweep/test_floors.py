@@ -141,6 +141,11 @@ def test_a_variant_without_any_object() -> None:
     assert verdict(replace(result, points=points)).startswith("b finds nothing even without corruption.")
 
 
+def test_a_share_of_next_to_nothing_is_unknown() -> None:
+    result = sweep({"night": (STEADY, [(0.005, 0.5)] * 3)}, (0.4, 0.005))
+    assert [row.rpc is None for row in result.summary] == [False, True]
+
+
 def test_an_older_interaction_has_no_mark() -> None:
     row = Interaction("b", "night", 0.1, 0.0, 0.2, False)
     assert (row.floor, row.at_least) == (False, False)
