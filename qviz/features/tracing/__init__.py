@@ -65,14 +65,15 @@ def trace(
     """Follow one object of FP32 on one image through the variant.
 
     Args:
-        object_number: Among FP32's objects by falling score, from 0; by default the one that fell most.
+        object_number: Number of the object among FP32's by falling score, from 0; by default the one whose score fell
+            most.
         quick: Bisect instead of reading the score at every operator.
         score: Minimum confidence of FP32's objects.
 
     Raises:
         ImageError: The image cannot be read.
-        ModelError: One of the two has no layers: it is run by TensorFlow.
-        SettingsError: There is no such object.
+        ModelError: One of the models has no layers, because TensorFlow runs it.
+        SettingsError: FP32 has no object with this number, or none of this score.
 
     Example:
         >>> with qviz.open(FLOAT32, INT8, images=IMAGE) as session:
@@ -93,7 +94,7 @@ _CONSTANTS, _MIXED = LRUCache[OperatorConstants](2), LRUCache[MixedNetwork](2)
 def trace_job(
     pair: Pair, names: tuple[str, str], image: EncodedImage, object_number: int | None, quick: bool, score: float
 ) -> Trace:
-    """In a worker: both networks once, then the variant from one operator after another."""
+    """In a worker: run both networks once, then the variant from each cut on, and find the culprits."""
     networks = paired_networks(pair)
     picture = decoded(image)
     runs = exact, variant_tensors = networks.run(picture)

@@ -22,7 +22,7 @@ MIN_WEIGHTS_DB: Final = 25.0
 
 
 class OperatorConstants:
-    """Weights and biases of two networks. Files are read only when a bias is requested."""
+    """Weights and biases of two networks. The files are read only if a bias is requested."""
 
     def __init__(self, networks: PairedNetworks, pair: Pair) -> None:
         self._networks, self._blobs = networks, (pair.reference, pair.variant)
@@ -33,7 +33,7 @@ class OperatorConstants:
         self._coarse = float(np.clip(self._median - max(COARSE_DB, 3 * deviation), MIN_WEIGHTS_DB, FINE_WEIGHTS_DB))
 
     def weights(self, op: Op) -> WeightFacts | None:
-        """None where the operator has none, or they equal FP32's."""
+        """Facts about an operator's weights; None if it has none, or they equal FP32's."""
         value, weights = self._weights.get(op.order), self._networks.weights(op)
         if value is None or weights is None:
             return None
@@ -52,7 +52,7 @@ class OperatorConstants:
         )
 
     def bias_error(self, op: Op) -> np.ndarray | None:
-        """(channels,) real values, the variant's minus FP32's; None where one has none, or FP32 adds it separately."""
+        """(channels,) real bias minus FP32's; None if either has none, or FP32 adds it in an operator of its own."""
         pair = self._networks.pair_of.get(op.order)
         if pair is None or op.kind not in BIAS_INPUT:
             return None
@@ -92,7 +92,7 @@ def _data_and_weights(op: Op) -> tuple[int, int]:
 
 
 def _weight_sqnrs(networks: PairedNetworks) -> Mapping[int, float]:
-    """order -> SQNR of the weights, where they differ from the partner's and have its shape."""
+    """Operator -> SQNR of its weights in dB, for weights that differ from the partner's and have the same shape."""
     both = {order: networks.weights(networks.variant.graph.ops[order]) for order in networks.pair_of}
     values = {order: sqnr_db(*weights) for order, weights in both.items() if weights is not None}
     return {order: value for order, value in values.items() if value is not None}

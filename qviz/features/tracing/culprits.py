@@ -41,13 +41,21 @@ from qviz.tflite.paired_networks import CONVERSIONS
 
 Restored = Callable[[Orders], float | None]
 Scores = dict[int, float]
-"""cut -> score, of the cuts that were tried."""
+"""Cut -> score, for the cuts that were tried."""
 
 MAX_BISECTIONS = 20
 
 
 def full(score: Callable[[int], float], changes_nothing: Callable[[int], bool], last: int, seconds: float) -> Scores:
-    """Every cut. A step that makes just what would enter behind it has the score of the next cut."""
+    """The score at every cut.
+
+    Args:
+        score: Returns the score at a cut.
+        changes_nothing: Whether the step at a cut gives exactly FP32's values; its cut then has the score of the next
+            one.
+        last: The cut of FP32 alone.
+        seconds: After this time, the rest is bisected.
+    """
     end = time.monotonic() + seconds
     scores = {last: score(last)}
     for cut in range(last - 1, -1, -1):
@@ -58,12 +66,12 @@ def full(score: Callable[[int], float], changes_nothing: Callable[[int], bool], 
 
 
 def quick_scores(score: Callable[[int], float], last: int) -> Scores:
-    """A few cuts around the steepest step."""
+    """Scores of the first and last cut and of those that bisection tries to find the steepest step."""
     return bisected(score, {0: score(0), last: score(last)})
 
 
 def bisected(score: Callable[[int], float], start: Scores) -> Scores:
-    """The known scores, and those that it takes to follow the largest rise down to one step."""
+    """The known scores and those of further cuts, which halve the part with the largest rise down to one step."""
     scores = dict(start)
     for _ in range(MAX_BISECTIONS):
         parts = list(pairwise(sorted(scores)))
@@ -76,7 +84,7 @@ def bisected(score: Callable[[int], float], start: Scores) -> Scores:
 
 
 def gains(scores: Scores) -> dict[int, float]:
-    """cut -> score behind its step minus score before it, where both are known."""
+    """Cut -> score at the next cut minus score at this one, where both are known."""
     return {cut: scores[cut + 1] - scores[cut] for cut in scores if cut + 1 in scores}
 
 
@@ -84,7 +92,7 @@ MAX_CLIPPED = 0.01
 MAX_CULPRITS = 5
 CUTS_AFTER = 9
 MIN_GAIN, MIN_SHARE = 0.02, 0.05
-"""A culprit gains more than both: an absolute score, and this share of the whole fall."""
+"""Minimum gain of a culprit: as a score, and as a share of the whole fall; it must exceed both."""
 LEAST_GAIN = 0.01
 SAME_RANGE = DATA_MOVERS - JOINS - set(CONVERSIONS)
 """Operators whose output has the values of their first input, in the same range."""
@@ -134,7 +142,7 @@ def find_culprits(examiner: Examiner, scores: Scores, fall: float) -> tuple[Culp
 
 
 def _lasts(scores: Scores, cut: int) -> bool:
-    """Whether at least half of a rise stays over most of the next cuts."""
+    """Whether the median of the next cuts keeps at least half of a rise."""
     following = [scores[later] for later in sorted(scores) if later > cut][:CUTS_AFTER]
     return median(following) >= (scores[cut] + scores[cut + 1]) / 2
 
@@ -158,7 +166,7 @@ def _culprit(examiner: Examiner, scores: Scores, rises: dict[int, float], cut: i
 
 
 def _charged(examiner: Examiner, rises: dict[int, float], cut: int, source: int, maker: Op | None) -> Culprit:
-    """The producer of a tensor whose range is too small; its reader where no operator of the file produces it."""
+    """The producer of a tensor whose range is too small, as a culprit; its reader, if no operator produces it."""
     read, producer_cut = examiner.read(source), None if maker is None else examiner.cut_of(maker.order)
     assert read is not None, "it was found to clip FP32's values"
     if producer_cut is None:
@@ -176,7 +184,7 @@ def _culprit_at(examiner: Examiner, cut: int, gain: float, cause: tuple[Cause, s
 
 
 def _narrowest(examiner: Examiner, cut: int) -> int | None:
-    """Of the tensors read at a cut the one that clips the largest share above MAX_CLIPPED, where its range was set."""
+    """The source of the tensor that clips the largest share above MAX_CLIPPED among those read at a cut; else None."""
     shares = [(_share(examiner, index), index) for index in examiner.inputs(cut)]
     share, index = max(shares, default=(0.0, -1))
     return _source(examiner, index) if share > MAX_CLIPPED else None
@@ -188,7 +196,7 @@ def _share(examiner: Examiner, index: int) -> float:
 
 
 def _source(examiner: Examiner, index: int) -> int:
-    """The tensor whose values were moved to make this one, as long as they are clipped there too."""
+    """The tensor from which a tensor gets its values by moving only, as long as they are clipped there, too."""
     maker = examiner.graph.producer(index)
     while maker is not None and maker.kind in SAME_RANGE and maker.inputs[0] is not None:
         if _share(examiner, maker.inputs[0]) <= MAX_CLIPPED:
@@ -203,12 +211,12 @@ def _reads(examiner: Examiner, cut: int, source: int) -> bool:
 
 
 def output_culprit(examiner: Examiner, tensors: Sequence[int], lost: float, fall: float) -> list[Culprit]:
-    """The quantization of the tensors that the score is read from, where FP32's own values lose the score in it.
+    """The quantization of the tensors that the score is read from, if FP32's own values lose the score in it.
 
     Args:
-        tensors: Of the variant, read by the head.
-        lost: FP32's score minus the score of its values quantized as these tensors are.
-        fall: Of the whole score.
+        tensors: The variant's tensors that the head reads.
+        lost: FP32's score minus the score after quantization of these tensors.
+        fall: FP32's score minus the variant's.
     """
     if lost <= max(MIN_GAIN, MIN_SHARE * fall):
         return []
@@ -232,14 +240,14 @@ def output_culprit(examiner: Examiner, tensors: Sequence[int], lost: float, fall
 
 
 NAMED = 2
-"""Culprits that are run in float alone: the others are not in the sentence."""
+"""Number of culprits that are also run in float alone; only these are in the sentence."""
 
 
 def with_removals(culprits: Sequence[Culprit], examiner: Examiner, restored: Restored) -> tuple[Culprit, ...]:
-    """The culprits, the first ones with what they bring back alone.
+    """The culprits, the first ones with `alone` filled in.
 
     Args:
-        restored: What comes back with a set of operators of the variant in float; None where none of it can.
+        restored: Returns the score (or IoU) that comes back with a set of operators in float, or None if none can be.
     """
     rows = list(culprits)
     for i, culprit in enumerate(rows[:NAMED]):

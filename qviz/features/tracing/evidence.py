@@ -1,4 +1,4 @@
-"""What is known of one operator under test: its values, its weights, and experiments that run when they are asked for.
+"""What is known of one operator under test: its values, its weights, and experiments that run on demand.
 
 SQNR in dB, higher is better; energies are mean squares in the tensor's unit.
 """
@@ -17,13 +17,16 @@ from qviz.structures import Tensor
 
 @dataclass(frozen=True, slots=True)
 class WeightFacts:
-    """SQNR of an operator's weights, the median of the network's layers, and the limit below which they are coarse.
+    """How accurate an operator's weights are.
 
     Attributes:
-        channel, channel_db: The output channel with the lowest SQNR; None where no axis is known. A channel whose
-            weights are all zero in FP32 has none.
+        sqnr_db: SQNR of its weights.
+        usual_db: Median SQNR of the weights of the network's layers.
+        coarse_below_db: SQNR below which weights are coarse.
+        channel, channel_db: The output channel with the lowest SQNR; None if the axis is not known. Channels whose
+            weights are all zero in FP32 are left out.
         zeroed: Whether all weights of that channel are zero in the variant.
-        per_tensor: Whether one scale holds for all channels.
+        per_tensor: Whether all channels share one scale.
     """
 
     sqnr_db: float
@@ -40,17 +43,20 @@ class WeightFacts:
 
     @property
     def is_fault(self) -> bool:
-        """Whether they, or those of one output channel, are coarser than quantization usually leaves them."""
+        """Whether the weights, or those of one output channel, are coarse."""
         return self.coarse or (self.channel_db is not None and self.channel_db < self.coarse_below_db)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadTensor:
-    """A tensor that the operator reads: FP32's values, and those values after the variant's quantization.
+    """A tensor that the operator reads.
 
     Attributes:
-        fixed_range: Whether the kernel of its operator prescribes its scale, which then clips at most one step.
-        join: Its SQNR by column where it is a joined tensor, or a moved one, and a column is far below the whole.
+        exact: FP32's values, float32.
+        entering: The same after the variant's quantization, dequantized.
+        of_image: Whether it is the input of the network.
+        fixed_range: Whether the kernel that computes it prescribes its scale, which then clips at most one step.
+        join: Its columns if it belongs to a join in which one column has a far lower SQNR than the whole; else None.
     """
 
     tensor: Tensor
@@ -74,25 +80,28 @@ class ReadTensor:
 
     @property
     def clips_most(self) -> bool:
-        """Most of the energy lost is beyond a range that calibration chose."""
+        """Whether more of the error is due to clipping than to rounding, in a range that calibration chose."""
         sums = self.ranges
         return not self.fixed_range and sums.count > 0 and sums.clipping > sums.rounding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """One operator under test.
+    """Values and experiments of one operator.
 
     Attributes:
-        exact: FP32's output.
-        actual: The variant's output.
-        floated: The output of FP32's operator for the variant's inputs; None where it cannot be run.
-        repaired: The share of the gain that `floated` restores.
-        bias_error: Returns (channels,).
-        lost_by_weights: The share of what `floated` restores that is lost again when FP32's operator gets the
-            variant's dequantized weights; None where that cannot be run.
-        other_kernels: (name of the kernels, share of the gain that the variant's operator restores on them); None
-            where they refuse it.
+        tensor: Its first output.
+        reads: The tensors that it reads.
+        exact: FP32's output; the variant's, if FP32 has none.
+        actual: Output of the variant's operator for FP32's values, quantized and dequantized.
+        floated: Output of FP32's operator for the same inputs; None if that operator cannot run on them.
+        repaired: Share of the gain that comes back if the output is replaced by `floated`.
+        weights: None if it has no weights, or they equal FP32's.
+        bias_error: Returns the bias minus FP32's, (channels,) real values, or None.
+        lost_by_weights: Runs FP32's operator with the variant's dequantized weights, and returns the share of what
+            `floated` brings back that is lost again, or None if it cannot run.
+        other_kernels: Runs the variant's operator on other kernels, and returns their name and the share of the gain
+            that comes back, or None if all refuse it.
     """
 
     tensor: Tensor
@@ -108,6 +117,6 @@ class Evidence:
 
     @property
     def is_exact(self) -> bool:
-        """Whether nothing differs, neither in what it reads nor in what it computes."""
+        """Whether its inputs and its output are equal to those of FP32."""
         reads = all(np.array_equal(read.exact, read.entering) for read in self.reads)
         return reads and np.array_equal(self.exact, self.actual)

@@ -1,4 +1,4 @@
-"""Experiments on one operator of a takeover: FP32's values before it, and parts of it replaced one by one."""
+"""Experiments on one operator of a takeover: parts of it are replaced by FP32's, with FP32's values before it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ class Examiner:
     """Examines the operators of a `Takeover`.
 
     Args:
-        files: Return the bytes of the reference and of the variant; called where an experiment needs them.
-        runs: FP32's tensors and the variant's own.
-        score: The object's score from the requested tensors.
+        files: Functions that return the bytes of the reference and of the variant; called only if an experiment needs
+            them.
+        runs: FP32's activations and the variant's own, by tensor.
+        score: Returns the object's score for the requested tensors.
     """
 
     def __init__(
@@ -48,21 +49,21 @@ class Examiner:
         self._steps = networks.variant.steps
 
     def op(self, cut: int) -> Op:
-        """The operator at a cut; of a block the first."""
+        """The operator at a cut; of a block its first operator."""
         return self.graph.ops[self._steps[self.takeover.steps[cut]].orders[0]]
 
     def partner(self, op: Op) -> int | None:
-        """Index of the reference's operator that an operator of the variant is paired with."""
+        """Index of the reference's operator that is paired with an operator of the variant, or None."""
         pair = self._networks.pair_of.get(op.order)
         return None if pair is None else pair.reference_order
 
     def cut_of(self, order: int) -> int | None:
-        """The cut at which an operator's step is."""
+        """The cut at the step of an operator; None if the score does not depend on it."""
         cuts = (cut for cut, number in enumerate(self.takeover.steps) if order in self._steps[number].orders)
         return next(cuts, None)
 
     def read(self, index: int) -> ReadTensor | None:
-        """A tensor as it enters."""
+        """A tensor with FP32's values, before and after the variant's quantization; None if it has no partner."""
         exact, tensor = self.takeover.real(index), self.graph.tensors[index]
         if exact is None:
             return None
@@ -72,7 +73,7 @@ class Examiner:
         )
 
     def _join(self, index: int) -> JoinedColumns | None:
-        """By column, where a column of the join that this tensor comes from or goes to is far below the whole."""
+        """The columns of the join that this tensor belongs to, if one is far below the whole; else None."""
         join = join_behind(self.graph, index) or join_ahead(self.graph, index)
         if join is None:
             return None
@@ -84,7 +85,7 @@ class Examiner:
         return columns if columns is not None and columns.uneven else None
 
     def _part(self, index: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """A part of a join: FP32's values, and those after the quantization that the join's scale prescribes."""
+        """A part of a join: FP32's values before and after quantization with the scale of the join."""
         source, exact = source_of(self.graph, index), self.takeover.real(index)
         shape = self._variant_tensors[index].shape if index in self._variant_tensors else None
         if exact is None or shape is None or self.takeover.real(source) is None:
@@ -92,7 +93,12 @@ class Examiner:
         return exact, self._real(source).reshape(shape)
 
     def evidence(self, cut: int, before: float, gain: float) -> Evidence:
-        """The experiment of `cause`. before: the score at this cut."""
+        """What `cause` needs to know of the operator at a cut.
+
+        Args:
+            before: The score if the variant takes over at this cut.
+            gain: The score at the next cut minus `before`.
+        """
         op = self.op(cut)
         output = op.outputs[0]
         tensor, exact = self.graph.tensors[output], self.takeover.real(output)
@@ -144,7 +150,7 @@ class Examiner:
         }
 
     def inputs(self, cut: int) -> tuple[int, ...]:
-        """The tensors that its step reads."""
+        """The tensors that the step at a cut reads."""
         return self._steps[self.takeover.steps[cut]].inputs
 
     def _cumulative(self, index: int) -> float | None:
@@ -154,9 +160,9 @@ class Examiner:
         return sqnr_db(exact, as_real(self._variant_tensors[index], self.graph.tensors[index]))
 
     def _floated(self, cut: int, op: Op, weights: dict[int, np.ndarray] | None = None) -> np.ndarray | None:
-        """Output of FP32's operator for the inputs of this one; None where inputs differ or it is not a single step.
+        """Output of FP32's operator for the inputs of the variant's operator; None if it cannot run on them.
 
-        weights: Values in place of FP32's, by tensor of the reference; empty where there are none to be given.
+        weights: values that replace FP32's weights, by tensor of the reference; if empty, the result is None.
         """
         inputs = self.inputs(cut)
         if self._steps[self.takeover.steps[cut]].block or len(op.outputs) != 1 or weights == {}:
@@ -178,7 +184,7 @@ class Examiner:
         return piece.run([shaped[t] for t in exact_step.inputs])[pair.reference_tensor]
 
     def _dequantized_weights(self, op: Op) -> dict[int, np.ndarray]:
-        """The variant's weights as real numbers, by FP32's tensor of them; empty where that is not a float constant."""
+        """Tensor of FP32's weights -> the variant's weights, dequantized; empty if FP32's cannot be replaced."""
         pair, weights = self._networks.pair_of.get(op.order), self._networks.weights(op)
         if pair is None or weights is None:
             return {}
@@ -192,7 +198,7 @@ class Examiner:
         return {}
 
     def _on_other_kernels(self, cut: int) -> tuple[str, np.ndarray] | None:
-        """(name of the kernels, output) of the variant's operator for what enters; None where all refuse it."""
+        """(name of the kernels, output of the variant's operator on them); None if all refuse it."""
         number = self.takeover.steps[cut]
         values = [self.takeover.entering(index) for index in self.inputs(cut)]
         for kernels in OTHER_KERNELS:

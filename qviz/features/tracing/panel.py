@@ -26,7 +26,7 @@ REQUEST = "qviz_traced"
 
 
 def fell_most(objects: Sequence[ComparedObject]) -> ComparedObject | None:
-    """The reference's object that lost most confidence; one without a partner has lost all of it."""
+    """Number of the reference's object that lost most confidence; an object without a partner has lost all of it."""
     rows = [row for row in objects if row.reference_index is not None and row.reference_score is not None]
     return max(rows, key=lambda row: (row.reference_score or 0) - (row.variant_score or 0), default=None)
 

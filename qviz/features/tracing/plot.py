@@ -9,7 +9,7 @@ from qviz.features.tracing import Trace
 from qviz.features.tracing.culprits import Culprit
 
 MAX_NAMED = 3
-"""Culprits that are named in the chart; the others are only marked."""
+"""Number of culprits whose names are in the chart; others are only marked."""
 
 
 def figure(result: Trace) -> go.Figure:
@@ -18,7 +18,7 @@ def figure(result: Trace) -> go.Figure:
 
 
 def trace_chart(trace: Trace, reference: str, variant: str, colour: str) -> go.Figure:
-    """A step line over the operators; the two scores as levels; culprits marked. reference, variant: short names."""
+    """A step line of the score over the operators, with both end scores and the culprits. reference, variant: names."""
     figure = go.Figure()
     figure.add_trace(
         go.Scatter(
@@ -53,7 +53,7 @@ def _level(figure: go.Figure, score: float, text: str, colour: str, side: str) -
 
 
 def _marks(trace: Trace) -> go.Scatter:
-    """Each culprit is marked at its point of the curve, at the end of its loss."""
+    """A marker for each culprit, at the point of the curve where its loss ends."""
     return go.Scatter(
         x=[culprit.order for culprit in trace.culprits],
         y=[_score_at(trace, culprit.order) for culprit in trace.culprits],

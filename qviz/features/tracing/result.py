@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 from qviz.features.inspection.warning import Warning
 from qviz.features.tracing.culprits import MIN_GAIN, Culprit
+from qviz.features.tracing.takeover import MIN_IOU
 from qviz.result import Result
 from qviz.structures.operators import operator_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
+ALONE = 0.5
+"""A culprit is named alone if it brings back, alone in float, at least this share of what FP32 up to it brings back."""
 MOVED = 0.1
-"""Loss of IoU from which a box counts as moved."""
+"""Minimum loss of IoU for a box to count as moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +25,10 @@ class TracedObject:
     """The object of FP32 that is followed.
 
     Attributes:
-        number: Among FP32's objects by falling score, from 0.
+        number: Its number among FP32's objects by falling score, from 0.
+        class_id, label: Its class in FP32.
         box: x1, y1, x2, y2 in pixels of the original image.
+        reference_score, variant_score: Score in FP32 and in the variant, in [0, 1].
     """
 
     number: int
@@ -36,9 +41,13 @@ class TracedObject:
 
 @dataclass(frozen=True, slots=True)
 class TracePoint:
-    """The score when the variant takes over at this operator, and the IoU of the box with FP32's.
+    """The object if FP32 runs up to this operator and the variant from it on.
 
-    tensor: The name of the operator's output. iou: Of the best candidate, where none has a score.
+    Attributes:
+        order, op_kind: The operator of the variant.
+        tensor: Name of its output.
+        score: Score of the object, in [0, 1].
+        iou: IoU of its box with FP32's; if the object has no score, that of the best candidate.
     """
 
     order: int
@@ -54,11 +63,13 @@ class Trace(Result):
 
     Attributes:
         objects: Number of FP32's objects on the image.
-        points: By operator of the variant.
-        end_iou: As `end_score`.
-        complete: Whether every operator has its point.
-        box_culprits: Where the box moves although the score stays; gains in IoU.
-        warnings: What keeps the two from being compared: no cause is named then.
+        points: One per operator of the variant that was tried.
+        end_score, end_iou: Score and IoU of FP32 alone, with the tensors that the score is read from quantized as in
+            the variant.
+        culprits: Operators at which the score falls, the largest gain first.
+        complete: Whether every operator has a point.
+        box_culprits: Operators at which the box moves, if the score does not fall; their gains are in IoU.
+        warnings: Reasons why the two models cannot be compared; then no cause is named.
     """
 
     reference: str
@@ -106,7 +117,7 @@ def _finding(result: Trace) -> str:
     start = f"{obj.label} falls from {scores}"
     if result.warnings:
         return f"{start}."
-    if moves and obj.variant_score < MIN_GAIN and iou >= MOVED:
+    if moves and obj.variant_score < MIN_GAIN and MOVED <= iou < MIN_IOU:
         start += f" because its box moves away (IoU {iou:.2f})"
     elif moves and obj.variant_score >= MIN_GAIN:
         start += f", and its box moves (IoU {iou:.2f})"
@@ -124,6 +135,12 @@ def _with_culprit(start: str, culprits: tuple[Culprit, ...], what: str) -> str:
     if first.alone is None:
         back = f"With all operators up to it in float, {first.together:.2f} of {what} comes back."
         return f"{start}, most at {name}. {first.sentence} {back}"
+    if first.alone < ALONE * first.together:
+        prefix = f"operators 0-{first.order}" if first.order else name
+        return (
+            f"{start}. In float, {prefix} together bring back {first.together:.2f} of {what}, {name} alone"
+            f" {first.alone:.2f}. The steepest step is there: {first.sentence}"
+        )
     return (
         f"{start}, most at {name}. {first.sentence} In float alone it brings back {first.alone:.2f}; together with"
         f" all operators before it, {first.together:.2f}."

@@ -36,10 +36,7 @@ from qviz.tflite.stepper import Step
 
 
 class Reading(NamedTuple):
-    """The object in one run: its score, and the IoU of its box with FP32's.
-
-    Where no candidate is near, the score is 0 and the IoU that of the nearest with at least MOVED_SCORE, else 0.
-    """
+    """The object's score in one run, and the IoU of its box with FP32's; the best IoU if it has no score."""
 
     score: float
     iou: float
@@ -72,7 +69,7 @@ class Takeover:
         self._entering: dict[int, np.ndarray] = {}
 
     def run(self, cut: int) -> dict[int, np.ndarray]:
-        """The requested tensors when the variant takes over at this cut, as the file types them."""
+        """The requested tensors, in the types of the file, if the variant takes over at this cut."""
         if cut == 0:
             return {tensor: self._variant_tensors[tensor] for tensor in self.requested}
         return self.continued(cut, {})
@@ -92,20 +89,20 @@ class Takeover:
         return {tensor: values[tensor] if tensor in values else self.entering(tensor) for tensor in self.requested}
 
     def changes_nothing(self, cut: int) -> bool:
-        """Whether the step at this cut computes, from what enters, exactly what would enter after it."""
+        """Whether the step at this cut, run on FP32's values, gives exactly FP32's values."""
         if cut == 0:
             return False  # the input of the variant may differ from that of FP32
         outputs = self.step_outputs(cut)
         return all(np.array_equal(value, self.entering(tensor)) for tensor, value in outputs.items())
 
     def step_outputs(self, cut: int) -> dict[int, np.ndarray]:
-        """Outputs of the variant's step at this cut for what enters."""
+        """Outputs of the variant's step at this cut for FP32's values, by tensor."""
         number = self.steps[cut]
         inputs = {tensor: self.entering(tensor) for tensor in self._stepper.steps[number].inputs}
         return self._stepper.run_step(number, inputs)
 
     def entering(self, tensor: int) -> np.ndarray:
-        """FP32's value of a tensor of the variant."""
+        """FP32's value of a tensor of the variant, quantized with the variant's parameters of that tensor."""
         if tensor not in self._entering:
             value = self.real(tensor)
             if value is not None:
@@ -115,7 +112,7 @@ class Takeover:
         return self._entering[tensor]
 
     def real(self, tensor: int) -> np.ndarray | None:
-        """FP32's own value of a tensor of the variant, in its shape; None where it has no partner."""
+        """FP32's float32 value of a tensor of the variant, in its shape; None if it has no partner."""
         value = self._exact.get(self._networks.partners.get(tensor, -1))
         fits = value is not None and value.size == self._variant_tensors[tensor].size
         return value.reshape(self._variant_tensors[tensor].shape) if fits and value is not None else None
@@ -124,7 +121,7 @@ class Takeover:
         return self.real(tensor) is not None
 
     def _run_unpaired(self, tensor: int) -> None:
-        """A tensor without a partner, and the unpaired ones that it is computed from, in the file's order."""
+        """Compute a tensor without a partner, and the unpaired tensors that it depends on."""
         values: dict[int, np.ndarray] = {}
         for number in ancestors(self._stepper.steps, [tensor], self._is_paired):
             for read in self._stepper.steps[number].inputs:
@@ -137,7 +134,7 @@ class Takeover:
 def ancestors(
     steps: Sequence[Step], tensors: Collection[int], is_given: Callable[[int], bool] = lambda tensor: False
 ) -> tuple[int, ...]:
-    """The numbers of the steps that these tensors depend on; given tensors are not followed further."""
+    """Numbers of the steps that these tensors depend on; the search stops at tensors that `is_given` accepts."""
     needed, numbers = set(tensors), []
     for number in reversed(range(len(steps))):
         if needed.intersection(steps[number].outputs):
@@ -148,14 +145,21 @@ def ancestors(
 
 MIN_IOU = 0.5
 MIN_SCORE = 0.001
-"""Lower scores count as 0 where candidates are decoded; there would be thousands of boxes."""
+"""Candidates with lower scores are not decoded, because there would be thousands; their score counts as 0."""
 MOVED_SCORE = 0.25
 """Score of a candidate from which on it may be the object, moved away from its place."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Anchor:
-    """One anchor and class. box: FP32's, (4,) xyxy in pixels of the variant's input; column: of the class scores."""
+    """One anchor and class.
+
+    Attributes:
+        scores: Tensor of the class scores, [..., columns].
+        number: Index of the anchor.
+        column: The class's column of the class scores.
+        box: FP32's box, (4,) xyxy in pixels of the variant's input.
+    """
 
     head: PartialHead
     scores: Tensor
@@ -164,7 +168,7 @@ class Anchor:
     box: np.ndarray
 
     def read(self, tensors: Tensors) -> Reading:
-        """Its score in the class scores [..., columns], and its box where the boxes are among the tensors."""
+        """The score and the IoU of the box; the IoU is 0 if the tensors contain no boxes."""
         scores = tensors[self.scores.index]
         value = as_real(scores.reshape(-1, scores.shape[-1])[self.number, self.column, None], self.scores)
         score = float(np.nan_to_num(value, nan=0.0, posinf=1.0, neginf=0.0)[0])  # NMS never selects NaN
@@ -173,7 +177,7 @@ class Anchor:
 
 
 def cell_reading(head: CandidateCache, class_id: int, box: np.ndarray, tensors: Tensors) -> Reading:
-    """The best candidate of a class near a box (4,), xyxy in pixels of the variant's input."""
+    """The best candidate of a class that overlaps `box` by MIN_IOU. box: (4,) xyxy in pixels of the variant's input."""
     candidates = head.candidates(tensors)
     same = candidates[candidates.class_ids == class_id]
     ious = iou_matrix(box[None], same.boxes)[0]
@@ -185,7 +189,7 @@ def cell_reading(head: CandidateCache, class_id: int, box: np.ndarray, tensors: 
 
 
 class CandidateCache:
-    """Candidates of a head from the lowest score on; the tensors of the last call are not decoded twice."""
+    """Candidates of a head from MIN_SCORE on; the result for the last tensors is cached."""
 
     def __init__(self, head: PartialHead) -> None:
         self._head = head
@@ -204,7 +208,7 @@ class ReferenceObject:
 
     Attributes:
         box: (4,) xyxy in pixels of the original image.
-        tensors: The variant's tensors that its score is read from.
+        tensors: The tensors of the variant that determine its score.
         read: Its score in [0, 1] and the IoU of its box, from these tensors as the file types them.
     """
 
@@ -218,7 +222,7 @@ class ReferenceObject:
 def objects_of(
     networks: PairedNetworks, pair: Pair, image: Image, exact: Tensors, score: float
 ) -> list[ReferenceObject]:
-    """FP32's objects of at least `score` on one image. exact: FP32's tensors on it."""
+    """FP32's objects with at least this score on one image, by falling score. exact: FP32's activations by tensor."""
     heads = heads_of(networks, pair)
     detections = heads[0].decode(exact, score).detections
     placement = fill(image, input_spec(pair.settings[0]), networks.reference.graph.input_tensors()[0])[1]
@@ -282,7 +286,7 @@ def _anchor_readings(
 
 
 def nearest_anchor(boxes: np.ndarray, scores: np.ndarray, box: np.ndarray, score: float) -> int:
-    """The anchor with the score (n,) and the box (n, 4) of a detection; the operator copies both from its anchor."""
+    """Index of the anchor that a detection was copied from. boxes: (n, 4); scores: (n,) of its class."""
     close = np.abs(scores - score) <= max(1e-5, float(np.abs(scores - score).min()))
     distance = np.where(close, np.abs(boxes - box).max(axis=1), np.inf)
     return int(np.argmin(distance))

@@ -159,7 +159,7 @@ def test_the_score_is_lost_in_the_output_itself(opened: Callable[..., Session], 
     assert result.culprits[0].op_kind == "CONCATENATION" and "on one scale" in result.sentence
 
 
-def test_zeroed_channels_are_found_in_a_real_network(engine: LocalEngine, sample: Sample, tmp_path: Path) -> None:
+def test_a_zeroed_channel_of_a_real_network_is_named(engine: LocalEngine, sample: Sample, tmp_path: Path) -> None:
     order, channel = 9, 5
 
     def edit(model: Any, graph: Any) -> None:
