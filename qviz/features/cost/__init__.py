@@ -41,7 +41,16 @@ class KindTime:
 
 @dataclass(frozen=True, slots=True)
 class ModelProfile:
-    """One model at one thread count. cpu_ms: mean processor time of all threads. peak_mb: None where unknown."""
+    """The cost of one model at one thread count.
+
+    Attributes:
+        bytes: Size of the file.
+        p50_ms, p95_ms: Median and 95th percentile of the time per image.
+        cpu_ms: Mean processor time per image, all threads together.
+        peak_mb: Memory that a fresh process adds, in 10^6 bytes; None if unknown.
+        load_ms: Time until the interpreter is ready.
+        operators: Time per operator.
+    """
 
     name: str
     digest: str

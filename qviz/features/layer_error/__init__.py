@@ -38,12 +38,14 @@ class LayerErrors(Result):
     """Every layer of one variant, in the order of its file.
 
     Attributes:
-        images: Images that were measured.
+        reference, variant: Their names.
+        images: Number of images measured.
+        layers: One row per operator of the variant that has a partner.
         paired_share: Share of the reference's operators that have a partner in the variant.
         pairs: (operator of the variant, operator of the reference).
         unpaired: Operators of the variant without a partner.
         skipped: One sentence per image that cannot be read.
-        warnings: What keeps the two from being compared: other weights, or another input size.
+        warnings: Reasons why the two models cannot be compared: other weights, or another input size.
     """
 
     reference: str
@@ -87,14 +89,14 @@ def layers(
 
     Args:
         images: Read one by one, only a few are in memory at a time. Images that cannot be read are skipped.
-        local_inputs: Whose activations each layer receives for its local error: `reference` or `variant`.
+        local_inputs: `reference` or `variant`: the model whose activations each layer receives for its local error.
 
     Returns:
         One row per operator that has a partner in the reference.
 
     Raises:
         ImageError: No image can be read.
-        ModelError: One of the two has no layers: it is run by TensorFlow.
+        ModelError: One of the models has no layers, because TensorFlow runs it.
         Cancelled: The context was cancelled.
 
     Example:
@@ -131,13 +133,16 @@ def layers(
 
 
 def pair_of(reference: LoadedModel, variant: LoadedModel) -> Pair:
-    """The two for a worker. Raises ModelError where one has no layers."""
+    """The two models for a worker. Raises ModelError if TensorFlow runs one of them, so that it has no layers."""
     require_layers(reference, variant)
     return Pair(reference.blob, variant.blob, (reference.settings, variant.settings))
 
 
 def origin_of(context: Context, reference: LoadedModel, variant: LoadedModel) -> tuple[Warning, ...]:
-    """What keeps the two from being compared layer by layer: other weights, or another input size."""
+    """Warnings why the two cannot be compared layer by layer: other weights, or another input size.
+
+    Empty if they can.
+    """
     return tuple(origin_warnings(reference, variant, made_from(context, reference, variant)))
 
 

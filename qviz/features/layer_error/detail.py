@@ -41,7 +41,7 @@ from qviz.tflite.paired_networks import Pair, PairedNetworks, as_real, paired_ne
 INHERITED_FACTOR = 10.0
 """A layer inherits most of its error where the cumulative error is at least this many times the local one (10 dB)."""
 MAIN_SHARE = 0.5
-"""Share of an error's energy from which on one source is named as its cause."""
+"""A source is named as the cause if it has at least this share of the error's energy."""
 MIN_CLIPPED = 0.01
 """Clipped share from which on clipping is mentioned beside another cause."""
 MAX_UNUSED = 0.5

@@ -1,4 +1,4 @@
-"""How much of a difference the kernels alone make: one file on TensorFlow Lite's default kernels and on its others.
+"""The effect of kernels alone: one file on TensorFlow Lite's default kernels, compared with the same file on others.
 
 default     XNNPACK where it has a kernel: what the whole file runs on
 builtin     TensorFlow Lite's optimised kernels, without XNNPACK
@@ -7,8 +7,8 @@ reference   its plain C++ kernels: slow and easy to read
 local        one operator on the other kernels, given the tensors of the default run, compared with its output there
 cumulative   the whole network on the other kernels compared with the default run
 steps        the largest difference of a quantized tensor's integers; 1 is a single rounding
-SQNR in dB against the default kernels, higher is better, None where the two are bit for bit equal. Only the part of a
-variant's error that exceeds this comes from its quantization.
+SQNR in dB against the default kernels, higher is better, None if the two are bit for bit equal. An error of a variant
+that is not larger than this need not come from quantization.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 DEFAULT = "default"
 OTHER_KERNELS = ("builtin", "reference")
 MAX_IMAGES = 8
-"""Enough: each image brings every element of every tensor."""
+"""Few images are enough, because each of them compares every element of every tensor."""
 
 
 @dataclass(slots=True)
@@ -241,7 +241,7 @@ class NoiseBudget(Result):
     """One model on several sets of kernels.
 
     Attributes:
-        default_refused: The default kernels refuse the file, so `default` stands for builtin.
+        default_refused: Whether the default kernels refuse the file; then `default` means `builtin`.
     """
 
     model: str

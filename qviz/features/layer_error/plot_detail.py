@@ -1,7 +1,7 @@
-"""One layer on one image: the values it takes, where on the image it errs, and the channels of its weights.
+"""Charts of one layer on one image: histograms of its values, error map, and channels of its weights.
 
-FP32 has the reference's colour and the variant its own. Counts stand on a log axis: a tail of ten values in a million
-is what clipping cuts.
+FP32 has the reference's colour and the variant its own. Counts have a logarithmic axis, because clipping affects tails
+of perhaps ten values in a million.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HEAT = [[0, "rgba(255,120,0,0)"], [0.2, "rgba(255,110,0,.15)"], [0.5, "rgba(240,
 
 
 def value_histograms(detail: LayerDetail, colour: str) -> go.Figure:
-    """FP32's values filled, the variant's as a line; its range is a band, and what lies outside of it is red."""
+    """FP32's values filled, the variant's as a line; the variant's range is a band, and values outside it are red."""
     figure = go.Figure()
     shown = detail.histogram
     figure.add_trace(_steps("FP32", shown.edges, shown.reference, REFERENCE, fill=True))

@@ -1,4 +1,4 @@
-"""Constrained search for a quantized variant: the smallest or fastest one within a budget of accuracy.
+"""Search for the smallest or fastest quantized variant within a budget of accuracy.
 
 Candidates (recipes, ways to calibrate, sets of operators in float) are built and measured on one half of the images.
 The loss of the chosen one is reported on the other half. See `result` for the terms and `search` for the order.
@@ -32,12 +32,12 @@ __all__ = ["Budget", "Request", "Rescue", "halves", "rescue"]
 
 SEED = 20261128
 MIN_IMAGES = 8
-"""Of both halves together."""
+"""Minimum number of images, both halves together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is searched for. Raises SettingsError, and QuantizeError for an unknown recipe.
+    """The options of a rescue. Raises SettingsError, and QuantizeError for an unknown recipe.
 
     Attributes:
         prefer: What to minimise: `size` or `latency`.
@@ -77,17 +77,22 @@ def rescue(
 ) -> Rescue:
     """The smallest or fastest variant within the budget.
 
-    The result so far is reported as a partial result after each candidate. Where the context has a store, everything
-    that is measured is written beside it at once, and a search that was killed continues there.
+    The result so far is reported as a partial result after each candidate. If the context has a store, all measurements
+    are written to a journal beside it, and a search that was killed continues from there.
 
     Args:
-        source: The reference as it is quantized.
-        calibration: Images to calibrate with, preferably not of the dataset.
-        dataset: Images to measure on; one half for the search, the other for the report.
+        source: The reference in the form that builders read, see `qviz.features.building.source_of`.
+        calibration: Images to calibrate with, preferably not images of the dataset.
+        dataset: Images to measure on: one half for the search, the other for the report.
+
+    Returns:
+        Every candidate with its size and loss; `data` is the .tflite file of the best one, `chosen` its loss on the
+        report half with a 95 % interval.
 
     Raises:
         Cancelled, ImageError, ModelError, WorkerError.
-        DatasetError: There are too few images, or none is annotated and the budget is one of AP.
+        DatasetError: There are too few images; or the budget is one of AP and no image is annotated, or the reference
+            finds nothing of the annotated objects.
         QuantizeError: Nothing can be built, or calibration images are missing.
     """
     _check(reference, calibration, request)

@@ -1,8 +1,8 @@
-"""Candidates built and measured, each once: what the journal of an earlier run holds is not measured again.
+"""Build and measure the candidates of a rescue, each once; measurements in the journal of an earlier run are reused.
 
 A journal belongs to one search half, one calibration, one float network and one version of the code, but not to a
 budget. So a search with another budget, or one that continues after a kill, starts with all earlier measurements.
-Files are not stored: the same candidate is built again bit for bit, faster than it is measured.
+Files are not stored: the same candidate is built again bit for bit, and faster than it is measured.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from qviz.store.journal import Journal
 from qviz.structures import EncodedImage, digest_of, digest_of_json
 
 ROUNDS, SECONDS = 40, 10.0
-"""At most, in which the reference and a candidate run in turns to measure the speed."""
+"""Maximum rounds and time of a measurement of speed, in which the reference and a candidate run in turns."""
 
 
 @dataclass(slots=True, eq=False)
@@ -38,12 +38,14 @@ class Candidates:
     """Builds and measures candidates of one source.
 
     Attributes:
-        context: Of the search; its progress receives the steps.
-        builders: See `building.builders`.
-        images: For calibration.
-        search: Measures on the search half.
-        reference_there: The reference's own measurement on it.
-        journal: Of earlier runs and this one.
+        context: The context of the search; its progress receives the steps.
+        builders: Workers that build, see `building.builders`.
+        reference, source: The reference as a loaded model, and in the form that builders read.
+        images: Calibration images.
+        search: Measures models on the search half.
+        reference_there: The reference's own measurement on the search half.
+        budget, prefer: As in `Rescue`.
+        journal: Measurements of earlier runs and of this one.
         ranges: Method -> ranges measured so far.
         remarks: Sentences for the result.
     """
@@ -64,7 +66,7 @@ class Candidates:
     _sets: dict[Candidate, Sets] = field(default_factory=dict)
 
     def read_journal(self) -> None:
-        """Take over what earlier runs measured; rows that are damaged or of another version are skipped."""
+        """Read the measurements of earlier runs; damaged rows and rows of another version are ignored."""
         for row in self.journal.rows():
             try:
                 if "method" in row:
@@ -80,7 +82,10 @@ class Candidates:
                 continue
 
     def calibration(self, candidate: Candidate) -> Calibration | None:
-        """The ranges that a candidate needs, measured once. Raises Cancelled, ImageError, QuantizeError."""
+        """The ranges of activations that a candidate needs; None if it needs none. Each method is measured once.
+
+        Raises Cancelled, ImageError, QuantizeError.
+        """
         if not candidate.needs_ranges:
             return None
         method = candidate.ranges
@@ -92,7 +97,7 @@ class Candidates:
         return self.ranges[method]
 
     def build(self, candidate: Candidate) -> bytes:
-        """The candidate's file. Raises Cancelled, QuantizeError, WorkerError."""
+        """The .tflite file of a candidate. Raises Cancelled, ImageError, QuantizeError, WorkerError."""
         self.context.check_cancelled()
         ranges = self.calibration(candidate)
         job = start_building(
@@ -101,11 +106,19 @@ class Candidates:
         return self.context.wait(job).data
 
     def loaded(self, candidate: Candidate, data: bytes) -> LoadedModel:
-        """The candidate ready to run, with the settings of the reference."""
+        """A built candidate as a model, with the settings of the reference. Raises ModelError, WorkerError."""
         return follow(load_model(self.context.engine, ModelSource(f"{candidate.name}.tflite", data)), self.reference)
 
     def attempt(self, candidate: Candidate, origin: str, data: bytes | None = None) -> Tried:
-        """The candidate built and measured, or what is known of it. data: its file, if built. Raises Cancelled."""
+        """Build and measure a candidate, or return its measurement if there is one.
+
+        Args:
+            origin: The part of the search that proposes it.
+            data: Its file, if it is built already.
+
+        Raises:
+            Cancelled: Other errors are in the `error` of the result.
+        """
         tried = self._measured.get(candidate)
         if tried is None or (self.prefer == LATENCY and tried.speed is None and not tried.error):
             tried = self._measured[candidate] = self._measure(candidate, data)
@@ -115,7 +128,7 @@ class Candidates:
         return replace(tried, origin=origin, search_loss=loss, within=within)
 
     def _measure(self, candidate: Candidate, data: bytes | None) -> Tried:
-        """Without what depends on the budget, or on the part of the search."""
+        """The measurement of a candidate, without the fields that depend on the budget or on its origin."""
         start = time.monotonic()
         tried = Tried(candidate, "")
         try:
@@ -136,7 +149,7 @@ class Candidates:
         return replace(tried, seconds=time.monotonic() - start)
 
     def _speed(self, model: LoadedModel) -> float:
-        """Median latency of the reference over the model's."""
+        """Median latency of the reference divided by that of the model."""
         subjects = [
             Subject(one.blob, one.settings, one.inspection.graph.input_tensors()[0]) for one in (self.reference, model)
         ]
@@ -145,7 +158,7 @@ class Candidates:
         return float(first / max(second, 1e-9))
 
     def _loss(self, tried: Tried) -> float | None:
-        """In the budget's measure; None where it is unknown."""
+        """The loss in the budget's measure; None if it is unknown."""
         if self.budget.measure != AP:
             return None if tried.agreement is None else 1 - tried.agreement
         reference = self.reference_there.ap
@@ -153,11 +166,11 @@ class Candidates:
 
     @property
     def max_loss(self) -> float:
-        """The loss of a variant that finds nothing."""
+        """The loss of a variant that detects nothing, in the budget's measure."""
         return (self.reference_there.ap or 0.0) if self.budget.measure == AP else 1.0
 
     def sets(self, candidate: Candidate, find: Callable[[], Sets]) -> Sets:
-        """Sets of operators worth keeping in float, found once per candidate."""
+        """Sets of operators worth keeping in float for a candidate; `find` is called only once per candidate."""
         if candidate not in self._sets:
             self._sets[candidate] = find()
             self.journal.add({"candidate": encode(candidate), "sets": encode(self._sets[candidate])})
@@ -167,7 +180,7 @@ class Candidates:
 def journal_of(
     folder: Path | None, source: Source, images: Sequence[EncodedImage], search: Evaluator, score: float
 ) -> Journal:
-    """The journal that all rescues of this source on these images share; without a folder nothing is stored."""
+    """The journal shared by all rescues of this source on these images; without a folder nothing is stored."""
     if folder is None:
         return Journal(None)
     identity = [

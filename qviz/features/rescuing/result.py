@@ -32,7 +32,7 @@ SIZE, LATENCY = "size", "latency"
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """measure: AP or AGREEMENT; limit: the maximum loss, in [0, 1]."""
+    """measure: AP or AGREEMENT; limit: the maximum loss in this measure, in [0, 1]."""
 
     measure: str
     limit: float
@@ -41,7 +41,7 @@ class Budget:
 
     @classmethod
     def of(cls, max_ap_loss: float | None = None, min_agreement: float | None = None) -> Budget:
-        """From exactly one of the two, in [0, 1]. Raises SettingsError."""
+        """The budget from exactly one of the two values, each in [0, 1]. Raises SettingsError."""
         if (max_ap_loss is None) == (min_agreement is None):
             raise SettingsError("A rescue needs one budget: either a maximum loss of AP or a minimum agreement.")
         limit = max_ap_loss if max_ap_loss is not None else min_agreement
@@ -52,7 +52,7 @@ class Budget:
 
     @property
     def text(self) -> str:
-        """In words."""
+        """For example `at most 0.5 AP points below the reference`."""
         if self.measure == AP:
             return f"at most {100 * self.limit:.3g} AP points below the reference"
         return f"an agreement of at least {1 - self.limit:.3g} with the reference"
@@ -63,8 +63,9 @@ class Candidate:
     """A variant that can be built.
 
     Attributes:
-        ranges: How ranges of activations are summed up, a name of `building.METHODS`.
-        float_operators: Operators in float.
+        recipe, algorithm: Names of `building.RECIPES` and `building.ALGORITHMS`.
+        ranges: Method that computes the ranges of activations, a name of `building.METHODS`.
+        float_operators: Indices of the operators in float, in the float32 file.
     """
 
     recipe: str
@@ -80,7 +81,7 @@ class Candidate:
 
     @property
     def needs_images(self) -> bool:
-        """Whether building reads the calibration images themselves, so that ranges alone do not suffice."""
+        """Whether the builder itself reads calibration images, so that ranges are not enough."""
         return ALGORITHMS[self.algorithm].needs_images
 
     @property
@@ -89,13 +90,16 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """`int8 (octav), 8-17 float`"""
+        """For example `int8 (octav), 8-17 float`."""
         words = [word for word in (self.algorithm, self.ranges) if word != "minmax"]
         more = f" ({', '.join(words)})" if words else ""
         return f"{self.recipe}{more}" + (f", {orders_text(self.float_operators)} float" if self.float_operators else "")
 
     def command(self, source: str, calibration: Sequence[str], output: str) -> str:
-        """`qviz quantize ...`, quoted for a shell. calibration: images, folders, or one file of ranges."""
+        """The `qviz quantize` command that builds it, quoted for a shell.
+
+        Calibration: paths of images, or one file of ranges.
+        """
         words = ["qviz", "quantize", source, "--recipe", self.recipe]
         if self.algorithm != "minmax":
             words += ["--algorithm", self.algorithm]
@@ -113,14 +117,15 @@ class Tried:
 
     Attributes:
         origin: The part of the search that proposed it: recipe, prefix, window and so on.
-        bytes, scheme, digest: Of the file.
-        ap, agreement, search_loss: None where it could not be built or run; `error` says why.
-        false_alarms: Objects per image from a confidence of .25 on that no annotated one matches; None where nothing
-            is annotated.
-        floods: Whether these are many more than the reference's (`qviz.features.accuracy.evaluator.floods`).
+        bytes, scheme, digest: Size, scheme and sha256 of the file.
+        ap, agreement, search_loss: None if it could not be built or run; `error` is the reason.
+        false_alarms: Objects per image with a confidence of at least .25 that match no annotated object; None if
+            nothing is annotated.
+        floods: Whether it has many more false alarms than the reference (`qviz.features.accuracy.evaluator.floods`).
         within: Whether the loss is within the budget, and the images are not flooded.
-        speed: Latency of the reference over its own, measured in turns on this machine; None unless latency counts.
-        seconds: Time of building and measuring.
+        speed: Latency of the reference divided by its own, measured in turns on this machine; None unless latency
+            counts.
+        seconds: Time for building and measuring.
     """
 
     candidate: Candidate
@@ -153,10 +158,11 @@ class Chosen:
     """The best candidate on the report half.
 
     Attributes:
-        loss: In the budget's measure.
+        tried: The candidate with its figures on the search half.
+        loss: In the budget's measure, with its 95 % interval.
         within_budget: Whether the loss on the report half is within the budget, and its images are not flooded.
         false_alarms, reference_false_alarms: Per image, as in `Tried`.
-        images: Of the report half.
+        images: Number of images of the report half.
     """
 
     tried: Tried
@@ -195,12 +201,17 @@ class Rescue(Result):
     """A search, finished or running; `save("small.tflite")` writes the best file.
 
     Attributes:
+        reference: The file the search started from.
+        prefer: `size` or `latency`, what is minimised.
+        images: Number of images of each half.
         tried: Every candidate, in the order of trying.
-        best: Of those tried so far.
-        data: The .tflite file of the best one.
-        chosen: The best one on the report half; None while the search runs.
-        ranges: Method -> measured ranges, with which candidates are built again.
-        warnings: Of lint about the chosen file, and the settings that were assumed for the reference.
+        best: The best candidate so far; None if none could be measured.
+        data: The .tflite file of the best candidate.
+        chosen: The best candidate on the report half; None while the search runs.
+        ranges: Method -> measured ranges, from which candidates can be built again.
+        remarks: Sentences about images that were left out, and the like.
+        warnings: Lint warnings about the chosen file, and the settings that were assumed for the reference.
+        seconds: Duration of this run.
     """
 
     reference: ReferenceFile
@@ -226,16 +237,21 @@ class Rescue(Result):
         return self.chosen is not None and self.chosen.tried.within and self.chosen.within_budget
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per candidate, in the order of trying; kept_float as `0-12,40`."""
+        """One row per candidate, in the order of trying; `kept_float` has its operators in float as `0-12,40`."""
         import pandas as pd
 
         rows = [to_json(row) | {"kept_float": orders_text(row.candidate.float_operators)} for row in self.tried]
         return pd.DataFrame(rows, columns=list(to_json(Tried(Candidate(""), ""))))
 
     def recipe_json(self, row: Tried, output: str, command: str) -> dict[str, Any]:
-        """How a candidate's file, named `output`, was made and how `command` builds it again without the images.
+        """A document that describes how a candidate's file was built.
 
-        Ranges stand under the names of `qviz quantize --save-ranges`, so the document serves as `--calibration`.
+        Ranges have the same names as in `qviz quantize --save-ranges`, so the document can be given as `--calibration`.
+
+        Args:
+            row: The candidate.
+            output: Name of its file.
+            command: Builds the file again, without the images.
         """
         candidate = row.candidate
         ranges = self.ranges.get(candidate.ranges) if candidate.needs_ranges else None
@@ -255,11 +271,9 @@ class Rescue(Result):
 
 
 def best_of(tried: tuple[Tried, ...], prefer: str) -> Tried | None:
-    """The smallest or fastest candidate within the budget; where none is, the one with the smallest loss.
+    """The smallest or fastest candidate within the budget; if there is none, the one with the smallest loss.
 
-    One that floods images comes last.
-
-    Speeds within `SAME_LATENCY` count as equal; then the smaller file wins.
+    Candidates that flood the images come last. Speeds within `SAME_LATENCY` count as equal; then the smaller file wins.
     """
     measured = [row for row in tried if row.search_loss is not None]
     within = [row for row in measured if row.within]

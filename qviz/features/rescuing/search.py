@@ -1,12 +1,12 @@
-"""The search of a rescue: which candidates are tried, in which order. A good answer comes early.
+"""The search of a rescue: the candidates and the order in which they are tried. Good candidates come early.
 
 1. Whole recipes, the smallest (or fastest) first; of each the plain version, then other ranges and algorithms, until
    one is within the budget. Recipes that are larger (or expected to be slower) than that one are not tried.
-2. Recipes that failed and would be better, the smallest loss first, with operators in float. *What if float* gives a
-   Pareto front of sets by cost and expected quality. The first set with nearly all of the quality is built, then the
-   search bisects between sets that exceed the budget and sets within it.
+2. Recipes that exceeded the budget and would be smaller (or faster), the smallest loss first, with operators in float.
+   *What if float* gives a Pareto front of sets by cost and expected quality. The first set with nearly all of the
+   quality is built, then the search bisects between sets that exceed the budget and sets within it.
 3. Parts of the best set are quantized again as long as the result stays within the budget: halves, quarters and so on
-   of its units, starting with those that cost most for what they bring.
+   of its units, starting with those that cost most for the quality they add.
 
 Every decision depends on measurements alone, so a search that continues with the same journal takes the same steps.
 """
@@ -26,11 +26,11 @@ from qviz.features.rescuing.sets import SAMPLED_IMAGES, Ranked, Sets, bytes_of, 
 from qviz.features.what_if.sets import Orders, thinned, union
 
 NEARLY_ALL = 0.9
-"""A set with this share of the quality that all operators in float bring is built first."""
+"""The first set that is built has at least this share of the quality gained with all operators in float."""
 
 
 def fitting(candidates: Candidates, names: Sequence[str]) -> dict[str, list[Candidate]]:
-    """Recipe -> its versions without operators in float, the plain one first. Recipes that do not fit are left out."""
+    """Recipe -> its candidates without operators in float, the plain one first, for recipes that fit the network."""
     versions: dict[str, list[Candidate]] = {}
     for name in names:
         recipe = recipe_of(name)
@@ -71,7 +71,7 @@ class FloatSets:
         return [ranked for ranked in self._sets.front if ranked.cost < room]
 
     def filled(self, ranked: Ranked, room: float) -> Candidate:
-        """The set, with further units as long as it costs less than `room`; some unit always stays quantized."""
+        """A candidate with the set and as many further units as cost less than `room`; one unit stays quantized."""
         orders = frozenset(ranked.orders)
         for unit in reversed(list(self.by_worth())):
             more = orders | unit
@@ -83,7 +83,7 @@ class FloatSets:
         return ranked.quality >= self._sets.base + NEARLY_ALL * (self._sets.whole - self._sets.base)
 
     def by_worth(self) -> Iterator[Orders]:
-        """Units, those that cost most for what they bring first."""
+        """The units, those that cost most for the quality they add first."""
         harm = dict(self._sets.harm)
         yield from sorted(self._units, key=lambda unit: max(harm.get(min(unit), 0.0), 0.0) / max(self.cost(unit), 1.0))
 
@@ -105,7 +105,16 @@ OnTried = Callable[[tuple[Tried, ...], Tried | None, bytes], object]
 
 @dataclass(slots=True, eq=False)
 class Search:
-    """One search. recipes: names; tries: maximum number of candidates."""
+    """One search.
+
+    Attributes:
+        candidates: Builds and measures.
+        recipes: Names of the recipes to try.
+        tries: Maximum number of candidates.
+        on_tried: Called after each candidate.
+        tried: All candidates so far.
+        data: The file of the best one.
+    """
 
     candidates: Candidates
     recipes: Sequence[str]
@@ -120,7 +129,10 @@ class Search:
         return best_of(self.tried, self.candidates.prefer)
 
     def run(self) -> None:
-        """Raises Cancelled, QuantizeError where no recipe fits, WorkerError."""
+        """Try candidates until none is expected to be better. Raises Cancelled, WorkerError.
+
+        QuantizeError if no recipe fits.
+        """
         versions = fitting(self.candidates, self.recipes)
         if not versions:
             raise QuantizeError(f"None of these recipes fits the network: {', '.join(self.recipes)}.")
@@ -143,7 +155,7 @@ class Search:
                     break
 
     def _is_broken(self, plain: Candidate) -> bool:
-        """Whether more than half of everything is lost: another rounding of the weights does not bring that back."""
+        """Whether a plain recipe loses more than half of `max_loss`, which another algorithm does not undo."""
         row = next((row for row in self.tried if row.candidate == plain), None)
         return row is not None and (row.search_loss or 0.0) > self.candidates.max_loss / 2
 
@@ -169,7 +181,7 @@ class Search:
         return self.candidates.prefer == LATENCY or self._bytes(versions[name][0]) >= best.bytes
 
     def _attempt(self, candidate: Candidate, origin: str) -> Tried:
-        """Try a candidate once, unless the number of tries is used up."""
+        """Try a candidate, once; after the maximum number of tries the result has an error."""
         earlier = next((row for row in self.tried if row.candidate == candidate), None)
         if earlier is not None:
             return earlier
@@ -187,7 +199,10 @@ class Search:
     # ---- with operators in float -------------------------------------------------------------------------------
 
     def _failed(self) -> list[Tried]:
-        """The version with the smallest loss per kind of recipe over the budget; equal bits give similar errors."""
+        """The candidate with the smallest loss of each kind of recipe over the budget.
+
+        Recipes with equal bits are one kind, because their errors are similar.
+        """
         smallest: dict[tuple[int, int | None], Tried] = {}
         for row in self.tried:
             recipe = recipe_of(row.candidate.recipe)
@@ -198,7 +213,7 @@ class Search:
         return sorted((row for row in smallest.values() if not row.within), key=_by_loss)
 
     def _could_be_better(self, row: Tried) -> bool:
-        """Whether it is smaller (or faster) than the best candidate within the budget."""
+        """Whether a candidate is smaller (or faster) than the best one within the budget."""
         best = self.best
         if best is None or not best.within:
             return True
@@ -217,7 +232,7 @@ class Search:
             self._thin_out(sets, row)
 
     def _room(self, plain: Candidate) -> float:
-        """Bytes that may be added to a recipe before the file is as large as the best one."""
+        """Bytes by which a recipe may grow to be no larger than the best file; infinite if latency counts."""
         best = self.best
         if self.candidates.prefer == LATENCY or best is None or not best.within:
             return float("inf")

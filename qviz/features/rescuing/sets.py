@@ -1,13 +1,13 @@
-"""Which sets of operators are worth keeping in float, found with *what if float* on a variant without any.
+"""Find sets of operators worth keeping in float, with *what if float* on a variant without any.
 
 A unit is an operator with weights and the operators after it in the file up to the next one with weights (activation,
 addition, reshape): the smallest part that makes sense in float. Where a recipe quantizes weights only, it is the
 operator with weights alone. The cost of a unit in float is counted in bytes of its weights, or in multiplications.
 Operator indices are those of the float32 .tflite file.
 
-Each unit is measured twice: alone in float, for its gain where everything else is quantized, and alone quantized, for
-its harm where everything else is float. Both give sets that grow greedily. Contiguous stretches of units are measured
-as well. Sets that cost as much as a better one are dropped.
+Each unit is measured twice: alone in float, which gives its gain, and alone quantized, which gives its harm. Both give
+sets that grow greedily. Contiguous stretches of units are measured as well. Sets for which a better one costs at most
+as much are dropped.
 
 quality   mean of agreement and share of score (see `what_if`), in [0, 1]: on few images agreement alone is too coarse
 """
@@ -32,7 +32,7 @@ from qviz.tflite.scheme import WITHOUT_INT8
 
 
 def units_of(graph: Graph, recipe: Recipe) -> list[Orders]:
-    """The units in the file's order; what is float anyway is in none."""
+    """The units in the order of the file, without operators that stay in float anyway."""
     with_weights = [op.order for op in graph.ops if weights_of(graph, op) is not None]
     if not recipe.needs_calibration:
         return [frozenset({order}) for order in with_weights]
@@ -48,7 +48,7 @@ def _quantized(op: Op) -> bool:
 
 
 def bytes_of(graph: Graph, recipe: Recipe, unit: Iterable[int]) -> float:
-    """What the file grows by. Weights that several operators share count once."""
+    """Bytes that a unit in float adds to the file. Weights that several operators share count once."""
     sizes: dict[int, float] = {}
     for op in (graph.ops[order] for order in unit):
         weights = weights_of(graph, op)
@@ -59,7 +59,7 @@ def bytes_of(graph: Graph, recipe: Recipe, unit: Iterable[int]) -> float:
 
 
 def work_of(graph: Graph, unit: Iterable[int]) -> float:
-    """Multiplications and additions, roughly: of a convolution its weights for each place of its output."""
+    """Approximate number of multiplications: for a convolution, the elements of its output times weights per output."""
     total = 0.0
     for op in (graph.ops[order] for order in unit):
         outputs = list(graph.op_outputs(op))
@@ -73,9 +73,9 @@ def work_of(graph: Graph, unit: Iterable[int]) -> float:
 
 
 SAMPLED_IMAGES = 24
-"""Images of which the most affected ones are chosen."""
+"""Number of images from which the most affected ones are chosen."""
 MEASURED_IMAGES = 6
-"""Images that sets are measured on: the most affected of the sample."""
+"""Number of images that sets are measured on: the most affected of the sample."""
 BATCH = 8
 """Sets measured between two checks for cancellation."""
 MIN_GAIN = 0.02
@@ -83,7 +83,14 @@ MIN_GAIN = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A set worth building: what it costs, and the quality that is expected of it."""
+    """A set worth building.
+
+    Attributes:
+        orders: Its operators.
+        kind: layer, prefix, suffix, window or greedy.
+        cost: In bytes or multiplications.
+        quality: Predicted quality, in [0, 1].
+    """
 
     orders: tuple[int, ...]
     kind: str
@@ -93,8 +100,13 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Sets:
-    """front: by cost; base, whole: quality with nothing and with all in float; harm: a unit's first order -> what it
-    costs in quality where it alone is quantized."""
+    """The result of the search for sets.
+
+    Attributes:
+        front: The Pareto front of cost and predicted quality, by rising cost.
+        base, whole: Quality with nothing and with everything in float.
+        harm: (first operator of a unit, quality lost if only this unit is quantized).
+    """
 
     front: tuple[Ranked, ...] = ()
     base: float = 0.0
@@ -103,7 +115,7 @@ class Sets:
 
 
 def partners_job(pair: Pair) -> dict[int, int]:
-    """In a worker: the variant's operators -> the reference's."""
+    """In a worker: operator of the variant -> operator of the reference."""
     return {layers.order: layers.reference_order for layers in paired_networks(pair).pairs.pairs}
 
 
@@ -141,7 +153,7 @@ def float_sets(
 
 
 class _Measuring:
-    """Measures sets of the reference's operators on the variant. total: how many it will be, as far as is known."""
+    """Predicts the quality of sets of the reference's operators. total: expected number of sets, for the progress."""
 
     def __init__(
         self,
@@ -163,7 +175,7 @@ class _Measuring:
         self.done = self.total = 0
 
     def qualities(self, sets: Sequence[Orders]) -> list[float]:
-        """One a set, in their order."""
+        """The quality of each set, in [0, 1], in the order given."""
         qualities: list[float] = []
         for start in range(0, len(sets), BATCH):
             self._context.check_cancelled()
@@ -174,7 +186,7 @@ class _Measuring:
         return qualities
 
     def _in_variant(self, orders: Orders) -> Orders:
-        """With the conversions that a rebuilt file would not have."""
+        """The corresponding operators of the variant, with the conversions that a rebuilt file would not contain."""
         variant_orders = frozenset(other for order in orders for other in self._back.get(order, ()))
         return with_conversions(self._graph, variant_orders)
 

@@ -54,7 +54,7 @@ def _loss(result: Rescue, best: Tried) -> str:
 
 
 def _also(agreement: float | None, best: Tried, result: Rescue) -> str:
-    """The agreement where the budget is one of AP, which does not see objects of low rank; and a flood of objects."""
+    """The agreement, if the budget is one of AP, which ignores detections of low rank; and a flood of objects."""
     if result.budget.measure != AP or agreement is None:
         return ""
     flood = f", {best.false_alarms:.1f} false alarms per image" if best.floods and result.chosen is None else ""
