@@ -135,7 +135,9 @@ def _sidebar(current: workspace.Workspace, models: Models | None) -> None:
             st.page_link(path, label=label, help=text)
         if models is not None:
             st.html(_legend(models))
-            origin = "bundled sample" if current.is_sample else ""
+            origin = ""
+            if current.is_sample:
+                origin = "bundled sample" if sample.holds_images(current) else "sample models"
             parts = [plural(len(current.images), "image"), as_text(current.name), origin]
             st.caption(" · ".join(filter(None, parts)))
         projects.menu(current, _delete_project)

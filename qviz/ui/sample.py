@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
@@ -40,6 +41,18 @@ def opening() -> Workspace:
 def sample() -> Workspace:
     """The bundled models, images and boxes."""
     return Workspace(models=_sample_models(), images=tuple(_sample_images()), dataset=_sample_dataset(), is_sample=True)
+
+
+def holds_images(workspace: Workspace) -> bool:
+    """Whether the workspace's images are the bundled ones and no other."""
+    bundled = {image.digest for image in _sample_images()}
+    return bool(workspace.images) and all(image.digest in bundled for image in workspace.images)
+
+
+def without_images(workspace: Workspace) -> Workspace:
+    """The workspace without the bundled images and their annotations, to make room for the user's own."""
+    dataset = None if workspace.dataset is _sample_dataset() else workspace.dataset
+    return replace(workspace, images=(), dataset=dataset)
 
 
 @st.cache_resource(show_spinner=False)

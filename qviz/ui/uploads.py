@@ -28,7 +28,7 @@ from qviz.limits import limits
 from qviz.store.projects import is_project
 from qviz.structures import Dataset, EncodedImage, Settings
 from qviz.tensorflow_models import kind_of_bytes
-from qviz.ui import projects, server, view, workspace
+from qviz.ui import projects, sample, server, view, workspace
 from qviz.ui.workspace import Workspace
 
 ZONE, COUNT = "qviz_drop_zone", "qviz_drops"
@@ -96,6 +96,8 @@ def load_files(files: Sequence[tuple[str, bytes]]) -> None:
         workspace.forget_drops()
         projects.imported(drop.project)
     current = workspace.current()
+    if drop.images and sample.holds_images(current):
+        current = sample.without_images(current)  # own images and the sample's do not mix
     models = [replace(m, sidecar=drop.sidecars.pop(m.name, m.sidecar)) for m in drop.models]
     loaded, failures = server.load_sources([source for source in models if source.is_ready])
     good = {model.digest for model in loaded} | {source.digest for source in models if not source.is_ready}

@@ -51,7 +51,7 @@ def test_a_dropped_photo_is_shown_side_by_side(visit: Visit) -> None:
     panes = visit.page.locator(".qviz-pane").evaluate_all("panes => panes.map(pane => pane.dataset.id)")
     assert panes == ["reference", "v1"]
     assert visit.page.locator('.qviz-pane[data-id="reference"] g.qviz-box').count() > 0
-    visit.page.get_by_text("28 images").first.wait_for()
+    visit.page.get_by_text("1 image · sample models").first.wait_for()  # own images replace the sample's
 
 
 def test_swipe_and_zoom_move_both_images(visit: Visit) -> None:
@@ -153,7 +153,7 @@ def test_a_broken_image_among_good_ones(visit: Visit) -> None:
         archive.writestr("good one.jpg", photo("coffee.jpg", flip=True))
         archive.writestr("cut short.jpg", photo("hens.jpg")[:2000])
     visit.drop({"photos.zip": buffer.getvalue(), "empty.png": b""})
-    visit.page.get_by_text("30 images").first.wait_for(timeout=120_000)
+    visit.page.get_by_text("3 images · sample models").first.wait_for(timeout=120_000)
     visit.page.get_by_role("link", name="Overview").click()
     visit.page.get_by_text(re.compile("cut short.jpg is damaged or cut short")).first.wait_for(timeout=120_000)
     visit.page.get_by_text(re.compile("empty.png is empty")).first.wait_for(timeout=120_000)
@@ -204,7 +204,7 @@ def test_uploaded_photos_are_private_to_their_session(browser: object, server: s
     owner.open("/compare?variant=int8")
     owner.painted()
     owner.drop({"private.jpg": photo("kitten.jpg", flip=True)})
-    owner.page.get_by_text("28 images").first.wait_for(timeout=120_000)
+    owner.page.get_by_text("1 image · sample models").first.wait_for(timeout=120_000)
     other.open("/compare?variant=int8&image=private.jpg")
     other.painted()
     other.page.get_by_text("27 images").first.wait_for()

@@ -10,7 +10,7 @@ import streamlit as st
 
 from qviz.features.detection.models import ModelSource
 from qviz.structures import EncodedImage
-from qviz.ui import uploads, workspace
+from qviz.ui import sample, uploads, workspace
 from tests.datasets.layouts import packed, voc_object, voc_xml
 from tests.datasets.test_archives import YOLO, coco
 from tests.datasets.tfrecords import png
@@ -148,3 +148,16 @@ def test_taking_back_labels_keeps_what_came_later() -> None:
     undone = drop.undone(later)
     assert [(model.name, model.settings.labels) for model in undone.models] == [("1.tflite", None), ("2.tflite", None)]
     assert [image.name for image in undone.images] == ["a.png"]
+
+
+def test_own_images_replace_those_of_the_sample() -> None:
+    workspace.keep(sample.sample())
+    uploads.load_files([("own.png", png())])
+    session = workspace.current()
+    assert [image.name for image in session.images] == ["own.png"]
+    assert session.dataset is None and session.is_sample
+    uploads.load_files([("second.png", png(30))])
+    assert [image.name for image in workspace.current().images] == ["second.png", "own.png"]
+    workspace.undo_drop()
+    workspace.undo_drop()
+    assert len(workspace.current().images) == 27
