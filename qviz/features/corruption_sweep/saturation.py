@@ -167,7 +167,7 @@ class Explanation:
 
     Attributes:
         layers, operators: Number of saturated layers, and of operators that run in float for them.
-        base: Agreement with the reference under the corruption, in [0, 1].
+        base: Agreement with the reference under the corruption, in [0, 1]; None where neither model has an object.
         agreement: The same with these operators in float.
         explained: Share of the lost agreement that comes back; None where nothing is lost.
     """
@@ -175,8 +175,8 @@ class Explanation:
     corruption: AppliedCorruption
     layers: int
     operators: int
-    base: float
-    agreement: float
+    base: float | None
+    agreement: float | None
     explained: float | None
 
 

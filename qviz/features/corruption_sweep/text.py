@@ -202,6 +202,8 @@ def alarm_sentence(result: OutOfRange | None) -> str:
 def explanation_sentence(result: Explanation) -> str:
     """How much of the loss the saturated layers explain."""
     name, severity = corruption_title(result.corruption.name).lower(), f"{result.corruption.amount:g}"
+    if result.base is None or result.agreement is None:
+        return f"Under {name} at severity {severity} neither model finds an object, so nothing can be explained."
     under = f"Under {name} at severity {severity} the agreement with the reference is {result.base:.2f}"
     if result.explained is None:
         return f"{under}; nothing is lost."

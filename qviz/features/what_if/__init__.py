@@ -64,7 +64,7 @@ class FloatSet:
 
     orders: tuple[int, ...]
     kind: str
-    agreement: float
+    agreement: float | None
     mean_score_delta: float | None
     explained: float | None
     score_share: float | None
@@ -87,6 +87,11 @@ class FloatSet:
         return self.text if len(self.text) <= 60 else f"{self.text[:57]}..."
 
 
+def _full(agreement: float | None) -> float:
+    """To compare sets: where neither model has an object, nothing is left to bring back."""
+    return 1.0 if agreement is None else agreement
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class WhatIf(Result):
     """How much agreement each set of operators in float brings back.
@@ -95,7 +100,8 @@ class WhatIf(Result):
         reference, variant: Their names.
         images: Number of images measured on.
         operators: Number of operators of the variant.
-        base, base_mean_score_delta, base_score_share: Values of the unchanged variant.
+        base, base_mean_score_delta, base_score_share: Values of the unchanged variant; base is None where neither model
+            has an object.
         sets: In the order given, else by falling agreement.
         smallest: The sets that no set of equal or smaller size matches, by size.
         skipped: One sentence per image that cannot be read.
@@ -106,7 +112,7 @@ class WhatIf(Result):
     variant: str
     images: int
     operators: int
-    base: float
+    base: float | None
     base_mean_score_delta: float | None
     base_score_share: float | None
     sets: tuple[FloatSet, ...]
@@ -129,13 +135,15 @@ class WhatIf(Result):
             return None
         best = max(row.explained or 0.0 for row in self.sets if row.subject or row.kind == "all")
         enough = [row for row in sets if (row.explained or 0.0) >= MIN_SHARE * best]
-        return min(enough, key=lambda row: (not row.is_single, len(row.orders), -row.agreement), default=None)
+        return min(enough, key=lambda row: (not row.is_single, len(row.orders), -_full(row.agreement)), default=None)
 
     @property
     def best_single(self) -> FloatSet | None:
         """The set for a single operator with the highest agreement; None if none was measured."""
         return max(
-            (row for row in self.sets if row.is_single and row.subject), key=lambda row: row.agreement, default=None
+            (row for row in self.sets if row.is_single and row.subject),
+            key=lambda row: _full(row.agreement),
+            default=None,
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -185,18 +193,18 @@ def what_if(
     tallies = measure([candidate.orders for candidate in chosen])
     rows = [_row(candidate, tally, base, possible) for candidate, tally in zip(chosen, tallies, strict=True)]
     if not given:
-        rows.sort(key=lambda row: (-row.agreement, len(row.orders)))
+        rows.sort(key=lambda row: (-_full(row.agreement), len(row.orders)))
     measure.finished()
     return WhatIf(
         reference=reference.name,
         variant=variant.name,
         images=len(measure.images),
         operators=len(variant.inspection.graph.ops),
-        base=base.agreement,
+        base=base.shown_agreement,
         base_mean_score_delta=base.mean_score_delta,
         base_score_share=base.score_share,
         sets=tuple(rows),
-        smallest=pareto_front(rows, lambda row: len(row.orders), lambda row: row.agreement, base.agreement),
+        smallest=pareto_front(rows, lambda row: len(row.orders), lambda row: _full(row.agreement), base.agreement),
         skipped=tuple(measure.skipped),
         warnings=origin_of(context, reference, variant),
     )
@@ -216,7 +224,7 @@ def _row(candidate: Candidate, tally: Tally, base: Tally, possible: Orders) -> F
     return FloatSet(
         orders=tuple(sorted(candidate.orders)),
         kind=candidate.kind,
-        agreement=tally.agreement,
+        agreement=tally.shown_agreement,
         mean_score_delta=tally.mean_score_delta,
         explained=(tally.agreement - base.agreement) / lost if lost > 0 else None,
         score_share=tally.score_share,

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from qviz.cli import options, output
-from qviz.formatting import plural, signed_score
+from qviz.formatting import UNKNOWN, plural, signed_score
 from qviz.structures.operators import parse_orders
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _print(result: WhatIf) -> None:
     for warning in result.warnings:
         print(warning.message)
     print(
-        f"{result.variant} as it is has an agreement of {result.base:.3f} with {result.reference}"
+        f"{result.variant} as it is has an agreement of {_three(result.base)} with {result.reference}"
         f" ({plural(result.images, 'image')}, {plural(result.operators, 'operator')}). With operators in float:"
     )
     columns = ["set", "operators", "agreement", "explained", "score delta", "share of score", "orders"]
@@ -56,8 +56,13 @@ def _print(result: WhatIf) -> None:
         print(f"\n{plural(len(stayed), 'operator')} without a counterpart in {result.reference} cannot run in float.")
 
 
+def _three(agreement: float | None) -> str:
+    """An agreement with three decimals; a dash where neither model has an object."""
+    return UNKNOWN if agreement is None else f"{agreement:.3f}"
+
+
 def _cells(row: FloatSet) -> list[object]:
     explained = None if row.explained is None else f"{row.explained:.1%}"
     share = None if row.score_share is None else f"{row.score_share:.2f}"
     delta = signed_score(row.mean_score_delta)
-    return [row.kind, len(row.orders), f"{row.agreement:.3f}", explained, delta, share, row.short_text]
+    return [row.kind, len(row.orders), _three(row.agreement), explained, delta, share, row.short_text]

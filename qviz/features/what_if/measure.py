@@ -27,7 +27,7 @@ class Tally:
     """One set of operators in float, over all images; see `what_if`.
 
     Attributes:
-        agreement: In [0, 1]; 1 where neither model has an object.
+        agreement: In [0, 1]; 1 where neither model has an object, as then nothing is lost.
         mean_score_delta: Mean score difference of kept and shifted objects; None without any.
         score_share: Mean remaining share of the scores of FP32's objects; None without any.
     """
@@ -35,6 +35,12 @@ class Tally:
     agreement: float
     mean_score_delta: float | None
     score_share: float | None
+    has_objects: bool = True
+
+    @property
+    def shown_agreement(self) -> float | None:
+        """The agreement; None where neither model has an object, so that nothing is lost and nothing is known."""
+        return self.agreement if self.has_objects else None
 
 
 class Measure:
@@ -134,4 +140,5 @@ def _tally(rows: Sequence[ImageOutcome]) -> Tally:
     )
     shares = [share for row in rows for share in row.shares]
     agreement = 1.0 if summary.agreement is None else summary.agreement  # nothing to bring back
-    return Tally(agreement, summary.mean_score_delta, float(np.mean(shares)) if shares else None)
+    share = float(np.mean(shares)) if shares else None
+    return Tally(agreement, summary.mean_score_delta, share, summary.agreement is not None)

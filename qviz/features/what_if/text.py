@@ -9,12 +9,15 @@ from qviz.formatting import plural
 
 def verdict(result: WhatIf) -> str:
     """The agreement as it is, what is to be named for its loss, and the best set."""
-    start = f"{result.variant} has an agreement of {result.base:.2f} with {result.reference}"
-    start += f" on {plural(result.images, 'image')}"
-    if result.warnings:
+    on = f"on {plural(result.images, 'image')}"
+    if result.base is None:
+        start = f"Neither {result.variant} nor {result.reference} finds an object {on} at this confidence"
+    else:
+        start = f"{result.variant} has an agreement of {result.base:.2f} with {result.reference} {on}"
+    if result.warnings or result.base is None:
         return headline(result.warnings, start + ".")
-    best = max(result.sets, key=lambda row: row.agreement, default=None)
-    if best is None or best.agreement <= result.base:
+    best = max(result.sets, key=lambda row: row.agreement or 0.0, default=None)
+    if best is None or best.agreement is None or best.agreement <= result.base:
         return f"{start}; none of the measured sets of operators in float improves it."
     with_best = f"{plural(len(best.orders), 'operator')} in float ({best.short_text}) {best.agreement:.2f}."
     named = f" {culprit_sentence(result)}" if result.named is not None else ""
@@ -26,7 +29,7 @@ def culprit_sentence(result: WhatIf) -> str:
 
     Empty where nothing is lost, or the two are not comparable.
     """
-    if result.warnings or result.base >= 1:
+    if result.warnings or result.base is None or result.base >= 1:
         return ""
     on, named, single = f"on {plural(result.images, 'image')}", result.named, result.best_single
     if named is None:
