@@ -1,4 +1,4 @@
-"""The values used last, bounded in number or size: the one cache of the process."""
+"""A cache of the values used last, bounded in number or size. All caches of a process use this class."""
 
 from __future__ import annotations
 

@@ -24,11 +24,11 @@ class Context:
 
     Attributes:
         engine: Worker processes that run models and read images.
-        store: Where detections are looked up first and kept; None computes everything.
+        store: Where detections are looked up and stored; None: everything is computed.
         threads: Threads per interpreter.
-        progress: Receives reports.
+        progress: Receives progress reports.
         cancel: Set it to stop; the computation raises Cancelled at its next check.
-        classes: Names of the classes that count, everywhere; empty: all.
+        classes: Names of the only classes that count, in detections and annotations; empty: all.
     """
 
     engine: Engine
@@ -39,12 +39,12 @@ class Context:
     classes: tuple[str, ...] = ()
 
     def check_cancelled(self) -> None:
-        """Raises Cancelled where the work is to be stopped."""
+        """Raises Cancelled if `cancel` is set."""
         if self.cancel is not None and self.cancel.is_set():
             raise Cancelled
 
     def wait(self, job: Future[T]) -> T:
-        """The result of a job in a worker. Raises Cancelled soon after `cancel` is set, else what the job raised."""
+        """The result of a job in a worker. Raises what the job raised; Cancelled soon after `cancel` is set."""
         while True:
             self.check_cancelled()
             try:
@@ -54,11 +54,11 @@ class Context:
                     return job.result()
 
     def reporting(self, on_progress: OnProgress) -> Context:
-        """The same context, whose `advance` goes to this function: for a part of a longer computation."""
+        """The same context, but `advance` calls this function: for a part of a longer computation."""
         return replace(self, progress=Advance(on_progress))
 
     def counting(self, classes: Iterable[str]) -> Context:
-        """The same context where only these classes count; without any the context itself."""
+        """The same context, limited to these classes; with an empty sequence the context itself."""
         names = tuple(classes)
         return replace(self, classes=names) if names else self
 
@@ -69,12 +69,12 @@ class Context:
 
 @dataclass(slots=True, eq=False)
 class Passes:
-    """Several computations in a row that report as one.
+    """Several computations in a row that report their progress as one.
 
     Attributes:
-        context: Receives the count.
-        total: Expected pieces of work of all computations together.
-        done: Finished pieces.
+        context: Receives the reports.
+        total: Expected number of items of all computations together.
+        done: Number of finished items.
     """
 
     context: Context
@@ -82,7 +82,7 @@ class Passes:
     done: int = 0
 
     def next(self) -> Context:
-        """The context for the next computation; its count continues where the last one stopped."""
+        """The context for the next computation; its items are counted on top of those before."""
         before = self.done
 
         def report(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""A long computation that runs in a thread while somebody watches: step, progress, partial result, cancel, error."""
+"""A long computation in a thread, with progress, partial result, cancellation and error for a page to show."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Job(Progress, Generic[T]):
     """Started with `start`; read from any thread while it runs.
 
     Attributes:
-        step_text: What is done now.
+        step_text: The current step, in words.
         done, total: Pieces of the current step; total is 0 while it is unknown.
         unit: What the pieces are, for the progress text, e.g. `images`.
         seconds_left: Of the current step; None while the pace is unknown.
-        partial_result: What is known so far, or None.
-        started: Whether it runs or has run; until then it waits for others.
+        partial_result: The result so far, or None.
+        started: Whether it runs or has run; before that it waits for other jobs.
         cancel: Set it to stop the computation.
         finish_early: Set it to end an iterative computation now and keep what it has; only some computations read it.
         future: The result, or the error.
@@ -47,7 +47,7 @@ class Job(Progress, Generic[T]):
     _step_began: float = field(default_factory=time.monotonic)
 
     def start(self, executor: Executor, function: Callable[[Context], T], context: Context) -> None:
-        """Run `function` in a thread of `executor`, with this job as progress and cancel of its context."""
+        """Run `function(context)` in a thread of `executor`; the context reports to this job and is cancelled by it."""
         job_context = Context(context.engine, context.store, context.threads, self, self.cancel)
 
         def run() -> T:
@@ -71,7 +71,7 @@ class Job(Progress, Generic[T]):
 
     @property
     def share(self) -> float:
-        """Of the current step, in [0, 1]."""
+        """Finished share of the current step, in [0, 1]."""
         return min(self.done / self.total, 1.0) if self.total else 0.0
 
     @property
@@ -81,7 +81,7 @@ class Job(Progress, Generic[T]):
 
     @property
     def error(self) -> BaseException | None:
-        """What it raised, once it is finished."""
+        """The exception that it raised; None while it runs or if it succeeded."""
         return self.future.exception() if self.future.done() and not self.future.cancelled() else None
 
     @property
@@ -97,7 +97,7 @@ class Job(Progress, Generic[T]):
         return self.partial_result
 
     def progress_text(self) -> str:
-        """`Detecting · 12 of 80 images · 4.1 images/s · 17 s left`, as far as it is known."""
+        """For example `Detecting · 12 of 80 images · 4.1 images/s · 17 s left`; unknown parts are left out."""
         if self.cancel.is_set():
             return "Stopping"
         if not self.started:

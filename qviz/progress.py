@@ -1,4 +1,4 @@
-"""How a long computation reports what it does, how far it is and how long it will take."""
+"""Progress reports of long computations: the current step, finished items, and the time left."""
 
 import time
 from collections import deque
@@ -22,7 +22,7 @@ class Progress:
         """`done` of `total` pieces of the current step are finished."""
 
     def partial(self, result: object) -> None:
-        """What is known so far, of the type of the final result."""
+        """Report the result so far, of the type of the final result."""
 
 
 class Advance(Progress):

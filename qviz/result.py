@@ -1,11 +1,11 @@
-"""What an analysis returns: `Result`, and frozen dataclasses as JSON and back by their type hints.
+"""`Result`, the base of what analyses return; and frozen dataclasses to JSON and back by their type hints.
 
-`to_json` gives the public form, with the names of the command line's contract; `encode` and `decode` give every field
-and read it back, for studies. Nothing is created that no hint names.
+`to_json` returns the public form, with the keys that `--json` prints. `encode` returns every field, and `decode` reads
+it back, for saved studies; it creates only objects of the types that the hints name.
 
-A dataclass is an object of its fields; a tuple a list; a mapping an object, or a list of pairs where its keys are no
-text; bytes are base64; an array is {dtype, shape, data}. Numbers that are not finite become null. On the way back every
-value is checked against its hint: a field that is missing takes its default, an unknown one is refused.
+A dataclass becomes an object with its fields; a tuple a list; a mapping an object, or a list of pairs if its keys are
+not strings; bytes become base64; an array {dtype, shape, data}. Numbers that are not finite become null. On the way
+back every value is checked against its hint: a field that is missing takes its default, an unknown one is refused.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 LONGEST = 100_000
-"""Characters of one text."""
+"""Maximum characters of one text that is read."""
 LARGEST = 2**53
-"""Whole numbers that JSON's readers agree about."""
+"""Largest whole number that all JSON readers represent exactly."""
 DTYPES = ("float32", "float64", "int32", "int64")
 MAX_REPR = 500
 """Characters of a result's repr: it fits on a screen."""
@@ -46,11 +46,11 @@ DEEPEST = 4
 
 
 class Misfit(Exception):
-    """A value that does not fit its hint: where it stands, and what is wrong with it."""
+    """A value does not fit its hint; the message names its position and what is wrong."""
 
 
 def encode(value: Any) -> Any:
-    """What `json.dumps` takes."""
+    """A value in the form that `json.dumps` accepts, with every field."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, int)):
@@ -83,9 +83,9 @@ def _encoded_mapping(value: Mapping[Any, Any]) -> Any:
 
 
 def decode(hint: Any, value: Any, where: str) -> Any:
-    """The value of type `hint` that JSON holds as `value`. where: its place, for the message. Raises Misfit.
+    """The value of type `hint` that `encode` wrote as `value`. where: its position, for messages. Raises Misfit.
 
-    A field may have the name that it has in JSON (`JSON_NAMES`): older studies hold it under that name.
+    A field may also have its public key (`JSON_NAMES`), which older studies contain.
     """
     if hint in PLAIN:
         return PLAIN[hint](value, where)
@@ -238,11 +238,11 @@ def _wrong(value: Any, where: str, expected: str) -> Misfit:
 def to_json(value: Any) -> Any:
     """The public form of a value for `json.dumps`: numbers unrounded, unknown and not finite as null, arrays as lists.
 
-    A dataclass becomes an object of its fields. It may adapt this with class variables:
+    A dataclass becomes an object with its fields. These class variables of the dataclass change that:
 
-    JSON_NAMES   field -> key where the key has another name, None where the field is left out
-    JSON_INLINE  fields whose own keys stand in this object
-    JSON_ALSO    properties that are added
+    JSON_NAMES   field -> its key if that differs from the name; None leaves the field out
+    JSON_INLINE  fields whose own keys become keys of this object
+    JSON_ALSO    properties to add
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -276,10 +276,10 @@ def _object_to_json(value: Any) -> dict[str, Any]:
 
 
 class Result:
-    """Base of everything that an analysis returns; subclasses are `@dataclass(frozen=True, slots=True, repr=False)`.
+    """Base of all results of analyses; subclasses are `@dataclass(frozen=True, slots=True, repr=False)`.
 
     `verdict(result)` of the feature's `text.py` gives the sentence and `figure(result, **options)` of its `plot.py` the
-    chart; both are loaded when they are asked for.
+    chart; both modules are imported on first use.
 
     Class variables: ROWS, the field whose items are the rows of `to_frame`; and those of `to_json`.
     """
@@ -288,7 +288,7 @@ class Result:
     ROWS: ClassVar[str] = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The document that the command line prints with --json, see `to_json` of this module."""
+        """The document that the command prints with --json; see the function `to_json` of this module."""
         document: dict[str, Any] = to_json(self)
         return document
 

@@ -1,7 +1,7 @@
 """The public API: a `Session` holds models, images and annotations and runs every analysis on them.
 
 The command line, the pages and the top-level functions (`qviz.compare(...)`) call the same methods; a top-level
-function opens a session for one call. What a method is not given it takes from the session.
+function opens a session for one call. Arguments that a method is not given are taken from the session.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class Session(SessionInputs):
         calibration: Images, folders or zip archives to calibrate or train with.
         labels: A label file, or the class names.
         workers: Worker processes (default: one per core), or the address of a Dask scheduler.
-        engine: Workers that exist already; they are not closed with the session.
+        engine: Existing workers to use; they are not closed with the session.
         threads: Threads per interpreter.
-        cache: Keep detections in the user's cache folder (True), in this folder, or not at all (False).
+        cache: Store detections in the user's cache folder (True), in this folder, or not at all (False).
         classes: Names of the only classes that count, wherever detections or annotations are counted.
-        progress, cancel: Receives progress reports; set it to stop a running analysis, which then raises Cancelled.
+        progress, cancel: Receiver of progress reports; event that stops an analysis, which then raises Cancelled.
         settings: For all models: mean, std, channels, resize, decoder, class_offset, nms_iou, max_detections.
 
     Example:
@@ -64,13 +64,13 @@ class Session(SessionInputs):
     """
 
     def info(self) -> Info:
-        """What each file really is, its warnings, and whether the variants were made from the reference."""
+        """How each file is quantized, its warnings, and whether the variants were made from the reference."""
         from qviz.features.inspection import info
 
         return info(self.context, self.models, against=self.models[0])
 
     def detect(self, images: Sources = (), *, score: float = PAGE_SCORE) -> DetectionResult:
-        """Detections of every model, of at least a confidence of `score` in [0, 1].
+        """Detections of every model on every image, with at least this confidence in [0, 1].
 
         Returns:
             `result[model name][image name]` is a Detections: boxes (n, 4) float32 xyxy in pixels of the original image.
@@ -89,7 +89,7 @@ class Session(SessionInputs):
         Args:
             images: Images, folders or zip archives; by default the session's.
             score: Minimum confidence in [0, 1] of an object.
-            iou: Minimum overlap of a matched pair.
+            iou: Minimum IoU of a matched pair, in (0, 1].
 
         Raises:
             ImageError: No image can be read.
@@ -112,10 +112,10 @@ class Session(SessionInputs):
 
         Args:
             dataset: Annotated images; by default the session's.
-            dataset_images: Folder of the dataset's images where it is not beside the file.
+            dataset_images: Folder of the dataset's images if they are not beside the file.
             images: Images without annotations, for `reference_as_truth`.
-            score: Minimum confidence of a detection that counts.
-            reference_as_truth: The reference's own detections stand for the ground truth.
+            score: Minimum confidence, in [0, 1], of a detection that counts.
+            reference_as_truth: Use the reference's own detections as ground truth.
 
         Returns:
             AP in [0, 1]; losses are reference minus variant, positive is worse, with 95 % paired bootstrap intervals.
@@ -144,7 +144,7 @@ class Session(SessionInputs):
         Args:
             corruptions: Names or families, see `qviz.corruptions.CORRUPTIONS`.
             severities: From 1 to 5; 5 is the worst.
-            layer_images: Images on which layers are examined too; None: a few, 0: none.
+            layer_images: Number of images on which layers are examined, too; None: a few.
         """
         from qviz.features.corruption_sweep import robustness
 
@@ -163,8 +163,8 @@ class Session(SessionInputs):
         """The error of every layer of a variant, local (of this layer alone) and cumulative.
 
         Args:
-            variant: Its name, a unique part of it, or its number; not needed where there is only one.
-            local_inputs: Whose activations each layer receives for its local error: `reference` or `variant`.
+            variant: Its name, a unique part of it, or its number from 1; not needed if there is only one.
+            local_inputs: `reference` or `variant`, whose activations each layer receives for its local error.
 
         Returns:
             One row per paired operator: MSE, SQNR in dB (higher is better), RMSE/scale, share of clipped values.
@@ -176,7 +176,7 @@ class Session(SessionInputs):
         return layers(self.context, reference, chosen, files, local_inputs=local_inputs)
 
     def noise_budget(self, variant: Variant = None, images: Sources = (), *, score: float = PAGE_SCORE) -> NoiseBudget:
-        """What the choice of kernels alone does to a variant: the same file on each set of kernels."""
+        """How much other kernels alone change a variant: the same file on each set of TensorFlow Lite's kernels."""
         from qviz.features.layer_error.noise import noise_budget
 
         files = self.images_of(images)
@@ -191,15 +191,15 @@ class Session(SessionInputs):
         quick: bool = False,
         score: float = PAGE_SCORE,
     ) -> Trace:
-        """Where one object of one image loses its confidence on the way through the network, and why.
+        """The operators at which one object of one image loses its confidence, and why.
 
         Args:
             image: The image; by default the session's, which must then be a single one.
-            object_number: Number of the reference's object by falling score, from 0; by default the one that fell most.
+            object_number: The reference's object, numbered from 0 by falling score; by default the one that lost most.
             quick: Bisect instead of reading the score at every operator.
 
         Raises:
-            ImageError: There is not exactly one image.
+            ImageError: There are several images, or none.
         """
         from qviz.features.tracing import trace
 
@@ -222,8 +222,8 @@ class Session(SessionInputs):
         """How much agreement comes back with sets of the variant's operators in float, without building a file.
 
         Args:
-            sets: Operator indices of the variant per set; None: a search finds some.
-            quick: Only the few sets that may be named for the loss.
+            sets: Operator indices of the variant, from 0, per set; None: usual ones, and small ones from a search.
+            quick: Measure only the few sets that the verdict may name.
         """
         from qviz.features.what_if import what_if
 
@@ -245,12 +245,12 @@ class Session(SessionInputs):
         Args:
             recipe: A name of `qviz.features.building.RECIPES`, e.g. `int8`.
             calibration: Images, folders or zip archives, or a file of saved ranges; by default the session's.
-            ranges: How activation ranges are summed up: minmax, moving_average or percentile.
-            keep_ranges: Measure ranges even where the recipe does not need them; they are `built.ranges`.
-            options: Of the recipe: io, algorithm, keep_float, keep_operators, block.
+            ranges: Method that computes activation ranges: minmax, moving_average or percentile.
+            keep_ranges: Measure ranges even if the recipe does not need them; they are in `built.ranges`.
+            options: Options of the recipe: io, algorithm, keep_float, keep_operators, block.
 
         Returns:
-            The file is `built.data`; `built.save("int8.tflite")` writes it.
+            The variant: `built.data` is the .tflite file, and `built.save("int8.tflite")` writes it.
 
         Raises QuantizeError (the recipe is unknown or does not fit, or images are missing), SettingsError (an option).
         """
@@ -288,7 +288,7 @@ class Session(SessionInputs):
             calibration: Images to calibrate with; by default the session's.
             dataset: Annotated images to measure AP on; without one, agreement is measured on `images`, or on half of
                 the calibration images.
-            plan: recipe, ranges, draws, seed, mistakes, further; see `qviz.features.calibrating.Plan`.
+            plan: Fields of `qviz.features.calibrating.Plan`: recipe, ranges, draws, seed, mistakes, further.
         """
         from qviz.features.calibrating import Plan
         from qviz.features.calibrating import calibration as run
@@ -316,14 +316,14 @@ class Session(SessionInputs):
         """Search for the smallest or fastest variant within a budget; each candidate is built and measured.
 
         Args:
-            max_ap_loss: AP in [0, 1] that may be lost (needs a dataset), or
-            min_agreement: the minimum agreement with the reference on images.
+            max_ap_loss: Maximum loss of AP, in [0, 1]; needs a dataset. Either this or
+            min_agreement: Minimum agreement with the reference, in [0, 1].
             prefer: What to minimise: `size` or `latency`.
             recipes: Only these recipes; by default all that fit.
             tries: Maximum number of candidates.
 
         Returns:
-            The file is `result.data`; `result.save("small.tflite")` writes it.
+            Every candidate; `result.data` is the best file, and `result.save("small.tflite")` writes it.
         """
         from qviz.features.rescuing import Budget, Request, rescue
 
@@ -347,8 +347,8 @@ class Session(SessionInputs):
         Args:
             calibration: Images to train on; one in five is held out to measure the gain.
             steps: Training steps; None: the recipe's usual number.
-            checkpoint: A file that is kept up to date and continued from.
-            finish_early: Set it to stop the training and keep what it has reached.
+            checkpoint: A file from which the training continues, and which it updates every few seconds.
+            finish_early: Set it to stop the training and build the variant from what it has reached.
         """
         from qviz.features.training import qat
 
@@ -380,10 +380,10 @@ class Session(SessionInputs):
         sections: Sequence[str] | None = None,
         **options: Any,
     ) -> Report:
-        """One self-contained HTML page for the meeting.
+        """A study of the models, shown as one self-contained HTML page.
 
         Args:
-            sections: Names of `qviz.features.reporting.html.SECTIONS`; None: all there is something for.
+            sections: Names of `qviz.features.reporting.html.SECTIONS`; None: all that have content.
             options: notes, also, name, shown, score, iou; see `qviz.features.reporting.report`.
 
         Returns:

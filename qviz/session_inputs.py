@@ -1,4 +1,4 @@
-"""What a session works on: model files, images, annotations, calibration images and the workers that run them."""
+"""The inputs of a session: model files, images, annotations and calibration images; and its workers."""
 
 from __future__ import annotations
 
@@ -94,7 +94,10 @@ class SessionInputs:
 
     @cached_property
     def models(self) -> list[LoadedModel]:
-        """The loaded models, the reference first; two of one name are told apart by a number. Raises ModelError."""
+        """The loaded models, the reference first; several of one name get a number.
+
+        Raises ModelError, SettingsError.
+        """
         from qviz.features.detection.models import LoadedModel, load_models, with_unique_names
 
         loaded = [given for given in self._given if isinstance(given, LoadedModel)]
@@ -103,22 +106,22 @@ class SessionInputs:
         return with_unique_names(loaded)
 
     def variant(self, name: str | int | None = None) -> LoadedModel:
-        """A variant by its name, a unique part of it, or its number from 1; the only one where no name is given.
+        """A variant by its name, a unique part of it, or its number from 1; without a name the only variant.
 
-        Raises SettingsError where none or several fit.
+        Raises SettingsError if none or several fit.
         """
         from qviz.features.detection.models import choose_variant
 
         return choose_variant(self.models, name)
 
     def images_of(self, images: Sources = ()) -> ImageFiles:
-        """The images named here, else the session's. Raises ImageError where none are given or none exist."""
+        """The given images, else the session's. Raises ImageError if there are none, or one does not exist."""
         from qviz.datasets.files import ImageFiles
 
         return ImageFiles.of(as_paths(images) or self.images)
 
     def calibration_of(self, calibration: Sources = ()) -> list[EncodedImage]:
-        """The calibration images named here, else the session's, in memory; may be none. Raises ImageError."""
+        """The given calibration images, else the session's, in memory; may be empty. Raises ImageError."""
         from qviz.datasets.files import load_images
 
         return list(load_images(as_paths(calibration) or self.calibration_images))
@@ -126,7 +129,7 @@ class SessionInputs:
     def dataset_of(
         self, dataset: Source | None = None, dataset_images: Source | None = None, images: Sources = ()
     ) -> Dataset:
-        """Annotated images where a dataset is given here or in the session, else images without annotations.
+        """The given dataset, else the given images without annotations, else the session's dataset or images.
 
         Raises DatasetError, ImageError.
         """
@@ -137,7 +140,7 @@ class SessionInputs:
         return read_annotations(named, folder)
 
     def dataset_health(self, dataset: Source | None = None, dataset_images: Source | None = None) -> DatasetHealth:
-        """Reasons to doubt the annotations, also against the reference's class names, before AP is computed.
+        """Problems of the annotations, to be known before AP is computed; categories are compared with the reference's.
 
         Args:
             dataset: Annotated images; by default the session's.
@@ -153,7 +156,7 @@ class SessionInputs:
         return dataset_health(self.dataset_of(dataset, dataset_images), self.models[0].inspection.labels)
 
     def models_for(self, images: ImageFiles | Dataset | Sequence[EncodedImage]) -> list[LoadedModel]:
-        """The models; settings that nothing states are guessed on a few of these images, spread evenly."""
+        """The models; settings that no source states are found with the help of some of these images."""
         from qviz.datasets.files import ImageFiles
         from qviz.features.settings import guess_for
 
@@ -164,9 +167,9 @@ class SessionInputs:
         return self._guessed[images.paths]
 
     def _reference_and_source(self, images: Sequence[EncodedImage]) -> tuple[LoadedModel, BuildSource]:
-        """The reference, its unknown settings guessed on these images, and the same as it is quantized.
+        """The reference, its unknown settings found with these images; and the same in the form that builders read.
 
-        Raises ModelError; QuantizeError where TensorFlow Lite cannot express the reference.
+        Raises ModelError; QuantizeError if TensorFlow Lite cannot express the reference.
         """
         from qviz.features.building.source import source_of
 
@@ -174,7 +177,7 @@ class SessionInputs:
         return reference, source_of(reference, self.sources[0])
 
     def _checked(self, reference: LoadedModel, built: Built) -> Built:
-        """The built file with the warnings of lint about it, and about what was assumed of the reference."""
+        """The built file with lint warnings about it, and about settings that were assumed for the reference."""
         from qviz.features.inspection.lint import lint_built
 
         name = f"{reference.name} + {built.recipe}.tflite"
@@ -188,7 +191,7 @@ class SessionInputs:
 
 
 def read_annotations(dataset: Source, folder: Source | None = None) -> Dataset:
-    """Annotated images; `folder` has them where they are not beside the file. Raises DatasetError."""
+    """Annotated images. folder: their images, if not beside the file. Raises DatasetError, LabelsError."""
     from qviz.datasets.annotated import read_dataset
 
     if folder is not None and not Path(folder).is_dir():
@@ -222,7 +225,7 @@ def _checked_threads(threads: int) -> int:
 
 
 def _store(cache: bool | Source) -> Store | None:
-    """The store of detections, or None where nothing is kept or the account has no home folder."""
+    """The store of detections, or None if nothing is to be stored or the account has no home folder."""
     from qviz.store import FILE, Store, cache_folder
 
     if cache is False:

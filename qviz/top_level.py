@@ -31,7 +31,7 @@ OLD_ORDER: Mapping[str, tuple[str, ...]] = {
 
 @cache
 def top_level(name: str) -> Callable[..., Any]:
-    """The function `qviz.<name>`: its arguments are those of `qviz.open` and of `Session.<name>`."""
+    """The function `qviz.<name>`; it takes the arguments of `qviz.open` and of `Session.<name>`."""
     method = getattr(Session, name)
     opening = inspect.signature(SessionInputs.__init__).parameters
     method_parameters = inspect.signature(method).parameters
@@ -66,7 +66,7 @@ def top_level(name: str) -> Callable[..., Any]:
 def _parameters(
     opening: Mapping[str, inspect.Parameter], method_parameters: Mapping[str, inspect.Parameter]
 ) -> list[inspect.Parameter]:
-    """reference, *variants, then by keyword what the analysis and `open` take."""
+    """The parameters reference and *variants, then those of the analysis and of `open` as keywords."""
     models = [opening["reference"].replace(kind=inspect.Parameter.POSITIONAL_ONLY), opening["variants"]]
     rest = {
         key: value
@@ -92,18 +92,18 @@ def dataset(
     labels: Source | Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> DatasetHealth:
-    """Reasons to doubt annotations before AP is computed: units, sizes, ids, duplicates, backgrounds, coverage.
+    """Problems of annotations, to be known before AP is computed: units, sizes, ids, duplicates, backgrounds.
 
     Every image file is read; no model is needed.
 
     Args:
         file: COCO JSON, YOLO data.yaml, TFRecord, or a folder or zip in COCO, YOLO or Pascal VOC layout.
-        dataset_images: Folder of the images where it is not beside the file.
+        dataset_images: Folder of the images if they are not beside the file.
         labels: A model's label file or class names, to be compared with the categories.
         progress: Receives progress reports.
 
     Returns:
-        Images, annotations, categories, and problems with their number, examples and the likely fix.
+        Numbers of images and annotations, categories, and problems, each with its count, examples and the likely fix.
 
     Raises:
         DatasetError: The annotations cannot be read, or no image is found.
@@ -122,7 +122,7 @@ def dataset(
 
 
 def load(paths: Iterable[Source], engine: Engine, settings: Any = None) -> list[LoadedModel]:
-    """Models from files, the first taken as the reference. Deprecated: `qviz.open(*paths)` does this and more."""
+    """Load model files, the first as the reference. Deprecated: use `qviz.open(*paths)`."""
     warnings.warn("qviz.load goes away after version 0.2; use qviz.open(...).", DeprecationWarning, stacklevel=2)
     given = {} if settings is None else settings.given()
     return Session(*paths, engine=engine, cache=False, **given).models

@@ -1,1 +1,1 @@
-"""Files from outside: images, labels, annotations, settings. The only place that knows their formats."""
+"""Read files from outside: images, labels, annotations and settings. Other packages do not depend on their formats."""

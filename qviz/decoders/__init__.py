@@ -1,7 +1,7 @@
 """From a model's raw outputs to detections: one decoder per kind of head, one row of `DECODERS` each.
 
 A decoder recognises its head from the graph alone (`matches`), by shapes, names and operators of the outputs, never by
-their order. If none matches, the error lists the outputs and the known heads; nothing is guessed silently.
+their order. If none matches, the error lists the outputs and the known heads.
 """
 
 from __future__ import annotations
@@ -51,14 +51,15 @@ def fitting(graph: Graph) -> tuple[str, ...]:
 
 
 def choose(graph: Graph, name: str | None, labels: int = 0) -> tuple[str, Decoder[Any]]:
-    """The decoder with this name, or the first that matches, with its name.
+    """(name, decoder): the decoder with this name, or without a name the first that matches the graph.
 
     Args:
-        labels: Number of class names; of several decoders that match, one with as many classes comes first.
+        labels: Number of class names; of several matching decoders, one with as many classes is preferred.
 
     Raises:
         SettingsError: There is no decoder with this name.
-        NoDecoderError: The decoder with this name, or every decoder, does not match; the message begins with a verb.
+        NoDecoderError: This decoder, or every decoder, does not match. The message begins with a verb (`has outputs
+            ...`).
     """
     if name is not None and name not in DECODERS:
         raise SettingsError(f"decoder is {name!r}; choose one of {', '.join(DECODERS)}.")

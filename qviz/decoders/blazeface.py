@@ -27,7 +27,7 @@ LAYERS: tuple[dict[int, int], ...] = (
     {4: 1},  # full range (192)
     {8: 2, 16: 2, 32: 6},  # pose (224), the first palm (256)
 )
-"""stride -> anchors per cell."""
+"""Stride -> anchors per cell."""
 
 Parts = tuple[list[Tensor], list[Tensor]]
 """(regressors, scores), each in the order of strides, the finest first."""
@@ -85,7 +85,7 @@ def _single_levels(graph: Graph, layers: dict[int, int]) -> list[Levels]:
 
 
 def anchors(graph: Graph, count: int) -> np.ndarray:
-    """(count, 2) x, y of every anchor in pixels; the number of anchors tells which detector it is."""
+    """(count, 2) x, y of every anchor in pixels. count: number of anchors, which identifies the detector."""
     for layers in LAYERS:
         blocks = [
             ((cells(levels)[:, :2] + np.float32(0.5)) * cells(levels)[:, 2:]).repeat(layers[levels[0].stride], axis=0)

@@ -4,7 +4,7 @@ Three outputs over cells of stride 4 (8, 2), in any order: heatmap [1, h, w, cla
 [1, h, w, 2] width and height, offsets [1, h, w, 2] x and y within the cell, both in cells; or columns first. An
 object is a cell with a score that none of its eight neighbours exceeds:
     cx = (column + offset x) * stride    w = size w * stride    likewise in y      (pixels)
-Sizes and offsets are told apart by name, else by value: offsets are in [0, 1], and the tensor with the larger values
+Sizes and offsets are distinguished by name, else by value: offsets are in [0, 1], and the tensor with the larger values
 has the sizes. Source: CenterNet/src/lib/models/decode.py (ctdet_decode). The Object Detection API's CenterNet has its
 own post-processing and puts y before x; it is not read here.
 """

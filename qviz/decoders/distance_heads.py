@@ -1,14 +1,15 @@
 """Heads with binned distances to the four sides of a box, as Generalized Focal Loss introduced them.
 
-PicoDet and NanoDet end so, and YOLOv8 and YOLO11 where they are cut off before the decoding (for accelerators that
-quantize it badly). Per level there are two outputs: scores (after sigmoid or before), one column per class, and
+PicoDet and NanoDet end like this, and so do YOLOv8 and YOLO11 if they are cut off before the decoding (for accelerators
+that quantize it badly). Per level there are two outputs: scores (after sigmoid or before), one column per class, and
 distances, 4 x bins logits. In pixels of the input, for a cell of a level with its stride:
     distance = stride * sum_k k * softmax(bins)_k      for left, top, right, bottom, in this order
     box      = cx - left, cy - top, cx + right, cy + bottom      cx = (column + shift) * stride, cy likewise
 shift is half a cell, and 0 in NanoDet-Plus.
 
-Levels are recognised by their number of cells, and distances by their columns (each family has its number of bins); in
-doubt by name, by the operator that computes them, and last by their values. The order of outputs does not matter.
+Levels are recognised by their number of cells, and distances by their columns (each family has its number of bins); if
+that is ambiguous, by name, then by the operator that computes them, then by their values. The order of outputs does not
+matter.
 
 Sources: arXiv 2006.04388; nanodet/model/head/nanodet_head.py and nanodet_plus_head.py; PaddleDetection
 ppdet/modeling/heads/pico_head.py and configs/picodet (its input); ultralytics/nn/modules/head.py.
@@ -33,7 +34,7 @@ SCORES, DISTANCES = re.compile(r"cls|class|score|conf"), re.compile(r"dis|reg|bo
 
 @dataclass(frozen=True, slots=True)
 class LevelOutputs:
-    """The two outputs of one level; `certain`: shapes, names or operators tell which is which."""
+    """The two outputs of one level. certain: whether shapes, names or operators determine which output is which."""
 
     level: Level
     scores: Output
@@ -87,7 +88,7 @@ def _pair(graph: Graph, level: Level, tensors: tuple[Tensor, ...], bins: tuple[i
 
 
 def _scores_come_first(graph: Graph, first: Tensor, second: Tensor) -> bool | None:
-    """Whether the first is the scores and the second the distances, by name or by operator; None if in doubt."""
+    """Whether the first output is the scores, by name or by operator; None if neither decides."""
     texts = [graph.names_of(tensor) for tensor in (first, second)]
     evidence = (
         [bool(SCORES.search(text)) for text in texts],

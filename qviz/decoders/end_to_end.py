@@ -1,9 +1,10 @@
 """Boxes, scores and classes in one output, after NMS or without need of it: YOLOv8/11 with `nms=True`, YOLOv10, YOLO26.
 
 [1, n, 6] or [n, 6], rows x1, y1, x2, y2, score, class (ultralytics) or class, score, x1, y1, x2, y2 (PaddleDetection);
-pixels of the input, or normalised to [0, 1]; unused rows have score 0. Classes are whole numbers and scores are in
-[0, 1], which tells the two orders apart. n is a chosen maximum; one row per cell is another head.
-Source: ultralytics/engine/exporter.py (NMSModel); PaddleDetection ppdet/modeling/post_process.py.
+pixels of the input, or normalised to [0, 1]; unused rows have score 0. The two orders are distinguished by values:
+classes are whole numbers, scores are in [0, 1]. n is the exporter's maximum number of detections; an output with one
+row per cell belongs to another head. Source: ultralytics/engine/exporter.py (NMSModel); PaddleDetection
+ppdet/modeling/post_process.py.
 """
 
 from __future__ import annotations

@@ -61,22 +61,22 @@ class Decoded:
 UNIT_INPUT = Settings(
     mean=(0.0,) * 3, std=(255.0,) * 3, channels="rgb", resize="letterbox", nms_iou=0.7, max_detections=100
 )
-"""Pixels in [0, 1], as YOLO takes them."""
+"""Pixels in [0, 1], as YOLO reads them."""
 SIGNED_INPUT = Settings(
     mean=(127.5,) * 3, std=(127.5,) * 3, channels="rgb", resize="stretch", nms_iou=0.6, max_detections=100
 )
-"""Pixels in [-1, 1], as MobileNet takes them."""
+"""Pixels in [-1, 1], as MobileNet reads them."""
 IMAGENET_INPUT = replace(SIGNED_INPUT, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
-"""Pixels less ImageNet's mean, by its spread."""
+"""Pixels minus ImageNet's mean, divided by its standard deviation."""
 
 
 class Decoder(ABC, Generic[P]):
-    """One kind of head: `parts` says which output of the graph is what.
+    """One kind of head: `parts` finds out which output of the graph has which meaning.
 
-    Unless a subclass says otherwise, NMS is not in the file and is done here.
+    NMS is done here, except in subclasses whose heads contain it.
 
     Attributes:
-        expects: The shapes that it reads, in words.
+        expects: The shapes of its outputs, in words.
         defaults: Settings of models with this head, unless others are given.
     """
 
@@ -85,31 +85,34 @@ class Decoder(ABC, Generic[P]):
 
     @abstractmethod
     def parts(self, graph: Graph) -> P | None:
-        """The meaning of the outputs, or None if the graph does not end in this head."""
+        """The meaning of the outputs; None if the graph does not end in this head."""
 
     @abstractmethod
     def decode_parts(self, parts: P, head: Head, limits: Limits) -> Decoded:
-        """`decode`, with the parts of the head's graph."""
+        """As `decode`. parts: as `parts` returns them for the head's graph."""
 
     def matches(self, graph: Graph) -> bool:
         """Whether the graph ends in this head."""
         return self.parts(graph) is not None
 
     def reads(self, graph: Graph) -> tuple[int, ...]:
-        """Indices of inner tensors that it reads besides the outputs; `Head.values` may lack them."""
+        """Indices of inner tensors that the decoder reads besides the outputs; `Head.values` may lack them."""
         return ()
 
     def class_count(self, graph: Graph) -> int | None:
-        """Number of classes, or None if the graph does not tell."""
+        """Number of classes; None if the graph does not determine it."""
         parts = self.parts(graph)
         return self.classes(parts) if parts is not None else None
 
     def classes(self, parts: P) -> int | None:
-        """Number of classes, or None if the outputs do not tell."""
+        """Number of classes; None if the outputs do not determine it."""
         return None
 
     def decode(self, head: Head, limits: Limits) -> Decoded:
-        """Detections of one image, sorted by descending score."""
+        """Detections of one image by falling score, boxes in pixels of the input.
+
+        Raises ModelError for another head.
+        """
         parts = self.parts(head.graph)
         if parts is None:
             raise ModelError(f"does not have the outputs of this decoder: {self.expects}.")

@@ -1,4 +1,4 @@
-"""Read detections from the tensors of any run of a network."""
+"""Decode detections from the tensors of any run of a network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class HeadReader:
     Attributes:
         name: The name of the decoder.
         tensors: Indices of the tensors that it reads, outputs first. Inner tensors may be missing from a run.
-        inner: Those of them that only a run with all tensors preserved has.
+        inner: Those of them that are available only if a run preserves all tensors.
     """
 
     def __init__(self, graph: Graph, settings: Settings, width: int, height: int) -> None:
@@ -32,7 +32,7 @@ class HeadReader:
         self._width, self._height = width, height
 
     def needs_inner(self, candidates: bool) -> bool:
-        """Whether a run has to preserve all tensors, which makes it 10 % slower."""
+        """Whether a run must preserve all tensors, which makes it 10 % slower."""
         return bool(self.inner) and (candidates or self.name not in CANDIDATES_ONLY)
 
     def decode(self, tensors: Mapping[int, np.ndarray], score: float, floor: float = CANDIDATE_FLOOR) -> Decoded:
@@ -40,7 +40,7 @@ class HeadReader:
         return self._decoder.decode(self.head(tensors), self._limits(score, floor))
 
     def head(self, tensors: Mapping[int, np.ndarray]) -> Head:
-        """The input of the decoder: real values."""
+        """The tensors as the decoder reads them: real values, without NaN."""
         real = {index: _real(tensors[index], self.graph.tensors[index]) for index in self.tensors if index in tensors}
         return Head(self.graph, real, self._width, self._height)
 

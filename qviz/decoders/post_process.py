@@ -20,7 +20,7 @@ KIND = "TFLite_Detection_PostProcess"
 MEANINGS = {"classes": r"class|label|categor", "scores": r"score|conf|prob"}
 
 Parts = tuple[dict[str, int], list[Tensor]]
-"""Tensors by what they are, and where only values tell: the two of which one is classes and the other scores."""
+"""Meaning -> tensor; and the two tensors that only their values distinguish as classes and scores, if any."""
 
 
 class PostProcess(Decoder[Parts]):
@@ -61,7 +61,7 @@ def _op(graph: Graph) -> Op | None:
 
 
 def _outputs(parts: Parts, head: Head) -> dict[str, np.ndarray]:
-    """boxes, classes, scores and perhaps count, identified by the strongest evidence that there is."""
+    """The tensors of boxes, classes, scores and, if present, count, identified by the strongest available evidence."""
     indices, rows = parts
     if rows:
         indices = indices | (_by_name(head.graph, rows) or _by_value(head, rows))

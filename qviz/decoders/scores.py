@@ -1,7 +1,7 @@
 """The last steps of most heads: from scores to candidates, and through non-maximum suppression to detections.
 
-Scores are probabilities in [0, 1]. Heads without their final sigmoid give logits: nearly all cells are background, so
-the mean of logits is far below zero, and that of probabilities is not.
+Scores are probabilities in [0, 1]. Heads without a final sigmoid output logits. They are recognised by their mean,
+which is far below zero because nearly all cells are background.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.structures.graph import DATA_MOVERS
 
 MAX_CANDIDATES = 5000
-"""Of more candidates only the best are used: the others could not become detections."""
+"""Only so many candidates with the highest scores are used; others could not become detections."""
 LOGITS_BELOW = -0.5
 """A mean score of all cells below this means logits; coarse quantization does not move 0 that far."""
 
@@ -33,7 +33,7 @@ def probabilities(values: np.ndarray, certain: bool = False) -> np.ndarray:
 
 
 def first_is_classes(first: np.ndarray, second: np.ndarray) -> bool:
-    """Which of two rows is classes and which scores: classes are whole numbers, scores hardly ever and at most 1."""
+    """Whether the first of two rows has the classes (whole numbers); scores are at most 1 and rarely all whole."""
     return _whole(first) and (not _whole(second) or bool(first.max(initial=0) > 1))
 
 
@@ -42,7 +42,7 @@ def _whole(values: np.ndarray) -> bool:
 
 
 def ends_in_probabilities(graph: Graph, tensor: Tensor) -> bool:
-    """Whether a LOGISTIC or SOFTMAX computes a tensor of scores, operators that only move values aside."""
+    """Whether a LOGISTIC or SOFTMAX computes a tensor of scores; operators that only move values are skipped."""
     op: Op | None = graph.producer(tensor.index)
     for _ in graph.ops:  # a damaged file may have a cycle
         if op is None or op.kind not in DATA_MOVERS or not op.inputs or op.inputs[0] is None:
@@ -52,12 +52,12 @@ def ends_in_probabilities(graph: Graph, tensor: Tensor) -> bool:
 
 
 def floor_of(limits: Limits) -> float:
-    """The minimum score of boxes that need decoding."""
+    """The minimum score of boxes to decode: they are needed as candidates or as detections."""
     return min(limits.score, limits.floor)
 
 
 def strong_rows(scores: np.ndarray, limits: Limits) -> np.ndarray:
-    """(k,) indices of the rows of scores (n, classes) that need decoding."""
+    """(k,) indices of the rows of scores (n, classes) with a score of at least `floor_of`."""
     return np.flatnonzero(scores.max(axis=1, initial=0) >= floor_of(limits))
 
 
@@ -74,7 +74,7 @@ def suppressed(candidates: Detections, limits: Limits) -> Decoded:
 
 
 def candidates_of(boxes: np.ndarray, scores: np.ndarray, floor: float = CANDIDATE_FLOOR) -> Detections:
-    """Every pair of a box (n, 4) and a class whose score (n, classes) is at least `floor`; no background column."""
+    """Pairs of a box (n, 4) and a class with a score (n, classes) of at least `floor`. scores: without background."""
     anchor, class_id = np.nonzero(scores >= floor)
     values = scores[anchor, class_id]
     best = np.argsort(-values, kind="stable")[:MAX_CANDIDATES]

@@ -27,7 +27,7 @@ SCALES = (10.0, 10.0, 5.0, 5.0)
 
 
 class RawSSD(Decoder[tuple[Tensor, Tensor]]):
-    """The parts are encodings and scores."""
+    """SSD without post-processing; the parts are encodings and scores."""
 
     expects = "encodings [1, n, 4] and class scores [1, n, classes], with anchors [n, 4] as an output or a constant"
     defaults = SIGNED_INPUT
@@ -60,7 +60,7 @@ def _classes(columns: int) -> int:
 
 
 def _pair(graph: Graph) -> tuple[Tensor, Tensor] | None:
-    """(encodings, scores), or None. Two outputs of four columns are told apart only by name."""
+    """(encodings, scores), or None. If both outputs have four columns, only their names distinguish them."""
     outputs = [t for t in graph.output_tensors() if len(t.shape) == 3 and t.shape[0] == 1]
     fours = [t for t in outputs if t.shape[-1] == 4]
     if len(fours) == 2:

@@ -1,16 +1,17 @@
 """YOLOv5, YOLOX and YOLOv8: a single output with one row per box.
 
-A row is x, y, w, h, perhaps the objectness, and one score per class; the shape is (1, n, c) or (1, c, n). The number
-of boxes tells the family: one per cell (anchor-free) or three (anchors). Whether there is an objectness column: 85
-columns are objectness and COCO's 80 classes, 84 the classes alone; a file that computes a SOFTMAX integrates binned
-distances (YOLOv8 and its successors, which have no objectness), and so does, as exported, one of shape (1, c, n).
+A row is x, y, w, h, perhaps the objectness, and one score per class; the shape is (1, n, c) or (1, c, n). The number of
+boxes identifies the family: one per cell (anchor-free) or three (anchors). An objectness column is recognised by the
+number of columns: 85 are objectness and COCO's 80 classes, 84 the classes alone; a file that computes a SOFTMAX
+integrates binned distances (YOLOv8 and its successors, which have no objectness), and so does, as exported, one of
+shape (1, c, n).
 
 x, y (the centre), w and h are decoded: normalised to [0, 1] (TensorFlow Lite exports) or in pixels of the input.
 Scores are after sigmoid, in YOLOX rarely before. Only YOLOX may leave its boxes as they are in the network:
     x = (tx + column) * stride    y = (ty + row) * stride    w = exp(tw) * stride    h = exp(th) * stride
-The values tell: tx and ty are small offsets, uncorrelated with the position of their cell, while centres (exports with
-`--decode_in_inference`) are correlated with it, or larger than any offset. YOLOv5 heads without the decoding
-([1, 3, h, w, 85] per level) need the anchors of the training, which the file does not have: they are not read.
+Values decide which: tx and ty are small offsets, uncorrelated with the position of their cell, while centres (exports
+with `--decode_in_inference`) are correlated with it, or larger than any offset. YOLOv5 heads without the decoding ([1,
+3, h, w, 85] per level) need the anchors of the training, which the file does not have: they are not read.
 
 Sources: yolov5/models/tf.py (TFDetect.call, TFModel.predict), also of YOLOv7, and YOLOv3 as ultralytics exports it;
 ultralytics/nn/modules/head.py (Detect._inference) and engine/exporter.py; YOLOX/yolox/models/yolo_head.py
@@ -59,7 +60,7 @@ def rows_of(graph: Graph, pyramids: Iterable[Sequence[int]], per_cell: int = 1) 
 
 
 def has_objectness(graph: Graph, rows: Rows) -> bool | None:
-    """Whether there is an objectness column; None if the file does not tell."""
+    """Whether there is an objectness column; None if the file does not determine it."""
     if rows.columns in (COCO + 4, COCO + 5):
         return rows.columns == COCO + 5
     if rows.first or any(op.kind == "SOFTMAX" for op in graph.ops):
@@ -68,7 +69,7 @@ def has_objectness(graph: Graph, rows: Rows) -> bool | None:
 
 
 def in_pixels(boxes: np.ndarray, head: Head, largest: float) -> np.ndarray:
-    """(n, 4) boxes in pixels of the input; they are normalised if the largest coordinate that counts is small."""
+    """(n, 4) boxes in pixels of the input; if the largest coordinate of usable boxes is small, they are normalised."""
     return boxes * np.array([head.width, head.height] * 2, np.float32) if largest <= NORMALISED_UP_TO else boxes
 
 

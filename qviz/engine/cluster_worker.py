@@ -1,6 +1,6 @@
-"""What runs in a Dask worker: a `LocalEngine` per client, whose child processes run the jobs.
+"""The code that runs in a Dask worker: a `LocalEngine` per client, whose child processes run the jobs.
 
-So a job has the same limits on a cluster as on one machine (seconds, bytes, isolated crashes), a hostile model never
+A job thus has the same limits on a cluster as on one machine (seconds, bytes, isolated crashes), a hostile model never
 brings down a shared worker, and interpreters, which are not thread-safe, each have a process however many threads the
 worker has. The worker itself handles bytes only and imports no TensorFlow Lite.
 

@@ -1,4 +1,4 @@
-"""Memory that glibc keeps after it was freed: how workers and the server give it back to the system."""
+"""Return memory that was freed to the system, in workers and in the server; glibc would keep it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tidied(job: Callable[[], R]) -> R:
 
 
 def worker_malloc(others: str = "") -> str:
-    """The value of GLIBC_TUNABLES for a worker. `others`: what is set already.
+    """The value of GLIBC_TUNABLES for a worker. others: the value that is set already.
 
     An image needs a few blocks of about 1 MB. If the next image can reuse them, decoding and resizing takes a third
     less time than with fresh pages from the system. Huge pages, where available, save 2 % of a run, which reads tens of

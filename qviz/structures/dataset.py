@@ -24,7 +24,7 @@ def spread(items: Sequence[T], count: int) -> list[T]:
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A class of the annotations: its id there and its name."""
+    """A category of the annotations: its id in the dataset, and its name."""
 
     id: int
     name: str
@@ -41,8 +41,8 @@ class DatasetImage:
         category_ids: (n,) ids of the dataset's categories.
         is_crowd: (n,) bool.
         areas: (n,) as annotated (a segmentation is smaller than its box); COCO's size classes use them.
-        size: (width, height) that the boxes refer to, if the annotations tell.
-        source_id: The id in the file, if it has one.
+        size: (width, height) that the boxes refer to, or None if the annotations do not state it.
+        source_id: The id in the annotation file, or None.
     """
 
     id: int
@@ -56,7 +56,7 @@ class DatasetImage:
     source_id: int | str | None = None
 
     def read(self) -> bytes:
-        """The encoded image's bytes. Raises ImageError."""
+        """The bytes of the image file. Raises ImageError."""
         if isinstance(self.source, bytes):
             return self.source
         try:
@@ -65,7 +65,7 @@ class DatasetImage:
             raise ImageError(f"{self.name} cannot be read ({error.strerror}).") from error
 
     def encoded(self) -> EncodedImage:
-        """The image for the workers. Raises ImageError."""
+        """The image in the form that workers receive. Raises ImageError."""
         return EncodedImage(self.name, self.read(), size=self.size)
 
 
@@ -75,12 +75,12 @@ class DatasetProblem:
 
     Attributes:
         code: Identifies the kind of problem.
-        message: What is wrong, with its number.
+        message: What is wrong, with the count.
         fix: What to do about it.
-        count: How many boxes, images or categories it concerns.
-        examples: Some of them.
-        serious: AP would be meaningless.
-        advice: Nothing needs to be done where it is meant, e.g. images of background alone.
+        count: Number of boxes, images or categories concerned.
+        examples: Up to five of them.
+        serious: Whether AP would be meaningless.
+        advice: Whether it may be intended, so that nothing needs to be done, e.g. images of background only.
     """
 
     code: str

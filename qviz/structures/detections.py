@@ -29,12 +29,12 @@ class Detections:
         return f"Detections({len(self)} objects{scores})"
 
     def __getitem__(self, index: Any) -> Detections:
-        """Boxes, scores and classes, indexed alike: `detections[detections.scores > 0.5]`."""
+        """Some of the objects, by index or mask: `detections[detections.scores > 0.5]`."""
         return _select(self, index)
 
     @classmethod
     def of(cls, boxes: Any, scores: Any, class_ids: Any) -> Detections:
-        """From anything array-like, converted to the types above."""
+        """Detections from array-like values, converted to the types above."""
         return cls(
             np.asarray(boxes, np.float32).reshape(-1, 4),
             np.asarray(scores, np.float32).reshape(-1),
@@ -43,7 +43,7 @@ class Detections:
 
     @classmethod
     def none(cls) -> Detections:
-        """No detections."""
+        """Detections without objects."""
         return cls.of([], [], [])
 
     def above(self, score: float) -> Detections:
@@ -51,7 +51,7 @@ class Detections:
         return self[self.scores >= score]
 
     def by_score(self) -> Detections:
-        """Sorted by descending score (stable)."""
+        """The same detections by falling score; the order of equal scores does not change."""
         return self[np.argsort(-self.scores, kind="stable")]
 
 
@@ -75,8 +75,8 @@ class Inference:
     """The result of one model on one image.
 
     Attributes:
-        candidates: Boxes before NMS with at least `CANDIDATE_FLOOR`, or None if the head does not give them. They show
-            why an object was lost.
+        candidates: Boxes before NMS with a score of at least `CANDIDATE_FLOOR`, which show why an object was lost; None
+            if the head does not provide them.
         width, height: Size of the image in pixels.
         milliseconds: Time of the model alone.
     """

@@ -11,12 +11,14 @@ from qviz.structures.quantization import Quantization
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """A tensor.
+    """A tensor of the main subgraph.
 
     Attributes:
         shape: -1 for sides that the file leaves open.
-        dtype: numpy's name.
+        dtype: Name of the numpy type.
+        quantization: Scales and zero points, or None.
         constant: Whether its data is in the file.
+        bytes: Size of that data.
     """
 
     index: int
@@ -34,7 +36,7 @@ class Tensor:
 
     @property
     def per_tensor(self) -> Quantization | None:
-        """Its quantization where integers have one scale for the whole tensor; else None."""
+        """Its quantization if its integers have one scale for the whole tensor; else None."""
         return self.quantization if self.quantized and self.quantization and not self.quantization.per_channel else None
 
 
@@ -88,12 +90,12 @@ class Graph:
         return (self.tensors[index] for index in op.outputs)
 
     def names_of(self, tensor: Tensor) -> str:
-        """Its name and its name in the signature, in lower case."""
+        """The name of a tensor, and its name in the signature, in lower case."""
         signature = {index: name for name, index in self.signature.items()}
         return f"{tensor.name} {signature.get(tensor.index, '')}".lower()
 
     def producer(self, tensor: int) -> Op | None:
-        """The operator that computes a tensor, or None for inputs and constants."""
+        """The operator that computes a tensor; None for inputs and constants."""
         return next((op for op in self.ops if tensor in op.outputs), None)
 
 
@@ -115,7 +117,7 @@ no calibration chose it, and it clips at most one step (TensorFlow Lite's 8-bit 
 
 
 def has_fixed_range(graph: Graph, tensor: int) -> bool:
-    """Whether a kernel prescribes the scale of a tensor, also of one that is only moved behind it."""
+    """Whether a kernel prescribes the scale of a tensor, or of the tensor that its values were moved from."""
     maker = graph.producer(tensor)
     while maker is not None and maker.kind in DATA_MOVERS - JOINS and maker.inputs and maker.inputs[0] is not None:
         if graph.tensors[tensor].dtype != graph.tensors[maker.inputs[0]].dtype or maker.kind == "QUANTIZE":

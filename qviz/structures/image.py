@@ -16,7 +16,7 @@ def digest_of(data: bytes) -> str:
 
 
 def digest_of_json(value: Any) -> str:
-    """The same of what `json.dumps` writes of a value."""
+    """sha256 in hexadecimal of a value as `json.dumps` writes it."""
     return digest_of(json.dumps(value, sort_keys=True).encode())
 
 
@@ -36,7 +36,7 @@ class AppliedCorruption:
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """A file that should be an image, not decoded yet and not trusted.
+    """The bytes of an image file, not decoded yet and not trusted.
 
     Attributes:
         digest: Includes size and corruption, so that results of one are never taken for those of another.
@@ -61,7 +61,7 @@ class EncodedImage:
         return self.under(None)
 
     def under(self, corruption: AppliedCorruption | None) -> EncodedImage:
-        """The same image with another corruption, without hashing its bytes again."""
+        """The same image with another corruption; its bytes are not hashed again."""
         if corruption == self.corruption:
             return self
         digest = self.digest.split(CORRUPTION_MARK)[0] + _suffix(corruption)

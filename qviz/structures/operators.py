@@ -39,6 +39,6 @@ def orders_text(orders: Iterable[int]) -> str:
 
 
 def operator_name(order: int, kind: str, reference_order: int | None = None) -> str:
-    """`operator 12 (CONV_2D)`: numbered as in the variant; the reference's number stands beside it where it differs."""
+    """`operator 12 (CONV_2D)`, numbered as in the variant; with the reference's number if that differs."""
     other = "" if reference_order is None or reference_order == order else f"; {reference_order} in the reference"
     return f"operator {order} ({kind}{other})"

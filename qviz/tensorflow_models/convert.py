@@ -55,7 +55,7 @@ def convert_job(blob: Blob, kind: SourceKind) -> bytes:
 
 
 def converted(blob: Blob, kind: SourceKind, prepare: Prepare) -> bytes:
-    """The .tflite as `prepare` sets it up. Raises as `convert_job`."""
+    """The .tflite file, with the converter set up by `prepare`. Raises as `convert_job`."""
     with tempfile.TemporaryDirectory(prefix="qviz-") as folder:
         path = _unpacked(blob.read(), kind, Path(folder))  # refuse before TensorFlow is loaded
         with tensorflow() as tf:
@@ -93,7 +93,7 @@ def _saved_model(tf: Any, root: Path, prepare: Prepare) -> bytes:
 
 
 def gives_detections(signature: Signature) -> bool:
-    """Whether it has boxes, scores and classes under the Object Detection API's names."""
+    """Whether the outputs have the names of the Object Detection API for boxes, scores and classes."""
     return DETECTION.issubset(port.name for port in signature.outputs)
 
 

@@ -24,7 +24,7 @@ from qviz.tensorflow_models.saved_model import Port, Signature, read_signature
 from qviz.tensorflow_models.sources import unpack
 
 TENSORFLOW = "tensorflow"
-"""In place of a decoder's name."""
+"""Shown in place of the name of a decoder."""
 MAX_CANDIDATES = 5000
 SAME_SCORE = 1e-6
 """Maximum difference between a detection's score and that of its anchor."""
@@ -49,7 +49,7 @@ def class_count(graph: Graph) -> int | None:
 
 
 def _check(signature: Signature) -> None:
-    """Raises ModelError unless the signature reads an image and gives detections."""
+    """Raises ModelError unless the signature reads an image and returns detections."""
     if not gives_detections(signature):
         names = ", ".join(port.name for port in signature.outputs)
         raise ModelError(f"has the outputs {names}; to be run by TensorFlow it needs {', '.join(sorted(DETECTION))}.")

@@ -11,7 +11,10 @@ from typing import Any
 
 @contextlib.contextmanager
 def tensorflow(threads: int = 1) -> Iterator[Any]:
-    """The module. Meanwhile standard output is closed: TensorFlow prints there, and commands print JSON there."""
+    """Import TensorFlow.
+
+    Standard output is closed meanwhile, because TensorFlow prints there and commands print JSON there.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # each worker would take the whole GPU
     os.environ["TF_USE_LEGACY_KERAS"] = "0"

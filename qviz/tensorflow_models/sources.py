@@ -27,7 +27,7 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplemented
 
 
 class SourceKind(StrEnum):
-    """The value is the name for users."""
+    """Kinds of model files; each value is the name for users."""
 
     TFLITE = ".tflite file"
     SAVED_MODEL = "SavedModel"
@@ -39,7 +39,7 @@ _ENDINGS = {".keras": SourceKind.KERAS, ".h5": SourceKind.H5, ".hdf5": SourceKin
 
 
 def kind_of(path: Path) -> SourceKind | None:
-    """The kind of a file or folder that can be converted; None for anything else, also for .tflite files."""
+    """The kind of a file or folder that can be converted; None for others, .tflite files included."""
     if path.is_dir():
         return SourceKind.SAVED_MODEL if _candidates(_files(path)) else None
     if path.suffix.lower() == ".zip":
@@ -75,7 +75,7 @@ def read_packed(path: Path) -> bytes:
 
 
 def _files(folder: Path) -> list[str]:
-    """The .pb files near the top, so that no whole disk is searched."""
+    """The .pb files at most two levels below a folder, so that no whole disk is searched."""
     patterns = ("/".join(["*"] * depth + [PROTO]) for depth in range(MAX_DEPTH))
     return [path.relative_to(folder).as_posix() for pattern in patterns for path in sorted(folder.glob(pattern))]
 

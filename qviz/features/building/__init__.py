@@ -1,9 +1,9 @@
 """Builds quantized variants of a float detector.
 
-    recipe + float network (+ ranges of its activations) -> a .tflite file, read again, run once, named for what it is
+    recipe + float network (+ ranges of its activations) -> a .tflite file, read again and run once
 
-`RECIPES` and `ALGORITHMS` list what can be built, and `check` tells before anything runs why a recipe does not fit a
-network. `quantize` is the whole flow; searches that build many variants of one source call `calibrate` once and then
+`RECIPES` and `ALGORITHMS` list what can be built; `check` raises an error before anything runs if a recipe does not fit
+a network. `quantize` is the whole flow; searches that build many variants of one source call `calibrate` once and then
 `start_building` on workers of their own. TensorFlow and litert-quantizer are imported inside functions, in workers.
 """
 
@@ -43,11 +43,11 @@ def quantize(
         recipe: A name of `RECIPES`.
         calibration: Images to measure ranges on; those that cannot be read are left out and named in the result.
         measured: Ranges measured earlier on this source, instead of images.
-        ranges: How the images' ranges are summed up, a name of `METHODS`.
-        keep_ranges: Measure ranges even where the recipe does not need them, for later use as `measured`.
+        ranges: Method that computes one range from those of the images, a name of `METHODS`.
+        keep_ranges: Measure ranges even if the recipe does not need them, for later use as `measured`.
 
     Returns:
-        The variant; `data` is the .tflite file, `ranges` what it was calibrated with.
+        The variant; `data` is the .tflite file, `ranges` the ranges it was calibrated with.
 
     Raises:
         Cancelled, ImageError, ModelError, WorkerError.

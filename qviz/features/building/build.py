@@ -1,7 +1,7 @@
 """One variant: checked before, built in a worker, checked after.
 
 The built file is read again, the length of every constant is compared with its type, and the file is run once on noise.
-A file that a builder wrote wrong therefore ends in a `QuantizeError`. Accuracy is not measured here.
+A faulty file from a builder therefore raises a `QuantizeError`. Accuracy is not measured here.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _BITS = {"float32": 32, "float16": 16, "int8": 8, "uint8": 8, "int16": 16, "int4
 def builders(workers: int = 1) -> LocalEngine:
     """Worker processes for building alone.
 
-    Building takes longer than an engine allows for its jobs (the converter calibrates at 0.3 s per image), and the
-    memory of TensorFlow is freed when these workers end. They import litert-quantizer first, so that the first variant
-    does not wait a second for it.
+    Building takes longer than the time limit of an engine's jobs (the converter needs 0.3 s per image to calibrate),
+    and TensorFlow's memory is freed when these workers end. They import litert-quantizer first, so that the first
+    variant does not wait a second for it.
     """
     return LocalEngine(workers, limits().build_seconds, warm_up=importing("litert_quantizer.quantizer"))
 
@@ -53,15 +53,15 @@ def start_building(
     calibration: Calibration | None = None,
     images: Sequence[EncodedImage] = (),
 ) -> Future[Built]:
-    """Queue one variant.
+    """Queue the building of one variant; returns the future result.
 
     Args:
         workers: See `builders`.
-        calibration: Ranges of activations, where the recipe needs them.
+        calibration: Ranges of activations, if the recipe needs them.
         images: Calibration images, for TensorFlow's converter and for algorithms that read images themselves.
 
     Raises:
-        QuantizeError: At once, where the variant cannot be built.
+        QuantizeError: The variant cannot be built; raised before anything is queued.
     """
     row = recipe_of(recipe)
     check(row, source.graph, options)
@@ -86,7 +86,10 @@ def build_job(
     settings: Settings,
     images: Sequence[EncodedImage] = (),
 ) -> Built:
-    """In a worker: a .tflite file is quantized by litert-quantizer, anything else by TensorFlow's converter."""
+    """In a worker: litert-quantizer quantizes a .tflite file, TensorFlow's converter anything else.
+
+    Raises QuantizeError.
+    """
     start = time.perf_counter()
     row, float_data = recipe_of(recipe), float_file.read()
     graph = with_unique_tensor_names(read_graph(float_data))
@@ -109,7 +112,7 @@ def build_job(
 
 
 def _with_associated_files(data: bytes, original: bytes) -> bytes:
-    """The built file with the original's labels and notes, which stand in a zip archive behind the flatbuffer."""
+    """The built file with the labels and notes that the original has in an appended zip archive."""
     files = associated_files(original)
     if not files:
         return data
@@ -121,7 +124,7 @@ def _with_associated_files(data: bytes, original: bytes) -> bytes:
 
 
 def checked(data: bytes, recipe: Recipe) -> Graph:
-    """The graph of a built file. Raises QuantizeError where it does not load or run, or nothing is quantized."""
+    """The graph of a built file. Raises QuantizeError if it cannot be loaded or run, or nothing in it is quantized."""
     try:
         graph = read_graph(data)
         _check_constants(graph)

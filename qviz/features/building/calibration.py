@@ -120,7 +120,7 @@ class Calibration:
     Attributes:
         ranges: Tensor name -> (low, high).
         images: Number of images they were measured on.
-        method: How the images' ranges were summed up, a name of `METHODS`.
+        method: Method that computed them from the images' ranges, a name of `METHODS`.
         model: Digest of the float32 .tflite file they were measured on.
         skipped: A sentence for each image that could not be read.
         seconds: Time of the measurement; None where the ranges were read from a file.
@@ -259,7 +259,7 @@ def ranges_job(model: Blob, settings: Settings, images: Sequence[EncodedImage], 
 
 
 def ranges_of_last_run(graph: Graph, runner: Runner, method: str) -> list[tuple[float, float]]:
-    """(low, high) of every activation."""
+    """(low, high) of every activation in the last run of the runner."""
     return [range_of(runner.tensor(tensor.index), method == "percentile") for tensor in activations(graph)]
 
 
@@ -269,7 +269,7 @@ def image_ranges(
     skipped: Sequence[str] = (),
     digests: Sequence[str] = (),
 ) -> ImageRanges:
-    """rows: `ranges_of_last_run` of each image."""
+    """The ranges of all images. rows: `ranges_of_last_run` of each image."""
     names = tuple(tensor.name for tensor in activations(graph))
     ends = np.array(rows, np.float32).reshape(len(rows), len(names), 2)
     return ImageRanges(names, ends[..., 0], ends[..., 1], tuple(skipped), tuple(digests))
@@ -277,20 +277,20 @@ def image_ranges(
 
 @lru_cache(maxsize=2)
 def warm_runner(model: Blob) -> tuple[Graph, Runner]:
-    """The graph and a runner that keeps all tensors; reused by the next job on this model."""
+    """(graph, runner that preserves all tensors), cached for the next job on this model."""
     data = model.read()
     return with_unique_tensor_names(read_graph(data)), Runner(data, keep_all=True)
 
 
 def activations(graph: Graph) -> list[Tensor]:
-    """Inputs and outputs of operators that are float32."""
+    """The float32 tensors that operators read or write, without constants."""
     indices = dict.fromkeys([*graph.inputs, *(index for op in graph.ops for index in op.outputs)])
     tensors = (graph.tensors[index] for index in indices)
     return [tensor for tensor in tensors if tensor.dtype == "float32" and not tensor.constant]
 
 
 def network_input(image: EncodedImage, settings: Settings, tensor: Tensor) -> np.ndarray:
-    """The image as the network reads it, with its corruption applied. Raises ImageError, QuantizeError."""
+    """The input tensor for an image, with its corruption applied. Raises ImageError, QuantizeError."""
     if not (settings.mean and settings.std and settings.channels and settings.resize):
         raise QuantizeError("The model's preprocessing is unknown; give mean, std, channels and resize.")
     spec = InputSpec(settings.mean, settings.std, settings.channels, settings.resize)

@@ -19,12 +19,12 @@ from qviz.tflite.scheme import scheme_facts
 
 
 def builder_of(recipe: Recipe, kind: SourceKind, options: Options, method: str = "minmax", images: int = 0) -> Builder:
-    """TensorFlow's converter where the source is not a .tflite file and the converter supports all options.
+    """TensorFlow's converter if it supports the source and all options, else litert-quantizer.
 
-    The converter supports min-max only, cannot keep operators in float, and calibrates on the images by itself.
+    The converter cannot read .tflite files or keep operators in float, and calibrates itself, with min-max ranges only.
 
     Args:
-        method: How ranges are summed up.
+        method: Method that computes the ranges.
         images: Number of calibration images.
     """
     plain = options.algorithm == "minmax" and not options.keeps_float
@@ -35,7 +35,7 @@ def builder_of(recipe: Recipe, kind: SourceKind, options: Options, method: str =
 
 
 def check(recipe: Recipe, graph: Graph, options: Options = Options()) -> None:
-    """Raises QuantizeError where the network, the recipe and the options do not fit together."""
+    """Raises QuantizeError if the recipe or the options do not fit the network or each other."""
     graph = with_unique_tensor_names(graph)
     _check_source(recipe, graph)
     _check_options(recipe, options)
@@ -51,7 +51,7 @@ def check(recipe: Recipe, graph: Graph, options: Options = Options()) -> None:
 def check_calibration(
     recipe: Recipe, model: str, options: Options, calibration: Calibration | None, images: int
 ) -> None:
-    """Raises QuantizeError where ranges or images are missing, or the ranges are of another model (by digest)."""
+    """Raises QuantizeError if ranges or images are missing, or ranges belong to another model. model: its digest."""
     if algorithm_of(options.algorithm).needs_images and not images:
         raise QuantizeError(
             f"Algorithm {options.algorithm} needs the calibration images themselves (--calibration DIR)."
@@ -66,7 +66,7 @@ def check_calibration(
 
 
 def operators_in_float(graph: Graph, options: Options) -> dict[int, str]:
-    """Index of each operator that the options keep in float -> the reason. Raises QuantizeError where none matches."""
+    """Operator that the options keep in float -> the reason. Raises QuantizeError if an option matches none."""
     reasons: dict[int, str] = {}
     for pattern in options.keep_float:
         orders = [op.order for op in graph.ops if _matches(pattern, op, graph)]

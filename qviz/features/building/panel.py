@@ -99,7 +99,7 @@ _ORDERS = re.compile(r"[0-9]+(-[0-9]+)?")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the form asks to build. ranges: how the images' ranges are summed up, a name of `METHODS`."""
+    """What the form requests. ranges: method that computes the ranges, a name of `METHODS`."""
 
     recipe: Recipe
     options: Options
@@ -209,13 +209,13 @@ STATE = "qviz_new_variant"
 
 @dataclass(slots=True, eq=False)
 class NewVariant:
-    """A variant that this session asked for last.
+    """The variant that this session requested last.
 
     Attributes:
         reference: Digest of the model it is made from.
-        begin: Starts the job that makes it, also again after it has failed or was cancelled.
-        name: Of the file.
-        digest: Of the file, once it has joined the session's models.
+        begin: Starts the job that makes it; also used to start again after an error or a cancellation.
+        name: Name of the file.
+        digest: Digest of the file, once it is one of the session's models.
     """
 
     reference: str
@@ -238,7 +238,7 @@ def _measured_ranges() -> LRUCache[Calibration]:
 
 
 def refusal(reference: LoadedModel, choice: Choice) -> str:
-    """Why this cannot be built, or nothing. Nothing is run for it."""
+    """The reason why this cannot be built; empty if it can. Nothing is run."""
     try:
         check(choice.recipe, source_of(reference).graph, choice.options)
     except QuantizeError as error:
@@ -249,7 +249,7 @@ def refusal(reference: LoadedModel, choice: Choice) -> str:
 
 
 def start(reference: LoadedModel, choice: Choice) -> NewVariant:
-    """Begin to build, or join a session that builds the same. Raises QuantizeError."""
+    """Start building, or share the job of another session that builds the same. Raises QuantizeError."""
     source = source_of(reference)
     images = choice.images if choice.needs_images else ()
     ranges_key = (source.float_digest, source.settings, tuple(image.digest for image in images), choice.ranges)
@@ -307,7 +307,7 @@ def _draw_form(here: Page, reference: LoadedModel) -> None:
 
 
 def follow(here: Page, new: NewVariant) -> None:
-    """The progress of a variant; once it is built it joins the session's models."""
+    """Show the progress of a variant; when it is built, add it to the session's models."""
     if not jobs.wait(new.job, "build", new.begin_again):
         return
     built: Built = new.job.future.result()
@@ -320,7 +320,7 @@ def follow(here: Page, new: NewVariant) -> None:
 
 
 def full(current: Workspace) -> str:
-    """Why no further model can join the session, or nothing."""
+    """The reason why no further model can be added to the session; empty if one can."""
     max_models = limits().session_models
     if len(current.models) < max_models:
         return ""
@@ -345,7 +345,7 @@ def _free_name(name: str, current: Workspace) -> str:
 
 
 def joined_model(here: Page, new: NewVariant) -> LoadedModel | None:
-    """The variant among the session's models; None where it was removed again."""
+    """The variant among the session's models; None if it was removed."""
     return next((model for model in here.loaded.all if model.digest == new.digest), None)
 
 

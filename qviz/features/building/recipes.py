@@ -68,7 +68,7 @@ class Recipe:
 
     @property
     def needs_calibration(self) -> bool:
-        """Whether activations have fixed ranges, which are measured on images."""
+        """Whether activations are quantized with fixed ranges, which are measured on calibration images."""
         return self.activation_bits is not None
 
 
@@ -229,13 +229,13 @@ BLOCKS = (32, 64, 128, 256)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a recipe leaves open.
+    """Options of a recipe.
 
     Attributes:
         io: Type of inputs and outputs.
         algorithm: A name of `ALGORITHMS`.
         keep_float: Regular expressions; operators whose output tensors' names contain a match stay in float.
-        keep_orders: Operators of the float32 .tflite file, counted from 0, that stay in float.
+        keep_orders: Indices, from 0, of operators of the float32 .tflite file that stay in float.
         block: Number of inputs that share a scale, where the recipe is blockwise.
     """
 

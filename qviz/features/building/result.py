@@ -36,13 +36,13 @@ class Built(Result):
     Attributes:
         recipe: The name of the recipe.
         data: The .tflite file.
-        scheme: What the file really is.
+        scheme: The scheme of the file, read from its tensors.
         stayed_float: Tensors that are still float.
-        seconds: Time of building, calibration apart.
+        seconds: Time of building, without calibration.
         builder: The program that wrote the file.
-        remark: Why the scheme differs from the recipe's; empty where it does not.
-        ranges: What the activations were calibrated with; None where the recipe needs nothing.
-        warnings: Of lint about the file, and the settings that were assumed for the float model.
+        remark: Reason why the scheme differs from that of the recipe; empty if it does not.
+        ranges: Ranges that the activations were calibrated with; None if the recipe needs none.
+        warnings: Lint warnings about the file, and the settings that were assumed for the float model.
     """
 
     recipe: str
@@ -66,7 +66,10 @@ class Built(Result):
 
     @property
     def calibration(self) -> dict[str, Any] | None:
-        """Facts on the ranges where they were measured for this file; None where they were read or not needed."""
+        """Facts about the ranges if they were measured for this file.
+
+        None if they were read from a file or not needed.
+        """
         ranges = self.ranges
         if ranges is None or ranges.seconds is None:
             return None
@@ -81,8 +84,8 @@ CONVERTER_MIN_WEIGHTS = 1024
 def float_ends(graph: Graph, options: Options, in_float: Mapping[int, str]) -> tuple[bool, bool]:
     """Whether the network's inputs and its outputs stay in float.
 
-    All outputs do where one is written by an operator without integers: class ids and counts are exact there and would
-    be clipped.
+    If one output comes from an operator without an integer kernel, all outputs stay in float, because class ids and
+    counts would be clipped.
     """
     if options.io == "float":
         return True, True

@@ -1,7 +1,7 @@
-"""What is quantized: a model as it was given and as a float32 .tflite file, with a unique name for each tensor.
+"""The source of a variant: the given model, the same as a float32 .tflite file, and unique names of its tensors.
 
 litert-quantizer addresses tensors by name and refuses a file in which two tensors share a name or one has none; some
-exporters write such files. There each affected tensor gets its index behind its name, `name#12`, both in the graph that
+exporters write such files. In these, each affected tensor gets its index as a suffix, `name#12`, both in the graph that
 qviz examines and in the file that litert-quantizer reads.
 """
 
@@ -22,9 +22,10 @@ class Source:
     """A model to quantize.
 
     Attributes:
-        kind, data, digest: The file as it was given.
-        float_data, float_digest: The same as a float32 .tflite file; equal to `data` where one was given.
-        graph: Of the float32 .tflite file.
+        kind, data, digest: Kind, bytes and sha256 of the given file.
+        float_data, float_digest: Bytes and sha256 of the float32 .tflite file: the given one, or the result of
+            conversion.
+        graph: Graph of the float32 .tflite file.
         settings: How images are prepared.
     """
 
@@ -38,11 +39,11 @@ class Source:
 
 
 def source_of(model: LoadedModel, given: ModelSource | None = None) -> Source:
-    """A loaded model as a builder reads it.
+    """The source for builders.
 
     Args:
         model: The float32 .tflite file, with its settings.
-        given: What the model was converted from, where that is available; some recipes are then built from it.
+        given: The file that the model was converted from, if there is one; some recipes are built from it directly.
 
     Raises:
         QuantizeError: TensorFlow Lite cannot express the model.
@@ -55,7 +56,7 @@ def source_of(model: LoadedModel, given: ModelSource | None = None) -> Source:
 
 
 def with_unique_tensor_names(graph: Graph) -> Graph:
-    """The graph, in which no two tensors share a name."""
+    """The graph with a unique name for each tensor."""
     counts = Counter(tensor.name for tensor in graph.tensors)
     if counts[""] == 0 and max(counts.values(), default=0) <= 1:
         return graph
@@ -67,6 +68,6 @@ def with_unique_tensor_names(graph: Graph) -> Graph:
 
 
 def rename_tensors(subgraphs: list[Any], graph: Graph) -> None:
-    """Give the main subgraph's tensors (flatbuffer objects) the names that the graph has."""
+    """Give the tensors of the main subgraph (flatbuffer objects) their names in the graph."""
     for tensor, named in zip(subgraphs[0].tensors, graph.tensors, strict=True):
         tensor.name = named.name.encode()

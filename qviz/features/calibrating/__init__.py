@@ -53,15 +53,15 @@ MAX_CANDIDATES = 100
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the lab tries.
+    """The calibrations that the lab tries.
 
     Attributes:
         recipe: A recipe with calibrated ranges, e.g. `int8`.
-        ranges: How ranges are summed up: minmax, moving_average or percentile.
-        draws: Of each number of images, from 1 to 50.
-        seed: Of the draws, the split of the images and the random numbers.
+        ranges: Method that computes the ranges: minmax, moving_average or percentile.
+        draws: Number of random draws of each number of images, from 1 to 50.
+        seed: Seed of the draws, of the split of the images and of the random numbers.
         mistakes: Names of `MISTAKES`.
-        further: Also outliers, the other ways to sum ranges up, and images to add.
+        further: Whether outliers, the other methods, and images to add are examined, too.
     """
 
     recipe: str = "int8"
@@ -95,7 +95,7 @@ class Plan:
             raise SettingsError(f"The number of draws is {self.draws}; give a number from 1 to 50.")
 
     def trials(self, images: int) -> int:
-        """Approximate number of variants that are built for this number of calibration images."""
+        """Approximate number of variants built for this number of calibration images."""
         return (len(curve_sizes(images)) - 1) * self.draws + 1 + len(self.mistakes) + 3 * self.further
 
 
@@ -118,14 +118,14 @@ def calibration(
 
     Args:
         reference: The float32 model.
-        source: The same as it is quantized, see `qviz.features.building.source_of`.
+        source: The same model in the form that builders read, see `qviz.features.building.source_of`.
         images: To calibrate with.
-        dataset: To measure on, in AP where it is annotated, else in agreement with the reference. None: half of the
-            images calibrate and agreement is measured on the other half.
+        dataset: Images to measure on: AP if they are annotated, else agreement with the reference. None: half of the
+            images are used for calibration, and agreement is measured on the other half.
         score: Minimum confidence of a detection that counts in AP.
 
     Returns:
-        Values in [0, 1]; losses are positive where a variant is worse.
+        AP or agreement of each calibration, in [0, 1]; a positive loss means that the variant is worse.
 
     Raises:
         Cancelled, DatasetError, ModelError, QuantizeError, SettingsError, WorkerError.

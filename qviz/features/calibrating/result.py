@@ -38,7 +38,7 @@ class Trial:
 
     Attributes:
         group: curve, method, outliers or mismatch.
-        description: What was done, for people.
+        description: The calibration in words.
         images: Number of images that it used.
     """
 
@@ -54,10 +54,10 @@ class Tried:
     """One calibration, built and measured.
 
     Attributes:
-        description: What was done, for people.
+        description: The calibration in words.
         images: Number of images that it used.
         loss, extra: In AP or agreement; see the module.
-        refused: Why the file could not be built or run; its values are then None.
+        refused: Reason why the file could not be built or run; its values are then None.
     """
 
     name: str
@@ -167,16 +167,16 @@ class CalibrationLab(Result):
     """How many calibration images are needed, which ones, and what the usual mistakes cost.
 
     Attributes:
-        source, recipe, method: What is built, and how ranges are summed up.
+        source, recipe, method: Name of the model, recipe, and method that computes ranges.
         images: Number of calibration images.
-        dataset, evaluated_images: What is measured on.
+        dataset, evaluated_images: Name and number of the images measured on.
         annotated: Whether values are AP; otherwise they are agreement.
         reference: The reference's own value.
-        curve: By number of images.
+        curve: One point per number of images.
         outliers: Images that widen the ranges, the widest first.
-        without_outliers: A calibration without them.
-        methods: The other ways to sum ranges up.
-        mismatch: The usual mistakes.
+        without_outliers: The calibration without these images.
+        methods: Calibrations with the other methods.
+        mismatch: Calibrations with the usual mistakes.
         add: Images of the dataset to add to the calibration.
         seconds: Time to measure the ranges of all images.
     """

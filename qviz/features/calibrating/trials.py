@@ -1,8 +1,8 @@
-"""Which calibrations the lab tries, and how they are built and measured.
+"""The calibrations that the lab tries, and a runner that builds and measures them.
 
-Ranges that need another pass over the images are measured when a trial is reached, so that first results come early. A
-few variants run together, so that each image is decoded once for all of them, while the next ones are being built.
-Detections are stored, and a variant that is the same file as an earlier one is measured once.
+Ranges that need another pass over the images are measured only when a trial needs them, so that first results come
+early. A few variants run together, so that each image is decoded once for all of them; meanwhile the next ones are
+built. Detections are stored, and a variant whose file equals an earlier one is not measured again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each model finds on each image."""
+"""Detections of each model on each image."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class DetectedObject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectedImage:
-    """What one model finds on one image.
+    """Detections of one model on one image.
 
     Attributes:
-        image: Its name; of several with one name the later ones have a number behind it.
+        image: Its name; if several images have one name, the later ones get a number.
         width, height: Of the original image, in pixels.
         milliseconds: Inference time of the model alone.
         model: The model's name.

@@ -1,8 +1,8 @@
 """Inferences as bytes for the store, and the key that they are stored under.
 
 The key covers everything that an inference depends on. A value is one line of JSON (sizes, milliseconds, numbers of
-detections and candidates) followed by the raw rows of both. It contains no code; what does not parse counts as
-missing. Values are restored bit for bit.
+detections and candidates) followed by the raw rows of both. It contains no code. A value that cannot be parsed counts
+as missing; others are restored bit for bit.
 """
 
 from __future__ import annotations

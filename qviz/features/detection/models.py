@@ -1,4 +1,4 @@
-"""Models as analyses take them: read, converted where necessary, shared with the workers, inspected.
+"""Load models: read them, convert them if necessary, share them with the workers, and inspect them.
 
 A model that TensorFlow Lite cannot express is run by TensorFlow itself, as a reference only. It gives boxes, hence AP,
 but no layers. It prepares images and suppresses boxes internally, so only class_offset (1: the Object Detection API
@@ -42,15 +42,15 @@ TENSORFLOW_SETTINGS = ("class_offset", "max_detections", "labels")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ModelSource:
-    """A model as the user gave it.
+    """A model file as given by the user.
 
     Attributes:
-        data: Its bytes; kind says what they are.
-        settings: Given by the user, for this model.
+        data: Its bytes, a file of this `kind`.
+        settings: Settings given by the user.
         sidecar: Settings from the file `NAME.qviz.json` beside it.
         digest: sha256 of data.
-        converted_from: What it was before it was converted to a .tflite file, or empty.
-        refusal: Why TensorFlow Lite cannot express it, so that TensorFlow itself runs it, or empty.
+        converted_from: Kind of file that it was converted from, or empty.
+        refusal: Reason why TensorFlow Lite cannot express it (TensorFlow itself runs it then), or empty.
     """
 
     name: str

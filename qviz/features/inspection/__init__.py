@@ -1,4 +1,4 @@
-"""What each model file really is: scheme, operators, inputs, outputs, decoder, settings and warnings."""
+"""Describe model files: scheme, operators, inputs, outputs, decoder, settings and warnings."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from qviz.tflite.scheme import io_facts
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelInfo:
-    """One file.
+    """The description of one file.
 
     Attributes:
-        sha256: Of the file, in hexadecimal.
+        sha256: Digest of the file, in hexadecimal.
         scheme: How it is quantized, read from its tensors.
         weight_bits: Bits per weight.
         inputs, outputs: Name, shape, dtype, scale and zero point of each tensor.
         quantized_operators: How many of the operators compute on integers.
         float_islands: Operator indices of each group of float operators in a quantized file.
-        decoder: How outputs become boxes; decoders are all that fit.
+        decoder, decoders: The decoder in use, and all that fit the outputs.
         post_process: Options of NMS inside the file, empty where it is outside.
-        settings: All settings but the labels; settings_from names the source of each.
-        warnings: What `lint` finds.
-        made_from: Whether it was made from the reference that was named; None where none was named.
+        settings, settings_from: All settings except labels, and the source of each.
+        warnings: Lint warnings.
+        made_from: Whether it was made from the given reference; None without one.
     """
 
     name: str
@@ -56,7 +56,12 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Info(Result):
-    """What each file is. errors: one sentence per file that could not be read (only the command line collects them)."""
+    """The description of each file.
+
+    Attributes:
+        models: One entry per file.
+        errors: One sentence per file that could not be read; only the command line collects them.
+    """
 
     ROWS: ClassVar[str] = "models"
 

@@ -140,7 +140,7 @@ def pixel_span(settings: Settings) -> tuple[float, float]:
 
 
 def clipped_share(graph: Graph, settings: Settings) -> float:
-    """Share of the pixels' span that the first quantizer clips; 0 where there is none."""
+    """Share of the span of normalised pixels that the first quantizer clips, in [0, 1]; 0 without a quantizer."""
     quantizer = input_range(graph)
     if quantizer is None or settings.mean is None or settings.std is None:
         return 0.0
@@ -172,7 +172,10 @@ USUAL_THREADS = (2, 4, 8)
 
 
 def nms_warnings(inspection: Inspection, name: str, threads: int = 1) -> list[Warning]:
-    """The class that is never detected. threads: of the results that the warning stands beside."""
+    """A warning about the class that NMS never detects.
+
+    Threads: per interpreter, in the results that it is shown with.
+    """
     lost = lost_class(inspection, threads)
     if lost is not None:
         return [

@@ -24,7 +24,7 @@ COMPARED_SETTINGS = ("mean", "std", "channels", "resize", "nms_iou", "max_detect
 
 
 def lint_model(model: LoadedModel, threads: int = 1) -> list[Warning]:
-    """Warnings about one model. threads: per interpreter, in the results that the warnings stand beside."""
+    """Warnings about one model. threads: per interpreter, in the results that they are shown with."""
     return [
         *_origin(model),
         *_kernels(model),
@@ -39,7 +39,7 @@ def lint_model(model: LoadedModel, threads: int = 1) -> list[Warning]:
 
 
 def lint_all(context: Context, models: Sequence[LoadedModel]) -> list[Warning]:
-    """All warnings about a comparison with the first model, the reference, the gravest first."""
+    """All warnings about the models and their comparison with the first one, the most serious first."""
     warnings = assumed_settings(models[0])
     warnings += [warning for model in models for warning in lint_model(model, context.threads)]
     return lint_origin(context, models[0], models[1:]) + warnings + lint_comparison(models[0], models[1:])
@@ -92,9 +92,9 @@ def _origin(model: LoadedModel) -> Iterator[Warning]:
 
 
 def assumed_settings(model: LoadedModel) -> list[Warning]:
-    """The settings that the model does not state, and what they were taken from.
+    """A warning that lists the settings which the model does not state, and the reason for each value.
 
-    Only for the reference of a comparison: its variants follow it.
+    Only for the reference of a comparison, because its variants use the same settings.
     """
     if not model.layers_available:
         return []

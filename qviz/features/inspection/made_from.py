@@ -35,7 +35,7 @@ class MadeFrom:
     Attributes:
         value: `yes`, `no` or `unknown`.
         reason: One sentence.
-        cure: What would make it fit, or what to give instead; empty where nothing is wrong.
+        cure: What to change, or which file to give instead; empty if nothing is wrong.
         code: `not_same_network` or `other_input_size`, where value is `no`.
         largest_weight_error_steps: Of the layers that were compared as they are, in steps of the variant's weight
             scales; None where nothing could be compared.

@@ -26,6 +26,6 @@ NOT_COMPARABLE = ("not_same_network", "other_input_size")
 
 
 def headline(warnings: Iterable[Warning], finding: str) -> str:
-    """The finding; in front of it, what keeps the variants from being compared with the reference."""
+    """A finding, preceded by the reasons why variants cannot be compared with the reference, if there are any."""
     sentences = [warning.message for warning in warnings if warning.code in NOT_COMPARABLE]
     return " ".join([*sentences, finding])

@@ -12,9 +12,9 @@ class Warning:
     Attributes:
         code: Identifies the kind of warning.
         message: What is wrong.
-        cure: What to do.
+        cure: What to do about it.
         model: Name of the model, or empty for a comparison.
-        advice: It concerns speed or devices and does not affect the results; shown by `qviz info` only.
+        advice: Whether it concerns speed or devices only, not the results; then only `qviz info` shows it.
     """
 
     code: str
