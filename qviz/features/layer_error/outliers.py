@@ -21,6 +21,8 @@ from qviz.features.layer_error import LayerErrors
 from qviz.features.layer_error.metrics import LayerError
 
 DEVIATIONS = 3.0
+EXACT_DB = 60.0
+"""SQNR of what a layer reads above which it counts as exact: 8-bit rounding leaves about 40 dB."""
 MIN_GROUP = 8
 """Minimum number of layers of one operator type for judging them only among themselves."""
 
@@ -77,10 +79,21 @@ def worst_layer(layers: Sequence[LayerError]) -> LayerError | None:
     )
     if clipped is not None or not layers:
         return clipped
-    largest_fall = max(layers, key=lambda layer: layer.fall_db or 0.0)
+    largest_fall = max(layers, key=_capped_fall)
     if largest_fall.fall_db:
         return largest_fall
     return min(layers, key=lambda layer: np.inf if layer.local_sqnr_db is None else layer.local_sqnr_db)
+
+
+def from_exact(layer: LayerError) -> bool:
+    """Whether what the layer reads is nearly exact, as behind an exact input: any error is then a large fall."""
+    return (layer.fall_db or 0.0) + (layer.cumulative_sqnr_db or 0.0) > EXACT_DB
+
+
+def _capped_fall(layer: LayerError) -> float:
+    """The fall, from EXACT_DB where what it reads is more exact than that."""
+    fall, after = layer.fall_db or 0.0, layer.cumulative_sqnr_db
+    return fall if after is None else min(fall, EXACT_DB - after)
 
 
 def end_sqnr_db(errors: LayerErrors) -> float | None:

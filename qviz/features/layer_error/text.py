@@ -8,7 +8,7 @@ from qviz.features.inspection.text import headline
 from qviz.features.layer_error import LayerErrors
 from qviz.features.layer_error.metrics import LayerError
 from qviz.features.layer_error.noise import NoiseBudget
-from qviz.features.layer_error.outliers import end_sqnr_db, worst_layer, worst_variant
+from qviz.features.layer_error.outliers import end_sqnr_db, from_exact, worst_layer, worst_variant
 from qviz.features.what_if import WhatIf
 from qviz.features.what_if.text import culprit_sentence
 from qviz.formatting import plural
@@ -38,16 +38,25 @@ def layers_verdict(results: Mapping[str, LayerErrors], experiments: Mapping[str,
     errors = results[name]
     start = f"{name} ends at {end_sqnr_db(errors) or 0:.0f} dB"
     worst = worst_layer(errors.layers)
-    finding = f"{start}." if worst is None else f"{start}; {largest(errors, worst)}."
     experiment = (experiments or {}).get(name)
-    confirmed = f" {culprit_sentence(experiment)}" if experiment is not None and not errors.warnings else ""
+    finding = f"{start}." if worst is None or clears(experiment, worst) else f"{start}; {largest(errors, worst)}."
+    confirmed = f" {culprit_sentence(experiment)}".rstrip() if experiment is not None else ""
     return headline(errors.warnings, finding + confirmed)
+
+
+def clears(experiment: WhatIf | None, layer: LayerError) -> bool:
+    """Whether an experiment names other operators than a layer, which is then not worth naming."""
+    named = None if experiment is None else experiment.named
+    return named is not None and layer.order not in named.orders
 
 
 def largest(errors: LayerErrors, layer: LayerError) -> str:
     """What a layer has most of: `operator 12 (CONV_2D) has the largest fall, 21 dB`."""
     if layer.clips:
         return f"{layer_name(errors, layer)} clips {layer.clipped_share:.0%} of its values{over_images(errors)}"
+    if from_exact(layer):
+        name = layer_name(errors, layer)
+        return f"the largest fall, from a nearly exact input to {layer.cumulative_sqnr_db:.0f} dB, is at {name}"
     if (layer.fall_db or 0.0) > 0:
         return f"the largest fall, {layer.fall_db:.0f} dB, is at {layer_name(errors, layer)}"
     return f"the largest local error is at {layer_name(errors, layer)}"

@@ -22,7 +22,7 @@ from qviz.features.comparison.text import (
 )
 from qviz.features.inspection.text import headline as with_origin
 from qviz.features.layer_error.outliers import worst_layer
-from qviz.features.layer_error.text import largest
+from qviz.features.layer_error.text import clears, largest
 from qviz.features.reporting import Report
 from qviz.features.reporting.study import StudiedModel, Study
 from qviz.features.what_if.text import culprit_sentence
@@ -100,7 +100,7 @@ def _broken_at(study: Study, name: str, summary: Summary) -> str:
     fact = largest(errors, layer)
     experiment = study.experiments.get(name)
     confirmed = "" if experiment is None else culprit_sentence(experiment)
-    return f"{fact[0].upper()}{fact[1:]}. {confirmed}".strip()
+    return confirmed if clears(experiment, layer) else f"{fact[0].upper()}{fact[1:]}. {confirmed}".strip()
 
 
 HARMLESS = 0.01
@@ -217,9 +217,18 @@ def _harmless(study: Study) -> Iterator[Step]:
         is_small = loss is not None and loss.ap.high is not None and loss.ap.high <= HARMLESS
         summary = study.summaries[model.name]
         agrees = summary.agreement is not None and summary.agreement >= MIN_UNCHANGED
+        if is_damaged(summary.agreement) or _floods(study, model.name):
+            continue
         if is_small or (agrees and (loss is None or not loss.ap.significant)):
             reason = f"It loses less than {100 * HARMLESS:.0f} AP point" if is_small else "It finds the same objects"
             yield Step(model.name, f"{reason}, with {_size(study, model)}.", "It can replace the reference.")
+
+
+def _floods(study: Study, name: str) -> bool:
+    """Whether the evaluation shows that a variant floods the images with false alarms."""
+    if study.evaluation is None or name not in study.losses:
+        return False
+    return study.evaluation.floods(study.evaluation.details[list(study.losses).index(name)])
 
 
 def _size(study: Study, model: StudiedModel) -> str:

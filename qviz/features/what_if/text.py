@@ -6,6 +6,10 @@ from qviz.features.inspection.text import headline
 from qviz.features.what_if import FloatSet, WhatIf
 from qviz.formatting import plural
 
+MIN_NAMED = 0.05
+NONE_ALONE = f"none of those tried alone brings back more than {MIN_NAMED:.0%}"
+"""Said in place of the best single operator where it explains less than MIN_NAMED."""
+
 
 def verdict(result: WhatIf) -> str:
     """The agreement as it is, what is to be named for its loss, and the best set."""
@@ -37,7 +41,10 @@ def culprit_sentence(result: WhatIf) -> str:
     share = f"{_share(named)} of the lost agreement {on}"
     if named.is_single:
         return f"In float, {named.subject} brings back {share}."
-    alone = "" if single is None else f"; the best single one, {single.subject}, {_share(single)}"
+    alone = ""
+    if single is not None:
+        names_one = (single.explained or 0.0) >= MIN_NAMED
+        alone = f"; the best single one, {single.subject}, {_share(single)}" if names_one else f"; {NONE_ALONE}"
     return f"In float, {named.subject} together bring back {share}{alone}."
 
 

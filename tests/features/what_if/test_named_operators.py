@@ -46,7 +46,9 @@ def test_a_single_operator_is_named_where_it_brings_back_half() -> None:
 def test_operators_that_only_add_up_are_named_together() -> None:
     sentence = culprit_sentence(result(WHOLE, PREFIX, LOGISTIC))
     assert "operators 0-24 together bring back 90%" in sentence
-    assert "the best single one, operator 30 (LOGISTIC), 0%" in sentence
+    assert "LOGISTIC" not in sentence and "none of those tried alone brings back more than 5%" in sentence
+    better = culprit_sentence(result(WHOLE, PREFIX, row("layer", (12,), 0.4, "operator 12 (CONV_2D)")))
+    assert "the best single one, operator 12 (CONV_2D), 40%" in better
 
 
 def test_nothing_is_named_where_nothing_comes_back() -> None:
@@ -72,6 +74,18 @@ def test_a_range_that_the_kernel_prescribes_is_not_the_layer_to_look_at() -> Non
     text = layers_verdict({"int8": errors(fall, clipping("LOGISTIC", 0.14, fixed=True))})
     assert "LOGISTIC" not in text and "the largest fall, 9 dB, is at operator 12" in text
     assert "culprit" not in text and "cause" not in text
+
+
+def test_a_fall_from_an_exact_input_is_not_the_largest() -> None:
+    first, later = layer(1, fall=110.0, cumulative=42.0), layer(12, fall=20.0, cumulative=12.0)
+    assert worst_layer([first, later]) == later
+    assert "from a nearly exact input to 42 dB" in layers_verdict({"int8": errors(first)})
+
+
+def test_a_layer_that_an_experiment_clears_is_not_mentioned() -> None:
+    measured = errors(layer(30, kind="LOGISTIC", fall=17.0), layer(12, fall=9.0))
+    assert "LOGISTIC" in layers_verdict({"int8": measured})
+    assert "LOGISTIC" not in layers_verdict({"int8": measured}, {"int8": result(WHOLE, PREFIX, LOGISTIC)})
 
 
 def test_the_references_number_stands_beside_the_variants() -> None:
