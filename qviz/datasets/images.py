@@ -93,6 +93,14 @@ def _upright_size(name: str, data: bytes) -> tuple[int, int]:
     return image_sizes(EncodedImage(name, data, digest="not needed"))[1]
 
 
+PNG, TIFFS = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*")
+
+
+def may_have_16_bits(data: bytes) -> bool:
+    """Whether a file is a PNG of 16 bits or a TIFF, by its first bytes."""
+    return (data[:8] == PNG and data[24:25] == b"\x10") or data[:4] in TIFFS
+
+
 def dark_range(encoded: EncodedImage) -> str:
     """The range of values that an image of 16 bits uses, if it is so small that the image is nearly black, else "".
 
@@ -100,7 +108,7 @@ def dark_range(encoded: EncodedImage) -> str:
     """
     with _opened(encoded) as opened:
         tags = _tags(opened)
-        is_colour_png = encoded.data[:8] == b"\x89PNG\r\n\x1a\n" and encoded.data[24:25] == b"\x10"
+        is_colour_png = encoded.data[:8] == PNG and encoded.data[24:25] == b"\x10"
         is_wide = opened.mode.startswith("I;16") or is_colour_png or tags.get(BITS) in ((16,) * 3, (16,) * 4)
         if not is_wide or tags.get(BITS) == (12,):
             return ""

@@ -17,13 +17,16 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from qviz.datasets.annotated import is_annotation, parse_dataset, unpack_dataset
 from qviz.datasets.files import is_image_name, unzip_images
+from qviz.datasets.images import may_have_16_bits
 from qviz.datasets.labels import LABEL_SUFFIXES
 from qviz.datasets.recognised_labels import recognised_labels
 from qviz.datasets.sidecar import SUFFIX, parse_sidecar
 from qviz.decoders import DECODERS
 from qviz.errors import QvizError
+from qviz.features.detection.dark import dark_images
 from qviz.features.detection.models import ModelSource, check_model_size
 from qviz.features.reporting.study import Study, is_study, read_study
+from qviz.formatting import plural
 from qviz.limits import limits
 from qviz.store.projects import is_project
 from qviz.structures import Dataset, EncodedImage, Settings
@@ -55,10 +58,10 @@ def drop_zone(label: str) -> None:
 
 
 def take_dropped_files() -> None:
-    """Load what lies in the drop zone, before the page is drawn.
+    """Load the files in the drop zone, before the page is drawn.
 
-    Every run looks, instead of a callback: Streamlit reports a change once, and abandons that run when another one is
-    requested. The zone is emptied last: a drop whose run was abandoned is loaded by the next run.
+    Each run checks the zone instead of using a callback, because Streamlit reports a change once and may abandon that
+    run. The zone is emptied last, so a drop whose run was abandoned is loaded by the next run.
     """
     files = st.session_state.get(_zone())
     if not files:
@@ -104,13 +107,21 @@ def load_files(files: Sequence[tuple[str, bytes]]) -> None:
     if good and current.is_sample:
         current = replace(current, models=(), reference=None, is_sample=False)  # own models replace the sample's
     current = current.with_models([model for model in models if model.digest in good])
-    current = current.with_notices([*drop.notices, *failures])
+    current = current.with_notices([*drop.notices, *failures, *_dark(drop.images)])
     current = _with_labels(_with_sidecars(current, drop), drop.labels)
     current = replace(current, study=drop.study or current.study)
     current = _with_datasets(current.with_images(drop.images), drop.datasets)
     workspace.keep_drop([PurePosixPath(name).name for name, _ in files], _with_annotations(current, drop.annotations))
     if drop.images:
         view.change(image=current.images[0].name)
+
+
+def _dark(images: Sequence[EncodedImage]) -> list[str]:
+    """A sentence where dropped images of 16 bits are nearly black; no detector finds much on them."""
+    digests = {image.digest for image in images if may_have_16_bits(image.data)}
+    dark = list(dark_images(server.context(), images, digests).values()) if digests else []
+    others = f" So {'is' if len(dark) == 2 else 'are'} {plural(len(dark) - 1, 'other image')}." if len(dark) > 1 else ""
+    return [dark[0] + others] if dark else []
 
 
 def _recognise(files: Sequence[tuple[str, bytes]]) -> _Drop:

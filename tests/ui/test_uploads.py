@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import streamlit as st
 
@@ -161,3 +162,23 @@ def test_own_images_replace_those_of_the_sample() -> None:
     workspace.undo_drop()
     workspace.undo_drop()
     assert len(workspace.current().images) == 27
+
+
+def wide_png(shift: int, value: int = 100) -> bytes:
+    import cv2
+
+    return bytes(cv2.imencode(".png", np.full((8, 8, 3), value << shift, np.uint16))[1])
+
+
+@pytest.mark.parametrize(("shift", "sentences"), [(0, 1), (4, 1), (8, 0)])
+def test_dropped_images_of_16_bits_that_are_nearly_black_are_named(shift: int, sentences: int) -> None:
+    uploads.load_files([("wide.png", wide_png(shift)), ("a.png", png())])
+    notices = workspace.current().notices
+    assert len(notices) == sentences
+    assert all("wide.png is nearly black: 16 bits per value, but no value is above" in notice for notice in notices)
+
+
+def test_several_dark_images_are_one_sentence() -> None:
+    uploads.load_files([(f"{value}.png", wide_png(0, value)) for value in (10, 20, 30)])
+    (notice,) = workspace.current().notices
+    assert notice.endswith("So are 2 other images.")

@@ -32,7 +32,7 @@ from qviz.structures import Loss
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One variant. level: the word for its agreement; sentence: what it lost; layer: a sentence on where, or empty."""
+    """The finding on one variant. level: the word for its agreement; sentence: its loss; layer: the layer, or empty."""
 
     name: str
     level: str
@@ -122,7 +122,7 @@ class Step:
 
 
 def next_steps(study: Study) -> list[Step]:
-    """What to do, the most serious first: faulty files, damaged variants, thresholds, then what is not known yet."""
+    """What to do next, the most serious first: faulty files, damaged variants, thresholds, missing measurements."""
     return [
         *_warnings(study),
         *_damaged(study),

@@ -15,7 +15,9 @@ import pytest
 from qviz.chart_style import bracket
 from qviz.engine import LocalEngine
 from qviz.errors import SettingsError
-from qviz.features.comparison.text import COLOURS, level
+from qviz.features.accuracy import LossDetail
+from qviz.features.accuracy.confusion import ImageLoss
+from qviz.features.comparison.text import COLOURS, is_damaged, level
 from qviz.features.detection.models import LoadedModel
 from qviz.features.reporting.html import render
 from qviz.features.reporting.plot import figure_json, plotly_js
@@ -24,6 +26,7 @@ from qviz.features.reporting.study import StudiedImage, Study
 from qviz.features.reporting.text import findings, headline, next_steps
 from qviz.features.reporting.work import JPEG_BUDGET, worst_digests
 from qviz.formatting import points
+from qviz.structures import Loss
 from tests.conftest import Sample
 from tests.features.reporting.study import HOSTILE, PROVENANCE, sample_study
 
@@ -212,3 +215,24 @@ def test_without_any_object_no_variant_is_recommended(study: Study) -> None:
     assert any("so nothing is compared" in text for text in steps)
     assert not any("replace the reference" in text for text in steps)
     assert "neither model finds an object" in render(empty)
+
+
+def test_a_flooding_or_damaged_variant_is_not_recommended(study: Study) -> None:
+    """Whatever its AP."""
+    assert study.evaluation is not None
+    name, other = study.losses
+    harmless = replace(study.losses[name], ap=Loss(0.0, -0.001, 0.001, False))
+    losses = tuple(harmless for _ in study.losses)
+    row = ImageLoss("a", "0", 9, 9, 9, 0, 0)
+    quiet = [replace(detail, images=(row,)) for detail in study.evaluation.details]
+    flood = replace(quiet[0], images=(replace(row, variant_false=9),))
+
+    def recommended(*details: LossDetail) -> list[str]:
+        assert study.evaluation is not None
+        evaluation = replace(study.evaluation, losses=losses, details=details)
+        steps = next_steps(replace(study, evaluation=evaluation))
+        return [step.name for step in steps if step.cure == "It can replace the reference."]
+
+    assert recommended(*quiet) == [name]  # the other one is broken
+    assert is_damaged(study.summaries[other].agreement)
+    assert recommended(flood, quiet[1]) == []
