@@ -1,4 +1,4 @@
-"""AP in charts: points (x100), their intervals and how sure they are. How figures are written: `formatting`.
+"""AP in charts: points (x100), intervals, and whether they are significant. Numbers are written by `formatting`.
 
 Colours, with one meaning everywhere: page, chart, overlay and report.
 
@@ -15,7 +15,7 @@ from qviz.structures import Loss
 
 GREY = "#8a9299"
 FADED, FULL = 0.35, 1.0
-"""Opacity of what may be noise, and of what is not."""
+"""Opacity of losses that may be noise, and of others."""
 
 
 LEGEND = {"orientation": "h", "y": 1.0, "yanchor": "bottom"}
@@ -23,7 +23,7 @@ LEGEND = {"orientation": "h", "y": 1.0, "yanchor": "bottom"}
 
 
 def margin(top: int = 8, right: int = 8) -> dict[str, int]:
-    """Of a chart in pixels; more at the top where the legend is."""
+    """Margins of a chart in pixels; a legend above the chart needs a larger `top`."""
     return {"l": 8, "r": right, "t": top, "b": 8}
 
 
@@ -60,7 +60,7 @@ def whiskers(losses: list[Loss]) -> dict[str, object]:
 
 
 def plain(text: str) -> str:
-    """Plotly reads a subset of HTML: names come from files."""
+    """Text in which Plotly finds no HTML; names come from files."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

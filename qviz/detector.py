@@ -48,7 +48,7 @@ AP_SCORE = 0.001
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Inspection:
-    """What a .tflite file is, read without running it.
+    """The description of a .tflite file, read without running it.
 
     Attributes:
         graph: Operators and tensors.
@@ -57,7 +57,7 @@ class Inspection:
         settings: Complete settings.
         sources: Setting -> where its value comes from.
         post_process: Options of NMS inside the file; empty where it is outside.
-        saturated_biases: Operator -> number of its biases that stand at the end of their integer type.
+        saturated_biases: Operator -> number of its biases that were cut off at the end of their integer type.
         reference_kernels: Whether the default delegate (XNNPACK) refuses the file.
     """
 
@@ -286,7 +286,10 @@ def inspect_job(model: Blob, given: Settings, sidecar: Settings) -> Inspection:
 def detect_job(
     model: Blob, settings: Settings, image: EncodedImage, score: float, threads: int = 1, candidates: bool = True
 ) -> Inference:
-    """One model on one image. Interpreter and decoded image are cached for the jobs that follow."""
+    """In a worker: one model on one image. Interpreter and decoded image are cached for further jobs.
+
+    Raises ImageError, ModelError.
+    """
     pixels = decoded(image)
     key = model.digest, settings, threads, candidates
     detector = _DETECTORS.get(key, lambda: _detector(model.read(), settings, threads, candidates))

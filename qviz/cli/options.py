@@ -89,7 +89,7 @@ class _OlderName(argparse.Action):
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """What models need beyond their files."""
+    """Options for the settings of models."""
     group = parser.add_argument_group("settings (for all models of the call; what one alone needs: FILE.qviz.json)")
     group.add_argument("--labels", type=Path, metavar="FILE", help="class names, one per line")
     group.add_argument("--decoder", metavar="NAME", help="how outputs become boxes (by default found from the file)")
@@ -127,12 +127,11 @@ def add_common(
     detects: bool = False,
     csv: bool = True,
 ) -> None:
-    """What most commands end with: settings, score and iou where they count, work, output.
+    """Options that most commands share: settings, score and iou if used, work, output.
 
     Args:
-        score: Default of --score; None: the command has none.
-        detects: The command counts detections: it can be limited to some classes, keep its detections, and use several
-            threads per interpreter.
+        score: Default of --score; None: no such option.
+        detects: Whether the command runs detection, so that classes, cache and threads can be set.
     """
     if detects:
         add_classes(parser)
@@ -146,7 +145,7 @@ def add_common(
 
 
 def add_work(parser: argparse.ArgumentParser, detects: bool = False) -> None:
-    """Where and how wide the work runs. detects: see `add_common`."""
+    """Options for workers, and if the command detects, for cache and threads. detects: see `add_common`."""
     group = parser.add_argument_group("work")
     group.add_argument(
         "--workers",
@@ -284,6 +283,6 @@ def remark_warnings(warnings: Iterable[Warning]) -> None:
 
 
 def remark(sentences: list[str] | tuple[str, ...]) -> None:
-    """Sentences that go beside the result, on standard error."""
+    """Print sentences beside the result, on standard error."""
     for sentence in sentences:
         print(f"qviz: {sentence}", file=sys.stderr)

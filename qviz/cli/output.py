@@ -80,14 +80,14 @@ def _is_number(text: str) -> bool:
 
 
 def check_writable(*paths: Path | None) -> None:
-    """Before the work, not after it. Raises SettingsError."""
+    """Check before the work that a file can be written. Raises SettingsError if not."""
     for path in paths:
         if path is not None and not path.resolve().parent.is_dir():
             raise SettingsError(f"{path} cannot be written: its folder is not there; make it first.")
 
 
 def write(path: Path, data: bytes) -> None:
-    """Raises SettingsError where that may not be."""
+    """Write a file. Raises SettingsError if that fails."""
     try:
         path.write_bytes(data)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Changes of a picture between the laboratory and the field: lighting, the published corruptions, and pose.
+"""Corruptions of images as they occur in use: lighting, the published corruptions, and pose.
 
 pixels (h, w, 3) uint8 RGB in and out, of equal size; severity 1..5, where 5 is the worst. Every random draw comes from
 the seed and the corruption's name, so equal seeds give equal pictures; the severity does not enter, so a seed keeps its

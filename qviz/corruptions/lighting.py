@@ -183,7 +183,7 @@ def grid(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def edges(pixels: np.ndarray) -> tuple[float, float]:
-    """x of the right edge and y of the lower edge; the opposite edges are the negatives."""
+    """(x, y) of the right and the lower edge, in the units of `grid`; the other edges are at the negative values."""
     height, width = pixels.shape[:2]
     return width / float(np.hypot(width, height)), height / float(np.hypot(width, height))
 

@@ -173,7 +173,7 @@ def find_coco(tree: FileTree, files: list[str]) -> str | None:
 
 
 def is_coco(data: bytes) -> bool:
-    """Whether it looks like instances; captions, for example, have no categories."""
+    """Whether a document looks like COCO instances; captions, for example, have no categories."""
     return data.lstrip()[:1] == b"{" and all(f'"{part}"'.encode() in data for part in PARTS)
 
 

@@ -1,4 +1,4 @@
-"""The rows of a COCO file: ids as pycocotools tells them apart, usable annotations, and what is doubtful about them.
+"""The rows of a COCO file: ids compared as in pycocotools, usable annotations, and doubtful ones.
 
 Ids are equal where Python's are: 1, 1.0 and true are one id, 1 and "1" are two. Of two images or categories with one id
 the last counts, as in pycocotools. Each annotation counts, also where several share an id (pycocotools takes the last

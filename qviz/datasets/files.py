@@ -41,7 +41,7 @@ def parts_of(name: str) -> list[str]:
 
 
 def distinct_names(paths: Iterable[str]) -> list[str]:
-    """The name of each file; where several have one name with as many of their folders as tell them apart."""
+    """The name of each file; if several have the same name, with as many folders as make it unique."""
     split = [parts_of(path) or [path] for path in paths]
     depths = [1] * len(split)
     while True:

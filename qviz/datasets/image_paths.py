@@ -1,4 +1,4 @@
-"""Find the files of images as a person would, from the names in an annotation file.
+"""Find image files from the names in an annotation file, even if paths, case or suffixes differ.
 
 In this order: the path as written; its last part; both without regard to case; the longest part of the path that only
 one file ends with; the last part in any subfolder, if only one file has it; the last part with another suffix or

@@ -7,7 +7,7 @@ YAML         Ultralytics' data.yaml with its `names:`
 
 Class ids count from 0; `???` is the name of a class that a file leaves out. In lines and JSON a first name `background`
 becomes `???`. A first `???` alone, also where ids begin with 1, stands for the background: `without_background` drops
-it, because the class ids of the detectors do not count it. `background_offset` says whether the model's outputs do.
+it, because class ids of detections do not include it. `background_offset` returns whether the model's outputs do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a reader leaves out of a dataset, and what it doubts, with the likely fix."""
+"""Problems that a reader finds in a dataset: entries that it leaves out, and doubtful ones; with the likely fix."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def _values(feature: Any) -> Values:
 
 
 def is_label_map(text: str) -> bool:
-    """Whether a text begins with an item of a label map, after comments."""
+    """Whether a text begins, after comments, with an item of a label map."""
     return _LABEL_MAP.match(text) is not None
 
 

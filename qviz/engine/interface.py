@@ -33,11 +33,11 @@ class Engine(ABC):
     workers: int
 
     def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Queue a job. Its future raises what the function raised, or a WorkerError."""
+        """Queue a job and return its future, which raises what the function raised, or a WorkerError."""
         return self._queue(partial(function, *args, **kwargs), urgent=False)
 
     def submit_urgent(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Queue a job before all that are not urgent, because a user is waiting for it."""
+        """Queue a job ahead of all jobs that are not urgent, because a user is waiting for it."""
         return self._queue(partial(function, *args, **kwargs), urgent=True)
 
     @abstractmethod

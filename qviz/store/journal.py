@@ -1,7 +1,8 @@
 """A journal of long work: one JSON object per line, appended as results arrive and read when the work is continued.
 
 A killed process leaves whole lines and at most one torn line; torn and damaged lines are skipped when the file is read,
-and a new line never continues a torn one. If the file cannot be written, work goes on without it and `remarks` says so.
+and a new line never continues a torn one. If the file cannot be written, work continues without it and `remarks` has a
+sentence.
 """
 
 from __future__ import annotations

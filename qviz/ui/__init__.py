@@ -1,1 +1,1 @@
-"""The dashboard's own rooms: page frame, workspace, calls to the analyses, controls and components."""
+"""The frame of the dashboard: page layout, workspace, jobs, controls and components."""

@@ -2,10 +2,10 @@
 
     job = jobs.start("profile", key, lambda context: profile(context, models), page="Variants")
     if not jobs.wait(job):          # draws progress with Cancel until it is finished, then reruns the page
-        return                      # running, cancelled or failed: `wait` has said so
+        return                      # running, cancelled or failed: `wait` has drawn that
     show(job.future.result())
 
-A job goes on when the page is left. One that was cancelled or has failed stays as such until `restart`.
+A job continues when the page is left. A cancelled or failed job stays in that state until `restart`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def start(
     unit: str = "",
     prepare: Callable[[Job[T]], object] = lambda job: None,
 ) -> Job[T]:
-    """The job of this kind and key, started if it is not there.
+    """The job of this kind and key, started if there is none.
 
     Args:
         function: The computation; its context reports to the job and is cancelled by it.
@@ -126,7 +126,7 @@ def result(
     unit: str = "",
     partial: Callable[[T], object] | None = None,
 ) -> T | None:
-    """What the job of this kind and key gives, or None as long as it does not: then its progress or error is drawn."""
+    """The result of the job of this kind and key; None without one, then its progress or error is drawn."""
     job = start(kind, key, function, step, unit)
     return job.future.result() if wait(job, name, lambda: forget(kind, key), partial) else None
 

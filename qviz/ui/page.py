@@ -1,4 +1,4 @@
-"""The frame of every page: title, style, menu, the session's models, notices; and the one place that shows errors.
+"""The frame of every page: title, style, menu, the session's models, notices; and the handler that shows errors.
 
 Pages are found by Streamlit in `pages/`; its own menu is off (`.streamlit/config.toml`) and drawn here, so that a deep
 link on a fresh server gets the same frame as a visit through the home page.
@@ -38,12 +38,12 @@ STYLE = Path(__file__).with_name("style.css")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Page:
-    """What a page begins with.
+    """What a page has when it starts drawing.
 
     Attributes:
         workspace: Models, images and annotations of this session.
         models: The loaded models, or None where no model is loaded.
-        view: What the user looks at.
+        view: The current view: threshold, image, variants, filters.
     """
 
     workspace: workspace.Workspace
@@ -100,7 +100,7 @@ def begin(title: str) -> Iterator[Page]:
 
 
 def _set_options() -> None:
-    """Options that must hold when the server was started from a folder without our `.streamlit`.
+    """Set the options that are needed even if the server was started from a folder without our `.streamlit`.
 
     maxUploadSize: larger uploads are refused while they arrive, and the drop zone shows the limit. fastReruns: two
     simultaneous runs of a session would lose a page change.
@@ -117,7 +117,7 @@ def _purpose(title: str) -> None:
 
 
 def verdict(sentence: str, note: str = "") -> None:
-    """The finding, before everything else on the page."""
+    """Draw the finding, above everything else on the page."""
     st.html(f'<p class="qviz qviz-verdict">{escape(sentence)}</p>')
     if note:
         small_text(note)

@@ -49,13 +49,13 @@ class Preview:
 
 
 class Results:
-    """Thread-safe; keeps the results used last.
+    """The detections and previews used last; thread-safe.
 
-    The bound is in bytes, not in number: 5,000 images with five models are 35,000 results, most of them small. If too
-    few stayed, a page would wait forever for results that were dropped.
+    The bound is in bytes, not in number: 5,000 images with five models are 35,000 results, most of them small. With a
+    smaller bound, results could be dropped before the page that waits for them has read them.
 
     Args:
-        max_bytes: Of all finished results; by default as `qviz.limits` says.
+        max_bytes: Maximum size of all finished results; by default that of `qviz.limits`.
     """
 
     def __init__(self, engine: Engine, max_bytes: int | None = None) -> None:
@@ -67,7 +67,7 @@ class Results:
         )
 
     def want(self, models: Sequence[LoadedModel], images: Iterable[EncodedImage], urgent: bool = False) -> None:
-        """Queue the detections that are neither there nor running. urgent: somebody is looking at them now."""
+        """Queue detections that are neither computed nor running. urgent: whether a user is waiting for them."""
         for image in images:
             for model in models:
                 arguments = (model.blob, model.settings, image, CANDIDATE_FLOOR)
@@ -89,7 +89,7 @@ class Results:
         return Preview(*result) if isinstance(result, tuple) else result
 
     def pending(self, models: Sequence[LoadedModel], images: Iterable[EncodedImage]) -> int:
-        """How many of these detections are not there yet."""
+        """Number of these detections that are not computed yet."""
         return sum(self.inference(model, image) is None for image in images for model in models)
 
     def _queue(self, key: Hashable, urgent: bool, function: Any, *arguments: Any) -> None:

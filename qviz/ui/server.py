@@ -1,4 +1,4 @@
-"""What all sessions of this server share: workers, the store, loaded models, comparisons of images.
+"""Objects that all sessions of this server share: workers, the store, loaded models, comparisons of images.
 
 SavedModels and Keras files that were dropped are converted in the background.
 """
@@ -157,7 +157,7 @@ def _guesses() -> LRUCache[Future[Inspection]]:
 
 
 def _guessed(model: LoadedModel, loaded: Sequence[LoadedModel], images: Sequence[EncodedImage]) -> LoadedModel:
-    """The model with its unknown settings found out, once per server: by the other files, and on the first images."""
+    """The model with its unknown settings found out, once per server: from the other files and the first images."""
     if not unknown_settings(model):
         return model
     others = [other for other in loaded if other.digest != model.digest]

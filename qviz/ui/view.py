@@ -1,7 +1,7 @@
-"""What the user looks at: threshold, image, variants, filters. In session_state and in the address of the page.
+"""The current view: threshold, image, variants, filters; stored in session_state and in the address of the page.
 
-The address wins where it names a value (a link opens the same view); the rest comes from the session, so that a page
-switch keeps it. A value without meaning is ignored.
+Values in the address take precedence (a link opens the same view); others come from the session, so that they survive a
+switch of the page. Invalid values are ignored.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class View:
 
 
 def current() -> View:
-    """This session's view with the values of the address. Presenting is never kept: it ends with the page."""
+    """The view of this session, with the values of the address. `present` is not kept: it ends with the page."""
     previous: View = st.session_state.get(KEY, View())
     view = replace(previous, **{"present": False, **_from_query(st.query_params.to_dict())})
     st.session_state[KEY] = view
@@ -64,7 +64,7 @@ def current() -> View:
 
 
 def change(**values: Any) -> View:
-    """Change fields of the view, in the session and in the address; returns the new view."""
+    """Change fields of the view, in the session and in the address, and return the new view."""
     view: View = replace(st.session_state.get(KEY, View()), **values)
     st.session_state[KEY] = view
     show(view)

@@ -1,4 +1,4 @@
-"""What one session has loaded: models, images, annotations. Frozen, replaced as a whole, kept in session_state.
+"""The models, images and annotations loaded in one session: a frozen object in session_state, replaced as a whole.
 
 A plain widget loses its files on a page switch, so their bytes are copied here at once. Nothing here is shared between
 sessions; what is cached for all is keyed by the sha256 of its bytes, so only a session with the bytes finds it.
@@ -57,7 +57,10 @@ class Workspace:
         return replace(self, models=models)
 
     def with_images(self, added: Sequence[EncodedImage]) -> Workspace:
-        """The workspace with images in front; equal bytes stay once, equal names are told apart by a number."""
+        """The workspace with images added at the front.
+
+        Equal files once, and a number added to names that occur twice.
+        """
         digests = {image.digest for image in added}
         images = _distinct([*added, *(image for image in self.images if image.digest not in digests)])
         count = _count_within_limits(images)

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_LISTED = 20
-"""ModelConfusions and images that the JSON lists."""
+"""Maximum confusions and images in the JSON."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,15 +62,16 @@ class ModelAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class LossDetail:
-    """What is behind the loss of one variant.
+    """The errors, thresholds and images behind the loss of one variant.
 
     Attributes:
         errors: (reference's, variant's) cost of each kind of error.
-        threshold: Best confidence thresholds of both.
-        confusions: Wrong pairs of classes, the largest change first.
-        images: Objects lost per image, the worst first.
+        threshold: Best confidence thresholds of both models.
+        confusions: Confused pairs of classes, the largest change first.
+        images: Objects found and false alarms of each model, per image, the worst first.
         worst_image_of: Class -> digest of the image on which most of its objects are lost.
-        agreement: With the reference's objects from `PAGE_SCORE` on; None where neither has one, or in an old study.
+        agreement: Agreement with the reference, in [0, 1], for objects with a score of at least `PAGE_SCORE`; None if
+            neither model has one, or in an old study.
     """
 
     errors: tuple[tuple[ErrorCost, ErrorCost], ...]
@@ -82,14 +83,14 @@ class LossDetail:
 
     @property
     def false_alarms(self) -> tuple[float, float]:
-        """(reference's, variant's) false alarms per image from `PAGE_SCORE` on."""
+        """(reference's, variant's) false alarms per image with a score of at least `PAGE_SCORE`."""
         count = max(len(self.images), 1)
         reference, variant = (row.reference_false for row in self.images), (row.variant_false for row in self.images)
         return sum(reference) / count, sum(variant) / count
 
     @property
     def objects(self) -> tuple[float, float]:
-        """(reference's, variant's) objects per image from `PAGE_SCORE` on, right or wrong."""
+        """(reference's, variant's) objects per image, right or wrong, with a score of at least `PAGE_SCORE`."""
         count = max(len(self.images), 1)
         correct = sum(row.reference_found for row in self.images), sum(row.variant_found for row in self.images)
         reference, variant = self.false_alarms
@@ -119,7 +120,13 @@ class LossDetail:
 def model_accuracy(
     name: str, dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int]
 ) -> ModelAccuracy:
-    """detections: image id -> detections in pixels of the original; classes: class id -> category id."""
+    """The AP, errors, reliability and confusions of one model.
+
+    Args:
+        name: Name of the model.
+        detections: Image id -> detections in pixels of the original image.
+        classes: Class id -> category id.
+    """
     ap = average_precision(name, dataset, detections, classes)
     return ModelAccuracy(
         ap,
@@ -136,7 +143,7 @@ def loss_detail(
     variant: ModelAccuracy,
     agreement: float | None = None,
 ) -> LossDetail:
-    """digests: image id -> digest of the image."""
+    """The details of one variant's loss. digests: image id -> digest of the image."""
     labels: Sequence[str] = [row.label for row in reference.ap.figures.per_class]
     pair = reference.confusions, variant.confusions
     return LossDetail(

@@ -26,8 +26,10 @@ class ClassAP:
     """One class of one model.
 
     Attributes:
-        truths: Annotated objects that are not crowds.
-        images: Images that show one.
+        truths: Number of annotated objects, crowds not counted.
+        label: Name of the class.
+        ap, ap50: In [0, 1]; None without annotated objects.
+        images: Number of images that show one.
     """
 
     label: str
@@ -102,11 +104,11 @@ class Metric:
 
     Attributes:
         key: Field of `AveragePrecision`, and key in JSON.
-        label: Head of a column.
-        meaning: For the glossary and the help of a column, with unit and direction.
-        size: Of the objects, one of `coco_matching.SIZES`.
-        iou: Position of its only IoU threshold; None: their mean.
-        recall: Of the recall instead of the precision.
+        label: Heading of its column.
+        meaning: Text for the glossary and the help of the column, with unit and direction.
+        size: Size of the objects that count, one of `coco_matching.SIZES`.
+        iou: Position of the IoU threshold; None: the mean over all thresholds.
+        recall: Whether it is an average of recall instead of precision.
     """
 
     key: str
@@ -117,7 +119,7 @@ class Metric:
     recall: bool = False
 
     def of(self, model: AveragePrecision) -> float | None:
-        """The value, unscaled."""
+        """The value of a model, in [0, 1], or None."""
         value: float | None = getattr(model, self.key)
         return value
 
@@ -126,7 +128,7 @@ class Metric:
         return hundred(self.of(model))
 
     def text(self, model: AveragePrecision) -> str:
-        """`31.5`, or a dash."""
+        """The value x100 as text, e.g. `31.5`; a dash if it is unknown."""
         return points(self.of(model))
 
     def compute(self, precision: Mapping[str, np.ndarray], recall: Mapping[str, np.ndarray]) -> float | None:
@@ -186,10 +188,10 @@ def average_precision(
     detections: Mapping[int, Detections],
     classes: Mapping[int, int],
 ) -> APResult:
-    """All metrics of one model.
+    """All metrics of one model on one dataset.
 
     Args:
-        name: Of the model.
+        name: Name of the model.
         detections: Image id -> detections in pixels of the original image.
         classes: Class id -> category id.
     """

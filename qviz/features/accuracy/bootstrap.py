@@ -35,7 +35,7 @@ def draws(images: int, resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarr
 
 
 class Bootstrap:
-    """The reference's AP under every draw, computed once for all variants."""
+    """The AP of the reference under every draw of the images, computed once for all variants."""
 
     def __init__(self, reference: MatchTables, resamples: int = RESAMPLES, seed: int = SEED) -> None:
         self._weights = draws(reference.images, resamples, seed)
@@ -43,7 +43,7 @@ class Bootstrap:
         self._images = reference.images
 
     def loss(self, reference: AveragePrecision, variant: AveragePrecision, tables: MatchTables) -> VariantLoss:
-        """Every loss of a variant with its interval, the worst class first."""
+        """The loss of a variant, overall and by class, each with its interval; the worst class first."""
         class_ap = tables.class_ap(self._weights)
         overall = mean_ap(self._reference) - mean_ap(class_ap)
         value = _difference(reference.ap, variant.ap)
@@ -54,7 +54,7 @@ class Bootstrap:
 
 
 def by_class(reference: AveragePrecision, variant: AveragePrecision, losses: np.ndarray) -> tuple[ClassLoss, ...]:
-    """Every class with ground truth, the worst first. losses: (resamples, classes), in the order of `per_class`."""
+    """The loss of every class with ground truth, the worst first. losses: (resamples, classes)."""
     rows, p_values = [], []
     for k, (first, second) in enumerate(zip(reference.per_class, variant.per_class, strict=True)):
         if first.truths:
@@ -71,7 +71,10 @@ def by_class(reference: AveragePrecision, variant: AveragePrecision, losses: np.
 
 
 def interval(losses: np.ndarray, images: int) -> tuple[float | None, float | None]:
-    """(low, high) of a loss from its draws (NaN: a draw that shows no object); None where there are too few."""
+    """(low, high) of a loss. losses: of each draw, NaN for a draw without objects.
+
+    None if there are too few draws or images.
+    """
     values = losses[~np.isnan(losses)]
     if images < 2 or len(values) < 2:
         return None, None
@@ -98,7 +101,7 @@ def _expansion(images: int) -> float:
 
 
 def holm(p_values: Sequence[float | None], level: float = LEVEL) -> list[bool]:
-    """Which of a family are significant together (Holm 1979); None stands for no test and is never significant."""
+    """Whether each p value is significant in the family of all (Holm 1979); None (no test) is never significant."""
     ranked = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     significant = [False] * len(p_values)
     for rank, (p, i) in enumerate(ranked):

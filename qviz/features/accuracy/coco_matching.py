@@ -32,15 +32,20 @@ SIZES = ("all", "small", "medium", "large")
 MAX_DETECTIONS = 100
 """Per class and image."""
 PAIRS_AT_ONCE = 1_000_000
-"""Overlaps in memory at a time: crowded images have many."""
+"""Maximum overlaps in memory at a time; crowded images have many."""
 ELEMENTS_AT_ONCE = 250_000
 """Of one (R, D) table: resamples are processed in parts, so that memory stays bounded."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Boxes:
-    """groups (n,): number of the image and class of each box, rising; boxes (n, 4): x, y, width, height in pixels;
-    areas (n,)."""
+    """Boxes of many images and classes.
+
+    Attributes:
+        groups: (n,) number of the image and class of each box, rising.
+        boxes: (n, 4) x, y, width, height in pixels.
+        areas: (n,) in square pixels.
+    """
 
     groups: np.ndarray
     boxes: np.ndarray
@@ -63,7 +68,7 @@ class CocoRule:
 
     @classmethod
     def of(cls, sizes: Sequence[str]) -> CocoRule:
-        """pycocotools' own levels; sizes by its names."""
+        """The rule with pycocotools' thresholds and recall levels. sizes: names of its area ranges."""
         from pycocotools.cocoeval import Params
 
         params = Params("bbox")
@@ -171,9 +176,13 @@ def _far_corner(boxes: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassTable:
-    """One class: scores, images (D,) of each detection; true, ignored (T, D); truths (I,) objects that count per image.
+    """The matches of one class.
 
-    `images` are positions among the rising image ids.
+    Attributes:
+        scores: (D,) of the detections, falling.
+        images: (D,) position of each detection's image among the rising image ids.
+        true, ignored: (T, D) bool, whether a detection matches an object that counts, or is ignored.
+        truths: (I,) number of objects that count, per image.
     """
 
     scores: np.ndarray
@@ -185,7 +194,7 @@ class ClassTable:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MatchTables:
-    """One table per class, by rising category id; recalls: the levels that AP is averaged over."""
+    """One table per class, by rising category id. recalls: recall levels that AP is averaged over."""
 
     classes: tuple[ClassTable, ...]
     recalls: np.ndarray

@@ -1,4 +1,4 @@
-"""Which class an annotated object is found as, and the images on which a variant finds less than the reference.
+"""The class as which each annotated object is detected, and the images on which a variant finds fewer objects.
 
 Objects and detections of at least a score are paired one to one, same class first, at an IoU of .50 (as objects of two
 models are, see `matching`). An object without a partner is missed; a detection without one is a false alarm, unless it

@@ -55,9 +55,10 @@ class Measurement:
         ap_draws: (resamples,) AP of each resample of the images; None where nothing is annotated.
         agreement: In [0, 1], with the reference's objects on the images without corruption; None where neither has one.
         agreement_draws: (resamples,), NaN where it is unknown.
-        mean_score: Mean confidence that the reference's objects have here, 0 for one that is gone.
-        still_found: Share of this model's own objects without corruption that it finds here.
-        false_alarms: Objects per image, from `PAGE_SCORE` on, that no annotated one matches; None where none is.
+        mean_score: Mean confidence of the reference's objects in this model; 0 for an object that is gone.
+        still_found: Share of the model's own objects on the images without corruption that it still finds.
+        false_alarms: Objects per image, with a score of at least `PAGE_SCORE`, that match no annotated object; None if
+            nothing is annotated.
     """
 
     ap: float | None
@@ -101,17 +102,17 @@ def mean_loss(references: Sequence[Measurement], variants: Sequence[Measurement]
 class Evaluator:
     """Measures models on one dataset.
 
-    The models of the constructor run at once; the images that all of them have run are those that everything is
-    measured on. More models, and corruptions of the same images, are run with `detect`.
+    The models given to the constructor are run immediately. All measurements use the images that every one of them
+    could run. `detect` runs further models, and corrupted versions of these images.
 
     Args:
         context: Its `classes` are the categories that count.
         models: The reference first.
         score: Minimum confidence of a detection that counts in AP.
-        reference_as_truth: The reference's own objects stand for the annotations.
+        reference_as_truth: Use the reference's own objects as annotations.
 
     Attributes:
-        dataset: The images that all models of the constructor have run, with their ground truth.
+        dataset: The images that all models of the constructor could run, with their ground truth.
         skipped: One sentence per image that was left out.
 
     Raises:
@@ -152,7 +153,7 @@ class Evaluator:
         return self.dataset.annotations > 0
 
     def check_truth(self, ap: float | None) -> None:
-        """Raises DatasetError where the reference, with this AP, finds nothing of the truth: it can lose nothing."""
+        """Raises DatasetError if the reference, with this AP, detects (nearly) none of the annotated objects."""
         if ap is None or ap < MAX_AP:
             sizes, name = self.sizes(self.reference), self.reference.name
             label, detections = self.reference.inspection.label, self.detections(self.reference)
@@ -337,7 +338,7 @@ def measure_job(
     corruption: AppliedCorruption | None,
     resamples: int = RESAMPLES,
 ) -> Measurement:
-    """Runs in a worker. ground_truth: categories without images; None where nothing is annotated."""
+    """In a worker: one measurement. ground_truth: categories without images; None if nothing is annotated."""
     rows = [image.under(corruption) for image in images]
     counts = np.array([agreed(row.reference, row.detections, PAGE_SCORE) for row in rows]).reshape(-1, 2)
     weights = _weights(len(rows), resamples)

@@ -45,7 +45,7 @@ class Gate:
 
     @property
     def outcome(self) -> str:
-        """In words."""
+        """The result in words."""
         if self.inconclusive:
             return "cannot conclude"
         return "passed" if self.passed else f"failed by {', '.join(self.failed)}"

@@ -69,7 +69,7 @@ class Finding:
 
 
 def offer_reference_as_truth() -> None:
-    """The empty state without annotations: what can be measured, and what that means."""
+    """Shown without annotations: offers to measure against the reference's detections, and explains the bias."""
     page.verdict("Nothing is annotated: drop annotations to measure accuracy, or take the reference for the truth.")
     st.text(_bias())
     agree = clicks.keep(dataset_choice.AGREED, True)

@@ -71,7 +71,7 @@ def one_class(
     losses: Mapping[str, ClassLoss],
     thresholds: Mapping[str, ClassThreshold],
 ) -> pd.DataFrame:
-    """One row per model, of one class. losses, thresholds: by the variants' names."""
+    """The table of one class: one row per model. losses, thresholds: by the names of the variants."""
     label = next(iter(losses.values())).label
     by_label = [next(row for row in model.per_class if row.label == label) for model in evaluation.models]
     class_losses = [None, *(losses[name].loss for name in names[1:])]

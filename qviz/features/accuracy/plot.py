@@ -56,7 +56,7 @@ def figure(result: Evaluation | DatasetHealth, variant: str | None = None) -> go
 
 
 def category_bars(categories: Sequence[CategoryCount]) -> go.Figure:
-    """Objects and images of each category, the most frequent first."""
+    """Two bars per category: its objects and the images that show it; the most frequent category first."""
     rows = sorted(categories, key=lambda row: -row.objects)
     names = [plain(row.name) for row in rows]
     chart = go.Figure()
@@ -163,7 +163,7 @@ def _hover(row: ClassLoss) -> tuple[str, str, str, int, int]:
 
 
 def variant_losses(losses: Mapping[str, Loss], colours: Sequence[str]) -> go.Figure:
-    """One dot per variant with its interval, in the order of loading from the top."""
+    """One dot per variant with its interval; the first loaded variant at the top."""
     figure = go.Figure()
     for (name, loss), colour in zip(losses.items(), colours, strict=True):
         figure.add_scatter(

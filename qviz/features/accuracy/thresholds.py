@@ -23,7 +23,7 @@ BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class BestThreshold:
-    """score: the threshold, None where no detection of the model is right; f1 in [0, 1]."""
+    """score: the threshold, None if no detection of the model is right; f1: at this threshold, in [0, 1]."""
 
     score: float | None
     f1: float
@@ -64,7 +64,7 @@ class ThresholdShift:
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
-    """confidence: mean of the bin; precision: share of its detections that are right."""
+    """confidence: mean confidence of the detections in the bin; precision: share of them that is right."""
 
     confidence: float
     precision: float
@@ -81,7 +81,7 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PrecisionRecall:
-    """scores (n,) falling and right (n,) of each detection that is not on a crowd; truths: number of objects."""
+    """scores: (n,) falling; right: (n,) bool; both without detections on crowds. truths: number of objects."""
 
     scores: np.ndarray
     right: np.ndarray
@@ -89,7 +89,7 @@ class PrecisionRecall:
 
     @classmethod
     def of(cls, tables: Sequence[ClassTable]) -> PrecisionRecall:
-        """Of one class, or of several pooled."""
+        """The detections of one class, or of several classes pooled."""
         scores = np.concatenate([table.scores[~table.ignored[0]] for table in tables])
         right = np.concatenate([table.true[0][~table.ignored[0]] for table in tables])
         order = np.argsort(-scores, kind="stable")
@@ -103,7 +103,7 @@ class PrecisionRecall:
         return float(2 * self.right[reached].sum() / max(1, reached.sum() + self.truths))
 
     def best(self) -> BestThreshold:
-        """The threshold with the highest F1, the highest of equals."""
+        """The threshold with the highest F1; of equal ones the highest threshold."""
         hits = np.cumsum(self.right)
         if not len(hits) or not hits[-1]:
             return BestThreshold(None, 0.0)
@@ -115,7 +115,10 @@ class PrecisionRecall:
 
 
 def threshold_shift(labels: Sequence[str], reference: MatchTables, variant: MatchTables) -> ThresholdShift:
-    """labels: of the classes, in the order of the tables."""
+    """The best thresholds of both models, overall and by class.
+
+    Labels: names of the classes, in the order of the tables.
+    """
     first, second = PrecisionRecall.of(reference.classes), PrecisionRecall.of(variant.classes)
     reference_best, variant_best = first.best(), second.best()
     unmoved = second.f1(reference_best.score)
@@ -136,7 +139,7 @@ def _class_threshold(label: str, reference: ClassTable, variant: ClassTable) -> 
 
 
 def reliability(tables: MatchTables) -> Reliability:
-    """Of one model, all classes."""
+    """The reliability of one model, all classes together."""
     detections = PrecisionRecall.of(tables.classes)
     enough = detections.scores >= CANDIDATE_FLOOR
     scores, right = detections.scores[enough], detections.right[enough]

@@ -1,4 +1,4 @@
-"""The ground truth of an evaluation: which category is which class, and the reference's detections in its place.
+"""The ground truth of an evaluation: match categories with classes, or use the reference's detections instead.
 
 Categories match classes by name: equal without case, spaces, hyphens and underscores; then by `SYNONYMS`, between the
 names left on both sides. They match by id where one side has no names: category `class 17` is class 17; else class 0

@@ -1,4 +1,4 @@
-"""What became of each object of the reference in each variant, image by image."""
+"""Compare the objects of each variant with those of the reference, image by image."""
 
 from __future__ import annotations
 
@@ -161,11 +161,11 @@ def compare_variant(
     score: float,
     iou: float = 0.5,
 ) -> ComparedVariant:
-    """One variant on the images that both models have run.
+    """Compare one variant with the reference on the images that both have run.
 
     Args:
-        images: (name, digest) of each.
-        inferences: By (model digest, image digest).
+        images: (name, digest) of each image.
+        inferences: (model digest, image digest) -> inference.
     """
     labels = reference.inspection.labels, variant.inspection.labels
     pairs = [

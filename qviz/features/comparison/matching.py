@@ -110,7 +110,7 @@ class LostBecause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ObjectChange:
-    """What became of one object. reference, variant: its index in the detections above the threshold, or None."""
+    """What happened to one object. reference, variant: its index in the detections above the threshold, or None."""
 
     change: Change
     reference: int | None
@@ -126,12 +126,12 @@ def changes(
     score: float,
     iou: float = 0.5,
 ) -> list[ObjectChange]:
-    """Every object of one image, those of the reference first.
+    """The change of every object of one image; objects of the reference first, then spurious ones.
 
     Args:
         candidates: Boxes of the variant's head before NMS, or None where it cannot be read.
-        score: Minimum confidence of an object.
-        iou: Minimum overlap of a pair.
+        score: Minimum confidence of an object, in [0, 1].
+        iou: Minimum IoU of a pair, in (0, 1].
     """
     first, second = reference.above(score), variant.above(score)
     matches = match_detections(first, second, iou)
@@ -219,7 +219,7 @@ def summarise(changes: Iterable[Change], score_deltas: Iterable[float]) -> Summa
 
 
 def worst_first(agreement: float | None) -> float:
-    """Key to sort by agreement, the lowest first; an unknown one comes last, as nothing speaks against it."""
+    """Sort key: the lowest agreement first; an unknown one last, because there is no evidence against the variant."""
     return math.inf if agreement is None else agreement
 
 

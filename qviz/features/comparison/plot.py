@@ -15,7 +15,7 @@ SYMBOLS = {"kept": "circle", "shifted": "diamond", "relabelled": "square", "lost
 
 
 def figure(result: Comparison, variant: str | None = None) -> go.Figure:
-    """All objects of one variant. variant: its name; by default the one with the lowest agreement."""
+    """The chart of one variant. variant: its name; by default that with the lowest agreement."""
     rows = [row for row in result.variants if variant in (None, row.name)]
     if not rows:
         raise SettingsError(f"There is no variant {variant!r} in this comparison.")

@@ -1,4 +1,4 @@
-"""When does it break: every model under light, noise and pose, and which layers and images leave their ranges."""
+"""Measure every model under light, noise and pose, and find layers and images that exceed the calibrated ranges."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ ALARM_IMAGES = 200
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RobustnessReport(Result):
-    """A sweep, and what explains it.
+    """A sweep over corruptions, with the layers and images that exceed the calibrated ranges.
 
     Attributes:
         sweep: Values of every model, corruption and severity.
-        saturations: Per variant with quantized activations, which layers leave their ranges.
-        alarms: Per variant with quantized activations, which images lie outside its calibration.
+        saturations: One per variant with quantized activations: the clipped share of each layer.
+        alarms: One per variant with quantized activations: the images that exceed its calibrated ranges.
     """
 
     sweep: Robustness

@@ -41,7 +41,7 @@ REQUEST = "qviz_robustness_request"
 
 @dataclass(frozen=True, slots=True)
 class SweepRequest:
-    """What is swept: the source's digest, the number of its images, and the short names of the variants."""
+    """The request of a sweep: digest of the data, number of images, and short names of the variants."""
 
     source: str
     images: int
@@ -62,7 +62,10 @@ class Finding:
 
 
 def sources(here: Page) -> dict[str, Source]:
-    """What can be swept, by digest; the sample's scenes first, because they have enough objects for intervals."""
+    """The data that can be swept, by digest.
+
+    The sample's scenes first, because they have enough objects for intervals.
+    """
     by_name = dataset_choice.sources(here)
     order = sorted(by_name, key=lambda name: ("scenes", "annotations", dataset_choice.REFERENCE).index(name))
     return {by_name[name].digest: by_name[name] for name in order}

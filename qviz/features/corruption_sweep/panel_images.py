@@ -58,7 +58,7 @@ def _ranking(result: OutOfRange, dataset: Dataset, name: str) -> None:
 
 
 def download_additions(dataset: Dataset, additions: Sequence[Addition], file_name: str, key: str) -> None:
-    """A button that downloads the images to add to the calibration."""
+    """Draw a button that downloads the images to add to the calibration as a zip archive."""
     label = f"Download {plural(len(additions), 'image')} to add to the calibration (zip)"
     st.download_button(label, _zip_of(dataset, additions), file_name, "application/zip", key=key)
 

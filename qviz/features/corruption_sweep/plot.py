@@ -30,7 +30,7 @@ def figure(result: Robustness | RobustnessReport) -> go.Figure:
 
 
 def severity_curves(result: Robustness, names: Mapping[str, str], colours: Mapping[str, str]) -> go.Figure:
-    """One panel per corruption, one line per model. names, colours: short name and colour by model name."""
+    """One panel per corruption, one line per model. names, colours: short name and colour, by model name."""
     columns = min(COLUMNS, max(1, len(result.corruptions)))
     rows = -(-len(result.corruptions) // columns) or 1
     figure = make_subplots(
@@ -94,7 +94,9 @@ def _band(curve: Sequence[Point], colour: str, group: str) -> go.Scatter:
 
 
 def interaction_heat(result: Robustness, names: Mapping[str, str]) -> go.Figure:
-    """Corruption by variant: what a variant loses beyond the reference's loss. A star is significant.
+    """Corruption by variant: how much more a variant loses than the reference, in points (x100).
+
+    A star marks a significant one.
 
     Where a model has nothing left to lose, the cell says so and has no colour.
     """

@@ -1,11 +1,11 @@
-"""Which layers leave their calibrated ranges under a corruption, and whether that explains the loss.
+"""Find layers that exceed their calibrated ranges under a corruption, and measure how much of the loss they explain.
 
 share         of a layer's activations over all images that its range clips, see `out_of_range`; in [0, 1]
 rise          share minus the share on the images without corruption
 first         severity from which the rise reaches `MIN_RISE`
 clipped_share mean over the layers of their shares: every layer counts the same, large ones do not hide small ones
 
-A layer's clipped output does harm where it is read, so `explain` runs its readers in float together with it (see
+A clipped output affects the operators that read it, so `explain` runs these in float together with the layer (see
 `what_if`). Both networks receive the corrupted images, so what the reference itself loses is not counted.
 """
 

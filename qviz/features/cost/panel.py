@@ -50,7 +50,7 @@ def measurement(here: Page) -> Job[Profile] | None:
 
 
 def request_form(here: Page) -> None:
-    """Thread counts, runs, and the button. Running detections would disturb the measurement, so it waits for them."""
+    """The form: thread counts, runs, and the button. It waits for running detections, which would disturb timing."""
     models = here.loaded
     left = partial(server.results().pending, models.all, here.workspace.images)
     pending = left()

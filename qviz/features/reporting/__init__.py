@@ -1,4 +1,4 @@
-"""One page for the meeting: a study of several models as a single HTML file, and studies that open again."""
+"""Reports: a study of several models as one HTML file, and as a study file that can be opened again."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ NEEDS_ANNOTATIONS = ("accuracy", "classes")
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Report(Result):
-    """A study and the choice of what its page shows.
+    """A study, and the choice of sections that its page shows.
 
     Attributes:
-        study: Everything that the page can show.
+        study: All results that the page can show.
         sections: Names of the page's sections, in their order.
-        notes: Section -> text at its head.
+        notes: Section -> text at the beginning of the section.
     """
 
     study: Study
@@ -52,9 +52,9 @@ class Report(Result):
         return page
 
     def save(self, path: str | PathLike[str]) -> Path:
-        """Write the page (`.html`, or any other ending), or its rows (`.csv`) or content (`.json`).
+        """Write the page (`.html` or any other suffix), its rows (`.csv`) or its content (`.json`); returns the path.
 
-        The line ends are written as they are: the page's policy knows its scripts by their digests.
+        Line ends are not converted, because the page's security policy identifies its scripts by their digests.
         """
         target = Path(path)
         if target.suffix in (".csv", ".json"):
@@ -77,18 +77,19 @@ def report(
     iou: float = 0.5,
     made: Provenance = Provenance(),
 ) -> Report:
-    """The report on these models, the reference first.
+    """The report on these models.
 
     Args:
+        models: The reference first.
         dataset: Annotated images, for AP.
         images: Images on which objects are compared; by default the dataset's.
-        sections: Names of `SECTIONS`; None: all there is something for.
-        notes: Section -> text at its head.
-        also: Of `EXTRAS`, which take minutes and are made only where they are named, here or in `sections`.
+        sections: Names of `SECTIONS`; None: all that have content.
+        notes: Section -> text at the beginning of the section.
+        also: Names of `EXTRAS`, sections that take minutes and are computed only if named here or in `sections`.
         name: Title of the page; by default the models' names.
         shown: Names of the images to show; by default the worst.
-        score, iou: Minimum confidence of an object, and minimum overlap of a pair.
-        made: Date, command and digest of the dataset, as the caller knows them.
+        score, iou: Minimum confidence of an object, and minimum IoU of a pair.
+        made: Date, command and digest of the dataset, to be shown on the page.
 
     Raises:
         ImageError: There is neither a dataset nor an image that can be read.
@@ -108,7 +109,7 @@ def report(
 
 
 def report_of(study: Study, sections: Sequence[str] | None = None, notes: Mapping[str, str] | None = None) -> Report:
-    """The report of a study that exists already. Raises SettingsError for a section that it has nothing for."""
+    """The report of an existing study. Raises SettingsError for a section for which the study has no content."""
     chosen = tuple(available(study) if sections is None else sections)
     check_choice(study, chosen, notes or {})
     return Report(study, chosen, dict(notes or {}))
@@ -122,7 +123,7 @@ def check_sections(sections: Sequence[str] | None, annotated: bool) -> None:
 
 
 def report_command(models: Iterable[object], options: Mapping[str, Any], output: object) -> str:
-    """The command that makes a page, as a shell takes it. options: by name; a list for an option of several words."""
+    """The shell command that makes a page. options: name -> value; a list for an option with several words."""
     words = ["qviz", "report", *map(str, models)]
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")
@@ -134,7 +135,7 @@ def report_command(models: Iterable[object], options: Mapping[str, Any], output:
 
 
 def save_study(study: Study, path: str | PathLike[str]) -> Path:
-    """Write a study; it opens on another machine, with or without the models. Raises SettingsError."""
+    """Write a study to a file, which can be opened on another machine without the models. Raises SettingsError."""
     return _write(Path(path), study_bytes(study))
 
 

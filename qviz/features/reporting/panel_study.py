@@ -32,7 +32,7 @@ class Chosen:
 
 
 def choose(offered: Sequence[str], default: Collection[str], key: str, slow: Collection[str] = ()) -> Chosen:
-    """The widgets. default: chosen at first; slow: those that take minutes; their labels say so."""
+    """The widgets for sections and notes. default: sections chosen at first; slow: sections that take minutes."""
     picked = st.pills(
         "Sections",
         offered,
@@ -118,7 +118,7 @@ def show_file(files: Files, chosen: Chosen) -> None:
 
 
 def show(here: Page, study: Study) -> None:
-    """The finding, one line per variant, the choice of sections, and the page."""
+    """A saved study: the finding, one line per variant, the choice of sections, and the page."""
     page.verdict(headline(study), _origin(here, study))
     st.html(_findings(study))
     clicks.button(st, "Close this study", _close, "study-close", st.rerun)

@@ -41,7 +41,7 @@ def plotly_js() -> str:
 
 
 def figure_json(figure: go.Figure) -> str:
-    """data and layout as JSON that can stand inside a <script>: without angle brackets and ampersands."""
+    """A figure's data and layout as JSON for a <script> element: angle brackets and ampersands are escaped."""
     from plotly.io.json import to_json_plotly
 
     content = figure.to_plotly_json()

@@ -19,8 +19,8 @@ class Section:
 
     Attributes:
         title: Its heading.
-        has: Whether a study has something for it.
-        needs: What is missing otherwise.
+        has: Returns whether a study has content for it.
+        needs: What a study without content for it lacks.
     """
 
     title: str

@@ -1,12 +1,12 @@
-"""A comparison of several models as a whole: everything that a report shows, and how it was made.
+"""A study: all results of a comparison of several models that a report shows, and how they were obtained.
 
 Models, variants of the comparison and losses of the evaluation have the same order, the reference first. Models are
 identified by `StudiedModel.name`, which is short and unique; two files may have the same name.
 
 A study is saved as JSON with arrays and JPEGs in base64, so that it opens on another machine without the models. What
-is read from a file is checked against the field types (`qviz.result.decode`), then for consistency (`_faults`);
-nothing in it is executed. Raw detections are left out: they would be most of the file and no page of a study shows
-them; `qviz evaluate` computes them.
+is read from a file is checked against the field types (`qviz.result.decode`), then for consistency (`_faults`); nothing
+in it is executed. Raw detections are left out, because they would be most of the file and no page shows them; `qviz
+evaluate` computes them.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class StudiedImage:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """How a study was made. date: as the caller writes it; compared: number of images that objects were compared on."""
+    """How a study was made. date: as given by the caller; compared: number of images on which objects were compared."""
 
     date: str = ""
     command: str = ""
@@ -135,7 +135,7 @@ class Study:
         return {model.name: replace(loss, variant=model.name) for model, loss in rows}
 
     def objects(self, image: StudiedImage) -> dict[str, tuple[ComparedObject, ...]]:
-        """Short name -> what the variant did to the objects of one image."""
+        """Short name of a variant -> its objects on one image."""
         rows = zip(self.variants, self.comparison.variants, strict=True)
         return {
             model.name: next((row.objects for row in compared.images if row.digest == image.digest), ())

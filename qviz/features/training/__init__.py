@@ -62,7 +62,7 @@ class Gain:
     """What training changed, measured on held-out images.
 
     Attributes:
-        before, after: Agreement with FP32 of the variant without and with training, in [0, 1]; None where neither the
+        before, after: Agreement with FP32 of the variant without and with training, in [0, 1]; None if neither the
             variant nor FP32 finds an object.
         low, high: 95 % interval of `after - before`: paired bootstrap over the images; None where it is unknown.
         images: Number of held-out images.
@@ -89,15 +89,15 @@ class QatResult(Result):
     """A training; `save("trained.tflite")` writes the trained variant.
 
     Attributes:
-        losses: Of each step so far.
+        losses: Loss of each step so far.
         steps: Planned number of steps.
         built: The trained variant; None while the training runs.
-        untrained: The same recipe without training.
+        untrained: The variant of the same recipe without training.
         float_data: The trained network as a float32 .tflite file.
         resumed_at: Steps that a checkpoint already contained.
         seconds: Time of training and building in this run.
-        trained_on: Number of images.
-        gain: None while it is not measured.
+        trained_on: Number of images trained on.
+        gain: Improvement on held-out images; None before it is measured.
     """
 
     losses: tuple[float, ...]
@@ -148,17 +148,18 @@ def qat(
     checkpoint: Path | None = None,
     finish_early: Event | None = None,
 ) -> QatResult:
-    """Train a float32 model for a recipe, and measure what that gains.
+    """Train a float32 model for a recipe, and measure the improvement.
 
     Args:
-        images: Without labels; one in five is held out to measure the gain.
+        images: Images, without labels; one in five is held out to measure the gain.
         recipe: A name of `qviz.features.building.RECIPES`.
         steps: Training steps, by default 240.
-        checkpoint: A file that is kept up to date and continued from; the caller removes it.
+        checkpoint: A file from which the training continues, and which it updates every few seconds; the caller removes
+            it.
         finish_early: Set it to end the training after the current step and build what it has reached.
 
     Raises:
-        Cancelled: The checkpoint stays.
+        Cancelled: The checkpoint is kept.
         ImageError, ModelError, WorkerError.
         QuantizeError: The network cannot be trained for this recipe, or there are fewer than 10 different images.
     """

@@ -21,7 +21,7 @@ import numpy as np
 
 
 class Refused(Exception):
-    """An operator in a form that cannot be trained; the message is the reason."""
+    """An operator cannot be trained in this form; the message is the reason."""
 
     _keras_call_info_injected = True  # else Keras adds a page about layers to the message
 

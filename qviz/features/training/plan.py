@@ -24,7 +24,7 @@ change of much less than one quantization step is lost, a change of many steps i
 falls to 0."""
 WARM_UP = 20
 _PIXELS = 8 * 300 * 300
-"""Of one batch: training on 8 images of 300 x 300 takes 3.5 GB."""
+"""Maximum pixels of one batch: training on 8 images of 300 x 300 takes 3.5 GB."""
 MAX_BATCH, MIN_BATCH = 16, 2
 WITH_OBJECTNESS = ("yolov5", "yolox")
 BOX = 4

@@ -4,8 +4,8 @@ The worker keeps them between jobs. A new one continues from the checkpoint, so 
 the last checkpoint. The same plan gives the same steps, interrupted or not.
 
 A checkpoint is an .npz file of plain arrays (never unpickled) with every variable of the student and its optimizer and
-the loss of every step. It is written beside and renamed, so that a kill leaves the last one intact. It holds the digest
-of its training, and no other training continues from it.
+the loss of every step. It is written to a second file and renamed, so that a kill leaves the last one intact. It
+contains the digest of its training; another training does not continue from it.
 """
 
 from __future__ import annotations
