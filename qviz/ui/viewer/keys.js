@@ -1,5 +1,5 @@
-// Keys: ← → image, S swipe, T ground truth, P present, + − 0 zoom, Esc deselect. Heard on the document, so that they work before
-// anything was clicked, but never taken from whatever else has the focus.
+// Keys: ← → image, S swipe, T ground truth, O lost outlines, P present, + − 0 zoom, Esc deselect. They are read from the
+// document, so that they work before anything was clicked, but never taken from whatever else has the focus.
 
 const INTERACTIVE = 'input, textarea, select, button, a[href], canvas, iframe, [contenteditable], [tabindex], [role="slider"]';
 
@@ -39,6 +39,7 @@ const KEYS = {
   ArrowLeft: (v) => v.setTriggerValue("step", -1),
   ArrowRight: (v) => v.setTriggerValue("step", 1),
   s: (v) => v.data.variants.length > 0 && choose(v, "mode", otherMode(v)),
+  o: (v) => v.data.variants.length > 0 && showOutlines(v, !v.outlines),
   t: (v) => Boolean(v.data.truth) && choose(v, "truth", !v.state.truth),
   p: (v) => v.data.view.present !== null && present(v, !v.state.present),
   PageUp: (v) => v.state.present && v.setTriggerValue("step", -1),

@@ -1,6 +1,7 @@
 // Panes: an image with its boxes. A pane keeps one slot (an SVG group) for every box it could ever show and only
 // shows or hides it, so that a threshold drag creates nothing.
-// Slot ids: r<i> reference box, c<j> variant box, g<i> the ghost of a lost reference box in a variant's pane.
+// Slot ids: r<i> reference box, c<j> variant box, g<i> the outline of a lost reference box in a variant's pane.
+// A pane shows what its model detects. Outlines are thin, have no label and are drawn on request (`outlines`) only.
 
 const CROWD = 200; // more boxes than that: thin lines without casings, or the photograph drowns
 
@@ -68,6 +69,7 @@ function everLost(variant) {
 function makeSlot(id, box) {
   const g = svgEl("g", { class: "qviz-box" });
   g.style.display = "none";
+  g.classList.toggle("is-outline", id.startsWith("g"));
   g.append(line("qviz-case", box), line("qviz-line", box));
   return { id, box, g, row: null, key: null };
 }
@@ -81,11 +83,17 @@ function slotId(pane, row) {
   return row[1] >= 0 ? `c${row[1]}` : `g${row[0]}`;
 }
 
+function isOutline(pane, row) {
+  return Boolean(pane.variant) && row[1] < 0;
+}
+
 function paintPane(v, pane) {
   const variant = pane.variant ?? focusOf(v);
   const rows = indexOf(v, variant).rows.filter((row) => pane.variant || row[0] >= 0);
   const wanted = new Map();
-  for (const row of rows) if (passes(v, variant, row)) wanted.set(slotId(pane, row), row);
+  for (const row of rows) {
+    if (passes(v, variant, row) && (v.outlines || !isOutline(pane, row))) wanted.set(slotId(pane, row), row);
+  }
   pane.shown = pane.slots.filter((slot) => paintSlot(slot, wanted.get(slot.id) ?? null, variant));
   pane.el.classList.toggle("is-crowded", pane.shown.length > CROWD);
   paintCaption(v, pane, rows);
@@ -114,15 +122,16 @@ function paintCaption(v, pane, rows) {
     const n = rows.filter((row) => row[2] === change).length;
     if (n) parts.push(`${n} ${change}`);
   }
-  if (pane.shown.length < rows.length) parts.push(`${pane.shown.length} of ${rows.length} shown`);
+  const shown = pane.shown.filter((slot) => !isOutline(pane, slot.row)).length;
+  if (shown < objects) parts.push(`${shown} of ${objects} shown`);
   setText(pane.counts, parts.join(" · "));
-  const empty = rows.length ? "hidden by the filters" : `no object above ${score(v.state.threshold)}`;
+  const empty = objects ? "hidden by the filters" : `no object above ${score(v.state.threshold)}`;
   setText(pane.empty, pane.broken ? "the image cannot be shown" : empty);
-  pane.empty.hidden = !pane.broken && pane.shown.length > 0;
+  pane.empty.hidden = !pane.broken && shown > 0;
 }
 
 function colourOf(pane, row) {
-  if (!pane.variant) return row[2] === "lost" ? CHANGE_COLOURS.lost : pane.colour;
+  if (!pane.variant) return pane.colour;
   return CHANGE_COLOURS[row[2]] ?? pane.colour;
 }
 

@@ -62,7 +62,11 @@ function drawBoxes(v, pen, pane, cell) {
     drawBox(pen, box, cell.scale, "#fff", 1.2 * weight, []);
   }
   for (const { box, row } of pane.shown) {
-    const dashes = pane.variant || row[2] === "lost" ? CHANGE_DASHES[row[2]] ?? [] : [];
+    const dashes = pane.variant ? CHANGE_DASHES[row[2]] ?? [] : [];
+    if (isOutline(pane, row)) {
+      drawBox(pen, box, cell.scale, colourOf(pane, row), weight, [3 * weight, 3 * weight]);
+      continue;
+    }
     if (pane.shown.length <= CROWD) drawBox(pen, box, cell.scale, "rgba(0,0,0,.5)", 4 * weight, []);
     drawBox(pen, box, cell.scale, colourOf(pane, row), (row[2] === "spurious" ? 3 : 2) * weight, dashes.map((d) => d * weight));
   }
@@ -79,7 +83,7 @@ function drawBox(pen, [x1, y1, x2, y2], scale, colour, width, dashes) {
 
 function drawTags(v, pen, pane, cell, weight) {
   if (pane.shown.length > MANY) return;
-  const items = pane.shown.map(({ box, row }) => {
+  const items = pane.shown.filter(({ row }) => !isOutline(pane, row)).map(({ box, row }) => {
     const [x1, y1, x2, y2] = box.slice(0, 4).map((x) => x * cell.scale);
     const text = tagText(v, pane, row);
     return { x1, y1, x2, y2, row, text, width: tagWidth(v, text) * weight, height: TAG_HEIGHT * weight };

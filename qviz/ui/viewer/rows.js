@@ -45,7 +45,7 @@ function focusOf(v) {
   return v.data.variants.find((one) => one.id === v.state.focus) ?? v.data.variants[0] ?? null;
 }
 
-// The reference pane speaks of the focus variant: its rows say which of the reference's boxes were lost.
+// The reference pane belongs to the focus variant: the filters by change apply to the pairs with it.
 function indexOf(v, variant) {
   return variant ? v.force.get(variant.id) : v.lone;
 }

@@ -12,7 +12,6 @@ function tagText(v, pane, row) {
   const reference = row[0] >= 0 ? v.data.reference.boxes[row[0]] : null;
   const own = pane.variant && row[1] >= 0 ? pane.variant.boxes[row[1]] : reference;
   const text = `${short(labelOf(v, own[5]))} ${score(own[4])}`;
-  if (row[2] === "lost") return `${text} → lost`;
   if (row[2] === "relabelled" && pane.variant) return `${short(labelOf(v, reference[5]))} → ${text}`;
   return text;
 }
@@ -65,6 +64,7 @@ function onStage(v, [x1, y1, x2, y2]) {
 function tagItems(v, pane, frame) {
   const marked = new Set((v.marked ?? []).map(({ slot }) => slot));
   const seen = pane.shown
+    .filter((slot) => !isOutline(pane, slot.row))
     .map((slot) => ({ ...onStage(v, slot.box), slot, must: marked.has(slot) }))
     .filter((at) => at.x2 > frame.left && at.x1 < frame.right && at.y2 > frame.top && at.y1 < frame.bottom);
   const items = seen.length > MANY ? seen.filter((item) => item.must) : seen;

@@ -7,7 +7,7 @@ function makeToolbar(v) {
   const top = el("div", "qviz-row");
   top.append(makeModes(v), makeFocus(v), makeThreshold(v), makeTruth(v), el("span", "qviz-space"), makeStrip(v), makeView(v));
   const filters = el("div", "qviz-row qviz-filters");
-  filters.append(makeChanges(v), makeClasses(v));
+  filters.append(makeChanges(v), makeOutlines(v), makeClasses(v));
   const bar = el("div", "qviz-toolbar");
   bar.setAttribute("role", "toolbar");
   bar.setAttribute("aria-label", "Viewer");
@@ -65,6 +65,19 @@ function makeTruth(v) {
   const node = act(v, "truth", "Ground truth", "Ground truth (T)", () => choose(v, "truth", !v.state.truth));
   node.hidden = v.data.truth === null || v.data.truth === undefined;
   return node;
+}
+
+function makeOutlines(v) {
+  const hint = "Thin outlines where a variant detects nothing of what the reference detects (O)";
+  const node = button("qviz-chip", "Lost outlines", hint, () => showOutlines(v, !v.outlines));
+  v.tools.outlines = node;
+  node.hidden = v.data.variants.length === 0;
+  return node;
+}
+
+function showOutlines(v, on) {
+  v.outlines = on;
+  paintBoxes(v);
 }
 
 function makeStrip(v) {
@@ -160,6 +173,7 @@ function paintToolbar(v) {
   setAttr(tools.side, "aria-pressed", String(state.mode === "side"));
   setAttr(tools.swipe, "aria-pressed", String(state.mode === "swipe"));
   setAttr(tools.truth, "aria-pressed", String(state.truth));
+  setAttr(tools.outlines, "aria-pressed", String(Boolean(v.outlines)));
   v.root.classList.toggle("has-truth", state.truth);
   tools.focus.hidden = state.mode !== "swipe" || v.data.variants.length < 2;
   tools.focus.value = focusOf(v)?.id ?? "";
