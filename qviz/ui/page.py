@@ -17,7 +17,7 @@ from streamlit import config
 
 from qviz.engine import free_closed_sessions
 from qviz.errors import QvizError
-from qviz.formatting import as_text, plural
+from qviz.formatting import as_text, listed, plural
 from qviz.limits import limits
 from qviz.ui import clicks, projects, sample, server, uploads, view, workspace
 from qviz.ui.server import Models
@@ -78,7 +78,7 @@ class Page:
 
 @contextlib.contextmanager
 def begin(title: str) -> Iterator[Page]:
-    """Draw the frame of a page and yield its Page; a QvizError inside is shown as its sentence."""
+    """Draw the frame of a page and yield its Page; the message of a QvizError raised inside is shown on the page."""
     st.set_page_config(page_title=f"{title} · qviz", page_icon="🔬", layout="wide")
     st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
     try:
@@ -93,7 +93,9 @@ def begin(title: str) -> Iterator[Page]:
         _purpose(title)
         _notices(current, models)
         server.show_conversions(current)
-        yield Page(current, models, view.current())
+        here = Page(current, models, view.current())
+        _missing(here)
+        yield here
     except QvizError as error:
         st.error(as_text(str(error)))
         st.stop()  # also where there is no page to draw yet
@@ -188,6 +190,18 @@ def _notices(current: workspace.Workspace, models: Models | None) -> None:
             st.caption(f"and {len(sentences) - MAX_NOTICES} more")
         if current.notices:
             clicks.button(st, "Dismiss", _dismiss_notices, "notices-read", st.rerun)
+
+
+def _missing(here: Page) -> None:
+    """Name the image and the variants that the address asks for and that are not loaded."""
+    missing = []
+    if here.view.image and here.workspace.images and here.workspace.image_named(here.view.image) is None:
+        missing.append(f"the image {here.view.image}")
+    if here.models is not None:
+        missing += [f"the variant {name}" for name in here.view.variants if here.models.variant_named(name) is None]
+    if missing:
+        text = f"The address names {listed(missing)}, which {'is' if len(missing) == 1 else 'are'} not loaded here."
+        st.warning(as_text(text))
 
 
 def _dismiss_notices() -> None:

@@ -68,3 +68,17 @@ def test_a_better_reference_loaded_later_is_used() -> None:
         assert not app.exception
     (chosen,) = [box for box in app.selectbox if str(box.label).startswith("Reference")]
     assert chosen.options[chosen.index] == "float32"
+
+
+def test_what_the_address_names_and_is_not_loaded_is_named(app: AppTest) -> None:
+    app.switch_page("pages/compare.py")
+    app.query_params["image"] = "dusk.jpg"
+    app.query_params["variant"] = "int4"
+    app.run()
+    assert "The address names the image dusk.jpg and the variant int4, which are not loaded here." in [
+        warning.value.replace("\\", "") for warning in app.warning
+    ]
+    app.query_params["image"] = "hens.jpg"
+    app.query_params["variant"] = "int8"
+    app.run()
+    assert not app.warning
