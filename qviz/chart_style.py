@@ -82,7 +82,7 @@ CHANGES = {
 
 
 def colours(count: int) -> list[str]:
-    """Of the reference and of its variants in the order of loading."""
+    """The colours of the reference and of its variants, in the order of loading."""
     return [REFERENCE, *(variant_colour(position) for position in range(count - 1))][:count]
 
 

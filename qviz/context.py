@@ -1,4 +1,4 @@
-"""What every computation needs besides its data: worker processes, the store, progress, cancellation."""
+"""The environment of a computation: worker processes, the store, progress and cancellation."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ class Job(Progress, Generic[T]):
 
     Attributes:
         step_text: The current step, in words.
-        done, total: Pieces of the current step; total is 0 while it is unknown.
-        unit: What the pieces are, for the progress text, e.g. `images`.
-        seconds_left: Of the current step; None while the pace is unknown.
+        done, total: Items of the current step; total is 0 while unknown.
+        unit: Name of the items that are counted, e.g. `images`.
+        seconds_left: Time left in the current step; None while unknown.
         partial_result: The result so far, or None.
         started: Whether it runs or has run; before that it waits for other jobs.
         cancel: Set it to stop the computation.

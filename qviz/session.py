@@ -45,7 +45,7 @@ class Session(SessionInputs):
         variants: The same kinds of files; usually quantized versions of the reference.
         images: Images, folders or zip archives of them.
         dataset: Annotated images: COCO JSON, YOLO data.yaml, Pascal VOC, TFRecord, or a folder or zip of them.
-        dataset_images: The folder of the dataset's images where it is not beside the file.
+        dataset_images: The folder of the dataset's images if they are not beside the file.
         calibration: Images, folders or zip archives to calibrate or train with.
         labels: A label file, or the class names.
         workers: Worker processes (default: one per core), or the address of a Dask scheduler.
@@ -84,7 +84,7 @@ class Session(SessionInputs):
         return detect(self.context, self.models_for(files), files, score=score)
 
     def compare(self, images: Sources = (), *, score: float = PAGE_SCORE, iou: float = 0.5) -> Comparison:
-        """What became of each object of the reference in each variant: kept, shifted, relabelled, lost or spurious.
+        """Compare the objects of each variant with the reference's: kept, shifted, relabelled, lost or spurious.
 
         Args:
             images: Images, folders or zip archives; by default the session's.

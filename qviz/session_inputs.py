@@ -144,7 +144,7 @@ class SessionInputs:
 
         Args:
             dataset: Annotated images; by default the session's.
-            dataset_images: Folder of the dataset's images where it is not beside the file.
+            dataset_images: Folder of the dataset's images if they are not beside the file.
 
         Raises:
             DatasetError: There is no dataset, or nothing in it can be read.

@@ -25,7 +25,7 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 def print_result(result: Result, args: argparse.Namespace, show: Callable[[Any], object], **files: str) -> None:
-    """As JSON (after the names of the written `files`) or CSV if the arguments request it, else by `show`."""
+    """Print a result as JSON (after the names of the `files` written) or CSV if requested, else with `show`."""
     if args.json:
         print_json({**files, **result.to_json()})
     elif args.csv:

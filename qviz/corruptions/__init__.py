@@ -98,7 +98,7 @@ def corruption_named(name: str) -> Corruption:
 
 
 def corruptions_named(words: Sequence[str]) -> tuple[str, ...]:
-    """Names of the corruptions that the words stand for, each once. Raises SettingsError.
+    """The names of corruptions for a list of words, each name once. Raises SettingsError.
 
     A word is a name, a family (`lighting`, `published`, `pose`) or `all`.
     """
@@ -130,7 +130,7 @@ def corrupt(pixels: np.ndarray, name: str, severity: int, seed: int) -> np.ndarr
 def corrupt_boxes(
     boxes: np.ndarray, size: tuple[int, int], name: str, severity: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where boxes are after `corrupt` with the same name, severity and seed.
+    """The boxes after `corrupt` with the same name, severity and seed.
 
     Args:
         boxes: (n, 4) xyxy in pixels.

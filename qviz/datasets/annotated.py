@@ -31,7 +31,8 @@ def read_dataset(path: Path, folder: Path | None = None) -> Dataset:
 
     Args:
         path: An annotation file, a folder or a zip archive.
-        folder: Where the images of a COCO file are and the paths of a data.yaml start; by default beside the file.
+        folder: Folder of the images of a COCO file, and folder that paths of a data.yaml are relative to; by default
+            that of the file.
 
     Raises:
         DatasetError: The dataset cannot be read.

@@ -1,4 +1,4 @@
-"""Which boxes and annotations are unusable, the same for every format.
+"""Checks for unusable boxes and annotations, the same for every format.
 
 An annotation that is left out is counted by its problem. A box partly outside of its image stays as it is, as in
 pycocotools.

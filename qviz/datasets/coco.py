@@ -40,15 +40,15 @@ Source = Path | bytes
 
 
 class Images(Protocol):
-    """Where the images of an annotation file are."""
+    """The images of an annotation file."""
 
     @property
     def where(self) -> str:
-        """What was searched, in words."""
+        """The places that were searched, in words."""
 
     @property
     def advice(self) -> str:
-        """What to do where no image is there."""
+        """What the user can do if no image is found."""
 
     @property
     def index(self) -> ImageIndex:

@@ -37,7 +37,7 @@ NO_ID_OR_NAME = "row of `categories` without a number or a name"
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """What a COCO file holds.
+    """The usable rows of a COCO file.
 
     Attributes:
         images: Id -> its row; the last of several.

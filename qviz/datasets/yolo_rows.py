@@ -26,11 +26,11 @@ class Row:
 
 @dataclass(slots=True)
 class LabelRows:
-    """What the label files hold besides usable objects.
+    """Counts and boxes of all rows of the label files, usable or not.
 
     Attributes:
         classes: Number of classes; a row's class is below it.
-        used: How many rows name each class.
+        used: Class -> number of rows.
         boxes: Boxes as they are written.
     """
 

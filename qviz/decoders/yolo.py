@@ -50,7 +50,7 @@ class Rows(Output):
 
 
 def rows_of(graph: Graph, pyramids: Iterable[Sequence[int]], per_cell: int = 1) -> Rows | None:
-    """The single output as rows over the first pyramid of strides with as many cells, or None."""
+    """The single output, read over the first set of strides whose number of cells fits; None if none fits."""
     if len(graph.outputs) != 1 or len(graph.output_tensors()[0].shape) > 3:
         return None
     for levels in (levels_of(graph, strides) for strides in pyramids):

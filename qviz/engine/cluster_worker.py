@@ -58,7 +58,7 @@ class PickledJob:
 
 
 def pickle_job(call: Any) -> tuple[PickledJob, dict[str, bytes]]:
-    """(a job, the heavy bytes that were taken out of it by digest)."""
+    """(pickled job, digest -> the large byte strings that were taken out of it)."""
     buffer = io.BytesIO()
     pickler = _Pickler(buffer)
     pickler.dump(call)

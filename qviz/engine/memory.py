@@ -25,7 +25,7 @@ _collected_at = 0.0
 
 
 def tidied(job: Callable[[], R]) -> R:
-    """Run a job, then free memory if the worker has grown by more than `GROWTH` since the last time."""
+    """Run a job, then return freed memory to the system if the worker has grown by more than `GROWTH`."""
     global _resident_after
     try:
         return job()

@@ -97,8 +97,8 @@ class Dataset:
     """Annotated images.
 
     Attributes:
-        skipped: What was left out and why, one text per reason.
-        problems: What the reader of the format found: parts that were left out, and doubts about the rest.
+        skipped: One sentence per reason for which something was left out.
+        problems: Problems that the reader of the format found: parts that were left out, and doubts about the rest.
     """
 
     name: str

@@ -40,7 +40,7 @@ class EncodedImage:
 
     Attributes:
         digest: Includes size and corruption, so that results of one are never taken for those of another.
-        size: (width, height) that its boxes refer to, if annotations tell; decides whether EXIF orientation is applied.
+        size: (width, height) that its boxes refer to, or None; it decides whether EXIF orientation is applied.
         corruption: Applied to the decoded pixels.
     """
 

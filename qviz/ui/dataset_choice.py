@@ -1,4 +1,4 @@
-"""What pages measure on: the annotations, the sample's scenes, or images with the reference as ground truth."""
+"""The data that pages measure on: annotations, the sample's scenes, or images with the reference as truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the dashboard opens on: the files that `qviz app` names, else the bundled sample."""
+"""The first workspace of a session: the files given to `qviz app`, else the bundled sample."""
 
 from __future__ import annotations
 

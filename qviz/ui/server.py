@@ -64,7 +64,7 @@ def results() -> Results:
 
 @st.cache_resource(show_spinner=False)
 def detection_store() -> Store | None:
-    """Where detections are kept between runs, or None for an account without a home folder."""
+    """The store of detections, or None for an account without a home folder."""
     try:
         return Store(cache_folder() / FILE)
     except (RuntimeError, OSError):
@@ -124,12 +124,12 @@ class Models:
 
     @property
     def identities(self) -> tuple[Hashable, ...]:
-        """What a computation of all models depends on."""
+        """The key of computations that depend on all models."""
         return tuple(model.identity for model in self.all)
 
     @property
     def colours(self) -> dict[str, str]:
-        """Of charts and boxes, by digest."""
+        """The colour of each model in charts and boxes, by digest."""
         return dict(zip((model.digest for model in self.all), colours(len(self.all)), strict=True))
 
     def name(self, model: LoadedModel) -> str:

@@ -97,7 +97,7 @@ class LossDetail:
         return correct[0] / count + reference, correct[1] / count + variant
 
     def to_json(self) -> dict[str, Any]:
-        """As `qviz evaluate --json` prints it beside the loss; delta is the variant's cost minus the reference's."""
+        """The details in `qviz evaluate --json`; `delta` is the variant's cost minus the reference's."""
         return {
             "errors": {
                 reference.kind: {
@@ -161,13 +161,13 @@ class Evaluation(Result):
     """AP of every model and the loss of every variant.
 
     Attributes:
-        dataset: Its name.
-        images, annotations: How many were evaluated.
+        dataset: Name of the dataset.
+        images, annotations: Number of images and annotated objects that were evaluated.
         skipped: One sentence per image or category that was left out.
         models: The reference first.
         losses, details: One entry per variant.
         images_per_second: All models together.
-        warnings: Of lint.
+        warnings: Lint warnings about the models.
         curves: Per model (classes, 101) interpolated precision at IoU .50 over recall 0 to 1, NaN without ground truth.
         reliabilities: Per model.
         reference_as_truth: Nobody annotated the images; see `truth` for what the figures then mean.
@@ -203,17 +203,17 @@ class Evaluation(Result):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What goes beside the figures: problems of the annotations, and what was left out for other reasons."""
+        """Sentences to show with the figures: problems of the annotations, and other things that were left out."""
         return (*sentences_of(self.problems), *self.other_remarks)
 
     @property
     def other_remarks(self) -> tuple[str, ...]:
-        """What was left out for reasons that are not among the problems."""
+        """Sentences about what was left out for reasons that are not among the problems."""
         known_reasons = [problem.message for problem in self.problems]
         return tuple(text for text in self.skipped if not any(text.startswith(one[:30]) for one in known_reasons))
 
     def to_json(self) -> dict[str, Any]:
-        """As `qviz evaluate --json` prints it, without the gate."""
+        """The document of `qviz evaluate --json`, without the gate."""
         return {
             "dataset": {
                 "name": self.dataset,
@@ -253,8 +253,8 @@ def evaluate(
     """AP of every model and the loss of every variant (all models but the first).
 
     Args:
-        context: Its `classes` are the categories that count.
-        dataset: Annotated images; images alone where the reference stands for the truth.
+        context: If it has `classes`, only these categories count.
+        dataset: Annotated images; with `reference_as_truth` images without annotations.
         score: Minimum confidence of a detection that counts.
         reference_as_truth: The reference's own detections replace the annotations.
 

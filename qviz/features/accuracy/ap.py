@@ -171,7 +171,7 @@ class APResult:
 
     Attributes:
         figures: The metrics.
-        tables: What was matched, by class and image, for objects of every size.
+        tables: The matches by class and image, for objects of every size.
         curves: (classes, 101) interpolated precision at an IoU of .50 over recall 0 to 1; NaN without ground truth.
         results: (n, 7) image id, x, y, width, height, score, category id of every detection of a known class.
     """

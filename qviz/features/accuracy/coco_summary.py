@@ -1,4 +1,4 @@
-"""The twelve lines that pycocotools prints, for pasting beside its own: AP and average recall as shares, unknown -1."""
+"""The twelve lines that pycocotools prints: AP and average recall as shares, unknown values as -1."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = {"AP": "Average Precision", "AR": "Average Recall"}
 
 
 def coco_lines(model: AveragePrecision) -> tuple[str, ...]:
-    """As `COCOeval.summarize` prints them."""
+    """The twelve lines of `COCOeval.summarize`."""
     lines = []
     for field, measure, iou, size, detections in LINES:
         value = getattr(model, field)

@@ -129,7 +129,7 @@ def _on_crowd(image: DatasetImage, detections: Detections) -> np.ndarray:
 
 
 def confusions(reference: ModelConfusions, variant: ModelConfusions) -> tuple[Confusion, ...]:
-    """Every wrong pair of either model, the largest change first."""
+    """Every confused pair of classes of either model; the largest change first."""
     wrong = {pair for pair in (*reference.pairs, *variant.pairs) if pair[0] != pair[1]}
     rows = [Confusion(*pair, reference.pairs.get(pair, 0), variant.pairs.get(pair, 0)) for pair in wrong]
     return tuple(sorted(rows, key=lambda row: (-abs(row.change), str(row.truth), str(row.detected))))
@@ -138,7 +138,7 @@ def confusions(reference: ModelConfusions, variant: ModelConfusions) -> tuple[Co
 def image_losses(
     dataset: Dataset, digests: Mapping[int, str], reference: ModelConfusions, variant: ModelConfusions
 ) -> tuple[ImageLoss, ...]:
-    """Every image, the largest loss first."""
+    """The objects found and the false alarms of both models on every image; the largest loss first."""
     rows = [
         ImageLoss(
             image.name,

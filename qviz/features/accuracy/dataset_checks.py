@@ -28,11 +28,11 @@ LARGEST_AREA = 1.1
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What the files of a dataset's images are, by the images' ids.
+    """Facts about the image files of a dataset, by image id.
 
     Attributes:
         sizes: The sizes (width, height) that an image has, with and without EXIF orientation.
-        digests: Of the files' bytes.
+        digests: sha256 of the files.
         dark: Sentence about the used range of an image of 16 bits that is nearly black.
         unreadable: One sentence per image that cannot be read.
     """

@@ -1,4 +1,4 @@
-"""Whether annotations can be trusted before AP is computed on them: what they declare against what the images show.
+"""Check annotations before AP is computed: compare what they declare with the images.
 
 The reader of the format reports what only it can see (numbers as written, ids, files that are missing); here follow
 the checks that hold for every format. Each problem has its number, examples and the likely fix.
@@ -31,11 +31,11 @@ class CategoryCount:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class DatasetHealth(Result):
-    """What a dataset holds, and reasons to doubt it.
+    """The content of a dataset, and problems of its annotations.
 
     Attributes:
-        dataset: Its name.
-        images, annotations: How many could be read.
+        dataset: Name of the dataset.
+        images, annotations: Number of images and annotated objects that could be read.
         categories: In the order of the annotations.
         problems: Those that make AP meaningless first.
     """

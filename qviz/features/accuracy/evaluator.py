@@ -106,7 +106,7 @@ class Evaluator:
     could run. `detect` runs further models, and corrupted versions of these images.
 
     Args:
-        context: Its `classes` are the categories that count.
+        context: If it has `classes`, only these categories count.
         models: The reference first.
         score: Minimum confidence of a detection that counts in AP.
         reference_as_truth: Use the reference's own objects as annotations.
@@ -359,14 +359,14 @@ FLOOD_FACTOR, FLOOD_EXTRA = 1.1, 0.1
 
 
 def floods(reference: Measurement, variant: Measurement) -> bool:
-    """Whether a variant finds many more objects that are not there, of which AP sees little."""
+    """Whether a variant has many more false alarms than the reference; AP hardly changes with them."""
     if reference.false_alarms is None or variant.false_alarms is None:
         return False
     return is_flood(reference.false_alarms, variant.false_alarms)
 
 
 def is_flood(reference: float, variant: float) -> bool:
-    """Whether so many false alarms per image are many more than the reference's."""
+    """Whether this number of false alarms per image is many more than the reference's."""
     return variant > FLOOD_FACTOR * reference + FLOOD_EXTRA
 
 

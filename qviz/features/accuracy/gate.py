@@ -4,8 +4,8 @@ confident None     fails where the loss itself exceeds the limit
 confident "lower"  fails only where the lower bound does: never because of noise, but few images pass everything
 confident "upper"  fails where the upper bound does: passes only what is shown to be good
 
-Where the reference itself finds nothing of the truth, nothing can be lost and the gate cannot conclude: nobody passes
-and nobody fails. The same holds where the annotations are not what they declare (`MISREAD`).
+If the reference itself detects (nearly) none of the annotated objects, the gate cannot conclude: no variant passes and
+none fails. The same holds where the annotations are not what they declare (`MISREAD`).
 
 A variant that floods the images with false alarms fails whatever its loss, because AP hardly sees them.
 
@@ -33,7 +33,7 @@ class Gate:
     Attributes:
         failed: Names of the variants that fail.
         remarks: One sentence per variant that floods the images, or that the data cannot decide.
-        inconclusive: Why the gate cannot conclude at all; empty where it can.
+        inconclusive: Reason why the gate cannot conclude; empty if it can.
     """
 
     max_ap_loss: float

@@ -1,4 +1,4 @@
-"""Why a reference finds (nearly) nothing of its ground truth: the change of the annotations that would make them fit.
+"""Find the reason why a reference detects (nearly) none of the annotated objects: a mistake in the annotations.
 
 Each likely mistake is undone on trial (order and unit of the boxes, their size, mirrored or turned images, annotations
 of the neighbouring image), and counted is how many objects then overlap a detection of any class by an IoU of .5. Where
@@ -88,7 +88,7 @@ def mismatch(
 
 
 def finds_nothing(reference: AveragePrecision, reason: str, objects: int) -> DatasetProblem:
-    """The problem that the reference finds (nearly) nothing of the truth. reason: as `mismatch` gives it."""
+    """The problem that the reference detects (nearly) none of the annotated objects. reason: result of `mismatch`."""
     figures = "AP is unknown" if reference.ap is None else f"AP {points(reference.ap)}, AP50 {points(reference.ap50)}"
     return DatasetProblem(
         "reference_finds_nothing",

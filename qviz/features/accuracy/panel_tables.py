@@ -121,7 +121,7 @@ def class_thresholds(shift: ThresholdShift) -> pd.DataFrame:
 
 
 def confusion_rows(rows: Sequence[Confusion]) -> pd.DataFrame:
-    """What objects are found as: how often by the reference, and by the variant."""
+    """The classes as which objects are detected, with the counts of the reference and of the variant."""
     return pd.DataFrame(
         {
             "object": [row.truth or "(none: false alarm)" for row in rows],

@@ -262,7 +262,7 @@ def _threshold_sentence(variant: str, shift: ThresholdShift) -> str:
 
 
 def confusions(finding: Finding, variant: str) -> None:
-    """Which class objects are found as, the largest change first."""
+    """The classes as which objects are detected; the largest change first."""
     rows = finding.details[variant].confusions
     only_changed = st.toggle("Only what changed", value=True, key="accuracy-changed")
     shown = [row for row in rows if row.change or not only_changed]

@@ -297,7 +297,7 @@ def reliability_curves(curves: Mapping[str, Reliability], colours: Sequence[str]
 
 
 def threshold_moves(shifts: Mapping[str, ThresholdShift], colours: Sequence[str]) -> go.Figure:
-    """One row per variant: F1 at the reference's threshold (open) and its own (filled), beside the reference's F1."""
+    """One row per variant: F1 at the reference's threshold (hollow) and at its own (filled), and the reference's F1."""
     figure = go.Figure()
     for (name, shift), colour in zip(shifts.items(), colours, strict=True):
         unmoved, moved = 100 * shift.variant_f1_unmoved, 100 * shift.variant.f1

@@ -51,7 +51,7 @@ def _beside_ap(result: Evaluation, names: Sequence[str]) -> list[str]:
 
 
 def health_verdict(result: DatasetHealth) -> str:
-    """What a dataset holds, and its worst problem."""
+    """The content of a dataset in numbers, and its worst problem."""
     counts = f"{plural(result.images, 'image')}, {plural(result.annotations, 'object')}"
     opening = f"{result.dataset}: {counts} in {plural(len(result.categories), 'category')}"
     if not result.problems:
@@ -62,7 +62,7 @@ def health_verdict(result: DatasetHealth) -> str:
 
 
 def undetected_truth(result: Evaluation) -> str:
-    """That the reference finds nothing of the truth, with the likely reason; empty where it does."""
+    """That the reference detects (nearly) none of the objects, and the likely reason; empty if it does not apply."""
     problem = next((problem for problem in result.problems if problem.code == "reference_finds_nothing"), None)
     return problem.message if problem is not None and problem.serious else ""
 
@@ -72,7 +72,7 @@ def loss_verdict(
 ) -> str:
     """The AP of the reference and the losses, the largest first, with their intervals (x100).
 
-    losses: by the names to show.
+    losses: name to show -> loss.
     """
     if ap is None:
         return "Annotated images are needed to measure accuracy."

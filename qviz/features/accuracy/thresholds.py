@@ -51,7 +51,7 @@ class ThresholdShift:
     per_class: tuple[ClassThreshold, ...]
 
     def to_json(self) -> dict[str, float | None]:
-        """As `qviz evaluate --json` prints it."""
+        """The thresholds in `qviz evaluate --json`."""
         return {
             "reference": self.reference.score,
             "variant": self.variant.score,

@@ -66,7 +66,7 @@ def labelled_truths(image: DatasetImage, dataset: Dataset, labels: Sequence[str]
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """How a model's labels and a dataset's categories match.
+    """The matches between a model's labels and a dataset's categories.
 
     Attributes:
         classes: Class id -> category id.
@@ -82,7 +82,7 @@ class Reconciled:
     unmatched_categories: tuple[tuple[str, int], ...]
 
     def sentences(self) -> tuple[str, ...]:
-        """What does not match and matters: categories that have objects, and a match by id alone."""
+        """Sentences about mismatches that matter: categories with objects, and a match by id alone."""
         missed = [
             f"{name[:60]} ({plural(objects, 'object')})" for name, objects in self.unmatched_categories if objects
         ]

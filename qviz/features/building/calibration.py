@@ -57,10 +57,10 @@ class ImageRanges:
     """Ranges of every activation on every image.
 
     Attributes:
-        names: (tensors,)
+        names: (tensors,) names of the activations.
         lows, highs: (images, tensors) float32, NaN where an image gave no finite value.
         skipped: A sentence for each image that could not be read.
-        digests: Of the images that were read, in the order of the rows.
+        digests: Digests of the images that were read, in the order of the rows.
     """
 
     names: tuple[str, ...]
@@ -139,7 +139,7 @@ class Calibration:
         return digest_of_json(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        """As `qviz quantize --save-ranges` writes it."""
+        """The document that `qviz quantize --save-ranges` writes."""
         ranges = {name: list(ends) for name, ends in self.ranges.items()}
         return {"model": self.model, "method": self.method, "images": self.images, "ranges": ranges}
 
@@ -217,7 +217,7 @@ def calibrate(
 def measure_ranges(
     context: Context, model: Blob, settings: Settings, images: Collection[EncodedImage], method: str = "minmax"
 ) -> ImageRanges:
-    """The ranges on each image; `calibration_of` sums up all or some of them. Raises Cancelled, QuantizeError.
+    """The ranges of activations on each image; `calibration_of` combines them. Raises Cancelled, QuantizeError.
 
     model: a float32 .tflite file.
     """

@@ -51,10 +51,10 @@ def quantize_tflite(
     """A float32 .tflite file quantized by litert-quantizer.
 
     Args:
-        graph: Of the file, with unique tensor names.
-        in_float: Operators that stay in float.
+        graph: The graph of the file, with unique tensor names.
+        in_float: Operators that stay in float, with the reason.
         float_ends: Whether the network's inputs and its outputs stay in float.
-        hessians: See `calibration.hessians`; only for algorithms that need images.
+        hessians: Results of `calibration.hessians`, for algorithms that need images.
 
     Raises:
         QuantizeError: litert-quantizer fails.

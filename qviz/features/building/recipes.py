@@ -30,7 +30,7 @@ _INTEGERS = frozenset(Scheme) - {Scheme.FLOAT16}
 
 
 class Builder(StrEnum):
-    """What writes the file; the value is its name for users."""
+    """The program that writes the file; each value is its name for users."""
 
     CONVERTER = "TensorFlow's converter"
     LITERT_QUANTIZER = "litert-quantizer"
@@ -45,12 +45,12 @@ class Recipe:
     """One row of `RECIPES`. Searches and forms read everything they need about a recipe from its row.
 
     Attributes:
-        weight_bits: Of the operators in `kinds`; operators without a kernel for so few bits get 8.
+        weight_bits: Bits of weights of the operators in `kinds`; operators without such a kernel get 8.
         description, limitation: One sentence each.
         speed_rank: Recipes by expected latency on a CPU, the fastest first: the order in which a search tries them.
         activation_bits: None where activations stay float.
         io: Types that the network's inputs and outputs may have.
-        untrainable: Why quantization-aware training is not possible for it; empty where it is.
+        untrainable: Reason why quantization-aware training is not possible; empty if it is.
     """
 
     name: str
@@ -166,7 +166,10 @@ RECIPES: dict[str, Recipe] = {
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """How the weights' scales (and integers) are chosen. key: litert-quantizer's name; schemes: where it works."""
+    """A method that chooses the scales (and integers) of weights. key: litert-quantizer's name.
+
+    Schemes: supported ones.
+    """
 
     name: str
     key: str
@@ -249,9 +252,9 @@ class Options:
     def of(
         cls, keep_float: str | Iterable[str] = (), keep_operators: str | Iterable[int] = (), **options: Any
     ) -> Options:
-        """From a user's words: one expression or several, operators as numbers or as text such as `0-12,40`.
+        """Options from keyword arguments: one expression or several, operators as numbers or text such as `0-12,40`.
 
-        Raises SettingsError, which lists the known names.
+        Raises SettingsError for unknown names; the message lists the known ones.
         """
         if unknown := sorted(set(options) - {"io", "algorithm", "block"}):
             names = ", ".join(OPTION_NAMES)

@@ -100,7 +100,7 @@ def _writes_float(graph: Graph, index: int, in_float: Mapping[int, str]) -> bool
 def float_tensors(
     built: Graph, source: Graph, recipe: Recipe, options: Options, in_float: Mapping[int, str], builder: Builder
 ) -> tuple[FloatTensor, ...]:
-    """Each tensor once, with its first reason, in the order of the file.
+    """The tensors of a built file that are in float, each once with its first reason, in the order of the file.
 
     in_float: operators of `source` that the options keep in float -> the reason.
     """

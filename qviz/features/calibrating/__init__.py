@@ -119,7 +119,7 @@ def calibration(
     Args:
         reference: The float32 model.
         source: The same model in the form that builders read, see `qviz.features.building.source_of`.
-        images: To calibrate with.
+        images: Calibration images.
         dataset: Images to measure on: AP if they are annotated, else agreement with the reference. None: half of the
             images are used for calibration, and agreement is measured on the other half.
         score: Minimum confidence of a detection that counts in AP.

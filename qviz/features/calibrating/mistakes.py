@@ -1,7 +1,7 @@
-"""Calibrations that do not match what the network will see, each measured as it is done by mistake.
+"""Wrong calibrations, each built and measured as it happens in practice.
 
-A mistake is a function and a row of `MISTAKES`. It returns the ranges that such a calibration measures and says what
-was done, or None where the mistake cannot be made with these images or this model. Subsets have as many images as a
+A mistake is a function and a row of `MISTAKES`. It returns the ranges that such a calibration measures and a
+description, or None where the mistake cannot be made with these images or this model. Subsets have as many images as a
 point of the curve, so that the kind of image makes the difference and not the number.
 
 Two mistakes use random numbers instead of images, as tutorials do:
@@ -54,12 +54,12 @@ BRIGHTNESS_QUANTILES = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibrationImages:
-    """The calibration images that could be read, and what is known of them.
+    """The calibration images that could be read, and facts about them.
 
     Attributes:
         model: The float32 .tflite file.
-        method: How ranges are summed up.
-        images, measured: In the same order.
+        method: Method that computes the ranges.
+        images, measured: The images and their ranges, in the same order.
         brightness: (images,) mean over pixels and channels, 0..255.
         classes: Label of the reference's most confident object per image, None where it finds nothing.
         sizes: Numbers of images of the curve.

@@ -56,7 +56,7 @@ class Tried:
     Attributes:
         description: The calibration in words.
         images: Number of images that it used.
-        loss, extra: In AP or agreement; see the module.
+        loss, extra: Losses in AP or agreement; see the module.
         refused: Reason why the file could not be built or run; its values are then None.
     """
 
@@ -80,7 +80,7 @@ class CurvePoint:
         tried: One per seeded draw; a single one for all images.
         ap, agreement, value: Means over the draws.
         low, high: The worst and the best draw.
-        extra: Of the mean of the draws, against the largest numbers of images.
+        extra: Mean loss of the draws compared with the largest numbers of images.
     """
 
     images: int
@@ -206,7 +206,7 @@ class CalibrationLab(Result):
 
     @property
     def measure(self) -> str:
-        """What a value is: `AP` or `agreement`."""
+        """The unit of values: `AP` or `agreement`."""
         return "AP" if self.annotated else "agreement"
 
     def value(self, tried: Tried) -> float | None:
@@ -270,7 +270,7 @@ def tried_of(measured: Measured, reference: Measurement, images: int) -> list[tu
 
 
 def curve_of(measured: Measured, rows: Sequence[tuple[Trial, Tried]], images: int) -> tuple[CurvePoint, ...]:
-    """One point per number of images, in ascending order. rows: of `tried_of`."""
+    """One point per number of images, in ascending order. rows: as `tried_of` returns them."""
     by_size = _by_size(measured)
     enough = _enough(by_size)
     curve = [tried for trial, tried in rows if trial.group == "curve"]

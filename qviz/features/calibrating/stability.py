@@ -4,8 +4,8 @@ Stability: two disjoint subsets of the images should give the same ranges. The c
 subsets is how far the farther of its two ends moves, in widths of the range that contains both. It is the mean over
 seeded splits, not the median: what one image in ten shows is in only one of the subsets less than half of the time.
 
-Outliers: only with min-max ranges does a single image decide. The figures are those of `minmax` whatever the method, so
-that a method which hides outliers still shows them.
+Outliers: only with min-max ranges can a single image determine a range. Outliers are always computed with `minmax`, so
+that they are also visible with a method that is robust to them.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def stability(
 
     Args:
         quantized: Names of the tensors that get a range.
-        sizes: Of the subsets to try.
-        method: How ranges are summed up.
+        sizes: Sizes of the subsets to compare.
+        method: Method that computes the ranges.
 
     Returns:
         None with fewer than two images.

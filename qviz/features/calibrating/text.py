@@ -40,7 +40,7 @@ def title(tried: Tried) -> str:
 
 
 def verdict(lab: CalibrationLab) -> str:
-    """What a calibration on all images costs, and how many images are enough."""
+    """The loss with a calibration on all images, and the number of images that is enough."""
     images = plural(lab.images, "image")
     whole = lab.all_images
     if whole is None:
@@ -58,7 +58,10 @@ def verdict(lab: CalibrationLab) -> str:
 
 
 def enough_images(lab: CalibrationLab) -> CurvePoint | None:
-    """The fewest images from which on no mean of the draws loses significantly and more than `NEGLIGIBLE`."""
+    """The smallest number of images from which on calibration loses nothing that matters; None if there is none.
+
+    From that number on, no mean of the draws loses both significantly and more than `NEGLIGIBLE`.
+    """
     if lab.all_images is None or lab.all_images.refused or len(lab.curve) < 2:
         return None
     enough = None
@@ -124,7 +127,7 @@ def outlier_sentence(lab: CalibrationLab) -> str:
 
 
 def additions_sentence(lab: CalibrationLab) -> str:
-    """Which images of the dataset to add to the calibration."""
+    """The images of the dataset to add to the calibration."""
     if not lab.add:
         return ""
     names = listed([row.image for row in lab.add], len(lab.add))

@@ -30,7 +30,7 @@ class ComparedObject:
 
     Attributes:
         change: A value of `Change`.
-        label: In the reference, or where it is spurious, in the variant.
+        label: Class in the reference; of a spurious object in the variant.
         lost_because: A value of `LostBecause`, for lost objects.
         reference_index, variant_index: Position in the detections above the threshold.
     """
@@ -56,7 +56,7 @@ OBJECT_COLUMNS = tuple(name for name in ComparedObject.__slots__ if name not in 
 
 @dataclass(frozen=True, slots=True)
 class ComparedImage:
-    """All objects of one image for one variant, those of the reference first. digest: of the image."""
+    """All objects of one image for one variant, those of the reference first. digest: sha256 of the image."""
 
     JSON_NAMES: ClassVar[Mapping[str, str | None]] = {"digest": None}
 
@@ -72,7 +72,7 @@ class ComparedImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComparedVariant:
-    """One variant over all images. digest: of the model."""
+    """The comparison of one variant on all images. digest: sha256 of the model."""
 
     JSON_NAMES: ClassVar[Mapping[str, str | None]] = {"digest": None}
     JSON_ALSO: ClassVar[tuple[str, ...]] = ("summary",)
@@ -93,7 +93,7 @@ class Comparison(Result):
     """A reference against its variants.
 
     Attributes:
-        reference: Its name.
+        reference: Name of the reference.
         variants: One entry per variant.
         warnings: Reasons to doubt a model or the comparison, e.g. settings that differ.
         skipped: One sentence per image or model that could not be run, and per image that is nearly black.
@@ -125,9 +125,9 @@ def compare(
     """Compare the objects of the first model with those of each other one.
 
     Args:
-        images: For instance `ImageFiles`.
+        images: Encoded images, for example `ImageFiles`.
         score: Minimum confidence in [0, 1] of an object.
-        iou: Minimum overlap of a matched pair, in (0, 1].
+        iou: Minimum IoU of a matched pair, in (0, 1].
 
     Raises:
         ImageError: No image can be read.

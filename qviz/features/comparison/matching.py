@@ -45,7 +45,7 @@ IOU = 0.5
 
 
 def match_detections(reference: Detections, variant: Detections, iou: float = IOU) -> Matches:
-    """Match the objects of two models on one image. iou: minimum overlap of a pair, in (0, 1]. Raises ValueError."""
+    """Match the objects of two models on one image. iou: minimum IoU of a pair. Raises ValueError unless in (0, 1]."""
     if not 0 < iou <= 1:
         raise ValueError(f"iou is {iou}; it must be above 0 and at most 1 (is it a percentage?)")
     overlaps = iou_matrix(reference.boxes, variant.boxes)  # [n, m]
@@ -86,7 +86,7 @@ MIN_SAME_IOU = 0.85
 
 
 class Change(StrEnum):
-    """What became of an object."""
+    """The result of the comparison for one object."""
 
     KEPT = "kept"
     SHIFTED = "shifted"
@@ -96,7 +96,7 @@ class Change(StrEnum):
 
 
 class LostBecause(StrEnum):
-    """Why an object is lost.
+    """The reason why an object is lost.
 
     gone: the head has no box of the class there; threshold: its score is too low; nms: another box suppressed it;
     unknown: the head cannot be read.
@@ -154,7 +154,7 @@ def _pair(reference: Detections, variant: Detections, first: int, second: int, o
 def lost_because(
     lost: Detections, variant: Detections, candidates: Detections | None, score: float, iou: float
 ) -> LostBecause:
-    """Why one object (a `Detections` of length 1) has no partner, from the best box of its class in the head."""
+    """The reason why one object (a `Detections` of length 1) is lost, from the best box of its class in the head."""
     best = _best_score(lost, variant, iou)
     if best is not None and best < score:
         return LostBecause.THRESHOLD

@@ -1,4 +1,4 @@
-"""What became of the reference's objects, in a sentence."""
+"""The result of a comparison in a sentence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_NAMED = 2
 
 
 def verdict(result: Comparison) -> str:
-    """What became of the reference's objects on all images."""
+    """The kept, lost and changed objects of each variant on all images, in a sentence."""
     images = max((len(variant.images) for variant in result.variants), default=0)
     finding = damage_verdict(result.reference, {v.name: v.summary for v in result.variants}, images)
     return headline(result.warnings, finding)
@@ -94,7 +94,7 @@ def _others(ranked: Sequence[tuple[str, Summary]]) -> str:
 
 
 def image_verdict(variant: str, summary: Summary) -> str:
-    """What one variant did to one image."""
+    """The changes of one variant on one image."""
     if summary.agreement is None:
         return f"{variant}: no object at this confidence, as in the reference."
     return f"{variant}: {_counts(summary)} (agreement {score(summary.agreement)})."

@@ -117,11 +117,11 @@ class Addition:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OutOfRange:
-    """One variant on the user's own images.
+    """The images that exceed the calibrated ranges of one variant.
 
     Attributes:
-        typical: Median score.
-        images: By falling score.
+        typical: Median score of the images.
+        images: All images, by falling score.
         add: Images to add to the calibration, the most useful first.
     """
 
@@ -156,7 +156,7 @@ def out_of_range(
     images: Iterable[EncodedImage],
     total: int | None = None,
 ) -> OutOfRange:
-    """Which images drive the network outside the variant's ranges, and which of them to add to the calibration.
+    """Find the images that exceed a variant's ranges, and those to add to the calibration.
 
     Args:
         images: May be a generator.

@@ -103,7 +103,7 @@ class Robustness(Result):
     Attributes:
         annotated: Whether `value` is AP.
         models: Names, the reference first.
-        corruptions: Those that are measured.
+        corruptions: Names of the corruptions that are measured.
         points: One row per model, corruption and severity.
         summary: One row per model.
         interactions: One row per variant and corruption.
@@ -142,7 +142,7 @@ class Robustness(Result):
         return next(rows, None)
 
     def to_json(self) -> dict[str, Any]:
-        """As `qviz robustness --json` prints it."""
+        """The document of `qviz robustness --json`."""
         names = ("corruptions", "severities", "points", "summary", "interactions", "breaking_points")
         more = ("images_per_second", "skipped", "warnings")
         return {

@@ -105,7 +105,7 @@ def saturation(
     images: Sequence[EncodedImage],
     corruptions: Sequence[AppliedCorruption],
 ) -> Saturation:
-    """Every layer of a variant under every corruption and without.
+    """The clipped share of every layer of a variant, under every corruption and without corruption.
 
     Raises:
         Cancelled, ImageError, ModelError, WorkerError: No image can be read, or a model has no layers.

@@ -29,7 +29,7 @@ REFRESH_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is measured: the models' identities, thread counts, runs per model."""
+    """The request of a measurement: the models' identities, thread counts, runs per model."""
 
     models: tuple[Hashable, ...]
     threads: tuple[int, ...]
@@ -193,7 +193,7 @@ def table(weighed: Tradeoff, rows: tuple[ModelProfile, ...]) -> None:
 
 
 def operators(here: Page, rows: tuple[ModelProfile, ...]) -> None:
-    """Where one model's time goes."""
+    """The time per operator of one model."""
     models = here.loaded
     names = {models.names[row.digest]: row for row in rows}
     name = st.selectbox("Model", list(names), key="cost-model")

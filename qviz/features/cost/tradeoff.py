@@ -17,7 +17,7 @@ SAME_LATENCY = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One model. quality_kind: `agreement` (with the reference, whose own is 1) or `AP`."""
+    """The cost and quality of one model. quality_kind: `agreement` (with the reference, whose own is 1) or `AP`."""
 
     name: str
     bytes: int

@@ -23,11 +23,11 @@ COLUMNS = ("model", "image", "label", "class_id", "score", "x1", "y1", "x2", "y2
 
 @dataclass(frozen=True, slots=True)
 class DetectedObject:
-    """One object.
+    """One detected object.
 
     Attributes:
         label: Name of the class, or `class 17` where it has none.
-        class_id: From 0.
+        class_id: Zero-based class id.
         score: Confidence in [0, 1].
         box: x1, y1, x2, y2 in pixels of the original image.
     """
@@ -106,7 +106,7 @@ def detect(context: Context, models: Sequence[LoadedModel], images: Images, *, s
     """Run every model on every image.
 
     Args:
-        images: For instance `ImageFiles`.
+        images: Encoded images, for example `ImageFiles`.
         score: Minimum confidence in [0, 1].
 
     Returns:

@@ -45,10 +45,10 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detected:
-    """What `detect_images` returns.
+    """The detections of all models on all images.
 
     Attributes:
-        inferences: By (model digest, image digest).
+        inferences: (model digest, image digest) -> inference.
         images: (name, digest) of the images that at least one model has run on, in order.
         skipped: One sentence per image or model that failed.
     """
@@ -341,7 +341,7 @@ def _wait_for(context: Context, jobs: Sequence[Future[T]]) -> None:
 
 @dataclass(slots=True, eq=False)
 class Reading:
-    """What was read of a dataset's images.
+    """A record of the images of a dataset that could be read.
 
     Attributes:
         digests: Image id -> digest of the images read; two files may share a name.

@@ -80,7 +80,7 @@ class LoadedModel:
     """A model ready to run.
 
     Attributes:
-        blob: Its bytes, for the workers.
+        blob: The file, for the workers.
         inspection: Graph, scheme, decoder and complete settings.
         converted_from, refusal: As in `ModelSource`.
     """
@@ -106,7 +106,7 @@ class LoadedModel:
 
     @property
     def identity(self) -> tuple[str, str, Settings]:
-        """The key of results that are cached for all sessions; they name the model as its own session does."""
+        """A key for results that all sessions share. It includes the model's name, because results contain it."""
         return self.digest, self.name, self.settings
 
     @property

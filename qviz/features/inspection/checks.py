@@ -34,7 +34,7 @@ USUAL_SPANS = (0.9, 256.0)
 
 
 def input_warnings(model: LoadedModel) -> list[Warning]:
-    """Warnings about the input: the clipping, or else the first other one."""
+    """Warnings about the input: one about clipping, or if nothing is clipped, the first of the others."""
     if model.settings.mean is None or model.settings.std is None:  # TensorFlow normalises
         return []
     return list(_input_range(model)) or [*_odd_settings(model), *_few_steps(model)][:1]

@@ -1,4 +1,4 @@
-"""How much of each file computes on integers."""
+"""A chart of the quantized and float operators of each file."""
 
 from __future__ import annotations
 

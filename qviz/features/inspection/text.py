@@ -1,4 +1,4 @@
-"""What a file is, in a sentence."""
+"""The description of a file in a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much error each layer of a variant adds, and how much has accumulated at its output.
+"""The error that each layer of a variant adds, and the error accumulated at its output.
 
 cumulative   both networks run on the same image; a tensor of the variant compared with its partner in the reference
 local        one operator of the variant on the reference's activations (quantized with its own input scales), compared
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LayerErrors(Result):
-    """Every layer of one variant, in the order of its file.
+    """The errors of every layer of one variant, in the order of its file.
 
     Attributes:
         reference, variant: Their names.

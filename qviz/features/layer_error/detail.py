@@ -3,7 +3,7 @@
 x is FP32's activation, y the variant's, dequantized; local and cumulative as in `layer_error`, dB and RMSE/scale as in
 `tensor_error`. Energies are mean squares in the tensor's unit.
 
-The cause is found by rules on these figures, the most serious first. A sentence says no more than the figures show.
+The cause is found by rules on these figures, the most serious first. Sentences state only what these figures show.
 """
 
 from __future__ import annotations

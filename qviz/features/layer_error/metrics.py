@@ -27,7 +27,7 @@ MAX_CLIPPED = 0.05
 
 @dataclass(frozen=True, slots=True)
 class LayerError:
-    """One operator of the variant, over all images. None: nothing was compared, or nothing differs.
+    """The error of one operator of the variant, over all images. A figure is None if nothing was compared or differs.
 
     Attributes:
         order: Index of the operator in the variant's file, from 0.

@@ -89,7 +89,7 @@ class NoiseSums:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageNoise:
-    """One image.
+    """The differences between sets of kernels on one image.
 
     Attributes:
         sums: Set of kernels -> operator -> sums.
@@ -166,13 +166,13 @@ def noise_job(
 
 @dataclass(frozen=True, slots=True)
 class LayerNoise:
-    """One operator on other kernels.
+    """The difference that other kernels make at one operator.
 
     Attributes:
-        kernel_sqnr_db: Cumulative, in dB.
-        steps: In steps of the output's scale; None for floats.
-        differing_share: Share of the elements, in [0, 1].
-        local_kernel_sqnr_db: Of the operator alone, in dB; local values are None where it could not be run alone.
+        kernel_sqnr_db: Cumulative SQNR in dB.
+        steps: Largest difference in steps of the output's scale; None for floats.
+        differing_share: Share of elements that differ, in [0, 1].
+        local_kernel_sqnr_db: SQNR of the operator alone, in dB; local values are None if it cannot be run alone.
     """
 
     order: int

@@ -60,7 +60,7 @@ class Outliers:
 
 
 def outliers(layers: Sequence[LayerError]) -> Outliers:
-    """Which layers of one variant stand out."""
+    """The layers of one variant that stand out."""
     local = {layer.order: layer.local_sqnr_db for layer in layers if layer.local_sqnr_db is not None}
     falls = {layer.order: -layer.fall_db for layer in layers if layer.fall_db is not None}
     kinds = {layer.order: layer.op_kind for layer in layers}

@@ -105,7 +105,7 @@ class ErrorSums:
 
 @dataclass(slots=True)
 class RangeSums:
-    """What the variant's range and step do to the reference's values; kernels are not involved."""
+    """The error that the variant's range and step add to the reference's values, without any kernel."""
 
     count: int = 0
     clipped: int = 0
@@ -166,7 +166,7 @@ class RangeSums:
 
 
 def range_sums(x: np.ndarray, tensor: Tensor) -> RangeSums:
-    """What a tensor's range and step do to the reference's values; nothing counted where it has no single range."""
+    """The error that a tensor's range and step add to the reference's values; empty sums if it has no single range."""
     sums = RangeSums()
     if tensor.per_tensor:
         sums.add(x, tensor.per_tensor, tensor.dtype)
@@ -254,7 +254,7 @@ class Histogram:
 
 
 def unused_share(reached: Ends, representable: Ends) -> float:
-    """Part of the representable range that is not reached, in [0, 1]."""
+    """Share of the representable range that the values do not reach, in [0, 1]."""
     width = representable[1] - representable[0]
     if width <= 0:
         return 0.0
@@ -274,7 +274,7 @@ def ends_of(values: np.ndarray) -> Ends:
 
 
 def histogram(x: np.ndarray, y: np.ndarray, representable: Ends | None, scale: float | None) -> Histogram:
-    """Both over the same bins, which span the values and the range.
+    """Histograms of x and y over the same bins, which span both and the representable range.
 
     With a scale, edges lie half-way between two steps: a bin then holds as many integers as its neighbour, and the
     variant's counts show no comb.

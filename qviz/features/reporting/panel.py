@@ -30,7 +30,7 @@ DEFAULT_SECTIONS = tuple(name for name in SECTIONS if name not in EXTRAS)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the page shows. source: a key of `dataset_choice.sources`, or NO_AP."""
+    """The choices of the form. source: a key of `dataset_choice.sources`, or NO_AP."""
 
     source: str
     chosen: Chosen
@@ -40,7 +40,7 @@ class Request:
 
     @property
     def options(self) -> StudyOptions:
-        """What has to be computed; notes, title and most sections need no computation."""
+        """The choices that require computation; notes, title and most sections do not."""
         return StudyOptions(shown=self.shown, layers="layers" in self.chosen.sections, score=self.score)
 
     @property

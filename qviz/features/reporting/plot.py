@@ -1,7 +1,7 @@
 """The charts of a report, numbered by `ReportCharts`, as JSON for a page without a server; and its pictures with boxes.
 
-A figure's JSON carries no template: the page applies one to all, in its own colours. `INK` stands for the page's text
-colour, which the page's script fills in.
+The JSON of a figure contains no template: the page applies one to all figures, in its own colours. `INK` is replaced by
+the page's text colour in the browser.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class ReportCharts:
         return charts
 
     def tradeoff(self) -> list[Chart]:
-        """What each model keeps, over its latency."""
+        """AP or agreement of each model over its latency."""
         figure = tradeoff_scatter(study_tradeoff(self.study), self.colours)
         return [self.chart("What each model keeps, by its latency; a bubble's area is its size", figure)]
 
@@ -146,7 +146,7 @@ MAX_BOXES = 300
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One drawn box.
+    """A box on a picture.
 
     Attributes:
         change: Sets the style of its line.
@@ -168,7 +168,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Pane:
-    """One model's boxes. counts: of the changes, e.g. `1 lost · 2 kept`."""
+    """The boxes of one model on a picture. counts: its changes in words, e.g. `1 lost · 2 kept`."""
 
     name: str
     colour: str
@@ -178,7 +178,7 @@ class Pane:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One image. source: a data URI; unit: pixels of the original per pixel of the pane."""
+    """One image with a pane per model. source: a data URI; unit: pixels of the original per pixel of the pane."""
 
     number: int
     name: str

@@ -15,7 +15,7 @@ ANNOTATIONS = "annotated images (--dataset) are needed"
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One section.
+    """One section of the page.
 
     Attributes:
         title: Its heading.

@@ -42,7 +42,7 @@ CURE = "Make it again with `qviz report … --save-study FILE`."
 
 @dataclass(frozen=True, slots=True)
 class StudiedModel:
-    """One model.
+    """One model of a study.
 
     Attributes:
         name: Short and unique.

@@ -1,4 +1,4 @@
-"""How a study is computed: objects, AP, layers of the worst variants, pictures of the worst images.
+"""Compute a study: objects, AP, layers of the worst variants, pictures of the worst images.
 
 Images are read when they are needed, never all at once. The corruption sweep and the profile run only on request.
 """
@@ -45,7 +45,7 @@ PACKAGES = ("ai-edge-litert", "numpy", "opencv-python-headless", "pillow", "pyco
 
 @dataclass(frozen=True, slots=True)
 class StudyOptions:
-    """What a study contains.
+    """Options for the content of a study.
 
     Attributes:
         name: Its title; empty for `float32 against int8, ...`.

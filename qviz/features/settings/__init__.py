@@ -78,13 +78,13 @@ class Trial:
 
     @property
     def plausible(self) -> bool:
-        """Whether the mirror confirms enough, and the images are not flooded."""
+        """Whether the mirror image confirms at least `MIN_SHARE` of the confidence, and the images are not flooded."""
         total = float(self.total.sum())
         return total > 0 and float(self.confirmed.sum()) >= MIN_SHARE * total and not self.floods
 
     @property
     def floods(self) -> bool:
-        """Whether it detects objects everywhere."""
+        """Whether the median image has at least `FLOOD` objects."""
         return len(self.counts) > 0 and float(np.median(self.counts)) >= FLOOD
 
 
@@ -98,7 +98,7 @@ def unknown_settings(model: LoadedModel) -> tuple[str, ...]:
 def guess_for(
     context: Context, models: Sequence[LoadedModel], images: ImageFiles | Dataset | Sequence[EncodedImage]
 ) -> list[LoadedModel]:
-    """The models with the reference's unknown settings found out; the variants follow the reference (the first).
+    """The models, with the unknown settings of the first (the reference) filled in; variants take over its settings.
 
     Args:
         images: Up to `IMAGES` of them are run, evenly spread, because neighbours in a folder are often alike.
@@ -118,7 +118,7 @@ def guess_for(
 def guess_settings(
     context: Context, model: LoadedModel, images: Sequence[EncodedImage], variants: Sequence[LoadedModel] = ()
 ) -> LoadedModel:
-    """The model with its unknown settings found out; unchanged where neither files nor images tell.
+    """The model with its unknown settings filled in; unchanged if neither files nor images determine them.
 
     Args:
         variants: Quantized copies, whose input ranges are evidence.
@@ -198,10 +198,10 @@ def _trials(
 
 
 def best_trial(trials: Sequence[Trial], fitting: Sequence[Settings]) -> Trial | None:
-    """The trial to act upon, or None where the images do not tell.
+    """The trial whose settings are used, or None if the images do not determine one.
 
     Args:
-        trials: That of the default settings first.
+        trials: The first is that of the default settings.
         fitting: The choices that fit the evidence. Another one is taken where the evidence must come from a file with
             a wrong range: the head's default is clearly better than all of them, or a choice confirms twice as much.
     """
@@ -272,7 +272,7 @@ def _choices(default: Settings, unknown: Sequence[str]) -> list[Settings]:
 
 
 def try_job(blob: Blob, settings: Settings, images: tuple[EncodedImage, ...]) -> Trial:
-    """In a worker: one choice on the images that can be read."""
+    """In a worker: the trial of one choice of settings, on the images that can be read."""
     detector = Detector(blob.read(), settings)
     rows = []
     for encoded in images:

@@ -1,4 +1,4 @@
-"""From "this dog fell from 0.62 to 0.31" to the operator where it fell, and why.
+"""Trace the loss of confidence of one object to the operators that cause it.
 
 points     `points[k].score` is the object's score when FP32 runs up to operator k and the variant from k on, so the
            first point is the variant alone. `end_score` is FP32 alone, with the tensors that the score is read from

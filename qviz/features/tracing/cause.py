@@ -47,7 +47,7 @@ TOO_WIDE: Final = 0.875
 
 
 class Cause(StrEnum):
-    """Why an operator lowers a score."""
+    """The cause for which an operator lowers a score."""
 
     INPUT_RANGE = "input_range"
     WEIGHTS = "weights"

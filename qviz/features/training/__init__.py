@@ -59,7 +59,7 @@ SECONDS_PER_JOB = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """What training changed, measured on held-out images.
+    """The improvement by training, measured on held-out images.
 
     Attributes:
         before, after: Agreement with FP32 of the variant without and with training, in [0, 1]; None if neither the
@@ -116,7 +116,7 @@ class QatResult(Result):
         return b"" if self.built is None else self.built.data
 
     def to_json(self) -> dict[str, Any]:
-        """As `qviz qat --json` prints it, without the file's name."""
+        """The document of `qviz qat --json`, without the name of the file."""
         gain, built = self.gain, {} if self.built is None else self.built.to_json()
         built.pop("calibration", None)
         return {

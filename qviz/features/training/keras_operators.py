@@ -28,11 +28,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One operator.
+    """One operator of the network.
 
     Attributes:
-        options: By the schema's names.
-        shapes: Of the outputs, for one image.
+        options: Its options, by the names of the schema.
+        shapes: Shapes of its outputs, for one image.
         batched: Whether each input was computed from the image, so that its first axis is the batch.
     """
 

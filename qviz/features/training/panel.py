@@ -40,7 +40,7 @@ OTHER_CHECKPOINTS = 3
 
 
 def refusal(reference: LoadedModel, recipe: str, steps: int) -> str:
-    """Why this cannot be trained, or nothing. Nothing is run for it."""
+    """The reason why this cannot be trained; empty if it can. Nothing is run."""
     try:
         plan_for(source_of(reference).graph, recipe_of(recipe), steps)
     except QvizError as error:

@@ -44,7 +44,7 @@ class Plan:
     seed: int = 0
 
     def digest(self, model: str, settings: Settings, images: Sequence[str], calibration: Calibration | None) -> str:
-        """Of everything that determines the result. model, images: digests."""
+        """Digest of everything that determines the result. model, images: digests."""
         prepared = [settings.mean, settings.std, settings.channels, settings.resize]
         ranges = calibration.digest if calibration is not None else None
         identity = [CODE, asdict(self), model, prepared, sorted(images), ranges]

@@ -1,4 +1,4 @@
-"""What operators in float bring back, in a sentence."""
+"""The result of running operators in float, in a sentence."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def verdict(result: WhatIf) -> str:
 
 
 def culprit_sentence(result: WhatIf) -> str:
-    """The operators that bring back what is lost when they run in float: the one sentence of all pages on it.
+    """The operators that recover the loss when they run in float, in the sentence that all pages share.
 
-    Empty where nothing is lost, or the two are not comparable.
+    Empty if nothing is lost, or the two models are not comparable.
     """
     if result.warnings or result.base is None or result.base >= 1:
         return ""
