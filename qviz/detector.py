@@ -53,7 +53,7 @@ class Inspection:
     Attributes:
         graph: Operators and tensors.
         facts: Scheme, weight bits, number of quantized operators.
-        decoder: How outputs become boxes; decoders are all that fit.
+        decoder, decoders: Name of the decoder in use, and of all that fit the outputs.
         settings: Complete settings.
         sources: Setting -> where its value comes from.
         post_process: Options of NMS inside the file; empty where it is outside.

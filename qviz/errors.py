@@ -27,7 +27,7 @@ class QvizError(Exception):
 
 
 class InputError(QvizError):
-    """What the user gave cannot be used."""
+    """Something that the user gave cannot be used."""
 
 
 class ImageError(InputError):

@@ -101,7 +101,7 @@ def listed(names: Sequence[str], limit: int = 5) -> str:
 
 
 def as_text(text: str) -> str:
-    """The same characters, without a meaning in Markdown."""
+    """The text with all characters of Markdown escaped."""
     for character in "\\`*_{}[]<>()#+-.!|~$:":
         text = text.replace(character, "\\" + character)
     return text

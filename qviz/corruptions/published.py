@@ -138,7 +138,7 @@ PIXELATE = (0.6, 0.5, 0.4, 0.3, 0.25)
 
 
 def contrast(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Each channel moves towards its mean."""
+    """Moves each channel towards its mean."""
     means, contrast_left = np.array(cv2.mean(pixels)[:3]), CONTRAST[severity - 1]
     table = (np.arange(256)[:, None] - means) * contrast_left + means  # [256, 3]
     return np.asarray(cv2.LUT(pixels, to_bytes(table).reshape(1, 256, 3)))

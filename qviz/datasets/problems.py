@@ -85,7 +85,7 @@ class Problems(Counter[str]):
             self._doubts.append(problem)
 
     def sentences(self) -> tuple[str, ...]:
-        """What was left out, for `Dataset.skipped`; of missing files the first is named."""
+        """Sentences on what was left out, for `Dataset.skipped`; with the name of the first missing file."""
         sentences = []
         for reason, count in self.items():
             first = f" (first: {self._examples[reason][0]})" if reason == NO_IMAGE and self._examples[reason] else ""
@@ -93,7 +93,7 @@ class Problems(Counter[str]):
         return tuple(sentences)
 
     def listed(self, annotations: int) -> tuple[DatasetProblem, ...]:
-        """All problems. annotations: how many were read; losing more than that many makes AP meaningless."""
+        """All problems. annotations: number that was read; if more than that were left out, AP would be meaningless."""
         return (*self._doubts, *(self._left_out(reason, count, annotations) for reason, count in self.items() if count))
 
     def _left_out(self, reason: str, count: int, annotations: int) -> DatasetProblem:

@@ -52,7 +52,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """Boxes in pixels of the model's input. candidates: those before NMS, None if the head does not give them."""
+    """Boxes in pixels of the model's input. candidates: boxes before NMS; None if the head does not provide them."""
 
     detections: Detections
     candidates: Detections | None

@@ -110,7 +110,7 @@ _LOCK = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a job raised. It is returned, so that it is not mistaken for an error of Dask, nor logged as one."""
+    """The exception of a job. It is returned, so that it is neither taken for an error of Dask nor logged as one."""
 
     error: BaseException
 

@@ -58,7 +58,7 @@ class LayerPairs:
     """The layers of a variant and their partners.
 
     Attributes:
-        pairs: By rising order.
+        pairs: One entry per layer with a partner, by rising operator index.
         unpaired, unpaired_reference: Operators of the variant, and of the reference, without a partner; conversions are
             not listed.
         paired_share: Share of the reference's operators that have a partner, in [0, 1].

@@ -36,7 +36,7 @@ def terms() -> dict[str, str]:
 
 
 def meaning(term: str) -> str | None:
-    """The meaning of a column or metric, or None where the glossary does not have it."""
+    """The meaning of a column or metric; None if the glossary has none."""
     return terms().get(term)
 
 

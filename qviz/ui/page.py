@@ -60,8 +60,8 @@ class Page:
         """The loaded models. Where something is missing, the page's empty state is shown instead and the page ends.
 
         Args:
-            needs: Of `models`, `variants`, `images`, separated by spaces.
-            sentence, note: What the page would show, and what to drop for it.
+            needs: What the page needs: `models`, `variants`, `images`, separated by spaces.
+            sentence, note: Text on what the page will show, and on what to drop for it.
             zone: Label of the drop zone.
         """
         present = {

@@ -226,7 +226,7 @@ def errors(finding: Finding, variant: str) -> None:
 
 
 def thresholds(finding: Finding, variant: str) -> None:
-    """The best confidence thresholds, and whether confidences are still probabilities."""
+    """The best confidence thresholds, and how well confidences match the share of right detections."""
     shifts = {name: detail.threshold for name, detail in finding.details.items()}
     st.text(_threshold_sentence(variant, shifts[variant]))
     left, right = st.columns(2, gap="medium")

@@ -1,4 +1,4 @@
-"""Charts of an evaluation. Losses are AP points, reference minus variant: right, and vermilion, is worse.
+"""Charts of an evaluation. Losses are AP points, reference minus variant; worse is to the right and vermilion.
 
 Losses whose interval includes 0 are faded.
 """
@@ -84,7 +84,7 @@ MAX_CLASSES = 40
 
 
 def changed_classes(losses: Sequence[VariantLoss]) -> list[str]:
-    """Classes that any variant loses or gains, the largest loss of any first."""
+    """The classes with a loss or gain in any variant; the largest loss first."""
     worst: dict[str, float] = {}
     for loss in losses:
         for row in loss.per_class:

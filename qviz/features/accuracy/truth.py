@@ -8,7 +8,7 @@ What does not match is listed, and counts as pycocotools counts it. Objects of a
 for are all missed, so that category has AP 0 and lowers the mean (equally for every model with these labels, so a loss
 stays fair). Detections of a class that no category has are left out, as nobody annotated what they show.
 
-Where the reference's detections stand for the truth, AP is agreement with the reference, not accuracy. The reference
+If the reference's detections are used as ground truth, AP is agreement with the reference, not accuracy. The reference
 has AP 1, whatever it misses, and a variant gets no credit for being right where the reference is wrong. Objects that
 the reference scores just above the threshold count fully and those just below not at all, so a variant with slightly
 lower scores loses more than it would on annotations.

@@ -92,7 +92,7 @@ def stability_sentence(lab: CalibrationLab) -> str:
 
 
 def mismatch_sentence(lab: CalibrationLab) -> str:
-    """The mistakes with a significant loss, the worst first."""
+    """The mistakes with a significant loss, the worst first, in a sentence."""
     if not lab.mismatch:
         return ""
     built = sorted((row for row in lab.mismatch if not row.refused), key=lambda row: -(row.extra.value or 0.0))

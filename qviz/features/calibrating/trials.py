@@ -65,7 +65,7 @@ def mistake_trials(images: CalibrationImages, names: Sequence[str], skipped: lis
 
 
 def method_trials(images: CalibrationImages) -> Iterator[Trial]:
-    """All images, their ranges summed up in the other ways."""
+    """Calibrations on all images with the other methods."""
     for method, description in METHODS.items():
         if method != images.method:
             measured = images.measured
@@ -76,7 +76,7 @@ def method_trials(images: CalibrationImages) -> Iterator[Trial]:
 
 
 def outlier_trials(images: CalibrationImages, outliers: Sequence[Outlier]) -> Iterator[Trial]:
-    """Without the images that widen the ranges most."""
+    """The calibration without the images that widen the ranges most."""
     removed = set(outliers_to_remove(outliers, images.measured.images))
     rows = [row for row, digest in enumerate(images.measured.digests) if digest not in removed]
     if removed and rows:

@@ -137,7 +137,7 @@ class Robustness(Result):
         return tuple(sorted(rows, key=lambda row: row.severity))
 
     def interaction(self, model: str, corruption: str) -> Interaction | None:
-        """What quantization loses beyond FP32 under this corruption."""
+        """The loss of a variant beyond that of FP32 under one corruption."""
         rows = (row for row in self.interactions if (row.model, row.corruption) == (model, corruption))
         return next(rows, None)
 

@@ -39,7 +39,7 @@ Corruptions = Sequence[AppliedCorruption | None]
 
 @dataclass(frozen=True, slots=True)
 class LayerSaturation:
-    """One layer.
+    """The clipped shares of one layer.
 
     Attributes:
         shares: Clipped share per entry of `Saturation.corruptions`.
@@ -163,7 +163,7 @@ def with_clipping(result: Robustness, saturations: Mapping[str, Saturation]) -> 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What saturated layers contribute to the loss under one corruption.
+    """The contribution of saturated layers to the loss under one corruption.
 
     Attributes:
         layers, operators: Number of saturated layers, and of operators that run in float for them.

@@ -167,7 +167,7 @@ def _robustness_of(sweep: Robustness, reference: str) -> str:
 
 
 def layers_sentence(result: RobustnessReport, variant: str) -> str:
-    """Which layer leaves its range first, and how many do."""
+    """The first layer that exceeds its range, and the number of such layers, in a sentence."""
     saturation = result.saturations.get(variant)
     if saturation is None or not saturation.layers:
         return NO_RANGES
@@ -200,7 +200,7 @@ def alarm_sentence(result: OutOfRange | None) -> str:
 
 
 def explanation_sentence(result: Explanation) -> str:
-    """How much of the loss the saturated layers explain."""
+    """The share of the loss that the saturated layers explain, in a sentence."""
     name, severity = corruption_title(result.corruption.name).lower(), f"{result.corruption.amount:g}"
     if result.base is None or result.agreement is None:
         return f"Under {name} at severity {severity} neither model finds an object, so nothing can be explained."

@@ -117,9 +117,10 @@ def _peak() -> int | None:
 
 
 def latency_job(subjects: Sequence[Subject], threads: int, rounds: int, seconds: float, seed: int) -> Laps:
-    """Rounds in which every model runs once, in a random order, so that drift affects all models equally.
+    """In a worker: times of rounds in which every model runs once.
 
-    Stops after `seconds` at the end of a round; there is at least one.
+    The order within a round is random, so that drift affects all models equally. Stops after `seconds` at the end of a
+    round; there is at least one round.
     """
     end = time.monotonic() + seconds
     with pinned(threads) as is_pinned:
@@ -167,7 +168,10 @@ def pinned(threads: int) -> Iterator[bool]:
 
 
 def operators_job(subject: Subject, threads: int, passes: int, seconds: float) -> tuple[OperatorTime, ...]:
-    """Every step timed `passes` times, or until `seconds` are over; the first pass does not count."""
+    """In a worker: the time of every step, in `passes` passes or until `seconds` are over.
+
+    The first pass does not count.
+    """
     end = time.monotonic() + seconds
     with pinned(threads):
         stepper = Stepper(subject.blob.read(), threads)

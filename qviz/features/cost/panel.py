@@ -1,4 +1,4 @@
-"""The Trade-off tab: what each model costs beside what it keeps, as a chart and a table."""
+"""The Trade-off tab: size, latency and quality of each model, as a chart and a table."""
 
 from __future__ import annotations
 

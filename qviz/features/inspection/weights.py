@@ -61,12 +61,12 @@ class WeightComparison:
 
     @property
     def enough(self) -> bool:
-        """Whether so many layers have a partner that the comparison says something about the whole network."""
+        """Whether enough layers have a partner for a statement about the whole network."""
         return bool(self.compared) and len(self.compared) >= MIN_PAIRED * self.layers
 
 
 def compare_weights_job(reference: Blob, variant: Blob) -> WeightComparison:
-    """In a worker: every layer that holds weights on both sides. Raises ModelError."""
+    """In a worker: the comparison of every layer that has weights in both files. Raises ModelError."""
     first, second = reference.read(), variant.read()
     graphs = read_graph(first), read_graph(second)
     weights = operator_weights(first, graphs[0]), operator_weights(second, graphs[1])

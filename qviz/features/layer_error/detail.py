@@ -165,7 +165,7 @@ def start_layer_detail(
 
 
 def layer_detail_job(pair: Pair, image: EncodedImage, order: int) -> LayerDetail:
-    """In a worker: one layer of the variant."""
+    """In a worker: the details of one layer of the variant on one image."""
     networks = paired_networks(pair)
     op = _layer(networks, order)
     picture = decoded(image)

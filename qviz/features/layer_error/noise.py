@@ -111,7 +111,7 @@ class KernelSets:
         self._head = PartialHead(self.default, settings, lambda: data)
 
     def run(self, encoded: EncodedImage, score: float) -> ImageNoise:
-        """Every operator on one image on every set of kernels."""
+        """The differences at every operator on one image, for every set of kernels."""
         image = decoded(encoded)
         values, placement = fill(image, input_spec(self._settings), self._input)
         default = self._all_tensors(self.default, values)
@@ -159,7 +159,7 @@ _SETS = LRUCache[Any](2)
 def noise_job(
     model: Blob, settings: Settings, image: EncodedImage, kernels: tuple[str, ...], score: float
 ) -> ImageNoise:
-    """In a worker: one image on the default kernels and the others."""
+    """In a worker: the differences between the default kernels and the others on one image."""
     sets = _SETS.get((model.digest, settings, kernels), lambda: KernelSets(model.read(), settings, kernels))
     return sets.run(image, score)
 

@@ -194,7 +194,10 @@ LETTERS = 102
 
 
 def layer_graph_chart(graph: ErrorGraph, chosen: int | None = None, ink: str = OTHER) -> go.Figure:
-    """chosen: the order of the layer in view, whose node is framed. ink: the colour of text on the page."""
+    """The network as a graph. chosen: operator of the layer in view, whose node is framed.
+
+    Ink: text colour of the page.
+    """
     layout = graph.layout
     figure = go.Figure()
     figure.add_trace(_edges((route for route in layout.routes if len(route) <= 4), 1.5, 0.9))

@@ -62,7 +62,7 @@ class ErrorSums:
         self.merge(sums)
 
     def add_energies(self, x: np.ndarray, y: np.ndarray, quantization: Quantization | None = None) -> None:
-        """As `add`, but only what MSE and SQNR need, in half the passes."""
+        """As `add`, but only the sums that MSE and SQNR need, with half the passes over the data."""
         sums = ErrorSums(count=x.size, images=1)
         for first, second in _pairs(x, y, quantization):
             sums.error += cv2.norm(first, second, cv2.NORM_L2SQR)

@@ -102,7 +102,7 @@ def study_of(here: Page, request: Request) -> Study | None:
 
 
 def show(here: Page, request: Request, study: Study) -> None:
-    """The page of the study, with the chosen sections that it has something for."""
+    """The page of the study, limited to the chosen sections that have content."""
     sections = tuple(name for name in available(study) if name in request.chosen.sections)
     notes = tuple((name, text) for name, text in request.chosen.notes if name in sections)
     if not sections:

@@ -79,7 +79,7 @@ def _files() -> LRUCache[Files]:
 
 
 def make(study: Study, chosen: Chosen, title: str = "", command: str = "") -> Files:
-    """Both files. Raises SettingsError, StudyError."""
+    """The page and the study as files. Raises SettingsError, StudyError."""
     named = replace(study, name=title or study.name)
     if command:
         named = replace(named, made=replace(study.made, command=command))

@@ -58,7 +58,7 @@ MAX_BAR_CHARTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One figure. title: what it shows, also for screen readers; json: for a <script>; height: in pixels."""
+    """One chart. title: its content, also for screen readers; json: the figure for a <script>; height: in pixels."""
 
     number: int
     title: str
@@ -196,7 +196,7 @@ class Picture:
 
 
 def pictures(study: Study, colours: Mapping[str, str]) -> list[Picture]:
-    """Every image of the study."""
+    """The images of the study with the boxes of every model."""
     return [_picture(number, study, image, colours) for number, image in enumerate(study.images, start=1)]
 
 

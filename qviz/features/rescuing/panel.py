@@ -42,7 +42,7 @@ IMAGES = "CALIBRATION_IMAGES"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Form:
-    """What the form asks for. problem: why the search cannot start, or nothing."""
+    """The values of the form. problem: reason why the search cannot start, or empty."""
 
     request: Request
     source: str

@@ -127,7 +127,7 @@ def float_sets(
     units: Sequence[Orders],
     costs: Callable[[Orders], float],
 ) -> Sets:
-    """The sets of units worth building. Raises Cancelled, ImageError, ModelError, WorkerError."""
+    """The Pareto front of sets of units in float. Raises Cancelled, ImageError, ModelError, WorkerError."""
     measuring = _Measuring(context, reference, variant, images)
     every = union(units)
     base, whole = measuring.qualities([frozenset(), every])

@@ -259,7 +259,7 @@ def _build_both(
 
 
 def gain_of(context: Context, reference: LoadedModel, result: QatResult, images: Sequence[EncodedImage]) -> Gain:
-    """Both variants of a finished training against the reference. Raises Cancelled, DatasetError."""
+    """Measure both variants of a finished training against the reference. Raises Cancelled, DatasetError."""
     files = {"with training": result.built, "without": result.untrained}
     variants = [
         follow(load_model(context.engine, ModelSource(name, built.data, sidecar=reference.settings)), reference)

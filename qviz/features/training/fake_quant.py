@@ -121,7 +121,7 @@ class FakeQuantized:
         self.ranges: dict[int, Range] = {}
 
     def constant(self, op: Op, position: int, values: np.ndarray) -> Weights | Bias | np.ndarray:
-        """What an operator reads at this input instead of the file's `values`."""
+        """The trained part or constant that an operator reads at this input in place of `values` of the file."""
         index = op.inputs[position]
         if index is None or index not in self._constant_tensors or op.kind not in BIAS_INPUT:
             return values
@@ -137,7 +137,7 @@ class FakeQuantized:
         return values
 
     def activation(self, index: int) -> Callable[[Any], Any] | None:
-        """What is applied to a tensor once it is computed, or None."""
+        """The function that is applied to a tensor once it is computed, or None."""
         bits = self._recipe.activation_bits
         op = self._producers.get(index)
         name = self._graph.tensors[index].name

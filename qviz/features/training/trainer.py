@@ -41,7 +41,7 @@ from qviz.tflite.schema import read_graph
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """losses: of the steps done; variables: in the order of `Trainer`."""
+    """losses: loss of each step so far; variables: all variables in the order of `Trainer`."""
 
     losses: tuple[float, ...]
     variables: tuple[np.ndarray, ...]
@@ -150,7 +150,7 @@ def _trainer(job: Job) -> Trainer:
 
 
 class Trainer:
-    """Trains one network. losses: of the steps done; parts: the trained constants and ranges."""
+    """Trains one network. losses: loss of each step so far; parts: the trained constants and ranges."""
 
     def __init__(self, tf: Any, job: Job) -> None:
         import tf_keras
