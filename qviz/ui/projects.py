@@ -89,7 +89,7 @@ def saved(workspace: Workspace) -> Workspace:
 
     A problem becomes a notice.
     """
-    before: Workspace = st.session_state[SAVED]
+    before: Workspace = st.session_state.setdefault(SAVED, workspace)
     if workspace is before or not changed_parts(before, workspace):
         return workspace
     st.session_state[SAVED] = workspace
