@@ -92,14 +92,15 @@ def wait(
     partial: Callable[[T], object] | None = None,
     keep: bool = False,
 ) -> bool:
-    """Whether the job has a result. While it runs: its progress and a Cancel button; after an error: a sentence and a
-    button that begins again.
+    """Draw the state of a job, and return whether it has a result.
+
+    While it runs: its progress and a Cancel button; after an error: a sentence and a button that starts it again.
 
     Args:
         name: Unique on the page, for the keys of the buttons.
-        again: Called where a cancelled or failed job is to begin again; it usually calls `forget`.
+        again: Called when the user restarts a cancelled or failed job; it usually calls `forget`.
         partial: Draws the partial result while the job runs.
-        keep: Offer "Stop and keep the result so far" too, for computations that read `finish_early`.
+        keep: Whether to offer "Stop and keep the result so far", too, if the computation reads `finish_early`.
     """
     if not job.finished:
         _progress(job, name, partial, keep)

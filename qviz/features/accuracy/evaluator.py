@@ -300,7 +300,10 @@ class MeasuredImage:
     detections: Detections
 
     def under(self, corruption: AppliedCorruption | None) -> MeasuredImage:
-        """Ground truth and objects where the corruption moves them; those that leave the picture are dropped."""
+        """The ground truth and the objects, with boxes moved as by the corruption.
+
+        Those that leave the picture are dropped.
+        """
         if corruption is None:
             return self
         encoded = EncodedImage(self.image.name, b"", self.digest).under(corruption)

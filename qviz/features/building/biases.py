@@ -26,11 +26,11 @@ LARGEST_BIAS = 2.0**30
 
 
 def with_fitting_biases(data: bytes, float_data: bytes, float_graph: Graph) -> bytes:
-    """A built file in which no bias is cut off; the same bytes where none was.
+    """The built file with scales raised so that no bias is cut off; the same bytes if none was.
 
     Args:
-        data: Built by litert-quantizer from float_data, whose operators it keeps in order.
-        float_graph: Of float_data.
+        data: A file that litert-quantizer built from `float_data`; its operators have the same order.
+        float_graph: The graph of `float_data`.
     """
     graph = read_graph(data)
     saturated = saturated_biases(data, graph)

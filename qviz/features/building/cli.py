@@ -1,7 +1,7 @@
 """`qviz quantize`: build a quantized variant.
 
-From a float32 .tflite file (litert-quantizer), a SavedModel or a Keras file (TensorFlow's converter where it can).
-Calibration images are prepared exactly as for inference.
+The source is a float32 .tflite file (built by litert-quantizer), a SavedModel or a Keras file (built by TensorFlow's
+converter if it supports the options). Calibration images are prepared exactly as for inference.
 """
 
 from __future__ import annotations

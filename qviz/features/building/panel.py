@@ -169,7 +169,7 @@ def _keep_text(column: DeltaGenerator) -> str:
 
 
 def parse_operators(text: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Operator numbers, and names as regular expressions that match exactly them. Raises SettingsError.
+    """(operator numbers, regular expressions that match exactly the given names). Raises SettingsError.
 
     Names are escaped: a regular expression from outside could block the server.
     """

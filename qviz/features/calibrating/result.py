@@ -74,10 +74,10 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """One number of calibration images.
+    """The results with one number of calibration images.
 
     Attributes:
-        tried: One per seeded draw; a single one for all images.
+        tried: One entry per seeded draw; a single entry for all images.
         ap, agreement, value: Means over the draws.
         low, high: The worst and the best draw.
         extra: Mean loss of the draws compared with the largest numbers of images.

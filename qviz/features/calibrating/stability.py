@@ -127,7 +127,7 @@ def outliers(context: Context, images: CalibrationImages, quantized: Collection[
 
 
 def ranges_without_each(lows: np.ndarray, highs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(images, tensors) ends of the ranges of all the other images; NaN is ignored. Needs two images."""
+    """(images, tensors) low and high ends of the ranges without each image; NaN is ignored. Needs two images."""
     return _minimum_of_others(lows), -_minimum_of_others(-highs)
 
 

@@ -129,9 +129,9 @@ class Search:
         return best_of(self.tried, self.candidates.prefer)
 
     def run(self) -> None:
-        """Try candidates until none is expected to be better. Raises Cancelled, WorkerError.
+        """Try candidates until none is expected to be better.
 
-        QuantizeError if no recipe fits.
+        Raises Cancelled, WorkerError, and QuantizeError if no recipe fits the network.
         """
         versions = fitting(self.candidates, self.recipes)
         if not versions:
