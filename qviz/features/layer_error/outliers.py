@@ -19,10 +19,13 @@ import numpy as np
 
 from qviz.features.layer_error import LayerErrors
 from qviz.features.layer_error.metrics import LayerError
+from qviz.structures.graph import DATA_MOVERS
 
 DEVIATIONS = 3.0
 EXACT_DB = 60.0
 """SQNR of what a layer reads above which it counts as exact: 8-bit rounding leaves about 40 dB."""
+MOVERS = DATA_MOVERS - {"QUANTIZE", "CONCATENATION", "PACK"}
+"""Operators that only pass values on: a fall there is another order of rows, behind a selection."""
 MIN_GROUP = 8
 """Minimum number of layers of one operator type for judging them only among themselves."""
 
@@ -79,7 +82,7 @@ def worst_layer(layers: Sequence[LayerError]) -> LayerError | None:
     )
     if clipped is not None or not layers:
         return clipped
-    largest_fall = max(layers, key=_capped_fall)
+    largest_fall = max([layer for layer in layers if layer.op_kind not in MOVERS] or layers, key=_capped_fall)
     if largest_fall.fall_db:
         return largest_fall
     return min(layers, key=lambda layer: np.inf if layer.local_sqnr_db is None else layer.local_sqnr_db)

@@ -39,7 +39,8 @@ def layers_verdict(results: Mapping[str, LayerErrors], experiments: Mapping[str,
     start = f"{name} ends at {end_sqnr_db(errors) or 0:.0f} dB"
     worst = worst_layer(errors.layers)
     experiment = (experiments or {}).get(name)
-    finding = f"{start}." if worst is None or clears(experiment, worst) else f"{start}; {largest(errors, worst)}."
+    figures_alone = worst is None or errors.warnings or clears(experiment, worst)
+    finding = f"{start}." if figures_alone or worst is None else f"{start}; {largest(errors, worst)}."
     confirmed = f" {culprit_sentence(experiment)}".rstrip() if experiment is not None else ""
     return headline(errors.warnings, finding + confirmed)
 
@@ -77,5 +78,5 @@ def layer_name(errors: LayerErrors, layer: LayerError) -> str:
 
 
 def over_images(errors: LayerErrors) -> str:
-    """` on 8 images`: a share differs from image to image, so its images are named."""
+    """` on 8 images`: names the number of images that a share was measured on, because shares differ between images."""
     return f" on {plural(errors.images, 'image')}"

@@ -82,6 +82,11 @@ def test_a_fall_from_an_exact_input_is_not_the_largest() -> None:
     assert "from a nearly exact input to 42 dB" in layers_verdict({"int8": errors(first)})
 
 
+def test_an_operator_that_only_moves_values_is_not_the_largest_fall() -> None:
+    gather, later = layer(62, kind="GATHER", fall=46.0), layer(70, fall=4.0)
+    assert worst_layer([gather, later]) == later
+
+
 def test_a_layer_that_an_experiment_clears_is_not_mentioned() -> None:
     measured = errors(layer(30, kind="LOGISTIC", fall=17.0), layer(12, fall=9.0))
     assert "LOGISTIC" in layers_verdict({"int8": measured})
