@@ -30,7 +30,7 @@ BOUNDS = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Whole numbers, as `limits.toml` explains them; `_mb` in units of 2**20 bytes."""
+    """The limits, as whole numbers; `limits.toml` explains each. Names with `_mb` are in units of 2**20 bytes."""
 
     upload_mb: int
     model_mb: int

@@ -316,7 +316,7 @@ class Session(SessionInputs):
         """Search for the smallest or fastest variant within a budget; each candidate is built and measured.
 
         Args:
-            max_ap_loss: Maximum loss of AP, in [0, 1]; needs a dataset. Either this or
+            max_ap_loss: Maximum loss of AP, in [0, 1]; needs a dataset. Give this or `min_agreement`.
             min_agreement: Minimum agreement with the reference, in [0, 1].
             prefer: What to minimise: `size` or `latency`.
             recipes: Only these recipes; by default all that fit.

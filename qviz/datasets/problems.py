@@ -66,7 +66,7 @@ LEFT_OUT = {
 
 
 class Problems(Counter[str]):
-    """How often something was left out, by its reason, with examples; and doubts about what was read."""
+    """Counts of what was left out, by reason, with examples; and doubts about what was read."""
 
     def __init__(self) -> None:
         super().__init__()

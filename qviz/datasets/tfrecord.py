@@ -7,8 +7,7 @@ image/object/bbox/{xmin,ymin,xmax,ymax}  shares of width and height
 image/object/class/{label,text}          ids from 1; names
 image/object/{is_crowd,area}             optional; area in pixels
 
-Class names are the texts, else those of a label map, else `class 17` for id 18, as for a model's class without a name.
-Broken parts are left out and counted.
+Class names are the texts, else those of a label map, else `class 17` for id 18. Broken parts are left out and counted.
 
 A file is a sequence of records (little-endian):
     length (8 bytes)   masked crc32c of the length (4)   the record   masked crc32c of the record (4)

@@ -1,8 +1,8 @@
-"""The outputs of TFLite_Detection_PostProcess: boxes, classes, scores and, mostly, a count.
+"""The outputs of TFLite_Detection_PostProcess: boxes, classes, scores and usually a count.
 
 Source: tensorflow/lite/kernels/detection_postprocess.cc. boxes (1, n, 4) ymin, xmin, ymax, xmax normalised to [0, 1];
-classes (1, n) zero-based without background; scores (1, n); count (1,). Exporters put them in any order, and
-some omit the count. If the operator is in the file its own outputs decide, else names, else values.
+classes (1, n) zero-based without background; scores (1, n); count (1,). Exporters put them in any order, and some omit
+the count. They are identified by the outputs of the operator if it is in the file, else by names, else by values.
 """
 
 from __future__ import annotations

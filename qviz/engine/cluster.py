@@ -57,11 +57,11 @@ class DaskEngine(Engine):
         address: The scheduler's address.
         time_limit: Seconds per job; by default that of `qviz.limits` on this machine.
         memory_limit: Bytes of resident memory per process; by default that of `qviz.limits` on this machine.
-        warm_up: Runs in each process that runs jobs, when it starts.
-        alone_limit: Seconds that jobs wait after the last worker has left.
+        warm_up: Function that runs in each process when it starts.
+        alone_limit: Seconds after which jobs fail if no worker is left.
 
     Attributes:
-        workers: Threads of all workers when this client connected.
+        workers: Number of threads of all workers when this client connected.
 
     Raises:
         SettingsError: The cluster cannot be used; the message says why.

@@ -130,7 +130,7 @@ def run_job(session: Session, job: PickledJob, *data: bytes) -> bytes | Failure:
 
 
 def identity(data: bytes) -> bytes:
-    """A Dask task whose result is what jobs need: Dask sends it to each worker once, and repeats it if it is lost."""
+    """A Dask task that returns its argument, on which jobs depend: Dask sends it to each worker once."""
     return data
 
 

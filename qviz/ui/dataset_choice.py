@@ -51,7 +51,7 @@ def sources(here: Page) -> dict[str, Source]:
 
 
 def choose(sources: Mapping[str, Source]) -> Source | None:
-    """The dataset in view; without annotations None until the user agrees to take the reference as truth."""
+    """The dataset in view. Without annotations None, until the user agrees to use the reference as ground truth."""
     if list(sources) == [REFERENCE]:
         return sources[REFERENCE] if st.session_state.get(AGREED) else None
     first, current = next(iter(sources)), view.current().data

@@ -195,9 +195,10 @@ class Evaluation(Result):
     problems: tuple[DatasetProblem, ...] = ()
 
     def floods(self, detail: LossDetail) -> bool:
-        """Whether a variant finds many more objects that are not there than the reference, of which AP sees little.
+        """Whether a variant has many more false alarms than the reference, which hardly change AP.
 
-        A reference that stands for the truth has no false alarm: there the variant's objects are counted, all of them.
+        If the reference's detections are the ground truth, it has no false alarms; then all objects of the variant are
+        counted.
         """
         return is_flood(*(detail.objects if self.reference_as_truth else detail.false_alarms))
 

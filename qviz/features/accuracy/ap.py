@@ -132,11 +132,12 @@ class Metric:
         return points(self.of(model))
 
     def compute(self, precision: Mapping[str, np.ndarray], recall: Mapping[str, np.ndarray]) -> float | None:
-        """Over all classes.
+        """The value over all classes, in [0, 1], or None.
 
         Args:
-            precision: Size -> (classes, T, 101) interpolated, at IoU .50, .55 ... .95; NaN without ground truth.
-            recall: Size -> (classes, T) the highest.
+            precision: Size -> (classes, T, 101) interpolated precision, at IoU .50, .55 ... .95; NaN without ground
+                truth.
+            recall: Size -> (classes, T) highest recall.
         """
         values = (recall if self.recall else precision)[self.size]
         return _mean(values if self.iou is None else values[:, self.iou])

@@ -82,7 +82,7 @@ class CocoRule:
         return np.where(crowds, every, self._outside(gt.areas))
 
     def match(self, dt: Boxes, gt: Boxes, crowds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """((n,) where each detection matches an object that counts, (n,) where the detection is ignored).
+        """(true, ignored): (n,) bits of the sizes and thresholds at which a detection matches an object, or is ignored.
 
         dt: by falling score in each group; gt: in the order of annotation in each group.
         """

@@ -2,11 +2,11 @@
 
 A mistake is a function and a row of `MISTAKES`. It returns the ranges that such a calibration measures and a
 description, or None where the mistake cannot be made with these images or this model. Subsets have as many images as a
-point of the curve, so that the kind of image makes the difference and not the number.
+point of the curve, so that differences are due to the kind of image and not to the number.
 
 Two mistakes use random numbers instead of images, as tutorials do:
 
-noise_unit   numpy.random.rand(...): uniform in [0, 1), whatever the network reads
+noise_unit   numpy.random.rand(...): uniform in [0, 1), regardless of the range that the network reads
 noise_range  uniform between the network's values of black and white pixels, per channel
 """
 

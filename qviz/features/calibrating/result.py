@@ -150,7 +150,7 @@ class Outlier:
     Attributes:
         clipped_share, widening: See the module.
         layers: Number of layers whose range it widens.
-        tensor, times: The layer that it widens most, and the width with it over the width without it.
+        tensor, times: The layer that it widens most, and the width with it divided by the width without it.
     """
 
     image: str

@@ -107,7 +107,10 @@ class TrialRunner:
     _by_digest: dict[str, Future[Measurement]] = field(default_factory=dict)
 
     def build(self, trial: Trial) -> LoadedModel:
-        """Build one variant at once; `run` does not build it again. Raises Cancelled, QuantizeError, WorkerError."""
+        """Build one variant immediately; `run` does not build it again.
+
+        Raises Cancelled, QuantizeError, WorkerError.
+        """
         self._building[trial] = self._start(trial)
         return self._load(trial, self._building[trial])
 

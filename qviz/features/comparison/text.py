@@ -30,7 +30,7 @@ def verdict(result: Comparison) -> str:
 
 
 def level(agreement: float | None) -> str:
-    """The word for an agreement in [0, 1]; empty where it is unknown, as then there is nothing to judge."""
+    """The word for an agreement in [0, 1]; empty if the agreement is unknown."""
     return "" if agreement is None else next(word for minimum, word in LEVELS if agreement >= minimum)
 
 

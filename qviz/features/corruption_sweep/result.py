@@ -248,7 +248,7 @@ class Measured:
 def breaking_point(severities: Sequence[float], shares: Sequence[float | None], min_share: float = 0.5) -> float | None:
     """The severity at which the share of objects that are still detected falls below `min_share`, interpolated.
 
-    Severity 0 is the clean image with a share of 1. None where the share stays above.
+    Severity 0 is the clean image with a share of 1. None if the share stays above.
     """
     before, above = 0.0, 1.0
     for severity, share in zip(severities, shares, strict=True):

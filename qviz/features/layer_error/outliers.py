@@ -31,7 +31,7 @@ MIN_GROUP = 8
 
 
 def reference_positions(errors: LayerErrors) -> dict[int, float]:
-    """Operator of the variant -> index of its partner in the reference, for an axis that several variants share.
+    """Operator of the variant -> position on an axis that several variants share: the index of its partner.
 
     A layer without a partner (an inserted QUANTIZE) is half a step behind the layer before it in the variant's file.
     """

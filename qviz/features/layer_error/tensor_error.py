@@ -240,7 +240,7 @@ class ValueRange:
 
     @property
     def wasted_bits(self) -> float | None:
-        """Bits that could be saved; None where nothing is quantized."""
+        """Number of bits that could be saved; None if the tensor is not quantized per tensor."""
         return None if self.unused_share is None else wasted_bits(self.unused_share)
 
 
@@ -263,7 +263,7 @@ def unused_share(reached: Ends, representable: Ends) -> float:
 
 
 def wasted_bits(unused: float) -> float | None:
-    """Bits that could be saved; None where nothing of the range is used."""
+    """Number of bits that could be saved; None if no part of the range is used."""
     return math.log2(1.0 / (1.0 - unused)) if unused < 1.0 else None
 
 

@@ -105,10 +105,10 @@ OnTried = Callable[[tuple[Tried, ...], Tried | None, bytes], object]
 
 @dataclass(slots=True, eq=False)
 class Search:
-    """One search.
+    """One search for the best candidate.
 
     Attributes:
-        candidates: Builds and measures.
+        candidates: Builds and measures candidates.
         recipes: Names of the recipes to try.
         tries: Maximum number of candidates.
         on_tried: Called after each candidate.

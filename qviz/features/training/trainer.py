@@ -214,7 +214,7 @@ class Trainer:
             self._next_save = time.monotonic() + (time.monotonic() - start) / SAVING_SHARE
 
     def restore(self, saved: Checkpoint) -> None:
-        """Continue from a checkpoint. Raises QuantizeError where it is of another network."""
+        """Continue from a checkpoint. Raises QuantizeError if it belongs to another network."""
         state = self._state()
         if [tuple(values.shape) for values in saved.variables] != [tuple(variable.shape) for variable in state]:
             raise QuantizeError("The checkpoint does not fit this network; remove it to start again.")

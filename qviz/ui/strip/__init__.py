@@ -1,4 +1,4 @@
-"""The strip of images: small pictures with their damage, one of them current; a click reports which was picked."""
+"""The strip of images: thumbnails with their damage, the current one marked; a click reports the image clicked."""
 
 from __future__ import annotations
 

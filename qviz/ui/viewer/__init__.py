@@ -25,7 +25,7 @@ FIELDS = ("threshold", "selected", "mode", "changes", "classes", "truth", "focus
 
 @dataclass(frozen=True, slots=True)
 class ViewerState:
-    """What the user set in the viewer. None: not changed (or, for `selected`, changed on another `rev`)."""
+    """Changes that the user made in the viewer. None: not changed (or, for `selected`, changed on another `rev`)."""
 
     threshold: float | None = None
     selected: str | None = None  # "" after the user deselected
