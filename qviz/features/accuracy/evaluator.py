@@ -300,10 +300,7 @@ class MeasuredImage:
     detections: Detections
 
     def under(self, corruption: AppliedCorruption | None) -> MeasuredImage:
-        """The ground truth and the objects, with boxes moved as by the corruption.
-
-        Those that leave the picture are dropped.
-        """
+        """Ground truth and objects with boxes moved by the corruption; those that leave the picture are dropped."""
         if corruption is None:
             return self
         encoded = EncodedImage(self.image.name, b"", self.digest).under(corruption)
@@ -363,9 +360,8 @@ FLOOD_FACTOR, FLOOD_EXTRA = 1.1, 0.1
 
 def floods(reference: Measurement, variant: Measurement) -> bool:
     """Whether a variant has many more false alarms than the reference; AP hardly changes with them."""
-    if reference.false_alarms is None or variant.false_alarms is None:
-        return False
-    return is_flood(reference.false_alarms, variant.false_alarms)
+    first, second = reference.false_alarms, variant.false_alarms
+    return first is not None and second is not None and is_flood(first, second)
 
 
 def is_flood(reference: float, variant: float) -> bool:
