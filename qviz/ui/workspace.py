@@ -59,7 +59,7 @@ class Workspace:
     def with_images(self, added: Sequence[EncodedImage]) -> Workspace:
         """The workspace with images added at the front.
 
-        Equal files once, and a number added to names that occur twice.
+        Equal files are kept once; a number is added to names that occur twice.
         """
         digests = {image.digest for image in added}
         images = _distinct([*added, *(image for image in self.images if image.digest not in digests)])

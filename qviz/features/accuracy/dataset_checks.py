@@ -44,7 +44,7 @@ class ImageFacts:
 
     @classmethod
     def of(cls, images: Sequence[DatasetImage], progress: Progress = Progress()) -> ImageFacts:
-        """Read every file; only the header is decoded, and pixels of 16 bits."""
+        """Read every file. Only headers are decoded, and the pixels of images of 16 bits."""
         facts = cls()
         progress.step("Reading images")
         for count, image in enumerate(images, start=1):

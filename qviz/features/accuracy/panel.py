@@ -83,7 +83,7 @@ def _bias() -> str:
 
 
 def evaluated(models: Models, source: Source) -> Finding | None:
-    """The evaluation, or None while it runs and where it was stopped or has failed."""
+    """The evaluation; None while it runs, or if it was stopped or has failed."""
     job = evaluation(models, source.dataset, source.digest, source.reference_as_truth)
     if not job.finished:
         count = plural(len(source.dataset.images), "image")
@@ -142,7 +142,7 @@ def overview(finding: Finding) -> None:
 
 
 def choose(here: Page, finding: Finding) -> tuple[str, str]:
-    """(variant, class) in view: the chosen ones, else the variant with the largest loss and its worst class."""
+    """(variant, class) in view; by default the variant with the largest loss, and its worst class."""
     losses = finding.losses
     worst = max(losses, key=lambda name: losses[name].ap.value or 0.0)
     current = next((name for name in here.view.variants if name in losses), worst)

@@ -46,8 +46,8 @@ class Recipe:
 
     Attributes:
         weight_bits: Bits of weights of the operators in `kinds`; operators without such a kernel get 8.
-        description, limitation: One sentence each.
-        speed_rank: Recipes by expected latency on a CPU, the fastest first: the order in which a search tries them.
+        description, limitation: What it builds, and what it cannot do; one sentence each.
+        speed_rank: Rank by expected latency on a CPU, the fastest first: the order in which a search tries recipes.
         activation_bits: None where activations stay float.
         io: Types that the network's inputs and outputs may have.
         untrainable: Reason why quantization-aware training is not possible; empty if it is.

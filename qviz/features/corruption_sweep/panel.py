@@ -128,7 +128,7 @@ def _choose_data(here: Page, by_digest: dict[str, Source]) -> tuple[Source, int,
 
 
 def finding(here: Page, source: Source, request: SweepRequest) -> Finding | None:
-    """The finished sweep, or None while it runs and where it was stopped or has failed."""
+    """The finished sweep; None while it runs, or if it was stopped or has failed."""
     models = here.loaded
     chosen = [models.reference, *(v for v in models.variants if models.name(v) in request.variants)]
     dataset = source.dataset.spread(request.images)

@@ -1,4 +1,4 @@
-"""Images outside a variant's calibrated ranges, without any corruption, and those to add to the calibration."""
+"""Images that exceed a variant's calibrated ranges without corruption, and those to add to the calibration."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Detected:
     skipped: list[str] = field(default_factory=list)
 
     def add(self, image: EncodedImage, models: Sequence[LoadedModel], answers: Sequence[Answer]) -> list[Inference]:
-        """Take over the answers for one image, one per model. Returns the inferences among them."""
+        """Store the results of one image, one per model, and return the inferences among them."""
         inferences: list[Inference] = []
         for model, answer in zip(models, answers, strict=True):
             if isinstance(answer, Inference):

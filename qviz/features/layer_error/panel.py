@@ -48,7 +48,10 @@ def _from_address() -> Choice | None:
 
 
 def chosen(results: Mapping[str, LayerErrors]) -> Choice | None:
-    """The selected layer where it is shown; else the layer to look at first, in the variant that ends worst."""
+    """The selected layer if it is shown.
+
+    Else the layer to show first, in the variant with the lowest SQNR at its end.
+    """
     selected = _from_address()
     rows = results[selected.variant].layers if selected is not None and selected.variant in results else ()
     if selected is not None and any(layer.order == selected.order for layer in rows):

@@ -1,8 +1,9 @@
 """The HTML file: sections filled in, plotly.js inlined once, everything from outside escaped.
 
-The content security policy forbids all requests (blob: is the picture that a chart saves) and all scripts but two,
-identified by their sha256. Browsers hash a script's text as it is in the file, in UTF-8, so the file must be written
-without changing its line ends. A further section is a row of `SECTIONS`, a row of `CONTENT` and a template.
+The content security policy forbids all requests (except blob: URLs, with which a chart saves its picture) and all
+scripts but two, identified by their sha256. Browsers hash a script's text as it is in the file, in UTF-8, so the file
+must be written without changing its line ends. A further section is a row of `SECTIONS`, a row of `CONTENT` and a
+template.
 """
 
 from __future__ import annotations
