@@ -160,7 +160,7 @@ def as_real(values: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What a worker needs for two networks: the files and (settings of the reference, of the variant)."""
+    """Two networks as they are sent to a worker. settings: (of the reference, of the variant)."""
 
     reference: Blob
     variant: Blob

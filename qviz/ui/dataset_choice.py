@@ -34,7 +34,7 @@ class Source:
 
 
 def sources(here: Page) -> dict[str, Source]:
-    """Everything that can be measured on, by key; annotated datasets first."""
+    """All data that models can be measured on, by key; annotated datasets first."""
     workspace, rows = here.workspace, {}
     if workspace.dataset is not None:
         name = "Photographs" if workspace.is_sample else workspace.dataset.name

@@ -65,7 +65,7 @@ def match_detections(reference: Detections, variant: Detections, iou: float = IO
 
 
 def prepare_matching() -> None:
-    """Import scipy ahead of the first ambiguous assignment (0.2 s)."""
+    """Import scipy now, so that the first match with competing pairs does not wait for it (0.2 s)."""
     import scipy.optimize  # noqa: F401
 
 

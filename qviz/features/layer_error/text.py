@@ -52,7 +52,7 @@ def clears(experiment: WhatIf | None, layer: LayerError) -> bool:
 
 
 def largest(errors: LayerErrors, layer: LayerError) -> str:
-    """What a layer has most of: `operator 12 (CONV_2D) has the largest fall, 21 dB`."""
+    """The most notable figure of a layer: `operator 12 (CONV_2D) has the largest fall, 21 dB`."""
     if layer.clips:
         return f"{layer_name(errors, layer)} clips {layer.clipped_share:.0%} of its values{over_images(errors)}"
     if from_exact(layer):

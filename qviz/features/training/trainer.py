@@ -101,7 +101,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A training as it is sent to a worker. images: see `packed`; digest: of the plan."""
+    """A training as it is sent to a worker. images: zip archive, see `batches.packed`; digest: digest of the plan."""
 
     model: Blob
     images: Blob
