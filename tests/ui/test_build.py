@@ -67,7 +67,8 @@ def test_a_built_model_is_added_to_the_session(app: AppTest) -> None:
     assert _loaded(app) == [f"{REFERENCE}.tflite", f"{REFERENCE} + dynamic_range (octav).tflite"]
     notes = " ".join(block.proto.body for block in app.get("html") if "qviz-note" in block.proto.body)
     assert "+ dynamic_range (octav).tflite is loaded: dynamic_range, 5.0" in notes, notes
-    assert [button.label for button in app.get("download_button")] == ["Download the file"]
+    labels = [button.label for button in app.get("download_button")]
+    assert labels == ["Download the file", "Download as one file"]  # the variant, and the project
     app.run()
     assert len(_loaded(app)) == 2
 

@@ -67,6 +67,7 @@ def test_a_search_continues_while_another_page_is_open(app: AppTest) -> None:
     assert [button.label.split(",")[0] for button in app.get("download_button")] == [
         "Download it",
         "Its recipe as JSON",
+        "Download as one file",  # the project
     ]
 
 

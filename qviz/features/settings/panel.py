@@ -12,7 +12,6 @@ from qviz.structures import Settings
 from qviz.structures.settings import CHANNELS, RESIZES
 from qviz.ui import workspace
 
-
 SOURCES = {
     "guess": "found by trying images",
     "default": "usual for this head",
