@@ -73,7 +73,7 @@ def encode(value: Any) -> Any:
         return [encode(item) for item in value]
     if dataclasses.is_dataclass(value):
         return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _encoded_mapping(value: Mapping[Any, Any]) -> Any:
@@ -98,7 +98,7 @@ def decode(hint: Any, value: Any, where: str) -> Any:
         return _tuple(parts, value, where)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return _mapping(parts, value, where)
-    raise TypeError(f"{where} has the hint {hint}, which JSON has no form for")
+    raise TypeError(f"{where} has the type {hint}, which cannot be written as JSON")
 
 
 def _object(hint: type, value: Any, where: str) -> Any:
@@ -108,7 +108,7 @@ def _object(hint: type, value: Any, where: str) -> Any:
     aliases = {alias: name for name, alias in getattr(hint, "JSON_NAMES", {}).items() if alias not in fields}
     value = {aliases.get(name, name): item for name, item in value.items()}
     if unknown := sorted(set(value) - set(fields)):
-        raise Misfit(f"{where} names {unknown[0][:60]!r}, which is unknown")
+        raise Misfit(f"{where} has the unknown field {unknown[0][:60]!r}")
     missing = [name for name, field in fields.items() if name not in value and _has_no_default(field)]
     if missing:
         raise Misfit(f"{where} lacks {missing[0]!r}")
@@ -143,7 +143,7 @@ def _tuple(parts: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if len(parts) == 2 and parts[1] is Ellipsis:
         return tuple(decode(parts[0], item, f"{where}[{position}]") for position, item in enumerate(value))
     if len(value) != len(parts):
-        raise Misfit(f"{where} has {len(value)} entries, where {len(parts)} belong")
+        raise Misfit(f"{where} has {len(value)} entries; {len(parts)} are expected")
     return tuple(
         decode(part, item, f"{where}[{position}]")
         for position, (part, item) in enumerate(zip(parts, value, strict=True))
@@ -232,7 +232,7 @@ PLAIN: dict[Any, Callable[[Any, str], Any]] = {
 
 def _wrong(value: Any, where: str, expected: str) -> Misfit:
     shown = repr(value)[:60] if not isinstance(value, (dict, list)) else f"{type(value).__name__} of {len(value)}"
-    return Misfit(f"{where} is {shown}, where {expected} belongs")
+    return Misfit(f"{where} is {shown}; {expected} is expected")
 
 
 def to_json(value: Any) -> Any:

@@ -67,7 +67,7 @@ def test_a_variant_takes_only_input_settings_from_its_reference(sample: Sample) 
 
 
 REFUSED: list[tuple[bytes, Settings, type[Exception], str]] = [
-    (b"text", NO_SETTINGS, ModelError, "is no TensorFlow Lite file"),
+    (b"text", NO_SETTINGS, ModelError, "is not a TensorFlow Lite file"),
     (relu((1, 4)), NO_SETTINGS, ModelError, "reads 'in' of shape [1, 4]; one image is expected"),
     (relu((1, 8, 8, 3)), NO_SETTINGS, NoDecoderError, "'out' [1, 8, 8, 3] float32"),
     (relu((1, 8, 8, 3)), Settings(decoder="ssd_raw"), NoDecoderError, "does not fit the decoder 'ssd_raw'"),

@@ -17,9 +17,9 @@ from qviz import __version__
 from qviz.errors import QvizError
 
 COMMANDS = {
-    "info": ("qviz.features.inspection.cli", "what a model file really is"),
+    "info": ("qviz.features.inspection.cli", "how a model file is quantized, and its problems"),
     "detect": ("qviz.features.detection.cli", "detections of one model"),
-    "compare": ("qviz.features.comparison.cli", "objects of the reference against each variant's"),
+    "compare": ("qviz.features.comparison.cli", "objects that each variant keeps, loses or adds"),
     "evaluate": ("qviz.features.accuracy.cli", "mAP of every model and the loss of every variant by class"),
     "dataset": ("qviz.features.accuracy.cli_dataset", "whether annotations can be trusted, before AP is computed"),
     "robustness": (
@@ -28,10 +28,13 @@ COMMANDS = {
     ),
     "layers": ("qviz.features.layer_error.cli", "error of every layer, local and cumulative"),
     "trace": ("qviz.features.tracing.cli", "where one object's confidence is lost, operator by operator"),
-    "what-if": ("qviz.features.what_if.cli", "which operators in float bring back what was lost, without rebuilding"),
+    "what-if": (
+        "qviz.features.what_if.cli",
+        "which operators bring lost objects back when they run in float, without a rebuild",
+    ),
     "quantize": ("qviz.features.building.cli", "build a quantized variant"),
     "calibration": ("qviz.features.calibrating.cli", "how many and which images calibration needs"),
-    "rescue": ("qviz.features.rescuing.cli", "find the smallest or fastest variant that keeps a budget"),
+    "rescue": ("qviz.features.rescuing.cli", "find the smallest or fastest variant within a budget of loss"),
     "qat": ("qviz.features.training.cli", "train a model for its quantization, without labels"),
     "profile": ("qviz.features.cost.cli", "size, latency by thread count, time by operator, peak memory"),
     "report": ("qviz.features.reporting.cli", "one self-contained HTML page for the meeting"),

@@ -16,7 +16,9 @@ from qviz.limits import limits
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("models", type=Path, nargs="*", metavar="MODEL", help="the first is no special one")
+    parser.add_argument(
+        "models", type=Path, nargs="*", metavar="MODEL", help="in any order: the least quantized one is the reference"
+    )
     parser.add_argument("--images", type=Path, nargs="*", default=[], metavar="PATH")
     parser.add_argument("--port", type=int, default=8501, metavar="N")
 
@@ -27,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("The dashboard (app.py) is not beside the package; run qviz app from a clone.")
     for path in [*args.models, *args.images]:
         if not path.exists():
-            raise InputError(f"{path} is not there; give .tflite files, and images or folders after --images.")
+            raise InputError(f"{path} does not exist; give .tflite files, and images or folders after --images.")
     max_mb = limits().upload_mb  # a bad limits file is told here, before the browser opens
     opened = {name: [str(path.resolve()) for path in getattr(args, name)] for name in ("models", "images")}
     os.environ["QVIZ_OPEN"] = json.dumps(opened)

@@ -49,13 +49,16 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
         help="COCO JSON, a YOLO data.yaml, a TFRecord, or a folder or zip in COCO, YOLO or Pascal VOC layout",
     )
     parser.add_argument(
-        "--dataset-images", type=Path, metavar="DIR", help="the dataset's images, where they are not beside the file"
+        "--dataset-images",
+        type=Path,
+        metavar="DIR",
+        help="folder of the dataset's images, if they are not beside the file",
     )
 
 
 def add_classes(parser: argparse.ArgumentParser) -> None:
     """--classes NAME,..."""
-    parser.add_argument("--classes", metavar="NAME,...", help="only these classes count")
+    parser.add_argument("--classes", metavar="NAME,...", help="count objects of these classes only")
 
 
 def add_calibration(parser: argparse.ArgumentParser, required: bool = False) -> None:
@@ -90,7 +93,7 @@ class _OlderName(argparse.Action):
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Options for the settings of models."""
-    group = parser.add_argument_group("settings (for all models of the call; what one alone needs: FILE.qviz.json)")
+    group = parser.add_argument_group("settings (for all models of this call; for a single model: FILE.qviz.json)")
     group.add_argument("--labels", type=Path, metavar="FILE", help="class names, one per line")
     group.add_argument("--decoder", metavar="NAME", help="how outputs become boxes (by default found from the file)")
     group.add_argument("--mean", metavar="A[,B,C]", help="x -> (x - mean) / std on pixel values 0..255")
@@ -116,7 +119,7 @@ def add_score(parser: argparse.ArgumentParser, default: float) -> None:
 def add_iou(parser: argparse.ArgumentParser) -> None:
     """--iou X."""
     parser.add_argument(
-        "--iou", type=positive_fraction, default=0.5, metavar="X", help="minimum overlap of a pair (default 0.5)"
+        "--iou", type=positive_fraction, default=0.5, metavar="X", help="minimum IoU of a matched pair (default 0.5)"
     )
 
 
@@ -157,8 +160,10 @@ def add_work(parser: argparse.ArgumentParser, detects: bool = False) -> None:
             "--threads", type=whole_number(1, 256), default=1, metavar="N", help="threads per interpreter (default 1)"
         )
         choice = group.add_mutually_exclusive_group()
-        choice.add_argument("--cache", type=Path, metavar="DIR", help="keeps detections (default: your cache folder)")
-        choice.add_argument("--no-cache", action="store_true", help="compute everything and keep nothing")
+        choice.add_argument(
+            "--cache", type=Path, metavar="DIR", help="folder that caches detections (default: your cache folder)"
+        )
+        choice.add_argument("--no-cache", action="store_true", help="compute everything anew, cache nothing")
 
 
 def add_output(parser: argparse.ArgumentParser, csv: bool = True) -> None:
@@ -242,7 +247,7 @@ def check_one_source(args: argparse.Namespace) -> None:
     """Raises DatasetError where --images is given with --dataset and is not the folder of its images."""
     is_folder = args.dataset_images is None and len(args.images) == 1 and args.images[0].is_dir()
     if args.dataset is not None and args.images and not is_folder:
-        raise DatasetError("A dataset brings its own images: give their folder with --dataset-images DIR.")
+        raise DatasetError("A dataset has its own images: give their folder with --dataset-images DIR.")
 
 
 def _take_older_name(given: dict[str, Any]) -> None:

@@ -83,7 +83,7 @@ def check_writable(*paths: Path | None) -> None:
     """Check before the work that a file can be written. Raises SettingsError if not."""
     for path in paths:
         if path is not None and not path.resolve().parent.is_dir():
-            raise SettingsError(f"{path} cannot be written: its folder is not there; make it first.")
+            raise SettingsError(f"{path} cannot be written: its folder does not exist; create it first.")
 
 
 def write(path: Path, data: bytes) -> None:

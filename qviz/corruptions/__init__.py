@@ -186,5 +186,5 @@ def _checked(severity: int) -> int:
 
 def _random(name: str, seed: int) -> np.random.Generator:
     if seed < 0:
-        raise SettingsError(f"Seed is {seed}; give a whole number from 0.")
+        raise SettingsError(f"Seed is {seed}; give a whole number of at least 0.")
     return np.random.default_rng([seed, zlib.crc32(name.encode())])

@@ -121,8 +121,9 @@ def _misread(
     if other.unit == declared.unit:
         code, wrong = "box_order", misfits
         message = (
-            f"{len(misfits)} of {plural(len(values), 'box')} {'reaches' if len(misfits) == 1 else 'reach'} beyond the"
-            f" image, or {'has' if len(misfits) == 1 else 'have'} no area, as {declared.text}; {fit}."
+            f"Read as {declared.text}, {len(misfits)} of {plural(len(values), 'box')}"
+            f" {'reaches' if len(misfits) == 1 else 'reach'} beyond the image or"
+            f" {'has' if len(misfits) == 1 else 'have'} no area; {fit}."
         )
     else:
         code, wrong = "box_unit", np.arange(len(values))
@@ -193,7 +194,7 @@ def _beyond(declared: Reading, values: np.ndarray, sizes: np.ndarray, names: lis
     return DatasetProblem(
         "box_beyond_image",
         f"{count} of {plural(len(values), 'box')} {reaches} beyond {'its image' if count == 1 else 'their images'}.",
-        "Clip them to the image; where there are many, check which size of the images they were drawn on.",
+        "Clip them to the image; if there are many, check the size of the images they were drawn on.",
         count,
         tuple(examples),
         serious=count > len(values) / 2,

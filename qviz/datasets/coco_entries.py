@@ -198,7 +198,7 @@ def _off_by_one(what: str, used: Mapping[Id | None, int], known_ids: Mapping[Id,
             return DatasetProblem(
                 f"{what}_ids_off_by_one",
                 f"Annotations have the {what} ids {min(numbers)} to {max(numbers)}, `{rows}` has {ids[0]} to {ids[-1]}:"
-                f" the ids are probably off by one ({words}), and every object counts for another {what}.",
+                f" the ids are probably off by one ({words}), and every object counts as another {what}.",
                 f"{fix} each {what}_id of the annotations.",
                 count,
                 tuple(f"{what}_id {number}: {used[number]} annotations" for number in sorted(numbers)[:MAX_EXAMPLES]),
@@ -218,7 +218,7 @@ def _repeated_ids(annotations: Sequence[Any]) -> DatasetProblem | None:
     return DatasetProblem(
         "repeated_annotation_ids",
         f"{plural(extra, 'annotation')} {'has' if extra == 1 else 'have'} an id that was used before. Each counts here;"
-        " pycocotools takes the last one for all of that id.",
+        " pycocotools uses the last annotation of each id only.",
         "Number the annotations from 1, without repeats.",
         extra,
         tuple(f"id {key!r}: {count} times" for key, count in list(repeated.items())[:MAX_EXAMPLES]),

@@ -119,7 +119,7 @@ class ImageFiles:
     def single(self) -> EncodedImage:
         """The only image. Raises ImageError if there are several."""
         if len(self.paths) != 1:
-            raise ImageError(f"{len(self.paths)} images are given; a trace follows one object of one image.")
+            raise ImageError(f"{len(self.paths)} images are given; give one: a trace follows one object.")
         (image,) = load_images(self.paths)
         return image
 

@@ -44,17 +44,26 @@ LEFT_OUT = {
     UNKNOWN_IMAGE: ("unknown_image_id", "Add these images to `images`, or remove their annotations."),
     TEXT_IMAGE_ID: (
         "mixed_id_types",
-        'Write image ids alike: 1, not "1"; pycocotools takes them for different images.',
+        'Write all image ids as numbers: 1, not "1"; pycocotools tells them apart.',
     ),
-    NUMBER_IMAGE_ID: ("mixed_id_types", 'Write image ids alike: "1", not 1; pycocotools takes them for different.'),
-    TEXT_CATEGORY_ID: ("mixed_id_types", 'Write category ids as numbers: 1, not "1"; pycocotools tells them apart.'),
-    NUMBER_CATEGORY_ID: ("mixed_id_types", 'Write category ids alike: "1", not 1; pycocotools tells them apart.'),
+    NUMBER_IMAGE_ID: ("mixed_id_types", 'Write all image ids as texts: "1", not 1; pycocotools tells them apart.'),
+    TEXT_CATEGORY_ID: (
+        "mixed_id_types",
+        'Write all category ids as numbers: 1, not "1"; pycocotools tells them apart.',
+    ),
+    NUMBER_CATEGORY_ID: (
+        "mixed_id_types",
+        'Write all category ids as texts: "1", not 1; pycocotools tells them apart.',
+    ),
     SECOND_IMAGE: ("repeated_image_ids", "List each image once; the last one of an id counts, as in pycocotools."),
     SECOND_CATEGORY: ("repeated_category_ids", "List each category once; the last one of an id counts."),
     MALFORMED: ("malformed_row", "Write one object per line: class x y w h, as shares of the image."),
     REPEATED: ("repeated_boxes", "Remove the copies; Ultralytics drops them as well."),
     NO_CLASS: ("annotation_without_class", "Give each object a class text, or a label from 1; 0 is the background."),
-    NO_ANNOTATION: ("malformed_annotation_file", "Write these files again; images without objects need no object."),
+    NO_ANNOTATION: (
+        "malformed_annotation_file",
+        "Export these files again; a file without <object> stands for an empty image.",
+    ),
     NO_FILE: ("images_without_labels", "Add the annotation files, or take these images out of the list."),
     NO_IMAGE: (
         "missing_image",

@@ -74,7 +74,7 @@ def _no_names(content: Any, count: int, class_counts: Collection[int]) -> str:
     if class_counts and not any(count - classes in (0, 1) for classes in class_counts):
         return f"it numbers {len(numbers)} names up to {max(numbers)}, and no loaded model has as many classes"
     if min(numbers) > 1 or len(numbers) < 2 or max(numbers) > 2 * len(numbers):
-        return f"its numbers ({', '.join(map(str, numbers[:3]))}) do not count classes from 0 or 1"
+        return f"its numbers ({', '.join(map(str, numbers[:3]))}) do not number classes from 0 or 1"
     return ""
 
 
@@ -84,7 +84,7 @@ def _no_name_lines(lines: Sequence[str]) -> str:
     while names and not names[-1]:
         names.pop()
     if "" in names:
-        return "it has empty lines between others"
+        return "it has empty lines between other lines"
     if rows := [name for name in names if _ROW_OF_NUMBERS.fullmatch(name)]:
         return f"{rows[0][:40]!r} is a row of numbers"
     if code := [name for name in names if _CODE.search(name)]:
@@ -93,7 +93,7 @@ def _no_name_lines(lines: Sequence[str]) -> str:
         return f"{prose[0][:40]!r} is not a class name"
     distinct = set(names) - {"???"}
     if len(distinct) < sum(name != "???" for name in names):
-        return "it has a line twice"
+        return "it has the same line twice"
     return ""
 
 

@@ -116,7 +116,7 @@ def _from_zero(unlabelled: int, labels: Sequence[int]) -> DatasetProblem | None:
     return DatasetProblem(
         "labels_from_zero",
         f"{plural(unlabelled, 'object')} {'has' if unlabelled == 1 else 'have'} the label 0, which is the background:"
-        " labels are probably numbered from 0, and every object counts for another class.",
+        " labels are probably numbered from 0, and every object counts as another class.",
         "Add 1 to each label, or write class texts as well.",
         unlabelled + len(labels),
         (f"labels 0 to {max(labels)}",),
@@ -135,7 +135,8 @@ def _other_texts(pairs: Sequence[tuple[str, int]]) -> DatasetProblem | None:
         return None
     return DatasetProblem(
         "one_label_several_texts",
-        f"{plural(len(several), 'label')} {'has' if len(several) == 1 else 'have'} several class texts, which count.",
+        f"{plural(len(several), 'label')} {'has' if len(several) == 1 else 'have'} several class texts;"
+        " each text counts as a class.",
         "Write all records with one label map.",
         len(several),
         tuple(f"label {label}: {', '.join(sorted(names))}" for label, names in list(several.items())[:MAX_EXAMPLES]),

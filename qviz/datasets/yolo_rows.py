@@ -68,7 +68,7 @@ class LabelRows:
         return DatasetProblem(
             "classes_from_one",
             f"Rows have the classes 1 to {len(names)}, and data.yaml has 0 to {len(names) - 1}: classes are probably"
-            " numbered from 1, and every object counts for another class.",
+            " numbered from 1, and every object counts as another class.",
             "Subtract 1 from the class of each row.",
             self.used.total(),
             tuple(f"class {number}: {count} rows" for number, count in sorted(self.used.items())[:MAX_EXAMPLES]),

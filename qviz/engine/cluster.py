@@ -146,7 +146,8 @@ class DaskEngine(Engine):
                     last_worker_at = time.monotonic()
             if time.monotonic() - last_worker_at > alone_limit:
                 for job in list(self._jobs):
-                    _settle(job, WorkerCrashed(f"All workers of {self.address} have left, and none has joined since."))
+                    message = f"All workers of {self.address} have left; start one with `dask worker {self.address}`."
+                    _settle(job, WorkerCrashed(message))
 
     def _data(self, digest: str, heavy: dict[str, bytes]) -> Any:
         """The Dask future of bytes that a job needs."""

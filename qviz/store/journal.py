@@ -55,7 +55,7 @@ class Journal:
         self._started = True
 
     def _give_up(self, error: OSError) -> None:
-        self.remarks.append(f"{self.path} cannot be used ({error.strerror}); a killed run would start again.")
+        self.remarks.append(f"{self.path} cannot be used ({error.strerror}); if this run is killed, it cannot resume.")
         self.path = None
 
 

@@ -65,7 +65,7 @@ class Runner:
         try:
             return np.asarray(self._interpreter.get_tensor(index))  # a copy already
         except ValueError as error:
-            raise ModelError(f"does not give tensor {index} away: {_first_line(error)}") from error
+            raise ModelError(f"does not let tensor {index} be read: {_first_line(error)}") from error
 
 
 def _prepare(data: bytes, threads: int, keep_all: bool) -> tuple[Interpreter, bool]:

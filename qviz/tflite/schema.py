@@ -67,7 +67,7 @@ def _scales(tensor: Tensor) -> Iterator[str]:
     if quantization is None:
         return
     if not np.isfinite(quantization.scales).all():
-        yield f"tensor {tensor.name!r} has a scale that is no number"
+        yield f"tensor {tensor.name!r} has a scale that is not a number"
     axis, scales = quantization.axis, len(quantization.scales)
     if axis is not None and not 0 <= axis < len(tensor.shape):
         yield f"tensor {tensor.name!r} is quantized along axis {axis} of {len(tensor.shape)}"
@@ -87,15 +87,15 @@ def _flow(graph: Graph, variables: Collection[int]) -> Iterator[str]:
             if op.kind == "RESHAPE" and position == 1:
                 continue  # TensorFlow Lite takes the shape from the operator's options then
             name = graph.tensors[index].name
-            yield f"operator {op.order} ({op.kind}) reads {name!r}, which is nowhere written before"
+            yield f"operator {op.order} ({op.kind}) reads {name!r}, which no earlier operator writes"
         for index in op.outputs:
             if index in constant or (index in written and index not in variables):
                 name = graph.tensors[index].name
-                yield f"operator {op.order} ({op.kind}) writes {name!r}, which has its value already"
+                yield f"operator {op.order} ({op.kind}) writes {name!r}, which already has a value"
             written.add(index)
     for index in graph.outputs:
         if index not in written and index not in there:
-            yield f"its output {graph.tensors[index].name!r} is nowhere written"
+            yield f"its output {graph.tensors[index].name!r} is never written"
 
 
 IDENTIFIER = b"TFL3"
@@ -109,8 +109,8 @@ def read_graph(data: bytes) -> Graph:
     """The main subgraph of a .tflite file. Raises ModelError if the bytes are not a valid .tflite file."""
     if data[4:8] != IDENTIFIER:
         raise ModelError(
-            "is no TensorFlow Lite file: bytes 4 to 8 should read TFL3"
-            f" and read {data[4:8]!r}. Was it exported with another tool, or cut while copying?"
+            f"is not a TensorFlow Lite file: bytes 4 to 8 are {data[4:8]!r} instead of b'TFL3'."
+            " Was it exported with another tool, or cut while copying?"
         )
     try:
         return _graph(fb.Model.GetRootAs(data))

@@ -48,12 +48,12 @@ def test_calibration(run: Run, sample: Sample, tmp_path: Path) -> None:
 
 
 BAD = [
-    ((), "are measured on, and 1 are too few; give at least 4"),
+    ((), "this needs at least 4 images (1 given)"),
     (("--dataset", "x.json", "--reference-as-truth"), "Give --dataset FILE or --reference-as-truth, not both"),
-    (("--dataset", "x.json", "--images", "x.jpg"), "A dataset brings its own images"),
+    (("--dataset", "x.json", "--images", "x.jpg"), "A dataset has its own images"),
     (("--dataset", "x.json", "--dataset-images", "nowhere"), "nowhere is not a folder"),
     (("--dataset", "x.json"), "x.json does not exist"),
-    (("--reference-as-truth",), "are measured on, and 1 are too few; give at least 4"),
+    (("--reference-as-truth",), "this needs at least 4 images (1 given)"),
     (("--reference-as-truth", "--recipe", "float16"), "Recipe float16 does not need calibration"),
     (("--reference-as-truth", "--mistakes", "none,all"), "'none' does not exist; choose from noise_unit"),
     (("--reference-as-truth", "--draws", "0"), "--draws: '0' is not a number between 1 and 50"),

@@ -36,8 +36,8 @@ def folder(tmp_path: Path, sample: Sample) -> Path:
 
 
 BAD = [
-    ("info nowhere.tflite", "nowhere.tflite is not there; give a"),
-    ("info text.tflite", "text.tflite is no TensorFlow Lite file"),
+    ("info nowhere.tflite", "nowhere.tflite does not exist; give a"),
+    ("info text.tflite", "text.tflite is not a TensorFlow Lite file"),
     ("info cut.tflite", "cut.tflite is damaged"),
     ("info odd.tflite", "odd.tflite.qviz.json has an unknown setting, 'maen'. Possible settings: channels"),
     ("info good.tflite --decoder yolo99", "good.tflite: decoder is 'yolo99'; choose one of"),
@@ -55,7 +55,7 @@ BAD = [
     ("detect good.tflite --images bad.jpg", "bad.jpg is not a JPEG, PNG, WebP"),
     ("detect good.tflite --images good.jpg --score 25", "--score: '25' is not a number between 0 and 1"),
     ("detect empty --images good.jpg", "empty is "),
-    ("compare good.tflite text.tflite --images good.jpg", "text.tflite is no TensorFlow Lite file"),
+    ("compare good.tflite text.tflite --images good.jpg", "text.tflite is not a TensorFlow Lite file"),
     ("compare good.tflite good.tflite --images bad.jpg", "bad.jpg is not a JPEG, PNG, WebP"),
     ("compare good.tflite good.tflite --images good.jpg --iou 50", "--iou: '50' is not a number between 0 and 1"),
     ("compare good.tflite good.tflite --images good.jpg --iou 0", "--iou: 0 is not above 0; give a number up to 1"),
@@ -67,12 +67,12 @@ BAD = [
     ("evaluate good.tflite good.tflite --dataset none.json", "none.json does not exist; give"),
     ("evaluate good.tflite good.tflite --dataset bad.json", "bad.json is not valid JSON"),
     ("evaluate good.tflite good.tflite --dataset other.json", "it needs the lists images, annotations, categories"),
-    ("evaluate good.tflite good.tflite --dataset bad.json --images none", "A dataset brings its own images"),
+    ("evaluate good.tflite good.tflite --dataset bad.json --images none", "A dataset has its own images"),
     (
         "evaluate good.tflite good.tflite --dataset bad.json --max-ap-loss 5",
         "--max-ap-loss: '5' is not a number between -1 and 1",
     ),
-    ("app nowhere.tflite", "nowhere.tflite is not there"),
+    ("app nowhere.tflite", "nowhere.tflite does not exist"),
 ]
 
 
@@ -102,7 +102,7 @@ def test_info_shows_readable_models_and_lists_unreadable_ones(run: Run, folder: 
     result = run("info", folder / "text.tflite", folder / "good.tflite", "--json", "--workers", "1")
     assert result.status == 2
     assert [model["name"] for model in result.json["models"]] == ["good.tflite"]
-    assert result.json["errors"][0].startswith("text.tflite is no TensorFlow Lite file")
+    assert result.json["errors"][0].startswith("text.tflite is not a TensorFlow Lite file")
 
 
 def test_an_unreadable_image_is_only_a_warning_if_others_can_be_read(run: Run, folder: Path) -> None:
@@ -131,7 +131,7 @@ def shell(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_exit_status_and_output_in_a_shell(folder: Path) -> None:
     bad = shell("info", folder / "text.tflite")
     assert (bad.returncode, bad.stdout, bad.stderr.count("\n")) == (2, "", 1)
-    assert bad.stderr.startswith("qviz: text.tflite is no TensorFlow Lite file")
+    assert bad.stderr.startswith("qviz: text.tflite is not a TensorFlow Lite file")
     good = shell("detect", folder / "good.tflite", "--images", folder / "good.jpg", "--json")
     assert (good.returncode, good.stderr) == (0, "")
     assert json.loads(good.stdout)["images"][0]["detections"][0]["label"] == "person"

@@ -53,7 +53,7 @@ def test_an_undecided_gate_is_explained_on_standard_error(run: Run, call: tuple[
     limit = min((loss["low"] + loss["high"]) / 2, 0.9 * (loss["high"] - loss["low"]))
     limit = max(limit, loss["low"] + 1e-4)
     result = run(*call, "--max-ap-loss", limit, "--confident", "lower")
-    assert "4 images cannot decide" in result.err
+    assert "Undecided with 4 images" in result.err
     strict = run(*call, "--max-ap-loss", limit, "--strict")
     assert (strict.status, "cannot conclude" in strict.out) == (2, True)
 
@@ -84,7 +84,7 @@ def test_the_reference_as_truth_needs_no_dataset(run: Run, sample: Sample, tmp_p
     assert result.status == 0
     assert (result.json["dataset"]["images"], result.json["dataset"]["reference_as_truth"]) == (2, True)
     assert result.json["models"][0]["ap"] == pytest.approx(1.0)
-    assert "stand for the truth" in result.err
+    assert "serve as the ground truth" in result.err
 
 
 def test_a_reference_without_objects_cannot_stand_for_the_truth(run: Run, sample: Sample, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ REFUSED = [
     (("--dataset", "x.json", "--strict"), "--strict needs a limit, and none is given"),
     (("--dataset", "x.json", "--confident", "lower"), "--confident needs a limit, and none is given"),
     (("--dataset", "x.json", "--max-ap-loss", "2"), "'2' is not a number between -1 and 1"),
-    (("--dataset", "x.json", "--images", "a.jpg", "b.jpg"), "A dataset brings its own images"),
+    (("--dataset", "x.json", "--images", "a.jpg", "b.jpg"), "A dataset has its own images"),
     (("--dataset", "nowhere.json"), "nowhere.json does not exist"),
 ]
 

@@ -61,7 +61,7 @@ def test_a_killed_run_resumes_from_its_checkpoint(
         (("--recipe", "int9"), "'int9' is not a recipe"),
         (("--recipe", "float16"), "float16 cannot be trained"),
         (("--steps", "0"), "0 training steps are not possible"),
-        (("-o", "{folder}/no/out.tflite"), "its folder is not there"),
+        (("-o", "{folder}/no/out.tflite"), "its folder does not exist"),
     ],
 )
 def test_refusals(

@@ -53,8 +53,11 @@ def test_recipes_and_methods_are_listed(run: Run) -> None:
         (("--recipe", "int9"), "'int9' is not a recipe"),
         (("--recipe", "int8"), "Recipe int8 needs calibration"),
         (("--recipe", "int8", "--calibration", "{folder}/nowhere"), "nowhere does not exist"),
-        (("--recipe", "int8", "--calibration", "{folder}/text.json"), "holds no ranges as qviz quantize --save-ranges"),
-        (("--recipe", "float16", "--save-ranges", "{folder}/no/ranges.json"), "its folder is not there"),
+        (
+            ("--recipe", "int8", "--calibration", "{folder}/text.json"),
+            "is not a file written by qviz quantize --save-ranges",
+        ),
+        (("--recipe", "float16", "--save-ranges", "{folder}/no/ranges.json"), "its folder does not exist"),
         (("--recipe", "float16", "--keep-operators", "a-b"), "give operators by order"),
     ],
 )

@@ -44,7 +44,7 @@ def test_a_saved_study_makes_the_same_page(run: Run, sample: Sample, tmp_path: P
     result = run("report", "--study", study, "-o", again, "--sections", "verdict", "--note", "verdict=Not this one")
     assert result.status == 0 and "Not this one" in again.read_text(encoding="utf-8")
     for more, sentence in (
-        (models, "A saved study is complete, so REF would change nothing"),
+        (models, "A saved study already contains the results, so REF has no effect"),
         (("--title", "x"), "so --title would change nothing"),
         (("--sections", "accuracy"), "The study has nothing for the section 'accuracy'"),
     ):
@@ -64,7 +64,7 @@ def test_trade_off_section_can_be_requested(run: Run, sample: Sample, tmp_path: 
     ("more", "sentence"),
     [
         ((), "Neither --dataset nor --images is given"),
-        (("--study", "IMAGE"), "A saved study is complete, so REF would change nothing"),
+        (("--study", "IMAGE"), "A saved study already contains the results, so REF has no effect"),
         (("--images", "IMAGE", "--sections", "accuracy"), "shows AP, which needs annotated images: add --dataset"),
         (("--images", "IMAGE", "--sections", "nothing"), "'nothing' is not a section of the report"),
         (("--images", "IMAGE", "--note", "Ship it"), "--note is 'Ship it'; give a section and its text"),

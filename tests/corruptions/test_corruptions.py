@@ -105,7 +105,7 @@ def test_the_dark_side_is_the_same_at_every_severity() -> None:
         (lambda p: corrupt(p, "fogg", 1, 0), r"'fogg' does not exist; choose from exposure_down, .*, scale\."),
         (lambda p: corrupt(p, "fog", 0, 0), r"Severity is 0; give a whole number from 1 \(slight\) to 5"),
         (lambda p: corrupt(p, "fog", 2.5, 0), r"Severity is 2\.5; give"),
-        (lambda p: corrupt(p, "fog", 1, -1), r"Seed is -1; give a whole number from 0\."),
+        (lambda p: corrupt(p, "fog", 1, -1), r"Seed is -1; give a whole number of at least 0\."),
         (lambda p: corrupt_boxes(np.zeros((0, 4)), (5, 5), "scale", 6, 0), r"Severity is 6; give"),
         (lambda p: corrupt_boxes(np.zeros((0, 4)), (5, 5), "sharpen", 1, 0), r"choose from .*rotation"),
     ],

@@ -31,8 +31,8 @@ def test_label_files(name: str, text: str) -> None:
 
 
 STRAY = [
-    ("a.json", '{"a":1}', "do not count classes from 0 or 1"),
-    ("size.json", '{"width": 640, "height": 480}', "do not count classes from 0 or 1"),
+    ("a.json", '{"a":1}', "do not number classes from 0 or 1"),
+    ("size.json", '{"width": 640, "height": 480}', "do not number classes from 0 or 1"),
     ("package.json", '{"name": "x", "version": "1.0"}', "class names must be a list"),
     ("mixed.json", '{"0": "person", "1": 5}', "its values are not names"),
     ("numbers.json", "[1, 2, 3]", "class names must be a list"),
@@ -40,7 +40,7 @@ STRAY = [
     ("requirements.txt", "numpy==1.26\nscipy>=1.1\n", "'numpy==1.26' is not a class name"),
     ("README.txt", "This model was trained on COCO.\nUse it with care.\n", "is not a class name"),
     ("notes.txt", "first\n\nsecond\n", "empty lines"),
-    ("log.txt", "done\ndone\n", "a line twice"),
+    ("log.txt", "done\ndone\n", "the same line twice"),
     ("compose.yaml", "services:\n  web:\n", "it has no `names:`"),
     ("links.txt", "https://example.com\n", "is not a class name"),
     ("config.pbtxt", "model\nssd\n", "it has no `item"),

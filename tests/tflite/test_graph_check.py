@@ -47,16 +47,16 @@ REFUSED = [
     (dense([0, 1], [], [1.0]), "operator 0 (FULLY_CONNECTED) has no output"),
     (dense([0], [2], [1.0]), "operator 0 (FULLY_CONNECTED) lacks an input"),
     (dense([0, -1], [2], [1.0]), "operator 0 (FULLY_CONNECTED) lacks an input"),
-    (dense([0, 2], [2], [1.0]), "operator 0 (FULLY_CONNECTED) reads 'out', which is nowhere written before"),
-    (dense([0, 1], [1], [1.0]), "operator 0 (FULLY_CONNECTED) writes 'weights', which has its value already"),
-    (dense([0, 1], [0], [1.0]), "operator 0 (FULLY_CONNECTED) writes 'in', which has its value already"),
-    (dense([0, 1], [2], [float("nan")]), "tensor 'weights' has a scale that is no number"),
+    (dense([0, 2], [2], [1.0]), "operator 0 (FULLY_CONNECTED) reads 'out', which no earlier operator writes"),
+    (dense([0, 1], [1], [1.0]), "operator 0 (FULLY_CONNECTED) writes 'weights', which already has a value"),
+    (dense([0, 1], [0], [1.0]), "operator 0 (FULLY_CONNECTED) writes 'in', which already has a value"),
+    (dense([0, 1], [2], [float("nan")]), "tensor 'weights' has a scale that is not a number"),
     (dense([0, 1], [2], [1.0] * 4, axis=2), "tensor 'weights' is quantized along axis 2 of 2"),
     (dense([0, 1], [2], [1.0] * 4, axis=-1), "tensor 'weights' is quantized along axis -1 of 2"),
     (dense([0, 1], [2], [1.0] * 3), "tensor 'weights' has 3 scales for 4 channels"),
     (
         packed([tensor("in", [1]), tensor("out", [1])], [], []),
-        "its output 'out' is nowhere written",
+        "its output 'out' is never written",
     ),
 ]
 

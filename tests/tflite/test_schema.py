@@ -118,8 +118,8 @@ PAIR = [tensor("in", [1]), tensor("out", [1])]
 RELU = [code(BUILTIN.RELU)]
 
 REFUSED = [
-    (b"", "is no TensorFlow Lite file: bytes 4 to 8 should read TFL3 and read b''"),
-    (b"hello, this is a text file", "and read b'o, t'. Was it exported with another tool"),
+    (b"", "is not a TensorFlow Lite file: bytes 4 to 8 are b'' instead of b'TFL3'"),
+    (b"hello, this is a text file", "are b'o, t' instead of b'TFL3'. Was it exported with another tool"),
     (b"\0\0\0\0TFL3", "holds no subgraph"),
     (b"\xff" * 4 + b"TFL3" + b"\xff" * 100, "is damaged"),
     (packed(PAIR, [], RELU, subgraphs=0), "holds no subgraph"),

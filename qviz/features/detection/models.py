@@ -135,7 +135,7 @@ class LoadedModel:
 def read_source(path: Path, settings: Settings = Settings()) -> ModelSource:
     """A model file, or the folder of a SavedModel, with its sidecar. Raises ModelError, SettingsError."""
     if not path.exists():
-        raise ModelError(f"{path} is not there; give a .tflite file, a SavedModel folder or a Keras file.")
+        raise ModelError(f"{path} does not exist; give a .tflite file, a SavedModel folder or a Keras file.")
     if kind := kind_of(path):
         path = path.resolve()  # "." gets a name
         return ModelSource(path.name, _packed(path), settings, read_sidecar(path), kind=kind)

@@ -75,7 +75,7 @@ def test_the_reference_is_the_least_quantized(
 
 
 REFUSED = [
-    (b"hello, I am a text", Settings(), ModelError, "x.tflite is no TensorFlow Lite file"),
+    (b"hello, I am a text", Settings(), ModelError, "x.tflite is not a TensorFlow Lite file"),
     (relu((1, 8, 8, 3)), Settings(), NoDecoderError, "x.tflite has outputs that no decoder can read"),
     (relu((1, 8, 8, 3)), Settings(decoder="no"), SettingsError, "x.tflite: decoder is 'no'"),
 ]
@@ -103,5 +103,5 @@ def test_a_variant_without_a_sidecar_follows_the_reference(engine: LocalEngine, 
 
 def test_no_models(engine: LocalEngine, tmp_path: Path) -> None:
     assert load_models(engine, []) == []
-    with pytest.raises(ModelError, match="is not there; give"):
+    with pytest.raises(ModelError, match="does not exist; give"):
         read_source(tmp_path / "x.tflite")
