@@ -145,7 +145,9 @@ def _sidebar(current: workspace.Workspace, models: Models | None) -> None:
         projects.menu(current, _delete_project)
         if dropped := workspace.drops():
             label = f"Undo: {as_text(dropped[0].text)}"
-            clicks.button(st, label, _undo_drop, "drop-undo", st.rerun, width="stretch", help="Take back the last drop")
+            clicks.button(
+                st, label, _undo_drop, "drop-undo", st.rerun, width="stretch", help="Undo the last drop of files"
+            )
         if not current.is_sample or dropped:
             clicks.button(st, "Back to the sample", _open_sample, "sample-back", st.rerun, width="stretch")
 

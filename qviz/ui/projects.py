@@ -61,7 +61,7 @@ def opened(otherwise: Callable[[], Workspace]) -> Workspace:
     try:
         workspace = _loaded(project) if project else otherwise()
     except ProjectError as error:
-        workspace = otherwise().with_notices([f"{error} What is shown is what qviz opens on."])
+        workspace = otherwise().with_notices([f"{error} The page shows the models that qviz starts with."])
     st.session_state[SAVED] = workspace
     return workspace
 

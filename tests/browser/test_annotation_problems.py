@@ -27,5 +27,5 @@ def test_the_mistake_stands_above_the_ap(visit: Visit, tmp_path: Path) -> None:
     expect(alert).to_contain_text("19 of 32 boxes reach beyond the image", timeout=LONG)
     expect(alert).to_contain_text("these are probably corners x1, y1, x2, y2 in pixels")
     verdict = page.locator(".qviz-verdict").first.inner_text()
-    assert "of the truth" in verdict
+    assert "of the annotated objects" in verdict
     assert "loses" not in verdict

@@ -166,7 +166,7 @@ def test_a_broken_model_leaves_the_others_usable(visit: Visit) -> None:
     visit.page.locator(".qviz-card").first.wait_for(timeout=120_000)
     data = bytearray((MODELS / f"{STEM}int8.tflite").read_bytes()[:400_000])
     visit.drop({"broken.tflite": bytes(data), "text.tflite": b"this is no model at all"})
-    visit.page.get_by_text(re.compile("text.tflite is no TensorFlow Lite file")).first.wait_for(timeout=120_000)
+    visit.page.get_by_text(re.compile("text.tflite is not a TensorFlow Lite file")).first.wait_for(timeout=120_000)
     visit.page.locator(".qviz-card").nth(4).wait_for(timeout=120_000)
     expect(visit.page.locator(".qviz-card")).to_have_count(5, timeout=120_000)
 

@@ -37,7 +37,7 @@ def _texts(app: AppTest) -> str:
 
 def test_an_incompatible_recipe_is_explained_before_the_build(app: AppTest) -> None:
     app.selectbox(key="build-recipe").select("dynamic_range_int4_blockwise").run()
-    assert "There is nothing for recipe dynamic_range_int4_blockwise in this network" in _texts(app)
+    assert "No operator in this network suits recipe dynamic_range_int4_blockwise" in _texts(app)
     assert app.button(key="build-start").disabled
 
 

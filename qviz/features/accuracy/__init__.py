@@ -270,8 +270,8 @@ def evaluate(
     """
     if not dataset.categories and not reference_as_truth:
         raise DatasetError(
-            f"Nothing is annotated in {dataset.name}; give annotated images, or take the reference's own detections"
-            " for the truth (--reference-as-truth)."
+            f"Nothing is annotated in {dataset.name}; give annotated images, or use the reference's own detections"
+            " as the ground truth (--reference-as-truth)."
         )
     start = time.monotonic()
     evaluator = Evaluator(context, models, dataset, score, reference_as_truth)
@@ -306,8 +306,8 @@ def _check_truth(dataset: Dataset, reference: LoadedModel) -> None:
     """Raises DatasetError where the reference stands for the truth and has no object."""
     if not dataset.categories:
         raise DatasetError(
-            f"{reference.name} detects no object with a confidence of {PAGE_SCORE:.2f} on these images, so nothing can"
-            " stand for the truth: check how images are prepared (mean, std) and the decoder."
+            f"{reference.name} detects no object with a confidence of {PAGE_SCORE:.2f} on these images, so there is no"
+            " ground truth: check how images are prepared (mean, std) and the decoder."
         )
 
 

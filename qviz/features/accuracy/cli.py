@@ -28,25 +28,23 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference-as-truth",
         action="store_true",
-        help="the reference's own detections stand for the truth; needs --images or --dataset",
+        help="use the reference's own detections as the ground truth; needs --images or --dataset",
     )
     group = parser.add_argument_group("gate")
     group.add_argument(
         "--max-ap-loss",
         type=options.number(-1, 1),
         metavar="X",
-        help="exit with 1 when a variant loses more AP (0..1) than this, e.g. 0.01 for one point; with 2 where the"
-        " reference itself finds nothing of the truth",
+        help="exit with 1 when a variant loses more AP (0..1) than this, e.g. 0.01 for one point; with 2 if the"
+        " reference itself detects none of the annotated objects",
     )
     group.add_argument(
         "--confident",
         choices=("lower", "upper"),
-        help="compare a bound of the loss's interval with the limit: lower fails only a loss that exceeds it for sure,"
-        " upper passes only a loss that keeps it for sure",
+        help="bound of the loss's interval to compare with the limit: lower fails a variant only if it surely exceeds"
+        " the limit, upper passes it only if it is surely within",
     )
-    group.add_argument(
-        "--strict", action="store_true", help="exit with 2 where an interval that is wider than the limit cannot decide"
-    )
+    group.add_argument("--strict", action="store_true", help="exit with 2 if the interval is too wide to decide")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="append a summary for a pull request or a CI job")
     options.add_common(parser, score=0.001, detects=True)
 
@@ -78,7 +76,7 @@ def _check(args: argparse.Namespace) -> None:
         raise SettingsError("--max-ap-loss is for the loss of a variant, and only one model is given; add a variant.")
     if args.dataset is None and not (args.reference_as_truth and args.images):
         raise DatasetError(
-            "No dataset is given; add --dataset FILE, or --reference-as-truth with --images PATH where nothing is"
+            "No dataset is given; add --dataset FILE, or --reference-as-truth with --images PATH if nothing is"
             " annotated."
         )
     options.check_one_source(args)

@@ -69,10 +69,10 @@ def _no_objects(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[D
     crowds = sum(int(image.is_crowd.sum()) for image in dataset.images)
     if dataset.annotations > crowds:
         return
-    what = f"only crowds ({crowds})" if crowds else "no object"
+    what = f"Only crowds ({crowds}) are" if crowds else "No object is"
     yield DatasetProblem(
         "no_objects",
-        f"The {plural(len(dataset.images), 'image')} have {what} annotated: AP is unknown.",
+        f"{what} annotated in {plural(len(dataset.images), 'image')}: AP is unknown.",
         "Check that annotations and images belong together (ids, names, unit of the boxes).",
         len(dataset.images),
         tuple(dataset.skipped[:MAX_EXAMPLES]),
@@ -93,17 +93,17 @@ def _other_sizes(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[
         return
     swapped = sum(_alike(declared, actual[::-1]) for _, declared, actual in wrong)
     ratios = {(round(actual[0] / declared[0], 3), round(actual[1] / declared[1], 3)) for _, declared, actual in wrong}
-    fix = "Take the images that were annotated, or scale each box by the file's size over the size in the annotations."
+    fix = "Use the images that were annotated, or multiply each box by: size of the file / size in the annotations."
     if swapped == len(wrong):
-        fix = "Swap width and height in the annotations, or turn the images as they were when they were annotated."
+        fix = "Swap width and height in the annotations, or rotate the images back to how they were annotated."
     elif len(ratios) == 1:
         ((across, down),) = ratios
         factor = f"{across:g}" if across == down else f"{across:g} across and {down:g} down"
-        fix = f"Take the images that were annotated, or multiply every box by {factor}."
+        fix = f"Use the images that were annotated, or multiply every box by {factor}."
     yield DatasetProblem(
         "other_image_sizes",
         f"{plural(len(wrong), 'image')} of {len(dataset.images)} {_verb(len(wrong), 'has', 'have')} another size in the"
-        " annotations than in the file: boxes are probably drawn on another size.",
+        " annotations than in the file: the boxes were probably drawn at that other size.",
         fix,
         len(wrong),
         tuple(
@@ -188,7 +188,7 @@ def _backgrounds(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[
             "images_without_objects",
             f"{plural(len(empty), 'image')} of {len(dataset.images)} {_verb(len(empty), 'has', 'have')} no object:"
             " every detection there is a false alarm.",
-            "Nothing needs to be done where they show background alone; else annotate them.",
+            "If they show only background, nothing needs to be done; if not, annotate them.",
             len(empty),
             tuple(shown[image.id] for image in empty[:MAX_EXAMPLES]),
             advice=True,
@@ -203,7 +203,7 @@ def _crowds(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[Datas
             "crowds",
             f"{plural(count, 'annotation')} of {dataset.annotations} {_verb(count, 'is a crowd', 'are crowds')} (or"
             " difficult): detections there count neither as right nor as wrong.",
-            "Nothing needs to be done where they are meant; check `iscrowd` where there are many.",
+            "If they are meant, nothing needs to be done; if there are many, check `iscrowd`.",
             count,
             tuple(f"{shown[image.id]}: {number}" for image, number in crowds[:MAX_EXAMPLES]),
             advice=True,
@@ -222,7 +222,7 @@ def _areas(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[Datase
         yield DatasetProblem(
             "wrong_area",
             f"{plural(len(wrong), 'annotation')} {_verb(len(wrong), 'has', 'have')} an area of 0 or less, or one larger"
-            " than the box: AP of small, medium and large objects goes by it.",
+            " than the box: it decides which objects count as small, medium or large.",
             "Set area to width times height in pixels, or to the segmentation's area.",
             len(wrong),
             tuple(wrong[:MAX_EXAMPLES]),

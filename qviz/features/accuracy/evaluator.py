@@ -157,7 +157,8 @@ class Evaluator:
         if ap is None or ap < MAX_AP:
             sizes, name = self.sizes(self.reference), self.reference.name
             label, detections = self.reference.inspection.label, self.detections(self.reference)
-            raise DatasetError(f"{name} finds nothing of the truth. {mismatch(self.dataset, detections, label, sizes)}")
+            reason = mismatch(self.dataset, detections, label, sizes)
+            raise DatasetError(f"{name} detects none of the annotated objects. {reason}")
 
     @property
     def digests(self) -> Mapping[int, str]:

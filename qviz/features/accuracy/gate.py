@@ -7,7 +7,7 @@ confident "upper"  fails where the upper bound does: passes only what is shown t
 If the reference itself detects (nearly) none of the annotated objects, the gate cannot conclude: no variant passes and
 none fails. The same holds where the annotations are not what they declare (`MISREAD`).
 
-A variant that floods the images with false alarms fails whatever its loss, because AP hardly sees them.
+A variant that floods the images with false alarms fails whatever its loss, because AP hardly changes with them.
 
 An unknown loss fails; so does, with `confident`, a loss without an interval. A remark says where an interval wider than
 the limit cannot decide; a strict gate cannot conclude there, unless another variant fails.
@@ -97,7 +97,7 @@ def flood_sentence(result: Evaluation, index: int, reference: str, variant: str)
     first, second = detail.false_alarms
     return (
         f"{variant} floods the images: {second:.1f} false alarms per image at a confidence of {PAGE_SCORE:g}, where"
-        f" {reference} has {first:.1f}; AP hardly sees them."
+        f" {reference} has {first:.1f}; AP hardly changes with them."
     )
 
 
@@ -109,7 +109,7 @@ def _no_reference(result: Evaluation) -> str:
     if reference is None or (reference.ap is not None and reference.ap >= MAX_AP):
         return ""
     problem = next((problem for problem in result.problems if problem.code == "reference_finds_nothing"), None)
-    return problem.message if problem is not None else f"{reference.name} finds nothing of the truth."
+    return problem.message if problem is not None else f"{reference.name} detects none of the annotated objects."
 
 
 def _fails(loss: VariantLoss, limit: float, confident: str | None) -> bool:
@@ -124,6 +124,6 @@ def _undecided(loss: VariantLoss, limit: float, images: int) -> str | None:
     if low > limit or high <= limit:
         return None  # clearly worse, or clearly within the limit
     return (
-        f"{plural(images, 'image')} cannot decide {limit:.3g}: the loss of {loss.variant} lies in [{low:.3f},"
-        f" {high:.3f}]. More annotated images narrow it."
+        f"Undecided with {plural(images, 'image')}: the loss of {loss.variant} lies in [{low:.3f}, {high:.3f}], and the"
+        f" limit is {limit:.3g}. More annotated images narrow the interval."
     )

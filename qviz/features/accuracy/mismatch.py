@@ -92,8 +92,9 @@ def finds_nothing(reference: AveragePrecision, reason: str, objects: int) -> Dat
     figures = "AP is unknown" if reference.ap is None else f"AP {points(reference.ap)}, AP50 {points(reference.ap50)}"
     return DatasetProblem(
         "reference_finds_nothing",
-        f"{reference.name} finds {'hardly anything' if reference.ap else 'nothing'} of the truth: {figures}. {reason}",
-        "Correct this before a variant is judged: no loss can be seen here.",
+        f"{reference.name} detects {'hardly any' if reference.ap else 'none'} of the annotated objects: {figures}."
+        f" {reason}",
+        "Correct this before judging a variant: no loss can be measured here.",
         objects,
         serious=reference.ap is None or reference.ap < MAX_AP,
     )
@@ -131,7 +132,7 @@ def _reason(scenes: Sequence[_Scene]) -> str | None:
     best = max(shares, key=lambda text: shares[text])
     if shares[best] < FITS or shares[best] < GAIN * plain:
         return None
-    return f"{best}: then {shares[best]:.0%} of the objects overlap a detection, as annotated {plain:.0%} do."
+    return f"{best}. Corrected, {shares[best]:.0%} of the objects overlap a detection; as annotated, {plain:.0%} do."
 
 
 def _share(scenes: Sequence[_Scene], boxes: Callable[[_Scene], np.ndarray], total: int) -> float:

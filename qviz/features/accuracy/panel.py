@@ -70,7 +70,7 @@ class Finding:
 
 def offer_reference_as_truth() -> None:
     """Shown without annotations: offers to measure against the reference's detections, and explains the bias."""
-    page.verdict("Nothing is annotated: drop annotations to measure accuracy, or take the reference for the truth.")
+    page.verdict("Nothing is annotated: drop annotations to measure accuracy, or use the reference as truth.")
     st.text(_bias())
     agree = clicks.keep(dataset_choice.AGREED, True)
     clicks.button(st, "Evaluate with the reference as truth", agree, "accuracy-agree", st.rerun, type="primary")

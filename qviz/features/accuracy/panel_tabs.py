@@ -53,8 +53,8 @@ def worst(here: Page, finding: Finding, variant: str) -> None:
         st.text(f"{variant} loses no object and adds no false alarm on any image.")
         return
     st.caption(
-        "Objects found with their right class and false alarms, reference → variant, from a confidence of"
-        f" {PAGE_SCORE:.2f}."
+        f"Objects found (with the right class) and false alarms at a confidence of {PAGE_SCORE:.2f} or more:"
+        " reference → variant."
     )
     images = {row.digest: image for row in rows if (image := _image(here, finding, row.digest, row.name)) is not None}
     server.results().want_previews(images.values(), THUMB, urgent=True)
@@ -270,7 +270,10 @@ def confusions(finding: Finding, variant: str) -> None:
         st.text("The reference and the variant make the same mistakes.")
         return
     panel_tables.show(panel_tables.confusion_rows(shown[:SHOWN_CONFUSIONS]), key=f"confusions-{variant}")
-    st.caption(f"From a confidence of {PAGE_SCORE:.2f}, IoU .50. now: by the variant. A change above 0 is worse.")
+    st.caption(
+        f"At a confidence of {PAGE_SCORE:.2f} or more, IoU .50. The column 'now' counts the variant's detections."
+        " A change above 0 is worse."
+    )
 
 
 def downloads(finding: Finding) -> None:

@@ -142,7 +142,7 @@ def markdown(result: Evaluation, gate: Gate | None) -> str:
         parts.append(f"Gate, at most {100 * gate.max_ap_loss:.1f} AP points lost: {outcome}.")
         parts += [plain(remark) for remark in (*gate.remarks, gate.inconclusive) if remark]
     if result.reference_as_truth:
-        parts.append("The reference's own detections stand for the truth: AP is agreement with it, not accuracy.")
+        parts.append("The reference's own detections serve as the ground truth: AP is agreement with it, not accuracy.")
     models = [[plain(model.name), *(metric.text(model) for metric in METRICS)] for model in result.models]
     parts.append(_table(["model", *(metric.label for metric in METRICS)], models))
     losses = [[plain(loss.variant), *_loss(loss.ap)] for loss in result.losses]

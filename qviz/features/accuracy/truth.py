@@ -30,7 +30,8 @@ from qviz.structures import Category, Dataset, DatasetImage, Detections, GroundT
 from qviz.structures.boxes import area
 
 REMARK = (
-    f"Nothing is annotated: the reference's own detections from a confidence of {PAGE_SCORE:.2f} stand for the truth."
+    f"Nothing is annotated: the reference's own detections from a confidence of {PAGE_SCORE:.2f} serve as"
+    " the ground truth."
     " AP is agreement with it, not accuracy, and objects near that confidence weigh too much."
 )
 
@@ -125,7 +126,7 @@ def category_ids(labels: Sequence[str], categories: Sequence[Category]) -> dict[
     if all(label == UNNAMED for label in labels):
         return dict(enumerate(sorted(category.id for category in categories)))
     raise DatasetError(
-        f"None of the model's {len(labels)} labels ({labels[0]}, ...) is a category of the annotations"
+        f"None of the model's {plural(len(labels), 'label')} ({labels[0]}, ...) is a category of the annotations"
         f" ({', '.join(category.name for category in categories[:3])}, ...). Give the right label file."
     )
 

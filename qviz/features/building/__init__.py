@@ -81,5 +81,5 @@ def read_calibration(paths: Sequence[Path]) -> tuple[Calibration | None, list[En
     try:
         document = json.loads(paths[0].read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise QuantizeError(f"{paths[0]} cannot be read as ranges of qviz quantize --save-ranges ({error}).") from error
+        raise QuantizeError(f"{paths[0]} is not a file written by qviz quantize --save-ranges ({error}).") from error
     return Calibration.from_json(document, str(paths[0])), []

@@ -150,16 +150,16 @@ class Calibration:
             ranges = {str(name): (float(low), float(high)) for name, (low, high) in document["ranges"].items()}
             calibration = cls(ranges, int(document["images"]), str(document["method"]), str(document["model"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise QuantizeError(f"{where} holds no ranges as qviz quantize --save-ranges writes them.") from error
+            raise QuantizeError(f"{where} is not a file written by qviz quantize --save-ranges.") from error
         if not all(math.isfinite(low) and math.isfinite(high) and low <= high for low, high in ranges.values()):
-            raise QuantizeError(f"{where} holds a range that is not finite, or whose ends are exchanged.")
+            raise QuantizeError(f"{where} has a range that is not finite, or whose minimum is above its maximum.")
         return calibration
 
 
 def check_method(method: str) -> None:
     """Raises QuantizeError where it is not one of `METHODS`."""
     if method not in METHODS:
-        raise QuantizeError(f"{method!r} is not a way to sum up ranges; choose one of {', '.join(METHODS)}.")
+        raise QuantizeError(f"{method!r} is not a method for ranges; choose one of {', '.join(METHODS)}.")
 
 
 def calibration_of(measured: ImageRanges, model: str, method: str = "minmax") -> Calibration:

@@ -42,7 +42,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--ranges",
         default="minmax",
         metavar="minmax|moving_average|percentile",
-        help="how activation ranges are summed up over the images",
+        help="how the activation ranges of the images are combined",
     )
     parser.add_argument("--save-ranges", type=Path, metavar="FILE", help="write the ranges, for other recipes")
     options.add_common(parser, csv=False)

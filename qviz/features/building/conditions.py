@@ -132,4 +132,4 @@ def _check_algorithm(recipe: Recipe, algorithm: Algorithm) -> None:
 def _check_kinds(name: str, supported: Iterable[str], kinds: set[str], some_in_float: bool) -> None:
     if not kinds.intersection(supported):
         where = "left to quantize" if some_in_float else "in this network"
-        raise QuantizeError(f"There is nothing for {name} {where}: it is for {', '.join(sorted(supported))}.")
+        raise QuantizeError(f"No operator {where} suits {name}, which is for {', '.join(sorted(supported))}.")

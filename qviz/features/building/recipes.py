@@ -111,8 +111,8 @@ RECIPES: dict[str, Recipe] = {
             4,
             _DENSE,
             "As dynamic_range_int4, with a scale for each block of inputs.",
-            "Only FULLY_CONNECTED and EMBEDDING_LOOKUP have blockwise kernels; a network without them is refused, and"
-            " its other operators get int8 weights.",
+            "Only FULLY_CONNECTED and EMBEDDING_LOOKUP have blockwise kernels; a network without them is refused."
+            " All other operators get int8 weights.",
             speed_rank=4,
             blockwise=True,
             untrainable="its scales belong to blocks of inputs, which training does not support",

@@ -126,7 +126,7 @@ def _activations(
             for tensor in built.op_outputs(op):
                 if tensor.dtype in FLOATS:
                     yield tensor.name, requested.get(tensor.name) or _no_integers_reason(op, recipe, builder)
-    requested_end = ", float as requested (--io float)" if options.io == "float" else ": all stay float where one must"
+    requested_end = ", float as requested (--io float)" if options.io == "float" else ": all stay float if one does"
     for tensor in built.output_tensors():
         if tensor.dtype in FLOATS:
             yield tensor.name, f"output{requested_end}"

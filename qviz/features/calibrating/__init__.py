@@ -147,8 +147,8 @@ def halves(images: Sequence[EncodedImage], seed: int) -> tuple[list[EncodedImage
     """One half to calibrate with, the other to measure on. Raises DatasetError where there are too few images."""
     if len(images) < MIN_IMAGES:
         raise DatasetError(
-            f"Without a dataset, half of the calibration images are measured on, and {len(images)} are too few; give at"
-            f" least {MIN_IMAGES}, or annotated images."
+            "Without a dataset, calibrations are measured on one half of the calibration images; this needs at least"
+            f" {MIN_IMAGES} images ({len(images)} given). Give more, or annotated images."
         )
     order = np.random.default_rng(seed).permutation(len(images))
     first, second = sorted(order[::2]), sorted(order[1::2])

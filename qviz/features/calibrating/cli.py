@@ -47,7 +47,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--seed",
         type=options.whole_number(0, 2**53),
         metavar="N",
-        help="of the draws, the split of the images and the random numbers",
+        help="seed of the draws, of the split of the images and of the random numbers",
     )
     parser.add_argument(
         "--mistakes", default="all", metavar="LIST", help="names separated by commas, all or none (default all)"

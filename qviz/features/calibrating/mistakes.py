@@ -94,7 +94,7 @@ def noise_unit(images: CalibrationImages) -> MistakeRanges:
     ranges = noise_ranges(images.context, images.model, UNIT, len(images.images), images.method, images.seed)
     low, high = _limits(input_range(images.settings))
     inside = " That is this network's whole range." if (low, high) == ("0", "1") else ""
-    return ranges, f"Random numbers in [0, 1), as many tutorials do; images span [{low}, {high}].{inside}"
+    return ranges, f"Random numbers in [0, 1), as in many tutorials; images span [{low}, {high}].{inside}"
 
 
 def noise_range(images: CalibrationImages) -> MistakeRanges:

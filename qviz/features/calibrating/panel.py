@@ -74,8 +74,8 @@ def show(here: Page) -> None:
         with headline:
             page.verdict(
                 "Find out how many images calibration needs, which ones, and what wrong ones cost.",
-                "Calibrations on 1, 2, 4, … images, without outliers and with the usual mistakes are each really built"
-                " and measured.",
+                "Calibrations on 1, 2, 4, … images, without outliers and with the usual mistakes are each built and"
+                " measured.",
             )
         return
     job = _start(request)
@@ -178,7 +178,7 @@ def _request(
             page.small_text("Measured on its own calibration images, a variant looks slightly better than it is.")
         return LabRequest(reference, images, source.dataset.spread(count), plan, (source.digest, count))
     if len(images) < MIN_IMAGES:
-        return f"{len(images)} loaded images are too few to calibrate on one half and measure on the other."
+        return f"Load at least {MIN_IMAGES} images: one half to calibrate on, the other half to measure on."
     first_half, second_half = halves(images, plan.seed)
     page.small_text("Half of the loaded images calibrate, agreement is measured on the other half.")
     return LabRequest(reference, tuple(first_half), second_half.spread(count), plan, (source.digest, count, "half"))
@@ -233,8 +233,8 @@ def _mistakes(lab: CalibrationLab, colour: str) -> None:
         page.small_text(mismatch_sentence(lab))
         st.plotly_chart(mistake_bars(lab, rows, colour), width="stretch", key="lab-mistakes")
         st.caption(
-            "Extra: lost beyond calibrations on as many matching images, or on enough of them. Faded: not significant."
-            " Whiskers: 95% interval."
+            "Extra: additional loss, compared with a calibration on as many matching images, or on enough of them."
+            " Faded: not significant. Whiskers: 95% interval."
         )
         _table(rows, lab, "lab-mistakes-table")
 

@@ -25,7 +25,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "The value is AP where a dataset is given, else agreement with what REF finds on the images without corruption."
         " The interaction is what a variant loses under a corruption beyond REF's loss and beyond its own loss without"
-        " corruption; above 0 it breaks where REF holds."
+        " corruption; above 0 it loses more than REF."
     )
     options.add_models(parser)
     options.add_dataset(parser)

@@ -210,12 +210,15 @@ def interaction(finding: Finding) -> None:
     st.plotly_chart(interaction_heat(sweep, finding.names), width="stretch", key="robustness-interaction")
     note = (
         "What a variant loses under a corruption beyond the reference's loss and beyond its own loss without"
-        " corruption, averaged over the severities. Above 0 it breaks where the reference holds. * significant (Holm"
+        " corruption, averaged over the severities. Above 0 it loses more than the reference. * significant (Holm"
         " over the corruptions). (floor): a model has nothing left to lose, so the figure is neither a loss nor an"
         " improvement. ≥: the variant has nothing left to lose at some severity."
     )
     if not sweep.annotated:
-        note += " Without annotations the reference agrees with itself by 100 on clean images, so the values are low."
+        note += (
+            " Without annotations, the reference's clean value is 100 by definition, which biases these figures"
+            " downwards."
+        )
     st.caption(note)
 
 

@@ -49,8 +49,8 @@ def _ranking(result: OutOfRange, dataset: Dataset, name: str) -> None:
     st.text(alarm_sentence(result))
     glossary.table(_table(result), {"out of range": "%.4f", "clipped %": "%.1f"}, columns=_COLUMNS, height=300)
     st.caption(
-        "Out of range: how far the reference's activations go beyond the variant's ranges, in widths of the range,"
-        " averaged over all layers and both ends (each at most 1), plus the largest share that one layer clips."
+        "Out of range: how far the reference's activations go beyond the variant's range, in widths of that range"
+        " (at most 1 at each end). It is the mean over layers and ends, plus the largest share that one layer clips."
         " Clipped %: share of all layers' activations."
     )
     if result.add:

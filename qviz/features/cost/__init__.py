@@ -171,7 +171,7 @@ def _checked(threads: Sequence[int], runs: int) -> tuple[int, ...]:
 
 
 def _not_run(model: LoadedModel) -> str:
-    return f"{model.name} is run by TensorFlow itself; its time and memory do not tell those of TensorFlow Lite."
+    return f"{model.name} is run by TensorFlow itself; its time and memory say nothing about TensorFlow Lite."
 
 
 def _subject(model: LoadedModel) -> Subject:
@@ -273,7 +273,8 @@ def _remarks(rows: Sequence[ModelProfile], runs: int) -> Iterator[str]:
         yield f"{max_threads} threads share the {cores} cores of this machine."
     fewer = min(row.runs for row in rows)
     if fewer < runs:
-        yield f"{fewer} runs of each model instead of {runs}: the time limit of {MAX_SECONDS:.0f} s was reached."
+        count = plural(fewer, "run")
+        yield f"{count} of each model instead of {runs}: the time limit of {MAX_SECONDS:.0f} s was reached."
     unsteady = sorted({row.threads for row in rows if row.p95_ms > UNSTEADY * row.p50_ms})
     if unsteady:
         counts = " and ".join(plural(count, "thread") for count in unsteady)

@@ -202,8 +202,8 @@ def operators(here: Page, rows: tuple[ModelProfile, ...]) -> None:
     st.plotly_chart(figure, width="stretch", key="operator-times")
     total = sum(operator.ms for operator in row.operators)
     st.caption(
-        f"One operator at a time, {len(row.operators)} steps: {milliseconds(total)} in total, including the transfer of"
-        f" tensors. The whole model takes {milliseconds(row.p50_ms)} (p50)."
+        f"One operator at a time, {plural(len(row.operators), 'step')}: {milliseconds(total)} in total, including the"
+        f" transfer of tensors. The whole model takes {milliseconds(row.p50_ms)} (p50)."
     )
     with st.expander("Every operator"):
         frame = pd.DataFrame(

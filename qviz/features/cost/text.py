@@ -32,7 +32,7 @@ def tradeoff_verdict(tradeoff: Tradeoff, reference: str) -> str:
     chosen = min(good or front or others, key=lambda point: point.latency_ms)
     sentence = f"{chosen.name} is {_gains(chosen, base)}{_at(chosen)}"
     if not good and chosen.quality is not None:
-        sentence += f"; no variant gains anything and keeps {MIN_QUALITY:.0%} of its {tradeoff.quality_kind}"
+        sentence += f"; no smaller or faster variant keeps {MIN_QUALITY:.0%} of {reference}'s {tradeoff.quality_kind}"
     dominated = [point.name for point in tradeoff.points if tradeoff.dominated_by(point.name)]
     if dominated:
         verb = f"is dominated by {tradeoff.dominated_by(dominated[0])[0]}" if len(dominated) == 1 else "are dominated"

@@ -115,9 +115,9 @@ def bias_warnings(model: LoadedModel) -> Iterator[Warning]:
         operators = listed([f"{order} ({graph.ops[order].kind})" for order in saturated], 3)
         yield Warning(
             "saturated_bias",
-            f"{plural(sum(saturated.values()), 'bias')} of {model.name} are cut off at the end of their"
-            f" integer type, in {'operator' if len(saturated) == 1 else 'operators'} {operators}: the scale of their"
-            " weights is too small.",
+            f"{model.name} has {plural(sum(saturated.values()), 'bias')} cut off at the limit of the integer type,"
+            f" in {'operator' if len(saturated) == 1 else 'operators'} {operators}: the scale of the weights is too"
+            " small.",
             "Build the file again with qviz or TensorFlow's converter, which raise the scale of weights near zero.",
             model.name,
         )
@@ -297,11 +297,19 @@ def _cure(ops: Iterable[Op]) -> str:
     sentences = []
     if unable:
         forms = ", ".join(f"{_INTEGER_FORM[kind]} in place of {kind}" for kind in unable if kind in _INTEGER_FORM)
-        advice = f"build the model with {forms}" if forms else "build the model without it"
-        sentences.append(f"{', '.join(unable)} has no integer kernel: {advice}, or accept it if it costs little.")
+        advice = f"build the model with {forms}" if forms else f"build the model without {_it(unable)}"
+        sentences.append(f"{_have(unable)} no integer kernel: {advice}, or keep {_it(unable)} if the cost is small.")
     if able:
-        sentences.append(f"{', '.join(able)} has an integer kernel: convert again and calibrate the whole model.")
+        sentences.append(f"{_have(able)} an integer kernel: convert again and calibrate the whole model.")
     return " ".join(sentences)
+
+
+def _have(kinds: Sequence[str]) -> str:
+    return f"{', '.join(kinds)} {'has' if len(kinds) == 1 else 'have'}"
+
+
+def _it(kinds: Sequence[str]) -> str:
+    return "it" if len(kinds) == 1 else "them"
 
 
 def inner_islands(graph: Graph, islands: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:

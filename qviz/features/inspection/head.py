@@ -116,7 +116,7 @@ def head_warnings(graph: Graph, name: str, has_class_column: bool = False, class
 
 
 KEEP_IN_FLOAT = (
-    "keep this operator and those behind it in float (qviz quantize --keep-operators, numbered as in the float file)"
+    "keep this operator and those after it in float (qviz quantize --keep-operators, numbered as in the float file)"
 )
 JOINS = ("CONCATENATION", "PACK")
 MAX_CLASS_NUMBER = 100
@@ -161,7 +161,7 @@ def _boxes_share_scale(path: ScorePath, name: str) -> Iterator[Warning]:
                 yield Warning(
                     "boxes_share_scale",
                     f"{name} concatenates values within [{ends[0]:.3g}, {ends[1]:.3g}], such as boxes, with values of a"
-                    f" wider range on one scale ({_operator(op)}): range [{low:.3g}, {high:.3g}], so they get"
+                    f" wider range on one scale ({_operator(op)}): range [{low:.3g}, {high:.3g}], so the former get"
                     f" {step_count((ends[1] - ends[0]) / step)} of {2 ** _bits(tensor)} steps.",
                     f"Export them as separate outputs, or {KEEP_IN_FLOAT}.",
                     name,

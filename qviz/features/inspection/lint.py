@@ -109,7 +109,7 @@ def assumed_settings(model: LoadedModel) -> list[Warning]:
         Warning(
             "assumed_settings",
             f"{model.name} does not state how images are prepared; assumed: {'; '.join(reasons)}.",
-            "Give --mean, --std and --channels, or settings beside the file, if you know better.",
+            "Give --mean, --std and --channels, or a settings file beside the model, if this is wrong.",
             model.name,
         )
     ]

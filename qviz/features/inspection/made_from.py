@@ -165,7 +165,7 @@ def _likeness(layers: int, counts: Counter[str]) -> str:
         return f"{counts['trained']} {of_all} differ by a few steps of quantization, as after training for it."
     if counts["rescaled"]:
         how = "rescaled by channel, as by folding or equalization"
-        return f"The weights are the reference's, rounded; {counts['rescaled']} {of_all} are {how}."
+        return f"The weights are the reference's, rounded, and in {counts['rescaled']} {of_all} also {how}."
     return f"The weights of all {plural(layers, 'compared layer')} are the reference's, rounded."
 
 

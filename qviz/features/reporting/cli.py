@@ -25,9 +25,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     options.add_images(parser, required=False)
     group = parser.add_argument_group("study: everything on the page, in a file that needs neither models nor images")
     group.add_argument("--save-study", type=Path, metavar="FILE", help="write it beside the page")
-    group.add_argument("--study", type=Path, metavar="FILE", help="make the page from a saved study, without any work")
+    group.add_argument(
+        "--study", type=Path, metavar="FILE", help="make the page from a saved study; nothing is computed"
+    )
     group = parser.add_argument_group("page")
-    group.add_argument("--sections", metavar="LIST", help="names with commas; by default all there is something for")
+    group.add_argument(
+        "--sections", metavar="LIST", help="names separated by commas (default: every section that has content)"
+    )
     group.add_argument("--also", metavar="LIST", help="robustness, tradeoff: these take minutes, so only on request")
     group.add_argument(
         "--note", action="append", default=[], metavar="SECTION=TEXT", help="text at the head of a section; repeatable"
@@ -58,8 +62,8 @@ def _report_of_study(args: argparse.Namespace, sections: list[str] | None, notes
     if ignored:
         flag = "REF" if ignored[0] == "reference" else f"--{ignored[0]}"
         raise SettingsError(
-            f"A saved study is complete, so {flag} would change nothing; leave out either. Sections and notes can be"
-            " chosen."
+            f"A saved study already contains the results, so {flag} has no effect; omit {flag} or --study."
+            " --sections and --note still apply."
         )
     from qviz.features.reporting import open_study, report_of
 

@@ -136,7 +136,7 @@ class ReportCharts:
     def tradeoff(self) -> list[Chart]:
         """AP or agreement of each model over its latency."""
         figure = tradeoff_scatter(study_tradeoff(self.study), self.colours)
-        return [self.chart("What each model keeps, by its latency; a bubble's area is its size", figure)]
+        return [self.chart("Quality of each model against its latency; the area of a bubble is the file size", figure)]
 
 
 MAX_ACROSS = 4

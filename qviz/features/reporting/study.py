@@ -247,7 +247,7 @@ def _faults(study: Study) -> Iterator[str]:
         yield f"it has {plural(len(names), 'model')}; {MODELS.start} to {MODELS.stop - 1} are allowed"
         return
     if repeated := [name for name, count in Counter(names).items() if count > 1 or not name]:
-        yield f"the name {repeated[0]!r} does not identify one model"
+        yield f"the name {repeated[0]!r} is empty or belongs to several models"
     if any(model.bytes < 1 for model in study.models):
         yield "a model has no bytes"
     yield from _comparison_faults(study)

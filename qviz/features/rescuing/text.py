@@ -16,11 +16,11 @@ def verdict(result: Rescue) -> str:
     if best is None:
         return "Nothing has been measured yet."
     if not best.within:
-        opening = f"No candidate keeps the budget ({result.budget.text}); the closest is {best.candidate.name}"
+        opening = f"No candidate is within the budget ({result.budget.text}); the closest is {best.candidate.name}"
     elif result.chosen is None or result.within_budget:
-        opening = f"{best.candidate.name} keeps the budget"
+        opening = f"{best.candidate.name} is within the budget"
     else:
-        opening = f"{best.candidate.name} keeps the budget on {plural(result.images.search, 'search image')}"
+        opening = f"{best.candidate.name} is within the budget on {plural(result.images.search, 'search image')}"
     return f"{opening}: {_gain(best, result)}, {_loss(result, best)}."
 
 

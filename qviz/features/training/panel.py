@@ -101,8 +101,8 @@ def show(here: Page) -> None:
         with top:
             page.verdict(
                 "Train the network for a recipe that loses too much.",
-                "FP32 teaches its quantized copy on your images, without labels. Where a recipe loses nothing,"
-                " training gains nothing.",
+                "On your images, the quantized network learns to reproduce the outputs of FP32; no labels are needed."
+                " If a recipe loses nothing, training gains nothing.",
             )
     elif jobs.wait(new.job, "train", new.begin_again, _draw_loss, keep=True):
         result: QatResult = new.job.future.result()

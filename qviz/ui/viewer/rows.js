@@ -8,7 +8,7 @@ const CHANGE_DASHES = { lost: [7, 5], spurious: [0.1, 5.5] };
 const REASONS = {
   gone: "no candidate left in the head",
   threshold: "fell below the threshold",
-  nms: "taken by NMS",
+  nms: "suppressed by NMS",
   unknown: "reason unknown",
 };
 

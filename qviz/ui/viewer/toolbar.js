@@ -28,7 +28,7 @@ function makeModes(v) {
   group.setAttribute("aria-label", "Layout");
   const pick = (mode) => () => v.state.mode !== mode && choose(v, "mode", mode);
   group.append(act(v, "side", "Side by side", "Models beside each other (S)", pick("side")));
-  group.append(act(v, "swipe", "Swipe", "Two models over each other with a divider (S)", pick("swipe")));
+  group.append(act(v, "swipe", "Swipe", "Two models on top of each other, with a divider (S)", pick("swipe")));
   group.hidden = v.data.variants.length === 0;
   return group;
 }
@@ -68,7 +68,7 @@ function makeTruth(v) {
 }
 
 function makeOutlines(v) {
-  const hint = "Thin outlines where a variant detects nothing of what the reference detects (O)";
+  const hint = "Thin outlines of the reference's objects that a variant does not detect (O)";
   const node = button("qviz-chip", "Lost outlines", hint, () => showOutlines(v, !v.outlines));
   v.tools.outlines = node;
   node.hidden = v.data.variants.length === 0;
@@ -108,7 +108,7 @@ function makeView(v) {
   const group = el("div", "qviz-view");
   const hint = "Reset zoom (0 or double click). Zoom: Ctrl and wheel, wheel after a click on the image, + and −";
   group.append(act(v, "reset", "100%", hint, () => resetZoom(v)));
-  const wide = "Alone on the screen, in large type: ← → step through the images, Esc ends (P)";
+  const wide = "Full screen in large type (P). ← and → step through the images, Esc ends";
   group.append(act(v, "present", "Present", wide, () => present(v, true)));
   v.tools.present.hidden = v.data.view.present === null;
   group.append(act(v, "png", "PNG", "Download this view as an image", () => downloadPng(v)));

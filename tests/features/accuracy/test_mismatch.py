@@ -143,5 +143,5 @@ def test_an_evaluator_refuses_a_truth_of_which_the_reference_finds_nothing(
         measured = [session.context.wait(one.measure(session.context, models[0])).ap for one in (wrong, right)]
     assert measured == [0.0, pytest.approx(0.666, abs=0.01)]
     right.check_truth(measured[1])
-    with pytest.raises(DatasetError, match=r"finds nothing of the truth\. Boxes seem to be .* in normalised shares"):
+    with pytest.raises(DatasetError, match=r"none of the annotated objects\. Boxes seem .* in normalised shares"):
         wrong.check_truth(measured[0])

@@ -83,7 +83,7 @@ def test_a_broken_image_is_skipped(engine: LocalEngine, dense: Source, images: l
 
 
 def test_the_method_is_checked_first(engine: LocalEngine, dense: Source, images: list[EncodedImage]) -> None:
-    with pytest.raises(QuantizeError, match="'entropy' is not a way to sum up ranges; choose one of minmax"):
+    with pytest.raises(QuantizeError, match="'entropy' is not a method for ranges; choose one of minmax"):
         calibrate(Context(engine), dense, images, "entropy")
     with pytest.raises(QuantizeError, match="preprocessing is unknown"):
         calibrate(Context(engine), replace(dense, settings=Settings()), images)

@@ -93,9 +93,12 @@ def test_json_round_trip() -> None:
 @pytest.mark.parametrize(
     ("document", "sentence"),
     [
-        ([], "holds no ranges"),
-        ({"ranges": {"a": [1]}, "images": 1, "method": "minmax", "model": ""}, "holds no ranges"),
-        ({"ranges": {"a": [1, 0]}, "images": 1, "method": "minmax", "model": ""}, "whose ends are exchanged"),
+        ([], "is not a file written by qviz quantize --save-ranges"),
+        (
+            {"ranges": {"a": [1]}, "images": 1, "method": "minmax", "model": ""},
+            "is not a file written by qviz quantize --save-ranges",
+        ),
+        ({"ranges": {"a": [1, 0]}, "images": 1, "method": "minmax", "model": ""}, "whose minimum is above its maximum"),
         ({"ranges": {"a": [0, math.inf]}, "images": 1, "method": "minmax", "model": ""}, "not finite"),
     ],
 )

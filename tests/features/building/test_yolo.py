@@ -55,7 +55,7 @@ def test_every_recipe(
 
 
 def test_incompatible_recipes_are_refused(workers: LocalEngine, yolo: Source) -> None:
-    with pytest.raises(QuantizeError, match=f"There is nothing for recipe {BLOCKWISE} in this network"):
+    with pytest.raises(QuantizeError, match=f"No operator in this network suits recipe {BLOCKWISE}"):
         start_building(workers, yolo, BLOCKWISE)
 
 

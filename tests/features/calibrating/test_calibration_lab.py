@@ -118,7 +118,7 @@ def test_variant_figures_equal_an_evaluation(
 def test_random_numbers_lose_only_in_the_wrong_range(lab: CalibrationLab) -> None:
     rows = {row.name: row for row in lab.mismatch}
     unit, wide = rows["noise_unit"], rows["noise_range"]
-    assert unit.description.endswith("as many tutorials do; images span [-1, 1].")
+    assert unit.description.endswith("as in many tutorials; images span [-1, 1].")
     assert (unit.extra.value or 0) > 0.1 and unit.extra.significant
     assert abs(wide.extra.value or 0) < 0.1 and (unit.agreement or 1) < (wide.agreement or 0) - 0.2
     assert rows["dark_only"].images == 2
@@ -174,7 +174,7 @@ def test_a_lab_can_be_cancelled(
 PLANS = [
     (Plan("dynamic_range"), QuantizeError, "does not need calibration; choose int8 and int16x8"),
     (Plan(mistakes=("upside_down",)), SettingsError, "'upside_down' does not exist; choose from noise_unit"),
-    (Plan(ranges="entropy"), QuantizeError, "'entropy' is not a way to sum up ranges"),
+    (Plan(ranges="entropy"), QuantizeError, "'entropy' is not a method for ranges"),
     (Plan(draws=0), SettingsError, "number of draws is 0"),
 ]
 

@@ -69,8 +69,8 @@ VERDICTS = [
     ([BASE, Point("dr", 5_000_000, 30.0, 0.99)], "dr is 3.6× smaller and 1.5× slower than float32 at agreement 0.99."),
     (
         [BASE, Point("wrong", 5_000_000, 10.0, 0.1)],
-        "wrong is 3.6× smaller and 2.0× faster than float32 at agreement 0.10; no variant gains anything and keeps 80%"
-        " of its agreement.",
+        "wrong is 3.6× smaller and 2.0× faster than float32 at agreement 0.10; no smaller or faster variant keeps 80%"
+        " of float32's agreement.",
     ),
     (
         [BASE, Point("new", 5_000_000, 10.0, None)],

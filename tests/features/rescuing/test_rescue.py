@@ -93,7 +93,7 @@ def test_only_the_damaged_layer_stays_float(
     assert [len(row.tried) for row in partial[:-1]] == list(range(1, len(result.tried) + 1))
     assert all(len(row.data) == row.best.bytes for row in partial if row.best is not None)
     assert result.data == run(Context(engine), reference, images, dataset).data  # reproducible
-    assert "int8, 3 float keeps the budget" in verdict(result)
+    assert "int8, 3 float is within the budget" in verdict(result)
     frame = result.to_frame()
     assert list(frame["kept_float"])[-1] == str(PLANTED) and len(frame) == len(result.tried)
     json.dumps(result.to_json(), allow_nan=False)
@@ -121,7 +121,7 @@ def test_the_closest_candidate_is_chosen_if_none_is_within_the_budget(
     assert result.chosen.tried.search_loss == min(
         row.search_loss for row in result.tried if row.search_loss is not None
     )
-    assert verdict(result).startswith("No candidate keeps the budget (an agreement of at least 1 with")
+    assert verdict(result).startswith("No candidate is within the budget (an agreement of at least 1 with")
 
 
 def test_a_search_continues_with_its_journal(

@@ -83,13 +83,13 @@ def sentence_of(low: float, value: float, high: float) -> str:
 VERDICTS = [
     (
         (-0.01, -0.002, 0.004),
-        "keeps the budget: 1.00 MB, 25% of the reference, a loss of -0.2 [-1.0, 0.4] AP points",
+        "is within the budget: 1.00 MB, 25% of the reference, a loss of -0.2 [-1.0, 0.4] AP points",
     ),
     (
         (-0.01, 0.0, 0.02),
         "; the interval includes losses above the budget (at most 0.5 AP points below the",
     ),
-    ((0.01, 0.02, 0.03), "keeps the budget on 20 search images: "),
+    ((0.01, 0.02, 0.03), "is within the budget on 20 search images: "),
     ((0.01, 0.02, 0.03), "which exceeds the budget (at most 0.5 AP points below the reference)."),
 ]
 
