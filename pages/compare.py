@@ -42,8 +42,8 @@ with page.begin("Compare") as here:
     view.show(current)
 
     note = (
-        f"Confidence {current.score:.2f} and above. Images are sorted by lost objects, then by other changes; arrow keys"
-        " step through them."
+        f"Confidence {current.score:.2f} and above. Images are sorted by lost objects, then by other changes; arrow"
+        " keys step through them."
     )
     if not variants:
         with headline:

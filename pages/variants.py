@@ -19,7 +19,7 @@ TABS = {
 
 with page.begin("Variants") as here:
     if here.models is None:
-        page.verdict("Drop models to see what each variant gains.", "Images too: they tell what it keeps.")
+        page.verdict("Drop models to see what each variant gains.", "Add images to see what it loses.")
         uploads.drop_zone("Models and images")
         st.stop()
     view.show(here.view)

@@ -45,7 +45,7 @@ def test_a_saved_study_makes_the_same_page(run: Run, sample: Sample, tmp_path: P
     assert result.status == 0 and "Not this one" in again.read_text(encoding="utf-8")
     for more, sentence in (
         (models, "A saved study already contains the results, so REF has no effect"),
-        (("--title", "x"), "so --title would change nothing"),
+        (("--title", "x"), "so --title has no effect"),
         (("--sections", "accuracy"), "The study has nothing for the section 'accuracy'"),
     ):
         result = run("report", "--study", study, "-o", again, *more)

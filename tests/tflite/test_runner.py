@@ -46,7 +46,7 @@ def test_inner_tensors_can_be_read() -> None:
     runner = Runner(data)
     assert runner.run([VALUES])[0].tolist() == [[0, -2, 0, -4]]
     assert runner.tensor(2).tolist() == [[0, 2, 0, 4]]
-    with pytest.raises(ModelError, match="does not give tensor 99 away"):
+    with pytest.raises(ModelError, match="does not let tensor 99 be read"):
         runner.tensor(99)
 
 

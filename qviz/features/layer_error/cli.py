@@ -21,7 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--local-inputs",
         choices=("reference", "variant"),
         default="reference",
-        help="inputs for the local error: the reference's activations, or the variant's own (as QuantizationDebugger)",
+        help="inputs for the local error: activations of the reference or the variant (as QuantizationDebugger does)",
     )
     parser.add_argument(
         "--noise-budget",
@@ -47,7 +47,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if args.score is not None and not args.noise_budget:
-        options.remark(["--score counts only with --noise-budget."])
+        options.remark(["--score has an effect only with --noise-budget."])
     if args.model_explorer is not None:
         output.check_writable(args.model_explorer)
     with options.session_of(args) as session:

@@ -222,7 +222,7 @@ class KernelNoise:
     def sentence(self) -> str:
         """What this set of kernels changes."""
         if self.equal:
-            return f"The {self.kernels} kernels give every tensor bit for bit: none of the error comes from kernels."
+            return f"The {self.kernels} kernels compute the same tensors bit for bit: kernels cause none of the error."
         agreement = (
             "no object is detected"
             if self.agreement is None

@@ -109,7 +109,7 @@ def _finding(result: Trace) -> str:
     moves = result.end_iou - iou >= MOVED
     if obj.reference_score - obj.variant_score < MIN_GAIN:
         if not moves:
-            return f"{obj.label} does not fall: {scores}."
+            return f"{obj.label} does not lose confidence: {scores}."
         start = f"{obj.label} keeps its score ({scores}), but its box moves (IoU {iou:.2f})"
         if result.warnings:
             return f"{start}."
@@ -128,18 +128,18 @@ def _with_culprit(start: str, culprits: tuple[Culprit, ...], what: str) -> str:
     """The first operator of which an experiment showed that it matters, with what it brings back."""
     first = next((culprit for culprit in culprits if _matters(culprit)), None)
     if first is None:
-        return f"{start}. No operator brings it back by itself."
+        return f"{start}. No single operator in float brings it back."
     name = operator_name(first.order, first.op_kind, first.reference_order)
     if first.together is None:
         return f"{start}, most at {name}. {first.sentence}"
     if first.alone is None:
-        back = f"With all operators up to it in float, {first.together:.2f} of {what} comes back."
+        back = f"With this and all earlier operators in float, {first.together:.2f} of {what} comes back."
         return f"{start}, most at {name}. {first.sentence} {back}"
     if first.alone < ALONE * first.together:
         prefix = f"operators 0-{first.order}" if first.order else name
         return (
             f"{start}. In float, {prefix} together bring back {first.together:.2f} of {what}, {name} alone"
-            f" {first.alone:.2f}. The steepest step is there: {first.sentence}"
+            f" {first.alone:.2f}. The steepest step is at {name}. {first.sentence}"
         )
     return (
         f"{start}, most at {name}. {first.sentence} In float alone it brings back {first.alone:.2f}; together with"

@@ -17,4 +17,4 @@ def against_whole(result: Trace, experiment: WhatIf | None) -> str:
     named = None if experiment is None else experiment.named
     if experiment is None or named is None or not result.culprits or result.culprits[0].order in named.orders:
         return ""
-    return f"This is this object alone; over all objects it is different: {culprit_sentence(experiment)}"
+    return f"This is the result for one object; over all objects it is different: {culprit_sentence(experiment)}"
