@@ -146,8 +146,8 @@ def tried_model(engine: Engine, source: ModelSource, witness: Witness, deeper: s
     except QvizError as error:
         assert str(error).startswith(source.name) and len(str(error)) < 5_000, str(error)[:5_000]
         return f"refused: {type(error).__name__}"
-    json.dumps(info([model]).to_json(), allow_nan=False)
     reference = witness.models[0]
+    json.dumps(info(Context(engine), [model], against=reference).to_json(), allow_nan=False)
     model = replace(model, inspection=model.inspection.following(reference.inspection))
     result = detect_images(Context(engine), [reference, model], [witness.image], 1, 0.05)
     inference = result.inferences.get((model.digest, witness.image.digest))
