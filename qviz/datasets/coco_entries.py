@@ -201,7 +201,10 @@ def _off_by_one(what: str, used: Mapping[Id | None, int], known_ids: Mapping[Id,
                 f" the ids are probably off by one ({words}), and every object counts as another {what}.",
                 f"{fix} each {what}_id of the annotations.",
                 count,
-                tuple(f"{what}_id {number}: {used[number]} annotations" for number in sorted(numbers)[:MAX_EXAMPLES]),
+                tuple(
+                    f"{what}_id {number}: {plural(used[number], 'annotation')}"
+                    for number in sorted(numbers)[:MAX_EXAMPLES]
+                ),
                 serious=True,
             )
     return None

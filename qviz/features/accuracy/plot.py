@@ -129,7 +129,7 @@ def class_loss_bars(loss: VariantLoss, colour: str, limit: int = MAX_CLASSES, ch
             unselected={"marker": {"opacity": 1}},  # a click chooses a class and hides nothing
             customdata=[[row.label, plain(row.label), *_hover(row)] for row in rows],
             hovertemplate="%{customdata[1]}: %{customdata[2]} points %{customdata[3]}<br>%{customdata[4]}"
-            "<br>%{customdata[5]} objects on %{customdata[6]} images<extra></extra>",
+            "<br>objects: %{customdata[5]}, images: %{customdata[6]}<extra></extra>",
         )
     )
     figure.add_trace(_intervals(rows, chosen))
@@ -245,7 +245,7 @@ def error_bars(errors: Sequence[tuple[ErrorCost, ErrorCost]], reference: str, va
             textposition="outside",
             cliponaxis=False,
             customdata=[row.count for row in rows],
-            hovertemplate="%{x}: dAP %{y:.1f}, %{customdata:,} errors<extra>" + plain(name) + "</extra>",
+            hovertemplate="%{x}: dAP %{y:.1f}, errors: %{customdata:,}<extra>" + plain(name) + "</extra>",
         )
     figure.update_yaxes(title="dAP (×100; higher is worse)")
     return figure.update_layout(height=330, margin=margin(top=32), bargap=0.3, legend=LEGEND)
@@ -286,7 +286,7 @@ def reliability_curves(curves: Mapping[str, Reliability], colours: Sequence[str]
             mode="lines+markers",
             line={"color": colour, "width": 3 if i == 0 else 1.6},
             marker={"size": 6},
-            hovertemplate="confidence %{x:.2f}: %{y:.0%} right, %{customdata:,} detections<extra>"
+            hovertemplate="confidence %{x:.2f}: %{y:.0%} right, detections: %{customdata:,}<extra>"
             + plain(name)
             + "</extra>",
         )

@@ -132,7 +132,7 @@ def stability_curve(stability: Stability, colour: str) -> go.Figure:
                 line={"color": colour, "width": 2, "dash": dash},
                 marker={"size": 6},
                 customdata=[f"{row.changed} of {stability.layers}" for row in stability.sizes],
-                hovertemplate="%{y:.1f}%<br>%{customdata} layers above the limit",
+                hovertemplate="%{y:.1f}%<br>layers above the limit: %{customdata}",
             )
         )
     figure.add_hline(

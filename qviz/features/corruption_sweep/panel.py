@@ -25,7 +25,7 @@ from qviz.features.corruption_sweep.text import (
 from qviz.features.detection.inference import Reading
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import panel as layers
-from qviz.formatting import hundred
+from qviz.formatting import hundred, plural
 from qviz.structures import AppliedCorruption, EncodedImage
 from qviz.ui import clicks, dataset_choice, glossary, jobs, page
 from qviz.ui.dataset_choice import Source
@@ -99,7 +99,7 @@ def form(here: Page) -> tuple[Source, SweepRequest | None]:
         disabled=not (corruptions and severities),
         type="primary",
         width="stretch",
-        help=f"{images * (1 + len(corruptions) * len(severities))} images for each model.",
+        help=f"Images for each model: {images * (1 + len(corruptions) * len(severities))}.",
     )
     last: SweepRequest | None = st.session_state.get(REQUEST)
     return (by_digest[last.source], last) if last is not None and last.source in by_digest else (source, None)
@@ -173,7 +173,9 @@ def headline(finding: Finding) -> None:
         if sweep.annotated
         else "No annotations: agreement with what the reference finds on the clean images, ×100"
     )
-    note = f"{sweep.dataset}: {sweep.images} images. {value}. Bands and brackets: 95% interval over the images."
+    note = (
+        f"{sweep.dataset}: {plural(sweep.images, 'image')}. {value}. Bands and brackets: 95% interval over the images."
+    )
     page.verdict(verdict(sweep, finding.names), note)
 
 

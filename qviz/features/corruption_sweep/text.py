@@ -180,8 +180,8 @@ def layers_sentence(result: RobustnessReport, variant: str) -> str:
     first = layers[0]
     return (
         f"Operator {first.op_index} ({first.op_type}) leaves its range first: from severity {first.first:g} it clips up"
-        f" to {first.rise:.1%} more of its activations. {len(layers)} of {len(saturation.layers)} layers leave their"
-        " range."
+        f" to {first.rise:.1%} more of its activations. {len(layers)} of {len(saturation.layers)} layers"
+        f" {'leaves its' if len(layers) == 1 else 'leave their'} range."
     )
 
 

@@ -270,7 +270,7 @@ def _remarks(rows: Sequence[ModelProfile], runs: int) -> Iterator[str]:
     """Reasons to distrust the figures."""
     max_threads, cores = max(row.threads for row in rows), os.cpu_count() or 1
     if max_threads > cores:
-        yield f"{max_threads} threads share the {cores} cores of this machine."
+        yield f"{max_threads} threads share {plural(cores, 'core')} of this machine."
     fewer = min(row.runs for row in rows)
     if fewer < runs:
         count = plural(fewer, "run")
