@@ -53,6 +53,8 @@ def test_a_killed_run_resumes_from_its_checkpoint(
     assert result.json["images"] == {"trained_on": 9, "held_out": 3}
     assert 0 <= result.json["after"] <= 1
     assert out.read_bytes()[4:8] == b"TFL3" and not checkpoint.exists()
+    origin = run("info", out, "--against", tiny_detector, "--json").json["models"][0]["made_from"]
+    assert origin["value"] == "yes", origin
 
 
 @pytest.mark.parametrize(

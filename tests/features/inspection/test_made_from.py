@@ -80,21 +80,9 @@ def test_the_samples_variants_were_made_from_the_reference(loaded: dict[str, Loa
         assert origin.largest_weight_error_steps is not None and origin.largest_weight_error_steps <= 0.51
 
 
-def test_a_trained_variant_was_made_from_the_reference(sample_trained: Path, sample_float: Path) -> None:
-    with qviz.open(sample_float, sample_trained) as session:
-        origin = made_from(session.context, *session.models)
-    assert origin.value == "yes"
-
-
 @pytest.fixture(scope="module")
 def sample_float() -> Path:
     return Path("sample_data/models/ssdlite_mobilenet_v2_float32.tflite").resolve()
-
-
-@pytest.fixture(scope="module")
-def sample_trained(sample_float: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    result = qviz.qat(sample_float, calibration="sample_data/calibration", steps=8)
-    return Path(result.save(tmp_path_factory.mktemp("trained") / "trained.tflite"))
 
 
 SQUARES = [
