@@ -19,7 +19,7 @@ PAGES = {
     # picture: address, the button that is pressed, a text that is there when the page is complete, height
     "overview": ("/", "", "over 27 images", 1000),
     "compare": ("/compare?image=dog_shepherd.jpg&variant=int8_wrong_range", "", "Confidence of this object", 900),
-    "layers": ("/layers", "", "SQNR alone (local), dB", 1180),
+    "layers": ("/layers", "", "SQNR, dB", 1180),
     "accuracy": ("/accuracy", "", "Loss by class", 1000),
     "robustness": ("/robustness?variant=int8_wrong_range&image=astronaut.jpg", "", "along the slider", 900),
     "variants": ("/variants", "Measure", "Where the time goes", 900),
