@@ -33,9 +33,13 @@ REFUSED = [
     (
         "dynamic_range",
         Options(algorithm="gptq"),
-        "nothing for algorithm gptq in this network: it is for FULLY_CONNECTED",
+        "No operator in this network suits algorithm gptq, which is for FULLY_CONNECTED",
     ),
-    ("dynamic_range_int4_blockwise", Options(), "nothing for recipe dynamic_range_int4_blockwise in this network"),
+    (
+        "dynamic_range_int4_blockwise",
+        Options(),
+        "No operator in this network suits recipe dynamic_range_int4_blockwise",
+    ),
     ("dynamic_range_int4_blockwise", Options(algorithm="mse"), "It supports neither blockwise scales"),
     (
         "dynamic_range_int4_blockwise",
@@ -49,7 +53,7 @@ REFUSED = [
     ),
     ("int8", Options(keep_float=("a(b",)), "'a(b' is not a regular expression (missing )"),
     ("int8", Options(keep_orders=(3, 125)), "There is no operator 125: the network has 125, counted from 0."),
-    ("weight_only_int8", Options(keep_float=(".",)), "nothing for recipe weight_only_int8 left to quantize"),
+    ("weight_only_int8", Options(keep_float=(".",)), "No operator left to quantize suits recipe weight_only_int8"),
     ("int8", Options(), "Recipe int8 needs calibration: give 50 to 500 images"),
 ]
 
