@@ -38,7 +38,7 @@ REFUSED = [
     (
         "dynamic_range_int4_blockwise",
         Options(),
-        "No operator in this network suits recipe dynamic_range_int4_blockwise",
+        "No operator in this network suits recipe dynamic_range_int4",
     ),
     ("dynamic_range_int4_blockwise", Options(algorithm="mse"), "It supports neither blockwise scales"),
     (
