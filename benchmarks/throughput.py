@@ -65,7 +65,7 @@ def tutorial(scenes: Dataset, with_ap: bool = False) -> list[Any]:
         interpreter.allocate_tensors()
         rows: list[dict[str, Any]] = []
         for scene in scenes.images:
-            image = cv2.cvtColor(cv2.imread(str(scene.path)), cv2.COLOR_BGR2RGB)
+            image = cv2.cvtColor(cv2.imread(str(scene.source)), cv2.COLOR_BGR2RGB)
             square = cv2.resize(image, (300, 300)).astype(np.float32) / 127.5 - 1
             interpreter.set_tensor(interpreter.get_input_details()[0]["index"], square[None])
             interpreter.invoke()
@@ -122,7 +122,7 @@ def _bare(path: str) -> None:
 
 
 def limit(pool: ProcessPoolExecutor, scenes: Dataset) -> None:
-    list(pool.map(_bare, [str(scene.path) for scene in scenes.images], chunksize=4))
+    list(pool.map(_bare, [str(scene.source) for scene in scenes.images], chunksize=4))
 
 
 def rate(call: Callable[[], object], images: int) -> float:
