@@ -226,12 +226,12 @@ def _checked_threads(threads: int) -> int:
 
 def _store(cache: bool | Source) -> Store | None:
     """The store of detections, or None if nothing is to be stored or the account has no home folder."""
-    from qviz.store import FILE, Store, cache_folder
+    from qviz.store import FILE, Store, user_folder
 
     if cache is False:
         return None
     try:
-        return Store((cache_folder() if cache is True else Path(cache)) / FILE)
+        return Store((user_folder("cache") if cache is True else Path(cache)) / FILE)
     except RuntimeError:
         return None
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from qviz.store import BATCH, FILE, Store, cache_folder
+from qviz.store import BATCH, FILE, Store, user_folder
 from tests.conftest import ROOT
 
 
@@ -308,15 +308,17 @@ def test_a_long_lock_loses_only_one_batch(path: Path, monkeypatch: pytest.Monkey
         assert store.get_many(["lost", "kept"]) == {"kept": b"2"}
 
 
-def test_default_cache_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QVIZ_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path
+    assert user_folder("cache") == tmp_path
     monkeypatch.delenv("QVIZ_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setattr(sys, "platform", "linux")
-    assert cache_folder() == tmp_path / "xdg" / "qviz"
+    assert user_folder("cache") == tmp_path / "xdg" / "qviz"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "qviz"
+    assert user_folder("cache") == tmp_path / ".cache" / "qviz"
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert cache_folder() == tmp_path / "Library" / "Caches" / "qviz"
+    assert user_folder("cache") == tmp_path / "Library" / "Caches" / "qviz"
+    monkeypatch.delenv("QVIZ_DATA", raising=False)
+    assert user_folder("data") == tmp_path / "Library" / "Application Support" / "qviz"

@@ -7,7 +7,8 @@ right. The size of the file is bounded: values that were not used for longest ar
 Values are written in batches, so that a killed process loses at most those of the last `WRITE_SECONDS`.
 """
 
+from qviz.store.folders import user_folder
 from qviz.store.journal import Journal
-from qviz.store.store import BATCH, FILE, WRITE_SECONDS, Store, cache_folder
+from qviz.store.store import BATCH, FILE, WRITE_SECONDS, Store
 
-__all__ = ["BATCH", "FILE", "WRITE_SECONDS", "Journal", "Store", "cache_folder"]
+__all__ = ["BATCH", "FILE", "WRITE_SECONDS", "Journal", "Store", "user_folder"]

@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
-import sys
 import threading
 import time
 import zlib
@@ -234,17 +232,6 @@ def _code(error: sqlite3.Error) -> int:
 
 def _crc(key: str, value: bytes) -> int:
     return zlib.crc32(value, zlib.crc32(key.encode()))
-
-
-def cache_folder() -> Path:
-    """`$QVIZ_CACHE`, else the platform's folder for caches. Raises RuntimeError if there is no home folder."""
-    if folder := os.environ.get("QVIZ_CACHE"):
-        return Path(folder)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "qviz" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "qviz"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qviz"
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:

@@ -7,12 +7,9 @@ missing or damaged is named and left out.
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +17,7 @@ import streamlit as st
 
 from qviz.errors import ProjectError, QvizError
 from qviz.features.detection.models import ModelSource
+from qviz.store import user_folder
 from qviz.store.projects import Projects
 from qviz.structures import Category, Dataset, DatasetImage, EncodedImage, Settings, digest_of
 from qviz.tensorflow_models import SourceKind
@@ -33,21 +31,10 @@ VERSION = 1
 MAX_NAME = 80
 
 
-def folder() -> Path:
-    """`$QVIZ_DATA`, else the platform's folder for data of programs. Raises RuntimeError without a home folder."""
-    if named := os.environ.get("QVIZ_DATA"):
-        return Path(named)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "qviz" / "Data"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "qviz"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "qviz"
-
-
 def projects() -> Projects:
     """The projects of this server."""
     try:
-        return Projects(folder() / "projects")
+        return Projects(user_folder("data") / "projects")
     except RuntimeError as error:
         raise ProjectError("This account has no home folder; name a folder for projects in QVIZ_DATA.") from error
 

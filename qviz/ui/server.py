@@ -35,7 +35,7 @@ from qviz.features.detection.models import (
 from qviz.features.inspection.lint import lint_all
 from qviz.features.inspection.warning import Warning
 from qviz.features.settings import MIN_IMAGES, guess_settings, unknown_settings
-from qviz.store import FILE, Store, cache_folder
+from qviz.store import FILE, Store, user_folder
 from qviz.structures import EncodedImage, Inference
 from qviz.ui import workspace
 from qviz.ui.clicks import wait_for_result
@@ -66,7 +66,7 @@ def results() -> Results:
 def detection_store() -> Store | None:
     """The store of detections, or None for an account without a home folder."""
     try:
-        return Store(cache_folder() / FILE)
+        return Store(user_folder("cache") / FILE)
     except (RuntimeError, OSError):
         return None
 

@@ -28,7 +28,7 @@ from qviz.features.training.plot import figure
 from qviz.features.training.text import verdict
 from qviz.features.training.trainer import remove_checkpoint
 from qviz.job import Job
-from qviz.store import cache_folder
+from qviz.store import user_folder
 from qviz.structures import EncodedImage, digest_of
 from qviz.ui import clicks, jobs, page
 from qviz.ui.page import Page
@@ -76,7 +76,7 @@ def start(reference: LoadedModel, images: Sequence[EncodedImage], recipe: str, s
 def _checkpoint(digest: str) -> Path:
     """The file of this training; the oldest checkpoints of other trainings are removed."""
     try:
-        folder = cache_folder() / "training"
+        folder = user_folder("cache") / "training"
     except RuntimeError:  # an account without a home folder
         folder = Path(tempfile.gettempdir()) / "qviz-training"
     checkpoint = folder / f"{digest}.npz"
