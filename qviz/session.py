@@ -7,12 +7,13 @@ function opens a session for one call. Arguments that a method is not given are 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qviz.session_inputs import SessionInputs, Source, Sources, as_paths
+from qviz.session_inputs import Source, Sources, as_paths
+from qviz.session_variant import PAGE_SCORE, VariantAnalyses
 
 if TYPE_CHECKING:
     from qviz.features.accuracy import Evaluation
@@ -23,21 +24,16 @@ if TYPE_CHECKING:
     from qviz.features.cost import Profile
     from qviz.features.detection import DetectionResult
     from qviz.features.inspection import Info
-    from qviz.features.layer_error import LayerErrors
-    from qviz.features.layer_error.noise import NoiseBudget
     from qviz.features.reporting import Report
     from qviz.features.rescuing import Rescue
-    from qviz.features.tracing import Trace
     from qviz.features.training import QatResult
-    from qviz.features.what_if import WhatIf
 
-PAGE_SCORE, AP_SCORE = 0.25, 0.001  # minimum confidence where people look, and where AP is computed
+AP_SCORE = 0.001
+"""Minimum confidence of a detection where AP is computed."""
 SEVERITIES = (1, 2, 3, 4, 5)
-Variant = str | int | None
-"""A variant's name, a unique part of it, or its number from 1; None where there is only one."""
 
 
-class Session(SessionInputs):
+class Session(VariantAnalyses):
     """A reference model, its quantized variants and the data to analyse them on; `qviz.open` is this class.
 
     Args:
@@ -158,78 +154,6 @@ class Session(SessionInputs):
             score=score,
             layer_images=layer_images,
         )
-
-    def layers(self, variant: Variant = None, images: Sources = (), *, local_inputs: str = "reference") -> LayerErrors:
-        """The error of every layer of a variant, local (of this layer alone) and cumulative.
-
-        Args:
-            variant: Its name, a unique part of it, or its number from 1; not needed if there is only one.
-            local_inputs: `reference` or `variant`, whose activations each layer receives for its local error.
-
-        Returns:
-            One row per paired operator: MSE, SQNR in dB (higher is better), RMSE/scale, share of clipped values.
-        """
-        from qviz.features.layer_error import layers
-
-        files = self.images_of(images)
-        reference, chosen = self._pair(variant, files)
-        return layers(self.context, reference, chosen, files, local_inputs=local_inputs)
-
-    def noise_budget(self, variant: Variant = None, images: Sources = (), *, score: float = PAGE_SCORE) -> NoiseBudget:
-        """How much other kernels alone change a variant: the same file on each set of TensorFlow Lite's kernels."""
-        from qviz.features.layer_error.noise import noise_budget
-
-        files = self.images_of(images)
-        return noise_budget(self.context, self._pair(variant, files)[1], files, score=score)
-
-    def trace(
-        self,
-        variant: Variant = None,
-        image: Source | None = None,
-        *,
-        object_number: int | None = None,
-        quick: bool = False,
-        score: float = PAGE_SCORE,
-    ) -> Trace:
-        """The operators at which one object of one image loses its confidence, and why.
-
-        Args:
-            image: The image; by default the session's, which must then be a single one.
-            object_number: The reference's object, numbered from 0 by falling score; by default the one that lost most.
-            quick: Bisect instead of reading the score at every operator.
-
-        Raises:
-            ImageError: There are several images, or none.
-        """
-        from qviz.features.tracing import trace
-
-        files = self.images_of(() if image is None else image)
-        reference, chosen = self._pair(variant, files)
-        return trace(
-            self.context, reference, chosen, files.single(), object_number=object_number, quick=quick, score=score
-        )
-
-    def what_if(
-        self,
-        variant: Variant = None,
-        images: Sources = (),
-        *,
-        sets: Sequence[Iterable[int]] | None = None,
-        score: float = PAGE_SCORE,
-        iou: float = 0.5,
-        quick: bool = False,
-    ) -> WhatIf:
-        """How much agreement comes back with sets of the variant's operators in float, without building a file.
-
-        Args:
-            sets: Operator indices of the variant, from 0, per set; None: usual ones, and small ones from a search.
-            quick: Measure only the few sets that the verdict may name.
-        """
-        from qviz.features.what_if import what_if
-
-        files = self.images_of(images)
-        reference, chosen = self._pair(variant, files)
-        return what_if(self.context, reference, chosen, files, sets=sets, score=score, iou=iou, quick=quick)
 
     def quantize(
         self,
@@ -354,7 +278,7 @@ class Session(SessionInputs):
 
         images = self.calibration_of(calibration)
         path = None if checkpoint is None else Path(checkpoint)
-        reference = self.models_for(images)[0]
+        reference, _ = self._reference_and_source(images)
         result = qat(
             self.context, reference, images, recipe=recipe, steps=steps, checkpoint=path, finish_early=finish_early
         )

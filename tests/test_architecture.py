@@ -35,6 +35,7 @@ FEATURES = [
     "calibrating",
     "training",
     "rescuing",
+    "diagnosis",
     "reporting",
 ]
 """Computation of features, in the order in which one may import another: only from those before it."""
@@ -97,7 +98,7 @@ INSIDE_FUNCTIONS = {
 }
 """Slow to import, or not installed everywhere: only the call that needs them pays."""
 
-LOADS_A_CHOSEN_ROW = {"qviz", "qviz.session", "qviz.session_inputs", "qviz.result", "qviz.cli"}
+LOADS_A_CHOSEN_ROW = {"qviz", "qviz.session", "qviz.session_inputs", "qviz.session_variant", "qviz.result", "qviz.cli"}
 """Modules that import what was chosen by name: a public name, a result's plot and text, a command."""
 
 MAX_LINES, MAX_FILES, MAX_FUNCTION = 400, 30, 40
@@ -111,7 +112,7 @@ def level_of(module: str) -> int:
         return PAGE
     if parts == ["qviz", "__main__"]:
         return PAGE
-    if parts == ["qviz"] or parts[1] in ("session", "session_inputs", "top_level"):
+    if parts == ["qviz"] or parts[1] in ("session", "session_inputs", "session_variant", "top_level"):
         return SESSION
     if parts[1] in ("ui", "cli"):
         return FRAME
@@ -142,7 +143,7 @@ def unit_of(module: str) -> str:
     role = role_of(module)
     if role in ("panel", "page"):
         return role
-    if role == "qviz" or parts[1] in ("session", "session_inputs", "top_level"):
+    if role == "qviz" or parts[1] in ("session", "session_inputs", "session_variant", "top_level"):
         return "session"
     if role in ("text", "plot", "html"):
         return role
