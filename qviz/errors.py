@@ -16,6 +16,7 @@
     │   ├── WorkerTimeout
     │   └── WorkerOutOfMemory
     ├── ProjectError        a project of the dashboard cannot be saved or opened
+    │   └── ProjectChanged   another page has saved it meanwhile
     └── Cancelled
 
 A message has one or two sentences: what is wrong, what was expected, how to fix it. Any other exception is a bug.
@@ -84,6 +85,10 @@ class WorkerOutOfMemory(WorkerError):
 
 class ProjectError(QvizError):
     """A project of the dashboard cannot be saved or opened."""
+
+
+class ProjectChanged(ProjectError):
+    """Another page has saved the project since this one read it."""
 
 
 class Cancelled(QvizError):

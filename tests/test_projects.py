@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from qviz.errors import ProjectError
+from qviz.errors import ProjectChanged, ProjectError
 from qviz.store.projects import Projects, is_project
 from qviz.structures import digest_of
+from tests.conftest import ROOT
 
 FIRST, SECOND = b"first" * 1000, b"second" * 1000
 BLOBS = {digest_of(data): data for data in (FIRST, SECOND)}
@@ -108,34 +107,117 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         Projects(tmp_path / "projects").save("a" * 32, {}, BLOBS)
 
 
-WRITER = """
-import sys
+KILLS = """
+import os, signal, sys, time
 from pathlib import Path
-from qviz.store.projects import Projects, is_project
+from qviz.errors import ProjectChanged, ProjectError
+from qviz.store.projects import Projects
 from qviz.structures import digest_of
-projects, number = Projects(Path(sys.argv[1])), 0
-print("ready", flush=True)
-while True:
-    number += 1
-    blobs = {digest_of(data): data for data in (bytes([number % 256, part]) * 50_000 for part in range(4))}
-    projects.save("a" * 32, {"number": number, "blobs": list(blobs)}, blobs)
+projects, project, last, torn = Projects(Path(sys.argv[1])), "a" * 32, 0, 0
+def write(first):
+    number = first
+    while True:
+        number += 1
+        blobs = {digest_of(data): data for data in (bytes([number % 256, part]) * 50_000 for part in range(4))}
+        projects.save(project, {"number": number, "blobs": list(blobs)}, blobs)
+for attempt in range(100):
+    writer = os.fork()
+    if not writer:
+        write(last)
+    time.sleep(0.003 + 0.0003 * attempt)
+    os.kill(writer, signal.SIGKILL)
+    os.waitpid(writer, 0)
+    torn += bool(list(Path(sys.argv[1]).rglob(".*")))
+    if projects.revision(project) is None:
+        continue
+    document = projects.load(project)
+    assert document["number"] >= last, document
+    assert all(len(projects.blob(project, digest)) == 100_000 for digest in document["blobs"])
+    last = document["number"]
+print(last, torn)
 """
 
 
-def test_a_kill_during_a_write_leaves_the_last_whole_state(tmp_path: Path) -> None:
-    projects, last = Projects(tmp_path), 0
-    for attempt in range(25):
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
-        assert writer.stdout is not None and writer.stdout.readline()
-        time.sleep(0.01 + 0.003 * attempt)
-        writer.send_signal(signal.SIGKILL)
-        writer.wait()
-        if not (tmp_path / ("a" * 32) / "project.json").exists():
-            continue
-        document = projects.load("a" * 32)
-        assert all(len(projects.blob("a" * 32, digest)) == 100_000 for digest in document["blobs"])
-        last = max(last, document["number"])
-    assert last > 0
+def test_a_hundred_kills_during_a_write_leave_the_last_whole_state(tmp_path: Path) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-c", KILLS, str(tmp_path)], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    last, torn = map(int, finished.stdout.split())
+    assert last > 10
+    assert torn > 10, "kills that came while a file was written"
+    Projects(tmp_path).save("a" * 32, {}, {})
+    assert not list(tmp_path.rglob(".*"))  # what a kill left behind goes with the next save
+
+
+def test_a_page_that_read_an_older_revision_does_not_overwrite(projects: Projects) -> None:
+    number = projects.new_id()
+    assert projects.revision(number) is None
+    first = projects.save(number, {"name": "dusk"}, BLOBS)
+    second = projects.save(number, {"name": "dawn"}, BLOBS, first)
+    assert first != second == projects.revision(number)
+    with pytest.raises(ProjectChanged):
+        projects.save(number, {"name": "noon"}, {}, first)
+    assert projects.load(number) == {"name": "dawn"}
+    assert projects.blob(number, digest_of(FIRST)) == FIRST
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from qviz.errors import ProjectChanged, ProjectError
+from qviz.store.projects import Projects
+from qviz.structures import digest_of
+projects, small, large = Projects(Path(sys.argv[1])), b"s" * 1000, b"l" * 1_000_000
+projects.save("a" * 32, {"name": "dusk"}, {digest_of(small): small})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # the system refuses the rest of a file, as a full disk
+try:
+    projects.save("a" * 32, {"name": "dawn"}, {digest_of(large): large})
+except ProjectError as error:
+    print(error)
+assert projects.load("a" * 32) == {"name": "dusk"}
+assert projects.blob("a" * 32, digest_of(small)) == small
+"""
+
+
+def test_a_disk_that_takes_no_more_leaves_the_last_state(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.startswith("The project cannot be saved (File too large). What is on disk stays as it was")
+    assert not list(tmp_path.rglob(".*"))
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder here that refuses its administrator, too")
+def test_a_home_that_cannot_be_written_is_named() -> None:
+    projects = Projects(Path("/proc/self/qviz"))
+    with pytest.raises(ProjectError, match="cannot be saved"):
+        projects.save("a" * 32, {}, BLOBS)
+    with pytest.raises(ProjectError, match="not on this server"):
+        projects.load("a" * 32)
+
+
+def test_annotations_that_could_not_be_read_again_are_not_saved(
+    projects: Projects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = projects.new_id()
+    projects.save(number, {"name": "dusk"}, {})
+    monkeypatch.setattr("qviz.store.projects.MAX_DOCUMENT", 1000)
+    with pytest.raises(ProjectError, match="can be saved: it is not saved"):
+        projects.save(number, {"name": "x" * 2000}, {})
+    assert projects.load(number) == {"name": "dusk"}
+
+
+def test_many_small_projects_count_by_the_disk_that_they_take(
+    projects: Projects, limited: Callable[[str], None]
+) -> None:
+    limited("projects_mb = 1")
+    for number in range(256):
+        projects.save(f"{number:032x}", {}, {})
+    with pytest.raises(ProjectError, match="have reached 1 MB"):
+        projects.save(projects.new_id(), {}, {})
+    projects.save(f"{0:032x}", {}, {})
 
 
 def test_documents_hold_no_nan(projects: Projects) -> None:
@@ -191,3 +273,21 @@ def test_an_archive_that_unpacks_to_more_than_a_project_is_refused(
     zeros = bytes(8 << 20)
     with pytest.raises(ProjectError, match="more than the 1 MB"):
         projects.imported(archive_of({"project.json": b"{}", f"blobs/{digest_of(zeros)}": zeros}))
+
+
+def test_an_archive_that_lists_more_files_than_a_project_has_is_refused(
+    projects: Projects, limited: Callable[[str], None]
+) -> None:
+    limited("archive_files = 10")
+    many = archive_of({"project.json": b"{}"} | {f"blobs/{number}": b"" for number in range(1100)})
+    assert not is_project(many)
+    with pytest.raises(ProjectError, match="lists more than 1,010 files"):
+        projects.imported(many)
+
+
+def test_a_project_too_large_to_be_dropped_is_not_exported(projects: Projects, limited: Callable[[str], None]) -> None:
+    number, data = projects.new_id(), bytes(2 << 20)
+    projects.save(number, {}, {digest_of(data): data})
+    limited("upload_mb = 1")
+    with pytest.raises(ProjectError, match="The project has 2 MB; as one file"):
+        projects.exported(number)

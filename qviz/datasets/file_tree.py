@@ -7,7 +7,6 @@ entry by entry in memory, within limits that are checked before anything is unpa
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 import zipfile
@@ -20,6 +19,7 @@ from typing import Protocol
 from qviz.datasets.files import DAMAGED
 from qviz.errors import DatasetError
 from qviz.limits import limits
+from qviz.structures.archive import open_zip
 
 MAX_FILES = 1_000_000
 MAX_DEPTH = 30
@@ -103,7 +103,7 @@ class Archive:
         self._name = name
         try:
             size = len(source) if isinstance(source, bytes) else source.stat().st_size
-            self._zip = zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+            self._zip = open_zip(source) if isinstance(source, bytes) else zipfile.ZipFile(source)
         except DAMAGED as error:
             raise _damaged(name, error) from error
         usable = ((_path_of(entry), entry) for entry in self._zip.infolist())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import lzma
 import zipfile
 import zlib
@@ -17,6 +16,7 @@ from qviz.datasets.images import SUFFIXES
 from qviz.errors import ImageError
 from qviz.limits import limits
 from qviz.structures import Dataset, DatasetImage, EncodedImage
+from qviz.structures.archive import open_zip
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, EOFError, ValueError)
 """What zipfile and its decompressors raise; RuntimeError also for locked archives and unknown compression."""
@@ -138,7 +138,7 @@ class ImageFiles:
 def unzip_images(name: str, data: bytes) -> list[EncodedImage]:
     """The images of a zip archive. Raises ImageError if it is damaged, empty or too large."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with open_zip(data) as archive:
             entries = [entry for entry in archive.infolist() if is_image_name(entry.filename)]
             _check_archive(name, entries)
             names = distinct_names(entry.filename for entry in entries)

@@ -6,6 +6,9 @@
 Blobs are written before the document that names them, and blobs that no document names are deleted after it, so a
 process that is killed at any moment leaves the last whole state. An ID has 128 random bits: whoever knows it may open
 the project, nobody can guess it. A project that would exceed its quota is not written, and what it held stays.
+
+Several pages may have one project open. Each knows the revision that it read, and a page that read an older one than
+is on disk does not overwrite it.
 """
 
 from __future__ import annotations
@@ -17,20 +20,31 @@ import os
 import re
 import secrets
 import shutil
+import threading
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qviz.errors import ProjectError
+from qviz.errors import ProjectChanged, ProjectError
 from qviz.limits import limits
 from qviz.structures import digest_of
+from qviz.structures.archive import open_zip
 
 DOCUMENT, BLOBS = "project.json", "blobs"
 _ID, _DIGEST = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
-MAX_DOCUMENT = 256 << 20
+MAX_DOCUMENT = 64 << 20
 """Bytes of a document; that of 5,000 annotated images has about 10 MB."""
+BLOCK = 4096
+"""Bytes that a file takes at least, for the quota: many small projects fill a disk, too."""
+_LOCKS = tuple(threading.Lock() for _ in range(64))
+"""One save of a project at a time in this process; the lock is chosen by the ID."""
+
+Revision = tuple[int, int, int] | None
+"""Identifies a state of a project's document on disk; None where there is none."""
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError, RuntimeError, EOFError)
 
 
 class Projects:
@@ -46,38 +60,63 @@ class Projects:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._sizes: dict[str, tuple[int, int]] = {}
 
     def new_id(self) -> str:
         """The ID of a project that does not exist yet."""
         return secrets.token_hex(16)
 
-    def save(self, project: str, document: Mapping[str, Any], blobs: Mapping[str, bytes]) -> None:
-        """Replace what a project holds.
+    def revision(self, project: str) -> Revision:
+        """The revision on disk, None where there is no such project. Raises ProjectError for what is not an ID."""
+        try:
+            state = (self._path(project) / DOCUMENT).stat()
+        except OSError:
+            return None
+        return state.st_ino, state.st_mtime_ns, state.st_size
+
+    def save(
+        self, project: str, document: Mapping[str, Any], blobs: Mapping[str, bytes], revision: Revision = None
+    ) -> Revision:
+        """Replace what a project holds. Returns its revision.
 
         Args:
             document: JSON.
             blobs: sha256 -> bytes that the document names; those that are on disk already are not written again.
+            revision: The one that the document was made from; None to overwrite any.
 
         Raises:
+            ProjectChanged: Another page has saved the project since that revision.
             ProjectError: A quota is exceeded, or the folder cannot be written; the project stays as it was.
         """
-        folder = self._path(project)
-        new = {digest: data for digest, data in blobs.items() if not (folder / BLOBS / digest).is_file()}
-        self._check_quota(folder, sum(map(len, blobs.values())), sum(map(len, new.values())))
-        try:
-            (folder / BLOBS).mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.chmod(0o700)
-            for digest, data in new.items():
-                _replace(folder / BLOBS / digest, data)
-            _replace(folder / DOCUMENT, json.dumps(document, allow_nan=False).encode())
-            for path in (folder / BLOBS).iterdir():
-                if path.name not in blobs:
-                    path.unlink(missing_ok=True)
-        except OSError as error:
+        folder, text = self._path(project), json.dumps(document, allow_nan=False).encode()
+        if len(text) > MAX_DOCUMENT:
             raise ProjectError(
-                f"The project cannot be saved ({error.strerror}); it stays as it was, and this page goes on without"
-                " saving. Free some space, or ask the administrator."
-            ) from error
+                f"The annotations and names of the project have {len(text) >> 20} MB, and {MAX_DOCUMENT >> 20} MB can"
+                " be saved: it is not saved. Remove images, or drop annotations of fewer."
+            )
+        with _LOCKS[int(project, 16) % len(_LOCKS)]:
+            if revision is not None and self.revision(project) != revision:
+                raise ProjectChanged("The project was changed on another page.")
+            self._check_quota(folder, blobs, len(text))
+            try:
+                self._write(folder, text, blobs)
+            except OSError as error:
+                raise ProjectError(
+                    f"The project cannot be saved ({error.strerror}). What is on disk stays as it was, and this page"
+                    " continues without saving. Free some space, or ask the administrator."
+                ) from error
+            return self.revision(project)
+
+    def _write(self, folder: Path, text: bytes, blobs: Mapping[str, bytes]) -> None:
+        (folder / BLOBS).mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+        for digest, data in blobs.items():
+            if not (folder / BLOBS / digest).is_file():
+                _replace(folder / BLOBS / digest, data)
+        _replace(folder / DOCUMENT, text)
+        for path in (*folder.glob(f".{DOCUMENT}.*"), *(folder / BLOBS).iterdir()):
+            if path.name not in blobs:
+                path.unlink(missing_ok=True)
 
     def load(self, project: str) -> dict[str, Any]:
         """The document. Raises ProjectError where there is none, or it is damaged."""
@@ -115,8 +154,17 @@ class Projects:
         except OSError as error:
             raise ProjectError(f"The project cannot be deleted ({error.strerror}).") from error
 
+    def size(self, project: str) -> int:
+        """Bytes of a project on disk."""
+        return self._size(self._path(project))
+
     def exported(self, project: str) -> bytes:
         """A project as one zip archive, which `imported` reads. Raises ProjectError."""
+        if (size := self.size(project)) > limits().upload_mb << 20:
+            raise ProjectError(
+                f"The project has {size >> 20} MB; as one file, which can be dropped, it may have"
+                f" {limits().upload_mb} MB."
+            )
         document = self.load(project)
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
@@ -132,15 +180,18 @@ class Projects:
         Nothing is written by a name that the archive gives. Raises ProjectError where it is not such an archive, is
         damaged, or exceeds a limit.
         """
-        max_bytes = limits().project_mb << 20
+        max_mb = min(limits().project_mb, limits().upload_mb)
         try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                if sum(entry.file_size for entry in archive.infolist()) > max_bytes:
-                    raise ProjectError(f"The archive holds more than the {limits().project_mb} MB of a project.")
+            with open_zip(data) as archive:
+                if (total := sum(entry.file_size for entry in archive.infolist())) > max_mb << 20:
+                    raise ProjectError(
+                        f"The archive would unpack to {total >> 20} MB, and more than the {max_mb} MB of a project are"
+                        " not read."
+                    )
                 document = json.loads(_member(archive, DOCUMENT, MAX_DOCUMENT))
                 names = {entry.filename.removeprefix(f"{BLOBS}/") for entry in archive.infolist()} - {DOCUMENT}
-                blobs = {name: _member(archive, f"{BLOBS}/{name}", max_bytes) for name in sorted(names)}
-        except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError, RuntimeError, EOFError) as error:
+                blobs = {name: _member(archive, f"{BLOBS}/{name}", max_mb << 20) for name in sorted(names)}
+        except _DAMAGED as error:
             raise ProjectError(f"The archive is not a project of qviz, or damaged ({str(error)[:80]}).") from error
         if not isinstance(document, dict) or any(digest_of(blob) != name for name, blob in blobs.items()):
             raise ProjectError("The archive is damaged: its files are not those that its document names.")
@@ -154,26 +205,41 @@ class Projects:
             raise ProjectError("The address does not name a project: an ID has 32 hexadecimal digits.")
         return self._folder / project
 
-    def _check_quota(self, folder: Path, size: int, new: int) -> None:
+    def _check_quota(self, folder: Path, blobs: Mapping[str, bytes], document: int) -> None:
         bounds = limits()
+        size = document + sum(map(len, blobs.values()))
         if size > bounds.project_mb << 20:
             raise ProjectError(
                 f"The project would have {size >> 20} MB, and a project may have {bounds.project_mb} MB: it is not"
                 " saved, so a reload of the page brings back its last state. Remove images or models."
             )
-        if new and _size(self._folder) + new > bounds.projects_mb << 20:
+        before = self._size(folder)
+        total = sum(self._size(path) for path in _subfolders(self._folder)) - before + size
+        if size > before and total > bounds.projects_mb << 20:
             raise ProjectError(
                 f"The projects on this server have reached {bounds.projects_mb} MB: this one is not saved, so a reload"
                 " of the page brings back its last state. Delete projects, or ask the administrator."
             )
 
+    def _size(self, folder: Path) -> int:
+        """Bytes of the files in a project's folder, counted again only where files were added or removed."""
+        try:
+            changed = max((folder / part).stat().st_mtime_ns for part in (DOCUMENT, BLOBS))
+            if self._sizes.get(folder.name, (0, 0))[0] != changed:
+                files = (folder / DOCUMENT, *(folder / BLOBS).iterdir())
+                self._sizes[folder.name] = changed, sum(max(BLOCK, path.stat().st_size) for path in files)
+        except OSError:  # no project, or one that is being deleted
+            self._sizes.pop(folder.name, None)
+            return 0
+        return self._sizes[folder.name][1]
+
 
 def is_project(data: bytes) -> bool:
     """Whether a zip archive is a project of `Projects.exported`."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with open_zip(data) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError):
+    except _DAMAGED:
         return False
     return DOCUMENT in names and all(name == DOCUMENT or name.startswith(f"{BLOBS}/") for name in names)
 
@@ -202,6 +268,6 @@ def _replace(path: Path, data: bytes) -> None:
         raise
 
 
-def _size(folder: Path) -> int:
-    """Bytes of all files in it."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+def _subfolders(folder: Path) -> list[Path]:
+    """The folders of projects; none where there is no such folder yet."""
+    return [path for path in folder.iterdir() if _ID.fullmatch(path.name)] if folder.is_dir() else []

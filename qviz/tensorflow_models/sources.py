@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from qviz.errors import ModelError
 from qviz.limits import limits
+from qviz.structures.archive import open_zip
 
 PROTO = "saved_model.pb"
 PARTS = ("variables", "assets")
@@ -55,12 +56,12 @@ def kind_of_bytes(name: str, data: bytes) -> SourceKind | None:
 
 def holds_saved_model(data: bytes) -> bool:
     """Whether the bytes are a zip archive of a SavedModel."""
-    return data[:4] == b"PK\x03\x04" and _lists_saved_model(io.BytesIO(data))
+    return data[:4] == b"PK\x03\x04" and _lists_saved_model(data)
 
 
-def _lists_saved_model(archive: Path | io.BytesIO) -> bool:
+def _lists_saved_model(archive: Path | bytes) -> bool:
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with open_zip(archive) if isinstance(archive, bytes) else zipfile.ZipFile(archive) as opened:
             return bool(_candidates(opened.namelist()))
     except DAMAGED:
         return False
@@ -118,7 +119,7 @@ def unpack(data: bytes, folder: Path) -> Path:
 def extract(data: bytes, folder: Path) -> None:
     """Unpack an archive into an empty folder. Raises ModelError if it is damaged or unsafe."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with open_zip(data) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             _check_size(len(entries), sum(entry.file_size for entry in entries), len(data))
             for entry in entries:
