@@ -169,12 +169,14 @@ class SessionInputs:
     def _reference_and_source(self, images: Sequence[EncodedImage]) -> tuple[LoadedModel, BuildSource]:
         """The reference, its unknown settings found with these images; and the same in the form that builders read.
 
-        Raises ModelError; QuantizeError if TensorFlow Lite cannot express the reference.
+        A reference with compressed weights is unfolded to float32. Raises ModelError; QuantizeError if TensorFlow Lite
+        cannot express the reference, or it cannot be unfolded.
         """
-        from qviz.features.building.source import source_of
+        from qviz.features.building.source import float_model, source_of
 
-        reference = self.models_for(images)[0]
-        return reference, source_of(reference, self.sources[0])
+        given = self.models_for(images)[0]
+        source = source_of(given, self.sources[0])
+        return float_model(self.context, given, source), source
 
     def _checked(self, reference: LoadedModel, built: Built) -> Built:
         """The built file with lint warnings about it, and about settings that were assumed for the reference."""

@@ -63,6 +63,20 @@ def stored_constant(data: bytes, tensor: Tensor) -> np.ndarray:
         raise ModelError(f"is damaged: {tensor.name!r} cannot be read ({error}). Copy or export it again.") from error
 
 
+def real_constant(data: bytes, tensor: Tensor) -> np.ndarray:
+    """The real values of a constant, float32 in its shape: those of float16, and integers with scales.
+
+    Raises ModelError if it is damaged, sparse, or has integers whose scales are stored elsewhere (blockwise).
+    """
+    try:
+        values = _real_values(data, fb.Model.GetRootAs(data), tensor)
+    except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise ModelError(f"is damaged: {tensor.name!r} cannot be read ({error}). Copy or export it again.") from error
+    if values is None or not (tensor.dtype in _FLOATS or tensor.quantized):
+        raise ModelError(f"stores {tensor.name!r} sparsely or in blocks, which qviz cannot read as real values.")
+    return values
+
+
 _BIAS_ENDS = (-(2**63), -(2**31), 2**31 - 1, 2**63 - 1)
 
 

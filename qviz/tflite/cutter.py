@@ -116,7 +116,7 @@ class _Numbers(dict[int, int]):
         return None if olds is None else [self[int(old)] for old in olds]
 
 
-class _Aligned(flatbuffers.Builder):  # type: ignore[misc]
+class AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
     """Aligns the data of buffers to ALIGNMENT bytes; the generated code aligns it to one byte."""
 
     def CreateNumpyVector(self, x: np.ndarray) -> int:  # noqa: N802
@@ -154,7 +154,7 @@ class _Piece:
     def packed(self, subgraphs: Sequence[Any], codes: Sequence[Any]) -> bytes:
         model = fb.ModelT(version=3, operatorCodes=[codes[old] for old in self._codes], subgraphs=list(subgraphs))
         model.buffers = [fb.BufferT(data=data if data.size else None) for data in self._buffers]
-        builder = _Aligned(4096 + sum(data.nbytes + ALIGNMENT for data in self._buffers))
+        builder = AlignedBuilder(4096 + sum(data.nbytes + ALIGNMENT for data in self._buffers))
         builder.Finish(model.Pack(builder), IDENTIFIER)
         return bytes(builder.Output())
 

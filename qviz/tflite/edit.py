@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as fb
+
+from qviz.tflite.cutter import AlignedBuilder
 
 
 def unpacked(data: bytes) -> Any:
@@ -20,10 +21,77 @@ def unpacked(data: bytes) -> Any:
 
 
 def packed(model: Any) -> bytes:
-    """The bytes of the .tflite file that a `ModelT` describes."""
-    builder = flatbuffers.Builder(1 << 20)
+    """The bytes of the .tflite file that a `ModelT` describes, with the data of buffers aligned to 16 bytes."""
+    builder = AlignedBuilder(1 << 20)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def without_unused(model: Any) -> Any:
+    """The `ModelT` without the tensors of its main subgraph and the buffers that nothing uses any more; in place.
+
+    Buffers of other subgraphs and of metadata stay.
+    """
+    subgraph = model.subgraphs[0]
+    ends = [*subgraph.inputs, *subgraph.outputs]
+    named = [index for op in subgraph.operators for index in _indices(op)]
+    scales = [index for tensor in subgraph.tensors for index in _scale_tensors(tensor)]
+    used = sorted({int(index) for index in (*ends, *named, *scales) if index >= 0})
+    numbers = {old: new for new, old in enumerate(used)} | {-1: -1}
+    subgraph.tensors = [subgraph.tensors[old] for old in used]
+    subgraph.inputs, subgraph.outputs = (
+        [numbers[int(i)] for i in side] for side in (subgraph.inputs, subgraph.outputs)
+    )
+    for op in subgraph.operators:
+        op.inputs, op.outputs = ([numbers[int(i)] for i in side] for side in (op.inputs, op.outputs))
+        op.intermediates = None if op.intermediates is None else [numbers[int(i)] for i in op.intermediates]
+    for tensor in subgraph.tensors:
+        if details := _blockwise(tensor):
+            details.scales, details.zeroPoints = numbers[details.scales], numbers[details.zeroPoints]
+    _renumber_signature(model, numbers)
+    _drop_unused_buffers(model)
+    return model
+
+
+def _indices(op: Any) -> list[int]:
+    """Tensors that an operator names; -1 is an absent one."""
+    return [*op.inputs, *op.outputs, *(op.intermediates if op.intermediates is not None else ())]
+
+
+def _blockwise(tensor: Any) -> Any:
+    """Where blockwise quantization stores scales and zero points, which are tensors; None for other tensors."""
+    quantization = tensor.quantization
+    blockwise = fb.QuantizationDetails.BlockwiseQuantization
+    return quantization.details if quantization is not None and quantization.detailsType == blockwise else None
+
+
+def _scale_tensors(tensor: Any) -> list[int]:
+    details = _blockwise(tensor)
+    return [] if details is None else [details.scales, details.zeroPoints]
+
+
+def _renumber_signature(model: Any, numbers: dict[int, int]) -> None:
+    """Give entries of the main subgraph's signatures their new tensors; those whose tensor is gone are dropped."""
+    for signature in model.signatureDefs or ():
+        if signature.subgraphIndex == 0:
+            signature.inputs, signature.outputs = (
+                [entry for entry in side or () if entry.tensorIndex in numbers]
+                for side in (signature.inputs, signature.outputs)
+            )
+            for entry in (*signature.inputs, *signature.outputs):
+                entry.tensorIndex = numbers[entry.tensorIndex]
+
+
+def _drop_unused_buffers(model: Any) -> None:
+    tensors = [tensor for subgraph in model.subgraphs for tensor in subgraph.tensors or ()]
+    metadata = list(model.metadata or ())
+    used = sorted({0, *(t.buffer for t in tensors), *(m.buffer for m in metadata), *(model.metadataBuffer or ())})
+    numbers = {old: new for new, old in enumerate(used)}
+    model.buffers = [model.buffers[old] for old in used]
+    for owner in (*tensors, *metadata):
+        owner.buffer = numbers[owner.buffer]
+    if model.metadataBuffer is not None:
+        model.metadataBuffer = [numbers[int(buffer)] for buffer in model.metadataBuffer]
 
 
 def set_constant(model: Any, index: int, values: np.ndarray, scales: np.ndarray) -> None:

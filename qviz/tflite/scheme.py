@@ -52,7 +52,7 @@ class SchemeFacts:
 
 def scheme_facts(graph: Graph) -> SchemeFacts:
     """Scheme, number of quantized operators and float islands of a graph."""
-    ops = [op for op in graph.ops if not _unpacks_constant(graph, op)]
+    ops = [op for op in graph.ops if not unpacks_constant(graph, op)]
     quantized = [op for op in ops if op.kind not in CONVERSIONS and _computes_integers(graph, op)]
     floating = [op for op in ops if op.kind not in CONVERSIONS and _computes_floats(graph, op)]
     return SchemeFacts(
@@ -80,7 +80,7 @@ def _scheme(graph: Graph, quantized: list[Op], floating: list[Op]) -> Scheme:
 
 def _weight_schemes(graph: Graph) -> Iterator[Scheme]:
     """One scheme per compressed weight of a network with float activations."""
-    unpacked = {op.inputs[0]: op.outputs[0] for op in graph.ops if _unpacks_constant(graph, op)}
+    unpacked = {op.inputs[0]: op.outputs[0] for op in graph.ops if unpacks_constant(graph, op)}
     for op in graph.ops:
         if op.kind in WEIGHT_KINDS and any(_quantized_constant(t) for t in graph.op_inputs(op)):
             yield Scheme.DYNAMIC_RANGE
@@ -97,7 +97,7 @@ def _quantized_constant(tensor: Tensor) -> bool:
     return tensor.constant and (tensor.quantized or tensor.dtype in ("int4", "int2"))
 
 
-def _unpacks_constant(graph: Graph, op: Op) -> bool:
+def unpacks_constant(graph: Graph, op: Op) -> bool:
     """Whether the operator is DEQUANTIZE of a constant, as in float16 and weight-only files."""
     first = op.inputs[0] if op.inputs else None
     return op.kind == "DEQUANTIZE" and first is not None and graph.tensors[first].constant

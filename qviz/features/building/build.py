@@ -6,10 +6,8 @@ A faulty file from a builder therefore raises a `QuantizeError`. Accuracy is not
 
 from __future__ import annotations
 
-import io
 import math
 import time
-import zipfile
 from collections.abc import Sequence
 from concurrent.futures import Future
 
@@ -23,11 +21,10 @@ from qviz.features.building.conditions import builder_of, check, check_calibrati
 from qviz.features.building.quantizers import quantize_by_converter, quantize_tflite
 from qviz.features.building.recipes import ALGORITHMS, Builder, Options, Recipe, recipe_of
 from qviz.features.building.result import Built, float_ends, float_tensors
-from qviz.features.building.source import Source, with_unique_tensor_names
+from qviz.features.building.source import Source, with_associated_files, with_unique_tensor_names
 from qviz.limits import limits
 from qviz.structures import EncodedImage, Graph, Scheme, Settings, Tensor
 from qviz.tensorflow_models import SourceKind
-from qviz.tflite.metadata import associated_files
 from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
 from qviz.tflite.scheme import scheme_facts
@@ -100,7 +97,7 @@ def build_job(
         builder = Builder.LITERT_QUANTIZER
         moments = hessians(float_data, settings, images) if ALGORITHMS[options.algorithm].needs_images else {}
         data = quantize_tflite(float_data, graph, row, options, in_float, ends, calibration, moments)
-        data = _with_associated_files(with_fitting_biases(data, float_data, graph), float_data)
+        data = with_associated_files(with_fitting_biases(data, float_data, graph), float_data)
     else:
         builder = Builder.CONVERTER
         data = quantize_by_converter(source, kind, row, options, ends, settings, graph.input_tensors()[0], images)
@@ -109,18 +106,6 @@ def build_job(
     stayed_float = float_tensors(built, graph, row, options, in_float, builder)
     remark = _remark(row, scheme, bool(in_float))
     return Built(recipe, data, scheme, stayed_float, time.perf_counter() - start, builder, remark)
-
-
-def _with_associated_files(data: bytes, original: bytes) -> bytes:
-    """The built file with the labels and notes that the original has in an appended zip archive."""
-    files = associated_files(original)
-    if not files:
-        return data
-    buffer = io.BytesIO(data)
-    with zipfile.ZipFile(buffer, "a") as archive:
-        for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name), content)  # without a date: the same bytes each time
-    return buffer.getvalue()
 
 
 def checked(data: bytes, recipe: Recipe) -> Graph:

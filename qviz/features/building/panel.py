@@ -28,6 +28,7 @@ from qviz.job import Job
 from qviz.limits import limits
 from qviz.structures import EncodedImage, digest_of
 from qviz.structures.operators import orders_text, parse_orders
+from qviz.tflite.unfold import FOLDED
 from qviz.ui import clicks, jobs, page, sample, view, workspace
 from qviz.ui.page import Page
 from qviz.ui.workspace import Workspace
@@ -279,7 +280,7 @@ def show(here: Page) -> None:
     reference = here.loaded.reference
     page.verdict(
         "Build a variant of the reference and compare it at once.",
-        f"From {reference.name}, by TensorFlow's converter or litert-quantizer.",
+        f"From {reference.name}{unfolding_remark(reference)}, by TensorFlow's converter or litert-quantizer.",
     )
     try:
         _draw_form(here, reference)
@@ -288,6 +289,11 @@ def show(here: Page) -> None:
             follow(here, new)
     except QvizError as error:
         st.text(str(error))
+
+
+def unfolding_remark(reference: LoadedModel) -> str:
+    """`, unfolded from float16 to float32 first` where the reference has compressed weights; else empty."""
+    return f", unfolded from {reference.scheme} to float32 first" if reference.scheme in FOLDED else ""
 
 
 def _draw_form(here: Page, reference: LoadedModel) -> None:

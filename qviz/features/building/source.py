@@ -3,18 +3,28 @@
 litert-quantizer addresses tensors by name and refuses a file in which two tensors share a name or one has none; some
 exporters write such files. In these, each affected tensor gets its index as a suffix, `name#12`, both in the graph that
 qviz examines and in the file that litert-quantizer reads.
+
+A .tflite file with compressed weights and float activations (float16, weight-only, dynamic range) is unfolded to
+float32 first (`qviz.tflite.unfold`). The unfolded network is then the reference that losses are measured against.
 """
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
-from qviz.errors import QuantizeError
-from qviz.features.detection.models import LoadedModel, ModelSource
-from qviz.structures import Graph, Settings
+from qviz.context import Context
+from qviz.errors import ModelError, QuantizeError
+from qviz.features.detection.models import LoadedModel, ModelSource, load_model
+from qviz.structures import Graph, Model, Settings, digest_of
 from qviz.tensorflow_models import SourceKind
+from qviz.tflite.metadata import associated_files
+from qviz.tflite.schema import read_graph
+from qviz.tflite.unfold import FOLDED, unfolded
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +52,56 @@ def source_of(model: LoadedModel, given: ModelSource | None = None) -> Source:
     """The source for builders.
 
     Args:
-        model: The float32 .tflite file, with its settings.
+        model: The .tflite file, with its settings; one with compressed weights is unfolded to float32.
         given: The file that the model was converted from, if there is one; some recipes are built from it directly.
 
     Raises:
-        QuantizeError: TensorFlow Lite cannot express the model.
+        QuantizeError: TensorFlow Lite cannot express the model, or it cannot be unfolded.
     """
     if model.refusal:
         raise QuantizeError(f"{model.name} {model.refusal}")
+    settings = model.settings
+    if model.scheme in FOLDED:
+        data, digest, graph = _unfolded(model.model)
+        return Source(SourceKind.TFLITE, data, digest, data, digest, graph, settings)
     original = given or ModelSource(model.name, model.model.data, digest=model.digest)
-    graph, settings = model.inspection.graph, model.settings
+    graph = model.inspection.graph
     return Source(original.kind, original.data, original.digest, model.model.data, model.digest, graph, settings)
+
+
+@lru_cache(maxsize=4)
+def _unfolded(model: Model) -> tuple[bytes, str, Graph]:
+    """(float32 file with the appended labels, its sha256, its graph). Raises QuantizeError."""
+    try:
+        data = with_associated_files(unfolded(model.data, read_graph(model.data)), model.data)
+        return data, digest_of(data), read_graph(data)
+    except ModelError as error:
+        raise QuantizeError(f"{model.name} {error}") from error
+
+
+def float_model(context: Context, model: LoadedModel, source: Source) -> LoadedModel:
+    """The float32 network of a source: the model itself, or if that was unfolded, the result with the same settings.
+
+    Losses are measured against it, and operators are numbered as in it. Raises ModelError, WorkerError.
+    """
+    if source.float_digest == model.digest:
+        return model
+    loaded = load_model(context.engine, ModelSource(model.name, source.float_data, digest=source.float_digest))
+    given = model.inspection
+    inspection = replace(loaded.inspection, settings=given.settings, sources=given.sources, decoder=given.decoder)
+    return replace(loaded, inspection=inspection, converted_from=f"{model.scheme} .tflite file")
+
+
+def with_associated_files(data: bytes, original: bytes) -> bytes:
+    """The file with the labels and notes that the original has in an appended zip archive."""
+    files = associated_files(original)
+    if not files:
+        return data
+    buffer = io.BytesIO(data)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content)  # without a date: the same bytes each time
+    return buffer.getvalue()
 
 
 def with_unique_tensor_names(graph: Graph) -> Graph:

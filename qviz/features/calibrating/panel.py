@@ -19,7 +19,7 @@ from qviz.features.building import panel as build
 from qviz.features.building.calibration import METHODS
 from qviz.features.building.conditions import check
 from qviz.features.building.recipes import recipe_of
-from qviz.features.building.source import source_of
+from qviz.features.building.source import float_model, source_of
 from qviz.features.calibrating import MIN_IMAGES, Plan, calibrated_recipes, calibration, halves
 from qviz.features.calibrating.plot import calibration_curve, layer_changes, mistake_bars, stability_curve
 from qviz.features.calibrating.result import CalibrationLab, Tried
@@ -99,9 +99,8 @@ def _start(request: LabRequest) -> Job[CalibrationLab]:
         # workers of its own: the files of some forty variants go when they end, and the session's workers stay free
         with LocalEngine(warm_up=importing("qviz.detector")) as engine:
             lab_context = replace(context, engine=engine)
-            return calibration(
-                lab_context, request.reference, source, request.images, request.dataset, plan=request.plan
-            )
+            reference = float_model(lab_context, request.reference, source)
+            return calibration(lab_context, reference, source, request.images, request.dataset, plan=request.plan)
 
     return jobs.start("calibration", request.job_key, run, step="Starting workers", unit="images")
 

@@ -60,7 +60,7 @@ def lint_built(context: Context, reference: LoadedModel, data: bytes, name: str)
     The file is loaded and run once in a worker. Raises ModelError where it cannot be run.
     """
     built = follow(load_model(context.engine, ModelSource(name, data)), reference)
-    return (*assumed_settings(reference), *lint_model(built))
+    return (*_unfolded(reference), *assumed_settings(reference), *lint_model(built))
 
 
 def lint_comparison(reference: LoadedModel, variants: Sequence[LoadedModel]) -> list[Warning]:
@@ -75,7 +75,9 @@ def lint_comparison(reference: LoadedModel, variants: Sequence[LoadedModel]) -> 
 
 def _origin(model: LoadedModel) -> Iterator[Warning]:
     """The model was converted, or TensorFlow runs it."""
-    if model.converted_from:
+    if model.converted_from.endswith(UNFOLDED):
+        yield from _unfolded(model)
+    elif model.converted_from:
         yield Warning(
             "converted",
             f"The {model.converted_from} was converted to an FP32 .tflite file.",
@@ -87,6 +89,23 @@ def _origin(model: LoadedModel) -> Iterator[Warning]:
             "tensorflow_reference",
             f"The model {model.refusal}",
             "TensorFlow also does its resizing and NMS, so small differences are not caused by quantization.",
+            model.name,
+        )
+
+
+UNFOLDED = " .tflite file"
+"""The end of `LoadedModel.converted_from` where a .tflite file was unfolded."""
+
+
+def _unfolded(model: LoadedModel) -> Iterator[Warning]:
+    """A file with compressed weights was unfolded to float32 before something was built from it."""
+    if model.converted_from.endswith(UNFOLDED):
+        scheme = model.converted_from.removesuffix(UNFOLDED)
+        yield Warning(
+            "unfolded_source",
+            f"{model.name} is {scheme}, so it was unfolded to float32 first; losses are those against the unfolded"
+            " network.",
+            "If you have the float32 file, start from it: the rounding of the weights stays in an unfolded file.",
             model.name,
         )
 

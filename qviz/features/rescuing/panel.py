@@ -19,7 +19,7 @@ from qviz.context import Context
 from qviz.errors import QvizError
 from qviz.features.building import panel as build
 from qviz.features.building.recipes import RECIPES
-from qviz.features.building.source import source_of
+from qviz.features.building.source import float_model, source_of
 from qviz.features.detection.models import LoadedModel
 from qviz.features.rescuing import MIN_IMAGES, Request, rescue
 from qviz.features.rescuing.plot import figure
@@ -58,7 +58,8 @@ def start(reference: LoadedModel, form: Form) -> build.NewVariant:
     key = (form.request, form.source, len(form.dataset.images), digests, reference.digest, reference.settings)
 
     def search(context: Context) -> Rescue:
-        return rescue(context, reference, source, form.calibration, form.dataset, form.request)
+        network = float_model(context, reference, source)
+        return rescue(context, network, source, form.calibration, form.dataset, form.request)
 
     begin = partial(jobs.restart, "rescue", key, search, "Starting")
     return build.NewVariant(reference.digest, begin)

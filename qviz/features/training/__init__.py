@@ -33,7 +33,7 @@ from qviz.features.building.build import builders, start_building
 from qviz.features.building.calibration import Calibration, calibrate
 from qviz.features.building.recipes import recipe_of
 from qviz.features.building.result import Built
-from qviz.features.building.source import Source, source_of
+from qviz.features.building.source import Source, float_model, source_of
 from qviz.features.comparison.matching import agreement_of
 from qviz.features.detection.models import LoadedModel, ModelSource, follow, load_model
 from qviz.features.training import trainer
@@ -164,6 +164,7 @@ def qat(
         QuantizeError: The network cannot be trained for this recipe, or there are fewer than 10 different images.
     """
     source, row = source_of(model), recipe_of(recipe)
+    model = float_model(context, model, source)
     plan = plan_for(source.graph, row, STEPS if steps is None else steps)
     used, holdout = split(images)
     calibration = None
