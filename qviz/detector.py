@@ -24,7 +24,7 @@ from qviz.datasets.labels import (
     parse_labels,
     without_background,
 )
-from qviz.decoders import Decoded, choose, fitting
+from qviz.decoders import DECODERS, Decoded, choose, fitting
 from qviz.decoders.head_reader import HeadReader
 from qviz.decoders.post_process import KIND as POST_PROCESS
 from qviz.engine import Blob
@@ -59,6 +59,7 @@ class Inspection:
         post_process: Options of NMS inside the file; empty where it is outside.
         saturated_biases: Operator -> number of its biases that were cut off at the end of their integer type.
         reference_kernels: Whether the default delegate (XNNPACK) refuses the file.
+        odd_boxes: What is senseless about its boxes on real images, as the end of a sentence; else empty.
     """
 
     graph: Graph
@@ -70,6 +71,7 @@ class Inspection:
     post_process: dict[str, float] = field(default_factory=dict)
     saturated_biases: dict[int, int] = field(default_factory=dict)
     reference_kernels: bool = False
+    odd_boxes: str = ""
 
     def __repr__(self) -> str:
         return f"Inspection({self.facts.scheme}, {len(self.graph.ops)} operators, decoder {self.decoder})"
@@ -83,6 +85,18 @@ class Inspection:
         """Name of the class, or `class 17`."""
         return label_of(self.labels, class_id)
 
+    def read_as(self, decoder: str) -> Inspection:
+        """This inspection with another decoder that fits, and its usual settings in place of the other's."""
+        if decoder == self.decoder:
+            return self
+        usual, classes = DECODERS[decoder].defaults, DECODERS[decoder].class_count(self.graph)
+        names = [name for name, source in self.sources.items() if source == "default" and name != "class_offset"]
+        values = {name: getattr(usual, name) for name in names}
+        if self.sources.get("labels") in (None, "class count"):
+            values["labels"] = labels_by_count(classes) or None
+        settings = replace(self.settings, **{**values, "decoder": decoder})
+        return replace(self, decoder=decoder, settings=settings, sources={**self.sources, "decoder": "guess"})
+
     def following(self, reference: Inspection) -> Inspection:
         """This inspection of a variant, with the reference's input preparation and labels in place of its defaults."""
         values = {
@@ -94,8 +108,10 @@ class Inspection:
         counts_background = reference.sources.get("class_offset") == LABELS  # the labels say so
         if "labels" in values and counts_background and self.sources.get("class_offset") == "default":
             values["class_offset"] = reference.settings.class_offset
-        settings = replace(self.settings, **values)
-        return replace(self, settings=settings, sources={**self.sources, **dict.fromkeys(values, "reference")})
+        same_reading = reference.sources.get("decoder") == "guess" and reference.decoder in self.decoders
+        read = self.read_as(reference.decoder) if same_reading and self.sources["decoder"] == "default" else self
+        settings = replace(read.settings, **values)
+        return replace(read, settings=settings, sources={**read.sources, **dict.fromkeys(values, "reference")})
 
 
 LABELS = "labels"
@@ -222,11 +238,20 @@ class Detector:
 
     def detect(self, image: Image, score: float) -> Inference:
         """Detections with at least this score, in pixels of the image."""
-        values, placement = _filled(image, self.spec, self._input)
-        outputs = self._runner.run([values])
+        tensors, placement = self._run(image)
         milliseconds = self._runner.milliseconds
-        decoded = self._reader.decode(self._tensors(outputs), score)
-        return inference(decoded, placement, image, milliseconds)
+        return inference(self._reader.decode(tensors, score), placement, image, milliseconds)
+
+    def detect_and_fit(self, image: Image, score: float) -> tuple[Inference, float | None]:
+        """As `detect`, and how well the outputs fit the decoder (`Decoder.fit`)."""
+        tensors, placement = self._run(image)
+        decoded, fit = self._reader.decode(tensors, score), self._reader.fit(tensors)
+        return inference(decoded, placement, image, self._runner.milliseconds), fit
+
+    def _run(self, image: Image) -> tuple[dict[int, np.ndarray], Placement]:
+        """The tensors that the head's reader needs, by index, and where the image lies in the input."""
+        values, placement = _filled(image, self.spec, self._input)
+        return self._tensors(self._runner.run([values])), placement
 
     def _tensors(self, outputs: list[np.ndarray]) -> dict[int, np.ndarray]:
         """Outputs, and the inner tensors that the head's reader needs, by tensor index."""

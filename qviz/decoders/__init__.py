@@ -10,20 +10,29 @@ from typing import Any
 
 from qviz.decoders.anchor_heads import EFFICIENTDET, EFFICIENTDET_LITE, RETINANET
 from qviz.decoders.blazeface import BlazeFace
+from qviz.decoders.box_set import BoxSet
 from qviz.decoders.boxes_and_scores import BoxesAndScores
 from qviz.decoders.centernet import CenterNet
 from qviz.decoders.distance_heads import NANODET, PICODET, YOLOV8_LEVELS, NanoDetPlus
 from qviz.decoders.end_to_end import EndToEnd
+from qviz.decoders.fastestdet import FastestDet
+from qviz.decoders.fomo import Fomo
 from qviz.decoders.head import Decoded, Decoder, Head, Limits
+from qviz.decoders.mediapipe import MediaPipe
 from qviz.decoders.post_process import PostProcess
 from qviz.decoders.ssd import RawSSD
-from qviz.decoders.yolo import YOLOX, YOLOv5, YOLOv8
+from qviz.decoders.ssd_anchors import SSDAnchors
+from qviz.decoders.ultraface import UltraFace
+from qviz.decoders.yolo import YOLOX, YOLOv5, YOLOv8, YOLOv8Corners
+from qviz.decoders.yolo_grid import YOLOGrid
+from qviz.decoders.yolo_tasks import YOLOv8Tasks
 from qviz.errors import NoDecoderError, SettingsError
 from qviz.structures import Graph
 
 __all__ = ["DECODERS", "Decoded", "Decoder", "Head", "Limits", "choose", "fitting"]
 
 DECODERS: dict[str, Decoder[Any]] = {
+    "mediapipe": MediaPipe(),
     "boxes_and_scores": BoxesAndScores(),
     "tflite_post_process": PostProcess(),
     "end_to_end": EndToEnd(),
@@ -33,13 +42,21 @@ DECODERS: dict[str, Decoder[Any]] = {
     "yolov8_levels": YOLOV8_LEVELS,
     "yolov5": YOLOv5(),
     "yolox": YOLOX(),
+    "yolov8_tasks": YOLOv8Tasks(),
     "yolov8": YOLOv8(),
+    "yolov8_corners": YOLOv8Corners(),
     "efficientdet_lite": EFFICIENTDET_LITE,
     "efficientdet": EFFICIENTDET,
     "retinanet": RETINANET,
     "blazeface": BlazeFace(),
     "centernet": CenterNet(),
     "ssd_raw": RawSSD(),
+    "ssd_anchors": SSDAnchors(),
+    "ultraface": UltraFace(),
+    "fomo": Fomo(),
+    "fastestdet": FastestDet(),
+    "yolo_grid": YOLOGrid(),
+    "box_set": BoxSet(),
 }
 """In the order of choice if several fit: the number of boxes is the best evidence, and if a file does not show whether
 it has objectness, YOLOX comes before YOLOv8."""
@@ -47,7 +64,8 @@ it has objectness, YOLOX comes before YOLOv8."""
 
 def fitting(graph: Graph) -> tuple[str, ...]:
     """The names of all decoders that match, in the order of choice."""
-    return tuple(name for name, decoder in DECODERS.items() if decoder.matches(graph))
+    names = [name for name, decoder in DECODERS.items() if decoder.matches(graph)]
+    return tuple(name for name in names if len(names) == 1 or not DECODERS[name].last_resort)
 
 
 def choose(graph: Graph, name: str | None, labels: int = 0) -> tuple[str, Decoder[Any]]:

@@ -41,6 +41,7 @@ class Limits:
         max_detections: Maximum detections per image.
         class_offset: 1 if class 0 of the head is the background, else 0.
         floor: Minimum score of a candidate.
+        anchors: Widths and heights given by the user, in pixels of the input; empty where none are given.
     """
 
     score: float
@@ -48,6 +49,7 @@ class Limits:
     max_detections: int
     class_offset: int = 0
     floor: float = CANDIDATE_FLOOR
+    anchors: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,10 +80,16 @@ class Decoder(ABC, Generic[P]):
     Attributes:
         expects: The shapes of its outputs, in words.
         defaults: Settings of models with this head, unless others are given.
+        note: A sentence about what its boxes are, where they are not the usual ones; else empty.
+        last_resort: Whether it is used only where no other decoder matches.
+        check_sizes: Whether boxes that are all of one size are a sign of a wrong reading.
     """
 
     expects: str
     defaults: Settings
+    note: str = ""
+    check_sizes: bool = True
+    last_resort: bool = False
 
     @abstractmethod
     def parts(self, graph: Graph) -> P | None:
@@ -106,6 +114,18 @@ class Decoder(ABC, Generic[P]):
 
     def classes(self, parts: P) -> int | None:
         """Number of classes; None if the outputs do not determine it."""
+        return None
+
+    def note_for(self, graph: Graph, settings: Settings) -> str:
+        """What users must know about the boxes of this graph, behind the model's name; empty if nothing."""
+        return self.note
+
+    def fit(self, head: Head) -> float | None:
+        """How well the values of one run fit this reading, in [0, 1]; None where they do not show it.
+
+        It is compared between decoders that read the same outputs differently. It does not depend on how confident the
+        model is, so a wrong normalisation of the image does not change the order.
+        """
         return None
 
     def decode(self, head: Head, limits: Limits) -> Decoded:

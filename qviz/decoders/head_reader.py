@@ -39,6 +39,10 @@ class HeadReader:
         """Detections of at least `score` and candidates of at least `floor`, from tensors with the file's types."""
         return self._decoder.decode(self.head(tensors), self._limits(score, floor))
 
+    def fit(self, tensors: Mapping[int, np.ndarray]) -> float | None:
+        """How well these tensors fit the decoder (`Decoder.fit`)."""
+        return self._decoder.fit(self.head(tensors))
+
     def head(self, tensors: Mapping[int, np.ndarray]) -> Head:
         """The tensors as the decoder reads them: real values, without NaN."""
         real = {index: _real(tensors[index], self.graph.tensors[index]) for index in self.tensors if index in tensors}
@@ -47,7 +51,8 @@ class HeadReader:
     def _limits(self, score: float, floor: float) -> Limits:
         settings = self.settings
         assert settings.nms_iou is not None and settings.max_detections is not None, "settings are complete"
-        return Limits(score, settings.nms_iou, settings.max_detections, settings.class_offset or 0, floor)
+        offset, anchors = settings.class_offset or 0, settings.anchors or ()
+        return Limits(score, settings.nms_iou, settings.max_detections, offset, floor, anchors)
 
 
 def _real(values: np.ndarray, tensor: Tensor) -> np.ndarray:

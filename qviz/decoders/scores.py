@@ -26,6 +26,13 @@ def sigmoid(values: np.ndarray) -> np.ndarray:
     return scores
 
 
+def softmax(values: np.ndarray) -> np.ndarray:
+    """Logits (n, classes) to probabilities, whose sum over the classes is 1."""
+    weights = np.exp(values - values.max(axis=1, keepdims=True))
+    shares: np.ndarray = weights / weights.sum(axis=1, keepdims=True)
+    return shares
+
+
 def probabilities(values: np.ndarray, certain: bool = False) -> np.ndarray:
     """Scores of any shape as probabilities; `certain`: the graph shows that they are probabilities."""
     logits = not certain and values.size > 0 and float(values.mean()) < LOGITS_BELOW

@@ -1,4 +1,4 @@
-"""YOLOv5, YOLOX and YOLOv8: a single output with one row per box.
+"""YOLOv5, YOLOX, YOLOv8 and YOLOv10: a single output with one row per box.
 
 A row is x, y, w, h, perhaps the objectness, and one score per class; the shape is (1, n, c) or (1, c, n). The number of
 boxes identifies the family: one per cell (anchor-free) or three (anchors). An objectness column is recognised by the
@@ -40,6 +40,8 @@ MIN_CORRELATION = 0.9
 """Of centres with the positions of their cells; that of offsets is near 0."""
 MAX_OFFSET = 32.0
 """In cells; larger values are centres in pixels."""
+CONFIDENT = 0.3
+"""A score above it belongs to an object."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +63,8 @@ def rows_of(graph: Graph, pyramids: Iterable[Sequence[int]], per_cell: int = 1) 
 
 def has_objectness(graph: Graph, rows: Rows) -> bool | None:
     """Whether there is an objectness column; None if the file does not determine it."""
+    if graph.notes.classes and rows.columns - graph.notes.classes in (4, 5):
+        return rows.columns - graph.notes.classes == 5
     if rows.columns in (COCO + 4, COCO + 5):
         return rows.columns == COCO + 5
     if rows.first or any(op.kind == "SOFTMAX" for op in graph.ops):
@@ -76,6 +80,11 @@ def in_pixels(boxes: np.ndarray, head: Head, largest: float) -> np.ndarray:
 def boxes_of(centres: np.ndarray, head: Head) -> np.ndarray:
     """(n, 4) xyxy pixels from x, y, w, h in pixels, or normalised to [0, 1] if no centre is above 2."""
     return from_centres(in_pixels(centres, head, float(centres[:, :2].max(initial=0))))
+
+
+def corners_of(coordinates: np.ndarray, head: Head) -> np.ndarray:
+    """(n, 4) xyxy pixels from corners in pixels, or normalised to [0, 1] if none is above 2."""
+    return in_pixels(coordinates, head, float(coordinates.max(initial=0)))
 
 
 def decode_products(boxes: np.ndarray, values: np.ndarray, limits: Limits) -> Decoded:
@@ -129,13 +138,69 @@ class YOLOv8(RowDecoder):
     others = 4
 
     def fits(self, graph: Graph, rows: Rows) -> bool:
-        return not has_objectness(graph, rows)
+        return not has_objectness(graph, rows) and graph.notes.task in ("", "detect")
+
+    def fit(self, head: Head) -> float | None:
+        """The share of cells that are inside their own box, times the share of objects without an objectness.
+
+        Corners read as centre and size give huge boxes, which contain their cells, too; centre and size read as corners
+        give boxes that do not. So where corners fit, they are right.
+        """
+        rows = self.parts(head.graph)
+        if rows is None:
+            return None
+        values = rows.of(head)
+        return self.layout_fit(values[:, :4], head, rows) * (1 - share_of_objectness(values))
+
+    def layout_fit(self, coordinates: np.ndarray, head: Head, rows: Rows) -> float:
+        """How well the first four columns fit the reading of this decoder, in [0, 1]."""
+        corners = share_inside(corners_of(coordinates, head), rows.levels)
+        return share_inside(boxes_of(coordinates, head), rows.levels) * (1 - corners)
+
+    def boxes(self, coordinates: np.ndarray, head: Head) -> np.ndarray:
+        """(n, 4) xyxy pixels from the first four columns."""
+        return boxes_of(coordinates, head)
 
     def decode_parts(self, parts: Rows, head: Head, limits: Limits) -> Decoded:
         values = parts.of(head)
-        scores = probabilities(values[:, 4:])
+        scores = probabilities(values[:, self.others : self.others + self.classes(parts)])
         strong = strong_rows(scores, limits)
-        return decoded(boxes_of(values[:, :4], head)[strong], scores[strong], limits)
+        return decoded(self.boxes(values[:, :4], head)[strong], scores[strong], limits)
+
+
+class YOLOv8Corners(YOLOv8):
+    """The same rows with x1, y1, x2, y2 in place of centre and size: YOLOv10 without its top-k."""
+
+    expects = "as yolov8, with x1, y1, x2, y2 in place of x, y, w, h"
+
+    def layout_fit(self, coordinates: np.ndarray, head: Head, rows: Rows) -> float:
+        return share_inside(corners_of(coordinates, head), rows.levels)
+
+    def boxes(self, coordinates: np.ndarray, head: Head) -> np.ndarray:
+        return corners_of(coordinates, head)
+
+
+def share_inside(boxes: np.ndarray, levels: Levels) -> float:
+    """The share of cells whose centre is inside their box: boxes are predicted as distances from it to the sides.
+
+    A tenth of a cell is allowed for rounding.
+    """
+    grid = cells(levels)
+    centres, slack = (grid[:, :2] + 0.5) * grid[:, 2:], 0.1 * grid[:, 2:]
+    inside = (boxes[:, :2] <= centres + slack) & (centres - slack <= boxes[:, 2:])
+    return float(inside.all(axis=1).mean()) if len(boxes) else 0.0
+
+
+def share_of_objectness(values: np.ndarray) -> float:
+    """The share of rows with a high first score in which another score is high, too; 0.5 if there is no such row.
+
+    An objectness is high together with a class; of the classes of one box, one is high.
+    """
+    scores = probabilities(values[:, 4:])
+    strong = scores[scores[:, 0] > CONFIDENT]
+    if len(strong) == 0 or scores.shape[1] < 2:
+        return 0.5
+    return float((strong[:, 1:].max(axis=1) > CONFIDENT).mean())
 
 
 class YOLOX(RowDecoder):
@@ -149,6 +214,11 @@ class YOLOX(RowDecoder):
 
     def fits(self, graph: Graph, rows: Rows) -> bool:
         return has_objectness(graph, rows) is not False
+
+    def fit(self, head: Head) -> float | None:
+        """The share of objects that have an objectness."""
+        rows = self.parts(head.graph)
+        return share_of_objectness(rows.of(head)) if rows is not None else None
 
     def decode_parts(self, parts: Rows, head: Head, limits: Limits) -> Decoded:
         values, grid = parts.of(head), cells(parts.levels)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import numpy as np
+
 from qviz.structures.quantization import Quantization
 
 
@@ -59,6 +61,27 @@ class Op:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class HeadNotes:
+    """What the file's metadata say about its outputs.
+
+    Attributes:
+        task: `detect`, `pose`, `segment`, `obb`; empty if it is not stated.
+        classes: Number of class names; 0 if there are none.
+        keypoints: Values of keypoints in each row; 0 if there are none.
+        anchors: (n, 4) cy, cx, h, w normalised to [0, 1], or None.
+        scales: y, x, h and w scale of the box coder of these anchors.
+        sigmoid: Whether the scores beside the anchors are logits.
+    """
+
+    task: str = ""
+    classes: int = 0
+    keypoints: int = 0
+    anchors: np.ndarray | None = None
+    scales: tuple[float, ...] = (10.0, 10.0, 5.0, 5.0)
+    sigmoid: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Graph:
     """The main subgraph.
 
@@ -66,6 +89,7 @@ class Graph:
         inputs, outputs: Tensor indices.
         subgraphs: Number of subgraphs in the file.
         signature: Tensor index by name in the file's signature.
+        notes: What the file's metadata say about the outputs.
     """
 
     tensors: tuple[Tensor, ...]
@@ -75,6 +99,7 @@ class Graph:
     subgraphs: int = 1
     description: str = ""
     signature: dict[str, int] = field(default_factory=dict)
+    notes: HeadNotes = field(default_factory=HeadNotes)
 
     def input_tensors(self) -> tuple[Tensor, ...]:
         return tuple(self.tensors[index] for index in self.inputs)

@@ -28,6 +28,8 @@ class Settings:
         max_detections: Maximum detections per image.
         class_offset: 1 if class 0 of the model is the background, else 0.
         labels: One name per class.
+        anchors: Width and height of each anchor in pixels of the input, the finest level first, for heads whose file
+            does not contain them (`yolo_grid`).
     """
 
     mean: tuple[float, float, float] | None = None
@@ -39,6 +41,7 @@ class Settings:
     max_detections: int | None = None
     class_offset: int | None = None
     labels: tuple[str, ...] | None = None
+    anchors: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         _check_choice("channels", self.channels, CHANNELS)
@@ -121,9 +124,20 @@ def _parse(name: str, value: Any, where: str) -> Any:
         if not isinstance(value, (list, tuple)):
             raise SettingsError(f"{where}: labels must be a list of names.")
         return tuple(str(label) for label in value)
+    if name == "anchors":
+        return _anchors(value, where)
     if name in ("nms_iou", "max_detections", "class_offset"):
         return _number(name, value, where)
     return str(value)
+
+
+def _anchors(value: Any, where: str) -> tuple[float, ...]:
+    """Pairs of positive numbers. Raises SettingsError."""
+    numbers = value if isinstance(value, (list, tuple)) else []
+    positive = all(isinstance(number, (int, float)) and 0 < number < 1e5 for number in numbers)
+    if positive and 0 < len(numbers) <= 100 and len(numbers) % 2 == 0:
+        return tuple(float(number) for number in numbers)
+    raise SettingsError(f"{where}: anchors must be a list of widths and heights in pixels, e.g. [10, 14, 23, 27].")
 
 
 def _number(name: str, value: Any, where: str) -> float:

@@ -30,6 +30,7 @@ from flatbuffers.table import Table
 
 from qviz.errors import ModelError
 from qviz.structures import Settings, Tensor
+from qviz.structures.archive import open_zip
 
 MAX_FILE = 1 << 20
 """Maximum bytes of an associated file; larger ones are ignored."""
@@ -49,12 +50,8 @@ NORMALIZATION, IMAGE, COLOR_SPACE, RGB = 1, 2, 0, 1
 
 _RANGES = {(127.5, 127.5): (-1.0, 1.0), (0.0, 255.0): (0.0, 1.0), (0.0, 1.0): (0.0, 255.0)}
 """(mean, std) -> range of the normalised pixels."""
-_TASKS = {
-    "segment": "a segmentation model",
-    "classify": "a classification model",
-    "pose": "a pose model",
-    "obb": "a model of turned boxes",
-}
+DETECTING_TASKS = ("detect", "segment", "pose", "obb")
+"""Tasks of models that find boxes; their masks, keypoints and angles are not read."""
 
 
 def own_settings(data: bytes, tensor: Tensor) -> Settings:
@@ -65,7 +62,7 @@ def own_settings(data: bytes, tensor: Tensor) -> Settings:
     notes = exporter_notes(data)
     _check_task(notes.get("task"))
     settings = Settings()
-    if notes:
+    if "stride" in notes or {"author", "version"} <= set(notes):  # Ultralytics', or of its imitators
         settings = Settings(mean=(0.0,) * 3, std=(255.0,) * 3, channels="rgb", resize="letterbox")
     settings = _from_buffer(data).with_defaults(settings)
     ranged = _from_range(tensor)
@@ -89,11 +86,11 @@ def raw_pixels(tensor: Tensor) -> Settings:
 
 
 def _check_task(task: Any) -> None:
-    if isinstance(task, str) and task != "detect":
-        kind = _TASKS.get(task, "no detector")
+    if isinstance(task, str) and task not in DETECTING_TASKS:
+        kind = "a classification model" if task == "classify" else "no detector"
         raise ModelError(
-            f"is {kind} (its metadata says task {task[:40]!r}); qviz shows detectors of upright boxes: export one"
-            " trained for the task 'detect'."
+            f"is {kind} (its metadata says task {task[:40]!r}), and it finds no boxes: export one trained for the task"
+            " 'detect'."
         )
 
 
@@ -116,7 +113,7 @@ def associated_files(data: bytes) -> dict[str, bytes]:
     if not zipfile.is_zipfile(io.BytesIO(data)):
         return {}
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with open_zip(data) as archive:
             small = [entry for entry in archive.infolist() if entry.file_size <= MAX_FILE][:20]
             return {entry.filename: archive.read(entry) for entry in small}
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, EOFError, ValueError):
@@ -130,7 +127,7 @@ def label_file(data: bytes) -> bytes | None:
 
 
 def exporter_notes(data: bytes) -> dict[str, Any]:
-    """The notes of Ultralytics, which always have `names` and `stride`; empty if the file has none."""
+    """The exporter's notes, which have `names` (those of Ultralytics also `stride`); empty if the file has none."""
     files = associated_files(data)
     texts = (content for name, content in files.items() if name.endswith((".txt", ".json")))
     return next((notes for text in texts if (notes := _notes(text))), {})
@@ -144,7 +141,7 @@ def _notes(content: bytes) -> dict[str, Any]:
             notes = parse(content.decode().strip())
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
-        return notes if isinstance(notes, dict) and "names" in notes and "stride" in notes else {}
+        return notes if isinstance(notes, dict) and "names" in notes else {}
     return {}
 
 
@@ -154,14 +151,19 @@ def _notes(content: bytes) -> dict[str, Any]:
 def _from_buffer(data: bytes) -> Settings:
     """Normalisation and colours of the first input in the TFLite metadata; fields that are not stated are None."""
     try:
-        content = _buffer(fb.Model.GetRootAs(data))
-        if content[4:8] != IDENTIFIER:
+        root = metadata_root(data)
+        if root is None:
             return Settings()
-        root = Table(content, struct.unpack_from("<I", content)[0])
-        inputs = [tensor for graph in _children(root, SUBGRAPHS)[:1] for tensor in _children(graph, INPUTS)[:1]]
+        inputs = [tensor for graph in children(root, SUBGRAPHS)[:1] for tensor in children(graph, INPUTS)[:1]]
         return _input_settings(inputs[0]) if inputs else Settings()
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError):
         return Settings()
+
+
+def metadata_root(data: bytes) -> Table | None:
+    """The root table of the TFLite metadata, or None. May raise what flatbuffers raise for damaged data."""
+    content = _buffer(fb.Model.GetRootAs(data))
+    return Table(content, struct.unpack_from("<I", content)[0]) if content[4:8] == IDENTIFIER else None
 
 
 def _buffer(model: Any) -> bytes:
@@ -174,8 +176,8 @@ def _buffer(model: Any) -> bytes:
 
 
 def _input_settings(tensor: Table) -> Settings:
-    units = [unit for unit in _children(tensor, PROCESS_UNITS) if _byte(unit, UNION_TYPE) == NORMALIZATION]
-    options = _child(units[0], UNION) if units else None
+    units = [unit for unit in children(tensor, PROCESS_UNITS) if _byte(unit, UNION_TYPE) == NORMALIZATION]
+    options = table_of(units[0], UNION) if units else None
     mean, std = (_triple(options, MEAN), _triple(options, STD)) if options else (None, None)
     if mean is None or std is None or 0 in std:
         mean = std = None
@@ -183,16 +185,16 @@ def _input_settings(tensor: Table) -> Settings:
 
 
 def _is_rgb(tensor: Table) -> bool:
-    content = _child(tensor, CONTENT)
+    content = table_of(tensor, CONTENT)
     if content is None or _byte(content, UNION_TYPE) != IMAGE:
         return False
-    image = _child(content, UNION)
+    image = table_of(content, UNION)
     return image is not None and _byte(image, COLOR_SPACE) == RGB
 
 
 def _triple(table: Table, field: int) -> tuple[float, float, float] | None:
     """One number for all channels, or one each."""
-    at = _offset(table, field)
+    at = offset(table, field)
     count = table.VectorLen(at) if at else 0
     if count not in (1, 3):
         return None
@@ -200,24 +202,25 @@ def _triple(table: Table, field: int) -> tuple[float, float, float] | None:
     return (values[0], values[1], values[2]) if all(math.isfinite(v) and abs(v) < 1e6 for v in values) else None
 
 
-def _offset(table: Table, field: int) -> int:
+def offset(table: Table, field: int) -> int:
     """Offset of a field from the start of its table; 0 if the field is missing. A vtable begins with two sizes."""
     return int(table.Offset(4 + 2 * field))
 
 
 def _byte(table: Table, field: int) -> int:
-    at = _offset(table, field)
+    at = offset(table, field)
     return int(table.Get(number_types.Uint8Flags, at + table.Pos)) if at else 0
 
 
-def _child(table: Table, field: int) -> Table | None:
-    at = _offset(table, field)
+def table_of(table: Table, field: int) -> Table | None:
+    """The table that a field refers to; None if the field is missing."""
+    at = offset(table, field)
     return Table(table.Bytes, table.Indirect(at + table.Pos)) if at else None
 
 
-def _children(table: Table, field: int) -> list[Table]:
+def children(table: Table, field: int, limit: int = MAX_ENTRIES) -> list[Table]:
     """The first tables of a vector."""
-    at = _offset(table, field)
-    count = min(table.VectorLen(at), MAX_ENTRIES) if at else 0
+    at = offset(table, field)
+    count = min(table.VectorLen(at), limit) if at else 0
     start = table.Vector(at) if count else 0
     return [Table(table.Bytes, table.Indirect(start + 4 * index)) for index in range(count)]

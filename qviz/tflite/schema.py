@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from flatbuffers import flexbuffers
 
 from qviz.errors import ModelError
 from qviz.structures import Graph, Op, Quantization, Tensor
+from qviz.tflite.metadata_head import head_notes
 
 NOTHING_OUT = frozenset({"ASSIGN_VARIABLE", "HASHTABLE_IMPORT", "CALL_ONCE"})
 NOTHING_IN = frozenset({"VAR_HANDLE", "HASHTABLE", "CALL_ONCE"})
@@ -113,7 +115,7 @@ def read_graph(data: bytes) -> Graph:
             " Was it exported with another tool, or cut while copying?"
         )
     try:
-        return _graph(fb.Model.GetRootAs(data))
+        return replace(_graph(fb.Model.GetRootAs(data)), notes=head_notes(data))
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         raise ModelError(f"is damaged: its flatbuffer cannot be read ({error}). Copy or export it again.") from error
 

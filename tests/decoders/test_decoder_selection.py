@@ -20,12 +20,6 @@ TABLE = [
     ("yolov5", graph_of((1, 25200, 85), size=(640, 640))),
     ("yolox", graph_of((1, CELLS, 85))),
     ("yolox", graph_of((1, 3549, 85), size=(416, 416))),
-    ("yolov8", graph_of((1, 84, CELLS))),
-    ("yolov8", graph_of((1, CELLS, 84))),
-    ("yolov8", graph_of((1, 84, 8400), size=(640, 640), nchw=True)),
-    ("yolov8", graph_of((1, 6, CELLS))),  # two classes
-    ("yolov8", graph_of((1, CELLS, 12), ends=("SOFTMAX",))),
-    ("yolov8", graph_of((1, CELLS + 2, 84))),
     ("efficientdet", graph_of((1, 129 * 9, 4), (1, 129 * 9, 90))),
     ("retinanet", graph_of((1, 129 * 6, 4), (1, 129 * 6, 90))),
     ("blazeface", graph_of((1, 896, 16), (1, 896, 1), size=(128, 128))),
@@ -34,10 +28,16 @@ TABLE = [
 ]
 
 SEVERAL = [
+    (("yolov8", "yolov8_corners"), graph_of((1, 84, CELLS))),
+    (("yolov8", "yolov8_corners"), graph_of((1, CELLS, 84))),
+    (("yolov8", "yolov8_corners"), graph_of((1, 84, 8400), size=(640, 640), nchw=True)),
+    (("yolov8", "yolov8_corners"), graph_of((1, 6, CELLS))),  # two classes
+    (("yolov8", "yolov8_corners"), graph_of((1, CELLS, 12), ends=("SOFTMAX",))),
+    (("yolov8", "yolov8_corners"), graph_of((1, CELLS + 2, 84))),
     (("boxes_and_scores", "tflite_post_process"), graph_of((1, CELLS, 4), (1, CELLS), (1, CELLS))),
-    (("yolox", "yolov8"), graph_of((1, CELLS, 12))),  # 7 classes with objectness, or 8 without
-    (("yolox", "yolov8"), graph_of((1, CELLS, 6))),
-    (("nanodet_plus", "yolov8"), graph_of((1, CELLS + 2, 112))),
+    (("yolox", "yolov8", "yolov8_corners"), graph_of((1, CELLS, 12))),  # 7 classes with objectness, or 8 without
+    (("yolox", "yolov8", "yolov8_corners"), graph_of((1, CELLS, 6))),
+    (("nanodet_plus", "yolov8", "yolov8_corners"), graph_of((1, CELLS + 2, 112))),
     (("efficientdet_lite", "efficientdet"), graph_of((1, 19206, 4), (1, 19206, 90), size=(320, 320))),
 ]
 

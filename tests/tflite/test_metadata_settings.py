@@ -207,10 +207,7 @@ def test_explicit_settings_override_export_notes(sample: Sample) -> None:
 
 
 TASKS = [
-    ("segment", "is a segmentation model (its metadata says task 'segment')"),
     ("classify", "is a classification model"),
-    ("pose", "is a pose model"),
-    ("obb", "is a model of turned boxes"),
     ("depth", "is no detector (its metadata says task 'depth')"),
 ]
 
@@ -226,7 +223,6 @@ def test_a_model_of_another_task_is_refused(task: str, sentence: str, sample: Sa
 
 NO_NOTES = [
     "one\ntwo",
-    "{'names': {0: 'a'}}",  # no stride: not written by Ultralytics
     "{'stride': 32, 'names': open('/etc/passwd')}",
     "{'stride': 32, 'names': __import__('os').getcwd()}",
     "{'stride': 32, 'names': {0: 'a'}} or 1",
@@ -243,6 +239,14 @@ def test_other_texts_are_not_export_notes(content: str) -> None:
     data = appended(relu(), "temp_meta.txt", content)
     assert exporter_notes(data) == {}
     assert own_settings(data, FLOAT_INPUT) == Settings()
+
+
+def test_notes_without_a_stride_name_the_classes_only(sample: Sample) -> None:
+    """Any exporter may append names; only Ultralytics' notes imply how images are prepared."""
+    data = appended(sample.models["float32"].read_bytes(), "temp_meta.txt", "{'names': {0: 'hen', 1: 'cock'}}")
+    result = inspect(data, Settings(), Settings())
+    assert (result.labels, result.sources["labels"]) == (("hen", "cock"), "file")
+    assert "file" not in {result.sources[name] for name in ("mean", "std", "channels")}
 
 
 def test_export_notes_are_not_a_label_file() -> None:

@@ -28,6 +28,7 @@ def lint_model(model: LoadedModel, threads: int = 1) -> list[Warning]:
     return [
         *_origin(model),
         *_kernels(model),
+        *_reading(model),
         *_label_count(model),
         *input_warnings(model),
         *scheme_warnings(model),
@@ -143,6 +144,34 @@ def _head(model: LoadedModel) -> list[Warning]:
     end_to_end = model.inspection.decoder == "end_to_end"
     classes = 0 if model.inspection.sources.get("labels") == "class count" else len(model.inspection.labels)
     return head_warnings(model.inspection.graph, model.name, end_to_end, classes)
+
+
+def _reading(model: LoadedModel) -> Iterator[Warning]:
+    """How the outputs are read: found out by trying, without sense, or with a reservation."""
+    inspection = model.inspection
+    decoder = DECODERS.get(inspection.decoder)
+    if decoder is None:
+        return
+    others = [name for name in inspection.decoders if name != inspection.decoder]
+    if inspection.sources.get("decoder") == "guess":
+        yield Warning(
+            "assumed_settings",
+            f"The outputs of {model.name} can be read in several ways; on a few images they fit {inspection.decoder}"
+            f" ({decoder.expects}).",
+            f"Choose another with --decoder ({listed(others)}) if boxes are wrong.",
+            model.name,
+        )
+    if inspection.odd_boxes:
+        choices = f"another --decoder ({listed(others)})" if others else "--mean, --std and --channels"
+        yield Warning(
+            "senseless_boxes",
+            f"The boxes of {model.name} make no sense: {inspection.odd_boxes}.",
+            f"Either its outputs are read in a wrong way (as {inspection.decoder}): try {choices}. Or quantization has"
+            " damaged its boxes: then a float version of the same network has good ones.",
+            model.name,
+        )
+    if note := decoder.note_for(inspection.graph, model.settings):
+        yield Warning("head_note", f"{model.name} {note}.", "Nothing needs to be done if this is known.", model.name)
 
 
 def _kernels(model: LoadedModel) -> Iterator[Warning]:

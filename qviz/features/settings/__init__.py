@@ -30,6 +30,7 @@ from qviz.features.comparison.matching import match_detections
 from qviz.features.detection.inference import Reading
 from qviz.features.detection.models import LoadedModel, follow
 from qviz.features.inspection.checks import CLIPPED, MIN_STEPS, channel_spans, clipped_share, input_range, pixel_span
+from qviz.features.settings import readings
 from qviz.structures import Dataset, Detections, EncodedImage, Image, Settings
 from qviz.structures.dataset import spread
 
@@ -98,21 +99,26 @@ def unknown_settings(model: LoadedModel) -> tuple[str, ...]:
 def guess_for(
     context: Context, models: Sequence[LoadedModel], images: ImageFiles | Dataset | Sequence[EncodedImage]
 ) -> list[LoadedModel]:
-    """The models, with the unknown settings of the first (the reference) filled in; variants take over its settings.
+    """The models as their outputs are to be read, with the unknown settings of the first (the reference) filled in.
+
+    Variants take over its settings. Models whose boxes make no sense say so (`Inspection.odd_boxes`).
 
     Args:
         images: Up to `IMAGES` of them are run, evenly spread, because neighbours in a folder are often alike.
     """
-    if not unknown_settings(models[0]):
-        return list(models)
+    sample = _sample(images, IMAGES if unknown_settings(models[0]) else readings.IMAGES)
+    read = readings.with_readings(context, models, sample)
+    reference = guess_settings(context, read[0], sample, read[1:])
+    return readings.checked(context, [reference, *(follow(variant, reference) for variant in read[1:])], sample)
+
+
+def _sample(images: ImageFiles | Dataset | Sequence[EncodedImage], count: int) -> list[EncodedImage]:
+    """Up to `count` of the images, evenly spread."""
     if isinstance(images, Dataset):
-        sample = list(Reading().of(spread(images.images, IMAGES)))
-    elif isinstance(images, ImageFiles):
-        sample = list(islice(load_images(spread(images.paths, IMAGES)), IMAGES))
-    else:
-        sample = spread(images, IMAGES)
-    reference = guess_settings(context, models[0], sample, models[1:])
-    return [reference, *(follow(variant, reference) for variant in models[1:])]
+        return list(Reading().of(spread(images.images, count)))
+    if isinstance(images, ImageFiles):
+        return list(islice(load_images(spread(images.paths, count)), count))
+    return list(spread(images, count))
 
 
 def guess_settings(
