@@ -17,6 +17,7 @@ from streamlit import config
 
 from qviz.engine import free_closed_sessions
 from qviz.errors import QvizError
+from qviz.features.detection.models import ModelSource
 from qviz.formatting import as_text, listed, plural
 from qviz.limits import limits
 from qviz.ui import clicks, projects, sample, server, uploads, view, workspace
@@ -86,9 +87,14 @@ def begin(title: str) -> Iterator[Page]:
         if workspace.KEY not in st.session_state:
             free_closed_sessions()
             workspace.keep(projects.opened(sample.opening))
+        else:
+            projects.follow()
         uploads.take_dropped_files()
-        current = projects.saved(server.with_finished_conversions(workspace.current()))
+        current = server.with_quarantine(server.with_finished_conversions(workspace.current()))
+        current = projects.saved(workspace.keep(current))
         models = server.models(current)
+        if server.with_quarantine(current) is not current:
+            st.rerun()
         _sidebar(current, models)
         _purpose(title)
         _notices(current, models)
@@ -120,9 +126,8 @@ def _purpose(title: str) -> None:
 
 def verdict(sentence: str, note: str = "") -> None:
     """Draw the finding, above everything else on the page."""
-    st.html(f'<p class="qviz qviz-verdict">{escape(sentence)}</p>')
-    if note:
-        small_text(note)
+    below = f'<p class="qviz qviz-note">{escape(note)}</p>' if note else ""
+    st.html(f'<p class="qviz qviz-verdict">{escape(sentence)}</p>{below}')
 
 
 def small_text(text: str) -> None:
@@ -142,7 +147,7 @@ def _sidebar(current: workspace.Workspace, models: Models | None) -> None:
                 origin = "bundled sample" if sample.holds_images(current) else "sample models"
             parts = [plural(len(current.images), "image"), as_text(current.name), origin]
             st.caption(" · ".join(filter(None, parts)))
-        projects.menu(current, _delete_project)
+        projects.menu(current, _reset_view)
         if dropped := workspace.drops():
             label = f"Undo: {as_text(dropped[0].text)}"
             clicks.button(
@@ -154,17 +159,16 @@ def _sidebar(current: workspace.Workspace, models: Models | None) -> None:
 
 def _undo_drop() -> None:
     workspace.undo_drop()
-    view.change(image=None, variants=(), classes=())
-
-
-def _delete_project() -> None:
-    projects.delete()
-    _open_sample()
+    _reset_view()
 
 
 def _open_sample() -> None:
-    projects.leave(workspace.keep(sample.sample()))
-    workspace.forget_drops()
+    projects.leave(sample.sample())
+    _reset_view()
+
+
+def _reset_view() -> None:
+    """Other data are in view: nothing of the last ones is chosen."""
     view.change(image=None, variants=(), classes=())
 
 
@@ -182,6 +186,9 @@ def _breakable(name: str) -> str:
 
 def _notices(current: workspace.Workspace, models: Models | None) -> None:
     """Sentences about files that could not be loaded; they stay until they are dismissed."""
+    for source in current.models:
+        if source.digest in current.quarantine:
+            _quarantined(source, current.quarantine[source.digest])
     sentences = [*current.notices, *(models.failed if models is not None else ())]
     if not sentences:
         return
@@ -192,6 +199,14 @@ def _notices(current: workspace.Workspace, models: Models | None) -> None:
             st.caption(f"and {len(sentences) - MAX_NOTICES} more")
         if current.notices:
             clicks.button(st, "Dismiss", _dismiss_notices, "notices-read", st.rerun)
+
+
+def _quarantined(source: ModelSource, reason: str) -> None:
+    """A model that is not run by itself, why, and a button that runs it."""
+    with st.container(border=True):
+        name = source.shown or source.name
+        st.warning(as_text(f"{name} is not run by itself, because it ended its worker process: {reason}"))
+        clicks.button(st, "Run it again", lambda: server.run_again(source), f"again-{source.digest}", st.rerun)
 
 
 def _missing(here: Page) -> None:

@@ -20,7 +20,7 @@ from qviz.cache import LRUCache
 from qviz.chart_style import data_uri
 from qviz.detector import detect_job, preview_job
 from qviz.engine import Engine
-from qviz.errors import QvizError
+from qviz.errors import QvizError, WorkerCrashed, WorkerOutOfMemory
 from qviz.features.detection.models import LoadedModel
 from qviz.limits import limits
 from qviz.structures import EncodedImage, Inference
@@ -28,10 +28,14 @@ from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.ui.clicks import wait_for_result
 
 REDRAW_SECONDS = 0.7
+PREVIEW = "preview"
 OVERHEAD_BYTES = 2048
 """Of a result beside its content, measured."""
 BYTES_PER_BOX = 24
 """Of a box with its score and class."""
+MAX_CRASHES = 64
+"""Images on which a model has ended its worker, and models that have done so, that are remembered."""
+MAX_READABLE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class Results:
         self._finished: LRUCache[Future[Any]] = LRUCache(
             limits().answers_mb << 20 if max_bytes is None else max_bytes, _bytes_of
         )
+        self._crashes = LRUCache[dict[str, tuple[Hashable, str]]](MAX_CRASHES)
+        self._readable = LRUCache[bool](MAX_READABLE)
 
     def want(self, models: Sequence[LoadedModel], images: Iterable[EncodedImage], urgent: bool = False) -> None:
         """Queue detections that are neither computed nor running. urgent: whether a user is waiting for them."""
@@ -76,7 +82,7 @@ class Results:
     def want_previews(self, images: Iterable[EncodedImage], longest: int, urgent: bool = False) -> None:
         """Queue JPEGs for the screen, at most `longest` pixels a side."""
         for image in images:
-            self._queue(("preview", image.digest, image.name, longest), urgent, preview_job, image, longest)
+            self._queue((PREVIEW, image.digest, image.name, longest), urgent, preview_job, image, longest)
 
     def inference(self, model: LoadedModel, image: EncodedImage, seconds: float = 0.0) -> Inference | QvizError | None:
         """The detections, the error in their place, or None if they are not there within these seconds."""
@@ -85,7 +91,7 @@ class Results:
 
     def preview(self, image: EncodedImage, longest: int, seconds: float = 0.0) -> Preview | QvizError | None:
         """The JPEG, the error in its place, or None if it is not there within these seconds."""
-        result = self._result(("preview", image.digest, image.name, longest), seconds)
+        result = self._result((PREVIEW, image.digest, image.name, longest), seconds)
         return Preview(*result) if isinstance(result, tuple) else result
 
     def pending(self, models: Sequence[LoadedModel], images: Iterable[EncodedImage]) -> int:
@@ -107,6 +113,36 @@ class Results:
                 del self._running[key]
                 if not job.cancelled():
                     self._finished.put(key, job)
+                    self._note(key, job)
+
+    def _note(self, key: Hashable, job: Future[Any]) -> None:
+        """Remember images that were read, and models that have ended their worker process."""
+        if not isinstance(key, tuple):
+            return
+        model, *_, image, _ = key
+        error = job.exception()
+        if error is None:
+            self._readable.put(key[1] if model == PREVIEW else image, True)
+        elif model != PREVIEW and isinstance(error, (WorkerCrashed, WorkerOutOfMemory)):
+            crashes = self._crashes.get(model, dict)
+            if len(crashes) < MAX_CRASHES:
+                crashes[image] = key, str(error)
+
+    def crash(self, model: str, images: Iterable[EncodedImage]) -> str:
+        """Why this model (its digest) has ended a worker process on one of the images; empty where it has not.
+
+        An image that no other model and no preview could read is the reason itself, and does not count.
+        """
+        crashes = self._crashes.find(model) or {}
+        digests = {image.digest for image in images} if crashes else set()
+        texts = (text for image, (_, text) in crashes.items() if image in digests and self._readable.find(image))
+        return next(texts, "")
+
+    def forget_crashes(self, model: str) -> None:
+        """Let this model (its digest) run again where it has ended a worker process."""
+        for key, _ in (self._crashes.find(model) or {}).values():
+            self._finished.forget(key)
+        self._crashes.forget(model)
 
     def _job(self, key: Hashable) -> Future[Any] | None:
         with self._lock:

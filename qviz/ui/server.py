@@ -19,7 +19,7 @@ from qviz.chart_style import colours
 from qviz.context import Context
 from qviz.detector import Inspection
 from qviz.engine import LocalEngine, importing, trim_malloc
-from qviz.errors import QvizError
+from qviz.errors import QvizError, WorkerCrashed, WorkerOutOfMemory
 from qviz.features.comparison import ComparedImage, ComparedVariant, compare_image
 from qviz.features.comparison.matching import prepare_matching
 from qviz.features.detection.models import (
@@ -101,7 +101,33 @@ def load_sources(sources: Sequence[ModelSource]) -> tuple[list[LoadedModel], lis
             loaded.append(finish_loading(engine(), source, job))
         except QvizError as error:
             failures.append(str(error))
+            if isinstance(error, (WorkerCrashed, WorkerOutOfMemory)):
+                _crashes().put(source.digest, str(error))
     return loaded, failures
+
+
+@st.cache_resource(show_spinner=False)
+def _crashes() -> LRUCache[str]:
+    """Digest -> reason of models that ended their worker when they were loaded."""
+    return LRUCache(64)
+
+
+def with_quarantine(current: Workspace) -> Workspace:
+    """The workspace in which models that have ended a worker process run no more by themselves."""
+    reasons = {
+        source.digest: reason
+        for source in current.runnable
+        if (reason := _crashes().find(source.digest) or results().crash(source.digest, current.images))
+    }
+    return replace(current, quarantine={**current.quarantine, **reasons}) if reasons else current
+
+
+def run_again(source: ModelSource) -> None:
+    """Let a model out of quarantine in this session, and try it once more."""
+    _crashes().forget(source.digest)
+    _inspections().forget((source.digest, source.settings, source.sidecar))
+    results().forget_crashes(source.digest)
+    workspace.keep(workspace.current().without_quarantine(source.digest))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,7 +168,7 @@ class Models:
 
 def models(workspace: Workspace) -> Models | None:
     """The workspace's models with the reference chosen, or None where no model can be loaded."""
-    loaded, failures = load_sources([source for source in workspace.models if source.is_ready])
+    loaded, failures = load_sources(workspace.runnable)
     if not loaded:
         return None
     chosen = next((model for model in loaded if model.digest == workspace.reference), None)

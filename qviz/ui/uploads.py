@@ -106,7 +106,7 @@ def load_files(files: Sequence[tuple[str, bytes]]) -> None:
     good = {model.digest for model in loaded} | {source.digest for source in models if not source.is_ready}
     if good and current.is_sample:
         current = replace(current, models=(), reference=None, is_sample=False)  # own models replace the sample's
-    current = current.with_models([model for model in models if model.digest in good])
+    current = current.with_replaced([model for model in models if model.digest in good])
     current = current.with_notices([*drop.notices, *failures, *_dark(drop.images)])
     current = _with_labels(_with_sidecars(current, drop), drop.labels)
     current = replace(current, study=drop.study or current.study)
@@ -201,7 +201,7 @@ def _with_labels(current: Workspace, dropped: Sequence[tuple[str, bytes]]) -> Wo
 
 def _class_counts(current: Workspace) -> set[int]:
     """Numbers of classes of the models whose heads say it."""
-    loaded, _ = server.load_sources([source for source in current.models if source.is_ready])
+    loaded, _ = server.load_sources(current.runnable)
     rows = ((DECODERS.get(model.inspection.decoder), model.inspection.graph) for model in loaded)
     counts = (decoder.class_count(graph) for decoder, graph in rows if decoder is not None)
     return {count for count in counts if count}

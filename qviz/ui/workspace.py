@@ -6,8 +6,9 @@ sessions; what is cached for all is keyed by the sha256 of its bytes, so only a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import streamlit as st
 
@@ -20,6 +21,14 @@ from qviz.structures import Dataset, EncodedImage, Settings
 KEY, DROPS = "qviz_workspace", "qviz_undo"
 MAX_UNDO = 10
 """Drops that can be undone, the latest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierModel:
+    """A model that was removed, or replaced by a newer file. removed: seconds since 1970."""
+
+    source: ModelSource
+    removed: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +44,9 @@ class Workspace:
         notices: Sentences about files, until the user has dismissed them.
         study: A saved study, opened on the Report page.
         name: Of the project, as the user has named it.
+        earlier: Models that were removed or replaced, the latest first.
+        quarantine: Digest -> reason of models that have ended their worker process; they run only when the user says
+            so.
     """
 
     models: tuple[ModelSource, ...] = ()
@@ -45,6 +57,8 @@ class Workspace:
     notices: tuple[str, ...] = ()
     study: Study | None = None
     name: str = ""
+    earlier: tuple[EarlierModel, ...] = ()
+    quarantine: Mapping[str, str] = field(default_factory=dict)
 
     def with_models(self, added: Sequence[ModelSource]) -> Workspace:
         """The workspace with models appended; equal bytes stay once, with the newer settings."""
@@ -79,14 +93,75 @@ class Workspace:
         return replace(self, notices=tuple(dict.fromkeys([*self.notices, *sentences])))
 
     def without_model(self, digest: str) -> Workspace:
-        """The workspace without one model; a reference chosen by hand falls back to the choice by scheme."""
+        """The workspace without one model; a reference chosen by hand falls back to the choice by scheme.
+
+        The model stays among the earlier ones, unless it is a bundled one.
+        """
         reference = None if self.reference == digest else self.reference
-        return replace(self, models=tuple(m for m in self.models if m.digest != digest), reference=reference)
+        rest = replace(self, models=tuple(m for m in self.models if m.digest != digest), reference=reference)
+        removed = [EarlierModel(m, int(time.time())) for m in self.models if m.digest == digest and not self.is_sample]
+        others = (row for row in self.earlier if row.source.digest != digest)
+        return replace(rest, earlier=(*removed, *others)[: limits().session_models])
+
+    def with_replaced(self, added: Sequence[ModelSource]) -> Workspace:
+        """As `with_models`; a model with the file name of a new one becomes an earlier one.
+
+        The new one takes over its settings, if it has none of its own, the name it was given and its role.
+        """
+        names = {source.name: source for source in added}
+        digests = {source.digest for source in added}
+        current, new = self, list(added)
+        for old in self.models:
+            if old.digest in digests or (source := names.get(old.name)) is None:
+                continue
+            settings = source.settings if source.settings.given() else old.settings
+            new[new.index(source)] = names[old.name] = replace(source, settings=settings, shown=old.shown)
+            reference = source.digest if self.reference == old.digest else current.reference
+            current = replace(current.without_model(old.digest), reference=reference)
+            current = current.with_notices(
+                [f"{old.name} was replaced by the file dropped now. The earlier one is on Overview, under Models."]
+            )
+        return current.with_models(new)
+
+    def with_earlier(self, digest: str) -> Workspace:
+        """The workspace with an earlier model among the others again, under a name that tells when it was removed."""
+        row = next(row for row in self.earlier if row.source.digest == digest)
+        source, names = row.source, {model.name for model in self.models}
+        if source.name in names:
+            stem = source.shown or source.name.removesuffix(".tflite")
+            date = time.strftime("%d %b %H:%M", time.localtime(row.removed))
+            source = replace(source, shown=f"{stem} until {date}")
+        earlier = tuple(other for other in self.earlier if other is not row)
+        return replace(self, earlier=earlier).with_models([source])
+
+    def without_images(self, digests: Sequence[str]) -> Workspace:
+        """The workspace without these images; annotations of them go, too."""
+        removed = set(digests)
+        names = {image.name for image in self.images if image.digest in removed}
+        dataset = self.dataset
+        if dataset is not None and any(image.name in names for image in dataset.images):
+            rest = tuple(image for image in dataset.images if image.name not in names)
+            dataset = replace(dataset, images=rest) if rest else None
+        return replace(self, images=tuple(i for i in self.images if i.digest not in removed), dataset=dataset)
+
+    def with_shown_name(self, digest: str, name: str) -> Workspace:
+        """The workspace with another name for one model on the pages; an empty one gives back the file's."""
+        models = tuple(replace(m, shown=name.strip()) if m.digest == digest else m for m in self.models)
+        return replace(self, models=models)
 
     def with_settings(self, digest: str, settings: Settings) -> Workspace:
         """The workspace with other settings for one model."""
         models = tuple(replace(m, settings=settings) if m.digest == digest else m for m in self.models)
         return replace(self, models=models)
+
+    def without_quarantine(self, digest: str) -> Workspace:
+        """The workspace in which one model may run again."""
+        return replace(self, quarantine={key: text for key, text in self.quarantine.items() if key != digest})
+
+    @property
+    def runnable(self) -> list[ModelSource]:
+        """The models that can be loaded now: converted, and not in quarantine."""
+        return [source for source in self.models if source.is_ready and source.digest not in self.quarantine]
 
     def image_named(self, name: str | None) -> EncodedImage | None:
         """The image of that name, or None."""
@@ -156,7 +231,8 @@ class Drop:
         return replace(workspace, **restored, notices=before.notices)
 
 
-PARTS, WHOLE_PARTS = ("models", "images", "reference", "is_sample", "name"), ("dataset", "study")
+PARTS = ("models", "images", "reference", "is_sample", "name", "earlier", "quarantine")
+WHOLE_PARTS = ("dataset", "study")
 """What a drop may change; a dataset and a study hold arrays and are compared as a whole."""
 
 

@@ -15,7 +15,7 @@ from qviz.datasets.files import load_images
 from qviz.errors import ProjectError
 from qviz.features.detection.models import read_source
 from qviz.structures import Settings
-from qviz.ui.projects import from_document, to_document
+from qviz.ui.project_document import from_document, to_document
 from qviz.ui.workspace import Workspace
 from tests.conftest import Sample
 

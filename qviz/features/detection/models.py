@@ -51,6 +51,7 @@ class ModelSource:
         digest: sha256 of data.
         converted_from: Kind of file that it was converted from, or empty.
         refusal: Reason why TensorFlow Lite cannot express it (TensorFlow itself runs it then), or empty.
+        shown: The name that the user gave it on the pages, or empty.
     """
 
     name: str
@@ -61,6 +62,7 @@ class ModelSource:
     kind: SourceKind = SourceKind.TFLITE
     converted_from: str = ""
     refusal: str = ""
+    shown: str = ""
 
     def __post_init__(self) -> None:
         if not self.digest:
@@ -82,7 +84,7 @@ class LoadedModel:
     Attributes:
         blob: The file, for the workers.
         inspection: Graph, scheme, decoder and complete settings.
-        converted_from, refusal: As in `ModelSource`.
+        converted_from, refusal, shown: As in `ModelSource`.
     """
 
     model: Model
@@ -90,6 +92,7 @@ class LoadedModel:
     inspection: Inspection
     converted_from: str = ""
     refusal: str = ""
+    shown: str = ""
 
     def __repr__(self) -> str:
         size = megabytes(self.bytes)
@@ -224,7 +227,7 @@ def finish_loading(engine: Engine, source: ModelSource, job: Future[Inspection])
     inspection = _result(source, job)
     model = Model(source.name, source.data, source.digest, inspection.facts.scheme)
     blob = engine.share(source.data, source.digest)
-    return LoadedModel(model, blob, inspection, source.converted_from, source.refusal)
+    return LoadedModel(model, blob, inspection, source.converted_from, source.refusal, source.shown)
 
 
 def _result(source: ModelSource, job: Future[T]) -> T:
@@ -267,15 +270,18 @@ def choose_reference(models: Sequence[LoadedModel]) -> LoadedModel:
 
 
 def short_names(models: Sequence[LoadedModel]) -> dict[str, str]:
-    """Digest -> name without the words that all names begin with and without the suffix."""
+    """Digest -> the name that the user gave, else that of the file without the words that all names begin with.
+
+    The suffix is left out. Where several have one name, the later ones get a number behind it.
+    """
     stems = {model.digest: model.name.removesuffix(".tflite") for model in models}
-    if len(stems) < 2:
-        return stems
     words = [stem.split("_") for stem in stems.values()]
     common = 0
-    while all(len(word) > common + 1 and word[common] == words[0][common] for word in words):
+    while len(words) > 1 and all(len(word) > common + 1 and word[common] == words[0][common] for word in words):
         common += 1
-    return {digest: "_".join(stem.split("_")[common:]) for digest, stem in stems.items()}
+    short = {digest: "_".join(stem.split("_")[common:]) for digest, stem in stems.items()}
+    names = unique_names([model.shown or short[model.digest] for model in models])
+    return {model.digest: name for model, name in zip(models, names, strict=True)}
 
 
 def with_unique_names(models: Sequence[LoadedModel]) -> list[LoadedModel]:
