@@ -160,7 +160,7 @@ class Session(VariantAnalyses):
         recipe: str,
         *,
         calibration: Sources = (),
-        ranges: str = "minmax",
+        ranges: str = "mean",
         keep_ranges: bool = False,
         **options: Any,
     ) -> Built:
@@ -169,9 +169,9 @@ class Session(VariantAnalyses):
         Args:
             recipe: A name of `qviz.features.building.RECIPES`, e.g. `int8`.
             calibration: Images, folders or zip archives, or a file of saved ranges; by default the session's.
-            ranges: Method that computes activation ranges: minmax, moving_average or percentile.
+            ranges: Method that computes activation ranges: mean, minmax, moving_average or percentile.
             keep_ranges: Measure ranges even if the recipe does not need them; they are in `built.ranges`.
-            options: Options of the recipe: io, algorithm, keep_float, keep_operators, block.
+            options: Options of the recipe: io, algorithm, keep_float, keep_operators, block, wide, wide_operators.
 
         Returns:
             The variant: `built.data` is the .tflite file, and `built.save("int8.tflite")` writes it.

@@ -94,6 +94,30 @@ def _drop_unused_buffers(model: Any) -> None:
         model.metadataBuffer = [numbers[int(buffer)] for buffer in model.metadataBuffer]
 
 
+def add_constant(model: Any, name: str, values: np.ndarray) -> int:
+    """Add a float32 or int32 constant to the main subgraph; returns its tensor index."""
+    subgraph = model.subgraphs[0]
+    dtype = {"float32": fb.TensorType.FLOAT32, "int32": fb.TensorType.INT32}[str(values.dtype)]
+    buffer = fb.BufferT(data=np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8))
+    subgraph.tensors.append(
+        fb.TensorT(name=name.encode(), shape=list(values.shape), type=dtype, buffer=len(model.buffers))
+    )
+    model.buffers.append(buffer)
+    return len(subgraph.tensors) - 1
+
+
+def operator_code(model: Any, kind: str, version: int = 1) -> int:
+    """Index of the operator code of a builtin; it is added where the file has none of at least this version."""
+    number = getattr(fb.BuiltinOperator, kind)
+    for index, code in enumerate(model.operatorCodes):
+        if max(code.builtinCode, code.deprecatedBuiltinCode) == number and code.version >= version:
+            return index
+    model.operatorCodes.append(
+        fb.OperatorCodeT(deprecatedBuiltinCode=min(number, 127), version=version, builtinCode=number)
+    )
+    return len(model.operatorCodes) - 1
+
+
 def set_constant(model: Any, index: int, values: np.ndarray, scales: np.ndarray) -> None:
     """Give a quantized constant of the main subgraph other integers and scales.
 

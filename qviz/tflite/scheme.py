@@ -6,7 +6,7 @@ int8           every operator that has an int8 kernel computes on integers; thos
 int16x8        as int8, with 16-bit activations
 dynamic_range  float activations, integer weights that the kernels read directly
 weight_only    integer weights, converted to float by DEQUANTIZE before the kernels
-mixed          more than one of these in one file
+mixed          more than one of these in one file; 8-bit and 16-bit activations, too
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ MATRIX_DIAG NON_MAX_SUPPRESSION_V4 NON_MAX_SUPPRESSION_V5 ROUND SEGMENT_SUM SIN 
 RANGE RANK SHAPE SPARSE_TO_DENSE"""
 WITHOUT_INT8 = frozenset(_FLOAT_ONLY.split())
 """Builtin operators that stay float in a full-integer file (no int8 kernel, or they handle indices)."""
+
+
+STRAY = 0.02
+"""Share of the operators that may have another type: a stray reshape between islands makes no mixture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +74,20 @@ def scheme_facts(graph: Graph) -> SchemeFacts:
 def _scheme(graph: Graph, quantized: list[Op], floating: list[Op]) -> Scheme:
     if quantized:
         able = [op for op in floating if not op.custom and op.kind not in WITHOUT_INT8]
-        wide = any(t.dtype == "int16" and t.quantized for op in quantized for t in graph.op_outputs(op))
-        if len(able) > 0.02 * (len(quantized) + len(able)):  # a stray reshape between islands makes no mixture
+        if len(able) > STRAY * (len(quantized) + len(able)):
+            return Scheme.MIXED
+        wide = wide_orders(graph)
+        if wide and len(quantized) - len(wide) > STRAY * len(quantized):
             return Scheme.MIXED
         return Scheme.INT16X8 if wide else Scheme.INT8
     kinds = set(_weight_schemes(graph))
     return kinds.pop() if len(kinds) == 1 else Scheme.MIXED if kinds else Scheme.FLOAT32
+
+
+def wide_orders(graph: Graph) -> tuple[int, ...]:
+    """The operators that compute on integers and write 16-bit activations, without conversions."""
+    ops = (op for op in graph.ops if op.kind not in CONVERSIONS and _computes_integers(graph, op))
+    return tuple(op.order for op in ops if any(t.dtype == "int16" and t.quantized for t in graph.op_outputs(op)))
 
 
 def _weight_schemes(graph: Graph) -> Iterator[Scheme]:

@@ -34,6 +34,8 @@ def test_saved_ranges_are_used_again(run: Run, sample: Sample, photographs: list
     assert (result.json["file"], result.json["bytes"], result.json["scheme"]) == (str(out), out.stat().st_size, "int8")
     assert (result.json["calibration"]["images"], result.json["calibration"]["method"]) == (4, "minmax")
     first = out.read_bytes()
+    mixed = run(*call, "--calibration", ranges, "--wide-operators", "0-1", "--json").json
+    assert (mixed["scheme"], mixed["wide"]) == ("mixed", [0, 1])
     again = run(*call, "--calibration", ranges, "--keep-operators", "0-1")
     assert (again.status, "kept by --keep-operators 1" in again.out) == (0, True)
     assert out.read_bytes() != first

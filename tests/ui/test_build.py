@@ -46,6 +46,9 @@ def test_unknown_operator_names_are_reported(app: AppTest) -> None:
     app.text_input(key="build-keep").set_value("0-3, nowhere").run()
     assert "No operator's name contains 'nowhere'" in _texts(app)
     app.text_input(key="build-keep").set_value("").run()
+    app.text_input(key="build-wide").set_value("124").run()
+    assert "None of these operators has a 16-bit kernel: TFLite_Detection_PostProcess." in _texts(app)
+    app.text_input(key="build-wide").set_value("").run()
     assert not app.button(key="build-start").disabled
 
 
@@ -98,6 +101,7 @@ def test_a_descending_range_is_refused() -> None:
         (Options(keep_orders=(0, 1, 2, 9)), "minmax", "a + int8 (0-2 9 float).tflite"),
         (Options(keep_float=("Box",), keep_orders=(1,)), "minmax", "a + int8 (some float).tflite"),
         (Options(keep_orders=tuple(range(0, 40, 2))), "minmax", "a + int8 (some float).tflite"),
+        (Options(wide_orders=(0, 1, 2), keep_orders=(9,)), "minmax", "a + int8 (9 float; 0-2 in 16 bits).tflite"),
         (
             Options("uint8", "octav", (), (1,)),
             "moving_average",

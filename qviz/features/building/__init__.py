@@ -18,7 +18,7 @@ from qviz.context import Context
 from qviz.datasets.files import load_images
 from qviz.errors import QuantizeError
 from qviz.features.building.build import builders, start_building
-from qviz.features.building.calibration import Calibration, calibrate, check_method
+from qviz.features.building.calibration import DEFAULT_METHOD, Calibration, calibrate, check_method
 from qviz.features.building.conditions import builder_of, check
 from qviz.features.building.recipes import Builder, Options, recipe_of
 from qviz.features.building.result import Built
@@ -33,7 +33,7 @@ def quantize(
     *,
     calibration: Sequence[EncodedImage] = (),
     measured: Calibration | None = None,
-    ranges: str = "minmax",
+    ranges: str = DEFAULT_METHOD,
     options: Options = Options(),
     keep_ranges: bool = False,
 ) -> Built:

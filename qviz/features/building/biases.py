@@ -34,11 +34,11 @@ def with_fitting_biases(data: bytes, float_data: bytes, float_graph: Graph) -> b
     """
     graph = read_graph(data)
     saturated = saturated_biases(data, graph)
-    partners = {order: op for order, op in _partners(graph, float_graph) if order in saturated}
-    if not partners:
+    affected = {order: op for order, op in partners(graph, float_graph) if order in saturated}
+    if not affected:
         return data
     model = unpacked(data)
-    for order, float_op in partners.items():
+    for order, float_op in affected.items():
         float_parts = _weights_and_bias(float_graph, float_op)
         if all(tensor.constant and tensor.dtype == "float32" for tensor in float_parts):
             weights, bias = (stored_constant(float_data, tensor).astype(np.float64) for tensor in float_parts)
@@ -46,8 +46,11 @@ def with_fitting_biases(data: bytes, float_data: bytes, float_graph: Graph) -> b
     return packed(model)
 
 
-def _partners(graph: Graph, float_graph: Graph) -> Iterator[tuple[int, Op]]:
-    """(order, the float file's operator), where both files have the same operators apart from conversions."""
+def partners(graph: Graph, float_graph: Graph) -> Iterator[tuple[int, Op]]:
+    """(order, the float file's operator), where both files have the same operators apart from conversions.
+
+    Empty where they have not.
+    """
     ops, float_ops = ([op for op in g.ops if op.kind not in CONVERSIONS] for g in (graph, float_graph))
     if [op.kind for op in ops] == [op.kind for op in float_ops]:
         yield from ((op.order, float_op) for op, float_op in zip(ops, float_ops, strict=True))

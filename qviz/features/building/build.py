@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 
 import numpy as np
@@ -17,11 +17,19 @@ from qviz.engine import Blob, Engine, LocalEngine, importing
 from qviz.errors import ModelError, QuantizeError
 from qviz.features.building.biases import with_fitting_biases
 from qviz.features.building.calibration import Calibration, hessians
-from qviz.features.building.conditions import builder_of, check, check_calibration, operators_in_float
+from qviz.features.building.conditions import (
+    builder_of,
+    check,
+    check_calibration,
+    operators_in_float,
+    wide_operators,
+)
 from qviz.features.building.quantizers import quantize_by_converter, quantize_tflite
 from qviz.features.building.recipes import ALGORITHMS, Builder, Options, Recipe, recipe_of
 from qviz.features.building.result import Built, float_ends, float_tensors
 from qviz.features.building.source import Source, with_associated_files, with_unique_tensor_names
+from qviz.features.building.wide import built_wide, narrow_kinds, rewritten
+from qviz.formatting import plural
 from qviz.limits import limits
 from qviz.structures import EncodedImage, Graph, Scheme, Settings, Tensor
 from qviz.tensorflow_models import SourceKind
@@ -89,23 +97,31 @@ def build_job(
     """
     start = time.perf_counter()
     row, float_data = recipe_of(recipe), float_file.read()
-    graph = with_unique_tensor_names(read_graph(float_data))
-    check(row, graph, options)
-    in_float = operators_in_float(graph, options)
+    given = with_unique_tensor_names(read_graph(float_data))
+    check(row, given, options)
+    float_orders, wide = operators_in_float(given, options), wide_operators(given, options)
+    network = rewritten(float_data, given, wide, calibration)
+    graph, in_float = (
+        network.graph,
+        {order: float_orders[network.origins[order]] for order in network.orders(float_orders)},
+    )
     ends = float_ends(graph, options, in_float)
     if kind is SourceKind.TFLITE:
         builder = Builder.LITERT_QUANTIZER
         moments = hessians(float_data, settings, images) if ALGORITHMS[options.algorithm].needs_images else {}
-        data = quantize_tflite(float_data, graph, row, options, in_float, ends, calibration, moments)
-        data = with_associated_files(with_fitting_biases(data, float_data, graph), float_data)
+        operators = in_float, network.orders(wide)
+        data = quantize_tflite(network.data, graph, row, options, *operators, ends, network.calibration, moments)
+        data = with_associated_files(with_fitting_biases(data, network.data, graph), float_data)
     else:
         builder = Builder.CONVERTER
         data = quantize_by_converter(source, kind, row, options, ends, settings, graph.input_tensors()[0], images)
     built = checked(data, row)
     scheme = scheme_facts(built).scheme
     stayed_float = float_tensors(built, graph, row, options, in_float, builder)
-    remark = _remark(row, scheme, bool(in_float))
-    return Built(recipe, data, scheme, stayed_float, time.perf_counter() - start, builder, remark)
+    result_wide = built_wide(built, network, wide)
+    remark = _remark(row, scheme, bool(in_float), given, wide, result_wide)
+    seconds = time.perf_counter() - start
+    return Built(recipe, data, scheme, stayed_float, seconds, builder, remark, wide=result_wide)
 
 
 def checked(data: bytes, recipe: Recipe) -> Graph:
@@ -138,8 +154,25 @@ def _noise(tensor: Tensor) -> np.ndarray:
     return random.integers(ends.min, ends.max, shape, tensor.dtype, endpoint=True)
 
 
-def _remark(recipe: Recipe, scheme: Scheme, some_in_float: bool) -> str:
-    if scheme is recipe.scheme:
-        return ""
-    reason = "some operators stay in float as requested" if some_in_float else "some operators could not be quantized"
-    return f"The file is {scheme}, not {recipe.scheme}, because {reason}."
+def _remark(
+    recipe: Recipe,
+    scheme: Scheme,
+    some_in_float: bool,
+    graph: Graph,
+    wide: Collection[int],
+    result_wide: Collection[int],
+) -> str:
+    """Why the scheme differs from the recipe's, and which kinds of operators could not be wide."""
+    sentences = []
+    if scheme is not recipe.scheme:
+        reason = "some operators could not be quantized"
+        if result_wide:
+            reason = "some operators have 16-bit activations as requested"
+        elif some_in_float:
+            reason = "some operators stay in float as requested"
+        sentences.append(f"The file is {scheme}, not {recipe.scheme}, because {reason}.")
+    if len(result_wide) < len(wide):
+        kinds = ", ".join(narrow_kinds(graph, wide, result_wide))
+        count = plural(len(wide) - len(result_wide), "operator")
+        sentences.append(f"{count} could not get 16-bit activations: {kinds}.")
+    return " ".join(sentences)

@@ -6,7 +6,8 @@ joined in the order of the images. One calibration serves every recipe of its mo
 One image gives two numbers per tensor. They are kept for every image (1 MB for 500 images), so that the method which
 sums them up can be chosen afterwards without running the network again:
 
-minmax          smallest and largest value over all images
+mean            mean over the images of each image's smallest and of its largest value; the order does not matter
+minmax          smallest and largest value over all images: one unusual image makes the steps of all others coarse
 moving_average  low <- 0.95 low + 0.05 low of the next image, as litert-quantizer does; the order of the images matters
 percentile      mean over the images of each image's quantiles, which cut both ends: robust to single outliers
 
@@ -39,11 +40,14 @@ from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
 
 METHODS = {
+    "mean": "mean of the images' smallest and largest values",
     "minmax": "smallest and largest value",
     "moving_average": "moving average over the images",
     "percentile": "99.99% of the values",
 }
 """Ways to sum up the ranges of the images, each with a short description."""
+DEFAULT_METHOD = "mean"
+"""Chosen by measurement: `docs/cures.md`, `python -m benchmarks range_methods`."""
 SMOOTHING = 0.95
 PERCENTILE = 99.99
 """Per cent of a tensor's values below the upper end of its range, and above the lower end."""
@@ -188,7 +192,7 @@ def _summed_up(lows: np.ndarray, highs: np.ndarray, method: str) -> tuple[float,
     """lows, highs: (images,)."""
     if method == "minmax":
         return float(lows.min()), float(highs.max())
-    if method == "percentile":
+    if method in ("mean", "percentile"):
         return float(lows.mean(dtype=np.float64)), float(highs.mean(dtype=np.float64))
     return _moving_average(lows), _moving_average(highs)
 

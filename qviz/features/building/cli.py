@@ -35,14 +35,15 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--algorithm", default="minmax", metavar="minmax|octav|mse|gptq|hadamard", help="how weights get their scales"
     )
     _add_float_operators(parser)
+    _add_wide_operators(parser)
     parser.add_argument(
         "--block", type=int, default=32, metavar="N", help="inputs that share a scale, in blockwise recipes"
     )
     parser.add_argument(
         "--ranges",
-        default="minmax",
-        metavar="minmax|moving_average|percentile",
-        help="how the activation ranges of the images are combined",
+        default="mean",
+        metavar="mean|minmax|moving_average|percentile",
+        help="how the activation ranges of the images are combined (default: mean)",
     )
     parser.add_argument("--save-ranges", type=Path, metavar="FILE", help="write the ranges, for other recipes")
     options.add_common(parser, csv=False)
@@ -61,6 +62,23 @@ def _add_float_operators(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="ORDERS",
         help="keep these operators of the float32 .tflite file in float, e.g. 0-12,40",
+    )
+
+
+def _add_wide_operators(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--wide-operators",
+        default="",
+        metavar="ORDERS",
+        help="recipe int8: 16-bit activations for these operators of the float32 .tflite file, e.g. 0-17",
+    )
+    group.add_argument(
+        "--wide",
+        nargs="+",
+        default=[],
+        metavar="REGEX",
+        help="recipe int8: 16-bit activations for operators whose output tensors' names contain a match",
     )
 
 
@@ -91,6 +109,8 @@ def run(args: argparse.Namespace) -> int:
             keep_float=args.keep_float,
             keep_operators=args.keep_operators or (),
             block=args.block,
+            wide=args.wide,
+            wide_operators=args.wide_operators or (),
         )
     output.write(args.output, built.data)
     if args.save_ranges is not None and built.ranges is not None:

@@ -7,13 +7,24 @@ to which other formats are converted.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from qviz.errors import QuantizeError
 from qviz.features.building.calibration import Calibration
-from qviz.features.building.recipes import BLOCKS, RECIPES, Algorithm, Builder, Options, Recipe, algorithm_of
+from qviz.features.building.recipes import (
+    BLOCKS,
+    RECIPES,
+    REWRITTEN,
+    WIDE_KINDS,
+    Algorithm,
+    Builder,
+    Options,
+    Recipe,
+    algorithm_of,
+)
 from qviz.features.building.source import with_unique_tensor_names
 from qviz.structures import Graph, Op, Scheme
+from qviz.structures.operators import orders_text
 from qviz.tensorflow_models import SourceKind
 from qviz.tflite.scheme import scheme_facts
 
@@ -21,13 +32,14 @@ from qviz.tflite.scheme import scheme_facts
 def builder_of(recipe: Recipe, kind: SourceKind, options: Options, method: str = "minmax", images: int = 0) -> Builder:
     """TensorFlow's converter if it supports the source and all options, else litert-quantizer.
 
-    The converter cannot read .tflite files or keep operators in float, and calibrates itself, with min-max ranges only.
+    The converter cannot read .tflite files, keep operators in float or give some 16 bits, and calibrates itself, with
+    min-max ranges only.
 
     Args:
         method: Method that computes the ranges.
         images: Number of calibration images.
     """
-    plain = options.algorithm == "minmax" and not options.keeps_float
+    plain = options.algorithm == "minmax" and not options.keeps_float and not options.widens
     calibrates = not recipe.needs_calibration or (method == "minmax" and images > 0)
     if kind is not SourceKind.TFLITE and Builder.CONVERTER in recipe.builders and plain and calibrates:
         return Builder.CONVERTER
@@ -42,6 +54,7 @@ def check(recipe: Recipe, graph: Graph, options: Options = Options()) -> None:
     algorithm = algorithm_of(options.algorithm)
     _check_algorithm(recipe, algorithm)
     in_float = operators_in_float(graph, options)
+    _check_wide(recipe, graph, options, in_float)
     kinds = {op.kind for op in graph.ops if op.order not in in_float}
     _check_kinds(f"recipe {recipe.name}", recipe.kinds, kinds, bool(in_float))
     if algorithm.name != "minmax":
@@ -67,19 +80,50 @@ def check_calibration(
 
 def operators_in_float(graph: Graph, options: Options) -> dict[int, str]:
     """Operator that the options keep in float -> the reason. Raises QuantizeError if an option matches none."""
+    return _chosen(graph, options.keep_float, options.keep_orders, "kept by --keep-float", "kept by --keep-operators")
+
+
+def wide_operators(graph: Graph, options: Options) -> dict[int, str]:
+    """Operator that the options give 16-bit activations -> the reason. Raises QuantizeError if an option matches none.
+
+    Operators of kinds that cannot have them are included; they keep 8 bits.
+    """
+    return _chosen(graph, options.wide, options.wide_orders, "--wide", "--wide-operators")
+
+
+def _chosen(
+    graph: Graph, patterns: Iterable[str], numbers: Iterable[int], by_name: str, by_number: str
+) -> dict[int, str]:
+    """Operator -> the option that chose it. by_name, by_number: how the reason begins."""
     reasons: dict[int, str] = {}
-    for pattern in options.keep_float:
+    for pattern in patterns:
         orders = [op.order for op in graph.ops if _matches(pattern, op, graph)]
         if not orders:
             raise QuantizeError(
                 f"No operator's name contains {pattern!r}. Names are e.g. {_some_names(graph)}; qviz layers lists them."
             )
-        reasons = dict.fromkeys(orders, f"kept by --keep-float {pattern}") | reasons
-    for order in options.keep_orders:
+        reasons = dict.fromkeys(orders, f"{by_name} {pattern}") | reasons
+    for order in numbers:
         if not 0 <= order < len(graph.ops):
             raise QuantizeError(f"There is no operator {order}: the network has {len(graph.ops)}, counted from 0.")
-        reasons.setdefault(order, f"kept by --keep-operators {order}")
+        reasons.setdefault(order, f"{by_number} {order}")
     return reasons
+
+
+def _check_wide(recipe: Recipe, graph: Graph, options: Options, in_float: Collection[int]) -> None:
+    """Raises QuantizeError where 16-bit activations of some operators do not fit the recipe or the network."""
+    wide = wide_operators(graph, options)
+    if not wide:
+        return
+    if recipe.activation_bits != 8:
+        raise QuantizeError(
+            f"16-bit activations of some operators fit recipe int8, not {recipe.name}; choose --recipe int8."
+        )
+    if both := sorted(set(wide) & set(in_float)):
+        raise QuantizeError(f"Operators {orders_text(both)} cannot be in float and in 16 bits; choose one of the two.")
+    kinds = {graph.ops[order].kind for order in wide}
+    if not kinds & (WIDE_KINDS | REWRITTEN):
+        raise QuantizeError(f"None of these operators has a 16-bit kernel: {', '.join(sorted(kinds))}.")
 
 
 def _matches(pattern: str, op: Op, graph: Graph) -> bool:

@@ -17,7 +17,7 @@ from qviz.context import Context
 from qviz.datasets.files import is_image_name, load_images, unzip_images
 from qviz.errors import ImageError, QuantizeError, QvizError, SettingsError
 from qviz.features.building import quantize
-from qviz.features.building.calibration import METHODS, Calibration
+from qviz.features.building.calibration import DEFAULT_METHOD, METHODS, Calibration
 from qviz.features.building.conditions import check
 from qviz.features.building.recipes import ALGORITHMS, BLOCKS, RECIPES, Algorithm, Options, Recipe
 from qviz.features.building.result import Built
@@ -104,7 +104,7 @@ class Choice:
 
     recipe: Recipe
     options: Options
-    ranges: str = "minmax"
+    ranges: str = DEFAULT_METHOD
     images: tuple[EncodedImage, ...] = field(default=(), repr=False)
 
     @property
@@ -119,16 +119,17 @@ class Choice:
         """
         parts = [self.options.algorithm] if self.options.algorithm != "minmax" else []
         parts += [f"{self.options.io} in and out"] if self.options.io != FLOAT_IO else []
-        parts += [self.ranges.replace("_", " ")] if self.recipe.needs_calibration and self.ranges != "minmax" else []
-        parts += [_float_operators_text(self.options)] if self.options.keeps_float else []
+        parts += [self.ranges.replace("_", " ")] if self.recipe.needs_calibration and self.ranges != DEFAULT_METHOD else []
+        chosen = self.options
+        parts += [_operators_text(chosen.keep_orders, chosen.keep_float, "float")] if chosen.keeps_float else []
+        parts += [_operators_text(chosen.wide_orders, chosen.wide, "in 16 bits")] if chosen.widens else []
         more = f" ({'; '.join(parts)})" if parts else ""
         return f"{reference.removesuffix('.tflite')} + {self.recipe.name}{more}.tflite"
 
 
-def _float_operators_text(options: Options) -> str:
-    orders = orders_text(options.keep_orders).replace(",", " ")
-    is_short = orders and len(orders) <= MAX_ORDERS_TEXT and not options.keep_float
-    return f"{orders} float" if is_short else "some float"
+def _operators_text(orders: tuple[int, ...], names: tuple[str, ...], kind: str) -> str:
+    numbers = orders_text(orders).replace(",", " ")
+    return f"{numbers if numbers and len(numbers) <= MAX_ORDERS_TEXT and not names else 'some'} {kind}"
 
 
 def _needs_images(recipe: Recipe, algorithm: Algorithm) -> bool:
@@ -146,11 +147,13 @@ def _form(here: Page) -> Choice:
     page.small_text(f"{recipe.description} {recipe.limitation}")
     if algorithm.name != "minmax":
         page.small_text(f"{algorithm.name}: {algorithm.description}")
-    ranges, images = _calibration(here, recipe) if _needs_images(recipe, algorithm) else ("minmax", ())
+    ranges, images = _calibration(here, recipe) if _needs_images(recipe, algorithm) else (DEFAULT_METHOD, ())
     left, right = st.columns([4, 2])
     orders, expressions = parse_operators(_keep_text(left))
     block = right.selectbox("Inputs that share a scale", BLOCKS, key="build-block") if recipe.blockwise else BLOCKS[0]
-    return Choice(recipe, Options(io, algorithm.name, expressions, orders, block), ranges, images)
+    wide_orders, wide = parse_operators(_wide_text(right)) if recipe.activation_bits == 8 else ((), ())
+    options = Options(io, algorithm.name, expressions, orders, block, wide, wide_orders)
+    return Choice(recipe, options, ranges, images)
 
 
 def _io(column: DeltaGenerator, recipe: Recipe) -> str:
@@ -166,6 +169,16 @@ def _keep_text(column: DeltaGenerator) -> str:
         placeholder="0-12, 40, or parts of tensor names: BoxPredictor",
         help="Operators of the reference: numbers as on the Layers page, or parts of the names of their outputs.",
         key="build-keep",
+    )
+
+
+def _wide_text(column: DeltaGenerator) -> str:
+    return column.text_input(
+        "16-bit activations",
+        max_chars=MAX_TEXT,
+        placeholder="0-17",
+        help="Operators of the reference, as on the left. Few of them often suffice: the first ones, or the head.",
+        key="build-wide",
     )
 
 
@@ -192,7 +205,7 @@ def parse_operators(text: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
 def _calibration(here: Page, recipe: Recipe) -> tuple[str, tuple[EncodedImage, ...]]:
     """How ranges are summed up, and the images that they are measured on. Raises ImageError."""
     left, right = st.columns([4, 2])
-    ranges = "minmax"
+    ranges = DEFAULT_METHOD
     if recipe.needs_calibration:
         ranges = right.selectbox("Activation ranges", METHODS, format_func=METHODS.__getitem__, key="build-method")
     name, images = choose_images(here, left, "build")

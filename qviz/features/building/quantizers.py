@@ -27,7 +27,7 @@ import numpy as np
 from qviz.engine import Blob
 from qviz.errors import ImageError, ModelError, QuantizeError
 from qviz.features.building.calibration import Calibration, network_input
-from qviz.features.building.recipes import ALGORITHMS, WEIGHTS_8, Options, Recipe
+from qviz.features.building.recipes import ALGORITHMS, WEIGHTS_8, WIDE_KINDS, Options, Recipe
 from qviz.features.building.source import rename_tensors
 from qviz.structures import EncodedImage, Graph, Scheme, Settings, Tensor
 from qviz.tensorflow_models import SourceKind, converted
@@ -44,6 +44,7 @@ def quantize_tflite(
     recipe: Recipe,
     options: Options,
     in_float: Collection[int],
+    wide: Collection[int],
     float_ends: tuple[bool, bool],
     calibration: Calibration | None,
     hessians: Mapping[str, np.ndarray],
@@ -53,6 +54,7 @@ def quantize_tflite(
     Args:
         graph: The graph of the file, with unique tensor names.
         in_float: Operators that stay in float, with the reason.
+        wide: Operators with 16-bit activations.
         float_ends: Whether the network's inputs and its outputs stay in float.
         hessians: Results of `calibration.hessians`, for algorithms that need images.
 
@@ -68,6 +70,7 @@ def quantize_tflite(
             rename_tensors(quantizing._float_model.subgraphs, graph)
             quantizing._float_model.signatureDefs = quantizing._float_model.signatureDefs or []  # fails on None
             _add_rules(quantizing, graph, recipe, options)
+            _widen(quantizing, graph, wide)
             _set_ends(quantizing, recipe, options, float_ends)
             _keep_in_float(quantizing, graph, in_float)
             return bytes(quantizing.quantize(statistics, enable_progress_report=False).quantized_model)
@@ -135,9 +138,22 @@ def _set_ends(quantizing: Any, recipe: Recipe, options: Options, float_ends: tup
 
 def _keep_in_float(quantizing: Any, graph: Graph, in_float: Collection[int]) -> None:
     if in_float:
-        names = ("".join(f"{t.name};" for t in graph.op_outputs(graph.ops[order])) for order in sorted(in_float))
-        scopes = "|".join(re.escape(name[:MAX_NAME]) for name in names)
-        quantizing.update_quantization_recipe(f"^(?:{scopes})$", "*", algorithm_key="no_quantize")
+        quantizing.update_quantization_recipe(_scope(graph, in_float), "*", algorithm_key="no_quantize")
+
+
+def _widen(quantizing: Any, graph: Graph, wide: Collection[int]) -> None:
+    """16-bit activations where they are supported; QUANTIZE operators are inserted at the borders."""
+    from litert_quantizer.qtyping import TFLOperationName as Name
+
+    for kind in sorted(WIDE_KINDS & {graph.ops[order].kind for order in wide}):
+        orders = [order for order in wide if graph.ops[order].kind == kind]
+        quantizing.add_static_config(_scope(graph, orders), Name(_OTHER_NAMES.get(kind, kind)), 16, 8)
+
+
+def _scope(graph: Graph, orders: Collection[int]) -> str:
+    """A regular expression that matches exactly the names of these operators."""
+    names = ("".join(f"{t.name};" for t in graph.op_outputs(graph.ops[order])) for order in sorted(orders))
+    return f"^(?:{'|'.join(re.escape(name[:MAX_NAME]) for name in names)})$"
 
 
 def _statistics(

@@ -29,6 +29,17 @@ _DENSE = frozenset({"FULLY_CONNECTED", "EMBEDDING_LOOKUP"})
 _INTEGERS = frozenset(Scheme) - {Scheme.FLOAT16}
 
 
+_WIDE = """ADD AVERAGE_POOL_2D BATCH_MATMUL BROADCAST_TO CONCATENATION CONV_2D DEPTHWISE_CONV_2D DIV
+DYNAMIC_UPDATE_SLICE EQUAL FULLY_CONNECTED GATHER GATHER_ND GELU LOGISTIC MAXIMUM MAX_POOL_2D MEAN
+MIRROR_PAD MUL NOT_EQUAL PACK PAD PADV2 REDUCE_MIN RELU RESHAPE RESIZE_BILINEAR
+RESIZE_NEAREST_NEIGHBOR RSQRT SELECT SELECT_V2 SLICE SOFTMAX SPLIT SQRT STRIDED_SLICE SUB SUM TANH
+TRANSPOSE TRANSPOSE_CONV UNPACK"""
+WIDE_KINDS = frozenset(_WIDE.split())
+"""Operators that can have 16-bit activations beside 8-bit weights."""
+REWRITTEN = frozenset({"HARD_SWISH"})
+"""Operators without such a kernel that are written as others which have one (`wide`)."""
+
+
 class Builder(StrEnum):
     """The program that writes the file; each value is its name for users."""
 
@@ -239,6 +250,8 @@ class Options:
         algorithm: A name of `ALGORITHMS`.
         keep_float: Regular expressions; operators whose output tensors' names contain a match stay in float.
         keep_orders: Indices, from 0, of operators of the float32 .tflite file that stay in float.
+        wide: Regular expressions; matching operators get 16-bit activations in an int8 file.
+        wide_orders: Indices of operators of the float32 .tflite file that get them.
         block: Number of inputs that share a scale, where the recipe is blockwise.
     """
 
@@ -247,10 +260,17 @@ class Options:
     keep_float: tuple[str, ...] = ()
     keep_orders: tuple[int, ...] = ()
     block: int = 32
+    wide: tuple[str, ...] = ()
+    wide_orders: tuple[int, ...] = ()
 
     @classmethod
     def of(
-        cls, keep_float: str | Iterable[str] = (), keep_operators: str | Iterable[int] = (), **options: Any
+        cls,
+        keep_float: str | Iterable[str] = (),
+        keep_operators: str | Iterable[int] = (),
+        wide: str | Iterable[str] = (),
+        wide_operators: str | Iterable[int] = (),
+        **options: Any,
     ) -> Options:
         """Options from keyword arguments: one expression or several, operators as numbers or text such as `0-12,40`.
 
@@ -259,17 +279,35 @@ class Options:
         if unknown := sorted(set(options) - {"io", "algorithm", "block"}):
             names = ", ".join(OPTION_NAMES)
             raise SettingsError(f"{unknown[0]!r} is not an option of a recipe; known options are {names}.")
-        expressions = (keep_float,) if isinstance(keep_float, str) else tuple(keep_float)
-        orders = parse_orders(keep_operators) if isinstance(keep_operators, str) else keep_operators
-        return cls(keep_float=expressions, keep_orders=tuple(sorted(orders)), **options)
+        return cls(
+            keep_float=_expressions(keep_float),
+            keep_orders=_orders(keep_operators),
+            wide=_expressions(wide),
+            wide_orders=_orders(wide_operators),
+            **options,
+        )
 
     @property
     def keeps_float(self) -> bool:
         """Whether operators that could be quantized stay in float."""
         return bool(self.keep_float or self.keep_orders)
 
+    @property
+    def widens(self) -> bool:
+        """Whether some operators get 16-bit activations."""
+        return bool(self.wide or self.wide_orders)
 
-OPTION_NAMES = ("io", "algorithm", "keep_float", "keep_operators", "block")
+
+def _expressions(given: str | Iterable[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) and given else tuple(given)
+
+
+def _orders(given: str | Iterable[int]) -> tuple[int, ...]:
+    """Sorted operator numbers, each once. Raises SettingsError."""
+    return tuple(sorted(set((parse_orders(given) if given else ()) if isinstance(given, str) else given)))
+
+
+OPTION_NAMES = ("io", "algorithm", "keep_float", "keep_operators", "block", "wide", "wide_operators")
 """Keywords of `Options.of`, the same words as on the command line."""
 
 

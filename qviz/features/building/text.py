@@ -13,4 +13,6 @@ def verdict(built: Built) -> str:
     sentences = [f"{built.scheme}, {size}, built by {built.builder} in {built.seconds:.1f} s{images}."]
     if built.stayed_float:
         sentences.append(f"{formatting.plural(len(built.stayed_float), 'tensor')} stayed in float.")
+    if built.wide:
+        sentences.append(f"{formatting.plural(len(built.wide), 'operator')} with 16-bit activations.")
     return " ".join([*sentences, *filter(None, [built.remark])])

@@ -1,4 +1,4 @@
-"""Small detectors made by Keras 3 in a worker process: one with a dense head, one in the style of YOLOv8."""
+"""Small detectors made by Keras 3 in a worker process: with a dense head, in the style of YOLOv8, with HARD_SWISH."""
 
 from __future__ import annotations
 
@@ -67,8 +67,21 @@ def _level(layers: Any, conv: Any, x: Any, stride: int) -> Any:
     return rows * gain + shift
 
 
+def hard_swish(tf: Any) -> Any:
+    """[batch, 32, 32, 3] in -1..1 to 4 boxes and scores of 2 classes, with HARD_SWISH behind each convolution."""
+    layers = tf.keras.layers
+    x = image = tf.keras.Input((SIDE, SIDE, 3), name="image")
+    for width in (8, 12, 16):
+        x = layers.Conv2D(width, 3, strides=2, padding="same")(x)
+        x = x * layers.ReLU(6.0)(x + 3.0) * (1 / 6)
+    x = layers.Flatten()(layers.AveragePooling2D(2)(x))
+    boxes = layers.Reshape((4, 4), name="boxes")(layers.Dense(16, name="box")(x))
+    scores = layers.Reshape((4, 2), name="scores")(layers.Dense(8, activation="sigmoid", name="score")(x))
+    return tf.keras.Model(image, [boxes, scores])
+
+
 def keras_file(path: str, style: str = "dense") -> None:
     import tensorflow as tf
 
     tf.keras.utils.set_random_seed(0)
-    {"dense": dense_head, "yolo": yolo_style}[style](tf).save(path)
+    {"dense": dense_head, "yolo": yolo_style, "hard_swish": hard_swish}[style](tf).save(path)

@@ -55,6 +55,10 @@ REFUSED = [
     ("int8", Options(keep_orders=(3, 125)), "There is no operator 125: the network has 125, counted from 0."),
     ("weight_only_int8", Options(keep_float=(".",)), "No operator left to quantize suits recipe weight_only_int8"),
     ("int8", Options(), "Recipe int8 needs calibration: give 50 to 500 images"),
+    ("int16x8", Options(wide_orders=(3,)), "16-bit activations of some operators fit recipe int8, not int16x8"),
+    ("int8", Options(wide_orders=(3, 4, 5), keep_orders=(5, 9)), "Operators 5 cannot be in float and in 16 bits"),
+    ("int8", Options(wide_orders=(124,)), "None of these operators has a 16-bit kernel: TFLite_Detection_PostProcess."),
+    ("int8", Options(wide=("Predictr",)), "No operator's name contains 'Predictr'"),
 ]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qviz.errors import QuantizeError
-from qviz.features.building.calibration import Calibration, ImageRanges, calibration_of, joined, range_of
+from qviz.features.building.calibration import METHODS, Calibration, ImageRanges, calibration_of, joined, range_of
 
 MODEL = "a" * 64
 
@@ -26,6 +26,7 @@ SECOND = ranges_of([(-2, 4), (1, 2)])
 @pytest.mark.parametrize(
     ("method", "a", "b"),
     [
+        ("mean", (-2, 7 / 3), (1 / 3, 8 / 3)),
         ("minmax", (-3, 4), (0, 5)),
         ("percentile", (-2, 7 / 3), (1 / 3, 8 / 3)),
         ("moving_average", (0.95 * -1.1 + 0.05 * -2, 0.95 * 1.95 + 0.05 * 4), (0.05, 0.95 * 1.2 + 0.05 * 2)),
@@ -40,7 +41,7 @@ def test_methods_on_three_images(method: str, a: tuple[float, float], b: tuple[f
 
 def test_batches_do_not_change_the_ranges() -> None:
     whole = ranges_of([(-1, 2), (0, 1)], [(-3, 1), (0, 5)], [(-2, 4), (1, 2)])
-    for method in ("minmax", "moving_average", "percentile"):
+    for method in METHODS:
         split = calibration_of(joined([FIRST, SECOND]), MODEL, method)
         assert split == calibration_of(whole, MODEL, method)
         assert split.digest == calibration_of(whole, MODEL, method).digest

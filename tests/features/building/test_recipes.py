@@ -12,7 +12,7 @@ from litert_quantizer.algorithm_manager import AlgorithmName
 
 from qviz.errors import QuantizeError
 from qviz.features.building.build import checked
-from qviz.features.building.recipes import ALGORITHMS, RECIPES, WEIGHTS_8, Recipe
+from qviz.features.building.recipes import ALGORITHMS, RECIPES, REWRITTEN, WEIGHTS_8, WIDE_KINDS, Recipe
 from qviz.features.building.source import Source
 from qviz.structures import EncodedImage, Scheme
 from tests.features.building.test_building import sqnr
@@ -48,6 +48,14 @@ def test_algorithm_operator_types_equal_litert_quantizers(name: str) -> None:
     names = {kind: qtyping.TFLOperationName(LITERT_NAMES.get(kind, kind)) for kind in WEIGHTS_8}
     supported = {kind for kind in WEIGHTS_8 if algorithm_manager.is_op_registered(key, names[kind])}
     assert supported == ALGORITHMS[name].kinds
+
+
+def test_wide_operator_types_equal_litert_quantizers() -> None:
+    policy = json.loads(default_policy.DEFAULT_JSON_POLICY)["ops_per_config"]["static_wi8_ai16"]
+    schema_names = {name: kind for kind, name in LITERT_NAMES.items()}
+    supported = {schema_names.get(name, name) for name in policy} - {"INPUT", "OUTPUT", "STABLEHLO_COMPOSITE"}
+    assert supported == WIDE_KINDS
+    assert not supported & REWRITTEN
 
 
 def test_every_recipe_and_algorithm_is_described() -> None:

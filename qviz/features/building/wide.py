@@ -1,0 +1,128 @@
+"""16-bit activations for some operators of an int8 file.
+
+HARD_SWISH has no 16-bit kernel. Where it is to be wide, it is written in the float file as three operators that have
+one: x * (relu6(x + 3) / 6). Their ranges follow from that of x, so nothing is measured again.
+
+After building, the type of every chosen operator is read from the file: what litert-quantizer leaves at 8 bits is not
+reported as wide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as fb
+
+from qviz.features.building.biases import partners
+from qviz.features.building.calibration import Calibration
+from qviz.features.building.recipes import REWRITTEN
+from qviz.features.building.source import with_unique_tensor_names
+from qviz.structures import Graph, Op
+from qviz.tflite.edit import add_constant, operator_code, packed, unpacked
+from qviz.tflite.schema import read_graph
+from qviz.tflite.scheme import wide_orders
+
+SHIFT, LIMIT = 3.0, 6.0
+"""Of HARD_SWISH (TensorFlow Lite's operator reference)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rewritten:
+    """A float file in which some operators are written as others.
+
+    Attributes:
+        data, graph: The file and its graph, with unique tensor names.
+        origins: Operator of the new file -> operator of the given one.
+        calibration: The ranges, those of new tensors included.
+    """
+
+    data: bytes
+    graph: Graph
+    origins: tuple[int, ...]
+    calibration: Calibration | None
+
+    def orders(self, given: Collection[int]) -> list[int]:
+        """Operators of the new file that stand for these of the given one."""
+        return [order for order, origin in enumerate(self.origins) if origin in given]
+
+
+def rewritten(data: bytes, graph: Graph, wide: Collection[int], calibration: Calibration | None) -> Rewritten:
+    """The float file with each HARD_SWISH among the wide operators written as ADD with RELU6, MUL and MUL.
+
+    graph: of `data`, with unique tensor names.
+    """
+    chosen = [graph.ops[order] for order in sorted(wide) if graph.ops[order].kind in REWRITTEN]
+    origins = [op.order for op in graph.ops for _ in range(3 if op in chosen else 1)]
+    if not chosen:
+        return Rewritten(data, graph, tuple(origins), calibration)
+    model = unpacked(data)
+    subgraph = model.subgraphs[0]
+    for tensor, named in zip(subgraph.tensors, graph.tensors, strict=True):
+        tensor.name = named.name.encode()
+    ranges = {} if calibration is None else dict(calibration.ranges)
+    operators = []
+    for op, old in zip(graph.ops, subgraph.operators, strict=True):
+        operators += _hard_swish(model, graph, op, ranges) if op in chosen else [old]
+    subgraph.operators = operators
+    result = packed(model)
+    completed = None if calibration is None else replace(calibration, ranges=ranges)
+    return Rewritten(result, with_unique_tensor_names(read_graph(result)), tuple(origins), completed)
+
+
+def _hard_swish(model: Any, graph: Graph, op: Op, ranges: dict[str, tuple[float, float]]) -> list[Any]:
+    """The three operators; their inner tensors and ranges are added."""
+    tensors = model.subgraphs[0].tensors
+    entry, output = op.inputs[0] or 0, op.outputs[0]
+    name = graph.tensors[output].name
+    shifted, gate = (len(tensors) + i for i in range(2))
+    for suffix in ("shifted", "gate"):
+        row = tensors[entry]
+        tensors.append(
+            fb.TensorT(
+                name=f"{name}/{suffix}".encode(),
+                shape=row.shape,
+                shapeSignature=row.shapeSignature,
+                type=row.type,
+                buffer=0,
+            )
+        )
+    three = add_constant(model, f"{name}/3", np.array([SHIFT], np.float32))
+    sixth = add_constant(model, f"{name}/6", np.array([1 / LIMIT], np.float32))
+    if (ends := ranges.get(graph.tensors[entry].name)) is not None:
+        low, high = (min(max(end + SHIFT, 0.0), LIMIT) for end in ends)
+        ranges[f"{name}/shifted"], ranges[f"{name}/gate"] = (low, high), (low / LIMIT, high / LIMIT)
+    relu6 = fb.ActivationFunctionType.RELU6
+    return [
+        _binary(model, "ADD", [entry, three], shifted, fb.AddOptionsT(fusedActivationFunction=relu6)),
+        _binary(model, "MUL", [shifted, sixth], gate, fb.MulOptionsT()),
+        _binary(model, "MUL", [entry, gate], output, fb.MulOptionsT()),
+    ]
+
+
+def _binary(model: Any, kind: str, inputs: list[int], output: int, options: Any) -> Any:
+    return fb.OperatorT(
+        opcodeIndex=operator_code(model, kind),
+        inputs=inputs,
+        outputs=[output],
+        builtinOptionsType=getattr(fb.BuiltinOptions, type(options).__name__.removesuffix("T")),
+        builtinOptions=options,
+    )
+
+
+def built_wide(built: Graph, source: Rewritten, wide: Collection[int]) -> tuple[int, ...]:
+    """Those of the wide operators, as the given float file counts them, that the built file computes in 16 bits.
+
+    built: a file made from `source`. An operator that is written as several counts if all of them are wide.
+    """
+    sixteen = set(wide_orders(built))
+    narrow = {source.origins[partner.order] for order, partner in partners(built, source.graph) if order not in sixteen}
+    paired = {source.origins[partner.order] for _, partner in partners(built, source.graph)}
+    return tuple(sorted(order for order in wide if order in paired - narrow))
+
+
+def narrow_kinds(graph: Graph, wide: Collection[int], result: Collection[int]) -> Iterator[str]:
+    """Kinds of the wide operators that stayed at 8 bits, each once, in alphabetical order."""
+    yield from sorted({graph.ops[order].kind for order in wide if order not in result})
