@@ -5,6 +5,7 @@ import streamlit as st
 from qviz.features.comparison import panel as compare
 from qviz.features.corruption_sweep import panel, panel_images, panel_live
 from qviz.ui import page, uploads, view
+from qviz.ui.tabs import tabs
 
 TABS = ("By severity", "What quantization adds", "Layers out of range", "All points")
 
@@ -36,7 +37,7 @@ with page.begin("Robustness") as here:
         else:
             panel.headline(finding)
     if finding is not None:
-        curves, interaction, saturation, table = st.tabs(TABS)
+        curves, interaction, saturation, table = tabs("Robustness", TABS)
         with curves:
             panel.curves(finding)
         with interaction:

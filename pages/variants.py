@@ -8,6 +8,7 @@ from qviz.features.cost import panel as tradeoff
 from qviz.features.rescuing import panel as rescue
 from qviz.features.training import panel as train
 from qviz.ui import page, uploads, view
+from qviz.ui.tabs import tabs
 
 TABS = {
     "Trade-off": tradeoff.show,
@@ -23,6 +24,6 @@ with page.begin("Variants") as here:
         uploads.drop_zone("Models and images")
         st.stop()
     view.show(here.view)
-    for tab, show in zip(st.tabs(list(TABS)), TABS.values(), strict=True):
+    for tab, show in zip(tabs("Variants", list(TABS)), TABS.values(), strict=True):
         with tab:
             show(here)

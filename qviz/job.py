@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from qviz.context import Context
 from qviz.errors import Cancelled
-from qviz.formatting import duration
+from qviz.job_times import JobTimes, Stopwatch, about
 from qviz.progress import Progress, TimeLeft
 
 T = TypeVar("T")
@@ -25,7 +25,9 @@ class Job(Progress, Generic[T]):
         step_text: The current step, in words.
         done, total: Items of the current step; total is 0 while unknown.
         unit: Name of the items that are counted, e.g. `images`.
-        seconds_left: Time left in the current step; None while unknown.
+        kind, subject, work: What kind of computation it is, of which model, and how many items it has, to compare it
+            with earlier runs.
+        times: Where the time of the run is remembered, if anywhere.
         partial_result: The result so far, or None.
         started: Whether it runs or has run; before that it waits for other jobs.
         cancel: Set it to stop the computation.
@@ -37,7 +39,10 @@ class Job(Progress, Generic[T]):
     unit: str = ""
     done: int = 0
     total: int = 0
-    seconds_left: float | None = None
+    kind: str = ""
+    subject: str = ""
+    work: float = 1.0
+    times: JobTimes | None = None
     partial_result: T | None = None
     started: bool = False
     cancel: threading.Event = field(default_factory=threading.Event)
@@ -45,34 +50,55 @@ class Job(Progress, Generic[T]):
     future: Future[T] = field(default_factory=Future)
     _time_left: TimeLeft = field(default_factory=TimeLeft)
     _step_began: float = field(default_factory=time.monotonic)
+    _step_left: float | None = None
+    _stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    _whole_share: float = 0.0
 
     def start(self, executor: Executor, function: Callable[[Context], T], context: Context) -> None:
         """Run `function(context)` in a thread of `executor`; the context reports to this job and is cancelled by it."""
         job_context = Context(context.engine, context.store, context.threads, self, self.cancel)
 
         def run() -> T:
-            self.started = True
+            expected = None
+            if self.times is not None:
+                expected, _ = self.times.expected(self.kind, self.subject, self.work)
+            self._stopwatch, self.started = Stopwatch(expected), True
             self.step(self.step_text)
             job_context.check_cancelled()
-            return function(job_context)
+            result = function(job_context)
+            if self.times is not None and not self.finish_early.is_set():
+                self.times.add(self.kind, self.subject, self._stopwatch.run(self.work))
+            return result
 
         self.future = executor.submit(run)
 
+    def stop(self) -> None:
+        """Cancel it: at once while it waits for other jobs, else at its next check."""
+        self.cancel.set()
+        self.future.cancel()
+
     def step(self, text: str) -> None:
-        self.step_text, self.done, self.total, self.seconds_left = text, 0, 0, None
+        self.step_text, self.done, self.total, self._step_left = text, 0, 0, None
         self._time_left, self._step_began = TimeLeft(), time.monotonic()
+        self._stopwatch.step(text)
 
     def advance(self, done: int, total: int) -> None:
         self.done, self.total = done, total
-        self.seconds_left = self._time_left.after(done, total)
+        self._step_left = self._time_left.after(done, total)
+        self._stopwatch.counted()
 
     def partial(self, result: object) -> None:
         self.partial_result = result  # type: ignore[assignment]
 
     @property
     def share(self) -> float:
-        """Finished share of the current step, in [0, 1]."""
-        return min(self.done / self.total, 1.0) if self.total else 0.0
+        """Finished share, in [0, 1]: of the whole where an earlier run tells what follows, else of the current step."""
+        if not self._stopwatch.has_expectation:
+            return min(self.done / self.total, 1.0) if self.total else 0.0
+        left, passed = self._stopwatch.left(self._pace()), self._stopwatch.passed
+        if left is not None and passed > 0:
+            self._whole_share = max(self._whole_share, passed / (passed + left))
+        return min(self._whole_share, 1.0)
 
     @property
     def finished(self) -> bool:
@@ -96,17 +122,32 @@ class Job(Progress, Generic[T]):
             return self.future.result()
         return self.partial_result
 
+    def time_left_text(self) -> str:
+        """`about 2 min left`, or `… in this step` where no earlier run tells what follows; empty while unknown."""
+        if not self.started or self.finished:
+            return ""
+        seconds = self._stopwatch.left(self._pace())
+        if seconds is None or (self.total and self.done >= self.total and not self._stopwatch.has_expectation):
+            return ""
+        return f"{about(seconds)} left{'' if self._stopwatch.has_expectation else ' in this step'}"
+
     def progress_text(self) -> str:
-        """For example `Detecting · 12 of 80 images · 4.1 images/s · 17 s left`; unknown parts are left out."""
+        """For example `Detecting · 12 of 80 images · 4.1 images/s · about 20 s left`; unknown parts are left out."""
         if self.cancel.is_set():
             return "Stopping"
         if not self.started:
-            return "Waiting for another computation to finish"
+            return "Queued: it starts when the job before it is finished"
         parts = [self.step_text] if self.step_text else []
         if 0 < self.done < self.total:
             parts.append(f"{self.done} of {self.total} {self.unit}".rstrip())
             if self.unit:
                 parts.append(f"{self.done / max(time.monotonic() - self._step_began, 0.01):.1f} {self.unit}/s")
-        if self.seconds_left is not None and self.done < self.total:
-            parts.append(f"{duration(self.seconds_left)} left")
-        return " · ".join(parts) or "Starting"
+        return " · ".join([*parts, *filter(None, [self.time_left_text()])]) or "Starting"
+
+    def _pace(self) -> float | None:
+        """Seconds left in the current step at its pace; None while it is too young to tell."""
+        return self._step_left if time.monotonic() - self._step_began > MIN_SECONDS else None
+
+
+MIN_SECONDS = 3.0
+"""Of a step before its pace is taken as that of the rest."""

@@ -57,6 +57,7 @@ LOWER = {
     "context": 6,
     "result": 6,
     "job": 7,
+    "job_times": 6,
     "chart_style": 7,
     "cache": 0,
 }

@@ -33,7 +33,7 @@ def test_a_job_reports_progress_and_returns_its_result(engine: LocalEngine, exec
         return 42
 
     job: Job[int] = Job(unit="images")
-    assert job.progress_text() == "Waiting for another computation to finish"
+    assert job.progress_text() == "Queued: it starts when the job before it is finished"
     job.start(executor, compute, Context(engine))
     assert looked_at.wait(SECONDS)
     assert (job.share, job.result, job.finished) == (3 / 8, 41, False)

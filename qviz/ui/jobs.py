@@ -1,17 +1,19 @@
 """Long computations of the dashboard: each is one `Job`, started once per server, kept by key and shared by sessions.
 
-    job = jobs.start("profile", key, lambda context: profile(context, models), page="Variants")
-    if not jobs.wait(job):          # draws progress with Cancel until it is finished, then reruns the page
-        return                      # running, cancelled or failed: `wait` has drawn that
+    job = jobs.start("profile", key, lambda context: profile(context, models))
+    if not jobs.wait(job, "cost", again):  # draws progress with Cancel until it is finished, then reruns the page
+        return                             # running, cancelled or failed: `wait` has drawn that
     show(job.future.result())
 
-A job continues when the page is left. A cancelled or failed job stays in that state until `restart`.
+A job continues when the page is left, and is in the tray of the session that started it. A cancelled or failed job
+stays in that state until `restart`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -20,15 +22,83 @@ from qviz.cache import LRUCache
 from qviz.context import Context
 from qviz.errors import QvizError
 from qviz.job import Job
-from qviz.ui import clicks, server
+from qviz.job_times import JobTimes, about
+from qviz.store import user_folder
+from qviz.structures import digest_of
+from qviz.ui import clicks, server, tray
 
 T = TypeVar("T")
 
 REFRESH_SECONDS = 0.5
 JOBS_PER_KIND = 32
 """Jobs of one kind that stay, finished ones included."""
-SIDE_BY_SIDE = {"evaluate": 2, "sweep": 2, "layers": 2, "trace": 4, "images": 3}
-"""Jobs of one kind that run at a time; one where nothing is said. Each spreads its work over all workers."""
+TIMES = "job_times.json"
+WORTH_SAYING = 10.0
+"""Seconds from which on a job's expected time is shown before it starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of job.
+
+    Attributes:
+        title: In the tray.
+        side_by_side: Jobs that run at a time; further ones wait. Each spreads its work over all workers.
+        quiet: Whether it leaves the tray when it is finished, because it was not asked for.
+    """
+
+    title: str
+    side_by_side: int = 1
+    quiet: bool = False
+
+
+KINDS = {
+    "evaluate": Kind("Accuracy", 2),
+    "sweep": Kind("Robustness sweep", 2),
+    "layers": Kind("Layers", 2),
+    "trace": Kind("Trace", 4),
+    "build": Kind("Build"),
+    "train": Kind("Train"),
+    "rescue": Kind("Rescue"),
+    "calibration": Kind("Calibration lab"),
+    "profile": Kind("Size, latency and memory"),
+    "report": Kind("Report"),
+    "explanation": Kind("Layers that explain the loss"),
+    "alarm": Kind("Images outside of the calibration", quiet=True),
+    "naming": Kind("Operators in float", quiet=True),
+}
+
+
+def _kind(name: str) -> Kind:
+    return KINDS.get(name, Kind(name.capitalize()))
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a job is about, to compare it with earlier runs.
+
+    Attributes:
+        subject: What its time depends on besides the amount, such as the digest of a model; see `subject_of`.
+        amount: Items that are counted in its steps, such as images times models.
+        detail: Added to its title in the tray, such as the name of a recipe.
+    """
+
+    subject: str = ""
+    amount: float = 1.0
+    detail: str = ""
+
+
+def subject_of(*parts: object) -> str:
+    """A short name of these parts."""
+    return digest_of(repr(parts).encode())[:12]
+
+
+@st.cache_resource(show_spinner=False)
+def _times() -> JobTimes:
+    try:
+        return JobTimes(user_folder("cache") / TIMES)
+    except RuntimeError:  # an account without a home folder
+        return JobTimes(None)
 
 
 @st.cache_resource(show_spinner=False)
@@ -38,7 +108,15 @@ def _jobs(kind: str) -> LRUCache[Job[object]]:
 
 @st.cache_resource(show_spinner=False)
 def _executor(kind: str) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(SIDE_BY_SIDE.get(kind, 1), thread_name_prefix=f"qviz-{kind}")
+    return ThreadPoolExecutor(_kind(kind).side_by_side, thread_name_prefix=f"qviz-{kind}")
+
+
+def expected_time(kind: str, work: Work) -> str:
+    """A sentence on how long such a job takes on this machine; empty for a short one, and where none was measured."""
+    run, is_same = _times().expected(kind, work.subject, work.amount)
+    if run is None or run.seconds < WORTH_SAYING:
+        return ""
+    return f"It takes {about(run.seconds)}, from {'the last run' if is_same else 'a run with other models'} here."
 
 
 def start(
@@ -48,31 +126,36 @@ def start(
     step: str = "",
     unit: str = "",
     prepare: Callable[[Job[T]], object] = lambda job: None,
+    work: Work = Work(),
 ) -> Job[T]:
-    """The job of this kind and key, started if there is none.
+    """The job of this kind and key, started if there is none; while it runs it is in this session's tray.
 
     Args:
         function: The computation; its context reports to the job and is cancelled by it.
         step: Text of the first step.
         unit: What is counted, e.g. `images`.
         prepare: Called with a new job before it starts.
+        work: What it is about, for the time left.
     """
 
     def begin() -> Job[object]:
-        job: Job[T] = Job(step_text=step, unit=unit)
+        job: Job[T] = Job(step_text=step, unit=unit, kind=kind, subject=work.subject, work=work.amount, times=_times())
         prepare(job)
         job.start(_executor(kind), function, server.context())
         return job  # type: ignore[return-value]
 
-    return _jobs(kind).get((kind, key), begin)  # type: ignore[return-value]
+    job = _jobs(kind).get((kind, key), begin)
+    row = _kind(kind)
+    tray.add(job, f"{row.title}: {work.detail}" if work.detail else row.title, row.quiet)
+    return job  # type: ignore[return-value]
 
 
-def restart(kind: str, key: Hashable, function: Callable[[Context], T], *options: Any) -> Job[T]:
+def restart(kind: str, key: Hashable, function: Callable[[Context], T], *options: Any, **more: Any) -> Job[T]:
     """As `start`, but a job that has failed, was cancelled or was finished early begins again."""
     job = find(kind, key)
     if job is not None and job.finished and (job.cancelled or job.error is not None or job.finish_early.is_set()):
         forget(kind, key)
-    return start(kind, key, function, *options)
+    return start(kind, key, function, *options, **more)
 
 
 def find(kind: str, key: Hashable) -> Job[object] | None:
@@ -105,6 +188,7 @@ def wait(
     if not job.finished:
         _progress(job, name, partial, keep)
         return False
+    tray.has_ended_in_view(job)
     error = job.error
     if error is None and not job.cancelled:
         return True
@@ -126,9 +210,10 @@ def result(
     step: str = "",
     unit: str = "",
     partial: Callable[[T], object] | None = None,
+    work: Work = Work(),
 ) -> T | None:
     """The result of the job of this kind and key; None without one, then its progress or error is drawn."""
-    job = start(kind, key, function, step, unit)
+    job = start(kind, key, function, step, unit, work=work)
     return job.future.result() if wait(job, name, lambda: forget(kind, key), partial) else None
 
 
@@ -140,7 +225,7 @@ def _progress(job: Job[T], name: str, partial: Callable[[T], object] | None, kee
     columns = st.columns([6, 1, 1] if keep else [6, 1], vertical_alignment="center")
     columns[0].progress(job.share, text=job.progress_text())
     stopping = job.cancel.is_set()
-    columns[-1].button("Cancel", on_click=job.cancel.set, disabled=stopping, width="stretch", key=f"{name}-cancel")
+    columns[-1].button("Cancel", on_click=job.stop, disabled=stopping, width="stretch", key=f"{name}-cancel")
     if keep:
         finishing = stopping or job.finish_early.is_set()
         columns[1].button(

@@ -11,16 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from streamlit import config
+from streamlit.delta_generator import DeltaGenerator
 
 from qviz.engine import free_closed_sessions
 from qviz.errors import QvizError
 from qviz.features.detection.models import ModelSource
 from qviz.formatting import as_text, listed, plural
 from qviz.limits import limits
-from qviz.ui import clicks, projects, sample, server, uploads, view, workspace
+from qviz.ui import clicks, projects, sample, server, tray, uploads, view, workspace
 from qviz.ui.server import Models
 
 MENU = (
@@ -82,8 +84,10 @@ def begin(title: str) -> Iterator[Page]:
     """Draw the frame of a page and yield its Page; the message of a QvizError raised inside is shown on the page."""
     st.set_page_config(page_title=f"{title} · qviz", page_icon="🔬", layout="wide")
     st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
+    sidebar = None
     try:
         _set_options()
+        view.current(title)
         if workspace.KEY not in st.session_state:
             free_closed_sessions()
             workspace.keep(projects.opened(sample.opening))
@@ -95,7 +99,7 @@ def begin(title: str) -> Iterator[Page]:
         models = server.models(current)
         if server.with_quarantine(current) is not current:
             st.rerun()
-        _sidebar(current, models)
+        sidebar = _sidebar(current, models)
         _purpose(title)
         _notices(current, models)
         server.show_conversions(current)
@@ -105,6 +109,41 @@ def begin(title: str) -> Iterator[Page]:
     except QvizError as error:
         st.error(as_text(str(error)))
         st.stop()  # also where there is no page to draw yet
+    finally:
+        if sidebar is not None:
+            sidebar.finish()
+
+
+@dataclass(slots=True, eq=False)
+class Sidebar:
+    """What the page may still change in the sidebar while it is drawn.
+
+    Attributes:
+        links: The menu, title -> its link.
+        queries: The parameters of each link.
+        tray: Where the job tray is.
+        has_tray: Whether it is drawn.
+    """
+
+    links: dict[str, DeltaGenerator]
+    queries: dict[str, dict[str, str]]
+    tray: DeltaGenerator
+    has_tray: bool = False
+
+    def draw_tray(self) -> None:
+        """Draw the tray, once there is a job."""
+        if not self.has_tray and tray.entries():
+            self.has_tray = True
+            with self.tray:
+                tray.draw({label: path for path, label, _ in MENU})
+
+    def finish(self) -> None:
+        """Follow what the page has changed: the view that the links carry, and jobs that have begun."""
+        for path, label, text in MENU:
+            query = view.link_query(label)
+            if query != self.queries[label]:
+                self.links[label].page_link(path, label=label, help=text, query_params=query)
+        self.draw_tray()
 
 
 def _set_options() -> None:
@@ -135,11 +174,15 @@ def small_text(text: str) -> None:
     st.html(f'<p class="qviz qviz-note">{escape(text)}</p>')
 
 
-def _sidebar(current: workspace.Workspace, models: Models | None) -> None:
+def _sidebar(current: workspace.Workspace, models: Models | None) -> Sidebar:
+    queries = {label: view.link_query(label) for _, label, _ in MENU}
     with st.sidebar:
         st.html('<div class="qviz-brand">qviz<small>what quantization does to a detector</small></div>')
-        for path, label, text in MENU:
-            st.page_link(path, label=label, help=text)
+        links = {
+            label: st.page_link(path, label=label, help=text, query_params=queries[label]) for path, label, text in MENU
+        }
+        sidebar = Sidebar(links, queries, st.container())
+        sidebar.draw_tray()
         if models is not None:
             st.html(_legend(models))
             origin = ""
@@ -155,6 +198,7 @@ def _sidebar(current: workspace.Workspace, models: Models | None) -> None:
             )
         if not current.is_sample or dropped:
             clicks.button(st, "Back to the sample", _open_sample, "sample-back", st.rerun, width="stretch")
+    return sidebar
 
 
 def _undo_drop() -> None:
@@ -210,7 +254,9 @@ def _quarantined(source: ModelSource, reason: str) -> None:
 
 
 def _missing(here: Page) -> None:
-    """Name the image and the variants that the address asks for and that are not loaded."""
+    """Name what the address asks for and what is not loaded or means nothing."""
+    for sentence in view.remarks():
+        st.warning(as_text(sentence))
     missing = []
     if here.view.image and here.workspace.images and here.workspace.image_named(here.view.image) is None:
         missing.append(f"the image {here.view.image}")
@@ -219,6 +265,17 @@ def _missing(here: Page) -> None:
     if missing:
         text = f"The address names {listed(missing)}, which {'is' if len(missing) == 1 else 'are'} not loaded here."
         st.warning(as_text(text))
+
+
+def link(path: str, label: str, where: Any = st, help: str | None = None, **values: Any) -> None:
+    """A link to another page that shows the present view, with these fields changed."""
+    title = next(title for other, title, _ in MENU if other == path)
+    where.page_link(path, label=label, help=help, query_params=view.link_query(title, **values))
+
+
+def unknown(what: str) -> None:
+    """State that the address names something that is not there. what: such as `the class zebra, which …`."""
+    st.warning(as_text(f"The address names {what}."))
 
 
 def _dismiss_notices() -> None:

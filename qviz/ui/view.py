@@ -1,13 +1,15 @@
-"""The current view: threshold, image, variants, filters; stored in session_state and in the address of the page.
+"""The current view: threshold, image, selection, tabs and filters; in session_state and in the address of the page.
 
-Values in the address take precedence (a link opens the same view); others come from the session, so that they survive a
-switch of the page. Invalid values are ignored.
+The address has the parameters of its own page alone, and only those that differ from the default. It takes precedence
+over the session, so a link and the browser's Back open the same view. On a switch of the page, what the new address
+does not name comes from the session. Invalid values are named in a sentence and ignored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import streamlit as st
@@ -17,12 +19,16 @@ from qviz.features.comparison.matching import Change
 from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.ui import projects
 
-KEY = "qviz_view"
-SELECTED = "qviz_selected"
+KEY, PAGE, REMARKS = "qviz_view", "qviz_page", "qviz_address_remarks"
 CHANGES = tuple(str(change) for change in Change)
 MAX_SCORE = 0.95
 MAX_LENGTH = 300
 """Characters of one value in the address."""
+MAX_WORDS = 500
+"""Characters of a list in the address."""
+MAX_CLASS = 100_000
+_OBJECT = re.compile(r"v[0-9]{1,3}:-?[0-9]{1,5}:-?[0-9]{1,5}")
+_LIGHT = re.compile(r"[a-z_]{1,40}:-?[0-9]{1,5}(\.[0-9]{1,4})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,11 @@ class View:
         present: Whether only the images are shown, for a projector.
         layer: `variant:operator index` of the layer in view.
         data, label: Dataset and class in view on Accuracy; empty for the default.
+        object: The selected object, `variant id:reference index:variant index`, or empty.
+        trace: Whether the trace of the selected object is shown.
+        light: `slider:amount` on Robustness, or empty.
+        sweep: The sweep in view on Robustness, as its panel writes it, or empty.
+        tabs: Page -> the tab in view, where it is not the first.
     """
 
     score: float = PAGE_SCORE
@@ -53,85 +64,220 @@ class View:
     layer: str = ""
     data: str = ""
     label: str = ""
+    object: str = ""
+    trace: bool = False
+    light: str = ""
+    sweep: str = ""
+    tabs: Mapping[str, str] = field(default_factory=dict)
 
 
-def current() -> View:
-    """The view of this session, with the values of the address. `present` is not kept: it ends with the page."""
-    previous: View = st.session_state.get(KEY, View())
-    view = replace(previous, **{"present": False, **_from_query(st.query_params.to_dict())})
+def current(page: str | None = None) -> View:
+    """The view of this session, with the values of the address. `present` ends with the page.
+
+    page: title of the page that is drawn, where it has just begun.
+    """
+    before: str = st.session_state.get(PAGE, "")
+    page = before if page is None else page
+    view: View = replace(st.session_state.get(KEY, View()), present=False)
+    if before == page:  # what the address leaves out has its default, also after the browser's Back
+        view = replace(view, **_defaults(page, view))
+    else:
+        st.session_state[PAGE] = page
+        st.session_state[REMARKS] = ()
+    values, sentences = from_query(st.query_params.to_dict(), page)
+    if sentences:
+        st.session_state[REMARKS] = sentences
+    if tab := values.pop("tab", ""):
+        values["tabs"] = {**view.tabs, page: tab}
+    view = replace(view, **values)
     st.session_state[KEY] = view
+    if before != page:
+        show(view)  # before the script may begin again, which would find an address that leaves everything out
     return view
 
 
 def change(**values: Any) -> View:
-    """Change fields of the view, in the session and in the address, and return the new view."""
-    view: View = replace(st.session_state.get(KEY, View()), **values)
+    """Change fields of the view, in the session and in the address, and return the new view.
+
+    Another image, or other variants, end the selection of an object.
+    """
+    view = _changed(values)
     st.session_state[KEY] = view
+    st.session_state[REMARKS] = ()
     show(view)
     return view
 
 
+def _changed(values: Mapping[str, Any]) -> View:
+    before: View = st.session_state.get(KEY, View())
+    view = replace(before, **values)
+    if (view.image, view.variants[:1]) == (before.image, before.variants[:1]):
+        return view
+    return replace(view, object=values.get("object", ""), trace=values.get("trace", False))
+
+
 def select(name: str | None) -> None:
-    """Select an object in viewer and table, by `variant id:reference index:variant index`."""
-    st.session_state[SELECTED] = name
+    """Select an object in viewer and table, by `variant id:reference index:variant index`; its trace is not shown."""
+    if (name or "") != (selected() or ""):
+        change(object=name or "", trace=False)
 
 
 def selected() -> str | None:
     """The selected object, or None."""
-    name: str | None = st.session_state.get(SELECTED)
-    return name
+    view: View = st.session_state.get(KEY, View())
+    return view.object or None
 
 
 def show(view: View) -> None:
     """Write the view into the address."""
-    query = to_query(view) | projects.parameter()
+    query = to_query(view, st.session_state.get(PAGE, "")) | projects.parameter()
     if st.query_params.to_dict() != query:
         st.query_params.from_dict(query)
 
 
-def to_query(view: View) -> dict[str, str]:
-    """Parameters of the address: only what differs from the default view."""
-    default = View()
-    query = {
-        "score": f"{view.score:.2f}" if view.score != default.score else "",
-        "image": view.image or "",
-        "variant": ",".join(view.variants),
-        "change": ",".join(view.changes) if view.changes != default.changes else "",
-        "class": ",".join(str(class_id) for class_id in view.classes),
-        "mode": view.mode if view.mode != default.mode else "",
-        "truth": "1" if view.truth else "",
-        "present": "1" if view.present else "",
-        "layer": view.layer,
-        "data": view.data,
-        "label": view.label,
-    }
-    return {name: value for name, value in query.items() if value}
+def remarks() -> tuple[str, ...]:
+    """Sentences about values of the address that mean nothing, until the view changes."""
+    sentences: tuple[str, ...] = st.session_state.get(REMARKS, ())
+    return sentences
 
 
-def _from_query(query: Mapping[str, str]) -> dict[str, Any]:
-    """Fields of the view that the address names with a sensible value."""
-    changes = tuple(word for word in _words(query.get("change")) if word in CHANGES)
-    classes = tuple(int(word) for word in _words(query.get("class")) if word.isdigit())
-    values: dict[str, Any] = {
-        "score": _score(query.get("score")),
-        "image": query.get("image", "")[:MAX_LENGTH],
-        "variants": _words(query.get("variant")),
-        "changes": changes,
-        "classes": classes,
-        "mode": query.get("mode") if query.get("mode") in ("side", "swipe") else None,
-        **{name: query.get(name, "")[:MAX_LENGTH] for name in ("layer", "data", "label")},
-    }
-    switches = {name: query[name] == "1" for name in ("truth", "present") if query.get(name) in ("0", "1")}
-    return {name: value for name, value in values.items() if value} | switches
+def link_query(page: str, **values: Any) -> dict[str, str]:
+    """Parameters of a link to the page of that title, with these fields changed.
+
+    A link with all parameters leaves the page nothing to add to its address, so Back takes one press.
+    """
+    return to_query(replace(_changed(values), present=False), page) | projects.parameter()
 
 
-def _words(text: str | None) -> tuple[str, ...]:
-    return tuple(word for word in (text or "")[:500].split(",") if word)
+# ---- parameters of the address --------------------------------------------------------------------------------------
 
 
-def _score(text: str | None) -> float | None:
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of the address.
+
+    Attributes:
+        pages: Titles of the pages that have it.
+        read: Text -> value; None where it means nothing.
+        write: Value -> text.
+        expected: What it should be, in words.
+    """
+
+    name: str
+    field: str
+    pages: str
+    read: Callable[[str], Any]
+    write: Callable[[Any], str] = str
+    expected: str = ""
+
+
+def _score(text: str) -> float | None:
     try:
-        score = float(text or "")
+        score = float(text)
     except ValueError:
         return None
     return round(score, 2) if CANDIDATE_FLOOR <= score <= MAX_SCORE else None
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text[:MAX_WORDS].split(",") if word)
+
+
+def _changes(text: str) -> tuple[str, ...] | None:
+    words = _words(text)
+    return words if words and set(words) <= set(CHANGES) else None
+
+
+def _classes(text: str) -> tuple[int, ...] | None:
+    words = _words(text)
+    if not words or not all(re.fullmatch("[0-9]{1,6}", word) for word in words):
+        return None
+    return tuple(map(int, words))
+
+
+def _matching(pattern: re.Pattern[str]) -> Callable[[str], str | None]:
+    return lambda text: text if pattern.fullmatch(text) else None
+
+
+def _text(text: str) -> str:
+    return text[:MAX_LENGTH]
+
+
+def _switch(text: str) -> bool | None:
+    return {"0": False, "1": True}.get(text)
+
+
+def _flag(value: bool) -> str:
+    return "1" if value else ""
+
+
+def _joined(values: tuple[object, ...]) -> str:
+    return ",".join(map(str, values))
+
+
+def _mode(text: str) -> str | None:
+    return text if text in ("side", "swipe") else None
+
+
+_ON_OFF = "1 or 0"
+PARAMETERS = (
+    Parameter(
+        "score",
+        "score",
+        "Overview Compare Layers Robustness Variants Report",
+        _score,
+        "{:.2f}".format,
+        f"a confidence from {CANDIDATE_FLOOR:g} to {MAX_SCORE:g}",
+    ),
+    Parameter("image", "image", "Compare Layers Robustness", _text, lambda name: name or ""),
+    Parameter("variant", "variants", "Compare Layers Accuracy Robustness", _words, _joined),
+    Parameter("change", "changes", "Compare", _changes, _joined, f"names of changes ({', '.join(CHANGES)})"),
+    Parameter("class", "classes", "Compare", _classes, _joined, "numbers of classes"),
+    Parameter("mode", "mode", "Compare", _mode, str, "side or swipe"),
+    Parameter("truth", "truth", "Compare", _switch, _flag, _ON_OFF),
+    Parameter("present", "present", "Compare", _switch, _flag, _ON_OFF),
+    Parameter("object", "object", "Compare", _matching(_OBJECT), str, "an object such as v0:3:4"),
+    Parameter("trace", "trace", "Compare", _switch, _flag, _ON_OFF),
+    Parameter("layer", "layer", "Layers", _text),
+    Parameter("data", "data", "Accuracy", _text),
+    Parameter("label", "label", "Accuracy", _text),
+    Parameter("light", "light", "Robustness", _matching(_LIGHT), str, "a slider and its amount, such as exposure:-2"),
+    Parameter("sweep", "sweep", "Robustness", lambda text: text[: 2 * MAX_WORDS]),
+    Parameter("tab", "tab", "Layers Accuracy Robustness Variants", _text),
+)
+
+
+def to_query(view: View, page: str) -> dict[str, str]:
+    """Parameters of the address of that page: only what differs from the default view."""
+    default = View()
+    query = {}
+    for row in _of(page):
+        value = view.tabs.get(page, "") if row.field == "tab" else getattr(view, row.field)
+        if row.field == "tab" or value != getattr(default, row.field):
+            query[row.name] = row.write(value)
+    return {name: value for name, value in query.items() if value}
+
+
+def from_query(query: Mapping[str, str], page: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """(fields that the address of that page names with a sensible value, sentences about other values)."""
+    values: dict[str, Any] = {}
+    sentences: list[str] = []
+    for row in _of(page):
+        if text := query.get(row.name, ""):
+            value = row.read(text)
+            if value is None:
+                sentences.append(f"The address has {row.name}={text[:40]}, which is not {row.expected}; it is ignored.")
+            else:
+                values[row.field] = value
+    return values, tuple(sentences)
+
+
+def _of(page: str) -> tuple[Parameter, ...]:
+    return tuple(row for row in PARAMETERS if page in row.pages.split())
+
+
+def _defaults(page: str, view: View) -> dict[str, Any]:
+    """The default of each field that the address of that page may have."""
+    default = View()
+    fields = {row.field: getattr(default, row.field) for row in _of(page) if row.field != "tab"}
+    return fields | {"tabs": {title: tab for title, tab in view.tabs.items() if title != page}}

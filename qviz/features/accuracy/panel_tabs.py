@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from html import escape
+from typing import Any
 
 import streamlit as st
 
@@ -33,9 +34,10 @@ from qviz.features.accuracy.thresholds import ThresholdShift
 from qviz.features.accuracy.truth import category_ids
 from qviz.formatting import as_text, plural
 from qviz.structures import EncodedImage
-from qviz.ui import clicks, server, view, workspace
+from qviz.ui import clicks, page, server, view, workspace
 from qviz.ui.page import Page
 from qviz.ui.results import Preview
+from qviz.ui.tabs import tabs
 
 THUMB = 360
 SHOWN_IMAGES = 8
@@ -119,10 +121,8 @@ def _bytes(digest: str) -> str:
 def _link(here: Page, image: EncodedImage, variant: str, label: str, key: str, class_ids: Sequence[int] = ()) -> None:
     """A link where the image is loaded; else a button that loads it first."""
     if any(other.digest == image.digest for other in here.workspace.images):
-        query = {"image": image.name, "variant": variant}
-        if class_ids:
-            query |= {"class": ",".join(str(class_id) for class_id in class_ids), "truth": "1"}
-        st.page_link(COMPARE, label=as_text(label), query_params=query)
+        more: dict[str, Any] = {"classes": tuple(class_ids), "truth": True} if class_ids else {}
+        page.link(COMPARE, as_text(label), image=image.name, variants=(variant,), **more)
         return
 
     def load() -> None:
@@ -130,12 +130,16 @@ def _link(here: Page, image: EncodedImage, variant: str, label: str, key: str, c
         view.change(image=loaded.images[0].name, variants=(variant,), classes=tuple(class_ids))
 
     button = f"accuracy-{key}-{variant}-{image.digest[:12]}"
-    clicks.button(st, as_text(label), load, button, partial(st.switch_page, COMPARE), type="tertiary")
+
+    def open_page() -> None:
+        st.switch_page(COMPARE, query_params=view.link_query("Compare"))
+
+    clicks.button(st, as_text(label), load, button, open_page, type="tertiary")
 
 
 def show(here: Page, finding: Finding, variant: str, label: str) -> None:
     """All tabs. With a single variant the heat map of all variants is left out: its bars show the same."""
-    tabs: dict[str, Callable[[], None]] = {
+    drawings: dict[str, Callable[[], None]] = {
         "Loss by class": lambda: by_class(here, finding, variant, label),
         "All variants": lambda: heat(finding),
         "Precision and recall": lambda: curves(finding, label),
@@ -145,8 +149,8 @@ def show(here: Page, finding: Finding, variant: str, label: str) -> None:
         "Worst images": lambda: worst(here, finding, variant),
     }
     if len(finding.losses) == 1:
-        del tabs["All variants"]
-    for tab, draw in zip(st.tabs(list(tabs)), tabs.values(), strict=True):
+        del drawings["All variants"]
+    for tab, draw in zip(tabs("Accuracy", list(drawings)), drawings.values(), strict=True):
         with tab:
             draw()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
@@ -29,7 +29,7 @@ from qviz.limits import limits
 from qviz.structures import EncodedImage, digest_of
 from qviz.structures.operators import orders_text, parse_orders
 from qviz.tflite.unfold import FOLDED
-from qviz.ui import clicks, jobs, page, sample, view, workspace
+from qviz.ui import clicks, jobs, page, sample, workspace
 from qviz.ui.page import Page
 from qviz.ui.workspace import Workspace
 
@@ -389,8 +389,7 @@ def _show_built(here: Page, model: LoadedModel, built: Built) -> None:
 def links(here: Page, model: LoadedModel, data: bytes, target: str, label: str, key: str) -> None:
     """From a variant that has joined to the pages that show it, and a download of its file."""
     first, second, third = st.columns([2, 2, 2], vertical_alignment="center")
-    is_reference = model is here.loaded.reference
-    query = {} if is_reference else view.to_query(replace(here.view, variants=(here.loaded.name(model),)))
-    first.page_link("pages/compare.py", label="Compare it, image by image →", query_params=query)
-    second.page_link(target, label=label)
+    shown: dict[str, Any] = {} if model is here.loaded.reference else {"variants": (here.loaded.name(model),)}
+    page.link("pages/compare.py", "Compare it, image by image →", first, **shown)
+    page.link(target, label, second, **shown)
     third.download_button("Download the file", data, model.name, "application/octet-stream", on_click="ignore", key=key)

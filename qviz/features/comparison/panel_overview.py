@@ -172,7 +172,7 @@ def _next_steps(worst: str) -> None:
     )
     with st.container(horizontal=True, gap="medium"):
         for target, label, text in steps:
-            st.page_link(target, label=label, help=as_text(text), query_params={"variant": worst})
+            page.link(target, label, help=as_text(text), variants=(worst,))
 
 
 def _worst_images(here: Page, compared: dict[str, ComparedVariant]) -> None:
@@ -190,11 +190,7 @@ def _worst_images(here: Page, compared: dict[str, ComparedVariant]) -> None:
         with columns[i % len(columns)]:
             if isinstance(picture, Preview):
                 st.html(_image_card(picture.source, encoded.name, name, image.summary))
-            st.page_link(
-                "pages/compare.py",
-                label=f"Compare {encoded.name}",
-                query_params={"image": encoded.name, "variant": name},
-            )
+            page.link("pages/compare.py", as_text(f"Compare {encoded.name}"), image=encoded.name, variants=(name,))
 
 
 def _image_card(source: str, name: str, variant: str, summary: Summary) -> str:

@@ -146,7 +146,7 @@ def results_of(
     for job in running.values():
         if job.finished and job.cancelled:
             for other in running.values():
-                other.cancel.set()
+                other.stop()
         if not jobs.wait(job, "layers", begin_again):
             return None
     return {name: job.future.result() for name, job in running.items()}

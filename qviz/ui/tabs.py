@@ -1,0 +1,26 @@
+"""Tabs whose choice is part of the view: it is in the address, and the page opens with it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from qviz.ui import page, view
+
+
+def tabs(title: str, names: Sequence[str]) -> Sequence[DeltaGenerator]:
+    """The tabs of the page of that title. A tab that the address names and that the page does not have is named."""
+    tab = view.current().tabs.get(title, "")
+    if tab and tab not in names:
+        page.unknown(f"the tab {tab}, which this page does not have")
+    key = f"qviz_tabs-{title}"
+    st.session_state[key] = tab if tab in names else names[0]
+
+    def changed() -> None:
+        chosen = st.session_state[key]
+        others = {other: name for other, name in view.current().tabs.items() if other != title}
+        view.change(tabs=others if chosen == names[0] else others | {title: chosen})
+
+    return st.tabs(list(names), key=key, on_change=changed)

@@ -1,0 +1,124 @@
+"""The job tray in the sidebar: what this session has started, on every page, until it was seen or dismissed."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from qviz.errors import QvizError
+from qviz.formatting import as_text
+from qviz.job import Job
+from qviz.ui import view
+
+KEY = "qviz_tray"
+REFRESH_SECONDS = 1.0
+MAX_ENTRIES = 12
+MAX_ERROR = 160
+"""Characters of an error's sentence; the page shows all of it."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One job of this session.
+
+    Attributes:
+        page, query: The page that shows its result, and the parameters of its address.
+        quiet: Whether it disappears when it is finished, because nobody waits for it.
+        dismissed: Whether its end was seen, or the user has put it away.
+    """
+
+    job: Job[Any]
+    title: str
+    page: str
+    query: Mapping[str, str]
+    quiet: bool = False
+    dismissed: bool = False
+    number: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it runs, or has ended without being seen."""
+        return not self.dismissed and not (self.job.finished and (self.quiet or self.job.cancelled))
+
+    def dismiss(self) -> None:
+        """Put it away."""
+        self.dismissed = True
+
+
+def entries() -> list[Entry]:
+    """The entries that are shown, the latest first."""
+    rows: list[Entry] = st.session_state.get(KEY, [])
+    return [row for row in rows if row.is_shown]
+
+
+def add(job: Job[Any], title: str, quiet: bool) -> None:
+    """Put a job that runs into the tray, with the page that is drawn as the one that shows it."""
+    if job.finished or get_script_run_ctx(suppress_warning=True) is None:
+        return
+    rows = entries()
+    if all(row.job is not job for row in rows):
+        page = st.session_state.get(view.PAGE, "Overview")
+        st.session_state[KEY] = [Entry(job, title, page, view.link_query(page), quiet), *rows][:MAX_ENTRIES]
+
+
+def has_ended_in_view(job: Job[Any]) -> None:
+    """The page shows how a job ended: its entry goes, unless it is on a tab that is not in view."""
+    if get_script_run_ctx(suppress_warning=True) is None:
+        return
+    page = st.session_state.get(view.PAGE)
+    tab = view.link_query(page).get("tab") if page else None
+    for row in entries():
+        if row.job is job and row.page == page and row.query.get("tab") == tab:
+            row.dismiss()
+
+
+@st.fragment(run_every=REFRESH_SECONDS)
+def draw(paths: Mapping[str, str]) -> None:
+    """All entries. paths: title of a page -> its file."""
+    rows = entries()
+    if not rows:
+        return
+    with st.container(key="qviz-tray", gap="small"):
+        st.html('<p class="qviz qviz-tray-head">Jobs</p>')
+        for row in rows:
+            _draw_entry(row, paths.get(row.page, "app.py"))
+        running = [row for row in rows if row.job.started and not row.job.finished]
+        if len(running) > 1:
+            st.caption(f"{len(running)} jobs run side by side and share this machine, so each takes longer.")
+
+
+def _draw_entry(row: Entry, path: str) -> None:
+    job = row.job
+    left, right = st.columns([5, 1], vertical_alignment="center", gap="small")
+    left.page_link(path, label=as_text(row.title), query_params=dict(row.query), width="stretch")
+    if not job.finished:
+        stopping = job.cancel.is_set()
+        right.button("✕", on_click=job.stop, disabled=stopping, help="Cancel", key=f"tray-cancel-{row.number}")
+        st.progress(job.share, text=as_text(_progress(job)))
+        return
+    right.button("✕", on_click=row.dismiss, help="Dismiss", key=f"tray-dismiss-{row.number}")
+    if job.error is None:
+        st.page_link(path, label="Finished. See the result →", query_params=dict(row.query))
+    else:
+        st.html('<p class="qviz qviz-tray-failed">Failed</p>')
+        st.caption(as_text(_sentence(job.error)))
+
+
+def _progress(job: Job[Any]) -> str:
+    """Short, as the sidebar is narrow: the time left, else the step."""
+    if job.cancel.is_set() or not job.started:
+        return job.progress_text()
+    counted = f"{job.done} of {job.total} {job.unit}".rstrip() if 0 < job.done < job.total else ""
+    return job.time_left_text() or counted or job.step_text or "Running"
+
+
+def _sentence(error: BaseException) -> str:
+    if not isinstance(error, QvizError):
+        return "A mistake in qviz. Open it for the details."
+    text = str(error)
+    return text if len(text) <= MAX_ERROR else f"{text[: MAX_ERROR - 1]}…"
