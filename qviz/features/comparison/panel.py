@@ -24,8 +24,8 @@ SCREEN = 1280
 """Maximum pixels of the image on the screen, per side."""
 TIMEOUT = 20.0
 """Seconds that the page waits for the image in view."""
-THUMBNAIL = 160
-"""Pixels of a thumbnail's longer side."""
+THUMBNAIL = 192
+"""Pixels of a thumbnail's longer side: as many as the screen shows of it on a 4K projector."""
 MAX_THUMBNAILS = 200
 
 
@@ -109,7 +109,7 @@ def _strip_rows(images: Sequence[EncodedImage], compared: ComparedVariant | None
     rows = []
     for image in images:
         picture, summary = server.results().preview(image, THUMBNAIL), summaries.get(image.digest)
-        text, level = (badge(summary), damage_level(summary)) if summary else ("…", "none")
+        text, level = (badge(summary), damage_level(summary)) if summary else ("", "none")
         if isinstance(picture, QvizError):
             text, level = "cannot be read", "bad"
         source = picture.source if isinstance(picture, Preview) else ""
@@ -121,24 +121,35 @@ def _strip_rows(images: Sequence[EncodedImage], compared: ComparedVariant | None
 
 BECAUSE = {"gone": "gone from the head", "threshold": "low score", "nms": "NMS", "unknown": "unknown"}
 TABLE_TERMS = {"reference": "reference's confidence", "variant": "variant's confidence"}
+TABLE_HEAD, TABLE_ROW, MAX_ROWS = 38, 35, 20
+"""Pixels of a table's head and of a row; rows that are shown without scrolling."""
 TABLE_FORMATS = {"reference": "%.2f", "variant": "%.2f", "Δ conf.": "%+.2f", "IoU": "%.2f", "Δ IoU": "%+.2f"}
 
 
 def object_table(objects: Sequence[ComparedObject], variant_id: str, key: str) -> None:
-    """One row per object. A row selected here is selected in the viewer too."""
+    """One row per object. What is selected here is selected in the viewer too, and the other way round."""
     frame = pd.DataFrame([_table_row(row) for row in objects])
     if not any(row.change == "relabelled" for row in objects):
         frame = frame.drop(columns="now", errors="ignore")
     if not any(row.lost_because for row in objects):
         frame = frame.drop(columns="why", errors="ignore")
-    event = glossary.table(frame, TABLE_FORMATS, TABLE_TERMS, key=key, on_select="rerun", selection_mode="single-row")
+    names = [_object_id(variant_id, row) for row in objects]
+    before = view.selected() if view.selected() in names else None
+    event = glossary.table(
+        frame,
+        TABLE_FORMATS,
+        TABLE_TERMS,
+        key=f"{key}-{before}",  # a table takes its first selection when it is new
+        height=TABLE_HEAD + TABLE_ROW * min(len(frame), MAX_ROWS),
+        on_select="rerun",
+        selection_mode="single-row",
+        selection_default={"selection": {"rows": [] if before is None else [names.index(before)]}},
+    )
     rows = event.selection.rows
-    picked = _object_id(variant_id, objects[rows[0]]) if rows and rows[0] < len(objects) else None
-    if picked != st.session_state.get(f"{key}-picked"):  # only a new click counts
-        st.session_state[f"{key}-picked"] = picked
-        if picked != view.selected():
-            view.select(picked)
-            st.rerun()
+    picked = names[rows[0]] if rows and rows[0] < len(names) else None
+    if picked != before:
+        view.select(picked)
+        st.rerun()
 
 
 def _table_row(row: ComparedObject) -> dict[str, object]:

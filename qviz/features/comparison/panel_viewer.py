@@ -140,9 +140,9 @@ def _revision(image: EncodedImage, models: Models, panes: Sequence[Pane]) -> str
 
 
 def viewer_boxes(detections: Detections) -> list[list[float]]:
-    """[x1, y1, x2, y2, score, class id] of each object, rounded."""
+    """[x1, y1, x2, y2, score, class id] of each object; the page writes a score as the table does."""
     return [
-        [*(round(float(side), 2) for side in box), round(float(score), 4), int(class_id)]
+        [*(round(float(side), 2) for side in box), round(float(score), 6), int(class_id)]
         for box, score, class_id in zip(detections.boxes, detections.scores, detections.class_ids, strict=True)
     ]
 

@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 def strip(images: list[dict[str, Any]], current: str | None, *, key: str) -> str | None:
     """Show the strip and return the name that was just picked, or None.
 
-    images: {name, src (data URI, "" while it is under way), badge (short text), level (ok | some | bad | none)}.
+    images: {name, src (data URI, "" while it is under way), badge (short text or ""), level (ok | some | bad | none)}.
     """
     rev = str(hash(tuple((image["name"], bool(image["src"]), image["badge"]) for image in images)))
     result = _component()(

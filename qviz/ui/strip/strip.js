@@ -17,8 +17,9 @@ function makeButton(root, image) {
   button.type = "button";
   button.dataset.name = image.name;
   button.title = image.name;
-  button.setAttribute("aria-label", `${image.name}, ${image.badge}`);
-  button.append(image.src ? picture(image) : caption(image), badge(image));
+  button.setAttribute("aria-label", [image.name, image.badge].filter(Boolean).join(", "));
+  button.append(image.src ? picture(image) : caption(image));
+  if (image.badge) button.append(badge(image));
   button.addEventListener("click", () => root.pick(image.name));
   return button;
 }

@@ -82,15 +82,17 @@ function drawBox(pen, [x1, y1, x2, y2], scale, colour, width, dashes) {
 }
 
 function drawTags(v, pen, pane, cell, weight) {
-  if (pane.shown.length > MANY) return;
-  const items = pane.shown.filter(({ row }) => !isOutline(pane, row)).map(({ box, row }) => {
+  const slots = pane.shown.filter(({ row }) => !isOutline(pane, row));
+  const oneClass = hasOneClass(slots);
+  const items = slots.map(({ box, row }) => {
     const [x1, y1, x2, y2] = box.slice(0, 4).map((x) => x * cell.scale);
-    const text = tagText(v, pane, row);
-    return { x1, y1, x2, y2, row, text, width: tagWidth(v, text) * weight, height: TAG_HEIGHT * weight };
+    return { x1, y1, x2, y2, row, texts: textsOf(v, pane, row, oneClass, weight), height: TAG_HEIGHT * weight };
   });
+  if (isCrowd(items, cell.width, cell.height)) return;
   items.sort((a, b) => URGENCY[a.row[2]] - URGENCY[b.row[2]]);
   pen.font = `600 ${TAG_SIZE * weight}px ${v.font}`;
-  for (const at of layTags(items, { left: 0, top: 0, right: cell.width, bottom: cell.height })) {
+  const frame = { left: 0, top: 0, right: cell.width, bottom: cell.height };
+  for (const at of layTags(items, frame, headsOf(items, cell.width, cell.height))) {
     pen.fillStyle = colourOf(pane, at.row);
     pen.fillRect(at.left, at.top, at.width, at.height);
     pen.fillStyle = inkOn(colourOf(pane, at.row));

@@ -58,7 +58,7 @@ function raise(v) {
   if (v.panes && v.panesEl.isConnected) layout(v);
 }
 
-// The number of columns at which the image gets largest within the room that is left.
+// The grid in which the image gets largest within the room that is left.
 function presentedSize(v, count, whole) {
   const room = window.innerHeight - v.panesEl.getBoundingClientRect().top - 16;
   const { width: w, height: h } = v.data.image;
@@ -69,5 +69,5 @@ function presentedSize(v, count, whole) {
     const height = (room - GAP * (rows - 1)) / rows - CAPTION * typeScale();
     return { columns, width, height: Math.max(height, 120), fit: Math.min(width / w, height / h) };
   });
-  return sizes.reduce((best, size) => (size.fit > best.fit ? size : best));
+  return bestGrid(sizes, count);
 }

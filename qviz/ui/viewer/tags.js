@@ -1,7 +1,13 @@
 // Labels on boxes ("dog .62"): text of constant size over the stage, laid out anew at every zoom step.
-// More than MANY boxes in sight: labels only on what is pointed at or selected. Zooming in brings them back.
+// A label covers no other label and no head (the upper middle of a box, where a face is); where the whole text does not
+// fit, a shorter one is tried, then none. In a crowd labels are only on what is pointed at or selected. Zooming in brings
+// them back.
 
-const MANY = 25;
+const MANY = 25; // boxes in sight
+const FULL = 0.15; // share of the stage that all labels together may cover
+const HEAD = { width: 0.6, height: 0.4 }; // of a box
+const LARGE_BOX = 0.25; // of the stage: it has room for a label beside its head, which may be anywhere in it
+const BRIEF = 9; // letters of a shortened label
 const TAG_HEIGHT = 17;
 const TAG_SIZE = 12;
 const URGENCY = { lost: 0, spurious: 1, relabelled: 2, shifted: 3, kept: 4 };
@@ -27,23 +33,57 @@ function tagWidth(v, text) {
   return TAG_WIDTHS.get(key);
 }
 
-// Greedy: each tag takes the first free place at its box, above first; without one it is left out, unless it must stay.
-// `frame` {left, top, right, bottom} is what can be seen.
-function layTags(items, frame) {
+// Greedy: each tag takes the first free place at its box, with its whole text or a shorter one; without one it is left
+// out, unless it must stay. `frame` {left, top, right, bottom} is what can be seen, `heads` what stays uncovered.
+function layTags(items, frame, heads) {
   const placed = [];
   for (const item of items) {
-    const free = places(item, frame).find((place) => !placed.some((other) => overlap(place, other)));
-    const place = free ?? (item.must ? places(item, frame)[0] : null);
-    if (place) placed.push({ ...item, ...place });
+    const tag = roomFor(item, frame, [...placed, ...heads]) ?? (item.must ? { ...item, ...item.texts[0], ...places(item, item.texts[0], frame)[0] } : null);
+    if (tag) placed.push(tag);
   }
   return placed;
 }
 
-function places({ x1, y1, x2, y2, width, height }, frame) {
-  const corners = [[x1, y1 - height], [x1, y1], [x2 - width, y1 - height], [x1, y2], [x1, y2 - height], [x2 - width, y2]];
-  const fits = corners.filter(([, y]) => y >= frame.top && y + height <= frame.bottom);
-  const inside = fits.length ? fits : [[x1, clamp(y1, frame.top, frame.bottom - height)]];
-  return inside.map(([x, y]) => ({ left: clamp(x, frame.left, Math.max(frame.left, frame.right - width)), top: y, width, height }));
+function roomFor(item, frame, taken) {
+  for (const text of item.texts) {
+    const place = places(item, text, frame).find((at) => !taken.some((other) => overlap(at, other)));
+    if (place) return { ...item, ...text, ...place };
+  }
+  return null;
+}
+
+function places({ x1, y1, x2, y2, height }, { width }, frame) {
+  const outside = [[x1, y1 - height], [x2 - width, y1 - height], [x1, y2], [x2 - width, y2]];
+  const inside = [[x1, y1], [x1, y2 - height], [x2 - width, y2 - height], [x2 - width, y1]];
+  const fits = [...outside, ...inside].filter(([, y]) => y >= frame.top && y + height <= frame.bottom);
+  const seen = fits.length ? fits : [[x1, clamp(y1, frame.top, frame.bottom - height)]];
+  return seen.map(([x, y]) => ({ left: clamp(x, frame.left, Math.max(frame.left, frame.right - width)), top: y, width, height }));
+}
+
+function headsOf(items, width, height) {
+  const small = items.filter(({ x1, y1, x2, y2 }) => (x2 - x1) * (y2 - y1) < LARGE_BOX * width * height);
+  return small.map(({ x1, y1, x2, y2 }) => {
+    const head = (x2 - x1) * HEAD.width;
+    return { left: (x1 + x2 - head) / 2, top: y1, width: head, height: (y2 - y1) * HEAD.height };
+  });
+}
+
+// The texts of a label, the longest first: "person 0.62", then without the class where all in sight have the same, else
+// the class alone, cut.
+function textsOf(v, pane, row, oneClass, scale) {
+  const whole = tagText(v, pane, row);
+  const own = pane.variant && row[1] >= 0 ? pane.variant.boxes[row[1]] : v.data.reference.boxes[row[0]];
+  const brief = oneClass ? score(own[4]) : short(labelOf(v, own[5]), BRIEF);
+  return [whole, brief].map((text) => ({ text, width: tagWidth(v, text) * scale }));
+}
+
+function isCrowd(items, width, height) {
+  const covered = items.reduce((sum, item) => sum + item.texts[0].width * item.height, 0);
+  return items.length > MANY || covered > FULL * width * height;
+}
+
+function hasOneClass(slots) {
+  return new Set(slots.map(({ box }) => box[5])).size < 2;
 }
 
 function overlap(a, b) {
@@ -63,24 +103,22 @@ function onStage(v, [x1, y1, x2, y2]) {
 
 function tagItems(v, pane, frame) {
   const marked = new Set((v.marked ?? []).map(({ slot }) => slot));
-  const seen = pane.shown
-    .filter((slot) => !isOutline(pane, slot.row))
-    .map((slot) => ({ ...onStage(v, slot.box), slot, must: marked.has(slot) }))
+  const slots = pane.shown.filter((slot) => !isOutline(pane, slot.row));
+  const oneClass = hasOneClass(slots);
+  const items = slots
+    .map((slot) => ({ ...onStage(v, slot.box), slot, must: marked.has(slot), height: TAG_HEIGHT * v.tagScale }))
     .filter((at) => at.x2 > frame.left && at.x1 < frame.right && at.y2 > frame.top && at.y1 < frame.bottom);
-  const items = seen.length > MANY ? seen.filter((item) => item.must) : seen;
+  for (const item of items) item.texts = textsOf(v, pane, item.slot.row, oneClass, v.tagScale);
   const rank = ({ must, slot }) => (must ? -1 : URGENCY[slot.row[2]]);
-  items.sort((a, b) => rank(a) - rank(b) || b.slot.box[4] - a.slot.box[4]);
-  for (const item of items) {
-    item.text = tagText(v, pane, item.slot.row);
-    item.width = tagWidth(v, item.text) * v.tagScale;
-    item.height = TAG_HEIGHT * v.tagScale;
-  }
-  return items;
+  return items.sort((a, b) => rank(a) - rank(b) || b.slot.box[4] - a.slot.box[4]);
 }
 
 function paintTags(v, pane) {
   const frame = frameOf(v, pane);
-  const placed = layTags(tagItems(v, pane, frame), frame);
+  const items = tagItems(v, pane, frame);
+  const size = [frame.right - frame.left, frame.bottom - frame.top];
+  const labelled = isCrowd(items, ...size) ? items.filter((item) => item.must) : items;
+  const placed = layTags(labelled, frame, headsOf(items, v.size.width, v.size.height));
   while (pane.tags.childElementCount < placed.length) pane.tags.append(el("span", "qviz-tag"));
   [...pane.tags.children].forEach((chip, i) => paintTag(pane, chip, placed[i]));
 }

@@ -4,6 +4,8 @@
 const ZOOM_MOST = 40;
 const GAP = 10; // between panes, as in viewer.css
 const CLICK_SLACK = 4; // pixels a hand may tremble within a click
+const NARROWEST = 200; // pixels of a pane beside another
+const NEARLY = 0.6; // of the largest possible image
 
 function homeCamera() {
   return { zoom: 1, u: 0.5, v: 0.5 };
@@ -32,16 +34,23 @@ function layout(v) {
 }
 
 function pageSize(v, count, whole) {
-  const columns = columnsFor(count, whole);
-  const width = (whole - GAP * (columns - 1)) / columns;
-  const most = Math.min(window.innerHeight * (count > columns ? 0.42 : 0.68), 1200);
-  const height = clamp((width * v.data.image.height) / v.data.image.width, 160, Math.max(most, 220));
-  return { columns, width, height };
+  const sizes = Array.from({ length: count }, (_, i) => {
+    const columns = i + 1;
+    const width = (whole - GAP * (columns - 1)) / columns;
+    const most = Math.min(window.innerHeight * (count > columns ? 0.42 : 0.55), 1200);
+    const height = clamp((width * v.data.image.height) / v.data.image.width, 160, Math.max(most, 220));
+    return { columns, width, height, fit: Math.min(width / v.data.image.width, height / v.data.image.height) };
+  });
+  const wide = sizes.filter(({ columns, width }) => columns === 1 || width >= NARROWEST);
+  return bestGrid(wide.filter(({ columns }) => columns > 1 || count === 1 || wide.length === 1), count);
 }
 
-function columnsFor(count, whole) {
-  const wanted = count <= 3 ? count : Math.ceil(count / 2);
-  return clamp(Math.floor(whole / 260), 1, wanted);
+// The grid in which the image is largest; one without an empty cell wins where its images are nearly as large.
+function bestGrid(sizes, count) {
+  const largest = Math.max(...sizes.map(({ fit }) => fit));
+  const full = sizes.filter(({ columns, fit }) => count % columns === 0 && fit >= NEARLY * largest);
+  const choice = full.length ? full : sizes;
+  return choice.reduce((best, size) => (size.fit > best.fit ? size : best));
 }
 
 // Settles the camera within the image and works out the shot.
