@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from qviz.features.comparison import panel_overview
+from qviz.features.comparison import panel_files, panel_overview
 from qviz.ui import page, uploads, view
 
 with page.begin("Overview") as here:
@@ -15,6 +15,6 @@ with page.begin("Overview") as here:
     uploads.drop_zone("Models and images")
     st.caption(
         "Drop an FP32 .tflite file, any number of its variants, images (also as a zip), annotations, a label file."
-        " They stay in this session."
+        " They are saved as a project, see the sidebar."
     )
-    panel_overview.manage(here)
+    panel_files.show(here)

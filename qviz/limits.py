@@ -26,11 +26,16 @@ BOUNDS = {
     "answers_mb": (64, MAX_VALUE),
 }
 """Ranges other than 1..`MAX_VALUE`: Pillow refuses more than 89 megapixels; a worker and its libraries take 300 MB."""
+FOLDER = "images_folder"
+"""The only one that is a text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits, as whole numbers; `limits.toml` explains each. Names with `_mb` are in units of 2**20 bytes."""
+    """The limits; `limits.toml` explains each. Names with `_mb` are in units of 2**20 bytes.
+
+    All are whole numbers, except images_folder: a folder of the server's machine, or empty.
+    """
 
     upload_mb: int
     model_mb: int
@@ -47,13 +52,14 @@ class Limits:
     session_models: int
     session_images: int
     session_images_mb: int
+    images_folder: str
     project_mb: int
     projects_mb: int
     store_mb: int
     answers_mb: int
     shared_models_mb: int
 
-    def to_json(self) -> dict[str, int]:
+    def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
@@ -77,7 +83,7 @@ def _overridden(defaults: Limits, path: Path) -> Limits:
     return replace(defaults, **_checked(path))
 
 
-def _checked(path: Path) -> dict[str, int]:
+def _checked(path: Path) -> dict[str, Any]:
     """The limits that a file sets. Raises SettingsError."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -96,6 +102,12 @@ def _check(path: Path, name: str, value: Any) -> None:
         near = difflib.get_close_matches(name, names, 1)
         hint = f"did you mean {near[0]}?" if near else f"limits are {', '.join(names)}."
         raise SettingsError(f"{path} sets {name[:60]!r}, which is not a limit; {hint}")
+    if name == FOLDER:
+        if not isinstance(value, str) or (value and not Path(value).is_absolute()):
+            raise SettingsError(
+                f"{path} sets {name} to {str(value)[:60]!r}; a folder in quotes is expected, such as \"/srv/photos\"."
+            )
+        return
     low, high = BOUNDS.get(name, (1, MAX_VALUE))
     if type(value) is not int or not low <= value <= high:
         raise SettingsError(

@@ -23,13 +23,14 @@ from tests.conftest import ROOT
 
 def test_every_limit_is_in_limits_toml_and_documented() -> None:
     lines = DEFAULTS.read_text().splitlines()
-    documented = dict(re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", (ROOT / "docs/reliability.md").read_text(), re.M))
+    documented = dict(re.findall(r"^\| `(\w+)` \| ([\d,]+|none) \|", (ROOT / "docs/reliability.md").read_text(), re.M))
     names = [field.name for field in fields(Limits)]
     assert list(tomllib.loads(DEFAULTS.read_text())) == names
     for name in names:
         (line,) = (line for line in lines if line.startswith(f"{name} "))
         assert "# " in line
-        assert int(documented.pop(name).replace(",", "")) == getattr(limits(), name)
+        default = documented.pop(name).replace(",", "")
+        assert ("" if default == "none" else int(default)) == getattr(limits(), name)
     assert not documented
 
 
@@ -50,6 +51,8 @@ REFUSED = [
     ('upload_mb = "400 MB"', "sets upload_mb to '400 MB'; a whole number from 1 to 1,000,000,000 is expected."),
     ("job_memory_mb = 100", "a whole number from 512 to"),
     ("image_megapixels = 90", "a whole number from 1 to 89 is expected"),
+    ("images_folder = 7", "sets images_folder to '7'; a folder in quotes is expected"),
+    ('images_folder = "photos"', "sets images_folder to 'photos'; a folder in quotes is expected, such as"),
     ("job_seconds: 7", "is not a TOML file"),
     ("\udcff", "is not a TOML file"),
 ]

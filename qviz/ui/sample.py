@@ -49,6 +49,12 @@ def holds_images(workspace: Workspace) -> bool:
     return bool(workspace.images) and all(image.digest in bundled for image in workspace.images)
 
 
+def holds_any_image(workspace: Workspace) -> bool:
+    """Whether one of the workspace's images is a bundled one."""
+    bundled = {image.digest for image in _sample_images()}
+    return any(image.digest in bundled for image in workspace.images)
+
+
 def without_images(workspace: Workspace) -> Workspace:
     """The workspace without the bundled images and their annotations, to make room for the user's own."""
     dataset = None if workspace.dataset is _sample_dataset() else workspace.dataset

@@ -20,6 +20,7 @@ from qviz.datasets.files import is_image_name, unzip_images
 from qviz.datasets.images import may_have_16_bits
 from qviz.datasets.labels import LABEL_SUFFIXES
 from qviz.datasets.recognised_labels import recognised_labels
+from qviz.datasets.recorded_results import is_recorded
 from qviz.datasets.sidecar import SUFFIX, parse_sidecar
 from qviz.decoders import DECODERS
 from qviz.errors import QvizError
@@ -116,6 +117,16 @@ def load_files(files: Sequence[tuple[str, bytes]]) -> None:
         view.change(image=current.images[0].name)
 
 
+def add_images(images: Sequence[EncodedImage], notices: Sequence[str], source: str) -> None:
+    """Add images to the session's workspace, in place of the sample's. source: what Undo names."""
+    current = workspace.current()
+    if sample.holds_images(current):
+        current = sample.without_images(current)
+    current = current.with_notices([*notices, *_dark(images)])
+    workspace.keep_drop([source], current.with_images(images))
+    view.change(image=workspace.current().images[0].name)
+
+
 def _dark(images: Sequence[EncodedImage]) -> list[str]:
     """A sentence where dropped images of 16 bits are nearly black; no detector finds much on them."""
     digests = {image.digest for image in images if may_have_16_bits(image.data)}
@@ -151,6 +162,9 @@ def _recognise_one(drop: _Drop, name: str, data: bytes) -> None:
         drop.sidecars[name.removesuffix(SUFFIX)] = parse_sidecar(data, name)
     elif is_study(data):
         drop.study = read_study(data, name)
+    elif ending == ".json" and is_recorded(data):
+        check_model_size(name, len(data))
+        drop.models.append(ModelSource(name, data))
     elif is_annotation(data):
         drop.annotations.append((name, data))
     elif ending in LABEL_SUFFIXES:

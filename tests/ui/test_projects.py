@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from qviz.errors import ProjectError
 from qviz.features.detection.models import read_source
 from qviz.structures import Settings
 from qviz.ui.project_document import from_document, to_document
-from qviz.ui.workspace import Workspace
+from qviz.ui.workspace import EarlierModel, Workspace
 from tests.conftest import Sample
 
 
@@ -26,7 +27,10 @@ def workspace(sample: Sample) -> Workspace:
     dataset = read_coco(sample.folder / "annotations.json", sample.images)
     changed = Workspace(reference=models[0].digest, dataset=dataset).with_models(models)
     changed = changed.with_images(list(load_images([sample.images])))
-    return changed.with_settings(models[1].digest, Settings(mean=(1.0, 2.0, 3.0), channels="bgr", labels=("a", "b")))
+    changed = changed.with_settings(models[1].digest, Settings(mean=(1.0, 2.0, 3.0), channels="bgr", labels=("a", "b")))
+    changed = changed.with_shown_name(models[1].digest, "release 1.4")
+    earlier = EarlierModel(replace(models[1], data=b"TFL3 of release 1.3", digest=""), 1_790_000_000)
+    return replace(changed, earlier=(earlier,), quarantine={models[1].digest: "The worker process crashed."})
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +53,10 @@ def test_a_workspace_is_restored(workspace: Workspace, saved: tuple[dict[str, An
     assert restored.notices == ()
     assert restored.models == workspace.models
     assert restored.reference == workspace.reference
+    assert restored.models[1].shown == "release 1.4"
+    assert restored.earlier == workspace.earlier
+    assert restored.quarantine == workspace.quarantine
+    assert restored.runnable == [workspace.models[0]]
     assert [(i.name, i.digest) for i in restored.images] == [(i.name, i.digest) for i in workspace.images]
     first, second = workspace.dataset, restored.dataset
     assert first is not None and second is not None
@@ -68,7 +76,7 @@ def test_a_workspace_is_restored(workspace: Workspace, saved: tuple[dict[str, An
 def test_bytes_that_occur_twice_are_stored_once(saved: tuple[dict[str, Any], dict[str, bytes]]) -> None:
     names = {image["data"] for image in saved[0]["images"]}
     assert names == {image["data"] for image in saved[0]["dataset"]["images"]}
-    assert len(saved[1]) == len(names) + 2
+    assert len(saved[1]) == len(names) + 3
 
 
 def test_what_is_missing_is_named(workspace: Workspace, saved: tuple[dict[str, Any], dict[str, bytes]]) -> None:
@@ -96,6 +104,13 @@ HOSTILE: list[Callable[[dict[str, Any]], Any]] = [
     lambda d: d["dataset"].update(categories=[[1]]),
     lambda d: d.update(dataset=[]),
     lambda d: d.update(reference={"a": 1}),
+    lambda d: d.update(earlier={"a": 1}),
+    lambda d: d["earlier"][0].update(removed="now"),
+    lambda d: d["earlier"][0].update(removed=-(10**30)),
+    lambda d: d.update(quarantine=[1]),
+    lambda d: d.update(quarantine={"a": 1, "b": "x" * 10_000}),
+    lambda d: d["models"][0].update(shown=["a"]),
+    lambda d: d["models"][0].update(shown="x" * 10_000),
 ]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from qviz.engine import Blob
-from qviz.errors import ImageError
+from qviz.errors import ImageError, WorkerCrashed
+from qviz.features.detection.models import LoadedModel
 from qviz.structures import EncodedImage
 from qviz.ui.results import Preview, Results
 
@@ -33,6 +35,11 @@ class ByHand:
 
     def close(self) -> None:
         return
+
+
+def loaded(digest: str) -> LoadedModel:
+    """Stands for a model; the engine above runs nothing."""
+    return cast(LoadedModel, SimpleNamespace(digest=digest, settings="settings", blob=Blob(digest, Path(digest))))
 
 
 def images(count: int) -> list[EncodedImage]:
@@ -83,3 +90,23 @@ def test_thousands_of_small_results_are_retained() -> None:
     for job in engine.jobs:
         job.set_result((4, 3, JPEG))
     assert all(results.preview(image, 160) is not None for image in shown)
+
+
+def test_a_model_that_ends_its_worker_is_named_and_an_image_that_does_so_is_not_its_fault() -> None:
+    engine, shown = ByHand(), images(2)
+    results, model = Results(engine), loaded("model")
+    results.want([model], shown)
+    results.want_previews(shown, 160)
+    runs, previews = engine.jobs[:2], engine.jobs[2:]
+    for job in (*runs, previews[0]):
+        job.set_exception(WorkerCrashed("The worker process crashed."))
+    assert results.crash("model", shown) == "", "no image has been read"
+    previews[1].set_result((4, 3, JPEG))
+    assert results.crash("model", shown) == "The worker process crashed."
+    assert results.crash("model", shown[:1]) == "", "the first image ends workers itself"
+    assert results.crash("another", shown) == ""
+    assert isinstance(results.inference(model, shown[1]), WorkerCrashed)
+    results.forget_crashes("model")
+    assert results.crash("model", shown) == ""
+    results.want([model], shown[1:])
+    assert len(engine.jobs) == 5
