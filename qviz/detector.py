@@ -24,12 +24,13 @@ from qviz.datasets.labels import (
     parse_labels,
     without_background,
 )
+from qviz.datasets.recorded_results import RECORDED, RecordedDetector, is_recorded, read_results
 from qviz.decoders import DECODERS, Decoded, choose, fitting
 from qviz.decoders.head_reader import HeadReader
 from qviz.decoders.post_process import KIND as POST_PROCESS
 from qviz.engine import Blob
 from qviz.errors import LabelsError, ModelError, QvizError
-from qviz.structures import Detections, EncodedImage, Graph, Image, Inference, Settings, Tensor
+from qviz.structures import Detections, EncodedImage, Graph, Image, Inference, Scheme, Settings, Tensor
 from qviz.tensorflow_models import TENSORFLOW, SavedModelDetector
 from qviz.tflite.constants import saturated_biases
 from qviz.tflite.inputs import InputSpec, Placement, fill, input_size, input_spec
@@ -60,6 +61,7 @@ class Inspection:
         saturated_biases: Operator -> number of its biases that were cut off at the end of their integer type.
         reference_kernels: Whether the default delegate (XNNPACK) refuses the file.
         odd_boxes: What is senseless about its boxes on real images, as the end of a sentence; else empty.
+        remark: For recorded results, a sentence about images that they lack; else empty.
     """
 
     graph: Graph
@@ -72,6 +74,7 @@ class Inspection:
     saturated_biases: dict[int, int] = field(default_factory=dict)
     reference_kernels: bool = False
     odd_boxes: str = ""
+    remark: str = ""
 
     def __repr__(self) -> str:
         return f"Inspection({self.facts.scheme}, {len(self.graph.ops)} operators, decoder {self.decoder})"
@@ -145,6 +148,21 @@ def inspect(data: bytes, given: Settings, sidecar: Settings) -> Inspection:
     settings, sources = _without_background(settings, sources, decoder.class_count(graph))
     options, biases = _post_process(graph), saturated_biases(data, graph)
     return Inspection(graph, scheme_facts(graph), name, fitting(graph), settings, sources, options, biases)
+
+
+NO_NETWORK = Graph((Tensor(0, "image", (1, -1, -1, 3), "uint8", None, False),), (), inputs=(0,), outputs=())
+"""Recorded results have an input, and no network."""
+
+
+def inspect_recorded(data: bytes, given: Settings, sidecar: Settings) -> Inspection:
+    """As `inspect`, for recorded results; of the settings, only max_detections counts. Raises ModelError."""
+    limit = given.max_detections or sidecar.max_detections or 100
+    settings = Settings(
+        decoder=RECORDED, labels=read_results(data).labels(), max_detections=limit, class_offset=0, nms_iou=1.0
+    )
+    facts = SchemeFacts(Scheme.RECORDED, 0, 0, 0, (), False)
+    sources = {"decoder": "file", "labels": "file", "max_detections": "given" if given.max_detections else "default"}
+    return Inspection(NO_NETWORK, facts, RECORDED, (RECORDED,), settings, sources)
 
 
 def _nms_settings(graph: Graph) -> Settings:
@@ -276,6 +294,9 @@ def inference(decoded: Decoded, placement: Placement, image: Image, milliseconds
     return Inference(to_original(decoded.detections), candidates, image.width, image.height, milliseconds)
 
 
+AnyDetector = Detector | SavedModelDetector | RecordedDetector
+
+
 # ---- what runs in the workers -------------------------------------------------------------------------------------
 
 
@@ -304,6 +325,8 @@ def decoded(image: EncodedImage) -> Image:
 def inspect_job(model: Blob, given: Settings, sidecar: Settings) -> Inspection:
     """`inspect` in a worker, as the bytes are not trusted; also whether they can be run, and with which kernels."""
     data = model.read()
+    if is_recorded(data):
+        return inspect_recorded(data, given, sidecar)
     inspection = inspect(data, given, sidecar)
     return replace(inspection, reference_kernels=Runner(data).reference_kernels)
 
@@ -316,13 +339,20 @@ def detect_job(
     Raises ImageError, ModelError.
     """
     pixels = decoded(image)
+    if settings.decoder == RECORDED and image.corruption is not None:
+        raise ModelError("holds recorded results, which do not exist for corrupted images.")
     key = model.digest, settings, threads, candidates
     detector = _DETECTORS.get(key, lambda: _detector(model.read(), settings, threads, candidates))
     return detector.detect(pixels, score)
 
 
-def _detector(data: bytes, settings: Settings, threads: int, candidates: bool) -> Detector | SavedModelDetector:
-    """A detector that runs in TensorFlow Lite, or in TensorFlow where TensorFlow Lite cannot express the model."""
+def _detector(data: bytes, settings: Settings, threads: int, candidates: bool) -> AnyDetector:
+    """A detector that runs in TensorFlow Lite, or in TensorFlow where TensorFlow Lite cannot express the model.
+
+    For recorded results, one that returns them.
+    """
+    if settings.decoder == RECORDED:
+        return RecordedDetector(data, settings.labels or (), settings.max_detections or 100)
     if settings.decoder == TENSORFLOW:
         return SavedModelDetector(data, settings, threads)
     return Detector(data, settings, threads, candidates)

@@ -162,6 +162,8 @@ class Scheme(StrEnum):
     INT8 = "int8"
     INT16X8 = "int16x8"
     MIXED = "mixed"
+    RECORDED = "recorded"
+    """No file of weights: recorded results."""
 
 
 @dataclass(frozen=True, slots=True)

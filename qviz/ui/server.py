@@ -34,7 +34,7 @@ from qviz.features.detection.models import (
 )
 from qviz.features.inspection.lint import lint_all
 from qviz.features.inspection.warning import Warning
-from qviz.features.settings import MIN_IMAGES, guess_settings, unknown_settings
+from qviz.features.settings import MIN_IMAGES, guess_for
 from qviz.store import FILE, Store, user_folder
 from qviz.structures import EncodedImage, Inference
 from qviz.ui import workspace
@@ -172,29 +172,39 @@ def models(workspace: Workspace) -> Models | None:
     if not loaded:
         return None
     chosen = next((model for model in loaded if model.digest == workspace.reference), None)
-    reference = _guessed(chosen or choose_reference(loaded), loaded, workspace.images)
-    variants = [follow(model, reference) for model in loaded if model.digest != reference.digest]
+    reference, *variants = _guessed(chosen or choose_reference(loaded), loaded, workspace.images)
     return Models(reference, tuple(variants), short_names([reference, *variants]), tuple(failures))
 
 
 @st.cache_resource(show_spinner=False)
-def _guesses() -> LRUCache[Future[Inspection]]:
+def _guesses() -> LRUCache[Future[list[Inspection]]]:
     return LRUCache(64)
 
 
-def _guessed(model: LoadedModel, loaded: Sequence[LoadedModel], images: Sequence[EncodedImage]) -> LoadedModel:
-    """The model with its unknown settings found out, once per server: from the other files and the first images."""
-    if not unknown_settings(model):
-        return model
-    others = [other for other in loaded if other.digest != model.digest]
-    start = partial(threads().submit, lambda: guess_settings(context(), model, images, others).inspection)
-    key = model.digest, model.settings, tuple(other.digest for other in others), len(images) >= MIN_IMAGES
+def _guessed(
+    reference: LoadedModel, loaded: Sequence[LoadedModel], images: Sequence[EncodedImage]
+) -> list[LoadedModel]:
+    """The reference and its variants as their outputs are to be read, with unknown settings found out.
+
+    Found out once per server: from the other files and the first images.
+    """
+    ordered = [reference, *(model for model in loaded if model.digest != reference.digest)]
+    start = partial(threads().submit, _find_out, ordered, tuple(images))
+    key = tuple((model.digest, model.settings) for model in ordered), min(len(images), MIN_IMAGES)
     job = _guesses().get(key, start)
     try:
-        with st.spinner(f"Finding out how {model.name} expects its images …"):
-            return replace(model, inspection=wait_for_result(job, GUESS_TIMEOUT))  # cached without its bytes and name
-    except TimeoutError:
-        return model
+        with st.spinner(f"Finding out how {reference.name} expects its images …"):
+            inspections = wait_for_result(job, GUESS_TIMEOUT)  # cached without the models' bytes and names
+    except (TimeoutError, QvizError) as error:
+        if isinstance(error, QvizError):
+            st.warning(str(error))
+        return [reference, *(follow(variant, reference) for variant in ordered[1:])]
+    pairs = zip(ordered, inspections, strict=True)
+    return [replace(model, inspection=inspection) for model, inspection in pairs]
+
+
+def _find_out(models: Sequence[LoadedModel], images: Sequence[EncodedImage]) -> list[Inspection]:
+    return [model.inspection for model in guess_for(context(), models, images)]
 
 
 def warnings(models: Models) -> list[Warning]:

@@ -60,6 +60,8 @@ def source_of(model: LoadedModel, given: ModelSource | None = None) -> Source:
     """
     if model.refusal:
         raise QuantizeError(f"{model.name} {model.refusal}")
+    if model.is_recorded:
+        raise QuantizeError(model.no_layers)
     settings = model.settings
     if model.scheme in FOLDED:
         data, digest, graph = _unfolded(model.model)

@@ -171,6 +171,8 @@ def _checked(threads: Sequence[int], runs: int) -> tuple[int, ...]:
 
 
 def _not_run(model: LoadedModel) -> str:
+    if model.is_recorded:
+        return f"{model.name} holds recorded results, which take no time and no memory here."
     return f"{model.name} is run by TensorFlow itself; its time and memory say nothing about TensorFlow Lite."
 
 

@@ -216,6 +216,8 @@ class _BatchRunner:
         if self.context.store is None:
             return batch
         for model, image in pairs:
+            if model.is_recorded:
+                continue  # what they say depends on the names of the images, not only on their bytes
             key = key_of(model, image, self.score, self.context.threads, self.candidates)
             batch.store_keys[model.digest, image.digest] = key
         stored = self.context.store.get_many(list(batch.store_keys.values()))
@@ -240,7 +242,7 @@ class _BatchRunner:
             batch.answers |= dict(zip(batch.tasks, answers, strict=True))
             for pair in batch.tasks:
                 answer = batch.answers[pair]
-                if self.context.store is not None and isinstance(answer, Inference):
+                if self.context.store is not None and isinstance(answer, Inference) and pair in batch.store_keys:
                     self.context.store.put(batch.store_keys[pair], to_bytes(answer))
 
     def _job(self, tasks: Sequence[Task]) -> Future[list[Answer]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from qviz.datasets.labels import labels_by_count, without_background
+from qviz.datasets.recorded_results import RECORDED
 from qviz.datasets.sidecar import read_sidecar
 from qviz.detector import Inspection, inspect_job
 from qviz.engine import Blob, Engine, LocalEngine
@@ -128,8 +129,22 @@ class LoadedModel:
 
     @property
     def layers_available(self) -> bool:
-        """Whether it is a .tflite file. A model that TensorFlow runs gives boxes only."""
-        return self.inspection.decoder != TENSORFLOW
+        """Whether it is a .tflite file. A model that TensorFlow runs, and recorded results, give boxes only."""
+        return self.inspection.decoder not in (TENSORFLOW, RECORDED)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is a file of recorded results instead of a network."""
+        return self.inspection.decoder == RECORDED
+
+    @property
+    def no_layers(self) -> str:
+        """Why it has no layers, with its name; empty if it has some."""
+        if self.is_recorded:
+            return f"{self.name} holds recorded results, which have no network to look into; give its .tflite file."
+        if not self.layers_available:
+            return f"{self.name} is run by TensorFlow and has no layers to read; a .tflite file is needed."
+        return ""
 
 
 # ---- reading and converting ----------------------------------------------------------------------------------------

@@ -85,7 +85,14 @@ def _origin(model: LoadedModel) -> Iterator[Warning]:
             "Size, latency and layers are those of the converted model. Nothing needs to be done.",
             model.name,
         )
-    if not model.layers_available:
+    if model.inspection.remark:
+        yield Warning(
+            "recorded_results",
+            model.inspection.remark,
+            "If they were not recorded, leave these images out.",
+            model.name,
+        )
+    if not model.layers_available and not model.is_recorded:
         yield Warning(
             "tensorflow_reference",
             f"The model {model.refusal}",

@@ -147,10 +147,10 @@ def origin_of(context: Context, reference: LoadedModel, variant: LoadedModel) ->
 
 
 def require_layers(*models: LoadedModel) -> None:
-    """Raises ModelError for a model that is run by TensorFlow, which has no layers to read."""
+    """Raises ModelError for a model without layers: run by TensorFlow, or recorded results."""
     for model in models:
-        if not model.layers_available:
-            raise ModelError(f"{model.name} is run by TensorFlow and has no layers to read; a .tflite file is needed.")
+        if model.no_layers:
+            raise ModelError(model.no_layers)
 
 
 def _layer(fact: LayerFact, sums: Mapping[int, LayerSums]) -> LayerError:

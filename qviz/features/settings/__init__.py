@@ -29,6 +29,7 @@ from qviz.errors import ImageError, QvizError
 from qviz.features.comparison.matching import match_detections
 from qviz.features.detection.inference import Reading
 from qviz.features.detection.models import LoadedModel, follow
+from qviz.features.detection.recorded import for_images
 from qviz.features.inspection.checks import CLIPPED, MIN_STEPS, channel_spans, clipped_share, input_range, pixel_span
 from qviz.features.settings import readings
 from qviz.structures import Dataset, Detections, EncodedImage, Image, Settings
@@ -106,6 +107,7 @@ def guess_for(
     Args:
         images: Up to `IMAGES` of them are run, evenly spread, because neighbours in a folder are often alike.
     """
+    models = for_images(context.engine, models, images)
     sample = _sample(images, IMAGES if unknown_settings(models[0]) else readings.IMAGES)
     read = readings.with_readings(context, models, sample)
     reference = guess_settings(context, read[0], sample, read[1:])
