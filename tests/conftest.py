@@ -84,7 +84,7 @@ def limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[LocalEngine]:
-    with LocalEngine(2, warm_up=importing("qviz.detector")) as running:
+    with LocalEngine(2, memory_limit=2 << 30, warm_up=importing("qviz.detector")) as running:
         yield running
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import shutil
 import socket
@@ -55,24 +56,26 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
-    """A function that starts a server and returns its address; all servers stop with the session."""
+@contextlib.contextmanager
+def _servers(folder: Path) -> Iterator[Callable[[], str]]:
+    """A function that starts a server and returns its address; all its servers stop at the end, with their workers."""
     servers: list[subprocess.Popen[bytes]] = []
 
     def start() -> str:
         port = _free_port()
-        log = (tmp_path_factory.mktemp("server") / "log").open("wb")
+        log = (folder / f"{port}.log").open("wb")
         command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
         servers.append(subprocess.Popen([*command, "--server.headless", "true"], cwd=ROOT, stdout=log, stderr=log))
         address = f"http://127.0.0.1:{port}"
         _wait_until_healthy(address)
         return address
 
-    yield start
-    for server in servers:
-        server.terminate()
-        server.wait(timeout=20)
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.terminate()
+            server.wait(timeout=20)
 
 
 def _wait_until_healthy(address: str) -> None:
@@ -87,9 +90,18 @@ def _wait_until_healthy(address: str) -> None:
     raise TimeoutError(f"{address} did not come up")
 
 
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """A function that starts a server for one test and returns its address."""
+    with _servers(tmp_path) as start:
+        yield start
+
+
 @pytest.fixture(scope="session")
-def server(start_server: Callable[[], str]) -> str:
-    return start_server()
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that all tests share."""
+    with _servers(tmp_path_factory.mktemp("server")) as start:
+        yield start()
 
 
 class Visit:
