@@ -1,7 +1,7 @@
 """From a model's raw outputs to detections: one decoder per kind of head, one row of `DECODERS` each.
 
 A decoder recognises its head from the graph alone (`matches`), by shapes, names and operators of the outputs, never by
-their order. If none matches, the error lists the outputs and the known heads.
+their order. If none matches, the error says what the outputs look like and what to do (`refusal`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from qviz.decoders.fomo import Fomo
 from qviz.decoders.head import Decoded, Decoder, Head, Limits
 from qviz.decoders.mediapipe import MediaPipe
 from qviz.decoders.post_process import PostProcess
+from qviz.decoders.refusal import no_head, other_head
 from qviz.decoders.ssd import RawSSD
 from qviz.decoders.ssd_anchors import SSDAnchors
 from qviz.decoders.ultraface import UltraFace
@@ -83,15 +84,9 @@ def choose(graph: Graph, name: str | None, labels: int = 0) -> tuple[str, Decode
         raise SettingsError(f"decoder is {name!r}; choose one of {', '.join(DECODERS)}.")
     fits = fitting(graph)
     if name is not None and name not in fits:
-        raise NoDecoderError(f"does not fit the decoder {name!r}: {_outputs(graph)}")
+        raise NoDecoderError(other_head(graph, name, DECODERS[name].expects))
     if not fits:
-        raise NoDecoderError(f"has outputs that no decoder can read: {_outputs(graph)}")
+        raise NoDecoderError(no_head(graph))
     as_many = [fit for fit in fits if labels and DECODERS[fit].class_count(graph) == labels]
     chosen = name or (as_many or fits)[0]
     return chosen, DECODERS[chosen]
-
-
-def _outputs(graph: Graph) -> str:
-    shapes = ", ".join(f"{tensor.name!r} {list(tensor.shape)} {tensor.dtype}" for tensor in graph.output_tensors())
-    readable = "; ".join(f"{name} ({decoder.expects})" for name, decoder in DECODERS.items())
-    return f"its outputs are {shapes}. Decoders: {readable}."

@@ -32,6 +32,7 @@ from qviz.limits import limits
 from qviz.store.projects import is_project
 from qviz.structures import Dataset, EncodedImage, Settings
 from qviz.tensorflow_models import kind_of_bytes
+from qviz.tflite.other_formats import BUNDLE, refusal_of, unbundled
 from qviz.ui import projects, sample, server, view, workspace
 from qviz.ui.workspace import Workspace
 
@@ -152,6 +153,8 @@ def _recognise_one(drop: _Drop, name: str, data: bytes) -> None:
     if ending == ".tflite" or data[4:8] == b"TFL3":
         check_model_size(name, len(data))
         drop.models.append(ModelSource(name, data))
+    elif ending == BUNDLE:
+        drop.models.append(ModelSource(name, unbundled(name, data)))
     elif kind := kind_of_bytes(name, data):
         drop.models.append(ModelSource(name, data, kind=kind))
     elif ending == ".zip" and is_project(data):
@@ -172,7 +175,7 @@ def _recognise_one(drop: _Drop, name: str, data: bytes) -> None:
     elif is_image_name(name):
         drop.images.append(EncodedImage(name, data))
     else:
-        drop.notices.append(f"{name} is not a model, image, archive, annotation or label file.")
+        drop.notices.append(refusal_of(name) or f"{name} is not a model, image, archive, annotation or label file.")
 
 
 def _unpack(drop: _Drop, name: str, data: bytes) -> None:

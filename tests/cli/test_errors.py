@@ -39,7 +39,7 @@ BAD = [
     ("info nowhere.tflite", "nowhere.tflite does not exist; give a"),
     ("info text.tflite", "text.tflite is not a TensorFlow Lite file"),
     ("info cut.tflite", "cut.tflite is damaged"),
-    ("info odd.tflite", "odd.tflite.qviz.json has an unknown setting, 'maen'. Possible settings: channels"),
+    ("info odd.tflite", "odd.tflite.qviz.json has an unknown setting, 'maen'. Possible settings: anchors"),
     ("info good.tflite --decoder yolo99", "good.tflite: decoder is 'yolo99'; choose one of"),
     ("info good.tflite --decoder ssd_raw", "good.tflite does not fit the decoder 'ssd_raw'"),
     ("info good.tflite --mean grey", "mean is ['grey']; give one number, or three"),

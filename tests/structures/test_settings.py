@@ -11,7 +11,7 @@ from qviz.structures import Settings
 REFUSED: list[tuple[Any, str]] = [
     ([], "not a JSON object"),
     ("mean", "not a JSON object"),
-    ({"maen": 127.5}, "has an unknown setting, 'maen'. Possible settings: channels, class_offset"),
+    ({"maen": 127.5}, "has an unknown setting, 'maen'. Possible settings: anchors, channels, class_offset"),
     ({"mean": "grey"}, "mean is 'grey'; give one number, or three"),
     ({"mean": [1, 2]}, "give one number, or three"),
     ({"mean": [1, 2, 3, 4]}, "give one number, or three"),

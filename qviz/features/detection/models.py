@@ -33,6 +33,7 @@ from qviz.tensorflow_models import (
     read_packed,
     signature_graph,
 )
+from qviz.tflite.other_formats import refusal_of, unbundled
 from qviz.tflite.scheme import scheme_facts
 
 T = TypeVar("T")
@@ -157,10 +158,12 @@ def read_source(path: Path, settings: Settings = Settings()) -> ModelSource:
     if kind := kind_of(path):
         path = path.resolve()  # "." gets a name
         return ModelSource(path.name, _packed(path), settings, read_sidecar(path), kind=kind)
+    if refusal := refusal_of(path.name):
+        raise ModelError(refusal)
     if path.is_dir():
         raise ModelError(f"{path} is a folder without saved_model.pb; give a SavedModel folder or a .tflite file.")
     check_model_size(path.name, path.stat().st_size)
-    return ModelSource(path.name, path.read_bytes(), settings, read_sidecar(path))
+    return ModelSource(path.name, unbundled(path.name, path.read_bytes()), settings, read_sidecar(path))
 
 
 def check_model_size(name: str, size: int) -> None:

@@ -76,7 +76,7 @@ def test_the_reference_is_the_least_quantized(
 
 REFUSED = [
     (b"hello, I am a text", Settings(), ModelError, "x.tflite is not a TensorFlow Lite file"),
-    (relu((1, 8, 8, 3)), Settings(), NoDecoderError, "x.tflite has outputs that no decoder can read"),
+    (relu((1, 8, 8, 3)), Settings(), NoDecoderError, "x.tflite looks like a segmentation model"),
     (relu((1, 8, 8, 3)), Settings(decoder="no"), SettingsError, "x.tflite: decoder is 'no'"),
 ]
 

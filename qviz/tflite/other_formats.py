@@ -1,0 +1,62 @@
+"""Files that are not .tflite: bundles that contain one, and formats of other runtimes, each with its next step."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import PurePosixPath
+
+from qviz.errors import ModelError
+from qviz.limits import limits
+from qviz.structures.archive import open_zip
+
+BUNDLE = ".task"
+RECORD = "record its results there and give them (JSON)"
+NEXT_STEPS = {
+    ".onnx": ("an ONNX model", "convert it to TensorFlow Lite, for example with onnx2tf, and give the .tflite file"),
+    ".pt": ("a PyTorch checkpoint", "export it to TensorFlow Lite (Ultralytics: format=tflite; else litert-torch)"),
+    ".pb": ("a TensorFlow graph", "give the folder of the SavedModel, or convert a frozen graph with tflite_convert"),
+    ".mlmodel": ("a Core ML model", f"give the network that it was made from as .tflite, or {RECORD}"),
+    ".xml": ("an OpenVINO model", f"give the network that it was made from as .tflite, or {RECORD}"),
+    ".engine": ("compiled for TensorRT", f"give the network that it was made from as .tflite, or {RECORD}"),
+    ".param": ("an ncnn model", f"give the network that it was made from as .tflite, or {RECORD}"),
+    ".dlc": ("compiled for Qualcomm's runtime", f"give the network that it was made from as .tflite, or {RECORD}"),
+    ".weights": ("a file of Darknet weights", "convert it to TensorFlow Lite with its .cfg, and give the .tflite file"),
+}
+"""Suffix -> what the file is, and what to do."""
+SAME = {".pth": ".pt", ".ckpt": ".pt", ".mlpackage": ".mlmodel", ".plan": ".engine", ".trt": ".engine"}
+"""Suffix -> another one of the same format."""
+DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError, ValueError)
+
+
+def refusal_of(name: str) -> str:
+    """Why a file of this name is not read, with its name and the next step; empty for other suffixes."""
+    suffix = PurePosixPath(name).suffix.lower()
+    kind, step = NEXT_STEPS.get(SAME.get(suffix, suffix), ("", ""))
+    return f"{name} is {kind}, which qviz does not run: {step}." if kind else ""
+
+
+def unbundled(name: str, data: bytes) -> bytes:
+    """The detector in a MediaPipe bundle (.task, a zip archive of .tflite files); other data as it is.
+
+    Of several models, it is the one whose name says detector.
+
+    Raises:
+        ModelError: The bundle is damaged, or does not contain one detector.
+    """
+    if PurePosixPath(name).suffix.lower() != BUNDLE or not data.startswith(b"PK"):
+        return data
+    try:
+        with open_zip(data) as archive:
+            entries = [entry for entry in archive.infolist() if entry.filename.lower().endswith(".tflite")]
+            detectors = [entry for entry in entries if "detect" in PurePosixPath(entry.filename).name.lower()]
+            chosen = detectors if len(entries) > 1 else entries
+            if len(chosen) != 1:
+                names = ", ".join(repr(entry.filename[:60]) for entry in entries[:5]) or "no .tflite file"
+                raise ModelError(f"{name} contains {names}; a bundle with one detector is expected.")
+            max_mb = limits().model_mb
+            if chosen[0].file_size > max_mb << 20:
+                raise ModelError(f"{name} contains a model of {chosen[0].file_size >> 20} MB; up to {max_mb} are read.")
+            return archive.read(chosen[0])
+    except DAMAGED as error:
+        raise ModelError(f"{name} is damaged: its archive cannot be read. Copy or download it again.") from error
