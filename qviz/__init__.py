@@ -25,7 +25,19 @@ _HOMES = {
     **dict.fromkeys(("Detections", "GroundTruth", "Image", "Model", "Scheme", "Settings"), "qviz.structures"),
 }
 _ANALYSES = (
-    *("calibration", "compare", "detect", "evaluate", "info", "layers", "noise_budget", "profile", "qat", "quantize"),
+    *(
+        "calibration",
+        "compare",
+        "detect",
+        "diagnose",
+        "evaluate",
+        "info",
+        "layers",
+        "noise_budget",
+        "profile",
+        "qat",
+        "quantize",
+    ),
     *("report", "rescue", "robustness", "trace", "what_if"),
 )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING
 
 from qviz.session_inputs import SessionInputs, Source, Sources
 
 if TYPE_CHECKING:
+    from qviz.features.diagnosis import Diagnosis
     from qviz.features.layer_error import LayerErrors
     from qviz.features.layer_error.noise import NoiseBudget
     from qviz.features.tracing import Trace
@@ -93,3 +95,22 @@ class VariantAnalyses(SessionInputs):
         files = self.images_of(images)
         reference, chosen = self._pair(variant, files)
         return what_if(self.context, reference, chosen, files, sets=sets, score=score, iou=iou, quick=quick)
+
+    def diagnose(
+        self, variant: Variant = None, images: Sources = (), *, score: float = PAGE_SCORE, iou: float = 0.5
+    ) -> Diagnosis:
+        """Why a variant loses objects: causes that experiments confirmed, and what brings the objects back.
+
+        Args:
+            variant: Its name, a unique part of it, or its number from 1; not needed if there is only one.
+            images: By default the session's; a few dozen of them are used, evenly spread.
+
+        Returns:
+            `causes` by falling share of the lost agreement that comes back without them, and `cures`, the best first.
+        """
+        from qviz.features.diagnosis import diagnose
+
+        files = self.images_of(images)
+        reference, chosen = self._pair(variant, files)
+        path = str(self._given[0]) if isinstance(self._given[0], (str, PathLike)) else ""
+        return diagnose(self.context, reference, chosen, files, score=score, iou=iou, reference_path=path)

@@ -20,6 +20,7 @@ COMMANDS = {
     "info": ("qviz.features.inspection.cli", "how a model file is quantized, and its problems"),
     "detect": ("qviz.features.detection.cli", "detections of one model"),
     "compare": ("qviz.features.comparison.cli", "objects that each variant keeps, loses or adds"),
+    "diagnose": ("qviz.features.diagnosis.cli", "why a variant loses objects, and what brings them back"),
     "evaluate": ("qviz.features.accuracy.cli", "mAP of every model and the loss of every variant by class"),
     "dataset": ("qviz.features.accuracy.cli_dataset", "whether annotations can be trusted, before AP is computed"),
     "robustness": (

@@ -27,6 +27,7 @@ from qviz.ui.server import Models
 
 MENU = (
     ("app.py", "Overview", "What was lost, and on which images."),
+    ("pages/diagnosis.py", "Diagnosis", "Why a variant loses objects, and what brings them back."),
     ("pages/compare.py", "Compare", "One image: boxes side by side."),
     ("pages/layers.py", "Layers", "Where in the network the error comes from."),
     ("pages/accuracy.py", "Accuracy", "AP and its loss by class."),

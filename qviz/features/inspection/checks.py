@@ -120,6 +120,7 @@ def bias_warnings(model: LoadedModel) -> Iterator[Warning]:
             " small.",
             "Build the file again with qviz or TensorFlow's converter, which raise the scale of weights near zero.",
             model.name,
+            operators=tuple(saturated),
         )
 
 

@@ -145,6 +145,7 @@ def _class_shares_scale(path: ScorePath, name: str, classes: int) -> Iterator[Wa
         f" {2 ** _bits(tensor)} steps, and a class number can come out as another one.",
         f"Export the head without its end-to-end selection{boxes}, or {KEEP_IN_FLOAT}.",
         name,
+        operators=(op.order,),
     )
 
 
@@ -165,6 +166,7 @@ def _boxes_share_scale(path: ScorePath, name: str) -> Iterator[Warning]:
                     f" {step_count((ends[1] - ends[0]) / step)} of {2 ** _bits(tensor)} steps.",
                     f"Export them as separate outputs, or {KEEP_IN_FLOAT}.",
                     name,
+                    operators=(op.order,),
                 )
                 return
 
@@ -205,6 +207,7 @@ def _shared_concat_scale(path: ScorePath, name: str) -> Iterator[Warning]:
         f" so scores between 0 and 1 get {step_count(1 / step)} of {2 ** _bits(tensor)} steps.",
         f"Export boxes and scores as separate outputs, or {pixels}{KEEP_IN_FLOAT}.",
         name,
+        operators=(worst.order,),
     )
 
 
@@ -219,6 +222,7 @@ def _score_resolution(path: ScorePath, name: str) -> Iterator[Warning]:
             f" {PAGE_SCORE:g}.",
             cure,
             name,
+            operators=_makers(path, tensor),
         )
         return
     op = max(_sigmoids(path), key=lambda op: _step(_logits(path, op)), default=None)
@@ -231,6 +235,7 @@ def _score_resolution(path: ScorePath, name: str) -> Iterator[Warning]:
             f" score by {change:.2g} at the threshold of {PAGE_SCORE:g}.",
             cure,
             name,
+            operators=(op.order,),
         )
 
 
@@ -247,6 +252,7 @@ def _sigmoid_saturated(path: ScorePath, name: str) -> Iterator[Warning]:
         f" ({_operator(op)}) is [{low:.3g}, {high:.3g}].",
         "Calibrate with images of clear objects and of plain background, and choose another threshold than for FP32.",
         name,
+        operators=(op.order,),
     )
 
 
@@ -260,7 +266,13 @@ def _scores_below_one(path: ScorePath, name: str) -> Iterator[Warning]:
             f"Scores of {name} are clipped at {high:.2g}, the upper end of tensor {lowest.name[-60:]}.",
             "Calibrate with images of clear objects. A sigmoid's output normally has scale 1/256.",
             name,
+            operators=_makers(path, lowest),
         )
+
+
+def _makers(path: ScorePath, tensor: Tensor) -> tuple[int, ...]:
+    op = path.graph.producer(tensor.index)
+    return () if op is None else (op.order,)
 
 
 def _sigmoids(path: ScorePath) -> list[Op]:

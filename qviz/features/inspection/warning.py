@@ -15,6 +15,8 @@ class Warning:
         cure: What to do about it.
         model: Name of the model, or empty for a comparison.
         advice: Whether it concerns speed or devices only, not the results; then only `qviz info` shows it.
+        operators: The operators of the model that it is about. What it costs is not known before an experiment
+            (`qviz diagnose`) has shown it.
     """
 
     code: str
@@ -22,3 +24,4 @@ class Warning:
     cure: str
     model: str = ""
     advice: bool = False
+    operators: tuple[int, ...] = ()

@@ -21,10 +21,10 @@ from qviz.errors import SettingsError
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.warning import Warning
 from qviz.features.layer_error import LayerErrors, layers, origin_of, require_layers
-from qviz.features.what_if.candidates import Candidate, candidates
+from qviz.features.what_if.candidates import Candidate, candidates, range_text
 from qviz.features.what_if.measure import Measure, Tally
-from qviz.features.what_if.mixed import Matching, possible_job
-from qviz.features.what_if.sets import Orders, blocks, ends, pareto_front, smallest, with_conversions
+from qviz.features.what_if.outcomes import Matching, possible_job
+from qviz.features.what_if.sets import Orders, blocks, ends, pareto_front, shortest, smallest, with_conversions
 from qviz.result import Result
 from qviz.structures import EncodedImage
 from qviz.structures.detections import CANDIDATE_FLOOR
@@ -39,6 +39,8 @@ LAYER_IMAGES = 2
 """Images on which layer errors are measured to choose sets."""
 SEARCH_IMAGES = 8
 MAX_TRIALS = 60
+WINDOW_SHARE = 0.9
+"""Share of what a first or last part of the network brings back that a shorter stretch of it has to bring back."""
 SINGLE = ("layer", "range", "join")
 MIN_EXPLAINED = 0.1
 MIN_SHARE = 0.5
@@ -55,7 +57,7 @@ class FloatSet:
 
     Attributes:
         orders: Operator indices of the variant.
-        kind: given, layer, range, join, block, prefix, suffix, all or found.
+        kind: given, layer, range, join, block, prefix, suffix, window, all or found.
         agreement, explained, score_share: See the module; `explained` is None if nothing is lost.
         mean_score_delta: Mean score difference of kept and shifted objects; None without any.
         stayed: Operators of the set that cannot run in float.
@@ -90,6 +92,14 @@ class FloatSet:
 def _full(agreement: float | None) -> float:
     """To compare sets: where neither model has an object, nothing is left to bring back."""
     return 1.0 if agreement is None else agreement
+
+
+def named_of(rows: Sequence[FloatSet]) -> FloatSet | None:
+    """The row that `WhatIf.named` describes."""
+    sets = [row for row in rows if row.subject and (row.explained or 0.0) >= MIN_EXPLAINED]
+    best = max((row.explained or 0.0 for row in rows if row.subject or row.kind == "all"), default=0.0)
+    enough = [row for row in sets if (row.explained or 0.0) >= MIN_SHARE * best]
+    return min(enough, key=lambda row: (not row.is_single, len(row.orders), -_full(row.agreement)), default=None)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -130,12 +140,7 @@ class WhatIf(Result):
         Of the sets that explain at least MIN_EXPLAINED and MIN_SHARE of what the best set explains: a single operator
         if possible, then the fewest operators.
         """
-        sets = [row for row in self.sets if row.subject and (row.explained or 0.0) >= MIN_EXPLAINED]
-        if self.warnings or not sets:
-            return None
-        best = max(row.explained or 0.0 for row in self.sets if row.subject or row.kind == "all")
-        enough = [row for row in sets if (row.explained or 0.0) >= MIN_SHARE * best]
-        return min(enough, key=lambda row: (not row.is_single, len(row.orders), -_full(row.agreement)), default=None)
+        return None if self.warnings else named_of(self.sets)
 
     @property
     def best_single(self) -> FloatSet | None:
@@ -185,14 +190,35 @@ def what_if(
     require_layers(reference, variant)
     given = [frozenset(orders) for orders in sets or ()]
     _check(given, variant)
-    measure = Measure(context, reference, variant, list(images), Matching(score, iou, min(score, CANDIDATE_FLOOR)))
-    possible = context.engine.submit(possible_job, measure.pair).result()
+    matching = Matching(score, iou, min(score, CANDIDATE_FLOOR))
+    measure = Measure(context, reference, variant, list(images), matching)
+    return measured(context, measure, [Candidate("given", orders, "") for orders in given], quick)
+
+
+def measured(
+    context: Context,
+    measure: Measure,
+    given: Sequence[Candidate] = (),
+    quick: bool = False,
+    errors: LayerErrors | None = None,
+) -> WhatIf:
+    """As `what_if`, with a `Measure` that the caller goes on using.
+
+    Args:
+        given: The sets; empty: usual ones.
+        errors: Errors of the layers, by which sets are chosen; None: measured on a few of the images.
+    """
+    reference, variant = measure.reference, measure.variant
+    possible = context.wait(context.engine.submit(possible_job, measure.pair))
     base = measure([frozenset()])[0]
-    given_sets = [Candidate("given", orders, "") for orders in given]
-    chosen = given_sets or _sets_to_try(context, measure, possible, quick)
-    tallies = measure([candidate.orders for candidate in chosen])
-    rows = [_row(candidate, tally, base, possible) for candidate, tally in zip(chosen, tallies, strict=True)]
+
+    def rows_of(candidates: Sequence[Candidate]) -> list[FloatSet]:
+        tallies = measure([candidate.orders for candidate in candidates])
+        return [_row(candidate, tally, base, possible) for candidate, tally in zip(candidates, tallies, strict=True)]
+
+    rows = rows_of(given or _sets_to_try(context, measure, possible, quick, errors))
     if not given:
+        rows += rows_of(_narrower(measure, named_of(rows), possible))
         rows.sort(key=lambda row: (-_full(row.agreement), len(row.orders)))
     measure.finished()
     return WhatIf(
@@ -233,12 +259,27 @@ def _row(candidate: Candidate, tally: Tally, base: Tally, possible: Orders) -> F
     )
 
 
-def _sets_to_try(context: Context, measure: Measure, possible: Orders, quick: bool) -> list[Candidate]:
+def _narrower(measure: Measure, named: FloatSet | None, possible: Orders) -> list[Candidate]:
+    """The shortest stretch within a first or last part of the network that brings back nearly as much as all of it."""
+    if named is None or named.kind not in ("prefix", "suffix"):
+        return []
+    images, orders = measure.most_affected(SEARCH_IMAGES), sorted(set(named.orders) & possible)
+    base, whole = (tally.agreement for tally in measure([frozenset(), frozenset(named.orders)], images))
+    if whole <= base:
+        return []
+    stretch = shortest(orders, _reaching(measure, images, base + WINDOW_SHARE * (whole - base)), named.kind == "suffix")
+    return [Candidate("window", frozenset(stretch), range_text(stretch))] if len(stretch) < len(orders) else []
+
+
+def _sets_to_try(
+    context: Context, measure: Measure, possible: Orders, quick: bool, errors: LayerErrors | None
+) -> list[Candidate]:
     """Each set once."""
     every = sorted(possible)
     if not every:
         return []
-    errors = layers(context.quiet(), measure.reference, measure.variant, measure.images[:LAYER_IMAGES])
+    if errors is None:
+        errors = layers(context.quiet(), measure.reference, measure.variant, measure.images[:LAYER_IMAGES])
     rows = [Candidate("all", possible, ""), *candidates(measure.variant.inspection.graph, errors, possible)]
     if not quick:
         rows += _further(measure, errors, every)

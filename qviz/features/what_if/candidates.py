@@ -78,11 +78,12 @@ def _wide_joins(graph: Graph, layers: Sequence[LayerError]) -> list[tuple[int, O
 def _ends(orders: Sequence[int]) -> Iterator[tuple[str, Orders, str]]:
     for part in PREFIXES:
         members = orders[: round(part * len(orders))]
-        yield "prefix", frozenset(members), _range_text(members)
+        yield "prefix", frozenset(members), range_text(members)
     for part in SUFFIXES:
         members = orders[len(orders) - round(part * len(orders)) :]
-        yield "suffix", frozenset(members), _range_text(members)
+        yield "suffix", frozenset(members), range_text(members)
 
 
-def _range_text(orders: Sequence[int]) -> str:
+def range_text(orders: Sequence[int]) -> str:
+    """`operators 8-24`: from the first to the last of them."""
     return f"operators {orders_text([*range(orders[0], orders[-1] + 1)])}" if orders else ""

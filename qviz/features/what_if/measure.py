@@ -14,12 +14,15 @@ from qviz.features.comparison.matching import Change, summarise
 from qviz.features.detection.inference import in_order
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import pair_of
-from qviz.features.what_if.mixed import ImageOutcome, Matching, Outcomes, outcomes_job
+from qviz.features.what_if.mixed import Float
+from qviz.features.what_if.outcomes import ImageOutcome, Matching, Outcomes, outcomes_job
 from qviz.features.what_if.sets import Orders
 from qviz.structures import EncodedImage
 
-SETS_PER_JOB = 4
+SETS_PER_JOB = 8
 """Sets measured in one job: they share one run of both networks, well within the job's time limit."""
+Chosen = Orders | Float
+"""Operators of the variant in float: their indices, or with further conditions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +70,14 @@ class Measure:
         self.pair = pair_of(reference, variant)
         self.skipped: list[str] = []
         self._context, self._matching = context, matching
-        self._outcomes: dict[tuple[Orders, str], ImageOutcome] = {}
-        self._sets: set[Orders] = set()
+        self._outcomes: dict[tuple[Float, str], ImageOutcome] = {}
+        self._sets: set[Float] = set()
 
-    def __call__(self, sets: Sequence[Orders], images: Sequence[EncodedImage] | None = None) -> list[Tally]:
+    def __call__(self, sets: Sequence[Chosen], images: Sequence[EncodedImage] | None = None) -> list[Tally]:
         """One tally per set.
 
         Args:
-            sets: Operator indices of the variant; empty for the variant as it is.
+            sets: Operators of the variant in float; an empty set is the variant as it is.
             images: By default all.
 
         Raises:
@@ -90,9 +93,13 @@ class Measure:
         read = [image for image in chosen if image in self.images]
         return [_tally([self.outcome(orders, image) for image in read]) for orders in sets]
 
-    def outcome(self, orders: Orders, image: EncodedImage) -> ImageOutcome:
+    def outcome(self, chosen: Chosen, image: EncodedImage) -> ImageOutcome:
         """The outcome of a set on one image, both measured before."""
-        return self._outcomes[orders, image.digest]
+        return self._outcomes[as_float(chosen), image.digest]
+
+    def counts(self, chosen: Chosen) -> np.ndarray:
+        """(images, 2) of a set measured on all images: objects that agree, and objects of both models."""
+        return np.array([self.outcome(chosen, image).counts for image in self.images])
 
     def finished(self) -> None:
         """Report to the progress that no more sets will be measured."""
@@ -111,8 +118,9 @@ class Measure:
 
         return sorted(self.images, key=lambda image: -damage(image))[:count]
 
-    def _jobs(self, sets: Sequence[Orders], image: EncodedImage) -> list[Future[Outcomes]]:
-        missing = [orders for orders in dict.fromkeys(sets) if (orders, image.digest) not in self._outcomes]
+    def _jobs(self, sets: Sequence[Chosen], image: EncodedImage) -> list[Future[Outcomes]]:
+        chosen = dict.fromkeys(map(as_float, sets))
+        missing = [one for one in chosen if (one, image.digest) not in self._outcomes]
         return [
             self._context.engine.submit(
                 outcomes_job, self.pair, image, missing[start : start + SETS_PER_JOB], self._matching
@@ -128,10 +136,15 @@ class Measure:
                 self.images.remove(image)
                 self.skipped.append(str(error))
             return
-        self._outcomes |= {(orders, image.digest): row for orders, row in outcomes.items()}
+        self._outcomes |= {(chosen, image.digest): row for chosen, row in outcomes.items()}
         self._sets.update(outcomes)
         # the number of sets that a search tries is known at its end
         self._context.progress.advance(len(self._sets), len(self._sets) + 1)
+
+
+def as_float(chosen: Chosen) -> Float:
+    """Operators in float, without further conditions where only their indices are given."""
+    return chosen if isinstance(chosen, Float) else Float(chosen)
 
 
 def _tally(rows: Sequence[ImageOutcome]) -> Tally:

@@ -7,37 +7,28 @@ conversion  QUANTIZE and DEQUANTIZE that are in the set, or between two operator
             with the input's QUANTIZE in the set, operators in float receive the pixels unclipped and unrounded.
 stays       an operator without a partner in FP32, or whose inputs FP32 computes differently, runs as in the variant
 
-Without operators in float the result is that of the variant, bit for bit.
+Without operators in float the result is that of the variant, bit for bit. Operators in float that receive exactly
+FP32's values are not run: their outputs are those of FP32's own run. Unchanged operators run in
+stretches where that gives the same bits (`Stretches`).
 
-share of an object   the best score of its class near it (IoU as for pairs) in the variant's head before NMS, divided by
-                     its score in FP32; 0 where the head has none above `CANDIDATE_FLOOR`, at most 1
+weights   with `own_weights`, operators in float compute with the variant's weights, dequantized: what comes back then
+          is due to activations, the rest to weights
+input     with `exact_input`, the network receives FP32's pixels, not what its integer input makes of them
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from qviz.cache import LRUCache
-from qviz.detector import decoded, inference
-from qviz.features.comparison.matching import Change, changes
-from qviz.features.layer_error.partial_head import heads_of
 from qviz.features.what_if.sets import Orders
-from qviz.structures import Detections, EncodedImage, Image, Inference, Op, Tensor
-from qviz.structures.boxes import iou_matrix
-from qviz.tflite.inputs import Placement, fill, input_spec
-from qviz.tflite.paired_networks import (
-    CONVERSIONS,
-    Pair,
-    PairedNetworks,
-    activations,
-    as_real,
-    as_variant,
-    paired_networks,
-)
+from qviz.features.what_if.values import MixedValues, fitted
+from qviz.structures import Op
+from qviz.tflite.paired_networks import CONVERSIONS, Pair, PairedNetworks
+from qviz.tflite.stepper import Piece, changed_piece
+from qviz.tflite.stretches import Stretches
 
 MAX_CHAIN = 4
 """Maximum operators of FP32 that are fused in one operator of a variant (e.g. an activation and a factor)."""
@@ -58,10 +49,33 @@ class Substitute:
     outputs: tuple[tuple[int, int], ...]
 
 
-class MixedNetwork:
-    """A variant whose operators can be replaced by FP32's. orders: operators that can run in float."""
+@dataclass(frozen=True, slots=True)
+class Float:
+    """Operators in float.
 
-    def __init__(self, networks: PairedNetworks) -> None:
+    Attributes:
+        orders: Operators of the variant.
+        own_weights, exact_input: See the module.
+    """
+
+    orders: Orders
+    own_weights: bool = False
+    exact_input: bool = False
+
+
+class MixedNetwork:
+    """A variant whose operators can be replaced by FP32's.
+
+    Args:
+        pair: Their files; without them, no stretches and no `own_weights`.
+        heads: Tensors of the variant that are requested of every run.
+
+    Attributes:
+        orders: Operators that can run in float.
+    """
+
+    def __init__(self, networks: PairedNetworks, pair: Pair | None = None, heads: Iterable[int] = ()) -> None:
+        self._networks, self._pair = networks, pair
         self._reference, self._variant = networks.reference, networks.variant
         self._partners = {**_further_outputs(networks), **networks.partners}
         self._steps, alone = networks.single_steps
@@ -75,9 +89,15 @@ class MixedNetwork:
         self._conversions = {order for order in alone if self._variant.graph.ops[order].kind in CONVERSIONS}
         self.orders = frozenset(self._substitutes) | frozenset(self._conversions)
         self._last = {tensor: number for number, step in enumerate(self._variant.steps) for tensor in step.inputs}
+        self._stretches = None if pair is None else Stretches(pair.variant.read(), self._variant, set(heads))
+        self._own_weights: dict[int, Piece | None] = {}
 
     def run(
-        self, variant_tensors: Mapping[int, np.ndarray], orders: Collection[int], tensors: Iterable[int]
+        self,
+        variant_tensors: Mapping[int, np.ndarray],
+        orders: Collection[int] | Float,
+        tensors: Iterable[int],
+        exact: Mapping[int, np.ndarray] | None = None,
     ) -> dict[int, np.ndarray]:
         """Run the variant with some operators in float.
 
@@ -85,6 +105,7 @@ class MixedNetwork:
             variant_tensors: Every tensor of an unchanged run of the variant on the same image.
             orders: The operators in float; those that cannot run in float are ignored.
             tensors: The tensors to return.
+            exact: FP32's run on the same image; needed for `exact_input`.
 
         Returns:
             Tensor -> values in the type of the file.
@@ -92,17 +113,45 @@ class MixedNetwork:
         Raises:
             ModelError: A step fails.
         """
-        members, keep = self.closed(orders), set(tensors)
-        values = _Values(self._variant.graph.tensors, variant_tensors)
-        for number, step in enumerate(self._variant.steps):
-            if step.orders[0] in members:
-                self._in_float(self._variant.graph.ops[step.orders[0]], values)
-            elif any(values.changed(tensor) for tensor in step.inputs):
-                values.put(self._variant.run_step(number, {tensor: values.typed(tensor) for tensor in step.inputs}))
-            for tensor in step.inputs:
-                if self._last[tensor] <= number and tensor not in keep:
-                    values.forget(tensor)
+        chosen = orders if isinstance(orders, Float) else Float(frozenset(orders))
+        members, keep = self.closed(chosen.orders), set(tensors)
+        values = MixedValues(self._variant.graph.tensors, variant_tensors)
+        if exact is not None:
+            self._exact_inputs(values, exact, chosen.exact_input)
+        number = 0
+        while number < len(self._variant.steps):
+            number = self._advance(number, members, values, chosen.own_weights, keep)
         return {tensor: values.typed(tensor) for tensor in keep if values.has(tensor)}
+
+    def _exact_inputs(self, values: MixedValues, exact: Mapping[int, np.ndarray], forced: bool) -> None:
+        """Mark the inputs that are FP32's, or are made so."""
+        values.exact = exact
+        for tensor, partner in zip(self._variant.graph.inputs, self._reference.graph.inputs, strict=False):
+            variant_pixels, pixels = values.real(tensor), exact[partner]
+            if forced or (
+                variant_pixels.size == pixels.size and np.array_equal(variant_pixels.reshape(pixels.shape), pixels)
+            ):
+                values.put_exact(tensor, partner, changed=forced)
+
+    def _advance(
+        self, number: int, members: frozenset[int], values: MixedValues, own_weights: bool, keep: Collection[int]
+    ) -> int:
+        """Run one step, or a stretch of unchanged ones. Returns the number of the next step."""
+        step = self._variant.steps[number]
+        stretch = None
+        if self._stretches is not None and not self._stretches.orders.get(number, members) & members:
+            stretch = self._stretches.starting_at(number, values.variant_tensors)
+        end = number + 1 if stretch is None else stretch.end
+        inputs = step.inputs if stretch is None else stretch.inputs
+        if step.orders[0] in members:
+            self._in_float(self._variant.graph.ops[step.orders[0]], values, own_weights)
+        elif any(values.changed(tensor) for tensor in inputs):
+            typed = {tensor: values.typed(tensor) for tensor in inputs}
+            values.put(self._variant.run_step(number, typed) if stretch is None else stretch.run([*typed.values()]))
+        for tensor in inputs:
+            if self._last[tensor] < end and tensor not in keep:
+                values.forget(tensor)
+        return end
 
     def closed(self, orders: Collection[int]) -> frozenset[int]:
         """Those of the operators that can run in float, and the conversions between them."""
@@ -116,18 +165,40 @@ class MixedNetwork:
                 members.add(order)
         return frozenset(members)
 
-    def _in_float(self, op: Op, values: _Values) -> None:
+    def _in_float(self, op: Op, values: MixedValues, own_weights: bool) -> None:
         if op.order in self._conversions:
-            values.put_real(op.outputs[0], values.real(op.inputs[0] or 0))
+            values.move(op.inputs[0] or 0, op.outputs[0])
             return
         substitute, tensors = self._substitutes[op.order], self._reference.graph.tensors
-        exact = {
-            partner: _fitted(values.real(tensor), tensors[partner]) for partner, tensor in substitute.inputs.items()
-        }
+        pieces = {step: self._own_piece(op, step) for step in substitute.steps} if own_weights else {}
+        if not any(pieces.values()) and values.all_exact(substitute.inputs.items()):
+            for tensor, partner in substitute.outputs:
+                values.put_exact(tensor, partner)
+            return
+        real = {partner: fitted(values.real(tensor), tensors[partner]) for partner, tensor in substitute.inputs.items()}
         for step in substitute.steps:
-            exact |= self._reference.run_step(step, exact)
+            piece = pieces.get(step)
+            inputs = self._reference.steps[step].inputs
+            real |= self._reference.run_step(step, real) if piece is None else piece.run([real[t] for t in inputs])
         for tensor, partner in substitute.outputs:
-            values.put_real(tensor, exact[partner])
+            values.put_real(tensor, real[partner])
+
+    def _own_piece(self, op: Op, step: int) -> Piece | None:
+        """A step of the reference with the variant's weights; None where it has none, or their shapes differ."""
+        if step not in self._own_weights:
+            constants = dequantized_weights(self._networks, op)
+            read = {index for order in self._reference.steps[step].orders for index in self._inputs(order)}
+            used = {tensor: value for tensor, value in constants.items() if tensor in read}
+            self._own_weights[step] = self._changed(step, used) if used else None
+        return self._own_weights[step]
+
+    def _inputs(self, order: int) -> tuple[int | None, ...]:
+        return self._reference.graph.ops[order].inputs
+
+    def _changed(self, step: int, constants: dict[int, np.ndarray]) -> Piece | None:
+        return (
+            None if self._pair is None else changed_piece(self._pair.reference.read(), self._reference, step, constants)
+        )
 
     def _substitute(self, op: Op, networks: PairedNetworks) -> Substitute | None:
         pair = networks.pair_of.get(op.order)
@@ -162,47 +233,19 @@ class MixedNetwork:
         return []
 
 
-class _Values:
-    """Tensors that differ from the variant's own run; real values are quantized for operators that are not in float."""
-
-    def __init__(self, tensors: tuple[Tensor, ...], variant_tensors: Mapping[int, np.ndarray]) -> None:
-        self._tensors, self._variant_tensors = tensors, variant_tensors
-        self._typed: dict[int, np.ndarray] = {}
-        self._real: dict[int, np.ndarray] = {}
-
-    def changed(self, tensor: int) -> bool:
-        return tensor in self._typed or tensor in self._real
-
-    def has(self, tensor: int) -> bool:
-        return self.changed(tensor) or tensor in self._variant_tensors
-
-    def put(self, written: Mapping[int, np.ndarray]) -> None:
-        self._typed |= written
-
-    def put_real(self, tensor: int, value: np.ndarray) -> None:
-        self._real[tensor] = _fitted(value, self._tensors[tensor], typed=False)
-
-    def forget(self, tensor: int) -> None:
-        self._typed.pop(tensor, None)
-        self._real.pop(tensor, None)
-
-    def typed(self, tensor: int) -> np.ndarray:
-        if tensor in self._real and tensor not in self._typed:
-            self._typed[tensor] = as_variant(self._real[tensor], self._tensors[tensor])
-        return self._typed[tensor] if tensor in self._typed else self._variant_tensors[tensor]
-
-    def real(self, tensor: int) -> np.ndarray:
-        if tensor in self._real:
-            return self._real[tensor]
-        value = self.typed(tensor)
-        return as_real(value, self._tensors[tensor]) if self._tensors[tensor].quantized else value
-
-
-def _fitted(value: np.ndarray, tensor: Tensor, typed: bool = True) -> np.ndarray:
-    """In a tensor's shape, where the file knows it, and type."""
-    fits = bool(tensor.shape) and min(tensor.shape) > 0 and int(np.prod(tensor.shape)) == value.size
-    shaped = value.reshape(tensor.shape) if fits else value
-    return shaped.astype(tensor.dtype, copy=False) if typed else shaped
+def dequantized_weights(networks: PairedNetworks, op: Op) -> dict[int, np.ndarray]:
+    """Tensor of FP32's weights -> the variant's weights, dequantized; empty if FP32's cannot be replaced."""
+    pair, weights = networks.pair_of.get(op.order), networks.weights(op)
+    if pair is None or weights is None:
+        return {}
+    reference = networks.reference
+    for index in reference.graph.ops[pair.reference_order].inputs:
+        tensor = None if index is None else reference.graph.tensors[index]
+        if tensor is None or tensor.dtype != "float32" or tensor.shape != weights[1].shape:
+            continue
+        if tensor.constant or tensor.index in reference.folded:
+            return {tensor.index: weights[1]}
+    return {}
 
 
 def _further_outputs(networks: PairedNetworks) -> dict[int, int]:
@@ -214,121 +257,3 @@ def _further_outputs(networks: PairedNetworks) -> dict[int, int]:
         if len(exact) == len(variant_outputs) > 1:
             partners |= dict(zip(variant_outputs, exact, strict=True))
     return partners
-
-
-@dataclass(frozen=True, slots=True)
-class Matching:
-    """How objects are counted.
-
-    Attributes:
-        score: Minimum confidence of an object.
-        iou: Minimum overlap of a pair.
-        head_score: Minimum score in the head before NMS.
-    """
-
-    score: float
-    iou: float
-    head_score: float
-
-
-@dataclass(frozen=True, slots=True)
-class ImageOutcome:
-    """The objects of one image with one set of operators in float.
-
-    Attributes:
-        changes: The change of each object.
-        deltas: Score of the variant minus FP32's score, for kept and shifted objects.
-        shares: Share of the score that remains, for each of FP32's objects, in [0, 1]; see the module.
-    """
-
-    changes: tuple[Change, ...]
-    deltas: tuple[float, ...]
-    shares: tuple[float, ...]
-
-
-Outcomes = dict[Orders, ImageOutcome]
-
-
-def possible_job(pair: Pair) -> Orders:
-    """In a worker: indices of the variant's operators that can run in float."""
-    return _detectors(pair).mixed.orders
-
-
-def outcomes_job(pair: Pair, image: EncodedImage, sets: Sequence[Orders], matching: Matching) -> Outcomes:
-    """In a worker: set -> outcome on one image. Both networks run once; only what a set changes is run again."""
-    detectors = _detectors(pair)
-    key = (pair.key, image.digest, matching.head_score)
-    base = _BASES.get(key, lambda: detectors.base(decoded(image), matching.head_score))
-    return {orders: detectors.outcome(base, orders, matching) for orders in sets}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Base:
-    """FP32's detections and the variant's tensors on one image."""
-
-    image: Image
-    reference: Inference
-    variant_tensors: Mapping[int, np.ndarray]
-    placement: Placement
-
-    @property
-    def bytes(self) -> int:
-        return sum(value.nbytes for value in self.variant_tensors.values()) + self.image.pixels.nbytes
-
-
-class _MixedDetector:
-    """Two networks with their heads."""
-
-    def __init__(self, networks: PairedNetworks, pair: Pair) -> None:
-        self._steppers = networks.reference, networks.variant
-        self._specs = [input_spec(one) for one in pair.settings]
-        self._heads = heads_of(networks, pair)
-        self.mixed = MixedNetwork(networks)
-
-    def base(self, image: Image, score: float) -> _Base:
-        reference, placement = self._run(0, image, self._heads[0].reader.tensors)
-        variant_tensors, own_placement = self._run(
-            1, image, activations(self._steppers[1]) | set(self._heads[1].reader.tensors)
-        )
-        decoded = self._heads[0].decode(reference, score)
-        return _Base(image, inference(decoded, placement, image, 0.0), variant_tensors, own_placement)
-
-    def _run(self, side: int, image: Image, keep: Collection[int]) -> tuple[dict[int, np.ndarray], Placement]:
-        values, placement = fill(image, self._specs[side], self._steppers[side].graph.input_tensors()[0])
-        return self._steppers[side].run([values], keep=keep), placement
-
-    def outcome(self, base: _Base, orders: Orders, matching: Matching) -> ImageOutcome:
-        tensors = self.mixed.run(base.variant_tensors, orders, self._heads[1].reader.tensors)
-        decoded = self._heads[1].decode(tensors, matching.head_score)
-        return outcome_of(base.reference, inference(decoded, base.placement, base.image, 0.0), matching)
-
-
-def outcome_of(reference: Inference, variant: Inference, matching: Matching) -> ImageOutcome:
-    """The changes, score differences and remaining scores of the objects of one image."""
-    rows = changes(reference.detections, variant.detections, None, matching.score, matching.iou)
-    first, second = reference.detections.above(matching.score), variant.detections.above(matching.score)
-    deltas = tuple(
-        float(second.scores[row.variant]) - float(first.scores[row.reference])
-        for row in rows
-        if row.change in (Change.KEPT, Change.SHIFTED) and row.reference is not None and row.variant is not None
-    )
-    candidates = variant.detections if variant.candidates is None else variant.candidates
-    return ImageOutcome(tuple(row.change for row in rows), deltas, _shares(first, candidates, matching))
-
-
-def _shares(objects: Detections, candidates: Detections, matching: Matching) -> tuple[float, ...]:
-    if not len(objects) or not len(candidates):
-        return (0.0,) * len(objects)
-    near = iou_matrix(objects.boxes, candidates.boxes) >= matching.iou  # [n, m]
-    same = objects.class_ids[:, None] == candidates.class_ids[None, :]
-    best = np.where(near & same, candidates.scores[None, :], 0).max(axis=1)
-    return tuple(float(share) for share in np.minimum(1, best / np.maximum(objects.scores, 1e-9)))
-
-
-MAX_BASE_BYTES = 192 << 20
-
-_DETECTORS, _BASES = LRUCache[Any](2), LRUCache[Any](MAX_BASE_BYTES, lambda base: base.bytes)
-
-
-def _detectors(pair: Pair) -> _MixedDetector:
-    return _DETECTORS.get(pair.key, lambda: _MixedDetector(paired_networks(pair), pair))

@@ -152,6 +152,19 @@ def smallest(orders: Sequence[int], reaches: Callable[[Orders], bool], trials: i
     return frozenset(thinned(min(front, back, key=len), attempt, lambda: left > 0))
 
 
+def shortest(orders: Sequence[int], reaches: Callable[[Orders], bool], from_end: bool = False) -> list[int]:
+    """A short run of consecutive items of `orders` that reaches a goal, given that all of them together do.
+
+    Both ends are found by bisection: the end first, or the start first with `from_end`.
+    """
+
+    def attempt(part: Sequence[int]) -> bool:
+        return reaches(frozenset(part))
+
+    items = list(reversed(orders)) if from_end else list(orders)
+    return sorted(_without_start(_shortest_prefix(items, attempt), attempt))
+
+
 def _shortest_prefix(orders: list[int], reaches: Callable[[Sequence[int]], bool]) -> list[int]:
     low, high = 1, len(orders)
     while low < high:

@@ -87,6 +87,18 @@ def test_an_operator_that_only_moves_values_is_not_the_largest_fall() -> None:
     assert worst_layer([gather, later]) == later
 
 
+def test_a_fall_behind_a_prescribed_scale_is_not_the_largest() -> None:
+    logistic, later = replace(layer(62, kind="LOGISTIC", fall=17.0), fixed_range=True), layer(70, fall=4.0)
+    assert worst_layer([logistic, later]) == later
+
+
+def test_a_layer_that_amplifies_earlier_error_is_reported_so() -> None:
+    row = replace(layer(12, local=22.0, fall=13.0, cumulative=5.0), local_mse=1.0, cumulative_mse=50.0)
+    text = layers_verdict({"int8": errors(row)})
+    assert "at operator 12 (CONV_2D), which alone keeps 22 dB and amplifies earlier error" in text
+    assert "amplifies" not in layers_verdict({"int8": errors(replace(row, cumulative_mse=9.0))})
+
+
 def test_a_layer_that_an_experiment_clears_is_not_mentioned() -> None:
     measured = errors(layer(30, kind="LOGISTIC", fall=17.0), layer(12, fall=9.0))
     assert "LOGISTIC" in layers_verdict({"int8": measured})
@@ -146,6 +158,6 @@ def test_a_logistic_that_explains_nothing_is_not_named(
         pytest.skip("the models beside the project are not there")
     with Session(*paths, images=images, engine=engine, cache=False) as pair:
         tried = pair.what_if(quick=True)
-    assert tried.named is not None and tried.named.kind == "prefix"
+    assert tried.named is not None and tried.named.kind in ("prefix", "window")
     assert cleared not in tried.named.subject
     assert all((one.explained or 0) < 0.2 for one in tried.sets if cleared in one.subject)

@@ -1,0 +1,226 @@
+"""From trials to causes and suspects: what kind of fault it is, by further experiments and the figures of its layers.
+
+A cause brings back at least `MIN_EXPLAINED` of the lost agreement. Sets that contain operators of a cause above them
+are left out: they bring back the same objects. A set that brings back little alone is a cause, too, if it brings back
+that much on top of the causes above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from qviz.features.diagnosis.result import MIN_EXPLAINED, Cause, Evidence
+from qviz.features.diagnosis.trials import Trial, Trials, chosen_sets
+from qviz.features.inspection.warning import Warning
+from qviz.features.layer_error.metrics import LayerError
+from qviz.features.what_if import WhatIf
+from qviz.formatting import plural, share, small_share
+
+MAX_CAUSES = 4
+MAX_SUSPECTS = 4
+MIN_FALL_DB = 6.0
+"""Growth of the error in one operator from which on it looks wrong: the error doubles."""
+FINE_WEIGHTS_DB = 35.0
+"""SQNR from which on weights of 8 bits are rounded as usual."""
+SHARED = ("class_index_shares_scale", "boxes_share_scale", "shared_concat_scale")
+"""Warnings about values of different size on one scale."""
+RANGES = ("sigmoid_saturated", "scores_below_one")
+"""Warnings about a range that ends too early."""
+SUSPICIOUS = ("range", "join", "layer", "lint", "input")
+"""Kinds of trials of which it is said that they are no cause: something about them looks wrong."""
+
+
+class Confirmed:
+    """Causes and suspects in the order in which they were confirmed.
+
+    Attributes:
+        trials: The trials of the causes.
+    """
+
+    def __init__(self, trials: Trials) -> None:
+        self._trials = trials
+        self.trials: list[Trial] = []
+        self.causes: list[Cause] = []
+        self.suspects: list[Cause] = []
+
+    def add(self, trial: Trial) -> None:
+        """A cause if it brings something back, else a suspect if it looks wrong."""
+        if any(self._covers(other, trial) for other in self.trials):
+            return
+        after: float | None = None
+        if trial.explained < MIN_EXPLAINED and self.trials and trial.kind in SUSPICIOUS:
+            before = self._trials.together(self.trials).explained
+            after = self._trials.together([*self.trials, trial]).explained - before
+        by_chance = bool(self.trials) and after is None and (trial.low or 0.0) <= 0
+        if max(trial.explained, after or 0.0) >= MIN_EXPLAINED and not by_chance:
+            if len(self.causes) < MAX_CAUSES:
+                self.trials.append(trial)
+                self.causes.append(cause_of(self._trials, trial, after))
+        elif trial.kind in SUSPICIOUS and len(self.suspects) < MAX_SUSPECTS:
+            self._add_suspect(suspect_of(self._trials, trial))
+
+    def _covers(self, other: Trial, trial: Trial) -> bool:
+        """Whether a set holds mostly what a cause above it holds, or a part of the network that surrounds it."""
+        shared = len(other.orders & trial.orders)
+        return shared >= 0.5 * min(len(other.orders), len(trial.orders))
+
+    def _add_suspect(self, suspect: Cause | None) -> None:
+        if suspect is not None and all(set(suspect.operators).isdisjoint(other.operators) for other in self.suspects):
+            self.suspects.append(suspect)
+
+    @property
+    def sorted_causes(self) -> tuple[Cause, ...]:
+        return tuple(sorted(self.causes, key=lambda cause: -(cause.explained or 0.0)))
+
+
+def confirmed(trials: Trials, experiment: WhatIf, warnings: Iterable[Warning]) -> Confirmed:
+    """Causes and suspects: the set that the experiment names, then what warnings name, then the other sets."""
+    result = Confirmed(trials)
+    named, others = chosen_sets(experiment)
+    exact_input = trials.of_input()
+    linted = [trials.of_warning(warning) for warning in warnings if warning.operators]
+    first = [*([trials.of_set(named)] if named is not None else []), *([exact_input] if exact_input else []), *linted]
+    for trial in sorted(first, key=lambda trial: -trial.explained):
+        result.add(trial)
+    for row in others:
+        result.add(trials.of_set(row))
+    return result
+
+
+# ---- what kind of fault --------------------------------------------------------------------------------------------
+
+
+def cause_of(trials: Trials, trial: Trial, after: float | None) -> Cause:
+    """A confirmed cause with its kind, sentence and evidence."""
+    where = f"on {plural(trials.images, 'image')}"
+    evidence = [Evidence("of the lost agreement comes back in float", 100 * trial.explained, "%", where)]
+    code, finding, further = _kind(trials, trial)
+    if after is not None:
+        evidence.append(Evidence("more comes back after the causes above", 100 * after, "%", where))
+    explained, low = trial.explained, trial.low
+    verb = "brings" if trial.subject.startswith(("operator ", "the input")) else "bring"
+    sentence = f"{finding} In float, {trial.subject} {verb} back {share(explained)} of the lost agreement"
+    sentence += f", and {share(after)} more once the causes above are gone." if after is not None else "."
+    if low is not None and low <= 0 and after is None:
+        sentence += f" {plural(trials.images, 'image')} cannot rule out chance."
+    return Cause(
+        code,
+        trial.subject,
+        sentence,
+        tuple(sorted(trial.orders)),
+        explained,
+        low,
+        trial.high,
+        after,
+        (*evidence, *further),
+    )
+
+
+def _kind(trials: Trials, trial: Trial) -> tuple[str, str, list[Evidence]]:
+    """(code, what is wrong in a sentence, figures)."""
+    warning, layer = trial.warning, _worst_layer(trials, trial)
+    if warning is not None and warning.code == "saturated_bias":
+        return "bias", warning.message, []
+    if trial.kind == "input" or _is_input(trials, layer):
+        return "input_range", *_clipping(trials, layer, "The quantizer of the input")
+    if trial.kind == "range" and layer is not None:
+        return "clipping", *_clipping(trials, layer, "The range of its output")
+    if warning is not None and warning.code in RANGES:
+        return "clipping", warning.message, []
+    if warning is not None and warning.code in SHARED:
+        return "shared_scale", warning.message, []
+    if trial.kind == "join":
+        return "shared_scale", f"{_capital(trial.subject)} gives values of different size one scale.", []
+    return _weights_or_activations(trials, trial, layer)
+
+
+def _weights_or_activations(trials: Trials, trial: Trial, layer: LayerError | None) -> tuple[str, str, list[Evidence]]:
+    """By running the operators in float with the variant's own weights."""
+    own_trial = trials.with_own_weights(trial)
+    where = f"{trial.subject} on {plural(trials.images, 'image')}"
+    figures = [Evidence("comes back in float with the variant's own weights", 100 * own_trial.explained, "%", where)]
+    figures += _figures(trials, layer)
+    if own_trial.explained < 0.5 * trial.explained:
+        return "weights", _weights_sentence(trials, trial), figures
+    back = f"with the variant's own weights {share(max(own_trial.explained, 0.0))} still comes back"
+    return "activations", f"Activations of {trial.subject} have too few steps: {back}.", figures
+
+
+def _weights_sentence(trials: Trials, trial: Trial) -> str:
+    rows = [trials.layers[order] for order in trial.orders if order in trials.layers]
+    worst = min((row.weight_sqnr_db for row in rows if row.weight_sqnr_db is not None), default=None)
+    if worst is None or worst >= FINE_WEIGHTS_DB:
+        return f"The ordinary rounding of the weights of {trial.subject} costs objects."
+    return f"Weights of {trial.subject} are too coarse ({worst:.0f} dB)."
+
+
+def _clipping(trials: Trials, layer: LayerError | None, start: str) -> tuple[str, list[Evidence]]:
+    if layer is None or not layer.clipped_share:
+        return f"{start} cannot represent all of its values.", []
+    where = f"{layer.name} on {plural(trials.layer_images, 'image')}"
+    clipped = Evidence("of its values are clipped", 100 * layer.clipped_share, "%", where)
+    return f"{start} clips {small_share(layer.clipped_share)} of the values.", [clipped]
+
+
+def _worst_layer(trials: Trials, trial: Trial) -> LayerError | None:
+    """The layer of a trial with the most clipping, else with the lowest local SQNR."""
+    rows = [trials.layers[order] for order in sorted(trial.orders) if order in trials.layers]
+    clipping = [row for row in rows if row.clips]
+    if clipping and trial.kind in ("range", "input", "lint"):
+        return max(clipping, key=lambda row: row.clipped_share or 0.0)
+    local = [row for row in rows if row.local_sqnr_db is not None]
+    return min(local, key=lambda row: row.local_sqnr_db or 0.0, default=None)
+
+
+def _is_input(trials: Trials, layer: LayerError | None) -> bool:
+    """Whether a clipping layer is the quantizer of the network's input."""
+    if layer is None or not layer.clips or layer.op_kind != "QUANTIZE":
+        return False
+    return trials.graph.ops[layer.order].inputs[0] in trials.graph.inputs
+
+
+def _figures(trials: Trials, layer: LayerError | None) -> list[Evidence]:
+    if layer is None:
+        return []
+    where = f"{layer.name} on {plural(trials.layer_images, 'image')}"
+    figures = (("lowest local SQNR", layer.local_sqnr_db, "dB"), ("weights", layer.weight_sqnr_db, "dB"))
+    return [Evidence(name, value, unit, where) for name, value, unit in figures if value is not None]
+
+
+# ---- what is none ---------------------------------------------------------------------------------------------------
+
+
+def suspect_of(trials: Trials, trial: Trial) -> Cause | None:
+    """What looked wrong about a trial, and that it is no cause; None where nothing does."""
+    layer = _worst_layer(trials, trial)
+    look = next(_looks(trial, layer), None)
+    if look is None:
+        return None
+    code, text = look
+    where = f"on {plural(trials.images, 'image')}"
+    evidence = Evidence("of the lost agreement comes back in float", 100 * trial.explained, "%", where)
+    back = share(max(trial.explained, 0.0))
+    chance = trial.explained >= MIN_EXPLAINED
+    finding = ", which may be chance" if chance else ": not a cause"
+    sentence = f"{text}, but in float it brings back {back} of the lost agreement {where}{finding}."
+    return Cause(
+        code, trial.subject, sentence, tuple(sorted(trial.orders)), trial.explained, trial.low, trial.high, None,
+        (evidence,),
+    )  # fmt: skip
+
+
+def _looks(trial: Trial, layer: LayerError | None) -> Iterator[tuple[str, str]]:
+    if trial.warning is not None:
+        code = "shared_scale" if trial.warning.code in SHARED else "clipping"
+        yield ("bias" if trial.warning.code == "saturated_bias" else code), trial.warning.message.rstrip(".")
+    elif trial.kind == "range" and layer is not None and layer.clips:
+        yield "clipping", f"{_capital(layer.name)} clips {share(layer.clipped_share)} of its values"
+    elif trial.kind == "join":
+        yield "shared_scale", f"{_capital(trial.subject)} gives values of different size one scale"
+    elif trial.kind == "layer" and layer is not None and (layer.fall_db or 0.0) >= MIN_FALL_DB:
+        fall = f"the error grows by {layer.fall_db:.0f} dB"
+        yield "activations", f"At {layer.name} {fall}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,214 @@
+"""What may bring back what was lost: one row of `CURES` per means, each for the causes that it takes away.
+
+A row says what is done, gives the command that does it, and the options with which qviz builds it. The prediction is
+what came back when the cause was taken away by running its operators in float; for a means that acts otherwise there is
+none before it is built and measured.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from qviz.features.building.recipes import RECIPES, weights_of
+from qviz.features.detection.models import LoadedModel
+from qviz.features.diagnosis.result import Cause, Cure, Estimate, Plan
+from qviz.features.layer_error import LayerErrors
+from qviz.formatting import plural
+from qviz.structures import Scheme
+from qviz.structures.operators import orders_text
+
+CALIBRATION, OUTPUT = "CALIBRATION_IMAGES", "cured.tflite"
+"""Words of a command that the user replaces by own paths."""
+RANGES = frozenset({"input_range", "clipping"})
+STEPS = frozenset({"activations", "clipping", "shared_scale"})
+INSIDE = frozenset({"activations", "clipping", "shared_scale", "weights", "bias"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """What a cure is chosen for.
+
+    Attributes:
+        causes: The confirmed causes that the row answers, the largest first.
+        orders: Operators of the reference's file that are paired with those of the causes.
+        together: The agreement without all of these causes; None where it was not measured.
+        recipe: The recipe that the variant was probably built by.
+    """
+
+    reference: LoadedModel
+    variant: LoadedModel
+    causes: tuple[Cause, ...]
+    orders: tuple[int, ...]
+    together: Estimate | None
+    recipe: str
+
+    @property
+    def subjects(self) -> str:
+        """The operators in words, numbered as in the reference."""
+        return f"{plural(len(self.orders), 'operator')} ({orders_text(self.orders)} of the float file)"
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """One row of `CURES`.
+
+    Attributes:
+        code: Its name.
+        answers: Codes of the causes that it takes away.
+        sentence: Returns what is done.
+        plan: Returns how it is built; None where it does not apply to this case.
+        predicted: Whether running the operators in float predicts it.
+        integers_only: Whether the file computes on integers alone.
+    """
+
+    code: str
+    answers: frozenset[str]
+    sentence: Callable[[Case], str]
+    plan: Callable[[Case], Plan | None]
+    predicted: bool
+    integers_only: bool
+
+
+def _recalibrated(case: Case) -> Plan | None:
+    return Plan(case.recipe) if RECIPES[case.recipe].needs_calibration else None
+
+
+def _with_float(case: Case) -> Plan | None:
+    return Plan(case.recipe, {"keep_operators": orders_text(case.orders)}) if case.orders else None
+
+
+def _wide(case: Case) -> Plan | None:
+    return Plan("int8", {"wide_operators": orders_text(case.orders)}) if case.orders else None
+
+
+def _int16(case: Case) -> Plan | None:
+    return Plan("int16x8") if case.recipe != "int16x8" else None
+
+
+CURES: tuple[Means, ...] = (
+    Means(
+        "recalibrate",
+        RANGES,
+        lambda case: "Build it again, calibrated on real images that are prepared as for inference.",
+        _recalibrated,
+        predicted=True,
+        integers_only=True,
+    ),
+    Means(
+        "wide_operators",
+        STEPS,
+        lambda case: f"Build it again with 16-bit activations in {case.subjects}.",
+        _wide,
+        predicted=True,
+        integers_only=True,
+    ),
+    Means(
+        "keep_float",
+        INSIDE,
+        lambda case: f"Build it again and keep {case.subjects} in float.",
+        _with_float,
+        predicted=True,
+        integers_only=False,
+    ),
+    Means(
+        "int16x8",
+        STEPS,
+        lambda case: "Build it again with 16-bit activations throughout (recipe int16x8; slower kernels).",
+        _int16,
+        predicted=False,
+        integers_only=True,
+    ),
+)
+"""In the order in which equal ones are listed."""
+
+
+def command_of(plan: Plan, reference: str, calibration: str = CALIBRATION, output: str = OUTPUT) -> str:
+    """The command that builds a plan; paths are quoted for a shell."""
+    words = ["qviz", "quantize", reference, "--recipe", plan.recipe]
+    if RECIPES[plan.recipe].needs_calibration:
+        words += ["--calibration", calibration]
+    if plan.ranges != "minmax":
+        words += ["--ranges", plan.ranges]
+    for name, value in plan.options.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join([*words, "-o", output])
+
+
+def cures_of(
+    reference: LoadedModel,
+    variant: LoadedModel,
+    causes: Sequence[Cause],
+    errors: LayerErrors,
+    together: Callable[[Sequence[Cause]], Estimate | None],
+    name: str,
+) -> tuple[Cure, ...]:
+    """The cures of some causes: the best prediction first, then those without one.
+
+    Args:
+        errors: Pairs of the two models' operators.
+        together: Returns the agreement without some of the causes.
+        name: The reference in commands, e.g. its path.
+    """
+    cures = [
+        _cure(means, case, plan, name)
+        for means, case in _cases(reference, variant, causes, errors, together)
+        if (plan := means.plan(case)) is not None
+    ]
+    return tuple(sorted(cures, key=lambda cure: -(cure.predicted.value or 0.0) if cure.predicted else 0.0))
+
+
+def _cases(
+    reference: LoadedModel,
+    variant: LoadedModel,
+    causes: Sequence[Cause],
+    errors: LayerErrors,
+    together: Callable[[Sequence[Cause]], Estimate | None],
+) -> Iterator[tuple[Means, Case]]:
+    """Each row that answers one of the causes."""
+    partners = dict(errors.pairs)
+    for means in CURES:
+        answered = tuple(cause for cause in causes if cause.code in means.answers)
+        if answered:
+            operators = {order for cause in answered for order in cause.operators}
+            orders = tuple(sorted({partners[order] for order in operators if order in partners}))
+            estimate = together(answered) if means.predicted else None
+            yield means, Case(reference, variant, answered, orders, estimate, recipe_of_file(variant))
+
+
+def recipe_of_file(variant: LoadedModel) -> str:
+    """The recipe whose scheme the file has; int8 where none has, as for a mixed file."""
+    scheme = str(variant.scheme)
+    return scheme if scheme in RECIPES else "int8"
+
+
+def _cure(means: Means, case: Case, plan: Plan, name: str) -> Cure:
+    return Cure(
+        code=means.code,
+        sentence=means.sentence(case),
+        command=command_of(plan, name),
+        answers=tuple(cause.code for cause in case.causes),
+        bytes=_bytes(case, plan),
+        predicted=case.together if means.predicted else None,
+        integers_only=means.integers_only,
+        plan=plan,
+    )
+
+
+def _bytes(case: Case, plan: Plan) -> int | None:
+    """Expected size: the variant's, and three bytes more for each weight that is kept in float."""
+    if plan.recipe not in (case.recipe, "int16x8") or case.variant.scheme is Scheme.FLOAT32:
+        return None
+    in_float = case.orders if "keep_operators" in plan.options else ()
+    return case.variant.bytes + round(sum(_weight_bytes(case.reference, in_float)))
+
+
+def _weight_bytes(reference: LoadedModel, orders: Iterable[int]) -> Iterator[float]:
+    graph = reference.inspection.graph
+    tensors = {weights.index: weights for order in orders if (weights := weights_of(graph, graph.ops[order]))}
+    for tensor in tensors.values():
+        count = 1
+        for side in tensor.shape:
+            count *= side
+        yield 3.0 * count

@@ -1,0 +1,202 @@
+"""The Diagnosis page: the finding, the network as a strip, causes with what each brings back, pictures, and cures."""
+
+from __future__ import annotations
+
+from functools import partial
+from html import escape
+
+import streamlit as st
+
+from qviz.errors import QvizError
+from qviz.features.building import panel as building
+from qviz.features.building.recipes import Options, recipe_of
+from qviz.features.detection.models import LoadedModel
+from qviz.features.diagnosis import panel
+from qviz.features.diagnosis.plot import colour_of, figure
+from qviz.features.diagnosis.result import Cause, Cure, Diagnosis, Evidence
+from qviz.features.diagnosis.text import best_cure, brings_back, estimate, note
+from qviz.features.tracing import Trace
+from qviz.formatting import UNKNOWN, as_text, megabytes, plural, score
+from qviz.structures.operators import orders_text
+from qviz.ui import clicks, jobs, page, server
+from qviz.ui.page import Page
+from qviz.ui.results import Preview
+
+STATE = "qviz_cure"
+"""The variant that this browser session builds: an object of `building.panel`."""
+PICTURE = 480
+"""Pixels of a picture's longer side."""
+MAX_ORDERS = 60
+"""Characters of operator numbers beside a cause."""
+
+
+def show(here: Page, variant: LoadedModel) -> None:
+    """Everything below the choice of a variant."""
+    if not panel.can_diagnose(here, variant):
+        page.verdict(
+            "Only TensorFlow Lite files have operators that can be tried.", "Compare and Accuracy show what is lost."
+        )
+        return
+    job = panel.started(here, variant)
+    again = partial(jobs.forget, panel.KIND, panel.key_of(here, variant))
+    if jobs.wait(job, "diagnosis", again, partial(draw, here, variant)):
+        draw(here, variant, job.future.result())
+
+
+def draw(here: Page, variant: LoadedModel, result: Diagnosis) -> None:
+    """A result, or what is known so far."""
+    page.verdict(panel.with_short_names(here, result.verdict), note(result))
+    if result.causes and any(cause.operators for cause in result.causes):
+        st.plotly_chart(
+            figure(result), width="stretch", key=f"strip-{result.complete}", config={"displayModeBar": False}
+        )
+    left, right = st.columns([11, 5], gap="medium")
+    with left:
+        if result.causes:
+            st.html(_causes(result))
+        if result.cures and result.complete:
+            st.markdown("**What helps**")
+            _cures(here, variant, result)
+        _suspects(result)
+    with right:
+        if result.traces:
+            st.markdown("**Shows it best**")
+            _pictures(here, variant, result)
+
+
+def _causes(result: Diagnosis) -> str:
+    rows = [_cause(number, cause) for number, cause in enumerate(result.causes)]
+    return f'<div class="qviz qviz-causes">{"".join(rows)}</div>'
+
+
+def _cause(number: int, cause: Cause) -> str:
+    back = 100 * max(cause.explained or 0.0, 0.0)
+    operators = orders_text(cause.operators)
+    if len(operators) > MAX_ORDERS:
+        operators = f"{operators[: MAX_ORDERS - 1]}…"
+    count = f" · {plural(len(cause.operators), 'operator')}" if cause.operators else ""
+    figures = " · ".join(_evidence(row) for row in cause.evidence[1:])
+    return (
+        f'<div class="cause" style="--swatch:{colour_of(number)}"><b class="number">{number + 1}</b>'
+        f"<div><h4>{escape(cause.title)}</h4><p>{escape(cause.sentence)}</p>"
+        f'<p class="facts">{escape(figures)}</p></div>'
+        f'<div class="back" title="operators {escape(operators)}">'
+        f'<div class="bar"><i style="width:{back:.0f}%"></i></div>'
+        f"<span>{escape(brings_back(cause))}{count}</span></div></div>"
+    )
+
+
+def _evidence(row: Evidence) -> str:
+    value = UNKNOWN if row.value is None else f"{row.value:.3g}"
+    return f"{value} {row.unit} {row.figure}, {row.where}".replace("  ", " ")
+
+
+def _suspects(result: Diagnosis) -> None:
+    if result.suspects:
+        lines = "".join(f"<li>{escape(suspect.sentence)}</li>" for suspect in result.suspects)
+        st.html(f'<div class="qviz qviz-suspects"><b>Looks wrong, but is no cause</b><ul>{lines}</ul></div>')
+
+
+def _pictures(here: Page, variant: LoadedModel, result: Diagnosis) -> None:
+    for trace in result.traces:
+        image = here.workspace.image_named(trace.image)
+        if image is None:
+            continue
+        server.results().want_previews([image], PICTURE)
+        preview = server.results().preview(image, PICTURE)
+        if isinstance(preview, Preview):
+            st.html(_picture(preview, trace))
+        label = f"{trace.object.label} in {trace.image}: trace it →"
+        page.link(
+            "pages/compare.py",
+            label,
+            st,
+            help=as_text(trace.sentence),
+            image=trace.image,
+            variants=(here.loaded.name(variant),),
+        )
+
+
+def _picture(preview: Preview, trace: Trace) -> str:
+    """The image with the object that is lost, dashed."""
+    x1, y1, x2, y2 = trace.object.box
+    left, top = 100 * max(x1, 0.0) / preview.width, 100 * max(y1, 0.0) / preview.height
+    right, bottom = 100 * min(x2 / preview.width, 1.0), 100 * min(y2 / preview.height, 1.0)
+    box = f"left:{left:.1f}%;top:{top:.1f}%;width:{right - left:.1f}%;height:{bottom - top:.1f}%"
+    scores = f"{score(trace.object.reference_score)} → {score(trace.object.variant_score)}"
+    return (
+        '<div class="qviz qviz-shows">'
+        f'<div class="frame"><img alt="" src="{preview.source}"><i style="{box}"></i></div>'
+        f"<p>{escape(trace.object.label)} {scores}</p></div>"
+    )
+
+
+# ---- cures ----------------------------------------------------------------------------------------------------------
+
+WIDTHS = (10, 4, 3, 4, 5)
+
+
+def _cures(here: Page, variant: LoadedModel, result: Diagnosis) -> None:
+    """One row per cure: what is done, the predicted agreement, size, and a button that builds it."""
+    heads = ("cure", "agreement, predicted", "size", "runs on", "")
+    for column, head in zip(st.columns(WIDTHS), heads, strict=True):
+        column.caption(head)
+    best = best_cure(result)
+    for cure in result.cures:
+        columns = st.columns(WIDTHS, vertical_alignment="center")
+        columns[0].text(cure.sentence, help=cure.command or None)
+        columns[1].text("known once it is built" if cure.predicted is None else estimate(cure.predicted))
+        columns[2].text(UNKNOWN if cure.bytes is None else megabytes(cure.bytes))
+        columns[3].text("" if not cure.command else "integers only" if cure.integers_only else "needs float")
+        if cure.plan is not None:
+            _button(here, columns[4], cure, cure is best)
+    new = st.session_state.get(STATE)
+    if isinstance(new, building.NewVariant) and new.reference == here.loaded.reference.digest:
+        _built(here, variant, new)
+
+
+def _button(here: Page, column: object, cure: Cure, primary: bool) -> None:
+    plan = cure.plan
+    assert plan is not None, "only a cure with a plan has a button"
+    choice = building.Choice(
+        recipe_of(plan.recipe), Options.of(**plan.options), plan.ranges, building.usual_images(here)
+    )
+    problem = building.refusal(here.loaded.reference, choice) or building.full(here.workspace)
+
+    def begin() -> None:
+        st.session_state[STATE] = building.start(here.loaded.reference, choice)
+
+    clicks.button(
+        column,
+        "Build and compare",
+        begin,
+        f"cure-{cure.code}",
+        st.rerun,
+        disabled=bool(problem),
+        help=problem or None,
+        type="primary" if primary else "secondary",
+        width="stretch",
+    )
+
+
+def _built(here: Page, variant: LoadedModel, new: building.NewVariant) -> None:
+    """The progress of a cure; once it is built, its agreement beside the variant's, on the images that are loaded."""
+    try:
+        building.follow(here, new)
+    except QvizError as error:
+        st.text(str(error))
+        return
+    model = building.joined_model(here, new)
+    if model is None:
+        return
+    images = here.workspace.images
+    server.results().want(here.loaded.all, images)
+    rows = [server.compared(here.loaded, one, images, here.view.score) for one in (variant, model)]
+    before, after = rows
+    if min(len(row.images) for row in rows) == len(images):
+        page.small_text(
+            f"Measured: {after.name} has an agreement of {score(after.summary.agreement)} on"
+            f" {plural(len(images), 'image')}, where {before.name} has {score(before.summary.agreement)}."
+        )
+    else:
+        page.small_text(f"Running {after.name} on {plural(len(images), 'image')}.")

@@ -1,0 +1,243 @@
+"""What a diagnosis returns. Shares and agreements in [0, 1]; operators by their index in the variant's file, from 0.
+
+explained   share of the lost agreement that comes back when this cause alone is taken away, measured by running the
+            images again; None where it cannot be measured
+cause       brings back at least `MIN_EXPLAINED`
+suspect     something in the file or its figures that looks wrong, and brings back less
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from qviz.features.inspection.warning import Warning
+from qviz.features.tracing.result import Trace
+from qviz.features.what_if import WhatIf
+from qviz.formatting import plural, share
+from qviz.result import Result
+
+MIN_EXPLAINED = 0.05
+"""Share of the lost agreement from which on something is a cause."""
+GOOD = 0.95
+"""Agreement from which on a variant has lost little."""
+HALF = 0.5
+"""Share of the loss that the causes together have to bring back; else it is said that the rest has none."""
+
+TITLES: Mapping[str, str] = {
+    "not_same_network": "It is not the same network",
+    "other_input_size": "It reads images of another size",
+    "settings": "Its images are prepared differently",
+    "input_range": "The range of the input is too small",
+    "clipping": "A range is too small",
+    "shared_scale": "Values of different size share one scale",
+    "weights": "Rounding of weights costs objects",
+    "bias": "Biases are cut off",
+    "activations": "Activations are too coarse",
+}
+"""Code of a cause -> its title."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One figure that was measured, e.g. `clipped`, 50, `%`, `operator 0 on 2 images`."""
+
+    figure: str
+    value: float | None
+    unit: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A cause, or a suspect that is none.
+
+    Attributes:
+        code: A name of `TITLES`.
+        subject: `operators 8-24`; empty where it is not inside the network.
+        operators: Its operators; never empty where it is inside the network.
+        explained, low, high: Share of the lost agreement that comes back, and its 95 % interval over images.
+        after_others: What comes back on top of the causes above it, where that is more than it brings back alone.
+    """
+
+    code: str
+    subject: str
+    sentence: str
+    operators: tuple[int, ...]
+    explained: float | None
+    low: float | None = None
+    high: float | None = None
+    after_others: float | None = None
+    evidence: tuple[Evidence, ...] = ()
+
+    JSON_ALSO: ClassVar = ("title",)
+
+    @property
+    def title(self) -> str:
+        """What is wrong, in a few words."""
+        return TITLES[self.code]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An agreement or AP, predicted or measured, with its 95 % interval over images."""
+
+    measure: str
+    value: float | None
+    low: float | None
+    high: float | None
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How qviz builds a cure: the arguments of `quantize`. options: of the recipe, see `Options.of`."""
+
+    recipe: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    ranges: str = "minmax"
+
+
+@dataclass(frozen=True, slots=True)
+class Cure:
+    """One way to bring back what was lost.
+
+    Attributes:
+        sentence: What is done.
+        command: The command that does it; empty where qviz has none.
+        answers: Codes of the causes that it takes away.
+        bytes: Expected size of the file; of a built file its size.
+        predicted: From running the images with the cause taken away, without building; None where that says nothing.
+        measured: Of the built file; None before it is built.
+        integers_only: Whether the file computes on integers alone.
+        plan: How it is built; None where qviz cannot.
+    """
+
+    code: str
+    sentence: str
+    command: str
+    answers: tuple[str, ...]
+    bytes: int | None
+    predicted: Estimate | None = None
+    measured: Estimate | None = None
+    integers_only: bool = False
+    plan: Plan | None = None
+
+    JSON_NAMES: ClassVar = {"plan": None}
+
+
+@dataclass(frozen=True, slots=True)
+class SameNetwork:
+    """Whether the variant was made from the reference: `yes`, `no` or `unknown`, and why."""
+
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A limit that was asked for. limit: minimum agreement, or maximum loss of AP; value: what was measured."""
+
+    measure: str
+    limit: float
+    value: float | None
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Diagnosis(Result):
+    """Why one variant loses objects, and what helps.
+
+    Attributes:
+        images: Number of images that everything was measured on.
+        images_given: Number of images that were given.
+        operators: Number of operators of the variant.
+        agreement: With the reference; None before it is measured, or where neither model has an object.
+        objects, lost, spurious: Objects of the reference, those that the variant lost, and those that it adds.
+        causes: By falling `explained`.
+        suspects: What looked wrong and was tried, but brings back nearly nothing.
+        together: Share of the lost agreement that comes back without any of the causes inside the network.
+        whole: The same with all operators in float that can run so.
+        cures: The best first.
+        traces: Objects that show it best, with the operators at which they are lost.
+        experiment: The sets of operators that were run in float; other pages read it.
+        complete: False for a partial result.
+        warnings: Reasons to doubt the comparison as a whole.
+        skipped: One sentence per image that cannot be read.
+    """
+
+    reference: str
+    variant: str
+    images: int
+    images_given: int
+    operators: int
+    same_network: SameNetwork
+    agreement: float | None = None
+    objects: int = 0
+    lost: int = 0
+    spurious: int = 0
+    causes: tuple[Cause, ...] = ()
+    suspects: tuple[Cause, ...] = ()
+    together: float | None = None
+    whole: float | None = None
+    cures: tuple[Cure, ...] = ()
+    traces: tuple[Trace, ...] = ()
+    experiment: WhatIf | None = None
+    complete: bool = False
+    warnings: tuple[Warning, ...] = ()
+    skipped: tuple[str, ...] = ()
+    gate: Gate | None = None
+
+    ROWS: ClassVar = "causes"
+    JSON_NAMES: ClassVar = {"experiment": None}
+    JSON_ALSO: ClassVar = ("verdict",)
+
+    @property
+    def verdict(self) -> str:
+        """What is lost and why, in one or two sentences."""
+        if self.same_network.value == "no":
+            return self.same_network.reason
+        if self.agreement is None:
+            return self._without_agreement
+        if self.agreement >= 1:
+            return f"{self.variant} has every object of {self.reference} on {self._on}, and no others."
+        return f"{self._loss} {self._why}"
+
+    @property
+    def _on(self) -> str:
+        return plural(self.images, "image")
+
+    @property
+    def _without_agreement(self) -> str:
+        if not self.complete:
+            return f"Running {self.variant} and {self.reference}."
+        return f"Neither {self.variant} nor {self.reference} finds an object on {self._on} at this confidence."
+
+    @property
+    def _loss(self) -> str:
+        counts = [f"lost {self.lost} of {plural(self.objects, 'object')}"] if self.lost else []
+        counts += [f"finds {self.spurious} that {self.reference} does not"] if self.spurious else []
+        what = " and ".join(counts) or f"shows some objects of {self.reference} as another class"
+        return f"{self.variant} {what} on {self._on}."
+
+    @property
+    def _why(self) -> str:
+        if not self.causes:
+            return self._unknown if self.complete else "Why is not known yet."
+        first, *others = self.causes
+        text = first.sentence
+        if others:
+            text += f" {plural(len(others), 'further cause')} below."
+        if self.together is not None and self.together < HALF and first.explained is not None:
+            text += f" {share(1 - max(self.together, 0.0))} of the loss has no confirmed cause."
+        return text
+
+    @property
+    def _unknown(self) -> str:
+        whole = "" if self.whole is None else f"; all of them together bring back {share(max(self.whole, 0.0))}"
+        limit = share(MIN_EXPLAINED)
+        text = f"Why is not known: no operator or group of operators that was tried brings back {limit} of it{whole}."
+        if self.agreement is not None and self.agreement >= GOOD:
+            text += " So small a loss is ordinary rounding of objects near the threshold."
+        return text

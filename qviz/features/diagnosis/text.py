@@ -1,0 +1,61 @@
+"""A diagnosis in sentences: the finding, and one line per cause, suspect and cure."""
+
+from __future__ import annotations
+
+from qviz.features.diagnosis.result import Cause, Cure, Diagnosis, Estimate
+from qviz.formatting import UNKNOWN, interval, points, score, share
+
+
+def verdict(result: Diagnosis) -> str:
+    """What is lost and why."""
+    return result.verdict
+
+
+def note(result: Diagnosis) -> str:
+    """Whether it is the same network, and how the shares were measured."""
+    same = {"yes": "Same network: yes.", "no": "Same network: no.", "unknown": "Same network: not known."}
+    on = f"{result.images} of {result.images_given}" if result.images < result.images_given else f"{result.images}"
+    parts = [same[result.same_network.value], result.same_network.reason if result.same_network.value != "no" else ""]
+    parts.append(f"Measured on {on} images by taking each cause away and running the images again.")
+    return " ".join(part for part in parts if part)
+
+
+def brings_back(cause: Cause) -> str:
+    """`82% comes back`, with its interval; `not measured` where it is outside the network."""
+    if cause.explained is None:
+        return "not measured"
+    bounds = "" if cause.low is None or cause.high is None else f" [{100 * cause.low:.0f}, {100 * cause.high:.0f}]"
+    extra = "" if cause.after_others is None else f", {share(cause.after_others)} after the others"
+    return f"{share(max(cause.explained, 0.0))} comes back{bounds}{extra}"
+
+
+def estimate(value: Estimate | None) -> str:
+    """`0.93 [0.90, 0.96]` of agreement, `30.4 [29.1, 31.8]` of AP; a dash where there is none."""
+    if value is None or value.value is None:
+        return UNKNOWN
+    if value.measure == "ap":
+        return f"{points(value.value)} {interval(value.low, value.high)}".rstrip()
+    bounds = "" if value.low is None or value.high is None else f" [{score(value.low)}, {score(value.high)}]"
+    return f"{score(value.value)}{bounds}"
+
+
+def best_cure(result: Diagnosis) -> Cure | None:
+    """The cure to offer first; None where there is none with a command."""
+    return next((cure for cure in result.cures if cure.command), None)
+
+
+def why(result: Diagnosis | None) -> str:
+    """One sentence for other pages: the largest cause; empty while none is confirmed."""
+    if result is None or not result.causes:
+        return "" if result is None or not result.complete else result.verdict
+    return result.causes[0].sentence
+
+
+def what_helps(result: Diagnosis | None) -> str:
+    """One sentence for other pages: the best cure with what it is predicted to bring; empty where there is none."""
+    cure = None if result is None else best_cure(result)
+    if cure is None:
+        return ""
+    value = cure.measured or cure.predicted
+    how = "measured" if cure.measured else "predicted"
+    return cure.sentence if value is None else f"{cure.sentence} Agreement {how}: {estimate(value)}."

@@ -1,0 +1,153 @@
+"""In a worker: the objects of one image with some of a variant's operators in float, against those of FP32.
+
+share of an object   the best score of its class near it (IoU as for pairs) in the variant's head before NMS, divided by
+                     its score in FP32; 0 where the head has none above `CANDIDATE_FLOOR`, at most 1
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qviz.cache import LRUCache
+from qviz.detector import decoded, inference
+from qviz.features.comparison.matching import Change, changes
+from qviz.features.layer_error.partial_head import heads_of
+from qviz.features.what_if.mixed import Float, MixedNetwork
+from qviz.features.what_if.sets import Orders
+from qviz.structures import Detections, EncodedImage, Image, Inference
+from qviz.structures.boxes import iou_matrix
+from qviz.tflite.inputs import Placement, fill, input_spec
+from qviz.tflite.paired_networks import Pair, PairedNetworks, paired_networks
+from qviz.tflite.stretches import Checkpoints
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """How objects are counted.
+
+    Attributes:
+        score: Minimum confidence of an object.
+        iou: Minimum overlap of a pair.
+        head_score: Minimum score in the head before NMS.
+    """
+
+    score: float
+    iou: float
+    head_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOutcome:
+    """The objects of one image with one set of operators in float.
+
+    Attributes:
+        changes: The change of each object.
+        deltas: Score of the variant minus FP32's score, for kept and shifted objects.
+        shares: Share of the score that remains, for each of FP32's objects, in [0, 1]; see the module.
+    """
+
+    changes: tuple[Change, ...]
+    deltas: tuple[float, ...]
+    shares: tuple[float, ...]
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """(objects that agree, objects of both models); agreement is twice the first over the second."""
+        number = Counter(self.changes)
+        same = number[Change.KEPT] + number[Change.SHIFTED]
+        one_sided = number[Change.LOST] + number[Change.SPURIOUS]
+        return same, 2 * (len(self.changes) - one_sided) + one_sided
+
+
+Outcomes = dict[Float, ImageOutcome]
+
+
+def possible_job(pair: Pair) -> Orders:
+    """In a worker: indices of the variant's operators that can run in float."""
+    return _detectors(pair).mixed.orders
+
+
+def outcomes_job(pair: Pair, image: EncodedImage, sets: Sequence[Float], matching: Matching) -> Outcomes:
+    """In a worker: set -> outcome on one image. Both networks run once; only what a set changes is run again."""
+    detectors = _detectors(pair)
+    key = (pair.key, image.digest, matching.head_score)
+    base = _BASES.get(key, lambda: detectors.base(decoded(image), matching.head_score))
+    return {chosen: detectors.outcome(base, chosen, matching) for chosen in sets}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Base:
+    """FP32's detections and run, and the variant's tensors on one image."""
+
+    image: Image
+    reference: Inference
+    exact: Checkpoints
+    variant_tensors: Checkpoints
+    placement: Placement
+
+    @property
+    def bytes(self) -> int:
+        return self.exact.bytes + self.variant_tensors.bytes + self.image.pixels.nbytes
+
+
+class _MixedDetector:
+    """Two networks with their heads."""
+
+    def __init__(self, networks: PairedNetworks, pair: Pair) -> None:
+        self._steppers = networks.reference, networks.variant
+        self._specs = [input_spec(one) for one in pair.settings]
+        self._heads = heads_of(networks, pair)
+        self.mixed = MixedNetwork(networks, pair, self._heads[1].reader.tensors)
+
+    def base(self, image: Image, score: float) -> _Base:
+        pixels, placement = self._input(0, image)
+        exact = Checkpoints(self._steppers[0], [pixels], set(self._heads[0].reader.tensors))
+        own_pixels, own_placement = self._input(1, image)
+        variant_tensors = Checkpoints(self._steppers[1], [own_pixels], set(self._heads[1].reader.tensors))
+        decoded = self._heads[0].decode(exact.selected, score)
+        return _Base(image, inference(decoded, placement, image, 0.0), exact, variant_tensors, own_placement)
+
+    def _input(self, side: int, image: Image) -> tuple[np.ndarray, Placement]:
+        return fill(image, self._specs[side], self._steppers[side].graph.input_tensors()[0])
+
+    def outcome(self, base: _Base, chosen: Float, matching: Matching) -> ImageOutcome:
+        requested = self._heads[1].reader.tensors
+        tensors = self.mixed.run(base.variant_tensors, chosen, requested, base.exact)
+        decoded = self._heads[1].decode(tensors, matching.head_score)
+        return outcome_of(base.reference, inference(decoded, base.placement, base.image, 0.0), matching)
+
+
+def outcome_of(reference: Inference, variant: Inference, matching: Matching) -> ImageOutcome:
+    """The changes, score differences and remaining scores of the objects of one image."""
+    rows = changes(reference.detections, variant.detections, None, matching.score, matching.iou)
+    first, second = reference.detections.above(matching.score), variant.detections.above(matching.score)
+    deltas = tuple(
+        float(second.scores[row.variant]) - float(first.scores[row.reference])
+        for row in rows
+        if row.change in (Change.KEPT, Change.SHIFTED) and row.reference is not None and row.variant is not None
+    )
+    candidates = variant.detections if variant.candidates is None else variant.candidates
+    return ImageOutcome(tuple(row.change for row in rows), deltas, _shares(first, candidates, matching))
+
+
+def _shares(objects: Detections, candidates: Detections, matching: Matching) -> tuple[float, ...]:
+    if not len(objects) or not len(candidates):
+        return (0.0,) * len(objects)
+    near = iou_matrix(objects.boxes, candidates.boxes) >= matching.iou  # [n, m]
+    same = objects.class_ids[:, None] == candidates.class_ids[None, :]
+    best = np.where(near & same, candidates.scores[None, :], 0).max(axis=1)
+    return tuple(float(share) for share in np.minimum(1, best / np.maximum(objects.scores, 1e-9)))
+
+
+MAX_BASE_BYTES = 192 << 20
+
+_DETECTORS, _BASES = LRUCache[Any](2), LRUCache[Any](MAX_BASE_BYTES, lambda base: base.bytes)
+
+
+def _detectors(pair: Pair) -> _MixedDetector:
+    return _DETECTORS.get(pair.key, lambda: _MixedDetector(paired_networks(pair), pair))

@@ -1,0 +1,178 @@
+"""Run parts of a .tflite file again and again, quicker than step by step and with the same bits.
+
+stretch      consecutive steps that run as one piece, so that only the tensors at its ends pass through Python. Before
+             its first use it runs once on known values; where its outputs differ in one bit, the steps run one by one
+checkpoint   the tensors that are alive before a step of an earlier run: from there any tensor can be computed again by
+             running at most `LENGTH` steps, so that a run need not be kept whole
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qviz.errors import ModelError
+from qviz.tflite.cutter import CALLERS, Cutter, collector_paused
+from qviz.tflite.stepper import Piece, Step, Stepper, prepared
+
+LENGTH = 32
+"""Steps per stretch, and between two checkpoints."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """Steps that run as one.
+
+    Attributes:
+        end: Number of the step behind the last one.
+        inputs, outputs: The tensors that they read from outside; those of theirs that are read outside.
+    """
+
+    end: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    piece: Piece
+
+    def run(self, values: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+        """The outputs, by tensor of the file. values: of `inputs`. Raises ModelError."""
+        return self.piece.run(values)
+
+
+class Stretches:
+    """The stretches of one file; each is built when it is first used.
+
+    Args:
+        data: The file that `stepper` runs.
+        keep: Tensors that are outputs of their stretch in any case.
+    """
+
+    def __init__(self, data: bytes, stepper: Stepper, keep: Collection[int] = ()) -> None:
+        self._data, self._stepper, self._keep = data, stepper, set(keep)
+        self._cutter: Cutter | None = None
+        self._built: dict[int, Stretch | None] = {}
+        count = len(stepper.steps)
+        self.orders: dict[int, frozenset[int]] = {
+            start: frozenset(order for step in stepper.steps[start : start + LENGTH] for order in step.orders)
+            for start in range(0, count - 1, LENGTH)
+        }
+        """First step of each stretch -> its operators."""
+
+    def starting_at(self, step: int, tensors: Mapping[int, np.ndarray]) -> Stretch | None:
+        """The stretch that starts at a step; None if none does, or its steps cannot run as one.
+
+        tensors: all tensors of one run of the file, which the stretch has to reproduce.
+        """
+        if step not in self.orders:
+            return None
+        if step not in self._built:
+            self._built[step] = self._checked(step, tensors)
+        return self._built[step]
+
+    def _checked(self, start: int, tensors: Mapping[int, np.ndarray]) -> Stretch | None:
+        part = self._stepper.steps[start : start + LENGTH]
+        if any(step.block or self._stateful(step) for step in part):
+            return None
+        try:
+            stretch = self._build(start, part)
+            outputs = stretch.run([tensors[tensor] for tensor in stretch.inputs])
+        except (ModelError, RuntimeError, ValueError, KeyError):
+            return None
+        same = all(_same_bits(value, tensors.get(tensor)) for tensor, value in outputs.items())
+        return stretch if same else None
+
+    def _stateful(self, step: Step) -> bool:
+        graph = self._stepper.graph
+        return any(
+            graph.ops[order].kind in CALLERS or any(self._cut().variable(t) for t in graph.ops[order].inputs if t)
+            for order in step.orders
+        )
+
+    def _build(self, start: int, part: Sequence[Step]) -> Stretch:
+        end = start + len(part)
+        written = {tensor for step in part for tensor in step.outputs}
+        inputs = tuple(dict.fromkeys(t for step in part for t in step.inputs if t not in written))
+        later = {tensor for step in self._stepper.steps[end:] for tensor in step.inputs}
+        needed = later | set(self._stepper.graph.outputs) | self._keep
+        outputs = tuple(tensor for step in part for tensor in step.outputs if tensor in needed)
+        orders = tuple(order for step in part for order in step.orders)
+        data = self._cut().cut(orders, inputs, outputs, self._stepper.folded)
+        piece = Piece(Step(orders, inputs, outputs), prepared(data, 1, self._stepper.kernels))
+        return Stretch(end, inputs, outputs, piece)
+
+    def _cut(self) -> Cutter:
+        if self._cutter is None:
+            with collector_paused():
+                self._cutter = Cutter(self._data, self._stepper.graph)
+        return self._cutter
+
+
+def _same_bits(value: np.ndarray, other: np.ndarray | None) -> bool:
+    return other is not None and value.shape == other.shape and value.tobytes() == other.tobytes()
+
+
+class Checkpoints(Mapping[int, np.ndarray]):
+    """One run of a file, tensor -> its values, of which each can be computed again.
+
+    Args:
+        inputs: The graph's inputs.
+        keep: Tensors that `selected` holds.
+
+    Attributes:
+        selected: The tensors in `keep`.
+        bytes: Memory that this takes.
+
+    Raises:
+        ModelError: A step fails.
+    """
+
+    def __init__(self, stepper: Stepper, inputs: Sequence[np.ndarray], keep: Collection[int]) -> None:
+        self._stepper = stepper
+        self._maker = {tensor: number for number, step in enumerate(stepper.steps) for tensor in step.outputs}
+        last = {tensor: number for number, step in enumerate(stepper.steps) for tensor in step.inputs}
+        values: dict[int, np.ndarray] = {**stepper.folded, **dict(zip(stepper.graph.inputs, inputs, strict=True))}
+        self.selected = {tensor: values[tensor] for tensor in keep if tensor in values}
+        self._alive: list[dict[int, np.ndarray]] = []
+        self._segment: tuple[int, dict[int, np.ndarray]] = (-1, {})
+        for number in range(len(stepper.steps)):
+            if number % LENGTH == 0:
+                values = {tensor: value for tensor, value in values.items() if last.get(tensor, -1) >= number}
+                self._alive.append(dict(values))
+            written = stepper.run_step(number, values)
+            values |= written
+            self.selected |= {tensor: value for tensor, value in written.items() if tensor in keep}
+        arrays = [*self.selected.values(), *(value for alive in self._alive for value in alive.values())]
+        self.bytes = sum(value.nbytes for value in {id(value): value for value in arrays}.values())
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if index in self.selected:
+            return self.selected[index]
+        segment = self._maker.get(index, -1) // LENGTH
+        for alive in self._alive[segment + 1 : segment + 2]:  # behind its own segment it is at hand if it is read there
+            if index in alive:
+                return alive[index]
+        if segment < 0:
+            raise KeyError(index)
+        if self._segment[0] != segment or index not in self._segment[1]:
+            self._run(segment, index)
+        return self._segment[1][index]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter({**dict.fromkeys(self.selected), **self._maker, **(self._alive[0] if self._alive else {})})
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __contains__(self, index: object) -> bool:
+        return index in self.selected or index in self._maker or any(index in alive for alive in self._alive[:1])
+
+    def _run(self, segment: int, index: int) -> None:
+        values = dict(self._alive[segment])
+        start = segment * LENGTH
+        if self._segment[0] == segment:  # continue where the last request ended
+            values |= self._segment[1]
+        for number in range(start, self._maker[index] + 1):
+            if not all(tensor in values for tensor in self._stepper.steps[number].outputs):
+                values |= self._stepper.run_step(number, values)
+        self._segment = segment, values
