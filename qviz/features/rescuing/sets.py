@@ -23,7 +23,7 @@ from qviz.detector import PAGE_SCORE
 from qviz.features.building.recipes import Recipe, weights_of
 from qviz.features.detection.models import LoadedModel
 from qviz.features.what_if.measure import Measure, Tally
-from qviz.features.what_if.mixed import Matching
+from qviz.features.what_if.outcomes import Matching
 from qviz.features.what_if.sets import Orders, greedy, pareto_front, stretches, union, with_conversions
 from qviz.structures import EncodedImage, Graph, Op
 from qviz.structures.detections import CANDIDATE_FLOOR
