@@ -6,15 +6,16 @@ from qviz.features.comparison import panel_files, panel_overview
 from qviz.ui import page, uploads, view
 
 with page.begin("Overview") as here:
-    here.require(
-        "models", "No model is loaded.", "Drop an FP32 .tflite file and its quantized variants, or open the sample."
-    )
+    if here.models is None:
+        page.verdict("No model is loaded.", "Drop your own files here, or open the sample in the sidebar.")
+        uploads.drop_zone("Models and images")
+        panel_overview.empty()
+        st.stop()
     view.show(here.view)
+    headline, zone = st.columns([5, 3])
+    with zone:
+        uploads.drop_zone("Models and images")
+    with headline:
+        panel_overview.verdict(here)
     panel_overview.show(here)
-    st.subheader("Your own models and images")
-    uploads.drop_zone("Models and images")
-    st.caption(
-        "Drop an FP32 .tflite file, any number of its variants, images (also as a zip), annotations, a label file."
-        " They are saved as a project, see the sidebar."
-    )
     panel_files.show(here)

@@ -16,11 +16,14 @@ with page.begin("Accuracy") as here:
         st.stop()
     view.show(here.view)
     headline = st.container()
-    source = dataset_choice.choose(sources)
+    left, right = st.columns([3, 2], vertical_alignment="center")
+    with right:
+        uploads.drop_zone("Annotations and images")
+    with left:
+        source = dataset_choice.choose(sources)
     with headline:
         if source is None:
             panel.offer_reference_as_truth()
-            uploads.drop_zone("Annotations and images")
             st.stop()
         finding = panel.evaluated(here.models, source)
         if finding is None:
@@ -33,5 +36,3 @@ with page.begin("Accuracy") as here:
     else:
         panel_tables.show(panel_tables.class_rows(finding.evaluation, finding.names))
     panel_tabs.downloads(finding)
-    st.subheader("Another dataset")
-    uploads.drop_zone("Annotations and images")

@@ -40,7 +40,7 @@ def test_a_first_visit_shows_the_damage_on_the_sample(visit: Visit) -> None:
         assert "broken" not in visit.page.locator(".qviz-card", has_text=name).inner_text()
     visit.page.get_by_text(re.compile("over 27 images")).first.wait_for(timeout=120_000)
     assert "int8_wrong_range is broken" in visit.page.locator(".qviz-verdict").first.inner_text()
-    expect(visit.page.locator(".qviz-worst img")).to_have_count(8)
+    expect(visit.page.locator(".qviz-gallery image")).to_have_count(8)
 
 
 def test_a_dropped_photo_is_shown_side_by_side(visit: Visit) -> None:

@@ -79,3 +79,14 @@ def test_a_cold_overview_has_no_word_and_no_colour(monkeypatch: pytest.MonkeyPat
     assert not [word for word in WORDS if word in shown]
     assert "1.00" not in shown and 'class="level' not in shown
     assert summarise([], []).agreement is None
+
+
+def test_a_project_without_models_shows_the_zone_first_and_what_will_come() -> None:
+    fresh = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180)
+    fresh.session_state[workspace.KEY] = Workspace()
+    fresh.run()
+    assert not fresh.exception
+    assert len(fresh.file_uploader) == 1
+    shown = html(fresh)
+    assert "No model is loaded." in shown and "a card" in shown.lower()
+    assert not [word for word in WORDS if word in shown]

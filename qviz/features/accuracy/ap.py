@@ -94,6 +94,12 @@ class VariantLoss:
         return pd.DataFrame(to_json(self.per_class))
 
 
+def evidence(loss: Loss) -> tuple[int, float]:
+    """Sort key of losses: the significant ones first, then those with an interval, then the rest; the largest first."""
+    certainty = 2 if loss.significant else 1 if loss.low is not None else 0
+    return -certainty, -(loss.value or 0.0)
+
+
 IOU50, IOU75 = 0, 5
 """Positions among the IoU thresholds."""
 

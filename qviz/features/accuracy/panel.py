@@ -11,7 +11,7 @@ import streamlit as st
 from qviz.chart_style import colours
 from qviz.context import Context
 from qviz.features.accuracy import Evaluation, LossDetail, evaluate, panel_tables, text
-from qviz.features.accuracy.ap import VariantLoss
+from qviz.features.accuracy.ap import VariantLoss, evidence
 from qviz.features.accuracy.dataset_health import sentence_of
 from qviz.features.accuracy.plot import variant_losses
 from qviz.features.accuracy.truth import REMARK
@@ -173,10 +173,8 @@ def choose(here: Page, finding: Finding) -> tuple[str, str]:
 
 
 def _worst_class(loss: VariantLoss) -> str:
-    """The worst class whose loss is significant, else the worst one with an interval, else the worst."""
-    return max(
-        loss.per_class, key=lambda row: (row.loss.significant or False, row.loss.low is not None, row.loss.value or 0)
-    ).label
+    """The class with the most evidence of a loss."""
+    return min(loss.per_class, key=lambda row: evidence(row.loss)).label
 
 
 def choose_class(label: str) -> None:

@@ -16,10 +16,13 @@ import streamlit as st
 from qviz.detector import PAGE_SCORE
 from qviz.errors import QvizError
 from qviz.features.accuracy import Evaluation, coco_results, panel, panel_tables
+from qviz.features.accuracy.ap import VariantLoss
 from qviz.features.accuracy.confusion import ImageLoss
 from qviz.features.accuracy.errors import KINDS_HELP
 from qviz.features.accuracy.panel import Finding
 from qviz.features.accuracy.plot import (
+    MAX_CLASSES,
+    changed_classes,
     class_heat,
     class_loss_bars,
     error_bars,
@@ -158,20 +161,29 @@ def show(here: Page, finding: Finding, variant: str, label: str) -> None:
 def by_class(here: Page, finding: Finding, variant: str, label: str) -> None:
     """Bars by loss, and the class in view beside them; a click on a bar chooses the class."""
     loss, key = finding.losses[variant], f"class-loss-{variant}"
-    shown = shown_classes([loss])
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        if shown:
-            figure = class_loss_bars(loss, finding.colour(variant), chosen=label)
+        limit = _shown_count([loss], "accuracy-all-classes")
+        if shown_classes([loss]):
+            figure = class_loss_bars(loss, finding.colour(variant), limit, chosen=label)
             st.plotly_chart(figure, width="stretch", key=key, on_select=lambda: _clicked(key), selection_mode="points")
         st.caption(
-            "Faded bars are not significant (Holm correction over the classes; no interval with fewer than 5 images)."
-            f" After each name: its number of objects. {left_out([loss])}"
+            "Significant ones come first. Faded bars are not significant (Holm correction over the classes); the last"
+            " ones have fewer than 5 images, so no interval. After each name: its number of objects."
+            f" {left_out([loss], limit)}"
         )
     with right:
         _class_in_view(here, finding, variant, label)
     with st.expander(f"AP by class ({len(loss.per_class)})"):
         panel_tables.show(panel_tables.class_rows(finding.evaluation, finding.names), key="accuracy-classes")
+
+
+def _shown_count(losses: Sequence[VariantLoss], key: str) -> int:
+    """How many of the changed classes are drawn: all on demand."""
+    changed = len(changed_classes(losses))
+    if changed <= MAX_CLASSES:
+        return MAX_CLASSES
+    return changed if st.toggle(f"All {changed} classes that change", key=key) else MAX_CLASSES
 
 
 def _clicked(key: str) -> None:
@@ -200,12 +212,12 @@ def heat(finding: Finding) -> None:
     if not shown_classes(list(losses.values())):
         st.text("No class loses or gains AP in any variant.")
         return
-    st.plotly_chart(
-        class_heat(losses, INK.get(st.context.theme.type or "", INK["light"])), width="stretch", key="accuracy-heat"
-    )
+    limit = _shown_count(list(losses.values()), "accuracy-heat-classes")
+    figure = class_heat(losses, INK.get(st.context.theme.type or "", INK["light"]), limit)
+    st.plotly_chart(figure, width="stretch", key="accuracy-heat")
     st.caption(
         "AP points lost (×100); below 0, in green, a variant is better. * significant, Holm-corrected over the classes"
-        f" of a variant. {left_out(list(losses.values()))}"
+        f" of a variant. {left_out(list(losses.values()), limit)}"
     )
 
 

@@ -26,7 +26,7 @@ from qviz.chart_style import (
     whiskers,
 )
 from qviz.features.accuracy import Evaluation
-from qviz.features.accuracy.ap import METRICS, AveragePrecision, ClassLoss, VariantLoss
+from qviz.features.accuracy.ap import METRICS, AveragePrecision, ClassLoss, VariantLoss, evidence
 from qviz.features.accuracy.dataset_health import CategoryCount, DatasetHealth
 from qviz.features.accuracy.errors import ErrorCost
 from qviz.features.accuracy.thresholds import Reliability, ThresholdShift
@@ -84,13 +84,13 @@ MAX_CLASSES = 40
 
 
 def changed_classes(losses: Sequence[VariantLoss]) -> list[str]:
-    """The classes with a loss or gain in any variant; the largest loss first."""
-    worst: dict[str, float] = {}
+    """The classes with a loss or gain in any variant: by their strongest evidence, significant losses first."""
+    strongest: dict[str, tuple[int, float]] = {}
     for loss in losses:
         for row in loss.per_class:
             if row.loss.value is not None and abs(row.loss.value) >= MIN_SHOWN:
-                worst[row.label] = max(row.loss.value, worst.get(row.label, row.loss.value))
-    return sorted(worst, key=lambda label: (-worst[label], label))
+                strongest[row.label] = min(evidence(row.loss), strongest.get(row.label, (0, float("inf"))))
+    return sorted(strongest, key=lambda label: (strongest[label], label))
 
 
 def shown_classes(losses: Sequence[VariantLoss], limit: int = MAX_CLASSES) -> list[str]:
@@ -99,7 +99,7 @@ def shown_classes(losses: Sequence[VariantLoss], limit: int = MAX_CLASSES) -> li
 
 
 def left_out(losses: Sequence[VariantLoss], limit: int = MAX_CLASSES) -> str:
-    """Which classes a chart leaves out: those behind the largest losses, and those without a change; else empty."""
+    """Which classes a chart leaves out: those with the least evidence, and those without a change; else empty."""
     changed, classes = changed_classes(losses), {row.label for loss in losses for row in loss.per_class}
     beyond, unchanged = changed[limit:], len(classes) - len(changed)
     parts = []
@@ -107,7 +107,9 @@ def left_out(losses: Sequence[VariantLoss], limit: int = MAX_CLASSES) -> str:
         values = [row.loss.value or 0.0 for loss in losses for row in loss.per_class if row.label in beyond]
         largest = max(values)
         loses = (
-            f"a smaller loss, up to {points(largest)} AP points" if largest >= MIN_SHOWN else "a loss below 0 (better)"
+            f"less evidence, losing up to {points(largest)} AP points"
+            if largest >= MIN_SHOWN
+            else "a loss below 0 (better)"
         )
         parts.append(f"{len(beyond)} with {loses}")
     if unchanged:
@@ -116,9 +118,9 @@ def left_out(losses: Sequence[VariantLoss], limit: int = MAX_CLASSES) -> str:
 
 
 def class_loss_bars(loss: VariantLoss, colour: str, limit: int = MAX_CLASSES, chosen: str | None = None) -> go.Figure:
-    """One bar per class with its interval, the worst on top; the number of its objects follows its name."""
+    """One bar per class with its interval, the most evidence on top; the number of its objects follows its name."""
     by_label = {row.label: row for row in loss.per_class}
-    rows = sorted((by_label[label] for label in shown_classes([loss], limit)), key=lambda row: row.loss.value or 0.0)
+    rows = [by_label[label] for label in shown_classes([loss], limit)][::-1]  # Plotly counts from below
     losses = [row.loss for row in rows]
     figure = go.Figure(
         go.Bar(

@@ -11,7 +11,7 @@ import streamlit as st
 from qviz.errors import QvizError
 from qviz.features.comparison import ComparedObject, ComparedVariant
 from qviz.features.comparison.matching import worst_first
-from qviz.features.comparison.panel_overview import badge, by_severity, damage_level
+from qviz.features.comparison.text import badge, by_severity, damage_level
 from qviz.features.detection.models import LoadedModel
 from qviz.formatting import score
 from qviz.structures import EncodedImage, Inference

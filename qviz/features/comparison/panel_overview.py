@@ -1,64 +1,85 @@
-"""The Overview page: cards of the models and of the worst images. Text from files is escaped."""
+"""The Overview page: the verdict, the reference, a card per variant. Text from files is escaped."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from html import escape
 
 import streamlit as st
 
 from qviz import formatting
 from qviz.chart_style import CHANGES
-from qviz.features.comparison import ComparedImage, ComparedVariant
-from qviz.features.comparison.matching import Summary, worst_first
-from qviz.features.comparison.text import COLOURS, damage_verdict, is_damaged, level
+from qviz.features.comparison import ComparedVariant, panel_why, panel_worst
+from qviz.features.comparison.matching import MIN_SAME_IOU, Summary, worst_first
+from qviz.features.comparison.text import COLOURS, damage_verdict, is_damaged, level, level_meaning
 from qviz.features.detection.models import LoadedModel
 from qviz.features.inspection.text import headline
 from qviz.features.inspection.warning import Warning
 from qviz.features.settings import panel as settings_panel
 from qviz.features.what_if import panel as naming
 from qviz.features.what_if.text import culprit_sentence
-from qviz.formatting import as_text, plural
+from qviz.formatting import plural
 from qviz.structures.graph import Scheme
-from qviz.ui import clicks, page, server, workspace
+from qviz.ui import page, server
 from qviz.ui.page import Page
-from qviz.ui.results import Preview, redraw_while_pending
+from qviz.ui.results import redraw_while_pending
 
-THUMBNAIL = 360
-"""Pixels of a thumbnail's longer side."""
-MAX_WORST = 8
 FIRST_IMAGES = 12
 """Images that are run before the rest: enough for first results within seconds."""
 MAX_FAILURES = 20
+REDRAW_SECONDS = 0.6
+MEANINGS = {
+    "kept": f"the same class at an IoU of {MIN_SAME_IOU:.2f} or more",
+    "shifted": f"the same class at an IoU below {MIN_SAME_IOU:.2f}",
+    "relabelled": "another class in the same place",
+    "lost": "an object of the reference that the variant does not detect",
+    "spurious": "an object that the reference does not detect",
+}
+"""Change -> what it means, for who points at it."""
+
+
+def verdict(here: Page) -> None:
+    """The finding on all models, on what has been run so far; redrawn as results arrive."""
+    _request(here)
+    redraw_while_pending("overview-verdict", lambda: _pending(here) > 0, lambda: _verdict(here), REDRAW_SECONDS)
 
 
 def show(here: Page) -> None:
-    """Everything below the title, for a session with models."""
-    _request(here)
-    redraw_while_pending("overview", lambda: _pending(here) > 0, lambda: _findings(here), seconds=0.6)
+    """The reference, a card per variant, why and what helps, and the worst images."""
+    redraw_while_pending("overview", lambda: _pending(here) > 0, lambda: _findings(here), REDRAW_SECONDS)
     _failures(here)
 
 
+def empty() -> None:
+    """What this page will show, where no model is loaded."""
+    rows = (
+        "Drop a float32 .tflite file and its quantized variants. A card for each one shows what became of the objects.",
+        "Drop photos: the worst images come first, with what each model detects in them.",
+        "Drop annotations with their images: Accuracy shows the loss of AP by class.",
+    )
+    st.html(f'<ul class="qviz qviz-coming">{"".join(f"<li>{row}</li>" for row in rows)}</ul>')
+
+
 def _request(here: Page) -> None:
-    """Queue detections and previews: of a dozen images first, then of the rest."""
+    """Queue the detections: of a dozen images first, then of the rest."""
     results, images = server.results(), here.workspace.images
     for part in (images[:FIRST_IMAGES], images[FIRST_IMAGES:]):
         results.want(here.loaded.all, part)
-        results.want_previews(part, THUMBNAIL)
 
 
 def _pending(here: Page) -> int:
-    """How many detections and previews are not there yet."""
-    results, images = server.results(), here.workspace.images
-    previews = sum(results.preview(image, THUMBNAIL) is None for image in images)
-    return results.pending(here.loaded.all, images) + previews
+    """How many detections are not there yet."""
+    return server.results().pending(here.loaded.all, here.workspace.images)
 
 
-def _findings(here: Page) -> None:
-    """What is known so far: the verdict, a card per model, next steps and the worst images."""
+def _compared(here: Page) -> dict[str, ComparedVariant]:
+    """Short name of a variant -> its comparison on the images that have been run."""
     models, images, score = here.loaded, here.workspace.images, here.view.score
-    compared = {models.name(v): server.compared(models, v, images, score) for v in models.variants}
+    return {models.name(v): server.compared(models, v, images, score) for v in models.variants}
+
+
+def _verdict(here: Page) -> None:
+    models, images, score, compared = here.loaded, here.workspace.images, here.view.score, _compared(here)
     summaries = {name: variant.summary for name, variant in compared.items()}
     finished = min((len(variant.images) for variant in compared.values()), default=0)
     note = (
@@ -69,14 +90,21 @@ def _findings(here: Page) -> None:
     )
     if compared and _pending(here):
         note = f"At confidence {score:.2f} and above, over {finished} of {plural(len(images), 'image')} so far."
+    elif compared and not images:
+        note = "Drop photos to see what each model detects in them."
     is_quantized = models.reference.scheme != Scheme.FLOAT32
     finding = damage_verdict(models.name(models.reference), summaries, finished, is_quantized)
     page.verdict(headline(server.warnings(models), f"{finding}{_confirmed(here, summaries)}"), note)
-    st.html(_model_cards(here, compared))
-    if finished:
-        _next_steps(min(summaries, key=lambda name: worst_first(summaries[name].agreement)))
-        st.subheader("Worst images first")
-        _worst_images(here, compared)
+
+
+def _findings(here: Page) -> None:
+    compared = _compared(here)
+    st.html(_reference_row(here) + _model_cards(here, compared))
+    worst = min(compared, key=lambda name: worst_first(compared[name].summary.agreement), default=None)
+    if worst is None or not any(variant.images for variant in compared.values()):
+        return
+    panel_why.show(here, worst, compared[worst].summary)
+    panel_worst.show(here, compared, worst)
 
 
 def _confirmed(here: Page, summaries: dict[str, Summary]) -> str:
@@ -90,8 +118,19 @@ def _confirmed(here: Page, summaries: dict[str, Summary]) -> str:
     return f" {culprit_sentence(experiment)}" if experiment is not None else ""
 
 
+def _reference_row(here: Page) -> str:
+    """The reference in a line: its file, what it is, and how it reads images."""
+    models = here.loaded
+    reference = models.reference
+    settings = settings_panel.in_words(reference, len(here.workspace.images))
+    facts = " · ".join(escape(text) for text in (_facts(reference, reference), settings) if text)
+    swatch = models.colours[reference.digest]
+    name = f"<b>{escape(models.name(reference))}</b> reference · {escape(reference.name)}"
+    return f'<p class="qviz qviz-reference" style="--swatch:{swatch}">{name} · <span>{facts}</span></p>'
+
+
 def _model_cards(here: Page, compared: dict[str, ComparedVariant]) -> str:
-    """One card per model, the reference first."""
+    """One card per variant, and the legend of their bars."""
     models = here.loaded
     warnings = [warning for warning in server.warnings(models) if not warning.advice]
     cards = [
@@ -102,10 +141,22 @@ def _model_cards(here: Page, compared: dict[str, ComparedVariant]) -> str:
             models.reference,
             compared.get(models.name(model)),
             [warning for warning in warnings if warning.model == model.name],
+            settings_panel.difference(model, models.reference),
         )
-        for model in models.all
+        for model in models.variants
     ]
-    return f'<div class="qviz qviz-cards" style="--count:{len(cards)}">{"".join(cards)}</div>'
+    if not cards:
+        return ""
+    return f'<div class="qviz qviz-cards" style="--count:{len(cards)}">{"".join(cards)}</div>{_legend()}'
+
+
+def _legend() -> str:
+    """The colours of the changes; what each means is shown to who points at it."""
+    entries = "".join(
+        f'<span style="--swatch:{colour}" title="{escape(f"{name}: {MEANINGS[name]}")}">{name}</span>'
+        for name, colour in CHANGES.items()
+    )
+    return f'<p class="qviz qviz-key">{entries}</p>'
 
 
 def model_card(
@@ -115,16 +166,36 @@ def model_card(
     reference: LoadedModel,
     compared: ComparedVariant | None,
     warnings: Sequence[Warning],
+    settings: str = "",
 ) -> str:
-    """Scheme and size of a file, its damage and its warnings, as HTML."""
-    role = "reference" if model.digest == reference.digest else ""
+    """File, scheme and size of a model, its damage and the heads of its warnings, as HTML.
+
+    settings: what it reads differently from the reference, in words.
+    """
+    texts = " · ".join(escape(text) for text in (_facts(model, reference), settings) if text)
     parts = [
-        f'<span class="role">{role}</span><h4>{escape(name)}</h4>',
-        f'<div class="facts">{escape(_facts(model, reference))}</div>',
+        f'<h4>{escape(name)}</h4><div class="file">{_breakable(model.name)}</div>',
         model_damage(compared.summary, len(compared.images)) if compared is not None else "",
-        *(f'<div class="warning">{escape(w.message)} {escape(w.cure)}</div>' for w in warnings),
+        *(f'<div class="warning" title="{escape(w.message)} {escape(w.cure)}">{_head(w)}</div>' for w in warnings),
+        f'<div class="facts">{texts}</div>',
     ]
-    return f'<div class="qviz-card" style="--swatch:{colour}" title="{escape(model.name)}">{"".join(parts)}</div>'
+    return f'<div class="qviz-card" style="--swatch:{colour}">{"".join(parts)}</div>'
+
+
+def _breakable(name: str) -> str:
+    """HTML in which a long name breaks after its underscores."""
+    return escape(name).replace("_", "_<wbr>")
+
+
+def _head(warning: Warning) -> str:
+    """`Wrong input range`: the first words of a warning, which stands below the cards in full."""
+    first = warning.message.partition(":")[0]
+    words = first if len(first) < len(warning.message) and len(first) <= MAX_HEAD else warning.code.replace("_", " ")
+    return escape(words[0].upper() + words[1:])
+
+
+MAX_HEAD = 40
+"""Characters before the colon of a warning that can stand for it."""
 
 
 def _facts(model: LoadedModel, reference: LoadedModel) -> str:
@@ -137,8 +208,8 @@ def _facts(model: LoadedModel, reference: LoadedModel) -> str:
         parts.append(f"{facts.quantized_operators} of {plural(facts.operators, 'operator')} quantized")
         parts.append(plural(len(facts.float_islands), "float island"))
         parts.append("per channel" if facts.per_channel else "per tensor")
-    tensor = model.inspection.graph.input_tensors()[0]
-    parts.append(f"input {'×'.join(str(side) for side in tensor.shape[1:])} {tensor.dtype}")
+    if tensors := model.inspection.graph.input_tensors():
+        parts.append(f"input {'×'.join(str(side) for side in tensors[0].shape[1:])} {tensors[0].dtype}")
     return " · ".join(parts)
 
 
@@ -150,76 +221,17 @@ def model_damage(summary: Summary, images: int) -> str:
     if not images:
         return '<div class="damage">–</div><div class="facts">no image has been run yet</div>'
     word = level(summary.agreement)
-    badge = f'<span class="level {COLOURS[word]}">{word}</span>' if word else ""
+    badge = f'<span class="level {COLOURS[word]}" title="{escape(level_meaning(word))}">{word}</span>' if word else ""
     counts = {name: count for name in CHANGES if (count := getattr(summary, name))}
     total = sum(counts.values())
     bar = "".join(
         f'<i style="width:{100 * count / total:.2f}%;background:{CHANGES[name]}" title="{count} {name}"></i>'
         for name, count in counts.items()
     )
-    text = " · ".join(f"{count} {name}" for name, count in counts.items()) or NO_OBJECT
+    texts = (f'<span title="{MEANINGS[name]}">{count} {name}</span>' for name, count in counts.items())
+    text = " · ".join(texts) or NO_OBJECT
     agreement = f'<span class="agreement">{formatting.score(summary.agreement)}</span> agreement'
-    return f'<div class="damage">{agreement}{badge}</div><div class="facts">{text}</div><div class="bar">{bar}</div>'
-
-
-def _next_steps(worst: str) -> None:
-    """Links to the other pages, about the worst variant."""
-    steps = (
-        ("pages/layers.py", "Where it is lost →", f"The layers of {worst}."),
-        ("pages/accuracy.py", "How much in AP →", "AP, its loss by class, and the intervals."),
-        ("pages/variants.py", "What to do →", "Build variants and compare their costs."),
-        ("pages/report.py", "For the meeting →", "Everything on one page."),
-    )
-    with st.container(horizontal=True, gap="medium"):
-        for target, label, text in steps:
-            page.link(target, label, help=as_text(text), variants=(worst,))
-
-
-def _worst_images(here: Page, compared: dict[str, ComparedVariant]) -> None:
-    """The images with the most damage in any variant; a click opens them on Compare."""
-    rows = [(image, name) for name, variant in compared.items() for image in variant.images if image.summary.damage]
-    worst: dict[str, tuple[ComparedImage, str]] = {}
-    for image, name in sorted(rows, key=lambda row: -row[0].summary.damage):
-        worst.setdefault(image.digest, (image, name))
-    if not worst:
-        st.caption("No image is damaged: every variant has every object of the reference, and no others.")
-    columns = st.columns(4)
-    for i, (image, name) in enumerate(list(worst.values())[:MAX_WORST]):
-        encoded = next(other for other in here.workspace.images if other.digest == image.digest)
-        picture = server.results().preview(encoded, THUMBNAIL)
-        with columns[i % len(columns)]:
-            if isinstance(picture, Preview):
-                st.html(_image_card(picture.source, encoded.name, name, image.summary))
-            page.link("pages/compare.py", as_text(f"Compare {encoded.name}"), image=encoded.name, variants=(name,))
-
-
-def _image_card(source: str, name: str, variant: str, summary: Summary) -> str:
-    lines = f"<b>{escape(variant)}</b>: {' · '.join(_changed(summary)) or badge(summary)}<br>{escape(name)}"
-    return f'<div class="qviz qviz-worst"><img alt="" src="{source}"><p>{lines}</p></div>'
-
-
-def badge(summary: Summary) -> str:
-    """The most serious change of one image in a few characters."""
-    return [*_changed(summary), f"{summary.kept} kept" if summary.kept else "empty"][0]
-
-
-def _changed(summary: Summary) -> list[str]:
-    """The counts of changed objects, the most serious first."""
-    return [f"{count} {name}" for name, count in zip(SEVERITY, by_severity(summary), strict=True) if count]
-
-
-SEVERITY = ("lost", "relabelled", "spurious", "shifted")
-"""Changes, the most serious first."""
-
-
-def by_severity(summary: Summary) -> tuple[int, ...]:
-    """The number of objects with each of these changes."""
-    return tuple(getattr(summary, name) for name in SEVERITY)
-
-
-def damage_level(summary: Summary) -> str:
-    """ok, some or bad, for the colour of a badge, by the same rule as the word of a variant; none without objects."""
-    return COLOURS.get(level(summary.agreement), "none")
+    return f'<div class="damage">{agreement}{badge}</div><div class="bar">{bar}</div><div class="facts">{text}</div>'
 
 
 def _failures(here: Page) -> None:
@@ -229,35 +241,3 @@ def _failures(here: Page) -> None:
         with st.expander(plural(len(sentences), "failure"), expanded=True):
             for sentence in sentences[:MAX_FAILURES]:
                 st.text(sentence)
-
-
-def manage(here: Page) -> None:
-    """Choose the reference, change settings, remove models."""
-    models = here.loaded
-    with st.expander("Models: reference and settings"):
-        names = {model.digest: models.name(model) for model in models.all}
-        chosen = st.selectbox(
-            "Reference (by default the least quantized model)",
-            list(names),
-            index=list(names).index(models.reference.digest),
-            format_func=lambda digest: names[digest],
-            # the reference is in the key, so that a widget that outlives its models does not choose another one
-            key=f"qviz_reference-{models.reference.digest}",
-        )
-        if chosen != models.reference.digest:
-            workspace.keep(replace(here.workspace, reference=chosen))
-            st.rerun()
-        for model in models.all:
-            _settings_row(model, names[model.digest], len(names) > 1)
-
-
-def _settings_row(model: LoadedModel, name: str, removable: bool) -> None:
-    left, middle, right = st.columns([5, 1, 1], vertical_alignment="center")
-    left.text(f"{name}: {settings_panel.as_text(model)}")
-    with middle.popover("Settings"):
-        settings_panel.form(model)
-
-    def remove() -> None:
-        workspace.keep(workspace.current().without_model(model.digest))
-
-    clicks.button(right, "Remove", remove, f"remove-{model.digest}", st.rerun, disabled=not removable)

@@ -34,6 +34,36 @@ def level(agreement: float | None) -> str:
     return "" if agreement is None else next(word for minimum, word in LEVELS if agreement >= minimum)
 
 
+def level_meaning(word: str) -> str:
+    """The agreements that a word of LEVELS stands for, and those of the others: the help of a badge."""
+    above = [f"{name} from {minimum:.2f}" for minimum, name in LEVELS[:-1]]
+    return f"{word}: by the agreement with the reference. {', '.join(above)}, {LEVELS[-1][1]} below."
+
+
+SEVERITY = ("lost", "relabelled", "spurious", "shifted")
+"""Changes, the most serious first."""
+
+
+def by_severity(summary: Summary) -> tuple[int, ...]:
+    """The number of objects with each of these changes."""
+    return tuple(getattr(summary, name) for name in SEVERITY)
+
+
+def changed_counts(summary: Summary) -> list[str]:
+    """`2 lost`, `1 shifted`: the changed objects of one image, the most serious first."""
+    return [f"{count} {name}" for name, count in zip(SEVERITY, by_severity(summary), strict=True) if count]
+
+
+def badge(summary: Summary) -> str:
+    """The most serious change of one image in a few characters."""
+    return [*changed_counts(summary), f"{summary.kept} kept" if summary.kept else "empty"][0]
+
+
+def damage_level(summary: Summary) -> str:
+    """ok, some or bad, for the colour of a badge, by the same rule as the word of a variant; none without objects."""
+    return COLOURS.get(level(summary.agreement), "none")
+
+
 def is_damaged(agreement: float | None) -> bool:
     """Whether a known agreement is that of a damaged or broken variant."""
     return agreement is not None and agreement < MIN_UNDAMAGED

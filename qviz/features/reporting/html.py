@@ -17,7 +17,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from qviz.chart_style import CHANGES, bracket
-from qviz.features.accuracy.ap import METRICS
+from qviz.features.accuracy.ap import METRICS, evidence
 from qviz.features.accuracy.errors import KINDS_HELP
 from qviz.features.comparison.text import COLOURS, level
 from qviz.features.corruption_sweep.text import verdict as robustness_verdict
@@ -102,7 +102,9 @@ def _accuracy(study: Study, charts: ReportCharts) -> dict[str, Any]:
 
 def _classes(study: Study, charts: ReportCharts) -> dict[str, Any]:
     rows = {
-        name: [row for row in loss.per_class if (row.loss.value or 0.0) > 0][:MAX_ROWS]
+        name: sorted((r for r in loss.per_class if (r.loss.value or 0.0) > 0), key=lambda r: evidence(r.loss))[
+            :MAX_ROWS
+        ]
         for name, loss in study.losses.items()
     }
     return {"rows": {name: losses for name, losses in rows.items() if losses}, "charts": charts.classes()}

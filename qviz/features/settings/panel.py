@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
 
 from qviz.errors import QvizError
 from qviz.features.detection.models import LoadedModel
+from qviz.features.settings import IMAGES
+from qviz.formatting import plural
 from qviz.structures import Settings
 from qviz.structures.settings import CHANNELS, RESIZES
 from qviz.ui import workspace
@@ -16,11 +19,61 @@ SOURCES = {
     "guess": "found by trying images",
     "default": "usual for this head",
     "given": "set here",
-    "sidecar": "from NAME.qviz.json",
+    "sidecar": "from its .qviz.json",
     "file": "from the file",
     "reference": "as for the reference",
 }
 """Source of a setting -> in words."""
+
+
+PREPARATION = ("mean", "std", "channels", "resize")
+RESIZED = {
+    "stretch": "stretched",
+    "letterbox": "letterboxed",
+    "letterbox-top-left": "letterboxed to the top left",
+}
+
+
+def in_words(model: LoadedModel, images: int) -> str:
+    """`RGB, pixels 0 to 255: found by trying 16 images. Stretched: usual for this head.`
+
+    How a model's images are prepared, by where it is known from. images: how many are loaded.
+    """
+    sources, by_source = model.inspection.sources, dict[str, list[str]]()
+    for name, text in _preparation(model.settings).items():
+        source = "guess" if name == "mean" and sources.get("std") == "guess" else sources.get(name, "default")
+        by_source.setdefault(SOURCES.get(source, source), []).append(text)
+    tried = f"found by trying {plural(min(images, IMAGES), 'image')}"
+    sentences = [
+        f"{', '.join(texts)}: {tried if images and source == SOURCES['guess'] else source}"
+        for source, texts in by_source.items()
+    ]
+    return ". ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
+
+
+def difference(model: LoadedModel, reference: LoadedModel) -> str:
+    """How a variant's images are prepared where that differs from the reference, in words; else empty."""
+    other = _preparation(reference.settings)
+    return ", ".join(text for name, text in _preparation(model.settings).items() if other.get(name) != text)
+
+
+def _preparation(settings: Settings) -> dict[str, str]:
+    """Setting -> what it does to an image, in words; the scale of the pixels is one of them."""
+    texts = {}
+    if settings.channels:
+        texts["channels"] = settings.channels.upper()
+    if settings.resize:
+        texts["resize"] = RESIZED[settings.resize]
+    if settings.mean is not None and settings.std is not None:
+        texts["mean"] = _pixels(settings.mean, settings.std)
+    return texts
+
+
+def _pixels(mean: Sequence[float], std: Sequence[float]) -> str:
+    """`pixels 0 to 255`, or the mean and the std where the channels differ."""
+    if len({*mean}) == len({*std}) == 1:
+        return f"pixels {(0 - mean[0]) / std[0]:.3g} to {(255 - mean[0]) / std[0]:.3g}"
+    return f"pixels less {_plain(list(mean))}, divided by {_plain(list(std))}"
 
 
 def as_text(model: LoadedModel) -> str:

@@ -43,23 +43,23 @@ def test_numbers_as_text() -> None:
     ]
 
 
-def test_bars_are_sorted_and_insignificant_ones_faded() -> None:
+def test_bars_are_sorted_by_evidence_and_insignificant_ones_faded() -> None:
     bars, whiskers = class_loss_bars(LOSS, COLOUR, chosen="dog").data
-    assert list(bars.y) == ["car · 8", "cat · 5", "<b>dog · 9</b>", "&lt;b&gt;bus · 1"]  # Plotly counts from below
-    assert list(bars.x) == pytest.approx([-20, 10, 30, 50])
-    assert [row[0] for row in bars.customdata] == ["car", "cat", "dog", "<b>bus"]
+    assert list(bars.y) == ["&lt;b&gt;bus · 1", "cat · 5", "car · 8", "<b>dog · 9</b>"]  # Plotly counts from below
+    assert list(bars.x) == pytest.approx([50, 10, -20, 30])
+    assert [row[0] for row in bars.customdata] == ["<b>bus", "cat", "car", "dog"]
     full, pale = faded(COLOUR, 1.0), faded(COLOUR, 0.35)
-    assert list(bars.marker.color) == [full, pale, full, pale]
-    assert list(whiskers.y) == ["car · 8", "cat · 5", "<b>dog · 9</b>"]  # one object has no interval
+    assert list(bars.marker.color) == [pale, pale, full, full]
+    assert list(whiskers.y) == ["cat · 5", "car · 8", "<b>dog · 9</b>"]  # one object has no interval
     assert list(whiskers.error_x.array) == pytest.approx([10, 10, 15])
-    assert list(whiskers.error_x.arrayminus) == pytest.approx([10, 20, 10])
+    assert list(whiskers.error_x.arrayminus) == pytest.approx([20, 10, 10])
 
 
 def test_classes_without_loss_are_omitted_and_long_lists_truncated() -> None:
-    assert shown_classes([LOSS]) == ["<b>bus", "dog", "cat", "car"]
-    assert shown_classes([LOSS], limit=2) == ["<b>bus", "dog"]
+    assert shown_classes([LOSS]) == ["dog", "car", "cat", "<b>bus"]
+    assert shown_classes([LOSS], limit=2) == ["dog", "car"]
     other = VariantLoss("w", Loss(0.0), (ClassLoss("boat", Loss(0.9), 8, 6),))
-    assert shown_classes([LOSS, other])[0] == "boat"
+    assert shown_classes([LOSS, other])[-2:] == ["boat", "<b>bus"]  # large losses, but too few images for an interval
 
 
 def _losses(*values: float) -> VariantLoss:
@@ -68,17 +68,17 @@ def _losses(*values: float) -> VariantLoss:
 
 LEFT_OUT = [
     ([_losses(0.3, 0.2, 0.1)], 3, ""),
-    ([_losses(0.3, 0.2, 0.126, 0.1)], 2, "Not shown of 4 classes: 2 with a smaller loss, up to 12.6 AP points."),
+    ([_losses(0.3, 0.2, 0.126, 0.1)], 2, "Not shown of 4 classes: 2 with less evidence, losing up to 12.6 AP points."),
     ([_losses(0.3, 0.0, 0.0)], 3, "Not shown of 3 classes: 2 without a change of AP."),
     (
         [_losses(0.3, 0.2, 0.1, 0.0)],
         1,
-        "Not shown of 4 classes: 2 with a smaller loss, up to 20.0 AP points and 1 without a change of AP.",
+        "Not shown of 4 classes: 2 with less evidence, losing up to 20.0 AP points and 1 without a change of AP.",
     ),
     ([_losses(0.3, -0.2)], 1, "Not shown of 2 classes: 1 with a loss below 0 (better)."),
     # a class counts as unchanged only where no variant changes it
     ([_losses(0.3, 0.0, 0.0), _losses(0.3, 0.1, 0.0)], 5, "Not shown of 3 classes: 1 without a change of AP."),
-    ([_losses(*([0.01] * 80))], 40, "Not shown of 80 classes: 40 with a smaller loss, up to 1.0 AP points."),
+    ([_losses(*([0.01] * 80))], 40, "Not shown of 80 classes: 40 with less evidence, losing up to 1.0 AP points."),
 ]
 
 
@@ -102,11 +102,11 @@ def test_the_colour_scale_is_symmetric_around_zero() -> None:
     other = VariantLoss("w", Loss(0.0), (SAME, ClassLoss("dog", Loss(0.05, 0.01, 0.1, True), 9, 7)))
     heat, texts = class_heat({"v": LOSS, "w": other}, ink="#fff").data
     assert (heat.zmin, heat.zmax) == (pytest.approx(-50), pytest.approx(50))
-    assert list(heat.y) == ["car", "cat", "dog", "&lt;b&gt;bus"]
-    assert heat.z[2] == pytest.approx((30, 5))
-    assert heat.z[3][1] is None  # the other variant has no value for bus
-    assert list(heat.text[2]) == ["+30.0*", "+5.0*"]
-    assert list(heat.text[3]) == ["+50.0", "–"]
+    assert list(heat.y) == ["&lt;b&gt;bus", "cat", "car", "dog"]
+    assert heat.z[3] == pytest.approx((30, 5))
+    assert heat.z[0][1] is None  # the other variant has no value for bus
+    assert list(heat.text[3]) == ["+30.0*", "+5.0*"]
+    assert list(heat.text[0]) == ["+50.0", "–"]
     assert texts.textfont.color == "#fff"
     assert list(texts.text) == [cell for row in heat.text for cell in row]
 

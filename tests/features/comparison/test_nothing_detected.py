@@ -17,9 +17,9 @@ from qviz.engine import LocalEngine
 from qviz.features.accuracy.evaluator import Evaluator, mean_loss
 from qviz.features.comparison import Comparison
 from qviz.features.comparison.matching import Summary, agreement, agreement_of, summarise, worst_first
-from qviz.features.comparison.panel_overview import NO_OBJECT, damage_level, model_damage
+from qviz.features.comparison.panel_overview import NO_OBJECT, model_damage
 from qviz.features.comparison.plot import figure
-from qviz.features.comparison.text import damage_verdict, image_verdict, level, verdict
+from qviz.features.comparison.text import damage_level, damage_verdict, image_verdict, level, verdict
 from qviz.features.corruption_sweep.sweep import sweep
 from qviz.features.detection.models import LoadedModel
 from qviz.structures import EncodedImage

@@ -9,7 +9,7 @@ import streamlit as st
 
 from qviz.features.comparison import ComparedImage, ComparedObject, ComparedVariant, panel_viewer
 from qviz.features.comparison.panel import by_damage
-from qviz.features.comparison.panel_overview import badge, damage_level
+from qviz.features.comparison.text import badge, damage_level
 from qviz.structures import EncodedImage
 from qviz.ui import view
 from qviz.ui.viewer import ViewerState
