@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
+import enum
 import json
 import math
 import os
@@ -91,6 +92,8 @@ def decode(hint: Any, value: Any, where: str) -> Any:
         return PLAIN[hint](value, where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _object(hint, value, where)
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return _member(hint, value, where)
     origin, parts = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return _one_of(parts, value, where)
@@ -99,6 +102,13 @@ def decode(hint: Any, value: Any, where: str) -> Any:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return _mapping(parts, value, where)
     raise TypeError(f"{where} has the type {hint}, which cannot be written as JSON")
+
+
+def _member(hint: type[enum.Enum], value: Any, where: str) -> enum.Enum:
+    try:
+        return hint(value)
+    except ValueError:
+        raise _wrong(value, where, f"one of {', '.join(str(member.value) for member in hint)}") from None
 
 
 def _object(hint: type, value: Any, where: str) -> Any:

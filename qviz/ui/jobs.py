@@ -25,7 +25,7 @@ from qviz.job import Job
 from qviz.job_times import JobTimes, about
 from qviz.store import user_folder
 from qviz.structures import digest_of
-from qviz.ui import clicks, server, tray
+from qviz.ui import clicks, server, stored_results, tray
 
 T = TypeVar("T")
 
@@ -130,6 +130,8 @@ def start(
 ) -> Job[T]:
     """The job of this kind and key, started if there is none; while it runs it is in this session's tray.
 
+    A result that is stored, by an earlier session or server, is not computed again.
+
     Args:
         function: The computation; its context reports to the job and is cancelled by it.
         step: Text of the first step.
@@ -141,7 +143,16 @@ def start(
     def begin() -> Job[object]:
         job: Job[T] = Job(step_text=step, unit=unit, kind=kind, subject=work.subject, work=work.amount, times=_times())
         prepare(job)
-        job.start(_executor(kind), function, server.context())
+
+        def compute(context: Context) -> T:
+            if (stored := stored_results.load(context.store, kind, key)) is not None:
+                return stored
+            computed = function(context)
+            if not job.finish_early.is_set():
+                stored_results.save(context.store, kind, key, computed)
+            return computed
+
+        job.start(_executor(kind), compute, server.context())
         return job  # type: ignore[return-value]
 
     job = _jobs(kind).get((kind, key), begin)
@@ -164,8 +175,9 @@ def find(kind: str, key: Hashable) -> Job[object] | None:
 
 
 def forget(kind: str, key: Hashable) -> None:
-    """Drop a job, so that the next `start` begins again."""
+    """Drop a job and its stored result, so that the next `start` begins again."""
     _jobs(kind).forget((kind, key))
+    stored_results.forget(server.detection_store(), kind, key)
 
 
 def wait(
