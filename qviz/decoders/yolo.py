@@ -106,6 +106,8 @@ class RowDecoder(Decoder[Rows]):
     others = 5
 
     def parts(self, graph: Graph) -> Rows | None:
+        if graph.notes.task not in ("", "detect"):
+            return None  # keypoints, masks or an angle are behind the scores
         rows = rows_of(graph, self.pyramids, self.per_cell)
         return rows if rows is not None and rows.columns > self.others and self.fits(graph, rows) else None
 
@@ -138,7 +140,7 @@ class YOLOv8(RowDecoder):
     others = 4
 
     def fits(self, graph: Graph, rows: Rows) -> bool:
-        return not has_objectness(graph, rows) and graph.notes.task in ("", "detect")
+        return not has_objectness(graph, rows)
 
     def fit(self, head: Head) -> float | None:
         """The share of cells that are inside their own box, times the share of objects without an objectness.

@@ -23,7 +23,7 @@ from qviz.structures import Graph, Settings
 from qviz.structures.boxes import from_centres
 
 OTHERS = 5
-PYRAMIDS = ((8, 16, 32), (16, 32), (32,), (16,))
+PYRAMIDS = ((8, 16, 32), (16, 32), (32,))
 
 
 @dataclass(frozen=True, slots=True)
