@@ -6,7 +6,9 @@ joined in the order of the images. One calibration serves every recipe of its mo
 One image gives two numbers per tensor. They are kept for every image (1 MB for 500 images), so that the method which
 sums them up can be chosen afterwards without running the network again:
 
-mean            mean over the images of each image's smallest and of its largest value; the order does not matter
+mean            mean over the images of each image's smallest and of its largest value; the order does not matter.
+                minmax for the network's inputs, whose pixels would be clipped, and for tensors of fewer than `FEW`
+                values, where the values beyond the mean are too large a share
 minmax          smallest and largest value over all images: one unusual image makes the steps of all others coarse
 moving_average  low <- 0.95 low + 0.05 low of the next image, as litert-quantizer does; the order of the images matters
 percentile      mean over the images of each image's quantiles, which cut both ends: robust to single outliers
@@ -53,6 +55,7 @@ PERCENTILE = 99.99
 """Per cent of a tensor's values below the upper end of its range, and above the lower end."""
 MAX_PERCENTILE_VALUES = 1 << 17
 """Values of one tensor that a percentile is read from, spread evenly over it."""
+FEW = 4096
 LARGEST = 3e38
 
 
@@ -65,6 +68,7 @@ class ImageRanges:
         lows, highs: (images, tensors) float32, NaN where an image gave no finite value.
         skipped: A sentence for each image that could not be read.
         digests: Digests of the images that were read, in the order of the rows.
+        whole: Names of tensors to which method `mean` gives the range of all images.
     """
 
     names: tuple[str, ...]
@@ -72,6 +76,7 @@ class ImageRanges:
     highs: np.ndarray
     skipped: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
+    whole: frozenset[str] = frozenset()
 
     @property
     def images(self) -> int:
@@ -81,7 +86,7 @@ class ImageRanges:
         """The ranges of some of the images, in this order."""
         chosen = list(rows)
         digests = tuple(self.digests[row] for row in chosen) if self.digests else ()
-        return ImageRanges(self.names, self.lows[chosen], self.highs[chosen], (), digests)
+        return ImageRanges(self.names, self.lows[chosen], self.highs[chosen], (), digests, self.whole)
 
 
 def joined(parts: Sequence[ImageRanges]) -> ImageRanges:
@@ -96,6 +101,7 @@ def joined(parts: Sequence[ImageRanges]) -> ImageRanges:
         np.concatenate([part.highs for part in parts]),
         tuple(sentence for part in parts for sentence in part.skipped),
         tuple(digest for part in parts for digest in part.digests),
+        parts[0].whole,
     )
 
 
@@ -126,6 +132,8 @@ class Calibration:
         images: Number of images they were measured on.
         method: Method that computed them from the images' ranges, a name of `METHODS`.
         model: Digest of the float32 .tflite file they were measured on.
+        extremes: Tensor name -> smallest and largest value on any image, for activations of 16 bits, whose steps are
+            fine enough for it; empty in files of earlier versions.
         skipped: A sentence for each image that could not be read.
         seconds: Time of the measurement; None where the ranges were read from a file.
     """
@@ -134,6 +142,7 @@ class Calibration:
     images: int
     method: str
     model: str
+    extremes: dict[str, tuple[float, float]] = field(default_factory=dict)
     skipped: tuple[str, ...] = field(default=(), compare=False)
     seconds: float | None = field(default=None, compare=False)
 
@@ -144,18 +153,24 @@ class Calibration:
 
     def to_json(self) -> dict[str, Any]:
         """The document that `qviz quantize --save-ranges` writes."""
-        ranges = {name: list(ends) for name, ends in self.ranges.items()}
-        return {"model": self.model, "method": self.method, "images": self.images, "ranges": ranges}
+        ranges, extremes = ({name: list(ends) for name, ends in rows.items()} for rows in (self.ranges, self.extremes))
+        facts = {"model": self.model, "method": self.method, "images": self.images}
+        return {**facts, "ranges": ranges, "extremes": extremes}
 
     @classmethod
     def from_json(cls, document: Any, where: str) -> Calibration:
         """Raises QuantizeError where the document is not what `to_json` gives."""
         try:
-            ranges = {str(name): (float(low), float(high)) for name, (low, high) in document["ranges"].items()}
-            calibration = cls(ranges, int(document["images"]), str(document["method"]), str(document["model"]))
+            ranges, extremes = (
+                {str(name): (float(low), float(high)) for name, (low, high) in rows.items()}
+                for rows in (document["ranges"], document.get("extremes", {}))
+            )
+            facts = int(document["images"]), str(document["method"]), str(document["model"])
+            calibration = cls(ranges, *facts, extremes)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise QuantizeError(f"{where} is not a file written by qviz quantize --save-ranges.") from error
-        if not all(math.isfinite(low) and math.isfinite(high) and low <= high for low, high in ranges.values()):
+        ends = [*ranges.values(), *extremes.values()]
+        if not all(math.isfinite(low) and math.isfinite(high) and low <= high for low, high in ends):
             raise QuantizeError(f"{where} has a range that is not finite, or whose minimum is above its maximum.")
         return calibration
 
@@ -179,13 +194,16 @@ def calibration_of(measured: ImageRanges, model: str, method: str = "minmax") ->
     if not measured.images:
         raise QuantizeError(f"No calibration image could be read. {' '.join(measured.skipped[:3])}".strip())
     ranges: dict[str, tuple[float, float]] = {}
+    extremes: dict[str, tuple[float, float]] = {}
     for name, lows, highs in zip(measured.names, measured.lows.T, measured.highs.T, strict=True):
         finite = np.isfinite(lows) & np.isfinite(highs)
         if finite.any():
-            low, high = _summed_up(lows[finite], highs[finite], method)
-            first = ranges.get(name, (low, high))
-            ranges[name] = (min(low, first[0]), max(high, first[1]))
-    return Calibration(ranges, measured.images, method, model, measured.skipped)
+            chosen = "minmax" if method == "mean" and name in measured.whole else method
+            for rows, how in ((ranges, chosen), (extremes, "minmax")):
+                low, high = _summed_up(lows[finite], highs[finite], how)
+                first = rows.get(name, (low, high))
+                rows[name] = (min(low, first[0]), max(high, first[1]))
+    return Calibration(ranges, measured.images, method, model, extremes, measured.skipped)
 
 
 def _summed_up(lows: np.ndarray, highs: np.ndarray, method: str) -> tuple[float, float]:
@@ -209,7 +227,7 @@ IMAGES_PER_JOB = 4
 
 
 def calibrate(
-    context: Context, source: Source, images: Collection[EncodedImage], method: str = "minmax"
+    context: Context, source: Source, images: Collection[EncodedImage], method: str = DEFAULT_METHOD
 ) -> Calibration:
     """The ranges of a source's activations. Raises Cancelled, QuantizeError, ModelError, WorkerError."""
     start = time.perf_counter()
@@ -276,7 +294,9 @@ def image_ranges(
     """The ranges of all images. rows: `ranges_of_last_run` of each image."""
     names = tuple(tensor.name for tensor in activations(graph))
     ends = np.array(rows, np.float32).reshape(len(rows), len(names), 2)
-    return ImageRanges(names, ends[..., 0], ends[..., 1], tuple(skipped), tuple(digests))
+    small = (tensor.name for tensor in activations(graph) if math.prod(tensor.shape) < FEW)
+    whole = frozenset([*(tensor.name for tensor in graph.input_tensors()), *small])
+    return ImageRanges(names, ends[..., 0], ends[..., 1], tuple(skipped), tuple(digests), whole)
 
 
 @lru_cache(maxsize=2)

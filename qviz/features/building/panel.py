@@ -119,7 +119,8 @@ class Choice:
         """
         parts = [self.options.algorithm] if self.options.algorithm != "minmax" else []
         parts += [f"{self.options.io} in and out"] if self.options.io != FLOAT_IO else []
-        parts += [self.ranges.replace("_", " ")] if self.recipe.needs_calibration and self.ranges != DEFAULT_METHOD else []
+        if self.recipe.needs_calibration and self.ranges != DEFAULT_METHOD:
+            parts.append(self.ranges.replace("_", " "))
         chosen = self.options
         parts += [_operators_text(chosen.keep_orders, chosen.keep_float, "float")] if chosen.keeps_float else []
         parts += [_operators_text(chosen.wide_orders, chosen.wide, "in 16 bits")] if chosen.widens else []

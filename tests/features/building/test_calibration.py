@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from litert_quantizer.utils import qsv_utils
 from qviz.context import Context
 from qviz.engine import LocalEngine
 from qviz.errors import QuantizeError
-from qviz.features.building.calibration import Calibration, calibrate, hessians, network_input
+from qviz.features.building.calibration import FEW, Calibration, calibrate, hessians, network_input
 from qviz.features.building.source import Source
 from qviz.structures import EncodedImage, Settings
 from tests.features.conftest import SETTINGS
@@ -42,7 +43,7 @@ def assert_equal(ours: Calibration, others: dict[str, tuple[float, float]]) -> N
 
 def test_minmax(engine: LocalEngine, tflite: Source, images: list[EncodedImage]) -> None:
     few = images[:2]
-    ours = calibrate(Context(engine), tflite, few)
+    ours = calibrate(Context(engine), tflite, few, "minmax")
     others = litert_ranges(tflite, few, qsv_update_func=qsv_utils.min_max_update)
     assert len(others) > 100
     assert_equal(ours, others)
@@ -52,6 +53,17 @@ def test_moving_average(engine: LocalEngine, dense: Source, images: list[Encoded
     ours = calibrate(Context(engine), dense, images, "moving_average")
     assert_equal(ours, litert_ranges(dense, images))
     assert ours.ranges != calibrate(Context(engine), dense, images).ranges
+
+
+def test_the_mean_clips_no_pixel_and_no_tensor_of_few_values(
+    engine: LocalEngine, tflite: Source, images: list[EncodedImage]
+) -> None:
+    mean, minmax = (calibrate(Context(engine), tflite, images, method) for method in ("mean", "minmax"))
+    values = {tensor.name: math.prod(tensor.shape) for tensor in tflite.graph.tensors}
+    narrower = {name for name, ends in mean.ranges.items() if ends != minmax.ranges[name]}
+    assert tflite.graph.input_tensors()[0].name not in narrower
+    assert len(narrower) > 50 and min(values[name] for name in narrower) >= FEW
+    assert mean.extremes == minmax.ranges
 
 
 def test_hessians(dense: Source, images: list[EncodedImage]) -> None:
@@ -83,7 +95,7 @@ def test_a_broken_image_is_skipped(engine: LocalEngine, dense: Source, images: l
 
 
 def test_the_method_is_checked_first(engine: LocalEngine, dense: Source, images: list[EncodedImage]) -> None:
-    with pytest.raises(QuantizeError, match="'entropy' is not a method for ranges; choose one of minmax"):
+    with pytest.raises(QuantizeError, match="'entropy' is not a method for ranges; choose one of mean, minmax"):
         calibrate(Context(engine), dense, images, "entropy")
     with pytest.raises(QuantizeError, match="preprocessing is unknown"):
         calibrate(Context(engine), replace(dense, settings=Settings()), images)
