@@ -7,7 +7,17 @@ from qviz.features.corruption_sweep import panel, panel_images, panel_live
 from qviz.ui import page, uploads, view
 from qviz.ui.tabs import tabs
 
-TABS = ("By severity", "What quantization adds", "Layers out of range", "All points")
+TABS = ("Live", "Sweep", "What quantization adds", "Layers out of range", "All points", "Calibration images")
+OPENING = {
+    "Live": (
+        "Move the slider to see where a variant loses objects that the reference still finds.",
+        "Sweep measures every corruption and severity, with intervals.",
+    ),
+    "Calibration images": (
+        "Images that drive the network out of its calibrated ranges, and those that would widen the calibration.",
+        "",
+    ),
+}
 
 with page.begin("Robustness") as here:
     here.require(
@@ -16,34 +26,36 @@ with page.begin("Robustness") as here:
         "Several files, or a zip archive.",
     )
     view.show(here.view)
-    headline = st.container()
-    image = here.workspace.image_named(here.view.image) or here.workspace.images[0]
-    left, right = st.columns([2, 3], vertical_alignment="bottom")
-    with left:
-        panel_live.choose_image(here, image)
-    with right:
+    headline, zone = st.columns([5, 3])
+    with zone:
         uploads.drop_zone("Images")
-    panel_live.show(here, image, compare.choose_variants(here, []))
-
-    st.subheader("Sweep")
-    source, request = panel.form(here)
-    finding = panel.finding(here, source, request) if request is not None else None
+    live, sweep, *results, calibration = tabs("Robustness", TABS)
+    in_view = here.view.tabs.get("Robustness", TABS[0])
+    with sweep:
+        source, request = panel.form(here)
+        finding = panel.finding(here, source, request) if request is not None else None
     with headline:
-        if finding is None:
+        if in_view in OPENING:
+            page.verdict(*OPENING[in_view])
+        elif finding is None:
             page.verdict(
-                "Move the slider to see where a variant loses objects that the reference still finds.",
-                "Then run the sweep: every corruption and severity, with intervals.",
+                "Run the sweep: every corruption and severity, with intervals.", "Live shows one image at once."
             )
         else:
             panel.headline(finding)
+    if live.open:
+        with live:
+            image = here.workspace.image_named(here.view.image) or here.workspace.images[0]
+            panel_live.show(here, image, compare.choose_variants(here, []))
     if finding is not None:
-        curves, interaction, saturation, table = tabs("Robustness", TABS)
-        with curves:
+        with sweep:
             panel.curves(finding)
-        with interaction:
-            panel.interaction(finding)
-        with saturation:
-            panel.saturation(here, finding)
-        with table:
-            panel.table(finding)
-    panel_images.show(here, source)
+    for tab, draw in zip(results, panel.RESULTS, strict=True):
+        with tab:
+            if finding is not None:
+                draw(here, finding)
+            else:
+                st.caption("Known once the sweep has run.")
+    if calibration.open:
+        with calibration:
+            panel_images.show(here, source)

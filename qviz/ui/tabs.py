@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
+from streamlit.elements.lib.mutable_tab_container import TabContainer
 
 from qviz.ui import page, view
 
 
-def tabs(title: str, names: Sequence[str]) -> Sequence[DeltaGenerator]:
+def tabs(title: str, names: Sequence[str]) -> Sequence[TabContainer]:
     """The tabs of the page of that title. A tab that the address names and that the page does not have is named."""
     tab = view.current().tabs.get(title, "")
     if tab and tab not in names:

@@ -9,10 +9,11 @@ import streamlit as st
 
 from qviz import formatting
 from qviz.chart_style import CHANGES
-from qviz.features.comparison import ComparedVariant, panel_why, panel_worst
+from qviz.features.comparison import ComparedVariant, panel_worst
 from qviz.features.comparison.matching import MIN_SAME_IOU, Summary, worst_first
 from qviz.features.comparison.text import COLOURS, damage_verdict, is_damaged, level, level_meaning
 from qviz.features.detection.models import LoadedModel
+from qviz.features.diagnosis import panel as diagnosis
 from qviz.features.inspection.text import headline
 from qviz.features.inspection.warning import Warning
 from qviz.features.settings import panel as settings_panel
@@ -45,8 +46,15 @@ def verdict(here: Page) -> None:
 
 
 def show(here: Page) -> None:
-    """The reference, a card per variant, why and what helps, and the worst images."""
-    redraw_while_pending("overview", lambda: _pending(here) > 0, lambda: _findings(here), REDRAW_SECONDS)
+    """The reference, a card per variant, why the worst one is damaged and what helps, and the worst images."""
+
+    def is_pending() -> bool:
+        return _pending(here) > 0
+
+    redraw_while_pending("overview", is_pending, lambda: _cards(here), REDRAW_SECONDS)
+    if not is_pending():  # an experiment would slow down the first results
+        _why(here)
+    panel_worst.show(here, lambda: _compared(here), is_pending)
     _failures(here)
 
 
@@ -97,14 +105,29 @@ def _verdict(here: Page) -> None:
     page.verdict(headline(server.warnings(models), f"{finding}{_confirmed(here, summaries)}"), note)
 
 
-def _findings(here: Page) -> None:
-    compared = _compared(here)
-    st.html(_reference_row(here) + _model_cards(here, compared))
-    worst = min(compared, key=lambda name: worst_first(compared[name].summary.agreement), default=None)
-    if worst is None or not any(variant.images for variant in compared.values()):
-        return
-    panel_why.show(here, worst, compared[worst].summary)
-    panel_worst.show(here, compared, worst)
+def _cards(here: Page) -> None:
+    st.html(_reference_row(here) + _model_cards(here, _compared(here)) + _warnings(here))
+
+
+def _warnings(here: Page) -> str:
+    """The warnings about the files in full, with their cures."""
+    names = {model.name: here.loaded.name(model) for model in here.loaded.all}
+    rows = [
+        f'<p class="qviz qviz-warning"><b>{escape(names.get(warning.model, ""))}</b> {escape(warning.message)}'
+        f" {escape(warning.cure)}</p>"
+        for warning in server.warnings(here.loaded)
+        if not warning.advice
+    ]
+    return "".join(rows)
+
+
+def _why(here: Page) -> None:
+    """Why the worst variant is damaged and what helps, where one is damaged."""
+    summaries = {name: variant.summary for name, variant in _compared(here).items()}
+    worst = min(summaries, key=lambda name: worst_first(summaries[name].agreement), default=None)
+    variant = here.loaded.variant_named(worst) if worst is not None else None
+    if worst is not None and variant is not None and is_damaged(summaries[worst].agreement):
+        diagnosis.why(here, variant)
 
 
 def _confirmed(here: Page, summaries: dict[str, Summary]) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
 
 from qviz.features.comparison import ComparedImage, ComparedVariant
+from qviz.features.comparison.matching import worst_first
 from qviz.features.comparison.text import badge, by_severity, changed_counts, damage_level
 from qviz.formatting import as_text
 from qviz.structures import EncodedImage, digest_of
 from qviz.ui import server, view
 from qviz.ui.gallery import gallery
 from qviz.ui.page import Page
-from qviz.ui.results import Preview
+from qviz.ui.results import Preview, redraw_while_pending
 
 MAX_WORST = 8
 THUMBNAIL = 480
@@ -22,11 +23,46 @@ THUMBNAIL = 480
 COMPARE = "pages/compare.py"
 
 
-def show(here: Page, compared: Mapping[str, ComparedVariant], worst: str) -> None:
-    """The images with the most lost objects in one variant, by default the one with the lowest agreement."""
+def show(here: Page, compared: Callable[[], Mapping[str, ComparedVariant]], is_running: Callable[[], bool]) -> None:
+    """The images with the most lost objects in one variant, redrawn until all are run and all pictures are there.
+
+    Args:
+        compared: Short name of a variant -> its comparison on the images that have been run.
+        is_running: Whether more will be.
+    """
+
+    def is_pending() -> bool:
+        results = server.results()
+        return is_running() or any(results.preview(image, THUMBNAIL) is None for _, image in _shown(here, compared()))
+
+    redraw_while_pending("overview-worst", is_pending, lambda: _draw(here, compared()))
+
+
+def _worst_variant(compared: Mapping[str, ComparedVariant]) -> str:
+    return min(compared, key=lambda name: worst_first(compared[name].summary.agreement))
+
+
+def _chosen(compared: Mapping[str, ComparedVariant]) -> str:
+    """The variant in view: the chosen one, else the one with the lowest agreement."""
+    name: str | None = st.session_state.get(f"worst-of-{_worst_variant(compared)}")
+    return name if name is not None and name in compared else _worst_variant(compared)
+
+
+def _shown(here: Page, compared: Mapping[str, ComparedVariant]) -> list[tuple[ComparedImage, EncodedImage]]:
+    """The worst images of the variant in view that are loaded."""
+    images = {image.digest: image for image in here.workspace.images}
+    rows = [row for row in compared[_chosen(compared)].images if row.summary.damage] if compared else []
+    rows.sort(key=lambda row: by_severity(row.summary), reverse=True)
+    return [(row, images[row.digest]) for row in rows[:MAX_WORST] if row.digest in images]
+
+
+def _draw(here: Page, compared: Mapping[str, ComparedVariant]) -> None:
+    if not any(variant.images for variant in compared.values()):
+        return
     left, right = st.columns([1, 3], vertical_alignment="center")
     left.subheader("Worst images first")
-    chosen = right.pills(
+    worst = _worst_variant(compared)
+    right.pills(
         "Variant",
         list(compared),
         default=worst,
@@ -35,17 +71,10 @@ def show(here: Page, compared: Mapping[str, ComparedVariant], worst: str) -> Non
         wrap=True,
         label_visibility="collapsed",
     )
-    name = chosen if chosen and chosen in compared else worst
-    rows = sorted(
-        (image for image in compared[name].images if image.summary.damage),
-        key=lambda image: by_severity(image.summary),
-        reverse=True,
-    )[:MAX_WORST]
-    if not rows:
+    name, shown = _chosen(compared), _shown(here, compared)
+    if not shown:
         st.caption(f"No image is damaged: {as_text(name)} has every object of the reference, and no others.")
         return
-    images = {image.digest: image for image in here.workspace.images}
-    shown = [(row, images[row.digest]) for row in rows if row.digest in images]
     server.results().want_previews([image for _, image in shown], THUMBNAIL, urgent=True)
     st.caption(f"What {as_text(name)} detects; dashed outlines: lost objects. A click opens an image on Compare.")
     _gallery(here, name, shown)
@@ -59,8 +88,7 @@ def _gallery(here: Page, name: str, shown: list[tuple[ComparedImage, EncodedImag
     colour = models.colours[variant.digest] if variant is not None else "#5f6b76"
     picked = gallery(items, colour, rev, key=f"worst-{name}")
     if picked is not None:
-        view.select(None)
-        st.switch_page(COMPARE, query_params={"image": picked, "variant": name})
+        st.switch_page(COMPARE, query_params=view.link_query("Compare", image=picked, variants=(name,)))
 
 
 def _item(row: ComparedImage, image: EncodedImage) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,7 +29,7 @@ from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error import panel as layers
 from qviz.formatting import hundred, plural
 from qviz.structures import AppliedCorruption, EncodedImage
-from qviz.ui import clicks, dataset_choice, glossary, jobs, page
+from qviz.ui import clicks, dataset_choice, glossary, jobs, page, view
 from qviz.ui.dataset_choice import Source
 from qviz.ui.page import Page
 
@@ -37,6 +39,8 @@ DEFAULT_SEVERITIES = (1, 3, 5)
 DEFAULT_IMAGES = 12
 EXPLAINED_LAYERS = 8
 REQUEST = "qviz_robustness_request"
+DIGEST_LENGTH = 12
+REQUEST_TEXT = re.compile(r"([0-9a-f]{12});([0-9]{1,5});([a-z_,]+);([0-9,]{1,20});(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,26 @@ class SweepRequest:
     corruptions: tuple[str, ...]
     severities: tuple[int, ...]
     variants: tuple[str, ...]
+
+    def as_text(self) -> str:
+        """The request in the address: `1f0c…;12;night,glare;1,3,5;int8`."""
+        names, levels = ",".join(self.corruptions), ",".join(map(str, self.severities))
+        return ";".join((self.source[:DIGEST_LENGTH], str(self.images), names, levels, ",".join(self.variants)))
+
+    @classmethod
+    def from_text(cls, text: str, digests: Sequence[str]) -> SweepRequest | None:
+        """The request of such a text; None where it names what is not there. digests: of the data that is loaded."""
+        match = REQUEST_TEXT.fullmatch(text)
+        source = next((digest for digest in digests if match and digest.startswith(match[1])), None)
+        if match is None or source is None:
+            return None
+        corruptions, severities = (
+            tuple(match[3].split(",")),
+            tuple(sorted({int(level) for level in match[4].split(",")})),
+        )
+        is_valid = set(corruptions) <= set(CORRUPTIONS) and set(severities) <= set(SEVERITIES)
+        variants = tuple(name for name in match[5].split(",") if name)
+        return cls(source, max(1, int(match[2])), corruptions, severities, variants) if is_valid else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,15 +118,31 @@ def form(here: Page) -> tuple[Source, SweepRequest | None]:
     clicks.button(
         right,
         "Run",
-        clicks.keep(REQUEST, request),
+        partial(_request, request),
         "robustness-run",
         disabled=not (corruptions and severities),
         type="primary",
         width="stretch",
         help=f"Images for each model: {images * (1 + len(corruptions) * len(severities))}.",
     )
+    last = _requested(by_digest)
+    return (by_digest[last.source], last) if last is not None else (source, None)
+
+
+def _request(request: SweepRequest) -> None:
+    st.session_state[REQUEST] = request
+    view.change(sweep=request.as_text())
+
+
+def _requested(by_digest: dict[str, Source]) -> SweepRequest | None:
+    """The sweep of the last click on Run, else the one that the address names, on data that is loaded."""
     last: SweepRequest | None = st.session_state.get(REQUEST)
-    return (by_digest[last.source], last) if last is not None and last.source in by_digest else (source, None)
+    if last is None and view.current().sweep:
+        last = SweepRequest.from_text(view.current().sweep, list(by_digest))
+        if last is None:
+            page.unknown("a sweep on data, corruptions or severities that are not there")
+        st.session_state[REQUEST] = last
+    return last if last is not None and last.source in by_digest else None
 
 
 def _choose_data(here: Page, by_digest: dict[str, Source]) -> tuple[Source, int, tuple[str, ...]]:
@@ -203,7 +243,7 @@ def curves(finding: Finding) -> None:
     )
 
 
-def interaction(finding: Finding) -> None:
+def interaction(here: Page, finding: Finding) -> None:
     """Corruption by variant."""
     sweep = finding.report.sweep
     if not sweep.interactions:
@@ -307,9 +347,13 @@ def readable_images(source: Source, count: int) -> list[EncodedImage]:
     return list(Reading().of(source.dataset.spread(count).images))
 
 
-def table(finding: Finding) -> None:
+def table(here: Page, finding: Finding) -> None:
     """Every point, also as CSV."""
     frame = finding.report.to_frame()
     frame["model"] = [finding.names[name] for name in frame["model"]]
     glossary.table(frame, {}, key="robustness-table")
     st.download_button("CSV", frame.to_csv(index=False).encode(), "robustness.csv", "text/csv", key="robustness-csv")
+
+
+RESULTS = (interaction, saturation, table)
+"""What is drawn in the tabs behind the sweep, in their order."""

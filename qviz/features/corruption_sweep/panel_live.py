@@ -19,17 +19,20 @@ from qviz.features.comparison.panel_viewer import payload
 from qviz.features.corruption_sweep.plot import live_curves
 from qviz.features.corruption_sweep.text import corruption_title
 from qviz.features.detection.models import LoadedModel
+from qviz.formatting import listed
 from qviz.structures import AppliedCorruption, Detections, EncodedImage, Inference
 from qviz.structures.boxes import iou_matrix
-from qviz.ui import server, view
+from qviz.ui import page, server, view
 from qviz.ui.page import Page
 from qviz.ui.results import Preview, redraw_while_pending
 from qviz.ui.strip import strip
 from qviz.ui.viewer import ViewerState, viewer
 
 REFRESH_SECONDS = 0.4
-THUMBNAIL = 160
-FOLLOWED, CLICKED_AMOUNT = "qviz_live_object", "qviz_live_amount"
+THUMBNAIL = compare.THUMBNAIL
+MAX_BESIDE = 2
+"""Panes that leave room for the curves beside them."""
+FOLLOWED, KIND = "qviz_live_object", "qviz-live-kind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +139,12 @@ def choose_image(here: Page, image: EncodedImage) -> None:
 @st.fragment
 def show(here: Page, image: EncodedImage, variants: Sequence[LoadedModel]) -> None:
     """Slider, pictures, viewer and curves of one image."""
-    left, right = st.columns([1, 2], vertical_alignment="bottom")
-    with left:
+    first, second, third = st.columns([2, 2, 3], vertical_alignment="bottom")
+    with first:
+        choose_image(here, image)
+    with second:
         slider = _choose_slider()
-    with right:
+    with third:
         amount = _choose_amount(slider)
     corrupted = slider.under(image, amount)
     try:
@@ -147,37 +152,70 @@ def show(here: Page, image: EncodedImage, variants: Sequence[LoadedModel]) -> No
     except QvizError as error:
         st.text(f"{image.name} cannot be shown. {error}")
         return
-    wide, narrow = st.columns([3, 2])
+    if len(runs) > MAX_BESIDE:  # the panes need the whole width
+        wide, narrow = st.container(), st.container()
+    else:
+        wide, narrow = st.columns([3, 2])
     with wide:
         state = _viewer(here, corrupted, picture, runs, variants, _followed(here, image))
+        _pictures(image, slider, amount)
     _apply_events(state, image, runs)
     with narrow:
         _curves(here, image, slider, amount)
-    _pictures(image, slider, amount)
+
+
+def _in_view() -> tuple[Slider, float]:
+    """The slider and the amount that the view names, else the first slider where it changes nothing."""
+    name, _, amount = view.current().light.partition(":")
+    if name and name not in SLIDERS:
+        page.unknown(f"the light {name}, which is not one of {listed(list(SLIDERS))}")
+    slider = SLIDERS.get(name, next(iter(SLIDERS.values())))
+    start, end = slider.ends
+    return slider, min(max(float(amount), start), end) if name in SLIDERS else slider.neutral
+
+
+def _show_light(slider: Slider, amount: float) -> None:
+    """Bring a slider and an amount into view."""
+    is_first = slider is next(iter(SLIDERS.values()))
+    view.change(light="" if is_first and amount == slider.neutral else f"{slider.name}:{round(amount, 4):g}")
 
 
 def _choose_slider() -> Slider:
-    names = list(SLIDERS)
-    name = st.selectbox(
+    slider, _ = _in_view()
+    st.session_state[KIND] = slider.name
+
+    def changed() -> None:
+        chosen = SLIDERS[st.session_state[KIND]]
+        _show_light(chosen, chosen.neutral)
+
+    st.selectbox(
         "Light",
-        names,
+        list(SLIDERS),
         format_func=lambda name: SLIDERS[name].label,
-        key="qviz-live-kind",
+        key=KIND,
+        on_change=changed,
         help="One corruption at a time.",
     )
-    return SLIDERS[name or names[0]]
+    return slider
 
 
 def _choose_amount(slider: Slider) -> float:
     key = f"qviz-live-{slider.name}"
-    if (clicked := st.session_state.pop(CLICKED_AMOUNT, None)) is not None:
-        st.session_state[key] = clicked
-    elif key not in st.session_state:
-        st.session_state[key] = float(slider.neutral)
+    st.session_state[key] = float(_in_view()[1])
     start, end = (float(side) for side in slider.ends)
     step = float(slider.step)
     style = "%d" if step >= 1 else "%.2f"
-    return round(st.slider(slider.title, start, end, step=step, format=style, key=key, help=slider.help), 4)
+    amount = st.slider(
+        slider.title,
+        start,
+        end,
+        step=step,
+        format=style,
+        key=key,
+        on_change=lambda: _show_light(slider, st.session_state[key]),
+        help=slider.help,
+    )
+    return round(amount, 4)
 
 
 def _viewer(
@@ -276,9 +314,7 @@ def _pictures(image: EncodedImage, slider: Slider, amount: float) -> None:
         ]
         clicked = strip(rows, slider.text(amount), key=f"live-strip-{slider.name}")
         if clicked is not None and clicked in by_text and clicked != slider.text(amount):
-            st.session_state[CLICKED_AMOUNT] = next(
-                float(each) for each in slider.amounts if slider.text(each) == clicked
-            )
+            _show_light(slider, next(each for each in slider.amounts if slider.text(each) == clicked))
             st.rerun()
 
     redraw_while_pending(f"live-pictures-{slider.name}-{image.digest[:12]}", is_pending, pictures, REFRESH_SECONDS)

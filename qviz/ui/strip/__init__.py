@@ -17,7 +17,7 @@ def strip(images: list[dict[str, Any]], current: str | None, *, key: str) -> str
 
     images: {name, src (data URI, "" while it is under way), badge (short text or ""), level (ok | some | bad | none)}.
     """
-    rev = str(hash(tuple((image["name"], bool(image["src"]), image["badge"]) for image in images)))
+    rev = str(hash(tuple((image["name"], image["src"], image["badge"]) for image in images)))
     result = _component()(
         key=key, data={"images": images, "current": current, "rev": rev}, on_picked_change=lambda: None
     )

@@ -136,5 +136,6 @@ function paintTag(pane, chip, at) {
 }
 
 function paintAllTags(v) {
+  if (!v.shot) return; // before the picture is decoded
   for (const pane of visiblePanes(v)) paintTags(v, pane);
 }
