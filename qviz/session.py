@@ -236,6 +236,7 @@ class Session(VariantAnalyses):
         recipes: Sequence[str] = (),
         tries: int = 60,
         score: float = AP_SCORE,
+        integers_only: bool = False,
     ) -> Rescue:
         """Search for the smallest or fastest variant within a budget; each candidate is built and measured.
 
@@ -245,13 +246,14 @@ class Session(VariantAnalyses):
             prefer: What to minimise: `size` or `latency`.
             recipes: Only these recipes; by default all that fit.
             tries: Maximum number of candidates.
+            integers_only: Only recipes with integer activations, and no operator kept in float.
 
         Returns:
             Every candidate; `result.data` is the best file, and `result.save("small.tflite")` writes it.
         """
         from qviz.features.rescuing import Budget, Request, rescue
 
-        request = Request(Budget.of(max_ap_loss, min_agreement), prefer, tuple(recipes), tries, score)
+        request = Request(Budget.of(max_ap_loss, min_agreement), prefer, tuple(recipes), tries, score, integers_only)
         given = self.calibration_of(calibration)
         data = self.dataset_of(dataset, dataset_images, images)
         reference, source = self._reference_and_source(given)

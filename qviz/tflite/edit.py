@@ -106,6 +106,29 @@ def add_constant(model: Any, name: str, values: np.ndarray) -> int:
     return len(subgraph.tensors) - 1
 
 
+def add_tensor(model: Any, name: str, like: int) -> int:
+    """Add an activation with the shape and type of another tensor of the main subgraph; returns its index."""
+    tensors = model.subgraphs[0].tensors
+    row = tensors[like]
+    tensors.append(
+        fb.TensorT(name=name.encode(), shape=row.shape, shapeSignature=row.shapeSignature, type=row.type, buffer=0)
+    )
+    return len(tensors) - 1
+
+
+def binary_operator(model: Any, kind: str, inputs: list[int], output: int, activation: str = "NONE") -> Any:
+    """An ADD or MUL with its fused activation; the caller puts it among the operators."""
+    options = {"ADD": fb.AddOptionsT, "MUL": fb.MulOptionsT}[kind]()
+    options.fusedActivationFunction = getattr(fb.ActivationFunctionType, activation)
+    return fb.OperatorT(
+        opcodeIndex=operator_code(model, kind),
+        inputs=inputs,
+        outputs=[output],
+        builtinOptionsType=getattr(fb.BuiltinOptions, type(options).__name__.removesuffix("T")),
+        builtinOptions=options,
+    )
+
+
 def operator_code(model: Any, kind: str, version: int = 1) -> int:
     """Index of the operator code of a builtin; it is added where the file has none of at least this version."""
     number = getattr(fb.BuiltinOperator, kind)

@@ -170,7 +170,8 @@ CALIBRATION = {
 
 BUILT = {
     "recipe": str, "algorithm": str, "ranges": str, "kept_float": [int], "found_by": str, "bytes": int, "scheme": str,
-    "search_loss": MAYBE, "agreement": MAYBE, "within": bool, "speed": MAYBE, "error": str,
+    "search_loss": MAYBE, "agreement": MAYBE, "within": bool, "speed": MAYBE, "error": str, "wide": [int],
+    "search_agreement": MAYBE, "moves": [{"code": str, "operators": [int]}],
 }  # fmt: skip
 
 RESCUE = {
@@ -182,6 +183,7 @@ RESCUE = {
     "tried": [BUILT],
     "chosen": {**BUILT, "loss": INTERVAL, "kept": bool, "images": int, "agreement": float},
     "kept": bool,
+    "contributions": [{"code": str, "operators": [int], "loss": float, "agreement": float, "bytes": int}],
     "remarks": list,
 }
 

@@ -28,7 +28,7 @@ from qviz.features.building.quantizers import quantize_by_converter, quantize_tf
 from qviz.features.building.recipes import ALGORITHMS, Builder, Options, Recipe, recipe_of
 from qviz.features.building.result import Built, float_ends, float_tensors
 from qviz.features.building.source import Source, with_associated_files, with_unique_tensor_names
-from qviz.features.building.wide import built_wide, narrow_kinds, rewritten
+from qviz.features.building.wide import built_wide, narrow_kinds, rewritten, with_wide_ranges
 from qviz.formatting import plural
 from qviz.limits import limits
 from qviz.structures import EncodedImage, Graph, Scheme, Settings, Tensor
@@ -100,7 +100,7 @@ def build_job(
     given = with_unique_tensor_names(read_graph(float_data))
     check(row, given, options)
     float_orders, wide = operators_in_float(given, options), wide_operators(given, options)
-    network = rewritten(float_data, given, wide, calibration)
+    network = rewritten(float_data, given, wide, with_wide_ranges(given, wide, calibration))
     graph, in_float = (
         network.graph,
         {order: float_orders[network.origins[order]] for order in network.orders(float_orders)},

@@ -3,6 +3,9 @@
 HARD_SWISH has no 16-bit kernel. Where it is to be wide, it is written in the float file as three operators that have
 one: x * (relu6(x + 3) / 6). Their ranges follow from that of x, so nothing is measured again.
 
+Ranges: a value that only operators of 16 bits write and read gets the smallest and largest value on any image, because
+its steps are fine enough. At a border to 8 bits it keeps the range of the calibration's method.
+
 After building, the type of every chosen operator is read from the file: what litert-quantizer leaves at 8 bits is not
 reported as wide.
 """
@@ -14,19 +17,29 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as fb
 
 from qviz.features.building.biases import partners
 from qviz.features.building.calibration import Calibration
 from qviz.features.building.recipes import REWRITTEN
 from qviz.features.building.source import with_unique_tensor_names
 from qviz.structures import Graph, Op
-from qviz.tflite.edit import add_constant, operator_code, packed, unpacked
+from qviz.tflite.edit import add_constant, add_tensor, binary_operator, packed, unpacked
 from qviz.tflite.schema import read_graph
 from qviz.tflite.scheme import wide_orders
 
 SHIFT, LIMIT = 3.0, 6.0
 """Of HARD_SWISH (TensorFlow Lite's operator reference)."""
+
+
+def with_wide_ranges(graph: Graph, wide: Collection[int], calibration: Calibration | None) -> Calibration | None:
+    """The ranges, with the extremes for values inside of the wide operators. graph: with unique tensor names."""
+    if calibration is None or not wide:
+        return calibration
+    written = {index for order in wide for index in graph.ops[order].outputs}
+    border = {index for op in graph.ops if op.order not in wide for index in op.inputs}
+    inner = {graph.tensors[index].name for index in written - border}
+    extremes = {name: ends for name, ends in calibration.extremes.items() if name in inner}
+    return replace(calibration, ranges=calibration.ranges | extremes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,42 +87,19 @@ def rewritten(data: bytes, graph: Graph, wide: Collection[int], calibration: Cal
 
 def _hard_swish(model: Any, graph: Graph, op: Op, ranges: dict[str, tuple[float, float]]) -> list[Any]:
     """The three operators; their inner tensors and ranges are added."""
-    tensors = model.subgraphs[0].tensors
     entry, output = op.inputs[0] or 0, op.outputs[0]
     name = graph.tensors[output].name
-    shifted, gate = (len(tensors) + i for i in range(2))
-    for suffix in ("shifted", "gate"):
-        row = tensors[entry]
-        tensors.append(
-            fb.TensorT(
-                name=f"{name}/{suffix}".encode(),
-                shape=row.shape,
-                shapeSignature=row.shapeSignature,
-                type=row.type,
-                buffer=0,
-            )
-        )
+    shifted, gate = (add_tensor(model, f"{name}/{part}", like=entry) for part in ("shifted", "gate"))
     three = add_constant(model, f"{name}/3", np.array([SHIFT], np.float32))
     sixth = add_constant(model, f"{name}/6", np.array([1 / LIMIT], np.float32))
     if (ends := ranges.get(graph.tensors[entry].name)) is not None:
         low, high = (min(max(end + SHIFT, 0.0), LIMIT) for end in ends)
         ranges[f"{name}/shifted"], ranges[f"{name}/gate"] = (low, high), (low / LIMIT, high / LIMIT)
-    relu6 = fb.ActivationFunctionType.RELU6
     return [
-        _binary(model, "ADD", [entry, three], shifted, fb.AddOptionsT(fusedActivationFunction=relu6)),
-        _binary(model, "MUL", [shifted, sixth], gate, fb.MulOptionsT()),
-        _binary(model, "MUL", [entry, gate], output, fb.MulOptionsT()),
+        binary_operator(model, "ADD", [entry, three], shifted, "RELU6"),
+        binary_operator(model, "MUL", [shifted, sixth], gate),
+        binary_operator(model, "MUL", [entry, gate], output),
     ]
-
-
-def _binary(model: Any, kind: str, inputs: list[int], output: int, options: Any) -> Any:
-    return fb.OperatorT(
-        opcodeIndex=operator_code(model, kind),
-        inputs=inputs,
-        outputs=[output],
-        builtinOptionsType=getattr(fb.BuiltinOptions, type(options).__name__.removesuffix("T")),
-        builtinOptions=options,
-    )
 
 
 def built_wide(built: Graph, source: Rewritten, wide: Collection[int]) -> tuple[int, ...]:

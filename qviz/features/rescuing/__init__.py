@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -25,12 +26,13 @@ from qviz.features.inspection.lint import lint_built
 from qviz.features.rescuing.candidates import Candidates, journal_of
 from qviz.features.rescuing.result import AP, LATENCY, SIZE, Budget, Chosen, ImageCounts, ReferenceFile, Rescue, Tried
 from qviz.features.rescuing.search import MAX_TRIES, Search
-from qviz.formatting import plural
+from qviz.formatting import listed, plural
 from qviz.structures import Dataset, EncodedImage
 
 __all__ = ["Budget", "Request", "Rescue", "halves", "rescue"]
 
 SEED = 20261128
+INTEGER_RECIPES = tuple(name for name, row in RECIPES.items() if row.needs_calibration)
 MIN_IMAGES = 8
 """Minimum number of images, both halves together."""
 
@@ -43,6 +45,7 @@ class Request:
         prefer: What to minimise: `size` or `latency`.
         recipes: Only these; by default all that fit the network.
         tries: Maximum number of candidates.
+        integers_only: Only recipes with integer activations, and no operator kept in float.
         score: Minimum confidence of a detection that counts in AP.
     """
 
@@ -51,6 +54,7 @@ class Request:
     recipes: tuple[str, ...] = ()
     tries: int = MAX_TRIES
     score: float = AP_SCORE
+    integers_only: bool = False
 
     def __post_init__(self) -> None:
         if self.prefer not in (SIZE, LATENCY):
@@ -60,11 +64,15 @@ class Request:
                 f"{self.tries} tries are not possible; give a number between 1 and 1000, e.g. {MAX_TRIES}."
             )
         for name in self.recipes:
+            if self.integers_only and not recipe_of(name).needs_calibration:
+                raise SettingsError(
+                    f"Recipe {name} computes in float; with --integers-only choose {listed(INTEGER_RECIPES)}."
+                )
             recipe_of(name)
 
     @property
     def recipe_names(self) -> tuple[str, ...]:
-        return self.recipes or tuple(RECIPES)
+        return self.recipes or (INTEGER_RECIPES if self.integers_only else tuple(RECIPES))
 
 
 def rescue(
@@ -106,20 +114,25 @@ def rescue(
     folder = None if context.store is None else context.store.path.parent / "rescue"
     journal = journal_of(folder, source, calibration, search, request.score)
     data = source, calibration, search, search_reference, request.budget, request.prefer, journal
-    with builders() as workers:
+    with builders(min(2, context.engine.workers)) as workers:
         candidates = Candidates(context, workers, reference, *data, remarks=remarks)
         candidates.read_journal()
         result = partial(_result, candidates, ImageCounts(search.images, report.images), start)
-        searching = Search(
-            candidates, request.recipe_names, request.tries, lambda *state: context.progress.partial(result(*state))
-        )
+
+        def report_state(*state: Any) -> None:
+            context.progress.partial(result(*state))
+
+        searching = Search(candidates, request.recipe_names, request.tries, report_state, request.integers_only)
         searching.run()
         best = searching.best
         if best is None:
             raise QuantizeError(f"No candidate could be built and run. {searching.tried[0].error}")
-        chosen = _on_report_half(candidates, best, searching.data, report, report_reference)
-        warnings = lint_built(context, reference, searching.data, f"{reference.name} + {best.candidate.name}")
-        finished = replace(result(searching.tried, best, searching.data), chosen=chosen, warnings=warnings)
+        finished = replace(
+            result(searching.tried, best, searching.data),
+            chosen=_on_report_half(candidates, best, searching.data, report, report_reference),
+            contributions=searching.contributions(best),
+            warnings=lint_built(context, reference, searching.data, f"{reference.name} + {best.candidate.name}"),
+        )
     context.progress.partial(finished)
     return finished
 
@@ -206,7 +219,7 @@ def _on_report_half(
 
 def _check(reference: LoadedModel, calibration: Sequence[EncodedImage], request: Request) -> None:
     if not reference.layers_available:
-        raise QuantizeError(f"{reference.name} {reference.refusal}")
+        raise QuantizeError(f"{reference.name} {reference.refusal}" if reference.refusal else reference.no_layers)
     if any(recipe_of(name).needs_calibration for name in request.recipe_names) and not calibration:
         raise QuantizeError(
             "A rescue needs calibration images: give 50 to 500 that look like those in use (--calibration DIR)."

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from qviz.errors import Cancelled, QvizError
 from qviz.features.accuracy.evaluator import Evaluator, Measurement, floods
 from qviz.features.building.build import start_building
 from qviz.features.building.calibration import Calibration, calibrate
+from qviz.features.building.result import Built
 from qviz.features.building.source import Source
 from qviz.features.cost.measure import Subject, latency_job
 from qviz.features.detection.cache import CODE
 from qviz.features.detection.models import LoadedModel, ModelSource, follow, load_model
+from qviz.features.rescuing.few_images import FewImages
 from qviz.features.rescuing.result import AP, LATENCY, Budget, Candidate, Tried
 from qviz.features.rescuing.sets import Sets
 from qviz.result import Misfit, decode, encode
@@ -64,6 +67,8 @@ class Candidates:
     remarks: list[str] = field(default_factory=list)
     _measured: dict[Candidate, Tried] = field(default_factory=dict)
     _sets: dict[Candidate, Sets] = field(default_factory=dict)
+    _qualities: dict[Candidate, float] = field(default_factory=dict)
+    _few: FewImages | None = None
 
     def read_journal(self) -> None:
         """Read the measurements of earlier runs; damaged rows and rows of another version are ignored."""
@@ -75,10 +80,12 @@ class Candidates:
                 elif "sets" in row:
                     candidate: Candidate = decode(Candidate, row.get("candidate"), "candidate")
                     self._sets[candidate] = decode(Sets, row["sets"], "sets")
+                elif "quality" in row:
+                    self._qualities[decode(Candidate, row.get("candidate"), "candidate")] = float(row["quality"])
                 elif "tried" in row:
                     tried: Tried = decode(Tried, row["tried"], "tried")
                     self._measured[tried.candidate] = tried
-            except (QvizError, Misfit):
+            except (QvizError, Misfit, TypeError, ValueError):
                 continue
 
     def calibration(self, candidate: Candidate) -> Calibration | None:
@@ -99,11 +106,29 @@ class Candidates:
     def build(self, candidate: Candidate) -> bytes:
         """The .tflite file of a candidate. Raises Cancelled, ImageError, QuantizeError, WorkerError."""
         self.context.check_cancelled()
+        return self.context.wait(self._start(candidate)).data
+
+    def qualities(self, rows: Sequence[Candidate]) -> list[float]:
+        """The quality of each candidate on a few images, in [0, 1]; 0 where it cannot be built or run.
+
+        Measurements of earlier runs are used again. Raises Cancelled, ImageError, QuantizeError, WorkerError.
+        """
+        missing = [row for row in dict.fromkeys(rows) if row not in self._qualities]
+        if missing:
+            self.context.check_cancelled()
+            jobs = {row: self._start(row) for row in missing}
+            self._few = self._few or FewImages(self.context, self.reference, self.search.dataset)
+            for row, quality in self._few.qualities(jobs, self.loaded).items():
+                self._qualities[row] = quality
+                self.journal.add({"candidate": encode(row), "quality": quality})
+        return [self._qualities[row] for row in rows]
+
+    def _start(self, candidate: Candidate) -> Future[Built]:
+        """Queue its building. Raises Cancelled, ImageError, QuantizeError."""
         ranges = self.calibration(candidate)
-        job = start_building(
+        return start_building(
             self.builders, self.source, candidate.recipe, candidate.options, ranges, tuple(self.images)
         )
-        return self.context.wait(job).data
 
     def loaded(self, candidate: Candidate, data: bytes) -> LoadedModel:
         """A built candidate as a model, with the settings of the reference. Raises ModelError, WorkerError."""

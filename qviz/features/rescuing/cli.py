@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from qviz import formatting
 from qviz.cli import options, output
 from qviz.errors import DatasetError
+from qviz.structures.operators import orders_text
 
 if TYPE_CHECKING:
     from qviz.features.rescuing import Rescue
-    from qviz.features.rescuing.result import Tried
+    from qviz.features.rescuing.result import Contribution, Tried
 
 MAX_NAME, MAX_ERROR = 60, 60
 """Characters of a cell."""
@@ -42,6 +43,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipes", nargs="+", default=[], metavar="NAME", help="only these, e.g. int8 (see qviz quantize --recipes)"
     )
+    parser.add_argument(
+        "--integers-only", action="store_true", help="no operator in float: 16-bit activations for a few instead"
+    )
     parser.add_argument("--tries", type=int, default=60, metavar="N", help="maximum number of candidates (default 60)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .tflite file to write")
     options.add_common(parser, score=0.001, detects=True)
@@ -61,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
             prefer=args.prefer,
             recipes=args.recipes,
             tries=args.tries,
+            integers_only=args.integers_only,
             score=args.score,
         )
     best = result.best
@@ -100,7 +105,22 @@ def _print(result: Rescue, files: dict[str, str]) -> None:
     print(f"\n{formatting.plural(len(result.tried), 'candidate')} on {search}:")
     columns = ["candidate", "found by", "size", "loss", "agreement", "speed", "budget"]
     output.print_table(columns, [_cells(row, result) for row in result.tried])
+    if result.contributions:
+        print("\nwithout each of its moves, on the same images:")
+        moves = ["move", "operators", "size", "loss", "agreement"]
+        output.print_table(moves, [_contribution(row, result) for row in result.contributions])
     print(f"\n{files['file']}\n{files['command']}")
+
+
+def _contribution(row: Contribution, result: Rescue) -> list[object]:
+    write = formatting.signed_points if result.budget.measure == "AP" else formatting.score
+    return [
+        row.code,
+        orders_text(row.operators)[:MAX_NAME] or None,
+        formatting.megabytes(row.bytes),
+        None if row.loss is None else write(row.loss),
+        None if row.agreement is None else formatting.score(row.agreement),
+    ]
 
 
 def _cells(row: Tried, result: Rescue) -> list[object]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qviz.errors import SettingsError
-from qviz.features.building.calibration import Calibration
+from qviz.features.building.calibration import DEFAULT_METHOD, Calibration
 from qviz.features.building.recipes import ALGORITHMS, Options, recipe_of
 from qviz.features.cost.tradeoff import SAME_LATENCY
 from qviz.features.inspection.warning import Warning
@@ -59,6 +59,36 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """One change of a plain recipe.
+
+    Attributes:
+        code: `ranges`, `algorithm`, `wide` (16-bit activations) or `float`.
+        operators: The operators of the float32 file that it concerns; empty where it concerns all.
+    """
+
+    code: str
+    operators: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """The chosen candidate without one of its moves, on the search half: what that move brought.
+
+    Attributes:
+        code, operators: The move that was left out.
+        loss, agreement: Without it; None where that file could not be measured.
+        bytes: Size without it.
+    """
+
+    code: str
+    operators: tuple[int, ...]
+    loss: float | None
+    agreement: float | None
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A variant that can be built.
 
@@ -66,18 +96,41 @@ class Candidate:
         recipe, algorithm: Names of `building.RECIPES` and `building.ALGORITHMS`.
         ranges: Method that computes the ranges of activations, a name of `building.METHODS`.
         float_operators: Indices of the operators in float, in the float32 file.
+        wide_operators: Indices of the operators with 16-bit activations.
     """
 
     recipe: str
     algorithm: str = "minmax"
-    ranges: str = "minmax"
+    ranges: str = DEFAULT_METHOD
     float_operators: tuple[int, ...] = ()
+    wide_operators: tuple[int, ...] = ()
 
-    JSON_NAMES: ClassVar = {"float_operators": "kept_float"}
+    JSON_NAMES: ClassVar = {"float_operators": "kept_float", "wide_operators": "wide"}
 
     @property
     def options(self) -> Options:
-        return Options(algorithm=self.algorithm, keep_orders=self.float_operators)
+        return Options(algorithm=self.algorithm, keep_orders=self.float_operators, wide_orders=self.wide_operators)
+
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        """What distinguishes it from its plain recipe, each with the operators that it concerns."""
+        moves = {
+            "ranges": (self.ranges != DEFAULT_METHOD, ()),
+            "algorithm": (self.algorithm != "minmax", ()),
+            "wide": (bool(self.wide_operators), self.wide_operators),
+            "float": (bool(self.float_operators), self.float_operators),
+        }
+        return tuple(Move(code, operators) for code, (is_made, operators) in moves.items() if is_made)
+
+    def without(self, code: str) -> Candidate:
+        """The same candidate without one of its moves."""
+        fields: dict[str, Candidate] = {
+            "ranges": replace(self, ranges=DEFAULT_METHOD),
+            "algorithm": replace(self, algorithm="minmax"),
+            "wide": replace(self, wide_operators=()),
+            "float": replace(self, float_operators=()),
+        }
+        return fields[code]
 
     @property
     def needs_images(self) -> bool:
@@ -91,9 +144,12 @@ class Candidate:
     @property
     def name(self) -> str:
         """For example `int8 (octav), 8-17 float`."""
-        words = [word for word in (self.algorithm, self.ranges) if word != "minmax"]
+        words = [self.algorithm] if self.algorithm != "minmax" else []
+        words += [self.ranges] if self.ranges != DEFAULT_METHOD else []
         more = f" ({', '.join(words)})" if words else ""
-        return f"{self.recipe}{more}" + (f", {orders_text(self.float_operators)} float" if self.float_operators else "")
+        sets = {"in 16 bits": self.wide_operators, "float": self.float_operators}
+        chosen = [f", {orders_text(orders)} {kind}" for kind, orders in sets.items() if orders]
+        return f"{self.recipe}{more}{''.join(chosen)}"
 
     def command(self, source: str, calibration: Sequence[str], output: str) -> str:
         """The `qviz quantize` command that builds it, quoted for a shell.
@@ -105,8 +161,10 @@ class Candidate:
             words += ["--algorithm", self.algorithm]
         if self.float_operators:
             words += ["--keep-operators", orders_text(self.float_operators)]
+        if self.wide_operators:
+            words += ["--wide-operators", orders_text(self.wide_operators)]
         if self.needs_images or self.needs_ranges:
-            words += ["--ranges", self.ranges] if self.ranges != "minmax" else []
+            words += ["--ranges", self.ranges] if self.ranges != DEFAULT_METHOD else []
             words += ["--calibration", *calibration]
         return shlex.join([*words, "-o", output])
 
@@ -145,7 +203,12 @@ class Tried:
 
     JSON_INLINE: ClassVar = ("candidate",)
     JSON_NAMES: ClassVar = {"origin": "found_by"}
-    JSON_ALSO: ClassVar = ("search_agreement",)
+    JSON_ALSO: ClassVar = ("search_agreement", "moves")
+
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        """The moves of the candidate."""
+        return self.candidate.moves
 
     @property
     def search_agreement(self) -> float | None:
@@ -208,6 +271,7 @@ class Rescue(Result):
         best: The best candidate so far; None if none could be measured.
         data: The .tflite file of the best candidate.
         chosen: The best candidate on the report half; None while the search runs.
+        contributions: The chosen candidate without each of its moves; empty while the search runs.
         ranges: Method -> measured ranges, from which candidates can be built again.
         remarks: Sentences about images that were left out, and the like.
         warnings: Lint warnings about the chosen file, and the settings that were assumed for the reference.
@@ -222,6 +286,7 @@ class Rescue(Result):
     best: Tried | None = None
     data: bytes = field(default=b"", repr=False)
     chosen: Chosen | None = None
+    contributions: tuple[Contribution, ...] = ()
     ranges: dict[str, Calibration] = field(default_factory=dict, repr=False)
     remarks: tuple[str, ...] = ()
     warnings: tuple[Warning, ...] = ()
@@ -237,10 +302,18 @@ class Rescue(Result):
         return self.chosen is not None and self.chosen.tried.within and self.chosen.within_budget
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per candidate, in the order of trying; `kept_float` has its operators in float as `0-12,40`."""
+        """One row per candidate, in the order of trying; `kept_float` and `wide` have operators as `0-12,40`."""
         import pandas as pd
 
-        rows = [to_json(row) | {"kept_float": orders_text(row.candidate.float_operators)} for row in self.tried]
+        rows = [
+            to_json(row)
+            | {
+                "kept_float": orders_text(row.candidate.float_operators),
+                "wide": orders_text(row.candidate.wide_operators),
+                "moves": ", ".join(move.code for move in row.moves),
+            }
+            for row in self.tried
+        ]
         return pd.DataFrame(rows, columns=list(to_json(Tried(Candidate(""), ""))))
 
     def recipe_json(self, row: Tried, output: str, command: str) -> dict[str, Any]:
@@ -262,6 +335,7 @@ class Rescue(Result):
             "recipe": candidate.recipe,
             "algorithm": candidate.algorithm,
             "keep_operators": orders_text(candidate.float_operators),
+            "wide_operators": orders_text(candidate.wide_operators),
             "budget": to_json(self.budget),
             "search": {"images": self.images.search, "loss": row.search_loss},
             "report": None if chosen is None else {"images": chosen.images, **to_json(chosen.loss)},

@@ -1,7 +1,9 @@
 """The search of a rescue: the candidates and the order in which they are tried. Good candidates come early.
 
 1. Whole recipes, the smallest (or fastest) first; of each the plain version, then other ranges and algorithms, until
-   one is within the budget. Recipes that are larger (or expected to be slower) than that one are not tried.
+   one is within the budget. int8 that exceeds it is tried with 16-bit activations for a few operators (`wide_sets`):
+   integers throughout, and a few hundred bytes more. Recipes that are larger (or expected to be slower) than one within
+   the budget are not tried.
 2. Recipes that exceeded the budget and would be smaller (or faster), the smallest loss first, with operators in float.
    *What if float* gives a Pareto front of sets by cost and expected quality. The first set with nearly all of the
    quality is built, then the search bisects between sets that exceed the budget and sets within it.
@@ -17,12 +19,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from qviz.errors import Cancelled, QuantizeError, QvizError
-from qviz.features.building.calibration import METHODS
+from qviz.features.building.calibration import DEFAULT_METHOD, METHODS
 from qviz.features.building.conditions import check
 from qviz.features.building.recipes import ALGORITHMS, Options, recipe_of, weights_of
 from qviz.features.rescuing.candidates import Candidates
-from qviz.features.rescuing.result import LATENCY, Candidate, Tried, best_of
+from qviz.features.rescuing.result import LATENCY, Candidate, Contribution, Tried, best_of
 from qviz.features.rescuing.sets import SAMPLED_IMAGES, Ranked, Sets, bytes_of, float_sets, units_of, work_of
+from qviz.features.rescuing.wide_sets import WideSets
 from qviz.features.what_if.sets import Orders, thinned, union
 
 NEARLY_ALL = 0.9
@@ -34,7 +37,8 @@ def fitting(candidates: Candidates, names: Sequence[str]) -> dict[str, list[Cand
     versions: dict[str, list[Candidate]] = {}
     for name in names:
         recipe = recipe_of(name)
-        rows = [Candidate(name, ranges=method) for method in (METHODS if recipe.needs_calibration else ("minmax",))]
+        methods = METHODS if recipe.needs_calibration else (DEFAULT_METHOD,)
+        rows = [Candidate(name, ranges=method) for method in methods]
         rows += [Candidate(name, algorithm) for algorithm in ALGORITHMS if algorithm != "minmax"]
         for row in rows:
             try:
@@ -111,6 +115,7 @@ class Search:
         candidates: Builds and measures candidates.
         recipes: Names of the recipes to try.
         tries: Maximum number of candidates.
+        integers_only: No operator is kept in float.
         on_tried: Called after each candidate.
         tried: All candidates so far.
         data: The file of the best one.
@@ -120,6 +125,7 @@ class Search:
     recipes: Sequence[str]
     tries: int
     on_tried: OnTried
+    integers_only: bool = False
     tried: tuple[Tried, ...] = ()
     data: bytes = b""
     _files: dict[Candidate, bytes] = field(default_factory=dict)
@@ -139,7 +145,7 @@ class Search:
         self._try_whole_recipes(versions)
         self._files.clear()
         for row in self._failed():
-            if self._could_be_better(row):
+            if self._could_be_better(row) and not self.integers_only:
                 self._try_float_sets(row.candidate)
 
     # ---- whole recipes -----------------------------------------------------------------------------------------
@@ -148,11 +154,15 @@ class Search:
         for name in self._ordered(versions):
             if self._cannot_be_better(name, versions):
                 return
+            rows = []
             for candidate in versions[name]:
                 if candidate.algorithm != "minmax" and self._is_broken(versions[name][0]):
                     continue
-                if self._attempt(candidate, "recipe").within:
+                rows.append(self._attempt(candidate, "recipe"))
+                if rows[-1].within:
                     break
+            else:
+                self._try_wide_sets([row for row in rows if row.search_loss is not None])
 
     def _is_broken(self, plain: Candidate) -> bool:
         """Whether a plain recipe loses more than half of `max_loss`, which another algorithm does not undo."""
@@ -180,6 +190,14 @@ class Search:
             return False
         return self.candidates.prefer == LATENCY or self._bytes(versions[name][0]) >= best.bytes
 
+    def contributions(self, best: Tried) -> tuple[Contribution, ...]:
+        """The best candidate without each of its moves, measured; the smallest loss without it comes last."""
+        rows = []
+        for move in best.moves:
+            row = self.candidates.attempt(best.candidate.without(move.code), "without")
+            rows.append(Contribution(move.code, move.operators, row.search_loss, row.agreement, row.bytes))
+        return tuple(sorted(rows, key=lambda row: -(row.loss or 0.0)))
+
     def _attempt(self, candidate: Candidate, origin: str) -> Tried:
         """Try a candidate, once; after the maximum number of tries the result has an error."""
         earlier = next((row for row in self.tried if row.candidate == candidate), None)
@@ -196,10 +214,24 @@ class Search:
         self.on_tried(self.tried, best, self.data)
         return row
 
+    # ---- with 16-bit activations -------------------------------------------------------------------------------
+
+    def _try_wide_sets(self, rows: Sequence[Tried]) -> None:
+        """Try the int8 candidate with the smallest loss with 16-bit activations of some operators, until one suffices.
+
+        With latency in mind they are left out, because 16-bit kernels are slow on a CPU.
+        """
+        by_speed = self.candidates.prefer == LATENCY and not self.integers_only
+        plain = min(rows, key=_by_loss, default=None)
+        if plain is None or recipe_of(plain.candidate.recipe).activation_bits != 8 or by_speed:
+            return
+        self.candidates.context.progress.step("Finding operators worth 16 bits")
+        any(self._attempt(row, "wide").within for row in WideSets(self.candidates, plain.candidate).proposals())
+
     # ---- with operators in float -------------------------------------------------------------------------------
 
     def _failed(self) -> list[Tried]:
-        """The candidate with the smallest loss of each kind of recipe over the budget.
+        """The candidate with the smallest loss of each kind of recipe over the budget, without those in 16 bits.
 
         Recipes with equal bits are one kind, because their errors are similar.
         """
@@ -208,6 +240,7 @@ class Search:
             recipe = recipe_of(row.candidate.recipe)
             kind = recipe.weight_bits, recipe.activation_bits
             usable = row.search_loss is not None and recipe.weight_bits <= 8  # float16 with float parts gains nothing
+            usable = usable and not row.candidate.wide_operators
             if usable and (kind not in smallest or _by_loss(row) < _by_loss(smallest[kind])):
                 smallest[kind] = row
         return sorted((row for row in smallest.values() if not row.within), key=_by_loss)

@@ -2,6 +2,9 @@
 
 The planted layer's weights are 1 for what it reads of a channel that is always zero, times `HUGE`: they change nothing
 in float, but they determine the scale, so all other weights of the layer round to zero in integers.
+
+With an outlier, one channel between two layers is `OUTLIER_SIZE` times as large, and the second one multiplies it by
+zero: in 8 bits the other channels round to zero, in 16 bits they do not.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ SIDE, CELLS, CLASSES = 64, 84, 3
 """Cells of strides 8, 16, 32."""
 PLANTED = 3
 """The order of the operator that int8 ruins."""
+OUTLIER = 1
+"""The order of the operator that writes the outlier; the next one reads it."""
+OUTLIER_SIZE = 3000.0
 HUGE = 400.0
 SETTINGS = Settings((127.5,) * 3, (127.5,) * 3, "rgb", "stretch", nms_iou=0.6, max_detections=50)
 CHANNELS = (3, 16, 24, 24, 24, 32)
@@ -44,8 +50,8 @@ class _Network:
         return output
 
 
-def small_detector(planted: bool = True) -> bytes:
-    """float32; boxes [1, 84, 4] in [0, 1] and scores [1, 84, 3]."""
+def small_detector(planted: bool = True, outlier: bool = False) -> bytes:
+    """float32; boxes [1, 84, 4] in [0, 1] and scores [1, 84, 3]. planted, outlier: see above."""
     random, network = np.random.default_rng(7), _Network()
     x, side = network.add("image", (1, SIDE, SIDE, 3)), SIDE
     for number, (kernel, stride) in enumerate(SHAPES):
@@ -57,6 +63,10 @@ def small_detector(planted: bool = True) -> bytes:
             weights[0] = 0  # its first channel is zero
         if planted and number == PLANTED:
             weights[..., 0] = HUGE
+        if outlier and number == OUTLIER:
+            weights[0] *= OUTLIER_SIZE
+        if outlier and number == OUTLIER + 1:
+            weights[..., 0] = 0
         x = _convolution(network, x, (weights, bias), f"layer{number}", side, stride)
     flat = _reshaped(network, x, (1, side * side * CHANNELS[-1]), "flat")
     boxes = _head(network, flat, random, "boxes", 4, _grid(), 0.02)

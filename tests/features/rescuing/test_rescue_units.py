@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from qviz.features.building.calibration import Calibration
+from qviz.features.building.calibration import DEFAULT_METHOD, Calibration
 from qviz.features.building.recipes import RECIPES
 from qviz.features.rescuing.result import AP, Budget, Candidate, Chosen, ImageCounts, ReferenceFile, Rescue, Tried
 from qviz.features.rescuing.sets import Ranked, Sets, bytes_of, units_of, work_of
@@ -105,6 +105,6 @@ def test_the_verdict_of_a_running_search() -> None:
 
 def test_the_recipe_holds_the_ranges_as_a_calibration() -> None:
     ranges = Calibration({"x": (0.0, 1.0)}, 6, "minmax", "d0")
-    document = replace(RESULT, ranges={"minmax": ranges}).recipe_json(BEST, "b.tflite", "qviz quantize ...")
+    document = replace(RESULT, ranges={DEFAULT_METHOD: ranges}).recipe_json(BEST, "b.tflite", "qviz quantize ...")
     assert Calibration.from_json(document, "recipe") == ranges
     assert (document["keep_operators"], document["report"], document["file"]["sha256"]) == ("3", None, "d1")
