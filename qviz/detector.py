@@ -217,13 +217,14 @@ def image_input(graph: Graph) -> Tensor:
 
 def _own_settings(data: bytes, graph: Graph) -> Settings:
     """Settings in the file's metadata. Raises ModelError where they say that it is not a detector."""
-    return replace(own_settings(data, image_input(graph)), labels=_own_labels(data))
+    notes = exporter_notes(data)
+    return replace(own_settings(data, image_input(graph), notes), labels=_own_labels(data, notes))
 
 
-def _own_labels(data: bytes) -> tuple[str, ...] | None:
+def _own_labels(data: bytes, notes: dict[str, Any]) -> tuple[str, ...] | None:
     """Class names in the exporter's notes, else in a label file appended to the model."""
     try:
-        if notes := exporter_notes(data):
+        if notes:
             return labels_by_id(numbered(notes["names"], "the metadata"), "the metadata")
         content = label_file(data)
         return parse_labels(content, "labels") if content else None

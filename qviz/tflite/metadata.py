@@ -54,12 +54,16 @@ DETECTING_TASKS = ("detect", "segment", "pose", "obb")
 """Tasks of models that find boxes; their masks, keypoints and angles are not read."""
 
 
-def own_settings(data: bytes, tensor: Tensor) -> Settings:
+def own_settings(data: bytes, tensor: Tensor, notes: dict[str, Any] | None = None) -> Settings:
     """The settings that the file states for its image input `tensor`; fields that it does not state are None.
 
-    Raises ModelError if the file states another task than detection.
+    Args:
+        notes: The exporter's notes, if they were read before.
+
+    Raises:
+        ModelError: The file states another task than finding boxes.
     """
-    notes = exporter_notes(data)
+    notes = exporter_notes(data) if notes is None else notes
     _check_task(notes.get("task"))
     settings = Settings()
     if "stride" in notes or {"author", "version"} <= set(notes):  # Ultralytics', or of its imitators
