@@ -16,6 +16,7 @@ ALL = (
     "memory",
     "robustness",
     "live_slider",
+    "network_picture",
     "backbones",
     "load",
     "calibration",

@@ -100,6 +100,21 @@ def listed(names: Sequence[str], limit: int = 5) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else ""
 
 
+def shortened(text: str, limit: int) -> str:
+    """The text in at most `limit` characters, its middle replaced by an ellipsis.
+
+    Names of tensors share their beginning and differ in their end, so the end keeps more.
+
+    Example:
+        >>> shortened("FeatureExtractor/MobilenetV2/expanded_conv_13/depthwise", 32)
+        'FeatureEx…nded_conv_13/depthwise'
+    """
+    if len(text) <= limit:
+        return text
+    tail = -(-(limit - 1) * 7 // 10)
+    return f"{text[: limit - 1 - tail]}…{text[len(text) - tail :]}"
+
+
 def as_text(text: str) -> str:
     """The text with all characters of Markdown escaped."""
     for character in "\\`*_{}[]<>()#+-.!|~$:":

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qviz.cli import options, output
-from qviz.formatting import plural
+from qviz.formatting import plural, shortened
 
 if TYPE_CHECKING:
     from qviz.features.layer_error import LayerErrors
+
+CAUSE = (
+    "These are measurements: a fall shows where error appears, not what causes it. `qviz what-if` runs sets of"
+    " operators in float and finds what does."
+)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +83,7 @@ def _print(result: LayerErrors) -> None:
     print(verdict(result))
     if result.paired_share == 0:
         return
+    print(CAUSE)
     print(
         f"{result.variant} against {result.reference}: {result.paired_share:.1%} of the operators paired,"
         f" {plural(result.images, 'image')}; SQNR (local, cumulative, weights) in dB, higher is better"
@@ -88,7 +94,7 @@ def _print(result: LayerErrors) -> None:
             layer.reference_order,
             layer.op_kind,
             *(metric.number(layer) for metric in TABLE_METRICS),
-            layer.tensor[-50:],
+            shortened(layer.tensor, 50),
         ]
         for layer in result.layers
     ]

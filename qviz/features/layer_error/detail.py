@@ -31,6 +31,7 @@ from qviz.features.layer_error.figures import (
     weight_error,
     worst_channels,
 )
+from qviz.features.layer_error.outliers import INHERITED_FACTOR
 from qviz.features.layer_error.tensor_error import Histogram, ValueRange, histogram
 from qviz.formatting import small_share
 from qviz.structures import EncodedImage, Image, Op, Settings
@@ -38,8 +39,6 @@ from qviz.structures.graph import has_fixed_range
 from qviz.tflite.inputs import fill, input_size, input_spec
 from qviz.tflite.paired_networks import Pair, PairedNetworks, as_real, paired_networks
 
-INHERITED_FACTOR = 10.0
-"""A layer inherits most of its error where the cumulative error is at least this many times the local one (10 dB)."""
 MAIN_SHARE = 0.5
 """A source is named as the cause if it has at least this share of the error's energy."""
 MIN_CLIPPED = 0.01

@@ -1,4 +1,4 @@
-"""A variant's network as a graph of blocks, each coloured by the worst of its layers in one metric.
+"""A network as a graph of blocks: which operators belong together, and what each block is called.
 
 Folding. Operators are folded into blocks, so that a graph of hundreds stays readable. An operator that only prepares
 constants is left out; QUANTIZE and DEQUANTIZE belong to the operator that computes their input.
@@ -9,16 +9,6 @@ chain           the remaining operators are cut into runs of up to `MAX_WEIGHTED
                 without weights (activation, bias, reshape) belong to the block before them.
 Blocks are convex: no path leaves a block and enters it again, so the folded graph has no cycle. Operators are
 identified by their index in the file, which is an order of execution.
-
-Layout. Rows go downwards, lanes to the right. Units: one row, one lane.
-row    depth: the longest path from an input, in edges
-lane   0 for the trunk, which is the longest path through the graph; any other node continues the lane of the node
-       that it reads, or takes the leftmost lane that is free in its row
-edge   straight within a lane if no node is in between; with two corners if it goes one row down into another lane; an
-       edge that skips up to `NEAR` rows of its lane passes on the left; any other runs along a bus, a vertical line to
-       the right of all lanes, one for each node that such edges lead to. Between two rows, lines to a bus are above
-       those to other lanes, and lines from a bus below them
-Nodes are numbered from 0 so that every edge leads to a higher number.
 """
 
 from __future__ import annotations
@@ -27,104 +17,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from qviz.features.layer_error.metrics import CUMULATIVE, LayerError, Metric
-from qviz.features.layer_error.outliers import Outliers
 from qviz.structures import Graph, Op
 from qviz.tflite.paired_networks import CONVERSIONS
-
-Point = tuple[float, float]
-"""(lane, row)"""
-
-BUS = 0.06
-"""Distance between two buses, in lanes."""
-NEAR = 14
-LEFT = 0.06
-"""Distance in lanes at which a short skip passes to the left of its lane."""
-TO_BUS, ACROSS, FROM_BUS = 0.3, 0.5, 0.7
-"""Position of lines between two rows, as a share of their distance."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where nodes and edges are drawn.
-
-    Attributes:
-        positions: (lane, row) of each node.
-        routes: The corners of each edge, from its first node to its second.
-        lanes, buses: Number of lanes, and of vertical lines to their right.
-    """
-
-    positions: tuple[tuple[int, int], ...]
-    routes: tuple[tuple[Point, ...], ...]
-    lanes: int
-    buses: int
-
-
-def lay_out(count: int, edges: Sequence[tuple[int, int]]) -> Layout:
-    """Positions of `count` nodes and routes of their edges.
-
-    Raises ValueError for an edge that does not lead to a higher number.
-    """
-    before: list[list[int]] = [[] for _ in range(count)]
-    for first, second in edges:
-        if not 0 <= first < second < count:
-            raise ValueError(f"edge {(first, second)} does not lead upwards among {count} nodes")
-        before[second].append(first)
-    rows = [0] * count
-    for node in range(count):
-        rows[node] = max((rows[other] + 1 for other in before[node]), default=0)
-    lanes = _lanes(rows, before)
-    positions = tuple(zip(lanes, rows, strict=True))
-    last = max(lanes, default=0)
-    routes, buses = _routes(positions, edges, last)
-    return Layout(positions, routes, last + 1, buses)
-
-
-def _trunk(rows: Sequence[int], before: Sequence[Sequence[int]]) -> set[int]:
-    """The nodes of one longest path."""
-    if not rows:
-        return set()
-    node = max(range(len(rows)), key=lambda i: rows[i])
-    trunk = {node}
-    while before[node]:
-        node = max(before[node], key=lambda i: rows[i])
-        trunk.add(node)
-    return trunk
-
-
-def _lanes(rows: Sequence[int], before: Sequence[Sequence[int]]) -> list[int]:
-    trunk = _trunk(rows, before)
-    lanes = [0] * len(rows)
-    occupied = {(0, rows[node]) for node in trunk}
-    for node in sorted(set(range(len(rows))) - trunk, key=lambda i: (rows[i], i)):
-        above = [lanes[other] for other in before[node] if other not in trunk and rows[other] == rows[node] - 1]
-        free = [lane for lane in above if (lane, rows[node]) not in occupied]
-        lane = free[0] if free else next(i for i in range(1, len(rows) + 1) if (i, rows[node]) not in occupied)
-        lanes[node] = lane
-        occupied.add((lane, rows[node]))
-    return lanes
-
-
-def _routes(
-    positions: Sequence[tuple[int, int]], edges: Sequence[tuple[int, int]], last: int
-) -> tuple[tuple[tuple[Point, ...], ...], int]:
-    """The corners of each edge, and how many buses they need."""
-    occupied = set(positions)
-    buses: dict[int, float] = {}
-    routes: list[tuple[Point, ...]] = []
-    for first, second in edges:
-        (lane, row), (goal, end) = positions[first], positions[second]
-        if lane == goal and not any((lane, r) in occupied for r in range(row + 1, end)):
-            routes.append(((lane, row), (goal, end)))
-        elif end - row == 1:
-            routes.append(((lane, row), (lane, row + ACROSS), (goal, row + ACROSS), (goal, end)))
-        else:
-            skip = lane == goal and end - row <= NEAR
-            x = lane - LEFT if skip else buses.setdefault(second, last + 1 + BUS * len(buses))
-            out, back = row + TO_BUS, end - 1 + FROM_BUS
-            routes.append(((lane, row), (lane, out), (x, out), (x, back), (goal, back), (goal, end)))
-    return tuple(routes), len(buses)
-
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "BATCH_MATMUL")
 MAX_OPERATORS = 40
@@ -280,92 +174,17 @@ MADE_UP = ("tf.", "StatefulPartitionedCall", "PartitionedCall")
 """Scopes that converters add and that do not describe the network."""
 
 
-@dataclass(frozen=True, slots=True)
-class GraphNode:
-    """A block or a single operator.
-
-    Attributes:
-        orders: Indices of its operators.
-        name: Scope of its tensors; may be empty.
-        kinds: Its operators in words, e.g. `2 Conv, ADD`.
-        layers: Number of its operators that are measured.
-        worst, worst_value: The layer with the worst value of the metric, and that value; None if no layer differs.
-        outliers: Indices of its layers that stand out.
-    """
-
-    orders: tuple[int, ...]
-    name: str
-    kinds: str
-    layers: int
-    worst: int | None
-    worst_value: float | None
-    outliers: tuple[int, ...]
-
-    @property
-    def folded(self) -> bool:
-        return len(self.orders) > 1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ErrorGraph:
-    """The graph of one metric; node i is drawn at `layout.positions[i]`."""
-
-    metric: Metric
-    nodes: tuple[GraphNode, ...]
-    layout: Layout
-
-    def node_of(self, order: int | None) -> GraphNode | None:
-        """The node that contains an operator, or None."""
-        return next((node for node in self.nodes if order in node.orders), None)
-
-
-def error_graph(
-    graph: Graph,
-    layers: Sequence[LayerError],
-    unusual: Outliers,
-    metric: Metric = CUMULATIVE,
-    opened: Collection[int] = (),
-) -> ErrorGraph:
-    """The graph of a variant.
-
-    Args:
-        layers: The measured layers.
-        unusual: Layers that stand out.
-        metric: Decides which layer of a block is the worst.
-        opened: Operators whose blocks are shown as single operators.
-    """
-    blocks = fold(graph, opened)
-    values = {layer.order: metric.value(layer) for layer in layers}
-    names = _names(graph, blocks.members)
-    nodes = (_node(graph, m, name, values, metric, unusual) for m, name in zip(blocks.members, names, strict=True))
-    return ErrorGraph(metric, tuple(nodes), lay_out(len(blocks.members), blocks.edges))
-
-
-def _node(
-    graph: Graph,
-    members: tuple[int, ...],
-    name: str,
-    values: Mapping[int, float | None],
-    metric: Metric,
-    unusual: Outliers,
-) -> GraphNode:
-    values_inside = {order: value for order in members if (value := values.get(order)) is not None}
-    worst_of = min if metric.higher_is_better else max
-    worst = worst_of(values_inside, key=lambda order: values_inside[order], default=None)
-    kinds = _kinds([graph.ops[order].kind for order in members])
-    layers = sum(order in values for order in members)
-    marked = tuple(order for order in members if order in unusual)
-    return GraphNode(members, name, kinds, layers, worst, None if worst is None else values_inside[worst], marked)
-
-
-def _kinds(kinds: Sequence[str]) -> str:
-    """How many of each, those with weights first."""
+def kinds_text(kinds: Sequence[str]) -> str:
+    """How many operators of each type, those with weights first: `2 Conv, ADD`."""
     counts = Counter(SHORT.get(kind, kind) for kind in sorted(kinds, key=lambda kind: kind not in WEIGHTED))
     return ", ".join(f"{count} {kind}" if count > 1 else kind for kind, count in counts.items())
 
 
-def _names(graph: Graph, blocks: Sequence[tuple[int, ...]]) -> list[str]:
-    """Name of each block: the last scope its tensors share if that is unique, else the scope of its first operator."""
+def block_names(graph: Graph, blocks: Sequence[tuple[int, ...]]) -> list[str]:
+    """Name of each block: the last scope its tensors share if that is unique, else the scope of its first operator.
+
+    Empty where a converter made the names up.
+    """
     shared = [_shared(graph, members) for members in blocks]
     counts = Counter(words[-1] if words else "" for words in shared)
     names = []

@@ -95,7 +95,6 @@ class Metric:
         decimals: Decimals of the shown value.
         signed: Whether a plus sign is shown.
         in_tables: Whether it is a column of the tables.
-        in_graph: Whether the network's graph can be coloured by it.
     """
 
     field: str
@@ -106,7 +105,6 @@ class Metric:
     decimals: int = 1
     signed: bool = False
     in_tables: bool = False
-    in_graph: bool = False
 
     def value(self, layer: LayerError) -> float | None:
         """The figure of a layer as it is shown: per cent where the field is a share."""
@@ -126,23 +124,13 @@ class Metric:
         return None if self.value(layer) is None else self.text(layer).removesuffix(f" {self.unit}")
 
     @property
-    def direction(self) -> str:
-        """`higher` or `lower`: which values are better."""
-        return "higher" if self.higher_is_better else "lower"
-
-    @property
-    def extreme(self) -> str:
-        """`lowest` or `highest`: the worst value."""
-        return "lowest" if self.higher_is_better else "highest"
-
-    @property
     def number_format(self) -> str:
         """A printf format for number columns."""
         return f"%{'+' if self.signed else ''}.{self.decimals}f"
 
 
-CUMULATIVE = Metric("cumulative_sqnr_db", "cumulative dB", "cumulative", "dB", True, in_tables=True, in_graph=True)
-LOCAL = Metric("local_sqnr_db", "local dB", "local", "dB", True, in_tables=True, in_graph=True)
+CUMULATIVE = Metric("cumulative_sqnr_db", "cumulative dB", "cumulative", "dB", True, in_tables=True)
+LOCAL = Metric("local_sqnr_db", "local dB", "local", "dB", True, in_tables=True)
 FALL = Metric("fall_db", "fall dB", "fall", "dB", False, signed=True, in_tables=True)
 CLIPPED_SHARE = Metric("clipped_share", "clipped %", "clipped", "%", False, in_tables=True)
 
@@ -166,7 +154,6 @@ METRICS = (
 )
 """Every figure of a layer, in the order of tables."""
 TABLE_METRICS = tuple(metric for metric in METRICS if metric.in_tables)
-GRAPH_METRICS = tuple(metric for metric in METRICS if metric.in_graph)
 HOVER_METRICS = (LOCAL, CUMULATIVE, FALL, CLIPPED_SHARE)
 BAD, MIDDLE, GOOD = "#c0392b", "#f2c36b", "#e8eef2"
 

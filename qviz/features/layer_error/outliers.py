@@ -26,6 +26,8 @@ EXACT_DB = 60.0
 """SQNR of what a layer reads above which it counts as exact: 8-bit rounding leaves about 40 dB."""
 MOVERS = DATA_MOVERS - {"QUANTIZE", "CONCATENATION", "PACK"}
 """Operators that only pass values on: a fall there is another order of rows, behind a selection."""
+INHERITED_FACTOR = 10.0
+"""A layer inherits most of its error where the cumulative error is at least this many times the local one (10 dB)."""
 MIN_GROUP = 8
 """Minimum number of layers of one operator type for judging them only among themselves."""
 
@@ -41,6 +43,24 @@ def reference_positions(errors: LayerErrors) -> dict[int, float]:
     for layer in errors.layers:
         last = partners.get(layer.order, last)
         positions[layer.order] = last if layer.order in partners else last + 0.5
+    return positions
+
+
+def positions_along(errors: LayerErrors, base: LayerErrors) -> dict[int, float]:
+    """Operator of a variant -> position on an axis of another variant's operators, by their partners in the reference.
+
+    A layer without a counterpart in `base` is half a step behind the layer before it.
+    """
+    if errors is base:
+        return {layer.order: layer.order for layer in errors.layers}
+    orders = {partner: order for order, partner in reversed(base.pairs)}
+    partners = dict(errors.pairs)
+    positions: dict[int, float] = {}
+    last = -1.0
+    for layer in errors.layers:
+        order = orders.get(partners.get(layer.order, -1))
+        last = last if order is None else order
+        positions[layer.order] = last + 0.5 if order is None else last
     return positions
 
 
@@ -76,13 +96,18 @@ def outliers(layers: Sequence[LayerError]) -> Outliers:
 
 
 def worst_layer(layers: Sequence[LayerError]) -> LayerError | None:
-    """The layer to look at first: the one that clips most, else the one with the largest fall, or local error."""
+    """The layer to look at first: the one that clips most, else the one with the largest fall, or local error.
+
+    A fall does not count at an operator that only passes values on, nor at one whose kernel prescribes its scale: what
+    the variant loses there cannot be changed there.
+    """
     clipped = max(
         (layer for layer in layers if layer.clips), key=lambda layer: layer.clipped_share or 0.0, default=None
     )
     if clipped is not None or not layers:
         return clipped
-    largest_fall = max([layer for layer in layers if layer.op_kind not in MOVERS] or layers, key=_capped_fall)
+    candidates = [layer for layer in layers if layer.op_kind not in MOVERS and not layer.fixed_range]
+    largest_fall = max(candidates or layers, key=_capped_fall)
     if largest_fall.fall_db:
         return largest_fall
     return min(layers, key=lambda layer: np.inf if layer.local_sqnr_db is None else layer.local_sqnr_db)
@@ -91,6 +116,12 @@ def worst_layer(layers: Sequence[LayerError]) -> LayerError | None:
 def from_exact(layer: LayerError) -> bool:
     """Whether what the layer reads is nearly exact, as behind an exact input: any error is then a large fall."""
     return (layer.fall_db or 0.0) + (layer.cumulative_sqnr_db or 0.0) > EXACT_DB
+
+
+def inherits(layer: LayerError) -> bool:
+    """Whether most of the error at a layer was there before it: it amplifies error and adds little of its own."""
+    local, after = layer.local_mse, layer.cumulative_mse
+    return local is not None and after is not None and after >= INHERITED_FACTOR * local
 
 
 def _capped_fall(layer: LayerError) -> float:

@@ -1,78 +1,25 @@
-"""The panel of one layer: the cause of its error, its values, the error over the image, its channels and figures.
-
-A button builds a variant that keeps this operator in float, and compares it.
-"""
+"""The panel of one layer: what it is, the source of its error, its values, the error over the image, its channels."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
+from html import escape
 
-import pandas as pd
 import streamlit as st
 
 from qviz.cache import LRUCache
 from qviz.errors import QvizError
-from qviz.features.building import panel as build
-from qviz.features.building.panel import Choice
-from qviz.features.building.recipes import RECIPES, Options
 from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error.detail import LayerDetail, start_layer_detail
 from qviz.features.layer_error.plot_detail import error_map, value_histograms, weight_channels
-from qviz.formatting import plural
+from qviz.formatting import shortened
 from qviz.structures import EncodedImage
-from qviz.ui import clicks, page, server
+from qviz.structures.operators import operator_name
+from qviz.ui import server
 from qviz.ui.clicks import wait_for_result
 from qviz.ui.page import Page
 from qviz.ui.results import Preview
-
-REQUEST = "qviz_keep_float"
-
-
-def _show_keep_float(here: Page, variant: LoadedModel, detail: LayerDetail) -> None:
-    """The button that builds a variant with this operator in float, and that variant."""
-    order = detail.layer.reference_order
-    if order is None:
-        st.caption(
-            f"{here.loaded.reference.name} has no matching operator, so it cannot be kept in float. Recalibrate on"
-            " *Build* instead."
-        )
-        return
-    reference = here.loaded.reference
-    try:
-        choice = _choice(here, variant, order)
-        refusal = build.refusal(reference, choice) or build.full(here.workspace)
-
-        def begin() -> None:
-            st.session_state[REQUEST] = build.start(reference, choice), order
-
-        description = refusal or _description(choice, order)
-        clicks.button(st, "Keep in float and rebuild", begin, "keep-float", disabled=bool(refusal), help=description)
-        _follow(here, order)
-    except QvizError as error:
-        st.text(str(error))
-
-
-def _choice(here: Page, variant: LoadedModel, order: int) -> Choice:
-    """The variant's recipe with one operator of the reference in float."""
-    recipe = next((row for row in RECIPES.values() if row.scheme is variant.scheme), RECIPES["int8"])
-    images = build.usual_images(here) if recipe.needs_calibration else ()
-    return Choice(recipe, Options(keep_orders=(order,)), images=images)
-
-
-def _description(choice: Choice, order: int) -> str:
-    ranges = f", ranges from {plural(len(choice.images), 'image')}" if choice.images else ""
-    return (
-        f"Builds {choice.recipe.name} from the reference with its operator {order} in float{ranges}, and compares it."
-    )
-
-
-def _follow(here: Page, order: int) -> None:
-    """The variant that was requested for this layer: being built, or among the models."""
-    request: tuple[build.NewVariant, int] | None = st.session_state.get(REQUEST)
-    if request is None or request[1] != order or request[0].reference != here.loaded.reference.digest:
-        return
-    build.follow(here, request[0])
-
 
 WAIT_SECONDS = 4.0
 REFRESH_SECONDS = 0.5
@@ -110,7 +57,6 @@ def show(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> N
         st.text(str(error))
         return
     _draw(detail, image, here.loaded.colours[variant.digest], f"{variant.digest[:8]}-{image.digest[:8]}-{order}")
-    _show_keep_float(here, variant, detail)
 
 
 @st.fragment(run_every=REFRESH_SECONDS)
@@ -121,19 +67,22 @@ def _wait_for(future: Future[LayerDetail], what: str) -> None:
     st.text(f"Still running {what}; the workers are busy.")
 
 
+PARTS = ("Values", "Image", "Weights", "Figures")
+
+
 def _draw(detail: LayerDetail, image: EncodedImage, colour: str, key: str) -> None:
-    page.verdict(detail.cause, identity_text(detail))
-    left, right = st.columns(2)
-    with left:
-        st.plotly_chart(value_histograms(detail, colour), width="stretch", key=f"histogram-{key}")
-    with right:
+    st.html(identity_html(detail))
+    part = st.segmented_control("Part", PARTS, default=PARTS[0], key="layers-part", label_visibility="collapsed")
+    rows = figures(detail)
+    if part == "Image":
         _draw_map(detail, image, key)
-    left, right = st.columns(2)
-    with left:
+    elif part == "Weights":
         _draw_weights(detail, colour, key)
-    with right:
-        table = pd.DataFrame(figures(detail), columns=["figure", "value"])
-        st.dataframe(table, hide_index=True, width="stretch", height="content", key=f"figures-{key}")
+    elif part != "Figures":
+        st.plotly_chart(value_histograms(detail, colour), width="stretch", key=f"histogram-{key}")
+        rows = [row for row in rows if row[0] in FIRST]
+    if part not in PARTS[1:3]:
+        st.html(figures_html(rows))
 
 
 def _draw_map(detail: LayerDetail, image: EncodedImage, key: str) -> None:
@@ -156,18 +105,38 @@ def _draw_weights(detail: LayerDetail, colour: str, key: str) -> None:
         st.plotly_chart(weight_channels(detail, colour), width="stretch", key=f"weights-{key}")
 
 
-def identity_text(detail: LayerDetail) -> str:
-    """What the layer is, in one line."""
+MAX_NAME = 64
+"""Characters of a tensor's name; all of it is shown on hover."""
+
+
+def identity_html(detail: LayerDetail) -> str:
+    """What the layer is, and the main source of its error."""
     layer = detail.layer
-    parts = [
-        f"Operator {layer.order} ({layer.op_kind})",
-        f"{layer.dtype} {'×'.join(str(side) for side in layer.shape)}",
-    ]
+    name = operator_name(layer.order, layer.op_kind, layer.reference_order)
+    facts = [f"{layer.dtype} {'×'.join(str(side) for side in layer.shape)}"]
     if layer.scale is not None:
-        parts.append(f"scale {layer.scale:.4g}, zero point {layer.zero_point}")
-    partner = "input" if layer.reference_order is None else f"operator {layer.reference_order}"
-    kind = f" ({layer.reference_op_kind})" if layer.reference_op_kind not in (None, layer.op_kind) else ""
-    return " · ".join([*parts, f"against the reference's {partner}{kind}", f"on {detail.image}", layer.tensor[-80:]])
+        facts.append(f"scale {layer.scale:.4g}, zero point {layer.zero_point}")
+    if layer.reference_order is None:
+        facts.append("compared with the reference's input")
+    elif layer.reference_op_kind != layer.op_kind:
+        facts.append(f"compared with the reference's {layer.reference_op_kind}")
+    lines = [
+        f'<p class="qviz qviz-layer"><b>{escape(name[0].upper() + name[1:])}</b>',
+        f'<br><span title="{escape(layer.tensor)}">{escape(shortened(layer.tensor, MAX_NAME))}</span>',
+        f"<br>{escape(' · '.join(facts))}</p>",
+        f'<p class="qviz qviz-verdict qviz-cause">{escape(detail.cause)}</p>',
+    ]
+    return "".join(lines)
+
+
+def figures_html(rows: Sequence[tuple[str, str]]) -> str:
+    """A table of figures."""
+    cells = (f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
+    return f'<table class="qviz qviz-figures">{"".join(cells)}</table>'
+
+
+FIRST = ("local SQNR, dB", "cumulative SQNR, dB", "clipped share of FP32's values", "worst channels, by RMSE")
+"""The figures below the histogram."""
 
 
 def figures(detail: LayerDetail) -> list[tuple[str, str]]:

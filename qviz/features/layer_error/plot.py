@@ -1,28 +1,26 @@
-"""Charts of all layers: SQNR along the network, and the network as a graph.
+"""Charts of all layers: SQNR along the network, and what other kernels change.
 
-Along the network: circles on the line are cumulative SQNR, diamonds local SQNR (dB, higher is better). A layer that
-stands out within its variant has a ring. One variant is coloured by operator type; several have a colour each. The
-customdata of a point begins with (variant, operator index).
-
-Graph, from top to bottom: squares are folded blocks, circles single operators, hollow where no layer differs; each is
-coloured by the worst layer in it. A ring means that a layer inside stands out. The customdata of a node begins with
-the first and the last of its operators and its worst layer.
+Circles on the line are cumulative SQNR, diamonds local SQNR (dB, higher is better). A layer that stands out within its
+variant has a ring, a selected one a blue ring. One variant is coloured by operator type; several have a colour each.
+The band beside the axis has the colours in which the picture of the network shows these values. The customdata of a
+point begins with (variant, operator index).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import plotly.graph_objects as go
 
-from qviz.chart_style import plain, variant_colour
+from qviz.chart_style import REFERENCE, plain, variant_colour
 from qviz.features.layer_error import LayerErrors
-from qviz.features.layer_error.graph import BUS, ErrorGraph, GraphNode, Point
 from qviz.features.layer_error.metrics import CUMULATIVE, HOVER_METRICS, LOCAL, LayerError, Metric
 from qviz.features.layer_error.noise import NoiseBudget
 from qviz.features.layer_error.outliers import Outliers, outliers
+from qviz.features.layer_error.picture import RANGE, SCALE
+from qviz.formatting import shortened
 
 KINDS = {
     "CONV_2D": "#4477AA",
@@ -83,8 +81,17 @@ def noise_chart(result: NoiseBudget) -> go.Figure:
     return chart.update_layout(height=360, margin={"l": 8, "r": 8, "t": 32, "b": 8})
 
 
-def layer_error_chart(rows: Sequence[Row], chosen: tuple[str, int] | None = None) -> go.Figure:
-    """Each variant's layers along the network; chosen: (variant, order) of the layer in view."""
+def layer_error_chart(
+    rows: Sequence[Row], chosen: tuple[str, int] | None = None, selected: Collection[int] = (), axis: str = ""
+) -> go.Figure:
+    """Each variant's layers along the network.
+
+    Args:
+        chosen: (variant, order) of the layer in view.
+        selected: Further layers of that variant that are marked.
+        axis: The variant whose operators the positions of all rows count; empty for the reference, where a row has
+            positions.
+    """
     figure = go.Figure()
     for row in rows:
         figure.add_traces(_by_kind(row) if len(rows) == 1 else _in_one_colour(row))
@@ -92,14 +99,60 @@ def layer_error_chart(rows: Sequence[Row], chosen: tuple[str, int] | None = None
     for metric, symbol in SHAPES.items():
         figure.add_trace(_sample(metric.name, symbol))
     figure.add_trace(_sample("stands out", "circle-open"))
-    for x in (row.position(chosen[1]) for row in rows if chosen is not None and row.name == chosen[0]):
-        figure.add_vline(x=x, line={"color": OTHER, "width": 1, "dash": "dot"})
-    model = "reference" if any(row.positions for row in rows) else "variant"
-    figure.update_xaxes(title=f"operator, in the order of the {model}'s file", zeroline=False)
+    for row in rows:
+        if chosen is not None and row.name == chosen[0]:
+            figure.add_trace(_marked(row, {chosen[1], *selected}))
+            figure.add_vline(x=row.position(chosen[1]), line={"color": OTHER, "width": 1, "dash": "dot"})
+    model = plain(axis) if axis else "the reference" if any(row.positions for row in rows) else "the variant"
+    figure.update_xaxes(title=f"operator, in the order of {model}'s file", zeroline=False)
     figure.update_yaxes(title="SQNR, dB (higher is better)", rangemode="tozero", zeroline=False)
+    figure.update_layout(shapes=[*figure.layout.shapes, *_scale_band()])
     legend = {"orientation": "h", "y": 1.0, "yanchor": "bottom"}
     margin = {"l": 8, "r": 8, "t": 40, "b": 8}
     return figure.update_layout(height=400, margin=margin, legend=legend, clickmode="event+select", uirevision="layers")
+
+
+BAND_STEPS = 32
+
+
+def _scale_band() -> list[dict[str, Any]]:
+    """The colours of the values beside the axis; beyond the ends of the scale they continue."""
+    low, high = RANGE
+    step = (high - low) / BAND_STEPS
+    position = {"type": "rect", "xref": "paper", "x0": -0.008, "x1": -0.001, "yref": "y", "line_width": 0}
+    return [
+        {
+            **position,
+            "y0": low + i * step,
+            "y1": low + (i + 1) * step,
+            "fillcolor": _scale_colour((i + 0.5) / BAND_STEPS),
+        }
+        for i in range(BAND_STEPS)
+    ]
+
+
+def _scale_colour(share: float) -> str:
+    """Between the two stops of SCALE around a share in [0, 1]."""
+    upper = next(i for i, (stop, _) in enumerate(SCALE) if i and stop >= share)
+    (low, first), (high, second) = SCALE[upper - 1 : upper + 1]
+    part = (share - low) / (high - low)
+    pairs = ((int(first[i : i + 2], 16), int(second[i : i + 2], 16)) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(a + (b - a) * part):02x}" for a, b in pairs)
+
+
+def _marked(row: Row, orders: Collection[int]) -> go.Scatter:
+    """A ring around the layers in view, at their cumulative SQNR."""
+    layers = [layer for layer in row.errors.layers if layer.order in orders]
+    return go.Scatter(
+        x=[row.position(layer.order) for layer in layers],
+        y=[layer.cumulative_sqnr_db for layer in layers],
+        mode="markers",
+        marker={"symbol": "circle-open", "size": 13, "color": REFERENCE, "line": {"width": 2.5}},
+        unselected={"marker": {"opacity": 1}},
+        customdata=[[row.name, layer.order] for layer in layers],
+        hoverinfo="skip",
+        showlegend=False,
+    )
 
 
 def _by_kind(row: Row) -> list[go.Scatter]:
@@ -148,12 +201,12 @@ def _points(
     )
 
 
-_HOVER = "operator %{customdata[1]}: %{customdata[2]}<br>%{customdata[3]}<br>%{customdata[4]}"
+_HOVER = "%{customdata[2]}<br>%{customdata[3]}<br>%{customdata[4]}"
 
 
 def _facts(layer: LayerError) -> list[str]:
     figures = ", ".join(f"{metric.name} {metric.text(layer)}" for metric in HOVER_METRICS)
-    return [plain(layer.op_kind), plain(layer.tensor[:70]), figures]
+    return [plain(layer.name), plain(shortened(layer.tensor, 70)), figures]
 
 
 def _rings(row: Row, size: int) -> go.Scatter | None:
@@ -183,112 +236,3 @@ def _sample(label: str, symbol: str) -> go.Scatter:
 def _group(kind: str) -> str:
     """The kind whose colour it shares; empty for the rest."""
     return kind if kind in KINDS else "ADD" if kind == "ADD_N" else ""
-
-
-SCALE = ((0.0, "#b2182b"), (0.35, "#ef8a62"), (0.65, "#e3c565"), (1.0, "#67a9cf"))
-"""Red, yellow, blue: safe for the colour-blind, visible on light and dark."""
-ROW, TOP = 30, 38
-"""Pixels."""
-LETTERS = 102
-"""Of all labels in one row."""
-
-
-def layer_graph_chart(graph: ErrorGraph, chosen: int | None = None, ink: str = OTHER) -> go.Figure:
-    """The network as a graph. chosen: operator of the layer in view, whose node is framed.
-
-    Ink: text colour of the page.
-    """
-    layout = graph.layout
-    figure = go.Figure()
-    figure.add_trace(_edges((route for route in layout.routes if len(route) <= 4), 1.5, 0.9))
-    figure.add_trace(_edges((route for route in layout.routes if len(route) > 4), 1.0, 0.6))
-    framed = graph.node_of(chosen)
-    figure.add_trace(_frames(graph, [node for node in graph.nodes if node.outliers], "circle-open", RING, 23))
-    figure.add_trace(_frames(graph, [framed] if framed is not None else [], "square-open", "#0072B2", 27))
-    figure.add_traces([_nodes(graph, ink, differ) for differ in (False, True)])
-    rows = 1 + max((row for _, row in layout.positions), default=0)
-    wide = layout.lanes + BUS * (layout.buses + 1)
-    figure.update_xaxes(visible=False, range=[-0.1, max(wide, 2.0)], fixedrange=True)
-    figure.update_yaxes(visible=False, range=[rows - 0.4, -0.6], fixedrange=True)
-    margin = {"l": 4, "r": 4, "t": TOP, "b": 8}
-    return figure.update_layout(height=ROW * rows + TOP + 8, margin=margin, showlegend=False, clickmode="event+select")
-
-
-def _edges(routes: Iterable[Sequence[Point]], width: float, opacity: float) -> go.Scatter:
-    xs: list[float | None] = []
-    ys: list[float | None] = []
-    for route in routes:
-        xs += [*(x for x, _ in route), None]
-        ys += [*(y for _, y in route), None]
-    line = {"color": OTHER, "width": width}
-    return go.Scatter(x=xs, y=ys, mode="lines", line=line, opacity=opacity, hoverinfo="skip")
-
-
-def _frames(graph: ErrorGraph, nodes: Sequence[GraphNode], symbol: str, colour: str, size: int) -> go.Scatter:
-    positions = [position for node, position in zip(graph.nodes, graph.layout.positions, strict=True) if node in nodes]
-    marker = {"symbol": symbol, "size": size, "color": colour, "line": {"width": 2.5}}
-    xs, ys = [x for x, _ in positions], [y for _, y in positions]
-    unselected = {"marker": {"opacity": 1}}
-    return go.Scatter(x=xs, y=ys, mode="markers", marker=marker, unselected=unselected, hoverinfo="skip")
-
-
-def _nodes(graph: ErrorGraph, ink: str, differ: bool) -> go.Scatter:
-    """Those that hold a layer that differs, coloured; or the others, hollow."""
-    both = zip(graph.nodes, graph.layout.positions, strict=True)
-    shown = [(node, position) for node, position in both if (node.worst_value is not None) == differ]
-    marker: dict[str, Any] = {"symbol": [_symbol(node) for node, _ in shown], "size": 16, "color": OTHER}
-    if differ:
-        rows = 1 + max((row for _, row in graph.layout.positions), default=0)
-        values = [node.worst_value for node, _ in shown]
-        colours = {
-            "color": values,
-            "colorscale": SCALE,
-            "reversescale": not graph.metric.higher_is_better,
-            "colorbar": _scale(graph.metric, rows),
-        }
-        marker |= {**colours, "line": {"width": 1, "color": OTHER}}
-    letters = LETTERS // max(graph.layout.lanes, 3)
-    return go.Scatter(
-        x=[lane for _, (lane, _) in shown],
-        y=[row for _, (_, row) in shown],
-        mode="markers+text",
-        marker=marker,
-        text=[_label(node, letters) for node, _ in shown],
-        textposition="middle right",
-        textfont={"size": 12, "color": ink},
-        cliponaxis=False,
-        unselected={"marker": {"opacity": 1}},
-        customdata=[[node.orders[0], node.orders[-1], node.worst, _hover(node, graph.metric)] for node, _ in shown],
-        hovertemplate="%{customdata[3]}<extra></extra>",
-    )
-
-
-def _scale(metric: Metric, rows: int) -> dict[str, Any]:
-    """The colour scale, lying above the input."""
-    heading = {"text": f"{metric.extreme} {metric.label} inside ({metric.direction} is better)", "side": "top"}
-    layout = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1 + 4 / (ROW * rows), "yanchor": "bottom"}
-    return {"title": heading, "thickness": 8, "len": 0.36, **layout}
-
-
-def _symbol(node: GraphNode) -> str:
-    shape = "square" if node.folded else "circle"
-    return shape if node.worst_value is not None else f"{shape}-open"
-
-
-def _label(node: GraphNode, letters: int) -> str:
-    text = (node.name or node.kinds) if node.folded else f"{node.orders[0]} {node.kinds} {node.name.split('/')[-1]}"
-    shown = text if len(text) <= letters else text[: letters - 1] + "…"
-    value = "" if node.worst_value is None else f"  <b>{node.worst_value:.0f}</b>"
-    return f"  {plain(shown)}{value}"
-
-
-def _hover(node: GraphNode, metric: Metric) -> str:
-    first, last = node.orders[0], node.orders[-1]
-    lines = [f"operators {first} to {last}" if node.folded else f"operator {first}", plain(node.name), node.kinds]
-    if node.worst_value is not None:
-        lines.append(f"{metric.extreme}: {node.worst_value:.{metric.decimals}f} {metric.unit} at operator {node.worst}")
-    if node.outliers:
-        lines.append(f"stands out: {', '.join(map(str, node.outliers))}")
-    if node.folded:
-        lines.append("a click unfolds it")
-    return "<br>".join(line for line in lines if line)

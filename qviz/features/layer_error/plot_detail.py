@@ -16,7 +16,9 @@ from qviz.features.layer_error.detail import LayerDetail
 
 LEGEND = {"orientation": "h", "y": 1.0, "yanchor": "bottom"}
 MARGIN = {"l": 8, "r": 8, "t": 32, "b": 8}
-HEIGHT = 380
+TWO_LINES = 46
+"""Pixels above a chart for a legend and a line below it."""
+HEIGHT = 270
 NONE_COUNTED = 0.1
 """Where an empty bin is drawn on the log axis: below its lower end."""
 CLIPPED = CHANGES["lost"]
@@ -35,7 +37,8 @@ def value_histograms(detail: LayerDetail, colour: str) -> go.Figure:
     figure.update_xaxes(title="value of the activation", range=[float(shown.edges[0]), float(shown.edges[-1])])
     top = math.log10(max(int(shown.reference.max()), int(shown.variant.max()), 1)) + 0.2
     figure.update_yaxes(title="values (log scale)", type="log", range=[-0.3, top], exponentformat="power", dtick=1)
-    return figure.update_layout(height=HEIGHT, margin=MARGIN, legend=LEGEND, hovermode="x unified")
+    margin, legend = {**MARGIN, "t": TWO_LINES}, {**LEGEND, "y": 1.09}
+    return figure.update_layout(height=HEIGHT, margin=margin, legend=legend, hovermode="x unified")
 
 
 def _steps(name: str, edges: np.ndarray, counts: np.ndarray, colour: str, fill: bool) -> go.Scatter:
@@ -65,7 +68,7 @@ def _range(figure: go.Figure, detail: LayerDetail, colour: str) -> None:
             figure.add_vrect(x0=x0, x1=x1, fillcolor=CLIPPED, opacity=0.14, line_width=0, layer="below")
     for end in (low, high):
         figure.add_vline(x=end, line={"width": 1, "dash": "dash", "color": colour})
-    # beside the legend: within the chart it would lie over a line or the other end's
+    # below the legend: within the chart it would lie over a line or the other end's
     corner = {"xref": "paper", "x": 1, "xanchor": "right", "yref": "paper", "y": 1, "yanchor": "bottom"}
     figure.add_annotation(
         text=f"representable range: {low:.4g} to {high:.4g}", showarrow=False, font={"size": 12}, **corner

@@ -8,7 +8,7 @@ from qviz.features.inspection.text import headline
 from qviz.features.layer_error import LayerErrors
 from qviz.features.layer_error.metrics import LayerError
 from qviz.features.layer_error.noise import NoiseBudget
-from qviz.features.layer_error.outliers import end_sqnr_db, from_exact, worst_layer, worst_variant
+from qviz.features.layer_error.outliers import end_sqnr_db, from_exact, inherits, worst_layer, worst_variant
 from qviz.features.what_if import WhatIf
 from qviz.features.what_if.text import culprit_sentence
 from qviz.formatting import plural
@@ -59,8 +59,15 @@ def largest(errors: LayerErrors, layer: LayerError) -> str:
         name = layer_name(errors, layer)
         return f"the largest fall, from a nearly exact input to {layer.cumulative_sqnr_db:.0f} dB, is at {name}"
     if (layer.fall_db or 0.0) > 0:
-        return f"the largest fall, {layer.fall_db:.0f} dB, is at {layer_name(errors, layer)}"
+        return f"the largest fall, {layer.fall_db:.0f} dB, is at {layer_name(errors, layer)}{_amplifies(layer)}"
     return f"the largest local error is at {layer_name(errors, layer)}"
+
+
+def _amplifies(layer: LayerError) -> str:
+    """`, which alone keeps 22 dB and amplifies earlier error`; empty where a layer's own error is large."""
+    if not inherits(layer) or layer.local_sqnr_db is None:
+        return ""
+    return f", which alone keeps {layer.local_sqnr_db:.0f} dB and amplifies earlier error"
 
 
 def _nothing_paired(errors: LayerErrors) -> str:

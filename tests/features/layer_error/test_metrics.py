@@ -1,4 +1,4 @@
-"""One row of `METRICS` per figure of a layer; tables, graph and charts read the rows."""
+"""One row of `METRICS` per figure of a layer; tables and charts read the rows."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from typing import Any
 
 import pytest
 
-from qviz.features.layer_error.graph import error_graph
 from qviz.features.layer_error.metrics import METRICS, TABLE_METRICS, LayerError, Metric
-from qviz.features.layer_error.outliers import Outliers, outliers
-from qviz.features.layer_error.panel import table
-from qviz.features.layer_error.plot import Row, layer_graph_chart
-from qviz.tflite.schema import read_graph
-from tests.conftest import Sample
+from qviz.features.layer_error.outliers import outliers
+from qviz.features.layer_error.panel_views import table
+from qviz.features.layer_error.plot import Row
 from tests.features.layer_error.test_outliers import errors, layer
 
 
@@ -45,13 +42,3 @@ SHOWN = [
 def test_a_figure_as_text(metric: Metric, value: float | None, text: str) -> None:
     changed: dict[str, Any] = {metric.field: value}
     assert metric.text(replace(layer(0, None), **changed)) == text
-
-
-def test_the_worst_layer_has_the_highest_value_if_lower_is_better(sample: Sample) -> None:
-    graph = read_graph(sample.models["int8"].read_bytes())
-    rows = [replace(layer(order), local_rmse_over_scale=value) for order, value in ((9, 0.3), (10, 0.9))]
-    metric = next(metric for metric in METRICS if metric.field == "local_rmse_over_scale")
-    coloured = error_graph(graph, rows, Outliers(frozenset(), frozenset()), metric)
-    node = coloured.node_of(10)
-    assert node is not None and (node.worst, node.worst_value) == (10, 0.9)
-    assert "highest RMSE/scale inside (lower is better)" in str(layer_graph_chart(coloured).to_dict())

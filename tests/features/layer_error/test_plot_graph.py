@@ -1,12 +1,12 @@
-"""The chart and the graph of layers: what they draw, and the data that a click returns."""
+"""The chart of layers: what it draws, and the data that a click returns."""
 
 from __future__ import annotations
 
-from qviz.features.layer_error.graph import error_graph
+from qviz.chart_style import REFERENCE
 from qviz.features.layer_error.outliers import Outliers, outliers
-from qviz.features.layer_error.plot import KINDS, OTHER, Row, layer_error_chart, layer_graph_chart
+from qviz.features.layer_error.picture import RANGE
+from qviz.features.layer_error.plot import KINDS, OTHER, Row, layer_error_chart
 from tests.features.layer_error.test_outliers import errors, layer
-from tests.graphs import graph, op, tensor
 
 LAYERS = (layer(0, 40.0), layer(1, 30.0, "ADD_N", fall=9.0), layer(2, None, "SQUEEZE"))
 UNUSUAL = Outliers(frozenset({0}), frozenset({1}))
@@ -45,14 +45,12 @@ def test_markup_in_names_is_escaped() -> None:
     assert not any("<b>" in (t.hovertemplate or "") + (t.name or "") for t in figure.data)
 
 
-def test_unmeasured_blocks_are_hollow_and_others_have_their_worst_layer() -> None:
-    names = ["image", *(f"scope_{i}/<i>x" for i in range(5))]
-    ops = [op("CONV_2D", (i,), (i + 1,)) for i in range(4)] + [op("SOFTMAX", (1,), (5,))]
-    network = graph([tensor(i, name) for i, name in enumerate(names)], (4, 5), ops)
-    coloured_graph = error_graph(network, [layer(1), layer(2, cumulative=12.0), layer(4, cumulative=None)], UNUSUAL)
-    hollow, coloured = layer_graph_chart(coloured_graph, chosen=2).data[-2:]
-    assert [list(row[:3]) for row in coloured.customdata] == [[1, 3, 2]]
-    assert list(coloured.marker.color) == [12.0] and list(coloured.marker.symbol) == ["square"]
-    assert [row[0] for row in hollow.customdata] == [0, 4]
-    assert list(hollow.marker.symbol) == ["circle-open", "circle-open"]
-    assert "<i>" not in "".join([*hollow.text, *coloured.text])
+def test_the_layers_in_view_are_ringed_and_colours_of_values_stand_beside_the_axis() -> None:
+    figure = layer_error_chart([Row("int8", errors(*LAYERS), UNUSUAL, "#123456")], ("int8", 1), (1, 2), "int8")
+    ring = next(t for t in figure.data if t.marker.color == REFERENCE)
+    assert [list(row) for row in ring.customdata] == [["int8", 1], ["int8", 2]]
+    band = [shape for shape in figure.layout.shapes if shape.xref == "paper"]
+    assert (band[0].y0, band[-1].y1) == RANGE
+    red, blue = ([int(shape.fillcolor[i : i + 2], 16) for i in (1, 3, 5)] for shape in (band[0], band[-1]))
+    assert red[0] > red[2] and blue[0] < blue[2]
+    assert figure.layout.xaxis.title.text == "operator, in the order of int8's file"

@@ -1,0 +1,108 @@
+"""What can be done with the selected layers: build a variant of the same recipe with them in float or in 16 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from qviz.errors import QvizError
+from qviz.features.building import panel as build
+from qviz.features.building.panel import Choice
+from qviz.features.building.recipes import RECIPES, Options, Recipe
+from qviz.features.detection.models import LoadedModel
+from qviz.features.layer_error import LayerErrors
+from qviz.formatting import plural, shortened
+from qviz.structures.operators import orders_text
+from qviz.ui import clicks, page
+from qviz.ui.page import Page
+
+REQUEST = "qviz_layers_request"
+MAX_NUMBERS = 60
+"""Characters of operator numbers in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A variant that was requested. action: see ACTIONS; orders: operators of the reference."""
+
+    new: build.NewVariant
+    action: str
+    orders: tuple[int, ...]
+
+
+ACTIONS = {"float": "in float", "wide": "in 16 bits"}
+"""What the selected operators can get: no quantization, or 16-bit activations in an int8 file."""
+
+
+def show(here: Page, variant: LoadedModel, errors: LayerErrors, selected: Sequence[int]) -> None:
+    """The selection in words, the buttons that build a variant of it, and that variant."""
+    partners = {layer.order: layer.reference_order for layer in errors.layers}
+    orders = tuple(sorted({order for one in selected if (order := partners.get(one)) is not None}))
+    left, *columns = st.columns([4, 3, 3], vertical_alignment="center", gap="small")
+    with left:
+        page.small_text(_selection_text(here, selected, orders))
+    if not orders:
+        return
+    try:
+        recipe = next((row for row in RECIPES.values() if row.scheme is variant.scheme), RECIPES["int8"])
+        actions = list(ACTIONS)[: 2 if recipe.activation_bits == 8 else 1]
+        for column, action in zip(columns, actions, strict=False):
+            _draw_button(column, here, recipe, action, orders)
+        _follow(here, orders)
+    except QvizError as error:
+        st.text(str(error))
+
+
+def _draw_button(column: DeltaGenerator, here: Page, recipe: Recipe, action: str, orders: tuple[int, ...]) -> None:
+    reference = here.loaded.reference
+    options = Options(keep_orders=orders) if action == "float" else Options(wide_orders=orders)
+    images = build.usual_images(here) if recipe.needs_calibration else ()
+    choice = Choice(recipe, options, images=images)
+    refusal = build.refusal(reference, choice) or build.full(here.workspace)
+
+    def begin() -> None:
+        st.session_state[REQUEST] = Request(build.start(reference, choice), action, orders)
+
+    count = f"{len(orders)} " if len(orders) > 1 else ""
+    clicks.button(
+        column,
+        f"Keep {count}{ACTIONS[action]}",
+        begin,
+        f"keep-{action}",
+        disabled=bool(refusal),
+        help=refusal or _description(choice, action, orders),
+        width="stretch",
+        type="primary" if action == "float" else "secondary",
+    )
+
+
+def _selection_text(here: Page, selected: Sequence[int], orders: Sequence[int]) -> str:
+    """`18 operators selected: 0-17.`, and how many of them cannot be kept in float."""
+    numbers = shortened(orders_text(selected), MAX_NUMBERS)
+    text = f"Operator {numbers} selected." if len(selected) == 1 else f"{len(selected)} operators selected: {numbers}."
+    missing = len(selected) - len(orders)
+    if not missing:
+        return text
+    which = "It has" if len(selected) == 1 else f"{missing} of them {'has' if missing == 1 else 'have'}"
+    advice = "" if orders else " Calibrate anew instead: Variants, Build."
+    return f"{text} {which} no partner in {here.loaded.name(here.loaded.reference)} and cannot be kept.{advice}"
+
+
+def _description(choice: Choice, action: str, orders: Sequence[int]) -> str:
+    ranges = f", ranges from {plural(len(choice.images), 'image')}" if choice.images else ""
+    noun = "operator" if len(orders) == 1 else "operators"
+    numbers = shortened(orders_text(orders), MAX_NUMBERS)
+    return (
+        f"Builds {choice.recipe.name} from the reference with its {noun} {numbers} {ACTIONS[action]}{ranges}, and"
+        " compares it."
+    )
+
+
+def _follow(here: Page, orders: tuple[int, ...]) -> None:
+    """The variant that was requested for these layers: being built, or among the models."""
+    request: Request | None = st.session_state.get(REQUEST)
+    if request is not None and request.orders == orders and request.new.reference == here.loaded.reference.digest:
+        build.follow(here, request.new)

@@ -1,0 +1,329 @@
+"""The layers of the chosen variants as a picture of the network, a chart or a table, and the one in view beside them.
+
+All of it is one fragment: a click draws only this part of the page again. What is chosen in one view is marked in the
+others, because all of them read it from the session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from qviz.errors import QvizError
+from qviz.features.detection.models import LoadedModel
+from qviz.features.layer_error import LayerErrors, panel, panel_actions, panel_detail
+from qviz.features.layer_error.metrics import CUMULATIVE, LOCAL, TABLE_METRICS, node_data_json
+from qviz.features.layer_error.outliers import Outliers, worst_variant
+from qviz.features.layer_error.panel import Choice, choose, selected_with
+from qviz.features.layer_error.picture import network_picture
+from qviz.features.layer_error.plot import Row, layer_error_chart
+from qviz.features.layer_error.text import layers_verdict
+from qviz.features.what_if import panel as naming
+from qviz.formatting import plural
+from qviz.structures import EncodedImage, digest_of
+from qviz.ui import glossary, page, view
+from qviz.ui.network import network, picked
+from qviz.ui.page import Page
+
+VIEWS = ("Network", "Chart", "Table")
+PICTURE = "layers-network"
+PICK_STAMP = "qviz_layers_pick"
+"""Stamp of the last pick in the picture that was taken over."""
+SHOWN = "qviz_layers_shown"
+"""The variants that are measured, once they were chosen."""
+INPUTS = {"reference": "the reference's activations", "variant": "the variant's own"}
+TABLES = "qviz_layers_tables"
+"""How often another view than the table changed what is selected: the table then begins anew with that selection."""
+
+
+@st.fragment
+def show(here: Page) -> None:
+    """Draw the whole page."""
+    try:
+        _draw(here)
+    except QvizError as error:
+        st.text(str(error))
+
+
+def _draw(here: Page) -> None:
+    models = here.loaded
+    headline = st.container(gap=None)
+    head = _head(here)
+    variants = {name: variant for name in head.shown if (variant := models.variant_named(name)) is not None}
+    images = panel.images_of(here)
+    results = panel.results_of(here, variants, images, head.local_inputs)
+    if results is None:
+        with headline:
+            running = f"{plural(len(variants), 'variant')} layer by layer on {plural(len(images), 'image')}"
+            page.verdict(f"Running {running}.", "The colours come with the figures.")
+        _show_unmeasured(variants.get(head.variant) or next(iter(variants.values())))
+        return
+    with headline:
+        _headline(here, variants, results, len(images))
+    _take_pick(results)
+    choice = panel.chosen(results, head.variant)
+    if choice is None:
+        st.text("No layer differs from the reference.")
+        return
+    rows = panel.rows(results, [models.name(variant) for variant in models.variants], choice.variant)
+    variant, row = variants[choice.variant], rows[choice.variant]
+    left, right = st.columns([8, 5], gap="small")
+    with left:
+        _draw_view(head.view, variant, rows, choice)
+        panel_actions.show(here, variant, row.errors, selected_with(choice))
+    with right, st.container(border=True, gap="small"):
+        detail = st.container(gap="small")
+        image = _choose_image(here, row.errors, choice)
+        with detail:
+            panel_detail.show(here, variant, choice.order, image)
+
+
+def _headline(here: Page, variants: Mapping[str, LoadedModel], results: Mapping[str, LayerErrors], images: int) -> None:
+    worst = worst_variant(results)
+    experiment = naming.experiment(here, variants[worst]) if worst is not None else None
+    page.verdict(
+        layers_verdict(results, {} if worst is None or experiment is None else {worst: experiment}),
+        f"On {plural(images, 'image')}. Colour: how much of the reference's signal is left at an operator (SQNR in dB;"
+        " higher is better, 6 dB is a factor of two).",
+    )
+
+
+def _show_unmeasured(variant: LoadedModel) -> None:
+    """The network without figures, while they are measured."""
+    picture = network_picture(variant.inspection.graph, (), Outliers(frozenset(), frozenset()))
+    _mount(picture, variant, None, (), "layers-unmeasured")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What is chosen above the views.
+
+    Attributes:
+        view: One of VIEWS.
+        variant: The variant in view.
+        shown: The variants that are measured; a chart shows all of them.
+        local_inputs: See `layers`.
+    """
+
+    view: str
+    variant: str
+    shown: tuple[str, ...]
+    local_inputs: str
+
+
+def _head(here: Page) -> Head:
+    models = here.loaded
+    names = [models.name(variant) for variant in models.variants]
+    shown = st.session_state.get(SHOWN) or panel.default_variants(models, here.view.variants)
+    shown = [name for name in shown if name in names] or names[:1]
+    left, middle, right = st.columns([3, 5, 5], vertical_alignment="center", gap="small")
+    chosen = left.segmented_control(
+        "View", VIEWS, default=VIEWS[0], required=True, key="layers-view", label_visibility="collapsed"
+    )
+    in_view = panel.variant_in_view()
+    variant = in_view if in_view in shown else ""
+    if len(names) > 1:
+        with middle:
+            variant = _choose_variant(names, shown, variant)
+    with right.popover("Options"):
+        if len(names) > 1:
+            shown = st.pills("Variants in the chart", names, selection_mode="multi", default=shown) or shown
+            st.session_state[SHOWN] = shown
+        local_inputs = st.radio(
+            "Inputs of each operator for its local error",
+            list(INPUTS),
+            format_func=lambda name: INPUTS[name],
+            captions=["The error that the operator adds alone.", "As TensorFlow's QuantizationDebugger counts it."],
+        )
+    return Head(str(chosen), variant, tuple(shown), str(local_inputs))
+
+
+def _choose_variant(names: Sequence[str], shown: Sequence[str], variant: str) -> str:
+    """The variant in view; another one is measured, too. Empty: the one with the largest error."""
+    choices = ["", *names] if not variant else [*names]
+    key = f"layers-variant-{variant}-{len(shown)}"
+
+    def changed() -> None:
+        name = st.session_state[key]
+        if name:
+            st.session_state[SHOWN] = [*dict.fromkeys([*shown, name])]
+            panel.look_at(name)
+
+    return str(
+        st.selectbox(
+            "Variant in view",
+            choices,
+            choices.index(variant),
+            key=key,
+            on_change=changed,
+            format_func=lambda name: name or "The variant with the largest error",
+            label_visibility="collapsed",
+        )
+    )
+
+
+def _choose_image(here: Page, errors: LayerErrors, choice: Choice) -> EncodedImage:
+    """The image in view; without one, the image with the largest error in this layer."""
+    images = here.workspace.images
+    worst = next(layer.worst_image for layer in errors.layers if layer.order == choice.order)
+    names = [image.name for image in images]
+    shown = view.current().image
+    index = names.index(shown) + 1 if shown in names else 0
+    name = st.selectbox(
+        "On the image",
+        ["", *names],
+        index=index,
+        format_func=lambda name: name or f"{worst}: its largest error",
+        key="layers-image",
+    )
+    return here.workspace.image_named(name or worst) or images[0]
+
+
+def _draw_view(chosen: str, variant: LoadedModel, rows: Mapping[str, Row], choice: Choice) -> None:
+    row = rows[choice.variant]
+    if chosen == "Chart":
+        _show_chart(list(rows.values()), choice)
+    elif chosen == "Table":
+        _show_table(row, choice)
+    else:
+        picture = network_picture(variant.inspection.graph, row.errors.layers, row.outliers)
+        _mount(picture, variant, choice.order, selected_with(choice), PICTURE)
+
+
+def _mount(
+    picture: dict[str, Any], variant: LoadedModel, chosen: int | None, selected: Sequence[int], key: str
+) -> None:
+    rev = digest_of(repr((variant.digest, picture["ops"])).encode())[:16]
+    stamp = st.session_state.get(PICK_STAMP, 0)
+    data = {"rev": rev, "key": variant.digest[:16], "variant": variant.name, "chosen": chosen, "selected": [*selected]}
+    network({**picture, **data, "at": stamp}, key=key)
+
+
+def _take_pick(results: Mapping[str, LayerErrors]) -> None:
+    """Take over what was picked in the picture since the last run."""
+    pick, choice = picked(PICTURE), panel.chosen(results, panel.variant_in_view())
+    if pick is None or choice is None or pick.at == st.session_state.get(PICK_STAMP) or pick.chosen is None:
+        return
+    st.session_state[PICK_STAMP] = pick.at
+    if any(layer.order == pick.chosen for layer in results[choice.variant].layers):
+        _choose_anew(choice.variant, pick.chosen, pick.selected)
+
+
+def _choose_anew(variant: str, order: int, selected: Sequence[int]) -> None:
+    choose(variant, order, selected)
+    st.session_state[TABLES] = st.session_state.get(TABLES, 0) + 1
+
+
+def _show_chart(rows: Sequence[Row], choice: Choice) -> None:
+    """All variants in one chart; a click or a box selects layers."""
+    key = "layers-chart"
+    axis = choice.variant if len(rows) > 1 else ""
+    figure = layer_error_chart(rows, (choice.variant, choice.order), selected_with(choice), axis)
+    st.plotly_chart(
+        figure, width="stretch", key=key, on_select=lambda: _points_clicked(key), selection_mode=("points", "box")
+    )
+
+
+def _points_clicked(key: str) -> None:
+    points = [point["customdata"][:2] for point in st.session_state[key].selection.points if point.get("customdata")]
+    if points:
+        variant, order = points[-1]
+        orders = [int(other) for name, other in points if name == variant]
+        _choose_anew(str(variant), int(order), orders)
+
+
+def _show_table(row: Row, choice: Choice) -> None:
+    """Filter, table and downloads. Rows that are ticked are selected."""
+    frame = table(row)
+    kinds, words, only = _filter(frame)
+    shown = filtered(frame, kinds, words, only)
+    selected = selected_with(choice)
+    # a row's selection is its position: another filter is another table
+    filters = digest_of(repr((kinds, words, only)).encode())[:12]
+    key = f"layers-table-{row.name}-{filters}-{st.session_state.get(TABLES, 0)}"
+    positions = [i for i, order in enumerate(shown["order"]) if order in selected]
+    st.dataframe(
+        shown,
+        hide_index=True,
+        width="stretch",
+        height=min(400, 37 + 35 * max(len(shown), 1)),
+        placeholder="–",
+        column_config=glossary.numbers({metric.label: metric.number_format for metric in TABLE_METRICS}),
+        key=key,
+        on_select=lambda: _rows_clicked(key, row.name, shown),
+        selection_mode="multi-row",
+        selection_default={"selection": {"rows": positions}},
+    )
+    st.caption(f"{len(shown)} of {len(frame)} layers · {row.errors.paired_share:.0%} of the operators paired")
+    _downloads(row)
+
+
+def table(row: Row) -> pd.DataFrame:
+    """One row per layer; SQNR in dB, shares in per cent."""
+    layers = row.errors.layers
+    return pd.DataFrame(
+        {
+            "order": [layer.order for layer in layers],
+            "in reference": pd.Series([layer.reference_order for layer in layers], dtype="Int64"),
+            "operator": [layer.op_kind for layer in layers],
+            "stands out": [row.outliers.reasons(layer.order) for layer in layers],
+            **{
+                metric.label: pd.Series([metric.value(layer) for layer in layers], dtype=float)
+                for metric in TABLE_METRICS
+            },
+            "worst image": [layer.worst_image for layer in layers],
+            "tensor": [layer.tensor for layer in layers],
+        }
+    )
+
+
+def filtered(frame: pd.DataFrame, kinds: list[str], words: str, only: bool) -> pd.DataFrame:
+    """Rows of these operator types (all if empty) whose tensor's name contains the text; only outliers if asked for."""
+    keep = frame["tensor"].str.contains(words, case=False, regex=False)
+    if kinds:
+        keep &= frame["operator"].isin(kinds)
+    if only:
+        keep &= frame["stands out"] != ""
+    return frame[keep]
+
+
+def _filter(frame: pd.DataFrame) -> tuple[list[str], str, bool]:
+    left, middle, right = st.columns([3, 3, 1.6], vertical_alignment="bottom")
+    kinds = left.multiselect("Operators", list(frame["operator"].value_counts().index), placeholder="all kinds")
+    words = middle.text_input("Tensor's name contains", max_chars=200)
+    only = right.toggle("Outliers only")
+    return kinds, words.strip(), only
+
+
+def _rows_clicked(key: str, name: str, shown: pd.DataFrame) -> None:
+    """The row ticked last is in view."""
+    rows = [row for row in st.session_state[key].selection.rows if row < len(shown)]
+    if rows:
+        orders = [int(shown["order"].iloc[row]) for row in rows]
+        choose(name, orders[-1], orders)
+
+
+def _downloads(row: Row) -> None:
+    csv, cumulative, local = st.columns(3)
+    csv.download_button(
+        "CSV of all figures",
+        row.errors.to_frame().to_csv(index=False),
+        f"layers_{row.name}.csv",
+        "text/csv",
+        on_click="ignore",
+        width="stretch",
+    )
+    for column, metric in ((cumulative, CUMULATIVE), (local, LOCAL)):
+        column.download_button(
+            f"Model Explorer node data, {metric.name} SQNR",
+            node_data_json(row.errors.layers, metric),
+            f"{row.name}_{metric.name}_sqnr.json",
+            "application/json",
+            on_click="ignore",
+            width="stretch",
+            help="Open the variant's .tflite file in Google's Model Explorer and upload this as custom node data.",
+        )
