@@ -209,7 +209,10 @@ def image_input(graph: Graph) -> Tensor:
     """The image input. Raises ModelError where there are several inputs, or its size is not fixed."""
     if len(graph.inputs) != 1:
         names = ", ".join(repr(tensor.name) for tensor in graph.input_tensors())
-        raise ModelError(f"has {len(graph.inputs)} inputs ({names}); a detector with one image input is expected.")
+        raise ModelError(
+            f"has {len(graph.inputs)} inputs ({names}); a detector with one image input is expected."
+            " Export it with the other inputs as constants."
+        )
     tensor = graph.input_tensors()[0]
     input_size(tensor)
     return tensor

@@ -93,7 +93,8 @@ def test_tensorflow_select_operators_are_named() -> None:
 @pytest.mark.parametrize(
     ("shape", "sentence"),
     [
-        ((4, 100, 200, 3), "batch 1"),
+        ((400, 100, 200, 3), "batch 1"),
+        ((1, 100, 200, 4), "four channels, and the file does not say what the fourth is"),
         ((1, -1, -1, 3), "fixed size"),
         ((1, 100, 200, 7), "one image is expected"),
         ((1, 3, 100), "one image is expected"),

@@ -72,6 +72,19 @@ IMAGENET_INPUT = replace(SIGNED_INPUT, mean=(123.675, 116.28, 103.53), std=(58.3
 """Pixels minus ImageNet's mean, divided by its standard deviation."""
 
 
+def single(graph: Graph) -> Graph:
+    """The graph as if its batch had one image: of a fixed batch of several, each output's first part counts."""
+    shape = graph.input_tensors()[0].shape if len(graph.inputs) == 1 else ()
+    batch = shape[0] if len(shape) == 4 else 1
+    if batch <= 1:
+        return graph
+    tensors = list(graph.tensors)
+    for tensor in graph.output_tensors():
+        if tensor.shape[:1] == (batch,):
+            tensors[tensor.index] = replace(tensor, shape=(1, *tensor.shape[1:]))
+    return replace(graph, tensors=tuple(tensors))
+
+
 class Decoder(ABC, Generic[P]):
     """One kind of head: `parts` finds out which output of the graph has which meaning.
 
@@ -101,7 +114,7 @@ class Decoder(ABC, Generic[P]):
 
     def matches(self, graph: Graph) -> bool:
         """Whether the graph ends in this head."""
-        return self.parts(graph) is not None
+        return self.parts(single(graph)) is not None
 
     def reads(self, graph: Graph) -> tuple[int, ...]:
         """Indices of inner tensors that the decoder reads besides the outputs; `Head.values` may lack them."""
@@ -109,7 +122,7 @@ class Decoder(ABC, Generic[P]):
 
     def class_count(self, graph: Graph) -> int | None:
         """Number of classes; None if the graph does not determine it."""
-        parts = self.parts(graph)
+        parts = self.parts(single(graph))
         return self.classes(parts) if parts is not None else None
 
     def classes(self, parts: P) -> int | None:

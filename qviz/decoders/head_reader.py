@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from qviz.decoders import choose
-from qviz.decoders.head import Decoded, Head, Limits
+from qviz.decoders.head import Decoded, Head, Limits, single
 from qviz.structures import Graph, Settings, Tensor
 from qviz.structures.detections import CANDIDATE_FLOOR
 
@@ -25,8 +25,10 @@ class HeadReader:
     """
 
     def __init__(self, graph: Graph, settings: Settings, width: int, height: int) -> None:
-        self.graph, self.settings = graph, settings
+        self.settings = settings
         self.name, self._decoder = choose(graph, settings.decoder)
+        self.graph = single(graph)
+        self._is_batch = self.graph is not graph
         self.tensors = tuple(dict.fromkeys((*graph.outputs, *self._decoder.reads(graph))))
         self.inner = tuple(i for i in self.tensors if i not in graph.outputs and not graph.tensors[i].constant)
         self._width, self._height = width, height
@@ -46,6 +48,9 @@ class HeadReader:
     def head(self, tensors: Mapping[int, np.ndarray]) -> Head:
         """The tensors as the decoder reads them: real values, without NaN."""
         real = {index: _real(tensors[index], self.graph.tensors[index]) for index in self.tensors if index in tensors}
+        if self._is_batch:
+            outputs = [index for index in self.graph.outputs if self.graph.tensors[index].shape[:1] == (1,)]
+            real |= {index: real[index][:1] for index in outputs if index in real}
         return Head(self.graph, real, self._width, self._height)
 
     def _limits(self, score: float, floor: float) -> Limits:

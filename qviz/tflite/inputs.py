@@ -22,6 +22,8 @@ PAD = 114
 
 MAX_SIDE = 8192
 """Maximum pixels per side of a model's input."""
+MAX_BATCH = 64
+"""Maximum images of a fixed batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,14 @@ def channels_last(tensor: Tensor) -> bool:
 
 
 def input_size(tensor: Tensor) -> tuple[int, int]:
-    """(width, height) of an image input. Raises ModelError if the tensor is not one image of a fixed size."""
-    if len(tensor.shape) != 4 or tensor.shape[0] != 1 or not {tensor.shape[1], tensor.shape[-1]} & {1, 3}:
+    """(width, height) of an image input. Raises ModelError if the tensor is not images of a fixed size."""
+    sides = {tensor.shape[1], tensor.shape[-1]} if len(tensor.shape) == 4 else set()
+    if 4 in sides and not sides & {1, 3}:
+        raise ModelError(
+            f"reads {tensor.name!r} of shape {list(tensor.shape)}, four channels, and the file does not say what the"
+            " fourth is; images have three. Export it with three channels, or give recorded results."
+        )
+    if not sides & {1, 3} or not 0 < tensor.shape[0] <= MAX_BATCH:
         raise ModelError(
             f"reads {tensor.name!r} of shape {list(tensor.shape)}; one image is expected, as [1, height, width, 3]"
             " or [1, 3, height, width]. Export the model with a fixed size and batch 1."
@@ -66,13 +74,18 @@ def input_size(tensor: Tensor) -> tuple[int, int]:
 
 
 def fill(image: Image, spec: InputSpec, tensor: Tensor) -> tuple[np.ndarray, Placement]:
-    """(input tensor (1, h, w, c) or (1, c, h, w) in its dtype, position of the image in it). Raises ModelError."""
+    """(input tensor (1, h, w, c) or (1, c, h, w) in its dtype, position of the image in it). Raises ModelError.
+
+    A model with a fixed batch of several images receives the image as often.
+    """
     pixels, placement = _resize(image.pixels, spec.resize, *input_size(tensor))
     values = _normalise(pixels[..., ::-1] if spec.channels == "bgr" else pixels, spec)
     last = channels_last(tensor)
     if tensor.shape[-1 if last else 1] == 1:
         values = values.mean(axis=-1, keepdims=True)
-    return _typed((values if last else values.transpose(2, 0, 1))[None], tensor), placement
+    typed = _typed((values if last else values.transpose(2, 0, 1))[None], tensor)
+    batch = tensor.shape[0]
+    return typed if batch <= 1 else np.repeat(typed, batch, axis=0), placement
 
 
 def _resize(pixels: np.ndarray, resize: str, width: int, height: int) -> tuple[np.ndarray, Placement]:

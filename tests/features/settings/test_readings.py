@@ -23,8 +23,8 @@ SIZE = (200, 100)
 
 
 def head_file(values: np.ndarray) -> bytes:
-    """A .tflite file that answers every image with these values."""
-    image, constant = tensor("image", (1, HEIGHT, WIDTH, 3)), tensor("rows", values.shape, buffer=1)
+    """A .tflite file that answers every batch of images with these values."""
+    image, constant = tensor("image", (len(values), HEIGHT, WIDTH, 3)), tensor("rows", values.shape, buffer=1)
     output = tensor("Identity", values.shape)
     return packed(
         [image, constant, output],
@@ -76,6 +76,15 @@ def test_a_chosen_decoder_stays_and_a_warning_names_senseless_boxes(loaded_model
     (warning,) = [w for w in lint_model(model) if w.code == "senseless_boxes"]
     assert "strongest boxes have their right side left of the left one" in warning.message
     assert "try another --decoder (yolov8)" in warning.cure
+
+
+def test_a_fixed_batch_gives_the_objects_of_its_first_image(loaded_models, sample: Sample, engine: LocalEngine) -> None:  # type: ignore[no-untyped-def]
+    single = strong(corners=False)
+    models = loaded_models(single, np.concatenate([single, np.zeros_like(single)]))
+    image = sample.images / "hens.jpg"
+    first, second = Session(*models, images=image, engine=engine, cache=False).detect().values()
+    assert len(first["hens.jpg"]) == 20
+    np.testing.assert_array_equal(first["hens.jpg"].boxes, second["hens.jpg"].boxes)
 
 
 def test_names_decide_before_values() -> None:
