@@ -26,9 +26,9 @@ from qviz.features.layer_error.metrics import CLIPPED_SHARE, CUMULATIVE, FALL, L
 from qviz.features.layer_error.outliers import outliers, worst_layer
 from qviz.features.layer_error.text import layers_verdict
 from qviz.features.reporting.plot import INK, ReportCharts, pictures, plotly_js
-from qviz.features.reporting.sections import SECTIONS, available, check_choice
+from qviz.features.reporting.sections import LEAD, SECTIONS, available, check_choice
 from qviz.features.reporting.study import Study
-from qviz.features.reporting.text import findings, headline, next_steps
+from qviz.features.reporting.text import findings, first_steps, headline, next_steps
 from qviz.features.reporting.work import study_tradeoff
 from qviz.formatting import UNKNOWN, megabytes, points, score, share, signed_points, three
 
@@ -161,7 +161,8 @@ def _tradeoff(study: Study, charts: ReportCharts) -> dict[str, Any]:
 
 
 def _next(study: Study, charts: ReportCharts) -> dict[str, Any]:
-    return {"steps": next_steps(study), "colours": charts.colours}
+    first, rest = first_steps(next_steps(study))
+    return {"steps": first, "rest": rest, "colours": charts.colours}
 
 
 def _provenance(study: Study, charts: ReportCharts) -> dict[str, Any]:
@@ -216,7 +217,11 @@ def render(study: Study, sections: Sequence[str] | None = None, notes: Mapping[s
     page = _environment().get_template("page.html")
     policy = _policy(script, library)
     style = _file("page.css")
-    return page.render(study=study, sections=rows, style=style, library=library, script=script, policy=policy)
+    lead = 0
+    while lead < len(rows) and rows[lead]["name"] in LEAD:
+        lead += 1
+    texts = {"style": style, "library": library, "script": script, "policy": policy}
+    return page.render(study=study, lead=rows[:lead], sections=rows[lead:], **texts)
 
 
 def _environment() -> Environment:

@@ -30,6 +30,7 @@ class Section:
 
 SECTIONS = {
     "verdict": Section("Verdict"),
+    "next": Section("What to do next"),
     "models": Section("Models"),
     "accuracy": Section("Accuracy", lambda study: study.evaluation is not None, ANNOTATIONS),
     "classes": Section("Loss by class", lambda study: bool(study.losses), ANNOTATIONS),
@@ -39,9 +40,12 @@ SECTIONS = {
     "tradeoff": Section(
         "Trade-off", lambda study: bool(study.profile and study.profile.models), "latency was not measured"
     ),
-    "next": Section("What to do next"),
     "made": Section("How this was made"),
 }
+
+
+LEAD = ("verdict", "next")
+"""The sections of the first sheet; the table of contents follows them."""
 
 
 def available(study: Study) -> list[str]:

@@ -7,7 +7,8 @@ the study; a step that a command does names the command.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from qviz.features.accuracy.text import finding as accuracy_finding
@@ -113,12 +114,28 @@ MIN_F1_LOST = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do next. name: the model it is about, "" for all; command: does it, where there is one."""
+    """What to do next. name: the model it is about, "" for all; command: does it, or measures what decides it."""
 
     name: str
     reason: str
     cure: str
-    command: str = ""
+    command: str
+
+
+MAX_FIRST = 5
+"""Steps on the first sheet of a report."""
+
+
+def first_steps(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
+    """(at most MAX_FIRST steps to begin with, the rest): the most serious one of each model, then the next ones."""
+    ranks = Counter[str]()
+    rounds = []
+    for position, step in enumerate(steps):
+        ranks[step.name] += 1
+        rounds.append((ranks[step.name], position))
+    order = [position for _, position in sorted(rounds)]
+    first = sorted(order[:MAX_FIRST])
+    return [steps[i] for i in first], [steps[i] for i in sorted(order[MAX_FIRST:])]
 
 
 def next_steps(study: Study) -> list[Step]:
@@ -137,7 +154,10 @@ def _warnings(study: Study) -> Iterator[Step]:
     for model in study.models:
         for warning in model.warnings:
             if not warning.advice:
-                yield Step(model.name, warning.message, warning.cure)
+                pair = (study.reference.file, model.file)
+                is_variant = model.sha256 != study.reference.sha256
+                command = _shell("diagnose", *pair, "--images", "IMAGES") if is_variant else _shell("info", model.file)
+                yield Step(model.name, warning.message, warning.cure, command)
 
 
 def _damaged(study: Study) -> Iterator[Step]:
@@ -196,11 +216,13 @@ def _thresholds(study: Study) -> Iterator[Step]:
                 model.name,
                 f"Its best confidence threshold is {variant:.2f}; the reference's is {reference:.2f}.",
                 f"Use {variant:.2f} for it: this alone recovers {recovered:.0%} of the lost F1.",
+                _shell("compare", study.reference.file, model.file, "--images", "IMAGES", "--score", f"{variant:.2f}"),
             )
 
 
 def _undecided(study: Study) -> Iterator[Step]:
     images = study.evaluation.images if study.evaluation is not None else 0
+    files = {model.name: model.file for model in study.models}
     for name, loss in study.losses.items():
         if loss.ap.low is None or loss.ap.high is None or loss.ap.significant or loss.ap.high <= HARMLESS:
             continue
@@ -208,6 +230,7 @@ def _undecided(study: Study) -> Iterator[Step]:
             name,
             f"With {plural(images, 'image')} the loss is uncertain: it may be up to {points(loss.ap.high)} AP points.",
             "More annotated images narrow the interval; four times as many halve it.",
+            _shell("evaluate", study.reference.file, files[name], "--dataset", "FILE"),
         )
 
 
@@ -221,7 +244,8 @@ def _harmless(study: Study) -> Iterator[Step]:
             continue
         if is_small or (agrees and (loss is None or not loss.ap.significant)):
             reason = f"It loses less than {100 * HARMLESS:.0f} AP point" if is_small else "It finds the same objects"
-            yield Step(model.name, f"{reason}, with {_size(study, model)}.", "It can replace the reference.")
+            command = _shell("profile", study.reference.file, model.file)
+            yield Step(model.name, f"{reason}, with {_size(study, model)}.", "It can replace the reference.", command)
 
 
 def _floods(study: Study, name: str) -> bool:
@@ -242,6 +266,7 @@ def _unknown(study: Study) -> Iterator[Step]:
             "",
             f"No model finds an object at a confidence of {score(study.made.score)}, so nothing is compared.",
             "Lower the confidence, or use images that show objects of the models' classes.",
+            _shell("compare", *files, "--images", "IMAGES", "--score", "0.1"),
         )
     if study.evaluation is None:
         yield Step(

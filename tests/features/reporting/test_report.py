@@ -23,7 +23,7 @@ from qviz.features.reporting.html import render
 from qviz.features.reporting.plot import figure_json, plotly_js
 from qviz.features.reporting.sections import SECTIONS, available
 from qviz.features.reporting.study import StudiedImage, Study
-from qviz.features.reporting.text import findings, headline, next_steps
+from qviz.features.reporting.text import MAX_FIRST, Step, findings, first_steps, headline, next_steps
 from qviz.features.reporting.work import JPEG_BUDGET, worst_digests
 from qviz.formatting import points
 from qviz.structures import Loss
@@ -75,7 +75,7 @@ def page(study: Study) -> ParsedPage:
 
 
 def test_the_page_has_the_numbers_of_the_study(study: Study, page: ParsedPage) -> None:
-    assert available(study) == ["verdict", "models", "accuracy", "classes", "images", "layers", "next", "made"]
+    assert available(study) == ["verdict", "next", "models", "accuracy", "classes", "images", "layers", "made"]
     assert headline(study) in page.shown and "Ship <int8>." in page.shown
     for finding in findings(study):
         assert finding.sentence in page.shown and finding.layer in page.shown
@@ -155,7 +155,7 @@ def test_without_annotations(engine: LocalEngine, loaded: dict[str, LoadedModel]
         "ssdlite_mobilenet_v2_float32",
         "ssdlite_mobilenet_v2_float32 (2)",
     ]
-    assert available(study) == ["verdict", "models", "images", "next", "made"]
+    assert available(study) == ["verdict", "next", "models", "images", "made"]
     page = render(study)
     assert len(page) < 2_000_000 and "plotly.js" not in page  # without charts the library is not included
     assert "AP is not known" in page and "It can replace the reference." in page
@@ -170,7 +170,7 @@ def test_sections_can_be_selected(study: Study) -> None:
 @pytest.mark.parametrize(
     ("sections", "notes", "sentence"),
     [
-        (["verdicts"], {}, "'verdicts' is not a section of the report; choose from verdict, models"),
+        (["verdicts"], {}, "'verdicts' is not a section of the report; choose from verdict, next"),
         (["robustness"], {}, "nothing for the section 'robustness': no sweep was run"),
         ([], {}, "No section is chosen"),
         (["made"], {"verdict": "x"}, "a note for the section 'verdict', which is not chosen"),
@@ -215,6 +215,25 @@ def test_without_any_object_no_variant_is_recommended(study: Study) -> None:
     assert any("so nothing is compared" in text for text in steps)
     assert not any("replace the reference" in text for text in steps)
     assert "neither model finds an object" in render(empty)
+
+
+def test_every_step_has_a_command_and_five_come_first(study: Study) -> None:
+    steps = next_steps(study)
+    assert steps and all(step.command.startswith("qviz ") for step in steps)
+    many = [Step(name, f"{name}{i}", "", "qviz info x") for name in "ab" for i in range(4)] + [Step("c", "c0", "", "q")]
+    first, rest = first_steps(many)
+    assert len(first) == MAX_FIRST == 5
+    assert [step.reason for step in first] == ["a0", "a1", "b0", "b1", "c0"]  # every model is named, in order
+    assert [step.reason for step in rest] == ["a2", "a3", "b2", "b3"]
+
+
+def test_verdict_steps_and_contents_stand_before_the_rest(study: Study) -> None:
+    html = render(study)
+    order = [html.index(part) for part in ('id="verdict"', 'id="next"', 'class="contents"', 'id="models"')]
+    assert order == sorted(order)
+    contents = html[order[2] : order[3]]
+    assert re.findall('href="#([a-z]+)"', contents) == available(study)[2:]
+    assert html[order[1] : order[2]].split("<details>")[0].count("<li") <= MAX_FIRST
 
 
 def test_a_flooding_or_damaged_variant_is_not_recommended(study: Study) -> None:
