@@ -58,6 +58,8 @@ with page.begin("Compare") as here:
         st.stop()
     variant_id = f"v{next(i for i, variant in enumerate(models.variants) if variant.digest == variants[0].digest)}"
     selected = panel.selected_object(objects, variant_id)
+    if panel.is_unknown(view.selected(), [run.detections for run in runs]):
+        page.unknown(f"the object {view.selected()}, which is not on this image")
     left, right = st.columns([3, 2])
     with left:
         st.subheader(f"Objects: {reference} and {name}")

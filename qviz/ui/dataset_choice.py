@@ -12,7 +12,7 @@ from qviz.datasets.files import unannotated_images
 from qviz.errors import QvizError
 from qviz.formatting import as_text, plural
 from qviz.structures import Dataset, digest_of
-from qviz.ui import view
+from qviz.ui import page, view
 from qviz.ui.page import Page
 from qviz.ui.sample import FOLDER
 
@@ -55,6 +55,8 @@ def choose(sources: Mapping[str, Source]) -> Source | None:
     if list(sources) == [REFERENCE]:
         return sources[REFERENCE] if st.session_state.get(AGREED) else None
     first, current = next(iter(sources)), view.current().data
+    if current and current not in sources:
+        page.unknown(f"the data {current}, which are not loaded here")
     if current not in sources:
         current = first
     chosen: str | None = current
@@ -68,7 +70,7 @@ def choose(sources: Mapping[str, Source]) -> Source | None:
             label_visibility="collapsed",
         )
     if (chosen or current) != current:
-        view.change(data="" if chosen == first else chosen)
+        view.change(data="" if chosen == first else chosen, label="")
         st.rerun()
     return sources[current]
 

@@ -16,6 +16,7 @@ from typing import Any
 import streamlit as st
 from streamlit import config
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.delta_generator_singletons import context_dg_stack, get_default_dg_stack_value
 
 from qviz.engine import free_closed_sessions
 from qviz.errors import QvizError
@@ -83,6 +84,7 @@ class Page:
 @contextlib.contextmanager
 def begin(title: str) -> Iterator[Page]:
     """Draw the frame of a page and yield its Page; the message of a QvizError raised inside is shown on the page."""
+    draw_into_page()
     st.set_page_config(page_title=f"{title} · qviz", page_icon="🔬", layout="wide")
     st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
     sidebar = None
@@ -113,6 +115,15 @@ def begin(title: str) -> Iterator[Page]:
     finally:
         if sidebar is not None:
             sidebar.finish()
+
+
+def draw_into_page() -> None:
+    """Draw into the page itself, wherever a fragment has drawn before.
+
+    Streamlit 1.67 leaves a fragment's container as the current one. A page that runs next in the same thread would be
+    drawn into it, and the browser, which does not find the container in the new page, shows a white page.
+    """
+    context_dg_stack.set(get_default_dg_stack_value())
 
 
 @dataclass(slots=True, eq=False)

@@ -22,6 +22,7 @@ from qviz.job import Job
 from qviz.structures import Dataset, DatasetProblem
 from qviz.ui import clicks, dataset_choice, jobs, page, server, view
 from qviz.ui.dataset_choice import Source
+from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 from qviz.ui.server import Models
 
@@ -41,7 +42,9 @@ def evaluation(models: Models, dataset: Dataset, digest: str, reference_as_truth
         ready = guess_for(context, models.all, dataset)
         return evaluate(context, ready, dataset, reference_as_truth=reference_as_truth)
 
-    return jobs.start(KIND, evaluation_key(models, digest, reference_as_truth), run, "Detecting", "images")
+    amount = len(dataset.images) * len(models.all)
+    work = Work(jobs.subject_of(models.reference.digest), amount)
+    return jobs.start(KIND, evaluation_key(models, digest, reference_as_truth), run, "Detecting", "images", work=work)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,6 +161,8 @@ def choose(here: Page, finding: Finding) -> tuple[str, str]:
         st.rerun()
     rows = {row.label: row for row in losses[variant].per_class}
     label = view.current().label
+    if label and label not in rows:
+        page.unknown(f"the class {label}, which has no objects here")
     if label not in rows:
         label = _worst_class(losses[variant])
     with right:

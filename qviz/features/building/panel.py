@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import PurePosixPath
 from typing import Any
 
 import streamlit as st
@@ -14,11 +13,11 @@ from streamlit.delta_generator import DeltaGenerator
 
 from qviz.cache import LRUCache
 from qviz.context import Context
-from qviz.datasets.files import is_image_name, load_images, unzip_images
-from qviz.errors import ImageError, QuantizeError, QvizError, SettingsError
+from qviz.errors import QuantizeError, QvizError, SettingsError
 from qviz.features.building import quantize
 from qviz.features.building.calibration import DEFAULT_METHOD, METHODS, Calibration
 from qviz.features.building.conditions import check
+from qviz.features.building.panel_images import dropped, sample_views
 from qviz.features.building.recipes import ALGORITHMS, BLOCKS, RECIPES, Algorithm, Options, Recipe
 from qviz.features.building.result import Built
 from qviz.features.building.source import source_of
@@ -29,7 +28,8 @@ from qviz.limits import limits
 from qviz.structures import EncodedImage, digest_of
 from qviz.structures.operators import orders_text, parse_orders
 from qviz.tflite.unfold import FOLDED
-from qviz.ui import clicks, jobs, page, sample, workspace
+from qviz.ui import clicks, jobs, page, workspace
+from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 from qviz.ui.workspace import Workspace
 
@@ -45,48 +45,29 @@ def choose_images(
     key: the keys of the widgets begin with it. Returns the name of the choice and its images. Raises ImageError.
     """
     names = _choices(here)
-    name = container.segmented_control(label, names, default=next(iter(names)), key=f"{key}-images") or ""
+    name = (
+        container.segmented_control(
+            label, names, default=next(iter(names)), key=f"{key}-images", persist_state="session"
+        )
+        or ""
+    )
     if name == LOADED:
         return name, here.workspace.images
     if name == OTHER:
-        return name, _dropped(key)
-    return name, tuple(_sample_views()) if name else ()
+        return name, dropped(key)
+    return name, tuple(sample_views()) if name else ()
 
 
 def usual_images(here: Page) -> tuple[EncodedImage, ...]:
     """The images that are chosen by default: the sample's calibration views, or the loaded images."""
-    return tuple(_sample_views()) if here.workspace.is_sample and _sample_views() else here.workspace.images
+    return tuple(sample_views()) if here.workspace.is_sample and sample_views() else here.workspace.images
 
 
 def _choices(here: Page) -> list[str]:
     names = [LOADED] if here.workspace.images else []
     if here.workspace.is_sample:
-        names.insert(0, f"The sample's {plural(len(_sample_views()), 'calibration view')}")
+        names.insert(0, f"The sample's {plural(len(sample_views()), 'calibration view')}")
     return [*names, OTHER]
-
-
-@st.cache_resource(show_spinner=False)
-def _sample_views() -> list[EncodedImage]:
-    folder = sample.FOLDER / "calibration"
-    return list(load_images([folder])) if folder.is_dir() else []
-
-
-def _dropped(key: str) -> tuple[EncodedImage, ...]:
-    with st.container(key=f"{key}-drop"):
-        st.html(
-            f'<style>.st-key-{key}-drop [data-testid="stFileUploaderDropzoneInstructions"]::after'
-            ' { content: "Drop photos, or a zip of them" }</style>'
-        )
-        files = st.file_uploader("Photos", accept_multiple_files=True, key=f"{key}-files", label_visibility="collapsed")
-    return tuple(image for file in files for image in _images_of(PurePosixPath(file.name).name, file.getvalue()))
-
-
-def _images_of(name: str, data: bytes) -> list[EncodedImage]:
-    if name.lower().endswith(".zip"):
-        return unzip_images(name, data)
-    if not is_image_name(name):
-        raise ImageError(f"{name} is neither an image nor a zip archive of images.")
-    return [EncodedImage(name, data)]
 
 
 MAX_TEXT = 500
@@ -140,10 +121,14 @@ def _needs_images(recipe: Recipe, algorithm: Algorithm) -> bool:
 def _form(here: Page) -> Choice:
     """Draw it. Raises ImageError, SettingsError."""
     first, second, third = st.columns([2, 2, 2])
-    recipe = RECIPES[first.selectbox("Recipe", RECIPES, index=list(RECIPES).index("int8"), key="build-recipe")]
+    recipe = RECIPES[
+        first.selectbox(
+            "Recipe", RECIPES, index=list(RECIPES).index("int8"), key="build-recipe", persist_state="session"
+        )
+    ]
     fitting = [algorithm for algorithm in ALGORITHMS.values() if recipe.scheme in algorithm.schemes]
     names = [algorithm.name for algorithm in fitting if algorithm.blockwise or not recipe.blockwise]
-    algorithm = ALGORITHMS[second.selectbox("Weights' scales", names, key="build-algorithm")]
+    algorithm = ALGORITHMS[second.selectbox("Weights' scales", names, key="build-algorithm", persist_state="session")]
     io = _io(third, recipe)
     page.small_text(f"{recipe.description} {recipe.limitation}")
     if algorithm.name != "minmax":
@@ -151,7 +136,11 @@ def _form(here: Page) -> Choice:
     ranges, images = _calibration(here, recipe) if _needs_images(recipe, algorithm) else (DEFAULT_METHOD, ())
     left, right = st.columns([4, 2])
     orders, expressions = parse_operators(_keep_text(left))
-    block = right.selectbox("Inputs that share a scale", BLOCKS, key="build-block") if recipe.blockwise else BLOCKS[0]
+    block = (
+        right.selectbox("Inputs that share a scale", BLOCKS, key="build-block", persist_state="session")
+        if recipe.blockwise
+        else BLOCKS[0]
+    )
     wide_orders, wide = parse_operators(_wide_text(right)) if recipe.activation_bits == 8 else ((), ())
     options = Options(io, algorithm.name, expressions, orders, block, wide, wide_orders)
     return Choice(recipe, options, ranges, images)
@@ -160,7 +149,7 @@ def _form(here: Page) -> Choice:
 def _io(column: DeltaGenerator, recipe: Recipe) -> str:
     if len(recipe.io) < 2:
         return FLOAT_IO
-    return str(column.selectbox("Inputs and outputs", recipe.io, key="build-io"))
+    return str(column.selectbox("Inputs and outputs", recipe.io, key="build-io", persist_state="session"))
 
 
 def _keep_text(column: DeltaGenerator) -> str:
@@ -170,6 +159,7 @@ def _keep_text(column: DeltaGenerator) -> str:
         placeholder="0-12, 40, or parts of tensor names: BoxPredictor",
         help="Operators of the reference: numbers as on the Layers page, or parts of the names of their outputs.",
         key="build-keep",
+        persist_state="session",
     )
 
 
@@ -208,7 +198,9 @@ def _calibration(here: Page, recipe: Recipe) -> tuple[str, tuple[EncodedImage, .
     left, right = st.columns([4, 2])
     ranges = DEFAULT_METHOD
     if recipe.needs_calibration:
-        ranges = right.selectbox("Activation ranges", METHODS, format_func=METHODS.__getitem__, key="build-method")
+        ranges = right.selectbox(
+            "Activation ranges", METHODS, format_func=METHODS.__getitem__, key="build-method", persist_state="session"
+        )
     name, images = choose_images(here, left, "build")
     if name == LOADED:
         page.small_text("Measured on its own calibration images, a variant looks slightly better than it is.")
@@ -285,8 +277,14 @@ def start(reference: LoadedModel, choice: Choice) -> NewVariant:
         return built
 
     key = (ranges_key, choice.recipe.name, choice.options)
-    begin = partial(jobs.restart, "build", key, build, "Starting", "images")
+    begin = partial(jobs.restart, "build", key, build, "Starting", "images", work=_work(reference, choice))
     return NewVariant(reference.digest, begin, choice.name(reference.name))
+
+
+def _work(reference: LoadedModel, choice: Choice) -> Work:
+    images = len(choice.images) if choice.needs_images else 0
+    subject = jobs.subject_of(reference.digest, choice.recipe.name, choice.options.algorithm)
+    return Work(subject, max(images, 1), choice.recipe.name)
 
 
 def show(here: Page) -> None:
@@ -319,6 +317,8 @@ def _draw_form(here: Page, reference: LoadedModel) -> None:
     problem = refusal(reference, choice) or full(here.workspace)
     if problem:
         st.text(problem)
+    elif time := jobs.expected_time("build", _work(reference, choice)):
+        page.small_text(time)
 
     def begin() -> None:
         st.session_state[STATE] = start(reference, choice)

@@ -38,6 +38,7 @@ from qviz.job import Job
 from qviz.structures import Dataset, EncodedImage
 from qviz.ui import clicks, jobs, page
 from qviz.ui.dataset_choice import Source
+from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 
 DEFAULT_EVALUATED_IMAGES = 40
@@ -102,7 +103,13 @@ def _start(request: LabRequest) -> Job[CalibrationLab]:
             reference = float_model(lab_context, request.reference, source)
             return calibration(lab_context, reference, source, request.images, request.dataset, plan=request.plan)
 
-    return jobs.start("calibration", request.job_key, run, step="Starting workers", unit="images")
+    return jobs.start("calibration", request.job_key, run, step="Starting workers", unit="images", work=_work(request))
+
+
+def _work(request: LabRequest) -> Work:
+    plan = request.plan
+    subject = jobs.subject_of(request.reference.digest, plan.recipe, plan.ranges, len(request.images))
+    return Work(subject, len(request.dataset.images) * plan.draws, plan.recipe)
 
 
 def _draw_partial(colour: str, lab: CalibrationLab) -> None:
@@ -144,6 +151,8 @@ def _form(here: Page) -> None:
     refusal = request if isinstance(request, str) else _refusal(here, recipe)
     if refusal:
         st.text(refusal)
+    elif isinstance(request, LabRequest) and (time := jobs.expected_time("calibration", _work(request))):
+        page.small_text(time)
     begin = clicks.keep(REQUEST, request)
     clicks.button(st, "Run the lab", begin, "lab-start", st.rerun, disabled=bool(refusal), type="primary")
 
@@ -154,6 +163,7 @@ def _choose_source(container: DeltaGenerator, by_digest: dict[str, Source]) -> S
         list(by_digest),
         format_func=lambda digest: by_digest[digest].label,
         key="lab-source",
+        persist_state="session",
         help="AP where objects are annotated, else agreement with the reference.",
     )
     return by_digest.get(digest) or next(iter(by_digest.values()))

@@ -14,7 +14,7 @@ from qviz.features.comparison.matching import worst_first
 from qviz.features.comparison.text import badge, by_severity, damage_level
 from qviz.features.detection.models import LoadedModel
 from qviz.formatting import score
-from qviz.structures import EncodedImage, Inference
+from qviz.structures import Detections, EncodedImage, Inference
 from qviz.ui import glossary, server, view
 from qviz.ui.page import Page
 from qviz.ui.results import Preview, redraw_while_pending
@@ -97,7 +97,6 @@ def image_strip(
         compared = server.compared(models, variants[0], shown, here.view.score) if variants else None
         picked = strip(_strip_rows(shown, compared), current.name, key="strip")
         if picked is not None and picked != current.name:
-            view.select(None)
             view.change(image=picked)
             st.rerun()
 
@@ -177,6 +176,12 @@ def _object_id(variant_id: str, row: ComparedObject) -> str:
 def selected_object(objects: Sequence[ComparedObject], variant_id: str) -> ComparedObject | None:
     """The object that is selected in the viewer."""
     return next((row for row in objects if _object_id(variant_id, row) == view.selected()), None)
+
+
+def is_unknown(name: str | None, detections: Sequence[Detections]) -> bool:
+    """Whether the name of an object, of the form that the address allows, has a number that no model's object has."""
+    numbers = [int(text) for text in name.split(":")[1:]] if name else []
+    return any(number >= max(map(len, detections)) for number in numbers) or numbers == [-1, -1]
 
 
 def selection_text(row: ComparedObject) -> str:

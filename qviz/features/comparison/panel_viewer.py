@@ -61,7 +61,6 @@ def apply_events(state: ViewerState, order: Sequence[EncodedImage], image: Encod
     """
     if state.step:
         position = next(i for i, other in enumerate(order) if other.digest == image.digest)
-        view.select(None)
         view.change(image=order[(position + state.step) % len(order)].name)
         st.rerun()
     values: dict[str, Any] = {

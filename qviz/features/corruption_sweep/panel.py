@@ -31,6 +31,7 @@ from qviz.formatting import hundred, plural
 from qviz.structures import AppliedCorruption, EncodedImage
 from qviz.ui import clicks, dataset_choice, glossary, jobs, page, view
 from qviz.ui.dataset_choice import Source
+from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 
 LAYER_IMAGES = 4
@@ -106,6 +107,7 @@ def form(here: Page) -> tuple[Source, SweepRequest | None]:
         default=list(DEFAULT_CORRUPTIONS),
         format_func=corruption_title,
         key="robustness-corruptions",
+        persist_state="session",
     )
     severities = middle.pills(
         "Severities",
@@ -113,8 +115,11 @@ def form(here: Page) -> tuple[Source, SweepRequest | None]:
         selection_mode="multi",
         default=list(DEFAULT_SEVERITIES),
         key="robustness-levels",
+        persist_state="session",
     )
     request = SweepRequest(source.digest, images, tuple(corruptions), tuple(sorted(severities)), variants)
+    if time := jobs.expected_time("sweep", _work(here, request)):
+        st.caption(time)
     clicks.button(
         right,
         "Run",
@@ -154,17 +159,31 @@ def _choose_data(here: Page, by_digest: dict[str, Source]) -> tuple[Source, int,
         list(by_digest),
         format_func=lambda digest: by_digest[digest].label,
         key="robustness-source",
+        persist_state="session",
         help="AP where objects are annotated, else agreement with what the reference finds on the clean images.",
     )
     source = by_digest[digest] if digest in by_digest else next(iter(by_digest.values()))
     names = [models.name(variant) for variant in models.variants]
     default, count = layers.default_variants(models, here.view.variants), len(source.dataset.images)
     variants = second.pills(
-        "Variants", names, selection_mode="multi", default=default, key="robustness-variants", wrap=True
+        "Variants",
+        names,
+        selection_mode="multi",
+        default=default,
+        key="robustness-variants",
+        persist_state="session",
+        wrap=True,
     )
     key, usual = f"robustness-images-{count}", min(DEFAULT_IMAGES, count)
-    images = third.number_input("Images", 1, count, usual, key=key, help=f"Evenly spread over the {count}.")
+    help_text = f"Evenly spread over the {count}."
+    images = third.number_input("Images", 1, count, usual, key=key, persist_state="session", help=help_text)
     return source, int(images), tuple(variants or ())
+
+
+def _work(here: Page, request: SweepRequest) -> Work:
+    """The amount of work: runs of a model on an image."""
+    runs = (1 + len(request.variants)) * (1 + len(request.corruptions) * len(request.severities))
+    return Work(jobs.subject_of(here.loaded.reference.digest), request.images * runs)
 
 
 def finding(here: Page, source: Source, request: SweepRequest) -> Finding | None:
@@ -185,7 +204,8 @@ def finding(here: Page, source: Source, request: SweepRequest) -> Finding | None
             alarm_images=0,
         )
 
-    report = jobs.result("sweep", key, run, "robustness", "Detecting", "images", partial(_draw_partial, here))
+    draw, work = partial(_draw_partial, here), _work(here, request)
+    report = jobs.result("sweep", key, run, "robustness", "Detecting", "images", draw, work=work)
     return None if report is None else Finding(report, request, source, *_names_and_colours(here, report.sweep))
 
 
@@ -280,7 +300,9 @@ def saturation(here: Page, finding: Finding) -> None:
         return
     names = list(report.saturations)
     left, right = st.columns(2)
-    choice = left.selectbox("Variant", names, format_func=finding.names.__getitem__, key="saturation-variant")
+    choice = left.selectbox(
+        "Variant", names, format_func=finding.names.__getitem__, key="saturation-variant", persist_state="session"
+    )
     variant = choice if choice in names else names[0]
     by_corruption = {name: report.saturations[variant].under(name) for name in report.sweep.corruptions}
     worst = max(by_corruption, key=lambda name: max((x.rise for x in by_corruption[name].layers), default=0))

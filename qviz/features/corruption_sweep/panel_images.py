@@ -32,7 +32,10 @@ def show(here: Page, source: Source) -> None:
         st.caption(NO_RANGES)
         return
     default = next((name for name in here.view.variants if name in by_name), next(iter(by_name)))
-    name = st.segmented_control("Variant", list(by_name), default=default, key="alarm-variant") or default
+    name = (
+        st.segmented_control("Variant", list(by_name), default=default, key="alarm-variant", persist_state="session")
+        or default
+    )
     pair = models.reference, by_name[name]
     key = source.digest, tuple(model.identity for model in pair)
 

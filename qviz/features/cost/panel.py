@@ -16,9 +16,10 @@ from qviz.features.cost import ModelProfile, Profile, profile
 from qviz.features.cost.plot import operator_times, tradeoff_scatter
 from qviz.features.cost.text import tradeoff_verdict
 from qviz.features.cost.tradeoff import Point, Tradeoff, tradeoff
-from qviz.formatting import milliseconds, plural
+from qviz.formatting import listed, milliseconds, plural
 from qviz.job import Job
 from qviz.ui import clicks, glossary, jobs, page, server
+from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 from qviz.ui.results import redraw_while_pending
 
@@ -29,7 +30,7 @@ REFRESH_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The request of a measurement: the models' identities, thread counts, runs per model."""
+    """The request of a measurement: the models' identities, the reference first, thread counts, runs per model."""
 
     models: tuple[Hashable, ...]
     threads: tuple[int, ...]
@@ -37,16 +38,23 @@ class Request:
 
 
 def measurement(here: Page) -> Job[Profile] | None:
-    """The measurement that this session requested last for these models, or None."""
-    models, request = here.loaded, st.session_state.get(REQUEST)
-    if request is None or request.models != models.identities:
+    """The measurement that this session requested last, or None; it stays when variants join or are removed."""
+    request: Request | None = st.session_state.get(REQUEST)
+    if request is None or request.models[0] != here.loaded.reference.identity:
         return None
+    models = [model for model in here.loaded.all if model.identity in request.models]
     return jobs.start(
         "profile",
         request,
-        lambda context: profile(context, models.all, threads=request.threads, runs=request.runs),
+        lambda context: profile(context, models, threads=request.threads, runs=request.runs),
         step="Memory, then latency in turns, then operator by operator",
+        work=_work(here, request),
     )
+
+
+def _work(here: Page, request: Request) -> Work:
+    amount = len(request.models) * len(request.threads) * request.runs
+    return Work(jobs.subject_of(here.loaded.reference.digest), amount)
 
 
 def request_form(here: Page) -> None:
@@ -57,8 +65,13 @@ def request_form(here: Page) -> None:
     first, second, third = st.columns([2, 2, 3], vertical_alignment="bottom")
     cores = os.cpu_count() or 1
     counts = sorted({count for count in (1, 2, 4, cores) if count <= cores})
-    threads = first.pills("Threads", counts, selection_mode="multi", default=[1], key="cost-threads") or [1]
-    runs = second.segmented_control("Runs of each model", RUNS, default=RUNS[1], key="cost-runs") or RUNS[1]
+    threads = first.pills(
+        "Threads", counts, selection_mode="multi", default=[1], key="cost-threads", persist_state="session"
+    ) or [1]
+    runs = (
+        second.segmented_control("Runs of each model", RUNS, default=RUNS[1], key="cost-runs", persist_state="session")
+        or RUNS[1]
+    )
     request = Request(models.identities, tuple(sorted(threads)), runs)
     job = measurement(here)
     busy = pending > 0 or (job is not None and not job.finished)
@@ -69,7 +82,8 @@ def request_form(here: Page) -> None:
 
     label = "Measure" if job is None or busy else "Measure again"
     clicks.button(third, label, begin, "cost-start", st.rerun, disabled=busy, type="primary")
-    st.caption("For reliable timings, keep the machine idle during the measurement.")
+    time = "" if busy else jobs.expected_time("profile", _work(here, request))
+    st.caption(f"For reliable timings, keep the machine idle during the measurement. {time}".strip())
     if pending:
         redraw_while_pending("cost-detections", lambda: left() > 0, lambda: _waiting(left()), REFRESH_SECONDS)
 
@@ -129,14 +143,19 @@ def show(here: Page) -> None:
 
 
 def _show(here: Page, headline: DeltaGenerator, measured: Profile) -> None:
-    for sentence in (*measured.skipped, *measured.remarks):
+    """The measured models that are still loaded."""
+    for sentence in (*measured.skipped, *measured.remarks, *_unmeasured(here)):
         st.text(sentence)
+    loaded = here.loaded.names
     left, right = st.columns([1, 1])
     threads = _chosen(
-        left, "Shown with", sorted({row.threads for row in measured.models}), lambda n: plural(n, "thread")
+        left,
+        "Shown with",
+        sorted({row.threads for row in measured.models if row.digest in loaded}),
+        lambda n: plural(n, "thread"),
     )
     x = _chosen(right, "Across", ["latency", "size"], str)
-    rows = measured.at(threads)
+    rows = tuple(row for row in measured.at(threads) if row.digest in loaded)
     weighed = tradeoff_of(here, rows)
     with headline:
         page.verdict(
@@ -149,9 +168,20 @@ def _show(here: Page, headline: DeltaGenerator, measured: Profile) -> None:
     operators(here, rows)
 
 
+def _unmeasured(here: Page) -> list[str]:
+    """A sentence on the models that have joined since the measurement."""
+    request: Request = st.session_state[REQUEST]
+    names = [here.loaded.name(model) for model in here.loaded.all if model.identity not in request.models]
+    if not names:
+        return []
+    return [f"{listed(names)} {'is' if len(names) == 1 else 'are'} not measured yet; press Measure again."]
+
+
 def _chosen(column: DeltaGenerator, label: str, options: list[T], text: Callable[[T], str]) -> T:
     """The chosen option, else the first."""
-    chosen = column.segmented_control(label, options, default=options[0], format_func=text, key=f"cost-{label}")
+    chosen = column.segmented_control(
+        label, options, default=options[0], format_func=text, key=f"cost-{label}", persist_state="session"
+    )
     return chosen if chosen in options else options[0]
 
 
@@ -196,7 +226,7 @@ def operators(here: Page, rows: tuple[ModelProfile, ...]) -> None:
     """The time per operator of one model."""
     models = here.loaded
     names = {models.names[row.digest]: row for row in rows}
-    name = st.selectbox("Model", list(names), key="cost-model")
+    name = st.selectbox("Model", list(names), key="cost-model", persist_state="session")
     row = names.get(name or "", rows[0])
     figure = operator_times(row, models.colours[row.digest])
     st.plotly_chart(figure, width="stretch", key="operator-times")

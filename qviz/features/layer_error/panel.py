@@ -21,7 +21,8 @@ from qviz.features.settings import IMAGES
 from qviz.job import Job
 from qviz.structures import EncodedImage, Scheme
 from qviz.structures.dataset import spread
-from qviz.ui import jobs, view
+from qviz.ui import jobs, page, view
+from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 from qviz.ui.server import Models
 
@@ -73,6 +74,9 @@ def chosen(results: Mapping[str, LayerErrors], variant: str = "") -> Choice | No
     layers = results[in_view.variant].layers if in_view is not None and in_view.variant in results else ()
     if in_view is not None and any(layer.order == in_view.order for layer in layers):
         return in_view
+    text = view.current().layer
+    if text and not text.endswith(":") and (in_view is None or in_view.variant in results):
+        page.unknown(f"the layer {text}, which this variant does not have")
     return first_of(results, variant if variant in results else worst_variant(results))
 
 
@@ -98,7 +102,8 @@ def results_of(
         def measure(context: Context) -> LayerErrors:
             return layers(context, reference, variants[name], images, local_inputs=local_inputs)
 
-        return jobs.start(KIND, keys[name], measure, step=f"Measuring the layers of {name}", unit="images")
+        work = Work(jobs.subject_of(variants[name].digest), len(images), name)
+        return jobs.start(KIND, keys[name], measure, step=f"Measuring the layers of {name}", unit="images", work=work)
 
     running = {name: start(name) for name in variants}
 

@@ -21,6 +21,7 @@ from qviz.formatting import as_text
 from qviz.structures import Dataset
 from qviz.ui import clicks, dataset_choice, jobs
 from qviz.ui.dataset_choice import Source
+from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 
 REQUEST = "qviz_report_request"
@@ -59,6 +60,7 @@ def request_form(here: Page) -> Request | None:
         default=next(iter(sources), NO_AP),
         format_func=lambda name: as_text(sources[name].label) if name in sources else "no annotations",
         key="report-data",
+        persist_state="session",
     )
     title = left.text_input(
         "Title", placeholder="the models' names", max_chars=200, key="report-title", persist_state="session"
@@ -68,6 +70,7 @@ def request_form(here: Page) -> Request | None:
         [image.name for image in _dataset(here, sources.get(source or NO_AP)).images],
         max_selections=MAX_SHOWN,
         key=f"report-images-{source}",
+        persist_state="session",
     )
     chosen = panel_study.choose(tuple(SECTIONS), DEFAULT_SECTIONS, key="report", slow=EXTRAS)
 
@@ -75,6 +78,10 @@ def request_form(here: Page) -> Request | None:
         request = Request(source or NO_AP, chosen, tuple(shown), title.strip(), here.view.score)
         st.session_state[REQUEST] = here.loaded.identities, request
 
+    size = len(_dataset(here, sources.get(source or NO_AP)).images) * len(here.loaded.all)
+    extras = tuple(name for name in EXTRAS if name in chosen.sections)
+    if time := jobs.expected_time("report", Work(jobs.subject_of(here.loaded.reference.digest, extras), size)):
+        st.caption(time)
     clicks.button(st, "Make the report", begin, "report-start", disabled=not chosen.sections, type="primary")
     models, request = st.session_state.get(REQUEST, (None, None))
     return request if models == here.loaded.identities and request.source in (*sources, NO_AP) else None
@@ -98,7 +105,8 @@ def study_of(here: Page, request: Request) -> Study | None:
         study = make_study(context, models, dataset.images, annotated, request.options, provenance)
         return with_extras(context, study, models, dataset.images, annotated, request.extras)
 
-    return jobs.result("report", key, compute, "report", step="Comparing objects", unit="images")
+    work = Work(jobs.subject_of(models[0].digest, request.extras), len(dataset.images) * len(models))
+    return jobs.result("report", key, compute, "report", step="Comparing objects", unit="images", work=work)
 
 
 def show(here: Page, request: Request, study: Study) -> None:

@@ -6,6 +6,7 @@ Measurements are stored as they come, so a search that was cancelled, or one who
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
@@ -29,6 +30,7 @@ from qviz.formatting import plural
 from qviz.structures import Dataset, EncodedImage
 from qviz.ui import clicks, dataset_choice, jobs, page, workspace
 from qviz.ui.dataset_choice import Source
+from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 
 STATE = "qviz_rescue"
@@ -61,8 +63,13 @@ def start(reference: LoadedModel, form: Form) -> build.NewVariant:
         network = float_model(context, reference, source)
         return rescue(context, network, source, form.calibration, form.dataset, form.request)
 
-    begin = partial(jobs.restart, "rescue", key, search, "Starting")
+    begin = partial(jobs.restart, "rescue", key, search, "Starting", work=_work(reference, form))
     return build.NewVariant(reference.digest, begin)
+
+
+def _work(reference: LoadedModel, form: Form) -> Work:
+    subject = jobs.subject_of(reference.digest, form.request.recipe_names, form.request.prefer)
+    return Work(subject, len(form.dataset.images))
 
 
 def show(here: Page) -> None:
@@ -98,6 +105,8 @@ def _draw_form(here: Page, reference: LoadedModel, running: build.NewVariant | N
         return
     if form.problem:
         st.text(form.problem)
+    elif time := jobs.expected_time("rescue", _work(reference, form)):
+        page.small_text(time)
 
     def begin() -> None:
         st.session_state[STATE] = start(reference, form)
@@ -112,12 +121,35 @@ def _form(here: Page) -> Form | None:
     if not sources:
         st.text("Drop images on the Overview first: candidates are measured on them.")
         return None
+    source, count = _choose_data(sources)
+    left, middle, right = st.columns([3, 2, 3])
+    budget = _budget(left, middle, source)
+    prefer = right.segmented_control(
+        "Looking for",
+        list(PREFERENCES),
+        default=SIZE,
+        format_func=PREFERENCES.__getitem__,
+        key="rescue-prefer",
+        persist_state="session",
+    )
+    recipes = st.multiselect(
+        "Recipes", list(RECIPES), placeholder="all that fit the network", key="rescue-recipes", persist_state="session"
+    )
+    _, calibration = build.choose_images(here, st.container(), "rescue")
+    request = Request(budget, prefer or SIZE, tuple(recipes))
+    problem = _problem(count, request, calibration)
+    return Form(request, source.digest, source.dataset.spread(count), calibration, problem)
+
+
+def _choose_data(sources: Mapping[str, Source]) -> tuple[Source, int]:
+    """What candidates are measured on, and the number of its images."""
     first, second = st.columns([4, 2], vertical_alignment="bottom")
     name = first.selectbox(
         "Measured on",
         list(sources),
         format_func=lambda name: sources[name].label,
         key="rescue-source",
+        persist_state="session",
         help="Candidates are chosen on one half of these images; the result is reported on the other half.",
     )
     source = sources.get(name or "", next(iter(sources.values())))
@@ -128,18 +160,10 @@ def _form(here: Page) -> Form | None:
         available,
         min(USUAL_IMAGES, available),
         key=f"rescue-images-{available}",
+        persist_state="session",
         help=f"Evenly spread over {available}.",
     )
-    left, middle, right = st.columns([3, 2, 3])
-    budget = _budget(left, middle, source)
-    prefer = right.segmented_control(
-        "Looking for", list(PREFERENCES), default=SIZE, format_func=PREFERENCES.__getitem__, key="rescue-prefer"
-    )
-    recipes = st.multiselect("Recipes", list(RECIPES), placeholder="all that fit the network", key="rescue-recipes")
-    _, calibration = build.choose_images(here, st.container(), "rescue")
-    request = Request(budget, prefer or SIZE, tuple(recipes))
-    problem = _problem(int(count), request, calibration)
-    return Form(request, source.digest, source.dataset.spread(int(count)), calibration, problem)
+    return source, int(count)
 
 
 def _budget(left: DeltaGenerator, middle: DeltaGenerator, source: Source) -> Budget:
@@ -147,11 +171,16 @@ def _budget(left: DeltaGenerator, middle: DeltaGenerator, source: Source) -> Bud
     measures = [AGREEMENT] if source.reference_as_truth else [AP, AGREEMENT]
     labels = {AP: "Maximum loss, AP points", AGREEMENT: "Minimum agreement"}
     measure = left.segmented_control(
-        "Budget", measures, default=measures[0], format_func=labels.__getitem__, key=f"rescue-measure-{len(measures)}"
+        "Budget",
+        measures,
+        default=measures[0],
+        format_func=labels.__getitem__,
+        key=f"rescue-measure-{len(measures)}",
+        persist_state="session",
     )
     measure = measure or measures[0]
     usual, low, high, step = LIMITS[measure]
-    value = middle.number_input("Limit", low, high, usual, step, key=f"rescue-limit-{measure}")
+    value = middle.number_input("Limit", low, high, usual, step, key=f"rescue-limit-{measure}", persist_state="session")
     return Budget.of(max_ap_loss=value / 100) if measure == AP else Budget.of(min_agreement=value)
 
 

@@ -17,12 +17,11 @@ from qviz.features.tracing.text import against_whole
 from qviz.features.what_if import panel as naming
 from qviz.structures import EncodedImage
 from qviz.structures.detections import CANDIDATE_FLOOR
-from qviz.ui import clicks, jobs, page
+from qviz.ui import clicks, jobs, page, view
+from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 
 KIND = "trace"
-REQUEST = "qviz_traced"
-"""What this browser session traces: the key of its job."""
 
 
 def fell_most(objects: Sequence[ComparedObject]) -> ComparedObject | None:
@@ -43,13 +42,12 @@ def show(
         return
     name = models.name(models.reference)
     st.subheader(f"Confidence of this object as {name} runs further into the network")
-    key = _key(here, variant, image, number)
     left, right = st.columns([1, 4], vertical_alignment="center")
     which = "selected" if chosen is not None else "the one that fell most; select another above"
     with left:
-        clicks.button(st, "Trace this object", clicks.keep(REQUEST, key), "qviz-trace", width="stretch")
+        clicks.button(st, "Trace this object", partial(view.change, trace=True), "qviz-trace", width="stretch")
     right.text(f"{row.label}, {row.reference_score or 0:.2f} in {name} ({which})")
-    if st.session_state.get(REQUEST) == key:
+    if view.current().trace:
         _run(here, variant, image, number)
 
 
@@ -70,7 +68,7 @@ def _run(here: Page, variant: LoadedModel, image: EncodedImage, number: int) -> 
 
     key = _key(here, variant, image, number)
     step = f"Running {here.loaded.name(reference)} up to one operator after another, the variant from there"
-    job = jobs.start(KIND, key, run, step=step)
+    job = jobs.start(KIND, key, run, step=step, work=Work(jobs.subject_of(variant.digest), detail=image.name))
     if jobs.wait(job, "trace", partial(jobs.forget, KIND, key), partial(_show, here, variant, complete=False)):
         _show(here, variant, job.future.result())
 

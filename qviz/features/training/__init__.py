@@ -211,7 +211,7 @@ def train(
     losses = () if saved is None else saved.losses
     resumed_at, saved = len(losses), None  # frees its arrays: the worker reads the file itself
     result = QatResult(losses, plan.steps, resumed_at=resumed_at, trained_on=len(images))
-    context.progress.step("Preparing the network for training (about 20 s)")
+    context.progress.step("Preparing the network for training")
     with training_worker() as engine:
         model = engine.share(source.float_data, source.float_digest)
         archive = packed(sorted(images, key=lambda image: image.digest))  # the order must not depend on the disk

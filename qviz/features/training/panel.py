@@ -31,6 +31,7 @@ from qviz.job import Job
 from qviz.store import user_folder
 from qviz.structures import EncodedImage, digest_of
 from qviz.ui import clicks, jobs, page
+from qviz.ui.jobs import Work
 from qviz.ui.page import Page
 
 STATE = "qviz_new_trained_variant"
@@ -68,9 +69,13 @@ def start(reference: LoadedModel, images: Sequence[EncodedImage], recipe: str, s
         job.finish_early = finish_early
 
     key = (training, reference.settings)
-    begin = partial(jobs.restart, "train", key, train, "Starting", "", use_event)
+    begin = partial(jobs.restart, "train", key, train, "Starting", "", use_event, work=_work(reference, recipe, steps))
     name = f"{reference.name.removesuffix('.tflite')} + {recipe} trained.tflite"
     return build.NewVariant(reference.digest, begin, name)
+
+
+def _work(reference: LoadedModel, recipe: str, steps: int) -> Work:
+    return Work(jobs.subject_of(reference.digest, recipe), steps, recipe)
 
 
 def _checkpoint(digest: str) -> Path:
@@ -116,12 +121,15 @@ def _draw_form(here: Page, reference: LoadedModel) -> None:
     """Raises ImageError."""
     left, right = st.columns([3, 3])
     names = [name for name, row in RECIPES.items() if not row.untrainable]
-    recipe = left.selectbox("Recipe", names, index=names.index("dynamic_range_int4"), key="train-recipe")
-    steps = right.segmented_control("Steps", STEP_CHOICES, default=STEPS, key="train-steps") or STEPS
-    page.small_text(
-        f"{RECIPES[recipe].description} {RECIPES[recipe].limitation} A step takes about half a second for a small"
-        " network of 300 × 300 on two cores."
+    recipe = left.selectbox(
+        "Recipe", names, index=names.index("dynamic_range_int4"), key="train-recipe", persist_state="session"
     )
+    steps = (
+        right.segmented_control("Steps", STEP_CHOICES, default=STEPS, key="train-steps", persist_state="session")
+        or STEPS
+    )
+    time = jobs.expected_time("train", _work(reference, recipe, steps))
+    page.small_text(f"{RECIPES[recipe].description} {RECIPES[recipe].limitation} {time}".strip())
     _, images = build.choose_images(here, st.container(), "train", "Training images")
     if images:
         page.small_text(

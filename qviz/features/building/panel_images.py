@@ -1,0 +1,54 @@
+"""Images to calibrate or train with, besides those of the session: the sample's, and photos dropped for it."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import streamlit as st
+
+from qviz.datasets.files import is_image_name, load_images, unzip_images
+from qviz.errors import ImageError
+from qviz.formatting import plural
+from qviz.structures import EncodedImage
+from qviz.ui import page, sample
+
+
+@st.cache_resource(show_spinner=False)
+def sample_views() -> list[EncodedImage]:
+    """The sample's views for calibration."""
+    folder = sample.FOLDER / "calibration"
+    return list(load_images([folder])) if folder.is_dir() else []
+
+
+def dropped(key: str) -> tuple[EncodedImage, ...]:
+    """The photos dropped into a zone of their own; they stay in the session. Raises ImageError."""
+    with st.container(key=f"{key}-drop"):
+        st.html(
+            f'<style>.st-key-{key}-drop [data-testid="stFileUploaderDropzoneInstructions"]::after'
+            ' { content: "Drop photos, or a zip of them" }</style>'
+        )
+        zone, photos = f"{key}-files", f"{key}-photos"
+
+        def changed() -> None:
+            if not st.session_state.get(zone):
+                st.session_state.pop(photos, None)
+
+        files = st.file_uploader(
+            "Photos", accept_multiple_files=True, key=zone, label_visibility="collapsed", on_change=changed
+        )
+    if files:  # a file uploader is empty after a switch of the page, so the images stay in the session
+        st.session_state[photos] = tuple(
+            image for file in files for image in _images_of(PurePosixPath(file.name).name, file.getvalue())
+        )
+    images: tuple[EncodedImage, ...] = st.session_state.get(photos, ())
+    if images and not files:
+        page.small_text(f"{plural(len(images), 'photo')} dropped before: drop others to replace them.")
+    return images
+
+
+def _images_of(name: str, data: bytes) -> list[EncodedImage]:
+    if name.lower().endswith(".zip"):
+        return unzip_images(name, data)
+    if not is_image_name(name):
+        raise ImageError(f"{name} is neither an image nor a zip archive of images.")
+    return [EncodedImage(name, data)]
