@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING
 
-from qviz.session_inputs import SessionInputs, Source, Sources
+from qviz.session_inputs import SessionInputs, Source, Sources, as_paths
 
 if TYPE_CHECKING:
+    from qviz.datasets.files import ImageFiles
+    from qviz.features.detection.models import LoadedModel
     from qviz.features.diagnosis import Diagnosis
     from qviz.features.layer_error import LayerErrors
     from qviz.features.layer_error.noise import NoiseBudget
     from qviz.features.tracing import Trace
     from qviz.features.what_if import WhatIf
+    from qviz.structures import Dataset, EncodedImage
 
 PAGE_SCORE = 0.25
 """Minimum confidence of an object where people look."""
@@ -97,20 +101,95 @@ class VariantAnalyses(SessionInputs):
         return what_if(self.context, reference, chosen, files, sets=sets, score=score, iou=iou, quick=quick)
 
     def diagnose(
-        self, variant: Variant = None, images: Sources = (), *, score: float = PAGE_SCORE, iou: float = 0.5
+        self,
+        variant: Variant = None,
+        images: Sources = (),
+        *,
+        dataset: Source | None = None,
+        dataset_images: Source | None = None,
+        score: float = PAGE_SCORE,
+        iou: float = 0.5,
+        min_agreement: float | None = None,
+        max_ap_loss: float | None = None,
+        fix: bool = False,
+        calibration: Sources = (),
+        integers_only: bool = False,
     ) -> Diagnosis:
         """Why a variant loses objects: causes that experiments confirmed, and what brings the objects back.
 
         Args:
             variant: Its name, a unique part of it, or its number from 1; not needed if there is only one.
-            images: By default the session's; a few dozen of them are used, evenly spread.
+            images: By default the session's, or those of the dataset; a few dozen are used, evenly spread.
+            dataset: Annotated images, for `max_ap_loss`.
+            min_agreement, max_ap_loss: A gate, in [0, 1]; the result has its outcome.
+            fix: Diagnose on half of the images, build the cures, and measure them on the other half (in AP with a
+                dataset, else in agreement); `result.save("fixed.tflite")` writes the best file.
+            calibration: For `fix`, images to calibrate with; they are left out of both halves.
+            integers_only: For `fix`, only cures that compute on integers alone.
 
         Returns:
             `causes` by falling share of the lost agreement that comes back without them, and `cures`, the best first.
+
+        Raises:
+            DatasetError: `fix` needs eight images beside those of the calibration.
+            QuantizeError: There is no cure to build, or calibration images are missing.
+            SettingsError: The gate cannot conclude, as there are no objects to compare, or no annotations.
         """
         from qviz.features.diagnosis import diagnose
+        from qviz.features.diagnosis.gate import gated
 
-        files = self.images_of(images)
-        reference, chosen = self._pair(variant, files)
-        path = str(self._given[0]) if isinstance(self._given[0], (str, PathLike)) else ""
-        return diagnose(self.context, reference, chosen, files, score=score, iou=iou, reference_path=path)
+        data = self._diagnosed_dataset(dataset, dataset_images)
+        if fix:
+            given = self.calibration_of(calibration)
+            return self._fixed(variant, data or self.images_of(images).dataset(), given, score, iou, integers_only)
+        files = self.images_of(images) if as_paths(images) or self.images or data is None else None
+        reference, chosen = self._models_of(variant, files if files is not None else data)
+        result = diagnose(
+            self.context,
+            reference,
+            chosen,
+            files if files is not None else [image.encoded() for image in data.images] if data else (),
+            score=score,
+            iou=iou,
+            reference_path=self._reference_path,
+        )
+        return gated(self.context, reference, chosen, data, result, min_agreement, max_ap_loss)
+
+    def _fixed(
+        self,
+        variant: Variant,
+        data: Dataset,
+        calibration: Sequence[EncodedImage],
+        score: float,
+        iou: float,
+        integers_only: bool,
+    ) -> Diagnosis:
+        """The diagnosis with built and measured cures."""
+        from qviz.features.diagnosis import diagnose
+        from qviz.features.diagnosis.fixing import fixed, split
+
+        search, report = split(data, calibration)
+        reference, chosen = self._models_of(variant, data)
+        searched = [image.encoded() for image in search.images]
+        path = self._reference_path
+        result = diagnose(self.context, reference, chosen, searched, score=score, iou=iou, reference_path=path)
+        float_model, source = self._reference_and_source(calibration)
+        halves = (search, report)
+        result = fixed(self.context, float_model, chosen, source, calibration, result, halves, integers_only)
+        return replace(result, built=None if result.built is None else self._checked(float_model, result.built))
+
+    def _diagnosed_dataset(self, dataset: Source | None, folder: Source | None) -> Dataset | None:
+        named = dataset is not None or self.dataset is not None
+        return self.dataset_of(dataset, folder) if named else None
+
+    def _models_of(self, variant: Variant, images: ImageFiles | Dataset | None) -> tuple[LoadedModel, LoadedModel]:
+        """The reference and one variant, ready for these images."""
+        name = self.variant(variant).name
+        models = {model.name: model for model in self.models_for(images if images is not None else ())}
+        return models[self.models[0].name], models[name]
+
+    @property
+    def _reference_path(self) -> str:
+        """The reference as it was given; its name where it was given as a loaded model."""
+        given = self._given[0]
+        return str(given) if isinstance(given, (str, PathLike)) else given.name

@@ -17,7 +17,8 @@ from qviz.features.what_if import WhatIf
 from qviz.formatting import plural, share, small_share
 
 MAX_CAUSES = 4
-MAX_SUSPECTS = 4
+MAX_SUSPECTS, MAX_GROWING = 4, 1
+"""Suspects that are named; and how many of these only let the error grow, as every network has some."""
 MIN_FALL_DB = 6.0
 """Growth of the error in one operator from which on it looks wrong: the error doubles."""
 FINE_WEIGHTS_DB = 35.0
@@ -65,7 +66,10 @@ class Confirmed:
         return shared >= 0.5 * min(len(other.orders), len(trial.orders))
 
     def _add_suspect(self, suspect: Cause | None) -> None:
-        if suspect is not None and all(set(suspect.operators).isdisjoint(other.operators) for other in self.suspects):
+        if suspect is None or any(not set(suspect.operators).isdisjoint(other.operators) for other in self.suspects):
+            return
+        growing = sum(other.code == "activations" for other in self.suspects)
+        if suspect.code != "activations" or growing < MAX_GROWING:
             self.suspects.append(suspect)
 
     @property

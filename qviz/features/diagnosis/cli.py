@@ -3,52 +3,122 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qviz.cli import options, output
+from qviz.errors import DatasetError, SettingsError
 
 if TYPE_CHECKING:
-    from qviz.features.diagnosis.result import Diagnosis
+    from qviz.features.diagnosis.result import Cause, Cure, Diagnosis
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     options.add_models(parser, variants="1")
-    options.add_images(parser)
+    options.add_images(parser, required=False)
+    options.add_dataset(parser)
+    gate = parser.add_mutually_exclusive_group()
+    gate.add_argument(
+        "--min-agreement", type=options.fraction, metavar="X", help="status 1 where the agreement is lower"
+    )
+    gate.add_argument(
+        "--max-ap-loss", type=options.fraction, metavar="X", help="status 1 where more AP is lost (needs --dataset)"
+    )
+    parser.add_argument(
+        "--fix",
+        action="store_true",
+        help="build the cures, measure them on images that were neither calibrated nor searched on, write the best",
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="with --fix: the .tflite file to write")
+    options.add_calibration(parser)
+    parser.add_argument(
+        "--integers-only", action="store_true", help="with --fix: only cures that compute on integers alone"
+    )
     options.add_common(parser, score=0.25, iou=True)
 
 
 def run(args: argparse.Namespace) -> int:
+    _check(args)
+    files = {}
     with options.session_of(args) as session:
-        result = session.diagnose(score=args.score, iou=args.iou)
+        if args.fix:
+            result = session.diagnose(score=args.score, iou=args.iou, fix=True, integers_only=args.integers_only)
+            assert result.built is not None, "a diagnosis with `fix` has built a file, or raised"
+            options.remark_warnings(result.built.warnings)
+            output.write(args.output, result.built.data)
+            files = {"file": str(args.output)}
+        else:
+            limits = {"min_agreement": args.min_agreement, "max_ap_loss": args.max_ap_loss}
+            result = session.diagnose(score=args.score, iou=args.iou, **limits)
     options.remark(result.skipped)
     options.remark_warnings(result.warnings)
-    output.print_result(result, args, _print)
-    return 0
+    output.print_result(result, args, _print, **files)
+    if files and not (args.json or args.csv):
+        print(f"\n{args.output} is written: the first of these.")
+    return 0 if result.gate is None or result.gate.passed else 1
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raises SettingsError, DatasetError for options that do not go together."""
+    if not args.images and args.dataset is None:
+        raise DatasetError("No image is given; give --images PATH..., or annotated images with --dataset FILE.")
+    if args.max_ap_loss is not None and args.dataset is None:
+        raise SettingsError("--max-ap-loss needs annotated images: give --dataset FILE.")
+    if not args.fix:
+        extra = {"-o": args.output, "--calibration": args.calibration, "--integers-only": args.integers_only}
+        unused = [name for name, value in extra.items() if value]
+        if unused:
+            raise SettingsError(f"{unused[0]} has no effect without --fix.")
+        return
+    if args.output is None or not args.calibration:
+        raise SettingsError("--fix needs -o FILE and --calibration PATH...")
+    if args.min_agreement is not None or args.max_ap_loss is not None:
+        raise SettingsError("--fix has no gate: run qviz diagnose on the written file.")
+    output.check_writable(args.output)
 
 
 def _print(result: Diagnosis) -> None:
-    from qviz.features.diagnosis.text import brings_back, estimate, note
-    from qviz.formatting import UNKNOWN, megabytes
-    from qviz.structures.operators import orders_text
+    from qviz.features.diagnosis.text import estimate, note
 
     print(f"{result.verdict}\n{note(result)}")
     for title, causes in (("Causes", result.causes), ("Looks wrong, but is no cause", result.suspects)):
         if causes:
             print(f"\n{title}:")
         for number, cause in enumerate(causes, start=1):
-            operators = f" (operators {orders_text(cause.operators)})" if cause.operators else ""
-            print(f"  {number}. {cause.title}{operators}: {brings_back(cause)}\n     {cause.sentence}")
-            for row in cause.evidence[1:]:
-                value = UNKNOWN if row.value is None else f"{row.value:.3g}"
-                print(f"       {value} {row.unit} {row.figure}, {row.where}")
+            _print_cause(number, cause)
     if result.traces:
         print("\nObjects that show it best:")
     for trace in result.traces:
         print(f"  {trace.image}: {trace.sentence}")
     if result.cures:
         print("\nWhat helps:")
+    if result.before is not None:
+        name = "AP" if result.before.measure == "ap" else "agreement"
+        print(f"  On {result.before.images} other images {result.variant} has an {name} of {estimate(result.before)}.")
     for cure in result.cures:
-        size = "" if cure.bytes is None else f", about {megabytes(cure.bytes)}"
-        print(f"  {cure.sentence} Agreement predicted: {estimate(cure.predicted)}{size}")
-        if cure.command:
-            print(f"     {cure.command}")
+        _print_cure(cure)
+    if result.gate is not None:
+        print(f"\nGate: {'passed' if result.gate.passed else 'failed'}.")
+
+
+def _print_cause(number: int, cause: Cause) -> None:
+    from qviz.features.diagnosis.text import brings_back, figure_text
+    from qviz.structures.operators import orders_text
+
+    operators = f" (operators {orders_text(cause.operators)})" if cause.operators else ""
+    print(f"  {number}. {cause.title}{operators}: {brings_back(cause)}\n     {cause.sentence}")
+    for row in cause.evidence[1:]:
+        print(f"       {figure_text(row)}")
+
+
+def _print_cure(cure: Cure) -> None:
+    from qviz.features.diagnosis.text import estimate
+    from qviz.formatting import megabytes
+
+    size = "" if cure.bytes is None else f", {megabytes(cure.bytes)}"
+    name = "AP" if cure.measured is not None and cure.measured.measure == "ap" else "Agreement"
+    figures = f" Predicted agreement: {estimate(cure.predicted)}." if cure.predicted is not None else ""
+    figures += f" {name} measured: {estimate(cure.measured)}{size}." if cure.measured is not None else ""
+    print(f"  {cure.sentence}{figures}")
+    if cure.command:
+        print(f"     {cure.command}")

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from qviz.features.building.calibration import DEFAULT_METHOD
 from qviz.features.building.recipes import RECIPES, weights_of
 from qviz.features.detection.models import LoadedModel
 from qviz.features.diagnosis.result import Cause, Cure, Estimate, Plan
@@ -129,7 +130,7 @@ def command_of(plan: Plan, reference: str, calibration: str = CALIBRATION, outpu
     words = ["qviz", "quantize", reference, "--recipe", plan.recipe]
     if RECIPES[plan.recipe].needs_calibration:
         words += ["--calibration", calibration]
-    if plan.ranges != "minmax":
+    if plan.ranges != DEFAULT_METHOD:
         words += ["--ranges", plan.ranges]
     for name, value in plan.options.items():
         words += [f"--{name.replace('_', '-')}", str(value)]

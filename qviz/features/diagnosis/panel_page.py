@@ -13,8 +13,8 @@ from qviz.features.building.recipes import Options, recipe_of
 from qviz.features.detection.models import LoadedModel
 from qviz.features.diagnosis import panel
 from qviz.features.diagnosis.plot import colour_of, figure
-from qviz.features.diagnosis.result import Cause, Cure, Diagnosis, Evidence
-from qviz.features.diagnosis.text import best_cure, brings_back, estimate, note
+from qviz.features.diagnosis.result import Cause, Cure, Diagnosis
+from qviz.features.diagnosis.text import best_cure, brings_back, estimate, figure_text, note
 from qviz.features.tracing import Trace
 from qviz.formatting import UNKNOWN, as_text, megabytes, plural, score
 from qviz.structures.operators import orders_text
@@ -75,7 +75,7 @@ def _cause(number: int, cause: Cause) -> str:
     if len(operators) > MAX_ORDERS:
         operators = f"{operators[: MAX_ORDERS - 1]}…"
     count = f" · {plural(len(cause.operators), 'operator')}" if cause.operators else ""
-    figures = " · ".join(_evidence(row) for row in cause.evidence[1:])
+    figures = " · ".join(figure_text(row) for row in cause.evidence[1:])
     return (
         f'<div class="cause" style="--swatch:{colour_of(number)}"><b class="number">{number + 1}</b>'
         f"<div><h4>{escape(cause.title)}</h4><p>{escape(cause.sentence)}</p>"
@@ -84,11 +84,6 @@ def _cause(number: int, cause: Cause) -> str:
         f'<div class="bar"><i style="width:{back:.0f}%"></i></div>'
         f"<span>{escape(brings_back(cause))}{count}</span></div></div>"
     )
-
-
-def _evidence(row: Evidence) -> str:
-    value = UNKNOWN if row.value is None else f"{row.value:.3g}"
-    return f"{value} {row.unit} {row.figure}, {row.where}".replace("  ", " ")
 
 
 def _suspects(result: Diagnosis) -> None:

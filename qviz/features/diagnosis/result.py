@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from qviz.features.building.calibration import DEFAULT_METHOD
+from qviz.features.building.result import Built
 from qviz.features.inspection.warning import Warning
 from qviz.features.tracing.result import Trace
 from qviz.features.what_if import WhatIf
@@ -96,7 +98,7 @@ class Plan:
 
     recipe: str
     options: Mapping[str, str] = field(default_factory=dict)
-    ranges: str = "minmax"
+    ranges: str = DEFAULT_METHOD
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,9 @@ class Diagnosis(Result):
         traces: Objects that show it best, with the operators at which they are lost.
         experiment: The sets of operators that were run in float; other pages read it.
         complete: False for a partial result.
+        built: The file of the best cure, if it was built.
+        before: Of the variant, on the images that built cures were measured on; None where none was built.
+        gate: The limit that was asked for, or None.
         warnings: Reasons to doubt the comparison as a whole.
         skipped: One sentence per image that cannot be read.
     """
@@ -188,10 +193,17 @@ class Diagnosis(Result):
     warnings: tuple[Warning, ...] = ()
     skipped: tuple[str, ...] = ()
     gate: Gate | None = None
+    before: Estimate | None = None
+    built: Built | None = None
 
     ROWS: ClassVar = "causes"
-    JSON_NAMES: ClassVar = {"experiment": None}
+    JSON_NAMES: ClassVar = {"experiment": None, "built": None}
     JSON_ALSO: ClassVar = ("verdict",)
+
+    @property
+    def data(self) -> bytes | None:
+        """The .tflite file of the best cure, if it was built."""
+        return None if self.built is None else self.built.data
 
     @property
     def verdict(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qviz.features.diagnosis.result import Cause, Cure, Diagnosis, Estimate
+from qviz.features.diagnosis.result import Cause, Cure, Diagnosis, Estimate, Evidence
 from qviz.formatting import UNKNOWN, interval, points, score, share
 
 
@@ -27,6 +27,12 @@ def brings_back(cause: Cause) -> str:
     bounds = "" if cause.low is None or cause.high is None else f" [{100 * cause.low:.0f}, {100 * cause.high:.0f}]"
     extra = "" if cause.after_others is None else f", {share(cause.after_others)} after the others"
     return f"{share(max(cause.explained, 0.0))} comes back{bounds}{extra}"
+
+
+def figure_text(row: Evidence) -> str:
+    """`16.8 dB lowest local SQNR, operator 12 (CONV_2D) on 2 images`."""
+    value = UNKNOWN if row.value is None else f"{row.value:.3g}"
+    return " ".join(f"{value} {row.unit} {row.figure}, {row.where}".split())
 
 
 def estimate(value: Estimate | None) -> str:

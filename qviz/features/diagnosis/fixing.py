@@ -1,0 +1,134 @@
+"""Build the cures of a diagnosis and measure them on images that were neither diagnosed nor calibrated on.
+
+The images are divided at random into two halves, as in a rescue: the diagnosis and the choice among the built files see
+the first, the reported figures are of the second. Images of the calibration are left out of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from qviz.context import Context
+from qviz.errors import Cancelled, DatasetError, QuantizeError, QvizError
+from qviz.features.accuracy.bootstrap import interval
+from qviz.features.accuracy.evaluator import Evaluator, Measurement
+from qviz.features.building import quantize
+from qviz.features.building.recipes import Options
+from qviz.features.building.result import Built
+from qviz.features.building.source import Source
+from qviz.features.detection.models import LoadedModel, ModelSource, follow, load_model
+from qviz.features.diagnosis.result import Cure, Diagnosis, Estimate
+from qviz.features.rescuing import halves
+from qviz.structures import Dataset, EncodedImage
+
+MAX_BUILT = 4
+"""Cures that are built, the best predictions first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trial:
+    """One built cure. on_search: its AP or agreement on the images that the choice is made on."""
+
+    cure: Cure
+    built: Built
+    on_search: float
+
+
+def split(dataset: Dataset, calibration: Sequence[EncodedImage]) -> tuple[Dataset, Dataset]:
+    """(images to diagnose and search on, images to report on), without those of the calibration.
+
+    Raises DatasetError where fewer than eight images are left.
+    """
+    digests = {image.digest for image in calibration}
+    rows = tuple(image for image in dataset.images if image.encoded().digest not in digests)
+    if len(rows) < len(dataset.images) and len(rows) < 2:
+        raise DatasetError(
+            "All images were calibrated on, so none is left to measure a cure on; give other images (--images)."
+        )
+    return halves(replace(dataset, images=rows))
+
+
+def fixed(
+    context: Context,
+    reference: LoadedModel,
+    variant: LoadedModel,
+    source: Source,
+    calibration: Sequence[EncodedImage],
+    result: Diagnosis,
+    data: tuple[Dataset, Dataset],
+    integers_only: bool = False,
+) -> Diagnosis:
+    """The diagnosis with the built cures measured, the best first, and the file of the best in `built`.
+
+    Args:
+        source: The reference as builders read it.
+        data: From `split`.
+        integers_only: Only cures that compute on integers alone.
+
+    Raises:
+        Cancelled.
+        QuantizeError: No cure fits, or none could be built.
+    """
+    cures = [cure for cure in result.cures if cure.plan is not None and (cure.integers_only or not integers_only)]
+    if not cures:
+        kind = " that computes on integers alone" if integers_only else ""
+        raise QuantizeError(f"The diagnosis offers no cure{kind} that can be built. {result.verdict}")
+    search, report = (Evaluator(context.quiet(), [reference, variant], half) for half in data)
+    trials: list[_Trial] = []
+    errors: list[str] = []
+    for cure in cures[:MAX_BUILT]:
+        context.progress.step(f"Building and measuring: {cure.sentence}")
+        try:
+            trials.append(_tried(context, reference, source, calibration, cure, (search, report)))
+        except Cancelled:
+            raise
+        except QvizError as error:
+            errors.append(str(error))
+    if not trials:
+        raise QuantizeError(f"No cure could be built. {' '.join(errors[:2])}")
+    trials.sort(key=lambda trial: -trial.on_search)
+    rest = [cure for cure in result.cures if all(trial.cure.code != cure.code for trial in trials)]
+    measured = (*(trial.cure for trial in trials), *rest)
+    return replace(result, cures=measured, before=_estimate(context, report, variant), built=trials[0].built)
+
+
+def _tried(
+    context: Context,
+    reference: LoadedModel,
+    source: Source,
+    calibration: Sequence[EncodedImage],
+    cure: Cure,
+    evaluators: tuple[Evaluator, Evaluator],
+) -> _Trial:
+    """Build one cure and measure it on both halves."""
+    plan = cure.plan
+    assert plan is not None, "cures without a plan are left out"
+    built = quantize(
+        context.quiet(),
+        source,
+        plan.recipe,
+        calibration=calibration,
+        ranges=plan.ranges,
+        options=Options.of(**plan.options),
+    )
+    model = follow(load_model(context.engine, ModelSource(f"{cure.code}.tflite", built.data)), reference)
+    on_search, on_report = (_measurement(context, evaluator, model) for evaluator in evaluators)
+    estimate = _estimated(on_report, evaluators[1].images)
+    return _Trial(replace(cure, measured=estimate, bytes=built.size), built, on_search.value or 0.0)
+
+
+def _measurement(context: Context, evaluator: Evaluator, model: LoadedModel) -> Measurement:
+    detected = evaluator.detect(context.quiet(), [model])
+    return context.wait(evaluator.measure(context, model, detected))
+
+
+def _estimate(context: Context, evaluator: Evaluator, model: LoadedModel) -> Estimate:
+    return _estimated(context.wait(evaluator.measure(context, model)), evaluator.images)
+
+
+def _estimated(row: Measurement, images: int) -> Estimate:
+    draws = np.asarray(row.draws, np.float64)
+    return Estimate("agreement" if row.ap_draws is None else "ap", row.value, *interval(draws, images), images)
