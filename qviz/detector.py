@@ -30,6 +30,8 @@ from qviz.decoders.head_reader import HeadReader
 from qviz.decoders.post_process import KIND as POST_PROCESS
 from qviz.engine import Blob
 from qviz.errors import LabelsError, ModelError, QvizError
+from qviz.onnx_model import RUNTIME as ONNX
+from qviz.onnx_model import OnnxRunner, is_onnx
 from qviz.structures import Detections, EncodedImage, Graph, Image, Inference, Scheme, Settings, Tensor
 from qviz.tensorflow_models import TENSORFLOW, SavedModelDetector
 from qviz.tflite.constants import saturated_biases
@@ -61,6 +63,7 @@ class Inspection:
         saturated_biases: Operator -> number of its biases that were cut off at the end of their integer type.
         reference_kernels: Whether the default delegate (XNNPACK) refuses the file.
         odd_boxes: What is senseless about its boxes on real images, as the end of a sentence; else empty.
+        runtime: The name of the runtime in place of TensorFlow Lite, or empty.
         remark: For recorded results, a sentence about images that they lack; else empty.
     """
 
@@ -75,6 +78,7 @@ class Inspection:
     reference_kernels: bool = False
     odd_boxes: str = ""
     remark: str = ""
+    runtime: str = ""
 
     def __repr__(self) -> str:
         return f"Inspection({self.facts.scheme}, {len(self.graph.ops)} operators, decoder {self.decoder})"
@@ -125,9 +129,11 @@ FOLLOWED = ("mean", "std", "channels", "resize", "labels")
 
 def inspect(data: bytes, given: Settings, sidecar: Settings) -> Inspection:
     """Read a file and complete its settings. Raises ModelError, NoDecoderError, SettingsError."""
-    graph = read_graph(data)
+    onnx = OnnxRunner(data) if is_onnx(data) else None
+    graph = onnx.graph if onnx is not None else read_graph(data)
     check_operators(graph)
-    file_settings = _own_settings(data, graph)  # first: metadata of a model for another task say more than outputs
+    notes = onnx.notes if onnx is not None else exporter_notes(data)
+    file_settings = _own_settings(data, graph, notes)  # first: metadata of a model for another task say more
     name, decoder = choose(graph, given.decoder or sidecar.decoder, _label_count(given, sidecar, file_settings))
     nms = _nms_settings(graph)
     layers = [
@@ -146,8 +152,11 @@ def inspect(data: bytes, given: Settings, sidecar: Settings) -> Inspection:
         sources |= {field_name: source for field_name in layer.given() if field_name not in sources}
         settings = settings.with_defaults(layer)
     settings, sources = _without_background(settings, sources, decoder.class_count(graph))
-    options, biases = _post_process(graph), saturated_biases(data, graph)
-    return Inspection(graph, scheme_facts(graph), name, fitting(graph), settings, sources, options, biases)
+    options, biases = _post_process(graph), saturated_biases(data, graph) if onnx is None else {}
+    runtime = ONNX if onnx is not None else ""
+    return Inspection(
+        graph, scheme_facts(graph), name, fitting(graph), settings, sources, options, biases, runtime=runtime
+    )
 
 
 NO_NETWORK = Graph((Tensor(0, "image", (1, -1, -1, 3), "uint8", None, False),), (), inputs=(0,), outputs=())
@@ -218,9 +227,8 @@ def image_input(graph: Graph) -> Tensor:
     return tensor
 
 
-def _own_settings(data: bytes, graph: Graph) -> Settings:
+def _own_settings(data: bytes, graph: Graph, notes: dict[str, Any]) -> Settings:
     """Settings in the file's metadata. Raises ModelError where they say that it is not a detector."""
-    notes = exporter_notes(data)
     return replace(own_settings(data, image_input(graph), notes), labels=_own_labels(data, notes))
 
 
@@ -249,14 +257,15 @@ class Detector:
     """
 
     def __init__(self, data: bytes, settings: Settings, threads: int = 1, candidates: bool = True) -> None:
-        self.graph = read_graph(data)
+        onnx = OnnxRunner(data, threads) if is_onnx(data) else None
+        self.graph = onnx.graph if onnx is not None else read_graph(data)
         self.spec = input_spec(settings)
         self._input = image_input(self.graph)
         self._reader = HeadReader(self.graph, settings, *input_size(self._input))
         self._keeps_all = self._reader.needs_inner(candidates)
         useless = self._reader.inner and not self._keeps_all  # constants are only needed with the inner tensors
         self._further = () if useless else tuple(t for t in self._reader.tensors if t not in self.graph.outputs)
-        self._runner = Runner(data, threads, self._keeps_all)
+        self._runner = onnx or Runner(data, threads, self._keeps_all)
 
     def detect(self, image: Image, score: float) -> Inference:
         """Detections with at least this score, in pixels of the image."""
@@ -332,6 +341,8 @@ def inspect_job(model: Blob, given: Settings, sidecar: Settings) -> Inspection:
     if is_recorded(data):
         return inspect_recorded(data, given, sidecar)
     inspection = inspect(data, given, sidecar)
+    if inspection.runtime:
+        return inspection
     return replace(inspection, reference_kernels=Runner(data).reference_kernels)
 
 

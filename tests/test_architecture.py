@@ -53,6 +53,7 @@ LOWER = {
     "datasets": 4,
     "corruptions": 4,
     "tensorflow_models": 4,
+    "onnx_model": 4,
     "detector": 5,
     "context": 6,
     "result": 6,
@@ -79,6 +80,7 @@ GUESTS = {
     "ai_edge_litert": {"tflite"},
     "flatbuffers": {"tflite"},
     "h5py": {"tensorflow_models"},
+    "onnxruntime": {"onnx_model"},
     "cv2": {"computation", "datasets", "corruptions", "tflite", "plot"},
     "PIL": {"datasets", "corruptions", "tflite", "plot"},
     "pillow_heif": {"datasets"},
@@ -95,7 +97,7 @@ GUESTS = {
 
 INSIDE_FUNCTIONS = {
     *("tensorflow", "h5py", "tf_keras", "litert_quantizer", "pillow_heif", "dask", "distributed"),
-    *("yaml", "google"),
+    *("yaml", "google", "onnxruntime"),
 }
 """Slow to import, or not installed everywhere: only the call that needs them pays."""
 

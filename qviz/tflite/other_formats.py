@@ -13,7 +13,7 @@ from qviz.structures.archive import open_zip
 BUNDLE = ".task"
 RECORD = "record its results there and give them (JSON)"
 NEXT_STEPS = {
-    ".onnx": ("an ONNX model", "convert it to TensorFlow Lite, for example with onnx2tf, and give the .tflite file"),
+    ".onnx": ("an ONNX model", "install ONNX Runtime to use it as the reference (pip install onnxruntime)"),
     ".pt": ("a PyTorch checkpoint", "export it to TensorFlow Lite (Ultralytics: format=tflite; else litert-torch)"),
     ".pb": ("a TensorFlow graph", "give the folder of the SavedModel, or convert a frozen graph with tflite_convert"),
     ".mlmodel": ("a Core ML model", f"give the network that it was made from as .tflite, or {RECORD}"),
@@ -29,8 +29,14 @@ SAME = {".pth": ".pt", ".ckpt": ".pt", ".mlpackage": ".mlmodel", ".plan": ".engi
 DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError, ValueError)
 
 
-def refusal_of(name: str) -> str:
-    """Why a file of this name is not read, with its name and the next step; empty for other suffixes."""
+def refusal_of(name: str, onnx: bool = False) -> str:
+    """Why a file of this name is not read, with its name and the next step; empty for other suffixes.
+
+    Args:
+        onnx: Whether ONNX files can be run.
+    """
+    if onnx and name.lower().endswith(".onnx"):
+        return ""
     suffix = PurePosixPath(name).suffix.lower()
     kind, step = NEXT_STEPS.get(SAME.get(suffix, suffix), ("", ""))
     return f"{name} is {kind}, which qviz does not run: {step}." if kind else ""

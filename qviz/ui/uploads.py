@@ -29,6 +29,8 @@ from qviz.features.detection.models import ModelSource, check_model_size
 from qviz.features.reporting.study import Study, is_study, read_study
 from qviz.formatting import plural
 from qviz.limits import limits
+from qviz.onnx_model import SUFFIX as SUFFIX_ONNX
+from qviz.onnx_model import is_available
 from qviz.store.projects import is_project
 from qviz.structures import Dataset, EncodedImage, Settings
 from qviz.tensorflow_models import kind_of_bytes
@@ -150,7 +152,7 @@ def _recognise_one(drop: _Drop, name: str, data: bytes) -> None:
     max_mb, ending = limits().upload_mb, PurePosixPath(name).suffix.lower()
     if len(data) > max_mb << 20:
         raise QvizError(f"{name} has {len(data) >> 20} MB; files of up to {max_mb} MB can be dropped.")
-    if ending == ".tflite" or data[4:8] == b"TFL3":
+    if ending == ".tflite" or data[4:8] == b"TFL3" or (ending == SUFFIX_ONNX and is_available()):
         check_model_size(name, len(data))
         drop.models.append(ModelSource(name, data))
     elif ending == BUNDLE:

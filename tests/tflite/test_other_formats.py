@@ -23,7 +23,8 @@ def bundle(**files: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", [*NEXT_STEPS, *SAME, ".PT"])
-def test_each_format_gets_its_next_step(suffix: str, tmp_path: Path) -> None:
+def test_each_format_gets_its_next_step(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qviz.features.detection.models.is_available", lambda: False)  # ONNX Runtime
     path = tmp_path / f"model{suffix}"
     path.write_bytes(b"anything")
     with pytest.raises(ModelError) as caught:

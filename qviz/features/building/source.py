@@ -60,7 +60,7 @@ def source_of(model: LoadedModel, given: ModelSource | None = None) -> Source:
     """
     if model.refusal:
         raise QuantizeError(f"{model.name} {model.refusal}")
-    if model.is_recorded:
+    if model.no_layers:
         raise QuantizeError(model.no_layers)
     settings = model.settings
     if model.scheme in FOLDED:

@@ -18,7 +18,7 @@ from qviz.engine.code import code_digest
 from qviz.features.detection.models import LoadedModel
 from qviz.structures import Detections, EncodedImage, Inference
 
-CODE = ("corruptions", "datasets", "decoders", "detector", "structures", "tensorflow_models", "tflite")
+CODE = ("corruptions", "datasets", "decoders", "detector", "onnx_model", "structures", "tensorflow_models", "tflite")
 """Packages that run between an image's bytes and its detections: a change in one of them invalidates stored values."""
 ARRAYS = tuple(field.name for field in fields(Detections))
 ROW = np.dtype(list(zip(ARRAYS, ("<f4", "<f4", "<i4"), ((4,), (), ()), strict=True)))

@@ -23,6 +23,7 @@ from qviz.engine import Blob, Engine, LocalEngine
 from qviz.errors import ModelError, NeedsTensorFlow, QvizError, SettingsError
 from qviz.formatting import listed, megabytes
 from qviz.limits import limits
+from qviz.onnx_model import is_available
 from qviz.structures import Model, Scheme, Settings, digest_of
 from qviz.tensorflow_models import (
     TENSORFLOW,
@@ -130,7 +131,12 @@ class LoadedModel:
 
     @property
     def layers_available(self) -> bool:
-        """Whether it is a .tflite file. A model that TensorFlow runs, and recorded results, give boxes only."""
+        """Whether it is a .tflite file. A model that another runtime runs, and recorded results, give boxes only."""
+        return self.reads_outputs and not self.inspection.runtime
+
+    @property
+    def reads_outputs(self) -> bool:
+        """Whether images are prepared and outputs decoded here: of .tflite and of ONNX files."""
         return self.inspection.decoder not in (TENSORFLOW, RECORDED)
 
     @property
@@ -144,7 +150,8 @@ class LoadedModel:
         if self.is_recorded:
             return f"{self.name} holds recorded results, which have no network to look into; give its .tflite file."
         if not self.layers_available:
-            return f"{self.name} is run by TensorFlow and has no layers to read; a .tflite file is needed."
+            runtime = self.inspection.runtime or "TensorFlow"
+            return f"{self.name} is run by {runtime} and has no layers to read; a .tflite file is needed."
         return ""
 
 
@@ -158,7 +165,7 @@ def read_source(path: Path, settings: Settings = Settings()) -> ModelSource:
     if kind := kind_of(path):
         path = path.resolve()  # "." gets a name
         return ModelSource(path.name, _packed(path), settings, read_sidecar(path), kind=kind)
-    if refusal := refusal_of(path.name):
+    if refusal := refusal_of(path.name, onnx=is_available()):
         raise ModelError(refusal)
     if path.is_dir():
         raise ModelError(f"{path} is a folder without saved_model.pb; give a SavedModel folder or a .tflite file.")

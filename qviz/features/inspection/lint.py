@@ -92,7 +92,14 @@ def _origin(model: LoadedModel) -> Iterator[Warning]:
             "If they were not recorded, leave these images out.",
             model.name,
         )
-    if not model.layers_available and not model.is_recorded:
+    if model.inspection.runtime:
+        yield Warning(
+            "onnx_reference",
+            f"{model.name} is run by {model.inspection.runtime}, for boxes and AP only.",
+            "Losses against it include those of its conversion; compare the float32 .tflite file with it, too.",
+            model.name,
+        )
+    if not model.reads_outputs and not model.is_recorded:
         yield Warning(
             "tensorflow_reference",
             f"The model {model.refusal}",
@@ -123,7 +130,7 @@ def assumed_settings(model: LoadedModel) -> list[Warning]:
 
     Only for the reference of a comparison, because its variants use the same settings.
     """
-    if not model.layers_available:
+    if not model.reads_outputs:
         return []
     groups: dict[str, list[str]] = {}
     for name, source in model.inspection.sources.items():

@@ -53,7 +53,7 @@ class MadeFrom:
 def made_from(context: Context, reference: LoadedModel, variant: LoadedModel) -> MadeFrom:
     """Compare two loaded models; the weights are read in a worker, once per pair of files."""
     if not (reference.layers_available and variant.layers_available):
-        return MadeFrom("unknown", "One of the models is run by TensorFlow, so their weights are not compared.")
+        return MadeFrom("unknown", "One of the models is not a .tflite file, so their weights are not compared.")
     if reference.digest == variant.digest:
         return MadeFrom("yes", "Both are the same file.", largest_weight_error_steps=0.0)
     key = reference.digest, variant.digest

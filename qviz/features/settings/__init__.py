@@ -92,7 +92,7 @@ class Trial:
 
 def unknown_settings(model: LoadedModel) -> tuple[str, ...]:
     """Names of the settings that have only the head's default."""
-    if not model.layers_available:
+    if not model.reads_outputs:
         return ()
     return tuple(name for name in GUESSED if model.inspection.sources.get(name) == "default")
 

@@ -59,7 +59,7 @@ class Reading:
 
 def with_readings(context: Context, models: Sequence[LoadedModel], images: Sequence[EncodedImage]) -> list[LoadedModel]:
     """Each model with the decoder whose reading fits the outputs of these images; unchanged if they do not decide."""
-    names = [rivals(model.inspection) if model.layers_available else () for model in models]
+    names = [rivals(model.inspection) if model.reads_outputs else () for model in models]
     choices = [
         [model.inspection.read_as(name).settings for name in fitting]
         for model, fitting in zip(models, names, strict=True)
@@ -73,7 +73,7 @@ def with_readings(context: Context, models: Sequence[LoadedModel], images: Seque
 
 def checked(context: Context, models: Sequence[LoadedModel], images: Sequence[EncodedImage]) -> list[LoadedModel]:
     """The models, each with `odd_boxes` filled in if its boxes on these images make no sense."""
-    choices = [[model.settings] if model.layers_available else [] for model in models]
+    choices = [[model.settings] if model.reads_outputs else [] for model in models]
     readings = [rows[0].odd if rows else "" for rows in _read(context, models, choices, images)]
     return [
         model

@@ -1,0 +1,138 @@
+"""An ONNX file as a reference: ONNX Runtime runs it in a worker process, and its outputs are decoded as usual.
+
+It gives boxes, hence AP: the loss by conversion to TensorFlow Lite is then measured apart from that by quantization.
+Its operators are not read, so it has no layers. ONNX Runtime is optional: `pip install onnxruntime`.
+
+The file is not trusted. It is loaded from its bytes; weights in files beside it are not read.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from qviz.errors import ModelError
+from qviz.structures import Graph, Tensor
+from qviz.structures.graph import HeadNotes
+
+RUNTIME = "ONNX Runtime"
+SUFFIX = ".onnx"
+INSTALL = "pip install onnxruntime"
+_TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
+"""Types of ONNX -> numpy, of those that images may have."""
+
+
+def is_available() -> bool:
+    """Whether ONNX Runtime is installed."""
+    return importlib.util.find_spec("onnxruntime") is not None
+
+
+def is_onnx(data: bytes) -> bool:
+    """Whether the bytes may be an ONNX file: a protobuf message that begins with the version of its format."""
+    return data[:1] == b"\x08" and data[4:8] != b"TFL3" and 0 < data[1] < 64 if len(data) > 8 else False
+
+
+class OnnxRunner:
+    """Runs one ONNX file; has the same `run` as `qviz.tflite.runner.Runner`.
+
+    Args:
+        threads: Threads of the runtime.
+
+    Attributes:
+        graph: Inputs and outputs.
+        notes: The exporter's notes in the file's metadata; may be empty.
+        milliseconds: Duration of the last run.
+
+    Raises:
+        ModelError: ONNX Runtime is not installed, or cannot load the file.
+    """
+
+    def __init__(self, data: bytes, threads: int = 1) -> None:
+        self._session = _session(data, threads)
+        self.notes = _notes(self._session)
+        self.graph = _graph(self._session, self.notes)
+        self._names = [port.name for port in self._session.get_inputs()]
+        self.milliseconds = 0.0
+
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs, in the file's order; sets `milliseconds`. Raises ModelError."""
+        start = time.perf_counter()
+        try:
+            outputs = self._session.run(None, dict(zip(self._names, inputs, strict=True)))
+        except Exception as error:  # the runtime's own types derive from Exception alone
+            raise ModelError(f"failed while it ran: {_first_line(error)}") from error
+        self.milliseconds = (time.perf_counter() - start) * 1e3
+        return [np.asarray(values) for values in outputs]
+
+    def tensor(self, index: int) -> np.ndarray:
+        """Inner tensors cannot be read. Raises ModelError."""
+        raise ModelError(f"does not let tensor {index} be read.")
+
+
+def _graph(session: Any, notes: dict[str, Any]) -> Graph:
+    """The inputs and outputs, without operators. An open batch counts as 1."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    tensors = [_tensor(number, port, number < len(inputs)) for number, port in enumerate([*inputs, *outputs])]
+    numbers = tuple(range(len(tensors)))
+    keypoints = _keypoints(session.get_modelmeta().custom_metadata_map.get("kpt_shape", ""))
+    return Graph(
+        tuple(tensors),
+        (),
+        inputs=numbers[: len(inputs)],
+        outputs=numbers[len(inputs) :],
+        description=RUNTIME,
+        notes=HeadNotes(notes.get("task", ""), len(notes.get("names", ())), keypoints),
+    )
+
+
+def _notes(session: Any) -> dict[str, Any]:
+    """The exporter's notes in the file's metadata, as `qviz.tflite.metadata.exporter_notes`; may be empty."""
+    metadata = session.get_modelmeta().custom_metadata_map
+    names = _names(metadata.get("names", ""))
+    return (
+        {"names": names, **{key: metadata[key][:40] for key in ("stride", "task") if key in metadata}} if names else {}
+    )
+
+
+def _names(text: str) -> dict[int, str]:
+    """Class names of `{0: 'person', 1: "driver's seat"}`."""
+    rows = re.findall(r"(\d{1,6}): (?:'([^']{1,100})'|\"([^\"]{1,100})\")", text[: 256 << 10])
+    return {int(number): single or double for number, single, double in rows}
+
+
+def _keypoints(text: str) -> int:
+    sides = [int(side) for side in re.findall(r"\d{1,4}", text[:40])]
+    return sides[0] * sides[1] if len(sides) == 2 and sides[1] in (2, 3) else 0
+
+
+def _tensor(number: int, port: Any, is_input: bool) -> Tensor:
+    shape = [side if isinstance(side, int) and side > 0 else -1 for side in port.shape]
+    if is_input and shape and shape[0] == -1:
+        shape[0] = 1
+    return Tensor(number, port.name[:200], tuple(shape), _TYPES.get(port.type, port.type), None, False)
+
+
+def _session(data: bytes, threads: int) -> Any:
+    """Raises ModelError."""
+    if not is_available():
+        raise ModelError(f"is an ONNX model; install ONNX Runtime to run it as the reference: {INSTALL}.")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 4
+    with tempfile.TemporaryDirectory(prefix="qviz-") as empty:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", empty)
+        try:
+            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the runtime's own types derive from Exception alone
+            raise ModelError(f"cannot be loaded by ONNX Runtime: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[0][:300]
