@@ -5,6 +5,9 @@ time is from the drop to the overlay with both models' boxes (upload, decoding, 
 of twenty visitors does so, and looks for 4 to 10 seconds in between. Every overlay is compared with detections computed
 here, without the server, and every message is searched for other visitors' files.
 
+Each visitor's drops are a project, which is saved while he waits. Afterwards every project on disk is opened: whose
+files are in it, and how much all of them take.
+
 Its memory is looked at on the way; whether that stays flat is measured by `visitors`.
 """
 
@@ -21,6 +24,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import psutil
@@ -33,7 +37,8 @@ from qviz import LocalEngine
 from qviz.context import Context
 from qviz.features.comparison.panel_viewer import viewer_boxes
 from qviz.features.detection.inference import detect_images
-from qviz.structures import EncodedImage
+from qviz.store.projects import Projects
+from qviz.structures import EncodedImage, digest_of
 from qviz.structures.detections import CANDIDATE_FLOOR
 
 AT_ONCE, DROPS, MORE, ALONE = 20, 6, 100, 30
@@ -141,6 +146,35 @@ def megabytes(port: int) -> tuple[float, float]:
     return process.memory_info().rss / 2**20, workers / 2**20
 
 
+def projects_on_disk(folder: Path) -> list[str]:
+    """Complaints about projects that lack files or have those of several visitors; prints their number and size."""
+    complaints, drops = [], 0
+    store = Projects(folder / "projects")
+    for path in sorted((folder / "projects").iterdir()):
+        document = store.load(path.name)
+        names = [row["name"] for row in (*document["images"], *document["models"])]
+        visitors = {name.split("-")[1] for name in names if name.startswith("load-")}
+        drops += len(document["images"])
+        if len(visitors) != 1:
+            complaints.append(f"project {path.name[:6]} has files of {sorted(visitors)}")
+        complaints += [f"project {path.name[:6]} lacks a file" for digest in _digests(document) - _blobs(path)]
+    megabytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 2**20
+    count = len(list((folder / "projects").iterdir()))
+    print(f"{count} projects with {drops} images and {megabytes:.0f} MB on disk, {len(complaints)} mixed or incomplete")
+    return complaints
+
+
+def _digests(document: dict[str, Any]) -> set[str]:
+    """sha256 of the files that a project names, the bundled ones left out."""
+    bundled = {digest_of(path.read_bytes()) for path in (ROOT / "sample_data/models").glob("*.tflite")}
+    bundled |= {digest_of(path.read_bytes()) for path in (ROOT / "sample_data/images").iterdir()}
+    return {row["data"] for row in (*document["images"], *document["models"])} - bundled
+
+
+def _blobs(project: Path) -> set[str]:
+    return {path.name for path in (project / "blobs").iterdir()}
+
+
 def report(name: str, seconds: list[float]) -> float:
     p50, p95 = np.percentile(seconds, [50, 95])
     print(
@@ -174,17 +208,17 @@ def small_server() -> Iterator[int]:
     with TemporaryDirectory() as folder:
         limits = Path(folder) / "limits.toml"
         limits.write_text("answers_mb = 64\n")
-        os.environ["QVIZ_LIMITS"] = str(limits)
+        os.environ |= {"QVIZ_LIMITS": str(limits), "QVIZ_DATA": folder}
         try:
             with server("app.py") as address:
                 yield int(address.rsplit(":", 1)[1])
         finally:
-            del os.environ["QVIZ_LIMITS"]
+            del os.environ["QVIZ_LIMITS"], os.environ["QVIZ_DATA"]
 
 
 def main() -> None:
     with small_server() as port:
-        mixed = measure(port)
+        mixed = measure(port) + projects_on_disk(Path(os.environ["QVIZ_DATA"]))
     for complaint in mixed[:20]:
         print(complaint)
     if mixed:

@@ -85,7 +85,10 @@ def follow() -> None:
 def _loaded(project: str, made_here: bool = False) -> Workspace:
     store = projects()
     revision = store.revision(project)
-    workspace = from_document(store.load(project), lambda digest: store.blob(project, digest))
+    bundled = sample.bundled()
+    workspace = from_document(
+        store.load(project), lambda digest: bundled[digest] if digest in bundled else store.blob(project, digest)
+    )
     made_here = made_here or (st.session_state.get(KEY) == project and st.session_state.get(MADE_HERE, False))
     _stands_for(workspace, project, revision, made_here)
     return workspace
@@ -129,17 +132,18 @@ def saved(workspace: Workspace) -> Workspace:
 
 
 def _save(workspace: Workspace) -> Workspace:
-    project, document = st.session_state.get(KEY), to_document(workspace)
+    project, (document, blobs) = st.session_state.get(KEY), to_document(workspace)
+    blobs = {digest: data for digest, data in blobs.items() if digest not in sample.bundled()}
     try:
         store = projects()
         try:
             revision = st.session_state.get(REVISION) if project else None
             name, made_here = project or store.new_id(), st.session_state.get(MADE_HERE, False) if project else True
-            _stands_for(workspace, name, store.save(name, *document, revision), made_here)
+            _stands_for(workspace, name, store.save(name, document, blobs, revision), made_here)
         except ProjectChanged:
             workspace = keep(workspace.with_notices([COPY]))
             name = store.new_id()
-            _stands_for(workspace, name, store.save(name, *document), made_here=True)
+            _stands_for(workspace, name, store.save(name, document, blobs), made_here=True)
     except ProjectError as error:
         st.session_state[PROBLEM] = str(error)
     return workspace
@@ -193,8 +197,9 @@ def _name(workspace: Workspace, project: str) -> None:
 
 def _row(workspace: Workspace, project: str) -> dict[str, Any]:
     text = f"{plural(len(workspace.models), 'model')}, {plural(len(workspace.images), 'image')}"
-    files = [*(() if workspace.is_sample else workspace.models), *workspace.images]
-    name = workspace.name or (files[0].name[:MAX_NAME] if files else "Empty")
+    names = [] if workspace.is_sample else [model.name for model in workspace.models]
+    names += [image.name for image in workspace.images[:1]]
+    name = workspace.name or (names[0][:MAX_NAME] if names else "Empty")
     return {"id": project, "name": name, "text": text, "own": bool(st.session_state.get(MADE_HERE))}
 
 

@@ -43,6 +43,13 @@ def sample() -> Workspace:
     return Workspace(models=_sample_models(), images=tuple(_sample_images()), dataset=_sample_dataset(), is_sample=True)
 
 
+@st.cache_resource(show_spinner=False)
+def bundled() -> dict[str, bytes]:
+    """sha256 -> bytes of the bundled models and images: a project need not store them again."""
+    models = {model.digest: model.data for model in _sample_models()}
+    return models | {image.digest: image.data for image in _sample_images()}
+
+
 def holds_images(workspace: Workspace) -> bool:
     """Whether the workspace's images are the bundled ones and no other."""
     bundled = {image.digest for image in _sample_images()}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -10,6 +13,8 @@ from streamlit.testing.v1 import AppTest
 from qviz.features.comparison import ComparedImage, ComparedObject, ComparedVariant
 from qviz.features.comparison.panel_files import image_rows
 from qviz.structures import EncodedImage
+from qviz.ui import sample
+from qviz.ui.project_document import from_document
 from tests.conftest import ROOT
 
 IMAGES = [EncodedImage(f"{name}.jpg", name.encode()) for name in ("dusk", "dawn", "noon")]
@@ -66,3 +71,16 @@ def test_a_model_in_quarantine_runs_when_the_user_says_so(app: AppTest) -> None:
     app.button(f"again-{last.digest}").click().run()
     assert not app.warning
     assert not app.exception
+
+
+def test_a_project_stores_no_bundled_file_again(app: AppTest) -> None:
+    current = app.session_state["qviz_workspace"]
+    app.session_state["qviz_workspace"] = replace(current, name="dusk", is_sample=True, earlier=())
+    app.run()
+    folder = Path(os.environ["QVIZ_DATA"]) / "projects" / app.session_state["qviz_project"]
+    assert (folder / "project.json").is_file()
+    assert list((folder / "blobs").iterdir()) == []
+    document = json.loads((folder / "project.json").read_text())
+    restored = from_document(document, sample.bundled().__getitem__)
+    assert (restored.name, restored.notices) == ("dusk", ())
+    assert (restored.models, restored.images) == (current.models, current.images)
