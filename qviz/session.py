@@ -162,6 +162,7 @@ class Session(VariantAnalyses):
         calibration: Sources = (),
         ranges: str = "mean",
         keep_ranges: bool = False,
+        cures: str | Sequence[str] = (),
         **options: Any,
     ) -> Built:
         """Build a quantized variant of the reference.
@@ -171,6 +172,7 @@ class Session(VariantAnalyses):
             calibration: Images, folders or zip archives, or a file of saved ranges; by default the session's.
             ranges: Method that computes activation ranges: mean, minmax, moving_average or percentile.
             keep_ranges: Measure ranges even if the recipe does not need them; they are in `built.ranges`.
+            cures: Of equalize, round_weights, correct_biases; `built.changes` says what each changed.
             options: Options of the recipe: io, algorithm, keep_float, keep_operators, block, wide, wide_operators.
 
         Returns:
@@ -179,6 +181,7 @@ class Session(VariantAnalyses):
         Raises QuantizeError (the recipe is unknown or does not fit, or images are missing), SettingsError (an option).
         """
         from qviz.features.building import quantize, read_calibration
+        from qviz.features.building.cures import cures_of
         from qviz.features.building.recipes import Options, recipe_of
 
         row, chosen = recipe_of(recipe), Options.of(**options)
@@ -193,6 +196,7 @@ class Session(VariantAnalyses):
             ranges=ranges,
             options=chosen,
             keep_ranges=keep_ranges,
+            cures=cures_of(cures),
         )
         return self._checked(reference, built)
 

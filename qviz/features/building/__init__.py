@@ -20,6 +20,7 @@ from qviz.errors import QuantizeError
 from qviz.features.building.build import builders, start_building
 from qviz.features.building.calibration import DEFAULT_METHOD, Calibration, calibrate, check_method
 from qviz.features.building.conditions import builder_of, check
+from qviz.features.building.cures import check_cures, mended, prepared
 from qviz.features.building.recipes import Builder, Options, recipe_of
 from qviz.features.building.result import Built
 from qviz.features.building.source import Source
@@ -36,6 +37,7 @@ def quantize(
     ranges: str = DEFAULT_METHOD,
     options: Options = Options(),
     keep_ranges: bool = False,
+    cures: Sequence[str] = (),
 ) -> Built:
     """Build one variant, in a worker process of its own.
 
@@ -45,6 +47,7 @@ def quantize(
         measured: Ranges measured earlier on this source, instead of images.
         ranges: Method that computes one range from those of the images, a name of `METHODS`.
         keep_ranges: Measure ranges even if the recipe does not need them, for later use as `measured`.
+        cures: Names of `CURES`; each needs images.
 
     Returns:
         The variant; `data` is the .tflite file, `ranges` the ranges it was calibrated with.
@@ -55,13 +58,16 @@ def quantize(
     """
     check(recipe_of(recipe), source.graph, options)
     check_method(ranges)
-    needed = keep_ranges or needs_ranges(source, recipe, options, ranges, len(calibration))
+    check_cures(cures, recipe_of(recipe), len(calibration))
     with builders() as workers:  # they start while the ranges are measured
+        source, changes = prepared(context, workers, source, calibration, cures) if cures else (source, ())
+        needed = keep_ranges or needs_ranges(source, recipe, options, ranges, len(calibration))
         if measured is None and calibration and needed:
             context.progress.step("Measuring ranges")
             measured = calibrate(context, source, calibration, ranges)
         context.progress.step("Building and testing the file")
         built = context.wait(start_building(workers, source, recipe, options, measured, calibration))
+        built = mended(context, workers, source, replace(built, changes=changes), calibration, cures)
     return replace(built, ranges=measured)
 
 

@@ -45,6 +45,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="mean|minmax|moving_average|percentile",
         help="how the activation ranges of the images are combined (default: mean)",
     )
+    parser.add_argument(
+        "--cures",
+        default="",
+        metavar="NAME,...",
+        help="equalize, round_weights, correct_biases: changes that need no labels, each made where it gains",
+    )
     parser.add_argument("--save-ranges", type=Path, metavar="FILE", help="write the ranges, for other recipes")
     options.add_common(parser, csv=False)
 
@@ -103,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
         built = session.quantize(
             args.recipe,
             ranges=args.ranges,
+            cures=args.cures,
             keep_ranges=args.save_ranges is not None,
             io=args.io,
             algorithm=args.algorithm,

@@ -41,6 +41,7 @@ class Built(Result):
         seconds: Time of building, without calibration.
         builder: The program that wrote the file.
         remark: Reason why the scheme differs from that of the recipe; empty if it does not.
+        changes: What each cure changed, one sentence each.
         wide: Operators of the float32 file that have 16-bit activations, where some were requested.
         ranges: Ranges that the activations were calibrated with; None if the recipe needs none.
         warnings: Lint warnings about the file, and the settings that were assumed for the float model.
@@ -56,6 +57,7 @@ class Built(Result):
     wide: tuple[int, ...] = ()
     ranges: Calibration | None = None
     warnings: tuple[Warning, ...] = ()
+    changes: tuple[str, ...] = ()
 
     ROWS: ClassVar = "stayed_float"
     JSON_NAMES: ClassVar = {"data": None, "ranges": None, "size": "bytes"}

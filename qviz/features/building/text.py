@@ -15,4 +15,4 @@ def verdict(built: Built) -> str:
         sentences.append(f"{formatting.plural(len(built.stayed_float), 'tensor')} stayed in float.")
     if built.wide:
         sentences.append(f"{formatting.plural(len(built.wide), 'operator')} with 16-bit activations.")
-    return " ".join([*sentences, *filter(None, [built.remark])])
+    return " ".join([*sentences, *built.changes, *filter(None, [built.remark])])

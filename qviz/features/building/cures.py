@@ -1,0 +1,165 @@
+"""Cures that `quantize` can apply while it builds a variant, by name, in the order in which they are applied.
+
+equalize changes the float file before ranges are measured; the others change the built file. All of them look at some
+of the calibration images, and each changes only what measurably gains (see the modules of the same names).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from qviz.context import Context
+from qviz.engine import Blob, Engine
+from qviz.errors import ImageError, QuantizeError
+from qviz.features.building.bias_correction import correct_biases
+from qviz.features.building.build import checked
+from qviz.features.building.calibration import network_input
+from qviz.features.building.equalize import equalize
+from qviz.features.building.recipes import Recipe, recipe_of
+from qviz.features.building.result import Built
+from qviz.features.building.rounding import round_weights
+from qviz.features.building.source import Source, with_associated_files
+from qviz.structures import EncodedImage, Scheme, Settings, digest_of
+from qviz.tensorflow_models import SourceKind
+from qviz.tflite.schema import read_graph
+
+CURES = {
+    "equalize": "channels of convolution pairs are made equally loud; the float network computes the same",
+    "round_weights": "weights are rounded so that each convolution's output errs least",
+    "correct_biases": "mean errors are taken out of the biases, where held-out images confirm it",
+}
+"""Name -> what it does."""
+IMAGES = 12
+"""Calibration images that cures look at, spread evenly over all of them."""
+MIN_IMAGES = 2
+
+
+def cures_of(cures: str | Iterable[str]) -> tuple[str, ...]:
+    """The names, from several or from text such as `equalize,round_weights`; each once, in the order of `CURES`.
+
+    Raises QuantizeError for an unknown name.
+    """
+    names = cures.split(",") if isinstance(cures, str) else cures
+    chosen = {name.strip() for name in names} - {""}
+    for name in sorted(chosen - CURES.keys()):
+        raise QuantizeError(f"{name!r} is not a cure; choose from {', '.join(CURES)}.")
+    return tuple(name for name in CURES if name in chosen)
+
+
+def check_cures(cures: Collection[str], recipe: Recipe, images: int) -> None:
+    """Raises QuantizeError if a cure does not fit the recipe, or images are missing."""
+    if cures and images < MIN_IMAGES:
+        count = "none is" if images == 0 else "1 is"
+        raise QuantizeError(f"Cures need the calibration images themselves, at least {MIN_IMAGES}; {count} given.")
+    if "correct_biases" in cures and not recipe.needs_calibration:
+        raise QuantizeError(
+            f"correct_biases changes integer biases, and recipe {recipe.name} keeps biases in float; use it with int8."
+        )
+    if "round_weights" in cures and (recipe.scheme is Scheme.FLOAT16 or recipe.blockwise):
+        raise QuantizeError(
+            f"round_weights needs integer weights with one scale per channel, which recipe {recipe.name} does not make."
+        )
+
+
+def chosen_images(images: Sequence[EncodedImage]) -> list[EncodedImage]:
+    """At most `IMAGES` of them, spread evenly."""
+    positions = np.unique(np.linspace(0, len(images) - 1, min(len(images), IMAGES)).astype(int))
+    return [images[at] for at in positions]
+
+
+def prepared(
+    context: Context, workers: Engine, source: Source, images: Sequence[EncodedImage], cures: Collection[str]
+) -> tuple[Source, tuple[str, ...]]:
+    """(what to build from, what was changed): with the cures that come before building. Raises as `quantize` does.
+
+    The result is a float32 .tflite file, because only litert-quantizer builds files whose operators correspond to it.
+    """
+    if "equalize" not in cures:
+        return _float_source(source, source.float_data), ()
+    context.progress.step("Equalizing channels")
+    model = workers.share(source.float_data, source.float_digest)
+    data, sentence = context.wait(workers.submit(equalize_job, model, source.settings, chosen_images(images)))
+    return _float_source(source, data), (sentence,)
+
+
+def mended(
+    context: Context,
+    workers: Engine,
+    source: Source,
+    built: Built,
+    images: Sequence[EncodedImage],
+    cures: Collection[str],
+) -> Built:
+    """The variant with the cures that come after building. Raises as `quantize` does."""
+    after = [name for name in cures if name != "equalize"]
+    if not after:
+        return built
+    context.progress.step("Rounding weights and correcting biases")
+    model = workers.share(source.float_data, source.float_digest)
+    job = workers.submit(mend_job, built.data, built.recipe, model, source.settings, chosen_images(images), after)
+    data, changes = context.wait(job)
+    return replace(built, data=data, changes=built.changes + changes)
+
+
+def _float_source(source: Source, data: bytes) -> Source:
+    """The source as another float32 .tflite file with the same operators."""
+    digest = digest_of(data)
+    return replace(
+        source,
+        kind=SourceKind.TFLITE,
+        data=data,
+        digest=digest,
+        float_data=data,
+        float_digest=digest,
+        graph=read_graph(data),
+    )
+
+
+def equalize_job(model: Blob, settings: Settings, images: Sequence[EncodedImage]) -> tuple[bytes, str]:
+    """In a worker: (the equalized float32 file, what changed). Raises QuantizeError, ModelError."""
+    data = model.read()
+    result = equalize(data, _inputs(data, settings, images))
+    return result.data, str(result)
+
+
+def mend_job(
+    data: bytes,
+    recipe: str,
+    model: Blob,
+    settings: Settings,
+    images: Sequence[EncodedImage],
+    cures: Collection[str],
+) -> tuple[bytes, tuple[str, ...]]:
+    """In a worker: (a built file with the cures that come after building, what each changed).
+
+    model: the float32 file that it was built from. Raises QuantizeError, ModelError.
+    """
+    float_data, sentences = model.read(), []
+    inputs = _inputs(float_data, settings, images)
+    result = data
+    for name, cure in (("round_weights", round_weights), ("correct_biases", correct_biases)):
+        if name in cures:
+            outcome = cure(result, float_data, inputs)
+            result = outcome.data
+            sentences.append(str(outcome))
+    if result is not data:
+        checked(result, recipe_of(recipe))
+        result = with_associated_files(result, float_data)
+    return result, tuple(sentences)
+
+
+def _inputs(data: bytes, settings: Settings, images: Sequence[EncodedImage]) -> list[np.ndarray]:
+    """The network's input for each image that can be read. Raises QuantizeError if there are too few."""
+    tensor = read_graph(data).input_tensors()[0]
+    inputs = []
+    for image in images:
+        try:
+            inputs.append(network_input(image, settings, tensor))
+        except ImageError:
+            continue  # reported when the ranges are measured
+    if len(inputs) < MIN_IMAGES:
+        raise QuantizeError(f"Only {len(inputs)} of {len(images)} calibration images could be read.")
+    return inputs

@@ -1,0 +1,85 @@
+"""How far two versions of one network are apart, at the tensors where the network ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from qviz.structures import Graph, Tensor
+from qviz.tflite.runner import Runner
+
+
+def real_values(tensor: Tensor, values: np.ndarray) -> np.ndarray:
+    """Float32 values of a tensor, whatever its type in the file."""
+    if tensor.quantized and tensor.quantization is not None:
+        return tensor.quantization.dequantize(values)
+    return values.astype(np.float32)
+
+
+def end_tensors(graph: Graph) -> list[int]:
+    """Tensors at which the network is compared: its outputs; instead of a custom operator's, what that operator reads.
+
+    A custom operator sorts and drops boxes (TFLite_Detection_PostProcess), so its outputs do not correspond row by row.
+    Integers that represent no real values are left out.
+    """
+    ends: dict[int, None] = {}
+    for index in graph.outputs:
+        op = graph.producer(index)
+        indices = op.inputs if op is not None and op.custom else (index,)
+        ends |= dict.fromkeys(i for i in indices if i is not None and not graph.tensors[i].constant)
+    return [i for i in ends if graph.tensors[i].dtype in ("float32", "float16") or graph.tensors[i].quantized]
+
+
+def largest_difference(data: bytes, other: bytes, inputs: Iterable[np.ndarray], tensors: Sequence[int]) -> float:
+    """Largest difference of these float tensors on some inputs, relative to the largest value of the tensor.
+
+    data, other: files with the same tensors. Raises ModelError.
+    """
+    first, second = Runner(data), Runner(other)
+    worst = 0.0
+    for values in inputs:
+        first.run([values])
+        second.run([values])
+        for tensor in tensors:
+            a, b = first.tensor(tensor), second.tensor(tensor)
+            if a.size:
+                worst = max(worst, float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-12)))
+    return worst
+
+
+def tensor_values(data: bytes, graph: Graph, tensors: Sequence[int], inputs: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """The real values of each tensor, (positions of all inputs, channels). Raises ModelError.
+
+    Args:
+        inputs: Real values of the network's input.
+    """
+    runner, entry = Runner(data), graph.input_tensors()[0]
+    rows: list[list[np.ndarray]] = [[] for _ in tensors]
+    for values in inputs:
+        runner.run([stored_input(entry, values)])
+        for row, index in zip(rows, tensors, strict=True):
+            array = real_values(graph.tensors[index], runner.tensor(index))
+            row.append(array.reshape(-1, array.shape[-1]))
+    return [np.concatenate(row) for row in rows]
+
+
+def mean_sqnr_db(reference: Sequence[np.ndarray], variant: Sequence[np.ndarray]) -> float:
+    """Mean over all channels of all tensors of the channel's SQNR in dB, higher is better.
+
+    Args:
+        reference, variant: (positions, channels) of each tensor.
+    """
+    ratios = []
+    for true, other in zip(reference, variant, strict=True):
+        energy, error = (np.square(values, dtype=np.float64).mean(0) for values in (true, other - true))
+        floor = 1e-12 + 1e-9 * energy.max(initial=0.0)
+        ratios.append(10 * np.log10((energy + floor) / (error + floor)))
+    return float(np.concatenate(ratios).mean())
+
+
+def stored_input(tensor: Tensor, values: np.ndarray) -> np.ndarray:
+    """Real values as the network's input stores them."""
+    if tensor.quantized and tensor.quantization is not None:
+        return tensor.quantization.quantize(values, tensor.dtype)
+    return values
