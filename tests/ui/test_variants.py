@@ -37,17 +37,20 @@ def _until(app: AppTest, ready: Callable[[AppTest], object]) -> None:
     assert not app.error
 
 
-def test_nothing_is_measured_before_the_click(app: AppTest) -> None:
-    _until(app, lambda app: not app.button[-1].disabled)
-    assert "Measure to see what each variant gains" in _sentences(app)
-    assert not app.dataframe
+def test_size_and_agreement_are_shown_before_the_click_and_nothing_is_measured(app: AppTest) -> None:
+    _until(app, lambda app: not app.button(key="cost-start").disabled)
+    assert "int8 is 3.4× smaller than float32 at agreement" in _sentences(app)
+    table = app.dataframe[0].value
+    assert list(table) == ["model", "scheme", "size, MB", "agreement"]
+    assert table["size, MB"].tolist() == pytest.approx([18.0, 5.37], rel=0.01) and table["agreement"][0] == 1
+    assert len(app.get("plotly_chart")) == 1
 
 
 def test_measured_costs_have_a_verdict_charts_and_a_table(app: AppTest) -> None:
     app.segmented_control(key="cost-runs").set_value(20)
     _until(app, lambda app: not app.button(key="cost-start").disabled)  # wait for running detections
     app.button(key="cost-start").click().run()
-    _until(app, lambda app: app.dataframe)
+    _until(app, lambda app: app.dataframe and "p50, ms" in app.dataframe[0].value)
     assert "× smaller" in _sentences(app)
     table = app.dataframe[0].value
     assert table["model"].iloc[0] == "float32"

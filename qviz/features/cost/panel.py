@@ -1,4 +1,4 @@
-"""The Trade-off tab: size, latency and quality of each model, as a chart and a table."""
+"""The Trade-off tab: size, latency and quality of each model, as a chart and a table; latency where it is measured."""
 
 from __future__ import annotations
 
@@ -119,8 +119,14 @@ def tradeoff_of(here: Page, rows: tuple[ModelProfile, ...]) -> Tradeoff:
     return tradeoff([Point(name, row.bytes, row.p50_ms, quality[name]) for name, row in zip(names, rows, strict=True)])
 
 
+def unmeasured(here: Page) -> Tradeoff:
+    """The models with their size and agreement, before latency is measured."""
+    quality = agreements(here)
+    return tradeoff([Point(here.loaded.name(m), m.bytes, None, quality[here.loaded.name(m)]) for m in here.loaded.all])
+
+
 def show(here: Page) -> None:
-    """The form, and the result once it is there; the finding goes to the top of the page."""
+    """Size and agreement at once, latency and memory once they are measured; the finding is at the top."""
     headline = st.container()
     server.results().want(here.loaded.all, here.workspace.images)
     request_form(here)
@@ -129,17 +135,29 @@ def show(here: Page) -> None:
         _forget_request()
         job = None
     if job is None:
-        with headline:
-            page.verdict(
-                "Measure to see what each variant gains, and at what price.",
-                "Size, latency and memory against the agreement with the reference on your images.",
-            )
+        _show_sizes(here, headline)
         return
     if not job.finished:
         with headline:
             page.verdict(f"Measuring {plural(len(here.loaded.all), 'model')} on this machine …")
     if jobs.wait(job, "cost", _forget_request):
         _show(here, headline, job.future.result())
+
+
+def _show_sizes(here: Page, headline: DeltaGenerator) -> None:
+    """What is known without a measurement: size, and agreement on the images that have been run."""
+    weighed = unmeasured(here)
+    with headline:
+        note = "Measure to see latency and memory too. For reliable timings, keep the machine idle meanwhile."
+        page.verdict(tradeoff_verdict(weighed, here.loaded.name(here.loaded.reference)), note)
+    if any(point.quality is not None for point in weighed.points):
+        scatter(here, weighed, "size", "Latency is not measured, so all bubbles have one size.")
+    rows = [
+        {"model": point.name, "size, MB": point.bytes / 1e6, "agreement": point.quality} for point in weighed.points
+    ]
+    schemes = {here.loaded.name(model): str(model.scheme) for model in here.loaded.all}
+    frame = pd.DataFrame([row | {"scheme": schemes[str(row["model"])]} for row in rows])
+    glossary.table(frame[["model", "scheme", "size, MB", "agreement"]], NUMBER, key="size-table")
 
 
 def _show(here: Page, headline: DeltaGenerator, measured: Profile) -> None:
@@ -185,15 +203,15 @@ def _chosen(column: DeltaGenerator, label: str, options: list[T], text: Callable
     return chosen if chosen in options else options[0]
 
 
-def scatter(here: Page, weighed: Tradeoff, x: str) -> None:
-    """Agreement over latency or size."""
+def scatter(here: Page, weighed: Tradeoff, x: str, bubbles: str = "") -> None:
+    """Agreement over latency or size. bubbles: what their area means, where it is not the other one."""
     models = here.loaded
     shades = {models.name(model): models.colours[model.digest] for model in models.all}
     st.plotly_chart(tradeoff_scatter(weighed, shades, x), width="stretch", key="tradeoff-chart")
     area = "file's size" if x == "latency" else "latency"
     st.caption(
-        f"A bubble's area is the {area}. The line joins the models that no other beats on both axes; faded models are"
-        " dominated."
+        f"{bubbles or f'The area of a bubble is the {area}.'} The line joins the models that no other beats on both"
+        " axes; faded models are dominated."
     )
 
 

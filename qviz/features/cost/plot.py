@@ -19,6 +19,8 @@ from qviz.formatting import megabytes, milliseconds
 LARGEST, SMALLEST = 46.0, 10.0
 """Diameter of bubbles in pixels."""
 RIM = "#ffffff"
+UNMEASURED_MS = 1.0
+"""Gives all bubbles the same size."""
 TITLES = {"latency": "latency p50, ms (lower is better)", "size": "size, MB (lower is better)"}
 
 
@@ -29,7 +31,10 @@ def figure(profile: Profile, model: str | None = None) -> go.Figure:
 
 
 def tradeoff_scatter(tradeoff: Tradeoff, colours: Mapping[str, str], x: str = "latency") -> go.Figure:
-    """Quality over `x`, `latency` or `size`. colours: name -> colour. Points of unknown quality are left out."""
+    """Quality over `x`, `latency` or `size`. colours: name -> colour. Points of unknown quality are left out.
+
+    Bubbles have one size where latency is not measured.
+    """
     figure = go.Figure()
     front = _rising([(_x(point, x), _y(point)) for point in tradeoff.front])
     figure.add_scatter(
@@ -78,9 +83,14 @@ def _bubble(tradeoff: Tradeoff, point: Point, colour: str, x: str, largest: floa
             # a faded bubble has a rim in its own colour, others a white one against the bubble below
             "line": {"width": 1, "color": faded(colour, FULL)} if others else {"width": 2, "color": RIM},
         },
-        customdata=[[megabytes(point.bytes), milliseconds(point.latency_ms), plain(status)]],
+        customdata=[[megabytes(point.bytes), latency_text(point), plain(status)]],
         hovertemplate="%{text}: %{y}<br>%{customdata[0]}, %{customdata[1]}<br>%{customdata[2]}<extra></extra>",
     )
+
+
+def latency_text(point: Point) -> str:
+    """`24.0 ms`, or that it is not measured."""
+    return "latency not measured" if point.latency_ms is None else milliseconds(point.latency_ms)
 
 
 def _rising(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -93,7 +103,7 @@ def _rising(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _x(point: Point, x: str) -> float:
-    return point.latency_ms if x == "latency" else point.bytes / 1e6
+    return (point.latency_ms or 0.0) if x == "latency" else point.bytes / 1e6
 
 
 def _y(point: Point) -> float:
@@ -102,7 +112,7 @@ def _y(point: Point) -> float:
 
 
 def _area(point: Point, x: str) -> float:
-    return point.bytes / 1e6 if x == "latency" else point.latency_ms
+    return point.bytes / 1e6 if x == "latency" else point.latency_ms or UNMEASURED_MS
 
 
 def operator_times(profile: ModelProfile, colour: str) -> go.Figure:

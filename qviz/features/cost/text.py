@@ -18,18 +18,22 @@ def verdict(profile: Profile) -> str:
 
 
 def tradeoff_verdict(tradeoff: Tradeoff, reference: str) -> str:
-    """What the best variant gains over the reference (the name of its point), and which models are dominated."""
+    """What the best variant gains over the reference (the name of its point), and which models are dominated.
+
+    Without measured latencies the smallest good variant is the best.
+    """
     base = next((point for point in tradeoff.points if point.name == reference), None)
     if base is None:
-        fastest = min(tradeoff.front or tradeoff.points, key=lambda point: point.latency_ms)
-        latency = milliseconds(fastest.latency_ms)
+        fastest = min(tradeoff.front or tradeoff.points, key=_cost)
+        latency = milliseconds(fastest.latency_ms or 0.0)
         return f"{reference} was not measured; {fastest.name} is the fastest, {latency} per run{_at(fastest)}."
     others = [point for point in tradeoff.points if point.name != reference]
     if not others:
-        return f"{reference} takes {milliseconds(base.latency_ms)} per run. Add a quantized variant to compare."
+        cost = megabytes(base.bytes) if base.latency_ms is None else f"{milliseconds(base.latency_ms)} per run"
+        return f"{reference} takes {cost}. Add a quantized variant to compare."
     front = [point for point in tradeoff.front if point.name != reference]
     good = [point for point in front if _keeps(point, base)]
-    chosen = min(good or front or others, key=lambda point: point.latency_ms)
+    chosen = min(good or front or others, key=_cost)
     sentence = f"{chosen.name} is {_gains(chosen, base)}{_at(chosen)}"
     if not good and chosen.quality is not None:
         sentence += f"; no smaller or faster variant keeps {MIN_QUALITY:.0%} of {reference}'s {tradeoff.quality_kind}"
@@ -40,6 +44,11 @@ def tradeoff_verdict(tradeoff: Tradeoff, reference: str) -> str:
     return sentence + "."
 
 
+def _cost(point: Point) -> tuple[float, int]:
+    """Sort key: the fastest first, where latency is measured; then the smallest."""
+    return point.latency_ms or 0.0, point.bytes
+
+
 def _keeps(point: Point, base: Point) -> bool:
     return point.quality is not None and base.quality is not None and point.quality >= MIN_QUALITY * base.quality
 
@@ -47,6 +56,8 @@ def _keeps(point: Point, base: Point) -> bool:
 def _gains(point: Point, base: Point) -> str:
     """`3.4× smaller and 2.2× faster than float32`."""
     size = _times(base.bytes / max(point.bytes, 1), "smaller", "larger", "large", 0.0)
+    if point.latency_ms is None or base.latency_ms is None:
+        return f"{size} {base.name}"
     speed = _times(base.latency_ms / max(point.latency_ms, 1e-9), "faster", "slower", "fast", SAME_LATENCY)
     joined = f"{size} and {speed}"
     if joined.count(" than") == 2:

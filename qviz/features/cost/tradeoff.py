@@ -17,11 +17,15 @@ SAME_LATENCY = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The cost and quality of one model. quality_kind: `agreement` (with the reference, whose own is 1) or `AP`."""
+    """The cost and quality of one model.
+
+    latency_ms: None where it is not measured; then it does not count. quality_kind: `agreement` (with the reference,
+    whose own is 1) or `AP`.
+    """
 
     name: str
     bytes: int
-    latency_ms: float
+    latency_ms: float | None
     quality: float | None
     quality_kind: str = "agreement"
 
@@ -43,7 +47,7 @@ class Tradeoff:
         """The points that none dominates, the fastest first; without points of unknown quality."""
         rows = zip(self.points, self.dominators, strict=True)
         rated = (point for point, others in rows if not others and point.quality is not None)
-        return tuple(sorted(rated, key=lambda point: (point.latency_ms, point.bytes)))
+        return tuple(sorted(rated, key=lambda point: (point.latency_ms or 0.0, point.bytes)))
 
     def dominated_by(self, name: str) -> tuple[str, ...]:
         """Names of the points that dominate this one; empty on the front."""
@@ -81,7 +85,9 @@ def _sign(first: float, second: float) -> int:
     return (first < second) - (first > second)
 
 
-def _faster(first: float, second: float) -> int:
+def _faster(first: float | None, second: float | None) -> int:
+    if first is None or second is None:
+        return 0
     if max(first, second) <= (1 + SAME_LATENCY) * min(first, second):
         return 0
     return 1 if first < second else -1
