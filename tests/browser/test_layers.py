@@ -67,7 +67,7 @@ def test_a_click_shows_the_operator_beside_the_picture(visit: Visit) -> None:
     detail(page, 4)  # stays in view
 
     view(page, "Chart")
-    chart = page.locator(".js-plotly-plot").first
+    chart = page.locator(".js-plotly-plot", has_text="in the order of")
     chart.wait_for(timeout=LONG)
     assert chart.evaluate(RINGED) == [4, 8]
 
@@ -115,8 +115,8 @@ def test_chart_and_table_choose_layers_too(visit: Visit) -> None:
     page = visit.page
     picture(visit)
     view(page, "Chart")
-    chart = page.locator(".js-plotly-plot").first
-    chart.get_by_text(re.compile("operator, in the order of .*'s file")).first.wait_for(timeout=LONG)
+    chart = page.locator(".js-plotly-plot", has_text="in the order of")
+    chart.wait_for(timeout=LONG)
     expect(chart.locator(".legendtext", has_text="dynamic_range")).to_have_count(1)
     point = chart.locator(".scatterlayer path.point").nth(20).bounding_box()
     assert point is not None

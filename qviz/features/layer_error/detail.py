@@ -168,7 +168,7 @@ def layer_detail_job(pair: Pair, image: EncodedImage, order: int) -> LayerDetail
     networks = paired_networks(pair)
     op = _layer(networks, order)
     picture = decoded(image)
-    exact, variant_tensors = networks.run(picture)
+    exact, variant_tensors = _activations(networks, image, picture)
     tensor, partner = networks.variant.graph.tensors[op.outputs[0]], networks.partners[op.outputs[0]]
     if (
         tensor.index not in variant_tensors
@@ -192,6 +192,24 @@ def layer_detail_job(pair: Pair, image: EncodedImage, order: int) -> LayerDetail
         channels=() if y.ndim < 2 else worst_channels(x, y, 1 if axes == (2, 3) else y.ndim - 1),
         weights=weights,
     )
+
+
+Tensors = dict[int, np.ndarray]
+MAX_REMEMBERED = 200 << 20
+"""Bytes of activations that a worker keeps, so that the next layer on the same image needs no run of the networks."""
+_last_run: list[tuple[PairedNetworks, str, tuple[Tensors, Tensors]]] = []
+
+
+def _activations(networks: PairedNetworks, image: EncodedImage, picture: Image) -> tuple[Tensors, Tensors]:
+    """(of the reference, of the variant) on an image; of the last image they are remembered."""
+    for last, digest, tensors in _last_run:
+        if last is networks and digest == image.digest:
+            return tensors
+    _last_run.clear()
+    tensors = networks.run(picture)
+    if sum(values.nbytes for part in tensors for values in part.values()) <= MAX_REMEMBERED:
+        _last_run.append((networks, image.digest, tensors))
+    return tensors
 
 
 def _layer(networks: PairedNetworks, order: int) -> Op:

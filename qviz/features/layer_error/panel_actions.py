@@ -81,7 +81,7 @@ def _draw_button(column: DeltaGenerator, here: Page, recipe: Recipe, action: str
 
 def _selection_text(here: Page, selected: Sequence[int], orders: Sequence[int]) -> str:
     """`18 operators selected: 0-17.`, and how many of them cannot be kept in float."""
-    numbers = shortened(orders_text(selected), MAX_NUMBERS)
+    numbers = shortened(orders_text(selected).replace(",", ", "), MAX_NUMBERS)
     text = f"Operator {numbers} selected." if len(selected) == 1 else f"{len(selected)} operators selected: {numbers}."
     missing = len(selected) - len(orders)
     if not missing:

@@ -40,7 +40,10 @@ def layers_verdict(results: Mapping[str, LayerErrors], experiments: Mapping[str,
     worst = worst_layer(errors.layers)
     experiment = (experiments or {}).get(name)
     figures_alone = worst is None or errors.warnings or clears(experiment, worst)
-    finding = f"{start}." if figures_alone or worst is None else f"{start}; {largest(errors, worst)}."
+    finding = f"{start}."
+    if worst is not None and not figures_alone:
+        more = _amplifies(worst) if experiment is None and not worst.clips else ""
+        finding = f"{start}; {largest(errors, worst)}{more}."
     confirmed = f" {culprit_sentence(experiment)}".rstrip() if experiment is not None else ""
     return headline(errors.warnings, finding + confirmed)
 
@@ -59,7 +62,7 @@ def largest(errors: LayerErrors, layer: LayerError) -> str:
         name = layer_name(errors, layer)
         return f"the largest fall, from a nearly exact input to {layer.cumulative_sqnr_db:.0f} dB, is at {name}"
     if (layer.fall_db or 0.0) > 0:
-        return f"the largest fall, {layer.fall_db:.0f} dB, is at {layer_name(errors, layer)}{_amplifies(layer)}"
+        return f"the largest fall, {layer.fall_db:.0f} dB, is at {layer_name(errors, layer)}"
     return f"the largest local error is at {layer_name(errors, layer)}"
 
 

@@ -3,7 +3,7 @@
 
 const LEGIBLE = 6.2; // pixels of type that are still worth drawing
 const ROUND = 8; // pixels of a chip's height from which its corners are rounded: paths cost far more than rectangles
-const NEAR = 1.25; // scale from which a chip shows number, value and name
+const NEAR = 1.15; // scale from which a chip shows number, value and name
 
 function requestPaint(v) {
   v.frame ??= requestAnimationFrame(() => {
@@ -179,14 +179,14 @@ function paintChipText(v, c, row, box, value) {
     c.fillText(fitText(row.short, box.w - 4, 12), box.x + box.w / 2, box.y + box.h / 2 + 0.6);
     return;
   }
-  setType(v, c, 7.5, "600");
+  setType(v, c, 8, "600");
   c.textAlign = "left";
-  c.fillText(fitText(`${row.order} ${row.short}`, box.w - 24, 7.2), box.x + 3.5, box.y + 6);
+  c.fillText(fitText(`${row.order} ${row.short}`, box.w - 25, 7.8), box.x + 3.5, box.y + 6);
   c.textAlign = "right";
   if (value !== null) c.fillText(value.toFixed(1), box.x + box.w - 3.5, box.y + 6);
-  setType(v, c, 5.2);
+  setType(v, c, 5.6);
   c.textAlign = "left";
-  c.fillText(fitText(row.tensor.split(";")[0], box.w - 6, 4.9), box.x + 3.5, box.y + 13.6);
+  c.fillText(fitText(row.tensor.split(";")[0], box.w - 6, 5.3), box.x + 3.5, box.y + 13.6);
 }
 
 function inkOver(v, value) {
@@ -227,8 +227,8 @@ function paintCardText(v, c, members, block, box, worst) {
   c.fillText(fitText(v.net.blocks[block].name, box.w - 26, 10), box.x + FRAME.side, box.y + 10.5);
   paintArrow(c, box.x + box.w - FRAME.side - 5, box.y + 10, false);
   c.fillStyle = v.theme.quiet;
-  setType(v, c, 8.5);
-  const value = worst === null ? "" : `worst ${figure(valueOf(v, worst))}`;
+  setType(v, c, 8);
+  const value = worst === null ? "" : figure(valueOf(v, worst));
   c.fillText(`${members.length} operators`, box.x + FRAME.side, box.y + 23);
   c.textAlign = "right";
   c.fillText(value, box.x + box.w - FRAME.side, box.y + 23);
