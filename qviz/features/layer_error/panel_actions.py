@@ -41,11 +41,13 @@ def show(here: Page, variant: LoadedModel, errors: LayerErrors, selected: Sequen
     """The selection in words, the buttons that build a variant of it, and that variant."""
     partners = {layer.order: layer.reference_order for layer in errors.layers}
     orders = tuple(sorted({order for one in selected if (order := partners.get(one)) is not None}))
+    text = _selection_text(here, selected, orders)
+    if not orders:
+        page.small_text(text)
+        return
     left, *columns = st.columns([4, 3, 3], vertical_alignment="center", gap="small")
     with left:
-        page.small_text(_selection_text(here, selected, orders))
-    if not orders:
-        return
+        page.small_text(text)
     try:
         recipe = next((row for row in RECIPES.values() if row.scheme is variant.scheme), RECIPES["int8"])
         actions = list(ACTIONS)[: 2 if recipe.activation_bits == 8 else 1]

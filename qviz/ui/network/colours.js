@@ -21,18 +21,22 @@ function colourOf(v, value) {
   return v.scale[Math.round(clamp((value - low) / (high - low), 0, 1) * 63)];
 }
 
-function themeOf(root) {
-  const style = getComputedStyle(root);
-  const read = (name) => style.getPropertyValue(name).trim();
-  const probe = (name) => {
-    v_probe.style.color = `var(${name})`;
-    return getComputedStyle(v_probe).color;
+const SAMPLE = "expanded_conv_13/depthwise/BatchNorm_0123456789";
+
+// The colours and the type of the page; letter: mean width of a letter, in sizes of the type.
+function themeOf(root, pen) {
+  const font = getComputedStyle(root).fontFamily;
+  const swatch = el("i");
+  const colour = (name) => {
+    swatch.style.color = `var(--${name})`;
+    return getComputedStyle(swatch).color;
   };
-  const v_probe = el("i");
-  root.append(v_probe);
-  const theme = Object.fromEntries(["text", "back", "soft", "edge", "quiet", "line", "accent", "frame", "ring"].map((name) => [name, probe(`--${name}`)]));
-  v_probe.remove();
-  return { ...theme, font: style.fontFamily, size: parseFloat(read("font-size")) || 14 };
+  root.append(swatch);
+  const names = ["text", "back", "edge", "quiet", "line", "accent", "frame", "ring"];
+  const theme = Object.fromEntries(names.map((name) => [name, colour(name)]));
+  swatch.remove();
+  pen.font = `100px ${font}`;
+  return { ...theme, font, letter: pen.measureText(SAMPLE).width / 100 / SAMPLE.length };
 }
 
 // A figure with its unit, or a dash.

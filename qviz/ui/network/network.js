@@ -65,7 +65,7 @@ function watch(v) {
   v.sizes.observe(v.stage);
   resize(v);
   const recoloured = () => {
-    v.theme = themeOf(v.root);
+    v.theme = themeOf(v.root, v.pen);
     v.inks = {};
     requestPaint(v);
   };
@@ -77,7 +77,7 @@ function resize(v) {
   if (!w || !h) return;
   const dpr = window.devicePixelRatio || 1;
   if (v.layout && v.size.w === w && v.size.h === h && v.dpr === dpr) return;
-  Object.assign(v, { size: { w, h }, dpr, theme: themeOf(v.root) });
+  Object.assign(v, { size: { w, h }, dpr, theme: themeOf(v.root, v.pen) });
   v.canvas.width = Math.round(w * dpr);
   v.canvas.height = Math.round(h * dpr);
   relayout(v, v.layout === null ? (v.memory.camera ?? null) : null);

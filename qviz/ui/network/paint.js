@@ -3,7 +3,7 @@
 
 const LEGIBLE = 6.2; // pixels of type that are still worth drawing
 const ROUND = 8; // pixels of a chip's height from which its corners are rounded: paths cost far more than rectangles
-const NEAR = 1.15; // scale from which a chip shows number, value and name
+const NEAR = 1.2; // scale from which a chip shows number, value and name
 
 function requestPaint(v) {
   v.frame ??= requestAnimationFrame(() => {
@@ -23,8 +23,8 @@ function paint(v) {
   v.window = { x0: from.x, y0: from.y, x1: to.x, y1: to.y };
   paintFrames(v, c);
   paintLines(v, c);
-  v.net.members.forEach((members, block) => paintBlock(v, c, members, block));
   paintNeighbours(v, c);
+  v.net.members.forEach((members, block) => paintBlock(v, c, members, block));
   paintMarks(v, c);
   paintRubber(v, c);
   v.paintMs = performance.now() - started;
@@ -110,9 +110,9 @@ function setType(v, c, world, weight = "") {
   c.font = `${weight} ${world}px ${v.theme.font}`;
 }
 
-// As many letters of a name as fit, its middle left out.
-function fitText(text, width, size) {
-  return shortened(text, Math.floor(width / (size * 0.53)));
+// As many letters of a name as fit at this size, its middle left out; bold ones are a little wider.
+function fitText(v, text, width, size, bold = false) {
+  return shortened(text, Math.floor(width / (size * v.theme.letter * (bold ? 1.12 : 1))));
 }
 
 function paintTitle(v, c, block, box) {
@@ -123,7 +123,7 @@ function paintTitle(v, c, block, box) {
   c.fillStyle = v.theme.quiet;
   c.textAlign = "left";
   const arrow = box.x + box.w - FRAME.side;
-  c.fillText(fitText(v.net.blocks[block].name, box.w - FRAME.side - 13, size), box.x + FRAME.side - 2, box.y + FRAME.title / 2 + 1);
+  c.fillText(fitText(v, v.net.blocks[block].name, box.w - FRAME.side - 13, size), box.x + FRAME.side - 2, box.y + FRAME.title / 2 + 1);
   paintArrow(c, arrow - 6, box.y + FRAME.title / 2, true);
 }
 
@@ -176,17 +176,19 @@ function paintChipText(v, c, row, box, value) {
   if (v.camera.s < NEAR) {
     setType(v, c, 12);
     c.textAlign = "center";
-    c.fillText(fitText(row.short, box.w - 4, 12), box.x + box.w / 2, box.y + box.h / 2 + 0.6);
+    c.fillText(fitText(v, row.short, box.w - 3, 12), box.x + box.w / 2, box.y + box.h / 2 + 0.6);
     return;
   }
-  setType(v, c, 8, "600");
-  c.textAlign = "left";
-  c.fillText(fitText(`${row.order} ${row.short}`, box.w - 25, 7.8), box.x + 3.5, box.y + 6);
+  setType(v, c, 7);
   c.textAlign = "right";
-  if (value !== null) c.fillText(value.toFixed(1), box.x + box.w - 3.5, box.y + 6);
+  if (value !== null) c.fillText(value.toFixed(1), box.x + box.w - 3.5, box.y + 6.2);
+  c.textAlign = "left";
+  const number = `${row.order} `, width = box.w - (value === null ? 5 : 21);
+  const kind = fitText(v, row.short, width - number.length * 7 * v.theme.letter, 7);
+  c.fillText(number + kind, box.x + 3.5, box.y + 6.2);
   setType(v, c, 5.6);
   c.textAlign = "left";
-  c.fillText(fitText(row.tensor.split(";")[0], box.w - 6, 5.3), box.x + 3.5, box.y + 13.6);
+  c.fillText(fitText(v, row.tensor.split(";")[0], box.w - 6, 5.6), box.x + 3.5, box.y + 13.4);
 }
 
 function inkOver(v, value) {
@@ -224,7 +226,7 @@ function paintCardText(v, c, members, block, box, worst) {
   c.textAlign = "left";
   c.fillStyle = v.theme.text;
   setType(v, c, 10, "600");
-  c.fillText(fitText(v.net.blocks[block].name, box.w - 26, 10), box.x + FRAME.side, box.y + 10.5);
+  c.fillText(fitText(v, v.net.blocks[block].name, box.w - 26, 10, true), box.x + FRAME.side, box.y + 10.5);
   paintArrow(c, box.x + box.w - FRAME.side - 5, box.y + 10, false);
   c.fillStyle = v.theme.quiet;
   setType(v, c, 8);
