@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from qviz.context import Context
@@ -20,6 +21,7 @@ from qviz.errors import Cancelled, QvizError
 from qviz.features.accuracy.evaluator import Evaluator, Measurement, floods
 from qviz.features.building.build import start_building
 from qviz.features.building.calibration import Calibration, calibrate
+from qviz.features.building.cures import mended, prepared
 from qviz.features.building.result import Built
 from qviz.features.building.source import Source
 from qviz.features.cost.measure import Subject, latency_job
@@ -32,6 +34,8 @@ from qviz.result import Misfit, decode, encode
 from qviz.store.journal import Journal
 from qviz.structures import EncodedImage, digest_of, digest_of_json
 
+EQUALIZE = "equalize"
+"""The cure that changes the float network, so that its ranges are measured again."""
 ROUNDS, SECONDS = 40, 10.0
 """Maximum rounds and time of a measurement of speed, in which the reference and a candidate run in turns."""
 
@@ -68,6 +72,7 @@ class Candidates:
     _measured: dict[Candidate, Tried] = field(default_factory=dict)
     _sets: dict[Candidate, Sets] = field(default_factory=dict)
     _qualities: dict[Candidate, float] = field(default_factory=dict)
+    _sources: dict[str, Source] = field(default_factory=dict)
     _few: FewImages | None = None
 
     def read_journal(self) -> None:
@@ -76,7 +81,7 @@ class Candidates:
             try:
                 if "method" in row:
                     ranges = Calibration.from_json(row, "the journal")
-                    self.ranges[ranges.method] = ranges
+                    self.ranges[str(row.get("name", ranges.method))] = ranges
                 elif "sets" in row:
                     candidate: Candidate = decode(Candidate, row.get("candidate"), "candidate")
                     self._sets[candidate] = decode(Sets, row["sets"], "sets")
@@ -95,18 +100,29 @@ class Candidates:
         """
         if not candidate.needs_ranges:
             return None
-        method = candidate.ranges
-        if method not in self.ranges:
+        name = f"{EQUALIZE}, {candidate.ranges}" if EQUALIZE in candidate.cures else candidate.ranges
+        if name not in self.ranges:
+            source = self._source_of(candidate)
             self.context.progress.step("Measuring ranges on the calibration images")
-            self.ranges[method] = calibrate(self.context, self.source, self.images, method)
-            self.remarks += [line for line in self.ranges[method].skipped if line not in self.remarks]
-            self.journal.add(self.ranges[method].to_json())
-        return self.ranges[method]
+            self.ranges[name] = calibrate(self.context, source, self.images, candidate.ranges)
+            self.remarks += [line for line in self.ranges[name].skipped if line not in self.remarks]
+            self.journal.add({**self.ranges[name].to_json(), "name": name})
+        return self.ranges[name]
+
+    def _source_of(self, candidate: Candidate) -> Source:
+        """The source with the cures that come before building. Raises Cancelled, ModelError, QuantizeError."""
+        if not candidate.cures:
+            return self.source
+        before = EQUALIZE if EQUALIZE in candidate.cures else ""
+        if before not in self._sources:
+            data = self.context, self.builders, self.source, self.images, candidate.cures
+            self._sources[before] = prepared(*data)[0]
+        return self._sources[before]
 
     def build(self, candidate: Candidate) -> bytes:
         """The .tflite file of a candidate. Raises Cancelled, ImageError, QuantizeError, WorkerError."""
         self.context.check_cancelled()
-        return self.context.wait(self._start(candidate)).data
+        return self._finished(candidate, self._start(candidate))
 
     def qualities(self, rows: Sequence[Candidate]) -> list[float]:
         """The quality of each candidate on a few images, in [0, 1]; 0 where it cannot be built or run.
@@ -116,7 +132,7 @@ class Candidates:
         missing = [row for row in dict.fromkeys(rows) if row not in self._qualities]
         if missing:
             self.context.check_cancelled()
-            jobs = {row: self._start(row) for row in missing}
+            jobs = {row: partial(self._finished, row, self._start(row)) for row in missing}
             self._few = self._few or FewImages(self.context, self.reference, self.search.dataset)
             for row, quality in self._few.qualities(jobs, self.loaded).items():
                 self._qualities[row] = quality
@@ -126,9 +142,14 @@ class Candidates:
     def _start(self, candidate: Candidate) -> Future[Built]:
         """Queue its building. Raises Cancelled, ImageError, QuantizeError."""
         ranges = self.calibration(candidate)
-        return start_building(
-            self.builders, self.source, candidate.recipe, candidate.options, ranges, tuple(self.images)
-        )
+        source = self._source_of(candidate)
+        return start_building(self.builders, source, candidate.recipe, candidate.options, ranges, tuple(self.images))
+
+    def _finished(self, candidate: Candidate, job: Future[Built]) -> bytes:
+        """The file, with the cures that come after building. Raises Cancelled, ModelError, QuantizeError."""
+        built = self.context.wait(job)
+        source = self._source_of(candidate)
+        return mended(self.context, self.builders, source, built, self.images, candidate.cures).data
 
     def loaded(self, candidate: Candidate, data: bytes) -> LoadedModel:
         """A built candidate as a model, with the settings of the reference. Raises ModelError, WorkerError."""

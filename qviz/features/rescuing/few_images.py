@@ -7,12 +7,10 @@ quality   mean of agreement and share of score, in [0, 1]. The share of score is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 
 from qviz.context import Context
 from qviz.errors import Cancelled, ModelError, QuantizeError
 from qviz.features.accuracy.evaluator import Evaluator, Measurement
-from qviz.features.building.result import Built
 from qviz.features.detection.models import LoadedModel
 from qviz.features.rescuing.result import Candidate
 from qviz.structures import Dataset
@@ -33,16 +31,16 @@ class FewImages:
         return self._context.wait(evaluator.measure(self._context, model, resamples=0))
 
     def qualities(
-        self, jobs: Mapping[Candidate, Future[Built]], load: Callable[[Candidate, bytes], LoadedModel]
+        self, jobs: Mapping[Candidate, Callable[[], bytes]], load: Callable[[Candidate, bytes], LoadedModel]
     ) -> dict[Candidate, float]:
-        """The quality of each candidate that is being built; 0 where it cannot be built or run.
+        """The quality of each candidate; 0 where it cannot be built or run.
 
-        Raises Cancelled, WorkerError.
+        jobs: Candidate -> waits for its file. Raises Cancelled, WorkerError.
         """
         models: dict[Candidate, LoadedModel] = {}
         for candidate, job in jobs.items():
             try:
-                models[candidate] = load(candidate, self._context.wait(job).data)
+                models[candidate] = load(candidate, job())
             except Cancelled:
                 raise
             except (QuantizeError, ModelError):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from qviz.errors import SettingsError
 from qviz.features.building.calibration import DEFAULT_METHOD, Calibration
+from qviz.features.building.cures import cures_of
 from qviz.features.building.recipes import ALGORITHMS, Options, recipe_of
 from qviz.features.cost.tradeoff import SAME_LATENCY
 from qviz.features.inspection.warning import Warning
@@ -63,7 +64,7 @@ class Move:
     """One change of a plain recipe.
 
     Attributes:
-        code: `ranges`, `algorithm`, `wide` (16-bit activations) or `float`.
+        code: `ranges`, `algorithm`, `wide` (16-bit activations), `float`, or a name of `building.cures.CURES`.
         operators: The operators of the float32 file that it concerns; empty where it concerns all.
     """
 
@@ -97,6 +98,7 @@ class Candidate:
         ranges: Method that computes the ranges of activations, a name of `building.METHODS`.
         float_operators: Indices of the operators in float, in the float32 file.
         wide_operators: Indices of the operators with 16-bit activations.
+        cures: Names of `building.cures.CURES`.
     """
 
     recipe: str
@@ -104,6 +106,7 @@ class Candidate:
     ranges: str = DEFAULT_METHOD
     float_operators: tuple[int, ...] = ()
     wide_operators: tuple[int, ...] = ()
+    cures: tuple[str, ...] = ()
 
     JSON_NAMES: ClassVar = {"float_operators": "kept_float", "wide_operators": "wide"}
 
@@ -120,7 +123,12 @@ class Candidate:
             "wide": (bool(self.wide_operators), self.wide_operators),
             "float": (bool(self.float_operators), self.float_operators),
         }
-        return tuple(Move(code, operators) for code, (is_made, operators) in moves.items() if is_made)
+        made = [Move(code, operators) for code, (is_made, operators) in moves.items() if is_made]
+        return (*made, *(Move(cure) for cure in self.cures))
+
+    def with_cure(self, cure: str) -> Candidate:
+        """The same candidate with one more cure; the cures have the order of `CURES`."""
+        return replace(self, cures=cures_of({*self.cures, cure}))
 
     def without(self, code: str) -> Candidate:
         """The same candidate without one of its moves."""
@@ -130,12 +138,12 @@ class Candidate:
             "wide": replace(self, wide_operators=()),
             "float": replace(self, float_operators=()),
         }
-        return fields[code]
+        return fields.get(code) or replace(self, cures=tuple(cure for cure in self.cures if cure != code))
 
     @property
     def needs_images(self) -> bool:
         """Whether the builder itself reads calibration images, so that ranges are not enough."""
-        return ALGORITHMS[self.algorithm].needs_images
+        return bool(self.cures) or ALGORITHMS[self.algorithm].needs_images
 
     @property
     def needs_ranges(self) -> bool:
@@ -146,6 +154,7 @@ class Candidate:
         """For example `int8 (octav), 8-17 float`."""
         words = [self.algorithm] if self.algorithm != "minmax" else []
         words += [self.ranges] if self.ranges != DEFAULT_METHOD else []
+        words += [cure.replace("_", " ") for cure in self.cures]
         more = f" ({', '.join(words)})" if words else ""
         sets = {"in 16 bits": self.wide_operators, "float": self.float_operators}
         chosen = [f", {orders_text(orders)} {kind}" for kind, orders in sets.items() if orders]
@@ -163,6 +172,8 @@ class Candidate:
             words += ["--keep-operators", orders_text(self.float_operators)]
         if self.wide_operators:
             words += ["--wide-operators", orders_text(self.wide_operators)]
+        if self.cures:
+            words += ["--cures", ",".join(self.cures)]
         if self.needs_images or self.needs_ranges:
             words += ["--ranges", self.ranges] if self.ranges != DEFAULT_METHOD else []
             words += ["--calibration", *calibration]
@@ -327,7 +338,7 @@ class Rescue(Result):
             command: Builds the file again, without the images.
         """
         candidate = row.candidate
-        ranges = self.ranges.get(candidate.ranges) if candidate.needs_ranges else None
+        ranges = self.ranges.get(candidate.ranges) if candidate.needs_ranges and not candidate.needs_images else None
         chosen = self.chosen if self.chosen is not None and self.chosen.tried.candidate == candidate else None
         return {
             "file": {"name": output, "sha256": row.digest, "bytes": row.bytes, "scheme": row.scheme},
@@ -336,6 +347,7 @@ class Rescue(Result):
             "algorithm": candidate.algorithm,
             "keep_operators": orders_text(candidate.float_operators),
             "wide_operators": orders_text(candidate.wide_operators),
+            "cures": list(candidate.cures),
             "budget": to_json(self.budget),
             "search": {"images": self.images.search, "loss": row.search_loss},
             "report": None if chosen is None else {"images": chosen.images, **to_json(chosen.loss)},

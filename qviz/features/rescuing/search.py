@@ -1,9 +1,9 @@
 """The search of a rescue: the candidates and the order in which they are tried. Good candidates come early.
 
 1. Whole recipes, the smallest (or fastest) first; of each the plain version, then other ranges and algorithms, until
-   one is within the budget. int8 that exceeds it is tried with 16-bit activations for a few operators (`wide_sets`):
-   integers throughout, and a few hundred bytes more. Recipes that are larger (or expected to be slower) than one within
-   the budget are not tried.
+   one is within the budget. The best version that exceeds it is tried with cures (`building.cures`) and, if it is
+   int8, with 16-bit activations for a few operators (`wide_sets`): integers throughout, and a few hundred bytes more.
+   Recipes that are larger (or expected to be slower) than one within the budget are not tried.
 2. Recipes that exceeded the budget and would be smaller (or faster), the smallest loss first, with operators in float.
    *What if float* gives a Pareto front of sets by cost and expected quality. The first set with nearly all of the
    quality is built, then the search bisects between sets that exceed the budget and sets within it.
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from qviz.errors import Cancelled, QuantizeError, QvizError
 from qviz.features.building.calibration import DEFAULT_METHOD, METHODS
 from qviz.features.building.conditions import check
+from qviz.features.building.cures import CURES, check_cures
 from qviz.features.building.recipes import ALGORITHMS, Options, recipe_of, weights_of
 from qviz.features.rescuing.candidates import Candidates
 from qviz.features.rescuing.result import LATENCY, Candidate, Contribution, Tried, best_of
@@ -100,6 +101,8 @@ class FloatSets:
         return frozenset(order for order in orders if weights_of(self._graph, self._graph.ops[order]) is not None)
 
 
+MIN_CURE_GAIN = 0.01
+"""Quality that a cure must gain on a few images to be used."""
 MAX_TRIES = 60
 MAX_THINNINGS = 10
 
@@ -162,7 +165,7 @@ class Search:
                 if rows[-1].within:
                     break
             else:
-                self._try_wide_sets([row for row in rows if row.search_loss is not None])
+                self._try_moves([row for row in rows if row.search_loss is not None])
 
     def _is_broken(self, plain: Candidate) -> bool:
         """Whether a plain recipe loses more than half of `max_loss`, which another algorithm does not undo."""
@@ -214,19 +217,40 @@ class Search:
         self.on_tried(self.tried, best, self.data)
         return row
 
-    # ---- with 16-bit activations -------------------------------------------------------------------------------
+    # ---- moves that keep integers ------------------------------------------------------------------------------
 
-    def _try_wide_sets(self, rows: Sequence[Tried]) -> None:
-        """Try the int8 candidate with the smallest loss with 16-bit activations of some operators, until one suffices.
+    def _try_moves(self, rows: Sequence[Tried]) -> None:
+        """Try the candidate with the smallest loss with cures, and int8 with 16-bit activations of some operators.
 
-        With latency in mind they are left out, because 16-bit kernels are slow on a CPU.
+        With latency in mind the latter are left out, because 16-bit kernels are slow on a CPU.
         """
-        by_speed = self.candidates.prefer == LATENCY and not self.integers_only
         plain = min(rows, key=_by_loss, default=None)
-        if plain is None or recipe_of(plain.candidate.recipe).activation_bits != 8 or by_speed:
+        if plain is None or self._try_cures(plain.candidate):
+            return
+        by_speed = self.candidates.prefer == LATENCY and not self.integers_only
+        if recipe_of(plain.candidate.recipe).activation_bits != 8 or by_speed:
             return
         self.candidates.context.progress.step("Finding operators worth 16 bits")
-        any(self._attempt(row, "wide").within for row in WideSets(self.candidates, plain.candidate).proposals())
+        for candidate in WideSets(self.candidates, plain.candidate).proposals():
+            if self._attempt(candidate, "wide").within or self._try_cures(candidate):
+                return
+
+    def _try_cures(self, candidate: Candidate) -> bool:
+        """Whether a candidate is within the budget with those cures that raise its quality on a few images."""
+        chosen, quality = candidate, self.candidates.qualities([candidate])[0]
+        while rows := [row for row in map(chosen.with_cure, CURES) if row != chosen and self._cures_fit(row)]:
+            best = max(zip(self.candidates.qualities(rows), rows, strict=True), key=lambda pair: pair[0])
+            if best[0] < quality + MIN_CURE_GAIN:
+                break
+            quality, chosen = best
+        return chosen != candidate and self._attempt(chosen, "cures").within
+
+    def _cures_fit(self, candidate: Candidate) -> bool:
+        try:
+            check_cures(candidate.cures, recipe_of(candidate.recipe), len(self.candidates.images))
+        except QuantizeError:
+            return False
+        return True
 
     # ---- with operators in float -------------------------------------------------------------------------------
 

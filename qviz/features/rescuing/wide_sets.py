@@ -6,7 +6,9 @@ really built, and its quality is measured on a few images (`Candidates.qualities
 1. Nothing and everything in 16 bits. If everything in 16 bits gains nearly nothing, activations are not the cause.
 2. Prefixes and suffixes of the network of a sixteenth to a half, and each of eight parts. The cheapest set with nearly
    all of the quality is used; if there is none, parts are joined, those that gain most first.
-3. Halves, quarters and so on of that set's units are left out again while nearly all of the quality stays.
+3. With that set in 16 bits, the method that computes the ranges of the others is chosen anew: the best one for int8
+   throughout need not be the best one here.
+4. Halves, quarters and so on of the set's units are left out again while nearly all of the quality stays.
 
 Prefixes are there because an error of the first layers is amplified by those behind them: on YOLOX-nano no single
 operator shows it, and no window that leaves out the first convolution cures it.
@@ -18,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from qviz.features.building.calibration import METHODS
 from qviz.features.building.recipes import REWRITTEN, WIDE_KINDS, recipe_of
 from qviz.features.rescuing.candidates import Candidates
 from qviz.features.rescuing.result import Candidate
@@ -28,6 +31,8 @@ MIN_GAIN = 0.02
 """Quality that 16 bits throughout must gain."""
 SHARES = (0.75, 0.9, 0.97)
 """Of the quality gained with 16 bits throughout: what a set has to reach. The next is for sets that fail the first."""
+MAX_SHARE = 0.5
+"""Of the operators: sets with more are not proposed."""
 PARTS = 8
 PREFIXES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 MAX_THINNED = 12
@@ -51,16 +56,24 @@ class WideSets:
         return replace(self.plain, wide_operators=tuple(sorted(orders)))
 
     def proposals(self) -> Iterator[Candidate]:
-        """Candidates in the order of trying: from small sets to everything."""
+        """Candidates in the order of trying: small sets first, none of nearly everything (recipe int16x8 is that)."""
         base, whole = self._qualities([frozenset(), union(self._units)])
         if whole - base < MIN_GAIN:
             return
         for share in SHARES:
             target = base + share * (whole - base)
             units = self._sufficient(target)
+            if len(union(units)) > MAX_SHARE * len(union(self._units)):
+                return
+            self._choose_ranges(units)
             yield self.candidate(union(self._thinned(units, target)))
             yield self.candidate(union(units))
-        yield self.candidate(union(self._units))
+
+    def _choose_ranges(self, units: list[Orders]) -> None:
+        """Continue with the method of the best quality with these units in 16 bits."""
+        rows = [replace(self.candidate(union(units)), ranges=method) for method in METHODS]
+        qualities = dict(zip(rows, self._candidates.qualities(rows), strict=True))
+        self.plain = replace(self.plain, ranges=max(rows, key=lambda row: qualities[row]).ranges)
 
     def _sufficient(self, target: float) -> list[Orders]:
         """The units of the smallest coarse set with this quality."""
