@@ -98,10 +98,12 @@ def _draw_entry(row: Entry, path: str) -> None:
     left.page_link(path, label=as_text(row.title), query_params=dict(row.query), width="stretch")
     if not job.finished:
         stopping = job.cancel.is_set()
-        right.button("✕", on_click=job.stop, disabled=stopping, help="Cancel", key=f"tray-cancel-{row.number}")
+        right.button(
+            "✕", on_click=job.stop, disabled=stopping, type="tertiary", help="Cancel", key=f"tray-cancel-{row.number}"
+        )
         st.progress(job.share, text=as_text(_progress(job)))
         return
-    right.button("✕", on_click=row.dismiss, help="Dismiss", key=f"tray-dismiss-{row.number}")
+    right.button("✕", on_click=row.dismiss, type="tertiary", help="Dismiss", key=f"tray-dismiss-{row.number}")
     if job.error is None:
         st.page_link(path, label="Finished. See the result →", query_params=dict(row.query))
     else:
