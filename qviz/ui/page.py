@@ -90,12 +90,12 @@ def begin(title: str) -> Iterator[Page]:
     sidebar = None
     try:
         _set_options()
-        view.current(title)
         if workspace.KEY not in st.session_state:
             free_closed_sessions()
             workspace.keep(projects.opened(sample.opening))
         else:
             projects.follow()
+        view.current(title)  # after the project has been opened: it writes the address, with that project
         uploads.take_dropped_files()
         current = server.with_quarantine(server.with_finished_conversions(workspace.current()))
         current = projects.saved(workspace.keep(current))
