@@ -29,7 +29,9 @@ MAX_TIME = 2**32
 def to_document(workspace: Workspace) -> tuple[dict[str, Any], dict[str, bytes]]:
     """(JSON, sha256 -> bytes that it names). Notices and an opened study are not part of it."""
     blobs: dict[str, bytes] = {}
-    digests = {id(image.data): image.digest[:64] for image in workspace.images}  # hashed when they were dropped
+    sources = (*workspace.models, *(row.source for row in workspace.earlier))
+    digests = {id(file.data): file.digest for file in sources}  # they were hashed when they were dropped
+    digests |= {id(image.data): image.digest[:64] for image in workspace.images}
 
     def blob(data: bytes) -> str:
         digest = digests.get(id(data)) or digest_of(data)

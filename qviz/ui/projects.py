@@ -32,6 +32,10 @@ REVISION, MADE_HERE, DELETED = "qviz_project_revision", "qviz_project_own", "qvi
 PROBLEM = "qviz_project_problem"
 """Key of the sentence that says why the workspace is not saved; not there where it is."""
 MAX_DELETED = 200
+GONE = (
+    "The project is no longer on this server: it was deleted on another page, or its disk is gone. This page still"
+    " shows it; the next change saves it as a new project."
+)
 COPY = "The project was changed on another page at the same time. What this page shows is now a project of its own."
 
 
@@ -74,7 +78,7 @@ def follow() -> None:
         elif project and PROBLEM not in st.session_state:
             revision = projects().revision(project)
             if revision is None:
-                leave(current().with_notices(["The project was deleted on another page; it is shown here, not saved."]))
+                leave(current().with_notices([GONE]))
             elif revision != st.session_state.get(REVISION):
                 forget_drops()
                 keep(_loaded(project))

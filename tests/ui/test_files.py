@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,6 @@ from streamlit.testing.v1 import AppTest
 from qviz.features.comparison import ComparedImage, ComparedObject, ComparedVariant
 from qviz.features.comparison.panel_files import image_rows
 from qviz.structures import EncodedImage
-from qviz.ui import sample
-from qviz.ui.project_document import from_document
 from tests.conftest import ROOT
 
 IMAGES = [EncodedImage(f"{name}.jpg", name.encode()) for name in ("dusk", "dawn", "noon")]
@@ -80,7 +77,27 @@ def test_a_project_stores_no_bundled_file_again(app: AppTest) -> None:
     folder = Path(os.environ["QVIZ_DATA"]) / "projects" / app.session_state["qviz_project"]
     assert (folder / "project.json").is_file()
     assert list((folder / "blobs").iterdir()) == []
-    document = json.loads((folder / "project.json").read_text())
-    restored = from_document(document, sample.bundled().__getitem__)
+    again = AppTest.from_file(str(ROOT / "app.py"), default_timeout=180)
+    again.query_params["project"] = folder.name
+    restored = again.run().session_state["qviz_workspace"]
     assert (restored.name, restored.notices) == ("dusk", ())
     assert (restored.models, restored.images) == (current.models, current.images)
+    assert again.query_params["project"] == folder.name
+
+
+def test_a_disk_that_cannot_be_written_loses_nothing_and_is_named(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("QVIZ_DATA", "/proc/self/qviz")  # refuses its administrator, too
+        current = replace(app.session_state["qviz_workspace"], name="dawn")
+        app.run()
+        app.session_state["qviz_workspace"] = current
+        app.run()
+        texts = [item.value.replace("\\", "") for item in app.sidebar.warning]
+        assert any(text.startswith("The project cannot be saved") for text in texts), texts
+        assert app.session_state["qviz_workspace"].models == current.models
+        assert "qviz_project" not in app.session_state, "the address names nothing that is not on disk"
+    app.button("project-save").click().run()
+    assert not app.sidebar.warning
+    assert (Path(os.environ["QVIZ_DATA"]) / "projects" / app.session_state["qviz_project"] / "project.json").is_file()
