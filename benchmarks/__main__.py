@@ -21,6 +21,7 @@ ALL = (
     "load",
     "calibration",
     "recipes",
+    "range_methods",
     "granularity",
     "rescue",
 )

@@ -263,4 +263,4 @@ def _mean_error(
     inside = (x > low) & (x < high) & (y > low) & (y < high)
     count = inside.sum(0)
     mean = np.where(inside, y - x, 0).sum(0, dtype=np.float64) / np.maximum(count, 1)
-    return np.where((clipped <= MAX_CLIPPED) & (count >= MIN_VALUES), mean, 0.0)
+    return np.where((clipped <= MAX_CLIPPED) & (count >= MIN_VALUES) & np.isfinite(mean), mean, 0.0)

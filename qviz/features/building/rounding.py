@@ -133,7 +133,8 @@ def _layers(graph: Graph, float_graph: Graph) -> list[_Layer]:
         float_weights = float_graph.tensors[float_op.inputs[1] or 0] if op.kind in KINDS else None
         if weights is None or float_weights is None or not float_weights.constant or readers[weights.index] > 1:
             continue
-        if _is_integer(weights) and (float_weights.dtype, float_weights.shape) == ("float32", weights.shape):
+        same = (float_weights.dtype, float_weights.shape) == ("float32", weights.shape)
+        if same and _is_integer(weights) and _reads_all_channels(float_graph, float_op, weights):
             layers.append(_Layer(op, float_op, weights, float_weights))
     return layers
 
@@ -142,6 +143,12 @@ def _is_integer(weights: Tensor) -> bool:
     """Whether it is a constant of int8 or int4 with one scale per output channel."""
     per_channel = weights.quantization is not None and weights.quantization.per_channel
     return weights.constant and weights.dtype in LARGEST_INTEGER and per_channel
+
+
+def _reads_all_channels(graph: Graph, op: Op, weights: Tensor) -> bool:
+    """Whether the convolution has no groups, so that its weights have as many channels as its input."""
+    channels, side = graph.tensors[op.inputs[0] or 0].shape[-1], weights.shape[-1]
+    return channels > 0 and (side % channels == 0 if op.kind == "DEPTHWISE_CONV_2D" else side == channels)
 
 
 def _groups(layers: Sequence[_Layer]) -> Iterator[list[_Layer]]:
@@ -193,13 +200,15 @@ def _round_layer(
     weights, integers = (values.astype(np.float64) for values in problem)
     batch_scales = scales.reshape(weights.shape[:2])
     moments, validation_moments = _moments(chosen, depthwise), _moments(validation, depthwise)
+    if not (np.isfinite(moments).all() and np.isfinite(validation_moments).all() and np.isfinite(weights).all()):
+        return None
+    error = _error(weights - integers * batch_scales[..., None], validation_moments)
+    if error * 10 ** (FINE_DB / 10) <= _error(weights, validation_moments):
+        return None
     new_scales = batch_scales
     if not _has_integer_bias(graph, layer.op):
         new_scales = smaller_scales(weights, moments, batch_scales, largest)
     result = rounded(weights, moments, new_scales, largest)
-    error = _error(weights - integers * batch_scales[..., None], validation_moments)
-    if error * 10 ** (FINE_DB / 10) <= _error(weights, validation_moments):
-        return None
     new_error = _error(weights - result * new_scales[..., None], validation_moments)
     if not 0 < new_error < error * 10 ** (-MIN_GAIN_DB / 10):
         return None
