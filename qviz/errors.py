@@ -22,6 +22,9 @@
 A message has one or two sentences: what is wrong, what was expected, how to fix it. Any other exception is a bug.
 """
 
+import re
+import struct
+
 
 class QvizError(Exception):
     """Base of every error that a user may see."""
@@ -96,3 +99,19 @@ class Cancelled(QvizError):
 
     def __init__(self, message: str = "The work was stopped before it finished.") -> None:
         super().__init__(message)
+
+
+_PYTHON = re.compile(r"\bb['\"]|unpack|buffer of|NoneType|object has|out of range|0x[0-9a-f]|[<>]|__|codec")
+_OF_THE_CODE = (struct.error, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError)
+"""Errors whose texts are about the reading code, not about the file."""
+
+
+def reason(error: BaseException) -> str:
+    """` (its text)`, to be put into a sentence for a user; empty where the text is Python's and says nothing to them.
+
+    Example:
+        >>> reason(ValueError("the shape has 5 sides")), reason(ValueError("read b'o\\n'"))
+        (' (the shape has 5 sides)', '')
+    """
+    text = str(error).strip()
+    return "" if not text or isinstance(error, _OF_THE_CODE) or _PYTHON.search(text) else f" ({text})"

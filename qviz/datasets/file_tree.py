@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from qviz.datasets.files import DAMAGED
-from qviz.errors import DatasetError
+from qviz.errors import DatasetError, reason
 from qviz.limits import limits
 from qviz.structures.archive import open_zip
 
@@ -185,4 +185,4 @@ def _too_large(path: str, limit: int) -> DatasetError:
 
 
 def _damaged(name: str, error: BaseException) -> DatasetError:
-    return DatasetError(f"{name} is a damaged or locked zip archive ({error}); pack it again.")
+    return DatasetError(f"{name} is a damaged or locked zip archive{reason(error)}; pack it again.")

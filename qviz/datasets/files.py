@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from qviz.datasets.images import SUFFIXES
-from qviz.errors import ImageError
+from qviz.errors import ImageError, reason
 from qviz.limits import limits
 from qviz.structures import Dataset, DatasetImage, EncodedImage
 from qviz.structures.archive import open_zip
@@ -144,7 +144,7 @@ def unzip_images(name: str, data: bytes) -> list[EncodedImage]:
             names = distinct_names(entry.filename for entry in entries)
             return [EncodedImage(name, archive.read(entry)) for name, entry in zip(names, entries, strict=True)]
     except DAMAGED as error:
-        raise ImageError(f"{name} is a damaged or locked zip archive ({error}); pack it again.") from error
+        raise ImageError(f"{name} is a damaged or locked zip archive{reason(error)}; pack it again.") from error
 
 
 def _check_archive(name: str, entries: list[zipfile.ZipInfo]) -> None:

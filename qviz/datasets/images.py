@@ -33,7 +33,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageCms, ImageOps, UnidentifiedImageError
 
-from qviz.errors import ImageError
+from qviz.errors import ImageError, reason
 from qviz.limits import limits
 from qviz.structures import EncodedImage, Image
 
@@ -140,7 +140,7 @@ def _opened(encoded: EncodedImage) -> Iterator[Pillow.Image]:
             f"{encoded.name} claims more than {limits().image_megapixels} megapixels; scale it down."
         ) from error
     except DAMAGED as error:
-        raise ImageError(f"{encoded.name} is damaged or cut short ({error}); copy it again.") from error
+        raise ImageError(f"{encoded.name} is damaged or cut short{reason(error)}; copy it again.") from error
 
 
 def is_heic(data: bytes) -> bool:

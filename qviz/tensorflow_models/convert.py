@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from qviz.engine import Blob
-from qviz.errors import ModelError, NeedsTensorFlow
+from qviz.errors import ModelError, NeedsTensorFlow, reason
 from qviz.limits import limits
 from qviz.tensorflow_models.runtime import first_line, tensorflow
 from qviz.tensorflow_models.saved_model import Port, Signature, read_signature
@@ -222,7 +222,7 @@ def _check_layers(config: bytes | str) -> None:
         network.pop("compile_config", None)  # optimizer and losses are never loaded
         _check_objects(_objects(network))
     except (ValueError, TypeError, RecursionError, AttributeError) as error:
-        raise ModelError(f"is damaged: the description of its layers cannot be read ({error}).") from error
+        raise ModelError(f"is damaged: the description of its layers cannot be read{reason(error)}.") from error
 
 
 def _check_objects(layers: Iterable[dict[str, Any]]) -> None:

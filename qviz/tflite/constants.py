@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as fb
 
-from qviz.errors import ModelError
+from qviz.errors import ModelError, reason
 from qviz.structures import Graph, Op, Tensor
 from qviz.structures.graph import BIAS_INPUT
 
@@ -43,7 +43,7 @@ def operator_weights(data: bytes, graph: Graph) -> dict[int, np.ndarray]:
             if (values := _real_values(data, model, tensor)) is not None:
                 weights[order] = values
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise ModelError(f"is damaged: its weights cannot be read ({error}). Copy or export it again.") from error
+        raise ModelError(f"is damaged: its weights cannot be read{reason(error)}. Copy or export it again.") from error
     return weights
 
 
@@ -60,7 +60,9 @@ def stored_constant(data: bytes, tensor: Tensor) -> np.ndarray:
         model = fb.Model.GetRootAs(data)
         return _stored_values(_bytes(data, model.Buffers(model.Subgraphs(0).Tensors(tensor.index).Buffer())), tensor)
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise ModelError(f"is damaged: {tensor.name!r} cannot be read ({error}). Copy or export it again.") from error
+        raise ModelError(
+            f"is damaged: {tensor.name!r} cannot be read{reason(error)}. Copy or export it again."
+        ) from error
 
 
 def real_constant(data: bytes, tensor: Tensor) -> np.ndarray:
@@ -71,7 +73,9 @@ def real_constant(data: bytes, tensor: Tensor) -> np.ndarray:
     try:
         values = _real_values(data, fb.Model.GetRootAs(data), tensor)
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise ModelError(f"is damaged: {tensor.name!r} cannot be read ({error}). Copy or export it again.") from error
+        raise ModelError(
+            f"is damaged: {tensor.name!r} cannot be read{reason(error)}. Copy or export it again."
+        ) from error
     if values is None or not (tensor.dtype in _FLOATS or tensor.quantized):
         raise ModelError(f"stores {tensor.name!r} sparsely or in blocks, which qviz cannot read as real values.")
     return values
@@ -198,7 +202,9 @@ def operator_options(data: bytes) -> tuple[dict[str, Any], ...]:
         subgraph = fb.Model.GetRootAs(data).Subgraphs(0)
         return tuple(_options(subgraph.Operators(i)) for i in range(subgraph.OperatorsLength()))
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise ModelError(f"is damaged: an operator's options cannot be read ({error}). Export it again.") from error
+        raise ModelError(
+            f"is damaged: an operator's options cannot be read{reason(error)}. Export it again."
+        ) from error
 
 
 def _options(op: Any) -> dict[str, Any]:

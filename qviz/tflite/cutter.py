@@ -18,7 +18,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as fb
 
-from qviz.errors import ModelError
+from qviz.errors import ModelError, reason
 from qviz.structures import Graph
 from qviz.tflite.schema import IDENTIFIER
 
@@ -59,7 +59,9 @@ class Cutter:
         try:
             self._model: Any = fb.ModelT.InitFromPackedBuf(data)
         except Exception as error:  # the generated reader raises whatever it stumbles over
-            raise ModelError(f"is damaged: its flatbuffer cannot be unpacked ({error}). Export it again.") from error
+            raise ModelError(
+                f"is damaged: its flatbuffer cannot be unpacked{reason(error)}. Export it again."
+            ) from error
 
     def variable(self, tensor: int) -> bool:
         """Whether a tensor is a state that its operator keeps from one run to the next."""

@@ -19,7 +19,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as fb
 from flatbuffers import flexbuffers
 
-from qviz.errors import ModelError
+from qviz.errors import ModelError, reason
 from qviz.structures import Graph, Op, Quantization, Tensor
 from qviz.tflite.metadata_head import head_notes
 
@@ -117,7 +117,9 @@ def read_graph(data: bytes) -> Graph:
     try:
         return replace(_graph(fb.Model.GetRootAs(data)), notes=head_notes(data))
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError, MemoryError) as error:
-        raise ModelError(f"is damaged: its flatbuffer cannot be read ({error}). Copy or export it again.") from error
+        raise ModelError(
+            f"is damaged: its flatbuffer cannot be read{reason(error)}. Copy or export it again."
+        ) from error
 
 
 def _graph(model: Any) -> Graph:
@@ -205,7 +207,7 @@ def _custom_options(op: Any) -> dict[str, object]:
     try:
         options = flexbuffers.Loads(bytes(op.CustomOptionsAsNumpy()))
     except Exception as error:  # flexbuffers raises whatever its reader stumbles over
-        raise ModelError(f"is damaged: the options of a custom operator cannot be read ({error}).") from error
+        raise ModelError(f"is damaged: the options of a custom operator cannot be read{reason(error)}.") from error
     return dict(options) if isinstance(options, dict) else {}
 
 

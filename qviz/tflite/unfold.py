@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as fb
 
-from qviz.errors import ModelError
+from qviz.errors import ModelError, reason
 from qviz.structures import Graph, Scheme
 from qviz.tflite.constants import real_constant
 from qviz.tflite.edit import packed, unpacked, without_unused
@@ -35,7 +35,7 @@ def unfolded(data: bytes, graph: Graph) -> bytes:
         _unfold(model, data, graph)
         result = packed(without_unused(model))
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise ModelError(f"cannot be unfolded to float32 ({error}); give the float32 file.") from error
+        raise ModelError(f"cannot be unfolded to float32{reason(error)}; give the float32 file.") from error
     scheme = scheme_facts(read_graph(result)).scheme
     if scheme is not Scheme.FLOAT32:
         raise ModelError(f"cannot be unfolded to float32: some operators stay {scheme}; give the float32 file.")
