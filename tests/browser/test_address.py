@@ -21,17 +21,17 @@ def menu(visit: Visit, name: str) -> None:
 
 def test_back_takes_one_press_and_pages_do_not_mix_parameters(visit: Visit) -> None:
     visit.open("/layers?variant=int8&layer=int8:36&score=0.40")
-    visit.page.get_by_text("Layer in view").wait_for()
+    visit.page.locator(".qviz-layer", has_text="Operator 36 (").wait_for()
     menu(visit, "Compare")
     visit.painted()
     assert parameters(visit) == {"variant": "int8", "score": "0.40"}
     visit.page.go_back()
-    visit.page.get_by_text("Layer in view").wait_for()
+    visit.page.locator(".qviz-layer", has_text="Operator 36 (").wait_for()
     assert parameters(visit) == {"variant": "int8", "layer": "int8:36", "score": "0.40"}
     menu(visit, "Glossary")
     visit.page.wait_for_url(re.compile("/glossary$"))
     visit.page.go_back()
-    visit.page.get_by_text("Layer in view").wait_for()
+    visit.page.locator(".qviz-layer", has_text="Operator 36 (").wait_for()
     assert parameters(visit)["layer"] == "int8:36"
 
 

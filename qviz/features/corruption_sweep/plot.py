@@ -16,7 +16,7 @@ from qviz.features.corruption_sweep import RobustnessReport
 from qviz.features.corruption_sweep.result import Interaction, Point, Robustness
 from qviz.features.corruption_sweep.saturation import Saturation
 from qviz.features.corruption_sweep.text import corruption_title
-from qviz.formatting import UNKNOWN, hundred, interval, signed_points
+from qviz.formatting import UNKNOWN, hundred, interval, shortened, signed_points
 from qviz.structures import Loss
 
 COLUMNS = 4
@@ -150,7 +150,12 @@ def saturation_heat(saturation: Saturation) -> go.Figure:
             y=["clean" if row is None else f"{row.amount:g}" for row in saturation.corruptions],
             customdata=[
                 [
-                    (layer.op_index, plain(layer.op_type), plain(layer.tensor[:70]), f"{layer.shares[row]:.2%}")
+                    (
+                        layer.op_index,
+                        plain(layer.op_type),
+                        plain(shortened(layer.tensor, 70)),
+                        f"{layer.shares[row]:.2%}",
+                    )
                     for layer in saturation.layers
                 ]
                 for row in rows

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qviz.cli import options, output
-from qviz.formatting import megabytes, plural, three
+from qviz.formatting import megabytes, plural, shortened, three
 
 if TYPE_CHECKING:
     from qviz.features.cost import ModelProfile, Profile
@@ -66,7 +66,7 @@ def _show(result: Profile, operators: bool) -> None:
     for row in result.models:
         print(f"\n{row.name}, {plural(row.threads, 'thread')}, by operator:")
         if operators:
-            times = [[one.order, one.op_kind, three(one.ms), one.tensor[-60:]] for one in row.operators]
+            times = [[one.order, one.op_kind, three(one.ms), shortened(one.tensor, 60)] for one in row.operators]
             output.print_table(["order", "operator", "ms", "tensor"], times)
         else:
             kinds = [[kind.op_kind, kind.steps, three(kind.ms)] for kind in row.by_kind[:SHOWN_KINDS]]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qviz.cli import options, output
-from qviz.formatting import signed_score
+from qviz.formatting import shortened, signed_score
 
 if TYPE_CHECKING:
     from qviz.features.tracing import Trace
@@ -44,14 +44,14 @@ def _print(result: Trace) -> None:
             signed_score(row.alone),
             row.cause,
             row.sentence,
-            row.tensor[-40:],
+            shortened(row.tensor, 40),
         ]
         for row in (*result.culprits, *result.box_culprits)
     ]
     if rows:
         output.print_table(["order", "in REF", "operator", "gain", "alone", "cause", "why", "tensor"], rows)
     scores = [
-        [point.order, point.op_kind, f"{point.score:.3f}", f"{point.iou:.2f}", point.tensor[-50:]]
+        [point.order, point.op_kind, f"{point.score:.3f}", f"{point.iou:.2f}", shortened(point.tensor, 50)]
         for point in result.points
     ]
     print(f"\nScore when {result.reference} runs up to an operator and {result.variant} from it on; IoU of the box")

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from qviz.chart_style import CHANGES, REFERENCE, plain, variant_colour
 from qviz.features.tracing import Trace
 from qviz.features.tracing.culprits import Culprit
+from qviz.formatting import shortened
 
 MAX_NAMED = 3
 """Number of culprits whose names are in the chart; others are only marked."""
@@ -24,7 +25,7 @@ def trace_chart(trace: Trace, reference: str, variant: str, colour: str) -> go.F
         go.Scatter(
             x=[point.order for point in trace.points],
             y=[point.score for point in trace.points],
-            customdata=[[point.op_kind, plain(point.tensor[-60:])] for point in trace.points],
+            customdata=[[point.op_kind, plain(shortened(point.tensor, 60))] for point in trace.points],
             mode="lines" if trace.complete else "lines+markers",
             line={"color": colour, "width": 2, "shape": "hv" if trace.complete else "linear"},
             name=f"{plain(variant)} from this operator on",
