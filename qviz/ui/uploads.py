@@ -7,6 +7,7 @@ once.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -111,7 +112,8 @@ def load_files(files: Sequence[tuple[str, bytes]]) -> None:
     if good and current.is_sample:
         current = replace(current, models=(), reference=None, is_sample=False)  # own models replace the sample's
     current = current.with_replaced([model for model in models if model.digest in good])
-    current = current.with_notices([*drop.notices, *failures, *_dark(drop.images)])
+    notices = unmended(current.notices, [PurePosixPath(name).name for name, _ in files])
+    current = replace(current, notices=notices).with_notices([*drop.notices, *failures, *_dark(drop.images)])
     current = _with_labels(_with_sidecars(current, drop), drop.labels)
     current = replace(current, study=drop.study or current.study)
     current = _with_datasets(current.with_images(drop.images), drop.datasets)
@@ -136,6 +138,12 @@ def _dark(images: Sequence[EncodedImage]) -> list[str]:
     dark = list(dark_images(server.context(), images, digests).values()) if digests else []
     others = f" So {'is' if len(dark) == 2 else 'are'} {plural(len(dark) - 1, 'other image')}." if len(dark) > 1 else ""
     return [dark[0] + others] if dark else []
+
+
+def unmended(notices: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """The notices that name none of these files, which are here again; what is still wrong is noticed anew."""
+    named = [re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])") for name in names]
+    return tuple(sentence for sentence in notices if not any(pattern.search(sentence) for pattern in named))
 
 
 def _recognise(files: Sequence[tuple[str, bytes]]) -> _Drop:
