@@ -38,6 +38,7 @@ MENU = (
     ("pages/glossary.py", "Glossary", "What each word and figure means, with unit and direction."),
 )
 MAX_NOTICES = 8
+LARGE = "qviz_large_type"
 STYLE = Path(__file__).with_name("style.css")
 
 
@@ -189,7 +190,8 @@ def small_text(text: str) -> None:
 def _sidebar(current: workspace.Workspace, models: Models | None) -> Sidebar:
     queries = {label: view.link_query(label) for _, label, _ in MENU}
     with st.sidebar:
-        st.html('<div class="qviz-brand">qviz<small>what quantization does to a detector</small></div>')
+        large = " qviz-large" if st.session_state.get(LARGE) else ""
+        st.html(f'<div class="qviz-brand{large}">qviz<small>what quantization does to a detector</small></div>')
         links = {
             label: st.page_link(path, label=label, help=text, query_params=queries[label]) for path, label, text in MENU
         }
@@ -210,6 +212,7 @@ def _sidebar(current: workspace.Workspace, models: Models | None) -> Sidebar:
             )
         if not current.is_sample or dropped:
             clicks.button(st, "Back to the sample", _open_sample, "sample-back", st.rerun, width="stretch")
+        st.toggle("Large type", key=LARGE, persist_state="session", help="Larger text and charts, for a projector")
     return sidebar
 
 

@@ -18,7 +18,6 @@ function makeCard(root, image) {
   card.type = "button";
   card.dataset.name = image.name;
   card.title = `${image.name}: open on Compare`;
-  card.setAttribute("aria-label", `${image.name}, ${image.text}: open on Compare`);
   card.append(picture(image), caption(image));
   card.addEventListener("click", () => root.pick(image.name));
   return card;

@@ -17,8 +17,7 @@ function makeButton(root, image) {
   button.type = "button";
   button.dataset.name = image.name;
   button.title = image.name;
-  button.setAttribute("aria-label", [image.name, image.badge].filter(Boolean).join(", "));
-  button.append(image.src ? picture(image) : caption(image));
+  button.append(image.src ? picture(image) : caption(image), " "); // a screen reader says the name, then the badge
   if (image.badge) button.append(badge(image));
   button.addEventListener("click", () => root.pick(image.name));
   return button;
@@ -27,7 +26,7 @@ function makeButton(root, image) {
 function picture(image) {
   const element = document.createElement("img");
   element.src = image.src;
-  element.alt = "";
+  element.alt = image.name;
   return element;
 }
 
