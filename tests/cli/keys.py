@@ -87,6 +87,32 @@ TRACE = {
     "culprits": [{"order": int, "tensor": str, "op_kind": str, "gain": float, "cause": str}],
 }
 
+ESTIMATE = {"measure": str, "value": (float, None), "low": (float, None), "high": (float, None), "images": int}
+DIAGNOSE = {
+    "same_network": {"value": str, "reason": str},
+    "agreement": (float, None),
+    "causes": [
+        {
+            "code": str,
+            "sentence": str,
+            "operators": list,
+            "explained": (float, None),
+            "evidence": [{"figure": str, "value": (float, None), "unit": str, "where": str}],
+        }
+    ],
+    "cures": [
+        {
+            "code": str,
+            "sentence": str,
+            "command": str,
+            "bytes": (int, None),
+            "predicted": (dict, None),
+            "measured": (dict, None),
+        }
+    ],
+    "verdict": str,
+}
+
 WHAT_IF = {
     "base": float,
     "sets": [

@@ -78,6 +78,7 @@ def lines(sample: Sample, folder: Path) -> dict[str, list[object]]:
         "robustness": [reference, variant, "--images", image, "--corruptions", "night", "--severities", "3"],
         "layers": [reference, variant, "--images", image],
         "trace": [reference, variant, "--image", image, "--quick"],
+        "diagnose": [reference, variant, "--images", image],
         "what-if": [reference, variant, "--images", image, "--float", "0-2"],
         "quantize": [reference, "--recipe", "dynamic_range", "-o", folder / "built.tflite"],
         "calibration": [reference, "--calibration", *calibration, "--draws", "1", "--mistakes", "none"],

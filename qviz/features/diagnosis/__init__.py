@@ -111,7 +111,7 @@ class _Diagnosing:
         self._count_losses()
         if origin.value == "no":
             return self._other_network(origin)
-        if self._result.agreement is None or self._result.agreement >= 1:
+        if self._result.agreement is None or self._result.too_few:
             return self._report(complete=True)
         settings = self._settings_cause()
         if settings is not None:
@@ -140,6 +140,7 @@ class _Diagnosing:
             objects=summary.reference_objects,
             lost=summary.lost,
             spurious=summary.spurious,
+            changed=summary.lost + summary.spurious + summary.relabelled,
             skipped=tuple(self._measure.skipped),
         )
 

@@ -14,6 +14,7 @@ from qviz.features.diagnosis.trials import Trial, Trials, chosen_sets
 from qviz.features.inspection.warning import Warning
 from qviz.features.layer_error.metrics import LayerError
 from qviz.features.what_if import WhatIf
+from qviz.features.what_if.sets import Orders
 from qviz.formatting import plural, share, small_share
 
 MAX_CAUSES = 4
@@ -43,6 +44,11 @@ class Confirmed:
         self.trials: list[Trial] = []
         self.causes: list[Cause] = []
         self.suspects: list[Cause] = []
+
+    @property
+    def operators(self) -> Orders:
+        """Those of all causes."""
+        return frozenset(order for trial in self.trials for order in trial.orders)
 
     def add(self, trial: Trial) -> None:
         """A cause if it brings something back, else a suspect if it looks wrong."""
@@ -82,10 +88,14 @@ def confirmed(trials: Trials, experiment: WhatIf, warnings: Iterable[Warning]) -
     result = Confirmed(trials)
     named, others = chosen_sets(experiment)
     exact_input = trials.of_input()
-    linted = [trials.of_warning(warning) for warning in warnings if warning.operators]
+    about_operators = [warning for warning in warnings if warning.operators]
+    trials.prepare(map(trials.orders_of, about_operators))
+    linted = [trials.of_warning(warning) for warning in about_operators]
     first = [*([trials.of_set(named)] if named is not None else []), *([exact_input] if exact_input else []), *linted]
     for trial in sorted(first, key=lambda trial: -trial.explained):
         result.add(trial)
+    causes = result.operators
+    trials.prepare(frozenset(row.orders) | causes for row in others if row.kind in SUSPICIOUS)
     for row in others:
         result.add(trials.of_set(row))
     return result

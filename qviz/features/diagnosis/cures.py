@@ -84,6 +84,16 @@ def _wide(case: Case) -> Plan | None:
     return Plan("int8", {"wide_operators": orders_text(case.orders)}) if case.orders else None
 
 
+def _split_head(case: Case) -> Plan | None:
+    is_joined = len(case.reference.inspection.graph.outputs) == 1
+    return Plan(case.recipe, cures=("split_head",)) if is_joined and RECIPES[case.recipe].needs_calibration else None
+
+
+def _without_labels(case: Case) -> Plan | None:
+    names = ("equalize", "round_weights", "correct_biases")
+    return Plan(case.recipe, cures=names) if case.recipe == "int8" else None
+
+
 def _int16(case: Case) -> Plan | None:
     return Plan("int16x8") if case.recipe != "int16x8" else None
 
@@ -95,6 +105,14 @@ CURES: tuple[Means, ...] = (
         lambda case: "Build it again, calibrated on real images that are prepared as for inference.",
         _recalibrated,
         predicted=True,
+        integers_only=True,
+    ),
+    Means(
+        "split_head",
+        frozenset({"shared_scale"}),
+        lambda case: "Build it again with boxes and scores as two outputs, each on its own scale.",
+        _split_head,
+        predicted=False,
         integers_only=True,
     ),
     Means(
@@ -112,6 +130,14 @@ CURES: tuple[Means, ...] = (
         _with_float,
         predicted=True,
         integers_only=False,
+    ),
+    Means(
+        "cures",
+        frozenset({"weights", "activations"}),
+        lambda case: "Build it again with equalized channels, rounding fitted to the images and corrected biases.",
+        _without_labels,
+        predicted=False,
+        integers_only=True,
     ),
     Means(
         "int16x8",
@@ -132,6 +158,7 @@ def command_of(plan: Plan, reference: str, calibration: str = CALIBRATION, outpu
         words += ["--calibration", calibration]
     if plan.ranges != DEFAULT_METHOD:
         words += ["--ranges", plan.ranges]
+    words += ["--cures", ",".join(plan.cures)] if plan.cures else []
     for name, value in plan.options.items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join([*words, "-o", output])

@@ -113,6 +113,7 @@ def _tried(
         calibration=calibration,
         ranges=plan.ranges,
         options=Options.of(**plan.options),
+        cures=plan.cures,
     )
     model = follow(load_model(context.engine, ModelSource(f"{cure.code}.tflite", built.data)), reference)
     on_search, on_report = (_measurement(context, evaluator, model) for evaluator in evaluators)

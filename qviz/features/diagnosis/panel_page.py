@@ -143,7 +143,7 @@ def _cures(here: Page, variant: LoadedModel, result: Diagnosis) -> None:
         columns[1].text("known once it is built" if cure.predicted is None else estimate(cure.predicted))
         columns[2].text(UNKNOWN if cure.bytes is None else megabytes(cure.bytes))
         columns[3].text("" if not cure.command else "integers only" if cure.integers_only else "needs float")
-        if cure.plan is not None:
+        if cure.plan is not None and not cure.plan.cures:  # the form of the page that builds has no cures yet
             _button(here, columns[4], cure, cure is best)
     new = st.session_state.get(STATE)
     if isinstance(new, building.NewVariant) and new.reference == here.loaded.reference.digest:

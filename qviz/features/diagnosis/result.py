@@ -24,6 +24,8 @@ MIN_EXPLAINED = 0.05
 """Share of the lost agreement from which on something is a cause."""
 GOOD = 0.95
 """Agreement from which on a variant has lost little."""
+MIN_CHANGED, LITTLE_LOST = 5, 0.9
+"""Fewer lost, spurious and relabelled objects, at this agreement or more, are chance: no cause is looked for."""
 HALF = 0.5
 """Share of the loss that the causes together have to bring back; else it is said that the rest has none."""
 
@@ -94,11 +96,17 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How qviz builds a cure: the arguments of `quantize`. options: of the recipe, see `Options.of`."""
+    """How qviz builds a cure: the arguments of `quantize`.
+
+    Attributes:
+        options: Of the recipe, see `Options.of`.
+        cures: Names of `qviz.features.building.cures.CURES`.
+    """
 
     recipe: str
     options: Mapping[str, str] = field(default_factory=dict)
     ranges: str = DEFAULT_METHOD
+    cures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +165,7 @@ class Diagnosis(Result):
         operators: Number of operators of the variant.
         agreement: With the reference; None before it is measured, or where neither model has an object.
         objects, lost, spurious: Objects of the reference, those that the variant lost, and those that it adds.
+        changed: Lost, spurious and relabelled ones together.
         causes: By falling `explained`.
         suspects: What looked wrong and was tried, but brings back nearly nothing.
         together: Share of the lost agreement that comes back without any of the causes inside the network.
@@ -182,6 +191,7 @@ class Diagnosis(Result):
     objects: int = 0
     lost: int = 0
     spurious: int = 0
+    changed: int = 0
     causes: tuple[Cause, ...] = ()
     suspects: tuple[Cause, ...] = ()
     together: float | None = None
@@ -214,7 +224,14 @@ class Diagnosis(Result):
             return self._without_agreement
         if self.agreement >= 1:
             return f"{self.variant} has every object of {self.reference} on {self._on}, and no others."
+        if self.too_few:
+            return f"{self._loss} So few are no evidence of a fault: rounding moves objects near the threshold."
         return f"{self._loss} {self._why}"
+
+    @property
+    def too_few(self) -> bool:
+        """Whether too few objects changed to look for a cause."""
+        return self.changed < MIN_CHANGED and (self.agreement or 0.0) >= LITTLE_LOST
 
     @property
     def _on(self) -> str:

@@ -72,6 +72,10 @@ class Trials:
     def images(self) -> int:
         return len(self._measure.images)
 
+    def prepare(self, sets: Iterable[Chosen]) -> None:
+        """Measure several sets at once, which is quicker than one after another: they share the runs of each image."""
+        self._measure(list(sets))
+
     def of(self, kind: str, chosen: Chosen, subject: str, warning: Warning | None = None) -> Trial:
         """One set, measured on all images."""
         one = chosen if isinstance(chosen, Float) else Float(chosen)
@@ -95,13 +99,17 @@ class Trials:
 
     def of_warning(self, warning: Warning) -> Trial:
         """The operators that a warning names, with all that shares a scale with them or reads their range."""
+        return self.of("lint", self.orders_of(warning), self.name(warning.operators), warning)
+
+    def orders_of(self, warning: Warning) -> Orders:
+        """The operators that run in float to take away what a warning is about."""
         orders: Orders = frozenset()
         for order in warning.operators:
             op = self.graph.ops[order]
             scaled = op.kind in JOINING or warning.code != "saturated_bias"
             readers = with_join(self.graph, order) if op.kind in JOINING else with_readers(self.graph, order)
             orders |= readers if scaled else frozenset({order})
-        return self.of("lint", with_conversions(self.graph, orders), self.name(warning.operators), warning)
+        return with_conversions(self.graph, orders)
 
     def of_input(self) -> Trial | None:
         """FP32's pixels in place of the variant's integer input; None where its input is a float."""

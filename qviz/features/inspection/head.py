@@ -115,6 +115,9 @@ def head_warnings(graph: Graph, name: str, has_class_column: bool = False, class
     return [*shared, *coarse, *_sigmoid_saturated(path, name), *_scores_below_one(path, name)]
 
 
+IF_CONFIRMED = "If qviz diagnose confirms that this costs objects:"
+"""Before a cure: what a file looks like is an observation, and no cause until an experiment has shown it."""
+SEPARATE = "build it with qviz quantize --recipe int8 --cures split_head from the float file"
 KEEP_IN_FLOAT = (
     "keep this operator and those after it in float (qviz quantize --keep-operators, numbered as in the float file)"
 )
@@ -143,7 +146,7 @@ def _class_shares_scale(path: ScorePath, name: str, classes: int) -> Iterator[Wa
         f"In {name}, box, score and class number share one scale ({_operator(op)}), set by {widest}: range"
         f" [{low:.3g}, {high:.3g}], steps of {step:.2g}. Scores between 0 and 1 get {step_count(1 / step)} of"
         f" {2 ** _bits(tensor)} steps, and a class number can come out as another one.",
-        f"Export the head without its end-to-end selection{boxes}, or {KEEP_IN_FLOAT}.",
+        f"{IF_CONFIRMED} export the head without its end-to-end selection{boxes}, or {KEEP_IN_FLOAT}.",
         name,
         operators=(op.order,),
     )
@@ -164,7 +167,7 @@ def _boxes_share_scale(path: ScorePath, name: str) -> Iterator[Warning]:
                     f"{name} concatenates values within [{ends[0]:.3g}, {ends[1]:.3g}], such as boxes, with values of a"
                     f" wider range on one scale ({_operator(op)}): range [{low:.3g}, {high:.3g}], so the former get"
                     f" {step_count((ends[1] - ends[0]) / step)} of {2 ** _bits(tensor)} steps.",
-                    f"Export them as separate outputs, or {KEEP_IN_FLOAT}.",
+                    f"{IF_CONFIRMED} {SEPARATE}, export them as separate outputs, or {KEEP_IN_FLOAT}.",
                     name,
                     operators=(op.order,),
                 )
@@ -205,7 +208,7 @@ def _shared_concat_scale(path: ScorePath, name: str) -> Iterator[Warning]:
         "shared_concat_scale",
         f"{name} concatenates scores and boxes on one scale ({_operator(worst)}). Its range is [{low:.3g}, {high:.3g}],"
         f" so scores between 0 and 1 get {step_count(1 / step)} of {2 ** _bits(tensor)} steps.",
-        f"Export boxes and scores as separate outputs, or {pixels}{KEEP_IN_FLOAT}.",
+        f"{IF_CONFIRMED} {SEPARATE}, export boxes and scores as separate outputs, or {pixels}{KEEP_IN_FLOAT}.",
         name,
         operators=(worst.order,),
     )

@@ -16,6 +16,7 @@ from qviz.features.layer_error.tensor_error import range_sums, sqnr_db
 from qviz.features.tracing.constants import OperatorConstants
 from qviz.features.tracing.evidence import Evidence, ReadTensor
 from qviz.features.tracing.takeover import Takeover
+from qviz.features.what_if.mixed import dequantized_weights
 from qviz.structures import Op
 from qviz.structures.graph import has_fixed_range
 from qviz.tflite.paired_networks import CONVERSIONS, PairedNetworks, as_real, as_variant
@@ -113,7 +114,7 @@ class Examiner:
         repaired = 0.0 if floated is None else restored(floated)
 
         def lost_by_weights() -> float | None:
-            values = self._floated(cut, op, self._dequantized_weights(op))
+            values = self._floated(cut, op, dequantized_weights(self._networks, op))
             return None if values is None or repaired <= 0 else 1 - restored(values) / repaired
 
         def other_kernels() -> tuple[str, float] | None:
@@ -182,20 +183,6 @@ class Examiner:
             return self._networks.reference.run_step(step, shaped)[pair.reference_tensor]
         piece = changed_piece(self._files[0](), self._networks.reference, step, weights)
         return piece.run([shaped[t] for t in exact_step.inputs])[pair.reference_tensor]
-
-    def _dequantized_weights(self, op: Op) -> dict[int, np.ndarray]:
-        """Tensor of FP32's weights -> the variant's weights, dequantized; empty if FP32's cannot be replaced."""
-        pair, weights = self._networks.pair_of.get(op.order), self._networks.weights(op)
-        if pair is None or weights is None:
-            return {}
-        reference = self._networks.reference
-        for index in reference.graph.ops[pair.reference_order].inputs:
-            tensor = None if index is None else reference.graph.tensors[index]
-            if tensor is None or tensor.dtype != "float32" or tensor.shape != weights[1].shape:
-                continue
-            if tensor.constant or tensor.index in reference.folded:
-                return {tensor.index: weights[1]}
-        return {}
 
     def _on_other_kernels(self, cut: int) -> tuple[str, np.ndarray] | None:
         """(name of the kernels, output of the variant's operator on them); None if all refuse it."""

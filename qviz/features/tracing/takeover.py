@@ -146,6 +146,8 @@ def ancestors(
 MIN_IOU = 0.5
 MIN_SCORE = 0.001
 """Candidates with lower scores are not decoded, because there would be thousands; their score counts as 0."""
+NO_SCORE = 2.0
+"""Minimum score of detections where only candidates are read: there are none, so NMS, the slowest part, is not run."""
 MOVED_SCORE = 0.25
 """Score of a candidate from which on it may be the object, moved away from its place."""
 
@@ -197,8 +199,10 @@ class CandidateCache:
 
     def candidates(self, tensors: Tensors) -> Detections:
         if self._last is None or self._last[0] is not tensors:
-            decoded = self._head.decode(tensors, MIN_SCORE, MIN_SCORE)
-            self._last = tensors, decoded.candidates if decoded.candidates is not None else decoded.detections
+            candidates = self._head.decode(tensors, NO_SCORE, MIN_SCORE).candidates
+            if candidates is None:
+                candidates = self._head.decode(tensors, MIN_SCORE).detections
+            self._last = tensors, candidates
         return self._last[1]
 
 
