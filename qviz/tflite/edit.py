@@ -106,13 +106,30 @@ def add_constant(model: Any, name: str, values: np.ndarray) -> int:
     return len(subgraph.tensors) - 1
 
 
+def set_outputs(model: Any, outputs: dict[str, int]) -> None:
+    """Make these tensors the outputs of the main subgraph, under these names in its signature.
+
+    outputs: name -> tensor index. A file without a signature gets one.
+    """
+    subgraph = model.subgraphs[0]
+    subgraph.outputs = list(outputs.values())
+    signatures = [signature for signature in model.signatureDefs or () if signature.subgraphIndex == 0]
+    if not signatures:
+        entries = [
+            fb.TensorMapT(name=f"input_{number}".encode(), tensorIndex=int(index))
+            for number, index in enumerate(subgraph.inputs)
+        ]
+        signatures = [fb.SignatureDefT(inputs=entries, signatureKey=b"serving_default", subgraphIndex=0)]
+        model.signatureDefs = [*(model.signatureDefs or ()), *signatures]
+    for signature in signatures:
+        signature.outputs = [fb.TensorMapT(name=name.encode(), tensorIndex=index) for name, index in outputs.items()]
+
+
 def add_tensor(model: Any, name: str, like: int) -> int:
     """Add an activation with the shape and type of another tensor of the main subgraph; returns its index."""
     tensors = model.subgraphs[0].tensors
     row = tensors[like]
-    tensors.append(
-        fb.TensorT(name=name.encode(), shape=row.shape, shapeSignature=row.shapeSignature, type=row.type, buffer=0)
-    )
+    tensors.append(fb.TensorT(name=name.encode(), shape=list(row.shape), type=row.type, buffer=0))
     return len(tensors) - 1
 
 

@@ -49,7 +49,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--cures",
         default="",
         metavar="NAME,...",
-        help="equalize, round_weights, correct_biases: changes that need no labels, each made where it gains",
+        help="split_head, equalize, round_weights, correct_biases: changes that need no labels",
     )
     parser.add_argument("--save-ranges", type=Path, metavar="FILE", help="write the ranges, for other recipes")
     options.add_common(parser, csv=False)

@@ -1,7 +1,8 @@
 """Cures that `quantize` can apply while it builds a variant, by name, in the order in which they are applied.
 
-equalize changes the float file before ranges are measured; the others change the built file. All of them look at some
-of the calibration images, and each changes only what measurably gains (see the modules of the same names).
+split_head and equalize change the float file before ranges are measured; the others change the built file. All but
+split_head look at some of the calibration images, and change only what measurably gains (see the modules of the same
+names).
 """
 
 from __future__ import annotations
@@ -22,16 +23,20 @@ from qviz.features.building.recipes import Recipe, recipe_of
 from qviz.features.building.result import Built
 from qviz.features.building.rounding import round_weights
 from qviz.features.building.source import Source, with_associated_files
+from qviz.features.building.split_head import split_head
 from qviz.structures import EncodedImage, Scheme, Settings, digest_of
 from qviz.tensorflow_models import SourceKind
 from qviz.tflite.schema import read_graph
 
 CURES = {
+    "split_head": "boxes and scores that share one output, and so one scale, become two outputs",
     "equalize": "channels of convolution pairs are made equally loud; the float network computes the same",
     "round_weights": "weights are rounded so that each convolution's output errs least",
     "correct_biases": "mean errors are taken out of the biases, where held-out images confirm it",
 }
 """Name -> what it does."""
+BEFORE = ("split_head", "equalize")
+"""Cures that change the float file."""
 IMAGES = 12
 """Calibration images that cures look at, spread evenly over all of them."""
 MIN_IMAGES = 2
@@ -51,7 +56,7 @@ def cures_of(cures: str | Iterable[str]) -> tuple[str, ...]:
 
 def check_cures(cures: Collection[str], recipe: Recipe, images: int) -> None:
     """Raises QuantizeError if a cure does not fit the recipe, or images are missing."""
-    if cures and images < MIN_IMAGES:
+    if set(cures) - {"split_head"} and images < MIN_IMAGES:
         count = "none is" if images == 0 else "1 is"
         raise QuantizeError(f"Cures need the calibration images themselves, at least {MIN_IMAGES}; {count} given.")
     if "correct_biases" in cures and not recipe.needs_calibration:
@@ -77,12 +82,16 @@ def prepared(
 
     The result is a float32 .tflite file, because only litert-quantizer builds files whose operators correspond to it.
     """
+    changes: tuple[str, ...] = ()
+    if "split_head" in cures:
+        source = _float_source(source, split_head(source.float_data))
+        changes = ("Boxes and scores are separate outputs.",)
     if "equalize" not in cures:
-        return _float_source(source, source.float_data), ()
+        return _float_source(source, source.float_data), changes
     context.progress.step("Equalizing channels")
     model = workers.share(source.float_data, source.float_digest)
     data, sentence = context.wait(workers.submit(equalize_job, model, source.settings, chosen_images(images)))
-    return _float_source(source, data), (sentence,)
+    return _float_source(source, data), (*changes, sentence)
 
 
 def mended(
@@ -94,7 +103,7 @@ def mended(
     cures: Collection[str],
 ) -> Built:
     """The variant with the cures that come after building. Raises as `quantize` does."""
-    after = [name for name in cures if name != "equalize"]
+    after = [name for name in cures if name not in BEFORE]
     if not after:
         return built
     context.progress.step("Rounding weights and correcting biases")

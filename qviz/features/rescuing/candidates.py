@@ -21,7 +21,7 @@ from qviz.errors import Cancelled, QvizError
 from qviz.features.accuracy.evaluator import Evaluator, Measurement, floods
 from qviz.features.building.build import start_building
 from qviz.features.building.calibration import Calibration, calibrate
-from qviz.features.building.cures import mended, prepared
+from qviz.features.building.cures import BEFORE, mended, prepared
 from qviz.features.building.result import Built
 from qviz.features.building.source import Source
 from qviz.features.cost.measure import Subject, latency_job
@@ -34,10 +34,13 @@ from qviz.result import Misfit, decode, encode
 from qviz.store.journal import Journal
 from qviz.structures import EncodedImage, digest_of, digest_of_json
 
-EQUALIZE = "equalize"
-"""The cure that changes the float network, so that its ranges are measured again."""
 ROUNDS, SECONDS = 40, 10.0
 """Maximum rounds and time of a measurement of speed, in which the reference and a candidate run in turns."""
+
+
+def _before(candidate: Candidate) -> tuple[str, ...]:
+    """Its cures that change the float network, whose ranges are then measured anew."""
+    return tuple(cure for cure in candidate.cures if cure in BEFORE)
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +75,7 @@ class Candidates:
     _measured: dict[Candidate, Tried] = field(default_factory=dict)
     _sets: dict[Candidate, Sets] = field(default_factory=dict)
     _qualities: dict[Candidate, float] = field(default_factory=dict)
-    _sources: dict[str, Source] = field(default_factory=dict)
+    _sources: dict[tuple[str, ...], Source] = field(default_factory=dict)
     _few: FewImages | None = None
 
     def read_journal(self) -> None:
@@ -100,7 +103,7 @@ class Candidates:
         """
         if not candidate.needs_ranges:
             return None
-        name = f"{EQUALIZE}, {candidate.ranges}" if EQUALIZE in candidate.cures else candidate.ranges
+        name = ", ".join([*_before(candidate), candidate.ranges])
         if name not in self.ranges:
             source = self._source_of(candidate)
             self.context.progress.step("Measuring ranges on the calibration images")
@@ -113,7 +116,7 @@ class Candidates:
         """The source with the cures that come before building. Raises Cancelled, ModelError, QuantizeError."""
         if not candidate.cures:
             return self.source
-        before = EQUALIZE if EQUALIZE in candidate.cures else ""
+        before = _before(candidate)
         if before not in self._sources:
             data = self.context, self.builders, self.source, self.images, candidate.cures
             self._sources[before] = prepared(*data)[0]

@@ -135,8 +135,13 @@ def _form(here: Page) -> Form | None:
     recipes = st.multiselect(
         "Recipes", list(RECIPES), placeholder="all that fit the network", key="rescue-recipes", persist_state="session"
     )
+    integers_only = st.toggle(
+        "Integers only",
+        key="rescue-integers",
+        help="No operator stays in float; a few get 16-bit activations instead.",
+    )
     _, calibration = build.choose_images(here, st.container(), "rescue")
-    request = Request(budget, prefer or SIZE, tuple(recipes))
+    request = Request(budget, prefer or SIZE, tuple(recipes), integers_only=integers_only)
     problem = _problem(count, request, calibration)
     return Form(request, source.digest, source.dataset.spread(count), calibration, problem)
 

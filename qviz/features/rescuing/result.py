@@ -123,8 +123,8 @@ class Candidate:
             "wide": (bool(self.wide_operators), self.wide_operators),
             "float": (bool(self.float_operators), self.float_operators),
         }
-        made = [Move(code, operators) for code, (is_made, operators) in moves.items() if is_made]
-        return (*made, *(Move(cure) for cure in self.cures))
+        moves_made = [Move(code, operators) for code, (is_made, operators) in moves.items() if is_made]
+        return (*moves_made, *(Move(cure) for cure in self.cures))
 
     def with_cure(self, cure: str) -> Candidate:
         """The same candidate with one more cure; the cures have the order of `CURES`."""

@@ -23,6 +23,7 @@ from qviz.features.building.calibration import DEFAULT_METHOD, METHODS
 from qviz.features.building.conditions import check
 from qviz.features.building.cures import CURES, check_cures
 from qviz.features.building.recipes import ALGORITHMS, Options, recipe_of, weights_of
+from qviz.features.building.split_head import split_head
 from qviz.features.rescuing.candidates import Candidates
 from qviz.features.rescuing.result import LATENCY, Candidate, Contribution, Tried, best_of
 from qviz.features.rescuing.sets import SAMPLED_IMAGES, Ranked, Sets, bytes_of, float_sets, units_of, work_of
@@ -248,6 +249,8 @@ class Search:
     def _cures_fit(self, candidate: Candidate) -> bool:
         try:
             check_cures(candidate.cures, recipe_of(candidate.recipe), len(self.candidates.images))
+            if "split_head" in candidate.cures:
+                split_head(self.candidates.source.float_data)
         except QuantizeError:
             return False
         return True
