@@ -150,6 +150,9 @@ def _save(workspace: Workspace) -> Workspace:
             _stands_for(workspace, name, store.save(name, document, blobs), made_here=True)
     except ProjectError as error:
         st.session_state[PROBLEM] = str(error)
+    else:
+        if st.query_params.get(PARAMETER) != name:
+            st.query_params[PARAMETER] = name  # here, because a page without models ends before it writes its view
     return workspace
 
 
