@@ -58,9 +58,9 @@ def test_a_split_head_keeps_what_a_shared_scale_loses(squares: Squares, engine: 
         cache=False,
         **PIXELS,
     )
-    reference, shared, own = (100 * (model.ap or 0) for model in result.models)
+    reference, shared, separate = (100 * (model.ap or 0) for model in result.models)
     assert shared < reference - 5
-    assert own > reference - 3
+    assert separate > reference - 3
 
 
 def test_the_decoding_in_the_documentation_gives_the_same_objects(

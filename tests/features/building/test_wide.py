@@ -53,9 +53,7 @@ def test_operators_are_chosen_by_name_too(workers: LocalEngine, dense: Source, d
     )
 
 
-def test_operators_without_a_16_bit_kernel_are_named(
-    workers: LocalEngine, tflite: Source, ranges: Calibration
-) -> None:
+def test_operators_without_a_16_bit_kernel_are_named(workers: LocalEngine, tflite: Source, ranges: Calibration) -> None:
     added = next(op.order for op in tflite.graph.ops if op.kind == "ADD_N")
     built = start_building(workers, tflite, "int8", Options(wide_orders=(0, 1, added)), ranges).result()
     assert built.wide == (0, 1)
