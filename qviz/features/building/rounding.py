@@ -199,17 +199,18 @@ def _round_layer(
     problem = [_as_batches(values, depthwise, chosen.shape[-1]) for values in (real, before)]
     weights, integers = (values.astype(np.float64) for values in problem)
     batch_scales = scales.reshape(weights.shape[:2])
-    moments, validation_moments = _moments(chosen, depthwise), _moments(validation, depthwise)
-    if not (np.isfinite(moments).all() and np.isfinite(validation_moments).all() and np.isfinite(weights).all()):
+    energy = _energy(weights, validation, depthwise)
+    error = _energy(weights - integers * batch_scales[..., None], validation, depthwise)
+    if not np.isfinite(energy) or error * 10 ** (FINE_DB / 10) <= energy:
         return None
-    error = _error(weights - integers * batch_scales[..., None], validation_moments)
-    if error * 10 ** (FINE_DB / 10) <= _error(weights, validation_moments):
+    moments = _moments(chosen, depthwise)
+    if not np.isfinite(moments).all():
         return None
     new_scales = batch_scales
     if not _has_integer_bias(graph, layer.op):
         new_scales = smaller_scales(weights, moments, batch_scales, largest)
     result = rounded(weights, moments, new_scales, largest)
-    new_error = _error(weights - result * new_scales[..., None], validation_moments)
+    new_error = _energy(weights - result * new_scales[..., None], validation, depthwise)
     if not 0 < new_error < error * 10 ** (-MIN_GAIN_DB / 10):
         return None
     report = RoundedLayer(
@@ -247,9 +248,11 @@ def _moments(rows: np.ndarray, depthwise: bool) -> np.ndarray:
     return (channels @ channels.transpose(0, 2, 1)).astype(np.float64)
 
 
-def _error(difference: np.ndarray, moments: np.ndarray) -> float:
-    """|X d|^2 summed over outputs. difference: (problems, outputs, inputs)."""
-    return float(((difference @ moments) * difference).sum())
+def _energy(weights: np.ndarray, rows: np.ndarray, depthwise: bool) -> float:
+    """Sum of squares of the outputs. weights: (problems, outputs, inputs); rows: (positions, window, channels)."""
+    inputs = rows.transpose(2, 0, 1) if depthwise else rows.reshape(1, len(rows), -1)
+    outputs = inputs @ weights.transpose(0, 2, 1).astype(np.float32)
+    return float(np.square(outputs, dtype=np.float64).sum())
 
 
 def _stored(integers: np.ndarray, dtype: str) -> np.ndarray:
