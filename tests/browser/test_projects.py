@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.browser.conftest import Visit
 from tests.browser.test_dashboard import photo
 
@@ -64,7 +66,7 @@ def test_a_project_is_named_downloaded_deleted_and_opened_again(visit: Visit, tm
     visit.painted(NAME)
     number = project_of(visit)
     sidebar = visit.page.get_by_test_id("stSidebar")
-    sidebar.get_by_text("Project", exact=True).click()
+    sidebar.get_by_text("Projects", exact=True).click()
     sidebar.get_by_label("Name").fill("night shift")
     sidebar.get_by_label("Name").press("Enter")
     sidebar.get_by_text("· night shift").wait_for()
@@ -73,8 +75,10 @@ def test_a_project_is_named_downloaded_deleted_and_opened_again(visit: Visit, tm
     path = tmp_path / download.value.suggested_filename
     download.value.save_as(path)
     assert path.name == "night shift.qviz.zip"
-    sidebar.get_by_role("button", name="Delete this project").click()
+    sidebar.get_by_role("button", name="Remove night shift").click()
+    sidebar.get_by_role("button", name="Delete", exact=True).click()
     visit.page.wait_for_url(lambda url: "project=" not in url)
+    sidebar.get_by_text("What you drop becomes a project.").wait_for()
     visit.open(f"/?project={number}")
     visit.page.get_by_text("The project of this address is not on this server.").wait_for()
     visit.open("/compare")
@@ -98,3 +102,61 @@ def test_a_stranger_sees_the_sample(visit: Visit, browser: object) -> None:
     stranger.open("/?project=../../etc")
     stranger.page.get_by_text("The address does not name a project").wait_for()
     stranger.close()
+
+
+def test_a_new_project_starts_empty_and_has_an_address_of_its_own(visit: Visit) -> None:
+    visit.open("/compare")
+    visit.painted()
+    visit.drop({NAME: photo("dog_shepherd.jpg", flip=True)})
+    visit.painted(NAME)
+    first = project_of(visit)
+    sidebar = visit.page.get_by_test_id("stSidebar")
+    sidebar.get_by_text("Projects", exact=True).click()
+    sidebar.get_by_role("button", name="New empty project").click()
+    visit.page.get_by_text("Drop a photo to see what each model finds in it.").wait_for()
+    visit.settle()
+    visit.drop({"second.jpg": photo("dog_shepherd.jpg", flip=True)})
+    second = project_of(visit)
+    assert second != first
+
+
+def test_two_pages_of_one_project_follow_each_other(visit: Visit, browser: object) -> None:
+    visit.open("/compare")
+    visit.painted()
+    visit.drop({NAME: photo("dog_shepherd.jpg", flip=True)})
+    visit.painted(NAME)
+    colleague = Visit(browser, visit.address)
+    colleague.open(f"/compare?project={project_of(visit)}")
+    colleague.painted(NAME)
+    colleague.drop({"second.jpg": photo("cat_chelsea.jpg", flip=True)})
+    colleague.painted("second.jpg")
+    visit.drop({"third.jpg": photo("hens.jpg", flip=True)})
+    visit.painted("third.jpg")
+    visit.page.get_by_text("3 images · sample models").wait_for()
+    assert project_of(visit) == project_of(colleague)
+    colleague.close()
+
+
+def test_an_id_is_in_no_log_and_no_referer(visit: Visit, tmp_path_factory: pytest.TempPathFactory) -> None:
+    def logs() -> str:
+        paths = sorted(tmp_path_factory.getbasetemp().glob("server*/*.log"))
+        assert paths
+        return "".join(path.read_text(errors="replace") for path in paths)
+
+    visit.open("/compare")
+    visit.painted()
+    visit.drop({NAME: photo("dog_shepherd.jpg", flip=True)})
+    visit.painted(NAME)
+    number, referers = project_of(visit), []
+    visit.page.on("request", lambda request: referers.append(request.all_headers().get("referer", "")))
+    visit.page.get_by_test_id("stSidebar").get_by_text("Projects", exact=True).click()
+    with visit.page.expect_download():
+        visit.page.get_by_role("button", name="Download as one file").first.click()
+    visit.drop({"second.jpg": photo("cat_chelsea.jpg", flip=True)})
+    visit.painted("second.jpg")
+    assert referers
+    assert not any(number in referer for referer in referers)
+    visit.page.goto(f"{visit.address}/?project={'f' * 32}")
+    visit.page.get_by_text("not on this server").wait_for()
+    assert number not in logs()
+    assert "f" * 32 not in logs()
