@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 PAGES = {
     "app.py": "Worst images first",
     "pages/compare.py": "Confidence",
+    "pages/diagnosis.py": None,  # a diagnosis takes longer than the timeout of the test
     "pages/layers.py": None,
     "pages/report.py": None,
     "pages/accuracy.py": None,  # evaluation takes longer than the timeout of the test

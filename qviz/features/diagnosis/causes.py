@@ -56,8 +56,9 @@ class Confirmed:
             return
         after: float | None = None
         if trial.explained < MIN_EXPLAINED and self.trials and trial.kind in SUSPICIOUS:
-            before = self._trials.together(self.trials).explained
-            after = self._trials.together([*self.trials, trial]).explained - before
+            before, both = self._trials.together(self.trials), self._trials.together([*self.trials, trial])
+            gain, low = self._trials.gain(before, both)
+            after = gain if low is not None and low > 0 else None
         by_chance = bool(self.trials) and after is None and (trial.low or 0.0) <= 0
         if max(trial.explained, after or 0.0) >= MIN_EXPLAINED and not by_chance:
             if len(self.causes) < MAX_CAUSES:

@@ -132,6 +132,14 @@ class Trials:
         exact_input = any(trial.chosen.exact_input for trial in rows)
         return self.of("together", Float(orders, exact_input=exact_input), "")
 
+    def gain(self, before: Trial, after: Trial) -> tuple[float, float | None]:
+        """(share of the lost agreement that one trial brings back more than another, lower end of its interval)."""
+        first, second = (self._measure.counts(trial.chosen) for trial in (before, after))
+        base, less, more = (agreement(rows, self._weights) for rows in (self._base, first, second))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            low, _ = interval(np.where(base < 1, (more - less) / (1 - base), np.nan), self.images)
+        return after.explained - before.explained, low
+
     def name(self, orders: Sequence[int]) -> str:
         """`operator 12 (CONV_2D)`, or `operators 12 (CONV_2D) and 2 others`."""
         first = self.layers.get(orders[0])
