@@ -27,11 +27,13 @@ RUN = """() => axe.run(document, {resultTypes: ["violations"]}).then(result => r
   .map(rule => [rule.id, ...rule.nodes.slice(0, 3).map(node => node.html.slice(0, 160))]))"""
 OVER_TEXT = """chart => {
   const bar = chart.querySelector(".modebar").getBoundingClientRect();
-  const texts = [...chart.querySelectorAll("svg.main-svg text")].map(text => text.getBoundingClientRect());
-  return [bar.width, texts.length, texts.filter(at => at.width && at.left < bar.right && bar.left < at.right
-    && at.top < bar.bottom && bar.top < at.bottom).length];
+  const room = chart.closest("[data-testid=stElementContainer]").getBoundingClientRect();
+  const all = [...chart.querySelectorAll("svg.main-svg text")].map(text => text.getBoundingClientRect());
+  const texts = all.filter(at => at.width);
+  const covers = at => at.left < bar.right && bar.left < at.right && at.top < bar.bottom && bar.top < at.bottom;
+  return [bar.width, texts.length, texts.filter(covers).length, texts.filter(at => at.bottom > room.bottom + 1).length];
 }"""
-"""Width of the toolbar, texts of the chart, and how many of them it covers."""
+"""Width of the toolbar, texts of the chart, how many of them it covers, and how many are cut off below."""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -58,8 +60,9 @@ def test_chart_buttons_cover_no_text_and_large_type_is_larger(visit: Visit) -> N
     chart.locator(".legendtext").first.wait_for()
     chart.hover()
     expect(chart.locator(".modebar").first).to_be_visible()
-    width, texts, covered = chart.evaluate(OVER_TEXT)
-    assert width > 40 and texts > 5 and covered == 0
+    width, texts, covered, cut = chart.evaluate(OVER_TEXT)
+    assert width > 40 and texts > 5
+    assert (covered, cut) == (0, 0)
     size = "text => parseFloat(getComputedStyle(text).fontSize)"
     before = chart.locator(".legendtext").first.evaluate(size)
     visit.page.get_by_test_id("stSidebar").get_by_text("Large type").click()

@@ -148,7 +148,7 @@ def _show_sizes(here: Page, headline: DeltaGenerator) -> None:
     """What is known without a measurement: size, and agreement on the images that have been run."""
     weighed = unmeasured(here)
     with headline:
-        note = "Measure to see latency and memory too. For reliable timings, keep the machine idle meanwhile."
+        note = "Measure to see latency and memory, too."
         page.verdict(tradeoff_verdict(weighed, here.loaded.name(here.loaded.reference)), note)
     if any(point.quality is not None for point in weighed.points):
         scatter(here, weighed, "size", "Latency is not measured, so all bubbles have one size.")

@@ -19,8 +19,8 @@ from qviz.formatting import megabytes, milliseconds
 LARGEST, SMALLEST = 46.0, 10.0
 """Diameter of bubbles in pixels."""
 RIM = "#ffffff"
-UNMEASURED_MS = 1.0
-"""Gives all bubbles the same size."""
+UNMEASURED = 18.0
+"""Diameter of all bubbles while latency is not measured."""
 TITLES = {"latency": "latency p50, ms (lower is better)", "size": "size, MB (lower is better)"}
 
 
@@ -78,7 +78,7 @@ def _bubble(tradeoff: Tradeoff, point: Point, colour: str, x: str, largest: floa
         textfont={"color": GREY if others else None},
         cliponaxis=False,
         marker={
-            "size": max(SMALLEST, LARGEST * sqrt(_area(point, x) / largest)),
+            "size": max(SMALLEST, LARGEST * sqrt(_area(point, x) / largest)) if largest else UNMEASURED,
             "color": faded(colour, alpha),
             # a faded bubble has a rim in its own colour, others a white one against the bubble below
             "line": {"width": 1, "color": faded(colour, FULL)} if others else {"width": 2, "color": RIM},
@@ -112,7 +112,7 @@ def _y(point: Point) -> float:
 
 
 def _area(point: Point, x: str) -> float:
-    return point.bytes / 1e6 if x == "latency" else point.latency_ms or UNMEASURED_MS
+    return point.bytes / 1e6 if x == "latency" else point.latency_ms or 0.0
 
 
 def operator_times(profile: ModelProfile, colour: str) -> go.Figure:
