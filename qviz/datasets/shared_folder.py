@@ -78,7 +78,9 @@ def read_shared(name: str) -> tuple[list[EncodedImage], list[str]]:
     if large:
         remarks.append(f"{plural(large, 'image')} of {name} has more than {bounds.image_mb} MB: left out.")
     if len(images) + outside + large < len(paths):
-        remarks.append(f"Only {len(images)} of {len(paths)} images of {name} were opened: as many as a session may hold.")
+        remarks.append(
+            f"Only {len(images)} of {len(paths)} images of {name} were opened: as many as a session may hold."
+        )
     return images, remarks
 
 

@@ -96,7 +96,8 @@ def study_of(here: Page, request: Request) -> Study | None:
     """The study, or None while it is computed and its progress is shown."""
     source = dataset_choice.sources(here).get(request.source)
     images = tuple((image.digest, image.name) for image in here.workspace.images)
-    key = here.loaded.identities, source.digest if source is not None else images, request.options, request.extras
+    data = source.digest if source is not None else images
+    key = here.loaded.identities, tuple(here.loaded.names.values()), data, request.options, request.extras
     models, dataset = here.loaded.all, _dataset(here, source)
     annotated = dataset if source is not None else None
     provenance = Provenance(datetime.date.today().isoformat())
