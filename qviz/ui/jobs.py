@@ -63,9 +63,9 @@ KINDS = {
     "calibration": Kind("Calibration lab"),
     "profile": Kind("Size, latency and memory"),
     "report": Kind("Report"),
+    "diagnosis": Kind("Diagnosis", quiet=True),
     "explanation": Kind("Layers that explain the loss"),
     "alarm": Kind("Images outside of the calibration", quiet=True),
-    "naming": Kind("Operators in float", quiet=True),
 }
 
 
