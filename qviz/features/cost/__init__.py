@@ -173,7 +173,8 @@ def _checked(threads: Sequence[int], runs: int) -> tuple[int, ...]:
 def _not_run(model: LoadedModel) -> str:
     if model.is_recorded:
         return f"{model.name} holds recorded results, which take no time and no memory here."
-    return f"{model.name} is run by {model.inspection.runtime or 'TensorFlow itself'}; its time and memory say nothing about TensorFlow Lite."
+    runtime = model.inspection.runtime or "TensorFlow itself"
+    return f"{model.name} is run by {runtime}; its time and memory say nothing about TensorFlow Lite."
 
 
 def _subject(model: LoadedModel) -> Subject:
