@@ -14,7 +14,7 @@ from qviz.chart_style import GREY, LEGEND, colours, faded, margin, plain
 from qviz.features.accuracy.plot import loss_heat
 from qviz.features.corruption_sweep import RobustnessReport
 from qviz.features.corruption_sweep.result import Interaction, Point, Robustness
-from qviz.features.corruption_sweep.saturation import Saturation
+from qviz.features.corruption_sweep.saturation import LayerSaturation, Saturation
 from qviz.features.corruption_sweep.text import corruption_title
 from qviz.formatting import UNKNOWN, hundred, interval, shortened, signed_points
 from qviz.structures import Loss
@@ -148,18 +148,7 @@ def saturation_heat(saturation: Saturation) -> go.Figure:
             z=[[share**0.5 for share in row] for row in shares],
             x=list(range(len(saturation.layers))),
             y=["clean" if row is None else f"{row.amount:g}" for row in saturation.corruptions],
-            customdata=[
-                [
-                    (
-                        layer.op_index,
-                        plain(layer.op_type),
-                        plain(shortened(layer.tensor, 70)),
-                        f"{layer.shares[row]:.2%}",
-                    )
-                    for layer in saturation.layers
-                ]
-                for row in rows
-            ],
+            customdata=[[_layer_texts(layer, row) for layer in saturation.layers] for row in rows],
             hovertemplate="operator %{customdata[0]}: %{customdata[1]}<br>%{customdata[2]}<br>"
             "%{customdata[3]} clipped at severity %{y}<extra></extra>",
             zmin=0,
@@ -181,6 +170,11 @@ def saturation_heat(saturation: Saturation) -> go.Figure:
     figure.update_yaxes(title="severity", type="category", showgrid=False)
     height = 110 + 34 * len(saturation.corruptions)
     return figure.update_layout(height=height, margin=margin())
+
+
+def _layer_texts(layer: LayerSaturation, row: int) -> tuple[int, str, str, str]:
+    """What a tooltip shows of one layer: operator, type, tensor, clipped share. row: of the corruption."""
+    return layer.op_index, plain(layer.op_type), plain(shortened(layer.tensor, 70)), f"{layer.shares[row]:.2%}"
 
 
 Curve = tuple[str, str, Sequence[tuple[float, float]]]
