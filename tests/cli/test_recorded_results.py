@@ -30,6 +30,16 @@ def test_detect_shows_what_was_recorded(run: Run, sample: Sample, tmp_path: Path
     assert (detected["label"], detected["box"]) == ("bird", [1, 2, 31, 42])
 
 
+def test_info_prints_the_settings_that_a_file_has(run: Run, sample: Sample, tmp_path: Path) -> None:
+    results = tmp_path / "phone.json"
+    results.write_text(json.dumps(ROWS))
+    result = run("info", sample.models["int8"], results, "--workers", "1")
+    assert result.status == 0
+    model, recorded = result.out.split("phone.json  recorded")
+    assert "resize stretch (sidecar)" in model and "anchors" not in model
+    assert "decoder recorded (file)" in recorded and "mean" not in recorded
+
+
 def test_other_json_is_refused(run: Run, sample: Sample, tmp_path: Path) -> None:
     results = tmp_path / "phone.json"
     results.write_text('[{"bbox": [1, 2, 3]}]')

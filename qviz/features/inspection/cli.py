@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qviz import formatting
 from qviz.cli import options, output
 from qviz.errors import QvizError
+from qviz.structures import Scheme
 
 if TYPE_CHECKING:
     from qviz.features.inspection import ModelInfo
@@ -44,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _weights(model: ModelInfo) -> str:
     """`8-bit weights with one scale per channel`; float weights have no scale."""
+    if model.scheme == Scheme.RECORDED:
+        return "no weights"
     scales = f" with one scale per {'channel' if model.per_channel else 'tensor'}" if model.weight_bits <= 8 else ""
     return f"{model.weight_bits}-bit weights{scales}"
 
@@ -58,7 +61,8 @@ def _print(model: ModelInfo) -> None:
         for tensor in tensors:
             scale = f" scale {tensor['scale']:.6g}, zero point {tensor['zero_point']}" if tensor["scale"] else ""
             print(f"  {kind} {tensor['name']} {tensor['shape']} {tensor['dtype']}{scale}")
-    print("  " + ", ".join(f"{name} {value} ({model.settings_from[name]})" for name, value in model.settings.items()))
+    stated = {name: value for name, value in model.settings.items() if name in model.settings_from}
+    print("  " + ", ".join(f"{name} {value} ({model.settings_from[name]})" for name, value in stated.items()))
     print(f"  {formatting.plural(len(model.labels), 'label')}")
     if model.made_from is not None:
         print(f"  made from the reference: {model.made_from.value}. {model.made_from.reason}")
