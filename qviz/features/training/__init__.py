@@ -170,7 +170,7 @@ def qat(
     calibration = None
     if row.needs_calibration:
         context.progress.step("Measuring ranges")
-        calibration = calibrate(context, source, used)
+        calibration = calibrate(context, source, used, "minmax")  # training widens or narrows it
     with tempfile.TemporaryDirectory(prefix="qviz-") as folder:
         path = checkpoint or Path(folder) / "checkpoint.npz"
         result = train(context, source, used, plan, calibration, path, finish_early)
