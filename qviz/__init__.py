@@ -17,10 +17,10 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "LocalEngine": "qviz.engine",
-    "dataset": "qviz.top_level",
+    **dict.fromkeys(("dataset", "device_pack", "device_read", "device_run"), "qviz.top_level"),
     "QvizError": "qviz.errors",
     "Session": "qviz.session",
-    "load": "qviz.top_level",
+    **dict.fromkeys(("doctor", "load"), "qviz.top_level"),
     "open": "qviz.session",
     **dict.fromkeys(("Detections", "GroundTruth", "Image", "Model", "Scheme", "Settings"), "qviz.structures"),
 }

@@ -254,9 +254,12 @@ class Detector:
 
     Args:
         candidates: Whether boxes before NMS are returned too; a head with NMS inside runs faster without them.
+        kernels: A name of `qviz.tflite.runner.KERNELS`.
     """
 
-    def __init__(self, data: bytes, settings: Settings, threads: int = 1, candidates: bool = True) -> None:
+    def __init__(
+        self, data: bytes, settings: Settings, threads: int = 1, candidates: bool = True, kernels: str = "default"
+    ) -> None:
         onnx = OnnxRunner(data, threads) if is_onnx(data) else None
         self.graph = onnx.graph if onnx is not None else read_graph(data)
         self.spec = input_spec(settings)
@@ -265,19 +268,35 @@ class Detector:
         self._keeps_all = self._reader.needs_inner(candidates)
         useless = self._reader.inner and not self._keeps_all  # constants are only needed with the inner tensors
         self._further = () if useless else tuple(t for t in self._reader.tensors if t not in self.graph.outputs)
-        self._runner = onnx or Runner(data, threads, self._keeps_all)
+        self._runner = onnx or Runner(data, threads, self._keeps_all, kernels)
+
+    @property
+    def reads_outputs_only(self) -> bool:
+        """Whether detections, without candidates, follow from the outputs and the constants of the file alone."""
+        return not self._reader.needs_inner(candidates=False)
+
+    def prepare(self, image: Image) -> tuple[np.ndarray, Placement]:
+        """The input tensor for an image, and where the image lies in it. Raises ModelError."""
+        return _filled(image, self.spec, self._input)
+
+    def decode(self, outputs: list[np.ndarray], placement: Placement, size: tuple[int, int], score: float) -> Inference:
+        """Detections from outputs that any runtime has computed, in the file's order and types.
+
+        size: (width, height) of the original image.
+        """
+        return inference(self._reader.decode(self._tensors(outputs), score), placement, size, 0.0)
 
     def detect(self, image: Image, score: float) -> Inference:
         """Detections with at least this score, in pixels of the image."""
         tensors, placement = self._run(image)
         milliseconds = self._runner.milliseconds
-        return inference(self._reader.decode(tensors, score), placement, image, milliseconds)
+        return inference(self._reader.decode(tensors, score), placement, image.size, milliseconds)
 
     def detect_and_fit(self, image: Image, score: float) -> tuple[Inference, float | None]:
         """As `detect`, and how well the outputs fit the decoder (`Decoder.fit`)."""
         tensors, placement = self._run(image)
         decoded, fit = self._reader.decode(tensors, score), self._reader.fit(tensors)
-        return inference(decoded, placement, image, self._runner.milliseconds), fit
+        return inference(decoded, placement, image.size, self._runner.milliseconds), fit
 
     def _run(self, image: Image) -> tuple[dict[int, np.ndarray], Placement]:
         """The tensors that the head's reader needs, by index, and where the image lies in the input."""
@@ -293,8 +312,8 @@ class Detector:
         return tensors
 
 
-def inference(decoded: Decoded, placement: Placement, image: Image, milliseconds: float) -> Inference:
-    """Decoded detections, in pixels of the original image."""
+def inference(decoded: Decoded, placement: Placement, size: tuple[int, int], milliseconds: float) -> Inference:
+    """Decoded detections, in pixels of the original image of this (width, height)."""
 
     def to_original(detections: Detections) -> Detections:
         # not clipped to the image: pycocotools scores boxes as the model gives them
@@ -304,7 +323,7 @@ def inference(decoded: Decoded, placement: Placement, image: Image, milliseconds
         return moved if finite.all() else moved[finite]
 
     candidates = to_original(decoded.candidates) if decoded.candidates is not None else None
-    return Inference(to_original(decoded.detections), candidates, image.width, image.height, milliseconds)
+    return Inference(to_original(decoded.detections), candidates, *size, milliseconds)
 
 
 AnyDetector = Detector | SavedModelDetector | RecordedDetector

@@ -10,6 +10,7 @@
     │   ├── LabelsError     a label file
     │   ├── DatasetError    an annotation file
     │   ├── StudyError      a saved study
+    │   ├── RecordingError  a folder of outputs that a device has recorded
     │   └── QuantizeError   a recipe that does not fit the model, or lacks what it needs
     ├── WorkerError         a job failed in its worker process; other jobs go on
     │   ├── WorkerCrashed
@@ -64,6 +65,10 @@ class DatasetError(InputError):
 
 class StudyError(InputError):
     """A saved study cannot be read."""
+
+
+class RecordingError(InputError):
+    """A device recording is incomplete, damaged, or belongs to something else."""
 
 
 class QuantizeError(InputError):

@@ -7,7 +7,7 @@ function opens a session for one call. Arguments that a method is not given are 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from qviz.session_variant import PAGE_SCORE, VariantAnalyses
 
 if TYPE_CHECKING:
     from qviz.features.accuracy import Evaluation
+    from qviz.features.backends.device import DevicePack
     from qviz.features.building.result import Built
     from qviz.features.calibrating import CalibrationLab
     from qviz.features.comparison import Comparison
@@ -103,6 +104,7 @@ class Session(VariantAnalyses):
         images: Sources = (),
         score: float = AP_SCORE,
         reference_as_truth: bool = False,
+        at: float | Source | Mapping[str, float] = "best",
     ) -> Evaluation:
         """AP of every model as pycocotools computes it, and the loss of each variant by class.
 
@@ -112,17 +114,23 @@ class Session(VariantAnalyses):
             images: Images without annotations, for `reference_as_truth`.
             score: Minimum confidence, in [0, 1], of a detection that counts.
             reference_as_truth: Use the reference's own detections as ground truth.
+            at: Confidence in use: a threshold, `best` (the reference's highest F1), label -> threshold, or a JSON file
+                of these.
 
         Returns:
-            AP in [0, 1]; losses are reference minus variant, positive is worse, with 95 % paired bootstrap intervals.
+            AP in [0, 1]; losses are reference minus variant, positive is worse, with 95 % paired bootstrap intervals;
+            `operating`: precision, recall and false positives per image at the confidence in use.
 
         Raises:
             DatasetError: There is no dataset, or nothing in it can be used.
         """
         from qviz.features.accuracy import evaluate
+        from qviz.features.accuracy.operating_at import read_at
 
+        point = read_at(at)
         data = self.dataset_of(dataset, dataset_images, images)
-        return evaluate(self.context, self.models_for(data), data, score=score, reference_as_truth=reference_as_truth)
+        models = self.models_for(data)
+        return evaluate(self.context, models, data, score=score, reference_as_truth=reference_as_truth, at=point)
 
     def robustness(
         self,
@@ -154,6 +162,20 @@ class Session(VariantAnalyses):
             score=score,
             layer_images=layer_images,
         )
+
+    def device_pack(self, folder: Source, images: Sources = ()) -> DevicePack:
+        """Write prepared inputs, the reference and a runner of one file into a folder, to be copied to a device.
+
+        Args:
+            folder: New or empty.
+
+        Raises:
+            RecordingError: The folder cannot be written, or is not empty.
+        """
+        from qviz.features.backends.device import device_pack
+
+        files = self.images_of(images)
+        return device_pack(self.context, self.models_for(files)[0], files, Path(folder))
 
     def quantize(
         self,

@@ -58,7 +58,7 @@ class SessionInputs:
         self.dataset, self.dataset_images = dataset, dataset_images
         checked = _checked_threads(threads)
         store = _store(cache)
-        self._owned_engine = _start_workers(workers) if engine is None else None
+        self._owned_engine = start_workers(workers) if engine is None else None
         running = engine or self._owned_engine
         assert running is not None
         self.context = Context(running, store, checked, progress or Progress(), cancel).counting(classes)
@@ -206,8 +206,8 @@ def as_paths(sources: Sources) -> tuple[Path, ...]:
     return (Path(sources),) if isinstance(sources, (str, PathLike)) else tuple(Path(source) for source in sources)
 
 
-def _start_workers(workers: int | str | None) -> Engine:
-    """Raises SettingsError."""
+def start_workers(workers: int | str | None) -> Engine:
+    """The workers of one call: see `qviz.open`. Raises SettingsError."""
     if isinstance(workers, str) and "://" in workers:
         from qviz.engine.cluster import DaskEngine  # dask: half a second, and not installed everywhere
 

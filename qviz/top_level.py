@@ -10,14 +10,17 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qviz.context import Context
 from qviz.progress import Progress
 from qviz.session import Session
-from qviz.session_inputs import SessionInputs, Source, read_annotations
+from qviz.session_inputs import SessionInputs, Source, Sources, read_annotations, start_workers
 
 if TYPE_CHECKING:
     from qviz.engine import Engine
     from qviz.features.accuracy.dataset_health import DatasetHealth
+    from qviz.features.backends.device import DevicePack, DeviceResults, DeviceRun
     from qviz.features.detection.models import LoadedModel
+    from qviz.features.installation import Installation
 
 SHARED = {"images", "dataset", "dataset_images", "calibration"}
 """Arguments of an analysis that `qviz.open` takes as well: the session hands them on."""
@@ -119,6 +122,83 @@ def dataset(
     names = read_labels(Path(labels)) if isinstance(labels, (str, PathLike)) else labels
     known_labels = None if names is None else without_background(tuple(names))
     return dataset_health(read_annotations(file, dataset_images), known_labels, progress or Progress())
+
+
+def device_pack(model: Source, folder: Source, *, images: Sources, **options: Any) -> DevicePack:
+    """Write prepared inputs, the model and a runner of one file into a folder, to be copied to a device.
+
+    Args:
+        model: A .tflite file.
+        folder: New or empty; run `python3 run_on_device.py` in its copy on the device, and copy it back.
+        options: Those of `qviz.open`.
+
+    Raises:
+        ModelError: The model cannot be read, or its outputs alone do not give detections.
+        RecordingError: The folder cannot be written, or is not empty.
+
+    Example:
+        >>> qviz.device_pack(INT8, "for_the_phone", images=IMAGES).images
+        15
+    """
+    with Session(model, images=images, **options) as session:
+        return session.device_pack(folder)
+
+
+def device_run(folder: Source, *, workers: int | str | None = None, progress: Progress | None = None) -> DeviceRun:
+    """Run a folder of `device_pack` on this machine and write the recording into it; no code in it is executed.
+
+    Raises:
+        RecordingError: The folder is damaged.
+
+    Example:
+        >>> qviz.device_run("for_the_phone").device.runtime
+        'ai_edge_litert'
+    """
+    from qviz.features.backends.device import device_run as run
+
+    with start_workers(workers) as engine:
+        return run(Context(engine, progress=progress or Progress()), Path(folder))
+
+
+def device_read(
+    folder: Source, *, score: float = 0.001, workers: int | str | None = None, progress: Progress | None = None
+) -> DeviceResults:
+    """Check what a device has recorded in a folder, and decode it with the model's own decoder.
+
+    Args:
+        score: Minimum confidence, in [0, 1], of an object.
+
+    Returns:
+        `result.save("phone.json")` writes recorded results, which may stand where a variant may stand.
+
+    Raises:
+        RecordingError: The recording is incomplete, damaged, or belongs to other inputs or another model.
+
+    Example:
+        >>> qviz.device_read("for_the_phone").save("phone.json")
+    """
+    from qviz.features.backends.device import device_read as read
+
+    with start_workers(workers) as engine:
+        return read(Context(engine, progress=progress or Progress()), Path(folder), score=score)
+
+
+def doctor() -> Installation:
+    """This installation of qviz: versions, machine, limits, optional parts, kernels, and a self-test of some seconds.
+
+    Nothing is sent anywhere, and no name of a user is in the result.
+
+    Raises:
+        SettingsError: The administrator's file of limits cannot be read.
+
+    Example:
+        >>> qviz.doctor().selftest.passed
+        True
+    """
+    from qviz import __version__
+    from qviz.features.installation import examine
+
+    return examine(__version__)
 
 
 def load(paths: Iterable[Source], engine: Engine, settings: Any = None) -> list[LoadedModel]:

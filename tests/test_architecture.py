@@ -21,6 +21,7 @@ import pytest
 from tests.conftest import ROOT
 
 FEATURES = [
+    "installation",
     "detection",
     "inspection",
     "comparison",
@@ -30,6 +31,7 @@ FEATURES = [
     "what_if",
     "tracing",
     "corruption_sweep",
+    "backends",
     "building",
     "cost",
     "calibrating",
@@ -45,6 +47,7 @@ LOWER = {
     "progress": 0,
     "formatting": 0,
     "limits": 1,
+    "optional": 0,
     "structures": 2,
     "engine": 3,
     "store": 3,

@@ -17,8 +17,11 @@ from qviz.result import Result
 from qviz.session import Session
 from tests.conftest import Sample
 
+OTHER_ARGUMENTS = ("load", "dataset", "doctor")
 ANALYSES = sorted(
-    name for name in qviz.__all__ if inspect.isfunction(getattr(qviz, name)) and name not in ("load", "dataset")
+    name
+    for name in qviz.__all__
+    if inspect.isfunction(getattr(qviz, name)) and name not in OTHER_ARGUMENTS and not name.startswith("device_")
 )
 OUTPUTS = {"report": {"sections": ["verdict", "models"]}}
 

@@ -33,12 +33,14 @@ COMMANDS = {
         "qviz.features.what_if.cli",
         "which operators bring lost objects back when they run in float, without a rebuild",
     ),
+    "device": ("qviz.features.backends.cli_device", "run a model on another device, and read what it returned"),
     "quantize": ("qviz.features.building.cli", "build a quantized variant"),
     "calibration": ("qviz.features.calibrating.cli", "how many and which images calibration needs"),
     "rescue": ("qviz.features.rescuing.cli", "find the smallest or fastest variant within a budget of loss"),
     "qat": ("qviz.features.training.cli", "train a model for its quantization, without labels"),
     "profile": ("qviz.features.cost.cli", "size, latency by thread count, time by operator, peak memory"),
     "report": ("qviz.features.reporting.cli", "one self-contained HTML page for the meeting"),
+    "doctor": ("qviz.features.installation.cli", "versions, machine, limits and a self-test: what a bug report needs"),
     "app": ("qviz.cli.app", "open the dashboard on these files"),
 }
 """Command -> its module, which has `add(parser)` and `run(args) -> exit status`, and what it does in a line."""

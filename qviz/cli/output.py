@@ -28,7 +28,7 @@ def print_result(result: Result, args: argparse.Namespace, show: Callable[[Any],
     """Print a result as JSON (after the names of the `files` written) or CSV if requested, else with `show`."""
     if args.json:
         print_json({**files, **result.to_json()})
-    elif args.csv:
+    elif getattr(args, "csv", False):
         print_frame(result.to_frame())
     else:
         show(result)
@@ -92,3 +92,10 @@ def write(path: Path, data: bytes) -> None:
         path.write_bytes(data)
     except OSError as error:
         raise SettingsError(f"{path} cannot be written ({error.strerror}); name a file where you may write.") from error
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write one document as a file. Raises SettingsError if that fails."""
+    from qviz.result import to_json
+
+    write(path, json.dumps(to_json(document), ensure_ascii=False, allow_nan=False).encode())

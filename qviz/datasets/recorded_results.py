@@ -2,8 +2,9 @@
 
 COCO's results format, a JSON list of {image_id or file_name, category_id or label, bbox, score}, bbox x, y, width,
 height in pixels of the original image; or an object with this list as `results`. Images without objects do not occur
-in it. An image belongs to its file name, with or without folder and suffix, or to a number that ends the stem of its
-name, as in 000000000139.jpg. A category without a name is one of COCO's ids 1 to 90.
+in the list; the object may name all images as `images: [{image}]`, as `qviz device read` writes them. An image belongs
+to its file name, with or without folder and suffix, or to a number that ends the stem of its name, as in
+000000000139.jpg. A category without a name is one of COCO's ids 1 to 90.
 
 The file is not trusted: every entry is checked, and the first wrong one is an error that names it.
 """
@@ -44,12 +45,14 @@ class RecordedResults:
         categories: Label of each row, or the id of its category.
         boxes: (n, 4) xyxy pixels of the original image.
         scores: (n,) in [0, 1].
+        empty: Images without rows that were run too, where the file names them.
     """
 
     images: Sequence[Key]
     categories: Sequence[Key]
     boxes: np.ndarray
     scores: np.ndarray
+    empty: Sequence[str] = ()
 
     def labels(self) -> tuple[str, ...]:
         """The different labels, in the order of their first row; a category id has COCO's name if there is one."""
@@ -65,6 +68,7 @@ class RecordedResults:
             [categories.get(str(key), key) if isinstance(key, int) else key for key in self.categories],
             self.boxes,
             self.scores,
+            self.empty,
         )
 
 
@@ -91,7 +95,19 @@ def read_results(data: bytes) -> RecordedResults:
     boxes = np.array([row[2] for row in parsed], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     scores = np.array([row[3] for row in parsed], np.float32)
-    return RecordedResults([row[0] for row in parsed], [row[1] for row in parsed], boxes.astype(np.float32), scores)
+    images, categories = [row[0] for row in parsed], [row[1] for row in parsed]
+    return RecordedResults(images, categories, boxes.astype(np.float32), scores, _empty_images(content, images))
+
+
+def _empty_images(content: Any, images: Sequence[Key]) -> tuple[str, ...]:
+    """The images that the file names and that have no rows. Raises ModelError."""
+    entries = content.get("images", []) if isinstance(content, dict) else []
+    rows = entries if isinstance(entries, list) else [None]
+    names = [row.get("image") if isinstance(row, dict) else None for row in rows]
+    if not all(isinstance(name, str) and 0 < len(name) <= MAX_NAME for name in names):
+        raise ModelError('has images that are not a list of names; expected "images": [{"image": "a.jpg"}, …].')
+    with_rows = set(images)
+    return tuple(name for name in (" ".join(str(name).split()) for name in names) if name not in with_rows)
 
 
 def _row(number: int, row: Any) -> tuple[Key, Key, list[float], float]:

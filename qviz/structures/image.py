@@ -91,3 +91,8 @@ class Image:
     @property
     def height(self) -> int:
         return int(self.pixels.shape[0])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)."""
+        return self.width, self.height

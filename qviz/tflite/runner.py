@@ -17,10 +17,17 @@ from qviz.errors import ModelError
 
 KERNELS = {
     "default": OpResolverType.AUTO,
+    "xnnpack": OpResolverType.AUTO,
     "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     "reference": OpResolverType.BUILTIN_REF,
 }
-"""default: XNNPACK where it has a kernel; builtin: TensorFlow Lite's own, optimised; reference: its plain C++ ones."""
+"""Kernels by name.
+
+default     XNNPACK where it has a kernel; builtin for a file that it refuses
+xnnpack     the same, but a file that it refuses is an error
+builtin     TensorFlow Lite's own, optimised
+reference   its plain C++ ones
+"""
 
 
 class Runner:
@@ -29,6 +36,7 @@ class Runner:
     Args:
         threads: Threads of the interpreter.
         keep_all: Whether inner tensors are preserved, so that `tensor` can read them.
+        kernels: A name of `KERNELS`.
 
     Attributes:
         milliseconds: Duration of the last run.
@@ -38,9 +46,9 @@ class Runner:
         ModelError: TensorFlow Lite cannot prepare the file.
     """
 
-    def __init__(self, data: bytes, threads: int = 1, keep_all: bool = True) -> None:
+    def __init__(self, data: bytes, threads: int = 1, keep_all: bool = True, kernels: str = "default") -> None:
         try:
-            self._interpreter, self.reference_kernels = _prepare(data, threads, keep_all)
+            self._interpreter, self.reference_kernels = _prepare(data, threads, keep_all, kernels)
         except (RuntimeError, ValueError, TypeError) as error:
             raise ModelError(f"cannot be run by TensorFlow Lite: {_first_line(error)}") from error
         self._inputs = [detail["index"] for detail in self._interpreter.get_input_details()]
@@ -68,9 +76,10 @@ class Runner:
             raise ModelError(f"does not let tensor {index} be read: {_first_line(error)}") from error
 
 
-def _prepare(data: bytes, threads: int, keep_all: bool) -> tuple[Interpreter, bool]:
+def _prepare(data: bytes, threads: int, keep_all: bool, kernels: str) -> tuple[Interpreter, bool]:
     """(interpreter ready to run, whether it runs without the default delegate)."""
-    for resolver in (OpResolverType.AUTO, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES):
+    names = ("default", "builtin") if kernels == "default" else (kernels,)
+    for resolver in map(KERNELS.__getitem__, names):
         plain = resolver is not OpResolverType.AUTO
         try:
             with warnings.catch_warnings():  # keep_all warns of its memory at each start; that is what it is for
@@ -84,7 +93,7 @@ def _prepare(data: bytes, threads: int, keep_all: bool) -> tuple[Interpreter, bo
             interpreter.allocate_tensors()
             return interpreter, plain
         except (RuntimeError, ValueError):
-            if plain:  # refused by the delegate may still run on the reference kernels; refused by both is final
+            if plain or kernels != "default":  # a file that the delegate refuses may still run without it
                 raise
     raise AssertionError("unreachable")
 

@@ -52,8 +52,8 @@ def _prepared(
     if names and missing == len(names):
         raise ModelError(
             f"{model.name} has no results for any of the {plural(len(names), 'image')} ({listed(names, 2)}); it names"
-            f" {listed(examples, 2)}. Give the images that it was recorded on, or their annotation file if it gives"
-            " them numbers."
+            f" {listed(examples, 2) or 'none'}. Give the images that it was recorded on, or their annotation file if it"
+            " gives them numbers."
         )
     inspection = replace(
         model.inspection,
@@ -86,13 +86,13 @@ def rename_job(blob: Blob, images: dict[str, str], categories: dict[str, str]) -
         named = {"file_name" if isinstance(image, str) else "image_id": image}
         named |= {"label" if isinstance(category, str) else "category_id": category}
         rows.append({**named, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score})
-    return json.dumps(rows).encode()
+    return json.dumps({"images": [{"image": name} for name in results.empty], "results": rows}).encode()
 
 
 def facts_job(blob: Blob, names: tuple[str, ...]) -> tuple[tuple[str, ...], int, tuple[str, ...]]:
     """In a worker: labels, number of these images that have no results, and two images that have some."""
     results = read_results(blob.read())
-    index = ResultIndex(results.images)
+    index = ResultIndex([*results.images, *results.empty])
     missing = sum(index.find(name) is None for name in names)
-    examples = tuple(str(key) for key in list(dict.fromkeys(results.images))[:2])
+    examples = tuple(str(key) for key in list(dict.fromkeys([*results.images, *results.empty]))[:2])
     return results.labels(), missing, examples

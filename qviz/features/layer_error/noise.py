@@ -118,7 +118,7 @@ class KernelSets:
         others = {name: self._all_tensors(stepper, values) for name, stepper in self.others.items()}
         sums = {name: self._sums(self.others[name], default, other, image.name) for name, other in others.items()}
         detections = {
-            name: inference(self._head.decode(tensors, score), placement, image, 0.0).detections
+            name: inference(self._head.decode(tensors, score), placement, image.size, 0.0).detections
             for name, tensors in {DEFAULT: default, **others}.items()
         }
         return ImageNoise(sums, detections)

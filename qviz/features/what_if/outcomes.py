@@ -110,7 +110,7 @@ class _MixedDetector:
         own_pixels, own_placement = self._input(1, image)
         variant_tensors = Checkpoints(self._steppers[1], [own_pixels], set(self._heads[1].reader.tensors))
         decoded = self._heads[0].decode(exact.selected, score)
-        return _Base(image, inference(decoded, placement, image, 0.0), exact, variant_tensors, own_placement)
+        return _Base(image, inference(decoded, placement, image.size, 0.0), exact, variant_tensors, own_placement)
 
     def _input(self, side: int, image: Image) -> tuple[np.ndarray, Placement]:
         return fill(image, self._specs[side], self._steppers[side].graph.input_tensors()[0])
@@ -119,7 +119,7 @@ class _MixedDetector:
         requested = self._heads[1].reader.tensors
         tensors = self.mixed.run(base.variant_tensors, chosen, requested, base.exact)
         decoded = self._heads[1].decode(tensors, matching.head_score)
-        return outcome_of(base.reference, inference(decoded, base.placement, base.image, 0.0), matching)
+        return outcome_of(base.reference, inference(decoded, base.placement, base.image.size, 0.0), matching)
 
 
 def outcome_of(reference: Inference, variant: Inference, matching: Matching) -> ImageOutcome:

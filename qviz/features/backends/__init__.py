@@ -1,0 +1,1 @@
+"""Whether one file answers alike on other kernels and other devices."""

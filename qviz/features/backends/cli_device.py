@@ -1,0 +1,68 @@
+"""`qviz device`: pack inputs for a device, run them, and read what it returned as recorded results."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qviz.cli import options, output
+
+if TYPE_CHECKING:
+    from qviz.features.backends.device import DevicePack, DeviceResults, DeviceRun
+    from qviz.result import Result
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    text = "write prepared inputs, the model and a runner of one file into a folder, to be copied to a device"
+    pack = actions.add_parser("pack", help=text, description=text)
+    pack.add_argument("model", type=Path, metavar="MODEL", help=".tflite file")
+    options.add_images(pack)
+    pack.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="a new or empty folder")
+    options.add_settings(pack)
+    options.add_work(pack)
+    options.add_output(pack, csv=False)
+    text = "run a packed folder on this machine; the runner in the folder is not executed"
+    run_parser = actions.add_parser("run", help=text, description=text)
+    run_parser.add_argument("folder", type=Path, metavar="FOLDER")
+    options.add_work(run_parser)
+    options.add_output(run_parser, csv=False)
+    text = "check what a device returned, and decode it into results that may stand where a VARIANT may stand"
+    read = actions.add_parser("read", help=text, description=text)
+    read.add_argument("folder", type=Path, metavar="FOLDER")
+    read.add_argument("-o", "--output", type=Path, required=True, metavar="RESULTS.json")
+    options.add_score(read, 0.001)
+    options.add_work(read)
+    options.add_output(read, csv=False)
+
+
+def run(args: argparse.Namespace) -> int:
+    result = ACTIONS[args.action](args)
+    options.remark(getattr(result, "skipped", ()))
+    output.print_result(result, args, print)
+    return 0
+
+
+def _pack(args: argparse.Namespace) -> DevicePack:
+    with options.session_of(args, [args.model]) as session:
+        return session.device_pack(args.output)
+
+
+def _run(args: argparse.Namespace) -> DeviceRun:
+    from qviz.top_level import device_run
+
+    return device_run(args.folder, workers=args.workers, progress=options.TerminalProgress())
+
+
+def _read(args: argparse.Namespace) -> DeviceResults:
+    from qviz.top_level import device_read
+
+    output.check_writable(args.output)
+    result = device_read(args.folder, score=args.score, workers=args.workers, progress=options.TerminalProgress())
+    output.write_json(args.output, result.to_json())
+    return result
+
+
+ACTIONS: dict[str, Callable[[argparse.Namespace], Result]] = {"pack": _pack, "run": _run, "read": _read}

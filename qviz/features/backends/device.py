@@ -1,0 +1,285 @@
+"""Results of a network on another device: pack prepared inputs, run them anywhere, and read what came back.
+
+pack   prepared inputs, the model and a runner of one file, into a folder that is copied to the device
+run    the same with the runtime of this machine; the runner in the folder is not executed here
+read   check the outputs in the folder and decode them as qviz decodes its own: recorded results
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from qviz.context import Context
+from qviz.detector import AP_SCORE
+from qviz.errors import ImageError, ModelError
+from qviz.features.backends.prepared import (
+    Prepared,
+    describe_job,
+    prepare_job,
+    read_job,
+    run_input_job,
+)
+from qviz.features.backends.recording import (
+    FORMAT,
+    MANIFEST,
+    MODEL,
+    RECORDING,
+    RUNNER,
+    Device,
+    Manifest,
+    OutputFile,
+    PackedImage,
+    PackedModel,
+    RecordedImage,
+    Recording,
+    RecordingFolder,
+    TensorFacts,
+    array_bytes,
+    input_name,
+    output_name,
+)
+from qviz.features.detection.inference import Images, in_order, results_in_order
+from qviz.features.detection.models import LoadedModel, ModelSource, load_model
+from qviz.formatting import plural
+from qviz.result import Result, encode
+from qviz.structures import EncodedImage, Inference, Settings, digest_of
+from qviz.tflite.inputs import Placement
+
+Outputs = tuple[list[np.ndarray], float, str]
+"""Outputs of a network, milliseconds, delegate."""
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class DevicePack(Result):
+    """A packed folder. skipped: one sentence per image that could not be read."""
+
+    ROWS: ClassVar[str] = "inputs"
+
+    folder: str
+    model: PackedModel
+    images: int
+    inputs: tuple[PackedImage, ...]
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class DeviceRun(Result):
+    """A recording made on this machine. images: how many; ms: mean time per image of the network alone."""
+
+    ROWS: ClassVar[str] = "outputs"
+
+    folder: str
+    device: Device
+    images: int
+    ms: float
+    outputs: tuple[RecordedImage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceModel:
+    """The model that was packed. ran_sha256: of the file that the device ran, which may be compiled for it."""
+
+    name: str
+    sha256: str
+    ran_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceImage:
+    """One image. ms: time of the network on the device."""
+
+    image: str
+    width: int
+    height: int
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedObject:
+    """One object as COCO's results have it; bbox is x, y, width, height in pixels of the original image."""
+
+    file_name: str
+    label: str
+    bbox: tuple[float, ...]
+    score: float
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class DeviceResults(Result):
+    """The decoded outputs of a device, which may stand in the place of a variant once they are saved as .json.
+
+    Attributes:
+        skipped: What was left out.
+    """
+
+    ROWS: ClassVar[str] = "results"
+
+    model: DeviceModel
+    device: Device
+    images: tuple[DeviceImage, ...]
+    results: tuple[RecordedObject, ...]
+    skipped: tuple[str, ...] = ()
+
+
+# ---- pack ----------------------------------------------------------------------------------------------------------
+
+
+def device_pack(context: Context, model: LoadedModel, images: Images, folder: Path) -> DevicePack:
+    """Write a folder for a device; it must be new or empty.
+
+    Raises:
+        ImageError: No image can be read, or two have one name.
+        ModelError: It is not a .tflite file, or its outputs alone do not give detections.
+        RecordingError: The folder cannot be written, or is not empty.
+    """
+    if not model.layers_available:
+        raise ModelError(f"{model.name} is not a .tflite file, and devices run only those.")
+    target = RecordingFolder.create(folder)
+    skipped: list[str] = []
+    rows: list[PackedImage] = []
+    facts = None
+
+    def submit(image: EncodedImage) -> list[Future[Prepared]]:
+        return [context.engine.submit(prepare_job, model.blob, model.settings, image)]
+
+    for image, (prepared,) in results_in_order(context, images, submit, skipped, "There are no images."):
+        if facts is None:
+            facts = _described(context, model, prepared)
+        file, data = input_name(len(rows)), array_bytes(prepared.values)
+        target.write(file, data)
+        placement = prepared.placement
+        rows.append(PackedImage(image.name, *prepared.size, file, digest_of(data), placement.scale, placement.offset))
+    _check_distinct([row.name for row in rows])
+    assert facts is not None, "an error is raised where no image can be read"
+    packed = PackedModel(model.name, MODEL, model.digest)
+    settings = {**model.settings.to_json(), "labels": list(model.inspection.labels) or None}
+    manifest = Manifest(FORMAT, packed, facts[0], facts[1], settings, tuple(rows))
+    target.write(MODEL, model.model.data)
+    target.write(RUNNER, files(__package__).joinpath("run_on_device.txt").read_bytes())
+    target.write(MANIFEST, _json(manifest))
+    return DevicePack(str(folder), packed, len(rows), tuple(rows), tuple(skipped))
+
+
+def _described(context: Context, model: LoadedModel, prepared: Prepared) -> tuple[TensorFacts, tuple[TensorFacts, ...]]:
+    job = context.engine.submit(describe_job, model.blob, model.settings, prepared.values)
+    try:
+        return context.wait(job)
+    except ModelError as error:
+        raise ModelError(f"{model.name} {error}") from error
+
+
+def _check_distinct(names: Sequence[str]) -> None:
+    """Raises ImageError where two images have one name."""
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise ImageError(f"{count} images are called {name}; results are told apart by name: give each its own.")
+
+
+def _json(document: Manifest | Recording) -> bytes:
+
+    return json.dumps(encode(document), ensure_ascii=False, indent=1, allow_nan=False).encode()
+
+
+# ---- run -----------------------------------------------------------------------------------------------------------
+
+
+def device_run(context: Context, folder: Path) -> DeviceRun:
+    """Run a packed folder with the runtime of this machine, and write the recording into it.
+
+    Raises:
+        RecordingError: The folder is damaged, or cannot be written.
+        ModelError: TensorFlow Lite cannot run the model.
+    """
+    target = RecordingFolder(folder)
+    manifest, manifest_sha256 = target.manifest()
+    data = target.model(manifest)
+    blob = context.engine.share(data, manifest.model.sha256)
+
+    def submit(number: int) -> list[Future[Outputs]]:
+        packed = target.input(manifest, number)
+        name = manifest.images[number].file
+        return [context.engine.submit(run_input_job, blob, packed, manifest.input, name, context.threads)]
+
+    rows: list[RecordedImage] = []
+    delegate = ""
+    for number, (job,) in in_order(context, range(len(manifest.images)), submit):
+        try:
+            outputs, milliseconds, delegate = job.result()
+        except ModelError as error:
+            raise ModelError(f"{manifest.model.name} {error}") from error
+        row = manifest.images[number]
+        written = tuple(_write_output(target, number, position, array) for position, array in enumerate(outputs))
+        rows.append(RecordedImage(row.name, row.sha256, milliseconds, written))
+        context.progress.advance(len(rows), len(manifest.images))
+    device = Device("this machine", "ai_edge_litert", version("ai-edge-litert"), delegate)
+    target.write(RECORDING, _json(Recording(FORMAT, manifest_sha256, manifest.model.sha256, device, tuple(rows))))
+    mean = float(np.mean([row.milliseconds for row in rows]))
+    return DeviceRun(str(folder), device, len(rows), mean, tuple(rows))
+
+
+def _write_output(target: RecordingFolder, number: int, position: int, array: np.ndarray) -> OutputFile:
+    name, data = output_name(number, position), array_bytes(array)
+    target.write(name, data)
+    return OutputFile(name, digest_of(data))
+
+
+# ---- read ----------------------------------------------------------------------------------------------------------
+
+
+def device_read(context: Context, folder: Path, *, score: float = AP_SCORE) -> DeviceResults:
+    """Check the recording in a folder and decode its outputs with the model's own decoder.
+
+    Args:
+        score: Minimum confidence, in [0, 1], of an object.
+
+    Raises:
+        RecordingError: The recording is incomplete, damaged, or belongs to other inputs or another model.
+        ModelError: The model in the folder cannot be read.
+    """
+    target = RecordingFolder(folder)
+    manifest, manifest_sha256 = target.manifest()
+    recording = target.recording(manifest, manifest_sha256)
+    settings = Settings.from_json(manifest.settings, MANIFEST)
+    model = load_model(context.engine, ModelSource(manifest.model.name, target.model(manifest), settings))
+
+    def submit(number: int) -> list[Future[Inference]]:
+        row, outputs = manifest.images[number], recording.images[number].outputs
+        arrays = target.outputs(manifest, recording, number)
+        named = [(file.file, data, facts) for file, data, facts in zip(outputs, arrays, manifest.outputs, strict=True)]
+        placement = Placement((row.scale[0], row.scale[1]), (row.offset[0], row.offset[1]))
+        size = row.width, row.height
+        return [context.engine.submit(read_job, model.blob, model.settings, named, placement, size, score)]
+
+    objects: list[RecordedObject] = []
+    for number, (job,) in in_order(context, range(len(manifest.images)), submit):
+        objects += _objects(manifest.images[number].name, job.result(), model)
+        context.progress.advance(number + 1, len(manifest.images))
+    images = tuple(
+        DeviceImage(row.name, row.width, row.height, recorded.milliseconds)
+        for row, recorded in zip(manifest.images, recording.images, strict=True)
+    )
+    upright = tuple(row for row in objects if row.bbox[2] >= 0 and row.bbox[3] >= 0)
+    dropped = len(objects) - len(upright)
+    skipped = (f"{plural(dropped, 'box')} of negative size left out.",) if dropped else ()
+    ran = DeviceModel(manifest.model.name, manifest.model.sha256, recording.model_sha256)
+    return DeviceResults(ran, recording.device, images, upright, skipped)
+
+
+def _objects(image: str, inference: Inference, model: LoadedModel) -> list[RecordedObject]:
+    rows = inference.detections
+    corners = rows.boxes.astype(np.float64)  # differences are exact, so that corners come back as they were
+    sides = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    return [
+        RecordedObject(image, model.inspection.label(int(class_id)), tuple(map(float, bbox)), float(score))
+        for bbox, score, class_id in zip(sides, rows.scores, rows.class_ids, strict=True)
+    ]
