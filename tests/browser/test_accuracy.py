@@ -17,6 +17,7 @@ TABS = (
     "All variants",
     "Precision and recall",
     "Error types",
+    "Operating point",
     "Thresholds",
     "Confusions",
     "Worst images",

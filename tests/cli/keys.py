@@ -126,6 +126,12 @@ CLASS = {"label": str, "ap": (float, None), "ap50": (float, None), "truths": int
 
 ERROR = {"reference": float, "variant": float, "delta": float}
 
+AT = {
+    **dict.fromkeys(("threshold", "precision", "recall"), (float, None)),
+    "misses": int,
+    "false_positives_per_image": float,
+}
+
 EVALUATE = {
     "dataset": {"images": int, "annotations": int, "skipped": list},
     "models": [{"name": str, **APS, "per_class": [CLASS]}],
@@ -136,8 +142,15 @@ EVALUATE = {
             "per_class": [{"label": str, **INTERVAL, "truths": int, "images": int}],
             "errors": dict.fromkeys(("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss"), ERROR),
             "threshold": dict.fromkeys(("reference", "variant", "recovered"), (float, None)),
+            "operating_point": {
+                **dict.fromkeys(("recall", "precision", "spurious_per_image"), INTERVAL),
+                "needed": {"threshold": (float, None), "false_positives_per_image": (float, None)},
+                "per_class": [{"label": str, **dict.fromkeys(("recall", "precision", "spurious_per_image"), INTERVAL)}],
+            },
         }
     ],
+    "operating_points": [{"model": str, **AT, "per_class": [{"label": str, **AT}]}],
+    "slices": list,
     "images_per_second": float,
     "gate": (dict, None),
 }
@@ -214,6 +227,15 @@ RESCUE = {
 }
 
 REPORT = {"file": str, "bytes": int, "sections": list}
+CARD = {"file": str, "sections": list}
+DOCTOR = {
+    "versions": {"qviz": str, "Python": str},
+    "machine": dict,
+    "limits": dict,
+    "optional": [{"name": str, "available": bool, "install": str}],
+    "backends": [{"name": str, "available": bool, "reason": str}],
+    "selftest": {"passed": bool, "seconds": float, "checks": [{"name": str, "passed": bool, "detail": str}]},
+}
 
 
 def missing(promised: Any, value: Any, where: str = "") -> list[str]:

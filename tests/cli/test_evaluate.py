@@ -48,6 +48,20 @@ def test_a_gate_compares_the_chosen_bound(run: Run, call: tuple[object, ...]) ->
         assert result.json["gate"]["passed"] is (status == 0)
 
 
+def test_a_gate_on_recall_at_a_confidence(run: Run, call: tuple[object, ...], sample: Sample) -> None:
+    result = run(*call, "--json", "--at", "0.3", "--max-recall-loss", "0.05", "--max-ap-loss", "1")
+    first, second = result.json["operating_points"]
+    loss = result.json["losses"][0]["operating_point"]["recall"]["value"]
+    assert first["threshold"] == second["threshold"] == 0.3
+    assert loss == pytest.approx(first["recall"] - second["recall"], abs=1e-6)
+    gate = result.json["gate"]
+    assert (result.status, gate["passed"], gate["recall"]["passed"]) == (1, False, False)
+    assert len(gate["recall"]["failed"]) == 1 and gate["failed"] == []
+    passed = run(*call[:2], sample.models["float16"], *call[3:], "--at", "0.5", "--max-recall-loss", "0.2")
+    assert passed.status == 0
+    assert "at a confidence of 0.50" in passed.out and "points of recall lost: passed" in passed.out
+
+
 def test_an_undecided_gate_is_explained_on_standard_error(run: Run, call: tuple[object, ...]) -> None:
     loss = run(*call, "--json").json["losses"][0]["ap"]
     limit = min((loss["low"] + loss["high"]) / 2, 0.9 * (loss["high"] - loss["low"]))
@@ -102,6 +116,8 @@ REFUSED = [
     (("--images", "."), "No dataset is given"),
     (("--dataset", "x.json", "--strict"), "--strict needs a limit, and none is given"),
     (("--dataset", "x.json", "--confident", "lower"), "--confident needs a limit, and none is given"),
+    (("--dataset", "x.json", "--at", "2"), "The operating point is 2.0; a confidence between 0 and 1 is expected"),
+    (("--dataset", "x.json", "--at", "none.json"), "not a file that can be read (No such file or directory)"),
     (("--dataset", "x.json", "--max-ap-loss", "2"), "'2' is not a number between -1 and 1"),
     (("--dataset", "x.json", "--images", "a.jpg", "b.jpg"), "A dataset has its own images"),
     (("--dataset", "nowhere.json"), "nowhere.json does not exist"),

@@ -33,6 +33,9 @@ from qviz.features.accuracy.dataset_health import problems_of, sentences_of
 from qviz.features.accuracy.errors import ErrorCost, error_costs
 from qviz.features.accuracy.evaluator import Evaluator, is_flood
 from qviz.features.accuracy.mismatch import MAX_AP50, MISREAD, finds_nothing, mismatch
+from qviz.features.accuracy.operating import Operating, operate_models
+from qviz.features.accuracy.operating_at import BEST, At
+from qviz.features.accuracy.slice_loss import Slices
 from qviz.features.accuracy.thresholds import Reliability, ThresholdShift, reliability, threshold_shift
 from qviz.features.accuracy.truth import REMARK, reconcile
 from qviz.features.comparison.matching import agreement_of
@@ -174,6 +177,8 @@ class Evaluation(Result):
         results: Per model (n, 7) detections, see `APResult`.
         image_ids: Image id in `results` -> the annotation file's own id.
         problems: Reasons to doubt the annotations, those that make AP meaningless first.
+        operating: The models at the confidence in use; None in an old study.
+        slices: Where the variants lose more than elsewhere; None where it was not asked for.
     """
 
     ROWS: ClassVar = "models"
@@ -193,6 +198,8 @@ class Evaluation(Result):
     results: tuple[np.ndarray, ...] = ()
     image_ids: Mapping[int, int | str] = field(default_factory=dict)
     problems: tuple[DatasetProblem, ...] = ()
+    operating: Operating | None = None
+    slices: Slices | None = None
 
     def floods(self, detail: LossDetail) -> bool:
         """Whether a variant has many more false alarms than the reference, which hardly change AP.
@@ -229,11 +236,19 @@ class Evaluation(Result):
                 for model, row in zip(self.models, self.reliabilities, strict=True)
             ],
             "losses": [
-                {**to_json(loss), **detail.to_json()} for loss, detail in zip(self.losses, self.details, strict=True)
+                {**to_json(loss), **detail.to_json(), **point}
+                for loss, detail, point in zip(self.losses, self.details, self._operating_losses(), strict=True)
             ],
+            "operating_points": [model.to_json() for model in self.operating.models] if self.operating else [],
+            "slices": self.slices.to_json() if self.slices else [],
             "images_per_second": self.images_per_second,
             "warnings": to_json(self.warnings),
         }
+
+    def _operating_losses(self) -> list[dict[str, Any]]:
+        if self.operating is None:
+            return [{} for _ in self.losses]
+        return [{"operating_point": loss.to_json()} for loss in self.operating.losses]
 
     def to_frame(self) -> pd.DataFrame:
         """One row per model and class."""
@@ -250,6 +265,7 @@ def evaluate(
     *,
     score: float = AP_SCORE,
     reference_as_truth: bool = False,
+    at: At = BEST,
 ) -> Evaluation:
     """AP of every model and the loss of every variant (all models but the first).
 
@@ -258,9 +274,11 @@ def evaluate(
         dataset: Annotated images; with `reference_as_truth` images without annotations.
         score: Minimum confidence of a detection that counts.
         reference_as_truth: The reference's own detections replace the annotations.
+        at: Confidence in use: a threshold, `best` (the reference's highest F1), or label -> threshold.
 
     Raises:
-        Cancelled, DatasetError: Nothing is annotated, or no image could be run by every model.
+        Cancelled, SettingsError: `at` does not fit the classes.
+        DatasetError: Nothing is annotated, or no image could be run by every model.
 
     Example:
         >>> with qviz.open(FLOAT32, INT8, dataset=ANNOTATIONS, dataset_images=IMAGES) as session:
@@ -268,26 +286,19 @@ def evaluate(
         >>> round(evaluation.models[0].ap, 3)
         0.383
     """
-    if not dataset.categories and not reference_as_truth:
-        raise DatasetError(
-            f"Nothing is annotated in {dataset.name}; give annotated images, or use the reference's own detections"
-            " as the ground truth (--reference-as-truth)."
-        )
+    _check_annotated(dataset, reference_as_truth)
     start = time.monotonic()
     evaluator = Evaluator(context, models, dataset, score, reference_as_truth)
     seconds = time.monotonic() - start
     context.progress.step("Matching objects and resampling the images")
     complete = evaluator.dataset
     _check_truth(complete, models[0])
-    results = [
-        model_accuracy(model.name, complete, evaluator.detections(model), evaluator.classes(model)) for model in models
-    ]
-    remarks = (REMARK,) if reference_as_truth else tuple(_unmatched(models, complete))
+    results = [model_accuracy(row.name, complete, evaluator.detections(row), evaluator.classes(row)) for row in models]
     return Evaluation(
         dataset=dataset.name,
         images=evaluator.images,
         annotations=complete.annotations,
-        skipped=(*evaluator.skipped, *remarks),
+        skipped=(*evaluator.skipped, *((REMARK,) if reference_as_truth else _unmatched(models, complete))),
         models=tuple(model.ap.figures for model in results),
         losses=_losses(results),
         images_per_second=evaluator.images / seconds if seconds > 0 else 0.0,
@@ -299,7 +310,16 @@ def evaluate(
         results=tuple(model.ap.results for model in results),
         image_ids={row.id: row.id if row.source_id is None else row.source_id for row in complete.images},
         problems=() if reference_as_truth else _problems(context, evaluator, dataset, results[0].ap.figures),
+        operating=operate_models([model.ap for model in results], at),
     )
+
+
+def _check_annotated(dataset: Dataset, reference_as_truth: bool) -> None:
+    if not dataset.categories and not reference_as_truth:
+        raise DatasetError(
+            f"Nothing is annotated in {dataset.name}; give annotated images, or use the reference's own detections"
+            " as the ground truth (--reference-as-truth)."
+        )
 
 
 def _check_truth(dataset: Dataset, reference: LoadedModel) -> None:

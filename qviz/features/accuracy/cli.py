@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from qviz.cli import options, output
 from qviz.errors import DatasetError, SettingsError
+from qviz.features.accuracy import cli_operating
+from qviz.features.accuracy.operating_at import BEST, read_at
 from qviz.formatting import plural, points, score, share
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="use the reference's own detections as the ground truth; needs --images or --dataset",
     )
+    cli_operating.add(parser)
     group = parser.add_argument_group("gate")
     group.add_argument(
         "--max-ap-loss",
@@ -38,6 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="exit with 1 when a variant loses more AP (0..1) than this, e.g. 0.01 for one point; with 2 if the"
         " reference itself detects none of the annotated objects",
     )
+    cli_operating.add_gate(group)
     group.add_argument(
         "--confident",
         choices=("lower", "upper"),
@@ -52,28 +56,35 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     _check(args)
     with options.session_of(args) as session:
-        result = session.evaluate(score=args.score, reference_as_truth=args.reference_as_truth)
+        point = BEST if args.at is None else args.at
+        result = session.evaluate(score=args.score, reference_as_truth=args.reference_as_truth, at=point)
     options.remark_warnings(result.warnings)
     options.remark(result.remarks)
-    gate = _gate(result, args)
+    gate, recall_gate = _gate(result, args), cli_operating.gate_of(result, args)
     if args.markdown is not None:
         _append(args.markdown, result, gate)
     if args.json:
-        output.print_json({**result.to_json(), "gate": gate.to_json() if gate else None})
+        output.print_json({**result.to_json(), "gate": cli_operating.gates_to_json(gate, recall_gate)})
     elif args.csv:
         output.print_frame(result.to_frame())
     else:
         _print(result, gate)
-    return gate.status if gate is not None else 0
+        cli_operating.show(result, args, recall_gate)
+    statuses = [one.status for one in (gate, recall_gate) if one is not None]
+    return 1 if 1 in statuses else max(statuses, default=0)
 
 
 def _check(args: argparse.Namespace) -> None:
-    if args.confident and args.max_ap_loss is None:
+    limit = args.max_ap_loss if args.max_ap_loss is not None else args.max_recall_loss
+    if args.confident and limit is None:
         raise SettingsError("--confident needs a limit, and none is given: add e.g. --max-ap-loss 0.01.")
-    if args.strict and args.max_ap_loss is None:
+    if args.strict and limit is None:
         raise SettingsError("--strict needs a limit, and none is given: add e.g. --max-ap-loss 0.01.")
-    if args.max_ap_loss is not None and not args.variants:
-        raise SettingsError("--max-ap-loss is for the loss of a variant, and only one model is given; add a variant.")
+    if limit is not None and not args.variants:
+        option = "--max-recall-loss" if args.max_ap_loss is None else "--max-ap-loss"
+        raise SettingsError(f"{option} is for the loss of a variant, and only one model is given; add a variant.")
+    if args.at is not None:
+        read_at(args.at)  # a mistake is found before the models run
     if args.dataset is None and not (args.reference_as_truth and args.images):
         raise DatasetError(
             "No dataset is given; add --dataset FILE, or --reference-as-truth with --images PATH if nothing is"

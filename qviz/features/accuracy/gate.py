@@ -68,7 +68,7 @@ def check_losses(result: Evaluation, limit: float, confident: str | None = None,
         confident: `lower`, `upper` or None.
         strict: A variant that the data cannot decide neither passes nor fails.
     """
-    if reason := _no_reference(result):
+    if reason := no_reference(result):
         return Gate(limit, confident, False, (), (), reason)
     rows = [
         (loss, flood_sentence(result, index, result.models[0].name, loss.variant) if result.details else "")
@@ -101,7 +101,7 @@ def flood_sentence(result: Evaluation, index: int, reference: str, variant: str)
     )
 
 
-def _no_reference(result: Evaluation) -> str:
+def no_reference(result: Evaluation) -> str:
     """Why no loss can be seen: the reference finds nothing of the truth, or the truth is misread."""
     if misread := next((problem for problem in result.problems if problem.code in MISREAD), None):
         return f"AP means nothing with these annotations. {misread.message} {misread.fix}"

@@ -23,8 +23,9 @@ FORMATS = {
     "reference's": "%.2f",
     "own": "%.2f",
     "change": "%+d",
+    "false per image": "%.2f",
 }
-TEXT_COLUMNS = ("model", "variant", "class", "interval", "significant", "object", "taken for")
+TEXT_COLUMNS = ("model", "variant", "class", "interval", "significant", "object", "taken for", "needed")
 COUNTS = ("objects", "images", "reference", "now")
 
 

@@ -15,7 +15,7 @@ import streamlit as st
 
 from qviz.detector import PAGE_SCORE
 from qviz.errors import QvizError
-from qviz.features.accuracy import Evaluation, coco_results, panel, panel_tables
+from qviz.features.accuracy import Evaluation, coco_results, panel, panel_operating, panel_tables
 from qviz.features.accuracy.ap import VariantLoss
 from qviz.features.accuracy.confusion import ImageLoss
 from qviz.features.accuracy.errors import KINDS_HELP
@@ -147,6 +147,7 @@ def show(here: Page, finding: Finding, variant: str, label: str) -> None:
         "All variants": lambda: heat(finding),
         "Precision and recall": lambda: curves(finding, label),
         "Error types": lambda: errors(finding, variant),
+        "Operating point": lambda: panel_operating.show(finding, variant),
         "Thresholds": lambda: thresholds(finding, variant),
         "Confusions": lambda: confusions(finding, variant),
         "Worst images": lambda: worst(here, finding, variant),

@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from qviz.chart_style import CHANGES, bracket
 from qviz.features.accuracy.ap import METRICS, evidence
 from qviz.features.accuracy.errors import KINDS_HELP
+from qviz.features.accuracy.text_operating import operating_sentences
 from qviz.features.comparison.text import COLOURS, level
 from qviz.features.corruption_sweep.text import verdict as robustness_verdict
 from qviz.features.cost.text import tradeoff_verdict
@@ -96,8 +97,16 @@ def _accuracy(study: Study, charts: ReportCharts) -> dict[str, Any]:
         "rows": list(zip((model.name for model in study.models), figures, strict=True)),
         "losses": study.losses,
         "charts": charts.accuracy(),
+        "operating": _operating(study),
         "kinds": KINDS_HELP,
     }
+
+
+def _operating(study: Study) -> list[str]:
+    """Recall and false positives at the reference's best confidence, one sentence per variant."""
+    if study.evaluation is None or study.evaluation.operating is None or len(study.models) < 2:
+        return []
+    return operating_sentences(study.evaluation.operating, [model.name for model in study.models])
 
 
 def _classes(study: Study, charts: ReportCharts) -> dict[str, Any]:

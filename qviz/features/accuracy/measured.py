@@ -1,0 +1,48 @@
+"""The images and truths that a finished evaluation was measured on: more can be computed from it without a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from qviz.detector import PAGE_SCORE
+from qviz.features.accuracy import Evaluation
+from qviz.features.accuracy.coco_matching import MatchTables, match
+from qviz.features.accuracy.operating import Operating, operate, reaches
+from qviz.features.accuracy.operating_at import At
+from qviz.features.accuracy.truth import with_classes
+from qviz.structures import Category, Dataset, DatasetImage
+
+
+def measured_dataset(evaluation: Evaluation, dataset: Dataset) -> Dataset:
+    """The dataset with the images and categories that counted.
+
+    dataset: the one that was evaluated; with the reference as truth its annotations are replaced as they were then.
+    """
+    images = tuple(image for image in dataset.images if image.id in evaluation.image_ids)
+    labels = [row.label for row in evaluation.models[0].per_class]
+    if not evaluation.reference_as_truth:
+        return with_classes(replace(dataset, images=images), labels)
+    rows = evaluation.results[0]
+    rows = rows[reaches(rows[:, 5], PAGE_SCORE)]
+    numbers = sorted({int(number) for number in rows[:, 6]})
+    categories = tuple(Category(number, label) for number, label in zip(numbers, labels, strict=True))
+    return replace(dataset, images=tuple(_with_rows(image, rows) for image in images), categories=categories)
+
+
+def _with_rows(image: DatasetImage, rows: np.ndarray) -> DatasetImage:
+    objects = rows[rows[:, 0] == image.id]
+    boxes = objects[:, 1:5].copy()
+    boxes[:, 2:] += boxes[:, :2]
+    areas = objects[:, 3] * objects[:, 4]
+    crowds = np.zeros(len(objects), bool)
+    return replace(image, boxes=boxes, category_ids=objects[:, 6].astype(np.int64), is_crowd=crowds, areas=areas)
+
+
+def operating_at(evaluation: Evaluation, dataset: Dataset, at: At) -> Operating:
+    """All models at another operating point; no model runs. Raises SettingsError where `at` does not fit."""
+    measured = measured_dataset(evaluation, dataset)
+    tables: list[MatchTables] = [match(measured, rows, ("all",))["all"] for rows in evaluation.results]
+    labels = [row.label for row in evaluation.models[0].per_class]
+    return operate([model.name for model in evaluation.models], labels, tables, at)

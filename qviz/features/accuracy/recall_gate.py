@@ -1,0 +1,135 @@
+"""Whether a variant may be released: the recall that it loses at the operating point against a limit.
+
+The bound of the interval is chosen as in `gate`. With slices, a slice fails where its loss, or the chosen bound, is
+above the limit; without a chosen bound its loss must be significant, too, as the largest of many small slices is large
+by chance. Only slices with an interval count.
+
+A variant that floods the images with false positives, significantly, fails whatever its recall. The gate cannot conclude if the
+reference finds none of the objects, or, where it is strict, if an interval wider than the limit lies on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from qviz.features.accuracy import Evaluation
+from qviz.features.accuracy.evaluator import is_flood
+from qviz.features.accuracy.gate import no_reference
+from qviz.features.accuracy.operating import Operating
+from qviz.formatting import interval, plural, points
+from qviz.structures import Loss
+
+
+@dataclass(frozen=True, slots=True)
+class RecallGate:
+    """The outcome.
+
+    Attributes:
+        max_recall_loss: In [0, 1].
+        slices: Whether every slice had to keep the limit, too.
+        failed: Names of the variants that fail.
+        remarks: One sentence per reason.
+        inconclusive: Reason why the gate cannot conclude; empty if it can.
+    """
+
+    max_recall_loss: float
+    confident: str | None
+    slices: bool
+    passed: bool
+    failed: tuple[str, ...]
+    remarks: tuple[str, ...]
+    inconclusive: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """The result in words."""
+        if self.inconclusive:
+            return "cannot conclude"
+        return "passed" if self.passed else f"failed by {', '.join(self.failed)}"
+
+    @property
+    def status(self) -> int:
+        """Exit status: 0 passed, 1 failed, 2 where the gate cannot conclude."""
+        return 2 if self.inconclusive else int(not self.passed)
+
+
+def check_recall(
+    result: Evaluation, limit: float, confident: str | None = None, strict: bool = False, slices: bool = False
+) -> RecallGate:
+    """The outcome for all variants.
+
+    Args:
+        limit: Recall in [0, 1] that a variant may lose.
+        confident: `lower`, `upper` or None.
+        strict: A variant that the data cannot decide neither passes nor fails.
+        slices: Check every slice, too.
+    """
+    operating = result.operating
+    if operating is None or (reason := no_reference(result) or _no_recall(operating)):
+        return RecallGate(limit, confident, slices, False, (), (), reason if operating else "There are no figures.")
+    failed, remarks, open_reasons = [], [], []
+    for index, loss in enumerate(operating.losses):
+        recall = loss.overall.recall
+        undecided = _undecided(loss.variant, recall, limit, result.images)
+        reasons = list(_floods(result, operating, index))
+        if slices:
+            reasons += _failing_slices(result, index, limit, confident)
+        if _bound(recall, confident) > limit and not (undecided and strict):
+            reasons.insert(0, f"{loss.variant} loses {points(recall.value)} points of recall.")
+        if reasons:
+            failed.append(loss.variant)
+        elif undecided and strict:
+            open_reasons.append(undecided)
+        remarks += [*reasons, *([undecided] if undecided and not reasons else [])]
+    inconclusive = open_reasons[0] if open_reasons and not failed else ""
+    passed = not failed and not inconclusive
+    return RecallGate(limit, confident, slices, passed, tuple(failed), tuple(remarks), inconclusive)
+
+
+def _no_recall(operating: Operating) -> str:
+    figures = operating.models[0].figures
+    if not figures.truths:
+        return "No object is annotated, so there is no recall."
+    return "" if figures.recall else f"{operating.models[0].name} finds none of the objects at this confidence."
+
+
+def _bound(loss: Loss, confident: str | None) -> float:
+    bound = {None: loss.value, "lower": loss.low, "upper": loss.high}[confident]
+    return float("inf") if bound is None else bound
+
+
+def _floods(result: Evaluation, operating: Operating, index: int) -> Iterator[str]:
+    first, second = operating.models[0].figures, operating.models[index + 1].figures
+    images = max(result.images, 1)
+    pair = first.false_positives_per_image, second.false_positives_per_image
+    if not operating.losses[index].overall.spurious_per_image.significant:
+        return
+    if is_flood(*((first.detections / images, second.detections / images) if result.reference_as_truth else pair)):
+        name = operating.models[index + 1].name
+        yield (
+            f"{name} floods the images: {pair[1]:.1f} false positives per image at this confidence, where"
+            f" {operating.models[0].name} has {pair[0]:.1f}."
+        )
+
+
+def _failing_slices(result: Evaluation, index: int, limit: float, confident: str | None) -> Iterator[str]:
+    for row in result.slices.rows if result.slices else ():
+        loss = row.losses[index].loss
+        if loss.low is None or _bound(loss, confident) <= limit or not (confident or loss.significant):
+            continue
+        yield (
+            f"In {row.meaning}, {row.losses[index].variant} loses {points(loss.value)} points of recall"
+            f" {interval(loss.low, loss.high)}."
+        )
+
+
+def _undecided(name: str, loss: Loss, limit: float, images: int) -> str:
+    if loss.low is None or loss.high is None or loss.high - loss.low <= abs(limit):
+        return ""
+    if loss.low > limit or loss.high <= limit:
+        return ""
+    return (
+        f"Undecided with {plural(images, 'image')}: {name} loses between {points(loss.low)} and {points(loss.high)}"
+        f" points of recall, and the limit is {points(limit)}. More annotated images narrow the interval."
+    )

@@ -1,0 +1,66 @@
+"""The operating point in sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from qviz.features.accuracy.operating import Operating, OperatingLoss
+from qviz.features.accuracy.operating_at import BEST
+from qviz.formatting import UNKNOWN, interval, points, score
+
+
+def confidence_text(operating: Operating) -> str:
+    """`a confidence of 0.43 (the reference's best F1)`."""
+    if operating.threshold is None and operating.chosen == BEST:
+        return "no confidence (no detection of the reference is right)"
+    if operating.threshold is None:
+        return "the confidence of each class"
+    best = " (the reference's best F1)" if operating.chosen == BEST else ""
+    return f"a confidence of {score(operating.threshold)}{best}"
+
+
+def threshold_text(threshold: float | None) -> str:
+    """Rounded down to three decimals, so that the rounded one still reaches the recall; a dash where there is none."""
+    return UNKNOWN if threshold is None else f"{math.floor(threshold * 1000) / 1000:.3f}"
+
+
+def operating_sentences(operating: Operating, names: Sequence[str] | None = None) -> list[str]:
+    """One sentence per variant: the recall it loses, and the threshold that brings it back with what that costs.
+
+    names: of all models as they are shown, the reference first; by default those of the files.
+    """
+    shown = names or tuple(model.name for model in operating.models)
+    if operating.models[0].figures.recall is None:
+        return ["No object is annotated, so there is no recall."]
+    return [
+        _sentence(operating, shown, number) + _needed(operating.losses[number - 1], operating, shown[0], number)
+        for number in range(1, len(operating.models))
+    ]
+
+
+def _sentence(operating: Operating, names: Sequence[str], number: int) -> str:
+    reference, variant = operating.models[0].figures, operating.models[number].figures
+    loss = operating.losses[number - 1].overall.recall
+    more_or_fewer = "fewer" if (loss.value or 0.0) > 0 else "more"
+    change = f"{points(abs(loss.value))} points {more_or_fewer}" if loss.value else "the same"
+    bounds = interval(loss.low, loss.high)
+    certainty = "" if not bounds else f" (loss {bounds}, {'significant' if loss.significant else 'not significant'})"
+    return (
+        f"At {confidence_text(operating)}, {names[number]} finds {points(variant.recall)}% of the objects,"
+        f" {names[0]} {points(reference.recall)}%: {change}{certainty}. False positives per image:"
+        f" {variant.false_positives_per_image:.2f}, against {reference.false_positives_per_image:.2f}."
+    )
+
+
+def _needed(loss: OperatingLoss, operating: Operating, reference: str, number: int) -> str:
+    if not loss.overall.recall.value or loss.overall.recall.value <= 0:
+        return ""
+    needed, present = loss.overall.needed, operating.models[number].figures.false_positives_per_image
+    if needed.threshold is None or needed.false_positives_per_image is None:
+        return f" No threshold brings back the recall of {reference}."
+    return (
+        f" A threshold of {threshold_text(needed.threshold)} brings back that recall, with"
+        f" {needed.false_positives_per_image:.2f} false positives per image"
+        f" ({needed.false_positives_per_image - present:+.2f})."
+    )
