@@ -5,6 +5,15 @@ Both implement `Engine`; code that submits jobs does not depend on which one it 
 
 from qviz.engine.interface import Blob, Engine, WarmUp, importing
 from qviz.engine.local import LocalEngine
-from qviz.engine.memory import free_closed_sessions, trim_malloc
+from qviz.engine.memory import free_closed_sessions, machine_memory, trim_malloc
 
-__all__ = ["Blob", "Engine", "LocalEngine", "WarmUp", "free_closed_sessions", "importing", "trim_malloc"]
+__all__ = [
+    "Blob",
+    "Engine",
+    "LocalEngine",
+    "WarmUp",
+    "free_closed_sessions",
+    "importing",
+    "machine_memory",
+    "trim_malloc",
+]

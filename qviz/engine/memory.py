@@ -73,6 +73,14 @@ def free_closed_sessions() -> None:
         _trim()
 
 
+def machine_memory() -> tuple[int, int]:
+    """(installed, free) bytes of memory of this machine."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return memory.total, memory.available
+
+
 def _resident() -> int:
     """Resident bytes of this process; 0 if unknown."""
     try:

@@ -1,0 +1,138 @@
+"""What a bug report needs: versions, machine, limits, optional parts, kernels, and a self-test on a tiny model.
+
+No name of a user, a machine or a file outside qviz is in it; the home folder is written as `~`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any, ClassVar
+
+from qviz.engine import machine_memory
+from qviz.errors import SettingsError
+from qviz.features.installation.selftest import DTYPES, KERNEL_NAMES, SelfTest, self_test, without_home
+from qviz.limits import VARIABLE, limits
+from qviz.optional import DISTRIBUTION, PARTS, install_command, missing_modules
+from qviz.result import Result
+from qviz.store import user_folder
+
+MEGABYTE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class OptionalPart:
+    """An optional part of qviz.
+
+    Attributes:
+        name: The extra that installs it.
+        available: Whether all its packages are installed.
+        install: The command that installs it.
+        purpose: What it makes possible.
+        missing: Modules that are not installed.
+    """
+
+    name: str
+    available: bool
+    install: str
+    purpose: str
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Kernels of TensorFlow Lite. reason: why they are not available, or empty."""
+
+    name: str
+    available: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Installation(Result):
+    """This installation of qviz and the machine that it runs on.
+
+    Attributes:
+        versions: Of qviz, Python and each installed package that qviz names.
+        machine: system, processor, cores, memory_mb, free_memory_mb, free_disk_mb, cache, container.
+        limits: In force; `limits_file` is the administrator's file, or empty.
+        optional: Parts that need further packages.
+        backends: Kernels, as the self-test ran them.
+        selftest: A model with known outputs on all kernels, and folders that must be writable.
+    """
+
+    ROWS: ClassVar = "optional"
+
+    versions: Mapping[str, str]
+    machine: Mapping[str, Any]
+    limits: Mapping[str, Any]
+    limits_file: str
+    optional: tuple[OptionalPart, ...]
+    backends: tuple[Backend, ...]
+    selftest: SelfTest
+
+    def plot(self, **options: Any) -> Any:
+        """Raises SettingsError: an installation has no chart."""
+        raise SettingsError("An installation has no chart; save it as .json, or print it.")
+
+
+def examine(qviz_version: str) -> Installation:
+    """The installation; see `qviz.doctor`."""
+    limits_in_force = limits().to_json()
+    selftest = self_test()
+    return Installation(
+        versions={"qviz": qviz_version, "Python": platform.python_version(), **dict(_packages())},
+        machine=_machine(),
+        limits=limits_in_force,
+        limits_file=without_home(os.environ.get(VARIABLE, "")),
+        optional=tuple(_part(name) for name in PARTS),
+        backends=tuple(_backend(name, selftest) for name in KERNEL_NAMES),
+        selftest=selftest,
+    )
+
+
+def _packages() -> Iterator[tuple[str, str]]:
+    """(name, version) of every installed package that this distribution asks for, its extras included."""
+    try:
+        requirements = requires(DISTRIBUTION) or []
+    except PackageNotFoundError:  # run from a clone that was not installed
+        requirements = []
+    names = {match.group() for text in requirements if (match := re.match(r"[\w.-]+", text))}
+    for name in sorted(names - {DISTRIBUTION}, key=str.lower):
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            continue
+
+
+def _machine() -> dict[str, Any]:
+    installed, free = machine_memory()
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_mb": installed // MEGABYTE,
+        "free_memory_mb": free // MEGABYTE,
+        "free_disk_mb": shutil.disk_usage(tempfile.gettempdir()).free // MEGABYTE,
+        "cache": without_home(str(user_folder("cache"))),
+        "container": Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
+    }
+
+
+def _part(name: str) -> OptionalPart:
+    missing = missing_modules(name)
+    return OptionalPart(name, not missing, install_command(name), PARTS[name].purpose, missing)
+
+
+def _backend(name: str, selftest: SelfTest) -> Backend:
+    """Available where the self-test ran both types on it."""
+    names = [f"run {dtype} on {name} kernels" for dtype in DTYPES]
+    faults = [check.detail for check in selftest.checks if check.name in names and not check.passed]
+    return Backend(name, not faults, "; ".join(faults))
