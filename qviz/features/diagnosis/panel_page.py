@@ -20,7 +20,7 @@ from qviz.formatting import UNKNOWN, as_text, megabytes, plural, score
 from qviz.structures.operators import orders_text
 from qviz.ui import clicks, jobs, page, server
 from qviz.ui.page import Page
-from qviz.ui.results import Preview
+from qviz.ui.results import Preview, redraw_while_pending
 
 STATE = "qviz_cure"
 """The variant that this browser session builds: an object of `building.panel`."""
@@ -61,7 +61,13 @@ def draw(here: Page, variant: LoadedModel, result: Diagnosis) -> None:
     with right:
         if result.traces:
             st.markdown("**Shows it best**")
-            _pictures(here, variant, result)
+            images = [image for trace in result.traces if (image := here.workspace.image_named(trace.image))]
+            server.results().want_previews(images, PICTURE)
+            redraw_while_pending(
+                "diagnosis-pictures",
+                lambda: any(server.results().preview(image, PICTURE) is None for image in images),
+                lambda: _pictures(here, variant, result),
+            )
 
 
 def _causes(result: Diagnosis) -> str:
@@ -97,7 +103,6 @@ def _pictures(here: Page, variant: LoadedModel, result: Diagnosis) -> None:
         image = here.workspace.image_named(trace.image)
         if image is None:
             continue
-        server.results().want_previews([image], PICTURE)
         preview = server.results().preview(image, PICTURE)
         if isinstance(preview, Preview):
             st.html(_picture(preview, trace))
