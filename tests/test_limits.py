@@ -88,7 +88,7 @@ def sample_model() -> Path:
 def test_a_model_over_the_size_limit_is_refused(limited: Callable[[str], None]) -> None:
     limited("model_mb = 2")
     check_model_size("a.tflite", 2 << 20)
-    with pytest.raises(ModelError, match=r"^a\.tflite has 2 MB; models of up to 2 MB are read\.$"):
+    with pytest.raises(ModelError, match=r"^a\.tflite is 2 MB; the limit for a model is 2 MB\.$"):
         check_model_size("a.tflite", (2 << 20) + 1)
 
 
@@ -112,5 +112,5 @@ def test_an_upload_over_the_size_limit_is_refused(limited: Callable[[str], None]
 
     limited("upload_mb = 1")
     recognised = _recognise([("a.tflite", bytes((1 << 20) + 1)), ("b.jpg", b"\xff\xd8\xff")])
-    assert recognised.notices == ["a.tflite has 1 MB; files of up to 1 MB can be dropped."]
+    assert recognised.notices == ["a.tflite is 1 MB; the limit for a dropped file is 1 MB."]
     assert [image.name for image in recognised.images] == ["b.jpg"]

@@ -91,7 +91,7 @@ def test_a_quota_refuses_new_data_and_loses_nothing(projects: Projects, limited:
     projects.save(number, {"version": 1}, {digest_of(FIRST): FIRST})
     limited("project_mb = 1\nprojects_mb = 1")
     large = os.urandom(2 << 20)
-    with pytest.raises(ProjectError, match="a project may have 1 MB"):
+    with pytest.raises(ProjectError, match="the limit is 1 MB"):
         projects.save(number, {"version": 2}, {digest_of(large): large})
     half = [os.urandom(600 << 10) for _ in range(2)]
     projects.save(number, {"version": 3}, {digest_of(half[0]): half[0]})
@@ -204,7 +204,7 @@ def test_annotations_that_could_not_be_read_again_are_not_saved(
     number = projects.new_id()
     projects.save(number, {"name": "dusk"}, {})
     monkeypatch.setattr("qviz.store.projects.MAX_DOCUMENT", 1000)
-    with pytest.raises(ProjectError, match="can be saved: it is not saved"):
+    with pytest.raises(ProjectError, match="is not saved: its annotations and names"):
         projects.save(number, {"name": "x" * 2000}, {})
     assert projects.load(number) == {"name": "dusk"}
 
@@ -271,7 +271,7 @@ def test_an_archive_that_unpacks_to_more_than_a_project_is_refused(
 ) -> None:
     limited("project_mb = 1")
     zeros = bytes(8 << 20)
-    with pytest.raises(ProjectError, match="more than the 1 MB"):
+    with pytest.raises(ProjectError, match="the limit for a project is 1 MB"):
         projects.imported(archive_of({"project.json": b"{}", f"blobs/{digest_of(zeros)}": zeros}))
 
 
@@ -289,5 +289,5 @@ def test_a_project_too_large_to_be_dropped_is_not_exported(projects: Projects, l
     number, data = projects.new_id(), bytes(2 << 20)
     projects.save(number, {}, {digest_of(data): data})
     limited("upload_mb = 1")
-    with pytest.raises(ProjectError, match="The project has 2 MB; as one file"):
+    with pytest.raises(ProjectError, match="The project is 2 MB; a single file"):
         projects.exported(number)

@@ -216,7 +216,7 @@ def _dataset(data: bytes, name: str, files: Images) -> Dataset:
 
 def _parsed(data: bytes, name: str) -> dict[str, list[Any]]:
     if len(data) > (max_mb := limits().annotations_mb) << 20:
-        raise DatasetError(f"{name} has {len(data) >> 20} MB; annotation files of up to {max_mb} MB are read.")
+        raise DatasetError(f"{name} is {len(data) >> 20} MB; the limit for an annotation file is {max_mb} MB.")
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -165,12 +165,12 @@ def _check_bounds(name: str, size: int, entries: list[zipfile.ZipInfo]) -> None:
     total, bounds = sum(entry.file_size for entry in entries), limits()
     if len(entries) > bounds.archive_files or total > bounds.archive_mb << 20:
         raise DatasetError(
-            f"{name} would unpack to {len(entries)} files and {total >> 20} MB; archives of up to"
-            f" {bounds.archive_files} files and {bounds.archive_mb} MB are read. Unpack it and give the folder."
+            f"{name} would unpack to {len(entries)} files and {total >> 20} MB; the limit is"
+            f" {bounds.archive_files} files and {bounds.archive_mb} MB. Unpack it and give the folder."
         )
     if total > max(SMALL, MAX_RATIO * size):
         raise DatasetError(
-            f"{name} would unpack to {total // max(size, 1)} times its size, unlike any dataset; pack it again."
+            f"{name} would unpack to {total // max(size, 1)} times its size, which no real dataset does; zip it again."
         )
 
 

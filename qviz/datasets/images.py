@@ -137,7 +137,7 @@ def _opened(encoded: EncodedImage) -> Iterator[Pillow.Image]:
         raise ImageError(f"{encoded.name} {_looks_like(encoded.data)}.") from error
     except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
         raise ImageError(
-            f"{encoded.name} claims more than {limits().image_megapixels} megapixels; scale it down."
+            f"{encoded.name} has more than {limits().image_megapixels} megapixels, which is the limit; scale it down."
         ) from error
     except DAMAGED as error:
         raise ImageError(f"{encoded.name} is damaged or cut short{reason(error)}; copy it again.") from error
@@ -194,7 +194,7 @@ def _check_bytes(encoded: EncodedImage) -> None:
         raise ImageError(f"{encoded.name} is empty (0 bytes); copy it again.")
     if len(encoded.data) > limits().image_mb << 20:
         raise ImageError(
-            f"{encoded.name} has {len(encoded.data) >> 20} MB; images of up to {limits().image_mb} MB are read."
+            f"{encoded.name} is {len(encoded.data) >> 20} MB; the limit for an image is {limits().image_mb} MB."
         )
 
 
@@ -204,7 +204,7 @@ def _check_pixels(name: str, opened: Pillow.Image) -> None:
     for width, height in (opened.size, tile):
         if width * height > max_megapixels * 1_000_000:
             raise ImageError(
-                f"{name} claims {width} x {height} pixels; up to {max_megapixels} megapixels are read: scale it down."
+                f"{name} has {width} x {height} pixels; the limit is {max_megapixels} megapixels: scale it down."
             )
     width, height = opened.size
     if width < 2 or height < 2:

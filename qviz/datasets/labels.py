@@ -53,7 +53,7 @@ def coco_90() -> tuple[str, ...]:
 def parse_labels(data: bytes, name: str) -> tuple[str, ...]:
     """The class names in a label file of any of these forms. `name` is for messages. Raises LabelsError."""
     if len(data) > MAX_BYTES:
-        raise LabelsError(f"{name} has {len(data) >> 20} MB; label files of up to {MAX_BYTES >> 20} MB are read.")
+        raise LabelsError(f"{name} is {len(data) >> 20} MB; the limit for a label file is {MAX_BYTES >> 20} MB.")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

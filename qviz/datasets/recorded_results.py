@@ -58,7 +58,7 @@ class RecordedResults:
         """The different labels, in the order of their first row; a category id has COCO's name if there is one."""
         names = tuple(dict.fromkeys(label_of_category(category) for category in self.categories))
         if len(names) > MAX_LABELS:
-            raise ModelError(f"names {len(names)} classes; recorded results of up to {MAX_LABELS} are read.")
+            raise ModelError(f"names {len(names)} classes; the limit is {MAX_LABELS}.")
         return names
 
     def renamed(self, images: Mapping[str, str], categories: Mapping[str, str]) -> RecordedResults:
@@ -90,7 +90,7 @@ def read_results(data: bytes) -> RecordedResults:
     if not isinstance(rows, list):
         raise ModelError(f"does not hold a list of results; expected {EXPECTED}.")
     if len(rows) > MAX_RESULTS:
-        raise ModelError(f"holds {len(rows)} results; up to {MAX_RESULTS} are read. Leave out those of low score.")
+        raise ModelError(f"holds {len(rows)} results; the limit is {MAX_RESULTS}. Leave out those with a low score.")
     parsed = [_row(number, row) for number, row in enumerate(rows)]
     boxes = np.array([row[2] for row in parsed], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
@@ -113,7 +113,7 @@ def _empty_images(content: Any, images: Sequence[Key]) -> tuple[str, ...]:
 def _row(number: int, row: Any) -> tuple[Key, Key, list[float], float]:
     """(image, category, bbox, score) of one entry. Raises ModelError."""
     if not isinstance(row, dict):
-        raise ModelError(f"holds no object as result {number}; expected {EXPECTED}.")
+        raise ModelError(f"has a result {number} that is not a JSON object; expected {EXPECTED}.")
     image = _key(row, number, "file_name", "image_id")
     category = _key(row, number, "label", "category_id")
     box, score = row.get("bbox"), row.get("score")

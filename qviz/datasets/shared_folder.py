@@ -49,13 +49,15 @@ def read_shared(name: str) -> tuple[list[EncodedImage], list[str]]:
     """
     root = _root()
     if root is None:
-        raise ImageError("The administrator of this server has opened no folder of images (images_folder).")
+        raise ImageError(
+            "This server shares no folder of images; its administrator can set images_folder in limits.toml."
+        )
     try:
         folder = (root / name).resolve(strict=True)
     except (OSError, ValueError, RuntimeError):
         raise ImageError(f"The folder {name[:200]} is not on the server.") from None
     if not folder.is_relative_to(root) or not folder.is_dir():
-        raise ImageError(f"{name[:200]} is not a folder that the administrator of this server has opened.")
+        raise ImageError(f"{name[:200]} is not a folder that this server shares.")
     paths = list(_files(folder))
     images: list[EncodedImage] = []
     bounds = limits()
@@ -74,9 +76,9 @@ def read_shared(name: str) -> tuple[list[EncodedImage], list[str]]:
         raise ImageError(f"The folder {name[:200]} has no image that can be read.")
     remarks = []
     if outside:
-        remarks.append(f"{plural(outside, 'file')} of {name} cannot be read, or leads out of the folder: left out.")
+        remarks.append(f"Left out of {name}: {plural(outside, 'file')}, unreadable or outside of the folder.")
     if large:
-        remarks.append(f"{plural(large, 'image')} of {name} has more than {bounds.image_mb} MB: left out.")
+        remarks.append(f"Left out of {name}: {plural(large, 'image')} of more than {bounds.image_mb} MB.")
     if len(images) + outside + large < len(paths):
         remarks.append(
             f"Only {len(images)} of {len(paths)} images of {name} were opened: as many as a session may hold."

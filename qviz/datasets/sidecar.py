@@ -46,7 +46,7 @@ def _settings(values: Any, name: str) -> Settings:
 def parse_json(data: bytes, name: str) -> Any:
     """JSON of at most 1 MB. Raises SettingsError."""
     if len(data) > MAX_SIDECAR:
-        raise SettingsError(f"{name} has {len(data) >> 10} KB; a settings file is a few lines of JSON.")
+        raise SettingsError(f"{name} is {len(data) >> 10} KB; a settings file is a few lines of JSON.")
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -81,7 +81,7 @@ Names = list[tuple[str, int]]
 
 def _dataset(stream: BinaryIO, size: int, name: str, labels: tuple[str, ...]) -> Dataset:
     if size > (max_mb := limits().archive_mb) << 20:
-        raise DatasetError(f"{name} has {size >> 20} MB; TFRecord files of up to {max_mb} MB are read: split it.")
+        raise DatasetError(f"{name} is {size >> 20} MB; the limit for a TFRecord file is {max_mb} MB: split it.")
     problems, written = Problems(), WrittenBoxes.of(TFRECORD)
     records: list[tuple[DatasetImage, Names]] = []
     for data in _records(stream, size, problems):

@@ -204,12 +204,12 @@ class _Slot:
                 self._kill()
                 raise WorkerTimeout(
                     f"The model took longer than {self._time_limit:.3g} s on one job and was stopped."
-                    " Its file is damaged, or it needs a higher limit."
+                    " Its file is damaged, or the limit in limits.toml is too low."
                 )
         self._kill()
         raise WorkerOutOfMemory(
             f"The model took more than {self._memory_limit / 2**30:.3g} GB of memory and was stopped."
-            " Its file is damaged, or it needs a higher limit."
+            " Its file is damaged, or the limit in limits.toml is too low."
         )
 
     def _memory(self) -> int:

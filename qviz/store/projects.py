@@ -93,8 +93,8 @@ class Projects:
         folder, text = self._path(project), json.dumps(document, allow_nan=False).encode()
         if len(text) > MAX_DOCUMENT:
             raise ProjectError(
-                f"The annotations and names of the project have {len(text) >> 20} MB, and {MAX_DOCUMENT >> 20} MB can"
-                " be saved: it is not saved. Remove images, or drop annotations of fewer."
+                f"The project is not saved: its annotations and names take {len(text) >> 20} MB, and the limit is"
+                f" {MAX_DOCUMENT >> 20} MB. Remove images, or drop annotations for fewer."
             )
         with _LOCKS[int(project, 16) % len(_LOCKS)]:
             if revision is not None and self.revision(project) != revision:
@@ -167,7 +167,7 @@ class Projects:
         """A project as one zip archive, which `imported` reads. Raises ProjectError."""
         if (size := self.size(project)) > limits().upload_mb << 20:
             raise ProjectError(
-                f"The project has {size >> 20} MB; as one file, which can be dropped, it may have"
+                f"The project is {size >> 20} MB; a single file, to be dropped again, can be at most"
                 f" {limits().upload_mb} MB."
             )
         document = self.load(project)
@@ -190,8 +190,7 @@ class Projects:
             with open_zip(data) as archive:
                 if (total := sum(entry.file_size for entry in archive.infolist())) > max_mb << 20:
                     raise ProjectError(
-                        f"The archive would unpack to {total >> 20} MB, and more than the {max_mb} MB of a project are"
-                        " not read."
+                        f"The archive would unpack to {total >> 20} MB; the limit for a project is {max_mb} MB."
                     )
                 document = json.loads(_member(archive, DOCUMENT, MAX_DOCUMENT))
                 names = {entry.filename.removeprefix(f"{BLOBS}/") for entry in archive.infolist()} - {DOCUMENT}
@@ -215,15 +214,15 @@ class Projects:
         size = document + sum(map(len, blobs.values()))
         if size > bounds.project_mb << 20:
             raise ProjectError(
-                f"The project would have {size >> 20} MB, and a project may have {bounds.project_mb} MB: it is not"
-                " saved, so a reload of the page brings back its last state. Remove images or models."
+                f"The project is not saved: it would be {size >> 20} MB, and the limit is {bounds.project_mb} MB. A"
+                " reload brings back what was saved last. Remove images or models."
             )
         before = self._size(folder)
         total = sum(self._size(path) for path in _subfolders(self._folder)) - before + size
         if size > before and total > bounds.projects_mb << 20:
             raise ProjectError(
-                f"The projects on this server have reached {bounds.projects_mb} MB: this one is not saved, so a reload"
-                " of the page brings back its last state. Delete projects, or ask the administrator."
+                f"The projects on this server have reached {bounds.projects_mb} MB: this one is not saved. A reload"
+                " brings back what was saved last. Delete projects, or ask the administrator."
             )
 
     def _size(self, folder: Path) -> int:

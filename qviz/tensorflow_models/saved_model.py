@@ -67,9 +67,7 @@ def _proto(folder: Path) -> Any:
 
     path = folder / PROTO
     if path.stat().st_size > MAX_PROTO:
-        raise ModelError(
-            f"has a graph of {path.stat().st_size >> 20} MB; graphs of up to {MAX_PROTO >> 20} MB are read."
-        )
+        raise ModelError(f"has a graph of {path.stat().st_size >> 20} MB; the limit is {MAX_PROTO >> 20} MB.")
     try:
         return saved_model_pb2.SavedModel.FromString(path.read_bytes())
     except Exception as error:  # an error of protobuf

@@ -116,7 +116,7 @@ def expected_time(kind: str, work: Work) -> str:
     run, is_same = _times().expected(kind, work.subject, work.amount)
     if run is None or run.seconds < WORTH_SAYING:
         return ""
-    return f"It takes {about(run.seconds)}, from {'the last run' if is_same else 'a run with other models'} here."
+    return f"It takes {about(run.seconds)}, judging by {'the last run' if is_same else 'a run with other models'} here."
 
 
 def start(

@@ -264,7 +264,7 @@ def _quarantined(source: ModelSource, reason: str) -> None:
     """A model that is not run by itself, why, and a button that runs it."""
     with st.container(border=True):
         name = source.shown or source.name
-        st.warning(as_text(f"{name} is not run by itself, because it ended its worker process: {reason}"))
+        st.warning(as_text(f"{name} is not run automatically, because it crashed its worker process: {reason}"))
         clicks.button(st, "Run it again", lambda: server.run_again(source), f"again-{source.digest}", st.rerun)
 
 

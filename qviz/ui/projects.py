@@ -49,7 +49,7 @@ def projects() -> Projects:
     try:
         return _projects(str(user_folder("data") / "projects"))
     except RuntimeError as error:
-        raise ProjectError("This account has no home folder; name a folder for projects in QVIZ_DATA.") from error
+        raise ProjectError("This account has no home folder; set QVIZ_DATA to a folder for projects.") from error
 
 
 # ---- opening and saving ---------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def _download(workspace: Workspace, project: str) -> None:
         on_click="ignore",
         help="Drop the file on a page to open it again, here or on another server."
         if size <= max_mb << 20
-        else f"The project has {size >> 20} MB; as one file, which can be dropped, it may have {max_mb} MB.",
+        else f"The project is {size >> 20} MB; a single file, to be dropped again, can be at most {max_mb} MB.",
         disabled=size > max_mb << 20,
         key="project-download",
         width="stretch",

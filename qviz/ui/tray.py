@@ -121,6 +121,6 @@ def _progress(job: Job[Any]) -> str:
 
 def _sentence(error: BaseException) -> str:
     if not isinstance(error, QvizError):
-        return "A mistake in qviz. Open it for the details."
+        return "A bug in qviz. Open it for the details."
     text = str(error)
     return text if len(text) <= MAX_ERROR else f"{text[: MAX_ERROR - 1]}…"

@@ -159,7 +159,7 @@ def _recognise(files: Sequence[tuple[str, bytes]]) -> _Drop:
 def _recognise_one(drop: _Drop, name: str, data: bytes) -> None:
     max_mb, ending = limits().upload_mb, PurePosixPath(name).suffix.lower()
     if len(data) > max_mb << 20:
-        raise QvizError(f"{name} has {len(data) >> 20} MB; files of up to {max_mb} MB can be dropped.")
+        raise QvizError(f"{name} is {len(data) >> 20} MB; the limit for a dropped file is {max_mb} MB.")
     if ending == ".tflite" or data[4:8] == b"TFL3" or (ending == SUFFIX_ONNX and is_available()):
         check_model_size(name, len(data))
         drop.models.append(ModelSource(name, data))

@@ -119,7 +119,10 @@ class Workspace:
             reference = source.digest if self.reference == old.digest else current.reference
             current = replace(current.without_model(old.digest), reference=reference)
             current = current.with_notices(
-                [f"{old.name} was replaced by the file dropped now. The earlier one is on Overview, under Models."]
+                [
+                    f"{old.name} was replaced by the file that you just dropped. The earlier one is on Overview,"
+                    " under Models."
+                ]
             )
         return current.with_models(new)
 

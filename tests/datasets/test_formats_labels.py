@@ -109,7 +109,7 @@ REFUSED = [
     ("names: {a: 0}", "has the key 'a', which is not a class id"),
     ("names: {0: a, 0: b}", "have the same class id 0"),
     ('names:\n  - "a\\q"', "line 2: found unknown escape character"),
-    ("x" * (MAX_BYTES + 1), "label files of up to 4 MB are read"),
+    ("x" * (MAX_BYTES + 1), "the limit for a label file is 4 MB"),
 ]
 
 

@@ -30,7 +30,7 @@ def root(tmp_path: Path, limited: Limited) -> Path:
 
 def test_no_folder_is_open_by_default() -> None:
     assert shared_folders() == []
-    with pytest.raises(ImageError, match="has opened no folder"):
+    with pytest.raises(ImageError, match="shares no folder"):
         read_shared(".")
 
 
@@ -53,7 +53,7 @@ def test_what_lies_outside_is_refused(root: Path, tmp_path: Path) -> None:
             read_shared(name)
     images, remarks = read_shared("night")
     assert [image.data for image in images] == [b"night/1.jpg", b"night/2.png", b"day/1.jpg"]
-    assert remarks == ["3 files of night cannot be read, or leads out of the folder: left out."]
+    assert remarks == ["Left out of night: 3 files, unreadable or outside of the folder."]
     assert "way_out" not in shared_folders()
 
 
@@ -63,6 +63,6 @@ def test_a_folder_is_read_up_to_the_limits(root: Path, limited: Limited) -> None
     images, remarks = read_shared("night")
     assert [image.data for image in images] == [b"night/1.jpg"]
     assert remarks == [
-        "1 image of night has more than 1 MB: left out.",
+        "Left out of night: 1 image of more than 1 MB.",
         "Only 1 of 3 images of night were opened: as many as a session may hold.",
     ]

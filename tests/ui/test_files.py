@@ -62,8 +62,8 @@ def test_a_model_in_quarantine_runs_when_the_user_says_so(app: AppTest) -> None:
     last = current.models[-1]
     app.session_state["qviz_workspace"] = replace(current, quarantine={last.digest: "The worker process crashed."})
     app.run()
-    (warning,) = [item.value for item in app.warning if "ended its worker process" in item.value]
-    assert "is not run by itself" in warning
+    (warning,) = [item.value for item in app.warning if "crashed its worker process" in item.value]
+    assert "is not run automatically" in warning
     assert len([key for key in app.text_input if "model-name" in (key.key or "")]) == len(current.models) - 1
     app.button(f"again-{last.digest}").click().run()
     assert not app.warning

@@ -63,7 +63,7 @@ def test_a_newer_file_of_the_same_name_replaces_the_model_and_takes_over_its_rol
     assert (session.models[1].shown, session.models[1].settings.channels) == ("release", "bgr")
     assert session.reference == new.digest
     assert [row.source for row in session.earlier] == [old]
-    assert session.notices[0].startswith("int8.tflite was replaced by the file dropped now.")
+    assert session.notices[0].startswith("int8.tflite was replaced by the file that you just dropped.")
     back = session.with_earlier(old.digest)
     assert back.earlier == ()
     assert [source.data for source in back.models] == [b"f", b"1.4", b"1.3"]

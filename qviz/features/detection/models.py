@@ -176,7 +176,7 @@ def read_source(path: Path, settings: Settings = Settings()) -> ModelSource:
 def check_model_size(name: str, size: int) -> None:
     """Raises ModelError where a .tflite file has more bytes than the limit."""
     if size > (max_mb := limits().model_mb) << 20:
-        raise ModelError(f"{name} has {size >> 20} MB; models of up to {max_mb} MB are read.")
+        raise ModelError(f"{name} is {size >> 20} MB; the limit for a model is {max_mb} MB.")
 
 
 def _packed(path: Path) -> bytes:

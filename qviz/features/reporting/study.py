@@ -170,16 +170,14 @@ def study_bytes(study: Study) -> bytes:
     """The content of a study file. Raises StudyError where it would be too large to be read again."""
     data = json.dumps(study.to_json(), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
     if len(data) > MAX_BYTES:
-        raise StudyError(
-            f"The study has {len(data) >> 20} MB; the limit is {MAX_BYTES >> 20} MB. Compare fewer images."
-        )
+        raise StudyError(f"The study is {len(data) >> 20} MB; the limit is {MAX_BYTES >> 20} MB. Compare fewer images.")
     return data
 
 
 def read_study(data: bytes, name: str) -> Study:
     """The study in a file. name: of the file, for messages. Raises StudyError."""
     if len(data) > MAX_BYTES:
-        raise StudyError(f"{name} has {len(data) >> 20} MB; studies of up to {MAX_BYTES >> 20} MB are read.")
+        raise StudyError(f"{name} is {len(data) >> 20} MB; the limit for a study is {MAX_BYTES >> 20} MB.")
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):  # not JSON, not UTF-8, a number with thousands of digits, too deeply nested

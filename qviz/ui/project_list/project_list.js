@@ -81,7 +81,7 @@ function everything(root, rows, current, trigger) {
   const own = rows.filter((row) => row.own).map((row) => row.id);
   const others = rows.length - own.length;
   const start = button("Delete all my data", "", () => {
-    const rest = others ? " Projects that you opened by a link leave this list, and stay on the server." : "";
+    const rest = others ? " Projects that you opened by a link are only taken off this list; they stay on the server." : "";
     const words = `Delete ${own.length === 1 ? "1 project" : `${own.length} projects`} for good?${rest}`;
     const agree = () => {
       forget(root, rows.filter((row) => !row.own).map((row) => row.id), null, trigger);

@@ -95,7 +95,7 @@ BAD = [
     ("[{", "is not valid JSON"),
     ("[" * 100_000, "is not valid JSON"),
     ('[{"bbox": 1}, 7]', "has neither file_name nor image_id in result 0"),
-    (json.dumps([GOOD, 7]), "holds no object as result 1"),
+    (json.dumps([GOOD, 7]), "has a result 1 that is not a JSON object"),
     (json.dumps([{**GOOD, "bbox": [1, 2, 3]}]), "has no bbox of four numbers in result 0"),
     (json.dumps([{**GOOD, "bbox": [1, 2, -3, 4]}]), "has a bbox of negative size in result 0"),
     (json.dumps([{**GOOD, "bbox": [1, 2, float("nan"), 4]}]), "has no bbox of four numbers"),

@@ -129,7 +129,7 @@ def test_a_damaged_study_is_refused_in_a_sentence(change: Any, sentence: str, sa
         (b'{"qviz_study": 99, "study": {}}', f"version 99; this qviz reads version {VERSION}"),
         (b'{"qviz_study": 1}', "study is None; an object is expected"),
         (b'{"qviz_study": 1, "study": {"name": ' + b"9" * 5000 + b"}}", "is not JSON"),
-        (b" " * (MAX_BYTES + 1), "studies of up to 48 MB are read"),
+        (b" " * (MAX_BYTES + 1), "the limit for a study is 48 MB"),
     ],
     ids=lambda value: str(value)[:24],
 )
