@@ -35,10 +35,10 @@ def unfolded(data: bytes, graph: Graph) -> bytes:
         _unfold(model, data, graph)
         result = packed(without_unused(model))
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        raise ModelError(f"cannot be unfolded to float32{reason(error)}; give the float32 file.") from error
+        raise ModelError(f"cannot be dequantized to float32{reason(error)}; give the float32 file.") from error
     scheme = scheme_facts(read_graph(result)).scheme
     if scheme is not Scheme.FLOAT32:
-        raise ModelError(f"cannot be unfolded to float32: some operators stay {scheme}; give the float32 file.")
+        raise ModelError(f"cannot be dequantized to float32: some operators stay {scheme}; give the float32 file.")
     return result
 
 

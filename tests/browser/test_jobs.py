@@ -11,7 +11,7 @@ from tests.browser.test_address import menu
 def test_a_job_is_cancelled_from_another_page_and_its_form_is_as_it_was(visit: Visit) -> None:
     visit.open("/variants?tab=Calibration")
     page = visit.page
-    draws = page.get_by_label("Draws of each number")
+    draws = page.get_by_label("Draws per image count")
     draws.fill("2")
     draws.press("Enter")
     page.get_by_role("button", name="Run the lab").click()
@@ -24,4 +24,4 @@ def test_a_job_is_cancelled_from_another_page_and_its_form_is_as_it_was(visit: V
     menu(visit, "Variants")
     page.get_by_text("Stopped. What was computed so far is kept").first.wait_for()
     expect(page.get_by_role("tab", name="Calibration")).to_have_attribute("aria-selected", "true")
-    expect(page.get_by_label("Draws of each number")).to_have_value("2")
+    expect(page.get_by_label("Draws per image count")).to_have_value("2")

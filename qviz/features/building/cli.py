@@ -37,7 +37,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     _add_float_operators(parser)
     _add_wide_operators(parser)
     parser.add_argument(
-        "--block", type=int, default=32, metavar="N", help="inputs that share a scale, in blockwise recipes"
+        "--block", type=int, default=32, metavar="N", help="how many inputs share a scale, in blockwise recipes"
     )
     parser.add_argument(
         "--ranges",
@@ -51,7 +51,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help="split_head, equalize, round_weights, correct_biases: changes that need no labels",
     )
-    parser.add_argument("--save-ranges", type=Path, metavar="FILE", help="write the ranges, for other recipes")
+    parser.add_argument(
+        "--save-ranges",
+        type=Path,
+        metavar="FILE",
+        help="write the measured ranges to a file, to build other recipes from",
+    )
     options.add_common(parser, csv=False)
 
 
@@ -61,7 +66,7 @@ def _add_float_operators(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="REGEX",
-        help="keep operators in float whose output tensors' names contain a match",
+        help="keep in float the operators whose output tensor's name matches",
     )
     parser.add_argument(
         "--keep-operators",
@@ -84,7 +89,7 @@ def _add_wide_operators(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="REGEX",
-        help="recipe int8: 16-bit activations for operators whose output tensors' names contain a match",
+        help="recipe int8: 16-bit activations for the operators whose output tensor's name matches",
     )
 
 

@@ -71,8 +71,7 @@ def check_calibration(
         )
     if recipe.needs_calibration and calibration is None:
         raise QuantizeError(
-            f"Recipe {recipe.name} needs calibration: give 50 to 500 images that look like those in use"
-            " (--calibration DIR)."
+            f"Recipe {recipe.name} needs calibration: give 50 to 500 representative images (--calibration DIR)."
         )
     if calibration is not None and calibration.model != model:
         raise QuantizeError("The ranges were measured on another model; calibrate on this one.")
@@ -158,7 +157,7 @@ def _check_source(recipe: Recipe, graph: Graph) -> None:
 def _check_options(recipe: Recipe, options: Options) -> None:
     if options.io not in recipe.io:
         others = ", ".join(name for name, other in RECIPES.items() if options.io in other.io)
-        where = f"{others} supports it" if others else "no recipe supports it"
+        where = f"choose {others}" if others else "no recipe supports it"
         raise QuantizeError(
             f"Recipe {recipe.name} has inputs and outputs of {' or '.join(recipe.io)}, not {options.io}; {where}."
         )

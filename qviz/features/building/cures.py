@@ -30,7 +30,7 @@ from qviz.tflite.schema import read_graph
 
 CURES = {
     "split_head": "boxes and scores that share one output, and so one scale, become two outputs",
-    "equalize": "channels of convolution pairs are made equally loud; the float network computes the same",
+    "equalize": "channels of consecutive convolutions get similar ranges; the float network computes the same",
     "round_weights": "weights are rounded so that each convolution's output errs least",
     "correct_biases": "mean errors are taken out of the biases, where held-out images confirm it",
 }

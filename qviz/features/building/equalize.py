@@ -83,7 +83,7 @@ class Equalized:
         possible = len(self.pairs) + len(self.even)
         return (
             f"Equalization changed {len(self.pairs)} of {plural(possible + len(self.refused), 'convolution')}"
-            f" (even already: {len(self.even)}; not possible: {len(self.refused)})."
+            f" (already even: {len(self.even)}; not possible: {len(self.refused)})."
         )
 
 

@@ -205,9 +205,7 @@ def _calibration(here: Page, recipe: Recipe) -> tuple[str, tuple[EncodedImage, .
     if name == LOADED:
         page.small_text("Measured on its own calibration images, a variant looks slightly better than it is.")
     if 0 < len(images) < USUAL_IMAGES:
-        page.small_text(
-            f"{plural(len(images), 'image')}; {USUAL_IMAGES} to 500 that look like those in use are more reliable."
-        )
+        page.small_text(f"{plural(len(images), 'image')}; {USUAL_IMAGES} to 500 representative ones are more reliable.")
     return ranges, images
 
 
@@ -251,7 +249,7 @@ def refusal(reference: LoadedModel, choice: Choice) -> str:
     except QuantizeError as error:
         return str(error)
     if choice.needs_images and not choice.images:
-        return "Choose calibration images first: 50 to 500 that look like those in use."
+        return "Choose calibration images first: 50 to 500 representative ones."
     return ""
 
 
@@ -304,8 +302,8 @@ def show(here: Page) -> None:
 
 
 def unfolding_remark(reference: LoadedModel) -> str:
-    """`, unfolded from float16 to float32 first` where the reference has compressed weights; else empty."""
-    return f", unfolded from {reference.scheme} to float32 first" if reference.scheme in FOLDED else ""
+    """`, dequantized from float16 to float32 first` where the reference has compressed weights; else empty."""
+    return f", dequantized from {reference.scheme} to float32 first" if reference.scheme in FOLDED else ""
 
 
 def _draw_form(here: Page, reference: LoadedModel) -> None:

@@ -77,7 +77,7 @@ class Rounded:
 
     def __str__(self) -> str:
         gains = [layer.gain_db for layer in self.layers]
-        more = f", by {np.median(gains):.1f} dB in the median" if gains else ""
+        more = f"; their output SQNR rose by {np.median(gains):.1f} dB (median)" if gains else ""
         return f"Rounding changed the weights of {len(gains)} of {plural(len(gains) + self.left, 'convolution')}{more}."
 
 

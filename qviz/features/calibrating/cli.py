@@ -22,7 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "Ranges are measured once. Then calibrations on 1, 2, 4, ... images (several draws of each), without outliers"
         " and with the usual mistakes (random numbers, wrong normalisation, one class, ...) are built, run and"
         " measured, in AP on a dataset or in agreement with the float32 model. Loss: float32 minus variant. Extra: a"
-        " matching calibration minus variant."
+        " correct calibration on as many images minus variant."
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="float32 .tflite file, SavedModel, .keras or .h5")
     options.add_calibration(parser)
@@ -41,7 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         type=options.whole_number(1, 50),
         default=3,
         metavar="N",
-        help="draws of each number of images (default 3)",
+        help="random draws per number of images (default 3)",
     )
     parser.add_argument(
         "--seed",

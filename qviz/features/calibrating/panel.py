@@ -145,7 +145,9 @@ def _form(here: Page) -> None:
         help=f"Evenly spread over the {available}.",
         persist_state="session",
     )
-    draws = third.number_input("Draws of each number", 1, 10, Plan.of().draws, key="lab-draws", persist_state="session")
+    draws = third.number_input(
+        "Draws per image count", 1, 10, Plan.of().draws, key="lab-draws", persist_state="session"
+    )
     plan = Plan(recipe, ranges, int(draws))
     request = _request(here.loaded.reference, source, choice, images, int(count), plan)
     refusal = request if isinstance(request, str) else _refusal(here, recipe)
@@ -181,7 +183,7 @@ def _request(
     if source is None:
         return "Drop photos first: calibrations are compared by what is detected on them."
     if not images:
-        return "Choose calibration images first: 50 to 500 that look like those in use."
+        return "Choose calibration images first: 50 to 500 representative ones."
     if choice != build.LOADED or not source.reference_as_truth:
         if choice == build.LOADED:
             page.small_text("Measured on its own calibration images, a variant looks slightly better than it is.")
@@ -242,7 +244,7 @@ def _mistakes(lab: CalibrationLab, colour: str) -> None:
         page.small_text(mismatch_sentence(lab))
         st.plotly_chart(mistake_bars(lab, rows, colour), width="stretch", key="lab-mistakes")
         st.caption(
-            "Extra: additional loss, compared with a calibration on as many matching images, or on enough of them."
+            "Extra: additional loss, compared with correct calibrations on as many images (or on enough of them)."
             " Faded: not significant. Whiskers: 95% interval."
         )
         _table(rows, lab, "lab-mistakes-table")

@@ -107,7 +107,7 @@ def mistake_bars(lab: CalibrationLab, rows: Sequence[Tried], colour: str) -> go.
             hovertemplate="%{customdata[0]}<br>%{customdata[1]}<br>value %{customdata[2]}<extra></extra>",
         )
     )
-    figure.update_xaxes(title=f"lost beyond a matching calibration, {lab.measure} ×100 (higher is worse)")
+    figure.update_xaxes(title=f"lost beyond a correct calibration, {lab.measure} ×100 (higher is worse)")
     figure.update_xaxes(zeroline=True, zerolinecolor=GREY, zerolinewidth=1)
     figure.update_yaxes(automargin=True, ticklabelstandoff=6)
     height = 70 + 26 * max(len(measured), 3)

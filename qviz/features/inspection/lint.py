@@ -118,9 +118,9 @@ def _unfolded(model: LoadedModel) -> Iterator[Warning]:
         scheme = model.converted_from.removesuffix(UNFOLDED)
         yield Warning(
             "unfolded_source",
-            f"{model.name} is {scheme}, so it was unfolded to float32 first; losses are those against the unfolded"
+            f"{model.name} is {scheme}, so it was dequantized to float32 first; losses are those against that float32"
             " network.",
-            "If you have the float32 file, start from it: the rounding of the weights stays in an unfolded file.",
+            "If you have the float32 file, start from it: dequantizing does not undo the rounding of the weights.",
             model.name,
         )
 

@@ -222,7 +222,7 @@ def _check(reference: LoadedModel, calibration: Sequence[EncodedImage], request:
         raise QuantizeError(f"{reference.name} {reference.refusal}" if reference.refusal else reference.no_layers)
     if any(recipe_of(name).needs_calibration for name in request.recipe_names) and not calibration:
         raise QuantizeError(
-            "A rescue needs calibration images: give 50 to 500 that look like those in use (--calibration DIR)."
+            "A rescue needs calibration images: give 50 to 500 representative ones (--calibration DIR)."
         )
 
 

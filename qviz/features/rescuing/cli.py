@@ -32,7 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     options.add_dataset(parser)
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument(
-        "--max-ap-loss", type=options.number(-1, 1), metavar="X", help="AP in 0..1 that may be lost, e.g. 0.005"
+        "--max-ap-loss", type=options.number(-1, 1), metavar="X", help="largest loss of AP (0..1), e.g. 0.005"
     )
     budget.add_argument(
         "--min-agreement", type=options.fraction, metavar="X", help="minimum agreement with REF, e.g. 0.98"
@@ -106,7 +106,7 @@ def _print(result: Rescue, files: dict[str, str]) -> None:
     columns = ["candidate", "found by", "size", "loss", "agreement", "speed", "budget"]
     output.print_table(columns, [_cells(row, result) for row in result.tried])
     if result.contributions:
-        print("\nwithout each of its moves, on the same images:")
+        print("\nthe chosen candidate without each of its moves, on the same images:")
         moves = ["move", "operators", "size", "loss", "agreement"]
         output.print_table(moves, [_contribution(row, result) for row in result.contributions])
     print(f"\n{files['file']}\n{files['command']}")

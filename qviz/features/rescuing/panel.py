@@ -193,7 +193,7 @@ def _problem(images: int, request: Request, calibration: tuple[EncodedImage, ...
     if images < MIN_IMAGES:
         return f"At least {MIN_IMAGES} images are needed: one half to search on, the other to report on."
     if not calibration and any(RECIPES[name].needs_calibration for name in request.recipe_names):
-        return "Choose calibration images first: 50 to 500 that look like those in use."
+        return "Choose calibration images first: 50 to 500 representative ones."
     return ""
 
 

@@ -187,7 +187,7 @@ def split(images: Sequence[EncodedImage]) -> tuple[list[EncodedImage], list[Enco
     if len(different) < MIN_IMAGES:
         raise QuantizeError(
             f"Training needs at least {MIN_IMAGES} different images, one in {HOLDOUT_EVERY} of which is held out"
-            f" to measure the gain; {len(different)} were given. 100 or more that look like those in use are better."
+            f" to measure the gain; {len(different)} were given. 100 or more representative images are better."
         )
     return [image for i, image in enumerate(different) if i % HOLDOUT_EVERY], different[::HOLDOUT_EVERY]
 

@@ -134,7 +134,7 @@ def _draw_form(here: Page, reference: LoadedModel) -> None:
     if images:
         page.small_text(
             f"{formatting.plural(len(images), 'image')}, one in {HOLDOUT_EVERY} held out to measure the gain. Hundreds"
-            " that look like those in use are better. Evaluate the result on images that it was not trained on."
+            " of representative images are better. Evaluate the result on images that it was not trained on."
         )
     problem = refusal(reference, recipe, steps) or _too_few(images) or build.full(here.workspace)
     if problem:
@@ -152,7 +152,7 @@ def _draw_form(here: Page, reference: LoadedModel) -> None:
 def _too_few(images: Sequence[EncodedImage]) -> str:
     if len(images) >= MIN_IMAGES:
         return ""
-    return f"Choose training images first: at least {MIN_IMAGES}, better hundreds."
+    return f"Choose training images first: at least {MIN_IMAGES}; hundreds are better."
 
 
 def _draw_loss(result: QatResult) -> None:

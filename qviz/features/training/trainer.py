@@ -232,6 +232,6 @@ def _verify(data: bytes, graph: Graph, ends: tuple[int, ...], image: np.ndarray,
         error, size = float(np.abs(expected - values).max()), float(np.abs(expected).max())
         if not error <= TOLERANCE * max(size, 1.0):
             raise QuantizeError(
-                f"The network rebuilt for training computes other values than the file: {graph.tensors[index].name!r}"
+                f"The network rebuilt for training does not compute what the file does: {graph.tensors[index].name!r}"
                 f" differs by {error:.3g} where values reach {size:.3g}. It cannot be trained; please report it."
             )

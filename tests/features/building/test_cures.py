@@ -70,7 +70,7 @@ def test_equalization_leaves_even_channels_and_unsuitable_activations_alone() ->
     result = equalize(HEALTHY, IMAGES)
     assert result.data is HEALTHY and not result.pairs and result.even == (0, 1, 2)
     assert result.refused == {3: "its output leaves the network"}
-    assert str(result) == "Equalization changed 0 of 4 convolutions (even already: 3; not possible: 1)."
+    assert str(result) == "Equalization changed 0 of 4 convolutions (already even: 3; not possible: 1)."
 
 
 def test_relu6_is_equalized_only_as_far_as_no_value_reaches_its_limit() -> None:
@@ -144,7 +144,7 @@ def test_names_of_cures() -> None:
     names = ("equalize", "round_weights")
     assert cures_of("round_weights, equalize,") == cures_of(names) == names
     assert cures_of("") == ()
-    with pytest.raises(QuantizeError, match="'sharpen' is not a cure; choose from .*equalize, round_weights, correct"):
+    with pytest.raises(QuantizeError, match=r"'sharpen' is not a cure; choose from .*equalize, round_weights, correct"):
         cures_of("sharpen")
     with pytest.raises(QuantizeError, match="at least 2; none is given"):
         check_cures(["equalize"], recipe_of("int8"), 0)

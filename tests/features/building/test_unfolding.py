@@ -41,7 +41,7 @@ def test_variants_are_built_from_an_unfolded_file(scheme: str, sample: Sample, e
         built = session.quantize("int8")
     assert built.scheme is Scheme.INT8
     (warning,) = (row for row in built.warnings if row.code == "unfolded_source")
-    assert f"is {scheme}, so it was unfolded to float32 first" in warning.message
+    assert f"is {scheme}, so it was dequantized to float32 first" in warning.message
 
 
 @pytest.mark.parametrize("recipe", ["float16", "int8"])
