@@ -20,7 +20,7 @@ _HOMES = {
     **dict.fromkeys(("dataset", "device_pack", "device_read", "device_run"), "qviz.top_level"),
     "QvizError": "qviz.errors",
     "Session": "qviz.session",
-    **dict.fromkeys(("doctor", "load"), "qviz.top_level"),
+    **dict.fromkeys(("card", "doctor", "load"), "qviz.top_level"),
     "open": "qviz.session",
     **dict.fromkeys(("Detections", "GroundTruth", "Image", "Model", "Scheme", "Settings"), "qviz.structures"),
 }

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from qviz.features.backends.device import DevicePack, DeviceResults, DeviceRun
     from qviz.features.detection.models import LoadedModel
     from qviz.features.installation import Installation
+    from qviz.features.reporting.card import Card
 
 SHARED = {"images", "dataset", "dataset_images", "calibration"}
 """Arguments of an analysis that `qviz.open` takes as well: the session hands them on."""
@@ -181,6 +182,27 @@ def device_read(
 
     with start_workers(workers) as engine:
         return read(Context(engine, progress=progress or Progress()), Path(folder), score=score)
+
+
+def card(study: Source) -> Card:
+    """A model card from a saved study: hashes, settings, AP, losses with intervals, known problems and limits.
+
+    Args:
+        study: A file of `qviz report --save-study`.
+
+    Returns:
+        `card.save("model.md")` writes it; `card.markdown` is its text.
+
+    Raises:
+        StudyError: The file is not a study.
+
+    Example:
+        >>> qviz.card("study.json").save("README.md")
+    """
+    from qviz.features.reporting import open_study
+    from qviz.features.reporting.card import card as card_of
+
+    return card_of(open_study(study))
 
 
 def doctor() -> Installation:

@@ -17,7 +17,7 @@ from qviz.result import Result
 from qviz.session import Session
 from tests.conftest import Sample
 
-OTHER_ARGUMENTS = ("load", "dataset", "doctor")
+OTHER_ARGUMENTS = ("load", "dataset", "doctor", "card")
 ANALYSES = sorted(
     name
     for name in qviz.__all__

@@ -40,6 +40,7 @@ COMMANDS = {
     "qat": ("qviz.features.training.cli", "train a model for its quantization, without labels"),
     "profile": ("qviz.features.cost.cli", "size, latency by thread count, time by operator, peak memory"),
     "report": ("qviz.features.reporting.cli", "one self-contained HTML page for the meeting"),
+    "card": ("qviz.features.reporting.cli_card", "a model card in Markdown, from a saved study"),
     "doctor": ("qviz.features.installation.cli", "versions, machine, limits and a self-test: what a bug report needs"),
     "app": ("qviz.cli.app", "open the dashboard on these files"),
 }

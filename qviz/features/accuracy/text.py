@@ -62,7 +62,7 @@ def health_verdict(result: DatasetHealth) -> str:
 
 
 def undetected_truth(result: Evaluation) -> str:
-    """That the reference detects (nearly) none of the objects, and the likely reason; empty if it does not apply."""
+    """A message that the reference detects (nearly) none of the objects, with the likely reason; empty if it does."""
     problem = next((problem for problem in result.problems if problem.code == "reference_finds_nothing"), None)
     return problem.message if problem is not None and problem.serious else ""
 
@@ -144,10 +144,10 @@ def markdown(result: Evaluation, gate: Gate | None) -> str:
     if result.reference_as_truth:
         parts.append("The reference's own detections serve as the ground truth: AP is agreement with it, not accuracy.")
     models = [[plain(model.name), *(metric.text(model) for metric in METRICS)] for model in result.models]
-    parts.append(_table(["model", *(metric.label for metric in METRICS)], models))
+    parts.append(table(["model", *(metric.label for metric in METRICS)], models))
     losses = [[plain(loss.variant), *_loss(loss.ap)] for loss in result.losses]
     if losses:
-        parts.append(_table(["variant", "loss", "95% interval", "significant"], losses))
+        parts.append(table(["variant", "loss", "95% interval", "significant"], losses))
     worst = [
         [plain(loss.variant), plain(row.label), *_loss(row.loss), str(row.truths)]
         for loss in result.losses
@@ -155,7 +155,7 @@ def markdown(result: Evaluation, gate: Gate | None) -> str:
         if (row.loss.value or 0) > 0
     ]
     if worst:
-        parts.append(_table(["variant", "class", "loss", "95% interval", "significant", "truths"], worst))
+        parts.append(table(["variant", "class", "loss", "95% interval", "significant", "truths"], worst))
     return "\n\n".join(parts) + "\n"
 
 
@@ -169,6 +169,7 @@ def _loss(loss: Loss) -> list[str]:
     return [signed_points(loss.value), bounds, "yes" if loss.significant else ""]
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; cells are inserted as they are, see `plain`."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

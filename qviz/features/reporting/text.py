@@ -25,6 +25,7 @@ from qviz.features.inspection.text import headline as with_origin
 from qviz.features.layer_error.outliers import worst_layer
 from qviz.features.layer_error.text import clears, largest
 from qviz.features.reporting import Report
+from qviz.features.reporting.card import Card
 from qviz.features.reporting.study import StudiedModel, Study
 from qviz.features.what_if.text import culprit_sentence
 from qviz.formatting import plural, points, score, share
@@ -41,8 +42,8 @@ class Finding:
     layer: str
 
 
-def verdict(report: Report) -> str:
-    """The headline of the report."""
+def verdict(report: Report | Card) -> str:
+    """The headline of the report, or of the model card."""
     return headline(report.study)
 
 
