@@ -33,7 +33,7 @@ def _tenths(value: float) -> float:
 
 
 def hundred(value: float | None) -> float | None:
-    """.315 -> 31.5, for charts and tables that write the figure themselves."""
+    """.315 -> 31.5, a number, for charts and tables that do their own formatting."""
     return None if value is None else 100 * value
 
 

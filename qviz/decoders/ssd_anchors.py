@@ -4,9 +4,9 @@ Scores [1, n, classes] with the background first, encodings [1, n, 4], anchors [
 that does not depend on the image. They are corners x1, y1, x2, y2 in [0, 1], and the encodings move each corner by a
 share of the anchor's size:
     x1 = anchor's x1 + t1 * width    y1 = anchor's y1 + t2 * height    x2, y2 likewise
-Source: STMicroelectronics stm32ai-modelzoo, object detection, decoding of SSD predictions. Of the zoo's
-ssd_mobilenet_v1 0.25 (192 pixels) this reading gives AP .136 for persons on 80 COCO images, the usual coder of centres
-and sizes .105.
+Source: STMicroelectronics stm32ai-modelzoo, object detection, decoding of SSD predictions. The zoo's
+ssd_mobilenet_v1 0.25 (192 pixels), decoded like this, has AP .136 for persons on 80 COCO images; decoded with the usual
+coder of centres and sizes, it has .105.
 """
 
 from __future__ import annotations

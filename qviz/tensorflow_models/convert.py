@@ -1,7 +1,7 @@
 """Convert a source to a .tflite with TensorFlow's converter: float32, or as `prepare` sets it up. Runs in a worker.
 
-Sizes must be fixed, except an open batch, which becomes 1. Custom operators are accepted only if TensorFlow Lite has
-them: TFLite_Detection_PostProcess, as the Object Detection API's exporter for TFLite writes it.
+Dimensions must be fixed; only the batch may be open, and becomes 1. Custom operators are accepted only if
+TensorFlow Lite has them: TFLite_Detection_PostProcess, as the Object Detection API's exporter for TFLite writes it.
 
 Keras files are checked before they are loaded: their layers must be Keras' own and their weights inside the file.
 .keras is a zip archive of config.json and model.weights.h5; an .h5 file has the same description as an attribute.

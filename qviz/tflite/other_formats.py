@@ -45,7 +45,7 @@ def refusal_of(name: str, onnx: bool = False) -> str:
 def unbundled(name: str, data: bytes) -> bytes:
     """The detector in a MediaPipe bundle (.task, a zip archive of .tflite files); other data as it is.
 
-    Of several models, it is the one whose name says detector.
+    Of several models, it is the one with `detect` in its file name.
 
     Raises:
         ModelError: The bundle is damaged, or does not contain one detector.

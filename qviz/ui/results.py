@@ -139,7 +139,7 @@ class Results:
         return next(texts, "")
 
     def forget_crashes(self, model: str) -> None:
-        """Let this model (its digest) run again where it has ended a worker process."""
+        """Allow this model (its digest) to run again after it has ended a worker process."""
         for key, _ in (self._crashes.find(model) or {}).values():
             self._finished.forget(key)
         self._crashes.forget(model)

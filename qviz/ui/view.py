@@ -158,7 +158,7 @@ class Parameter:
 
     Attributes:
         pages: Titles of the pages that have it.
-        read: Text -> value; None where it means nothing.
+        read: Text -> value; None if the text is not valid.
         write: Value -> text.
         expected: What it should be, in words.
     """

@@ -156,8 +156,8 @@ METRICS = (
         "Average precision, averaged over classes and over IoU .50 to .95 (as pycocotools computes it); ×100, higher is"
         " better.",
     ),
-    Metric("ap50", "AP50", "AP at an IoU of .50 alone: roughly placed is enough; ×100, higher is better.", iou=IOU50),
-    Metric("ap75", "AP75", "AP at an IoU of .75 alone: boxes have to fit; ×100, higher is better.", iou=IOU75),
+    Metric("ap50", "AP50", "AP at an IoU of .50 alone: a rough box is enough; ×100, higher is better.", iou=IOU50),
+    Metric("ap75", "AP75", "AP at an IoU of .75 alone: boxes must fit well; ×100, higher is better.", iou=IOU75),
     Metric("ap_small", "small", "AP of objects below 32² pixels; ×100, higher is better.", size="small"),
     Metric("ap_medium", "medium", "AP of objects of 32² to 96² pixels; ×100, higher is better.", size="medium"),
     Metric("ap_large", "large", "AP of objects above 96² pixels; ×100, higher is better.", size="large"),

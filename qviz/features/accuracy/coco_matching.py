@@ -179,8 +179,8 @@ class ClassTable:
     """The matches of one class.
 
     Attributes:
-        scores: (D,) of the detections, falling.
-        images: (D,) position of each detection's image among the rising image ids.
+        scores: (D,) of the detections, in descending order.
+        images: (D,) position of each detection's image among the image ids in ascending order.
         true, ignored: (T, D) bool, whether a detection matches an object that counts, or is ignored.
         truths: (I,) number of objects that count, per image.
     """

@@ -62,7 +62,7 @@ def health_verdict(result: DatasetHealth) -> str:
 
 
 def undetected_truth(result: Evaluation) -> str:
-    """A message that the reference detects (nearly) none of the objects, with the likely reason; empty if it does."""
+    """A message that the reference detects (nearly) none of the objects, with the likely reason; else empty."""
     problem = next((problem for problem in result.problems if problem.code == "reference_finds_nothing"), None)
     return problem.message if problem is not None and problem.serious else ""
 

@@ -90,7 +90,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where the outputs come from. delegate: empty if there was none, or the runtime's own default."""
+    """Where the outputs come from. delegate: empty if none was chosen (the runtime may have a default)."""
 
     name: str
     runtime: str
@@ -164,7 +164,7 @@ def read_array(data: bytes, facts: TensorFacts, name: str) -> np.ndarray:
 
 
 class RecordingFolder:
-    """Reads and writes the files of one folder. Raises RecordingError for all that does not fit."""
+    """Reads and writes the files of one folder. Raises RecordingError for anything that does not fit."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -133,7 +133,7 @@ class Calibration:
         method: Method that computed them from the images' ranges, a name of `METHODS`.
         model: Digest of the float32 .tflite file they were measured on.
         extremes: Tensor name -> smallest and largest value on any image, for activations of 16 bits, whose steps are
-            fine enough for it; empty in files of earlier versions.
+            fine enough for that range; empty in files of earlier versions.
         skipped: A sentence for each image that could not be read.
         seconds: Time of the measurement; None where the ranges were read from a file.
     """

@@ -32,7 +32,7 @@ SHIFT, LIMIT = 3.0, 6.0
 
 
 def with_wide_ranges(graph: Graph, wide: Collection[int], calibration: Calibration | None) -> Calibration | None:
-    """The ranges, with the extremes for values inside of the wide operators. graph: with unique tensor names."""
+    """The ranges; tensors that only wide operators use get their extremes. graph: with unique tensor names."""
     if calibration is None or not wide:
         return calibration
     written = {index for order in wide for index in graph.ops[order].outputs}

@@ -28,7 +28,7 @@ ROW = np.dtype(list(zip(ARRAYS, ("<f4", "<f4", "<i4"), ((4,), (), ()), strict=Tr
 def key_of(model: LoadedModel, image: EncodedImage, score: float, threads: int, candidates: bool) -> str:
     """sha256 of everything that detections depend on, labels excepted.
 
-    The score is included: decoders need not give the same objects above a threshold at every lower threshold.
+    The score threshold is included: with a lower one, a decoder may find other objects even above the higher one.
     """
     parts = [code_digest(*CODE), model.digest, image.digest, model.settings.to_json(), score, threads, candidates]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

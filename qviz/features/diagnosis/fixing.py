@@ -46,7 +46,7 @@ def split(dataset: Dataset, calibration: Sequence[EncodedImage]) -> tuple[Datase
     rows = tuple(image for image in dataset.images if image.encoded().digest not in digests)
     if len(rows) < len(dataset.images) and len(rows) < 2:
         raise DatasetError(
-            "All images were calibrated on, so none is left to measure a cure on; give other images (--images)."
+            "All images were used for calibration, so none is left to measure a cure on; give others (--images)."
         )
     return halves(replace(dataset, images=rows))
 
@@ -61,7 +61,7 @@ def fixed(
     data: tuple[Dataset, Dataset],
     integers_only: bool = False,
 ) -> Diagnosis:
-    """The diagnosis with the built cures measured, the best first, and the file of the best in `built`.
+    """The diagnosis with its built cures measured, the best first; `built` is the file of the best one.
 
     Args:
         source: The reference as builders read it.
@@ -74,8 +74,8 @@ def fixed(
     """
     cures = [cure for cure in result.cures if cure.plan is not None and (cure.integers_only or not integers_only)]
     if not cures:
-        kind = " that computes on integers alone" if integers_only else ""
-        raise QuantizeError(f"The diagnosis offers no cure{kind} that can be built. {result.verdict}")
+        kind = " in integers alone" if integers_only else ""
+        raise QuantizeError(f"The diagnosis offers no cure{kind} that qviz can build. {result.verdict}")
     search, report = (Evaluator(context.quiet(), [reference, variant], half) for half in data)
     trials: list[_Trial] = []
     errors: list[str] = []

@@ -105,7 +105,7 @@ def join_behind(graph: Graph, tensor: int) -> Op | None:
 
 
 def join_ahead(graph: Graph, tensor: int) -> Op | None:
-    """The operator that joins a quantized tensor with others of its scale, if operators in between only move values.
+    """The operator that joins a quantized tensor with others of its scale; in between, values are only moved.
 
     Converters give all parts of a join one scale even if the join itself is then computed in float.
     """

@@ -1,4 +1,4 @@
-"""Layers that stand out within one variant, and positions that several variants share on one axis.
+"""Layers that stand out within one variant, and positions of layers on an axis common to several variants.
 
 Whether a layer stands out is judged against the other layers of the same file, by a robust z-score (Iglewicz and
 Hoaglin, 1993): it is worse than the median by more than 3 robust standard deviations. The deviation is 1.4826 times the

@@ -74,7 +74,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """The chosen candidate without one of its moves, on the search half: what that move brought.
+    """What one move of the chosen candidate contributes: the candidate without that move, on the search half.
 
     Attributes:
         code, operators: The move that was left out.

@@ -1,4 +1,4 @@
-"""Find sets of operators worth keeping in float, with *what if float* on a variant without any.
+"""Find sets of operators worth keeping in float, with *what if float* on a variant without float operators.
 
 A unit is an operator with weights and the operators after it in the file up to the next one with weights (activation,
 addition, reshape): the smallest part that makes sense in float. Where a recipe quantizes weights only, it is the
@@ -6,8 +6,8 @@ operator with weights alone. The cost of a unit in float is counted in bytes of 
 Operator indices are those of the float32 .tflite file.
 
 Each unit is measured twice: alone in float, which gives its gain, and alone quantized, which gives its harm. Both give
-sets that grow greedily. Contiguous stretches of units are measured as well. Sets for which a better one costs at most
-as much are dropped.
+sets that grow greedily. Contiguous stretches of units are measured as well. A set is dropped if another one is at
+least as good and costs no more.
 
 quality   mean of agreement and share of score (see `what_if`), in [0, 1]: on few images agreement alone is too coarse
 """

@@ -80,7 +80,7 @@ class Trial:
 
     @property
     def plausible(self) -> bool:
-        """Whether the mirror image confirms at least `MIN_SHARE` of the confidence, and the images are not flooded."""
+        """Whether the mirror image confirms at least `MIN_SHARE` of the confidence, and `floods` is False."""
         total = float(self.total.sum())
         return total > 0 and float(self.confirmed.sum()) >= MIN_SHARE * total and not self.floods
 
