@@ -1,4 +1,4 @@
-"""Cross-layer equalization: quiet channels of a tensor are made louder, so that all channels fit one scale.
+"""Cross-layer equalization: channels with small values are scaled up, so that one scale suits all channels of a tensor.
 
 Between two convolutions whose activation is linear or ReLU, channel c may be divided by s[c] where it is written
 (weights and bias of the first) and multiplied by s[c] where it is read (weights of the second); the network computes
@@ -37,7 +37,7 @@ CHANNELWISE = frozenset(
 """Operators that compute f(x s) = f(x) s for s > 0, channel by channel. PAD fills with zeros."""
 CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
 MIN_GAIN = 4.0
-"""A pair is changed if it has a channel that becomes this many times louder; below that, 2 bits, little can be won."""
+"""A pair is changed if a channel in it is scaled up by at least this factor; less, under 2 bits, gains little."""
 MAX_GAIN = 256.0
 RELU6_ROOM = 1.5
 """Values may become this many times larger than on the images before ReLU6 clips them."""
@@ -51,7 +51,7 @@ class Pair:
 
     Attributes:
         first, second: Their orders.
-        channels: Number of channels that became louder.
+        channels: Number of channels that were scaled up.
         gain: Largest factor.
     """
 
@@ -68,7 +68,7 @@ class Equalized:
     Attributes:
         data: The float32 file; the same bytes if nothing was changed.
         pairs: The pairs that were changed.
-        even: Orders of first convolutions whose channels are about equally loud already.
+        even: Orders of first convolutions whose channels have about equal ranges already.
         refused: Orders of convolutions that cannot be equalized -> the reason.
         difference: Largest difference of the outputs before and after, relative to the largest output.
     """
@@ -274,7 +274,7 @@ def _scales(chain: Chain, peaks: np.ndarray, values: _Constants) -> np.ndarray:
         alive &= column > 0
         scales = np.sqrt(share / np.where(alive, column, 1.0))
         scales = scales / max(scales[alive].max(initial=0.0), 1e-12)
-        scales = np.maximum(scales, share)  # no channel becomes louder than the loudest is now
+        scales = np.maximum(scales, share)  # no channel exceeds the largest one as it is
     if chain.relu6:
         scales = np.maximum(scales, np.minimum(1.0, peaks * (RELU6_ROOM / 6.0)))
     return np.where(alive, np.clip(scales, 1 / MAX_GAIN, 1.0), 1.0).astype(np.float32)

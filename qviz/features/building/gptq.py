@@ -18,7 +18,7 @@ SHRINK = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 
 def rounded(weights: np.ndarray, moments: np.ndarray, scales: np.ndarray, largest: int) -> np.ndarray:
     """Integers in [-largest, largest] such that |X (weights - integers * scale)|^2 is small."""
-    order = np.argsort(-np.diagonal(moments, axis1=1, axis2=2).sum(0))  # the loudest input first
+    order = np.argsort(-np.diagonal(moments, axis1=1, axis2=2).sum(0))  # the input with the largest values first
     rest = weights[..., order].copy()
     factor = _factor(moments[:, order][:, :, order])
     integers = np.empty_like(rest)
