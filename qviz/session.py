@@ -17,6 +17,7 @@ from qviz.session_variant import PAGE_SCORE, VariantAnalyses
 
 if TYPE_CHECKING:
     from qviz.features.accuracy import Evaluation
+    from qviz.features.backends import BackendComparison
     from qviz.features.backends.device import DevicePack
     from qviz.features.building.result import Built
     from qviz.features.calibrating import CalibrationLab
@@ -105,6 +106,7 @@ class Session(VariantAnalyses):
         score: float = AP_SCORE,
         reference_as_truth: bool = False,
         at: float | Source | Mapping[str, float] = "best",
+        slices: str | Sequence[str] | None = None,
     ) -> Evaluation:
         """AP of every model as pycocotools computes it, and the loss of each variant by class.
 
@@ -116,6 +118,7 @@ class Session(VariantAnalyses):
             reference_as_truth: Use the reference's own detections as ground truth.
             at: Confidence in use: a threshold, `best` (the reference's highest F1), label -> threshold, or a JSON file
                 of these.
+            slices: `all`, or traits of images and objects such as brightness: where does a variant lose more?
 
         Returns:
             AP in [0, 1]; losses are reference minus variant, positive is worse, with 95 % paired bootstrap intervals;
@@ -126,11 +129,13 @@ class Session(VariantAnalyses):
         """
         from qviz.features.accuracy import evaluate
         from qviz.features.accuracy.operating_at import read_at
+        from qviz.features.slices import with_slices
 
         point = read_at(at)
         data = self.dataset_of(dataset, dataset_images, images)
         models = self.models_for(data)
-        return evaluate(self.context, models, data, score=score, reference_as_truth=reference_as_truth, at=point)
+        result = evaluate(self.context, models, data, score=score, reference_as_truth=reference_as_truth, at=point)
+        return result if slices is None else with_slices(self.context, result, data, slices)
 
     def robustness(
         self,
@@ -162,6 +167,34 @@ class Session(VariantAnalyses):
             score=score,
             layer_images=layer_images,
         )
+
+    def backends(
+        self,
+        images: Sources = (),
+        *,
+        dataset: Source | None = None,
+        dataset_images: Source | None = None,
+        on: Sequence[str] = (),
+        score: float = PAGE_SCORE,
+        iou: float = 0.5,
+    ) -> BackendComparison:
+        """The same files on other kernels: what becomes of each object, scores, AP, and what a backend refuses.
+
+        Args:
+            on: Of xnnpack, builtin, reference, gpu, micro; by default all that are available. The first that runs a
+                model is what the others are compared with.
+            dataset: Annotated images, for AP; by default the session's, unless images are given.
+
+        Raises:
+            SettingsError: None of the backends is available.
+        """
+        from qviz.features.backends import backends, encoded_images
+
+        has_dataset = dataset is not None or (self.dataset is not None and not as_paths(images))
+        data = self.dataset_of(dataset, dataset_images) if has_dataset else None
+        files = self.images_of(images) if data is None else encoded_images(data)
+        models = self.models_for(files if data is None else data)
+        return backends(self.context, models, files, dataset=data, on=on, score=score, iou=iou)
 
     def device_pack(self, folder: Source, images: Sources = ()) -> DevicePack:
         """Write prepared inputs, the reference and a runner of one file into a folder, to be copied to a device.

@@ -37,6 +37,7 @@ FEATURES = [
     "calibrating",
     "training",
     "rescuing",
+    "slices",
     "diagnosis",
     "reporting",
 ]
@@ -48,6 +49,7 @@ LOWER = {
     "formatting": 0,
     "limits": 1,
     "optional": 0,
+    "metrics": 0,
     "structures": 2,
     "engine": 3,
     "store": 3,
@@ -84,6 +86,7 @@ GUESTS = {
     "flatbuffers": {"tflite"},
     "h5py": {"tensorflow_models"},
     "onnxruntime": {"onnx_model"},
+    "tflite_micro": {"computation"},
     "cv2": {"computation", "datasets", "corruptions", "tflite", "plot"},
     "PIL": {"datasets", "corruptions", "tflite", "plot"},
     "pillow_heif": {"datasets"},
@@ -94,13 +97,14 @@ GUESTS = {
     "distributed": {"engine"},
     "cloudpickle": {"engine"},
     "psutil": {"engine"},
+    "pytest": {"pytest_plugin"},
     "sqlite3": {"store"},
 }
 """Third-party package -> the roles that may import it; numpy everywhere."""
 
 INSIDE_FUNCTIONS = {
     *("tensorflow", "h5py", "tf_keras", "litert_quantizer", "pillow_heif", "dask", "distributed"),
-    *("yaml", "google", "onnxruntime"),
+    *("yaml", "google", "onnxruntime", "tflite_micro"),
 }
 """Slow to import, or not installed everywhere: only the call that needs them pays."""
 
@@ -120,7 +124,7 @@ def level_of(module: str) -> int:
         return PAGE
     if parts == ["qviz"] or parts[1] in ("session", "session_inputs", "session_variant", "top_level"):
         return SESSION
-    if parts[1] in ("ui", "cli"):
+    if parts[1] in ("ui", "cli", "pytest_plugin"):
         return FRAME
     if parts[1] == "features":
         if len(parts) == 2:
@@ -312,6 +316,7 @@ def test_folders_stay_small() -> None:
     ("module", "heavy"),
     [
         ("qviz", {"numpy", "tensorflow", "streamlit", "cv2", "ai_edge_litert"}),
+        ("qviz.pytest_plugin", {"numpy", "tensorflow", "streamlit", "cv2", "ai_edge_litert"}),
         ("qviz.cli", {"tensorflow", "streamlit", "cv2", "pandas", "ai_edge_litert", "scipy", "pycocotools", "loky"}),
         ("qviz.engine", {"tensorflow", "streamlit", "cv2", "pandas", "loky", "distributed"}),
         ("qviz.features.reporting", {"tensorflow", "streamlit", "pandas", "scipy", "pycocotools"}),

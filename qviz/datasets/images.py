@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 import struct
 import warnings
 from collections.abc import Iterator, Mapping
@@ -46,6 +47,7 @@ DAMAGED = (
 """What Pillow's readers raise for damaged files, those of EXIF and TIFF included."""
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
 """EXIF tag, and its values that swap width and height."""
+EXIF_IFD, EXPOSURE_TIME = 0x8769, 0x9003
 TILE_SIDES = (322, 323)
 """TIFF tags TileWidth and TileLength. A tile may claim more pixels than its image."""
 BITS, PHOTOMETRIC = 258, 262
@@ -70,6 +72,17 @@ def image_sizes(encoded: EncodedImage) -> tuple[tuple[int, int], tuple[int, int]
     with _opened(encoded) as opened:
         width, height = opened.size
         return (width, height), (height, width) if _sideways(opened) else (width, height)
+
+
+def exposure_hour(encoded: EncodedImage) -> int | None:
+    """The hour, 0 to 23, of EXIF's time of exposure; None where the file states none. Raises ImageError."""
+    with _opened(encoded) as opened:
+        try:
+            text = opened.getexif().get_ifd(EXIF_IFD).get(EXPOSURE_TIME)
+        except (AttributeError, KeyError, TypeError, ValueError, SyntaxError, struct.error):
+            return None
+    match = re.fullmatch(r"\d{4}:\d\d:\d\d ([01]\d|2[0-3]):\d\d:\d\d", str(text).strip("\0 "))
+    return int(match.group(1)) if match else None
 
 
 def upright_size(name: str, source: Path | bytes) -> tuple[int, int]:

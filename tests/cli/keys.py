@@ -150,7 +150,15 @@ EVALUATE = {
         }
     ],
     "operating_points": [{"model": str, **AT, "per_class": [{"label": str, **AT}]}],
-    "slices": list,
+    "slices": [
+        {
+            "trait": str,
+            "group": str,
+            "images": int,
+            "truths": int,
+            "losses": [{"variant": str, **INTERVAL, "more": INTERVAL}],
+        }
+    ],
     "images_per_second": float,
     "gate": (dict, None),
 }

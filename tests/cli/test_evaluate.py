@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
+from tests.cli.keys import EVALUATE, missing
 from tests.conftest import Sample
 from tests.datasets.tfrecords import png
 
@@ -60,6 +61,16 @@ def test_a_gate_on_recall_at_a_confidence(run: Run, call: tuple[object, ...], sa
     passed = run(*call[:2], sample.models["float16"], *call[3:], "--at", "0.5", "--max-recall-loss", "0.2")
     assert passed.status == 0
     assert "at a confidence of 0.50" in passed.out and "points of recall lost: passed" in passed.out
+
+
+def test_slices_of_images_and_objects(run: Run, call: tuple[object, ...]) -> None:
+    result = run(*call, "--json", "--slices", "size,brightness", "--max-recall-loss", "1", "--gate-slices")
+    rows = result.json["slices"]
+    assert {row["trait"] for row in rows} <= {"size", "brightness"} and rows
+    assert missing(EVALUATE, result.json) == []
+    objects = result.json["operating_points"][0]["truths"]
+    assert sum(row["truths"] for row in rows if row["trait"] == "size") == objects
+    assert (result.status, result.json["gate"]["slices"]) == (0, True)
 
 
 def test_an_undecided_gate_is_explained_on_standard_error(run: Run, call: tuple[object, ...]) -> None:
@@ -118,6 +129,8 @@ REFUSED = [
     (("--dataset", "x.json", "--confident", "lower"), "--confident needs a limit, and none is given"),
     (("--dataset", "x.json", "--at", "2"), "The operating point is 2.0; a confidence between 0 and 1 is expected"),
     (("--dataset", "x.json", "--at", "none.json"), "not a file that can be read (No such file or directory)"),
+    (("--dataset", "x.json", "--slices", "weather"), "There is no trait 'weather'; there are brightness, contrast"),
+    (("--dataset", "x.json", "--gate-slices"), "--gate-slices needs a limit, and none is given"),
     (("--dataset", "x.json", "--max-ap-loss", "2"), "'2' is not a number between -1 and 1"),
     (("--dataset", "x.json", "--images", "a.jpg", "b.jpg"), "A dataset has its own images"),
     (("--dataset", "nowhere.json"), "nowhere.json does not exist"),

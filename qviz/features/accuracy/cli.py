@@ -10,6 +10,7 @@ from qviz.cli import options, output
 from qviz.errors import DatasetError, SettingsError
 from qviz.features.accuracy import cli_operating
 from qviz.features.accuracy.operating_at import BEST, read_at
+from qviz.features.slices.traits import names_of
 from qviz.formatting import plural, points, score, share
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     with options.session_of(args) as session:
         point = BEST if args.at is None else args.at
-        result = session.evaluate(score=args.score, reference_as_truth=args.reference_as_truth, at=point)
+        slices = "all" if args.gate_slices and args.slices is None else args.slices
+        result = session.evaluate(score=args.score, reference_as_truth=args.reference_as_truth, at=point, slices=slices)
     options.remark_warnings(result.warnings)
     options.remark(result.remarks)
     gate, recall_gate = _gate(result, args), cli_operating.gate_of(result, args)
@@ -83,6 +85,12 @@ def _check(args: argparse.Namespace) -> None:
     if limit is not None and not args.variants:
         option = "--max-recall-loss" if args.max_ap_loss is None else "--max-ap-loss"
         raise SettingsError(f"{option} is for the loss of a variant, and only one model is given; add a variant.")
+    if args.gate_slices and args.max_recall_loss is None:
+        raise SettingsError("--gate-slices needs a limit, and none is given: add e.g. --max-recall-loss 0.05.")
+    if args.slices is not None:
+        names_of(args.slices)
+        if not args.variants:
+            raise SettingsError("--slices is about the loss of a variant, and only one model is given; add a variant.")
     if args.at is not None:
         read_at(args.at)  # a mistake is found before the models run
     if args.dataset is None and not (args.reference_as_truth and args.images):

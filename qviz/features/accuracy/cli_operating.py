@@ -13,12 +13,19 @@ if TYPE_CHECKING:
     from qviz.features.accuracy import Evaluation
     from qviz.features.accuracy.gate import Gate
     from qviz.features.accuracy.recall_gate import RecallGate
+    from qviz.features.accuracy.slice_loss import Slices
 
-SHOWN_CLASSES = 10
+SHOWN_CLASSES, SHOWN_SLICES = 10, 12
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """--at."""
+    """--at, --slices."""
+    parser.add_argument(
+        "--slices",
+        metavar="all|NAME,...",
+        help="where the variants lose more recall than elsewhere: brightness, contrast, sharpness, noise, saturation,"
+        " time_of_day, folder, crowding, class, size, aspect, position, truncation",
+    )
     parser.add_argument(
         "--at",
         metavar="X|best|FILE",
@@ -28,7 +35,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def add_gate(group: argparse._ArgumentGroup) -> None:
-    """--max-recall-loss."""
+    """--max-recall-loss, --gate-slices."""
+    group.add_argument(
+        "--gate-slices",
+        action="store_true",
+        help="--max-recall-loss holds in every slice of --slices, too (by default of all)",
+    )
     group.add_argument(
         "--max-recall-loss",
         type=options.number(-1, 1),
@@ -43,7 +55,7 @@ def gate_of(result: Evaluation, args: argparse.Namespace) -> RecallGate | None:
         return None
     from qviz.features.accuracy.recall_gate import check_recall
 
-    return check_recall(result, args.max_recall_loss, args.confident, args.strict)
+    return check_recall(result, args.max_recall_loss, args.confident, args.strict, args.gate_slices)
 
 
 def gates_to_json(gate: Gate | None, recall_gate: RecallGate | None) -> dict[str, Any] | None:
@@ -61,6 +73,8 @@ def show(result: Evaluation, args: argparse.Namespace, gate: RecallGate | None) 
     """Print what --at and --max-recall-loss ask for."""
     if args.at is not None or gate is not None:
         _print_operating(result)
+    if result.slices is not None:
+        _print_slices(result.slices)
     if gate is not None:
         _print_recall_gate(gate)
 
@@ -91,6 +105,26 @@ def _print_operating(result: Evaluation) -> None:
     if rows:
         print(f"\nloss of recall by class (worst {SHOWN_CLASSES} of each variant)")
         output.print_table(["variant", "class", "loss", "interval", "", "threshold to keep recall"], rows)
+
+
+def _print_slices(slices: Slices) -> None:
+    from qviz.features.slices.text import variant_sentences
+
+    print("\nslices: loss of recall, and how much more than elsewhere, x100 (* significant, Holm over the slices)")
+    output.print_table(
+        ["slice", "variant", "loss", "interval", "", "more", "interval", "", "objects", "images"],
+        [
+            [
+                *(f"{row.trait}: {row.group}", loss.variant, *output.loss_cells(loss.loss)),
+                *(*output.loss_cells(loss.excess), row.truths, row.images),
+            ]
+            for row in slices.rows[:SHOWN_SLICES]
+            for loss in row.losses
+        ],
+    )
+    if slices.rows:
+        print(*variant_sentences(slices, [loss.variant for loss in slices.rows[0].losses]), sep="\n")
+    options.remark(slices.remarks)
 
 
 def _print_recall_gate(gate: RecallGate) -> None:

@@ -207,11 +207,11 @@ _MISTAKES: dict[str, Callable[[_Scene], np.ndarray]] = {
         for reading in (Reading(order, unit) for unit in UNITS for order in ORDERS)
         if reading != declared
     },
-    "Boxes seem to be drawn on images of the size in the annotations: scale them to the files' size": _scaled,
+    "Boxes seem to have been drawn on images of the size in the annotations: scale them to the files' size": _scaled,
     "Boxes seem to be mirrored (left and right are swapped)": _mirrored,
     "Boxes seem to count from the bottom of the image": _upside_down,
-    "Boxes seem to be drawn before the images were turned by 90 degrees (EXIF orientation)": _clockwise,
-    "Boxes seem to be drawn before the images were turned by -90 degrees (EXIF orientation)": _anticlockwise,
+    "Boxes seem to have been drawn before the images were turned by 90 degrees (EXIF orientation)": _clockwise,
+    "Boxes seem to have been drawn before the images were turned by -90 degrees (EXIF orientation)": _anticlockwise,
 }
 """What may be wrong -> the boxes without that mistake. The first of equals is named, so the likely ones come first."""
 _STEPS = (

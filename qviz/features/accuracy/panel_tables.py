@@ -19,13 +19,25 @@ from qviz.ui import glossary
 
 FORMATS = {
     "loss": "%+.1f",
+    "more": "%+.1f",
     "threshold": "%.2f",
     "reference's": "%.2f",
     "own": "%.2f",
     "change": "%+d",
     "false per image": "%.2f",
 }
-TEXT_COLUMNS = ("model", "variant", "class", "interval", "significant", "object", "taken for", "needed")
+TEXT_COLUMNS = (
+    "model",
+    "variant",
+    "class",
+    "interval",
+    "significant",
+    "object",
+    "taken for",
+    "needed",
+    "slice",
+    "interval of more",
+)
 COUNTS = ("objects", "images", "reference", "now")
 
 

@@ -35,6 +35,7 @@ from qviz.features.accuracy.plot import (
 from qviz.features.accuracy.text import markdown
 from qviz.features.accuracy.thresholds import ThresholdShift
 from qviz.features.accuracy.truth import category_ids
+from qviz.features.slices import panel as slices_panel
 from qviz.formatting import as_text, plural
 from qviz.structures import EncodedImage
 from qviz.ui import clicks, page, server, view, workspace
@@ -61,6 +62,11 @@ def worst(here: Page, finding: Finding, variant: str) -> None:
         f"Objects found (with the right class) and false alarms at a confidence of {PAGE_SCORE:.2f} or more:"
         " reference → variant."
     )
+    _cards(here, finding, variant, rows, "worst")
+
+
+def _cards(here: Page, finding: Finding, variant: str, rows: Sequence[ImageLoss], key: str) -> None:
+    """Images with the objects found and the false alarms of both models, each with a link to Compare."""
     images = {row.digest: image for row in rows if (image := _image(here, finding, row.digest, row.name)) is not None}
     server.results().want_previews(images.values(), THUMB, urgent=True)
     columns = st.columns(4)
@@ -69,7 +75,7 @@ def worst(here: Page, finding: Finding, variant: str) -> None:
             image = images.get(row.digest)
             _card(row, image)
             if image is not None:
-                _link(here, image, variant, f"Compare {row.name}", f"worst-{i}")
+                _link(here, image, variant, f"Compare {row.name}", f"{key}-{i}")
 
 
 def _card(row: ImageLoss, image: EncodedImage | None) -> None:
@@ -148,6 +154,12 @@ def show(here: Page, finding: Finding, variant: str, label: str) -> None:
         "Precision and recall": lambda: curves(finding, label),
         "Error types": lambda: errors(finding, variant),
         "Operating point": lambda: panel_operating.show(finding, variant),
+        "Slices": lambda: slices_panel.show(
+            finding,
+            variant,
+            [model.digest for model in here.loaded.all],
+            lambda rows, key: _cards(here, finding, variant, rows, key),
+        ),
         "Thresholds": lambda: thresholds(finding, variant),
         "Confusions": lambda: confusions(finding, variant),
         "Worst images": lambda: worst(here, finding, variant),

@@ -4,8 +4,9 @@ The bound of the interval is chosen as in `gate`. With slices, a slice fails whe
 above the limit; without a chosen bound its loss must be significant, too, as the largest of many small slices is large
 by chance. Only slices with an interval count.
 
-A variant that floods the images with false positives, significantly, fails whatever its recall. The gate cannot conclude if the
-reference finds none of the objects, or, where it is strict, if an interval wider than the limit lies on both sides.
+A variant that floods the images with false positives, significantly, fails whatever its recall. The gate cannot
+conclude if the reference finds none of the objects, or, where it is strict, if an interval wider than the limit lies on
+both sides of it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from qviz.features.accuracy.gate import no_reference
 from qviz.features.accuracy.operating import Operating
 from qviz.formatting import interval, plural, points
 from qviz.structures import Loss
+
+SHOWN_SLICES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +117,22 @@ def _floods(result: Evaluation, operating: Operating, index: int) -> Iterator[st
 
 
 def _failing_slices(result: Evaluation, index: int, limit: float, confident: str | None) -> Iterator[str]:
-    for row in result.slices.rows if result.slices else ():
-        loss = row.losses[index].loss
-        if loss.low is None or _bound(loss, confident) <= limit or not (confident or loss.significant):
-            continue
+    """The slices that lose the most first; of many the first ones."""
+    rows = [(row, row.losses[index].loss) for row in (result.slices.rows if result.slices else ())]
+    failing = [
+        (row, loss)
+        for row, loss in rows
+        if loss.low is not None and _bound(loss, confident) > limit and (confident or loss.significant)
+    ]
+    failing.sort(key=lambda pair: -(pair[1].value or 0.0))
+    for row, loss in failing[:SHOWN_SLICES]:
         yield (
-            f"In {row.meaning}, {row.losses[index].variant} loses {points(loss.value)} points of recall"
-            f" {interval(loss.low, loss.high)}."
+            f"{row.trait} {row.group}: {row.losses[index].variant} loses {points(loss.value)}"
+            f" {interval(loss.low, loss.high)} points of recall on {row.meaning}."
         )
+    if (more := len(failing) - SHOWN_SLICES) > 0:
+        name = result.models[index + 1].name
+        yield f"{name} loses more than the limit in {plural(more, 'further slice')}."
 
 
 def _undecided(name: str, loss: Loss, limit: float, images: int) -> str:

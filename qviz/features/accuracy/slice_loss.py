@@ -56,7 +56,13 @@ class SliceLoss:
     losses: tuple[VariantSliceLoss, ...]
     image_names: tuple[str, ...] = ()
 
+    @property
+    def significant(self) -> bool:
+        """Whether a variant loses significantly more here than elsewhere."""
+        return any(loss.excess.significant and (loss.excess.value or 0.0) > 0 for loss in self.losses)
+
     def to_json(self) -> dict[str, Any]:
+        """One entry of `slices` of `qviz evaluate --json`; the names of images only where the excess is significant."""
         return {
             "trait": self.trait,
             "group": self.group,
@@ -64,7 +70,7 @@ class SliceLoss:
             "images": self.images,
             "truths": self.truths,
             "losses": [loss.to_json() for loss in self.losses],
-            "image_names": list(self.image_names),
+            "image_names": list(self.image_names) if self.significant else [],
         }
 
 

@@ -1,0 +1,38 @@
+"""How many images a gate needs: an interval narrows with the square root of their number."""
+
+from __future__ import annotations
+
+import math
+
+from qviz.formatting import interval, plural
+from qviz.structures import Loss
+
+
+def images_to_decide(loss: Loss, images: int, limit: float) -> int | None:
+    """Images like these with which the interval would be as wide as the limit; None without an interval.
+
+    Args:
+        images: Number of images on which the loss was measured.
+        limit: Loss in [0, 1] that is allowed; a limit of 0 needs endless images: None.
+
+    Example:
+        >>> images_to_decide(Loss(0.01, -0.01, 0.03, False), 100, 0.02)
+        400
+    """
+    if loss.low is None or loss.high is None or limit == 0:
+        return None
+    return max(1, math.ceil(images * ((loss.high - loss.low) / abs(limit)) ** 2 - 1e-9))
+
+
+def power_sentence(loss: Loss, images: int, limit: float) -> str:
+    """`27 images give an interval of [-1.0, 3.0] points; about 108 ...`; empty where the interval is narrow enough."""
+    needed = images_to_decide(loss, images, limit)
+    if needed is None:
+        return f"{plural(images, 'image')} are too few for an interval." if loss.low is None else ""
+    if needed <= images:
+        return ""
+    bounds = interval(loss.low, loss.high)
+    return (
+        f"{plural(images, 'image')} give an interval of {bounds} points; about {needed:,} images like these would"
+        f" decide a limit of {100 * limit:g} points."
+    )

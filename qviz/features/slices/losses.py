@@ -1,0 +1,118 @@
+"""The loss of recall in each group, and how much more it is than among the other objects of the same trait.
+
+Paired bootstrap over images, as in `accuracy.bootstrap`: the same draws for both models and for all groups, expanded
+intervals, p values of Student's t by the standard error of the draws, Holm over all groups of a variant. A group is
+tested if it and the others have objects on at least `MIN_IMAGES` images each, and it has `MIN_OBJECTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from qviz.features.accuracy.ap import evidence
+from qviz.features.accuracy.bootstrap import draws, holm, interval, p_value
+from qviz.features.accuracy.slice_loss import SliceLoss, VariantSliceLoss
+from qviz.features.slices.traits import Group
+from qviz.structures import Dataset, Loss
+
+MIN_IMAGES = 10
+MIN_OBJECTS = 20
+
+
+def slice_losses(
+    dataset: Dataset, groups: Sequence[Group], variants: Sequence[str], hits: np.ndarray
+) -> tuple[SliceLoss, ...]:
+    """One row per group, the one with the clearest excess first.
+
+    Args:
+        variants: Their names.
+        hits: (1 + variants, objects) bool, whether each model finds each object; the reference first.
+    """
+    image = np.repeat(np.arange(len(dataset.images)), [int((~row.is_crowd).sum()) for row in dataset.images])
+    weights = draws(len(dataset.images)).astype(np.float32)
+    members = _by_image([group.members for group in groups], image, len(dataset.images))
+    others = _by_image([group.eligible & ~group.members for group in groups], image, len(dataset.images))
+    columns = [
+        _variant_losses(name, groups, hits[[0, number]], image, (members, others), weights)
+        for number, name in enumerate(variants, start=1)
+    ]
+    rows = [
+        SliceLoss(
+            trait=group.trait,
+            group=group.name,
+            meaning=group.meaning,
+            images=int((members[:, index] > 0).sum()),
+            truths=int(group.members.sum()),
+            losses=tuple(column[index] for column in columns),
+            image_names=tuple(sorted({dataset.images[k].name for k in np.flatnonzero(members[:, index])})),
+        )
+        for index, group in enumerate(groups)
+    ]
+    return tuple(sorted(rows, key=lambda row: min(_rank(loss.excess) for loss in row.losses)))
+
+
+def _rank(excess: Loss) -> tuple[int, float]:
+    """Losses that are larger elsewhere come last, however significant."""
+    worse = (excess.value or 0.0) > 0
+    return evidence(excess) if worse else (1, -(excess.value or 0.0))
+
+
+def _by_image(columns: Sequence[np.ndarray], image: np.ndarray, images: int) -> np.ndarray:
+    """(images, columns) float32 sums of values of objects."""
+    sums = [np.bincount(image, weights=column, minlength=images) for column in columns]
+    return np.array(sums, np.float32).reshape(len(columns), images).T
+
+
+def _variant_losses(
+    name: str,
+    groups: Sequence[Group],
+    hits: np.ndarray,
+    image: np.ndarray,
+    counts: tuple[np.ndarray, np.ndarray],
+    weights: np.ndarray,
+) -> list[VariantSliceLoss]:
+    """One row per group.
+
+    hits: (2, objects) of the reference and the variant. counts: (images, groups) of members and of others.
+    """
+    lost = hits[0].astype(np.int8) - hits[1].astype(np.int8)
+    masks = [group.members for group in groups], [group.eligible & ~group.members for group in groups]
+    sums = [_by_image([lost * mask for mask in side], image, len(weights[0])) for side in masks]
+    values = [_ratio(total.sum(axis=0), count.sum(axis=0)) for total, count in zip(sums, counts, strict=True)]
+    drawn = [_ratio(weights @ total, weights @ count) for total, count in zip(sums, counts, strict=True)]
+    images = [(count > 0).sum(axis=0) for count in counts]
+    losses, excesses = [], []
+    for k, group in enumerate(groups):
+        smaller_side = int(min(images[0][k], images[1][k]))
+        enough = group.members.sum() >= MIN_OBJECTS
+        losses.append(_tested(values[0][k], drawn[0][:, k], int(images[0][k]) if enough else 0))
+        excesses.append(
+            _tested(values[0][k] - values[1][k], drawn[0][:, k] - drawn[1][:, k], smaller_side if enough else 0)
+        )
+    recalls = [tuple(float(one[group.members].mean()) for one in hits) for group in groups]
+    return [
+        VariantSliceLoss(name, loss, excess, (recall[0], recall[1]))
+        for loss, excess, recall in zip(_significant(losses), _significant(excesses), recalls, strict=True)
+    ]
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+
+
+def _tested(value: float, drawn: np.ndarray, images: int) -> tuple[Loss, float | None]:
+    """The loss with its interval, and its p value; neither with fewer than `MIN_IMAGES` images."""
+    if np.isnan(value):
+        return Loss(None), None
+    if images < MIN_IMAGES:
+        return Loss(float(value), None, None, False), None
+    drawn = drawn.astype(np.float64)
+    return Loss(float(value), *interval(drawn, images)), p_value(float(value), drawn, images)
+
+
+def _significant(tested: Sequence[tuple[Loss, float | None]]) -> list[Loss]:
+    flags = holm([p for _, p in tested])
+    return [replace(loss, significant=flag) for (loss, _), flag in zip(tested, flags, strict=True)]

@@ -1,0 +1,106 @@
+"""The tab *Slices* of the Accuracy page: where a variant loses more than elsewhere, and these images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pandas as pd
+import streamlit as st
+
+from qviz.chart_style import bracket
+from qviz.context import Context
+from qviz.features.accuracy import panel_tables
+from qviz.features.accuracy.confusion import ImageLoss
+from qviz.features.accuracy.measured import operating_at
+from qviz.features.accuracy.panel import Finding
+from qviz.features.accuracy.slice_loss import SliceLoss, Slices
+from qviz.features.slices import slices
+from qviz.features.slices.text import sentences
+from qviz.formatting import hundred, plural
+from qviz.structures import Loss
+from qviz.ui import clicks, jobs
+from qviz.ui.jobs import Work
+
+SHOWN_SLICES = 40
+SHOWN_IMAGES = 4
+CLICKED = "qviz-slices"
+
+DrawImages = Callable[[Sequence[ImageLoss], str], None]
+
+
+def show(finding: Finding, variant: str, digests: Sequence[str], draw_images: DrawImages) -> None:
+    """A button, then the slices of the variant in view.
+
+    Args:
+        digests: Of the models' settings and files, for the key of the job.
+        draw_images: Draws images with their losses; the text is part of the keys of its buttons.
+    """
+    if not st.session_state.get(CLICKED):
+        st.text("Brightness, noise, size, position, crowding, class …: where does a variant lose more than elsewhere?")
+        clicks.button(st, "Find slices", clicks.keep(CLICKED, True), "accuracy-slices", st.rerun, type="primary")
+        return
+    at = st.session_state.get("accuracy-at")
+    evaluation, dataset = finding.evaluation, finding.source.dataset
+
+    def run(context: Context) -> Slices:
+        if at is None and evaluation.operating is not None:
+            return slices(context, evaluation, dataset)
+        point = operating_at(evaluation, dataset, "best" if at is None else at)
+        return slices(context, replace(evaluation, operating=point), dataset)
+
+    key = finding.source.digest, finding.source.reference_as_truth, tuple(digests), at
+    work = Work(amount=len(dataset.images))
+    result = jobs.result("slices", key, run, "slices", "Measuring images", "images", work=work)
+    if result is not None:
+        _draw(result, finding, variant, draw_images)
+
+
+def _draw(result: Slices, finding: Finding, variant: str, draw_images: DrawImages) -> None:
+    number = finding.names.index(variant) - 1
+    for text in sentences(result, number, variant):
+        st.text(text)
+    rows = result.rows[:SHOWN_SLICES]
+    panel_tables.show(_table(rows, number), key=f"slices-{variant}")
+    st.caption(
+        "Points of recall (×100) at the confidence in use. Loss: reference minus variant in the slice. More: that loss"
+        " minus the loss among all others. * significant, Holm-corrected over the slices. A slice without an interval"
+        " has too few images or objects. " + " ".join(result.remarks)
+    )
+    if not rows:
+        return
+    chosen = st.selectbox("Images of a slice", rows, format_func=_title, key=f"slices-chosen-{variant}")
+    st.download_button(
+        f"List of these {plural(chosen.images, 'image')}",
+        "\n".join(chosen.image_names) + "\n",
+        f"{chosen.trait}_{chosen.group}.txt".replace("/", "_"),
+        "text/plain",
+        on_click="ignore",
+        key=f"slices-list-{variant}",
+    )
+    names = set(chosen.image_names)
+    losses = [row for row in finding.details[variant].images if row.name in names and row.loss > 0]
+    draw_images(losses[:SHOWN_IMAGES], "slice")
+
+
+def _title(row: SliceLoss) -> str:
+    return f"{row.meaning[0].upper()}{row.meaning[1:]}"
+
+
+def _table(rows: Sequence[SliceLoss], number: int) -> pd.DataFrame:
+    losses = [row.losses[number] for row in rows]
+    return pd.DataFrame(
+        {
+            "slice": [_title(row) for row in rows],
+            "loss": [hundred(loss.loss.value) for loss in losses],
+            "interval": [_bracket(loss.loss) for loss in losses],
+            "more": [hundred(loss.excess.value) for loss in losses],
+            "interval of more": [_bracket(loss.excess) for loss in losses],
+            "objects": [row.truths for row in rows],
+            "images": [row.images for row in rows],
+        }
+    )
+
+
+def _bracket(loss: Loss) -> str:
+    return (bracket(loss) or "") + (" *" if loss.significant else "")

@@ -1,0 +1,45 @@
+"""Slices in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qviz.features.accuracy.slice_loss import SliceLoss, Slices, VariantSliceLoss
+from qviz.formatting import interval, plural, points
+
+SHOWN = 5
+
+
+def sentence(row: SliceLoss, loss: VariantSliceLoss, name: str) -> str:
+    """`In darker images (brightness < 40) int8 loses 6.1 [3.0, 9.4] points of recall more than in the others.`
+
+    name: of the variant, as it is shown.
+    """
+    bounds = interval(loss.excess.low, loss.excess.high)
+    amount = f"{points(loss.excess.value)} {bounds}".rstrip()
+    word = "In" if is_of_images(row) else "Among"
+    return f"{word} {row.meaning} {name} loses {amount} points of recall more than {word.lower()} the others."
+
+
+def is_of_images(row: SliceLoss) -> bool:
+    """Whether a slice is one of images; else of objects."""
+    return "objects" not in row.meaning.split(" (")[0] or row.trait in ("crowding", "folder")
+
+
+def sentences(slices: Slices, variant: int, name: str) -> list[str]:
+    """The significant slices of one variant (from 0), the largest excess first; else that there is none."""
+    rows = [
+        (row.losses[variant].excess.value or 0.0, row)
+        for row in slices.rows
+        if row.losses[variant].excess.significant and (row.losses[variant].excess.value or 0.0) > 0
+    ]
+    if not rows:
+        tested = sum(row.losses[variant].excess.low is not None for row in slices.rows)
+        return [f"In none of {plural(tested, 'slice')} does {name} lose significantly more than elsewhere."]
+    rows.sort(key=lambda pair: -pair[0])
+    return [sentence(row, row.losses[variant], name) for _, row in rows[:SHOWN]]
+
+
+def variant_sentences(slices: Slices, names: Sequence[str]) -> list[str]:
+    """Of all variants."""
+    return [text for number, name in enumerate(names) for text in sentences(slices, number, name)]

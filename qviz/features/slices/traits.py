@@ -1,0 +1,241 @@
+"""The traits by which objects are sliced, and the groups of each.
+
+A trait of images with a number (brightness ...) is cut once, where the two sides differ most (Otsu's threshold over the
+images, each side with a tenth of them at least): the cut depends on the images alone, never on what the models find.
+Other traits have fixed groups. A trait with a single group is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from qviz.errors import SettingsError
+from qviz.features.slices.image_traits import ImageTraits
+from qviz.formatting import listed, three
+from qviz.structures import Dataset
+
+MIN_SIDE = 0.1
+"""Share of the images that each side of a cut must have."""
+MAX_GROUPS = 100
+"""Of one trait: those with most objects."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Objects:
+    """All objects that are not crowds, image by image; (n,) arrays.
+
+    Attributes:
+        image: Index of the image.
+        boxes: (n, 4) xyxy pixels.
+        areas, labels: As annotated.
+        names: Of the images.
+        traits: Of the images; None where it could not be read.
+    """
+
+    image: np.ndarray
+    boxes: np.ndarray
+    areas: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...]
+    traits: tuple[ImageTraits | None, ...]
+
+    @classmethod
+    def of(cls, dataset: Dataset, traits: Sequence[ImageTraits | None]) -> Objects:
+        """traits: of every image of the dataset."""
+        label = {category.id: category.name for category in dataset.categories}
+        single = [~image.is_crowd for image in dataset.images]
+        rows = list(zip(dataset.images, single, strict=True))
+        ids = np.concatenate([image.category_ids[chosen] for image, chosen in rows])
+        return cls(
+            np.repeat(np.arange(len(rows)), [int(chosen.sum()) for chosen in single]),
+            np.concatenate([image.boxes[chosen] for image, chosen in rows]),
+            np.concatenate([image.areas[chosen] for image, chosen in rows]),
+            np.array([label[int(number)] for number in ids], dtype=object),
+            tuple(image.name for image in dataset.images),
+            tuple(traits),
+        )
+
+    def number(self, name: str) -> np.ndarray:
+        """(images,) the values of an image trait, NaN where it is unknown."""
+        values = [None if one is None else getattr(one, name) for one in self.traits]
+        return np.array([np.nan if value is None else value for value in values], np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """One slice. members: (objects,) bool; eligible: (objects,) bool, whether the trait of an object is known."""
+
+    trait: str
+    name: str
+    meaning: str
+    members: np.ndarray
+    eligible: np.ndarray
+
+
+Grouped = list[tuple[str, str, np.ndarray]]
+"""(name, meaning, members) of each group."""
+
+
+def _cut(trait: str, low: str, high: str, below: str, above: str) -> Callable[[Objects], Grouped]:
+    def groups(objects: Objects) -> Grouped:
+        values = objects.number(trait)
+        cut = otsu(values[~np.isnan(values)])
+        if cut is None:
+            return []
+        of_objects = values[objects.image]
+        return [
+            (low, f"{below} images ({trait} < {three(cut)})", of_objects < cut),
+            (high, f"{above} images ({trait} ≥ {three(cut)})", of_objects >= cut),
+        ]
+
+    return groups
+
+
+def otsu(values: np.ndarray) -> float | None:
+    """The cut with the largest variance between its two sides, rounded to three figures; None without any."""
+    ordered = np.sort(values)
+    count = np.arange(1, len(ordered))
+    total = np.cumsum(ordered)
+    if len(ordered) < 2:
+        return None
+    means = total[:-1] / count, (total[-1] - total[:-1]) / (len(ordered) - count)
+    between = count * (len(ordered) - count) * (means[1] - means[0]) ** 2
+    allowed = (count >= MIN_SIDE * len(ordered)) & (len(ordered) - count >= MIN_SIDE * len(ordered))
+    allowed &= ordered[1:] > ordered[:-1]
+    if not allowed.any():
+        return None
+    index = int(np.where(allowed, between, -1).argmax())
+    cut = float(f"{(ordered[index] + ordered[index + 1]) / 2:.3g}")
+    return cut if ordered[index] < cut <= ordered[index + 1] else float(ordered[index + 1])
+
+
+TIMES = {"night": (21, 5), "morning": (5, 11), "midday": (11, 17), "evening": (17, 21)}
+"""Hours from which and up to which an image was taken."""
+
+
+def _time_of_day(objects: Objects) -> Grouped:
+    hours = objects.number("hour")[objects.image]
+    rows = []
+    for name, (start, end) in TIMES.items():
+        members = (hours >= start) & (hours < end) if start < end else (hours >= start) | (hours < end)
+        rows.append((name, f"images taken from {start} to {end} o'clock", members))
+    return rows
+
+
+def _folder(objects: Objects) -> Grouped:
+    folders = np.array([str(PurePosixPath(name.replace("\\", "/")).parent) for name in objects.names], dtype=object)
+    return _values(folders[objects.image], "images in the folder {}")
+
+
+def _class(objects: Objects) -> Grouped:
+    return _values(objects.labels, "objects of the class {}")
+
+
+def _values(values: np.ndarray, meaning: str) -> Grouped:
+    names, counts = np.unique(values.astype(str), return_counts=True)
+    chosen = names[np.argsort(-counts, kind="stable")][:MAX_GROUPS]
+    return [(str(name), meaning.format(name), values == name) for name in chosen]
+
+
+def _size(objects: Objects) -> Grouped:
+    areas = objects.areas
+    return [
+        ("small", "small objects (below 32² pixels)", areas < 32**2),
+        ("medium", "medium objects (32² to 96² pixels)", (areas >= 32**2) & (areas < 96**2)),
+        ("large", "large objects (from 96² pixels)", areas >= 96**2),
+    ]
+
+
+def _aspect(objects: Objects) -> Grouped:
+    sides = np.maximum(objects.boxes[:, 2:] - objects.boxes[:, :2], 1e-9)
+    ratio = sides[:, 0] / sides[:, 1]
+    return [
+        ("tall", "tall objects (at least twice as high as wide)", ratio <= 0.5),
+        ("wide", "wide objects (at least twice as wide as high)", ratio >= 2),
+        ("compact", "compact objects (sides differ less than twofold)", (ratio > 0.5) & (ratio < 2)),
+    ]
+
+
+def _in_image(objects: Objects) -> tuple[np.ndarray, np.ndarray]:
+    """((n, 4) boxes in fractions of the image, (n, 2) sides of the image in pixels), NaN where it is unknown."""
+    sides = np.column_stack([objects.number("width"), objects.number("height")])[objects.image]
+    return objects.boxes / np.tile(sides, 2), sides
+
+
+def _position(objects: Objects) -> Grouped:
+    boxes, _ = _in_image(objects)
+    off_centre = np.abs((boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5).max(axis=1)
+    return [
+        ("middle", "objects in the middle of the image (its inner half)", off_centre <= 0.25),
+        ("outside", "objects outside the middle of the image", off_centre > 0.25),
+    ]
+
+
+def _truncation(objects: Objects) -> Grouped:
+    _, sides = _in_image(objects)
+    near = np.maximum(2.0, 0.005 * sides.max(axis=1))
+    boxes = objects.boxes
+    gap = np.minimum(boxes[:, :2], sides - boxes[:, 2:]).min(axis=1)
+    return [
+        ("cut", "objects cut by the border of the image", gap <= near),
+        ("whole", "objects that do not touch the border", gap > near),
+    ]
+
+
+def _crowding(objects: Objects) -> Grouped:
+    count = np.bincount(objects.image, minlength=len(objects.names))[objects.image]
+    return [
+        ("single", "images with a single object", count == 1),
+        ("few", "images with 2 to 7 objects", (count >= 2) & (count <= 7)),
+        ("crowded", "images with 8 objects or more", count >= 8),
+    ]
+
+
+TRAITS: dict[str, Callable[[Objects], Grouped]] = {
+    "brightness": _cut("brightness", "dark", "bright", "darker", "brighter"),
+    "contrast": _cut("contrast", "low", "high", "lower-contrast", "higher-contrast"),
+    "sharpness": _cut("sharpness", "blurred", "sharp", "more blurred", "sharper"),
+    "noise": _cut("noise", "clean", "noisy", "less noisy", "noisier"),
+    "saturation": _cut("saturation", "pale", "colourful", "paler", "more colourful"),
+    "time_of_day": _time_of_day,
+    "folder": _folder,
+    "crowding": _crowding,
+    "class": _class,
+    "size": _size,
+    "aspect": _aspect,
+    "position": _position,
+    "truncation": _truncation,
+}
+"""Name of a trait -> function that groups objects by it."""
+
+
+def names_of(names: str | Sequence[str]) -> list[str]:
+    """The chosen traits; `all` for every one. Raises SettingsError for an unknown name."""
+    given = names.split(",") if isinstance(names, str) else list(names)
+    chosen = [name.strip().lower().replace("-", "_") for name in given if name.strip()]
+    if chosen == ["all"]:
+        return list(TRAITS)
+    if unknown := [name for name in chosen if name not in TRAITS]:
+        raise SettingsError(f"There is no trait {unknown[0][:60]!r}; there are {listed(list(TRAITS), 30)}, and all.")
+    if not chosen:
+        raise SettingsError(f"No trait is given; there are {listed(list(TRAITS), 30)}, and all.")
+    return list(dict.fromkeys(chosen))
+
+
+def groups_of(objects: Objects, names: Sequence[str]) -> tuple[list[Group], list[str]]:
+    """The groups of the chosen traits that have members, and a sentence about traits with fewer than two."""
+    groups: list[Group] = []
+    left_out = []
+    for name in names:
+        rows = [row for row in TRAITS[name](objects) if row[2].any()]
+        if len(rows) < 2:
+            left_out.append(name)
+            continue
+        eligible = np.any([members for _, _, members in rows], axis=0)
+        groups += [Group(name, group, meaning, np.asarray(members, bool), eligible) for group, meaning, members in rows]
+    sentence = f"These images do not differ in, or do not state: {listed(left_out, 20)}."
+    return groups, [sentence] if left_out else []
