@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Union, get_args, get_origin, ge
 import numpy as np
 
 from qviz.errors import SettingsError
+from qviz.metrics import flat_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -301,6 +302,14 @@ class Result:
         """The document that the command prints with --json; see the function `to_json` of this module."""
         document: dict[str, Any] = to_json(self)
         return document
+
+    def metrics(self, prefix: str = "") -> dict[str, float]:
+        """Every number of `to_json` in one flat dictionary, as experiment trackers log them; see `qviz.metrics`.
+
+        Example:
+            >>> mlflow.log_metrics(result.metrics(prefix="qviz/"))
+        """
+        return flat_metrics(self.to_json(), prefix)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per item of `ROWS`, one column per field; lists and objects inside a row are left out."""

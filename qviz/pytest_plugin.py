@@ -1,0 +1,214 @@
+"""A gate as a test: `assert_quantized(REF, VARIANT, DATASET, max_ap_loss=0.01)`.
+
+pytest loads this module because of the entry point `pytest11`; it imports nothing heavy until a test calls it. All
+calls of a run share worker processes and the cache of detections, so a reference is run once for all variants.
+
+Each call adds its figures to the test's properties (`--junitxml` writes them) and appends a page of Markdown to the
+file of `--qviz-summary`, which is the job summary on GitHub.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from qviz.engine import Engine
+    from qviz.features.accuracy import Evaluation
+    from qviz.features.accuracy.gate import Gate
+    from qviz.features.accuracy.recall_gate import RecallGate
+    from qviz.session import Session
+
+PREFIX = "qviz/"
+SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
+NO_LIMIT = "Give a limit: max_ap_loss, max_recall_loss or both, e.g. max_ap_loss=0.01 for one point of AP."
+
+
+class QuantizationLoss(AssertionError):
+    """A variant exceeds a limit, or the data cannot show that it keeps it."""
+
+
+class _Run:
+    """What the calls of one pytest run share.
+
+    Attributes:
+        item: The test that runs.
+        summary: File of `--qviz-summary`; None: no summary.
+    """
+
+    def __init__(self) -> None:
+        self.item: pytest.Item | None = None
+        self.summary: Path | None = None
+        self._engine: Engine | None = None
+        self._open = ExitStack()
+
+    def engine(self) -> Engine:
+        """The worker processes, started by the first call."""
+        if self._engine is None:
+            from qviz.session_inputs import start_workers
+
+            self._engine = self._open.enter_context(start_workers(None))
+        return self._engine
+
+    def close(self) -> None:
+        self._open.close()
+        self._engine = None
+
+
+_run = _Run()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--qviz-summary FILE."""
+    group = parser.getgroup("qviz", "gates for quantized detectors")
+    group.addoption(
+        "--qviz-summary",
+        metavar="FILE",
+        help=f"append a page of Markdown for each assert_quantized (default: the file in ${SUMMARY_VARIABLE}, if set)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where the summary goes."""
+    name = config.getoption("--qviz-summary") or os.environ.get(SUMMARY_VARIABLE)
+    _run.summary = Path(name) if name else None
+
+
+def pytest_unconfigure() -> None:
+    """Stops the worker processes."""
+    _run.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Remembers the test that runs, for its properties."""
+    before, _run.item = _run.item, item
+    try:
+        return (yield)
+    finally:
+        _run.item = before
+
+
+@pytest.fixture(scope="session")
+def qviz_session() -> Iterator[Callable[..., Session]]:
+    """`qviz_session(REF, VARIANT..., images=..., dataset=...)`: `qviz.open` with the run's workers."""
+    from qviz.session import Session
+
+    with ExitStack() as sessions:
+
+        def open_session(*models: Any, **options: Any) -> Session:
+            return sessions.enter_context(Session(*models, **{"engine": _run.engine(), **options}))
+
+        yield open_session
+
+
+def assert_quantized(
+    reference: str | os.PathLike[str],
+    variant: str | os.PathLike[str],
+    dataset: str | os.PathLike[str],
+    *,
+    max_ap_loss: float | None = None,
+    max_recall_loss: float | None = None,
+    at: float | str | os.PathLike[str] | Mapping[str, float] = "best",
+    classes: Sequence[str] = (),
+    confident: str | None = None,
+    strict: bool = False,
+    dataset_images: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Assert that a quantized variant loses no more than the limits on an annotated dataset.
+
+    Args:
+        reference, variant: .tflite files.
+        dataset: Annotated images; `dataset_images` is their folder if they are not beside the file.
+        max_ap_loss: AP in [0, 1] that may be lost.
+        max_recall_loss: Recall in [0, 1] that may be lost at the confidence `at`.
+        at: A confidence, `best` (the reference's highest F1), label -> confidence, or a JSON file of these.
+        classes: Names of the only classes that count.
+        confident: None: the loss itself counts. `lower`: the lower bound of its 95 % interval, so that noise never
+            fails. `upper`: the upper bound, so that only what is shown to be good passes.
+        strict: Fail where the interval is too wide to decide.
+        options: Those of `qviz.open`, e.g. labels, mean, std, threads.
+
+    Returns:
+        The evaluation, for further assertions.
+
+    Raises:
+        QuantizationLoss: An AssertionError; a limit is exceeded, or the data cannot decide, and how many images would.
+        QvizError: A file cannot be used.
+
+    Example:
+        >>> assert_quantized("float32.tflite", "int8.tflite", "coco.json", max_ap_loss=0.01, confident="lower")
+    """
+    __tracebackhide__ = True
+    from qviz.errors import SettingsError
+    from qviz.features.accuracy.gate import check_losses
+    from qviz.features.accuracy.recall_gate import check_recall
+    from qviz.session import Session
+
+    if max_ap_loss is None and max_recall_loss is None:
+        raise SettingsError(NO_LIMIT)
+    if confident not in (None, "lower", "upper"):
+        raise SettingsError(f"confident is {confident!r}; give 'lower', 'upper' or None.")
+    given = {"engine": _run.engine(), "classes": classes, **options}
+    with Session(reference, variant, dataset=dataset, dataset_images=dataset_images, **given) as session:
+        result = session.evaluate(at=at)
+    gate = None if max_ap_loss is None else check_losses(result, max_ap_loss, confident, strict)
+    recall = None if max_recall_loss is None else check_recall(result, max_recall_loss, confident, strict)
+    _record(result, gate, recall)
+    if faults := [*_faults(result, gate), *_recall_faults(result, recall)]:
+        raise QuantizationLoss("\n".join([f"qviz: {result}", *faults]))
+    return result
+
+
+def _faults(result: Evaluation, gate: Gate | None) -> list[str]:
+    from qviz.features.accuracy.power import power_sentence
+
+    if gate is None or gate.status == 0:
+        return []
+    power = [power_sentence(loss.ap, result.images, gate.max_ap_loss) for loss in result.losses]
+    return _sentences(f"AP, at most {100 * gate.max_ap_loss:g} points lost: {gate.outcome}.", gate, power)
+
+
+def _recall_faults(result: Evaluation, gate: RecallGate | None) -> list[str]:
+    from qviz.features.accuracy.power import power_sentence
+
+    if gate is None or gate.status == 0:
+        return []
+    losses = result.operating.losses if result.operating is not None else ()
+    power = [power_sentence(loss.overall.recall, result.images, gate.max_recall_loss) for loss in losses]
+    return _sentences(f"Recall, at most {100 * gate.max_recall_loss:g} points lost: {gate.outcome}.", gate, power)
+
+
+def _sentences(first: str, gate: Gate | RecallGate, power: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(text for text in (first, *gate.remarks, gate.inconclusive, *power) if text))
+
+
+def _record(result: Evaluation, gate: Gate | None, recall: RecallGate | None) -> None:
+    """Properties of the test, and the page of Markdown."""
+    from qviz.features.accuracy.text import markdown, plain
+
+    outcomes = {"ap_gate": gate, "recall_gate": recall}
+    if _run.item is not None:
+        properties = _short_metrics(result)
+        properties |= {PREFIX + name: one.outcome for name, one in outcomes.items() if one is not None}
+        _run.item.user_properties.extend(properties.items())
+    if _run.summary is None:
+        return
+    page = markdown(result, gate)
+    if recall is not None:
+        page += f"\nRecall, at most {100 * recall.max_recall_loss:g} points lost: {plain(recall.outcome)}.\n"
+    for loss in _recall_faults(result, recall)[1:]:
+        page += f"\n{plain(loss)}\n"
+    with _run.summary.open("a", encoding="utf-8") as file:
+        file.write(page + "\n")
+
+
+def _short_metrics(result: Evaluation) -> dict[str, Any]:
+    """The figures of all classes together; `result.metrics()` has those of each class."""
+    return {name: value for name, value in result.metrics(PREFIX).items() if "per_class" not in name}

@@ -1,0 +1,118 @@
+"""`assert_quantized` in a pytest run of its own: passes, fails, properties, summary."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from qviz.errors import SettingsError
+from qviz.features.accuracy.power import images_to_decide, power_sentence
+from qviz.pytest_plugin import assert_quantized
+from qviz.structures import Loss
+from tests.conftest import ROOT, Sample
+
+TESTS = """
+import pytest
+from qviz.pytest_plugin import assert_quantized
+
+REFERENCE, INT8, WRONG, DATASET, IMAGES = {paths!r}
+
+def test_good():
+    result = assert_quantized(REFERENCE, INT8, DATASET, dataset_images=IMAGES, max_ap_loss=0.9, max_recall_loss=0.9)
+    assert result.images == 3
+
+def test_bad():
+    assert_quantized(REFERENCE, WRONG, DATASET, dataset_images=IMAGES, max_ap_loss=0.01, max_recall_loss=0.01, at=0.3)
+
+def test_undecided():
+    assert_quantized(REFERENCE, INT8, DATASET, dataset_images=IMAGES, max_ap_loss=0.001, confident="upper")
+
+def test_classes():
+    result = assert_quantized(REFERENCE, INT8, DATASET, dataset_images=IMAGES, max_ap_loss=0.9, classes=["person"])
+    assert [row.label for row in result.losses[0].per_class] == ["person"]
+
+def test_session(qviz_session):
+    session = qviz_session(REFERENCE, WRONG, images=[IMAGES + "/astronaut.jpg"])
+    assert session.compare().variants[0].summary.lost > 0
+"""
+NAMES = ("astronaut.jpg", "berlin_street.jpg", "irish_session.jpg")
+
+
+@pytest.fixture(scope="module")
+def outcome(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """(folder with junit.xml and summary.md, output) of a run of `TESTS`."""
+    folder = tmp_path_factory.mktemp("gate")
+    document = json.loads(sample.annotations.read_text())
+    document["images"] = [row for row in document["images"] if row["file_name"] in NAMES]
+    numbers = {row["id"] for row in document["images"]}
+    document["annotations"] = [row for row in document["annotations"] if row["image_id"] in numbers]
+    dataset = folder / "three.json"
+    dataset.write_text(json.dumps(document))
+    models = [sample.models[name] for name in ("float32", "int8", "int8_wrong_range")]
+    (folder / "test_gate.py").write_text(TESTS.format(paths=[str(path) for path in (*models, dataset, sample.images)]))
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    call = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "qviz.pytest_plugin",
+        "-p",
+        "no:cacheprovider",
+        "--junitxml=junit.xml",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "GITHUB_STEP_SUMMARY": "summary.md"}
+    ended = subprocess.run([*call, "test_gate.py"], cwd=folder, env=environment, capture_output=True, text=True)
+    return folder, ended.stdout + ended.stderr
+
+
+def test_gates_pass_and_fail(outcome: tuple[Path, str]) -> None:
+    _, output = outcome
+    assert "2 failed, 3 passed" in output, output
+    assert "FAILED test_gate.py::test_bad" in output and "FAILED test_gate.py::test_undecided" in output
+    assert "AP, at most 1 points lost: failed by ssdlite_mobilenet_v2_int8_wrong_range.tflite." in output
+    assert "Recall, at most 1 points lost: failed by ssdlite_mobilenet_v2_int8_wrong_range.tflite." in output
+    assert "3 images are too few for an interval." in output
+    assert "qviz/session.py" not in output, "the traceback must not lead into qviz"
+
+
+def test_properties_are_in_the_junit_file(outcome: tuple[Path, str]) -> None:
+    folder, _ = outcome
+    cases = {case.get("name"): case for case in ElementTree.parse(folder / "junit.xml").iter("testcase")}
+    rows = {name: {row.get("name"): row.get("value") for row in case.iter("property")} for name, case in cases.items()}
+    assert rows["test_good"]["qviz/ap_gate"] == "passed"
+    assert rows["test_bad"]["qviz/recall_gate"] == "failed by ssdlite_mobilenet_v2_int8_wrong_range.tflite"
+    reference = float(rows["test_bad"]["qviz/models/ssdlite_mobilenet_v2_float32.tflite/ap"] or "nan")
+    variant = float(rows["test_bad"]["qviz/models/ssdlite_mobilenet_v2_int8_wrong_range.tflite/ap"] or "nan")
+    loss = float(rows["test_bad"]["qviz/losses/ssdlite_mobilenet_v2_int8_wrong_range.tflite/ap/value"] or "nan")
+    assert loss == pytest.approx(reference - variant)
+    assert rows["test_session"] == {}
+
+
+def test_the_summary_has_a_page_for_each_call(outcome: tuple[Path, str]) -> None:
+    folder, _ = outcome
+    text = (folder / "summary.md").read_text()
+    assert text.count("## qviz: three.json, 3 images") == 4
+    assert text.count("**failed** by") == 2
+
+
+def test_without_a_limit_nothing_runs() -> None:
+    with pytest.raises(SettingsError, match="Give a limit"):
+        assert_quantized("absent.tflite", "absent.tflite", "absent.json")
+    with pytest.raises(SettingsError, match="confident is 'low'"):
+        assert_quantized("absent.tflite", "absent.tflite", "absent.json", max_ap_loss=0.01, confident="low")
+
+
+def test_images_to_decide_grow_with_the_square_of_the_width() -> None:
+    assert images_to_decide(Loss(0.01, -0.01, 0.03, False), 100, 0.02) == 400
+    assert images_to_decide(Loss(0.01, None, None, False), 4, 0.02) is None
+    assert "about 400 images like these would decide a limit of 2 points" in power_sentence(
+        Loss(0.01, -0.01, 0.03, False), 100, 0.02
+    )
+    assert power_sentence(Loss(0.01, 0.005, 0.015, True), 100, 0.02) == ""
