@@ -36,7 +36,7 @@ NO_FILE = "image whose annotation file is missing"
 
 LEFT_OUT = {
     NO_NUMBERS: ("box_without_numbers", "Give each box four finite numbers."),
-    NO_AREA: ("box_without_area", "Remove these boxes; if there are many, width and height may be corners."),
+    NO_AREA: ("box_without_area", "Remove these boxes; if there are many, width and height may really be a corner."),
     OUTSIDE: ("box_outside_image", "Check the unit of the boxes and the size of the images they were drawn on."),
     NO_SHARE: ("box_not_in_shares", "Divide x and width by the image's width, y and height by its height."),
     UNKNOWN_CLASS: ("unknown_category_id", "Add the category, or correct its id."),

@@ -91,8 +91,8 @@ def _verdict(here: Page) -> None:
     summaries = {name: variant.summary for name, variant in compared.items()}
     finished = min((len(variant.images) for variant in compared.values()), default=0)
     note = (
-        f"At confidence {score:.2f} and above, over {plural(finished, 'image')}. Agreement 1.00 is best; it counts"
-        " objects that cross this confidence, AP does not."
+        f"At confidence {score:.2f} and above, over {plural(finished, 'image')}. Agreement: 1.00 is best. An object"
+        " whose score falls below this confidence is lost for agreement, but not for AP."
         if finished
         else ""
     )

@@ -85,7 +85,8 @@ def disagreement(name: str, agreement: float | None, loss: Loss, images: int) ->
     if loses:
         return f"{objects} although it loses AP: AP also ranks detections below the confidence threshold."
     shows = "its AP shows no loss" if loss.value <= NO_LOSS else "its loss of AP is not significant"
-    return f"{objects} although {shows}: agreement counts objects that cross the confidence threshold, AP does not."
+    why = "an object whose score falls below the confidence threshold is lost for agreement, but not for AP"
+    return f"{objects} although {shows}: {why}."
 
 
 def damage_verdict(reference: str, summaries: Mapping[str, Summary], images: int, is_quantized: bool = False) -> str:

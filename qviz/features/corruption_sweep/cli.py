@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 SHOWN_LAYERS, SHOWN_IMAGES = 5, 10
 FLOOR_NOTE = (
-    "(floor): a model has nothing left to lose, so the figure is neither a loss nor an improvement; at least: the"
-    " variant has nothing left to lose at some severity"
+    "(floor): one of the models has next to nothing left, so the figure is neither a loss nor an improvement; at least:"
+    " the variant has next to nothing left at some severity, so its loss may be larger"
 )
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "The value is AP where a dataset is given, else agreement with what REF finds on the images without corruption."
-        " The interaction is what a variant loses under a corruption beyond REF's loss and beyond its own loss without"
-        " corruption; above 0 it loses more than REF."
+        " The interaction is how much more a corruption costs the variant than REF, each against its own value without"
+        " corruption; above 0 the variant is the more fragile."
     )
     options.add_models(parser)
     options.add_dataset(parser)

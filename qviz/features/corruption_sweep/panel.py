@@ -258,8 +258,8 @@ def curves(finding: Finding) -> None:
     glossary.table(pd.DataFrame(rows), formats, {"P (clean)": "clean", "rPC, %": "rPC"})
     st.caption(
         "Severity 5 is the worst. P: on the images without corruption. mPC: mean over corruptions and severities. rPC:"
-        " mPC / P. Half gone at: the severity at which a model no longer finds half of the objects that it finds"
-        " without corruption."
+        " mPC / P. Half gone at: the severity at which a model has lost half of the objects that it finds without"
+        " corruption."
     )
 
 
@@ -271,10 +271,10 @@ def interaction(here: Page, finding: Finding) -> None:
         return
     st.plotly_chart(interaction_heat(sweep, finding.names), width="stretch", key="robustness-interaction")
     note = (
-        "What a variant loses under a corruption beyond the reference's loss and beyond its own loss without"
-        " corruption, averaged over the severities. Above 0 it loses more than the reference. * significant (Holm"
-        " over the corruptions). (floor): a model has nothing left to lose, so the figure is neither a loss nor an"
-        " improvement. ≥: the variant has nothing left to lose at some severity."
+        "How much more a corruption costs the variant than the reference, each against its own value without"
+        " corruption, averaged over the severities. Above 0 the variant is the more fragile. * significant (Holm"
+        " over the corruptions). (floor): one of the models has next to nothing left, so the figure is neither a loss"
+        " nor an improvement. ≥: the variant has next to nothing left at some severity, so its loss may be larger."
     )
     if not sweep.annotated:
         note += (

@@ -52,9 +52,9 @@ def _ranking(result: OutOfRange, dataset: Dataset, name: str) -> None:
     st.text(alarm_sentence(result))
     glossary.table(_table(result), {"out of range": "%.4f", "clipped %": "%.1f"}, columns=_COLUMNS, height=300)
     st.caption(
-        "Out of range: how far the reference's activations go beyond the variant's range, in widths of that range"
-        " (at most 1 at each end). It is the mean over layers and ends, plus the largest share that one layer clips."
-        " Clipped %: share of all layers' activations."
+        "Out of range: how far the reference's activations go beyond the variant's range, in widths of that range (at"
+        " most 1 at each end), averaged over layers and ends; the largest share that one layer clips is added."
+        " Clipped %: share of the activations of all layers."
     )
     if result.add:
         download_additions(dataset, result.add, f"calibration_{name}.zip", "alarm-zip")

@@ -132,7 +132,7 @@ def _halved_sentence(sweep: Robustness, rows: Sequence[Breaking], shown: Mapping
     )
     other = f"at {limit:.1f}" if limit is not None else "at none of them"
     more = len(rows) - 1
-    also = f" So it does under {plural(more, 'other corruption')}." if more else ""
+    also = f" The same happens under {plural(more, 'other corruption')}." if more else ""
     return (
         f"{_upper(light(first.corruption))} {shown[first.model]} has lost half of its objects at severity"
         f" {first.severity:.1f}, {shown[reference]} {other}.{also}"
@@ -196,7 +196,7 @@ def alarm_sentence(result: OutOfRange | None) -> str:
     if result.typical >= ALARM_SCORE:
         return f"{drive}. The typical image does too, so the calibration is at fault, not single images."
     added = plural(len(result.add), "image")
-    return f"{drive}. Calibrating with {added} more covers {result.add[-1].covered:.0%} of the excess."
+    return f"{drive}. Adding {added} to the calibration covers {result.add[-1].covered:.0%} of the excess."
 
 
 def explanation_sentence(result: Explanation) -> str:
@@ -208,7 +208,7 @@ def explanation_sentence(result: Explanation) -> str:
     if result.explained is None:
         return f"{under}; nothing is lost."
     return (
-        f"{under}. With {plural(result.layers, 'saturated layer')} and their readers"
+        f"{under}. With {plural(result.layers, 'saturated layer')} and the operators that read them"
         f" ({plural(result.operators, 'operator')}) in float it is {result.agreement:.2f}: they explain"
         f" {max(0.0, result.explained):.0%} of the loss."
     )

@@ -47,7 +47,7 @@ def measurement(here: Page) -> Job[Profile] | None:
         "profile",
         request,
         lambda context: profile(context, models, threads=request.threads, runs=request.runs),
-        step="Memory, then latency in turns, then operator by operator",
+        step="Memory, then latency (models take turns), then operator by operator",
         work=_work(here, request),
     )
 
@@ -235,8 +235,8 @@ def table(weighed: Tradeoff, rows: tuple[ModelProfile, ...]) -> None:
     )
     glossary.table(frame, NUMBER, key="tradeoff-table")
     st.caption(
-        f"{rows[0].runs} runs of each in turns, {plural(rows[0].threads, 'thread')}, this machine. Peak: memory that a"
-        " fresh process needs to load and run the model, the file included."
+        f"{rows[0].runs} runs of each model, taking turns, {plural(rows[0].threads, 'thread')}, this machine. Peak:"
+        " memory that a fresh process needs to load and run the model, the file included."
     )
 
 

@@ -19,15 +19,18 @@ def add(parser: argparse.ArgumentParser) -> None:
     options.add_dataset(parser)
     gate = parser.add_mutually_exclusive_group()
     gate.add_argument(
-        "--min-agreement", type=options.fraction, metavar="X", help="status 1 where the agreement is lower"
+        "--min-agreement", type=options.fraction, metavar="X", help="exit with 1 if the agreement is lower than this"
     )
     gate.add_argument(
-        "--max-ap-loss", type=options.fraction, metavar="X", help="status 1 where more AP is lost (needs --dataset)"
+        "--max-ap-loss",
+        type=options.fraction,
+        metavar="X",
+        help="exit with 1 if more AP than this is lost (needs --dataset)",
     )
     parser.add_argument(
         "--fix",
         action="store_true",
-        help="build the cures, measure them on images that were neither calibrated nor searched on, write the best",
+        help="build the cures, measure them on images that neither calibration nor search has used, write the best",
     )
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="with --fix: the .tflite file to write")
     options.add_calibration(parser)

@@ -28,7 +28,7 @@ def gated(
     """
     if min_agreement is not None:
         if result.agreement is None:
-            raise SettingsError(f"{result.verdict} So the gate cannot conclude; give other images or a lower --score.")
+            raise SettingsError(f"{result.verdict} So the gate cannot decide; give other images or a lower --score.")
         passed = result.agreement >= min_agreement
         return replace(result, gate=Gate("agreement", min_agreement, result.agreement, passed))
     if max_ap_loss is None:

@@ -84,12 +84,11 @@ def why(here: Page, variant: LoadedModel) -> None:
     with right.container(border=True, height="stretch"):
         st.markdown("**What helps**")
         _what_helps(here, variant)
-        page.link("pages/diagnosis.py", "Build and compare →", st, variants=(name,))
 
 
 def _why(here: Page, variant: LoadedModel) -> None:
     if not can_diagnose(here, variant):
-        st.text("It has no layers that could be examined: only TensorFlow Lite files have.")
+        st.text("Only TensorFlow Lite files have layers to examine.")
         return
     job = started(here, variant)
     if job.finished:
@@ -103,8 +102,12 @@ def _what_helps(here: Page, variant: LoadedModel) -> None:
     result = result_of(here, variant) if can_diagnose(here, variant) else None
     if result is None or not (result.cures or result.complete):
         st.text("Known once a cause is confirmed.")
+    elif sentence := what_helps(result):
+        st.text(with_short_names(here, sentence))
+        name = here.loaded.name(variant)
+        page.link("pages/diagnosis.py", "Build and compare on the Diagnosis page →", st, variants=(name,))
     else:
-        st.text(what_helps(result) or "Nothing that qviz can build: see the diagnosis.")
+        st.text("Nothing that qviz can build: see the diagnosis.")
 
 
 @st.fragment(run_every=REFRESH_SECONDS)

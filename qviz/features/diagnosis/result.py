@@ -268,5 +268,5 @@ class Diagnosis(Result):
         limit = share(MIN_EXPLAINED)
         text = f"Why is not known: no operator or group of operators that was tried brings back {limit} of it{whole}."
         if self.agreement is not None and self.agreement >= GOOD:
-            text += " So small a loss is ordinary rounding of objects near the threshold."
+            text += " A loss this small is ordinary rounding of objects near the threshold."
         return text

@@ -62,7 +62,7 @@ def _odd_settings(model: LoadedModel) -> Iterator[Warning]:
         if not USUAL_SPANS[0] <= high - low <= USUAL_SPANS[1]:
             yield Warning(
                 "input_normalisation",
-                f"Normalised pixels span [{low:.3g}, {high:.3g}] in a channel, unlike with any usual normalisation.",
+                f"Normalised pixels span [{low:.3g}, {high:.3g}] in a channel, which no usual normalisation gives.",
                 "Give mean and std for pixel values 0..255: those for pixels in [0, 1], times 255.",
                 model.name,
             )
@@ -80,7 +80,7 @@ def _few_steps(model: LoadedModel) -> Iterator[Warning]:
         yield Warning(
             "input_normalisation",
             f"The input quantizer represents [{low:.3g}, {high:.3g}], but normalised pixels span"
-            f" [{first:.3g}, {last:.3g}] in a channel: {step_count(steps)} of its steps.",
+            f" [{first:.3g}, {last:.3g}] in a channel and use {step_count(steps)} of its steps.",
             CALIBRATE,
             model.name,
         )

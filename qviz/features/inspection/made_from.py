@@ -162,7 +162,9 @@ def _likeness(layers: int, counts: Counter[str]) -> str:
     """How the weights of a file that was made from the reference differ from it."""
     of_all = f"of {plural(layers, 'compared layer')}"
     if counts["trained"] > layers / 2:
-        return f"{counts['trained']} {of_all} differ by a few steps of quantization, as after training for it."
+        return (
+            f"{counts['trained']} {of_all} differ by a few steps of quantization, as after quantization-aware training."
+        )
     if counts["rescaled"]:
         how = "rescaled by channel, as by folding or equalization"
         return f"The weights are the reference's, rounded, and in {counts['rescaled']} {of_all} also {how}."

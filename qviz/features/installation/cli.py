@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = (
-        "Paste the output into a bug report; it holds no name of a user. Exit status 1: the self-test fails."
-    )
+    parser.epilog = "Paste the output into a bug report; it contains no user name. Exit status 1: the self-test fails."
     options.add_output(parser, csv=False)
 
 

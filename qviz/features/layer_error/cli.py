@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from qviz.features.layer_error import LayerErrors
 
 CAUSE = (
-    "These are measurements: a fall shows where error appears, not what causes it. `qviz what-if` and `qviz diagnose`"
-    " run sets of operators in float and find what does."
+    "These are measurements: a fall of SQNR shows where error appears, not what causes it. `qviz what-if` and `qviz"
+    " diagnose` run sets of operators in float and find what does."
 )
 
 

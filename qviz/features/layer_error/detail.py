@@ -175,7 +175,9 @@ def layer_detail_job(pair: Pair, image: EncodedImage, order: int) -> LayerDetail
         or partner not in exact
         or exact[partner].size != variant_tensors[tensor.index].size
     ):
-        raise ModelError(f"Operator {order} ({op.kind}) has no output of its partner's size on {image.name}.")
+        raise ModelError(
+            f"Operator {order} ({op.kind}) has no output of the same size as its partner's on {image.name}."
+        )
     y = as_real(variant_tensors[tensor.index], tensor)
     x = as_real(exact[partner], networks.reference.graph.tensors[partner]).reshape(y.shape)
     weights, axes = weight_error(networks, op), map_axes(y.shape, input_size(networks.variant.graph.input_tensors()[0]))

@@ -89,8 +89,9 @@ def _selection_text(here: Page, selected: Sequence[int], orders: Sequence[int]) 
     if not missing:
         return text
     which = "It has" if len(selected) == 1 else f"{missing} of them {'has' if missing == 1 else 'have'}"
-    advice = "" if orders else " Calibrate anew instead: Variants, Build."
-    return f"{text} {which} no partner in {here.loaded.name(here.loaded.reference)} and cannot be kept.{advice}"
+    advice = "" if orders else " Recalibrate instead: Variants, Build."
+    name = here.loaded.name(here.loaded.reference)
+    return f"{text} {which} no partner in {name} and cannot be kept in float or 16 bits.{advice}"
 
 
 def _description(choice: Choice, action: str, orders: Sequence[int]) -> str:

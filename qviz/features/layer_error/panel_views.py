@@ -59,7 +59,7 @@ def _draw(here: Page) -> None:
     if results is None:
         with headline:
             running = f"{plural(len(variants), 'variant')} layer by layer on {plural(len(images), 'image')}"
-            page.verdict(f"Running {running}.", "The colours come with the figures.")
+            page.verdict(f"Running {running}.", "The colours appear once it is measured.")
         _show_unmeasured(variants.get(head.variant) or next(iter(variants.values())))
         return
     with headline:

@@ -36,7 +36,7 @@ def layers_verdict(results: Mapping[str, LayerErrors], experiments: Mapping[str,
         warnings = [warning for errors in results.values() for warning in errors.warnings]
         return headline(warnings, "No layer differs from the reference.")
     errors = results[name]
-    start = f"{name} ends at {end_sqnr_db(errors) or 0:.0f} dB"
+    start = f"{name} keeps {end_sqnr_db(errors) or 0:.0f} dB at its last layer"
     worst = worst_layer(errors.layers)
     experiment = (experiments or {}).get(name)
     figures_alone = worst is None or errors.warnings or clears(experiment, worst)
@@ -60,9 +60,9 @@ def largest(errors: LayerErrors, layer: LayerError) -> str:
         return f"{layer_name(errors, layer)} clips {layer.clipped_share:.0%} of its values{over_images(errors)}"
     if from_exact(layer):
         name = layer_name(errors, layer)
-        return f"the largest fall, from a nearly exact input to {layer.cumulative_sqnr_db:.0f} dB, is at {name}"
+        return f"the largest fall of SQNR, from a nearly exact input to {layer.cumulative_sqnr_db:.0f} dB, is at {name}"
     if (layer.fall_db or 0.0) > 0:
-        return f"the largest fall, {layer.fall_db:.0f} dB, is at {layer_name(errors, layer)}"
+        return f"the largest fall of SQNR, {layer.fall_db:.0f} dB, is at {layer_name(errors, layer)}"
     return f"the largest local error is at {layer_name(errors, layer)}"
 
 

@@ -20,8 +20,8 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--float",
         action="append",
         metavar="ORDERS",
-        help="operators of VARIANT to run in float, by order (see qviz layers), e.g. 0-12,40, with the QUANTIZE before"
-        " them; repeatable, one set each. By default a search finds sets",
+        help="operators of VARIANT to run in float, by number (see qviz layers), e.g. 0-12,40; include the QUANTIZE"
+        " before them. Repeat it for more sets (default: a search finds sets)",
     )
     options.add_common(parser, score=0.25, iou=True)
 

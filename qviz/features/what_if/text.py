@@ -23,7 +23,7 @@ def verdict(result: WhatIf) -> str:
     best = max(result.sets, key=lambda row: row.agreement or 0.0, default=None)
     if best is None or best.agreement is None or best.agreement <= result.base:
         return f"{start}; none of the measured sets of operators in float improves it."
-    with_best = f"{plural(len(best.orders), 'operator')} in float ({best.short_text}) {best.agreement:.2f}."
+    with_best = f"{plural(len(best.orders), 'operator')} in float ({best.short_text}) it is {best.agreement:.2f}."
     named = f" {culprit_sentence(result)}" if result.named is not None else ""
     return f"{start}; with {with_best}{named}"
 

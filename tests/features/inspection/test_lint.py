@@ -67,7 +67,13 @@ def test_input_range_warnings(
 
 UNUSUAL = [
     # scale, zero point (None: a float input), mean, std -> sentence
-    (1.0, -128, 0.0, 255.0, "represents [0, 255], but normalised pixels span [0, 1] in a channel: 1 of its steps"),
+    (
+        1.0,
+        -128,
+        0.0,
+        255.0,
+        "represents [0, 255], but normalised pixels span [0, 1] in a channel and use 1 of its steps",
+    ),
     (21 / 255, 0, 127.5, 127.5, "24 of its steps"),
     (5 / 255, 0, 127.5, 127.5, ""),  # 102 steps
     (None, 0, 0.485, 0.229, "span [-2.12, 1.11e+03] in a channel"),  # ImageNet's for pixels in [0, 1]
