@@ -26,6 +26,7 @@ _HOMES = {
 }
 _ANALYSES = (
     *(
+        "backends",
         "calibration",
         "compare",
         "detect",

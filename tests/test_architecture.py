@@ -48,7 +48,7 @@ LOWER = {
     "progress": 0,
     "formatting": 0,
     "limits": 1,
-    "optional": 0,
+    "optional": 1,
     "metrics": 0,
     "structures": 2,
     "engine": 3,

@@ -25,7 +25,10 @@ EMPTY_NAME = re.compile("known|seen|made|own|most|least|fewest|nearly|unhurt|hur
 """Not a whole name; with a noun they say something (`known_ids`, `min_seen_share`)."""
 
 PUBLIC = {
-    "kept": ("features/comparison/",),  # a change of an object, as `lost` and `shifted`: key of JSON, column of CSV
+    "kept": (
+        "features/comparison/",
+        "features/backends/",
+    ),  # a change of an object, as `lost` and `shifted`: key of JSON, column of CSV
     "reference_found": ("features/accuracy/",),  # keys of an image in `qviz evaluate --json`
     "variant_found": ("features/accuracy/",),
     "still_found": ("features/accuracy/", "features/corruption_sweep/"),  # key in `qviz robustness --json`

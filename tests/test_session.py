@@ -66,6 +66,7 @@ def test_help_shows_how_to_call_it(name: str) -> None:
 
 
 QUICK: dict[str, dict[str, Any]] = {
+    "backends": {"on": ["xnnpack", "builtin"]},
     "quantize": {"recipe": "dynamic_range"},
     "trace": {"quick": True},
     "what_if": {"sets": [[0, 1, 2]]},

@@ -86,6 +86,7 @@ def lines(sample: Sample, folder: Path) -> dict[str, list[object]]:
             *(reference, "--calibration", *calibration, "--images", *scenes, "--min-agreement", "0.5"),
             *("--recipes", "dynamic_range", "--tries", "1", "-o", folder / "small.tflite"),
         ],
+        "backends": [reference, *data, "--on", "xnnpack"],
         "device": ["pack", variant, "--images", image, "-o", folder / "device"],
         "profile": [variant, "--runs", "3"],
         "report": [reference, variant, "--images", image, "--sections", "models", "-o", folder / "report.html"],

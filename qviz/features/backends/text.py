@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from qviz.features.backends import BackendComparison, LostObjects
 from qviz.features.backends.device import DevicePack, DeviceResults, DeviceRun
 from qviz.features.backends.recording import RUNNER, Device
-from qviz.formatting import milliseconds, plural
+from qviz.formatting import listed, milliseconds, plural, score
 from qviz.result import Result
 
 
@@ -18,6 +19,8 @@ def verdict(result: Result) -> str:
     if isinstance(result, DeviceRun):
         images, device = plural(result.images, "image"), device_name(result.device)
         return f"{images} recorded on {device}, {milliseconds(result.ms)} each."
+    if isinstance(result, BackendComparison):
+        return " ".join([agreement_sentence(result), *map(losses_sentence, worst_losses(result))])
     assert isinstance(result, DeviceResults)
     return (
         f"{plural(len(result.results), 'object')} in {plural(len(result.images), 'image')}, recorded on"
@@ -29,3 +32,54 @@ def device_name(device: Device) -> str:
     """`pi4 (tflite_runtime 2.14.0, edgetpu)`."""
     runtime = f"{device.runtime} {device.version}".strip()
     return f"{device.name} ({', '.join(filter(None, (runtime, device.delegate)))})"
+
+
+def agreement_sentence(result: BackendComparison) -> str:
+    """The pair of backends that differ most, with the model and what changes; or that all agree."""
+    pairs = [
+        (row.agreement, model.name, model.results[0].backend, row)
+        for model in result.models
+        for row in model.results[1:]
+        if row.agreement is not None
+    ]
+    images = plural(result.images, "image")
+    if not pairs:
+        ran = list(dict.fromkeys(row.backend for model in result.models for row in model.results))
+        return f"Nothing to compare on {images}: {listed(ran)} ran, and a second backend or an object is missing."
+    agreement, model, first, row = min(pairs, key=lambda pair: (pair[0], -(pair[3].max_score_delta or 0.0)))
+    changed = [
+        f"{count} {word}"
+        for count, word in (
+            (row.lost, "lost"),
+            (row.spurious, "spurious"),
+            (row.relabelled, "relabelled"),
+            (row.shifted, "shifted"),
+        )
+        if count
+    ]
+    delta = "" if row.max_score_delta is None else f", scores differ by up to {row.max_score_delta:.3f}"
+    if not changed:
+        return f"On {images} every backend keeps all objects of {first}{delta} ({row.backend}, {model})."
+    return (
+        f"{row.backend} differs most from {first} on {images}: {model} has an agreement of {score(agreement)}"
+        f" ({', '.join(changed)}){delta}. It computes in {row.precision}."
+    )
+
+
+def worst_losses(result: BackendComparison) -> list[LostObjects]:
+    """Of each variant the backend that loses most by its kernels."""
+    worst: dict[str, LostObjects] = {}
+    for row in result.losses:
+        if row.name not in worst or row.by_kernels > worst[row.name].by_kernels:
+            worst[row.name] = row
+    return list(worst.values())
+
+
+def losses_sentence(row: LostObjects) -> str:
+    """How many lost objects are the file's, and how many the kernels'."""
+    if not row.lost:
+        return f"{row.name} loses no object of the reference on any backend."
+    return (
+        f"{row.name} loses {plural(row.lost, 'object')} of the reference on {row.backend}: {row.by_file} by the file,"
+        f" {row.by_kernels} by the kernels."
+    )

@@ -1,0 +1,80 @@
+"""`qviz backends`: the same files on other kernels: objects, scores, AP, and what each backend refuses."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qviz.cli import options, output
+from qviz.errors import ImageError
+from qviz.formatting import milliseconds, points, score
+
+if TYPE_CHECKING:
+    from qviz.features.backends import BackendComparison
+
+COLUMNS = (
+    *("model", "backend", "agreement", "kept", "shifted", "relabelled", "lost", "spurious", "max Δscore"),
+    *("AP", "ms", "precision"),
+)
+MAX_REFUSED = 10
+"""Refused operators that are printed per model."""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("reference", type=Path, metavar="MODEL", help=".tflite file")
+    parser.add_argument("variants", type=Path, nargs="*", metavar="MODEL", help="more .tflite files")
+    options.add_images(parser, required=False)
+    options.add_dataset(parser)
+    parser.add_argument(
+        "--on",
+        metavar="LIST",
+        default="",
+        help="of xnnpack,builtin,reference,gpu,micro (default: all that are available); the first that runs a file is"
+        " what the others are compared with",
+    )
+    options.add_settings(parser)
+    options.add_score(parser, 0.25)
+    options.add_iou(parser)
+    options.add_work(parser, detects=True)
+    options.add_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    options.check_one_source(args)
+    if not args.images and args.dataset is None:
+        raise ImageError("No image is given; give --images PATH... or --dataset FILE.")
+    names = [name.strip() for name in args.on.split(",") if name.strip()]
+    with options.session_of(args) as session:
+        result = session.backends(on=names, score=args.score, iou=args.iou)
+    options.remark([f"{row.name}: {row.reason}" for row in result.backends if not row.available])
+    options.remark(result.skipped)
+    output.print_result(result, args, _print)
+    return 0
+
+
+def _print(result: BackendComparison) -> None:
+    print(f"{result}\n")
+    rows = [
+        [
+            model.name,
+            row.backend,
+            None if row.agreement is None else f"{row.agreement:.3f}",
+            *(row.kept, row.shifted, row.relabelled, row.lost, row.spurious),
+            score(row.max_score_delta),
+            None if row.ap is None else points(row.ap),
+            None if row.ms is None else milliseconds(row.ms),
+            row.precision,
+        ]
+        for model in result.models
+        for row in model.results
+    ]
+    output.print_table(list(COLUMNS), rows)
+    for model in result.models:
+        for refusal in model.refused[:MAX_REFUSED]:
+            order = "" if refusal.order is None else f" {refusal.order}"
+            what = f" runs on the CPU: {refusal.op_type}{order}" if refusal.op_type else " does not run it"
+            print(f"{model.name}, {refusal.backend}{what} ({refusal.reason})")
+        if len(model.refused) > MAX_REFUSED:
+            print(f"{model.name}: {len(model.refused) - MAX_REFUSED} more (--json lists all)")
+    print(result.time_caveat)

@@ -1,0 +1,45 @@
+"""The backends: what computes a .tflite file, whether it is on this machine, and in which precision it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qviz import optional
+from qviz.errors import SettingsError
+
+AS_IN_THE_FILE = "integers as in the file, float32 elsewhere"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A backend. part: the optional part of qviz that it needs, or empty."""
+
+    title: str
+    precision: str
+    part: str = ""
+
+
+KINDS = {
+    "xnnpack": Kind("XNNPACK, the default on CPUs", AS_IN_THE_FILE),
+    "builtin": Kind("LiteRT's own kernels, without a delegate", AS_IN_THE_FILE),
+    "reference": Kind("LiteRT's reference kernels", AS_IN_THE_FILE),
+    "gpu": Kind("LiteRT's GPU delegate", "float32, also for integers; phones use float16 by default"),
+    "micro": Kind("TensorFlow Lite Micro", AS_IN_THE_FILE, "micro"),
+}
+"""Name -> backend, in the order in which they run; the first that runs a model is what the others are compared with."""
+
+
+def chosen(names: Sequence[str]) -> tuple[str, ...]:
+    """These backends, each once, in the order given; all if none is named. Raises SettingsError for another name."""
+    if unknown := [name for name in names if name not in KINDS]:
+        raise SettingsError(f"{unknown[0][:60]!r} is not a backend; choose from {', '.join(KINDS)}.")
+    return tuple(dict.fromkeys(names)) or tuple(KINDS)
+
+
+def missing(name: str) -> str:
+    """The sentence that says what to install for a backend; empty if nothing is missing."""
+    part = KINDS[name].part
+    if not part or optional.is_installed(part):
+        return ""
+    return f"{KINDS[name].title} is not installed: {optional.install_command(part)}."

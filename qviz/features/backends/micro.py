@@ -1,0 +1,90 @@
+"""TensorFlow Lite Micro (the package tflite_micro), in a worker: the kernels of microcontrollers.
+
+Its interpreter gives the outputs of a post-processing operator no shape. A file with NMS inside is cut before it: Micro
+runs the network, and LiteRT's reference kernel the operator itself.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from qviz.cache import LRUCache
+from qviz.decoders.post_process import KIND as POST_PROCESS
+from qviz.detector import Detector, decoded
+from qviz.engine import Blob
+from qviz.errors import ModelError
+from qviz.structures import EncodedImage, Inference, Settings
+from qviz.tflite.cutter import Cutter
+from qviz.tflite.runner import Runner
+from qviz.tflite.schema import read_graph
+
+ARENA_BYTES = 256 << 20
+"""Memory of the interpreter for tensors: as much as any model here needs, as this is not a microcontroller."""
+_NETWORKS = LRUCache[Any](2)
+
+
+class MicroNetwork:
+    """One file on Micro's kernels. Raises ModelError if they refuse it."""
+
+    def __init__(self, data: bytes) -> None:
+        graph = read_graph(data)
+        self._outputs = graph.outputs
+        self._after: Runner | None = None
+        self._between: tuple[int, ...] = graph.outputs
+        last = graph.ops[-1] if graph.ops else None
+        if last is not None and last.kind == POST_PROCESS:
+            cutter = Cutter(data, graph)
+            constants = {tensor.index for tensor in graph.tensors if tensor.constant}
+            self._between = tuple(index for index in last.inputs if index is not None and index not in constants)
+            after = cutter.cut((last.order,), self._between, last.outputs, {})
+            data = cutter.cut(tuple(range(last.order)), graph.inputs, self._between, {})
+            self._after, self._written = Runner(after, keep_all=False, kernels="reference"), last.outputs
+        self._interpreter = _interpreter(data)
+        self.milliseconds = 0.0
+
+    def run(self, values: np.ndarray) -> list[np.ndarray]:
+        """The outputs, in the file's order; sets `milliseconds`, of Micro's part alone."""
+        start = time.perf_counter()
+        try:
+            self._interpreter.set_input(values, 0)
+            self._interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"fails on TensorFlow Lite Micro: {_first_line(error)}") from error
+        self.milliseconds = (time.perf_counter() - start) * 1e3
+        tensors = {index: self._interpreter.get_output(n).copy() for n, index in enumerate(self._between)}
+        if self._after is not None:
+            outputs = self._after.run([tensors[index] for index in self._between])
+            tensors |= dict(zip(self._written, outputs, strict=True))
+        return [tensors[index] for index in self._outputs]
+
+
+def _interpreter(data: bytes) -> Any:
+    from tflite_micro.python.tflite_micro import runtime
+
+    try:
+        return runtime.Interpreter.from_bytes(bytes(data), arena_size=ARENA_BYTES)
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(f"is refused by TensorFlow Lite Micro: {_first_line(error)}") from error
+
+
+def micro_job(model: Blob, settings: Settings, image: EncodedImage, score: float) -> Inference:
+    """In a worker: one model on one image. Raises ImageError, ModelError."""
+    key = model.digest, settings
+
+    def build() -> tuple[Detector, MicroNetwork]:
+        data = model.read()
+        return Detector(data, settings, candidates=False), MicroNetwork(data)
+
+    detector, network = _NETWORKS.get(key, build)
+    pixels = decoded(image)
+    values, placement = detector.prepare(pixels)
+    inference = detector.decode(network.run(values), placement, pixels.size, score)
+    return replace(inference, milliseconds=network.milliseconds)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[0][:300]
