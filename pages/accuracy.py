@@ -10,7 +10,7 @@ with page.begin("Accuracy") as here:
     if here.models is None or not sources:
         page.verdict(
             "Drop a model, its variants and annotated images to measure accuracy.",
-            "Annotations as a COCO file, with their images in the same go, as files or as a zip archive.",
+            "Drop annotations (a COCO file) together with their images, as files or as a zip archive.",
         )
         uploads.drop_zone("Annotations and images")
         st.stop()

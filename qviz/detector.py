@@ -204,8 +204,8 @@ def check_operators(graph: Graph) -> None:
     """Raises ModelError for operators that this runtime cannot run: TensorFlow's own (Flex), the Edge TPU's."""
     if any(op.custom and op.kind == "edgetpu-custom-op" for op in graph.ops):
         raise ModelError(
-            "is compiled for the Edge TPU, so only that chip runs it; give the file from before the compiler (the one"
-            " without _edgetpu in its name)."
+            "is compiled for the Edge TPU, so only that chip runs it; give the file that it was compiled from (the"
+            " one without _edgetpu in its name)."
         )
     if flex := sorted({op.kind.removeprefix("Flex") for op in graph.ops if op.custom and op.kind.startswith("Flex")}):
         raise ModelError(

@@ -101,9 +101,9 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--channels", metavar="rgb|bgr")
     group.add_argument("--resize", metavar="stretch|letterbox|letterbox-top-left")
     group.add_argument(
-        "--class-offset", type=whole_number(0, 1), metavar="N", help="1 where the file counts background as class 0"
+        "--class-offset", type=whole_number(0, 1), metavar="N", help="1 if the file counts background as class 0"
     )
-    group.add_argument("--nms-iou", type=fraction, metavar="X", help="overlap from which NMS suppresses a box")
+    group.add_argument("--nms-iou", type=fraction, metavar="X", help="IoU threshold of NMS")
     group.add_argument(
         "--max-detections", type=whole_number(1, 100_000), metavar="N", help="maximum detections per image"
     )
@@ -161,9 +161,9 @@ def add_work(parser: argparse.ArgumentParser, detects: bool = False) -> None:
         )
         choice = group.add_mutually_exclusive_group()
         choice.add_argument(
-            "--cache", type=Path, metavar="DIR", help="folder that caches detections (default: your cache folder)"
+            "--cache", type=Path, metavar="DIR", help="folder for cached detections (default: your cache folder)"
         )
-        choice.add_argument("--no-cache", action="store_true", help="compute everything anew, cache nothing")
+        choice.add_argument("--no-cache", action="store_true", help="recompute everything, cache nothing")
 
 
 def add_output(parser: argparse.ArgumentParser, csv: bool = True) -> None:
@@ -255,7 +255,7 @@ def _take_older_name(given: dict[str, Any]) -> None:
     images = given.get("images", [])
     if given.get("dataset") and "dataset_images" not in given and len(images) == 1 and images[0].is_dir():
         given["dataset_images"] = given.pop("images")[0]
-        remark(["--images DIR beside --dataset is now called --dataset-images; the older name will be removed."])
+        remark(["With --dataset, --images DIR is now called --dataset-images; the older name will be removed."])
 
 
 def _setting(name: str, value: Any) -> Any:

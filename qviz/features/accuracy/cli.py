@@ -22,8 +22,8 @@ SHOWN_CLASSES = 10
 
 def add(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "AP is that of pycocotools. The loss is reference minus variant, so positive is worse; its 95% interval comes"
-        " from a paired bootstrap over the images."
+        "AP is computed as pycocotools does. The loss is reference minus variant, so positive is worse; its 95%"
+        " interval comes from a paired bootstrap over the images."
     )
     options.add_models(parser, "*")
     options.add_dataset(parser)
@@ -46,8 +46,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--confident",
         choices=("lower", "upper"),
-        help="bound of the loss's interval to compare with the limit: lower fails a variant only if it surely exceeds"
-        " the limit, upper passes it only if it is surely within",
+        help="end of the loss's interval to compare with the limit: lower fails a variant only if its loss is surely"
+        " above, upper passes it only if its loss is surely below",
     )
     group.add_argument("--strict", action="store_true", help="exit with 2 if the interval is too wide to decide")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="append a summary for a pull request or a CI job")

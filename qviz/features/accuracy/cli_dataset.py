@@ -26,9 +26,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="COCO JSON, a YOLO data.yaml, a TFRecord, or a folder or zip in COCO, YOLO or Pascal VOC layout",
     )
     parser.add_argument(
-        "--dataset-images", type=Path, metavar="DIR", help="the dataset's images, where they are not beside the file"
+        "--dataset-images", type=Path, metavar="DIR", help="the dataset's images, if they are not beside the file"
     )
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="class names of the model, to be compared")
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE", help="class names of the model, to compare with the categories"
+    )
     parser.add_argument("--strict", action="store_true", help="exit with 1 on any problem")
     options.add_output(parser)
 

@@ -116,7 +116,7 @@ class Evaluator:
         skipped: One sentence per image that was left out.
 
     Raises:
-        Cancelled, DatasetError: No image could be run by every model.
+        Cancelled, DatasetError: No image could be run with every model.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Evaluator:
         self._clean = detected.inferences
         images = tuple(image for image in dataset.images if all(self._has_run(model, image) for model in models))
         if not images:
-            raise DatasetError("No image could be run by every model. " + " ".join(self.skipped[:3]))
+            raise DatasetError("No image could be run with every model. " + " ".join(self.skipped[:3]))
         self.dataset = replace(dataset, images=images)
         if reference_as_truth:
             self.dataset = as_truths(self.dataset, self.detections(self.reference), self.reference.inspection)

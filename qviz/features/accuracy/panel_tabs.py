@@ -181,8 +181,8 @@ def by_class(here: Page, finding: Finding, variant: str, label: str) -> None:
             figure = class_loss_bars(loss, finding.colour(variant), limit, chosen=label)
             st.plotly_chart(figure, width="stretch", key=key, on_select=lambda: _clicked(key), selection_mode="points")
         st.caption(
-            "Significant ones come first. Faded bars are not significant (Holm correction over the classes); the last"
-            " ones have fewer than 5 images, so no interval. After each name: its number of objects."
+            "Significant losses come first; faded bars are not significant (Holm correction over the classes). The"
+            " last classes have fewer than 5 images, so no interval. After each name: its number of objects."
             f" {left_out([loss], limit)}"
         )
     with right:
@@ -249,8 +249,8 @@ def errors(finding: Finding, variant: str) -> None:
     figure = error_bars(finding.details[variant].errors, finding.names[0], variant, finding.colour(variant))
     st.plotly_chart(figure, width="stretch", key=f"errors-{variant}")
     st.caption(
-        f"{KINDS_HELP} dAP is the AP at an IoU of .50 that correcting all errors of one kind would bring (TIDE). dAPs"
-        " do not simply subtract: the same error costs more in a better model, and those of two kinds do not add up."
+        f"{KINDS_HELP} dAP: how much AP at an IoU of .50 would rise if all errors of one kind were corrected (TIDE)."
+        " The same error costs a better model more, so dAPs do not subtract; nor do those of two kinds add up."
     )
 
 

@@ -114,7 +114,7 @@ def left_out(losses: Sequence[VariantLoss], limit: int = MAX_CLASSES) -> str:
         parts.append(f"{len(beyond)} with {loses}")
     if unchanged:
         parts.append(f"{unchanged} without a change of AP")
-    return f"Not shown of {plural(len(classes), 'class')}: {listed(parts)}." if parts else ""
+    return f"Not shown (of {plural(len(classes), 'class')}): {listed(parts)}." if parts else ""
 
 
 def class_loss_bars(loss: VariantLoss, colour: str, limit: int = MAX_CLASSES, chosen: str | None = None) -> go.Figure:

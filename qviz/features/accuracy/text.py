@@ -57,7 +57,8 @@ def health_verdict(result: DatasetHealth) -> str:
     if not result.problems:
         return f"{opening}; no problem."
     serious = sum(problem.serious for problem in result.problems)
-    worst = f"; AP would be meaningless because of {serious}" if serious else "; none makes AP meaningless"
+    verb = "makes" if serious == 1 else "make"
+    worst = f", {serious} of which {verb} AP meaningless" if serious else "; none makes AP meaningless"
     return f"{opening}; {plural(len(result.problems), 'problem')}{worst}. {result.problems[0].message}"
 
 

@@ -90,7 +90,7 @@ def test_a_candidate_that_fails_on_an_image_is_not_measured(
 
 def test_no_readable_image_is_an_error(engine: LocalEngine, models: list[LoadedModel]) -> None:
     broken = unannotated_images("broken", [EncodedImage("a.jpg", b"not an image")])
-    with pytest.raises(DatasetError, match=r"No image could be run by every model\. .*a\.jpg"):
+    with pytest.raises(DatasetError, match=r"No image could be run with every model\. .*a\.jpg"):
         Evaluator(Context(engine), models, broken)
 
 

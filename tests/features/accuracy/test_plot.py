@@ -68,17 +68,21 @@ def _losses(*values: float) -> VariantLoss:
 
 LEFT_OUT = [
     ([_losses(0.3, 0.2, 0.1)], 3, ""),
-    ([_losses(0.3, 0.2, 0.126, 0.1)], 2, "Not shown of 4 classes: 2 with less evidence, losing up to 12.6 AP points."),
-    ([_losses(0.3, 0.0, 0.0)], 3, "Not shown of 3 classes: 2 without a change of AP."),
+    (
+        [_losses(0.3, 0.2, 0.126, 0.1)],
+        2,
+        "Not shown (of 4 classes): 2 with less evidence, losing up to 12.6 AP points.",
+    ),
+    ([_losses(0.3, 0.0, 0.0)], 3, "Not shown (of 3 classes): 2 without a change of AP."),
     (
         [_losses(0.3, 0.2, 0.1, 0.0)],
         1,
-        "Not shown of 4 classes: 2 with less evidence, losing up to 20.0 AP points and 1 without a change of AP.",
+        "Not shown (of 4 classes): 2 with less evidence, losing up to 20.0 AP points and 1 without a change of AP.",
     ),
-    ([_losses(0.3, -0.2)], 1, "Not shown of 2 classes: 1 with a loss below 0 (better)."),
+    ([_losses(0.3, -0.2)], 1, "Not shown (of 2 classes): 1 with a loss below 0 (better)."),
     # a class counts as unchanged only where no variant changes it
-    ([_losses(0.3, 0.0, 0.0), _losses(0.3, 0.1, 0.0)], 5, "Not shown of 3 classes: 1 without a change of AP."),
-    ([_losses(*([0.01] * 80))], 40, "Not shown of 80 classes: 40 with less evidence, losing up to 1.0 AP points."),
+    ([_losses(0.3, 0.0, 0.0), _losses(0.3, 0.1, 0.0)], 5, "Not shown (of 3 classes): 1 without a change of AP."),
+    ([_losses(*([0.01] * 80))], 40, "Not shown (of 80 classes): 40 with less evidence, losing up to 1.0 AP points."),
 ]
 
 

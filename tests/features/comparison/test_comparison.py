@@ -156,7 +156,7 @@ def test_a_dataset_without_readable_images_is_an_error(
     loaded: dict[str, LoadedModel], sample: Sample, engine: LocalEngine, tmp_path: Path
 ) -> None:
     session = Session(loaded["float32"], engine=engine, cache=False)
-    with pytest.raises(DatasetError, match="No image could be run by every model"):
+    with pytest.raises(DatasetError, match="No image could be run with every model"):
         session.evaluate(annotated(tmp_path, sample, *NAMES))
     with pytest.raises(DatasetError, match="is not a folder"):
         session.evaluate(sample.annotations, tmp_path / "nowhere")

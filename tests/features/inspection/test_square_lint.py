@@ -64,7 +64,7 @@ def test_a_file_compiled_for_the_edge_tpu_is_refused_with_the_reason(engine: Loc
         graph.operators[-1].opcodeIndex = len(model.operatorCodes) - 1  # type: ignore[attr-defined]
 
     data = planted(squares.model("reference", "int8").read_bytes(), compiled)
-    with pytest.raises(ModelError, match=r"compiled for the Edge TPU.*from before the compiler"):
+    with pytest.raises(ModelError, match=r"compiled for the Edge TPU.*that it was compiled from"):
         load_model(engine, ModelSource("net_edgetpu.tflite", data))
 
 
