@@ -60,7 +60,7 @@ def test_the_computation_continues_while_another_page_is_open(app: AppTest) -> N
         app.run()
     assert not app.exception and not app.error
     assert "Calibrated on all 3 images, int8" in _verdicts(app)
-    assert "Lost beyond a matching calibration, in points of agreement" in _notes(app)
+    assert "Lost beyond a correct calibration, in points of agreement" in _notes(app)
     headings = [item.value for item in app.subheader]
     assert "How many images" in headings and "Are the ranges stable?" in headings
     named = {name for frame in app.dataframe for name in frame.value.get("calibration", [])}

@@ -24,6 +24,7 @@ TITLES = {
     "one_class": "one class only",
     "one_image": "views of one image",
     "without_outliers": "without outliers",
+    "mean": "mean-of-images ranges",
     "minmax": "min-max ranges",
     "moving_average": "moving-average ranges",
     "percentile": "percentile ranges",
@@ -102,7 +103,7 @@ def mismatch_sentence(lab: CalibrationLab) -> str:
     losses = ", ".join(f"{title(row)} {formatting.signed_points(row.extra.value)}" for row in costly)
     others = len(built) - len(costly)
     rest = f" {plural(others, 'other mistake')} {'has' if others == 1 else 'have'} no significant loss."
-    return f"Lost beyond a matching calibration, in points of {lab.measure}: {losses}.{rest if others else ''}"
+    return f"Lost beyond a correct calibration, in points of {lab.measure}: {losses}.{rest if others else ''}"
 
 
 def outlier_sentence(lab: CalibrationLab) -> str:

@@ -59,7 +59,7 @@ def test_stability_names_the_layers() -> None:
 
 def test_sentences_on_mistakes_outliers_and_images_to_add() -> None:
     assert mismatch_sentence(LAB) == (
-        "Lost beyond a matching calibration, in points of AP: random numbers in [0, 1) +25.0. 1 other mistake has no"
+        "Lost beyond a correct calibration, in points of AP: random numbers in [0, 1) +25.0. 1 other mistake has no"
         " significant loss."
     )
     assert mismatch_sentence(replace(LAB, mismatch=LAB.mismatch[1:])).startswith(
