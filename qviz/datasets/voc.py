@@ -249,7 +249,7 @@ class _Guarded(ElementTree.TreeBuilder):
         self._depth = 0
 
     def doctype(self, *_: object) -> None:
-        raise ValueError("a document type, which no annotation needs")
+        raise ValueError("a document type (DOCTYPE), which annotations do not need")
 
     def start(self, tag: str, attributes: dict[str, str]) -> Element:
         self._depth += 1

@@ -151,7 +151,7 @@ def _show_sizes(here: Page, headline: DeltaGenerator) -> None:
         note = "Measure to see latency and memory, too."
         page.verdict(tradeoff_verdict(weighed, here.loaded.name(here.loaded.reference)), note)
     if any(point.quality is not None for point in weighed.points):
-        scatter(here, weighed, "size", "Latency is not measured, so all bubbles have one size.")
+        scatter(here, weighed, "size", "Latency is not measured, so all bubbles have the same size.")
     rows = [
         {"model": point.name, "size, MB": point.bytes / 1e6, "agreement": point.quality} for point in weighed.points
     ]

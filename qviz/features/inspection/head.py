@@ -165,8 +165,8 @@ def _boxes_share_scale(path: ScorePath, name: str) -> Iterator[Warning]:
                 yield Warning(
                     "boxes_share_scale",
                     f"{name} concatenates values within [{ends[0]:.3g}, {ends[1]:.3g}], such as boxes, with values of a"
-                    f" wider range on one scale ({_operator(op)}): range [{low:.3g}, {high:.3g}], so the former get"
-                    f" {step_count((ends[1] - ends[0]) / step)} of {2 ** _bits(tensor)} steps.",
+                    f" wider range on one scale ({_operator(op)}): range [{low:.3g}, {high:.3g}], so the small ones"
+                    f" get {step_count((ends[1] - ends[0]) / step)} of {2 ** _bits(tensor)} steps.",
                     f"{IF_CONFIRMED} {SEPARATE}, export them as separate outputs, or {KEEP_IN_FLOAT}.",
                     name,
                     operators=(op.order,),

@@ -58,8 +58,8 @@ class JoinedColumns:
         """Which column is coarse, and whose range decides the scale."""
         step = f" (step {self.scale:.3g})" if self.scale else ""
         return (
-            f"It joins {self.count} {self.unit}s on one scale{step}: {self.unit} {self.column} keeps"
-            f" {self.column_db:.1f} dB; the {self.sqnr_db:.1f} dB of the whole tensor are those of {self.unit}"
+            f"It joins {self.count} {self.unit}s on one scale{step}: {self.unit} {self.column} keeps only"
+            f" {self.column_db:.1f} dB. The {self.sqnr_db:.1f} dB of the whole tensor come from {self.unit}"
             f" {self.widest}, which has the largest values."
         )
 

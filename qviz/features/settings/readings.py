@@ -181,9 +181,9 @@ def odd_boxes(images: Sequence[tuple[Detections, tuple[int, int]]], check_sizes:
     relative = sides / sizes
     median = np.median(relative, axis=0)
     if check_sizes and count >= 2 * MIN_BOXES and _same(relative, median, 0.01) > SAME_SIZE:
-        return f"its {count} strongest boxes have one size"
+        return f"its {count} strongest boxes have the same size"
     if count >= 2 * MIN_BOXES and len(images) > 1 and _same(scores[:, None], np.median(scores), 1e-4) > SAME_SCORE:
-        return f"its {count} strongest boxes have one score, {float(np.median(scores)):.2f}"
+        return f"its {count} strongest boxes have the same score, {float(np.median(scores)):.2f}"
     return ""
 
 

@@ -133,7 +133,7 @@ def _wide_sentence(read: ReadTensor) -> str:
     size = "" if decibels is None else f" ({decibels:.1f} dB)"
     return (
         f"The range of its input is too wide: [{_number(low)}, {_number(high)}] for values within [{_number(sums.low)},"
-        f" {_number(sums.high)}], {small_share(read.unused_share)} of it is unused{size}."
+        f" {_number(sums.high)}]; {small_share(read.unused_share)} of it is unused{size}."
     )
 
 

@@ -130,9 +130,9 @@ def test_boxes_without_sense() -> None:
         (boxes / 400, "are smaller than a pixel"),
         (boxes + 500, "lie outside the image"),
         (np.concatenate([boxes[:, :2] - 900, boxes[:, 2:] + 900], axis=1), "more than twice as large as the image"),
-        (same, "its 20 strongest boxes have one size"),
+        (same, "its 20 strongest boxes have the same size"),
     ]
     for odd, words in cases:
         assert words in odd_boxes(detections(odd)), words
     assert odd_boxes(detections(same), check_sizes=False) == ""
-    assert odd_boxes(detections(boxes, np.full(20, 0.5))) == "its 20 strongest boxes have one score, 0.50"
+    assert odd_boxes(detections(boxes, np.full(20, 0.5))) == "its 20 strongest boxes have the same score, 0.50"
