@@ -59,5 +59,5 @@ def test_the_loaded_models_decide_about_numbered_names() -> None:
     data = b'{"a": 0, "b": 1}'
     assert recognised_labels(data, "x.json", {2}) == ("a", "b")
     assert recognised_labels(data, "x.json", {1, 2}) == ("a", "b")
-    with pytest.raises(LabelsError, match="no loaded model has as many classes"):
+    with pytest.raises(LabelsError, match="no loaded model has that many classes"):
         recognised_labels(data, "x.json", {90})

@@ -62,7 +62,7 @@ def test_ranges_are_measured_once_for_all_recipes(sample: Sample, engine: LocalE
 
 
 def test_integers_without_images_are_refused(sample: Sample, engine: LocalEngine) -> None:
-    with pytest.raises(QuantizeError, match="Recipe int8 needs calibration: give 50 to 500 images"):
+    with pytest.raises(QuantizeError, match="Recipe int8 needs calibration: give 50 to 500 representative images"):
         qviz.quantize(sample.models["float32"], "int8", engine=engine)
 
 
