@@ -126,7 +126,7 @@ def dataset(
 
 
 def device_pack(model: Source, folder: Source, *, images: Sources, **options: Any) -> DevicePack:
-    """Write prepared inputs, the model and a runner of one file into a folder, to be copied to a device.
+    """Write prepared inputs, the model and a single-file runner into a folder, to be copied to a device.
 
     Args:
         model: A .tflite file.
@@ -170,7 +170,7 @@ def device_read(
         score: Minimum confidence, in [0, 1], of an object.
 
     Returns:
-        `result.save("phone.json")` writes recorded results, which may stand where a variant may stand.
+        `result.save("phone.json")` writes recorded results, which can be given in place of a variant.
 
     Raises:
         RecordingError: The recording is incomplete, damaged, or belongs to other inputs or another model.

@@ -37,7 +37,7 @@ def rotated(size: tuple[int, int], severity: int, rng: np.random.Generator) -> n
 
 
 def tilted(size: tuple[int, int], severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Homography of a tilted plane seen by a pinhole camera. Focal length and distance are the longer side."""
+    """Homography of a tilted plane seen by a pinhole camera. Focal length and distance equal the longer side."""
     angle = np.radians(TILT[severity - 1]) * _sign(rng)
     cosine, depth = np.cos(angle), np.sin(angle) / max(size)
     if rng.random() < 0.5:

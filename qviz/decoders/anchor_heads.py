@@ -2,7 +2,7 @@
 
 Class scores (logits or probabilities) and box encodings ty, tx, th, tw, one output each for all levels, [1, n, classes]
 and [1, n, 4], or one pair per level, [1, h, w, a * classes] and [1, h, w, a * 4], in any order. Scores of four classes
-have four columns as encodings do; names or operators distinguish them. There are a anchors per cell of height `size *
+have four columns as encodings do; names or operators distinguish them. Each cell has `a` anchors of height `size *
 2^octave * sqrt(1/ratio)` and width `size * 2^octave * sqrt(ratio)`, size = anchor_scale * stride:
     cy = ty * height + anchor's cy    cx likewise    h = exp(th) * height    w = exp(tw) * width      (pixels)
 

@@ -121,7 +121,7 @@ def score_columns(graph: Graph) -> tuple[int, int] | None:
 
 
 def anchor_rows(head: Head) -> tuple[np.ndarray, np.ndarray] | None:
-    """(boxes (n, 4), scores (n, classes) without background) from the operator's inputs, decoded as it does."""
+    """(boxes (n, 4), scores (n, classes) without background) from the operator's inputs, decoded as it decodes them."""
     op = _op(head.graph)
     if op is None or len(op.inputs) != 3 or any(index not in head.values for index in op.inputs):
         return None

@@ -33,7 +33,7 @@ Parts = tuple[Tensor, Tensor]
 class UltraFace(Decoder[Parts]):
     """Faces: one class."""
 
-    expects = "encodings or boxes [1, n, 4] and scores [1, n, 2], n (it may be open) = 4420 for 320 x 240: faces"
+    expects = "encodings or boxes [1, n, 4] and scores [1, n, 2], n = 4420 for 320 x 240 (n may be dynamic): faces"
     defaults = replace(SIGNED_INPUT, mean=(127.0,) * 3, std=(128.0,) * 3, nms_iou=0.3, labels=("face",))
 
     def parts(self, graph: Graph) -> Parts | None:

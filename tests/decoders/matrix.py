@@ -60,7 +60,7 @@ CASES = (
     Case("YOLOv8n before its decoding", square(640, *((1, n, c) for n in (6400, 1600, 400) for c in (64, 80)))),
     Case("YOLO26n, YOLOv8n with nms=True", square(640, (1, 300, 6))),
     Case("YOLOv8n-pose", square(640, (1, 56, 8400), task="pose", classes=1, keypoints=51)),
-    Case("YOLOv8n-pose without notes", square(640, (1, 56, 8400)), LABELS),
+    Case("YOLOv8n-pose without metadata", square(640, (1, 56, 8400)), LABELS),
     Case("YOLOv8n-seg", square(640, (1, 116, 8400), (1, 160, 160, 32))),
     Case("YOLOv8n-obb", square(1024, (1, 20, 21504), task="obb", classes=15)),
     Case("YOLO-NAS, PP-YOLOE", square(640, (1, 8400, 4), (1, 8400, 80))),

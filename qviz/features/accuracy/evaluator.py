@@ -76,7 +76,7 @@ class Measurement:
 
     @property
     def draws(self) -> np.ndarray:
-        """(resamples,) of `value`."""
+        """(resamples,) `value` of each resample of the images."""
         return self.agreement_draws if self.ap_draws is None else self.ap_draws
 
     def in_agreement(self) -> Measurement:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    text = "write prepared inputs, the model and a runner of one file into a folder, to be copied to a device"
+    text = "write prepared inputs, the model and a single-file runner into a folder, to be copied to a device"
     pack = actions.add_parser("pack", help=text, description=text)
     pack.add_argument("model", type=Path, metavar="MODEL", help=".tflite file")
     options.add_images(pack)
@@ -29,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     run_parser.add_argument("folder", type=Path, metavar="FOLDER")
     options.add_work(run_parser)
     options.add_output(run_parser, csv=False)
-    text = "check what a device returned, and decode it into results that may stand where a VARIANT may stand"
+    text = "check what a device returned, and decode it into results that can be given in place of a VARIANT"
     read = actions.add_parser("read", help=text, description=text)
     read.add_argument("folder", type=Path, metavar="FOLDER")
     read.add_argument("-o", "--output", type=Path, required=True, metavar="RESULTS.json")

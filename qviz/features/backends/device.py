@@ -1,6 +1,6 @@
 """Results of a network on another device: pack prepared inputs, run them anywhere, and read what came back.
 
-pack   prepared inputs, the model and a runner of one file, into a folder that is copied to the device
+pack   prepared inputs, the model and a single-file runner, into a folder that is copied to the device
 run    the same with the runtime of this machine; the runner in the folder is not executed here
 read   check the outputs in the folder and decode them as qviz decodes its own: recorded results
 """

@@ -59,9 +59,9 @@ def verdict(lab: CalibrationLab) -> str:
 
 
 def enough_images(lab: CalibrationLab) -> CurvePoint | None:
-    """The smallest number of images from which on calibration loses nothing that matters; None if there is none.
+    """The smallest number of images that is enough: neither it nor a larger number loses what matters. None if none is.
 
-    From that number on, no mean of the draws loses both significantly and more than `NEGLIGIBLE`.
+    A number loses what matters if the mean of its draws loses significantly, and more than `NEGLIGIBLE`.
     """
     if lab.all_images is None or lab.all_images.refused or len(lab.curve) < 2:
         return None

@@ -61,7 +61,10 @@ class SweepRequest:
 
     @classmethod
     def from_text(cls, text: str, digests: Sequence[str]) -> SweepRequest | None:
-        """The request of such a text; None where it names what is not there. digests: of the data that is loaded."""
+        """The request that `as_text` wrote; None if it is malformed or its data are not loaded.
+
+        digests: Those of the loaded data.
+        """
         match = REQUEST_TEXT.fullmatch(text)
         source = next((digest for digest in digests if match and digest.startswith(match[1])), None)
         if match is None or source is None:

@@ -91,7 +91,7 @@ class Saturation:
         return tuple(sorted(reached, key=lambda layer: (layer.first or 0, -layer.rise, layer.op_index))[:count])
 
     def under(self, name: str) -> Saturation:
-        """The same for the clean images and this one corruption, at all its severities."""
+        """This result, limited to the clean images and one corruption at all its severities."""
         chosen = [i for i, row in enumerate(self.corruptions) if row is None or row.name == name]
         corruptions = tuple(self.corruptions[i] for i in chosen)
         layers = tuple(_with_shares(layer, corruptions, [layer.shares[i] for i in chosen]) for layer in self.layers)

@@ -184,7 +184,7 @@ class _Culprits:
     constants: OperatorConstants
 
     def of_score(self) -> tuple[Culprit, ...]:
-        """Largest gain first; the output itself where FP32's values lose the score in its quantization."""
+        """Largest gain first; includes the output if quantizing it lowers the score of FP32's own values."""
         examiner, scores = self._examiner(0), self.curve.scores
         culprits = with_removals(
             find_culprits(examiner, scores, self.curve.fall), examiner, lambda orders: self._restored(orders, 0)

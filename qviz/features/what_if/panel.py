@@ -21,7 +21,7 @@ def finished(here: Page, variant: LoadedModel) -> WhatIf | None:
 
 
 def experiment(here: Page, variant: LoadedModel) -> WhatIf | None:
-    """As `finished`; starts the diagnosis where there is none, and draws the page again when the sets were run."""
+    """As `finished`; starts the diagnosis if there is none, and draws the page again when the sets have been run."""
     if not diagnosis.can_diagnose(here, variant):
         return None
     job = diagnosis.started(here, variant)
