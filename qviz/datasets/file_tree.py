@@ -185,4 +185,4 @@ def _too_large(path: str, limit: int) -> DatasetError:
 
 
 def _damaged(name: str, error: BaseException) -> DatasetError:
-    return DatasetError(f"{name} is a damaged or locked zip archive{reason(error)}; pack it again.")
+    return DatasetError(f"{name} is a damaged or password-protected zip archive{reason(error)}; zip it again.")

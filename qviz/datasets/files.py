@@ -144,7 +144,9 @@ def unzip_images(name: str, data: bytes) -> list[EncodedImage]:
             names = distinct_names(entry.filename for entry in entries)
             return [EncodedImage(name, archive.read(entry)) for name, entry in zip(names, entries, strict=True)]
     except DAMAGED as error:
-        raise ImageError(f"{name} is a damaged or locked zip archive{reason(error)}; pack it again.") from error
+        raise ImageError(
+            f"{name} is a damaged or password-protected zip archive{reason(error)}; zip it again."
+        ) from error
 
 
 def _check_archive(name: str, entries: list[zipfile.ZipInfo]) -> None:

@@ -126,7 +126,7 @@ def extract(data: bytes, folder: Path) -> None:
                 _check_entry(entry)
                 archive.extract(entry, folder)
     except DAMAGED as error:
-        raise ModelError(f"is a damaged or locked zip archive{reason(error)}; pack it again.") from error
+        raise ModelError(f"is a damaged or password-protected zip archive{reason(error)}; zip it again.") from error
 
 
 def _check_size(files: int, total: int, packed: int | None = None) -> None:

@@ -51,7 +51,7 @@ BAD = [
     ("info good.tflite --workers 0", "--workers is 0; give a number between 1 and 256."),
     ("detect good.tflite --images nowhere.jpg", "nowhere.jpg does not exist"),
     ("detect good.tflite --images empty", "has no images; their names end in .jpg"),
-    ("detect good.tflite --images bad.zip", "bad.zip is a damaged or locked zip archive"),
+    ("detect good.tflite --images bad.zip", "bad.zip is a damaged or password-protected zip archive"),
     ("detect good.tflite --images bad.jpg", "bad.jpg is not a JPEG, PNG, WebP"),
     ("detect good.tflite --images good.jpg --score 25", "--score: '25' is not a number between 0 and 1"),
     ("detect empty --images good.jpg", "empty is "),

@@ -185,9 +185,9 @@ def archive_claiming_size(size: int) -> bytes:
 BOMBS = [
     (archive_claiming_size(0xFFFFFFF0), "would unpack to 3 files and 4096 MB"),
     (packed({**YOLO, "images/val/b.bmp": bytes(80 << 20)}), "times its size, which no real dataset does"),
-    (packed(YOLO)[:-30], "is a damaged or locked zip archive"),
-    (b"PK\x03\x04 and nothing", "is a damaged or locked zip archive"),
-    (b"", "is a damaged or locked zip archive"),
+    (packed(YOLO)[:-30], "is a damaged or password-protected zip archive"),
+    (b"PK\x03\x04 and nothing", "is a damaged or password-protected zip archive"),
+    (b"", "is a damaged or password-protected zip archive"),
 ]
 
 

@@ -68,11 +68,11 @@ def bomb() -> bytes:
 
 
 REFUSED = [
-    (b"", "damaged or locked"),
-    (b"not a zip at all", "damaged or locked"),
-    (packed("1.jpg")[:-30], "damaged or locked"),
-    (packed("1.jpg")[30:], "damaged or locked"),
-    (locked(), "damaged or locked"),
+    (b"", "damaged or password-protected"),
+    (b"not a zip at all", "damaged or password-protected"),
+    (packed("1.jpg")[:-30], "damaged or password-protected"),
+    (packed("1.jpg")[30:], "damaged or password-protected"),
+    (locked(), "damaged or password-protected"),
     (packed("notes.txt", ".dot.jpg"), "has no images; their names end in .jpg, .jpeg, .png"),
     (bomb(), "would unpack to 1 images and 4095 MB"),
 ]

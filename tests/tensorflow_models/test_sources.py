@@ -77,9 +77,9 @@ UNSAFE = [
     (zipped({"saved_model.pb": b"/etc/passwd"}, stat.S_IFLNK | 0o777), "a link or device"),
     (zipped({"variables/x": bytes(70 << 20)}), "would unpack to 1 files and 70 MB"),
     (zipped({f"assets/{i}": b"" for i in range(1001)}), "would unpack to 1001 files"),
-    (zipped(PB)[:-30], "damaged or locked zip archive"),
-    (b"PK\x03\x04", "damaged or locked zip archive"),
-    (b"", "damaged or locked zip archive"),
+    (zipped(PB)[:-30], "damaged or password-protected zip archive"),
+    (b"PK\x03\x04", "damaged or password-protected zip archive"),
+    (b"", "damaged or password-protected zip archive"),
 ]
 
 
