@@ -39,7 +39,7 @@ _ANALYSES = (
         "qat",
         "quantize",
     ),
-    *("report", "rescue", "robustness", "trace", "what_if"),
+    *("report", "rescue", "robustness", "trace", "video", "what_if"),
 )
 
 __all__ = sorted([*_HOMES, *_ANALYSES, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]

@@ -197,7 +197,7 @@ class Session(VariantAnalyses):
         return backends(self.context, models, files, dataset=data, on=on, score=score, iou=iou)
 
     def device_pack(self, folder: Source, images: Sources = ()) -> DevicePack:
-        """Write prepared inputs, the reference and a runner of one file into a folder, to be copied to a device.
+        """Write prepared inputs, the reference and a single-file runner into a folder, to be copied to a device.
 
         Args:
             folder: New or empty.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qviz.session_inputs import SessionInputs, Source, Sources, as_paths
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from qviz.features.layer_error import LayerErrors
     from qviz.features.layer_error.noise import NoiseBudget
     from qviz.features.tracing import Trace
+    from qviz.features.video import VideoResult
     from qviz.features.what_if import WhatIf
     from qviz.structures import Dataset, EncodedImage
 
@@ -99,6 +101,26 @@ class VariantAnalyses(SessionInputs):
         files = self.images_of(images)
         reference, chosen = self._pair(variant, files)
         return what_if(self.context, reference, chosen, files, sets=sets, score=score, iou=iou, quick=quick)
+
+    def video(
+        self, video: Source, *, every: int = 1, score: float = PAGE_SCORE, rate: float = 30.0, variant: Variant = None
+    ) -> VideoResult:
+        """The reference and a variant on the frames of a video: presence, blinks, jitter, agreement of each frame.
+
+        Args:
+            video: A video file, or a folder of frames.
+            every: Run each so many-th frame.
+            score: Minimum confidence, in [0, 1], of an object.
+            rate: Frames per second of a folder.
+            variant: Its name, a unique part of it, or its number from 1; not needed if there is only one.
+
+        Raises:
+            ImageError: It is no video that can be read, or no frame can be run.
+        """
+        from qviz.features.video import video as run
+
+        pair = self.models[0], self.variant(variant)
+        return run(self.context, *pair, Path(video), every=every, score=score, rate=rate)
 
     def diagnose(
         self,

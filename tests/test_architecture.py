@@ -38,6 +38,7 @@ FEATURES = [
     "training",
     "rescuing",
     "slices",
+    "video",
     "diagnosis",
     "reporting",
 ]

@@ -75,6 +75,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "rescue": {"max_ap_loss": 0.5, "recipes": ["dynamic_range"], "tries": 1},
     "qat": {"steps": 1},
     "profile": {"runs": 3},
+    "video": {"every": 10},
     "report": {"sections": ["models"]},
     "evaluate": {},
 }
@@ -88,6 +89,8 @@ def test_every_analysis_accepts_plain_paths(name: str, sample: Sample, arguments
     options = dict(arguments)
     if name == "trace":
         options["image"] = options.pop("images")[0]
+    if name == "video":
+        options["video"] = sample.images
     if name in ("robustness", "report", "rescue", "calibration"):
         options.pop("images")
     result = getattr(qviz, name)(*models, **options, **QUICK.get(name, {}))

@@ -39,6 +39,7 @@ COMMANDS = {
     "calibration": ("qviz.features.calibrating.cli", "how many and which images calibration needs"),
     "rescue": ("qviz.features.rescuing.cli", "find the smallest or fastest variant within a budget of loss"),
     "qat": ("qviz.features.training.cli", "train a model for its quantization, without labels"),
+    "video": ("qviz.features.video.cli", "both models on the frames of a video: what flickers, and when"),
     "profile": ("qviz.features.cost.cli", "size, latency by thread count, time by operator, peak memory"),
     "report": ("qviz.features.reporting.cli", "one self-contained HTML page for the meeting"),
     "card": ("qviz.features.reporting.cli_card", "a model card in Markdown, from a saved study"),

@@ -234,6 +234,28 @@ RESCUE = {
     "remarks": list,
 }
 
+VIDEO = {
+    "frames": [
+        {
+            "index": int,
+            "seconds": float,
+            "brightness": float,
+            "models": [{"name": str, "objects": int, "agreement": MAYBE}],
+        }
+    ],
+    "tracks": [
+        {
+            "label": str,
+            "first": int,
+            "last": int,
+            "reference_presence": float,
+            "variant_presence": float,
+            "blinks": int,
+        }
+    ],
+    "summary": [{"model": str, "blinks_per_minute": float, "presence": MAYBE, "jitter": MAYBE}],
+}
+
 REPORT = {"file": str, "bytes": int, "sections": list}
 CARD = {"file": str, "sections": list}
 DOCTOR = {

@@ -63,6 +63,14 @@ class RecordingContext(Context):
         return super().__getattribute__(name)
 
 
+def folder_of(image: Path, folder: Path) -> Path:
+    """A folder with one frame."""
+    frames = folder / "frames"
+    frames.mkdir()
+    (frames / image.name).write_bytes(image.read_bytes())
+    return frames
+
+
 def lines(sample: Sample, folder: Path) -> dict[str, list[object]]:
     """A quick call of every command that works on models."""
     reference, variant = sample.models["float32"], sample.models["int8"]
@@ -89,6 +97,7 @@ def lines(sample: Sample, folder: Path) -> dict[str, list[object]]:
         "backends": [reference, *data, "--on", "xnnpack"],
         "device": ["pack", variant, "--images", image, "-o", folder / "device"],
         "profile": [variant, "--runs", "3"],
+        "video": [reference, variant, "--video", folder_of(image, folder)],
         "report": [reference, variant, "--images", image, "--sections", "models", "-o", folder / "report.html"],
     }
 

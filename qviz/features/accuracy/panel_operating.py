@@ -22,7 +22,7 @@ def show(finding: Finding, variant: str) -> None:
     number = finding.names.index(variant)
     sentences = operating_sentences(operating, finding.names)
     st.text(sentences[number - 1] if len(sentences) >= number else sentences[0])
-    left, right = st.columns([2, 3], gap="medium")
+    left, right = st.columns(2, gap="medium")
     with left:
         panel_tables.show(_models(operating, finding), key="accuracy-operating")
         st.caption("IoU .50, all classes pooled. Precision and recall ×100, higher is better.")

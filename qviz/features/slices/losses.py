@@ -51,10 +51,10 @@ def slice_losses(
         )
         for index, group in enumerate(groups)
     ]
-    return tuple(sorted(rows, key=lambda row: min(_rank(loss.excess) for loss in row.losses)))
+    return tuple(sorted(rows, key=lambda row: min(rank(loss.excess) for loss in row.losses)))
 
 
-def _rank(excess: Loss) -> tuple[int, float]:
+def rank(excess: Loss) -> tuple[int, float]:
     """Losses that are larger elsewhere come last, however significant."""
     worse = (excess.value or 0.0) > 0
     return evidence(excess) if worse else (1, -(excess.value or 0.0))

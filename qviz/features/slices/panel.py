@@ -16,6 +16,7 @@ from qviz.features.accuracy.measured import operating_at
 from qviz.features.accuracy.panel import Finding
 from qviz.features.accuracy.slice_loss import SliceLoss, Slices
 from qviz.features.slices import slices
+from qviz.features.slices.losses import rank
 from qviz.features.slices.text import sentences
 from qviz.formatting import hundred, plural
 from qviz.structures import Loss
@@ -60,7 +61,7 @@ def _draw(result: Slices, finding: Finding, variant: str, draw_images: DrawImage
     number = finding.names.index(variant) - 1
     for text in sentences(result, number, variant):
         st.text(text)
-    rows = result.rows[:SHOWN_SLICES]
+    rows = sorted(result.rows, key=lambda row: rank(row.losses[number].excess))[:SHOWN_SLICES]
     panel_tables.show(_table(rows, number), key=f"slices-{variant}")
     st.caption(
         "Points of recall (×100) at the confidence in use. Loss: reference minus variant in the slice. More: that loss"

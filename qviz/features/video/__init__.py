@@ -1,0 +1,286 @@
+"""A reference and a variant on the frames of a video: what flickers, what comes late, and when light changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import count as counting
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from qviz.context import Context
+from qviz.datasets.files import find_images
+from qviz.datasets.video import DEFAULT_RATE, Frame, check_video, read_frames
+from qviz.errors import ImageError
+from qviz.features.comparison.matching import agreed, agreement_of
+from qviz.features.detection.inference import detect_images
+from qviz.features.detection.models import LoadedModel
+from qviz.features.inspection.lint import lint_all
+from qviz.features.inspection.warning import Warning
+from qviz.features.settings import guess_for
+from qviz.features.video.brightness import brightness_of
+from qviz.features.video.tracks import OpenTrack, Tracker
+from qviz.result import Result, to_json
+from qviz.structures import Detections, EncodedImage
+
+PART = 16
+"""Frames that are decoded, and run, at a time: memory does not grow with the length of the video."""
+MAX_FRAMES = 100_000
+"""Frames that are run; a remark says where a video has more."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameModel:
+    """One model on one frame. agreement: with the reference, in [0, 1]; None where neither model has an object."""
+
+    name: str
+    objects: int
+    agreement: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRow:
+    """One frame. index: in the file; seconds: from its start; brightness: mean grey level, 0 to 255."""
+
+    index: int
+    seconds: float
+    brightness: float
+    models: tuple[FrameModel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One object over time, see `tracks`.
+
+    Attributes:
+        first, last: Frame indices in the file.
+        frames: Number of frames that were run from the first to the last.
+        reference_presence, variant_presence: In [0, 1].
+        blinks, reference_blinks: Of the variant and of the reference.
+        late: Frames that the variant needs longer than the reference to report the object; None where one never does.
+    """
+
+    label: str
+    first: int
+    last: int
+    frames: int
+    reference_presence: float
+    variant_presence: float
+    blinks: int
+    reference_blinks: int
+    late: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """One model on the whole video.
+
+    Attributes:
+        blinks_per_minute: Of all objects together.
+        presence: Share of the frames of all tracks of the reference in which the model reports the object; None
+            without tracks.
+        jitter, size_jitter: See `tracks`, as a share of the object's size; None where no object is in three frames.
+    """
+
+    model: str
+    blinks: int
+    blinks_per_minute: float
+    presence: float | None
+    jitter: float | None
+    size_jitter: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class VideoResult(Result):
+    """Every frame that was run, every track, and a summary of each model, the reference first.
+
+    Attributes:
+        every: Only each so many-th frame was run.
+        seconds: Length of what was run.
+        agreement: Over all frames; None where neither model has an object.
+        remarks: What was left out.
+    """
+
+    ROWS: ClassVar = "frames"
+
+    name: str
+    every: int
+    seconds: float
+    agreement: float | None
+    frames: tuple[FrameRow, ...]
+    tracks: tuple[Track, ...]
+    summary: tuple[ModelSummary, ...]
+    remarks: tuple[str, ...] = ()
+    warnings: tuple[Warning, ...] = ()
+
+    def to_frame(self) -> Any:
+        """One row per frame and model."""
+        import pandas as pd
+
+        rows = [
+            {"index": row.index, "seconds": row.seconds, "brightness": row.brightness, **to_json(model)}
+            for row in self.frames
+            for model in row.models
+        ]
+        return pd.DataFrame(rows)
+
+    @property
+    def worst_second(self) -> tuple[int, float] | None:
+        """(second, mean agreement) where the variant agrees least; None where it is unknown everywhere."""
+        by_second: dict[int, list[float]] = {}
+        for row in self.frames:
+            if (value := row.models[1].agreement) is not None:
+                by_second.setdefault(int(row.seconds), []).append(value)
+        means = {second: float(np.mean(values)) for second, values in by_second.items()}
+        return min(means.items(), key=lambda item: item[1]) if means else None
+
+
+def video(
+    context: Context,
+    reference: LoadedModel,
+    variant: LoadedModel,
+    path: Path,
+    *,
+    every: int = 1,
+    score: float = 0.25,
+    rate: float = DEFAULT_RATE,
+) -> VideoResult:
+    """Run both models on the frames of a video, a part at a time; detections are stored, so that a second run resumes.
+
+    Args:
+        path: A video file, or a folder of frames in the order of their names (numbers by value).
+        every: Run each so many-th frame.
+        score: Minimum confidence of an object.
+        rate: Frames per second of a folder.
+
+    Raises:
+        Cancelled, ImageError: There is no frame that can be read.
+    """
+    models, tracker, run = [reference, variant], Tracker(), _Run(score, [reference.name, variant.name])
+    context.progress.step("Running frames")
+    for part, total in _parts(context, path, every, rate):
+        images = [frame.image for frame in part]
+        if not run.frames:
+            models = guess_for(context, models, images)
+        detected = detect_images(context.quiet(), models, images, len(images), score, candidates=False)
+        run.skipped += detected.skipped
+        for frame in part:
+            first, second = (detected.inferences.get((model.digest, frame.image.digest)) for model in models)
+            if first is not None and second is not None:
+                run.add(frame, first.detections.above(score), second.detections.above(score), tracker)
+        context.progress.advance(len(run.frames), max(total, len(run.frames)))
+        if len(run.frames) >= MAX_FRAMES:
+            run.skipped.append(f"Only the first {MAX_FRAMES:,} frames were run; --every 2 covers twice the time.")
+            break
+    if not run.frames:
+        raise ImageError(f"{path.name} has no frame that both models could run. " + " ".join(run.skipped[:2]))
+    return run.result(path.name, every, tracker.finish(), reference.inspection.label, tuple(lint_all(context, models)))
+
+
+class _Run:
+    """What is kept of the frames that were run."""
+
+    def __init__(self, score: float, names: Sequence[str]) -> None:
+        self.frames: list[FrameRow] = []
+        self.skipped: list[str] = []
+        self._counts: list[tuple[int, int]] = []
+        self._score, self._names = score, names
+
+    def add(self, frame: Frame, reference: Detections, variant: Detections, tracker: Tracker) -> None:
+        tracker.add(reference, variant)
+        counts = agreed(reference, variant, self._score)
+        self._counts.append(counts)
+        agreements = None if counts[1] == 0 else 1.0, agreement_of(np.array([counts]))
+        models = zip(self._names, (reference, variant), agreements, strict=True)
+        rows = tuple(FrameModel(name, len(one), agreement) for name, one, agreement in models)
+        self.frames.append(FrameRow(frame.index, frame.seconds, frame.brightness, rows))
+
+    def result(
+        self, name: str, every: int, tracks: Sequence[OpenTrack], label: Any, warnings: tuple[Warning, ...]
+    ) -> VideoResult:
+        times = [row.seconds for row in self.frames]
+        step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else every / DEFAULT_RATE
+        seconds = times[-1] - times[0] + step
+        return VideoResult(
+            name=name,
+            every=every,
+            seconds=seconds,
+            agreement=agreement_of(np.array(self._counts)),
+            frames=tuple(self.frames),
+            tracks=tuple(self._track(track, label) for track in tracks),
+            summary=tuple(_summary(model, number, tracks, seconds) for number, model in enumerate(self._names)),
+            remarks=tuple(dict.fromkeys(self.skipped[:5])),
+            warnings=warnings,
+        )
+
+    def _track(self, track: OpenTrack, label: Any) -> Track:
+        frames = track.last - track.first + 1
+        reference, variant = track.models
+        return Track(
+            label=label(track.class_id),
+            first=self.frames[track.first].index,
+            last=self.frames[track.last].index,
+            frames=frames,
+            reference_presence=reference.count / frames,
+            variant_presence=variant.count / frames,
+            blinks=variant.blinks,
+            reference_blinks=reference.blinks,
+            late=variant.first - reference.first if reference.count and variant.count else None,
+        )
+
+
+def _summary(name: str, number: int, tracks: Sequence[OpenTrack], seconds: float) -> ModelSummary:
+    rows = [track.models[number] for track in tracks]
+    blinks, triples = sum(row.blinks for row in rows), sum(row.triples for row in rows)
+    of_reference = [track for track in tracks if track.models[0].count]
+    frames = sum(track.last - track.first + 1 for track in of_reference)
+    return ModelSummary(
+        model=name,
+        blinks=blinks,
+        blinks_per_minute=60 * blinks / seconds,
+        presence=sum(track.models[number].count for track in of_reference) / frames if frames else None,
+        jitter=sum(row.jitter for row in rows) / triples if triples else None,
+        size_jitter=sum(row.size_jitter for row in rows) / triples if triples else None,
+    )
+
+
+def _parts(context: Context, path: Path, every: int, rate: float) -> Iterator[tuple[list[Frame], int]]:
+    """(frames, expected number of all frames, 0 where unknown); the next part is decoded while one is run."""
+    if path.is_dir():
+        yield from _folder_parts(context, path, every, rate)
+        return
+    check_video(path)
+    source = str(path.resolve())
+    job: Future[list[Frame]] = context.engine.submit(read_frames, source, 0, PART, every)
+    for number in counting(1):
+        part = context.wait(job)
+        if len(part) == PART:
+            job = context.engine.submit(read_frames, source, number * PART * every, PART, every)
+        if part:
+            yield part, 0
+        if len(part) < PART:
+            return
+
+
+def _folder_parts(context: Context, folder: Path, every: int, rate: float) -> Iterator[tuple[list[Frame], int]]:
+    files = sorted(find_images([folder]), key=lambda path: natural(path.name))[::every]
+    for start in range(0, len(files), PART):
+        part = []
+        images = [EncodedImage(file.name, file.read_bytes()) for file in files[start : start + PART]]
+        jobs = [context.engine.submit(brightness_of, image) for image in images]
+        for offset, (image, job) in enumerate(zip(images, jobs, strict=True)):
+            index = (start + offset) * every
+            try:
+                part.append(Frame(index, index / rate, context.wait(job), image))
+            except ImageError:
+                continue
+        yield part, len(files)
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A sort key by which frame_2 comes before frame_10."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d{1,18})", name) if part]
