@@ -1,6 +1,8 @@
 # Two commands for a newcomer: make run, make test. Each makes .venv first; nothing else is needed by hand.
 PYTHON ?= python3
 BIN := .venv/bin
+# Two processes suit two cores; each may need 6 GB of memory.
+PROCESSES ?= 2
 PIP := $(BIN)/pip install --disable-pip-version-check --quiet
 
 .PHONY: run test lint bench fuzz load sample screenshots clean
@@ -9,7 +11,7 @@ run: .venv/.run
 	$(BIN)/python -m qviz app
 
 test: .venv/.test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses $(PROCESSES) --dist loadfile
 
 lint: .venv/.test
 	$(BIN)/ruff check .
@@ -48,6 +50,7 @@ clean:
 
 .venv/.run: .venv/bin/python requirements.txt pyproject.toml
 	$(PIP) -r requirements.txt
+	-@$(BIN)/pip uninstall --quiet --yes qviz 2>/dev/null; rm -rf qviz.egg-info # the name before qviz-tflite
 	$(PIP) --no-deps -e .
 	touch $@
 
