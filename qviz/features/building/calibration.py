@@ -55,6 +55,7 @@ PERCENTILE = 99.99
 """Per cent of a tensor's values below the upper end of its range, and above the lower end."""
 MAX_PERCENTILE_VALUES = 1 << 17
 """Values of one tensor that a percentile is read from, spread evenly over it."""
+BLOCK = 64
 FEW = 4096
 LARGEST = 3e38
 
@@ -113,14 +114,30 @@ def range_of(values: np.ndarray, use_quantiles: bool) -> tuple[float, float]:
         flat = flat[np.abs(flat) < LARGEST]
         if not flat.size:
             return math.nan, math.nan
-        share = PERCENTILE / 100
-        low, high = np.quantile(flat, [1 - share, share])
-        return float(low), float(high)
+        return _low_quantile(flat), -_low_quantile(-flat)
     low, high = (float(values.min()), float(values.max())) if values.size else (math.nan, math.nan)
     if abs(low) < LARGEST and abs(high) < LARGEST:  # false for NaN
         return low, high
     finite = values[np.abs(values) < LARGEST]
     return (float(finite.min()), float(finite.max())) if finite.size else (math.nan, math.nan)
+
+
+def _low_quantile(values: np.ndarray) -> float:
+    """The value above which `PERCENTILE` of these lie, as `numpy.quantile` interpolates it, ten times as fast.
+
+    Only the few smallest values matter. Divided into blocks, as many block minima as values are needed give a bound
+    that all of them respect.
+    """
+    position = (1 - PERCENTILE / 100) * (values.size - 1)
+    before = int(position)
+    needed, blocks = before + 2, values.size // BLOCK
+    if blocks > needed:
+        minima = values[: blocks * BLOCK].reshape(BLOCK, blocks).min(axis=0)
+        bound = np.partition(minima, needed - 1)[needed - 1]
+        values = np.append(values[values < bound], np.full(needed, bound))
+    smallest = np.sort(values)[:needed].astype(np.float64)
+    after = min(before + 1, len(smallest) - 1)
+    return float(smallest[before] + (smallest[after] - smallest[before]) * (position - before))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from qviz.errors import QuantizeError
-from qviz.features.building.calibration import METHODS, Calibration, ImageRanges, calibration_of, joined, range_of
+from qviz.features.building.calibration import (
+    MAX_PERCENTILE_VALUES,
+    METHODS,
+    PERCENTILE,
+    Calibration,
+    ImageRanges,
+    calibration_of,
+    joined,
+    range_of,
+)
 
 MODEL = "a" * 64
 
@@ -84,6 +93,15 @@ def test_a_percentile_is_not_moved_by_one_outlier() -> None:
     values[0] = 1000
     assert range_of(values, use_quantiles=False)[1] == 1000
     assert range_of(values, use_quantiles=True)[1] == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("size", [1, 2, 70, 5000, 86_528, 300_000])
+def test_percentiles_are_those_of_numpy(size: int) -> None:
+    values = np.random.default_rng(size).normal(size=size).astype(np.float32)
+    for each in (values, np.maximum(values, 0), np.round(values), np.sort(values), values[::-1], values**5):
+        read = each[:: -(-size // MAX_PERCENTILE_VALUES)]
+        expected = np.quantile(read.astype(np.float64), [1 - PERCENTILE / 100, PERCENTILE / 100])
+        assert range_of(each, use_quantiles=True) == pytest.approx(tuple(expected), rel=1e-6, abs=1e-6)
 
 
 def test_json_round_trip() -> None:
