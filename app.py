@@ -3,11 +3,12 @@
 import streamlit as st
 
 from qviz.features.comparison import panel_files, panel_overview
-from qviz.ui import page, uploads, view
+from qviz.ui import page, sample, uploads, view
 
 with page.begin("Overview") as here:
     if here.models is None:
-        page.verdict("No model is loaded.", "Drop your own files here, or open the sample in the sidebar.")
+        other = ", or open the sample in the sidebar" if sample.is_installed() else ""
+        page.verdict("No model is loaded.", f"Drop your own files here{other}.")
         uploads.drop_zone("Models and images")
         panel_overview.empty()
         st.stop()

@@ -1,14 +1,13 @@
 """An ONNX file as a reference: ONNX Runtime runs it in a worker process, and its outputs are decoded as usual.
 
 It gives boxes, hence AP: the loss by conversion to TensorFlow Lite is then measured apart from that by quantization.
-Its operators are not read, so it has no layers. ONNX Runtime is optional: `pip install onnxruntime`.
+Its operators are not read, so it has no layers. ONNX Runtime is an optional part, see `qviz.optional`.
 
 The file is not trusted. It is loaded from its bytes; weights in files beside it are not read.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import tempfile
 import time
@@ -18,19 +17,19 @@ from typing import Any
 import numpy as np
 
 from qviz.errors import ModelError
+from qviz.optional import install_command, is_installed
 from qviz.structures import Graph, Tensor
 from qviz.structures.graph import HeadNotes
 
 RUNTIME = "ONNX Runtime"
 SUFFIX = ".onnx"
-INSTALL = "pip install onnxruntime"
 _TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
 """Types of ONNX -> numpy, of those that images may have."""
 
 
 def is_available() -> bool:
     """Whether ONNX Runtime is installed."""
-    return importlib.util.find_spec("onnxruntime") is not None
+    return is_installed("onnx")
 
 
 def is_onnx(data: bytes) -> bool:
@@ -121,7 +120,8 @@ def _tensor(number: int, port: Any, is_input: bool) -> Tensor:
 def _session(data: bytes, threads: int) -> Any:
     """Raises ModelError."""
     if not is_available():
-        raise ModelError(f"is an ONNX model; install ONNX Runtime to run it as the reference: {INSTALL}.")
+        command = install_command("onnx")
+        raise ModelError(f"is an ONNX model; install ONNX Runtime to run it as the reference: {command}")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

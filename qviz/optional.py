@@ -11,6 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from qviz.errors import InputError
+from qviz.formatting import listed
+
 DISTRIBUTION = "qviz-tflite"
 """Its name for pip; the import and the command are `qviz`."""
 
@@ -33,7 +36,6 @@ PARTS = {
     "cluster": Part(("distributed",), "workers of a Dask cluster (--workers tcp://HOST:PORT)"),
     "onnx": Part(("onnxruntime",), "an ONNX file as the reference"),
     "micro": Part(("tflite_micro",), "the kernels of TensorFlow Lite Micro"),
-    "vela": Part(("ethosu",), "estimates for Arm Ethos-U"),
     "heic": Part(("pillow_heif",), "HEIC images"),
 }
 """Name of the extra in pyproject.toml -> the part."""
@@ -47,6 +49,19 @@ def is_installed(name: str) -> bool:
 def missing_modules(name: str) -> tuple[str, ...]:
     """The modules of a part that are not installed."""
     return tuple(module for module in PARTS[name].modules if find_spec(module) is None)
+
+
+def require(name: str, work: str) -> None:
+    """Check that a part is installed. work: what needs it, as the beginning of a sentence. Raises InputError.
+
+    Example:
+        >>> require("build", "Quantizing a model")
+        Traceback (most recent call last):
+        InputError: Quantizing a model needs tensorflow, which is not installed: pip install "qviz-tflite[build]"
+    """
+    if missing := missing_modules(name):
+        verb = "is" if len(missing) == 1 else "are"
+        raise InputError(f"{work} needs {listed(missing)}, which {verb} not installed: {install_command(name)}")
 
 
 def install_command(name: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from qviz.context import Context
 from qviz.engine import Engine, LocalEngine, importing
 from qviz.errors import DatasetError, SettingsError
+from qviz.optional import require
 from qviz.progress import Progress
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ class SessionInputs:
         """
         from qviz.features.building.source import float_model, source_of
 
+        require("build", "Building a variant")
         given = self.models_for(images)[0]
         source = source_of(given, self.sources[0])
         return float_model(self.context, given, source), source

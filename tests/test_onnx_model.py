@@ -88,10 +88,10 @@ def test_without_the_runtime_its_install_command_is_named(tmp_path: Path, monkey
     path.write_bytes(onnx_file(np.zeros((1, 7, 126))))
     assert read_source(path).name == "net.onnx"
     monkeypatch.setattr("qviz.features.detection.models.is_available", lambda: False)
-    with pytest.raises(ModelError, match=r"net.onnx is an ONNX model.*\(pip install onnxruntime\)"):
+    with pytest.raises(ModelError, match=r"net.onnx is an ONNX model.*\(pip install \"qviz-tflite\[onnx\]\"\)"):
         read_source(path)
     monkeypatch.setattr(onnx_model, "is_available", lambda: False)
-    with pytest.raises(ModelError, match="pip install onnxruntime"):
+    with pytest.raises(ModelError, match=r'pip install "qviz-tflite\[onnx\]"'):
         OnnxRunner(path.read_bytes())
 
 

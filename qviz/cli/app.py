@@ -24,9 +24,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    home = Path(__file__).resolve().parents[2] / "app.py"
-    if not home.is_file():
-        raise InputError("The dashboard (app.py) is not beside the package; run qviz app from a clone.")
+    home = _script()
     for path in [*args.models, *args.images]:
         if not path.exists():
             raise InputError(f"{path} does not exist; give .tflite files, and images or folders after --images.")
@@ -36,3 +34,13 @@ def run(args: argparse.Namespace) -> int:
     os.chdir(home.parent)  # Streamlit reads .streamlit/config.toml from here
     options = ["--server.port", str(args.port), "--server.maxUploadSize", str(max_mb)]
     os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", str(home), *options])
+
+
+def _script() -> Path:
+    """app.py: at the top of a clone, or in the folder `dashboard` of an installed package. Raises InputError."""
+    package = Path(__file__).resolve().parents[1]
+    clone, installed = package.parent / "app.py", package / "dashboard" / "app.py"
+    for script in (installed, clone):
+        if script.is_file():
+            return script
+    raise InputError(f"The dashboard is missing: neither {installed} nor {clone} exists; install qviz again.")

@@ -36,6 +36,7 @@ from PIL import ImageCms, ImageOps, UnidentifiedImageError
 
 from qviz.errors import ImageError, reason
 from qviz.limits import limits
+from qviz.optional import install_command
 from qviz.structures import EncodedImage, Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
@@ -167,7 +168,7 @@ def is_heic(data: bytes) -> bool:
 def _check_heic_reader(name: str) -> None:
     if not _registered_heic():
         raise ImageError(
-            f"{name} is a HEIC image, and reading it needs a package: `pip install pillow-heif`, or save it as JPEG."
+            f"{name} is a HEIC image, and reading it needs a package: {install_command('heic')}, or save it as JPEG."
         )
 
 

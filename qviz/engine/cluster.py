@@ -28,6 +28,7 @@ from qviz.engine.code import OTHER_CODE, code_digest
 from qviz.engine.interface import Blob, Engine, WarmUp
 from qviz.errors import QvizError, SettingsError, WorkerCrashed
 from qviz.limits import limits
+from qviz.optional import install_command
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -189,8 +190,7 @@ def _connected(address: str) -> Any:
         from distributed import Client
     except ImportError as error:
         raise SettingsError(
-            f"{address} is a Dask cluster, and Dask is not installed; install it with: pip install -e '.[cluster]'"
-            " (in the clone of qviz)."
+            f"{address} is a Dask cluster, and Dask is not installed; install it with: {install_command('cluster')}"
         ) from error
     if "QVIZ_DEBUG" not in os.environ:  # our errors say what a user needs
         for name in ("distributed", "distributed.client"):

@@ -8,12 +8,13 @@ from pathlib import PurePosixPath
 
 from qviz.errors import ModelError
 from qviz.limits import limits
+from qviz.optional import install_command
 from qviz.structures.archive import open_zip
 
 BUNDLE = ".task"
 RECORD = "record its results there and give them (JSON)"
 NEXT_STEPS = {
-    ".onnx": ("an ONNX model", "install ONNX Runtime to use it as the reference (pip install onnxruntime)"),
+    ".onnx": ("an ONNX model", f"install ONNX Runtime to use it as the reference ({install_command('onnx')})"),
     ".pt": ("a PyTorch checkpoint", "export it to TensorFlow Lite (Ultralytics: format=tflite; else litert-torch)"),
     ".pb": ("a TensorFlow graph", "give the folder of the SavedModel, or convert a frozen graph with tflite_convert"),
     ".mlmodel": ("a Core ML model", f"give the network that it was made from as .tflite, or {RECORD}"),

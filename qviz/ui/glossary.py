@@ -14,7 +14,9 @@ from streamlit.elements.lib.column_types import ColumnConfig
 
 from qviz.features.accuracy.ap import METRICS
 
-FILE = Path(__file__).resolve().parents[2] / "docs" / "glossary.md"
+PACKAGE = Path(__file__).resolve().parents[1]
+HOMES = (PACKAGE / "dashboard", PACKAGE.parent)
+"""Of an installed package, and of a clone."""
 SECTION = "## Accuracy\n\n"
 """Where accuracy metrics are listed."""
 LINE = re.compile(r"^- \*\*(.+?)\*\*: (.+)$", re.MULTILINE)
@@ -23,7 +25,8 @@ LINE = re.compile(r"^- \*\*(.+?)\*\*: (.+)$", re.MULTILINE)
 @cache
 def text() -> str:
     """The whole glossary as Markdown, with the accuracy metrics that the file does not have."""
-    document = FILE.read_text(encoding="utf-8")
+    file = next(home / "docs" / "glossary.md" for home in HOMES if (home / "docs" / "glossary.md").is_file())
+    document = file.read_text(encoding="utf-8")
     listed = dict(LINE.findall(document))
     new = [f"- **{metric.label}**: {metric.meaning}\n" for metric in METRICS if metric.label not in listed]
     return document.replace(SECTION, SECTION + "".join(new))
@@ -43,7 +46,7 @@ def meaning(term: str) -> str | None:
 def numbers(formats: Mapping[str, str], terms: Mapping[str, str] | None = None) -> dict[str, ColumnConfig]:
     """Number columns by name, with their format and help.
 
-    terms: The glossary's name of a column whose own head is shorter.
+    terms: Column -> its term in the glossary, for columns whose name differs from it.
     """
     return {
         name: st.column_config.NumberColumn(format=form, help=meaning((terms or {}).get(name, name)))

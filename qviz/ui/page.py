@@ -210,7 +210,7 @@ def _sidebar(current: workspace.Workspace, models: Models | None) -> Sidebar:
             clicks.button(
                 st, label, _undo_drop, "drop-undo", st.rerun, width="stretch", help="Undo the last drop of files"
             )
-        if not current.is_sample or dropped:
+        if sample.is_installed() and (not current.is_sample or dropped):
             clicks.button(st, "Back to the sample", _open_sample, "sample-back", st.rerun, width="stretch")
         st.toggle("Large type", key=LARGE, persist_state="session", help="Larger text and charts, for a projector")
     return sidebar

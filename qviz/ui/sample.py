@@ -38,8 +38,15 @@ def opening() -> Workspace:
         return workspace.with_notices([str(error)])
 
 
+def is_installed() -> bool:
+    """Whether the sample is there; it is part of the repository, not of the wheel."""
+    return (FOLDER / "annotations.json").is_file()
+
+
 def sample() -> Workspace:
-    """The bundled models, images and boxes."""
+    """The bundled models, images and boxes; an empty workspace where they are not installed."""
+    if not is_installed():
+        return Workspace()
     return Workspace(models=_sample_models(), images=tuple(_sample_images()), dataset=_sample_dataset(), is_sample=True)
 
 
@@ -53,7 +60,7 @@ def bundled() -> dict[str, bytes]:
 def holds_images(workspace: Workspace) -> bool:
     """Whether the workspace's images are the bundled ones and no other."""
     bundled = {image.digest for image in _sample_images()}
-    return bool(workspace.images) and all(image.digest in bundled for image in workspace.images)
+    return bool(bundled and workspace.images) and all(image.digest in bundled for image in workspace.images)
 
 
 def holds_any_image(workspace: Workspace) -> bool:
@@ -70,14 +77,15 @@ def without_images(workspace: Workspace) -> Workspace:
 
 @st.cache_resource(show_spinner=False)
 def _sample_models() -> tuple[ModelSource, ...]:
-    return tuple(read_source(FOLDER / "models" / f"{STEM}{name}.tflite") for name in ORDER)
+    names = ORDER if is_installed() else ()
+    return tuple(read_source(FOLDER / "models" / f"{STEM}{name}.tflite") for name in names)
 
 
 @st.cache_resource(show_spinner=False)
 def _sample_images() -> list[EncodedImage]:
-    return list(load_images([FOLDER / "images"]))
+    return list(load_images([FOLDER / "images"])) if is_installed() else []
 
 
 @st.cache_resource(show_spinner=False)
-def _sample_dataset() -> Dataset:
-    return read_coco(FOLDER / "annotations.json", FOLDER / "images")
+def _sample_dataset() -> Dataset | None:
+    return None if not is_installed() else read_coco(FOLDER / "annotations.json", FOLDER / "images")

@@ -50,7 +50,7 @@ def test_missing_dask_names_the_install_command(run: Run, sample: Sample, monkey
     monkeypatch.setitem(sys.modules, "distributed", None)  # None makes the import fail
     result = run("info", sample.models["float32"], "--workers", "tcp://127.0.0.1:8786")
     assert result.status == 2
-    assert "Dask is not installed; install it with: pip install -e '.[cluster]'" in result.err
+    assert 'Dask is not installed; install it with: pip install "qviz-tflite[cluster]"' in result.err
 
 
 def test_a_cluster_gives_the_same_output_as_local_workers(run: Run, sample: Sample) -> None:

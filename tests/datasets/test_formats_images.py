@@ -203,7 +203,7 @@ def test_heic_is_recognized_by_its_brand(data: bytes, expected: bool) -> None:
 def test_heic_without_its_package_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     images._registered_heic.cache_clear()
-    with pytest.raises(ImageError, match=r"^phone.heic is a HEIC image, .*pip install pillow-heif"):
+    with pytest.raises(ImageError, match=r"^phone.heic is a HEIC image, .*pip install \"qviz-tflite\[heic\]\""):
         read_image(EncodedImage("phone.heic", HEIC_HEAD))
     images._registered_heic.cache_clear()
 

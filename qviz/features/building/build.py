@@ -31,6 +31,7 @@ from qviz.features.building.source import Source, with_associated_files, with_un
 from qviz.features.building.wide import built_wide, narrow_kinds, rewritten, with_wide_ranges
 from qviz.formatting import plural
 from qviz.limits import limits
+from qviz.optional import require
 from qviz.structures import EncodedImage, Graph, Scheme, Settings, Tensor
 from qviz.tensorflow_models import SourceKind
 from qviz.tflite.runner import Runner
@@ -46,7 +47,10 @@ def builders(workers: int = 1) -> LocalEngine:
     Building takes longer than the time limit of an engine's jobs (the converter needs 0.3 s per image to calibrate),
     and TensorFlow's memory is freed when these workers end. They import litert-quantizer first, so that the first
     variant does not wait a second for it.
+
+    Raises InputError where litert-quantizer or TensorFlow is not installed.
     """
+    require("build", "Building a variant")
     return LocalEngine(workers, limits().build_seconds, warm_up=importing("litert_quantizer.quantizer"))
 
 

@@ -191,7 +191,7 @@ def _buttons(here: Page, rows: Sequence[ImageRow], chosen: Sequence[EncodedImage
     with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
         disabled = not unwanted or (is_all and not chosen)
         clicks.button(st, label, remove, "images-remove", st.rerun, disabled=disabled)
-        if not here.workspace.is_sample and not sample.holds_any_image(here.workspace):
+        if sample.is_installed() and not here.workspace.is_sample and not sample.holds_any_image(here.workspace):
             clicks.button(st, "Add the sample's images", _add_sample, "images-sample", st.rerun)
         if len(chosen) == 1:
             query = {"image": chosen[0].name}

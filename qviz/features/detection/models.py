@@ -24,6 +24,7 @@ from qviz.errors import ModelError, NeedsTensorFlow, QvizError, SettingsError
 from qviz.formatting import listed, megabytes
 from qviz.limits import limits
 from qviz.onnx_model import is_available
+from qviz.optional import require
 from qviz.structures import Model, Scheme, Settings, digest_of
 from qviz.tensorflow_models import (
     TENSORFLOW,
@@ -197,6 +198,7 @@ def ready(sources: Sequence[ModelSource]) -> list[ModelSource]:
     waiting = {source.digest: source for source in sources if not source.is_ready}
     if not waiting:
         return list(sources)
+    require("build", f"{next(iter(waiting.values())).name} has to be converted first, and that")
     with LocalEngine(min(len(waiting), os.cpu_count() or 1), limits().build_seconds) as engine:
         jobs = {
             digest: engine.submit(convert_job, engine.share(source.data, digest), source.kind)
