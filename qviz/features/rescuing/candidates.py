@@ -20,7 +20,7 @@ from qviz.engine.code import code_digest
 from qviz.errors import Cancelled, QvizError
 from qviz.features.accuracy.evaluator import Evaluator, Measurement, floods
 from qviz.features.building.build import start_building
-from qviz.features.building.calibration import Calibration, calibrate
+from qviz.features.building.calibration import Calibration, ImageRanges, calibration_of, measure_ranges
 from qviz.features.building.cures import BEFORE, mended, prepared
 from qviz.features.building.result import Built
 from qviz.features.building.source import Source
@@ -76,6 +76,7 @@ class Candidates:
     _sets: dict[Candidate, Sets] = field(default_factory=dict)
     _qualities: dict[Candidate, float] = field(default_factory=dict)
     _sources: dict[tuple[str, ...], Source] = field(default_factory=dict)
+    _image_ranges: dict[tuple[str, ...], ImageRanges] = field(default_factory=dict)
     _few: FewImages | None = None
 
     def read_journal(self) -> None:
@@ -105,12 +106,23 @@ class Candidates:
             return None
         name = ", ".join([*_before(candidate), candidate.ranges])
         if name not in self.ranges:
-            source = self._source_of(candidate)
-            self.context.progress.step("Measuring ranges on the calibration images")
-            self.ranges[name] = calibrate(self.context, source, self.images, candidate.ranges)
+            measured = self._ranges_of_images(candidate)
+            self.ranges[name] = calibration_of(measured, self._source_of(candidate).float_digest, candidate.ranges)
             self.remarks += [line for line in self.ranges[name].skipped if line not in self.remarks]
             self.journal.add({**self.ranges[name].to_json(), "name": name})
         return self.ranges[name]
+
+    def _ranges_of_images(self, candidate: Candidate) -> ImageRanges:
+        """The ranges on each calibration image; all methods but percentiles share them."""
+        method = candidate.ranges if candidate.ranges == "percentile" else "minmax"
+        key = (*_before(candidate), method)
+        if key not in self._image_ranges:
+            source = self._source_of(candidate)
+            self.context.progress.step("Measuring ranges on the calibration images")
+            model = self.context.engine.share(source.float_data, source.float_digest)
+            ranges = measure_ranges(self.context, model, source.settings, self.images, method)
+            self._image_ranges[key] = ranges
+        return self._image_ranges[key]
 
     def _source_of(self, candidate: Candidate) -> Source:
         """The source with the cures that come before building. Raises Cancelled, ModelError, QuantizeError."""

@@ -1,8 +1,9 @@
 """The search of a rescue: the candidates and the order in which they are tried. Good candidates come early.
 
-1. Whole recipes, the smallest (or fastest) first; of each the plain version, then other ranges and algorithms, until
-   one is within the budget. The best version that exceeds it is tried with cures (`building.cures`) and, if it is
-   int8, with 16-bit activations for a few operators (`wide_sets`): integers throughout, and a few hundred bytes more.
+1. Whole recipes, the smallest (or fastest) first; of each the plain version, then, of the other ranges and algorithms,
+   those with the best quality on a few images, until one is within the budget. The best version that exceeds it is
+   tried with 16-bit activations for a few operators if it is int8 (`wide_sets`): integers throughout, and a few
+   hundred bytes more. If that does not suffice, the best one is tried with cures (`building.cures`).
    Recipes that are larger (or expected to be slower) than one within the budget are not tried.
 2. Recipes that exceeded the budget and would be smaller (or faster), the smallest loss first, with operators in float.
    *What if float* gives a Pareto front of sets by cost and expected quality. The first set with nearly all of the
@@ -104,6 +105,8 @@ class FloatSets:
 
 MIN_CURE_GAIN = 0.01
 """Quality that a cure must gain on a few images to be used."""
+MAX_VERSIONS = 2
+"""Versions of a recipe that are measured on all search images besides the plain one."""
 MAX_TRIES = 60
 MAX_THINNINGS = 10
 
@@ -158,15 +161,22 @@ class Search:
         for name in self._ordered(versions):
             if self._cannot_be_better(name, versions):
                 return
-            rows = []
-            for candidate in versions[name]:
-                if candidate.algorithm != "minmax" and self._is_broken(versions[name][0]):
-                    continue
+            rows: list[Tried] = []
+            for candidate in self._worth_measuring(versions[name]):
                 rows.append(self._attempt(candidate, "recipe"))
                 if rows[-1].within:
                     break
             else:
                 self._try_moves([row for row in rows if row.search_loss is not None])
+
+    def _worth_measuring(self, versions: list[Candidate]) -> Iterator[Candidate]:
+        """The plain version of a recipe, then the few others that have the best quality on a few images."""
+        yield versions[0]
+        others = [row for row in versions[1:] if row.algorithm == "minmax" or not self._is_broken(versions[0])]
+        if len(others) > MAX_VERSIONS:
+            qualities = dict(zip(others, self.candidates.qualities(others), strict=True))
+            others = sorted(others, key=lambda row: -qualities[row])[:MAX_VERSIONS]
+        yield from others
 
     def _is_broken(self, plain: Candidate) -> bool:
         """Whether a plain recipe loses more than half of `max_loss`, which another algorithm does not undo."""
@@ -221,20 +231,32 @@ class Search:
     # ---- moves that keep integers ------------------------------------------------------------------------------
 
     def _try_moves(self, rows: Sequence[Tried]) -> None:
-        """Try the candidate with the smallest loss with cures, and int8 with 16-bit activations of some operators.
+        """Try the candidate with the smallest loss with 16-bit activations of some operators, and the best with cures.
 
-        With latency in mind the latter are left out, because 16-bit kernels are slow on a CPU.
+        With latency in mind the former are left out, because 16-bit kernels are slow on a CPU.
         """
         plain = min(rows, key=_by_loss, default=None)
-        if plain is None or self._try_cures(plain.candidate):
+        if plain is None:
             return
         by_speed = self.candidates.prefer == LATENCY and not self.integers_only
-        if recipe_of(plain.candidate.recipe).activation_bits != 8 or by_speed:
-            return
-        self.candidates.context.progress.step("Finding operators worth 16 bits")
-        for candidate in WideSets(self.candidates, plain.candidate).proposals():
-            if self._attempt(candidate, "wide").within or self._try_cures(candidate):
+        if recipe_of(plain.candidate.recipe).activation_bits == 8 and not by_speed:
+            wide = self._try_wide(plain.candidate)
+            if any(row.within for row in wide):
                 return
+            if wide and self._try_cures(min(wide, key=_by_loss).candidate):
+                return
+        self._try_cures(plain.candidate)
+
+    def _try_wide(self, plain: Candidate) -> list[Tried]:
+        """Try sets of operators with 16-bit activations; the first one within the budget is thinned."""
+        self.candidates.context.progress.step("Finding operators worth 16 bits")
+        sets, rows = WideSets(self.candidates, plain), []
+        for candidate in sets.proposals():
+            rows.append(self._attempt(candidate, "wide"))
+            if rows[-1].within:
+                sets.fewer(candidate, lambda fewer: self._attempt(fewer, "thinned").within)
+                break
+        return [row for row in rows if row.search_loss is not None]
 
     def _try_cures(self, candidate: Candidate) -> bool:
         """Whether a candidate is within the budget with those cures that raise its quality on a few images."""

@@ -4,11 +4,13 @@ A unit is an operator with weights and the operators after it up to the next one
 really built, and its quality is measured on a few images (`Candidates.qualities`). The search goes from coarse to fine:
 
 1. Nothing and everything in 16 bits. If everything in 16 bits gains nearly nothing, activations are not the cause.
-2. Prefixes and suffixes of the network of a sixteenth to a half, and each of eight parts. The cheapest set with nearly
-   all of the quality is used; if there is none, parts are joined, those that gain most first.
-3. With that set in 16 bits, the method that computes the ranges of the others is chosen anew: the best one for int8
+2. The core: of prefixes and suffixes of a sixteenth to a half of the network, and of eight parts, the smallest set
+   with most of the largest gain.
+3. With the core in 16 bits, the method that computes the ranges of the others is chosen anew: the best one for int8
    throughout need not be the best one here.
-4. Halves, quarters and so on of the set's units are left out again while nearly all of the quality stays.
+4. The core is tried, and then with slices (a sixteenth of the units) that gain quality in addition to it, the best
+   first, up to a share of the operators.
+5. Of a set within the budget, halves, quarters and so on of the units are left out again (`fewer`).
 
 Prefixes are there because an error of the first layers is amplified by those behind them: on YOLOX-nano no single
 operator shows it, and no window that leaves out the first convolution cures it.
@@ -16,7 +18,7 @@ operator shows it, and no window that leaves out the first convolution cures it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -29,12 +31,14 @@ from qviz.features.what_if.sets import Orders, thinned, union
 
 MIN_GAIN = 0.02
 """Quality that 16 bits throughout must gain."""
-SHARES = (0.75, 0.9, 0.97)
-"""Of the quality gained with 16 bits throughout: what a set has to reach. The next is for sets that fail the first."""
-MAX_SHARE = 0.5
-"""Of the operators: sets with more are not proposed."""
-PARTS = 8
+CORE_SHARE = 0.8
+"""Of the gain of the best coarse set: what the core has to reach."""
+TOLERANCE = 0.01
+"""Quality that a set may lose when units are left out."""
+SHARES = (0.15, 0.3, 0.5)
+"""Of the operators: the size of the proposed sets. Larger ones are not proposed."""
 PREFIXES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
+PARTS, SLICES = 8, 16
 MAX_THINNED = 12
 """Sets that are built to leave units out again."""
 BATCH = 4
@@ -57,58 +61,63 @@ class WideSets:
 
     def proposals(self) -> Iterator[Candidate]:
         """Candidates in the order of trying: small sets first, none of nearly everything (recipe int16x8 is that)."""
-        base, whole = self._qualities([frozenset(), union(self._units)])
+        every = union(self._units)
+        base, whole = self._qualities([frozenset(), every])
         if whole - base < MIN_GAIN:
             return
-        for share in SHARES:
-            target = base + share * (whole - base)
-            units = self._sufficient(target)
-            if len(union(units)) > MAX_SHARE * len(union(self._units)):
-                return
-            self._choose_ranges(units)
-            yield self.candidate(union(self._thinned(units, target)))
-            yield self.candidate(union(units))
+        core = self._core(base)
+        self._choose_ranges(core)
+        slices = self._by_gain(core)
+        sizes = [share * len(every) for share in SHARES]
+        proposed = [core] if len(core) <= sizes[-1] else []
+        for size in sizes:
+            orders = core
+            for part in slices:
+                if len(orders | part) <= size:
+                    orders |= part
+            proposed += [orders] if len(orders) <= size else []
+        yield from dict.fromkeys(map(self.candidate, proposed))
 
-    def _choose_ranges(self, units: list[Orders]) -> None:
-        """Continue with the method of the best quality with these units in 16 bits."""
-        rows = [replace(self.candidate(union(units)), ranges=method) for method in METHODS]
-        qualities = dict(zip(rows, self._candidates.qualities(rows), strict=True))
-        self.plain = replace(self.plain, ranges=max(rows, key=lambda row: qualities[row]).ranges)
-
-    def _sufficient(self, target: float) -> list[Orders]:
-        """The units of the smallest coarse set with this quality."""
-        coarse = self._coarse()
-        qualities = self._qualities([union(units) for units in coarse])
-        enough = [units for units, quality in zip(coarse, qualities, strict=True) if quality >= target]
-        if enough:
-            return min(enough, key=lambda units: len(union(units)))
-        ranked = sorted(zip(qualities, range(len(coarse)), strict=True), key=lambda row: (-row[0], len(coarse[row[1]])))
-        joined: list[Orders] = []
-        for _, number in ranked:
-            joined = [unit for unit in self._units if unit in joined or unit in coarse[number]]
-            if len(joined) == len(self._units) or self._qualities([union(joined)])[0] >= target:
-                break
-        return joined
-
-    def _coarse(self) -> list[list[Orders]]:
-        """Prefixes, suffixes and parts, each once."""
-        count = len(self._units)
-        sizes = sorted({max(1, round(share * count)) for share in PREFIXES})
-        ends = [round(part * count / PARTS) for part in range(PARTS + 1)]
-        sets = [self._units[:size] for size in sizes] + [self._units[-size:] for size in sizes]
-        sets += [self._units[first:last] for first, last in pairwise(ends) if first < last]
-        return [units for number, units in enumerate(sets) if units not in sets[:number]]
-
-    def _thinned(self, units: list[Orders], target: float) -> list[Orders]:
-        """The units without those that the quality does not need."""
+    def fewer(self, candidate: Candidate, is_enough: Callable[[Candidate], bool]) -> None:
+        """Leave out units of a proposed candidate while the quality and `is_enough`, called after it, allow it."""
+        orders = frozenset(candidate.wide_operators)
+        required = self._qualities([orders])[0] - TOLERANCE
         tries = MAX_THINNED
 
         def suffices(some: list[Orders]) -> bool:
             nonlocal tries
             tries -= 1
-            return bool(some) and self._qualities([union(some)])[0] >= target
+            fewer = union(some)
+            return bool(some) and self._qualities([fewer])[0] >= required and is_enough(self.candidate(fewer))
 
-        return thinned(units, suffices, lambda: tries > 0)
+        thinned([unit for unit in self._units if unit <= orders], suffices, lambda: tries > 0)
+
+    def _choose_ranges(self, orders: Orders) -> None:
+        """Continue with the method of the best quality with these operators in 16 bits."""
+        rows = [replace(self.candidate(orders), ranges=method) for method in METHODS]
+        qualities = dict(zip(rows, self._candidates.qualities(rows), strict=True))
+        self.plain = replace(self.plain, ranges=max(rows, key=lambda row: qualities[row]).ranges)
+
+    def _core(self, base: float) -> Orders:
+        """The smallest coarse set with most of the largest gain over `base`."""
+        sizes = [max(1, round(share * len(self._units))) for share in PREFIXES]
+        ends = [part for size in sizes for part in (self._units[:size], self._units[-size:])]
+        coarse = list(dict.fromkeys([*map(union, ends), *self._parts(PARTS)]))
+        qualities = dict(zip(coarse, self._qualities(coarse), strict=True))
+        required = base + CORE_SHARE * (max(qualities.values()) - base)
+        return min((orders for orders in coarse if qualities[orders] >= required), key=len)
+
+    def _parts(self, count: int) -> list[Orders]:
+        """The units, in as many parts of equal size."""
+        ends = [round(part * len(self._units) / count) for part in range(count + 1)]
+        return [union(self._units[first:last]) for first, last in pairwise(ends) if first < last]
+
+    def _by_gain(self, core: Orders) -> list[Orders]:
+        """The slices that gain quality in addition to the core, the one with the largest gain first."""
+        rest = [part for part in self._parts(SLICES) if not part <= core]
+        qualities = dict(zip(rest, self._qualities([core | part for part in rest]), strict=True))
+        base = self._qualities([core])[0]
+        return sorted((part for part in rest if qualities[part] > base), key=lambda row: -qualities[row])
 
     def _qualities(self, sets: Sequence[Orders]) -> list[float]:
         rows = [self.candidate(orders) for orders in sets]
