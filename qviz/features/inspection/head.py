@@ -122,12 +122,25 @@ KEEP_IN_FLOAT = (
     "keep this operator and those after it in float (qviz quantize --keep-operators, numbered as in the float file)"
 )
 JOINS = ("CONCATENATION", "PACK")
+AFTER_JOIN = ("DEQUANTIZE", "QUANTIZE", "TRANSPOSE")
+"""Operators that may follow the join of a head that can be split."""
 MAX_CLASS_NUMBER = 100
 """A range that ends at a whole number up to this one may be that of class numbers, where their count is unknown."""
 MIN_PIXELS = 16
 """Upper end of a range from which boxes are taken to be in pixels."""
 NORMALISED = 2.0
 """Largest value of normalised boxes; they may reach beyond the image."""
+
+
+def _separate(path: ScorePath, op: Op) -> str:
+    """The cure that cuts the head apart; empty where more than a change of format or layout follows the join."""
+    tensor = path.graph.outputs[0] if len(path.graph.outputs) == 1 else None
+    for _ in path.graph.ops:  # at most all of them: a file may have a cycle
+        if tensor is None or tensor == op.outputs[0]:
+            break
+        last = path.graph.producer(tensor)
+        tensor = last.inputs[0] if last is not None and last.kind in AFTER_JOIN else None
+    return f"{SEPARATE}, " if tensor == op.outputs[0] else ""
 
 
 def _class_shares_scale(path: ScorePath, name: str, classes: int) -> Iterator[Warning]:
@@ -167,7 +180,7 @@ def _boxes_share_scale(path: ScorePath, name: str) -> Iterator[Warning]:
                     f"{name} concatenates values within [{ends[0]:.3g}, {ends[1]:.3g}], such as boxes, with values of a"
                     f" wider range on one scale ({_operator(op)}): range [{low:.3g}, {high:.3g}], so the small ones"
                     f" get {step_count((ends[1] - ends[0]) / step)} of {2 ** _bits(tensor)} steps.",
-                    f"{IF_CONFIRMED} {SEPARATE}, export them as separate outputs, or {KEEP_IN_FLOAT}.",
+                    f"{IF_CONFIRMED} {_separate(path, op)}export them as separate outputs, or {KEEP_IN_FLOAT}.",
                     name,
                     operators=(op.order,),
                 )
@@ -208,7 +221,8 @@ def _shared_concat_scale(path: ScorePath, name: str) -> Iterator[Warning]:
         "shared_concat_scale",
         f"{name} concatenates scores and boxes on one scale ({_operator(worst)}). Its range is [{low:.3g}, {high:.3g}],"
         f" so scores between 0 and 1 get {step_count(1 / step)} of {2 ** _bits(tensor)} steps.",
-        f"{IF_CONFIRMED} {SEPARATE}, export boxes and scores as separate outputs, or {pixels}{KEEP_IN_FLOAT}.",
+        f"{IF_CONFIRMED} {_separate(path, worst)}export boxes and scores as separate outputs, or"
+        f" {pixels}{KEEP_IN_FLOAT}.",
         name,
         operators=(worst.order,),
     )

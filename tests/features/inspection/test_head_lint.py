@@ -53,7 +53,15 @@ def test_boxes_in_pixels_beside_scores() -> None:
     assert "Its range is [0, 640], so scores between 0 and 1 get less than one of 256 steps" in warning.message
     (warning,) = head_warnings(joined(per_tensor(0.25, -128)), "net.tflite")
     assert "get 4 of 256 steps" in warning.message
-    assert (warning.model, bool(warning.cure)) == ("net.tflite", True)
+    assert (warning.model, "--cures split_head" in (warning.cure or "")) == ("net.tflite", True)
+
+
+def test_the_cure_that_splits_the_head_is_named_only_where_the_join_is_last() -> None:
+    head = joined(per_tensor(640 / 255, -128))
+    tensors = [*head.tensors, tensor(7)]
+    for kind, named in (("DEQUANTIZE", True), ("STRIDED_SLICE", False)):
+        (warning,) = head_warnings(graph(tensors, [7], [*head.ops, op(kind, [6], [7])]), "net.tflite")
+        assert ("split_head" in (warning.cure or "")) is named
 
 
 JOINED = [
