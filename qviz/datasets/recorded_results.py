@@ -91,6 +91,8 @@ def read_results(data: bytes) -> RecordedResults:
         raise ModelError(f"does not hold a list of results; expected {EXPECTED}.")
     if len(rows) > MAX_RESULTS:
         raise ModelError(f"holds {len(rows)} results; the limit is {MAX_RESULTS}. Leave out those with a low score.")
+    if not rows and not (isinstance(content, dict) and content.get("images")):
+        raise ModelError(f"holds no results and names no images; expected {EXPECTED}.")
     parsed = [_row(number, row) for number, row in enumerate(rows)]
     boxes = np.array([row[2] for row in parsed], np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]

@@ -51,7 +51,7 @@ def _prepared(
     labels_of_results, missing, examples = engine.submit_urgent(facts_job, blob, tuple(names)).result()
     if names and missing == len(names):
         raise ModelError(
-            f"{model.name} has no results for any of the {plural(len(names), 'image')} ({listed(names, 2)}); it names"
+            f"{model.name} has results for none of the images ({listed(names, 2)}); it names"
             f" {listed(examples, 2) or 'none'}. Give the images that it was recorded on, or their annotation file if it"
             " gives them numbers."
         )

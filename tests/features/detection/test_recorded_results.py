@@ -86,7 +86,7 @@ def test_images_without_results_are_named(session_of: Any, sample: Sample) -> No
     session = session_of([row], images=sample.images)
     (warning,) = [w for w in session.compare().warnings if w.code == "recorded_results"]
     assert "phone.json has no results for" in warning.message
-    with pytest.raises(ModelError, match=r"phone.json has no results for any of the 1 image .*; it names a.jpg"):
+    with pytest.raises(ModelError, match=r"phone.json has results for none of the images .*; it names a.jpg"):
         session_of([{**row, "file_name": "a.jpg"}], images=sample.images / "hens.jpg").compare()
 
 
@@ -106,6 +106,8 @@ BAD = [
     (json.dumps([{**GOOD, "file_name": {"a": 1}}]), "has neither file_name nor image_id"),
     (json.dumps([{**GOOD, "image_id": 10**400, "file_name": None}]), "has neither file_name nor image_id"),
     (json.dumps({"results": {}}), "does not hold a list of results"),
+    ("[]", "holds no results and names no images; expected ["),
+    (json.dumps({"results": [], "images": []}), "holds no results and names no images"),
 ]
 
 
