@@ -110,16 +110,26 @@ _DTYPES = {code: name.lower() for name, code in vars(fb.TensorType).items() if i
 def read_graph(data: bytes) -> Graph:
     """The main subgraph of a .tflite file. Raises ModelError if the bytes are not a valid .tflite file."""
     if data[4:8] != IDENTIFIER:
-        raise ModelError(
-            f"is not a TensorFlow Lite file: bytes 4 to 8 are {data[4:8]!r} instead of b'TFL3'."
-            " Was it exported with another tool, or cut while copying?"
-        )
+        raise ModelError(f"is not a TensorFlow Lite file: {_difference(data)}")
     try:
         return replace(_graph(fb.Model.GetRootAs(data)), notes=head_notes(data))
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         raise ModelError(
             f"is damaged: its flatbuffer cannot be read{reason(error)}. Copy or export it again."
         ) from error
+
+
+def _difference(data: bytes) -> str:
+    """What bytes without the identifier are instead, and the likely next step."""
+    if not data:
+        return "it is empty (0 bytes). Copy or export it again."
+    if data.startswith(b"PK"):
+        return "it is a zip archive. Unpack it, and give the .tflite file in it."
+    if data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
+        return "it looks like JSON. Recorded results are a list of objects with file_name, label, bbox and score."
+    return (
+        f"bytes 4 to 8 are {data[4:8]!r} instead of b'TFL3'. Was it exported with another tool, or cut while copying?"
+    )
 
 
 def _graph(model: Any) -> Graph:

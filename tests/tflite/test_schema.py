@@ -118,7 +118,9 @@ PAIR = [tensor("in", [1]), tensor("out", [1])]
 RELU = [code(BUILTIN.RELU)]
 
 REFUSED = [
-    (b"", "is not a TensorFlow Lite file: bytes 4 to 8 are b'' instead of b'TFL3'"),
+    (b"", "is not a TensorFlow Lite file: it is empty (0 bytes). Copy"),
+    (b"PK\3\4....", "it is a zip archive. Unpack it"),
+    (b" \n{ }", "it looks like JSON. Recorded results are a list of objects"),
     (b"hello, this is a text file", "are b'o, t' instead of b'TFL3'. Was it exported with another tool"),
     (b"\0\0\0\0TFL3", "holds no subgraph"),
     (b"\xff" * 4 + b"TFL3" + b"\xff" * 100, "is damaged"),
