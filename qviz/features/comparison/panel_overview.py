@@ -223,6 +223,8 @@ MAX_HEAD = 40
 
 def _facts(model: LoadedModel, reference: LoadedModel) -> str:
     facts = model.inspection.facts
+    if model.is_recorded:
+        return "recorded results, no network"
     size = formatting.megabytes(model.bytes)
     if model.digest != reference.digest and reference.bytes:
         size += f" ({formatting.share(model.bytes / reference.bytes)})"
