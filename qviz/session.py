@@ -177,6 +177,7 @@ class Session(VariantAnalyses):
         on: Sequence[str] = (),
         score: float = PAGE_SCORE,
         iou: float = 0.5,
+        first_difference: bool = False,
     ) -> BackendComparison:
         """The same files on other kernels: what becomes of each object, scores, AP, and what a backend refuses.
 
@@ -184,6 +185,7 @@ class Session(VariantAnalyses):
             on: Of xnnpack, builtin, reference, gpu, micro; by default all that are available. The first that runs a
                 model is what the others are compared with.
             dataset: Annotated images, for AP; by default the session's, unless images are given.
+            first_difference: Name the first operator that differs between xnnpack and builtin, reference.
 
         Raises:
             SettingsError: None of the backends is available.
@@ -194,7 +196,8 @@ class Session(VariantAnalyses):
         data = self.dataset_of(dataset, dataset_images) if has_dataset else None
         files = self.images_of(images) if data is None else encoded_images(data)
         models = self.models_for(files if data is None else data)
-        return backends(self.context, models, files, dataset=data, on=on, score=score, iou=iou)
+        options: dict[str, Any] = {"score": score, "iou": iou, "first_difference": first_difference}
+        return backends(self.context, models, files, dataset=data, on=on, **options)
 
     def device_pack(self, folder: Source, images: Sources = ()) -> DevicePack:
         """Write prepared inputs, the reference and a single-file runner into a folder, to be copied to a device.

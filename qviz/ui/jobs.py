@@ -63,6 +63,7 @@ KINDS = {
     "calibration": Kind("Calibration lab"),
     "profile": Kind("Size, latency and memory"),
     "report": Kind("Report"),
+    "backends": Kind("Backends"),
     "diagnosis": Kind("Diagnosis", quiet=True),
     "explanation": Kind("Layers that explain the loss"),
     "alarm": Kind("Images outside of the calibration", quiet=True),

@@ -33,6 +33,8 @@ MENU = (
     ("pages/layers.py", "Layers", "Where in the network the error comes from."),
     ("pages/accuracy.py", "Accuracy", "AP and its loss by class."),
     ("pages/robustness.py", "Robustness", "When light and pose break a variant before the reference."),
+    ("pages/backends.py", "Backends", "Whether the same files answer alike on other kernels."),
+    ("pages/video.py", "Video", "What flickers in a clip, and in which second."),
     ("pages/variants.py", "Variants", "What each variant gains, and how a better one is made."),
     ("pages/report.py", "Report", "One HTML page for the meeting."),
     ("pages/glossary.py", "Glossary", "What each word and figure means, with unit and direction."),

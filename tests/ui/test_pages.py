@@ -15,6 +15,8 @@ PAGES = {
     "pages/compare.py": "Confidence",
     "pages/diagnosis.py": None,  # a diagnosis takes longer than the timeout of the test
     "pages/layers.py": None,
+    "pages/video.py": None,
+    "pages/backends.py": None,
     "pages/report.py": None,
     "pages/accuracy.py": None,  # evaluation takes longer than the timeout of the test
 }

@@ -8,7 +8,7 @@ only the other kernels lose.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from qviz.context import Context, Passes
@@ -16,6 +16,7 @@ from qviz.detector import AP_SCORE, PAGE_SCORE
 from qviz.errors import DatasetError, ImageError, ModelError, SettingsError
 from qviz.features.accuracy.ap import average_precision
 from qviz.features.accuracy.truth import category_ids
+from qviz.features.backends.first_difference import FirstDifference, first_differences
 from qviz.features.backends.gpu import RefusedOperator
 from qviz.features.backends.kinds import KINDS, chosen, missing
 from qviz.features.backends.measure import Runs, run_on
@@ -88,11 +89,12 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class ModelOnBackends:
-    """One model on all backends that run it."""
+    """One model on all backends that run it. first_differences: where it was requested."""
 
     name: str
     results: tuple[BackendResult, ...]
     refused: tuple[Refusal, ...]
+    first_differences: tuple[FirstDifference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ def backends(
     on: Sequence[str] = (),
     score: float = PAGE_SCORE,
     iou: float = 0.5,
+    first_difference: bool = False,
 ) -> BackendComparison:
     """Run every model on every backend.
 
@@ -159,6 +162,7 @@ def backends(
         dataset: Annotated images, for AP.
         on: Names of `KINDS`; by default all that are available.
         score, iou: Minimum confidence of an object, and minimum IoU of a pair.
+        first_difference: Also run the files operator by operator on XNNPACK and on the other kernels of LiteRT.
 
     Raises:
         ImageError: No image can be read.
@@ -188,7 +192,13 @@ def backends(
                 unavailable[name] = result.refusal
             else:
                 runs[model.digest][name] = result
-    return _comparison(models, images, names, unavailable, runs, dataset, score, iou, skipped)
+    comparison = _comparison(models, images, names, unavailable, runs, dataset, score, iou, skipped)
+    if not first_difference:
+        return comparison
+    context.progress.step("Operator by operator")
+    pairs = zip(models, comparison.models, strict=True)
+    rows = [replace(row, first_differences=first_differences(context, model, images, names)) for model, row in pairs]
+    return replace(comparison, models=tuple(rows))
 
 
 def _comparison(

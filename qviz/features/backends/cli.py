@@ -33,6 +33,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="of xnnpack,builtin,reference,gpu,micro (default: all that are available); the first that runs a file is"
         " what the others are compared with",
     )
+    parser.add_argument(
+        "--first-difference",
+        action="store_true",
+        help="name the first operator that differs between xnnpack and each of builtin, reference (on two images)",
+    )
     options.add_settings(parser)
     options.add_score(parser, 0.25)
     options.add_iou(parser)
@@ -46,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         raise ImageError("No image is given; give --images PATH... or --dataset FILE.")
     names = [name.strip() for name in args.on.split(",") if name.strip()]
     with options.session_of(args) as session:
-        result = session.backends(on=names, score=args.score, iou=args.iou)
+        result = session.backends(on=names, score=args.score, iou=args.iou, first_difference=args.first_difference)
     options.remark([f"{row.name}: {row.reason}" for row in result.backends if not row.available])
     options.remark(result.skipped)
     output.print_result(result, args, _print)
@@ -54,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(result: BackendComparison) -> None:
+    from qviz.features.backends.text import first_difference_sentence, refusal_sentence
+
     print(f"{result}\n")
     rows = [
         [
@@ -72,9 +79,9 @@ def _print(result: BackendComparison) -> None:
     output.print_table(list(COLUMNS), rows)
     for model in result.models:
         for refusal in model.refused[:MAX_REFUSED]:
-            order = "" if refusal.order is None else f" {refusal.order}"
-            what = f" runs on the CPU: {refusal.op_type}{order}" if refusal.op_type else " does not run it"
-            print(f"{model.name}, {refusal.backend}{what} ({refusal.reason})")
+            print(refusal_sentence(model.name, refusal))
+        for row in model.first_differences:
+            print(first_difference_sentence(model.name, row))
         if len(model.refused) > MAX_REFUSED:
             print(f"{model.name}: {len(model.refused) - MAX_REFUSED} more (--json lists all)")
     print(result.time_caveat)

@@ -21,10 +21,10 @@ class Kind:
 
 
 KINDS = {
-    "xnnpack": Kind("XNNPACK, the default on CPUs", AS_IN_THE_FILE),
-    "builtin": Kind("LiteRT's own kernels, without a delegate", AS_IN_THE_FILE),
-    "reference": Kind("LiteRT's reference kernels", AS_IN_THE_FILE),
-    "gpu": Kind("LiteRT's GPU delegate", "float32, also for integers; phones use float16 by default"),
+    "xnnpack": Kind("XNNPACK", AS_IN_THE_FILE),
+    "builtin": Kind("LiteRT's own kernels", AS_IN_THE_FILE),
+    "reference": Kind("Reference kernels", AS_IN_THE_FILE),
+    "gpu": Kind("GPU delegate", "float32, also for integers; phones use float16 by default"),
     "micro": Kind("TensorFlow Lite Micro", AS_IN_THE_FILE, "micro"),
 }
 """Name -> backend, in the order in which they run; the first that runs a model is what the others are compared with."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import plotly.graph_objects as go
 
-from qviz.chart_style import variant_colour
+from qviz.chart_style import REFERENCE, variant_colour
 from qviz.features.backends import BackendComparison
 
 
-def figure(result: BackendComparison) -> go.Figure:
-    """Grouped bars: one group per backend, one bar per model."""
+def figure(result: BackendComparison, names: Mapping[str, str] | None = None) -> go.Figure:
+    """Grouped bars: one group per backend, one bar per model. names: what the legend shows for a model's name."""
     chart = go.Figure()
     for number, model in enumerate(result.models):
         rows = model.results[1:] or model.results
@@ -17,8 +19,8 @@ def figure(result: BackendComparison) -> go.Figure:
             go.Bar(
                 x=[row.backend for row in rows],
                 y=[row.agreement for row in rows],
-                name=model.name,
-                marker_color=variant_colour(number),
+                name=(names or {}).get(model.name, model.name),
+                marker_color=variant_colour(number - 1) if number else REFERENCE,
                 customdata=[[row.lost, row.spurious, row.max_score_delta, row.precision] for row in rows],
                 hovertemplate="%{x}: agreement %{y:.3f}<br>%{customdata[0]} lost, %{customdata[1]} spurious<br>"
                 "largest change of a score %{customdata[2]:.3f}<br>%{customdata[3]}<extra>%{fullData.name}</extra>",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from qviz.features.backends import BackendComparison, LostObjects
+from qviz.features.backends import BackendComparison, LostObjects, Refusal
 from qviz.features.backends.device import DevicePack, DeviceResults, DeviceRun
+from qviz.features.backends.first_difference import FirstDifference
+from qviz.features.backends.kinds import AS_IN_THE_FILE
 from qviz.features.backends.recording import RUNNER, Device
 from qviz.formatting import listed, milliseconds, plural, score
 from qviz.result import Result
+from qviz.structures.operators import operator_name
 
 
 def verdict(result: Result) -> str:
@@ -20,7 +23,7 @@ def verdict(result: Result) -> str:
         images, device = plural(result.images, "image"), device_name(result.device)
         return f"{images} recorded on {device}, {milliseconds(result.ms)} each."
     if isinstance(result, BackendComparison):
-        return " ".join([agreement_sentence(result), *map(losses_sentence, worst_losses(result))])
+        return " ".join([agreement_sentence(result), *map(losses_sentence, worst_losses(result)[:1])])
     assert isinstance(result, DeviceResults)
     return (
         f"{plural(len(result.results), 'object')} in {plural(len(result.images), 'image')}, recorded on"
@@ -58,21 +61,22 @@ def agreement_sentence(result: BackendComparison) -> str:
         if count
     ]
     delta = "" if row.max_score_delta is None else f", scores differ by up to {row.max_score_delta:.3f}"
+    precision = "" if row.precision == AS_IN_THE_FILE else f" It computes in {row.precision}."
     if not changed:
         return f"On {images} every backend keeps all objects of {first}{delta} ({row.backend}, {model})."
     return (
         f"{row.backend} differs most from {first} on {images}: {model} has an agreement of {score(agreement)}"
-        f" ({', '.join(changed)}){delta}. It computes in {row.precision}."
+        f" ({', '.join(changed)}){delta}.{precision}"
     )
 
 
 def worst_losses(result: BackendComparison) -> list[LostObjects]:
-    """Of each variant the backend that loses most by its kernels."""
+    """Of each variant the backend that loses most by its kernels; the variant that loses most by them first."""
     worst: dict[str, LostObjects] = {}
     for row in result.losses:
         if row.name not in worst or row.by_kernels > worst[row.name].by_kernels:
             worst[row.name] = row
-    return list(worst.values())
+    return sorted(worst.values(), key=lambda row: (-row.by_kernels, -row.lost))
 
 
 def losses_sentence(row: LostObjects) -> str:
@@ -83,3 +87,23 @@ def losses_sentence(row: LostObjects) -> str:
         f"{row.name} loses {plural(row.lost, 'object')} of the reference on {row.backend}: {row.by_file} by the file,"
         f" {row.by_kernels} by the kernels."
     )
+
+
+def refusal_sentence(model: str, row: Refusal) -> str:
+    """What a backend does not run of a model, and why."""
+    if row.op_type is None:
+        return f"{row.backend} does not run {model}: {row.reason}"
+    order = "" if row.order is None else f" (operator {row.order})"
+    return f"{row.backend} leaves {row.op_type}{order} of {model} to the CPU: {row.reason}."
+
+
+def first_difference_sentence(model: str, row: FirstDifference) -> str:
+    """The first operator that differs, by how much."""
+    kind = "differ beyond rounding" if row.beyond_rounding else "differ"
+    if row.order is None or row.op_type is None:
+        beyond = " beyond rounding" if row.beyond_rounding else ""
+        return f"{model}: given the same inputs, no operator of {row.backend} differs from xnnpack{beyond}."
+    steps = None if row.steps is None else plural(row.steps, "step")
+    size = f"{row.max_abs:.3g}" if row.max_abs is not None and steps is None else steps or "an unknown amount"
+    where = operator_name(row.order, row.op_type)
+    return f"{model}: xnnpack and {row.backend} first {kind} in {where}, by up to {size}."

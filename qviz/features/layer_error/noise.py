@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 DEFAULT = "default"
 OTHER_KERNELS = ("builtin", "reference")
+FLOAT_ROUNDING_DB = 80.0
+"""SQNR of an operator alone above which a float32 output differs by the order of its sums only."""
 MAX_IMAGES = 8
 """Few images are enough, because each of them compares every element of every tensor."""
 
@@ -116,7 +118,7 @@ class KernelSets:
         values, placement = fill(image, input_spec(self._settings), self._input)
         default = self._all_tensors(self.default, values)
         others = {name: self._all_tensors(stepper, values) for name, stepper in self.others.items()}
-        sums = {name: self._sums(self.others[name], default, other, image.name) for name, other in others.items()}
+        sums = {name: sums_of(self.others[name], default, other, image.name) for name, other in others.items()}
         detections = {
             name: inference(self._head.decode(tensors, score), placement, image.size, 0.0).detections
             for name, tensors in {DEFAULT: default, **others}.items()
@@ -126,20 +128,28 @@ class KernelSets:
     def _all_tensors(self, stepper: Stepper, values: np.ndarray) -> dict[int, np.ndarray]:
         return stepper.run([values], keep=activations(stepper) | set(self._head.reader.tensors))
 
-    def _sums(
-        self, stepper: Stepper, default: Mapping[int, np.ndarray], other: Mapping[int, np.ndarray], image: str
-    ) -> dict[int, NoiseSums]:
-        sums_of = {}
-        for number, step in enumerate(stepper.steps):
-            tensor = compared(stepper, step)
-            if tensor is None or tensor.index not in default or tensor.index not in other:
-                continue
-            sums = sums_of[step.orders[-1]] = NoiseSums(tensor.index)
-            sums.cumulative.add(default[tensor.index], other[tensor.index], tensor, image)
-            if all(index in default for index in step.inputs):
-                alone = stepper.run_step(number, default)[tensor.index]
-                sums.local.add(default[tensor.index], alone, tensor, image)
-        return sums_of
+
+def sums_of(
+    stepper: Stepper, default: Mapping[int, np.ndarray], other: Mapping[int, np.ndarray], image: str
+) -> dict[int, NoiseSums]:
+    """Operator -> differences of one run.
+
+    Args:
+        stepper: The file on the other kernels.
+        default, other: Its tensors on the default and on the other kernels.
+        image: Name of the image.
+    """
+    sums_by_order = {}
+    for number, step in enumerate(stepper.steps):
+        tensor = compared(stepper, step)
+        if tensor is None or tensor.index not in default or tensor.index not in other:
+            continue
+        sums = sums_by_order[step.orders[-1]] = NoiseSums(tensor.index)
+        sums.cumulative.add(default[tensor.index], other[tensor.index], tensor, image)
+        if all(index in default for index in step.inputs):
+            alone = stepper.run_step(number, default)[tensor.index]
+            sums.local.add(default[tensor.index], alone, tensor, image)
+    return sums_by_order
 
 
 def compared(stepper: Stepper, step: Step) -> Tensor | None:
@@ -187,6 +197,18 @@ class LayerNoise:
     local_differing_share: float | None
     local_max_abs: float | None
 
+    @property
+    def differs(self) -> bool:
+        """Whether the operator alone, given the same inputs, returns anything else."""
+        return bool(self.local_differing_share)
+
+    @property
+    def beyond_rounding(self) -> bool:
+        """Whether it differs by more than one step of an integer, or by more than float32 rounds."""
+        if self.local_steps is not None:
+            return self.local_steps > 1
+        return self.local_kernel_sqnr_db is not None and self.local_kernel_sqnr_db < FLOAT_ROUNDING_DB
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KernelNoise:
@@ -203,6 +225,16 @@ class KernelNoise:
     def equal(self) -> bool:
         """Whether every tensor is bit for bit that of the default kernels."""
         return all(layer.differing_share == 0 for layer in self.layers)
+
+    @property
+    def first(self) -> LayerNoise | None:
+        """The first operator that differs by itself; None where none does."""
+        return next((layer for layer in self.layers if layer.differs), None)
+
+    @property
+    def first_beyond_rounding(self) -> LayerNoise | None:
+        """The first operator that differs by itself beyond rounding; None where none does."""
+        return next((layer for layer in self.layers if layer.beyond_rounding), None)
 
     @property
     def worst(self) -> LayerNoise | None:
@@ -294,8 +326,14 @@ def _kernel_noise(name: str, measured: Sequence[ImageNoise], graph: Graph, score
     for image in measured:
         for order, part in image.sums[name].items():
             sums.setdefault(order, NoiseSums(part.tensor)).merge(part)
+    layers = layers_of(sums, graph)
     agreement, delta = _agreement([(image.detections[DEFAULT], image.detections[name]) for image in measured], score)
-    return KernelNoise(name, agreement, delta, tuple(_layer(order, sums, graph) for order in sorted(sums)))
+    return KernelNoise(name, agreement, delta, layers)
+
+
+def layers_of(sums: Mapping[int, NoiseSums], graph: Graph) -> tuple[LayerNoise, ...]:
+    """The differences by operator, in the order of the file."""
+    return tuple(_layer(order, sums, graph) for order in sorted(sums))
 
 
 def _agreement(pairs: Sequence[tuple[Detections, Detections]], score: float) -> tuple[float | None, float | None]:

@@ -116,8 +116,13 @@ def test_what_is_missing_says_what_to_install(session: Session, monkeypatch: pyt
 
 def test_on_the_command_line(run: Run, sample: Sample) -> None:
     call = ("backends", sample.models["int8"], "--images", sample.images / "hens.jpg", "--workers", "1")
-    result = run(*call, "--on", "xnnpack,reference", "--json")
+    result = run(*call, "--on", "xnnpack,builtin", "--first-difference", "--json")
     assert result.status == 0
+    rows = result.json["models"][0]["first_differences"]
+    assert [(row["backend"], row["beyond_rounding"]) for row in rows] == [("builtin", False), ("builtin", True)]
+    assert (rows[0]["op_type"], rows[0]["steps"]) == ("CONV_2D", 1)
+    text = run(*call, "--on", "xnnpack,builtin", "--first-difference").out
+    assert "xnnpack and builtin first differ in operator 1 (CONV_2D), by up to 1 step." in text
     assert set(result.json) >= {"backends", "models"}
     assert set(result.json["models"][0]) >= {"name", "results", "refused"}
     assert run(*call, "--on", "tpu").status == 2

@@ -1,0 +1,62 @@
+"""Where two backends of one file first differ: the operator that returns something else, given the same inputs.
+
+The file runs operator by operator on XNNPACK and on other kernels of LiteRT (`qviz.features.layer_error.noise`). A step
+of an integer, or the last bits of a float32, is rounding: each set of kernels rounds ties and sums in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from qviz.context import Context
+from qviz.features.detection.inference import Images
+from qviz.features.detection.models import LoadedModel
+from qviz.features.layer_error.noise import OTHER_KERNELS, KernelNoise, LayerNoise, noise_budget
+
+MAX_IMAGES = 2
+"""Every operator runs on every set of kernels for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstDifference:
+    """The first operator of a file that differs between XNNPACK and another backend; local values, of it alone.
+
+    Attributes:
+        order: Its index in the file; None where every operator returns the same.
+        steps: Largest difference in steps of its scale; None for floats.
+        max_abs: Largest difference of the real values.
+        beyond_rounding: Whether the row is about differences beyond rounding only.
+    """
+
+    backend: str
+    order: int | None
+    op_type: str | None
+    tensor: str | None
+    steps: int | None
+    max_abs: float | None
+    beyond_rounding: bool
+
+
+def first_differences(
+    context: Context, model: LoadedModel, images: Images, names: Sequence[str]
+) -> tuple[FirstDifference, ...]:
+    """Two rows per other set of kernels among `names`: the first difference, and the first beyond rounding."""
+    kernels = [name for name in names if name in OTHER_KERNELS]
+    if not kernels:
+        return ()
+    budget = noise_budget(context, model, list(islice(images, MAX_IMAGES)), kernels=kernels)
+    return tuple(row for noise in budget.sets for row in _rows(noise))
+
+
+def _rows(noise: KernelNoise) -> tuple[FirstDifference, FirstDifference]:
+    return _row(noise.kernels, noise.first, False), _row(noise.kernels, noise.first_beyond_rounding, True)
+
+
+def _row(backend: str, layer: LayerNoise | None, beyond_rounding: bool) -> FirstDifference:
+    if layer is None:
+        return FirstDifference(backend, None, None, None, None, None, beyond_rounding)
+    return FirstDifference(
+        backend, layer.order, layer.op_kind, layer.tensor, layer.local_steps, layer.local_max_abs, beyond_rounding
+    )
