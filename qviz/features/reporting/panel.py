@@ -12,6 +12,8 @@ import streamlit as st
 
 from qviz.context import Context
 from qviz.datasets.files import unannotated_images
+from qviz.features.diagnosis import Diagnosis
+from qviz.features.diagnosis import panel as diagnosis
 from qviz.features.reporting import panel_study, report_command
 from qviz.features.reporting.panel_study import Chosen
 from qviz.features.reporting.sections import SECTIONS, available
@@ -31,13 +33,19 @@ DEFAULT_SECTIONS = tuple(name for name in SECTIONS if name not in EXTRAS)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The choices of the form. source: a key of `dataset_choice.sources`, or NO_AP."""
+    """The choices of the form.
+
+    Attributes:
+        source: A key of `dataset_choice.sources`, or NO_AP.
+        diagnosed: Digests of the variants that had a diagnosis when the report was requested.
+    """
 
     source: str
     chosen: Chosen
     shown: tuple[str, ...]
     title: str
     score: float
+    diagnosed: tuple[str, ...] = ()
 
     @property
     def options(self) -> StudyOptions:
@@ -75,7 +83,9 @@ def request_form(here: Page) -> Request | None:
     chosen = panel_study.choose(tuple(SECTIONS), DEFAULT_SECTIONS, key="report", slow=EXTRAS)
 
     def begin() -> None:
-        request = Request(source or NO_AP, chosen, tuple(shown), title.strip(), here.view.score)
+        request = Request(
+            source or NO_AP, chosen, tuple(shown), title.strip(), here.view.score, tuple(_diagnoses(here))
+        )
         st.session_state[REQUEST] = here.loaded.identities, request
 
     size = len(_dataset(here, sources.get(source or NO_AP)).images) * len(here.loaded.all)
@@ -92,18 +102,35 @@ def _dataset(here: Page, source: Source | None) -> Dataset:
     return source.dataset if source is not None else unannotated_images("images", here.workspace.images)
 
 
+def _diagnoses(here: Page) -> dict[str, Diagnosis]:
+    """Digest of a variant -> its diagnosis, of those that are complete."""
+    rows = ((variant.digest, diagnosis.result_of(here, variant)) for variant in here.loaded.variants)
+    return {digest: row for digest, row in rows if row is not None and row.complete}
+
+
 def study_of(here: Page, request: Request) -> Study | None:
     """The study, or None while it is computed and its progress is shown."""
     source = dataset_choice.sources(here).get(request.source)
     images = tuple((image.digest, image.name) for image in here.workspace.images)
     data = source.digest if source is not None else images
-    key = here.loaded.identities, tuple(here.loaded.names.values()), data, request.options, request.extras
+    key = (
+        here.loaded.identities,
+        tuple(here.loaded.names.values()),
+        data,
+        request.options,
+        request.extras,
+        request.diagnosed,
+    )
     models, dataset = here.loaded.all, _dataset(here, source)
     annotated = dataset if source is not None else None
     provenance = Provenance(datetime.date.today().isoformat())
+    diagnoses = {digest: row for digest, row in _diagnoses(here).items() if digest in request.diagnosed}
+    diagnosed_on = {image.digest for image in diagnosis.images_of(here)}
 
     def compute(context: Context) -> Study:
-        study = make_study(context, models, dataset.images, annotated, request.options, provenance)
+        same = diagnoses and diagnosed_on <= {image.encoded().digest for image in dataset.images}
+        diagnosed = diagnoses if same else {}
+        study = make_study(context, models, dataset.images, annotated, request.options, provenance, diagnosed)
         return with_extras(context, study, models, dataset.images, annotated, request.extras)
 
     work = Work(jobs.subject_of(models[0].digest, request.extras), len(dataset.images) * len(models))

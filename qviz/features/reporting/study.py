@@ -27,6 +27,7 @@ from qviz.features.comparison.matching import Change, Summary
 from qviz.features.corruption_sweep.result import CLEAN, Robustness
 from qviz.features.cost import Profile
 from qviz.features.detection.models import LoadedModel, short_names, unique_names
+from qviz.features.diagnosis.result import Cause
 from qviz.features.inspection.lint import lint_all, lint_comparison, lint_model, lint_origin
 from qviz.features.inspection.warning import Warning
 from qviz.features.layer_error import LayerErrors
@@ -94,11 +95,21 @@ class Provenance:
     layer_images: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Diagnosed:
+    """The causes of one variant's loss. images: number that they were measured on; cure: the best one, or empty."""
+
+    images: int
+    causes: tuple[Cause, ...]
+    cure: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Study:
     """A comparison of models. layers: by the variant's short name; evaluation, robustness, profile: None if not run.
 
     experiments: By the variant's short name, of damaged ones: what comes back with operators in float.
+    diagnoses: By the variant's short name, of those that were diagnosed on the same images before.
     """
 
     name: str
@@ -111,6 +122,7 @@ class Study:
     robustness: Robustness | None = None
     profile: Profile | None = None
     experiments: Mapping[str, WhatIf] = field(default_factory=dict)
+    diagnoses: Mapping[str, Diagnosed] = field(default_factory=dict)
 
     @property
     def reference(self) -> StudiedModel:
@@ -253,6 +265,9 @@ def _faults(study: Study) -> Iterator[str]:
     yield from _evaluation_faults(study)
     yield from _layer_faults(study)
     yield from _robustness_faults(study)
+    for name, diagnosed in study.diagnoses.items():
+        if name not in names[1:] or not diagnosed.causes:
+            yield f"its diagnosis of {name!r} has no cause, or is not of one of its variants"
     if study.profile is not None and (row := next((r for r in study.profile.models if r.p50_ms <= 0), None)):
         yield f"the latency of {row.name!r} is not positive"
     if study.profile is not None and any(row.bytes < 1 for row in study.profile.models):

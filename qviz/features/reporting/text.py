@@ -26,7 +26,7 @@ from qviz.features.layer_error.outliers import worst_layer
 from qviz.features.layer_error.text import clears, largest
 from qviz.features.reporting import Report
 from qviz.features.reporting.card import Card
-from qviz.features.reporting.study import StudiedModel, Study
+from qviz.features.reporting.study import Diagnosed, StudiedModel, Study
 from qviz.features.what_if.text import culprit_sentence
 from qviz.formatting import plural, points, score, share
 from qviz.structures import Loss
@@ -93,8 +93,11 @@ def _loss_sentence(loss: Loss) -> str:
 def _broken_at(study: Study, name: str, summary: Summary) -> str:
     """`The largest fall, 21 dB, is at operator 12 (CONV_2D).`, and what an experiment brought back.
 
-    Empty where undamaged, where no layers were run, and where the two are not comparable.
+    Where the variant was diagnosed, its largest cause instead. Empty where undamaged, where no layers were run, and
+    where the two are not comparable.
     """
+    if name in study.diagnoses:
+        return cause_sentence(study.diagnoses[name])
     errors = study.layers.get(name)
     layer = worst_layer(errors.layers) if errors is not None and is_damaged(summary.agreement) else None
     if errors is None or layer is None or errors.warnings:
@@ -103,6 +106,13 @@ def _broken_at(study: Study, name: str, summary: Summary) -> str:
     experiment = study.experiments.get(name)
     confirmed = "" if experiment is None else culprit_sentence(experiment)
     return confirmed if clears(experiment, layer) else f"{fact[0].upper()}{fact[1:]}. {confirmed}".strip()
+
+
+def cause_sentence(diagnosed: Diagnosed) -> str:
+    """The largest cause as the diagnosis names it, with the number of images that it was measured on."""
+    others = len(diagnosed.causes) - 1
+    further = f" {plural(others, 'further cause')}." if others else ""
+    return f"{diagnosed.causes[0].sentence}{further} Diagnosed on {plural(diagnosed.images, 'image')}."
 
 
 HARMLESS = 0.01
@@ -176,6 +186,9 @@ def _damaged(study: Study) -> Iterator[Step]:
                 "Trace the object whose confidence fell most, to see where it is lost and why.",
                 _shell("trace", *pair, "--image", image),
             )
+        if model.name in study.diagnoses:
+            yield _cure_step(study, model)
+            continue
         experiment = study.experiments.get(model.name)
         named = None if experiment is None else experiment.named
         if named is not None and experiment is not None:
@@ -194,6 +207,16 @@ def _damaged(study: Study) -> Iterator[Step]:
                 "Measure how much it recovers with this layer in float, without building a file.",
                 _shell("what-if", *pair, "--images", "IMAGES", "--float", str(layer.order)),
             )
+
+
+def _cure_step(study: Study, model: StudiedModel) -> Step:
+    """The largest cause and the first cure of a diagnosis."""
+    diagnosed = study.diagnoses[model.name]
+    command = ["diagnose", study.reference.file, model.file, "--images", "IMAGES"]
+    if diagnosed.cure:
+        command += ["--fix", "-o", "cured.tflite", "--calibration", "CALIBRATION_IMAGES"]
+    cure = diagnosed.cure or "Diagnose it on more images."
+    return Step(model.name, cause_sentence(diagnosed), cure, _shell(*command))
 
 
 def _worst_image(study: Study, name: str) -> str:

@@ -6,7 +6,7 @@ Images are read when they are needed, never all at once. The corruption sweep an
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 
@@ -22,8 +22,9 @@ from qviz.features.cost import profile
 from qviz.features.cost.tradeoff import Point, Tradeoff, tradeoff
 from qviz.features.detection.inference import Reading, detect_images
 from qviz.features.detection.models import LoadedModel
+from qviz.features.diagnosis import Diagnosis
 from qviz.features.layer_error import LayerErrors, layers
-from qviz.features.reporting.study import Provenance, StudiedImage, Study, studied_models
+from qviz.features.reporting.study import Diagnosed, Provenance, StudiedImage, Study, studied_models
 from qviz.features.what_if import NAMING_IMAGES, WhatIf, what_if
 from qviz.structures import Dataset, DatasetImage, EncodedImage, Scheme, digest_of
 from qviz.structures.dataset import spread
@@ -75,10 +76,12 @@ def make_study(
     dataset: Dataset | None = None,
     options: StudyOptions = StudyOptions(),
     made: Provenance = Provenance(),
+    diagnoses: Mapping[str, Diagnosis] | None = None,
 ) -> Study:
     """The study of these models, the reference first: objects on `images`, and AP on `dataset` where there is one.
 
     Args:
+        diagnoses: Digest of a variant -> its diagnosis on (some of) the same images, whose causes are then named.
         made: Date, command and digest of the dataset; the rest is filled in.
 
     Raises:
@@ -102,7 +105,9 @@ def make_study(
     if options.layers:
         context.progress.step("Layers, pictures and charts")
         study = replace(study, layers=_layers(context, study, models, compared))
-        study = replace(study, experiments=_experiments(context, study, models, compared))
+        study = _with_diagnoses(study, diagnoses or {})
+        missing = _experiments(context, study, models, compared)
+        study = replace(study, experiments={**study.experiments, **missing})
     return replace(study, images=_pictures(context, study, compared, options))
 
 
@@ -169,17 +174,33 @@ def _layers(
     }
 
 
+def _with_diagnoses(study: Study, diagnoses: Mapping[str, Diagnosis]) -> Study:
+    """The study with the causes that were confirmed before, and the experiments that confirmed them."""
+    rows = {card.name: diagnoses[card.sha256] for card in study.variants if card.sha256 in diagnoses}
+    return replace(
+        study,
+        diagnoses={name: _diagnosed(row) for name, row in rows.items() if row.causes},
+        experiments={name: row.experiment for name, row in rows.items() if row.experiment is not None},
+    )
+
+
+def _diagnosed(result: Diagnosis) -> Diagnosed:
+    cure = next((cure.sentence for cure in result.cures if cure.command), "")
+    return Diagnosed(result.images, result.causes, cure)
+
+
 def _experiments(
     context: Context, study: Study, models: Sequence[LoadedModel], compared: _ComparedImages
 ) -> dict[str, WhatIf]:
-    """What comes back with operators in float, of the damaged variants whose layers were measured."""
+    """What comes back with operators in float, of damaged variants whose layers were measured and that lack it."""
     images = compared.few(NAMING_IMAGES)
     return {
         card.name: what_if(
             context.quiet(), models[0], model, images, score=study.made.score, iou=study.made.iou, quick=True
         )
         for card, model in zip(study.variants, models[1:], strict=True)
-        if worst_first(study.summaries[card.name].agreement) < EXPERIMENT_BELOW and card.name in study.layers
+        if worst_first(study.summaries[card.name].agreement) < EXPERIMENT_BELOW
+        if card.name in study.layers and card.name not in study.experiments
         if study.layers[card.name].layers and not study.layers[card.name].warnings
     }
 

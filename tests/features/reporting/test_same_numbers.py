@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from dataclasses import replace
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -12,12 +13,18 @@ from streamlit.testing.v1 import AppTest
 from qviz.cli import main
 from qviz.context import Context
 from qviz.datasets.coco import read_coco
+from qviz.datasets.files import unannotated
 from qviz.engine import LocalEngine
+from qviz.errors import StudyError
 from qviz.features.detection.models import LoadedModel
+from qviz.features.diagnosis import diagnose
 from qviz.features.reporting import report as make_report
-from qviz.features.reporting.text import headline
+from qviz.features.reporting.study import Diagnosed, Study, study_bytes
+from qviz.features.reporting.text import findings, headline, next_steps
+from qviz.features.reporting.work import make_study
 from qviz.formatting import interval, points, signed_points
 from tests.conftest import ROOT, Sample
+from tests.features.reporting.study import PHOTOGRAPHS
 from tests.features.reporting.test_report import ParsedPage
 
 NAMES = ("float32", "int8_wrong_range")
@@ -80,3 +87,23 @@ def test_page_command_line_and_report_agree(
     sentences = [re.sub("<[^>]+>", "", element.proto.body) for element in app.get("html")]
     assert headline(study) in sentences
     assert headline(study) in shown
+
+
+def test_a_report_names_the_causes_of_the_diagnosis(
+    engine: LocalEngine, loaded: dict[str, LoadedModel], sample: Sample
+) -> None:
+    reference, variant = loaded["float32"], loaded["int8_wrong_range"]
+    images = unannotated(sample.images, [sample.images / name for name in PHOTOGRAPHS[:2]]).images
+    context = Context(engine)
+    diagnosis = diagnose(context, reference, variant, [image.encoded() for image in images])
+    study = make_study(context, [reference, variant], images, diagnoses={variant.digest: diagnosis})
+    again = Study.from_json(json.loads(study_bytes(study)))
+    (name,) = (model.name for model in again.variants)
+    assert again.diagnoses[name].causes == diagnosis.causes and again.diagnoses == study.diagnoses
+    assert study.experiments[name] is diagnosis.experiment, "it is not measured again"
+    (finding,) = findings(again)
+    assert finding.layer.startswith(diagnosis.causes[0].sentence) and "on 2 images" in finding.layer
+    step = next(step for step in next_steps(again) if step.reason == finding.layer)
+    assert step.cure == diagnosis.cures[0].sentence and "--fix" in step.command
+    with pytest.raises(StudyError, match="no cause"):
+        Study.from_json(replace(study, diagnoses={name: Diagnosed(2, (), "")}).to_json())
