@@ -27,15 +27,20 @@ def parse_orders(text: str) -> frozenset[int]:
     return frozenset(orders)
 
 
-def orders_text(orders: Iterable[int]) -> str:
-    """Operator numbers as `0-12,40`, which `parse_orders` reads."""
-    runs: list[list[int]] = []
+def stretches(orders: Iterable[int]) -> list[tuple[int, int]]:
+    """(first, last) of each run of consecutive numbers, ascending."""
+    runs: list[tuple[int, int]] = []
     for order in sorted(orders):
         if runs and order == runs[-1][1] + 1:
-            runs[-1][1] = order
+            runs[-1] = runs[-1][0], order
         else:
-            runs.append([order, order])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+            runs.append((order, order))
+    return runs
+
+
+def orders_text(orders: Iterable[int]) -> str:
+    """Operator numbers as `0-12,40`, which `parse_orders` reads."""
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in stretches(orders))
 
 
 def operator_name(order: int, kind: str, reference_order: int | None = None) -> str:

@@ -15,6 +15,7 @@ AXE = Path(os.environ.get("QVIZ_AXE", ROOT / "node_modules" / "axe-core" / "axe.
 PAGES = {
     "/": "over 27 images",
     "/compare?image=hens.jpg&variant=int8_wrong_range": "Objects: float32",
+    "/diagnosis?variant=int8_wrong_range": "Shows it best",
     "/accuracy": "Loss by class",
     "/robustness?variant=int8&image=hens.jpg": "along the slider",
     "/robustness?tab=Sweep": "Severities",

@@ -9,9 +9,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from qviz.errors import SettingsError
-from qviz.features.building.panel import Choice, parse_operators
+from qviz.features.building.panel import Choice, parse_operators, refusal
 from qviz.features.building.recipes import RECIPES, Options
-from tests.conftest import ROOT
+from qviz.features.detection.models import LoadedModel
+from qviz.structures import EncodedImage
+from tests.conftest import ROOT, Sample
 
 LIMIT = 150
 REFERENCE = "ssdlite_mobilenet_v2_float32"
@@ -97,11 +99,11 @@ def test_a_descending_range_is_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "method", "name"),
     [
-        (Options(), "minmax", "a + int8.tflite"),
-        (Options(keep_orders=(0, 1, 2, 9)), "minmax", "a + int8 (0-2 9 float).tflite"),
-        (Options(keep_float=("Box",), keep_orders=(1,)), "minmax", "a + int8 (some float).tflite"),
-        (Options(keep_orders=tuple(range(0, 40, 2))), "minmax", "a + int8 (some float).tflite"),
-        (Options(wide_orders=(0, 1, 2), keep_orders=(9,)), "minmax", "a + int8 (9 float; 0-2 in 16 bits).tflite"),
+        (Options(), "mean", "a + int8.tflite"),
+        (Options(keep_orders=(0, 1, 2, 9)), "mean", "a + int8 (0-2 9 float).tflite"),
+        (Options(keep_float=("Box",), keep_orders=(1,)), "mean", "a + int8 (some float).tflite"),
+        (Options(keep_orders=tuple(range(0, 40, 2))), "mean", "a + int8 (some float).tflite"),
+        (Options(wide_orders=(0, 1, 2), keep_orders=(9,)), "mean", "a + int8 (9 float; 0-2 in 16 bits).tflite"),
         (
             Options("uint8", "octav", (), (1,)),
             "moving_average",
@@ -111,3 +113,13 @@ def test_a_descending_range_is_refused() -> None:
 )
 def test_variant_names_describe_recipe_and_options(options: Options, method: str, name: str) -> None:
     assert Choice(RECIPES["int8"], options, method).name("a.tflite") == name
+
+
+def test_cures_of_a_choice_need_images_and_are_named(loaded: dict[str, LoadedModel], sample: Sample) -> None:
+    cures = "equalize", "round_weights"
+    choice = Choice(RECIPES["int8"], Options(), cures=cures)
+    assert choice.name("a.tflite") == "a + int8 (equalize; round weights).tflite"
+    assert "calibration images" in refusal(loaded["float32"], choice)
+    image = EncodedImage("hens.jpg", (sample.images / "hens.jpg").read_bytes())
+    assert "at least 2" in refusal(loaded["float32"], replace(choice, images=(image,)))
+    assert refusal(loaded["float32"], replace(choice, images=(image, image))) == ""

@@ -17,6 +17,7 @@ from qviz.errors import QuantizeError, QvizError, SettingsError
 from qviz.features.building import quantize
 from qviz.features.building.calibration import DEFAULT_METHOD, METHODS, Calibration
 from qviz.features.building.conditions import check
+from qviz.features.building.cures import check_cures
 from qviz.features.building.panel_images import dropped, sample_views
 from qviz.features.building.recipes import ALGORITHMS, BLOCKS, RECIPES, Algorithm, Options, Recipe
 from qviz.features.building.result import Built
@@ -81,17 +82,18 @@ _ORDERS = re.compile(r"[0-9]+(-[0-9]+)?")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the form requests. ranges: method that computes the ranges, a name of `METHODS`."""
+    """What is requested. ranges: method that computes the ranges; cures: names of `building.cures.CURES`."""
 
     recipe: Recipe
     options: Options
     ranges: str = DEFAULT_METHOD
     images: tuple[EncodedImage, ...] = field(default=(), repr=False)
+    cures: tuple[str, ...] = ()
 
     @property
     def needs_images(self) -> bool:
-        """Whether the recipe or the algorithm reads images."""
-        return _needs_images(self.recipe, ALGORITHMS[self.options.algorithm])
+        """Whether the recipe, the algorithm or a cure reads images."""
+        return bool(self.cures) or _needs_images(self.recipe, ALGORITHMS[self.options.algorithm])
 
     def name(self, reference: str) -> str:
         """File name of the variant: the reference's and what differs from the defaults.
@@ -103,6 +105,7 @@ class Choice:
         if self.recipe.needs_calibration and self.ranges != DEFAULT_METHOD:
             parts.append(self.ranges.replace("_", " "))
         chosen = self.options
+        parts += [cure.replace("_", " ") for cure in self.cures]
         parts += [_operators_text(chosen.keep_orders, chosen.keep_float, "float")] if chosen.keeps_float else []
         parts += [_operators_text(chosen.wide_orders, chosen.wide, "in 16 bits")] if chosen.widens else []
         more = f" ({'; '.join(parts)})" if parts else ""
@@ -246,6 +249,8 @@ def refusal(reference: LoadedModel, choice: Choice) -> str:
     """The reason why this cannot be built; empty if it can. Nothing is run."""
     try:
         check(choice.recipe, source_of(reference).graph, choice.options)
+        if choice.images:
+            check_cures(choice.cures, choice.recipe, len(choice.images))
     except QuantizeError as error:
         return str(error)
     if choice.needs_images and not choice.images:
@@ -266,22 +271,23 @@ def start(reference: LoadedModel, choice: Choice) -> NewVariant:
             source,
             choice.recipe.name,
             calibration=images,
-            measured=cache.find(ranges_key),
+            measured=None if choice.cures else cache.find(ranges_key),  # a cure may change the network
             ranges=choice.ranges,
             options=choice.options,
+            cures=choice.cures,
         )
-        if built.ranges is not None:
+        if built.ranges is not None and not choice.cures:
             cache.put(ranges_key, built.ranges)
         return built
 
-    key = (ranges_key, choice.recipe.name, choice.options)
+    key = (ranges_key, choice.recipe.name, choice.options, choice.cures)
     begin = partial(jobs.restart, "build", key, build, "Starting", "images", work=_work(reference, choice))
     return NewVariant(reference.digest, begin, choice.name(reference.name))
 
 
 def _work(reference: LoadedModel, choice: Choice) -> Work:
     images = len(choice.images) if choice.needs_images else 0
-    subject = jobs.subject_of(reference.digest, choice.recipe.name, choice.options.algorithm)
+    subject = jobs.subject_of(reference.digest, choice.recipe.name, choice.options.algorithm, choice.cures)
     return Work(subject, max(images, 1), choice.recipe.name)
 
 

@@ -145,7 +145,7 @@ def _kind(trials: Trials, trial: Trial) -> tuple[str, str, list[Evidence]]:
     if warning is not None and warning.code in SHARED:
         return "shared_scale", warning.message, []
     if trial.kind == "join":
-        return "shared_scale", f"{_capital(trial.subject)} gives values of different size one scale.", []
+        return "shared_scale", f"{_capital(trial.subject)} puts values of different size on one scale.", []
     return _weights_or_activations(trials, trial, layer)
 
 
@@ -172,9 +172,9 @@ def _weights_sentence(trials: Trials, trial: Trial) -> str:
 def _clipping(trials: Trials, layer: LayerError | None, start: str) -> tuple[str, list[Evidence]]:
     if layer is None or not layer.clipped_share:
         return f"{start} cannot represent all of its values.", []
-    where = f"{layer.name} on {plural(trials.layer_images, 'image')}"
-    clipped = Evidence("of its values are clipped", 100 * layer.clipped_share, "%", where)
-    return f"{start} clips {small_share(layer.clipped_share)} of the values.", [clipped]
+    on = f"on {plural(trials.layer_images, 'image')}"
+    clipped = Evidence("of its values are clipped", 100 * layer.clipped_share, "%", f"{layer.name} {on}")
+    return f"{start} clips {small_share(layer.clipped_share)} of its values {on}.", [clipped]
 
 
 def _worst_layer(trials: Trials, trial: Trial) -> LayerError | None:
@@ -208,7 +208,7 @@ def _figures(trials: Trials, layer: LayerError | None) -> list[Evidence]:
 def suspect_of(trials: Trials, trial: Trial) -> Cause | None:
     """What looked wrong about a trial, and that it is no cause; None where nothing does."""
     layer = _worst_layer(trials, trial)
-    look = next(_looks(trial, layer), None)
+    look = next(_looks(trial, layer, trials.layer_images), None)
     if look is None:
         return None
     code, text = look
@@ -224,14 +224,15 @@ def suspect_of(trials: Trials, trial: Trial) -> Cause | None:
     )  # fmt: skip
 
 
-def _looks(trial: Trial, layer: LayerError | None) -> Iterator[tuple[str, str]]:
+def _looks(trial: Trial, layer: LayerError | None, images: int) -> Iterator[tuple[str, str]]:
     if trial.warning is not None:
         code = "shared_scale" if trial.warning.code in SHARED else "clipping"
         yield ("bias" if trial.warning.code == "saturated_bias" else code), trial.warning.message.rstrip(".")
     elif trial.kind == "range" and layer is not None and layer.clips:
-        yield "clipping", f"{_capital(layer.name)} clips {share(layer.clipped_share)} of its values"
+        on = f"on {plural(images, 'image')}"
+        yield "clipping", f"{_capital(layer.name)} clips {small_share(layer.clipped_share or 0.0)} of its values {on}"
     elif trial.kind == "join":
-        yield "shared_scale", f"{_capital(trial.subject)} gives values of different size one scale"
+        yield "shared_scale", f"{_capital(trial.subject)} puts values of different size on one scale"
     elif trial.kind == "layer" and layer is not None and (layer.fall_db or 0.0) >= MIN_FALL_DB:
         fall = f"the error grows by {layer.fall_db:.0f} dB"
         yield "activations", f"At {layer.name} {fall}"

@@ -1,8 +1,8 @@
-"""What may bring back what was lost: one row of `CURES` per means, each for the causes that it takes away.
+"""What may bring back lost objects: each row of `CURES` is one cure, with the causes that it removes.
 
 A row says what is done, gives the command that does it, and the options with which qviz builds it. The prediction is
-what came back when the cause was taken away by running its operators in float; for a means that acts otherwise there is
-none before it is built and measured.
+what came back when the operators of the cause ran in float. A cure that works in another way has no prediction; it must
+be built and measured.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from qviz.features.building.calibration import DEFAULT_METHOD
 from qviz.features.building.recipes import RECIPES, weights_of
@@ -172,7 +173,9 @@ def cures_of(
     together: Callable[[Sequence[Cause]], Estimate | None],
     name: str,
 ) -> tuple[Cure, ...]:
-    """The cures of some causes: the best prediction first, then those without one.
+    """The cures of some causes: the best prediction first (to two decimals, as shown), then those without one.
+
+    Of equal ones the smaller file is first.
 
     Args:
         errors: Pairs of the two models' operators.
@@ -184,7 +187,12 @@ def cures_of(
         for means, case in _cases(reference, variant, causes, errors, together)
         if (plan := means.plan(case)) is not None
     ]
-    return tuple(sorted(cures, key=lambda cure: -(cure.predicted.value or 0.0) if cure.predicted else 0.0))
+    return tuple(sorted(cures, key=_rank))
+
+
+def _rank(cure: Cure) -> tuple[float, float]:
+    value = cure.predicted.value if cure.predicted is not None else None
+    return -round(value or 0.0, 2), inf if cure.bytes is None else cure.bytes
 
 
 def _cases(

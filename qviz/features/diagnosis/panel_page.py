@@ -12,12 +12,12 @@ from qviz.features.building import panel as building
 from qviz.features.building.recipes import Options, recipe_of
 from qviz.features.detection.models import LoadedModel
 from qviz.features.diagnosis import panel
-from qviz.features.diagnosis.plot import colour_of, figure
+from qviz.features.diagnosis.plot import colour_of
 from qviz.features.diagnosis.result import Cause, Cure, Diagnosis
-from qviz.features.diagnosis.text import best_cure, brings_back, estimate, figure_text, note
+from qviz.features.diagnosis.text import best_cure, brings_back, cure_figures, figure_text, note
 from qviz.features.tracing import Trace
-from qviz.formatting import UNKNOWN, as_text, megabytes, plural, score
-from qviz.structures.operators import orders_text
+from qviz.formatting import as_text, plural, score
+from qviz.structures.operators import orders_text, stretches
 from qviz.ui import clicks, jobs, page, server
 from qviz.ui.page import Page
 from qviz.ui.results import Preview, redraw_while_pending
@@ -47,9 +47,7 @@ def draw(here: Page, variant: LoadedModel, result: Diagnosis) -> None:
     """A result, or what is known so far."""
     page.verdict(panel.with_short_names(here, result.verdict), note(result))
     if result.causes and any(cause.operators for cause in result.causes):
-        st.plotly_chart(
-            figure(result), width="stretch", key=f"strip-{result.complete}", config={"displayModeBar": False}
-        )
+        st.html(_strip(result))
     left, right = st.columns([11, 5], gap="medium")
     with left:
         if result.causes:
@@ -68,6 +66,21 @@ def draw(here: Page, variant: LoadedModel, result: Diagnosis) -> None:
                 lambda: any(server.results().preview(image, PICTURE) is None for image in images),
                 lambda: _pictures(here, variant, result),
             )
+
+
+def _strip(result: Diagnosis) -> str:
+    """The network from its input to its output, the operators of the causes in colour; one stretch per element."""
+    parts, total = [], max(result.operators, 1)
+    for number, cause in reversed(list(enumerate(result.causes))):  # the largest cause lies on top
+        title = f"{cause.title}: operators {orders_text(cause.operators)}"
+        for first, last in stretches(cause.operators):
+            style = f"left:{100 * first / total:.3f}%;width:{100 * (last - first + 1) / total:.3f}%"
+            parts.append(f'<i style="{style};--swatch:{colour_of(number)}" title="{escape(title)}"></i>')
+    label = "; ".join(f"{cause.title}: operators {orders_text(cause.operators)}" for cause in result.causes)
+    return (
+        f'<div class="qviz qviz-network-strip"><div role="img" aria-label="{escape(label)}">{"".join(parts)}</div>'
+        f"<p><span>operator 0, the input</span><span>operator {result.operators - 1}, the output</span></p></div>"
+    )
 
 
 def _causes(result: Diagnosis) -> str:
@@ -133,33 +146,36 @@ def _picture(preview: Preview, trace: Trace) -> str:
 
 # ---- cures ----------------------------------------------------------------------------------------------------------
 
-WIDTHS = (10, 4, 3, 4, 5)
+WIDTHS = (11, 5)
 
 
 def _cures(here: Page, variant: LoadedModel, result: Diagnosis) -> None:
-    """One row per cure: what is done, the predicted agreement, size, and a button that builds it."""
-    heads = ("cure", "agreement, predicted", "size", "runs on", "")
-    for column, head in zip(st.columns(WIDTHS), heads, strict=True):
-        column.caption(head)
+    """One row per cure: what is done, its figures, and a button that builds exactly that."""
     best = best_cure(result)
     for cure in result.cures:
-        columns = st.columns(WIDTHS, vertical_alignment="center")
-        columns[0].text(cure.sentence, help=cure.command or None)
-        columns[1].text("known once it is built" if cure.predicted is None else estimate(cure.predicted))
-        columns[2].text(UNKNOWN if cure.bytes is None else megabytes(cure.bytes))
-        columns[3].text("" if not cure.command else "integers only" if cure.integers_only else "needs float")
-        if cure.plan is not None and not cure.plan.cures:  # the form of the page that builds has no cures yet
-            _button(here, columns[4], cure, cure is best)
+        left, right = st.columns(WIDTHS, vertical_alignment="center")
+        left.html(_cure(result, cure))
+        if cure.plan is not None:
+            _button(here, right, cure, cure is best)
     new = st.session_state.get(STATE)
     if isinstance(new, building.NewVariant) and new.reference == here.loaded.reference.digest:
         _built(here, variant, new)
+
+
+def _cure(result: Diagnosis, cure: Cure) -> str:
+    figures = cure_figures(result, cure)
+    command = f' title="{escape(cure.command)}"' if cure.command else ""
+    return (
+        f'<div class="qviz qviz-cure"{command}><p>{escape(cure.sentence)}</p>'
+        f'<p class="facts">{escape(" · ".join(figures))}</p></div>'
+    )
 
 
 def _button(here: Page, column: object, cure: Cure, primary: bool) -> None:
     plan = cure.plan
     assert plan is not None, "only a cure with a plan has a button"
     choice = building.Choice(
-        recipe_of(plan.recipe), Options.of(**plan.options), plan.ranges, building.usual_images(here)
+        recipe_of(plan.recipe), Options.of(**plan.options), plan.ranges, building.usual_images(here), plan.cures
     )
     problem = building.refusal(here.loaded.reference, choice) or building.full(here.workspace)
 
@@ -189,14 +205,23 @@ def _built(here: Page, variant: LoadedModel, new: building.NewVariant) -> None:
     model = building.joined_model(here, new)
     if model is None:
         return
+    models, images = [here.loaded.reference, variant, model], here.workspace.images
+    server.results().want(models, images)
+    redraw_while_pending(
+        "cure-measured",
+        lambda: server.results().pending(models, images) > 0,
+        lambda: _measured(here, variant, model),
+    )
+
+
+def _measured(here: Page, variant: LoadedModel, model: LoadedModel) -> None:
+    """The agreement of a built cure beside the variant's, once all images have been run."""
     images = here.workspace.images
-    server.results().want(here.loaded.all, images)
-    rows = [server.compared(here.loaded, one, images, here.view.score) for one in (variant, model)]
-    before, after = rows
-    if min(len(row.images) for row in rows) == len(images):
-        page.small_text(
-            f"Measured: {after.name} has an agreement of {score(after.summary.agreement)} on"
-            f" {plural(len(images), 'image')}, where {before.name} has {score(before.summary.agreement)}."
-        )
-    else:
-        page.small_text(f"Running {after.name} on {plural(len(images), 'image')}.")
+    if pending := server.results().pending([here.loaded.reference, variant, model], images):
+        page.small_text(f"Running {here.loaded.name(model)} on {plural(len(images), 'image')}: {pending} to go.")
+        return
+    before, after = (server.compared(here.loaded, one, images, here.view.score) for one in (variant, model))
+    page.small_text(
+        f"Measured: {after.name} has an agreement of {score(after.summary.agreement)} on"
+        f" {plural(len(after.images), 'image')}, where {before.name} has {score(before.summary.agreement)}."
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qviz.features.diagnosis.result import Cause, Cure, Diagnosis, Estimate, Evidence
-from qviz.formatting import UNKNOWN, interval, points, score, share
+from qviz.formatting import UNKNOWN, interval, megabytes, points, score, share
 
 
 def verdict(result: Diagnosis) -> str:
@@ -43,6 +43,22 @@ def estimate(value: Estimate | None) -> str:
         return f"{points(value.value)} {interval(value.low, value.high)}".rstrip()
     bounds = "" if value.low is None or value.high is None else f" [{score(value.low)}, {score(value.high)}]"
     return f"{score(value.value)}{bounds}"
+
+
+def cure_figures(result: Diagnosis, cure: Cure) -> list[str]:
+    """`agreement 0.31 → 0.88 [0.81, 0.94] predicted`, `5.37 MB`, `integers only`; what is not known is left out."""
+    value = cure.measured or cure.predicted
+    how = "measured" if cure.measured else "predicted"
+    before = result.agreement if cure.measured is None else None if result.before is None else result.before.value
+    if value is None:
+        figures = ["agreement known once it is built"] if cure.plan is not None else []
+    else:
+        start = "" if before is None else f"{points(before) if value.measure == 'ap' else score(before)} → "
+        figures = [f"{'AP' if value.measure == 'ap' else 'agreement'} {start}{estimate(value)} {how}"]
+    figures += [megabytes(cure.bytes)] if cure.bytes is not None else []
+    if cure.command:
+        figures.append("integers only" if cure.integers_only else "needs kernels for float")
+    return figures
 
 
 def best_cure(result: Diagnosis) -> Cure | None:

@@ -10,9 +10,10 @@ function makeToolbar(v) {
   v.beforeButton = button("", "+ all before", "Select the operator in view and all that it is computed from", () => selectBefore(v));
   v.foldButton = button("", "", "", () => toggleAll(v));
   const zoom = el("span", "qviz-zoom");
+  // a name begins with the text that is seen, so that it can be spoken to a computer
   const named = (text, label, act) => {
     const one = button("", text, label, act);
-    one.setAttribute("aria-label", label);
+    one.setAttribute("aria-label", /[a-z]/i.test(text) ? `${text}: ${label}` : label);
     return one;
   };
   zoom.append(named("−", "Zoom out (-)", () => zoomAt(v, 0.8)), named("+", "Zoom in (+)", () => zoomAt(v, 1.25)), named("Fit", "Whole network (0)", () => glideTo(v, v.fit)));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import threading
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from qviz.errors import Cancelled
 from qviz.features.diagnosis import Diagnosis
 from qviz.features.diagnosis.text import best_cure, what_helps, why
 from qviz.features.what_if.text import culprit_sentence
+from qviz.formatting import score
 from qviz.progress import Progress
 from qviz.session import Session
 from tests.conftest import Sample
@@ -104,6 +106,13 @@ def test_a_shared_scale_is_a_cause_where_it_costs_objects(opened: Callable[..., 
     assert first.code == "shared_scale" and (first.explained or 0) > 0.5
     assert any(graph.ops[order].kind == "CONCATENATION" for order in first.operators)
     assert {"split_head", "wide_operators", "keep_float", "int16x8"} >= {cure.code for cure in result.cures} != set()
+    predicted = [cure for cure in result.cures if cure.predicted is not None]
+    assert list(result.cures[: len(predicted)]) == predicted, "those without a prediction come last"
+    for one, other in itertools.pairwise(predicted):
+        first_shown, second_shown = (score(cure.predicted and cure.predicted.value) for cure in (one, other))
+        assert first_shown > second_shown or (first_shown == second_shown and (one.bytes or 0) <= (other.bytes or 0))
+    for cure in result.cures:
+        assert cure.plan is not None and all(name in cure.command for name in cure.plan.cures)
 
 
 def test_what_looks_wrong_and_costs_nothing_is_no_cause(sample: Sample, engine: LocalEngine) -> None:
