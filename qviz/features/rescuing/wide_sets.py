@@ -6,10 +6,10 @@ really built, and its quality is measured on a few images (`Candidates.qualities
 1. Nothing and everything in 16 bits. If everything in 16 bits gains nearly nothing, activations are not the cause.
 2. The core: of prefixes and suffixes of a sixteenth to a half of the network, and of eight parts, the smallest set
    with most of the largest gain.
-3. With the core in 16 bits, the method that computes the ranges of the others is chosen anew: the best one for int8
-   throughout need not be the best one here.
-4. The core is tried, and then with slices (a sixteenth of the units) that gain quality in addition to it, the best
-   first, up to a share of the operators.
+3. With the core in 16 bits, the methods that compute the ranges of the others are ranked anew: the best one for int8
+   throughout need not be the best one here. Each set is tried with the best two.
+4. The core is tried, and then with the units of slices (a sixteenth of the network) that gain quality in addition to
+   it, the best first, up to a share of the operators.
 5. Of a set within the budget, halves, quarters and so on of the units are left out again (`fewer`).
 
 Prefixes are there because an error of the first layers is amplified by those behind them: on YOLOX-nano no single
@@ -35,8 +35,10 @@ CORE_SHARE = 0.8
 """Of the gain of the best coarse set: what the core has to reach."""
 TOLERANCE = 0.01
 """Quality that a set may lose when units are left out."""
-SHARES = (0.15, 0.3, 0.5)
+SHARES = (0.16, 0.3, 0.5)
 """Of the operators: the size of the proposed sets. Larger ones are not proposed."""
+MAX_METHODS = 2
+"""Methods for ranges that each set is tried with."""
 PREFIXES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 PARTS, SLICES = 8, 16
 MAX_THINNED = 12
@@ -66,21 +68,23 @@ class WideSets:
         if whole - base < MIN_GAIN:
             return
         core = self._core(base)
-        self._choose_ranges(core)
-        slices = self._by_gain(core)
-        sizes = [share * len(every) for share in SHARES]
-        proposed = [core] if len(core) <= sizes[-1] else []
-        for size in sizes:
+        methods = self._methods(core)
+        self.plain = replace(self.plain, ranges=methods[0])
+        units = self._by_gain(core)
+        proposed = [core] if len(core) <= SHARES[-1] * len(every) else []
+        for size in (share * len(every) for share in SHARES):
             orders = core
-            for part in slices:
-                if len(orders | part) <= size:
-                    orders |= part
+            for unit in units:
+                if len(orders | unit) <= size:
+                    orders |= unit
             proposed += [orders] if len(orders) <= size else []
-        yield from dict.fromkeys(map(self.candidate, proposed))
+        for orders in dict.fromkeys(proposed):
+            yield from (replace(self.candidate(orders), ranges=method) for method in methods[:MAX_METHODS])
 
     def fewer(self, candidate: Candidate, is_enough: Callable[[Candidate], bool]) -> None:
         """Leave out units of a proposed candidate while the quality and `is_enough`, called after it, allow it."""
         orders = frozenset(candidate.wide_operators)
+        self.plain = replace(self.plain, ranges=candidate.ranges)
         required = self._qualities([orders])[0] - TOLERANCE
         tries = MAX_THINNED
 
@@ -92,11 +96,11 @@ class WideSets:
 
         thinned([unit for unit in self._units if unit <= orders], suffices, lambda: tries > 0)
 
-    def _choose_ranges(self, orders: Orders) -> None:
-        """Continue with the method of the best quality with these operators in 16 bits."""
+    def _methods(self, orders: Orders) -> list[str]:
+        """The methods for ranges, the one with the best quality with these operators in 16 bits first."""
         rows = [replace(self.candidate(orders), ranges=method) for method in METHODS]
-        qualities = dict(zip(rows, self._candidates.qualities(rows), strict=True))
-        self.plain = replace(self.plain, ranges=max(rows, key=lambda row: qualities[row]).ranges)
+        qualities = dict(zip(METHODS, self._candidates.qualities(rows), strict=True))
+        return sorted(METHODS, key=lambda method: -qualities[method])
 
     def _core(self, base: float) -> Orders:
         """The smallest coarse set with most of the largest gain over `base`."""
@@ -113,11 +117,12 @@ class WideSets:
         return [union(self._units[first:last]) for first, last in pairwise(ends) if first < last]
 
     def _by_gain(self, core: Orders) -> list[Orders]:
-        """The slices that gain quality in addition to the core, the one with the largest gain first."""
+        """The units of the slices that gain quality in addition to the core, those of the largest gain first."""
         rest = [part for part in self._parts(SLICES) if not part <= core]
         qualities = dict(zip(rest, self._qualities([core | part for part in rest]), strict=True))
         base = self._qualities([core])[0]
-        return sorted((part for part in rest if qualities[part] > base), key=lambda row: -qualities[row])
+        gaining = sorted((part for part in rest if qualities[part] > base), key=lambda part: -qualities[part])
+        return [unit for part in gaining for unit in self._units if unit <= part]
 
     def _qualities(self, sets: Sequence[Orders]) -> list[float]:
         rows = [self.candidate(orders) for orders in sets]
