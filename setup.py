@@ -26,6 +26,8 @@ class WithDashboard(build_py):
     """Copies `FILES` after the modules; an editable install uses those at the top of the clone."""
 
     def run(self):
+        if not self.editable_mode:  # modules of an earlier build that are gone would be in the wheel
+            shutil.rmtree(Path(self.build_lib) / "qviz", ignore_errors=True)
         super().run()
         if not self.editable_mode:
             for source, target in self._copies():

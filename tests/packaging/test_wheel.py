@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -35,6 +36,9 @@ def built(folder: Path) -> Path:
             )
         else:
             shutil.copy(ROOT / name, target)
+    stale = source / "build" / "lib" / "qviz" / "stale.py"  # of an earlier build
+    stale.parent.mkdir(parents=True)
+    stale.touch()
     call = [sys.executable, "-c", BUILD, str(folder)]
     ended = subprocess.run(call, cwd=source, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
@@ -59,8 +63,22 @@ def test_it_holds_the_dashboard_and_only_qviz_at_its_top(wheels: tuple[Path, Pat
     pages = {f"qviz/dashboard/pages/{path.name}" for path in (ROOT / "pages").glob("*.py")}
     dashboard = {"qviz/dashboard/app.py", "qviz/dashboard/.streamlit/config.toml", "qviz/dashboard/docs/glossary.md"}
     assert pages | dashboard <= set(names)
+    assert "qviz/stale.py" not in names
     others = {path for path in (ROOT / "qviz").rglob("*") if path.is_file() and path.suffix not in (".pyc", ".md")}
     assert {path.relative_to(ROOT).as_posix() for path in others} - set(names) == set(), "a file is not in the wheel"
+
+
+def test_the_installed_package_finds_its_dashboard_and_has_no_sample(wheels: tuple[Path, Path], tmp_path: Path) -> None:
+    zipfile.ZipFile(wheels[0]).extractall(tmp_path / "site")
+    code = (
+        "from qviz.cli.app import _script; from qviz.ui import glossary, sample;"
+        "print(_script(), len(glossary.terms()) > 20, sample.is_installed(), len(sample.sample().models))"
+    )
+    call = [sys.executable, "-c", code]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    ended = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    script = tmp_path / "site" / "qviz" / "dashboard" / "app.py"
+    assert ended.stdout == f"{script} True False 0\n", ended.stderr
 
 
 PROJECT_VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "qviz/__init__.py").read_text()).group(1)  # type: ignore[union-attr]
@@ -93,11 +111,16 @@ def test_a_missing_part_is_named_with_its_command(monkeypatch: pytest.MonkeyPatc
     assert all(install_command(name).endswith(f'qviz-tflite[{name}]"') for name in PARTS)
 
 
-FILES = [path for folder in ("qviz", "docs", "examples") for path in sorted((ROOT / folder).rglob("*"))]
+SUFFIXES = (".py", ".md", ".yml", ".ipynb", ".txt", ".toml", ".html")
+OTHER_PACKAGE = re.compile(r"(?:pip install|pipx run|--spec|uvx|--from)\s+[\"']?qviz(?![\w-])\S*")
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "action.yml", *FILES], ids=str)
-def test_no_text_installs_another_package(path: Path) -> None:
-    if path.suffix in (".py", ".md", ".yml", ".ipynb", ".txt", ".toml", ".html"):
-        wrong = re.findall(r"(?:pip install|pipx run|--spec|uvx|--from)\s+[\"']?qviz(?![\w-])\S*", path.read_text())
-        assert wrong == []
+def test_no_text_installs_another_package() -> None:
+    folders = [path for folder in ("qviz", "docs", "examples") for path in (ROOT / folder).rglob("*")]
+    texts = [path for path in folders if path.suffix in SUFFIXES]
+    texts += [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "action.yml")]
+    wrong = {
+        path.name: commands for path in texts if (commands := OTHER_PACKAGE.findall(path.read_text(encoding="utf-8")))
+    }
+    assert wrong == {}
+    assert OTHER_PACKAGE.findall('pip install "qviz[onnx]"') and not OTHER_PACKAGE.findall("pip install qviz-tflite")
