@@ -1,0 +1,150 @@
+"""The Video page: a clip, the timeline of both models, a frame to scrub to, tracks; the frame opens on Compare."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from qviz.chart_style import REFERENCE, variant_colour
+from qviz.context import Context
+from qviz.features.detection.models import LoadedModel
+from qviz.features.video import VideoResult, video
+from qviz.features.video.panel_file import VideoFile, frame_of
+from qviz.features.video.plot import figure
+from qviz.features.video.text import finding
+from qviz.formatting import hundred, plural
+from qviz.structures import EncodedImage
+from qviz.ui import clicks, glossary, jobs, page, view, workspace
+from qviz.ui.jobs import Work
+from qviz.ui.page import Page
+
+COMPARE = "pages/compare.py"
+REQUEST = "qviz-video-request"
+SHOWN_TRACKS = 200
+
+
+def show(here: Page, variant: LoadedModel, clip: VideoFile, headline: Any) -> None:
+    """Everything below the drop zone; the verdict is drawn in the container `headline`."""
+    left, right = st.columns([2, 5], vertical_alignment="bottom")
+    every = int(left.number_input("Run each N-th frame", 1, 1000, 1, key="video-every", persist_state="session"))
+    request = clip.digest, every, here.loaded.reference.identity, variant.identity, here.view.score
+    clicks.button(right, "Run", clicks.keep(REQUEST, request), "video-run", st.rerun, type="primary")
+    if st.session_state.get(REQUEST) != request:
+        with headline:
+            page.verdict(
+                f"Run both models on {clip.name}: what flickers, and in which second.",
+                f"Objects from a confidence of {here.view.score:.2f} on.",
+            )
+        return
+    result = _result(here, variant, clip, every, request)
+    if result is not None:
+        _draw(here, variant, clip, result, headline)
+
+
+def _result(here: Page, variant: LoadedModel, clip: VideoFile, every: int, request: object) -> VideoResult | None:
+    reference, score = here.loaded.reference, here.view.score
+
+    def run(context: Context) -> VideoResult:
+        return replace(video(context, reference, variant, clip.path, every=every, score=score), name=clip.name)
+
+    work = Work(jobs.subject_of(reference.digest, variant.digest))
+    return jobs.result("video", ("video", request), run, "video", "Running frames", "frames", work=work)
+
+
+def _draw(here: Page, variant: LoadedModel, clip: VideoFile, result: VideoResult, headline: Any) -> None:
+    names = [here.loaded.name(here.loaded.reference), here.loaded.name(variant)]
+    with headline:
+        page.verdict(
+            finding(result, names),
+            f"{clip.name}: {plural(len(result.frames), 'frame')}, {result.seconds:.1f} s,"
+            f" {plural(len(result.tracks), 'track')}. A blink: an object that a model misses between two frames in"
+            " which it has it.",
+        )
+    inks = [REFERENCE, variant_colour(list(here.loaded.variants).index(variant))]
+    key = f"video-line-{clip.digest[:12]}"
+    st.plotly_chart(
+        figure(result, names, inks),
+        width="stretch",
+        key=key,
+        on_select=lambda: _clicked(key),
+        selection_mode="points",
+    )
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        _frame(here, clip, result)
+    with right:
+        glossary.table(_summary(result, names), {}, key="video-summary")
+        glossary.table(_tracks(result), {}, key="video-tracks")
+        st.caption("Tracks, the ones that the variant shows least first. Presence in % of the frames of a track.")
+    for remark in result.remarks:
+        st.text(remark)
+
+
+def _clicked(key: str) -> None:
+    points = st.session_state[key].selection.points
+    if points:
+        st.session_state["video-frame"] = int(points[-1]["customdata"])
+
+
+def _frame(here: Page, clip: VideoFile, result: VideoResult) -> None:
+    """A slider over the frames, by default at the worst second; the frame, and a button that opens it on Compare."""
+    indices = [row.index for row in result.frames]
+    second = result.worst_second[0] if result.worst_second is not None else 0
+    worst = next((row.index for row in result.frames if int(row.seconds) == second), indices[0])
+    if st.session_state.get("video-frame") not in indices:
+        st.session_state["video-frame"] = worst
+    if len(indices) > 1:
+        st.select_slider("Frame", indices, key="video-frame")
+    frame = frame_of(str(clip.path), st.session_state["video-frame"])
+    if frame is None:
+        st.text("This frame cannot be read any more; drop the video again.")
+        return
+    row = result.frames[indices.index(frame.index)]
+    counts = ", ".join(f"{model.objects}" for model in row.models)
+    st.image(frame.image.data, caption=f"{row.seconds:.2f} s, brightness {row.brightness:.0f}; objects: {counts}")
+
+    def load() -> None:
+        image = EncodedImage(f"{Path(clip.name).stem[:60]}_{frame.index:06d}.jpg", frame.image.data)
+        loaded = workspace.keep(here.workspace.with_images([image]))
+        view.change(image=loaded.images[0].name)
+
+    def open_page() -> None:
+        st.switch_page(COMPARE, query_params=view.link_query("Compare"))
+
+    clicks.button(st, "Open this frame on Compare", load, "video-open", open_page)
+
+
+def _summary(result: VideoResult, names: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "model": names,
+            "blinks": [row.blinks for row in result.summary],
+            "per minute": [round(row.blinks_per_minute, 1) for row in result.summary],
+            "presence %": [_one(row.presence) for row in result.summary],
+            "jitter %": [None if row.jitter is None else round(100 * row.jitter, 2) for row in result.summary],
+        }
+    )
+
+
+def _tracks(result: VideoResult) -> pd.DataFrame:
+    rows = sorted(result.tracks, key=lambda row: (row.variant_presence - row.reference_presence, -row.blinks))
+    rows = rows[:SHOWN_TRACKS]
+    return pd.DataFrame(
+        {
+            "label": [row.label for row in rows],
+            "first": [row.first for row in rows],
+            "last": [row.last for row in rows],
+            "reference %": [_one(row.reference_presence) for row in rows],
+            "variant %": [_one(row.variant_presence) for row in rows],
+            "blinks": [row.blinks for row in rows],
+        }
+    )
+
+
+def _one(value: float | None) -> float | None:
+    """x100 with one decimal."""
+    return None if value is None else round(hundred(value) or 0.0, 1)

@@ -1,0 +1,70 @@
+"""The video that a session has dropped, on the server's disk: the decoder reads files; a page switch loses uploads."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from qviz.datasets.video import SUFFIXES, Frame, check_video, read_frames
+from qviz.errors import QvizError
+from qviz.structures import digest_of
+from qviz.ui import server
+
+STATE = "qviz_video"
+MAX_VIDEOS = 8
+"""Files on disk, of all sessions; the one that was dropped first goes first."""
+TIMEOUT = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFile:
+    """A dropped video. name: as it was dropped; path: of the copy, named after the digest."""
+
+    name: str
+    digest: str
+    path: Path
+
+
+@st.cache_resource(show_spinner=False)
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """Gone when the server stops."""
+    return tempfile.TemporaryDirectory(prefix="qviz-video-")
+
+
+def dropped() -> VideoFile | None:
+    """Draw the drop zone; the video that was dropped last, or None."""
+    uploaded = st.file_uploader("A video", type=[suffix[1:] for suffix in SUFFIXES], key="video-file")
+    if uploaded is not None:
+        data = uploaded.getvalue()
+        digest = digest_of(data)
+        current: VideoFile | None = st.session_state.get(STATE)
+        if current is None or current.digest != digest or not current.path.exists():
+            st.session_state[STATE] = _written(uploaded.name, digest, data)
+    clip: VideoFile | None = st.session_state.get(STATE)
+    return clip if clip is not None and clip.path.exists() else None
+
+
+def _written(name: str, digest: str, data: bytes) -> VideoFile:
+    folder = Path(_folder().name)
+    suffix = Path(name).suffix.lower()
+    path = folder / f"{digest}{suffix if suffix in SUFFIXES else ''}"
+    others = sorted((entry for entry in folder.iterdir() if entry != path), key=lambda entry: entry.stat().st_mtime)
+    for old in others[: max(0, len(others) + 1 - MAX_VIDEOS)]:
+        old.unlink(missing_ok=True)
+    path.write_bytes(data)
+    try:
+        check_video(path)
+    except QvizError:
+        path.unlink()
+        raise
+    return VideoFile(name[:100], digest, path)
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def frame_of(path: str, index: int) -> Frame | None:
+    """One frame, decoded in a worker; None behind the end. Raises QvizError."""
+    frames = server.context().engine.submit_urgent(read_frames, path, index, 1, 1).result(timeout=TIMEOUT)
+    return frames[0] if frames else None

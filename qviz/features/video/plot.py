@@ -1,0 +1,50 @@
+"""The timeline of a video: objects of both models, agreement, and brightness, over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from qviz.chart_style import GREY, LEGEND, colours, margin, plain
+from qviz.features.video import VideoResult
+
+HEIGHT = 380
+
+
+def figure(result: VideoResult, names: Sequence[str] | None = None, inks: Sequence[str] | None = None) -> go.Figure:
+    """Three lines of charts with one time axis; a click on a point names its frame (`customdata`).
+
+    names, inks: of the reference and the variant as they are shown; by default the files' names, and the first colours.
+    """
+    shown, chosen = names or [row.model for row in result.summary], inks or colours(2)
+    chart = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.04, row_heights=[0.4, 0.35, 0.25])
+    seconds = [row.seconds for row in result.frames]
+    indices = [row.index for row in result.frames]
+
+    def line(row: int, values: Sequence[float | None], name: str, colour: str, shape: str = "linear") -> None:
+        chart.add_scatter(
+            x=seconds,
+            y=list(values),
+            customdata=indices,
+            name=plain(name),
+            mode="lines+markers",
+            marker={"size": 4},
+            line={"color": colour, "width": 1.5, "shape": shape},
+            showlegend=row == 1,
+            hovertemplate=f"%{{x:.2f}} s, frame %{{customdata}}: {plain(name)} %{{y:.3g}}<extra></extra>",
+            row=row,
+            col=1,
+        )
+
+    for number, (name, colour) in enumerate(zip(shown, chosen, strict=True)):
+        line(1, [row.models[number].objects for row in result.frames], name, colour, "hv")
+    line(2, [row.models[1].agreement for row in result.frames], "agreement", chosen[1])
+    line(3, [row.brightness for row in result.frames], "brightness", GREY)
+    chart.update_layout(height=HEIGHT, margin=margin(top=32), legend=LEGEND, hovermode="closest")
+    for row, title in enumerate(("objects", "agreement", "brightness"), start=1):
+        chart.update_yaxes(title=title, rangemode="tozero", row=row, col=1)
+    chart.update_yaxes(range=[-0.05, 1.05], row=2, col=1)
+    chart.update_xaxes(title="seconds", row=3, col=1)
+    return chart
