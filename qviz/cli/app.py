@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+from qviz.cli.options import whole_number
 from qviz.errors import InputError
 from qviz.limits import limits
 
@@ -20,7 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         "models", type=Path, nargs="*", metavar="MODEL", help="in any order: the least quantized one is the reference"
     )
     parser.add_argument("--images", type=Path, nargs="*", default=[], metavar="PATH")
-    parser.add_argument("--port", type=int, default=8501, metavar="N")
+    parser.add_argument("--port", type=whole_number(1, 65535), default=8501, metavar="N")
 
 
 def run(args: argparse.Namespace) -> int:

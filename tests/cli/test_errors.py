@@ -73,6 +73,7 @@ BAD = [
         "--max-ap-loss: '5' is not a number between -1 and 1",
     ),
     ("app nowhere.tflite", "nowhere.tflite does not exist"),
+    ("app --port 99999", "--port: '99999' is not a number between 1 and 65535"),
 ]
 
 
