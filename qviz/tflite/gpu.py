@@ -1,9 +1,9 @@
 """The process in which LiteRT's GPU delegate runs one model: python -m qviz.tflite.gpu MODEL FOLDER
 
-The driver must be in the environment before the process starts, and may end it, so it is never loaded anywhere else. For
-each line on standard input, the process reads FOLDER/input.npy, runs the model, writes FOLDER/output-0.npy, ... in the
-order of the file and answers with a line of JSON: {"ms"}, or {"error"} and its end. The first line, {"loaded"}, comes once
-the model is on the GPU. The runtime reports operators that the GPU refuses on standard error.
+The driver must be in the environment before the process starts, and may end it, so it is never loaded anywhere else.
+For each line on standard input, the process reads FOLDER/input.npy, runs the model, writes FOLDER/output-0.npy, ... in
+the order of the file and answers with a line of JSON: {"ms"}, or {"error"} and its end. The first line, {"loaded"},
+comes once the model is on the GPU. The runtime reports operators that the GPU refuses on standard error.
 """
 
 from __future__ import annotations
