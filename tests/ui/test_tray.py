@@ -78,7 +78,7 @@ def test_jobs_are_shown_until_they_are_dismissed(
     assert not any(title in _texts(app) for title in jobs)
 
 
-def test_a_job_that_was_not_asked_for_leaves_when_it_is_finished(
+def test_a_job_started_by_the_page_itself_leaves_the_tray_at_its_end(
     engine: LocalEngine, executor: ThreadPoolExecutor
 ) -> None:
     job: Job[int] = Job()

@@ -57,7 +57,7 @@ class Plan:
 
     Attributes:
         recipe: A recipe with calibrated ranges, e.g. `int8`.
-        ranges: Method that computes the ranges: minmax, moving_average or percentile.
+        ranges: Method that computes the .
         draws: Number of random draws of each number of images, from 1 to 50.
         seed: Seed of the draws, of the split of the images and of the random numbers.
         mistakes: Names of `MISTAKES`.

@@ -35,7 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="agreement with SOURCE, on --images or on half of the calibration images (default without --dataset)",
     )
     parser.add_argument("--recipe", default="int8", metavar="int8|int16x8")
-    parser.add_argument("--ranges", default="minmax", metavar="minmax|moving_average|percentile")
+    parser.add_argument("--ranges", default="minmax", metavar="minmax|mean|moving_average|percentile")
     parser.add_argument(
         "--draws",
         type=options.whole_number(1, 50),

@@ -307,8 +307,8 @@ def short_names(models: Sequence[LoadedModel]) -> dict[str, str]:
     while len(words) > 1 and all(len(word) > common + 1 and word[common] == words[0][common] for word in words):
         common += 1
     short = {digest: "_".join(stem.split("_")[common:]) for digest, stem in stems.items()}
-    names = unique_names([model.shown or short[model.digest] for model in models])
-    return {model.digest: name for model, name in zip(models, names, strict=True)}
+    shown = {model.digest: model.shown or short[model.digest] for model in models}
+    return dict(zip(shown, unique_names(list(shown.values())), strict=True))
 
 
 def with_unique_names(models: Sequence[LoadedModel]) -> list[LoadedModel]:

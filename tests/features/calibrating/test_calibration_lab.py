@@ -103,7 +103,7 @@ def test_variant_figures_equal_an_evaluation(
 ) -> None:
     reference = loaded["float32"]
     source = source_of(reference)
-    ranges = calibrate(Context(engine), source, images)
+    ranges = calibrate(Context(engine), source, images, "minmax")  # as the lab does by default
     with builders() as makers:
         data = start_building(makers, source, "int8", calibration=ranges).result().data
     variant = load_models(engine, [ModelSource("all", data, reference.settings)])
@@ -133,7 +133,7 @@ def test_stability_outliers_and_images_to_add(lab: CalibrationLab, images: list[
     assert [row.widening for row in lab.outliers] == sorted((row.widening for row in lab.outliers), reverse=True)
     assert all(0 <= row.clipped_share < 0.5 and row.times > 1 for row in lab.outliers)
     assert lab.without_outliers is not None and lab.without_outliers.images == IMAGES - 1
-    assert [row.name for row in lab.methods] == ["moving_average", "percentile"]
+    assert [row.name for row in lab.methods] == ["mean", "moving_average", "percentile"]
     assert lab.add and lab.add[-1].covered > 0.5
 
 

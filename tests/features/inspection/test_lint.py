@@ -32,7 +32,7 @@ def test_the_wrong_range_warning_gives_the_numbers(loaded: dict[str, LoadedModel
     warning, *_ = lint_model(loaded["int8_wrong_range"])
     assert "represents [0, 1], but normalised pixels span [-1, 1]; 50% of that span is clipped" in warning.message
     assert warning.model == loaded["int8_wrong_range"].name
-    assert set(to_json(warning)) == {"model", "code", "message", "cure", "advice"}
+    assert set(to_json(warning)) == {"model", "code", "message", "cure", "advice", "operators"}
 
 
 def with_range(like: LoadedModel, quantization: Quantization, **settings: Any) -> LoadedModel:
