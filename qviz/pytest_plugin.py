@@ -116,6 +116,7 @@ def assert_quantized(
     max_recall_loss: float | None = None,
     at: float | str | os.PathLike[str] | Mapping[str, float] = "best",
     classes: Sequence[str] = (),
+    slices: str | Sequence[str] | None = None,
     confident: str | None = None,
     strict: bool = False,
     dataset_images: str | os.PathLike[str] | None = None,
@@ -130,6 +131,7 @@ def assert_quantized(
         max_recall_loss: Recall in [0, 1] that may be lost at the confidence `at`.
         at: A confidence, `best` (the reference's highest F1), label -> confidence, or a JSON file of these.
         classes: Names of the only classes that count.
+        slices: `all` or names of traits: the worst slice must keep `max_recall_loss`, too.
         confident: None: the loss itself counts. `lower`: the lower bound of its 95 % interval, so that noise never
             fails. `upper`: the upper bound, so that only what is shown to be good passes.
         strict: Fail where the interval is too wide to decide.
@@ -153,13 +155,19 @@ def assert_quantized(
 
     if max_ap_loss is None and max_recall_loss is None:
         raise SettingsError(NO_LIMIT)
+    if slices is not None and max_recall_loss is None:
+        raise SettingsError("slices are compared in recall: give max_recall_loss, e.g. max_recall_loss=0.02.")
     if confident not in (None, "lower", "upper"):
         raise SettingsError(f"confident is {confident!r}; give 'lower', 'upper' or None.")
     given = {"engine": _run.engine(), "classes": classes, **options}
     with Session(reference, variant, dataset=dataset, dataset_images=dataset_images, **given) as session:
-        result = session.evaluate(at=at)
+        result = session.evaluate(at=at, slices=slices)
     gate = None if max_ap_loss is None else check_losses(result, max_ap_loss, confident, strict)
-    recall = None if max_recall_loss is None else check_recall(result, max_recall_loss, confident, strict)
+    recall = (
+        None
+        if max_recall_loss is None
+        else check_recall(result, max_recall_loss, confident, strict, slices is not None)
+    )
     _record(result, gate, recall)
     if faults := [*_faults(result, gate), *_recall_faults(result, recall)]:
         raise QuantizationLoss("\n".join([f"qviz: {result}", *faults]))

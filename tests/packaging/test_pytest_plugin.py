@@ -25,8 +25,9 @@ from qviz.pytest_plugin import assert_quantized
 REFERENCE, INT8, WRONG, DATASET, IMAGES = {paths!r}
 
 def test_good():
-    result = assert_quantized(REFERENCE, INT8, DATASET, dataset_images=IMAGES, max_ap_loss=0.9, max_recall_loss=0.9)
-    assert result.images == 3
+    limits = dict(max_ap_loss=0.9, max_recall_loss=0.9, slices="all")
+    result = assert_quantized(REFERENCE, INT8, DATASET, dataset_images=IMAGES, **limits)
+    assert result.images == 3 and result.slices.rows
 
 def test_bad():
     assert_quantized(REFERENCE, WRONG, DATASET, dataset_images=IMAGES, max_ap_loss=0.01, max_recall_loss=0.01, at=0.3)
@@ -101,6 +102,8 @@ def test_without_a_limit_nothing_runs() -> None:
         assert_quantized("absent.tflite", "absent.tflite", "absent.json")
     with pytest.raises(SettingsError, match="confident is 'low'"):
         assert_quantized("absent.tflite", "absent.tflite", "absent.json", max_ap_loss=0.01, confident="low")
+    with pytest.raises(SettingsError, match="give max_recall_loss"):
+        assert_quantized("absent.tflite", "absent.tflite", "absent.json", max_ap_loss=0.01, slices="all")
 
 
 def test_images_to_decide_grow_with_the_square_of_the_width() -> None:
