@@ -19,7 +19,9 @@ def parse_orders(text: str) -> frozenset[int]:
         if matched is None:
             raise SettingsError(f"{text[:60]!r} does not name operators; give operators by order, e.g. 0-12,40.")
         low, high = int(matched[1]), int(matched[2] or matched[1])
-        if low > high or high >= MAX_OPERATORS:
+        if high >= MAX_OPERATORS:
+            raise SettingsError(f"There is no operator {high}: qviz reads networks of up to {MAX_OPERATORS} operators.")
+        if low > high:
             raise SettingsError(
                 f"{part.strip()[:30]!r} is not a range of operators; give ranges from the lower to the higher order."
             )

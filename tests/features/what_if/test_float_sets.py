@@ -24,6 +24,11 @@ def test_invalid_operator_lists_are_refused(text: str) -> None:
         parse_orders(text)
 
 
+def test_an_operator_beyond_the_limit_does_not_exist() -> None:
+    with pytest.raises(SettingsError, match="There is no operator 99999: "):
+        parse_orders("99999")
+
+
 def test_blocks_partition_the_operators(loaded: dict[str, LoadedModel]) -> None:
     for name in ("float32", "int8", "float16"):
         graph = loaded[name].inspection.graph
