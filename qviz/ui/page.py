@@ -40,6 +40,8 @@ MENU = (
     ("pages/glossary.py", "Glossary", "What each word and figure means, with unit and direction."),
 )
 MAX_NOTICES = 8
+MAX_FOLDED = 200
+"""Further notices, which are folded away."""
 LARGE = "qviz_large_type"
 STYLE = Path(__file__).with_name("style.css")
 
@@ -256,8 +258,9 @@ def _notices(current: workspace.Workspace, models: Models | None) -> None:
     with st.container(border=True):
         for sentence in sentences[:MAX_NOTICES]:
             st.warning(as_text(sentence))
-        if len(sentences) > MAX_NOTICES:
-            st.caption(f"and {len(sentences) - MAX_NOTICES} more")
+        if rest := sentences[MAX_NOTICES:]:
+            with st.expander(f"and {len(rest)} more"):
+                st.markdown("\n".join(f"- {as_text(sentence)}" for sentence in rest[:MAX_FOLDED]))
         if current.notices:
             clicks.button(st, "Dismiss", _dismiss_notices, "notices-read", st.rerun)
 

@@ -23,3 +23,19 @@ def test_a_page_after_a_fragment_is_not_drawn_into_its_container() -> None:
     assert not app.exception
     assert [text.value for text in app.sidebar.text] == ["of the fragment"]
     assert [text.value for text in app.main.text] == ["of the page"]
+
+
+def _many_notices() -> None:
+    from qviz.ui import page
+    from qviz.ui.workspace import Workspace
+
+    page._notices(Workspace().with_notices([f"notice number {number}" for number in range(10)]), None)
+
+
+def test_notices_beyond_the_first_are_folded_and_not_dropped() -> None:
+    app = AppTest.from_function(_many_notices).run()
+    assert not app.exception
+    assert len(app.warning) == 8
+    (folded,) = app.expander
+    assert (folded.label, len(folded.markdown)) == ("and 2 more", 1)
+    assert all(f"notice number {number}" in folded.markdown[0].value for number in (8, 9))
