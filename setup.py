@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
 os.environ.setdefault("SOURCE_DATE_EPOCH", "1767225600")  # 2026-01-01: equal sources give equal wheels, byte for byte
@@ -33,6 +34,7 @@ class WithDashboard(build_py):
             for source, target in self._copies():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
+            set_modes(Path(self.build_lib) / "qviz")
 
     def get_outputs(self, include_bytecode=True):
         return [*super().get_outputs(include_bytecode), *(str(target) for _, target in self._copies())]
@@ -49,4 +51,18 @@ class WithDashboard(build_py):
         ]
 
 
-setup(cmdclass={"build_py": WithDashboard})
+class WithModes(bdist_wheel):
+    """Gives the licence and the metadata the same modes everywhere, too."""
+
+    def egg2dist(self, egginfo_path, distinfo_path):
+        super().egg2dist(egginfo_path, distinfo_path)
+        set_modes(Path(distinfo_path))
+
+
+def set_modes(folder):
+    """A clone's modes depend on the user's umask, and a wheel stores them."""
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+setup(cmdclass={"build_py": WithDashboard, "bdist_wheel": WithModes})

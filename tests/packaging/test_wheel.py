@@ -23,8 +23,8 @@ COPIED_TOO = ("README.md", "LICENSE")
 MAX_BYTES = 10_000_000
 
 
-def built(folder: Path) -> Path:
-    """A wheel, built from a copy of the sources, so that no earlier build is part of it."""
+def built(folder: Path, mode: int = 0o644) -> Path:
+    """A wheel, built from a copy of the sources, all with this mode; another umask makes another one."""
     source = folder / "source"
     source.mkdir(parents=True)
     for name in (*COPIED, *COPIED_TOO):
@@ -36,6 +36,8 @@ def built(folder: Path) -> Path:
             )
         else:
             shutil.copy(ROOT / name, target)
+    for path in (path for path in source.rglob("*") if path.is_file()):
+        path.chmod(mode)
     stale = source / "build" / "lib" / "qviz" / "stale.py"  # of an earlier build
     stale.parent.mkdir(parents=True)
     stale.touch()
@@ -48,7 +50,7 @@ def built(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     pytest.importorskip("setuptools")
-    return built(tmp_path_factory.mktemp("one") / "a"), built(tmp_path_factory.mktemp("two") / "b")
+    return built(tmp_path_factory.mktemp("one") / "a"), built(tmp_path_factory.mktemp("two") / "b", mode=0o664)
 
 
 def test_two_builds_are_equal_byte_for_byte(wheels: tuple[Path, Path]) -> None:
