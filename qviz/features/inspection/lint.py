@@ -143,7 +143,8 @@ def assumed_settings(model: LoadedModel) -> list[Warning]:
         Warning(
             "assumed_settings",
             f"{model.name} does not state how images are prepared; assumed: {'; '.join(reasons)}.",
-            "Give --mean, --std and --channels, or a settings file beside the model, if this is wrong.",
+            "If this is wrong, change it: in the dashboard under Models, on the command line with --mean, --std and"
+            " --channels, or in a settings file beside the model.",
             model.name,
         )
     ]
