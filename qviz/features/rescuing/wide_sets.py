@@ -35,7 +35,7 @@ CORE_SHARE = 0.8
 """Of the gain of the best coarse set: what the core has to reach."""
 TOLERANCE = 0.01
 """Quality that a set may lose when units are left out."""
-SHARES = (0.16, 0.3, 0.5)
+SHARES = (0.15, 0.3, 0.5)
 """Of the operators: the size of the proposed sets. Larger ones are not proposed."""
 MAX_METHODS = 2
 """Methods for ranges that each set is tried with."""
