@@ -105,7 +105,7 @@ def _check(path: Path, name: str, value: Any) -> None:
     if name == FOLDER:
         if not isinstance(value, str) or (value and not Path(value).is_absolute()):
             raise SettingsError(
-                f"{path} sets {name} to {str(value)[:60]!r}; a folder in quotes is expected, such as \"/srv/photos\"."
+                f'{path} sets {name} to {str(value)[:60]!r}; a folder in quotes is expected, such as "/srv/photos".'
             )
         return
     low, high = BOUNDS.get(name, (1, MAX_VALUE))

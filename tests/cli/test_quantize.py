@@ -32,7 +32,7 @@ def test_saved_ranges_are_used_again(run: Run, sample: Sample, photographs: list
     result = run(*call, "--calibration", *photographs, "--save-ranges", ranges, "--json")
     assert (result.status, keys.missing(KEYS, result.json), result.err) == (0, [], "")
     assert (result.json["file"], result.json["bytes"], result.json["scheme"]) == (str(out), out.stat().st_size, "int8")
-    assert (result.json["calibration"]["images"], result.json["calibration"]["method"]) == (4, "minmax")
+    assert (result.json["calibration"]["images"], result.json["calibration"]["method"]) == (4, "mean")
     first = out.read_bytes()
     mixed = run(*call, "--calibration", ranges, "--wide-operators", "0-1", "--json").json
     assert (mixed["scheme"], mixed["wide"]) == ("mixed", [0, 1])

@@ -22,14 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", required=True, metavar="NAME", help="e.g. int8, dynamic_range; see --recipes")
     parser.add_argument("--recipes", action=_ListRecipes, nargs=0, help="list all recipes and algorithms")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .tflite file to write")
-    parser.add_argument(
-        "--calibration",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="PATH",
-        help="calibration images, folders or zip archives of them; or one file of --save-ranges",
-    )
+    _add_calibration(parser)
     parser.add_argument("--io", default="float", metavar="float|int8|uint8|int16", help="type of inputs and outputs")
     parser.add_argument(
         "--algorithm", default="minmax", metavar="minmax|octav|mse|gptq|hadamard", help="how weights get their scales"
@@ -40,16 +33,28 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--block", type=int, default=32, metavar="N", help="how many inputs share a scale, in blockwise recipes"
     )
     parser.add_argument(
-        "--ranges",
-        default="mean",
-        metavar="mean|minmax|moving_average|percentile",
-        help="how the activation ranges of the images are combined (default: mean)",
-    )
-    parser.add_argument(
         "--cures",
         default="",
         metavar="NAME,...",
         help="split_head, equalize, round_weights, correct_biases: changes that need no labels",
+    )
+    options.add_common(parser, csv=False)
+
+
+def _add_calibration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="calibration images, folders or zip archives of them; or one file of --save-ranges",
+    )
+    parser.add_argument(
+        "--ranges",
+        default="mean",
+        metavar="mean|minmax|moving_average|percentile",
+        help="how the activation ranges of the images are combined (default: mean)",
     )
     parser.add_argument(
         "--save-ranges",
@@ -57,7 +62,6 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the measured ranges to a file, to build other recipes from",
     )
-    options.add_common(parser, csv=False)
 
 
 def _add_float_operators(parser: argparse.ArgumentParser) -> None:
