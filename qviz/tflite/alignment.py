@@ -1,14 +1,13 @@
-"""Pair the operators of two dataflow graphs one to one, starting from known pairs and following their edges.
+"""Pair the operators of two dataflow graphs one to one, starting from known pairs and following the graphs' edges.
 
-Two pairs never cross: an operator before a paired one is never paired with an operator after that one's partner. A pair
-is made only where the graph leaves a single choice, or, as the last step, where both operators lie between the same
-pairs.
+Two pairs never cross: if a is paired with b, no operator before a is paired with an operator after b. A pair is made
+only where the graph leaves a single choice or, as the last step, where both operators lie between the same pairs.
 
-`Flow` is the graph that is paired. Conversions (QUANTIZE, DEQUANTIZE) are skipped: their readers count as readers of
-what they convert. Constants and values computed from constants alone are no edges. Operators are numbered 0..n-1 in the
-file's order, which is an order of execution. Two operators may be partners if their kinds are equal or equivalent,
-their first outputs have equally many elements and the same last dimension, and their weights have equally many
-elements.
+`Flow` is the graph that is paired. Conversions (QUANTIZE, DEQUANTIZE) are skipped: whatever reads a conversion counts
+as a reader of the tensor that it converts. Constants, and values computed from constants alone, form no edges.
+Operators are numbered 0..n-1 in the order of the file, in which they also run. Two operators may be partners if their
+kinds are equal or equivalent, their first outputs have equally many elements and the same last dimension, and their
+weights have equally many elements.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ from qviz.structures import Graph, Op
 from qviz.tflite.scheme import CONVERSIONS, WEIGHT_KINDS
 
 MAX_OPERATORS = 10_000
-"""Limits the memory of `Flow.before`, which has the square of this number in bytes: 100 MB."""
+"""Limits the memory of `Flow.before`, whose size in bytes is the square of the number of operators: at most 100 MB."""
 
 _SAME = ("ADD ADD_N", "RESHAPE SQUEEZE EXPAND_DIMS", "SPLIT SPLIT_V", "PAD PADV2", "SLICE STRIDED_SLICE")
 _ROLE = {kind: kinds.split()[0] for kinds in _SAME for kind in kinds.split()}
 SYMMETRIC = frozenset({"ADD", "MUL", "MAXIMUM", "MINIMUM"})
-"""Operators whose inputs may come in any order, by role."""
+"""Roles of the operators whose inputs may come in any order."""
 
 FUSIBLE = frozenset({"RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "TANH", "ADD", "SUB", "MUL", "DIV"})
-"""Operators that converters fuse into the one before: activations, and constants of a batch normalisation."""
+"""Operators that converters fuse into the preceding one: activations, and arithmetic with a batch norm's constants."""
 
 Edges = tuple[tuple[tuple[int, int], ...], ...]
 
@@ -43,13 +42,13 @@ class Flow:
     """The dataflow graph of n operators.
 
     Attributes:
-        ops: (n) operators, without conversions.
-        role, size, weights: (n) kind (equivalent kinds have one name), size of the first output and number of weights;
+        ops: The n operators, without conversions. The other attributes have one entry per operator.
+        role, size, weights: Kind (equivalent kinds have one name), size of the first output and number of weights;
             partners agree in all three.
-        sources: (n) per input (operator that computes it, number of its output); (-1, 0) for an input of the graph.
-        readers: (n) per reader (operator that reads an output, position of that input).
-        before: (n, n) bool, [a, b] is true if b depends on a.
-        final: (n) whether the operator computes an output of the graph.
+        sources: For each input, (operator that computes it, number of that output); (-1, 0) for a graph input.
+        readers: For each reader of an output, (operator that reads it, position of the input).
+        before: (n, n) bool; [a, b] is true if b depends on a.
+        final: Whether the operator computes an output of the graph.
     """
 
     ops: tuple[Op, ...]
@@ -69,7 +68,7 @@ def flow_of(graph: Graph) -> Flow:
             f"has {len(graph.ops)} operators; files of more than {MAX_OPERATORS} are not compared by layer."
         )
     written: dict[int, tuple[int, int]] = dict.fromkeys(graph.inputs, (-1, 0))
-    packed: dict[int, int] = {}  # a constant after its DEQUANTIZE -> before it
+    packed: dict[int, int] = {}  # output of a constant's DEQUANTIZE -> the constant
     ops: list[Op] = []
     sources: list[tuple[tuple[int, int], ...]] = []
     for op in graph.ops:
@@ -138,10 +137,10 @@ def agree(reference: Flow, i: int, variant: Flow, j: int) -> bool:
 
 
 class Roles:
-    """Numbers that identify an operator's context in a graph, comparable between graphs.
+    """Numbers that identify an operator's context in a graph and can be compared between graphs.
 
-    `above` is equal for two operators if everything before them is equal, `below` if everything after them is. This is
-    Weisfeiler-Lehman refinement; in a directed graph without cycles one pass in each direction is enough.
+    Two operators have the same number in `above` if everything before them is equal, and in `below` if everything
+    after them is. This is Weisfeiler-Lehman refinement; in a graph without cycles, one pass per direction is enough.
     """
 
     def __init__(self) -> None:
@@ -175,11 +174,11 @@ def _own_key(flow: Flow, number: int) -> tuple[Hashable, ...]:
 
 
 REACH = 6
-"""Unpaired operators to pass in search of paired ones: an activation that is not fused has two to five operators."""
+"""Unpaired operators to step over in search of paired ones; an activation that is not fused has two to five."""
 
 
 class Alignment:
-    """A one-to-one pairing of two flows that grows. refuted: (n, m) bool, pairs that must not be made."""
+    """A one-to-one pairing of two flows, extended step by step. refuted: (n, m) bool, pairs that must not be made."""
 
     def __init__(self, reference: Flow, variant: Flow, refuted: np.ndarray | None = None) -> None:
         self.reference, self.variant = reference, variant
@@ -201,7 +200,7 @@ class Alignment:
         return bool((ahead | behind).any())
 
     def add(self, pairs: Iterable[tuple[int, int]]) -> bool:
-        """Make those of the pairs that are still possible, and return whether there was any."""
+        """Add those of the pairs that are still possible; return whether any was added."""
         before = len(self.partner)
         for i, j in pairs:
             if self.possible(i, j):
@@ -210,7 +209,7 @@ class Alignment:
         return len(self.partner) > before
 
     def grow(self) -> None:
-        """Pair the neighbours of pairs, where the graph leaves one choice."""
+        """Pair the neighbours of pairs wherever the graph leaves only one choice."""
         while self._fresh:
             i, j = self._fresh.pop(0)
             for upstream in (True, False):
@@ -218,7 +217,7 @@ class Alignment:
                 self.add(_only_choices(*sides))
 
     def _neighbours(self, flow: Flow, number: int, upstream: bool) -> Iterator[tuple[Hashable, int]]:
-        """(position and kind of the connection, operator) of each unpaired neighbour of an operator."""
+        """(key of position and kind of the connection, operator) for each unpaired neighbour of an operator."""
         paired = self.partner if flow is self.reference else self._partner_of_variant
         inputs = [(number, slot) for slot in range(len(flow.sources[number]))]
         for reader, slot in inputs if upstream else flow.readers[number]:
@@ -229,7 +228,7 @@ class Alignment:
                 yield (position, output, flow.role[other], flow.size[other]), other
 
     def fill(self) -> None:
-        """Pair operators that lie between the same pairs, even if a neighbour of theirs has no partner."""
+        """Pair operators that lie between the same pairs, even if some of their neighbours have no partner."""
         open_pairs = [pair for pair in self._candidates() if self.possible(*pair)]
         while True:
             ranked = sorted((-value, i, j) for i, j, value in self._between(open_pairs))
@@ -272,7 +271,7 @@ class Alignment:
         return ((i, j) for i, role in enumerate(self.reference.role) for j in by_role[role])
 
     def _between(self, candidates: list[tuple[int, int]]) -> Iterator[tuple[int, int, float]]:
-        """(i, j, similarity 1..2) of candidates that share at least half of the paired operators around them."""
+        """(i, j, similarity 1..2) for candidates that share at least half of the paired operators around them."""
         left, right = self._free(self.reference, self.partner), self._free(self.variant, self._partner_of_variant)
         for i, j in candidates:
             if i in left and j in right:
@@ -284,7 +283,7 @@ class Alignment:
 def _only_choices(
     reference: Iterable[tuple[Hashable, int]], variant: Iterable[tuple[Hashable, int]]
 ) -> Iterator[tuple[int, int]]:
-    """(i, j) for each key that exactly one operator of either side has."""
+    """Pairs (i, j) of operators whose key occurs exactly once on each side."""
     sides: tuple[dict[Hashable, set[int]], dict[Hashable, set[int]]] = (defaultdict(set), defaultdict(set))
     for side, entries in zip(sides, (reference, variant), strict=True):
         for key, number in entries:
@@ -296,7 +295,7 @@ def _only_choices(
 
 
 def _nearest(number: int, neighbours: Edges, name: dict[int, int]) -> set[int]:
-    """Names of the nearest paired operators in one direction, at most REACH unpaired ones away."""
+    """Names of the nearest paired operators in one direction, stepping over at most REACH unpaired ones."""
     nearest: set[int] = set()
     visited = {number}
     border = {number}
@@ -314,7 +313,7 @@ def _overlap(some: set[int], others: set[int]) -> float:
 
 
 def _clear(ranked: list[tuple[float, int, int]]) -> list[tuple[int, int]]:
-    """The pairs with the best value whose operators occur in no other such pair; if there is none, the first pair."""
+    """The best-ranked pairs whose operators occur in no other best-ranked pair; if there is none, the first pair."""
     best = [(i, j) for value, i, j in ranked if value == ranked[0][0]]
     first, second = Counter(i for i, _ in best), Counter(j for _, j in best)
     return [(i, j) for i, j in best if first[i] == second[j] == 1] or best[:1]

@@ -1,15 +1,15 @@
 """Constants and options of the operators of a .tflite file: weights as real numbers, biases, strides, padding.
 
 Weights: an operator's weights are its largest constant with real values: float32, float16, or integers with scales
-(int8, uint8, int16, and int4 and int2 packed with the first element in the lowest bits). A constant behind DEQUANTIZE,
-as in float16 and weight-only files, belongs to the operator that reads it. Biases, sparse constants and block-wise
-scales are left out.
+(int8, uint8, int16, and int4 and int2 packed with the first element in the lowest bits). A constant that is read
+through a DEQUANTIZE, as in float16 and weight-only files, belongs to the operator that reads the result. Biases, sparse
+constants and block-wise scales are left out.
 
 Changed constants: `with_constants` writes float32 values of the same length over the old ones, so operators, names,
 metadata and files appended to the flatbuffer (labels) do not change by a byte.
 
-Options: names are those of the schema as ai-edge-litert's object API spells them (strideH, keepDims). Codes stay
-numbers, except padding and the fused activation, which get the schema's names.
+Options: their names are the schema's, spelled as in ai-edge-litert's object API (strideH, keepDims). Enumerations stay
+numbers, except the padding and the fused activation, whose values get the schema's names.
 
 The bytes are untrusted: a constant that is shorter than its shape raises a `ModelError`. Source of the format:
 tensorflow/lite/schema/schema.fbs.
@@ -66,7 +66,7 @@ def stored_constant(data: bytes, tensor: Tensor) -> np.ndarray:
 
 
 def real_constant(data: bytes, tensor: Tensor) -> np.ndarray:
-    """The real values of a constant, float32 in its shape: those of float16, and integers with scales.
+    """The real values of a constant, as float32 in its shape. It may be stored as float, or as integers with scales.
 
     Raises ModelError if it is damaged, sparse, or has integers whose scales are stored elsewhere (blockwise).
     """
@@ -87,7 +87,7 @@ _BIAS_ENDS = (-(2**63), -(2**31), 2**31 - 1, 2**63 - 1)
 def saturated_biases(data: bytes, graph: Graph) -> dict[int, int]:
     """Operator -> number of channels whose bias was cut off at the smallest or largest value of its integer type.
 
-    An int64 bias counts at the ends of int32, too. Raises ModelError for a damaged file.
+    An int64 bias at the limits of int32 counts as cut off, too. Raises ModelError for a damaged file.
     """
     saturated = {}
     for op in graph.ops:
@@ -101,7 +101,7 @@ def saturated_biases(data: bytes, graph: Graph) -> dict[int, int]:
 
 
 def _behind_dequantize(graph: Graph) -> dict[int, int]:
-    """Output of a constant's DEQUANTIZE -> that constant."""
+    """Output of a DEQUANTIZE that reads a constant -> that constant."""
     return {
         op.outputs[0]: op.inputs[0]
         for op in graph.ops
@@ -133,7 +133,7 @@ def _bytes(data: bytes, buffer: Any) -> np.ndarray:
 
 
 def _stored_values(raw: np.ndarray, tensor: Tensor) -> np.ndarray:
-    """The values in the shape of the tensor; packed int4 and int2 get one element each. Raises ValueError."""
+    """The values in the shape of the tensor, int4 and int2 unpacked to int8. Raises ValueError for too few bytes."""
     count = math.prod(tensor.shape)
     bits = _PACKED_BITS.get(tensor.dtype)
     values = _unpack(raw, bits) if bits else raw[: count * np.dtype(tensor.dtype).itemsize].view(tensor.dtype)
@@ -160,13 +160,13 @@ def own_constants(data: bytes, graph: Graph) -> frozenset[int]:
 
 
 def with_constants(data: bytes, values: Mapping[int, np.ndarray]) -> bytes:
-    """The file with other float32 constants.
+    """The file with other values for float32 constants.
 
     Args:
         values: Tensor index -> new values in the tensor's shape.
 
     Raises:
-        ValueError: A value has another size than the constant.
+        ValueError: New values have another size than the constant.
     """
     model = fb.Model.GetRootAs(data)
     result = bytearray(data)
@@ -197,7 +197,7 @@ _ACTIVATIONS = {code: name for name, code in vars(fb.ActivationFunctionType).ite
 
 
 def operator_options(data: bytes) -> tuple[dict[str, Any], ...]:
-    """One dictionary per operator of the main subgraph, empty if it has no options. Raises ModelError."""
+    """One dictionary per operator of the main subgraph: option -> value, empty without options. Raises ModelError."""
     try:
         subgraph = fb.Model.GetRootAs(data).Subgraphs(0)
         return tuple(_options(subgraph.Operators(i)) for i in range(subgraph.OperatorsLength()))

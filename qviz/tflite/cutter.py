@@ -1,8 +1,9 @@
 """Cut some operators out of a .tflite file into a file of their own.
 
-The new file (a piece) has these operators with their options, the tensors they use with shape, type, quantization and
-the variable flag, and the data of constants (shared data once). Its inputs are tensors 0..n-1 and its outputs
-n..n+m-1, in the order given. If an operator runs other subgraphs, all other subgraphs are copied at their old indices.
+The new file (a piece) has these operators with their options; the tensors that they use, with shape, type, quantization
+and the variable flag; and the data of their constants (data that several share is stored once). Its inputs are tensors
+0..n-1 and its outputs n..n+m-1, in the order given. If an operator runs other subgraphs, all of them are copied and
+keep their indices.
 Metadata and signatures are left out.
 """
 
@@ -29,14 +30,14 @@ CALLERS = frozenset({
 """Operators that run another subgraph of the file."""
 
 ALIGNMENT = 16
-"""Bytes. The schema requires it for the data of a buffer, and kernels may read whole vectors."""
+"""Alignment of a buffer's data in bytes: the schema requires it, and kernels may read whole vectors."""
 
 EMPTY = np.zeros(0, np.uint8)
 
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Pause Python's garbage collector: cutting creates many objects and no cycles, and takes 40 % less time."""
+    """Pause Python's garbage collector: cutting creates many objects but no cycles, and is 40 % faster without it."""
     running = gc.isenabled()
     gc.disable()
     try:
@@ -64,7 +65,7 @@ class Cutter:
             ) from error
 
     def variable(self, tensor: int) -> bool:
-        """Whether a tensor is a state that its operator keeps from one run to the next."""
+        """Whether a tensor is state that its operator keeps from one run to the next."""
         return bool(self._model.subgraphs[0].tensors[tensor].isVariable)
 
     def constant(self, tensor: int) -> np.ndarray:
@@ -72,7 +73,7 @@ class Cutter:
         return self.contents(self._model.subgraphs[0].tensors[tensor].buffer)
 
     def contents(self, buffer: int) -> np.ndarray:
-        """The data of a buffer, (bytes,) uint8. Files over 2 GB store it behind the flatbuffer."""
+        """The data of a buffer, (bytes,) uint8; empty if it has none. Files over 2 GB store it after the flatbuffer."""
         if not 0 < buffer < len(self._model.buffers):
             return EMPTY
         stored = self._model.buffers[buffer]
@@ -81,7 +82,7 @@ class Cutter:
         return EMPTY if stored.data is None else np.asarray(stored.data, np.uint8)
 
     def region(self, start: int, size: int) -> np.ndarray:
-        """A part of the file, (bytes,) uint8."""
+        """`size` bytes of the file from byte `start` on, (size,) uint8."""
         return self._bytes[start : start + size]
 
     def cut(
@@ -91,12 +92,12 @@ class Cutter:
         outputs: Sequence[int],
         constants: Mapping[int, np.ndarray] | None = None,
     ) -> bytes:
-        """A piece as the bytes of a .tflite file.
+        """Cut a piece and return it as the bytes of a .tflite file.
 
         Args:
-            orders: The operators, in the order of running.
-            inputs, outputs: Tensors of the file that become inputs and outputs of the piece.
-            constants: Tensor -> value, for tensors that become constants or get another value.
+            orders: Indices of the operators, in the order in which they run.
+            inputs, outputs: Tensors of the file that become the inputs and outputs of the piece.
+            constants: Tensor -> value, for tensors that become constants and for constants that get another value.
         """
         piece = _Piece(self, constants or {})
         calls = any(self._graph.ops[order].kind in CALLERS for order in orders)
@@ -106,7 +107,7 @@ class Cutter:
 
 
 class _Numbers(dict[int, int]):
-    """Old index -> new one, assigned at the first use; -1 (absent) stays -1."""
+    """Old index -> new index, which is assigned when first asked for; -1 (absent) stays -1."""
 
     def __missing__(self, old: int) -> int:
         if old < 0:
@@ -119,7 +120,7 @@ class _Numbers(dict[int, int]):
 
 
 class AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
-    """Aligns the data of buffers to ALIGNMENT bytes; the generated code aligns it to one byte."""
+    """A flatbuffer builder that aligns the data of buffers to ALIGNMENT bytes; the generated code does not align it."""
 
     def CreateNumpyVector(self, x: np.ndarray) -> int:  # noqa: N802
         self.Prep(ALIGNMENT, x.nbytes)
@@ -127,7 +128,7 @@ class AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
 
 
 class _Piece:
-    """A piece that is being built, with the buffers and operator codes it needs so far."""
+    """A piece under construction, with the buffers and operator codes that it needs so far."""
 
     def __init__(self, cutter: Cutter, constants: Mapping[int, np.ndarray]) -> None:
         self._cutter, self._constants = cutter, constants
@@ -140,7 +141,7 @@ class _Piece:
         subgraph = fb.SubGraphT(inputs=numbers.of(inputs), outputs=numbers.of(outputs))
         subgraph.operators = [self._operator(source.operators[order], numbers) for order in orders]
         subgraph.tensors, olds = [], list(numbers)
-        for old in olds:  # grows while it is read: scales that are tensors come behind
+        for old in olds:  # the loop appends to it: tensors that hold blockwise scales
             subgraph.tensors.append(self._tensor(source.tensors[old], self._constants.get(old)))
             _renumber_scales(subgraph.tensors[-1], numbers)
             olds += list(numbers)[len(olds) :]

@@ -11,7 +11,7 @@ from qviz.tflite.cutter import AlignedBuilder
 
 
 def unpacked(data: bytes) -> Any:
-    """The file as a `ModelT`. Constants stored behind the flatbuffer (`Buffer.offset`) are moved into it."""
+    """The file as a `ModelT`. Constants stored after the flatbuffer (`Buffer.offset`) are moved into it."""
     model = fb.ModelT.InitFromPackedBuf(data, 0)
     for buffer in model.buffers:
         if buffer.offset > 1:
@@ -28,7 +28,7 @@ def packed(model: Any) -> bytes:
 
 
 def without_unused(model: Any) -> Any:
-    """The `ModelT` without the tensors of its main subgraph and the buffers that nothing uses any more; in place.
+    """Remove the main subgraph's tensors and the buffers that nothing uses, in place; returns the same `ModelT`.
 
     Buffers of other subgraphs and of metadata stay.
     """
@@ -54,12 +54,12 @@ def without_unused(model: Any) -> Any:
 
 
 def _indices(op: Any) -> list[int]:
-    """Tensors that an operator names; -1 is an absent one."""
+    """All tensor indices in an operator: inputs, outputs and intermediates; -1 stands for an absent tensor."""
     return [*op.inputs, *op.outputs, *(op.intermediates if op.intermediates is not None else ())]
 
 
 def _blockwise(tensor: Any) -> Any:
-    """Where blockwise quantization stores scales and zero points, which are tensors; None for other tensors."""
+    """The details of blockwise quantization, which name the tensors of scales and zero points; else None."""
     quantization = tensor.quantization
     blockwise = fb.QuantizationDetails.BlockwiseQuantization
     return quantization.details if quantization is not None and quantization.detailsType == blockwise else None
@@ -71,7 +71,7 @@ def _scale_tensors(tensor: Any) -> list[int]:
 
 
 def _renumber_signature(model: Any, numbers: dict[int, int]) -> None:
-    """Give entries of the main subgraph's signatures their new tensors; those whose tensor is gone are dropped."""
+    """Give the entries of the main subgraph's signatures their new tensor indices; drop those without a tensor."""
     for signature in model.signatureDefs or ():
         if signature.subgraphIndex == 0:
             signature.inputs, signature.outputs = (
@@ -134,7 +134,7 @@ def add_tensor(model: Any, name: str, like: int) -> int:
 
 
 def binary_operator(model: Any, kind: str, inputs: list[int], output: int, activation: str = "NONE") -> Any:
-    """An ADD or MUL with its fused activation; the caller puts it among the operators."""
+    """An ADD or MUL with a fused activation; the caller must insert it into the subgraph's operators."""
     options = {"ADD": fb.AddOptionsT, "MUL": fb.MulOptionsT}[kind]()
     options.fusedActivationFunction = getattr(fb.ActivationFunctionType, activation)
     return fb.OperatorT(
@@ -147,7 +147,7 @@ def binary_operator(model: Any, kind: str, inputs: list[int], output: int, activ
 
 
 def operator_code(model: Any, kind: str, version: int = 1) -> int:
-    """Index of the operator code of a builtin; it is added where the file has none of at least this version."""
+    """Index of the operator code of a builtin; it is added if the file has none of at least this version."""
     number = getattr(fb.BuiltinOperator, kind)
     for index, code in enumerate(model.operatorCodes):
         if max(code.builtinCode, code.deprecatedBuiltinCode) == number and code.version >= version:
@@ -163,7 +163,7 @@ def set_constant(model: Any, index: int, values: np.ndarray, scales: np.ndarray)
 
     Args:
         model: A `ModelT`.
-        index: Of the tensor; a buffer that another tensor shares stays as it is for that one.
+        index: Index of the tensor. If another tensor shares its buffer, that tensor keeps the old data.
         values: Integers in the tensor's shape and type.
         scales: (1,) or (channels,) float32.
     """

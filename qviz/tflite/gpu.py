@@ -1,9 +1,10 @@
 """The process in which LiteRT's GPU delegate runs one model: python -m qviz.tflite.gpu MODEL FOLDER
 
 The driver must be in the environment before the process starts, and may end it, so it is never loaded anywhere else.
-For each line on standard input, the process reads FOLDER/input.npy, runs the model, writes FOLDER/output-0.npy, ... in
-the order of the file and answers with a line of JSON: {"ms"}, or {"error"} and its end. The first line, {"loaded"},
-comes once the model is on the GPU. The runtime reports operators that the GPU refuses on standard error.
+Once the model is on the GPU, the process prints a first line of JSON, {"loaded"}. For each line on standard input it
+then reads FOLDER/input.npy, runs the model, writes FOLDER/output-0.npy and so on in the order of the file's outputs,
+and answers with a line {"ms"}. On a failure it prints {"error"} and ends. The runtime lists operators that the GPU
+refuses on standard error.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 
 
 def main(model: str, folder: Path) -> None:
-    """Answer until standard input ends."""
+    """Load the model and answer each line on standard input until that ends."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # the runtime prints there, too
     try:

@@ -1,8 +1,8 @@
 """Prepare an image as a model's input tensor, and convert its boxes back to pixels of the image.
 
-resize     stretch            both sides to the model's, aspect ratio not preserved (bilinear)
-           letterbox          aspect ratio preserved, grey 114 on both sides
-           letterbox-top-left aspect ratio preserved, grey 114 at the right or below
+resize     stretch            to the model's width and height, aspect ratio not preserved (bilinear)
+           letterbox          aspect ratio preserved, image centred between bars of grey 114
+           letterbox-top-left aspect ratio preserved, image at the top left, a bar of grey 114 at the right or below
 normalise  (x - mean) / std on pixel values 0..255, in the model's channel order
 quantize   by rounding to nearest with the input's own scale and zero point (truncation costs accuracy)
 """
@@ -23,12 +23,12 @@ PAD = 114
 MAX_SIDE = 8192
 """Maximum pixels per side of a model's input."""
 MAX_BATCH = 64
-"""Maximum images of a fixed batch."""
+"""Maximum number of images in a fixed batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """How pixels become the input tensor: `Settings` in which nothing is missing."""
+    """How pixels become the input tensor: the fields of `Settings` for it, none of them missing."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -38,7 +38,7 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Position of the image in the model's input: input = original * scale + offset, in (x, y)."""
+    """Position of the image in the model's input: input = original * scale + offset, for x and y each."""
 
     scale: tuple[float, float]
     offset: tuple[float, float]
@@ -50,12 +50,12 @@ class Placement:
 
 
 def channels_last(tensor: Tensor) -> bool:
-    """Whether the tensor is NHWC; else it is NCHW."""
+    """Whether the tensor's layout is NHWC rather than NCHW."""
     return tensor.shape[-1] in (1, 3)
 
 
 def input_size(tensor: Tensor) -> tuple[int, int]:
-    """(width, height) of an image input. Raises ModelError if the tensor is not images of a fixed size."""
+    """(width, height) of an image input in pixels. Raises ModelError if the input is not images of a fixed size."""
     sides = {tensor.shape[1], tensor.shape[-1]} if len(tensor.shape) == 4 else set()
     if 4 in sides and not sides & {1, 3}:
         raise ModelError(
@@ -74,9 +74,9 @@ def input_size(tensor: Tensor) -> tuple[int, int]:
 
 
 def fill(image: Image, spec: InputSpec, tensor: Tensor) -> tuple[np.ndarray, Placement]:
-    """(input tensor (1, h, w, c) or (1, c, h, w) in its dtype, position of the image in it). Raises ModelError.
+    """(values of the input tensor in its type, position of the image in it). Raises ModelError.
 
-    A model with a fixed batch of several images receives the image as often.
+    The shape is (batch, h, w, c) or (batch, c, h, w); in a fixed batch of several images, all are this image.
     """
     pixels, placement = _resize(image.pixels, spec.resize, *input_size(tensor))
     values = _normalise(pixels[..., ::-1] if spec.channels == "bgr" else pixels, spec)
@@ -105,17 +105,17 @@ def _resize(pixels: np.ndarray, resize: str, width: int, height: int) -> tuple[n
 def _normalise(pixels: np.ndarray, spec: InputSpec) -> np.ndarray:
     """(x - mean) / std, computed as x / std - mean / std.
 
-    The order of operations matters to the last bit: with a quantizer of 2/255 per step, every pixel lies half-way
-    between two integers. This order equals the usual code, x / 127.5 - 1 and x / 255, bit for bit.
+    The order of operations matters to the last bit: with a quantization step of 2/255, every pixel lies half-way
+    between two integers. This order gives the same bits as the usual code, x / 127.5 - 1 and x / 255.
     """
     std = np.array(spec.std, np.float32)
     every = np.arange(256, dtype=np.float32)[:, None]
-    table = every / std - np.array(spec.mean, np.float32) / std  # [256, 3]: looked up, a fifth of the time
+    table = every / std - np.array(spec.mean, np.float32) / std  # [256, 3]; a look-up takes a fifth of the time
     return cv2.LUT(np.ascontiguousarray(pixels), table[None])
 
 
 def _typed(values: np.ndarray, tensor: Tensor) -> np.ndarray:
-    """Real values in the tensor's dtype, quantized if it has a scale; else rounded if it is an integer input."""
+    """Real values in the tensor's type: quantized if it has a scale, else rounded and clipped if it is an integer."""
     values = np.ascontiguousarray(values)
     if tensor.dtype in ("float32", "float16"):
         return values.astype(tensor.dtype, copy=False)
@@ -126,6 +126,6 @@ def _typed(values: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 
 def input_spec(settings: Settings) -> InputSpec:
-    """The input preparation in complete settings."""
+    """The preparation of the input that complete settings contain."""
     assert settings.mean and settings.std and settings.channels and settings.resize, "settings are complete"
     return InputSpec(settings.mean, settings.std, settings.channels, settings.resize)

@@ -1,4 +1,4 @@
-"""Input preparation and class names that a .tflite file states besides its graph. The first of three sources is used:
+"""Input preparation and class names that a .tflite file states outside its graph, from the first of three sources:
 
 TFLite metadata   the buffer named TFLITE_METADATA: normalisation of the input (on pixel values 0..255) and its colours
 exporter's notes  a zip archive that Ultralytics appends, with a dict of names, task, imgsz, stride, ...; in YOLOv5 as
@@ -40,9 +40,10 @@ MAX_ENTRIES = 16
 BUFFER, IDENTIFIER = b"TFLITE_METADATA", b"M001"
 
 SUBGRAPHS, INPUTS, PROCESS_UNITS, CONTENT = 3, 2, 4, 3
-"""Field numbers: ModelMetadata.subgraph_metadata, SubGraphMetadata.input_tensor_metadata, TensorMetadata's two."""
+"""Field numbers: ModelMetadata.subgraph_metadata, SubGraphMetadata.input_tensor_metadata, TensorMetadata.process_units
+and .content."""
 MEAN, STD = 0, 1
-"""NormalizationOptions."""
+"""Field numbers of NormalizationOptions."""
 UNION_TYPE, UNION = 0, 1
 """ProcessUnit.options and Content.content_properties: a union takes two fields, its type and its value."""
 NORMALIZATION, IMAGE, COLOR_SPACE, RGB = 1, 2, 0, 1
@@ -58,21 +59,21 @@ def own_settings(data: bytes, tensor: Tensor, notes: dict[str, Any] | None = Non
     """The settings that the file states for its image input `tensor`; fields that it does not state are None.
 
     Args:
-        notes: The exporter's notes, if they were read before.
+        notes: The exporter's notes, if the caller has read them already.
 
     Raises:
-        ModelError: The file states another task than finding boxes.
+        ModelError: The file states a task other than finding boxes.
     """
     notes = exporter_notes(data) if notes is None else notes
     _check_task(notes.get("task"))
     settings = Settings()
-    if "stride" in notes or {"author", "version"} <= set(notes):  # Ultralytics', or of its imitators
+    if "stride" in notes or {"author", "version"} <= set(notes):  # written by Ultralytics or in its format
         settings = Settings(mean=(0.0,) * 3, std=(255.0,) * 3, channels="rgb", resize="letterbox")
     settings = _from_buffer(data).with_defaults(settings)
     ranged = _from_range(tensor)
     raw = settings.mean == (0.0,) * 3 and settings.std == (1.0,) * 3
     if pixels := raw_pixels(tensor).given():
-        return replace(settings, **pixels)  # whatever the metadata state: they describe the float model
+        return replace(settings, **pixels)  # before the metadata, which describe the float model
     if tensor.dtype not in ("float32", "float16") and raw and ranged.given():
         # an integer input takes the pixels as they are, and its scale says what they stand for
         settings = Settings(channels=settings.channels, resize=settings.resize)
@@ -99,7 +100,7 @@ def _check_task(task: Any) -> None:
 
 
 def _from_range(tensor: Tensor) -> Settings:
-    """The usual normalisation whose values fill the range of a quantized input; empty settings if none does."""
+    """The usual normalisation whose pixels fill the range of a quantized input; empty settings if none does."""
     if not tensor.quantized or tensor.quantization is None:
         return Settings()
     low, high = tensor.quantization.real_range(tensor.dtype)
@@ -121,11 +122,11 @@ def associated_files(data: bytes) -> dict[str, bytes]:
             small = [entry for entry in archive.infolist() if entry.file_size <= MAX_FILE][:20]
             return {entry.filename: archive.read(entry) for entry in small}
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, EOFError, ValueError):
-        return {}  # a damaged appendix takes nothing from the model itself
+        return {}  # the model itself is usable without the archive
 
 
 def label_file(data: bytes) -> bytes | None:
-    """The appended .txt file with most lines, exporter's notes left out; None if there is none."""
+    """The appended .txt file with the most lines that is not the exporter's notes; None if there is none."""
     texts = [content for name, content in associated_files(data).items() if name.endswith(".txt")]
     return max((text for text in texts if not _notes(text)), key=lambda content: content.count(b"\n"), default=None)
 
@@ -197,7 +198,7 @@ def _is_rgb(tensor: Table) -> bool:
 
 
 def _triple(table: Table, field: int) -> tuple[float, float, float] | None:
-    """One number for all channels, or one each."""
+    """Three numbers from a vector of one for all channels or one per channel; None if it is no such vector."""
     at = offset(table, field)
     count = table.VectorLen(at) if at else 0
     if count not in (1, 3):
@@ -207,7 +208,10 @@ def _triple(table: Table, field: int) -> tuple[float, float, float] | None:
 
 
 def offset(table: Table, field: int) -> int:
-    """Offset of a field from the start of its table; 0 if the field is missing. A vtable begins with two sizes."""
+    """Offset of a field from the start of its table; 0 if the field is missing.
+
+    The vtable stores two sizes of two bytes before the fields' offsets, hence the 4.
+    """
     return int(table.Offset(4 + 2 * field))
 
 
@@ -223,7 +227,7 @@ def table_of(table: Table, field: int) -> Table | None:
 
 
 def children(table: Table, field: int, limit: int = MAX_ENTRIES) -> list[Table]:
-    """The first tables of a vector."""
+    """The tables in a vector, at most `limit`; empty if the field is missing."""
     at = offset(table, field)
     count = min(table.VectorLen(at), limit) if at else 0
     start = table.Vector(at) if count else 0

@@ -1,4 +1,4 @@
-"""What a file's metadata say about its outputs: the task, the number of classes, keypoints, and anchors.
+"""What a file's metadata say about its outputs: the task, the numbers of classes and keypoints, and the anchors.
 
 The exporter's notes (`qviz.tflite.metadata`) name the task and the keypoints. MediaPipe Model Maker writes the anchors
 and the box coder into the TFLite metadata of the subgraph, as a custom entry named DETECTOR_METADATA, a flatbuffer of
@@ -22,16 +22,17 @@ from qviz.tflite.metadata import children, exporter_notes, metadata_root, offset
 MAX_ANCHORS = 200_000
 ENTRY, IDENTIFIER = b"DETECTOR_METADATA", b"V001"
 SUBGRAPHS, CUSTOM_METADATA, NAME, DATA = 3, 9, 0, 1
-"""Field numbers: ModelMetadata.subgraph_metadata, SubGraphMetadata.custom_metadata, CustomMetadata's two."""
+"""Field numbers: ModelMetadata.subgraph_metadata, SubGraphMetadata.custom_metadata, CustomMetadata.name and .data."""
 ANCHOR_OPTIONS, DECODING, FIXED_ANCHORS, ANCHORS = 1, 2, 0, 0
-"""ObjectDetectorOptions' two, SsdAnchorsOptions.fixed_anchors_schema, FixedAnchorsSchema.anchors."""
+"""Field numbers: the anchors and the box coder in ObjectDetectorOptions, SsdAnchorsOptions.fixed_anchors_schema,
+FixedAnchorsSchema.anchors."""
 X_CENTER, Y_CENTER, WIDTH, HEIGHT = range(4)
 X_SCALE, Y_SCALE, W_SCALE, H_SCALE, SIGMOID_SCORE = 6, 7, 8, 9, 11
-"""TensorsDecodingOptions."""
+"""Field numbers of TensorsDecodingOptions."""
 
 
 def head_notes(data: bytes) -> HeadNotes:
-    """The notes of a .tflite file; empty where it has none, or they cannot be read."""
+    """The notes of a .tflite file; empty if it has none or they cannot be read."""
     notes = exporter_notes(data)
     task, names = notes.get("task"), notes.get("names")
     stated = HeadNotes(
@@ -46,7 +47,7 @@ def head_notes(data: bytes) -> HeadNotes:
 
 
 def _keypoints(shape: Any) -> int:
-    """Values of all keypoints, from [keypoints, 2 or 3]."""
+    """Number of values of all keypoints together, from the shape [keypoints, 2 or 3]; 0 if it is no such shape."""
     if not isinstance(shape, (list, tuple)) or len(shape) != 2 or not all(isinstance(side, int) for side in shape):
         return 0
     return shape[0] * shape[1] if 0 < shape[0] <= 1000 and shape[1] in (2, 3) else 0
@@ -73,7 +74,7 @@ def _with_anchors(data: bytes, notes: HeadNotes) -> HeadNotes:
 
 
 def _anchors(options: Table) -> np.ndarray | None:
-    """(n, 4) cy, cx, h, w; None where there are none, or not all are numbers."""
+    """Anchors (n, 4) as cy, cx, h, w; None if the file has none or a value is not finite."""
     schema = table_of(options, ANCHOR_OPTIONS)
     fixed = table_of(schema, FIXED_ANCHORS) if schema is not None else None
     if fixed is None:
@@ -87,14 +88,14 @@ def _anchors(options: Table) -> np.ndarray | None:
 
 
 def _vector(table: Table, field: int) -> bytes:
-    """The bytes of a string or a vector of bytes."""
+    """The bytes of a string or a vector of bytes; empty if the field is missing."""
     at = offset(table, field)
     start = table.Vector(at) if at else 0
     return bytes(table.Bytes[start : start + table.VectorLen(at)]) if at else b""
 
 
 def _number(table: Table, field: int) -> float:
-    """A float; 0 where it is not stored, as flatbuffers define."""
+    """The value of a float field; 0, the default of flatbuffers, if it is not stored or not finite."""
     at = offset(table, field)
     value = float(table.Get(number_types.Float32Flags, at + table.Pos)) if at else 0.0
     return value if math.isfinite(value) else 0.0

@@ -1,4 +1,4 @@
-"""Files that are not .tflite: bundles that contain one, and formats of other runtimes, each with its next step."""
+"""Files that are not .tflite: bundles that contain one, and other runtimes' formats, with what the user can do."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ NEXT_STEPS = {
     ".dlc": ("compiled for Qualcomm's runtime", f"give the network that it was made from as .tflite, or {RECORD}"),
     ".weights": ("a file of Darknet weights", "convert it to TensorFlow Lite with its .cfg, and give the .tflite file"),
 }
-"""Suffix -> what the file is, and what to do."""
+"""Suffix -> (what the file is, what the user can do)."""
 SAME = {".pth": ".pt", ".ckpt": ".pt", ".mlpackage": ".mlmodel", ".plan": ".engine", ".trt": ".engine"}
-"""Suffix -> another one of the same format."""
+"""Suffix -> the suffix in `NEXT_STEPS` that is treated alike."""
 DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError, ValueError)
 
 
 def refusal_of(name: str, onnx: bool = False) -> str:
-    """Why a file of this name is not read, with its name and the next step; empty for other suffixes.
+    """Why a file with this name is not read, in a sentence with the next step; empty for suffixes not listed here.
 
     Args:
         onnx: Whether ONNX files can be run.
@@ -44,9 +44,9 @@ def refusal_of(name: str, onnx: bool = False) -> str:
 
 
 def unbundled(name: str, data: bytes) -> bytes:
-    """The detector in a MediaPipe bundle (.task, a zip archive of .tflite files); other data as it is.
+    """The detector in a MediaPipe bundle (.task, a zip archive of .tflite files); other data is returned unchanged.
 
-    Of several models, it is the one with `detect` in its file name.
+    If the bundle has several models, the detector is the one with `detect` in its file name.
 
     Raises:
         ModelError: The bundle is damaged, or does not contain one detector.

@@ -1,4 +1,4 @@
-"""A reference and a variant, both cut into steps, and the pairing of their tensors. All analyses of layers use it.
+"""A reference and a variant, both cut into steps, with their tensors paired. All analyses of layers use this module.
 
 Tensors of the reference are float32. `as_variant` and `as_real` convert values between the two networks.
 """
@@ -21,19 +21,20 @@ from qviz.tflite.stepper import Stepper
 
 CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 SELECTIONS = ("TFLite_Detection_PostProcess", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "TOPK_V2")
-"""Operators whose output rows are sorted by score: after a swap, rows of different objects would be compared."""
+"""Operators whose output rows are sorted by score: if two rows swap places, different objects would be compared."""
 
 
 class PairedNetworks:
     """A reference and a variant in one worker process.
 
     Args:
-        settings: How the reference and the variant prepare images.
+        settings: How the reference prepares images, and how the variant does.
 
     Attributes:
-        reference, variant: Steppers.
+        reference, variant: The steppers of the two files.
         reference_weights, variant_weights: Operator -> float32 weights.
-        pairs: Which operator is paired with which; `pair_of` has them by operator of the variant.
+        pairs: Which operator is paired with which.
+        pair_of: Operator of the variant -> its pair.
         partners: Tensor of the variant -> tensor of the reference.
         layers: The variant's operators whose output has a partner, without DEQUANTIZE and SELECTIONS. A QUANTIZE is a
             layer, too: its partner is the reference's tensor that enters it.
@@ -54,9 +55,9 @@ class PairedNetworks:
         self.single_steps = [_single_steps(stepper) for stepper in (self.reference, self.variant)]
 
     def run(self, image: Image) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
-        """(activations of the reference, of the variant) on one image: tensor -> values in the type of its file.
+        """(activations of the reference, those of the variant) on one image, as tensor -> values in the file's type.
 
-        Raises ModelError where TensorFlow Lite fails.
+        Raises ModelError if TensorFlow Lite fails.
         """
         first, second = (
             stepper.run([values], keep=activations(stepper))
@@ -65,7 +66,7 @@ class PairedNetworks:
         return first, second
 
     def inputs(self, image: Image) -> tuple[np.ndarray, np.ndarray]:
-        """(input tensor of the reference, of the variant) for one image, each prepared by its own settings."""
+        """(input of the reference, input of the variant) for one image, each prepared with its own settings."""
         first, second = (
             fill(image, spec, stepper.graph.input_tensors()[0])[0]
             for stepper, spec in zip((self.reference, self.variant), self._specs, strict=True)
@@ -86,11 +87,14 @@ class PairedNetworks:
         return None if step is None else self.variant.steps[step].inputs
 
     def alone(self, op: Op, fed: Mapping[int, np.ndarray]) -> np.ndarray:
-        """First output of one operator of the variant, run alone. fed: the tensors that it `reads`."""
+        """First output of one operator of the variant, run alone. fed: values of the tensors that it `reads`."""
         return self.variant.run_step(self.single_steps[1][op.order], fed)[op.outputs[0]]
 
     def local(self, op: Op, truth: Mapping[int, np.ndarray]) -> np.ndarray | None:
-        """float32 output of the variant's operator for the reference's activations; None if an input has no partner."""
+        """What the variant's operator computes from the reference's activations, as float32.
+
+        truth: the reference's activations by tensor. None if the operator cannot run alone or an input has no partner.
+        """
         inputs = self.reads(op)
         if inputs is None or any(self.partners.get(tensor) not in truth for tensor in inputs):
             return None
@@ -103,7 +107,7 @@ class PairedNetworks:
 
         Args:
             real: The variant's tensors as real numbers.
-            at: Receives a view of the output, which it must not keep. Not called if an input is missing.
+            at: Receives a view of the output, which it must not keep. It is not called if an input is missing.
         """
         if op.kind in CONVERSIONS:
             if op.inputs[0] is not None and op.inputs[0] in real:
@@ -118,17 +122,17 @@ class PairedNetworks:
 
 
 def activations(stepper: Stepper) -> set[int]:
-    """All tensors that are an input or output of a step."""
+    """Indices of all tensors that are an input or output of a step."""
     return {tensor for step in stepper.steps for tensor in (*step.inputs, *step.outputs)}
 
 
 def _single_steps(stepper: Stepper) -> dict[int, int]:
-    """operator -> the step that runs it alone."""
+    """Operator -> the step that runs it alone."""
     return {step.orders[0]: i for i, step in enumerate(stepper.steps) if not step.block}
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:
-    """The shape for `reshape`: that of the file, or (-1,) if the file leaves it open."""
+    """The shape to pass to `reshape`: that in the file, or (-1,) if the file leaves it open."""
     return tensor.shape if tensor.shape and all(side > 0 for side in tensor.shape) else (-1,)
 
 
@@ -145,7 +149,7 @@ def tensor_partners(reference: Graph, variant: Graph, pairs: LayerPairs) -> dict
 
 
 def as_variant(values: np.ndarray, tensor: Tensor) -> np.ndarray:
-    """Real values in the type of a tensor, quantized with its parameters if it is quantized."""
+    """Real values converted to the type of a tensor, quantized with its parameters if it has any."""
     if tensor.quantized and tensor.quantization is not None:
         return tensor.quantization.quantize(values, tensor.dtype)
     return values.astype(tensor.dtype, copy=False)
@@ -160,7 +164,7 @@ def as_real(values: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two networks as they are sent to a worker. settings: (of the reference, of the variant)."""
+    """Two networks as they are sent to a worker. settings: those of the reference, then those of the variant."""
 
     reference: Blob
     variant: Blob
@@ -175,5 +179,5 @@ _NETWORKS = LRUCache[Any](2)
 
 
 def paired_networks(pair: Pair) -> PairedNetworks:
-    """The two networks, prepared once per worker; the last two pairs are cached. Raises ModelError."""
+    """The two networks, ready to run; each worker caches the last two pairs. Raises ModelError."""
     return _NETWORKS.get(pair.key, lambda: PairedNetworks(pair.reference.read(), pair.variant.read(), pair.settings))

@@ -1,11 +1,11 @@
 """Find for each layer of a variant the same layer of the reference.
 
 Evidence, strongest first. A pair never contradicts an earlier one, and two pairs never cross in the dataflow:
-1. weights: the correlation of the two is above .9 (sign ignored), and neither has another match;
+1. weights: the absolute correlation of the two layers' weights is above .9, and neither layer has another match;
 2. context: everything before and after both operators is the same (kinds, shapes, connections);
-3. names of their outputs without suffixes of converters, if names agree with shapes and connections in general;
+3. names: their outputs have the same name without converters' suffixes, and names in general fit the connections;
 4. everything before, or everything after, is the same;
-5. neighbours of pairs, where the graph leaves one choice; then operators that lie between the same pairs.
+5. position: they are neighbours of a pair and the graph leaves no other choice, or they lie between the same pairs.
 Conversions (QUANTIZE, DEQUANTIZE) are not layers: they are skipped and do not occur in the result.
 """
 
@@ -27,7 +27,7 @@ weights of one of them match another layer."""
 
 FEWEST_WEIGHTS = 16
 TRUSTED_NAMES = 0.8
-"""Minimum share of connections that must be preserved between operators of equal names."""
+"""Share of the reference's connections between equally named operators that the variant must have, too."""
 
 Pairs = list[tuple[int, int]]
 Weights = Mapping[int, np.ndarray]
@@ -43,7 +43,7 @@ class LayerPair:
         tensor: The operator's first output.
         reference_tensor: The tensor with the same values in FP32: the first output of the partner, or, if the variant
             has an activation or a constant factor fused into this operator, the output of the last operator fused.
-        how: `name` or `graph`, the evidence for the pair.
+        how: The evidence for the pair: `name` if the outputs' names agree, else `graph`.
     """
 
     order: int
@@ -58,7 +58,7 @@ class LayerPairs:
     """The layers of a variant and their partners.
 
     Attributes:
-        pairs: One entry per layer with a partner, by rising operator index.
+        pairs: One entry per layer with a partner, sorted by operator index.
         unpaired, unpaired_reference: Operators of the variant, and of the reference, without a partner; conversions are
             not listed.
         paired_share: Share of the reference's operators that have a partner, in [0, 1].
@@ -86,7 +86,8 @@ def pair_layers(
     """Pair the operators of two graphs.
 
     Args:
-        reference_weights, variant_weights: Operator -> real values, for layers that the graphs alone cannot tell apart.
+        reference_weights, variant_weights: Operator -> weights as real numbers; they decide between layers that the
+            graphs alone cannot tell apart.
 
     Raises:
         ModelError: A graph has too many operators.
@@ -118,12 +119,12 @@ def _align(alignment: Alignment, weighed: Pairs, named: Pairs) -> None:
 
 
 def _unique(reference: Sequence[Hashable], variant: Sequence[Hashable]) -> Pairs:
-    """(i, j) of contexts that occur exactly once in each graph."""
+    """Pairs (i, j) of operators whose context occurs exactly once in each graph."""
     return [pair for group in _groups(reference, variant) if len(group) == 1 for pair in group]
 
 
 def _twins(reference: Sequence[Hashable], variant: Sequence[Hashable]) -> Pairs:
-    """(i, j) of contexts that occur equally often in each graph, in the files' order."""
+    """Pairs (i, j) of operators whose context occurs equally often in both graphs, matched in the files' order."""
     return [pair for group in _groups(reference, variant) for pair in group]
 
 
@@ -138,7 +139,7 @@ def _groups(reference: Sequence[Hashable], variant: Sequence[Hashable]) -> Itera
 
 
 def _same_names(reference: Graph, first: Flow, variant: Graph, second: Flow) -> Pairs:
-    """(i, j) of operators that may be partners and whose outputs share a name that is unique in both graphs."""
+    """Pairs (i, j) of operators that may be partners and whose first outputs share a name unique in both graphs."""
     named, variant_named = _by_name(reference, first), _by_name(variant, second)
     return [
         (i, variant_named[name])
@@ -154,7 +155,7 @@ def _by_name(graph: Graph, flow: Flow) -> dict[str, int]:
 
 
 def _stem(name: str) -> str:
-    """A tensor's name in the original network: the first of the fused names, without a converter's suffix."""
+    """A tensor's name in the original network: the first of several fused names, without a converter's suffix."""
     return _ENDINGS.sub("", name.split(";")[0])
 
 
@@ -162,7 +163,7 @@ _ENDINGS = re.compile(r"(_(int8|int16|quantized|quant|requantized|dequantized|de
 
 
 def _trusted(named: Pairs, first: Flow, second: Flow) -> bool:
-    """Whether operators that are connected in the reference are connected under the same names in the variant."""
+    """Whether the variant connects at least TRUSTED_NAMES of the named operators that the reference connects."""
     partner = dict(named)
     edges = [
         (partner[source], partner[number])
@@ -175,7 +176,10 @@ def _trusted(named: Pairs, first: Flow, second: Flow) -> bool:
 
 
 def _correlations(first: Flow, second: Flow, first_weights: Weights, second_weights: Weights) -> np.ndarray:
-    """(n, m) absolute Pearson correlation of weights; NaN if shapes differ, or either has few or constant values."""
+    """Absolute Pearson correlation of the weights of every operator pair, (n, m).
+
+    NaN where kinds or shapes differ, and where either operator has too few or constant weights.
+    """
     alike = np.full((len(first.ops), len(second.ops)), np.nan)
     left, right = _standardised(first, first_weights), _standardised(second, second_weights)
     for shape in left.keys() & right.keys():
@@ -186,7 +190,7 @@ def _correlations(first: Flow, second: Flow, first_weights: Weights, second_weig
 
 
 def _standardised(flow: Flow, weights: Weights) -> dict[tuple[int, ...], tuple[list[int], np.ndarray]]:
-    """shape -> (operators, their weights as rows of mean 0 and length 1)."""
+    """Shape of weights -> (operators with such weights, the weights as rows of mean 0 and length 1)."""
     by_shape: dict[tuple[int, ...], tuple[list[int], list[np.ndarray]]] = defaultdict(lambda: ([], []))
     for number, op in enumerate(flow.ops):
         values = weights.get(op.order)
@@ -200,16 +204,16 @@ def _standardised(flow: Flow, weights: Weights) -> dict[tuple[int, ...], tuple[l
 
 
 def _sure(alike: np.ndarray) -> Pairs:
-    """(i, j) of weights with a correlation above SURE, where neither has another match."""
+    """Pairs (i, j) of operators whose weights correlate above SURE and of which neither has another match."""
     high = np.nan_to_num(alike) > SURE
     alone = high & (high.sum(1) == 1)[:, None] & (high.sum(0) == 1)[None, :]
     return [(int(i), int(j)) for i, j in np.argwhere(alone)]
 
 
 def _refuted(alike: np.ndarray) -> np.ndarray:
-    """(n, m) bool: pairs whose weights differ although one of the two operators has a match elsewhere.
+    """Pairs that are excluded, (n, m) bool: their weights differ, and one of the two operators has a match elsewhere.
 
-    Different weights alone do not exclude a pair: a layer that quantization has ruined must be paired, too.
+    Different weights alone do not exclude a pair, because a layer that quantization has ruined must be paired, too.
     """
     high = np.nan_to_num(alike) > SURE
     return (alike < UNLIKE) & (high.any(1)[:, None] | high.any(0)[None, :])

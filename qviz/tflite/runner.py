@@ -1,7 +1,7 @@
 """Run a .tflite file as a whole, in one interpreter that is used by one thread of one worker process.
 
-Tensors have the types that the file gives them. Inner tensors can be read if all are preserved
-(`experimental_preserve_all_tensors`; the default delegate, XNNPACK, stays on).
+Tensors have the types that the file gives them. Inner tensors can be read only if the interpreter preserves all
+tensors (`experimental_preserve_all_tensors`), which works with the default delegate, XNNPACK, too.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ KERNELS = {
 }
 """Kernels by name.
 
-default     XNNPACK where it has a kernel; builtin for a file that it refuses
-xnnpack     the same, but a file that it refuses is an error
-builtin     TensorFlow Lite's own, optimised
-reference   its plain C++ ones
+default     XNNPACK's where it has a kernel; the builtin ones for a file that XNNPACK refuses
+xnnpack     as default, but a file that XNNPACK refuses is an error
+builtin     TensorFlow Lite's own optimised kernels
+reference   TensorFlow Lite's plain C++ kernels
 """
 
 
@@ -34,13 +34,13 @@ class Runner:
     """Runs one .tflite file.
 
     Args:
-        threads: Threads of the interpreter.
+        threads: Number of threads of the interpreter.
         keep_all: Whether inner tensors are preserved, so that `tensor` can read them.
-        kernels: A name of `KERNELS`.
+        kernels: A name in `KERNELS`.
 
     Attributes:
         milliseconds: Duration of the last run.
-        reference_kernels: Whether the default delegate refuses the file, so that it runs without it.
+        reference_kernels: Whether the file runs without the default delegate because that refuses it.
 
     Raises:
         ModelError: TensorFlow Lite cannot prepare the file.
@@ -60,7 +60,7 @@ class Runner:
         try:
             for index, values in zip(self._inputs, inputs, strict=True):
                 self._interpreter.set_tensor(index, values)
-            self._interpreter.reset_all_variables()  # an LSTM's state: one image must not depend on the last
+            self._interpreter.reset_all_variables()  # clear an LSTM's state, so that no image depends on the one before
             start = time.perf_counter()
             self._interpreter.invoke()
             self.milliseconds = (time.perf_counter() - start) * 1e3
@@ -82,7 +82,7 @@ def _prepare(data: bytes, threads: int, keep_all: bool, kernels: str) -> tuple[I
     for resolver in map(KERNELS.__getitem__, names):
         plain = resolver is not OpResolverType.AUTO
         try:
-            with warnings.catch_warnings():  # keep_all warns of its memory at each start; that is what it is for
+            with warnings.catch_warnings():  # with keep_all, each start warns of the memory, which is intended
                 warnings.simplefilter("ignore")
                 interpreter = Interpreter(
                     model_content=data,

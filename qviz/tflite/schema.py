@@ -1,11 +1,11 @@
-"""Read the graph of a .tflite flatbuffer, and check it.
+"""Read the graph of a .tflite flatbuffer and check it.
 
 Source of the format: tensorflow/lite/schema/schema.fbs, read with the accessors that ai-edge-litert generates from it;
 they do not copy the weights. The bytes are untrusted: a wrong offset or index raises a `ModelError` and nothing else.
 
-`check_graph` makes sure that later code need not check the graph again. TensorFlow Lite runs operators in the order of
-the file without checks: an operator whose input has not been computed yet reads uninitialised memory and gives other
-numbers each time. Such files are refused.
+Code that receives a graph after `check_graph` need not check it again. TensorFlow Lite runs operators in the order of
+the file without checks: an operator whose input has not been computed yet reads uninitialised memory and gives
+different numbers each time. Such files are refused.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from qviz.tflite.metadata_head import head_notes
 NOTHING_OUT = frozenset({"ASSIGN_VARIABLE", "HASHTABLE_IMPORT", "CALL_ONCE"})
 NOTHING_IN = frozenset({"VAR_HANDLE", "HASHTABLE", "CALL_ONCE"})
 CONTROL_FLOW = frozenset({"IF", "WHILE", "CALL", "STABLEHLO_CASE", "STABLEHLO_WHILE", "STABLEHLO_COMPOSITE"})
-"""These take and give what their subgraphs do."""
+"""Operators whose inputs and outputs are those of their subgraphs."""
 WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_3D", "BATCH_MATMUL"})
-"""The input is followed by weights."""
+"""Operators whose second input is the weights."""
 
 
 def check_graph(graph: Graph, variables: Collection[int]) -> None:
@@ -78,7 +78,7 @@ def _scales(tensor: Tensor) -> Iterator[str]:
 
 
 def _flow(graph: Graph, variables: Collection[int]) -> Iterator[str]:
-    """Each tensor is written once, before it is read."""
+    """A message for each tensor that is written twice or read before it is written, and for outputs never written."""
     there = {tensor.index for tensor in graph.tensors if tensor.constant or 0 in tensor.shape}
     constant = {tensor.index for tensor in graph.tensors if tensor.constant}
     written = {*graph.inputs, *variables}
@@ -120,7 +120,7 @@ def read_graph(data: bytes) -> Graph:
 
 
 def _difference(data: bytes) -> str:
-    """What bytes without the identifier are instead, and the likely next step."""
+    """What bytes without the .tflite identifier are instead, and the most likely next step."""
     if not data:
         return "it is empty (0 bytes). Copy or export it again."
     if data.startswith(b"PK"):
@@ -154,7 +154,7 @@ def _graph(model: Any) -> Graph:
 
 
 def _kind(code: Any) -> tuple[str, bool]:
-    """(name, whether custom). Files before schema 3a store the code in one byte: the larger code counts."""
+    """(name of the operator, whether it is custom). Old files store the code in one byte: the larger code counts."""
     number = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
     if number == fb.BuiltinOperator.CUSTOM:
         return _text(code.CustomCode()) or "CUSTOM", True
@@ -166,7 +166,7 @@ def _tensor(model: Any, index: int, tensor: Any) -> Tensor:
     shape = _integers(tensor.ShapeAsNumpy())
     open_shape = _integers(signature)
     if open_shape[:1] == [-1] and shape[:1] == [1]:
-        open_shape[0] = 1  # an open batch, as Keras leaves it: one image is what is run
+        open_shape[0] = 1  # Keras leaves the batch open; qviz runs one image
     size = _buffer_bytes(model, tensor.Buffer())
     return Tensor(
         index=index,
@@ -211,7 +211,7 @@ def _op(codes: list[tuple[str, bool]], order: int, op: Any) -> Op:
 
 
 def _custom_options(op: Any) -> dict[str, object]:
-    """The flexbuffer map of a custom operator."""
+    """The options of a custom operator from its flexbuffer map; empty if it has none. Raises ModelError."""
     if op.CustomOptionsLength() == 0:
         return {}
     try:
@@ -222,7 +222,7 @@ def _custom_options(op: Any) -> dict[str, object]:
 
 
 def _signature(model: Any) -> dict[str, int]:
-    """Name in the first signature -> tensor, for inputs and outputs."""
+    """Name in the file's first signature -> tensor index, for its inputs and outputs."""
     names: dict[str, int] = {}
     if model.SignatureDefsLength():
         signature = model.SignatureDefs(0)
@@ -233,7 +233,7 @@ def _signature(model: Any) -> dict[str, int]:
 
 
 def _integers(array: Any) -> list[int]:
-    """A vector of the file as a list; the accessors return 0 if it is absent."""
+    """An integer vector of the file as a list. array: what an accessor returned, 0 if the vector is absent."""
     return [] if isinstance(array, int) else [int(value) for value in array]
 
 

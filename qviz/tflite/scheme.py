@@ -2,11 +2,11 @@
 
 The terms are TensorFlow's:
 float16        float16 constants, converted to float32 by DEQUANTIZE, or float16 throughout
-int8           every operator that has an int8 kernel computes on integers; those without are float islands
+int8           every operator that has an int8 kernel computes on integers; the others are float islands
 int16x8        as int8, with 16-bit activations
 dynamic_range  float activations, integer weights that the kernels read directly
 weight_only    integer weights, converted to float by DEQUANTIZE before the kernels
-mixed          more than one of these in one file; 8-bit and 16-bit activations, too
+mixed          more than one of these in one file, or 8-bit and 16-bit activations together
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 _WITH_WEIGHTS = """CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED TRANSPOSE_CONV CONV_3D BATCH_MATMUL EMBEDDING_LOOKUP
 UNIDIRECTIONAL_SEQUENCE_LSTM"""
 WEIGHT_KINDS = frozenset(_WITH_WEIGHTS.split())
-"""Operators with weights: those that dynamic-range quantization touches."""
+"""Operators with weights, which dynamic-range quantization quantizes."""
 
 _FLOAT_ONLY = """ADD_N CAST CEIL COS CUMSUM ELU EXP FLOOR FLOOR_DIV FLOOR_MOD L2_POOL_2D LOCAL_RESPONSE_NORMALIZATION
 MATRIX_DIAG NON_MAX_SUPPRESSION_V4 NON_MAX_SUPPRESSION_V5 ROUND SEGMENT_SUM SIN SQUARE TOPK_V2 UNIQUE WHERE GATHER_ND
@@ -31,7 +31,7 @@ WITHOUT_INT8 = frozenset(_FLOAT_ONLY.split())
 
 
 STRAY = 0.02
-"""Share of the operators that may have another type: a stray reshape between islands makes no mixture."""
+"""Share of the operators that may have another type, such as a reshape between islands, before a file is mixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class SchemeFacts:
     """How a file is quantized.
 
     Attributes:
-        weight_bits: Bits per weight, of the type that most bytes of weights have.
-        operators: Number of operators, without DEQUANTIZE of constants.
+        weight_bits: Bits per weight in the type that takes the most bytes.
+        operators: Number of operators; DEQUANTIZE of a constant is not counted.
         quantized_operators: How many of them compute on integers.
         float_islands: Operator indices of each group of float operators in a quantized file.
         per_channel: Whether any constant has one scale per channel.
@@ -85,13 +85,13 @@ def _scheme(graph: Graph, quantized: list[Op], floating: list[Op]) -> Scheme:
 
 
 def wide_orders(graph: Graph) -> tuple[int, ...]:
-    """The operators that compute on integers and write 16-bit activations, without conversions."""
+    """Indices of the operators that compute on integers and write 16-bit activations; conversions are left out."""
     ops = (op for op in graph.ops if op.kind not in CONVERSIONS and _computes_integers(graph, op))
     return tuple(op.order for op in ops if any(t.dtype == "int16" and t.quantized for t in graph.op_outputs(op)))
 
 
 def _weight_schemes(graph: Graph) -> Iterator[Scheme]:
-    """One scheme per compressed weight of a network with float activations."""
+    """The scheme of each compressed weight in a network with float activations."""
     unpacked = {op.inputs[0]: op.outputs[0] for op in graph.ops if unpacks_constant(graph, op)}
     for op in graph.ops:
         if op.kind in WEIGHT_KINDS and any(_quantized_constant(t) for t in graph.op_inputs(op)):
@@ -105,7 +105,7 @@ def _weight_schemes(graph: Graph) -> Iterator[Scheme]:
 
 
 def _quantized_constant(tensor: Tensor) -> bool:
-    """Whether a constant is quantized; int4 and int2 always are, as blockwise scales are stored elsewhere."""
+    """Whether a constant is quantized. int4 and int2 always are; their blockwise scales are stored elsewhere."""
     return tensor.constant and (tensor.quantized or tensor.dtype in ("int4", "int2"))
 
 
@@ -116,7 +116,7 @@ def unpacks_constant(graph: Graph, op: Op) -> bool:
 
 
 def _computes_integers(graph: Graph, op: Op) -> bool:
-    """Whether some input and some output activation are quantized; a detection post-process gives floats."""
+    """Whether an input activation and an output are quantized; not so in a detection post-process (float outputs)."""
     activations = [t for t in graph.op_inputs(op) if not t.constant]
     return any(t.quantized for t in activations) and any(t.quantized for t in graph.op_outputs(op))
 
@@ -126,7 +126,7 @@ def _computes_floats(graph: Graph, op: Op) -> bool:
 
 
 def _weight_bits(graph: Graph) -> int:
-    """Bits per weight, of the type of constants with most bytes; 32 without constants."""
+    """Bits per weight in the type of constants that takes the most bytes; 32 if there are no constants."""
     sizes: dict[int, int] = {}
     for tensor in graph.tensors:
         bits = _BITS.get(tensor.dtype)
@@ -139,7 +139,7 @@ _BITS = {"float64": 64, "float32": 32, "bfloat16": 16, "float16": 16, "int8": 8,
 
 
 def _runs(orders: list[int], graph: Graph) -> tuple[tuple[int, ...], ...]:
-    """Groups of connected float operators; only a conversion separates two groups."""
+    """Groups of connected float operators. Two groups are separate if only conversions connect them."""
     islands: list[list[int]] = []
     reached: dict[int, int] = {}  # float tensor -> its island
     for order in orders:

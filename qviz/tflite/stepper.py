@@ -1,7 +1,7 @@
 """Run a .tflite file operator by operator, with all tensors between them accessible.
 
 Tensors are identified by their index in the file and have the type that the file gives them (integers stay integers).
-Every step runs with the default kernels, or with the `kernels` requested, as the whole file does; so running all steps
+Every step runs on the same kernels as the whole file, the default ones or the `kernels` requested, so running all steps
 gives bit for bit the same result as running the whole file.
 
 folded   DEQUANTIZE of a constant is computed once, when the file is cut; its readers receive a float constant
@@ -27,7 +27,7 @@ from qviz.tflite.runner import KERNELS, Runner
 from qviz.tflite.schema import read_graph
 
 Group = tuple[tuple[int, ...], str]
-"""Operators of one step, and why they run together."""
+"""The operators of one step, and why they run together."""
 
 RESOURCES = frozenset({"resource", "variant"})
 """Types whose values exist only inside one interpreter and cannot be passed to another one."""
@@ -35,12 +35,12 @@ RESOURCES = frozenset({"resource", "variant"})
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One or several operators that run together.
+    """One operator, or several that run together.
 
     Attributes:
         orders: Indices of the operators.
-        inputs: Tensors that they read from outside, each once, without constants.
-        outputs: Tensors that they write; of a block only those that are read outside it.
+        inputs: Tensors that they read from outside the step, each listed once, constants left out.
+        outputs: Tensors that they write; for a block, only those that are read outside it.
         reason: Why several operators are one step; empty for a single operator.
     """
 
@@ -65,7 +65,7 @@ class Piece:
         self._number = {tensor: number for number, tensor in self._outputs}
 
     def run(self, values: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
-        """The step's outputs, by tensor of the file, copied. Raises ModelError."""
+        """Copies of the step's outputs, by tensor of the file. Raises ModelError."""
         self._invoke(values)
         return {tensor: self._interpreter.get_tensor(number) for number, tensor in self._outputs}
 
@@ -84,7 +84,7 @@ class Piece:
             raise ModelError(f"failed in operator {self.step.orders[0]}: {_first_line(error)}") from error
 
     def _fit(self, shapes: list[tuple[int, ...]]) -> None:
-        """Resize the inputs: an earlier operator may have determined its shape only when it ran."""
+        """Resize the inputs to these shapes; some operators determine the shape of their output only when they run."""
         if shapes == self._shapes:
             return
         for number, shape in enumerate(shapes):
@@ -94,7 +94,7 @@ class Piece:
 
 
 class Pieces:
-    """Decides which operators run together: each alone if possible."""
+    """Decides which operators run together; an operator runs alone if that is possible."""
 
     def __init__(
         self, graph: Graph, cutter: Cutter, folded: Mapping[int, np.ndarray], prepare: Callable[[bytes], Interpreter]
@@ -104,10 +104,10 @@ class Pieces:
         self._handed = {index for index in written | set(graph.inputs) if not cutter.variable(index)}
 
     def build(self) -> list[Piece]:
-        """The interpreters of all steps, in the order of running.
+        """The interpreters of all steps, in the order in which the steps run.
 
-        An operator that is refused is joined with its neighbours; their number doubles at each further refusal. Raises
-        ModelError where even the whole file is refused.
+        An operator that TensorFlow Lite refuses is joined with its neighbours; their number doubles with each further
+        refusal. Raises ModelError if even the whole file is refused.
         """
         groups: list[Group] = self._apart()
         pieces: list[Piece] = []
@@ -130,7 +130,7 @@ class Pieces:
         return pieces
 
     def _apart(self) -> list[Group]:
-        """One group per operator that is not folded; from the first to the last user of a resource is one group."""
+        """One group for each operator that is not folded, but a single one from the first to the last resource user."""
         left = [op for op in self._graph.ops if not set(op.outputs) & set(self._folded)]
         users = [position for position, op in enumerate(left) if self._uses_resource(op)]
         groups: list[Group] = [((op.order,), "control flow" if op.kind in CALLERS else "") for op in left]
@@ -148,7 +148,7 @@ class Pieces:
         ops = [self._graph.ops[order] for order in orders]
         writes = tuple(dict.fromkeys(tensor for op in ops for tensor in op.outputs))
         reads = tuple(t for t in self._reads(ops) if t not in writes)
-        if len(ops) > 1:  # a block gives away what is read outside of it
+        if len(ops) > 1:  # the outputs of a block are what is read outside it
             outside = [op for op in self._graph.ops if op.order not in set(orders)]
             needed = {*self._reads(outside), *self._graph.outputs}
             writes = tuple(tensor for tensor in writes if tensor in needed)
@@ -164,7 +164,7 @@ class Pieces:
 
 
 def prepared(data: bytes, threads: int, kernels: str) -> Interpreter:
-    """An interpreter ready to run. kernels: a name of `KERNELS`. Raises RuntimeError or ValueError if refused."""
+    """An interpreter ready to run. kernels: a name in `KERNELS`. Raises RuntimeError or ValueError if refused."""
     interpreter = Interpreter(model_content=data, num_threads=threads, experimental_op_resolver_type=KERNELS[kernels])
     interpreter.allocate_tensors()
     return interpreter
@@ -181,14 +181,14 @@ class Stepper:
     """Runs one .tflite file operator by operator. Not thread-safe.
 
     Args:
-        threads: Threads of each interpreter.
-        kernels: A name of `KERNELS`.
+        threads: Number of threads of each interpreter.
+        kernels: A name in `KERNELS`.
 
     Attributes:
         graph: Operators and tensors of the file.
-        steps: In the order of running.
+        steps: The steps, in the order in which they run.
         folded: Output of each folded DEQUANTIZE -> its float32 value.
-        kernels: The kernels in use; `builtin` where the default ones refuse the file.
+        kernels: The kernels in use; `builtin` if the default ones refuse the file.
 
     Raises:
         ModelError: The file is damaged, or TensorFlow Lite cannot run it.
@@ -211,7 +211,7 @@ class Stepper:
         """Run one step and return copies of its outputs.
 
         Args:
-            tensors: Values by tensor, at least those that the step reads.
+            tensors: Tensor -> value, for at least the tensors that the step reads.
 
         Raises:
             ModelError: The step fails.
@@ -236,14 +236,14 @@ class Stepper:
         keep: Collection[int] | None = None,
         replace: Replace | None = None,
     ) -> dict[int, np.ndarray]:
-        """The graph's outputs and the tensors in `keep`, by tensor index.
+        """Run the steps from `start` on; return the graph's outputs and the tensors in `keep`, by tensor index.
 
         Args:
             inputs: The graph's inputs in the file's order; may be empty if `tensors` has everything that is read from
-                `start`.
+                step `start` on.
             start: The first step to run.
-            tensors: Known values by tensor; a step that runs overwrites its outputs.
-            keep: Further tensors to return. Others are freed after their last reader.
+            tensors: Tensor -> known value; a step that runs overwrites its outputs.
+            keep: Further tensors to return. All others are freed after the last step that reads them.
             replace: Called with each tensor that a step has written; later steps read what it returns, which must have
                 the same type and shape.
 
@@ -268,7 +268,7 @@ class Stepper:
         return {index: values[index] for index in values if index in outputs}
 
     def _check_inputs(self, inputs: Sequence[np.ndarray]) -> None:
-        """Check types and shapes as the whole file would; single steps accept any shape."""
+        """Check types and shapes as an interpreter of the whole file would; single steps accept any shape."""
         if inputs and len(inputs) != len(self.graph.inputs):
             raise ValueError(f"the file reads {len(self.graph.inputs)} tensors; {len(inputs)} were given")
         for tensor, value in zip(self.graph.input_tensors(), inputs, strict=False):
@@ -289,8 +289,8 @@ def changed_piece(
 
     Args:
         data: The file that `stepper` runs.
-        constants: Tensor -> value, in the type of the file.
-        kernels: A name of `KERNELS`; by default that of the stepper.
+        constants: Tensor -> new value, in the type that the file gives it.
+        kernels: A name in `KERNELS`; empty for the stepper's kernels.
 
     Raises:
         RuntimeError, ValueError: These kernels refuse the step.
@@ -315,13 +315,13 @@ def _folded(graph: Graph, cutter: Cutter) -> dict[int, np.ndarray]:
     folded = {}
     for op in graph.ops:
         if op.kind == "DEQUANTIZE" and all(tensor.constant for tensor in graph.op_inputs(op)):
-            with suppress(RuntimeError, ValueError):  # refused: it stays an operator like others
+            with suppress(RuntimeError, ValueError):  # if refused, it stays an ordinary operator
                 folded[op.outputs[0]] = _dequantized(graph, op, cutter)
     return folded
 
 
 def _dequantized(graph: Graph, op: Op, cutter: Cutter) -> np.ndarray:
-    """The float32 value of one constant: float16 is converted here, integers by TensorFlow Lite's own kernel."""
+    """The float32 value of one constant: float16 is converted here, integers by TensorFlow Lite's DEQUANTIZE kernel."""
     (source,) = graph.op_inputs(op)
     if source.dtype == "float16":
         return cutter.constant(source.index).view(np.float16).reshape(source.shape).astype(np.float32)

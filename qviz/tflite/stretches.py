@@ -1,9 +1,9 @@
-"""Run parts of a .tflite file again and again, quicker than step by step and with the same bits.
+"""Run parts of a .tflite file repeatedly, faster than step by step and with bit-identical results.
 
 stretch      consecutive steps that run as one piece, so that only the tensors at its ends pass through Python. Before
-             its first use it runs once on known values; where its outputs differ in one bit, the steps run one by one
-checkpoint   the tensors that are alive before a step of an earlier run: from there any tensor can be computed again by
-             running at most `LENGTH` steps, so that a run need not be kept whole
+             its first use it runs once on known values; if its outputs differ in a single bit, the steps run one by one
+checkpoint   the tensors that are still needed before a step of an earlier run. From a checkpoint, any later tensor up
+             to the next one can be computed again in at most `LENGTH` steps, so not all tensors of a run are kept
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ class Stretch:
     """Steps that run as one.
 
     Attributes:
-        end: Number of the step behind the last one.
-        inputs, outputs: The tensors that they read from outside; those of theirs that are read outside.
+        end: Number of the step that follows the last one of the stretch.
+        inputs: The tensors that the steps read from outside the stretch.
+        outputs: The tensors of the steps that are read outside the stretch.
     """
 
     end: int
@@ -36,7 +37,7 @@ class Stretch:
     piece: Piece
 
     def run(self, values: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
-        """The outputs, by tensor of the file. values: of `inputs`. Raises ModelError."""
+        """The values of `outputs`, by tensor of the file. values: those of `inputs`, in order. Raises ModelError."""
         return self.piece.run(values)
 
 
@@ -57,12 +58,12 @@ class Stretches:
             start: frozenset(order for step in stepper.steps[start : start + LENGTH] for order in step.orders)
             for start in range(0, count - 1, LENGTH)
         }
-        """First step of each stretch -> its operators."""
+        """First step of each stretch -> the operators of the stretch."""
 
     def starting_at(self, step: int, tensors: Mapping[int, np.ndarray]) -> Stretch | None:
-        """The stretch that starts at a step; None if none does, or its steps cannot run as one.
+        """The stretch that starts at a step; None if no stretch starts there or its steps cannot run as one.
 
-        tensors: all tensors of one run of the file, which the stretch has to reproduce.
+        tensors: all tensors of one run of the file, which the stretch must reproduce bit for bit.
         """
         if step not in self.orders:
             return None
@@ -113,15 +114,15 @@ def _same_bits(value: np.ndarray, other: np.ndarray | None) -> bool:
 
 
 class Checkpoints(Mapping[int, np.ndarray]):
-    """One run of a file, tensor -> its values, of which each can be computed again.
+    """A mapping from tensor to values for one run of a file; values that are not kept are computed again on access.
 
     Args:
         inputs: The graph's inputs.
-        keep: Tensors that `selected` holds.
+        keep: Tensors whose values are kept in `selected`.
 
     Attributes:
-        selected: The tensors in `keep`.
-        bytes: Memory that this takes.
+        selected: The values of the tensors in `keep`.
+        bytes: Size of all kept values in memory.
 
     Raises:
         ModelError: A step fails.
@@ -149,7 +150,7 @@ class Checkpoints(Mapping[int, np.ndarray]):
         if index in self.selected:
             return self.selected[index]
         segment = self._maker.get(index, -1) // LENGTH
-        for alive in self._alive[segment + 1 : segment + 2]:  # behind its own segment it is at hand if it is read there
+        for alive in self._alive[segment + 1 : segment + 2]:  # kept for the next segment if it is read there
             if index in alive:
                 return alive[index]
         if segment < 0:
@@ -170,7 +171,7 @@ class Checkpoints(Mapping[int, np.ndarray]):
     def _run(self, segment: int, index: int) -> None:
         values = dict(self._alive[segment])
         start = segment * LENGTH
-        if self._segment[0] == segment:  # continue where the last request ended
+        if self._segment[0] == segment:  # continue from what the last access computed
             values |= self._segment[1]
         for number in range(start, self._maker[index] + 1):
             if not all(tensor in values for tensor in self._stepper.steps[number].outputs):

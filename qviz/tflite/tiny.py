@@ -1,7 +1,7 @@
-"""A model of one operator whose outputs are known: to test an installation without any file.
+"""A model of one operator with known outputs, to test an installation without any model file.
 
-FULLY_CONNECTED, 4 inputs, 3 outputs, RELU. Weights, biases and inputs are multiples of the scales, so float32 and int8
-have exactly the same outputs in every kernel, and rounding cannot excuse a difference.
+It is a FULLY_CONNECTED with 4 inputs, 3 outputs and RELU. Weights, biases and inputs are multiples of the scales, so
+float32 and int8 have exactly the same outputs in every kernel, and no difference can be due to rounding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ INPUT_SCALE, WEIGHT_SCALE, OUTPUT_SCALE = 0.5, 0.25, 0.125
 
 
 def tiny_model(is_int8: bool = False) -> bytes:
-    """The model as the bytes of a .tflite file; int8 has int8 inputs and outputs with zero points of 0."""
+    """The model as the bytes of a .tflite file; the int8 one has int8 inputs and outputs with zero points of 0."""
     dtype = fb.TensorType.INT8 if is_int8 else fb.TensorType.FLOAT32
     scales = (INPUT_SCALE, WEIGHT_SCALE, INPUT_SCALE * WEIGHT_SCALE, OUTPUT_SCALE) if is_int8 else (None,) * 4
     weights = (WEIGHTS / WEIGHT_SCALE).astype(np.int8) if is_int8 else WEIGHTS

@@ -1,9 +1,9 @@
-"""Unfold a file with compressed weights and float activations to float32: float16, weight-only, dynamic range.
+"""Unfold a file with compressed weights and float activations (float16, weight-only, dynamic range) to float32.
 
-A constant behind DEQUANTIZE becomes the float32 constant that DEQUANTIZE would give, and the DEQUANTIZE is removed.
-Weights that a kernel reads as integers become integers times scale. The other operators stay as they are, in their
-order. float16 and weight-only files compute the same before and after. Kernels of dynamic-range files also round their
-input at run time; the unfolded file does not, so it is slightly more accurate.
+A constant that a DEQUANTIZE reads is replaced by its float32 values, and the DEQUANTIZE is removed. Weights that a
+kernel reads as integers become integers times scale. All other operators stay unchanged and in order. float16 and
+weight-only files compute the same before and after. The kernels of dynamic-range files also round their input at run
+time; the unfolded file does not, so it is slightly more accurate.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from qviz.tflite.schema import read_graph
 from qviz.tflite.scheme import scheme_facts, unpacks_constant
 
 FOLDED = frozenset({Scheme.FLOAT16, Scheme.DYNAMIC_RANGE, Scheme.WEIGHT_ONLY})
-"""Schemes with float activations."""
+"""Schemes with compressed weights and float activations."""
 
 
 def unfolded(data: bytes, graph: Graph) -> bytes:
-    """The float32 .tflite file; metadata in the flatbuffer stays, files appended to it are left out.
+    """The float32 .tflite file. Metadata in the flatbuffer is kept; files appended to the flatbuffer are left out.
 
-    graph: of `data`. Raises ModelError, which begins with a verb, where a constant cannot be read as real values.
+    graph: the graph of `data`. Raises ModelError (its message begins with a verb) if a constant cannot be read as real
+    values.
     """
     try:
         model = unpacked(data)
@@ -43,7 +44,7 @@ def unfolded(data: bytes, graph: Graph) -> bytes:
 
 
 def _unfold(model: Any, data: bytes, graph: Graph) -> None:
-    """In place: real values for compressed constants, without their DEQUANTIZE."""
+    """Replace compressed constants by their real values and remove their DEQUANTIZE, in place."""
     subgraph = model.subgraphs[0]
     unpacking = {op.order: op for op in graph.ops if unpacks_constant(graph, op)}
     for op in unpacking.values():
@@ -59,7 +60,7 @@ def _unfold(model: Any, data: bytes, graph: Graph) -> None:
 
 
 def _set_real(model: Any, index: int, values: np.ndarray) -> None:
-    """Make a tensor a float32 constant with these values."""
+    """Turn a tensor of the main subgraph into a float32 constant with these values."""
     tensor = model.subgraphs[0].tensors[index]
     tensor.type, tensor.quantization, tensor.buffer = fb.TensorType.FLOAT32, None, len(model.buffers)
     raw = np.ascontiguousarray(values, np.float32).reshape(-1).view(np.uint8)
