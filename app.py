@@ -1,4 +1,4 @@
-"""Overview: the models, what they really are, what was lost, the worst images first."""
+"""Overview: the models with their actual quantization schemes, and what the variants lost, the worst images first."""
 
 import streamlit as st
 

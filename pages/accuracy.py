@@ -1,4 +1,4 @@
-"""Accuracy: AP of every model, what each variant loses with its interval, and what is behind the loss."""
+"""Accuracy: AP of every model, how much each variant loses (with an interval), and what causes the loss."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""Backends: whether the same files answer alike on other kernels, and whose the lost objects are."""
+"""Backends: whether the same files give the same detections on other kernels, and what causes the lost objects."""
 
 from qviz.features.backends import panel
 from qviz.ui import page, view

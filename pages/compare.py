@@ -1,4 +1,4 @@
-"""Compare: one image, the reference beside its variants, object by object."""
+"""Compare: the reference and its variants side by side on one image, object by object."""
 
 import streamlit as st
 

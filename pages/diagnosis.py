@@ -1,4 +1,4 @@
-"""Diagnosis: why a variant loses objects, in one answer, and what brings them back."""
+"""Diagnosis: the main reason why a variant loses objects, and how to get them back."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""Glossary: what each word and figure means, with unit and direction."""
+"""Glossary: what each term and metric means, with its unit and whether higher or lower is better."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""Report: one self-contained HTML page for the meeting, with the chosen sections, notes and images."""
+"""Report: one self-contained HTML page to share with others, with the chosen sections, notes and images."""
 
 import streamlit as st
 

@@ -1,4 +1,6 @@
-"""Robustness: when a variant breaks before the reference, which layers leave their range, what to calibrate with."""
+"""Robustness: where a variant fails before the reference does, which layers leave their range, and which images to
+calibrate with.
+"""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""Variants: what each of them gains in size, latency and memory, and how a better one is made."""
+"""Variants: how much each variant saves in size, latency and memory, and how to build a better one."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""Video: both models on the frames of a clip: what flickers, in which second, and the frame on Compare."""
+"""Video: which objects flicker on the frames of a clip with both models, in which second, and links to Compare."""
 
 import streamlit as st
 

@@ -1,1 +1,1 @@
-"""The frame of the dashboard: page layout, workspace, jobs, controls and components."""
+"""What the pages of the dashboard share: page layout, workspace, jobs, controls and components."""

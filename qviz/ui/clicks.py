@@ -1,12 +1,12 @@
-"""Buttons whose clicks survive overlapping Streamlit reruns, and waiting that a click can interrupt.
+"""Buttons whose clicks survive overlapping Streamlit reruns, and a way to wait that a click can interrupt.
 
-Streamlit reports a click once: the value of st.button is lost when that run is abandoned for a newer one before it
-reaches the button, and so is a callback that is cut short where it touches the session state. A button without a key
-becomes another button as soon as its label or help changes, and a press on the old one is lost. Here a click is noted
-before anything else and stays until its action is done, in whichever run reaches the button; after ten seconds, or on
-another page, it is dropped.
+Streamlit reports a click only once. The click is lost if that run is abandoned for a newer one before it reaches the
+button, or if the button's callback is cut short when it accesses the session state. A button without a key becomes a
+different button when its label or help changes, so a click on the old one is lost too. Here, a click is recorded before
+anything else and kept until some run has reached the button and completed its action. It is dropped after ten seconds,
+or on another page.
 
-A session runs one script at a time (`runner.fastReruns`): a click interrupts the script when it next touches Streamlit.
+A session runs one script at a time (`runner.fastReruns`), and a click interrupts it at its next call to Streamlit.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def button(
     """Draw a button in `where` (a column, or st itself) and act on a click.
 
     Args:
-        act: The action; it may be called again when it is interrupted, so it must not start anything twice.
+        act: The action. It is called again if it was interrupted, so a repeated call must not start anything twice.
         then: Called after the action, e.g. st.rerun.
         options: Further arguments of st.button.
     """
@@ -47,7 +47,7 @@ def button(
     try:
         if not disabled and time.monotonic() - clicks[-1] < CLICK_SECONDS:
             act()
-    except Exception:  # not Streamlit's signal that another run is waiting
+    except Exception:  # does not catch Streamlit's signal that another run is waiting
         clicks.clear()
         raise
     clicks.clear()
@@ -56,7 +56,7 @@ def button(
 
 
 def _record(clicks: list[float]) -> None:
-    """Touches no session state: there a callback is cut short where another run waits."""
+    """Record a click without the session state: accessing it ends the callback if another run is waiting."""
     clicks.append(time.monotonic())
 
 
@@ -71,11 +71,11 @@ SECONDS_BETWEEN_CHECKS = 0.05
 
 
 def wait_for_result(job: Future[T], seconds: float) -> T:
-    """The job's result. Raises TimeoutError after `seconds`, or the error of the job."""
+    """The job's result. Raises the job's error, or TimeoutError after `seconds`."""
     end = time.monotonic() + seconds
     while not wait([job], timeout=max(0.0, min(SECONDS_BETWEEN_CHECKS, end - time.monotonic()))).done:
         if time.monotonic() >= end:
             raise TimeoutError
         if get_script_run_ctx(suppress_warning=True) is not None:
-            st.session_state.get("qviz_waiting")  # here the script is interrupted after a click
+            st.session_state.get("qviz_waiting")  # a click interrupts the script at this call
     return job.result()

@@ -1,4 +1,6 @@
-"""The data that pages measure on: annotations, the sample's scenes, or images with the reference as truth."""
+"""The dataset that a page measures on: annotated images, the sample's scenes, or the loaded images with the
+reference's detections as ground truth.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ REFERENCE = "reference"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """A dataset, identified by its digest."""
+    """A dataset that the user can choose, with its label and digest."""
 
     label: str
     dataset: Dataset
@@ -34,7 +36,7 @@ class Source:
 
 
 def sources(here: Page) -> dict[str, Source]:
-    """All data that models can be measured on, by key; annotated datasets first."""
+    """Key -> each dataset that models can be measured on, the annotated ones first."""
     workspace, rows = here.workspace, {}
     if workspace.dataset is not None:
         name = "Photographs" if workspace.is_sample else workspace.dataset.name
@@ -51,7 +53,10 @@ def sources(here: Page) -> dict[str, Source]:
 
 
 def choose(sources: Mapping[str, Source]) -> Source | None:
-    """The dataset in view. Without annotations None, until the user agrees to use the reference as ground truth."""
+    """Let the user choose a dataset, and return the chosen one.
+
+    If nothing is annotated, returns None until the user agrees to use the reference's detections as ground truth.
+    """
     if list(sources) == [REFERENCE]:
         return sources[REFERENCE] if st.session_state.get(AGREED) else None
     first, current = next(iter(sources)), view.current().data
@@ -85,7 +90,10 @@ def _scenes() -> Dataset | None:
 
 
 def _cached_digest(dataset: Dataset) -> str:
-    """Computed once per session, as the images may have gigabytes. The dataset is cached too, so that its id stays."""
+    """The digest, computed once per session because the images may amount to gigabytes.
+
+    The dataset itself is cached as well, so that no other object can get its `id()`.
+    """
     cached: dict[int, tuple[Dataset, str]] = st.session_state.setdefault(DIGESTS, {})
     if id(dataset) not in cached:
         while len(cached) >= MAX_DIGESTS:
@@ -95,7 +103,7 @@ def _cached_digest(dataset: Dataset) -> str:
 
 
 def digest(dataset: Dataset) -> str:
-    """sha256 of the annotations and the images: their bytes, or their paths."""
+    """sha256 of the annotations and of the images: of their bytes, or of their paths if they are files on disk."""
     rows = [
         (
             image.name,

@@ -1,4 +1,4 @@
-"""The glossary, from `docs/glossary.md` and the table of accuracy metrics: a page, and the help of table columns."""
+"""The glossary page and the help texts of table columns, from `docs/glossary.md` and the table of accuracy metrics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LINE = re.compile(r"^- \*\*(.+?)\*\*: (.+)$", re.MULTILINE)
 
 @cache
 def text() -> str:
-    """The whole glossary as Markdown, with the accuracy metrics that the file does not have."""
+    """The whole glossary as Markdown, including the accuracy metrics that are not in the file."""
     file = next(home / "docs" / "glossary.md" for home in HOMES if (home / "docs" / "glossary.md").is_file())
     document = file.read_text(encoding="utf-8")
     listed = dict(LINE.findall(document))
@@ -34,19 +34,19 @@ def text() -> str:
 
 @cache
 def terms() -> dict[str, str]:
-    """term -> its meaning."""
+    """Term -> its meaning."""
     return dict(LINE.findall(text()))
 
 
 def meaning(term: str) -> str | None:
-    """The meaning of a column or metric; None if the glossary has none."""
+    """The meaning of a column or metric, or None if it is not in the glossary."""
     return terms().get(term)
 
 
 def numbers(formats: Mapping[str, str], terms: Mapping[str, str] | None = None) -> dict[str, ColumnConfig]:
-    """Number columns by name, with their format and help.
+    """Column name -> configuration of a number column with its format and help text.
 
-    terms: Column -> its term in the glossary, for columns whose name differs from it.
+    `terms` maps a column to its term in the glossary, for columns that have another name than the term.
     """
     return {
         name: st.column_config.NumberColumn(format=form, help=meaning((terms or {}).get(name, name)))
@@ -62,11 +62,11 @@ def table(
     key: str | None = None,
     **options: Any,
 ) -> Any:
-    """Draw a table and return what is selected in it.
+    """Draw a table and return its selection.
 
     Args:
-        formats, terms: Of its number columns, see `numbers`.
-        columns: How the others are shown, where a column needs it.
+        formats, terms: Formats and glossary terms of the number columns, see `numbers`.
+        columns: Configurations of other columns that need one.
     """
     config = {**(columns or {}), **numbers(formats, terms)}
     return st.dataframe(

@@ -1,12 +1,12 @@
-"""Long computations of the dashboard: each is one `Job`, started once per server, kept by key and shared by sessions.
+"""Long computations of the dashboard. Each is a `Job`, which runs once per server; all sessions share it by its key.
 
     job = jobs.start("profile", key, lambda context: profile(context, models))
     if not jobs.wait(job, "cost", again):  # draws progress with Cancel until it is finished, then reruns the page
         return                             # running, cancelled or failed: `wait` has drawn that
     show(job.future.result())
 
-A job continues when the page is left, and is in the tray of the session that started it. A cancelled or failed job
-stays in that state until `restart`.
+A job continues when the user leaves the page, and is listed in the tray of the session that started it. A cancelled or
+failed job stays in that state until `restart` is called.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Kind:
     """One kind of job.
 
     Attributes:
-        title: In the tray.
-        side_by_side: Jobs that run at a time; further ones wait. Each spreads its work over all workers.
-        quiet: Whether it leaves the tray when it is finished, because it was not asked for.
+        title: Name of the kind in the tray.
+        side_by_side: How many jobs of this kind run at the same time; the others wait. Each job uses all workers.
+        quiet: Whether a job leaves the tray as soon as it finishes, because the user did not ask for it.
     """
 
     title: str
@@ -76,12 +76,12 @@ def _kind(name: str) -> Kind:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a job is about, to compare it with earlier runs.
+    """What a job works on, so that its duration can be estimated from earlier runs.
 
     Attributes:
-        subject: What its time depends on besides the amount, such as the digest of a model; see `subject_of`.
-        amount: Items that are counted in its steps, such as images times models.
-        detail: Added to its title in the tray, such as the name of a recipe.
+        subject: What the duration depends on besides the amount, such as the digest of a model; see `subject_of`.
+        amount: Number of items that the job processes, such as images times models.
+        detail: Text added to the job's title in the tray, such as the name of a recipe.
     """
 
     subject: str = ""
@@ -90,7 +90,7 @@ class Work:
 
 
 def subject_of(*parts: object) -> str:
-    """A short name of these parts."""
+    """A short digest (12 hex digits) of these parts."""
     return digest_of(repr(parts).encode())[:12]
 
 
@@ -113,7 +113,10 @@ def _executor(kind: str) -> ThreadPoolExecutor:
 
 
 def expected_time(kind: str, work: Work) -> str:
-    """A sentence on how long such a job takes on this machine; empty for a short one, and where none was measured."""
+    """A sentence on how long such a job takes on this machine.
+
+    Empty if it takes only a short time, or if no such job has been timed yet.
+    """
     run, is_same = _times().expected(kind, work.subject, work.amount)
     if run is None or run.seconds < WORTH_SAYING:
         return ""
@@ -129,16 +132,17 @@ def start(
     prepare: Callable[[Job[T]], object] = lambda job: None,
     work: Work = Work(),
 ) -> Job[T]:
-    """The job of this kind and key, started if there is none; while it runs it is in this session's tray.
+    """Return the job of this kind and key, and start it if it does not exist.
 
-    A result that is stored, by an earlier session or server, is not computed again.
+    While it runs, it is in this session's tray. If an earlier session or server has stored the result, it is not computed again.
 
     Args:
-        function: The computation; its context reports to the job and is cancelled by it.
+        function: The computation. The context that it receives reports its progress to the job and tells it when the
+            job is cancelled.
         step: Text of the first step.
-        unit: What is counted, e.g. `images`.
+        unit: What the progress counts, e.g. `images`.
         prepare: Called with a new job before it starts.
-        work: What it is about, for the time left.
+        work: What the job works on, to estimate the time left.
     """
 
     def begin() -> Job[object]:
@@ -163,7 +167,7 @@ def start(
 
 
 def restart(kind: str, key: Hashable, function: Callable[[Context], T], *options: Any, **more: Any) -> Job[T]:
-    """As `start`, but a job that has failed, was cancelled or was finished early begins again."""
+    """Same as `start`, but a job that failed, was cancelled or was finished early is started again."""
     job = find(kind, key)
     if job is not None and job.finished and (job.cancelled or job.error is not None or job.finish_early.is_set()):
         forget(kind, key)
@@ -171,12 +175,12 @@ def restart(kind: str, key: Hashable, function: Callable[[Context], T], *options
 
 
 def find(kind: str, key: Hashable) -> Job[object] | None:
-    """The job of this kind and key, if there is one."""
+    """The job of this kind and key, or None."""
     return _jobs(kind).find((kind, key))
 
 
 def forget(kind: str, key: Hashable) -> None:
-    """Drop a job and its stored result, so that the next `start` begins again."""
+    """Drop a job and its stored result, so that the next `start` computes it again."""
     _jobs(kind).forget((kind, key))
     stored_results.forget(server.detection_store(), kind, key)
 
@@ -188,15 +192,16 @@ def wait(
     partial: Callable[[T], object] | None = None,
     keep: bool = False,
 ) -> bool:
-    """Draw the state of a job, and return whether it has a result.
+    """Draw the state of a job and return whether it has a result.
 
-    While it runs: its progress and a Cancel button; after an error: a sentence and a button that starts it again.
+    A running job is drawn as its progress with a Cancel button, a failed one as a sentence with a button that starts
+    it again.
 
     Args:
-        name: Unique on the page, for the keys of the buttons.
+        name: Name for the keys of the buttons, unique on the page.
         again: Called when the user restarts a cancelled or failed job; it usually calls `forget`.
         partial: Draws the partial result while the job runs.
-        keep: Whether to offer "Stop and keep the result so far", too, if the computation reads `finish_early`.
+        keep: Whether to offer "Stop and keep the result so far" as well; the computation must read `finish_early`.
     """
     if not job.finished:
         _progress(job, name, partial, keep)
@@ -225,14 +230,14 @@ def result(
     partial: Callable[[T], object] | None = None,
     work: Work = Work(),
 ) -> T | None:
-    """The result of the job of this kind and key; None without one, then its progress or error is drawn."""
+    """The result of the job of this kind and key. If it has none yet, draws its progress or error and returns None."""
     job = start(kind, key, function, step, unit, work=work)
     return job.future.result() if wait(job, name, lambda: forget(kind, key), partial) else None
 
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def _progress(job: Job[T], name: str, partial: Callable[[T], object] | None, keep: bool) -> None:
-    """A bar, a way to stop, and what is known so far; when the job is finished the page is drawn again."""
+    """Draw a progress bar, the buttons that stop the job, and its partial result; rerun the page when it finishes."""
     if job.finished:
         st.rerun()
     columns = st.columns([6, 1, 1] if keep else [6, 1], vertical_alignment="center")

@@ -1,7 +1,7 @@
-"""The frame of every page: title, style, menu, the session's models, notices; and the handler that shows errors.
+"""What all pages share: title, style, menu, the session's models, notices, and the handler that shows errors.
 
-Pages are found by Streamlit in `pages/`; its own menu is off (`.streamlit/config.toml`) and drawn here, so that a deep
-link on a fresh server gets the same frame as a visit through the home page.
+Streamlit finds the pages in `pages/`. Its own menu is switched off (`.streamlit/config.toml`) and we draw one here, so
+that a page opened by a deep link on a fresh server looks the same as one opened from the home page.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ STYLE = Path(__file__).with_name("style.css")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Page:
-    """What a page has when it starts drawing.
+    """What a page is given when it starts to draw.
 
     Attributes:
         workspace: Models, images and annotations of this session.
@@ -62,16 +62,16 @@ class Page:
 
     @property
     def loaded(self) -> Models:
-        """The loaded models, on a page that has called `require`."""
+        """The loaded models; only for a page that has called `require`."""
         assert self.models is not None, "`require` ends a page without models"
         return self.models
 
     def require(self, needs: str, sentence: str, note: str, zone: str = "Models and images") -> Models:
-        """The loaded models. Where something is missing, the page's empty state is shown instead and the page ends.
+        """Return the loaded models. If something is missing, show the page's empty state and stop the page.
 
         Args:
-            needs: What the page needs: `models`, `variants`, `images`, separated by spaces.
-            sentence, note: Text on what the page will show, and on what to drop for it.
+            needs: What the page needs: any of `models`, `variants` and `images`, separated by spaces.
+            sentence, note: Texts of the empty state: what the page will show, and which files to drop.
             zone: Label of the drop zone.
         """
         present = {
@@ -88,7 +88,7 @@ class Page:
 
 @contextlib.contextmanager
 def begin(title: str) -> Iterator[Page]:
-    """Draw the frame of a page and yield its Page; the message of a QvizError raised inside is shown on the page."""
+    """Draw the frame of a page and yield its Page. A QvizError raised inside is shown on the page as its message."""
     draw_into_page()
     st.set_page_config(page_title=f"{title} · qviz", page_icon="🔬", layout="wide")
     st.html(f"<style>{STYLE.read_text(encoding='utf-8')}</style>")
@@ -100,7 +100,7 @@ def begin(title: str) -> Iterator[Page]:
             workspace.keep(projects.opened(sample.opening))
         else:
             projects.follow()
-        view.current(title)  # after the project has been opened: it writes the address, with that project
+        view.current(title)  # after the project is opened, because this writes the project into the address
         uploads.take_dropped_files()
         current = server.with_quarantine(server.with_finished_conversions(workspace.current()))
         current = projects.saved(workspace.keep(current))
@@ -116,30 +116,30 @@ def begin(title: str) -> Iterator[Page]:
         yield here
     except QvizError as error:
         st.error(as_text(str(error)))
-        st.stop()  # also where there is no page to draw yet
+        st.stop()  # also if the error came before `yield`
     finally:
         if sidebar is not None:
             sidebar.finish()
 
 
 def draw_into_page() -> None:
-    """Draw into the page itself, wherever a fragment has drawn before.
+    """Make the page itself the current container, even if a fragment has drawn before.
 
-    Streamlit 1.67 leaves a fragment's container as the current one. A page that runs next in the same thread would be
-    drawn into it, and the browser, which does not find the container in the new page, shows a white page.
+    Streamlit 1.67 leaves a fragment's container as the current one. The next page that runs in the same thread would
+    be drawn into that container, which the new page does not have, so the browser would show a blank page.
     """
     context_dg_stack.set(get_default_dg_stack_value())
 
 
 @dataclass(slots=True, eq=False)
 class Sidebar:
-    """What the page may still change in the sidebar while it is drawn.
+    """The parts of the sidebar that may still change while the page is drawn.
 
     Attributes:
-        links: The menu, title -> its link.
-        queries: The parameters of each link.
-        tray: Where the job tray is.
-        has_tray: Whether it is drawn.
+        links: Page title -> placeholder of its link in the menu.
+        queries: Page title -> query parameters of its link.
+        tray: Placeholder of the job tray.
+        has_tray: Whether the tray has been drawn.
     """
 
     links: dict[str, DeltaGenerator]
@@ -148,14 +148,14 @@ class Sidebar:
     has_tray: bool = False
 
     def draw_tray(self) -> None:
-        """Draw the tray, once there is a job."""
+        """Draw the tray if there is a job and the tray has not been drawn yet."""
         if not self.has_tray and tray.entries():
             self.has_tray = True
             with self.tray:
                 tray.draw({label: path for path, label, _ in MENU})
 
     def finish(self) -> None:
-        """Follow what the page has changed: the view that the links carry, and jobs that have begun."""
+        """Update the sidebar after the page was drawn: links to the changed view, and jobs that the page started."""
         for path, label, text in MENU:
             query = view.link_query(label)
             if query != self.queries[label]:
@@ -164,10 +164,10 @@ class Sidebar:
 
 
 def _set_options() -> None:
-    """Set the options that are needed even if the server was started from a folder without our `.streamlit`.
+    """Set Streamlit options that we need even if the server was started in a folder without our `.streamlit`.
 
-    maxUploadSize: larger uploads are refused while they arrive, and the drop zone shows the limit. fastReruns: two
-    simultaneous runs of a session would lose a page change.
+    With maxUploadSize, larger uploads are refused during the transfer and the drop zone shows the limit. fastReruns is
+    off because with two simultaneous runs of a session a page change could get lost.
     """
     for name, value in (("server.maxUploadSize", limits().upload_mb), ("runner.fastReruns", False)):
         if config.get_option(name) != value:
@@ -175,19 +175,19 @@ def _set_options() -> None:
 
 
 def _purpose(title: str) -> None:
-    """What the page is for, in a sentence above its finding."""
+    """Draw one sentence on what the page is for, above its finding."""
     text = next((text for _, label, text in MENU if label == title), "")
     st.html(f'<p class="qviz qviz-purpose"><b>{escape(title)}</b> · {escape(text)}</p>')
 
 
 def verdict(sentence: str, note: str = "") -> None:
-    """Draw the finding, above everything else on the page."""
+    """Draw the page's finding. It comes before everything else on the page."""
     below = f'<p class="qviz qviz-note">{escape(note)}</p>' if note else ""
     st.html(f'<p class="qviz qviz-verdict">{escape(sentence)}</p>{below}')
 
 
 def small_text(text: str) -> None:
-    """A note beside a finding or a form; names in it come from files."""
+    """Draw a note below a finding or a form. The text is escaped, because it may contain names from files."""
     st.html(f'<p class="qviz qviz-note">{escape(text)}</p>')
 
 
@@ -231,7 +231,7 @@ def _open_sample() -> None:
 
 
 def _reset_view() -> None:
-    """Other data are in view: nothing of the last ones is chosen."""
+    """Clear the choice of image, variants and classes, because other data have been opened."""
     view.change(image=None, variants=(), classes=())
 
 
@@ -243,12 +243,12 @@ def _legend(models: Models) -> str:
 
 
 def _breakable(name: str) -> str:
-    """HTML in which a long name breaks after its underscores."""
+    """The name as HTML that may break after each underscore."""
     return escape(name).replace("_", "_<wbr>")
 
 
 def _notices(current: workspace.Workspace, models: Models | None) -> None:
-    """Sentences about files that could not be loaded; they stay until they are dismissed."""
+    """Draw the models in quarantine, and the notices about files, which stay until the user dismisses them."""
     for source in current.models:
         if source.digest in current.quarantine:
             _quarantined(source, current.quarantine[source.digest])
@@ -266,7 +266,7 @@ def _notices(current: workspace.Workspace, models: Models | None) -> None:
 
 
 def _quarantined(source: ModelSource, reason: str) -> None:
-    """A model that is not run by itself, why, and a button that runs it."""
+    """Draw a warning that a model is not run automatically, with the reason and a button that runs it again."""
     with st.container(border=True):
         name = source.shown or source.name
         st.warning(as_text(f"{name} is not run automatically, because it crashed its worker process: {reason}"))
@@ -274,7 +274,7 @@ def _quarantined(source: ModelSource, reason: str) -> None:
 
 
 def _missing(here: Page) -> None:
-    """Name what the address asks for and what is not loaded or means nothing."""
+    """Warn about values in the address that are invalid or name something that is not loaded."""
     for sentence in view.remarks():
         st.warning(as_text(sentence))
     missing = []
@@ -288,13 +288,13 @@ def _missing(here: Page) -> None:
 
 
 def link(path: str, label: str, where: Any = st, help: str | None = None, **values: Any) -> None:
-    """A link to another page that shows the present view, with these fields changed."""
+    """Draw a link to another page, which opens with the current view except for the fields given in `values`."""
     title = next(title for other, title, _ in MENU if other == path)
     where.page_link(path, label=label, help=help, query_params=view.link_query(title, **values))
 
 
 def unknown(what: str) -> None:
-    """State that the address names something that is not there. what: such as `the class zebra, which …`."""
+    """Warn that the address names something that does not exist. `what` is e.g. `the class zebra, which …`."""
     st.warning(as_text(f"The address names {what}."))
 
 

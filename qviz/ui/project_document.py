@@ -1,7 +1,7 @@
-"""A workspace as JSON and bytes, and back.
+"""Convert a workspace to JSON and bytes, and back.
 
-What is on disk is not trusted: it is checked as if it had been dropped, and what is missing or damaged is named and
-left out.
+Files on disk are not trusted: they are checked like dropped files, and parts that are missing or damaged are left out
+and named in a notice.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ MAX_TIME = 2**32
 
 
 def to_document(workspace: Workspace) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """(JSON, sha256 -> bytes that it names). Notices and an opened study are not part of it."""
+    """(JSON document, sha256 -> bytes that the document refers to). Notices and an opened study are not included."""
     blobs: dict[str, bytes] = {}
     sources = (*workspace.models, *(row.source for row in workspace.earlier))
-    digests = {id(file.data): file.digest for file in sources}  # they were hashed when they were dropped
+    digests = {id(file.data): file.digest for file in sources}  # already computed when the files were dropped
     digests |= {id(image.data): image.digest[:64] for image in workspace.images}
 
     def blob(data: bytes) -> str:
@@ -94,7 +94,7 @@ def _dataset_json(dataset: Dataset, blob: Callable[[bytes], str]) -> dict[str, A
 def from_document(document: Mapping[str, Any], read: Callable[[str], bytes]) -> Workspace:
     """The workspace that a document describes, with a notice for each part that is missing or damaged.
 
-    Raises ProjectError for another version.
+    Raises ProjectError if the document has another version.
     """
     if document.get("version") != VERSION:
         raise ProjectError(f"The project is of version {document.get('version')!r}; this qviz reads version {VERSION}.")
@@ -114,7 +114,7 @@ def from_document(document: Mapping[str, Any], read: Callable[[str], bytes]) -> 
 
 
 def _quarantine(value: Any) -> dict[str, str]:
-    """Digest -> reason; empty where it is damaged: such a model is stopped again where it runs."""
+    """Digest -> reason. Empty if the value is damaged; a model that crashes is put into quarantine again anyway."""
     rows = value.items() if isinstance(value, dict) else ()
     return {digest: reason[:MAX_REASON] for digest, reason in rows if isinstance(reason, str)}
 
@@ -123,7 +123,7 @@ T = TypeVar("T")
 
 
 def _restored(rows: Any, restore: Callable[[Mapping[str, Any]], T], notices: list[str]) -> Iterator[T]:
-    """Each row restored; one that cannot be is named in the notices."""
+    """Yield each row restored, and add a notice for each row that cannot be restored."""
     for row in rows if isinstance(rows, list) else []:
         name = _text(row.get("name"))[:80] if isinstance(row, dict) else ""
         try:

@@ -1,8 +1,8 @@
-"""Projects: a session's workspace on disk, under an ID that stands in the address of the page.
+"""Projects: a session's workspace saved on disk, under an ID that is part of the page's address.
 
-A workspace is saved whenever it differs from what is on disk. A reload, a new tab and a restarted server open it again
-by `?project=ID`; pages that have the same project open follow one another. The browser lists its projects itself
-(`project_list`).
+A workspace is saved whenever it differs from what is on disk. `?project=ID` in the address opens it again after a
+reload, in a new tab or after the server restarts. Browser tabs with the same project open show each other's changes.
+The browser keeps the list of its projects itself (`project_list`).
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def projects() -> Projects:
 
 
 def opened(otherwise: Callable[[], Workspace]) -> Workspace:
-    """The workspace of a new session: of the project that the address names, else what `otherwise` gives.
+    """The workspace of a new session: the project named in the address, or else the result of `otherwise()`.
 
-    A project that is not on this server, or is damaged, is named in a notice.
+    If that project is damaged or not on this server, a notice says so.
     """
     project = st.query_params.get(PARAMETER, "")
     try:
@@ -70,7 +70,7 @@ def opened(otherwise: Callable[[], Workspace]) -> Workspace:
 
 
 def follow() -> None:
-    """Take over what another page has saved in the session's project, and the project that Back has brought back."""
+    """Load what another tab has saved in this session's project, or the project in the address after Back."""
     project, address = st.session_state.get(KEY), st.query_params.get(PARAMETER, "")
     try:
         if address and project and address != project:
@@ -99,24 +99,24 @@ def _loaded(project: str, made_here: bool = False) -> Workspace:
 
 
 def _stands_for(workspace: Workspace, project: str, revision: object, made_here: bool) -> None:
-    """Remember that this workspace is on disk as that revision of the project."""
+    """Remember that this workspace equals this revision of the project on disk."""
     st.session_state.update({KEY: project, SAVED: workspace, REVISION: revision, MADE_HERE: made_here})
     st.session_state.pop(PROBLEM, None)
 
 
 def open_project(project: str) -> None:
-    """Show another project. Raises ProjectError; then the session stays as it is."""
+    """Open another project in this session. If that raises ProjectError, the session stays unchanged."""
     keep(_loaded(project))
     forget_drops()
 
 
 def imported(data: bytes) -> Workspace:
-    """The workspace of an exported project, under an ID of its own. Raises ProjectError."""
+    """Open an exported project under a new ID and return its workspace. Raises ProjectError if it cannot be read."""
     return keep(_loaded(projects().imported(data), made_here=True))
 
 
 def leave(workspace: Workspace) -> None:
-    """Go on with a workspace that belongs to no project; the project stays on disk."""
+    """Continue the session with a workspace that belongs to no project; the previous project stays on disk."""
     for key in (KEY, REVISION, MADE_HERE, PROBLEM):
         st.session_state.pop(key, None)
     st.session_state[SAVED] = keep(workspace)
@@ -124,9 +124,9 @@ def leave(workspace: Workspace) -> None:
 
 
 def saved(workspace: Workspace) -> Workspace:
-    """The session's workspace, saved where it has changed, under a new ID the first time.
+    """Save the session's workspace if it has changed, the first time under a new ID, and return it.
 
-    Where that fails, the sidebar says so (`menu`).
+    If saving fails, the sidebar shows that (`menu`).
     """
     before: Workspace = st.session_state.setdefault(SAVED, workspace)
     if workspace is before or not changed_parts(before, workspace):
@@ -152,19 +152,19 @@ def _save(workspace: Workspace) -> Workspace:
         st.session_state[PROBLEM] = str(error)
     else:
         if st.query_params.get(PARAMETER) != name:
-            st.query_params[PARAMETER] = name  # here, because a page without models ends before it writes its view
+            st.query_params[PARAMETER] = name  # here, as a page without models stops before it writes its view
     return workspace
 
 
 def delete(project: str) -> None:
-    """Delete a project with its files; it leaves the browser's list. Raises ProjectError."""
+    """Delete a project and its files, and remove it from the browser's list. Raises ProjectError if that fails."""
     projects().delete(project)
     gone: tuple[str, ...] = st.session_state.get(DELETED, ())
     st.session_state[DELETED] = (*gone, project)[-MAX_DELETED:]
 
 
 def parameter() -> dict[str, str]:
-    """What names the project in the address; empty where there is none."""
+    """The query parameter with the project's ID; empty if the session has no project."""
     project = st.session_state.get(KEY)
     return {PARAMETER: project} if project else {}
 
@@ -173,9 +173,9 @@ def parameter() -> dict[str, str]:
 
 
 def menu(workspace: Workspace, then: Callable[[], object]) -> None:
-    """The session's project and those of this browser: rename, download, open, start, delete.
+    """Draw the session's project and this browser's list, with controls to rename, download, open, start and delete.
 
-    then: called after another workspace has come into view.
+    `then` is called after another workspace has been opened.
     """
     project = st.session_state.get(KEY)
     if problem := st.session_state.get(PROBLEM):
@@ -221,7 +221,7 @@ def _open(project: str, then: Callable[[], object]) -> None:
 
 
 def _start(then: Callable[[], object]) -> None:
-    """An empty project of the user's own: nothing of the sample is in it."""
+    """Start an empty project, without the bundled sample."""
     leave(Workspace())
     then()
 

@@ -1,8 +1,8 @@
 """Detections and previews computed so far, shared by all sessions of this server.
 
-The work runs in the engine, not in the page's script: a page requests what it needs (`want`), draws what is there
-(`inference`) and looks again later. A click does not stop it, and the result of one session serves every other session
-that has the same bytes.
+The work runs in the engine, not in the page's script: a page requests what it needs (`want`), draws the results that
+exist (`inference`) and checks again later. A click does not stop the work, and every session with the same files uses
+the same results.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MAX_READABLE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """An image for the screen: its own size in pixels and a JPEG that may be smaller."""
+    """An image for the screen: the size of the original in pixels, and a JPEG that may be smaller."""
 
     width: int
     height: int
@@ -48,23 +48,23 @@ class Preview:
 
     @property
     def source(self) -> str:
-        """For an <img>."""
+        """The JPEG as a data URI for the `src` of an <img>."""
         return data_uri(self.jpeg)
 
 
 class Results:
-    """The detections and previews used last; thread-safe.
+    """A thread-safe cache of the most recently used detections and previews.
 
-    The bound is in bytes, not in number: 5,000 images with five models are 35,000 results, most of them small. With a
-    smaller bound, results could be dropped before the page that waits for them has read them.
+    The cache is bounded by bytes, not by the number of results: 5,000 images with five models give 35,000 results, most
+    of them small. With a tighter bound, results could be dropped before the page that waits for them has read them.
 
     Args:
-        max_bytes: Maximum size of all finished results; by default that of `qviz.limits`.
+        max_bytes: Maximum total size of the finished results; by default the limit from `qviz.limits`.
     """
 
     def __init__(self, engine: Engine, max_bytes: int | None = None) -> None:
         self._engine = engine
-        self._lock = threading.RLock()  # `_finish` is called inside it when a job is cancelled
+        self._lock = threading.RLock()  # reentrant: cancelling a job while the lock is held calls `_finish`
         self._running: dict[Hashable, Future[Any]] = {}
         self._finished: LRUCache[Future[Any]] = LRUCache(
             limits().answers_mb << 20 if max_bytes is None else max_bytes, _bytes_of
@@ -73,39 +73,39 @@ class Results:
         self._readable = LRUCache[bool](MAX_READABLE)
 
     def want(self, models: Sequence[LoadedModel], images: Iterable[EncodedImage], urgent: bool = False) -> None:
-        """Queue detections that are neither computed nor running. urgent: whether a user is waiting for them."""
+        """Queue the detections that are neither computed nor running. `urgent`: whether a user is waiting for them."""
         for image in images:
             for model in models:
                 arguments = (model.blob, model.settings, image, CANDIDATE_FLOOR)
                 self._queue(_key(model, image), urgent, detect_job, *arguments)
 
     def want_previews(self, images: Iterable[EncodedImage], longest: int, urgent: bool = False) -> None:
-        """Queue JPEGs for the screen, at most `longest` pixels a side."""
+        """Queue JPEGs for the screen, with at most `longest` pixels per side."""
         for image in images:
             self._queue((PREVIEW, image.digest, image.name, longest), urgent, preview_job, image, longest)
 
     def inference(self, model: LoadedModel, image: EncodedImage, seconds: float = 0.0) -> Inference | QvizError | None:
-        """The detections, the error in their place, or None if they are not there within these seconds."""
+        """The detections, or the error if the model failed, or None if neither is available within `seconds`."""
         result: Inference | QvizError | None = self._result(_key(model, image), seconds)
         return result
 
     def preview(self, image: EncodedImage, longest: int, seconds: float = 0.0) -> Preview | QvizError | None:
-        """The JPEG, the error in its place, or None if it is not there within these seconds."""
+        """The JPEG, or the error if the image cannot be read, or None if neither is available within `seconds`."""
         result = self._result((PREVIEW, image.digest, image.name, longest), seconds)
         return Preview(*result) if isinstance(result, tuple) else result
 
     def pending(self, models: Sequence[LoadedModel], images: Iterable[EncodedImage]) -> int:
-        """Number of these detections that are not computed yet."""
+        """Number of (model, image) pairs whose detections are not computed yet."""
         return sum(self.inference(model, image) is None for image in images for model in models)
 
     def _queue(self, key: Hashable, urgent: bool, function: Any, *arguments: Any) -> None:
         with self._lock:
             job = self._job(key)
             if job is not None and not (urgent and not job.running() and not job.done() and job.cancel()):
-                return  # an urgent one that still waits was cancelled here and is queued again in front
+                return  # otherwise the job is new, or it waited, was cancelled just now and is queued as urgent
             submit = self._engine.submit_urgent if urgent else self._engine.submit
             self._running[key] = job = submit(function, *arguments)
-        job.add_done_callback(partial(self._finish, key))  # outside the lock: it may be called at once
+        job.add_done_callback(partial(self._finish, key))  # outside the lock, because it may call back immediately
 
     def _finish(self, key: Hashable, job: Future[Any]) -> None:
         with self._lock:
@@ -116,7 +116,7 @@ class Results:
                     self._note(key, job)
 
     def _note(self, key: Hashable, job: Future[Any]) -> None:
-        """Remember images that were read, and models that have ended their worker process."""
+        """Remember which images could be read, and which models crashed their worker process."""
         if not isinstance(key, tuple):
             return
         model, *_, image, _ = key
@@ -129,9 +129,9 @@ class Results:
                 crashes[image] = key, str(error)
 
     def crash(self, model: str, images: Iterable[EncodedImage]) -> str:
-        """Why this model (its digest) has ended a worker process on one of the images; empty where it has not.
+        """Why the model with this digest crashed a worker process on one of the images; empty if it did not.
 
-        An image that no other model and no preview could read is the reason itself, and does not count.
+        Crashes on an image that no model and no preview could read do not count, because the image is the likely cause.
         """
         crashes = self._crashes.find(model) or {}
         digests = {image.digest for image in images} if crashes else set()
@@ -139,7 +139,7 @@ class Results:
         return next(texts, "")
 
     def forget_crashes(self, model: str) -> None:
-        """Allow this model (its digest) to run again after it has ended a worker process."""
+        """Allow the model with this digest to run again after it crashed a worker process."""
         for key, _ in (self._crashes.find(model) or {}).values():
             self._finished.forget(key)
         self._crashes.forget(model)
@@ -157,11 +157,11 @@ class Results:
         except TimeoutError:
             return None
         except QvizError as error:
-            return error  # stays, also after a crash: the same file would crash the next worker too
+            return error  # kept even after a crash, because the same file would crash the next worker too
 
 
 def _bytes_of(job: Future[Any]) -> int:
-    """Size of a finished job's result."""
+    """Estimated size of a finished job's result in bytes."""
     result = None if job.exception() is not None else job.result()
     if isinstance(result, tuple):
         return OVERHEAD_BYTES + len(result[2])
@@ -172,16 +172,19 @@ def _bytes_of(job: Future[Any]) -> int:
 
 
 def _key(model: LoadedModel, image: EncodedImage) -> Hashable:
-    return (model.digest, model.settings, image.digest, image.name)  # an error names the image as its session does
+    return (model.digest, model.settings, image.digest, image.name)  # errors contain the name, which differs by session
 
 
 def redraw_while_pending(
     key: str, is_pending: Callable[[], bool], draw: Callable[[], None], seconds: float = REDRAW_SECONDS
 ) -> None:
-    """Draw a part of the page, again and again while results are pending, and the whole page once when all are there.
+    """Draw a part of the page repeatedly while results are pending, then rerun the whole page once.
 
     Args:
-        key: Unique on the page.
+        key: Name of this part, unique on the page.
+        is_pending: Returns whether results are still pending.
+        draw: Draws the part.
+        seconds: Time between two redraws.
     """
     state = f"qviz_pending-{key}"
 

@@ -1,4 +1,4 @@
-"""The first workspace of a session: the files given to `qviz app`, else the bundled sample."""
+"""The workspace that a session starts with: the files given to `qviz app`, or else the bundled sample."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def opening() -> Workspace:
 
 
 def is_installed() -> bool:
-    """Whether the sample is there; it is part of the repository, not of the wheel."""
+    """Whether the sample is installed; it comes with the repository, but not with the wheel."""
     return (FOLDER / "annotations.json").is_file()
 
 
 def sample() -> Workspace:
-    """The bundled models, images and boxes; an empty workspace where they are not installed."""
+    """A workspace with the bundled models, images and boxes; an empty one if they are not installed."""
     if not is_installed():
         return Workspace()
     return Workspace(models=_sample_models(), images=tuple(_sample_images()), dataset=_sample_dataset(), is_sample=True)
@@ -52,19 +52,19 @@ def sample() -> Workspace:
 
 @st.cache_resource(show_spinner=False)
 def bundled() -> dict[str, bytes]:
-    """sha256 -> bytes of the bundled models and images: a project need not store them again."""
+    """sha256 -> bytes of the bundled models and images, which projects therefore do not store."""
     models = {model.digest: model.data for model in _sample_models()}
     return models | {image.digest: image.data for image in _sample_images()}
 
 
 def holds_images(workspace: Workspace) -> bool:
-    """Whether the workspace's images are the bundled ones and no other."""
+    """Whether the workspace's images are exactly the bundled ones."""
     bundled = {image.digest for image in _sample_images()}
     return bool(bundled and workspace.images) and all(image.digest in bundled for image in workspace.images)
 
 
 def holds_any_image(workspace: Workspace) -> bool:
-    """Whether one of the workspace's images is a bundled one."""
+    """Whether at least one of the workspace's images is a bundled one."""
     bundled = {image.digest for image in _sample_images()}
     return any(image.digest in bundled for image in workspace.images)
 

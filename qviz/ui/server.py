@@ -1,6 +1,6 @@
 """Objects that all sessions of this server share: workers, the store, loaded models, comparisons of images.
 
-SavedModels and Keras files that were dropped are converted in the background.
+Dropped SavedModels and Keras files are converted in the background.
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ GUESS_TIMEOUT = 30.0
 def engine() -> LocalEngine:
     """The server's worker processes."""
     trim_malloc()
-    threading.Thread(target=prepare_matching, daemon=True).start()  # the workers take longer to start
+    threading.Thread(target=prepare_matching, daemon=True).start()  # runs while the workers start, which takes longer
     return LocalEngine(warm_up=importing("qviz.detector"))
 
 
 @st.cache_resource(show_spinner=False)
 def results() -> Results:
-    """Detections of all sessions."""
+    """The cache of detections and previews for all sessions."""
     return Results(engine())
 
 
 @st.cache_resource(show_spinner=False)
 def detection_store() -> Store | None:
-    """The store of detections, or None for an account without a home folder."""
+    """The store of detections, or None if the user account has no home folder."""
     try:
         return Store(user_folder("cache") / FILE)
     except (RuntimeError, OSError):
@@ -72,7 +72,7 @@ def detection_store() -> Store | None:
 
 
 def context() -> Context:
-    """Engine and store of this server, for one computation."""
+    """A context for one computation, with the engine and store of this server."""
     return Context(engine(), detection_store())
 
 
@@ -93,7 +93,7 @@ def _compared() -> LRUCache[ComparedImage]:
 
 
 def load_sources(sources: Sequence[ModelSource]) -> tuple[list[LoadedModel], list[str]]:
-    """The models that load, and a sentence for each that does not."""
+    """(loaded models, one sentence per model that cannot be loaded)."""
     jobs = [_inspections().get((s.digest, s.settings, s.sidecar), partial(start_loading, engine(), s)) for s in sources]
     loaded, failures = [], []
     for source, job in zip(sources, jobs, strict=True):
@@ -108,12 +108,12 @@ def load_sources(sources: Sequence[ModelSource]) -> tuple[list[LoadedModel], lis
 
 @st.cache_resource(show_spinner=False)
 def _crashes() -> LRUCache[str]:
-    """Digest -> reason of models that ended their worker when they were loaded."""
+    """Digest -> reason, of models that crashed their worker while they were loaded."""
     return LRUCache(64)
 
 
 def with_quarantine(current: Workspace) -> Workspace:
-    """The workspace in which models that have ended a worker process run no more by themselves."""
+    """The workspace with every model that crashed a worker process in quarantine: it no longer runs automatically."""
     reasons = {
         source.digest: reason
         for source in current.runnable
@@ -123,7 +123,7 @@ def with_quarantine(current: Workspace) -> Workspace:
 
 
 def run_again(source: ModelSource) -> None:
-    """Let a model out of quarantine in this session, and try it once more."""
+    """Take a model out of quarantine in this session, so that it runs once more."""
     _crashes().forget(source.digest)
     _inspections().forget((source.digest, source.settings, source.sidecar))
     results().forget_crashes(source.digest)
@@ -135,7 +135,7 @@ class Models:
     """The loaded models of a session.
 
     Attributes:
-        names: Short name by digest.
+        names: Digest -> short name.
         failed: One sentence per model that cannot be loaded.
     """
 
@@ -150,24 +150,24 @@ class Models:
 
     @property
     def identities(self) -> tuple[Hashable, ...]:
-        """The key of computations that depend on all models."""
+        """The key for computations that depend on all models."""
         return tuple(model.identity for model in self.all)
 
     @property
     def colours(self) -> dict[str, str]:
-        """The colour of each model in charts and boxes, by digest."""
+        """Digest -> colour of the model in charts and of its boxes."""
         return dict(zip((model.digest for model in self.all), colours(len(self.all)), strict=True))
 
     def name(self, model: LoadedModel) -> str:
         return self.names[model.digest]
 
     def variant_named(self, name: str | None) -> LoadedModel | None:
-        """The variant of that short name."""
+        """The variant with this short name, or None."""
         return next((variant for variant in self.variants if self.name(variant) == name), None)
 
 
 def models(workspace: Workspace) -> Models | None:
-    """The workspace's models with the reference chosen, or None where no model can be loaded."""
+    """The workspace's models with one of them chosen as the reference, or None if no model can be loaded."""
     loaded, failures = load_sources(workspace.runnable)
     if not loaded:
         return None
@@ -184,9 +184,10 @@ def _guesses() -> LRUCache[Future[list[Inspection]]]:
 def _guessed(
     reference: LoadedModel, loaded: Sequence[LoadedModel], images: Sequence[EncodedImage]
 ) -> list[LoadedModel]:
-    """The reference and its variants as their outputs are to be read, with unknown settings found out.
+    """The reference, followed by its variants, with the settings that were unknown filled in.
 
-    Found out once per server: from the other files and the first images.
+    They are guessed from the other models and the first images, once per server. If that fails or takes too long, the
+    variants take the reference's settings.
     """
     ordered = [reference, *(model for model in loaded if model.digest != reference.digest)]
     start = partial(threads().submit, _find_out, ordered, tuple(images))
@@ -194,7 +195,7 @@ def _guessed(
     job = _guesses().get(key, start)
     try:
         with st.spinner(f"Finding out how {reference.name} expects its images …"):
-            inspections = wait_for_result(job, GUESS_TIMEOUT)  # cached without the models' bytes and names
+            inspections = wait_for_result(job, GUESS_TIMEOUT)  # without the models' bytes and names
     except (TimeoutError, QvizError) as error:
         if isinstance(error, QvizError):
             st.warning(str(error))
@@ -215,7 +216,7 @@ def warnings(models: Models) -> list[Warning]:
 def compared(
     models: Models, variant: LoadedModel, images: Sequence[EncodedImage], score: float, iou: float = 0.5
 ) -> ComparedVariant:
-    """One variant against the reference over the images that both have run."""
+    """One variant compared with the reference, on the images for which both models have detections."""
     rows = (_compared_image(models, variant, image, score, iou) for image in images)
     finished = tuple(row for row in rows if row is not None)
     return ComparedVariant(models.name(variant), str(variant.scheme), variant.digest, finished)
@@ -224,7 +225,7 @@ def compared(
 def _compared_image(
     models: Models, variant: LoadedModel, image: EncodedImage, score: float, iou: float
 ) -> ComparedImage | None:
-    """One image, or None where one of the two models has not run it."""
+    """The comparison on one image, or None if one of the two models has no detections for it."""
     pair = models.reference, variant
     first, second = (results().inference(model, image) for model in pair)
     if not isinstance(first, Inference) or not isinstance(second, Inference):
@@ -238,14 +239,14 @@ def _compared_image(
 
 
 def failures(models: Models, images: Sequence[EncodedImage]) -> list[str]:
-    """One sentence for each image or model that could not be run, without repetition."""
+    """One sentence per failure of a model on an image; only one per image if all models failed in the same way."""
     sentences: dict[str, None] = {}
     for image in images:
         answers = {model.name: results().inference(model, image) for model in models.all}
         errors = {name: answer for name, answer in answers.items() if isinstance(answer, QvizError)}
         texts = {str(error) for error in errors.values()}
         if len(texts) == 1 and len(errors) == len(answers):
-            sentences |= dict.fromkeys(texts)  # the image itself is the reason
+            sentences |= dict.fromkeys(texts)  # all models failed in the same way, so the image is the cause
         else:
             sentences |= {f"{name} on {image.name}: {error}": None for name, error in errors.items()}
     return list(sentences)
@@ -253,7 +254,7 @@ def failures(models: Models, images: Sequence[EncodedImage]) -> list[str]:
 
 @st.cache_resource(show_spinner=False)
 def threads() -> ThreadPoolExecutor:
-    """For short work that waits for workers, such as conversions."""
+    """A thread pool for short tasks that wait for workers, such as conversions."""
     return ThreadPoolExecutor(2, thread_name_prefix="qviz-server")
 
 
@@ -267,13 +268,13 @@ def _conversions() -> LRUCache[Future[list[ModelSource]]]:
 
 
 def _conversion(source: ModelSource) -> Future[list[ModelSource]]:
-    """A SavedModel or Keras file on its way to a .tflite file, while the rest of the page continues."""
+    """Start converting a SavedModel or Keras file to .tflite in the background."""
     key = (source.digest, source.settings, source.sidecar, source.name)
     return _conversions().get(key, partial(threads().submit, ready, [source]))
 
 
 def with_finished_conversions(current: Workspace) -> Workspace:
-    """The workspace with every finished conversion in its place; a failed one leaves a notice."""
+    """The workspace with each converted model in place of its source; a failed conversion adds a notice."""
     for source in current.models:
         if not source.is_ready and _conversion(source).done():
             rest = tuple(other for other in current.models if other is not source)
@@ -286,7 +287,7 @@ def with_finished_conversions(current: Workspace) -> Workspace:
 
 
 def show_conversions(current: Workspace) -> None:
-    """Name what is being converted, and draw the page again when one is finished."""
+    """Show which models are being converted, and rerun the page when a conversion finishes."""
     waiting = [source for source in current.models if not source.is_ready]
     if not waiting:
         return

@@ -1,7 +1,8 @@
-"""Results of long computations in the store, so that they open again after a restart of the server.
+"""Store the results of long computations on disk, so that they are still available after the server restarts.
 
-The key of a result has everything that it depends on: the digests of files, settings, options and the code. So it is
-found by whoever has the same files, in any project, and by nobody else. What cannot be read back exactly is not stored.
+The key of a result contains everything the result depends on: the digests of files, settings, options and the code. A
+result can therefore be found only with the same files, in whatever project. A result that cannot be read back exactly
+is not stored.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def load(store: Store | None, kind: str, key: object) -> Any:
 
 
 def save(store: Store | None, kind: str, key: object, result: object) -> None:
-    """Store a result, if it is of the type of its kind and can be read back as it is."""
+    """Store a result if it has the type that belongs to its kind and can be read back unchanged."""
     if store is None or kind not in TYPES or not isinstance(result, _type(kind)):
         return
     try:
@@ -64,7 +65,7 @@ def forget(store: Store | None, kind: str, key: object) -> None:
 
 
 def _read(kind: str, value: bytes) -> Any:
-    """The result, or None where the bytes are not one."""
+    """The result, or None if the bytes do not decode to a result of this kind."""
     try:
         unpacker = zlib.decompressobj()
         text = unpacker.decompress(value, MAX_BYTES)
@@ -80,12 +81,15 @@ def _type(kind: str) -> type:
 
 
 def _name(kind: str, key: object) -> str:
-    """The key in the store: sha256 over the code and all parts of the key."""
+    """The name of a result in the store, with the sha256 of the code and of all parts of the key."""
     return f"result-{kind}-{digest_of(repr((code_digest(*JOBS), _parts(key))).encode())}"
 
 
 def _parts(value: object) -> object:
-    """A key as nested tuples of texts and numbers that are equal in every process. Raises TypeError for other parts."""
+    """A key as nested tuples of strings and numbers, which are the same in every process.
+
+    Raises TypeError for a part that cannot be represented in this way.
+    """
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Tabs whose choice is part of the view: it is in the address, and the page opens with it again."""
+"""Tabs whose choice is part of the view and of the address, so that a page reopens on the same tab."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qviz.ui import page, view
 
 
 def tabs(title: str, names: Sequence[str]) -> Sequence[TabContainer]:
-    """The tabs of the page of that title. A tab that the address names and that the page does not have is named."""
+    """Draw the tabs of the page with this title. Warns if the address names a tab that the page does not have."""
     tab = view.current().tabs.get(title, "")
     if tab and tab not in names:
         page.unknown(f"the tab {tab}, which this page does not have")

@@ -1,4 +1,4 @@
-"""The job tray in the sidebar: what this session has started, on every page, until it was seen or dismissed."""
+"""The job tray in the sidebar of every page: jobs that this session started, until the user saw or dismissed them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Entry:
     """One job of this session.
 
     Attributes:
-        page, query: The page that shows its result, and the parameters of its address.
-        quiet: Whether it disappears when it is finished, because nobody waits for it.
-        dismissed: Whether its end was seen, or the user has put it away.
+        page, query: Title of the page that shows the result, and the query parameters of its address.
+        quiet: Whether the entry disappears as soon as the job finishes, because nobody is waiting for it.
+        dismissed: Whether the user has seen how the job ended, or has dismissed the entry.
     """
 
     job: Job[Any]
@@ -42,11 +42,11 @@ class Entry:
 
     @property
     def is_shown(self) -> bool:
-        """Whether it runs, or has ended without being seen."""
+        """Whether the job is running, or has ended and the user has not seen it yet."""
         return not self.dismissed and not (self.job.finished and (self.quiet or self.job.cancelled))
 
     def dismiss(self) -> None:
-        """Put it away."""
+        """Remove the entry from the tray."""
         self.dismissed = True
 
 
@@ -57,7 +57,7 @@ def entries() -> list[Entry]:
 
 
 def add(job: Job[Any], title: str, quiet: bool) -> None:
-    """Put a job that runs into the tray, with the page that is drawn as the one that shows it."""
+    """Put a running job into the tray; its entry links to the page that is being drawn."""
     if job.finished or get_script_run_ctx(suppress_warning=True) is None:
         return
     rows = entries()
@@ -67,7 +67,7 @@ def add(job: Job[Any], title: str, quiet: bool) -> None:
 
 
 def has_ended_in_view(job: Job[Any]) -> None:
-    """The page shows how a job ended: its entry goes, unless it is on a tab that is not in view."""
+    """Dismiss the entry of a job whose end the page is showing, unless it is shown on a tab that is not in view."""
     if get_script_run_ctx(suppress_warning=True) is None:
         return
     page = st.session_state.get(view.PAGE)
@@ -79,7 +79,7 @@ def has_ended_in_view(job: Job[Any]) -> None:
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def draw(paths: Mapping[str, str]) -> None:
-    """All entries. paths: title of a page -> its file."""
+    """Draw all entries. `paths` maps the title of a page to its file."""
     rows = entries()
     if not rows:
         return
@@ -112,7 +112,7 @@ def _draw_entry(row: Entry, path: str) -> None:
 
 
 def _progress(job: Job[Any]) -> str:
-    """Short, as the sidebar is narrow: the time left, else the step."""
+    """A short text, because the sidebar is narrow: the time left, or else the current step."""
     if job.cancel.is_set() or not job.started:
         return job.progress_text()
     counted = f"{job.done} of {job.total} {job.unit}".rstrip() if 0 < job.done < job.total else ""

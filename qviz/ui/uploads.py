@@ -1,7 +1,8 @@
-"""Dropped files into the workspace: models, images, archives, annotations, labels and settings, recognised by content.
+"""Load dropped files into the workspace: models, images, archives, annotations, labels and settings, told apart by
+their content.
 
-A file that cannot be read leaves a notice; the others are loaded. The drop zone empties itself, so a file is loaded
-once.
+A file that cannot be read adds a notice, and the other files are still loaded. The drop zone empties itself afterwards,
+so that each file is loaded only once.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ ZONE, COUNT = "qviz_drop_zone", "qviz_drops"
 
 @dataclass(slots=True)
 class _Drop:
-    """The files of one drop by what they are."""
+    """The files of one drop, sorted by kind."""
 
     models: list[ModelSource] = field(default_factory=list)
     images: list[EncodedImage] = field(default_factory=list)
@@ -58,22 +59,22 @@ class _Drop:
 
 
 def drop_zone(label: str) -> None:
-    """The page's drop zone for all kinds of files; the next run loads them (`take_dropped_files`)."""
+    """Draw the page's drop zone, which takes all kinds of files. The next run loads them (`take_dropped_files`)."""
     st.file_uploader(label, accept_multiple_files=True, key=_zone(), label_visibility="collapsed")
 
 
 def take_dropped_files() -> None:
     """Load the files in the drop zone, before the page is drawn.
 
-    Each run checks the zone instead of using a callback, because Streamlit reports a change once and may abandon that
-    run. The zone is emptied last, so a drop whose run was abandoned is loaded by the next run.
+    Each run checks the drop zone instead of relying on a callback, because Streamlit reports a change only once and may
+    abandon that run. The zone is emptied last, so that the next run loads the files if this run is abandoned.
     """
     files = st.session_state.get(_zone())
     if not files:
         return
     try:
         load_files([(file.name, file.getvalue()) for file in files])
-    except Exception:  # reported once, not in every run from now on; an abandoned run raises no Exception
+    except Exception:  # so that only this run reports it; abandoning a run raises no Exception
         _empty_zone()
         raise
     _empty_zone()
@@ -85,11 +86,11 @@ def _zone() -> str:
 
 
 def _empty_zone() -> None:
-    st.session_state[COUNT] = st.session_state.get(COUNT, 0) + 1  # a new key is an empty zone
+    st.session_state[COUNT] = st.session_state.get(COUNT, 0) + 1  # a widget with a new key starts empty
 
 
 def _free_uploads(file_ids: Sequence[str]) -> None:
-    """Streamlit keeps uploads as long as the session; the workspace has its own copy."""
+    """Delete Streamlit's copies of the files, which it would keep until the session ends; the workspace has its own."""
     context = get_script_run_ctx()
     manager = context.uploaded_file_mgr if context is not None else None
     if context is not None and isinstance(manager, MemoryUploadedFileManager):
@@ -98,19 +99,19 @@ def _free_uploads(file_ids: Sequence[str]) -> None:
 
 
 def load_files(files: Sequence[tuple[str, bytes]]) -> None:
-    """Add files (name, bytes) to the session's workspace; the first new image comes into view."""
+    """Add files, given as (name, bytes), to the session's workspace, and show the first new image."""
     drop = _recognise(files)
     if drop.project:
         workspace.forget_drops()
         projects.imported(drop.project)
     current = workspace.current()
     if drop.images and sample.holds_images(current):
-        current = sample.without_images(current)  # own images and the sample's do not mix
+        current = sample.without_images(current)  # the user's images are not mixed with the sample's
     models = [replace(m, sidecar=drop.sidecars.pop(m.name, m.sidecar)) for m in drop.models]
     loaded, failures = server.load_sources([source for source in models if source.is_ready])
     good = {model.digest for model in loaded} | {source.digest for source in models if not source.is_ready}
     if good and current.is_sample:
-        current = replace(current, models=(), reference=None, is_sample=False)  # own models replace the sample's
+        current = replace(current, models=(), reference=None, is_sample=False)  # the user's models replace the sample's
     current = current.with_replaced([model for model in models if model.digest in good])
     notices = unmended(current.notices, [PurePosixPath(name).name for name, _ in files])
     current = replace(current, notices=notices).with_notices([*drop.notices, *failures, *_dark(drop.images)])
@@ -123,7 +124,7 @@ def load_files(files: Sequence[tuple[str, bytes]]) -> None:
 
 
 def add_images(images: Sequence[EncodedImage], notices: Sequence[str], source: str) -> None:
-    """Add images to the session's workspace, in place of the sample's. source: what Undo names."""
+    """Add images to the session's workspace, in place of the sample's. `source` is the name that Undo shows."""
     current = workspace.current()
     if sample.holds_images(current):
         current = sample.without_images(current)
@@ -133,7 +134,10 @@ def add_images(images: Sequence[EncodedImage], notices: Sequence[str], source: s
 
 
 def _dark(images: Sequence[EncodedImage]) -> list[str]:
-    """A sentence where dropped images of 16 bits are nearly black; no detector finds much on them."""
+    """A one-item list with a sentence about 16-bit images that are nearly black, on which detectors find little.
+
+    Empty if none is.
+    """
     digests = {image.digest for image in images if may_have_16_bits(image.data)}
     dark = list(dark_images(server.context(), images, digests).values()) if digests else []
     others = f" So {'is' if len(dark) == 2 else 'are'} {plural(len(dark) - 1, 'other image')}." if len(dark) > 1 else ""
@@ -141,7 +145,10 @@ def _dark(images: Sequence[EncodedImage]) -> list[str]:
 
 
 def unmended(notices: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """The notices that name none of these files, which are here again; what is still wrong is noticed anew."""
+    """The notices without those that mention one of these files.
+
+    The files have been dropped again, and whatever is still wrong with them adds a new notice.
+    """
     named = [re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])") for name in names]
     return tuple(sentence for sentence in notices if not any(pattern.search(sentence) for pattern in named))
 
@@ -189,7 +196,7 @@ def _recognise_one(drop: _Drop, name: str, data: bytes) -> None:
 
 
 def _unpack(drop: _Drop, name: str, data: bytes) -> None:
-    """An annotated dataset with its images, or images alone, also where the annotations cannot be read."""
+    """Add an archive's annotated dataset with its images, or only the images if it has no readable annotations."""
     try:
         dataset = unpack_dataset(data, name)
     except QvizError as error:
@@ -203,7 +210,7 @@ def _unpack(drop: _Drop, name: str, data: bytes) -> None:
 
 
 def _with_sidecars(current: Workspace, drop: _Drop) -> Workspace:
-    """Settings dropped alone apply to the model of that name."""
+    """Apply settings files that were dropped without a model to the loaded model of the same name."""
     for name, settings in drop.sidecars.items():
         if not any(model.name == name for model in current.models):
             current = current.with_notices([f"{name}{SUFFIX} belongs to {name}, which is not loaded."])
@@ -213,7 +220,7 @@ def _with_sidecars(current: Workspace, drop: _Drop) -> Workspace:
 
 
 def _with_labels(current: Workspace, dropped: Sequence[tuple[str, bytes]]) -> Workspace:
-    """A label file applies to all models; a file that does not look like one is refused in a sentence."""
+    """Apply a label file to all models. A file that does not look like one adds a notice instead."""
     counts = _class_counts(current) if dropped else set()
     for name, data in dropped:
         try:
@@ -227,7 +234,7 @@ def _with_labels(current: Workspace, dropped: Sequence[tuple[str, bytes]]) -> Wo
 
 
 def _class_counts(current: Workspace) -> set[int]:
-    """Numbers of classes of the models whose heads say it."""
+    """The class counts of the models whose output shapes reveal them."""
     loaded, _ = server.load_sources(current.runnable)
     rows = ((DECODERS.get(model.inspection.decoder), model.inspection.graph) for model in loaded)
     counts = (decoder.class_count(graph) for decoder, graph in rows if decoder is not None)
@@ -235,7 +242,7 @@ def _class_counts(current: Workspace) -> set[int]:
 
 
 def _with_datasets(current: Workspace, datasets: Sequence[Dataset]) -> Workspace:
-    """The dataset dropped last is the session's."""
+    """Make the dataset that was dropped last the session's dataset."""
     for dataset in datasets:
         current = replace(current, dataset=dataset).with_notices(
             [f"{dataset.name}: {text}" for text in dataset.skipped]
@@ -244,7 +251,7 @@ def _with_datasets(current: Workspace, datasets: Sequence[Dataset]) -> Workspace
 
 
 def _with_annotations(current: Workspace, dropped: Sequence[tuple[str, bytes]]) -> Workspace:
-    """COCO annotations find their images among those that are loaded."""
+    """Make dropped COCO annotations the session's dataset, with their images taken from the loaded ones."""
     for name, data in dropped:
         try:
             files = {image.name: image.data for image in current.images}

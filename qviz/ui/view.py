@@ -1,8 +1,8 @@
 """The current view: threshold, image, selection, tabs and filters; in session_state and in the address of the page.
 
-The address has the parameters of its own page alone, and only those that differ from the default. It takes precedence
-over the session, so a link and the browser's Back open the same view. On a switch of the page, what the new address
-does not name comes from the session. Invalid values are named in a sentence and ignored.
+An address contains only the parameters of its own page, and only those that differ from the default. It takes
+precedence over the session, so that a link or the browser's Back opens the same view. When the user switches pages,
+values that are not in the new address come from the session. Invalid values are ignored and reported in a sentence.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ _LIGHT = re.compile(r"[a-z_]{1,40}:-?[0-9]{1,5}(\.[0-9]{1,4})?")
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One view; the defaults are left out of the address.
+    """One view. Values that equal the defaults are left out of the address.
 
     Attributes:
         score: Confidence threshold.
-        image: Name of the image, or None for the first.
-        variants: Short names, the one in focus first; empty for the worst one.
-        changes: The changes that are drawn.
-        classes: The classes that are drawn; empty for all.
+        image: Name of the image, or None for the first one.
+        variants: Short names of the variants, the one in focus first; empty for the worst variant.
+        changes: The kinds of change that are drawn.
+        classes: The classes that are drawn; empty for all classes.
         mode: `side` or `swipe`.
         truth: Whether ground truth is drawn.
         present: Whether only the images are shown, for a projector.
-        layer: `variant:operator index` of the layer in view.
+        layer: The layer in view as `variant:operator index`.
         data, label: Dataset and class in view on Accuracy; empty for the default.
-        object: The selected object, `variant id:reference index:variant index`, or empty.
+        object: The selected object as `variant id:reference index:variant index`, or empty.
         trace: Whether the trace of the selected object is shown.
-        light: `slider:amount` on Robustness, or empty.
-        sweep: The sweep in view on Robustness, as its panel writes it, or empty.
-        tabs: Page -> the tab in view, where it is not the first.
+        light: The slider in use on Robustness and its value, as `slider:amount`, or empty.
+        sweep: The sweep in view on Robustness, in the format of its panel, or empty.
+        tabs: Page title -> name of the open tab, for pages on which it is not the first.
     """
 
     score: float = PAGE_SCORE
@@ -72,14 +72,14 @@ class View:
 
 
 def current(page: str | None = None) -> View:
-    """The view of this session, with the values of the address. `present` ends with the page.
+    """The view of this session, updated with the values of the address. `present` is true only if the address says so.
 
-    page: title of the page that is drawn, where it has just begun.
+    `page` is the title of the page that has just started to draw; None during the rest of the run.
     """
     before: str = st.session_state.get(PAGE, "")
     page = before if page is None else page
     view: View = replace(st.session_state.get(KEY, View()), present=False)
-    if before == page:  # what the address leaves out has its default, also after the browser's Back
+    if before == page:  # values missing in the address take their default, also after the browser's Back
         view = replace(view, **_defaults(page, view))
     else:
         st.session_state[PAGE] = page
@@ -92,14 +92,14 @@ def current(page: str | None = None) -> View:
     view = replace(view, **values)
     st.session_state[KEY] = view
     if before != page:
-        show(view)  # before the script may begin again, which would find an address that leaves everything out
+        show(view)  # now, because a rerun before this would find an address without values and reset them
     return view
 
 
 def change(**values: Any) -> View:
     """Change fields of the view, in the session and in the address, and return the new view.
 
-    Another image, or other variants, end the selection of an object.
+    If the image or the variant in focus changes, the object is deselected.
     """
     view = _changed(values)
     st.session_state[KEY] = view
@@ -117,7 +117,7 @@ def _changed(values: Mapping[str, Any]) -> View:
 
 
 def select(name: str | None) -> None:
-    """Select an object in viewer and table, by `variant id:reference index:variant index`; its trace is not shown."""
+    """Select the object `variant id:reference index:variant index` in viewer and table, without showing its trace."""
     if (name or "") != (selected() or ""):
         change(object=name or "", trace=False)
 
@@ -136,31 +136,32 @@ def show(view: View) -> None:
 
 
 def remarks() -> tuple[str, ...]:
-    """Sentences about values of the address that mean nothing, until the view changes."""
+    """Sentences about invalid values in the address; they are kept until the view changes."""
     sentences: tuple[str, ...] = st.session_state.get(REMARKS, ())
     return sentences
 
 
 def link_query(page: str, **values: Any) -> dict[str, str]:
-    """Parameters of a link to the page of that title, with these fields changed.
+    """Query parameters of a link to the page with this title, showing the current view with these fields changed.
 
-    A link with all parameters leaves the page nothing to add to its address, so Back takes one press.
+    The link contains all parameters, so that the page does not have to add any to its address. Otherwise the user would
+    have to press the browser's Back twice.
     """
     return to_query(replace(_changed(values), present=False), page) | projects.parameter()
 
 
-# ---- parameters of the address --------------------------------------------------------------------------------------
+# ---- query parameters of the address --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of the address.
+    """One query parameter of the address.
 
     Attributes:
-        pages: Titles of the pages that have it.
-        read: Text -> value; None if the text is not valid.
-        write: Value -> text.
-        expected: What it should be, in words.
+        pages: Titles of the pages that use it.
+        read: Converts the text to a value; None if the text is not valid.
+        write: Converts a value to text.
+        expected: Which values are valid, in words.
     """
 
     name: str
@@ -248,7 +249,7 @@ PARAMETERS = (
 
 
 def to_query(view: View, page: str) -> dict[str, str]:
-    """Parameters of the address of that page: only what differs from the default view."""
+    """Query parameters of a page's address: only the values that differ from the default view."""
     default = View()
     query = {}
     for row in _of(page):
@@ -259,7 +260,7 @@ def to_query(view: View, page: str) -> dict[str, str]:
 
 
 def from_query(query: Mapping[str, str], page: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """(fields that the address of that page names with a sensible value, sentences about other values)."""
+    """(valid values of the fields in a page's address, sentences about the invalid ones)."""
     values: dict[str, Any] = {}
     sentences: list[str] = []
     for row in _of(page):
@@ -277,7 +278,7 @@ def _of(page: str) -> tuple[Parameter, ...]:
 
 
 def _defaults(page: str, view: View) -> dict[str, Any]:
-    """The default of each field that the address of that page may have."""
+    """The default value of each field that the address of a page can contain."""
     default = View()
     fields = {row.field: getattr(default, row.field) for row in _of(page) if row.field != "tab"}
     return fields | {"tabs": {title: tab for title, tab in view.tabs.items() if title != page}}

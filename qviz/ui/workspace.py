@@ -1,7 +1,8 @@
 """The models, images and annotations loaded in one session: a frozen object in session_state, replaced as a whole.
 
-A plain widget loses its files on a page switch, so their bytes are copied here at once. Nothing here is shared between
-sessions; what is cached for all is keyed by the sha256 of its bytes, so only a session with the bytes finds it.
+An upload widget loses its files when the user switches pages, so their bytes are copied here immediately. Sessions do
+not share workspaces. Caches that they do share are keyed by the sha256 of the bytes, so that only a session with the
+same file can find an entry.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ MAX_UNDO = 10
 
 @dataclass(frozen=True, slots=True)
 class EarlierModel:
-    """A model that was removed, or replaced by a newer file. removed: seconds since 1970."""
+    """A model that was removed or replaced by a newer file. `removed` is the time of that, in seconds since 1970."""
 
     source: ModelSource
     removed: int
@@ -36,17 +37,17 @@ class Workspace:
     """Everything that one session has loaded.
 
     Attributes:
-        models: In the order of loading.
-        images: The newest first.
+        models: The models in the order in which they were loaded.
+        images: The images, newest first.
         dataset: The annotated images that were dropped last.
-        reference: Digest of the reference chosen by hand, or None.
+        reference: Digest of the model that the user chose as the reference, or None.
         is_sample: Whether the models are the bundled ones.
-        notices: Sentences about files, until the user has dismissed them.
-        study: A saved study, opened on the Report page.
-        name: Of the project, as the user has named it.
+        notices: Sentences about files that the user has not dismissed yet.
+        study: A saved study that is open on the Report page.
+        name: Name that the user gave to the project.
         earlier: Models that were removed or replaced, the latest first.
-        quarantine: Digest -> reason of models that have ended their worker process; they run only when the user says
-            so.
+        quarantine: Digest -> reason, of models that crashed their worker process; they run again only if the user
+            asks for it.
     """
 
     models: tuple[ModelSource, ...] = ()
@@ -61,7 +62,7 @@ class Workspace:
     quarantine: Mapping[str, str] = field(default_factory=dict)
 
     def with_models(self, added: Sequence[ModelSource]) -> Workspace:
-        """The workspace with models appended; equal bytes stay once, with the newer settings."""
+        """The workspace with models appended. Of models with equal bytes only one is kept, with the newer settings."""
         new = {source.digest: source for source in added}
         models = (*(source for source in self.models if source.digest not in new), *new.values())
         max_models = limits().session_models
@@ -73,7 +74,7 @@ class Workspace:
     def with_images(self, added: Sequence[EncodedImage]) -> Workspace:
         """The workspace with images added at the front.
 
-        Equal files are kept once; a number is added to names that occur twice.
+        Of equal files only one is kept; a name that already occurs gets a number.
         """
         digests = {image.digest for image in added}
         images = _distinct([*added, *(image for image in self.images if image.digest not in digests)])
@@ -93,9 +94,9 @@ class Workspace:
         return replace(self, notices=tuple(dict.fromkeys([*self.notices, *sentences])))
 
     def without_model(self, digest: str) -> Workspace:
-        """The workspace without one model; a reference chosen by hand falls back to the choice by scheme.
+        """The workspace without one model. If the user had chosen it as the reference, qviz chooses by scheme again.
 
-        The model stays among the earlier ones, unless it is a bundled one.
+        The model is added to the earlier ones, unless it is a bundled one.
         """
         reference = None if self.reference == digest else self.reference
         rest = replace(self, models=tuple(m for m in self.models if m.digest != digest), reference=reference)
@@ -104,9 +105,10 @@ class Workspace:
         return replace(rest, earlier=(*removed, *others)[: limits().session_models])
 
     def with_replaced(self, added: Sequence[ModelSource]) -> Workspace:
-        """As `with_models`; a model with the file name of a new one becomes an earlier one.
+        """Same as `with_models`, but a new model replaces a loaded one with the same file name.
 
-        The new one takes over its settings, if it has none of its own, the name it was given and its role.
+        The replaced model becomes an earlier one. The new one takes over its shown name and role, and also its settings
+        if it has none of its own.
         """
         names = {source.name: source for source in added}
         digests = {source.digest for source in added}
@@ -127,7 +129,7 @@ class Workspace:
         return current.with_models(new)
 
     def with_earlier(self, digest: str) -> Workspace:
-        """The workspace with an earlier model among the others again, under a name that tells when it was removed."""
+        """The workspace with an earlier model loaded again, under a name that says when it was removed."""
         row = next(row for row in self.earlier if row.source.digest == digest)
         source, names = row.source, {model.name for model in self.models}
         if source.name in names:
@@ -138,7 +140,7 @@ class Workspace:
         return replace(self, earlier=earlier).with_models([source])
 
     def without_images(self, digests: Sequence[str]) -> Workspace:
-        """The workspace without these images; annotations of them go, too."""
+        """The workspace without these images and without their annotations."""
         removed = set(digests)
         names = {image.name for image in self.images if image.digest in removed}
         dataset = self.dataset
@@ -148,7 +150,7 @@ class Workspace:
         return replace(self, images=tuple(i for i in self.images if i.digest not in removed), dataset=dataset)
 
     def with_shown_name(self, digest: str, name: str) -> Workspace:
-        """The workspace with another name for one model on the pages; an empty one gives back the file's."""
+        """The workspace with another shown name for one model; an empty name restores the name of the file."""
         models = tuple(replace(m, shown=name.strip()) if m.digest == digest else m for m in self.models)
         return replace(self, models=models)
 
@@ -163,16 +165,16 @@ class Workspace:
 
     @property
     def runnable(self) -> list[ModelSource]:
-        """The models that can be loaded now: converted, and not in quarantine."""
+        """The models that can be loaded now: those that are already converted and not in quarantine."""
         return [source for source in self.models if source.is_ready and source.digest not in self.quarantine]
 
     def image_named(self, name: str | None) -> EncodedImage | None:
-        """The image of that name, or None."""
+        """The image with this name, or None."""
         return next((image for image in self.images if image.name == name), None)
 
 
 def _count_within_limits(images: Sequence[EncodedImage]) -> int:
-    """How many of the images, from the first, a session may hold."""
+    """How many of these images, counted from the first, a session may hold."""
     bounds = limits()
     bytes_left = bounds.session_images_mb << 20
     for position, image in enumerate(images[: bounds.session_images]):
@@ -183,7 +185,7 @@ def _count_within_limits(images: Sequence[EncodedImage]) -> int:
 
 
 def _distinct(images: Sequence[EncodedImage]) -> list[EncodedImage]:
-    """Each image once; a name that occurs again gets a number."""
+    """The images without duplicates; a name that occurs again gets a number."""
     distinct: dict[str, EncodedImage] = {}
     names: set[str] = set()
     for image in images:
@@ -198,20 +200,20 @@ def _distinct(images: Sequence[EncodedImage]) -> list[EncodedImage]:
 
 
 def current() -> Workspace:
-    """This session's workspace; empty before the first page has opened one."""
+    """This session's workspace; an empty one if no page has opened one yet."""
     workspace: Workspace = st.session_state.get(KEY, Workspace())
     return workspace
 
 
 def keep(workspace: Workspace) -> Workspace:
-    """Make this the session's workspace."""
+    """Make this the session's workspace and return it."""
     st.session_state[KEY] = workspace
     return workspace
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drop:
-    """One drop of files. names: of the files; before, after: the workspace."""
+    """One drop of files: the names of the files, and the workspace before and after."""
 
     names: tuple[str, ...]
     before: Workspace
@@ -219,11 +221,11 @@ class Drop:
 
     @property
     def text(self) -> str:
-        """`labels.txt`, or `labels.txt and 3 more`"""
+        """The name of the file or files, e.g. `labels.txt` or `labels.txt and 3 more`."""
         return listed(self.names, 1)
 
     def undone(self, workspace: Workspace) -> Workspace:
-        """A workspace without what this drop changed; what was changed since then in other respects stays."""
+        """A workspace without the changes of this drop; later changes to other parts are kept."""
         before, after = self.before, self.after
         parts = changed_parts(before, after)
         restored = {name: getattr(before, name) for name in parts}
@@ -240,7 +242,7 @@ WHOLE_PARTS = ("dataset", "study")
 
 
 def changed_parts(before: Workspace, after: Workspace) -> list[str]:
-    """Names of the attributes, notices left out, in which two workspaces differ."""
+    """Names of the attributes in which two workspaces differ, apart from the notices."""
     equal = [getattr(before, name) == getattr(after, name) for name in PARTS]
     same = [getattr(before, name) is getattr(after, name) for name in WHOLE_PARTS]
     pairs = zip((*PARTS, *WHOLE_PARTS), (*equal, *same), strict=True)
@@ -248,7 +250,7 @@ def changed_parts(before: Workspace, after: Workspace) -> list[str]:
 
 
 def keep_drop(names: Sequence[str], workspace: Workspace) -> Workspace:
-    """Make this the session's workspace and remember the one before the drop of these files, unless nothing changed."""
+    """Make this the session's workspace after a drop of these files and, if it changed, remember the one before."""
     before = current()
     keep(workspace)
     if changed_parts(before, workspace):
@@ -263,12 +265,12 @@ def drops() -> tuple[Drop, ...]:
 
 
 def undo_drop() -> None:
-    """Take back the latest drop."""
+    """Undo the latest drop."""
     if rows := drops():
         st.session_state[DROPS] = rows[1:]
         keep(rows[0].undone(current()))
 
 
 def forget_drops() -> None:
-    """Nothing can be undone any more."""
+    """Forget all drops, so that none can be undone any more."""
     st.session_state.pop(DROPS, None)

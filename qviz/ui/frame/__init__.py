@@ -1,4 +1,4 @@
-"""An HTML page shown in a frame with an origin of its own, so that nothing in it can reach the dashboard."""
+"""An HTML page in a frame with its own origin, so that its scripts cannot reach the dashboard."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ HERE = Path(__file__).parent
 
 
 def frame(html: str, rev: str, height: int, *, key: str) -> None:
-    """Show a page.
+    """Show an HTML page in the frame.
 
     Args:
-        html: The whole page.
-        rev: Changes with the page; the frame is filled again only then.
-        height: In pixels.
+        html: The complete HTML page.
+        rev: Revision of the page; the frame is reloaded only if this differs from the last run.
+        height: Height of the frame in pixels.
     """
     _component()(key=key, data={"html": html, "rev": rev, "height": height})
 

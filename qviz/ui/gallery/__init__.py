@@ -1,4 +1,4 @@
-"""A gallery of images with what a model detects in them; a click reports the image clicked."""
+"""A gallery of images with a model's detections; a click picks an image."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def gallery(images: list[dict[str, Any]], colour: str, rev: str, *, key: str) ->
     """Show the images and return the name of the one that was just clicked, or None.
 
     Args:
-        images: {name, src (data URI, "" while it is under way), width, height, boxes [[x1, y1, x2, y2, change]...],
-            text (what changed), badge (its first words), level (ok | some | bad | none)}. Boxes are pixels of
-            width x height; those that are lost are drawn as outlines.
-        colour: Of the boxes that are kept.
-        rev: Changes with everything that is drawn.
+        images: {name, src (data URI, "" while it is being made), width, height, boxes [[x1, y1, x2, y2, change]...],
+            text (what changed), badge (its first words), level (ok | some | bad | none)}. Boxes are in pixels of an
+            image of size width x height; lost ones are drawn as outlines.
+        colour: Colour of the boxes that are kept.
+        rev: Revision of the data; it must differ whenever anything that is drawn differs.
     """
     data = {"images": images, "colour": colour, "rev": rev}
     picked = _component()(key=key, data=data, on_picked_change=lambda: None).get("picked")

@@ -1,7 +1,7 @@
-"""The network as a picture: operators in blocks on a canvas, coloured by a figure, with zoom, search and selection.
+"""A drawing of the network: its operators on a canvas, coloured by a measured value, with zoom, search and selection.
 
-Everything on the canvas happens in the browser. Python is informed when the user puts another operator in view or
-selects several; operators are named by their index in the file.
+Everything on the canvas happens in the browser. Python is informed when the user opens another operator or selects
+several. Operators are identified by their index in the file.
 """
 
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ import streamlit as st
 from streamlit.components.v2.types import ComponentRenderer
 
 HERE = Path(__file__).parent
-# One ES module: plain functions, joined in this order; the last file holds the `export default`.
+# These files are joined in this order into one ES module; the last one contains the `export default`.
 MODULES = ("layout", "colours", "camera", "paint", "pick", "tip", "pointer", "keys", "toolbar", "network")
 SCRIPTS = (HERE.parent / "viewer" / "dom.js", *(HERE / f"{name}.js" for name in MODULES))
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """What the user has picked last.
+    """What the user picked last.
 
     Attributes:
-        chosen: The operator in view; None where there is none.
-        selected: The selected operators, ascending.
-        rev: Of the data that the pick refers to.
-        at: Grows with each pick.
+        chosen: Index of the operator in view, or None.
+        selected: Indices of the selected operators, in ascending order.
+        rev: Revision of the data that the pick refers to.
+        at: Stamp that increases with each pick.
     """
 
     chosen: int | None
@@ -36,7 +36,7 @@ class Pick:
 
 
 def picked(key: str) -> Pick | None:
-    """The last pick in the picture of this key; None before the first. Call it before `network` draws."""
+    """The last pick in the drawing with this key, or None before the first. Call this before `network` draws it."""
     report = st.session_state.get(key, {}).get("pick")
     if not report:
         return None
@@ -44,7 +44,7 @@ def picked(key: str) -> Pick | None:
 
 
 def network(data: dict[str, Any], *, key: str) -> None:
-    """Draw the picture. `data` is documented in network.js."""
+    """Draw the network. The format of `data` is documented in network.js."""
     _component()(key=key, data=data, on_pick_change=_ignore_change)
 
 
@@ -56,4 +56,4 @@ def _component() -> ComponentRenderer:
 
 
 def _ignore_change() -> None:
-    """Streamlit puts a state into the result only if it has a callback."""
+    """Do nothing. Streamlit includes a state in the result only if the state has a callback."""

@@ -1,6 +1,6 @@
-"""The projects of this browser: a list that the browser keeps and draws, in its local storage for this address.
+"""The list of this browser's projects, which the browser draws and keeps in its local storage for this address.
 
-The server is told an ID when the user opens or deletes that project, and never the list.
+The server never gets the list; it is told the ID of a project only when the user opens or deletes that project.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ HERE = Path(__file__).parent
 
 
 def project_list(current: dict[str, Any] | None, deleted: Sequence[str], *, key: str) -> tuple[str, list[str]]:
-    """Show the list. Returns (the ID that was just picked, the IDs that the user just wants deleted), else empty.
+    """Show the list and return (ID that the user just picked or "", IDs that the user just asked to delete).
 
     Args:
-        current: {id, name, text, own} of the project in view, which is added to the list; own: whether this session
-            made it, and did not open it by a link.
-        deleted: IDs to take off the list.
+        current: {id, name, text, own} of the open project, which is added to the list; `own` is true if this session
+            created the project and false if it was opened by a link.
+        deleted: IDs to remove from the list.
     """
     result = _component()(
         key=key,

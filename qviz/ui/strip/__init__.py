@@ -1,4 +1,4 @@
-"""The strip of images: thumbnails with their damage, the current one marked; a click reports the image clicked."""
+"""A strip of thumbnails that shows how much changed in each image and marks the current one; a click picks an image."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ HERE = Path(__file__).parent
 
 
 def strip(images: list[dict[str, Any]], current: str | None, *, key: str) -> str | None:
-    """Show the strip and return the name that was just picked, or None.
+    """Show the strip and return the name of the image that was just clicked, or None.
 
-    images: {name, src (data URI, "" while it is under way), badge (short text or ""), level (ok | some | bad | none)}.
+    Each image is {name, src (data URI, "" while it is being made), badge (short text or ""),
+    level (ok | some | bad | none)}.
     """
     rev = str(hash(tuple((image["name"], image["src"], image["badge"]) for image in images)))
     result = _component()(

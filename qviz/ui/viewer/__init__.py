@@ -1,11 +1,12 @@
 """The viewer: detections of the reference and its variants over one image, in the browser.
 
 Threshold, filters, zoom and swipe work in the browser; Python is informed when the user releases the control. Boxes are
-xyxy pixels of the original image, scores and IoU in [0, 1], class ids zero-based. A selection is named
-``variant id:reference index:variant index`` with -1 where there is no box.
+xyxy in pixels of the original image, scores and IoU are in [0, 1], class ids start at 0. A selected object is named
+``variant id:reference index:variant index``, with -1 in place of an index if there is no box.
 
-Every report has the ``rev`` of the data that it refers to and a growing stamp. A selection on an image that is no
-longer shown is recognised by ``rev``; a new click is told from a remembered value by the stamp (``acted``).
+Every report from the browser has the ``rev`` of the data it refers to and a stamp that increases with each report. The
+``rev`` shows whether a selection belongs to an image that is no longer shown; the stamp tells a new click from a value
+that Streamlit repeats (see ``acted``).
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import streamlit as st
 from streamlit.components.v2.types import ComponentRenderer
 
 HERE = Path(__file__).parent
-# One ES module: plain functions, joined in this order; the last file holds the `export default`.
+# These files are joined in this order into one ES module; the last one contains the `export default`.
 MODULES = ("dom", "rows", "panes", "tags", "zoom", "swipe", "tooltip", "controls", "toolbar", "png", "present", "keys")
 SCRIPTS = tuple(f"{name}.js" for name in (*MODULES, "viewer"))
 FIELDS = ("threshold", "selected", "mode", "changes", "classes", "truth", "focus", "present")
@@ -25,22 +26,22 @@ FIELDS = ("threshold", "selected", "mode", "changes", "classes", "truth", "focus
 
 @dataclass(frozen=True, slots=True)
 class ViewerState:
-    """Changes that the user made in the viewer. None: not changed (or, for `selected`, changed on another `rev`)."""
+    """What the user changed in the viewer; None if unchanged (or, for `selected`, if changed on another `rev`)."""
 
     threshold: float | None = None
-    selected: str | None = None  # "" after the user deselected
+    selected: str | None = None  # "" if the user deselected the object
     mode: str | None = None  # side | swipe
     changes: tuple[str, ...] | None = None
-    classes: tuple[int, ...] | None = None  # () is all
+    classes: tuple[int, ...] | None = None  # () for all classes
     truth: bool | None = None
-    step: int = 0  # -1 or +1 in the one run that follows the key or the button
+    step: int = 0  # -1 or +1 in the one run right after the user pressed the key or button
     focus: str | None = None  # variant picked in swipe mode
-    present: bool | None = None  # only the images, for a projector
+    present: bool | None = None  # whether only the images are shown, for a projector
     acted: frozenset[str] = frozenset()  # fields the user changed since the last run
 
 
 def viewer(data: dict[str, Any], *, key: str) -> ViewerState:
-    """Mount the viewer and return what the user did. `data` is documented in viewer.js."""
+    """Mount the viewer and return what the user changed. The format of `data` is documented in viewer.js."""
     callbacks: dict[str, Any] = {f"on_{name}_change": _ignore_change for name in (*FIELDS, "step")}
     result = _component()(key=key, data=data, **callbacks)
     reports = {name: result.get(name) for name in FIELDS}
@@ -73,4 +74,4 @@ def _acted(reports: dict[str, Any], memory: str) -> frozenset[str]:
 
 
 def _ignore_change() -> None:
-    """Streamlit puts a state into the result only if it has a callback."""
+    """Do nothing. Streamlit includes a state in the result only if the state has a callback."""
