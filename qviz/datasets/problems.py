@@ -22,10 +22,10 @@ MAX_EXAMPLE = 200
 
 NO_IMAGE_OR_CLASS = "annotation without an image or a category"
 UNKNOWN_IMAGE = "annotation of an unknown image"
-TEXT_IMAGE_ID = "annotation whose image id is a text where the images have numbers"
-NUMBER_IMAGE_ID = "annotation whose image id is a number where the images have texts"
-TEXT_CATEGORY_ID = "annotation whose category id is a text where the categories have numbers"
-NUMBER_CATEGORY_ID = "annotation whose category id is a number where the categories have texts"
+TEXT_IMAGE_ID = "annotation whose image id is text where the images have numbers"
+NUMBER_IMAGE_ID = "annotation whose image id is a number where the images have text"
+TEXT_CATEGORY_ID = "annotation whose category id is text where the categories have numbers"
+NUMBER_CATEGORY_ID = "annotation whose category id is a number where the categories have text"
 SECOND_IMAGE = "image whose id is listed again"
 SECOND_CATEGORY = "row of `categories` whose id is listed again"
 MALFORMED = "annotation whose row is not `class x y w h`"
@@ -46,14 +46,14 @@ LEFT_OUT = {
         "mixed_id_types",
         'Write all image ids as numbers: 1, not "1"; pycocotools tells them apart.',
     ),
-    NUMBER_IMAGE_ID: ("mixed_id_types", 'Write all image ids as texts: "1", not 1; pycocotools tells them apart.'),
+    NUMBER_IMAGE_ID: ("mixed_id_types", 'Write all image ids as text: "1", not 1; pycocotools tells them apart.'),
     TEXT_CATEGORY_ID: (
         "mixed_id_types",
         'Write all category ids as numbers: 1, not "1"; pycocotools tells them apart.',
     ),
     NUMBER_CATEGORY_ID: (
         "mixed_id_types",
-        'Write all category ids as texts: "1", not 1; pycocotools tells them apart.',
+        'Write all category ids as text: "1", not 1; pycocotools tells them apart.',
     ),
     SECOND_IMAGE: ("repeated_image_ids", "List each image once; the last one of an id counts, as in pycocotools."),
     SECOND_CATEGORY: ("repeated_category_ids", "List each category once; the last one of an id counts."),

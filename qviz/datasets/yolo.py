@@ -195,7 +195,7 @@ def _layout(tree: FileTree, config: Config) -> Layout:
     split, entries = next(((split, entries) for split, entries in paths.items() if entries), ("val", []))
     raise DatasetError(
         f"{config.name} has {split}: {', '.join(entries)[:100] or 'nothing'}, but {tree.name} has no images there;"
-        " give the folder that its paths start from with --dataset-images."
+        " with --dataset-images, give the folder that its paths start from."
     )
 
 
@@ -241,8 +241,8 @@ def _check_inside(tree: Folder, config: Config, entry: str) -> None:
         outside = False
     if outside:
         raise DatasetError(
-            f"{config.name} refers to {entry[:200]}, which is outside of the folder {tree.name}; give the folder that"
-            " it may read with --dataset-images."
+            f"{config.name} refers to {entry[:200]}, which is outside of the folder {tree.name}; with"
+            " --dataset-images, give the folder that it may read."
         )
 
 

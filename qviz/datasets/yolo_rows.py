@@ -71,7 +71,9 @@ class LabelRows:
             " numbered from 1, and every object counts as another class.",
             "Subtract 1 from the class of each row.",
             self.used.total(),
-            tuple(f"class {number}: {count} rows" for number, count in sorted(self.used.items())[:MAX_EXAMPLES]),
+            tuple(
+                f"class {number}: {plural(count, 'row')}" for number, count in sorted(self.used.items())[:MAX_EXAMPLES]
+            ),
             serious=True,
         )
 

@@ -42,7 +42,7 @@ def no_head(graph: Graph) -> str:
 def other_head(graph: Graph, decoder: str, expects: str) -> str:
     """The sentence for a graph that the chosen decoder does not match."""
     shapes = _shapes(graph.output_tensors())
-    return f"does not fit the decoder {decoder!r}: its outputs are {shapes}, expected are {expects}."
+    return f"does not fit the decoder {decoder!r}: its outputs are {shapes}; the decoder expects {expects}."
 
 
 def _shapes(tensors: Sequence[Tensor]) -> str:
@@ -53,7 +53,7 @@ def _shapes(tensors: Sequence[Tensor]) -> str:
 
 
 def _inner(tensor: Tensor) -> list[int]:
-    """The sides of a tensor that are not 1."""
+    """The dimensions of a tensor that are not 1."""
     return [side for side in tensor.shape if side != 1]
 
 
@@ -63,7 +63,7 @@ def _is_classifier(graph: Graph, tensor: Tensor) -> bool:
 
 
 def _is_landmarks(graph: Graph) -> bool:
-    """Whether all outputs are vectors and one is named for landmarks, or has coordinates beside a single score."""
+    """Whether all outputs are vectors, one of them coordinates, and names or a single score point to landmarks."""
     tensors = graph.output_tensors()
     if any(len(_inner(tensor)) > 1 for tensor in tensors):
         return False
@@ -74,7 +74,7 @@ def _is_landmarks(graph: Graph) -> bool:
 
 
 def _is_map(graph: Graph, tensor: Tensor) -> bool:
-    """Whether it has one vector per pixel, or per block of up to 8 x 8 pixels."""
+    """Whether the tensor has one vector per pixel of the input, or per block of up to 8 x 8 pixels."""
     size, shape = input_size(graph), tensor.shape
     if size is None or len(shape) not in (3, 4):
         return False

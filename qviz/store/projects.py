@@ -131,11 +131,11 @@ class Projects:
                 raise ProjectError("The project's document is larger than any that qviz writes.")
             document = json.loads(path.read_bytes())
         except FileNotFoundError:
-            raise ProjectError("The project of this address is not on this server.") from None
+            raise ProjectError("The project at this address is not on this server.") from None
         except (OSError, ValueError, RecursionError) as error:
-            raise ProjectError(f"The project of this address is damaged: {error}.") from error
+            raise ProjectError(f"The project at this address is damaged: {error}.") from error
         if not isinstance(document, dict):
-            raise ProjectError("The project of this address is damaged: its document is not an object.")
+            raise ProjectError("The project at this address is damaged: its document is not an object.")
         return document
 
     def blob(self, project: str, digest: str) -> bytes:
@@ -167,7 +167,7 @@ class Projects:
         """A project as one zip archive, which `imported` reads. Raises ProjectError."""
         if (size := self.size(project)) > limits().upload_mb << 20:
             raise ProjectError(
-                f"The project is {size >> 20} MB; a single file, to be dropped again, can be at most"
+                f"The project is {size >> 20} MB; a single file can only be dropped again if it is at most"
                 f" {limits().upload_mb} MB."
             )
         document = self.load(project)
@@ -196,7 +196,7 @@ class Projects:
                 names = {entry.filename.removeprefix(f"{BLOBS}/") for entry in archive.infolist()} - {DOCUMENT}
                 blobs = {name: _member(archive, f"{BLOBS}/{name}", max_mb << 20) for name in sorted(names)}
         except _DAMAGED as error:
-            raise ProjectError(f"The archive is not a project of qviz, or damaged ({str(error)[:80]}).") from error
+            raise ProjectError(f"The archive is not a project of qviz, or is damaged ({str(error)[:80]}).") from error
         if not isinstance(document, dict) or any(digest_of(blob) != name for name, blob in blobs.items()):
             raise ProjectError("The archive is damaged: its files are not those that its document names.")
         project = self.new_id()

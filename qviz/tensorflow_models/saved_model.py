@@ -93,8 +93,8 @@ def _checked(meta: Any) -> Any:
     refused |= _runnable(meta, library) & _SAVER
     if refused:
         raise ModelError(
-            f"has operators that access files, the network or Python ({', '.join(sorted(refused)[:5])}) and is not run"
-            " for safety; save only the detector's network."
+            f"has operators that access files, the network or Python ({', '.join(sorted(refused)[:5])}) and, for"
+            " safety, is not run; save only the detector's network."
         )
     return meta
 

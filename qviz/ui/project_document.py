@@ -177,7 +177,7 @@ def _dataset_image(row: Mapping[str, Any], read: Callable[[str], bytes]) -> Data
         raise ValueError("boxes, classes and areas differ in number")
     source_id = row["source_id"]
     if source_id is not None and not isinstance(source_id, (int, str)):
-        raise ValueError("an image's id is neither a number nor a text")
+        raise ValueError("an image's id is neither a number nor text")
     return DatasetImage(
         int(row["id"]),
         str(row["name"]),

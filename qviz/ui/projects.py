@@ -252,7 +252,7 @@ def _download(workspace: Workspace, project: str) -> None:
         on_click="ignore",
         help="Drop the file on a page to open it again, here or on another server."
         if size <= max_mb << 20
-        else f"The project is {size >> 20} MB; a single file, to be dropped again, can be at most {max_mb} MB.",
+        else f"The project is {size >> 20} MB; a single file can only be dropped again if it is at most {max_mb} MB.",
         disabled=size > max_mb << 20,
         key="project-download",
         width="stretch",

@@ -18,7 +18,7 @@ def test_two_sets_of_kernels_are_compared(visit: Visit) -> None:
     verdict = page.locator(".qviz-verdict").filter(has_text=re.compile(r"on 12 images"))
     verdict.wait_for(timeout=120_000)
     expect(verdict).to_contain_text(
-        re.compile(r"loses \d+ objects? of the reference on .*: \d+ by the file, \d+ by the kernels")
+        re.compile(r"loses \d+ objects? of the reference on .*: \d+ because of the file, \d+ because of the kernels")
     )
     expect(page.locator(".js-plotly-plot")).to_be_visible()
     expect(page.get_by_test_id("stDataFrame")).to_be_visible()

@@ -42,7 +42,7 @@ BAD = [
     (("--corruptions", "fogg"), "'fogg' does not exist; give all, a family (lighting, published, pose)"),
     (("--severities", "0"), "'0' is not a list of severities; give some of 1,2,3,4,5"),
     (("--layer-images", "-1"), "--layer-images: '-1' is not a number between 0 and 10000"),
-    (("--score", "0.5"), "objects are counted from 0.25"),
+    (("--score", "0.5"), "objects of 0.25 and more are counted"),
     (("--dataset", "x.json"), "A dataset has its own images"),
 ]
 

@@ -33,7 +33,7 @@ BROKEN: list[tuple[Any, str]] = [
     ({"image_id": 10, "bbox": [1, 2, 3, 4]}, "annotations without an image or a category"),
     ({**GOOD, "image_id": [10]}, "annotations without an image or a category"),
     ({**GOOD, "image_id": 99}, "annotations of an unknown image"),
-    ({**GOOD, "image_id": "10"}, "annotations whose image id is a text where the images have numbers"),
+    ({**GOOD, "image_id": "10"}, "annotations whose image id is text where the images have numbers"),
     ({**GOOD, "category_id": 99}, "annotations of an unknown category"),
     ({**GOOD, "bbox": None}, "annotations whose box is not four numbers"),
     ({**GOOD, "bbox": [1, 2, 3]}, "annotations whose box is not four numbers"),

@@ -240,7 +240,7 @@ def test_a_path_outside_of_the_folder_is_refused(tmp_path: Path, line_template: 
     outside = secret if line_template.startswith("path") else secret / "images/val"
     config = put(tmp_path / "set", "data.yaml", f"{line_template.format(outside)}\n{NAMES}")
     with pytest.raises(
-        DatasetError, match="outside of the folder set; give the folder that it may read with --dataset-images"
+        DatasetError, match="outside of the folder set; with --dataset-images, give the folder that it may read"
     ):
         read_dataset(config)
 

@@ -123,7 +123,7 @@ class TestEqualClassAndDistanceColumns:
         arrays = self.arrays()
         for values in arrays:
             values[0, 0] -= 3  # logits all of them
-        with pytest.raises(ModelError, match=r"32 columns at stride 8.*neither name nor values"):
+        with pytest.raises(ModelError, match=r"32 columns at stride 8.*neither their names nor their values"):
             decode(NANODET, arrays)
 
     def test_classes_are_recognized_by_name(self):

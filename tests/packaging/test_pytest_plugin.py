@@ -71,8 +71,8 @@ def test_gates_pass_and_fail(outcome: tuple[Path, str]) -> None:
     _, output = outcome
     assert "2 failed, 3 passed" in output, output
     assert "FAILED test_gate.py::test_bad" in output and "FAILED test_gate.py::test_undecided" in output
-    assert "AP, at most 1 points lost: failed by ssdlite_mobilenet_v2_int8_wrong_range.tflite." in output
-    assert "Recall, at most 1 points lost: failed by ssdlite_mobilenet_v2_int8_wrong_range.tflite." in output
+    assert "AP, at most 1 point lost: failed by ssdlite_mobilenet_v2_int8_wrong_range.tflite." in output
+    assert "Recall, at most 1 point lost: failed by ssdlite_mobilenet_v2_int8_wrong_range.tflite." in output
     assert "3 images are too few for an interval." in output
     assert "qviz/session.py" not in output, "the traceback must not lead into qviz"
 

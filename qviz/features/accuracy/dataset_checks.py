@@ -165,7 +165,8 @@ def _repeated_images(dataset: Dataset, facts: ImageFacts, shown: Names) -> Itera
         if rows:
             yield DatasetProblem(
                 code,
-                f"{plural(len(rows), 'image')} {_verb(len(rows), 'is', 'are')} listed {what}: its objects count twice.",
+                f"{plural(len(rows), 'image')} {_verb(len(rows), 'is', 'are')} listed {what}:"
+                f" {_verb(len(rows), 'its', 'their')} objects count twice.",
                 fix,
                 len(rows),
                 tuple(f"{shown[copy]} is {shown[first]} again" for copy, first in rows[:MAX_EXAMPLES]),
@@ -222,7 +223,7 @@ def _areas(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[Datase
         yield DatasetProblem(
             "wrong_area",
             f"{plural(len(wrong), 'annotation')} {_verb(len(wrong), 'has', 'have')} an area of 0 or less, or one larger"
-            " than the box: it decides which objects count as small, medium or large.",
+            " than the box: the area decides which objects count as small, medium or large.",
             "Set area to width times height in pixels, or to the segmentation's area.",
             len(wrong),
             tuple(wrong[:MAX_EXAMPLES]),
@@ -297,7 +298,7 @@ def label_problems(dataset: Dataset, labels: Sequence[str]) -> Iterator[DatasetP
             "unknown_categories",
             f"{plural(len(missed), 'category')} with {plural(count, 'object')} {_verb(len(missed), 'is', 'are')}"
             " unknown to the model: these objects count as missed.",
-            "Rename the categories like the model's classes, or leave them out with --classes.",
+            "Rename the categories to match the model's classes, or leave them out with --classes.",
             len(missed),
             tuple(f"{name[:60]} ({plural(objects, 'object')})" for name, objects in missed[:MAX_EXAMPLES]),
             serious=2 * count > dataset.annotations,

@@ -250,7 +250,8 @@ def errors(finding: Finding, variant: str) -> None:
     st.plotly_chart(figure, width="stretch", key=f"errors-{variant}")
     st.caption(
         f"{KINDS_HELP} dAP: how much AP at an IoU of .50 would rise if all errors of one kind were corrected (TIDE)."
-        " The same error costs a better model more, so dAPs do not subtract; nor do those of two kinds add up."
+        " The same error costs a better model more, so dAPs of two models cannot be subtracted, nor those of two"
+        " kinds added."
     )
 
 

@@ -28,11 +28,18 @@ def power_sentence(loss: Loss, images: int, limit: float) -> str:
     """`27 images give an interval of [-1.0, 3.0] points; about 108 ...`; empty where the interval is narrow enough."""
     needed = images_to_decide(loss, images, limit)
     if needed is None:
-        return f"{plural(images, 'image')} are too few for an interval." if loss.low is None else ""
+        few = f"{plural(images, 'image')} {'is' if images == 1 else 'are'} too few for an interval."
+        return few if loss.low is None else ""
     if needed <= images:
         return ""
     bounds = interval(loss.low, loss.high)
     return (
         f"{plural(images, 'image')} give an interval of {bounds} points; about {needed:,} images like these would"
-        f" decide a limit of {100 * limit:g} points."
+        f" decide a limit of {limit_text(limit)}."
     )
+
+
+def limit_text(limit: float) -> str:
+    """`1 point`, `0.5 points`. limit: In [0, 1]."""
+    number = f"{100 * limit:g}"
+    return f"{number} point" if number == "1" else f"{number} points"

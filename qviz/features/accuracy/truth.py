@@ -30,7 +30,7 @@ from qviz.structures import Category, Dataset, DatasetImage, Detections, GroundT
 from qviz.structures.boxes import area
 
 REMARK = (
-    f"Nothing is annotated: the reference's own detections from a confidence of {PAGE_SCORE:.2f} serve as"
+    f"Nothing is annotated: the reference's own detections with a confidence of at least {PAGE_SCORE:.2f} serve as"
     " the ground truth."
     " AP is agreement with it, not accuracy, and objects near that confidence weigh too much."
 )

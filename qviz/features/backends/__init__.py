@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TIME_CAVEAT = (
-    "Times are of this machine while it may be doing other work; those of a GPU that is a software driver, of"
-    " TensorFlow Lite Micro and of the reference kernels do not predict a device."
+    "Times were measured on this machine, which may have been doing other work; those of a software GPU driver, of"
+    " TensorFlow Lite Micro and of the reference kernels do not predict times on a device."
 )
 
 

@@ -50,7 +50,8 @@ def show(here: Page) -> None:
             page.verdict(
                 "The same file can answer differently on other kernels: an object at the threshold appears or"
                 " disappears.",
-                "Choose backends and run them: what becomes of each object is counted, and whose the losses are.",
+                "Choose backends and run them to see what becomes of each object, and whether the file or the kernels"
+                " cause the losses.",
             )
             return
     job = _started(here, request, images)

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from qviz.errors import RecordingError
+from qviz.formatting import plural
 from qviz.limits import limits
 from qviz.result import Misfit, decode
 from qviz.structures import digest_of
@@ -150,7 +151,7 @@ def read_array(data: bytes, facts: TensorFacts, name: str) -> np.ndarray:
         values = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError, TypeError, SyntaxError, MemoryError, RecursionError, KeyError) as error:
         raise RecordingError(
-            f"{name} is not a complete .npy array without Python objects; record it again with {RUNNER}."
+            f"{name} is not a complete .npy array of numbers; record it again with {RUNNER}."
         ) from error
     if not isinstance(values, np.ndarray) or values.dtype.name != facts.dtype:
         dtype = getattr(getattr(values, "dtype", None), "name", "an archive")
@@ -240,8 +241,8 @@ class RecordingFolder:
             )
         if len(recording.images) != len(manifest.images):
             raise RecordingError(
-                f"{RECORDING} has {len(recording.images)} images, but {len(manifest.images)} were packed; run {RUNNER}"
-                " to its end."
+                f"{RECORDING} has {plural(len(recording.images), 'image')}, but {len(manifest.images)}"
+                f" {'was' if len(manifest.images) == 1 else 'were'} packed; run {RUNNER} to its end."
             )
         for number, (row, packed) in enumerate(zip(recording.images, manifest.images, strict=True)):
             if (row.input_sha256, row.name) != (packed.sha256, packed.name):
@@ -251,8 +252,8 @@ class RecordingFolder:
                 )
             if len(row.outputs) != len(manifest.outputs):
                 raise RecordingError(
-                    f"{RECORDING} has {len(row.outputs)} outputs of {row.name[:80]}; the model has"
-                    f" {len(manifest.outputs)}."
+                    f"{RECORDING} has {plural(len(row.outputs), 'output')} of {row.name[:80]}; the model"
+                    f" has {len(manifest.outputs)}."
                 )
         self._check_output_names(recording)
         return recording

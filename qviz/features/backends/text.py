@@ -48,7 +48,9 @@ def agreement_sentence(result: BackendComparison) -> str:
     images = plural(result.images, "image")
     if not pairs:
         ran = list(dict.fromkeys(row.backend for model in result.models for row in model.results))
-        return f"Nothing to compare on {images}: {listed(ran)} ran, and a second backend or an object is missing."
+        second = any(len(model.results) > 1 for model in result.models)
+        why = "no object was found" if second else "no model ran on a second backend"
+        return f"Nothing to compare on {images}: {listed(ran)} ran, but {why}."
     agreement, model, first, row = min(pairs, key=lambda pair: (pair[0], -(pair[3].max_score_delta or 0.0)))
     changed = [
         f"{count} {word}"
@@ -84,8 +86,8 @@ def losses_sentence(row: LostObjects) -> str:
     if not row.lost:
         return f"{row.name} loses no object of the reference on any backend."
     return (
-        f"{row.name} loses {plural(row.lost, 'object')} of the reference on {row.backend}: {row.by_file} by the file,"
-        f" {row.by_kernels} by the kernels."
+        f"{row.name} loses {plural(row.lost, 'object')} of the reference on {row.backend}: {row.by_file} because of"
+        f" the file, {row.by_kernels} because of the kernels."
     )
 
 

@@ -65,8 +65,8 @@ class Corrected:
 
     def __str__(self) -> str:
         return (
-            f"Bias correction changed {plural(len(self.layers), 'convolution')} and left {len(self.declined)} as they"
-            f" were; the head's SQNR on held-out images went from {self.before_db:.1f} to {self.after_db:.1f} dB."
+            f"Bias correction changed {plural(len(self.layers), 'convolution')} and left {len(self.declined)}"
+            f" unchanged; the head's SQNR on held-out images went from {self.before_db:.1f} to {self.after_db:.1f} dB."
         )
 
 

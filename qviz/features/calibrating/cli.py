@@ -21,8 +21,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Ranges are measured once. Then calibrations on 1, 2, 4, ... images (several draws of each), without outliers"
         " and with the usual mistakes (random numbers, wrong normalisation, one class, ...) are built, run and"
-        " measured, in AP on a dataset or in agreement with the float32 model. Loss: float32 minus variant. Extra: a"
-        " correct calibration on as many images minus variant."
+        " measured, in AP on a dataset or in agreement with the float32 model. Loss: float32 minus variant. Extra: the"
+        " loss beyond that of correct calibrations on the same number of images."
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="float32 .tflite file, SavedModel, .keras or .h5")
     options.add_calibration(parser)

@@ -244,8 +244,8 @@ def _mistakes(lab: CalibrationLab, colour: str) -> None:
         page.small_text(mismatch_sentence(lab))
         st.plotly_chart(mistake_bars(lab, rows, colour), width="stretch", key="lab-mistakes")
         st.caption(
-            "Extra: additional loss, compared with correct calibrations on as many images (or on enough of them)."
-            " Faded: not significant. Whiskers: 95% interval."
+            "Extra: additional loss, compared with correct calibrations on the same number of images (or, where"
+            " there are none, on the largest numbers). Faded: not significant. Whiskers: 95% interval."
         )
         _table(rows, lab, "lab-mistakes-table")
 

@@ -80,7 +80,9 @@ def _check(corruptions: Sequence[str], severities: Sequence[int], score: float) 
             f" {', '.join(corruptions) or 'none'}; give at least one of each, severities from 1 to 5."
         )
     if score > PAGE_SCORE:
-        raise SettingsError(f"The score is {score:g}; objects are counted from {PAGE_SCORE:g}, so give that or less.")
+        raise SettingsError(
+            f"The score is {score:g}, but objects of {PAGE_SCORE:g} and more are counted; give {PAGE_SCORE:g} or less."
+        )
 
 
 @dataclass(slots=True, eq=False)

@@ -130,7 +130,7 @@ def _halved_sentence(sweep: Robustness, rows: Sequence[Breaking], shown: Mapping
     limit = next(
         row.severity for row in sweep.breaking_points if (row.model, row.corruption) == (reference, first.corruption)
     )
-    other = f"at {limit:.1f}" if limit is not None else "at none of them"
+    other = f"at {limit:.1f}" if limit is not None else "at no severity"
     more = len(rows) - 1
     also = f" The same happens under {plural(more, 'other corruption')}." if more else ""
     return (

@@ -52,8 +52,8 @@ def _prepared(
     if names and missing == len(names):
         raise ModelError(
             f"{model.name} has results for none of the images ({listed(names, 2)}); it names"
-            f" {listed(examples, 2) or 'none'}. Give the images that it was recorded on, or their annotation file if it"
-            " gives them numbers."
+            f" {listed(examples, 2) or 'none'}. Give the images that it was recorded on; if it names them by number,"
+            " give their annotation file."
         )
     inspection = replace(
         model.inspection,
@@ -66,7 +66,8 @@ def _prepared(
 def _remark(name: str, missing: int, count: int) -> str:
     if not missing:
         return ""
-    return f"{name} has no results for {missing} of {plural(count, 'image')}; they count as images without objects."
+    counts = "it counts as an image" if missing == 1 else "they count as images"
+    return f"{name} has no results for {missing} of {plural(count, 'image')}; {counts} without objects."
 
 
 def joined_labels(reference: Sequence[str], recorded: Sequence[str]) -> tuple[str, ...]:

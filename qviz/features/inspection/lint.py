@@ -181,7 +181,7 @@ def _reading(model: LoadedModel) -> Iterator[Warning]:
         yield Warning(
             "senseless_boxes",
             f"The boxes of {model.name} make no sense: {inspection.odd_boxes}.",
-            f"Either its outputs are read in a wrong way (as {inspection.decoder}): try {choices}. Or quantization has"
+            f"Either its outputs are read the wrong way (as {inspection.decoder}): try {choices}. Or quantization has"
             " damaged its boxes: then a float version of the same network has good ones.",
             model.name,
         )
@@ -227,7 +227,7 @@ def _settings_differ(reference: LoadedModel, variant: LoadedModel) -> Iterator[W
             "settings_differ",
             f"{_differences(names, first.given(), second.given(), reference, variant)} The comparison mixes this with"
             " the effect of quantization.",
-            "Set both alike, unless the models were exported like this.",
+            "Set both to the same values, unless the models were exported with different ones.",
             variant.name,
         )
 

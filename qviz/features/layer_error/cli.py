@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qviz.features.layer_error import LayerErrors
 
 CAUSE = (
-    "These are measurements: a fall of SQNR shows where error appears, not what causes it. `qviz what-if` and `qviz"
+    "These are measurements: a drop in SQNR shows where error appears, not what causes it. `qviz what-if` and `qviz"
     " diagnose` run sets of operators in float and find what does."
 )
 

@@ -103,7 +103,8 @@ def _operator(error: OwnError, weights: WeightError | None, quantized: bool) -> 
         return f"Its output is float and still differs: {alone}{of_weights}."
     share = error.input_clipped_share or 0.0
     clipped = f"; {small_share(share)} of its input is clipped" if share >= MIN_CLIPPED else ""
-    return f"More error than rounding of its output: {_steps(error)} instead of 0.29, {alone}{of_weights}{clipped}."
+    steps = f"{_steps(error)} instead of 0.29"
+    return f"More error than rounding its output explains: {steps}, {alone}{of_weights}{clipped}."
 
 
 def _worst(weights: WeightError) -> str:

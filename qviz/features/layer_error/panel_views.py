@@ -137,7 +137,7 @@ def _head(here: Page) -> Head:
             "Inputs of each operator for its local error",
             list(INPUTS),
             format_func=lambda name: INPUTS[name],
-            captions=["The error that the operator adds alone.", "As TensorFlow's QuantizationDebugger counts it."],
+            captions=["The error that the operator itself adds.", "As TensorFlow's QuantizationDebugger counts it."],
         )
     return Head(str(chosen), variant, tuple(shown), str(local_inputs))
 

@@ -60,9 +60,9 @@ def largest(errors: LayerErrors, layer: LayerError) -> str:
         return f"{layer_name(errors, layer)} clips {layer.clipped_share:.0%} of its values{over_images(errors)}"
     if from_exact(layer):
         name = layer_name(errors, layer)
-        return f"the largest fall of SQNR, from a nearly exact input to {layer.cumulative_sqnr_db:.0f} dB, is at {name}"
+        return f"the largest drop in SQNR, from a nearly exact input to {layer.cumulative_sqnr_db:.0f} dB, is at {name}"
     if (layer.fall_db or 0.0) > 0:
-        return f"the largest fall of SQNR, {layer.fall_db:.0f} dB, is at {layer_name(errors, layer)}"
+        return f"the largest drop in SQNR, {layer.fall_db:.0f} dB, is at {layer_name(errors, layer)}"
     return f"the largest local error is at {layer_name(errors, layer)}"
 
 

@@ -106,7 +106,7 @@ def _print(result: Rescue, files: dict[str, str]) -> None:
     columns = ["candidate", "found by", "size", "loss", "agreement", "speed", "budget"]
     output.print_table(columns, [_cells(row, result) for row in result.tried])
     if result.contributions:
-        print("\nthe chosen candidate without each of its moves, on the same images:")
+        print("\nthe chosen candidate with one of its moves left out at a time, on the same images:")
         moves = ["move", "operators", "size", "loss", "agreement"]
         output.print_table(moves, [_contribution(row, result) for row in result.contributions])
     print(f"\n{files['file']}\n{files['command']}")

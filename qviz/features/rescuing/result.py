@@ -55,7 +55,8 @@ class Budget:
     def text(self) -> str:
         """For example `at most 0.5 AP points below the reference`."""
         if self.measure == AP:
-            return f"at most {100 * self.limit:.3g} AP points below the reference"
+            lost = f"{100 * self.limit:.3g}"
+            return f"at most {lost} AP {'point' if lost == '1' else 'points'} below the reference"
         return f"an agreement of at least {1 - self.limit:.3g} with the reference"
 
 

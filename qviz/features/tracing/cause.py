@@ -90,8 +90,8 @@ def _inside(evidence: Evidence, floated: np.ndarray) -> tuple[Cause, str]:
     kernels = evidence.other_kernels()
     if kernels is not None and kernels[1] >= INSIDE:
         restored = f"on the {kernels[0]} kernels the same operator brings back {kernels[1]:.0%} of this"
-        return Cause.KERNEL, f"Its kernel has a larger error than rounding ({size}): {restored}."
-    return Cause.ROUNDING, f"It has more error than rounding of its output ({size}){_not(weights, kernels)}."
+        return Cause.KERNEL, f"Its kernel has a larger error than rounding explains ({size}): {restored}."
+    return Cause.ROUNDING, f"It has more error than rounding its output explains ({size}){_not(weights, kernels)}."
 
 
 def _not(weights: WeightFacts | None, kernels: tuple[str, float] | None) -> str:

@@ -34,7 +34,7 @@ def check_trainable(graph: Graph, ends: Iterable[int]) -> None:
     if unknown:
         raise QuantizeError(
             f"Training does not support the operators {', '.join(unknown)}, so this network cannot be trained."
-            f" Supported are {', '.join(sorted(OPERATORS))}."
+            f" Supported: {', '.join(sorted(OPERATORS))}."
         )
     if len(graph.inputs) != 1 or graph.input_tensors()[0].dtype != "float32":
         raise QuantizeError("Training needs a network that reads one float32 image; quantized files are not trained.")

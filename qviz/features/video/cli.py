@@ -25,7 +25,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="MP4, MOV, WebM, MKV or AVI file, or a folder of frames",
     )
     parser.add_argument(
-        "--every", type=options.whole_number(1, 10_000), default=1, metavar="N", help="run each N-th frame (default 1)"
+        "--every", type=options.whole_number(1, 10_000), default=1, metavar="N", help="run every N-th frame (default 1)"
     )
     parser.add_argument(
         "--rate",
@@ -63,7 +63,7 @@ def _print(result: VideoResult) -> None:
         ],
     )
     rows = sorted(result.tracks, key=lambda row: (row.variant_presence - row.reference_presence, -row.blinks))
-    print(f"\ntracks (the {min(SHOWN_TRACKS, len(rows))} of {len(rows)} of which the variant shows least)")
+    print(f"\ntracks ({min(SHOWN_TRACKS, len(rows))} of {len(rows)}; those that the variant shows least come first)")
     output.print_table(
         ["label", "first", "last", "reference presence", "variant presence", "reference blinks", "variant blinks"],
         [

@@ -30,14 +30,14 @@ SHOWN_TRACKS = 200
 def show(here: Page, variant: LoadedModel, clip: VideoFile, headline: Any) -> None:
     """Everything below the drop zone; the verdict is drawn in the container `headline`."""
     left, right = st.columns([2, 5], vertical_alignment="bottom")
-    every = int(left.number_input("Run each N-th frame", 1, 1000, 1, key="video-every", persist_state="session"))
+    every = int(left.number_input("Run every N-th frame", 1, 1000, 1, key="video-every", persist_state="session"))
     request = clip.digest, every, here.loaded.reference.identity, variant.identity, here.view.score
     clicks.button(right, "Run", clicks.keep(REQUEST, request), "video-run", st.rerun, type="primary")
     if st.session_state.get(REQUEST) != request:
         with headline:
             page.verdict(
                 f"Run both models on {clip.name}: what flickers, and in which second.",
-                f"Objects from a confidence of {here.view.score:.2f} on.",
+                f"Objects with a confidence of {here.view.score:.2f} or more.",
             )
         return
     result = _result(here, variant, clip, every, request)
@@ -62,7 +62,7 @@ def _draw(here: Page, variant: LoadedModel, clip: VideoFile, result: VideoResult
             finding(result, names),
             f"{clip.name}: {plural(len(result.frames), 'frame')}, {result.seconds:.1f} s,"
             f" {plural(len(result.tracks), 'track')}. A blink: an object that a model misses between two frames in"
-            " which it has it.",
+            " which it finds it.",
         )
     inks = [REFERENCE, variant_colour(list(here.loaded.variants).index(variant))]
     key = f"video-line-{clip.digest[:12]}"
@@ -79,7 +79,7 @@ def _draw(here: Page, variant: LoadedModel, clip: VideoFile, result: VideoResult
     with right:
         glossary.table(_summary(result, names), {}, key="video-summary")
         glossary.table(_tracks(result), {}, key="video-tracks")
-        st.caption("Tracks, the ones that the variant shows least first. Presence in % of the frames of a track.")
+        st.caption("Tracks; those that the variant shows least come first. Presence in % of the frames of a track.")
     for remark in result.remarks:
         st.text(remark)
 

@@ -21,8 +21,8 @@ def finding(result: VideoResult, names: Sequence[str]) -> str:
         return f"Neither model finds an object in {plural(len(result.frames), 'frame')} at this confidence."
     sentence = (
         f"{names[1]} blinks {variant.blinks_per_minute:.1f} times per minute, {names[0]}"
-        f" {reference.blinks_per_minute:.1f}; it shows {share(variant.presence)} of the frames of the objects that"
-        f" {names[0]} follows, {names[0]} {share(reference.presence)}."
+        f" {reference.blinks_per_minute:.1f}; the objects that {names[0]} follows are present in"
+        f" {share(variant.presence)} of their frames with {names[1]}, in {share(reference.presence)} with {names[0]}."
     )
     return f"{sentence} {worst(result)}".rstrip()
 

@@ -143,8 +143,8 @@ def test_an_image_listed_twice_counts_once() -> None:
 
 
 MIXED = [
-    (datasets.mixed_image_ids, "32 annotations whose image id is a text where the images have numbers"),
-    (datasets.string_category_ids, "32 annotations whose category id is a text where the categories have numbers"),
+    (datasets.mixed_image_ids, "32 annotations whose image id is text where the images have numbers"),
+    (datasets.string_category_ids, "32 annotations whose category id is text where the categories have numbers"),
 ]
 
 

@@ -93,7 +93,7 @@ def test_lost_objects_are_the_files_or_the_kernels() -> None:
     ]
     result: Any = SimpleNamespace(losses=rows)
     assert [losses_sentence(row) for row in worst_losses(result)] == [
-        "int8 loses 3 objects of the reference on gpu: 1 by the file, 2 by the kernels."
+        "int8 loses 3 objects of the reference on gpu: 1 because of the file, 2 because of the kernels."
     ]
 
 

@@ -30,13 +30,13 @@ CASES = [
     ),
     ({"local_mse": 10.0, "cumulative_mse": 10.0, "clipping_mse": 4.0, "clipped_share": 0.02}, "It also clips 2% of"),
     ({"local_mse": 9.0, "cumulative_mse": 9.0, "weight_sqnr_db": 21.0}, "Coarse weights: 21.0 dB; the median"),
-    ({"local_mse": 9.0, "cumulative_mse": 9.0, "weight_sqnr_db": 33.0}, "More error than rounding of its output"),
+    ({"local_mse": 9.0, "cumulative_mse": 9.0, "weight_sqnr_db": 33.0}, "More error than rounding its output explains"),
     # coarse weights that do no harm: the error is no larger than rounding's
     ({"weight_sqnr_db": 21.0}, "Only normal rounding error"),
     ({"unused_share": 0.75}, "Its range is wide: 75% "),
     (
         {"local_mse": 9.0, "cumulative_mse": 9.0, "local_sqnr_db": 30.5, "local_rmse_over_scale": 0.87},
-        "More error than rounding of its output: an RMSE of 0.87 steps instead of 0.29, 30.5 dB alone; its weights",
+        "More error than rounding its output explains: an RMSE of 0.87 steps instead of 0.29, 30.5 dB alone; its",
     ),
     ({"local_mse": 9.0, "cumulative_mse": 9.0, "input_clipped_share": 0.3}, "; 30% of its input is clipped."),
     ({"local_mse": None, "rounding_mse": 0.1}, "It cannot be run alone, so its own share is unknown"),

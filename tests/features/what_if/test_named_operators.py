@@ -72,7 +72,7 @@ def test_a_range_that_the_kernel_prescribes_is_not_the_layer_to_look_at() -> Non
     chosen = clipping("CONV_2D", 0.14, fixed=False)
     assert worst_layer([fall, chosen]) == chosen
     text = layers_verdict({"int8": errors(fall, clipping("LOGISTIC", 0.14, fixed=True))})
-    assert "LOGISTIC" not in text and "the largest fall of SQNR, 9 dB, is at operator 12" in text
+    assert "LOGISTIC" not in text and "the largest drop in SQNR, 9 dB, is at operator 12" in text
     assert "culprit" not in text and "cause" not in text
 
 
