@@ -4,8 +4,8 @@
     with qviz.open("float32.tflite", "int8.tflite", images="photos/") as session:
         print(session.compare())
 
-Every analysis is a method of the session, and a function that opens one for a single call:
-`qviz.compare("float32.tflite", "int8.tflite", images="photos/")`. Names are loaded on first use.
+Every analysis is a method of the session. It is also a top-level function, which opens a session for that one call:
+`qviz.compare("float32.tflite", "int8.tflite", images="photos/")`. Names are imported on first use.
 """
 
 from __future__ import annotations

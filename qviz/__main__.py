@@ -1,4 +1,4 @@
-"""`python -m qviz` is `qviz`."""
+"""`python -m qviz` runs the `qviz` command."""
 
 from qviz.cli import main
 

@@ -1,4 +1,4 @@
-"""A cache of the values used last, bounded in number or size. All caches of a process use this class."""
+"""A least-recently-used cache, bounded by the number or the total size of its values. All in-process caches use it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ T = TypeVar("T")
 
 
 class LRUCache(Generic[T]):
-    """Thread-safe; drops what was not used for longest.
+    """A thread-safe cache that drops the least recently used values first.
 
     Args:
-        max_size: Sum of the sizes of the values that stay.
-        size_of: The size of a value; by default each counts 1. A value above `max_size` on its own stays alone.
+        max_size: Maximum sum of the sizes of the cached values.
+        size_of: Returns the size of a value; by default each value counts 1. A single value larger than `max_size` is
+            still cached, but alone.
         on_drop: Called with each value that is dropped.
 
     Example:
@@ -36,7 +37,10 @@ class LRUCache(Generic[T]):
         self._size = 0.0
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value, made on first use. `make` runs under the lock: it should be quick, or only start the work."""
+        """The cached value; `make` creates it if it is missing.
+
+        `make` runs while the lock is held, so it should be quick or only start the work.
+        """
         with self._lock:
             if key not in self._values:
                 self.put(key, make())
@@ -44,7 +48,7 @@ class LRUCache(Generic[T]):
             return self._values[key][0]
 
     def find(self, key: Hashable) -> T | None:
-        """The value if it is there."""
+        """The cached value, or None."""
         with self._lock:
             if key not in self._values:
                 return None
@@ -52,7 +56,7 @@ class LRUCache(Generic[T]):
             return self._values[key][0]
 
     def put(self, key: Hashable, value: T) -> None:
-        """Keep a value under this key, as the one used last."""
+        """Store a value under this key and mark it as the most recently used."""
         with self._lock:
             self.forget(key)
             size = self._size_of(value)
@@ -62,7 +66,7 @@ class LRUCache(Generic[T]):
             self._size += size
 
     def forget(self, key: Hashable) -> None:
-        """Drop the value, if there is one."""
+        """Drop the value of this key, if there is one."""
         with self._lock:
             if key in self._values:
                 self._drop(key)

@@ -1,9 +1,10 @@
-"""AP in charts: points (x100), intervals, and whether they are significant. Numbers are written by `formatting`.
+"""The style of all charts: how AP losses are drawn, and the colours.
 
-Colours, with one meaning everywhere: page, chart, overlay and report.
+AP is shown in points (x100), with intervals and whether a loss is significant; `qviz.formatting` writes the numbers.
 
-Okabe and Ito's palette, safe for the colour-blind (Color Universal Design, 2008). The reference is blue, each variant
-has its own in the order of loading; vermilion and orange come last, as changes use their neighbours.
+A colour has the same meaning on pages, in charts, in overlays and in the report. The palette is that of Okabe and Ito,
+which is safe for colour-blind readers (Color Universal Design, 2008). The reference is blue, and variants take their
+colours in the order of loading; vermilion and orange come last, because `CHANGES` uses similar colours.
 """
 
 from __future__ import annotations
@@ -15,37 +16,37 @@ from qviz.structures import Loss
 
 GREY = "#8a9299"
 FADED, FULL = 0.35, 1.0
-"""Opacity of losses that may be noise, and of others."""
+"""Opacity of losses that may be noise, and of all others."""
 
 
 LEGEND = {"orientation": "h", "y": 1.0, "yanchor": "bottom"}
-"""Above the chart."""
+"""Plotly layout of a horizontal legend above the chart."""
 
 
 def margin(top: int = 8, right: int = 8) -> dict[str, int]:
-    """Margins of a chart in pixels; a legend above the chart needs a larger `top`."""
+    """Plotly margins of a chart in pixels; a legend above the chart needs a larger `top`."""
     return {"l": 8, "r": right, "t": top, "b": 8}
 
 
 def bracket(loss: Loss) -> str:
-    """The 95% interval, or nothing where there is none."""
+    """The 95% interval as text; empty if there is none."""
     return interval(loss.low, loss.high)
 
 
 def sureness(loss: Loss) -> str:
-    """Significant or not, in words; too few images have no interval."""
+    """Whether the loss is significant, in words; with too few images there is no interval, and the text says so."""
     if loss.low is None:
         return "too few images for an interval"
     return "significant" if loss.significant else "not significant"
 
 
 def opacity(loss: Loss) -> float:
-    """Faded where the loss may be noise."""
+    """The opacity of a loss: `FADED` if it may be noise, else `FULL`."""
     return FULL if loss.significant else FADED
 
 
 def whiskers(losses: list[Loss]) -> dict[str, object]:
-    """Plotly's error bars of intervals, in points; none where there is no interval."""
+    """Plotly error bars for the losses' intervals, in points of AP; a loss without an interval gets no bar."""
     ups = [100 * (row.high - row.value) if row.high is not None and row.value is not None else None for row in losses]
     downs = [100 * (row.value - row.low) if row.low is not None and row.value is not None else None for row in losses]
     return {
@@ -60,12 +61,12 @@ def whiskers(losses: list[Loss]) -> dict[str, object]:
 
 
 def plain(text: str) -> str:
-    """Text in which Plotly finds no HTML; names come from files."""
+    """The text with HTML escaped, because Plotly renders some tags and names come from untrusted files."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def faded(colour: str, alpha: float) -> str:
-    """#rrggbb as Plotly's rgba."""
+    """A colour `#rrggbb` with this opacity, as Plotly's `rgba(...)`."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha})"
 
@@ -82,15 +83,15 @@ CHANGES = {
 
 
 def colours(count: int) -> list[str]:
-    """The colours of the reference and of its variants, in the order of loading."""
+    """`count` colours: that of the reference, then those of its variants in the order of loading."""
     return [REFERENCE, *(variant_colour(position) for position in range(count - 1))][:count]
 
 
 def data_uri(jpeg: bytes) -> str:
-    """A JPEG as the source of an <img>."""
+    """A JPEG as a data URI, for the `src` of an <img>."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 def variant_colour(position: int) -> str:
-    """The colour of the variant loaded as number `position`, from 0."""
+    """The colour of a variant by its position in the order of loading, counted from 0."""
     return VARIANTS[position % len(VARIANTS)]

@@ -20,15 +20,15 @@ SECONDS_BETWEEN_CHECKS = 0.2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
-    """Carried as the first argument through every computation above the detector.
+    """The first argument of every computation above the detector.
 
     Attributes:
         engine: Worker processes that run models and read images.
-        store: Where detections are looked up and stored; None: everything is computed.
-        threads: Threads per interpreter.
+        store: Cache in which detections are looked up and stored; with None, everything is computed.
+        threads: Number of threads per interpreter.
         progress: Receives progress reports.
-        cancel: Set it to stop; the computation raises Cancelled at its next check.
-        classes: Names of the only classes that count, in detections and annotations; empty: all.
+        cancel: Event that stops the computation: once it is set, the next check raises Cancelled.
+        classes: Names of the classes to which detections and annotations are limited; empty for all classes.
     """
 
     engine: Engine
@@ -44,7 +44,10 @@ class Context:
             raise Cancelled
 
     def wait(self, job: Future[T]) -> T:
-        """The result of a job in a worker. Raises what the job raised; Cancelled soon after `cancel` is set."""
+        """Wait for a job in a worker and return its result.
+
+        Raises what the job raised, or Cancelled soon after `cancel` is set.
+        """
         while True:
             self.check_cancelled()
             try:
@@ -54,27 +57,27 @@ class Context:
                     return job.result()
 
     def reporting(self, on_progress: OnProgress) -> Context:
-        """The same context, but `advance` calls this function: for a part of a longer computation."""
+        """A copy of the context whose progress reports call this function; used for a part of a longer computation."""
         return replace(self, progress=Advance(on_progress))
 
     def counting(self, classes: Iterable[str]) -> Context:
-        """The same context, limited to these classes; with an empty sequence the context itself."""
+        """A copy of the context that is limited to these classes; the context itself if no classes are given."""
         names = tuple(classes)
         return replace(self, classes=names) if names else self
 
     def quiet(self) -> Context:
-        """The same context without progress reports."""
+        """A copy of the context that reports no progress."""
         return replace(self, progress=Progress())
 
 
 @dataclass(slots=True, eq=False)
 class Passes:
-    """Several computations in a row that report their progress as one.
+    """Several consecutive computations that report their progress as one.
 
     Attributes:
         context: Receives the reports.
-        total: Expected number of items of all computations together.
-        done: Number of finished items.
+        total: Expected number of items over all computations.
+        done: Number of items finished so far.
     """
 
     context: Context
@@ -82,7 +85,7 @@ class Passes:
     done: int = 0
 
     def next(self) -> Context:
-        """The context for the next computation; its items are counted on top of those before."""
+        """The context for the next computation; its items are added to those of the computations before it."""
         before = self.done
 
         def report(done: int, total: int) -> None:

@@ -1,8 +1,8 @@
-"""Detector = Runner + InputSpec + Decoder: an image in, detections out; and the functions that workers run.
+"""The detector (Runner + InputSpec + Decoder: an image in, detections out), and the functions that workers run.
 
-Each setting of a model comes from the first of these sources that has it: the user (command line or page), the sidecar
-beside the file, the file itself (labels, quantized input), the reference of the comparison, the decoder's defaults.
-`Inspection.sources` names the source of each.
+Each setting of a model comes from the first of these sources that states it: the user (command line or page), the
+sidecar beside the file, the file itself (labels, quantized input), the reference of the comparison, the decoder's
+defaults. `Inspection.sources` names the source of each setting.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from qviz.tflite.scheme import SchemeFacts, scheme_facts
 T = TypeVar("T")
 
 PAGE_SCORE = 0.25
-"""Confidence threshold where people look."""
+"""Confidence threshold for detections that people look at."""
 AP_SCORE = 0.001
-"""Confidence threshold where AP is computed."""
+"""Confidence threshold for computing AP."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -55,16 +55,16 @@ class Inspection:
 
     Attributes:
         graph: Operators and tensors.
-        facts: Scheme, weight bits, number of quantized operators.
-        decoder, decoders: Name of the decoder in use, and of all that fit the outputs.
-        settings: Complete settings.
-        sources: Setting -> where its value comes from.
-        post_process: Options of NMS inside the file; empty where it is outside.
-        saturated_biases: Operator -> number of its biases that were cut off at the end of their integer type.
-        reference_kernels: Whether the default delegate (XNNPACK) refuses the file.
-        odd_boxes: What is senseless about its boxes on real images, as the end of a sentence; else empty.
-        runtime: The name of the runtime in place of TensorFlow Lite, or empty.
-        remark: For recorded results, a sentence about images that they lack; else empty.
+        facts: Scheme, bits of the weights, number of quantized operators.
+        decoder, decoders: Name of the decoder in use, and names of all decoders that fit the outputs.
+        settings: The complete settings.
+        sources: Name of a setting -> where its value comes from.
+        post_process: Options of the NMS operator in the file; empty if the file has none.
+        saturated_biases: Operator -> number of its biases that are saturated, i.e. clipped to their integer type.
+        reference_kernels: Whether the default delegate (XNNPACK) rejects the file.
+        odd_boxes: What is implausible about its boxes on real images, as the end of a sentence; else empty.
+        runtime: Name of the runtime if it is not TensorFlow Lite, else empty.
+        remark: For recorded results, a sentence about images without results; else empty.
     """
 
     graph: Graph
@@ -89,11 +89,11 @@ class Inspection:
         return self.settings.labels or ()
 
     def label(self, class_id: int) -> str:
-        """Name of the class, or `class 17`."""
+        """Name of the class, or e.g. `class 17` if it has none."""
         return label_of(self.labels, class_id)
 
     def read_as(self, decoder: str) -> Inspection:
-        """This inspection with another decoder that fits, and its usual settings in place of the other's."""
+        """This inspection with another decoder that fits; settings that were defaults become the new decoder's."""
         if decoder == self.decoder:
             return self
         usual, classes = DECODERS[decoder].defaults, DECODERS[decoder].class_count(self.graph)
@@ -105,7 +105,7 @@ class Inspection:
         return replace(self, decoder=decoder, settings=settings, sources={**self.sources, "decoder": "guess"})
 
     def following(self, reference: Inspection) -> Inspection:
-        """This inspection of a variant, with the reference's input preparation and labels in place of its defaults."""
+        """This variant's inspection, with its default input preparation and labels replaced by the reference's."""
         values = {
             name: value
             for name in FOLLOWED
@@ -122,26 +122,26 @@ class Inspection:
 
 
 LABELS = "labels"
-"""Source of a class_offset that follows from the number of labels, their background line included."""
+"""Source of a class_offset that was derived from the number of labels, including their background line."""
 FOLLOWED = ("mean", "std", "channels", "resize", "labels")
-"""Settings that a variant takes over from its reference."""
+"""Settings that a variant adopts from its reference."""
 
 
 def inspect(data: bytes, given: Settings, sidecar: Settings) -> Inspection:
-    """Read a file and complete its settings. Raises ModelError, NoDecoderError, SettingsError."""
+    """Read a model file and complete its settings. Raises ModelError, NoDecoderError, SettingsError."""
     onnx = OnnxRunner(data) if is_onnx(data) else None
     graph = onnx.graph if onnx is not None else read_graph(data)
     check_operators(graph)
     notes = onnx.notes if onnx is not None else exporter_notes(data)
-    file_settings = _own_settings(data, graph, notes)  # first: metadata of a model for another task say more
+    file_settings = _own_settings(data, graph, notes)  # first, because for a model of another task its error says most
     name, decoder = choose(graph, given.decoder or sidecar.decoder, _label_count(given, sidecar, file_settings))
     nms = _nms_settings(graph)
     layers = [
-        ("file", raw_pixels(image_input(graph))),  # decided by the input's type, whatever is given
-        ("file", Settings(nms_iou=nms.nms_iou)),  # NMS inside the file obeys its own value
+        ("file", raw_pixels(image_input(graph))),  # the input's type decides, whatever the user gives
+        ("file", Settings(nms_iou=nms.nms_iou)),  # NMS inside the file always uses its own threshold
         ("given", given),
         ("sidecar", sidecar),
-        ("file", nms),  # of its detections, fewer can be shown
+        ("file", nms),  # after the user's: showing fewer of its detections is possible
         ("file", file_settings),
         ("default", replace(decoder.defaults, decoder=name, class_offset=0)),
         ("class count", Settings(labels=labels_by_count(decoder.class_count(graph)) or None)),
@@ -160,11 +160,11 @@ def inspect(data: bytes, given: Settings, sidecar: Settings) -> Inspection:
 
 
 NO_NETWORK = Graph((Tensor(0, "image", (1, -1, -1, 3), "uint8", None, False),), (), inputs=(0,), outputs=())
-"""Recorded results have an input, and no network."""
+"""The graph of recorded results: an image input, but no operators."""
 
 
 def inspect_recorded(data: bytes, given: Settings, sidecar: Settings) -> Inspection:
-    """As `inspect`, for recorded results; of the settings, only max_detections counts. Raises ModelError."""
+    """Like `inspect`, for recorded results; max_detections is the only setting that is used. Raises ModelError."""
     limit = given.max_detections or sidecar.max_detections or 100
     settings = Settings(
         decoder=RECORDED, labels=read_results(data).labels(), max_detections=limit, class_offset=0, nms_iou=1.0
@@ -175,7 +175,7 @@ def inspect_recorded(data: bytes, given: Settings, sidecar: Settings) -> Inspect
 
 
 def _nms_settings(graph: Graph) -> Settings:
-    """Overlap and number of detections of NMS inside the file; empty where it is outside."""
+    """IoU threshold and maximum number of detections of NMS inside the file; nothing is set if the file has none."""
     options = _post_process(graph)
     overlap, limit = options.get("nms_iou_threshold"), options.get("max_detections")
     if overlap is None or limit is None or not (0 <= overlap <= 1 and limit >= 1):
@@ -184,14 +184,14 @@ def _nms_settings(graph: Graph) -> Settings:
 
 
 def _label_count(*layers: Settings) -> int:
-    """Of the first that has labels; 0 where none has."""
+    """Number of labels in the first of these settings that have labels; 0 if none have."""
     return next((len(layer.labels) for layer in layers if layer.labels), 0)
 
 
 def _without_background(
     settings: Settings, sources: dict[str, str], classes: int | None
 ) -> tuple[Settings, dict[str, str]]:
-    """Labels without their background line; class_offset follows where the outputs count it and nothing else is set."""
+    """Drops the labels' background line; class_offset becomes 1 if it is a default and the outputs count background."""
     labels = settings.labels or ()
     if without_background(labels) == labels:
         return settings, sources
@@ -201,7 +201,7 @@ def _without_background(
 
 
 def check_operators(graph: Graph) -> None:
-    """Raises ModelError for operators that this runtime cannot run: TensorFlow's own (Flex), the Edge TPU's."""
+    """Raises ModelError for operators that this runtime cannot run: TensorFlow (Flex) and Edge TPU operators."""
     if any(op.custom and op.kind == "edgetpu-custom-op" for op in graph.ops):
         raise ModelError(
             "is compiled for the Edge TPU, so only that chip runs it; give the file that it was compiled from (the"
@@ -215,7 +215,7 @@ def check_operators(graph: Graph) -> None:
 
 
 def image_input(graph: Graph) -> Tensor:
-    """The image input. Raises ModelError where there are several inputs, or its size is not fixed."""
+    """The image input. Raises ModelError if there are several inputs, or if the input has no fixed size."""
     if len(graph.inputs) != 1:
         names = ", ".join(repr(tensor.name) for tensor in graph.input_tensors())
         raise ModelError(
@@ -228,19 +228,19 @@ def image_input(graph: Graph) -> Tensor:
 
 
 def _own_settings(data: bytes, graph: Graph, notes: dict[str, Any]) -> Settings:
-    """Settings in the file's metadata. Raises ModelError where they say that it is not a detector."""
+    """Settings in the file's metadata. Raises ModelError if the metadata say that it is not a detector."""
     return replace(own_settings(data, image_input(graph), notes), labels=_own_labels(data, notes))
 
 
 def _own_labels(data: bytes, notes: dict[str, Any]) -> tuple[str, ...] | None:
-    """Class names in the exporter's notes, else in a label file appended to the model."""
+    """Class names from the exporter's notes, else from a label file appended to the model; None if there are none."""
     try:
         if notes:
             return labels_by_id(numbered(notes["names"], "the metadata"), "the metadata")
         content = label_file(data)
         return parse_labels(content, "labels") if content else None
     except LabelsError:
-        return None  # an odd text file in the appendix is no reason to refuse the model
+        return None  # an unreadable label file is no reason to refuse the model
 
 
 def _post_process(graph: Graph) -> dict[str, float]:
@@ -253,8 +253,8 @@ class Detector:
     """Runs one model. Lives in one worker process; not thread-safe.
 
     Args:
-        candidates: Whether boxes before NMS are returned too; a head with NMS inside runs faster without them.
-        kernels: A name of `qviz.tflite.runner.KERNELS`.
+        candidates: Whether boxes before NMS are returned too; a model that contains NMS runs faster without them.
+        kernels: A name from `qviz.tflite.runner.KERNELS`.
     """
 
     def __init__(
@@ -272,7 +272,7 @@ class Detector:
 
     @property
     def reads_outputs_only(self) -> bool:
-        """Whether detections, without candidates, follow from the outputs and the constants of the file alone."""
+        """Whether the outputs and the file's constants are enough to decode detections (without candidates)."""
         return not self._reader.needs_inner(candidates=False)
 
     def prepare(self, image: Image) -> tuple[np.ndarray, Placement]:
@@ -280,45 +280,45 @@ class Detector:
         return _filled(image, self.spec, self._input)
 
     def decode(self, outputs: list[np.ndarray], placement: Placement, size: tuple[int, int], score: float) -> Inference:
-        """Detections from outputs that any runtime has computed, in the file's order and types.
+        """Detections decoded from outputs that any runtime computed; the outputs have the file's order and types.
 
         size: (width, height) of the original image.
         """
         return inference(self._reader.decode(self._tensors(outputs), score), placement, size, 0.0)
 
     def detect(self, image: Image, score: float) -> Inference:
-        """Detections with at least this score, in pixels of the image."""
+        """Detections with at least this score; boxes are in pixels of the image."""
         tensors, placement = self._run(image)
         milliseconds = self._runner.milliseconds
         return inference(self._reader.decode(tensors, score), placement, image.size, milliseconds)
 
     def detect_and_fit(self, image: Image, score: float) -> tuple[Inference, float | None]:
-        """As `detect`, and how well the outputs fit the decoder (`Decoder.fit`)."""
+        """The result of `detect`, and how well the outputs fit the decoder (`Decoder.fit`)."""
         tensors, placement = self._run(image)
         decoded, fit = self._reader.decode(tensors, score), self._reader.fit(tensors)
         return inference(decoded, placement, image.size, self._runner.milliseconds), fit
 
     def _run(self, image: Image) -> tuple[dict[int, np.ndarray], Placement]:
-        """The tensors that the head's reader needs, by index, and where the image lies in the input."""
+        """Run the model on an image: the tensors that the head's reader needs, by index, and the image's placement."""
         values, placement = _filled(image, self.spec, self._input)
         return self._tensors(self._runner.run([values])), placement
 
     def _tensors(self, outputs: list[np.ndarray]) -> dict[int, np.ndarray]:
-        """Outputs, and the inner tensors that the head's reader needs, by tensor index."""
+        """The outputs and the inner tensors that the head's reader needs, by tensor index."""
         tensors = dict(zip(self.graph.outputs, outputs, strict=True))
         for index in self._further:
-            with suppress(QvizError):  # the decoder works without a tensor that was not preserved
+            with suppress(QvizError):  # the decoder can do without a tensor that the runtime did not keep
                 tensors[index] = self._runner.tensor(index)
         return tensors
 
 
 def inference(decoded: Decoded, placement: Placement, size: tuple[int, int], milliseconds: float) -> Inference:
-    """Decoded detections, in pixels of the original image of this (width, height)."""
+    """The inference result, with boxes in pixels of the original image. size: (width, height) of that image."""
 
     def to_original(detections: Detections) -> Detections:
         # not clipped to the image: pycocotools scores boxes as the model gives them
         boxes = placement.to_original(detections.boxes)
-        finite = (np.abs(boxes) < 1e9).all(axis=1)  # not NaN, nor so large that areas overflow
+        finite = (np.abs(boxes) < 1e9).all(axis=1)  # neither NaN nor so large that areas overflow
         moved = replace(detections, boxes=boxes)
         return moved if finite.all() else moved[finite]
 
@@ -336,7 +336,7 @@ _DETECTORS, _IMAGES, _INPUTS = LRUCache[Any](8), LRUCache[Any](4), LRUCache[Any]
 
 
 def _filled(image: Image, spec: InputSpec, tensor: Tensor) -> tuple[np.ndarray, Placement]:
-    """As `fill`; the result is cached for the next model with the same input on the same pixels."""
+    """Like `fill`, but cached: the next model with the same input reuses the result for the same pixels."""
     if tensor.dtype != "float32":
         return fill(image, spec, tensor)
     key = id(image.pixels), spec, tensor.shape  # the array is cached too, so its id stays unique
@@ -345,17 +345,17 @@ def _filled(image: Image, spec: InputSpec, tensor: Tensor) -> tuple[np.ndarray, 
 
 
 def decoded(image: EncodedImage) -> Image:
-    """The image's pixels under its corruption; both are cached. Raises ImageError."""
+    """The decoded image with its corruption applied; the images with and without it are cached. Raises ImageError."""
     plain = _IMAGES.get(image.plain.digest, lambda: read_image(image))
     if image.corruption is None:
         return plain
-    from qviz.corruptions import corrupted  # rarely needed
+    from qviz.corruptions import corrupted  # imported here because it is rarely needed
 
     return _IMAGES.get(image.digest, lambda: corrupted(plain, image))
 
 
 def inspect_job(model: Blob, given: Settings, sidecar: Settings) -> Inspection:
-    """`inspect` in a worker, as the bytes are not trusted; also whether they can be run, and with which kernels."""
+    """Run `inspect` in a worker, as the bytes are not trusted; also check that the model loads, with which kernels."""
     data = model.read()
     if is_recorded(data):
         return inspect_recorded(data, given, sidecar)
@@ -368,7 +368,7 @@ def inspect_job(model: Blob, given: Settings, sidecar: Settings) -> Inspection:
 def detect_job(
     model: Blob, settings: Settings, image: EncodedImage, score: float, threads: int = 1, candidates: bool = True
 ) -> Inference:
-    """In a worker: one model on one image. Interpreter and decoded image are cached for further jobs.
+    """Run one model on one image in a worker, which caches the interpreter and the decoded image for later jobs.
 
     Raises ImageError, ModelError.
     """
@@ -381,9 +381,9 @@ def detect_job(
 
 
 def _detector(data: bytes, settings: Settings, threads: int, candidates: bool) -> AnyDetector:
-    """A detector that runs in TensorFlow Lite, or in TensorFlow where TensorFlow Lite cannot express the model.
+    """A detector that runs in TensorFlow Lite, or in TensorFlow if TensorFlow Lite cannot express the model.
 
-    For recorded results, one that returns them.
+    For recorded results, it is a detector that returns those results.
     """
     if settings.decoder == RECORDED:
         return RecordedDetector(data, settings.labels or (), settings.max_detections or 100)
@@ -393,6 +393,6 @@ def _detector(data: bytes, settings: Settings, threads: int, candidates: bool) -
 
 
 def preview_job(image: EncodedImage, longest: int) -> tuple[int, int, bytes]:
-    """(width, height, JPEG for the screen of at most `longest` pixels a side) of one image."""
+    """(width, height, JPEG preview whose longer side has at most `longest` pixels) of one image."""
     pixels = decoded(image)
     return pixels.width, pixels.height, preview(pixels, longest)

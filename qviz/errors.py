@@ -1,7 +1,7 @@
 """The errors that a user may see. Pages and commands catch `QvizError` and show its message.
 
     QvizError
-    ├── InputError          what the user gave cannot be used
+    ├── InputError          an input cannot be used:
     │   ├── ImageError      an image file
     │   ├── ModelError      a model file
     │   │   ├── NoDecoderError   the model runs, but no decoder knows its outputs
@@ -12,12 +12,12 @@
     │   ├── StudyError      a saved study
     │   ├── RecordingError  a folder of outputs that a device has recorded
     │   └── QuantizeError   a recipe that does not fit the model, or lacks what it needs
-    ├── WorkerError         a job failed in its worker process; other jobs go on
+    ├── WorkerError         a job failed in its worker process; other jobs continue
     │   ├── WorkerCrashed
     │   ├── WorkerTimeout
     │   └── WorkerOutOfMemory
     ├── ProjectError        a project of the dashboard cannot be saved or opened
-    │   └── ProjectChanged   another page has saved it meanwhile
+    │   └── ProjectChanged   another page has saved it in the meantime
     └── Cancelled
 
 A message has one or two sentences: what is wrong, what was expected, how to fix it. Any other exception is a bug.
@@ -32,7 +32,7 @@ class QvizError(Exception):
 
 
 class InputError(QvizError):
-    """Something that the user gave cannot be used."""
+    """An input from the user cannot be used."""
 
 
 class ImageError(InputError):
@@ -68,7 +68,7 @@ class StudyError(InputError):
 
 
 class RecordingError(InputError):
-    """A device recording is incomplete, damaged, or belongs to something else."""
+    """A device recording is incomplete, damaged, or belongs to other inputs or another model."""
 
 
 class QuantizeError(InputError):
@@ -76,7 +76,7 @@ class QuantizeError(InputError):
 
 
 class WorkerError(QvizError):
-    """A job failed in its worker process; other jobs go on."""
+    """A job failed in its worker process; other jobs continue."""
 
 
 class WorkerCrashed(WorkerError):
@@ -84,11 +84,11 @@ class WorkerCrashed(WorkerError):
 
 
 class WorkerTimeout(WorkerError):
-    """The job took longer than its time limit."""
+    """The job exceeded its time limit."""
 
 
 class WorkerOutOfMemory(WorkerError):
-    """The job took more memory than its limit."""
+    """The job exceeded its memory limit."""
 
 
 class ProjectError(QvizError):
@@ -108,11 +108,11 @@ class Cancelled(QvizError):
 
 _PYTHON = re.compile(r"\bb['\"]|unpack|buffer of|NoneType|object has|out of range|0x[0-9a-f]|[<>]|__|codec")
 _OF_THE_CODE = (struct.error, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError)
-"""Errors whose texts are about the reading code, not about the file."""
+"""Errors whose texts describe the code that reads a file rather than the file."""
 
 
 def reason(error: BaseException) -> str:
-    """` (its text)`, to be put into a sentence for a user; empty where the text is Python's and says nothing to them.
+    """The error's text as ` (text)`, to be inserted into a sentence; empty if it is about Python and useless to a user.
 
     Example:
         >>> reason(ValueError("the shape has 5 sides")), reason(ValueError("read b'o\\n'"))

@@ -1,7 +1,8 @@
-"""How figures are written, the same on pages, on the command line and in the report.
+"""How numbers are written on pages, on the command line and in the report.
 
-AP x100 with one decimal, confidences with two, differences signed, intervals in brackets, ms and MB with three
-significant figures, shares as per cent. What rounds to nothing has no sign; unknown is a dash.
+AP is multiplied by 100 and has one decimal, confidences have two. Differences have a sign, intervals are in brackets,
+ms and MB have three significant figures, and shares are in per cent. A value that rounds to zero has no sign, and an
+unknown value is a dash.
 """
 
 from __future__ import annotations
@@ -24,26 +25,26 @@ def signed_points(value: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """[-0.4, 1.1]; empty where there is none."""
+    """An interval of AP in points, e.g. `[-0.4, 1.1]`; empty if there is none."""
     return "" if low is None or high is None else f"[{points(low)}, {points(high)}]"
 
 
 def _tenths(value: float) -> float:
-    return round(100 * value, 1) + 0.0  # + 0.0: no minus before nothing
+    return round(100 * value, 1) + 0.0  # + 0.0 turns -0.0 into 0.0
 
 
 def hundred(value: float | None) -> float | None:
-    """.315 -> 31.5, a number, for charts and tables that do their own formatting."""
+    """.315 -> 31.5 as a number, for charts and tables that format numbers themselves."""
     return None if value is None else 100 * value
 
 
 def score(value: float | None) -> str:
-    """A confidence, an IoU or an agreement: 0.83"""
+    """A confidence, an IoU or an agreement, e.g. 0.83"""
     return UNKNOWN if value is None else f"{value:.2f}"
 
 
 def signed_score(value: float | None) -> str:
-    """-0.12"""
+    """A difference of confidences, e.g. -0.12 or +0.03"""
     if value is None:
         return UNKNOWN
     return f"{rounded:+.2f}" if (rounded := round(value, 2)) else "0.00"
@@ -60,7 +61,7 @@ def small_share(value: float) -> str:
 
 
 def three(value: float | None) -> str:
-    """Three significant figures, zeros kept: 18.0, 5.37, 1240"""
+    """Three significant figures, including trailing zeros: 18.0, 5.37, 1240"""
     if value is None:
         return UNKNOWN
     return f"{float(f'{value:.3g}'):.0f}" if abs(value) >= 999.5 else f"{value:#.3g}".removesuffix(".")
@@ -103,7 +104,7 @@ def listed(names: Sequence[str], limit: int = 5) -> str:
 def shortened(text: str, limit: int) -> str:
     """The text in at most `limit` characters, its middle replaced by an ellipsis.
 
-    Names of tensors share their beginning and differ in their end, so the end keeps more.
+    More of the end is kept than of the beginning, because tensor names often begin alike and differ at the end.
 
     Example:
         >>> shortened("FeatureExtractor/MobilenetV2/expanded_conv_13/depthwise", 32)
@@ -116,12 +117,12 @@ def shortened(text: str, limit: int) -> str:
 
 
 def as_text(text: str) -> str:
-    """The text with all characters of Markdown escaped."""
+    """The text with all special characters of Markdown escaped."""
     for character in "\\`*_{}[]<>()#+-.!|~$:":
         text = text.replace(character, "\\" + character)
     return text
 
 
 def encodable(text: str) -> str:
-    """The text with question marks for bytes that are not UTF-8; file names may hold them."""
+    """The text with a question mark for each byte that is not UTF-8; file names may contain such bytes."""
     return text.encode("utf-8", "replace").decode("utf-8")

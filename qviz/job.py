@@ -1,4 +1,4 @@
-"""A long computation in a thread, with progress, partial result, cancellation and error for a page to show."""
+"""A long computation that runs in a thread; a page shows its progress, partial result or error, and can cancel it."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class Job(Progress, Generic[T]):
-    """Started with `start`; read from any thread while it runs.
+    """A computation that begins with `start`; any thread may read its state while it runs.
 
     Attributes:
         step_text: The current step, in words.
-        done, total: Items of the current step; total is 0 while unknown.
+        done, total: Number of finished items and of all items of the current step; total is 0 while it is unknown.
         unit: Name of the items that are counted, e.g. `images`.
-        kind, subject, work: What kind of computation it is, of which model, and how many items it has, to compare it
-            with earlier runs.
-        times: Where the time of the run is remembered, if anywhere.
+        kind, subject, work: The kind of computation, its model and its number of items; they identify earlier runs that
+            predict its duration.
+        times: Where the duration of the run is recorded; None: nowhere.
         partial_result: The result so far, or None.
-        started: Whether it runs or has run; before that it waits for other jobs.
-        cancel: Set it to stop the computation.
-        finish_early: Set it to end an iterative computation now and keep what it has; only some computations read it.
+        started: Whether the computation is running or has run; until then it waits for other jobs.
+        cancel: Event that stops the computation.
+        finish_early: Event that ends an iterative computation and keeps its result so far; only some computations check
+            it.
         future: The result, or the error.
     """
 
@@ -55,7 +56,10 @@ class Job(Progress, Generic[T]):
     _whole_share: float = 0.0
 
     def start(self, executor: Executor, function: Callable[[Context], T], context: Context) -> None:
-        """Run `function(context)` in a thread of `executor`; the context reports to this job and is cancelled by it."""
+        """Run `function(context)` in a thread of `executor`; the context reports its progress to this job.
+
+        Setting the job's `cancel` event cancels the context.
+        """
         job_context = Context(context.engine, context.store, context.threads, self, self.cancel)
 
         def run() -> T:
@@ -73,7 +77,7 @@ class Job(Progress, Generic[T]):
         self.future = executor.submit(run)
 
     def stop(self) -> None:
-        """Cancel it: at once while it waits for other jobs, else at its next check."""
+        """Cancel the job: immediately if it is still waiting for other jobs, else at its next check."""
         self.cancel.set()
         self.future.cancel()
 
@@ -92,7 +96,7 @@ class Job(Progress, Generic[T]):
 
     @property
     def share(self) -> float:
-        """Finished share, in [0, 1]: of the whole where an earlier run tells what follows, else of the current step."""
+        """Finished share in [0, 1]: of the whole run if an earlier run predicts the rest, else of the current step."""
         if not self._stopwatch.has_expectation:
             return min(self.done / self.total, 1.0) if self.total else 0.0
         left, passed = self._stopwatch.left(self._pace()), self._stopwatch.passed
@@ -107,7 +111,7 @@ class Job(Progress, Generic[T]):
 
     @property
     def error(self) -> BaseException | None:
-        """The exception that it raised; None while it runs or if it succeeded."""
+        """The exception that the computation raised; None while it runs, or if it succeeded or was cancelled early."""
         return self.future.exception() if self.future.done() and not self.future.cancelled() else None
 
     @property
@@ -123,7 +127,7 @@ class Job(Progress, Generic[T]):
         return self.partial_result
 
     def time_left_text(self) -> str:
-        """`about 2 min left`, or `… in this step` where no earlier run tells what follows; empty while unknown."""
+        """`about 2 min left`, with ` in this step` if no earlier run predicts the rest; empty while unknown."""
         if not self.started or self.finished:
             return ""
         seconds = self._stopwatch.left(self._pace())
@@ -145,9 +149,9 @@ class Job(Progress, Generic[T]):
         return " · ".join([*parts, *filter(None, [self.time_left_text()])]) or "Starting"
 
     def _pace(self) -> float | None:
-        """Seconds left in the current step at its pace; None while it is too young to tell."""
+        """Seconds left in the current step at its present pace; None during its first `MIN_SECONDS`."""
         return self._step_left if time.monotonic() - self._step_began > MIN_SECONDS else None
 
 
 MIN_SECONDS = 3.0
-"""Of a step before its pace is taken as that of the rest."""
+"""Seconds after which the pace of a step is used to predict the time left."""

@@ -1,7 +1,8 @@
-"""How long the steps of earlier computations took on this machine, and what follows for the next one.
+"""Records how long the steps of computations took on this machine, to predict how long the next one will take.
 
-A step is known by its text without numbers and names, so `Candidate 3: measuring int8` and `Candidate 4: …` are one.
-Only steps that count items grow with the work; the others take as long as before.
+A step is identified by its text without numbers and names, so `Candidate 3: measuring int8` and `Candidate 4: …` are
+the same step. The time of a step that counts items is scaled with the amount of work; other steps are expected to take
+as long as before.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from typing import Any
 from qviz.formatting import duration
 
 MAX_KINDS, MAX_STEPS, RUNS = 200, 40, 3
-"""Kinds of computations that are remembered; steps of one; runs of each, of which the slowest counts."""
+"""Maximum numbers of remembered kinds of computation, of steps per run, and of runs per kind (the slowest counts)."""
 MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """name: see `step_name`; counted: whether it counts items."""
+    """The time that one step took. name: see `step_name`; counted: whether the step counts items."""
 
     name: str
     seconds: float
@@ -36,30 +37,30 @@ class StepTime:
 
 @dataclass(frozen=True, slots=True)
 class RunTime:
-    """One finished run. work: number of items of the whole computation, e.g. images times models."""
+    """The times of one finished run. work: number of items of the whole computation, e.g. images times models."""
 
     work: float
     steps: tuple[StepTime, ...]
 
     @property
     def seconds(self) -> float:
-        """Of all steps together."""
+        """Total time of all steps."""
         return sum(step.seconds for step in self.steps)
 
     def scaled(self, work: float) -> RunTime:
-        """What the same computation would take for another amount of work."""
+        """The expected times of the same computation for another amount of work."""
         factor = work / self.work if self.work > 0 and work > 0 else 1.0
         steps = (StepTime(s.name, s.seconds * (factor if s.counted else 1.0), s.counted) for s in self.steps)
         return RunTime(work, tuple(steps))
 
 
 def step_name(text: str) -> str:
-    """The text of a step without what differs from run to run."""
+    """The name of a step: its text up to the first digit, colon or bracket, as what follows differs between runs."""
     return re.split(r"[0-9:(]", text, maxsplit=1)[0].strip()
 
 
 class JobTimes:
-    """Times of finished runs by kind and model, in a JSON file; thread-safe. A file that cannot be used is ignored.
+    """Times of finished runs by kind and model, kept in a JSON file. Thread-safe; an unusable file is ignored.
 
     Example:
         >>> times = JobTimes(None)
@@ -74,7 +75,7 @@ class JobTimes:
         self._runs: dict[str, list[RunTime]] = {} if path is None else _read(path)
 
     def add(self, kind: str, subject: str, run: RunTime) -> None:
-        """Remember a finished run. subject: what it was about, e.g. the digest of a model."""
+        """Record a finished run. subject: what was computed on, e.g. the digest of a model."""
         with self._lock:
             for key in dict.fromkeys((kind, _key(kind, subject))):
                 self._runs[key] = [*self._runs.pop(key, []), run][-RUNS:]
@@ -84,9 +85,10 @@ class JobTimes:
                 _write(self._path, self._runs)
 
     def expected(self, kind: str, subject: str, work: float) -> tuple[RunTime | None, bool]:
-        """(what a run takes with this much work, whether runs of the same subject tell it); (None, False) without one.
+        """(expected times of a run with this amount of work, whether they come from runs of the same subject).
 
-        It is the slowest of the last runs, because one that found its detections in the store is no measure.
+        Without an earlier run, (None, False). The slowest of the last runs is used, because a run that found its
+        detections in the store says nothing about a run that has to compute them.
         """
         with self._lock:
             key = _key(kind, subject)
@@ -130,10 +132,10 @@ def _write(path: Path, runs: Mapping[str, Sequence[RunTime]]) -> None:
 
 
 class Stopwatch:
-    """Measures the steps of one run, and says how long the rest takes.
+    """Measures the steps of one run, and estimates how long the rest will take.
 
     Args:
-        expected: What the run is expected to take, or None.
+        expected: Expected times of the run's steps, or None if there is no earlier run.
     """
 
     def __init__(self, expected: RunTime | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -146,7 +148,7 @@ class Stopwatch:
 
     @property
     def has_expectation(self) -> bool:
-        """Whether an earlier run tells what is still to come; else `left` is about the current step alone."""
+        """Whether an earlier run predicts the remaining steps; if not, `left` refers to the current step only."""
         return bool(self._expected)
 
     @property
@@ -155,20 +157,20 @@ class Stopwatch:
         return self._clock() - self._start
 
     def step(self, text: str) -> None:
-        """A new step begins."""
+        """Begin a new step."""
         self._close()
         self._name, self._began = step_name(text), self._clock()
         if not self._expected:
-            self._shown = None  # what was shown was the rest of the step before
+            self._shown = None  # the shown time was the rest of the previous step
 
     def run(self, work: float) -> RunTime:
-        """The whole run, once it is finished."""
+        """The times of the whole run; to be called once it is finished."""
         self._close()
         self._began = self._clock()
         return RunTime(work, tuple(list(self._spent.values())[:MAX_STEPS]))
 
     def counted(self) -> None:
-        """The current step counts items."""
+        """Note that the current step counts items."""
         before = self._spent.get(self._name, StepTime(self._name, 0.0))
         if not before.counted:
             self._spent[self._name] = StepTime(self._name, before.seconds, counted=True)
@@ -179,9 +181,9 @@ class Stopwatch:
         self._spent[self._name] = StepTime(self._name, seconds, before.counted)
 
     def left(self, step_left: float | None) -> float | None:
-        """Seconds until the end of the run; None while nothing was measured that could tell.
+        """Seconds until the end of the run; None while there is nothing to estimate them from.
 
-        It counts down with the clock and follows a new estimate slowly, so that it does not jump.
+        They count down with the clock and approach a new estimate slowly, so that the shown time does not jump.
 
         Args:
             step_left: Seconds left in the current step at its present pace, if it is known.
@@ -200,7 +202,7 @@ class Stopwatch:
         return self._shown[0]
 
     def _estimate(self, step_left: float | None, now: float) -> float | None:
-        """The rest of the current step and all steps that an earlier run had after it."""
+        """Seconds for the rest of the current step and for all steps that followed it in the earlier run."""
         if self._name not in self._expected:
             return None if self._expected else step_left
         names = list(self._expected)
@@ -213,11 +215,11 @@ class Stopwatch:
 
 
 FOLLOW_SECONDS = 8.0
-"""After about this time the shown time left has followed a new estimate."""
+"""The shown time left approaches a new estimate over about this many seconds."""
 
 
 def about(seconds: float) -> str:
-    """`a few seconds`, `about 40 s`, `about 2 min`: no more digits than an estimate has."""
+    """`a few seconds`, `about 40 s`, `about 2 min`: rounded, because it is only an estimate."""
     if seconds < 8:
         return "a few seconds"
     if seconds < 55:

@@ -1,7 +1,8 @@
-"""Limits of sizes, times and memory: those of `qviz/limits.toml`, overridden by an administrator's file.
+"""Limits on sizes, times and memory: those of `qviz/limits.toml`, which an administrator's file can override.
 
-`QVIZ_LIMITS=file` names that file. Each limit is enforced on the server, where the bytes arrive. Bounds that belong to
-a file format (how deep XML may nest, how long a label file may be) are in its reader. MB are 2**20 bytes.
+The environment variable `QVIZ_LIMITS` names that file. Each limit is enforced on the server, where the bytes arrive.
+Limits that belong to a file format (how deep XML may nest, how long a label file may be) are in the reader of that
+format. 1 MB is 2**20 bytes.
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ BOUNDS = {
     "training_memory_mb": (512, MAX_VALUE),
     "answers_mb": (64, MAX_VALUE),
 }
-"""Ranges other than 1..`MAX_VALUE`: Pillow refuses more than 89 megapixels; a worker and its libraries take 300 MB."""
+"""Allowed ranges that differ from 1..`MAX_VALUE`. Pillow refuses more than 89 megapixels, and a worker with its
+libraries takes 300 MB."""
 FOLDER = "images_folder"
-"""The only one that is a text."""
+"""The only limit whose value is a string."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The limits; `limits.toml` explains each. Names with `_mb` are in units of 2**20 bytes.
 
-    All are whole numbers, except images_folder: a folder of the server's machine, or empty.
+    All are whole numbers, except images_folder, which is the path of a folder on the server's machine, or empty.
     """
 
     upload_mb: int
@@ -84,7 +86,7 @@ def _overridden(defaults: Limits, path: Path) -> Limits:
 
 
 def _checked(path: Path) -> dict[str, Any]:
-    """The limits that a file sets. Raises SettingsError."""
+    """The limits that a file sets, by name. Raises SettingsError."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,8 +1,8 @@
-"""A result as one flat dictionary of numbers, for experiment trackers and for properties of test reports.
+"""A result as one flat dictionary of numbers, for experiment trackers and for the properties of test reports.
 
-The key is the path in the result's JSON; a row of a list is named by what identifies it. Characters that trackers
-refuse become `_`. A second row of the same name gets its number. Rows of single images and objects are left out, as are
-texts and unknown figures.
+A key is the path of a number in the result's JSON, in which a row of a list is named by the fields that identify it.
+Characters that trackers do not accept become `_`. If several rows have the same name, a number is added to the later
+ones. Rows about single images and objects are left out, as are texts and unknown numbers.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ IDENTITY = (
     "order",
     "threads",
 )
-"""Fields that identify a row, in the order in which they are written."""
+"""Fields that identify a row, in the order in which they appear in the key."""
 REFUSED = re.compile(r"[^\w .-]+")
 """MLflow accepts letters, digits, `_`, `-`, `.`, space and, between the parts, `/`."""
 
 
 def flat_metrics(document: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Every number of a JSON document by its path; true and false are 1 and 0.
+    """Every number of a JSON document, by its path; true and false count as 1 and 0.
 
     Example:
         >>> flat_metrics({"models": [{"name": "int8", "ap": 0.3, "ap75": None}], "images": 4}, "qviz/")

@@ -1,9 +1,9 @@
 """An ONNX file as a reference: ONNX Runtime runs it in a worker process, and its outputs are decoded as usual.
 
-It gives boxes, hence AP: the loss by conversion to TensorFlow Lite is then measured apart from that by quantization.
-Its operators are not read, so it has no layers. ONNX Runtime is an optional part, see `qviz.optional`.
+Its boxes allow AP to be computed, so the loss from conversion to TensorFlow Lite can be told apart from the loss from
+quantization. Its operators are not read, so layers cannot be compared. ONNX Runtime is optional, see `qviz.optional`.
 
-The file is not trusted. It is loaded from its bytes; weights in files beside it are not read.
+The file is not trusted. It is loaded from its bytes; weights in separate files beside it are not read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from qviz.structures.graph import HeadNotes
 RUNTIME = "ONNX Runtime"
 SUFFIX = ".onnx"
 _TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
-"""Types of ONNX -> numpy, of those that images may have."""
+"""ONNX type -> numpy type, for the types that an image input may have."""
 
 
 def is_available() -> bool:
@@ -38,15 +38,15 @@ def is_onnx(data: bytes) -> bool:
 
 
 class OnnxRunner:
-    """Runs one ONNX file; has the same `run` as `qviz.tflite.runner.Runner`.
+    """Runs one ONNX file; it has the same `run` method as `qviz.tflite.runner.Runner`.
 
     Args:
-        threads: Threads of the runtime.
+        threads: Number of threads of the runtime.
 
     Attributes:
-        graph: Inputs and outputs.
+        graph: Inputs and outputs, without operators.
         notes: The exporter's notes in the file's metadata; may be empty.
-        milliseconds: Duration of the last run.
+        milliseconds: Duration of the last run; 0 before the first.
 
     Raises:
         ModelError: ONNX Runtime is not installed, or cannot load the file.
@@ -75,7 +75,7 @@ class OnnxRunner:
 
 
 def _graph(session: Any, notes: dict[str, Any]) -> Graph:
-    """The inputs and outputs, without operators. An open batch counts as 1."""
+    """The inputs and outputs, without operators. A batch size that the file leaves open becomes 1."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     tensors = [_tensor(number, port, number < len(inputs)) for number, port in enumerate([*inputs, *outputs])]
     numbers = tuple(range(len(tensors)))
@@ -91,7 +91,7 @@ def _graph(session: Any, notes: dict[str, Any]) -> Graph:
 
 
 def _notes(session: Any) -> dict[str, Any]:
-    """The exporter's notes in the file's metadata, as `qviz.tflite.metadata.exporter_notes`; may be empty."""
+    """The exporter's notes in the metadata, in the form of `qviz.tflite.metadata.exporter_notes`; may be empty."""
     metadata = session.get_modelmeta().custom_metadata_map
     names = _names(metadata.get("names", ""))
     return (
@@ -100,7 +100,7 @@ def _notes(session: Any) -> dict[str, Any]:
 
 
 def _names(text: str) -> dict[int, str]:
-    """Class names of `{0: 'person', 1: "driver's seat"}`."""
+    """Class id -> name, from a text such as `{0: 'person', 1: "driver's seat"}`."""
     rows = re.findall(r"(\d{1,6}): (?:'([^']{1,100})'|\"([^\"]{1,100})\")", text[: 256 << 10])
     return {int(number): single or double for number, single, double in rows}
 
@@ -118,7 +118,7 @@ def _tensor(number: int, port: Any, is_input: bool) -> Tensor:
 
 
 def _session(data: bytes, threads: int) -> Any:
-    """Raises ModelError."""
+    """The ONNX Runtime session of a file. Raises ModelError."""
     if not is_available():
         command = install_command("onnx")
         raise ModelError(f"is an ONNX model; install ONNX Runtime to run it as the reference: {command}")

@@ -1,7 +1,7 @@
-"""Parts of qviz that need packages which not everybody has: what each is for, and the command that installs it.
+"""Optional parts of qviz, which need further packages: what each part is for, and the command that installs it.
 
-The base install inspects, compares, evaluates, reports and has the dashboard. What is missing is named where it is
-needed, always with the same command.
+The base installation can inspect, compare, evaluate and report, and has the dashboard. Where a missing part is needed,
+an error names it and gives its install command:
 
     pip install "qviz-tflite[build]"
 """
@@ -15,7 +15,7 @@ from qviz.errors import InputError
 from qviz.formatting import listed
 
 DISTRIBUTION = "qviz-tflite"
-"""Its name for pip; the import and the command are `qviz`."""
+"""The name of qviz for pip; the module and the command are called `qviz`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Part:
     """An optional part.
 
     Attributes:
-        modules: Top-level modules that it needs, all of them.
+        modules: All top-level modules that it needs.
         purpose: What it makes possible.
     """
 
@@ -42,7 +42,7 @@ PARTS = {
 
 
 def is_installed(name: str) -> bool:
-    """Whether all packages of a part are installed; they are not imported."""
+    """Whether all modules of a part are installed; they are not imported."""
     return not missing_modules(name)
 
 
@@ -52,7 +52,7 @@ def missing_modules(name: str) -> tuple[str, ...]:
 
 
 def require(name: str, work: str) -> None:
-    """Check that a part is installed. work: what needs it, as the beginning of a sentence. Raises InputError.
+    """Raises InputError if a part is not installed. work: what needs it, as the beginning of the message.
 
     Example:
         >>> require("build", "Quantizing a model")

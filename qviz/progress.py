@@ -5,28 +5,28 @@ from collections import deque
 from collections.abc import Callable
 
 OnProgress = Callable[[int, int], None]
-"""Called with (done, total) after each finished piece of work, from the thread that waits for it."""
+"""Called with (done, total) after each finished item, in the thread that waits for it."""
 
 
 class Progress:
-    """Receives the reports of one computation. This class ignores them; a `Job` shows them on a page, the command line
-    on standard error.
+    """Receives the progress reports of one computation.
 
-    A computation may report in several steps, each of which counts from 0 to its own total.
+    This class ignores them; a `Job` shows them on a page, and `qviz.cli` shows them on standard error. A computation
+    may have several steps, each of which counts from 0 to its own total.
     """
 
     def step(self, text: str) -> None:
-        """A new step begins. text: what is done, e.g. `Measuring ranges`."""
+        """Report that a new step begins. text: what it does, e.g. `Measuring ranges`."""
 
     def advance(self, done: int, total: int) -> None:
-        """`done` of `total` pieces of the current step are finished."""
+        """Report that `done` of `total` items of the current step are finished."""
 
     def partial(self, result: object) -> None:
-        """Report the result so far, of the type of the final result."""
+        """Report the result so far; it has the type of the final result."""
 
 
 class Advance(Progress):
-    """Forwards `advance` to a function and ignores the rest."""
+    """Forwards `advance` to a function and ignores the other reports."""
 
     def __init__(self, on_progress: OnProgress) -> None:
         self._on_progress = on_progress
@@ -36,9 +36,9 @@ class Advance(Progress):
 
 
 class TimeLeft:
-    """Seconds until the end, at the pace of the last `WINDOW` seconds.
+    """Estimates the seconds until the end from the pace of the last `WINDOW` seconds.
 
-    Not at the mean pace: results that come from the store are immediate and do not predict the rest.
+    The mean pace since the start would mislead: results from the store arrive immediately and do not predict the rest.
     """
 
     WINDOW = 20.0
@@ -48,7 +48,7 @@ class TimeLeft:
         self._observed: deque[tuple[float, int]] = deque([(clock(), 0)])
 
     def after(self, done: int, total: int) -> float | None:
-        """Seconds left once `done` of `total` are finished, or None while the pace is unknown."""
+        """Seconds left when `done` of `total` items are finished, or None while the pace is unknown."""
         now = self._clock()
         self._observed.append((now, done))
         while len(self._observed) > 2 and now - self._observed[1][0] > self.WINDOW:

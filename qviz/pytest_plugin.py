@@ -1,10 +1,10 @@
-"""A gate as a test: `assert_quantized(REF, VARIANT, DATASET, max_ap_loss=0.01)`.
+"""A pytest plugin to test a variant against limits: `assert_quantized(REF, VARIANT, DATASET, max_ap_loss=0.01)`.
 
-pytest loads this module because of the entry point `pytest11`; it imports nothing heavy until a test calls it. All
-calls of a run share worker processes and the cache of detections, so a reference is run once for all variants.
+pytest loads this module through the entry point `pytest11`; it imports nothing heavy until a test calls it. All calls
+in a pytest run share worker processes and the cache of detections, so a reference runs only once for all its variants.
 
-Each call adds its figures to the test's properties (`--junitxml` writes them) and appends a page of Markdown to the
-file of `--qviz-summary`, which is the job summary on GitHub.
+Each call adds its numbers to the test's properties (`--junitxml` writes them) and appends a page of Markdown to the
+file that `--qviz-summary` names; on GitHub the default is the job summary.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ NO_LIMIT = "Give a limit: max_ap_loss, max_recall_loss or both, e.g. max_ap_loss
 
 
 class QuantizationLoss(AssertionError):
-    """A variant exceeds a limit, or the data cannot show that it keeps it."""
+    """A variant exceeds a limit, or the data cannot show that it stays within the limit."""
 
 
 class _Run:
-    """What the calls of one pytest run share.
+    """State that all calls in one pytest run share.
 
     Attributes:
-        item: The test that runs.
-        summary: File of `--qviz-summary`; None: no summary.
+        item: The test that is running.
+        summary: The file to which summaries are appended; None if none are written.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class _Run:
         self._open = ExitStack()
 
     def engine(self) -> Engine:
-        """The worker processes, started by the first call."""
+        """The worker processes; the first call starts them."""
         if self._engine is None:
             from qviz.session_inputs import start_workers
 
@@ -64,7 +64,7 @@ _run = _Run()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--qviz-summary FILE."""
+    """Add the option --qviz-summary FILE."""
     group = parser.getgroup("qviz", "gates for quantized detectors")
     group.addoption(
         "--qviz-summary",
@@ -74,19 +74,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Where the summary goes."""
+    """Determine the file to which summaries are appended."""
     name = config.getoption("--qviz-summary") or os.environ.get(SUMMARY_VARIABLE)
     _run.summary = Path(name) if name else None
 
 
 def pytest_unconfigure() -> None:
-    """Stops the worker processes."""
+    """Stop the worker processes."""
     _run.close()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Remembers the test that runs, for its properties."""
+    """Remember which test is running, so that its properties can be set."""
     before, _run.item = _run.item, item
     try:
         return (yield)
@@ -96,7 +96,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def qviz_session() -> Iterator[Callable[..., Session]]:
-    """`qviz_session(REF, VARIANT..., images=..., dataset=...)`: `qviz.open` with the run's workers."""
+    """A fixture that opens sessions, as `qviz.open` does, on the workers that all tests share.
+
+    Call `qviz_session(REF, VARIANT..., images=..., dataset=...)`; the sessions are closed at the end of the run.
+    """
     from qviz.session import Session
 
     with ExitStack() as sessions:
@@ -122,26 +125,28 @@ def assert_quantized(
     dataset_images: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Evaluation:
-    """Assert that a quantized variant loses no more than the limits on an annotated dataset.
+    """Assert that a quantized variant loses no more than the limits allow on an annotated dataset.
 
     Args:
         reference, variant: .tflite files.
         dataset: Annotated images; `dataset_images` is their folder if they are not beside the file.
-        max_ap_loss: AP in [0, 1] that may be lost.
-        max_recall_loss: Recall in [0, 1] that may be lost at the confidence `at`.
-        at: A confidence, `best` (the reference's highest F1), label -> confidence, or a JSON file of these.
-        classes: Names of the only classes that count.
-        slices: `all` or names of traits: the worst slice must keep `max_recall_loss`, too.
-        confident: None: the loss itself counts. `lower`: the lower bound of its 95 % interval, so that noise never
-            fails. `upper`: the upper bound, so that only what is shown to be good passes.
-        strict: Fail where the interval is too wide to decide.
+        max_ap_loss: Maximum loss of AP, in [0, 1].
+        max_recall_loss: Maximum loss of recall at the confidence `at`, in [0, 1].
+        at: A confidence, `best` (where the reference's F1 is highest), label -> confidence, or a JSON file of these.
+        classes: Names of the classes to which detections and annotations are limited; empty for all classes.
+        slices: `all` or names of traits; the worst slice must stay within `max_recall_loss` as well.
+        confident: What is compared with the limit. None: the loss itself. `lower`: the lower bound of its 95 %
+            interval, so that noise does not make a test fail. `upper`: the upper bound, so that a variant passes only
+            if the data show that it stays within the limit.
+        strict: Fail if the interval is too wide to decide.
         options: Those of `qviz.open`, e.g. labels, mean, std, threads.
 
     Returns:
         The evaluation, for further assertions.
 
     Raises:
-        QuantizationLoss: An AssertionError; a limit is exceeded, or the data cannot decide, and how many images would.
+        QuantizationLoss: An AssertionError: a limit is exceeded, or the data cannot decide; the message says how many
+            images would be enough.
         QvizError: A file cannot be used.
 
     Example:
@@ -175,22 +180,22 @@ def assert_quantized(
 
 
 def _faults(result: Evaluation, gate: Gate | None) -> list[str]:
-    from qviz.features.accuracy.power import power_sentence
+    from qviz.features.accuracy.power import limit_text, power_sentence
 
     if gate is None or gate.status == 0:
         return []
     power = [power_sentence(loss.ap, result.images, gate.max_ap_loss) for loss in result.losses]
-    return _sentences(f"AP, at most {100 * gate.max_ap_loss:g} points lost: {gate.outcome}.", gate, power)
+    return _sentences(f"AP, at most {limit_text(gate.max_ap_loss)} lost: {gate.outcome}.", gate, power)
 
 
 def _recall_faults(result: Evaluation, gate: RecallGate | None) -> list[str]:
-    from qviz.features.accuracy.power import power_sentence
+    from qviz.features.accuracy.power import limit_text, power_sentence
 
     if gate is None or gate.status == 0:
         return []
     losses = result.operating.losses if result.operating is not None else ()
     power = [power_sentence(loss.overall.recall, result.images, gate.max_recall_loss) for loss in losses]
-    return _sentences(f"Recall, at most {100 * gate.max_recall_loss:g} points lost: {gate.outcome}.", gate, power)
+    return _sentences(f"Recall, at most {limit_text(gate.max_recall_loss)} lost: {gate.outcome}.", gate, power)
 
 
 def _sentences(first: str, gate: Gate | RecallGate, power: Sequence[str]) -> list[str]:
@@ -198,7 +203,8 @@ def _sentences(first: str, gate: Gate | RecallGate, power: Sequence[str]) -> lis
 
 
 def _record(result: Evaluation, gate: Gate | None, recall: RecallGate | None) -> None:
-    """Properties of the test, and the page of Markdown."""
+    """Set the test's properties and append the page of Markdown."""
+    from qviz.features.accuracy.power import limit_text
     from qviz.features.accuracy.text import markdown, plain
 
     outcomes = {"ap_gate": gate, "recall_gate": recall}
@@ -210,7 +216,7 @@ def _record(result: Evaluation, gate: Gate | None, recall: RecallGate | None) ->
         return
     page = markdown(result, gate)
     if recall is not None:
-        page += f"\nRecall, at most {100 * recall.max_recall_loss:g} points lost: {plain(recall.outcome)}.\n"
+        page += f"\nRecall, at most {limit_text(recall.max_recall_loss)} lost: {plain(recall.outcome)}.\n"
     for loss in _recall_faults(result, recall)[1:]:
         page += f"\n{plain(loss)}\n"
     with _run.summary.open("a", encoding="utf-8") as file:
@@ -218,5 +224,5 @@ def _record(result: Evaluation, gate: Gate | None, recall: RecallGate | None) ->
 
 
 def _short_metrics(result: Evaluation) -> dict[str, Any]:
-    """The figures of all classes together; `result.metrics()` has those of each class."""
+    """The metrics over all classes together; `result.metrics()` also has those of each class."""
     return {name: value for name, value in result.metrics(PREFIX).items() if "per_class" not in name}

@@ -1,11 +1,12 @@
-"""`Result`, the base of what analyses return; and frozen dataclasses to JSON and back by their type hints.
+"""`Result`, the base class of what analyses return, and the conversion of frozen dataclasses to JSON and back.
 
-`to_json` returns the public form, with the keys that `--json` prints. `encode` returns every field, and `decode` reads
-it back, for saved studies; it creates only objects of the types that the hints name.
+`to_json` returns the public form, with the keys that `--json` prints. `encode` returns every field, for saved studies,
+and `decode` reads that form back; it only creates objects of the types that the type hints name.
 
-A dataclass becomes an object with its fields; a tuple a list; a mapping an object, or a list of pairs if its keys are
-not strings; bytes become base64; an array {dtype, shape, data}. Numbers that are not finite become null. On the way
-back every value is checked against its hint: a field that is missing takes its default, an unknown one is refused.
+A dataclass becomes an object with one key per field; a tuple becomes a list; a mapping becomes an object, or a list of
+pairs if its keys are not strings; bytes become base64; an array becomes {dtype, shape, data}. Numbers that are not
+finite become null. `decode` checks every value against its hint: a missing field takes its default, and an unknown
+field is an error.
 """
 
 from __future__ import annotations
@@ -35,30 +36,30 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 LONGEST = 100_000
-"""Maximum characters of one text that is read."""
+"""Maximum length of a text that `decode` reads, in characters."""
 LARGEST = 2**53
 """Largest whole number that all JSON readers represent exactly."""
 DTYPES = ("float32", "float64", "int32", "int64")
 MAX_REPR = 500
-"""Characters of a result's repr: it fits on a screen."""
+"""Maximum length of a result's repr, in characters, so that it fits on a screen."""
 SHOWN_ROWS = 10
-"""Rows of the table that a notebook shows."""
+"""Number of rows of the table that a notebook shows."""
 DEEPEST = 4
-"""Lists within lists where a hint says Any."""
+"""Maximum depth of nested lists and objects where a hint says Any."""
 
 
 class Misfit(Exception):
-    """A value does not fit its hint; the message names its position and what is wrong."""
+    """A value does not match its type hint; the message says where the value is and what is wrong."""
 
 
 def encode(value: Any) -> Any:
-    """A value in the form that `json.dumps` accepts, with every field."""
+    """A value with all its fields, in a form that `json.dumps` accepts."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, str):
-        return str(value)  # an enumeration's member is its text
+        return str(value)  # an enumeration's member is written as its text
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, bytes):
@@ -87,7 +88,7 @@ def _encoded_mapping(value: Mapping[Any, Any]) -> Any:
 def decode(hint: Any, value: Any, where: str) -> Any:
     """The value of type `hint` that `encode` wrote as `value`. where: its position, for messages. Raises Misfit.
 
-    A field may also have its public key (`JSON_NAMES`), which older studies contain.
+    A field may also be stored under its public key (`JSON_NAMES`), as it is in older studies.
     """
     if hint in PLAIN:
         return PLAIN[hint](value, where)
@@ -218,7 +219,7 @@ def _array(value: Any, where: str) -> np.ndarray:
 
 
 def _anything(value: Any, where: str, depth: int = 0) -> Any:
-    """Plain JSON, not deep."""
+    """A plain JSON value that is nested at most `DEEPEST` deep. Raises Misfit."""
     if depth > DEEPEST:
         raise Misfit(f"{where} is nested too deeply")
     if isinstance(value, dict):
@@ -247,9 +248,10 @@ def _wrong(value: Any, where: str, expected: str) -> Misfit:
 
 
 def to_json(value: Any) -> Any:
-    """The public form of a value for `json.dumps`: numbers unrounded, unknown and not finite as null, arrays as lists.
+    """The public form of a value for `json.dumps`.
 
-    A dataclass becomes an object with its fields. These class variables of the dataclass change that:
+    Numbers are not rounded, unknown numbers and those that are not finite become null, and arrays become lists. A
+    dataclass becomes an object with one key per field. These class variables of the dataclass change that:
 
     JSON_NAMES   field -> its key if that differs from the name; None leaves the field out
     JSON_INLINE  fields whose own keys become keys of this object
@@ -287,12 +289,12 @@ def _object_to_json(value: Any) -> dict[str, Any]:
 
 
 class Result:
-    """Base of all results of analyses; subclasses are `@dataclass(frozen=True, slots=True, repr=False)`.
+    """Base class of all results of analyses; subclasses are `@dataclass(frozen=True, slots=True, repr=False)`.
 
-    `verdict(result)` of the feature's `text.py` gives the sentence and `figure(result, **options)` of its `plot.py` the
-    chart; both modules are imported on first use.
+    `verdict(result)` in the feature's `text.py` returns the sentence, and `figure(result, **options)` in its `plot.py`
+    returns the chart; both modules are imported on first use.
 
-    Class variables: ROWS, the field whose items are the rows of `to_frame`; and those of `to_json`.
+    Class variables: ROWS, the name of the field whose items are the rows of `to_frame`; and those that `to_json` uses.
     """
 
     __slots__ = ()
@@ -304,7 +306,7 @@ class Result:
         return document
 
     def metrics(self, prefix: str = "") -> dict[str, float]:
-        """Every number of `to_json` in one flat dictionary, as experiment trackers log them; see `qviz.metrics`.
+        """Every number of `to_json` in one flat dictionary, for experiment trackers; see `qviz.metrics`.
 
         Example:
             >>> mlflow.log_metrics(result.metrics(prefix="qviz/"))
@@ -320,16 +322,16 @@ class Result:
         return pd.DataFrame(flat)
 
     def plot(self, **options: Any) -> go.Figure:
-        """The main chart, a plotly Figure; options as `figure` of the feature's `plot.py` takes them."""
+        """The main chart, a plotly Figure. options: those of `figure` in the feature's `plot.py`."""
         figure: go.Figure = self._module("plot").figure(self, **options)
         return figure
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the result: `.json`, `.csv` (`to_frame`), `.html` (the chart) or `.tflite` (the built file).
+        """Write the result as `.json`, `.csv` (`to_frame`), `.html` (the chart) or `.tflite` (the built file).
 
         Returns the path.
 
-        Raises SettingsError for another ending, or where the file cannot be written.
+        Raises SettingsError for any other suffix, or if the file cannot be written.
         """
         target = Path(path)
         try:
@@ -356,7 +358,7 @@ class Result:
         return text if len(text) <= MAX_REPR else text[: MAX_REPR - 1] + "…"
 
     def _repr_html_(self) -> str:
-        """For notebooks: the verdict, and the first rows as a table."""
+        """The HTML that notebooks show: the verdict, and the first rows as a table."""
         verdict = f"<p><b>{escape(str(self))}</b></p>"
         return verdict + (self.to_frame().head(SHOWN_ROWS).to_html(index=False, escape=True) if self.ROWS else "")
 

@@ -1,7 +1,7 @@
 """The public API: a `Session` holds models, images and annotations and runs every analysis on them.
 
 The command line, the pages and the top-level functions (`qviz.compare(...)`) call the same methods; a top-level
-function opens a session for one call. Arguments that a method is not given are taken from the session.
+function opens a session for a single call. Inputs that are not passed to a method are taken from the session.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from qviz.features.training import QatResult
 
 AP_SCORE = 0.001
-"""Minimum confidence of a detection where AP is computed."""
+"""Minimum confidence of detections that count for AP."""
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
@@ -39,20 +39,20 @@ class Session(VariantAnalyses):
     """A reference model, its quantized variants and the data to analyse them on; `qviz.open` is this class.
 
     Args:
-        reference: .tflite file, SavedModel folder, .keras or .h5 file.
-        variants: The same kinds of files; usually quantized versions of the reference.
-        images: Images, folders or zip archives of them.
+        reference: A .tflite file, a SavedModel folder, or a .keras or .h5 file.
+        variants: Models of the same kinds; usually quantized versions of the reference.
+        images: Images, or folders or zip archives of images.
         dataset: Annotated images: COCO JSON, YOLO data.yaml, Pascal VOC, TFRecord, or a folder or zip of them.
         dataset_images: The folder of the dataset's images if they are not beside the file.
-        calibration: Images, folders or zip archives to calibrate or train with.
+        calibration: Images to calibrate or train with, or folders or zip archives of them.
         labels: A label file, or the class names.
-        workers: Worker processes (default: one per core), or the address of a Dask scheduler.
-        engine: Existing workers to use; they are not closed with the session.
-        threads: Threads per interpreter.
-        cache: Store detections in the user's cache folder (True), in this folder, or not at all (False).
-        classes: Names of the only classes that count, wherever detections or annotations are counted.
-        progress, cancel: Receiver of progress reports; event that stops an analysis, which then raises Cancelled.
-        settings: For all models: mean, std, channels, resize, decoder, class_offset, nms_iou, max_detections.
+        workers: Number of worker processes (default: one per core), or the address of a Dask scheduler.
+        engine: Existing workers to use; closing the session does not stop them.
+        threads: Number of threads per interpreter.
+        cache: Store detections in the user's cache folder (True), in this folder (a path), or not at all (False).
+        classes: Names of the classes to which detections and annotations are limited; empty for all classes.
+        progress, cancel: Receives progress reports; event that stops an analysis, which then raises Cancelled.
+        settings: Settings of all models: mean, std, channels, resize, decoder, class_offset, nms_iou, max_detections.
 
     Example:
         >>> with qviz.open(FLOAT32, INT8, images=IMAGES) as session:
@@ -62,7 +62,7 @@ class Session(VariantAnalyses):
     """
 
     def info(self) -> Info:
-        """How each file is quantized, its warnings, and whether the variants were made from the reference."""
+        """How each file is quantized, what lint warns about, and whether the variants were made from the reference."""
         from qviz.features.inspection import info
 
         return info(self.context, self.models, against=self.models[0])
@@ -71,7 +71,7 @@ class Session(VariantAnalyses):
         """Detections of every model on every image, with at least this confidence in [0, 1].
 
         Returns:
-            `result[model name][image name]` is a Detections: boxes (n, 4) float32 xyxy in pixels of the original image.
+            `result[model name][image name]` is a Detections; boxes are (n, 4) float32 xyxy, in original image pixels.
 
         Raises:
             ImageError: No image can be read.
@@ -85,8 +85,8 @@ class Session(VariantAnalyses):
         """Compare the objects of each variant with the reference's: kept, shifted, relabelled, lost or spurious.
 
         Args:
-            images: Images, folders or zip archives; by default the session's.
-            score: Minimum confidence in [0, 1] of an object.
+            images: Images, or folders or zip archives of images; by default the session's.
+            score: Minimum confidence of an object, in [0, 1].
             iou: Minimum IoU of a matched pair, in (0, 1].
 
         Raises:
@@ -108,24 +108,24 @@ class Session(VariantAnalyses):
         at: float | Source | Mapping[str, float] = "best",
         slices: str | Sequence[str] | None = None,
     ) -> Evaluation:
-        """AP of every model as pycocotools computes it, and the loss of each variant by class.
+        """AP of every model, computed as in pycocotools, and the loss of each variant by class.
 
         Args:
             dataset: Annotated images; by default the session's.
             dataset_images: Folder of the dataset's images if they are not beside the file.
             images: Images without annotations, for `reference_as_truth`.
-            score: Minimum confidence, in [0, 1], of a detection that counts.
+            score: Minimum confidence of a detection that counts, in [0, 1].
             reference_as_truth: Use the reference's own detections as ground truth.
-            at: Confidence in use: a threshold, `best` (the reference's highest F1), label -> threshold, or a JSON file
-                of these.
-            slices: `all`, or traits of images and objects such as brightness: where does a variant lose more?
+            at: The confidence at which the detector is used: a threshold, `best` (where the reference's F1 is highest),
+                label -> threshold, or a JSON file of these.
+            slices: `all`, or traits of images and objects, such as brightness, by which the losses are broken down.
 
         Returns:
-            AP in [0, 1]; losses are reference minus variant, positive is worse, with 95 % paired bootstrap intervals;
-            `operating`: precision, recall and false positives per image at the confidence in use.
+            AP in [0, 1]; losses (reference minus variant, so positive is worse) with 95 % paired bootstrap intervals;
+            in `operating`, precision, recall and false positives per image at the confidence `at`.
 
         Raises:
-            DatasetError: There is no dataset, or nothing in it can be used.
+            DatasetError: There is no dataset, or it contains nothing usable.
         """
         from qviz.features.accuracy import evaluate
         from qviz.features.accuracy.operating_at import read_at
@@ -148,12 +148,12 @@ class Session(VariantAnalyses):
         score: float = AP_SCORE,
         layer_images: int | None = None,
     ) -> RobustnessReport:
-        """Every model under light, noise and pose: AP on a dataset, agreement on images without annotations.
+        """Every model under changed lighting, noise and pose: AP on a dataset, else agreement with the reference.
 
         Args:
-            corruptions: Names or families, see `qviz.corruptions.CORRUPTIONS`.
-            severities: From 1 to 5; 5 is the worst.
-            layer_images: Number of images on which layers are examined, too; None: a few.
+            corruptions: Names of corruptions or of their families, see `qviz.corruptions.CORRUPTIONS`.
+            severities: Whole numbers from 1 to 5; 5 is the worst.
+            layer_images: Number of images on which the layers are examined as well; None: a few.
         """
         from qviz.features.corruption_sweep import robustness
 
@@ -179,13 +179,13 @@ class Session(VariantAnalyses):
         iou: float = 0.5,
         first_difference: bool = False,
     ) -> BackendComparison:
-        """The same files on other kernels: what becomes of each object, scores, AP, and what a backend refuses.
+        """Run the same files on several backends: what happens to each object, scores, AP, and what a backend rejects.
 
         Args:
-            on: Of xnnpack, builtin, reference, gpu, micro; by default all that are available. The first that runs a
-                model is what the others are compared with.
+            on: Any of xnnpack, builtin, reference, gpu, micro; by default all that are available. The first one that
+                can run a model is what the others are compared with.
             dataset: Annotated images, for AP; by default the session's, unless images are given.
-            first_difference: Name the first operator that differs between xnnpack and builtin, reference.
+            first_difference: Find the first operator whose output on builtin or reference differs from xnnpack.
 
         Raises:
             SettingsError: None of the backends is available.
@@ -203,7 +203,7 @@ class Session(VariantAnalyses):
         """Write prepared inputs, the reference and a single-file runner into a folder, to be copied to a device.
 
         Args:
-            folder: New or empty.
+            folder: A folder that is empty or does not exist yet.
 
         Raises:
             RecordingError: The folder cannot be written, or is not empty.
@@ -226,17 +226,17 @@ class Session(VariantAnalyses):
         """Build a quantized variant of the reference.
 
         Args:
-            recipe: A name of `qviz.features.building.RECIPES`, e.g. `int8`.
+            recipe: A name from `qviz.features.building.RECIPES`, e.g. `int8`.
             calibration: Images, folders or zip archives, or a file of saved ranges; by default the session's.
-            ranges: Method that computes activation ranges: mean, minmax, moving_average or percentile.
-            keep_ranges: Measure ranges even if the recipe does not need them; they are in `built.ranges`.
-            cures: Of equalize, round_weights, correct_biases; `built.changes` says what each changed.
+            ranges: Method by which activation ranges are computed: mean, minmax, moving_average or percentile.
+            keep_ranges: Measure ranges even if the recipe does not need them, and return them in `built.ranges`.
+            cures: Any of equalize, round_weights, correct_biases; `built.changes` says what each one changed.
             options: Options of the recipe: io, algorithm, keep_float, keep_operators, block, wide, wide_operators.
 
         Returns:
             The variant: `built.data` is the .tflite file, and `built.save("int8.tflite")` writes it.
 
-        Raises QuantizeError (the recipe is unknown or does not fit, or images are missing), SettingsError (an option).
+        Raises QuantizeError (unknown or unsuitable recipe, or no images), SettingsError (an option is invalid).
         """
         from qviz.features.building import quantize, read_calibration
         from qviz.features.building.cures import cures_of
@@ -268,13 +268,13 @@ class Session(VariantAnalyses):
         score: float = AP_SCORE,
         **plan: Any,
     ) -> CalibrationLab:
-        """How many calibration images are needed, which ones, and what the usual mistakes cost.
+        """How many calibration images are needed, which ones, and how much the usual mistakes cost.
 
         Args:
             calibration: Images to calibrate with; by default the session's.
             dataset: Annotated images to measure AP on; without one, agreement is measured on `images`, or on half of
                 the calibration images.
-            plan: Fields of `qviz.features.calibrating.Plan`: recipe, ranges, draws, seed, mistakes, further.
+            plan: Fields of `qviz.features.calibrating.Plan`, such as recipe, ranges, draws, seed, mistakes and further.
         """
         from qviz.features.calibrating import Plan
         from qviz.features.calibrating import calibration as run
@@ -303,12 +303,12 @@ class Session(VariantAnalyses):
         """Search for the smallest or fastest variant within a budget; each candidate is built and measured.
 
         Args:
-            max_ap_loss: Maximum loss of AP, in [0, 1]; needs a dataset. Give this or `min_agreement`.
+            max_ap_loss: Maximum loss of AP, in [0, 1]; needs a dataset. Give either this or `min_agreement`.
             min_agreement: Minimum agreement with the reference, in [0, 1].
             prefer: What to minimise: `size` or `latency`.
-            recipes: Only these recipes; by default all that fit.
+            recipes: Recipes to try; by default all that are suitable.
             tries: Maximum number of candidates.
-            integers_only: Only recipes with integer activations, and no operator kept in float.
+            integers_only: Try only recipes with integer activations, and keep no operator in float.
 
         Returns:
             Every candidate; `result.data` is the best file, and `result.save("small.tflite")` writes it.
@@ -334,9 +334,9 @@ class Session(VariantAnalyses):
 
         Args:
             calibration: Images to train on; one in five is held out to measure the gain.
-            steps: Training steps; None: the recipe's usual number.
+            steps: Number of training steps; None: the recipe's usual number.
             checkpoint: A file from which the training continues, and which it updates every few seconds.
-            finish_early: Set it to stop the training and build the variant from what it has reached.
+            finish_early: Event that ends the training early; the variant is built from the weights reached by then.
         """
         from qviz.features.training import qat
 
@@ -353,7 +353,7 @@ class Session(VariantAnalyses):
 
         Args:
             threads: Thread counts to measure.
-            runs: Timed runs per model and thread count, after warm-up.
+            runs: Number of timed runs per model and thread count, after warm-up.
         """
         from qviz.features.cost import profile
 
@@ -371,7 +371,7 @@ class Session(VariantAnalyses):
         """A study of the models, shown as one self-contained HTML page.
 
         Args:
-            sections: Names of `qviz.features.reporting.html.SECTIONS`; None: all that have content.
+            sections: Names from `qviz.features.reporting.html.SECTIONS`; None: all sections that have content.
             options: notes, also, name, shown, score, iou; see `qviz.features.reporting.report`.
 
         Returns:

@@ -1,4 +1,4 @@
-"""The inputs of a session: model files, images, annotations and calibration images; and its workers."""
+"""The inputs of a session (model files, images, annotations and calibration images) and its workers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Sources = Source | Iterable[Source]
 
 
 class SessionInputs:
-    """The constructor of `qviz.open`, and the inputs that its analyses share."""
+    """The constructor of `Session`, and access to the inputs that its analyses share."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class SessionInputs:
 
     @cached_property
     def sources(self) -> list[ModelSource]:
-        """The models as they were given. Raises ModelError, SettingsError."""
+        """The files of the models, not loaded yet, in the given order. Raises ModelError, SettingsError."""
         from qviz.features.detection.models import LoadedModel, ModelSource, read_source
 
         return [
@@ -95,7 +95,7 @@ class SessionInputs:
 
     @cached_property
     def models(self) -> list[LoadedModel]:
-        """The loaded models, the reference first; several of one name get a number.
+        """The loaded models, the reference first; models with the same name are numbered.
 
         Raises ModelError, SettingsError.
         """
@@ -107,22 +107,22 @@ class SessionInputs:
         return with_unique_names(loaded)
 
     def variant(self, name: str | int | None = None) -> LoadedModel:
-        """A variant by its name, a unique part of it, or its number from 1; without a name the only variant.
+        """The variant with this name, a unique part of it, or this number (from 1); with None, the only variant.
 
-        Raises SettingsError if none or several fit.
+        Raises SettingsError if no variant or several variants match.
         """
         from qviz.features.detection.models import choose_variant
 
         return choose_variant(self.models, name)
 
     def images_of(self, images: Sources = ()) -> ImageFiles:
-        """The given images, else the session's. Raises ImageError if there are none, or one does not exist."""
+        """The given images, else the session's. Raises ImageError if there are none, or if a path does not exist."""
         from qviz.datasets.files import ImageFiles
 
         return ImageFiles.of(as_paths(images) or self.images)
 
     def calibration_of(self, calibration: Sources = ()) -> list[EncodedImage]:
-        """The given calibration images, else the session's, in memory; may be empty. Raises ImageError."""
+        """The given calibration images, else the session's, read into memory; may be empty. Raises ImageError."""
         from qviz.datasets.files import load_images
 
         return list(load_images(as_paths(calibration) or self.calibration_images))
@@ -141,7 +141,7 @@ class SessionInputs:
         return read_annotations(named, folder)
 
     def dataset_health(self, dataset: Source | None = None, dataset_images: Source | None = None) -> DatasetHealth:
-        """Problems of the annotations, to be known before AP is computed; categories are compared with the reference's.
+        """Problems of the annotations that would distort AP; categories are compared with the reference's labels.
 
         Args:
             dataset: Annotated images; by default the session's.
@@ -157,7 +157,7 @@ class SessionInputs:
         return dataset_health(self.dataset_of(dataset, dataset_images), self.models[0].inspection.labels)
 
     def models_for(self, images: ImageFiles | Dataset | Sequence[EncodedImage]) -> list[LoadedModel]:
-        """The models; settings that no source states are found with the help of some of these images."""
+        """The models; settings that are not stated anywhere are determined by running some of these images."""
         from qviz.datasets.files import ImageFiles
         from qviz.features.settings import guess_for
 
@@ -168,10 +168,10 @@ class SessionInputs:
         return self._guessed[images.paths]
 
     def _reference_and_source(self, images: Sequence[EncodedImage]) -> tuple[LoadedModel, BuildSource]:
-        """The reference, its unknown settings found with these images; and the same in the form that builders read.
+        """(the reference, the reference in the form from which variants are built).
 
-        A reference with compressed weights is unfolded to float32. Raises ModelError; QuantizeError if TensorFlow Lite
-        cannot express the reference, or it cannot be unfolded.
+        Its unknown settings are determined with these images, and compressed weights are expanded to float32. Raises
+        ModelError; QuantizeError if TensorFlow Lite cannot express the reference, or it cannot be expanded.
         """
         from qviz.features.building.source import float_model, source_of
 
@@ -181,21 +181,21 @@ class SessionInputs:
         return float_model(self.context, given, source), source
 
     def _checked(self, reference: LoadedModel, built: Built) -> Built:
-        """The built file with lint warnings about it, and about settings that were assumed for the reference."""
+        """The built file with its lint warnings, including those about settings assumed for the reference."""
         from qviz.features.inspection.lint import lint_built
 
         name = f"{reference.name} + {built.recipe}.tflite"
         return replace(built, warnings=lint_built(self.context, reference, built.data, name))
 
     def _pair(self, variant: str | int | None, images: ImageFiles) -> tuple[LoadedModel, LoadedModel]:
-        """The reference and one variant, ready for these images."""
+        """The reference and one variant, with settings completed for these images."""
         chosen = self.variant(variant)
         models = {model.name: model for model in self.models_for(images)}
         return models[self.models[0].name], models[chosen.name]
 
 
 def read_annotations(dataset: Source, folder: Source | None = None) -> Dataset:
-    """Annotated images. folder: their images, if not beside the file. Raises DatasetError, LabelsError."""
+    """Read annotated images. folder: that of the images if not beside the file. Raises DatasetError, LabelsError."""
     from qviz.datasets.annotated import read_dataset
 
     if folder is not None and not Path(folder).is_dir():
@@ -209,9 +209,9 @@ def as_paths(sources: Sources) -> tuple[Path, ...]:
 
 
 def start_workers(workers: int | str | None) -> Engine:
-    """The workers of one call: see `qviz.open`. Raises SettingsError."""
+    """Start workers. workers: their number or a Dask address, see `qviz.open`. Raises SettingsError."""
     if isinstance(workers, str) and "://" in workers:
-        from qviz.engine.cluster import DaskEngine  # dask: half a second, and not installed everywhere
+        from qviz.engine.cluster import DaskEngine  # importing dask takes half a second, and it is optional
 
         return DaskEngine(workers, warm_up=importing("qviz.detector"))
     if workers is not None and not (str(workers).isdecimal() and 1 <= int(workers) <= 256):
@@ -229,7 +229,7 @@ def _checked_threads(threads: int) -> int:
 
 
 def _store(cache: bool | Source) -> Store | None:
-    """The store of detections, or None if nothing is to be stored or the account has no home folder."""
+    """The store for detections, or None if nothing is to be stored or there is no home folder."""
     from qviz.store import FILE, Store, user_folder
 
     if cache is False:
@@ -241,7 +241,7 @@ def _store(cache: bool | Source) -> Store | None:
 
 
 def _settings(labels: Source | Sequence[str] | None, given: Mapping[str, Any]) -> Settings:
-    """Raises LabelsError, SettingsError."""
+    """The settings that were given for all models. Raises LabelsError, SettingsError."""
     from qviz.structures import Settings
 
     settings = Settings.from_json({name: value for name, value in given.items() if value is not None}, "The call")

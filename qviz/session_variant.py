@@ -1,4 +1,4 @@
-"""The analyses of a session that look into one variant: layers, traces, operators in float, and the diagnosis."""
+"""The analyses of a session that examine one variant: layers, noise, traces, operators in float, video, diagnosis."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from qviz.structures import Dataset, EncodedImage
 
 PAGE_SCORE = 0.25
-"""Minimum confidence of an object where people look."""
+"""Minimum confidence of objects that people look at."""
 Variant = str | int | None
-"""A variant's name, a unique part of it, or its number from 1; None where there is only one."""
+"""A variant's name, a unique part of it, or its number from 1; None if there is only one."""
 
 
 class VariantAnalyses(SessionInputs):
-    """The part of `Session` that needs the operators of both files; their variant may be left out if there is one."""
+    """The analyses of `Session` that examine one variant; the variant need not be named if there is only one."""
 
     def layers(self, variant: Variant = None, images: Sources = (), *, local_inputs: str = "reference") -> LayerErrors:
         """The error of every layer of a variant, local (of this layer alone) and cumulative.
 
         Args:
             variant: Its name, a unique part of it, or its number from 1; not needed if there is only one.
-            local_inputs: `reference` or `variant`, whose activations each layer receives for its local error.
+            local_inputs: The model whose activations each layer receives for its local error: `reference` or `variant`.
 
         Returns:
-            One row per paired operator: MSE, SQNR in dB (higher is better), RMSE/scale, share of clipped values.
+            One row per paired operator: MSE, SQNR in dB (higher is better), RMSE/scale, and share of clipped values.
         """
         from qviz.features.layer_error import layers
 
@@ -47,7 +47,10 @@ class VariantAnalyses(SessionInputs):
         return layers(self.context, reference, chosen, files, local_inputs=local_inputs)
 
     def noise_budget(self, variant: Variant = None, images: Sources = (), *, score: float = PAGE_SCORE) -> NoiseBudget:
-        """How much other kernels alone change a variant: the same file on each set of TensorFlow Lite's kernels."""
+        """How much the choice of kernels alone changes a variant's detections.
+
+        The same file runs on each of TensorFlow Lite's sets of kernels.
+        """
         from qviz.features.layer_error.noise import noise_budget
 
         files = self.images_of(images)
@@ -65,12 +68,13 @@ class VariantAnalyses(SessionInputs):
         """The operators at which one object of one image loses its confidence, and why.
 
         Args:
-            image: The image; by default the session's, which must then be a single one.
-            object_number: The reference's object, numbered from 0 by falling score; by default the one that lost most.
-            quick: Bisect instead of reading the score at every operator.
+            image: The image; by default the session's, of which there must be exactly one.
+            object_number: The reference's object, numbered from 0 by falling score; by default the one that loses the
+                most confidence.
+            quick: Find the operators by bisection instead of reading the score at every operator.
 
         Raises:
-            ImageError: There are several images, or none.
+            ImageError: There is no image, or there are several.
         """
         from qviz.features.tracing import trace
 
@@ -90,11 +94,12 @@ class VariantAnalyses(SessionInputs):
         iou: float = 0.5,
         quick: bool = False,
     ) -> WhatIf:
-        """How much agreement comes back with sets of the variant's operators in float, without building a file.
+        """How much agreement is regained if sets of the variant's operators run in float; no file is built.
 
         Args:
-            sets: Operator indices of the variant, from 0, per set; None: usual ones, and small ones from a search.
-            quick: Measure only the few sets that the verdict may name.
+            sets: Each set contains indices, from 0, of the variant's operators; None: the usual sets, and small ones
+                found by a search.
+            quick: Measure only the few sets that the verdict can name.
         """
         from qviz.features.what_if import what_if
 
@@ -105,17 +110,17 @@ class VariantAnalyses(SessionInputs):
     def video(
         self, video: Source, *, every: int = 1, score: float = PAGE_SCORE, rate: float = 30.0, variant: Variant = None
     ) -> VideoResult:
-        """The reference and a variant on the frames of a video: presence, blinks, jitter, agreement of each frame.
+        """The reference and a variant on the frames of a video: presence, blinks, jitter, and agreement of each frame.
 
         Args:
             video: A video file, or a folder of frames.
-            every: Run each so many-th frame.
-            score: Minimum confidence, in [0, 1], of an object.
-            rate: Frames per second of a folder.
+            every: Run only every n-th frame, e.g. 2 for every second one.
+            score: Minimum confidence of an object, in [0, 1].
+            rate: Frames per second, if the video is a folder of frames.
             variant: Its name, a unique part of it, or its number from 1; not needed if there is only one.
 
         Raises:
-            ImageError: It is no video that can be read, or no frame can be run.
+            ImageError: The video cannot be read, or none of its frames can be run.
         """
         from qviz.features.video import video as run
 
@@ -137,25 +142,26 @@ class VariantAnalyses(SessionInputs):
         calibration: Sources = (),
         integers_only: bool = False,
     ) -> Diagnosis:
-        """Why a variant loses objects: causes that experiments confirmed, and what brings the objects back.
+        """Why a variant loses objects: the causes that experiments confirm, and the cures that bring the objects back.
 
         Args:
             variant: Its name, a unique part of it, or its number from 1; not needed if there is only one.
-            images: By default the session's, or those of the dataset; a few dozen are used, evenly spread.
+            images: By default the session's, or those of the dataset; a few dozen of them are used, evenly spread.
             dataset: Annotated images, for `max_ap_loss`.
-            min_agreement, max_ap_loss: A gate, in [0, 1]; the result has its outcome.
-            fix: Diagnose on half of the images, build the cures, and measure them on the other half (in AP with a
-                dataset, else in agreement); `result.save("fixed.tflite")` writes the best file.
-            calibration: For `fix`, images to calibrate with; they are left out of both halves.
-            integers_only: For `fix`, only cures that compute on integers alone.
+            min_agreement, max_ap_loss: Limits in [0, 1] for a gate, whose outcome is part of the result.
+            fix: Diagnose on half of the images, build the cures, and measure them on the other half (AP with a dataset,
+                else agreement); `result.save("fixed.tflite")` writes the best file.
+            calibration: Images to calibrate with, for `fix`; they are excluded from both halves.
+            integers_only: With `fix`, build only cures that compute with integers alone.
 
         Returns:
-            `causes` by falling share of the lost agreement that comes back without them, and `cures`, the best first.
+            `causes`, ordered by the share of the lost agreement that is regained without them, largest first, and
+            `cures`, the best first.
 
         Raises:
-            DatasetError: `fix` needs eight images beside those of the calibration.
-            QuantizeError: There is no cure to build, or calibration images are missing.
-            SettingsError: The gate cannot conclude, as there are no objects to compare, or no annotations.
+            DatasetError: `fix` needs eight images in addition to those for calibration.
+            QuantizeError: There is no cure to build, or there are no calibration images.
+            SettingsError: The gate cannot decide, because there are no objects to compare or no annotations.
         """
         from qviz.features.diagnosis import diagnose
         from qviz.features.diagnosis.gate import gated
@@ -186,7 +192,7 @@ class VariantAnalyses(SessionInputs):
         iou: float,
         integers_only: bool,
     ) -> Diagnosis:
-        """The diagnosis with built and measured cures."""
+        """The diagnosis, with its cures built and measured."""
         from qviz.features.diagnosis import diagnose
         from qviz.features.diagnosis.fixing import fixed, split
 
@@ -205,13 +211,13 @@ class VariantAnalyses(SessionInputs):
         return self.dataset_of(dataset, folder) if named else None
 
     def _models_of(self, variant: Variant, images: ImageFiles | Dataset | None) -> tuple[LoadedModel, LoadedModel]:
-        """The reference and one variant, ready for these images."""
+        """The reference and one variant, with settings completed for these images or this dataset."""
         name = self.variant(variant).name
         models = {model.name: model for model in self.models_for(images if images is not None else ())}
         return models[self.models[0].name], models[name]
 
     @property
     def _reference_path(self) -> str:
-        """The reference as it was given; its name where it was given as a loaded model."""
+        """The reference's path as it was given, or its name if it was given as a loaded model."""
         given = self._given[0]
         return str(given) if isinstance(given, (str, PathLike)) else given.name

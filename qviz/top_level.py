@@ -1,4 +1,4 @@
-"""Top-level functions: each opens a session, calls one of its analyses and closes it; and names of version 0.1."""
+"""Top-level functions, each of which opens a session, runs one analysis and closes it; and names from version 0.1."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from qviz.features.reporting.card import Card
 
 SHARED = {"images", "dataset", "dataset_images", "calibration"}
-"""Arguments of an analysis that `qviz.open` takes as well: the session hands them on."""
+"""Arguments that analyses and `qviz.open` have in common; they are given to the session, which passes them on."""
 SETTINGS = {"mean", "std", "channels", "resize", "decoder", "class_offset", "nms_iou", "max_detections"}
 OLD_ORDER: Mapping[str, tuple[str, ...]] = {
     "evaluate": ("dataset", "dataset_images", "engine"),
     "trace": ("image", "engine"),
 }
-"""Positional arguments behind the models in version 0.1, where they were not `images, engine`."""
+"""Positional arguments that followed the models in version 0.1, for functions where they were not `images, engine`."""
 
 
 @cache
@@ -51,7 +51,7 @@ def top_level(name: str) -> Callable[..., Any]:
         return is_own or (takes_any and key not in opening and key not in SETTINGS)
 
     def function(*models: Any, **options: Any) -> Any:
-        for argument in required:  # behind the model, as in `qviz.quantize("float32.tflite", "int8")`
+        for argument in required:  # it may follow the model, as in `qviz.quantize("float32.tflite", "int8")`
             if argument not in options and len(models) > 1:
                 options[argument], models = models[-1], models[:-1]
         if models and not isinstance(models[0], (str, PathLike)):
@@ -70,7 +70,10 @@ def top_level(name: str) -> Callable[..., Any]:
 def _parameters(
     opening: Mapping[str, inspect.Parameter], method_parameters: Mapping[str, inspect.Parameter]
 ) -> list[inspect.Parameter]:
-    """The parameters reference and *variants, then those of the analysis and of `open` as keywords."""
+    """The parameters of a top-level function.
+
+    `reference` and `*variants` come first, then those of the analysis and of `qviz.open`, as keywords.
+    """
     models = [opening["reference"].replace(kind=inspect.Parameter.POSITIONAL_ONLY), opening["variants"]]
     rest = {
         key: value
@@ -96,18 +99,18 @@ def dataset(
     labels: Source | Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> DatasetHealth:
-    """Problems of annotations, to be known before AP is computed: units, sizes, ids, duplicates, backgrounds.
+    """Problems of annotations that would distort AP: wrong units, sizes or ids, duplicates, unannotated images.
 
     Every image file is read; no model is needed.
 
     Args:
         file: COCO JSON, YOLO data.yaml, TFRecord, or a folder or zip in COCO, YOLO or Pascal VOC layout.
         dataset_images: Folder of the images if they are not beside the file.
-        labels: A model's label file or class names, to be compared with the categories.
+        labels: A model's label file, or its class names, with which the categories are compared.
         progress: Receives progress reports.
 
     Returns:
-        Numbers of images and annotations, categories, and problems, each with its count, examples and the likely fix.
+        The numbers of images and annotations, the categories, and the problems, each with examples and the likely fix.
 
     Raises:
         DatasetError: The annotations cannot be read, or no image is found.
@@ -130,11 +133,13 @@ def device_pack(model: Source, folder: Source, *, images: Sources, **options: An
 
     Args:
         model: A .tflite file.
-        folder: New or empty; run `python3 run_on_device.py` in its copy on the device, and copy it back.
-        options: Those of `qviz.open`.
+        folder: A folder that is empty or does not exist yet. Copy it to the device, run `python3 run_on_device.py` in
+            the copy, and copy it back.
+        images: Images, or folders or zip archives of images.
+        options: Arguments of `qviz.open`.
 
     Raises:
-        ModelError: The model cannot be read, or its outputs alone do not give detections.
+        ModelError: The model cannot be read, or detections cannot be decoded from its outputs alone.
         RecordingError: The folder cannot be written, or is not empty.
 
     Example:
@@ -146,7 +151,7 @@ def device_pack(model: Source, folder: Source, *, images: Sources, **options: An
 
 
 def device_run(folder: Source, *, workers: int | str | None = None, progress: Progress | None = None) -> DeviceRun:
-    """Run a folder of `device_pack` on this machine and write the recording into it; no code in it is executed.
+    """Run a folder of `device_pack` on this machine and record the outputs in it; no code from the folder is executed.
 
     Raises:
         RecordingError: The folder is damaged.
@@ -167,10 +172,11 @@ def device_read(
     """Check what a device has recorded in a folder, and decode it with the model's own decoder.
 
     Args:
-        score: Minimum confidence, in [0, 1], of an object.
+        score: Minimum confidence of an object, in [0, 1].
 
     Returns:
-        `result.save("phone.json")` writes recorded results, which can be given in place of a variant.
+        The device's results; `result.save("phone.json")` writes them as recorded results, which can take the place of a
+        variant.
 
     Raises:
         RecordingError: The recording is incomplete, damaged, or belongs to other inputs or another model.
@@ -188,10 +194,10 @@ def card(study: Source) -> Card:
     """A model card from a saved study: hashes, settings, AP, losses with intervals, known problems and limits.
 
     Args:
-        study: A file of `qviz report --save-study`.
+        study: A file written by `qviz report --save-study`.
 
     Returns:
-        `card.save("model.md")` writes it; `card.markdown` is its text.
+        The card; `card.save("model.md")` writes it, and `card.markdown` is its text.
 
     Raises:
         StudyError: The file is not a study.
@@ -206,9 +212,9 @@ def card(study: Source) -> Card:
 
 
 def doctor() -> Installation:
-    """This installation of qviz: versions, machine, limits, optional parts, kernels, and a self-test of some seconds.
+    """This installation of qviz: versions, machine, limits, optional parts, kernels, and a self-test of a few seconds.
 
-    Nothing is sent anywhere, and no name of a user is in the result.
+    Nothing is sent anywhere, and the result contains no user names.
 
     Raises:
         SettingsError: The administrator's file of limits cannot be read.
@@ -231,7 +237,7 @@ def load(paths: Iterable[Source], engine: Engine, settings: Any = None) -> list[
 
 
 def _old_call(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """`compare(models, images, engine)` of version 0.1 -> the models, and its other arguments by name."""
+    """(models, other arguments by name) of a call as in version 0.1, e.g. `compare(models, images, engine)`."""
     warnings.warn(
         f"qviz.{name} of loaded models goes away after version 0.2; use qviz.{name}(reference, *variants, images=...).",
         DeprecationWarning,

@@ -1,7 +1,8 @@
 """The command line: every analysis of the pages, with the same result types.
 
-Exit status 0 done, 1 a gate failed, 2 bad input (one sentence, no traceback). A command is one file with `add` and
-`run`, and one row of `COMMANDS`; it imports what it needs when it runs, so that `qviz --help` is quick.
+The exit status is 0 if the work is done, 1 if a gate failed, and 2 for bad input (one sentence, no traceback). Each
+command is a file with the functions `add` and `run`, and a row of `COMMANDS`. It imports what it needs only when it
+runs, so that `qviz --help` is quick.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ COMMANDS = {
     "device": ("qviz.features.backends.cli_device", "run a model on another device, and read what it returned"),
     "quantize": ("qviz.features.building.cli", "build a quantized variant"),
     "calibration": ("qviz.features.calibrating.cli", "how many and which images calibration needs"),
-    "rescue": ("qviz.features.rescuing.cli", "find the smallest or fastest variant within a budget of loss"),
+    "rescue": ("qviz.features.rescuing.cli", "find the smallest or fastest variant within a loss budget"),
     "qat": ("qviz.features.training.cli", "train a model for its quantization, without labels"),
     "video": ("qviz.features.video.cli", "both models on the frames of a video: what flickers, and when"),
     "profile": ("qviz.features.cost.cli", "size, latency by thread count, time by operator, peak memory"),
@@ -46,19 +47,19 @@ COMMANDS = {
     "doctor": ("qviz.features.installation.cli", "versions, machine, limits and a self-test: what a bug report needs"),
     "app": ("qviz.cli.app", "open the dashboard on these files"),
 }
-"""Command -> its module, which has `add(parser)` and `run(args) -> exit status`, and what it does in a line."""
+"""Command -> (its module, with `add(parser)` and `run(args) -> exit status`; one line on what the command does)."""
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """A value that makes no sense is one sentence; anything else shows the usage."""
+        """Exit with status 2: with one sentence for an invalid value of an option, otherwise with the usage as well."""
         if message.startswith("argument -"):
             self.exit(2, f"qviz: {message.removeprefix('argument ')}\n")
         super().error(message)
 
 
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """The command line; with the options of one command, or of all where none is named."""
+    """The argument parser, with the options of this command; with None, those of all commands."""
     parser = _Parser(
         prog="qviz",
         description="What quantization does to a TensorFlow object detector: any two .tflite files will do.",
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except QvizError as error:
         print(f"qviz: {error}", file=sys.stderr)
         status = 2
-    except BrokenPipeError:  # `qviz ... | head` closed the pipe: nothing more to say
+    except BrokenPipeError:  # `qviz ... | head` has closed the pipe, so no further output is possible
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except KeyboardInterrupt:

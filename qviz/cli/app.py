@@ -1,7 +1,4 @@
-"""open the dashboard
-
-Without models it opens on the bundled sample.
-"""
+"""The command `qviz app`, which opens the dashboard. Without models it opens with the bundled sample."""
 
 from __future__ import annotations
 
@@ -29,16 +26,19 @@ def run(args: argparse.Namespace) -> int:
     for path in [*args.models, *args.images]:
         if not path.exists():
             raise InputError(f"{path} does not exist; give .tflite files, and images or folders after --images.")
-    max_mb = limits().upload_mb  # a bad limits file is told here, before the browser opens
+    max_mb = limits().upload_mb  # an invalid limits file is reported here, before the browser opens
     opened = {name: [str(path.resolve()) for path in getattr(args, name)] for name in ("models", "images")}
     os.environ["QVIZ_OPEN"] = json.dumps(opened)
-    os.chdir(home.parent)  # Streamlit reads .streamlit/config.toml from here
+    os.chdir(home.parent)  # Streamlit reads .streamlit/config.toml from the current folder
     options = ["--server.port", str(args.port), "--server.maxUploadSize", str(max_mb)]
     os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", str(home), *options])
 
 
 def _script() -> Path:
-    """app.py: at the top of a clone, or in the folder `dashboard` of an installed package. Raises InputError."""
+    """The path of app.py: in the folder `dashboard` of an installed package, or at the top of a clone.
+
+    Raises InputError if it is in neither place.
+    """
     package = Path(__file__).resolve().parents[1]
     clone, installed = package.parent / "app.py", package / "dashboard" / "app.py"
     for script in (installed, clone):

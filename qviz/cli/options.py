@@ -1,4 +1,4 @@
-"""Options that several commands share, and the session that they describe. A command adds only what it reads."""
+"""Options that several commands share, and the session that they describe. A command adds only options that it uses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SETTINGS = ("labels", "mean", "std", "channels", "resize", "decoder", "class_off
 
 
 def add_models(parser: argparse.ArgumentParser, variants: str | None = "+") -> None:
-    """REF VARIANT... (`+`), REF [VARIANT...] (`*`), REF VARIANT (`1`), or one model alone (None)."""
+    """Add the arguments REF VARIANT... (`+`), REF [VARIANT...] (`*`), REF VARIANT (`1`), or only REF (None)."""
     parser.add_argument("reference", type=Path, metavar="REF", help=".tflite file, SavedModel, .keras or .h5")
     if variants in ("+", "*"):
         parser.add_argument("variants", type=Path, nargs=variants, metavar="VARIANT", help="quantized variants of it")
@@ -36,12 +36,12 @@ def _add_paths(parser: argparse.ArgumentParser, option: str, required: bool, tex
 
 
 def add_images(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """--images PATH..."""
+    """Add --images PATH..."""
     _add_paths(parser, "--images", required, "images, folders or zip archives of them")
 
 
 def add_dataset(parser: argparse.ArgumentParser) -> None:
-    """--dataset FILE, --dataset-images DIR."""
+    """Add --dataset FILE and --dataset-images DIR."""
     parser.add_argument(
         "--dataset",
         type=Path,
@@ -57,12 +57,12 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
 
 
 def add_classes(parser: argparse.ArgumentParser) -> None:
-    """--classes NAME,..."""
+    """Add --classes NAME,..."""
     parser.add_argument("--classes", metavar="NAME,...", help="count objects of these classes only")
 
 
 def add_calibration(parser: argparse.ArgumentParser, required: bool = False) -> None:
-    """--calibration PATH..."""
+    """Add --calibration PATH..."""
     _add_paths(parser, "--calibration", required, "calibration images, folders or zip archives of them")
 
 
@@ -82,7 +82,7 @@ def add_older_name(parser: argparse.ArgumentParser, older: str, newer: str) -> N
 
 
 class _OlderName(argparse.Action):
-    """Stores the values under the newer option."""
+    """Stores the option's values under its newer name and prints a note."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
@@ -92,7 +92,7 @@ class _OlderName(argparse.Action):
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Options for the settings of models."""
+    """Add the options for the models' settings."""
     group = parser.add_argument_group("settings (for all models of this call; for a single model: FILE.qviz.json)")
     group.add_argument("--labels", type=Path, metavar="FILE", help="class names, one per line")
     group.add_argument("--decoder", metavar="NAME", help="how outputs become boxes (by default found from the file)")
@@ -110,14 +110,14 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def add_score(parser: argparse.ArgumentParser, default: float) -> None:
-    """--score X."""
+    """Add --score X."""
     parser.add_argument(
         "--score", type=fraction, default=default, metavar="X", help=f"minimum confidence (default {default})"
     )
 
 
 def add_iou(parser: argparse.ArgumentParser) -> None:
-    """--iou X."""
+    """Add --iou X."""
     parser.add_argument(
         "--iou", type=positive_fraction, default=0.5, metavar="X", help="minimum IoU of a matched pair (default 0.5)"
     )
@@ -130,11 +130,13 @@ def add_common(
     detects: bool = False,
     csv: bool = True,
 ) -> None:
-    """Options that most commands share: settings, score and iou if used, work, output.
+    """Add the options that most commands share: settings, --score and --iou if requested, workers, output.
 
     Args:
-        score: Default of --score; None: no such option.
+        score: Default of --score; with None, the command has no such option.
+        iou: Whether the command has --iou.
         detects: Whether the command runs detection, so that classes, cache and threads can be set.
+        csv: Whether the command has --csv.
     """
     if detects:
         add_classes(parser)
@@ -148,7 +150,7 @@ def add_common(
 
 
 def add_work(parser: argparse.ArgumentParser, detects: bool = False) -> None:
-    """Options for workers, and if the command detects, for cache and threads. detects: see `add_common`."""
+    """Add the options for workers and, if the command runs detection, for cache and threads; see `add_common`."""
     group = parser.add_argument_group("work")
     group.add_argument(
         "--workers",
@@ -167,7 +169,7 @@ def add_work(parser: argparse.ArgumentParser, detects: bool = False) -> None:
 
 
 def add_output(parser: argparse.ArgumentParser, csv: bool = True) -> None:
-    """--json, --csv."""
+    """Add --json and, if requested, --csv."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--json", action="store_true", help="one JSON document on standard output")
     if csv:
@@ -217,9 +219,11 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 def session_of(
     args: argparse.Namespace, models: Sequence[Path] | None = None, progress: Progress | None = None
 ) -> Iterator[Session]:
-    """The session that a command's arguments describe; its workers start at once and stop at the end.
+    """The session that a command's arguments describe; its workers start immediately and stop at the end.
 
-    models: by default REF and the variants. progress: by default shown on standard error.
+    Args:
+        models: Model files; by default REF and the variants.
+        progress: Receives progress reports; by default they are shown on standard error.
     """
     from qviz.session import Session  # the analyses are imported while the workers start
 
@@ -238,20 +242,20 @@ def session_of(
 
 
 def settings_words(args: argparse.Namespace) -> list[str]:
-    """The settings that the command was given, as words that repeat them."""
+    """The settings given on the command line, as the words of an equivalent command line."""
     given = {name: getattr(args, name) for name in SETTINGS if getattr(args, name, None) is not None}
     return [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def check_one_source(args: argparse.Namespace) -> None:
-    """Raises DatasetError where --images is given with --dataset and is not the folder of its images."""
+    """Raises DatasetError if --images is given together with --dataset and cannot be the folder of its images."""
     is_folder = args.dataset_images is None and len(args.images) == 1 and args.images[0].is_dir()
     if args.dataset is not None and args.images and not is_folder:
         raise DatasetError("A dataset has its own images: give their folder with --dataset-images DIR.")
 
 
 def _take_older_name(given: dict[str, Any]) -> None:
-    """`--images DIR` beside `--dataset` is the older name of `--dataset-images`."""
+    """Accept `--images DIR` together with `--dataset` as the older name of `--dataset-images`, with a note."""
     images = given.get("images", [])
     if given.get("dataset") and "dataset_images" not in given and len(images) == 1 and images[0].is_dir():
         given["dataset_images"] = given.pop("images")[0]
@@ -263,7 +267,7 @@ def _setting(name: str, value: Any) -> Any:
 
 
 class TerminalProgress(Progress):
-    """On standard error, where a person watches it: the step, how many are done, and the time left."""
+    """Shows the step, the number of finished items and the time left on standard error, if that is a terminal."""
 
     def __init__(self) -> None:
         self._text, self._time_left = "", TimeLeft()
@@ -279,15 +283,15 @@ class TerminalProgress(Progress):
         end = "\n" if done >= total else ""
         print(f"\r{self._text}{done} / {total}{left}\x1b[K", end=end, file=sys.stderr, flush=True)
         if done >= total:
-            self._time_left = TimeLeft()  # the next count starts its own clock
+            self._time_left = TimeLeft()  # the next step starts its own estimate
 
 
 def remark_warnings(warnings: Iterable[Warning]) -> None:
-    """Warnings of lint, on standard error; advice is left to `qviz info`."""
+    """Print lint warnings on standard error, except those that are only advice, which `qviz info` prints."""
     remark([f"{warning.message} {warning.cure}" for warning in warnings if not warning.advice])
 
 
 def remark(sentences: list[str] | tuple[str, ...]) -> None:
-    """Print sentences beside the result, on standard error."""
+    """Print sentences on standard error, apart from the result."""
     for sentence in sentences:
         print(f"qviz: {sentence}", file=sys.stderr)

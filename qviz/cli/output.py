@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """One document; numbers unrounded, unknown is null, never NaN."""
+    """Print one JSON document; numbers are not rounded, and unknown ones are null, never NaN."""
     from qviz.result import to_json
 
     print(formatting.encodable(json.dumps(to_json(document), ensure_ascii=False, allow_nan=False)))
 
 
 def print_result(result: Result, args: argparse.Namespace, show: Callable[[Any], object], **files: str) -> None:
-    """Print a result as JSON (after the names of the `files` written) or CSV if requested, else with `show`."""
+    """Print a result as JSON or CSV if requested, else with `show`. JSON begins with the `files` that were written."""
     if args.json:
         print_json({**files, **result.to_json()})
     elif getattr(args, "csv", False):
@@ -35,7 +35,7 @@ def print_result(result: Result, args: argparse.Namespace, show: Callable[[Any],
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Rows with a header; unknown is empty."""
+    """Print rows as CSV with a header; unknown values are empty."""
     from qviz.result import to_json
 
     text = io.StringIO()
@@ -46,18 +46,21 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def print_frame(frame: Any) -> None:
-    """A pandas DataFrame as CSV, unknown empty."""
+    """Print a pandas DataFrame as CSV; missing values are empty."""
     print_csv(list(frame.columns), frame.astype(object).where(frame.notna(), None).values.tolist())
 
 
 def loss_cells(loss: Any) -> list[str | None]:
-    """Value, 95% interval and a star where it is significant, of a row with `value`, `low`, `high`, `significant`."""
+    """Three table cells for a loss: its value, its 95% interval, and a star if it is significant.
+
+    loss: any object with `value`, `low`, `high` and `significant`.
+    """
     bounds = formatting.interval(loss.low, loss.high) or None
     return [formatting.signed_points(loss.value), bounds, "*" if loss.significant else ""]
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Columns aligned, numbers to the right, unknown as a dash."""
+    """Print a table with aligned columns; columns of numbers are right-aligned, and unknown values are a dash."""
     texts = [[_text(cell) for cell in row] for row in rows]
     widths = [max(len(name), *(len(row[i]) for row in texts), 0) for i, name in enumerate(columns)]
     numeric = [all(_is_number(row[i]) for row in texts) for i in range(len(columns))]
@@ -70,7 +73,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def _text(cell: Any) -> str:
-    """Printable on one line: names come from files and may hold control characters."""
+    """The cell as one printable line; names come from files and may contain control characters."""
     text = "–" if cell is None else str(cell)
     return "".join(character if character.isprintable() else "�" for character in text)
 
@@ -80,7 +83,7 @@ def _is_number(text: str) -> bool:
 
 
 def check_writable(*paths: Path | None) -> None:
-    """Check before the work that a file can be written. Raises SettingsError if not."""
+    """Check, before the work starts, that these files' folders exist. Raises SettingsError if not."""
     for path in paths:
         if path is not None and not path.resolve().parent.is_dir():
             raise SettingsError(f"{path} cannot be written: its folder does not exist; create it first.")
@@ -95,7 +98,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write one document as a file. Raises SettingsError if that fails."""
+    """Write one JSON document to a file. Raises SettingsError if that fails."""
     from qviz.result import to_json
 
     write(path, json.dumps(to_json(document), ensure_ascii=False, allow_nan=False).encode())
