@@ -1,4 +1,4 @@
-"""From a model's raw outputs to detections: one decoder per kind of head, one row of `DECODERS` each.
+"""From a model's raw outputs to detections, with one decoder in `DECODERS` per kind of head.
 
 A decoder recognises its head from the graph alone (`matches`), by shapes, names and operators of the outputs, never by
 their order. If none matches, the error says what the outputs look like and what to do (`refusal`).
@@ -59,8 +59,8 @@ DECODERS: dict[str, Decoder[Any]] = {
     "yolo_grid": YOLOGrid(),
     "box_set": BoxSet(),
 }
-"""In the order of choice if several fit: the number of boxes is the best evidence, and if a file does not show whether
-it has objectness, YOLOX comes before YOLOv8."""
+"""Name -> decoder, in the order of choice if several match. The number of boxes is the best evidence. YOLOX comes before
+YOLOv8 for files that do not show whether they have an objectness column."""
 
 
 def fitting(graph: Graph) -> tuple[str, ...]:
@@ -70,15 +70,15 @@ def fitting(graph: Graph) -> tuple[str, ...]:
 
 
 def choose(graph: Graph, name: str | None, labels: int = 0) -> tuple[str, Decoder[Any]]:
-    """(name, decoder): the decoder with this name, or without a name the first that matches the graph.
+    """(name, decoder): the decoder with this name or, if name is None, the first that matches the graph.
 
     Args:
         labels: Number of class names; of several matching decoders, one with as many classes is preferred.
 
     Raises:
         SettingsError: There is no decoder with this name.
-        NoDecoderError: This decoder, or every decoder, does not match. The message begins with a verb (`has outputs
-            ...`).
+        NoDecoderError: The named decoder does not match or, without a name, no decoder does. The message begins with a
+            verb (`has outputs ...`).
     """
     if name is not None and name not in DECODERS:
         raise SettingsError(f"decoder is {name!r}; choose one of {', '.join(DECODERS)}.")

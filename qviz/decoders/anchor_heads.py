@@ -1,15 +1,17 @@
 """EfficientDet and RetinaNet before their post-processing: anchors on five levels, strides 8 to 128.
 
-Class scores (logits or probabilities) and box encodings ty, tx, th, tw, one output each for all levels, [1, n, classes]
-and [1, n, 4], or one pair per level, [1, h, w, a * classes] and [1, h, w, a * 4], in any order. Scores of four classes
-have four columns as encodings do; names or operators distinguish them. Each cell has `a` anchors of height `size *
-2^octave * sqrt(1/ratio)` and width `size * 2^octave * sqrt(ratio)`, size = anchor_scale * stride:
+The outputs are class scores (logits or probabilities) and box encodings ty, tx, th, tw, in any order: either one output
+of each for all levels, [1, n, classes] and [1, n, 4], or one pair per level, [1, h, w, a * classes] and [1, h, w,
+a * 4]. Scores of four classes have four columns like the encodings; names or operators tell them apart. Each cell has
+`a` anchors of height `size * 2^octave * sqrt(1/ratio)` and width `size * 2^octave * sqrt(ratio)`, where size =
+anchor_scale * stride:
     cy = ty * height + anchor's cy    cx likewise    h = exp(th) * height    w = exp(tw) * width      (pixels)
 
-EfficientDet      9 anchors per cell, octaves outside ratios; the stride is input / cells; encodings not scaled
-EfficientDet-Lite the same, with anchors of 3 instead of 4 strides (lite0 to lite2: inputs of 320, 384, 448)
-RetinaNet         6 anchors per cell, ratios outside octaves; encodings scaled by 10, 10, 5, 5; a level that does not
-                  divide the input has its anchors on the cells' corners (TensorFlow Object Detection API)
+EfficientDet      9 anchors per cell, ordered by octave, then ratio; stride = input / cells; encodings not scaled
+EfficientDet-Lite the same, with an anchor_scale of 3 instead of 4 (lite0 to lite2: inputs of 320, 384, 448)
+RetinaNet         6 anchors per cell, ordered by ratio, then octave; encodings scaled by 10, 10, 5, 5; if a level's
+                  stride does not divide the input, its anchors are on the cells' corners (TensorFlow Object Detection
+                  API)
 Sources: google/automl efficientdet/{tf2/anchors, hparams_config}.py; object_detection/anchor_generators/
 multiscale_grid_anchor_generator.py with the settings of ssd_resnet50_v1_fpn.
 """
@@ -31,7 +33,7 @@ from qviz.structures import Graph, Settings, Tensor
 STRIDES = (8, 16, 32, 64, 128)
 RATIOS = (1.0, 2.0, 0.5)
 WITH_BACKGROUND = 91
-"""COCO's 90 classes with the background column first."""
+"""Number of columns for COCO's 90 class ids with a background column first."""
 ENCODED = 4
 NAMED_BOXES = re.compile(r"box|loc|encod|regress")
 
@@ -40,11 +42,11 @@ LITE_INPUT = replace(INPUT, mean=(127.0,) * 3, std=(128.0,) * 3)
 
 
 Parts = list[tuple[Output, Output]]
-"""(scores, encodings) over all levels, or of each level, the finest first."""
+"""(scores, encodings): a single pair for all levels together, or one per level, the finest first."""
 
 
 def anchor_outputs(graph: Graph, levels: Levels, per_cell: int) -> Parts | None:
-    """The graph's outputs as scores and encodings of `per_cell` anchors per cell, or None if they do not fit."""
+    """The graph's outputs as scores and encodings with `per_cell` anchors in each cell; None if they do not fit."""
     tensors = graph.output_tensors()
     if len(tensors) == 2:
         pairs = [_pair(graph, tensors, levels, per_cell)]
@@ -60,7 +62,7 @@ def anchor_outputs(graph: Graph, levels: Levels, per_cell: int) -> Parts | None:
 def _pair(
     graph: Graph, tensors: tuple[Tensor, ...], levels: tuple[Level, ...], per_cell: int
 ) -> tuple[Output, Output] | None:
-    """(scores, encodings) of these levels."""
+    """(scores, encodings) among these tensors for these levels; None if there is no such pair."""
     fitting = outputs_over(tensors, levels, per_cell)
     boxes = [entry for entry in fitting if entry.columns == ENCODED]
     if len(fitting) != 2 or not boxes:
@@ -73,14 +75,14 @@ def _pair(
 
 
 def _boxes_among(graph: Graph, both: list[Output]) -> list[Output]:
-    """Which of two outputs of four columns are encodings, by name or by operator."""
+    """Which of two outputs with four columns are encodings, judged by name, else by operator."""
     named = [entry for entry in both if NAMED_BOXES.search(graph.names_of(entry.tensor))]
     return named if len(named) == 1 else [entry for entry in both if not ends_in_probabilities(graph, entry.tensor)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnchorHead(Decoder[Parts]):
-    """inputs: the sides in pixels of the family's square inputs, () for any."""
+    """Decoder of one family. inputs: sides in pixels of the square inputs that the family has; () for any input."""
 
     expects: str
     defaults: Settings
@@ -112,14 +114,14 @@ class AnchorHead(Decoder[Parts]):
 
 @lru_cache(maxsize=8)
 def anchors_of(kind: AnchorHead, levels: Levels, width: int, height: int) -> np.ndarray:
-    """(n, 4) cy, cx, h, w normalised to [0, 1]; cached, so not to be modified."""
+    """Anchors (n, 4) as cy, cx, h, w, normalised to [0, 1]. The array is cached and must not be modified."""
     blocks = [_level_anchors(kind, level, width, height) for level in levels]
     normalised: np.ndarray = np.concatenate(blocks) / np.array([height, width] * 2)
     return normalised.astype(np.float32)
 
 
 def _level_anchors(kind: AnchorHead, level: Level, width: int, height: int) -> np.ndarray:
-    """(cells * a, 4) in pixels, cell by cell in row order."""
+    """Anchors of one level, (cells * a, 4) as cy, cx, h, w in pixels, cell by cell in row order."""
     stride = np.array([level.stride] * 2 if kind.retinanet else [height / level.rows, width / level.columns])
     divides = [height % level.stride == 0, width % level.stride == 0]
     shift = np.where(divides, 0.5, 0.0) if kind.retinanet else 0.5
@@ -131,7 +133,7 @@ def _level_anchors(kind: AnchorHead, level: Level, width: int, height: int) -> n
 
 
 def _shapes(kind: AnchorHead) -> list[tuple[float, float]]:
-    """Heights and widths of a cell's anchors, in units of `size`."""
+    """(height, width) of each anchor of a cell, in units of `size` (see the module)."""
     octaves = [2 ** (step / kind.octaves) for step in range(kind.octaves)]
     if kind.retinanet:
         pairs = [(octave, ratio) for ratio in RATIOS for octave in octaves]

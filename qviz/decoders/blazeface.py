@@ -1,8 +1,8 @@
 """BlazeFace and other detectors of MediaPipe (palm, pose): boxes relative to anchors without a size, one class.
 
-Regressors [1, n, 4 + 2 * keypoints]: x, y of the centre relative to the anchor, w, h, in pixels of the input, then the
-keypoints, which are not read; scores [1, n, 1], logits. Both may be split by stride. An anchor is the centre
-of its cell; a cell has as many as its stride has layers:
+Regressors [1, n, 4 + 2 * keypoints] hold x, y of the centre relative to the anchor, w and h, in pixels of the input,
+then the keypoints, which are not read. Scores [1, n, 1] are logits. Both may be split by stride. An anchor is the
+centre of its cell; `LAYERS` has the number of anchors per cell:
     cx = x + anchor's    cy = y + anchor's    w, h as they are      (pixels)    score = sigmoid(logit)
 Source: mediapipe/calculators/tflite/ssd_anchors_calculator.cc (fixed_anchor_size) and
 tflite_tensors_to_detections_calculator.cc. NMS is the plain one; MediaPipe blends overlapping boxes instead.
@@ -27,7 +27,7 @@ LAYERS: tuple[dict[int, int], ...] = (
     {4: 1},  # full range (192)
     {8: 2, 16: 2, 32: 6},  # pose (224), the first palm (256)
 )
-"""Stride -> anchors per cell."""
+"""Stride -> anchors per cell, one dictionary for each kind of network."""
 
 Parts = tuple[list[Tensor], list[Tensor]]
 """(regressors, scores), each in the order of strides, the finest first."""
@@ -67,12 +67,12 @@ class BlazeFace(Decoder[Parts]):
 
 
 def _rows(head: Head, tensors: list[Tensor]) -> np.ndarray:
-    """(n, columns), copied."""
+    """The values of these tensors as rows, (n, columns), one tensor after the other; a copy."""
     return np.concatenate([head.values[tensor.index].reshape(-1, tensor.shape[-1]) for tensor in tensors])
 
 
 def _counts(graph: Graph) -> list[list[int]]:
-    """Numbers of anchors in the outputs of MediaPipe's detectors: in one tensor, or in one per stride."""
+    """Numbers of anchors in each output of MediaPipe's detectors, for a single tensor and for one tensor per stride."""
     counts = []
     for layers in LAYERS:
         split = [cell_count(levels) * layers[levels[0].stride] for levels in _single_levels(graph, layers)]
@@ -85,7 +85,7 @@ def _single_levels(graph: Graph, layers: dict[int, int]) -> list[Levels]:
 
 
 def anchors(graph: Graph, count: int) -> np.ndarray:
-    """(count, 2) x, y of every anchor in pixels. count: number of anchors, which identifies the detector."""
+    """Centres (count, 2) of all anchors as x, y in pixels. count: number of anchors, which identifies the detector."""
     for layers in LAYERS:
         blocks = [
             ((cells(levels)[:, :2] + np.float32(0.5)) * cells(levels)[:, 2:]).repeat(layers[levels[0].stride], axis=0)

@@ -1,9 +1,10 @@
 """Sets of boxes without NMS: DETR, RT-DETR, D-FINE, LW-DETR, and open-vocabulary detectors with fixed classes.
 
-Boxes [1, q, 4], x, y, w, h (centre and size) in [0, 1], or corners if that gives upright boxes only; scores [1, q,
-classes], logits or probabilities, in any order. q is the number of queries, mostly 100 to 900. DETR has one more
-column, the last one, for "no object": it is the largest in most rows, and scores are a softmax then; else sigmoids.
-COCO's 91 columns are its category ids, of which 0 is unused.
+The outputs, in any order, are boxes [1, q, 4] and scores [1, q, classes], logits or probabilities; q is the number of
+queries, mostly 100 to 900. Boxes are x, y, w, h (centre and size) in [0, 1], or corners if reading them as corners
+gives upright boxes only. DETR has one more column at the end of the scores, "no object". It is recognised because it is
+the largest in most rows; the scores are then a softmax over the columns, otherwise a sigmoid of each. COCO's 91 columns
+are its category ids, of which 0 is unused.
 Sources: facebookresearch/detr models/detr.py (PostProcess); lyuwenyu/RT-DETR rtdetr_postprocessor.py.
 """
 
@@ -24,14 +25,14 @@ from qviz.structures.boxes import from_centres
 MAX_QUERIES = 1000
 COCO_IDS = 91
 NO_OBJECT = 92
-"""COCO's 91 ids and "no object"."""
+"""Number of columns for COCO's 91 ids and "no object"."""
 
 Parts = tuple[Tensor, Tensor]
 """(boxes, scores)."""
 
 
 class BoxSet(Decoder[Parts]):
-    """One box per query; each object has one, so there is no NMS."""
+    """Decoder of heads with one box per query. Only one query finds each object, so there is no NMS."""
 
     expects = "boxes [1, q, 4] and logits [1, q, classes] of up to 1000 queries, without NMS"
     defaults = replace(IMAGENET_INPUT, nms_iou=1.0)
@@ -65,7 +66,7 @@ class BoxSet(Decoder[Parts]):
 
 
 def _one_per_cell(graph: Graph, count: int) -> bool:
-    """Whether as many boxes belong to another head: one or three per cell, or SSD's anchors."""
+    """Whether this number of boxes is that of another head: one or three per cell, or SSD's anchors."""
     if input_size(graph) is None or count == len(mobilenet_anchors()):
         return True
     counts = [cell_count(levels_of(graph, strides)) for strides in PYRAMIDS]
@@ -73,7 +74,7 @@ def _one_per_cell(graph: Graph, count: int) -> bool:
 
 
 def _scores(values: np.ndarray, certain: bool) -> np.ndarray:
-    """(q, classes) probabilities without "no object"."""
+    """Probabilities (q, classes) without the column "no object"."""
     columns = values.shape[1]
     last = float((values.argmax(axis=1) == columns - 1).mean()) if columns > 2 else 0.0
     if columns == NO_OBJECT or last > 0.5:
@@ -82,7 +83,7 @@ def _scores(values: np.ndarray, certain: bool) -> np.ndarray:
 
 
 def _corners(boxes: np.ndarray, head: Head) -> np.ndarray:
-    """(q, 4) xyxy pixels. Centres are below 1, and boxes around them reach beyond the image at most by half."""
+    """Boxes (q, 4) as xyxy in pixels, from corners if nearly all are upright when read as such, else from centres."""
     boxes = in_pixels(boxes, head, float(boxes.max(initial=0)))
     upright = (boxes[:, 2:] >= boxes[:, :2]).all(axis=1).mean()
     return boxes if upright > 0.95 else from_centres(boxes)

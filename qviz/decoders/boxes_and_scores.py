@@ -1,9 +1,10 @@
 """Decoded boxes, and scores in outputs of their own, without NMS: YOLO-NAS, PP-YOLOE, DAMO-YOLO.
 
-One box per cell, n of strides 8, 16, 32. Boxes [1, n, 4] or [1, 4, n]: x1, y1, x2, y2, or x, y, w, h (centre and size)
-if most boxes would be inverted otherwise; in pixels of the input, or normalised to [0, 1]. Besides them either scores
-[1, n, classes] (or columns first; after sigmoid or before), or each box's best score [1, n] and its class [1, n].
-The number of boxes distinguishes it from a head that ends in NMS. Sources: PaddleDetection ppdet/modeling/heads/
+There is one box for each of the n cells of strides 8, 16 and 32. Boxes [1, n, 4] or [1, 4, n] are x1, y1, x2, y2, or
+x, y, w, h (centre and size) if most boxes would be inverted otherwise; in pixels of the input, or normalised to [0, 1].
+Besides them there are either scores [1, n, classes] (or columns first; after sigmoid or before), or each box's best
+score [1, n] and its class [1, n]. A head that ends in NMS has another number of boxes. Sources: PaddleDetection
+ppdet/modeling/heads/
 ppyoloe_head.py; super_gradients/training/models/detection_models/yolo_nas; qai_hub_models/models/_shared/yolo.
 """
 
@@ -34,7 +35,7 @@ BOXES, CLASSES = re.compile(r"box|loc|reg"), re.compile(r"class|label|categor")
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Boxes, and scores (n, classes) or two outputs (n,): best scores and their classes, in any order."""
+    """The boxes and either scores (n, classes) or `best`: two outputs (n,), best scores and classes, in any order."""
 
     boxes: Output
     scores: Output | None
@@ -75,7 +76,7 @@ class BoxesAndScores(Decoder[Parts]):
 
 def _split(graph: Graph, placed: list[Output], flat: tuple[Tensor, ...]) -> Parts | None:
     boxes = [entry for entry in placed if entry.columns == 4]
-    if len(boxes) == 2:  # four classes: the scores come out of a sigmoid, or the boxes have a telling name
+    if len(boxes) == 2:  # with four classes, a sigmoid before the scores or the boxes' name decides
         not_scores = [entry for entry in boxes if not ends_in_probabilities(graph, entry.tensor)]
         named = [entry for entry in boxes if BOXES.search(graph.names_of(entry.tensor))]
         boxes = not_scores if len(not_scores) == 1 else named
@@ -86,7 +87,7 @@ def _split(graph: Graph, placed: list[Output], flat: tuple[Tensor, ...]) -> Part
 
 
 def _score_and_class(head: Head, rows: tuple[Tensor, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """(scores, classes) by name, else by value: classes are whole numbers, scores hardly ever."""
+    """(scores, classes), each (n,), told apart by name, else by value: classes are whole numbers, scores rarely."""
     first, second = (head.values[tensor.index].reshape(-1) for tensor in rows)
     one, other = (bool(CLASSES.search(head.graph.names_of(tensor))) for tensor in rows)
     if one == other:
@@ -95,7 +96,7 @@ def _score_and_class(head: Head, rows: tuple[Tensor, ...]) -> tuple[np.ndarray, 
 
 
 def _corners(boxes: np.ndarray, head: Head) -> np.ndarray:
-    """(n, 4) xyxy pixels."""
+    """Boxes (n, 4) as xyxy in pixels."""
     boxes = in_pixels(boxes, head, float(boxes.max(initial=0)))
     upright = np.mean(np.all(boxes[:, 2:] >= boxes[:, :2], axis=1))
     return boxes if upright > 0.5 else from_centres(boxes)

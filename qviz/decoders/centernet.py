@@ -1,12 +1,12 @@
-"""CenterNet: a heatmap of object centres with a size and an offset per cell; no anchors, no NMS.
+"""CenterNet: a heatmap of object centres with a size and an offset for each cell, without anchors or NMS.
 
-Three outputs over cells of stride 4 (8, 2), in any order: heatmap [1, h, w, classes] (after sigmoid or before), sizes
-[1, h, w, 2] width and height, offsets [1, h, w, 2] x and y within the cell, both in cells; or columns first. An
-object is a cell with a score that none of its eight neighbours exceeds:
+The three outputs, over cells of stride 4 (or 8, or 2), come in any order: heatmap [1, h, w, classes] (after sigmoid or
+before), sizes [1, h, w, 2] (width, height) and offsets [1, h, w, 2] (x, y within the cell), the latter two in units of
+cells. Columns may also come first. An object is a cell whose score none of its eight neighbours exceeds:
     cx = (column + offset x) * stride    w = size w * stride    likewise in y      (pixels)
-Sizes and offsets are distinguished by name, else by value: offsets are in [0, 1], and the tensor with the larger values
-has the sizes. Source: CenterNet/src/lib/models/decode.py (ctdet_decode). The Object Detection API's CenterNet has its
-own post-processing and puts y before x; it is not read here.
+Sizes and offsets are told apart by name, else by value: offsets are in [0, 1], so the tensor with the larger values has
+the sizes. Source: CenterNet/src/lib/models/decode.py (ctdet_decode). The Object Detection API's CenterNet has
+post-processing of its own and puts y before x; this decoder does not read it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Parts = tuple[Level, Output, list[Output]]
 
 
 class CenterNet(Decoder[Parts]):
-    """Detections are local maxima of the heatmap; candidates are all cells."""
+    """Decoder whose detections are the local maxima of the heatmap and whose candidates are all cells."""
 
     expects = "heatmap [1, h, w, classes], sizes [1, h, w, 2] and offsets [1, h, w, 2] of stride 4, in any order"
     defaults = Settings(
@@ -70,7 +70,7 @@ class CenterNet(Decoder[Parts]):
 
 
 def _sizes_and_offsets(head: Head, first: Output, second: Output) -> tuple[np.ndarray, np.ndarray]:
-    """(sizes, offsets) as rows of two."""
+    """(sizes, offsets), each (cells, 2)."""
     texts = [head.graph.names_of(output.tensor) for output in (first, second)]
     rows = first.of(head), second.of(head)
     for pattern, is_sizes in ((SIZES, True), (OFFSETS, False)):
@@ -81,7 +81,7 @@ def _sizes_and_offsets(head: Head, first: Output, second: Output) -> tuple[np.nd
 
 
 def _peaks(scores: np.ndarray, level: Level) -> np.ndarray:
-    """(cells, classes) bool: whether no score in the 3 x 3 window is higher."""
+    """(cells, classes) bool: whether no score of the class in the 3 x 3 cells around is higher."""
     maps = scores.reshape(level.rows, level.columns, -1)
     padded = np.pad(maps, ((1, 1), (1, 1), (0, 0)))
     highest = maps

@@ -1,11 +1,11 @@
 """Heads with binned distances to the four sides of a box, as Generalized Focal Loss introduced them.
 
 PicoDet and NanoDet end like this, and so do YOLOv8 and YOLO11 if they are cut off before the decoding (for accelerators
-that quantize it badly). Per level there are two outputs: scores (after sigmoid or before), one column per class, and
-distances, 4 x bins logits. In pixels of the input, for a cell of a level with its stride:
+that quantize it badly). Each level has two outputs: scores (after sigmoid or before), one column per class, and
+distances, 4 x bins logits. In pixels of the input, for a cell of a level with that level's stride:
     distance = stride * sum_k k * softmax(bins)_k      for left, top, right, bottom, in this order
     box      = cx - left, cy - top, cx + right, cy + bottom      cx = (column + shift) * stride, cy likewise
-shift is half a cell, and 0 in NanoDet-Plus.
+The shift is half a cell, except in NanoDet-Plus, where it is 0.
 
 Levels are recognised by their number of cells, and distances by their columns (each family has its number of bins); if
 that is ambiguous, by name, then by the operator that computes them, then by their values. The order of outputs does not
@@ -34,7 +34,7 @@ SCORES, DISTANCES = re.compile(r"cls|class|score|conf"), re.compile(r"dis|reg|bo
 
 @dataclass(frozen=True, slots=True)
 class LevelOutputs:
-    """The two outputs of one level. certain: whether shapes, names or operators determine which output is which."""
+    """The two outputs of one level. certain: whether shapes, names or operators show which output is which."""
 
     level: Level
     scores: Output
@@ -44,7 +44,7 @@ class LevelOutputs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DistanceHead(Decoder[list[LevelOutputs]]):
-    """One output of scores and one of distances per level. bins: possible numbers of bins per side."""
+    """Decoder for one output of scores and one of distances per level. bins: possible numbers of bins per side."""
 
     expects: str
     defaults: Settings
@@ -52,7 +52,7 @@ class DistanceHead(Decoder[list[LevelOutputs]]):
     bins: tuple[int, ...]
 
     def parts(self, graph: Graph) -> list[LevelOutputs] | None:
-        """The outputs of each level, the finest first."""
+        """The outputs of each level, the finest first; None if the graph does not end in this head."""
         levels, tensors = levels_of(graph, self.strides), graph.output_tensors()
         if not levels or len(tensors) != 2 * len(levels):
             return None
@@ -99,15 +99,16 @@ def _scores_come_first(graph: Graph, first: Tensor, second: Tensor) -> bool | No
 
 
 def _scores_and_distances(head: Head, output: LevelOutputs) -> tuple[np.ndarray, np.ndarray]:
-    """(scores, distances) as rows; in doubt, scores are the ones in [0, 1]."""
+    """(scores, distances), one row per cell; if it is not certain which is which, the one in [0, 1] is the scores."""
     first, second = output.scores.of(head), output.distances.of(head)
     if output.certain:
         return first, second
     if _within_one(first) != _within_one(second):
         return (first, second) if _within_one(first) else (second, first)
     raise ModelError(
-        f"has two outputs of {first.shape[1]} columns at stride {output.level.stride}, and neither name nor values tell"
-        " scores from distances. Export it with names such as cls_8 and reg_8, or with the sigmoid inside."
+        f"has two outputs of {first.shape[1]} columns at stride {output.level.stride}, and neither their names nor"
+        " their values tell scores from distances. Export it with names such as cls_8 and reg_8, or with the sigmoid"
+        " inside."
     )
 
 
@@ -129,7 +130,7 @@ def decode_distances(
 
 
 def _expected(logits: np.ndarray) -> np.ndarray:
-    """(n, 4) mean bin of each side, from logits (n, 4, bins)."""
+    """Expected bin of each side, (n, 4), from logits (n, 4, bins)."""
     weights = np.exp(logits - logits.max(axis=2, keepdims=True))
     bins = np.arange(logits.shape[2], dtype=np.float32)
     expected: np.ndarray = weights @ bins / weights.sum(axis=2)
@@ -137,7 +138,7 @@ def _expected(logits: np.ndarray) -> np.ndarray:
 
 
 def distance_head(defaults: Settings, strides: tuple[int, ...], bins: tuple[int, ...]) -> DistanceHead:
-    """The decoder of a family."""
+    """The decoder of a family with these strides and numbers of bins."""
     levels = ", ".join(str(stride) for stride in strides)
     columns = " or ".join(str(4 * count) for count in bins)
     words = f"for each stride of {levels} scores [n, classes] and distances [n, {columns}], in any order"
@@ -160,7 +161,10 @@ class NanoDetPlus(RowDecoder):
     others = 4 * 8
 
     def fits(self, graph: Graph, rows: Rows) -> bool:
-        """Not a file with a SOFTMAX, which integrates its distances itself, nor 84 columns: YOLOv8 of four levels."""
+        """Whether the columns can be this head's.
+
+        Files with a SOFTMAX integrate their distances themselves, and 84 columns belong to YOLOv8 with four levels.
+        """
         return not (rows.first or rows.columns == COCO + 4 or any(op.kind == "SOFTMAX" for op in graph.ops))
 
     def decode_parts(self, parts: Rows, head: Head, limits: Limits) -> Decoded:

@@ -1,7 +1,7 @@
-"""Boxes, scores and classes in one output, after NMS or without need of it: YOLOv8/11 with `nms=True`, YOLOv10, YOLO26.
+"""Boxes, scores and classes in one output that needs no further NMS: YOLOv8/11 with `nms=True`, YOLOv10, YOLO26.
 
-[1, n, 6] or [n, 6], rows x1, y1, x2, y2, score, class (ultralytics) or class, score, x1, y1, x2, y2 (PaddleDetection);
-pixels of the input, or normalised to [0, 1]; unused rows have score 0. The two orders are distinguished by values:
+The output is [1, n, 6] or [n, 6]. Its rows are x1, y1, x2, y2, score, class (ultralytics) or class, score, x1, y1, x2,
+y2 (PaddleDetection), in pixels of the input or normalised to [0, 1]; unused rows have score 0. Values tell the orders:
 classes are whole numbers, scores are in [0, 1]. n is the exporter's maximum number of detections; an output with one
 row per cell belongs to another head. Source: ultralytics/engine/exporter.py (NMSModel); PaddleDetection
 ppdet/modeling/post_process.py.
@@ -20,7 +20,7 @@ MAX_ROWS = 1000
 
 
 class EndToEnd(Decoder[Tensor]):
-    """NMS, if there is any, is in the file; there are no candidates."""
+    """Decoder of finished detections. Any NMS is done in the file, so there are no candidates."""
 
     expects = "[1, n, 6] with up to 1000 rows x1, y1, x2, y2, score, class"
     defaults = UNIT_INPUT
@@ -43,7 +43,7 @@ class EndToEnd(Decoder[Tensor]):
 
 
 def _score_then_class(rows: np.ndarray) -> np.ndarray:
-    """Rows as x1, y1, x2, y2, score, class."""
+    """The rows (n, 6), reordered to x1, y1, x2, y2, score, class where they are in PaddleDetection's order."""
     return rows[:, [2, 3, 4, 5, 1, 0]] if not _are_scores(rows[:, 4]) and _are_scores(rows[:, 1]) else rows
 
 

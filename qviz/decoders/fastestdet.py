@@ -1,7 +1,7 @@
 """FastestDet: one output over cells of stride 16, one box per cell.
 
-[1, 5 + classes, h, w] or [1, h, w, 5 + classes]: objectness (after sigmoid), tx, ty, tw, th (before), class scores
-(after softmax).
+The output is [1, 5 + classes, h, w] or [1, h, w, 5 + classes]: objectness (after sigmoid), tx, ty, tw, th (without
+activation), class scores (after softmax).
     cx = (tanh(tx) + column) / columns    cy likewise    w = sigmoid(tw)    h = sigmoid(th)      (in [0, 1])
     score = objectness ** .6 * class score ** .4
 Source: dog-qiuqiu/FastestDet, module/detector.py and utils/tool.py (handle_preds).

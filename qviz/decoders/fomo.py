@@ -1,8 +1,9 @@
-"""FOMO (Edge Impulse): a class per cell, no boxes.
+"""FOMO (Edge Impulse): class scores for each cell, without boxes.
 
-[1, h, w, 1 + classes] after softmax, the background first, over cells of stride 8 (an input of 96 has 12 x 12). Cells
-with a score that no neighbour of their class exceeds are returned as boxes of one cell: they show where the object is,
-not how large. Source: Edge Impulse SDK, classifier/ei_fill_result_struct.h (which joins neighbouring cells instead).
+The output is [1, h, w, 1 + classes] after softmax, the background first, over cells of stride 8 (12 x 12 cells for an
+input of 96). A cell whose score for a class no neighbour exceeds is returned as a box of one cell, which shows where
+the object is, but not how large. Source: Edge Impulse SDK, classifier/ei_fill_result_struct.h (which joins neighbouring
+cells instead).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Parts = tuple[Output, Level]
 
 
 class Fomo(Decoder[Parts]):
-    """Centres as boxes of one cell."""
+    """Decoder that returns the centres of objects as boxes of one cell."""
 
     expects = "[1, h, w, 1 + classes] after a softmax, one class per cell of stride 8"
     defaults = replace(UNIT_INPUT, resize="stretch")
@@ -54,7 +55,7 @@ class Fomo(Decoder[Parts]):
 
 
 def _peaks(scores: np.ndarray) -> np.ndarray:
-    """(h, w, classes) bool: no neighbour has a higher score; of equal ones the first counts."""
+    """(h, w, classes) bool: whether no neighbour has a higher score; of equal neighbours only the first is a peak."""
     rows, columns, _ = scores.shape
     padded = np.pad(scores, ((1, 1), (1, 1), (0, 0)), constant_values=-1.0)
     peaks = np.ones(scores.shape, bool)

@@ -1,7 +1,7 @@
 """The cells that a detector predicts from, and output tensors laid out over them.
 
 A level is a feature map: one cell every `stride` pixels, ceil(width / stride) x ceil(height / stride) cells in row
-order. Tensors have c values per cell (or per box, of a boxes per cell) in one of these layouts:
+order. Tensors have c values per cell, or c per box if a cell has several (`a`) boxes, in one of these layouts:
 (n, c), (1, n, c), (1, c, n) over one or more levels in sequence; (1, h, w, a * c), (1, a * c, h, w) over one level.
 """
 
@@ -19,7 +19,7 @@ from qviz.structures import Graph, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """stride in pixels of the input; rows, columns in cells."""
+    """One feature map. stride: in pixels of the input; rows, columns: number of cells in each direction."""
 
     stride: int
     rows: int
@@ -43,19 +43,19 @@ def input_size(graph: Graph) -> tuple[int, int] | None:
 
 
 def levels_of(graph: Graph, strides: Sequence[int]) -> Levels:
-    """The levels for the graph's input size; empty if that is unknown."""
+    """The levels with these strides for the graph's input size; empty if that is unknown."""
     size = input_size(graph)
     return tuple(Level(s, -(-size[1] // s), -(-size[0] // s)) for s in strides) if size else ()
 
 
 def cell_count(levels: Sequence[Level]) -> int:
-    """Cells of all levels."""
+    """Number of cells in all levels together."""
     return sum(level.cells for level in levels)
 
 
 @lru_cache(maxsize=16)
 def cells(levels: Levels) -> np.ndarray:
-    """(n, 3) float32 column, row and stride of every cell, level by level; read-only."""
+    """Column, row and stride of every cell, level by level, (n, 3) float32; read-only."""
     blocks = []
     for level in levels:
         row, column = np.divmod(np.arange(level.cells), level.columns)
@@ -67,12 +67,12 @@ def cells(levels: Levels) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Output:
-    """An output over levels.
+    """An output tensor laid out over the cells of one or more levels.
 
     Attributes:
-        columns: Values per box.
+        columns: Number of values per box.
         first: Whether the columns come before the cells, as in (1, c, n).
-        per_cell: Boxes per cell in (1, h, w, a * c) or (1, a * c, h, w), else 1.
+        per_cell: Number of boxes per cell in (1, h, w, a * c) or (1, a * c, h, w), else 1.
     """
 
     tensor: Tensor
@@ -81,7 +81,7 @@ class Output:
     per_cell: int
 
     def of(self, head: Head) -> np.ndarray:
-        """(boxes, columns)."""
+        """The output's values in one run, one row per box: (boxes, columns)."""
         values = head.values[self.tensor.index]
         plane = values.reshape(self.columns * self.per_cell, -1).T if self.first else values
         return plane.reshape(-1, self.columns)

@@ -21,7 +21,7 @@ class Head:
     """The outputs of one run.
 
     Attributes:
-        values: Real (dequantized) values by tensor index.
+        values: Tensor index -> real (dequantized) values.
         width, height: Size of the model's input in pixels.
     """
 
@@ -54,7 +54,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """Boxes in pixels of the model's input. candidates: boxes before NMS; None if the head does not provide them."""
+    """Results for one image; boxes are in pixels of the model's input.
+
+    candidates: boxes before NMS; None if the head does not provide them.
+    """
 
     detections: Detections
     candidates: Detections | None
@@ -63,17 +66,17 @@ class Decoded:
 UNIT_INPUT = Settings(
     mean=(0.0,) * 3, std=(255.0,) * 3, channels="rgb", resize="letterbox", nms_iou=0.7, max_detections=100
 )
-"""Pixels in [0, 1], as YOLO reads them."""
+"""Settings for pixels in [0, 1], as YOLO reads them."""
 SIGNED_INPUT = Settings(
     mean=(127.5,) * 3, std=(127.5,) * 3, channels="rgb", resize="stretch", nms_iou=0.6, max_detections=100
 )
-"""Pixels in [-1, 1], as MobileNet reads them."""
+"""Settings for pixels in [-1, 1], as MobileNet reads them."""
 IMAGENET_INPUT = replace(SIGNED_INPUT, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
-"""Pixels minus ImageNet's mean, divided by its standard deviation."""
+"""Settings for pixels minus ImageNet's mean, divided by its standard deviation."""
 
 
 def single(graph: Graph) -> Graph:
-    """The graph as if its batch had one image: of a fixed batch of several, each output's first part counts."""
+    """The graph as if its batch had one image. In a fixed batch of several, only the first image's outputs are read."""
     shape = graph.input_tensors()[0].shape if len(graph.inputs) == 1 else ()
     batch = shape[0] if len(shape) == 4 else 1
     if batch <= 1:
@@ -86,16 +89,16 @@ def single(graph: Graph) -> Graph:
 
 
 class Decoder(ABC, Generic[P]):
-    """One kind of head: `parts` finds out which output of the graph has which meaning.
+    """Decodes one kind of head. `parts` finds out which output of the graph has which meaning.
 
-    NMS is done here, except in subclasses whose heads contain it.
+    Decoders do NMS, except those of heads that contain it.
 
     Attributes:
-        expects: The shapes of its outputs, in words.
+        expects: The shapes of the head's outputs, in words.
         defaults: Settings of models with this head, unless others are given.
-        note: A sentence about what its boxes are, where they are not the usual ones; else empty.
-        last_resort: Whether it is used only where no other decoder matches.
-        check_sizes: Whether boxes that are all of one size are a sign of a wrong reading.
+        note: A sentence about what the boxes are, if they are not the usual ones; else empty.
+        last_resort: Whether the decoder is used only if no other one matches.
+        check_sizes: Whether boxes that all have the same size suggest that the outputs are misread.
     """
 
     expects: str
@@ -110,7 +113,7 @@ class Decoder(ABC, Generic[P]):
 
     @abstractmethod
     def decode_parts(self, parts: P, head: Head, limits: Limits) -> Decoded:
-        """As `decode`. parts: as `parts` returns them for the head's graph."""
+        """Does what `decode` does. parts: what the method `parts` returns for the head's graph."""
 
     def matches(self, graph: Graph) -> bool:
         """Whether the graph ends in this head."""
@@ -130,21 +133,21 @@ class Decoder(ABC, Generic[P]):
         return None
 
     def note_for(self, graph: Graph, settings: Settings) -> str:
-        """What users must know about the boxes of this graph, behind the model's name; empty if nothing."""
+        """What users must know about the boxes of this graph, as text to follow the model's name; else empty."""
         return self.note
 
     def fit(self, head: Head) -> float | None:
-        """How well the values of one run fit this reading, in [0, 1]; None where they do not show it.
+        """How plausible the values of one run are if read like this, in [0, 1]; None if they do not show it.
 
-        It is compared between decoders that read the same outputs differently. It does not depend on how confident the
-        model is, so a wrong normalisation of the image does not change the order.
+        The result is compared between decoders that read the same outputs differently. It does not depend on how
+        confident the model is, so a wrong normalisation of the image does not change their order.
         """
         return None
 
     def decode(self, head: Head, limits: Limits) -> Decoded:
-        """Detections of one image by falling score, boxes in pixels of the input.
+        """Detections of one image, sorted by descending score, with boxes in pixels of the model's input.
 
-        Raises ModelError for another head.
+        Raises ModelError if the graph does not end in this head.
         """
         parts = self.parts(head.graph)
         if parts is None:

@@ -1,4 +1,4 @@
-"""Decode detections from the tensors of any run of a network."""
+"""Decode detections from the tensors of a run, whoever ran the network."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class HeadReader:
 
     Attributes:
         name: The name of the decoder.
-        tensors: Indices of the tensors that it reads, outputs first. Inner tensors may be missing from a run.
-        inner: Those of them that are available only if a run preserves all tensors.
+        tensors: Indices of the tensors that the decoder reads, outputs first. A run need not provide the inner ones.
+        inner: Those of `tensors` that are available only if a run preserves all tensors.
     """
 
     def __init__(self, graph: Graph, settings: Settings, width: int, height: int) -> None:
@@ -38,15 +38,15 @@ class HeadReader:
         return bool(self.inner) and (candidates or self.name not in CANDIDATES_ONLY)
 
     def decode(self, tensors: Mapping[int, np.ndarray], score: float, floor: float = CANDIDATE_FLOOR) -> Decoded:
-        """Detections of at least `score` and candidates of at least `floor`, from tensors with the file's types."""
+        """Detections with at least `score` and candidates with at least `floor`, from tensors in the file's types."""
         return self._decoder.decode(self.head(tensors), self._limits(score, floor))
 
     def fit(self, tensors: Mapping[int, np.ndarray]) -> float | None:
-        """How well these tensors fit the decoder (`Decoder.fit`)."""
+        """How plausible these tensors are for the decoder, as `Decoder.fit` returns it."""
         return self._decoder.fit(self.head(tensors))
 
     def head(self, tensors: Mapping[int, np.ndarray]) -> Head:
-        """The tensors as the decoder reads them: real values, without NaN."""
+        """The tensors as the decoder reads them: as real values without NaN, for one image of the batch."""
         real = {index: _real(tensors[index], self.graph.tensors[index]) for index in self.tensors if index in tensors}
         if self._is_batch:
             outputs = [index for index in self.graph.outputs if self.graph.tensors[index].shape[:1] == (1,)]

@@ -1,4 +1,4 @@
-"""Detectors of MediaPipe Model Maker: encodings and scores, with anchors and box coder in the file's metadata.
+"""Detectors of MediaPipe Model Maker: encodings and scores, with the anchors and the box coder in the file's metadata.
 
 Encodings [1, n, 4] are ty, tx, th, tw; scores [1, n, 1 + classes] have the background first, logits or probabilities as
 the metadata say. Sources: mediapipe/tasks/metadata/object_detector_metadata_schema.fbs and
@@ -19,7 +19,7 @@ Parts = tuple[Tensor, Tensor]
 
 
 class MediaPipe(Decoder[Parts]):
-    """Anchors come from the metadata."""
+    """Decoder of encodings and scores that takes its anchors from the metadata."""
 
     expects = "encodings [1, n, 4] and scores [1, n, 1 + classes], with DETECTOR_METADATA in the file"
     defaults = replace(SIGNED_INPUT, nms_iou=0.5)

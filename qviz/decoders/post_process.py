@@ -1,8 +1,9 @@
 """The outputs of TFLite_Detection_PostProcess: boxes, classes, scores and usually a count.
 
-Source: tensorflow/lite/kernels/detection_postprocess.cc. boxes (1, n, 4) ymin, xmin, ymax, xmax normalised to [0, 1];
-classes (1, n) zero-based without background; scores (1, n); count (1,). Exporters put them in any order, and some omit
-the count. They are identified by the outputs of the operator if it is in the file, else by names, else by values.
+Boxes (1, n, 4) are ymin, xmin, ymax, xmax normalised to [0, 1]; classes (1, n) count from zero without background; then
+there are scores (1, n) and a count (1,). Exporters put them in any order, and some omit the count. The operator's order
+of outputs identifies them if it is in the file, else their names, else their values. Source:
+tensorflow/lite/kernels/detection_postprocess.cc.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ KIND = "TFLite_Detection_PostProcess"
 MEANINGS = {"classes": r"class|label|categor", "scores": r"score|conf|prob"}
 
 Parts = tuple[dict[str, int], list[Tensor]]
-"""Meaning -> tensor; and the two tensors that only their values distinguish as classes and scores, if any."""
+"""Meaning -> tensor index; and the tensors of classes and scores, if only names or values can tell them apart."""
 
 
 class PostProcess(Decoder[Parts]):
-    """NMS is in the file; candidates are read from the operator's inputs."""
+    """Decoder of the operator's results. NMS is done in the file; candidates are read from the operator's inputs."""
 
     expects = "boxes [1, n, 4], classes [1, n], scores [1, n] and perhaps a count [1], in any order"
     defaults = SIGNED_INPUT
@@ -57,11 +58,11 @@ class PostProcess(Decoder[Parts]):
 
 
 def _op(graph: Graph) -> Op | None:
-    return next((op for op in reversed(graph.ops) if op.kind == KIND), None)  # mostly the last one
+    return next((op for op in reversed(graph.ops) if op.kind == KIND), None)  # it is mostly the last operator
 
 
 def _outputs(parts: Parts, head: Head) -> dict[str, np.ndarray]:
-    """The tensors of boxes, classes, scores and, if present, count, identified by the strongest available evidence."""
+    """Values of `boxes`, `classes`, `scores` and, if present, `count`, identified by the best evidence available."""
     indices, rows = parts
     if rows:
         indices = indices | (_by_name(head.graph, rows) or _by_value(head, rows))
@@ -69,7 +70,7 @@ def _outputs(parts: Parts, head: Head) -> dict[str, np.ndarray]:
 
 
 def _by_operator(graph: Graph) -> Parts | None:
-    """The operator's outputs, which have a fixed order (and mostly no shape), or their conversions."""
+    """The parts of a file with the operator, whose outputs have a fixed order; a conversion may follow each of them."""
     op = _op(graph)
     if op is None or len(op.outputs) < 3:
         return None
@@ -83,7 +84,7 @@ def _by_operator(graph: Graph) -> Parts | None:
 
 
 def _by_shape(graph: Graph) -> Parts | None:
-    """The outputs of a file without the operator."""
+    """The parts of a file without the operator, by the shapes of its outputs; None if they do not fit."""
     outputs = graph.output_tensors()
     boxes = [t for t in outputs if len(t.shape) == 3 and t.shape[0] == 1 and t.shape[-1] == 4]
     if len(boxes) != 1:
@@ -105,14 +106,17 @@ def _by_name(graph: Graph, rows: list[Tensor]) -> dict[str, int] | None:
 
 
 def _by_value(head: Head, rows: list[Tensor]) -> dict[str, int]:
-    """Classes are whole numbers; scores are in [0, 1] and hardly ever whole."""
+    """Which tensor is `classes` and which `scores`: classes are whole numbers, scores in [0, 1] and rarely whole."""
     first, second = (head.values[t.index].reshape(-1) for t in rows)
     classes, scores = rows if first_is_classes(first, second) else reversed(rows)
     return {"classes": classes.index, "scores": scores.index}
 
 
 def score_columns(graph: Graph) -> tuple[int, int] | None:
-    """(tensor, first class column) of the class scores that the operator reads; column 0 may be the background."""
+    """(tensor of the class scores that the operator reads, column of the first class); None without the operator.
+
+    The first class is in column 1 if column 0 is the background.
+    """
     op = _op(graph)
     if op is None or len(op.inputs) != 3 or op.inputs[1] is None:
         return None
@@ -121,7 +125,10 @@ def score_columns(graph: Graph) -> tuple[int, int] | None:
 
 
 def anchor_rows(head: Head) -> tuple[np.ndarray, np.ndarray] | None:
-    """(boxes (n, 4), scores (n, classes) without background) from the operator's inputs, decoded as it decodes them."""
+    """(boxes (n, 4), scores (n, classes) without background) of all anchors, decoded as the operator does.
+
+    None if the operator or its inputs are not available.
+    """
     op = _op(head.graph)
     if op is None or len(op.inputs) != 3 or any(index not in head.values for index in op.inputs):
         return None
@@ -135,7 +142,7 @@ def anchor_rows(head: Head) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def anchor_box(head: Head, number: int) -> np.ndarray | None:
-    """(4,) the box of one anchor, as in `anchor_rows`; None where the operator's boxes or anchors are not there."""
+    """The box (4,) of one anchor, as in `anchor_rows`; None if the operator's boxes or anchors are not available."""
     op = _op(head.graph)
     if op is None or len(op.inputs) != 3 or any(index not in head.values for index in (op.inputs[0], op.inputs[2])):
         return None

@@ -1,7 +1,7 @@
 """The last steps of most heads: from scores to candidates, and through non-maximum suppression to detections.
 
-Scores are probabilities in [0, 1]. Heads without a final sigmoid output logits. They are recognised by their mean,
-which is far below zero because nearly all cells are background.
+Scores are probabilities in [0, 1]. Heads without a final sigmoid output logits, which are recognised by their mean: it
+is far below zero because nearly all cells are background.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ from qviz.structures.detections import CANDIDATE_FLOOR
 from qviz.structures.graph import DATA_MOVERS
 
 MAX_CANDIDATES = 5000
-"""Only so many candidates with the highest scores are used; others could not become detections."""
+"""Maximum number of candidates; only those with the highest scores are used, as others could not become detections."""
 LOGITS_BELOW = -0.5
-"""A mean score of all cells below this means logits; coarse quantization does not move 0 that far."""
+"""If the mean score of all cells is below this, they are logits; coarse quantization does not move 0 that far."""
 
 
 def sigmoid(values: np.ndarray) -> np.ndarray:
-    """Logits to probabilities."""
+    """Probabilities from logits of any shape."""
     scores: np.ndarray = 1 / (1 + np.exp(-np.clip(values, -60, 60)))
     return scores
 
 
 def softmax(values: np.ndarray) -> np.ndarray:
-    """Logits (n, classes) to probabilities, whose sum over the classes is 1."""
+    """Probabilities from logits (n, classes); each row sums to 1."""
     weights = np.exp(values - values.max(axis=1, keepdims=True))
     shares: np.ndarray = weights / weights.sum(axis=1, keepdims=True)
     return shares
 
 
 def probabilities(values: np.ndarray, certain: bool = False) -> np.ndarray:
-    """Scores of any shape as probabilities; `certain`: the graph shows that they are probabilities."""
+    """Scores of any shape as probabilities. certain: whether the graph shows that they are probabilities already."""
     logits = not certain and values.size > 0 and float(values.mean()) < LOGITS_BELOW
     return sigmoid(values) if logits else np.clip(values, 0, 1)
 
 
 def first_is_classes(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether the first of two rows has the classes (whole numbers); scores are at most 1 and rarely all whole."""
+    """Whether the first of two arrays has the classes (whole numbers); scores are at most 1 and rarely all whole."""
     return _whole(first) and (not _whole(second) or bool(first.max(initial=0) > 1))
 
 
@@ -49,7 +49,7 @@ def _whole(values: np.ndarray) -> bool:
 
 
 def ends_in_probabilities(graph: Graph, tensor: Tensor) -> bool:
-    """Whether a LOGISTIC or SOFTMAX computes a tensor of scores; operators that only move values are skipped."""
+    """Whether a LOGISTIC or SOFTMAX computes the tensor's values; operators that only move values are stepped over."""
     op: Op | None = graph.producer(tensor.index)
     for _ in graph.ops:  # a damaged file may have a cycle
         if op is None or op.kind not in DATA_MOVERS or not op.inputs or op.inputs[0] is None:
@@ -59,12 +59,12 @@ def ends_in_probabilities(graph: Graph, tensor: Tensor) -> bool:
 
 
 def floor_of(limits: Limits) -> float:
-    """The minimum score of boxes to decode: they are needed as candidates or as detections."""
+    """The minimum score from which a box is decoded, because it is needed as a candidate or as a detection."""
     return min(limits.score, limits.floor)
 
 
 def strong_rows(scores: np.ndarray, limits: Limits) -> np.ndarray:
-    """(k,) indices of the rows of scores (n, classes) with a score of at least `floor_of`."""
+    """Indices (k,) of the rows of `scores` (n, classes) in which some score is at least `floor_of(limits)`."""
     return np.flatnonzero(scores.max(axis=1, initial=0) >= floor_of(limits))
 
 
@@ -81,7 +81,10 @@ def suppressed(candidates: Detections, limits: Limits) -> Decoded:
 
 
 def candidates_of(boxes: np.ndarray, scores: np.ndarray, floor: float = CANDIDATE_FLOOR) -> Detections:
-    """Pairs of a box (n, 4) and a class with a score (n, classes) of at least `floor`. scores: without background."""
+    """One candidate for each box (n, 4) and class whose score is at least `floor`, the best `MAX_CANDIDATES` of them.
+
+    scores: (n, classes) without background.
+    """
     anchor, class_id = np.nonzero(scores >= floor)
     values = scores[anchor, class_id]
     best = np.argsort(-values, kind="stable")[:MAX_CANDIDATES]
@@ -89,7 +92,7 @@ def candidates_of(boxes: np.ndarray, scores: np.ndarray, floor: float = CANDIDAT
 
 
 def suppress(candidates: Detections, iou: float, max_detections: int) -> Detections:
-    """Greedy NMS: candidates that no better one of their class overlaps by more than `iou`, by descending score."""
+    """Greedy NMS, class by class: drop candidates whose IoU with a better kept one exceeds `iou`. Sorted by score."""
     candidates = candidates.by_score()[:MAX_CANDIDATES]
     survives = np.ones(len(candidates), bool)
     for class_id in np.unique(candidates.class_ids):
@@ -99,7 +102,7 @@ def suppress(candidates: Detections, iou: float, max_detections: int) -> Detecti
 
 
 def _survivors(boxes: np.ndarray, iou: float, max_survivors: int) -> np.ndarray:
-    """(n,) bool for boxes sorted by descending score."""
+    """Whether each box survives NMS, (n,) bool, for boxes sorted by descending score."""
     alive = np.ones(len(boxes), bool)
     survivors = 0
     for best in range(len(boxes)):

@@ -1,8 +1,8 @@
 """A raw SSD head: box encodings (1, n, 4) and class scores (1, n, classes), with anchors.
 
 The anchors are a third output or a constant (n, 4) of the file, else those of the Object Detection API's
-`ssd_anchor_generator` for MobileNet, if there are n. Scores are probabilities if a LOGISTIC or SOFTMAX ends the head,
-else logits.
+`ssd_anchor_generator` for MobileNet if their number is n. Scores are probabilities if the head ends in a LOGISTIC or
+SOFTMAX, else logits.
 
 Source of the box coder: FasterRcnnBoxCoder (object_detection/box_coders/faster_rcnn_box_coder.py) and the kernel of
 TFLite_Detection_PostProcess.
@@ -21,13 +21,13 @@ from qviz.structures import Graph, Tensor
 from qviz.structures.boxes import from_centres
 
 WITH_BACKGROUND = frozenset({91, 81, 21})
-"""COCO's 90, COCO's 80 and VOC's 20 classes with the background column first."""
+"""Numbers of columns for COCO's 90, COCO's 80 and VOC's 20 classes with a background column first."""
 SCALES = (10.0, 10.0, 5.0, 5.0)
-"""y, x, h, w scale of the box coder in every SSD of the Object Detection API."""
+"""Scales of y, x, h, w in the box coder of every SSD of the Object Detection API."""
 
 
 class RawSSD(Decoder[tuple[Tensor, Tensor]]):
-    """SSD without post-processing; the parts are encodings and scores."""
+    """Decoder of SSD without post-processing. The parts are (encodings, scores)."""
 
     expects = "encodings [1, n, 4] and class scores [1, n, classes], with anchors [n, 4] as an output or a constant"
     defaults = SIGNED_INPUT
@@ -73,7 +73,7 @@ def _pair(graph: Graph) -> tuple[Tensor, Tensor] | None:
 
 
 def _anchors_tensor(graph: Graph, count: int) -> Tensor | None:
-    """(n, 4) or (1, n, 4): an output, else the only constant of that shape."""
+    """The tensor of anchors, (n, 4) or (1, n, 4): an output, else the only constant of that shape; None without one."""
     shapes = ((count, 4), (1, count, 4))
     outputs = [t for t in graph.output_tensors() if t.shape == (count, 4)]
     constants = [t for t in graph.tensors if t.constant and t.shape in shapes and t.dtype == "float32"]
@@ -88,7 +88,7 @@ def _anchors(head: Head, encodings: Tensor) -> np.ndarray:
 
 
 def mobilenet_anchors() -> np.ndarray:
-    """(1917, 4) cy, cx, h, w of the Object Detection API's SSD MobileNet at 300 x 300.
+    """Anchors (1917, 4) of the Object Detection API's SSD MobileNet at 300 x 300, as cy, cx, h, w in [0, 1].
 
     Source: object_detection/anchor_generators/multiple_grid_anchor_generator.py with 6 layers, scales .2 to .95,
     reduce_boxes_in_lowest_layer and the interpolated scale; the zoo's pipelines write the last ratio as 0.3333.
@@ -99,7 +99,7 @@ def mobilenet_anchors() -> np.ndarray:
 
 
 def _layer(grid: int, scale: float, following: float, lowest: bool) -> np.ndarray:
-    """Anchors of one square feature map, cell by cell in row order."""
+    """Anchors of one square feature map, (cells * shapes, 4) as cy, cx, h, w, cell by cell in row order."""
     if lowest:
         shapes = [(0.1, 1.0), (scale, 2.0), (scale, 0.5)]
     else:
@@ -114,9 +114,9 @@ def _layer(grid: int, scale: float, following: float, lowest: bool) -> np.ndarra
 def decode_boxes(
     encodings: np.ndarray, anchors: np.ndarray, size: tuple[int, int], scales: tuple[float, ...] = SCALES
 ) -> np.ndarray:
-    """(n, 4) xyxy pixels of an input of `size` = (width, height).
+    """Boxes (n, 4) as xyxy in pixels of an input of `size` = (width, height).
 
-    encodings (n, 4) are ty, tx, th, tw, and anchors (n, 4) cy, cx, h, w normalised to [0, 1].
+    encodings (n, 4): ty, tx, th, tw; anchors (n, 4): cy, cx, h, w normalised to [0, 1]; scales: of y, x, h, w.
     """
     ty, tx, th, tw = (encodings / np.array(scales, np.float32)).T
     cy, cx, h, w = anchors.T

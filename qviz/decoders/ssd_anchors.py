@@ -1,8 +1,8 @@
-"""SSD with its anchors as a third output (STM32 model zoo): scores, encodings, anchors, in any order.
+"""SSD with its anchors as a third output (STM32 model zoo).
 
-Scores [1, n, classes] with the background first, encodings [1, n, 4], anchors [1, n, 4]. The anchors are the output
-that does not depend on the image. They are corners x1, y1, x2, y2 in [0, 1], and the encodings move each corner by a
-share of the anchor's size:
+The outputs, in any order, are scores [1, n, classes] with the background first, encodings [1, n, 4] and anchors
+[1, n, 4]; the anchors are the output that does not depend on the image. They are corners x1, y1, x2, y2 in [0, 1], and
+the encodings move each corner by a share of the anchor's size:
     x1 = anchor's x1 + t1 * width    y1 = anchor's y1 + t2 * height    x2, y2 likewise
 Source: STMicroelectronics stm32ai-modelzoo, object detection, decoding of SSD predictions. The zoo's
 ssd_mobilenet_v1 0.25 (192 pixels), decoded like this, has AP .136 for persons on 80 COCO images; decoded with the usual
@@ -24,7 +24,7 @@ Parts = tuple[Tensor, Tensor, Tensor]
 
 
 class SSDAnchors(Decoder[Parts]):
-    """Scores, encodings and anchors as outputs."""
+    """Decoder of scores and encodings with the anchors as an output."""
 
     expects = "scores [1, n, 1 + classes], encodings [1, n, 4] and anchors [1, n, 4] in any order"
     defaults = replace(SIGNED_INPUT, nms_iou=0.5)
@@ -57,7 +57,7 @@ class SSDAnchors(Decoder[Parts]):
 
 
 def depends_on_image(graph: Graph, tensor: Tensor) -> bool:
-    """Whether the values of a tensor depend on those of the input (its shape alone does not count)."""
+    """Whether the values of a tensor depend on the input's values; dependence on the input's shape does not count."""
     makers = {output: op for op in graph.ops for output in op.outputs}
     waiting, visited = [tensor.index], {tensor.index}
     while waiting:

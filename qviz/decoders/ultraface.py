@@ -1,10 +1,10 @@
 """UltraFace (RFB and slim) and SSD-slim face detectors: box encodings and scores with their own square anchors.
 
-Encodings [1, n, 4] and scores [1, n, 2] (background first), n = 4420 for 320 x 240; exporters leave n open (-1) as it
-follows from the input. Anchors lie at the centres of cells of stride 8, 16, 32, 64, three sides per cell on the finest
-and the coarsest and two else, in pixels: 10 16 24 | 32 48 | 64 96 | 128 192 256.
+The outputs are encodings [1, n, 4] and scores [1, n, 2] (background first); n is 4420 for 320 x 240. Exporters leave n
+open (-1), as it follows from the input. Anchors are squares at the centres of the cells of stride 8, 16, 32 and 64.
+Their sides in pixels, one anchor each, are 10 16 24 | 32 48 | 64 96 | 128 192 256.
     cx = tx * .1 * w + anchor's cx    w = exp(tw * .2) * anchor's w    y and h likewise      (all in [0, 1])
-The file may contain this step; then most boxes are corners, which values show. Source:
+The file may contain this step already; its boxes are corners then, which is recognised by their values. Source:
 Ultra-Light-Fast-Generic-Face-Detector-1MB, vision/ssd/config/fd_config.py and vision/utils/box_utils.py (2019).
 """
 
@@ -24,14 +24,14 @@ from qviz.structures import Graph, Tensor
 SIDES = {8: (10.0, 16.0, 24.0), 16: (32.0, 48.0), 32: (64.0, 96.0), 64: (128.0, 192.0, 256.0)}
 """Stride -> sides of its anchors in pixels."""
 SCALES = (10.0, 10.0, 5.0, 5.0)
-"""1 / variance: .1 of the centre, .2 of the size."""
+"""Scales of y, x, h, w in the box coder: 1 / variance, where the variance is .1 for the centre and .2 for the size."""
 
 Parts = tuple[Tensor, Tensor]
 """(boxes or encodings, scores)."""
 
 
 class UltraFace(Decoder[Parts]):
-    """Faces: one class."""
+    """Decoder of face detectors, which have a single class."""
 
     expects = "encodings or boxes [1, n, 4] and scores [1, n, 2], n = 4420 for 320 x 240 (n may be dynamic): faces"
     defaults = replace(SIGNED_INPUT, mean=(127.0,) * 3, std=(128.0,) * 3, nms_iou=0.3, labels=("face",))
@@ -67,7 +67,7 @@ class UltraFace(Decoder[Parts]):
 
 
 def _corners(values: np.ndarray) -> bool:
-    """Whether the file decodes its boxes: nearly all have x1 < x2, y1 < y2 and lie about the image."""
+    """Whether the values are decoded boxes: nearly all have x1 < x2 and y1 < y2 and lie in or near the image."""
     upright = (values[:, 2:] > values[:, :2]).all(axis=1) & (np.abs(values - 0.5) < 1.5).all(axis=1)
     return bool(upright.mean() > 0.9)
 
@@ -78,7 +78,7 @@ def _count(levels: Levels) -> int:
 
 @lru_cache(maxsize=4)
 def anchors_of(levels: Levels, width: int, height: int) -> np.ndarray:
-    """(n, 4) cy, cx, h, w in [0, 1], clipped to the image as in training; cached, so not to be modified."""
+    """Anchors (n, 4) as cy, cx, h, w in [0, 1], clipped as in training. The array is cached; do not modify it."""
     blocks = []
     for level in levels:
         sides = np.array(SIDES[level.stride])

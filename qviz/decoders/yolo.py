@@ -1,17 +1,17 @@
 """YOLOv5, YOLOX, YOLOv8 and YOLOv10: a single output with one row per box.
 
-A row is x, y, w, h, perhaps the objectness, and one score per class; the shape is (1, n, c) or (1, c, n). The number of
-boxes identifies the family: one per cell (anchor-free) or three (anchors). An objectness column is recognised by the
-number of columns: 85 are objectness and COCO's 80 classes, 84 the classes alone; a file that computes a SOFTMAX
-integrates binned distances (YOLOv8 and its successors, which have no objectness), and so does, as exported, one of
-shape (1, c, n).
+A row is x, y, w, h, perhaps an objectness, and one score per class; the shape is (1, n, c) or (1, c, n). The number of
+boxes identifies the family: one per cell (anchor-free) or three (anchors). The number of columns shows whether there is
+an objectness: 85 columns have one and COCO's 80 classes, 84 the classes alone. YOLOv8 and its successors have none; a
+file is one of them if it computes a SOFTMAX (to integrate binned distances) or has the shape (1, c, n).
 
 x, y (the centre), w and h are decoded: normalised to [0, 1] (TensorFlow Lite exports) or in pixels of the input.
 Scores are after sigmoid, in YOLOX rarely before. Only YOLOX may leave its boxes as they are in the network:
     x = (tx + column) * stride    y = (ty + row) * stride    w = exp(tw) * stride    h = exp(th) * stride
-Values decide which: tx and ty are small offsets, uncorrelated with the position of their cell, while centres (exports
-with `--decode_in_inference`) are correlated with it, or larger than any offset. YOLOv5 heads without the decoding ([1,
-3, h, w, 85] per level) need the anchors of the training, which the file does not have: they are not read.
+Their values show whether they are decoded: tx and ty are small offsets, uncorrelated with the position of their cell,
+while centres (exports with `--decode_in_inference`) are correlated with it, or larger than any offset. YOLOv5 heads
+without the decoding ([1, 3, h, w, 85] per level) need the anchors of the training, which the file does not have, so
+they are not read.
 
 Sources: yolov5/models/tf.py (TFDetect.call, TFModel.predict), also of YOLOv7, and YOLOv3 as ultralytics exports it;
 ultralytics/nn/modules/head.py (Detect._inference) and engine/exporter.py; YOLOX/yolox/models/yolo_head.py
@@ -33,20 +33,20 @@ from qviz.structures.boxes import from_centres
 
 COCO = 80
 PYRAMIDS = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32))
-"""Strides of the usual models, of P6 and of P2 ones."""
+"""Strides of the usual models, of P6 models and of P2 models."""
 NORMALISED_UP_TO = 2.0
-"""Larger centres are in pixels; normalised ones are in [0, 1], or slightly outside at the border."""
+"""Centres are in pixels if the largest is above this; normalised ones are in [0, 1], or slightly outside at borders."""
 MIN_CORRELATION = 0.9
-"""Of centres with the positions of their cells; that of offsets is near 0."""
+"""Minimum correlation of centres with the positions of their cells; the correlation of offsets is near 0."""
 MAX_OFFSET = 32.0
-"""In cells; larger values are centres in pixels."""
+"""Largest offset in cells; larger values are centres in pixels."""
 CONFIDENT = 0.3
-"""A score above it belongs to an object."""
+"""Scores above this are taken to belong to an object."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows(Output):
-    """The output and its levels."""
+    """The single output, with the levels that its rows cover."""
 
     levels: Levels
 
@@ -73,17 +73,20 @@ def has_objectness(graph: Graph, rows: Rows) -> bool | None:
 
 
 def in_pixels(boxes: np.ndarray, head: Head, largest: float) -> np.ndarray:
-    """(n, 4) boxes in pixels of the input; if the largest coordinate of usable boxes is small, they are normalised."""
+    """Boxes (n, 4) in pixels of the input. They are taken as normalised if `largest` is at most NORMALISED_UP_TO.
+
+    largest: the largest coordinate that the caller trusts.
+    """
     return boxes * np.array([head.width, head.height] * 2, np.float32) if largest <= NORMALISED_UP_TO else boxes
 
 
 def boxes_of(centres: np.ndarray, head: Head) -> np.ndarray:
-    """(n, 4) xyxy pixels from x, y, w, h in pixels, or normalised to [0, 1] if no centre is above 2."""
+    """Boxes (n, 4) as xyxy in pixels from x, y, w, h, which are in pixels or, if no centre is above 2, normalised."""
     return from_centres(in_pixels(centres, head, float(centres[:, :2].max(initial=0))))
 
 
 def corners_of(coordinates: np.ndarray, head: Head) -> np.ndarray:
-    """(n, 4) xyxy pixels from corners in pixels, or normalised to [0, 1] if none is above 2."""
+    """Boxes (n, 4) as xyxy in pixels from corners, which are in pixels or, if none is above 2, normalised."""
     return in_pixels(coordinates, head, float(coordinates.max(initial=0)))
 
 
@@ -94,12 +97,12 @@ def decode_products(boxes: np.ndarray, values: np.ndarray, limits: Limits) -> De
     """
     objectness = probabilities(values[:, 0])
     classes = probabilities(values[:, 1:])
-    strong = np.flatnonzero(objectness >= floor_of(limits))  # a product is never above its factors
+    strong = np.flatnonzero(objectness >= floor_of(limits))  # the product is at most the objectness
     return decoded(boxes[strong], objectness[strong, None] * classes[strong], limits)
 
 
 class RowDecoder(Decoder[Rows]):
-    """One row per box. others: columns besides the class scores."""
+    """Decoder of outputs with one row per box. others: number of columns besides the class scores."""
 
     pyramids: Sequence[Sequence[int]] = PYRAMIDS
     per_cell = 1
@@ -120,11 +123,11 @@ class RowDecoder(Decoder[Rows]):
 
 
 class YOLOv5(RowDecoder):
-    """Three boxes per cell."""
+    """Decoder of rows with three boxes per cell."""
 
     expects = "[1, n, 5 + classes], three boxes per cell of strides 8, 16, 32, decoded, with objectness"
     defaults = replace(UNIT_INPUT, nms_iou=0.6)
-    pyramids = ((8, 16, 32), (8, 16, 32, 64), (16, 32))  # the last of the tiny ones
+    pyramids = ((8, 16, 32), (8, 16, 32, 64), (16, 32))  # (16, 32): tiny models
     per_cell = 3
 
     def decode_parts(self, parts: Rows, head: Head, limits: Limits) -> Decoded:
@@ -133,7 +136,7 @@ class YOLOv5(RowDecoder):
 
 
 class YOLOv8(RowDecoder):
-    """YOLOv8, YOLO11 and their successors: one box per cell, in a row or a column."""
+    """Decoder of YOLOv8, YOLO11 and their successors: one box per cell, in a row or a column."""
 
     expects = "[1, 4 + classes, n] or [1, n, 4 + classes], one box per cell of strides 8, 16, 32, without objectness"
     defaults = UNIT_INPUT
@@ -143,10 +146,10 @@ class YOLOv8(RowDecoder):
         return not has_objectness(graph, rows)
 
     def fit(self, head: Head) -> float | None:
-        """The share of cells that are inside their own box, times the share of objects without an objectness.
+        """The fit of the boxes (`layout_fit`) times the share of objects that do not seem to have an objectness.
 
         Corners read as centre and size give huge boxes, which contain their cells, too; centre and size read as corners
-        give boxes that do not. So where corners fit, they are right.
+        give boxes that do not contain them. So if the reading as corners fits, it is the right one.
         """
         rows = self.parts(head.graph)
         if rows is None:
@@ -155,12 +158,12 @@ class YOLOv8(RowDecoder):
         return self.layout_fit(values[:, :4], head, rows) * (1 - share_of_objectness(values))
 
     def layout_fit(self, coordinates: np.ndarray, head: Head, rows: Rows) -> float:
-        """How well the first four columns fit the reading of this decoder, in [0, 1]."""
+        """How plausible the first four columns are if read as this decoder does, in [0, 1]."""
         corners = share_inside(corners_of(coordinates, head), rows.levels)
         return share_inside(boxes_of(coordinates, head), rows.levels) * (1 - corners)
 
     def boxes(self, coordinates: np.ndarray, head: Head) -> np.ndarray:
-        """(n, 4) xyxy pixels from the first four columns."""
+        """Boxes (n, 4) as xyxy in pixels, from the first four columns."""
         return boxes_of(coordinates, head)
 
     def decode_parts(self, parts: Rows, head: Head, limits: Limits) -> Decoded:
@@ -171,7 +174,7 @@ class YOLOv8(RowDecoder):
 
 
 class YOLOv8Corners(YOLOv8):
-    """The same rows with x1, y1, x2, y2 in place of centre and size: YOLOv10 without its top-k."""
+    """Decoder of YOLOv8's rows with x1, y1, x2, y2 in place of centre and size, as in YOLOv10 without its top-k."""
 
     expects = "as yolov8, with x1, y1, x2, y2 in place of x, y, w, h"
 
@@ -183,9 +186,10 @@ class YOLOv8Corners(YOLOv8):
 
 
 def share_inside(boxes: np.ndarray, levels: Levels) -> float:
-    """The share of cells whose centre is inside their box: boxes are predicted as distances from it to the sides.
+    """The share of cells whose centre is inside their box, in [0, 1].
 
-    A tenth of a cell is allowed for rounding.
+    It is high for boxes that are read correctly, as they are predicted as distances from the cell's centre to the
+    sides. A tenth of a cell is allowed for rounding.
     """
     grid = cells(levels)
     centres, slack = (grid[:, :2] + 0.5) * grid[:, 2:], 0.1 * grid[:, 2:]
@@ -194,9 +198,10 @@ def share_inside(boxes: np.ndarray, levels: Levels) -> float:
 
 
 def share_of_objectness(values: np.ndarray) -> float:
-    """The share of rows with a high first score in which another score is high, too; 0.5 if there is no such row.
+    """Among rows with a high first score, the share in which another score is high, too; 0.5 if there is no such row.
 
-    An objectness is high together with a class; of the classes of one box, one is high.
+    If the first score is an objectness, it is high together with that of a class; if all scores are of classes, mostly
+    only one of them is high.
     """
     scores = probabilities(values[:, 4:])
     strong = scores[scores[:, 0] > CONFIDENT]
@@ -206,7 +211,7 @@ def share_of_objectness(values: np.ndarray) -> float:
 
 
 class YOLOX(RowDecoder):
-    """One box per cell, mostly not decoded in the file."""
+    """Decoder of YOLOX: one box per cell, mostly not decoded in the file."""
 
     expects = "[1, n, 5 + classes], one box per cell of strides 8, 16, 32, decoded or not, with objectness"
     defaults = Settings(
@@ -218,7 +223,7 @@ class YOLOX(RowDecoder):
         return has_objectness(graph, rows) is not False
 
     def fit(self, head: Head) -> float | None:
-        """The share of objects that have an objectness."""
+        """The share of objects that seem to have an objectness (`share_of_objectness`)."""
         rows = self.parts(head.graph)
         return share_of_objectness(rows.of(head)) if rows is not None else None
 
@@ -230,7 +235,7 @@ class YOLOX(RowDecoder):
 
 
 def decoded_inside(xy: np.ndarray, grid: np.ndarray) -> bool:
-    """Whether xy (n, 2) are centres rather than offsets within the cells of grid (n, 3)."""
+    """Whether xy (n, 2) are decoded centres rather than offsets from the cells of `grid` (n, 3)."""
     if float(np.abs(xy).max(initial=0)) > MAX_OFFSET:
         return True
     positions = grid[:, :2] * grid[:, 2:]

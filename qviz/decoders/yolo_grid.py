@@ -1,12 +1,12 @@
 """YOLOv2, YOLOv3, YOLOv4 and their tiny versions, YOLO-Fastest: grids with anchors, as Darknet and Keras export them.
 
-One output per level, [1, h, w, a * (5 + classes)] or [1, a * (5 + classes), h, w]; for each of the a anchors of a cell
-tx, ty, tw, th, the objectness and one score per class, all of them as the last convolution gives them:
+Each level has one output, [1, h, w, a * (5 + classes)] or [1, a * (5 + classes), h, w]. For each of the `a` anchors of
+a cell it has tx, ty, tw, th, the objectness and one score per class, all of them raw outputs of the last convolution:
     cx = (sigmoid(tx) + column) * stride    cy likewise    w = exp(tw) * anchor's w    h = exp(th) * anchor's h
     score = sigmoid(objectness) * class score, a softmax in YOLOv2 (five anchors), else a sigmoid
-The file does not contain the anchors: they come from the settings (`anchors`, pixels of the input, the finest level
-first), else those of the family are assumed, scaled from its usual input size. Sources: AlexeyAB/darknet
-src/{region_layer, yolo_layer}.c and cfg/*.cfg; dog-qiuqiu/Yolo-Fastest.
+The file does not contain the anchors: they come from the settings (`anchors`, in pixels of the input, the finest level
+first). Without these, the anchors of the family are assumed, scaled from its usual input size. Sources:
+AlexeyAB/darknet src/{region_layer, yolo_layer}.c and cfg/*.cfg; dog-qiuqiu/Yolo-Fastest.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PYRAMIDS = ((8, 16, 32), (16, 32), (32,))
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Anchors (w, h) in pixels of an input of `side`, the finest level first."""
+    """A family of networks. anchors: w, h of each in pixels of an input of `side` pixels, the finest level first."""
 
     name: str
     side: int
@@ -45,7 +45,7 @@ VOC = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
-    """The levels with their outputs, the finest first; anchors per cell."""
+    """The levels and their outputs, the finest first. per_cell: number of anchors per cell."""
 
     levels: tuple[Level, ...]
     outputs: tuple[Output, ...]
@@ -53,7 +53,7 @@ class Parts:
 
 
 class YOLOGrid(Decoder[Parts]):
-    """One grid per level, not decoded."""
+    """Decoder of one grid per level whose boxes are not decoded in the file."""
 
     expects = "[1, h, w, a * (5 + classes)] per level of strides 8, 16, 32, a = 3 or 5 anchors per cell"
     defaults = replace(UNIT_INPUT, nms_iou=0.45)
@@ -89,7 +89,7 @@ class YOLOGrid(Decoder[Parts]):
         for level, output, pairs in zip(parts.levels, parts.outputs, anchors, strict=True):
             values = output.of(head)
             objectness = sigmoid(values[:, 4])
-            strong = np.flatnonzero(objectness >= floor_of(limits))  # a product is never above its factors
+            strong = np.flatnonzero(objectness >= floor_of(limits))  # the product is at most the objectness
             grid = cells((level,)).repeat(parts.per_cell, axis=0)[strong]
             sizes = np.tile(pairs, (level.cells, 1))[strong] * np.exp(np.minimum(values[strong, 2:4], 10))
             centres = (sigmoid(values[strong, :2]) + grid[:, :2]) * level.stride
@@ -130,7 +130,7 @@ def family_of(parts: Parts, graph: Graph) -> Family:
 
 
 def _anchors(parts: Parts, head: Head, given: tuple[float, ...]) -> list[np.ndarray]:
-    """(a, 2) widths and heights in pixels for each level. Raises SettingsError for a wrong number of anchors."""
+    """For each level, anchors (a, 2) as width, height in pixels. Raises SettingsError for a wrong number of anchors."""
     expected = 2 * parts.per_cell * len(parts.levels)
     if given and len(given) != expected:
         raise SettingsError(

@@ -1,9 +1,9 @@
-"""YOLOv8 and its successors trained for poses, masks or turned boxes: the boxes, classes and scores.
+"""Boxes, classes and scores of YOLOv8 and its successors trained for poses, masks or turned boxes.
 
-Rows as those of YOLOv8, with further columns behind the scores:
-    pose      the keypoints, x, y and perhaps a visibility each; how many is in the exporter's notes (17 x 3 otherwise,
-              if there are just 56 columns: COCO's keypoints of one class)
-    segment   the coefficients of the masks, as many as the second output, [1, h, w, m] or [1, m, h, w], has prototypes
+The rows are those of YOLOv8, with further columns after the scores:
+    pose      the keypoints, x, y and perhaps a visibility each. Their number is in the exporter's notes; without notes,
+              56 columns are taken as COCO's 17 x 3 of one class
+    segment   the coefficients of the masks, one for each prototype in the second output, [1, h, w, m] or [1, m, h, w]
     obb       the angle in radians; the upright box around the turned one is returned
 Keypoints and masks are not read. Source: ultralytics/nn/modules/head.py (Pose, Segment, OBB).
 """
@@ -27,14 +27,14 @@ PROTOTYPES = (16, 32, 64)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TaskRows(Rows):
-    """extras: columns behind the scores; turned: whether the last one is an angle."""
+    """The rows. extras: number of columns after the scores; turned: whether the last column is an angle."""
 
     extras: int
     turned: bool
 
 
 class YOLOv8Tasks(YOLOv8):
-    """Boxes, classes and scores of models for poses, masks or turned boxes."""
+    """Decoder of boxes, classes and scores of models for poses, masks or turned boxes."""
 
     expects = "rows as yolov8 with keypoints, mask coefficients (and prototypes [1, h, w, 32]) or an angle behind them"
     defaults = UNIT_INPUT
@@ -59,7 +59,7 @@ class YOLOv8Tasks(YOLOv8):
         return parts.columns - self.others - parts.extras
 
     def fit(self, head: Head) -> float | None:
-        """The share of cells inside their own box, if scores are in [0, 1] and what follows them looks as it should."""
+        """The share of cells inside their own box times, for poses, the share of keypoints inside their box."""
         rows = self.parts(head.graph)
         if rows is None:
             return None
@@ -78,7 +78,7 @@ class YOLOv8Tasks(YOLOv8):
 
 
 def upright(boxes: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """(n, 4) upright boxes around boxes that are turned by `angles` (n,) in radians around their centres."""
+    """Upright boxes (n, 4) around boxes that are turned around their centres by `angles` (n,) in radians."""
     sizes = boxes[:, 2:] - boxes[:, :2]
     cos, sin = np.abs(np.cos(angles)), np.abs(np.sin(angles))
     width = sizes[:, 0] * cos + sizes[:, 1] * sin
@@ -88,7 +88,7 @@ def upright(boxes: np.ndarray, angles: np.ndarray) -> np.ndarray:
 
 
 def _prototypes(tensor: Tensor) -> int:
-    """The number of mask prototypes, or 0 for another output."""
+    """The number of mask prototypes in a tensor; 0 if it is another output."""
     shape = tensor.shape
     if len(shape) != 4 or shape[0] not in (1, -1):
         return 0
@@ -96,7 +96,7 @@ def _prototypes(tensor: Tensor) -> int:
 
 
 def _extras(graph: Graph, columns: int, prototypes: list[Tensor]) -> int:
-    """Columns behind the scores; 0 if it is not one of these heads."""
+    """Number of columns after the scores; 0 if the head is none of these."""
     if prototypes:
         return _prototypes(prototypes[0])
     if graph.notes.task == "obb":
