@@ -2,7 +2,7 @@
 
 * A source is a SavedModel (a folder, or a zip archive of one), a .keras file or an .h5 file. It travels as bytes: a
   folder is packed into an archive, with the same bytes for the same files.
-* TensorFlow takes 4 s and half a gigabyte to load: it is imported inside functions, and these run in worker processes.
+* TensorFlow takes 4 s and half a gigabyte to load, so it is imported inside functions that run in worker processes.
 * The input is untrusted: archives are unpacked within limits, and graphs or layers that could access files, the network
   or Python are refused before anything is loaded.
 * Error messages begin with a verb ("has ..."); the caller puts the model's name in front.

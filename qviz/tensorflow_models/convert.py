@@ -1,6 +1,6 @@
-"""Convert a source to a .tflite with TensorFlow's converter: float32, or as `prepare` sets it up. Runs in a worker.
+"""Convert a source to a .tflite file with TensorFlow's converter: to float32, or as `prepare` sets it up. In a worker.
 
-Dimensions must be fixed; only the batch may be open, and becomes 1. Custom operators are accepted only if
+Dimensions must be fixed, except that the batch may be open; it becomes 1. Custom operators are accepted only if
 TensorFlow Lite has them: TFLite_Detection_PostProcess, as the Object Detection API's exporter for TFLite writes it.
 
 Keras files are checked before they are loaded: their layers must be Keras' own and their weights inside the file.
@@ -37,27 +37,27 @@ KERAS_MODULES = ("keras.", "tf_keras.", "tensorflow.keras.", "tensorflow.python.
 REFUSED_PARTS = (".utils", ".saving", ".export")
 
 Prepare = Callable[[Any], None]
-"""Sets up TensorFlow's converter before it converts."""
+"""A function that sets up TensorFlow's converter before it converts."""
 
 
 def as_float(converter: Any) -> None:
-    """The `Prepare` that leaves the network in float32."""
+    """A `Prepare` that changes nothing, so the network stays in float32."""
 
 
 def convert_job(blob: Blob, kind: SourceKind) -> bytes:
-    """The float32 .tflite.
+    """The source converted to a float32 .tflite file.
 
     Raises:
         ModelError: The source cannot be converted; the message begins with a verb.
-        NeedsTensorFlow: The same, but TensorFlow itself can run the detector.
+        NeedsTensorFlow: The source cannot be converted, but TensorFlow itself can run the detector.
     """
     return converted(blob, kind, as_float)
 
 
 def converted(blob: Blob, kind: SourceKind, prepare: Prepare) -> bytes:
-    """The .tflite file, with the converter set up by `prepare`. Raises as `convert_job`."""
+    """The .tflite file, with the converter set up by `prepare`. Raises the same errors as `convert_job`."""
     with tempfile.TemporaryDirectory(prefix="qviz-") as folder:
-        path = _unpacked(blob.read(), kind, Path(folder))  # refuse before TensorFlow is loaded
+        path = _unpacked(blob.read(), kind, Path(folder))  # a refusal comes before TensorFlow is loaded
         with tensorflow() as tf:
             data = _saved_model(tf, path, prepare) if kind is SourceKind.SAVED_MODEL else _keras(tf, path, prepare)
             _check_operators(data)
@@ -84,7 +84,9 @@ def _saved_model(tf: Any, root: Path, prepare: Prepare) -> bytes:
     except ModelError as error:
         if not gives_detections(signature):
             raise
-        reason = re.split(r"; |\. ", str(error))[0].rstrip(".")  # without its advice, which is for other exports
+        reason = re.split(r"; |\. ", str(error))[0].rstrip(
+            "."
+        )  # without the message's advice, which is for other exports
         raise NeedsTensorFlow(
             "is the Object Detection API's training export (exporter_main_v2.py), which TensorFlow Lite cannot express:"
             f" it {reason}. TensorFlow runs it as the reference for boxes and mAP; for layers, times and quantization"
@@ -128,7 +130,7 @@ def _keras(tf: Any, path: Path, prepare: Prepare) -> bytes:
 
 
 def _named(tf: Any, model: Any, outputs: Any) -> dict[str, Any]:
-    """Outputs by the names of their layers, which decoders read."""
+    """Name of an output's layer -> the output. Decoders read these names."""
     if isinstance(outputs, dict):
         return outputs
     values = tf.nest.flatten(outputs)
@@ -144,7 +146,7 @@ def _port(tensor: Any) -> Port:
 
 
 def _check_fixed(port: Port) -> None:
-    """Raises ModelError if a side other than the batch is open."""
+    """Raises ModelError if a dimension other than the batch is open."""
     if port.shape is None or any(side < 0 for side in port.shape[1:]):
         shape = "any shape" if port.shape is None else str(["?" if side < 0 else side for side in port.shape])
         raise ModelError(
@@ -154,11 +156,11 @@ def _check_fixed(port: Port) -> None:
 
 
 def _from_function(tf: Any, call: Any, inputs: tuple[Port, ...], owned: list[Any], prepare: Prepare) -> bytes:
-    """Convert `call` with a batch of 1. Only variables in `owned` are frozen."""
+    """Trace `call` with a batch of 1 and convert it. Only the variables in `owned` are frozen."""
     specs = {port.name: tf.TensorSpec(_batch_of_one(port), port.dtype, name=port.name) for port in inputs}
     try:
         concrete = tf.function(call).get_concrete_function(**specs)
-    except Exception as error:  # layers raise anything
+    except Exception as error:  # layers may raise any exception
         raise ModelError(f"cannot be traced with a batch of 1: {first_line(error)}") from error
     module = tf.Module()
     module.owned = owned
@@ -209,7 +211,7 @@ def check_keras(data: bytes, folder: Path) -> None:
 
 
 def check_h5(path: Path) -> None:
-    """As `check_keras`, for a whole model in an .h5 file."""
+    """Check an .h5 file of a whole model. Raises ModelError if it runs code or reads other files."""
     config = _check_hdf5(path)
     if config is None:
         raise ModelError("has weights without the network; save the whole model with model.save('x.keras').")
@@ -247,7 +249,7 @@ def _is_safe(module: str) -> bool:
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object in the description, at any depth."""
+    """Every JSON object in the description of a network, at any depth."""
     if isinstance(value, dict):
         if "class_name" in value:
             yield value
@@ -259,13 +261,13 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _check_hdf5(path: Path) -> bytes | str | None:
-    """The description of the network, if there is one. Raises ModelError if weights are outside of the file."""
+    """The description of the network in the file; None if it has none. Raises ModelError if weights are elsewhere."""
     import h5py  # comes with TensorFlow
 
     try:
         with h5py.File(path, "r") as file:
             links: dict[str, Any] = {}
-            file.visititems_links(links.__setitem__)  # h5py loses errors raised inside
+            file.visititems_links(links.__setitem__)  # h5py would swallow an error raised in the callback
             outside = any(isinstance(link, h5py.ExternalLink) for link in links.values())
             weights = [] if outside else [item for item in map(file.get, links) if isinstance(item, h5py.Dataset)]
             outside = outside or any(weight.external or weight.is_virtual for weight in weights)

@@ -1,9 +1,9 @@
 """TensorFlow itself as the reference: a detection SavedModel that TensorFlow Lite cannot express.
 
 The Object Detection API's training export (exporter_lib_v2.py) takes an image [1, h, w, 3] of any size, uint8 or
-float32 in 0..255, and prepares it itself. It gives detection_boxes (1, n, 4) ymin, xmin, ymax, xmax normalised to
-[0, 1]; detection_scores and detection_classes (1, n), classes counted from 1; num_detections (1,); and before NMS
-raw_detection_boxes (1, anchors, 4) and raw_detection_scores (1, anchors, classes), some with a background column.
+float32 in 0..255, and prepares it itself. It returns detection_boxes (1, n, 4) as ymin, xmin, ymax, xmax normalised to
+[0, 1]; detection_scores and detection_classes (1, n), classes counted from 1; num_detections (1,); and, from before
+NMS, raw_detection_boxes (1, anchors, 4) and raw_detection_scores (1, anchors, classes), some with a background column.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from qviz.tensorflow_models.saved_model import Port, Signature, read_signature
 from qviz.tensorflow_models.sources import unpack
 
 TENSORFLOW = "tensorflow"
-"""Shown in place of the name of a decoder."""
+"""Shown where other models have the name of a decoder."""
 MAX_CANDIDATES = 5000
 SAME_SCORE = 1e-6
-"""Maximum difference between a detection's score and that of its anchor."""
+"""Maximum difference between a detection's score and the raw score of its anchor."""
 
 
 def signature_graph(data: bytes) -> Graph:
@@ -42,7 +42,7 @@ def signature_graph(data: bytes) -> Graph:
 
 
 def class_count(graph: Graph) -> int | None:
-    """Number of columns of the raw scores (the background may be one), or None if unknown."""
+    """Number of columns of the raw scores, one of which may be the background; None if unknown."""
     index = graph.signature.get("raw_detection_scores")
     last = graph.tensors[index].shape[-1:] if index is not None else ()
     return last[0] if last and last[0] > 0 else None
@@ -61,7 +61,7 @@ def _check(signature: Signature) -> None:
 
 
 class SavedModelDetector:
-    """Runs a SavedModel in a worker process; has the same `detect` as `qviz.detector.Detector`."""
+    """Runs a SavedModel in a worker process, with the same method `detect` as `qviz.detector.Detector`."""
 
     def __init__(self, data: bytes, settings: Settings, threads: int = 1) -> None:
         self.settings = settings
@@ -70,13 +70,13 @@ class SavedModelDetector:
             self._signature = read_signature(tf, root)
             _check(self._signature)
             try:
-                self._model = tf.saved_model.load(str(root))  # a reference: it owns the variables
+                self._model = tf.saved_model.load(str(root))  # kept because it owns the variables
                 self._function = self._model.signatures[self._signature.key]
-            except Exception as error:  # the loader raises anything
+            except Exception as error:  # the loader may raise any exception
                 raise ModelError(f"cannot be loaded by TensorFlow: {first_line(error)}") from error
 
     def detect(self, image: Image, score: float) -> Inference:
-        """Detections of at least `score`, in pixels of the image."""
+        """Detections with at least `score`, in pixels of the image, and the candidates of the run."""
         outputs, milliseconds = self._run(image)
         size = np.array([image.width, image.height] * 2, np.float32)
         offset = self.settings.class_offset if self.settings.class_offset is not None else 1
@@ -92,13 +92,13 @@ class SavedModelDetector:
                 values = _filled(tf, image.pixels, port)
                 start = time.perf_counter()
                 outputs = {name: value.numpy() for name, value in self._function(**{port.name: values}).items()}
-            except Exception as error:  # kernels raise anything
+            except Exception as error:  # kernels may raise any exception
                 raise ModelError(f"failed while TensorFlow ran it: {first_line(error)}") from error
             return outputs, (time.perf_counter() - start) * 1e3
 
 
 def _filled(tf: Any, pixels: np.ndarray, port: Port) -> Any:
-    """The image with the type of the input, stretched if its size is fixed."""
+    """The image (1, h, w, 3) in the type of the input, stretched to the input's size if that is fixed."""
     _, height, width, _ = port.shape or (1, -1, -1, 3)
     sides = (height if height > 0 else pixels.shape[0], width if width > 0 else pixels.shape[1])
     values = tf.constant(pixels[None])
@@ -108,7 +108,7 @@ def _filled(tf: Any, pixels: np.ndarray, port: Port) -> Any:
 
 
 def _detections(outputs: dict[str, np.ndarray], size: np.ndarray, offset: int) -> Detections:
-    """All valid rows, with class ids from zero."""
+    """All valid rows, boxes as xyxy in pixels and class ids counted from zero."""
     count = round(float(outputs["num_detections"].reshape(-1)[0])) if "num_detections" in outputs else None
     boxes = outputs["detection_boxes"].reshape(-1, 4)[:count][:, [1, 0, 3, 2]] * size
     classes = np.rint(outputs["detection_classes"].reshape(-1)[:count]).astype(np.int32) - offset
@@ -117,7 +117,7 @@ def _detections(outputs: dict[str, np.ndarray], size: np.ndarray, offset: int) -
 
 
 def _candidates(outputs: dict[str, np.ndarray], size: np.ndarray, offset: int) -> Detections | None:
-    """The boxes before NMS, if the raw scores are those of the detections."""
+    """The boxes before NMS; None if the raw scores do not belong to the detections."""
     boxes, scores = (outputs.get(name) for name in ("raw_detection_boxes", "raw_detection_scores"))
     if boxes is None or scores is None or boxes.ndim != 3 or boxes.shape[:2] != scores.shape[:2]:
         return None
@@ -131,9 +131,10 @@ def _candidates(outputs: dict[str, np.ndarray], size: np.ndarray, offset: int) -
 
 
 def _first_column(detections: Detections, scores: np.ndarray) -> int | None:
-    """The column of class 0: 0, or 1 if column 0 is the background, depending on where the best scores occur.
+    """The column of class 0 in the raw scores: 0, or 1 if column 0 is the background.
 
-    None if they occur in neither, as the raw scores are logits or those of another head.
+    It follows from where the scores of the best detections occur. None if they occur in neither place, because the raw
+    scores are logits or belong to another head.
     """
     best = detections.by_score()[:5]
     for shift in (0, 1):

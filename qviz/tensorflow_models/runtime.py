@@ -13,22 +13,22 @@ from typing import Any
 def tensorflow(threads: int = 1) -> Iterator[Any]:
     """Import TensorFlow.
 
-    Standard output is closed meanwhile, because TensorFlow prints there and commands print JSON there.
+    Standard output is captured meanwhile, because TensorFlow prints there and would disturb the JSON of commands.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # each worker would take the whole GPU
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # otherwise each worker would take the whole GPU
     os.environ["TF_USE_LEGACY_KERAS"] = "0"
     with contextlib.redirect_stdout(io.StringIO()):
-        import tensorflow as tf  # 4 s: only the worker that needs it pays
+        import tensorflow as tf  # takes 4 s, so only workers that need it import it
 
         tf.get_logger().setLevel("ERROR")
-        with contextlib.suppress(RuntimeError):  # cannot change after the first operator
+        with contextlib.suppress(RuntimeError):  # raised after the first operator has run
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
         yield tf
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a message, without TensorFlow's stack."""
+    """The first line of an error's message, without TensorFlow's stack trace; the error's type if it has no message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[0][:300]

@@ -1,4 +1,4 @@
-"""A SavedModel read without running it: its signature, and operators that are refused.
+"""Read a SavedModel without running it: its signature, and whether it has operators that are refused.
 
 Source: tensorflow/core/protobuf/saved_model.proto, meta_graph.proto, saved_object_graph.proto.
 """
@@ -23,12 +23,12 @@ _OUTSIDE = re.compile(
 )
 """Operators that read or write files, use the network or run Python. Detectors do not need them."""
 _SAVER = {"SaveV2", "MergeV2Checkpoints", "ShardedFilename"}
-"""Operators in the saver of every SavedModel: allowed if neither loading nor a signature reaches them."""
+"""Operators in the saver of every SavedModel; they are allowed if neither loading nor a signature reaches them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One input or output of a signature. shape: -1 for open sides, None if the rank is unknown."""
+    """One input or output of a signature. shape: -1 for an open dimension, None if the rank is unknown."""
 
     name: str
     shape: tuple[int, ...] | None
@@ -37,19 +37,19 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Inputs and outputs of a SavedModel's signature `key`."""
+    """The inputs and outputs of the signature named `key` of a SavedModel."""
 
     key: str
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
 
     def output(self, name: str) -> Port | None:
-        """The output with this name."""
+        """The output with this name; None if there is none."""
         return next((port for port in self.outputs if port.name == name), None)
 
 
 def read_signature(tf: Any, folder: Path) -> Signature:
-    """The default signature, or the only one. Raises ModelError, also if the graph has operators that are refused."""
+    """The default signature, or the only one. Raises ModelError if there is none or the graph has refused operators."""
     graphs = [_checked(graph) for graph in _proto(folder).meta_graphs]
     serving = next((graph for graph in graphs if "serve" in graph.meta_info_def.tags), None)
     if serving is None:
@@ -86,7 +86,7 @@ def _ports(tf: Any, infos: Any) -> tuple[Port, ...]:
 
 
 def _checked(meta: Any) -> Any:
-    """The graph. Raises ModelError if it has operators that are refused."""
+    """The same graph, checked. Raises ModelError if it has operators that are refused."""
     library = {function.signature.name: function.node_def for function in meta.graph_def.library.function}
     nodes = [*meta.graph_def.node, *(node for function in library.values() for node in function)]
     refused = {node.op for node in nodes if _OUTSIDE.search(node.op)} - _SAVER
@@ -100,7 +100,7 @@ def _checked(meta: Any) -> Any:
 
 
 def _runnable(meta: Any, library: dict[str, Any]) -> set[str]:
-    """The operators that loading or a signature can reach, that is all but those of the saver alone."""
+    """Types of the operators that loading or a signature can reach: all except those that only the saver uses."""
     main = {node.name: node for node in meta.graph_def.node}
     reached = _closure(_roots(meta), lambda name: map(_node, main[name].input) if name in main else ())
     nodes = [main[name] for name in reached if name in main]
@@ -110,7 +110,7 @@ def _runnable(meta: Any, library: dict[str, Any]) -> set[str]:
 
 
 def _closure(start: Iterable[str], onward: Callable[[str], Iterable[str]]) -> set[str]:
-    """All names that can be reached."""
+    """All names that can be reached from `start`, these included. onward: name -> the names it leads to."""
     reached: set[str] = set()
     todo = list(start)
     while todo:
@@ -122,7 +122,7 @@ def _closure(start: Iterable[str], onward: Callable[[str], Iterable[str]]) -> se
 
 
 def _roots(meta: Any) -> Iterable[str]:
-    """Nodes of the main graph that run by name: signatures, initialisers, the restoring of variables."""
+    """Nodes of the main graph that are run by name: by signatures, initialisers and the restoring of variables."""
     names = [info.name for signature in meta.signature_def.values() for info in signature.outputs.values()]
     names += [name for collection in meta.collection_def.values() for name in collection.node_list.value]
     return map(_node, [*names, meta.saver_def.restore_op_name])
@@ -133,7 +133,7 @@ def _node(tensor: str) -> str:
 
 
 def _called(node: Any) -> Iterator[str]:
-    """Functions that a node calls."""
+    """Names of the functions that a node calls."""
     for attribute in node.attr.values():
         yield attribute.func.name
         yield from (function.name for function in attribute.list.func)

@@ -22,13 +22,13 @@ PARTS = ("variables", "assets")
 MAX_DEPTH = 3
 MAX_FILES = 1000
 MAX_RATIO, ALWAYS_UNPACKED = 100, 64 << 20
-"""Weights hardly compress, so an archive that unpacks to more than 64 MB and 100 times its size is refused."""
+"""An archive that unpacks to more than 64 MB and more than 100 times its size is refused, as weights hardly compress."""
 DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError, ValueError)
-"""What zipfile and its decompressors raise; RuntimeError for locked archives."""
+"""Errors that zipfile and its decompressors raise; RuntimeError is for archives with a password."""
 
 
 class SourceKind(StrEnum):
-    """Kinds of model files; each value is the name for users."""
+    """Kinds of model files; each value is the name shown to users."""
 
     TFLITE = ".tflite file"
     SAVED_MODEL = "SavedModel"
@@ -40,7 +40,7 @@ _ENDINGS = {".keras": SourceKind.KERAS, ".h5": SourceKind.H5, ".hdf5": SourceKin
 
 
 def kind_of(path: Path) -> SourceKind | None:
-    """The kind of a file or folder that can be converted; None for others, .tflite files included."""
+    """The kind of a file or folder that can be converted; None for all others, also for .tflite files."""
     if path.is_dir():
         return SourceKind.SAVED_MODEL if _candidates(_files(path)) else None
     if path.suffix.lower() == ".zip":
@@ -49,7 +49,7 @@ def kind_of(path: Path) -> SourceKind | None:
 
 
 def kind_of_bytes(name: str, data: bytes) -> SourceKind | None:
-    """`kind_of` for an upload."""
+    """The kind of an uploaded file, as `kind_of` returns it for a path."""
     ending = PurePosixPath(name).suffix.lower()
     return SourceKind.SAVED_MODEL if ending == ".zip" and holds_saved_model(data) else _ENDINGS.get(ending)
 
@@ -68,7 +68,7 @@ def _lists_saved_model(archive: Path | bytes) -> bool:
 
 
 def read_packed(path: Path) -> bytes:
-    """The bytes of a file, or of a folder packed as an archive. Raises ModelError if there are too many."""
+    """The bytes of a file, or of a folder packed as an archive. Raises ModelError if it is too large."""
     if path.is_dir():
         return _pack(path / saved_model_in(_files(path)))
     _check_size(1, path.stat().st_size)
@@ -76,7 +76,7 @@ def read_packed(path: Path) -> bytes:
 
 
 def _files(folder: Path) -> list[str]:
-    """The .pb files at most two levels below a folder, so that no whole disk is searched."""
+    """Paths of the `saved_model.pb` files at most two levels below a folder; the depth is limited to save time."""
     patterns = ("/".join(["*"] * depth + [PROTO]) for depth in range(MAX_DEPTH))
     return [path.relative_to(folder).as_posix() for pattern in patterns for path in sorted(folder.glob(pattern))]
 
@@ -99,7 +99,7 @@ def saved_model_in(names: list[str]) -> PurePosixPath:
 
 
 def _pack(folder: Path) -> bytes:
-    """A SavedModel as an archive: files sorted, not compressed, without times or owners."""
+    """A SavedModel as a zip archive that is always the same: files sorted, uncompressed, without times or owners."""
     inside = [folder / PROTO, *(file for part in PARTS for file in sorted((folder / part).rglob("*")))]
     files = [file for file in inside if file.is_file()]
     _check_size(len(files), sum(file.stat().st_size for file in files))
@@ -140,7 +140,7 @@ def _check_size(files: int, total: int, packed: int | None = None) -> None:
 
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
-    """Only plain files, below the folder they are unpacked into."""
+    """Raises ModelError unless the entry is a plain file that is unpacked below the target folder."""
     path, mode = PurePosixPath(entry.filename), entry.external_attr >> 16
     if path.is_absolute() or ".." in path.parts or "\\" in entry.filename or ":" in entry.filename:
         raise ModelError(f"is an archive with the path {entry.filename!r}, which is outside of it; pack it again.")
