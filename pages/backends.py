@@ -1,4 +1,4 @@
-"""Backends: whether the same files give the same detections on other kernels, and what causes the lost objects."""
+"""Backends: whether the same files give the same detections on other kernels, and which losses the kernels cause."""
 
 from qviz.features.backends import panel
 from qviz.ui import page, view

@@ -134,7 +134,7 @@ def start(
 ) -> Job[T]:
     """Return the job of this kind and key, and start it if it does not exist.
 
-    While it runs, it is in this session's tray. If an earlier session or server has stored the result, it is not computed again.
+    While it runs, it is in this session's tray. A result that was stored earlier is not computed again.
 
     Args:
         function: The computation. The context that it receives reports its progress to the job and tells it when the

@@ -1,7 +1,7 @@
 """Average precision as pycocotools computes it, by class and overall, and what a variant loses.
 
-The matches equal pycocotools' one by one, the metrics up to the order of additions (1e-15). Metrics lie in [0, 1]; a
-class without ground truth has None, neither 0 nor -1. Loss is reference minus variant: positive is worse.
+The matches are identical to pycocotools'; the metrics differ only by the order of additions (1e-15). Metrics are in
+[0, 1]; for a class without ground truth they are None, not 0 or -1. Loss is reference minus variant: positive is worse.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class ClassAP:
     """One class of one model.
 
     Attributes:
-        truths: Number of annotated objects, crowds not counted.
+        truths: Number of annotated objects, without crowds.
         label: Name of the class.
-        ap, ap50: In [0, 1]; None without annotated objects.
-        images: Number of images that show one.
+        ap, ap50: AP in [0, 1]; None without annotated objects.
+        images: Number of images with at least one object of the class.
     """
 
     label: str
@@ -41,10 +41,10 @@ class ClassAP:
 
 @dataclass(frozen=True, slots=True)
 class AveragePrecision:
-    """One model on one dataset: one field per row of `METRICS`, in [0, 1] or None where nothing is annotated.
+    """One model on one dataset: one field per row of `METRICS`, in [0, 1], or None if nothing is annotated.
 
-    Average recall also at most 1 and 10 detections per image and class, and by size: COCO's summary has them.
-    A field that is added needs a default, so that saved studies still open.
+    For COCO's summary there is also average recall by size, and with at most 1 and 10 detections per image and class. A
+    new field needs a default, so that saved studies can still be opened.
     """
 
     name: str
@@ -81,7 +81,7 @@ class ClassLoss:
 
 @dataclass(frozen=True, slots=True)
 class VariantLoss:
-    """All losses of one variant, the worst class first."""
+    """The losses of one variant, overall and by class, the worst class first."""
 
     variant: str
     ap: Loss
@@ -95,7 +95,7 @@ class VariantLoss:
 
 
 def evidence(loss: Loss) -> tuple[int, float]:
-    """Sort key of losses: the significant ones first, then those with an interval, then the rest; the largest first."""
+    """Sort key: significant losses first, then those with an interval, then the rest; larger ones first in each."""
     certainty = 2 if loss.significant else 1 if loss.low is not None else 0
     return -certainty, -(loss.value or 0.0)
 
@@ -111,10 +111,10 @@ class Metric:
     Attributes:
         key: Field of `AveragePrecision`, and key in JSON.
         label: Heading of its column.
-        meaning: Text for the glossary and the help of the column, with unit and direction.
+        meaning: Text for the glossary and the help of the column, with its unit and whether higher is better.
         size: Size of the objects that count, one of `coco_matching.SIZES`.
-        iou: Position of the IoU threshold; None: the mean over all thresholds.
-        recall: Whether it is an average of recall instead of precision.
+        iou: Index of the IoU threshold; None for the mean over all thresholds.
+        recall: Whether it averages recall instead of precision.
     """
 
     key: str
@@ -130,7 +130,7 @@ class Metric:
         return value
 
     def shown(self, model: AveragePrecision) -> float | None:
-        """The value as a number to show: ×100, not rounded."""
+        """The value x100, not rounded, or None if it is unknown."""
         return hundred(self.of(model))
 
     def text(self, model: AveragePrecision) -> str:
@@ -138,7 +138,7 @@ class Metric:
         return points(self.of(model))
 
     def compute(self, precision: Mapping[str, np.ndarray], recall: Mapping[str, np.ndarray]) -> float | None:
-        """The value over all classes, in [0, 1], or None.
+        """The mean over all classes, in [0, 1], or None.
 
         Args:
             precision: Size -> (classes, T, 101) interpolated precision, at IoU .50, .55 ... .95; NaN without ground
@@ -177,7 +177,7 @@ class APResult:
     """One model on one dataset.
 
     Attributes:
-        figures: The metrics.
+        figures: The metrics of the model.
         tables: The matches by class and image, for objects of every size.
         curves: (classes, 101) interpolated precision at an IoU of .50 over recall 0 to 1; NaN without ground truth.
         results: (n, 7) image id, x, y, width, height, score, category id of every detection of a known class.
@@ -216,7 +216,10 @@ def average_precision(
 
 
 def tables(dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int]) -> MatchTables:
-    """The matches that AP of resamples needs, for objects of every size; much faster than `average_precision`."""
+    """The matches from which AP of resamples is computed, for objects of every size.
+
+    This is much faster than `average_precision`.
+    """
     return match(dataset, result_rows(detections, classes), ("all",))["all"]
 
 
@@ -232,11 +235,11 @@ def accumulated(tables: MatchTables) -> tuple[np.ndarray, np.ndarray]:
 
 
 def recall_at(tables: MatchTables, detections: int) -> np.ndarray:
-    """(classes, T) highest recall with at most so many detections per image and class; NaN without ground truth."""
+    """(classes, T) highest recall with at most `detections` per image and class; NaN without ground truth."""
     recall = np.full((len(tables.classes), len(tables.classes[0].true) if tables.classes else 0), np.nan)
     for k, table in enumerate(tables.classes):
         if count := int(table.truths.sum()):
-            order = np.argsort(table.images, kind="stable")  # of each image by falling score
+            order = np.argsort(table.images, kind="stable")  # by image, then by falling score
             images = table.images[order]
             rank = np.arange(len(images)) - np.searchsorted(images, images)
             recall[k] = table.true[:, order[rank < detections]].sum(axis=1) / count
@@ -244,15 +247,18 @@ def recall_at(tables: MatchTables, detections: int) -> np.ndarray:
 
 
 def _accumulated(table: ClassTable, count: int, recalls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """COCOeval.accumulate for one class with `count` objects. Only true positives can raise the precision."""
+    """COCOeval.accumulate for one class with `count` objects.
+
+    Only true positives are visited, because only they can raise the interpolated precision.
+    """
     hits = table.true.sum(axis=1)
     row, position = np.nonzero(table.true)
-    nth = np.arange(len(row)) - np.repeat(np.cumsum(hits) - hits, hits)  # of its threshold, from 0
+    nth = np.arange(len(row)) - np.repeat(np.cumsum(hits) - hits, hits)  # rank of each hit at its threshold, from 0
     false = np.cumsum(~table.true & ~table.ignored, axis=1)[row, position]
     precision = np.zeros((len(hits), count))
     precision[row, nth] = (nth + 1) / (false + (nth + 1) + np.spacing(1))
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    needed = np.searchsorted(np.arange(1, count + 1) / count, recalls)  # true positives, from 0
+    needed = np.searchsorted(np.arange(1, count + 1) / count, recalls)  # index of a true positive per level
     return best[:, needed], hits / count
 
 
@@ -271,6 +277,6 @@ def _per_class(dataset: Dataset, tables: MatchTables, precision: np.ndarray) -> 
 
 
 def _mean(values: np.ndarray | Sequence[float]) -> float | None:
-    """The mean of the values that are not NaN; None where there is none."""
+    """The mean of the values that are not NaN, or None if there are none."""
     numbers = np.asarray(values)[~np.isnan(values)]
     return float(numbers.mean()) if numbers.size else None

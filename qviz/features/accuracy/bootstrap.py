@@ -1,15 +1,15 @@
 """Confidence intervals and significance of losses: paired bootstrap over images.
 
-Images are drawn with replacement, the same draw for the reference and for every variant, seeded. Loss is reference
-minus variant, in AP.
+Images are drawn with replacement and a fixed seed; the reference and every variant use the same draws. Loss is the
+reference's AP minus the variant's.
 
 Interval     95 %, expanded percentiles: those of Student's t with n - 1 degrees of freedom times sqrt(n / (n - 1)), as
              plain percentiles are too narrow for few images (Hesterberg, What Teachers Should Know About the
              Bootstrap, 2015, section 4.2). n: images that show the class, or all of them.
-Overall      significant where the interval excludes 0.
+Overall      significant if the interval excludes 0.
 By class     two-sided p values of loss / (standard error sqrt(n / (n - 1))) under that t, Holm-corrected over the
              classes; percentiles of 1,000 draws could never reach .05 / 80. Intervals are not corrected.
-Few images   a class shown by fewer than `MIN_IMAGES` images has no interval and is never significant.
+Few images   a class that occurs on fewer than `MIN_IMAGES` images has no interval and is never significant.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Bootstrap:
 
 
 def by_class(reference: AveragePrecision, variant: AveragePrecision, losses: np.ndarray) -> tuple[ClassLoss, ...]:
-    """The loss of every class with ground truth, the worst first. losses: (resamples, classes)."""
+    """The loss of every class with ground truth, the worst first. `losses` is (resamples, classes)."""
     rows, p_values = [], []
     for k, (first, second) in enumerate(zip(reference.per_class, variant.per_class, strict=True)):
         if first.truths:
@@ -71,9 +71,9 @@ def by_class(reference: AveragePrecision, variant: AveragePrecision, losses: np.
 
 
 def interval(losses: np.ndarray, images: int) -> tuple[float | None, float | None]:
-    """(low, high) of a loss. losses: of each draw, NaN for a draw without objects.
+    """(low, high) of a loss; both None if there are too few draws or images.
 
-    None if there are too few draws or images.
+    `losses` has the loss of each draw, NaN for a draw without objects.
     """
     values = losses[~np.isnan(losses)]
     if images < 2 or len(values) < 2:
@@ -92,7 +92,7 @@ def p_value(value: float, losses: np.ndarray, images: int) -> float:
     values = losses[~np.isnan(losses)]
     error = float(np.std(values)) * _expansion(images) if len(values) > 1 else 0.0
     if error == 0:
-        return 1.0 if value == 0 else 0.0  # every image lost the same
+        return 1.0 if value == 0 else 0.0  # no spread: the loss is the same in every draw
     return float(2 * t.sf(abs(value) / error, images - 1))
 
 
@@ -101,7 +101,10 @@ def _expansion(images: int) -> float:
 
 
 def holm(p_values: Sequence[float | None], level: float = LEVEL) -> list[bool]:
-    """Whether each p value is significant in the family of all (Holm 1979); None (no test) is never significant."""
+    """Whether each p value is significant after Holm's correction over all of them (Holm 1979).
+
+    A p value of None (not tested) is never significant.
+    """
     ranked = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     significant = [False] * len(p_values)
     for rank, (p, i) in enumerate(ranked):

@@ -1,4 +1,4 @@
-"""`qviz dataset`: what annotations hold, and reasons to doubt them before AP is computed."""
+"""`qviz dataset`: what the annotations contain, and reasons to doubt them before AP is computed."""
 
 from __future__ import annotations
 

@@ -1,17 +1,18 @@
 """COCO's matching of detections to ground truth, for all images and classes at once, stored as compact tables.
 
-Rule (pycocotools, `cocoeval.py: evaluateImg` and `maskApi.c: bbIou`): detections by falling score take the unmatched
-object with the highest IoU that reaches the threshold, the last one of equals. An object that counts goes before one
-that does not (a crowd, or of another size), whatever its IoU. A crowd can be matched again and again, and the IoU with
-it is the share of the detection that it covers. A detection without a match is ignored where it is of another size.
+Rule (pycocotools, `cocoeval.py: evaluateImg` and `maskApi.c: bbIou`): in the order of falling scores, each detection
+takes the unmatched object with the highest IoU that reaches the threshold, or the last one if several tie. An object
+that counts is preferred to one that does not (a crowd, or one of another size), whatever the IoU. A crowd can be
+matched repeatedly, and the IoU with it is the share of the detection that it covers. A detection without a match is
+ignored if it has another size.
 
-Two things make it fast. Only pairs that reach the lowest threshold can match, which are few and found in one pass over
-all images. And such a pair is decided for all thresholds and sizes at once, as the bits of one integer.
+It is fast for two reasons. Only the few pairs that reach the lowest threshold can match, and one pass over all images
+finds them. Each of these pairs is then decided for all thresholds and sizes at once, as the bits of one integer.
 
-The tables keep the matches by image, so that AP of any resample of the images is a sum. A resample is a weight per
-image (how often it was drawn). AP of weighted images equals pycocotools' AP of the images repeated that often: copies
-of one detection are neighbours in the order of scores, all true or all false positives, and the interpolated precision
-takes the value after the last of them. Size "all", at most 100 detections per image.
+The tables store the matches by image, so that the AP of any resample of the images is a sum. A resample is given as one
+weight per image (how often it was drawn). The AP of weighted images equals pycocotools' AP of images repeated that
+often, because copies of a detection are neighbours in the order of scores, are all true or all false positives, and the
+interpolated precision takes the value after the last of them. Size "all", at most 100 detections per image.
 
 Shapes: T IoU thresholds, D detections of a class by falling score, I images, R resamples.
 """
@@ -42,7 +43,7 @@ class Boxes:
     """Boxes of many images and classes.
 
     Attributes:
-        groups: (n,) number of the image and class of each box, rising.
+        groups: (n,) number that identifies the image and class of each box, in ascending order.
         boxes: (n, 4) x, y, width, height in pixels.
         areas: (n,) in square pixels.
     """
@@ -57,8 +58,8 @@ class CocoRule:
     """The rule of matching. A decision is an integer with one bit per size and threshold: bit size * T + threshold.
 
     Attributes:
-        thresholds: (T,) rising IoU.
-        recalls: Recall levels that AP is averaged over.
+        thresholds: (T,) IoU thresholds in ascending order.
+        recalls: Recall levels over which AP is averaged.
         ranges: (lowest, highest) area of each size.
     """
 
@@ -68,7 +69,7 @@ class CocoRule:
 
     @classmethod
     def of(cls, sizes: Sequence[str]) -> CocoRule:
-        """The rule with pycocotools' thresholds and recall levels. sizes: names of its area ranges."""
+        """The rule with pycocotools' thresholds and recall levels. `sizes` are names of its area ranges."""
         from pycocotools.cocoeval import Params
 
         params = Params("bbox")
@@ -77,18 +78,18 @@ class CocoRule:
         return cls(np.asarray(params.iouThrs), np.asarray(params.recThrs), chosen)
 
     def ignored(self, gt: Boxes, crowds: np.ndarray) -> np.ndarray:
-        """(n,) bits of the sizes for which an object does not count."""
+        """(n,) bits of the sizes for which each object does not count."""
         every = int((1 << len(self.thresholds) * len(self.ranges)) - 1)
         return np.where(crowds, every, self._outside(gt.areas))
 
     def match(self, dt: Boxes, gt: Boxes, crowds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(true, ignored): (n,) bits of the sizes and thresholds at which a detection matches an object, or is ignored.
 
-        dt: by falling score in each group; gt: in the order of annotation in each group.
+        Within each group, `dt` must be sorted by falling score and `gt` must be in the order of annotation.
         """
         dt_index, gt_index, passed = self._pairs(dt, gt, crowds)
         ignored = self.ignored(gt, crowds)
-        # each pair asks twice: first as one that counts, then as one that is ignored
+        # each pair is listed twice: first for the bits at which its object counts, then for those at which it does not
         candidates = np.concatenate([passed & ~ignored[gt_index], passed & ignored[gt_index]])
         order = np.argsort(np.concatenate([2 * dt_index, 2 * dt_index + 1]), kind="stable")
         order = order[candidates[order] != 0]
@@ -101,12 +102,12 @@ class CocoRule:
         return true, (matched_at_all & ~true) | (self._outside(dt.areas) & ~matched_at_all)
 
     def table(self, decisions: np.ndarray, size: int) -> np.ndarray:
-        """(T, n) booleans of one size, by its index."""
+        """(T, n) booleans for the size with this index."""
         bits = size * len(self.thresholds) + np.arange(len(self.thresholds))
         return (decisions[None, :] >> bits[:, None] & 1).astype(bool)
 
     def _outside(self, areas: np.ndarray) -> np.ndarray:
-        """(n,) bits of the sizes for which an area is too small or too large."""
+        """(n,) bits of the sizes for which each area is too small or too large."""
         bits = np.zeros(len(areas), np.int64)
         for size, (low, high) in enumerate(self.ranges):
             block = ((1 << len(self.thresholds)) - 1) << size * len(self.thresholds)
@@ -136,7 +137,7 @@ class CocoRule:
             stop = max(start + 1, int(np.searchsorted(ends, before + PAIRS_AT_ONCE, side="right")))
             part = slice(start, stop)
             dt_index = np.repeat(np.arange(start, stop), counts[part])
-            offsets = np.repeat(first[part] - (ends - counts)[part], counts[part])  # of a detection's objects
+            offsets = np.repeat(first[part] - (ends - counts)[part], counts[part])  # to the group's objects
             gt_index = offsets + np.arange(before, before + len(dt_index))
             iou = overlaps(dt.boxes[dt_index], gt.boxes[gt_index], crowds[gt_index])
             near = iou >= self.thresholds[0]
@@ -145,7 +146,7 @@ class CocoRule:
 
 
 def _assign(dt_index: np.ndarray, gt_index: np.ndarray, candidates: np.ndarray, crowds: np.ndarray) -> np.ndarray:
-    """Greedy assignment: the bits of each pair for which both detection and object are still free, in turn."""
+    """Greedy assignment in the order of the pairs: the bits for which detection and object are both still free."""
     free_dt: dict[int, int] = {}
     free_gt: dict[int, int] = {}
     matched = []
@@ -160,7 +161,7 @@ def _assign(dt_index: np.ndarray, gt_index: np.ndarray, candidates: np.ndarray, 
 
 
 def overlaps(dt: np.ndarray, gt: np.ndarray, crowds: np.ndarray) -> np.ndarray:
-    """(n,) IoU of pairs of boxes (n, 4) x, y, width, height; for a crowd the share of the detection that it covers."""
+    """(n,) IoU of pairs of boxes (n, 4) x, y, width, height; for a crowd, the share of the detection that it covers."""
     first, last = np.maximum(dt[:, :2], gt[:, :2]), np.minimum(_far_corner(dt), _far_corner(gt))
     sides = last - first
     shared = sides[:, 0] * sides[:, 1]
@@ -170,7 +171,7 @@ def overlaps(dt: np.ndarray, gt: np.ndarray, crowds: np.ndarray) -> np.ndarray:
 
 
 def _far_corner(boxes: np.ndarray) -> np.ndarray:
-    """(n, 2) the lower right corner."""
+    """(n, 2) lower right corners."""
     return np.asarray(boxes[:, 2:] + boxes[:, :2])
 
 
@@ -179,9 +180,9 @@ class ClassTable:
     """The matches of one class.
 
     Attributes:
-        scores: (D,) of the detections, in descending order.
-        images: (D,) position of each detection's image among the image ids in ascending order.
-        true, ignored: (T, D) bool, whether a detection matches an object that counts, or is ignored.
+        scores: (D,) scores of the detections, in descending order.
+        images: (D,) position of each detection's image among the sorted image ids.
+        true, ignored: (T, D) bool, whether each detection matches an object that counts, or is ignored.
         truths: (I,) number of objects that count, per image.
     """
 
@@ -194,19 +195,19 @@ class ClassTable:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MatchTables:
-    """One table per class, by rising category id. recalls: recall levels that AP is averaged over."""
+    """One table per class, by ascending category id. `recalls` are the recall levels over which AP is averaged."""
 
     classes: tuple[ClassTable, ...]
     recalls: np.ndarray
     images: int
 
     def class_ap(self, weights: np.ndarray) -> np.ndarray:
-        """(R, classes) AP of resamples with `weights` (R, I); NaN where a resample shows no object of the class."""
+        """(R, classes) AP of resamples with `weights` (R, I); NaN if a resample contains no object of the class."""
         return np.stack([_class_ap(table, weights, self.recalls) for table in self.classes], axis=1)
 
 
 def mean_ap(class_ap: np.ndarray) -> np.ndarray:
-    """(R,) AP over the classes that a resample shows, as pycocotools averages; NaN where it shows none."""
+    """(R,) mean AP over the classes in each resample, as in pycocotools; NaN if it contains no object of any class."""
     shown = ~np.isnan(class_ap)
     count = shown.sum(axis=1)
     total = np.where(shown, class_ap, 0).sum(axis=1)
@@ -214,7 +215,7 @@ def mean_ap(class_ap: np.ndarray) -> np.ndarray:
 
 
 def _class_ap(table: ClassTable, weights: np.ndarray, recalls: np.ndarray) -> np.ndarray:
-    """(R,)."""
+    """(R,) AP of one class in each resample."""
     if not table.truths.any():
         return np.full(len(weights), np.nan)
     hits = np.flatnonzero(table.true.any(axis=0))  # precision matters only where recall grows
@@ -227,7 +228,7 @@ def _class_ap(table: ClassTable, weights: np.ndarray, recalls: np.ndarray) -> np
 
 
 def _resampled_ap(table: ClassTable, hits: np.ndarray, weights: np.ndarray, recalls: np.ndarray) -> np.ndarray:
-    """(R,). hits: indices of the detections that are true at any threshold."""
+    """(R,) AP of one class. `hits` are the indices of the detections that are true at any threshold."""
     objects = weights @ table.truths  # (R,)
     ap = np.zeros(len(weights))
     every = _cumulative(table.images, np.ones(len(table.images), bool), hits, weights)
@@ -242,7 +243,10 @@ def _resampled_ap(table: ClassTable, hits: np.ndarray, weights: np.ndarray, reca
 
 
 def _distinct_rows(table: ClassTable) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """(true, ignored, number of thresholds with these rows): well placed boxes pass several thresholds alike."""
+    """(true, ignored, number of thresholds with these rows) for each distinct pair of rows.
+
+    Several thresholds often have equal rows, because well placed boxes pass all of them.
+    """
     rows = [(true.tobytes(), ignored.tobytes()) for true, ignored in zip(table.true, table.ignored, strict=True)]
     for row, repeats in Counter(rows).items():
         index = rows.index(row)
@@ -250,11 +254,11 @@ def _distinct_rows(table: ClassTable) -> Iterator[tuple[np.ndarray, np.ndarray, 
 
 
 def _cumulative(images: np.ndarray, counts: np.ndarray, ends: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(R, ends) how many detections that count were drawn up to and including each of `ends`."""
+    """(R, ends) number of drawn detections that count, up to and including each position in `ends`."""
     from scipy.sparse import csr_matrix
 
     indices = np.flatnonzero(counts)
-    segment = np.searchsorted(ends, indices)  # the first end at or behind each detection
+    segment = np.searchsorted(ends, indices)  # the first end at or after each detection
     inside = segment < len(ends)
     shape = (weights.shape[1], len(ends))
     rows = csr_matrix((np.ones(int(inside.sum())), (images[indices[inside]], segment[inside])), shape)
@@ -263,9 +267,10 @@ def _cumulative(images: np.ndarray, counts: np.ndarray, ends: np.ndarray, weight
 
 
 def _averaged(drawn: np.ndarray, counted: np.ndarray, objects: np.ndarray, recalls: np.ndarray) -> np.ndarray:
-    """(R,) mean over the recall levels of the interpolated precision.
+    """(R,) interpolated precision, averaged over the recall levels.
 
-    drawn, counted: (R, true positives) how often each was drawn, and how many detections count up to it.
+    `drawn` and `counted`, both (R, true positives), say how often each true positive was drawn, and how many detections
+    count up to it.
     """
     if not drawn.shape[1]:
         return np.zeros(len(objects))
@@ -273,13 +278,13 @@ def _averaged(drawn: np.ndarray, counted: np.ndarray, objects: np.ndarray, recal
     precision = np.divide(true, counted + np.spacing(1), out=np.zeros_like(true), where=counted > 0)
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     recall = true / np.maximum(objects, 1)[:, None]
-    reached = _levels(recall, recalls)  # how many levels lie at or below each recall
+    reached = _levels(recall, recalls)  # number of levels at or below each recall
     steps = np.diff(reached, axis=1, prepend=0)
     return np.einsum("ij,ij->i", best, steps) / len(recalls)
 
 
 def _levels(recall: np.ndarray, recalls: np.ndarray) -> np.ndarray:
-    """`np.searchsorted(recalls, recall, side="right")` for evenly spaced levels from 0 to 1."""
+    """Same as `np.searchsorted(recalls, recall, side="right")`, but only for evenly spaced levels from 0 to 1."""
     last = len(recalls) - 1
     guess = np.minimum((recall * last).astype(np.int32), last)
     above = np.append(recalls, np.inf)
@@ -287,14 +292,14 @@ def _levels(recall: np.ndarray, recalls: np.ndarray) -> np.ndarray:
 
 
 def match(dataset: Dataset, rows: np.ndarray, sizes: Sequence[str] = SIZES) -> dict[str, MatchTables]:
-    """Size -> tables of the dataset's categories by rising id. rows: as `result_rows` makes them."""
+    """Size -> tables of the dataset's categories, by ascending id. `rows` is the result of `result_rows`."""
     rule = CocoRule.of(sizes)
     ids = _Ids.of(dataset)
     gt, crowds = ids.ground_truth(dataset)
     dt, scores = ids.detections(rows)
     true, ignored = rule.match(dt, gt, crowds)
     images, classes = ids.split(dt.groups)
-    order = np.lexsort((-scores, classes))  # stable: equal scores stay in the order of the images
+    order = np.lexsort((-scores, classes))  # stable: equal scores keep the order of the images
     ends = np.searchsorted(classes[order], np.arange(len(ids.categories) + 1))
     scores, images, true, ignored = scores[order], images[order].astype(np.int32), true[order], ignored[order]
     counted = ~rule.ignored(gt, crowds)
@@ -312,7 +317,7 @@ def match(dataset: Dataset, rows: np.ndarray, sizes: Sequence[str] = SIZES) -> d
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ids:
-    """Ids of images and categories, rising. A group is one image and class: image index * classes + class index."""
+    """Sorted ids of images and categories. A group is one image and class: image index * classes + class index."""
 
     images: np.ndarray
     categories: np.ndarray
@@ -325,7 +330,7 @@ class _Ids:
         )
 
     def split(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(indices of images, indices of categories)."""
+        """(indices of the images, indices of the categories) of these groups."""
         return np.divmod(groups, max(1, len(self.categories)))
 
     def counts(self, groups: np.ndarray) -> np.ndarray:
@@ -335,7 +340,7 @@ class _Ids:
         return np.ascontiguousarray(counts.T.astype(np.uint16))
 
     def ground_truth(self, dataset: Dataset) -> tuple[Boxes, np.ndarray]:
-        """(objects by group, in a group in the order of annotation; which of them are crowds)."""
+        """(objects sorted by group and then in the order of annotation, which of them are crowds)."""
         images = dataset.images
         groups, valid = self._groups(
             np.repeat([image.id for image in images], [len(image.category_ids) for image in images]),
@@ -349,7 +354,7 @@ class _Ids:
         return Boxes(groups[order], boxes[order], areas[order]), crowds[order]
 
     def detections(self, rows: np.ndarray) -> tuple[Boxes, np.ndarray]:
-        """(detections by group, in a group by falling score, at most `MAX_DETECTIONS`; their scores)."""
+        """(detections, their scores), sorted by group and then by falling score, at most `MAX_DETECTIONS` per group."""
         groups, valid = self._groups(rows[:, 0], rows[:, 6])
         order = np.flatnonzero(valid)
         order = order[np.lexsort((-rows[order, 5], groups[order]))]
@@ -360,14 +365,14 @@ class _Ids:
         return Boxes(groups, boxes, boxes[:, 2] * boxes[:, 3]), rows[order, 5]
 
     def _groups(self, images: np.ndarray, categories: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(groups, whether image and category belong to the dataset)."""
+        """(groups, whether both image and category belong to the dataset)."""
         image, has_image = _index_of(images, self.images)
         category, has_category = _index_of(categories, self.categories)
         return image * len(self.categories) + category, has_image & has_category
 
 
 def _index_of(values: np.ndarray, rising: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(indices in a rising array, whether the value is in it)."""
+    """(indices in a sorted array, whether each value is in it)."""
     if not len(rising):
         return np.zeros(len(values), np.int64), np.zeros(len(values), bool)
     index = np.minimum(np.searchsorted(rising, values), len(rising) - 1)
@@ -375,7 +380,7 @@ def _index_of(values: np.ndarray, rising: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def result_rows(detections: Mapping[int, Detections], classes: Mapping[int, int]) -> np.ndarray:
-    """(n, 7) image id, x, y, w, h, score, category id, as `COCO.loadRes` takes them; unknown classes are left out."""
+    """(n, 7) image id, x, y, w, h, score, category id, as `COCO.loadRes` expects them, without unknown classes."""
     by_image = list(detections.values())
     class_ids = np.concatenate([np.empty(0, np.int32), *(one.class_ids for one in by_image)])
     category, has_category = _categories(class_ids, classes)
@@ -387,7 +392,7 @@ def result_rows(detections: Mapping[int, Detections], classes: Mapping[int, int]
 
 
 def _categories(class_ids: np.ndarray, classes: Mapping[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """(category ids, whether the class has one)."""
+    """(category ids, whether each class has one)."""
     rising = np.array(sorted(classes), np.int64)
     index, has_category = _index_of(class_ids, rising)
     return np.array([classes[int(k)] for k in rising] or [0], np.int64)[index], has_category

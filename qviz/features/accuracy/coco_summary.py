@@ -1,4 +1,4 @@
-"""The twelve lines that pycocotools prints: AP and average recall as shares, unknown values as -1."""
+"""The twelve lines that pycocotools prints: AP and average recall in [0, 1], with -1 for unknown values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = {"AP": "Average Precision", "AR": "Average Recall"}
 
 
 def coco_lines(model: AveragePrecision) -> tuple[str, ...]:
-    """The twelve lines of `COCOeval.summarize`."""
+    """The twelve lines that `COCOeval.summarize` prints."""
     lines = []
     for field, measure, iou, size, detections in LINES:
         value = getattr(model, field)

@@ -1,8 +1,8 @@
-"""The class as which each annotated object is detected, and the images on which a variant finds fewer objects.
+"""As which class each annotated object is detected, and on which images a variant finds fewer objects.
 
-Objects and detections of at least a score are paired one to one, same class first, at an IoU of .50 (as objects of two
-models are, see `matching`). An object without a partner is missed; a detection without one is a false alarm, unless it
-lies on a crowd of its class.
+Objects are paired one to one with detections above a confidence threshold, same class first, at an IoU of .50 (in the
+way in which the objects of two models are paired, see `matching`). An object without a partner is missed; a detection
+without one is a false alarm, unless it lies on a crowd of its class.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ IOU = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """How often objects of one class are found as another, by the reference and by the variant.
+    """How often objects of one class are detected as another class, by the reference and by the variant.
 
     Attributes:
         truth: Annotated class; None for a false alarm.
-        detected: Detected class; None for an object that is missed. In JSON `seen`.
+        detected: Detected class; None for a missed object. In JSON this is `seen`.
     """
 
     JSON_NAMES: ClassVar = {"detected": "seen"}
@@ -39,13 +39,13 @@ class Confusion:
 
     @property
     def change(self) -> int:
-        """Variant minus reference; above 0 is worse."""
+        """The variant's count minus the reference's; positive is worse."""
         return self.variant - self.reference
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLoss:
-    """One image: objects found with their right class, and false alarms, of both models."""
+    """One image: how many objects each model finds with the right class, and how many false alarms it has."""
 
     JSON_ALSO: ClassVar = ("loss",)
 
@@ -59,7 +59,7 @@ class ImageLoss:
 
     @property
     def loss(self) -> int:
-        """Objects lost plus false alarms added; images are ordered by it."""
+        """Number of objects lost plus number of false alarms added; used to sort the images."""
         return self.reference_found - self.variant_found + self.variant_false - self.reference_false
 
 
@@ -68,10 +68,10 @@ class ModelConfusions:
     """One model on one dataset.
 
     Attributes:
-        pairs: (annotated class, detected class) -> number; None as in `Confusion`.
-        correct: Image id -> objects found with their right class.
-        false_alarms: Image id -> number.
-        correct_by_class: (image id, class) -> objects found with their right class.
+        pairs: (annotated class, detected class) -> number of such pairs; None as in `Confusion`.
+        correct: Image id -> number of objects found with the right class.
+        false_alarms: Image id -> number of false alarms.
+        correct_by_class: (image id, class) -> number of objects found with the right class.
     """
 
     pairs: Mapping[tuple[str | None, str | None], int]
@@ -83,7 +83,10 @@ class ModelConfusions:
 def model_confusions(
     dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int], score: float
 ) -> ModelConfusions:
-    """detections: image id -> detections in pixels of the original; classes: class id -> category id."""
+    """The confusions of one model, counting detections with at least `score`.
+
+    `detections` maps image ids to detections in pixels of the original image, and `classes` class ids to category ids.
+    """
     names = {category.id: category.name for category in dataset.categories}
     pairs: Counter[tuple[str | None, str | None]] = Counter()
     correct_by_class: Counter[tuple[int, str]] = Counter()
@@ -101,14 +104,14 @@ def model_confusions(
 
 
 def _with_categories(detections: Detections, classes: Mapping[int, int]) -> Detections:
-    """Class ids replaced by category ids; classes without a category are left out."""
+    """The detections with class ids replaced by category ids; those of a class without a category are left out."""
     detections = detections[np.isin(detections.class_ids, list(classes))]
     category_ids = [classes[int(class_id)] for class_id in detections.class_ids]
     return Detections.of(detections.boxes, detections.scores, category_ids)
 
 
 def _pairs(image: DatasetImage, detections: Detections) -> list[tuple[int | None, int | None]]:
-    """(category of an object or None, category of a detection or None)."""
+    """One (category of the object or None, category of the detection or None) per pair, miss or false alarm."""
     single = ~image.is_crowd
     truths = Detections.of(image.boxes[single], np.ones(single.sum()), image.category_ids[single])
     matches = match_detections(truths, detections, IOU)
@@ -121,7 +124,7 @@ def _pairs(image: DatasetImage, detections: Detections) -> list[tuple[int | None
 
 
 def _on_crowd(image: DatasetImage, detections: Detections) -> np.ndarray:
-    """(n,) whether a crowd of its class covers more than `IOU` of a detection."""
+    """(n,) whether a crowd of the same class covers more than a share of `IOU` of each detection."""
     crowds = image.is_crowd
     same_class = detections.class_ids[:, None] == image.category_ids[crowds][None, :]
     covered = covered_matrix(detections.boxes, image.boxes[crowds].astype(np.float32)) > IOU
@@ -129,7 +132,7 @@ def _on_crowd(image: DatasetImage, detections: Detections) -> np.ndarray:
 
 
 def confusions(reference: ModelConfusions, variant: ModelConfusions) -> tuple[Confusion, ...]:
-    """Every confused pair of classes of either model; the largest change first."""
+    """Every pair of classes that either model confuses, the largest change first."""
     wrong = {pair for pair in (*reference.pairs, *variant.pairs) if pair[0] != pair[1]}
     rows = [Confusion(*pair, reference.pairs.get(pair, 0), variant.pairs.get(pair, 0)) for pair in wrong]
     return tuple(sorted(rows, key=lambda row: (-abs(row.change), str(row.truth), str(row.detected))))
@@ -138,7 +141,7 @@ def confusions(reference: ModelConfusions, variant: ModelConfusions) -> tuple[Co
 def image_losses(
     dataset: Dataset, digests: Mapping[int, str], reference: ModelConfusions, variant: ModelConfusions
 ) -> tuple[ImageLoss, ...]:
-    """The objects found and the false alarms of both models on every image; the largest loss first."""
+    """The objects found and the false alarms of both models on every image, the largest loss first."""
     rows = [
         ImageLoss(
             image.name,
@@ -157,7 +160,7 @@ def image_losses(
 def worst_image_of(
     dataset: Dataset, digests: Mapping[int, str], reference: ModelConfusions, variant: ModelConfusions
 ) -> Mapping[str, str]:
-    """Class -> digest of the image on which the variant loses most of its objects; the first of equals."""
+    """Class -> digest of the image on which the variant loses the most objects of that class; the first of a tie."""
     names = {category.id: category.name for category in dataset.categories}
     worst: dict[str, tuple[int, str]] = {}
     for image in dataset.images:

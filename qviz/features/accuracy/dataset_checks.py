@@ -1,4 +1,4 @@
-"""Checks of annotations that hold for every format: sizes, duplicates, areas, names, backgrounds, crowds, classes."""
+"""Checks of annotations that apply to every format: sizes, duplicates, areas, names, backgrounds, crowds, classes."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class ImageFacts:
     """Facts about the image files of a dataset, by image id.
 
     Attributes:
-        sizes: The sizes (width, height) that an image has, with and without EXIF orientation.
-        digests: sha256 of the files.
-        dark: Sentence about the used range of an image of 16 bits that is nearly black.
+        sizes: The (width, height) of each image, with and without EXIF orientation.
+        digests: sha256 of each file.
+        dark: One sentence per nearly black 16-bit image, about the range of values it uses.
         unreadable: One sentence per image that cannot be read.
     """
 
@@ -44,7 +44,7 @@ class ImageFacts:
 
     @classmethod
     def of(cls, images: Sequence[DatasetImage], progress: Progress = Progress()) -> ImageFacts:
-        """Read every file. Only headers are decoded, and the pixels of images of 16 bits."""
+        """Read every file. Only the header is decoded, except for 16-bit images, whose pixels are decoded too."""
         facts = cls()
         progress.step("Reading images")
         for count, image in enumerate(images, start=1):
@@ -65,7 +65,7 @@ Names = Mapping[int, str]
 
 
 def _no_objects(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[DatasetProblem]:
-    """Nothing is annotated, or nothing but crowds."""
+    """Report if nothing is annotated, or only crowds."""
     crowds = sum(int(image.is_crowd.sum()) for image in dataset.images)
     if dataset.annotations > crowds:
         return
@@ -81,7 +81,7 @@ def _no_objects(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[D
 
 
 def _other_sizes(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[DatasetProblem]:
-    """The annotations give an image another size than its file has."""
+    """Report images for which the annotations give another size than the file has."""
     wrong = [
         (image, image.size, facts.sizes[image.id][-1])
         for image in dataset.images
@@ -120,7 +120,7 @@ def _alike(first: Size, second: Size) -> bool:
 
 
 def _repeated_boxes(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[DatasetProblem]:
-    """One object is annotated twice, with the same or with another category."""
+    """Report objects that are annotated twice, with the same category or with different ones."""
     names = {category.id: category.name for category in dataset.categories}
     twice: list[str] = []
     otherwise: list[str] = []
@@ -154,7 +154,7 @@ def _repeated_boxes(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterat
 
 
 def _repeated_images(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[DatasetProblem]:
-    """One file is listed under several ids, or several files have the same bytes."""
+    """Report files that are listed under several ids, and files with equal bytes."""
     files = [(image.id, image.source) for image in dataset.images if isinstance(image.source, Path)]
     same_file = _copies(files)
     same_bytes = [row for row in _copies(facts.digests.items()) if row not in same_file]
@@ -175,13 +175,13 @@ def _repeated_images(dataset: Dataset, facts: ImageFacts, shown: Names) -> Itera
 
 
 def _copies(keys: Iterable[tuple[int, Hashable]]) -> list[tuple[int, int]]:
-    """(image id, id of the first image with the same key) of every later one."""
+    """(image id, id of the first image with the same key) for every image that repeats a key."""
     firsts: dict[Hashable, int] = {}
     return [(number, firsts[key]) for number, key in keys if firsts.setdefault(key, number) != number]
 
 
 def _backgrounds(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[DatasetProblem]:
-    """Images without objects; those without a label file are the reader's."""
+    """Report images without objects. The reader reports those that have no label file."""
     without_labels = sum(problem.count for problem in dataset.problems if problem.code == "images_without_labels")
     empty = [image for image in dataset.images if not len(image.category_ids)]
     if len(empty) > without_labels and dataset.annotations:
@@ -212,7 +212,7 @@ def _crowds(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[Datas
 
 
 def _areas(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[DatasetProblem]:
-    """Areas decide which objects are small, medium or large."""
+    """Report wrong areas, which would put objects into the wrong group of small, medium or large ones."""
     wrong = [
         f"{shown[image.id]}: area {given:g}, box {boxed:.0f}"
         for image in dataset.images
@@ -231,7 +231,7 @@ def _areas(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[Datase
 
 
 def _names(dataset: Dataset, facts: ImageFacts, shown: Names) -> Iterator[DatasetProblem]:
-    """Two categories of one name."""
+    """Report categories that have the same name."""
     for name, ids in shared_names(dataset.categories).items():
         yield DatasetProblem(
             "two_categories_one_name",
@@ -283,7 +283,7 @@ CHECKS: tuple[Callable[[Dataset, ImageFacts, Names], Iterator[DatasetProblem]], 
 
 
 def label_problems(dataset: Dataset, labels: Sequence[str]) -> Iterator[DatasetProblem]:
-    """How the categories match a model's class names."""
+    """Report categories that do not match a model's class names."""
     try:
         matched = reconcile(labels, dataset)
     except DatasetError as error:

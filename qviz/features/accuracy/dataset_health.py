@@ -1,7 +1,7 @@
 """Check annotations before AP is computed: compare what they declare with the images.
 
-The reader of the format reports what only it can see (numbers as written, ids, files that are missing); here follow
-the checks that hold for every format. Each problem has its number, examples and the likely fix.
+The reader of each format reports problems that only it can see (how numbers are written, ids, missing files). This
+module adds the checks that apply to every format. Each problem has a count, examples and the likely fix.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHOWN_EXAMPLES = 2
 
 @dataclass(frozen=True, slots=True)
 class CategoryCount:
-    """One category: its objects, crowds included, and the images that show one."""
+    """One category: its number of objects, including crowds, and the number of images that show one."""
 
     name: str
     objects: int
@@ -36,8 +36,8 @@ class DatasetHealth(Result):
     Attributes:
         dataset: Name of the dataset.
         images, annotations: Number of images and annotated objects that could be read.
-        categories: In the order of the annotations.
-        problems: Those that make AP meaningless first.
+        categories: Counts of each category, in the order of the annotations.
+        problems: Problems of the annotations, those that make AP meaningless first.
     """
 
     ROWS: ClassVar[str] = "problems"
@@ -59,7 +59,7 @@ def dataset_health(
 ) -> DatasetHealth:
     """Check annotations against their images, and against a model's class names if they are given.
 
-    Raises DatasetError where nothing can be read.
+    Raises DatasetError if nothing can be read.
     """
     counts: Counter[int] = Counter()
     shown: Counter[int] = Counter()
@@ -76,7 +76,7 @@ def dataset_health(
 
 
 def problems_of(dataset: Dataset, facts: ImageFacts, labels: Sequence[str] | None = None) -> tuple[DatasetProblem, ...]:
-    """Problems of the reader and of all checks; those that make AP meaningless first."""
+    """Problems found by the reader and by all checks, those that make AP meaningless first."""
     shown = {image.id: image.name for image in dataset.images}
     problems = [problem for check in CHECKS for problem in check(dataset, facts, shown)]
     if labels is not None:
@@ -92,7 +92,10 @@ def sentence_of(problem: DatasetProblem) -> str:
 
 
 def sentences_of(problems: Sequence[DatasetProblem]) -> tuple[str, ...]:
-    """One sentence or two per problem; advice together in one. What another problem quotes is not repeated."""
+    """One or two sentences per problem, with all advice in a single one.
+
+    A problem that another one already quotes is left out.
+    """
     advice = [problem.message.split(":")[0].removesuffix(".") for problem in problems if problem.advice]
     rest = [f"{'; '.join(advice)}. `qviz dataset` lists them."] if advice else []
     quoted = [row for row in problems if any(row is not other and row.message in other.message for other in problems)]

@@ -1,17 +1,17 @@
-"""What kind of error costs how much AP: TIDE's Cls, Loc, Both, Dupe, Bkg and Miss.
+"""How much AP each kind of error costs: TIDE's Cls, Loc, Both, Dupe, Bkg and Miss.
 
-Source: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors (ECCV 2020), and its package
-tidecv, whose values these equal (x100 there, in [0, 1] here). A false positive has the first kind that fits:
+Source: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors (ECCV 2020). The values equal
+those of its package tidecv (x100 there, in [0, 1] here). A false positive belongs to the first kind that fits:
 Loc    right class, IoU with an object of .1 to .5
 Cls    wrong class, IoU of .5 and more
 Dupe   right class and position, but another detection has matched the object
 Bkg    no object reaches an IoU of .1
 Both   anything else: wrong class and badly placed
 Miss   an object that no error above could be corrected to
-dAP is the AP (at an IoU of .50) gained by correcting all errors of one kind and nothing else, never below 0. dAPs of
-two kinds do not add up, and those of two models cannot simply be subtracted: the same error costs more in a better
-model. As in tidecv, AP is averaged over the classes that are annotated or detected, so that a class that a model
-reports without any object counts as 0; pycocotools leaves it out and is higher.
+dAP is the AP (at an IoU of .50) gained by correcting all errors of one kind and nothing else; it is never below 0. The
+dAPs of two kinds do not add up, and those of two models cannot simply be subtracted, because the same error costs more
+in a better model. As in tidecv, AP is averaged over all classes that are annotated or detected. A class that a model
+reports but that has no annotated object therefore counts as 0; pycocotools leaves it out, which gives a higher AP.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ KINDS_HELP = (
 
 @dataclass(frozen=True, slots=True)
 class ErrorCost:
-    """One kind of error: its number and what it costs, dAP in [0, 1]."""
+    """One kind of error: how many errors there are, and their cost as dAP in [0, 1]."""
 
     kind: str
     count: int
@@ -48,11 +48,11 @@ class ErrorCost:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Errors:
-    """Detections in their order (n,), and the objects.
+    """The detections, as (n,) arrays in their order, and the objects.
 
     Attributes:
-        counted: Whether a detection counts; one on a crowd does not.
-        corrected: The class with which an error would be right; -1 where correcting it removes the detection.
+        counted: Whether a detection counts; an unmatched one on a crowd does not.
+        corrected: The class to which a detection would be corrected; -1 if correcting the error removes the detection.
         truths: Class of each object.
         missed: Class of each object that no error could be corrected to.
     """
@@ -67,7 +67,7 @@ class _Errors:
 
     @classmethod
     def of(cls, parts: list[_Errors]) -> _Errors:
-        """All images."""
+        """Concatenate the parts of all images."""
         dtypes = (np.int64, np.float32, np.int64, bool, np.int64, np.int64, np.int64)
         empty = cls(*(np.empty(0, dtype) for dtype in dtypes))
         return cls(*(np.concatenate([getattr(part, name) for part in (empty, *parts)]) for name in cls.__slots__))
@@ -76,7 +76,10 @@ class _Errors:
 def error_costs(
     dataset: Dataset, detections: Mapping[int, Detections], classes: Mapping[int, int]
 ) -> tuple[ErrorCost, ...]:
-    """One row per kind. detections: image id -> detections in pixels of the original; classes: class -> category id."""
+    """The cost of each kind of error.
+
+    `detections` maps image ids to detections in pixels of the original image, and `classes` class ids to category ids.
+    """
     errors = _Errors.of(
         [_image_errors(image, detections.get(image.id, Detections.none()), classes) for image in dataset.images]
     )
@@ -102,7 +105,7 @@ def _image_errors(image: DatasetImage, detections: Detections, classes: Mapping[
     kinds[matched >= 0], targets[matched >= 0] = RIGHT, -1
     correctable = np.flatnonzero(targets >= 0)
     correctable = correctable[~is_matched[targets[correctable]]]
-    objects, first = np.unique(targets[correctable], return_index=True)  # scores fall: the first is the best
+    objects, first = np.unique(targets[correctable], return_index=True)  # by falling score: the first is the best
     corrected = np.full(len(ids), -1)
     corrected[correctable[first]] = truths[objects]
     missed = ~is_matched
@@ -112,7 +115,10 @@ def _image_errors(image: DatasetImage, detections: Detections, classes: Mapping[
 
 
 def _matched(overlaps: np.ndarray) -> np.ndarray:
-    """(n,) index of the object of each detection, or -1: the best free one, by falling score."""
+    """(n,) index of the object matched by each detection, or -1.
+
+    Detections take the best object that is still free, in the order of falling scores.
+    """
     left, matched = overlaps.copy(), np.full(len(overlaps), -1)
     for n in np.flatnonzero((overlaps >= MATCH).any(axis=1)):
         truth = int(left[n].argmax())
@@ -123,7 +129,11 @@ def _matched(overlaps: np.ndarray) -> np.ndarray:
 
 
 def _kinds(overlaps: np.ndarray, same: np.ndarray, is_matched: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """((n,) kind of each detection as a false positive, (n,) index of the object it could be corrected to, or -1)."""
+    """(kinds, targets) of the detections, both (n,).
+
+    The kind is that of the detection if it is a false positive. The target is the index of the object to which it could
+    be corrected, or -1.
+    """
     if not overlaps.size:
         return np.full(len(overlaps), KINDS.index("Bkg")), np.full(len(overlaps), -1)
     same_class, other = overlaps * same, overlaps * ~same
@@ -140,13 +150,13 @@ def _kinds(overlaps: np.ndarray, same: np.ndarray, is_matched: np.ndarray) -> tu
 
 
 def _overlaps(boxes: np.ndarray, truths: np.ndarray, crowd: bool = False) -> np.ndarray:
-    """(n, m) IoU of xyxy boxes as pycocotools computes it; for crowds the share of the detection that they cover."""
+    """(n, m) IoU of xyxy boxes as pycocotools computes it; for crowds, the share of the detection that they cover."""
     pairs = np.repeat(_sized(boxes), len(truths), axis=0), np.tile(_sized(truths), (len(boxes), 1))
     return paired_overlaps(*pairs, np.full(len(pairs[0]), crowd)).reshape(len(boxes), len(truths))
 
 
 def _sized(boxes: np.ndarray) -> np.ndarray:
-    """xyxy to x, y, width, height."""
+    """Convert xyxy boxes to x, y, width, height."""
     sized = boxes.astype(np.float64)
     sized[:, 2:] -= sized[:, :2]
     return sized
@@ -162,7 +172,7 @@ def _count(errors: _Errors, kind: int) -> int:
 
 
 def _corrected_ap(errors: _Errors, kind: int) -> float:
-    """AP with the errors of one kind corrected. Equal scores are ordered as in tidecv: errors first."""
+    """AP with the errors of one kind corrected. Among equal scores, errors come first, as in tidecv."""
     corrected = (errors.kinds == kind) & (errors.corrected >= 0)
     wrong = (errors.kinds != kind) & (errors.kinds != RIGHT) & errors.counted
     order = np.concatenate([np.flatnonzero(corrected | wrong), np.flatnonzero(errors.kinds == RIGHT)])
@@ -174,7 +184,7 @@ def _corrected_ap(errors: _Errors, kind: int) -> float:
 def _mean_ap(
     classes: np.ndarray, scores: np.ndarray, true: np.ndarray, truths: np.ndarray, removed: np.ndarray
 ) -> float:
-    """Over the classes of the detections (n,) and of the objects that remain without the `removed` ones."""
+    """Mean AP over the classes of the detections (n,) and of the objects that are left without the `removed` ones."""
     counts = Counter(truths.tolist())
     counts.subtract(removed.tolist())
     order = np.lexsort((-scores, classes))
@@ -186,7 +196,10 @@ def _mean_ap(
 
 
 def _ap(true: np.ndarray, truths: int) -> float:
-    """Interpolated precision, averaged over 101 levels of recall. true: of the detections by falling score."""
+    """Interpolated precision, averaged over 101 levels of recall.
+
+    `true` says whether each detection is right, in the order of falling scores; `truths` is the number of objects.
+    """
     if truths <= 0 or not len(true):
         return 0.0
     hits = np.cumsum(true)

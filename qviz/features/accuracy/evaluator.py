@@ -1,11 +1,11 @@
-"""Measure models against a reference on one dataset, in AP where objects are annotated, else in agreement.
+"""Measure models on one dataset: their AP if objects are annotated, or else their agreement with the reference.
 
     evaluator = Evaluator(context, [reference, variant], dataset)
     reference, variant = (evaluator.measure(context, model).result() for model in models)
     loss = mean_loss([reference], [variant], evaluator.images)
 
-AP counts detections from the evaluator's score on. Objects, for agreement, are detections from `PAGE_SCORE` on. All
-measurements of one dataset use the same resamples of its images, so that differences of their draws are paired.
+AP counts detections with at least the evaluator's `score`; agreement counts those with at least `PAGE_SCORE`. All
+measurements on one dataset use the same resamples of its images, so that differences between their draws are paired.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Measurement:
     """One model on one dataset, under one corruption or none.
 
     Attributes:
-        ap: In [0, 1]; None where nothing is annotated, or no object is left in the picture.
-        ap_draws: (resamples,) AP of each resample of the images; None where nothing is annotated.
-        agreement: In [0, 1], with the reference's objects on the images without corruption; None where neither has one.
-        agreement_draws: (resamples,), NaN where it is unknown.
-        mean_score: Mean confidence of the reference's objects in this model; 0 for an object that is gone.
+        ap: AP in [0, 1]; None if nothing is annotated, or if the corruption moved every object out of the picture.
+        ap_draws: (resamples,) AP of each resample of the images; None if nothing is annotated.
+        agreement: In [0, 1], with the reference's objects on the images without corruption; None if neither has one.
+        agreement_draws: (resamples,) agreement of each resample; NaN where it is unknown.
+        mean_score: Mean confidence that this model gives to the reference's objects; 0 for an object it does not find.
         still_found: Share of the model's own objects on the images without corruption that it still finds.
-        false_alarms: Objects per image, with a score of at least `PAGE_SCORE`, that match no annotated object; None if
-            nothing is annotated.
+        false_alarms: Number per image of objects with a score of at least `PAGE_SCORE` that match no annotated object;
+            None if nothing is annotated.
     """
 
     ap: float | None
@@ -71,7 +71,7 @@ class Measurement:
 
     @property
     def value(self) -> float | None:
-        """AP, or agreement where nothing is annotated."""
+        """AP, or agreement if nothing is annotated."""
         return self.agreement if self.ap_draws is None else self.ap
 
     @property
@@ -85,9 +85,9 @@ class Measurement:
 
 
 def mean_loss(references: Sequence[Measurement], variants: Sequence[Measurement], images: int) -> Loss:
-    """Mean value of some measurements minus the mean of others, with the 95 % interval of the paired bootstrap.
+    """Mean value of the references minus mean value of the variants, with the 95 % interval of the paired bootstrap.
 
-    images: number of images that both were measured on.
+    `images` is the number of images on which both were measured.
     """
     values = [row.value for row in (*references, *variants)]
     if not references or not variants or any(value is None for value in values):
@@ -102,17 +102,17 @@ def mean_loss(references: Sequence[Measurement], variants: Sequence[Measurement]
 class Evaluator:
     """Measures models on one dataset.
 
-    The models given to the constructor are run immediately. All measurements use the images that every one of them
-    could run. `detect` runs further models, and corrupted versions of these images.
+    The constructor runs its models immediately. All measurements use only the images that every one of these models
+    could process. `detect` runs further models, or corrupted versions of these images.
 
     Args:
         context: If it has `classes`, only these categories count.
-        models: The reference first.
+        models: The models, the reference first.
         score: Minimum confidence of a detection that counts in AP.
         reference_as_truth: Use the reference's own objects as annotations.
 
     Attributes:
-        dataset: The images that all models of the constructor could run, with their ground truth.
+        dataset: The images that all models of the constructor could process, with their ground truth.
         skipped: One sentence per image that was left out.
 
     Raises:
@@ -144,7 +144,7 @@ class Evaluator:
 
     @property
     def images(self) -> int:
-        """Number of images that models are measured on."""
+        """Number of images on which models are measured."""
         return len(self.dataset.images)
 
     @property
@@ -153,7 +153,7 @@ class Evaluator:
         return self.dataset.annotations > 0
 
     def check_truth(self, ap: float | None) -> None:
-        """Raises DatasetError if the reference, with this AP, detects (nearly) none of the annotated objects."""
+        """Raise DatasetError if the reference, with this AP, detects (nearly) none of the annotated objects."""
         if ap is None or ap < MAX_AP:
             sizes, name = self.sizes(self.reference), self.reference.name
             label, detections = self.reference.inspection.label, self.detections(self.reference)
@@ -162,7 +162,7 @@ class Evaluator:
 
     @property
     def digests(self) -> Mapping[int, str]:
-        """Image id -> digest of the image, of all images that could be read."""
+        """Image id -> digest of the image, for all images that could be read."""
         return self._reading.digests
 
     @property
@@ -177,7 +177,7 @@ class Evaluator:
         return hashed.hexdigest()
 
     def detect(self, context: Context, models: Sequence[LoadedModel], corruptions: Corruptions = (None,)) -> Detected:
-        """Run models on every image of the dataset under each corruption. Raises Cancelled."""
+        """Run models on every image of the dataset under each corruption. Raises Cancelled if the user stops it."""
         return detect_images(
             context,
             models,
@@ -193,12 +193,12 @@ class Evaluator:
         return {number: (run.width, run.height) for number, run in runs.items()}
 
     def detections(self, model: LoadedModel) -> dict[int, Detections]:
-        """Image id -> detections of a model of the constructor, in pixels of the original image."""
+        """Image id -> detections of one of the constructor's models, in pixels of the original image."""
         return {image.id: self._clean[model.digest, self.digests[image.id]].detections for image in self.dataset.images}
 
     def classes(self, model: LoadedModel) -> Mapping[int, int]:
         """Class id of the model -> category id of the dataset."""
-        if self._reference_as_truth:  # as_truths takes the class ids for category ids
+        if self._reference_as_truth:  # as_truths uses class ids as category ids
             return {
                 int(class_id): int(class_id)
                 for detections in self.detections(model).values()
@@ -219,8 +219,8 @@ class Evaluator:
         """Measure a model in a worker.
 
         Args:
-            detected: From `detect`; not needed for a model of the constructor on images without corruption.
-            resamples: For the intervals; 0 leaves them out.
+            detected: Result of `detect`; not needed for one of the constructor's models without corruption.
+            resamples: Number of resamples for the intervals; 0 for no intervals.
 
         Raises:
             ModelError: The model failed on some of the images.
@@ -238,7 +238,7 @@ class Evaluator:
         return context.engine.submit(measure_job, rows, ground_truth, self.classes(model), corruption, resamples)
 
     def agreement_counts(self, model: LoadedModel) -> np.ndarray:
-        """(images, 2) of a model of the constructor, as `agreement` takes them."""
+        """(images, 2) counts of one of the constructor's models, in the form that `agreement` takes."""
         reference, variant = self.detections(self.reference), self.detections(model)
         rows = [agreed(reference[image.id], variant[image.id], PAGE_SCORE) for image in self.dataset.images]
         return np.array(rows).reshape(-1, 2)
@@ -283,12 +283,12 @@ class Evaluator:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasuredImage:
-    """One image with what a measurement needs of it; the image's bytes are left out.
+    """What a measurement needs of one image, without the image's bytes.
 
     Attributes:
-        image: With its ground truth, without corruption.
+        image: The image without corruption, with its ground truth.
         size: (width, height) of the original image.
-        digest: Of the image without corruption.
+        digest: Digest of the image without corruption.
         reference, clean_objects: Objects of the reference, and of this model, on the image without corruption.
         detections: Detections of this model under the corruption.
     """
@@ -301,7 +301,7 @@ class MeasuredImage:
     detections: Detections
 
     def under(self, corruption: AppliedCorruption | None) -> MeasuredImage:
-        """Ground truth and objects with boxes moved by the corruption; those that leave the picture are dropped."""
+        """A copy whose boxes are moved as the corruption moves them; objects that leave the picture are dropped."""
         if corruption is None:
             return self
         encoded = EncodedImage(self.image.name, b"", self.digest).under(corruption)
@@ -327,7 +327,7 @@ def _moved(objects: Detections, size: tuple[int, int], encoded: EncodedImage) ->
 
 
 def _moved_areas(image: DatasetImage, boxes: np.ndarray) -> np.ndarray:
-    """A segmentation covers the same share of its moved box."""
+    """(n,) areas of the objects with moved boxes: a segmentation is assumed to fill the same share of its box."""
     before = np.maximum(area(image.boxes), 1e-9)
     return np.asarray(image.areas * area(boxes) / before, float)
 
@@ -339,7 +339,7 @@ def measure_job(
     corruption: AppliedCorruption | None,
     resamples: int = RESAMPLES,
 ) -> Measurement:
-    """In a worker: one measurement. ground_truth: categories without images; None if nothing is annotated."""
+    """Measure in a worker. `ground_truth` has categories but no images; it is None if nothing is annotated."""
     rows = [image.under(corruption) for image in images]
     counts = np.array([agreed(row.reference, row.detections, PAGE_SCORE) for row in rows]).reshape(-1, 2)
     weights = _weights(len(rows), resamples)
@@ -360,13 +360,13 @@ FLOOD_FACTOR, FLOOD_EXTRA = 1.1, 0.1
 
 
 def floods(reference: Measurement, variant: Measurement) -> bool:
-    """Whether a variant has many more false alarms than the reference; AP hardly changes with them."""
+    """Whether a variant has many more false alarms than the reference, which AP hardly shows."""
     first, second = reference.false_alarms, variant.false_alarms
     return first is not None and second is not None and is_flood(first, second)
 
 
 def is_flood(reference: float, variant: float) -> bool:
-    """Whether this number of false alarms per image is many more than the reference's."""
+    """Whether the variant has many more false alarms per image than the reference."""
     return variant > FLOOD_FACTOR * reference + FLOOD_EXTRA
 
 
@@ -394,5 +394,5 @@ def _mean(rows: Sequence[np.ndarray]) -> float | None:
 
 @lru_cache(maxsize=2)
 def _weights(images: int, resamples: int) -> np.ndarray:
-    """(resamples, images): the same resamples for every measurement, which makes the bootstrap a paired one."""
+    """(resamples, images) weights. They are the same for every measurement, so that the bootstrap is paired."""
     return draws(images, resamples).astype(np.float64) if resamples else np.empty((0, images))

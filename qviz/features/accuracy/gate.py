@@ -1,16 +1,18 @@
-"""Whether a variant may be released: its loss of AP against a limit, optionally using a bound of the interval.
+"""Whether a variant may be released: compare its loss of AP, or a bound of the loss's interval, with a limit.
 
-confident None     fails where the loss itself exceeds the limit
-confident "lower"  fails only where the lower bound does: never because of noise, but few images pass everything
-confident "upper"  fails where the upper bound does: passes only what is shown to be good
+confident None     fails if the loss itself exceeds the limit
+confident "lower"  fails only if the lower bound exceeds it: rarely fails because of noise, but with few images almost
+                   everything passes
+confident "upper"  fails if the upper bound exceeds it: a variant passes only if it is shown to be good
 
 If the reference itself detects (nearly) none of the annotated objects, the gate cannot conclude: no variant passes and
-none fails. The same holds where the annotations are not what they declare (`MISREAD`).
+none fails. The same applies if the annotations are not what they declare (`MISREAD`).
 
-A variant that floods the images with false alarms fails whatever its loss, because AP hardly changes with them.
+A variant that floods the images with false alarms fails regardless of its loss, because AP hardly shows false alarms.
 
-An unknown loss fails; so does, with `confident`, a loss without an interval. A remark says where an interval wider than
-the limit cannot decide; a strict gate cannot conclude there, unless another variant fails.
+A variant with an unknown loss fails and, with `confident`, so does one whose loss has no interval. If an interval is
+wider than the limit and cannot decide, a remark says so; a strict gate then cannot conclude, unless another variant
+fails.
 """
 
 from __future__ import annotations
@@ -28,11 +30,11 @@ from qviz.result import to_json
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The outcome.
+    """The outcome of the gate.
 
     Attributes:
         failed: Names of the variants that fail.
-        remarks: One sentence per variant that floods the images, or that the data cannot decide.
+        remarks: One sentence per variant that floods the images, or for which the data are not sufficient.
         inconclusive: Reason why the gate cannot conclude; empty if it can.
     """
 
@@ -52,7 +54,7 @@ class Gate:
 
     @property
     def status(self) -> int:
-        """Exit status: 0 passed, 1 failed, 2 where the gate cannot conclude."""
+        """Exit status: 0 if it passed, 1 if it failed, 2 if the gate cannot conclude."""
         return 2 if self.inconclusive else int(not self.passed)
 
     def to_json(self) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def check_losses(result: Evaluation, limit: float, confident: str | None = None,
     Args:
         limit: AP in [0, 1] that a variant may lose.
         confident: `lower`, `upper` or None.
-        strict: A variant that the data cannot decide neither passes nor fails.
+        strict: Whether a variant for which the data are not sufficient neither passes nor fails.
     """
     if reason := no_reference(result):
         return Gate(limit, confident, False, (), (), reason)
@@ -87,9 +89,9 @@ def check_losses(result: Evaluation, limit: float, confident: str | None = None,
 
 
 def flood_sentence(result: Evaluation, index: int, reference: str, variant: str) -> str:
-    """That a variant floods the images, with figures of both; empty where it does not.
+    """A sentence that a variant floods the images, with the numbers of both models; empty if it does not.
 
-    index: among the variants; reference, variant: their names.
+    `index` is its position among the variants; `reference` and `variant` are the names to use.
     """
     detail = result.details[index]
     if not result.floods(detail):
@@ -102,7 +104,10 @@ def flood_sentence(result: Evaluation, index: int, reference: str, variant: str)
 
 
 def no_reference(result: Evaluation) -> str:
-    """Why no loss can be seen: the reference finds nothing of the truth, or the truth is misread."""
+    """Why no loss can be measured: the reference finds no annotated object, or the annotations are misread.
+
+    Empty if it can be measured.
+    """
     if misread := next((problem for problem in result.problems if problem.code in MISREAD), None):
         return f"AP means nothing with these annotations. {misread.message} {misread.fix}"
     reference = result.models[0] if result.models else None
@@ -122,7 +127,7 @@ def _undecided(loss: VariantLoss, limit: float, images: int) -> str | None:
     if low is None or high is None or high - low <= abs(limit):
         return None
     if low > limit or high <= limit:
-        return None  # clearly worse, or clearly within the limit
+        return None  # the interval lies entirely above or entirely within the limit
     return (
         f"Undecided with {plural(images, 'image')}: the loss of {loss.variant} lies in [{low:.3f}, {high:.3f}], and the"
         f" limit is {limit:.3g}. More annotated images narrow the interval."

@@ -1,4 +1,4 @@
-"""The images and truths that a finished evaluation was measured on: more can be computed from it without a run."""
+"""The images and ground truth of a finished evaluation, from which more can be computed without running a model."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from qviz.structures import Category, Dataset, DatasetImage
 
 
 def measured_dataset(evaluation: Evaluation, dataset: Dataset) -> Dataset:
-    """The dataset with the images and categories that counted.
+    """The dataset reduced to the images and categories that counted in the evaluation.
 
-    dataset: the one that was evaluated; with the reference as truth its annotations are replaced as they were then.
+    `dataset` is the one that was evaluated. If the reference's detections were the ground truth, they replace its
+    annotations here as well.
     """
     images = tuple(image for image in dataset.images if image.id in evaluation.image_ids)
     labels = [row.label for row in evaluation.models[0].per_class]
@@ -41,7 +42,7 @@ def _with_rows(image: DatasetImage, rows: np.ndarray) -> DatasetImage:
 
 
 def operating_at(evaluation: Evaluation, dataset: Dataset, at: At) -> Operating:
-    """All models at another operating point; no model runs. Raises SettingsError where `at` does not fit."""
+    """All models at another operating point, without running them. Raises SettingsError if `at` does not fit."""
     measured = measured_dataset(evaluation, dataset)
     tables: list[MatchTables] = [match(measured, rows, ("all",))["all"] for rows in evaluation.results]
     labels = [row.label for row in evaluation.models[0].per_class]

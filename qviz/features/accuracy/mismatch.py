@@ -1,8 +1,8 @@
-"""Find the reason why a reference detects (nearly) none of the annotated objects: a mistake in the annotations.
+"""Find the mistake in the annotations because of which a reference detects (nearly) none of the annotated objects.
 
-Each likely mistake is undone on trial (order and unit of the boxes, their size, mirrored or turned images, annotations
-of the neighbouring image), and counted is how many objects then overlap a detection of any class by an IoU of .5. Where
-the boxes fit as they are, the classes are compared. Nothing is changed: the result is a sentence.
+Each likely mistake (order or unit of the coordinates, image size, mirrored or turned images, annotations of the
+neighbouring image) is undone on a trial basis, to count how many objects then overlap a detection of any class with an
+IoU of .5. If the boxes fit as they are, the classes are compared. The annotations are not changed: the result is text.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CLASS_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scene:
-    """One image: boxes (n, 4) in pixels and category names (n) of its objects; its detections with their labels."""
+    """One image: its objects with boxes (n, 4) in pixels and category names (n), and its detections with labels."""
 
     boxes: np.ndarray
     names: Sequence[str]
@@ -51,7 +51,7 @@ class _Scene:
     declared: Size
 
     def hits(self, boxes: np.ndarray) -> np.ndarray:
-        """(n,) which boxes overlap a detection."""
+        """(n,) whether each box overlaps a detection."""
         if not len(boxes) or not len(self.detected):
             return np.zeros(len(boxes), bool)
         return np.asarray(iou_matrix(boxes.astype(np.float32), self.detected).max(axis=1) >= OVERLAP)
@@ -60,7 +60,7 @@ class _Scene:
 def mismatch(
     dataset: Dataset, detections: Mapping[int, Detections], label: Callable[[int], str], sizes: Mapping[int, Size]
 ) -> str:
-    """Sentences with the likely reason.
+    """Sentences about the likely reason why the reference detects none of the objects.
 
     Args:
         dataset: Annotated images.
@@ -88,7 +88,7 @@ def mismatch(
 
 
 def finds_nothing(reference: AveragePrecision, reason: str, objects: int) -> DatasetProblem:
-    """The problem that the reference detects (nearly) none of the annotated objects. reason: result of `mismatch`."""
+    """The problem that the reference detects (nearly) none of the objects. `reason` is the result of `mismatch`."""
     figures = "AP is unknown" if reference.ap is None else f"AP {points(reference.ap)}, AP50 {points(reference.ap50)}"
     return DatasetProblem(
         "reference_finds_nothing",
@@ -140,7 +140,7 @@ def _share(scenes: Sequence[_Scene], boxes: Callable[[_Scene], np.ndarray], tota
 
 
 def _other_classes(scenes: Sequence[_Scene]) -> str | None:
-    """The boxes fit, but the objects are detected as other classes."""
+    """A sentence on the classes as which the objects are detected, if the boxes fit but the classes do not; or None."""
     pairs: Counter[tuple[str, str]] = Counter()
     for scene in scenes:
         if len(scene.boxes) and len(scene.detected):
@@ -160,7 +160,7 @@ def _other_classes(scenes: Sequence[_Scene]) -> str | None:
 
 
 def _read_as(reading: Reading, declared: Reading) -> Callable[[_Scene], np.ndarray]:
-    """The boxes, if they were written in another reading than the format declares."""
+    """A function that returns a scene's boxes as they would be if the file used another convention than it declares."""
 
     def boxes(scene: _Scene) -> np.ndarray:
         sizes = np.tile(np.array(scene.declared, np.float64), (len(scene.boxes), 1))
@@ -190,7 +190,10 @@ def _upside_down(scene: _Scene) -> np.ndarray:
 
 
 def _clockwise(scene: _Scene) -> np.ndarray:
-    """Boxes of the image before it was turned by 90 degrees clockwise; its height was the width of now."""
+    """The boxes after turning them by 90 degrees clockwise, as if the image had been turned after it was annotated.
+
+    The height of the image at annotation is its width now.
+    """
     x1, y1, x2, y2 = scene.boxes.T
     return np.stack([scene.size[0] - y2, x1, scene.size[0] - y1, x2], axis=1)
 
@@ -221,6 +224,6 @@ _STEPS = (
 
 
 def _neighbours(scenes: Sequence[_Scene], step: int) -> list[_Scene]:
-    """The objects of each image on the detections of another."""
+    """Scenes that pair the objects of each image with the detections of the image `step` positions away."""
     pairs = zip(scenes, np.roll(np.arange(len(scenes)), -step).tolist(), strict=True)
     return [replace(scene, detected=scenes[i].detected, labels=scenes[i].labels) for scene, i in pairs]

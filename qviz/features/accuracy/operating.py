@@ -1,15 +1,16 @@
 """Models at the confidence threshold in use: precision, recall, misses, false positives, and what a variant loses.
 
-A detection counts where its score reaches the threshold. It is right where pycocotools matches it with an object of its
-class at an IoU of .50; one on a crowd is left out. All figures of all classes together are pooled over the objects.
+A detection counts if its score reaches the threshold. It is right if pycocotools matches it with an object of its class
+at an IoU of .50; detections on a crowd are left out. Figures of all classes together are pooled over the objects.
 
 recall       right detections / objects
 precision    right detections / detections; None without detections
-false positives per image, misses: counts of the same
-loss         reference minus variant, for false positives variant minus reference: positive is worse. 95 % intervals
-             and significance as in `bootstrap`, over the same draws of the images; by class with Holm's correction
-             over the classes, each measure a family of its own
-needed       the highest threshold at which the variant has the reference's recall, and what it costs there
+misses       number of objects that are not found
+false positives per image: number of detections that are not right / images
+loss         reference minus variant, or variant minus reference for false positives: positive is worse. 95 % intervals
+             and significance as in `bootstrap`, with the same draws of the images; by class with Holm's correction over
+             the classes, separately for each measure
+needed       the highest threshold at which the variant has the reference's recall, and its cost in the other measures
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from qviz.structures import Loss
 
 @dataclass(frozen=True, slots=True)
 class ClassFigures:
-    """One model and class at its threshold; `label` is empty for all classes together.
+    """One model on one class at its threshold; `label` is empty for all classes together.
 
     Attributes:
-        threshold: None where classes have thresholds of their own.
-        precision, recall: In [0, 1]; None without detections or objects.
-        misses, truths, detections: Numbers of objects that are not found, objects, and detections.
-        false_positives_per_image: Over all images.
+        threshold: The threshold; None if the classes have different ones.
+        precision, recall: In [0, 1]; None without detections or without objects.
+        misses, truths, detections: Number of objects that are not found, of all objects, and of detections.
+        false_positives_per_image: Mean over all images.
     """
 
     label: str
@@ -52,14 +53,14 @@ class ClassFigures:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """One model: all classes together, and each class with objects or detections."""
+    """One model: its figures for all classes together, and for each class that has objects or detections."""
 
     name: str
     figures: ClassFigures
     per_class: tuple[ClassFigures, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """One entry of `operating_points` of `qviz evaluate --json`."""
+        """One entry of `operating_points` in `qviz evaluate --json`."""
         figures = to_json(self.figures)
         del figures["label"]
         return {"model": self.name, **figures, "per_class": to_json(self.per_class)}
@@ -67,10 +68,10 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """The threshold with which a variant has the reference's recall, and its figures there.
+    """The threshold at which a variant has the reference's recall, and its figures there.
 
     Attributes:
-        threshold: None where no threshold reaches that recall.
+        threshold: The threshold; None if the variant does not reach that recall at any threshold.
     """
 
     threshold: float | None
@@ -81,7 +82,7 @@ class Needed:
 
 @dataclass(frozen=True, slots=True)
 class MeasureLosses:
-    """What one variant loses, of one class or of all together (`label` is empty). Positive is worse."""
+    """What one variant loses on one class, or on all classes together (`label` is empty). Positive is worse."""
 
     label: str
     recall: Loss
@@ -92,14 +93,14 @@ class MeasureLosses:
 
 @dataclass(frozen=True, slots=True)
 class OperatingLoss:
-    """One variant; the class that loses the most recall first."""
+    """The losses of one variant, the class that loses the most recall first."""
 
     variant: str
     overall: MeasureLosses
     per_class: tuple[MeasureLosses, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """`losses[].operating_point` of `qviz evaluate --json`."""
+        """The value of `losses[].operating_point` in `qviz evaluate --json`."""
         document = to_json(self.overall)
         del document["label"]
         return {**document, "per_class": to_json(self.per_class)}
@@ -110,9 +111,9 @@ class Operating:
     """Every model at the same thresholds.
 
     Attributes:
-        chosen: `best`, the threshold as text, or `by class`.
-        models: The reference first.
-        losses: One per variant.
+        chosen: How the thresholds were chosen: `best`, the threshold as text, or `by class`.
+        models: The figures of each model, the reference first.
+        losses: One entry per variant.
     """
 
     chosen: str
@@ -121,12 +122,12 @@ class Operating:
 
     @property
     def threshold(self) -> float | None:
-        """Of all classes; None where they differ, or where no detection of the reference is right."""
+        """The threshold of all classes; None if they differ, or if no detection of the reference is right."""
         return self.models[0].figures.threshold
 
 
 def class_thresholds(at: At, labels: Sequence[str], reference: MatchTables) -> list[float | None]:
-    """The threshold of each class. None: no detection of the reference is right, so none is best."""
+    """The threshold of each class; None if `at` is `best` but no detection of the reference is right."""
     if isinstance(at, Mapping):
         return list(thresholds_by_class(at, labels))
     best = PrecisionRecall.of(reference.classes).best().score if reference.classes else None
@@ -135,11 +136,11 @@ def class_thresholds(at: At, labels: Sequence[str], reference: MatchTables) -> l
 
 
 def operate(names: Sequence[str], labels: Sequence[str], tables: Sequence[MatchTables], at: At) -> Operating:
-    """All models at an operating point.
+    """The figures and losses of all models at an operating point.
 
     Args:
-        names: Of the models, the reference first.
-        labels: Of the classes, in the order of the tables.
+        names: Names of the models, the reference first.
+        labels: Names of the classes, in the order of the tables.
         tables: The matches of each model on the same images.
         at: A threshold in [0, 1], `best` (the reference's highest F1), or label -> threshold.
 
@@ -161,14 +162,14 @@ def operate(names: Sequence[str], labels: Sequence[str], tables: Sequence[MatchT
 
 
 def operate_models(models: Sequence[APResult], at: At) -> Operating:
-    """As `operate`, of evaluated models."""
+    """Same as `operate`, for models that have been evaluated."""
     labels = [row.label for row in models[0].figures.per_class]
     return operate([model.figures.name for model in models], labels, [model.tables for model in models], at)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Counts:
-    """(classes, images) float32: right detections, all detections that count, objects."""
+    """Three (classes, images) float32 arrays: right detections, all detections that count, and objects."""
 
     right: np.ndarray
     detections: np.ndarray
@@ -189,12 +190,12 @@ class _Counts:
 
 
 def reaches(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """(n,) whether scores reach a threshold; in float32, in which models report them."""
+    """(n,) whether scores reach a threshold, compared in float32 because models report their scores in float32."""
     return np.asarray(scores.astype(np.float32) >= np.float32(threshold))
 
 
 def _figures(label: str, threshold: float | None, sums: np.ndarray, images: int) -> ClassFigures:
-    """sums: right detections, detections, objects."""
+    """The figures from `sums`: numbers of right detections, detections and objects."""
     right, detections, truths = sums.tolist()
     return ClassFigures(
         label=label,
@@ -216,7 +217,7 @@ def _point(
     counts: _Counts,
     rows: np.ndarray,
 ) -> OperatingPoint:
-    """rows: indices of the classes to list. same: the threshold of all classes, or None."""
+    """The figures of one model. `rows`: indices of the classes to list; `same`: the common threshold, or None."""
     images = counts.right.shape[1]
     sums = np.array([values.sum(axis=1, dtype=np.float64) for values in _fields(counts)])
     per_class = [_figures(labels[k], thresholds[k], sums[:, k], images) for k in rows]
@@ -232,7 +233,7 @@ class _Paired:
     weights: np.ndarray
 
     def losses(self, rows: np.ndarray) -> dict[str, tuple[Loss, float | None]]:
-        """Measure -> (loss with interval, p value) of these classes pooled. rows: (classes,) bool."""
+        """Measure -> (loss with interval, p value) of these classes pooled. `rows` is (classes,) bool."""
         first, second = (
             [values[rows].sum(axis=0) for values in _fields(one)] for one in (self.reference, self.variant)
         )
@@ -269,7 +270,10 @@ MEASURES: Mapping[str, Callable[..., np.ndarray]] = {
 
 
 def _tested(value: float, drawn: np.ndarray, images: int) -> tuple[Loss, float | None]:
-    """A loss with its interval, and its p value; None where it cannot be tested. images: those that show anything."""
+    """A loss with its interval, and its p value, or None if it cannot be tested.
+
+    `images` is the number of images that have objects or detections.
+    """
     if np.isnan(value):
         return Loss(None), None
     if images < MIN_IMAGES:
@@ -280,7 +284,7 @@ def _tested(value: float, drawn: np.ndarray, images: int) -> tuple[Loss, float |
 def _losses(
     reference: OperatingPoint, variant: OperatingPoint, pair: _Paired, tables: MatchTables, rows: np.ndarray
 ) -> OperatingLoss:
-    """rows: indices of the classes that the points list."""
+    """The losses of one variant. `rows` are the indices of the classes that the operating points list."""
     every = np.ones(len(tables.classes), bool)
     overall = {measure: _excludes_zero(loss) for measure, (loss, _) in pair.losses(every).items()}
     tested = [pair.losses(np.arange(len(every)) == k) for k in rows]
@@ -310,7 +314,7 @@ def _excludes_zero(loss: Loss) -> Loss:
 
 
 def _needed(curve: PrecisionRecall, recall: float | None, images: int) -> Needed:
-    """The highest threshold with this recall; it cannot separate equal scores."""
+    """The highest threshold with at least this recall, and the figures there. It cannot separate equal scores."""
     hits = np.cumsum(curve.right)
     if recall is None or not curve.truths or not len(hits) or hits[-1] < recall * curve.truths - 1e-6:
         return Needed(None)

@@ -22,7 +22,7 @@ At = float | str | Mapping[str, float]
 
 
 def read_at(value: At | PathLike[str]) -> float | str | Mapping[str, float]:
-    """`best`, a threshold in [0, 1], or label -> threshold from a mapping or a JSON file.
+    """Parse `best`, a threshold in [0, 1], or label -> threshold given as a mapping or as a JSON file.
 
     Raises SettingsError for anything else.
     """
@@ -67,9 +67,9 @@ def _threshold(value: object, where: str) -> float:
 
 
 def thresholds_by_class(at: Mapping[str, float], labels: Sequence[str]) -> list[float]:
-    """The threshold of each label; without regard to case, spaces, hyphens and underscores.
+    """The threshold of each label. Case, spaces, hyphens and underscores in labels are ignored.
 
-    Raises SettingsError where a label of the mapping is unknown, or a class has no threshold.
+    Raises SettingsError if the mapping has an unknown label, or if a class has no threshold.
     """
     classes = {plain_name(label) for label in labels}
     if unknown := [label for label in at if label != OTHERS and plain_name(label) not in classes]:

@@ -1,4 +1,6 @@
-"""The frame of the Accuracy page: what is measured, progress, the headline, the choice of variant and class."""
+"""The Accuracy page apart from its tabs: starting the evaluation, its progress, the headline, and the choice of
+variant and class.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +33,12 @@ MAX_REMARKS = 8
 
 
 def evaluation_key(models: Models, digest: str, reference_as_truth: bool = False) -> Hashable:
-    """The key of an evaluation among the jobs of this server. digest: of the dataset."""
+    """The key of an evaluation among the jobs of this server. `digest` is the digest of the dataset."""
     return digest, reference_as_truth, models.identities
 
 
 def evaluation(models: Models, dataset: Dataset, digest: str, reference_as_truth: bool = False) -> Job[Evaluation]:
-    """The evaluation of these models on this dataset, started once for the server."""
+    """The job that evaluates these models on this dataset. It is started only once per server."""
 
     def run(context: Context) -> Evaluation:
         ready = guess_for(context, models.all, dataset)
@@ -72,7 +74,7 @@ class Finding:
 
 
 def offer_reference_as_truth() -> None:
-    """Shown without annotations: offers to measure against the reference's detections, and explains the bias."""
+    """Offer to measure against the reference's detections, because nothing is annotated, and explain the bias."""
     page.verdict("Nothing is annotated: drop annotations to measure accuracy, or use the reference as truth.")
     st.text(_bias())
     agree = clicks.keep(dataset_choice.AGREED, True)
@@ -80,13 +82,13 @@ def offer_reference_as_truth() -> None:
 
 
 def _bias() -> str:
-    """What it means that the reference's detections stand for the truth."""
-    sentence = REMARK.removeprefix("Nothing is annotated: ")  # annotations may exist and be ignored
+    """A sentence on the bias of using the reference's detections as ground truth."""
+    sentence = REMARK.removeprefix("Nothing is annotated: ")  # annotations may exist but be ignored
     return sentence[0].upper() + sentence[1:]
 
 
 def evaluated(models: Models, source: Source) -> Finding | None:
-    """The evaluation; None while it runs, or if it was stopped or has failed."""
+    """The finished evaluation, or None if it is running, was stopped or has failed."""
     job = evaluation(models, source.dataset, source.digest, source.reference_as_truth)
     if not job.finished:
         count = plural(len(source.dataset.images), "image")
@@ -102,7 +104,7 @@ def evaluated(models: Models, source: Source) -> Finding | None:
 
 
 def headline(finding: Finding) -> None:
-    """The verdict, and what it was measured on."""
+    """Draw the verdict and what it was measured on."""
     result = finding.evaluation
     page.verdict(
         with_origin(
@@ -119,7 +121,7 @@ def headline(finding: Finding) -> None:
 
 
 def show_problems(problems: Sequence[DatasetProblem]) -> None:
-    """Reasons to doubt the annotations, above the AP; mere facts are folded."""
+    """Draw the reasons to doubt the annotations, above the AP; harmless facts are collapsed."""
     doubts = [problem for problem in problems if not problem.advice and problem.code != "reference_finds_nothing"]
     for problem in doubts[:MAX_REMARKS]:
         (st.error if problem.serious else st.warning)(as_text(sentence_of(problem)))
@@ -131,7 +133,7 @@ def show_problems(problems: Sequence[DatasetProblem]) -> None:
 
 
 def overview(finding: Finding) -> None:
-    """AP of every model beside the losses with their intervals."""
+    """Draw the AP of every model beside the losses with their intervals."""
     left, right = st.columns([2, 1])
     with left:
         panel_tables.show(panel_tables.scores(finding.evaluation, finding.names))
@@ -145,7 +147,10 @@ def overview(finding: Finding) -> None:
 
 
 def choose(here: Page, finding: Finding) -> tuple[str, str]:
-    """(variant, class) in view; by default the variant with the largest loss, and its worst class."""
+    """Let the user choose, and return the (variant, class) in view.
+
+    By default these are the variant with the largest loss and its worst class.
+    """
     losses = finding.losses
     worst = max(losses, key=lambda name: losses[name].ap.value or 0.0)
     current = next((name for name in here.view.variants if name in losses), worst)
@@ -178,10 +183,10 @@ def choose(here: Page, finding: Finding) -> tuple[str, str]:
 
 
 def _worst_class(loss: VariantLoss) -> str:
-    """The class with the most evidence of a loss."""
+    """The class with the strongest evidence of a loss."""
     return min(loss.per_class, key=lambda row: evidence(row.loss)).label
 
 
 def choose_class(label: str) -> None:
-    """Bring another class into view."""
+    """Make this the class in view."""
     view.change(label=label)

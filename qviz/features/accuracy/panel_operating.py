@@ -1,4 +1,4 @@
-"""The tab *Operating point*: precision, recall and false positives at the confidence that is shipped."""
+"""The tab *Operating point*: precision, recall and false positives at the confidence threshold used in production."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from qviz.structures import Loss
 
 
 def show(finding: Finding, variant: str) -> None:
-    """The sentence of the variant in view, every model, and the loss of each class."""
+    """Draw the sentence on the variant in view, a row per model, and the loss of each class."""
     operating = _operating(finding)
     number = finding.names.index(variant)
     sentences = operating_sentences(operating, finding.names)
@@ -35,7 +35,7 @@ def show(finding: Finding, variant: str) -> None:
 
 
 def _operating(finding: Finding) -> Operating:
-    """At the confidence that the user types; by default as evaluated."""
+    """All models at the confidence that the user enters; by default at the one of the evaluation."""
     evaluated = finding.evaluation.operating
     best = score(evaluated.threshold) if evaluated is not None else BEST
     chosen = st.number_input(

@@ -1,4 +1,4 @@
-"""The tables of the Accuracy page: AP x100 with one decimal, losses signed, unknown as a dash."""
+"""The tables of the Accuracy page: AP x100 with one decimal, losses with a sign, unknown values as a dash."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ COUNTS = ("objects", "images", "reference", "now")
 
 
 def show(table: pd.DataFrame, key: str | None = None) -> None:
-    """Draw a table with the number formats and the help of this page."""
+    """Draw a table with the number formats and help texts of this page."""
     formats = {name: FORMATS.get(name, "%.1f") for name in table.columns if name not in (*TEXT_COLUMNS, *COUNTS)}
     texts: dict[str, ColumnConfig] = {
         name: st.column_config.Column(help=glossary.meaning(name)) for name in table.columns if name in TEXT_COLUMNS
@@ -65,7 +65,7 @@ def scores(evaluation: Evaluation, names: Sequence[str]) -> pd.DataFrame:
 
 
 def class_rows(evaluation: Evaluation, names: Sequence[str]) -> pd.DataFrame:
-    """One row per class with objects: AP of each model."""
+    """One row per class that has objects, with the AP of each model."""
     shown = [row for row in evaluation.models[0].per_class if row.truths]
     columns: dict[str, list[object]] = {
         "class": [row.label for row in shown],
@@ -84,7 +84,7 @@ def one_class(
     losses: Mapping[str, ClassLoss],
     thresholds: Mapping[str, ClassThreshold],
 ) -> pd.DataFrame:
-    """The table of one class: one row per model. losses, thresholds: by the names of the variants."""
+    """The table of one class, with one row per model. `losses` and `thresholds` are keyed by the variants' names."""
     label = next(iter(losses.values())).label
     by_label = [next(row for row in model.per_class if row.label == label) for model in evaluation.models]
     class_losses = [None, *(losses[name].loss for name in names[1:])]
@@ -101,7 +101,7 @@ def one_class(
 
 
 def threshold_rows(shifts: Mapping[str, ThresholdShift], reference: str) -> pd.DataFrame:
-    """One row per model: best threshold, F1 there, F1 at the reference's threshold, and how much that recovers."""
+    """One row per model: best threshold, F1 there, F1 at the reference's threshold, and the share that is recovered."""
     first = next(iter(shifts.values())).reference
     reference_row = {"model": reference, "threshold": first.score, "F1": hundred(first.f1)}
     rows: list[dict[str, object]] = [{**reference_row, "F1 unmoved": None, "recovered %": None}]
@@ -119,7 +119,7 @@ def threshold_rows(shifts: Mapping[str, ThresholdShift], reference: str) -> pd.D
 
 
 def class_thresholds(shift: ThresholdShift) -> pd.DataFrame:
-    """One row per class: best thresholds of both, and the variant's F1 at either."""
+    """One row per class: the best thresholds of both models, and the variant's F1 at each of them."""
     return pd.DataFrame(
         {
             "class": [row.label for row in shift.per_class],
@@ -134,7 +134,7 @@ def class_thresholds(shift: ThresholdShift) -> pd.DataFrame:
 
 
 def confusion_rows(rows: Sequence[Confusion]) -> pd.DataFrame:
-    """The classes as which objects are detected, with the counts of the reference and of the variant."""
+    """One row per pair of annotated and detected class, with the counts of the reference and of the variant."""
     return pd.DataFrame(
         {
             "object": [row.truth or "(none: false alarm)" for row in rows],

@@ -1,6 +1,6 @@
 """The tabs of the Accuracy page: classes, curves, error types, thresholds, confusions, worst images; and downloads.
 
-Images open on Compare. A download is made when its button is clicked.
+Images open on the Compare page. A file to download is created only when its button is clicked.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ INK = {"light": "#1f2328", "dark": "#e6e8ea"}
 
 
 def worst(here: Page, finding: Finding, variant: str) -> None:
-    """The images with the largest loss: objects lost plus false alarms added."""
+    """Draw the images with the largest loss, i.e. objects lost plus false alarms added."""
     rows = [row for row in finding.details[variant].images if row.loss > 0][:SHOWN_IMAGES]
     if not rows:
         st.text(f"{variant} loses no object and adds no false alarm on any image.")
@@ -66,7 +66,7 @@ def worst(here: Page, finding: Finding, variant: str) -> None:
 
 
 def _cards(here: Page, finding: Finding, variant: str, rows: Sequence[ImageLoss], key: str) -> None:
-    """Images with the objects found and the false alarms of both models, each with a link to Compare."""
+    """Draw images with the objects found and the false alarms of both models, each with a link to Compare."""
     images = {row.digest: image for row in rows if (image := _image(here, finding, row.digest, row.name)) is not None}
     server.results().want_previews(images.values(), THUMB, urgent=True)
     columns = st.columns(4)
@@ -89,7 +89,7 @@ def _card(row: ImageLoss, image: EncodedImage | None) -> None:
 
 
 def class_link(here: Page, finding: Finding, variant: str, label: str) -> None:
-    """A link to the image where most objects of a class are lost, with only that class shown."""
+    """Draw a link to the image on which the most objects of a class are lost; only that class is shown there."""
     digest = finding.details[variant].worst_image_of.get(label)
     image = _image(here, finding, digest) if digest is not None else None
     if image is not None:
@@ -97,7 +97,7 @@ def class_link(here: Page, finding: Finding, variant: str, label: str) -> None:
 
 
 def _class_ids(here: Page, finding: Finding, label: str) -> tuple[int, ...]:
-    """The reference's classes that belong to the category of that name."""
+    """The reference's class ids that belong to the category with this name."""
     inspection = here.loaded.reference.inspection
     if finding.evaluation.reference_as_truth:
         class_ids = {int(row[6]) for row in finding.evaluation.results[0]}
@@ -108,7 +108,10 @@ def _class_ids(here: Page, finding: Finding, label: str) -> tuple[int, ...]:
 
 
 def _image(here: Page, finding: Finding, digest: str, name: str | None = None) -> EncodedImage | None:
-    """The session's image with this digest, else the dataset's, else None. The size in a digest does not matter."""
+    """The image with this digest from the session or else from the dataset, or None.
+
+    Among the session's images, the part of the digest after `@` (the size) may differ.
+    """
     session_image = next((image for image in here.workspace.images if _bytes(image.digest) == _bytes(digest)), None)
     if session_image is not None:
         return session_image
@@ -128,7 +131,7 @@ def _bytes(digest: str) -> str:
 
 
 def _link(here: Page, image: EncodedImage, variant: str, label: str, key: str, class_ids: Sequence[int] = ()) -> None:
-    """A link where the image is loaded; else a button that loads it first."""
+    """Draw a link if the image is loaded, or else a button that loads it first."""
     if any(other.digest == image.digest for other in here.workspace.images):
         more: dict[str, Any] = {"classes": tuple(class_ids), "truth": True} if class_ids else {}
         page.link(COMPARE, as_text(label), image=image.name, variants=(variant,), **more)
@@ -147,7 +150,7 @@ def _link(here: Page, image: EncodedImage, variant: str, label: str, key: str, c
 
 
 def show(here: Page, finding: Finding, variant: str, label: str) -> None:
-    """All tabs. With a single variant the heat map of all variants is left out: its bars show the same."""
+    """Draw all tabs. With a single variant there is no heat map, because the bars show the same."""
     drawings: dict[str, Callable[[], None]] = {
         "Loss by class": lambda: by_class(here, finding, variant, label),
         "All variants": lambda: heat(finding),
@@ -172,7 +175,7 @@ def show(here: Page, finding: Finding, variant: str, label: str) -> None:
 
 
 def by_class(here: Page, finding: Finding, variant: str, label: str) -> None:
-    """Bars by loss, and the class in view beside them; a click on a bar chooses the class."""
+    """Draw the losses by class as bars, with the class in view beside them; a click on a bar chooses its class."""
     loss, key = finding.losses[variant], f"class-loss-{variant}"
     left, right = st.columns([3, 2], gap="medium")
     with left:
@@ -192,7 +195,7 @@ def by_class(here: Page, finding: Finding, variant: str, label: str) -> None:
 
 
 def _shown_count(losses: Sequence[VariantLoss], key: str) -> int:
-    """How many of the changed classes are drawn: all on demand."""
+    """How many of the changed classes are drawn; all of them if the user asks for it."""
     changed = len(changed_classes(losses))
     if changed <= MAX_CLASSES:
         return MAX_CLASSES
@@ -220,7 +223,7 @@ def _class_in_view(here: Page, finding: Finding, variant: str, label: str) -> No
 
 
 def heat(finding: Finding) -> None:
-    """Classes by variants."""
+    """Draw a heat map of the losses by class and variant."""
     losses = finding.losses
     if not shown_classes(list(losses.values())):
         st.text("No class loses or gains AP in any variant.")
@@ -235,7 +238,7 @@ def heat(finding: Finding) -> None:
 
 
 def curves(finding: Finding, label: str) -> None:
-    """Precision over recall of the class in view."""
+    """Draw precision over recall for the class in view."""
     models = finding.evaluation.models
     index = next(i for i, row in enumerate(models[0].per_class) if row.label == label)
     lines = {name: curve[index] for name, curve in zip(finding.names, finding.evaluation.curves, strict=True)}
@@ -245,7 +248,7 @@ def curves(finding: Finding, label: str) -> None:
 
 
 def errors(finding: Finding, variant: str) -> None:
-    """Cost of each kind of error, of both models."""
+    """Draw the cost of each kind of error for both models."""
     figure = error_bars(finding.details[variant].errors, finding.names[0], variant, finding.colour(variant))
     st.plotly_chart(figure, width="stretch", key=f"errors-{variant}")
     st.caption(
@@ -256,7 +259,7 @@ def errors(finding: Finding, variant: str) -> None:
 
 
 def thresholds(finding: Finding, variant: str) -> None:
-    """The best confidence thresholds, and how well confidences match the share of right detections."""
+    """Draw the best confidence thresholds, and how well confidences match the share of right detections."""
     shifts = {name: detail.threshold for name, detail in finding.details.items()}
     st.text(_threshold_sentence(variant, shifts[variant]))
     left, right = st.columns(2, gap="medium")
@@ -292,7 +295,7 @@ def _threshold_sentence(variant: str, shift: ThresholdShift) -> str:
 
 
 def confusions(finding: Finding, variant: str) -> None:
-    """The classes as which objects are detected; the largest change first."""
+    """Draw as which classes the objects are detected, the largest change first."""
     rows = finding.details[variant].confusions
     only_changed = st.toggle("Only what changed", value=True, key="accuracy-changed")
     shown = [row for row in rows if row.change or not only_changed]
@@ -307,7 +310,7 @@ def confusions(finding: Finding, variant: str) -> None:
 
 
 def downloads(finding: Finding) -> None:
-    """The evaluation as CSV, JSON and Markdown, and the detections of each model."""
+    """Draw buttons that download the evaluation as CSV, JSON and Markdown, and the detections of each model."""
     result = finding.evaluation
     with st.expander("Downloads"):
         left, right = st.columns(2)

@@ -1,4 +1,4 @@
-"""Charts of an evaluation. Losses are AP points, reference minus variant; worse is to the right and vermilion.
+"""Charts of an evaluation. Losses are in AP points, reference minus variant; worse ones are vermilion and to the right.
 
 Losses whose interval includes 0 are faded.
 """
@@ -40,9 +40,9 @@ HEAT = [[0, "rgba(31,163,155,.8)"], [0.5, "rgba(138,146,153,.08)"], [1, "rgba(22
 
 
 def figure(result: Evaluation | DatasetHealth, variant: str | None = None) -> go.Figure:
-    """The loss of every variant; by class where a variant is named; without variants the model's metrics.
+    """The loss of every variant, or of one variant by class if it is named; without variants, the model's metrics.
 
-    Of a dataset the objects of each category.
+    For a DatasetHealth, the number of objects and images of each category.
     """
     if isinstance(result, DatasetHealth):
         return category_bars(result.categories)
@@ -56,7 +56,7 @@ def figure(result: Evaluation | DatasetHealth, variant: str | None = None) -> go
 
 
 def category_bars(categories: Sequence[CategoryCount]) -> go.Figure:
-    """Two bars per category: its objects and the images that show it; the most frequent category first."""
+    """Two bars per category, its number of objects and of images with them; the most frequent category first."""
     rows = sorted(categories, key=lambda row: -row.objects)
     names = [plain(row.name) for row in rows]
     chart = go.Figure()
@@ -84,7 +84,7 @@ MAX_CLASSES = 40
 
 
 def changed_classes(losses: Sequence[VariantLoss]) -> list[str]:
-    """The classes with a loss or gain in any variant: by their strongest evidence, significant losses first."""
+    """The classes with a loss or gain in any variant, sorted by their strongest evidence: significant losses first."""
     strongest: dict[str, tuple[int, float]] = {}
     for loss in losses:
         for row in loss.per_class:
@@ -94,12 +94,15 @@ def changed_classes(losses: Sequence[VariantLoss]) -> list[str]:
 
 
 def shown_classes(losses: Sequence[VariantLoss], limit: int = MAX_CLASSES) -> list[str]:
-    """Those of the changed classes that a chart shows."""
+    """The changed classes that fit into a chart, at most `limit`."""
     return changed_classes(losses)[:limit]
 
 
 def left_out(losses: Sequence[VariantLoss], limit: int = MAX_CLASSES) -> str:
-    """Which classes a chart leaves out: those with the least evidence, and those without a change; else empty."""
+    """A text on the classes that a chart leaves out: those with the least evidence, and those without a change.
+
+    Empty if it shows all of them.
+    """
     changed, classes = changed_classes(losses), {row.label for loss in losses for row in loss.per_class}
     beyond, unchanged = changed[limit:], len(classes) - len(changed)
     parts = []
@@ -118,9 +121,9 @@ def left_out(losses: Sequence[VariantLoss], limit: int = MAX_CLASSES) -> str:
 
 
 def class_loss_bars(loss: VariantLoss, colour: str, limit: int = MAX_CLASSES, chosen: str | None = None) -> go.Figure:
-    """One bar per class with its interval, the most evidence on top; the number of its objects follows its name."""
+    """One bar per class with its interval, the strongest evidence on top. Its number of objects follows its name."""
     by_label = {row.label: row for row in loss.per_class}
-    rows = [by_label[label] for label in shown_classes([loss], limit)][::-1]  # Plotly counts from below
+    rows = [by_label[label] for label in shown_classes([loss], limit)][::-1]  # Plotly draws the first row at the bottom
     losses = [row.loss for row in rows]
     figure = go.Figure(
         go.Bar(
@@ -143,7 +146,7 @@ def class_loss_bars(loss: VariantLoss, colour: str, limit: int = MAX_CLASSES, ch
 
 
 def _intervals(rows: Sequence[ClassLoss], chosen: str | None) -> go.Scatter:
-    """Whiskers of the rows with an interval; on a bar without one, a whisker of length 0 would be drawn."""
+    """Whiskers for the rows that have an interval; for the others Plotly would draw a whisker of length 0."""
     rows = [row for row in rows if row.loss.low is not None]
     return go.Scatter(
         x=[100 * (row.loss.value or 0) for row in rows],
@@ -165,7 +168,7 @@ def _hover(row: ClassLoss) -> tuple[str, str, str, int, int]:
 
 
 def variant_losses(losses: Mapping[str, Loss], colours: Sequence[str]) -> go.Figure:
-    """One dot per variant with its interval; the first loaded variant at the top."""
+    """One dot per variant with its interval, the variant that was loaded first at the top."""
     figure = go.Figure()
     for (name, loss), colour in zip(losses.items(), colours, strict=True):
         figure.add_scatter(
@@ -184,7 +187,10 @@ def variant_losses(losses: Mapping[str, Loss], colours: Sequence[str]) -> go.Fig
 
 
 def class_heat(losses: Mapping[str, VariantLoss], ink: str, limit: int = MAX_CLASSES) -> go.Figure:
-    """Classes by variants; a star marks a significant loss, zero has no colour. ink: the page's text colour."""
+    """A heat map of losses by class and variant. A star marks a significant loss; a loss of 0 has no colour.
+
+    `ink` is the text colour of the page.
+    """
     labels = shown_classes(list(losses.values()), limit)[::-1]
     columns = [{row.label: row.loss for row in loss.per_class} for loss in losses.values()]
     cells = [[column.get(label, Loss(None)) for column in columns] for label in labels]
@@ -198,7 +204,7 @@ def class_heat(losses: Mapping[str, VariantLoss], ink: str, limit: int = MAX_CLA
 def loss_heat(
     x: Sequence[str], y: Sequence[str], losses: Sequence[Sequence[Loss]], notes: Sequence[Sequence[str]], title: str
 ) -> go.Figure:
-    """Losses by row and column, in points; a star marks a significant one. notes: what the tooltips say besides."""
+    """A heat map of losses in points; a star marks a significant one. `notes` are added to the tooltips."""
     values = [[hundred(loss.value) for loss in row] for row in losses]
     largest = max((abs(value) for row in values for value in row if value is not None), default=1.0) or 1.0
     heat = go.Heatmap(
@@ -221,7 +227,7 @@ def loss_heat(
 
 
 def _cell_texts(heat: go.Heatmap, ink: str) -> go.Scatter:
-    """In the page's text colour: a heat map chooses its text colour as if the page were white."""
+    """The texts of the cells in the page's text colour, because a heat map chooses colours that suit a white page."""
     return go.Scatter(
         x=list(heat.x) * len(heat.y),
         y=[label for label in heat.y for _ in heat.x],
@@ -234,7 +240,7 @@ def _cell_texts(heat: go.Heatmap, ink: str) -> go.Scatter:
 
 
 def error_bars(errors: Sequence[tuple[ErrorCost, ErrorCost]], reference: str, variant: str, colour: str) -> go.Figure:
-    """Two bars per kind of error; hovering shows the number of errors."""
+    """Two bars per kind of error, one for each model; the tooltip shows the number of errors."""
     figure = go.Figure()
     sides = ((reference, REFERENCE, [row for row, _ in errors]), (variant, colour, [row for _, row in errors]))
     for name, shade, rows in sides:
@@ -256,7 +262,7 @@ def error_bars(errors: Sequence[tuple[ErrorCost, ErrorCost]], reference: str, va
 def precision_recall(
     curves: Mapping[str, np.ndarray], ap50: Mapping[str, float | None], colours: list[str]
 ) -> go.Figure:
-    """One line per model, the reference first and thicker. curves: (101,) precision over recall 0 to 1."""
+    """One line per model, the reference first and thicker. Each curve is (101,) precision over recall from 0 to 1."""
     figure = go.Figure()
     for i, ((name, curve), colour) in enumerate(zip(curves.items(), colours, strict=True)):
         figure.add_scatter(
@@ -275,7 +281,7 @@ def precision_recall(
 
 
 def reliability_curves(curves: Mapping[str, Reliability], colours: Sequence[str]) -> go.Figure:
-    """One line per model, the reference first and thicker; on the diagonal a confidence is a probability."""
+    """One line per model, the reference first and thicker; on the diagonal, confidence equals precision."""
     figure = go.Figure()
     figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"width": 1, "dash": "dot", "color": GREY})
     for i, ((name, curve), colour) in enumerate(zip(curves.items(), colours, strict=True)):
@@ -299,7 +305,7 @@ def reliability_curves(curves: Mapping[str, Reliability], colours: Sequence[str]
 
 
 def threshold_moves(shifts: Mapping[str, ThresholdShift], colours: Sequence[str]) -> go.Figure:
-    """One row per variant: F1 at the reference's threshold (hollow) and at its own (filled), and the reference's F1."""
+    """One row per variant: F1 at the reference's threshold (hollow), at its own (filled), and the reference's F1."""
     figure = go.Figure()
     for (name, shift), colour in zip(shifts.items(), colours, strict=True):
         unmoved, moved = 100 * shift.variant_f1_unmoved, 100 * shift.variant.f1
@@ -328,7 +334,7 @@ def _at(score: float | None) -> str:
 
 
 def _room(shifts: Mapping[str, ThresholdShift]) -> list[float]:
-    """An axis range with room for the texts of all points."""
+    """The axis range that leaves room for the texts of all points."""
     values = [100 * f1 for s in shifts.values() for f1 in (s.reference.f1, s.variant.f1, s.variant_f1_unmoved)]
     low, high = min(values), max(values)
     return [low - 0.06 * (high - low) - 1, high + 0.16 * (high - low) + 2]

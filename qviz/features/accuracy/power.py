@@ -1,4 +1,4 @@
-"""How many images a gate needs: an interval narrows with the square root of their number."""
+"""How many images a gate needs: the width of an interval shrinks with the square root of the number of images."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from qviz.structures import Loss
 
 
 def images_to_decide(loss: Loss, images: int, limit: float) -> int | None:
-    """Images like these with which the interval would be as wide as the limit; None without an interval.
+    """Number of similar images with which the interval would be as wide as the limit.
+
+    None if the loss has no interval, or if the limit is 0, which no number of images can reach.
 
     Args:
         images: Number of images on which the loss was measured.
-        limit: Loss in [0, 1] that is allowed; a limit of 0 needs endless images: None.
+        limit: Loss in [0, 1] that is allowed.
 
     Example:
         >>> images_to_decide(Loss(0.01, -0.01, 0.03, False), 100, 0.02)
@@ -25,7 +27,7 @@ def images_to_decide(loss: Loss, images: int, limit: float) -> int | None:
 
 
 def power_sentence(loss: Loss, images: int, limit: float) -> str:
-    """`27 images give an interval of [-1.0, 3.0] points; about 108 ...`; empty where the interval is narrow enough."""
+    """`27 images give an interval of [-1.0, 3.0] points; about 108 ...`; empty if the interval is narrow enough."""
     needed = images_to_decide(loss, images, limit)
     if needed is None:
         few = f"{plural(images, 'image')} {'is' if images == 1 else 'are'} too few for an interval."

@@ -1,12 +1,12 @@
-"""Whether a variant may be released: the recall that it loses at the operating point against a limit.
+"""Whether a variant may be released: compare the recall that it loses at the operating point with a limit.
 
-The bound of the interval is chosen as in `gate`. With slices, a slice fails where its loss, or the chosen bound, is
-above the limit; without a chosen bound its loss must be significant, too, as the largest of many small slices is large
-by chance. Only slices with an interval count.
+The bound of the interval is chosen as in `gate`. If slices are checked, a slice fails if its loss, or the chosen bound,
+is above the limit. Without a chosen bound its loss must also be significant, because among many small slices the
+largest loss is large by chance. Only slices with an interval are checked.
 
-A variant that floods the images with false positives, significantly, fails whatever its recall. The gate cannot
-conclude if the reference finds none of the objects, or, where it is strict, if an interval wider than the limit lies on
-both sides of it.
+A variant that floods the images with significantly more false positives fails regardless of its recall. The gate cannot
+conclude if the reference finds none of the objects. A strict gate cannot conclude either if an interval is wider than
+the limit and contains it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ SHOWN_SLICES = 5
 
 @dataclass(frozen=True, slots=True)
 class RecallGate:
-    """The outcome.
+    """The outcome of the gate.
 
     Attributes:
-        max_recall_loss: In [0, 1].
-        slices: Whether every slice had to keep the limit, too.
+        max_recall_loss: The limit, in [0, 1].
+        slices: Whether every slice had to stay within the limit as well.
         failed: Names of the variants that fail.
         remarks: One sentence per reason.
         inconclusive: Reason why the gate cannot conclude; empty if it can.
@@ -53,7 +53,7 @@ class RecallGate:
 
     @property
     def status(self) -> int:
-        """Exit status: 0 passed, 1 failed, 2 where the gate cannot conclude."""
+        """Exit status: 0 if it passed, 1 if it failed, 2 if the gate cannot conclude."""
         return 2 if self.inconclusive else int(not self.passed)
 
 
@@ -65,8 +65,8 @@ def check_recall(
     Args:
         limit: Recall in [0, 1] that a variant may lose.
         confident: `lower`, `upper` or None.
-        strict: A variant that the data cannot decide neither passes nor fails.
-        slices: Check every slice, too.
+        strict: Whether a variant for which the data are not sufficient neither passes nor fails.
+        slices: Whether to check every slice as well.
     """
     operating = result.operating
     if operating is None or (reason := no_reference(result) or _no_recall(operating)):
@@ -117,7 +117,7 @@ def _floods(result: Evaluation, operating: Operating, index: int) -> Iterator[st
 
 
 def _failing_slices(result: Evaluation, index: int, limit: float, confident: str | None) -> Iterator[str]:
-    """The slices that lose the most first; of many the first ones."""
+    """Sentences about the slices that fail, the largest loss first; beyond `SHOWN_SLICES` only their number."""
     rows = [(row, row.losses[index].loss) for row in (result.slices.rows if result.slices else ())]
     failing = [
         (row, loss)

@@ -1,9 +1,9 @@
-"""Losses by slice: the objects that share a trait of their image or of themselves. The feature `slices` computes them.
+"""Losses by slice, i.e. of objects that share a trait, either their own or their image's. `slices` computes them.
 
-Recall is that at the operating point. `loss` is the reference's recall in the slice minus the variant's; `excess` is
-that loss minus the loss among all other objects of the same trait: how much more the variant loses here than elsewhere.
-Both in [-1, 1] and [-2, 2], positive is worse, with 95 % intervals of the paired bootstrap over images; significant
-with Holm's correction over all slices of a variant, each of the two a family of its own.
+Recall is measured at the operating point. `loss`, in [-1, 1], is the reference's recall in the slice minus the
+variant's. `excess`, in [-2, 2], is that loss minus the loss among all other objects for which the trait is known: how
+much more the variant loses here than elsewhere. For both, positive is worse. The 95 % intervals come from the paired
+bootstrap over images; significance uses Holm's correction over all slices of a variant, separately for each of the two.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from qviz.structures import Loss
 
 @dataclass(frozen=True, slots=True)
 class VariantSliceLoss:
-    """One variant in one slice. recalls: of (reference, variant) in the slice, in [0, 1]."""
+    """One variant in one slice. `recalls` are the recalls of (reference, variant) in the slice, in [0, 1]."""
 
     variant: str
     loss: Loss
@@ -41,11 +41,11 @@ class SliceLoss:
     """One slice.
 
     Attributes:
-        trait, group: E.g. `brightness` and `dark`.
+        trait, group: The trait and its group, e.g. `brightness` and `dark`.
         meaning: The slice in words, e.g. `dark images (brightness < 40)`.
-        images, truths: Number of images with objects in it, and of these objects.
-        losses: One per variant.
-        image_names: All of its images, sorted.
+        images, truths: Number of images that have objects in the slice, and number of these objects.
+        losses: One entry per variant.
+        image_names: Names of all images of the slice, sorted.
     """
 
     trait: str
@@ -58,11 +58,11 @@ class SliceLoss:
 
     @property
     def significant(self) -> bool:
-        """Whether a variant loses significantly more here than elsewhere."""
+        """Whether any variant loses significantly more here than elsewhere."""
         return any(loss.excess.significant and (loss.excess.value or 0.0) > 0 for loss in self.losses)
 
     def to_json(self) -> dict[str, Any]:
-        """One entry of `slices` of `qviz evaluate --json`; the names of images only where the excess is significant."""
+        """One entry of `slices` in `qviz evaluate --json`, with image names only if the excess is significant."""
         return {
             "trait": self.trait,
             "group": self.group,
@@ -76,7 +76,7 @@ class SliceLoss:
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """Every slice, the one with the clearest loss first; and sentences about traits that could not be used."""
+    """Every slice, the one with the clearest loss first, and sentences about traits that could not be used."""
 
     rows: tuple[SliceLoss, ...]
     remarks: tuple[str, ...] = ()

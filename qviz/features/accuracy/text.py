@@ -1,4 +1,4 @@
-"""An evaluation in a sentence, and as a page of Markdown for a pull request or the summary of a CI job."""
+"""An evaluation in a few sentences, and as Markdown for a pull request or the summary of a CI job."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def verdict(result: Evaluation | DatasetHealth) -> str:
 
 
 def finding(result: Evaluation, names: Sequence[str]) -> str:
-    """The verdict without warnings. names: of all models as they are shown, the reference first."""
+    """The verdict without warnings. `names` are the shown names of all models, the reference first."""
     if problem := undetected_truth(result):
         return problem
     reference, *variants = names
@@ -36,9 +36,9 @@ def finding(result: Evaluation, names: Sequence[str]) -> str:
 
 
 def _beside_ap(result: Evaluation, names: Sequence[str]) -> list[str]:
-    """What AP does not see: variants that flood images, and one whose objects change otherwise than its AP.
+    """Sentences on what AP hides: variants that flood the images, and one whose agreement contradicts its loss of AP.
 
-    names: as in `finding`.
+    `names` are as in `finding`.
     """
     reference, *variants = names
     sentences = [flood_sentence(result, index, reference, name) for index, name in enumerate(variants)]
@@ -63,7 +63,10 @@ def health_verdict(result: DatasetHealth) -> str:
 
 
 def undetected_truth(result: Evaluation) -> str:
-    """A message that the reference detects (nearly) none of the objects, with the likely reason; else empty."""
+    """A message that the reference detects (nearly) none of the objects, with the likely reason.
+
+    Empty if it does detect them.
+    """
     problem = next((problem for problem in result.problems if problem.code == "reference_finds_nothing"), None)
     return problem.message if problem is not None and problem.serious else ""
 
@@ -73,7 +76,7 @@ def loss_verdict(
 ) -> str:
     """The AP of the reference and the losses, the largest first, with their intervals (x100).
 
-    losses: name to show -> loss.
+    `losses` maps the shown name of each variant to its loss.
     """
     if ap is None:
         return "Annotated images are needed to measure accuracy."
@@ -112,7 +115,10 @@ def loss_phrase(loss: Loss) -> str:
 
 
 def _class_to_name(loss: VariantLoss) -> ClassLoss | None:
-    """The worst class whose loss is significant: a class with a single object is nearly always the worst."""
+    """The worst class to mention: one with a significant loss if there are intervals, or else any that loses.
+
+    Without this restriction it would nearly always be a class with a single object.
+    """
     no_intervals = loss.ap.low is None  # too few images
     return next(
         (row for row in loss.per_class if (row.loss.value or 0) > 0 and (no_intervals or row.loss.significant)), None
@@ -120,7 +126,7 @@ def _class_to_name(loss: VariantLoss) -> ClassLoss | None:
 
 
 def _other_losses(others: Sequence[tuple[str, VariantLoss]]) -> str:
-    """One other variant in full; of several the significant losses, and the largest of the rest."""
+    """Sentences on the other variants: one in full; of several, the significant losses and the largest of the rest."""
     if len(others) == 1:
         ((name, loss),) = others
         return f" {name} {loss_phrase(loss.ap)}."
@@ -135,7 +141,7 @@ def _other_losses(others: Sequence[tuple[str, VariantLoss]]) -> str:
 
 
 def markdown(result: Evaluation, gate: Gate | None) -> str:
-    """Verdict, models, losses and worst classes; AP x100. Names from files cannot add markup of their own."""
+    """The verdict, models, losses and worst classes as Markdown, with AP x100. Names from files are escaped."""
     counts = f"{plural(result.images, 'image')}, {plural(result.annotations, 'object')}"
     parts = [f"## qviz: {plain(result.dataset)}, {counts}"]
     if gate is not None:
@@ -161,7 +167,7 @@ def markdown(result: Evaluation, gate: Gate | None) -> str:
 
 
 def plain(text: str) -> str:
-    """Text from outside on one line, without meaning in Markdown or HTML."""
+    """Text from a file, escaped for Markdown and HTML and put on one line."""
     return re.sub(r"([\\`*_{}\[\]()#+!|<>~&])", r"\\\1", " ".join(text.split()))
 
 
@@ -171,6 +177,6 @@ def _loss(loss: Loss) -> list[str]:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown; cells are inserted as they are, see `plain`."""
+    """A Markdown table. Cells are inserted without escaping; use `plain` for text from files."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -21,14 +21,14 @@ def confidence_text(operating: Operating) -> str:
 
 
 def threshold_text(threshold: float | None) -> str:
-    """Rounded down to three decimals, so that the rounded one still reaches the recall; a dash where there is none."""
+    """The threshold rounded down to three decimals, so that it still reaches the recall; a dash if it is None."""
     return UNKNOWN if threshold is None else f"{math.floor(threshold * 1000) / 1000:.3f}"
 
 
 def operating_sentences(operating: Operating, names: Sequence[str] | None = None) -> list[str]:
-    """One sentence per variant: the recall it loses, and the threshold that brings it back with what that costs.
+    """One sentence per variant: the recall it loses, and the threshold that brings it back and what that costs.
 
-    names: of all models as they are shown, the reference first; by default those of the files.
+    `names` are the shown names of all models, the reference first; by default the names of the files.
     """
     shown = names or tuple(model.name for model in operating.models)
     if operating.models[0].figures.recall is None:

@@ -1,9 +1,9 @@
-"""The best confidence threshold, and whether a confidence is still a probability. All at an IoU of .50.
+"""The best confidence threshold, and whether confidences still are probabilities. Everything is at an IoU of .50.
 
-F1           2 TP / (detections + objects) of the detections that reach a threshold, pooled over the classes or of one
+F1           2 TP / (detections + objects) of the detections that reach a threshold, of one class or pooled over all
 best         the threshold with the highest F1 (halfway to the next lower score, so that equal scores stay together)
 recovered    share of the F1 lost at the reference's best threshold that the variant's own best threshold brings back;
-             None where nothing is lost
+             None if nothing is lost
 reliability  detections in ten bins of confidence: their mean confidence against the share that is right; ECE is the
              mean distance of the two, weighted by number (Naeini et al., AAAI 2015), lower is better
 """
@@ -23,7 +23,7 @@ BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class BestThreshold:
-    """score: the threshold, None if no detection of the model is right; f1: at this threshold, in [0, 1]."""
+    """The best threshold `score` (None if no detection of the model is right), and the F1 there, in [0, 1]."""
 
     score: float | None
     f1: float
@@ -51,7 +51,7 @@ class ThresholdShift:
     per_class: tuple[ClassThreshold, ...]
 
     def to_json(self) -> dict[str, float | None]:
-        """The thresholds in `qviz evaluate --json`."""
+        """The thresholds as written by `qviz evaluate --json`."""
         return {
             "reference": self.reference.score,
             "variant": self.variant.score,
@@ -64,7 +64,7 @@ class ThresholdShift:
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
-    """confidence: mean confidence of the detections in the bin; precision: share of them that is right."""
+    """One bin: the mean confidence of its detections, and their precision, i.e. the share that is right."""
 
     confidence: float
     precision: float
@@ -73,7 +73,7 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """The bins that are not empty, and the expected calibration error (None without detections)."""
+    """The non-empty bins, and the expected calibration error (None if there are no detections)."""
 
     bins: tuple[ReliabilityBin, ...]
     ece: float | None
@@ -81,7 +81,10 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PrecisionRecall:
-    """scores: (n,) falling; right: (n,) bool; both without detections on crowds. truths: number of objects."""
+    """Detections by falling score: (n,) scores and (n,) bool whether each is right, and the number of objects.
+
+    Detections on crowds are left out.
+    """
 
     scores: np.ndarray
     right: np.ndarray
@@ -103,7 +106,7 @@ class PrecisionRecall:
         return float(2 * self.right[reached].sum() / max(1, reached.sum() + self.truths))
 
     def best(self) -> BestThreshold:
-        """The threshold with the highest F1; of equal ones the highest threshold."""
+        """The threshold with the highest F1; if several tie, the highest of them."""
         hits = np.cumsum(self.right)
         if not len(hits) or not hits[-1]:
             return BestThreshold(None, 0.0)
@@ -117,7 +120,7 @@ class PrecisionRecall:
 def threshold_shift(labels: Sequence[str], reference: MatchTables, variant: MatchTables) -> ThresholdShift:
     """The best thresholds of both models, overall and by class.
 
-    Labels: names of the classes, in the order of the tables.
+    `labels` are the names of the classes, in the order of the tables.
     """
     first, second = PrecisionRecall.of(reference.classes), PrecisionRecall.of(variant.classes)
     reference_best, variant_best = first.best(), second.best()

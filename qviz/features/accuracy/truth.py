@@ -1,17 +1,18 @@
 """The ground truth of an evaluation: match categories with classes, or use the reference's detections instead.
 
-Categories match classes by name: equal without case, spaces, hyphens and underscores; then by `SYNONYMS`, between the
-names left on both sides. They match by id where one side has no names: category `class 17` is class 17; else class 0
-is the category with the lowest id, and so on.
+Categories are matched with classes by name, ignoring case, spaces, hyphens and underscores. Names left over on both
+sides are then matched by `SYNONYMS`. If one side has no names, they are matched by id: category `class 17` is class 17;
+otherwise class 0 is the category with the lowest id, and so on.
 
-What does not match is listed, and counts as pycocotools counts it. Objects of a category that the model has no class
-for are all missed, so that category has AP 0 and lowers the mean (equally for every model with these labels, so a loss
-stays fair). Detections of a class that no category has are left out, as nobody annotated what they show.
+Whatever does not match is listed, and counts as it does in pycocotools. All objects of a category for which the model
+has no class are missed, so that category has AP 0 and lowers the mean. This affects every model with the same labels
+equally, so losses stay comparable. Detections of a class that is not a category are left out, because such objects were
+not annotated.
 
-If the reference's detections are used as ground truth, AP is agreement with the reference, not accuracy. The reference
-has AP 1, whatever it misses, and a variant gets no credit for being right where the reference is wrong. Objects that
-the reference scores just above the threshold count fully and those just below not at all, so a variant with slightly
-lower scores loses more than it would on annotations.
+If the reference's detections are used as ground truth, AP measures agreement with the reference, not accuracy. The
+reference has AP 1, whatever it misses, and a variant gets no credit for being right where the reference is wrong.
+Objects that the reference scores just above the threshold count fully, those just below not at all. A variant with
+slightly lower scores therefore loses more than it would with annotations.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _with_truths(image: DatasetImage, detections: Detections) -> DatasetImage:
 
 
 def labelled_truths(image: DatasetImage, dataset: Dataset, labels: Sequence[str]) -> GroundTruth:
-    """An image's ground truth in the classes of a model; objects that the model has no class for are left out."""
+    """An image's ground truth with the class ids of a model; objects for which the model has no class are left out."""
     classes = {category: class_id for class_id, category in category_ids(labels, dataset.categories).items()}
     named = np.isin(image.category_ids, list(classes))
     return GroundTruth(
@@ -72,9 +73,9 @@ class Reconciled:
     Attributes:
         classes: Class id -> category id.
         how: Whether they were matched by name or by id.
-        unmatched_labels: Labels that no category has.
-        unmatched_categories: (name, number of objects), those with most objects first; without those that share
-            their name with a matched one (`shared_names`).
+        unmatched_labels: Labels without a matching category.
+        unmatched_categories: (name, number of objects) of categories without a matching label, the most frequent
+            first; without those that have the same name as a matched one (`shared_names`).
     """
 
     classes: Mapping[int, int]
@@ -83,7 +84,7 @@ class Reconciled:
     unmatched_categories: tuple[tuple[str, int], ...]
 
     def sentences(self) -> tuple[str, ...]:
-        """Sentences about mismatches that matter: categories with objects, and a match by id alone."""
+        """Sentences about mismatches that matter: unmatched categories that have objects, and matching by id only."""
         missed = [
             f"{name[:60]} ({plural(objects, 'object')})" for name, objects in self.unmatched_categories if objects
         ]
@@ -101,7 +102,7 @@ class Reconciled:
 
 
 def reconcile(labels: Sequence[str], dataset: Dataset) -> Reconciled:
-    """Match a model's labels with a dataset's categories. Raises DatasetError where nothing fits."""
+    """Match a model's labels with a dataset's categories. Raises DatasetError if nothing matches."""
     classes = category_ids(labels, dataset.categories)
     matched = set(classes.values())
     counts = _object_counts(dataset)
@@ -116,7 +117,7 @@ def reconcile(labels: Sequence[str], dataset: Dataset) -> Reconciled:
 
 
 def category_ids(labels: Sequence[str], categories: Sequence[Category]) -> dict[int, int]:
-    """Class id -> category id. Raises DatasetError where nothing fits."""
+    """Class id -> category id. Raises DatasetError if nothing matches."""
     named = _by_name(labels, categories)
     if named:
         return named
@@ -145,7 +146,7 @@ def _by_name(labels: Sequence[str], categories: Sequence[Category]) -> dict[int,
 
 
 def with_classes(dataset: Dataset, names: Sequence[str]) -> Dataset:
-    """The dataset with these categories alone; all images stay. Raises DatasetError for an unknown name."""
+    """The dataset with only these categories and all of its images. Raises DatasetError for an unknown name."""
     by_name: dict[str, list[Category]] = {}
     for category in dataset.categories:
         by_name.setdefault(plain_name(category.name), []).append(category)
@@ -171,7 +172,7 @@ def _with_categories(image: DatasetImage, chosen: np.ndarray) -> DatasetImage:
 
 
 def shared_names(categories: Sequence[Category]) -> dict[str, list[int]]:
-    """Name -> ids, of names that several categories have: without case, spaces, hyphens and underscores."""
+    """Name -> ids, for names that several categories share if case, spaces, hyphens and underscores are ignored."""
     ids: dict[str, list[int]] = {}
     names: dict[str, str] = {}
     for category in categories:
@@ -181,13 +182,13 @@ def shared_names(categories: Sequence[Category]) -> dict[str, list[int]]:
 
 
 def _class_number(name: str) -> int | None:
-    """17 of `class 17`, the name of a class that has none."""
+    """The number in a placeholder name such as `class 17`, which a class without a name gets; or None."""
     word, _, number = name.partition(" ")
     return int(number) if word == "class" and number.isascii() and number.isdecimal() and len(number) < 10 else None
 
 
 def _object_counts(dataset: Dataset) -> dict[int, int]:
-    """Category id -> number of objects, crowds left out."""
+    """Category id -> number of objects, without crowds."""
     all_ids = [image.category_ids[~image.is_crowd] for image in dataset.images] or [np.empty(0, np.int64)]
     ids, counts = np.unique(np.concatenate(all_ids), return_counts=True)
     return dict(zip(ids.tolist(), counts.tolist(), strict=True))
