@@ -59,8 +59,8 @@ DECODERS: dict[str, Decoder[Any]] = {
     "yolo_grid": YOLOGrid(),
     "box_set": BoxSet(),
 }
-"""Name -> decoder, in the order of choice if several match. The number of boxes is the best evidence. YOLOX comes before
-YOLOv8 for files that do not show whether they have an objectness column."""
+"""Name -> decoder, in the order of choice if several match. The number of boxes is the best evidence. YOLOX comes
+before YOLOv8 for files that do not show whether they have an objectness column."""
 
 
 def fitting(graph: Graph) -> tuple[str, ...]:

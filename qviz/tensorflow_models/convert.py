@@ -84,9 +84,7 @@ def _saved_model(tf: Any, root: Path, prepare: Prepare) -> bytes:
     except ModelError as error:
         if not gives_detections(signature):
             raise
-        reason = re.split(r"; |\. ", str(error))[0].rstrip(
-            "."
-        )  # without the message's advice, which is for other exports
+        reason = re.split(r"; |\. ", str(error))[0].rstrip(".")  # without advice meant for other exports
         raise NeedsTensorFlow(
             "is the Object Detection API's training export (exporter_main_v2.py), which TensorFlow Lite cannot express:"
             f" it {reason}. TensorFlow runs it as the reference for boxes and mAP; for layers, times and quantization"

@@ -22,7 +22,7 @@ PARTS = ("variables", "assets")
 MAX_DEPTH = 3
 MAX_FILES = 1000
 MAX_RATIO, ALWAYS_UNPACKED = 100, 64 << 20
-"""An archive that unpacks to more than 64 MB and more than 100 times its size is refused, as weights hardly compress."""
+"""An archive that unpacks to more than 64 MB and 100 times its size is refused: weights hardly compress."""
 DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError, ValueError)
 """Errors that zipfile and its decompressors raise; RuntimeError is for archives with a password."""
 

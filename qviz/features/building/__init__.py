@@ -3,8 +3,9 @@
     recipe + float network (+ ranges of its activations) -> a .tflite file, read again and run once
 
 `RECIPES` and `ALGORITHMS` list what can be built; `check` raises an error before anything runs if a recipe does not fit
-a network. `quantize` is the whole flow; searches that build many variants of one source call `calibrate` once and then
-`start_building` on workers of their own. TensorFlow and litert-quantizer are imported inside functions, in workers.
+a network. `quantize` does everything for one variant; searches that build many variants of one source call `calibrate`
+once and then `start_building` on workers of their own. TensorFlow and litert-quantizer are imported inside functions
+that run in workers.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ def quantize(
     Args:
         recipe: A name of `RECIPES`.
         calibration: Images to measure ranges on; those that cannot be read are left out and named in the result.
-        measured: Ranges measured earlier on this source, instead of images.
-        ranges: Method that computes one range from those of the images, a name of `METHODS`.
-        keep_ranges: Measure ranges even if the recipe does not need them, for later use as `measured`.
-        cures: Names of `CURES`; each needs images.
+        measured: Ranges measured earlier on this source, to be used instead of measuring them on images.
+        ranges: Method that computes one range from those of all images; a name in `METHODS`.
+        keep_ranges: Whether to measure ranges even if the recipe does not need them, for later use as `measured`.
+        cures: Names in `CURES`; each of them needs images.
 
     Returns:
-        The variant; `data` is the .tflite file, `ranges` the ranges it was calibrated with.
+        The variant; its `data` is the .tflite file, its `ranges` are those it was calibrated with.
 
     Raises:
         Cancelled, ImageError, ModelError, WorkerError.
@@ -78,9 +79,10 @@ def needs_ranges(source: Source, recipe: str, options: Options, ranges: str, ima
 
 
 def read_calibration(paths: Sequence[Path]) -> tuple[Calibration | None, list[EncodedImage]]:
-    """Ranges from one .json file (of `qviz quantize --save-ranges` or a rescue's recipe), else images.
+    """(ranges, no images) if the path is one .json file, else (None, images).
 
-    Raises QuantizeError, ImageError.
+    The file is one that `qviz quantize --save-ranges` wrote or that came with a rescue's recipe. Raises QuantizeError,
+    ImageError.
     """
     if len(paths) != 1 or paths[0].suffix != ".json":
         return None, list(load_images(paths))

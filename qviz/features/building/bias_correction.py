@@ -1,17 +1,17 @@
-"""Bias correction: the mean error of a convolution's output channels is taken out of its biases.
+"""Bias correction: the mean error of each output channel of a convolution is subtracted from the channel's bias.
 
 Rounded weights and activations shift the mean of some channels, and the shift grows from layer to layer (Nagel et al.,
-arXiv 1906.04721). The variant is run operator by operator on images, in the order of the network. At each convolution
-the mean difference from float32's output is subtracted from the integer biases, and the next operator reads the result.
+arXiv 1906.04721). The variant is run operator by operator on images. At each convolution, the mean difference from the
+float32 output is subtracted from the integer biases, and the next operator reads the corrected output.
 
-The plain method can ruin a network: the mean error of a channel that is clipped is no bias (measured on YOLOX-nano: AP
-19.8 to 1.9). Therefore:
+The plain method can ruin a network, because the mean error of a clipped channel does not come from its bias (measured
+on YOLOX-nano: AP falls from 19.8 to 1.9). Therefore:
 
-* only values inside the range count, and channels with more than `MAX_CLIPPED` of them outside stay as they are;
-* convolutions behind which there is no further one (the head) stay as they are;
-* a convolution's correction is taken back if the error of its output on held-out images does not fall;
-* corrections are accepted in blocks of the network, and only where the SQNR of the head's convolutions on held-out
-  images grows. (The outputs would be too coarse a measure: boxes and scores often share one scale there.)
+* only values inside the range count, and a channel with a share of more than `MAX_CLIPPED` outside is not corrected;
+* convolutions that no further convolution follows (the head) are not corrected;
+* a convolution's correction is undone if the error of its output on held-out images does not fall;
+* corrections are accepted block by block, and only if the SQNR of the head's convolutions on held-out images grows.
+  (The network's outputs would be too coarse a measure, because boxes and scores often share one scale there.)
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from qviz.tflite.stepper import Stepper, changed_piece
 KINDS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
 MAX_CLIPPED = 0.001
 MIN_VALUES = 32
-"""Values of a channel inside its range that a mean is taken over, at least."""
+"""Minimum number of a channel's values inside its range for computing their mean error."""
 POSITIONS = 1024
-"""Output positions of a tensor and image that are compared."""
+"""Maximum number of output positions per tensor and image that are compared."""
 MIN_FALL = 0.99
-"""A convolution's squared error must fall to this part at most."""
+"""A correction is kept if the convolution's squared error falls to at most this fraction."""
 BLOCKS = 6
 MIN_GAIN_DB = 0.2
-"""Growth of the outputs' mean SQNR that a block needs."""
+"""Growth of the mean SQNR, in dB, from which a block of corrections is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Corrected:
     Attributes:
         data: The file; the same bytes if no block was accepted.
         layers: Orders of the convolutions with corrected biases.
-        declined: Orders of those whose correction did not help on held-out images.
+        declined: Orders of the convolutions whose correction did not help on held-out images.
         before_db, after_db: Mean SQNR of the channels of the head's convolutions on held-out images.
     """
 
@@ -110,13 +110,13 @@ def correct_biases(data: bytes, float_data: bytes, inputs: Sequence[np.ndarray])
 
 
 def _blocks(orders: Sequence[int]) -> Iterator[list[int]]:
-    """The orders in at most `BLOCKS` parts of about equal length."""
+    """The orders divided into at most `BLOCKS` parts of about equal length."""
     parts = np.array_split(np.array(orders, int), min(BLOCKS, max(1, len(orders))))
     return (part.tolist() for part in parts if len(part))
 
 
 def _with_biases(data: bytes, graph: Graph, biases: Mapping[int, np.ndarray]) -> bytes:
-    """biases: order -> integers."""
+    """The file with other integer biases. biases: order of the convolution -> integers."""
     model = unpacked(data)
     for order, integers in biases.items():
         bias = _bias(graph, graph.ops[order])
@@ -132,7 +132,10 @@ def _bias(graph: Graph, op: Op) -> Tensor | None:
 
 
 def correctable(graph: Graph, float_graph: Graph) -> dict[int, Op]:
-    """Order in the variant -> the float file's operator, of convolutions with integer biases before the head."""
+    """The convolutions that can be corrected, order in the variant -> operator of the float file.
+
+    They have integer biases and are followed by a further convolution.
+    """
     inner = _before_another(graph)
     return {
         order: float_op
@@ -154,7 +157,7 @@ def _heads(graph: Graph, float_graph: Graph) -> dict[int, int]:
 
 
 def _before_another(graph: Graph) -> set[int]:
-    """Orders of the operators from whose outputs a further convolution is reached."""
+    """Orders of the operators that a further convolution follows, directly or not."""
     reaches: set[int] = set()
     inner = set()
     for op in reversed(graph.ops):
@@ -166,7 +169,7 @@ def _before_another(graph: Graph) -> set[int]:
 
 
 class _Walk:
-    """The variant, run step by step on all images at once, its biases corrected on the way."""
+    """Runs the variant step by step on all images at once and corrects its biases on the way."""
 
     def __init__(
         self, data: bytes, float_data: bytes, float_graph: Graph, inputs: Sequence[np.ndarray], validation: np.ndarray
@@ -205,7 +208,7 @@ class _Walk:
     def _corrected(
         self, number: int, order: int, results: Sequence[dict[int, np.ndarray]]
     ) -> tuple[np.ndarray, list[dict[int, np.ndarray]]] | None:
-        """(integer biases, the step's results with them); None where the held-out error does not fall."""
+        """(corrected integer biases, the step's results with them); None if the error on held-out images stays."""
         op = self.graph.ops[order]
         tensor, bias = self.graph.tensors[op.outputs[0]], _bias(self.graph, op)
         assert bias is not None and bias.quantization is not None and tensor.quantization is not None
@@ -231,13 +234,13 @@ class _Walk:
 
 
 def _sample(values: np.ndarray) -> np.ndarray:
-    """(positions, channels), at most `POSITIONS` of them, spread evenly."""
+    """Values of an output, (positions, channels), at most `POSITIONS` positions spread evenly."""
     rows = values.reshape(-1, values.shape[-1])
     return rows[:: -(-len(rows) // POSITIONS)]
 
 
 def _samples(data: bytes, ops: Mapping[int, Op], inputs: Sequence[np.ndarray]) -> dict[int, list[np.ndarray]]:
-    """Order in the variant -> the float file's output of that operator, sampled, for each input."""
+    """Order in the variant -> for each input, samples of what the operator computes in the float file."""
     runner = Runner(data)
     samples: dict[int, list[np.ndarray]] = {order: [] for order in ops}
     for values in inputs:
@@ -254,7 +257,7 @@ def _mean_error(
     quantization: Quantization,
     dtype: str,
 ) -> np.ndarray:
-    """(channels,) mean of variant minus float32 over values inside the range; 0 for channels that are clipped."""
+    """Mean of variant minus float32 over values inside the range, (channels,); 0 for channels not to be corrected."""
     low, high = quantization.real_range(dtype)
     step = float(quantization.scales[0])
     x = np.concatenate([rows for rows, use in zip(true, used, strict=True) if use])

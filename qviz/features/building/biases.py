@@ -1,10 +1,10 @@
-"""Weight scales raised until each bias fits its integer.
+"""Raise the scales of weights where a bias would not fit its integer type.
 
-An operator's bias is stored in steps of input scale x weight scale. litert-quantizer takes the weight scale from the
-largest weight of a channel alone, so the bias of a channel whose weights are (nearly) zero goes beyond int32 and is cut
-off there. TensorFlow's converter raises the scale of such weights (`AdjustBiasScale` in
-tensorflow/compiler/mlir/lite/quantization), and so does this module: the weights of these channels are smaller than one
-step then, which costs nothing.
+A bias is stored in steps of input scale x weight scale. litert-quantizer derives the weight scale from a channel's
+largest weight alone, so the bias of a channel whose weights are (nearly) zero exceeds int32 and is cut off.
+TensorFlow's converter raises the scale of such weights (`AdjustBiasScale` in
+tensorflow/compiler/mlir/lite/quantization), and so does this module. The weights of these channels are then smaller
+than one step, which costs no accuracy.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from qviz.tflite.schema import read_graph
 from qviz.tflite.scheme import CONVERSIONS
 
 LARGEST_BIAS = 2.0**30
-"""Steps that a raised bias has: half of int32, so that sums of products have room beside it."""
+"""Size of a bias in steps after its scale was raised: half of int32, which leaves room for the sum of products."""
 
 
 def with_fitting_biases(data: bytes, float_data: bytes, float_graph: Graph) -> bytes:
-    """The built file with scales raised so that no bias is cut off; the same bytes if none was.
+    """The built file with scales raised so that no bias is cut off; the same bytes if none was cut off.
 
     Args:
         data: A file that litert-quantizer built from `float_data`; its operators have the same order.
@@ -47,9 +47,9 @@ def with_fitting_biases(data: bytes, float_data: bytes, float_graph: Graph) -> b
 
 
 def partners(graph: Graph, float_graph: Graph) -> Iterator[tuple[int, Op]]:
-    """(order, the float file's operator), where both files have the same operators apart from conversions.
+    """(order of an operator, the same operator in the float file) for all operators except conversions.
 
-    Empty where they have not.
+    Empty if the operators of the two files differ otherwise than in conversions.
     """
     ops, float_ops = ([op for op in g.ops if op.kind not in CONVERSIONS] for g in (graph, float_graph))
     if [op.kind for op in ops] == [op.kind for op in float_ops]:
@@ -61,10 +61,10 @@ def _weights_and_bias(graph: Graph, op: Op) -> list[Tensor]:
 
 
 def _raise_scales(model: Any, graph: Graph, op: Op, real_weights: np.ndarray, real_bias: np.ndarray) -> None:
-    """Write weights and bias of one operator anew, on the smallest scales that both fit.
+    """Write the weights and the bias of one operator again, on the smallest scales that fit both.
 
     Args:
-        real_weights, real_bias: As in the float file.
+        real_weights, real_bias: The values in the float file.
     """
     weights, bias = _weights_and_bias(graph, op)
     entry = op.inputs[2 if op.kind == "TRANSPOSE_CONV" else 0]

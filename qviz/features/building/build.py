@@ -1,4 +1,4 @@
-"""One variant: checked before, built in a worker, checked after.
+"""Build one variant in a worker, with checks before and after.
 
 The built file is read again, the length of every constant is compared with its type, and the file is run once on noise.
 A faulty file from a builder therefore raises a `QuantizeError`. Accuracy is not measured here.
@@ -42,13 +42,13 @@ _BITS = {"float32": 32, "float16": 16, "int8": 8, "uint8": 8, "int16": 16, "int4
 
 
 def builders(workers: int = 1) -> LocalEngine:
-    """Worker processes for building alone.
+    """Worker processes that do nothing but build.
 
     Building takes longer than the time limit of an engine's jobs (the converter needs 0.3 s per image to calibrate),
     and TensorFlow's memory is freed when these workers end. They import litert-quantizer first, so that the first
     variant does not wait a second for it.
 
-    Raises InputError where litert-quantizer or TensorFlow is not installed.
+    Raises InputError if litert-quantizer or TensorFlow is not installed.
     """
     require("build", "Building a variant")
     return LocalEngine(workers, limits().build_seconds, warm_up=importing("litert_quantizer.quantizer"))
@@ -62,10 +62,10 @@ def start_building(
     calibration: Calibration | None = None,
     images: Sequence[EncodedImage] = (),
 ) -> Future[Built]:
-    """Queue the building of one variant; returns the future result.
+    """Queue the building of one variant; returns a future of the result.
 
     Args:
-        workers: See `builders`.
+        workers: Worker processes from `builders`.
         calibration: Ranges of activations, if the recipe needs them.
         images: Calibration images, for TensorFlow's converter and for algorithms that read images themselves.
 
@@ -95,7 +95,7 @@ def build_job(
     settings: Settings,
     images: Sequence[EncodedImage] = (),
 ) -> Built:
-    """In a worker: litert-quantizer quantizes a .tflite file, TensorFlow's converter anything else.
+    """In a worker: build a variant with litert-quantizer or TensorFlow's converter (`builder_of`).
 
     Raises QuantizeError.
     """
@@ -166,7 +166,7 @@ def _remark(
     wide: Collection[int],
     result_wide: Collection[int],
 ) -> str:
-    """Why the scheme differs from the recipe's, and which kinds of operators could not be wide."""
+    """Sentences that say why the scheme differs from the recipe's and which operators could not get 16 bits."""
     sentences = []
     if scheme is not recipe.scheme:
         reason = "some operators could not be quantized"

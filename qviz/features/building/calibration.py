@@ -3,13 +3,13 @@
 Images are prepared exactly as for inference. They are divided among the workers, a few per job, and the results are
 joined in the order of the images. One calibration serves every recipe of its model.
 
-One image gives two numbers per tensor. They are kept for every image (1 MB for 500 images), so that the method which
-sums them up can be chosen afterwards without running the network again:
+Each image yields two numbers per tensor, the ends of its range. They are kept for every image (1 MB for 500 images), so
+that the method that combines them can be chosen afterwards without running the network again:
 
-mean            mean over the images of each image's smallest and of its largest value; the order does not matter.
-                minmax for the network's inputs, whose pixels would be clipped, and for tensors of fewer than `FEW`
-                values, where the values beyond the mean are too large a share
-minmax          smallest and largest value over all images: one unusual image makes the steps of all others coarse
+mean            mean over the images of each image's smallest value, and of its largest; the images' order does not
+                matter. minmax is used instead for the network's inputs, whose pixels would be clipped, and for tensors
+                of fewer than `FEW` values, of which too large a share would be clipped
+minmax          smallest and largest value over all images: one unusual image makes the steps coarse for all others
 moving_average  low <- 0.95 low + 0.05 low of the next image, as litert-quantizer does; the order of the images matters
 percentile      mean over the images of each image's quantiles, which cut both ends: robust to single outliers
 
@@ -47,14 +47,14 @@ METHODS = {
     "moving_average": "moving average over the images",
     "percentile": "99.99% of the values",
 }
-"""Ways to sum up the ranges of the images, each with a short description."""
+"""Methods that combine the ranges of the images -> a short description."""
 DEFAULT_METHOD = "mean"
 """Chosen by measurement: `docs/cures.md`, `python -m benchmarks range_methods`."""
 SMOOTHING = 0.95
 PERCENTILE = 99.99
-"""Per cent of a tensor's values below the upper end of its range, and above the lower end."""
+"""Percentage of a tensor's values that are below the upper end of its range, and also of those above the lower end."""
 MAX_PERCENTILE_VALUES = 1 << 17
-"""Values of one tensor that a percentile is read from, spread evenly over it."""
+"""Maximum number of values of one tensor, spread evenly over it, from which a percentile is computed."""
 BLOCK = 64
 FEW = 4096
 LARGEST = 3e38
@@ -66,10 +66,10 @@ class ImageRanges:
 
     Attributes:
         names: (tensors,) names of the activations.
-        lows, highs: (images, tensors) float32, NaN where an image gave no finite value.
+        lows, highs: (images, tensors) float32, NaN where a tensor had no finite value on an image.
         skipped: A sentence for each image that could not be read.
         digests: Digests of the images that were read, in the order of the rows.
-        whole: Names of tensors to which method `mean` gives the range of all images.
+        whole: Names of tensors for which the method `mean` takes the smallest and largest value over all images.
     """
 
     names: tuple[str, ...]
@@ -91,7 +91,7 @@ class ImageRanges:
 
 
 def joined(parts: Sequence[ImageRanges]) -> ImageRanges:
-    """The ranges that several workers measured on one model, in this order."""
+    """The ranges that several workers measured on one model, joined in the order of `parts`."""
     if not parts:
         return ImageRanges((), np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32))
     if any(part.names != parts[0].names for part in parts):
@@ -123,10 +123,10 @@ def range_of(values: np.ndarray, use_quantiles: bool) -> tuple[float, float]:
 
 
 def _low_quantile(values: np.ndarray) -> float:
-    """The value above which `PERCENTILE` of these lie, as `numpy.quantile` interpolates it, ten times as fast.
+    """The value above which `PERCENTILE` per cent of the values lie, as `numpy.quantile` interpolates it.
 
-    Only the few smallest values matter. Divided into blocks, as many block minima as values are needed give a bound
-    that all of them respect.
+    It is ten times as fast, because only the k smallest values are sorted out: the values are divided into blocks, and
+    the k-th smallest of the blocks' minima is a bound that the k smallest values do not exceed.
     """
     position = (1 - PERCENTILE / 100) * (values.size - 1)
     before = int(position)
@@ -146,13 +146,13 @@ class Calibration:
 
     Attributes:
         ranges: Tensor name -> (low, high).
-        images: Number of images they were measured on.
-        method: Method that computed them from the images' ranges, a name of `METHODS`.
-        model: Digest of the float32 .tflite file they were measured on.
-        extremes: Tensor name -> smallest and largest value on any image, for activations of 16 bits, whose steps are
-            fine enough for that range; empty in files of earlier versions.
+        images: Number of images on which the ranges were measured.
+        method: Method that computed them from the images' ranges, a name in `METHODS`.
+        model: Digest of the float32 .tflite file on which they were measured.
+        extremes: Tensor name -> smallest and largest value on any image, for 16-bit activations, whose steps are fine
+            enough for that range; empty in files of earlier versions.
         skipped: A sentence for each image that could not be read.
-        seconds: Time of the measurement; None where the ranges were read from a file.
+        seconds: Duration of the measurement; None if the ranges were read from a file.
     """
 
     ranges: dict[str, tuple[float, float]]
@@ -165,7 +165,7 @@ class Calibration:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything that `to_json` holds."""
+        """SHA-256 of the document that `to_json` returns."""
         return digest_of_json(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
@@ -176,7 +176,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, document: Any, where: str) -> Calibration:
-        """Raises QuantizeError where the document is not what `to_json` gives."""
+        """The ranges in a document that `to_json` returned. Raises QuantizeError for any other document."""
         try:
             ranges, extremes = (
                 {str(name): (float(low), float(high)) for name, (low, high) in rows.items()}
@@ -193,13 +193,13 @@ class Calibration:
 
 
 def check_method(method: str) -> None:
-    """Raises QuantizeError where it is not one of `METHODS`."""
+    """Raises QuantizeError if the method is not in `METHODS`."""
     if method not in METHODS:
         raise QuantizeError(f"{method!r} is not a method for ranges; choose one of {', '.join(METHODS)}.")
 
 
 def calibration_of(measured: ImageRanges, model: str, method: str = "minmax") -> Calibration:
-    """One range per tensor. Tensors of one name share a range that covers all of them.
+    """One range per tensor, computed from the ranges of the images. Tensors of the same name share one range.
 
     Args:
         model: Digest of the float32 .tflite file.
@@ -224,7 +224,7 @@ def calibration_of(measured: ImageRanges, model: str, method: str = "minmax") ->
 
 
 def _summed_up(lows: np.ndarray, highs: np.ndarray, method: str) -> tuple[float, float]:
-    """lows, highs: (images,)."""
+    """(low, high) from the ranges of all images. lows, highs: (images,)."""
     if method == "minmax":
         return float(lows.min()), float(highs.max())
     if method in ("mean", "percentile"):
@@ -240,7 +240,7 @@ def _moving_average(values: np.ndarray) -> float:
 
 
 IMAGES_PER_JOB = 4
-"""Few enough to divide the work evenly, enough to outweigh the round trip to a worker."""
+"""Few enough to divide the work evenly among the workers, enough to outweigh the round trip to a worker."""
 
 
 def calibrate(
@@ -308,7 +308,7 @@ def image_ranges(
     skipped: Sequence[str] = (),
     digests: Sequence[str] = (),
 ) -> ImageRanges:
-    """The ranges of all images. rows: `ranges_of_last_run` of each image."""
+    """The ranges of several images. rows: what `ranges_of_last_run` returned for each image."""
     names = tuple(tensor.name for tensor in activations(graph))
     ends = np.array(rows, np.float32).reshape(len(rows), len(names), 2)
     small = (tensor.name for tensor in activations(graph) if math.prod(tensor.shape) < FEW)
@@ -339,7 +339,7 @@ def network_input(image: EncodedImage, settings: Settings, tensor: Tensor) -> np
 
 
 def hessians(data: bytes, settings: Settings, images: Sequence[EncodedImage]) -> dict[str, np.ndarray]:
-    """Tensor name -> 2 XᵀX / rows of each input of a FULLY_CONNECTED, mean over the images; (features, features).
+    """Name of a FULLY_CONNECTED's input X -> 2 XᵀX / rows, (features, features), mean over the images.
 
     Source: GPTQ, arXiv 2210.17323; litert-quantizer's `gptq.calibrate`.
     """

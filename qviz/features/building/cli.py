@@ -98,7 +98,7 @@ def _add_wide_operators(parser: argparse.ArgumentParser) -> None:
 
 
 class _ListRecipes(argparse.Action):
-    """Prints both tables and exits, as --version does."""
+    """Prints the tables of recipes and algorithms and exits, like --version."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from qviz.features.building.recipes import ALGORITHMS, RECIPES

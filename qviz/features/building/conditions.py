@@ -32,11 +32,11 @@ from qviz.tflite.scheme import scheme_facts
 def builder_of(recipe: Recipe, kind: SourceKind, options: Options, method: str = "minmax", images: int = 0) -> Builder:
     """TensorFlow's converter if it supports the source and all options, else litert-quantizer.
 
-    The converter cannot read .tflite files, keep operators in float or give some 16 bits, and calibrates itself, with
-    min-max ranges only.
+    The converter cannot read .tflite files, keep operators in float or give 16 bits to some of them. It does its own
+    calibration, with min-max ranges only.
 
     Args:
-        method: Method that computes the ranges.
+        method: Method that computes the ranges, a name in `METHODS`.
         images: Number of calibration images.
     """
     plain = options.algorithm == "minmax" and not options.keeps_float and not options.widens
@@ -64,7 +64,10 @@ def check(recipe: Recipe, graph: Graph, options: Options = Options()) -> None:
 def check_calibration(
     recipe: Recipe, model: str, options: Options, calibration: Calibration | None, images: int
 ) -> None:
-    """Raises QuantizeError if ranges or images are missing, or ranges belong to another model. model: its digest."""
+    """Raises QuantizeError if ranges or images are missing, or the ranges belong to another model.
+
+    model: digest of the float32 .tflite file.
+    """
     if algorithm_of(options.algorithm).needs_images and not images:
         raise QuantizeError(
             f"Algorithm {options.algorithm} needs the calibration images themselves (--calibration DIR)."
@@ -85,7 +88,7 @@ def operators_in_float(graph: Graph, options: Options) -> dict[int, str]:
 def wide_operators(graph: Graph, options: Options) -> dict[int, str]:
     """Operator that the options give 16-bit activations -> the reason. Raises QuantizeError if an option matches none.
 
-    Operators of kinds that cannot have them are included; they keep 8 bits.
+    Operators of kinds that cannot have 16-bit activations are included, although they will keep 8 bits.
     """
     return _chosen(graph, options.wide, options.wide_orders, "--wide", "--wide-operators")
 
@@ -93,7 +96,7 @@ def wide_operators(graph: Graph, options: Options) -> dict[int, str]:
 def _chosen(
     graph: Graph, patterns: Iterable[str], numbers: Iterable[int], by_name: str, by_number: str
 ) -> dict[int, str]:
-    """Operator -> the option that chose it. by_name, by_number: how the reason begins."""
+    """Operator -> the reason, with the option that chose it. by_name, by_number: how the reason begins."""
     reasons: dict[int, str] = {}
     for pattern in patterns:
         orders = [op.order for op in graph.ops if _matches(pattern, op, graph)]
@@ -110,7 +113,7 @@ def _chosen(
 
 
 def _check_wide(recipe: Recipe, graph: Graph, options: Options, in_float: Collection[int]) -> None:
-    """Raises QuantizeError where 16-bit activations of some operators do not fit the recipe or the network."""
+    """Raises QuantizeError if 16-bit activations of some operators do not fit the recipe or the network."""
     wide = wide_operators(graph, options)
     if not wide:
         return

@@ -1,8 +1,8 @@
-"""Cures that `quantize` can apply while it builds a variant, by name, in the order in which they are applied.
+"""The cures that `quantize` can apply while it builds a variant.
 
-split_head and equalize change the float file before ranges are measured; the others change the built file. All but
-split_head look at some of the calibration images, and change only what measurably gains (see the modules of the same
-names).
+split_head and equalize change the float file before ranges are measured; the others change the built file. All except
+split_head run the network on some of the calibration images and make only changes with a measurable gain (see the
+modules of the same names).
 """
 
 from __future__ import annotations
@@ -34,16 +34,18 @@ CURES = {
     "round_weights": "weights are rounded so that each convolution's output errs least",
     "correct_biases": "mean errors are taken out of the biases, where held-out images confirm it",
 }
-"""Name -> what it does."""
+"""Name of a cure -> what it does, in the order in which cures are applied."""
 BEFORE = ("split_head", "equalize")
 """Cures that change the float file."""
 IMAGES = 12
-"""Calibration images that cures look at, spread evenly over all of them."""
+"""Number of calibration images that cures use, spread evenly over all of them."""
 MIN_IMAGES = 2
 
 
 def cures_of(cures: str | Iterable[str]) -> tuple[str, ...]:
-    """The names, from several or from text such as `equalize,round_weights`; each once, in the order of `CURES`.
+    """The names of cures from an iterable or from text such as `equalize,round_weights`, without repetition.
+
+    They are in the order of `CURES`.
 
     Raises QuantizeError for an unknown name.
     """
@@ -70,7 +72,7 @@ def check_cures(cures: Collection[str], recipe: Recipe, images: int) -> None:
 
 
 def chosen_images(images: Sequence[EncodedImage]) -> list[EncodedImage]:
-    """At most `IMAGES` of them, spread evenly."""
+    """At most `IMAGES` of the images, spread evenly over all of them."""
     positions = np.unique(np.linspace(0, len(images) - 1, min(len(images), IMAGES)).astype(int))
     return [images[at] for at in positions]
 
@@ -78,9 +80,10 @@ def chosen_images(images: Sequence[EncodedImage]) -> list[EncodedImage]:
 def prepared(
     context: Context, workers: Engine, source: Source, images: Sequence[EncodedImage], cures: Collection[str]
 ) -> tuple[Source, tuple[str, ...]]:
-    """(what to build from, what was changed): with the cures that come before building. Raises as `quantize` does.
+    """(source after the cures that come before building, what each cure changed). Raises what `quantize` raises.
 
-    The result is a float32 .tflite file, because only litert-quantizer builds files whose operators correspond to it.
+    The source becomes a float32 .tflite file, because only files that litert-quantizer builds from one have the same
+    operators.
     """
     changes: tuple[str, ...] = ()
     if "split_head" in cures:
@@ -102,7 +105,7 @@ def mended(
     images: Sequence[EncodedImage],
     cures: Collection[str],
 ) -> Built:
-    """The variant with the cures that come after building. Raises as `quantize` does."""
+    """The variant after the cures that come after building. Raises what `quantize` raises."""
     after = [name for name in cures if name not in BEFORE]
     if not after:
         return built
@@ -142,9 +145,9 @@ def mend_job(
     images: Sequence[EncodedImage],
     cures: Collection[str],
 ) -> tuple[bytes, tuple[str, ...]]:
-    """In a worker: (a built file with the cures that come after building, what each changed).
+    """In a worker: (the built file after the cures that come after building, what each cure changed).
 
-    model: the float32 file that it was built from. Raises QuantizeError, ModelError.
+    data: the built file; model: the float32 file that it was built from. Raises QuantizeError, ModelError.
     """
     float_data, sentences = model.read(), []
     inputs = _inputs(float_data, settings, images)

@@ -2,18 +2,19 @@
 
 Between two convolutions whose activation is linear or ReLU, channel c may be divided by s[c] where it is written
 (weights and bias of the first) and multiplied by s[c] where it is read (weights of the second); the network computes
-the same. The activations of a .tflite file have one scale per tensor, but its weights have one per output channel. So,
-other than for weights with one scale per tensor (Nagel et al., arXiv 1906.04721), the first convolution's weights may
-be scaled at no cost, and so may a depthwise second one's. Only a full second convolution has one scale for all inputs:
+the same. The activations of a .tflite file have one scale per tensor, but its weights have one per output channel.
+Scaling the weights of the first convolution therefore costs nothing, unlike with one scale per tensor (Nagel et al.,
+arXiv 1906.04721), and the same holds for a depthwise second convolution. In a full second convolution, all input
+channels of an output share one scale, so activations and weights are balanced:
 
     share[c] = peak[c] / max(peak)                     peak[c]: largest |activation| of the channel on the images
     weight[c] = max over outputs o of max|W2[o, c]| / max|W2[o]|
     s[c] = share[c]                                    second convolution depthwise
     s[c] = sqrt(share[c] / weight[c]) / its maximum    else; both balanced
 
-ReLU6 clips at 6 whatever the channel's scale, so it is exact only while no value reaches the limit: channels below 4 on
-the images are scaled up to 4 at most (`RELU6_ROOM`), others stay. Through SiLU, HARD_SWISH, LOGISTIC, sums and
-concatenations, a channel cannot be scaled; such convolutions are listed with the reason.
+ReLU6 clips at 6 whatever the channel's scale, so the network computes the same only while no value reaches 6: channels
+that stay below 4 on the images are scaled up to 4 at most (`RELU6_ROOM`), others are not scaled. Channels cannot be
+scaled through SiLU, HARD_SWISH, LOGISTIC, sums and concatenations; such convolutions are listed with the reason.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ CHANNELWISE = frozenset(
 """Operators that compute f(x s) = f(x) s for s > 0, channel by channel. PAD fills with zeros."""
 CONVOLUTIONS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
 MIN_GAIN = 4.0
-"""A pair is changed if a channel in it is scaled up by at least this factor; less, under 2 bits, gains little."""
+"""A pair is changed if a channel in it is scaled up by at least this factor (2 bits); a smaller one gains little."""
 MAX_GAIN = 256.0
 RELU6_ROOM = 1.5
-"""Values may become this many times larger than on the images before ReLU6 clips them."""
+"""How many times larger than on the images values may become before ReLU6 clips them."""
 TOLERANCE = 1e-4
 """Largest difference of an output before and after, relative to the largest value of the output."""
 
@@ -50,7 +51,7 @@ class Pair:
     """Two convolutions between which channels were scaled.
 
     Attributes:
-        first, second: Their orders.
+        first, second: Orders of the two convolutions.
         channels: Number of channels that were scaled up.
         gain: Largest factor.
     """
@@ -68,7 +69,7 @@ class Equalized:
     Attributes:
         data: The float32 file; the same bytes if nothing was changed.
         pairs: The pairs that were changed.
-        even: Orders of first convolutions whose channels have about equal ranges already.
+        even: Orders of convolutions whose channels already have about equal ranges.
         refused: Orders of convolutions that cannot be equalized -> the reason.
         difference: Largest difference of the outputs before and after, relative to the largest output.
     """
@@ -131,7 +132,7 @@ class Chain:
     """Two convolutions with only channel-wise operators between them.
 
     Attributes:
-        tensor: What the first writes.
+        tensor: The tensor that the first convolution writes.
         relu6: Whether a ReLU6 lies between them.
     """
 
@@ -166,7 +167,7 @@ def _chain(
     unshared: frozenset[int],
     readers: Mapping[int, Sequence[Op]],
 ) -> Chain | str:
-    """The pair that begins with this convolution, or the reason why there is none."""
+    """The pair whose first convolution is `first`, or the reason why there is none."""
     if not _changeable(first, unshared, readers, graph):
         return "its weights are shared or not stored as float32"
     tensor, op, relu6 = first.outputs[0], first, False
@@ -206,7 +207,7 @@ def _bias(graph: Graph, op: Op) -> Tensor | None:
 
 
 def _changeable(op: Op, unshared: frozenset[int], readers: Mapping[int, Sequence[Op]], graph: Graph) -> bool:
-    """Whether weights and bias are float32 constants that no other operator reads."""
+    """Whether the operator's weights and bias are float32 constants that no other operator reads."""
     parts = [_weights(graph, op), *([bias] if (bias := _bias(graph, op)) is not None else [])]
     return all(part.index in unshared and len(readers[part.index]) == 1 for part in parts)
 
@@ -219,7 +220,7 @@ def _channels_fit(graph: Graph, first: Op, second: Op) -> bool:
 
 
 def _peaks(data: bytes, inputs: Iterable[np.ndarray], tensors: Iterable[int]) -> dict[int, np.ndarray]:
-    """Tensor -> largest absolute value of each channel over all inputs."""
+    """Tensor -> (channels,) largest absolute value of each channel over all inputs."""
     runner = Runner(data)
     peaks: dict[int, np.ndarray] = {}
     for values in inputs:
@@ -232,20 +233,20 @@ def _peaks(data: bytes, inputs: Iterable[np.ndarray], tensors: Iterable[int]) ->
 
 
 class _Constants:
-    """Weights and biases that are scaled step by step; a convolution may be the second of a pair and then the first."""
+    """Weights and biases with the changes made so far, as a convolution may belong to two pairs."""
 
     def __init__(self, data: bytes, graph: Graph) -> None:
         self._data, self._graph = data, graph
         self.changed: dict[int, np.ndarray] = {}
 
     def of(self, tensor: Tensor) -> np.ndarray:
-        """The value as it is now."""
+        """The constant's value with the changes made so far."""
         if tensor.index not in self.changed:
             return stored_constant(self._data, tensor).astype(np.float32)
         return self.changed[tensor.index]
 
     def scale(self, chain: Chain, scales: np.ndarray) -> None:
-        """Divide the channels by the scales where they are written, multiply where they are read."""
+        """Divide each channel by its scale in the first convolution and multiply it in the second."""
         weights, bias = _weights(self._graph, chain.first), _bias(self._graph, chain.first)
         shape = (-1, 1, 1, 1) if chain.first.kind == "CONV_2D" else (1, 1, 1, -1)
         self.changed[weights.index] = self.of(weights) / scales.reshape(shape)
@@ -260,7 +261,10 @@ class _Constants:
 
 
 def _scales(chain: Chain, peaks: np.ndarray, values: _Constants) -> np.ndarray:
-    """What each channel is divided by, at most 1; 1 for channels that are always zero or never read."""
+    """The factor by which each channel is divided, (channels,), at most 1.
+
+    It is 1 for channels that are always zero or never read.
+    """
     top = float(peaks.max())
     alive = peaks > 0
     if not top > 0 or not np.isfinite(top):

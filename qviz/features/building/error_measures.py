@@ -1,4 +1,4 @@
-"""How far two versions of one network are apart, at the tensors where the network ends."""
+"""How much two versions of one network differ at the tensors in which the network ends."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ def real_values(tensor: Tensor, values: np.ndarray) -> np.ndarray:
 
 
 def end_tensors(graph: Graph) -> list[int]:
-    """Tensors at which the network is compared: its outputs; instead of a custom operator's, what that operator reads.
+    """Tensors at which two versions of a network are compared: its outputs, or the inputs of a custom operator there.
 
-    A custom operator sorts and drops boxes (TFLite_Detection_PostProcess), so its outputs do not correspond row by row.
+    A custom operator such as TFLite_Detection_PostProcess sorts and drops boxes, so that its output rows do not
+    correspond.
     Integers that represent no real values are left out.
     """
     ends: dict[int, None] = {}
@@ -32,9 +33,9 @@ def end_tensors(graph: Graph) -> list[int]:
 
 
 def largest_difference(data: bytes, other: bytes, inputs: Iterable[np.ndarray], tensors: Sequence[int]) -> float:
-    """Largest difference of these float tensors on some inputs, relative to the largest value of the tensor.
+    """Largest difference of these float tensors between two files, relative to the tensor's largest value.
 
-    data, other: files with the same tensors. Raises ModelError.
+    data, other: files with the same tensors; inputs: inputs of the network to run both on. Raises ModelError.
     """
     first, second = Runner(data), Runner(other)
     worst = 0.0
@@ -65,7 +66,7 @@ def tensor_values(data: bytes, graph: Graph, tensors: Sequence[int], inputs: Ite
 
 
 def mean_sqnr_db(reference: Sequence[np.ndarray], variant: Sequence[np.ndarray]) -> float:
-    """Mean over all channels of all tensors of the channel's SQNR in dB, higher is better.
+    """Mean of the SQNR in dB over all channels of all tensors, higher is better.
 
     Args:
         reference, variant: (positions, channels) of each tensor.

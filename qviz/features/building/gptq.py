@@ -1,4 +1,4 @@
-"""Integers for a matrix of weights: GPTQ (arXiv 2210.17323) over many small problems at once.
+"""Choose the integers of weight matrices with GPTQ (arXiv 2210.17323), for many small problems at once.
 
 Shapes: weights (problems, outputs, inputs), scales (problems, outputs), moments X'X (problems, inputs, inputs), all
 float64. A convolution is one problem; a depthwise convolution is one problem per channel.
@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 DAMPING = 0.01
-"""Part of the mean diagonal that is added to it: inputs that hardly vary must not dictate the others' rounding."""
+"""Fraction of the mean diagonal that is added to it, so that inputs that hardly vary do not decide the rounding."""
 BLOCK = 64
-"""Inputs after which the compensation is carried to all later inputs at once."""
+"""Number of inputs after which the compensation is applied to all later inputs at once."""
 SHRINK = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 """Factors of the scale that are tried."""
 
@@ -47,7 +47,7 @@ def _factor(moments: np.ndarray) -> np.ndarray:
 
 
 def smaller_scales(weights: np.ndarray, moments: np.ndarray, scales: np.ndarray, largest: int) -> np.ndarray:
-    """The scale of each output, times the factor of `SHRINK` that errs least when rounded to the nearest."""
+    """The scale of each output, times the factor in `SHRINK` with the smallest error when rounding to the nearest."""
     best, smallest_error = scales, np.full(scales.shape, np.inf)
     for factor in SHRINK:
         candidate = scales * factor

@@ -41,9 +41,9 @@ OTHER = "Other images"
 def choose_images(
     here: Page, container: DeltaGenerator, key: str, label: str = "Calibration images"
 ) -> tuple[str, tuple[EncodedImage, ...]]:
-    """A choice between the sample's calibration views, the session's images and others that are dropped.
+    """Let the user choose the sample's calibration views, the session's images, or drop other images.
 
-    key: the keys of the widgets begin with it. Returns the name of the choice and its images. Raises ImageError.
+    key: prefix of the widgets' keys. Returns (name of the choice, its images). Raises ImageError.
     """
     names = _choices(here)
     name = (
@@ -75,14 +75,14 @@ MAX_TEXT = 500
 MAX_ORDERS_TEXT = 20
 """Characters of operator numbers in a variant's name."""
 USUAL_IMAGES = 50
-"""With fewer calibration images the form advises more."""
+"""With fewer calibration images than this, the form advises to use more."""
 FLOAT_IO = "float"
 _ORDERS = re.compile(r"[0-9]+(-[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What is requested. ranges: method that computes the ranges; cures: names of `building.cures.CURES`."""
+    """What is requested. ranges: method that computes the ranges; cures: names in `building.cures.CURES`."""
 
     recipe: Recipe
     options: Options
@@ -96,9 +96,9 @@ class Choice:
         return bool(self.cures) or _needs_images(self.recipe, ALGORITHMS[self.options.algorithm])
 
     def name(self, reference: str) -> str:
-        """File name of the variant: the reference's and what differs from the defaults.
+        """File name of the variant: the reference's name, the recipe, and what differs from the defaults.
 
-        Without commas, which separate names in URLs.
+        It has no commas, because these separate names in URLs.
         """
         parts = [self.options.algorithm] if self.options.algorithm != "minmax" else []
         parts += [f"{self.options.io} in and out"] if self.options.io != FLOAT_IO else []
@@ -122,7 +122,7 @@ def _needs_images(recipe: Recipe, algorithm: Algorithm) -> bool:
 
 
 def _form(here: Page) -> Choice:
-    """Draw it. Raises ImageError, SettingsError."""
+    """Draw the form; returns what is chosen in it. Raises ImageError, SettingsError."""
     first, second, third = st.columns([2, 2, 2])
     recipe = RECIPES[
         first.selectbox(
@@ -197,7 +197,7 @@ def parse_operators(text: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
 
 
 def _calibration(here: Page, recipe: Recipe) -> tuple[str, tuple[EncodedImage, ...]]:
-    """How ranges are summed up, and the images that they are measured on. Raises ImageError."""
+    """(method that computes the ranges, images on which they are measured), as chosen. Raises ImageError."""
     left, right = st.columns([4, 2])
     ranges = DEFAULT_METHOD
     if recipe.needs_calibration:
@@ -241,7 +241,7 @@ class NewVariant:
 
 @st.cache_resource(show_spinner=False)
 def _measured_ranges() -> LRUCache[Calibration]:
-    """Ranges by source, images and method: one calibration serves every recipe."""
+    """Cache of ranges by source, images and method, because one calibration serves every recipe."""
     return LRUCache(16)
 
 
@@ -259,7 +259,7 @@ def refusal(reference: LoadedModel, choice: Choice) -> str:
 
 
 def start(reference: LoadedModel, choice: Choice) -> NewVariant:
-    """Start building, or share the job of another session that builds the same. Raises QuantizeError."""
+    """Start building, or share the job of another session that builds the same variant. Raises QuantizeError."""
     source = source_of(reference)
     images = choice.images if choice.needs_images else ()
     ranges_key = (source.float_digest, source.settings, tuple(image.digest for image in images), choice.ranges)
@@ -361,7 +361,7 @@ def join(data: bytes, name: str) -> str:
 
 
 def _free_name(name: str, current: Workspace) -> str:
-    """The name, with a number behind it where another file has it."""
+    """The name, with a number appended if another file of the session has it already."""
     names, stem, number = {source.name for source in current.models}, name.removesuffix(".tflite"), 2
     while name in names:
         name, number = f"{stem} {number}.tflite", number + 1
@@ -392,7 +392,7 @@ def _show_built(here: Page, model: LoadedModel, built: Built) -> None:
 
 
 def links(here: Page, model: LoadedModel, data: bytes, target: str, label: str, key: str) -> None:
-    """From a variant that has joined to the pages that show it, and a download of its file."""
+    """Draw links to the pages that show a variant of the session, and a button to download its file."""
     first, second, third = st.columns([2, 2, 2], vertical_alignment="center")
     shown: dict[str, Any] = {} if model is here.loaded.reference else {"variants": (here.loaded.name(model),)}
     page.link("pages/compare.py", "Compare it, image by image →", first, **shown)

@@ -1,4 +1,4 @@
-"""Images to calibrate or train with, besides those of the session: the sample's, and photos dropped for it."""
+"""Images to calibrate or train with besides those of the session: the sample's, and photos dropped for the purpose."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sample_views() -> list[EncodedImage]:
 
 
 def dropped(key: str) -> tuple[EncodedImage, ...]:
-    """The photos dropped into a zone of their own; they stay in the session. Raises ImageError."""
+    """The photos dropped into an uploader of their own; the session keeps them. Raises ImageError."""
     with st.container(key=f"{key}-drop"):
         st.html(
             f'<style>.st-key-{key}-drop [data-testid="stFileUploaderDropzoneInstructions"]::after'

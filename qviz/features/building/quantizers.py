@@ -7,7 +7,7 @@ outputs of the network alike.
 
 TensorFlow's converter turns a SavedModel or a Keras file into a quantized .tflite file. It calibrates by itself with
 min-max ranges, on images prepared as for inference. Outputs of a TFLite_Detection_PostProcess stay in float even where
-integer outputs are requested: otherwise class ids and the count would share a scale with the scores.
+integer outputs are requested; otherwise class ids and the count would share a scale with the scores.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from qviz.structures import EncodedImage, Graph, Scheme, Settings, Tensor
 from qviz.tensorflow_models import SourceKind, converted
 
 _OTHER_NAMES = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
-"""Operators that litert-quantizer calls by another name than the schema."""
+"""Name of an operator in the schema -> its name in litert-quantizer, where the two differ."""
 MAX_NAME = 10_000
-"""Characters after which litert-quantizer cuts the name of an operator."""
+"""Length, in characters, to which litert-quantizer cuts the name of an operator."""
 
 
 def quantize_tflite(
@@ -56,7 +56,7 @@ def quantize_tflite(
         in_float: Operators that stay in float, with the reason.
         wide: Operators with 16-bit activations.
         float_ends: Whether the network's inputs and its outputs stay in float.
-        hessians: Results of `calibration.hessians`, for algorithms that need images.
+        hessians: What `calibration.hessians` returned, for algorithms that need images.
 
     Raises:
         QuantizeError: litert-quantizer fails.
@@ -81,7 +81,7 @@ def quantize_tflite(
 
 
 def _add_rules(quantizing: Any, graph: Graph, recipe: Recipe, options: Options) -> None:
-    """8 bits for all operators, then the recipe's bits and the algorithm where supported. Later rules win."""
+    """Add rules: 8 bits for all operators, then the recipe's bits and algorithm where supported. Later rules win."""
     from litert_quantizer.qtyping import TFLOperationName as Name
 
     if recipe.scheme is Scheme.FLOAT16:
@@ -99,7 +99,7 @@ def _add_rules(quantizing: Any, graph: Graph, recipe: Recipe, options: Options) 
 
 
 def _add_rule(quantizing: Any, recipe: Recipe, kind: Any, bits: int, block: int | None, key: str) -> None:
-    """For all operators of a kind: the bits of their weights, the block of a scale (None: a channel), the algorithm."""
+    """Add a rule for a kind of operators: bits of the weights, inputs per scale (None: per channel), algorithm."""
     from litert_quantizer.qtyping import QuantGranularity
 
     grain = QuantGranularity.CHANNELWISE if block is None else QuantGranularity(f"BLOCKWISE_{block}")
@@ -142,7 +142,7 @@ def _keep_in_float(quantizing: Any, graph: Graph, in_float: Collection[int]) -> 
 
 
 def _widen(quantizing: Any, graph: Graph, wide: Collection[int]) -> None:
-    """16-bit activations where they are supported; QUANTIZE operators are inserted at the borders."""
+    """Add rules for 16-bit activations where supported; litert-quantizer inserts QUANTIZE at the borders."""
     from litert_quantizer.qtyping import TFLOperationName as Name
 
     for kind in sorted(WIDE_KINDS & {graph.ops[order].kind for order in wide}):
@@ -159,9 +159,9 @@ def _scope(graph: Graph, orders: Collection[int]) -> str:
 def _statistics(
     graph: Graph, calibration: Calibration | None, hessians: Mapping[str, np.ndarray]
 ) -> dict[str, dict[str, np.ndarray]] | None:
-    """The ranges as litert-quantizer stores them, min and max with one element per axis.
+    """The ranges in litert-quantizer's format: min and max of each tensor, with one element per axis.
 
-    Made anew for each call, as its algorithms write into them.
+    They are a new copy for each call, because litert-quantizer's algorithms write into them.
     """
     if calibration is None and not hessians:
         return None
@@ -177,7 +177,7 @@ def _statistics(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """No output of litert-quantizer, because a command's JSON is read from standard output.
+    """Suppress the output of litert-quantizer, because a command's JSON is read from standard output.
 
     The multiprocessing lock of its progress bar is replaced: it would be reported as leaked when the worker ends.
     """
@@ -251,7 +251,7 @@ def _set_up(conversion: Any, recipe: Recipe, inputs: Any) -> None:
 
 
 def _types(recipe: Recipe, options: Options, float_ends: tuple[bool, bool]) -> list[Any]:
-    """Of inputs and outputs."""
+    """TensorFlow's types of the network's inputs and outputs."""
     import tensorflow as tf
 
     types = {"float": tf.float32, "int8": tf.int8, "uint8": tf.uint8, "int16": tf.int16}

@@ -1,10 +1,10 @@
 """Recipes and algorithms: what each one builds, what it needs and what it cannot do.
 
 Recipes are named after schemes (`qviz.structures.Scheme`), with the bits of the weights where there is a choice.
-weights      int8 and int4 weights are symmetric, with one scale per channel (blockwise: per block of its inputs)
-activations  8 bits: asymmetric; 16 bits: symmetric; one scale per tensor
-kinds        operators by their names in TensorFlow Lite's schema, as litert-quantizer 0.11's default policy and
-             algorithm manager have them (a test compares the tables with the installed package)
+weights      int8 and int4 weights are symmetric, with one scale per channel (blockwise: one per block of its inputs)
+activations  8 bits are asymmetric, 16 bits symmetric; both have one scale per tensor
+kinds        the supported operators by their names in TensorFlow Lite's schema, as in litert-quantizer 0.11's default
+             policy and algorithm manager (a test compares the tables with the installed package)
 
 Every recipe starts from a float32 network. TensorFlow's converter builds what it can from a SavedModel or a Keras file;
 litert-quantizer builds every recipe from a float32 .tflite file, to which other formats are converted first.
@@ -37,7 +37,7 @@ TRANSPOSE TRANSPOSE_CONV UNPACK"""
 WIDE_KINDS = frozenset(_WIDE.split())
 """Operators that can have 16-bit activations beside 8-bit weights."""
 REWRITTEN = frozenset({"HARD_SWISH"})
-"""Operators without such a kernel that are written as others which have one (`wide`)."""
+"""Operators without a 16-bit kernel that are rewritten as operators that have one (`wide`)."""
 
 
 class Builder(StrEnum):
@@ -56,10 +56,10 @@ class Recipe:
     """One row of `RECIPES`. Searches and forms read everything they need about a recipe from its row.
 
     Attributes:
-        weight_bits: Bits of weights of the operators in `kinds`; operators without such a kernel get 8.
-        description, limitation: What it builds, and what it cannot do; one sentence each.
-        speed_rank: Rank by expected latency on a CPU, the fastest first: the order in which a search tries recipes.
-        activation_bits: None where activations stay float.
+        weight_bits: Bits of the weights of the operators in `kinds`; other operators get 8.
+        description, limitation: What the recipe builds, and what it cannot do; one sentence each.
+        speed_rank: Rank by expected latency on a CPU, the fastest first; searches try recipes in this order.
+        activation_bits: Bits of activations; None if they stay float.
         io: Types that the network's inputs and outputs may have.
         untrainable: Reason why quantization-aware training is not possible; empty if it is.
     """
@@ -177,9 +177,9 @@ RECIPES: dict[str, Recipe] = {
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """A method that chooses the scales (and integers) of weights. key: litert-quantizer's name.
+    """A method that chooses the scales (and integers) of weights.
 
-    Schemes: supported ones.
+    key: litert-quantizer's name for it; schemes: the schemes that it supports.
     """
 
     name: str
@@ -247,11 +247,11 @@ class Options:
 
     Attributes:
         io: Type of inputs and outputs.
-        algorithm: A name of `ALGORITHMS`.
+        algorithm: A name in `ALGORITHMS`.
         keep_float: Regular expressions; operators whose output tensors' names contain a match stay in float.
         keep_orders: Indices, from 0, of operators of the float32 .tflite file that stay in float.
         wide: Regular expressions; matching operators get 16-bit activations in an int8 file.
-        wide_orders: Indices of operators of the float32 .tflite file that get them.
+        wide_orders: Indices of operators of the float32 .tflite file that get 16-bit activations.
         block: Number of inputs that share a scale, where the recipe is blockwise.
     """
 
@@ -272,7 +272,9 @@ class Options:
         wide_operators: str | Iterable[int] = (),
         **options: Any,
     ) -> Options:
-        """Options from keyword arguments: one expression or several, operators as numbers or text such as `0-12,40`.
+        """Options from keyword arguments, with operators as numbers or as text such as `0-12,40`.
+
+        `keep_float` and `wide` are one regular expression or several.
 
         Raises SettingsError for unknown names; the message lists the known ones.
         """

@@ -1,8 +1,8 @@
 """A built variant, and which of its tensors are in float, each with the reason.
 
-Where the recipe quantizes activations, these are the outputs of operators that compute in float, and float inputs and
-outputs of the network. In the other schemes all activations are float, and only weights are listed. Operators are named
-by the tensors that they write.
+If the recipe quantizes activations, these are the outputs of operators that compute in float, and the network's float
+inputs and outputs. In the other schemes all activations are float, so only weights are listed. Operators are named by
+the tensors that they write.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class Built(Result):
         data: The .tflite file.
         scheme: The scheme of the file, read from its tensors.
         stayed_float: Tensors that are still float.
-        seconds: Time of building, without calibration.
+        seconds: Duration of building, without calibration.
         builder: The program that wrote the file.
         remark: Reason why the scheme differs from that of the recipe; empty if it does not.
         changes: What each cure changed, one sentence each.
-        wide: Operators of the float32 file that have 16-bit activations, where some were requested.
-        ranges: Ranges that the activations were calibrated with; None if the recipe needs none.
+        wide: Indices, in the float32 file, of operators with 16-bit activations, if any were requested.
+        ranges: Ranges used to quantize the activations; None if the recipe needs none.
         warnings: Lint warnings about the file, and the settings that were assumed for the float model.
     """
 
@@ -70,10 +70,7 @@ class Built(Result):
 
     @property
     def calibration(self) -> dict[str, Any] | None:
-        """Facts about the ranges if they were measured for this file.
-
-        None if they were read from a file or not needed.
-        """
+        """Facts about the ranges for the JSON document; None if they were not measured for this file."""
         ranges = self.ranges
         if ranges is None or ranges.seconds is None:
             return None
@@ -104,7 +101,7 @@ def _writes_float(graph: Graph, index: int, in_float: Mapping[int, str]) -> bool
 def float_tensors(
     built: Graph, source: Graph, recipe: Recipe, options: Options, in_float: Mapping[int, str], builder: Builder
 ) -> tuple[FloatTensor, ...]:
-    """The tensors of a built file that are in float, each once with its first reason, in the order of the file.
+    """The tensors of a built file that are in float, each listed once with one reason, in the order of the file.
 
     in_float: operators of `source` that the options keep in float -> the reason.
     """

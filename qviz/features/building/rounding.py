@@ -1,17 +1,17 @@
-"""Rounding of weights that minimises the error of each convolution's output, instead of the error of each weight.
+"""Round weights so that the error of each convolution's output is small, instead of the error of each weight.
 
-A weight between two integers may go up or down. Here the weights of a convolution are rounded one after another, and
-the error of each is compensated by those not rounded yet, in the order and with the formula of GPTQ (arXiv 2210.17323),
-for all output channels at once:
+A weight between two integers may be rounded up or down. Here the weights of a convolution are rounded one after
+another, and those not rounded yet compensate the error of each, in the order and with the formula of GPTQ (arXiv
+2210.17323), for all output channels at once:
 
     minimise |X (W - Q)|^2     X: inputs of the convolution on images, one row per output position (im2col)
                                W: float32 weights; Q: integers times scale
 
-Where the bias is float32 (dynamic-range and weight-only files), a smaller scale per output channel is tried first:
-with 4 bits, clipping the largest weight often costs less than a coarser step for all. Where it is an integer, its step
-belongs to the weight's scale, so the scale stays.
+If the bias is float32 (dynamic-range and weight-only files), smaller scales per output channel are tried first: with 4
+bits, clipping the largest weight often costs less than a coarser step for all. If the bias is an integer, its step
+depends on the weights' scale, so the scale is not changed.
 
-A layer gets its new weights only where its SQNR on held-out images grows by at least `MIN_GAIN_DB`. It needs no labels.
+A layer gets its new weights only if its SQNR on held-out images grows by at least `MIN_GAIN_DB`. No labels are needed.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ from qviz.tflite.schema import read_graph
 
 MIN_GAIN_DB = 1.0
 FINE_DB = 40.0
-"""From this SQNR on, weights are left as they are: 8-bit activations are coarser."""
+"""SQNR in dB from which weights are not changed, because 8-bit activations are coarser."""
 KINDS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
 LARGEST_INTEGER = {"int8": 127, "int4": 7}
 ROWS = 4096
-"""Output positions, over all images, that the integers of one layer are chosen on; half as many are held out."""
+"""Output positions, over all images, on which the integers of one layer are chosen; half as many are held out."""
 MAX_BYTES = 1 << 28
-"""Memory for the rows of the layers that are treated together; the network runs once per such group."""
+"""Memory in bytes for the rows of the layers that are treated together; the network runs once per such group."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoundedLayer:
-    """A convolution with other integers.
+    """A convolution whose integers were changed.
 
     Attributes:
         order: Index of the operator in the variant.
         tensor: Name of the tensor that it writes.
-        gain_db: Growth of the SQNR of its output on held-out images, where only its weights are rounded.
-        changed: Share of its weights with another integer, in [0, 1].
+        gain_db: Growth of the SQNR of its output on held-out images, if only its weights are quantized.
+        changed: Share of its weights whose integer changed, in [0, 1].
     """
 
     order: int
@@ -68,7 +68,7 @@ class Rounded:
     Attributes:
         data: The file; the same bytes if no layer gained enough.
         layers: The layers that were changed.
-        left: Number of convolutions with quantized weights that stay as they are.
+        left: Number of convolutions with quantized weights that were not changed.
     """
 
     data: bytes = field(repr=False)
@@ -83,7 +83,7 @@ class Rounded:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """op: in the variant; float_op: the same in the float file; weights: the variant's constant."""
+    """A convolution: `op` in the variant, `float_op` in the float file, and the constants with their weights."""
 
     op: Op
     float_op: Op
@@ -92,7 +92,7 @@ class _Layer:
 
 
 def round_weights(data: bytes, float_data: bytes, inputs: Sequence[np.ndarray]) -> Rounded:
-    """Choose the integers of a variant's convolutions anew.
+    """Choose new integers for the weights of a variant's convolutions.
 
     Args:
         data: A quantized file that was built from `float_data`, with the same operators apart from conversions.
@@ -123,7 +123,7 @@ def round_weights(data: bytes, float_data: bytes, inputs: Sequence[np.ndarray]) 
 
 
 def _layers(graph: Graph, float_graph: Graph) -> list[_Layer]:
-    """The convolutions with integer weights of one scale per output channel, in both files."""
+    """The convolutions, in both files, whose integer weights have one scale per output channel."""
     constants, layers = weight_tensors(graph), []
     readers: dict[int, int] = {}
     for index in (index for op in graph.ops for index in op.inputs if index is not None):
@@ -140,7 +140,7 @@ def _layers(graph: Graph, float_graph: Graph) -> list[_Layer]:
 
 
 def _is_integer(weights: Tensor) -> bool:
-    """Whether it is a constant of int8 or int4 with one scale per output channel."""
+    """Whether the weights are an int8 or int4 constant with one scale per output channel."""
     per_channel = weights.quantization is not None and weights.quantization.per_channel
     return weights.constant and weights.dtype in LARGEST_INTEGER and per_channel
 
@@ -170,7 +170,7 @@ def _groups(layers: Sequence[_Layer]) -> Iterator[list[_Layer]]:
 def _rows(
     float_data: bytes, group: Sequence[_Layer], options: Sequence[Mapping[str, object]], inputs: Sequence[np.ndarray]
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Order in the variant -> rows of im2col (positions, window, channels) to choose on, and held out."""
+    """Order in the variant -> (rows to choose the integers on, held-out rows), each (positions, window, channels)."""
     runner, random = Runner(float_data), np.random.default_rng(0)
     each = max(1, ROWS // max(1, len(inputs) - len(inputs) // 3))
     parts: dict[int, tuple[list[np.ndarray], list[np.ndarray]]] = {layer.op.order: ([], []) for layer in group}
@@ -256,7 +256,7 @@ def _energy(weights: np.ndarray, rows: np.ndarray, depthwise: bool) -> float:
 
 
 def _stored(integers: np.ndarray, dtype: str) -> np.ndarray:
-    """int8 as they are; int4 two in a byte, the first in the low half."""
+    """The integers as the file stores them: int8 unchanged, int4 packed in pairs, the first in the low half."""
     if dtype != "int4":
         return integers
     fields = integers.reshape(-1).astype(np.uint8) & 15

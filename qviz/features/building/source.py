@@ -1,4 +1,4 @@
-"""The source of a variant: the given model, the same as a float32 .tflite file, and unique names of its tensors.
+"""The source of a variant: the given model, its float32 .tflite file, and unique names of the tensors.
 
 litert-quantizer addresses tensors by name and refuses a file in which two tensors share a name or one has none; some
 exporters write such files. In these, each affected tensor gets its index as a suffix, `name#12`, both in the graph that
@@ -32,9 +32,9 @@ class Source:
     """A model to quantize.
 
     Attributes:
-        kind, data, digest: Kind, bytes and sha256 of the given file.
-        float_data, float_digest: Bytes and sha256 of the float32 .tflite file: the given one, or the result of
-            conversion.
+        kind, data, digest: Kind, bytes and SHA-256 of the given file.
+        float_data, float_digest: Bytes and SHA-256 of the float32 .tflite file, which is the given file or was
+            converted from it.
         graph: Graph of the float32 .tflite file.
         settings: How images are prepared.
     """
@@ -49,7 +49,7 @@ class Source:
 
 
 def source_of(model: LoadedModel, given: ModelSource | None = None) -> Source:
-    """The source for builders.
+    """The source from which variants of a model are built.
 
     Args:
         model: The .tflite file, with its settings; one with compressed weights is unfolded to float32.
@@ -82,9 +82,9 @@ def _unfolded(model: Model) -> tuple[bytes, str, Graph]:
 
 
 def float_model(context: Context, model: LoadedModel, source: Source) -> LoadedModel:
-    """The float32 network of a source: the model itself, or if that was unfolded, the result with the same settings.
+    """The float32 network of a source: the model itself or, if that was unfolded, the result with the same settings.
 
-    Losses are measured against it, and operators are numbered as in it. Raises ModelError, WorkerError.
+    Losses are measured against this network, and operators have its numbers. Raises ModelError, WorkerError.
     """
     if source.float_digest == model.digest:
         return model
@@ -95,7 +95,7 @@ def float_model(context: Context, model: LoadedModel, source: Source) -> LoadedM
 
 
 def with_associated_files(data: bytes, original: bytes) -> bytes:
-    """The file with the labels and notes that the original has in an appended zip archive."""
+    """The file `data` with the labels and notes that `original` has in an appended zip archive."""
     files = associated_files(original)
     if not files:
         return data

@@ -1,9 +1,9 @@
-"""Split an output that joins boxes and scores, so that each gets a scale of its own.
+"""Split an output that joins boxes and scores, so that boxes and scores get separate scales.
 
-Where boxes in pixels, or logits beside boxes in [0, 1], share one 8-bit scale, one of the two keeps a few steps. The
-last CONCATENATION of the float file is cut off (and a TRANSPOSE behind it), and what it joined become the outputs,
-`boxes` and `scores` in the file's signature. They are the same numbers, and qviz reads them as separate outputs
-(decoder `boxes_and_scores`); for another program, `docs/rescue.md` has the decoding.
+If boxes in pixels share one 8-bit scale with scores, or logits share one with boxes in [0, 1], only a few steps are
+left for one of the two. The last CONCATENATION of the float file is removed (with a TRANSPOSE after it), and what it
+joined become the outputs, `boxes` and `scores` in the file's signature. The numbers stay the same. qviz reads them as
+separate outputs (decoder `boxes_and_scores`); `docs/rescue.md` explains the decoding for other programs.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Split:
     """Where to cut.
 
     Attributes:
-        ops: Operators to remove: the CONCATENATION, and a TRANSPOSE behind it.
-        boxes: What is joined into the boxes.
-        scores: The scores.
-        axis: Of the columns.
+        ops: Operators to remove: the CONCATENATION and, if there is one, the TRANSPOSE after it.
+        boxes: The joined tensors that make up the boxes.
+        scores: The tensor of scores.
+        axis: Axis of the columns, along which the tensors are joined.
     """
 
     ops: tuple[Op, ...]
@@ -39,7 +39,7 @@ class Split:
 
 
 def split_of(graph: Graph) -> Split | None:
-    """Where boxes and scores are joined into the only output; None where that is not the last thing computed."""
+    """Where boxes and scores are joined into the only output; None if the network does not end like this."""
     op = graph.producer(graph.outputs[0]) if len(graph.outputs) == 1 else None
     behind = (op,) if op is not None and op.kind == "TRANSPOSE" and op.inputs[0] is not None else ()
     if op is not None and behind:
@@ -59,7 +59,7 @@ def split_of(graph: Graph) -> Split | None:
 def split_head(data: bytes) -> bytes:
     """The float32 file with boxes and scores as separate outputs.
 
-    Raises QuantizeError where the last operator does not join exactly these two.
+    Raises QuantizeError if the last operator does not join exactly these two.
     """
     graph = read_graph(data)
     split = split_of(graph)
@@ -73,7 +73,7 @@ def split_head(data: bytes) -> bytes:
 
 
 def _cut(data: bytes, graph: Graph, split: Split) -> bytes:
-    """The file without the operators, with new outputs."""
+    """The file without the operators of the split, with boxes and scores as outputs."""
     model = unpacked(data)
     subgraph = model.subgraphs[0]
     boxes, (op, *behind) = split.boxes[0].index, split.ops

@@ -1,13 +1,13 @@
 """16-bit activations for some operators of an int8 file.
 
-HARD_SWISH has no 16-bit kernel. Where it is to be wide, it is written in the float file as three operators that have
-one: x * (relu6(x + 3) / 6). Their ranges follow from that of x, so nothing is measured again.
+HARD_SWISH has no 16-bit kernel. To make one wide, it is replaced in the float file by three operators that have such a
+kernel: x * (relu6(x + 3) / 6). Their ranges follow from the range of x, so nothing is measured again.
 
-Ranges: a value that only operators of 16 bits write and read gets the smallest and largest value on any image, because
-its steps are fine enough. At a border to 8 bits it keeps the range of the calibration's method.
+A tensor that only 16-bit operators write and read gets the smallest and largest value on any image as its range,
+because its steps are fine enough. At a border to 8 bits, a tensor keeps the range of the calibration's method.
 
-After building, the type of every chosen operator is read from the file: what litert-quantizer leaves at 8 bits is not
-reported as wide.
+After building, the type of every chosen operator is read from the file; operators that litert-quantizer left at 8 bits
+are not reported as wide.
 """
 
 from __future__ import annotations
@@ -28,11 +28,14 @@ from qviz.tflite.schema import read_graph
 from qviz.tflite.scheme import wide_orders
 
 SHIFT, LIMIT = 3.0, 6.0
-"""Of HARD_SWISH (TensorFlow Lite's operator reference)."""
+"""The constants in the formula of HARD_SWISH (TensorFlow Lite's operator reference)."""
 
 
 def with_wide_ranges(graph: Graph, wide: Collection[int], calibration: Calibration | None) -> Calibration | None:
-    """The ranges; tensors that only wide operators use get their extremes. graph: with unique tensor names."""
+    """The calibration in which tensors that only wide operators use have their extremes as ranges.
+
+    graph: with unique tensor names.
+    """
     if calibration is None or not wide:
         return calibration
     written = {index for order in wide for index in graph.ops[order].outputs}
@@ -44,7 +47,7 @@ def with_wide_ranges(graph: Graph, wide: Collection[int], calibration: Calibrati
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rewritten:
-    """A float file in which some operators are written as others.
+    """A float file in which some operators were replaced by others.
 
     Attributes:
         data, graph: The file and its graph, with unique tensor names.
@@ -58,14 +61,14 @@ class Rewritten:
     calibration: Calibration | None
 
     def orders(self, given: Collection[int]) -> list[int]:
-        """Operators of the new file that stand for these of the given one."""
+        """Operators of the new file that these operators of the given file became."""
         return [order for order, origin in enumerate(self.origins) if origin in given]
 
 
 def rewritten(data: bytes, graph: Graph, wide: Collection[int], calibration: Calibration | None) -> Rewritten:
-    """The float file with each HARD_SWISH among the wide operators written as ADD with RELU6, MUL and MUL.
+    """The float file with each HARD_SWISH among the wide operators replaced by ADD with RELU6, MUL and MUL.
 
-    graph: of `data`, with unique tensor names.
+    graph: the graph of `data`, with unique tensor names.
     """
     chosen = [graph.ops[order] for order in sorted(wide) if graph.ops[order].kind in REWRITTEN]
     origins = [op.order for op in graph.ops for _ in range(3 if op in chosen else 1)]
@@ -86,7 +89,7 @@ def rewritten(data: bytes, graph: Graph, wide: Collection[int], calibration: Cal
 
 
 def _hard_swish(model: Any, graph: Graph, op: Op, ranges: dict[str, tuple[float, float]]) -> list[Any]:
-    """The three operators; their inner tensors and ranges are added."""
+    """The three operators for a HARD_SWISH. Adds their inner tensors to `model` and the tensors' ranges to `ranges`."""
     entry, output = op.inputs[0] or 0, op.outputs[0]
     name = graph.tensors[output].name
     shifted, gate = (add_tensor(model, f"{name}/{part}", like=entry) for part in ("shifted", "gate"))
@@ -103,9 +106,9 @@ def _hard_swish(model: Any, graph: Graph, op: Op, ranges: dict[str, tuple[float,
 
 
 def built_wide(built: Graph, source: Rewritten, wide: Collection[int]) -> tuple[int, ...]:
-    """Those of the wide operators, as the given float file counts them, that the built file computes in 16 bits.
+    """The wide operators, with their numbers in the given float file, that the built file computes in 16 bits.
 
-    built: a file made from `source`. An operator that is written as several counts if all of them are wide.
+    built: graph of the file built from `source`. An operator that was replaced counts if all its parts are wide.
     """
     sixteen = set(wide_orders(built))
     narrow = {source.origins[partner.order] for order, partner in partners(built, source.graph) if order not in sixteen}

@@ -1,4 +1,4 @@
-"""What a convolution reads at some output positions (im2col), with strides, dilation and padding as in the file."""
+"""The inputs that a convolution reads at some output positions (im2col), with the file's strides, dilation, padding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def sampled_rows(
     Args:
         values: (batch, height, width, channels).
         window: Height and width of the weights.
-        options: Of the convolution: padding, strideH, strideW, dilationHFactor, dilationWFactor.
+        options: Options of the convolution: padding, strideH, strideW, dilationHFactor, dilationWFactor.
     """
     steps = int(options["strideH"]), int(options["strideW"])
     gaps = int(options["dilationHFactor"]), int(options["dilationWFactor"])

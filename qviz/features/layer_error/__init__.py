@@ -1,12 +1,12 @@
 """The error that each layer of a variant adds, and the error accumulated at its output.
 
-cumulative   both networks run on the same image; a tensor of the variant compared with its partner in the reference
-local        one operator of the variant on the reference's activations (quantized with its own input scales), compared
-             with the reference's output. With `local_inputs="variant"` both operators receive the variant's own
-             tensors, which is what TensorFlow's QuantizationDebugger calls the error of a layer.
-clipping, rounding   of the reference's activation by the range and the step of the variant's tensor
+cumulative   both networks run on the same image; a tensor of the variant is compared with its partner in the reference
+local        one operator of the variant runs on the reference's activations (quantized with its own input scales); its
+             output is compared with the reference's. With `local_inputs="variant"` both operators receive the
+             variant's own tensors, which is what TensorFlow's QuantizationDebugger calls the error of a layer.
+clipping, rounding   what the range and the step of the variant's tensor alone change in the reference's activation
 
-QUANTIZE operators count as layers. Sums of squares are pooled over images, so memory does not grow with their number.
+QUANTIZE operators count as layers. Sums of squares are added up over images, so memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class LayerErrors(Result):
     """The errors of every layer of one variant, in the order of its file.
 
     Attributes:
-        reference, variant: Their names.
+        reference, variant: Names of the two models.
         images: Number of images measured.
         layers: One row per operator of the variant that has a partner.
         paired_share: Share of the reference's operators that have a partner in the variant.
@@ -65,7 +65,7 @@ class LayerErrors(Result):
 
     @property
     def pairs_json(self) -> list[dict[str, int]]:
-        """The pairs with their keys."""
+        """The pairs as dictionaries for the JSON document."""
         return [{"order": order, "reference_order": partner} for order, partner in self.pairs]
 
     def to_frame(self) -> pd.DataFrame:
@@ -88,7 +88,7 @@ def layers(
     """Measure the error of every layer of a variant.
 
     Args:
-        images: Read one by one, only a few are in memory at a time. Images that cannot be read are skipped.
+        images: Images to measure on; only a few are in memory at a time. Those that cannot be read are skipped.
         local_inputs: `reference` or `variant`: the model whose activations each layer receives for its local error.
 
     Returns:
@@ -133,21 +133,21 @@ def layers(
 
 
 def pair_of(reference: LoadedModel, variant: LoadedModel) -> Pair:
-    """The two models for a worker. Raises ModelError if TensorFlow runs one of them, so that it has no layers."""
+    """The two models as they are sent to a worker. Raises ModelError if one has no layers, as TensorFlow runs it."""
     require_layers(reference, variant)
     return Pair(reference.blob, variant.blob, (reference.settings, variant.settings))
 
 
 def origin_of(context: Context, reference: LoadedModel, variant: LoadedModel) -> tuple[Warning, ...]:
-    """Warnings why the two cannot be compared layer by layer: other weights, or another input size.
+    """Warnings that say why the two cannot be compared layer by layer: other weights, or another input size.
 
-    Empty if they can.
+    Empty if they can be compared.
     """
     return tuple(origin_warnings(reference, variant, made_from(context, reference, variant)))
 
 
 def require_layers(*models: LoadedModel) -> None:
-    """Raises ModelError for a model without layers: run by TensorFlow, or recorded results."""
+    """Raises ModelError if a model has no layers: one that TensorFlow runs, or recorded results."""
     for model in models:
         if model.no_layers:
             raise ModelError(model.no_layers)
