@@ -3,7 +3,8 @@
 x is FP32's activation, y the variant's, dequantized; local and cumulative as in `layer_error`, dB and RMSE/scale as in
 `tensor_error`. Energies are mean squares in the tensor's unit.
 
-The cause is found by rules on these figures, the most serious first. Sentences state only what these figures show.
+Rules on these figures, applied from the most serious cause to the least, find the cause. Sentences state only what the
+figures show.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ from qviz.tflite.paired_networks import Pair, PairedNetworks, as_real, paired_ne
 MAIN_SHARE = 0.5
 """A source is named as the cause if it has at least this share of the error's energy."""
 MIN_CLIPPED = 0.01
-"""Clipped share from which on clipping is mentioned beside another cause."""
+"""Clipped share from which clipping is mentioned in addition to another cause."""
 MAX_UNUSED = 0.5
-"""Unused share of the range from which on the range is called wide: one bit is wasted."""
+"""Unused share of the range from which the range is called wide, because one bit is wasted."""
 
 
 def cause_of(
@@ -53,8 +54,8 @@ def cause_of(
     """A sentence that names the main source of the error.
 
     Args:
-        quantized: Whether the layer's output is.
-        fixed_range: Whether its kernel prescribes the range of the output: what lies beyond it is no clipping.
+        quantized: Whether the layer's output is quantized.
+        fixed_range: Whether the layer's kernel prescribes the range of the output; values beyond it are not clipping.
     """
     if error.cumulative_mse == 0:
         return "No error: its output equals the reference's on this image."
@@ -94,7 +95,7 @@ def _rounding(error: OwnError, values: ValueRange) -> str:
 
 
 def _operator(error: OwnError, weights: WeightError | None, quantized: bool) -> str:
-    """More than its output's quantization explains; the parts of weights and inputs are not separated."""
+    """The sentence for more error than the output's quantization explains; weights and inputs are not separated."""
     alone = f"{_db(error.local_sqnr_db)} alone"
     of_weights = ""
     if weights is not None and weights.sqnr_db is not None:
@@ -133,10 +134,10 @@ class LayerDetail:
 
     Attributes:
         size: (width, height) of the image in pixels.
-        cause: A sentence.
-        map: Error over the image; None where the output is not a feature map.
-        channels: The worst channels of the activation; empty where it has no channel axis.
-        weights: None where the layer has no weights.
+        cause: A sentence that names the main source of the error.
+        map: Error over the image; None if the output is not a feature map.
+        channels: The worst channels of the activation; empty if it has no channel axis.
+        weights: The error of the weights; None if the layer has none.
     """
 
     image: str
@@ -156,7 +157,7 @@ def start_layer_detail(
 ) -> Future[LayerDetail]:
     """Start measuring one layer on one image.
 
-    The future raises ModelError where the operator is not a layer with a partner, ImageError, WorkerError.
+    The future raises ModelError if the operator is not a layer with a partner, and ImageError and WorkerError.
 
     Raises:
         ModelError: One of the two has no layers: it is run by TensorFlow.
@@ -199,12 +200,12 @@ def layer_detail_job(pair: Pair, image: EncodedImage, order: int) -> LayerDetail
 
 Tensors = dict[int, np.ndarray]
 MAX_REMEMBERED = 200 << 20
-"""Bytes of activations that a worker keeps, so that the next layer on the same image needs no run of the networks."""
+"""Maximum bytes of activations that a worker keeps, so that another layer on the same image needs no new run."""
 _last_run: list[tuple[PairedNetworks, str, tuple[Tensors, Tensors]]] = []
 
 
 def _activations(networks: PairedNetworks, image: EncodedImage, picture: Image) -> tuple[Tensors, Tensors]:
-    """(of the reference, of the variant) on an image; of the last image they are remembered."""
+    """(activations of the reference, of the variant) on an image; those of the last image are remembered."""
     for last, digest, tensors in _last_run:
         if last is networks and digest == image.digest:
             return tensors
@@ -228,7 +229,7 @@ def _layer(networks: PairedNetworks, order: int) -> Op:
 
 
 def _extent(networks: PairedNetworks, image: Image, settings: Settings) -> tuple[float, float, float, float]:
-    """What the variant's input covers, in pixels of the image."""
+    """(x0, y0, x1, y1): the area that the variant's input covers, in pixels of the original image."""
     tensor = networks.variant.graph.input_tensors()[0]
     width, height = input_size(tensor)
     _, placement = fill(image, input_spec(settings), tensor)

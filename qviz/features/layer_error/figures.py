@@ -4,7 +4,7 @@ x is FP32's activation, y the variant's, dequantized; both float32 of one shape.
 higher is better.
 
 map      an activation [1, h, w, c] (or [1, c, h, w]) whose cells tile the model's input is a feature map (boxes and
-         scores of anchors are not). Its error map has per cell the RMS over channels, of x - y and of x, in the
+         scores of anchors are not). Its error map gives, for each cell, the RMS over channels of x - y and of x, in the
          tensor's unit
 extent   (x0, y0, x1, y1): the area of the map in pixels of the original image; with letterboxing it is larger than the
          image
@@ -32,11 +32,12 @@ class Identity:
     """One layer and its partner.
 
     Attributes:
-        order, op_kind: The variant's operator.
+        order, op_kind: Index and type of the variant's operator.
         tensor: Name of its output.
-        reference_order, reference_op_kind: The reference's operator; None if the partner is the input of the network.
-        shape, dtype: Of the output.
-        scale, zero_point: Of the output; None if it is float or quantized per channel.
+        reference_order, reference_op_kind: Index and type of the reference's operator; None if the partner is the
+            input of the network.
+        shape, dtype: Shape and type of the output.
+        scale, zero_point: Quantization of the output; None if it is float or quantized per channel.
     """
 
     order: int
@@ -55,10 +56,11 @@ class OwnError:
     """Errors of one layer on one image; units as in `tensor_error`.
 
     Attributes:
-        local_mse, local_sqnr_db, local_rmse_over_scale: Of the layer alone; None if it cannot be run alone.
-        cumulative_mse, cumulative_sqnr_db, cumulative_rmse_over_scale: At its output. SQNR is None if nothing differs,
-            RMSE/scale if the output is float.
-        clipping_mse, rounding_mse: Error that the range and the step of the output add to FP32's values; None if float.
+        local_mse, local_sqnr_db, local_rmse_over_scale: Error of the layer alone; None if it cannot be run alone.
+        cumulative_mse, cumulative_sqnr_db, cumulative_rmse_over_scale: Error accumulated at its output. SQNR is None if
+            nothing differs, RMSE/scale if the output is float.
+        clipping_mse, rounding_mse: Error that the range and the step of the output add to FP32's values; None if the
+            output is float.
         input_clipped_share: Share of FP32's values, in [0, 1], that lie outside the range of the input that clips most.
     """
 
@@ -79,7 +81,7 @@ def scale_of(tensor: Tensor) -> float | None:
 
 
 def identity(networks: PairedNetworks, op: Op, shape: tuple[int, ...]) -> Identity:
-    """The description of a layer and its partner. shape: of the output as computed; the file may leave it open."""
+    """The description of a layer and its partner. shape: the output's shape in the run; the file may leave it open."""
     tensor, partner = networks.variant.graph.tensors[op.outputs[0]], networks.partners[op.outputs[0]]
     other, quantization = networks.reference.graph.producer(partner), tensor.per_tensor
     return Identity(
@@ -133,7 +135,7 @@ def _values(x: np.ndarray, y: np.ndarray, tensor: Tensor, clipped: float | None)
 
 
 def _inputs_clipped(networks: PairedNetworks, op: Op, truth: Mapping[int, np.ndarray]) -> float | None:
-    """The worst input's clipped share."""
+    """The largest clipped share among the operator's inputs; None if none has a range."""
     read = [networks.variant.graph.tensors[i] for i in op.inputs if i is not None and networks.partners.get(i) in truth]
     shares = (range_sums(truth[networks.partners[tensor.index]], tensor).share() for tensor in read)
     return max((share for share in shares if share is not None), default=None)
@@ -151,7 +153,7 @@ class ErrorMap:
     """Where on the image a layer's output differs.
 
     Attributes:
-        error, reference: (h, w) float32, RMS over channels of x - y and of x.
+        error, reference: (h, w) float32, the RMS over channels of x - y and of x.
         extent: (x0, y0, x1, y1) in pixels of the image.
     """
 
@@ -189,13 +191,13 @@ def error_map(
 
 
 def _shrunk(energy: np.ndarray) -> np.ndarray:
-    """At most MAX_CELLS per side; each cell is the mean over its area, so that the overall mean stays the same."""
+    """The map with at most MAX_CELLS cells per side; each is the mean over its area, so the overall mean is kept."""
     down, across = (_areas(side) for side in energy.shape)
     return (down @ energy @ across.T).astype(np.float32)
 
 
 def _areas(side: int) -> np.ndarray:
-    """(cells, side): share of each old cell in each new one; each row sums to 1."""
+    """Share of each old cell in each new one, (cells, side); each row sums to 1."""
     cells = min(side, MAX_CELLS)
     edges = np.linspace(0, side, cells + 1)
     old = np.arange(side)
@@ -212,7 +214,7 @@ def worst_channels(x: np.ndarray, y: np.ndarray, axis: int) -> tuple[int, ...]:
 COARSE_DB = 10.0
 """Weights are coarse if their SQNR is this many dB below the median of the network's layers."""
 FINE_WEIGHTS_DB = 35.0
-"""Weights above it are never coarse: 8 bits give about 40 dB, whatever the other layers have."""
+"""Weights with a higher SQNR are never called coarse, whatever the other layers have: 8 bits give about 40 dB."""
 SILENT = 1e-6
 """Channels with a smaller norm than this share of the largest channel's are ignored: training leaves the weights of
 pruned channels at 1e-10, and their SQNR would always be the worst."""
@@ -223,9 +225,9 @@ class WeightChannel:
     """The weights of one channel.
 
     Attributes:
-        channel: Its index.
+        channel: Index of the channel.
         sqnr_db: SQNR of its weights.
-        scale: None if the weights are float.
+        scale: Scale of its weights; None if they are float.
         max_abs: Largest absolute weight in FP32.
     """
 
@@ -240,7 +242,7 @@ class WeightError:
     """The error of an operator's weights.
 
     Attributes:
-        dtype, per_channel: As the variant stores them.
+        dtype, per_channel: Type of the weights in the variant, and whether each channel has a scale of its own.
         axis: The axis of the channels; None if it is not known.
         sqnr_db: Of all weights together; None if they are equal.
         usual_db: Median SQNR of the network's other layers.

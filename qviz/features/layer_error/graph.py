@@ -1,6 +1,6 @@
 """A network as a graph of blocks: which operators belong together, and what each block is called.
 
-Folding. Operators are folded into blocks, so that a graph of hundreds stays readable. An operator that only prepares
+Operators are folded into blocks so that a graph of hundreds of operators stays readable. An operator that only prepares
 constants is left out; QUANTIZE and DEQUANTIZE belong to the operator that computes their input.
 fork and join   all operators between a fork and the first operator in which all its paths meet (its immediate
                 post-dominator, if the fork in turn dominates it) are one block, the meeting point included: a residual
@@ -23,12 +23,15 @@ from qviz.tflite.paired_networks import CONVERSIONS
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "BATCH_MATMUL")
 MAX_OPERATORS = 40
 MAX_WEIGHTED = 3
-"""Maximum operators with weights of a block."""
+"""Maximum number of operators with weights in a block."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """members: operator indices of each block, in the order of the file. edges: (block, block), each once."""
+    """The blocks of a graph.
+
+    members: operator indices of each block, in the order of the file; edges: pairs of connected blocks, each once.
+    """
 
     members: tuple[tuple[int, ...], ...]
     edges: tuple[tuple[int, int], ...]
@@ -70,7 +73,7 @@ def readers(graph: Graph) -> dict[int, tuple[int, ...]]:
 
 
 def _with_conversions(graph: Graph, follows: Mapping[int, tuple[int, ...]]) -> dict[int, int]:
-    """Operator -> itself; conversion -> the operator that computes its input."""
+    """Operator -> its unit: the operator itself or, for a conversion, the operator that computes its input."""
     unit: dict[int, int] = {}
     makers = {after: order for order, afters in follows.items() for after in afters}
     for order in follows:
@@ -80,7 +83,7 @@ def _with_conversions(graph: Graph, follows: Mapping[int, tuple[int, ...]]) -> d
 
 
 def _between(follows: Mapping[int, tuple[int, ...]], unit: Mapping[int, int]) -> dict[int, tuple[int, ...]]:
-    """The edges between units."""
+    """Unit -> the other units that read it."""
     edges: dict[int, dict[int, None]] = {order: {} for order in unit.values()}
     for order, after in follows.items():
         edges[unit[order]] |= {unit[other]: None for other in after if unit[other] != unit[order]}
@@ -88,7 +91,7 @@ def _between(follows: Mapping[int, tuple[int, ...]], unit: Mapping[int, int]) ->
 
 
 class _Folding:
-    """owner: operator -> the first operator of its block."""
+    """Blocks that are being joined. owner: operator -> the first operator of its block."""
 
     def __init__(self, ops: Sequence[Op], after: Mapping[int, tuple[int, ...]], units: Mapping[int, int]) -> None:
         self._after = after
@@ -108,14 +111,14 @@ class _Folding:
         self._join_chains()
 
     def _sized(self, orders: Iterable[int]) -> int:
-        """How many operators these units are."""
+        """Number of operators in these units."""
         return sum(self._size[order] for order in orders)
 
     def _weighs(self, block: int) -> int:
         return sum(self._weight[order] for order in self._members[block])
 
     def _join(self, blocks: Sequence[int]) -> None:
-        """Several blocks become the first of them."""
+        """Join several blocks into the first of them."""
         first = min(blocks)
         for block in blocks:
             if block != first:
@@ -159,7 +162,10 @@ class _Folding:
 
 
 def _dominators(orders: Sequence[int], before: Mapping[int, Sequence[int]]) -> dict[int, int]:
-    """Operator -> bits of the operators on every path to it and itself. orders: topologically sorted."""
+    """Operator -> bit mask of its dominators: the operators on every path to it, and itself.
+
+    orders: the operators, topologically sorted.
+    """
     dominators: dict[int, int] = {}
     for order in orders:
         common = -1 if before[order] else 0
@@ -175,7 +181,7 @@ MADE_UP = ("tf.", "StatefulPartitionedCall", "PartitionedCall")
 
 
 def kinds_text(kinds: Sequence[str]) -> str:
-    """How many operators of each type, those with weights first: `2 Conv, ADD`."""
+    """Number of operators of each type as text, those with weights first: `2 Conv, ADD`."""
     counts = Counter(SHORT.get(kind, kind) for kind in sorted(kinds, key=lambda kind: kind not in WEIGHTED))
     return ", ".join(f"{count} {kind}" if count > 1 else kind for kind, count in counts.items())
 
@@ -183,7 +189,7 @@ def kinds_text(kinds: Sequence[str]) -> str:
 def block_names(graph: Graph, blocks: Sequence[tuple[int, ...]]) -> list[str]:
     """Name of each block: the last scope its tensors share if that is unique, else the scope of its first operator.
 
-    Empty where a converter made the names up.
+    A name is empty if a converter made the tensor names up.
     """
     shared = [_shared(graph, members) for members in blocks]
     counts = Counter(words[-1] if words else "" for words in shared)

@@ -1,4 +1,4 @@
-"""SQNR of a joined tensor by column: the parts of a CONCATENATION share one scale, and narrow ones lose most.
+"""SQNR of each column of a joined tensor: the parts of a CONCATENATION share one scale, and narrow ones lose most.
 
 column   a slice along the axis of the join; if that axis is longer than MAX_COLUMNS, one of the joined parts
 uneven   a column whose SQNR is UNEVEN_DB below that of the whole tensor, which is dominated by its widest column
@@ -22,16 +22,16 @@ JOINING = ("CONCATENATION", "PACK")
 MAX_COLUMNS = 256
 UNEVEN_DB = 10.0
 MAX_SQNR_DB = 30.0
-"""Columns with a higher SQNR are not reported: 8 bits give about 40 dB."""
+"""Columns with a higher SQNR are not reported, as 8 bits give about 40 dB anyway."""
 
 
 @dataclass(frozen=True, slots=True)
 class JoinedColumns:
-    """The columns of a joined tensor on one image or several.
+    """The columns of a joined tensor, measured on one or more images.
 
     Attributes:
-        order, op_kind: The operator that joins.
-        unit: What a column is: `column` or `part`.
+        order, op_kind: Index and type of the operator that joins.
+        unit: What one entry is: `column` or `part`.
         count: Number of columns.
         column, column_db: The column with the lowest SQNR, and that SQNR.
         widest: The column with the largest values.
@@ -55,7 +55,7 @@ class JoinedColumns:
 
     @property
     def sentence(self) -> str:
-        """Which column is coarse, and whose range decides the scale."""
+        """A sentence that says which column is coarse, and which one's range decides the scale."""
         step = f" (step {self.scale:.3g})" if self.scale else ""
         return (
             f"It joins {self.count} {self.unit}s on one scale{step}: {self.unit} {self.column} keeps only"
@@ -66,7 +66,7 @@ class JoinedColumns:
 
 @dataclass(slots=True)
 class ColumnSums:
-    """Sums of squares by column over images; (columns,) float64 each."""
+    """Sums of squares of each column over images, (columns,) float64: of the error and of the reference's values."""
 
     error: np.ndarray
     signal: np.ndarray
@@ -87,7 +87,7 @@ class ColumnSums:
 
 
 def column_sums(graph: Graph, join: Op, x: np.ndarray, y: np.ndarray) -> ColumnSums | None:
-    """Sums by column of a join's output; None if the axis is not known or has more than MAX_COLUMNS columns."""
+    """Sums of each column of a join's output; None if the axis is not known or has more than MAX_COLUMNS columns."""
     axis = join_axis(graph, join)
     if axis is None or axis >= x.ndim or x.shape[axis] > MAX_COLUMNS:
         return None
@@ -97,7 +97,7 @@ def column_sums(graph: Graph, join: Op, x: np.ndarray, y: np.ndarray) -> ColumnS
 
 
 def join_behind(graph: Graph, tensor: int) -> Op | None:
-    """The operator that joined the values of a tensor, if operators in between only move values; else None."""
+    """The operator that joined the values of a tensor, if all operators after it only move values; else None."""
     maker = graph.producer(tensor)
     while maker is not None and maker.kind in DATA_MOVERS - JOINS and maker.inputs and maker.inputs[0] is not None:
         maker = graph.producer(maker.inputs[0])
@@ -105,7 +105,7 @@ def join_behind(graph: Graph, tensor: int) -> Op | None:
 
 
 def join_ahead(graph: Graph, tensor: int) -> Op | None:
-    """The operator that joins a quantized tensor with others of its scale; in between, values are only moved.
+    """The operator that later joins a quantized tensor with others of its scale; operators in between only move values.
 
     Converters give all parts of a join one scale even if the join itself is then computed in float.
     """
@@ -122,7 +122,7 @@ def join_ahead(graph: Graph, tensor: int) -> Op | None:
 
 
 def source_of(graph: Graph, tensor: int) -> int:
-    """The quantized tensor from which a tensor gets its values by moving only; a quantized tensor itself."""
+    """The quantized tensor whose values are only moved to become this tensor; a quantized tensor is its own source."""
     while not graph.tensors[tensor].quantized:
         maker = graph.producer(tensor)
         if maker is None or maker.kind not in DATA_MOVERS - JOINS or maker.inputs[0] is None:
@@ -151,9 +151,9 @@ def _scale(graph: Graph, tensor: int) -> float | None:
 
 
 def joined_columns(graph: Graph, join: Op, xs: Sequence[np.ndarray], ys: Sequence[np.ndarray]) -> JoinedColumns | None:
-    """The columns of a join; None if the axis is not known, or nothing differs.
+    """The columns of a join; None if the axis is not known or nothing differs.
 
-    xs, ys: real values of the parts in FP32 and in the variant, each pair of one shape.
+    xs, ys: real values of the joined parts in FP32 and in the variant; each pair has the same shape.
     """
     axis = join_axis(graph, join)
     if axis is None:

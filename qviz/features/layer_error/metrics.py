@@ -1,14 +1,14 @@
-"""The error of one layer: its fields, and the table of metrics that chart, table, graph, command line and exports read.
+"""The error of one layer, and the table of metrics that the chart, tables, graph, command line and exports read.
 
 For Google's Model Explorer, which colours its graph of the .tflite file by custom node data, a figure is written in the
 format of `GraphNodeData` in its `node_data_builder.py`: {"results": {node id: {"value": number}}, "gradient": [{"stop":
-0..1, "bgColor": "#rrggbb"}]}, where stop 0 is the smallest value and 1 the largest. A file without a graph's name
-around it is taken for the graph on the screen, so a subgraph's name in the .tflite file need not be known. A node's id
-in its reader of .tflite files is the operator's index in the file: `LayerError.order`. (A key may be the name of an
-output tensor too, but such names are not unique in every file.)
+0..1, "bgColor": "#rrggbb"}]}, where stop 0 is the smallest value and 1 the largest. Without the name of a graph around
+them, the data apply to the graph on the screen, so the subgraph's name in the .tflite file need not be known. Model
+Explorer's id of a node in a .tflite file is the operator's index, `LayerError.order`. (A key may also be the name of an
+output tensor, but such names are not unique in every file.)
 
-To add a metric: one field of `LayerError` and one row of `METRICS`. `local`, `cumulative` and the units are defined in
-`qviz.features.layer_error` and `tensor_error`.
+To add a metric, add one field to `LayerError` and one row to `METRICS`. `local`, `cumulative` and the units are defined
+in `qviz.features.layer_error` and `tensor_error`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from qviz.formatting import UNKNOWN
 from qviz.structures.operators import operator_name
 
 MAX_CLIPPED = 0.05
-"""Share of clipped values above which a quantizer is named before any fall."""
+"""Share of clipped values above which a quantizer is named rather than a layer with a large fall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class LayerError:
     Attributes:
         order: Index of the operator in the variant's file, from 0.
         tensor: Name of its first output.
-        elements: Elements of that output.
+        elements: Number of elements of that output.
         fall_db: Cumulative SQNR before the operator (its worst input) minus after it.
         unused_share: Part of the variant's range, in [0, 1], that the reference's values do not reach on any image.
         seconds: Time spent in the operator over all images.
@@ -77,7 +77,7 @@ class LayerError:
 
     @property
     def clips(self) -> bool:
-        """Whether it clips more than MAX_CLIPPED in a range that was chosen, and loses more by it than by rounding."""
+        """Whether a range chosen by calibration clips more than MAX_CLIPPED and costs at least as much as rounding."""
         costs = (self.clipping_mse or 0.0) >= (self.rounding_mse or 0.0)
         return not self.fixed_range and (self.clipped_share or 0.0) > MAX_CLIPPED and costs
 
@@ -88,10 +88,10 @@ class Metric:
 
     Attributes:
         field: The field of `LayerError`.
-        label: Head of its column on the page; the glossary explains it under this name where it has an entry.
+        label: Header of its column on the page; the glossary's entry, if there is one, has this name.
         name: Short name in tables of the command line, in charts and in hover texts.
         unit: `dB`, `%` (the field holds a share in [0, 1]), `s`, or nothing.
-        higher_is_better: Direction.
+        higher_is_better: Whether a higher value is better.
         decimals: Decimals of the shown value.
         signed: Whether a plus sign is shown.
         in_tables: Whether it is a column of the tables.
@@ -112,7 +112,7 @@ class Metric:
         return 100 * value if value is not None and self.unit == "%" else value
 
     def text(self, layer: LayerError) -> str:
-        """`28.5 dB`, `12.0%`; a dash where it is unknown."""
+        """The figure as text, e.g. `28.5 dB` or `12.0%`; a dash if it is unknown."""
         value = self.value(layer)
         if value is None:
             return UNKNOWN
@@ -120,7 +120,7 @@ class Metric:
         return f"{value:.{self.decimals}f}{unit}"
 
     def number(self, layer: LayerError) -> str | None:
-        """As `text`, without `dB`, for a column that names the unit; None where it is unknown."""
+        """The same text without `dB`, for a column whose header names the unit; None if the figure is unknown."""
         return None if self.value(layer) is None else self.text(layer).removesuffix(f" {self.unit}")
 
     @property
@@ -159,7 +159,7 @@ BAD, MIDDLE, GOOD = "#c0392b", "#f2c36b", "#e8eef2"
 
 
 def node_data(layers: Sequence[LayerError], metric: Metric = CUMULATIVE) -> dict[str, Any]:
-    """One figure of every layer that has it, for Model Explorer; bad values are red."""
+    """One figure of every layer that has it, in Model Explorer's format; bad values are red."""
     values = {layer.order: value for layer in layers if (value := getattr(layer, metric.field)) is not None}
     colours = (BAD, MIDDLE, GOOD) if metric.higher_is_better else (GOOD, MIDDLE, BAD)
     return {

@@ -1,14 +1,15 @@
 """The effect of kernels alone: one file on TensorFlow Lite's default kernels, compared with the same file on others.
 
-default     XNNPACK where it has a kernel: what the whole file runs on
+default     XNNPACK's where it has a kernel; the whole file runs on these
 builtin     TensorFlow Lite's optimised kernels, without XNNPACK
-reference   its plain C++ kernels: slow and easy to read
+reference   TensorFlow Lite's plain C++ kernels, which are slow and easy to read
 
-local        one operator on the other kernels, given the tensors of the default run, compared with its output there
-cumulative   the whole network on the other kernels compared with the default run
+local        one operator runs on the other kernels with the default run's tensors as inputs; its output is compared
+             with that of the default run
+cumulative   the whole network on the other kernels is compared with the default run
 steps        the largest difference of a quantized tensor's integers; 1 is a single rounding
-SQNR in dB against the default kernels, higher is better, None if the two are bit for bit equal. An error of a variant
-that is not larger than this need not come from quantization.
+SQNR is in dB against the default kernels, higher is better, None if the two are bit for bit equal. If the error of a
+variant is not larger than this, quantization need not be its cause.
 """
 
 from __future__ import annotations
@@ -45,21 +46,21 @@ if TYPE_CHECKING:
 DEFAULT = "default"
 OTHER_KERNELS = ("builtin", "reference")
 FLOAT_ROUNDING_DB = 80.0
-"""SQNR of an operator alone above which a float32 output differs by the order of its sums only."""
+"""SQNR of an operator alone in dB; above it, a float32 output differs only because sums are added in another order."""
 MAX_IMAGES = 8
-"""Few images are enough, because each of them compares every element of every tensor."""
+"""Maximum number of images. Few are enough, because every element of every tensor is compared on each."""
 
 
 @dataclass(slots=True)
 class Difference:
-    """Sums over images of one tensor on two sets of kernels; differing: elements that are not equal."""
+    """Sums over images of one tensor on two sets of kernels. differing: number of elements that are not equal."""
 
     errors: ErrorSums = field(default_factory=ErrorSums)
     differing: int = 0
     steps: int = 0
 
     def add(self, x: np.ndarray, y: np.ndarray, tensor: Tensor, image: str) -> None:
-        """Add the tensors of one image, as the file types them; x is from the default kernels."""
+        """Add the tensors of one image, in the file's types. x: from the default kernels; y: from the others."""
         if x.shape != y.shape:
             return
         self.differing += int(np.count_nonzero(x != y))
@@ -77,7 +78,7 @@ class Difference:
 
 @dataclass(slots=True)
 class NoiseSums:
-    """Sums of one operator; tensor: index of the output that is compared."""
+    """Sums of one operator. tensor: index of the output that is compared."""
 
     tensor: int
     local: Difference = field(default_factory=Difference)
@@ -103,7 +104,7 @@ class ImageNoise:
 
 
 class KernelSets:
-    """One file cut into steps, on each set of kernels. Stays in one worker process."""
+    """One file cut into steps on each set of kernels, ready to run in one worker process."""
 
     def __init__(self, data: bytes, settings: Settings, kernels: tuple[str, ...]) -> None:
         self.default = Stepper(data)
@@ -136,7 +137,7 @@ def sums_of(
 
     Args:
         stepper: The file on the other kernels.
-        default, other: Its tensors on the default and on the other kernels.
+        default, other: The file's tensors on the default kernels and on the other ones.
         image: Name of the image.
     """
     sums_by_order = {}
@@ -153,9 +154,9 @@ def sums_of(
 
 
 def compared(stepper: Stepper, step: Step) -> Tensor | None:
-    """The output of a step that is compared: the first that stands for real values, not indices or shapes.
+    """The output of a step that is compared: the first that has real values rather than indices or shapes.
 
-    None for a post-process: its rows swap at any tie; the detections are compared instead.
+    None for a post-process, whose rows swap at any tie; the detections are compared instead.
     """
     if stepper.graph.ops[step.orders[-1]].kind == POST_PROCESS:
         return None
@@ -223,22 +224,22 @@ class KernelNoise:
 
     @property
     def equal(self) -> bool:
-        """Whether every tensor is bit for bit that of the default kernels."""
+        """Whether every tensor is bit for bit equal to that of the default kernels."""
         return all(layer.differing_share == 0 for layer in self.layers)
 
     @property
     def first(self) -> LayerNoise | None:
-        """The first operator that differs by itself; None where none does."""
+        """The first operator whose output differs given the same inputs; None if there is none."""
         return next((layer for layer in self.layers if layer.differs), None)
 
     @property
     def first_beyond_rounding(self) -> LayerNoise | None:
-        """The first operator that differs by itself beyond rounding; None where none does."""
+        """The first operator whose output differs beyond rounding given the same inputs; None if there is none."""
         return next((layer for layer in self.layers if layer.beyond_rounding), None)
 
     @property
     def worst(self) -> LayerNoise | None:
-        """The layer with the lowest cumulative SQNR; None where all are equal."""
+        """The layer with the lowest cumulative SQNR; None if all are equal."""
         return min(
             (layer for layer in self.layers if layer.kernel_sqnr_db is not None),
             key=lambda layer: layer.kernel_sqnr_db or 0.0,
@@ -247,7 +248,7 @@ class KernelNoise:
 
     @property
     def local_steps(self) -> int:
-        """The largest difference that one operator alone makes, in steps of scale."""
+        """The largest difference of an operator's output given the same inputs, in steps of its scale."""
         return max((layer.local_steps or 0 for layer in self.layers), default=0)
 
     @property

@@ -5,8 +5,8 @@ Hoaglin, 1993): it is worse than the median by more than 3 robust standard devia
 median of |value - median|, or, where that is 0 because more than half of the values are equal, 1.2533 times their mean;
 both equal the standard deviation where values are normally distributed.
 
-local   local SQNR (dB, higher is better), judged among layers of its operator type; among all layers where its type is
-        rare
+local   local SQNR (dB, higher is better), judged among layers of the same operator type, or among all layers if the
+        type is rare
 fall    fall of the cumulative SQNR across the layer (dB, lower is better), judged among all layers
 """
 
@@ -23,11 +23,11 @@ from qviz.structures.graph import DATA_MOVERS
 
 DEVIATIONS = 3.0
 EXACT_DB = 60.0
-"""SQNR of what a layer reads above which it counts as exact: 8-bit rounding leaves about 40 dB."""
+"""SQNR in dB above which a layer's input counts as exact; 8-bit rounding leaves about 40 dB."""
 MOVERS = DATA_MOVERS - {"QUANTIZE", "CONCATENATION", "PACK"}
-"""Operators that only pass values on: a fall there is another order of rows, behind a selection."""
+"""Operators that only pass values on; a fall there comes from another order of rows after a selection."""
 INHERITED_FACTOR = 10.0
-"""A layer inherits most of its error where the cumulative error is at least this many times the local one (10 dB)."""
+"""A layer inherits most of its error if the cumulative MSE is at least this many times the local one (10 dB)."""
 MIN_GROUP = 8
 """Minimum number of layers of one operator type for judging them only among themselves."""
 
@@ -35,7 +35,7 @@ MIN_GROUP = 8
 def reference_positions(errors: LayerErrors) -> dict[int, float]:
     """Operator of the variant -> position on an axis that several variants share: the index of its partner.
 
-    A layer without a partner (an inserted QUANTIZE) is half a step behind the layer before it in the variant's file.
+    A layer without a partner (an inserted QUANTIZE) is placed half a step after the preceding layer in the file.
     """
     partners = dict(errors.pairs)
     positions: dict[int, float] = {}
@@ -49,7 +49,7 @@ def reference_positions(errors: LayerErrors) -> dict[int, float]:
 def positions_along(errors: LayerErrors, base: LayerErrors) -> dict[int, float]:
     """Operator of a variant -> position on an axis of another variant's operators, by their partners in the reference.
 
-    A layer without a counterpart in `base` is half a step behind the layer before it.
+    A layer without a counterpart in `base` is placed half a step after the preceding layer.
     """
     if errors is base:
         return {layer.order: layer.order for layer in errors.layers}
@@ -66,7 +66,7 @@ def positions_along(errors: LayerErrors, base: LayerErrors) -> dict[int, float]:
 
 @dataclass(frozen=True, slots=True)
 class Outliers:
-    """Indices of the layers that stand out, by the metric in which they do."""
+    """Indices of the layers that stand out in each of the two metrics."""
 
     local: frozenset[int]
     fall: frozenset[int]
@@ -98,8 +98,8 @@ def outliers(layers: Sequence[LayerError]) -> Outliers:
 def worst_layer(layers: Sequence[LayerError]) -> LayerError | None:
     """The layer to look at first: the one that clips most, else the one with the largest fall, or local error.
 
-    A fall does not count at an operator that only passes values on, nor at one whose kernel prescribes its scale: what
-    the variant loses there cannot be changed there.
+    A fall does not count at an operator that only passes values on or whose kernel prescribes its scale, because
+    nothing can be changed there.
     """
     clipped = max(
         (layer for layer in layers if layer.clips), key=lambda layer: layer.clipped_share or 0.0, default=None
@@ -114,7 +114,7 @@ def worst_layer(layers: Sequence[LayerError]) -> LayerError | None:
 
 
 def from_exact(layer: LayerError) -> bool:
-    """Whether what the layer reads is nearly exact, as behind an exact input: any error is then a large fall."""
+    """Whether the layer's input is nearly exact, as after the network's input; any error is then a large fall."""
     return (layer.fall_db or 0.0) + (layer.cumulative_sqnr_db or 0.0) > EXACT_DB
 
 
@@ -125,19 +125,19 @@ def inherits(layer: LayerError) -> bool:
 
 
 def _capped_fall(layer: LayerError) -> float:
-    """The fall, from EXACT_DB where what it reads is more exact than that."""
+    """The fall in dB, counted from EXACT_DB at most if the layer's input is more exact than that."""
     fall, after = layer.fall_db or 0.0, layer.cumulative_sqnr_db
     return fall if after is None else min(fall, EXACT_DB - after)
 
 
 def end_sqnr_db(errors: LayerErrors) -> float | None:
-    """Cumulative SQNR of the last layer that differs; None where none does."""
+    """Cumulative SQNR in dB of the last layer that differs; None if none does."""
     values = [layer.cumulative_sqnr_db for layer in errors.layers if layer.cumulative_sqnr_db is not None]
     return values[-1] if values else None
 
 
 def worst_variant(results: Mapping[str, LayerErrors]) -> str | None:
-    """The variant with the lowest `end_sqnr_db`; None where no layer differs."""
+    """The variant with the lowest `end_sqnr_db`; None if no layer differs."""
     ends = {name: end for name, errors in results.items() if (end := end_sqnr_db(errors)) is not None}
     return min(ends, key=lambda name: ends[name], default=None)
 

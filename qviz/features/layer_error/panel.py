@@ -1,7 +1,7 @@
-"""The Layers page: its jobs, and which layers are in view.
+"""The Layers page: its jobs, and which layers are in view and selected.
 
-The layer in view is part of the view: it is in the address, and stays when other variants are shown or the page is
-left. Several layers of its variant can be selected beside it.
+The layer in view is part of the page's address and is kept when other variants are shown or the page is left. Further
+layers of its variant can be selected with it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from qviz.ui.server import Models
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The selected layer."""
+    """The layer in view, by variant and operator index."""
 
     variant: str
     order: int
@@ -39,13 +39,13 @@ SELECTED = "qviz_layers_selected"
 
 
 def choose(variant: str, order: int, selected: Sequence[int] = ()) -> None:
-    """Put a layer in view, and select it or several."""
+    """Put a layer in view and select it, or the layers in `selected` together with it."""
     view.change(layer=f"{variant}:{order}")
     st.session_state[SELECTED] = (variant, tuple(sorted({*selected} or {order})))
 
 
 def selected_with(choice: Choice) -> tuple[int, ...]:
-    """The selected layers, the one in view among them."""
+    """Indices of the selected layers, including the one in view."""
     variant, orders = st.session_state.get(SELECTED) or ("", ())
     return orders if variant == choice.variant and choice.order in orders else (choice.order,)
 
@@ -56,19 +56,19 @@ def _from_address() -> Choice | None:
 
 
 def variant_in_view() -> str:
-    """The variant of the layer in view; empty where none was chosen."""
+    """The variant of the layer in view; empty if none was chosen."""
     return view.current().layer.rpartition(":")[0]
 
 
 def look_at(variant: str) -> None:
-    """Put another variant in view: the same operator where it has it, else the one to look at first."""
+    """Put another variant in view, at the same operator if that variant has it, else at the one to look at first."""
     view.change(layer=f"{variant}:{view.current().layer.rpartition(':')[2]}")
 
 
 def chosen(results: Mapping[str, LayerErrors], variant: str = "") -> Choice | None:
-    """The layer in view if it is measured.
+    """The layer in view if it is measured, else the layer to show first.
 
-    Else the layer to show first, in `variant`, or in the variant with the lowest SQNR at its end.
+    The latter is one of `variant` if that is measured, else of the variant with the lowest SQNR at its end.
     """
     in_view = _from_address()
     layers = results[in_view.variant].layers if in_view is not None and in_view.variant in results else ()
@@ -93,7 +93,7 @@ KIND = "layers"
 def results_of(
     here: Page, variants: Mapping[str, LoadedModel], images: Sequence[EncodedImage], local_inputs: str
 ) -> dict[str, LayerErrors] | None:
-    """Name -> layers of each variant; None while one is measured, which is shown with its progress."""
+    """Name of each variant -> its layers; None while one is being measured, whose progress is then drawn."""
     reference = here.loaded.reference
     shown = tuple((image.digest, image.name) for image in images)
     keys = {name: ((reference.identity, model.identity), shown, local_inputs) for name, model in variants.items()}
@@ -138,7 +138,7 @@ def default_variants(models: Models, names: Sequence[str]) -> list[str]:
 
 
 def rows(results: Mapping[str, LayerErrors], names: Sequence[str], base: str) -> dict[str, Row]:
-    """What the chart draws of each variant.
+    """Variant -> what the chart draws for it.
 
     Args:
         names: All loaded variants.

@@ -21,12 +21,12 @@ from qviz.ui.page import Page
 
 REQUEST = "qviz_layers_request"
 MAX_NUMBERS = 60
-"""Characters of operator numbers in a sentence."""
+"""Maximum number of characters for operator numbers in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A variant that was requested. action: see ACTIONS; orders: operators of the reference."""
+    """A variant that was requested. action: a key of ACTIONS; orders: operators of the reference."""
 
     new: build.NewVariant
     action: str
@@ -34,11 +34,11 @@ class Request:
 
 
 ACTIONS = {"float": "in float", "wide": "in 16 bits"}
-"""What the selected operators can get: no quantization, or 16-bit activations in an int8 file."""
+"""What can be done with the selected operators: no quantization, or 16-bit activations in an int8 file."""
 
 
 def show(here: Page, variant: LoadedModel, errors: LayerErrors, selected: Sequence[int]) -> None:
-    """The selection in words, the buttons that build a variant of it, and that variant."""
+    """Draw the selection in words, the buttons that build a variant from it, and that variant."""
     partners = {layer.order: layer.reference_order for layer in errors.layers}
     orders = tuple(sorted({order for one in selected if (order := partners.get(one)) is not None}))
     text = _selection_text(here, selected, orders)
@@ -105,7 +105,7 @@ def _description(choice: Choice, action: str, orders: Sequence[int]) -> str:
 
 
 def _follow(here: Page, orders: tuple[int, ...]) -> None:
-    """The variant that was requested for these layers: being built, or among the models."""
+    """Draw the progress of the variant that was requested for these layers, or the variant once it is built."""
     request: Request | None = st.session_state.get(REQUEST)
     if request is not None and request.orders == orders and request.new.reference == here.loaded.reference.digest:
         build.follow(here, request.new)

@@ -23,7 +23,7 @@ from qviz.ui.results import Preview
 
 WAIT_SECONDS = 4.0
 REFRESH_SECONDS = 0.5
-"""How often the page checks a layer that took longer than WAIT_SECONDS."""
+"""Interval at which the page checks on a layer that takes longer than WAIT_SECONDS."""
 SCREEN = 960
 """Pixels of the picture's longest side."""
 
@@ -34,7 +34,7 @@ def _details() -> LRUCache[Future[LayerDetail]]:
 
 
 def start(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> Future[LayerDetail]:
-    """The layer, started once per server. Raises ModelError where one of the two has no layers."""
+    """Start measuring the layer, once per server. Raises ModelError if one of the two models has no layers."""
     reference = here.loaded.reference
     models = tuple(model.identity for model in (reference, variant))
     return _details().get(
@@ -44,7 +44,7 @@ def start(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> 
 
 
 def show(here: Page, variant: LoadedModel, order: int, image: EncodedImage) -> None:
-    """Draw the panel; where the workers need longer, the page is drawn again when they have finished."""
+    """Draw the panel. If the workers need longer, the page is drawn again when they have finished."""
     server.results().want_previews([image], SCREEN, urgent=True)
     try:
         future = start(here, variant, order, image)
@@ -106,7 +106,7 @@ def _draw_weights(detail: LayerDetail, colour: str, key: str) -> None:
 
 
 MAX_NAME = 64
-"""Characters of a tensor's name; all of it is shown on hover."""
+"""Maximum number of characters shown of a tensor's name; hovering shows all of it."""
 
 
 def identity_html(detail: LayerDetail) -> str:
@@ -136,7 +136,7 @@ def figures_html(rows: Sequence[tuple[str, str]]) -> str:
 
 
 FIRST = ("local SQNR, dB", "cumulative SQNR, dB", "clipped share of FP32's values", "worst channels, by RMSE")
-"""The figures below the histogram."""
+"""Names of the figures below the histogram."""
 
 
 def figures(detail: LayerDetail) -> list[tuple[str, str]]:

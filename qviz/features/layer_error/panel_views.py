@@ -1,7 +1,7 @@
-"""The layers of the chosen variants as a picture of the network, a chart or a table, and the one in view beside them.
+"""The layers of the chosen variants as a picture of the network, a chart or a table, with the layer in view beside it.
 
-All of it is one fragment: a click draws only this part of the page again. What is chosen in one view is marked in the
-others, because all of them read it from the session.
+All of this is one fragment, so a click draws only this part of the page again. What is chosen in one view is marked in
+the others, because all of them read it from the session.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from qviz.ui.page import Page
 VIEWS = ("Network", "Chart", "Table")
 PICTURE = "layers-network"
 PICK_STAMP = "qviz_layers_pick"
-"""Stamp of the last pick in the picture that was taken over."""
+"""Session key: time stamp of the last pick in the picture that was applied."""
 SHOWN = "qviz_layers_shown"
-"""The variants that are measured, once they were chosen."""
+"""Session key: the variants that are measured, once the user has chosen them."""
 INPUTS = {"reference": "the reference's activations", "variant": "the variant's own"}
 TABLES = "qviz_layers_tables"
-"""How often another view than the table changed what is selected: the table then begins anew with that selection."""
+"""Session key: how often a view other than the table changed the selection; each time, the table is drawn anew."""
 
 
 @st.fragment
@@ -93,7 +93,7 @@ def _headline(here: Page, variants: Mapping[str, LoadedModel], results: Mapping[
 
 
 def _show_unmeasured(variant: LoadedModel) -> None:
-    """The network without figures, while they are measured."""
+    """Draw the network without figures while these are being measured."""
     picture = network_picture(variant.inspection.graph, (), Outliers(frozenset(), frozenset()))
     _mount(picture, variant, None, (), "layers-unmeasured")
 
@@ -103,10 +103,10 @@ class Head:
     """What is chosen above the views.
 
     Attributes:
-        view: One of VIEWS.
+        view: The kind of view, one of VIEWS.
         variant: The variant in view.
         shown: The variants that are measured; a chart shows all of them.
-        local_inputs: See `layers`.
+        local_inputs: The argument of this name of `layers`.
     """
 
     view: str
@@ -143,7 +143,7 @@ def _head(here: Page) -> Head:
 
 
 def _choose_variant(names: Sequence[str], shown: Sequence[str], variant: str) -> str:
-    """The variant in view; another one is measured, too. Empty: the one with the largest error."""
+    """Let the user choose the variant in view. Returns its name; empty for the one with the largest error."""
     choices = ["", *names] if not variant else [*names]
     key = f"layers-variant-{variant}-{len(shown)}"
 
@@ -167,7 +167,7 @@ def _choose_variant(names: Sequence[str], shown: Sequence[str], variant: str) ->
 
 
 def _choose_image(here: Page, errors: LayerErrors, choice: Choice) -> EncodedImage:
-    """The image in view; without one, the image with the largest error in this layer."""
+    """Let the user choose an image; at first the one in view, else the one with the largest error in this layer."""
     images = here.workspace.images
     worst = next(layer.worst_image for layer in errors.layers if layer.order == choice.order)
     names = [image.name for image in images]
@@ -204,7 +204,7 @@ def _mount(
 
 
 def _take_pick(results: Mapping[str, LayerErrors]) -> None:
-    """Take over what was picked in the picture since the last run."""
+    """Apply what was picked in the picture since the page was last drawn."""
     pick, choice = picked(PICTURE), panel.chosen(results, panel.variant_in_view())
     if pick is None or choice is None or pick.at == st.session_state.get(PICK_STAMP) or pick.chosen is None:
         return
@@ -219,7 +219,7 @@ def _choose_anew(variant: str, order: int, selected: Sequence[int]) -> None:
 
 
 def _show_chart(rows: Sequence[Row], choice: Choice) -> None:
-    """All variants in one chart; a click or a box selects layers."""
+    """Draw all variants in one chart; a click or a box selects layers."""
     key = "layers-chart"
     axis = choice.variant if len(rows) > 1 else ""
     figure = layer_error_chart(rows, (choice.variant, choice.order), selected_with(choice), axis)
@@ -237,12 +237,12 @@ def _points_clicked(key: str) -> None:
 
 
 def _show_table(row: Row, choice: Choice) -> None:
-    """Filter, table and downloads. Rows that are ticked are selected."""
+    """Draw the filter, the table and the downloads. Layers whose rows are ticked are selected."""
     frame = table(row)
     kinds, words, only = _filter(frame)
     shown = filtered(frame, kinds, words, only)
     selected = selected_with(choice)
-    # a row's selection is its position: another filter is another table
+    # rows are selected by position, so each filter needs a table of its own
     filters = digest_of(repr((kinds, words, only)).encode())[:12]
     key = f"layers-table-{row.name}-{filters}-{st.session_state.get(TABLES, 0)}"
     positions = [i for i, order in enumerate(shown["order"]) if order in selected]
@@ -300,7 +300,7 @@ def _filter(frame: pd.DataFrame) -> tuple[list[str], str, bool]:
 
 
 def _rows_clicked(key: str, name: str, shown: pd.DataFrame) -> None:
-    """The row ticked last is in view."""
+    """Select the layers of the ticked rows and put the last of them in view."""
     rows = [row for row in st.session_state[key].selection.rows if row < len(shown)]
     if rows:
         orders = [int(shown["order"].iloc[row]) for row in rows]

@@ -24,11 +24,11 @@ class PartialHead:
     """The head of one network that is run by a `Stepper`.
 
     Args:
-        data: Returns the bytes of the file; called only where the head reads constants of it (anchors).
+        data: Returns the bytes of the file; called only if the head reads constants from it (anchors).
 
     Attributes:
-        activations: The tensors that the head reads and that a run has to give, as the file types them.
-        reader: Decodes them; boxes are xyxy in pixels of the network's input.
+        activations: The tensors that the head reads and a run must provide, in the file's types.
+        reader: Decodes these tensors; boxes are xyxy in pixels of the network's input.
         constants: The constants that the head reads.
     """
 

@@ -1,7 +1,7 @@
-"""The network of a variant and the figures of its layers, as the picture on the page takes them (`qviz/ui/network`).
+"""The network of a variant and the figures of its layers, as input of the picture on the page (`qviz/ui/network`).
 
-Every operator that computes something is in it, also one that was not compared; operators that only prepare constants
-are left out. Colours stand for dB on one fixed scale, so that a colour means the same in every variant.
+The picture has every operator that computes something, even if it was not compared; operators that only prepare
+constants are left out. Colours stand for dB on a fixed scale, so that a colour means the same in every variant.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from qviz.structures import Graph
 from qviz.structures.operators import operator_name
 
 SCALE = ((0.0, "#b2182b"), (0.35, "#ef8a62"), (0.65, "#e3c565"), (1.0, "#67a9cf"))
-"""Red, yellow, blue: safe for the colour-blind, visible on light and dark."""
+"""Colour scale from red through yellow to blue, safe for the colour-blind and visible on light and dark."""
 RANGE = (0.0, 40.0)
-"""dB at the ends of SCALE: error as large as the signal, and what rounding to 8 bits leaves."""
+"""dB at the ends of SCALE: 0 for an error as large as the signal, 40 for what rounding to 8 bits leaves."""
 COLOURS = (CUMULATIVE, LOCAL)
 """The figures that operators can be coloured by."""
 MAX_NAME = 300
-"""Characters of a tensor's name that are sent to the browser."""
+"""Maximum number of characters of a tensor's name that are sent to the browser."""
 HELP = {
     "cumulative": "Error of everything up to an operator; higher is better",
     "local": "Error of one operator alone; higher is better",
@@ -33,7 +33,7 @@ def network_picture(graph: Graph, layers: Sequence[LayerError], unusual: Outlier
     """Operators, edges and blocks of a variant with their figures, for JSON.
 
     Args:
-        layers: The measured layers; empty while they are measured.
+        layers: The measured layers; empty while they are being measured.
         unusual: Layers that stand out.
 
     Returns:

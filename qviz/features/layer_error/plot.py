@@ -1,9 +1,9 @@
 """Charts of all layers: SQNR along the network, and what other kernels change.
 
-Circles on the line are cumulative SQNR, diamonds local SQNR (dB, higher is better). A layer that stands out within its
-variant has a ring, a selected one a blue ring. One variant is coloured by operator type; several have a colour each.
-The band beside the axis has the colours in which the picture of the network shows these values. The customdata of a
-point begins with (variant, operator index).
+Circles on the line show the cumulative SQNR, diamonds the local SQNR (dB, higher is better). A layer that stands out
+within its variant has a ring, a selected one a blue ring. A single variant is coloured by operator type; several
+variants have one colour each. The band beside the axis has the colours in which the picture of the network shows these
+values. The customdata of a point begins with (variant, operator index).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KINDS = {
     "CONCATENATION": "#EE6677",
     "MUL": "#66CCEE",
 }
-"""Paul Tol's bright scheme, safe for the colour-blind; any other kind is grey."""
+"""Operator type -> colour, from Paul Tol's bright scheme, which is safe for the colour-blind; other types are grey."""
 OTHER = "#8f969c"
 RING = "#D55E00"
 SHAPES = {CUMULATIVE: "circle", LOCAL: "diamond"}
@@ -41,7 +41,7 @@ class Row:
     """One variant in the chart.
 
     Attributes:
-        positions: Operator -> position on the axis; empty: its index in the variant's file.
+        positions: Operator -> position on the axis; an operator not in it is at its index in the variant's file.
     """
 
     name: str
@@ -116,7 +116,7 @@ BAND_STEPS = 32
 
 
 def _scale_band() -> list[dict[str, Any]]:
-    """The colours of the values beside the axis; beyond the ends of the scale they continue."""
+    """The band of colours beside the axis; beyond the ends of the scale the end colours continue."""
     low, high = RANGE
     step = (high - low) / BAND_STEPS
     position = {"type": "rect", "xref": "paper", "x0": -0.008, "x1": -0.001, "yref": "y", "line_width": 0}
@@ -132,7 +132,7 @@ def _scale_band() -> list[dict[str, Any]]:
 
 
 def _scale_colour(share: float) -> str:
-    """Between the two stops of SCALE around a share in [0, 1]."""
+    """The colour at a position in [0, 1] on SCALE, interpolated between the two stops around it."""
     upper = next(i for i, (stop, _) in enumerate(SCALE) if i and stop >= share)
     (low, first), (high, second) = SCALE[upper - 1 : upper + 1]
     part = (share - low) / (high - low)
@@ -141,7 +141,7 @@ def _scale_colour(share: float) -> str:
 
 
 def _marked(row: Row, orders: Collection[int]) -> go.Scatter:
-    """A ring around the layers in view, at their cumulative SQNR."""
+    """Rings around these layers, at their cumulative SQNR."""
     layers = [layer for layer in row.errors.layers if layer.order in orders]
     return go.Scatter(
         x=[row.position(layer.order) for layer in layers],
@@ -227,12 +227,12 @@ def _rings(row: Row, size: int) -> go.Scatter | None:
 
 
 def _sample(label: str, symbol: str) -> go.Scatter:
-    """A row of the legend without points."""
+    """An entry of the legend without points in the chart."""
     colour = RING if symbol.endswith("open") else OTHER
     marker: dict[str, Any] = {"symbol": symbol, "size": 9, "color": colour}
     return go.Scatter(x=[None], y=[None], mode="markers", name=label, marker=marker, hoverinfo="skip")
 
 
 def _group(kind: str) -> str:
-    """The kind whose colour it shares; empty for the rest."""
+    """The operator type in `KINDS` whose colour this type has; empty if none."""
     return kind if kind in KINDS else "ADD" if kind == "ADD_N" else ""

@@ -1,7 +1,7 @@
 """Charts of one layer on one image: histograms of its values, error map, and channels of its weights.
 
-FP32 has the reference's colour and the variant its own. Counts have a logarithmic axis, because clipping affects tails
-of perhaps ten values in a million.
+FP32 has the reference's colour, and the variant its own. Counts have a logarithmic axis, because clipping may affect
+only ten values in a million.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ TWO_LINES = 46
 """Pixels above a chart for a legend and a line below it."""
 HEIGHT = 270
 NONE_COUNTED = 0.1
-"""Where an empty bin is drawn on the log axis: below its lower end."""
+"""Count at which an empty bin is drawn on the logarithmic axis; it is below the axis's lower end."""
 CLIPPED = CHANGES["lost"]
 HEAT = [[0, "rgba(255,120,0,0)"], [0.2, "rgba(255,110,0,.15)"], [0.5, "rgba(240,60,0,.55)"], [1, "rgba(140,0,70,.95)"]]
-"""Nothing, vermilion, purple: the image shows through where the error is small."""
+"""Colour scale from transparent through vermilion to purple; the image shows through where the error is small."""
 
 
 def value_histograms(detail: LayerDetail, colour: str) -> go.Figure:
@@ -61,7 +61,7 @@ def _range(figure: go.Figure, detail: LayerDetail, colour: str) -> None:
     low, high = detail.values.representable or (0.0, 0.0)
     figure.add_vrect(x0=low, x1=high, fillcolor=colour, opacity=0.09, line_width=0, layer="below")
     edges, (lowest, highest) = detail.histogram.edges, detail.values.reference
-    half = (detail.layer.scale or 0.0) / 2  # so far beyond the end is rounded, not clipped
+    half = (detail.layer.scale or 0.0) / 2  # values up to half a step beyond the end are rounded, not clipped
     sides = (float(edges[0]), low, lowest < low - half), (high, float(edges[-1]), highest > high + half)
     for x0, x1, beyond in sides:
         if beyond:
@@ -76,7 +76,7 @@ def _range(figure: go.Figure, detail: LayerDetail, colour: str) -> None:
 
 
 def weight_channels(detail: LayerDetail, colour: str) -> go.Figure:
-    """SQNR of the weights, channel by channel; the worst ones ringed."""
+    """SQNR of the weights of each channel, with rings around the worst ones."""
     assert detail.weights is not None, "only a layer with weights has channels of them"
     weights, figure = detail.weights, go.Figure()
     figure.add_trace(
@@ -122,7 +122,7 @@ def _figure(value: float | None) -> str:
 
 
 def error_map(detail: LayerDetail, jpeg: bytes) -> go.Figure:
-    """The image, and over it the RMS over channels of the difference; both keep the image's aspect ratio."""
+    """The image, overlaid with the RMS over channels of the difference; both keep the image's aspect ratio."""
     assert detail.map is not None, "only a feature map lies over the image"
     x0, y0, x1, y1 = detail.map.extent
     down, across = detail.map.error.shape

@@ -2,8 +2,7 @@
 
 The variant runs first; its tensors are stored in the types of the file (int8: a quarter of FP32's bytes). Each tensor
 of the reference is then compared as soon as it is computed, while it is still in the processor's cache. Inputs of
-operators are quantized or dequantized once and dropped after their last reader, so no activation stays longer than
-needed.
+operators are quantized or dequantized once and freed after the last operator that reads them.
 
 See `layer_error` for local and cumulative.
 """
@@ -31,8 +30,8 @@ class LayerSums:
     """Sums of one layer over images.
 
     Attributes:
-        local, cumulative: Errors.
-        ranges: Clipping and rounding of the output.
+        local, cumulative: Sums of the local and of the cumulative error.
+        ranges: Sums of the clipping and rounding of the output.
         seconds: Time spent in the operator for the local error.
         columns: Cumulative error by column; only for an operator that joins tensors.
     """
@@ -57,16 +56,16 @@ class LayerSums:
 
 @dataclass(frozen=True, slots=True)
 class LayerFact:
-    """What is known of a layer without images.
+    """Facts about a layer that do not depend on images.
 
     Attributes:
-        order, op_kind: The operator.
+        order, op_kind: Index and type of the operator.
         tensor: Name of its output.
         scale: Scale of its output; None if that is float.
         value_range: Representable range of its output; None unless it is quantized per tensor.
         sources: Indices of the operators whose outputs it reads.
         weight_sqnr_db: SQNR of its weights in dB; None if it has none, or they are equal.
-        reference_order: Its partner in the reference; None for an inserted QUANTIZE.
+        reference_order: Index of its partner in the reference; None for an inserted QUANTIZE.
         weight_channel: (output channel whose weights have the lowest SQNR, that SQNR in dB).
         fixed_range: Whether its kernel prescribes the scale of its output.
     """
@@ -170,7 +169,7 @@ class _Comparison:
     """
 
     keeps_reference = False
-    """Whether `inputs` are the reference's activations, typed and quantized as the variant's."""
+    """Whether `inputs` are the reference's activations, converted to the variant's types and quantization."""
 
     def __init__(self, networks: PairedNetworks, variant_tensors: Mapping[int, np.ndarray], image: str) -> None:
         self.sums: dict[int, LayerSums] = {}
@@ -231,11 +230,11 @@ class _Comparison:
         return self.networks.variant.graph.tensors[index]
 
     def is_needed(self, index: int) -> bool:
-        """Whether an operator will still read it."""
+        """Whether an operator that has not run yet reads this tensor."""
         return self._readers[index] > 0
 
     def release(self, op: Op) -> None:
-        """An operator has run: drop inputs that no other one needs."""
+        """Free the inputs of an operator that has run, unless another operator still needs them."""
         for index in set(self.reads(op)):
             self._readers[index] -= 1
             if not self.is_needed(index):
@@ -243,7 +242,7 @@ class _Comparison:
 
 
 class _OnReferenceInputs(_Comparison):
-    """The variant's operator on the reference's activations."""
+    """Local error of the variant's operator on the reference's activations."""
 
     keeps_reference = True
 
@@ -275,7 +274,7 @@ class _OnReferenceInputs(_Comparison):
 
 
 class _OnVariantInputs(_Comparison):
-    """Both operators on the variant's own tensors, as real numbers."""
+    """Local error if both operators receive the variant's own tensors, the reference's as real numbers."""
 
     def reads(self, op: Op) -> Iterable[int]:
         return [index for index in op.inputs if index is not None and index in self.networks.partners]
@@ -313,5 +312,5 @@ def _real(values: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 
 def _integers_or_real(values: np.ndarray, tensor: Tensor) -> tuple[np.ndarray, Quantization | None]:
-    """As `ErrorSums` takes them: integers with their quantization, anything else as real numbers."""
+    """Arguments for `ErrorSums`: integers with their per-tensor quantization, anything else as real numbers."""
     return (values, tensor.per_tensor) if tensor.per_tensor else (as_real(values, tensor), None)

@@ -5,7 +5,7 @@ MSE          mean (x - y)^2, in squared units of the tensor
 SQNR         20 log10(|x| / |x - y|) in dB, higher is better (as ONNX Runtime computes it); None where both are equal,
              as it would be infinite
 RMSE/scale   sqrt(MSE) / scale of the variant's tensor; about 1/sqrt(12) = .289 where only rounding is left
-cosine       x.y / (|x| |y|), with x.y = (|x|^2 + |y|^2 - |x - y|^2) / 2: more exact where both are nearly equal
+cosine       x.y / (|x| |y|), with x.y = (|x|^2 + |y|^2 - |x - y|^2) / 2, which is more exact if both are nearly equal
 A figure is None, never NaN, where a value is not a number (NaN, or float16 out of range).
 
 range          (low, high): the smallest and the largest real value that a quantized tensor can represent
@@ -14,7 +14,7 @@ wasted bits    -log2(1 - unused share): how many bits fewer would be enough for 
 clipped share  share of the values of x, in [0, 1], that are more than half a step outside [low, high]
 
 Sums are kept instead of tensors, so any number of images needs the memory of one. Tensors are processed in parts that
-stay in the processor's cache: a pass over a whole activation takes five times as long.
+stay in the processor's cache; passes over a whole activation would take five times as long.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ import numpy as np
 from qviz.structures import Quantization, Tensor
 
 PART = 1 << 16
-"""Elements per part: buffers of 256 KB; with 64 KB or 16 MB it takes a tenth longer."""
+"""Elements per part, which gives buffers of 256 KB; with 64 KB or 16 MB, processing takes a tenth longer."""
 PADDING = 1040
-"""Extra elements per buffer: buffers a power of two apart would evict one another from the cache."""
+"""Extra elements per buffer, because buffers a power of two apart would evict one another from the cache."""
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class ErrorSums:
     worst_image: str = ""
 
     def add(self, x: np.ndarray, y: np.ndarray, image: str, quantization: Quantization | None = None) -> None:
-        """Add the tensors of one image. y: real, or integers where their per-tensor quantization is given."""
+        """Add the tensors of one image. y: real values, or integers if their per-tensor quantization is given."""
         sums = ErrorSums(count=x.size, images=1, worst_image=image)
         for first, second in _pairs(x, y, quantization):
             sums.error += cv2.norm(first, second, cv2.NORM_L2SQR)
@@ -62,7 +62,7 @@ class ErrorSums:
         self.merge(sums)
 
     def add_energies(self, x: np.ndarray, y: np.ndarray, quantization: Quantization | None = None) -> None:
-        """As `add`, but only the sums that MSE and SQNR need, with half the passes over the data."""
+        """Add only the sums that MSE and SQNR need, with half the passes over the data that `add` takes."""
         sums = ErrorSums(count=x.size, images=1)
         for first, second in _pairs(x, y, quantization):
             sums.error += cv2.norm(first, second, cv2.NORM_L2SQR)
@@ -87,7 +87,7 @@ class ErrorSums:
 
     @property
     def sqnr_db(self) -> float | None:
-        """None where nothing was compared, nothing differs, or the reference is all zero."""
+        """SQNR in dB; None if nothing was compared, nothing differs, or the reference is all zero."""
         if not (self.error > 0 and self.reference > 0):
             return None
         ratio = self.reference / self.error
@@ -118,7 +118,7 @@ class RangeSums:
         """Add the reference's activation of a per-tensor quantized tensor.
 
         Args:
-            quantized: An array of `dtype` that is filled with the quantized x, a by-product here.
+            quantized: An array of `dtype` to be filled with the quantized x, which is a by-product here.
         """
         values = np.ravel(x)
         scale, zero = np.float32(quantization.scales[0]), np.float32(quantization.zero_points[0])
@@ -131,7 +131,7 @@ class RangeSums:
             if not (low <= smallest / scale and largest / scale <= high):
                 sums._clip(steps, low, high)
             if quantized is None:
-                np.rint(steps, out=whole)  # ties round differently, with the same energy
+                np.rint(steps, out=whole)  # rounds ties differently, but the error has the same energy
             else:
                 _round(steps, whole)
                 np.add(whole, zero, out=quantized.reshape(-1)[position], casting="unsafe")
@@ -140,7 +140,7 @@ class RangeSums:
         self.merge(sums)
 
     def _clip(self, steps: np.ndarray, low: np.float32, high: np.float32) -> None:
-        """In place; values in steps of the scale."""
+        """Clip values, given in steps of the scale, in place and add what was cut off to the sums."""
         inside = np.clip(steps, low, high)
         beyond = np.abs(steps - inside)
         # half a step beyond the end still rounds to it: that is rounding, not clipping
@@ -161,7 +161,7 @@ class RangeSums:
         return self.clipped / self.count if self.count else None
 
     def mean(self, energy: float) -> float | None:
-        """An energy as a mean square."""
+        """A sum of squares divided by the number of values; None if there are no values or it is not finite."""
         return finite(energy / self.count) if self.count else None
 
 
@@ -174,19 +174,19 @@ def range_sums(x: np.ndarray, tensor: Tensor) -> RangeSums:
 
 
 def finite(value: float) -> float | None:
-    """NaN and infinity become None: they cannot be ordered and are not valid JSON."""
+    """The value, or None for NaN and infinity, which cannot be ordered and are not valid JSON."""
     return value if math.isfinite(value) else None
 
 
 def sqnr_db(x: np.ndarray, y: np.ndarray) -> float | None:
-    """SQNR of two arrays; None where they are equal."""
+    """SQNR in dB of y against x; None if they are equal."""
     sums = ErrorSums()
     sums.add(x, y, "")
     return sums.sqnr_db
 
 
 def _parts(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
-    """(position, part, and two float32 buffers of its length, used again for the next) of flat values."""
+    """(position, part, buffer, buffer) for each part of flat values; the two float32 buffers are reused for each."""
     buffers = np.empty((2, min(PART, values.size) + PADDING), np.float32)
     for start in range(0, values.size, PART):
         part = values[start : start + PART]
@@ -194,7 +194,7 @@ def _parts(values: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray, 
 
 
 def _pairs(x: np.ndarray, y: np.ndarray, quantization: Quantization | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Parts of x and of y, real."""
+    """Matching parts of x and of y as real values."""
     second = np.ravel(y)
     for position, first, real, _ in _parts(np.ravel(x)):
         other = second[position]
@@ -211,7 +211,10 @@ def _ends(dtype: str) -> tuple[int, int]:
 
 
 def _round(values: np.ndarray, out: np.ndarray) -> None:
-    """To nearest, half away from zero, as `Quantization.quantize`: twice what is cut off is 1 or more from .5 on."""
+    """Round to nearest, ties away from zero, like `Quantization.quantize`.
+
+    Adds the integer part of twice the fraction, which is 1 from .5 on.
+    """
     np.trunc(values, out=out)
     rest = values - out
     rest += rest
@@ -229,7 +232,7 @@ class ValueRange:
     """Smallest and largest value of x and y on one image.
 
     Attributes:
-        representable: Range of the variant's tensor; None, as the shares are, where it is float or per channel.
+        representable: Range of the variant's tensor; it and the shares are None if the tensor is float or per channel.
     """
 
     reference: Ends
@@ -246,7 +249,10 @@ class ValueRange:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Histogram:
-    """edges (n + 1,) float64 in the tensor's own unit, evenly spaced; counts (n,) int64 of x and of y."""
+    """Counts (n,) int64 of x (`reference`) and of y (`variant`) in n bins.
+
+    edges: (n + 1,) float64, evenly spaced, in the tensor's unit.
+    """
 
     edges: np.ndarray
     reference: np.ndarray
@@ -268,7 +274,7 @@ def wasted_bits(unused: float) -> float | None:
 
 
 def ends_of(values: np.ndarray) -> Ends:
-    """The smallest and the largest finite value; zeros where there is none."""
+    """(smallest, largest) finite value; zeros if there is none."""
     finite = _finite(values)
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
@@ -276,8 +282,8 @@ def ends_of(values: np.ndarray) -> Ends:
 def histogram(x: np.ndarray, y: np.ndarray, representable: Ends | None, scale: float | None) -> Histogram:
     """Histograms of x and y over the same bins, which span both and the representable range.
 
-    With a scale, edges lie half-way between two steps: a bin then holds as many integers as its neighbour, and the
-    variant's counts show no comb.
+    If a scale is given, edges lie half-way between two steps, so that every bin covers the same number of integers and
+    the variant's counts do not alternate.
     """
     first, second = _finite(x), _finite(y)
     edges = _edges([ends_of(first), ends_of(second), *([representable] if representable else [])], representable, scale)

@@ -1,4 +1,4 @@
-"""Errors of layers in sentences: figures, and no causes; experiments (`what_if`, `trace`) confirm those."""
+"""Errors of layers in sentences. They give figures, not causes, which only experiments (`what_if`, `trace`) confirm."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from qviz.formatting import plural
 
 
 def verdict(result: LayerErrors | NoiseBudget) -> str:
-    """Where the variant loses most; or what other kernels change."""
+    """Where the variant loses most or, for a noise budget, what other kernels change."""
     if isinstance(result, NoiseBudget):
         return " ".join(noise.sentence for noise in result.sets)
     return layers_verdict({result.variant: result})
 
 
 def layers_verdict(results: Mapping[str, LayerErrors], experiments: Mapping[str, WhatIf] | None = None) -> str:
-    """The worst variant's error at its end, and its largest fall; what experiments confirmed where they were made.
+    """The worst variant's error at its end and its largest fall, with what an experiment confirmed, if there was one.
 
     Args:
-        experiments: By variant; of a variant without one the sentence gives figures alone.
+        experiments: Variant -> its experiment; for a variant without one, the sentence gives figures alone.
     """
     without = [errors for errors in results.values() if errors.paired_share == 0]
     if without:
@@ -49,13 +49,13 @@ def layers_verdict(results: Mapping[str, LayerErrors], experiments: Mapping[str,
 
 
 def clears(experiment: WhatIf | None, layer: LayerError) -> bool:
-    """Whether an experiment names other operators than a layer, which is then not worth naming."""
+    """Whether an experiment names operators other than this layer, which is then not worth naming."""
     named = None if experiment is None else experiment.named
     return named is not None and layer.order not in named.orders
 
 
 def largest(errors: LayerErrors, layer: LayerError) -> str:
-    """The most notable figure of a layer: `operator 12 (CONV_2D) has the largest fall, 21 dB`."""
+    """The most notable figure of a layer: its clipped share, its fall or its local error, as part of a sentence."""
     if layer.clips:
         return f"{layer_name(errors, layer)} clips {layer.clipped_share:.0%} of its values{over_images(errors)}"
     if from_exact(layer):
@@ -67,7 +67,7 @@ def largest(errors: LayerErrors, layer: LayerError) -> str:
 
 
 def _amplifies(layer: LayerError) -> str:
-    """`, which alone keeps 22 dB and amplifies earlier error`; empty where a layer's own error is large."""
+    """`, which alone keeps 22 dB and amplifies earlier error`; empty if the layer's own error is large."""
     if not inherits(layer) or layer.local_sqnr_db is None:
         return ""
     return f", which alone keeps {layer.local_sqnr_db:.0f} dB and amplifies earlier error"
@@ -88,5 +88,5 @@ def layer_name(errors: LayerErrors, layer: LayerError) -> str:
 
 
 def over_images(errors: LayerErrors) -> str:
-    """` on 8 images`: names the number of images that a share was measured on, because shares differ between images."""
+    """` on 8 images`: the number of images on which a share was measured, because shares differ between images."""
     return f" on {plural(errors.images, 'image')}"
