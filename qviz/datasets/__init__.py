@@ -1,1 +1,1 @@
-"""Read files from outside: images, labels, annotations and settings. Other packages do not depend on their formats."""
+"""Readers for untrusted files: images, labels, annotations and settings. No other package depends on their formats."""

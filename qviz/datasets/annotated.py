@@ -1,9 +1,10 @@
-"""Annotated images in any supported format, recognised by content: COCO JSON, YOLO, Pascal VOC or TFRecord.
+"""Read annotated images in any supported format, recognised by content: COCO JSON, YOLO, Pascal VOC or TFRecord.
 
-A path names a COCO file, a TFRecord file, a YOLO data.yaml, a folder, or a zip archive of such a folder. In a folder
-the first of these is used: data.yaml, COCO JSON, VOC's XML, YOLO's label files alone.
+A path names a COCO file, a TFRecord file, a YOLO data.yaml, a folder, or a zip archive of such a folder. In a folder,
+the first of these is used that exists: a data.yaml, COCO JSON, VOC XML files, YOLO label files without a data.yaml.
 
-The label map of a TFRecord file is the `*label*.pbtxt` beside it or in the images' folder, if there is only one.
+The label map of a TFRecord file is the `*label*.pbtxt` beside it or in the folder of the images, if there is exactly
+one.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def read_dataset(path: Path, folder: Path | None = None) -> Dataset:
 
     Args:
         path: An annotation file, a folder or a zip archive.
-        folder: Folder of the images of a COCO file, and folder that paths of a data.yaml are relative to; by default
-            that of the file.
+        folder: The folder of a COCO file's images, or the one to which the paths in a data.yaml are relative; by
+            default the folder of the file.
 
     Raises:
         DatasetError: The dataset cannot be read.
@@ -55,7 +56,12 @@ def read_dataset(path: Path, folder: Path | None = None) -> Dataset:
 
 
 def parse_dataset(data: bytes, name: str, files: Mapping[str, Path | bytes], labels: tuple[str, ...] = ()) -> Dataset:
-    """An uploaded file: `files` are the images of a COCO file, `labels` those of a TFRecord. Raises DatasetError."""
+    """The dataset in an uploaded annotation file. Raises DatasetError.
+
+    Args:
+        files: File name -> image, for a COCO file.
+        labels: Class names, for a TFRecord file.
+    """
     _check_gzip(data, name)
     if is_tfrecord(data):
         return parse_tfrecord(data, name, without_background(labels))
@@ -73,12 +79,12 @@ def unpack_dataset(data: bytes, name: str) -> Dataset | None:
 
 
 def is_annotation(data: bytes) -> bool:
-    """Whether it looks like an annotation file rather than a JSON file of class names."""
+    """Whether the bytes look like an annotation file (TFRecord or COCO) rather than a JSON file of class names."""
     return is_tfrecord(data) or (data.lstrip()[:1] == b"{" and b'"annotations"' in data)
 
 
 def _reader(tree: FileTree) -> Callable[[], Dataset] | None:
-    """The reader for the content of a tree, or None."""
+    """A function that reads the dataset in a folder or archive, or None if no format is recognised."""
     files = tree.below("")
     config = find_config(tree, files)
     if config is not None:

@@ -1,6 +1,6 @@
-"""Checks for unusable boxes and annotations, the same for every format.
+"""Checks for unusable boxes and annotations, which are the same for every format.
 
-An annotation that is left out is counted by its problem. A box partly outside of its image stays as it is, as in
+Annotations that are left out are counted by problem. A box that lies partly outside its image is kept as it is, as in
 pycocotools.
 """
 
@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 MAX_NUMBER = 1e12
-"""Larger coordinates, areas and ids are refused: they would overflow."""
+"""Larger coordinates, areas and ids are refused, because they would overflow."""
 MIN_SHARE, MAX_SHARE = -0.5, 1.5
-"""Range of a coordinate that is a share of the image; others are in pixels, or broken."""
+"""Range of coordinates given as shares of the image; coordinates outside it are in pixels, or wrong."""
 
 NO_NUMBERS = "annotation whose box is not four numbers"
 NO_AREA = "annotation whose box has no area"
@@ -24,9 +24,9 @@ NO_IMAGE, UNREADABLE = "image whose file is missing", "image whose file cannot b
 
 
 def problem_of(box: Sequence[float], size: tuple[int, int] | None) -> str | None:
-    """Why a box (x1, y1, x2, y2) in pixels of an image of (width, height) is unusable, or None.
+    """Why a box (x1, y1, x2, y2) in pixels is unusable, or None if it is usable.
 
-    Without a size it is not checked whether the box is outside.
+    size: (width, height) of the image; if it is None, boxes are not checked for lying outside the image.
     """
     if len(box) != 4 or not all(math.isfinite(value) and abs(value) < MAX_NUMBER for value in box):
         return NO_NUMBERS
@@ -39,6 +39,6 @@ def problem_of(box: Sequence[float], size: tuple[int, int] | None) -> str | None
 
 
 def counted(problems: Counter[str]) -> tuple[str, ...]:
-    """Each problem with its number, for `Dataset.skipped`: "2 annotations whose box has no area"."""
+    """Each problem with its count, for `Dataset.skipped`, e.g. "2 annotations whose box has no area"."""
     plural = {what: what if count == 1 else what.replace(" ", "s ", 1) for what, count in problems.items()}
     return tuple(f"{count} {plural[what]}" for what, count in problems.items() if count)

@@ -1,8 +1,9 @@
-"""Whether boxes are in the order and the unit that their format declares, judged by which reading fits the images.
+"""Check that boxes are in the order and the unit that their format declares.
 
-A reading is an order of the four numbers and a unit. Boxes fit if they have an area and lie inside their image. Where
-many boxes do not fit as declared and (nearly) all fit in another reading, that one is named. Boxes whose numbers are
-all far too small for pixels are shares, per cent or thousandths, although they would fit.
+A reading is an order of the four numbers together with a unit. A box fits a reading if it has an area and lies inside
+its image. If many boxes do not fit the declared reading and (nearly) all of them fit another one, that other reading is
+reported. Boxes whose numbers are all far too small for pixels would fit inside their images, but are taken for shares,
+per cent or thousandths.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from qviz.structures import DatasetProblem
 TOLERANCE, PIXELS = 0.01, 2.0
 """A box may reach beyond its image by this share of a side plus this many pixels."""
 FITS, FITS_WELL = 0.95, 0.99
-"""Share of boxes that must fit in another reading."""
+"""Shares of the boxes that must fit another reading."""
 MISFITS = ((0.1, 2, FITS), (0.05, 3, FITS_WELL))
-"""Share and number of boxes that must not fit as declared, and the share that must fit in the other reading."""
+"""(share and number of boxes that must not fit the declared reading, share that must fit the other reading)."""
 LARGEST_SHARE = 1.5
 ENOUGH_BOXES = 10
-"""Boxes that must all be small before their unit is doubted although they fit."""
+"""Minimum number of boxes, all of them small, before the unit of boxes that fit is doubted."""
 SMALL = 1.6
-"""The shorter side of most images must be this many times longer than per cent or thousandths reach."""
+"""The shorter side of most images must be this many times as long as the largest value in per cent or thousandths."""
 
 _HALVES = np.array([-0.5, -0.5, 0.5, 0.5])
 ORDERS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
@@ -37,32 +38,33 @@ ORDERS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "xxyy": ("x1, x2, y1, y2", lambda v: v[:, [0, 2, 1, 3]]),
     "yxhw": ("y, x, height, width", lambda v: np.concatenate([v[:, [1, 0]], v[:, [1, 0]] + v[:, [3, 2]]], axis=1)),
 }
-"""Order of the numbers -> its name, and the corners x1, y1, x2, y2 of boxes (n, 4) written in it; the likely first."""
+"""Order of the numbers -> (its description, a function from (n, 4) numbers in that order to (n, 4) corners x1, y1, x2,
+y2). The most likely orders come first."""
 UNITS = {
     "pixels": 0.0,
     "normalised shares of the image (0 to 1)": 1.0,
     "per cent of the image": 100.0,
     "thousandths": 1000.0,
 }
-"""Unit -> the number that stands for a whole side; 0 for pixels."""
+"""Unit -> the number that stands for a whole side of the image; 0 for pixels."""
 PIXEL, SHARE, PER_CENT, THOUSANDTHS = UNITS
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A way to read four numbers as a box: keys of `ORDERS` and `UNITS`."""
+    """A way to read four numbers as a box. order: a key of `ORDERS`; unit: a key of `UNITS`."""
 
     order: str
     unit: str
 
     def corners(self, values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        """(n, 4) x1, y1, x2, y2 in pixels. values: (n, 4) as written; sizes: (n, 2) width and height."""
+        """(n, 4) x1, y1, x2, y2 in pixels. values: (n, 4) as written in the file; sizes: (n, 2) width and height."""
         whole = UNITS[self.unit]
         corners = ORDERS[self.order][1](values.astype(np.float64))
         return corners * np.tile(sizes, 2) / whole if whole else corners
 
     def fits(self, values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        """(n,) which boxes have an area and lie inside their image."""
+        """(n,) bool: whether each box has an area and lies inside its image, within the tolerance."""
         corners, far = self.corners(values, sizes), np.tile(sizes, 2)
         slack = TOLERANCE * far + PIXELS
         inside = ((corners >= -slack) & (corners <= far + slack)).all(axis=1)
@@ -79,7 +81,7 @@ VOC, TFRECORD = Reading("xyxy", PIXEL), Reading("xyxy", SHARE)
 
 @dataclass(slots=True)
 class WrittenBoxes:
-    """The boxes of a dataset as they are written, with the image of each."""
+    """All boxes of a dataset as written in its files, each with the size and the name of its image."""
 
     declared: Reading
     values: list[Sequence[float]]
@@ -91,16 +93,16 @@ class WrittenBoxes:
         return cls(declared, [], [], [])
 
     def add(self, values: Sequence[float], size: tuple[int, int] | None, name: str) -> None:
-        """One box of an image of (width, height); without a size it cannot be judged."""
+        """Add a box. size: (width, height) of its image; without it the box cannot be judged and is not added."""
         if size is not None:
             self.values.append(values)
             self.sizes.append(size)
             self.names.append(name)
 
     def problem(self) -> DatasetProblem | None:
-        """The mistake in the order or the unit, else the boxes that reach beyond their image, or None."""
+        """A wrong order or unit, else boxes that extend beyond their images, else None."""
         values, sizes = np.array(self.values, np.float64).reshape(-1, 4), np.array(self.sizes).reshape(-1, 2)
-        good = np.asarray((np.abs(values) < 1e9).all(axis=1))  # not NaN either
+        good = np.asarray((np.abs(values) < 1e9).all(axis=1))  # NaN is excluded as well
         values, sizes = values[good], sizes[good]
         names = [name for name, usable in zip(self.names, good, strict=True) if usable]
         if not len(values):
@@ -114,7 +116,7 @@ class WrittenBoxes:
 def _misread(
     declared: Reading, other: Reading, values: np.ndarray, sizes: np.ndarray, names: list[str]
 ) -> DatasetProblem:
-    """Boxes that are written in another reading."""
+    """The problem that boxes are written in another reading than the declared one."""
     misfits = np.flatnonzero(~declared.fits(values, sizes))
     fitting = int(other.fits(values, sizes).sum())
     fit = f"as {other.text} {'all' if fitting == len(values) else fitting} fit"
@@ -144,7 +146,7 @@ def _misread(
 
 
 def other_reading(declared: Reading, values: np.ndarray, sizes: np.ndarray) -> Reading | None:
-    """The reading in which the boxes were probably written, or None where the declared one is plausible."""
+    """The reading in which the boxes were probably written, or None if the declared one is plausible."""
     units = _likely_units(declared, values, sizes)
     readings = [Reading(order, unit) for unit in units for order in _orders(declared)]
     shares = [float(reading.fits(values, sizes).mean()) for reading in readings]
@@ -154,7 +156,7 @@ def other_reading(declared: Reading, values: np.ndarray, sizes: np.ndarray) -> R
 
 
 def _needed(misfits: int, boxes: int) -> float:
-    """Share of boxes that must fit in another reading; above 1 where too few do not fit as declared."""
+    """Share of the boxes that must fit another reading; infinite if too few boxes do not fit the declared one."""
     return min(
         (fits for share, count, fits in MISFITS if misfits >= max(share * boxes, min(count, boxes))), default=np.inf
     )
@@ -165,7 +167,7 @@ def _orders(declared: Reading) -> list[str]:
 
 
 def _likely_units(declared: Reading, values: np.ndarray, sizes: np.ndarray) -> list[str]:
-    """The units that the size of the numbers allows, the declared one first if it is among them."""
+    """The units that are possible given the size of the numbers, the declared one first if it is among them."""
     largest, typical = float(np.abs(values).max()), float(np.median(np.abs(values)))
     shortest = float(np.median(sizes.min(axis=1)))
     if (largest if declared.unit == PIXEL else typical) <= LARGEST_SHARE and shortest > 8:
@@ -179,7 +181,7 @@ def _likely_units(declared: Reading, values: np.ndarray, sizes: np.ndarray) -> l
 
 
 def _beyond(declared: Reading, values: np.ndarray, sizes: np.ndarray, names: list[str]) -> DatasetProblem | None:
-    """Boxes with an area, some of which lie inside their image and some beyond."""
+    """The problem that some boxes extend beyond their images while others lie inside, or None."""
     corners, far = declared.corners(values, sizes), np.tile(sizes, 2)
     slack = TOLERANCE * far + PIXELS
     beyond = ((corners < -slack) | (corners > far + slack)).any(axis=1)

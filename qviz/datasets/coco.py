@@ -1,13 +1,13 @@
 """COCO instances JSON: images, annotations (bbox x, y, w, h in pixels) and categories.
 
-Boxes are in pixels of the width and height that the file gives for an image; COCO's own were drawn without EXIF
-orientation. Broken parts are left out and counted: an image without its file, an invalid box, an unknown category or
-image.
+Boxes are in pixels of the width and height that the file states for an image; COCO's own annotations were drawn without
+EXIF orientation. Broken entries are left out and counted: images without a file, invalid boxes, unknown categories and
+images.
 
-Of several annotation files in a folder or an archive, `val` is preferred to `test` and `train`, and instances to
-keypoints; if that leaves more than one, it is an error that lists them. An image is looked for by its path beside the
-file and in `images/` there, and then as `image_paths` says; a folder that the file's name ends with
-(`instances_val2017.json`: `val2017/`) is preferred.
+If a folder or an archive has several annotation files, `val` is preferred to `test` and `train`, and instances to
+keypoints; if several remain, an error lists them. An image is searched by its path, beside the annotation file and in
+`images/` beside it, and then as described in `image_paths`. A folder with which the file's name ends is preferred
+(`val2017/` for `instances_val2017.json`).
 """
 
 from __future__ import annotations
@@ -40,26 +40,29 @@ Source = Path | bytes
 
 
 class Images(Protocol):
-    """The images of an annotation file."""
+    """Finds the images of an annotation file."""
 
     @property
     def where(self) -> str:
-        """The places that were searched, in words."""
+        """The places that are searched, in words."""
 
     @property
     def advice(self) -> str:
-        """What the user can do if no image is found."""
+        """What a user can do if no image is found, as the end of a sentence."""
 
     @property
     def index(self) -> ImageIndex:
-        """All images."""
+        """The index of all images."""
 
     def find(self, name: str) -> Source | None:
-        """The image with a file name of the annotations, or None."""
+        """The image for a file name in the annotations, or None."""
 
 
 def read_coco(path: Path, folder: Path | None = None) -> Dataset:
-    """A COCO file with its images in `folder` (else beside it, or in `images/` beside it). Raises DatasetError."""
+    """Read a COCO file. Raises DatasetError.
+
+    folder: that of the images; if it is None, they are searched beside the file and in `images/` beside it.
+    """
     if not path.is_file():
         raise DatasetError(f"{path} does not exist; give a COCO annotation file (JSON).")
     if folder is not None:
@@ -71,9 +74,9 @@ def read_coco(path: Path, folder: Path | None = None) -> Dataset:
 
 @dataclass(slots=True)
 class FolderImages:
-    """Images in a folder and below it; subfolders are only searched where an image is not at its place.
+    """Images in a folder and its subfolders; these are searched only if an image is not where its path says.
 
-    folders, split: as `ImageIndex` takes them.
+    folders, split: see `ImageIndex`.
     """
 
     top: Path
@@ -91,7 +94,7 @@ class FolderImages:
         beside = (self.top.joinpath(folder, *tail) for tail in (parts, parts[-1:]) for folder in self.folders if tail)
         try:
             exact = next((path for path in beside if path.is_file()), None)
-        except OSError:  # a name longer than the file system allows
+        except OSError:  # e.g. the name is too long for the file system
             return None
         if exact is not None:
             return exact
@@ -103,7 +106,7 @@ class FolderImages:
         if self._index is None:
             try:
                 files = Folder(self.top).below("")
-            except DatasetError:  # more files than a dataset has
+            except DatasetError:  # more files than a dataset may have
                 files = []
             self._index = ImageIndex(files, self.folders, self.split)
         return self._index
@@ -111,7 +114,7 @@ class FolderImages:
 
 @dataclass(frozen=True, slots=True)
 class GivenImages:
-    """Images by their file names: an upload."""
+    """Uploaded images, by file name."""
 
     files: Mapping[str, Source]
     index: ImageIndex
@@ -131,7 +134,7 @@ class GivenImages:
 
 @dataclass(frozen=True, slots=True)
 class TreeImages:
-    """Images of a folder or an archive that has the annotations as well."""
+    """Images in a folder or an archive that also contains the annotations."""
 
     tree: FileTree
     index: ImageIndex
@@ -153,12 +156,15 @@ class TreeImages:
 
 
 def parse_coco(data: bytes, name: str, files: Mapping[str, Source]) -> Dataset:
-    """A COCO file whose images are given by file name (the path in the file, or its last part). Raises DatasetError."""
+    """Parse a COCO file. Raises DatasetError.
+
+    files: Name -> image; a name is an image's path in the COCO file, or the last part of that path.
+    """
     return _dataset(data, name, GivenImages(files, ImageIndex(files)))
 
 
 def find_coco(tree: FileTree, files: list[str]) -> str | None:
-    """The annotation file to read, or None. Raises DatasetError where several are equally good."""
+    """The path of the annotation file to read, or None. Raises DatasetError if several are equally suitable."""
     named = sorted((path for path in files if path.endswith(".json")), key=lambda path: path.count("/"))
     paths = [path for path in named[:MAX_FILES_TRIED] if is_coco(tree.read(path, limits().annotations_mb << 20))]
     if not paths:
@@ -178,7 +184,7 @@ def is_coco(data: bytes) -> bool:
 
 
 def read_coco_tree(tree: FileTree, path: str, files: list[str]) -> Dataset:
-    """The annotation file of a folder or archive with its images. Raises DatasetError."""
+    """Read the annotation file at `path` in a folder or archive that also contains its images. Raises DatasetError."""
     folder = str(PurePosixPath(path).parent).removeprefix(".")
     index = ImageIndex(files, (folder, f"{folder}/images".lstrip("/")), PurePosixPath(path).stem)
     data = tree.read(path, limits().annotations_mb << 20)
@@ -186,7 +192,7 @@ def read_coco_tree(tree: FileTree, path: str, files: list[str]) -> Dataset:
 
 
 def _rank(path: str) -> tuple[int, int, int]:
-    """Lower is better."""
+    """The rank of an annotation file among several; the lowest is preferred."""
     name = path.lower()
     split = next((rank for rank, part in enumerate(("val", "test", "train")) if part in name), 3)
     return split, "keypoints" in name or "panoptic" in name, "instances" not in name
@@ -227,7 +233,7 @@ def _parsed(data: bytes, name: str) -> dict[str, list[Any]]:
 
 
 def _absence(name: str, files: Images) -> str:
-    """That an image is not there, or in several folders of which none fits better."""
+    """A clause that says that an image is missing, or that it is in several folders of which none fits best."""
     folders = files.index.folders_with(name)
     if len(folders) > 1:
         return f"{name[:200]} is in {len(folders)} folders of {files.where}: {listed(folders, 2)}"
@@ -244,13 +250,13 @@ def _no_image(name: str, entries: Entries, missing: list[str], files: Images) ->
 
 
 def _numbered(sources: Mapping[Id, Source]) -> dict[Id, int]:
-    """Numbers from 1 in the order of the ids, in which pycocotools takes images with equal scores."""
+    """Image id -> number from 1, in the order of the ids, in which pycocotools breaks ties between equal scores."""
     by_type = sorted(sources, key=lambda key: (isinstance(key, str), key))
     return {key: number for number, key in enumerate(by_type, start=1)}
 
 
 def _written(annotations: Sequence[Any], entries: Entries, sources: Mapping[Id, Source]) -> WrittenBoxes:
-    """All boxes as they are written, those that are left out included, with the sizes of their images."""
+    """All boxes as written in the file, including those that are left out, with the sizes of their images."""
     written = WrittenBoxes.of(COCO)
     sizes: dict[Id, tuple[int, int] | None] = {}
     for entry in annotations:
@@ -276,7 +282,7 @@ def _image(number: int, entries: Entries, key: Id, source: Source) -> DatasetIma
     boxes[:, 2:] += boxes[:, :2]
     areas = [row["area"] if is_number(row.get("area")) else row["bbox"][2] * row["bbox"][3] for row in rows]
     return DatasetImage(
-        id=number,  # ids of files may be texts, but pycocotools needs numbers
+        id=number,  # ids in files may be strings, but pycocotools needs numbers
         name=str(entry["file_name"]),
         source=source,
         boxes=boxes,

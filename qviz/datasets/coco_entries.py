@@ -1,8 +1,8 @@
-"""The rows of a COCO file: ids compared as in pycocotools, usable annotations, and doubtful ones.
+"""The rows of a COCO file: which are usable, and which are doubtful. Ids are compared as in pycocotools.
 
-Ids are equal where Python's are: 1, 1.0 and true are one id, 1 and "1" are two. Of two images or categories with one id
-the last counts, as in pycocotools. Each annotation counts, also where several share an id (pycocotools takes the last
-of them for all).
+Ids are equal if Python considers them equal: 1, 1.0 and true are the same id, but 1 and "1" are not. If several images
+or categories have the same id, the last one counts, as in pycocotools. Every annotation counts, even if several have
+the same id (pycocotools replaces all of them by the last one).
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Entries:
     """The usable rows of a COCO file.
 
     Attributes:
-        images: Id -> its row; the last of several.
-        categories: By rising position in the file.
-        category_numbers: Id in the file -> that of `categories`; they differ where ids are texts.
-        annotations: Image id -> usable rows, in the order of the file.
+        images: Id -> its row (the last one, if there are several).
+        categories: In the order of the file.
+        category_numbers: Category id in the file -> id in `categories`; these differ if the file's ids are strings.
+        annotations: Image id -> its usable annotations, in the order of the file.
     """
 
     images: dict[Id, Entry]
@@ -52,7 +52,7 @@ class Entries:
     annotations: dict[Id, list[Entry]]
 
     def number_of(self, annotation: Entry) -> int:
-        """The number of a usable annotation's category."""
+        """The id in `categories` of a usable annotation's category."""
         key = category_key(annotation)
         assert key is not None, "an annotation without a category is not usable"
         return self.category_numbers[key]
@@ -78,7 +78,7 @@ def read_entries(content: Mapping[str, Sequence[Any]], problems: Problems) -> En
 
 
 def _by_id(rows: Sequence[Any], name: str, problems: Problems, incomplete: str, second: str) -> dict[Id, Entry]:
-    """Id -> row; the last of several with one id, in the position of the first."""
+    """Id -> row. Of several rows with the same id, the last one is used, at the position of the first."""
     by_id: dict[Id, Entry] = {}
     for row in rows:
         key = _key(row.get("id")) if isinstance(row, dict) else None
@@ -92,14 +92,14 @@ def _by_id(rows: Sequence[Any], name: str, problems: Problems, incomplete: str, 
 
 
 def _key(value: Any) -> Id | None:
-    """The id as a key: 1.0, as pandas writes, and true are 1; None where it is none."""
+    """The id as a key: 1.0 (which pandas writes) and true become 1. None if the value is not an id."""
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) < MAX_NUMBER else None
     return value if isinstance(value, str) else int(value) if isinstance(value, int) else None
 
 
 def _numbers(rows: Mapping[Id, Entry], problems: Problems) -> dict[Id, int]:
-    """Category id in the file -> number. Texts are numbered, as pycocotools only needs them to be equal."""
+    """Category id in the file -> number. Strings are numbered: for AP it only matters which ids are equal."""
     if rows and all(isinstance(key, str) for key in rows):
         decimal = all(key.isdecimal() and len(key) < 10 for key in rows if isinstance(key, str))
         distinct = decimal and len({int(key) for key in rows}) == len(rows)
@@ -112,7 +112,7 @@ def _numbers(rows: Mapping[Id, Entry], problems: Problems) -> dict[Id, int]:
 
 
 def size_of(entry: Entry) -> tuple[int, int] | None:
-    """(width, height) that a row of `images` gives, or None."""
+    """(width, height) stated in a row of `images`, or None."""
     width, height = _key(entry.get("width")), _key(entry.get("height"))
     if isinstance(width, int) and isinstance(height, int) and 0 < width < MAX_SIDE and 0 < height < MAX_SIDE:
         return width, height
@@ -120,13 +120,13 @@ def size_of(entry: Entry) -> tuple[int, int] | None:
 
 
 def box_of(entry: Any) -> list[float] | None:
-    """x, y, width, height, or None where they are not four numbers."""
+    """The box x, y, width, height of an annotation, or None if it does not consist of four numbers."""
     box = entry.get("bbox") if isinstance(entry, dict) else None
     return box if isinstance(box, list) and len(box) == 4 and all(is_number(value) for value in box) else None
 
 
 def is_number(value: Any) -> bool:
-    """Whether it can be computed with."""
+    """Whether a value is a number that is not too large to compute with."""
     return isinstance(value, (int, float)) and -MAX_NUMBER < value < MAX_NUMBER
 
 
@@ -157,7 +157,10 @@ def _reason(entry: Any, sizes: Mapping[Id, tuple[int, int] | None], categories: 
 
 
 def _other_type(key: Id, known_ids: Mapping[Id, Any], text: str, number: str) -> str | None:
-    """The reason where only the type differs: "1" for 1, or 1 for "1"."""
+    """The reason if an id is known but for its type, e.g. "1" instead of 1, else None.
+
+    text: the reason for a string in place of a number; number: the reason for the opposite.
+    """
     if isinstance(key, int):
         return number if str(key) in known_ids else None
     try:
@@ -167,7 +170,7 @@ def _other_type(key: Id, known_ids: Mapping[Id, Any], text: str, number: str) ->
 
 
 def _shown(entry: Any, images: Mapping[Id, Entry]) -> str:
-    """An annotation for a sentence."""
+    """An annotation, briefly described for a message."""
     if not isinstance(entry, dict):
         return str(entry)[:100]
     key = image_key(entry)
@@ -186,7 +189,7 @@ def _doubts(
 
 
 def _off_by_one(what: str, used: Mapping[Id | None, int], known_ids: Mapping[Id, Any]) -> DatasetProblem | None:
-    """Some ids are unknown, and all would be known if they were one higher, or one lower."""
+    """The problem that some ids are unknown, but all would be known if they were one higher or one lower; or None."""
     numbers = {key for key in used if isinstance(key, int)}
     if not numbers or numbers <= set(known_ids) or len(numbers) < 2:
         return None
@@ -211,7 +214,7 @@ def _off_by_one(what: str, used: Mapping[Id | None, int], known_ids: Mapping[Id,
 
 
 def _repeated_ids(annotations: Sequence[Any]) -> DatasetProblem | None:
-    """Several annotations with one id of their own."""
+    """The problem that several annotations have the same id, or None."""
     ids = [_key(entry["id"]) for entry in annotations if isinstance(entry, dict) and "id" in entry]
     counts = Counter(key for key in ids if key is not None)
     repeated = {key: count for key, count in counts.items() if count > 1}

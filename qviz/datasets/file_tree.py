@@ -1,8 +1,8 @@
-"""The files of a dataset, in a folder or in a zip archive, by their path below its top: `images/a.jpg`.
+"""The files of a dataset in a folder or a zip archive, by their path relative to its top, e.g. `images/a.jpg`.
 
-Nothing outside is ever read: a path with `..` or from the root names no file. Links in a folder are followed, each
-folder once; links in an archive are ignored, as are dot files and the `__MACOSX` entries of macOS. An archive is read
-entry by entry in memory, within limits that are checked before anything is unpacked.
+Nothing outside is ever read: absolute paths and paths with `..` are treated as missing. Links in a folder are followed,
+but each folder is visited only once; links in an archive are ignored, as are dot files and macOS's `__MACOSX` entries.
+An archive is read entry by entry in memory, within limits that are checked before anything is unpacked.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from qviz.structures.archive import open_zip
 MAX_FILES = 1_000_000
 MAX_DEPTH = 30
 MAX_RATIO, SMALL = 100, 64 << 20
-"""An archive that unpacks to more than SMALL bytes and MAX_RATIO times its size is refused: images hardly compress, and
-text by a factor of ten."""
+"""An archive is refused if it unpacks to more than SMALL bytes and to more than MAX_RATIO times its own size: images
+hardly compress, and text by a factor of about ten."""
 
 
 class FileTree(Protocol):
-    """A folder or an archive. Paths are POSIX, relative to its top, which is ""."""
+    """A folder or an archive. Paths are POSIX paths relative to its top; the top itself is ""."""
 
     @property
     def name(self) -> str: ...
 
     def below(self, folder: str) -> list[str]:
-        """All files below a folder, sorted; empty if it does not exist."""
+        """The paths of all files below a folder, sorted; empty if the folder does not exist."""
 
     def has(self, path: str) -> bool: ...
 
     def read(self, path: str, limit: int) -> bytes:
-        """The bytes of a file. Raises DatasetError if there are more than `limit`, or it cannot be read."""
+        """The bytes of a file. Raises DatasetError if it has more than `limit` bytes or cannot be read."""
 
     def source(self, path: str) -> Path | bytes:
-        """An image for `DatasetImage`: its path, or its bytes."""
+        """The `source` of a `DatasetImage`: the path of the image on this machine, or its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Folder:
     def has(self, path: str) -> bool:
         try:
             return is_inside(path) and (self.top / path).is_file()
-        except (OSError, ValueError):  # a name longer than the file system allows, or with a zero byte
+        except (OSError, ValueError):  # the name is too long for the file system, or contains a zero byte
             return False
 
     def read(self, path: str, limit: int) -> bytes:
@@ -89,7 +89,7 @@ def _walk(top: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(top, followlinks=True):
         real = os.path.realpath(parent)
         if real in visited:
-            folders.clear()  # a link back
+            folders.clear()  # a link to a folder that has been visited
             continue
         visited.add(real)
         folders[:] = [name for name in folders if not _is_hidden(name)]
@@ -97,7 +97,7 @@ def _walk(top: Path) -> Iterator[Path]:
 
 
 class Archive:
-    """A zip archive in memory or in a file; the caller closes it."""
+    """A zip archive in memory or in a file; the caller has to close it."""
 
     def __init__(self, name: str, source: bytes | Path) -> None:
         self._name = name
@@ -129,7 +129,7 @@ class Archive:
         if entry.file_size > limit:
             raise _too_large(path, limit)
         try:
-            with self._zip.open(entry) as stream:  # gives at most the size that was checked
+            with self._zip.open(entry) as stream:  # returns at most the size that was checked
                 return _limited(path, stream.read(limit + 1), limit)
         except DAMAGED as error:
             raise _damaged(self.name, error) from error
@@ -142,14 +142,14 @@ class Archive:
 
 
 def is_inside(path: str) -> bool:
-    """Whether a path stays below the top."""
+    """Whether a path cannot leave the folder or archive to which it is relative."""
     pure = PurePosixPath(path)
     return not pure.is_absolute() and ".." not in pure.parts and "\0" not in path
 
 
 def _path_of(entry: zipfile.ZipInfo) -> str | None:
-    """The path of an entry; None for folders, links, hidden files and paths outside."""
-    path = entry.filename.replace("\\", "/")  # in archives made on Windows
+    """The path of an archive's entry; None for folders, links, hidden files, and paths that lead outside."""
+    path = entry.filename.replace("\\", "/")  # some archives made on Windows use backslashes
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if path.endswith("/") or kind not in (0, stat.S_IFREG) or not is_inside(path) or path[1:2] == ":":
         return None

@@ -1,4 +1,4 @@
-"""Image files in paths, folders and zip archives."""
+"""Find and read image files, given as paths, folders or zip archives."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from qviz.structures import Dataset, DatasetImage, EncodedImage
 from qviz.structures.archive import open_zip
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, RuntimeError, EOFError, ValueError)
-"""What zipfile and its decompressors raise; RuntimeError also for locked archives and unknown compression."""
+"""Errors that zipfile and its decompressors raise; RuntimeError is raised for encrypted archives, among others."""
 
 
 MAX_PARTS = 30
-"""Folders of a path that are looked at."""
+"""Maximum number of parts of a path that are considered, counted from its end."""
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a name has an image suffix; not for dot files and the `__MACOSX` entries of macOS."""
+    """Whether a name has an image suffix; False for dot files and for macOS's `__MACOSX` entries."""
     path = PurePosixPath(name)
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts
 
 
 def parts_of(name: str) -> list[str]:
-    """The folders and the name of a path of any system; empty where it cannot be one."""
+    """The folders and the file name of a path from any operating system; empty if it is not a valid path."""
     if "\0" in name:
         return []
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
@@ -41,7 +41,7 @@ def parts_of(name: str) -> list[str]:
 
 
 def distinct_names(paths: Iterable[str]) -> list[str]:
-    """The name of each file; if several have the same name, with as many folders as make it unique."""
+    """The name of each file, preceded by as many of its folders as are needed to make it unique."""
     split = [parts_of(path) or [path] for path in paths]
     depths = [1] * len(split)
     while True:
@@ -57,14 +57,14 @@ def distinct_names(paths: Iterable[str]) -> list[str]:
 
 
 def with_distinct_names(images: Iterable[DatasetImage]) -> tuple[DatasetImage, ...]:
-    """The images, whose names are paths so far, with `distinct_names`."""
+    """The images, with their names (which are paths) replaced by `distinct_names`."""
     rows = list(images)
     names = distinct_names(row.name for row in rows)
     return tuple(replace(row, name=name) for row, name in zip(rows, names, strict=True))
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
-    """Files and archives as given, and the images in folders, sorted by name.
+    """The given files and archives, with each folder replaced by the images in it, sorted by name.
 
     Raises:
         ImageError: A path does not exist, or a folder has no images.
@@ -84,7 +84,7 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 
 
 def load_images(paths: Iterable[Path]) -> Iterator[EncodedImage]:
-    """The encoded images of `find_images(paths)`, those in archives included."""
+    """The encoded images of `find_images(paths)`, including those in archives."""
     files = find_images(paths)
     for path, name in zip(files, distinct_names(map(Path.as_posix, files)), strict=True):
         if path.suffix.lower() == ".zip":
@@ -98,14 +98,14 @@ class ImageFiles:
     """Image files and zip archives, read from disk each time they are iterated over.
 
     Attributes:
-        paths: Files that exist; `len()` counts each archive as one.
+        paths: Existing files; `len()` counts an archive as one file.
     """
 
     paths: tuple[Path, ...]
 
     @classmethod
     def of(cls, sources: Sequence[Path]) -> ImageFiles:
-        """The images in paths, folders and archives. Raises ImageError if none is given or one is missing."""
+        """The images in files, folders and archives. Raises ImageError if none are given or a path does not exist."""
         if not sources:
             raise ImageError("No images are given; give an image, a folder of images or a zip archive of them.")
         return cls(tuple(find_images(sources)))
@@ -117,14 +117,14 @@ class ImageFiles:
         return load_images(self.paths)
 
     def single(self) -> EncodedImage:
-        """The only image. Raises ImageError if there are several."""
+        """The only image. Raises ImageError unless there is exactly one file."""
         if len(self.paths) != 1:
             raise ImageError(f"{len(self.paths)} images are given; give one: a trace follows one object.")
         (image,) = load_images(self.paths)
         return image
 
     def dataset(self) -> Dataset:
-        """The images without annotations, as a dataset named after the folder of the first."""
+        """The images as a dataset without annotations, named after the folder of the first file."""
         rows: list[DatasetImage] = []
         for path, name in zip(self.paths, distinct_names(map(Path.as_posix, self.paths)), strict=True):
             if path.suffix.lower() == ".zip":

@@ -1,9 +1,9 @@
-"""Find image files from the names in an annotation file, even if paths, case or suffixes differ.
+"""Find image files by the names in an annotation file, even if paths, case or suffixes differ.
 
-In this order: the path as written; its last part; both without regard to case; the longest part of the path that only
-one file ends with; the last part in any subfolder, if only one file has it; the last part with another suffix or
-without one, if only one file has it. Backslashes separate folders, as on Windows. Parts such as `C:`, a leading `/` and
-`..` are left out: nothing outside of the folder is read.
+These are tried in order: the path as written; its last part; both ignoring case; the longest trailing part of the path
+with which only one file ends; the last part in any subfolder, if only one file has it; the last part with another
+suffix or with none, if only one file has it. Backslashes separate folders, as on Windows. Parts such as `C:`, a leading
+`/` and `..` are dropped, so nothing outside the folder is read.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from qviz.datasets.files import is_image_name, parts_of
 
 
 class ImageIndex:
-    """Paths below a folder (POSIX, relative), to be found by the names in an annotation file.
+    """An index of image paths (POSIX, relative to a folder), in which names from an annotation file are found.
 
-    folders: of the paths, where a name is looked for first, e.g. beside the annotations. split: the name of the
-    annotation file without its suffix; among files of one name the folder that it ends with is preferred.
+    folders: the folders in which a name is searched first, e.g. that of the annotations. split: the name of the
+    annotation file without its suffix; of several files with the same name, one in a folder with whose name `split`
+    ends is preferred.
     """
 
     def __init__(self, paths: Iterable[str], folders: tuple[str, ...] = ("",), split: str = "") -> None:
@@ -35,11 +36,11 @@ class ImageIndex:
             self._by_stem[name.stem].append(path)
 
     def find(self, name: str) -> str | None:
-        """The path of the image with a name of the annotations, or None where none or several fit."""
+        """The path of the image for a name in the annotations; None if no file fits, or if several do."""
         return next((path for text in (name, unquote(name)) if (path := self._find(text)) is not None), None)
 
     def folders_with(self, name: str) -> list[str]:
-        """The folders that have a file of this name, without regard to case."""
+        """The folders that contain a file with this name, ignoring case."""
         last = (parts_of(name) or [""])[-1].lower()
         return [str(PurePosixPath(path).parent) for path in self._by_name.get(last, [])]
 
@@ -56,7 +57,7 @@ class ImageIndex:
         return self._best(same_name, lower) or (self._best(same_stem, lower) if not same_name else None)
 
     def _best(self, paths: list[str], parts: list[str]) -> str | None:
-        """Of paths with one name the one that fits best, or None where several fit equally well."""
+        """The best of several paths with the same file name, or None if several fit equally well."""
         if len(paths) <= 1:
             return paths[0] if paths else None
         depths = [_shared_folders(path.lower().split("/")[:-1], parts[:-1]) for path in paths]
@@ -66,7 +67,7 @@ class ImageIndex:
 
 
 def _shared_folders(folders: list[str], named: list[str]) -> int:
-    """How many of the last folders of two paths are the same."""
+    """How many of the innermost folders of two paths are the same."""
     pairs = zip(reversed(folders), reversed(named), strict=False)
     return next(
         (depth for depth, (first, second) in enumerate(pairs) if first != second), min(len(folders), len(named))

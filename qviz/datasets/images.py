@@ -1,19 +1,19 @@
-"""Decode images of untrusted files: the size is checked before anything is decoded.
+"""Decode images in untrusted files; the size is checked before anything is decoded.
 
-JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF, and HEIC where pillow-heif is installed; of several frames the first. EXIF
-orientation is applied, except for an image whose `size` says that its boxes were drawn without it (COCO's own, and
-those of TensorFlow's decoders).
+The formats are JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF, and HEIC if pillow-heif is installed. If there are several
+frames, the first is used. EXIF orientation is applied, unless an image's `size` shows that its boxes were drawn without
+it, as in COCO's own annotations and in those made with TensorFlow's decoders.
 
-Pixels become RGB by the mode that Pillow reports:
+How pixels are converted to RGB depends on the mode that Pillow reports:
 
-16-bit grey   scaled by its own depth (65535, or 4095 in a 12-bit TIFF), not clipped; inverted where a TIFF says that
+16-bit grey   scaled by its own depth (65535, or 4095 in a 12-bit TIFF), not clipped; inverted if a TIFF says that
               0 is white
 16-bit colour the upper byte of each channel, as Pillow reads it
 I, F          32-bit and signed integers, float TIFF: floats within 0..1 are scaled to 0..255, values within 0..255
               stay, integers within 0..65535 are taken as 16-bit, anything else is scaled from its own min..max
-CMYK          as Adobe writes it in JPEG (inverted), which Pillow undoes; without the colour profile, as TensorFlow
-LAB           through sRGB
-transparent   on white
+CMYK          Pillow undoes the inversion that Adobe applies in JPEG; the colour profile is ignored, as in TensorFlow
+LAB           converted via sRGB
+transparent   placed on white
 
 HEIC is recognised by the brands of the `ftyp` box. Source: ISO/IEC 23008-12.
 """
@@ -45,9 +45,9 @@ DAMAGED = (
     *(OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError),
     *(MemoryError, RuntimeError, ArithmeticError, struct.error),
 )
-"""What Pillow's readers raise for damaged files, those of EXIF and TIFF included."""
+"""Errors that Pillow's readers, including those for EXIF and TIFF tags, raise for damaged files."""
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
-"""EXIF tag, and its values that swap width and height."""
+"""The EXIF tag for the orientation, and those of its values that swap width and height."""
 EXIF_IFD, EXPOSURE_TIME = 0x8769, 0x9003
 TILE_SIDES = (322, 323)
 """TIFF tags TileWidth and TileLength. A tile may claim more pixels than its image."""
@@ -56,27 +56,27 @@ BITS, PHOTOMETRIC = 258, 262
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
 HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 MAX_DARK = 4095
-"""An image of 16 bits whose values all lie below a sixteenth of the range is nearly black."""
+"""A 16-bit image with no larger value than this, a sixteenth of the range, is nearly black."""
 HEADER_BYTES = 256 << 10
-"""Most headers end within these; a WebP or a TIFF may need the whole file."""
+"""Most headers lie within this many bytes; a WebP or a TIFF may need the whole file."""
 
 
 def read_image(encoded: EncodedImage) -> Image:
-    """Decode one image. Raises ImageError with the file's name, what is wrong and what to do."""
+    """Decode an image. Raises ImageError, which says which file is affected, what is wrong and what to do."""
     with _opened(encoded) as opened:
         pixels = _rgb(_upright(opened, encoded.size), _tags(opened))
     return Image(encoded.name, pixels, encoded.digest)
 
 
 def image_sizes(encoded: EncodedImage) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(width, height) as stored and after EXIF orientation, without decoding. Raises ImageError."""
+    """((width, height) as stored, (width, height) after EXIF orientation), without decoding. Raises ImageError."""
     with _opened(encoded) as opened:
         width, height = opened.size
         return (width, height), (height, width) if _sideways(opened) else (width, height)
 
 
 def exposure_hour(encoded: EncodedImage) -> int | None:
-    """The hour, 0 to 23, of EXIF's time of exposure; None where the file states none. Raises ImageError."""
+    """The hour, 0 to 23, at which EXIF says the picture was taken; None if it does not say. Raises ImageError."""
     with _opened(encoded) as opened:
         try:
             text = opened.getexif().get_ifd(EXIF_IFD).get(EXPOSURE_TIME)
@@ -87,7 +87,10 @@ def exposure_hour(encoded: EncodedImage) -> int | None:
 
 
 def upright_size(name: str, source: Path | bytes) -> tuple[int, int]:
-    """(width, height) after EXIF orientation, from the first bytes of a file if they suffice. Raises ImageError."""
+    """(width, height) after EXIF orientation; only the first bytes of the file are read if they suffice.
+
+    Raises ImageError.
+    """
     if isinstance(source, bytes):
         return _upright_size(name, source)
     try:
@@ -111,14 +114,14 @@ PNG, TIFFS = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*")
 
 
 def may_have_16_bits(data: bytes) -> bool:
-    """Whether a file is a PNG of 16 bits or a TIFF, by its first bytes."""
+    """Whether a file, judged by its first bytes, is a 16-bit PNG or a TIFF."""
     return (data[:8] == PNG and data[24:25] == b"\x10") or data[:4] in TIFFS
 
 
 def dark_range(encoded: EncodedImage) -> str:
-    """The range of values that an image of 16 bits uses, if it is so small that the image is nearly black, else "".
+    """A text about the range of values in a 16-bit image, if it is so small that the image is nearly black; else "".
 
-    Values of 12 or 8 bits in a file of 16 bits are the usual reason. Raises ImageError.
+    The usual reason is that a 16-bit file contains 12-bit or 8-bit values. Raises ImageError.
     """
     with _opened(encoded) as opened:
         tags = _tags(opened)
@@ -135,7 +138,7 @@ def dark_range(encoded: EncodedImage) -> str:
 
 @contextmanager
 def _opened(encoded: EncodedImage) -> Iterator[Pillow.Image]:
-    """An image whose header is read and whose size is within the limits; errors of its reader become ImageError."""
+    """Open an image and check that its size is within the limits; errors of Pillow's readers become ImageError."""
     _check_bytes(encoded)
     formats: tuple[str, ...] = FORMATS
     if is_heic(encoded.data):
@@ -158,7 +161,7 @@ def _opened(encoded: EncodedImage) -> Iterator[Pillow.Image]:
 
 
 def is_heic(data: bytes) -> bool:
-    """Whether a HEIC brand is listed; `mif1` alone may also be AVIF."""
+    """Whether the `ftyp` box of a file lists a HEIC brand; the brand `mif1` alone may also be AVIF."""
     if data[4:8] != b"ftyp":
         return False
     end = min(int.from_bytes(data[:4], "big"), 256)
@@ -174,7 +177,7 @@ def _check_heic_reader(name: str) -> None:
 
 @functools.cache
 def _registered_heic() -> bool:
-    """Whether pillow-heif is installed; then Pillow reads HEIC from now on."""
+    """Whether pillow-heif is installed; if so, it is registered with Pillow, which can then read HEIC."""
     try:
         import pillow_heif  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
@@ -184,7 +187,7 @@ def _registered_heic() -> bool:
 
 
 def _upright(opened: Pillow.Image, size: tuple[int, int] | None) -> Pillow.Image:
-    """EXIF orientation applied, unless `size` fits only the pixels as they are stored."""
+    """The image with EXIF orientation applied, unless `size` only matches the pixels as they are stored."""
     width, height = opened.size
     if _sideways(opened) and size == (width, height) and width != height:
         return opened
@@ -195,7 +198,7 @@ def _upright(opened: Pillow.Image, size: tuple[int, int] | None) -> Pillow.Image
 
 
 def _sideways(opened: Pillow.Image) -> bool:
-    """Whether EXIF swaps the sides. Not for TIFF: Pillow has swapped its size already and turns its pixels itself."""
+    """Whether EXIF swaps the sides. False for TIFF, because there Pillow itself applies the orientation."""
     return opened.format != "TIFF" and opened.getexif().get(ORIENTATION) in SIDEWAYS
 
 
@@ -237,7 +240,7 @@ def _looks_like(data: bytes) -> str:
 
 
 def _rgb(picture: Pillow.Image, tags: Mapping[int, Any]) -> np.ndarray:
-    """(h, w, 3) uint8; `tags` are those of a TIFF, else empty."""
+    """The picture as (h, w, 3) uint8 RGB. tags: those of a TIFF, else empty."""
     if picture.mode.startswith("I;16"):
         return _grey(_sixteen_bit(np.asarray(picture), tags))
     if picture.mode in ("I", "F"):
@@ -245,7 +248,7 @@ def _rgb(picture: Pillow.Image, tags: Mapping[int, Any]) -> np.ndarray:
     if picture.mode == "LAB":
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         return np.array(ImageCms.profileToProfile(picture, *profiles, outputMode="RGB"))
-    if picture.mode in ("La", "RGBa"):  # colours multiplied by alpha already
+    if picture.mode in ("La", "RGBa"):  # colours that are premultiplied by alpha
         picture = picture.convert(picture.mode.upper())
     if "A" in picture.getbands() or "transparency" in picture.info:
         layered = picture.convert("RGBA")
@@ -255,7 +258,7 @@ def _rgb(picture: Pillow.Image, tags: Mapping[int, Any]) -> np.ndarray:
 
 
 def _grey(levels: np.ndarray) -> np.ndarray:
-    """(h, w) real values 0..255 as three equal channels."""
+    """(h, w) real values in 0..255 as (h, w, 3) uint8 with three equal channels."""
     grey = np.rint(levels).clip(0, 255).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=-1)
 
@@ -281,7 +284,7 @@ def _wide(values: np.ndarray) -> np.ndarray:
 
 
 def preview(image: Image, longest: int = 1280) -> bytes:
-    """A JPEG of quality 85 for the screen, at most `longest` pixels a side."""
+    """A JPEG of quality 85 for the screen, whose longer side has at most `longest` pixels."""
     picture = Pillow.fromarray(image.pixels)
     picture.thumbnail((longest, longest), Pillow.Resampling.BILINEAR, reducing_gap=2.0)
     buffer = io.BytesIO()

@@ -1,13 +1,16 @@
-"""Class names: from a file in one of four forms, recognised by its content, or COCO's own by the number of classes.
+"""Class names, from a label file or, for models without one, COCO's names by the number of classes.
+
+A label file has one of four forms, which are recognised by content:
 
 lines        one name per line, or a number and a name: `0 person`, `1: bicycle`; numbers are class ids, gaps count
 pbtxt        `item { id: 1 name: "person" }`, the Object Detection API's label map; ids count from 1
 JSON         ["person", ...], {"0": "person"}, {"person": 0}, or an object with one of these as `names` or `id2label`
 YAML         Ultralytics' data.yaml with its `names:`
 
-Class ids count from 0; `???` is the name of a class that a file leaves out. In lines and JSON a first name `background`
-becomes `???`. A first `???` alone, also where ids begin with 1, stands for the background: `without_background` drops
-it, because class ids of detections do not include it. `background_offset` returns whether the model's outputs do.
+Class ids count from 0; a class that the file leaves out is called `???`. In lines and JSON, a first name `background`
+becomes `???`. If only the first name is `???`, as it also is if ids begin with 1, it stands for the background:
+`without_background` drops it, because the class ids of detections do not count the background. `background_offset` says
+whether the model's outputs count it.
 """
 
 from __future__ import annotations
@@ -41,17 +44,17 @@ refrigerator|book|clock|vase|scissors|teddy bear|hair drier|toothbrush"""
 COCO_80 = tuple(_NAMES.replace("\n", "|").split("|"))
 
 UNUSED_90 = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
-"""Category ids 1..90 that COCO never used."""
+"""Category ids in 1..90 that COCO does not use."""
 
 
 def coco_90() -> tuple[str, ...]:
-    """90 names: index i has the name of category id i + 1, `???` where the id is unused."""
+    """90 names: the name at index i is that of category id i + 1, or `???` if that id is unused."""
     names = iter(COCO_80)
     return tuple("???" if number in UNUSED_90 else next(names) for number in range(1, 91))
 
 
 def parse_labels(data: bytes, name: str) -> tuple[str, ...]:
-    """The class names in a label file of any of these forms. `name` is for messages. Raises LabelsError."""
+    """The class names in a label file of any of these forms. name: of the file, for messages. Raises LabelsError."""
     if len(data) > MAX_BYTES:
         raise LabelsError(f"{name} is {len(data) >> 20} MB; the limit for a label file is {MAX_BYTES >> 20} MB.")
     try:
@@ -94,9 +97,9 @@ _NUMBERED = re.compile(r"(\d{1,5})(?:\s*[:,;=.)|-]\s*|\s+)(\S.*)")
 
 
 def _numbered_lines(lines: list[str]) -> tuple[str, ...]:
-    """The names of lines that all begin with a class id; empty where they do not.
+    """The names in lines that all begin with a class id; empty if they do not.
 
-    Ids rise and names are distinct: `1 euro`, `2 euro` are names.
+    Ids must rise and names must differ; `1 euro` and `2 euro`, for example, are names without ids.
     """
     rows = [match.groups() for line in lines if line and (match := _NUMBERED.fullmatch(line))]
     numbers, names = [int(number) for number, _ in rows], [name for _, name in rows]
@@ -108,7 +111,7 @@ def _numbered_lines(lines: list[str]) -> tuple[str, ...]:
 
 
 def unnamed_background(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """The names with `???` for a first `background`."""
+    """The names, with a first name `background` replaced by `???`."""
     return (UNNAMED, *labels[1:]) if labels and labels[0].lower() in BACKGROUND else labels
 
 
@@ -118,7 +121,7 @@ def without_background(labels: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def background_offset(labels: tuple[str, ...], classes: int | None) -> int:
-    """class_offset: 1 where the names have a background and the model's outputs as many classes as there are names."""
+    """The class_offset: 1 if the names include the background and their number equals the model's `classes`, else 0."""
     return int(_has_background(labels) and classes == len(labels))
 
 
@@ -127,7 +130,7 @@ def _has_background(labels: tuple[str, ...]) -> bool:
 
 
 def _plain(name: str) -> str:
-    """The name on one line, of at most 100 characters."""
+    """The name on one line, cut to 100 characters; `???` if it is empty."""
     return " ".join(name.split())[:100] or "???"
 
 
@@ -147,7 +150,7 @@ def _from_json(text: str, name: str) -> tuple[str, ...]:
 
 
 def numbered(names: Any, where: str) -> list[tuple[int, str]]:
-    """(class id, name) pairs of a list of names, {"0": name} or {name: 0}. Raises LabelsError."""
+    """(class id, name) pairs from a list of names, {"0": name} or {name: 0}. Raises LabelsError."""
     if isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names):
         return list(enumerate(names))
     if isinstance(names, dict):
@@ -188,21 +191,21 @@ def _parsed(parse: Callable[[str], list[tuple[int, str]]], text: str, name: str)
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """`parse_labels` of a file."""
+    """The class names in a label file. Raises LabelsError."""
     if not path.is_file():
         raise LabelsError(f"{path} does not exist; give a text file with one class name per line.")
     return parse_labels(path.read_bytes(), path.name)
 
 
 def labels_by_count(classes: int | None) -> tuple[str, ...]:
-    """COCO's names for 80 or 90 classes (91: with background), else an empty tuple."""
+    """COCO's names for 80 or 90 classes (or 91, with the background), else an empty tuple."""
     if classes == 80:
         return COCO_80
     return coco_90() if classes in (90, 91) else ()
 
 
 def label_of(labels: tuple[str, ...], class_id: int) -> str:
-    """The name of a class, or `class 17`."""
+    """The name of a class, or e.g. `class 17` if it has none."""
     if 0 <= class_id < len(labels) and labels[class_id] != "???":
         return labels[class_id]
     return f"class {class_id}"
@@ -216,14 +219,14 @@ SYNONYMS = {
     "sofa": "couch",
     "hairdryer": "hairdrier",
 }
-"""Names of Pascal VOC, mostly, by COCO's; without spaces."""
+"""Synonym (mostly Pascal VOC's name) -> COCO's name; both without spaces."""
 
 
 def plain_name(name: str) -> str:
-    """The name without case, spaces, hyphens and underscores."""
+    """The name in lower case, without spaces, hyphens and underscores."""
     return "".join(name.lower().replace("_", " ").replace("-", " ").split())
 
 
 def canonical_name(name: str) -> str:
-    """The plain name, of synonyms COCO's."""
+    """The plain name; for a synonym, COCO's plain name."""
     return SYNONYMS.get(plain_name(name), plain_name(name))

@@ -1,4 +1,4 @@
-"""Problems that a reader finds in a dataset: entries that it leaves out, and doubtful ones; with the likely fix."""
+"""Problems that a reader finds in a dataset, with the likely fixes: entries that it leaves out, and doubtful ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qviz.structures import DatasetProblem
 
 MAX_EXAMPLES = 5
 MAX_EXAMPLE = 200
-"""Characters of one example; its parts come from outside."""
+"""Maximum length of an example in characters, because its parts come from untrusted files."""
 
 NO_IMAGE_OR_CLASS = "annotation without an image or a category"
 UNKNOWN_IMAGE = "annotation of an unknown image"
@@ -71,11 +71,11 @@ LEFT_OUT = {
     ),
     UNREADABLE: ("unreadable_image", "Copy these files again."),
 }
-"""What is left out -> its code and the likely fix; other reasons have the code `left_out`."""
+"""Reason for leaving something out -> (code, likely fix); other reasons have the code `left_out`."""
 
 
 class Problems(Counter[str]):
-    """Counts of what was left out, by reason, with examples; and doubts about what was read."""
+    """Counts, by reason, of what was left out, with examples; and doubts about what was read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,18 +83,18 @@ class Problems(Counter[str]):
         self._doubts: list[DatasetProblem] = []
 
     def leave_out(self, reason: str, example: str = "", count: int = 1) -> None:
-        """Count something that is left out. example: where, e.g. `a.jpg: bbox [1, 2, 0, 4]`."""
+        """Count something that is left out. example: which entry, e.g. `a.jpg: bbox [1, 2, 0, 4]`."""
         self[reason] += count
         if example:
             keep_example(self._examples[reason], example)
 
     def doubt(self, problem: DatasetProblem | None) -> None:
-        """Note a doubt, if it is one."""
+        """Note a doubtful part of the dataset; None is ignored."""
         if problem is not None:
             self._doubts.append(problem)
 
     def sentences(self) -> tuple[str, ...]:
-        """Sentences on what was left out, for `Dataset.skipped`; with the name of the first missing file."""
+        """Sentences about what was left out, for `Dataset.skipped`; they include the name of the first missing file."""
         sentences = []
         for reason, count in self.items():
             first = f" (first: {self._examples[reason][0]})" if reason == NO_IMAGE and self._examples[reason] else ""
@@ -102,7 +102,7 @@ class Problems(Counter[str]):
         return tuple(sentences)
 
     def listed(self, annotations: int) -> tuple[DatasetProblem, ...]:
-        """All problems. annotations: number that was read; if more than that were left out, AP would be meaningless."""
+        """All problems. annotations: how many were read; if more than that were left out, the problem is serious."""
         return (*self._doubts, *(self._left_out(reason, count, annotations) for reason, count in self.items() if count))
 
     def _left_out(self, reason: str, count: int, annotations: int) -> DatasetProblem:
@@ -114,7 +114,7 @@ class Problems(Counter[str]):
 
 
 def keep_example(examples: list[str], example: str) -> None:
-    """Append an example where there are few and it is new; control characters are replaced."""
+    """Append an example if it is new and there are fewer than `MAX_EXAMPLES`; control characters are replaced."""
     text = "".join(character if character.isprintable() else "�" for character in example)[:MAX_EXAMPLE]
     if len(examples) < MAX_EXAMPLES and text not in examples:
         examples.append(text)

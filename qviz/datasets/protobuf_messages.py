@@ -1,6 +1,6 @@
 """Two protobuf messages read without TensorFlow: tf.train.Example (binary) and StringIntLabelMap (text).
 
-The input is untrusted: whatever is wrong with it raises ValueError.
+The input is untrusted; anything wrong with it raises ValueError.
 
 Sources: tensorflow/core/example/{example,feature}.proto; object_detection/protos/string_int_label_map.proto.
 """
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 Values = list[bytes] | np.ndarray
-"""Values of one feature: byte strings, or (n,) float32 or int64."""
+"""The values of one feature: byte strings, or an (n,) array of float32 or int64."""
 
 MAX_VALUES = 100_000
-"""Values of one feature: no image has more objects."""
+"""Maximum number of values of one feature; no image has more objects."""
 
 FIELDS = (
     ("Example", "features", 1, "Features"),
@@ -33,7 +33,7 @@ FIELDS = (
     ("Item", "id", 2, "int32"),
     ("Item", "display_name", 3, "string"),
 )
-"""(message, field, number, type); `Features`, a map, is added by `_pool`."""
+"""(message, field, field number, type); `_pool` adds the message `Features`, which is a map."""
 
 _LABEL_MAP = re.compile(r"(?:\s|#[^\n]*\n)*item\s*:?\s*[{<]")
 
@@ -67,14 +67,14 @@ def _values(feature: Any) -> Values:
 
 
 def is_label_map(text: str) -> bool:
-    """Whether a text begins, after comments, with an item of a label map."""
+    """Whether a text begins with an item of a label map, apart from comments."""
     return _LABEL_MAP.match(text) is not None
 
 
 def parse_label_map(text: str) -> list[tuple[int, str]]:
-    """(class id, name) pairs of a `label_map.pbtxt`, class ids counting from 0. Raises ValueError.
+    """(class id, name) pairs of a `label_map.pbtxt`, with class ids from 0. Raises ValueError.
 
-    Ids count from 1 in the file, where 0 is the background. The display name is used where there is one.
+    In the file, ids count from 1, and 0 is the background. The display name is used if there is one.
 
         item { id: 1  name: "/m/01g317"  display_name: 'person' }
     """
@@ -88,7 +88,7 @@ def parse_label_map(text: str) -> list[tuple[int, str]]:
     except text_format.ParseError as error:
         reason = re.sub(
             r"^.*(?:': |\d : )", "", str(error)[-120:], flags=re.DOTALL
-        )  # a position and the whole line precede it
+        )  # the error's text begins with the position and the whole line
         raise ValueError(f"line {error.GetLine() or 1}: {reason.rstrip('.')}") from error
     pairs = []
     for item in label_map.item:
@@ -102,7 +102,7 @@ def parse_label_map(text: str) -> list[tuple[int, str]]:
 
 @functools.cache
 def _message(name: str) -> Any:
-    """The class of a message."""
+    """The Python class for a message with this name."""
     from google.protobuf import message_factory
 
     return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"qviz.{name}"))
@@ -112,8 +112,8 @@ def _message(name: str) -> Any:
 def _pool() -> Any:
     """The descriptors of all messages.
 
-    `Features` maps names to bytes instead of `Feature` messages, which have the same encoding. So only the features
-    that are used are parsed, and entries without content, millions of which fit into a file, take no memory.
+    `Features` maps names to bytes instead of to `Feature` messages; the encoding is the same. Thus only those features
+    are parsed that are used, and empty entries, millions of which fit into a file, take no memory.
     """
     from google.protobuf import descriptor_pb2, descriptor_pool
 

@@ -1,11 +1,12 @@
-"""Whether a file of unknown purpose is a label file: a stray text or JSON file is not one.
+"""Decide whether a file of unknown purpose, which may be any text or JSON file, is a label file.
 
-A file that is named as one (`--labels`) is read as it is; see `labels`. A dropped file must look like one:
+A file that the user declares as a label file (`--labels`) is read in any case; see `labels`. A file that is dropped on
+a page must look like one:
 
-list or {"0": name}   always
+list or {"0": name}   always accepted
 {name: number}        class ids from 0 or 1 without large gaps, as many as a loaded model has classes if that is known
 lines                 distinct names without empty lines between them; no rows of numbers, no sentences, no code
-YAML, pbtxt           with `names:`, with `item {...}`
+YAML, pbtxt           if they contain `names:` or `item {...}`, respectively
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from qviz.datasets.protobuf_messages import is_label_map
 from qviz.errors import LabelsError
 
 MAX_WORDS = 6
-"""Words of a class name; lists of synonyms, separated by commas, may have more."""
+"""Maximum number of words in a class name; in a list of synonyms separated by commas, in each of them."""
 _ROW_OF_NUMBERS = re.compile(r"[-+.\deE]+([\s,;]+[-+.\deE]+)+")
 _CODE = re.compile(r"==|>=|://|[{}<>=]|^[#/*@$-]{1,3}\s|^(import|from|def|class|return)\s")
 
@@ -30,11 +31,11 @@ def recognised_labels(data: bytes, name: str, class_counts: Collection[int] = ()
     """The class names of a file that looks like a label file.
 
     Args:
-        name: For messages; its suffix says how the file is read.
-        class_counts: Numbers of classes of the loaded models.
+        name: The file's name, for messages; its suffix affects which form is expected.
+        class_counts: The numbers of classes of the loaded models.
 
     Raises:
-        LabelsError: It cannot be read, or does not look like one; the sentence says why.
+        LabelsError: The file cannot be read, or does not look like a label file; the message says why.
     """
     labels = parse_labels(data, name)
     text = data.decode("utf-8-sig")
@@ -47,7 +48,7 @@ def recognised_labels(data: bytes, name: str, class_counts: Collection[int] = ()
 
 
 def _objection(text: str, suffix: str, count: int, class_counts: Collection[int]) -> str:
-    """Why a file that can be read as labels is none; empty where it is one."""
+    """Why a file that can be read as labels is not a label file; empty if it is one."""
     try:
         return _no_names(json.loads(text), count, class_counts)
     except (ValueError, RecursionError):
@@ -60,11 +61,11 @@ def _objection(text: str, suffix: str, count: int, class_counts: Collection[int]
 
 
 def _no_names(content: Any, count: int, class_counts: Collection[int]) -> str:
-    """The objection to a JSON document."""
+    """Why a JSON document is not a label file; empty if it is one."""
     if isinstance(content, dict):
         content = next((content[key] for key in ("names", "id2label") if key in content), content)
     if not isinstance(content, dict):
-        return ""  # a list of names, as anything else was refused
+        return ""  # a list of names; any other list has been refused by the parser
     values = list(content.values())
     if all(isinstance(value, str) for value in values):
         return ""  # class id -> name
@@ -79,7 +80,7 @@ def _no_names(content: Any, count: int, class_counts: Collection[int]) -> str:
 
 
 def _no_name_lines(lines: Sequence[str]) -> str:
-    """The objection to lines of text."""
+    """Why lines of text are not a label file; empty if they are one."""
     names = [line.strip() for line in lines]
     while names and not names[-1]:
         names.pop()

@@ -1,12 +1,12 @@
-"""Recorded results: detections that another device or framework has written down, in place of a model.
+"""Recorded results: detections that another device or framework has saved, used in place of a model.
 
-COCO's results format, a JSON list of {image_id or file_name, category_id or label, bbox, score}, bbox x, y, width,
-height in pixels of the original image; or an object with this list as `results`. Images without objects do not occur
-in the list; the object may name all images as `images: [{image}]`, as `qviz device read` writes them. An image belongs
-to its file name, with or without folder and suffix, or to a number that ends the stem of its name, as in
-000000000139.jpg. A category without a name is one of COCO's ids 1 to 90.
+The format is COCO's results format: a JSON list of {image_id or file_name, category_id or label, bbox, score}, where
+bbox is x, y, width, height in pixels of the original image; or an object with this list as `results`. Images without
+objects are not in the list, but the object may name all images as `images: [{image}]`, as `qviz device read` does.
+Results are assigned to an image by its file name, with or without folder and suffix, or by the number at the end of its
+name before the suffix, as in 000000000139.jpg. A category without a name is one of COCO's ids 1 to 90.
 
-The file is not trusted: every entry is checked, and the first wrong one is an error that names it.
+The file is not trusted: every entry is checked, and an error names the first wrong one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from qviz.errors import ModelError
 from qviz.structures import Detections, Image, Inference
 
 RECORDED = "recorded"
-"""Shown in place of the name of a decoder."""
+"""The name used for recorded results in place of a decoder's."""
 MAX_RESULTS = 2_000_000
 MAX_NAME = 200
 MAX_LABELS = 10_000
@@ -41,11 +41,11 @@ class RecordedResults:
     """The results of a file, one row per object.
 
     Attributes:
-        images: Image of each row: a file name or an id.
-        categories: Label of each row, or the id of its category.
+        images: For each row, the file name or the id of its image.
+        categories: For each row, its label or the id of its category.
         boxes: (n, 4) xyxy pixels of the original image.
         scores: (n,) in [0, 1].
-        empty: Images without rows that were run too, where the file names them.
+        empty: Names of images that were run but have no rows, if the file names them.
     """
 
     images: Sequence[Key]
@@ -55,14 +55,14 @@ class RecordedResults:
     empty: Sequence[str] = ()
 
     def labels(self) -> tuple[str, ...]:
-        """The different labels, in the order of their first row; a category id has COCO's name if there is one."""
+        """The distinct labels, in the order of their first rows; for a category id, COCO's name if there is one."""
         names = tuple(dict.fromkeys(label_of_category(category) for category in self.categories))
         if len(names) > MAX_LABELS:
             raise ModelError(f"names {len(names)} classes; the limit is {MAX_LABELS}.")
         return names
 
     def renamed(self, images: Mapping[str, str], categories: Mapping[str, str]) -> RecordedResults:
-        """The same results with an annotation file's names for its ids."""
+        """The same results, with the names that an annotation file has for the ids of images and categories."""
         return RecordedResults(
             [images.get(str(key), key) for key in self.images],
             [categories.get(str(key), key) if isinstance(key, int) else key for key in self.categories],
@@ -73,7 +73,7 @@ class RecordedResults:
 
 
 def is_recorded(data: bytes) -> bool:
-    """Whether the bytes may be recorded results: JSON of a list of objects, or of an object with `results`."""
+    """Whether the bytes may be recorded results: a JSON list of objects, or a JSON object with `results`."""
     start = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
     if re.match(rb"\[\s*(\{|\])", start):
         return True
@@ -81,7 +81,7 @@ def is_recorded(data: bytes) -> bool:
 
 
 def read_results(data: bytes) -> RecordedResults:
-    """The results of a JSON file. Raises ModelError for anything but results."""
+    """The results in a JSON file. Raises ModelError if it contains anything else."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError, MemoryError) as error:
@@ -102,7 +102,7 @@ def read_results(data: bytes) -> RecordedResults:
 
 
 def _empty_images(content: Any, images: Sequence[Key]) -> tuple[str, ...]:
-    """The images that the file names and that have no rows. Raises ModelError."""
+    """Names of the images that the file lists and that have no rows. Raises ModelError."""
     entries = content.get("images", []) if isinstance(content, dict) else []
     rows = entries if isinstance(entries, list) else [None]
     names = [row.get("image") if isinstance(row, dict) else None for row in rows]
@@ -131,10 +131,10 @@ def _row(number: int, row: Any) -> tuple[Key, Key, list[float], float]:
 
 
 def _key(row: Mapping[str, Any], number: int, name: str, id_name: str) -> Key:
-    """A name, else an id. Raises ModelError if there is neither."""
+    """The name, else the id, of a row's image or category. Raises ModelError if it has neither."""
     value = row.get(name, row.get(id_name))
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        value = int(value)  # as pandas writes ids
+        value = int(value)  # pandas writes ids as floats
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return value
     if isinstance(value, str) and 0 < len(value) <= MAX_NAME:
@@ -147,7 +147,7 @@ def _is_number(value: Any) -> bool:
 
 
 def label_of_category(category: Key) -> str:
-    """The label, COCO's name of an id from 1 to 90, or `class 91`."""
+    """The label itself, COCO's name for an id from 1 to 90, or e.g. `class 91`."""
     if isinstance(category, str):
         return category
     names = coco_90()
@@ -187,10 +187,10 @@ def _stem(path: str) -> str:
 
 
 class RecordedDetector:
-    """Returns the recorded detections of an image; has the same `detect` as `qviz.detector.Detector`.
+    """Returns the recorded detections of an image; it has the same `detect` method as `qviz.detector.Detector`.
 
     Args:
-        labels: Labels in the order of class ids; a recorded label counts as the one with the same plain name.
+        labels: Labels in the order of class ids; recorded labels are matched by plain name.
         max_detections: Maximum detections per image.
     """
 
@@ -208,7 +208,7 @@ class RecordedDetector:
         self._max = max_detections
 
     def detect(self, image: Image, score: float) -> Inference:
-        """The recorded detections of at least `score`; none for an image without results."""
+        """The recorded detections with at least this score; none for an image without results."""
         key = self._index.find(image.name)
         rows = self._detections[np.array([] if key is None else self._rows[key], np.int64)]
         rows = rows[rows.class_ids >= 0].above(score).by_score()[: self._max]

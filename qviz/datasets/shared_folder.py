@@ -1,7 +1,7 @@
-"""Images in a folder of the server's machine that the administrator has opened to visitors (`images_folder`).
+"""Images in a folder on the server's machine that the administrator has opened to visitors (`images_folder`).
 
-A visitor chooses among the folders below it, by a name that is not trusted. Links are resolved first, and what lies
-outside of the folder then is refused: a folder with an error, a file in silence but for its number.
+A visitor chooses one of the folders below it, by a name that is not trusted. Links are resolved first, and what then
+lies outside the folder is refused: a folder with an error, and files by only stating their number.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from qviz.limits import limits
 from qviz.structures import EncodedImage
 
 MAX_FOLDERS = 500
-"""Folders that are offered."""
+"""Maximum number of folders that are offered."""
 MAX_ENTRIES = 100_000
-"""Files that are looked at."""
+"""Maximum number of files that are examined."""
 HERE = "."
 
 
 def shared_folders() -> list[str]:
-    """Names, relative to `images_folder`, of the folders that have images; `.` is that folder itself.
+    """Paths, relative to `images_folder`, of the folders that contain images; `.` is that folder itself.
 
-    Empty where the administrator has opened none, or it cannot be read.
+    The list is empty if the administrator has not opened a folder, or if it cannot be read.
     """
     root = _root()
     if root is None:
@@ -42,10 +42,10 @@ def shared_folders() -> list[str]:
 
 
 def read_shared(name: str) -> tuple[list[EncodedImage], list[str]]:
-    """The images of one folder, those in folders below it included, and sentences on what was left out.
+    """(the images in a folder and its subfolders, sentences about what was left out).
 
-    As many are read as a session may hold. Raises ImageError for a folder that does not exist, lies outside of
-    `images_folder`, or has no image.
+    At most as many images are read as a session may contain. Raises ImageError if the folder does not exist, lies
+    outside `images_folder`, or contains no images.
     """
     root = _root()
     if root is None:
@@ -87,7 +87,7 @@ def read_shared(name: str) -> tuple[list[EncodedImage], list[str]]:
 
 
 def _root() -> Path | None:
-    """The folder that is open, resolved; None where there is none."""
+    """The folder that is open to visitors, with links resolved; None if there is none."""
     if not (named := limits().images_folder):
         return None
     root = Path(named).resolve()
@@ -108,7 +108,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _read(path: Path, root: Path, max_bytes: int) -> bytes | None:
-    """Up to one byte more than `max_bytes`; None for what cannot be read, is no file, or lies outside of the root."""
+    """The first `max_bytes` + 1 bytes of a file; None if it is not a readable file or lies outside the root."""
     try:
         real = path.resolve(strict=True)
         if not real.is_relative_to(root) or not real.is_file():

@@ -1,7 +1,8 @@
-"""`MODEL.tflite.qviz.json`: the settings of one model, in a file beside it.
+"""The sidecar `MODEL.tflite.qviz.json`, a file beside a model that contains its settings. For example:
 
-{"mean": 127.5, "std": 127.5, "channels": "rgb", "resize": "stretch", "labels": "labels.txt"}; labels may also be a
-list of names. A path in `labels` is read only for a file on this machine, never for an upload.
+{"mean": 127.5, "std": 127.5, "channels": "rgb", "resize": "stretch", "labels": "labels.txt"}
+
+`labels` may also be a list of names. A path in `labels` is read only for a file on this machine, never for an upload.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def _settings(values: Any, name: str) -> Settings:
 
 
 def parse_json(data: bytes, name: str) -> Any:
-    """JSON of at most 1 MB. Raises SettingsError."""
+    """Parse JSON of at most 1 MB. Raises SettingsError."""
     if len(data) > MAX_SIDECAR:
         raise SettingsError(f"{name} is {len(data) >> 10} KB; a settings file is a few lines of JSON.")
     try:

@@ -43,7 +43,7 @@ from qviz.structures import Category, Dataset, DatasetImage, DatasetProblem, Enc
 
 HEADER, FOOTER = 12, 4
 MAX_RECORD = 128 << 20
-"""Bytes of an image and its annotations, masks included."""
+"""Maximum size of a record in bytes: an image and its annotations, including masks."""
 MAX_LABEL = 1_000_000
 _POLYNOMIAL, _MASK = 0x82F63B78, 0xA282EAD8
 
@@ -55,14 +55,14 @@ FEATURES = frozenset({ENCODED, WIDTH, HEIGHT, *NAMES, *SIDES, TEXT, LABEL, CROWD
 
 
 def is_tfrecord(data: bytes) -> bool:
-    """Whether the checksum of the first record's length is right."""
+    """Whether the bytes are a TFRecord file, i.e. the checksum of the first record's length is right."""
     return _length(data[:HEADER]) is not None
 
 
 def read_tfrecord(path: Path, labels: tuple[str, ...] = ()) -> Dataset:
-    """A TFRecord file. Raises DatasetError.
+    """Read a TFRecord file. Raises DatasetError.
 
-    labels: class names by id, that of id 1 first, for records without texts.
+    labels: Class names in the order of ids, beginning with id 1, for records without class texts.
     """
     if not path.is_file():
         raise DatasetError(f"{path} does not exist; give a TFRecord file.")
@@ -71,12 +71,12 @@ def read_tfrecord(path: Path, labels: tuple[str, ...] = ()) -> Dataset:
 
 
 def parse_tfrecord(data: bytes, name: str, labels: tuple[str, ...] = ()) -> Dataset:
-    """`read_tfrecord` of an upload. Raises DatasetError."""
+    """Like `read_tfrecord`, for an uploaded file. Raises DatasetError."""
     return _dataset(io.BytesIO(data), len(data), name, labels)
 
 
 Names = list[tuple[str, int]]
-"""(text, label) of each object of an image: "" and 0 where missing."""
+"""(class text, class label) of each object in an image; "" and 0 if they are missing."""
 
 
 def _dataset(stream: BinaryIO, size: int, name: str, labels: tuple[str, ...]) -> Dataset:
@@ -110,7 +110,7 @@ def _dataset(stream: BinaryIO, size: int, name: str, labels: tuple[str, ...]) ->
 
 
 def _from_zero(unlabelled: int, labels: Sequence[int]) -> DatasetProblem | None:
-    """Some objects have no text and label 0, others a label alone: labels are numbered from 0."""
+    """The problem that labels are numbered from 0: some objects have label 0 and no text, others only a label."""
     if not unlabelled or not labels:
         return None
     return DatasetProblem(
@@ -125,7 +125,7 @@ def _from_zero(unlabelled: int, labels: Sequence[int]) -> DatasetProblem | None:
 
 
 def _other_texts(pairs: Sequence[tuple[str, int]]) -> DatasetProblem | None:
-    """One label with several texts: the records were made with different label maps."""
+    """The problem that a label has several texts, because the records were made with different label maps; or None."""
     texts: dict[int, set[str]] = defaultdict(set)
     for text, label in pairs:
         if text and label:
@@ -162,7 +162,7 @@ def _records(stream: BinaryIO, size: int, problems: Problems) -> Iterator[bytes]
 
 
 def masked_crc32c(data: bytes) -> int:
-    """The crc32c rotated right by 15 bits, plus a constant, as TensorFlow stores it."""
+    """The crc32c of the bytes, rotated right by 15 bits and increased by a constant, as TensorFlow stores it."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte
@@ -180,9 +180,9 @@ def _length(header: bytes) -> int | None:
 
 
 def _record(data: bytes, number: int, problems: Problems, written: WrittenBoxes) -> tuple[DatasetImage, Names]:
-    """The image, its categories not yet numbered.
+    """(the image in a record, with category ids still to be filled in; the text and label of each object).
 
-    Raises ValueError if it is not an annotated image, ImageError if its image cannot be read.
+    Raises ValueError if the record is not an annotated image, ImageError if the image cannot be read.
     """
     features = parse_example(data, FEATURES)
     name = PurePosixPath(_text(features, NAMES[0]) or _text(features, NAMES[1])).name[:200] or f"record {number}"
@@ -212,7 +212,7 @@ def _record(data: bytes, number: int, problems: Problems, written: WrittenBoxes)
 
 
 def _good(shares: np.ndarray, named: np.ndarray, problems: Problems, name: str) -> np.ndarray:
-    """(n,) which annotations of an image are usable; NaN fails every comparison."""
+    """(n,) bool: which annotations of an image are usable; boxes with NaN are not, as NaN fails every comparison."""
     near = ((shares > MIN_SHARE) & (shares < MAX_SHARE)).all(axis=-1)
     wide = near & (shares[:, 2:] > shares[:, :2]).all(axis=-1)
     inside = wide & (shares[:, 2:] > 0).all(axis=-1) & (shares[:, :2] < 1).all(axis=-1)
@@ -228,7 +228,7 @@ def _good(shares: np.ndarray, named: np.ndarray, problems: Problems, name: str) 
 
 
 def _size(encoded: EncodedImage, recorded: tuple[int, int]) -> tuple[int, int]:
-    """The recorded (width, height) if it fits the image, turned or not; else that of the image as stored."""
+    """The recorded (width, height) if it is that of the image, stored or upright; else that of the stored image."""
     stored, upright = image_sizes(encoded)
     return recorded if recorded in (stored, upright) else stored
 
@@ -253,7 +253,7 @@ def _texts(features: dict[str, Values], count: int) -> list[str]:
 
 
 def _numbers(features: dict[str, Values], name: str, count: int) -> np.ndarray:
-    """(count,) zeros if the feature is missing."""
+    """The (count,) values of a feature; zeros if it is missing, unless it is required. Raises ValueError."""
     values = features.get(name, [])
     if len(values) == 0 and (count == 0 or name not in SIDES):
         return np.zeros(count, np.int64)
@@ -267,7 +267,7 @@ def _name(text: str, label: int, labels: tuple[str, ...]) -> str:
 
 
 def _classes(records: list[tuple[DatasetImage, Names]], labels: tuple[str, ...]) -> dict[str, int]:
-    """name -> category id: the label that comes with it, or a free number if that is taken or missing."""
+    """Class name -> category id: the label that occurs with it, or a free number if that is missing or taken."""
     ids: dict[str, int] = {}
     for text, label in (pair for _, names in records for pair in names):
         name = _name(text, label, labels)

@@ -1,7 +1,7 @@
-"""Frames of a video file, decoded by OpenCV in a worker, a part at a time, within the limits of images.
+"""Frames of a video file, which OpenCV decodes in a worker, one part at a time; the limits on images apply to frames.
 
-A video comes from outside: only containers that hold their own pictures are opened (MP4, MOV, WebM, MKV, AVI, by their
-first bytes, not by the name), so that no playlist makes the decoder read other files or addresses.
+Videos are untrusted. Only formats that contain the pictures themselves are opened (MP4, MOV, WebM, MKV, AVI,
+recognised by their first bytes and not by name), so that no playlist can make the decoder read other files or URLs.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from qviz.structures import EncodedImage
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
 QUALITY = 95
-"""Of the JPEG that a frame becomes: both models, the pages and every later run see these pixels."""
+"""Quality of the JPEG that a frame is converted to; both models, the pages and every later run see its pixels."""
 DEFAULT_RATE = 30.0
-"""Frames per second where a file states none."""
+"""Frames per second if a file does not state them."""
 FAR = 2000
-"""Frames to skip from which on the decoder seeks, as a job may not take long."""
+"""To skip more frames than this, the decoder seeks, because a job must not take long."""
 _OPEN: dict[str, _Capture] = {}
-"""The video that this worker has open, at most one."""
+"""The video that is open in this worker, by path; at most one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame. seconds: from the start, by its index and the rate; brightness: mean grey level, 0 to 255."""
+    """One frame. seconds: its time, computed from its index and the rate; brightness: mean grey level, 0 to 255."""
 
     index: int
     seconds: float
@@ -38,7 +38,7 @@ class Frame:
 
 @dataclass(slots=True, eq=False)
 class _Capture:
-    """An open decoder, its next frame and its rate."""
+    """An open decoder, the index of its next frame, and its rate in frames per second."""
 
     reader: Any
     next_index: int
@@ -52,7 +52,7 @@ def is_video(head: bytes) -> bool:
 
 
 def check_video(path: Path) -> None:
-    """Raises ImageError where a file is missing or no video that is read."""
+    """Raises ImageError if a file is missing, or if it is not a video in a supported container."""
     try:
         with path.open("rb") as stream:
             head = stream.read(12)
@@ -67,9 +67,9 @@ def check_video(path: Path) -> None:
 
 
 def read_frames(path: str, start: int, count: int, every: int) -> list[Frame]:
-    """In a worker: `count` frames from `start` on, each `every`-th; fewer at the end of the video.
+    """Read `count` frames in a worker, every `every`-th one from `start` on; fewer at the end of the video.
 
-    The decoder stays open for the next part. Raises ImageError where the file is no video, or its frames are too large.
+    The decoder stays open for the next part. Raises ImageError if the file is not a video or its frames are too large.
     """
     import cv2
 
@@ -96,7 +96,7 @@ def read_frames(path: str, start: int, count: int, every: int) -> list[Frame]:
 
 
 def _at(path: str, start: int) -> _Capture:
-    """The decoder before frame `start`."""
+    """The decoder of a video, positioned before frame `start`."""
     capture = _OPEN.get(path)
     if capture is None or capture.next_index > start:
         capture = _opened(path)
@@ -107,7 +107,7 @@ def _at(path: str, start: int) -> _Capture:
 
         capture.reader.set(cv2.CAP_PROP_POS_FRAMES, start)
         capture.next_index = start
-    while capture.next_index < start and capture.reader.grab():  # exact in every format, where seeking is not
+    while capture.next_index < start and capture.reader.grab():  # exact in every format, unlike seeking
         capture.next_index += 1
     return capture
 

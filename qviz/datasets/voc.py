@@ -2,15 +2,17 @@
 
     VOC2012/Annotations/a.xml   VOC2012/JPEGImages/a.jpg   VOC2012/ImageSets/Main/val.txt      or a.xml beside a.jpg
 
-So the box is xmin - 1, ymin - 1, xmax, ymax here. ImageSets/Main's val, else test, else trainval, else train is read,
-or all XML files if there is none. The image is the one with the XML's own name, else the one named in `filename`.
+So the box is xmin - 1, ymin - 1, xmax, ymax here. Of the lists in ImageSets/Main, val is read, else test, else
+trainval, else train; without a list, all XML files are read. The image is the one with the same name as the XML file,
+else the one named in `filename`.
 
-An object marked difficult counts neither as detected nor as missed: it becomes a crowd, COCO's region to ignore. (The
-VOC devkit ignores one detection that overlaps it by IoU 0.5; COCO ignores all that lie inside, which is a little more
-lenient.) Categories are the 20 of VOC if no other occurs, else those that occur; their ids follow the alphabet.
+An object marked difficult counts neither as detected nor as missed: it becomes a crowd region, which COCO ignores. (The
+VOC devkit ignores one detection that overlaps it with an IoU of 0.5; COCO ignores all detections inside it, which is a
+little more lenient.) The categories are VOC's 20 if no others occur, else those that occur; their ids are in
+alphabetical order.
 
-The XML is untrusted: a document type, the place where entities are declared, is refused, as are files of more than
-4 MB and deeply nested elements.
+The XML is untrusted: document types, in which entities could be declared, are refused, as are files of more than 4 MB
+and deeply nested elements.
 
 Sources: the VOC2012 development kit, sections 3.3 and 4.4; detectron2/data/datasets/pascal_voc.py for the first pixel.
 """
@@ -41,7 +43,7 @@ MAX_FILES_TRIED = 20
 MAX_XML = 4 << 20
 MAX_DEPTH = 20
 Size = tuple[int, int]
-"""Width, height."""
+"""(width, height) in pixels."""
 
 _NAMES = """aeroplane bicycle bird boat bottle bus car cat chair cow
 diningtable dog horse motorbike person pottedplant sheep sofa train tvmonitor"""
@@ -49,7 +51,7 @@ VOC_20 = tuple(_NAMES.split())
 
 
 def read_voc(tree: FileTree, files: list[str]) -> Dataset:
-    """The XML files below a tree's top with their images. Raises DatasetError."""
+    """Read the dataset of all XML files in a folder or archive, with their images. Raises DatasetError."""
     problems, written = Problems(), WrittenBoxes.of(VOC)
     split, chosen = _chosen(tree, files, problems)
     images_by_stem = _by_stem(files)
@@ -76,7 +78,7 @@ def read_voc(tree: FileTree, files: list[str]) -> Dataset:
 
 
 def looks_like_voc(tree: FileTree, files: list[str]) -> bool:
-    """Whether one of the first XML files is an annotation."""
+    """Whether one of the first XML files is a Pascal VOC annotation."""
     for path in [path for path in files if path.lower().endswith(".xml")][:MAX_FILES_TRIED]:
         try:
             parse_xml(tree.read(path, MAX_XML))
@@ -87,7 +89,7 @@ def looks_like_voc(tree: FileTree, files: list[str]) -> bool:
 
 
 def _chosen(tree: FileTree, files: list[str], problems: Problems) -> tuple[str, list[str]]:
-    """(split, its XML files); without ImageSets ("", all XML files)."""
+    """(name of the split, its XML files); if there are no ImageSets, ("", all XML files)."""
     all_xml = [path for path in files if path.lower().endswith(".xml")]
     for split in SPLITS:
         lists = [path for path in files if path.endswith(f"ImageSets/Main/{split}.txt")]
@@ -101,14 +103,14 @@ def _chosen(tree: FileTree, files: list[str], problems: Problems) -> tuple[str, 
 
 
 def _listed(tree: FileTree, path: str) -> list[str]:
-    """The XML files of a list of image names, one per line; a flag may follow a name."""
+    """The XML files for a list of image names, which has one name per line, possibly followed by a flag."""
     top = PurePosixPath(path).parents[2]
     lines = tree.read(path, MAX_LIST).decode("utf-8", "replace").splitlines()
     return [f"{top}/Annotations/{line.split()[0]}.xml".removeprefix("./") for line in lines if line.strip()]
 
 
 def _by_stem(files: list[str]) -> dict[str, list[str]]:
-    """Image paths by their name without its suffix, in lower case."""
+    """File name without suffix, in lower case -> paths of the images with that name."""
     images: dict[str, list[str]] = {}
     for path in files:
         if is_image_name(path):
@@ -124,7 +126,7 @@ def _image(
     problems: Problems,
     written: WrittenBoxes,
 ) -> tuple[DatasetImage, list[str]] | None:
-    """The image of an XML file, its categories not yet numbered, and the category name of each object."""
+    """(image of an XML file, with category ids still to be filled in; category name of each object), or None."""
     try:
         xml = parse_xml(tree.read(path, MAX_XML))
     except (DatasetError, ValueError) as error:
@@ -158,7 +160,7 @@ def _image(
 def _boxes(
     xml: Element, size: Size | None, actual: Size | None, path: str, problems: Problems, written: WrittenBoxes
 ) -> dict[Element, list[float]]:
-    """Usable object -> its corners. size: in the XML; actual: of the file, where the XML has none."""
+    """Usable object -> its corners. size: as stated in the XML; actual: that of the image file, if the XML has none."""
     boxes: dict[Element, list[float]] = {}
     for row in xml.findall("object"):
         corners = _corners(row)
@@ -173,9 +175,9 @@ def _boxes(
 
 
 def _image_of(path: str, filename: str, images: dict[str, list[str]]) -> str | None:
-    """The image beside the XML file or in a neighbouring folder; elsewhere only if no other has that name.
+    """The image of an XML file: beside it, in a neighbouring folder, or elsewhere if only one image has its name.
 
-    Names that differ in case only are the second choice.
+    Names that differ only in case are the second choice. None if there is no such image.
     """
     folders = PurePosixPath(path).parent, PurePosixPath(path).parent.parent
     named = PurePosixPath(filename.replace("\\", "/")).stem
@@ -188,7 +190,7 @@ def _image_of(path: str, filename: str, images: dict[str, list[str]]) -> str | N
 
 
 def _corners(row: Element) -> list[float] | None:
-    """x1, y1, x2, y2 of an object, counted from 0; None where they are not four numbers."""
+    """x1, y1, x2, y2 of an object in pixels counted from 0, or None if they are not four numbers."""
     try:
         x1, y1, x2, y2 = (float(_text(row, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax"))
     except ValueError:
@@ -211,7 +213,7 @@ def _file_size(source: Path | bytes) -> Size | None:
 
 
 def _text(element: Element, path: str) -> str:
-    """The text at a path below; "" where there is none."""
+    """The text of the element at a path below this one; "" if there is none."""
     return element.findtext(path, "").strip()
 
 
@@ -220,7 +222,7 @@ def _name(row: Element) -> str:
 
 
 def _size(xml: Element) -> Size | None:
-    """(width, height) in the XML; None if missing or 0, as some tools write."""
+    """(width, height) stated in the XML; None if it is missing or 0, which some tools write."""
     try:
         width, height = (int(float(_text(xml, f"size/{side}"))) for side in ("width", "height"))
     except (ValueError, OverflowError):
@@ -229,7 +231,7 @@ def _size(xml: Element) -> Size | None:
 
 
 def parse_xml(data: bytes) -> Element:
-    """Read one annotation file. Raises ValueError with what is wrong."""
+    """Parse an annotation file. Raises ValueError, which says what is wrong."""
     if len(data) > MAX_XML:
         raise ValueError(f"more than {MAX_XML >> 20} MB")
     try:
@@ -242,7 +244,7 @@ def parse_xml(data: bytes) -> Element:
 
 
 class _Guarded(ElementTree.TreeBuilder):
-    """Refuses what no annotation needs, as soon as it begins."""
+    """Refuses document types and deeply nested elements as soon as they begin; annotations need neither."""
 
     def __init__(self) -> None:
         super().__init__()

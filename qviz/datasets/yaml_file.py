@@ -1,7 +1,7 @@
-"""The top level of an Ultralytics `data.yaml`: names and paths.
+"""Reads the top level of an Ultralytics `data.yaml`: class names and paths.
 
-The text is parsed into nodes but nothing is constructed from them, so tags create no objects and aliases expand to
-nothing. Everything is text: `names: [no, 007]` are the classes "no" and "007".
+The text is parsed into nodes, but no objects are constructed from them, so tags create nothing and aliases are not
+expanded. All values are strings: `names: [no, 007]` gives the classes "no" and "007".
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 MAX_YAML = 1 << 20
-"""Bytes; 20,000 class names take half of it, and reading it takes a second."""
+"""Maximum size in bytes; 20,000 class names take half of it, and reading that much takes a second."""
 UNTAGGED = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
 NULL = ("", "~", "null")
 
 
 def read_top_level(text: str) -> dict[str, Any]:
-    """Each top-level key with its node, the first of a name. Raises ValueError with what cannot be read."""
+    """Top-level key -> its node (the first, if a key is repeated). Raises ValueError, which says what is wrong."""
     import yaml
 
     if len(text) > MAX_YAML:
@@ -38,7 +38,7 @@ def read_top_level(text: str) -> dict[str, Any]:
 
 
 def names_of(node: Any) -> list[tuple[int, str]]:
-    """(class id, name) pairs of a list of names or a mapping of class ids to names, as written. Raises ValueError."""
+    """(class id, name) pairs from a list of names or a mapping of class ids to names. Raises ValueError."""
     import yaml
 
     _check_tag(node)
@@ -55,7 +55,7 @@ def names_of(node: Any) -> list[tuple[int, str]]:
 
 
 def paths_of(node: Any) -> list[str]:
-    """The path, or the list of paths, of a node; empty where it is missing or null. Raises ValueError."""
+    """The path or paths in a node, as a list; empty if the node is missing or null. Raises ValueError."""
     import yaml
 
     if node is None:

@@ -58,7 +58,7 @@ MAX_LABELS_TRIED = 20
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A data.yaml: its name, its text, and the folder of the tree that its paths start from."""
+    """A data.yaml: its name, its text, and the folder to which its paths are relative."""
 
     name: str
     text: str
@@ -70,9 +70,9 @@ class Layout:
     """The images of a split.
 
     Attributes:
-        images: Paths in the tree.
+        images: Paths of the images in the folder or archive.
         names: Class names.
-        missing: Listed images that do not exist.
+        missing: Paths of listed images that do not exist.
         keypoints: Whether rows have keypoints after the box.
     """
 
@@ -84,7 +84,7 @@ class Layout:
 
 
 def read_yolo(tree: FileTree, config: Config | None, files: list[str]) -> Dataset:
-    """The images of `val` (else `test`, else `train`) with their labels. Raises DatasetError, LabelsError."""
+    """Read the images of `val` (else `test`, else `train`) and their labels. Raises DatasetError, LabelsError."""
     layout = _layout(tree, config) if config is not None else _layout_without_config(tree, files)
     label_rows = LabelRows(len(layout.names) or MAX_LABELS)
     for name in layout.missing:
@@ -117,7 +117,7 @@ def read_yolo(tree: FileTree, config: Config | None, files: list[str]) -> Datase
 
 
 def parse_config(data: bytes, name: str, base: str = "") -> Config | None:
-    """A data.yaml, or None if the bytes are not one: it has class names and a split."""
+    """The data.yaml in these bytes, or None if they are not one, i.e. lack class names or a split."""
     if len(data) > MAX_BYTES:
         return None
     text = data.decode("utf-8-sig", "replace")
@@ -126,7 +126,7 @@ def parse_config(data: bytes, name: str, base: str = "") -> Config | None:
 
 
 def find_config(tree: FileTree, files: list[str]) -> Config | None:
-    """The data.yaml of a tree, the one nearest to its top."""
+    """The data.yaml of a folder or archive, the one nearest to its top; None if there is none."""
     named = sorted((path for path in files if path.endswith((".yaml", ".yml"))), key=lambda path: path.count("/"))
     for path in named[:MAX_CONFIGS]:
         config = parse_config(tree.read(path, MAX_BYTES), PurePosixPath(path).name, _parent(path))
@@ -136,7 +136,7 @@ def find_config(tree: FileTree, files: list[str]) -> Config | None:
 
 
 def looks_like_labels(tree: FileTree, files: list[str]) -> bool:
-    """Whether the label file of one of the first images begins with a valid row; captions and lists do not."""
+    """Whether the label file of one of the first images begins with a valid row, unlike captions and lists."""
     tried = 0
     for path in files:
         label = label_file(tree, path) if path.lower().endswith((".jpg", ".jpeg", ".png", ".bmp", ".webp")) else None
@@ -162,7 +162,7 @@ def label_file(tree: _Has, image: str) -> str | None:
 
 
 def _labels_of_any_case(files: list[str], images: Iterable[str]) -> dict[str, str | None]:
-    """The label file of each image without regard to case: Images/A.JPG, Labels/a.TXT."""
+    """Image -> its label file or None, ignoring case, e.g. Images/A.JPG -> Labels/a.TXT."""
     by_lower = {path.lower(): path for path in files if path.lower().endswith(".txt")}
     lower = _Names(set(by_lower))
     return {path: by_lower.get(label_file(lower, path.lower()) or "") for path in images}
@@ -170,7 +170,7 @@ def _labels_of_any_case(files: list[str], images: Iterable[str]) -> dict[str, st
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """Paths, to be looked up as in a `FileTree`."""
+    """A set of paths that can be queried like a `FileTree`."""
 
     paths: set[str]
 
@@ -179,7 +179,7 @@ class _Names:
 
 
 class _Has(Protocol):
-    """A `FileTree`, or paths."""
+    """A `FileTree`, or a set of paths (`_Names`)."""
 
     def has(self, path: str) -> bool: ...
 
@@ -227,7 +227,7 @@ def _layout_without_config(tree: FileTree, files: list[str]) -> Layout:
 
 
 def _resolved(tree: FileTree, config: Config, entry: str) -> str | None:
-    """The path in the tree of a folder or a list, or None if it does not exist."""
+    """The path, in the folder or archive, of a folder or a list that data.yaml names; None if it does not exist."""
     if isinstance(tree, Folder):
         _check_inside(tree, config, entry)
     return next((path for path in _candidates(entry, config.base) if tree.has(path) or tree.below(path)), None)
@@ -237,7 +237,7 @@ def _check_inside(tree: Folder, config: Config, entry: str) -> None:
     path = Path(entry)
     try:
         outside = path.is_absolute() and path.exists() and not path.resolve().is_relative_to(tree.top.resolve())
-    except (OSError, ValueError):  # not a path of this machine
+    except (OSError, ValueError):  # not a valid path on this machine
         outside = False
     if outside:
         raise DatasetError(
@@ -247,7 +247,10 @@ def _check_inside(tree: Folder, config: Config, entry: str) -> None:
 
 
 def _candidates(entry: str, base: str) -> Iterator[str]:
-    """Paths below `base`, then below the top: the entry without its first part, its first two parts, and so on."""
+    """Paths that an entry may mean: the whole entry, then without its first part, its first two parts, and so on.
+
+    Each is yielded relative to `base` and then relative to the top.
+    """
     parts = [part for part in entry.replace("\\", "/").split("/") if part not in ("", ".", "..")][-MAX_PARTS:]
     if not parts:
         yield base
@@ -256,7 +259,7 @@ def _candidates(entry: str, base: str) -> Iterator[str]:
 
 
 def _listed_images(tree: FileTree, paths: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(the images of folders and lists, each once; the listed ones that do not exist)."""
+    """(the images in these folders and lists, without duplicates; the listed images that do not exist)."""
     images: dict[str, None] = {}
     missing: list[str] = []
     for path in paths:
@@ -273,7 +276,7 @@ def _listed_images(tree: FileTree, paths: list[str]) -> tuple[tuple[str, ...], t
 
 
 def _listed(tree: FileTree, base: str, lines: Iterable[str]) -> Iterator[tuple[str, str | None]]:
-    """(line, the file that it means or None); the whole tree is searched where a file is not at its place."""
+    """(line, the file that it means or None) for each line; everything is searched if a file is not at its path."""
     index: ImageIndex | None = None
     for line in lines:
         image = next((name for name in _candidates(line, base) if tree.has(name)), None)
@@ -308,7 +311,7 @@ def _image(
 
 
 def _categories(layout: Layout, images: list[DatasetImage]) -> tuple[Category, ...]:
-    """The classes by their zero-based ids; without names as many as occur."""
+    """The categories, with zero-based ids; if there are no class names, as many as occur in the annotations."""
     count = len(layout.names) or max((int(image.category_ids.max(initial=-1)) for image in images), default=-1) + 1
     return tuple(Category(number, label_of(layout.names, number)) for number in range(count))
 

@@ -1,4 +1,4 @@
-"""Rows of YOLO label files: one object each, and what is wrong or doubtful about them."""
+"""The rows of YOLO label files, each of which is an object, and what is wrong or doubtful about them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from qviz.structures import DatasetProblem
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One object: (x1, y1, x2, y2) and the area as shares of the image."""
+    """One object. box: (x1, y1, x2, y2) as shares of the image's sides; area: as a share of the image's area."""
 
     class_id: int
     box: tuple[float, float, float, float]
@@ -26,12 +26,13 @@ class Row:
 
 @dataclass(slots=True)
 class LabelRows:
-    """Counts and boxes of all rows of the label files, usable or not.
+    """Statistics of all rows in the label files, whether usable or not.
 
     Attributes:
-        classes: Number of classes; a row's class is below it.
-        used: Class -> number of rows.
-        boxes: Boxes as they are written.
+        classes: Number of classes; a valid class id is less than this.
+        problems: What is left out, and doubts.
+        used: Class id -> number of its rows.
+        boxes: The boxes as written in the files.
     """
 
     classes: int
@@ -40,13 +41,13 @@ class LabelRows:
     boxes: WrittenBoxes = field(default_factory=lambda: WrittenBoxes.of(YOLO))
 
     def add(self, row: Row, size: tuple[int, int], name: str) -> None:
-        """One row, usable or not."""
+        """Add a row, whether it is usable or not. size: (width, height) of its image; name: that of its image."""
         x1, y1, x2, y2 = row.box
         self.used[row.class_id] += 1
         self.boxes.add([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], size, name)
 
     def doubt(self, without_label: Sequence[str], images: int, names: Sequence[str]) -> None:
-        """Note what is doubtful, once all rows are read."""
+        """Note what is doubtful; to be called once all rows have been read."""
         self.problems.doubt(self.boxes.problem())
         self.problems.doubt(self._from_one(names))
         if count := len(without_label):
@@ -62,7 +63,7 @@ class LabelRows:
             )
 
     def _from_one(self, names: Sequence[str]) -> DatasetProblem | None:
-        """Classes are numbered from 1: class 0 is not used, and one number lies behind the last name."""
+        """The problem that classes are numbered from 1: class 0 is unused, and one id is beyond the last name."""
         if not names or not self.used or min(self.used) != 1 or max(self.used) != len(names):
             return None
         return DatasetProblem(
@@ -79,7 +80,7 @@ class LabelRows:
 
 
 def parse_row(line: str, keypoints: bool = False) -> Row | None:
-    """One line of a label file, or None if it is malformed. `keypoints`: more numbers may follow the box."""
+    """The row in a line of a label file, or None if it is malformed. keypoints: further numbers may follow the box."""
     try:
         class_id, *values = (float(word) for word in line.split())
     except ValueError:
@@ -100,7 +101,10 @@ def _polygon(class_id: int, values: list[float]) -> Row:
 
 
 def usable_rows(text: str, keypoints: bool, size: tuple[int, int], label_rows: LabelRows, name: str) -> list[Row]:
-    """The rows of a label file that can be used, each once. size: of the image, whose name is for examples."""
+    """The usable rows of a label file, without duplicates.
+
+    size: (width, height) of its image; name: the image's name, for examples of problems.
+    """
     rows: dict[Row, None] = {}
     for line in filter(str.strip, text.splitlines()):
         row = parse_row(line, keypoints)

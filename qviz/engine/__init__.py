@@ -1,4 +1,4 @@
-"""Where work runs: worker processes on this machine (`LocalEngine`) or on a Dask cluster (`qviz.engine.cluster`).
+"""Engines run jobs in worker processes, on this machine (`LocalEngine`) or on a Dask cluster (`qviz.engine.cluster`).
 
 Both implement `Engine`; code that submits jobs does not depend on which one it is.
 """

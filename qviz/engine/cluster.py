@@ -1,8 +1,8 @@
-"""The workers of a Dask cluster as an engine: `DaskEngine("tcp://scheduler:8786")`.
+"""An engine that runs jobs on the workers of a Dask cluster: `DaskEngine("tcp://scheduler:8786")`.
 
-Models and images are Dask tasks of their own, which jobs depend on: Dask sends them to each worker once, also to
+Models and images are separate Dask tasks, on which the jobs depend. Dask sends them to each worker once, including
 workers that join later, and repeats the task if a lost worker had the only copy (data scattered by the client would be
-lost). A job whose worker is lost runs again on another one.
+lost). A job whose worker is lost runs again on another worker.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 CONNECT_SECONDS = 10.0
-"""For the scheduler to answer, and for its first worker to appear."""
+"""Time that the scheduler has to answer, and that its first worker has to appear."""
 ALONE_LIMIT = 60.0
 MAX_HEAVY = 64
-"""Large arguments (images) that stay on the cluster for later jobs; running jobs have their own references."""
+"""Number of large arguments (images) kept on the cluster for later jobs; running jobs hold their own references."""
 URGENT = 10
 
 
 @dataclass(frozen=True, slots=True)
 class _Shared(Blob):
-    """Readable in this process; where a job runs it is replaced by another Blob with its digest."""
+    """Bytes that this process can read; in a process that runs a job, another Blob with the same digest replaces it."""
 
     data: bytes = field(repr=False)
 
@@ -56,13 +56,13 @@ class DaskEngine(Engine):
 
     Args:
         address: The scheduler's address.
-        time_limit: Seconds per job; by default that of `qviz.limits` on this machine.
-        memory_limit: Bytes of resident memory per process; by default that of `qviz.limits` on this machine.
+        time_limit: Seconds per job; by default the limit in `qviz.limits` on this machine.
+        memory_limit: Bytes of resident memory per process; by default the limit in `qviz.limits` on this machine.
         warm_up: Function that runs in each process when it starts.
-        alone_limit: Seconds after which jobs fail if no worker is left.
+        alone_limit: Seconds without any worker after which all jobs fail.
 
     Attributes:
-        workers: Number of threads of all workers when this client connected.
+        workers: Total number of threads of the workers at the time this client connected.
 
     Raises:
         SettingsError: The cluster cannot be used; the message says why.
@@ -107,7 +107,7 @@ class DaskEngine(Engine):
         for job in list(self._jobs):
             job.cancel()
         with contextlib.suppress(Exception):
-            if self._client.status == "running":  # else the cluster is gone, and its engines with it
+            if self._client.status == "running":  # otherwise the cluster is gone, and so are its engines
                 self._client.run(end_session, self._session.name, on_error="ignore")
         with contextlib.suppress(Exception):
             self._client.close(timeout=5)
@@ -126,20 +126,20 @@ class DaskEngine(Engine):
             _settle(job, _translated(error, self.address))
             return job
         self._jobs[job] = running
-        if job.done():  # cancelled or failed meanwhile
+        if job.done():  # it was cancelled or has failed in the meantime
             self._forget(job)
         running.add_done_callback(partial(_pass_on, job, self.address))
         return job
 
     def _forget(self, job: Future[Any]) -> None:
-        """A job is done. If it was cancelled, cancel its task and notify those who wait for it."""
+        """Forget a finished job. If it was cancelled, also cancel its Dask task and notify those who wait for it."""
         running = self._jobs.pop(job, None)  # not in the job's own callback: the two would keep each other alive
         if running is not None and job.cancelled():
             running.cancel()
             job.set_running_or_notify_cancel()
 
     def _watch(self, alone_limit: float) -> None:
-        """Fail all jobs when there has been no worker for a while; Dask would let them wait forever."""
+        """Fail all jobs after `alone_limit` seconds without a worker; Dask would let them wait forever."""
         last_worker_at = time.monotonic()
         while not self._stopped.wait(min(2.0, alone_limit / 2)):
             with contextlib.suppress(Exception):  # if the scheduler is gone, its jobs have failed already
@@ -151,7 +151,7 @@ class DaskEngine(Engine):
                     _settle(job, WorkerCrashed(message))
 
     def _data(self, digest: str, heavy: dict[str, bytes]) -> Any:
-        """The Dask future of bytes that a job needs."""
+        """The Dask future of the bytes with this digest. heavy: digest -> large argument of the job."""
         if digest not in heavy:
             return self._blobs[digest]
         return self._heavy.get(digest, lambda: self._sent(digest, heavy[digest]))
@@ -173,7 +173,7 @@ def _pass_on(job: Future[Any], address: str, running: Future[Any]) -> None:
 
 
 def _settle(job: Future[Any], error: BaseException | None, result: Any = None) -> None:
-    """Set the outcome, unless the job was cancelled or has failed already."""
+    """Set the job's error or result, unless it was cancelled or has already failed."""
     with contextlib.suppress(InvalidStateError):
         if job.done():
             return
@@ -184,7 +184,7 @@ def _settle(job: Future[Any], error: BaseException | None, result: Any = None) -
 
 
 def _connected(address: str) -> Any:
-    """A Dask client. Raises SettingsError."""
+    """A Dask client that is connected to this scheduler. Raises SettingsError."""
     try:
         import dask
         from distributed import Client
@@ -192,10 +192,10 @@ def _connected(address: str) -> Any:
         raise SettingsError(
             f"{address} is a Dask cluster, and Dask is not installed; install it with: {install_command('cluster')}"
         ) from error
-    if "QVIZ_DEBUG" not in os.environ:  # our errors say what a user needs
+    if "QVIZ_DEBUG" not in os.environ:  # qviz's own errors tell users what they need to know
         for name in ("distributed", "distributed.client"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    dask.config.set({"distributed.admin.large-graph-warning-threshold": "4 GiB"})  # a model is large, but sent once
+    dask.config.set({"distributed.admin.large-graph-warning-threshold": "4 GiB"})  # a model is large but sent only once
     try:
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False, name="qviz")
     except (OSError, TimeoutError, ValueError, RuntimeError) as error:
@@ -206,7 +206,7 @@ def _connected(address: str) -> Any:
 
 
 def _checked_workers(client: Any, address: str, code: str) -> int:
-    """Threads of all workers. Raises SettingsError if there is no worker, or one with other code."""
+    """Total number of threads of the workers. Raises SettingsError if there is none, or one with other code."""
     try:
         client.wait_for_workers(1, timeout=CONNECT_SECONDS)
     except TimeoutError as error:
@@ -227,7 +227,7 @@ def _checked_workers(client: Any, address: str, code: str) -> int:
 
 
 def _translated(error: BaseException, address: str) -> BaseException:
-    """An error of Dask as an error of qviz; others unchanged."""
+    """The error of qviz that corresponds to an error of Dask; other errors are returned unchanged."""
     from distributed import KilledWorker
 
     if isinstance(error, KilledWorker):

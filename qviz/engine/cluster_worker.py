@@ -1,4 +1,4 @@
-"""The code that runs in a Dask worker: a `LocalEngine` per client, whose child processes run the jobs.
+"""The code that runs in a Dask worker: one `LocalEngine` per client, whose child processes run the jobs.
 
 A job thus has the same limits on a cluster as on one machine (seconds, bytes, isolated crashes), a hostile model never
 brings down a shared worker, and interpreters, which are not thread-safe, each have a process however many threads the
@@ -29,12 +29,12 @@ from qviz.errors import SettingsError
 
 HEAVY = 16 << 10
 IDLE_SECONDS = 900.0
-"""After this time the engine of a client that vanished is closed, once another client comes."""
+"""Idle time after which the engine of a vanished client is closed; this is checked when another client connects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One client: its name, its limits and the digest of its code."""
+    """A client: its name, the digest of its code, its limits and its warm-up function."""
 
     name: str
     code: str
@@ -53,12 +53,12 @@ class PickledJob:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """All digests, each once."""
+        """The digests of all blobs and heavy bytes, without duplicates."""
         return tuple(dict.fromkeys(self.blobs + self.heavy))
 
 
 def pickle_job(call: Any) -> tuple[PickledJob, dict[str, bytes]]:
-    """(pickled job, digest -> the large byte strings that were taken out of it)."""
+    """(the pickled job, digest -> each large byte string that was taken out of it)."""
     buffer = io.BytesIO()
     pickler = _Pickler(buffer)
     pickler.dump(call)
@@ -110,13 +110,16 @@ _LOCK = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The exception of a job. It is returned, so that it is neither taken for an error of Dask nor logged as one."""
+    """The exception of a job, returned rather than raised so that Dask neither treats nor logs it as its own error."""
 
     error: BaseException
 
 
 def run_job(session: Session, job: PickledJob, *data: bytes) -> bytes | Failure:
-    """The Dask task of one job: its pickled result, or its error. `data`: the bytes of `job.needs`, in that order."""
+    """The Dask task that runs one job. Returns its pickled result, or its error.
+
+    data: The bytes of the digests in `job.needs`, in that order.
+    """
     try:
         if session.code != code_digest():
             raise SettingsError(OTHER_CODE)
@@ -130,7 +133,7 @@ def run_job(session: Session, job: PickledJob, *data: bytes) -> bytes | Failure:
 
 
 def identity(data: bytes) -> bytes:
-    """A Dask task that returns its argument, on which jobs depend: Dask sends it to each worker once."""
+    """A Dask task that returns its argument; jobs depend on it, so that Dask sends the bytes to each worker once."""
     return data
 
 
@@ -160,6 +163,10 @@ def _engine(session: Session) -> LocalEngine:
 
 
 def _allow_children() -> None:
-    """A nanny's worker is daemonic, which forbids children lest they outlive it; ours end with their parent."""
+    """Allow this process to have children.
+
+    A worker under a Dask nanny is daemonic and may not have any, because they could outlive it; those of `LocalEngine`
+    end with their parent.
+    """
     config = getattr(multiprocessing.current_process(), "_config", {})
     config.pop("daemon", None)

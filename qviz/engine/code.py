@@ -1,4 +1,4 @@
-"""A digest of the code that computes detections, to know whether another process or a later one computes the same."""
+"""A digest of the code that computes detections; processes with the same digest compute the same detections."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("ai-edge-litert", "numpy", "opencv-python-headless", "opencv-python", "pillow")
-"""Packages whose version may change a detection."""
+"""Packages whose version may affect detections."""
 OTHER_CODE = (
     "A worker of the cluster has another version of qviz or of its libraries than this process, or another kind of"
     " processor; install the same versions on both."
@@ -26,7 +26,7 @@ _HOME = Path(__file__).resolve().parents[1]
 def code_digest(*names: str) -> str:
     """sha256 of the source of these packages and modules (by default `JOBS`) and of the versions of `PACKAGES`.
 
-    The kind of processor is part of it, because kernels of another one round differently.
+    The processor architecture is included, because kernels for different architectures round differently.
     """
     digest = hashlib.sha256("\n".join([platform.machine(), *(_version(package) for package in PACKAGES)]).encode())
     for path in sorted(path for name in names or JOBS for path in _files(name)):
@@ -35,7 +35,7 @@ def code_digest(*names: str) -> str:
 
 
 def _files(name: str) -> list[Path]:
-    """The files of a module or a package."""
+    """The source files of a module or package of qviz."""
     return [*_HOME.glob(f"{name}.py"), *_HOME.glob(f"{name}/**/*.py")]
 
 

@@ -1,4 +1,4 @@
-"""The interface of an engine: jobs that run in other processes, and bytes that those can read."""
+"""The interface of an engine, which runs jobs in other processes and shares bytes with them."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Engine(ABC):
 
     @abstractmethod
     def _queue(self, call: Callable[[], R], urgent: bool) -> Future[R]:
-        """Queue a call."""
+        """Queue a call; urgent calls run before all others."""
 
     @abstractmethod
     def share(self, data: bytes, digest: str) -> Blob:
-        """Make bytes readable to the workers."""
+        """Make bytes with this digest readable by the workers."""
 
     @abstractmethod
     def close(self) -> None:

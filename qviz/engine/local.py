@@ -1,10 +1,10 @@
 """Worker processes on this machine.
 
-Each slot is a thread with a single-worker executor and one job in flight, so that a crash, a hang or excessive memory
-fails that job alone: its worker is killed and replaced while other jobs go on. Workers live on between jobs, so what a
-job keeps in its process (interpreters by digest) can be reused by the next.
+Each slot is a thread with a single-worker executor that runs one job at a time. If a job crashes, hangs or uses too
+much memory, only that job fails: its worker is killed and replaced while other jobs continue. Workers are kept between
+jobs, so that later jobs can reuse what a job has cached in its process (interpreters by digest).
 
-Large bytes reach the workers as a `Blob`, a file in a private folder.
+Large byte strings reach the workers as a `Blob`, a file in a private folder.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ R = TypeVar("R")
 
 STARTUP_LIMIT = 60.0
 MAX_FILL = 0.6
-"""A worker above this share of its memory limit is replaced before its next job."""
+"""A worker that uses more than this share of its memory limit is replaced before its next job."""
 POLL_SECONDS = 0.05
 
 
@@ -53,9 +53,9 @@ class LocalEngine(Engine):
 
     Args:
         workers: Number of processes; by default the number of cores.
-        time_limit: Seconds per job, without the start of the worker; by default that of `qviz.limits`.
-        memory_limit: Bytes of resident memory per worker; by default that of `qviz.limits`.
-        warm_up: Runs in each worker when it starts, mostly to import modules.
+        time_limit: Seconds per job, not counting the start of the worker; by default the limit in `qviz.limits`.
+        memory_limit: Bytes of resident memory per worker; by default the limit in `qviz.limits`.
+        warm_up: Function that runs in each worker when it starts, usually to import modules.
 
     Raises:
         SettingsError: The administrator's file of limits cannot be read.
@@ -151,7 +151,7 @@ class _Slot:
             job.future.set_result(result)
 
     def _result(self, function: Callable[[], R]) -> R:
-        """Run a job. If its worker is killed from outside, try once more: the job may not be the cause."""
+        """Run a job. If something else kills its worker (SIGKILL), try once more, as the job may not be the cause."""
         try:
             return self._attempt(function)
         except Exception as error:
@@ -162,7 +162,7 @@ class _Slot:
 
     def _attempt(self, function: Callable[[], R]) -> R:
         if self._executor is not None and self._memory() > MAX_FILL * self._memory_limit:
-            self._kill()  # what earlier jobs left in memory must not fail this one
+            self._kill()  # so that memory left over from earlier jobs does not make this one fail
         if self._executor is None:
             self._start()
         return self._watch(self._executor.submit(partial(tidied, function)))
@@ -181,14 +181,14 @@ class _Slot:
                 "GLIBC_TUNABLES": worker_malloc(os.environ.get("GLIBC_TUNABLES", "")),
             },
         )
-        if self._stopped.is_set():  # stopped meanwhile: nobody else would kill this worker
+        if self._stopped.is_set():  # stopped in the meantime, and nothing else would kill this worker
             self._kill()
             raise Cancelled()
         first = partial(first_job, self._warm_up, 2 * self._memory_limit, os.getpid(), self._folder)
         self._executor.submit(first).result(timeout=STARTUP_LIMIT)
 
     def _watch(self, running: Future[R]) -> R:
-        """The result of a job, within its limits of time and memory."""
+        """Wait for a job's result, and kill its worker if the job exceeds its limits of time or memory."""
         end = time.monotonic() + self._time_limit
         while True:
             try:
@@ -213,7 +213,7 @@ class _Slot:
         )
 
     def _memory(self) -> int:
-        """Resident bytes of the worker."""
+        """Resident memory of the worker in bytes; 0 if there is no worker."""
         import psutil
 
         with contextlib.suppress(psutil.Error):
@@ -240,10 +240,10 @@ def _is_broken(error: BaseException) -> bool:
 
 
 class SharedFiles:
-    """Bytes in files that workers read. Thread-safe.
+    """Files with bytes that workers read. Thread-safe.
 
-    The files used last stay, up to `max_bytes`; others are removed when the last `Blob` in this process that refers
-    to them is gone. Otherwise a server that receives new models with every visitor would fill its disk.
+    The most recently used files are kept, up to `max_bytes`; others are removed once no `Blob` in this process refers
+    to them. Otherwise a server that receives new models from every visitor would fill its disk.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -256,7 +256,7 @@ class SharedFiles:
         self._alive: weakref.WeakValueDictionary[str, Blob] = weakref.WeakValueDictionary()
 
     def share(self, data: bytes, digest: str) -> Blob:
-        """The file with these bytes; written if it does not exist."""
+        """The file with these bytes, which is written if it does not exist."""
         with self._lock:
             blob = self._alive.get(digest) or self._written(data, digest)
             self._sizes[blob] = len(data)
@@ -279,7 +279,7 @@ class SharedFiles:
 def first_job(warm_up: WarmUp, hard_limit: int, parent: int, folder: Path) -> None:
     """Prepare a new worker: limit its memory, silence it, end it with its parent, and import modules.
 
-    hard_limit: bytes at which an allocation fails, for those that grow faster than the engine polls.
+    hard_limit: bytes of memory above which allocations fail; it stops jobs that grow faster than the engine polls.
     """
     threading.Thread(target=_end_with_parent, args=(parent, folder), daemon=True).start()
     with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
@@ -293,7 +293,7 @@ def first_job(warm_up: WarmUp, hard_limit: int, parent: int, folder: Path) -> No
 
 
 def _end_with_parent(parent: int, folder: Path) -> None:
-    """End when the engine's process has ended: if it was killed, it could not stop its workers or clean up."""
+    """End this worker once the engine's process has ended; if killed, that process could not stop it or clean up."""
     while os.getppid() == parent:  # never changes on Windows, where loky's workers end by themselves
         time.sleep(1.0)
     shutil.rmtree(folder, ignore_errors=True)

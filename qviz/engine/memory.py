@@ -1,4 +1,4 @@
-"""Return memory that was freed to the system, in workers and in the server; glibc would keep it."""
+"""Give freed memory back to the operating system, in workers and in the server; glibc would keep it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TypeVar
 R = TypeVar("R")
 
 GROWTH = 192 << 20
-"""Bytes of growth after which a worker frees memory; that takes some 10 ms."""
+"""Growth in bytes after which a worker gives memory back, which takes about 10 ms."""
 LARGE_BLOCK, ARENAS = 256 << 10, 2
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 """Parameters of mallopt, from malloc.h."""
 REUSED_BLOCK, REUSED_TOTAL = 16 << 20, 64 << 20
-"""Largest block that malloc of a worker reuses, and the free bytes that it keeps."""
+"""Size of the largest block that a worker's malloc reuses, and of the free memory that it keeps, in bytes."""
 PAUSE_SECONDS = 15.0
 _PAGE = 4096
 _resident_after = 0
@@ -25,7 +25,7 @@ _collected_at = 0.0
 
 
 def tidied(job: Callable[[], R]) -> R:
-    """Run a job, then return freed memory to the system if the worker has grown by more than `GROWTH`."""
+    """Run a job and return its result; if the worker has grown by more than `GROWTH`, give freed memory back."""
     global _resident_after
     try:
         return job()
@@ -37,21 +37,21 @@ def tidied(job: Callable[[], R]) -> R:
 
 
 def worker_malloc(others: str = "") -> str:
-    """The value of GLIBC_TUNABLES for a worker. others: the value that is set already.
+    """The value of GLIBC_TUNABLES for a worker. others: the value that is already set.
 
-    An image needs a few blocks of about 1 MB. If the next image can reuse them, decoding and resizing takes a third
-    less time than with fresh pages from the system. Huge pages, where available, save 2 % of a run, which reads tens of
-    megabytes of weights.
+    An image needs a few blocks of about 1 MB. If the next image can reuse them, decoding and resizing take a third less
+    time than with fresh pages from the system. Huge pages, where available, save 2 % of the time of a run, which reads
+    tens of megabytes of weights.
     """
     tunables = f"hugetlb=1:glibc.malloc.mmap_threshold={REUSED_BLOCK}:glibc.malloc.trim_threshold={REUSED_TOTAL}"
     return f"glibc.malloc.{tunables}:{others}" if others else f"glibc.malloc.{tunables}"
 
 
 def trim_malloc() -> None:
-    """Make a server return freed memory to the system.
+    """Make a server give freed memory back to the system.
 
-    By default glibc raises its threshold for that to the largest block ever freed (5 MB after one model) and keeps an
-    arena for every few threads, which hardly ever shrinks; a server has a thread per visit.
+    By default glibc raises its threshold for doing so to the largest block ever freed (5 MB after one model), and it
+    keeps an arena for every few threads, which hardly ever shrinks. A server has one thread per visit.
     """
     try:
         libc = ctypes.CDLL("libc.so.6")
@@ -64,7 +64,8 @@ def trim_malloc() -> None:
 def free_closed_sessions() -> None:
     """Free unreachable objects, at most every `PAUSE_SECONDS`.
 
-    A closed session leaves megabytes in few objects, in cycles; Python looks for cycles only after many new objects.
+    A closed session leaves megabytes in a few objects that form cycles, and Python looks for cycles only after many new
+    objects have been created.
     """
     global _collected_at
     if time.monotonic() - _collected_at > PAUSE_SECONDS:
@@ -74,7 +75,7 @@ def free_closed_sessions() -> None:
 
 
 def machine_memory() -> tuple[int, int]:
-    """(installed, free) bytes of memory of this machine."""
+    """(installed, available) memory of this machine, in bytes."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -82,7 +83,7 @@ def machine_memory() -> tuple[int, int]:
 
 
 def _resident() -> int:
-    """Resident bytes of this process; 0 if unknown."""
+    """Resident memory of this process in bytes; 0 if it is unknown."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
     except (OSError, ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""The folders under which this account's programs store caches and data."""
+"""The folders in which qviz stores its caches and data for the current user."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OTHERS = {"cache": ("XDG_CACHE_HOME", ".cache"), "data": ("XDG_DATA_HOME", ".loc
 
 
 def user_folder(kind: str) -> Path:
-    """`$QVIZ_CACHE` or `$QVIZ_DATA`, else qviz's part of the platform's folder.
+    """The folder named by `$QVIZ_CACHE` or `$QVIZ_DATA`, else qviz's folder in the usual place of the platform.
 
     Args:
         kind: `cache` for what can be computed again, `data` for what must not be lost.

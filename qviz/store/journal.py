@@ -1,8 +1,8 @@
-"""A journal of long work: one JSON object per line, appended as results arrive and read when the work is continued.
+"""A journal of long work, from which the work can be resumed: one JSON object per line, appended as results arrive.
 
-A killed process leaves whole lines and at most one torn line; torn and damaged lines are skipped when the file is read,
-and a new line never continues a torn one. If the file cannot be written, work continues without it and `remarks` has a
-sentence.
+A killed process leaves complete lines and at most one incomplete line. Incomplete and damaged lines are skipped when
+the file is read, and a new line is never appended to an incomplete one. If the file cannot be written, work continues
+without it and `remarks` says so.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 MAX_BYTES = 64 << 20
-"""Bytes that are read; no work here writes as much."""
+"""Maximum number of bytes that are read; no work here writes that much."""
 MAX_JOURNALS = 100
-"""Journals in a folder; those written to least recently are deleted."""
+"""Maximum number of journals in a folder; the least recently written ones are deleted."""
 
 
 class Journal:
-    """One file. With the path None nothing is recorded."""
+    """A journal in one file. If the path is None, nothing is recorded."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -28,7 +28,7 @@ class Journal:
         self._started = False
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The objects of all undamaged lines, in order."""
+        """The objects on all undamaged lines, in order."""
         if self.path is None or not self.path.is_file():
             return
         try:
@@ -40,7 +40,7 @@ class Journal:
         yield from (row for row in map(_object, lines) if row is not None)
 
     def add(self, row: dict[str, Any]) -> None:
-        """Append a line; it survives the end of this process."""
+        """Append an object as a line; the line persists even if this process is killed."""
         if self.path is None:
             return
         line = json.dumps(row, allow_nan=False).encode() + b"\n"
@@ -49,7 +49,7 @@ class Journal:
                 self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 _keep_latest(self.path)
             with self.path.open("ab") as stream:
-                stream.write(line if self._started else b"\n" + line)  # the last line may be torn
+                stream.write(line if self._started else b"\n" + line)  # the last line may be incomplete
         except OSError as error:
             self._give_up(error)
         self._started = True
@@ -60,7 +60,7 @@ class Journal:
 
 
 def _keep_latest(path: Path) -> None:
-    """Delete old journals beside this one. Another process may do so at the same time."""
+    """Delete old journals in the folder of this one. Another process may be doing the same."""
     others = [(other.stat().st_mtime, other) for other in path.parent.glob(f"*{path.suffix}") if other != path]
     for _, other in sorted(others)[: max(0, len(others) + 1 - MAX_JOURNALS)]:
         other.unlink(missing_ok=True)

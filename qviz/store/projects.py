@@ -1,14 +1,15 @@
 """Projects of the dashboard on disk, so that they survive a reload of the page and a restart of the server.
 
-    FOLDER/ID/project.json   what the project holds; replaced as a whole
-    FOLDER/ID/blobs/SHA256   the bytes that it names
+    FOLDER/ID/project.json   the document of the project; always replaced as a whole
+    FOLDER/ID/blobs/SHA256   the bytes to which the document refers
 
-Blobs are written before the document that names them, and blobs that no document names are deleted after it, so a
-process that is killed at any moment leaves the last whole state. An ID has 128 random bits: whoever knows it may open
-the project, nobody can guess it. A project that would exceed its quota is not written, and what it held stays.
+Blobs are written before the document that refers to them, and blobs that are no longer referred to are deleted after
+it, so a process that is killed at any moment leaves the last complete state. An ID has 128 random bits: anyone who
+knows it may open the project, but nobody can guess it. A save that would exceed the quota is refused, and the project
+stays as it was.
 
-Several pages may have one project open. Each knows the revision that it read, and a page that read an older one than
-is on disk does not overwrite it.
+Several pages may have the same project open. Each knows the revision that it read, and a page cannot overwrite a newer
+revision than its own.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ from qviz.structures.archive import open_zip
 DOCUMENT, BLOBS = "project.json", "blobs"
 _ID, _DIGEST = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
 MAX_DOCUMENT = 64 << 20
-"""Bytes of a document; that of 5,000 annotated images has about 10 MB."""
+"""Maximum size of a document in bytes; for 5,000 annotated images it has about 10 MB."""
 BLOCK = 4096
-"""Bytes that a file takes at least, for the quota: many small projects fill a disk, too."""
+"""Minimum number of bytes that a file counts against the quota, because many small files also fill a disk."""
 MAX_SYNCS = 16
-"""Files that are forced to disk one by one; more of them together, which takes seconds less for thousands."""
+"""Up to this many files are synced to disk one by one; more are synced together, which saves seconds for thousands."""
 _LOCKS = tuple(threading.Lock() for _ in range(64))
-"""One save of a project at a time in this process; the lock is chosen by the ID."""
+"""Locks, chosen by a project's ID, so that this process saves a project only once at a time."""
 
 Revision = tuple[int, int, int] | None
-"""Identifies a state of a project's document on disk; None where there is none."""
+"""Identifies a state of a project's document on disk; None if there is no document."""
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError, RuntimeError, EOFError)
 
@@ -65,11 +66,11 @@ class Projects:
         self._sizes: dict[str, tuple[int, int]] = {}
 
     def new_id(self) -> str:
-        """The ID of a project that does not exist yet."""
+        """A random ID for a new project."""
         return secrets.token_hex(16)
 
     def revision(self, project: str) -> Revision:
-        """The revision on disk, None where there is no such project. Raises ProjectError for what is not an ID."""
+        """The revision on disk, or None if there is no such project. Raises ProjectError if it is not a valid ID."""
         try:
             state = (self._path(project) / DOCUMENT).stat()
         except OSError:
@@ -79,12 +80,12 @@ class Projects:
     def save(
         self, project: str, document: Mapping[str, Any], blobs: Mapping[str, bytes], revision: Revision = None
     ) -> Revision:
-        """Replace what a project holds. Returns its revision.
+        """Replace the contents of a project. Returns its new revision.
 
         Args:
-            document: JSON.
-            blobs: sha256 -> bytes that the document names; those that are on disk already are not written again.
-            revision: The one that the document was made from; None to overwrite any.
+            document: A JSON object.
+            blobs: sha256 -> bytes to which the document refers; those already on disk are not written again.
+            revision: The revision on which the document is based; None to overwrite any revision.
 
         Raises:
             ProjectChanged: Another page has saved the project since that revision.
@@ -124,7 +125,7 @@ class Projects:
                 path.unlink(missing_ok=True)
 
     def load(self, project: str) -> dict[str, Any]:
-        """The document. Raises ProjectError where there is none, or it is damaged."""
+        """The document of a project. Raises ProjectError if there is none, or if it is damaged."""
         path = self._path(project) / DOCUMENT
         try:
             if path.stat().st_size > MAX_DOCUMENT:
@@ -139,7 +140,7 @@ class Projects:
         return document
 
     def blob(self, project: str, digest: str) -> bytes:
-        """The bytes of that sha256. Raises ProjectError where they are missing or not these bytes."""
+        """The bytes with this sha256. Raises ProjectError if they are missing or damaged."""
         if not _DIGEST.fullmatch(digest):
             raise ProjectError(f"{digest[:80]!r} is not a sha256.")
         try:
@@ -160,11 +161,11 @@ class Projects:
             raise ProjectError(f"The project cannot be deleted ({error.strerror}).") from error
 
     def size(self, project: str) -> int:
-        """Bytes of a project on disk."""
+        """Size of a project on disk, in bytes."""
         return self._size(self._path(project))
 
     def exported(self, project: str) -> bytes:
-        """A project as one zip archive, which `imported` reads. Raises ProjectError."""
+        """A project as a zip archive that `imported` can read. Raises ProjectError."""
         if (size := self.size(project)) > limits().upload_mb << 20:
             raise ProjectError(
                 f"The project is {size >> 20} MB; a single file can only be dropped again if it is at most"
@@ -180,10 +181,10 @@ class Projects:
         return buffer.getvalue()
 
     def imported(self, data: bytes) -> str:
-        """The ID of a new project with what an archive of `exported` holds.
+        """Create a new project from an archive of `exported`, and return its ID.
 
-        Nothing is written by a name that the archive gives. Raises ProjectError where it is not such an archive, is
-        damaged, or exceeds a limit.
+        File names in the archive are never used as paths. Raises ProjectError if it is not such an archive, is damaged,
+        or exceeds a limit.
         """
         max_mb = min(limits().project_mb, limits().upload_mb)
         try:
@@ -204,7 +205,7 @@ class Projects:
         return project
 
     def _path(self, project: str) -> Path:
-        """Its folder. Raises ProjectError for what is not an ID, such as a path."""
+        """The folder of a project. Raises ProjectError if the ID is not valid, e.g. if it is a path."""
         if not _ID.fullmatch(project):
             raise ProjectError("The address does not name a project: an ID has 32 hexadecimal digits.")
         return self._folder / project
@@ -226,20 +227,20 @@ class Projects:
             )
 
     def _size(self, folder: Path) -> int:
-        """Bytes of the files in a project's folder, counted again only where files were added or removed."""
+        """Total bytes of the files in a project's folder; counted again only after files were added or removed."""
         try:
             changed = max((folder / part).stat().st_mtime_ns for part in (DOCUMENT, BLOBS))
             if self._sizes.get(folder.name, (0, 0))[0] != changed:
                 files = (folder / DOCUMENT, *(folder / BLOBS).iterdir())
                 self._sizes[folder.name] = changed, sum(max(BLOCK, path.stat().st_size) for path in files)
-        except OSError:  # no project, or one that is being deleted
+        except OSError:  # there is no project, or it is being deleted
             self._sizes.pop(folder.name, None)
             return 0
         return self._sizes[folder.name][1]
 
 
 def is_project(data: bytes) -> bool:
-    """Whether a zip archive is a project of `Projects.exported`."""
+    """Whether a zip archive is a project written by `Projects.exported`."""
     try:
         with open_zip(data) as archive:
             names = archive.namelist()
@@ -249,7 +250,10 @@ def is_project(data: bytes) -> bool:
 
 
 def _member(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
-    """One file of an archive; no more than `max_bytes` are unpacked, whatever its header states."""
+    """The bytes of one file in an archive. Raises ValueError if there are more than `max_bytes`.
+
+    Only one byte more than that is ever unpacked, whatever size the header states.
+    """
     with archive.open(name) as file:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
@@ -258,7 +262,7 @@ def _member(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
 
 
 def _replace(path: Path, data: bytes, sync: bool = True) -> None:
-    """Write a file as a whole: a reader sees the old bytes or the new ones. sync: also after a loss of power."""
+    """Replace a file atomically: a reader sees either the old or the new bytes. sync: also after a power failure."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with beside.open("wb") as file:
@@ -274,5 +278,5 @@ def _replace(path: Path, data: bytes, sync: bool = True) -> None:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    """The folders of projects; none where there is no such folder yet."""
+    """The folders of all projects; empty if the folder that contains them does not exist yet."""
     return [path for path in folder.iterdir() if _ID.fullmatch(path.name)] if folder.is_dir() else []

@@ -1,4 +1,4 @@
-"""Bytes by key in SQLite, thread-safe; see `qviz.store`.
+"""A thread-safe store of bytes by key, in SQLite; see `qviz.store`.
 
 `used` is the time of the last use in seconds since 1970; `crc` is zlib's crc32 over the key and the value.
 """
@@ -22,15 +22,15 @@ T = TypeVar("T")
 
 FILE = "detections.sqlite"
 SHARE_LEFT = 0.9
-"""Share of the limit that is left when old values are deleted, so that this is not done at every write."""
+"""Old values are deleted until the file has this share of its limit, so that not every write has to delete some."""
 BATCH = 32
 WRITE_SECONDS = 0.5
-"""Values are written when there are `BATCH`, or when the last write was `WRITE_SECONDS` ago."""
+"""Values are written when there are `BATCH` of them, or `WRITE_SECONDS` after the last write."""
 MAX_USES = 512
-"""Uses of values that are recorded at once."""
+"""Maximum number of uses of values that are recorded at once."""
 BUSY_SECONDS = 10.0
 KEYS_PER_QUERY = 500
-"""SQLite allows at least 999 variables in a statement."""
+"""Number of keys per query; SQLite allows at least 999 variables in a statement."""
 VERSION = 1
 
 _TABLE = """
@@ -42,13 +42,13 @@ _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class Store:
-    """One file of values.
+    """A store in one file.
 
     Args:
-        limit: Maximum bytes of the file; by default that of `qviz.limits`.
+        limit: Maximum size of the file in bytes; by default the limit in `qviz.limits`.
 
     Attributes:
-        remarks: Sentences for the user about problems with the file, each once.
+        remarks: Sentences for the user about problems with the file, without duplicates.
     """
 
     def __init__(self, path: Path, limit: int | None = None) -> None:
@@ -63,11 +63,11 @@ class Store:
         self._safely(self._open, None)
 
     def get(self, key: str) -> bytes | None:
-        """The value, or None."""
+        """The value of a key, or None."""
         return self.get_many([key]).get(key)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """The values of those keys that have one."""
+        """Key -> value, for those of the keys that have a value."""
         with self._lock:
             unique = list(dict.fromkeys(keys))
             values = {key: self._unwritten[key] for key in unique if key in self._unwritten}
@@ -80,7 +80,7 @@ class Store:
             return values
 
     def put(self, key: str, value: bytes) -> None:
-        """Store a value. It is in the file soon, at the latest when the store is closed."""
+        """Store a value. It is written to the file soon, at the latest when the store is closed."""
         with self._lock:
             if self._connection is None or len(value) > self.limit // 2:
                 return
@@ -127,7 +127,10 @@ class Store:
             self._connection.executescript(f"BEGIN IMMEDIATE; {drop} {_TABLE} PRAGMA user_version = {VERSION}; COMMIT")
 
     def _write_ahead(self) -> None:
-        """WAL: readers and a writer side by side. SQLite does not queue two processes that switch to it."""
+        """Switch to write-ahead logging (WAL), which allows readers beside a writer.
+
+        If two processes switch at the same time, SQLite does not queue them, so it is tried several times.
+        """
         assert self._connection is not None
         for attempts_left in range(50, -1, -1):
             try:
@@ -157,7 +160,7 @@ class Store:
         self._connection.execute("COMMIT")
 
     def _delete_oldest(self) -> None:
-        """Part of the transaction. Free pages inside the file are reused before the file grows."""
+        """Delete old values within the current transaction; SQLite reuses the freed pages before the file grows."""
         pages = self._pages("page_count") - self._pages("freelist_count")
         if pages * self._pages("page_size") <= self.limit:
             return
@@ -179,7 +182,7 @@ class Store:
     # ---- problems with the file ---------------------------------------------------------------------------
 
     def _safely(self, act: Callable[[], T], otherwise: T) -> T:
-        """The result of `act`, or `otherwise` with a remark."""
+        """The result of `act`; if it raises an error of SQLite, a remark is added and the result is `otherwise`."""
         if self._connection is None and act != self._open:
             return otherwise
         try:
@@ -226,7 +229,7 @@ class Store:
 
 
 def _code(error: sqlite3.Error) -> int:
-    """The primary error code; 0 for errors that Python itself raised."""
+    """SQLite's primary error code; 0 for errors that Python's sqlite3 module itself raised."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
@@ -235,7 +238,7 @@ def _crc(key: str, value: bytes) -> int:
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:
-    """Device and inode of the file at a path now, or None."""
+    """(device, inode) of the file that is at a path now, or None if there is none."""
     try:
         stat = path.stat()
     except OSError:
@@ -244,10 +247,11 @@ def _file_id(path: Path) -> tuple[int, int] | None:
 
 
 def _set_aside(path: Path, damaged: tuple[int, int] | None) -> Path | None:
-    """Rename a database file and its journal. None if another process has created a new file meanwhile.
+    """Rename a damaged database file and its journal. Returns the new path of the file.
 
-    The journal is renamed first: a process that opens the file in between must not find another file's journal. Only
-    the latest damaged file is left, so that they do not fill the disk.
+    Returns None if another process has created a new file in the meantime. The journal is renamed first, because a
+    process that opens the file in between must not find another file's journal. Only the latest damaged file is kept,
+    so that such files do not fill the disk.
     """
     if _file_id(path) != damaged:
         return None

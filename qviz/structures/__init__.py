@@ -1,13 +1,13 @@
-"""Value types that all packages share, and their conventions.
+"""Value types that all packages share, with their conventions.
 
 * Boxes are xyxy (left, top, right, bottom), float32, in pixels of the *original* image (EXIF orientation applied,
   except where annotations were drawn without it, see `EncodedImage.size`).
 * Images are (h, w, 3) uint8 RGB.
 * Class ids are zero-based indices into the model's labels.
-* Scores (confidences) are in [0, 1]; AP is in [0, 1] (x100 only where it is shown).
+* Scores (confidences) and AP are in [0, 1]; AP is multiplied by 100 only for display.
 * Times are in milliseconds, sizes in bytes.
-* A digest is the sha256 of the file's bytes in hexadecimal. An image's also includes its `size` and its corruption, if
-  it has them.
+* A digest is the sha256 of a file's bytes in hexadecimal. The digest of an image also includes its `size` and its
+  corruption, if it has any.
 
 All types are frozen. Those with arrays compare by identity (`eq=False`).
 """

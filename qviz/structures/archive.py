@@ -1,4 +1,4 @@
-"""Zip archives from outside."""
+"""Open untrusted zip archives."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import zipfile
 from qviz.limits import limits
 
 _ENTRY = b"PK\x01\x02"
-"""What each entry of a zip archive's directory begins with."""
+"""The signature with which each entry in the directory of a zip archive begins."""
 SPARE = 1000
-"""Entries above the limit that are still listed: those who read the archive count them and name the number."""
+"""Archives with up to this many entries above the limit are still opened, so that readers can state the number."""
 
 
 def open_zip(data: bytes) -> zipfile.ZipFile:
-    """An archive, opened. Raises zipfile.BadZipFile where it is damaged or lists too many files.
+    """Open a zip archive. Raises zipfile.BadZipFile if it is damaged or lists too many files.
 
-    Python makes an object of some 600 bytes per entry before it can be asked how many there are: 400 MB that hold
-    nothing but a directory would take 5 GB of memory.
+    The entries are counted first, because zipfile creates an object of some 600 bytes for each of them when it opens an
+    archive: 400 MB that contain nothing but a directory would take 5 GB of memory.
     """
     max_files = limits().archive_files + SPARE
     if data.count(_ENTRY) > max_files:

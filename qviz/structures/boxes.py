@@ -1,4 +1,4 @@
-"""Functions of boxes as arrays: (n, 4) float32 xyxy."""
+"""Functions on arrays of boxes: (n, 4) float32 xyxy."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ def area(boxes: np.ndarray) -> np.ndarray:
 
 
 def iou_matrix(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(n, m) intersection over union in [0, 1]; 0 where both boxes are empty."""
+    """(n, m) intersection over union of n and m boxes, in [0, 1]; 0 where both boxes are empty."""
     top_left = np.maximum(first[:, None, :2], second[None, :, :2])  # [n, m, 2]
     bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
     sides = np.maximum(bottom_right - top_left, 0)
@@ -20,7 +20,7 @@ def iou_matrix(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def covered_matrix(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(n, m) share of each first box that a second one covers, in [0, 1]: COCO's IoU with crowds."""
+    """(n, m) share of each of n first boxes that each of m second boxes covers, in [0, 1]; COCO's IoU for crowds."""
     top_left = np.maximum(first[:, None, :2], second[None, :, :2])
     bottom_right = np.minimum(first[:, None, 2:], second[None, :, 2:])
     sides = np.maximum(bottom_right - top_left, 0)
@@ -35,6 +35,6 @@ def clip(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def from_centres(centres: np.ndarray) -> np.ndarray:
-    """(n, 4) xyxy from cx, cy, w, h."""
+    """(n, 4) xyxy from (n, 4) centre x, centre y, width, height."""
     half = centres[:, 2:] / 2
     return np.concatenate([centres[:, :2] - half, centres[:, :2] + half], axis=1)

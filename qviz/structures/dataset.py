@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def spread(items: Sequence[T], count: int) -> list[T]:
-    """At most `count` of the items, evenly spread and in their order."""
+    """At most `count` of the items, evenly spaced and in their original order."""
     if len(items) <= count:
         return list(items)
     return [items[i * len(items) // count] for i in range(count)]
@@ -35,12 +35,12 @@ class DatasetImage:
     """An image and its annotated objects.
 
     Attributes:
-        id: Counts from 1.
-        source: The file, or its bytes.
+        id: Number of the image in the dataset, from 1.
+        source: The path of the image file, or its bytes.
         boxes: (n, 4) xyxy pixels.
         category_ids: (n,) ids of the dataset's categories.
-        is_crowd: (n,) bool.
-        areas: (n,) as annotated (a segmentation is smaller than its box); COCO's size classes use them.
+        is_crowd: (n,) bool, whether an annotation is a crowd region.
+        areas: (n,) square pixels as annotated (a segmentation is smaller than its box), for COCO's size classes.
         size: (width, height) that the boxes refer to, or None if the annotations do not state it.
         source_id: The id in the annotation file, or None.
     """
@@ -71,16 +71,16 @@ class DatasetImage:
 
 @dataclass(frozen=True, slots=True)
 class DatasetProblem:
-    """A reason to doubt annotations.
+    """A problem of the annotations.
 
     Attributes:
         code: Identifies the kind of problem.
         message: What is wrong, with the count.
         fix: What to do about it.
-        count: Number of boxes, images or categories concerned.
-        examples: Up to five of them.
-        serious: Whether AP would be meaningless.
-        advice: Whether it may be intended, so that nothing needs to be done, e.g. images of background only.
+        count: Number of affected boxes, images or categories.
+        examples: Up to five of these.
+        serious: Whether the problem makes AP meaningless.
+        advice: Whether it may be intended, so that nothing needs to be done, e.g. images that show only background.
     """
 
     code: str
@@ -97,8 +97,8 @@ class Dataset:
     """Annotated images.
 
     Attributes:
-        skipped: One sentence per reason for which something was left out.
-        problems: Problems that the reader of the format found: parts that were left out, and doubts about the rest.
+        skipped: One sentence for each reason for which something was left out.
+        problems: Problems that the reader of the format found: what it left out, and what it read but is doubtful.
     """
 
     name: str
@@ -112,5 +112,5 @@ class Dataset:
         return sum(len(image.category_ids) for image in self.images)
 
     def spread(self, count: int) -> Dataset:
-        """The same dataset with at most `count` of its images, evenly spread."""
+        """The same dataset with at most `count` of its images, evenly spaced."""
         return replace(self, images=tuple(spread(self.images, count)))

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def _select(rows: Any, index: Any) -> Any:
-    """The same type, with every array indexed."""
+    """An object of the same type, with every array indexed by `index`."""
     return type(rows)(*[getattr(rows, name)[index] for name in rows.__slots__])
 
 
@@ -29,7 +29,7 @@ class Detections:
         return f"Detections({len(self)} objects{scores})"
 
     def __getitem__(self, index: Any) -> Detections:
-        """Some of the objects, by index or mask: `detections[detections.scores > 0.5]`."""
+        """The objects selected by an index or a mask: `detections[detections.scores > 0.5]`."""
         return _select(self, index)
 
     @classmethod
@@ -43,11 +43,11 @@ class Detections:
 
     @classmethod
     def none(cls) -> Detections:
-        """Detections without objects."""
+        """Empty detections."""
         return cls.of([], [], [])
 
     def above(self, score: float) -> Detections:
-        """Detections with at least this score."""
+        """The detections with at least this score."""
         return self[self.scores >= score]
 
     def by_score(self) -> Detections:
@@ -75,10 +75,11 @@ class Inference:
     """The result of one model on one image.
 
     Attributes:
+        detections: Boxes after NMS.
         candidates: Boxes before NMS with a score of at least `CANDIDATE_FLOOR`, which show why an object was lost; None
             if the head does not provide them.
         width, height: Size of the image in pixels.
-        milliseconds: Time of the model alone.
+        milliseconds: Time that the model alone took.
     """
 
     detections: Detections
@@ -89,4 +90,4 @@ class Inference:
 
 
 CANDIDATE_FLOOR = 0.05
-"""Minimum score of a candidate; boxes below it are noise."""
+"""Minimum score of a candidate; boxes with a lower score are noise."""

@@ -16,11 +16,11 @@ class Tensor:
     """A tensor of the main subgraph.
 
     Attributes:
-        shape: -1 for sides that the file leaves open.
+        shape: Size of each dimension; -1 where the file leaves it open.
         dtype: Name of the numpy type.
         quantization: Scales and zero points, or None.
-        constant: Whether its data is in the file.
-        bytes: Size of that data.
+        constant: Whether the file contains the tensor's data.
+        bytes: Size of that data in the file.
     """
 
     index: int
@@ -33,12 +33,12 @@ class Tensor:
 
     @property
     def quantized(self) -> bool:
-        """Whether it has integers that represent real values."""
+        """Whether its values are integers that represent real values."""
         return self.quantization is not None and self.dtype in QUANTIZED_DTYPES
 
     @property
     def per_tensor(self) -> Quantization | None:
-        """Its quantization if its integers have one scale for the whole tensor; else None."""
+        """Its quantization if the whole tensor has a single scale, else None."""
         return self.quantization if self.quantized and self.quantization and not self.quantization.per_channel else None
 
 
@@ -47,9 +47,9 @@ class Op:
     """An operator.
 
     Attributes:
-        order: Its index in the execution order, from 0.
-        kind: The builtin's name (CONV_2D), or the name of a custom operator.
-        inputs: Tensor indices; None for an optional input that is absent.
+        order: Its index in the order of execution, from 0.
+        kind: Name of the builtin operator (e.g. CONV_2D) or of the custom operator.
+        inputs: Tensor indices; None for an absent optional input.
     """
 
     order: int
@@ -65,12 +65,12 @@ class HeadNotes:
     """What the file's metadata say about its outputs.
 
     Attributes:
-        task: `detect`, `pose`, `segment`, `obb`; empty if it is not stated.
+        task: `detect`, `pose`, `segment` or `obb`; empty if it is not stated.
         classes: Number of class names; 0 if there are none.
-        keypoints: Values of keypoints in each row; 0 if there are none.
+        keypoints: Number of keypoint values in each row; 0 if there are none.
         anchors: (n, 4) cy, cx, h, w normalised to [0, 1], or None.
-        scales: y, x, h and w scale of the box coder of these anchors.
-        sigmoid: Whether the scores beside the anchors are logits.
+        scales: y, x, h and w scales of the box coder for these anchors.
+        sigmoid: Whether the scores are logits, to which a sigmoid must be applied.
     """
 
     task: str = ""
@@ -88,7 +88,7 @@ class Graph:
     Attributes:
         inputs, outputs: Tensor indices.
         subgraphs: Number of subgraphs in the file.
-        signature: Tensor index by name in the file's signature.
+        signature: Name in the file's signature -> tensor index.
         notes: What the file's metadata say about the outputs.
     """
 
@@ -115,7 +115,7 @@ class Graph:
         return (self.tensors[index] for index in op.outputs)
 
     def names_of(self, tensor: Tensor) -> str:
-        """The name of a tensor, and its name in the signature, in lower case."""
+        """The name of a tensor and its name in the signature, in lower case and separated by a space."""
         signature = {index: name for name, index in self.signature.items()}
         return f"{tensor.name} {signature.get(tensor.index, '')}".lower()
 
@@ -126,23 +126,24 @@ class Graph:
 
 QUANTIZED_DTYPES = frozenset({"int4", "int8", "uint8", "int16", "int2"})
 OUTPUT_AXES = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0, "CONV_3D": 4}
-"""Where the output channels lie in an operator's weights (TensorFlow Lite's operator reference)."""
+"""Operator -> the axis of its weights that is the output channels (TensorFlow Lite's operator reference)."""
 BIAS_INPUT = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
-"""Which input of an operator is its bias."""
+"""Operator -> the index of the input that is its bias."""
 JOINS = frozenset({"CONCATENATION", "GATHER", "GATHER_ND", "PACK", "SPLIT", "UNPACK"})
 DATA_MOVERS = JOINS | {
     *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "SPLIT_V", "QUANTIZE", "DEQUANTIZE"),
     *("PAD", "PADV2", "MIRROR_PAD", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "MAX_POOL_2D", "RESIZE_NEAREST_NEIGHBOR"),
 }
-"""Operators whose output values are values of their inputs. JOINS: those with several data tensors, or whose first
-input may not be the data."""
+"""Operators whose output values are all values of their inputs. JOINS are those of them that have several data tensors,
+or whose first input may not be the data."""
 FIXED_RANGE = frozenset({"LOGISTIC", "SOFTMAX", "LOG_SOFTMAX", "TANH", "L2_NORMALIZATION"})
-"""Operators whose integer kernels prescribe the scale of the output (1/256 for 8-bit LOGISTIC, which ends at .9961):
-no calibration chose it, and it clips at most one step (TensorFlow Lite's 8-bit quantization specification)."""
+"""Operators whose integer kernels prescribe the scale of the output (1/256 for 8-bit LOGISTIC, so the largest value is
+.9961). Calibration does not choose it, and it clips at most one step (TensorFlow Lite's 8-bit quantization
+specification)."""
 
 
 def has_fixed_range(graph: Graph, tensor: int) -> bool:
-    """Whether a kernel prescribes the scale of a tensor, or of the tensor that its values were moved from."""
+    """Whether a kernel prescribes the scale of a tensor, or of the tensor from which its values were moved."""
     maker = graph.producer(tensor)
     while maker is not None and maker.kind in DATA_MOVERS - JOINS and maker.inputs and maker.inputs[0] is not None:
         if graph.tensors[tensor].dtype != graph.tensors[maker.inputs[0]].dtype or maker.kind == "QUANTIZE":
@@ -163,7 +164,7 @@ class Scheme(StrEnum):
     INT16X8 = "int16x8"
     MIXED = "mixed"
     RECORDED = "recorded"
-    """No file of weights: recorded results."""
+    """Recorded results, which have no weights."""
 
 
 @dataclass(frozen=True, slots=True)

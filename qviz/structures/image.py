@@ -1,4 +1,4 @@
-"""An image, encoded and decoded."""
+"""Encoded and decoded images, and the digests that identify files."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import numpy as np
 
 
 def digest_of(data: bytes) -> str:
-    """sha256 in hexadecimal, which identifies a file in every cache."""
+    """sha256 of these bytes in hexadecimal; caches identify files by it."""
     return hashlib.sha256(data).hexdigest()
 
 
 def digest_of_json(value: Any) -> str:
-    """sha256 in hexadecimal of a value as `json.dumps` writes it."""
+    """sha256, in hexadecimal, of a value's JSON with sorted keys."""
     return digest_of(json.dumps(value, sort_keys=True).encode())
 
 
 @dataclass(frozen=True, slots=True)
 class AppliedCorruption:
-    """A corruption applied to an image before inference, see `qviz.corruptions`.
+    """A corruption that is applied to an image before inference, see `qviz.corruptions`.
 
-    amount: severity 1..5 of a named corruption; stops of exposure, exponent of gamma, or kelvin of temperature.
+    amount: severity 1..5 of a named corruption; or the exposure in stops, the gamma exponent, or the colour temperature
+    in kelvin.
     """
 
     name: str
@@ -36,12 +37,12 @@ class AppliedCorruption:
 
 @dataclass(frozen=True, slots=True)
 class EncodedImage:
-    """The bytes of an image file, not decoded yet and not trusted.
+    """The bytes of an image file, which are not decoded yet and not trusted.
 
     Attributes:
-        digest: Includes size and corruption, so that results of one are never taken for those of another.
-        size: (width, height) that its boxes refer to, or None; it decides whether EXIF orientation is applied.
-        corruption: Applied to the decoded pixels.
+        digest: Identifies the image; includes size and corruption, so that caches distinguish them.
+        size: (width, height) to which its boxes refer, or None; it decides whether EXIF orientation is applied.
+        corruption: The corruption that is applied to the decoded pixels, or None.
     """
 
     name: str
@@ -69,7 +70,7 @@ class EncodedImage:
 
 
 CORRUPTION_MARK = "~"
-"""Separates an image's digest from its corruption."""
+"""Separates, in a digest, the part for the image from the part for its corruption."""
 
 
 def _suffix(corruption: AppliedCorruption | None) -> str:
@@ -78,7 +79,7 @@ def _suffix(corruption: AppliedCorruption | None) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
-    """A decoded image. pixels: (h, w, 3) uint8 RGB; digest: that of the encoded file."""
+    """A decoded image. pixels: (h, w, 3) uint8 RGB; digest: the digest of the `EncodedImage`."""
 
     name: str
     pixels: np.ndarray

@@ -12,7 +12,7 @@ _RANGE = re.compile(r"([0-9]{1,15})(?:-([0-9]{1,15}))?")
 
 
 def parse_orders(text: str) -> frozenset[int]:
-    """`0-12,40` as operator numbers. Raises SettingsError."""
+    """The operator numbers in a text such as `0-12,40`. Raises SettingsError."""
     orders: set[int] = set()
     for part in text.split(","):
         matched = _RANGE.fullmatch(part.strip())
@@ -46,6 +46,6 @@ def orders_text(orders: Iterable[int]) -> str:
 
 
 def operator_name(order: int, kind: str, reference_order: int | None = None) -> str:
-    """`operator 12 (CONV_2D)`, numbered as in the variant; with the reference's number if that differs."""
+    """`operator 12 (CONV_2D)`, with the variant's number; the reference's is added in the brackets if it differs."""
     other = "" if reference_order is None or reference_order == order else f"; {reference_order} in the reference"
     return f"operator {order} ({kind}{other})"

@@ -1,7 +1,7 @@
 """Affine quantization as TensorFlow Lite defines it: real = scale * (q - zero_point).
 
 Source: the TensorFlow Lite 8-bit quantization specification. Per-channel quantization has one scale per slice
-along `axis`; rounding is to nearest, half away from zero (TFLite's `TfLiteRound`), never truncation.
+along `axis`. Values are rounded to the nearest integer, with halves away from zero (TFLite's `TfLiteRound`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Quantization:
-    """scales (k,) float32, zero_points (k,) int64; axis is None if k == 1 (per tensor)."""
+    """Scales (k,) float32 and zero points (k,) int64 of a tensor; axis is None for per-tensor quantization (k == 1)."""
 
     scales: np.ndarray
     zero_points: np.ndarray
@@ -31,7 +31,7 @@ class Quantization:
         return values.reshape(shape)
 
     def quantize(self, values: np.ndarray, dtype: str) -> np.ndarray:
-        """Integers of `dtype` from real values, rounded to nearest and saturated."""
+        """The real values as integers of type `dtype`, rounded to nearest and saturated."""
         limits = np.iinfo(dtype)
         scaled = values / self._broadcast(self.scales, values.ndim).astype(np.float32)
         whole = np.trunc(scaled)  # adding 0.5 first would round 0.49999997 up
@@ -40,12 +40,12 @@ class Quantization:
         return np.clip(shifted, limits.min, limits.max).astype(dtype)
 
     def dequantize(self, values: np.ndarray) -> np.ndarray:
-        """float32 real values from integers."""
+        """The float32 real values that the integers represent."""
         shifted = values.astype(np.float32) - self._broadcast(self.zero_points, values.ndim).astype(np.float32)
         return (shifted * self._broadcast(self.scales, values.ndim)).astype(np.float32)
 
     def real_range(self, dtype: str) -> tuple[float, float]:
-        """The smallest and largest real value that a per-tensor quantization can represent."""
+        """(smallest, largest) real value that integers of type `dtype` represent; for per-tensor quantization only."""
         limits = np.iinfo(dtype)
         scale, zero = float(self.scales[0]), int(self.zero_points[0])
         return scale * (limits.min - zero), scale * (limits.max - zero)

@@ -1,4 +1,4 @@
-"""Settings of a model: what qviz needs to know beyond the .tflite file itself.
+"""Settings of a model: what qviz needs to know about it beyond what the .tflite file contains.
 
 The field names are those of the command line and of `MODEL.tflite.qviz.json`. None means "not set".
 Pixels 0..255 are normalised as x -> (x - mean) / std, one value per channel in the model's channel order.
@@ -20,16 +20,16 @@ class Settings:
     """Input preparation and decoding of one model.
 
     Attributes:
-        mean, std: One value per channel, on pixels 0..255.
-        channels: One of CHANNELS.
+        mean, std: One value per channel, for pixels 0..255.
+        channels: Order of the channels, one of CHANNELS.
         resize: One of RESIZES.
-        decoder: A name of `qviz.decoders.DECODERS`.
+        decoder: A name from `qviz.decoders.DECODERS`.
         nms_iou: IoU above which non-maximum suppression drops a box, 0..1.
         max_detections: Maximum detections per image.
         class_offset: 1 if class 0 of the model is the background, else 0.
         labels: One name per class.
-        anchors: Width and height of each anchor in pixels of the input, the finest level first, for heads whose file
-            does not contain them (`yolo_grid`).
+        anchors: Width and height of each anchor in pixels of the input, finest level first, for heads whose anchors are
+            not in the file (`yolo_grid`).
     """
 
     mean: tuple[float, float, float] | None = None
@@ -67,7 +67,7 @@ class Settings:
         return {name: value for name, value in values.items() if value is not None}
 
     def to_json(self) -> dict[str, Any]:
-        """All fields but `labels`, null where not set."""
+        """All fields except `labels`; a field that is not set is null."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "labels"}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
@@ -77,10 +77,10 @@ class Settings:
 
         Args:
             data: The parsed JSON.
-            where: Names the source in messages.
+            where: The source of the object, for messages.
 
         Raises:
-            SettingsError: An unknown name or a value of the wrong kind.
+            SettingsError: A name is unknown, or a value has the wrong type.
         """
         if not isinstance(data, dict):
             raise SettingsError(f'{where} is not a JSON object of settings such as {{"mean": 127.5}}.')
@@ -98,10 +98,10 @@ def _check_choice(name: str, value: str | None, choices: tuple[str, ...]) -> Non
 
 
 def per_channel(value: Any, name: str, where: str) -> tuple[float, float, float]:
-    """Three floats from one number for all channels or a list of three.
+    """Three floats, from one number for all channels or from a list of three numbers.
 
     Raises:
-        SettingsError: Anything else; `where` and `name` are named in the message.
+        SettingsError: The value is anything else; the message contains `where` and `name`.
     """
     numbers = value if isinstance(value, (list, tuple)) else [value]
     try:
@@ -132,7 +132,7 @@ def _parse(name: str, value: Any, where: str) -> Any:
 
 
 def _anchors(value: Any, where: str) -> tuple[float, ...]:
-    """Pairs of positive numbers. Raises SettingsError."""
+    """A list of pairs of positive numbers, as floats. Raises SettingsError."""
     numbers = value if isinstance(value, (list, tuple)) else []
     positive = all(isinstance(number, (int, float)) and 0 < number < 1e5 for number in numbers)
     if positive and 0 < len(numbers) <= 100 and len(numbers) % 2 == 0:
@@ -141,7 +141,10 @@ def _anchors(value: Any, where: str) -> tuple[float, ...]:
 
 
 def _number(name: str, value: Any, where: str) -> float:
-    """A float for `nms_iou`, else an int. 2.7 detections are refused rather than cut to 2."""
+    """A float for `nms_iou`, else an int; 2.7 detections, for example, are an error and not truncated to 2.
+
+    Raises SettingsError.
+    """
     whole = name != "nms_iou"
     try:
         number = float(value)

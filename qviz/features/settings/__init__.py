@@ -1,15 +1,15 @@
-"""Find out settings that a model does not state: from the other files of the comparison, and by trying images.
+"""Determine settings that a model does not state, from the other files of the comparison and by running images.
 
-* Evidence: a quantized input, or the QUANTIZE behind a float one, represents a range. A normalisation that such a range
-  would clip, or of which it would leave few steps, is not the one that the network was trained with.
+* Evidence: a quantized input, or a QUANTIZE operator after a float input, has a range. If that range would clip the
+  values of a normalisation, or represent them in only a few steps, the network was not trained with that normalisation.
 * Trial: a wrong normalisation or channel order makes a detector less confident, or makes it detect objects everywhere.
-  Each choice runs every image and its mirror image; the confidence of objects that both confirm (same class,
-  IoU > 0.6) counts. A choice is excluded where less than `MIN_SHARE` of the confidence is confirmed, or where it
-  floods the images with objects.
+  With each choice, the model runs on every image and on its mirror image, and the confidence of objects found in both
+  (same class, IoU > 0.6) is summed. A choice is excluded if less than `MIN_SHARE` of its confidence is confirmed in
+  this way, or if it floods the images with objects.
 
-The head's usual settings win unless the evidence names another choice, or a trial finds one that is clearly better and
-that stays the best on random draws of the images. How the image is resized cannot be found this way (the choices differ
-by noise) and is never guessed.
+The head's usual settings are used unless the evidence points to another choice, or unless a trial finds a choice that
+is clearly better and stays the best on random draws of the images. How the image is resized cannot be determined in
+this way (the choices differ only by noise), so it is never guessed.
 """
 
 from __future__ import annotations
@@ -36,20 +36,21 @@ from qviz.structures import Dataset, Detections, EncodedImage, Image, Settings
 from qviz.structures.dataset import spread
 
 IMAGES = 16
-"""Images that are run; eight of the sample's are not enough to identify a robust detector's settings."""
+"""Number of images that are run; eight of the sample images are too few to identify a robust detector's settings."""
 MIN_IMAGES = 4
-"""With fewer images nothing is tried: the head's usual settings are right more often."""
+"""With fewer images there is no trial, because the head's usual settings are then more often right than its result."""
 MIN_SCORE = 0.2
 MIN_IOU = 0.6
 MIN_SHARE = 0.6
 FLOOD = 50
-"""Objects in the median image from which a choice counts as detecting everywhere."""
+"""A choice with at least this many objects in the median image is considered to detect objects everywhere."""
 MARGIN = 0.4
-"""Another choice must confirm 1 + MARGIN / sqrt(images) times as much: the noise of a sum falls with the root."""
+"""Another choice must confirm 1 + MARGIN / sqrt(images) times as much confidence as the default: the relative noise of
+a sum over images falls with the square root of their number."""
 DRAWS, STABLE = 100, 0.9
-"""Random draws of the images, and the share of them in which a choice must win."""
+"""Number of random draws of the images, and the share of the draws in which a choice must be the best."""
 REFUTED = 0.5
-"""Evidence does not count where all its choices confirm less than this share of what another one confirms."""
+"""The evidence is ignored if all choices that fit it confirm less than this share of what another choice confirms."""
 GUESSED = ("mean", "std", "channels")
 
 Triple = tuple[float, float, float]
@@ -60,16 +61,16 @@ NORMALISATIONS: tuple[tuple[Triple, Triple], ...] = (
     ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     IMAGENET,
 )
-"""(mean, std) in RGB order, as used in training; reversed for BGR."""
+"""(mean, std) pairs used in training, in RGB order; they are reversed for BGR."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
-    """One choice of settings on n images.
+    """The outcome of one choice of settings on n images.
 
     Attributes:
-        confirmed: (n,) sum of the confidences that the mirror image confirms.
-        total: (n,) sum of all confidences.
+        confirmed: (n,) sum of the confidences of objects that the mirror image confirms.
+        total: (n,) sum of the confidences of all objects.
         counts: (n,) number of objects.
     """
 
@@ -91,7 +92,7 @@ class Trial:
 
 
 def unknown_settings(model: LoadedModel) -> tuple[str, ...]:
-    """Names of the settings that have only the head's default."""
+    """Names of the settings, among `GUESSED`, for which there is only the head's default."""
     if not model.reads_outputs:
         return ()
     return tuple(name for name in GUESSED if model.inspection.sources.get(name) == "default")
@@ -100,12 +101,13 @@ def unknown_settings(model: LoadedModel) -> tuple[str, ...]:
 def guess_for(
     context: Context, models: Sequence[LoadedModel], images: ImageFiles | Dataset | Sequence[EncodedImage]
 ) -> list[LoadedModel]:
-    """The models as their outputs are to be read, with the unknown settings of the first (the reference) filled in.
+    """The models with the decoder that fits their outputs and with unknown settings filled in.
 
-    Variants take over its settings. Models whose boxes make no sense say so (`Inspection.odd_boxes`).
+    The first model is the reference; variants adopt its settings. `Inspection.odd_boxes` of a model says whether its
+    boxes are implausible.
 
     Args:
-        images: Up to `IMAGES` of them are run, evenly spread, because neighbours in a folder are often alike.
+        images: Up to `IMAGES` of them are run, evenly spaced, because neighbours in a folder are often similar.
     """
     models = for_images(context.engine, models, images)
     sample = _sample(images, IMAGES if unknown_settings(models[0]) else readings.IMAGES)
@@ -115,7 +117,7 @@ def guess_for(
 
 
 def _sample(images: ImageFiles | Dataset | Sequence[EncodedImage], count: int) -> list[EncodedImage]:
-    """Up to `count` of the images, evenly spread."""
+    """Up to `count` of the images, evenly spaced."""
     if isinstance(images, Dataset):
         return list(Reading().of(spread(images.images, count)))
     if isinstance(images, ImageFiles):
@@ -126,10 +128,10 @@ def _sample(images: ImageFiles | Dataset | Sequence[EncodedImage], count: int) -
 def guess_settings(
     context: Context, model: LoadedModel, images: Sequence[EncodedImage], variants: Sequence[LoadedModel] = ()
 ) -> LoadedModel:
-    """The model with its unknown settings filled in; unchanged if neither files nor images determine them.
+    """The model with its unknown settings filled in; unchanged if neither the files nor the images determine them.
 
     Args:
-        variants: Quantized copies, whose input ranges are evidence.
+        variants: Quantized versions of the model, whose input ranges serve as evidence.
     """
     unknown = unknown_settings(model)
     if not unknown:
@@ -151,7 +153,10 @@ def guess_settings(
 def _with(
     model: LoadedModel, settings: Settings, unknown: Sequence[str], source: str, witness: LoadedModel | None
 ) -> LoadedModel:
-    """The model with these settings; normalisation that a witness's input range decided has it as its source."""
+    """The model with these settings and their sources.
+
+    witness: The model whose input range determined the normalisation, if any; it becomes the source of mean and std.
+    """
     sources = dict.fromkeys(unknown, source) if source else {}
     if witness is not None and witness is not model:
         sources |= {name: f"input of {witness.name}" for name in unknown if name != "channels"}
@@ -162,10 +167,11 @@ def _with(
 def fitting_choices(
     choices: Sequence[Settings], models: Sequence[LoadedModel]
 ) -> tuple[list[Settings], LoadedModel | None]:
-    """The choices that fit the input ranges of the models, and a model whose range decides, if one does.
+    """(the choices that fit the input ranges of the models, a model whose range decides or None).
 
-    A range that ends where the pixels of a choice end decides for that choice; other ranges only exclude choices. Where
-    the models contradict one another (one of them was calibrated in a wrong range), all their choices remain.
+    A range with the same ends as the pixel values of a choice decides for that choice; other ranges only exclude
+    choices. If the models contradict one another (one of them was calibrated with a wrong range), all choices that fit
+    any of them remain.
     """
     ranged = [model for model in models if input_range(model.inspection.graph) is not None]
     deciding = [model for model in ranged if any(_fills(model, choice) for choice in choices)]
@@ -178,7 +184,7 @@ def fitting_choices(
 
 
 def _fits(model: LoadedModel, settings: Settings) -> bool:
-    """Whether the model's input range represents the pixels, in enough steps."""
+    """Whether the model's input range covers the normalised pixels, with enough steps."""
     ends = input_range(model.inspection.graph)
     assert ends is not None and settings.std is not None, "only called for models with a range, with complete settings"
     narrowest = min(high - low for low, high in channel_spans(settings))
@@ -186,7 +192,7 @@ def _fits(model: LoadedModel, settings: Settings) -> bool:
 
 
 def _fills(model: LoadedModel, settings: Settings) -> bool:
-    """Whether the model's input range ends where the pixels end."""
+    """Whether the model's input range has the same ends as the normalised pixels, within 5 % of their span."""
     ends = input_range(model.inspection.graph)
     first, last = pixel_span(settings)
     return ends is not None and abs(ends[0] - first) + abs(ends[1] - last) < 0.05 * (last - first)
@@ -201,7 +207,7 @@ def _trials(
         try:
             trials.append(job.result())
         except QvizError:
-            continue  # an image or model that fails here fails again, with its sentence, in the analysis
+            continue  # an image or model that fails here will fail again in the analysis, which reports the error
     return trials
 
 
@@ -209,9 +215,10 @@ def best_trial(trials: Sequence[Trial], fitting: Sequence[Settings]) -> Trial | 
     """The trial whose settings are used, or None if the images do not determine one.
 
     Args:
-        trials: The first is that of the default settings.
-        fitting: The choices that fit the evidence. Another one is taken where the evidence must come from a file with
-            a wrong range: the head's default is clearly better than all of them, or a choice confirms twice as much.
+        trials: One trial per choice; the first is that of the default settings.
+        fitting: The choices that fit the evidence. Another choice is taken only if the evidence must come from a file
+            with a wrong range, i.e. if the head's default is clearly better than all of them, or if another choice
+            confirms more than twice as much.
     """
     plausible = [trial for trial in trials if trial.plausible]
     inside = [trial for trial in plausible if trial.settings in fitting]
@@ -224,16 +231,17 @@ def best_trial(trials: Sequence[Trial], fitting: Sequence[Settings]) -> Trial | 
         return None
     near_miss = default is None and trials[0].settings in fitting and not trials[0].floods
     if near_miss and _winner([*inside, trials[0]], trials[0], None) is trials[0]:
-        return None  # the default just misses being plausible, and confirms as much
+        return None  # the default is only just not plausible, and confirms as much
     if max(_sums(inside)) < REFUTED * max(_sums(plausible)):
         return _best_of(plausible, trials[0] if trials[0].plausible else None)
     return _best_of(inside, default)
 
 
 def _best_of(trials: Sequence[Trial], default: Trial | None) -> Trial | None:
-    """The trial with the highest confirmed confidence, if it is clearly and stably better than the default.
+    """The trial with the highest confirmed confidence if it is clearly and stably better than the default.
 
-    Stable: it also wins in `STABLE` of random draws of the images. Otherwise the default, which may be None.
+    It is stable if it is also the best in a share `STABLE` of random draws of the images. Otherwise the result is the
+    default, which may be None.
     """
     best = _winner(trials, default, None)
     if best is default:
@@ -245,7 +253,10 @@ def _best_of(trials: Sequence[Trial], default: Trial | None) -> Trial | None:
 
 
 def _winner(trials: Sequence[Trial], default: Trial | None, images: np.ndarray | None) -> Trial:
-    """The trial with the highest sum over these images (None: all); the default unless it is clearly better."""
+    """The trial with the highest confirmed confidence over these images (None: all).
+
+    The default is returned instead unless that trial is clearly better.
+    """
     sums = _sums(trials, images)
     best = trials[int(np.argmax(sums))]
     if default is not None and max(sums) <= _sums([default], images)[0] * _margin(len(default.counts)):
@@ -254,7 +265,7 @@ def _winner(trials: Sequence[Trial], default: Trial | None, images: np.ndarray |
 
 
 def _sums(trials: Sequence[Trial], images: np.ndarray | None = None) -> list[float]:
-    """Confirmed confidence of each trial."""
+    """The confirmed confidence of each trial, summed over these images (None: all)."""
     return [float(trial.confirmed[slice(None) if images is None else images].sum()) for trial in trials]
 
 
@@ -263,7 +274,7 @@ def _margin(images: int) -> float:
 
 
 def _choices(default: Settings, unknown: Sequence[str]) -> list[Settings]:
-    """The default first, then every other combination of the unknown settings."""
+    """The default settings, followed by every other combination of the unknown settings."""
     pairs = [(default.mean, default.std)]
     channels = [default.channels]
     if "mean" in unknown and "std" in unknown:
@@ -280,7 +291,7 @@ def _choices(default: Settings, unknown: Sequence[str]) -> list[Settings]:
 
 
 def try_job(blob: Blob, settings: Settings, images: tuple[EncodedImage, ...]) -> Trial:
-    """In a worker: the trial of one choice of settings, on the images that can be read."""
+    """Try one choice of settings, in a worker, on those of the images that can be read."""
     detector = Detector(blob.read(), settings)
     rows = []
     for encoded in images:
@@ -304,7 +315,7 @@ def _mirror(image: Image) -> Image:
 
 
 def _unmirrored(detections: Detections, width: int) -> Detections:
-    """Detections on a mirror image, at their positions in the original."""
+    """Detections on a mirror image, moved to their positions in the original image of this width."""
     boxes = detections.boxes.copy()
     boxes[:, 0], boxes[:, 2] = width - detections.boxes[:, 2], width - detections.boxes[:, 0]
     return replace(detections, boxes=boxes)

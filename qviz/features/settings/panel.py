@@ -1,4 +1,4 @@
-"""The settings of one model on the Overview page: shown with their sources, and a form that changes them."""
+"""The settings of a model on the Overview page, with their sources and a form to change them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOURCES = {
     "file": "from the file",
     "reference": "as for the reference",
 }
-"""Source of a setting -> in words."""
+"""Source of a setting -> the source in words."""
 
 
 PREPARATION = ("mean", "std", "channels", "resize")
@@ -37,7 +37,7 @@ RESIZED = {
 def in_words(model: LoadedModel, images: int) -> str:
     """`RGB, pixels 0 to 255: found by trying 16 images. Stretched: usual for this head.`
 
-    How a model's images are prepared, by where it is known from. images: how many are loaded.
+    How images are prepared for a model, grouped by the source of the settings. images: the number of loaded images.
     """
     sources, by_source = model.inspection.sources, dict[str, list[str]]()
     for name, text in _preparation(model.settings).items():
@@ -52,13 +52,13 @@ def in_words(model: LoadedModel, images: int) -> str:
 
 
 def difference(model: LoadedModel, reference: LoadedModel) -> str:
-    """How a variant's images are prepared where that differs from the reference, in words; else empty."""
+    """In words, how the preparation of a variant's images differs from the reference's; empty if it does not."""
     other = _preparation(reference.settings)
     return ", ".join(text for name, text in _preparation(model.settings).items() if other.get(name) != text)
 
 
 def _preparation(settings: Settings) -> dict[str, str]:
-    """Setting -> what it does to an image, in words; the scale of the pixels is one of them."""
+    """Setting -> what it does to an image, in words; `mean` also stands for `std`."""
     texts = {}
     if settings.channels:
         texts["channels"] = settings.channels.upper()
@@ -70,7 +70,7 @@ def _preparation(settings: Settings) -> dict[str, str]:
 
 
 def _pixels(mean: Sequence[float], std: Sequence[float]) -> str:
-    """`pixels 0 to 255`, or the mean and the std where the channels differ."""
+    """`pixels 0 to 255`, the range after normalisation; or the mean and the std if the channels differ."""
     if len({*mean}) == len({*std}) == 1:
         return f"pixels {(0 - mean[0]) / std[0]:.3g} to {(255 - mean[0]) / std[0]:.3g}"
     return f"pixels less {_plain(list(mean))}, divided by {_plain(list(std))}"
@@ -94,7 +94,7 @@ def _plain(value: object) -> str:
 
 
 def form(model: LoadedModel) -> None:
-    """Widgets for the settings; they are applied together."""
+    """A form with widgets for the settings, which are applied together."""
     settings = model.settings
     with st.form(f"settings-{model.digest}", border=False):
         mean = st.text_input("mean (pixels 0..255; one number or three)", _plain(list(settings.mean or (0.0,))))

@@ -1,12 +1,12 @@
-"""Find out how the outputs of a file are to be read where shapes allow several readings, and whether boxes make sense.
+"""Choose the decoder of a file if several fit the shapes of its outputs, and check that its boxes are plausible.
 
-Each decoder that fits the shapes reads the same outputs of a few images. Its `fit` says how well the values agree with
-the reading: boxes contain the cell that predicts them, an objectness is high together with a class. Another decoder
-than the usual one is taken where it fits clearly better.
+Each decoder that fits the shapes decodes the same outputs of a few images. Its `fit` says how well the values agree
+with that reading: boxes contain the cell that predicts them, and objectness is high together with a class score. A
+decoder other than the usual one is chosen if it fits clearly better.
 
-With the settings that are used in the end, the boxes on these images are checked: most must have a left and a right
-side in this order, lie on the image, be larger than a pixel and differ in size, and scores must differ. If not, the
-model's `odd_boxes` says what was seen, and a warning shows it.
+With the final settings, the boxes on these images are checked: most must have their left side left of their right side,
+lie on the image, be larger than a pixel and differ in size, and the scores must differ. If not, the model's `odd_boxes`
+says what is wrong, and a warning shows it.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from qviz.structures import Detections, EncodedImage, Settings
 from qviz.structures.dataset import spread
 
 IMAGES = 3
-"""Images that are run."""
+"""Number of images that are run."""
 STRONGEST = 20
-"""Boxes per image that are checked: the ones with the highest scores."""
+"""Number of boxes per image that are checked: those with the highest scores."""
 MIN_BOXES = 5
-"""With fewer boxes over all images nothing is said."""
+"""With fewer boxes over all images, nothing is reported."""
 FLOOR = 0.05
 MARGIN = 0.2
-"""Another decoder must fit by so much better."""
+"""By how much the fit of another decoder must be better."""
 ODD = 0.5
-"""Share of the boxes above which they are odd."""
+"""If more than this share of the boxes is implausible, the boxes are odd."""
 SAME_SIZE = 0.9
 SAME_SCORE = 0.9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """One decoder on a few images.
+    """The outcome of one decoder on a few images.
 
     Attributes:
-        fit: Mean of `Decoder.fit`; None where the values do not show it.
-        odd: What is senseless about the boxes, or empty.
+        fit: Mean of `Decoder.fit` over the images; None if the values do not show how well it fits.
+        odd: What is implausible about the boxes, or empty.
     """
 
     decoder: str
@@ -58,7 +58,7 @@ class Reading:
 
 
 def with_readings(context: Context, models: Sequence[LoadedModel], images: Sequence[EncodedImage]) -> list[LoadedModel]:
-    """Each model with the decoder whose reading fits the outputs of these images; unchanged if they do not decide."""
+    """Each model with the decoder that best fits its outputs on these images; unchanged if they do not decide."""
     names = [rivals(model.inspection) if model.reads_outputs else () for model in models]
     choices = [
         [model.inspection.read_as(name).settings for name in fitting]
@@ -72,7 +72,7 @@ def with_readings(context: Context, models: Sequence[LoadedModel], images: Seque
 
 
 def checked(context: Context, models: Sequence[LoadedModel], images: Sequence[EncodedImage]) -> list[LoadedModel]:
-    """The models, each with `odd_boxes` filled in if its boxes on these images make no sense."""
+    """The models, each with `odd_boxes` filled in if its boxes on these images are implausible."""
     choices = [[model.settings] if model.reads_outputs else [] for model in models]
     readings = [rows[0].odd if rows else "" for rows in _read(context, models, choices, images)]
     return [
@@ -84,9 +84,10 @@ def checked(context: Context, models: Sequence[LoadedModel], images: Sequence[En
 
 
 def rivals(inspection: Inspection) -> tuple[str, ...]:
-    """The decoder in use and others that fit, of which values may choose; empty if the user chose the decoder.
+    """The decoder in use and the others among which the output values may decide; empty if there is nothing to decide.
 
-    Class names decide first: with them, decoders of another number of classes do not count.
+    If the user chose the decoder, there is nothing to decide. If the file has class names, decoders for a different
+    number of classes are excluded.
     """
     if inspection.sources.get("decoder") != "default":
         return ()
@@ -103,7 +104,7 @@ def _shows_fit(name: str) -> bool:
 
 
 def best_reading(readings: Sequence[Reading]) -> str | None:
-    """The decoder to use; None where there are no readings. The first is that of the usual decoder."""
+    """The decoder to use, or None if no reading has a fit. The first reading is that of the usual decoder."""
     rated = [reading for reading in readings if reading.fit is not None]
     if not rated:
         return None
@@ -120,7 +121,7 @@ def _read(
     choices: Sequence[Sequence[Settings]],
     images: Sequence[EncodedImage],
 ) -> list[list[Reading]]:
-    """The readings of each model with its choices of settings, which all run at the same time."""
+    """For each model, its readings with its choices of settings; all of them run at the same time."""
     sample = tuple(spread(list(images), IMAGES))
     submit = context.engine.submit_urgent
     jobs = [
@@ -134,11 +135,11 @@ def _result(job: Future[Reading]) -> Reading | None:
     try:
         return job.result()
     except QvizError:
-        return None  # an image or model that fails here fails again, with its sentence, in the analysis
+        return None  # an image or model that fails here will fail again in the analysis, which reports the error
 
 
 def read_job(blob: Blob, settings: Settings, images: tuple[EncodedImage, ...]) -> Reading:
-    """In a worker: one decoder on the images that can be read."""
+    """Run one decoder, in a worker, on those of the images that can be read."""
     detector = Detector(blob.read(), settings, candidates=False)
     fits, boxes = [], []
     for encoded in images:
@@ -155,11 +156,11 @@ def read_job(blob: Blob, settings: Settings, images: tuple[EncodedImage, ...]) -
 
 
 def odd_boxes(images: Sequence[tuple[Detections, tuple[int, int]]], check_sizes: bool = True) -> str:
-    """What is senseless about most boxes, as the end of a sentence; empty if nothing, or if there are few boxes.
+    """What is implausible about most boxes, as the end of a sentence; empty if nothing is, or if there are few boxes.
 
     Args:
-        images: The strongest detections of each image in its pixels, and its (width, height).
-        check_sizes: Whether boxes of one size are senseless.
+        images: For each image, its strongest detections in its pixels, and its (width, height).
+        check_sizes: Whether boxes that all have the same size are implausible.
     """
     count = sum(len(detections) for detections, _ in images)
     if count < MIN_BOXES:
@@ -188,5 +189,5 @@ def odd_boxes(images: Sequence[tuple[Detections, tuple[int, int]]], check_sizes:
 
 
 def _same(values: np.ndarray, median: np.ndarray, tolerance: float) -> float:
-    """The share of rows that differ from the median by at most this share of it."""
+    """The share of rows in which every value differs from the median by at most `tolerance` times the median."""
     return float((np.abs(values - median) <= tolerance * np.abs(median)).all(axis=1).mean())
