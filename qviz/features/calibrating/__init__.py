@@ -1,8 +1,8 @@
 """The calibration lab: how many images calibration needs, which ones, and what a wrong calibration costs.
 
-The ranges of all images are measured once, so every subset is free. Each trial is really built and run: the curve over
-the number of images (several seeded draws of each), the other ways to sum ranges up, the images without outliers, and
-the usual mistakes. `result` says what the figures mean.
+The ranges on each image are measured once, so that subsets cost no further runs. Each trial is actually built and run:
+the curve over the number of images (with several seeded draws per number), the other methods for ranges, the images
+without outliers, and the usual mistakes. The module `result` explains the figures.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ class Plan:
 
     Attributes:
         recipe: A recipe with calibrated ranges, e.g. `int8`.
-        ranges: Method that computes the .
+        ranges: Name of the method that computes the ranges.
         draws: Number of random draws of each number of images, from 1 to 50.
         seed: Seed of the draws, of the split of the images and of the random numbers.
-        mistakes: Names of `MISTAKES`.
-        further: Whether outliers, the other methods, and images to add are examined, too.
+        mistakes: Names from `MISTAKES`.
+        further: Whether outliers, the other methods and images to add are examined as well.
     """
 
     recipe: str = "int8"
@@ -73,7 +73,7 @@ class Plan:
 
     @classmethod
     def of(cls, **options: Any) -> Plan:
-        """A checked plan from option names. Raises QuantizeError, SettingsError."""
+        """A checked plan with these options. Raises QuantizeError or SettingsError if one is invalid."""
         names = [field.name for field in fields(cls)]
         if unknown := [name for name in options if name not in names]:
             raise SettingsError(f"Option {unknown[0]!r} does not exist; choose from {listed(names, len(names))}.")
@@ -84,7 +84,7 @@ class Plan:
         return plan
 
     def check(self) -> None:
-        """Raises QuantizeError, SettingsError."""
+        """Raise QuantizeError or SettingsError if an option is invalid."""
         check_method(self.ranges)
         if not recipe_of(self.recipe).needs_calibration:
             names = listed(calibrated_recipes())
@@ -120,8 +120,8 @@ def calibration(
         reference: The float32 model.
         source: The same model in the form that builders read, see `qviz.features.building.source_of`.
         images: Calibration images.
-        dataset: Images to measure on: AP if they are annotated, else agreement with the reference. None: half of the
-            images are used for calibration, and agreement is measured on the other half.
+        dataset: Images to measure on: AP if they are annotated, or else agreement with the reference. If None, half of
+            `images` is used for calibration, and agreement is measured on the other half.
         score: Minimum confidence of a detection that counts in AP.
 
     Returns:
@@ -144,7 +144,7 @@ def calibration(
 
 
 def halves(images: Sequence[EncodedImage], seed: int) -> tuple[list[EncodedImage], Dataset]:
-    """One half to calibrate with, the other to measure on. Raises DatasetError where there are too few images."""
+    """(images to calibrate with, the other half to measure on). Raises DatasetError if there are too few images."""
     if len(images) < MIN_IMAGES:
         raise DatasetError(
             "Without a dataset, calibrations are measured on one half of the calibration images; this needs at least"
@@ -158,7 +158,7 @@ def halves(images: Sequence[EncodedImage], seed: int) -> tuple[list[EncodedImage
 def _calibration_images(
     context: Context, reference: LoadedModel, source: Source, images: Sequence[EncodedImage], plan: Plan
 ) -> tuple[CalibrationImages, float]:
-    """The images that can be read, and the seconds that measuring their ranges took.
+    """(images that can be read, seconds that measuring their ranges took).
 
     Raises Cancelled, QuantizeError, WorkerError.
     """
@@ -166,7 +166,7 @@ def _calibration_images(
     context.progress.step("Measuring ranges")
     model = context.engine.share(source.float_data, source.float_digest)
     measured = measure_ranges(context, model, source.settings, images, plan.ranges)
-    calibration_of(measured, model.digest, plan.ranges)  # raises where no image could be read
+    calibration_of(measured, model.digest, plan.ranges)  # raises QuantizeError if no image could be read
     seconds = time.perf_counter() - start
     context.progress.step("Looking at the calibration images")
     by_digest = {image.digest: image for image in images}
@@ -202,7 +202,7 @@ def _classes(context: Context, reference: LoadedModel, images: Sequence[EncodedI
 def _run(
     context: Context, plan: Plan, images: CalibrationImages, runner: TrialRunner, seconds: float
 ) -> CalibrationLab:
-    """Examine the images, then build and measure the trials; partial results are reported on the way."""
+    """Examine the images, then build and measure the trials. Partial results are reported after each step."""
     evaluator = runner.evaluator
     reference = context.wait(evaluator.measure(context, evaluator.reference))
     lab = _without_trials(context, plan, images.measured, evaluator, reference, seconds)
@@ -255,7 +255,7 @@ def _without_trials(
 def _with_examined_images(
     context: Context, plan: Plan, images: CalibrationImages, graph: Graph, variant: LoadedModel, lab: CalibrationLab
 ) -> CalibrationLab:
-    """With stability and outliers, of the layers that the variant really quantizes."""
+    """The lab with stability and outliers filled in, for the layers that the variant actually quantizes."""
     tensors = variant.inspection.graph.tensors
     quantized = {tensor.name for tensor in tensors if tensor.quantized and not tensor.constant}
     stable = stability(images.measured, graph, quantized, images.sizes, plan.ranges, plan.seed)
@@ -271,7 +271,7 @@ def _with_examined_images(
 def _with_trials(
     lab: CalibrationLab, runner: TrialRunner, reference: Measurement, wait: bool = False
 ) -> CalibrationLab:
-    """With the trials that are measured. wait: for those under way."""
+    """The lab with the measured trials filled in. `wait`: whether to wait for measurements that are still running."""
     measured, images = runner.measured(wait), runner.evaluator.images
     rows = tried_of(measured, reference, images)
     return replace(

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     _take_older_names(args)
     _check(args)
     plan = _plan(args)
-    Plan.of(**plan)  # before the workers start
+    Plan.of(**plan)  # to report a mistake before the workers start
     with options.session_of(args, [args.source]) as session:
         result = session.calibration(score=args.score, **plan)
     options.remark_warnings(result.warnings)
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _take_older_names(args: argparse.Namespace) -> None:
-    """`--images` alone was `--calibration`, and `--judge` was `--images`."""
+    """Translate the older option names: `--images` alone meant `--calibration`, and `--judge` meant `--images`."""
     if args.images and not args.calibration:
         args.calibration, args.images = args.images, []
         options.remark(["Calibration images are now given with --calibration; --images are those to measure on."])
@@ -81,7 +81,7 @@ def _take_older_names(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Raises DatasetError."""
+    """Raise DatasetError if the options do not fit together."""
     if not args.calibration:
         raise DatasetError("No calibration images are given; give --calibration PATH.")
     if args.reference_as_truth and args.dataset is not None:

@@ -1,10 +1,10 @@
-"""Wrong calibrations, each built and measured as it happens in practice.
+"""Wrong calibrations as they happen in practice, each of which is built and measured.
 
-A mistake is a function and a row of `MISTAKES`. It returns the ranges that such a calibration measures and a
-description, or None where the mistake cannot be made with these images or this model. Subsets have as many images as a
+A mistake is a function with a row in `MISTAKES`. It returns the ranges that such a calibration would measure and a
+description, or None if the mistake is impossible with these images or this model. Subsets have as many images as a
 point of the curve, so that differences are due to the kind of image and not to the number.
 
-Two mistakes use random numbers instead of images, as tutorials do:
+Two mistakes use random numbers instead of images, as some tutorials do:
 
 noise_unit   numpy.random.rand(...): uniform in [0, 1), regardless of the range that the network reads
 noise_range  uniform between the network's values of black and white pixels, per channel
@@ -60,9 +60,9 @@ class CalibrationImages:
         model: The float32 .tflite file.
         method: Method that computes the ranges.
         images, measured: The images and their ranges, in the same order.
-        brightness: (images,) mean over pixels and channels, 0..255.
-        classes: Label of the reference's most confident object per image, None where it finds nothing.
-        sizes: Numbers of images of the curve.
+        brightness: (images,) mean over pixels and channels, 0 to 255.
+        classes: Label of the reference's most confident object on each image, or None if it finds nothing.
+        sizes: The numbers of images that are points of the curve.
     """
 
     context: Context
@@ -81,7 +81,7 @@ class CalibrationImages:
         return measure_ranges(self.context, self.model, settings or self.settings, images, self.method)
 
     def subset_size(self, limit: int) -> int:
-        """The largest of `sizes` up to the limit; at least 1."""
+        """The largest of `sizes` that does not exceed the limit; at least 1."""
         return max((size for size in self.sizes if size <= limit), default=1)
 
 
@@ -90,7 +90,7 @@ MistakeRanges = tuple[ImageRanges, str] | None
 
 
 def noise_unit(images: CalibrationImages) -> MistakeRanges:
-    """numpy.random.rand, as in many tutorials."""
+    """Calibrate with noise from numpy.random.rand, as in many tutorials."""
     ranges = noise_ranges(images.context, images.model, UNIT, len(images.images), images.method, images.seed)
     low, high = _limits(input_range(images.settings))
     inside = " That is this network's whole range." if (low, high) == ("0", "1") else ""
@@ -98,7 +98,7 @@ def noise_unit(images: CalibrationImages) -> MistakeRanges:
 
 
 def noise_range(images: CalibrationImages) -> MistakeRanges:
-    """Noise in the right range."""
+    """Calibrate with noise in the range that the network reads."""
     ends = input_range(images.settings)
     ranges = noise_ranges(images.context, images.model, ends, len(images.images), images.method, images.seed + 1)
     low, high = _limits(ends)
@@ -106,7 +106,7 @@ def noise_range(images: CalibrationImages) -> MistakeRanges:
 
 
 def one_image(images: CalibrationImages) -> MistakeRanges:
-    """Many views without diversity."""
+    """Calibrate with variations of a single image."""
     image = images.images[int(np.random.default_rng(images.seed).integers(len(images.images)))]
     count = images.subset_size(min(len(VIEWS), len(images.images)))
     ranges = images.measure([image.under(view) for view in VIEWS[:count]])
@@ -115,7 +115,7 @@ def one_image(images: CalibrationImages) -> MistakeRanges:
 
 
 def one_class(images: CalibrationImages) -> MistakeRanges:
-    """Images that mostly show the same kind of object."""
+    """Calibrate with images that mostly show objects of the same class."""
     counts = Counter(name for name in images.classes if name is not None)
     if len(counts) < 2:
         return None
@@ -127,7 +127,7 @@ def one_class(images: CalibrationImages) -> MistakeRanges:
 
 
 def by_brightness(which: str, images: CalibrationImages) -> MistakeRanges:
-    """Only the `darkest` or the `brightest` images."""
+    """Calibrate with only the `darkest` or only the `brightest` images."""
     if len(images.images) < 2 * BRIGHTNESS_QUANTILES:
         return None
     size = images.subset_size(len(images.images) // BRIGHTNESS_QUANTILES)
@@ -138,20 +138,20 @@ def by_brightness(which: str, images: CalibrationImages) -> MistakeRanges:
 
 
 def exposed(stops: float, description: str, images: CalibrationImages) -> MistakeRanges:
-    """Calibrated at night or in glaring light, used by day."""
+    """Calibrate with under- or overexposed images, for a model that is used by day."""
     exposure = AppliedCorruption("exposure", stops)
     return images.measure([image.under(exposure) for image in images.images]), description
 
 
 def wrong_normalisation(images: CalibrationImages) -> MistakeRanges:
-    """[0, 1] instead of [-1, 1], or the other way round."""
+    """Calibrate with inputs in [0, 1] instead of [-1, 1], or the other way round."""
     settings = images.settings
     mean, std = next(pair for pair in NORMALISATIONS[:2] if pair != (settings.mean, settings.std))
     return _prepared(images, replace(settings, mean=mean, std=std), "normalised to {wrong}; inference uses {right}")
 
 
 def not_normalised(images: CalibrationImages) -> MistakeRanges:
-    """Pixel values as in the file."""
+    """Calibrate with pixel values that are not normalised."""
     raw = replace(images.settings, mean=(0.0,) * 3, std=(1.0,) * 3)
     if (images.settings.mean, images.settings.std) == (raw.mean, raw.std):
         return None
@@ -159,7 +159,7 @@ def not_normalised(images: CalibrationImages) -> MistakeRanges:
 
 
 def wrong_resize(images: CalibrationImages) -> MistakeRanges:
-    """Stretched instead of letterboxed, or the other way round."""
+    """Calibrate with stretched instead of letterboxed images, or the other way round."""
     stretched = images.settings.resize == "stretch"
     other = replace(images.settings, resize="letterbox" if stretched else "stretch")
     return _prepared(
@@ -168,7 +168,7 @@ def wrong_resize(images: CalibrationImages) -> MistakeRanges:
 
 
 def wrong_channels(images: CalibrationImages) -> MistakeRanges:
-    """RGB instead of BGR, or the other way round."""
+    """Calibrate with RGB instead of BGR images, or the other way round."""
     channels = str(images.settings.channels)
     other = "bgr" if channels == "rgb" else "rgb"
     order = f"in {other.upper()} order; inference uses {channels.upper()}"
@@ -202,7 +202,7 @@ MISTAKES: Mapping[str, Callable[[CalibrationImages], MistakeRanges]] = {
 
 
 def input_range(settings: Settings) -> Ends:
-    """The network's values of pixels 0 and 255 as (lowest, highest) per channel. Raises QuantizeError."""
+    """(lowest, highest) input value per channel, computed from the pixel values 0 and 255. Raises QuantizeError."""
     if not (settings.mean and settings.std):
         raise QuantizeError("The model's normalisation is unknown; give mean and std.")
     pairs = list(zip(settings.mean, settings.std, strict=True))

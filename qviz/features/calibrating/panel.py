@@ -48,7 +48,7 @@ REQUEST = "qviz_lab_request"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabRequest:
-    """The form's values for one reference. key: identifies the data that are measured on."""
+    """The form's values for one reference. `key` identifies the data on which the variants are measured."""
 
     reference: LoadedModel
     images: tuple[EncodedImage, ...]
@@ -63,14 +63,14 @@ class LabRequest:
 
 
 def show(here: Page) -> None:
-    """The form, the progress and the result."""
+    """Draw the form, the progress and the result."""
     headline = st.container()
     try:
         _form(here)
     except QvizError as error:
         st.text(str(error))
     request: LabRequest | None = st.session_state.get(REQUEST)
-    colour = variant_colour(len(here.loaded.variants))  # what one more variant would have
+    colour = variant_colour(len(here.loaded.variants))  # the colour that the next variant would get
     if request is None or request.reference.digest != here.loaded.reference.digest:
         with headline:
             page.verdict(
@@ -97,7 +97,7 @@ def show(here: Page) -> None:
 def _start(request: LabRequest) -> Job[CalibrationLab]:
     def run(context: Context) -> CalibrationLab:
         source = source_of(request.reference)
-        # workers of its own: the files of some forty variants go when they end, and the session's workers stay free
+        # its own workers, so that some forty files are freed when they end and the session's workers stay available
         with LocalEngine(warm_up=importing("qviz.detector")) as engine:
             lab_context = replace(context, engine=engine)
             reference = float_model(lab_context, request.reference, source)
@@ -121,7 +121,7 @@ def _draw_partial(colour: str, lab: CalibrationLab) -> None:
 
 
 def _form(here: Page) -> None:
-    """Draw it; a click stores the request. Raises ImageError."""
+    """Draw the form; a click on its button stores the request. Raises ImageError."""
     left, middle, right = st.columns([8, 3, 5])
     recipe = middle.selectbox("Recipe", calibrated_recipes(), key="lab-recipe", persist_state="session")
     ranges = right.selectbox(
@@ -179,7 +179,7 @@ def _request(
     count: int,
     plan: Plan,
 ) -> LabRequest | str:
-    """The request, or why there is none. Loaded images without annotations are split into halves."""
+    """The request, or a text on why there is none. Loaded images without annotations are split into halves."""
     if source is None:
         return "Drop photos first: calibrations are compared by what is detected on them."
     if not images:
@@ -196,7 +196,7 @@ def _request(
 
 
 def _refusal(here: Page, recipe: str) -> str:
-    """Why this recipe cannot be built from the reference, or nothing."""
+    """Why this recipe cannot be built from the reference; empty if it can."""
     reference = here.loaded.reference
     if reference.refusal:
         return f"TensorFlow Lite cannot express {reference.name}, so nothing can be built from it."
@@ -211,7 +211,7 @@ POINTS = st.column_config.NumberColumn(format="%.1f", width="small")
 
 
 def _basis(lab: CalibrationLab) -> str:
-    """What was measured, and on what."""
+    """A sentence on what was measured, and on which images."""
     value = (
         "AP (pycocotools), ×100, higher is better"
         if lab.annotated
@@ -225,7 +225,7 @@ def _basis(lab: CalibrationLab) -> str:
 
 
 def _show_results(lab: CalibrationLab, dataset: Dataset, colour: str) -> None:
-    """Section by section, sentences first. colour: of the variants."""
+    """Draw the results section by section, sentences first. `colour` is the colour of the variants."""
     for sentence in lab.skipped:
         st.text(sentence)
     st.subheader("How many images")

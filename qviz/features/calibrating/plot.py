@@ -1,6 +1,6 @@
-"""Charts of the calibration lab: value by number of images, what mistakes cost, and how stable the ranges are.
+"""Charts of the calibration lab: value by number of images, the cost of mistakes, and the stability of the ranges.
 
-AP and agreement are x100, changes of ranges in per cent.
+AP and agreement are drawn x100, changes of ranges in per cent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def figure(lab: CalibrationLab) -> go.Figure:
 
 
 def calibration_curve(lab: CalibrationLab, colour: str) -> go.Figure:
-    """Mean, spread and every draw by number of images, and the float32 model as a line. colour: of the variants."""
+    """Mean, spread and every draw by number of images, with the float32 model as a line. `colour` is for variants."""
     figure = go.Figure()
     points = [point for point in lab.curve if point.value is not None]
     sizes = [point.images for point in points]
@@ -60,7 +60,7 @@ def _log_axis(figure: go.Figure, title: str, sizes: Sequence[int]) -> None:
 
 
 def _spread(points: Sequence[CurvePoint], colour: str) -> go.Scatter:
-    """The outline: along the worst draws, then back along the best."""
+    """The area of the spread, as an outline along the worst draws and back along the best ones."""
     back = points[::-1]
     return go.Scatter(
         x=[point.images for point in (*points, *back)],
@@ -92,7 +92,7 @@ def _loss(loss: Loss) -> str:
 
 
 def mistake_bars(lab: CalibrationLab, rows: Sequence[Tried], colour: str) -> go.Figure:
-    """Loss of each calibration beyond a matching one, the worst on top; faded where it is not significant."""
+    """How much more each calibration loses than a matching one, the worst on top; faded if it is not significant."""
     measured = sorted((row for row in rows if row.extra.value is not None), key=lambda row: row.extra.value or 0)
     figure = go.Figure(
         go.Bar(

@@ -1,12 +1,12 @@
 """The result of the calibration lab.
 
-value     AP where objects are annotated, else agreement with the reference
+value     AP if objects are annotated, or else agreement with the reference
 loss      the reference's value minus the variant's, with the 95 % interval of a paired bootstrap over the images
-extra     the same with matching calibrations in place of the reference: the mean over the draws of as many images, or
-          over all draws of the two largest numbers of images where there are no such draws. (A single calibration is a
-          poor baseline: the AP of equally good ones differs by half a point and more.)
-widening  of an image: how much wider the layers' ranges are with it than without it, mean over the layers
-clipped   share of an image's activations outside the ranges of all the other images, mean over the layers
+extra     the same, but compared with the mean value of matching calibrations instead of the reference: all draws with
+          the same number of images or, if there are none, with the two largest numbers. (A single calibration would be
+          a poor baseline: the AP of equally good ones differs by half a point or more.)
+widening  how much wider the layers' ranges are with an image than without it, averaged over the layers
+clipped   share of an image's activations outside the ranges of all other images, averaged over the layers
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Trial:
     """One calibration to build and measure.
 
     Attributes:
-        group: curve, method, outliers or mismatch.
+        group: `curve`, `method`, `outliers` or `mismatch`.
         description: The calibration in words.
         images: Number of images that it used.
     """
@@ -57,7 +57,7 @@ class Tried:
         description: The calibration in words.
         images: Number of images that it used.
         loss, extra: Losses in AP or agreement; see the module.
-        refused: Reason why the file could not be built or run; its values are then None.
+        refused: Reason why the file could not be built or run, in which case the values are None; else empty.
     """
 
     name: str
@@ -77,9 +77,9 @@ class CurvePoint:
     """The results with one number of calibration images.
 
     Attributes:
-        tried: One entry per seeded draw; a single entry for all images.
+        tried: One entry per seeded draw; a single entry if all images are used.
         ap, agreement, value: Means over the draws.
-        low, high: The worst and the best draw.
+        low, high: Values of the worst and the best draw.
         extra: Mean loss of the draws compared with the largest numbers of images.
     """
 
@@ -95,7 +95,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class LayerChange:
-    """A layer whose range depends on the images; first, second: its (low, high) in two disjoint subsets."""
+    """A layer whose range depends on the images. `first`, `second`: its (low, high) in two disjoint subsets."""
 
     op_index: int
     tensor: str
@@ -109,7 +109,7 @@ class LayerChange:
 
 @dataclass(frozen=True, slots=True)
 class SubsetSize:
-    """Disjoint subsets of `images` images each: layers that change too much, median and largest change of a layer."""
+    """Disjoint subsets of `images` images each: number of layers that change too much, median and largest change."""
 
     images: int
     changed: int
@@ -122,11 +122,11 @@ class Stability:
     """Whether two halves of the images give the same ranges.
 
     Attributes:
-        limit: A layer that changes by more has too few images.
+        limit: Largest acceptable change; for a layer that changes by more there are too few images.
         layers: Number of quantized layers.
         images: Number of images in each half.
-        changed: Layers above the limit.
-        sizes: The same for smaller subsets.
+        changed: Layers whose change exceeds the limit.
+        sizes: The changes by size of the subsets.
     """
 
     limit: float
@@ -150,7 +150,7 @@ class Outlier:
     Attributes:
         clipped_share, widening: See the module.
         layers: Number of layers whose range it widens.
-        tensor, times: The layer that it widens most, and the width with it divided by the width without it.
+        tensor, times: The tensor whose range it widens most, and the width with it divided by the width without it.
     """
 
     image: str
@@ -169,7 +169,7 @@ class CalibrationLab(Result):
     Attributes:
         source, recipe, method: Name of the model, recipe, and method that computes ranges.
         images: Number of calibration images.
-        dataset, evaluated_images: Name and number of the images measured on.
+        dataset, evaluated_images: Name of the dataset on which variants are measured, and its number of images.
         annotated: Whether values are AP; otherwise they are agreement.
         reference: The reference's own value.
         curve: One point per number of images.
@@ -215,7 +215,7 @@ class CalibrationLab(Result):
 
     @property
     def all_images(self) -> Tried | None:
-        """The variant calibrated on all images, once it is measured."""
+        """The variant calibrated on all images, or None before it is measured."""
         last = self.curve[-1] if self.curve else None
         return last.tried[0] if last is not None and last.images == self.images else None
 
@@ -232,7 +232,7 @@ class CalibrationLab(Result):
         return pd.DataFrame([{"group": group, **_flat(tried)} for group, tried in self.rows()])
 
     def rows(self) -> Iterator[tuple[str, Tried]]:
-        """(curve | method | outliers | mismatch, variant)."""
+        """(`curve`, `method`, `outliers` or `mismatch`; variant) for every variant."""
         yield from (("curve", tried) for point in self.curve for tried in point.tried)
         yield from (("method", tried) for tried in self.methods)
         if self.without_outliers is not None:
@@ -252,7 +252,7 @@ Measured = Mapping[Trial, Measurement | str]
 
 
 def tried_of(measured: Measured, reference: Measurement, images: int) -> list[tuple[Trial, Tried]]:
-    """One row per trial. images: number of images that were measured on."""
+    """One (trial, result) per trial. `images` is the number of images on which they were measured."""
     by_size = _by_size(measured)
     enough = _enough(by_size)
     rows = []
@@ -270,7 +270,7 @@ def tried_of(measured: Measured, reference: Measurement, images: int) -> list[tu
 
 
 def curve_of(measured: Measured, rows: Sequence[tuple[Trial, Tried]], images: int) -> tuple[CurvePoint, ...]:
-    """One point per number of images, in ascending order. rows: as `tried_of` returns them."""
+    """One point per number of images, in ascending order. `rows` is the result of `tried_of`."""
     by_size = _by_size(measured)
     enough = _enough(by_size)
     curve = [tried for trial, tried in rows if trial.group == "curve"]
@@ -294,7 +294,7 @@ def curve_of(measured: Measured, rows: Sequence[tuple[Trial, Tried]], images: in
 
 
 def _by_size(measured: Measured) -> dict[int, list[Measurement]]:
-    """Number of images, ascending -> the measurements of the curve."""
+    """Number of images, in ascending order -> the curve's measurements with that number."""
     by_size: dict[int, list[Measurement]] = {}
     for trial, measurement in measured.items():
         if trial.group == "curve" and isinstance(measurement, Measurement):

@@ -1,11 +1,12 @@
-"""Whether the calibration images determine the ranges, and which images set ranges alone.
+"""Whether there are enough calibration images for stable ranges, and which single images determine a range.
 
 Stability: two disjoint subsets of the images should give the same ranges. The change of a layer's range between two
-subsets is how far the farther of its two ends moves, in widths of the range that contains both. It is the mean over
-seeded splits, not the median: what one image in ten shows is in only one of the subsets less than half of the time.
+subsets is the larger of the shifts of its two ends, in widths of the range that contains both. Changes are averaged
+over seeded splits. The median would miss content that is on only one image in ten, because such content is in only one
+of the subsets in fewer than half of the splits.
 
 Outliers: only with min-max ranges can a single image determine a range. Outliers are always computed with `minmax`, so
-that they are also visible with a method that is robust to them.
+that they are found even if the chosen method is robust to them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ MIN_IMAGES = 8
 def stability(
     measured: ImageRanges, graph: Graph, quantized: Collection[str], sizes: Sequence[int], method: str, seed: int
 ) -> Stability | None:
-    """Compare disjoint subsets of the images. Nothing is run.
+    """Compare disjoint subsets of the images, without running the network.
 
     Args:
         quantized: Names of the tensors that get a range.
@@ -40,7 +41,7 @@ def stability(
         method: Method that computes the ranges.
 
     Returns:
-        None with fewer than two images.
+        The stability, or None if there are fewer than two images.
     """
     half = measured.images // 2
     layers = _layers(measured, graph, quantized)
@@ -58,13 +59,13 @@ def stability(
 
 
 def _layers(measured: ImageRanges, graph: Graph, quantized: Collection[str]) -> dict[str, tuple[int, str]]:
-    """Tensor -> (index, type) of the operator that writes it; the network's input has index -1."""
+    """Tensor name -> (index, type) of the operator that writes it; the network's input has index -1."""
     written = {tensor.name: (op.order, op.kind) for op in graph.ops for tensor in graph.op_outputs(op)}
     return {name: written.get(name, (-1, "INPUT")) for name in measured.names if name in quantized}
 
 
 def _subset_ranges(measured: ImageRanges, split: np.ndarray, names: Sequence[str], method: str) -> np.ndarray:
-    """(2 subsets, layers, 2 ends), NaN where a subset has no value."""
+    """(2 subsets, layers, 2 ends) ranges, NaN where a subset has no value."""
     half = len(split) // 2
     subsets = [calibration_of(measured.of(rows.tolist()), "", method).ranges for rows in (split[:half], split[half:])]
     missing = (np.nan, np.nan)
@@ -72,7 +73,7 @@ def _subset_ranges(measured: ImageRanges, split: np.ndarray, names: Sequence[str
 
 
 def _change(ends: np.ndarray) -> np.ndarray:
-    """(layers,) change between two subsets; ends: (2, layers, 2)."""
+    """(layers,) change between two subsets. `ends` is (2 subsets, layers, 2 ends)."""
     moved = np.abs(ends[0] - ends[1]).max(axis=1)
     width = ends[..., 1].max(axis=0) - ends[..., 0].min(axis=0)
     valid = np.isfinite(moved) & (width > 0)
@@ -82,7 +83,7 @@ def _change(ends: np.ndarray) -> np.ndarray:
 def _changed_layers(
     layers: dict[str, tuple[int, str]], changes: np.ndarray, splits: Sequence[np.ndarray]
 ) -> tuple[LayerChange, ...]:
-    """By falling change, each with a split in which its range changes by about its mean change."""
+    """The layers by falling change, each with the ranges of a split in which it changes by about its mean change."""
     each = np.array([_change(pair) for pair in splits])  # (splits, layers)
     rows = []
     for column, (name, (op_index, op_type)) in enumerate(layers.items()):
@@ -95,7 +96,7 @@ def _changed_layers(
 
 
 def outliers(context: Context, images: CalibrationImages, quantized: Collection[str]) -> tuple[Outlier, ...]:
-    """Every image that widens a range, the widest first. quantized: names of the tensors that get a range."""
+    """Every image that widens a range, the largest widening first. `quantized` names the tensors that get a range."""
     measured = images.measured
     columns = [column for column, name in enumerate(measured.names) if name in quantized]
     if measured.images < MIN_IMAGES or not columns:
@@ -132,7 +133,7 @@ def ranges_without_each(lows: np.ndarray, highs: np.ndarray) -> tuple[np.ndarray
 
 
 def _minimum_of_others(values: np.ndarray) -> np.ndarray:
-    """The smallest value of the other rows: the smallest of all, or the second smallest for the row that has it."""
+    """For each row, the smallest value of the other rows: the minimum or, for the row that has it, the second one."""
     filled = np.where(np.isnan(values), np.inf, values)
     order = np.partition(filled, 1, axis=0)
     smallest = np.where(np.arange(len(filled))[:, None] == filled.argmin(axis=0), order[1], order[0])
@@ -148,5 +149,5 @@ def _widening(measured: ImageRanges, low: np.ndarray, high: np.ndarray, row: int
 
 
 def outliers_to_remove(outliers: Sequence[Outlier], images: int) -> tuple[str, ...]:
-    """Digests of the images that a calibration without outliers leaves out."""
+    """Digests of the images to leave out of a calibration without outliers."""
     return tuple(row.digest for row in outliers[: max(1, int(OUTLIER_SHARE * images))]) if images >= MIN_IMAGES else ()

@@ -1,4 +1,4 @@
-"""The lab's findings in sentences, for the page and the command line alike."""
+"""The lab's findings in sentences, for both the page and the command line."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ NEGLIGIBLE = 0.005
 
 
 def title(tried: Tried) -> str:
-    """Its label in charts and tables."""
+    """The label of a calibration in charts and tables."""
     return TITLES.get(tried.name, tried.name)
 
 
 def verdict(lab: CalibrationLab) -> str:
-    """The loss with a calibration on all images, and the number of images that is enough."""
+    """Sentences on the loss with a calibration on all images, and on how many images are enough."""
     images = plural(lab.images, "image")
     whole = lab.all_images
     if whole is None:
@@ -59,9 +59,10 @@ def verdict(lab: CalibrationLab) -> str:
 
 
 def enough_images(lab: CalibrationLab) -> CurvePoint | None:
-    """The smallest number of images that is enough: neither it nor a larger number loses what matters. None if none is.
+    """The smallest number of images that is enough, or None if no number is.
 
-    A number loses what matters if the mean of its draws loses significantly, and more than `NEGLIGIBLE`.
+    A number is enough if neither it nor any larger number has a relevant loss. A loss is relevant if the mean over the
+    draws is significant and larger than `NEGLIGIBLE`.
     """
     if lab.all_images is None or lab.all_images.refused or len(lab.curve) < 2:
         return None
@@ -75,7 +76,7 @@ def enough_images(lab: CalibrationLab) -> CurvePoint | None:
 
 
 def stability_sentence(lab: CalibrationLab) -> str:
-    """Whether two halves of the images give the same ranges."""
+    """A sentence on whether two halves of the images give the same ranges."""
     stable = lab.stability
     if stable is None:
         return "One image cannot show whether the ranges are stable."
@@ -93,7 +94,7 @@ def stability_sentence(lab: CalibrationLab) -> str:
 
 
 def mismatch_sentence(lab: CalibrationLab) -> str:
-    """The mistakes with a significant loss, the worst first, in a sentence."""
+    """A sentence on the mistakes with a significant loss, the worst first."""
     if not lab.mismatch:
         return ""
     built = sorted((row for row in lab.mismatch if not row.refused), key=lambda row: -(row.extra.value or 0.0))
@@ -107,7 +108,7 @@ def mismatch_sentence(lab: CalibrationLab) -> str:
 
 
 def outlier_sentence(lab: CalibrationLab) -> str:
-    """Which images set ranges alone, and what a calibration without them loses or spares."""
+    """Sentences on the images that determine a range alone, and on what a calibration without them loses or gains."""
     if not lab.outliers:
         return ""
     first = lab.outliers[0]
@@ -128,7 +129,7 @@ def outlier_sentence(lab: CalibrationLab) -> str:
 
 
 def additions_sentence(lab: CalibrationLab) -> str:
-    """The images of the dataset to add to the calibration."""
+    """A sentence on the images of the dataset to add to the calibration."""
     if not lab.add:
         return ""
     names = listed([row.image for row in lab.add], len(lab.add))
@@ -138,7 +139,7 @@ def additions_sentence(lab: CalibrationLab) -> str:
 
 
 def sentences(lab: CalibrationLab) -> Iterator[str]:
-    """Everything except the verdict."""
+    """All sentences except the verdict."""
     yield from filter(
         None, (stability_sentence(lab), mismatch_sentence(lab), outlier_sentence(lab), additions_sentence(lab))
     )

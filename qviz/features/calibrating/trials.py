@@ -36,12 +36,15 @@ BATCH = 6
 
 
 def curve_sizes(images: int) -> tuple[int, ...]:
-    """Powers of two up to three quarters, and all of them: draws of nearly all images would be the same."""
+    """Powers of two up to three quarters of `images`, and `images` itself.
+
+    Numbers in between are left out, because random draws of nearly all images would be nearly the same.
+    """
     return (*(size for size in SIZES if 4 * size <= 3 * images and size < images), images)
 
 
 def curve_trials(measured: ImageRanges, model: str, method: str, draws: int, seed: int) -> Iterator[Trial]:
-    """All images first, then one draw of every size after another: the whole curve is there early."""
+    """The trial with all images, then rounds with one draw of every size, so that the whole curve is visible early."""
     *sizes, count = curve_sizes(measured.images)
     yield Trial("curve", "all", f"all {plural(count, 'image')}", count, calibration_of(measured, model, method))
     for draw in range(draws):
@@ -52,7 +55,7 @@ def curve_trials(measured: ImageRanges, model: str, method: str, draws: int, see
 
 
 def mistake_trials(images: CalibrationImages, names: Sequence[str], skipped: list[str]) -> Iterator[Trial]:
-    """The mistakes that can be made. One that cannot be measured is added to `skipped`. Raises WorkerError."""
+    """The mistakes that are possible here; those that cannot be measured are added to `skipped`. Raises WorkerError."""
     for name in names:
         try:
             mistake = MISTAKES[name](images)
@@ -69,7 +72,7 @@ def method_trials(images: CalibrationImages) -> Iterator[Trial]:
     for method, description in METHODS.items():
         if method != images.method:
             measured = images.measured
-            if "percentile" in (method, images.method):  # it reads other values of each image
+            if "percentile" in (method, images.method):  # percentiles need another measurement of each image
                 measured = measure_ranges(images.context, images.model, images.settings, images.images, method)
             calibration = calibration_of(measured, images.model.digest, method)
             yield Trial("method", method, description, measured.images, calibration)
@@ -92,7 +95,7 @@ class TrialRunner:
     Attributes:
         builders: Workers that build, see `qviz.features.building.builders`.
         total: Expected number of trials, for the progress.
-        outcomes: The measurement of each trial, or why there is none.
+        outcomes: The measurement of each trial, or a text on why there is none.
     """
 
     context: Context
@@ -115,7 +118,7 @@ class TrialRunner:
         return self._load(trial, self._building[trial])
 
     def run(self, trials: Iterable[Trial]) -> Iterator[None]:
-        """Build and measure batch after batch; yields after each."""
+        """Build and measure the trials in batches, and yield after each batch."""
         iterator, previous = iter(trials), dict[Trial, Future[Built]]()
         while True:
             batch = {}
@@ -134,7 +137,7 @@ class TrialRunner:
             previous = batch
 
     def measured(self, wait: bool) -> Mapping[Trial, Measurement | str]:
-        """The outcomes so far, in the order of the trials. wait: for the measurements under way."""
+        """The outcomes so far, in the order of the trials. `wait`: whether to wait for running measurements."""
         outcomes = {trial: self.outcomes[trial] for trial in self._trials if trial in self.outcomes}
         return {
             trial: outcome if isinstance(outcome, str) else self.context.wait(outcome)
@@ -148,7 +151,7 @@ class TrialRunner:
         return start_building(self.builders, self.source, self.recipe, Options(), trial.calibration)
 
     def _load(self, trial: Trial, job: Future[Built]) -> LoadedModel:
-        """With the settings of the reference."""
+        """The built variant as a loaded model, with the settings of the reference."""
         data = self.context.wait(job).data
         source = ModelSource(trial.description, data, self.evaluator.reference.settings)
         return finish_loading(self.context.engine, source, start_loading(self.context.engine, source))
@@ -173,7 +176,7 @@ class TrialRunner:
                 self.outcomes[trial] = str(error)
 
     def _detect(self, models: Sequence[LoadedModel], trials: int) -> Detected:
-        """Run new variants. The progress counts images, each under each trial."""
+        """Run new variants. The progress counts each image once per trial."""
         done, images = len(self.outcomes), self.evaluator.images
         total = max(self.total, done + trials) * images
 

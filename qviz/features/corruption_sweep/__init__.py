@@ -1,4 +1,4 @@
-"""Measure every model under light, noise and pose, and find layers and images that exceed the calibrated ranges."""
+"""Measure every model under changes of light, noise and pose, and find layers and images out of calibrated ranges."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RobustnessReport(Result):
     """A sweep over corruptions, with the layers and images that exceed the calibrated ranges.
 
     Attributes:
-        sweep: Values of every model, corruption and severity.
+        sweep: The values by model, corruption and severity.
         saturations: One per variant with quantized activations: the clipped share of each layer.
         alarms: One per variant with quantized activations: the images that exceed its calibrated ranges.
     """
@@ -42,7 +42,7 @@ class RobustnessReport(Result):
     alarms: dict[str, OutOfRange]
 
     def to_json(self) -> dict[str, Any]:
-        """The document of `qviz robustness --json`."""
+        """The document that `qviz robustness --json` writes."""
         return {
             **self.sweep.to_json(),
             "saturation": [{**to_json(row), "model": name} for name, row in self.saturations.items()],
@@ -68,20 +68,21 @@ def robustness(
     """Measure models under corruptions, then the layers of each variant.
 
     Args:
-        models: The reference first.
-        dataset: Where nothing is annotated, agreement with the reference on the clean images replaces AP.
-        corruptions: Names, families (`lighting`, `published`, `pose`) or `all`.
-        severities: From 1 to 5; 5 is the worst.
+        models: The models, the reference first.
+        dataset: The images. If nothing is annotated, agreement with the reference on the clean images replaces AP.
+        corruptions: Names of corruptions, families (`lighting`, `published`, `pose`) or `all`.
+        severities: Severities from 1 to 5; 5 is the worst.
         score: Minimum confidence of a detection that counts in AP.
-        layer_images: Images on which layers are examined under every corruption; None: 8, 0: none.
-        alarm_images: Images that are examined for activations out of range; None: 200, or 0 with `layer_images` 0.
+        layer_images: Number of images on which layers are examined under every corruption; by default 8.
+        alarm_images: Number of images that are examined for activations out of range; by default 200, or 0 if
+            `layer_images` is 0.
 
     Returns:
-        `result.sweep.points` has one row per model, corruption and severity.
+        A report; its `sweep.points` has one row per model, corruption and severity.
 
     Raises:
-        Cancelled, DatasetError, SettingsError: The work was stopped, no image can be run by all models, or a corruption
-            or severity does not exist.
+        Cancelled, DatasetError, SettingsError: The work was stopped, there is no image that all models can process, or
+            a corruption or severity does not exist.
     """
     swept = sweep(context, models, dataset, corruptions_named(corruptions), severities, score)
     if layer_images is None:

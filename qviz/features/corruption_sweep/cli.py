@@ -1,4 +1,4 @@
-"""`qviz robustness`: lighting and other corruptions."""
+"""`qviz robustness`: measure models under lighting and other corruptions."""
 
 from __future__ import annotations
 

@@ -1,19 +1,21 @@
 """How far the reference's activations lie outside a variant's calibrated ranges, by layer and by image.
 
-Only the reference runs. A layer is an operator of the variant whose output is quantized per tensor; its range is what
-its scale and zero point can represent, and the activations are those of its partner tensor in the reference.
+Only the reference runs. A layer is an operator of the variant whose output is quantized per tensor. Its range is the
+interval that its scale and zero point can represent; its activations are those of the corresponding tensor in the
+reference.
 
-below, above   values clipped at either end; a value within half a step of the end rounds to it and is not clipped
-excess         of a layer at (lower, upper) end: how far the values go beyond that half step, in widths of the range; 0
-               for every image that a min-max calibration has used
-score          of an image: mean over all layers and both ends of the excess, each at most 1, plus the largest share of
-               activations that one layer clips: many layers a little, or one layer badly
-alarm          a score of at least `ALARM_SCORE`; or one above the images' median by more than 3 standard deviations
-               (median absolute deviation x 1.4826) and by at least `MIN_ABOVE_MEDIAN`. Where the median itself reaches
-               `ALARM_SCORE`, the calibration is at fault and not an image
-to add         the fewest images that cover the excess: each (layer, end) counts 1, and an image covers it in proportion
-               to the largest excess measured there. Greedy, within 1 - 1/e of the best choice (Nemhauser et al. 1978),
-               until `ENOUGH_COVERED` is covered
+below, above   number of values clipped at the lower and upper end; a value within half a step of the end is rounded to
+               it and does not count as clipped
+excess         how far a layer's values go beyond that half step at the (lower, upper) end, in widths of the range; 0
+               for every image that was used in a min-max calibration
+score          score of an image: mean excess over all layers and both ends, each limited to 1, plus the largest share
+               of activations clipped by one layer. It is high if many layers exceed a little, or one layer a lot
+alarm          a score of at least `ALARM_SCORE`, or one that is above the images' median by more than 3 standard
+               deviations (median absolute deviation x 1.4826) and by at least `MIN_ABOVE_MEDIAN`. If the median itself
+               reaches `ALARM_SCORE`, the problem is the calibration and not a single image
+to add         as few images as possible that cover the excess. Each (layer, end) has weight 1, and an image covers it
+               in proportion to the largest excess measured there. Chosen greedily, which is within 1 - 1/e of the best
+               choice (Nemhauser et al. 1978), until `ENOUGH_COVERED` is covered
 """
 
 from __future__ import annotations
@@ -52,8 +54,8 @@ class RangeReach:
 
     Attributes:
         count: Number of activations.
-        below, above: Activations clipped at the lower and upper end.
-        excess: At the lower and upper end, in widths of the range.
+        below, above: Number of activations clipped at the lower and at the upper end.
+        excess: Excess at the lower and at the upper end, in widths of the range.
     """
 
     op_index: int
@@ -66,13 +68,13 @@ class RangeReach:
 
     @property
     def share(self) -> float:
-        """Share of the activations that is clipped, in [0, 1]."""
+        """Share of the activations that are clipped, in [0, 1]."""
         return (self.below + self.above) / self.count if self.count else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class LayerExcess:
-    """One layer on one image: excess at both ends in widths of the range, and share of clipped activations."""
+    """One layer on one image: its excess at both ends, in widths of the range, and its share of clipped activations."""
 
     op_index: int
     tensor: str
@@ -86,13 +88,13 @@ class LayerExcess:
 
 @dataclass(frozen=True, slots=True)
 class ImageAlarm:
-    """One image.
+    """How far one image exceeds the ranges.
 
     Attributes:
         score: See the module; higher is farther outside the ranges.
-        clipped_share: Mean over the layers of their clipped share, in [0, 1].
+        clipped_share: Clipped share of the activations in [0, 1], averaged over the layers.
         layers_outside: Number of layers with any excess.
-        layers: Those with the largest excess.
+        layers: The layers with the largest excess.
     """
 
     image: str
@@ -108,7 +110,7 @@ class ImageAlarm:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """An image to add to the calibration images; covered: share of all excess, including the additions before it."""
+    """An image to add to the calibration. `covered` is the share of the excess covered by it and the ones before it."""
 
     image: str
     digest: str
@@ -121,8 +123,8 @@ class OutOfRange:
 
     Attributes:
         typical: Median score of the images.
-        images: All images, by falling score.
-        add: Images to add to the calibration, the most useful first.
+        images: All images, sorted by falling score.
+        add: Images to add to the calibration, the most useful one first.
     """
 
     variant: str
@@ -139,7 +141,7 @@ class OutOfRange:
 
 
 def has_ranges(reference: LoadedModel, variant: LoadedModel) -> bool:
-    """Whether activations of the variant are quantized, so that they can leave a range."""
+    """Whether the variant has quantized activations, which can exceed a range."""
     if not (reference.layers_available and variant.layers_available):
         return False
     graph = variant.inspection.graph
@@ -159,7 +161,7 @@ def out_of_range(
     """Find the images that exceed a variant's ranges, and those to add to the calibration.
 
     Args:
-        images: May be a generator.
+        images: The images; a generator is allowed.
         total: Expected number of images, for the progress.
 
     Raises:
@@ -185,7 +187,7 @@ def rank_images(
     rows: Sequence[tuple[RangeReach, ...]],
     skipped: Sequence[str] = (),
 ) -> OutOfRange:
-    """The result from the layers of every image. names: (name, digest) per image."""
+    """The result, from the layers of every image in `rows`. `names` has the (name, digest) of each image."""
     excess = np.array([[layer.excess for layer in row] for row in rows]).reshape(len(rows), -1)  # [I, 2 L]
     scores = np.minimum(excess, 1).mean(axis=1) if excess.shape[1] else np.zeros(len(rows))
     scores = scores + np.array([max((layer.share for layer in row), default=0.0) for row in rows])
@@ -214,12 +216,12 @@ def _ranked(name: tuple[str, str], score: float, alarm: bool, row: Sequence[Rang
 
 
 def images_to_add(excess: np.ndarray) -> list[tuple[int, float]]:
-    """(index of the image, share covered so far), chosen greedily. excess: (images, layer ends)."""
+    """(index of the image, share covered so far) for each greedily chosen image. `excess` is (images, layer ends)."""
     worst = excess.max(axis=0, initial=0)
     ends = worst > TOLERATED_EXCESS
     if not ends.any():
         return []
-    shares = excess[:, ends] / worst[ends]  # [I, ends], of the worst excess
+    shares = excess[:, ends] / worst[ends]  # [I, ends], relative to the worst excess
     covered = np.zeros(shares.shape[1])
     chosen: list[tuple[int, float]] = []
     while len(chosen) < MAX_ADDED and covered.mean() < ENOUGH_COVERED:
@@ -233,7 +235,10 @@ def images_to_add(excess: np.ndarray) -> list[tuple[int, float]]:
 
 
 def reach_job(pair: Pair, image: EncodedImage) -> tuple[RangeReach, ...]:
-    """Runs in a worker. Every layer on one image, in the variant's order; empty where no activation is quantized."""
+    """The reach of every layer on one image, in the variant's order; runs in a worker.
+
+    Empty if no activation is quantized.
+    """
     networks = paired_networks(pair)
     tensors = networks.variant.graph.tensors
     layers = [op for op in networks.layers if _has_range(tensors[op.outputs[0]])]
@@ -261,7 +266,7 @@ def _has_range(tensor: Tensor) -> bool:
 
 
 def range_reach(op_index: int, op_type: str, tensor: Tensor, values: np.ndarray) -> RangeReach:
-    """The reference's values of any shape against the range of the variant's tensor."""
+    """Compare the reference's values, in an array of any shape, with the range of the variant's tensor."""
     assert tensor.quantization is not None, "layers without a range were left out"
     low, high = tensor.quantization.real_range(tensor.dtype)
     half = float(tensor.quantization.scales[0]) / 2

@@ -1,4 +1,4 @@
-"""The sweep of the Robustness page: what is swept, its progress, its verdict and its tabs."""
+"""The sweep on the Robustness page: the form, the progress, the verdict and the tabs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ REQUEST_TEXT = re.compile(r"([0-9a-f]{12});([0-9]{1,5});([a-z_,]+);([0-9,]{1,20}
 
 @dataclass(frozen=True, slots=True)
 class SweepRequest:
-    """The request of a sweep: digest of the data, number of images, and short names of the variants."""
+    """What to sweep: digest of the data, number of images, corruptions, severities, and short names of the variants."""
 
     source: str
     images: int
@@ -55,15 +55,15 @@ class SweepRequest:
     variants: tuple[str, ...]
 
     def as_text(self) -> str:
-        """The request in the address: `1f0c…;12;night,glare;1,3,5;int8`."""
+        """The request as it appears in the address, e.g. `1f0c…;12;night,glare;1,3,5;int8`."""
         names, levels = ",".join(self.corruptions), ",".join(map(str, self.severities))
         return ";".join((self.source[:DIGEST_LENGTH], str(self.images), names, levels, ",".join(self.variants)))
 
     @classmethod
     def from_text(cls, text: str, digests: Sequence[str]) -> SweepRequest | None:
-        """The request that `as_text` wrote; None if it is malformed or its data are not loaded.
+        """The request that `as_text` wrote; None if the text is malformed or its data are not loaded.
 
-        digests: Those of the loaded data.
+        `digests` are the digests of the loaded data.
         """
         match = REQUEST_TEXT.fullmatch(text)
         source = next((digest for digest in digests if match and digest.startswith(match[1])), None)
@@ -80,7 +80,7 @@ class SweepRequest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finding:
-    """A finished sweep; names, colours: short name and colour by model name."""
+    """A finished sweep, and the short name and colour of each model by its name."""
 
     report: RobustnessReport
     request: SweepRequest
@@ -90,9 +90,9 @@ class Finding:
 
 
 def sources(here: Page) -> dict[str, Source]:
-    """The data that can be swept, by digest.
+    """Digest -> data that can be swept.
 
-    The sample's scenes first, because they have enough objects for intervals.
+    The sample's scenes come first, because they have enough objects for intervals.
     """
     by_name = dataset_choice.sources(here)
     order = sorted(by_name, key=lambda name: ("scenes", "annotations", dataset_choice.REFERENCE).index(name))
@@ -100,7 +100,7 @@ def sources(here: Page) -> dict[str, Source]:
 
 
 def form(here: Page) -> tuple[Source, SweepRequest | None]:
-    """The chosen data, and the request of the last click on Run, if there was one on data that is still loaded."""
+    """Draw the form. Returns the chosen data and the requested sweep (see `_requested`), or None without one."""
     by_digest = sources(here)
     source, images, variants = _choose_data(here, by_digest)
     left, middle, right = st.columns([6, 2, 1], vertical_alignment="bottom")
@@ -143,7 +143,7 @@ def _request(request: SweepRequest) -> None:
 
 
 def _requested(by_digest: dict[str, Source]) -> SweepRequest | None:
-    """The sweep of the last click on Run, else the one that the address names, on data that is loaded."""
+    """The sweep of the last click on Run, or else the one in the address; None if its data are not loaded."""
     last: SweepRequest | None = st.session_state.get(REQUEST)
     if last is None and view.current().sweep:
         last = SweepRequest.from_text(view.current().sweep, list(by_digest))
@@ -154,7 +154,7 @@ def _requested(by_digest: dict[str, Source]) -> SweepRequest | None:
 
 
 def _choose_data(here: Page, by_digest: dict[str, Source]) -> tuple[Source, int, tuple[str, ...]]:
-    """The source, the number of its images, and the short names of the variants."""
+    """Let the user choose the data. Returns (source, number of its images to use, short names of the variants)."""
     models = here.loaded
     first, second, third = st.columns([3, 4, 2], vertical_alignment="bottom")
     digest = first.selectbox(
@@ -184,13 +184,13 @@ def _choose_data(here: Page, by_digest: dict[str, Source]) -> tuple[Source, int,
 
 
 def _work(here: Page, request: SweepRequest) -> Work:
-    """The amount of work: runs of a model on an image."""
+    """The amount of work, counted in runs of one model on one image."""
     runs = (1 + len(request.variants)) * (1 + len(request.corruptions) * len(request.severities))
     return Work(jobs.subject_of(here.loaded.reference.digest), request.images * runs)
 
 
 def finding(here: Page, source: Source, request: SweepRequest) -> Finding | None:
-    """The finished sweep; None while it runs, or if it was stopped or has failed."""
+    """The finished sweep, or None if it is running, was stopped or has failed."""
     models = here.loaded
     chosen = [models.reference, *(v for v in models.variants if models.name(v) in request.variants)]
     dataset = source.dataset.spread(request.images)
@@ -216,7 +216,7 @@ def _names_and_colours(here: Page, sweep: Robustness) -> tuple[dict[str, str], d
     models = here.loaded
     names = {model.name: models.name(model) for model in models.all}
     colours = {model.name: models.colours[model.digest] for model in models.all}
-    for number, name in enumerate(sweep.models):  # a second file of the same name has a number
+    for number, name in enumerate(sweep.models):  # `sweep.models` numbers files of the same name
         names.setdefault(name, name)
         colours.setdefault(name, variant_colour(number))
     return names, colours
@@ -229,7 +229,7 @@ def _draw_partial(here: Page, sweep: object) -> None:
 
 
 def headline(finding: Finding) -> None:
-    """The verdict, and what it was measured on."""
+    """Draw the verdict and what it was measured on."""
     sweep = finding.report.sweep
     value = (
         "AP (pycocotools), ×100, higher is better"
@@ -243,7 +243,7 @@ def headline(finding: Finding) -> None:
 
 
 def curves(finding: Finding) -> None:
-    """One panel per corruption, and the mean over all of them."""
+    """Draw one panel per corruption, and a table of the means over all of them."""
     sweep = finding.report.sweep
     figure = severity_curves(sweep, finding.names, finding.colours)
     st.plotly_chart(figure, width="stretch", key="robustness-curves")
@@ -267,7 +267,7 @@ def curves(finding: Finding) -> None:
 
 
 def interaction(here: Page, finding: Finding) -> None:
-    """Corruption by variant."""
+    """Draw the heat map of interactions by corruption and variant."""
     sweep = finding.report.sweep
     if not sweep.interactions:
         st.caption("The sweep has no variant besides the reference.")
@@ -296,7 +296,7 @@ _LAYER_COLUMNS = {
 
 
 def saturation(here: Page, finding: Finding) -> None:
-    """Clipped share by layer and severity, the first layers to saturate, and whether they explain the loss."""
+    """Draw the clipped share by layer and severity, the first layers to saturate, and whether they explain the loss."""
     report = finding.report
     if not report.saturations:
         st.caption(NO_RANGES)
@@ -350,7 +350,7 @@ def _first_layers(saturation: Saturation) -> pd.DataFrame:
 def _explanation(
     here: Page, finding: Finding, variant: LoadedModel, corruption: AppliedCorruption, op_indices: tuple[int, ...]
 ) -> None:
-    """A button, then whether these layers explain the loss."""
+    """Draw a button and, after a click, whether these layers explain the loss."""
     clicked = f"qviz-explain-{variant.digest}-{corruption}"
     clicks.button(st, "Do these layers explain the loss?", clicks.keep(clicked, True), "saturation-explain")
     if not st.session_state.get(clicked):
@@ -368,12 +368,12 @@ def _explanation(
 
 
 def readable_images(source: Source, count: int) -> list[EncodedImage]:
-    """At most this number of images, evenly spread; unreadable ones, which the sweep names, are left out."""
+    """At most `count` images, evenly spread over the source, without unreadable ones (which the sweep reports)."""
     return list(Reading().of(source.dataset.spread(count).images))
 
 
 def table(here: Page, finding: Finding) -> None:
-    """Every point, also as CSV."""
+    """Draw a table of every point, with a download as CSV."""
     frame = finding.report.to_frame()
     frame["model"] = [finding.names[name] for name in frame["model"]]
     glossary.table(frame, {}, key="robustness-table")

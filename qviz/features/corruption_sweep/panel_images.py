@@ -1,4 +1,4 @@
-"""Images that exceed a variant's calibrated ranges without corruption, and those to add to the calibration."""
+"""Uncorrupted images that exceed a variant's calibrated ranges, and which of them to add to the calibration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from qviz.ui.page import Page
 
 
 def show(here: Page, source: Source) -> None:
-    """The ranking of the images for one variant, and the images to add as a zip."""
+    """Draw the ranking of the images for one variant, and a download of the images to add as a zip archive."""
     models = here.loaded
     by_name = {models.name(v): v for v in models.variants if has_ranges(models.reference, v)}
     st.subheader("Images outside of the calibration")
@@ -77,7 +77,7 @@ _COLUMNS = {
 
 
 def _table(result: OutOfRange) -> pd.DataFrame:
-    """The images to add first, in their order, then the others by falling score."""
+    """A table with the images to add first, the most useful one on top, then the others by falling score."""
     add = {row.digest: (number, row.covered) for number, row in enumerate(result.add, start=1)}
     ranked = sorted(result.images, key=lambda image: add.get(image.digest, (len(add) + 1, 0.0))[0])
     rows = []
@@ -100,7 +100,7 @@ def _table(result: OutOfRange) -> pd.DataFrame:
 
 
 def _zip_of(dataset: Dataset, additions: Sequence[Addition]) -> bytes:
-    """The image files in one folder; only the last part of each name is used, as names come from files."""
+    """A zip archive of the image files without folders. Only the last part of each name is used, for safety."""
     digests, names = {row.digest for row in additions}, {row.image for row in additions}
     buffer, used = io.BytesIO(), set[str]()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -111,7 +111,7 @@ def _zip_of(dataset: Dataset, additions: Sequence[Addition]) -> bytes:
 
 
 def _unused(name: str, used: set[str]) -> str:
-    """A file name that the archive does not have yet."""
+    """The file name, changed if necessary so that the archive does not contain it yet."""
     plain = PurePosixPath(name.replace("\\", "/")).name.replace("..", "_") or "image"
     candidate, number = plain, 2
     while candidate in used:

@@ -1,6 +1,6 @@
-"""The slider of the Robustness page: one image under one corruption, all models side by side, one object followed.
+"""The slider of the Robustness page: all models side by side on one image under one corruption, following one object.
 
-Only this part of the page runs again when the slider is released, so the picture is there at once.
+Only this part of the page reruns when the user releases the slider, so that the image appears immediately.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ FOLLOWED, KIND = "qviz_live_object", "qviz-live-kind"
 
 @dataclass(frozen=True, slots=True)
 class Slider:
-    """One slider: a corruption by severity, or light by any amount.
+    """One slider: the severity of a corruption, or a change of light by any amount.
 
     Attributes:
-        amounts: Drawn as pictures and as points of the curve.
-        neutral: The amount that changes nothing.
+        amounts: The amounts that are drawn as pictures and as points of the curve.
+        neutral: The amount that leaves the image unchanged.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Slider:
         return image.under(None if amount == self.neutral else AppliedCorruption(self.name, amount))
 
     def text(self, amount: float) -> str:
-        """`-1.5 stops`, `clean`, `severity 3`."""
+        """An amount in words, e.g. `-1.5 stops`, `clean` or `severity 3`."""
         if amount == self.neutral:
             return "clean"
         return f"severity {amount:g}" if self.name in CORRUPTIONS else f"{amount:+g} {self.unit}".strip()
@@ -101,20 +101,20 @@ SLIDERS: dict[str, Slider] = {slider.name: slider for slider in _CONTINUOUS} | {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Followed:
-    """An object of an image: the digest of the image without corruption, and `Detections` with one row."""
+    """The object that is followed: the digest of its image without corruption, and `Detections` with a single row."""
 
     image: str
     target: Detections
 
     def position(self, detections: Detections) -> int | None:
-        """Index of the best match of the same class, or None."""
+        """Index of the detection of the same class that matches it best, or None."""
         overlap = iou_matrix(self.target.boxes, detections.boxes)[0] if len(detections) else np.zeros(0)
         overlap = np.where(detections.class_ids == self.target.class_ids[0], overlap, 0)
         return int(overlap.argmax()) if overlap.max(initial=0) >= IOU else None
 
 
 def _followed(here: Page, image: EncodedImage) -> Followed | None:
-    """The object chosen on this image, else the reference's most confident one on the clean image."""
+    """The object that the user chose on this image, or else the reference's most confident one on the clean image."""
     last: Followed | None = st.session_state.get(FOLLOWED)
     if last is not None and last.image == image.plain.digest:
         return last
@@ -125,7 +125,7 @@ def _followed(here: Page, image: EncodedImage) -> Followed | None:
 
 
 def choose_image(here: Page, image: EncodedImage) -> None:
-    """A list of the images; a choice becomes the page's image."""
+    """Draw a list of the images; the chosen one becomes the page's image."""
     names = [other.name for other in here.workspace.images]
     key = f"live-image-{image.digest[:12]}"
 
@@ -138,7 +138,7 @@ def choose_image(here: Page, image: EncodedImage) -> None:
 
 @st.fragment
 def show(here: Page, image: EncodedImage, variants: Sequence[LoadedModel]) -> None:
-    """Slider, pictures, viewer and curves of one image."""
+    """Draw the slider, pictures, viewer and curves of one image."""
     first, second, third = st.columns([2, 2, 3], vertical_alignment="bottom")
     with first:
         choose_image(here, image)
@@ -165,7 +165,7 @@ def show(here: Page, image: EncodedImage, variants: Sequence[LoadedModel]) -> No
 
 
 def _in_view() -> tuple[Slider, float]:
-    """The slider and the amount that the view names, else the first slider where it changes nothing."""
+    """The slider and amount in the view, or else the first slider at its neutral amount."""
     name, _, amount = view.current().light.partition(":")
     if name and name not in SLIDERS:
         page.unknown(f"the light {name}, which is not one of {listed(list(SLIDERS))}")
@@ -175,7 +175,7 @@ def _in_view() -> tuple[Slider, float]:
 
 
 def _show_light(slider: Slider, amount: float) -> None:
-    """Bring a slider and an amount into view."""
+    """Make this slider and amount part of the view."""
     is_first = slider is next(iter(SLIDERS.values()))
     view.change(light="" if is_first and amount == slider.neutral else f"{slider.name}:{round(amount, 4):g}")
 
@@ -229,14 +229,14 @@ def _viewer(
     panes = [(here.loaded.name(variant), run) for variant, run in zip(variants, runs[1:], strict=True)]
     selected = _selected(here, runs, variants, followed)
     data = payload(image, picture, here.loaded, runs[0], panes, None, here.view, selected, (0, 1))
-    data["view"]["present"] = None  # there is one image, and the slider is the control
+    data["view"]["present"] = None  # no projector mode: there is one image, controlled by the slider
     return viewer(data, key="live")
 
 
 def _selected(
     here: Page, runs: Sequence[Inference], variants: Sequence[LoadedModel], followed: Followed | None
 ) -> str | None:
-    """The viewer's name of the followed object under this corruption."""
+    """The name by which the viewer identifies the followed object under this corruption, or None."""
     position = followed.position(runs[0].detections) if followed is not None and variants else None
     if position is None:
         return None
@@ -247,7 +247,7 @@ def _selected(
 
 
 def _apply_events(state: ViewerState, image: EncodedImage, runs: Sequence[Inference]) -> None:
-    """Follow a box that was clicked; take over a threshold that was moved."""
+    """Follow the box that the user clicked, and adopt the threshold that the user set."""
     if "threshold" in state.acted and state.threshold is not None:
         view.change(score=round(state.threshold, 2))
         st.rerun()
@@ -260,7 +260,7 @@ def _apply_events(state: ViewerState, image: EncodedImage, runs: Sequence[Infere
 
 
 def _curves(here: Page, image: EncodedImage, slider: Slider, amount: float) -> None:
-    """Confidence of the followed object in every model along the slider; redrawn until every point is there."""
+    """Draw the followed object's confidence in every model along the slider, repeatedly until all points are known."""
     models, images = here.loaded, [slider.under(image, each) for each in slider.amounts]
     server.results().want(models.all, [image, *images])
 
@@ -285,7 +285,7 @@ def _curves(here: Page, image: EncodedImage, slider: Slider, amount: float) -> N
 
 
 def _points(model: LoadedModel, image: EncodedImage, slider: Slider, followed: Followed) -> list[tuple[float, float]]:
-    """(amount, confidence) of the amounts that the model has run."""
+    """(amount, confidence) for each amount at which the model has detections."""
     points, target = [], followed.target
     for amount in slider.amounts:
         corrupted = slider.under(image, amount)
@@ -299,7 +299,7 @@ def _points(model: LoadedModel, image: EncodedImage, slider: Slider, followed: F
 
 
 def _pictures(image: EncodedImage, slider: Slider, amount: float) -> None:
-    """The image at each of the slider's amounts; a click moves the slider there."""
+    """Draw the image at each of the slider's amounts; a click moves the slider there."""
     by_text = {slider.text(each): slider.under(image, each) for each in slider.amounts}
     server.results().want_previews(by_text.values(), THUMBNAIL)
 

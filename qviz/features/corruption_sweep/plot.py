@@ -1,6 +1,7 @@
-"""Charts of a sweep: value by severity, what quantization adds, layers out of range, and one object along the slider.
+"""Charts of a sweep: value by severity, the loss that quantization adds, layers out of range, and the confidence of one
+object along the slider.
 
-Values are AP or agreement, x100; severity 0 is the image without corruption. Bands are 95% intervals.
+Values are AP or agreement, x100. Severity 0 is the image without corruption. Bands are 95% intervals.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ COLUMNS = 4
 
 
 def figure(result: Robustness | RobustnessReport) -> go.Figure:
-    """Value by severity of every model, one panel per corruption."""
+    """The value of every model by severity, with one panel per corruption."""
     sweep = result.sweep if isinstance(result, RobustnessReport) else result
     shades = dict(zip(sweep.models, colours(len(sweep.models)), strict=True))
     return severity_curves(sweep, {name: name for name in sweep.models}, shades)
 
 
 def severity_curves(result: Robustness, names: Mapping[str, str], colours: Mapping[str, str]) -> go.Figure:
-    """One panel per corruption, one line per model. names, colours: short name and colour, by model name."""
+    """One panel per corruption with one line per model. `names` and `colours` are keyed by model name."""
     columns = min(COLUMNS, max(1, len(result.corruptions)))
     rows = -(-len(result.corruptions) // columns) or 1
     figure = make_subplots(
@@ -47,7 +48,7 @@ def severity_curves(result: Robustness, names: Mapping[str, str], colours: Mappi
             panel = {"row": number // columns + 1, "col": number % columns + 1}
             figure.add_trace(_band(curve, colours[model], model), **panel)
             figure.add_trace(_line(curve, colours[model], names[model], number == 0), **panel)
-        if number + columns >= len(result.corruptions):  # the lowest panel of its column
+        if number + columns >= len(result.corruptions):  # the panel is the lowest of its column
             figure.update_xaxes(title="severity", **panel)
     figure.update_xaxes(tickvals=[0, *result.severities], zeroline=False, showgrid=False)
     figure.update_yaxes(rangemode="tozero", zeroline=False)
@@ -77,7 +78,7 @@ def _line(curve: Sequence[Point], colour: str, name: str, legend: bool) -> go.Sc
 
 
 def _band(curve: Sequence[Point], colour: str, group: str) -> go.Scatter:
-    """The outline: along the lower bounds, then back along the upper ones."""
+    """The area of the intervals, as an outline along the lower bounds and back along the upper ones."""
     bounds = [(point.severity, point.low, point.high) for point in curve if point.low is not None]
     back = bounds[::-1]
     return go.Scatter(
@@ -94,11 +95,9 @@ def _band(curve: Sequence[Point], colour: str, group: str) -> go.Scatter:
 
 
 def interaction_heat(result: Robustness, names: Mapping[str, str]) -> go.Figure:
-    """Corruption by variant: how much more a variant loses than the reference, in points (x100).
+    """A heat map by corruption and variant: how much more the variant loses than the reference, in points (x100).
 
-    A star marks a significant one.
-
-    Where a model has nothing left to lose, the cell says so and has no colour.
+    A star marks a significant value. If a model has nothing left to lose, the cell says so and has no colour.
     """
     variants = result.models[1:]
     cells = [[result.interaction(model, name) for model in variants] for name in result.corruptions[::-1]]
@@ -116,12 +115,12 @@ def interaction_heat(result: Robustness, names: Mapping[str, str]) -> go.Figure:
 
 
 def _coloured(cell: Interaction) -> Loss:
-    """What the colour shows: nothing at the floor."""
+    """The loss that the cell's colour shows; no loss if the interaction is at the floor."""
     return Loss(0.0 if cell.floor else cell.value, cell.low, cell.high, cell.significant)
 
 
 def _cell_text(cell: Interaction | None) -> str:
-    """`+29.0*`, `≥ +29.0*` where the variant has nothing left to lose, `-6.4 (floor)` where that gives the sign."""
+    """E.g. `+29.0*`; `≥ +29.0*` if the variant has nothing left to lose; `-6.4 (floor)` if that determines the sign."""
     if cell is None:
         return UNKNOWN
     text = signed_points(cell.value)
@@ -135,11 +134,10 @@ SCALE = [[0, "rgba(213,94,0,.04)"], [0.35, "rgba(213,94,0,.45)"], [1, "#a83c00"]
 
 
 def saturation_heat(saturation: Saturation) -> go.Figure:
-    """Clipped share by layer (left to right) and severity, without corruption at the bottom.
+    """A heat map of the clipped share by layer (left to right) and severity, with the clean images at the bottom.
 
-    The colour shows the square root of the share, so that a share of 0.1 % is visible.
-
-    saturation: Of one corruption, see `Saturation.under`.
+    The colour shows the square root of the share, so that a share of 0.1 % is visible. `saturation` must be limited to
+    one corruption, see `Saturation.under`.
     """
     rows = range(len(saturation.corruptions))
     shares = [[layer.shares[row] for layer in saturation.layers] for row in rows]
@@ -173,7 +171,7 @@ def saturation_heat(saturation: Saturation) -> go.Figure:
 
 
 def _layer_texts(layer: LayerSaturation, row: int) -> tuple[int, str, str, str]:
-    """What a tooltip shows of one layer: operator, type, tensor, clipped share. row: of the corruption."""
+    """A layer's texts for the tooltip: operator, type, tensor, clipped share. `row` is the index of the corruption."""
     return layer.op_index, plain(layer.op_type), plain(shortened(layer.tensor, 70)), f"{layer.shares[row]:.2%}"
 
 
@@ -184,9 +182,9 @@ Curve = tuple[str, str, Sequence[tuple[float, float]]]
 def live_curves(
     curves: Sequence[Curve], amounts: tuple[float, float], amount: float, score: float, title: str
 ) -> go.Figure:
-    """One object's confidence in every model along the slider.
+    """The confidence of one object in every model along the slider.
 
-    amounts: ends of the slider; score: minimum confidence in view.
+    `amounts` are the ends of the slider, and `score` is the confidence threshold in view.
     """
     figure = go.Figure()
     for name, colour, points in curves:

@@ -1,17 +1,17 @@
 """What a sweep over corruptions and severities measures (Michaelis et al., Benchmarking Robustness in Object Detection,
-2019), and what quantization loses beyond what FP32 loses.
+2019), and what quantization loses in addition to what FP32 loses.
 
-value        AP where objects are annotated, else agreement with the reference's objects on the clean images
+value        AP if objects are annotated, or else agreement with the reference's objects on the clean images
 P            value on the clean images
 mPC          mean over corruptions of the mean over severities
-rPC          mPC / P; unknown where there is nothing to lose (P of at most `FLOOR_VALUE`)
-interaction  (reference - variant) under the corruption, averaged over the severities, minus the same when clean: above
-             0 the variant breaks where the reference holds. 95 % interval of a paired bootstrap over the images (see
-             `bootstrap`); significant after Holm over the corruptions of one variant.
-floor        a model with next to nothing left under the corruption (`FLOOR_SHARE`) can lose no more: where it is the
-             variant, an interaction below 0 says nothing and one above 0 is a lower bound; where it is the reference,
-             one above 0 says nothing
-breaking     severity at which half of the model's own clean objects are gone, interpolated linearly; None: never
+rPC          mPC / P; unknown if there is nothing to lose (P of at most `FLOOR_VALUE`)
+interaction  (reference - variant) under the corruption, averaged over the severities, minus the same on clean images.
+             If positive, the corruption harms the variant more than the reference. 95 % interval of a paired bootstrap
+             over the images (see `bootstrap`); significance with Holm's correction over the corruptions of one variant.
+floor        a model with next to nothing left under the corruption (`FLOOR_SHARE`) cannot lose any more. If this is the
+             variant, a negative interaction has no meaning and a positive one is a lower bound; if it is the reference,
+             a positive one has no meaning
+breaking     severity at which half of the model's own clean objects are gone, interpolated linearly; None if never
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ CLEAN = "clean"
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One model under one corruption at one severity; see `Measurement` and this module for the values.
+    """One model under one corruption at one severity. The values are explained in `Measurement` and in this module.
 
     Attributes:
         low, high: 95 % interval of `value`.
-        clipped_share: Mean over the variant's layers of the share of FP32's activations outside of its ranges (see
-            `saturation`); None where it was not measured.
+        clipped_share: Share of FP32's activations that is outside the variant's ranges, averaged over its layers (see
+            `saturation`); None if it was not measured.
     """
 
     model: str
@@ -58,7 +58,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class ModelSummary:
-    """One model over all corruptions. breaking_point: of the mean share of its objects that it still finds."""
+    """One model over all corruptions.
+
+    `breaking_point` is computed from the share of its objects that it still finds, averaged over the corruptions.
+    """
 
     model: str
     p: float | None
@@ -72,9 +75,10 @@ class Interaction:
     """One variant under one corruption, in the unit of `value`.
 
     Attributes:
-        significant: Never where `floor` is true.
-        floor: Its sign comes from a model that has nothing left to lose, so it is neither a loss nor an improvement.
-        at_least: The variant has nothing left to lose at some severity, so that it would lose more if it had more.
+        significant: Whether the value is significant; never if `floor` is true.
+        floor: Whether the sign only reflects that a model has nothing left to lose; then the value is neither a loss
+            nor an improvement.
+        at_least: Whether the value is a lower bound, because the variant has nothing left to lose at some severity.
     """
 
     model: str
@@ -98,11 +102,11 @@ class Breaking:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Robustness(Result):
-    """A sweep.
+    """The result of a sweep.
 
     Attributes:
         annotated: Whether `value` is AP.
-        models: Names, the reference first.
+        models: Names of the models, the reference first.
         corruptions: Names of the corruptions that are measured.
         points: One row per model, corruption and severity.
         summary: One row per model.
@@ -128,21 +132,21 @@ class Robustness(Result):
 
     @property
     def measure(self) -> str:
-        """The name of `value`."""
+        """What `value` is, in words."""
         return "AP" if self.annotated else "agreement"
 
     def curve(self, model: str, corruption: str) -> tuple[Point, ...]:
-        """The clean point and those of one corruption, by severity."""
+        """The clean point, followed by the points of one corruption by severity."""
         rows = (row for row in self.points if row.model == model and row.corruption in (CLEAN, corruption))
         return tuple(sorted(rows, key=lambda row: row.severity))
 
     def interaction(self, model: str, corruption: str) -> Interaction | None:
-        """The loss of a variant beyond that of FP32 under one corruption."""
+        """How much more a variant loses than FP32 under one corruption, or None if that was not measured."""
         rows = (row for row in self.interactions if (row.model, row.corruption) == (model, corruption))
         return next(rows, None)
 
     def to_json(self) -> dict[str, Any]:
-        """The document of `qviz robustness --json`."""
+        """The sweep's part of the document that `qviz robustness --json` writes."""
         names = ("corruptions", "severities", "points", "summary", "interactions", "breaking_points")
         more = ("images_per_second", "skipped", "warnings")
         return {
@@ -158,10 +162,10 @@ Measurements = Mapping[tuple[str, str, int], Measurement]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """What is measured of a sweep, and the rows of its result.
+    """The measurements of a sweep so far, from which the rows of its result are computed.
 
     Attributes:
-        images: Their number, for the intervals.
+        images: Number of images, for the intervals.
     """
 
     rows: Measurements
@@ -171,7 +175,7 @@ class Measured:
     images: int
 
     def under(self, model: str, corruption: str) -> list[Measurement]:
-        """By severity."""
+        """The measurements of a model under a corruption, by severity."""
         return [self.rows[model, corruption, severity] for severity in self.severities]
 
     def points(self) -> Iterator[Point]:
@@ -200,7 +204,7 @@ class Measured:
                 yield Breaking(model, name, breaking_point(self.severities, still_found))
 
     def interactions(self) -> Iterator[Interaction]:
-        """One row per variant and corruption. Significance is corrected over all corruptions of a variant together."""
+        """One row per variant and corruption. Significance is corrected over all corruptions of a variant."""
         for variant in self.models[1:]:
             rows = [self._interaction(variant, name) for name in self.corruptions]
             p_values = [None if v is None or self.images < 2 else p_value(v, draws, self.images) for v, draws in rows]
@@ -213,7 +217,7 @@ class Measured:
                 )
 
     def _floor(self, variant: str, corruption: str, value: float | None) -> tuple[bool, bool]:
-        """`floor` and `at_least` of an interaction."""
+        """(`floor`, `at_least`) of an interaction with this value."""
         if value is None:
             return False, False
         first, second = self._left(self.models[0], corruption), self._left(variant, corruption)
@@ -224,14 +228,14 @@ class Measured:
         return variant_at_floor and sum(second) <= sum(first), False
 
     def _left(self, model: str, corruption: str) -> list[float]:
-        """Share of a model's clean value at every severity; 0 at the floor."""
+        """The share of a model's clean value that is left at each severity; 0 at the floor."""
         clean = self.rows[model, CLEAN, 0].value or 0.0
         limit = max(FLOOR_VALUE, FLOOR_SHARE * clean)
         values = [row.value or 0.0 for row in self.under(model, corruption)]
         return [0.0 if value <= limit else value / max(clean, FLOOR_VALUE) for value in values]
 
     def _interaction(self, variant: str, corruption: str) -> tuple[float | None, np.ndarray]:
-        """The value and its draws (R,)."""
+        """(value of the interaction or None, (R,) its value in each resample)."""
         pair = self.models[0], variant
         first, second = (self.under(model, corruption) for model in pair)
         clean = [self.rows[model, CLEAN, 0] for model in pair]
@@ -248,7 +252,7 @@ class Measured:
 def breaking_point(severities: Sequence[float], shares: Sequence[float | None], min_share: float = 0.5) -> float | None:
     """The severity at which the share of objects that are still detected falls below `min_share`, interpolated.
 
-    Severity 0 is the clean image with a share of 1. None if the share stays above.
+    Severity 0 is the clean image, with a share of 1. None if the share never falls below `min_share`.
     """
     before, above = 0.0, 1.0
     for severity, share in zip(severities, shares, strict=True):
@@ -261,6 +265,6 @@ def breaking_point(severities: Sequence[float], shares: Sequence[float | None], 
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """None where a value is missing: a mean over fewer severities would not be comparable."""
+    """The mean, or None if a value is missing, because a mean over fewer severities would not be comparable."""
     numbers = [value for value in values if value is not None]
     return float(np.mean(numbers)) if numbers and len(numbers) == len(values) else None

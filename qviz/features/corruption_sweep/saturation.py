@@ -1,9 +1,9 @@
 """Find layers that exceed their calibrated ranges under a corruption, and measure how much of the loss they explain.
 
-share         of a layer's activations over all images that its range clips, see `out_of_range`; in [0, 1]
+share         share of a layer's activations over all images that its range clips, see `out_of_range`; in [0, 1]
 rise          share minus the share on the images without corruption
-first         severity from which the rise reaches `MIN_RISE`
-clipped_share mean over the layers of their shares: every layer counts the same, large ones do not hide small ones
+first         lowest severity at which the rise reaches `MIN_RISE`
+clipped_share mean of the layers' shares: all layers have the same weight, so that large ones do not hide small ones
 
 A clipped output affects the operators that read it, so `explain` runs these in float together with the layer (see
 `what_if`). Both networks receive the corrupted images, so what the reference itself loses is not counted.
@@ -42,9 +42,9 @@ class LayerSaturation:
     """The clipped shares of one layer.
 
     Attributes:
-        shares: Clipped share per entry of `Saturation.corruptions`.
-        rise: The largest.
-        first: None where the rise never reaches `MIN_RISE`.
+        shares: Clipped share under each entry of `Saturation.corruptions`.
+        rise: The largest rise over all corruptions.
+        first: See the module; None if the rise never reaches `MIN_RISE`.
     """
 
     op_index: int
@@ -59,7 +59,7 @@ class LayerSaturation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Saturation:
-    """One variant; layers in its order, empty where no activation is quantized."""
+    """The clipped shares of one variant's layers, in the variant's order; no layers if no activation is quantized."""
 
     variant: str
     images: int
@@ -72,26 +72,26 @@ class Saturation:
 
     @property
     def shifts(self) -> list[dict[str, Any]]:
-        """The corruptions as JSON has them."""
+        """The corruptions in the form used in JSON."""
         return [
             {"corruption": CLEAN, "severity": 0} if row is None else {"corruption": row.name, "severity": row.amount}
             for row in self.corruptions
         ]
 
     def clipped_share(self, corruption: AppliedCorruption | None) -> float | None:
-        """Mean over the layers; None where nothing is quantized or the corruption was not run."""
+        """Mean over the layers; None if no activation is quantized or the corruption was not run."""
         if not self.layers or corruption not in self.corruptions:
             return None
         position = self.corruptions.index(corruption)
         return float(np.mean([layer.shares[position] for layer in self.layers]))
 
     def first_layers(self, count: int) -> tuple[LayerSaturation, ...]:
-        """The layers that saturate, by the lowest severity, then by the largest rise."""
+        """At most `count` layers that saturate, sorted by `first` and then by falling rise."""
         reached = [layer for layer in self.layers if layer.first is not None]
         return tuple(sorted(reached, key=lambda layer: (layer.first or 0, -layer.rise, layer.op_index))[:count])
 
     def under(self, name: str) -> Saturation:
-        """This result, limited to the clean images and one corruption at all its severities."""
+        """This result, limited to the clean images and to one corruption at all its severities."""
         chosen = [i for i, row in enumerate(self.corruptions) if row is None or row.name == name]
         corruptions = tuple(self.corruptions[i] for i in chosen)
         layers = tuple(_with_shares(layer, corruptions, [layer.shares[i] for i in chosen]) for layer in self.layers)
@@ -127,7 +127,7 @@ def saturation(
 
 
 def _pooled(corruptions: Corruptions, rows: Sequence[Sequence[RangeReach]]) -> LayerSaturation:
-    """rows: one layer, per corruption, one entry per image."""
+    """The clipped shares of one layer. `rows` has one row per corruption, with one entry per image."""
     layer = next(reach for row in rows for reach in row)
     shares = [sum(each.below + each.above for each in row) / max(1, sum(each.count for each in row)) for row in rows]
     return _with_shares(
@@ -146,7 +146,7 @@ def _with_shares(layer: LayerSaturation, corruptions: Corruptions, shares: Seque
 
 
 def with_clipping(result: Robustness, saturations: Mapping[str, Saturation]) -> Robustness:
-    """The sweep with `clipped_share` in every point of these variants (by name)."""
+    """The sweep with `clipped_share` filled in for every point of the variants in `saturations` (by name)."""
     points = tuple(
         replace(
             point,
@@ -166,10 +166,10 @@ class Explanation:
     """The contribution of saturated layers to the loss under one corruption.
 
     Attributes:
-        layers, operators: Number of saturated layers, and of operators that run in float for them.
-        base: Agreement with the reference under the corruption, in [0, 1]; None where neither model has an object.
+        layers, operators: Number of saturated layers, and number of operators that run in float because of them.
+        base: Agreement with the reference under the corruption, in [0, 1]; None if neither model has an object.
         agreement: The same with these operators in float.
-        explained: Share of the lost agreement that comes back; None where nothing is lost.
+        explained: Share of the lost agreement that is recovered; None if nothing is lost.
     """
 
     corruption: AppliedCorruption
@@ -189,7 +189,7 @@ def explain(
     layers: Sequence[int],
     score: float = PAGE_SCORE,
 ) -> Explanation:
-    """Run saturated layers and their readers in float. layers: their operator indices. Raises as `what_if` does."""
+    """Run saturated layers, given by operator index, and their readers in float. Raises the errors of `what_if`."""
     operators = with_readers(variant.inspection.graph, layers)
     corrupted = [image.under(corruption) for image in images]
     result = what_if(context, reference, variant, corrupted, sets=[operators], score=score)
@@ -198,7 +198,7 @@ def explain(
 
 
 def with_readers(graph: Graph, layers: Iterable[int]) -> Orders:
-    """These operators, those that read their outputs, and the conversions between them."""
+    """These operators, the operators that read their outputs, and the conversions between them."""
     indices = set(layers)
     written = {tensor for op in graph.ops if op.order in indices for tensor in op.outputs}
     readers = {op.order for op in graph.ops if written & set(op.inputs)}

@@ -1,6 +1,6 @@
 """Run models under every corruption and severity, one corruption after the other.
 
-Only one corruption's detections are in memory at a time; the workers measure them while they run the next corruption.
+Only the detections of one corruption are in memory at a time; the workers measure them while the next corruption runs.
 Detections are stored under the digest of the corrupted image, so that a cancelled sweep continues where it stopped.
 """
 
@@ -32,17 +32,18 @@ def sweep(
 ) -> Robustness:
     """Measure every model under every corruption.
 
-    Progress counts images, each once per corruption and severity. The partial result has the corruptions that are done.
+    Progress counts every image once per corruption and severity. The partial result has the corruptions that are done.
 
     Args:
-        models: The reference first; two of one name are told apart by a number.
-        dataset: Where nothing is annotated, agreement with the reference on the clean images replaces AP.
-        corruptions: Names of `qviz.corruptions.CORRUPTIONS`.
-        severities: From 1 to 5.
+        models: The models, the reference first; those with the same name get a number.
+        dataset: The images. If nothing is annotated, agreement with the reference on the clean images replaces AP.
+        corruptions: Names from `qviz.corruptions.CORRUPTIONS`.
+        severities: Severities from 1 to 5.
         score: Minimum confidence of a detection that counts in AP; at most `PAGE_SCORE`.
 
     Raises:
-        Cancelled, DatasetError, SettingsError: No image can be run by every model, or an argument makes no sense.
+        Cancelled, DatasetError, SettingsError: There is no image that every model can process, or an argument is
+            invalid.
     """
     _check(corruptions, severities, score)
     levels = tuple(sorted(set(severities)))
@@ -70,7 +71,7 @@ def sweep(
 
 
 def _check(corruptions: Sequence[str], severities: Sequence[int], score: float) -> None:
-    """Raises SettingsError."""
+    """Raise SettingsError if an argument is invalid."""
     for name in corruptions:
         corruption_named(name)
     wrong = [level for level in severities if level not in SEVERITIES]
@@ -87,7 +88,7 @@ def _check(corruptions: Sequence[str], severities: Sequence[int], score: float) 
 
 @dataclass(slots=True, eq=False)
 class _Sweep:
-    """What has been run so far. jobs: the measurements under way, by model, corruption and severity."""
+    """What has been run so far. `jobs` maps (model, corruption, severity) to the measurement, which may be running."""
 
     passes: Passes
     evaluator: Evaluator
@@ -103,11 +104,11 @@ class _Sweep:
     def measure(self, name: str, corruptions: Corruptions) -> None:
         """Detect under one corruption's severities, and start the measurements."""
         detected = None
-        if name != CLEAN:  # the evaluator has run the clean images
+        if name != CLEAN:  # the evaluator has already run the clean images
             start = time.monotonic()
             detected = self.evaluator.detect(self.passes.next(), self.models, corruptions)
             self.seconds += time.monotonic() - start
-            if detected.skipped:  # a value over other images would not be comparable
+            if detected.skipped:  # values on different images would not be comparable
                 raise DatasetError(f"Under {name}: {detected.skipped[0]}")
         for corruption in corruptions:
             for model_name, model in zip(self.names, self.models, strict=True):
@@ -115,7 +116,7 @@ class _Sweep:
                 self.jobs[key] = self.evaluator.measure(self.passes.context, model, detected, corruption)
 
     def result(self) -> Robustness | None:
-        """Of the corruptions that are measured completely; None before the clean images are."""
+        """The result for the corruptions that are completely measured; None until the clean images are measured."""
         done = {key: job.result() for key, job in self.jobs.items() if job.done()}
         started = dict.fromkeys(corruption for _, corruption, _ in self.jobs)
         complete = [name for name in started if all(key in done for key in self.jobs if key[1] == name)]

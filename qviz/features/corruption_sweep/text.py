@@ -1,4 +1,4 @@
-"""The finding of a sweep in a sentence."""
+"""The findings of a sweep in sentences."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ NO_RANGES = "No activation of this variant is quantized, so nothing can leave it
 
 
 def corruption_title(name: str) -> str:
-    """`exposure_down` -> `Exposure down`."""
+    """The name of a corruption as a title, e.g. `Exposure down` for `exposure_down`."""
     return name.replace("_", " ").capitalize()
 
 
 def verdict(result: Robustness | RobustnessReport, names: Mapping[str, str] | None = None) -> str:
-    """What quantization loses beyond the reference's own loss. names: short names by model name."""
+    """What quantization loses in addition to the reference's own loss. `names` maps model names to short names."""
     sweep = result.sweep if isinstance(result, RobustnessReport) else result
     return headline(sweep.warnings, _finding(sweep, names))
 
 
 def _finding(sweep: Robustness, names: Mapping[str, str] | None) -> str:
-    """What fails in which light first, then what quantization adds."""
+    """Sentences on the variants that fail, then on the loss that quantization adds."""
     shown = {model: (names or {}).get(model, model) for model in sweep.models}
     if not sweep.corruptions:
         return f"{plural(sweep.images, 'image')} measured without corruption; the corruptions follow."
@@ -51,11 +51,11 @@ def _finding(sweep: Robustness, names: Mapping[str, str] | None) -> str:
 
 
 def _failures(sweep: Robustness, shown: Mapping[str, str]) -> list[str]:
-    """One sentence per variant that fails in some light where the reference does not, the earliest failure first."""
+    """One sentence per variant that fails under a corruption where the reference does not, the earliest first."""
     rows = []
     for model in sweep.models[1:]:
         clean = sweep.curve(model, CLEAN)[0]
-        if clean.still_found is None and clean.mean_score is not None:  # the reference has objects, the variant none
+        if clean.still_found is None and clean.mean_score is not None:  # only the reference finds objects
             rows.append((0.0, f"{shown[model]} finds nothing even without corruption."))
         elif failing := _finds_nothing(sweep, model):
             rows.append((failing[0].severity, _nothing_sentence(sweep, failing, shown)))
@@ -69,7 +69,10 @@ def _failures(sweep: Robustness, shown: Mapping[str, str]) -> list[str]:
 
 
 def _finds_nothing(sweep: Robustness, model: str) -> list[Point]:
-    """Per corruption the first point from which on a model finds next to nothing, though the reference still does."""
+    """The point per corruption from which on a model finds next to nothing while the reference still finds objects.
+
+    Sorted by severity; corruptions without such a point are left out.
+    """
     first: list[Point] = []
     for name in sweep.corruptions:
         start: Point | None = None
@@ -101,7 +104,7 @@ def _nothing_sentence(sweep: Robustness, failing: Sequence[Point], shown: Mappin
 
 
 def _half_gone(sweep: Robustness, point: Point) -> str:
-    """` (half of its objects are gone at 0.6)`, where that is clearly earlier."""
+    """E.g. ` (half of its objects are gone at 0.6)`, if that severity is clearly lower than the point's; else empty."""
     rows = (
         row.severity for row in sweep.breaking_points if (row.model, row.corruption) == (point.model, point.corruption)
     )
@@ -112,7 +115,7 @@ def _half_gone(sweep: Robustness, point: Point) -> str:
 
 
 def _halved(sweep: Robustness, model: str) -> list[Breaking]:
-    """Where a model has lost half of its objects clearly before the reference, the earliest first."""
+    """The corruptions under which a model loses half of its objects clearly before the reference, earliest first."""
     limits = {row.corruption: row.severity for row in sweep.breaking_points if row.model == sweep.models[0]}
     early = [
         row
@@ -140,7 +143,7 @@ def _halved_sentence(sweep: Robustness, rows: Sequence[Breaking], shown: Mapping
 
 
 def light(corruption: str) -> str:
-    """`at night`, `under exposure down`"""
+    """A corruption as an adverbial, e.g. `at night` or `under exposure down`."""
     return "at night" if corruption == "night" else f"under {corruption_title(corruption).lower()}"
 
 
@@ -158,7 +161,7 @@ def _worst(sweep: Robustness, worst: Interaction, shown: Mapping[str, str], othe
 
 
 def _robustness_of(sweep: Robustness, reference: str) -> str:
-    """What the reference itself loses."""
+    """A sentence on how much of its value the reference itself keeps."""
     summary = sweep.summary[0]
     if summary.rpc is None:
         return f"How much {reference} itself loses is unknown."
@@ -167,7 +170,7 @@ def _robustness_of(sweep: Robustness, reference: str) -> str:
 
 
 def layers_sentence(result: RobustnessReport, variant: str) -> str:
-    """The first layer that exceeds its range, and the number of such layers, in a sentence."""
+    """A sentence on the first layer that exceeds its range and the number of such layers."""
     saturation = result.saturations.get(variant)
     if saturation is None or not saturation.layers:
         return NO_RANGES
@@ -186,7 +189,7 @@ def layers_sentence(result: RobustnessReport, variant: str) -> str:
 
 
 def alarm_sentence(result: OutOfRange | None) -> str:
-    """How many images are out of range, and how few would widen the calibration. None: nothing is quantized."""
+    """How many images are out of range, and how few to add to the calibration. `result` is None without ranges."""
     if result is None:
         return NO_RANGES
     count, alarms = plural(len(result.images), "image"), len(result.alarms)
@@ -200,7 +203,7 @@ def alarm_sentence(result: OutOfRange | None) -> str:
 
 
 def explanation_sentence(result: Explanation) -> str:
-    """The share of the loss that the saturated layers explain, in a sentence."""
+    """A sentence on the share of the loss that the saturated layers explain."""
     name, severity = corruption_title(result.corruption.name).lower(), f"{result.corruption.amount:g}"
     if result.base is None or result.agreement is None:
         return f"Under {name} at severity {severity} neither model finds an object, so nothing can be explained."

@@ -1,10 +1,11 @@
 """Latency by thread count, time per operator, peak memory and size of each model.
 
-Latency: all models run in one worker process, pinned to as many cores as threads, in rounds (see `measure`). The rounds
-come in several batches with new interpreters, and the batches of the thread counts take turns. It is the latency of the
-default kernels (XNNPACK) on this machine; a phone may rank the models differently.
-Times are in ms, `bytes` is the size of the file, peak_mb is in 10^6 bytes, of a fresh process that runs the model alone
-on one thread. Keep the machine idle during the measurement: p95 shows when it was not.
+For the latency, all models run in rounds in one worker process that is pinned to as many cores as threads (see
+`measure`). There are several batches of rounds, each with new interpreters, and the batches of different thread counts
+alternate. The result is the latency of the default kernels (XNNPACK) on this machine; a phone may rank the models
+differently.
+Times are in ms and `bytes` is the size of the file. `peak_mb`, in 10^6 bytes, is the memory of a fresh process that
+runs the model alone on one thread. Keep the machine idle during the measurement; a high p95 shows that it was not.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KindTime:
-    """All operators of one kind: `steps` of them take `ms`."""
+    """All operators of one kind: their number of steps and their total time in ms."""
 
     op_kind: str
     steps: int
@@ -69,7 +70,7 @@ class ModelProfile:
 
     @property
     def by_kind(self) -> tuple[KindTime, ...]:
-        """The slowest kind first."""
+        """The time by kind of operator, the slowest kind first."""
         rows: dict[str, list[float]] = {}
         for operator in self.operators:
             rows.setdefault(operator.op_kind, []).append(operator.ms)
@@ -98,7 +99,7 @@ class Profile(Result):
     ROWS = "models"
 
     def at(self, threads: int) -> tuple[ModelProfile, ...]:
-        """The models at one thread count."""
+        """The entries of all models at one thread count."""
         return tuple(row for row in self.models if row.threads == threads)
 
     def operators_frame(self) -> pd.DataFrame:
@@ -135,7 +136,7 @@ def profile(
         runs: Timed runs per model and thread count, after warm-up.
 
     Raises:
-        ModelError: No model can be run; one that fails is left out with a sentence.
+        ModelError: No model can be run. If only some fail, they are left out, each with a sentence in `skipped`.
         SettingsError: A thread count or the number of runs is out of range.
 
     Example:
@@ -154,7 +155,7 @@ def profile(
         for column, model in enumerate(subjects)
         for count in counts
     ]
-    if work.done < work.total:  # slow or broken models had fewer runs
+    if work.done < work.total:  # slow or broken models got fewer runs
         context.progress.advance(work.total, work.total)
     is_pinned = all(batch.pinned for count in counts for batch in laps[count])
     remarks = *work.remarks, *_remarks(rows, runs), *lost_by_threads(subjects, counts)
@@ -183,7 +184,7 @@ def _subject(model: LoadedModel) -> Subject:
 
 @dataclass(slots=True)
 class _Measurement:
-    """A measurement that is running. Jobs go to the engine one at a time, so that none disturbs another."""
+    """A running measurement. It gives the engine one job at a time, so that jobs do not disturb each other."""
 
     context: Context
     runs: int
@@ -197,7 +198,7 @@ class _Measurement:
         self.context.progress.advance(min(self.done, self.total), self.total)
 
     def footprints(self, models: Sequence[LoadedModel], skipped: list[str]) -> Iterator[tuple[str, Footprint]]:
-        """By digest; a sentence in `skipped` for each model that cannot be run."""
+        """Yield (digest, footprint) of each model, and add a sentence to `skipped` for each that cannot be run."""
         for model in models:
             try:
                 with LocalEngine(1, warm_up=importing("qviz.features.cost.measure")) as fresh:
@@ -211,7 +212,10 @@ class _Measurement:
             self.report(1)
 
     def latencies(self, subjects: Sequence[Subject], counts: Sequence[int]) -> dict[int, list[Laps]]:
-        """Batches by thread count, taking turns. Raises ModelError, WorkerError."""
+        """Thread count -> its batches. The batches of different thread counts alternate.
+
+        Raises ModelError, WorkerError.
+        """
         batches: dict[int, list[Laps]] = {count: [] for count in counts}
         runs_left, spent, waiting = dict.fromkeys(counts, self.runs), dict.fromkeys(counts, 0.0), list(counts)
         while waiting:
@@ -229,7 +233,7 @@ class _Measurement:
         return batches
 
     def operators(self, model: LoadedModel, threads: int) -> tuple[OperatorTime, ...]:
-        """Empty, with a remark, for a model that cannot be run operator by operator."""
+        """The time per operator; empty, with a remark, if the model cannot be run operator by operator."""
         times: tuple[OperatorTime, ...] = ()
         try:
             times = self.context.engine.submit(operators_job, _subject(model), threads, PASSES, JOB_SECONDS).result()
@@ -247,7 +251,7 @@ def _row(
     footprint: Footprint,
     operators: tuple[OperatorTime, ...],
 ) -> ModelProfile:
-    """One row of the result; `column` is the model's in the batches."""
+    """One row of the result. `column` is the model's column in the batches."""
     wall = np.concatenate([laps.wall[:, column] for laps in batches])
     cpu = np.concatenate([laps.cpu[:, column] for laps in batches])
     middle, high = np.percentile(wall, [50, 95])

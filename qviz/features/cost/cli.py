@@ -1,4 +1,4 @@
-"""qviz profile: latency in one pinned process on this machine, all models in turns; keep it idle meanwhile."""
+"""`qviz profile`: latency of all models, run in turns in one pinned process. Keep the machine idle meanwhile."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _counts(text: str) -> list[int]:
-    """An argparse type: `1,2` -> [1, 2]."""
+    """Parse an argument such as `1,2` into [1, 2]; used as an argparse type."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and 1 <= int(part) <= 256 for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of thread counts from 1 to 256; give e.g. 1,2.")

@@ -1,9 +1,9 @@
-"""What workers measure of a model's cost: time of whole runs, time by operator, growth of memory.
+"""Jobs in which workers measure the cost of a model: time of whole runs, time by operator, and growth of memory.
 
-Times are wall-clock times in ms (`cpu`: processor time of the whole process, all threads together). A run is the
-interpreter's `invoke` on one input, without copying the input and outputs. The input is a fixed, seeded picture of soft
-blobs, preprocessed as the model expects: kernels seldom depend on the values, but NMS inside a file does (more
-candidates take longer).
+Times are wall-clock times in ms; `cpu` is the processor time of the whole process, summed over all threads. A run is
+the interpreter's `invoke` on one input, without copying the input and outputs. The input is a fixed, seeded image of
+soft blobs, preprocessed as the model expects. The values matter little to most kernels, but NMS inside a file takes
+longer with more candidates.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WARM_UP = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
-    """A model as the jobs receive it."""
+    """A model in the form in which the jobs receive it."""
 
     blob: Blob
     settings: Settings
@@ -45,7 +45,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Laps:
-    """Times of several rounds. wall, cpu: (rounds, models) in ms."""
+    """Times of several rounds: `wall` and `cpu`, both (rounds, models) in ms."""
 
     wall: np.ndarray
     cpu: np.ndarray
@@ -57,8 +57,8 @@ class Footprint:
     """One model alone in a fresh process.
 
     Attributes:
-        peak: Bytes that loading and running it added at the peak, including the file; None where the system has no
-            such count.
+        peak: Peak number of bytes added by loading and running the model, including the file; None if the system does
+            not report it.
         load_ms: Time until the interpreter is ready.
     """
 
@@ -72,8 +72,8 @@ class OperatorTime:
 
     Attributes:
         order: Index of the first operator.
-        ms: Median over the passes, including the transfer of its tensors.
-        orders: Indices of all its operators.
+        ms: Median time over the passes, including the transfer of the tensors.
+        orders: Indices of all operators of the step.
     """
 
     order: int
@@ -97,13 +97,13 @@ def footprint_job(subject: Subject) -> Footprint:
 
 
 def _forget_peak() -> None:
-    """Restart the count of the peak (Linux only; elsewhere an earlier peak may hide part of the growth)."""
+    """Reset the peak memory count (only on Linux; on other systems an earlier peak may hide part of the growth)."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak() -> int | None:
-    """Peak resident bytes of this process. On Linux not from `ru_maxrss`, which includes the parent's peak."""
+    """Peak resident bytes of this process, or None. On Linux `ru_maxrss` would include the parent's peak."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -117,10 +117,10 @@ def _peak() -> int | None:
 
 
 def latency_job(subjects: Sequence[Subject], threads: int, rounds: int, seconds: float, seed: int) -> Laps:
-    """In a worker: times of rounds in which every model runs once.
+    """Measure rounds in which every model runs once; runs in a worker.
 
-    The order within a round is random, so that drift affects all models equally. Stops after `seconds` at the end of a
-    round; there is at least one round.
+    The order within a round is random, so that drift affects all models equally. The job ends with the first round that
+    finishes after `seconds`; there is at least one round.
     """
     end = time.monotonic() + seconds
     with pinned(threads) as is_pinned:
@@ -155,20 +155,23 @@ def _lap(runner: Runner, values: np.ndarray) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def pinned(threads: int) -> Iterator[bool]:
-    """Run on as many cores as threads; yields whether the system can do that. Threads started inside inherit it."""
+    """Pin this process to as many cores as threads, and yield whether the system supports that.
+
+    Threads started inside are pinned to the same cores.
+    """
     if not hasattr(os, "sched_setaffinity"):
         yield False
         return
     cores = os.sched_getaffinity(0)
     try:
-        os.sched_setaffinity(0, sorted(cores)[-threads:])  # the first core has the interrupts
+        os.sched_setaffinity(0, sorted(cores)[-threads:])  # not the first core, which handles interrupts
         yield True
     finally:
         os.sched_setaffinity(0, cores)
 
 
 def operators_job(subject: Subject, threads: int, passes: int, seconds: float) -> tuple[OperatorTime, ...]:
-    """In a worker: the time of every step, in `passes` passes or until `seconds` are over.
+    """Measure the time of every step in `passes` passes, or fewer if `seconds` are over; runs in a worker.
 
     The first pass does not count.
     """

@@ -1,4 +1,4 @@
-"""The Trade-off tab: size, latency and quality of each model, as a chart and a table; latency where it is measured."""
+"""The Trade-off tab: size and quality of each model and, once it is measured, latency, as a chart and a table."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REFRESH_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The request of a measurement: the models' identities, the reference first, thread counts, runs per model."""
+    """A requested measurement: identities of the models (the reference first), thread counts, and runs per model."""
 
     models: tuple[Hashable, ...]
     threads: tuple[int, ...]
@@ -38,7 +38,7 @@ class Request:
 
 
 def measurement(here: Page) -> Job[Profile] | None:
-    """The measurement that this session requested last, or None; it stays when variants join or are removed."""
+    """The measurement that this session requested last, or None. It is kept when variants are added or removed."""
     request: Request | None = st.session_state.get(REQUEST)
     if request is None or request.models[0] != here.loaded.reference.identity:
         return None
@@ -58,7 +58,7 @@ def _work(here: Page, request: Request) -> Work:
 
 
 def request_form(here: Page) -> None:
-    """The form: thread counts, runs, and the button. It waits for running detections, which would disturb timing."""
+    """Draw the form: thread counts, runs, and a button that waits for detections, which would disturb the timing."""
     models = here.loaded
     left = partial(server.results().pending, models.all, here.workspace.images)
     pending = left()
@@ -103,7 +103,7 @@ NUMBER = dict.fromkeys(("size, MB", "p50, ms", "p95, ms", "CPU, ms", "peak, MB")
 
 
 def agreements(here: Page) -> dict[str, float | None]:
-    """Short name -> agreement with the reference over the images run so far, None where there is none."""
+    """Short name -> agreement with the reference over the images processed so far, or None if it is unknown."""
     models = here.loaded
     images, score = here.workspace.images, here.view.score
     summaries = {models.name(v): server.compared(models, v, images, score).summary for v in models.variants}
@@ -113,7 +113,7 @@ def agreements(here: Page) -> dict[str, float | None]:
 
 
 def tradeoff_of(here: Page, rows: tuple[ModelProfile, ...]) -> Tradeoff:
-    """The models measured at one thread count, with their agreement; in the order of loading."""
+    """The models measured at one thread count with their agreement, in the order in which they were loaded."""
     quality = agreements(here)
     names = [here.loaded.names[row.digest] for row in rows]
     return tradeoff([Point(name, row.bytes, row.p50_ms, quality[name]) for name, row in zip(names, rows, strict=True)])
@@ -126,7 +126,7 @@ def unmeasured(here: Page) -> Tradeoff:
 
 
 def show(here: Page) -> None:
-    """Size and agreement at once, latency and memory once they are measured; the finding is at the top."""
+    """Draw size and agreement immediately, latency and memory once they are measured, and the finding at the top."""
     headline = st.container()
     server.results().want(here.loaded.all, here.workspace.images)
     request_form(here)
@@ -145,7 +145,7 @@ def show(here: Page) -> None:
 
 
 def _show_sizes(here: Page, headline: DeltaGenerator) -> None:
-    """What is known without a measurement: size, and agreement on the images that have been run."""
+    """Draw what is known without a measurement: size, and agreement on the images processed so far."""
     weighed = unmeasured(here)
     with headline:
         note = "Measure to see latency and memory, too."
@@ -161,7 +161,7 @@ def _show_sizes(here: Page, headline: DeltaGenerator) -> None:
 
 
 def _show(here: Page, headline: DeltaGenerator, measured: Profile) -> None:
-    """The measured models that are still loaded."""
+    """Draw the measured models that are still loaded."""
     for sentence in (*measured.skipped, *measured.remarks, *_unmeasured(here)):
         st.text(sentence)
     loaded = here.loaded.names
@@ -187,7 +187,7 @@ def _show(here: Page, headline: DeltaGenerator, measured: Profile) -> None:
 
 
 def _unmeasured(here: Page) -> list[str]:
-    """A sentence on the models that have joined since the measurement."""
+    """A list with a sentence on the models that were added after the measurement; empty if there are none."""
     request: Request = st.session_state[REQUEST]
     names = [here.loaded.name(model) for model in here.loaded.all if model.identity not in request.models]
     if not names:
@@ -196,7 +196,7 @@ def _unmeasured(here: Page) -> list[str]:
 
 
 def _chosen(column: DeltaGenerator, label: str, options: list[T], text: Callable[[T], str]) -> T:
-    """The chosen option, else the first."""
+    """Let the user choose, and return the chosen option, by default the first."""
     chosen = column.segmented_control(
         label, options, default=options[0], format_func=text, key=f"cost-{label}", persist_state="session"
     )
@@ -204,7 +204,7 @@ def _chosen(column: DeltaGenerator, label: str, options: list[T], text: Callable
 
 
 def scatter(here: Page, weighed: Tradeoff, x: str, bubbles: str = "") -> None:
-    """Agreement over latency or size. bubbles: what their area means, where it is not the other one."""
+    """Draw agreement over latency or size. `bubbles` describes what their area shows, if it is not the other one."""
     models = here.loaded
     shades = {models.name(model): models.colours[model.digest] for model in models.all}
     st.plotly_chart(tradeoff_scatter(weighed, shades, x), width="stretch", key="tradeoff-chart")
@@ -216,7 +216,7 @@ def scatter(here: Page, weighed: Tradeoff, x: str, bubbles: str = "") -> None:
 
 
 def table(weighed: Tradeoff, rows: tuple[ModelProfile, ...]) -> None:
-    """One row per model."""
+    """Draw a table with one row per model."""
     frame = pd.DataFrame(
         [
             {
@@ -241,7 +241,7 @@ def table(weighed: Tradeoff, rows: tuple[ModelProfile, ...]) -> None:
 
 
 def operators(here: Page, rows: tuple[ModelProfile, ...]) -> None:
-    """The time per operator of one model."""
+    """Draw the time per operator of one model."""
     models = here.loaded
     names = {models.names[row.digest]: row for row in rows}
     name = st.selectbox("Model", list(names), key="cost-model", persist_state="session")

@@ -1,7 +1,7 @@
 """Charts of the trade-off (quality against latency or size) and of one model's time by operator.
 
-The area of a bubble is the third quantity (bytes, or ms where x is the size). Dominated models are faded; a line joins
-those that no other beats on both axes. AP is drawn x100, agreement in [0, 1].
+The area of a bubble shows the third quantity (bytes, or ms if the x axis shows the size). Dominated models are faded; a
+line joins the models that no other one beats on both axes. AP is drawn x100, agreement in [0, 1].
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ TITLES = {"latency": "latency p50, ms (lower is better)", "size": "size, MB (low
 
 
 def figure(profile: Profile, model: str | None = None) -> go.Figure:
-    """Time per operator of one model: the one named, else the first."""
+    """Time per operator of the named model, or of the first one."""
     row = next((row for row in profile.models if row.name == model), profile.models[0])
     return operator_times(row, REFERENCE)
 
 
 def tradeoff_scatter(tradeoff: Tradeoff, colours: Mapping[str, str], x: str = "latency") -> go.Figure:
-    """Quality over `x`, `latency` or `size`. colours: name -> colour. Points of unknown quality are left out.
+    """Quality over latency or size, depending on `x`. Points with unknown quality are left out.
 
-    Bubbles have one size where latency is not measured.
+    If latency is not measured, all bubbles have the same size. `colours` maps the name of a point to its colour.
     """
     figure = go.Figure()
     front = _rising([(_x(point, x), _y(point)) for point in tradeoff.front])
@@ -48,7 +48,7 @@ def tradeoff_scatter(tradeoff: Tradeoff, colours: Mapping[str, str], x: str = "l
     rated = [point for point in tradeoff.points if point.quality is not None]
     largest = max((_area(point, x) for point in rated), default=1.0)
     ranks = {point.name: rank for rank, point in enumerate(sorted(rated, key=lambda point: _x(point, x)))}
-    for point in sorted(rated, key=lambda point: -_area(point, x)):  # small ones are drawn last, on top
+    for point in sorted(rated, key=lambda point: -_area(point, x)):  # small bubbles last, so that they are on top
         side = "top" if ranks[point.name] % 2 else "bottom"  # so that the names of neighbours do not overlap
         figure.add_trace(_bubble(tradeoff, point, colours[point.name], x, largest, side))
     figure.update_xaxes(title=TITLES[x], rangemode="tozero", zeroline=False)
@@ -80,7 +80,7 @@ def _bubble(tradeoff: Tradeoff, point: Point, colour: str, x: str, largest: floa
         marker={
             "size": max(SMALLEST, LARGEST * sqrt(_area(point, x) / largest)) if largest else UNMEASURED,
             "color": faded(colour, alpha),
-            # a faded bubble has a rim in its own colour, others a white one against the bubble below
+            # a faded bubble has a rim in its own colour; the others have a white one to stand out from those below
             "line": {"width": 1, "color": faded(colour, FULL)} if others else {"width": 2, "color": RIM},
         },
         customdata=[[megabytes(point.bytes), latency_text(point), plain(status)]],
@@ -89,12 +89,12 @@ def _bubble(tradeoff: Tradeoff, point: Point, colour: str, x: str, largest: floa
 
 
 def latency_text(point: Point) -> str:
-    """`24.0 ms`, or that it is not measured."""
+    """The latency, e.g. `24.0 ms`, or a text saying that it is not measured."""
     return "latency not measured" if point.latency_ms is None else milliseconds(point.latency_ms)
 
 
 def _rising(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points, from left to right, that are higher than all to their left."""
+    """The points that are higher than all points to their left, from left to right."""
     rising: list[tuple[float, float]] = []
     for point in sorted(points, key=lambda point: (point[0], -point[1])):
         if not rising or point[1] > rising[-1][1]:
@@ -116,7 +116,7 @@ def _area(point: Point, x: str) -> float:
 
 
 def operator_times(profile: ModelProfile, colour: str) -> go.Figure:
-    """Time by operator kind, the slowest on top. `CONV_2D · 55` means 55 steps of that kind."""
+    """Time by kind of operator, the slowest on top. `CONV_2D · 55` means 55 steps of that kind."""
     kinds = profile.by_kind[::-1]
     total = sum(kind.ms for kind in kinds) or 1.0
     figure = go.Figure(

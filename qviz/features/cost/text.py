@@ -1,4 +1,4 @@
-"""What models cost, in sentences."""
+"""The cost of models in sentences."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def verdict(profile: Profile) -> str:
 
 
 def tradeoff_verdict(tradeoff: Tradeoff, reference: str) -> str:
-    """What the best variant gains over the reference (the name of its point), and which models are dominated.
+    """What the best variant gains over the reference (given by the name of its point), and which models are dominated.
 
-    Without measured latencies the smallest good variant is the best.
+    If latency is not measured, the best variant is the smallest good one.
     """
     base = next((point for point in tradeoff.points if point.name == reference), None)
     if base is None:
@@ -45,7 +45,7 @@ def tradeoff_verdict(tradeoff: Tradeoff, reference: str) -> str:
 
 
 def _cost(point: Point) -> tuple[float, int]:
-    """Sort key: the fastest first, where latency is measured; then the smallest."""
+    """Sort key: the fastest first if latency is measured, then the smallest."""
     return point.latency_ms or 0.0, point.bytes
 
 
@@ -66,7 +66,7 @@ def _gains(point: Point, base: Point) -> str:
 
 
 def _times(ratio: float, more: str, less: str, same: str, within: float) -> str:
-    """3.42 -> `3.4× smaller than`, 0.5 -> `2.0× larger than`, 1 -> `about as large as`."""
+    """A ratio in words: 3.42 -> `3.4× smaller than`, 0.5 -> `2.0× larger than`, 1 -> `about as large as`."""
     larger = max(ratio, 1 / ratio)
     if larger <= 1 + within or f"{larger:.1f}" == "1.0":
         return f"about as {same} as"

@@ -1,10 +1,10 @@
 """Size against latency against quality: which models are on the Pareto front.
 
-A point dominates another where it is not worse in any of the three (bytes and ms: lower is better; quality, AP or
-agreement in [0, 1]: higher is better) and better in one. Points that none dominates form the Pareto front. Figures are
-compared as they are shown: bytes to three significant figures, quality to a thousandth; latencies within 5 % are equal,
-since the same kernels measured twice differ by as much. Equal points do not dominate each other, and a point of unknown
-quality neither dominates nor is dominated.
+A point dominates another if it is not worse in any of the three and better in at least one. For bytes and ms, lower is
+better; for quality (AP or agreement, in [0, 1]), higher is better. Points that are not dominated form the Pareto front.
+Values are compared as they are displayed: bytes to three significant figures and quality to a thousandth. Latencies
+within 5 % count as equal, because two measurements of the same kernels differ by that much. Equal points do not
+dominate each other, and a point with unknown quality neither dominates nor is dominated.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ SAME_LATENCY = 0.05
 class Point:
     """The cost and quality of one model.
 
-    latency_ms: None where it is not measured; then it does not count. quality_kind: `agreement` (with the reference,
-    whose own is 1) or `AP`.
+    `latency_ms` is None if it is not measured; then it is ignored. `quality_kind` is `agreement` (with the reference,
+    which itself has 1) or `AP`.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Tradeoff:
-    """Points and their order. dominators: for each point the names of those that dominate it."""
+    """Points, and for each of them the names of its dominators."""
 
     points: tuple[Point, ...]
     dominators: tuple[tuple[str, ...], ...]
@@ -44,18 +44,18 @@ class Tradeoff:
 
     @property
     def front(self) -> tuple[Point, ...]:
-        """The points that none dominates, the fastest first; without points of unknown quality."""
+        """The points that are not dominated, the fastest first, without points of unknown quality."""
         rows = zip(self.points, self.dominators, strict=True)
         rated = (point for point, others in rows if not others and point.quality is not None)
         return tuple(sorted(rated, key=lambda point: (point.latency_ms or 0.0, point.bytes)))
 
     def dominated_by(self, name: str) -> tuple[str, ...]:
-        """Names of the points that dominate this one; empty on the front."""
+        """Names of the points that dominate this one; empty if it is on the front."""
         return next(others for point, others in zip(self.points, self.dominators, strict=True) if point.name == name)
 
 
 def tradeoff(points: Sequence[Point]) -> Tradeoff:
-    """The points in their order. Raises ValueError where qualities of two kinds are mixed."""
+    """The trade-off between these points. Raises ValueError if they have different kinds of quality."""
     kinds = {point.quality_kind for point in points}
     if len(kinds) > 1:
         raise ValueError(f"qualities of several kinds ({', '.join(sorted(kinds))}) cannot be compared")
@@ -64,7 +64,7 @@ def tradeoff(points: Sequence[Point]) -> Tradeoff:
 
 
 def dominates(first: Point, second: Point) -> bool:
-    """Whether the first is not worse in size, latency and quality, and better in one."""
+    """Whether the first is not worse in size, latency or quality, and better in at least one of them."""
     if first.quality is None or second.quality is None:
         return False
     signs = (
@@ -76,12 +76,12 @@ def dominates(first: Point, second: Point) -> bool:
 
 
 def _shown(size: int) -> float:
-    """Three significant figures."""
+    """The size rounded to three significant figures."""
     return float(f"{size:.3g}")
 
 
 def _sign(first: float, second: float) -> int:
-    """1 where the first is lower, -1 where it is higher."""
+    """1 if the first is lower, -1 if it is higher, 0 if they are equal."""
     return (first < second) - (first > second)
 
 

@@ -1,9 +1,9 @@
-"""In which situations does a variant lose more: recall by traits of images and objects, with intervals.
+"""In which situations a variant loses more than elsewhere: recall by traits of images and objects, with intervals.
 
     evaluation = session.evaluate(at=0.4, slices="all")
     evaluation.slices.rows[0].meaning  # the slice with the clearest loss
 
-It works on the detections of a finished evaluation; no model runs. Result types: `accuracy.slice_loss`.
+It uses the detections of a finished evaluation, without running a model. The result types are in `accuracy.slice_loss`.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from qviz.structures import Dataset
 
 
 def with_slices(context: Context, evaluation: Evaluation, dataset: Dataset, names: str | Sequence[str]) -> Evaluation:
-    """The evaluation with `slices`.
+    """The evaluation with its `slices` filled in.
 
     Args:
-        dataset: The one that was evaluated.
-        names: `all`, or traits of `slices.traits.TRAITS`, as a sequence or with commas between them.
+        dataset: The dataset that was evaluated.
+        names: `all`, or names from `slices.traits.TRAITS`, as a sequence or as text with commas.
 
     Raises:
         Cancelled, SettingsError: A trait is unknown.
-        DatasetError: There is no object, or no variant.
+        DatasetError: There are no objects, or no variants.
     """
     return replace(evaluation, slices=slices(context, evaluation, dataset, names))
 
 
 def slices(context: Context, evaluation: Evaluation, dataset: Dataset, names: str | Sequence[str] = "all") -> Slices:
-    """The losses of every slice, see `with_slices`."""
+    """The losses in every slice; see `with_slices` for the arguments and errors."""
     chosen = names_of(names)
     measured = measured_dataset(evaluation, dataset)
     if evaluation.operating is None or len(evaluation.models) < 2:

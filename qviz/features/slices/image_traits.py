@@ -2,10 +2,11 @@
 
 brightness   mean grey level, 0 (black) to 255
 contrast     standard deviation of the grey levels
-sharpness    standard deviation of the Laplacian of the grey levels, longest side reduced to 640 pixels; low: blurred
+sharpness    standard deviation of the Laplacian of the grey levels, with the longest side reduced to 640 pixels; low
+             for a blurred image
 noise        standard deviation of the noise in grey levels (Immerkaer, Fast Noise Variance Estimation, 1996)
 saturation   mean saturation of the HSV colours, 0 (grey) to 255
-hour         0 to 23, of EXIF's time of exposure; None where the file states none
+hour         hour of the exposure according to EXIF, 0 to 23; None if the file does not state it
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ AHEAD = 4
 
 @dataclass(frozen=True, slots=True)
 class ImageTraits:
-    """See the module. width, height: in pixels, as the boxes refer to them."""
+    """The traits of one image, see the module. `width` and `height` are in the pixels to which boxes refer."""
 
     width: int
     height: int
@@ -43,7 +44,7 @@ class ImageTraits:
 
 
 def traits_of(encoded: EncodedImage) -> ImageTraits:
-    """In a worker: the traits of one image. Raises ImageError."""
+    """The traits of one image; runs in a worker. Raises ImageError if it cannot be decoded."""
     pixels = read_image(encoded).pixels
     height, width = pixels.shape[:2]
     shrink = min(1.0, LONGEST / max(height, width))
@@ -62,14 +63,14 @@ def traits_of(encoded: EncodedImage) -> ImageTraits:
 
 
 def noise_of(grey: np.ndarray) -> float:
-    """Standard deviation of the noise of a grey image (h, w) uint8."""
+    """Standard deviation of the noise in a grey image, (h, w) uint8."""
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     response = np.abs(cv2.filter2D(grey, cv2.CV_32F, kernel))
     return float(math.sqrt(math.pi / 2) * response.mean() / 6)
 
 
 def measure_images(context: Context, dataset: Dataset) -> list[ImageTraits | None]:
-    """The traits of every image, in order; None for one that cannot be read any more. Raises Cancelled."""
+    """The traits of every image, in order; None for an image that can no longer be read. Raises Cancelled."""
     context.progress.step("Measuring images")
     traits: list[ImageTraits | None] = []
     waiting: list[Future[ImageTraits] | None] = []

@@ -1,8 +1,9 @@
-"""The loss of recall in each group, and how much more it is than among the other objects of the same trait.
+"""The loss of recall in each group, and how much larger it is than among the other objects with a known trait.
 
-Paired bootstrap over images, as in `accuracy.bootstrap`: the same draws for both models and for all groups, expanded
-intervals, p values of Student's t by the standard error of the draws, Holm over all groups of a variant. A group is
-tested if it and the others have objects on at least `MIN_IMAGES` images each, and it has `MIN_OBJECTS`.
+Intervals come from the paired bootstrap over images, as in `accuracy.bootstrap`: both models and all groups use the
+same draws, and intervals are expanded. p values are those of Student's t with the standard error of the draws, with
+Holm's correction over all groups of a variant. A group is tested if it has at least `MIN_OBJECTS` objects, and if both
+the group and the other objects occur on at least `MIN_IMAGES` images.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def slice_losses(
     """One row per group, the one with the clearest excess first.
 
     Args:
-        variants: Their names.
+        variants: Names of the variants.
         hits: (1 + variants, objects) bool, whether each model finds each object; the reference first.
     """
     image = np.repeat(np.arange(len(dataset.images)), [int((~row.is_crowd).sum()) for row in dataset.images])
@@ -55,13 +56,13 @@ def slice_losses(
 
 
 def rank(excess: Loss) -> tuple[int, float]:
-    """Losses that are larger elsewhere come last, however significant."""
+    """Sort key: groups with a positive excess by evidence; all others, even significant ones, come last."""
     worse = (excess.value or 0.0) > 0
     return evidence(excess) if worse else (1, -(excess.value or 0.0))
 
 
 def _by_image(columns: Sequence[np.ndarray], image: np.ndarray, images: int) -> np.ndarray:
-    """(images, columns) float32 sums of values of objects."""
+    """(images, columns) float32 sums over the objects of each image. `columns` are arrays with a value per object."""
     sums = [np.bincount(image, weights=column, minlength=images) for column in columns]
     return np.array(sums, np.float32).reshape(len(columns), images).T
 
@@ -74,9 +75,10 @@ def _variant_losses(
     counts: tuple[np.ndarray, np.ndarray],
     weights: np.ndarray,
 ) -> list[VariantSliceLoss]:
-    """One row per group.
+    """The loss of one variant in each group.
 
-    hits: (2, objects) of the reference and the variant. counts: (images, groups) of members and of others.
+    `hits` is (2, objects), the reference's row first. `counts` has two (images, groups) arrays with the numbers of
+    members and of other objects.
     """
     lost = hits[0].astype(np.int8) - hits[1].astype(np.int8)
     masks = [group.members for group in groups], [group.eligible & ~group.members for group in groups]
@@ -104,7 +106,7 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def _tested(value: float, drawn: np.ndarray, images: int) -> tuple[Loss, float | None]:
-    """The loss with its interval, and its p value; neither with fewer than `MIN_IMAGES` images."""
+    """(loss with its interval, p value); with fewer than `MIN_IMAGES` images, no interval and no p value."""
     if np.isnan(value):
         return Loss(None), None
     if images < MIN_IMAGES:

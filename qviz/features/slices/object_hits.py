@@ -1,4 +1,4 @@
-"""Which annotated objects a model finds at its thresholds: pycocotools' matching at an IoU of .50, object by object."""
+"""Which annotated objects a model finds at its thresholds, with pycocotools' matching at an IoU of .50."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ IOU = 0.5
 
 
 def object_hits(dataset: Dataset, rows: np.ndarray, thresholds: Mapping[int, float | None]) -> np.ndarray:
-    """(objects,) bool: of all objects that are not crowds, image by image in the order of annotation.
+    """(objects,) bool, whether each object is found. Objects that are not crowds, image by image in annotation order.
 
     Args:
-        rows: (n, 7) image id, x, y, width, height, score, category id.
-        thresholds: Category id -> minimum confidence; None: nothing counts.
+        rows: (n, 7) detections: image id, x, y, width, height, score, category id.
+        thresholds: Category id -> minimum confidence; None if no detection of that category counts.
     """
     lowest = np.array([1.1 if (limit := thresholds.get(int(k))) is None else limit for k in rows[:, 6]])
     rows = rows[rows[:, 5].astype(np.float32) >= lowest.astype(np.float32)]
@@ -41,7 +41,10 @@ def _image_hits(boxes: np.ndarray, categories: np.ndarray, rows: np.ndarray) -> 
 
 
 def _matched(truths: np.ndarray, detections: np.ndarray) -> np.ndarray:
-    """(objects,) of one class: each detection in turn takes the best free object, the last of equals."""
+    """(objects,) bool, whether each object of one class is found.
+
+    Each detection in turn takes the best object that is still free, or the last one if several tie.
+    """
     sides = np.concatenate([truths[:, :2], truths[:, 2:] - truths[:, :2]], axis=1)
     first, second = np.repeat(detections, len(sides), axis=0), np.tile(sides, (len(detections), 1))
     iou = overlaps(first, second, np.zeros(len(first), bool)).reshape(len(detections), len(sides))

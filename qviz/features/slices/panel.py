@@ -1,4 +1,4 @@
-"""The tab *Slices* of the Accuracy page: where a variant loses more than elsewhere, and these images."""
+"""The tab *Slices* of the Accuracy page: in which slices a variant loses more than elsewhere, with their images."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ DrawImages = Callable[[Sequence[ImageLoss], str], None]
 
 
 def show(finding: Finding, variant: str, digests: Sequence[str], draw_images: DrawImages) -> None:
-    """A button, then the slices of the variant in view.
+    """Draw a button and, after a click, the slices of the variant in view.
 
     Args:
-        digests: Of the models' settings and files, for the key of the job.
-        draw_images: Draws images with their losses; the text is part of the keys of its buttons.
+        digests: Digests of the models' settings and files, for the key of the job.
+        draw_images: Draws images with their losses; its text argument becomes part of the keys of its buttons.
     """
     if not st.session_state.get(CLICKED):
         st.text("Brightness, noise, size, position, crowding, class …: where does a variant lose more than elsewhere?")

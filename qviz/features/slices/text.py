@@ -13,7 +13,7 @@ SHOWN = 5
 def sentence(row: SliceLoss, loss: VariantSliceLoss, name: str) -> str:
     """`In darker images (brightness < 40) int8 loses 6.1 [3.0, 9.4] points of recall more than in the others.`
 
-    name: of the variant, as it is shown.
+    `name` is the shown name of the variant.
     """
     bounds = interval(loss.excess.low, loss.excess.high)
     amount = f"{points(loss.excess.value)} {bounds}".rstrip()
@@ -22,12 +22,15 @@ def sentence(row: SliceLoss, loss: VariantSliceLoss, name: str) -> str:
 
 
 def is_of_images(row: SliceLoss) -> bool:
-    """Whether a slice is one of images; else of objects."""
+    """Whether a slice is defined by a trait of images and not of objects."""
     return "objects" not in row.meaning.split(" (")[0] or row.trait in ("crowding", "folder")
 
 
 def sentences(slices: Slices, variant: int, name: str) -> list[str]:
-    """The significant slices of one variant (from 0), the largest excess first; else that there is none."""
+    """Sentences on the significant slices of one variant, the largest excess first, or that there are none.
+
+    `variant` is its index among the variants, from 0.
+    """
     rows = [
         (row.losses[variant].excess.value or 0.0, row)
         for row in slices.rows
@@ -41,5 +44,5 @@ def sentences(slices: Slices, variant: int, name: str) -> list[str]:
 
 
 def variant_sentences(slices: Slices, names: Sequence[str]) -> list[str]:
-    """Of all variants."""
+    """The sentences on all variants."""
     return [text for number, name in enumerate(names) for text in sentences(slices, number, name)]

@@ -1,7 +1,7 @@
-"""The traits by which objects are sliced, and the groups of each.
+"""The traits by which objects are sliced, and the groups of each trait.
 
-A trait of images with a number (brightness ...) is cut once, where the two sides differ most (Otsu's threshold over the
-images, each side with a tenth of them at least): the cut depends on the images alone, never on what the models find.
+A numeric trait of images, such as brightness, is cut into two groups where these differ most (Otsu's threshold over the
+images, with at least a tenth of them on each side). The cut depends only on the images, not on what the models find.
 Other traits have fixed groups. A trait with a single group is left out.
 """
 
@@ -26,14 +26,14 @@ MAX_GROUPS = 100
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Objects:
-    """All objects that are not crowds, image by image; (n,) arrays.
+    """All objects that are not crowds, image by image; the arrays are (n,) unless stated otherwise.
 
     Attributes:
-        image: Index of the image.
-        boxes: (n, 4) xyxy pixels.
-        areas, labels: As annotated.
-        names: Of the images.
-        traits: Of the images; None where it could not be read.
+        image: Index of each object's image.
+        boxes: (n, 4) boxes, xyxy in pixels.
+        areas, labels: Areas and category names as annotated.
+        names: Names of the images.
+        traits: Traits of the images; None for an image that could not be read.
     """
 
     image: np.ndarray
@@ -45,7 +45,7 @@ class Objects:
 
     @classmethod
     def of(cls, dataset: Dataset, traits: Sequence[ImageTraits | None]) -> Objects:
-        """traits: of every image of the dataset."""
+        """The objects of a dataset. `traits` has one entry per image."""
         label = {category.id: category.name for category in dataset.categories}
         single = [~image.is_crowd for image in dataset.images]
         rows = list(zip(dataset.images, single, strict=True))
@@ -60,14 +60,14 @@ class Objects:
         )
 
     def number(self, name: str) -> np.ndarray:
-        """(images,) the values of an image trait, NaN where it is unknown."""
+        """(images,) values of an image trait, NaN where it is unknown."""
         values = [None if one is None else getattr(one, name) for one in self.traits]
         return np.array([np.nan if value is None else value for value in values], np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """One slice. members: (objects,) bool; eligible: (objects,) bool, whether the trait of an object is known."""
+    """One slice: two (objects,) bool arrays, whether each object is a member, and whether its trait is known."""
 
     trait: str
     name: str
@@ -96,7 +96,7 @@ def _cut(trait: str, low: str, high: str, below: str, above: str) -> Callable[[O
 
 
 def otsu(values: np.ndarray) -> float | None:
-    """The cut with the largest variance between its two sides, rounded to three figures; None without any."""
+    """The cut with the largest variance between its two sides, rounded to three figures; None if no cut is allowed."""
     ordered = np.sort(values)
     count = np.arange(1, len(ordered))
     total = np.cumsum(ordered)
@@ -161,7 +161,7 @@ def _aspect(objects: Objects) -> Grouped:
 
 
 def _in_image(objects: Objects) -> tuple[np.ndarray, np.ndarray]:
-    """((n, 4) boxes in fractions of the image, (n, 2) sides of the image in pixels), NaN where it is unknown."""
+    """((n, 4) boxes as fractions of the image, (n, 2) width and height of the image in pixels), NaN where unknown."""
     sides = np.column_stack([objects.number("width"), objects.number("height")])[objects.image]
     return objects.boxes / np.tile(sides, 2), sides
 
@@ -214,7 +214,7 @@ TRAITS: dict[str, Callable[[Objects], Grouped]] = {
 
 
 def names_of(names: str | Sequence[str]) -> list[str]:
-    """The chosen traits; `all` for every one. Raises SettingsError for an unknown name."""
+    """The names of the chosen traits; `all` selects every trait. Raises SettingsError for an unknown name."""
     given = names.split(",") if isinstance(names, str) else list(names)
     chosen = [name.strip().lower().replace("-", "_") for name in given if name.strip()]
     if chosen == ["all"]:
@@ -227,7 +227,7 @@ def names_of(names: str | Sequence[str]) -> list[str]:
 
 
 def groups_of(objects: Objects, names: Sequence[str]) -> tuple[list[Group], list[str]]:
-    """The groups of the chosen traits that have members, and a sentence about traits with fewer than two."""
+    """(groups of the chosen traits that have members, sentences about traits with fewer than two such groups)."""
     groups: list[Group] = []
     left_out = []
     for name in names:

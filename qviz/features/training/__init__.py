@@ -2,11 +2,11 @@
 
     float32 .tflite + images -> training steps -> the same file with other constants -> the recipe's builder
 
-* The .tflite file itself is trained (see `keras_graph`); Keras files and SavedModels are converted to one first. So
-  post-processing, labels and names stay, and the same builder writes the result as without training.
-* In training, weights are rounded exactly as the builder rounds them. Ranges of activations start from calibration,
-  are trained too and are passed to the builder.
-* Training runs in a worker process, a few seconds per job, so that it can be watched and stopped; a killed one
+* The .tflite file itself is trained (see `keras_graph`); Keras files and SavedModels are converted to one first. The
+  result therefore keeps post-processing, labels and names, and is written by the same builder as without training.
+* During training, weights are rounded exactly as the builder rounds them. Ranges of activations start from calibration,
+  are trained as well and are passed to the builder.
+* Training runs in a worker process in jobs of a few seconds, so that it can be watched and stopped; if it is killed, it
   continues from its checkpoint.
 * The gain is measured on images that were held out of the training.
 """
@@ -64,7 +64,7 @@ class Gain:
     Attributes:
         before, after: Agreement with FP32 of the variant without and with training, in [0, 1]; None if neither the
             variant nor FP32 finds an object.
-        low, high: 95 % interval of `after - before`: paired bootstrap over the images; None where it is unknown.
+        low, high: 95 % interval of `after - before` by paired bootstrap over the images; None if it is unknown.
         images: Number of held-out images.
     """
 
@@ -86,7 +86,7 @@ class Gain:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class QatResult(Result):
-    """A training; `save("trained.tflite")` writes the trained variant.
+    """The result of a training; `save("trained.tflite")` writes the trained variant.
 
     Attributes:
         losses: Loss of each step so far.
@@ -94,7 +94,7 @@ class QatResult(Result):
         built: The trained variant; None while the training runs.
         untrained: The variant of the same recipe without training.
         float_data: The trained network as a float32 .tflite file.
-        resumed_at: Steps that a checkpoint already contained.
+        resumed_at: Number of steps that the checkpoint already contained.
         seconds: Time of training and building in this run.
         trained_on: Number of images trained on.
         gain: Improvement on held-out images; None before it is measured.
@@ -116,7 +116,7 @@ class QatResult(Result):
         return b"" if self.built is None else self.built.data
 
     def to_json(self) -> dict[str, Any]:
-        """The document of `qviz qat --json`, without the name of the file."""
+        """The document that `qviz qat --json` writes, without the name of the file."""
         gain, built = self.gain, {} if self.built is None else self.built.to_json()
         built.pop("calibration", None)
         return {
@@ -152,14 +152,14 @@ def qat(
 
     Args:
         images: Images, without labels; one in five is held out to measure the gain.
-        recipe: A name of `qviz.features.building.RECIPES`.
-        steps: Training steps, by default 240.
-        checkpoint: A file from which the training continues, and which it updates every few seconds; the caller removes
-            it.
-        finish_early: Set it to end the training after the current step and build what it has reached.
+        recipe: A name from `qviz.features.building.RECIPES`.
+        steps: Number of training steps, by default 240.
+        checkpoint: A file from which the training continues if it exists, and which is updated every few seconds; the
+            caller removes it.
+        finish_early: Set this event to end the training after the current step and build the result so far.
 
     Raises:
-        Cancelled: The checkpoint is kept.
+        Cancelled: The training was cancelled; the checkpoint is kept.
         ImageError, ModelError, WorkerError.
         QuantizeError: The network cannot be trained for this recipe, or there are fewer than 10 different images.
     """
@@ -170,7 +170,7 @@ def qat(
     calibration = None
     if row.needs_calibration:
         context.progress.step("Measuring ranges")
-        calibration = calibrate(context, source, used, "minmax")  # training widens or narrows it
+        calibration = calibrate(context, source, used, "minmax")  # training then changes these ranges
     with tempfile.TemporaryDirectory(prefix="qviz-") as folder:
         path = checkpoint or Path(folder) / "checkpoint.npz"
         result = train(context, source, used, plan, calibration, path, finish_early)
@@ -179,9 +179,9 @@ def qat(
 
 
 def split(images: Sequence[EncodedImage]) -> tuple[list[EncodedImage], list[EncodedImage]]:
-    """(images to train on, held-out images), always the same for the same images. Equal images count once.
+    """(images to train on, held-out images), always the same for the same images. Duplicates are removed.
 
-    Raises QuantizeError where there are too few.
+    Raises QuantizeError if there are too few images.
     """
     different = sorted({image.digest: image for image in images}.values(), key=lambda image: image.digest)
     if len(different) < MIN_IMAGES:
@@ -203,13 +203,14 @@ def train(
 ) -> QatResult:
     """Train and build, without measuring the gain. Reports the losses so far as partial results.
 
-    calibration: of `source`, where the recipe quantizes activations. Raises Cancelled, QuantizeError, WorkerError.
+    `calibration` has the ranges of `source`; it is needed if the recipe quantizes activations. Raises Cancelled,
+    QuantizeError, WorkerError.
     """
     start = time.perf_counter()
     digest = plan.digest(source.float_digest, source.settings, [image.digest for image in images], calibration)
     saved = trainer.load(checkpoint, digest)
     losses = () if saved is None else saved.losses
-    resumed_at, saved = len(losses), None  # frees its arrays: the worker reads the file itself
+    resumed_at, saved = len(losses), None  # frees the checkpoint's arrays, as the worker reads the file itself
     result = QatResult(losses, plan.steps, resumed_at=resumed_at, trained_on=len(images))
     context.progress.step("Preparing the network for training")
     with training_worker() as engine:
@@ -232,7 +233,7 @@ def train(
 
 
 def training_worker() -> LocalEngine:
-    """One worker, with more time and memory than an engine's jobs have."""
+    """An engine with one worker, whose jobs may use more time and memory than usual."""
     bounds = limits()
     return LocalEngine(1, bounds.build_seconds, bounds.training_memory_mb << 20, importing("qviz.features.building"))
 
@@ -245,7 +246,7 @@ def _build_both(
     data: bytes,
     ranges: dict[str, tuple[float, float]],
 ) -> tuple[Built, Built]:
-    """The recipe with and without training, by the same builder. data, ranges: trained."""
+    """(trained, untrained) variant of the recipe by the same builder. `data` and `ranges` come from the training."""
     digest = digest_of(data)
     plain = replace(source, kind=SourceKind.TFLITE, data=source.float_data, digest=source.float_digest)
     trained = replace(plain, data=data, digest=digest, float_data=data, float_digest=digest)
@@ -274,7 +275,7 @@ def gain_of(context: Context, reference: LoadedModel, result: QatResult, images:
 
 
 def _gain(before: np.ndarray, after: np.ndarray) -> Gain:
-    """before, after: (images, 2) agreeing objects and objects of both models, of one variant each."""
+    """The gain from the (images, 2) agreement counts of the variants without and with training."""
     random = np.random.default_rng(0)
     drawn = random.integers(0, len(before), (RESAMPLES, len(before)))
     values = agreement_of(before), agreement_of(after)
@@ -286,6 +287,6 @@ def _gain(before: np.ndarray, after: np.ndarray) -> Gain:
 
 
 def _agreement(sums: np.ndarray) -> np.ndarray:
-    """(n,) of sums (n, 2); NaN where neither model finds anything."""
+    """(n,) agreement from (n, 2) sums of agreement counts; NaN where neither model finds an object."""
     same, both = sums.T
     return np.where(both > 0, 2 * same / np.maximum(both, 1), np.nan)

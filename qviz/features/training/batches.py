@@ -1,7 +1,7 @@
 """The batches of a training: images prepared as for inference, then augmented.
 
-A batch depends on the seed and the step alone, so an interrupted training gives the same result as an uninterrupted
-one. Without labels any crop, flip or change of contrast is allowed, because the teacher reads the same images.
+A batch depends only on the seed and the step, so that an interrupted training gives the same result as an uninterrupted
+one. As there are no labels, any crop, flip or change of contrast is allowed: the teacher reads the same images.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def packed(images: Sequence[EncodedImage]) -> bytes:
 
 
 class Batches:
-    """The images of every step; unreadable ones are left out. Raises QuantizeError where none can be read."""
+    """The images of every step, without unreadable ones. Raises QuantizeError if no image can be read."""
 
     def __init__(self, archive: bytes, settings: Settings, tensor: Tensor, size: int, seed: int) -> None:
         self._archive = zipfile.ZipFile(io.BytesIO(archive))
@@ -46,7 +46,7 @@ class Batches:
             raise QuantizeError("None of the training images can be read.")
 
     def __call__(self, step: int) -> np.ndarray:
-        """(size, h, w, 3) or (size, 3, h, w); every image comes once before any comes again."""
+        """The batch of a step, (size, h, w, 3) or (size, 3, h, w). No image is repeated before all have been used."""
         positions = range(step * self._size, (step + 1) * self._size)
         return np.concatenate([self._prepared(self._name(position)) for position in positions])
 
@@ -75,7 +75,7 @@ class Batches:
 
 
 def augmented(tf: Any, images: Any, seed: Any, tensor: Tensor) -> Any:
-    """Random crops, horizontal flips and changes of contrast; the shape stays. seed: (2,) int32."""
+    """Apply random crops, horizontal flips and changes of contrast, keeping the shape. `seed` is (2,) int32."""
     last = channels_last(tensor)
     pictures = images if last else tf.transpose(images, [0, 2, 3, 1])  # [batch, h, w, c]
     count, height, width = pictures.shape[:3]

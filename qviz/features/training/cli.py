@@ -1,6 +1,6 @@
 """`qviz qat`: train a model for its quantization, without labels.
 
-A run that was killed continues from the checkpoint beside the output file.
+If a run is killed, the next one continues from the checkpoint beside the output file.
 """
 
 from __future__ import annotations

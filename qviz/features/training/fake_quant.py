@@ -31,7 +31,7 @@ MAX_FAKE_BITS = 8
 
 
 def rounded(tf: Any, values: Any) -> Any:
-    """Rounded to the nearest integer; the gradient is that of the identity."""
+    """The values rounded to the nearest integer, with the gradient of the identity."""
     return values + tf.stop_gradient(tf.round(values) - values)
 
 
@@ -48,7 +48,7 @@ def best_clips(weights: np.ndarray, axis: int, bits: int) -> np.ndarray:
 
 
 class Weights:
-    """Trained weights: a call gives the rounded weights, as the quantized network uses them."""
+    """Trained weights. Calling it returns the rounded weights that the quantized network uses."""
 
     def __init__(self, tf: Any, start: np.ndarray, axis: int, bits: int, name: str) -> None:
         self._tf, self._top = tf, 2 ** (bits - 1) - 1
@@ -105,9 +105,9 @@ FIXED = {"LOGISTIC": (0.0, 255 / 256), "SOFTMAX": (0.0, 255 / 256), "TANH": (-1.
 
 
 class FakeQuantized:
-    """The parts of a network that computes as the quantized one will.
+    """The trained parts of a network that computes what the quantized network will compute.
 
-    weights, biases, ranges: the trained parts, by tensor index.
+    `weights`, `biases` and `ranges` map tensor indices to the trained parts.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class FakeQuantized:
         return values
 
     def activation(self, index: int) -> Callable[[Any], Any] | None:
-        """The function that is applied to a tensor once it is computed, or None."""
+        """The function to apply to a computed tensor, or None if its values are not quantized."""
         bits = self._recipe.activation_bits
         op = self._producers.get(index)
         name = self._graph.tensors[index].name

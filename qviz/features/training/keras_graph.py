@@ -29,7 +29,7 @@ def needed(graph: Graph, ends: Iterable[int]) -> list[Op]:
 
 
 def check_trainable(graph: Graph, ends: Iterable[int]) -> None:
-    """Raises QuantizeError, with the names of all operators that training does not support."""
+    """Raise QuantizeError naming all operators that training does not support, if there are any."""
     unknown = sorted({op.kind for op in needed(graph, ends)} - OPERATORS.keys())
     if unknown:
         raise QuantizeError(
@@ -94,7 +94,7 @@ def _applied(
 
 
 def _computed(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
-    """Raises Refused."""
+    """What the operator's function returns for these inputs. Raises Refused if it cannot be rebuilt."""
     try:
         return OPERATORS[step.kind](tf, step, inputs)
     except (ValueError, TypeError, KeyError, IndexError, tf.errors.InvalidArgumentError) as error:

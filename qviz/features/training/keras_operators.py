@@ -184,7 +184,10 @@ def _convolution(tf: Any, step: Step, inputs: Sequence[Any]) -> Any:
 
 
 def _grouped(tf: Any, step: Step, inputs: Sequence[Any], groups: int) -> Any:
-    """Group by group, because TensorFlow has no gradient for the whole; one channel per group is a depthwise one."""
+    """A grouped convolution, computed group by group because TensorFlow has no gradient for it.
+
+    With one channel per group, it is computed as a depthwise convolution.
+    """
     image, filters = inputs[:2]
     if filters.shape[3] == 1:
         return _depthwise(tf, step, [image, tf.transpose(filters, [3, 1, 2, 0]), *inputs[2:]])
@@ -255,7 +258,7 @@ def _binary(name: str) -> Compute:
 
 
 def _aligned(tf: Any, step: Step, inputs: Sequence[Any]) -> list[Any]:
-    """Inputs of equal rank: axes are paired from the end, so [batch, c] gets ones after its batch."""
+    """The inputs with equal rank: axes are paired from the end, so axes of size 1 are inserted after the batch."""
     rank = max(len(values.shape) for values in inputs)
     aligned = []
     for values, batched in zip(inputs, step.batched, strict=True):

@@ -38,9 +38,9 @@ class Columns:
         scores: (columns,) whether each is a score column.
         logits: Whether scores are logits, not probabilities.
         deviation: (columns,) standard deviation of the teacher's values.
-        channels_first: The file has [1, columns, rows], as YOLOv8 does.
-        objectness: The column with the probability of any object, where the head has one (YOLOv5, YOLOX); class scores
-            mean nothing in rows where it is small.
+        channels_first: Whether the output is [1, columns, rows], as in YOLOv8.
+        objectness: The column with the probability of any object (YOLOv5, YOLOX), or None; where it is small, the class
+            scores of the row are meaningless.
     """
 
     rows: int
@@ -52,7 +52,7 @@ class Columns:
 
 
 def columns_of(values: np.ndarray, objectness: int | None = None) -> Columns:
-    """values: one output of the teacher for some images, (images, ...)."""
+    """The columns of one output. `values` are the teacher's values for some images, (images, ...)."""
     first = values.ndim == 3 and values.shape[1] < values.shape[2] / 4
     table = np.moveaxis(values, 1, -1) if first else values
     table = table.reshape(len(values), -1, values.shape[1] if first else values.shape[-1])
@@ -69,7 +69,7 @@ def columns_of(values: np.ndarray, objectness: int | None = None) -> Columns:
 
 
 def head_loss(tf: Any, kinds: Sequence[Columns], teacher: Sequence[Any], student: Sequence[Any]) -> Any:
-    """A scalar; teacher, student: the outputs, [batch, ...] each."""
+    """The loss of the outputs as a scalar. `teacher` and `student` are lists of outputs, each [batch, ...]."""
     tables = [(_table(tf, kind, t), _table(tf, kind, s)) for kind, t, s in zip(kinds, teacher, student, strict=True)]
     best = _best(tf, kinds, [t for t, _ in tables])
     total = tf.constant(0.0)
@@ -85,7 +85,7 @@ def head_loss(tf: Any, kinds: Sequence[Columns], teacher: Sequence[Any], student
 
 
 def tap_loss(tf: Any, teacher: Sequence[Any], student: Sequence[Any]) -> Any:
-    """Mean over the tensors of error power over signal power."""
+    """The error power divided by the teacher's signal power, averaged over the tensors."""
     shares = [
         tf.reduce_mean(tf.square(t - s)) / (tf.reduce_mean(tf.square(t)) + SMALL)
         for t, s in zip(teacher, student, strict=True)
@@ -94,7 +94,7 @@ def tap_loss(tf: Any, teacher: Sequence[Any], student: Sequence[Any]) -> Any:
 
 
 def _table(tf: Any, kind: Columns, values: Any) -> Any:
-    """[batch, rows, columns]"""
+    """The values of one output as [batch, rows, columns]."""
     if kind.channels_first:
         return tf.transpose(values, [0, 2, 1])
     return tf.reshape(values, [tf.shape(values)[0], kind.rows, len(kind.scores)])

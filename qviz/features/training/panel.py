@@ -1,8 +1,8 @@
-"""Train the reference for its quantization in the browser; the variant joins the session's models at once.
+"""Train the reference for its quantization in the browser; the result is added to the session's models immediately.
 
-A training is one job of the server, one at a time because each takes all cores. It continues when the page is left,
-can be stopped early (and built as it is) or cancelled, and continues from its checkpoint in the cache folder when the
-same training is started again.
+A training is a job of the server. Only one runs at a time, because it uses all cores. It continues when the user leaves
+the page, and can be stopped early (the result so far is then built) or cancelled. If the same training is started
+again, it continues from its checkpoint in the cache folder.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ OTHER_CHECKPOINTS = 3
 
 
 def refusal(reference: LoadedModel, recipe: str, steps: int) -> str:
-    """The reason why this cannot be trained; empty if it can. Nothing is run."""
+    """The reason why this reference cannot be trained; empty if it can. Nothing is run."""
     try:
         plan_for(source_of(reference).graph, recipe_of(recipe), steps)
     except QvizError as error:
@@ -50,7 +50,7 @@ def refusal(reference: LoadedModel, recipe: str, steps: int) -> str:
 
 
 def start(reference: LoadedModel, images: Sequence[EncodedImage], recipe: str, steps: int) -> build.NewVariant:
-    """Begin to train, or join a session that trains the same; an unfinished training continues."""
+    """Start a training, or join another session's identical one. An unfinished training is continued."""
     images = tuple(images)
     training = (reference.digest, tuple(sorted(image.digest for image in images)), recipe, steps)
     finish_early = Event()
@@ -79,7 +79,7 @@ def _work(reference: LoadedModel, recipe: str, steps: int) -> Work:
 
 
 def _checkpoint(digest: str) -> Path:
-    """The file of this training; the oldest checkpoints of other trainings are removed."""
+    """The checkpoint file of this training. Also removes the oldest checkpoints of other trainings."""
     try:
         folder = user_folder("cache") / "training"
     except RuntimeError:  # an account without a home folder
@@ -94,7 +94,7 @@ def _checkpoint(digest: str) -> Path:
 
 
 def show(here: Page) -> None:
-    """The form, the loss as it falls, and the result."""
+    """Draw the form, the loss during the training, and the result."""
     reference = here.loaded.reference
     top = st.container()
     try:
@@ -118,7 +118,7 @@ def show(here: Page) -> None:
 
 
 def _draw_form(here: Page, reference: LoadedModel) -> None:
-    """Raises ImageError."""
+    """Draw the form. Raises ImageError if an image cannot be read."""
     left, right = st.columns([3, 3])
     names = [name for name, row in RECIPES.items() if not row.untrainable]
     recipe = left.selectbox(
@@ -162,7 +162,7 @@ def _draw_loss(result: QatResult) -> None:
 def _show_result(here: Page, new: build.NewVariant, result: QatResult) -> None:
     model = build.joined_model(here, new)
     if model is None or result.built is None:
-        return  # it was removed again
+        return  # the user has removed it again
     st.divider()
     page.verdict(verdict(result))
     page.small_text(

@@ -35,7 +35,7 @@ CODE = 1
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """recipe: its name; seed: for the order of the images and their variations."""
+    """A plan. `recipe` is the recipe's name; `seed` determines the order of the images and their variations."""
 
     recipe: str
     steps: int = STEPS
@@ -44,7 +44,7 @@ class Plan:
     seed: int = 0
 
     def digest(self, model: str, settings: Settings, images: Sequence[str], calibration: Calibration | None) -> str:
-        """Digest of everything that determines the result. model, images: digests."""
+        """Digest of everything that determines the result. `model` and `images` are digests."""
         prepared = [settings.mean, settings.std, settings.channels, settings.resize]
         ranges = calibration.digest if calibration is not None else None
         identity = [CODE, asdict(self), model, prepared, sorted(images), ranges]
@@ -52,7 +52,7 @@ class Plan:
 
 
 def plan_for(graph: Graph, recipe: Recipe, steps: int = STEPS) -> Plan:
-    """A plan whose batch suits the network's input. Raises QuantizeError where it cannot be trained."""
+    """A plan with a batch size that suits the network's input. Raises QuantizeError if it cannot be trained."""
     if not 1 <= steps <= MAX_STEPS:
         raise QuantizeError(f"{steps} training steps are not possible; give a number between 1 and {MAX_STEPS:,}.")
     check_training(graph, recipe)
@@ -62,7 +62,7 @@ def plan_for(graph: Graph, recipe: Recipe, steps: int = STEPS) -> Plan:
 
 
 def check_training(graph: Graph, recipe: Recipe) -> None:
-    """Raises QuantizeError, with the reason, where this network cannot be trained for this recipe."""
+    """Raise QuantizeError with the reason if this network cannot be trained for this recipe."""
     if recipe.untrainable:
         raise QuantizeError(
             f"{recipe.name} cannot be trained: {recipe.untrainable}. Choose e.g. int8 or dynamic_range_int4."
@@ -87,13 +87,13 @@ def trained_ends(graph: Graph) -> tuple[int, ...]:
 
 
 def objectness_column(graph: Graph) -> int | None:
-    """The column of a YOLO head with the probability of any object; None where the head has none."""
+    """The column of a YOLO head that has the probability of any object, or None if the head has no such column."""
     fits = fitting(graph)
     return BOX if fits and fits[0] in WITH_OBJECTNESS else None
 
 
 def _with_batch(graph: Graph, index: int) -> int:
-    """The tensor itself, or the last one before it that has a batch: NanoDet exports end in [rows, classes]."""
+    """The tensor, or the last one before it that has a batch axis (NanoDet exports end in [rows, classes])."""
     if graph.tensors[index].shape[:1] == (1,):
         return index
     while (before := _before(graph, index, {"RESHAPE", "TRANSPOSE", "SQUEEZE"})) != index:
@@ -102,7 +102,7 @@ def _with_batch(graph: Graph, index: int) -> int:
 
 
 def _before(graph: Graph, index: int, kinds: set[str]) -> int:
-    """The first input of the operator that wrote a tensor, if its kind is one of these; else the tensor itself."""
+    """The first input of the operator that writes a tensor, if it is of one of these kinds; else the tensor itself."""
     maker = graph.producer(index)
     first = maker.inputs[0] if maker is not None and maker.kind in kinds else None
     return index if first is None else first

@@ -1,4 +1,4 @@
-"""The loss of a training: each step faint, and the mean of the last steps."""
+"""A chart of the training loss: a faint line for each step, and the moving average over the last steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TICKS = [digit * 10.0**power for power in range(-4, 4) for digit in (1, 2, 5)]
 
 
 def figure(result: QatResult, colour: str = variant_colour(0)) -> go.Figure:
-    """Loss against FP32 per step, logarithmic; while the training runs with room for the planned steps."""
+    """Loss against FP32 per step, on a logarithmic axis; during the training, with room for the remaining steps."""
     chart = go.Figure()
     losses = result.losses
     steps = result.steps if result.built is None else len(losses)

@@ -1,11 +1,11 @@
 """The worker's side of training: teacher, student and optimizer in one process, and the jobs that run some steps.
 
-The worker keeps them between jobs. A new one continues from the checkpoint, so a crash or a kill costs the steps since
-the last checkpoint. The same plan gives the same steps, interrupted or not.
+The worker keeps them between jobs. A new worker continues from the checkpoint, so that a crash or kill only loses the
+steps since the last checkpoint. The same plan gives the same steps, whether it is interrupted or not.
 
-A checkpoint is an .npz file of plain arrays (never unpickled) with every variable of the student and its optimizer and
-the loss of every step. It is written to a second file and renamed, so that a kill leaves the last one intact. It
-contains the digest of its training; another training does not continue from it.
+A checkpoint is an .npz file of plain arrays (never unpickled) with every variable of the student and its optimizer, and
+the loss of every step. It is written to a temporary file and renamed, so that a kill leaves the previous one intact. It
+contains the digest of its training, so that no other training continues from it.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from qviz.tflite.schema import read_graph
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """losses: loss of each step so far; variables: all variables in the order of `Trainer`."""
+    """A checkpoint: the loss of each step so far, and all variables in the order of `Trainer`."""
 
     losses: tuple[float, ...]
     variables: tuple[np.ndarray, ...]
 
 
 def save(path: Path, training: str, losses: Sequence[float], variables: Sequence[np.ndarray]) -> None:
-    """training: the plan's digest. Raises QuantizeError where the file cannot be written."""
+    """Write a checkpoint. `training` is the plan's digest. Raises QuantizeError if the file cannot be written."""
     part = _part(path)
     arrays: dict[str, Any] = {f"variable_{number}": values for number, values in enumerate(variables)}
     try:
@@ -61,7 +61,10 @@ def save(path: Path, training: str, losses: Sequence[float], variables: Sequence
 
 
 def load(path: Path, training: str) -> Checkpoint | None:
-    """None where there is none. Raises QuantizeError where it is damaged or belongs to another training."""
+    """Read a checkpoint, or return None if there is none.
+
+    Raises QuantizeError if it is damaged or belongs to another training.
+    """
     if not path.exists():
         return None
     try:
@@ -87,7 +90,7 @@ def remove_checkpoint(path: Path) -> None:
 
 
 def _part(path: Path) -> Path:
-    """The name of the file while it is written."""
+    """The path of the temporary file to which a checkpoint is written."""
     return path.with_name(f"{path.name}.part")
 
 
@@ -101,7 +104,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A training as it is sent to a worker. images: zip archive, see `batches.packed`; digest: digest of the plan."""
+    """A training in the form sent to a worker. `images`: zip archive, see `batches.packed`; `digest`: of the plan."""
 
     model: Blob
     images: Blob
@@ -141,7 +144,7 @@ def _trainer(job: Job) -> Trainer:
     if job.digest in _warm:
         return _warm[job.digest]
     _warm.clear()
-    saved = load(job.checkpoint, job.digest)  # errors come before TensorFlow is loaded
+    saved = load(job.checkpoint, job.digest)  # to report errors before TensorFlow is loaded
     with tensorflow(os.cpu_count() or 1) as tf:
         trainer = Trainer(tf, job)
         if saved is not None:
@@ -150,7 +153,7 @@ def _trainer(job: Job) -> Trainer:
 
 
 class Trainer:
-    """Trains one network. losses: loss of each step so far; parts: the trained constants and ranges."""
+    """Trains one network. `losses` has the loss of each step so far; `parts` has the trained constants and ranges."""
 
     def __init__(self, tf: Any, job: Job) -> None:
         import tf_keras
@@ -177,7 +180,7 @@ class Trainer:
         self.losses: list[float] = []
 
     def step(self) -> None:
-        """Run the next step. Raises QuantizeError where the loss is not a finite number."""
+        """Run the next step. Raises QuantizeError if the loss is not a finite number."""
         tf, number = self._tf, len(self.losses)
         seed = tf.constant([self._plan.seed, number], tf.int32)
         loss = float(self._compiled(tf.constant(self._batches(number)), seed, tf.constant(self._rate(number))))
@@ -224,7 +227,7 @@ class Trainer:
 
 
 def _verify(data: bytes, graph: Graph, ends: tuple[int, ...], image: np.ndarray, rebuilt: list[np.ndarray]) -> None:
-    """Raises QuantizeError where the rebuilt float network computes other values than the file."""
+    """Raise QuantizeError if the rebuilt float network computes other values than the file."""
     runner = Runner(data)
     runner.run([image])
     for index, values in zip(ends, rebuilt, strict=True):

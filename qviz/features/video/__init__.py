@@ -1,4 +1,4 @@
-"""A reference and a variant on the frames of a video: what flickers, what comes late, and when light changes."""
+"""Run a reference and a variant on the frames of a video: which objects flicker or are found late, and when."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MAX_FRAMES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class FrameModel:
-    """One model on one frame. agreement: with the reference, in [0, 1]; None where neither model has an object."""
+    """One model on one frame. `agreement` with the reference is in [0, 1], or None if neither model has an object."""
 
     name: str
     objects: int
@@ -44,7 +44,9 @@ class FrameModel:
 
 @dataclass(frozen=True, slots=True)
 class FrameRow:
-    """One frame. index: in the file; seconds: from its start; brightness: mean grey level, 0 to 255."""
+    """One frame: its index in the file, its time in seconds from the start, its mean grey level (0 to 255), and both
+    models on it.
+    """
 
     index: int
     seconds: float
@@ -58,10 +60,11 @@ class Track:
 
     Attributes:
         first, last: Frame indices in the file.
-        frames: Number of frames that were run from the first to the last.
-        reference_presence, variant_presence: In [0, 1].
-        blinks, reference_blinks: Of the variant and of the reference.
-        late: Frames that the variant needs longer than the reference to report the object; None where one never does.
+        frames: Number of frames that were run from the first to the last one.
+        reference_presence, variant_presence: Presence in each model, in [0, 1].
+        blinks, reference_blinks: Number of blinks in the variant and in the reference.
+        late: By how many frames the variant reports the object later than the reference; None if one of them never
+            reports it.
     """
 
     label: str
@@ -80,10 +83,10 @@ class ModelSummary:
     """One model on the whole video.
 
     Attributes:
-        blinks_per_minute: Of all objects together.
-        presence: Share of the frames of all tracks of the reference in which the model reports the object; None
-            without tracks.
-        jitter, size_jitter: See `tracks`, as a share of the object's size; None where no object is in three frames.
+        blinks_per_minute: Number of blinks per minute, of all objects together.
+        presence: Share of the frames in all tracks of the reference in which the model reports the object; None if
+            there are no tracks.
+        jitter, size_jitter: See `tracks`, as a share of the object's size; None if no object is in three frames.
     """
 
     model: str
@@ -99,10 +102,10 @@ class VideoResult(Result):
     """Every frame that was run, every track, and a summary of each model, the reference first.
 
     Attributes:
-        every: Only each so many-th frame was run.
-        seconds: Length of what was run.
-        agreement: Over all frames; None where neither model has an object.
-        remarks: What was left out.
+        every: Step between the frames that were run; 2 means every second frame.
+        seconds: Length of the part that was run.
+        agreement: Agreement over all frames; None if neither model has an object.
+        remarks: Sentences about what was left out.
     """
 
     ROWS: ClassVar = "frames"
@@ -130,7 +133,7 @@ class VideoResult(Result):
 
     @property
     def worst_second(self) -> tuple[int, float] | None:
-        """(second, mean agreement) where the variant agrees least; None where it is unknown everywhere."""
+        """(second, mean agreement) of the second in which the models agree least; None if agreement is never known."""
         by_second: dict[int, list[float]] = {}
         for row in self.frames:
             if (value := row.models[1].agreement) is not None:
@@ -149,16 +152,16 @@ def video(
     score: float = 0.25,
     rate: float = DEFAULT_RATE,
 ) -> VideoResult:
-    """Run both models on the frames of a video, a part at a time; detections are stored, so that a second run resumes.
+    """Run both models on the frames of a video, in parts. Detections are stored, so that a second run resumes.
 
     Args:
-        path: A video file, or a folder of frames in the order of their names (numbers by value).
-        every: Run each so many-th frame.
+        path: A video file, or a folder of frames, which are sorted by name with numbers sorted by value.
+        every: Step between frames; 2 runs every second frame.
         score: Minimum confidence of an object.
-        rate: Frames per second of a folder.
+        rate: Frames per second, for a folder of frames.
 
     Raises:
-        Cancelled, ImageError: There is no frame that can be read.
+        Cancelled, ImageError: No frame can be read.
     """
     models, tracker, run = [reference, variant], Tracker(), _Run(score, [reference.name, variant.name])
     context.progress.step("Running frames")
@@ -182,7 +185,7 @@ def video(
 
 
 class _Run:
-    """What is kept of the frames that were run."""
+    """The data kept about the frames that were run."""
 
     def __init__(self, score: float, names: Sequence[str]) -> None:
         self.frames: list[FrameRow] = []
@@ -249,7 +252,10 @@ def _summary(name: str, number: int, tracks: Sequence[OpenTrack], seconds: float
 
 
 def _parts(context: Context, path: Path, every: int, rate: float) -> Iterator[tuple[list[Frame], int]]:
-    """(frames, expected number of all frames, 0 where unknown); the next part is decoded while one is run."""
+    """Yield (frames of the part, expected total number of frames or 0 if unknown).
+
+    The next part is decoded while the models run on the current one.
+    """
     if path.is_dir():
         yield from _folder_parts(context, path, every, rate)
         return

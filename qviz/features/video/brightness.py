@@ -1,4 +1,4 @@
-"""The brightness of a frame, in a worker."""
+"""The brightness of a frame, computed in a worker."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from qviz.structures import EncodedImage
 
 
 def brightness_of(image: EncodedImage) -> float:
-    """Mean grey level, 0 to 255. Raises ImageError."""
+    """Mean grey level, 0 to 255. Raises ImageError if the image cannot be decoded."""
     return float(cv2.cvtColor(read_image(image).pixels, cv2.COLOR_RGB2GRAY).mean())

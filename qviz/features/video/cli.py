@@ -1,4 +1,4 @@
-"""`qviz video`: both models on the frames of a video: what flickers, and when."""
+"""`qviz video`: run both models on the frames of a video, to see which objects flicker and when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Video page: a clip, the timeline of both models, a frame to scrub to, tracks; the frame opens on Compare."""
+"""The Video page: a clip, the timeline of both models, the chosen frame (which opens on Compare), and the tracks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHOWN_TRACKS = 200
 
 
 def show(here: Page, variant: LoadedModel, clip: VideoFile, headline: Any) -> None:
-    """Everything below the drop zone; the verdict is drawn in the container `headline`."""
+    """Draw everything below the drop zone; the verdict goes into the container `headline`."""
     left, right = st.columns([2, 5], vertical_alignment="bottom")
     every = int(left.number_input("Run every N-th frame", 1, 1000, 1, key="video-every", persist_state="session"))
     request = clip.digest, every, here.loaded.reference.identity, variant.identity, here.view.score
@@ -91,7 +91,7 @@ def _clicked(key: str) -> None:
 
 
 def _frame(here: Page, clip: VideoFile, result: VideoResult) -> None:
-    """A slider over the frames, by default at the worst second; the frame, and a button that opens it on Compare."""
+    """Draw a slider over the frames, initially at the worst second, the frame, and a button to open it on Compare."""
     indices = [row.index for row in result.frames]
     second = result.worst_second[0] if result.worst_second is not None else 0
     worst = next((row.index for row in result.frames if int(row.seconds) == second), indices[0])
@@ -146,5 +146,5 @@ def _tracks(result: VideoResult) -> pd.DataFrame:
 
 
 def _one(value: float | None) -> float | None:
-    """x100 with one decimal."""
+    """The value x100, rounded to one decimal, or None."""
     return None if value is None else round(hundred(value) or 0.0, 1)

@@ -1,4 +1,7 @@
-"""The video that a session has dropped, on the server's disk: the decoder reads files; a page switch loses uploads."""
+"""The video that the user dropped, stored on the server's disk.
+
+The decoder needs a file, and Streamlit would lose the upload when the user switches pages.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ TIMEOUT = 20.0
 
 @dataclass(frozen=True, slots=True)
 class VideoFile:
-    """A dropped video. name: as it was dropped; path: of the copy, named after the digest."""
+    """A dropped video: its original name, and the path of the copy, which is named after the digest."""
 
     name: str
     digest: str
@@ -30,12 +33,12 @@ class VideoFile:
 
 @st.cache_resource(show_spinner=False)
 def _folder() -> tempfile.TemporaryDirectory[str]:
-    """Gone when the server stops."""
+    """A temporary folder, which is deleted when the server stops."""
     return tempfile.TemporaryDirectory(prefix="qviz-video-")
 
 
 def dropped() -> VideoFile | None:
-    """Draw the drop zone; the video that was dropped last, or None."""
+    """Draw the drop zone, and return the video that was dropped last, or None."""
     uploaded = st.file_uploader("A video", type=[suffix[1:] for suffix in SUFFIXES], key="video-file")
     if uploaded is not None:
         data = uploaded.getvalue()
@@ -65,6 +68,6 @@ def _written(name: str, digest: str, data: bytes) -> VideoFile:
 
 @st.cache_resource(show_spinner=False, max_entries=32)
 def frame_of(path: str, index: int) -> Frame | None:
-    """One frame, decoded in a worker; None behind the end. Raises QvizError."""
+    """One frame, decoded in a worker; None if the index is past the end. Raises QvizError if it cannot be decoded."""
     frames = server.context().engine.submit_urgent(read_frames, path, index, 1, 1).result(timeout=TIMEOUT)
     return frames[0] if frames else None

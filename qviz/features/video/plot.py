@@ -1,4 +1,4 @@
-"""The timeline of a video: objects of both models, agreement, and brightness, over time."""
+"""The timeline of a video: number of objects of both models, agreement and brightness over time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ HEIGHT = 380
 
 
 def figure(result: VideoResult, names: Sequence[str] | None = None, inks: Sequence[str] | None = None) -> go.Figure:
-    """Three lines of charts with one time axis; a click on a point names its frame (`customdata`).
+    """Three rows of charts with a common time axis. The `customdata` of a point is its frame.
 
-    names, inks: of the reference and the variant as they are shown; by default the files' names, and the first colours.
+    `names` and `inks` are the shown names and colours of the reference and the variant; by default the names of the
+    files and the first two colours.
     """
     shown, chosen = names or [row.model for row in result.summary], inks or colours(2)
     chart = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.04, row_heights=[0.4, 0.35, 0.25])

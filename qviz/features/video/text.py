@@ -1,4 +1,4 @@
-"""A video in sentences."""
+"""The result of a video in sentences."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from qviz.formatting import plural, score, share
 
 
 def verdict(result: VideoResult) -> str:
-    """What flickers, and the worst second."""
+    """Sentences on what flickers and on the worst second."""
     return headline(result.warnings, finding(result, [row.model for row in result.summary]))
 
 
 def finding(result: VideoResult, names: Sequence[str]) -> str:
-    """The verdict without warnings. names: of the reference and the variant as they are shown."""
+    """The verdict without warnings. `names` are the shown names of the reference and the variant."""
     reference, variant = result.summary
     if not result.tracks:
         return f"Neither model finds an object in {plural(len(result.frames), 'frame')} at this confidence."
@@ -28,7 +28,7 @@ def finding(result: VideoResult, names: Sequence[str]) -> str:
 
 
 def worst(result: VideoResult) -> str:
-    """The second with the least agreement, and how bright it is there; empty where the models agree everywhere."""
+    """A sentence on the second with the least agreement and its brightness; empty if the models agree everywhere."""
     if result.worst_second is None or result.worst_second[1] >= 1:
         return ""
     second, agreement = result.worst_second

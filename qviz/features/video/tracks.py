@@ -1,16 +1,17 @@
-"""Objects over time: tracks by IoU, and how steadily each model reports them.
+"""Objects over time: tracks linked by IoU, and how steadily each model reports the objects.
 
-In each frame the objects of both models are matched (`comparison.matching`); a pair of one class is one observation,
-and so is an object without a partner. An observation continues the track of its class whose last box it overlaps most,
-if their IoU reaches `LINK_IOU`; else it begins a track. A track ends after `MAX_GAP` frames in which neither model saw
-it.
+In each frame the objects of both models are matched (`comparison.matching`). A pair of the same class is one
+observation, and so is an object without a partner. An observation continues the track of the same class whose last box
+it overlaps most, if their IoU reaches `LINK_IOU`; otherwise it starts a new track. A track ends after `MAX_GAP` frames
+in which neither model found the object.
 
-presence   share of the frames from a track's first to its last in which a model reports it
-blink      a run of such frames in which a model misses the object between two in which it reports it
-late       frames from the track's first to a model's first
-jitter     mean over three frames in a row of the distance between the middle box's centre and the mean of its
-           neighbours' centres, divided by the square root of its area: no motion and steady motion give 0
-size jitter  the same of the logarithm of the square root of the area
+presence   share of the frames, from the first to the last of a track, in which a model reports the object
+blink      a gap of one or more frames in which a model misses the object, between two frames in which it reports it
+late       number of frames from the first one of the track to the first one in which a model reports the object
+jitter     distance between the centre of a box and the mean of its neighbours' centres in the frames before and after,
+           divided by the square root of its area, averaged over all triples of consecutive frames. It is 0 without
+           motion and with steady motion
+size jitter  the same for the logarithm of the square root of the area
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ MODELS = 2
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One object in one frame. boxes: of (reference, variant), xyxy pixels; None where a model has none."""
+    """One object in one frame. `boxes` of (reference, variant) are xyxy in pixels, or None if a model misses it."""
 
     class_id: int
     boxes: tuple[np.ndarray | None, np.ndarray | None]
 
     @property
     def box(self) -> np.ndarray:
-        """The reference's box, else the variant's."""
+        """The reference's box or, without one, the variant's."""
         box = self.boxes[0] if self.boxes[0] is not None else self.boxes[1]
         assert box is not None, "an observation has a box"
         return box
@@ -47,13 +48,14 @@ class Observation:
 
 @dataclass(slots=True, eq=False)
 class _ModelTrack:
-    """What one model reports of one object.
+    """What one model reports about one object.
 
     Attributes:
-        count, first, last: Frames with the object (positions, not indices in the file); -1 before the first.
-        blinks: Runs of missing frames that have ended.
-        recent: The last two (position, centre x, centre y, log of the size).
-        jitter, size_jitter, triples: Sums, and number of terms.
+        count, first, last: Number of frames with the object, and positions of the first and last one (counted over the
+            frames that were run, not indices in the file); -1 if there is none yet.
+        blinks: Number of gaps that have ended.
+        recent: The last two observations: (position, centre x, centre y, log of the size).
+        jitter, size_jitter, triples: Sums of the jitters, and the number of their terms.
     """
 
     count: int = 0
@@ -89,7 +91,7 @@ class _ModelTrack:
 
 @dataclass(slots=True, eq=False)
 class OpenTrack:
-    """One object. first, last: positions of its first and last frame."""
+    """The track of one object. `first` and `last` are the positions of its first and last frame."""
 
     class_id: int
     first: int
@@ -98,7 +100,7 @@ class OpenTrack:
     models: tuple[_ModelTrack, _ModelTrack] = field(default_factory=lambda: (_ModelTrack(), _ModelTrack()))
 
     def add(self, position: int, observation: Observation) -> None:
-        """Continue the track with a frame."""
+        """Continue the track with an observation in the frame at this position."""
         self.last, self.box = position, observation.box
         for model, box in zip(self.models, observation.boxes, strict=True):
             if box is not None:
@@ -106,7 +108,7 @@ class OpenTrack:
 
 
 class Tracker:
-    """Links the objects of frames that come one after the other.
+    """Links the objects of consecutive frames to tracks.
 
     Example:
         >>> tracker = Tracker()
@@ -123,7 +125,7 @@ class Tracker:
         self._ended: list[OpenTrack] = []
 
     def add(self, reference: Detections, variant: Detections) -> None:
-        """The objects of both models in the next frame, above the confidence that counts."""
+        """Add the next frame: the objects of both models, without those below the confidence threshold."""
         position = self._position
         still_active: list[OpenTrack] = []
         for track in self._active:
@@ -139,7 +141,7 @@ class Tracker:
         self._position += 1
 
     def finish(self) -> list[OpenTrack]:
-        """All tracks, by their first frame."""
+        """End all open tracks, and return all tracks sorted by their first frame."""
         return sorted([*self._ended, *self._active], key=lambda track: (track.first, track.class_id))
 
 
@@ -159,7 +161,10 @@ def _observations(reference: Detections, variant: Detections) -> Iterable[Observ
 
 
 def _linked(tracks: Sequence[OpenTrack], observations: Sequence[Observation]) -> list[OpenTrack | None]:
-    """The track that each observation continues: pairs by falling IoU, each track and observation once."""
+    """The track that each observation continues, or None.
+
+    Pairs are linked in the order of falling IoU; each track and each observation is used once.
+    """
     linked: list[OpenTrack | None] = [None] * len(observations)
     if not tracks or not observations:
         return linked
