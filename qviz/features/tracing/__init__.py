@@ -4,13 +4,13 @@ points     `points[k].score` is the object's score when FP32 runs up to operator
            first point is the variant alone. `end_score` is FP32 alone, with the tensors that the score is read from
            quantized as in the variant. How FP32's tensors enter and which score is read: see `takeover`.
 culprits   the steepest steps with their causes, largest gain first: see `culprits`, `cause`
-iou        of the object's box with FP32's, at the same points. Where the score stays and the box moves, `box_culprits`
-           are the steepest steps of the IoU; their gain is in IoU.
-quick      bisection: `points` holds only the operators that were tried. Where rises and falls cancel, a culprit can be
+iou        IoU of the object's box with FP32's box, at the same points. If the score stays and the box moves,
+           `box_culprits` are the steepest steps of the IoU; their gain is in IoU.
+quick      bisection: `points` has only the operators that were tried. Where rises and falls cancel, a culprit can be
            missed.
 
-No cause is named where the variant was not made from the reference (`warnings`).
-Blocks of operators that only run together have one point, at their first; a constant's DEQUANTIZE has none.
+No cause is named if the variant was not made from the reference (`warnings`). Blocks of operators that only run
+together have one point, at their first operator; a constant's DEQUANTIZE has none.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from qviz.tflite.paired_networks import Pair, PairedNetworks, paired_networks
 __all__ = ["MOVED", "Trace", "TracePoint", "TracedObject", "trace", "trace_job"]
 
 MAX_SECONDS = 25.0
-"""A full trace of a large network stops after this time, far below an engine's limit; the rest is bisected."""
+"""A full trace of a large network stops after this time, far below an engine's limit, and bisects the rest."""
 
 
 def trace(
@@ -65,15 +65,15 @@ def trace(
     """Follow one object of FP32 on one image through the variant.
 
     Args:
-        object_number: Number of the object among FP32's by falling score, from 0; by default the one whose score fell
-            most.
+        object_number: Number of the object among FP32's objects by descending score, from 0; by default the object
+            whose score fell most.
         quick: Bisect instead of reading the score at every operator.
         score: Minimum confidence of FP32's objects.
 
     Raises:
         ImageError: The image cannot be read.
         ModelError: One of the models has no layers, because TensorFlow runs it.
-        SettingsError: FP32 has no object with this number, or none of this score.
+        SettingsError: FP32 has no object with this number, or none with at least this score.
 
     Example:
         >>> with qviz.open(FLOAT32, INT8, images=IMAGE) as session:
@@ -125,8 +125,8 @@ class _Curve:
     """Score and IoU of one object over the cuts of a takeover.
 
     Attributes:
-        last: The cut of FP32 alone.
-        readings: By cut, of those that were tried.
+        last: The cut that stands for FP32 alone.
+        readings: Cut -> reading, for the cuts that were tried.
     """
 
     def __init__(self, takeover: Takeover, chosen: ReferenceObject, quick: bool) -> None:
@@ -137,7 +137,7 @@ class _Curve:
             quick_scores(self._score, self.last)
         else:
             tried = full(self._score, takeover.changes_nothing, self.last, MAX_SECONDS)
-            for cut in sorted(tried, reverse=True):  # a step that changes nothing has the reading behind it
+            for cut in sorted(tried, reverse=True):  # a step that changes nothing has the next cut's reading
                 if cut not in self.readings:
                     self.readings[cut] = self.readings[cut + 1]
         if quick and self.box_moves:
@@ -164,12 +164,12 @@ class _Curve:
 
     @property
     def fall(self) -> float:
-        """Of the score, by what the variant computes."""
+        """How much the score falls because of what the variant computes."""
         return self.end.score - self.readings[0].score
 
     @property
     def box_moves(self) -> bool:
-        """Whether the box loses IoU while there is still a score, or a box so far off that it has none."""
+        """Whether the box loses IoU by at least MOVED while the score falls by less."""
         return self.end.iou - self.readings[0].iou >= MOVED and self.fall < MOVED
 
 
@@ -184,7 +184,7 @@ class _Culprits:
     constants: OperatorConstants
 
     def of_score(self) -> tuple[Culprit, ...]:
-        """Largest gain first; includes the output if quantizing it lowers the score of FP32's own values."""
+        """Culprits of the score, largest gain first, with the output if quantizing it lowers FP32's own score."""
         examiner, scores = self._examiner(0), self.curve.scores
         culprits = with_removals(
             find_culprits(examiner, scores, self.curve.fall), examiner, lambda orders: self._restored(orders, 0)
@@ -195,7 +195,7 @@ class _Culprits:
         return tuple(sorted([*culprits, *output], key=lambda culprit: -culprit.gain))
 
     def of_box(self) -> tuple[Culprit, ...]:
-        """As `of_score`, of the IoU; empty where the box does not move, or the score falls too."""
+        """Culprits of the IoU, largest gain first; empty if the box does not move or the score falls, too."""
         if not self.curve.box_moves:
             return ()
         examiner, ious = self._examiner(1), self.curve.ious
@@ -203,13 +203,13 @@ class _Culprits:
         return with_removals(culprits, examiner, lambda orders: self._restored(orders, 1))
 
     def _examiner(self, field: int) -> Examiner:
-        """field: of `Reading`."""
+        """The examiner for the score or the IoU. field: index of the field of `Reading`."""
         files = self.pair.reference.read, self.pair.variant.read
         takeover, read = self.curve.takeover, self.curve.object.read
         return Examiner(self.networks, files, takeover, self.runs, self.constants, lambda tensors: read(tensors)[field])
 
     def _restored(self, orders: Orders, field: int) -> float | None:
-        """What comes back with a set of operators in float and the rest as in the variant."""
+        """How much of the score or IoU comes back with a set of operators in float and the rest as in the variant."""
         mixed = _MIXED.get(self.pair.key, lambda: MixedNetwork(self.networks))
         if not orders & mixed.orders:
             return None
@@ -220,7 +220,7 @@ class _Culprits:
 def _number_of(
     objects: Sequence[ReferenceObject], variant_tensors: Tensors, number: int | None, image: str, score: float
 ) -> int:
-    """The requested object, or the one that fell most."""
+    """The number of the requested object or, if none is requested, of the one whose score fell most."""
     if not objects:
         raise SettingsError(
             f"The reference finds no object in {image} at a confidence of {score:.2f} or more, so there is nothing to"
@@ -238,7 +238,7 @@ def _number_of(
 
 
 def _points(networks: PairedNetworks, curve: _Curve) -> tuple[TracePoint, ...]:
-    """A point for every step with a known score; a step that the score does not depend on has that of the next one."""
+    """A point for every step with a known score; steps that do not affect the score have the next step's score."""
     graph, points, takeover, readings = networks.variant.graph, [], curve.takeover, curve.readings
     cut = curve.last
     for number in reversed(range(len(networks.variant.steps))):

@@ -1,23 +1,24 @@
 """Why one operator lowers an object's score, found by experiments on that operator alone with FP32's values before it.
 
-The operator's error has two sides. To separate them, FP32's own operator runs on the inputs of the variant's operator
-(FP32's values, quantized), its output is quantized as in the variant, and the variant continues from there:
+The error comes from inside the operator or from its inputs. To separate the two, FP32's own operator runs on the inputs
+of the variant's operator (FP32's values, quantized), its output is quantized as in the variant, and the variant
+continues from there:
 inside    if that restores at least half of the score, the operator itself is at fault
           bias       its bias differs from FP32's, by at least half of the energy of the operator's own error
           weights    FP32's operator with the variant's dequantized weights loses at least half of it again (tried where
                      the weights are coarse, or more than rounding is left); `rounding` where they are as fine as others
           rounding   only the rounding of its output is left (RMSE up to NORMAL_ROUNDING steps; rounding alone: .29)
           kernel     on other kernels the variant's own operator restores at least half of the gain
-          rounding   else, with what the experiments excluded
-inputs    else its inputs are at fault
+          rounding   otherwise; the sentence says what the experiments excluded
+inputs    otherwise its inputs are at fault
           input_range, clipping   most of that error's energy is out of range (of the image, of another tensor); a range
                                   that the kernel prescribes does not count
           rounding   they were joined on one scale that is too coarse for a column: see `layer_error.joins`
           rounding   the range of one is far wider than FP32's values: TOO_WIDE of it is unused
           amplified  the error, relative to the signal, is AMPLIFIED_DB or more larger after the operator than before
           rounding   else: normal rounding to which this score is sensitive
-Where FP32's operator cannot be run so (a block, no partner), clipping, joins and coarse weights are checked; the cause
-is else `rounding`. SQNR in dB, higher is better; energies are mean squares in the tensor's unit.
+If FP32's operator cannot run like this (a block, no partner), clipping, joins and coarse weights are checked; otherwise
+the cause is `rounding`. SQNR in dB, higher is better; energies are mean squares in the tensor's unit.
 
 Weights are coarse where their SQNR is below the median of the network's layers by COARSE_DB and by 3 robust standard
 deviations (1.4826 times the median absolute deviation), or below MIN_WEIGHTS_DB; an output channel by the same limit.
@@ -39,15 +40,15 @@ from qviz.formatting import small_share
 from qviz.structures import Tensor
 
 INSIDE: Final = 0.5
-"""Share of the gain that an experiment must give back for its finding to be the cause."""
+"""Share of the gain that an experiment must restore for its finding to be the cause."""
 NORMAL_ROUNDING: Final = 0.6
 AMPLIFIED_DB: Final = 6.0
 TOO_WIDE: Final = 0.875
-"""Unused share of an input's range from which on rounding is not ordinary: three bits are wasted."""
+"""Unused share of an input's range from which its rounding is not ordinary, because three bits are wasted."""
 
 
 class Cause(StrEnum):
-    """The cause for which an operator lowers a score."""
+    """Why an operator lowers a score."""
 
     INPUT_RANGE = "input_range"
     WEIGHTS = "weights"
@@ -59,12 +60,12 @@ class Cause(StrEnum):
 
     @property
     def words(self) -> str:
-        """`input range`."""
+        """The cause in words, e.g. `input range`."""
         return self.value.replace("_", " ")
 
 
 def cause_of(evidence: Evidence) -> tuple[Cause, str]:
-    """(cause, sentence)."""
+    """(cause, sentence that explains it)."""
     if evidence.floated is None:
         return _without_experiment(evidence)
     return _inside(evidence, evidence.floated) if evidence.repaired >= INSIDE else _inputs(evidence, evidence.floated)
@@ -95,7 +96,7 @@ def _inside(evidence: Evidence, floated: np.ndarray) -> tuple[Cause, str]:
 
 
 def _not(weights: WeightFacts | None, kernels: tuple[str, float] | None) -> str:
-    """What experiments excluded."""
+    """The end of a sentence that says what the experiments excluded; empty if nothing."""
     alike = [f"the {kernels[0]} kernels are no better"] if kernels is not None else []
     alike += ["its weights alone are not the cause"] if weights is not None else []
     return "; " + " and ".join(alike) if alike else ""
@@ -138,7 +139,7 @@ def _wide_sentence(read: ReadTensor) -> str:
 
 
 def joined_read(evidence: Evidence) -> JoinedColumns | None:
-    """The joined tensor among what the operator reads whose worst column is coarsest."""
+    """Of the joined tensors that the operator reads, the one with the worst column; None if there are none."""
     joins = [read.join for read in evidence.reads if read.join is not None]
     return min(joins, key=lambda join: join.column_db, default=None)
 
@@ -156,7 +157,7 @@ def _without_experiment(evidence: Evidence) -> tuple[Cause, str]:
 
 
 def clipped(read: ReadTensor, where: str = "Its input") -> tuple[Cause, str]:
-    """(cause, sentence) of a tensor whose range is too small."""
+    """(cause, sentence) for a tensor whose range is too small."""
     sums, quantization = read.ranges, read.tensor.quantization
     assert quantization is not None, "only what is quantized clips"
     low, high = quantization.real_range(read.tensor.dtype)
@@ -194,14 +195,14 @@ def _weight_sentence(facts: WeightFacts) -> str:
 
 
 def _steps(tensor: Tensor, energy: float) -> float | None:
-    """RMSE over the step of a tensor."""
+    """RMSE in steps of a tensor's scale; None if it is float. energy: mean square of the error."""
     if not tensor.quantized or tensor.quantization is None:
         return None
     return float(energy**0.5 / float(tensor.quantization.scales.mean()))
 
 
 def _number(value: float) -> str:
-    """Three figures, and no more than two decimals; 0 without a sign."""
+    """A number as text with three significant figures and at most two decimals; 0 has no sign."""
     text = f"{value:.3g}" if abs(value) < 1 else f"{value:.1f}".removesuffix(".0")
     rounded = f"{value:.2f}".rstrip("0").rstrip(".") if 0.01 <= abs(value) < 10 else text
     return "0" if float(rounded) == 0 else rounded

@@ -1,4 +1,4 @@
-"""`qviz trace`: where one object's confidence is lost, operator by operator, and the causes of the steepest steps."""
+"""`qviz trace`: at which operators one object's confidence is lost, and the causes of the steepest steps."""
 
 from __future__ import annotations
 

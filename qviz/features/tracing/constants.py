@@ -18,7 +18,7 @@ from qviz.tflite.paired_networks import Pair, PairedNetworks
 
 COARSE_DB: Final = 10.0
 MIN_WEIGHTS_DB: Final = 25.0
-"""Weights below it are coarse in any network (4 bits give about 20 dB), and above FINE_WEIGHTS_DB in none."""
+"""Weights with a lower SQNR are always coarse (4 bits give about 20 dB); above FINE_WEIGHTS_DB they never are."""
 
 
 class OperatorConstants:
@@ -52,7 +52,7 @@ class OperatorConstants:
         )
 
     def bias_error(self, op: Op) -> np.ndarray | None:
-        """(channels,) real bias minus FP32's; None if either has none, or FP32 adds it in an operator of its own."""
+        """Real bias minus FP32's, (channels,); None if either has none or FP32 adds it in a separate operator."""
         pair = self._networks.pair_of.get(op.order)
         if pair is None or op.kind not in BIAS_INPUT:
             return None

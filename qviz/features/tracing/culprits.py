@@ -10,17 +10,17 @@ quick    bisection: the part over which the score rises most is halved until it 
 Before a fault the curve is uneven: a weakened network reacts to every rounding. Where there are lasting rises that are
 large enough, rises are left out of which the following cuts (the median of CUTS_AFTER) take back half.
 
-The gain of a culprit is the score when FP32 runs up to and including it, minus the score when FP32 runs up to it. An
-operator whose output clips more than MAX_CLIPPED of FP32's values shows one step later: FP32's values enter behind it
-through the same range, and only its reader is free of it. It is charged with the gain of its first reader (the first
-whose step changes the score; operators that only move values are skipped), unless that reader's own weights, bias or
-kernel cause the loss, as `cause` finds by experiment. (A QUANTIZE is charged without the experiment: it does nothing
-but set the range.) Where no operator produced the clipped tensor, as in a file with integer inputs, the reader itself
-is named. A range that the kernel prescribes (`FIXED_RANGE`) is not charged. Rounding on a scale that a join shares
-among columns of different size shows at its last reader, and is charged to the join in the same way.
+The gain of a culprit is the score when FP32 runs up to and including it, minus the score when FP32 runs up to it. If an
+operator's output clips more than MAX_CLIPPED of FP32's values, the loss appears one step later: FP32's values enter
+after the operator through the same range, and only its reader is free of it. The operator therefore gets the gain of
+its first reader (the first whose step changes the score; operators that only move values are skipped), unless that
+reader's own weights, bias or kernel cause the loss, as `cause` finds by experiment. (A QUANTIZE gets it without the
+experiment, because it only sets the range.) If no operator produced the clipped tensor, as in a file with integer
+inputs, the reader itself is named. A range that the kernel prescribes (`FIXED_RANGE`) does not count. Rounding on a
+scale that a join shares among columns of different size appears at the join's last reader, and the join gets that gain.
 
-An operator is no culprit where nothing differs in what it reads and computes. `alone` says what a culprit brings back
-by itself, when the rest of the variant stays as it is (`Removal`).
+An operator is no culprit if nothing differs in what it reads and computes. `alone` says what a culprit brings back by
+itself, when the rest of the variant stays unchanged.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def full(score: Callable[[int], float], changes_nothing: Callable[[int], bool], 
 
     Args:
         score: Returns the score at a cut.
-        changes_nothing: Whether the step at a cut gives exactly FP32's values; its cut then has the score of the next
-            one.
-        last: The cut of FP32 alone.
-        seconds: After this time, the rest is bisected.
+        changes_nothing: Returns whether the step at a cut gives exactly FP32's values; the cut then has the score of
+            the next one.
+        last: The cut that stands for FP32 alone.
+        seconds: Time after which the rest is bisected.
     """
     end = time.monotonic() + seconds
     scores = {last: score(last)}
@@ -71,7 +71,7 @@ def quick_scores(score: Callable[[int], float], last: int) -> Scores:
 
 
 def bisected(score: Callable[[int], float], start: Scores) -> Scores:
-    """The known scores and those of further cuts, which halve the part with the largest rise down to one step."""
+    """The known scores and those of further cuts that narrow the largest rise down to one step by halving."""
     scores = dict(start)
     for _ in range(MAX_BISECTIONS):
         parts = list(pairwise(sorted(scores)))
@@ -95,17 +95,19 @@ MIN_GAIN, MIN_SHARE = 0.02, 0.05
 """Minimum gain of a culprit: as a score, and as a share of the whole fall; it must exceed both."""
 LEAST_GAIN = 0.01
 SAME_RANGE = DATA_MOVERS - JOINS - set(CONVERSIONS)
-"""Operators whose output has the values of their first input, in the same range."""
+"""Operators whose output has the values of their first input in the same range."""
 
 
 @dataclass(frozen=True, slots=True)
 class Culprit:
-    """One operator. SQNR in dB of its output on this image, higher is better; None: nothing differs, or unknown.
+    """An operator at which the score is lost.
+
+    SQNR is that of its output on this image in dB, higher is better; None if nothing differs or it is unknown.
 
     Attributes:
-        alone: What comes back when only this operator runs in float (with the readers of a range that clips, and all
-            that a join forces onto one scale), and all else as in the variant; None where it was not tried.
-        together: What comes back when FP32 runs up to and including it.
+        alone: What comes back if only this operator runs in float (with the readers of a range that clips, and all
+            operators that a join puts on one scale), the rest as in the variant; None if that was not tried.
+        together: What comes back if FP32 runs up to and including it.
         reference_order: Index of its partner in the reference's file.
     """
 
@@ -125,7 +127,7 @@ class Culprit:
 
 
 def find_culprits(examiner: Examiner, scores: Scores, fall: float) -> tuple[Culprit, ...]:
-    """Largest gain first; at least one where LEAST_GAIN is gained. fall: of the whole score."""
+    """The culprits, largest gain first; at least one if a step gains LEAST_GAIN. fall: that of the whole score."""
     rises = gains(scores)
     minimum = max(MIN_GAIN, MIN_SHARE * fall)
     worth = [cut for cut in rises if rises[cut] > minimum]
@@ -142,13 +144,13 @@ def find_culprits(examiner: Examiner, scores: Scores, fall: float) -> tuple[Culp
 
 
 def _lasts(scores: Scores, cut: int) -> bool:
-    """Whether the median of the next cuts keeps at least half of a rise."""
+    """Whether the rise at a cut lasts: the median score of the following cuts keeps at least half of it."""
     following = [scores[later] for later in sorted(scores) if later > cut][:CUTS_AFTER]
     return median(following) >= (scores[cut] + scores[cut + 1]) / 2
 
 
 def _culprit(examiner: Examiner, scores: Scores, rises: dict[int, float], cut: int) -> Culprit | None:
-    """The operator that causes the rise at a cut; None where nothing differs."""
+    """The operator that causes the rise at a cut; None if nothing differs there."""
     evidence = examiner.evidence(cut, scores[cut], rises[cut])
     if evidence.is_exact:
         return None
@@ -196,7 +198,7 @@ def _share(examiner: Examiner, index: int) -> float:
 
 
 def _source(examiner: Examiner, index: int) -> int:
-    """The tensor from which a tensor gets its values by moving only, as long as they are clipped there, too."""
+    """The first tensor from which this one gets its values by moving only and in which they are clipped, too."""
     maker = examiner.graph.producer(index)
     while maker is not None and maker.kind in SAME_RANGE and maker.inputs[0] is not None:
         if _share(examiner, maker.inputs[0]) <= MAX_CLIPPED:
@@ -240,7 +242,7 @@ def output_culprit(examiner: Examiner, tensors: Sequence[int], lost: float, fall
 
 
 NAMED = 2
-"""Number of culprits that are also run in float alone; only these are in the sentence."""
+"""Number of culprits that are also run alone in float; the sentence names only these."""
 
 
 def with_removals(culprits: Sequence[Culprit], examiner: Examiner, restored: Restored) -> tuple[Culprit, ...]:

@@ -1,4 +1,4 @@
-"""What is known of one operator under test: its values, its weights, and experiments that run on demand.
+"""What is known about one operator under test: its values, its weights, and experiments that run on demand.
 
 SQNR in dB, higher is better; energies are mean squares in the tensor's unit.
 """
@@ -53,7 +53,7 @@ class ReadTensor:
 
     Attributes:
         exact: FP32's values, float32.
-        entering: The same after the variant's quantization, dequantized.
+        entering: The same values, quantized as in the variant and dequantized.
         of_image: Whether it is the input of the network.
         fixed_range: Whether the kernel that computes it prescribes its scale, which then clips at most one step.
         join: Its columns if it belongs to a join in which one column has a far lower SQNR than the whole; else None.
@@ -72,7 +72,7 @@ class ReadTensor:
 
     @property
     def unused_share(self) -> float:
-        """Part of its range that FP32's values do not reach; 0 where it has no range, or the kernel prescribes it."""
+        """Share of its range that FP32's values do not reach; 0 if it has no range or the kernel prescribes it."""
         quantization, sums = self.tensor.per_tensor, self.ranges
         if quantization is None or self.fixed_range or not sums.count:
             return 0.0
@@ -80,7 +80,7 @@ class ReadTensor:
 
     @property
     def clips_most(self) -> bool:
-        """Whether more of the error is due to clipping than to rounding, in a range that calibration chose."""
+        """Whether clipping causes more of the error than rounding, in a range that calibration chose."""
         sums = self.ranges
         return not self.fixed_range and sums.count > 0 and sums.clipping > sums.rounding
 

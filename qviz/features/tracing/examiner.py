@@ -50,7 +50,7 @@ class Examiner:
         self._steps = networks.variant.steps
 
     def op(self, cut: int) -> Op:
-        """The operator at a cut; of a block its first operator."""
+        """The operator at a cut; if the step is a block, its first operator."""
         return self.graph.ops[self._steps[self.takeover.steps[cut]].orders[0]]
 
     def partner(self, op: Op) -> int | None:
@@ -74,7 +74,7 @@ class Examiner:
         )
 
     def _join(self, index: int) -> JoinedColumns | None:
-        """The columns of the join that this tensor belongs to, if one is far below the whole; else None."""
+        """The columns of the join that this tensor belongs to, if one is far below the whole in SQNR; else None."""
         join = join_behind(self.graph, index) or join_ahead(self.graph, index)
         if join is None:
             return None
@@ -94,7 +94,7 @@ class Examiner:
         return exact, self._real(source).reshape(shape)
 
     def evidence(self, cut: int, before: float, gain: float) -> Evidence:
-        """What `cause` needs to know of the operator at a cut.
+        """What `cause` needs to know about the operator at a cut.
 
         Args:
             before: The score if the variant takes over at this cut.
@@ -106,7 +106,7 @@ class Examiner:
         actual = as_real(self.takeover.step_outputs(cut)[output], tensor)
 
         def restored(values: np.ndarray) -> float:
-            """Share of the gain when the operator's output has these real values."""
+            """Share of the gain that comes back if the operator's output has these real values."""
             given = {output: as_variant(values.reshape(actual.shape), tensor)}
             return (self._score(self.takeover.continued(cut + 1, given)) - before) / gain if gain > 0 else 0.0
 
@@ -135,7 +135,7 @@ class Examiner:
         )
 
     def figures(self, cut: int) -> dict[str, Any]:
-        """Errors of the operator's first output on this image, as fields of `Culprit`; None: equal, or unknown."""
+        """Errors of the operator's first output on this image, as fields of `Culprit`; None if equal or unknown."""
         output = self.op(cut).outputs[0]
         exact, tensor = self.takeover.real(output), self.graph.tensors[output]
         actual = self.takeover.step_outputs(cut).get(output)

@@ -25,7 +25,7 @@ KIND = "trace"
 
 
 def fell_most(objects: Sequence[ComparedObject]) -> ComparedObject | None:
-    """Number of the reference's object that lost most confidence; an object without a partner has lost all of it."""
+    """The reference's object that lost most confidence; an object without a partner has lost all of it."""
     rows = [row for row in objects if row.reference_index is not None and row.reference_score is not None]
     return max(rows, key=lambda row: (row.reference_score or 0) - (row.variant_score or 0), default=None)
 
@@ -33,7 +33,7 @@ def fell_most(objects: Sequence[ComparedObject]) -> ComparedObject | None:
 def show(
     here: Page, variant: LoadedModel, image: EncodedImage, objects: Sequence[ComparedObject], chosen: int | None
 ) -> None:
-    """The button and, once it was pressed, the trace. chosen: the selected object's number in the reference, if any."""
+    """Draw the button and, once it was pressed, the trace. chosen: number of the selected object in the reference."""
     models = here.loaded
     worst = fell_most(objects)
     number = chosen if chosen is not None else worst.reference_index if worst is not None else None
@@ -57,7 +57,7 @@ def _key(here: Page, variant: LoadedModel, image: EncodedImage, number: int) -> 
 
 
 def _run(here: Page, variant: LoadedModel, image: EncodedImage, number: int) -> None:
-    """A quick trace first, then every operator. An object has the same number at every threshold that it reaches."""
+    """Run a quick trace, then a full one. An object has the same number at every threshold that it reaches."""
     reference = here.loaded.reference
 
     def run(context: Context) -> Trace:

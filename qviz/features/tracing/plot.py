@@ -10,7 +10,7 @@ from qviz.features.tracing.culprits import Culprit
 from qviz.formatting import shortened
 
 MAX_NAMED = 3
-"""Number of culprits whose names are in the chart; others are only marked."""
+"""Number of culprits that the chart names; the others are only marked."""
 
 
 def figure(result: Trace) -> go.Figure:

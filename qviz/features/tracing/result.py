@@ -1,4 +1,4 @@
-"""What a trace returns, and its sentence: where an object falls or its box moves, and what experiments brought back."""
+"""What a trace returns, and its sentence: where a score falls or a box moves, and what experiments brought back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ALONE = 0.5
-"""A culprit is named alone if it brings back, alone in float, at least this share of what FP32 up to it brings back."""
+"""A culprit is named alone if, alone in float, it brings back at least this share of what FP32 up to it brings back."""
 MOVED = 0.1
 """Minimum loss of IoU for a box to count as moved."""
 
@@ -90,7 +90,7 @@ class Trace(Result):
 
     @property
     def sentence(self) -> str:
-        """Where the object falls or its box moves, and why; first what keeps the two from being compared."""
+        """Where the score falls or the box moves, and why, after the reasons why the two models cannot be compared."""
         return " ".join([*(warning.message for warning in self.warnings), _finding(self)])
 
     def to_frame(self) -> pd.DataFrame:
@@ -125,7 +125,7 @@ def _finding(result: Trace) -> str:
 
 
 def _with_culprit(start: str, culprits: tuple[Culprit, ...], what: str) -> str:
-    """The first operator of which an experiment showed that it matters, with what it brings back."""
+    """The sentence completed with the first operator that an experiment showed to matter, and what it brings back."""
     first = next((culprit for culprit in culprits if _matters(culprit)), None)
     if first is None:
         return f"{start}. No single operator in float brings it back."
@@ -148,5 +148,5 @@ def _with_culprit(start: str, culprits: tuple[Culprit, ...], what: str) -> str:
 
 
 def _matters(culprit: Culprit) -> bool:
-    """Whether something measurable comes back without it."""
+    """Whether something measurable comes back if the culprit runs in float."""
     return max(culprit.gain if culprit.together is None else culprit.together, culprit.alone or 0.0) >= MIN_GAIN

@@ -1,10 +1,10 @@
-"""FP32 runs up to an operator and the variant from there on; and the score of one object in such a run.
+"""Runs in which FP32 computes up to an operator and the variant from there on, and one object's score in such a run.
 
-cut       a step of the variant (mostly one operator): the steps before it are FP32's, it and those after it the
-          variant's
-enters    a tensor that is written before the cut and read from the cut on is FP32's: its partner's value, quantized
-          with the variant's own parameters of that tensor (float tensors enter unchanged). Before the first step
-          nothing is FP32's: the graph's inputs are the variant's own.
+cut       a step of the variant (mostly one operator): FP32 computes the steps before it, the variant computes this step
+          and all later ones
+enters    a tensor that is written before the cut and read from the cut on gets FP32's value: that of its partner,
+          quantized with the variant's parameters of the tensor (float tensors enter unchanged). Before the first step
+          nothing is FP32's, so the graph's inputs are the variant's own.
 unpaired  a tensor without a partner is computed by the variant's own operator from what enters before it, so an
           operator that FP32 does not have is never left out and its error stays at every cut
 Steps that the requested tensors do not depend on are not run.
@@ -12,9 +12,9 @@ Steps that the requested tensors do not depend on are not run.
 The score and the box of an object are read before NMS:
 anchor    where the file ends in TFLite_Detection_PostProcess: the score of one anchor and class at the operator's
           inputs. The anchor is found in FP32 by score and box; the variant has the same anchors.
-cell      else: the best candidate of the object's class whose box overlaps FP32's by at least MIN_IOU, from MIN_SCORE
-          on, and 0 where there is none. Heads whose NMS hides the candidates give their detections.
-Objects are FP32's detections by falling score, numbered from 0, as `qviz detect` lists them.
+cell      otherwise: the best candidate of the object's class with a score of at least MIN_SCORE whose box overlaps
+          FP32's by at least MIN_IOU, and 0 if there is none. Heads whose NMS hides the candidates give detections.
+Objects are FP32's detections by descending score, numbered from 0, as `qviz detect` lists them.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Takeover:
         return self.continued(cut, {})
 
     def continued(self, cut: int, given: Tensors) -> dict[int, np.ndarray]:
-        """As `run`, with given values for some of the tensors that enter."""
+        """The same as `run`, with given values for some of the tensors that enter."""
         values = dict(given)
         for position in range(cut, len(self.steps)):
             step = self._stepper.steps[self.steps[position]]
@@ -145,11 +145,11 @@ def ancestors(
 
 MIN_IOU = 0.5
 MIN_SCORE = 0.001
-"""Candidates with lower scores are not decoded, because there would be thousands; their score counts as 0."""
+"""Candidates with lower scores are not decoded, as there would be thousands of them; their score counts as 0."""
 NO_SCORE = 2.0
-"""Minimum score of detections where only candidates are read: there are none, so NMS, the slowest part, is not run."""
+"""Minimum score of detections if only candidates are read: none reaches it, so NMS, the slowest part, is not run."""
 MOVED_SCORE = 0.25
-"""Score of a candidate from which on it may be the object, moved away from its place."""
+"""Score from which a candidate may be the object after it moved away from its place."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -250,7 +250,7 @@ def _cell_readings(networks: PairedNetworks, head: PartialHead, detections: Dete
 
 
 def _size_ratio(networks: PairedNetworks) -> np.ndarray:
-    """(4,) the variant's input size over FP32's, for boxes."""
+    """The variant's input size divided by FP32's, (4,), to scale boxes."""
     sizes = [
         np.array(input_size(stepper.graph.input_tensors()[0]) * 2, np.float32)
         for stepper in (networks.reference, networks.variant)
@@ -265,7 +265,7 @@ def _anchor_readings(
     detections: Detections,
     settings: tuple[Settings, Settings],
 ) -> tuple[tuple[int, ...], list[ReadObject]] | None:
-    """Where both files have the post-process operator with the same anchors; else None."""
+    """(tensors to read, readers of the objects) if both files have the post-process and the same anchors; else None."""
     columns = score_columns(networks.variant.graph)
     if columns is None or all(op.kind != KIND for op in networks.reference.graph.ops):
         return None

@@ -13,7 +13,7 @@ def verdict(result: Trace) -> str:
 
 
 def against_whole(result: Trace, experiment: WhatIf | None) -> str:
-    """A sentence where this object's trace names another operator than the experiment on several images; else empty."""
+    """A sentence if this object's trace names another operator than the experiment on several images; else empty."""
     named = None if experiment is None else experiment.named
     if experiment is None or named is None or not result.culprits or result.culprits[0].order in named.orders:
         return ""

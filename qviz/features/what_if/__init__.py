@@ -1,7 +1,7 @@
-"""How much of a variant's loss disappears if some of its operators run in float, without building a file.
+"""How much of a variant's loss disappears if some of its operators run in float, measured without building a file.
 
 base        agreement of the unchanged variant with FP32, as in `qviz compare`
-agreement   the same with a set of operators in float (see `mixed` for what that means)
+agreement   agreement with FP32 if a set of operators runs in float (see `mixed` for what that means)
 explained   (agreement - base) / (1 - base): the share of the lost agreement that comes back; 1 is all, below 0 is worse
 score_share mean over FP32's objects of the share of their score that remains (see `mixed`), in [0, 1]
 
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SINGLE_LAYERS = 8
-"""Layers tried alone because of a low local SQNR, and as many because of a large fall of the cumulative SQNR."""
+"""Number of layers tried alone for a low local SQNR, and also for a large fall of the cumulative SQNR."""
 LAYER_IMAGES = 2
-"""Images on which layer errors are measured to choose sets."""
+"""Number of images on which layer errors are measured to choose sets."""
 SEARCH_IMAGES = 8
 MAX_TRIALS = 60
 WINDOW_SHARE = 0.9
-"""Share of what a first or last part of the network brings back that a shorter stretch of it has to bring back."""
+"""A shorter stretch replaces a first or last part of the network if it brings back at least this share as much."""
 SINGLE = ("layer", "range", "join")
 MIN_EXPLAINED = 0.1
 MIN_SHARE = 0.5
 """A set is named if it explains at least MIN_EXPLAINED, and at least MIN_SHARE of what the best set explains."""
 NAMING_IMAGES = 8
-"""Images on which pages and report measure the sets that may be named."""
+"""Number of images on which the pages and the report measure the sets that may be named."""
 GOALS = (0.9, 0.75, 0.5)
-"""Shares of the agreement recovered by all operators in float; a small set is searched for each."""
+"""Shares of the agreement that all operators in float recover; for each, a search looks for a small set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class FloatSet:
     Attributes:
         orders: Operator indices of the variant.
         kind: given, layer, range, join, block, prefix, suffix, window, all or found.
-        agreement, explained, score_share: See the module; `explained` is None if nothing is lost.
+        agreement, explained, score_share: As defined in the module; `explained` is None if nothing is lost.
         mean_score_delta: Mean score difference of kept and shifted objects; None without any.
         stayed: Operators of the set that cannot run in float.
         subject: Name in a sentence, `operator 12 (CONV_2D)` or `operators 0-24`; empty for a set that is never named.
@@ -90,7 +90,7 @@ class FloatSet:
 
 
 def _full(agreement: float | None) -> float:
-    """To compare sets: where neither model has an object, nothing is left to bring back."""
+    """The agreement as a number, for comparing sets; 1 if neither model has an object, as then nothing is lost."""
     return 1.0 if agreement is None else agreement
 
 
@@ -107,13 +107,13 @@ class WhatIf(Result):
     """How much agreement each set of operators in float brings back.
 
     Attributes:
-        reference, variant: Their names.
+        reference, variant: Names of the two models.
         images: Number of images measured on.
         operators: Number of operators of the variant.
-        base, base_mean_score_delta, base_score_share: Values of the unchanged variant; base is None where neither model
+        base, base_mean_score_delta, base_score_share: Values of the unchanged variant; `base` is None if neither model
             has an object.
-        sets: In the order given, else by falling agreement.
-        smallest: The sets that no set of equal or smaller size matches, by size.
+        sets: The measured sets, in the order given or, if none were given, by descending agreement.
+        smallest: The sets whose agreement no set of equal or smaller size reaches, sorted by size.
         skipped: One sentence per image that cannot be read.
         warnings: Reasons why the two models cannot be compared; then no set is named.
     """
@@ -137,8 +137,8 @@ class WhatIf(Result):
     def named(self) -> FloatSet | None:
         """The set that the verdict names; None if no set explains enough.
 
-        Of the sets that explain at least MIN_EXPLAINED and MIN_SHARE of what the best set explains: a single operator
-        if possible, then the fewest operators.
+        It is chosen from the sets that explain at least MIN_EXPLAINED and at least MIN_SHARE of what the best set
+        explains: a single operator if possible, else the set with the fewest operators.
         """
         return None if self.warnings else named_of(self.sets)
 
@@ -152,7 +152,7 @@ class WhatIf(Result):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per set, its operators as `0-12,40`."""
+        """One row per set, with its operators as text such as `0-12,40`."""
         import pandas as pd
 
         rows = [asdict(row) | {"orders": row.text, "stayed": orders_text(row.stayed)} for row in self.sets]
@@ -173,7 +173,7 @@ def what_if(
     """Measure how much agreement comes back with sets of the variant's operators in float.
 
     Args:
-        sets: Operator indices of the variant, from 0, per set; None: usual sets, and small ones found by a search.
+        sets: Sets of operator indices of the variant, from 0; None for the usual sets and small ones found by a search.
         score: Minimum confidence of an object, in [0, 1].
         iou: Minimum IoU of a matched pair, in (0, 1].
         quick: Measure only the sets that may be named (`candidates`), without blocks and without a search.
@@ -202,11 +202,11 @@ def measured(
     quick: bool = False,
     errors: LayerErrors | None = None,
 ) -> WhatIf:
-    """As `what_if`, with a `Measure` that the caller goes on using.
+    """The same as `what_if`, with a `Measure` that the caller goes on using.
 
     Args:
-        given: The sets; empty: usual ones.
-        errors: Errors of the layers, by which sets are chosen; None: measured on a few of the images.
+        given: The sets to measure; empty for the usual ones.
+        errors: Errors of the layers, by which sets are chosen; None to measure them on a few of the images.
     """
     reference, variant = measure.reference, measure.variant
     possible = context.wait(context.engine.submit(possible_job, measure.pair))
@@ -274,7 +274,7 @@ def _narrower(measure: Measure, named: FloatSet | None, possible: Orders) -> lis
 def _sets_to_try(
     context: Context, measure: Measure, possible: Orders, quick: bool, errors: LayerErrors | None
 ) -> list[Candidate]:
-    """Each set once."""
+    """The sets to measure if none were given, each once."""
     every = sorted(possible)
     if not every:
         return []
@@ -313,7 +313,7 @@ def _worst_layers(errors: LayerErrors) -> list[int]:
 
 
 def _searched(measure: Measure, every: Sequence[int]) -> Iterator[Orders]:
-    """For each goal a small set that reaches it on the most affected images."""
+    """For each goal, a small set of operators that reaches it on the most affected images."""
     images = measure.most_affected(SEARCH_IMAGES)
     all_quantized, all_float = (tally.agreement for tally in measure([frozenset(), frozenset(every)], images))
     if all_float <= all_quantized:

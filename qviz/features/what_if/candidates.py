@@ -1,9 +1,9 @@
 """The few sets of operators that a verdict may name as the place where a variant loses.
 
-layer    the layers with the largest falls and the lowest local SQNR, each alone
-range    a layer that clips values in a range that calibration chose, with the operators that read it
+layer    each of the layers with the largest falls and of those with the lowest local SQNR, alone
+range    a layer that clips values in a range that calibration chose, with the operators that read its output
 join     a join whose scale is far too wide for one of its parts, with all operators that share the scale
-prefix, suffix   the first and the last part of the network: accumulated errors are not caused by a single operator
+prefix, suffix   the first and the last part of the network, as accumulated errors are not caused by a single operator
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from qviz.structures import Graph
 from qviz.structures.operators import operator_name, orders_text
 
 LAYERS = 3
-"""Number of layers of each kind."""
+"""Number of layers chosen by each criterion."""
 MIN_UNUSED = 0.75
-"""Minimum unused share of a part's range for which its join is tried: two bits are wasted."""
+"""Unused share of a part's range from which its join is tried, because two bits are wasted."""
 PREFIXES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 SUFFIXES = (1 / 16, 1 / 4)
 
@@ -60,7 +60,7 @@ def _layers(graph: Graph, layers: Sequence[LayerError]) -> Iterator[tuple[str, O
 
 
 def _wide_joins(graph: Graph, layers: Sequence[LayerError]) -> list[tuple[int, Orders]]:
-    """(join, operators that share its scale), the last join first; of several joins on one scale only the last.
+    """(join, operators that share its scale), the last join first; only the last of several joins with one scale.
 
     A join is wide if the reference's values leave most of a part's range unused, because another part needs it.
     """

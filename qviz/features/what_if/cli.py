@@ -57,7 +57,7 @@ def _print(result: WhatIf) -> None:
 
 
 def _three(agreement: float | None) -> str:
-    """An agreement with three decimals; a dash where neither model has an object."""
+    """An agreement with three decimals; a dash if neither model has an object."""
     return UNKNOWN if agreement is None else f"{agreement:.3f}"
 
 

@@ -20,19 +20,19 @@ from qviz.features.what_if.sets import Orders
 from qviz.structures import EncodedImage
 
 SETS_PER_JOB = 8
-"""Sets measured in one job: they share one run of both networks, well within the job's time limit."""
+"""Number of sets measured in one job. They share one run of both networks and stay within the job's time limit."""
 Chosen = Orders | Float
-"""Operators of the variant in float: their indices, or with further conditions."""
+"""Operators of the variant in float: their indices alone, or a `Float` with further conditions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """One set of operators in float, over all images; see `what_if`.
+    """The result of one set of operators in float, over all images; see `what_if`.
 
     Attributes:
-        agreement: In [0, 1]; 1 where neither model has an object, as then nothing is lost.
-        mean_score_delta: Mean score difference of kept and shifted objects; None without any.
-        score_share: Mean remaining share of the scores of FP32's objects; None without any.
+        agreement: Agreement with FP32 in [0, 1]; 1 if neither model has an object, as then nothing is lost.
+        mean_score_delta: Mean score difference of kept and shifted objects; None if there are none.
+        score_share: Mean remaining share of the scores of FP32's objects; None if there are none.
     """
 
     agreement: float
@@ -42,7 +42,7 @@ class Tally:
 
     @property
     def shown_agreement(self) -> float | None:
-        """The agreement; None where neither model has an object, so that nothing is lost and nothing is known."""
+        """The agreement; None if neither model has an object, so that nothing can be said."""
         return self.agreement if self.has_objects else None
 
 
@@ -74,11 +74,11 @@ class Measure:
         self._sets: set[Float] = set()
 
     def __call__(self, sets: Sequence[Chosen], images: Sequence[EncodedImage] | None = None) -> list[Tally]:
-        """One tally per set.
+        """Measure the sets that were not measured before; returns one tally per set.
 
         Args:
-            sets: Operators of the variant in float; an empty set is the variant as it is.
-            images: By default all.
+            sets: Operators of the variant in float; an empty set stands for the unchanged variant.
+            images: Images to measure on; by default all.
 
         Raises:
             Cancelled, ModelError, WorkerError.
@@ -94,11 +94,14 @@ class Measure:
         return [_tally([self.outcome(orders, image) for image in read]) for orders in sets]
 
     def outcome(self, chosen: Chosen, image: EncodedImage) -> ImageOutcome:
-        """The outcome of a set on one image, both measured before."""
+        """The outcome of a set on one image; the set must have been measured on that image before."""
         return self._outcomes[as_float(chosen), image.digest]
 
     def counts(self, chosen: Chosen) -> np.ndarray:
-        """(images, 2) of a set measured on all images: objects that agree, and objects of both models."""
+        """(objects that agree, objects of both models) for each image, (images, 2).
+
+        The set must have been measured on all images before.
+        """
         return np.array([self.outcome(chosen, image).counts for image in self.images])
 
     def finished(self) -> None:
@@ -108,7 +111,7 @@ class Measure:
     def most_affected(self, count: int, with_scores: bool = False) -> list[EncodedImage]:
         """The images on which the unchanged variant differs most from the reference.
 
-        with_scores: count lost confidence, too, not only lost, relabelled and spurious objects.
+        with_scores: whether lost confidence counts, too, not only lost, relabelled and spurious objects.
         """
 
         def damage(image: EncodedImage) -> float:
@@ -138,12 +141,12 @@ class Measure:
             return
         self._outcomes |= {(chosen, image.digest): row for chosen, row in outcomes.items()}
         self._sets.update(outcomes)
-        # the number of sets that a search tries is known at its end
+        # how many sets a search tries is known only when it ends
         self._context.progress.advance(len(self._sets), len(self._sets) + 1)
 
 
 def as_float(chosen: Chosen) -> Float:
-    """Operators in float, without further conditions where only their indices are given."""
+    """The operators as a `Float`, without further conditions if only their indices are given."""
     return chosen if isinstance(chosen, Float) else Float(chosen)
 
 

@@ -1,19 +1,19 @@
 """Run a variant with some of its operators in float, without rebuilding the file, and classify its detections.
 
 in float    FP32's own operator (with FP32's weights) runs on real numbers: the output of another operator in float, or
-            the variant's own tensor dequantized. Values that an unchanged operator reads are quantized with the
-            variant's parameters of that tensor; so are integer outputs of the file.
-conversion  QUANTIZE and DEQUANTIZE that are in the set, or between two operators of it, pass their input on unchanged:
-            with the input's QUANTIZE in the set, operators in float receive the pixels unclipped and unrounded.
+            the variant's own tensor, dequantized. Values that an unchanged operator reads are quantized with the
+            parameters of the variant's tensor, and so are integer outputs of the file.
+conversion  QUANTIZE and DEQUANTIZE that are in the set, or between two operators of it, pass their input on unchanged.
+            If the input's QUANTIZE is in the set, operators in float receive the pixels unclipped and unrounded.
 stays       an operator without a partner in FP32, or whose inputs FP32 computes differently, runs as in the variant
 
-Without operators in float the result is that of the variant, bit for bit. Operators in float that receive exactly
-FP32's values are not run: their outputs are those of FP32's own run. Unchanged operators run in
-stretches where that gives the same bits (`Stretches`).
+Without operators in float, the result is bit for bit that of the variant. Operators in float that receive exactly
+FP32's values are not run, because their outputs are known from FP32's own run. Unchanged operators run in stretches
+where that gives the same bits (`Stretches`).
 
-weights   with `own_weights`, operators in float compute with the variant's weights, dequantized: what comes back then
-          is due to activations, the rest to weights
-input     with `exact_input`, the network receives FP32's pixels, not what its integer input makes of them
+weights   with `own_weights`, operators in float compute with the variant's weights, dequantized: the loss that then
+          disappears is due to activations, the rest is due to weights
+input     with `exact_input`, the network receives FP32's pixels instead of its own integer input
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from qviz.tflite.stepper import Piece, changed_piece
 from qviz.tflite.stretches import Stretches
 
 MAX_CHAIN = 4
-"""Maximum operators of FP32 that are fused in one operator of a variant (e.g. an activation and a factor)."""
+"""Maximum number of FP32's operators (e.g. an activation and a factor) that are fused into one of a variant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class Substitute:
     """Steps of the reference that replace an operator of the variant.
 
     Attributes:
-        steps: Numbers of the steps, in the order of running.
+        steps: Numbers of the steps, in the order in which they run.
         inputs: Tensor of the reference -> tensor of the variant from which it gets its values.
-        outputs: (tensor of the variant, tensor of the reference).
+        outputs: Pairs (tensor of the variant, tensor of the reference) of its outputs.
     """
 
     steps: tuple[int, ...]
@@ -55,7 +55,7 @@ class Float:
 
     Attributes:
         orders: Operators of the variant.
-        own_weights, exact_input: See the module.
+        own_weights, exact_input: As explained in the module.
     """
 
     orders: Orders
@@ -67,8 +67,8 @@ class MixedNetwork:
     """A variant whose operators can be replaced by FP32's.
 
     Args:
-        pair: Their files; without them, no stretches and no `own_weights`.
-        heads: Tensors of the variant that are requested of every run.
+        pair: The files of the two networks; without them, there are no stretches and no `own_weights`.
+        heads: Tensors of the variant that are requested in every run.
 
     Attributes:
         orders: Operators that can run in float.
@@ -102,13 +102,13 @@ class MixedNetwork:
         """Run the variant with some operators in float.
 
         Args:
-            variant_tensors: Every tensor of an unchanged run of the variant on the same image.
+            variant_tensors: All tensors of an unchanged run of the variant on the same image.
             orders: The operators in float; those that cannot run in float are ignored.
             tensors: The tensors to return.
             exact: FP32's run on the same image; needed for `exact_input`.
 
         Returns:
-            Tensor -> values in the type of the file.
+            Tensor -> values in the type that the file gives it.
 
         Raises:
             ModelError: A step fails.
@@ -124,7 +124,7 @@ class MixedNetwork:
         return {tensor: values.typed(tensor) for tensor in keep if values.has(tensor)}
 
     def _exact_inputs(self, values: MixedValues, exact: Mapping[int, np.ndarray], forced: bool) -> None:
-        """Mark the inputs that are FP32's, or are made so."""
+        """Mark the inputs that are equal to FP32's. forced: give the network FP32's inputs in any case."""
         values.exact = exact
         for tensor, partner in zip(self._variant.graph.inputs, self._reference.graph.inputs, strict=False):
             variant_pixels, pixels = values.real(tensor), exact[partner]
@@ -136,7 +136,7 @@ class MixedNetwork:
     def _advance(
         self, number: int, members: frozenset[int], values: MixedValues, own_weights: bool, keep: Collection[int]
     ) -> int:
-        """Run one step, or a stretch of unchanged ones. Returns the number of the next step."""
+        """Run one step, or a stretch of unchanged steps. Returns the number of the next step to run."""
         step = self._variant.steps[number]
         stretch = None
         if self._stretches is not None and not self._stretches.orders.get(number, members) & members:
@@ -184,7 +184,7 @@ class MixedNetwork:
             values.put_real(tensor, real[partner])
 
     def _own_piece(self, op: Op, step: int) -> Piece | None:
-        """A step of the reference with the variant's weights; None where it has none, or their shapes differ."""
+        """A step of the reference with the variant's weights; None if it has no weights or their shapes differ."""
         if step not in self._own_weights:
             constants = dequantized_weights(self._networks, op)
             read = {index for order in self._reference.steps[step].orders for index in self._inputs(order)}
@@ -234,7 +234,7 @@ class MixedNetwork:
 
 
 def dequantized_weights(networks: PairedNetworks, op: Op) -> dict[int, np.ndarray]:
-    """Tensor of FP32's weights -> the variant's weights, dequantized; empty if FP32's cannot be replaced."""
+    """Tensor of FP32's weights -> the variant's weights, dequantized; empty if FP32's weights cannot be replaced."""
     pair, weights = networks.pair_of.get(op.order), networks.weights(op)
     if pair is None or weights is None:
         return {}
@@ -249,7 +249,7 @@ def dequantized_weights(networks: PairedNetworks, op: Op) -> dict[int, np.ndarra
 
 
 def _further_outputs(networks: PairedNetworks) -> dict[int, int]:
-    """Partners of the second and further outputs of paired operators (SPLIT, NMS)."""
+    """Tensor of the variant -> its partner, for all outputs but the first of paired operators (SPLIT, NMS)."""
     graphs = networks.reference.graph, networks.variant.graph
     partners: dict[int, int] = {}
     for pair in networks.pairs.pairs:

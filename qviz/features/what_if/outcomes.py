@@ -1,7 +1,7 @@
-"""In a worker: the objects of one image with some of a variant's operators in float, against those of FP32.
+"""In a worker: the objects of one image with some of a variant's operators in float, compared with those of FP32.
 
 share of an object   the best score of its class near it (IoU as for pairs) in the variant's head before NMS, divided by
-                     its score in FP32; 0 where the head has none above `CANDIDATE_FLOOR`, at most 1
+                     its score in FP32; at most 1, and 0 if the head has no score above `CANDIDATE_FLOOR` there
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Matching:
 
     Attributes:
         score: Minimum confidence of an object.
-        iou: Minimum overlap of a pair.
+        iou: Minimum IoU of a pair.
         head_score: Minimum score in the head before NMS.
     """
 
@@ -57,7 +57,7 @@ class ImageOutcome:
 
     @property
     def counts(self) -> tuple[int, int]:
-        """(objects that agree, objects of both models); agreement is twice the first over the second."""
+        """(objects that agree, objects of both models); the agreement is twice the first divided by the second."""
         number = Counter(self.changes)
         same = number[Change.KEPT] + number[Change.SHIFTED]
         one_sided = number[Change.LOST] + number[Change.SPURIOUS]
@@ -73,7 +73,7 @@ def possible_job(pair: Pair) -> Orders:
 
 
 def outcomes_job(pair: Pair, image: EncodedImage, sets: Sequence[Float], matching: Matching) -> Outcomes:
-    """In a worker: set -> outcome on one image. Both networks run once; only what a set changes is run again."""
+    """In a worker: set -> outcome on one image. Both networks run once; then only what a set changes runs again."""
     detectors = _detectors(pair)
     key = (pair.key, image.digest, matching.head_score)
     base = _BASES.get(key, lambda: detectors.base(decoded(image), matching.head_score))
@@ -82,7 +82,7 @@ def outcomes_job(pair: Pair, image: EncodedImage, sets: Sequence[Float], matchin
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Base:
-    """FP32's detections and run, and the variant's tensors on one image."""
+    """FP32's detections and tensors, and the variant's tensors, on one image."""
 
     image: Image
     reference: Inference
@@ -145,7 +145,7 @@ def _shares(objects: Detections, candidates: Detections, matching: Matching) -> 
 
 
 MAX_BASE_BYTES = 384 << 20
-"""Memory of a worker for runs that sets are measured on: some twenty images of a network of 416 x 416 pixels."""
+"""Memory in bytes that a worker uses to keep runs, enough for some twenty images of a network with 416 x 416 pixels."""
 
 _DETECTORS, _BASES = LRUCache[Any](2), LRUCache[Any](MAX_BASE_BYTES, lambda base: base.bytes)
 

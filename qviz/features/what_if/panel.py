@@ -1,4 +1,4 @@
-"""The experiment that confirms what a variant loses by: a part of its diagnosis, which all pages share."""
+"""The experiment that confirms why a variant loses objects. It is a part of the diagnosis, which all pages share."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ REFRESH_SECONDS = 1.0
 
 
 def finished(here: Page, variant: LoadedModel) -> WhatIf | None:
-    """What the experiment on a variant found; None where none was made, or it is not finished."""
+    """The result of the experiment on a variant; None if there was none or it is not finished."""
     result = diagnosis.result_of(here, variant)
     return None if result is None else result.experiment
 
 
 def experiment(here: Page, variant: LoadedModel) -> WhatIf | None:
-    """As `finished`; starts the diagnosis if there is none, and draws the page again when the sets have been run."""
+    """The result as from `finished`. Starts the diagnosis if there is none; draws the page again when sets were run."""
     if not diagnosis.can_diagnose(here, variant):
         return None
     job = diagnosis.started(here, variant)

@@ -11,7 +11,7 @@ MAX_SHOWN = 60
 
 
 def figure(result: WhatIf) -> go.Figure:
-    """One point per set; the line joins the sets that no smaller set matches."""
+    """One point per set; the line joins the sets whose agreement no set of equal or smaller size reaches."""
     chart = go.Figure()
     chart.add_trace(
         go.Scatter(

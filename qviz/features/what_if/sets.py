@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 MAX_BLOCKS = 12
 CUTS = 6
-"""Number of prefixes, and of suffixes, that are measured in addition to the search."""
+"""Number of prefixes that are measured in addition to the search, and also of suffixes."""
 WINDOWS = (2, 4, 8)
-"""Numbers of consecutive units that are tried together, as an error may accumulate over several."""
+"""How many consecutive units are tried together, because an error may accumulate over several units."""
 
 
 def with_conversions(graph: Graph, orders: Orders) -> Orders:
@@ -36,9 +36,9 @@ def with_conversions(graph: Graph, orders: Orders) -> Orders:
 
 
 def with_readers(graph: Graph, order: int) -> Orders:
-    """An operator and all that read its values, also after operators that only move them.
+    """An operator and all operators that read its values, directly or through operators that only move them.
 
-    Only if its readers run in float, too, does the range of its output have no effect.
+    The range of its output has no effect only if its readers run in float, too.
     """
     orders, tensors = {order}, set(graph.ops[order].outputs)
     for op in graph.ops[order + 1 :]:
@@ -50,7 +50,7 @@ def with_readers(graph: Graph, order: int) -> Orders:
 
 
 def with_join(graph: Graph, order: int) -> Orders:
-    """A join, the operators that compute its parts on its scale, and those that read it."""
+    """A join, the operators that compute its parts with its scale, and the operators that read it."""
     return same_scale_makers(graph, graph.ops[order]) | with_readers(graph, order)
 
 
@@ -60,7 +60,7 @@ def blocks(graph: Graph) -> list[Orders]:
     longest = max(1, math.ceil(count / MAX_BLOCKS))
     cuts = [0]
     for point in (*_narrow(graph), count):
-        while point - cuts[-1] > 2 * longest:  # no narrow point far and wide
+        while point - cuts[-1] > 2 * longest:  # the next narrow point is too far away
             cuts.append(cuts[-1] + longest)
         if point - cuts[-1] >= longest or point == count:
             cuts.append(point)
@@ -68,7 +68,7 @@ def blocks(graph: Graph) -> list[Orders]:
 
 
 def _narrow(graph: Graph) -> list[int]:
-    """Operators before which exactly one tensor is still needed, inputs of the graph and constants not counted."""
+    """Operators before which exactly one tensor is still needed; graph inputs and constants do not count."""
     producer = {tensor: op.order for op in graph.ops for tensor in op.outputs}
     last = {tensor: op.order for op in graph.ops for tensor in op.inputs if tensor in producer}
     last |= dict.fromkeys((tensor for tensor in graph.outputs if tensor in producer), len(graph.ops))
@@ -86,7 +86,7 @@ def _narrow(graph: Graph) -> list[int]:
 
 
 def ends(orders: Sequence[int]) -> tuple[list[Orders], list[Orders]]:
-    """(prefixes, suffixes) of evenly growing length, without the empty and the whole set."""
+    """(prefixes, suffixes) with lengths in even steps, without the empty set and the whole set."""
     cuts = sorted({round(len(orders) * part / (CUTS + 1)) for part in range(1, CUTS + 1)} - {0, len(orders)})
     return [frozenset(orders[:cut]) for cut in cuts], [frozenset(orders[cut:]) for cut in cuts]
 
@@ -97,13 +97,13 @@ def union(units: Iterable[Orders]) -> Orders:
 
 
 def lengths(count: int) -> list[int]:
-    """1, 2, 3, 4, 6, 8, 12, 16, ... below `count`."""
+    """The numbers 1, 2, 3, 4, 6, 8, 12, 16, ... below `count`."""
     doubled = (1 << power for power in range(max(count, 1).bit_length()))
     return sorted({length for step in doubled for length in (step, step * 3 // 2) if length < count})
 
 
 def stretches(units: Sequence[Orders]) -> dict[str, list[Orders]]:
-    """Consecutive units: from the start, up to the end, and windows in between."""
+    """Kind -> sets of consecutive units: prefixes, suffixes and windows."""
     sizes = lengths(len(units))
     windows = [
         units[start : start + width]
@@ -118,7 +118,7 @@ def stretches(units: Sequence[Orders]) -> dict[str, list[Orders]]:
 
 
 def greedy(gains: Mapping[Orders, float], costs: Mapping[Orders, float]) -> list[Orders]:
-    """Sets that grow by the unit with the largest gain per cost; units without gain are left out."""
+    """Growing sets: units are added by descending gain per cost; units without gain are left out."""
     ranked = [unit for unit in sorted(gains, key=lambda unit: -gains[unit] / max(costs[unit], 1.0)) if gains[unit] > 0]
     return [union(islice(ranked, length)) for length in [*lengths(len(ranked)), len(ranked)] if length]
 
@@ -126,7 +126,7 @@ def greedy(gains: Mapping[Orders, float], costs: Mapping[Orders, float]) -> list
 def pareto_front(
     rows: Iterable[T], cost: Callable[[T], float], quality: Callable[[T], float], minimum: float
 ) -> tuple[T, ...]:
-    """The rows above `minimum` in quality that no row of equal or lower cost matches, by rising cost."""
+    """The rows with a quality above `minimum` that no row of equal or lower cost reaches, sorted by cost."""
     front: list[T] = []
     for row in sorted(rows, key=lambda row: (cost(row), -quality(row))):
         if quality(row) > (quality(front[-1]) if front else minimum):
@@ -137,8 +137,8 @@ def pareto_front(
 def smallest(orders: Sequence[int], reaches: Callable[[Orders], bool], trials: int) -> Orders:
     """A small subset of `orders` that reaches a goal, given that all of them together do.
 
-    The shortest prefix without the unneeded part of its start, and the same from the other end, are found by bisection;
-    the shorter of the two is thinned out. At most about `trials` sets are tried.
+    Bisection finds the shortest prefix that reaches the goal and removes the part of its start that is not needed; the
+    same is done from the other end. The shorter of the two is thinned out. At most about `trials` sets are tried.
     """
     left = trials
 

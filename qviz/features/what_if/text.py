@@ -8,11 +8,11 @@ from qviz.formatting import plural
 
 MIN_NAMED = 0.05
 NONE_ALONE = f"none of those tried alone brings back more than {MIN_NAMED:.0%}"
-"""Said in place of the best single operator where it explains less than MIN_NAMED."""
+"""Replaces the best single operator in the sentence if that explains less than MIN_NAMED."""
 
 
 def verdict(result: WhatIf) -> str:
-    """The agreement as it is, what is to be named for its loss, and the best set."""
+    """The agreement of the unchanged variant, the operators named for its loss, and the best set."""
     on = f"on {plural(result.images, 'image')}"
     if result.base is None:
         start = f"Neither {result.variant} nor {result.reference} finds an object {on} at this confidence"
@@ -29,9 +29,9 @@ def verdict(result: WhatIf) -> str:
 
 
 def culprit_sentence(result: WhatIf) -> str:
-    """The operators that recover the loss when they run in float, in the sentence that all pages share.
+    """A sentence about the operators that recover the loss when they run in float, the same on all pages.
 
-    Empty if nothing is lost, or the two models are not comparable.
+    Empty if nothing is lost or the two models are not comparable.
     """
     if result.warnings or result.base is None or result.base >= 1:
         return ""

@@ -11,9 +11,9 @@ from qviz.tflite.paired_networks import as_real, as_variant
 
 
 class MixedValues:
-    """Tensors that differ from the variant's own run; real values are quantized for operators that are not in float.
+    """The tensors that differ from the variant's own run, quantized when an operator that is not in float reads them.
 
-    `exact`: FP32's run, for tensors that hold exactly its values; those are fetched when they are read.
+    exact: FP32's run. Tensors that hold exactly its values are fetched from it when they are read.
     """
 
     def __init__(self, tensors: tuple[Tensor, ...], variant_tensors: Mapping[int, np.ndarray]) -> None:
@@ -31,7 +31,7 @@ class MixedValues:
         return self.changed(tensor) or tensor in self.variant_tensors
 
     def all_exact(self, pairs: Iterable[tuple[int, int]]) -> bool:
-        """Whether each tensor holds FP32's values of its partner. pairs: (partner, tensor)."""
+        """Whether each tensor holds exactly the values of its partner in FP32. pairs: (partner, tensor)."""
         return all(self._partner.get(tensor) == partner for partner, tensor in pairs)
 
     def put(self, written: Mapping[int, np.ndarray]) -> None:
@@ -41,13 +41,13 @@ class MixedValues:
         self._real[tensor] = fitted(value, self._tensors[tensor], typed=False)
 
     def put_exact(self, tensor: int, partner: int, changed: bool = True) -> None:
-        """The tensor holds FP32's values. changed: these may differ from the variant's own."""
+        """Note that a tensor holds FP32's values. changed: whether these may differ from the variant's own."""
         self._partner[tensor] = partner
         if changed:
             self._changed.add(tensor)
 
     def move(self, source: int, target: int) -> None:
-        """The values of a tensor, unrounded, into another one."""
+        """Give the values of one tensor, unrounded, to another one."""
         if source in self._partner and source not in self._real:
             self.put_exact(target, self._partner[source])
         else:
@@ -73,7 +73,7 @@ class MixedValues:
 
 
 def fitted(value: np.ndarray, tensor: Tensor, typed: bool = True) -> np.ndarray:
-    """In a tensor's shape, where the file knows it, and type."""
+    """The value in the tensor's shape, if the file states it, and in its type if `typed`."""
     fits = bool(tensor.shape) and min(tensor.shape) > 0 and int(np.prod(tensor.shape)) == value.size
     shaped = value.reshape(tensor.shape) if fits else value
     return shaped.astype(tensor.dtype, copy=False) if typed else shaped
