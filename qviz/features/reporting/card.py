@@ -1,6 +1,6 @@
 """A model card: the numbers of a study that a reviewer asks for, as Markdown with a YAML head.
 
-Nothing is computed: every figure is the study's. What a study does not hold is named as missing.
+Nothing is computed: every figure comes from the study. Whatever the study does not contain is listed as missing.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Card(Result):
         return text
 
     def plot(self, **options: Any) -> Any:
-        """Raises SettingsError: a card has tables only."""
+        """Always raises SettingsError, because a card has only tables."""
         raise SettingsError("A model card has no chart; qviz report makes a page with charts.")
 
     def save(self, path: str | PathLike[str]) -> Path:
@@ -133,7 +133,7 @@ def yaml_lines(value: Any, indent: int = 0) -> list[str]:
 
 
 def _scalar(value: Any) -> str:
-    """JSON of it, which is YAML, too; what YAML does not allow in a text becomes a replacement character."""
+    """The value as JSON, which is valid YAML; characters that YAML does not allow are replaced."""
     if isinstance(value, str):
         value = "".join(c if c.isprintable() else "\ufffd" for c in value.encode("utf-8", "replace").decode())
     return json.dumps(value, ensure_ascii=False, allow_nan=False)

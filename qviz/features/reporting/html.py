@@ -1,4 +1,4 @@
-"""The HTML file: sections filled in, plotly.js inlined once, everything from outside escaped.
+"""The HTML file of a report, with plotly.js inlined once and all text from files escaped.
 
 The content security policy forbids all requests (except blob: URLs, with which a chart saves its picture) and all
 scripts but two, identified by their sha256. Browsers hash a script's text as it is in the file, in UTF-8, so the file
@@ -35,7 +35,7 @@ from qviz.formatting import UNKNOWN, megabytes, points, score, share, signed_poi
 
 
 def percent(value: float | None) -> str:
-    """.123 -> 12.3%"""
+    """A share as a percentage, e.g. 12.3% for .123."""
     return UNKNOWN if value is None else f"{value:.1%}"
 
 
@@ -203,11 +203,11 @@ def render(study: Study, sections: Sequence[str] | None = None, notes: Mapping[s
     """The page as HTML.
 
     Args:
-        sections: Names of SECTIONS, in their order; None: all that the study has something for.
-        notes: Section -> text at its head.
+        sections: Names from SECTIONS, in their order; None for all sections for which the study has content.
+        notes: Section -> text at the beginning of the section.
 
     Raises:
-        SettingsError: A section is unknown, or the study has nothing for it.
+        SettingsError: A section is unknown, or the study has no content for it.
     """
     chosen = list(dict.fromkeys(sections)) if sections is not None else available(study)
     check_choice(study, chosen, notes or {})

@@ -1,6 +1,6 @@
 """The Report page: the choices, the study, and the command that makes the same page from a shell.
 
-Only the study takes time to compute; the page is made from it at once when sections or notes change.
+Only the study takes time to compute. When sections or notes change, the page is immediately made again from it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Request:
 
 
 def request_form(here: Page) -> Request | None:
-    """The choices and the button; None until it is pressed. The browser session keeps the last request."""
+    """Draw the choices and the button. Returns the session's last request, or None before the first click."""
     sources = {name: source for name, source in dataset_choice.sources(here).items() if not source.reference_as_truth}
     left, right = st.columns(2)
     source = left.segmented_control(
@@ -98,7 +98,7 @@ def request_form(here: Page) -> Request | None:
 
 
 def _dataset(here: Page, source: Source | None) -> Dataset:
-    """The annotated images, else those that are loaded."""
+    """The annotated images, or else the loaded ones."""
     return source.dataset if source is not None else unannotated_images("images", here.workspace.images)
 
 
@@ -150,7 +150,7 @@ def show(here: Page, request: Request, study: Study) -> None:
 
 
 def _command(here: Page, source: Source | None, request: Request, chosen: Chosen) -> str:
-    """The same page from a shell, in a folder that holds these files."""
+    """The shell command that makes the same page, in a folder that contains these files."""
     sample = here.workspace.is_sample
     models = [("sample_data/models/" if sample else "") + model.name for model in here.loaded.all]
     default = tuple(name for name in DEFAULT_SECTIONS if source is not None or name not in ("accuracy", "classes"))

@@ -25,7 +25,7 @@ MAX_NOTE = 2000
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """sections: in the report's own order; notes: (section, text) of those that have one."""
+    """The chosen sections, in the order of the report, and (section, text) for each note."""
 
     sections: tuple[str, ...]
     notes: tuple[tuple[str, str], ...]
@@ -67,7 +67,7 @@ HEIGHT = 900
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Files:
-    """The page and the study as bytes. rev: a digest of both."""
+    """The page and the study as bytes. `rev` is a digest of both."""
 
     page: bytes
     study: bytes
@@ -136,7 +136,7 @@ def _close() -> None:
 
 
 def _origin(here: Page, study: Study) -> str:
-    """When it was made, and whether its models are loaded."""
+    """A sentence on when the study was made, and whether its models are loaded."""
     origin = f"A saved study, made {study.made.date}" if study.made.date else "A saved study"
     loaded = {model.digest for model in here.models.all} if here.models is not None else set()
     missing = [model.name for model in study.models if model.sha256 not in loaded]

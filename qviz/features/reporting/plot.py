@@ -58,7 +58,7 @@ MAX_BAR_CHARTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One chart. title: its content, also for screen readers; json: the figure for a <script>; height: in pixels."""
+    """One chart: a title (also for screen readers), the figure as JSON for a <script>, and the height in pixels."""
 
     number: int
     title: str
@@ -168,7 +168,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Pane:
-    """The boxes of one model on a picture. counts: its changes in words, e.g. `1 lost · 2 kept`."""
+    """The boxes of one model on a picture. `counts` are its changes in words, e.g. `1 lost · 2 kept`."""
 
     name: str
     colour: str
@@ -178,7 +178,7 @@ class Pane:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One image with a pane per model. source: a data URI; unit: pixels of the original per pixel of the pane."""
+    """One image with a pane per model. `source`: a data URI; `unit`: pixels of the original per pixel of the pane."""
 
     number: int
     name: str
@@ -190,7 +190,7 @@ class Picture:
 
     @property
     def across(self) -> int:
-        """Panes in a row: rows of equal length, at most MAX_ACROSS."""
+        """Number of panes per row: at most MAX_ACROSS, with rows of about equal length."""
         rows = -(-len(self.panes) // MAX_ACROSS)
         return -(-len(self.panes) // rows)
 
@@ -228,7 +228,7 @@ def _variant(objects: Sequence[ComparedObject], name: str, colour: str) -> Pane:
 
 
 def _changed(row: ComparedObject, colour: str) -> Box:
-    """A lost object is drawn at the reference's box."""
+    """The box of an object in a variant's pane; for a lost object, the reference's box."""
     shade = colour if row.change == Change.KEPT else CHANGES[row.change]
     tag = (row.variant_label or row.label) if row.change != Change.KEPT else ""
     return _box(row.change, shade, row.variant_box or row.reference_box, tag, _description(row), row)
@@ -255,7 +255,7 @@ def _description(row: ComparedObject) -> str:
 
 
 def _counts(objects: Sequence[ComparedObject]) -> str:
-    """1 lost · 2 kept"""
+    """The number of objects by change, e.g. `1 lost · 2 kept`."""
     counts = Counter(row.change for row in objects)
     order = ("lost", "relabelled", "spurious", "shifted", "kept")
     return " · ".join(f"{counts[name]} {name}" for name in order if counts[name]) or "no object"

@@ -49,7 +49,7 @@ LEAD = ("verdict", "next")
 
 
 def available(study: Study) -> list[str]:
-    """The sections that this study has something for."""
+    """The names of the sections for which this study has content."""
     return [name for name, section in SECTIONS.items() if section.has(study)]
 
 
@@ -61,7 +61,7 @@ def check_names(names: Sequence[str]) -> None:
 
 
 def check_choice(study: Study, chosen: Sequence[str], notes: Mapping[str, str]) -> None:
-    """Raises SettingsError for a section that the study has nothing for, or a note without its section."""
+    """Raise SettingsError for a section without content in the study, or for a note without its section."""
     if not chosen:
         raise SettingsError(f"No section is chosen; choose from {', '.join(SECTIONS)}.")
     check_names((*chosen, *notes))

@@ -50,7 +50,7 @@ class StudiedModel:
         file: Name of the file.
         bytes: Size of the file.
         facts: Bits, operators and input, in a few words each.
-        settings: How it reads images and outputs.
+        settings: How its images are prepared and its outputs are read.
         sources: Setting -> where its value comes from.
         labels: Number of class names.
     """
@@ -69,7 +69,7 @@ class StudiedModel:
 
 @dataclass(frozen=True, slots=True)
 class StudiedImage:
-    """One image. width, height: pixels of the original, which boxes refer to; jpeg: may be smaller."""
+    """One image. `width` and `height` are those of the original, to which boxes refer; `jpeg` may be smaller."""
 
     name: str
     digest: str
@@ -97,7 +97,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosed:
-    """The causes of one variant's loss. images: number that they were measured on; cure: the best one, or empty."""
+    """The causes of one variant's loss, the number of images on which they were measured, and the best cure, if any."""
 
     images: int
     causes: tuple[Cause, ...]
@@ -229,7 +229,7 @@ def _studied(context: Context, name: str, model: LoadedModel, reference: LoadedM
 
 
 def _facts(model: LoadedModel) -> Iterator[str]:
-    """What the file is, in a few words each."""
+    """Facts about the file, in a few words each."""
     facts = model.inspection.facts
     yield f"{facts.weight_bits}-bit weights"
     if facts.quantized_operators:
@@ -251,7 +251,7 @@ HAS_NO_BOX = {Change.LOST: "variant", Change.SPURIOUS: "reference"}
 
 
 def _faults(study: Study) -> Iterator[str]:
-    """A clause for each inconsistency that the field types do not exclude and that a page would stumble over."""
+    """A clause for each inconsistency that the field types allow but that would break a page."""
     names = [model.name for model in study.models]
     if len(names) not in MODELS:
         yield f"it has {plural(len(names), 'model')}; {MODELS.start} to {MODELS.stop - 1} are allowed"

@@ -1,7 +1,7 @@
 """A study in sentences: the finding, one line per variant, and what to do next.
 
-AP is in points (x100), losses are reference minus variant with their 95 % intervals. Each step is backed by a figure of
-the study; a step that a command does names the command.
+AP is in points (x100), losses are reference minus variant with their 95 % intervals. Each step is based on a figure of
+the study; if there is a command for it, the step names the command.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from qviz.structures import Loss
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The finding on one variant. level: the word for its agreement; sentence: its loss; layer: the layer, or empty."""
+    """The finding on one variant: a word for its agreement, a sentence on its loss, and one on a layer, or empty."""
 
     name: str
     level: str
@@ -93,8 +93,8 @@ def _loss_sentence(loss: Loss) -> str:
 def _broken_at(study: Study, name: str, summary: Summary) -> str:
     """`The largest fall, 21 dB, is at operator 12 (CONV_2D).`, and what an experiment brought back.
 
-    Where the variant was diagnosed, its largest cause instead. Empty where undamaged, where no layers were run, and
-    where the two are not comparable.
+    If the variant was diagnosed, its largest cause instead. Empty if it is undamaged, if no layers were run, or if the
+    two models are not comparable.
     """
     if name in study.diagnoses:
         return cause_sentence(study.diagnoses[name])
@@ -125,7 +125,7 @@ MIN_F1_LOST = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do next. name: the model it is about, "" for all; command: does it, or measures what decides it."""
+    """What to do next. `name` is the model, or "" for all; `command` does it, or measures what is needed to decide."""
 
     name: str
     reason: str

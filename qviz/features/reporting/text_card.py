@@ -19,7 +19,7 @@ SHOWN_SLICES = 20
 
 
 def markdown(study: Study, sections: Sequence[str]) -> str:
-    """The whole card: YAML head, title, sections."""
+    """The whole card as Markdown: YAML head, title and sections."""
     lines = ["---", *yaml_lines(head(study)), "---", "", f"# {plain(study.name) or 'Quantized object detector'}"]
     for title in sections:
         lines += ["", f"## {title}", "", "\n\n".join(part for part in CONTENT[title](study) if part)]

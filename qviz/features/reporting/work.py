@@ -53,8 +53,8 @@ class StudyOptions:
         shown: Names of the images to show; empty for the worst ones.
         images: Maximum number of images to show.
         layers: Whether the layers of the worst variants are examined.
-        evaluated: Whether AP is computed where there is a dataset.
-        reference_as_truth: AP against the reference's own detections.
+        evaluated: Whether AP is computed if there is a dataset.
+        reference_as_truth: Whether the reference's own detections are used as ground truth for AP.
         score: Minimum confidence of an object.
         iou: Minimum overlap of a matched pair.
     """
@@ -162,7 +162,7 @@ def _compared(
 def _layers(
     context: Context, study: Study, models: Sequence[LoadedModel], compared: _ComparedImages
 ) -> dict[str, LayerErrors]:
-    """Layer errors of the worst integer variants, else of the worst variant; empty where TensorFlow runs the model."""
+    """Layer errors of the worst integer variants, or else of the worst variant; empty if TensorFlow runs the model."""
     ranked = sorted(study.variants, key=lambda card: worst_first(study.summaries[card.name].agreement))
     integer = [card for card in ranked if card.scheme in INTEGER]
     chosen = {card.name for card in (integer or ranked[:1])[:LAYER_VARIANTS]}
@@ -192,7 +192,7 @@ def _diagnosed(result: Diagnosis) -> Diagnosed:
 def _experiments(
     context: Context, study: Study, models: Sequence[LoadedModel], compared: _ComparedImages
 ) -> dict[str, WhatIf]:
-    """What comes back with operators in float, of damaged variants whose layers were measured and that lack it."""
+    """What operators in float bring back, for damaged variants with measured layers but no such experiment yet."""
     images = compared.few(NAMING_IMAGES)
     return {
         card.name: what_if(
@@ -206,7 +206,7 @@ def _experiments(
 
 
 def worst_digests(comparison: Comparison, count: int = MAX_SHOWN) -> list[str]:
-    """Digests of the images with most damage, in units of each variant's worst image, so that all count equally."""
+    """Digests of the images with the most damage, relative to each variant's worst image so that all count equally."""
     damage: dict[str, float] = {}
     for variant in comparison.variants:
         damages = {image.digest: image.summary.damage for image in variant.images}
@@ -220,7 +220,7 @@ def worst_digests(comparison: Comparison, count: int = MAX_SHOWN) -> list[str]:
 def _pictures(
     context: Context, study: Study, compared: _ComparedImages, options: StudyOptions
 ) -> tuple[StudiedImage, ...]:
-    """The chosen images, or the worst, as JPEGs that fit the budget together."""
+    """The chosen images, or the worst ones, as JPEGs whose total size is within the limit."""
     named = [digest for digest, image in compared.by_digest.items() if image.name in options.shown]
     digests = named[:MAX_SHOWN] or worst_digests(study.comparison, min(options.images, MAX_SHOWN))
     encoded = [compared.by_digest[digest].encoded() for digest in digests]

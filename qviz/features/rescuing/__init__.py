@@ -43,9 +43,9 @@ class Request:
 
     Attributes:
         prefer: What to minimise: `size` or `latency`.
-        recipes: Only these; by default all that fit the network.
+        recipes: Names of the recipes to try; by default all that fit the network.
         tries: Maximum number of candidates.
-        integers_only: Only recipes with integer activations, and no operator kept in float.
+        integers_only: Whether to try only recipes with integer activations, and to keep no operator in float.
         score: Minimum confidence of a detection that counts in AP.
     """
 
@@ -155,7 +155,7 @@ def halves(dataset: Dataset, seed: int = SEED) -> tuple[Dataset, Dataset]:
 def _evaluator(
     context: Context, reference: LoadedModel, half: Dataset, request: Request, name: str
 ) -> tuple[Evaluator, Measurement]:
-    """With the reference's own measurement."""
+    """(evaluator of one half of the images, the reference's own measurement on it)."""
     context.progress.step(f"Running the reference on the {name} half")
     evaluator = Evaluator(context, [reference], half, request.score)
     measurement = context.wait(evaluator.measure(context, reference, resamples=0))
@@ -172,7 +172,7 @@ def _evaluator(
 def _result(
     candidates: Candidates, images: ImageCounts, start: float, tried: tuple[Tried, ...], best: Tried | None, data: bytes
 ) -> Rescue:
-    """What is known now."""
+    """The result of the search so far."""
     reference = candidates.reference
     remarks = (*candidates.remarks, *candidates.journal.remarks)
     return Rescue(
@@ -192,7 +192,7 @@ def _result(
 def _on_report_half(
     candidates: Candidates, best: Tried, data: bytes, report: Evaluator, reference: Measurement
 ) -> Chosen:
-    """The best candidate on the images that no choice depends on."""
+    """The best candidate, measured on the report half, on which no choice depends."""
     context, budget = candidates.context, candidates.budget
     model = candidates.loaded(best.candidate, data)
     context.progress.step("Measuring the best candidate on the report half")

@@ -1,7 +1,7 @@
 """Build and measure the candidates of a rescue, each once; measurements in the journal of an earlier run are reused.
 
 A journal belongs to one search half, one calibration, one float network and one version of the code, but not to a
-budget. So a search with another budget, or one that continues after a kill, starts with all earlier measurements.
+budget. A search with another budget, or one that continues after a kill, therefore reuses all earlier measurements.
 Files are not stored: the same candidate is built again bit for bit, and faster than it is measured.
 """
 
@@ -39,7 +39,7 @@ ROUNDS, SECONDS = 40, 10.0
 
 
 def _before(candidate: Candidate) -> tuple[str, ...]:
-    """Its cures that change the float network, whose ranges are then measured anew."""
+    """A candidate's cures that change the float network, so that its ranges have to be measured again."""
     return tuple(cure for cure in candidate.cures if cure in BEFORE)
 
 
@@ -140,9 +140,9 @@ class Candidates:
         return self._finished(candidate, self._start(candidate))
 
     def qualities(self, rows: Sequence[Candidate]) -> list[float]:
-        """The quality of each candidate on a few images, in [0, 1]; 0 where it cannot be built or run.
+        """The quality of each candidate on a few images, in [0, 1]; 0 if it cannot be built or run.
 
-        Measurements of earlier runs are used again. Raises Cancelled, ImageError, QuantizeError, WorkerError.
+        Measurements of earlier runs are reused. Raises Cancelled, ImageError, QuantizeError, WorkerError.
         """
         missing = [row for row in dict.fromkeys(rows) if row not in self._qualities]
         if missing:
@@ -155,7 +155,7 @@ class Candidates:
         return [self._qualities[row] for row in rows]
 
     def _start(self, candidate: Candidate) -> Future[Built]:
-        """Queue its building. Raises Cancelled, ImageError, QuantizeError."""
+        """Queue the job that builds a candidate. Raises Cancelled, ImageError, QuantizeError."""
         ranges = self.calibration(candidate)
         source = self._source_of(candidate)
         return start_building(self.builders, source, candidate.recipe, candidate.options, ranges, tuple(self.images))
@@ -175,10 +175,10 @@ class Candidates:
 
         Args:
             origin: The part of the search that proposes it.
-            data: Its file, if it is built already.
+            data: The candidate's file, if it is built already.
 
         Raises:
-            Cancelled: Other errors are in the `error` of the result.
+            Cancelled: The search was cancelled. Other errors are reported in the `error` of the result.
         """
         tried = self._measured.get(candidate)
         if tried is None or (self.prefer == LATENCY and tried.speed is None and not tried.error):

@@ -1,7 +1,7 @@
 """`qviz rescue`: find the smallest or fastest variant within a budget (constrained quantization search).
 
 Candidates are built and measured on one half of the images; the loss of the chosen one is reported on the other half.
-A search that was stopped continues where it ended.
+If a search is stopped, the next one continues where it ended.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class _SavesBest(options.TerminalProgress):
-    """Writes the best file within the budget as soon as it is found, so that a search that is stopped leaves it."""
+    """Writes the best file within the budget as soon as it is found, so that it remains if the search is stopped."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

@@ -33,9 +33,9 @@ class FewImages:
     def qualities(
         self, jobs: Mapping[Candidate, Callable[[], bytes]], load: Callable[[Candidate, bytes], LoadedModel]
     ) -> dict[Candidate, float]:
-        """The quality of each candidate; 0 where it cannot be built or run.
+        """The quality of each candidate, in [0, 1]; 0 if it cannot be built or run.
 
-        jobs: Candidate -> waits for its file. Raises Cancelled, WorkerError.
+        `jobs` maps each candidate to a function that waits for its file. Raises Cancelled, WorkerError.
         """
         models: dict[Candidate, LoadedModel] = {}
         for candidate, job in jobs.items():

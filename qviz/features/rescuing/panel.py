@@ -1,6 +1,6 @@
-"""Rescue in the browser: a budget, the search as it runs, and its best result at every moment.
+"""Rescue in the browser: the budget, the running search, and the best result so far.
 
-Measurements are stored as they come, so a search that was cancelled, or one whose server was stopped, continues.
+Measurements are stored immediately, so that a search can continue after it was cancelled or the server was stopped.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ IMAGES = "CALIBRATION_IMAGES"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Form:
-    """The values of the form. problem: reason why the search cannot start, or empty."""
+    """The values of the form. `problem` is the reason why the search cannot start, or empty."""
 
     request: Request
     source: str
@@ -54,7 +54,7 @@ class Form:
 
 
 def start(reference: LoadedModel, form: Form) -> build.NewVariant:
-    """Begin a search, or join a session that runs the same."""
+    """Start a search, or join another session's identical one."""
     source = source_of(reference)
     digests = tuple(image.digest for image in form.calibration)
     key = (form.request, form.source, len(form.dataset.images), digests, reference.digest, reference.settings)
@@ -73,7 +73,7 @@ def _work(reference: LoadedModel, form: Form) -> Work:
 
 
 def show(here: Page) -> None:
-    """The form, the search as it runs, and the result."""
+    """Draw the form, the running search, and the result."""
     reference = here.loaded.reference
     top = st.container()
     running: build.NewVariant | None = st.session_state.get(STATE)
@@ -99,7 +99,7 @@ def show(here: Page) -> None:
 
 
 def _draw_form(here: Page, reference: LoadedModel, running: build.NewVariant | None) -> None:
-    """Raises ImageError."""
+    """Draw the form. Raises ImageError if an image cannot be read."""
     form = _form(here)
     if form is None:
         return
@@ -116,7 +116,7 @@ def _draw_form(here: Page, reference: LoadedModel, running: build.NewVariant | N
 
 
 def _form(here: Page) -> Form | None:
-    """None where there is nothing to measure on. Raises ImageError."""
+    """The values of the form, or None if there are no images to measure on. Raises ImageError."""
     sources = dataset_choice.sources(here)
     if not sources:
         st.text("Drop images on the Overview first: candidates are measured on them.")
@@ -147,7 +147,7 @@ def _form(here: Page) -> Form | None:
 
 
 def _choose_data(sources: Mapping[str, Source]) -> tuple[Source, int]:
-    """What candidates are measured on, and the number of its images."""
+    """Let the user choose the data. Returns (source to measure on, number of its images to use)."""
     first, second = st.columns([4, 2], vertical_alignment="bottom")
     name = first.selectbox(
         "Measured on",
@@ -172,7 +172,7 @@ def _choose_data(sources: Mapping[str, Source]) -> tuple[Source, int]:
 
 
 def _budget(left: DeltaGenerator, middle: DeltaGenerator, source: Source) -> Budget:
-    """In AP where objects are annotated, else only in agreement."""
+    """Let the user choose the budget: AP or agreement if objects are annotated, else only agreement."""
     measures = [AGREEMENT] if source.reference_as_truth else [AP, AGREEMENT]
     labels = {AP: "Maximum loss, AP points", AGREEMENT: "Minimum agreement"}
     measure = left.segmented_control(
@@ -198,7 +198,7 @@ def _problem(images: int, request: Request, calibration: tuple[EncodedImage, ...
 
 
 def _show(result: Rescue) -> None:
-    """Verdict, downloads, chart, table."""
+    """Draw the verdict, the downloads, the chart and the table."""
     is_final = result.chosen is not None
     note = "the loss with its 95% interval" if is_final else "the best so far, on the search half"
     page.verdict(f"{'' if is_final else 'So far: '}{verdict(result)}", f"Budget: {result.budget.text}; {note}.")
@@ -215,7 +215,7 @@ def _show(result: Rescue) -> None:
 
 
 def _show_files(result: Rescue, best: Tried) -> None:
-    """The best file so far: to add to the session and to download, with its recipe."""
+    """Draw buttons to add the best file so far to the session and to download it with its recipe."""
     name = f"{result.reference.name.removesuffix('.tflite')} + {best.candidate.recipe} (rescued).tflite"
     key = best.digest[:12]
     first, second, third = st.columns(3)
@@ -255,7 +255,7 @@ def _show_files(result: Rescue, best: Tried) -> None:
 
 
 def _command(result: Rescue, best: Tried, recipe: str, name: str) -> str:
-    """The recipe's file holds the ranges, so it stands for the images where ranges suffice."""
+    """The command that builds the file. It reads the ranges in the recipe's file instead of images, if they suffice."""
     candidate = best.candidate
     calibration = recipe if candidate.needs_ranges and not candidate.needs_images else IMAGES
     return candidate.command(result.reference.name, [calibration], name)

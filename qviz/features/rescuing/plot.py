@@ -75,7 +75,7 @@ def _points(rows: Sequence[Tried], result: Rescue, name: str, symbol: str, colou
 
 
 def _hover(row: Tried) -> list[str]:
-    """Name, size, agreement."""
+    """The lines of a candidate's tooltip: name, size, agreement."""
     name = row.candidate.name
     short = name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
     agreement = "" if row.agreement is None else f", agreement {row.agreement:.2f}"
@@ -83,7 +83,7 @@ def _hover(row: Tried) -> list[str]:
 
 
 def _front(rows: Sequence[Tried], result: Rescue) -> go.Scatter:
-    """Steps along the candidates that no smaller (or faster) one matches."""
+    """A stepped line along the candidates whose loss no smaller (or faster) candidate reaches."""
     points = sorted((_x(row, result) or 0.0, _y(row.search_loss or 0.0, result)) for row in rows)
     front: list[tuple[float, float]] = []
     for x, y in points:

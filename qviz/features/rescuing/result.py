@@ -33,7 +33,7 @@ SIZE, LATENCY = "size", "latency"
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """measure: AP or AGREEMENT; limit: the maximum loss in this measure, in [0, 1]."""
+    """A budget: its measure (AP or AGREEMENT), and the maximum loss in this measure, in [0, 1]."""
 
     measure: str
     limit: float
@@ -66,7 +66,7 @@ class Move:
 
     Attributes:
         code: `ranges`, `algorithm`, `wide` (16-bit activations), `float`, or a name of `building.cures.CURES`.
-        operators: The operators of the float32 file that it concerns; empty where it concerns all.
+        operators: Indices of the operators of the float32 file that it affects; empty if it affects all.
     """
 
     code: str
@@ -79,8 +79,8 @@ class Contribution:
 
     Attributes:
         code, operators: The move that was left out.
-        loss, agreement: Without it; None where that file could not be measured.
-        bytes: Size without it.
+        loss, agreement: Loss and agreement without the move; None if that file could not be measured.
+        bytes: Size of the file without the move.
     """
 
     code: str
@@ -117,7 +117,7 @@ class Candidate:
 
     @property
     def moves(self) -> tuple[Move, ...]:
-        """What distinguishes it from its plain recipe, each with the operators that it concerns."""
+        """The changes compared with the plain recipe, each with the operators that it affects."""
         moves = {
             "ranges": (self.ranges != DEFAULT_METHOD, ()),
             "algorithm": (self.algorithm != "minmax", ()),
@@ -152,7 +152,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """For example `int8 (octav), 8-17 float`."""
+        """The name of the candidate, for example `int8 (octav), 8-17 float`."""
         words = [self.algorithm] if self.algorithm != "minmax" else []
         words += [self.ranges] if self.ranges != DEFAULT_METHOD else []
         words += [cure.replace("_", " ") for cure in self.cures]
@@ -164,7 +164,7 @@ class Candidate:
     def command(self, source: str, calibration: Sequence[str], output: str) -> str:
         """The `qviz quantize` command that builds it, quoted for a shell.
 
-        Calibration: paths of images, or one file of ranges.
+        `calibration` has paths of images, or the path of one file of ranges.
         """
         words = ["qviz", "quantize", source, "--recipe", self.recipe]
         if self.algorithm != "minmax":
@@ -186,15 +186,15 @@ class Tried:
     """A candidate that was built and measured on the search half.
 
     Attributes:
-        origin: The part of the search that proposed it: recipe, prefix, window and so on.
+        origin: The part of the search that proposed it: `recipe`, `prefix`, `window` and so on.
         bytes, scheme, digest: Size, scheme and sha256 of the file.
         ap, agreement, search_loss: None if it could not be built or run; `error` is the reason.
         false_alarms: Objects per image with a confidence of at least .25 that match no annotated object; None if
             nothing is annotated.
         floods: Whether it has many more false alarms than the reference (`qviz.features.accuracy.evaluator.floods`).
         within: Whether the loss is within the budget, and the images are not flooded.
-        speed: Latency of the reference divided by its own, measured in turns on this machine; None unless latency
-            counts.
+        speed: Latency of the reference divided by that of the candidate, measured in turns on this machine; None if
+            size is minimised.
         seconds: Time for building and measuring.
     """
 
@@ -234,9 +234,9 @@ class Chosen:
 
     Attributes:
         tried: The candidate with its figures on the search half.
-        loss: In the budget's measure, with its 95 % interval.
+        loss: Loss in the budget's measure, with its 95 % interval.
         within_budget: Whether the loss on the report half is within the budget, and its images are not flooded.
-        false_alarms, reference_false_alarms: Per image, as in `Tried`.
+        false_alarms, reference_false_alarms: False alarms per image, as in `Tried`.
         images: Number of images of the report half.
     """
 

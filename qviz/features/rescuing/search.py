@@ -1,15 +1,15 @@
 """The search of a rescue: the candidates and the order in which they are tried. Good candidates come early.
 
-1. Whole recipes, the smallest (or fastest) first; of each the plain version, then, of the other ranges and algorithms,
-   those with the best quality on a few images, until one is within the budget. The best version that exceeds it is
-   tried with 16-bit activations for a few operators if it is int8 (`wide_sets`): integers throughout, and a few
-   hundred bytes more. If that does not suffice, the best one is tried with cures (`building.cures`).
-   Recipes that are larger (or expected to be slower) than one within the budget are not tried.
+1. Whole recipes, the smallest (or fastest) first. For each, the plain version is tried and then, until one is within
+   the budget, those other methods and algorithms that have the best quality on a few images. If the best version
+   exceeds the budget and is int8, it is tried with 16-bit activations for a few operators (`wide_sets`), which keeps
+   integers throughout and adds a few hundred bytes. If that is not enough, the best one is tried with cures
+   (`building.cures`). Recipes that are larger (or expected to be slower) than one within the budget are not tried.
 2. Recipes that exceeded the budget and would be smaller (or faster), the smallest loss first, with operators in float.
    *What if float* gives a Pareto front of sets by cost and expected quality. The first set with nearly all of the
    quality is built, then the search bisects between sets that exceed the budget and sets within it.
 3. Parts of the best set are quantized again as long as the result stays within the budget: halves, quarters and so on
-   of its units, starting with those that cost most for the quality they add.
+   of its units, starting with those that have the highest cost for the quality they add.
 
 Every decision depends on measurements alone, so a search that continues with the same journal takes the same steps.
 """
@@ -68,7 +68,7 @@ class FloatSets:
         return float_sets(candidates.context, candidates.reference, model, images, self._units, self.cost)
 
     def cost(self, orders: Orders) -> float:
-        """Bytes that a set adds to the file, or multiplications that run in float where latency counts."""
+        """Bytes that a set adds to the file or, if latency is minimised, multiplications that run in float."""
         if self._candidates.prefer == LATENCY:
             return work_of(self._graph, orders)
         return bytes_of(self._graph, self._recipe, orders)
@@ -78,7 +78,7 @@ class FloatSets:
         return [ranked for ranked in self._sets.front if ranked.cost < room]
 
     def filled(self, ranked: Ranked, room: float) -> Candidate:
-        """A candidate with the set and as many further units as cost less than `room`; one unit stays quantized."""
+        """A candidate with the set and as many further units as fit into `room`; at least one unit stays quantized."""
         orders = frozenset(ranked.orders)
         for unit in reversed(list(self.by_worth())):
             more = orders | unit
@@ -90,7 +90,7 @@ class FloatSets:
         return ranked.quality >= self._sets.base + NEARLY_ALL * (self._sets.whole - self._sets.base)
 
     def by_worth(self) -> Iterator[Orders]:
-        """The units, those that cost most for the quality they add first."""
+        """The units, starting with those that have the highest cost for the quality they add."""
         harm = dict(self._sets.harm)
         yield from sorted(self._units, key=lambda unit: max(harm.get(min(unit), 0.0), 0.0) / max(self.cost(unit), 1.0))
 
@@ -122,10 +122,10 @@ class Search:
         candidates: Builds and measures candidates.
         recipes: Names of the recipes to try.
         tries: Maximum number of candidates.
-        integers_only: No operator is kept in float.
+        integers_only: Whether no operator may be kept in float.
         on_tried: Called after each candidate.
         tried: All candidates so far.
-        data: The file of the best one.
+        data: The file of the best candidate.
     """
 
     candidates: Candidates
@@ -179,7 +179,7 @@ class Search:
         yield from others
 
     def _is_broken(self, plain: Candidate) -> bool:
-        """Whether a plain recipe loses more than half of `max_loss`, which another algorithm does not undo."""
+        """Whether a plain recipe loses more than half of `max_loss`, which no other algorithm can repair."""
         row = next((row for row in self.tried if row.candidate == plain), None)
         return row is not None and (row.search_loss or 0.0) > self.candidates.max_loss / 2
 
@@ -205,7 +205,7 @@ class Search:
         return self.candidates.prefer == LATENCY or self._bytes(versions[name][0]) >= best.bytes
 
     def contributions(self, best: Tried) -> tuple[Contribution, ...]:
-        """The best candidate without each of its moves, measured; the smallest loss without it comes last."""
+        """The best candidate measured without each of its moves, sorted by falling loss."""
         rows = []
         for move in best.moves:
             row = self.candidates.attempt(best.candidate.without(move.code), "without")
@@ -213,7 +213,7 @@ class Search:
         return tuple(sorted(rows, key=lambda row: -(row.loss or 0.0)))
 
     def _attempt(self, candidate: Candidate, origin: str) -> Tried:
-        """Try a candidate, once; after the maximum number of tries the result has an error."""
+        """Try a candidate, unless it was tried before; after the maximum number of tries the result has an error."""
         earlier = next((row for row in self.tried if row.candidate == candidate), None)
         if earlier is not None:
             return earlier
@@ -231,9 +231,9 @@ class Search:
     # ---- moves that keep integers ------------------------------------------------------------------------------
 
     def _try_moves(self, rows: Sequence[Tried]) -> None:
-        """Try the candidate with the smallest loss with 16-bit activations of some operators, and the best with cures.
+        """Try the candidate with the smallest loss with 16-bit activations for some operators, and the best with cures.
 
-        With latency in mind the former are left out, because 16-bit kernels are slow on a CPU.
+        If latency is minimised, 16-bit activations are left out, because their kernels are slow on a CPU.
         """
         plain = min(rows, key=_by_loss, default=None)
         if plain is None:
@@ -280,7 +280,7 @@ class Search:
     # ---- with operators in float -------------------------------------------------------------------------------
 
     def _failed(self) -> list[Tried]:
-        """The candidate with the smallest loss of each kind of recipe over the budget, without those in 16 bits.
+        """For each kind of recipe over the budget, the candidate with the smallest loss, without those in 16 bits.
 
         Recipes with equal bits are one kind, because their errors are similar.
         """
@@ -314,7 +314,7 @@ class Search:
             self._thin_out(sets, row)
 
     def _room(self, plain: Candidate) -> float:
-        """Bytes by which a recipe may grow to be no larger than the best file; infinite if latency counts."""
+        """Bytes by which a recipe may grow without exceeding the best file; infinite if latency is minimised."""
         best = self.best
         if self.candidates.prefer == LATENCY or best is None or not best.within:
             return float("inf")

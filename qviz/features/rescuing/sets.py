@@ -115,7 +115,7 @@ class Sets:
 
 
 def partners_job(pair: Pair) -> dict[int, int]:
-    """In a worker: operator of the variant -> operator of the reference."""
+    """Operator index in the variant -> operator index in the reference; runs in a worker."""
     return {layers.order: layers.reference_order for layers in paired_networks(pair).pairs.pairs}
 
 
@@ -153,7 +153,7 @@ def float_sets(
 
 
 class _Measuring:
-    """Predicts the quality of sets of the reference's operators. total: expected number of sets, for the progress."""
+    """Predicts the quality of sets of the reference's operators. `total`: expected number of sets, for the progress."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The result of a rescue in words: what was found, what it loses on the report half, what it gains."""
+"""The result of a rescue in words: the best candidate, its loss on the report half, and what it gains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qviz.structures import Loss
 
 
 def verdict(result: Rescue) -> str:
-    """One sentence; while the search runs, on what is known so far."""
+    """One sentence on the result, or on what is known so far while the search runs."""
     best = result.best
     if best is None:
         return "Nothing has been measured yet."
@@ -54,7 +54,7 @@ def _loss(result: Rescue, best: Tried) -> str:
 
 
 def _also(agreement: float | None, best: Tried, result: Rescue) -> str:
-    """The agreement, if the budget is one of AP, which ignores detections of low rank; and a flood of objects."""
+    """The agreement if the budget is in AP, which ignores detections of low rank, and whether objects flood images."""
     if result.budget.measure != AP or agreement is None:
         return ""
     flood = f", {best.false_alarms:.1f} false alarms per image" if best.floods and result.chosen is None else ""

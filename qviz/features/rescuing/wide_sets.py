@@ -3,17 +3,17 @@
 A unit is an operator with weights and the operators after it up to the next one with weights, as in `sets`. Each set is
 really built, and its quality is measured on a few images (`Candidates.qualities`). The search goes from coarse to fine:
 
-1. Nothing and everything in 16 bits. If everything in 16 bits gains nearly nothing, activations are not the cause.
+1. Nothing and everything in 16 bits are measured. If everything gains nearly nothing, activations are not the cause.
 2. The core: of prefixes and suffixes of a sixteenth to a half of the network, and of eight parts, the smallest set
    with most of the largest gain.
-3. With the core in 16 bits, the methods that compute the ranges of the others are ranked anew: the best one for int8
-   throughout need not be the best one here. Each set is tried with the best two.
+3. With the core in 16 bits, the methods that compute the ranges of the other operators are ranked again, because the
+   best one for int8 throughout may not be the best one here. Each set is tried with the best two.
 4. The core is tried, and then with the units of slices (a sixteenth of the network) that gain quality in addition to
    it, the best first, up to a share of the operators.
 5. Of a set within the budget, halves, quarters and so on of the units are left out again (`fewer`).
 
-Prefixes are there because an error of the first layers is amplified by those behind them: on YOLOX-nano no single
-operator shows it, and no window that leaves out the first convolution cures it.
+Prefixes are included because later layers amplify an error of the first ones: on YOLOX-nano no single operator in 16
+bits reveals this, and no window without the first convolution repairs it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ BATCH = 4
 
 
 class WideSets:
-    """Sets of operators in 16 bits for one int8 candidate, the first that should be tried first."""
+    """Sets of operators in 16 bits for one int8 candidate, in the order in which they should be tried."""
 
     def __init__(self, candidates: Candidates, plain: Candidate) -> None:
         self._candidates, self.plain = candidates, plain
@@ -62,7 +62,10 @@ class WideSets:
         return replace(self.plain, wide_operators=tuple(sorted(orders)))
 
     def proposals(self) -> Iterator[Candidate]:
-        """Candidates in the order of trying: small sets first, none of nearly everything (recipe int16x8 is that)."""
+        """Candidates in the order in which to try them: small sets first, none with nearly all operators.
+
+        The recipe int16x8 covers those.
+        """
         every = union(self._units)
         base, whole = self._qualities([frozenset(), every])
         if whole - base < MIN_GAIN:
@@ -82,7 +85,7 @@ class WideSets:
             yield from (replace(self.candidate(orders), ranges=method) for method in methods[:MAX_METHODS])
 
     def fewer(self, candidate: Candidate, is_enough: Callable[[Candidate], bool]) -> None:
-        """Leave out units of a proposed candidate while the quality and `is_enough`, called after it, allow it."""
+        """Leave out units of a proposed candidate as long as its quality and then `is_enough` allow it."""
         orders = frozenset(candidate.wide_operators)
         self.plain = replace(self.plain, ranges=candidate.ranges)
         required = self._qualities([orders])[0] - TOLERANCE
@@ -97,7 +100,7 @@ class WideSets:
         thinned([unit for unit in self._units if unit <= orders], suffices, lambda: tries > 0)
 
     def _methods(self, orders: Orders) -> list[str]:
-        """The methods for ranges, the one with the best quality with these operators in 16 bits first."""
+        """The methods for ranges, sorted by the quality with these operators in 16 bits, the best first."""
         rows = [replace(self.candidate(orders), ranges=method) for method in METHODS]
         qualities = dict(zip(METHODS, self._candidates.qualities(rows), strict=True))
         return sorted(METHODS, key=lambda method: -qualities[method])
@@ -112,12 +115,12 @@ class WideSets:
         return min((orders for orders in coarse if qualities[orders] >= required), key=len)
 
     def _parts(self, count: int) -> list[Orders]:
-        """The units, in as many parts of equal size."""
+        """The units, split into `count` parts of equal size."""
         ends = [round(part * len(self._units) / count) for part in range(count + 1)]
         return [union(self._units[first:last]) for first, last in pairwise(ends) if first < last]
 
     def _by_gain(self, core: Orders) -> list[Orders]:
-        """The units of the slices that gain quality in addition to the core, those of the largest gain first."""
+        """The units of the slices that improve the quality in addition to the core, the largest gain first."""
         rest = [part for part in self._parts(SLICES) if not part <= core]
         qualities = dict(zip(rest, self._qualities([core | part for part in rest]), strict=True))
         base = self._qualities([core])[0]
