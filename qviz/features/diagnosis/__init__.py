@@ -1,4 +1,4 @@
-"""Why one variant loses objects, in one answer: causes that experiments confirmed, and what brings the objects back.
+"""Diagnose why one variant loses objects: causes that experiments confirmed, and what brings the objects back.
 
     same network? -> preparation of the images -> warnings about the file -> errors of layers -> sets of operators in
     float (`what_if`) -> which kind of fault (`causes`) -> objects that show it best (`tracing`) -> cures (`cures`)
@@ -63,10 +63,10 @@ def diagnose(
         images: At most `MAX_IMAGES` of them are used, evenly spread.
         score: Minimum confidence of an object, in [0, 1].
         iou: Minimum IoU of a matched pair, in (0, 1].
-        reference_path: The reference in the commands of cures; by default its name.
+        reference_path: How the commands of cures name the reference; by default its name.
 
     Returns:
-        Causes by falling share of the lost agreement that comes back without them, and cures, the best first.
+        Causes, sorted by the share of the lost agreement that comes back without them, and cures, the best first.
 
     Raises:
         Cancelled.
@@ -101,7 +101,7 @@ class _Diagnosing:
         )
 
     def run(self) -> Diagnosis:
-        """The whole answer. Raises as `diagnose`."""
+        """The whole diagnosis. Raises what `diagnose` raises."""
         self._step("Comparing the weights of both networks")
         origin = made_from(self._context, self._reference, self._variant)
         self._report(
@@ -129,7 +129,7 @@ class _Diagnosing:
         return self._result
 
     def _count_losses(self) -> None:
-        """What the variant loses as it is."""
+        """Count what the unchanged variant loses."""
         self._step("Running both networks on the images")
         self._measure([frozenset()])
         outcomes = [self._measure.outcome(frozenset(), image) for image in self._measure.images]
@@ -145,14 +145,14 @@ class _Diagnosing:
         )
 
     def _other_network(self, origin: MadeFrom) -> Diagnosis:
-        """Nothing is blamed on quantization where the two networks differ."""
+        """The diagnosis if the two networks differ: nothing is then attributed to quantization."""
         cause = Cause(origin.code, "", origin.reason, (), None)
         cure = Cure("right_files", origin.cure, "", (origin.code,), None)
         warnings = (*origin_warnings(self._reference, self._variant, origin), *self._result.warnings)
         return self._report(causes=(cause,), cures=(cure,), warnings=tuple(warnings), complete=True)
 
     def _settings_cause(self) -> Cause | None:
-        """Other preparation of the images, if giving the variant the reference's brings something back."""
+        """A cause if the variant prepares images differently and the reference's preparation brings something back."""
         warning = next((one for one in self._result.warnings if one.code == "settings_differ"), None)
         if warning is None:
             return None
@@ -170,7 +170,7 @@ class _Diagnosing:
         return Cause("settings", "", f"{warning.message} {back}", (), explained, evidence=(evidence,))
 
     def _inside(self, settings: Cause | None) -> Diagnosis:
-        """Causes inside the network."""
+        """The diagnosis with the causes inside the network. settings: the cause outside it, if there is one."""
         self._step("Measuring the error of every layer")
         errors = layers(self._context.quiet(), self._reference, self._variant, self._measure.images[:LAYER_IMAGES])
         self._step("Running sets of operators in float")
@@ -201,7 +201,7 @@ class _Diagnosing:
         return cures_of(self._reference, self._variant, confirmation.sorted_causes, errors, together, self._path)
 
     def _traces(self) -> tuple[Trace, ...]:
-        """Objects that lost most, each on another image, traced quickly."""
+        """Quick traces of the objects that lost most, each on another image."""
         self._step("Tracing the objects that show it best")
         traces: list[Trace] = []
         for image in self._measure.most_affected(SHOWN_OBJECTS, with_scores=True):

@@ -1,8 +1,8 @@
-"""From trials to causes and suspects: what kind of fault it is, by further experiments and the figures of its layers.
+"""From trials to causes and suspects. Further experiments and the layers' figures show what kind of fault each is.
 
-A cause brings back at least `MIN_EXPLAINED` of the lost agreement. Sets that contain operators of a cause above them
-are left out: they bring back the same objects. A set that brings back little alone is a cause, too, if it brings back
-that much on top of the causes above it.
+A cause brings back at least `MIN_EXPLAINED` of the lost agreement. A set that contains operators of a cause found
+before is left out, because it brings back the same objects. A set that brings back little alone is also a cause if it
+brings back that much in addition to the causes found before.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from qviz.formatting import plural, share, small_share
 
 MAX_CAUSES = 4
 MAX_SUSPECTS, MAX_GROWING = 4, 1
-"""Suspects that are named; and how many of these only let the error grow, as every network has some."""
+"""Number of suspects that are named, and how many of them may merely let the error grow, as every network has some."""
 MIN_FALL_DB = 6.0
-"""Growth of the error in one operator from which on it looks wrong: the error doubles."""
+"""Growth of the error in one operator from which the operator looks wrong, because the error doubles."""
 FINE_WEIGHTS_DB = 35.0
-"""SQNR from which on weights of 8 bits are rounded as usual."""
+"""SQNR in dB from which 8-bit weights have no more than the usual rounding."""
 SHARED = ("class_index_shares_scale", "boxes_share_scale", "shared_concat_scale")
-"""Warnings about values of different size on one scale."""
+"""Codes of warnings about values of different size on one scale."""
 RANGES = ("sigmoid_saturated", "scores_below_one")
-"""Warnings about a range that ends too early."""
+"""Codes of warnings about a range that ends too early."""
 SUSPICIOUS = ("range", "join", "layer", "lint", "input")
-"""Kinds of trials of which it is said that they are no cause: something about them looks wrong."""
+"""Kinds of trials that are reported as suspects if they are no cause, because something about them looks wrong."""
 
 
 class Confirmed:
@@ -47,11 +47,11 @@ class Confirmed:
 
     @property
     def operators(self) -> Orders:
-        """Those of all causes."""
+        """The operators of all causes together."""
         return frozenset(order for trial in self.trials for order in trial.orders)
 
     def add(self, trial: Trial) -> None:
-        """A cause if it brings something back, else a suspect if it looks wrong."""
+        """Add a trial as a cause if it brings something back, else as a suspect if something about it looks wrong."""
         if any(self._covers(other, trial) for other in self.trials):
             return
         after: float | None = None
@@ -68,7 +68,7 @@ class Confirmed:
             self._add_suspect(suspect_of(self._trials, trial))
 
     def _covers(self, other: Trial, trial: Trial) -> bool:
-        """Whether a set holds mostly what a cause above it holds, or a part of the network that surrounds it."""
+        """Whether two trials share at least half of the operators of the smaller one."""
         shared = len(other.orders & trial.orders)
         return shared >= 0.5 * min(len(other.orders), len(trial.orders))
 
@@ -150,7 +150,7 @@ def _kind(trials: Trials, trial: Trial) -> tuple[str, str, list[Evidence]]:
 
 
 def _weights_or_activations(trials: Trials, trial: Trial, layer: LayerError | None) -> tuple[str, str, list[Evidence]]:
-    """By running the operators in float with the variant's own weights."""
+    """What `_kind` returns, decided by running the operators in float with the variant's own weights."""
     own_trial = trials.with_own_weights(trial)
     where = f"{trial.subject} on {plural(trials.images, 'image')}"
     figures = [Evidence("comes back in float with the variant's own weights", 100 * own_trial.explained, "%", where)]
@@ -206,7 +206,7 @@ def _figures(trials: Trials, layer: LayerError | None) -> list[Evidence]:
 
 
 def suspect_of(trials: Trials, trial: Trial) -> Cause | None:
-    """What looked wrong about a trial, and that it is no cause; None where nothing does."""
+    """A suspect: what looked wrong about a trial, and that it is no cause; None if nothing looked wrong."""
     layer = _worst_layer(trials, trial)
     look = next(_looks(trial, layer, trials.layer_images), None)
     if look is None:

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Raises SettingsError, DatasetError for options that do not go together."""
+    """Raises SettingsError or DatasetError for options that cannot be combined."""
     if not args.images and args.dataset is None:
         raise DatasetError("No image is given; give --images PATH..., or annotated images with --dataset FILE.")
     if args.max_ap_loss is not None and args.dataset is None:

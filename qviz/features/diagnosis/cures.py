@@ -1,8 +1,8 @@
-"""What may bring back lost objects: each row of `CURES` is one cure, with the causes that it removes.
+"""What may bring back lost objects. Each row of `CURES` is one cure, with the causes that it removes.
 
-A row says what is done, gives the command that does it, and the options with which qviz builds it. The prediction is
-what came back when the operators of the cause ran in float. A cure that works in another way has no prediction; it must
-be built and measured.
+A row has a sentence that says what is done, the command for it, and the options with which qviz builds it. The
+prediction is what came back when the operators of the cause ran in float. A cure that works in another way has no
+prediction; it must be built and measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from qviz.structures import Scheme
 from qviz.structures.operators import orders_text
 
 CALIBRATION, OUTPUT = "CALIBRATION_IMAGES", "cured.tflite"
-"""Words of a command that the user replaces by own paths."""
+"""Placeholders in a command, to be replaced by the user's own paths."""
 RANGES = frozenset({"input_range", "clipping"})
 STEPS = frozenset({"activations", "clipping", "shared_scale"})
 INSIDE = frozenset({"activations", "clipping", "shared_scale", "weights", "bias"})
@@ -35,8 +35,8 @@ class Case:
     Attributes:
         causes: The confirmed causes that the row answers, the largest first.
         orders: Operators of the reference's file that are paired with those of the causes.
-        together: The agreement without all of these causes; None where it was not measured.
-        recipe: The recipe that the variant was probably built by.
+        together: The agreement without all of these causes; None if it was not measured.
+        recipe: The recipe by which the variant was probably built.
     """
 
     reference: LoadedModel
@@ -48,7 +48,7 @@ class Case:
 
     @property
     def subjects(self) -> str:
-        """The operators in words, numbered as in the reference."""
+        """The operators in words, with their numbers in the reference."""
         return f"{plural(len(self.orders), 'operator')} ({orders_text(self.orders)} of the float file)"
 
 
@@ -57,11 +57,11 @@ class Means:
     """One row of `CURES`.
 
     Attributes:
-        code: Its name.
-        answers: Codes of the causes that it takes away.
-        sentence: Returns what is done.
-        plan: Returns how it is built; None where it does not apply to this case.
-        predicted: Whether running the operators in float predicts it.
+        code: Name of the cure.
+        answers: Codes of the causes that it removes.
+        sentence: Returns a sentence that says what is done.
+        plan: Returns how it is built; None if it does not apply to the case.
+        predicted: Whether running the operators in float predicts its effect.
         integers_only: Whether the file computes on integers alone.
     """
 
@@ -149,7 +149,7 @@ CURES: tuple[Means, ...] = (
         integers_only=True,
     ),
 )
-"""In the order in which equal ones are listed."""
+"""All cures; those with equal predictions are listed in this order."""
 
 
 def command_of(plan: Plan, reference: str, calibration: str = CALIBRATION, output: str = OUTPUT) -> str:
@@ -173,9 +173,9 @@ def cures_of(
     together: Callable[[Sequence[Cause]], Estimate | None],
     name: str,
 ) -> tuple[Cure, ...]:
-    """The cures of some causes: the best prediction first (to two decimals, as shown), then those without one.
+    """The cures of some causes, the best prediction first (to two decimals, as shown), then those without one.
 
-    Of equal ones the smaller file is first.
+    Of cures with equal predictions, the one with the smaller file comes first.
 
     Args:
         errors: Pairs of the two models' operators.
@@ -214,7 +214,7 @@ def _cases(
 
 
 def recipe_of_file(variant: LoadedModel) -> str:
-    """The recipe whose scheme the file has; int8 where none has, as for a mixed file."""
+    """The recipe with the scheme of the file; int8 if there is none, as for a mixed file."""
     scheme = str(variant.scheme)
     return scheme if scheme in RECIPES else "int8"
 

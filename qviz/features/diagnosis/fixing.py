@@ -1,7 +1,7 @@
-"""Build the cures of a diagnosis and measure them on images that were neither diagnosed nor calibrated on.
+"""Build the cures of a diagnosis and measure them on images used neither for the diagnosis nor for calibration.
 
-The images are divided at random into two halves, as in a rescue: the diagnosis and the choice among the built files see
-the first, the reported figures are of the second. Images of the calibration are left out of both.
+The images are divided at random into two halves, as in a rescue: the diagnosis and the choice among the built files use
+the first half; the reported figures are measured on the second. Calibration images are left out of both.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from qviz.features.rescuing import halves
 from qviz.structures import Dataset, EncodedImage
 
 MAX_BUILT = 4
-"""Cures that are built, the best predictions first."""
+"""Maximum number of cures that are built, the best predictions first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Trial:
-    """One built cure. on_search: its AP or agreement on the images that the choice is made on."""
+    """One built cure. on_search: its AP or agreement on the images on which the choice is made."""
 
     cure: Cure
     built: Built
@@ -40,7 +40,7 @@ class _Trial:
 def split(dataset: Dataset, calibration: Sequence[EncodedImage]) -> tuple[Dataset, Dataset]:
     """(images to diagnose and search on, images to report on), without those of the calibration.
 
-    Raises DatasetError where fewer than eight images are left.
+    Raises DatasetError if fewer than eight images are left.
     """
     digests = {image.digest for image in calibration}
     rows = tuple(image for image in dataset.images if image.encoded().digest not in digests)
@@ -65,8 +65,8 @@ def fixed(
 
     Args:
         source: The reference as builders read it.
-        data: From `split`.
-        integers_only: Only cures that compute on integers alone.
+        data: The two halves that `split` returned.
+        integers_only: Whether to build only cures that compute on integers alone.
 
     Raises:
         Cancelled.

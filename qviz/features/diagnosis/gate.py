@@ -1,4 +1,4 @@
-"""Whether a variant keeps a limit, beside its diagnosis: a minimum agreement, or a maximum loss of AP."""
+"""Whether a diagnosed variant keeps a limit: a minimum agreement, or a maximum loss of AP."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def gated(
     min_agreement: float | None,
     max_ap_loss: float | None,
 ) -> Diagnosis:
-    """The diagnosis with the outcome of the gate; as it is where no limit is given.
+    """The diagnosis with the outcome of the gate; unchanged if no limit is given.
 
-    Raises SettingsError where the gate cannot conclude.
+    Raises SettingsError if the gate cannot decide.
     """
     if min_agreement is not None:
         if result.agreement is None:

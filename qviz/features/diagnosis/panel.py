@@ -1,4 +1,4 @@
-"""The diagnosis of one variant, made once in the background for all pages; *Why* and *What helps* of the Overview."""
+"""The diagnosis of one variant, made once in the background for all pages; the Overview's *Why* and *What helps*."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ REFRESH_SECONDS = 1.0
 
 
 def images_of(here: Page) -> list[EncodedImage]:
-    """The images that a diagnosis is made on: the same for every page."""
+    """The images on which a diagnosis is made, the same for every page."""
     return spread(here.workspace.images, MAX_IMAGES)
 
 
 def can_diagnose(here: Page, variant: LoadedModel) -> bool:
-    """Whether both have layers, and there are images."""
+    """Whether the variant and the reference both have layers, and there are images."""
     return bool(here.workspace.images) and variant.layers_available and here.loaded.reference.layers_available
 
 
@@ -45,33 +45,36 @@ def started(here: Page, variant: LoadedModel) -> Job[Diagnosis]:
 
 
 def result_of(here: Page, variant: LoadedModel) -> Diagnosis | None:
-    """What is known so far, without starting anything; None where nothing is."""
+    """The diagnosis as far as it is known; None if nothing is known. Nothing is started."""
     job = jobs.find(KIND, key_of(here, variant))
     return _result(job) if job is not None else None
 
 
 def _result(job: Job[Any]) -> Diagnosis | None:
-    """The result, else the partial one; None where it failed or was cancelled."""
+    """The result of a job, which is partial while it runs; None if the job failed or was cancelled."""
     if job.cancelled or job.error is not None:
         return None
     return job.result if isinstance(job.result, Diagnosis) else None
 
 
 def key_of(here: Page, variant: LoadedModel) -> Hashable:
-    """What a diagnosis depends on."""
+    """Key of everything on which a diagnosis depends: the two models, the images and the confidence."""
     shown = tuple((image.digest, image.name) for image in images_of(here))
     return here.loaded.reference.identity, variant.identity, shown, here.view.score
 
 
 def with_short_names(here: Page, text: str) -> str:
-    """A sentence with the names that pages show in place of file names; longest first, as one may contain another."""
+    """The sentence with the names that pages show in place of file names.
+
+    The longest file names are replaced first, because one may contain another.
+    """
     for model in sorted(here.loaded.all, key=lambda model: -len(model.name)):
         text = text.replace(model.name, here.loaded.name(model))
     return text
 
 
 def why(here: Page, variant: LoadedModel) -> None:
-    """Two boxes for the Overview: why this variant is damaged and what helps, each with the way to exactly that.
+    """Draw two boxes on the Overview: why this variant loses objects, and what helps, each with a link to the details.
 
     The diagnosis runs in the background; until an experiment has confirmed a cause, none is named.
     """

@@ -23,15 +23,15 @@ from qviz.ui.page import Page
 from qviz.ui.results import Preview, redraw_while_pending
 
 STATE = "qviz_cure"
-"""The variant that this browser session builds: an object of `building.panel`."""
+"""Session key: the variant that this browser session builds, an object from `building.panel`."""
 PICTURE = 480
 """Pixels of a picture's longer side."""
 MAX_ORDERS = 60
-"""Characters of operator numbers beside a cause."""
+"""Maximum number of characters for operator numbers beside a cause."""
 
 
 def show(here: Page, variant: LoadedModel) -> None:
-    """Everything below the choice of a variant."""
+    """Draw everything below the choice of a variant."""
     if not panel.can_diagnose(here, variant):
         page.verdict(
             "Only TensorFlow Lite files have operators that can be tried.", "Compare and Accuracy show what is lost."
@@ -44,7 +44,7 @@ def show(here: Page, variant: LoadedModel) -> None:
 
 
 def draw(here: Page, variant: LoadedModel, result: Diagnosis) -> None:
-    """A result, or what is known so far."""
+    """Draw a result, which may still be partial."""
     page.verdict(panel.with_short_names(here, result.verdict), note(result))
     if result.causes and any(cause.operators for cause in result.causes):
         st.html(_strip(result))
@@ -69,7 +69,7 @@ def draw(here: Page, variant: LoadedModel, result: Diagnosis) -> None:
 
 
 def _strip(result: Diagnosis) -> str:
-    """The network from its input to its output, the operators of the causes in colour; one stretch per element."""
+    """HTML of the network from input to output, with one coloured element per stretch of a cause's operators."""
     parts, total = [], max(result.operators, 1)
     for number, cause in reversed(list(enumerate(result.causes))):  # the largest cause lies on top
         title = f"{cause.title}: operators {orders_text(cause.operators)}"
@@ -131,7 +131,7 @@ def _pictures(here: Page, variant: LoadedModel, result: Diagnosis) -> None:
 
 
 def _picture(preview: Preview, trace: Trace) -> str:
-    """The image with the object that is lost, dashed."""
+    """HTML of the image, with a dashed box around the object that is lost."""
     x1, y1, x2, y2 = trace.object.box
     left, top = 100 * max(x1, 0.0) / preview.width, 100 * max(y1, 0.0) / preview.height
     right, bottom = 100 * min(x2 / preview.width, 1.0), 100 * min(y2 / preview.height, 1.0)
@@ -150,7 +150,7 @@ WIDTHS = (11, 5)
 
 
 def _cures(here: Page, variant: LoadedModel, result: Diagnosis) -> None:
-    """One row per cure: what is done, its figures, and a button that builds exactly that."""
+    """Draw one row per cure: what is done, its figures, and a button that builds it."""
     best = best_cure(result)
     for cure in result.cures:
         left, right = st.columns(WIDTHS, vertical_alignment="center")
@@ -196,7 +196,7 @@ def _button(here: Page, column: object, cure: Cure, primary: bool) -> None:
 
 
 def _built(here: Page, variant: LoadedModel, new: building.NewVariant) -> None:
-    """The progress of a cure; once it is built, its agreement beside the variant's, on the images that are loaded."""
+    """Draw the progress of a cure and, once it is built, its agreement beside the variant's on the loaded images."""
     try:
         building.follow(here, new)
     except QvizError as error:
@@ -215,7 +215,7 @@ def _built(here: Page, variant: LoadedModel, new: building.NewVariant) -> None:
 
 
 def _measured(here: Page, variant: LoadedModel, model: LoadedModel) -> None:
-    """The agreement of a built cure beside the variant's, once all images have been run."""
+    """Draw the agreement of a built cure beside the variant's, once all images have been run."""
     images = here.workspace.images
     if pending := server.results().pending([here.loaded.reference, variant, model], images):
         page.small_text(f"Running {here.loaded.name(model)} on {plural(len(images), 'image')}: {pending} to go.")

@@ -1,4 +1,4 @@
-"""The network as a strip: one cell per operator of the variant, the causes in colour."""
+"""The network as a strip with one cell per operator of the variant, the operators of causes in colour."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What a diagnosis returns. Shares and agreements in [0, 1]; operators by their index in the variant's file, from 0.
+"""What a diagnosis returns. Shares and agreements are in [0, 1]; operators are indices in the variant's file, from 0.
 
-explained   share of the lost agreement that comes back when this cause alone is taken away, measured by running the
-            images again; None where it cannot be measured
-cause       brings back at least `MIN_EXPLAINED`
-suspect     something in the file or its figures that looks wrong, and brings back less
+explained   share of the lost agreement that comes back if this cause alone is removed, measured by running the images
+            again; None if it cannot be measured
+cause       something whose removal brings back at least `MIN_EXPLAINED`
+suspect     something in the file or its figures that looks wrong, but whose removal brings back less
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from qviz.formatting import plural, share
 from qviz.result import Result
 
 MIN_EXPLAINED = 0.05
-"""Share of the lost agreement from which on something is a cause."""
+"""Share of the lost agreement that must come back for something to be a cause."""
 GOOD = 0.95
-"""Agreement from which on a variant has lost little."""
+"""Agreement from which a variant has lost little."""
 MIN_CHANGED, LITTLE_LOST = 5, 0.9
-"""Fewer lost, spurious and relabelled objects, at this agreement or more, are chance: no cause is looked for."""
+"""Fewer lost, spurious and relabelled objects, at this agreement or more, are due to chance; no cause is sought."""
 HALF = 0.5
-"""Share of the loss that the causes together have to bring back; else it is said that the rest has none."""
+"""If the causes together bring back less than this share of the loss, the text says that the rest has no cause."""
 
 TITLES: Mapping[str, str] = {
     "not_same_network": "It is not the same network",
@@ -55,14 +55,15 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A cause, or a suspect that is none.
+    """A cause, or a suspect that proved to be none.
 
     Attributes:
-        code: A name of `TITLES`.
-        subject: `operators 8-24`; empty where it is not inside the network.
-        operators: Its operators; never empty where it is inside the network.
+        code: A key of `TITLES`.
+        subject: Its name in a sentence, e.g. `operators 8-24`; empty if it is not inside the network.
+        operators: Its operators; empty only if it is not inside the network.
         explained, low, high: Share of the lost agreement that comes back, and its 95 % interval over images.
-        after_others: What comes back on top of the causes above it, where that is more than it brings back alone.
+        after_others: Share that comes back in addition to the causes found before, if that is more than it brings back
+            alone; else None.
     """
 
     code: str
@@ -99,8 +100,8 @@ class Plan:
     """How qviz builds a cure: the arguments of `quantize`.
 
     Attributes:
-        options: Of the recipe, see `Options.of`.
-        cures: Names of `qviz.features.building.cures.CURES`.
+        options: Options of the recipe, as for `Options.of`.
+        cures: Names in `qviz.features.building.cures.CURES`.
     """
 
     recipe: str
@@ -115,13 +116,14 @@ class Cure:
 
     Attributes:
         sentence: What is done.
-        command: The command that does it; empty where qviz has none.
-        answers: Codes of the causes that it takes away.
-        bytes: Expected size of the file; of a built file its size.
-        predicted: From running the images with the cause taken away, without building; None where that says nothing.
-        measured: Of the built file; None before it is built.
+        command: The command that does it; empty if qviz has none.
+        answers: Codes of the causes that it removes.
+        bytes: Size of the file, expected before it is built; None if unknown.
+        predicted: Estimate from running the images with the cause removed, without building; None if that shows
+            nothing.
+        measured: Estimate for the built file; None before it is built.
         integers_only: Whether the file computes on integers alone.
-        plan: How it is built; None where qviz cannot.
+        plan: How qviz builds it; None if qviz cannot build it.
     """
 
     code: str
@@ -147,7 +149,7 @@ class SameNetwork:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A limit that was asked for. limit: minimum agreement, or maximum loss of AP; value: what was measured."""
+    """A limit that the user gave. limit: minimum agreement, or maximum loss of AP; value: what was measured."""
 
     measure: str
     limit: float
@@ -160,23 +162,24 @@ class Diagnosis(Result):
     """Why one variant loses objects, and what helps.
 
     Attributes:
-        images: Number of images that everything was measured on.
+        images: Number of images on which everything was measured.
         images_given: Number of images that were given.
         operators: Number of operators of the variant.
-        agreement: With the reference; None before it is measured, or where neither model has an object.
-        objects, lost, spurious: Objects of the reference, those that the variant lost, and those that it adds.
-        changed: Lost, spurious and relabelled ones together.
-        causes: By falling `explained`.
+        agreement: Agreement with the reference; None before it is measured, or if neither model has an object.
+        objects, lost, spurious: Numbers of objects of the reference, of those that the variant lost, and of those that
+            it adds.
+        changed: Number of lost, spurious and relabelled objects together.
+        causes: The causes, by descending `explained`.
         suspects: What looked wrong and was tried, but brings back nearly nothing.
         together: Share of the lost agreement that comes back without any of the causes inside the network.
-        whole: The same with all operators in float that can run so.
-        cures: The best first.
-        traces: Objects that show it best, with the operators at which they are lost.
+        whole: Share that comes back with all operators in float that can run in float.
+        cures: The cures, the best first.
+        traces: Traces of the objects that show the loss best, with the operators at which they are lost.
         experiment: The sets of operators that were run in float; other pages read it.
         complete: False for a partial result.
         built: The file of the best cure, if it was built.
-        before: Of the variant, on the images that built cures were measured on; None where none was built.
-        gate: The limit that was asked for, or None.
+        before: Estimate for the variant on the images on which built cures were measured; None if none was built.
+        gate: The limit that the user gave, and whether it is kept; None without a limit.
         warnings: Reasons to doubt the comparison as a whole.
         skipped: One sentence per image that cannot be read.
     """

@@ -12,7 +12,7 @@ def verdict(result: Diagnosis) -> str:
 
 
 def note(result: Diagnosis) -> str:
-    """Whether it is the same network, and how the shares were measured."""
+    """Whether both models are the same network, and how the shares were measured."""
     same = {"yes": "Same network: yes.", "no": "Same network: no.", "unknown": "Same network: not known."}
     on = f"{result.images} of {result.images_given}" if result.images < result.images_given else f"{result.images}"
     parts = [same[result.same_network.value], result.same_network.reason if result.same_network.value != "no" else ""]
@@ -21,7 +21,7 @@ def note(result: Diagnosis) -> str:
 
 
 def brings_back(cause: Cause) -> str:
-    """`82% comes back`, with its interval; `not measured` where it is outside the network."""
+    """`82% comes back`, with its interval; `not measured` if the share is unknown."""
     if cause.explained is None:
         return "not measured"
     bounds = "" if cause.low is None or cause.high is None else f" [{100 * cause.low:.0f}, {100 * cause.high:.0f}]"
@@ -36,7 +36,7 @@ def figure_text(row: Evidence) -> str:
 
 
 def estimate(value: Estimate | None) -> str:
-    """`0.93 [0.90, 0.96]` of agreement, `30.4 [29.1, 31.8]` of AP; a dash where there is none."""
+    """`0.93 [0.90, 0.96]` for an agreement, `30.4 [29.1, 31.8]` for an AP; a dash if there is no value."""
     if value is None or value.value is None:
         return UNKNOWN
     if value.measure == "ap":
@@ -46,7 +46,7 @@ def estimate(value: Estimate | None) -> str:
 
 
 def cure_figures(result: Diagnosis, cure: Cure) -> list[str]:
-    """`agreement 0.31 → 0.88 [0.81, 0.94] predicted`, `5.37 MB`, `integers only`; what is not known is left out."""
+    """`agreement 0.31 → 0.88 [0.81, 0.94] predicted`, `5.37 MB`, `integers only`; unknown figures are left out."""
     value = cure.measured or cure.predicted
     how = "measured" if cure.measured else "predicted"
     before = result.agreement if cure.measured is None else None if result.before is None else result.before.value
@@ -62,19 +62,19 @@ def cure_figures(result: Diagnosis, cure: Cure) -> list[str]:
 
 
 def best_cure(result: Diagnosis) -> Cure | None:
-    """The cure to offer first; None where there is none with a command."""
+    """The cure to offer first; None if no cure has a command."""
     return next((cure for cure in result.cures if cure.command), None)
 
 
 def why(result: Diagnosis | None) -> str:
-    """One sentence for other pages: the largest cause; empty while none is confirmed."""
+    """A sentence for other pages with the largest cause; the verdict if none was found, empty while that is open."""
     if result is None or not result.causes:
         return "" if result is None or not result.complete else result.verdict
     return result.causes[0].sentence
 
 
 def what_helps(result: Diagnosis | None) -> str:
-    """One sentence for other pages: the best cure with what it is predicted to bring; empty where there is none."""
+    """A sentence for other pages with the best cure and its measured or predicted effect; empty if there is none."""
     cure = None if result is None else best_cure(result)
     if cure is None:
         return ""

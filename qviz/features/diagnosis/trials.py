@@ -1,7 +1,7 @@
-"""The experiments of a diagnosis: sets of operators in float, and what each brings back, with its interval.
+"""The experiments of a diagnosis: sets of operators in float, and the agreement that each brings back.
 
-Candidates are those of `what_if`, and the operators that warnings about the file name. All are measured on the same
-images, so that one set has one figure on every page.
+The candidates are those of `what_if` and the operators that warnings about the file name. All are measured on the same
+images, so that a set has the same figure on every page.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Trial:
     """One set of operators in float, measured.
 
     Attributes:
-        kind: As in `what_if`, or `lint`, or `input`.
+        kind: A kind of `what_if`, or `lint`, `input` or `together`.
         orders: Operators of the variant.
-        chosen: What was run.
-        subject: Its name in a sentence.
+        chosen: The operators in float with their conditions, as they were run.
+        subject: Name of the set in a sentence.
         explained, low, high: Share of the lost agreement that comes back, with its 95 % interval over images.
-        estimate: The agreement.
+        estimate: The agreement with the set in float.
         warning: The warning about the file that names these operators, or None.
     """
 
@@ -57,7 +57,7 @@ class Trials:
     """Measures trials on one pair of models.
 
     Args:
-        measure: Has measured the variant as it is.
+        measure: A `Measure` that has measured the unchanged variant.
     """
 
     def __init__(self, measure: Measure, errors: LayerErrors) -> None:
@@ -73,11 +73,11 @@ class Trials:
         return len(self._measure.images)
 
     def prepare(self, sets: Iterable[Chosen]) -> None:
-        """Measure several sets at once, which is quicker than one after another: they share the runs of each image."""
+        """Measure several sets at once, which is faster than one by one because they share the runs of each image."""
         self._measure(list(sets))
 
     def of(self, kind: str, chosen: Chosen, subject: str, warning: Warning | None = None) -> Trial:
-        """One set, measured on all images."""
+        """The trial of one set, measured on all images."""
         one = chosen if isinstance(chosen, Float) else Float(chosen)
         self._measure([one])
         counts = self._measure.counts(one)
@@ -94,15 +94,15 @@ class Trials:
         return Trial(kind, one.orders, one, subject, explained, low, high, estimate, warning)
 
     def of_set(self, row: FloatSet) -> Trial:
-        """A set of the what-if experiment, which is measured already."""
+        """The trial of a set of the what-if experiment, which is measured already."""
         return self.of(row.kind, frozenset(row.orders), row.subject)
 
     def of_warning(self, warning: Warning) -> Trial:
-        """The operators that a warning names, with all that shares a scale with them or reads their range."""
+        """The trial of the operators that a warning names, with those that share their scale or read their range."""
         return self.of("lint", self.orders_of(warning), self.name(warning.operators), warning)
 
     def orders_of(self, warning: Warning) -> Orders:
-        """The operators that run in float to take away what a warning is about."""
+        """The operators that must run in float to remove what a warning is about."""
         orders: Orders = frozenset()
         for order in warning.operators:
             op = self.graph.ops[order]
@@ -112,7 +112,7 @@ class Trials:
         return with_conversions(self.graph, orders)
 
     def of_input(self) -> Trial | None:
-        """FP32's pixels in place of the variant's integer input; None where its input is a float."""
+        """The trial of FP32's pixels in place of the variant's integer input; None if the input is float."""
         tensor = self.graph.input_tensors()[0]
         readers = [op.order for op in self.graph.ops if tensor.index in op.inputs]
         if tensor.dtype in FLOATS or not readers:
@@ -121,12 +121,12 @@ class Trials:
         return self.of("input", chosen, self.name(readers))
 
     def with_own_weights(self, trial: Trial) -> Trial:
-        """The same operators in float, with the variant's weights: what comes back is due to activations."""
+        """The trial of these operators in float with the variant's weights: what comes back is due to activations."""
         chosen = Float(trial.orders, own_weights=True, exact_input=trial.chosen.exact_input)
         return self.of(trial.kind, chosen, trial.subject)
 
     def together(self, trials: Iterable[Trial]) -> Trial:
-        """All operators of several trials in float."""
+        """The trial of all operators of several trials in float."""
         rows = list(trials)
         orders = frozenset(order for trial in rows for order in trial.orders)
         exact_input = any(trial.chosen.exact_input for trial in rows)
