@@ -1,8 +1,8 @@
-"""Whether one file answers alike on other kernels: the same model and images on every backend of this machine.
+"""Whether a file finds the same objects on other kernels: the same model and images on every backend of this machine.
 
-The first backend that runs a model is what the others are compared with, object by object. The first model is the
-reference: what a variant loses of its objects is split into what the file loses, on the first backend already, and what
-only the other kernels lose.
+All backends are compared, object by object, with the first one that runs the model. The first model is the reference.
+The objects that a variant loses are divided into those lost by the file, already on the first backend, and those lost
+only on other kernels.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Backend:
     """One backend.
 
     Attributes:
-        reason: Why it is not available, or on which device it ran; empty for kernels of the CPU.
-        precision: In which precision it computes.
+        reason: Why it is not available, or the device on which it ran; empty for kernels of the CPU.
+        precision: The precision in which it computes.
     """
 
     name: str
@@ -56,11 +56,11 @@ class BackendResult:
     """One model on one backend, compared with the same model on the first one.
 
     Attributes:
-        images: On how many images.
-        agreement: In [0, 1]; None where neither finds an object.
-        max_score_delta: Largest change of the score of a pair of one class, in either direction.
-        ap: In [0, 1], where objects are annotated.
-        ms: Mean time per image; see TIME_CAVEAT.
+        images: Number of images.
+        agreement: Agreement in [0, 1]; None if neither backend finds an object.
+        max_score_delta: Largest change of the score of paired objects of one class, in either direction.
+        ap: AP in [0, 1]; None without annotated objects.
+        ms: Mean time per image in milliseconds; see TIME_CAVEAT.
     """
 
     backend: str
@@ -79,7 +79,7 @@ class BackendResult:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A backend does not run a file (no op_type), or leaves an operator to the CPU. order: None where it is unknown."""
+    """A backend does not run a file (op_type is None) or leaves an operator to the CPU. order: None if unknown."""
 
     backend: str
     op_type: str | None
@@ -89,7 +89,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class ModelOnBackends:
-    """One model on all backends that run it. first_differences: where it was requested."""
+    """One model on all backends that run it. first_differences: empty unless they were requested."""
 
     name: str
     results: tuple[BackendResult, ...]
@@ -118,7 +118,7 @@ class BackendComparison(Result):
     """Models on the backends of this machine.
 
     Attributes:
-        losses: Of each variant on each backend.
+        losses: The lost objects of each variant on each backend.
         images: Number of images.
         score: Minimum confidence of an object.
         time_caveat: What the times do not say.
@@ -157,12 +157,12 @@ def backends(
     """Run every model on every backend.
 
     Args:
-        models: The reference first.
-        images: Those of the dataset, if one is given.
-        dataset: Annotated images, for AP.
-        on: Names of `KINDS`; by default all that are available.
+        models: The models, the reference first.
+        images: Images to run on; if a dataset is given, its images.
+        dataset: Annotated images for computing AP.
+        on: Names in `KINDS`; by default all backends that are available.
         score, iou: Minimum confidence of an object, and minimum IoU of a pair.
-        first_difference: Also run the files operator by operator on XNNPACK and on the other kernels of LiteRT.
+        first_difference: Whether to run the files operator by operator on XNNPACK and on LiteRT's other kernels, too.
 
     Raises:
         ImageError: No image can be read.
@@ -296,7 +296,7 @@ def _row(
 
 
 def _ap(model: LoadedModel, dataset: Dataset, images: Images, inferences: Mapping[str, Inference]) -> float | None:
-    """AP over the images that were run; None where the annotations have no class of the model."""
+    """AP over the images that were run; None if the annotations have no class of the model."""
     by_name = {image.name: image.digest for image in images}
     rows = [(row, by_name.get(row.name, "")) for row in dataset.images]
     detections = {

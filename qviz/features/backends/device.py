@@ -56,7 +56,7 @@ from qviz.structures import EncodedImage, Inference, Settings, digest_of
 from qviz.tflite.inputs import Placement
 
 Outputs = tuple[list[np.ndarray], float, str]
-"""Outputs of a network, milliseconds, delegate."""
+"""(outputs of a network, milliseconds, delegate)."""
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -74,7 +74,7 @@ class DevicePack(Result):
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class DeviceRun(Result):
-    """A recording made on this machine. images: how many; ms: mean time per image of the network alone."""
+    """A recording made on this machine. images: their number; ms: mean milliseconds per image of the network alone."""
 
     ROWS: ClassVar[str] = "outputs"
 
@@ -87,7 +87,7 @@ class DeviceRun(Result):
 
 @dataclass(frozen=True, slots=True)
 class DeviceModel:
-    """The model that was packed. ran_sha256: of the file that the device ran, which may be compiled for it."""
+    """The model that was packed. ran_sha256: hash of the file that the device ran, which may be compiled for it."""
 
     name: str
     sha256: str
@@ -96,7 +96,7 @@ class DeviceModel:
 
 @dataclass(frozen=True, slots=True)
 class DeviceImage:
-    """One image. ms: time of the network on the device."""
+    """One image. ms: milliseconds that the network took on the device."""
 
     image: str
     width: int
@@ -106,7 +106,7 @@ class DeviceImage:
 
 @dataclass(frozen=True, slots=True)
 class RecordedObject:
-    """One object as COCO's results have it; bbox is x, y, width, height in pixels of the original image."""
+    """One object as in COCO's results. bbox: x, y, width, height in pixels of the original image."""
 
     file_name: str
     label: str
@@ -116,10 +116,10 @@ class RecordedObject:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class DeviceResults(Result):
-    """The decoded outputs of a device, which may stand in the place of a variant once they are saved as .json.
+    """The decoded outputs of a device. Saved as .json, they can be used in place of a variant.
 
     Attributes:
-        skipped: What was left out.
+        skipped: Sentences that say what was left out.
     """
 
     ROWS: ClassVar[str] = "results"
@@ -138,8 +138,8 @@ def device_pack(context: Context, model: LoadedModel, images: Images, folder: Pa
     """Write a folder for a device; it must be new or empty.
 
     Raises:
-        ImageError: No image can be read, or two have one name.
-        ModelError: It is not a .tflite file, or its outputs alone do not give detections.
+        ImageError: No image can be read, or two have the same name.
+        ModelError: The model is not a .tflite file, or its outputs alone do not determine the detections.
         RecordingError: The folder cannot be written, or is not empty.
     """
     if not model.layers_available:
@@ -179,7 +179,7 @@ def _described(context: Context, model: LoadedModel, prepared: Prepared) -> tupl
 
 
 def _check_distinct(names: Sequence[str]) -> None:
-    """Raises ImageError where two images have one name."""
+    """Raises ImageError if two images have the same name."""
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
         raise ImageError(f"{count} images are called {name}; results are told apart by name: give each its own.")
@@ -240,7 +240,7 @@ def device_read(context: Context, folder: Path, *, score: float = AP_SCORE) -> D
     """Check the recording in a folder and decode its outputs with the model's own decoder.
 
     Args:
-        score: Minimum confidence, in [0, 1], of an object.
+        score: Minimum confidence of an object, in [0, 1].
 
     Raises:
         RecordingError: The recording is incomplete, damaged, or belongs to other inputs or another model.

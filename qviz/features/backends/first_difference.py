@@ -16,18 +16,18 @@ from qviz.features.detection.models import LoadedModel
 from qviz.features.layer_error.noise import OTHER_KERNELS, KernelNoise, LayerNoise, noise_budget
 
 MAX_IMAGES = 2
-"""Every operator runs on every set of kernels for each."""
+"""Maximum number of images; for each, every operator runs on every set of kernels."""
 
 
 @dataclass(frozen=True, slots=True)
 class FirstDifference:
-    """The first operator of a file that differs between XNNPACK and another backend; local values, of it alone.
+    """The first operator of a file whose output differs between XNNPACK and another backend, given the same inputs.
 
     Attributes:
-        order: Its index in the file; None where every operator returns the same.
+        order: Its index in the file; None if every operator returns the same.
         steps: Largest difference in steps of its scale; None for floats.
         max_abs: Largest difference of the real values.
-        beyond_rounding: Whether the row is about differences beyond rounding only.
+        beyond_rounding: Whether only differences beyond rounding count.
     """
 
     backend: str
@@ -42,7 +42,7 @@ class FirstDifference:
 def first_differences(
     context: Context, model: LoadedModel, images: Images, names: Sequence[str]
 ) -> tuple[FirstDifference, ...]:
-    """Two rows per other set of kernels among `names`: the first difference, and the first beyond rounding."""
+    """For each other set of kernels in `names`, two rows: the first difference, and the first beyond rounding."""
     kernels = [name for name in names if name in OTHER_KERNELS]
     if not kernels:
         return ()

@@ -1,7 +1,8 @@
 """LiteRT's GPU delegate, in a process of its own with a time limit (`qviz.tflite.gpu`).
 
-It computes through Vulkan: with the driver of a graphics card, else with SwiftShader, the software driver that Chromium
-brings, which runs the delegate's own shaders on the CPU. It computes in float32 here; phones use float16 by default.
+It computes through Vulkan, with the driver of a graphics card or else with SwiftShader, a software driver that comes
+with Chromium and runs the delegate's own shaders on the CPU. It computes in float32 here; phones use float16 by
+default.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from qviz.structures import Graph
 
 SYSTEM_DRIVERS = ("/etc/vulkan/icd.d", "/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d")
 NO_GRAPHICS_CARD = re.compile(r"lvp_|lavapipe|swiftshader", re.IGNORECASE)
-"""Software drivers of the system; the delegate refuses Mesa's."""
+"""Names of the system's software drivers, which are not used; the delegate refuses Mesa's."""
 SWIFTSHADER = (
     "/usr/lib/chromium",
     "/usr/lib/chromium-browser",
@@ -38,7 +39,7 @@ SWIFTSHADER = (
 )
 PLAYWRIGHT = "~/.cache/ms-playwright"
 MAX_LOG = 1 << 20
-"""Bytes of the runtime's report that are read."""
+"""Maximum bytes that are read of the runtime's report."""
 ADAPTER = re.compile(r"Selected adapter: ([^,\n]{1,100})")
 REFUSED_OPERATOR = re.compile(r"^(?:CUSTOM )?([A-Z][\w.]{1,60}): (.{1,300})$")
 MISSING = (
@@ -57,7 +58,7 @@ class Driver:
 
 @dataclass(frozen=True, slots=True)
 class RefusedOperator:
-    """An operator that runs on the CPU instead. order: None where several operators may be meant."""
+    """An operator that runs on the CPU instead. order: None if several operators may be meant."""
 
     op_type: str
     order: int | None
@@ -198,7 +199,7 @@ def _pass_on(stream: IO[str], lines: queue.Queue[str]) -> None:
     try:
         for line in stream:
             lines.put(line)
-    except ValueError:  # closed meanwhile
+    except ValueError:  # the stream was closed meanwhile
         pass
     lines.put("")
 
@@ -229,7 +230,7 @@ def refused_operators(log: str, graph: Graph) -> tuple[RefusedOperator, ...]:
 
 
 def _refused(kind: str, reason: str, graph: Graph) -> RefusedOperator:
-    """The report ends a reason with the name of the operator's output; of the kind there may also be only one."""
+    """The operator that a line of the report means, by the output's name at the end or as the only one of its kind."""
     ops = [op for op in graph.ops if op.kind == kind]
     text, _, name = reason.rpartition(" ")
     named = [op for op in ops if any(graph.tensors[index].name.split(";")[0] == name for index in op.outputs)]

@@ -27,11 +27,11 @@ KINDS = {
     "gpu": Kind("GPU delegate", "float32, also for integers; phones use float16 by default"),
     "micro": Kind("TensorFlow Lite Micro", AS_IN_THE_FILE, "micro"),
 }
-"""Name -> backend, in the order in which they run; the first that runs a model is what the others are compared with."""
+"""Name -> backend, in the order in which they run. The others are compared with the first that runs the model."""
 
 
 def chosen(names: Sequence[str]) -> tuple[str, ...]:
-    """These backends, each once, in the order given; all if none is named. Raises SettingsError for another name."""
+    """The named backends, each once, in the given order; all if none is named. Raises SettingsError if unknown."""
     if unknown := [name for name in names if name not in KINDS]:
         raise SettingsError(f"{unknown[0][:60]!r} is not a backend; choose from {', '.join(KINDS)}.")
     return tuple(dict.fromkeys(names)) or tuple(KINDS)

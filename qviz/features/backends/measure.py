@@ -31,7 +31,7 @@ class Runs:
         refusal: Why the backend does not run the model; empty if it does.
         unavailable: Whether the reason is the backend itself, so that no other model would run either.
         operators: Operators that the backend leaves to the CPU.
-        device: Where it ran, if that is not the CPU's kernels.
+        device: The device on which the model ran; empty for the CPU's kernels.
     """
 
     inferences: dict[str, Inference] = field(default_factory=dict)
@@ -83,7 +83,7 @@ def _submitter(
 def _on_gpu(
     context: Context, model: LoadedModel, images: Iterable[EncodedImage], score: float, skipped: list[str]
 ) -> Runs:
-    """As `run_on`: prepared and decoded in the engine's workers, computed in a process of its own between."""
+    """What `run_on` returns for the GPU: workers prepare and decode, and a separate process runs the network."""
     runs = Runs()
     try:
         network = GpuNetwork(model.blob.path, model.inspection.graph)
@@ -104,7 +104,7 @@ def _on_gpu(
                 runs.inferences[image.digest] = replace(context.wait(decoding), milliseconds=milliseconds)
             except ImageError as error:
                 _add_once(skipped, str(error))
-            except (ModelError, WorkerError) as error:  # a process that died or hangs runs no further image
+            except (ModelError, WorkerError) as error:  # the process died or hangs and can run no further image
                 runs.refusal = str(error)
                 break
     return runs

@@ -1,7 +1,7 @@
 """TensorFlow Lite Micro (the package tflite_micro), in a worker: the kernels of microcontrollers.
 
-Its interpreter gives the outputs of a post-processing operator no shape. A file with NMS inside is cut before it: Micro
-runs the network, and LiteRT's reference kernel the operator itself.
+Its interpreter gives the outputs of a post-processing operator no shape. A file that contains NMS is therefore cut
+before that operator: Micro runs the network, and LiteRT's reference kernel runs the operator.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from qviz.tflite.runner import Runner
 from qviz.tflite.schema import read_graph
 
 ARENA_BYTES = 256 << 20
-"""Memory of the interpreter for tensors: as much as any model here needs, as this is not a microcontroller."""
+"""Memory in bytes for the interpreter's tensors, enough for any model, because this is not a microcontroller."""
 _NETWORKS = LRUCache[Any](2)
 
 
@@ -47,7 +47,7 @@ class MicroNetwork:
         self.milliseconds = 0.0
 
     def run(self, values: np.ndarray) -> list[np.ndarray]:
-        """The outputs, in the file's order; sets `milliseconds`, of Micro's part alone."""
+        """The outputs, in the file's order. Sets `milliseconds` to the duration of Micro's part alone."""
         start = time.perf_counter()
         try:
             self._interpreter.set_input(values, 0)

@@ -25,9 +25,9 @@ from qviz.ui.page import Page
 KIND = "backends"
 REQUEST = "qviz_backends_request"
 MAX_IMAGES = 12
-"""Images of one run on the page, evenly spread: slow kernels take a second for each."""
+"""Maximum number of images of one run on the page, spread evenly; slow kernels take a second for each."""
 QUICK = ("xnnpack", "builtin")
-"""Chosen at first: the others take seconds per image on a machine without a graphics card."""
+"""Backends chosen at first; the others take seconds per image on a machine without a graphics card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Request:
 
 
 def show(here: Page) -> None:
-    """The whole page below its title."""
+    """Draw the whole page below its title."""
     headline = st.container()
     images = spread(here.workspace.images, MAX_IMAGES)
     request = _form(here, images)
@@ -72,7 +72,7 @@ def show(here: Page) -> None:
 
 
 def _form(here: Page, images: list[EncodedImage]) -> Request | None:
-    """The request of this session, if it fits the loaded files; and the form for another."""
+    """Draw the form. Returns this session's request, if it fits the loaded files; else None."""
     left, right = st.columns([8, 1], vertical_alignment="top")
     present = [name for name in KINDS if not missing(name)]
     names = left.pills(
@@ -103,7 +103,7 @@ def _form(here: Page, images: list[EncodedImage]) -> Request | None:
 
 
 def _models(here: Page) -> list[LoadedModel]:
-    """Those that run here: recorded results and TensorFlow's models do not."""
+    """The models that can run here: all except recorded results and models that TensorFlow runs."""
     return [model for model in here.loaded.all if model.layers_available]
 
 
@@ -148,7 +148,7 @@ def _table(here: Page, result: BackendComparison) -> None:
 
 
 def _notes(here: Page, result: BackendComparison) -> None:
-    """Backends that are not available, models that one does not run, and operators that it leaves to the CPU."""
+    """Draw which backends are not available, and which models and operators a backend does not run."""
     for backend in result.backends:
         if not backend.available:
             st.text(f"{KINDS[backend.name].title} is not available: {backend.reason}")

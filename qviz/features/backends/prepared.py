@@ -1,6 +1,6 @@
-"""What runs in the workers when a network runs elsewhere: prepare its input, decode its outputs.
+"""What workers do if a network runs elsewhere: prepare its input and decode its outputs.
 
-Together they are `qviz.detector.detect_job`, with the network between them run by something else.
+The two steps do the same as `qviz.detector.detect_job`, except that something else runs the network between them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def run_job(model: Blob, values: np.ndarray, threads: int) -> tuple[list[np.ndar
 def describe_job(model: Blob, settings: Settings, values: np.ndarray) -> tuple[TensorFacts, tuple[TensorFacts, ...]]:
     """In a worker: input and outputs of a model, with the shapes that its outputs have on this input.
 
-    Raises ModelError where detections need more than the outputs.
+    Raises ModelError if the outputs alone do not determine the detections.
     """
     detector = _detector(model, settings)
     if not detector.reads_outputs_only:

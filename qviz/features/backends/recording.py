@@ -33,12 +33,12 @@ from qviz.structures import digest_of
 FORMAT = 1
 MANIFEST, RECORDING, MODEL, RUNNER = "manifest.json", "recording.json", "model.tflite", "run_on_device.py"
 MAX_DOCUMENT = 64 << 20
-"""Bytes of a JSON document."""
+"""Maximum bytes of a JSON document."""
 MAX_ARRAY = 256 << 20
-"""Bytes of an output tensor whose shape the file leaves open."""
+"""Maximum bytes of an output tensor whose shape the file leaves open."""
 MAX_IMAGES = 20_000
 HEADER = 4096
-"""Bytes that an .npy file may have beside its values."""
+"""Maximum bytes of an .npy file in addition to its values."""
 DTYPES = frozenset({"float32", "float16", "int8", "uint8", "int16", "int32", "int64", "bool"})
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class TensorFacts:
-    """Shape (-1 for an open side), dtype, and the scale and zero point of a tensor quantized as a whole."""
+    """A tensor. shape: -1 for an open dimension; scale, zero_point: None unless it is quantized per tensor."""
 
     name: str
     shape: tuple[int, ...]
@@ -91,7 +91,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where the outputs come from. delegate: empty if none was chosen (the runtime may have a default)."""
+    """The device that computed the outputs. delegate: empty if none was chosen (the runtime may have a default)."""
 
     name: str
     runtime: str
@@ -119,7 +119,7 @@ class RecordedImage:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What the device returned. model_sha256: of the file that it ran, which may be compiled for it."""
+    """What the device returned. model_sha256: hash of the file that it ran, which may be compiled for it."""
 
     format: int
     manifest_sha256: str

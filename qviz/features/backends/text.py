@@ -73,7 +73,7 @@ def agreement_sentence(result: BackendComparison) -> str:
 
 
 def worst_losses(result: BackendComparison) -> list[LostObjects]:
-    """Of each variant the backend that loses most by its kernels; the variant that loses most by them first."""
+    """For each variant, the backend whose kernels lose the most objects; the variant that loses most comes first."""
     worst: dict[str, LostObjects] = {}
     for row in result.losses:
         if row.name not in worst or row.by_kernels > worst[row.name].by_kernels:
@@ -82,7 +82,7 @@ def worst_losses(result: BackendComparison) -> list[LostObjects]:
 
 
 def losses_sentence(row: LostObjects) -> str:
-    """How many lost objects are the file's, and how many the kernels'."""
+    """How many objects are lost by the file, and how many by the kernels."""
     if not row.lost:
         return f"{row.name} loses no object of the reference on any backend."
     return (
@@ -100,7 +100,7 @@ def refusal_sentence(model: str, row: Refusal) -> str:
 
 
 def first_difference_sentence(model: str, row: FirstDifference) -> str:
-    """The first operator that differs, by how much."""
+    """The first operator that differs, and by how much."""
     kind = "differ beyond rounding" if row.beyond_rounding else "differ"
     if row.order is None or row.op_type is None:
         beyond = " beyond rounding" if row.beyond_rounding else ""
