@@ -1,6 +1,6 @@
 """AP of every model on one dataset, what each variant loses, and the errors, thresholds and images behind the loss.
 
-The ground truth is annotated, or the reference's own detections stand for it (see `truth`).
+The ground truth consists of annotations or, without them, of the reference's own detections (see `truth`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ MAX_LISTED = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelAccuracy:
-    """One model on one dataset: everything that a comparison with another model needs."""
+    """One model on one dataset: everything needed to compare it with another model."""
 
     ap: APResult
     errors: tuple[ErrorCost, ...]
@@ -74,7 +74,7 @@ class LossDetail:
         images: Objects found and false alarms of each model, per image, the worst first.
         worst_image_of: Class -> digest of the image on which most of its objects are lost.
         agreement: Agreement with the reference, in [0, 1], for objects with a score of at least `PAGE_SCORE`; None if
-            neither model has one, or in an old study.
+            neither model has such an object, or in a study saved by an older version.
     """
 
     errors: tuple[tuple[ErrorCost, ErrorCost], ...]
@@ -93,14 +93,14 @@ class LossDetail:
 
     @property
     def objects(self) -> tuple[float, float]:
-        """(reference's, variant's) objects per image, right or wrong, with a score of at least `PAGE_SCORE`."""
+        """(reference's, variant's) detections per image, right or wrong, with a score of at least `PAGE_SCORE`."""
         count = max(len(self.images), 1)
         correct = sum(row.reference_found for row in self.images), sum(row.variant_found for row in self.images)
         reference, variant = self.false_alarms
         return correct[0] / count + reference, correct[1] / count + variant
 
     def to_json(self) -> dict[str, Any]:
-        """The details in `qviz evaluate --json`; `delta` is the variant's cost minus the reference's."""
+        """The details as written by `qviz evaluate --json`; `delta` is the variant's cost minus the reference's."""
         return {
             "errors": {
                 reference.kind: {
@@ -146,7 +146,7 @@ def loss_detail(
     variant: ModelAccuracy,
     agreement: float | None = None,
 ) -> LossDetail:
-    """The details of one variant's loss. digests: image id -> digest of the image."""
+    """The details of one variant's loss. `digests` maps image ids to digests of the images."""
     labels: Sequence[str] = [row.label for row in reference.ap.figures.per_class]
     pair = reference.confusions, variant.confusions
     return LossDetail(
@@ -167,18 +167,18 @@ class Evaluation(Result):
         dataset: Name of the dataset.
         images, annotations: Number of images and annotated objects that were evaluated.
         skipped: One sentence per image or category that was left out.
-        models: The reference first.
+        models: AP of every model, the reference first.
         losses, details: One entry per variant.
-        images_per_second: All models together.
+        images_per_second: Speed of all models together.
         warnings: Lint warnings about the models.
-        curves: Per model (classes, 101) interpolated precision at IoU .50 over recall 0 to 1, NaN without ground truth.
-        reliabilities: Per model.
-        reference_as_truth: Nobody annotated the images; see `truth` for what the figures then mean.
-        results: Per model (n, 7) detections, see `APResult`.
-        image_ids: Image id in `results` -> the annotation file's own id.
+        curves: Per model (classes, 101) interpolated precision at IoU .50 over recall 0 to 1; NaN without ground truth.
+        reliabilities: One entry per model.
+        reference_as_truth: Whether the ground truth is the reference's detections; see `truth` for the meaning of AP.
+        results: Per model, (n, 7) detections, see `APResult`.
+        image_ids: Image id in `results` -> id in the annotation file.
         problems: Reasons to doubt the annotations, those that make AP meaningless first.
-        operating: The models at the confidence in use; None in an old study.
-        slices: Where the variants lose more than elsewhere; None where it was not asked for.
+        operating: The models at the confidence in use; None in a study saved by an older version.
+        slices: Situations in which variants lose more than elsewhere; None if they were not requested.
     """
 
     ROWS: ClassVar = "models"
@@ -202,21 +202,21 @@ class Evaluation(Result):
     slices: Slices | None = None
 
     def floods(self, detail: LossDetail) -> bool:
-        """Whether a variant has many more false alarms than the reference, which hardly change AP.
+        """Whether a variant has many more false alarms than the reference, which AP hardly shows.
 
-        If the reference's detections are the ground truth, it has no false alarms; then all objects of the variant are
-        counted.
+        If the reference's detections are the ground truth, it has no false alarms, so the numbers of all detected
+        objects are compared instead.
         """
         return is_flood(*(detail.objects if self.reference_as_truth else detail.false_alarms))
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Sentences to show with the figures: problems of the annotations, and other things that were left out."""
+        """Sentences to show with the figures: problems of the annotations, and what else was left out."""
         return (*sentences_of(self.problems), *self.other_remarks)
 
     @property
     def other_remarks(self) -> tuple[str, ...]:
-        """Sentences about what was left out for reasons that are not among the problems."""
+        """Sentences about what was left out for a reason that is not listed in `problems`."""
         known_reasons = [problem.message for problem in self.problems]
         return tuple(text for text in self.skipped if not any(text.startswith(one[:30]) for one in known_reasons))
 
@@ -271,14 +271,14 @@ def evaluate(
 
     Args:
         context: If it has `classes`, only these categories count.
-        dataset: Annotated images; with `reference_as_truth` images without annotations.
+        dataset: Annotated images, or images without annotations if `reference_as_truth` is set.
         score: Minimum confidence of a detection that counts.
-        reference_as_truth: The reference's own detections replace the annotations.
+        reference_as_truth: Use the reference's own detections in place of annotations.
         at: Confidence in use: a threshold, `best` (the reference's highest F1), or label -> threshold.
 
     Raises:
         Cancelled, SettingsError: `at` does not fit the classes.
-        DatasetError: Nothing is annotated, or no image could be run by every model.
+        DatasetError: Nothing is annotated, or there is no image that every model could process.
 
     Example:
         >>> with qviz.open(FLOAT32, INT8, dataset=ANNOTATIONS, dataset_images=IMAGES) as session:
@@ -323,18 +323,18 @@ def _check_annotated(dataset: Dataset, reference_as_truth: bool) -> None:
 
 
 def _check_truth(dataset: Dataset, reference: LoadedModel) -> None:
-    """Raises DatasetError where the reference stands for the truth and has no object."""
+    """Raise DatasetError if the reference's detections are the ground truth and there are none."""
     if not dataset.categories:
         raise DatasetError(
-            f"{reference.name} detects no object with a confidence of {PAGE_SCORE:.2f} on these images, so there is no"
-            " ground truth: check how images are prepared (mean, std) and the decoder."
+            f"{reference.name} detects no object with a confidence of {PAGE_SCORE:.2f} or more on these images, so"
+            " there is no ground truth: check how images are prepared (mean, std) and the decoder."
         )
 
 
 def _details(
     evaluator: Evaluator, models: Sequence[LoadedModel], results: Sequence[ModelAccuracy]
 ) -> tuple[LossDetail, ...]:
-    """Of every variant."""
+    """The loss details of every variant."""
     dataset, digests = evaluator.dataset, evaluator.digests
     return tuple(
         loss_detail(dataset, digests, results[0], row, agreement_of(evaluator.agreement_counts(model)))
@@ -345,7 +345,7 @@ def _details(
 def _problems(
     context: Context, evaluator: Evaluator, dataset: Dataset, reference: AveragePrecision
 ) -> tuple[DatasetProblem, ...]:
-    """Problems of the annotations, and why the reference finds nothing of them where that is so."""
+    """Problems of the annotations. If the reference finds (nearly) nothing, the likely reason is one of them."""
     model = evaluator.reference
     detections, sizes = evaluator.detections(model), evaluator.sizes(model)
     empty = {evaluator.digests[number] for number, one in detections.items() if not (one.scores >= PAGE_SCORE).any()}
@@ -370,7 +370,7 @@ def _problems(
 
 
 def _unmatched(models: Sequence[LoadedModel], dataset: Dataset) -> Iterator[str]:
-    """Categories and labels that do not match, once for all models with the same labels."""
+    """Sentences about categories and labels that do not match, only once for models with the same labels."""
     for labels in dict.fromkeys(model.inspection.labels for model in models):
         yield from reconcile(labels, dataset).sentences()
 
@@ -384,9 +384,9 @@ def _losses(results: Sequence[ModelAccuracy]) -> tuple[VariantLoss, ...]:
 
 
 def coco_results(evaluation: Evaluation, model_index: int) -> list[dict[str, Any]]:
-    """The detections of one model (0: the reference) in COCO's results format, for COCOeval and other tools.
+    """The detections of one model (0 is the reference) in COCO's results format, for COCOeval and other tools.
 
-    bbox is x, y, width, height in pixels of the original image; image and category ids are the annotation file's own.
+    `bbox` is x, y, width, height in pixels of the original image; the ids are those of the annotation file.
     """
     return [
         {

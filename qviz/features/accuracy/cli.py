@@ -1,4 +1,4 @@
-"""`qviz evaluate`: AP of every model, and the loss of every variant by class."""
+"""`qviz evaluate`: the AP of every model, and what every variant loses, overall and by class."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--confident",
         choices=("lower", "upper"),
-        help="end of the loss's interval to compare with the limit: lower fails a variant only if its loss is surely"
-        " above, upper passes it only if its loss is surely below",
+        help="end of the loss's interval that is compared with the limit: with lower, a variant fails only if its loss"
+        " is surely above the limit; with upper, it passes only if its loss is surely below",
     )
     group.add_argument("--strict", action="store_true", help="exit with 2 if the interval is too wide to decide")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="append a summary for a pull request or a CI job")
@@ -92,7 +92,7 @@ def _check(args: argparse.Namespace) -> None:
         if not args.variants:
             raise SettingsError("--slices is about the loss of a variant, and only one model is given; add a variant.")
     if args.at is not None:
-        read_at(args.at)  # a mistake is found before the models run
+        read_at(args.at)  # to report a mistake before the models run
     if args.dataset is None and not (args.reference_as_truth and args.images):
         raise DatasetError(
             "No dataset is given; add --dataset FILE, or --reference-as-truth with --images PATH if nothing is"
@@ -138,7 +138,7 @@ def _print(result: Evaluation, gate: Gate | None) -> None:
 
 
 def _print_one(result: Evaluation) -> None:
-    """One model alone: its worst classes, and COCO's lines for pasting."""
+    """Print the result of a single model: its worst classes, and COCO's summary lines, ready to copy."""
     from qviz.features.accuracy.coco_summary import coco_lines
 
     (model,) = result.models

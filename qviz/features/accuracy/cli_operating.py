@@ -1,4 +1,4 @@
-"""`qviz evaluate --at`: the operating point, its gate, and how both are printed."""
+"""`qviz evaluate --at`: options of the operating point and of its gate, and how both are printed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN_CLASSES, SHOWN_SLICES = 10, 12
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """--at, --slices."""
+    """Add the options --at and --slices."""
     parser.add_argument(
         "--slices",
         metavar="all|NAME,...",
@@ -35,11 +35,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def add_gate(group: argparse._ArgumentGroup) -> None:
-    """--max-recall-loss, --gate-slices."""
+    """Add the options --max-recall-loss and --gate-slices."""
     group.add_argument(
         "--gate-slices",
         action="store_true",
-        help="--max-recall-loss holds in every slice of --slices, too (by default of all)",
+        help="apply --max-recall-loss to every slice, too: to those of --slices, by default to all",
     )
     group.add_argument(
         "--max-recall-loss",
@@ -50,7 +50,7 @@ def add_gate(group: argparse._ArgumentGroup) -> None:
 
 
 def gate_of(result: Evaluation, args: argparse.Namespace) -> RecallGate | None:
-    """The outcome of --max-recall-loss; None where it is not given."""
+    """The outcome of --max-recall-loss, or None if the option is not given."""
     if args.max_recall_loss is None:
         return None
     from qviz.features.accuracy.recall_gate import check_recall
@@ -59,7 +59,7 @@ def gate_of(result: Evaluation, args: argparse.Namespace) -> RecallGate | None:
 
 
 def gates_to_json(gate: Gate | None, recall_gate: RecallGate | None) -> dict[str, Any] | None:
-    """The gate on AP; that on recall under `recall`. One alone decides `passed`; of two, both."""
+    """The gates as JSON, the one on recall under `recall`. `passed` is true if every gate that was requested passes."""
     if recall_gate is None:
         return gate.to_json() if gate else None
     recall: dict[str, Any] = to_json(recall_gate)
@@ -70,7 +70,7 @@ def gates_to_json(gate: Gate | None, recall_gate: RecallGate | None) -> dict[str
 
 
 def show(result: Evaluation, args: argparse.Namespace, gate: RecallGate | None) -> None:
-    """Print what --at and --max-recall-loss ask for."""
+    """Print the results of --at and --max-recall-loss."""
     if args.at is not None or gate is not None:
         _print_operating(result)
     if result.slices is not None:
@@ -80,13 +80,13 @@ def show(result: Evaluation, args: argparse.Namespace, gate: RecallGate | None) 
 
 
 def _print_operating(result: Evaluation) -> None:
-    """Precision, recall and false positives of every model at the confidence in use, and the worst classes."""
+    """Print precision, recall and false positives of every model at the confidence in use, and the worst classes."""
     from qviz.features.accuracy.text_operating import confidence_text, operating_sentences, threshold_text
 
     operating = result.operating
     if operating is None:
         return
-    print(f"\nat {confidence_text(operating)}, x100 but for counts")
+    print(f"\nat {confidence_text(operating)}, x100 except counts")
     output.print_table(
         ["model", "precision", "recall", "misses", "false positives per image"],
         [
