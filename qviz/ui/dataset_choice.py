@@ -82,7 +82,7 @@ def choose(sources: Mapping[str, Source]) -> Source | None:
 
 @st.cache_resource(show_spinner=False)
 def _scenes() -> Dataset | None:
-    """The sample's composed scenes, or None where they are not installed."""
+    """The sample's composed scenes, or None if they are not installed."""
     try:
         return replace(read_coco(SCENES / "annotations.json", SCENES), name="scenes/annotations.json")
     except (QvizError, OSError):

@@ -52,7 +52,7 @@ class Page:
 
     Attributes:
         workspace: Models, images and annotations of this session.
-        models: The loaded models, or None where no model is loaded.
+        models: The loaded models, or None if no model is loaded.
         view: The current view: threshold, image, variants, filters.
     """
 

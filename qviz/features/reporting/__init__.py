@@ -47,7 +47,7 @@ class Report(Result):
 
     @property
     def html(self) -> str:
-        """The page."""
+        """The page as HTML."""
         page: str = self._module("html").render(self.study, self.sections, self.notes)
         return page
 
@@ -116,14 +116,14 @@ def report_of(study: Study, sections: Sequence[str] | None = None, notes: Mappin
 
 
 def check_sections(sections: Sequence[str] | None, annotated: bool) -> None:
-    """Raises SettingsError for an unknown section, or one that needs annotations where there are none."""
+    """Raise SettingsError for an unknown section, or for one that needs annotations if there are none."""
     check_names(sections or ())
     if not annotated and (unfit := [name for name in sections or () if name in NEEDS_ANNOTATIONS]):
         raise SettingsError(f"The section {unfit[0]!r} shows AP, which needs annotated images: add --dataset FILE.")
 
 
 def report_command(models: Iterable[object], options: Mapping[str, Any], output: object) -> str:
-    """The shell command that makes a page. options: name -> value; a list for an option with several words."""
+    """The shell command that makes a page. `options` maps names to values, or to lists for several words."""
     words = ["qviz", "report", *map(str, models)]
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")

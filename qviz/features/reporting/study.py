@@ -179,7 +179,7 @@ class Study:
 
 
 def study_bytes(study: Study) -> bytes:
-    """The content of a study file. Raises StudyError where it would be too large to be read again."""
+    """The content of a study file. Raises StudyError if it would be too large to be read again."""
     data = json.dumps(study.to_json(), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
     if len(data) > MAX_BYTES:
         raise StudyError(f"The study is {len(data) >> 20} MB; the limit is {MAX_BYTES >> 20} MB. Compare fewer images.")
@@ -187,7 +187,7 @@ def study_bytes(study: Study) -> bytes:
 
 
 def read_study(data: bytes, name: str) -> Study:
-    """The study in a file. name: of the file, for messages. Raises StudyError."""
+    """The study in a file. `name` is the name of the file, for messages. Raises StudyError if it is not valid."""
     if len(data) > MAX_BYTES:
         raise StudyError(f"{name} is {len(data) >> 20} MB; the limit for a study is {MAX_BYTES >> 20} MB.")
     try:

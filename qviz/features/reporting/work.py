@@ -282,7 +282,7 @@ def with_extras(
     dataset: Dataset | None,
     also: Collection[str],
 ) -> Study:
-    """The study with these extras. The sweep measures AP where there is a dataset, else agreement on the images."""
+    """The study with these extras. The sweep measures AP if there is a dataset, or else agreement on the images."""
     check_extras(also)
     if "robustness" in also:
         data = dataset or Dataset("images", tuple(images), ())

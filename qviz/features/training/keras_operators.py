@@ -5,10 +5,10 @@
 inputs    tensors in the operator's order: activations [batch, ...], float constants as stored in the file (CONV_2D
           [out, h, w, in], DEPTHWISE_CONV_2D [1, h, w, out], FULLY_CONNECTED [out, in]); integer constants are numpy
           arrays; an absent input is None
-batch     files are written for one image, training uses several: an operator that would move the batch or mix it with
-          another axis raises `Refused` with the reason
+batch     files are written for one image, but training uses several. An operator that would move the batch axis or mix
+          it with another axis raises `Refused` with the reason
 
-Source of each operator's meaning: tensorflow/lite/kernels and the converter's legalisation patterns.
+The operators are implemented according to tensorflow/lite/kernels and the converter's legalisation patterns.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def activated(tf: Any, step: Step, values: Any) -> Any:
 
 
 def batch_first(shape: Sequence[int]) -> list[int]:
-    """The output's shape for any number of images. Raises Refused where the first axis is not the batch."""
+    """The output's shape for any number of images. Raises Refused if the first axis is not the batch."""
     if not shape or shape[0] != 1:
         raise Refused(f"its output {list(shape)} does not begin with the batch")
     return [-1, *shape[1:]]
