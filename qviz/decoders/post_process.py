@@ -135,7 +135,7 @@ def anchor_rows(head: Head) -> tuple[np.ndarray, np.ndarray] | None:
     encodings, scores, anchors = (head.values[index] for index in op.inputs if index is not None)
     scores = scores.reshape(-1, scores.shape[-1])
     if scores.shape[-1] == _option(op, "num_classes", 0) + 1:
-        scores = scores[:, 1:]  # background first
+        scores = scores[:, 1:]  # without the background, which is first
     scales = tuple(_option(op, f"{side}_scale", default) for side, default in _SCALES.items())
     boxes = decode_boxes(encodings.reshape(-1, encodings.shape[-1])[:, :4], anchors, (head.width, head.height), scales)
     return boxes, scores

@@ -110,7 +110,7 @@ class RowDecoder(Decoder[Rows]):
 
     def parts(self, graph: Graph) -> Rows | None:
         if graph.notes.task not in ("", "detect"):
-            return None  # keypoints, masks or an angle are behind the scores
+            return None  # keypoints, masks or an angle follow the scores
         rows = rows_of(graph, self.pyramids, self.per_cell)
         return rows if rows is not None and rows.columns > self.others and self.fits(graph, rows) else None
 

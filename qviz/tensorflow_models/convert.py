@@ -112,7 +112,7 @@ def _keras(tf: Any, path: Path, prepare: Prepare) -> bytes:
     try:
         model = tf.keras.models.load_model(str(path), compile=False, safe_mode=True)
         inputs = tuple(_port(tensor) for tensor in model.inputs)
-    except Exception as error:  # layers raise anything
+    except Exception as error:  # layers may raise any exception
         raise ModelError(
             f"cannot be loaded by Keras {tf.keras.__version__}: {first_line(error)} Export the network as a SavedModel"
             " with model.export('folder')."
@@ -171,7 +171,7 @@ def _batch_of_one(port: Port) -> tuple[int, ...]:
 
 
 def _converted(converter: Any, prepare: Prepare) -> bytes:
-    converter.allow_custom_ops = True  # unknown operators become custom ones, see _check_operators
+    converter.allow_custom_ops = True  # unknown operators become custom ones, which _check_operators refuses
     prepare(converter)
     try:
         return bytes(converter.convert())

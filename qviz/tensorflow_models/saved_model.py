@@ -70,7 +70,7 @@ def _proto(folder: Path) -> Any:
         raise ModelError(f"has a graph of {path.stat().st_size >> 20} MB; the limit is {MAX_PROTO >> 20} MB.")
     try:
         return saved_model_pb2.SavedModel.FromString(path.read_bytes())
-    except Exception as error:  # an error of protobuf
+    except Exception as error:  # protobuf's error
         raise ModelError(f"is damaged: its {PROTO} cannot be read. Copy or export it again.") from error
 
 

@@ -59,7 +59,7 @@ class Cutter:
         self._graph = graph
         try:
             self._model: Any = fb.ModelT.InitFromPackedBuf(data)
-        except Exception as error:  # the generated reader raises whatever it stumbles over
+        except Exception as error:  # the generated reader may raise any exception
             raise ModelError(
                 f"is damaged: its flatbuffer cannot be unpacked{reason(error)}. Export it again."
             ) from error
@@ -134,7 +134,7 @@ class _Piece:
         self._cutter, self._constants = cutter, constants
         self._codes = _Numbers()
         self._buffers: list[np.ndarray] = [EMPTY]
-        self._placed = {0: 0}  # buffer of the file -> buffer here
+        self._placed = {0: 0}  # buffer of the file -> buffer of the piece
 
     def main(self, source: Any, orders: Sequence[int], inputs: Sequence[int], outputs: Sequence[int]) -> Any:
         numbers = _Numbers()

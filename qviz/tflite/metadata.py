@@ -75,7 +75,7 @@ def own_settings(data: bytes, tensor: Tensor, notes: dict[str, Any] | None = Non
     if pixels := raw_pixels(tensor).given():
         return replace(settings, **pixels)  # before the metadata, which describe the float model
     if tensor.dtype not in ("float32", "float16") and raw and ranged.given():
-        # an integer input takes the pixels as they are, and its scale says what they stand for
+        # an integer input receives unchanged pixels, and its scale says which real values they stand for
         settings = Settings(channels=settings.channels, resize=settings.resize)
     return settings.with_defaults(ranged)
 
@@ -141,7 +141,7 @@ def exporter_notes(data: bytes) -> dict[str, Any]:
 def _notes(content: bytes) -> dict[str, Any]:
     if not content.lstrip().startswith(b"{") or len(content) > MAX_NOTES:
         return {}
-    for parse in (json.loads, ast.literal_eval):  # the latter reads constants only, and runs nothing
+    for parse in (json.loads, ast.literal_eval):  # literal_eval reads constants only and runs no code
         try:
             notes = parse(content.decode().strip())
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

@@ -71,7 +71,7 @@ class Runner:
     def tensor(self, index: int) -> np.ndarray:
         """A copy of any tensor of the last run. Raises ModelError if it was not preserved."""
         try:
-            return np.asarray(self._interpreter.get_tensor(index))  # a copy already
+            return np.asarray(self._interpreter.get_tensor(index))  # get_tensor returns a copy
         except ValueError as error:
             raise ModelError(f"does not let tensor {index} be read: {_first_line(error)}") from error
 

@@ -193,7 +193,7 @@ def _quantization(quantization: Any) -> Quantization | None:
     scales = np.array(quantization.ScaleAsNumpy(), np.float32)
     zeros = np.zeros(len(scales), np.int64)
     if quantization.ZeroPointLength():
-        zeros[:] = quantization.ZeroPointAsNumpy()[: len(scales)]  # a single one holds for every channel
+        zeros[:] = quantization.ZeroPointAsNumpy()[: len(scales)]  # a single zero point is that of every channel
     axis = quantization.QuantizedDimension() if len(scales) > 1 else None
     return Quantization(scales, zeros, axis)
 
@@ -216,7 +216,7 @@ def _custom_options(op: Any) -> dict[str, object]:
         return {}
     try:
         options = flexbuffers.Loads(bytes(op.CustomOptionsAsNumpy()))
-    except Exception as error:  # flexbuffers raises whatever its reader stumbles over
+    except Exception as error:  # the reader of flexbuffers may raise any exception
         raise ModelError(f"is damaged: the options of a custom operator cannot be read{reason(error)}.") from error
     return dict(options) if isinstance(options, dict) else {}
 

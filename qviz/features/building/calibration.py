@@ -352,7 +352,7 @@ def hessians(data: bytes, settings: Settings, images: Sequence[EncodedImage]) ->
         try:
             runner.run([network_input(image, settings, graph.input_tensors()[0])])
         except ImageError:
-            continue  # reported when the ranges were measured
+            continue  # already reported when the ranges were measured
         count += 1
         for tensor in inputs:
             rows = runner.tensor(tensor.index)

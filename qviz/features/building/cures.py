@@ -171,7 +171,7 @@ def _inputs(data: bytes, settings: Settings, images: Sequence[EncodedImage]) -> 
         try:
             inputs.append(network_input(image, settings, tensor))
         except ImageError:
-            continue  # reported when the ranges are measured
+            continue  # already reported when the ranges are measured
     if len(inputs) < MIN_IMAGES:
         raise QuantizeError(f"Only {len(inputs)} of {len(images)} calibration images could be read.")
     return inputs

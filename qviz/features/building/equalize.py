@@ -278,7 +278,7 @@ def _scales(chain: Chain, peaks: np.ndarray, values: _Constants) -> np.ndarray:
         alive &= column > 0
         scales = np.sqrt(share / np.where(alive, column, 1.0))
         scales = scales / max(scales[alive].max(initial=0.0), 1e-12)
-        scales = np.maximum(scales, share)  # no channel exceeds the largest one as it is
+        scales = np.maximum(scales, share)  # no channel becomes larger than the largest one was
     if chain.relu6:
         scales = np.maximum(scales, np.minimum(1.0, peaks * (RELU6_ROOM / 6.0)))
     return np.where(alive, np.clip(scales, 1 / MAX_GAIN, 1.0), 1.0).astype(np.float32)

@@ -36,7 +36,7 @@ def dropped(key: str) -> tuple[EncodedImage, ...]:
         files = st.file_uploader(
             "Photos", accept_multiple_files=True, key=zone, label_visibility="collapsed", on_change=changed
         )
-    if files:  # a file uploader is empty after a switch of the page, so the images stay in the session
+    if files:  # kept in the session, because the uploader is empty after the user has left the page
         st.session_state[photos] = tuple(
             image for file in files for image in _images_of(PurePosixPath(file.name).name, file.getvalue())
         )

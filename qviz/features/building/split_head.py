@@ -77,7 +77,7 @@ def _cut(data: bytes, graph: Graph, split: Split) -> bytes:
     model = unpacked(data)
     subgraph = model.subgraphs[0]
     boxes, (op, *behind) = split.boxes[0].index, split.ops
-    if len(split.boxes) > 1:  # centres and sizes are joined, without the scores
+    if len(split.boxes) > 1:  # centres and sizes stay joined; only the scores are split off
         boxes = add_tensor(model, "boxes", like=boxes)
         subgraph.tensors[boxes].shape[split.axis] = COORDINATES
         joining = subgraph.operators[op.order]

@@ -3,7 +3,7 @@
 column   a slice along the axis of the join; if that axis is longer than MAX_COLUMNS, one of the joined parts
 uneven   a column whose SQNR is UNEVEN_DB below that of the whole tensor, which is dominated by its widest column
 
-SQNR in dB as in `tensor_error`; columns that are equal, or (nearly) zero in FP32, have none.
+SQNR is in dB as in `tensor_error`; columns that are equal in both networks, or (nearly) zero in FP32, have none.
 """
 
 from __future__ import annotations

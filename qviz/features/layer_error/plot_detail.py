@@ -68,7 +68,7 @@ def _range(figure: go.Figure, detail: LayerDetail, colour: str) -> None:
             figure.add_vrect(x0=x0, x1=x1, fillcolor=CLIPPED, opacity=0.14, line_width=0, layer="below")
     for end in (low, high):
         figure.add_vline(x=end, line={"width": 1, "dash": "dash", "color": colour})
-    # below the legend: within the chart it would lie over a line or the other end's
+    # below the legend, because within the chart it would cover a line or the other end's label
     corner = {"xref": "paper", "x": 1, "xanchor": "right", "yref": "paper", "y": 1, "yanchor": "bottom"}
     figure.add_annotation(
         text=f"representable range: {low:.4g} to {high:.4g}", showarrow=False, font={"size": 12}, **corner

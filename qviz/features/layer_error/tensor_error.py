@@ -143,7 +143,7 @@ class RangeSums:
         """Clip values, given in steps of the scale, in place and add what was cut off to the sums."""
         inside = np.clip(steps, low, high)
         beyond = np.abs(steps - inside)
-        # half a step beyond the end still rounds to it: that is rounding, not clipping
+        # values up to half a step beyond the end are rounded to it, not clipped
         self.clipped += int(np.count_nonzero(beyond > 0.5))
         self.clipping += float(np.dot(beyond, beyond))
         steps[:] = inside

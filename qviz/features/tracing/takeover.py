@@ -125,7 +125,7 @@ class Takeover:
         values: dict[int, np.ndarray] = {}
         for number in ancestors(self._stepper.steps, [tensor], self._is_paired):
             for read in self._stepper.steps[number].inputs:
-                if read not in values:  # else an input of the graph without a partner
+                if read not in values:  # one that is not paired is an input of the graph
                     values[read] = self.entering(read) if self._is_paired(read) else self._variant_tensors[read]
             values |= self._stepper.run_step(number, values)
         self._entering[tensor] = values.get(tensor, self._variant_tensors[tensor])

@@ -155,6 +155,6 @@ def _tally(rows: Sequence[ImageOutcome]) -> Tally:
         (change for row in rows for change in row.changes), (delta for row in rows for delta in row.deltas)
     )
     shares = [share for row in rows for share in row.shares]
-    agreement = 1.0 if summary.agreement is None else summary.agreement  # nothing to bring back
+    agreement = 1.0 if summary.agreement is None else summary.agreement  # without objects, nothing is lost
     share = float(np.mean(shares)) if shares else None
     return Tally(agreement, summary.mean_score_delta, share, summary.agreement is not None)
