@@ -68,7 +68,7 @@ def _lists_saved_model(archive: Path | bytes) -> bool:
 
 
 def read_packed(path: Path) -> bytes:
-    """The bytes of a file, or of a folder packed as an archive. Raises ModelError if it is too large."""
+    """The bytes of a file, or of a folder packed as an archive. Raises ModelError if it has too many files or bytes."""
     if path.is_dir():
         return _pack(path / saved_model_in(_files(path)))
     _check_size(1, path.stat().st_size)

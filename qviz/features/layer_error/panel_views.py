@@ -143,7 +143,10 @@ def _head(here: Page) -> Head:
 
 
 def _choose_variant(names: Sequence[str], shown: Sequence[str], variant: str) -> str:
-    """Let the user choose the variant in view. Returns its name; empty for the one with the largest error."""
+    """Let the user choose the variant in view. Returns its name; empty for the one with the largest error.
+
+    The chosen variant is also measured if it was not among those shown.
+    """
     choices = ["", *names] if not variant else [*names]
     key = f"layers-variant-{variant}-{len(shown)}"
 
