@@ -125,7 +125,7 @@ class Tracker:
         self._ended: list[OpenTrack] = []
 
     def add(self, reference: Detections, variant: Detections) -> None:
-        """Add the next frame: the objects of both models, without those below the confidence threshold."""
+        """Add the next frame. The detections must not include any below the confidence threshold."""
         position = self._position
         still_active: list[OpenTrack] = []
         for track in self._active:
