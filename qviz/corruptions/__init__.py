@@ -1,12 +1,13 @@
 """Corruptions of images as they occur in use: lighting, the published corruptions, and pose.
 
-pixels (h, w, 3) uint8 RGB in and out, of equal size; severity 1..5, where 5 is the worst. Every random draw comes from
-the seed and the corruption's name, so equal seeds give equal pictures; the severity does not enter, so a seed keeps its
-side, lamp and angle while the scene gets worse. The seed of an image comes from its digest, not from its position in a
-list, so every model sees the same pixels.
+Pixels are (h, w, 3) uint8 RGB before and after, and the size does not change; severity is 1..5, where 5 is the worst.
+All random draws are determined by the seed and the corruption's name, so equal seeds give equal pictures. They do not
+depend on the severity, so with the same seed the side, the lamp and the angle stay the same while the scene gets worse.
+The seed of an image is derived from its digest and not from its position in a list, so every model sees the same
+pixels.
 
-A corruption is one function and one row of `CORRUPTIONS`. `light` has exposure, gamma and colour temperature by any
-amount, for a slider. Definitions, constants and sources: docs/corruptions.md.
+A corruption is a function and a row of `CORRUPTIONS`. `light` offers exposure, gamma and colour temperature by any
+amount, for sliders. Definitions, constants and sources are in docs/corruptions.md.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ class Corruption:
     """One way to corrupt an image.
 
     Attributes:
-        apply: (pixels, severity, rng) -> new pixels; it does not change its input and draws from `rng` only.
-        description: One sentence for people.
-        movement: ((width, height), severity, rng) -> homography (3, 3) that maps a point of the original image to its
-            new position, for a corruption that moves pixels (pose); None for the others.
+        apply: (pixels, severity, rng) -> new pixels; it does not modify its input and draws only from `rng`.
+        description: One sentence for users.
+        movement: ((width, height), severity, rng) -> (3, 3) homography that maps a point of the original image to its
+            new position, for corruptions that move pixels (pose); None for all others.
     """
 
     name: str
@@ -78,7 +79,7 @@ _ROWS = (
 )
 
 CORRUPTIONS: dict[str, Corruption] = {row.name: row for row in _ROWS}
-"""In the order in which they are shown."""
+"""Name -> corruption, in the order in which they are shown."""
 
 FAMILIES = tuple(dict.fromkeys(row.family for row in _ROWS))
 
@@ -87,18 +88,18 @@ CONTINUOUS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "gamma": gamma,
     "temperature": temperature,
 }
-"""Corruptions by any amount instead of a severity."""
+"""Name -> function of (pixels, amount), for corruptions that have an amount instead of a severity."""
 
 
 def corruption_named(name: str) -> Corruption:
-    """The row with this name. Raises SettingsError."""
+    """The corruption with this name. Raises SettingsError."""
     if name not in CORRUPTIONS:
         raise SettingsError(f"Corruption {name!r} does not exist; choose from {', '.join(CORRUPTIONS)}.")
     return CORRUPTIONS[name]
 
 
 def corruptions_named(words: Sequence[str]) -> tuple[str, ...]:
-    """The names of corruptions for a list of words, each name once. Raises SettingsError.
+    """The names of the corruptions that a list of words selects, without duplicates. Raises SettingsError.
 
     A word is a name, a family (`lighting`, `published`, `pose`) or `all`.
     """
@@ -117,7 +118,7 @@ def corruptions_named(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def corrupt(pixels: np.ndarray, name: str, severity: int, seed: int) -> np.ndarray:
-    """The corrupted picture, a new array of the same shape and type. Raises SettingsError, ImageError."""
+    """The corrupted picture as a new array of the same shape and type. Raises SettingsError, ImageError."""
     row, rng = corruption_named(name), _random(name, seed)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or pixels.size == 0:
         raise ImageError(
@@ -130,15 +131,15 @@ def corrupt(pixels: np.ndarray, name: str, severity: int, seed: int) -> np.ndarr
 def corrupt_boxes(
     boxes: np.ndarray, size: tuple[int, int], name: str, severity: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The boxes after `corrupt` with the same name, severity and seed.
+    """The boxes of a picture after `corrupt` with the same name, severity and seed.
 
     Args:
         boxes: (n, 4) xyxy in pixels.
         size: (width, height) of the picture.
 
     Returns:
-        Boxes (n, 4) float32, and (n,) bool: whether enough of the box is still inside the picture. A corruption that
-        does not move pixels returns the boxes unchanged.
+        (n, 4) float32 boxes, and (n,) bool: whether enough of each box is still inside the picture. For corruptions
+        that do not move pixels, the boxes are unchanged.
 
     Raises:
         SettingsError: The name, severity or seed is not valid.
@@ -163,9 +164,9 @@ def corrupted(image: Image, encoded: EncodedImage) -> Image:
 
 
 def moved_boxes(boxes: np.ndarray, size: tuple[int, int], encoded: EncodedImage) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (n, 4) of the original image after the corruption of `encoded`, and which are still visible (n,) bool.
+    """((n, 4) boxes of the original image after the corruption of `encoded`, (n,) bool whether still visible).
 
-    size: (width, height) of the image. Boxes that do not move are returned as they are.
+    size: (width, height) of the image. If the corruption does not move pixels, the boxes are returned unchanged.
     """
     corruption = encoded.corruption
     if corruption is None or corruption.name in CONTINUOUS or CORRUPTIONS[corruption.name].movement is None:
@@ -174,7 +175,7 @@ def moved_boxes(boxes: np.ndarray, size: tuple[int, int], encoded: EncodedImage)
 
 
 def _seed_of(image: EncodedImage) -> int:
-    """The same for an image under all of its corruptions."""
+    """The seed of an image, which is the same for all of its corruptions."""
     return int(image.digest[:8], 16)
 
 

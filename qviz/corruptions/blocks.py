@@ -1,6 +1,7 @@
-"""A picture processed some rows at a time, which bounds memory for a 48-megapixel photograph and stays in the cache.
+"""Process a picture a few rows at a time, which limits memory for a 48-megapixel photograph and fits the CPU's cache.
 
-The blocks come from top to bottom, so their draws from one generator equal a single draw for the whole picture.
+The blocks are processed from top to bottom, so their draws from one generator equal a single draw for the whole
+picture.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ BLOCK_PIXELS = 1 << 15
 
 
 def by_rows(pixels: np.ndarray, change: Callable[[slice], np.ndarray]) -> np.ndarray:
-    """A new picture, block by block: `change(rows)` returns the new pixels (k, w, 3) uint8 of these rows."""
+    """A new picture, computed block by block: `change(rows)` returns the new pixels of these rows, (k, w, 3) uint8."""
     result = np.empty_like(pixels)
     height = max(1, BLOCK_PIXELS // max(1, pixels.shape[1]))
     for start in range(0, pixels.shape[0], height):
@@ -24,18 +25,19 @@ def by_rows(pixels: np.ndarray, change: Callable[[slice], np.ndarray]) -> np.nda
 
 
 MAX_CACHED = 4 << 20
-"""Largest cached draw (16 MB, 1.4 megapixels of three channels). Blocks of larger pictures draw their own numbers."""
+"""Maximum number of values in a cached draw (16 MB, 1.4 megapixels with three channels). For larger pictures, each
+block draws its own numbers."""
 Draw = tuple[dict[str, Any], tuple[int, ...], np.ndarray, dict[str, Any]]
-"""(state of the generator before, shape, numbers, state after)."""
+"""(state of the generator before the draw, shape, numbers, state after the draw)."""
 
 _last_draw: Draw | None = None
 
 
 class Normals:
-    """Standard normal numbers (h, w, 3) float32, read by rows from top to bottom.
+    """(h, w, 3) float32 standard normal numbers, which are read by rows from top to bottom.
 
-    All severities of a picture have the same numbers, and drawing them takes longer than the rest of a noise
-    corruption, so the last draw is cached. The generator ends in the state that drawing leaves.
+    All severities of a picture use the same numbers, and drawing them takes longer than the rest of a noise corruption,
+    so the last draw is cached. The generator ends in the same state in either case.
     """
 
     def __init__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> None:
@@ -43,7 +45,7 @@ class Normals:
         self._all = _drawn(rng, shape) if np.prod(shape) <= MAX_CACHED else None
 
     def rows(self, rows: slice) -> np.ndarray:
-        """The numbers of these rows; for a large picture the next ones of the generator."""
+        """The numbers for these rows; for a large picture, the next ones that the generator draws."""
         if self._all is not None:
             return self._all[rows]
         height = len(range(*rows.indices(self._shape[0])))
@@ -51,10 +53,10 @@ class Normals:
 
 
 def _drawn(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Drawn by the generator, or the last draw where it began in the same state."""
+    """Numbers drawn by the generator, or the cached last draw if it began in the same state with the same shape."""
     global _last_draw
     state = dict(rng.bit_generator.state)
-    last = _last_draw  # read once: another thread may replace it
+    last = _last_draw  # read only once, because another thread may replace it
     if last is not None and last[:2] == (state, shape):
         rng.bit_generator.state = last[3]
         return last[2]

@@ -1,24 +1,25 @@
-"""Linear light: where light adds and exposure multiplies, and the colour of light.
+"""Linear light, in which light sources add up and exposure is a factor; sensor noise; and the colour of light.
 
-pixels (h, w, 3) uint8 RGB are display values, taken as sRGB (IEC 61966-2-1). Linear values are float32; 1.0 is where
-the sensor saturates, and larger values are clipped, as a camera clips them. Every lighting corruption except gamma and
-contrast works on linear values.
+Pixels (h, w, 3) uint8 RGB are display values, assumed to be sRGB (IEC 61966-2-1). Linear values are float32; the sensor
+saturates at 1.0, and larger values are clipped, as in a camera. Every lighting corruption except gamma and contrast
+works on linear values.
 
-The sensor's noise has two parts, both in electrons: shot noise (Poisson, approximated by a Gaussian, good from about
-ten electrons) and read noise. With a full well of N electrons and an amplification of 2**iso, a linear value s gets
+The sensor's noise has two parts, both in electrons: shot noise (Poisson, approximated by a Gaussian, which is good
+above about ten electrons) and read noise. With a full well of N electrons and an amplification of 2**iso, noise with
+this variance is added to a linear value s:
 
     variance = s * 2**iso / N  +  (read * 2**iso / N)**2
 
-added after the gain, as in a sensor. Noise that the image already had is scaled with it. Not modelled: the correlation
-between neighbouring pixels that demosaicing and a camera's own denoising leave.
+It is added after the gain, as in a sensor. Noise that the image already has is scaled by the gain. The correlation
+between neighbouring pixels that results from demosaicing and from a camera's own denoising is not modelled.
 
-The colour of light: a camera whose white balance stays at daylight sees each channel scaled by the ratio of the lamp's
-light to daylight. This is von Kries's law, one factor per channel in linear light (here in the channels of sRGB instead
-of the sensor's). Chromaticity of the Planckian locus: the cubic fit of Kim et al. (US patent 7 024 034; 1667..25000 K).
-Linear sRGB of XYZ: IEC 61966-2-1.
+The colour of light: in a camera whose white balance stays at daylight, each channel is scaled by the ratio of the
+lamp's light to daylight. This is von Kries's law, one factor per channel in linear light (here for the channels of sRGB
+instead of the sensor's). Sources: for the chromaticity of the Planckian locus, the cubic fit of Kim et al. (US patent
+7 024 034; 1667..25000 K); for linear sRGB from XYZ, IEC 61966-2-1.
 
-`exposure`, `gamma` and `temperature` take any amount, for a slider. Each is one lookup table per channel, so a picture
-of 1280 x 960 takes about a millisecond. They draw no random numbers, and amounts outside the range are clipped to it.
+`exposure`, `gamma` and `temperature` take any amount, for sliders. Each is one lookup table per channel, so a picture
+of 1280 x 960 takes about a millisecond. They draw no random numbers, and amounts outside their range are clipped.
 """
 
 from __future__ import annotations
@@ -31,20 +32,20 @@ import numpy as np
 from qviz.corruptions.blocks import Normals, by_rows
 
 CODES = 65536
-"""Entries of the table back to display values; each covers at most 1/20 of a display step."""
+"""Number of entries in the table from linear to display values; each covers at most 1/20 of a display step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """A camera sensor's noise.
+    """The noise of a camera sensor.
 
     Attributes:
-        full_well: Electrons at saturation.
-        read_noise: Electrons.
-        iso: Stops of amplification above the base sensitivity.
+        full_well: Number of electrons at saturation.
+        read_noise: Standard deviation of the read noise, in electrons.
+        iso: Amplification above the base sensitivity, in stops.
     """
 
-    full_well: float = 6000.0  # a phone's or a webcam's pixel of about 1.2 um
+    full_well: float = 6000.0  # a pixel of about 1.2 um, as in a phone or a webcam
     read_noise: float = 3.0
     iso: float = 0.0
 
@@ -55,12 +56,12 @@ class Sensor:
 
 
 def decode(encoded: np.ndarray) -> np.ndarray:
-    """Display values in [0, 1] to linear light in [0, 1] by the exact sRGB transfer function."""
+    """Convert display values in [0, 1] to linear light in [0, 1] by the exact sRGB transfer function."""
     return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
 
 
 def encode(linear: np.ndarray) -> np.ndarray:
-    """Linear light in [0, 1] to display values in [0, 1]."""
+    """Convert linear light in [0, 1] to display values in [0, 1]."""
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
 
 
@@ -69,12 +70,12 @@ TO_DISPLAY = np.rint(encode(np.arange(CODES) / (CODES - 1)) * 255).astype(np.uin
 
 
 def to_linear(pixels: np.ndarray) -> np.ndarray:
-    """uint8 display values to float32 linear light, (h, w, c)."""
+    """Convert (h, w, c) uint8 display values to float32 linear light."""
     return np.asarray(cv2.LUT(pixels, TO_LINEAR[None]))
 
 
 def to_pixels(linear: np.ndarray) -> np.ndarray:
-    """Linear light (h, w, c) to uint8 display values; values above 1 are clipped."""
+    """Convert (h, w, c) linear light to uint8 display values; values outside [0, 1] are clipped."""
     codes = np.clip(linear, 0, 1)
     codes *= np.float32(CODES - 1)
     codes += np.float32(0.5)
@@ -88,12 +89,12 @@ def relit(
     sensor: Sensor | None = None,
     rng: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """pixels * gain + added in linear light, followed by the sensor's noise and clipping.
+    """pixels * gain + added, computed in linear light, with the sensor's noise (if there is a sensor) and clipping.
 
-    gain, added: any shape that broadcasts to (h, w, 3).
+    gain, added: Values of any shape that broadcasts to (h, w, 3).
     """
     gain, added = np.asarray(gain, np.float32), np.asarray(added, np.float32)
-    even = gain.ndim < 2  # one factor, or one per channel: it becomes part of the lookup table
+    even = gain.ndim < 2  # a single factor, or one per channel, becomes part of the lookup table
     table = TO_LINEAR[:, None] * gain if even else TO_LINEAR[:, None]
     gains = None if even else np.broadcast_to(gain, pixels.shape)
     sums = np.broadcast_to(added, pixels.shape) if added.any() else None
@@ -113,7 +114,7 @@ def relit(
 
 
 DAYLIGHT = 6504.0
-"""Kelvin: the correlated colour temperature of D65, sRGB's white point."""
+"""The correlated colour temperature of D65, sRGB's white point, in kelvin."""
 
 MIN_KELVIN, MAX_KELVIN = 1700.0, 25000.0
 
@@ -127,7 +128,7 @@ SRGB_OF_XYZ = np.array(
 
 
 def chromaticity(kelvin: float) -> tuple[float, float]:
-    """CIE 1931 (x, y) of a black body, for 1667..25000 K."""
+    """CIE 1931 (x, y) of a black body at this temperature, 1667..25000 K."""
     t = 1000.0 / kelvin
     if kelvin < 4000:
         x = -0.2661239 * t**3 - 0.2343589 * t**2 + 0.8776956 * t + 0.179910
@@ -143,15 +144,15 @@ def chromaticity(kelvin: float) -> tuple[float, float]:
 
 
 def _linear_rgb(kelvin: float) -> np.ndarray:
-    """Linear sRGB of a black body at luminance 1."""
+    """(3,) linear sRGB of a black body at this temperature with luminance 1."""
     x, y = chromaticity(kelvin)
     return np.maximum(SRGB_OF_XYZ @ np.array([x / y, 1.0, (1 - x - y) / y]), 0.0)
 
 
 def gains(kelvin: float) -> np.ndarray:
-    """(3,) factors of linear R, G, B under light of this temperature, clipped to 1700..25000 K.
+    """(3,) factors for linear R, G, B under light of this temperature, which is clipped to 1700..25000 K.
 
-    Grey keeps its luminance; all factors are 1 at daylight.
+    Grey keeps its luminance, and at daylight all factors are 1.
     """
     ratio = _linear_rgb(min(max(kelvin, MIN_KELVIN), MAX_KELVIN)) / _linear_rgb(DAYLIGHT)
     return ratio / (ratio @ np.array([0.2126, 0.7152, 0.0722]))
@@ -162,20 +163,23 @@ GAMMAS = (0.1, 10.0)
 
 
 def exposure(pixels: np.ndarray, stops: float) -> np.ndarray:
-    """Linear light times 2**stops; highlights clip; 0 changes nothing."""
+    """The pixels with linear light multiplied by 2**stops; highlights are clipped, and 0 stops change nothing."""
     return looked_up(pixels, to_pixels(TO_LINEAR * 2.0 ** np.clip(stops, *STOPS)))
 
 
 def gamma(pixels: np.ndarray, g: float) -> np.ndarray:
-    """Display values in [0, 1] to the power g: above 1 darkens the midtones, below 1 lightens them."""
+    """The pixels with display values in [0, 1] raised to the power g: above 1 midtones get darker, below 1 lighter."""
     return looked_up(pixels, np.rint(255 * (np.arange(256) / 255) ** np.clip(g, *GAMMAS)).astype(np.uint8))
 
 
 def temperature(pixels: np.ndarray, kelvin_shift: float) -> np.ndarray:
-    """The light's colour temperature moved from daylight (6504 K); negative is warmer, positive is cooler."""
+    """The pixels under light whose colour temperature differs from daylight (6504 K) by this much.
+
+    Negative is warmer, positive is cooler.
+    """
     return looked_up(pixels, to_pixels(TO_LINEAR[:, None] * gains(DAYLIGHT + kelvin_shift)))  # [256, 3]
 
 
 def looked_up(pixels: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Apply a lookup table: (256,), or (256, 3) with one column per channel."""
+    """The pixels after a lookup table: (256,), or (256, 3) with one column per channel."""
     return np.asarray(cv2.LUT(pixels, np.ascontiguousarray(table.reshape(1, 256, -1))))

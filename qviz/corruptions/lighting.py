@@ -1,13 +1,13 @@
-"""The lighting corruptions: light that changes everywhere, that falls unevenly, and stray light.
+"""The lighting corruptions: light that changes everywhere, uneven light, and stray light.
 
-pixels (h, w, 3) uint8 RGB; severity 1..5 picks from the tuple above each function; see `light` for the sensor.
+Pixels are (h, w, 3) uint8 RGB; severity 1..5 selects a value from a tuple in this file; see `light` for the sensor.
 
-Uneven light multiplies linear light by a map that is 1 where the scene is well lit. Where the light comes from (side,
-edge, phase, the lamp's position) is drawn from `rng` first, so a seed keeps its side over all severities. Coordinates
-are measured from the centre in half diagonals: -1..1 at the corners.
+For uneven light, linear light is multiplied by a map that is 1 where the scene is well lit. Where the light comes from
+(side, edge, phase, the lamp's position) is drawn from `rng` first, so for a given seed it is the same at all
+severities. Coordinates are measured from the centre in half diagonals, so the corners are at distance 1.
 
-Stray light is added in linear light, then clipped. Around a lamp the eye and the lens spread light about as 1/angle**2
-(disability glare, CIE 135); here a / (1 + (r / r0)**2).
+Stray light is added in linear light, then clipped. Around a lamp, the eye and the lens spread light approximately as
+1/angle**2 (disability glare, CIE 135); here it is a / (1 + (r / r0)**2).
 """
 
 from __future__ import annotations
@@ -21,40 +21,41 @@ from qviz.corruptions.blocks import by_rows
 from qviz.corruptions.light import DAYLIGHT, Sensor, exposure, gamma, relit, temperature
 
 UNDEREXPOSURE = (1.0, 1.75, 2.5, 3.25, 4.0)
-"""Stops of light lost. The sensor stays at its base sensitivity, so fewer electrons mean relatively more noise."""
+"""Stops of missing light. The sensor stays at its base sensitivity, so fewer electrons mean relatively more noise."""
 
 OVEREXPOSURE = (0.5, 1.0, 1.5, 2.0, 2.75)
-"""Stops of extra light; highlights clip."""
+"""Stops of excess light; highlights are clipped."""
 
 GAMMA = (1.25, 1.5, 2.0, 2.5, 3.2)
-"""gamma_dark raises display values to this power, gamma_bright to its inverse."""
+"""The power to which gamma_dark raises display values; gamma_bright uses its inverse."""
 
 WARM = (5200.0, 4300.0, 3500.0, 2900.0, 2400.0)
-"""Kelvin: late sun, ..., a halogen lamp, a light bulb, nearly candlelight, with the white balance left at daylight."""
+"""Colour temperature in kelvin, from late sun via a halogen lamp and a light bulb to nearly candlelight; the white
+balance stays at daylight."""
 
 COOL = (7700.0, 9300.0, 11500.0, 15000.0, 22000.0)
-"""Kelvin: overcast, shade, blue sky alone."""
+"""Colour temperature in kelvin, from an overcast sky via shade to blue sky alone."""
 
 OPTICAL_DEPTH = (0.4, 0.8, 1.3, 2.0, 3.0)
-"""Of the haze at the top of the picture, assumed to be the farthest part; transmission is exp(-depth)."""
+"""Optical depth of the haze at the top of the picture, assumed to be farthest away; transmission is exp(-depth)."""
 
 AIRLIGHT = np.array([0.72, 0.76, 0.80], np.float32)
-"""Linear R, G, B of the haze itself, a bright bluish grey."""
+"""Linear R, G, B of the haze itself: a bright, bluish grey."""
 
 NEAREST = 0.25
-"""Depth at the bottom of the picture, where the top is 1."""
+"""Depth at the bottom of the picture, relative to that at the top."""
 
 NIGHT = ((1.5, 1.5), (2.25, 2.5), (3.0, 3.5), (3.75, 4.25), (4.5, 5.0))
 """(stops of missing light, stops of amplification)."""
 
 PURKINJE = np.array([0.72, 0.95, 1.35], np.float32)
-"""Factors of linear R, G, B at severity 5: moonlight and sky are bluish. Street lamps are not modelled."""
+"""Factors for linear R, G, B at severity 5; moonlight and sky are bluish. Street lamps are not modelled."""
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def exposure_down(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Too little light; noise is added after the loss."""
+    """Too little light; the sensor's noise is added after the light is reduced."""
     return relit(pixels, 2.0 ** -UNDEREXPOSURE[severity - 1], sensor=Sensor(), rng=rng)
 
 
@@ -84,14 +85,14 @@ def cool(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndar
 
 
 def haze(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Koschmieder's law, I = J t + A (1 - t) with t = exp(-depth); depth grows with the height in the picture."""
+    """Haze by Koschmieder's law, I = J t + A (1 - t) with t = exp(-depth); depth grows towards the top."""
     depth = np.linspace(1, NEAREST, pixels.shape[0], dtype=np.float32)[:, None, None]  # [h, 1, 1]
     transmission = np.exp(-OPTICAL_DEPTH[severity - 1] * depth)
     return relit(pixels, transmission, AIRLIGHT * (1 - transmission))
 
 
 def night(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Dark, blue, paler and noisy, like a camera at its highest amplification."""
+    """Dark, bluish, pale and noisy, as from a camera at its highest amplification."""
     stops, iso = NIGHT[severity - 1]
     share = severity / 5
     tint = 1 + share * (PURKINJE - 1)
@@ -99,7 +100,7 @@ def night(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.nda
 
 
 def _paler(pixels: np.ndarray, share: float) -> np.ndarray:
-    """Colours moved towards grey by this share, on display values."""
+    """The pixels with display values moved towards grey by this share."""
     mixed = (1 - share) * np.eye(3) + share * LUMINANCE  # [3, 3], the same grey for each channel
     return np.asarray(cv2.transform(pixels, mixed))
 
@@ -108,26 +109,26 @@ Light = tuple[np.ndarray | float, np.ndarray | float]
 """(gain, offset) of linear light."""
 
 FIELD = (30.0, 40.0, 50.0, 58.0, 66.0)
-"""Degrees between the optical axis and the corner, for the cos^4 law."""
+"""Angle between the optical axis and the corner in degrees, for the cos^4 law."""
 
 SIDE = (1.0, 2.0, 3.0, 4.0, 5.0)
 """Stops between the lit side and the opposite side."""
 
 SUN, SKY = 1.15, np.array([0.92, 1.0, 1.12], np.float32)
-"""The sunlit part is slightly overexposed; the shade is lit by the sky only, so it is bluish."""
+"""Gain of the sunlit part, which is slightly overexposed, and tint of the shade, which only the bluish sky lights."""
 
 SHADOW = (1.0, 1.75, 2.5, 3.25, 4.0)
-"""Stops between sun and shade."""
+"""Difference between sun and shade in stops."""
 
 PENUMBRA = 0.03
-"""Half width of the shadow's soft edge, in half diagonals."""
+"""Half the width of the shadow's soft edge, in half diagonals."""
 
 FLICKER = (0.15, 0.3, 0.5, 0.7, 0.9)
-"""Depth of the bands: a lamp on alternating current dims by this share twice per period."""
+"""Depth of the bands: the share by which a lamp on alternating current dims twice per period."""
 
 
 def vignette(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Falloff of a simple lens, cos(angle)**4 = 1 / (1 + (r tan(field))**2)**2."""
+    """The falloff of light in a simple lens, cos(angle)**4 = 1 / (1 + (r tan(field))**2)**2."""
     widest = np.float32(np.tan(np.radians(FIELD[severity - 1])) ** 2)
 
     def gain(x: np.ndarray, y: np.ndarray) -> Light:
@@ -160,7 +161,7 @@ def shadow(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.nd
 
 
 def flicker(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Horizontal bands: a rolling shutter reads the rows one after another while the lamp flickers."""
+    """Horizontal bands, because a rolling shutter reads the rows one after another while the lamp flickers."""
     bands, phase = rng.uniform(2.5, 5.5), rng.uniform(0, 2 * np.pi)
     rows = (np.arange(pixels.shape[0], dtype=np.float32) + 0.5) / pixels.shape[0]
     wave = 0.5 - 0.5 * np.cos(2 * np.pi * bands * rows + phase)
@@ -168,13 +169,16 @@ def flicker(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.n
 
 
 def lit(pixels: np.ndarray, light: Callable[[np.ndarray, np.ndarray], Light]) -> np.ndarray:
-    """Relit by light(x (1, w), y (k, 1)) -> (gain, offset), whose shapes broadcast to (k, w, 3)."""
+    """The pixels relit by `light(x, y)`, which takes x (1, w) and y (k, 1) of some rows in the units of `grid`.
+
+    It returns (gain, offset) of linear light for them, whose shapes broadcast to (k, w, 3).
+    """
     x, y = grid(pixels)
     return by_rows(pixels, lambda rows: relit(pixels[rows], *light(x, y[rows])))
 
 
 def grid(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """x (1, w) and y (h, 1) of the pixel centres, relative to the picture's centre, in half diagonals."""
+    """x (1, w) and y (h, 1) of the pixel centres, measured from the picture's centre in half diagonals."""
     height, width = pixels.shape[:2]
     half = np.hypot(width, height) / 2
     x = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / np.float32(half)
@@ -191,7 +195,10 @@ def edges(pixels: np.ndarray) -> tuple[float, float]:
 def _across(
     pixels: np.ndarray, rng: np.random.Generator, spread: float
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """A function of (x, y), from -1 at one side of the picture to 1 at the other, tilted by up to `spread` degrees."""
+    """A function of (x, y) that rises from -1 at one side of the picture to 1 at the opposite side.
+
+    Its direction is left or right, tilted by up to `spread` degrees.
+    """
     angle = np.radians(rng.uniform(-spread, spread)) + (np.pi if rng.random() < 0.5 else 0.0)
     right, bottom = edges(pixels)
     reach = right * abs(np.cos(angle)) + bottom * abs(np.sin(angle))
@@ -203,21 +210,21 @@ BACKLIGHT = ((0.7, 0.25, 0.01), (1.2, 0.5, 0.015), (1.8, 0.8, 0.02), (2.7, 1.5, 
 """(stops of missing light on the scene, strength of the light from behind, veil over everything)."""
 
 WINDOW, SIDEWAYS = 0.45, 1.6
-"""How far the light from behind reaches down, in picture heights, and to the sides, in half diagonals."""
+"""How far the light from behind reaches: down, in picture heights, and to the sides, in half diagonals."""
 
 GLARE = ((0.02, 0.1, 0.02), (0.035, 0.25, 0.04), (0.05, 0.5, 0.08), (0.07, 0.9, 0.14), (0.09, 1.5, 0.22))
 """(radius of the lamp, strength of its halo, veil over everything)."""
 
 HALO, RAYS, REACH = 0.22, 8, 0.5
-"""The halo's r0; the number of streaks around the lamp (an iris of eight blades), and their length."""
+"""r0 of the halo; number of streaks around the lamp (the iris has eight blades); length of the streaks."""
 
 EDGE = 1.1
-"""Where a disc's soft edge ends, as a multiple of its radius."""
+"""Distance at which a disc's soft edge ends, as a multiple of its radius."""
 
 SUNLIGHT = np.array([1.0, 0.94, 0.82], np.float32)
 
 GHOSTS = ((-0.45, 0.09, (0.5, 1.0, 0.6)), (-0.8, 0.05, (1.0, 0.6, 0.4)), (-1.3, 0.14, (0.4, 0.6, 1.0)))
-"""Reflections between the lenses: (position on the line through lamp and centre, radius, tint)."""
+"""Reflections between the lenses: (position on the line through the lamp and the centre, radius, tint)."""
 
 
 def backlight(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
@@ -257,7 +264,7 @@ def soft_disc(distance: np.ndarray, radius: float) -> np.ndarray:
 
 
 def streaks(dx: np.ndarray, dy: np.ndarray, distance: np.ndarray, turn: float) -> np.ndarray:
-    """Rays of the iris: cos(angle)**64, fading with the distance."""
+    """(k, w) streaks caused by the iris: cos(angle)**64, fading with distance."""
     wave = np.cos(np.arctan2(dy, dx) * np.float32(RAYS / 2) + np.float32(turn))
     for _ in range(6):
         np.square(wave, out=wave)
@@ -279,5 +286,5 @@ def ghosts(x: np.ndarray, y: np.ndarray, lamp: tuple[float, float], strength: fl
 
 
 def _span(distances: np.ndarray, reach: float) -> slice:
-    """The part of ascending distances within -reach..reach; the disc covers nothing else."""
+    """The slice of ascending distances that lie within -reach..reach, i.e. the part that a disc covers."""
     return slice(*np.searchsorted(distances, (-reach, reach)))

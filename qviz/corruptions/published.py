@@ -1,14 +1,15 @@
 """Corruptions of ImageNet-C (Hendrycks and Dietterich, ICLR 2019), with their published constants.
 
-pixels (h, w, 3) uint8 RGB, computed on display values in [0, 1]. As in COCO-C (Michaelis et al., 2019), radii (in
-pixels) and noise do not grow with the image, so a large image is blurred less relative to its size. Differences:
+Pixels are (h, w, 3) uint8 RGB; the constants refer to display values in [0, 1]. As in COCO-C (Michaelis et al., 2019),
+radii (in pixels) and noise do not grow with the image, so a large image is blurred less relative to its size. The
+differences are:
 
-1. motion_blur: the kernel of COCO-C's version without ImageMagick (half a Gaussian along a line at a random angle), as
-   one filter.
-2. zoom_blur: every layer is zoomed about the centre by OpenCV, bilinear; COCO-C's are off by up to a pixel.
-3. fog: the map is as large as the image needs, as in COCO-C.
-4. jpeg_compression: the encoder is the installed Pillow's.
-5. pixelate: enlarged with a box filter as in ImageNet-C, where COCO-C takes the nearest pixel.
+1. motion_blur: uses the kernel of COCO-C's version without ImageMagick (half a Gaussian along a line at a random angle)
+   as a single filter.
+2. zoom_blur: OpenCV zooms every layer about the centre, bilinearly; COCO-C's layers are off by up to a pixel.
+3. fog: the map is as large as the image requires, as in COCO-C.
+4. jpeg_compression: uses the encoder of the installed Pillow.
+5. pixelate: enlarges with a box filter, as in ImageNet-C; COCO-C takes the nearest pixel.
 """
 
 from __future__ import annotations
@@ -53,14 +54,14 @@ def impulse_noise(pixels: np.ndarray, severity: int, rng: np.random.Generator) -
 
 
 def speckle_noise(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise in proportion to the value."""
+    """Gaussian noise in proportion to each value."""
     sigma = np.float32(SPECKLE[severity - 1])
     noise = Normals(rng, pixels.shape)
     return by_rows(pixels, lambda rows: to_bytes(pixels[rows] * (1 + sigma * noise.rows(rows))))
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
-    """Display values 0..255 to uint8, truncated and not rounded, like the published images."""
+    """Convert display values 0..255 to uint8 by truncation instead of rounding, as in the published images."""
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
@@ -71,7 +72,7 @@ MOTION = ((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))
 """(radius, sigma): 2 * radius + 1 steps along the line."""
 
 ZOOM = ((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))
-"""(end, step) of the zoom factors, which start at 1."""
+"""(end, step) of the zoom factors, which start at 1; the end is excluded."""
 
 GAUSSIAN_BLUR = (1, 2, 3, 4, 6)
 
@@ -79,7 +80,7 @@ GAUSSIAN_BLUR = (1, 2, 3, 4, 6)
 def gaussian_blur(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     """Gaussian blur, the same in every direction."""
     sigma = GAUSSIAN_BLUR[severity - 1]
-    side = 2 * (4 * sigma) + 1  # cut at four sigmas, as scikit-image does
+    side = 2 * (4 * sigma) + 1  # cut off at four sigmas, as in scikit-image
     return np.asarray(cv2.GaussianBlur(pixels, (side, side), sigma, borderType=cv2.BORDER_REPLICATE))
 
 
@@ -95,7 +96,7 @@ def motion_blur(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> 
 
 
 def zoom_blur(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """The mean of the image and its zooms, as if the lens zoomed while the shutter is open."""
+    """The mean of the image and zoomed copies of it, as if the lens zoomed while the shutter was open."""
     height, width = pixels.shape[:2]
     factors = np.arange(1, *ZOOM[severity - 1])
     total = pixels.astype(np.float32)
@@ -106,7 +107,7 @@ def zoom_blur(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np
 
 
 def disc(radius: int, sigma: float) -> np.ndarray:
-    """Kernel of a lens's circle of confusion with a softened edge."""
+    """The kernel for a lens out of focus: a circle of confusion with this radius and a softened edge."""
     reach = max(8, radius)
     along = np.arange(-reach, reach + 1)
     inside = (along[None, :] ** 2 + along[:, None] ** 2 <= radius**2).astype(np.float32)
@@ -115,7 +116,7 @@ def disc(radius: int, sigma: float) -> np.ndarray:
 
 
 def line(radius: int, sigma: float, angle: float) -> tuple[np.ndarray, tuple[int, int]]:
-    """(kernel, anchor): weights exp(-i^2 / 2 sigma^2) at the i-th step from the anchor, at `angle` degrees."""
+    """(kernel, anchor) of a line at `angle` degrees; its weight i steps from the anchor is exp(-i^2 / (2 sigma^2))."""
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-(steps**2) / (2.0 * sigma**2))
     x = np.ceil(steps * np.cos(np.radians(angle)) - 0.5).astype(int)
@@ -138,27 +139,27 @@ PIXELATE = (0.6, 0.5, 0.4, 0.3, 0.25)
 
 
 def contrast(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Moves each channel towards its mean."""
+    """Each channel moved towards its mean."""
     means, contrast_left = np.array(cv2.mean(pixels)[:3]), CONTRAST[severity - 1]
     table = (np.arange(256)[:, None] - means) * contrast_left + means  # [256, 3]
     return np.asarray(cv2.LUT(pixels, to_bytes(table).reshape(1, 256, 3)))
 
 
 def brightness(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """V of HSV plus a constant; hue and saturation stay. With V = max(R, G, B) this is one factor per pixel."""
+    """V of HSV plus a constant; hue and saturation do not change. As V = max(R, G, B), this is one factor per pixel."""
     raise_by = np.float32(255 * BRIGHTNESS[severity - 1])
 
     def part(rows: slice) -> np.ndarray:
         value = np.max(pixels[rows], axis=2, keepdims=True).astype(np.float32)  # [k, w, 1]
         raised = np.minimum(value + raise_by, 255)
         scaled = np.where(value > 0, pixels[rows] * (raised / np.maximum(value, 1)), raised)  # black becomes grey
-        return to_bytes(scaled + np.float32(1e-3))  # a whole number stays one when truncated
+        return to_bytes(scaled + np.float32(1e-3))  # so that truncation does not lower a whole number by one
 
     return by_rows(pixels, part)
 
 
 def fog(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Adds clouds, then scales everything back to the image's brightest value."""
+    """Clouds are added, then everything is scaled back to the image's brightest value."""
     strength, decay = FOG[severity - 1]
     height, width = pixels.shape[:2]
     brightest = pixels.max() / 255
@@ -174,14 +175,14 @@ def fog(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarr
 
 
 def jpeg_compression(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Encoded as JPEG and decoded again."""
+    """The picture encoded as a JPEG of low quality and decoded again."""
     file = io.BytesIO()
     Pillow.fromarray(pixels).save(file, "JPEG", quality=JPEG[severity - 1])
     return np.array(Pillow.open(file))
 
 
 def pixelate(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Shrunk and enlarged again with a box filter."""
+    """The picture shrunk and enlarged again with a box filter."""
     height, width = pixels.shape[:2]
     small = max(1, int(width * PIXELATE[severity - 1])), max(1, int(height * PIXELATE[severity - 1]))
     shrunk = Pillow.fromarray(pixels).resize(small, Pillow.Resampling.BOX)
@@ -189,10 +190,10 @@ def pixelate(pixels: np.ndarray, severity: int, rng: np.random.Generator) -> np.
 
 
 def plasma(side: int, decay: float, rng: np.random.Generator) -> np.ndarray:
-    """(side, side) float32 clouds in [0, 1] by diamond-square on a torus; `side` is a power of two.
+    """(side, side) float32 clouds in [0, 1], made by diamond-square on a torus; `side` is a power of two.
 
-    Each halving of the step fills the centres of the squares, then of the diamonds, with the mean of their four
-    neighbours plus a draw from -w^2..w^2; w starts at 100 and is divided by `decay` at each halving.
+    Whenever the step is halved, the centres of the squares and then those of the diamonds become the mean of their four
+    neighbours plus a random number in -w^2..w^2; w starts at 100 and is divided by `decay` at each halving.
     """
     clouds = np.zeros((side, side), np.float32)
     step, wobble = side, 100.0
@@ -210,10 +211,10 @@ def plasma(side: int, decay: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def _between(four: np.ndarray, reach: float, rng: np.random.Generator) -> np.ndarray:
-    """The mean of four neighbours, from their sum, plus a draw."""
+    """The mean of four neighbours, given their sum, plus a random number in -reach..reach."""
     return four / 4 + (rng.random(four.shape, np.float32) * 2 - 1) * np.float32(reach)
 
 
 def _two(values: np.ndarray, shift: int, axis: int) -> np.ndarray:
-    """Each value plus its neighbour along the axis, around the torus."""
+    """Each value plus its neighbour along the axis, wrapping around at the edges."""
     return values + np.roll(values, shift, axis)

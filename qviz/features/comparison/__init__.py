@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ComparedObject:
-    """One object of one image; boxes are x1, y1, x2, y2 in pixels of the original, deltas variant minus reference.
+    """One object of one image. Boxes are x1, y1, x2, y2 in pixels of the original; deltas are variant minus reference.
 
     Attributes:
         change: A value of `Change`.
-        label: Class in the reference; of a spurious object in the variant.
-        lost_because: A value of `LostBecause`, for lost objects.
-        reference_index, variant_index: Position in the detections above the threshold.
+        label: Class in the reference; for a spurious object, class in the variant.
+        lost_because: A value of `LostBecause` for a lost object, else None.
+        reference_index, variant_index: Index in the model's detections above the threshold, or None.
     """
 
     JSON_NAMES: ClassVar[Mapping[str, str | None]] = {"reference_index": None, "variant_index": None}
@@ -56,7 +56,7 @@ OBJECT_COLUMNS = tuple(name for name in ComparedObject.__slots__ if name not in 
 
 @dataclass(frozen=True, slots=True)
 class ComparedImage:
-    """All objects of one image for one variant, those of the reference first. digest: sha256 of the image."""
+    """All objects of an image for one variant, the reference's objects first. digest: that of the image."""
 
     JSON_NAMES: ClassVar[Mapping[str, str | None]] = {"digest": None}
 
@@ -66,7 +66,7 @@ class ComparedImage:
 
     @property
     def summary(self) -> Summary:
-        """Counts of this image."""
+        """Counts for this image."""
         return _summary([self])
 
 
@@ -96,7 +96,7 @@ class Comparison(Result):
         reference: Name of the reference.
         variants: One entry per variant.
         warnings: Reasons to doubt a model or the comparison, e.g. settings that differ.
-        skipped: One sentence per image or model that could not be run, and per image that is nearly black.
+        skipped: One sentence for each image or model that could not be run, and about images that are nearly black.
     """
 
     ROWS: ClassVar[str] = "variants"
@@ -107,7 +107,7 @@ class Comparison(Result):
     skipped: tuple[str, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per object and variant."""
+        """A table with one row per variant and object."""
         import pandas as pd
 
         rows = [
@@ -122,11 +122,11 @@ class Comparison(Result):
 def compare(
     context: Context, models: Sequence[LoadedModel], images: Images, *, score: float, iou: float = 0.5
 ) -> Comparison:
-    """Compare the objects of the first model with those of each other one.
+    """Compare the objects of the first model with those of each of the others.
 
     Args:
         images: Encoded images, for example `ImageFiles`.
-        score: Minimum confidence in [0, 1] of an object.
+        score: Minimum confidence of an object, in [0, 1].
         iou: Minimum IoU of a matched pair, in (0, 1].
 
     Raises:
@@ -138,7 +138,7 @@ def compare(
         True
     """
     reference, *variants = models
-    # lower than the threshold, so that a lost object can be said to score less
+    # below the threshold, so that a lost object can be found to have only a lower score
     detected = detect_images(context, models, images, len(images), min(score, CANDIDATE_FLOOR))
     check_any_image(detected)
     compared = tuple(
@@ -161,7 +161,7 @@ def compare_variant(
     score: float,
     iou: float = 0.5,
 ) -> ComparedVariant:
-    """Compare one variant with the reference on the images that both have run.
+    """Compare one variant with the reference on the images on which both have run.
 
     Args:
         images: (name, digest) of each image.
@@ -183,7 +183,7 @@ def compare_variant(
 def compare_image(
     name: str, digest: str, reference: Inference, variant: Inference, labels: Labels, score: float, iou: float
 ) -> ComparedImage:
-    """One variant on one image."""
+    """Compare one variant with the reference on one image."""
     rows = changes(reference.detections, variant.detections, variant.candidates, score, iou)
     first, second = reference.detections.above(score), variant.detections.above(score)
     objects = tuple(_object(row, first, second, labels) for row in rows)
@@ -212,7 +212,7 @@ def _object(row: ObjectChange, reference: Detections, variant: Detections, label
 def _side(
     detections: Detections, index: int | None, labels: tuple[str, ...]
 ) -> tuple[str, float, tuple[float, ...]] | tuple[None, None, None]:
-    """Label, score and box of one detection."""
+    """(label, score, box) of one detection; three times None if there is no index."""
     if index is None:
         return None, None, None
     box = tuple(float(value) for value in detections.boxes[index])

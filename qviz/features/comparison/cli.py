@@ -1,4 +1,4 @@
-"""`qviz compare`: each object is kept, shifted, relabelled, lost or spurious; a lost one has a reason."""
+"""`qviz compare` says which objects are kept, shifted, relabelled, lost or spurious, and why objects are lost."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
 """Match the objects of two models on one image, and count what changed.
 
-Matching is one to one, in two assignments, each optimal (Hungarian method, largest sum of IoU): first among objects of
-the same class, then among the remaining ones of any class. Pairs below the IoU threshold are never matched. Both sides
-are filtered by the score threshold first.
+Both models' objects are first filtered by the score threshold. Then they are matched one to one in two optimal
+assignments (Hungarian method, largest sum of IoU): first among objects of the same class, then among the remaining
+objects of any class. Pairs below the IoU threshold are never matched.
 
-Changes: kept is the same class with IoU >= KEPT_IOU, shifted the same class with a lower IoU, relabelled another class,
-lost an object of the reference without a partner, spurious an object of the variant without a partner. Deltas are
-variant minus reference. Agreement = 2 * (kept + shifted) / (reference objects + variant objects); unknown where neither
-model has an object.
+The changes are: kept, the same class with IoU >= MIN_SAME_IOU; shifted, the same class with a lower IoU; relabelled,
+another class; lost, an object of the reference without a partner; spurious, an object of the variant without a partner.
+Deltas are variant minus reference. Agreement = 2 * (kept + shifted) / (reference objects + variant objects); it is
+unknown if neither model has an object.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Matches:
     """Matched objects of two models on one image.
 
     Attributes:
-        pairs: (k, 2) int, reference index and variant index.
-        ious: (k,) in (0, 1].
-        only_reference, only_variant: (i,) and (j,) indices without a partner.
+        pairs: (k, 2) int, the index in the reference and the index in the variant.
+        ious: (k,) IoU of each pair, in (0, 1].
+        only_reference, only_variant: (i,) and (j,) indices of the objects without a partner.
     """
 
     pairs: np.ndarray
@@ -41,7 +41,7 @@ class Matches:
 
 
 IOU = 0.5
-"""Default minimum overlap of a pair."""
+"""Default minimum IoU of a pair."""
 
 
 def match_detections(reference: Detections, variant: Detections, iou: float = IOU) -> Matches:
@@ -65,12 +65,15 @@ def match_detections(reference: Detections, variant: Detections, iou: float = IO
 
 
 def prepare_matching() -> None:
-    """Import scipy now, so that the first match with competing pairs does not wait for it (0.2 s)."""
+    """Import scipy now, so that the first match with competing pairs does not have to wait 0.2 s for it."""
     import scipy.optimize  # noqa: F401
 
 
 def _assign(gains: np.ndarray) -> np.ndarray:
-    """(k, 2) pairs of the largest total gain; without competing pairs (nearly always) those with any gain."""
+    """(k, 2) pairs with the largest total gain.
+
+    If no pairs compete, which is nearly always so, these are all pairs with a positive gain.
+    """
     possible = gains > 0
     rows, columns = np.nonzero(possible)
     if possible.sum(axis=0).max(initial=0) > 1 or possible.sum(axis=1).max(initial=0) > 1:
@@ -98,7 +101,7 @@ class Change(StrEnum):
 class LostBecause(StrEnum):
     """The reason why an object is lost.
 
-    gone: the head has no box of the class there; threshold: its score is too low; nms: another box suppressed it;
+    gone: the head has no box of its class there; threshold: the box's score is too low; nms: another box suppressed it;
     unknown: the head cannot be read.
     """
 
@@ -110,7 +113,10 @@ class LostBecause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ObjectChange:
-    """What happened to one object. reference, variant: its index in the detections above the threshold, or None."""
+    """What happened to one object.
+
+    reference, variant: The object's index in that model's detections above the threshold, or None.
+    """
 
     change: Change
     reference: int | None
@@ -126,10 +132,10 @@ def changes(
     score: float,
     iou: float = 0.5,
 ) -> list[ObjectChange]:
-    """The change of every object of one image; objects of the reference first, then spurious ones.
+    """The change of every object of one image: the reference's objects first, then the spurious ones.
 
     Args:
-        candidates: Boxes of the variant's head before NMS, or None where it cannot be read.
+        candidates: Boxes of the variant's head before NMS, or None if the head cannot be read.
         score: Minimum confidence of an object, in [0, 1].
         iou: Minimum IoU of a pair, in (0, 1].
     """
@@ -154,7 +160,7 @@ def _pair(reference: Detections, variant: Detections, first: int, second: int, o
 def lost_because(
     lost: Detections, variant: Detections, candidates: Detections | None, score: float, iou: float
 ) -> LostBecause:
-    """The reason why one object (a `Detections` of length 1) is lost, from the best box of its class in the head."""
+    """The reason why an object (a `Detections` of length 1) is lost, judged by the head's best box of its class."""
     best = _best_score(lost, variant, iou)
     if best is not None and best < score:
         return LostBecause.THRESHOLD
@@ -177,8 +183,8 @@ class Summary:
     """Counts over any number of images.
 
     Attributes:
-        agreement: In [0, 1], higher is better; None where neither model has an object.
-        mean_score_delta: Variant minus reference, over pairs of one class; None where there is no pair.
+        agreement: In [0, 1], higher is better; None if neither model has an object.
+        mean_score_delta: Mean of variant minus reference over pairs of the same class; None if there are none.
     """
 
     kept: int
@@ -196,12 +202,12 @@ class Summary:
 
     @property
     def damage(self) -> int:
-        """Number of changed objects, shifted ones counted half; images are sorted by it."""
+        """Twice the number of changed objects, where shifted objects count half; images are sorted by it."""
         return self.shifted + 2 * (self.relabelled + self.lost + self.spurious)
 
 
 def summarise(changes: Iterable[Change], score_deltas: Iterable[float]) -> Summary:
-    """Summary from the change of every object and the score deltas of kept and shifted objects."""
+    """The summary of the changes of all objects and the score deltas of the kept and shifted ones."""
     count = dict.fromkeys(Change, 0) | Counter(changes)
     same = count[Change.KEPT] + count[Change.SHIFTED]
     reference = same + count[Change.RELABELLED] + count[Change.LOST]
@@ -219,12 +225,12 @@ def summarise(changes: Iterable[Change], score_deltas: Iterable[float]) -> Summa
 
 
 def worst_first(agreement: float | None) -> float:
-    """Sort key: the lowest agreement first; an unknown one last, because there is no evidence against the variant."""
+    """Sort key: lowest agreement first, unknown agreement last, because it is no evidence against the variant."""
     return math.inf if agreement is None else agreement
 
 
 def confidences(objects: Detections, detections: Detections, iou: float = IOU) -> np.ndarray:
-    """(n,) score of each object in another set of detections: the highest of the same class with this IoU, else 0."""
+    """(n,) score of each object in other detections: the highest with the same class and at least this IoU, else 0."""
     if not len(objects) or not len(detections):
         return np.zeros(len(objects))
     near = iou_matrix(objects.boxes, detections.boxes) >= iou  # [n, m]
@@ -233,17 +239,20 @@ def confidences(objects: Detections, detections: Detections, iou: float = IOU) -
 
 
 def agreed(reference: Detections, variant: Detections, score: float, iou: float = IOU) -> tuple[int, int]:
-    """(kept and shifted objects, objects of both models); agreement is twice the first over the second, pooled."""
+    """(number of kept and shifted objects, total number of objects of both models) for one image.
+
+    The agreement over several images is twice the sum of the first divided by the sum of the second.
+    """
     rows = changes(reference, variant, None, score, iou)
     same = sum(row.change in (Change.KEPT, Change.SHIFTED) for row in rows)
     return same, int((reference.scores >= score).sum() + (variant.scores >= score).sum())
 
 
 def agreement(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(R,) agreement of resamples, NaN where there are no objects.
+    """(R,) agreement of each resample; NaN where there are no objects.
 
     Args:
-        counts: (I, 2) of `agreed`, one row per image.
+        counts: (I, 2) results of `agreed`, one row per image.
         weights: (R, I) how often each image occurs in each resample.
     """
     same, both = (weights @ counts.astype(np.float64)).T
@@ -251,6 +260,6 @@ def agreement(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def agreement_of(counts: np.ndarray) -> float | None:
-    """The agreement of (images, 2) counts; None where neither model has an object."""
+    """The agreement over all images. counts: (images, 2) results of `agreed`. None if neither model has an object."""
     value = float(agreement(counts, np.ones((1, len(counts))))[0])
     return None if np.isnan(value) else value

@@ -1,4 +1,4 @@
-"""The Compare page: choice of variants, strip of images, table of objects."""
+"""Parts of the Compare page: the choice of variants, the strip of images, and the table of objects."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from qviz.ui.results import Preview, redraw_while_pending
 from qviz.ui.strip import strip
 
 SCREEN = 1280
-"""Maximum pixels of the image on the screen, per side."""
+"""Maximum length of each side of the image on the screen, in pixels."""
 TIMEOUT = 20.0
 """Seconds that the page waits for the image in view."""
 THUMBNAIL = 192
-"""Pixels of a thumbnail's longer side: as many as the screen shows of it on a 4K projector."""
+"""Length of a thumbnail's longer side in pixels: as many as a 4K projector shows."""
 MAX_THUMBNAILS = 200
 
 
 def choose_variants(here: Page, compared: Sequence[ComparedVariant]) -> list[LoadedModel]:
-    """The variants to show, the one in focus first: those of the view, else the one with the lowest agreement."""
+    """The variants to show, the one in focus first: those that the view names, else the one with lowest agreement."""
     models = here.loaded
     shown = [variant for name in here.view.variants if (variant := models.variant_named(name)) is not None]
     if not shown and models.variants:
@@ -55,7 +55,7 @@ def choose_variants(here: Page, compared: Sequence[ComparedVariant]) -> list[Loa
 
 
 def run_now(here: Page, image: EncodedImage, variants: Sequence[LoadedModel]) -> tuple[Preview, list[Inference]]:
-    """The picture, and the inferences of the reference and of these variants. Raises QvizError where one fails."""
+    """(the picture, the inferences of the reference and of these variants). Raises QvizError if one of them fails."""
     results, models = server.results(), [here.loaded.reference, *variants]
     results.want(models, [image], urgent=True)
     results.want_previews([image], SCREEN, urgent=True)
@@ -74,9 +74,9 @@ def run_now(here: Page, image: EncodedImage, variants: Sequence[LoadedModel]) ->
 
 
 def by_damage(images: Sequence[EncodedImage], compared: ComparedVariant | None) -> list[EncodedImage]:
-    """The images with the most lost objects first, then those with the most relabelled, spurious and shifted ones.
+    """The images with the most lost objects first, then by the numbers of relabelled, spurious and shifted objects.
 
-    That is the order of the badges. Images that have not been run come last, in the order of loading.
+    The badges use the same order of changes. Images that have not been run come last, in the order of loading.
     """
     counts = {image.digest: by_severity(image.summary) for image in compared.images} if compared else {}
     return sorted(images, key=lambda image: counts.get(image.digest, (-1,)), reverse=True)
@@ -85,7 +85,7 @@ def by_damage(images: Sequence[EncodedImage], compared: ComparedVariant | None) 
 def image_strip(
     here: Page, images: Sequence[EncodedImage], current: EncodedImage, variants: Sequence[LoadedModel]
 ) -> None:
-    """Thumbnails with their damage, filled as results arrive; a click brings one into view."""
+    """Thumbnails of the images with badges for their damage, which appear as results arrive; a click shows an image."""
     models, shown = here.loaded, images[:MAX_THUMBNAILS]
 
     def is_pending() -> bool:
@@ -121,12 +121,12 @@ def _strip_rows(images: Sequence[EncodedImage], compared: ComparedVariant | None
 BECAUSE = {"gone": "gone from the head", "threshold": "low score", "nms": "NMS", "unknown": "unknown"}
 TABLE_TERMS = {"reference": "reference's confidence", "variant": "variant's confidence"}
 TABLE_HEAD, TABLE_ROW, MAX_ROWS = 38, 35, 20
-"""Pixels of a table's head and of a row; rows that are shown without scrolling."""
+"""Height of a table's head and of a row in pixels; maximum number of rows that are shown without scrolling."""
 TABLE_FORMATS = {"reference": "%.2f", "variant": "%.2f", "Δ conf.": "%+.2f", "IoU": "%.2f", "Δ IoU": "%+.2f"}
 
 
 def object_table(objects: Sequence[ComparedObject], variant_id: str, key: str) -> None:
-    """One row per object. What is selected here is selected in the viewer too, and the other way round."""
+    """A table with one row per object. The table and the viewer share the selected object."""
     frame = pd.DataFrame([_table_row(row) for row in objects])
     if not any(row.change == "relabelled" for row in objects):
         frame = frame.drop(columns="now", errors="ignore")
@@ -138,7 +138,7 @@ def object_table(objects: Sequence[ComparedObject], variant_id: str, key: str) -
         frame,
         TABLE_FORMATS,
         TABLE_TERMS,
-        key=f"{key}-{before}",  # a table takes its first selection when it is new
+        key=f"{key}-{before}",  # a table accepts an initial selection only when it is new
         height=TABLE_HEAD + TABLE_ROW * min(len(frame), MAX_ROWS),
         on_select="rerun",
         selection_mode="single-row",
@@ -152,7 +152,7 @@ def object_table(objects: Sequence[ComparedObject], variant_id: str, key: str) -
 
 
 def _table_row(row: ComparedObject) -> dict[str, object]:
-    """Δ conf. is variant minus reference; Δ IoU is the IoU minus 1, that of the reference's own box."""
+    """A row of the table. Δ conf. is variant minus reference; Δ IoU is IoU - 1 (the reference's own box has IoU 1)."""
     return {
         "change": row.change,
         "why": BECAUSE.get(row.lost_because or ""),
@@ -167,25 +167,25 @@ def _table_row(row: ComparedObject) -> dict[str, object]:
 
 
 def _object_id(variant_id: str, row: ComparedObject) -> str:
-    """The viewer's name of an object."""
+    """The name of an object in the viewer."""
     first = -1 if row.reference_index is None else row.reference_index
     second = -1 if row.variant_index is None else row.variant_index
     return f"{variant_id}:{first}:{second}"
 
 
 def selected_object(objects: Sequence[ComparedObject], variant_id: str) -> ComparedObject | None:
-    """The object that is selected in the viewer."""
+    """The object that is selected in the viewer, or None."""
     return next((row for row in objects if _object_id(variant_id, row) == view.selected()), None)
 
 
 def is_unknown(name: str | None, detections: Sequence[Detections]) -> bool:
-    """Whether the name of an object, of the form that the address allows, has a number that no model's object has."""
+    """Whether the name of an object, which comes from the page's address, contains a number that no object has."""
     numbers = [int(text) for text in name.split(":")[1:]] if name else []
     return any(number >= max(map(len, detections)) for number in numbers) or numbers == [-1, -1]
 
 
 def selection_text(row: ComparedObject) -> str:
-    """`Selected: cat, lost (NMS), confidence 0.81 → –.`"""
+    """A sentence about the selected object, e.g. `Selected: cat, lost (NMS), confidence 0.81 → –.`"""
     reason = f" ({BECAUSE[row.lost_because]})" if row.lost_because else ""
     scores = f"{score(row.reference_score)} → {score(row.variant_score)}"
     return f"Selected: {row.label}, {row.change}{reason}, confidence {scores}."

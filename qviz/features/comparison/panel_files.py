@@ -1,4 +1,4 @@
-"""The Overview page: the models and images of the project, to rename, find, remove and bring back."""
+"""Part of the Overview page: the models and images of the project, to be renamed, found, removed and restored."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from qviz.ui.workspace import EarlierModel
 
 CHANGED = tuple(name for name in CHANGES if name != "kept")
 MAX_LABELS = 6
-"""Classes of an image that the table names."""
+"""Maximum number of an image's classes that the table names."""
 
 
 def show(here: Page) -> None:
-    """The models, the images, and a folder of the server where there is one."""
+    """Show the models, the images, and the server's folder of images if there is one."""
     _models(here)
     _images(here)
     _shared_folder()
@@ -40,7 +40,7 @@ def show(here: Page) -> None:
 
 
 def _models(here: Page) -> None:
-    """Choose the reference; rename, set and remove models; bring back earlier ones."""
+    """Widgets to choose the reference, to rename, configure and remove models, and to restore earlier ones."""
     models = here.loaded
     with st.expander("Models: names, reference and settings"):
         names = {model.digest: models.name(model) for model in models.all}
@@ -105,21 +105,21 @@ def _earlier_row(row: EarlierModel) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """One image in the table: its classes, in any model, and the number of objects with each change in any variant."""
+    """An image in the table. labels: classes in any model; counts: change -> number of objects, over all variants."""
 
     image: EncodedImage
     labels: tuple[str, ...]
     counts: dict[str, int]
 
     def fits(self, words: str, changes: Sequence[str]) -> bool:
-        """Whether its name or its classes have all the words, and one of these changes occurs, if any is given."""
+        """Whether its name and classes contain all the words and, if changes are given, at least one of them occurs."""
         texts = [text.casefold() for text in (self.image.name, *self.labels)]
         has_words = all(any(word in text for text in texts) for word in words.casefold().split())
         return has_words and (not changes or any(self.counts[change] for change in changes))
 
 
 def image_rows(images: Sequence[EncodedImage], compared: Sequence[ComparedVariant]) -> list[ImageRow]:
-    """One row per image, in their order; an image that has not been run has neither classes nor changes."""
+    """One row for each image, in order; an image that has not been run has no classes and no changes."""
     labels: dict[str, dict[str, None]] = {image.digest: {} for image in images}
     counts = {image.digest: dict.fromkeys(CHANGED, 0) for image in images}
     for variant in compared:
@@ -132,11 +132,11 @@ def image_rows(images: Sequence[EncodedImage], compared: Sequence[ComparedVarian
 
 
 def _images(here: Page) -> None:
-    """Find images by name, class and change; open and remove them."""
+    """Widgets to find images by name, class and change, and to open and remove them."""
     images = here.workspace.images
     expander = st.expander(f"Images: find and remove ({len(images)})", key="overview-images", on_change="rerun")
     if not expander.open:
-        return  # the table of 5,000 images takes a second
+        return  # a table of 5,000 images would take a second
     with expander:
         rows = _filtered(here)
         selected = _table(rows)
@@ -158,7 +158,7 @@ def _filtered(here: Page) -> list[ImageRow]:
 
 
 def _table(rows: Sequence[ImageRow]) -> list[int]:
-    """Positions of the selected rows."""
+    """Show the rows as a table, and return the positions of the selected ones."""
     frame = pd.DataFrame(
         [
             {
@@ -171,7 +171,7 @@ def _table(rows: Sequence[ImageRow]) -> list[int]:
         ],
         columns=["image", "classes", *CHANGED, "KB"],
     )
-    identity = hash(tuple(row.image.digest for row in rows))  # a selection belongs to these rows
+    identity = hash(tuple(row.image.digest for row in rows))  # so that a selection is not applied to other rows
     event = glossary.table(
         frame, {"KB": "%.0f"}, key=f"images-table-{identity}", on_select="rerun", selection_mode="multi-row"
     )
@@ -207,7 +207,7 @@ def _add_sample() -> None:
 
 
 def _shared_folder() -> None:
-    """Open a folder of the server's machine, where its administrator allows that."""
+    """Widgets to open a folder on the server's machine, if the administrator allows it."""
     if not limits().images_folder:
         return
     expander = st.expander("Images on the server", key="overview-shared", on_change="rerun")

@@ -1,4 +1,4 @@
-"""The Overview page: the verdict, the reference, a card per variant. Text from files is escaped."""
+"""Parts of the Overview page: the verdict, the reference, and a card for each variant. Text from files is escaped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from qviz.ui.page import Page
 from qviz.ui.results import redraw_while_pending
 
 FIRST_IMAGES = 12
-"""Images that are run before the rest: enough for first results within seconds."""
+"""Number of images that are run before the rest, so that there are first results within seconds."""
 MAX_FAILURES = 20
 REDRAW_SECONDS = 0.6
 MEANINGS = {
@@ -36,17 +36,17 @@ MEANINGS = {
     "lost": "an object of the reference that the variant does not detect",
     "spurious": "an object that the reference does not detect",
 }
-"""Change -> what it means, for who points at it."""
+"""Change -> what it means, as a tooltip."""
 
 
 def verdict(here: Page) -> None:
-    """The finding on all models, on what has been run so far; redrawn as results arrive."""
+    """Show the verdict on all models for the images that have been run; it is redrawn as results arrive."""
     _request(here)
     redraw_while_pending("overview-verdict", lambda: _pending(here) > 0, lambda: _verdict(here), REDRAW_SECONDS)
 
 
 def show(here: Page) -> None:
-    """The reference, a card per variant, why the worst one is damaged and what helps, and the worst images."""
+    """Show the reference, a card for each variant, why the worst one is damaged, what helps, and the worst images."""
 
     def is_pending() -> bool:
         return _pending(here) > 0
@@ -59,7 +59,7 @@ def show(here: Page) -> None:
 
 
 def empty() -> None:
-    """What this page will show, where no model is loaded."""
+    """Say what this page will show, as long as no model is loaded."""
     rows = (
         "Drop a float32 .tflite file and its quantized variants. A card for each one shows what became of the objects.",
         "Drop photos: the worst images come first, with what each model detects in them.",
@@ -69,14 +69,14 @@ def empty() -> None:
 
 
 def _request(here: Page) -> None:
-    """Queue the detections: of a dozen images first, then of the rest."""
+    """Queue the detections, those on the first dozen images before the rest."""
     results, images = server.results(), here.workspace.images
     for part in (images[:FIRST_IMAGES], images[FIRST_IMAGES:]):
         results.want(here.loaded.all, part)
 
 
 def _pending(here: Page) -> int:
-    """How many detections are not there yet."""
+    """How many inferences are still to be run."""
     return server.results().pending(here.loaded.all, here.workspace.images)
 
 
@@ -110,7 +110,7 @@ def _cards(here: Page) -> None:
 
 
 def _warnings(here: Page) -> str:
-    """The warnings about the files in full, with their cures."""
+    """The complete warnings about the files, with their cures, as HTML."""
     names = {model.name: here.loaded.name(model) for model in here.loaded.all}
     rows = [
         f'<p class="qviz qviz-warning"><b>{escape(names.get(warning.model, ""))}</b> {escape(warning.message)}'
@@ -122,7 +122,7 @@ def _warnings(here: Page) -> str:
 
 
 def _why(here: Page) -> None:
-    """Why the worst variant is damaged and what helps, where one is damaged."""
+    """Show why the worst variant is damaged and what helps, if it is damaged."""
     summaries = {name: variant.summary for name, variant in _compared(here).items()}
     worst = min(summaries, key=lambda name: worst_first(summaries[name].agreement), default=None)
     variant = here.loaded.variant_named(worst) if worst is not None else None
@@ -131,7 +131,7 @@ def _why(here: Page) -> None:
 
 
 def _confirmed(here: Page, summaries: dict[str, Summary]) -> str:
-    """What an experiment on the worst variant found, where the Layers page has made it."""
+    """A sentence on what an experiment on the worst variant found; empty if the Layers page has not run one."""
     models = here.loaded
     worst = min(summaries, key=lambda name: worst_first(summaries[name].agreement), default=None)
     variant = next((model for model in models.variants if models.name(model) == worst), None)
@@ -142,7 +142,7 @@ def _confirmed(here: Page, summaries: dict[str, Summary]) -> str:
 
 
 def _reference_row(here: Page) -> str:
-    """The reference in a line: its file, what it is, and how it reads images."""
+    """A line about the reference, as HTML: its file, what kind of model it is, and how its images are prepared."""
     models = here.loaded
     reference = models.reference
     settings = settings_panel.in_words(reference, len(here.workspace.images))
@@ -153,7 +153,7 @@ def _reference_row(here: Page) -> str:
 
 
 def _model_cards(here: Page, compared: dict[str, ComparedVariant]) -> str:
-    """One card per variant, and the legend of their bars."""
+    """A card for each variant, and the legend of their bars, as HTML."""
     models = here.loaded
     warnings = [warning for warning in server.warnings(models) if not warning.advice]
     cards = [
@@ -174,7 +174,7 @@ def _model_cards(here: Page, compared: dict[str, ComparedVariant]) -> str:
 
 
 def _legend() -> str:
-    """The colours of the changes; what each means is shown to who points at it."""
+    """The legend of the changes' colours, as HTML; a tooltip says what each change means."""
     entries = "".join(
         f'<span style="--swatch:{colour}" title="{escape(f"{name}: {MEANINGS[name]}")}">{name}</span>'
         for name, colour in CHANGES.items()
@@ -191,9 +191,9 @@ def model_card(
     warnings: Sequence[Warning],
     settings: str = "",
 ) -> str:
-    """File, scheme and size of a model, its damage and the heads of its warnings, as HTML.
+    """A card with a model's file, scheme and size, its damage and the short forms of its warnings, as HTML.
 
-    settings: what it reads differently from the reference, in words.
+    settings: how the preparation of its images differs from the reference's, in words.
     """
     texts = " · ".join(escape(text) for text in (_facts(model, reference), settings) if text)
     parts = [
@@ -206,19 +206,19 @@ def model_card(
 
 
 def _breakable(name: str) -> str:
-    """HTML in which a long name breaks after its underscores."""
+    """The name as HTML that can be wrapped after underscores."""
     return escape(name).replace("_", "_<wbr>")
 
 
 def _head(warning: Warning) -> str:
-    """`Wrong input range`: the first words of a warning, which stands below the cards in full."""
+    """The short form of a warning, e.g. `Wrong input range`; the complete warning is shown below the cards."""
     first = warning.message.partition(":")[0]
     words = first if len(first) < len(warning.message) and len(first) <= MAX_HEAD else warning.code.replace("_", " ")
     return escape(words[0].upper() + words[1:])
 
 
 MAX_HEAD = 40
-"""Characters before the colon of a warning that can stand for it."""
+"""Maximum length of the words before a warning's colon, in characters, to be used as its short form."""
 
 
 def _facts(model: LoadedModel, reference: LoadedModel) -> str:
@@ -242,7 +242,7 @@ NO_OBJECT = "no object in either model at this confidence"
 
 
 def model_damage(summary: Summary, images: int) -> str:
-    """The agreement with its word, and a bar of all changes; a dash and no word before an image has run."""
+    """The agreement with the word for it and a bar of all changes, as HTML; a dash as long as no image has been run."""
     if not images:
         return '<div class="damage">–</div><div class="facts">no image has been run yet</div>'
     word = level(summary.agreement)
@@ -260,7 +260,7 @@ def model_damage(summary: Summary, images: int) -> str:
 
 
 def _failures(here: Page) -> None:
-    """One sentence per image or model that could not be run."""
+    """Show a sentence about each image or model that could not be run."""
     sentences = server.failures(here.loaded, here.workspace.images)
     if sentences:
         with st.expander(plural(len(sentences), "failure"), expanded=True):

@@ -1,7 +1,7 @@
 """The viewer on the Compare page: its data, and what the user did in it.
 
-The data's format is described in viewer/viewer.js. The viewer filters by threshold without asking the server: for every
-threshold at which something changes, the changes of all objects are sent along, computed by `changes` as everywhere.
+The format of the data is described in viewer/viewer.js. The viewer applies the threshold without asking the server: for
+every threshold at which something changes, the data contain the changes of all objects, which `changes` computes.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def show_viewer(
     variants: Sequence[LoadedModel],
     position: tuple[int, int],
 ) -> ViewerState:
-    """The viewer, and what the user did in it.
+    """Show the viewer, and return what the user did in it.
 
     Args:
         runs: Inferences of the reference and of these variants.
-        position: Number of the image from 0, and how many there are.
+        position: (number of the image from 0, number of images).
     """
     models = here.loaded
     panes = [(models.name(variant), run) for variant, run in zip(variants, runs[1:], strict=True)]
@@ -55,9 +55,10 @@ def show_viewer(
 
 
 def apply_events(state: ViewerState, order: Sequence[EncodedImage], image: EncodedImage) -> View:
-    """The view after what was done in the viewer.
+    """The view after what the user did in the viewer.
 
-    Another image reruns the page, and so does another threshold, because the strip's order and badges depend on it.
+    If the image or the threshold has changed, the page is rerun; the order and the badges of the strip depend on the
+    threshold.
     """
     if state.step:
         position = next(i for i, other in enumerate(order) if other.digest == image.digest)
@@ -76,17 +77,17 @@ def apply_events(state: ViewerState, order: Sequence[EncodedImage], image: Encod
         return before
     current = view.change(**changed)
     if current.score != before.score:
-        view.show(current)  # the address wins over the session
+        view.show(current)  # the address takes precedence over the session
         st.rerun()
     return current
 
 
 def _ground_truth(here: Page, image: EncodedImage, size: tuple[int, int]) -> GroundTruth | None:
-    """The annotations of an image in the reference's classes. size: of the image as it is shown."""
+    """The annotations of an image in the reference's classes, or None. size: (width, height) of the image as shown."""
     dataset = here.workspace.dataset
     row = next((row for row in dataset.images if row.name == image.name), None) if dataset else None
     if dataset is None or row is None or (row.size and row.size != size):
-        return None  # also where boxes refer to stored pixels of an image that is shown rotated
+        return None  # in particular if the boxes refer to stored pixels and the image is shown rotated
     try:
         return labelled_truths(row, dataset, here.loaded.reference.inspection.labels)
     except DatasetError:
@@ -105,7 +106,7 @@ def payload(
     position: tuple[int, int],
     iou: float = IOU,
 ) -> dict[str, Any]:
-    """The viewer's data. `rev` changes with everything that is drawn, except the position."""
+    """The viewer's data. `rev` changes whenever anything that is drawn changes, except the position."""
     variants = [_variant(models, name, reference, run, iou) for name, run in panes]
     return {
         "rev": _revision(image, models, panes),
@@ -139,7 +140,7 @@ def _revision(image: EncodedImage, models: Models, panes: Sequence[Pane]) -> str
 
 
 def viewer_boxes(detections: Detections) -> list[list[float]]:
-    """[x1, y1, x2, y2, score, class id] of each object; the page writes a score as the table does."""
+    """[x1, y1, x2, y2, score, class id] of each object; the viewer formats scores as the table does."""
     return [
         [*(round(float(side), 2) for side in box), round(float(score), 6), int(class_id)]
         for box, score, class_id in zip(detections.boxes, detections.scores, detections.class_ids, strict=True)
@@ -159,13 +160,13 @@ def _variant(models: Models, name: str, reference: Inference, run: Inference, io
 
 
 def threshold_steps(reference: Inference, run: Inference, iou: float) -> list[list[Any]]:
-    """[[threshold, rows], ...]: the rows that hold from each threshold on at which they change."""
+    """[[threshold, rows], ...]: each threshold at which the rows change, with the rows that are valid from there on."""
     scores = np.concatenate([reference.detections.scores, run.detections.scores])
     steps: list[list[Any]] = []
     last_count = -1
     for threshold in GRID:
         count = int((scores >= np.float32(threshold)).sum())
-        if count != last_count:  # else no score lies between the last step and this one, and the rows are the same
+        if count != last_count:  # otherwise no score lies between the two steps, and the rows have not changed
             last_count = count
             rows = changes(reference.detections, run.detections, run.candidates, float(threshold), iou)
             steps.append([float(threshold), [_row(row) for row in rows]])

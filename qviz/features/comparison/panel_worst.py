@@ -1,4 +1,4 @@
-"""The Overview page: the worst images of one variant, with what it detects in them; a click opens one on Compare."""
+"""Part of the Overview page: the worst images of a variant with its detections; a click opens one on Compare."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from qviz.ui.results import Preview, redraw_while_pending
 
 MAX_WORST = 8
 THUMBNAIL = 480
-"""Pixels of a picture's longer side: as many as a 4K projector shows of it."""
+"""Length of a picture's longer side in pixels: as many as a 4K projector shows."""
 COMPARE = "pages/compare.py"
 
 
 def show(here: Page, compared: Callable[[], Mapping[str, ComparedVariant]], is_running: Callable[[], bool]) -> None:
-    """The images with the most lost objects in one variant, redrawn until all are run and all pictures are there.
+    """Show the images with the most lost objects in a variant; redrawn until all are run and all pictures are ready.
 
     Args:
-        compared: Short name of a variant -> its comparison on the images that have been run.
-        is_running: Whether more will be.
+        compared: Returns short name of a variant -> its comparison on the images that have been run.
+        is_running: Returns whether more images will be run.
     """
 
     def is_pending() -> bool:
@@ -43,13 +43,13 @@ def _worst_variant(compared: Mapping[str, ComparedVariant]) -> str:
 
 
 def _chosen(compared: Mapping[str, ComparedVariant]) -> str:
-    """The variant in view: the chosen one, else the one with the lowest agreement."""
+    """Name of the variant to show: the one that the user chose, else the one with the lowest agreement."""
     name: str | None = st.session_state.get(f"worst-of-{_worst_variant(compared)}")
     return name if name is not None and name in compared else _worst_variant(compared)
 
 
 def _shown(here: Page, compared: Mapping[str, ComparedVariant]) -> list[tuple[ComparedImage, EncodedImage]]:
-    """The worst images of the variant in view that are loaded."""
+    """The worst images of the shown variant, those that are still loaded."""
     images = {image.digest: image for image in here.workspace.images}
     rows = [row for row in compared[_chosen(compared)].images if row.summary.damage] if compared else []
     rows.sort(key=lambda row: by_severity(row.summary), reverse=True)

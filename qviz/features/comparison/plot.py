@@ -1,4 +1,4 @@
-"""Confidence in the reference against confidence in a variant, one marker per object."""
+"""A chart of the confidence in a variant against that in the reference, with one marker per object."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SYMBOLS = {"kept": "circle", "shifted": "diamond", "relabelled": "square", "lost
 
 
 def figure(result: Comparison, variant: str | None = None) -> go.Figure:
-    """The chart of one variant. variant: its name; by default that with the lowest agreement."""
+    """The chart of one variant. variant: its name; by default the variant with the lowest agreement."""
     rows = [row for row in result.variants if variant in (None, row.name)]
     if not rows:
         raise SettingsError(f"There is no variant {variant!r} in this comparison.")
@@ -27,11 +27,13 @@ def figure(result: Comparison, variant: str | None = None) -> go.Figure:
 def confidence_scatter(
     objects: Sequence[ComparedObject], reference: str, variant: str, score: float | None = None
 ) -> go.Figure:
-    """Objects on the diagonal kept their confidence; one that only one model has lies on that model's axis.
+    """A scatter chart of confidences.
+
+    Objects on the diagonal keep their confidence; an object that only one model detects lies on that model's axis.
 
     Args:
-        reference, variant: Their names, for the axes.
-        score: Confidence threshold, drawn as two lines.
+        reference, variant: Names of the models, for the axes.
+        score: Confidence threshold, which is drawn as two lines.
     """
     figure = go.Figure()
     figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line={"width": 1, "dash": "dot", "color": "#8a9299"})

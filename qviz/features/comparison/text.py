@@ -11,19 +11,20 @@ from qviz.formatting import listed, plural, score
 from qviz.structures import Loss
 
 LEVELS = ((0.98, "unchanged"), (0.85, "slightly changed"), (0.6, "damaged"), (0.0, "broken"))
-"""(minimum agreement, word for a variant with it), on every page and in the report; see docs/reference.md."""
+"""(minimum agreement, word for a variant with at least this agreement), as used on all pages and in the report; see
+docs/reference.md."""
 MIN_UNCHANGED, MIN_UNDAMAGED = LEVELS[0][0], LEVELS[1][0]
-"""Below these agreements a variant is changed, and damaged."""
+"""Agreements below which a variant is called changed or damaged, respectively."""
 COLOURS = {"unchanged": "ok", "slightly changed": "some", "damaged": "bad", "broken": "bad"}
 """Word -> colour of its badge: green, amber or red."""
 NO_LOSS = 5e-4
-"""AP that rounds to 0.0 points."""
+"""A loss of AP below this rounds to 0.0 points."""
 MAX_NAMED = 2
-"""Damaged variants that are named beside the worst."""
+"""Maximum number of damaged variants that are named in addition to the worst."""
 
 
 def verdict(result: Comparison) -> str:
-    """The kept, lost and changed objects of each variant on all images, in a sentence."""
+    """A sentence about the kept, lost and changed objects of the variants on all images."""
     images = max((len(variant.images) for variant in result.variants), default=0)
     finding = damage_verdict(result.reference, {v.name: v.summary for v in result.variants}, images)
     return headline(result.warnings, finding)
@@ -35,44 +36,44 @@ def level(agreement: float | None) -> str:
 
 
 def level_meaning(word: str) -> str:
-    """The agreements that a word of LEVELS stands for, and those of the others: the help of a badge."""
+    """The help text of a badge: which agreements the words in LEVELS stand for."""
     above = [f"{name} from {minimum:.2f}" for minimum, name in LEVELS[:-1]]
     return f"{word}: by the agreement with the reference. {', '.join(above)}, {LEVELS[-1][1]} below."
 
 
 SEVERITY = ("lost", "relabelled", "spurious", "shifted")
-"""Changes, the most serious first."""
+"""The changes, most serious first."""
 
 
 def by_severity(summary: Summary) -> tuple[int, ...]:
-    """The number of objects with each of these changes."""
+    """The number of objects with each change in `SEVERITY`."""
     return tuple(getattr(summary, name) for name in SEVERITY)
 
 
 def changed_counts(summary: Summary) -> list[str]:
-    """`2 lost`, `1 shifted`: the changed objects of one image, the most serious first."""
+    """The counts of changed objects, most serious first, e.g. `2 lost`, `1 shifted`."""
     return [f"{count} {name}" for name, count in zip(SEVERITY, by_severity(summary), strict=True) if count]
 
 
 def badge(summary: Summary) -> str:
-    """The most serious change of one image in a few characters."""
+    """The most serious change in an image as a short text, e.g. `2 lost`."""
     return [*changed_counts(summary), f"{summary.kept} kept" if summary.kept else "empty"][0]
 
 
 def damage_level(summary: Summary) -> str:
-    """ok, some or bad, for the colour of a badge, by the same rule as the word of a variant; none without objects."""
+    """The colour of a badge: `ok`, `some` or `bad`, depending on the word for the agreement; `none` without objects."""
     return COLOURS.get(level(summary.agreement), "none")
 
 
 def is_damaged(agreement: float | None) -> bool:
-    """Whether a known agreement is that of a damaged or broken variant."""
+    """Whether an agreement is that of a damaged or broken variant; False if it is unknown."""
     return agreement is not None and agreement < MIN_UNDAMAGED
 
 
 def disagreement(name: str, agreement: float | None, loss: Loss, images: int) -> str:
-    """Why objects change although no loss of AP shows, or the other way round; empty where both say the same.
+    """Why objects change although there is no loss of AP, or vice versa; empty if agreement and AP are consistent.
 
-    loss: of AP; images: how many both were measured on.
+    loss: the loss of AP; images: the number of images on which both were measured.
     """
     if agreement is None or loss.value is None:
         return ""
@@ -90,9 +91,9 @@ def disagreement(name: str, agreement: float | None, loss: Loss, images: int) ->
 
 
 def damage_verdict(reference: str, summaries: Mapping[str, Summary], images: int, is_quantized: bool = False) -> str:
-    """What became of the reference's objects, the worst variant first.
+    """What happens to the reference's objects in the variants, the worst variant first.
 
-    images: how many have been run; is_quantized: whether the reference is quantized itself.
+    images: the number of images that have been run; is_quantized: whether the reference itself is quantized.
     """
     if not summaries:
         missing = "the file that it was quantized from, or another variant," if is_quantized else "a quantized variant"
@@ -109,7 +110,7 @@ def damage_verdict(reference: str, summaries: Mapping[str, Summary], images: int
 
 
 def _others(ranked: Sequence[tuple[str, Summary]]) -> str:
-    """The next damaged variants by name, the number of further ones, and the agreement of the rest."""
+    """The names of the next damaged variants, the number of further ones, and the agreement of the rest."""
     damaged = [(name, summary.agreement) for name, summary in ranked if is_damaged(summary.agreement)]
     sentences = [f" {name} is {level(agreement)} ({score(agreement)})." for name, agreement in damaged[:MAX_NAMED]]
     if more := len(damaged) - len(sentences):
@@ -125,7 +126,7 @@ def _others(ranked: Sequence[tuple[str, Summary]]) -> str:
 
 
 def image_verdict(variant: str, summary: Summary) -> str:
-    """The changes of one variant on one image."""
+    """A sentence about the changes of a variant on one image."""
     if summary.agreement is None:
         return f"{variant}: no object at this confidence, as in the reference."
     return f"{variant}: {_counts(summary)} (agreement {score(summary.agreement)})."

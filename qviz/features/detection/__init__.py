@@ -1,4 +1,4 @@
-"""Detections of each model on each image."""
+"""Run every model on every image and return the detections."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DetectedObject:
     """One detected object.
 
     Attributes:
-        label: Name of the class, or `class 17` where it has none.
+        label: Name of the class, or e.g. `class 17` if it has none.
         class_id: Zero-based class id.
         score: Confidence in [0, 1].
         box: x1, y1, x2, y2 in pixels of the original image.
@@ -43,11 +43,11 @@ class DetectedImage:
     """Detections of one model on one image.
 
     Attributes:
-        image: Its name; if several images have one name, the later ones get a number.
-        width, height: Of the original image, in pixels.
+        image: Name of the image; if several images have the same name, the later ones get a number.
+        width, height: Size of the original image in pixels.
         milliseconds: Inference time of the model alone.
-        model: The model's name.
-        objects: Objects with their labels.
+        model: Name of the model.
+        objects: The objects with their labels.
         detections: The same objects as arrays.
     """
 
@@ -67,9 +67,9 @@ class DetectionResult(Result, Mapping[str, Mapping[str, Detections]]):
     """Detections of every model on every image: `result[model name][image name]`.
 
     Attributes:
-        images: One entry per model and image.
-        score: Minimum confidence of an object.
-        skipped: One sentence per image or model that could not be run, and per image that is nearly black.
+        images: One entry for each model and image.
+        score: Minimum confidence of an object, in [0, 1].
+        skipped: One sentence for each image or model that could not be run, and about images that are nearly black.
     """
 
     ROWS: ClassVar[str] = "images"
@@ -91,7 +91,7 @@ class DetectionResult(Result, Mapping[str, Mapping[str, Detections]]):
         return len({row.model for row in self.images})
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per object."""
+        """A table with one row per object."""
         import pandas as pd
 
         rows = [
@@ -133,7 +133,7 @@ def detect(context: Context, models: Sequence[LoadedModel], images: Images, *, s
 
 
 def check_any_image(detected: Detected) -> None:
-    """Raises ImageError where no image could be run."""
+    """Raises ImageError if no image could be run."""
     if not detected.images:
         raise ImageError(" ".join(detected.skipped[:3]) or "There are no images.")
 

@@ -1,8 +1,8 @@
-"""Inferences as bytes for the store, and the key that they are stored under.
+"""The form in which inferences are kept in the store, and their keys.
 
-The key covers everything that an inference depends on. A value is one line of JSON (sizes, milliseconds, numbers of
-detections and candidates) followed by the raw rows of both. It contains no code. A value that cannot be parsed counts
-as missing; others are restored bit for bit.
+A key covers everything on which an inference depends. A value consists of a line of JSON (sizes, milliseconds, numbers
+of detections and candidates) and the raw rows of both. It contains no code. A value that cannot be parsed counts as
+missing; all others are restored bit for bit.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ from qviz.features.detection.models import LoadedModel
 from qviz.structures import Detections, EncodedImage, Inference
 
 CODE = ("corruptions", "datasets", "decoders", "detector", "onnx_model", "structures", "tensorflow_models", "tflite")
-"""Packages that run between an image's bytes and its detections: a change in one of them invalidates stored values."""
+"""Packages that compute detections from an image's bytes; a change in one of them invalidates stored values."""
 ARRAYS = tuple(field.name for field in fields(Detections))
 ROW = np.dtype(list(zip(ARRAYS, ("<f4", "<f4", "<i4"), ((4,), (), ()), strict=True)))
-"""One object: box, score, class."""
+"""Type of a row, which is one object: box, score, class."""
 
 
 def key_of(model: LoadedModel, image: EncodedImage, score: float, threads: int, candidates: bool) -> str:
-    """sha256 of everything that detections depend on, labels excepted.
+    """The key of an inference: sha256 of everything on which detections depend; labels are not part of it.
 
-    The score threshold is included: with a lower one, a decoder may find other objects even above the higher one.
+    The score threshold is included, because with a lower threshold a decoder may also find other objects above the
+    higher one.
     """
     parts = [code_digest(*CODE), model.digest, image.digest, model.settings.to_json(), score, threads, candidates]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def to_bytes(inference: Inference) -> bytes:
-    """An inference as a value of the store."""
+    """An inference as a value for the store."""
     parts = inference.detections, inference.candidates
     header = {
         "width": inference.width,
@@ -54,7 +55,7 @@ def _packed(detections: Detections) -> bytes:
 
 
 def from_bytes(data: bytes) -> Inference | None:
-    """The inference, or None where the bytes are not one."""
+    """The inference in a value of the store, or None if the bytes cannot be parsed."""
     try:
         first_line, _, body = data.partition(b"\n")
         header: dict[str, Any] = json.loads(first_line)

@@ -1,4 +1,4 @@
-"""`qviz detect`: one row per object: class, confidence and box in pixels of the original image."""
+"""`qviz detect` prints one row per object: class, confidence, and box in pixels of the original image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Remarks on images of 16 bits that are nearly black: detectors find nothing or noise there, and agree about it."""
+"""Remarks about 16-bit images that are nearly black: detectors find nothing or noise in them, and so seem to agree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qviz.formatting import plural
 from qviz.structures import EncodedImage
 
 MAX_CHECKED = 50
-"""Images that are checked."""
+"""Maximum number of images that are checked."""
 WIDE = (".png", ".tif", ".tiff")
 """Suffixes of images that may have 16 bits."""
 
@@ -22,7 +22,10 @@ WIDE = (".png", ".tif", ".tiff")
 def dark_remarks(
     context: Context, images: Iterable[EncodedImage], detected: Detected, model: LoadedModel, score: float
 ) -> list[str]:
-    """A sentence about images that are nearly black; empty without any. Those without objects are checked first."""
+    """A list with one sentence about the images that are nearly black, or an empty list if there are none.
+
+    Images in which the model finds no objects are checked first.
+    """
     empty = {
         image_digest
         for (model_digest, image_digest), inference in detected.inferences.items()
@@ -37,7 +40,7 @@ def dark_remarks(
 def suspects(images: Iterable[tuple[str, str]], empty: set[str]) -> set[str]:
     """Digests of the images to check: those without objects, then those whose files may have 16 bits.
 
-    images: (name, digest) of each; empty: digests of those without objects.
+    images: (name, digest) of each image; empty: digests of the images without objects.
     """
     rows = [(digest not in empty, digest) for name, digest in images if digest in empty or name.lower().endswith(WIDE)]
     rows.sort(key=lambda row: row[0])
@@ -45,9 +48,9 @@ def suspects(images: Iterable[tuple[str, str]], empty: set[str]) -> set[str]:
 
 
 def dark_images(context: Context, images: Iterable[EncodedImage], digests: set[str]) -> dict[str, str]:
-    """Digest -> sentence about the range of values, of images that are nearly black.
+    """Digest -> sentence about the range of values, for the images that are nearly black.
 
-    digests: of the images to check.
+    digests: Digests of the images to check.
 
     Raises:
         Cancelled: The context was cancelled.
@@ -66,5 +69,5 @@ def dark_images(context: Context, images: Iterable[EncodedImage], digests: set[s
             if used := context.wait(job):
                 sentences[digest] = f"{name} is nearly black: {used}. Scale the values, or save them with 8 bits."
         except (ImageError, WorkerError):
-            continue  # reported where it was run
+            continue  # already reported when it was run
     return sentences

@@ -1,4 +1,4 @@
-"""Run models on images in the workers; only what the store does not have is computed."""
+"""Run models on images in the workers; only inferences that are not in the store are computed."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ Item = TypeVar("Item")
 T = TypeVar("T")
 
 AHEAD = 4
-"""Items queued per worker: enough to keep it busy, few enough that memory does not grow with their number."""
+"""Number of items queued per worker: enough to keep it busy, but few enough to limit memory."""
 MAX_BATCH = 16
-"""Images; larger batches gain little."""
+"""Maximum number of images in a batch; larger batches gain little."""
 MAX_BATCH_SECONDS = 0.25
-"""An interactive request waits for at most one running batch."""
+"""Maximum duration of a batch; an interactive request waits for at most one running batch."""
 MAX_BATCH_BYTES = 4 << 20
-"""Large photographs take long to decode, and few should be in memory at once."""
+"""Maximum bytes in a batch: large photographs take long to decode, and only a few should be in memory at once."""
 FAIR_SHARE = 2 / 3
-"""Maximum batch, as a share of a worker's part of the images left: no worker waits long for another's last batch."""
+"""Maximum size of a batch as a share of each worker's part of the remaining images, so that at the end no worker is
+idle for long while another finishes its last batch."""
 BATCHES_AHEAD = 2
 POLL_SECONDS = 0.2
 """How often a waiting computation checks whether it was cancelled."""
@@ -49,8 +50,8 @@ class Detected:
 
     Attributes:
         inferences: (model digest, image digest) -> inference.
-        images: (name, digest) of the images that at least one model has run on, in order.
-        skipped: One sentence per image or model that failed.
+        images: (name, digest) of the images on which at least one model has run, in order.
+        skipped: One sentence for each image or model that failed.
     """
 
     inferences: dict[tuple[str, str], Inference] = field(default_factory=dict)
@@ -58,7 +59,7 @@ class Detected:
     skipped: list[str] = field(default_factory=list)
 
     def add(self, image: EncodedImage, models: Sequence[LoadedModel], answers: Sequence[Answer]) -> list[Inference]:
-        """Store the results of one image, one per model, and return the inferences among them."""
+        """Add the answers for one image, one per model, and return those that are inferences."""
         inferences: list[Inference] = []
         for model, answer in zip(models, answers, strict=True):
             if isinstance(answer, Inference):
@@ -76,16 +77,16 @@ class Detected:
 
 @dataclass(slots=True)
 class Batcher:
-    """Cuts images into batches, sized by the measured time per image.
+    """Divides images into batches whose size depends on the measured time per image.
 
-    A round trip to a worker costs about 1 ms and a fast model needs a few ms per image, so fast models get several
-    images per job. Slow models get one image per job, which keeps progress visible and makes the time limit apply per
+    A round trip to a worker takes about 1 ms and a fast model needs a few ms per image, so fast models get several
+    images per job. Slow models get one image per job, so that progress is visible and the time limit applies to each
     image.
 
     Attributes:
         total: Expected number of images.
         workers: Number of worker processes.
-        ms_per_image: Time of all models on one image, or None before the first result.
+        ms_per_image: Total time of all models on one image, or None before the first result.
     """
 
     total: int
@@ -93,12 +94,12 @@ class Batcher:
     ms_per_image: float | None = None
 
     def observe(self, inferences: Sequence[Inference]) -> None:
-        """Update the time per image from the inferences of one image; none where it could not be run."""
+        """Update the time per image from the inferences of one image; empty if it could not be run."""
         if inferences:
             self.ms_per_image = sum(inference.milliseconds for inference in inferences)
 
     def batches(self, images: Iterable[EncodedImage]) -> Iterator[list[EncodedImage]]:
-        """The images in order. Corrupted versions of one picture stay together, so that it is decoded once."""
+        """Batches of the images, in order. Corrupted versions of a picture stay together, so it is decoded once."""
         batch: list[EncodedImage] = []
         left = self.total
         for image in images:
@@ -134,14 +135,14 @@ def detect_images(
     """Run every model on every image. An image or a model that fails is skipped with a sentence.
 
     Args:
-        images: May be a generator: only a few are in memory at a time.
-        total: Expected number of images, for the progress and the batch size.
-        score: Minimum confidence.
-        candidates: Whether to return the candidates before NMS too.
+        images: May be a generator; only a few images are in memory at a time.
+        total: Expected number of images, for progress reports and batch sizes.
+        score: Minimum confidence in [0, 1].
+        candidates: Whether to return the candidates before NMS as well.
 
     Raises:
         Cancelled: The context was cancelled.
-        SettingsError: A model has none of the classes that count.
+        SettingsError: A model has none of the context's classes.
     """
     detected, batcher = Detected(), Batcher(total, context.engine.workers)
     runner = _BatchRunner(context, models, score, candidates)
@@ -161,7 +162,7 @@ def detect_images(
 
 
 def counted_classes(model: LoadedModel, names: Sequence[str]) -> np.ndarray | None:
-    """The class ids with one of these names (or a synonym); None where no name is given. Raises SettingsError."""
+    """The class ids with one of these names or a synonym; None (all) without names or labels. Raises SettingsError."""
     if not names:
         return None
     labels = model.inspection.labels
@@ -173,7 +174,7 @@ def counted_classes(model: LoadedModel, names: Sequence[str]) -> np.ndarray | No
 
 
 def only_classes(answer: Answer, classes: np.ndarray | None) -> Answer:
-    """The answer with the detections and candidates of these classes; None: of all."""
+    """The answer with only the detections and candidates of these classes; None for all classes."""
     if classes is None or not isinstance(answer, Inference):
         return answer
     detections, candidates = answer.detections, answer.candidates
@@ -186,7 +187,7 @@ def only_classes(answer: Answer, classes: np.ndarray | None) -> Answer:
 
 @dataclass(slots=True, eq=False)
 class _Batch:
-    """Images with what is known of them and what is to be computed, by (model digest, image digest)."""
+    """Images with their known answers and the tasks still to be computed, by (model digest, image digest)."""
 
     images: Sequence[EncodedImage]
     answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
@@ -196,10 +197,10 @@ class _Batch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _BatchRunner:
-    """Looks detections up in the store and computes the missing ones of a batch as one job.
+    """Looks up detections in the store and computes the missing ones of a batch in one job.
 
-    Where the worker is lost, its images and models are run one by one, so that one that crashes, hangs or needs too
-    much memory fails alone.
+    If the worker is lost, its images and models are run one by one, so that only the one that crashes, hangs or needs
+    too much memory fails.
     """
 
     context: Context
@@ -208,7 +209,7 @@ class _BatchRunner:
     candidates: bool
 
     def look_up(self, images: Sequence[EncodedImage]) -> _Batch:
-        """A batch with the answers that the store has."""
+        """A batch of these images with the answers found in the store."""
         batch = _Batch(images)
         pairs = [(model, image) for image in images for model in self.models]
         for model, image in pairs:
@@ -217,7 +218,7 @@ class _BatchRunner:
             return batch
         for model, image in pairs:
             if model.is_recorded:
-                continue  # what they say depends on the names of the images, not only on their bytes
+                continue  # recorded results depend on the names of the images, not only on their bytes
             key = key_of(model, image, self.score, self.context.threads, self.candidates)
             batch.store_keys[model.digest, image.digest] = key
         stored = self.context.store.get_many(list(batch.store_keys.values()))
@@ -228,11 +229,11 @@ class _BatchRunner:
         return batch
 
     def submit(self, batch: _Batch) -> list[Future[list[Answer]]]:
-        """One job for all missing answers, or none."""
+        """A job for all missing answers; no job if there are none."""
         return [self._job(list(batch.tasks.values()))] if batch.tasks else []
 
     def finish(self, batch: _Batch, jobs: Sequence[Future[list[Answer]]]) -> None:
-        """Add the computed answers to the batch and to the store. Errors are not stored: they may be transient."""
+        """Add the computed answers to the batch and to the store. Errors are not stored, as they may be transient."""
         for job in jobs:
             tasks = list(batch.tasks.values())
             answers = _answers(job, len(tasks))
@@ -250,7 +251,7 @@ class _BatchRunner:
 
 
 def detect_batch_job(tasks: Sequence[Task], score: float, threads: int, candidates: bool) -> list[Answer]:
-    """In a worker: one answer per task, the error where it fails."""
+    """Run tasks in a worker. Returns one answer per task, which is an error if the task failed."""
     return [_answer(task, score, threads, candidates) for task in tasks]
 
 
@@ -263,7 +264,7 @@ def _answer(task: Task, score: float, threads: int, candidates: bool) -> Answer:
 
 
 def _answers(job: Future[list[Answer]], count: int) -> list[Answer]:
-    """The job's answers; where its worker was lost, that error for each of its tasks."""
+    """The answers of a job; if its worker was lost, that error for each of its `count` tasks."""
     try:
         return job.result()
     except WorkerError as error:
@@ -273,14 +274,14 @@ def _answers(job: Future[list[Answer]], count: int) -> list[Answer]:
 def in_order(
     context: Context, items: Iterable[Item], submit: Callable[[Item], list[Future[T]]], ahead: int = AHEAD
 ) -> Iterator[tuple[Item, list[Future[T]]]]:
-    """Submit jobs for each item and yield items in order, each when all its jobs are done.
+    """Submit jobs for each item, and yield (item, its jobs) in order, each once all its jobs are done.
 
     Args:
-        submit: Returns the jobs of an item; may be none.
+        submit: Returns the jobs for an item; there may be none.
         ahead: Maximum number of items queued per worker.
 
     Raises:
-        Cancelled: The context was cancelled. Jobs that have not begun are cancelled then.
+        Cancelled: The context was cancelled; jobs that have not begun are then cancelled.
     """
     waiting: deque[tuple[Item, list[Future[T]]]] = deque()
     try:
@@ -292,7 +293,7 @@ def in_order(
         while waiting:
             _wait_for(context, waiting[0][1])
             yield waiting.popleft()
-    finally:  # cancelled, or the caller stopped reading
+    finally:  # it was cancelled, or the caller stopped iterating
         for _, jobs in waiting:
             for job in jobs:
                 job.cancel()
@@ -306,12 +307,13 @@ def results_in_order(
     no_image: str,
     total: int | None = None,
 ) -> Iterator[tuple[EncodedImage, list[T]]]:
-    """(image, results of its jobs) in order, with progress. An image that cannot be read is left out.
+    """Yield (image, results of its jobs) in order, and report progress. Images that cannot be read are left out.
 
     Args:
-        skipped: Receives one sentence per image that is left out.
+        submit: Returns the jobs for an image.
+        skipped: Receives a sentence about each image that is left out.
         no_image: Message of the error if `images` is empty.
-        total: Expected number of images, where they cannot tell.
+        total: Expected number of images; needed if `images` has no length.
 
     Raises:
         ImageError: No image can be read.
@@ -334,7 +336,7 @@ def _done(jobs: Sequence[Future[T]]) -> bool:
 
 
 def _wait_for(context: Context, jobs: Sequence[Future[T]]) -> None:
-    """Raises Cancelled."""
+    """Wait until all jobs are done. Raises Cancelled."""
     context.check_cancelled()
     while not _done(jobs):
         wait(jobs, timeout=POLL_SECONDS)
@@ -346,15 +348,15 @@ class Reading:
     """A record of the images of a dataset that could be read.
 
     Attributes:
-        digests: Image id -> digest of the images read; two files may share a name.
-        unread: One sentence per image that cannot be read.
+        digests: Image id -> digest, for the images read so far; ids are used because two files may have the same name.
+        unread: Sentences about the images that cannot be read.
     """
 
     digests: dict[int, str] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
 
     def of(self, images: Iterable[DatasetImage]) -> Iterator[EncodedImage]:
-        """The images that can be read, noted as they are read; a sentence is not repeated."""
+        """Yield the images that can be read, and note which they are; sentences about the others are not repeated."""
         for image in images:
             try:
                 encoded = image.encoded()

@@ -1,8 +1,8 @@
 """Load models: read them, convert them if necessary, share them with the workers, and inspect them.
 
-A model that TensorFlow Lite cannot express is run by TensorFlow itself, as a reference only. It gives boxes, hence AP,
-but no layers. It prepares images and suppresses boxes internally, so only class_offset (1: the Object Detection API
-counts classes from 1), max_detections and labels can be set.
+TensorFlow itself runs a model that TensorFlow Lite cannot express, but only as a reference. Such a model gives boxes
+and thus AP, but its layers cannot be read. It prepares images and suppresses boxes internally, so only class_offset (1,
+because the Object Detection API counts classes from 1), max_detections and labels can be set.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class ModelSource:
     """A model file as given by the user.
 
     Attributes:
-        data: Its bytes, a file of this `kind`.
+        data: The bytes of the file, which is of this `kind`.
         settings: Settings given by the user.
         sidecar: Settings from the file `NAME.qviz.json` beside it.
-        digest: sha256 of data.
-        converted_from: Kind of file that it was converted from, or empty.
-        refusal: Reason why TensorFlow Lite cannot express it (TensorFlow itself runs it then), or empty.
+        digest: sha256 of `data`.
+        converted_from: Kind of file from which it was converted, or empty.
+        refusal: Why TensorFlow Lite cannot express it, in which case TensorFlow itself runs it; else empty.
         shown: The name that the user gave it on the pages, or empty.
     """
 
@@ -83,10 +83,11 @@ class ModelSource:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LoadedModel:
-    """A model ready to run.
+    """A model that is ready to run.
 
     Attributes:
-        blob: The file, for the workers.
+        model: The file, with its name and digest.
+        blob: The file in the form that workers read.
         inspection: Graph, scheme, decoder and complete settings.
         converted_from, refusal, shown: As in `ModelSource`.
     """
@@ -113,12 +114,12 @@ class LoadedModel:
 
     @property
     def identity(self) -> tuple[str, str, Settings]:
-        """A key for results that all sessions share. It includes the model's name, because results contain it."""
+        """A key for results that sessions share; it includes the model's name, because results contain the name."""
         return self.digest, self.name, self.settings
 
     @property
     def bytes(self) -> int:
-        """Size of the file."""
+        """Size of the file in bytes."""
         return len(self.model.data)
 
     @property
@@ -127,17 +128,17 @@ class LoadedModel:
 
     @property
     def settings(self) -> Settings:
-        """Complete settings."""
+        """The complete settings."""
         return self.inspection.settings
 
     @property
     def layers_available(self) -> bool:
-        """Whether it is a .tflite file. A model that another runtime runs, and recorded results, give boxes only."""
+        """Whether its layers can be read, i.e. it is a .tflite file; other models and results give only boxes."""
         return self.reads_outputs and not self.inspection.runtime
 
     @property
     def reads_outputs(self) -> bool:
-        """Whether images are prepared and outputs decoded here: of .tflite and of ONNX files."""
+        """Whether qviz prepares its images and decodes its outputs, as it does for .tflite and ONNX files."""
         return self.inspection.decoder not in (TENSORFLOW, RECORDED)
 
     @property
@@ -147,7 +148,7 @@ class LoadedModel:
 
     @property
     def no_layers(self) -> str:
-        """Why it has no layers, with its name; empty if it has some."""
+        """A sentence that says why its layers cannot be read; empty if they can."""
         if self.is_recorded:
             return f"{self.name} holds recorded results, which have no network to look into; give its .tflite file."
         if not self.layers_available:
@@ -160,11 +161,11 @@ class LoadedModel:
 
 
 def read_source(path: Path, settings: Settings = Settings()) -> ModelSource:
-    """A model file, or the folder of a SavedModel, with its sidecar. Raises ModelError, SettingsError."""
+    """Read a model file or a SavedModel's folder, with its sidecar. Raises ModelError, SettingsError."""
     if not path.exists():
         raise ModelError(f"{path} does not exist; give a .tflite file, a SavedModel folder or a Keras file.")
     if kind := kind_of(path):
-        path = path.resolve()  # "." gets a name
+        path = path.resolve()  # so that the path "." has a name
         return ModelSource(path.name, _packed(path), settings, read_sidecar(path), kind=kind)
     if refusal := refusal_of(path.name, onnx=is_available()):
         raise ModelError(refusal)
@@ -175,7 +176,7 @@ def read_source(path: Path, settings: Settings = Settings()) -> ModelSource:
 
 
 def check_model_size(name: str, size: int) -> None:
-    """Raises ModelError where a .tflite file has more bytes than the limit."""
+    """Raises ModelError if a .tflite file is larger than the limit. size: in bytes."""
     if size > (max_mb := limits().model_mb) << 20:
         raise ModelError(f"{name} is {size >> 20} MB; the limit for a model is {max_mb} MB.")
 
@@ -188,10 +189,10 @@ def _packed(path: Path) -> bytes:
 
 
 def ready(sources: Sequence[ModelSource]) -> list[ModelSource]:
-    """The models with each SavedModel and Keras file converted to a .tflite file, in parallel.
+    """The models, with SavedModels and Keras files converted to .tflite files, in parallel.
 
-    The conversion runs in its own worker processes: TensorFlow takes longer than the time limit of an engine's jobs,
-    and its 500 MB of memory are freed when they end.
+    Conversions run in separate worker processes, because TensorFlow takes longer than the time limit for an engine's
+    jobs, and because its 500 MB of memory are freed when these processes end.
 
     Raises ModelError or WorkerError for the first that fails.
     """
@@ -219,9 +220,9 @@ def _converted(source: ModelSource, job: Future[bytes]) -> ModelSource:
 
 
 def load_models(engine: Engine, sources: Sequence[ModelSource]) -> list[LoadedModel]:
-    """All models; those after the first take over its settings where they have none of their own.
+    """Load all models; those after the first adopt its settings where they have none of their own.
 
-    Raises ModelError, SettingsError or WorkerError for the first that fails, with its name in front.
+    Raises ModelError, SettingsError or WorkerError for the first model that fails; the message begins with its name.
     """
     sources = ready(sources)
     jobs = [start_loading(engine, source) for source in sources]  # all run before the first is waited for
@@ -230,18 +231,18 @@ def load_models(engine: Engine, sources: Sequence[ModelSource]) -> list[LoadedMo
 
 
 def load_model(engine: Engine, source: ModelSource) -> LoadedModel:
-    """One model. Raises as `load_models` does."""
+    """Load one model. Raises the same errors as `load_models`."""
     (source,) = ready([source])
     return finish_loading(engine, source, start_loading(engine, source))
 
 
 def follow(variant: LoadedModel, reference: LoadedModel) -> LoadedModel:
-    """The variant with the reference's settings where it has none of its own."""
+    """The variant, with the reference's settings where it has none of its own."""
     return replace(variant, inspection=variant.inspection.following(reference.inspection))
 
 
 def start_loading(engine: Engine, source: ModelSource) -> Future[Inspection]:
-    """Queue the inspection of a model. Raises ModelError where it has to be converted first."""
+    """Queue the inspection of a model. Raises ModelError if it has to be converted first."""
     if not source.is_ready:
         raise ModelError(f"{source.name} is a {source.kind}, which has to be converted first.")
     blob = engine.share(source.data, source.digest)
@@ -250,7 +251,7 @@ def start_loading(engine: Engine, source: ModelSource) -> Future[Inspection]:
 
 
 def finish_loading(engine: Engine, source: ModelSource, job: Future[Inspection]) -> LoadedModel:
-    """The model, once its inspection is finished. An error has the model's name in front."""
+    """Wait for the inspection of a model and return the loaded model. Messages of errors begin with its name."""
     inspection = _result(source, job)
     model = Model(source.name, source.data, source.digest, inspection.facts.scheme)
     blob = engine.share(source.data, source.digest)
@@ -258,7 +259,7 @@ def finish_loading(engine: Engine, source: ModelSource, job: Future[Inspection])
 
 
 def _result(source: ModelSource, job: Future[T]) -> T:
-    """The job's result. An error has the model's name in front."""
+    """Wait for a job and return its result. Messages of errors begin with the model's name."""
     try:
         return job.result()
     except ModelError as error:
@@ -268,7 +269,7 @@ def _result(source: ModelSource, job: Future[T]) -> T:
 
 
 def inspect_tensorflow_job(model: Blob, given: Settings, sidecar: Settings) -> Inspection:
-    """In a worker: as `qviz.detector.inspect_job`, for a packed SavedModel that TensorFlow runs. Raises ModelError."""
+    """Like `qviz.detector.inspect_job`, for a packed SavedModel that TensorFlow runs. Raises ModelError."""
     graph = signature_graph(model.read())
     layers = {
         "class count": Settings(labels=labels_by_count(class_count(graph)) or None),
@@ -297,9 +298,9 @@ def choose_reference(models: Sequence[LoadedModel]) -> LoadedModel:
 
 
 def short_names(models: Sequence[LoadedModel]) -> dict[str, str]:
-    """Digest -> the name that the user gave, else that of the file without the words that all names begin with.
+    """Digest -> the name that the user gave, else the file name without the words with which all names begin.
 
-    The suffix is left out. Where several have one name, the later ones get a number behind it.
+    The suffix is left out. If several models have the same name, a number is appended to the later ones.
     """
     stems = {model.digest: model.name.removesuffix(".tflite") for model in models}
     words = [stem.split("_") for stem in stems.values()]
@@ -312,7 +313,7 @@ def short_names(models: Sequence[LoadedModel]) -> dict[str, str]:
 
 
 def with_unique_names(models: Sequence[LoadedModel]) -> list[LoadedModel]:
-    """The models; where several have one name, the later ones get a number behind it."""
+    """The models; if several have the same name, a number is appended to the later ones."""
     names = unique_names([model.name for model in models])
     return [
         model if model.name == name else replace(model, model=replace(model.model, name=name))
@@ -334,10 +335,11 @@ def choose_variant(models: Sequence[LoadedModel], name: str | int | None) -> Loa
     """One of the models after the first.
 
     Args:
-        name: Its name, a part of it that no other variant has, or its number from 1; None where there is only one.
+        name: The variant's name, a part of it that no other variant's name contains, or its number from 1; None if
+            there is only one variant.
 
     Raises:
-        SettingsError: No variant fits, or several do.
+        SettingsError: No variant matches, or several do.
     """
     variants = models[1:]
     if isinstance(name, int):

@@ -1,4 +1,4 @@
-"""Confidence of everything that was detected."""
+"""A chart of the confidences of all detected objects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qviz.features.detection import DetectionResult
 
 
 def figure(result: DetectionResult) -> go.Figure:
-    """A histogram of confidences per model; the first model is taken for the reference."""
+    """A histogram of confidences for each model; the first model is treated as the reference."""
     chart = go.Figure()
     for (name, images), colour in zip(result.items(), colours(len(result)), strict=True):
         chart.add_histogram(

@@ -1,4 +1,4 @@
-"""Recorded results in the place of a model: their ids in the names of images and classes."""
+"""Prepare recorded results that take the place of a model: replace their ids by names of images and classes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Images = ImageFiles | Dataset | Sequence[EncodedImage]
 
 
 def for_images(engine: Engine, models: Sequence[LoadedModel], images: Images) -> list[LoadedModel]:
-    """The models, those of recorded results with the names of these images and with the class ids of the reference.
+    """The models; recorded results among them get the names of these images and the class ids of the reference.
 
-    An annotation file also names the ids of images and categories.
+    If the images are a dataset, it also provides names for the ids of images and categories.
 
     Raises:
         ModelError: None of the images has recorded results.
@@ -71,13 +71,13 @@ def _remark(name: str, missing: int, count: int) -> str:
 
 
 def joined_labels(reference: Sequence[str], recorded: Sequence[str]) -> tuple[str, ...]:
-    """The reference's labels in their order, then the recorded ones that it does not have."""
+    """The reference's labels in their order, followed by the recorded labels that it does not have."""
     names = {canonical_name(label) for label in reference}
     return (*reference, *(label for label in recorded if canonical_name(label) not in names))
 
 
 def rename_job(blob: Blob, images: dict[str, str], categories: dict[str, str]) -> bytes:
-    """In a worker: the results as JSON with these names for ids."""
+    """Replace ids by these names, in a worker, and return the results as JSON. Keys: the ids as strings."""
     results = read_results(blob.read()).renamed(images, categories)
     rows = []
     for image, category, box, score in zip(
@@ -91,7 +91,10 @@ def rename_job(blob: Blob, images: dict[str, str], categories: dict[str, str]) -
 
 
 def facts_job(blob: Blob, names: tuple[str, ...]) -> tuple[tuple[str, ...], int, tuple[str, ...]]:
-    """In a worker: labels, number of these images that have no results, and two images that have some."""
+    """Read recorded results in a worker.
+
+    Returns (labels, number of these images without results, up to two images in the file).
+    """
     results = read_results(blob.read())
     index = ResultIndex([*results.images, *results.empty])
     missing = sum(index.find(name) is None for name in names)

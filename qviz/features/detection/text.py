@@ -1,4 +1,4 @@
-"""Detections in a sentence."""
+"""The detections in a sentence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from qviz.formatting import plural, score
 
 
 def verdict(result: DetectionResult) -> str:
-    """How many objects each model finds."""
+    """A sentence that says how many objects each model finds."""
     parts = [
         f"{name} finds {plural(sum(len(rows) for rows in images.values()), 'object')} on {plural(len(images), 'image')}"
         for name, images in result.items()
